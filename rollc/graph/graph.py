@@ -1,0 +1,196 @@
+"""The one intermediate representation: a graph whose edges carry integer delays.
+
+A *node* is one operation with a type: its kind, its shape and the axes it runs on.
+An *edge* reads a node, at the same step (``delay=0``), from the past (``delay > 0``)
+or from the future (``delay < 0``).  A read outside the sequence takes the source's
+initial value, zero unless the node names one.
+
+Axes are the time axes, in alphabetical order, and then ``batch``.  A node without a time axis has one value for the whole sequence; a node
+without the batch axis has one value for all sequences (a parameter has neither).
+An array that holds a node's values has one dimension for each axis, in that order,
+and then the node's own shape.
+
+Everything here is frozen; a pass takes a graph and returns a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+BATCH = "batch"
+
+Kind = Literal["float", "index", "bool"]
+Shape = tuple[int, ...]
+Attribute = int | float | str | bool | tuple[int, ...] | tuple[str, ...]
+Stage = Literal["graph", "checked", "simplified", "adjoint", "dag"]
+
+LEAVES = frozenset({"input", "target", "param", "constant", "cotangent", "state"})
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """What a node holds at one step of one sequence, and the axes it runs on.
+
+    ``bound`` is the number of values that an index may take (0 to bound - 1).
+    """
+
+    kind: Kind
+    shape: Shape = ()
+    axes: tuple[str, ...] = ()
+    bound: int | None = None
+
+    @property
+    def static(self) -> bool:
+        """Whether there is one value for the whole sequence."""
+        return not self.time
+
+    @property
+    def time(self) -> tuple[str, ...]:
+        """The time axes, without the batch."""
+        return tuple(axis for axis in self.axes if axis != BATCH)
+
+    @property
+    def size(self) -> int:
+        """The number of elements at one step of one sequence."""
+        count = 1
+        for length in self.shape:
+            count *= length
+        return count
+
+    def __str__(self) -> str:
+        kind = f"index({self.bound})" if self.kind == "index" else self.kind
+        shape = f"[{', '.join(map(str, self.shape))}]" if self.shape else ""
+        over = f" over {', '.join(self.axes)}" if self.axes else ""
+        return f"{kind}{shape}{over}"
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A read of ``source``, ``delay`` steps ago along the time axis ``axis``.
+
+    ``axis`` is the empty string where the delay is zero.
+    """
+
+    source: str
+    delay: int = 0
+    axis: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.delay == 0) != (self.axis == ""):
+            raise ValueError(f"an edge has an axis exactly when it has a delay: {self}")
+
+    def __str__(self) -> str:
+        if self.delay == 0:
+            return self.source
+        sign = "-" if self.delay > 0 else "+"
+        return f"{self.source}[{self.axis}{sign}{abs(self.delay)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation of the graph.
+
+    ``initial`` names the static node whose value is read outside the sequence; its
+    shape is this node's own (the same for every depth), or has one dimension more in
+    front, the depth: as many rows as the longest delay, the oldest step first.
+    ``line`` is the line of the spec that the node came from; 0 where there is none.
+    """
+
+    name: str
+    operation: str
+    operands: tuple[Edge, ...]
+    type: Type
+    attributes: tuple[tuple[str, Attribute], ...] = ()
+    initial: str | None = None
+    line: int = 0
+
+    @property
+    def options(self) -> dict[str, Attribute]:
+        """The attributes by name."""
+        return dict(self.attributes)
+
+    def reads(self) -> Iterator[Edge]:
+        """Every node that this one needs: its operands, then its initial value."""
+        yield from self.operands
+        if self.initial is not None:
+            yield Edge(self.initial)
+
+
+def attributes(**values: Attribute) -> tuple[tuple[str, Attribute], ...]:
+    """Attributes in the one order that makes equal nodes equal."""
+    return tuple(sorted(values.items()))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network at some stage of its compilation.
+
+    ``outputs`` and ``gradients`` pair a label with the node that holds the value.
+    A gradient's label is the leaf that it belongs to; a state's gradient has the label
+    ``state.NAME``.  ``steps`` is the number of steps of an unrolled graph.
+    """
+
+    name: str
+    stage: Stage
+    nodes: tuple[Node, ...]
+    outputs: tuple[tuple[str, str], ...] = ()
+    loss: str | None = None
+    gradients: tuple[tuple[str, str], ...] = ()
+    axes: tuple[str, ...] = ("t",)
+    dims: tuple[tuple[str, int], ...] = ()
+    steps: int | None = None
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    def __getitem__(self, name: str) -> Node:
+        return self.by_name[name]
+
+    def leaves(self, operation: str) -> tuple[Node, ...]:
+        """The leaves of one sort, in the order of the spec: ``"param"``, ``"input"`` …"""
+        return tuple(node for node in self.nodes if node.operation == operation)
+
+    def results(self) -> tuple[str, ...]:
+        """The nodes whose values leave the graph."""
+        named = [name for _, name in self.outputs]
+        if self.loss is not None:
+            named.append(self.loss)
+        named.extend(name for _, name in self.gradients)
+        return tuple(dict.fromkeys(named))
+
+    def with_nodes(self, nodes: Iterable[Node], stage: Stage | None = None) -> Graph:
+        """The same network with other nodes."""
+        return replace(self, nodes=tuple(nodes), stage=stage or self.stage)
+
+    @cached_property
+    def reach(self) -> Mapping[str, Reach]:
+        """How far each delayed node is read into the past and into the future."""
+        found: dict[str, Reach] = {}
+        for node in self.nodes:
+            for edge in node.operands:
+                if edge.delay:
+                    known = found.get(edge.source, Reach())
+                    found[edge.source] = known.extended(edge)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The longest delay of the reads of a node, to each side, along ``axis``."""
+
+    past: int = 0
+    future: int = 0
+    axis: str = field(default="")
+
+    def extended(self, edge: Edge) -> Reach:
+        return Reach(max(self.past, edge.delay), max(self.future, -edge.delay), edge.axis)
+
+
+def ordered_axes(axes: Iterable[str]) -> tuple[str, ...]:
+    """The axes in the order that every array has: time axes by name, then the batch."""
+    present = set(axes)
+    return (*sorted(present - {BATCH}), *(present & {BATCH}))

@@ -1,0 +1,19 @@
+"""The one table of operations.  Adding one is adding one entry to one of the modules here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from rollc.graph.operations.elementwise import ELEMENTWISE
+from rollc.graph.operations.linear import LINEAR
+from rollc.graph.operations.loss import LOSS
+from rollc.graph.operations.sequence import SEQUENCE
+from rollc.graph.operations.table import Frame, Operation, TypeMismatch
+from rollc.graph.operations.vector import VECTOR
+
+OPERATIONS: Mapping[str, Operation] = MappingProxyType(
+    {entry.name: entry for entry in (*ELEMENTWISE, *LINEAR, *VECTOR, *LOSS, *SEQUENCE)}
+)
+
+__all__ = ["OPERATIONS", "Frame", "Operation", "TypeMismatch"]

@@ -1,0 +1,301 @@
+"""Operations on one element at a time.  Numbers broadcast; other shapes must be equal.
+
+Adjoints are written so that a masked branch never multiplies: ``where`` picks, so that an
+infinity in the branch not taken cannot make a NaN.  Code keeps NaN: NaN in, NaN out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rollc.graph.expression import Value, call
+from rollc.graph.graph import Type
+from rollc.graph.operations.table import (
+    Adjoint,
+    Array,
+    Frame,
+    Operation,
+    Options,
+    TypeMismatch,
+    need_numbers,
+    union,
+)
+
+
+def _common_shape(operands: Sequence[Type], positions: Sequence[int]) -> tuple[int, ...]:
+    shaped = [position for position in positions if operands[position].shape]
+    for position in shaped[1:]:
+        if operands[position].shape != operands[shaped[0]].shape:
+            raise TypeMismatch("equal shapes, or a number", [shaped[0], position])
+    return operands[shaped[0]].shape if shaped else ()
+
+
+def infer_numeric(operands: Sequence[Type | None], options: Options) -> Type | None:
+    """The common shape; what is known already decides while the rest is not."""
+    present = [operand for operand in operands if operand is not None]
+    if not present:
+        return None
+    need_numbers(present)
+    shape = _common_shape(present, range(len(present)))
+    return Type("float", shape, union(present))
+
+
+def infer_comparison(operands: Sequence[Type | None], options: Options) -> Type | None:
+    present = [operand for operand in operands if operand is not None]
+    if not present:
+        return None
+    return Type("bool", _common_shape(present, range(len(present))), union(present))
+
+
+def infer_where(operands: Sequence[Type | None], options: Options) -> Type | None:
+    if len(operands) == 3 and operands[0] is not None and operands[0].kind != "bool":
+        raise TypeMismatch("a condition", [0], hint="compare with something: `where(v > 0, a, b)`")
+    present = [operand for operand in operands if operand is not None]
+    if not present:
+        return None
+    need_numbers(present, [i for i, operand in enumerate(present) if operand.kind != "bool"])
+    return Type("float", _common_shape(present, range(len(present))), union(present))
+
+
+def _unary(
+    name: str,
+    function: Any,
+    code: str,
+    adjoint: Adjoint | None,
+    summary: str,
+    operand: str = "x",
+) -> Operation:
+    def evaluate(frame: Frame, options: Options, x: Array) -> Array:
+        return np.asarray(function(x.astype(frame.dtype, copy=False)))
+
+    return Operation(
+        name, (operand,), infer_numeric, evaluate, adjoint, code, elementwise=True, summary=summary
+    )
+
+
+def _binary(name: str, function: Any, code: str, adjoint: Adjoint, summary: str) -> Operation:
+    def evaluate(frame: Frame, options: Options, a: Array, b: Array) -> Array:
+        return np.asarray(
+            function(a.astype(frame.dtype, copy=False), b.astype(frame.dtype, copy=False))
+        )
+
+    return Operation(
+        name, ("a", "b"), infer_numeric, evaluate, adjoint, code, elementwise=True, summary=summary
+    )
+
+
+def _comparison(name: str, function: Any, code: str, summary: str) -> Operation:
+    def evaluate(frame: Frame, options: Options, a: Array, b: Array) -> Array:
+        return np.asarray(function(a, b))
+
+    return Operation(
+        name, ("a", "b"), infer_comparison, evaluate, None, code, elementwise=True, summary=summary
+    )
+
+
+def _where(frame: Frame, options: Options, c: Array, a: Array, b: Array) -> Array:
+    return np.where(c, a.astype(frame.dtype, copy=False), b.astype(frame.dtype, copy=False))
+
+
+def _pick(condition: Value, then: Value | float, otherwise: Value | float) -> Value:
+    return call("where", condition, then, otherwise)
+
+
+def _sigmoid(x: Array) -> Array:
+    # exp of a negative number only: nothing overflows.
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), np.where(np.isnan(x), x, e / (1 + e)))
+
+
+def _softplus(x: Array) -> Array:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _erf(x: Array) -> Array:
+    return np.vectorize(math.erf, otypes=[x.dtype])(x) if x.size else x
+
+
+def _gelu(x: Array) -> Array:
+    return x * (0.5 * (1 + _erf(x * math.sqrt(0.5)))).astype(x.dtype)
+
+
+def _gelu_adjoint(g: Value, y: Value, x: Value) -> list[Value | None]:
+    density = call("exp", x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+    return [g * (call("normal_cdf", x) + x * density)]
+
+
+def _silu(x: Array) -> Array:
+    return x * _sigmoid(x)
+
+
+def _silu_adjoint(g: Value, y: Value, x: Value) -> list[Value | None]:
+    s = call("sigmoid", x)
+    return [g * (s + y * (1 - s))]
+
+
+def _power_adjoint(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
+    # At b = 0 the slope in a is 0 even where a is 0; at a = 0 the slope in b is 0.
+    slope = _pick(call("equal", b, 0.0), 0.0, b * call("power", a, b - 1))
+    logarithm = call("log", _pick(call("equal", a, 0.0), 1.0, a))
+    return [g * slope, g * y * logarithm]
+
+
+def _larger_adjoint(comparison: str) -> Adjoint:
+    """The operand that was taken gets the cotangent; equal operands get half each."""
+
+    def rule(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
+        tie = call("equal", a, b)
+        half = g * 0.5
+        return [
+            _pick(tie, half, _pick(call(comparison, a, b), g, 0.0)),
+            _pick(tie, half, _pick(call(comparison, b, a), g, 0.0)),
+        ]
+
+    return rule
+
+
+def _clip(frame: Frame, options: Options, x: Array, low: Array, high: Array) -> Array:
+    x, low, high = (array.astype(frame.dtype, copy=False) for array in (x, low, high))
+    return np.asarray(np.minimum(np.maximum(x, low), high))
+
+
+def _clip_adjoint(g: Value, y: Value, x: Value, low: Value, high: Value) -> list[Value | None]:
+    below = call("less", x, low)
+    above = call("greater", x, high)
+    return [
+        _pick(below, 0.0, _pick(above, 0.0, g)),
+        _pick(below, g, 0.0),
+        _pick(above, g, 0.0),
+    ]
+
+
+def _where_adjoint(g: Value, y: Value, c: Value, a: Value, b: Value) -> list[Value | None]:
+    return [None, _pick(c, g, 0.0), _pick(c, 0.0, g)]
+
+
+ELEMENTWISE = (
+    _binary("add", np.add, "{0} + {1}", lambda g, y, a, b: [g, g], "`a + b`"),
+    _binary("subtract", np.subtract, "{0} - {1}", lambda g, y, a, b: [g, -g], "`a - b`"),
+    _binary("multiply", np.multiply, "{0} * {1}", lambda g, y, a, b: [g * b, g * a], "`a * b`"),
+    _binary(
+        "divide", np.divide, "{0} / {1}", lambda g, y, a, b: [g / b, -(g * y / b)], "`a / b`"
+    ),
+    _binary("power", np.power, "{0} ** {1}", _power_adjoint, "`a ** b`"),
+    _binary(
+        "minimum",
+        np.minimum,
+        "({0} if ({0} < {1} or {0} != {0}) else {1})",
+        _larger_adjoint("less"),
+        "the smaller of two; equal ones share the gradient",
+    ),
+    _binary(
+        "maximum",
+        np.maximum,
+        "({0} if ({0} > {1} or {0} != {0}) else {1})",
+        _larger_adjoint("greater"),
+        "the larger of two; equal ones share the gradient",
+    ),
+    _comparison("less", np.less, "{0} < {1}", "`a < b`"),
+    _comparison("less_equal", np.less_equal, "{0} <= {1}", "`a <= b`"),
+    _comparison("greater", np.greater, "{0} > {1}", "`a > b`"),
+    _comparison("greater_equal", np.greater_equal, "{0} >= {1}", "`a >= b`"),
+    _comparison("equal", np.equal, "{0} == {1}", "`a == b`"),
+    _comparison("not_equal", np.not_equal, "{0} != {1}", "`a != b`"),
+    Operation(
+        "where",
+        ("condition", "then", "otherwise"),
+        infer_where,
+        _where,
+        _where_adjoint,
+        "({1} if {0} else {2})",
+        elementwise=True,
+        summary="`then` where the condition holds, else `otherwise`",
+    ),
+    Operation(
+        "clip",
+        ("x", "low", "high"),
+        infer_numeric,
+        _clip,
+        _clip_adjoint,
+        "({1} if {0} < {1} else ({2} if {0} > {2} else {0}))",
+        elementwise=True,
+        summary="x, kept between two bounds",
+    ),
+    _unary("negate", np.negative, "-{0}", lambda g, y, x: [-g], "`-x`"),
+    _unary("tanh", np.tanh, "math.tanh({0})", lambda g, y, x: [g * (1 - y * y)], "tanh"),
+    _unary(
+        "sigmoid",
+        _sigmoid,
+        "F(1) / (F(1) + math.exp(-{0}))",
+        lambda g, y, x: [g * (y * (1 - y))],
+        "1 / (1 + exp(-x))",
+    ),
+    _unary(
+        "relu",
+        lambda x: np.maximum(x, 0),
+        "(F(0) if {0} < F(0) else {0})",
+        lambda g, y, x: [_pick(call("greater", x, 0.0), g, 0.0)],
+        "x where it is positive, else 0",
+    ),
+    _unary(
+        "softplus",
+        _softplus,
+        "(F(0) if {0} < F(0) else {0}) + math.log1p(math.exp(-abs({0})))",
+        lambda g, y, x: [g * call("sigmoid", x)],
+        "log(1 + exp(x))",
+    ),
+    _unary(
+        "gelu",
+        _gelu,
+        "{0} * (F(0.5) * (F(1) + math.erf({0} * F(0.7071067811865476))))",
+        _gelu_adjoint,
+        "x times the normal distribution function (the exact form)",
+    ),
+    _unary(
+        "silu",
+        _silu,
+        "{0} / (F(1) + math.exp(-{0}))",
+        _silu_adjoint,
+        "x times sigmoid(x)",
+    ),
+    _unary("exp", np.exp, "math.exp({0})", lambda g, y, x: [g * y], "e to the x"),
+    _unary("log", np.log, "np.log({0})", lambda g, y, x: [g / x], "the natural logarithm"),
+    _unary(
+        "sqrt", np.sqrt, "np.sqrt({0})", lambda g, y, x: [g * 0.5 / y], "the square root"
+    ),
+    _unary(
+        "sin", np.sin, "math.sin({0})", lambda g, y, x: [g * call("cos", x)], "the sine, in radians"
+    ),
+    _unary(
+        "cos",
+        np.cos,
+        "math.cos({0})",
+        lambda g, y, x: [-(g * call("sin", x))],
+        "the cosine, in radians",
+    ),
+    _unary(
+        "abs", np.abs, "abs({0})", lambda g, y, x: [g * call("sign", x)], "the absolute value"
+    ),
+    _unary(
+        "sign",
+        np.sign,
+        "(F(1) if {0} > F(0) else (F(-1) if {0} < F(0) else {0}))",
+        None,
+        "-1, 0 or 1; no gradient passes",
+    ),
+    _unary("stop", lambda x: x, "{0}", None, "the value of x; no gradient passes"),
+    _unary(
+        "identity", lambda x: x, "{0}", lambda g, y, x: [g], "the value of x under another name"
+    ),
+    _unary(
+        "normal_cdf",
+        lambda x: (0.5 * (1 + _erf(x * math.sqrt(0.5)))).astype(x.dtype),
+        "F(0.5) * (F(1) + math.erf({0} * F(0.7071067811865476)))",
+        lambda g, y, x: [g * (call("exp", x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))],
+        "the normal distribution function",
+    ),
+)

@@ -1,0 +1,126 @@
+"""Losses of one step, from scores.  Stable where probabilities would be 0 or 1.
+
+Each gives one number a step; ``mean(…, over t)`` makes one number of a sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rollc.graph.expression import Value, call
+from rollc.graph.graph import Type
+from rollc.graph.operations.table import (
+    Array,
+    Frame,
+    Operation,
+    Options,
+    TypeMismatch,
+    known,
+    need_numbers,
+    need_vector,
+    union,
+)
+
+
+def _infer_pair(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    if types[0].shape != types[1].shape:
+        raise TypeMismatch("two values of one shape", [0, 1])
+    return Type("float", (), union(types))
+
+
+def _own(frame: Frame, x: Array) -> tuple[int, ...]:
+    return tuple(range(len(frame.axes), x.ndim))
+
+
+def _mse(frame: Frame, options: Options, a: Array, b: Array) -> Array:
+    difference = (a - b).astype(frame.dtype, copy=False)
+    return np.asarray((difference * difference).mean(axis=_own(frame, difference)))
+
+
+def _mse_adjoint(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
+    slope = g * (2.0 / a.type.size) * (a - b)
+    return [slope, -slope]
+
+
+def _binary_cross_entropy(frame: Frame, options: Options, score: Array, target: Array) -> Array:
+    score = score.astype(frame.dtype, copy=False)
+    loss = np.maximum(score, 0) - score * target + np.log1p(np.exp(-np.abs(score)))
+    return np.asarray(loss.mean(axis=_own(frame, loss)))
+
+
+def _binary_cross_entropy_adjoint(
+    g: Value, y: Value, score: Value, target: Value
+) -> list[Value | None]:
+    share = g * (1.0 / score.type.size)
+    return [share * (call("sigmoid", score) - target), -(share * score)]
+
+
+def _infer_cross_entropy(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    score, target = types
+    need_numbers(types, [0])
+    need_vector(types, 0)
+    if target.kind != "index" or target.shape:
+        raise TypeMismatch("an index", [1], hint="declare it as `target y: index(K)`")
+    if target.bound is not None and target.bound > score.shape[0]:
+        raise TypeMismatch(f"a score for each of {target.bound} classes", [0, 1])
+    return Type("float", (), union(types))
+
+
+def _cross_entropy(frame: Frame, options: Options, score: Array, target: Array) -> Array:
+    score = score.astype(frame.dtype, copy=False)
+    with np.errstate(invalid="ignore"):
+        shifted = score - score.max(axis=-1, keepdims=True)
+        lead = np.broadcast_shapes(score.shape[:-1], target.shape)
+        chosen = np.take_along_axis(
+            np.broadcast_to(shifted, lead + score.shape[-1:]),
+            np.broadcast_to(target, lead)[..., None],
+            axis=-1,
+        )[..., 0]
+        return np.asarray(np.log(np.exp(shifted).sum(axis=-1)) - chosen)
+
+
+def _cross_entropy_adjoint(
+    g: Value, y: Value, score: Value, target: Value
+) -> list[Value | None]:
+    picked = call("one_hot", target, size=score.type.shape[0])
+    return [g * (call("softmax", score) - picked), None]
+
+
+LOSS = (
+    Operation(
+        "mse",
+        ("a", "b"),
+        _infer_pair,
+        _mse,
+        _mse_adjoint,
+        "mse",
+        summary="the mean of the squared differences",
+    ),
+    Operation(
+        "cross_entropy",
+        ("scores", "target"),
+        _infer_cross_entropy,
+        _cross_entropy,
+        _cross_entropy_adjoint,
+        "cross_entropy",
+        summary="-log softmax(scores)[target]: the loss of a choice among classes",
+    ),
+    Operation(
+        "binary_cross_entropy",
+        ("score", "target"),
+        _infer_pair,
+        _binary_cross_entropy,
+        _binary_cross_entropy_adjoint,
+        "binary_cross_entropy",
+        summary="the loss of a yes or no, from its score; targets are 0 to 1",
+    ),
+)

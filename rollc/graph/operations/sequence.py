@@ -1,0 +1,169 @@
+"""Operations over an axis: over the steps of the sequence, or over the batch.
+
+A value that does not run over an axis is the same at all its places, so the adjoint of a
+sum over an axis is its cotangent as it is.  ``extent`` is the number of places.
+A delayed read under ``first`` or ``last`` reaches any single step: ``first(x[t+2])`` is x
+at the third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rollc.graph.expression import Value, call
+from rollc.graph.graph import Type, ordered_axes
+from rollc.graph.operations.linear import over_axes, without
+from rollc.graph.operations.table import (
+    Array,
+    Frame,
+    Operation,
+    Options,
+    TypeMismatch,
+    known,
+    need_numbers,
+)
+
+
+def _infer_over(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    (x,) = types
+    missing = [axis for axis in over_axes(options) if axis not in x.axes]
+    if missing:
+        raise TypeMismatch(f"a value that changes over `{missing[0]}`", [0])
+    return Type("float", x.shape, without(x.axes, over_axes(options)))
+
+
+def _over(name: str, function: Any, adjoint: Any, summary: str) -> Operation:
+    def evaluate(frame: Frame, options: Options, x: Array) -> Array:
+        x = x.astype(frame.dtype, copy=False)
+        return np.asarray(function(x, axis=frame.positions(over_axes(options))))
+
+    return Operation(name, ("x",), _infer_over, evaluate, adjoint, summary=summary)
+
+
+def _mean_over_adjoint(g: Value, y: Value, x: Value, over: tuple[str, ...]) -> list[Value | None]:
+    for axis in over:
+        g = g / call_extent(g, axis)
+    return [g]
+
+
+def call_extent(near: Value, axis: str) -> Value:
+    """The number of places along an axis."""
+    return near.maker.make("extent", (), axis=axis)
+
+
+def _extreme_over_adjoint(
+    g: Value, y: Value, x: Value, over: tuple[str, ...]
+) -> list[Value | None]:
+    taken = call("where", call("equal", x, y), 1.0, 0.0)
+    return [taken * (g / call("sum_over", taken, over=over))]
+
+
+def _axis(options: Options) -> str:
+    axis = options["axis"]
+    assert isinstance(axis, str)
+    return axis
+
+
+def _infer_end(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    (x,) = types
+    axis = _axis(options)
+    if axis not in x.axes:
+        raise TypeMismatch(f"a value that changes over `{axis}`", [0])
+    return Type(x.kind, x.shape, without(x.axes, [axis]), x.bound)
+
+
+def _end(name: str, place: int, summary: str) -> Operation:
+    def evaluate(frame: Frame, options: Options, x: Array) -> Array:
+        return np.take(x, place, axis=frame.axes.index(_axis(options)))
+
+    return Operation(
+        name,
+        ("x",),
+        _infer_end,
+        evaluate,
+        lambda g, y, x, axis: [call("impulse", g, axis=axis, at=name)],
+        summary=summary,
+    )
+
+
+def _infer_with_axis(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    (x,) = types
+    return Type(x.kind, x.shape, ordered_axes((*x.axes, _axis(options))), x.bound)
+
+
+def _spread_out(frame: Frame, options: Options, x: Array) -> tuple[Array, int]:
+    axis = _axis(options)
+    position = frame.result.axes.index(axis) if axis not in frame.axes else frame.axes.index(axis)
+    if axis not in frame.axes:
+        x = np.expand_dims(x, position)
+    return np.repeat(x, frame.sizes[axis], axis=position), position
+
+
+def _spread(frame: Frame, options: Options, x: Array) -> Array:
+    return _spread_out(frame, options, x)[0]
+
+
+def _impulse(frame: Frame, options: Options, x: Array) -> Array:
+    spread, position = _spread_out(frame, options, x)
+    out = np.zeros_like(spread)
+    place = (slice(None),) * position + (0 if options["at"] == "first" else -1,)
+    out[place] = spread[place]
+    return out
+
+
+def _infer_extent(operands: Sequence[Type | None], options: Options) -> Type | None:
+    return Type("float")
+
+
+def _extent(frame: Frame, options: Options) -> Array:
+    return np.asarray(frame.sizes[_axis(options)], dtype=frame.dtype)
+
+
+SEQUENCE = (
+    _over("sum_over", np.sum, lambda g, y, x, over: [g], "the sum over the places of axes"),
+    _over("mean_over", np.mean, _mean_over_adjoint, "the mean over the places of axes"),
+    _over("max_over", np.max, _extreme_over_adjoint, "the largest over the places of axes"),
+    _over("min_over", np.min, _extreme_over_adjoint, "the smallest over the places of axes"),
+    _end("last", -1, "the value at the last step"),
+    _end("first", 0, "the value at the first step"),
+    Operation(
+        "impulse",
+        ("x",),
+        _infer_with_axis,
+        _impulse,
+        lambda g, y, x, axis, at: [call(str(at), g, axis=axis)],
+        internal=True,
+        summary="x at the first or the last step, zero at the others",
+    ),
+    Operation(
+        "spread",
+        ("x",),
+        _infer_with_axis,
+        _spread,
+        lambda g, y, x, axis: [call("sum_over", g, over=(axis,))],
+        internal=True,
+        summary="x at every step",
+    ),
+    Operation(
+        "extent",
+        (),
+        _infer_extent,
+        _extent,
+        None,
+        internal=True,
+        summary="the number of steps, or of sequences",
+    ),
+)

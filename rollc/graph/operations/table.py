@@ -1,0 +1,128 @@
+"""What an entry of the table of operations is.
+
+An operation is one :class:`Operation`: how its type follows from its operands' types,
+what it means in NumPy, its adjoint, and its code in a kernel.  The entries are in the
+modules beside this one; :data:`OPERATIONS` in ``__init__`` collects them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.graph.graph import Attribute, Type, ordered_axes
+
+if TYPE_CHECKING:
+    from rollc.graph.expression import Value
+
+Array = NDArray[Any]
+Options = Mapping[str, Attribute]
+
+
+class TypeMismatch(Exception):
+    """Operands that an operation cannot take.
+
+    ``expected`` says in words what would fit, ``operands`` are the positions at fault and
+    ``hint`` says what to do, where that is known.
+    """
+
+    def __init__(self, expected: str, operands: Sequence[int] = (), hint: str = "") -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.operands = tuple(operands)
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The axes of the arrays that an evaluation is given.
+
+    Every operand has one leading dimension for each of ``axes`` (of length 1 where the
+    operand does not run over that axis), then its own shape.  ``sizes`` gives the length
+    of every axis of the network, also of those that are not in ``axes``; ``result`` is the
+    type of the node that is evaluated.
+    """
+
+    axes: tuple[str, ...]
+    sizes: Mapping[str, int]
+    dtype: np.dtype[Any]
+    result: Type
+
+    def positions(self, axes: Sequence[str]) -> tuple[int, ...]:
+        return tuple(self.axes.index(axis) for axis in axes if axis in self.axes)
+
+
+class Infer(Protocol):
+    """Types to type: None stands for a type that is not known yet."""
+
+    def __call__(self, operands: Sequence[Type | None], options: Options) -> Type | None: ...
+
+
+class Evaluate(Protocol):
+    def __call__(self, frame: Frame, options: Options, *operands: Array) -> Array: ...
+
+
+# g is the cotangent of the result y; an answer of None means that no gradient passes.
+Adjoint = Callable[..., "Sequence[Value | None]"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One entry of the table.
+
+    operands  -- the names of the operands, as messages and the reference call them
+    defaults  -- the options that a spec may give as ``name=number``, and their defaults
+    infer     -- the type of the result; raises :class:`TypeMismatch`
+    evaluate  -- the meaning, on whole arrays (see :class:`Frame`)
+    adjoint   -- ``rule(g, y, *operands, **options)`` in terms of the table's own
+                 operations: one cotangent an operand, at the reader's own step and with
+                 the reader's axes; summing over what the operand does not have is not
+                 the rule's business.  None: no gradient passes (``stop``, comparisons)
+    code      -- elementwise: an expression with ``{0}``, ``{1}`` … for the operands and
+                 ``F(number)`` for a number of the kernel's precision.  Otherwise the name
+                 of the routine in the kernels' library, or "" where the planner knows it
+    """
+
+    name: str
+    operands: tuple[str, ...]
+    infer: Infer
+    evaluate: Evaluate
+    adjoint: Adjoint | None = None
+    code: str = ""
+    elementwise: bool = False
+    defaults: tuple[tuple[str, Attribute], ...] = field(default=())
+    variadic: bool = False
+    internal: bool = False  # made by passes only; a spec cannot call it
+    summary: str = ""
+
+
+def known(operands: Sequence[Type | None]) -> list[Type] | None:
+    """The operands' types, or None while one is missing."""
+    found = [operand for operand in operands if operand is not None]
+    return found if len(found) == len(operands) else None
+
+
+def union(operands: Sequence[Type]) -> tuple[str, ...]:
+    """The axes that any of the operands runs on, in their fixed order."""
+    return ordered_axes(axis for operand in operands for axis in operand.axes)
+
+
+def need_numbers(operands: Sequence[Type], positions: Sequence[int] | None = None) -> None:
+    """An index is a name, not a quantity: only ``embed``, ``one_hot`` and comparisons read it."""
+    chosen = range(len(operands)) if positions is None else positions
+    wrong = [position for position in chosen if operands[position].kind == "index"]
+    if wrong:
+        raise TypeMismatch(
+            "a number",
+            wrong,
+            hint="an index is a name, not a quantity: read it with `embed` or `one_hot`",
+        )
+
+
+def need_vector(operands: Sequence[Type], position: int) -> None:
+    if len(operands[position].shape) != 1:
+        raise TypeMismatch("a vector", [position])

@@ -1,0 +1,443 @@
+"""Operations within one value: reductions, softmax, normalisation, joining and cutting.
+
+Reductions are over every element, or over one dimension with ``axis=k``.  ``slice``,
+``concat`` and ``pad`` work along one dimension, the first unless ``axis`` says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rollc.graph.expression import Value, call
+from rollc.graph.graph import Type
+from rollc.graph.operations.table import (
+    Array,
+    Frame,
+    Operation,
+    Options,
+    TypeMismatch,
+    known,
+    need_numbers,
+    need_vector,
+    union,
+)
+
+EVERY = -1  # the value of ``axis`` that stands for all dimensions
+
+
+def _number(options: Options, name: str, default: int = 0) -> int:
+    value = options.get(name, default)
+    assert isinstance(value, int)
+    return value
+
+
+def _dimensions(frame: Frame, options: Options, x: Array) -> tuple[int, ...]:
+    """The positions in the array of the dimensions that an operation works along."""
+    axis = _number(options, "axis", EVERY)
+    own = range(len(frame.axes), x.ndim)
+    return tuple(own) if axis == EVERY else (own[axis],)
+
+
+def _infer_reduction(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    (x,) = types
+    axis = _number(options, "axis", EVERY)
+    if not x.shape or not EVERY <= axis < len(x.shape):
+        expected = "a vector" if axis == EVERY else f"at least {axis + 1} dimensions"
+        raise TypeMismatch(
+            expected, [0], hint="over the steps, write `over t`: `sum(x, over t)`"
+        )
+    shape = () if axis == EVERY else x.shape[:axis] + x.shape[axis + 1 :]
+    return Type("float", shape, x.axes)
+
+
+def _reduction(name: str, function: Any, adjoint: Any, summary: str) -> Operation:
+    def evaluate(frame: Frame, options: Options, x: Array) -> Array:
+        x = x.astype(frame.dtype, copy=False)
+        return np.asarray(function(x, axis=_dimensions(frame, options, x)))
+
+    return Operation(
+        name,
+        ("x",),
+        _infer_reduction,
+        evaluate,
+        adjoint,
+        name,
+        defaults=(("axis", EVERY),),
+        summary=summary,
+    )
+
+
+def _expand(value: Value, like: Value, axis: int) -> Value:
+    """A reduced value, at every place that it was reduced from."""
+    if axis == EVERY:
+        return value
+    return call("repeat", value, axis=axis, size=like.type.shape[axis])
+
+
+def _sum_adjoint(g: Value, y: Value, x: Value, axis: int = EVERY) -> list[Value | None]:
+    if axis == EVERY:
+        return [call("fill", g, shape=x.type.shape)]
+    return [_expand(g, x, axis)]
+
+
+def _mean_adjoint(g: Value, y: Value, x: Value, axis: int = EVERY) -> list[Value | None]:
+    count = x.type.size if axis == EVERY else x.type.shape[axis]
+    return _sum_adjoint(g * (1.0 / count), y, x, axis)
+
+
+def _extreme_adjoint(g: Value, y: Value, x: Value, axis: int = EVERY) -> list[Value | None]:
+    # Equal extremes share the gradient.
+    taken = call("where", call("equal", x, _expand(y, x, axis)), 1.0, 0.0)
+    share = g / call("sum", taken, axis=axis)
+    return [taken * _expand(share, x, axis)]
+
+
+def _infer_repeat(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    axis, size = _number(options, "axis"), _number(options, "size")
+    shape = types[0].shape
+    return Type("float", (*shape[:axis], size, *shape[axis:]), types[0].axes)
+
+
+def _repeat(frame: Frame, options: Options, x: Array) -> Array:
+    position = len(frame.axes) + _number(options, "axis")
+    return np.repeat(np.expand_dims(x, position), _number(options, "size"), axis=position)
+
+
+def _infer_fill(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    shape = options["shape"]
+    assert isinstance(shape, tuple)
+    return Type("float", tuple(int(size) for size in shape), types[0].axes)
+
+
+def _fill(frame: Frame, options: Options, x: Array) -> Array:
+    shape = frame.result.shape
+    return np.broadcast_to(x.reshape(x.shape + (1,) * len(shape)), x.shape + shape)
+
+
+def _infer_same_vector(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    need_vector(types, 0)
+    return Type("float", types[0].shape, types[0].axes)
+
+
+def _infer_to_number(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    need_vector(types, 0)
+    return Type("float", (), types[0].axes)
+
+
+def _infer_argmax(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    need_vector(types, 0)
+    return Type("index", (), types[0].axes, types[0].shape[0])
+
+
+def _softmax(x: Array) -> Array:
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return np.asarray(e / e.sum(axis=-1, keepdims=True))
+
+
+def _logsumexp(x: Array) -> Array:
+    top = x.max(axis=-1, keepdims=True)
+    return np.asarray((np.log(np.exp(x - top).sum(axis=-1, keepdims=True)) + top)[..., 0])
+
+
+def _log_softmax(x: Array) -> Array:
+    return np.asarray(x - _logsumexp(x)[..., None])
+
+
+def _on_vector(function: Callable[[Array], Array]) -> Callable[[Frame, Options, Array], Array]:
+    def evaluate(frame: Frame, options: Options, x: Array) -> Array:
+        with np.errstate(invalid="ignore"):
+            return function(x.astype(frame.dtype, copy=False))
+
+    return evaluate
+
+
+def _infer_layer_norm(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    need_vector(types, 0)
+    for position in (1, 2):
+        if types[position].shape not in ((), types[0].shape):
+            raise TypeMismatch("a gain and a bias of the vector's shape", [0, position])
+    return Type("float", types[0].shape, union(types))
+
+
+def _normalised(x: Array, epsilon: float) -> Array:
+    centred = x - x.mean(axis=-1, keepdims=True)
+    deviation = np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + x.dtype.type(epsilon))
+    return np.asarray(centred / deviation)
+
+
+def _layer_norm(frame: Frame, options: Options, x: Array, gain: Array, bias: Array) -> Array:
+    epsilon = float(options["epsilon"])  # type: ignore[arg-type]
+    normal = _normalised(x.astype(frame.dtype, copy=False), epsilon)
+    gain, bias = (p if p.ndim == x.ndim else p[..., None] for p in (gain, bias))
+    return np.asarray(normal * gain + bias)
+
+
+def _layer_norm_adjoint(
+    g: Value, y: Value, x: Value, gain: Value, bias: Value, epsilon: float
+) -> list[Value | None]:
+    # dx = (h - mean(h) - n * mean(h * n)) / deviation with h = g * gain and n the normalised x.
+    centred = x - call("mean", x)
+    deviation = call("sqrt", call("mean", centred * centred) + epsilon)
+    normal = centred / deviation
+    h = g * gain
+    dx = (h - call("mean", h) - normal * call("mean", h * normal)) / deviation
+    return [dx, g * normal, g]
+
+
+def _infer_concat(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    axis = _number(options, "axis")
+    if axis == 0:
+        # A number joins a vector as one element more.
+        shapes = [operand.shape or (1,) for operand in types]
+    else:
+        shapes = [operand.shape for operand in types]
+    for position, shape in enumerate(shapes):
+        rest = shape[:axis] + shape[axis + 1 :]
+        first = shapes[0][:axis] + shapes[0][axis + 1 :]
+        if axis >= len(shape) or len(shape) != len(shapes[0]) or rest != first:
+            raise TypeMismatch("shapes that differ only in what is joined", [0, position])
+    joined = sum(shape[axis] for shape in shapes)
+    shape = (*shapes[0][:axis], joined, *shapes[0][axis + 1 :])
+    return Type("float", shape, union(types))
+
+
+def _concat(frame: Frame, options: Options, *operands: Array) -> Array:
+    lead = len(frame.axes)
+    arrays = [array[..., None] if array.ndim == lead else array for array in operands]
+    common = np.broadcast_shapes(*(array.shape[:lead] for array in arrays))
+    arrays = [np.broadcast_to(array, common + array.shape[lead:]) for array in arrays]
+    joined = np.concatenate(arrays, axis=lead + _number(options, "axis"))
+    return np.asarray(joined.astype(frame.dtype, copy=False))
+
+
+def _concat_adjoint(g: Value, y: Value, *operands: Value, axis: int = 0) -> list[Value | None]:
+    pieces: list[Value | None] = []
+    start = 0
+    for operand in operands:
+        size = operand.type.shape[axis] if operand.type.shape else 1
+        piece = call("slice", g, start=start, stop=start + size, axis=axis)
+        pieces.append(piece if operand.type.shape else call("sum", piece))
+        start += size
+    return pieces
+
+
+def _infer_slice(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    (x,) = types
+    axis, start, stop = (_number(options, name) for name in ("axis", "start", "stop"))
+    if axis >= len(x.shape):
+        raise TypeMismatch("a vector", [0])
+    if not 0 <= start < stop <= x.shape[axis]:
+        raise TypeMismatch(f"at least {max(stop, start + 1)} elements", [0])
+    return Type("float", (*x.shape[:axis], stop - start, *x.shape[axis + 1 :]), x.axes)
+
+
+def _cut(frame: Frame, options: Options, x: Array) -> tuple[slice, ...]:
+    before = len(frame.axes) + _number(options, "axis")
+    return (slice(None),) * before + (slice(_number(options, "start"), _number(options, "stop")),)
+
+
+def _slice(frame: Frame, options: Options, x: Array) -> Array:
+    return np.asarray(x[_cut(frame, options, x)])
+
+
+def _slice_adjoint(
+    g: Value, y: Value, x: Value, start: int, stop: int, axis: int = 0
+) -> list[Value | None]:
+    return [call("pad", g, start=start, size=x.type.shape[axis], axis=axis)]
+
+
+def _infer_pad(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    axis, size = _number(options, "axis"), _number(options, "size")
+    shape = types[0].shape
+    return Type("float", (*shape[:axis], size, *shape[axis + 1 :]), types[0].axes)
+
+
+def _pad(frame: Frame, options: Options, x: Array) -> Array:
+    position = len(frame.axes) + _number(options, "axis")
+    start, size = _number(options, "start"), _number(options, "size")
+    widths = [(0, 0)] * x.ndim
+    widths[position] = (start, size - start - x.shape[position])
+    return np.pad(x, widths)
+
+
+def _pad_adjoint(
+    g: Value, y: Value, x: Value, start: int, size: int, axis: int = 0
+) -> list[Value | None]:
+    return [call("slice", g, start=start, stop=start + x.type.shape[axis], axis=axis)]
+
+
+def _infer_stack(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    for position, operand in enumerate(types):
+        if operand.shape != types[0].shape:
+            raise TypeMismatch("values of one shape", [0, position])
+    return Type("float", (len(types), *types[0].shape), union(types))
+
+
+def _stack(frame: Frame, options: Options, *operands: Array) -> Array:
+    return np.stack(np.broadcast_arrays(*operands), axis=len(frame.axes)).astype(frame.dtype)
+
+
+def row(x: Value, index: int) -> Value:
+    """One of the values that a stack holds."""
+    return call("sum", call("slice", x, start=index, stop=index + 1, axis=0), axis=0)
+
+
+def _stack_adjoint(g: Value, y: Value, *operands: Value) -> list[Value | None]:
+    return [row(g, index) for index in range(len(operands))]
+
+
+VECTOR = (
+    _reduction("sum", np.sum, _sum_adjoint, "the sum of a vector's elements"),
+    _reduction("mean", np.mean, _mean_adjoint, "the mean of a vector's elements"),
+    _reduction("max", np.max, _extreme_adjoint, "the largest element; equal ones share the gradient"),
+    _reduction("min", np.min, _extreme_adjoint, "the smallest element; equal ones share the gradient"),
+    Operation(
+        "argmax",
+        ("x",),
+        _infer_argmax,
+        lambda frame, options, x: np.asarray(x.argmax(axis=-1)),
+        None,
+        "argmax",
+        summary="the index of the largest element; no gradient passes",
+    ),
+    Operation(
+        "softmax",
+        ("x",),
+        _infer_same_vector,
+        _on_vector(_softmax),
+        lambda g, y, x: [y * (g - call("dot", g, y))],
+        "softmax",
+        summary="exp(x), scaled to the sum 1",
+    ),
+    Operation(
+        "log_softmax",
+        ("x",),
+        _infer_same_vector,
+        _on_vector(_log_softmax),
+        lambda g, y, x: [g - call("exp", y) * call("sum", g)],
+        "log_softmax",
+        summary="the logarithm of softmax(x)",
+    ),
+    Operation(
+        "logsumexp",
+        ("x",),
+        _infer_to_number,
+        _on_vector(_logsumexp),
+        lambda g, y, x: [g * call("softmax", x)],
+        "logsumexp",
+        summary="the logarithm of the sum of exp(x)",
+    ),
+    Operation(
+        "layer_norm",
+        ("x", "gain", "bias"),
+        _infer_layer_norm,
+        _layer_norm,
+        _layer_norm_adjoint,
+        "layer_norm",
+        defaults=(("epsilon", 1e-5),),
+        summary="x, shifted and scaled to mean 0 and variance 1; times gain plus bias",
+    ),
+    Operation(
+        "concat",
+        ("x",),
+        _infer_concat,
+        _concat,
+        _concat_adjoint,
+        defaults=(("axis", 0),),
+        variadic=True,
+        summary="vectors and numbers, joined end to end",
+    ),
+    Operation(
+        "slice",
+        ("x",),
+        _infer_slice,
+        _slice,
+        _slice_adjoint,
+        summary="`x[start:stop]`: some of the elements",
+    ),
+    Operation(
+        "pad",
+        ("x",),
+        _infer_pad,
+        _pad,
+        _pad_adjoint,
+        "pad",
+        internal=True,
+        summary="x from element `start` on, zeros around it",
+    ),
+    Operation(
+        "stack",
+        ("x",),
+        _infer_stack,
+        _stack,
+        _stack_adjoint,
+        variadic=True,
+        internal=True,
+        summary="values of one shape, along a new first dimension",
+    ),
+    Operation(
+        "repeat",
+        ("x",),
+        _infer_repeat,
+        _repeat,
+        lambda g, y, x, axis, size: [call("sum", g, axis=axis)],
+        "repeat",
+        internal=True,
+        summary="x again and again along a new dimension",
+    ),
+    Operation(
+        "fill",
+        ("x",),
+        _infer_fill,
+        _fill,
+        lambda g, y, x, shape: [call("sum", g)],
+        "{0}",
+        elementwise=True,
+        internal=True,
+        summary="a number at every place of a shape",
+    ),
+)
