@@ -12,11 +12,12 @@ from rollc.graph.operations import OPERATIONS
 class Builder:
     """Collects the nodes of a graph under construction.
 
-    ``names`` are taken already.  A node that is asked for twice is made once.  Nodes made
-    while :attr:`prefix` is ``p`` are called ``p'1``, ``p'2`` … and carry :attr:`line`.
+    A node that is asked for twice is made once.  Nodes made while :attr:`prefix` is ``p``
+    are called ``p'1``, ``p'2`` … (``mark`` is the apostrophe) and carry :attr:`line`.
     """
 
-    def __init__(self, nodes: Iterable[Node] = ()) -> None:
+    def __init__(self, nodes: Iterable[Node] = (), mark: str = "'") -> None:
+        self.mark = mark
         self.nodes: dict[str, Node] = {node.name: node for node in nodes}
         self.promised: dict[str, Type] = {}
         self.prefix = "v"
@@ -45,7 +46,7 @@ class Builder:
     def fresh(self) -> str:
         while True:
             self._counts[self.prefix] = self._counts.get(self.prefix, 0) + 1
-            name = f"{self.prefix}'{self._counts[self.prefix]}"
+            name = f"{self.prefix}{self.mark}{self._counts[self.prefix]}"
             if name not in self.nodes:
                 return name
 

@@ -112,7 +112,7 @@ def _sigmoid(x: Array) -> Array:
 
 
 def _softplus(x: Array) -> Array:
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    return np.asarray(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
 
 
 def _erf(x: Array) -> Array:
@@ -120,7 +120,7 @@ def _erf(x: Array) -> Array:
 
 
 def _gelu(x: Array) -> Array:
-    return x * (0.5 * (1 + _erf(x * math.sqrt(0.5)))).astype(x.dtype)
+    return np.asarray(x * (0.5 * (1 + _erf(x * math.sqrt(0.5)))).astype(x.dtype))
 
 
 def _gelu_adjoint(g: Value, y: Value, x: Value) -> list[Value | None]:
@@ -129,7 +129,7 @@ def _gelu_adjoint(g: Value, y: Value, x: Value) -> list[Value | None]:
 
 
 def _silu(x: Array) -> Array:
-    return x * _sigmoid(x)
+    return np.asarray(x * _sigmoid(x))
 
 
 def _silu_adjoint(g: Value, y: Value, x: Value) -> list[Value | None]:

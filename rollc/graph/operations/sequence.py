@@ -84,7 +84,7 @@ def _infer_end(operands: Sequence[Type | None], options: Options) -> Type | None
 
 def _end(name: str, place: int, summary: str) -> Operation:
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
-        return np.take(x, place, axis=frame.axes.index(_axis(options)))
+        return np.asarray(np.take(x, place, axis=frame.axes.index(_axis(options))))
 
     return Operation(
         name,

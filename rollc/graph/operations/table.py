@@ -62,10 +62,8 @@ class Infer(Protocol):
     def __call__(self, operands: Sequence[Type | None], options: Options) -> Type | None: ...
 
 
-class Evaluate(Protocol):
-    def __call__(self, frame: Frame, options: Options, *operands: Array) -> Array: ...
-
-
+# The frame, the options, then an array an operand.
+Evaluate = Callable[..., Array]
 # g is the cotangent of the result y; an answer of None means that no gradient passes.
 Adjoint = Callable[..., "Sequence[Value | None]"]
 

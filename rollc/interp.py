@@ -1,0 +1,209 @@
+"""The meaning of a graph, in NumPy: the yardstick for every kernel.
+
+Nothing here is clever.  A node that is on no cycle is one NumPy call over all steps; the
+nodes of a cycle are evaluated step by step, in the direction of their delays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import networkx
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from rollc.graph.graph import BATCH, LEAVES, Edge, Graph, Node
+from rollc.graph.operations import OPERATIONS, Frame
+
+Array = NDArray[Any]
+
+
+def interpret(
+    graph: Graph,
+    leaves: Mapping[str, Array],
+    sizes: Mapping[str, int],
+    dtype: DTypeLike = np.float64,
+) -> dict[str, Array]:
+    """The value of every node.
+
+    ``leaves`` gives the arrays of parameters, inputs, targets, states and cotangents;
+    ``sizes`` the length of every axis (``{"t": 100, "batch": 32}``).  An array has one
+    dimension for each axis of its node, in the node's order, then the node's own shape.
+    Raises ``KeyError`` for a leaf that is missing and ``ValueError`` for a wrong shape.
+    """
+    with np.errstate(all="ignore"):
+        return _Interpreter(graph, leaves, sizes, np.dtype(dtype)).values()
+
+
+class _Interpreter:
+    def __init__(
+        self,
+        graph: Graph,
+        leaves: Mapping[str, Array],
+        sizes: Mapping[str, int],
+        dtype: np.dtype[Any],
+    ) -> None:
+        self.graph = graph
+        self.leaves = leaves
+        self.sizes = sizes
+        self.dtype = dtype
+        self.arrays: dict[str, Array] = {}
+
+    def values(self) -> dict[str, Array]:
+        for component in _components(self.graph):
+            if len(component) == 1 and not _reads_itself(component[0]):
+                node = component[0]
+                self.arrays[node.name] = self._whole(node)
+            else:
+                self._by_steps(component)
+        return self.arrays
+
+    def _extent(self, node: Node) -> tuple[int, ...]:
+        return tuple(self.sizes[axis] for axis in node.type.axes) + node.type.shape
+
+    def _leaf(self, node: Node) -> Array:
+        if node.operation == "constant":
+            return np.asarray(node.options["value"], dtype=self.dtype)
+        array = np.asarray(self.leaves[node.name])
+        if array.shape != self._extent(node):
+            raise ValueError(f"{node.name}: expected {self._extent(node)}, found {array.shape}")
+        return array.astype(np.int64 if node.type.kind == "index" else self.dtype)
+
+    def _whole(self, node: Node) -> Array:
+        """A node that is on no cycle, at all steps."""
+        if node.operation in LEAVES:
+            return self._leaf(node)
+        axes = self._work_axes(node)
+        operands = [self._shifted(edge) for edge in node.operands]
+        return self._evaluate(node, axes, operands, node.type.axes)
+
+    def _work_axes(self, node: Node) -> tuple[str, ...]:
+        """The axes of a node's operands together."""
+        present = {axis for edge in node.operands for axis in self.graph[edge.source].type.axes}
+        return (*sorted(present - {BATCH}), *(present & {BATCH}))
+
+    def _evaluate(
+        self,
+        node: Node,
+        axes: tuple[str, ...],
+        operands: Sequence[tuple[Array, tuple[str, ...]]],
+        result: tuple[str, ...],
+    ) -> Array:
+        entry = OPERATIONS[node.operation]
+        rank = len(node.type.shape)
+        aligned = []
+        for array, own in operands:
+            shape = [1] * len(axes)
+            for position, axis in enumerate(own):
+                shape[axes.index(axis)] = array.shape[position]
+            rest = array.shape[len(own) :]
+            if entry.elementwise and node.operation != "fill" and not rest:
+                rest = (1,) * rank
+            aligned.append(array.reshape((*shape, *rest)))
+        frame = Frame(axes, self.sizes, self.dtype, node.type)
+        value = entry.evaluate(frame, node.options, *aligned)
+        full = tuple(self.sizes[axis] for axis in result) + node.type.shape
+        return np.broadcast_to(value, full)
+
+    def _initial(self, edge: Edge, outside: int) -> Array:
+        """What a read that falls outside by ``outside`` steps (1, 2 …) takes."""
+        source = self.graph[edge.source]
+        axes = tuple(axis for axis in source.type.axes if axis != edge.axis)
+        shape = tuple(self.sizes[axis] for axis in axes) + source.type.shape
+        if source.initial is None:
+            return np.zeros(shape, dtype=self.dtype)
+        node = self.graph[source.initial]
+        value = self.arrays[source.initial]
+        lead = len(node.type.axes)
+        if len(node.type.shape) == len(source.type.shape) + 1:
+            depth = node.type.shape[0]
+            row = depth - outside if edge.delay > 0 else outside - 1
+            value = np.take(value, row, axis=lead)
+        target = [1] * len(axes)
+        for position, axis in enumerate(node.type.axes):
+            target[axes.index(axis)] = value.shape[position]
+        rest = value.shape[lead:] or (1,) * len(source.type.shape)
+        return np.broadcast_to(value.reshape((*target, *rest)), shape)
+
+    def _shifted(self, edge: Edge) -> tuple[Array, tuple[str, ...]]:
+        """A read at all steps: the source's array, shifted by the delay."""
+        array, axes = self.arrays[edge.source], self.graph[edge.source].type.axes
+        if edge.delay == 0:
+            return array, axes
+        position = axes.index(edge.axis)
+        steps = self.sizes[edge.axis]
+        rows = []
+        for step in range(steps):
+            at = step - edge.delay
+            if 0 <= at < steps:
+                rows.append(np.take(array, at, axis=position))
+            else:
+                rows.append(self._initial(edge, -at if at < 0 else at - steps + 1))
+        return np.stack(rows, axis=position), axes
+
+    def _by_steps(self, component: Sequence[Node]) -> None:
+        """The nodes of a cycle, one step after the other."""
+        names = {node.name for node in component}
+        delays = [
+            edge
+            for node in component
+            for edge in node.operands
+            if edge.source in names and edge.delay
+        ]
+        axis = delays[0].axis
+        steps = range(self.sizes[axis])
+        for node in component:
+            kind = self.dtype if node.type.kind == "float" else np.dtype(np.int64)
+            self.arrays[node.name] = np.zeros(self._extent(node), dtype=kind)
+        for step in steps if delays[0].delay > 0 else reversed(steps):
+            for node in component:
+                self._one_step(node, axis, step)
+
+    def _one_step(self, node: Node, axis: str, step: int) -> None:
+        operands = []
+        for edge in node.operands:
+            array, axes = self.arrays[edge.source], self.graph[edge.source].type.axes
+            if axis not in axes:
+                operands.append((array, axes))
+                continue
+            at = step - edge.delay
+            if 0 <= at < self.sizes[axis]:
+                value = np.take(array, at, axis=axes.index(axis))
+            else:
+                outside = -at if at < 0 else at - self.sizes[axis] + 1
+                value = self._initial(edge, outside)
+            operands.append((value, tuple(other for other in axes if other != axis)))
+        work = tuple(other for other in self._work_axes(node) if other != axis)
+        result = tuple(other for other in node.type.axes if other != axis)
+        value = self._evaluate(node, work, operands, result)
+        place = (slice(None),) * node.type.axes.index(axis) + (step,)
+        self.arrays[node.name][place] = value
+
+
+def _reads_itself(node: Node) -> bool:
+    return any(edge.source == node.name for edge in node.operands)
+
+
+def _components(graph: Graph) -> Iterator[list[Node]]:
+    """The strongly connected components, each in an order that its zero delays allow."""
+    order = {node.name: position for position, node in enumerate(graph.nodes)}
+    reads: networkx.DiGraph[str] = networkx.DiGraph()
+    reads.add_nodes_from(order)
+    for node in graph.nodes:
+        reads.add_edges_from((edge.source, node.name) for edge in node.reads())
+    condensed = networkx.condensation(reads)
+    members = condensed.nodes(data="members")
+    first = {index: min(order[name] for name in names) for index, names in members}
+    for index in networkx.lexicographical_topological_sort(condensed, key=first.__getitem__):
+        names = condensed.nodes[index]["members"]
+        inside: networkx.DiGraph[str] = networkx.DiGraph()
+        inside.add_nodes_from(sorted(names, key=order.__getitem__))
+        for name in names:
+            inside.add_edges_from(
+                (edge.source, name)
+                for edge in graph[name].operands
+                if edge.source in names and edge.delay == 0
+            )
+        ordered = networkx.lexicographical_topological_sort(inside, key=order.__getitem__)
+        yield [graph[name] for name in ordered]
