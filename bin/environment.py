@@ -30,27 +30,39 @@ def wanted() -> str:
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Wait until no other process makes the environment.  The lock dies with its holder."""
+def alone() -> Iterator[int]:
+    """Wait until no other process makes the environment.
+
+    Gives the lock's file descriptor: the lock lasts as long as anyone holds that open.
+    """
     with SOURCES[0].open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say("another process is setting up .venv; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock.fileno()
 
 
-def install() -> int:
-    """Install the project and what it needs, in the tested versions.  The exit status."""
+def install(lock: int) -> int:
+    """Install the project and what it needs, in the tested versions.  The exit status.
+
+    The installer holds the lock too, should it outlive this process.
+    """
     command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--editable", f"{ROOT}[test]"]
     command += ["--constraint", str(ROOT / "constraints.txt"), "--disable-pip-version-check"]
     with LOG.open("w") as log:
-        return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            pass_fds=[lock],
+        ).returncode
 
 
 def main() -> int:
-    with alone():
+    with alone() as lock:
         known = WITNESS.read_text() if WITNESS.is_file() else ""
         if known == wanted():
             return 0
@@ -63,7 +75,7 @@ def main() -> int:
         WITNESS.unlink(missing_ok=True)
         if moved:
             venv.create(VENV, clear=True, with_pip=True)
-        if install():
+        if install(lock):
             say(f"the installation failed; {LOG.name} ends with")
             print(*LOG.read_text().splitlines()[-15:], sep="\n", file=sys.stderr)
             return 2
