@@ -177,13 +177,41 @@ def _where_adjoint(g: Value, y: Value, c: Value, a: Value, b: Value) -> list[Val
     return [None, _pick(c, g, 0.0), _pick(c, 0.0, g)]
 
 
+def _combination(name: str, function: Any, code: str, adjoint: Adjoint, summary: str) -> Operation:
+    """One value of any number of values: what a reduction over time is when it is unrolled."""
+
+    def evaluate(frame: Frame, options: Options, *operands: Array) -> Array:
+        total = operands[0].astype(frame.dtype, copy=False)
+        for operand in operands[1:]:
+            total = function(total, operand.astype(frame.dtype, copy=False))
+        return np.asarray(total)
+
+    return Operation(
+        name,
+        ("x",),
+        infer_numeric,
+        evaluate,
+        adjoint,
+        code,
+        elementwise=True,
+        variadic=True,
+        internal=True,
+        summary=summary,
+    )
+
+
+def _extreme_of_adjoint(g: Value, y: Value, *operands: Value) -> list[Value | None]:
+    # Equal extremes share the gradient.
+    taken = [_pick(call("equal", operand, y), 1.0, 0.0) for operand in operands]
+    share = g / call("sum_of", *taken)
+    return [each * share for each in taken]
+
+
 ELEMENTWISE = (
     _binary("add", np.add, "{0} + {1}", lambda g, y, a, b: [g, g], "`a + b`"),
     _binary("subtract", np.subtract, "{0} - {1}", lambda g, y, a, b: [g, -g], "`a - b`"),
     _binary("multiply", np.multiply, "{0} * {1}", lambda g, y, a, b: [g * b, g * a], "`a * b`"),
-    _binary(
-        "divide", np.divide, "{0} / {1}", lambda g, y, a, b: [g / b, -(g * y / b)], "`a / b`"
-    ),
+    _binary("divide", np.divide, "{0} / {1}", lambda g, y, a, b: [g / b, -(g * y / b)], "`a / b`"),
     _binary("power", np.power, "{0} ** {1}", _power_adjoint, "`a ** b`"),
     _binary(
         "minimum",
@@ -264,9 +292,7 @@ ELEMENTWISE = (
     ),
     _unary("exp", np.exp, "math.exp({0})", lambda g, y, x: [g * y], "e to the x"),
     _unary("log", np.log, "np.log({0})", lambda g, y, x: [g / x], "the natural logarithm"),
-    _unary(
-        "sqrt", np.sqrt, "np.sqrt({0})", lambda g, y, x: [g * 0.5 / y], "the square root"
-    ),
+    _unary("sqrt", np.sqrt, "np.sqrt({0})", lambda g, y, x: [g * 0.5 / y], "the square root"),
     _unary(
         "sin", np.sin, "math.sin({0})", lambda g, y, x: [g * call("cos", x)], "the sine, in radians"
     ),
@@ -277,9 +303,7 @@ ELEMENTWISE = (
         lambda g, y, x: [-(g * call("sin", x))],
         "the cosine, in radians",
     ),
-    _unary(
-        "abs", np.abs, "abs({0})", lambda g, y, x: [g * call("sign", x)], "the absolute value"
-    ),
+    _unary("abs", np.abs, "abs({0})", lambda g, y, x: [g * call("sign", x)], "the absolute value"),
     _unary(
         "sign",
         np.sign,
@@ -297,5 +321,26 @@ ELEMENTWISE = (
         "F(0.5) * (F(1) + math.erf({0} * F(0.7071067811865476)))",
         lambda g, y, x: [g * (call("exp", x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))],
         "the normal distribution function",
+    ),
+    _combination(
+        "sum_of",
+        np.add,
+        "{0} + {1}",
+        lambda g, y, *operands: [g for _ in operands],
+        "the sum of several values",
+    ),
+    _combination(
+        "max_of",
+        np.maximum,
+        "({0} if ({0} > {1} or {0} != {0}) else {1})",
+        _extreme_of_adjoint,
+        "the largest of several values; equal ones share the gradient",
+    ),
+    _combination(
+        "min_of",
+        np.minimum,
+        "({0} if ({0} < {1} or {0} != {0}) else {1})",
+        _extreme_of_adjoint,
+        "the smallest of several values; equal ones share the gradient",
     ),
 )

@@ -81,8 +81,10 @@ class Operation:
                  the reader's axes; summing over what the operand does not have is not
                  the rule's business.  None: no gradient passes (``stop``, comparisons)
     code      -- elementwise: an expression with ``{0}``, ``{1}`` … for the operands and
-                 ``F(number)`` for a number of the kernel's precision.  Otherwise the name
-                 of the routine in the kernels' library, or "" where the planner knows it
+                 ``F(number)`` for a number of the kernel's precision; where it is variadic
+                 too, the code joins two operands and is folded from the left.  Otherwise
+                 the name of the routine in the kernels' library, or "" where the planner
+                 knows it
     """
 
     name: str

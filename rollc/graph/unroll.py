@@ -1,0 +1,472 @@
+"""A graph over N steps becomes a graph without delays: the unrolled network, a DAG.
+
+    v over t                 ->  v.0 … v.N-1, each without the axis t
+    u[t-d] read by v         ->  v.k reads u.(k-d)
+    a read outside [0, N)    ->  the initial value, or zeros of the shape
+    x over t, a leaf         ->  leaves x.k with the attributes of=x, step=k
+    first(x), last(x)        ->  x.0, x.N-1
+    sum_over{over=[t]}(x)    ->  sum_of(x.0, …, x.N-1); the same for max and min
+    mean_over{over=[t]}(x)   ->  sum_of(x.0, …, x.N-1) * (1 / N)
+    spread{axis=t}(x)        ->  x at every step; no node
+    impulse{axis=t}(x)       ->  x at its one step, zero at the others; no node
+    extent{axis=t}()         ->  N
+
+An operation that sums over t and more besides (over the batch, or while it multiplies)
+does the rest at each step: a weight's gradient ``~W`` is the sum of ``~W.0 … ~W.N-1``.
+What does not change with time is not copied: parameters, constants, static values.
+
+The form left behind: no delay, no axis ``t``, no initial value; nodes in topological
+order, first the leaves and then sweeps over the steps, so that it reads as it runs.
+``v.k`` has the in-edges of ``v`` where these stay inside the sequence: the map from
+``v.k`` to ``v`` is a covering away from the ends.
+
+It does not simplify: a matmul with a boundary's zeros is still a matmul.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import networkx
+
+from rollc.graph.graph import (
+    LEAVES,
+    Attribute,
+    Edge,
+    Graph,
+    Node,
+    Shape,
+    Type,
+    attributes,
+    ordered_axes,
+)
+
+_COPY = re.compile(r"(.+)\.(\d{1,9})")
+_COMBINED = {"sum_over": "sum_of", "max_over": "max_of", "min_over": "min_of"}
+# Names that no spec can write.
+_EACH = "'each"
+
+
+class UnrollError(Exception):
+    """A graph that cannot be unrolled, and why."""
+
+
+def unroll(graph: Graph, steps: int) -> Graph:
+    """The network over ``steps`` steps as a graph without delays.
+
+    Outputs over time become one a step, labelled ``o.0`` …, and so do the gradients of
+    what changes with time.  Raises :class:`UnrollError` for fewer than one step, for more
+    than one time axis, for an initial value that is not deep enough for its delays, and
+    for a graph that the check would reject.
+    """
+    if steps < 1:
+        raise UnrollError(f"a sequence has at least one step, not {steps}")
+    if len(graph.axes) > 1:
+        axes = " and ".join(f"`{axis}`" for axis in graph.axes)
+        raise UnrollError(f"unrolling takes one time axis, and `{graph.name}` has {axes}")
+    axis = graph.axes[0] if graph.axes else "t"
+    return _Unrolling(_divided(graph, axis, steps), axis, steps).graph()
+
+
+def covering(dag: Graph) -> Mapping[str, tuple[str, int] | None]:
+    """For each node of an unrolled graph the node and step that it is a copy of.
+
+    None for what does not change with time and for what holds a boundary's values.
+    """
+    return {node.name: _copied(node.name, dag.steps or 0) for node in dag.nodes}
+
+
+def _copied(name: str, steps: int) -> tuple[str, int] | None:
+    match = _COPY.fullmatch(name)
+    if match is None or int(match.group(2)) >= steps:
+        return None
+    return match.group(1), int(match.group(2))
+
+
+def _divided(graph: Graph, axis: str, steps: int) -> Graph:
+    """Operations over time and more, divided into a part at each step and one over time."""
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        nodes.extend(_parts(node, axis, steps))
+    return graph.with_nodes(nodes)
+
+
+def _parts(node: Node, axis: str, steps: int) -> Iterator[Node]:
+    over = node.options.get("over")
+    if not isinstance(over, tuple) or axis not in over:
+        yield node
+        return
+    operands = node.operands
+    if node.operation not in _COMBINED or over != (axis,):
+        rest = tuple(str(other) for other in over if other != axis)
+        options = {name: value for name, value in node.attributes if name != "over"}
+        if rest:
+            options["over"] = rest
+        if rest or node.operation != "mean_over":
+            axes = ordered_axes((*node.type.axes, axis))
+            each = replace(
+                node,
+                name=node.name + _EACH,
+                type=replace(node.type, axes=axes),
+                attributes=attributes(**options),
+                initial=None,
+            )
+            yield each
+            operands = (Edge(each.name),)
+    operation = node.operation if node.operation in _COMBINED else "sum_over"
+    total = replace(
+        node, operation=operation, operands=operands, attributes=attributes(over=(axis,))
+    )
+    if node.operation != "mean_over":
+        yield total
+        return
+    yield replace(total, name=f"{node.name}'sum", initial=None)
+    share = Node(f"{node.name}'share", "constant", (), Type("float"), attributes(value=1 / steps))
+    yield share
+    mean = (Edge(f"{node.name}'sum"), Edge(share.name))
+    yield replace(node, operation="multiply", operands=mean, attributes=())
+
+
+class _Unrolling:
+    def __init__(self, graph: Graph, axis: str, steps: int) -> None:
+        self.source = graph
+        self.axis = axis
+        self.steps = steps
+        self.front: list[Node] = []
+        self.body: list[Node] = []
+        # The reads that stand for a node at each of its steps.
+        self.copies: dict[str, list[Edge]] = {}
+        self.outside: dict[str, Edge] = {}
+        self.early = {node.name for node in graph.nodes if node.operation in LEAVES}
+        self.number_zero = _zero_constant(graph)
+
+    def graph(self) -> Graph:
+        sweeps = _sweeps(self.source, self.axis)
+        for node in self.source.nodes:
+            if node.operation in LEAVES:
+                self._leaf(node)
+        for direction, nodes in sweeps:
+            inner = [node for node in nodes if node.operation not in LEAVES]
+            if direction == 0:
+                for node in inner:
+                    self._static(node)
+            else:
+                self._sweep(inner, direction)
+        nodes = (*self.front, *self.body)
+        if len({node.name for node in nodes}) < len(nodes):
+            raise UnrollError("two nodes of the unrolled graph would have one name")
+        return Graph(
+            self.source.name,
+            "dag",
+            nodes,
+            tuple(self._results(self.source.outputs)),
+            self.source.loss,
+            tuple(self._results(self.source.gradients)),
+            (),
+            self.source.dims,
+            self.steps,
+        )
+
+    def _results(self, pairs: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
+        for label, name in pairs:
+            if name in self.copies:
+                for step, edge in enumerate(self.copies[name]):
+                    yield f"{label}.{step}", edge.source
+            else:
+                yield label, name
+
+    def _timed(self, node: Node) -> bool:
+        return self.axis in node.type.axes
+
+    def _type(self, node: Node) -> Type:
+        axes = tuple(axis for axis in node.type.axes if axis != self.axis)
+        return replace(node.type, axes=axes)
+
+    def _promise(self, name: str) -> list[str]:
+        """The names of a node's copies; from now on they can be read."""
+        names = [f"{name.removesuffix(_EACH)}.{step}" for step in range(self.steps)]
+        self.copies[name] = [Edge(copy) for copy in names]
+        return names
+
+    def _leaf(self, node: Node) -> None:
+        if not self._timed(node):
+            self.front.append(node)
+            return
+        type_ = self._type(node)
+        for step, name in enumerate(self._promise(node.name)):
+            options: dict[str, Attribute] = {**node.options, "of": node.name, "step": step}
+            self.front.append(
+                Node(name, node.operation, (), type_, attributes(**options), line=node.line)
+            )
+
+    def _static(self, node: Node) -> None:
+        operation, options, operands = node.operation, node.attributes, node.operands
+        if operation == "extent" and node.options["axis"] == self.axis:
+            value = attributes(value=float(self.steps))
+            self.front.append(replace(node, operation="constant", attributes=value))
+            return
+        if operation in _COMBINED and node.options["over"] == (self.axis,):
+            read = tuple(self._read(operands[0], step) for step in range(self.steps))
+            operation, options = _COMBINED[operation], ()
+        elif operation in ("first", "last") and node.options["axis"] == self.axis:
+            read = (self._read(operands[0], 0 if operation == "first" else self.steps - 1),)
+            operation, options = "identity", ()
+        else:
+            read = tuple(self._read(edge, 0) for edge in operands)
+        self.body.append(Node(node.name, operation, read, node.type, options, None, node.line))
+
+    def _sweep(self, nodes: list[Node], direction: int) -> None:
+        written = [node for node in nodes if not self._stands_for_operand(node)]
+        plans = [(node, self._promise(node.name), self._type(node)) for node in written]
+        for node in nodes:
+            if self._stands_for_operand(node):
+                self.copies[node.name] = self._spread(node)
+        body, copies, every = self.body, self.copies, range(self.steps)
+        for step in every if direction > 0 else reversed(every):
+            for node, names, type_ in plans:
+                reads = []
+                for edge in node.operands:
+                    source = copies.get(edge.source)
+                    at = step - edge.delay
+                    if source is not None and 0 <= at < self.steps:
+                        reads.append(source[at])
+                    else:
+                        reads.append(self._read(edge, step))
+                body.append(
+                    Node(
+                        names[step],
+                        node.operation,
+                        tuple(reads),
+                        type_,
+                        node.attributes,
+                        None,
+                        node.line,
+                    )
+                )
+
+    def _stands_for_operand(self, node: Node) -> bool:
+        return node.operation in ("spread", "impulse") and node.options["axis"] == self.axis
+
+    def _spread(self, node: Node) -> list[Edge]:
+        reads = [self._read(node.operands[0], step) for step in range(self.steps)]
+        if node.operation == "impulse":
+            place = 0 if node.options["at"] == "first" else self.steps - 1
+            zero = self._zero(node.type)
+            reads = [read if step == place else zero for step, read in enumerate(reads)]
+        return reads
+
+    def _read(self, edge: Edge, step: int) -> Edge:
+        """What an edge reads at a step of its reader."""
+        at = step - edge.delay
+        if edge.delay and not 0 <= at < self.steps:
+            return self._boundary(self.source[edge.source], at)
+        copies = self.copies.get(edge.source)
+        return Edge(edge.source) if copies is None else copies[at]
+
+    # The values outside the sequence, each made once.
+
+    def _boundary(self, node: Node, at: int) -> Edge:
+        """The value of a node at a step before the first or after the last."""
+        if node.initial is None:
+            return self._zero(node.type)
+        initial = self.source[node.initial]
+        shape = node.type.shape
+        if len(initial.type.shape) == len(shape) + 1:
+            depth = initial.type.shape[0]
+            row = depth + at if at < 0 else at - self.steps
+            if not 0 <= row < depth:
+                raise UnrollError(
+                    f"`{node.name}` is read {-at if at < 0 else row + 1} steps outside the "
+                    f"sequence, and its initial value `{initial.name}` has {depth} rows"
+                )
+            return self._row(initial, row)
+        if initial.type.shape != shape:
+            return self._filled(initial, shape)
+        return Edge(initial.name)
+
+    def _row(self, initial: Node, row: int) -> Edge:
+        name = f"{initial.name}'row{row}"
+        axes, shape = initial.type.axes, initial.type.shape[1:]
+        cut = self._once(
+            f"{name}'1",
+            "slice",
+            (Edge(initial.name),),
+            Type("float", (1, *shape), axes),
+            attributes(axis=0, start=row, stop=row + 1),
+            initial.line,
+        )
+        along = attributes(axis=0)
+        return self._once(name, "sum", (cut,), Type("float", shape, axes), along, initial.line)
+
+    def _filled(self, number: Node, shape: Shape) -> Edge:
+        return self._once(
+            f"{number.name}'{_times(shape)}",
+            "fill",
+            (Edge(number.name),),
+            Type("float", shape, number.type.axes),
+            attributes(shape=shape),
+            number.line,
+        )
+
+    def _zero(self, type_: Type) -> Edge:
+        """The zero of a type, on no axis: zeros, false, or the index 0."""
+        shape = type_.shape
+        if type_.kind == "index":
+            index = Type("index", shape, (), type_.bound)
+            return self._once(
+                f"zero'index{type_.bound}", "constant", (), index, attributes(value=0.0)
+            )
+        zero = self.number_zero or self._once(
+            "zero'number", "constant", (), Type("float"), attributes(value=0.0)
+        )
+        if shape:
+            zeros = Type("float", shape)
+            zero = self._once(
+                f"zero'{_times(shape)}", "fill", (zero,), zeros, attributes(shape=shape)
+            )
+        if type_.kind == "bool":
+            false = Type("bool", shape)
+            return self._once(f"false'{_times(shape)}", "less", (zero, zero), false, ())
+        return zero
+
+    def _once(
+        self,
+        name: str,
+        operation: str,
+        operands: tuple[Edge, ...],
+        type_: Type,
+        options: tuple[tuple[str, Attribute], ...],
+        line: int = 0,
+    ) -> Edge:
+        """A node for what lies outside the sequence, made where it is needed first."""
+        if name not in self.outside:
+            self.outside[name] = Edge(name)
+            node = Node(name, operation, operands, type_, options, None, line)
+            early = all(edge.source in self.early for edge in operands)
+            (self.front if early else self.body).append(node)
+            if early:
+                self.early.add(name)
+        return self.outside[name]
+
+
+def _times(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "number"
+
+
+def _zero_constant(graph: Graph) -> Edge | None:
+    """The graph's own constant zero."""
+    for node in graph.leaves("constant"):
+        if node.type == Type("float") and repr(node.options["value"]) == "0.0":
+            return Edge(node.name)
+    return None
+
+
+def _sweeps(graph: Graph, axis: str) -> list[tuple[int, list[Node]]]:
+    """The nodes in an order in which they can be computed, as sweeps over the steps.
+
+    A sweep is a direction (1 from the first step, -1 from the last, 0 for what does not
+    change with time) and its nodes in the order within one step.  Sweep number n has the
+    direction 0, 1, -1 for n % 3 = 0, 1, 2; every component takes the first that fits.
+    What is on no cycle moves on to the sweep of its first reader, so that the work of the
+    adjoint stands with the adjoint.
+    """
+    components = list(_components(graph))
+    found: dict[str, int] = {}
+    for component in components:
+        inside = {node.name for node in component}
+        way = _direction(component, inside, axis)
+        number = 0
+        reads = [
+            (found[edge.source], edge.delay)
+            for node in component
+            for edge in node.reads()
+            if edge.source not in inside
+        ]
+        while not (_runs(number, way) and all(_after(number, *read) for read in reads)):
+            number += 1
+        found.update(dict.fromkeys(inside, number))
+    _move_to_readers(graph, components, found, axis)
+    sweeps: dict[int, list[Node]] = {}
+    for component in components:
+        sweeps.setdefault(found[component[0].name], []).extend(component)
+    return [((0, 1, -1)[number % 3], sweeps[number]) for number in sorted(sweeps)]
+
+
+def _runs(number: int, way: int | None) -> bool:
+    """Whether a sweep goes a way; None is either way through the steps."""
+    direction = (0, 1, -1)[number % 3]
+    return direction != 0 if way is None else direction == way
+
+
+def _after(number: int, source: int, delay: int) -> bool:
+    """Whether a read in sweep ``number`` finds its source, of sweep ``source``, computed."""
+    direction = (0, 1, -1)[number % 3]
+    return source < number or (source == number and direction * delay >= 0)
+
+
+def _direction(component: list[Node], inside: set[str], axis: str) -> int | None:
+    """The way a component runs: 0 if it does not change with time, None if either will do."""
+    if axis not in component[0].type.axes and len(component) == 1:
+        return 0
+    delays = [edge.delay for node in component for edge in node.operands if edge.source in inside]
+    ways = {1 if delay > 0 else -1 for delay in delays if delay}
+    if len(ways) > 1 or any(axis not in node.type.axes for node in component):
+        names = ", ".join(f"`{node.name}`" for node in component[:5])
+        raise UnrollError(f"no direction of time computes the cycle through {names}")
+    return ways.pop() if ways else None
+
+
+def _move_to_readers(
+    graph: Graph, components: list[list[Node]], found: dict[str, int], axis: str
+) -> None:
+    readers: dict[str, list[tuple[str, int]]] = {}
+    for node in graph.nodes:
+        for edge in node.reads():
+            readers.setdefault(edge.source, []).append((node.name, edge.delay))
+    results = set(graph.results())
+    for component in reversed(components):
+        node = component[0]
+        reads = readers.get(node.name, [])
+        fixed = len(component) > 1 or axis not in node.type.axes or node.name in results
+        if fixed or not reads or any(reader == node.name for reader, _ in reads):
+            continue
+        first = min(found[reader] for reader, _ in reads)
+        if first % 3 and all(_after(found[name], first, delay) for name, delay in reads):
+            found[node.name] = first
+
+
+def _components(graph: Graph) -> Iterator[list[Node]]:
+    """The strongly connected components, each in an order that its zero delays allow."""
+    place = {node.name: position for position, node in enumerate(graph.nodes)}
+    reads: networkx.DiGraph[str] = networkx.DiGraph()
+    reads.add_nodes_from(place)
+    for node in graph.nodes:
+        reads.add_edges_from((edge.source, node.name) for edge in node.reads())
+    condensed = networkx.condensation(reads)
+    members = [sorted(names, key=place.__getitem__) for _, names in condensed.nodes("members")]
+    order = networkx.lexicographical_topological_sort(
+        condensed, key=lambda index: place[members[index][0]]
+    )
+    for index in order:
+        names = members[index]
+        if len(names) == 1:
+            node = graph[names[0]]
+            if Edge(node.name) in node.operands:
+                raise UnrollError(f"`{node.name}` reads itself without a delay")
+            yield [node]
+            continue
+        inside: networkx.DiGraph[str] = networkx.DiGraph()
+        inside.add_nodes_from(names)
+        for name in names:
+            inside.add_edges_from(
+                (edge.source, name)
+                for edge in graph[name].operands
+                if edge.source in inside and edge.delay == 0
+            )
+        try:
+            ordered = list(networkx.lexicographical_topological_sort(inside, place.__getitem__))
+        except networkx.NetworkXUnfeasible:
+            raise UnrollError(f"the cycle through `{names[0]}` has no delay") from None
+        yield [graph[name] for name in ordered]
