@@ -154,13 +154,13 @@ class _Unrolling:
                     self._static(node)
             else:
                 self._sweep(inner, direction)
-        nodes = (*self.front, *self.body)
-        if len({node.name for node in nodes}) < len(nodes):
+        unrolled = (*self.front, *self.body)
+        if len({node.name for node in unrolled}) < len(unrolled):
             raise UnrollError("two nodes of the unrolled graph would have one name")
         return Graph(
             self.source.name,
             "dag",
-            nodes,
+            unrolled,
             tuple(self._results(self.source.outputs)),
             self.source.loss,
             tuple(self._results(self.source.gradients)),
