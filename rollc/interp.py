@@ -64,11 +64,14 @@ class _Interpreter:
 
     def _leaf(self, node: Node) -> Array:
         if node.operation == "constant":
-            return np.asarray(node.options["value"], dtype=self.dtype)
+            return np.asarray(node.options["value"], dtype=self._dtype(node))
         array = np.asarray(self.leaves[node.name])
         if array.shape != self._extent(node):
             raise ValueError(f"{node.name}: expected {self._extent(node)}, found {array.shape}")
-        return array.astype(np.int64 if node.type.kind == "index" else self.dtype)
+        return array.astype(self._dtype(node))
+
+    def _dtype(self, node: Node) -> np.dtype[Any]:
+        return np.dtype(np.int64) if node.type.kind == "index" else self.dtype
 
     def _whole(self, node: Node) -> Array:
         """A node that is on no cycle, at all steps."""
@@ -112,7 +115,7 @@ class _Interpreter:
         axes = tuple(axis for axis in source.type.axes if axis != edge.axis)
         shape = tuple(self.sizes[axis] for axis in axes) + source.type.shape
         if source.initial is None:
-            return np.zeros(shape, dtype=self.dtype)
+            return np.zeros(shape, dtype=self._dtype(source))
         node = self.graph[source.initial]
         value = self.arrays[source.initial]
         lead = len(node.type.axes)
