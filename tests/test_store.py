@@ -1,0 +1,394 @@
+"""Artefact folders and files are complete or absent, whatever happens to their writers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rollc import store
+from rollc.errors import StoreError
+
+Writer = Callable[[Path], dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv(store.CACHE_VARIABLE, str(folder))
+    return folder
+
+
+def writer(text: str = "one", calls: list[str] | None = None) -> Writer:
+    def write(folder: Path) -> dict[str, Any]:
+        if calls is not None:
+            calls.append(text)
+        (folder / "graph.txt").write_text(text)
+        (folder / "kernel").mkdir()
+        (folder / "kernel" / "code.py").write_text(f"# {text}")
+        return {"name": text}
+
+    return write
+
+
+def put(target: Path, text: str) -> None:
+    with store.staging(target) as folder:
+        store.seal(folder, writer(text)(folder))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+# Folders
+
+
+def test_a_staged_folder_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "made" / "here"
+    with store.staging(target) as folder:
+        (folder / "a").write_text("a")
+        assert not target.exists()
+    assert names(target) == ["a"]
+    assert names(target.parent) == ["here"]
+
+
+def test_an_error_leaves_nothing(tmp_path: Path) -> None:
+    def fail() -> None:
+        with store.staging(tmp_path / "here") as folder:
+            (folder / "a").write_text("a")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_an_artefact_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool
+) -> None:
+    if not can_exchange:
+        monkeypatch.setattr(store, "_exchanged", lambda one, other: False)
+    put(tmp_path / "x", "one")
+    put(tmp_path / "x", "two")
+    assert (tmp_path / "x" / "graph.txt").read_text() == "two"
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_users_folder_is_never_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("precious")
+    with pytest.raises(StoreError, match=r"such as `thesis\.txt`"):
+        put(folder, "one")
+    assert (folder / "thesis.txt").read_text() == "precious"
+
+
+def test_a_users_file_inside_an_artefact_is_kept(tmp_path: Path) -> None:
+    put(tmp_path / "x", "one")
+    (tmp_path / "x" / "notes.txt").write_text("precious")
+    with pytest.raises(StoreError, match=r"such as `notes\.txt`"):
+        put(tmp_path / "x", "two")
+    assert (tmp_path / "x" / "notes.txt").read_text() == "precious"
+
+
+def test_a_file_is_no_target(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(StoreError, match="is a file"):
+        put(tmp_path / "file", "one")
+    with pytest.raises(StoreError, match="is a file"):
+        put(tmp_path / "file" / "below", "one")
+
+
+def test_an_empty_folder_is_a_target(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    put(tmp_path / "x", "one")
+    assert store.read(tmp_path / "x").entries["name"] == "one"
+
+
+# What the dead leave behind, and many at once.  These run real processes.
+
+DYING = """
+import sys, time
+from pathlib import Path
+from rollc import store
+with store.staging(Path(sys.argv[1])) as folder:
+    (folder / "half").write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+REPLACING = """
+import sys, time
+from pathlib import Path
+from rollc import store
+target, text, end = Path(sys.argv[1]), sys.argv[2], time.monotonic() + float(sys.argv[3])
+while time.monotonic() < end:
+    with store.staging(target) as folder:
+        for name in "abc":
+            (folder / name).write_text(text * 1000)
+        store.seal(folder, {"text": text})
+"""
+
+
+def start(program: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_killed_writer_leaves_the_old_artefact_and_is_swept_away(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    put(target, "one")
+    process = start(DYING, target)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    put(tmp_path / "other", "two")
+    assert len(names(tmp_path)) == 3, "a living writer's folder is not touched"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert store.read(target).entries["name"] == "one"
+    put(tmp_path / "other", "three")
+    assert names(tmp_path) == ["other", "x"]
+
+
+def test_readers_see_only_whole_folders_while_writers_fight_and_die(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    put(target, "start")
+    writers = [start(REPLACING, target, text, 2.5) for text in "pqr"]
+    seen = set()
+    end = time.monotonic() + 1.6
+    killed = False
+    while time.monotonic() < end:
+        manifest = store.read(target)
+        seen.add(manifest.entries.get("text"))
+        if not killed and time.monotonic() > end - 0.8:
+            writers[0].kill()
+            killed = True
+    for process in writers:
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+    assert [process.returncode for process in writers] == [-signal.SIGKILL, 0, 0]
+    assert {"p", "q", "r"} <= seen
+    put(tmp_path / "other", "sweeps")
+    assert names(tmp_path) == ["other", "x"]
+
+
+BUILDING = """
+import sys, time
+from pathlib import Path
+from rollc import store
+def write(folder):
+    (folder / "a").write_text("a")
+    time.sleep(0.3)
+    return {"name": "n"}
+made = store.made("key", write)
+print(made.hit, sorted(made.manifest.files))
+"""
+
+
+def test_two_builds_at_once_both_succeed(cache: Path) -> None:
+    processes = [start(BUILDING) for _ in range(4)]
+    printed = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    assert all("['a']" in text for text in printed)
+    assert names(cache) == ["key"]
+
+
+# Builds
+
+
+def test_the_second_build_is_a_hit() -> None:
+    calls: list[str] = []
+    first = store.made("key", writer(calls=calls))
+    second = store.made("key", writer(calls=calls))
+    assert (first.hit, second.hit, len(calls)) == (False, True, 1)
+    assert first.manifest == second.manifest
+
+
+def test_a_directory_gets_its_own_copy(tmp_path: Path) -> None:
+    calls: list[str] = []
+    store.made("key", writer(calls=calls), tmp_path / "x")
+    made = store.made("key", writer(calls=calls), tmp_path / "x")
+    assert made.hit
+    assert len(calls) == 1
+    assert made.manifest.folder == tmp_path / "x"
+    assert store.read(tmp_path / "x").files == made.manifest.files
+
+
+def test_a_copy_keeps_the_times_that_the_compilers_cache_is_stamped_with(tmp_path: Path) -> None:
+    cached = store.made("key", writer()).manifest.folder
+    os.utime(cached / "kernel" / "code.py", ns=(5, 123456789_000000001))
+    store.made("key", writer(), tmp_path / "x")
+    assert (tmp_path / "x" / "kernel" / "code.py").stat().st_mtime_ns == 123456789_000000001
+
+
+def test_a_damaged_cache_heals(cache: Path) -> None:
+    store.made("key", writer())
+    (cache / "key" / "graph.txt").write_text("damaged")
+    (cache / "key" / "notes.txt").write_text("in the way")
+    assert not store.made("key", writer()).hit
+    (cache / "key" / store.MANIFEST).write_text("damaged")
+    assert not store.made("key", writer()).hit
+    assert store.made("key", writer()).hit
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(cache: Path, tmp_path: Path) -> None:
+    cache.write_text("a file where the cache should be")
+    with pytest.warns(UserWarning, match="building without the cache") as caught:
+        made = store.made("key", writer())
+    assert len(caught) == 1
+    assert not made.hit
+    assert store.read(made.manifest.folder).entries["name"] == "one"
+    with pytest.warns(UserWarning, match="building without the cache"):
+        store.made("key", writer(), tmp_path / "x")
+    assert store.read(tmp_path / "x").entries["name"] == "one"
+
+
+def test_without_the_cache_nothing_is_cached(cache: Path, tmp_path: Path) -> None:
+    assert not store.made("key", writer(), use_cache=False).hit
+    assert not store.made("key", writer(), tmp_path / "x", use_cache=False).hit
+    assert not cache.exists()
+
+
+def test_builds_unused_for_long_are_forgotten(cache: Path) -> None:
+    store.made("old", writer())
+    store.made("kept", writer())
+    month_ago = time.time() - 31 * 24 * 3600
+    os.utime(cache / "old", (month_ago, month_ago))
+    store.made("new", writer())
+    assert names(cache) == ["kept", "new"]
+
+
+def test_the_key_tells_builds_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = store.build_key(spec="net a", sets={"H": 1, "D": 2}, dtype="float32")
+    assert key == store.build_key(dtype="float32", sets={"D": 2, "H": 1}, spec="net a")
+    assert key != store.build_key(spec="net a", sets={"H": 2, "D": 2}, dtype="float32")
+    assert key != store.build_key(spec="net b", sets={"H": 1, "D": 2}, dtype="float32")
+    monkeypatch.setattr(store, "source_hash", lambda: "another compiler")
+    assert key != store.build_key(spec="net a", sets={"H": 1, "D": 2}, dtype="float32")
+
+
+# Manifests
+
+
+def test_a_changed_file_is_found(tmp_path: Path) -> None:
+    put(tmp_path / "x", "one")
+    (tmp_path / "x" / "kernel" / "code.py").write_text("import os")
+    with pytest.raises(StoreError, match=r"`kernel/code\.py` has changed"):
+        store.read(tmp_path / "x")
+
+
+def test_a_missing_file_is_found(tmp_path: Path) -> None:
+    put(tmp_path / "x", "one")
+    (tmp_path / "x" / "graph.txt").unlink()
+    with pytest.raises(StoreError, match=r"`graph\.txt` is missing"):
+        store.read(tmp_path / "x")
+
+
+def test_a_link_does_not_stand_for_a_file(tmp_path: Path) -> None:
+    put(tmp_path / "x", "one")
+    (tmp_path / "x" / "graph.txt").unlink()
+    (tmp_path / "x" / "graph.txt").symlink_to("/dev/zero")
+    with pytest.raises(StoreError, match=r"`graph\.txt` is missing"):
+        store.read(tmp_path / "x")
+
+
+def test_compiled_code_may_come_and_go(tmp_path: Path) -> None:
+    put(tmp_path / "x", "one")
+    (tmp_path / "x" / "kernel" / "__pycache__").mkdir()
+    (tmp_path / "x" / "kernel" / "__pycache__" / "code.nbi").write_text("compiled")
+    assert store.read(tmp_path / "x").entries["name"] == "one"
+    put(tmp_path / "x", "two")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("\udcff", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "not the manifest"),
+        ("{}", "not the manifest"),
+        ('{"files": {"a": 1}}', "not the manifest"),
+        ('{"files": {}}', "another version"),
+        ('{"files": {}, "format": 999}', "another version"),
+        ('{"files": {"../../etc/passwd": "0"}, "format": 1}', "is missing"),
+    ],
+)
+def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / store.MANIFEST).write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(StoreError, match=message):
+        store.read(tmp_path)
+
+
+def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="is not an artefact"):
+        store.read(tmp_path)
+    with pytest.raises(StoreError, match="is not an artefact"):
+        store.read(tmp_path / "absent")
+
+
+def test_an_entry_has_the_type_it_must_have(tmp_path: Path) -> None:
+    store.seal(tmp_path, {"steps": 3, "name": "a"})
+    manifest = store.read(tmp_path)
+    assert manifest.entry("steps", int) == 3
+    with pytest.raises(StoreError, match="`name` should be of type `int`"):
+        manifest.entry("name", int)
+    with pytest.raises(StoreError, match="`absent` should be of type `str`"):
+        manifest.entry("absent", str)
+
+
+def test_a_manifest_says_who_wrote_it(tmp_path: Path) -> None:
+    store.seal(tmp_path, {})
+    content = json.loads((tmp_path / store.MANIFEST).read_text())
+    assert content["format"] == store.FORMAT
+    assert content["rollc"]
+
+
+# Single files
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "o.npz"
+    store.write_file(path, b"one")
+    store.write_file(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert names(tmp_path) == ["o.npz"]
+    assert path.stat().st_mode & 0o777 == 0o666 & ~current_umask()
+
+
+def current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    store.write_file(tmp_path / "link", b"new")
+    assert (tmp_path / "real").read_bytes() == b"new"
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_device_is_written_to_and_not_replaced() -> None:
+    store.write_file(Path(os.devnull), b"text")
+    assert not Path(os.devnull).is_file()
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"cannot write `.*absent/o\.npz`: No such file"):
+        store.write_file(tmp_path / "absent" / "o.npz", b"")
+    with pytest.raises(StoreError, match=r"cannot write `.*`: Is a directory"):
+        store.write_file(tmp_path, b"")
