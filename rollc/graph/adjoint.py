@@ -88,9 +88,7 @@ class _Adjoint:
         for name in self.active:
             self._define(self.source[name])
         gradients = tuple(
-            (node.name, self._gradient(node))
-            for node in self.source.nodes
-            if differentiable(node)
+            (node.name, self._gradient(node)) for node in self.source.nodes if differentiable(node)
         )
         return replace(
             self.source,
@@ -256,5 +254,3 @@ def _spread(value: Value, axes: tuple[str, ...]) -> Value:
         if axis not in value.type.axes:
             value = call("spread", value, axis=axis)
     return value
-
-

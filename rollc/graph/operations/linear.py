@@ -53,7 +53,7 @@ def _infer_matmul(operands: Sequence[Type | None], options: Options) -> Type | N
     rows, inner = reversed(a.shape) if options.get("transpose_a") else a.shape
     columns = b.shape[::-1] if options.get("transpose_b") and len(b.shape) == 2 else b.shape
     if columns[0] != inner:
-        raise TypeMismatch(f"{inner} rows on the right of `@`", [0, 1])
+        raise TypeMismatch(f"{inner} rows on the right", [0, 1])
     return Type("float", (rows, *columns[1:]), union(types))
 
 

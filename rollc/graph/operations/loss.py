@@ -11,6 +11,7 @@ import numpy as np
 
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Type
+from rollc.graph.operations.elementwise import infer_numeric
 from rollc.graph.operations.table import (
     Array,
     Frame,
@@ -48,9 +49,13 @@ def _mse_adjoint(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
     return [slope, -slope]
 
 
-def _binary_cross_entropy(frame: Frame, options: Options, score: Array, target: Array) -> Array:
+def _logistic(frame: Frame, options: Options, score: Array, target: Array) -> Array:
     score = score.astype(frame.dtype, copy=False)
-    loss = np.maximum(score, 0) - score * target + np.log1p(np.exp(-np.abs(score)))
+    return np.asarray(np.maximum(score, 0) - score * target + np.log1p(np.exp(-np.abs(score))))
+
+
+def _binary_cross_entropy(frame: Frame, options: Options, score: Array, target: Array) -> Array:
+    loss = _logistic(frame, options, score, target)
     return np.asarray(loss.mean(axis=_own(frame, loss)))
 
 
@@ -88,9 +93,7 @@ def _cross_entropy(frame: Frame, options: Options, score: Array, target: Array) 
         return np.asarray(np.log(np.exp(shifted).sum(axis=-1)) - chosen)
 
 
-def _cross_entropy_adjoint(
-    g: Value, y: Value, score: Value, target: Value
-) -> list[Value | None]:
+def _cross_entropy_adjoint(g: Value, y: Value, score: Value, target: Value) -> list[Value | None]:
     picked = call("one_hot", target, size=score.type.shape[0])
     return [g * (call("softmax", score) - picked), None]
 
@@ -122,5 +125,16 @@ LOSS = (
         _binary_cross_entropy_adjoint,
         "binary_cross_entropy",
         summary="the loss of a yes or no, from its score; targets are 0 to 1",
+    ),
+    Operation(
+        "logistic_loss",
+        ("score", "target"),
+        infer_numeric,
+        _logistic,
+        lambda g, y, score, target: [g * (call("sigmoid", score) - target), -(g * score)],
+        "(F(0) if {0} < F(0) else {0}) - {0} * {1} + math.log1p(math.exp(-abs({0})))",
+        elementwise=True,
+        internal=True,
+        summary="the binary cross entropy of each element",
     ),
 )

@@ -50,9 +50,7 @@ def _infer_reduction(operands: Sequence[Type | None], options: Options) -> Type 
     axis = _number(options, "axis", EVERY)
     if not x.shape or not EVERY <= axis < len(x.shape):
         expected = "a vector" if axis == EVERY else f"at least {axis + 1} dimensions"
-        raise TypeMismatch(
-            expected, [0], hint="over the steps, write `over t`: `sum(x, over t)`"
-        )
+        raise TypeMismatch(expected, [0], hint="over the steps, write `over t`: `sum(x, over t)`")
     shape = () if axis == EVERY else x.shape[:axis] + x.shape[axis + 1 :]
     return Type("float", shape, x.axes)
 
@@ -195,21 +193,30 @@ def _normalised(x: Array, epsilon: float) -> Array:
 
 
 def _layer_norm(frame: Frame, options: Options, x: Array, gain: Array, bias: Array) -> Array:
-    epsilon = float(options["epsilon"])  # type: ignore[arg-type]
+    epsilon = options["epsilon"]
+    assert isinstance(epsilon, float)
     normal = _normalised(x.astype(frame.dtype, copy=False), epsilon)
     gain, bias = (p if p.ndim == x.ndim else p[..., None] for p in (gain, bias))
     return np.asarray(normal * gain + bias)
 
 
+def _normalise(frame: Frame, options: Options, x: Array) -> Array:
+    epsilon = options["epsilon"]
+    assert isinstance(epsilon, float)
+    return _normalised(x.astype(frame.dtype, copy=False), epsilon)
+
+
+def _normalise_adjoint(g: Value, y: Value, x: Value, epsilon: float) -> list[Value | None]:
+    centred = x - call("mean", x)
+    deviation = call("sqrt", call("mean", centred * centred) + epsilon)
+    return [(g - call("mean", g) - y * call("mean", g * y)) / deviation]
+
+
 def _layer_norm_adjoint(
     g: Value, y: Value, x: Value, gain: Value, bias: Value, epsilon: float
 ) -> list[Value | None]:
-    # dx = (h - mean(h) - n * mean(h * n)) / deviation with h = g * gain and n the normalised x.
-    centred = x - call("mean", x)
-    deviation = call("sqrt", call("mean", centred * centred) + epsilon)
-    normal = centred / deviation
-    h = g * gain
-    dx = (h - call("mean", h) - normal * call("mean", h * normal)) / deviation
+    normal = call("normalise", x, epsilon=epsilon)
+    dx = _normalise_adjoint(g * gain, normal, x, epsilon)[0]
     return [dx, g * normal, g]
 
 
@@ -333,8 +340,12 @@ def _stack_adjoint(g: Value, y: Value, *operands: Value) -> list[Value | None]:
 VECTOR = (
     _reduction("sum", np.sum, _sum_adjoint, "the sum of a vector's elements"),
     _reduction("mean", np.mean, _mean_adjoint, "the mean of a vector's elements"),
-    _reduction("max", np.max, _extreme_adjoint, "the largest element; equal ones share the gradient"),
-    _reduction("min", np.min, _extreme_adjoint, "the smallest element; equal ones share the gradient"),
+    _reduction(
+        "max", np.max, _extreme_adjoint, "the largest element; equal ones share the gradient"
+    ),
+    _reduction(
+        "min", np.min, _extreme_adjoint, "the smallest element; equal ones share the gradient"
+    ),
     Operation(
         "argmax",
         ("x",),
@@ -380,6 +391,16 @@ VECTOR = (
         "layer_norm",
         defaults=(("epsilon", 1e-5),),
         summary="x, shifted and scaled to mean 0 and variance 1; times gain plus bias",
+    ),
+    Operation(
+        "normalise",
+        ("x",),
+        _infer_same_vector,
+        _normalise,
+        _normalise_adjoint,
+        "normalise",
+        internal=True,
+        summary="x, shifted and scaled to mean 0 and variance 1",
     ),
     Operation(
         "concat",

@@ -1,0 +1,1 @@
+"""From a graph to a kernel: schedule, plan, emit, and the routines that kernels call."""

@@ -1,0 +1,208 @@
+"""Regions to groups: which nodes run together, and in which order.
+
+Within a region, elementwise nodes of one space (the same axes and the same shape) that can
+run in one go form one group, a *nest*; matrix products of one operand form one group,
+a *stack*; every other node is a group of its own.  Work that cannot wait for anything goes
+first, so that nests grow as large as they can.
+
+Cheap elementwise nodes of a free region that only one loop reads move into that loop: to
+compute them again from what is stored anyway costs less than to store them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rollc.graph.graph import LEAVES, Edge, Graph, Node
+from rollc.graph.operations import OPERATIONS
+from rollc.kernel.schedule import Item, Region, Schedule
+
+# Elementwise in a kernel: they only choose which element is read, or when.
+MOVING = frozenset({"spread", "impulse", "last", "first", "extent"})
+
+# Operations that call no function: an instruction or two an element.
+CHEAP = frozenset(
+    {
+        *("add", "subtract", "multiply", "divide", "negate", "where", "identity", "stop"),
+        *("spread", "impulse", "fill", "relu", "abs", "sign", "minimum", "maximum", "clip"),
+        *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"),
+    }
+)
+
+GroupKind = Literal["nest", "stack", "single", "leaf", "alias"]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Items that become one statement."""
+
+    kind: GroupKind
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A region whose items are grouped."""
+
+    region: Region
+    groups: tuple[Group, ...]
+
+
+def is_elementwise(node: Node) -> bool:
+    entry = OPERATIONS.get(node.operation)
+    return node.operation in MOVING or (entry is not None and entry.elementwise)
+
+
+def is_weight_product(graph: Graph, node: Node) -> bool:
+    """A matrix that is the same for all rows, times a vector."""
+    if node.operation != "matmul" or len(node.type.shape) != 1:
+        return False
+    return not graph[node.operands[0].source].type.axes
+
+
+def order(plan: Schedule) -> tuple[Section, ...]:
+    """The groups of every region, in the order in which they run."""
+    graph = plan.graph
+    regions = _sink(graph, plan.regions)
+    delayed = set(graph.reach)
+    return tuple(
+        Section(region, tuple(_Grouper(graph, region, delayed).groups())) for region in regions
+    )
+
+
+def _sink(graph: Graph, regions: Sequence[Region]) -> list[Region]:
+    """Move cheap elementwise nodes into the loop that is their only reader."""
+    results = set(graph.results())
+    home = {
+        item.node.name: position for position, region in enumerate(regions) for item in region.items
+    }
+    readers: dict[str, list[tuple[Item, Edge]]] = {}
+    initials = {node.initial for node in graph.nodes if node.initial is not None}
+    for region in regions:
+        for item in region.items:
+            for edge in item.node.operands:
+                readers.setdefault(edge.source, []).append((item, edge))
+    moved: dict[int, list[Item]] = {}
+    for position in reversed(range(len(regions))):
+        region = regions[position]
+        if region.kind != "free":
+            continue
+        for item in reversed(region.items):
+            node = item.node
+            mine = readers.get(node.name, [])
+            homes = {home[reader.node.name] for reader, _ in mine}
+            target = homes.pop() if len(homes) == 1 else position
+            if (
+                node.operation in CHEAP
+                and node.type.time
+                and node.name not in results
+                and node.name not in initials
+                and item.whole
+                and regions[target].kind != "free"
+                and all(edge.delay == 0 and reader.node.type.time for reader, edge in mine)
+            ):
+                home[node.name] = target
+                moved.setdefault(target, []).append(
+                    replace(item, start=regions[target].start, stop=regions[target].stop)
+                )
+    answer = []
+    for position, region in enumerate(regions):
+        stay = tuple(item for item in region.items if home[item.node.name] == position)
+        if region.kind != "free":
+            stay = (*reversed(moved.get(position, [])), *stay)
+        if stay:
+            answer.append(replace(region, items=stay))
+    return answer
+
+
+class _Grouper:
+    def __init__(self, graph: Graph, region: Region, delayed: set[str]) -> None:
+        self.graph = graph
+        self.region = region
+        self.delayed = delayed
+        self.pending = list(region.items)
+        self.waiting: dict[str, list[Item]] = {}
+        for item in region.items:
+            self.waiting.setdefault(item.node.name, []).append(item)
+
+    def groups(self) -> Iterable[Group]:
+        while self.pending:
+            group = self._next()
+            taken = set(map(id, group.items))
+            self.pending = [item for item in self.pending if id(item) not in taken]
+            for item in group.items:
+                same = self.waiting[item.node.name]
+                same[:] = [other for other in same if other is not item]
+            yield group
+
+    def _ready(self, item: Item, nest: Mapping[str, Item] | None = None) -> bool:
+        """Whether all that an item reads at this step is there, or is in the nest."""
+        for edge in item.node.reads():
+            if edge.delay and self.region.kind != "free":
+                continue
+            for source in self.waiting.get(edge.source, ()):
+                if source is item or not item.meets(source, edge.delay):
+                    continue
+                inside = nest is not None and nest.get(edge.source) is source
+                if not inside or edge.delay or edge.source == item.node.initial:
+                    return False
+        return True
+
+    def _next(self) -> Group:
+        ready = [item for item in self.pending if self._ready(item)]
+        for item in ready:
+            if item.node.operation in LEAVES:
+                return Group("leaf", (item,))
+            if self.is_alias(item.node):
+                return Group("alias", (item,))
+        for item in ready:
+            if is_weight_product(self.graph, item.node):
+                return Group("stack", tuple(self._stack(item, ready)))
+            if not is_elementwise(item.node):
+                return Group("single", (item,))
+        return Group("nest", tuple(self._nest(ready[0])))
+
+    def is_alias(self, node: Node) -> bool:
+        return is_alias(self.graph, node, self.delayed)
+
+    def _stack(self, first: Item, ready: Sequence[Item]) -> Iterable[Item]:
+        """Products of one operand: one product with a wider matrix."""
+        yield first
+        if not self._stackable(first):
+            return
+        for item in ready:
+            same = item.node.operands[-1:] == first.node.operands[-1:]
+            product = same and is_weight_product(self.graph, item.node)
+            together = (item.start, item.stop) == (first.start, first.stop)
+            if item is not first and product and together and self._stackable(item):
+                yield item
+
+    def _stackable(self, item: Item) -> bool:
+        return item.node.name not in self.delayed and item.whole
+
+    def _nest(self, first: Item) -> Iterable[Item]:
+        nest: dict[str, Item] = {}
+        space = (first.node.type.axes, first.node.type.shape, first.start, first.stop)
+        grown = True
+        while grown:
+            grown = False
+            for item in self.pending:
+                node = item.node
+                if node.name in nest or not is_elementwise(node) or self.is_alias(node):
+                    continue
+                if (node.type.axes, node.type.shape, item.start, item.stop) != space:
+                    continue
+                if self._ready(item, nest):
+                    nest[node.name] = item
+                    grown = True
+        return nest.values()
+
+
+def is_alias(graph: Graph, node: Node, delayed: set[str]) -> bool:
+    """A slice of a vector is a view of it, unless it needs rows of its own."""
+    if node.operation != "slice" or node.name in delayed:
+        return False
+    source = graph[node.operands[0].source]
+    return len(source.type.shape) == 1 and source.type.axes == node.type.axes

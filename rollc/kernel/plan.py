@@ -1,0 +1,392 @@
+"""Regions to a program: statements over buffers.
+
+What is guaranteed: every node is computed once, after all that it reads; rows outside the
+sequence hold initial values before anything reads them; a weight matrix is packed once a
+call, in front of the loop that multiplies by it; gradients of weights are one product over
+all steps and the whole batch, after the loop.
+
+What this pass does not do: change any arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from rollc.graph.graph import Edge, Graph, Node
+from rollc.kernel.order import Group, Section, order
+from rollc.kernel.place import Places
+from rollc.kernel.program import (
+    Assign,
+    Buffer,
+    Fill,
+    Function,
+    Loop,
+    Nest,
+    Number,
+    Operand,
+    Pack,
+    Part,
+    Product,
+    Program,
+    Reduce,
+    Ref,
+    Result,
+    Routine,
+    Simple,
+    Span,
+    Statement,
+    Times,
+)
+from rollc.kernel.schedule import PHASES, Item, Schedule
+
+REDUCTIONS = frozenset({"sum_over", "mean_over", "max_over", "min_over"})
+
+
+def plan(scheduled: Schedule) -> Program:
+    """The program of a schedule."""
+    return _Planner(scheduled).program()
+
+
+class _Planner:
+    def __init__(self, scheduled: Schedule) -> None:
+        self.graph: Graph = scheduled.graph
+        self.sections = order(scheduled)
+        self.places = Places(self.graph, self.sections)
+        self.panels: dict[tuple[Part, ...], str] = {}
+        self.packed: set[str] = set()
+        self.filled: set[str] = set()
+
+    def program(self) -> Program:
+        functions = []
+        for phase in PHASES:
+            mine = [section for section in self.sections if section.region.phase == phase]
+            if mine:
+                self.packed = set()
+                body = tuple(statement for section in mine for statement in self._section(section))
+                functions.append(Function(phase, _used(body), body))
+        leaves = tuple(
+            (node.name, node.operation)
+            for node in self.graph.nodes
+            if node.name in self.places.buffers and self.places.buffers[node.name].role == "leaf"
+        )
+        crossing = _crossing(functions)
+        buffers = tuple(
+            replace(buffer, role="tape")
+            if buffer.role == "scratch" and buffer.name in crossing
+            else buffer
+            for buffer in self.places.buffers.values()
+        )
+        return Program(
+            self.graph.name,
+            buffers,
+            tuple(functions),
+            tuple(self._results()),
+            leaves,
+            self.graph.steps,
+        )
+
+    def _results(self) -> Iterator[Result]:
+        for label, name in self.graph.outputs:
+            yield Result(label, "output", self.places.refs[name], self._phase(name))
+        if self.graph.loss is not None:
+            loss = self.graph.loss
+            yield Result("loss", "loss", self.places.refs[loss], self._phase(loss))
+        for label, name in self.graph.gradients:
+            yield Result(label, "gradient", self.places.refs[name], self._phase(name))
+
+    def _phase(self, name: str) -> str:
+        return self.sections[self.places.homes[name].section].region.phase
+
+    def _section(self, section: Section) -> Iterator[Statement]:
+        region = section.region
+        if region.kind == "free":
+            for group in section.groups:
+                yield from self._fills(group)
+                yield from self._group(group, bound="")
+            return
+        for group in section.groups:
+            yield from self._fills(group)
+        body: list[Simple] = []
+        for group in section.groups:
+            body.extend(self._group(group, bound=region.axis))
+        # Weights do not change inside a loop: their panels are packed in front of it.
+        yield from (statement for statement in body if isinstance(statement, Pack))
+        rest = tuple(statement for statement in body if not isinstance(statement, Pack))
+        yield Loop(region.kind, rest, Span(region.start, region.stop))
+
+    def _fills(self, group: Group) -> Iterator[Fill]:
+        """Initial values of the rows outside the sequence."""
+        for item in group.items:
+            node = item.node
+            buffer = self.places.buffers.get(node.name)
+            if buffer is None or node.name in self.filled or not buffer.before + buffer.after:
+                continue
+            self.filled.add(node.name)
+            if node.initial is None:
+                yield Fill(node.name)
+                continue
+            initial = self.graph[node.initial]
+            deep = len(initial.type.shape) == len(node.type.shape) + 1
+            yield Fill(node.name, self.places.operand(Edge(node.initial), node), deep)
+
+    def _group(self, group: Group, bound: str) -> Iterator[Simple]:
+        if group.kind == "nest":
+            yield self._nest(group, bound)
+        elif group.kind == "stack":
+            yield from self._stack(group, bound)
+        elif group.kind == "single":
+            yield from self._single(group.items[0], bound)
+        elif group.items[0].node.operation == "constant":
+            yield from self._constant(group.items[0].node)
+
+    def _constant(self, node: Node) -> Iterator[Simple]:
+        """A constant is a literal where it is read; as a result it needs a place."""
+        if node.name in self.places.results:
+            self.places.buffers[node.name] = Buffer(node.name, "result", "float", ())
+            self.places.refs[node.name] = Ref(node.name)
+            value = node.options["value"]
+            assert isinstance(value, float)
+            yield Nest(
+                (),
+                (),
+                (Assign(node.name, "identity", (Number(value),), (), Ref(node.name)),),
+            )
+
+    @staticmethod
+    def _over(node: Node, bound: str) -> tuple[str, ...]:
+        return tuple(axis for axis in node.type.axes if axis != bound)
+
+    def _nest(self, group: Group, bound: str) -> Nest:
+        first = group.items[0]
+        body = tuple(self._assign(item.node) for item in group.items)
+        return Nest(
+            self._over(first.node, bound),
+            first.node.type.shape,
+            body,
+            Span(first.start, first.stop),
+        )
+
+    def _assign(self, node: Node) -> Assign:
+        operands: list[Operand] = []
+        for edge in node.operands:
+            operand = self.places.operand(edge, node)
+            if isinstance(operand, Ref) and node.operation == "first":
+                operand = replace(operand, row="first")
+            elif isinstance(operand, Ref) and node.operation == "last":
+                operand = replace(operand, row="last")
+            operands.append(operand)
+        local = self.places.is_local(node.name)
+        return Assign(
+            node.name,
+            node.operation,
+            tuple(operands),
+            node.attributes,
+            None if local else self.places.refs[node.name],
+            node.line,
+        )
+
+    def _panel(self, parts: tuple[Part, ...]) -> Iterator[Pack]:
+        """The panel of some matrices, packed when a function first needs it."""
+        if parts not in self.panels:
+            weights = [self.graph[part.weight].type.shape for part in parts]
+            inputs = weights[0][1] if parts[0].transposed else weights[0][0]
+            outputs = sum(
+                shape[0] if part.transposed else shape[1]
+                for shape, part in zip(weights, parts, strict=True)
+            )
+            name = "+".join(part.weight for part in parts) + (
+                ":panel" if parts[0].transposed else ":rows"
+            )
+            while name in self.places.buffers:
+                name += "'"
+            self.panels[parts] = name
+            self.places.buffers[name] = Buffer(name, "panel", "float", (inputs, outputs))
+        name = self.panels[parts]
+        if name not in self.packed:
+            self.packed.add(name)
+            yield Pack(name, parts)
+
+    def _stack(self, group: Group, bound: str) -> Iterator[Simple]:
+        nodes = [item.node for item in group.items]
+        first = group.items[0]
+        parts = tuple(
+            Part(node.operands[0].source, not node.options.get("transpose_a", False))
+            for node in nodes
+        )
+        if len(parts) == 1 and not parts[0].transposed:
+            # The matrix as it is has inputs down and outputs across already.
+            panel = parts[0].weight
+        else:
+            yield from self._panel(parts)
+            panel = self.panels[parts]
+        out = self.places.refs[nodes[0].name]
+        width = sum(node.type.size for node in nodes)
+        operand = self.places.read(nodes[0].operands[1])
+        yield Times(
+            replace(out, shape=(width,)),
+            operand,
+            panel,
+            tuple(node.name for node in nodes),
+            self._over(nodes[0], bound),
+            Span(first.start, first.stop),
+            nodes[0].line,
+        )
+
+    def _single(self, item: Item, bound: str) -> Iterator[Simple]:
+        node = item.node
+        span = Span(item.start, item.stop)
+        out = self.places.refs[node.name]
+        if node.operation in REDUCTIONS:
+            yield self._reduce(node, out, bound, span)
+        elif node.operation == "concat":
+            yield from self._concat(node, bound, span)
+        elif node.operation in ("outer", "embed_adjoint") and node.options.get("over"):
+            yield self._summed(node, out, bound, span)
+        elif node.operation == "slice" and len(node.type.shape) == 1:
+            start = node.options["start"]
+            assert isinstance(start, int)
+            read = self.places.read(node.operands[0])
+            part = replace(read, offset=read.offset + start, shape=node.type.shape)
+            yield self._copy(node, part, out, node.type.shape, bound, span)
+        else:
+            yield Routine(
+                node.name,
+                node.operation,
+                out,
+                tuple(self.places.operand(edge, node) for edge in node.operands),
+                node.attributes,
+                self._over(node, bound),
+                node.type.shape,
+                span,
+                node.line,
+            )
+
+    def _copy(
+        self,
+        node: Node,
+        operand: Operand,
+        out: Ref,
+        shape: tuple[int, ...],
+        bound: str,
+        span: Span,
+    ) -> Nest:
+        assign = Assign(node.name, "identity", (operand,), (), out, node.line)
+        return Nest(self._over(node, bound), shape, (assign,), span)
+
+    def _concat(self, node: Node, bound: str, span: Span) -> Iterator[Simple]:
+        out = self.places.refs[node.name]
+        if len(node.type.shape) != 1:
+            operands = tuple(self.places.operand(edge, node) for edge in node.operands)
+            yield Routine(
+                node.name,
+                "concat",
+                out,
+                operands,
+                node.attributes,
+                self._over(node, bound),
+                node.type.shape,
+                span,
+                node.line,
+            )
+            return
+        offset = 0
+        for edge in node.operands:
+            source = self.graph[edge.source]
+            if self.places.joined.get(edge.source) != (node.name, offset):
+                target = replace(out, offset=out.offset + offset, shape=source.type.shape)
+                operand = self.places.operand(edge, node)
+                yield self._copy(node, operand, target, source.type.shape, bound, span)
+            offset += source.type.size
+
+    def _reduce(self, node: Node, out: Ref, bound: str, span: Span) -> Reduce:
+        (edge,) = node.operands
+        source = self.graph[edge.source]
+        over = node.options["over"]
+        assert isinstance(over, tuple)
+        axes = tuple(axis for axis in source.type.axes if axis != bound)
+        return Reduce(
+            node.name,
+            node.operation,
+            out,
+            self.places.operand(edge, node),
+            tuple(axis for axis in axes if axis in over),
+            tuple(axis for axis in axes if axis not in over),
+            node.type.shape,
+            span,
+            node.line,
+        )
+
+    def _summed(self, node: Node, out: Ref, bound: str, span: Span) -> Simple:
+        """An outer product or an embedding's adjoint, summed over axes."""
+        axes: dict[str, None] = {}
+        for edge in node.operands:
+            axes.update(dict.fromkeys(self.graph[edge.source].type.axes))
+        ordered = tuple(sorted(axes, key=lambda axis: (axis == "batch", axis)))
+        over = tuple(axis for axis in ordered if axis != bound)
+        operands = tuple(self.places.read(edge) for edge in node.operands)
+        same = all(set(self.graph[edge.source].type.axes) == set(axes) for edge in node.operands)
+        if node.operation == "outer" and same and not node.type.axes:
+            return Product(node.name, out, operands[0], operands[1], over, span, node.line)
+        return Routine(
+            node.name,
+            node.operation,
+            out,
+            operands,
+            node.attributes,
+            over,
+            node.type.shape,
+            span,
+            node.line,
+            accumulate=True,
+        )
+
+
+def _refs(statement: Simple) -> Iterator[str]:
+    match statement:
+        case Nest():
+            for assign in statement.body:
+                operands = (*assign.operands, assign.store)
+                yield from (ref.buffer for ref in operands if isinstance(ref, Ref))
+        case Fill():
+            yield statement.buffer
+            if isinstance(statement.initial, Ref):
+                yield statement.initial.buffer
+        case Pack():
+            yield statement.panel
+            yield from (part.weight for part in statement.parts)
+        case Times():
+            yield from (statement.operand.buffer, statement.panel, statement.out.buffer)
+        case Product():
+            yield from (statement.a.buffer, statement.b.buffer, statement.out.buffer)
+        case Routine():
+            operands = (*statement.operands, statement.out)
+            yield from (ref.buffer for ref in operands if isinstance(ref, Ref))
+        case Reduce():
+            if isinstance(statement.operand, Ref):
+                yield statement.operand.buffer
+            yield statement.out.buffer
+
+
+def simple_statements(body: tuple[Statement, ...]) -> Iterator[Simple]:
+    """Every statement, those of loops included."""
+    for statement in body:
+        if isinstance(statement, Loop):
+            yield from statement.body
+        else:
+            yield statement
+
+
+def _used(body: tuple[Statement, ...]) -> tuple[str, ...]:
+    names = (name for statement in simple_statements(body) for name in _refs(statement))
+    return tuple(dict.fromkeys(names))
+
+
+def _crossing(functions: list[Function]) -> set[str]:
+    """The buffers that one phase leaves to another: the tape."""
+    seen: set[str] = set()
+    crossing: set[str] = set()
+    for function in functions:
+        crossing |= seen & set(function.buffers)
+        seen |= set(function.buffers)
+    return crossing

@@ -1,0 +1,227 @@
+"""What a kernel does, as data: buffers, and statements over them.
+
+A *buffer* is one array.  Its dimensions are the steps (if it has one value a step), the
+sequences (of length 1 where all sequences share the value and there are steps), then its
+own shape; a shared number is an array of one element.  A buffer that is read with a delay
+has rows ``before`` the first step and ``after`` the last one, which hold initial values:
+a delayed read is then the same array at another row, and needs no test.
+
+A program has one function for each phase of the schedule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rollc.graph.graph import Attribute, Kind, Shape
+
+Role = Literal["leaf", "result", "tape", "scratch", "panel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    name: str
+    role: Role
+    kind: Kind
+    shape: Shape
+    time: bool = False
+    batch: bool = False
+    before: int = 0
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A read or a write of a buffer.
+
+    ``row`` says which step: this one (``step``), the ``first`` or the ``last``; ``shift``
+    is added to it.  ``shape`` is the value's own shape; a vector that is part of a longer
+    one starts at ``offset``.
+    """
+
+    buffer: str
+    shape: Shape = ()
+    shift: int = 0
+    offset: int = 0
+    row: Literal["step", "first", "last"] = "step"
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A value that an earlier line of the same nest computed."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    value: float
+
+
+Operand = Ref | Local | Number
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """One elementwise operation inside a nest; ``store`` is where the value is kept."""
+
+    name: str
+    operation: str
+    operands: tuple[Operand, ...]
+    options: tuple[tuple[str, Attribute], ...] = ()
+    store: Ref | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The steps that a statement runs for; ``stop`` None is the end of the sequence."""
+
+    start: int = 0
+    stop: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """Fused elementwise work: loops over ``over`` (and ``shape``) around assignments."""
+
+    over: tuple[str, ...]
+    shape: Shape
+    body: tuple[Assign, ...]
+    span: Span = Span()
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """Write initial values (zero for None) into a buffer's rows outside the sequence."""
+
+    buffer: str
+    initial: Operand | None = None
+    depth: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the matrices that a panel holds side by side."""
+
+    weight: str
+    transposed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Copy matrices into one panel, inputs down and outputs across, for :class:`Times`."""
+
+    panel: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Rows times a panel: matrix-vector products of all rows (steps, sequences) at once."""
+
+    out: Ref
+    operand: Ref
+    panel: str
+    names: tuple[str, ...]
+    over: tuple[str, ...]
+    span: Span = Span()
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A weight's gradient: the sum over all rows of the outer products of two vectors."""
+
+    name: str
+    out: Ref
+    a: Ref
+    b: Ref
+    over: tuple[str, ...]
+    span: Span = Span()
+    line: int = 0
+    accumulate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """A library routine for each place of ``over``.
+
+    With ``accumulate`` the result is zeroed first and each place adds to it.
+    """
+
+    name: str
+    operation: str
+    out: Ref
+    operands: tuple[Operand, ...]
+    options: tuple[tuple[str, Attribute], ...]
+    over: tuple[str, ...]
+    shape: Shape
+    span: Span = Span()
+    line: int = 0
+    accumulate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """A reduction over axes: ``sum_over``, ``mean_over``, ``max_over`` or ``min_over``."""
+
+    name: str
+    operation: str
+    out: Ref
+    operand: Operand
+    over: tuple[str, ...]
+    kept: tuple[str, ...]
+    shape: Shape
+    span: Span = Span()
+    line: int = 0
+
+
+Simple = Nest | Fill | Pack | Times | Product | Routine | Reduce
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A recurrence: its body once a step, in one direction of time."""
+
+    direction: Literal["forward", "backward"]
+    body: tuple[Simple, ...]
+    span: Span = Span()
+
+
+Statement = Simple | Loop
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One phase.  ``buffers`` are its arguments, in order."""
+
+    phase: str
+    buffers: tuple[str, ...]
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A value that leaves the kernel: an output, the loss or a gradient."""
+
+    label: str
+    sort: Literal["output", "loss", "gradient"]
+    ref: Ref
+    phase: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """``leaves`` pairs each leaf that the caller gives with its operation."""
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    functions: tuple[Function, ...]
+    results: tuple[Result, ...]
+    leaves: tuple[tuple[str, str], ...]
+    steps: int | None = None
+
+    def buffer(self, name: str) -> Buffer:
+        return next(buffer for buffer in self.buffers if buffer.name == name)

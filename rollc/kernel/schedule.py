@@ -1,0 +1,179 @@
+"""Graph to regions: the condensation of the graph is the schedule.
+
+A strongly connected component with a cycle becomes a loop over time, forward where its
+delays are positive, backward where they are negative.  Everything between is free of time
+and runs for all steps at once, outside every loop.
+
+The regions come in phases, and each phase becomes one kernel: ``primal`` holds what the
+loss and the outputs need, ``adjoint`` the gradients of parameters and states, ``inputs``
+what only the gradients of inputs need, which a caller may not want.
+
+This pass moves nothing into or out of a cycle and fuses nothing; ``plan`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import networkx
+
+from rollc.graph.adjoint import PREFIX
+from rollc.graph.graph import Edge, Graph, Node
+
+Kind = Literal["free", "forward", "backward"]
+Phase = Literal["primal", "adjoint", "inputs"]
+PHASES: tuple[Phase, ...] = ("primal", "adjoint", "inputs")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A node at the steps ``start`` to ``stop`` (None: the last one).
+
+    In a rolled graph every node is one item; a rerolled one may compute a node
+    differently near the ends of the sequence.
+    """
+
+    node: Node
+    start: int = 0
+    stop: int | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether this is all of its node."""
+        return self.start == 0 and self.stop is None
+
+    def meets(self, other: Item, delay: int) -> bool:
+        """Whether this item, reading ``delay`` steps ago, needs the steps of the other."""
+        if other.node.type.static or not set(other.node.type.time) <= set(self.node.type.time):
+            return True
+        low, high = self.start - delay, None if self.stop is None else self.stop - delay
+        after = other.stop is not None and low >= other.stop
+        return not (after or (high is not None and high <= other.start))
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Items that run together: a loop over ``axis``, or all steps at once."""
+
+    kind: Kind
+    phase: Phase
+    items: tuple[Item, ...]
+    axis: str = ""
+    start: int = 0
+    stop: int | None = None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The regions in the order in which they run, and the graph that they come from."""
+
+    graph: Graph
+    regions: tuple[Region, ...]
+
+
+def schedule(graph: Graph, items: Sequence[Item] | None = None) -> Schedule:
+    """The regions of a checked graph, of its adjoint, or of the items of a rerolled DAG."""
+    if items is None:
+        items = [Item(node) for node in graph.nodes]
+    return Schedule(graph, tuple(_Scheduler(graph, items).regions()))
+
+
+class _Scheduler:
+    def __init__(self, graph: Graph, items: Sequence[Item]) -> None:
+        self.items = items
+        self.by_name: dict[str, list[int]] = {}
+        for position, item in enumerate(items):
+            self.by_name.setdefault(item.node.name, []).append(position)
+        self.depends = self._dependencies()
+        self.phase = self._phases(graph)
+
+    def _dependencies(self) -> networkx.DiGraph[int]:
+        depends: networkx.DiGraph[int] = networkx.DiGraph()
+        depends.add_nodes_from(range(len(self.items)))
+        for position, item in enumerate(self.items):
+            for edge in item.node.reads():
+                depends.add_edges_from((source, position) for source in self._met(item, edge))
+        return depends
+
+    def _met(self, item: Item, edge: Edge) -> Iterable[int]:
+        """The items that a read meets."""
+        for position in self.by_name[edge.source]:
+            if item.meets(self.items[position], edge.delay):
+                yield position
+
+    def _phases(self, graph: Graph) -> list[Phase]:
+        optional = {name for label, name in graph.gradients if graph[label].operation == "input"}
+        needed = [name for name in graph.results() if name not in optional]
+        waiting = [position for name in needed for position in self.by_name[name]]
+        kept: set[int] = set()
+        while waiting:
+            position = waiting.pop()
+            if position not in kept:
+                kept.add(position)
+                waiting.extend(self.depends.predecessors(position))
+        return [
+            "primal"
+            if not item.node.name.startswith(PREFIX)
+            else ("adjoint" if position in kept else "inputs")
+            for position, item in enumerate(self.items)
+        ]
+
+    def regions(self) -> Iterable[Region]:
+        condensed = networkx.condensation(self.depends)
+        members: dict[int, list[int]] = {
+            component: sorted(data["members"]) for component, data in condensed.nodes(data=True)
+        }
+        missing = {component: condensed.in_degree(component) for component in members}
+        for phase in PHASES:
+            mine = [c for c, inside in members.items() if self.phase[inside[0]] == phase]
+            mine.sort(key=lambda component: members[component][0])
+            waiting = list(mine)
+            while waiting:
+                free: list[int] = []
+                found = True
+                while found:
+                    # Everything free of time that can run now, however long its chains.
+                    found = False
+                    for component in list(waiting):
+                        if missing[component] == 0 and not self._is_loop(members[component]):
+                            free.extend(members[component])
+                            waiting.remove(component)
+                            self._done(condensed, component, missing)
+                            found = True
+                if free:
+                    yield Region("free", phase, tuple(self.items[position] for position in free))
+                loop = next((c for c in waiting if missing[c] == 0), None)
+                if loop is not None:
+                    waiting.remove(loop)
+                    self._done(condensed, loop, missing)
+                    yield self._loop(members[loop], phase)
+
+    @staticmethod
+    def _done(condensed: networkx.DiGraph[int], component: int, missing: dict[int, int]) -> None:
+        for reader in condensed.successors(component):
+            missing[reader] -= 1
+
+    def _is_loop(self, positions: Sequence[int]) -> bool:
+        first = positions[0]
+        return len(positions) > 1 or self.depends.has_edge(first, first)
+
+    def _loop(self, positions: Sequence[int], phase: Phase) -> Region:
+        """The body of a component in an order that its zero delays allow."""
+        names = {self.items[position].node.name for position in positions}
+        inside: networkx.DiGraph[int] = networkx.DiGraph()
+        inside.add_nodes_from(positions)
+        delays = []
+        for position in positions:
+            for edge in self.items[position].node.operands:
+                if edge.source in names and edge.delay:
+                    delays.append(edge)
+                elif edge.source in names:
+                    inside.add_edges_from(
+                        (other, position) for other in self.by_name[edge.source] if other in inside
+                    )
+        ordered = networkx.lexicographical_topological_sort(inside, key=lambda position: position)
+        items = tuple(self.items[position] for position in ordered)
+        kind: Kind = "forward" if delays[0].delay > 0 else "backward"
+        return Region(kind, phase, items, delays[0].axis, items[0].start, items[0].stop)
