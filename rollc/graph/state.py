@@ -1,0 +1,61 @@
+"""Streaming: the state of a recurrence as inputs and outputs of the graph.
+
+The state of a node that is read d steps back is its last d values.  ``expose_state`` gives
+each such node an initial value from outside, the leaf ``state.NAME`` (one dimension more
+in front: the steps, the oldest first), and an output of the same name and shape with the
+values after the last step.  A graph in which a delay reaches into the future has no state:
+its past depends on what is yet to come.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rollc.graph.build import Builder
+from rollc.graph.expression import call
+from rollc.graph.graph import Graph, Node, Type
+
+PREFIX = "state."
+
+
+def streams(graph: Graph) -> bool:
+    """Whether the graph can be run one step at a time."""
+    return all(not reach.future for reach in graph.reach.values()) and not any(
+        node.operation in ("last", "first") or "over" in node.options for node in graph.nodes
+    )
+
+
+def state_type(graph: Graph, name: str) -> Type:
+    """The type of a node's state: as many rows as its longest delay."""
+    node = graph[name]
+    axis = graph.reach[name].axis
+    axes = tuple(other for other in node.type.axes if other != axis)
+    return replace(node.type, shape=(graph.reach[name].past, *node.type.shape), axes=axes)
+
+
+def expose_state(graph: Graph) -> Graph:
+    """The graph with its state as leaves and outputs.
+
+    Raises ``ValueError`` where a delay reaches into the future.
+    """
+    if not all(reach.future == 0 for reach in graph.reach.values()):
+        raise ValueError("a delay reaches into the future")
+    leaves: list[Node] = []
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.name in graph.reach:
+            leaf = PREFIX + node.name
+            leaves.append(Node(leaf, "state", (), state_type(graph, node.name), line=node.line))
+            nodes.append(replace(node, initial=leaf))
+        else:
+            nodes.append(node)
+    build = Builder((*leaves, *nodes), mark="^")
+    outputs = list(graph.outputs)
+    for name, reach in graph.reach.items():
+        build.prefix, build.line = PREFIX + name, graph[name].line
+        rows = [
+            call("last", build.read(name, depth, reach.axis), axis=reach.axis)
+            for depth in range(reach.past - 1, -1, -1)
+        ]
+        outputs.append((PREFIX + name, call("stack", *rows).edge.source))
+    return replace(graph, nodes=tuple(build.nodes.values()), outputs=tuple(outputs))

@@ -1,0 +1,157 @@
+"""A compiled program: its buffers, its functions, and how they are called.
+
+The functions are compiled by Numba when they are first called, or by :meth:`compile`, and
+kept in Numba's cache beside the source file.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.kernel.program import Buffer, Program
+
+Array = NDArray[Any]
+
+
+class Kernel:
+    """A program with its code, for one precision.
+
+    Buffers that do not leave the kernel are kept for the next call of the same size; two
+    threads may call at once, each then has its own.
+    """
+
+    def __init__(self, program: Program, source: Path, dtype: str) -> None:
+        self.program = program
+        self.source = source
+        self.dtype = np.dtype(dtype)
+        self.buffers = {buffer.name: buffer for buffer in program.buffers}
+        self.leaves = {name for name, _ in program.leaves}
+        self._kept = [buffer for buffer in program.buffers if buffer.role not in ("leaf", "result")]
+        self._idle: list[tuple[tuple[int, int], dict[str, Array]]] = []
+        self._functions: dict[str, Callable[..., None]] | None = None
+
+    @property
+    def functions(self) -> dict[str, Callable[..., None]]:
+        """The functions by phase; loading them does not compile them."""
+        if self._functions is None:
+            module = _load(self.source)
+            self._functions = {
+                function.phase: getattr(module, function.phase)
+                for function in self.program.functions
+            }
+        return self._functions
+
+    def compile(self) -> None:
+        """Compile every function now."""
+        from numba import int64, types
+        from numba.np.numpy_support import from_dtype
+
+        for function in self.program.functions:
+            arrays = [
+                types.Array(
+                    from_dtype(self._dtype(self.buffers[name])),
+                    len(self.dimensions(self.buffers[name], 1, 1)),
+                    "C",
+                )
+                for name in function.buffers
+            ]
+            dispatcher: Any = self.functions[function.phase]
+            dispatcher.compile((int64, int64, *arrays))
+
+    def _dtype(self, buffer: Buffer) -> np.dtype[Any]:
+        kinds = {"float": self.dtype, "index": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
+        return kinds[buffer.kind]
+
+    @staticmethod
+    def dimensions(buffer: Buffer, steps: int, batch: int) -> tuple[int, ...]:
+        """The shape of a buffer's array."""
+        lead: list[int] = []
+        if buffer.time:
+            lead.append(buffer.before + steps + buffer.after)
+        if buffer.batch:
+            lead.append(batch)
+        elif buffer.time:
+            lead.append(1)
+        return (*lead, *buffer.shape) or (1,)
+
+    def run(
+        self, leaves: Mapping[str, Array], steps: int, batch: int, phases: Sequence[str]
+    ) -> dict[tuple[str, str], Array]:
+        """The results of the phases: arrays by sort (output, loss, gradient) and label.
+
+        ``leaves`` have been checked: the right shapes, dtypes and index ranges.  The
+        arrays that come back are the caller's own.
+        """
+        arrays = self._arrays(leaves, steps, batch)
+        for function in self.program.functions:
+            if function.phase in phases:
+                arguments = [arrays[name] for name in function.buffers]
+                self.functions[function.phase](steps, batch, *arguments)
+        results = {
+            (result.sort, result.label): self._result(result.ref, arrays, steps)
+            for result in self.program.results
+            if result.phase in phases
+        }
+        self._idle.append(
+            ((steps, batch), {buffer.name: arrays[buffer.name] for buffer in self._kept})
+        )
+        return results
+
+    def _arrays(self, leaves: Mapping[str, Array], steps: int, batch: int) -> dict[str, Array]:
+        arrays = self._reused(steps, batch)
+        for buffer in self.program.buffers:
+            if buffer.name in arrays:
+                continue
+            shape = self.dimensions(buffer, steps, batch)
+            if buffer.role == "leaf" and not buffer.before + buffer.after:
+                arrays[buffer.name] = np.ascontiguousarray(
+                    leaves[buffer.name], dtype=self._dtype(buffer)
+                ).reshape(shape)
+                continue
+            arrays[buffer.name] = np.empty(shape, dtype=self._dtype(buffer))
+            if buffer.role == "leaf":
+                inside = slice(buffer.before, buffer.before + steps)
+                whole = arrays[buffer.name]
+                whole[inside] = np.asarray(leaves[buffer.name]).reshape(whole[inside].shape)
+        return arrays
+
+    def _reused(self, steps: int, batch: int) -> dict[str, Array]:
+        while self._idle:
+            sizes, kept = self._idle.pop()
+            if sizes == (steps, batch):
+                return dict(kept)
+        return {}
+
+    def _result(self, ref: Any, arrays: Mapping[str, Array], steps: int) -> Array:
+        buffer = self.buffers[ref.buffer]
+        array = arrays[ref.buffer]
+        if buffer.time:
+            array = array[ref.shift : ref.shift + steps]
+            if not buffer.batch:
+                array = array[:, 0]
+        lead = int(buffer.time) + int(buffer.batch)
+        if len(buffer.shape) == 1 and ref.shape != buffer.shape:
+            array = array[..., ref.offset : ref.offset + (ref.shape[0] if ref.shape else 1)]
+        array = array.reshape((*array.shape[:lead], *ref.shape))
+        # Leaves and buffers that are used again are not given away.
+        return array if buffer.role == "result" else array.copy()
+
+
+def _load(source: Path) -> ModuleType:
+    """The module of a kernel's source file, under a name of its own."""
+    name = f"rollc_kernel_{source.stem}"
+    spec = importlib.util.spec_from_file_location(name, source)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
