@@ -1,0 +1,148 @@
+"""The check: every strongly connected component can be run.
+
+In each component of the graph
+
+1. the edges without a delay form no cycle: some order of the nodes computes a step;
+2. nothing needs a whole sequence to compute a part of that sequence: no reduction over
+   time and no initial value lies on a cycle;
+3. all delays point the same way: the steps are run from the first to the last, or back.
+
+What is wrong is found as data; who knows the text of the spec makes messages of it.
+Delays of both signs that shifting nodes in time could meet are not accepted yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import networkx as nx
+
+from rollc.graph.graph import Edge, Graph, Node
+
+OVER_TIME = frozenset(["sum_over", "mean_over", "max_over", "min_over", "first", "last"])
+MOST_STARTS = 200  # nodes of a component from which a shortest cycle is looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One edge of a cycle: ``reader`` reads ``edge`` as its operand number ``operand``.
+
+    ``operand`` is -1 where the edge is the reader's initial value.
+    """
+
+    reader: str
+    operand: int
+    edge: Edge
+
+
+@dataclass(frozen=True, slots=True)
+class CycleWithoutDelay:
+    """A shortest cycle in the part of a component that has no delays."""
+
+    cycle: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsWhole:
+    """A cycle through ``node``, which needs all steps of what it is computed from."""
+
+    node: str
+    cycle: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BothDirections:
+    """Two cycles of one component: one reads the past, the other the future.
+
+    They can be the same cycle.
+    """
+
+    past: tuple[Link, ...]
+    future: tuple[Link, ...]
+
+
+Finding = CycleWithoutDelay | NeedsWhole | BothDirections
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The checked graph, or None and the reasons why it cannot be run."""
+
+    graph: Graph | None
+    findings: tuple[Finding, ...]
+
+
+def check(graph: Graph) -> Verdict:
+    """Find out whether every component can be run.  Types are not looked at."""
+    links = [link for node in graph.nodes for link in _links(node)]
+    findings = tuple(_findings(graph, links))
+    return Verdict(None if findings else replace(graph, stage="checked"), findings)
+
+
+def total(cycle: Iterable[Link]) -> int:
+    """The sum of the delays along a cycle."""
+    return sum(link.edge.delay for link in cycle)
+
+
+def _links(node: Node) -> Iterator[Link]:
+    for place, edge in enumerate(node.operands):
+        yield Link(node.name, place, edge)
+    if node.initial is not None:
+        yield Link(node.name, -1, Edge(node.initial))
+
+
+def _findings(graph: Graph, links: list[Link]) -> Iterator[Finding]:
+    order = {node.name: place for place, node in enumerate(graph.nodes)}
+    links = [link for link in links if link.edge.source in order]
+    for component in _components(order, [link for link in links if not link.edge.delay]):
+        yield CycleWithoutDelay(_shortest_cycle(component))
+    for component in _components(order, links):
+        whole = next((link for link in component if _needs_whole(graph, link)), None)
+        if whole is not None:
+            cycle = _cycle_through(component, whole)
+            # Without a delay it is reported already.
+            if any(link.edge.delay for link in cycle):
+                yield NeedsWhole(whole.reader, cycle)
+            continue
+        past = [link for link in component if link.edge.delay > 0]
+        future = [link for link in component if link.edge.delay < 0]
+        if past and future:
+            yield BothDirections(
+                _cycle_through(component, past[0]), _cycle_through(component, future[0])
+            )
+
+
+def _needs_whole(graph: Graph, link: Link) -> bool:
+    return link.operand == -1 or graph[link.reader].operation in OVER_TIME
+
+
+def _components(order: Mapping[str, int], links: list[Link]) -> list[list[Link]]:
+    """The links inside each component that has a cycle, in the order of the nodes."""
+    # The node that is read comes first: the arrows run the way that the values do.
+    network: nx.DiGraph[str] = nx.DiGraph()
+    network.add_edges_from((link.edge.source, link.reader) for link in links)
+    number: dict[str, int] = {}
+    for place, members in enumerate(nx.strongly_connected_components(network)):
+        number.update(dict.fromkeys(members, place))
+    inside: dict[int, list[Link]] = {}
+    for link in links:
+        if number[link.reader] == number[link.edge.source]:
+            inside.setdefault(number[link.reader], []).append(link)
+    return sorted(inside.values(), key=lambda found: min(order[link.reader] for link in found))
+
+
+def _shortest_cycle(links: list[Link]) -> tuple[Link, ...]:
+    """One of the cycles with the fewest links, in the order in which the values flow."""
+    return min((_cycle_through(links, link) for link in links[:MOST_STARTS]), key=len)
+
+
+def _cycle_through(links: list[Link], link: Link) -> tuple[Link, ...]:
+    """The shortest cycle that begins with a link of the component."""
+    between: dict[tuple[str, str], Link] = {}
+    for other in links:
+        between.setdefault((other.edge.source, other.reader), other)
+    network = nx.DiGraph(list(between))
+    path = nx.shortest_path(network, link.reader, link.edge.source)
+    return (link, *(between[step] for step in pairwise(path)))

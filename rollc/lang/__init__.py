@@ -1,0 +1,24 @@
+"""Text to a checked graph: the language of specs, and messages about what is wrong."""
+
+from __future__ import annotations
+
+from rollc.lang.diagnostics import Diagnostic, Label, as_data, has_errors, render
+from rollc.lang.load import Checked, load_graph
+from rollc.lang.parse import parse_spec
+from rollc.lang.resolve import Resolved, resolve
+from rollc.lang.source import Source, Span
+
+__all__ = [
+    "Checked",
+    "Diagnostic",
+    "Label",
+    "Resolved",
+    "Source",
+    "Span",
+    "as_data",
+    "has_errors",
+    "load_graph",
+    "parse_spec",
+    "render",
+    "resolve",
+]

@@ -1,0 +1,133 @@
+"""Findings of the check as messages that show the cycles in the text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from rollc.graph.check import (
+    BothDirections,
+    CycleWithoutDelay,
+    Finding,
+    Link,
+    NeedsWhole,
+    total,
+)
+from rollc.lang.diagnostics import Diagnostic, Label
+from rollc.lang.source import Span
+
+
+def blocked(findings: Iterable[Finding]) -> set[str]:
+    """The nodes of the cycles that cannot be run."""
+    return {link.reader for finding in findings for link in _links(finding)}
+
+
+def _links(finding: Finding) -> tuple[Link, ...]:
+    match finding:
+        case CycleWithoutDelay(cycle) | NeedsWhole(_, cycle):
+            return cycle
+        case BothDirections(past, future):
+            return (*past, *future)
+
+
+def cycle_diagnostics(
+    findings: Iterable[Finding], places: Mapping[tuple[str, int], Span]
+) -> Iterator[Diagnostic]:
+    """One diagnostic for each finding; ``places`` says where an operand is written."""
+    for finding in findings:
+        match finding:
+            case CycleWithoutDelay(cycle):
+                yield _without_delay(cycle, places)
+            case NeedsWhole(node, cycle):
+                yield _needs_whole(node, cycle, places)
+            case BothDirections(past, future):
+                yield _both_directions(past, future, places)
+
+
+def owner(node: str) -> str:
+    """The name, as the spec has it, whose equation a node belongs to."""
+    return node.split("'")[0]
+
+
+def _shown(cycle: Iterable[Link]) -> list[Link]:
+    """The links that are written in the text: those that read a name."""
+    return [link for link in cycle if "'" not in link.edge.source]
+
+
+def _label(link: Link, places: Mapping[tuple[str, int], Span]) -> Label:
+    reader, source = owner(link.reader), link.edge.source
+    read = f"`{source}`" if source != reader else "itself"
+    if link.operand == -1:
+        return Label(places[link.reader, -1], f"the initial value of `{reader}` reads {read}")
+    when = "at the same step"
+    if link.edge.delay:
+        steps = abs(link.edge.delay)
+        side = "ago" if link.edge.delay > 0 else "ahead"
+        when = f"{steps} step{'s' if steps > 1 else ''} {side}"
+    return Label(places[link.reader, link.operand], f"`{reader}` reads {read} {when}")
+
+
+def _labels(
+    links: Iterable[Link], places: Mapping[tuple[str, int], Span]
+) -> tuple[Label, tuple[Label, ...]]:
+    labels = sorted(
+        dict.fromkeys(_label(link, places) for link in links), key=lambda label: label.span
+    )
+    return labels[0], tuple(labels[1:])
+
+
+def _path(cycle: Iterable[Link]) -> str:
+    """Who reads whom, from one name back to it."""
+    names = [link.edge.source for link in reversed(_shown(cycle))]
+    return " reads ".join(f"`{name}`" for name in (*names, names[0]))
+
+
+def _without_delay(cycle: tuple[Link, ...], places: Mapping[tuple[str, int], Span]) -> Diagnostic:
+    links = _shown(cycle)
+    at, also = _labels(links, places)
+    source = links[0].edge.source
+    return Diagnostic(
+        "R301",
+        "cycle without a delay",
+        at,
+        also,
+        notes=(_path(cycle),),
+        helps=(f"read one of them with a delay, as in `{source}[t-1]`",),
+    )
+
+
+def _needs_whole(
+    node: str, cycle: tuple[Link, ...], places: Mapping[tuple[str, int], Span]
+) -> Diagnostic:
+    at, also = _labels(_shown(cycle), places)
+    return Diagnostic(
+        "R303",
+        f"`{owner(node)}` needs a whole sequence that cannot be computed without it",
+        at,
+        also,
+        notes=(_path(cycle),),
+        helps=("a value over the steps, or an initial one, must not depend on itself",),
+    )
+
+
+def _both_directions(
+    past: tuple[Link, ...], future: tuple[Link, ...], places: Mapping[tuple[str, int], Span]
+) -> Diagnostic:
+    at, also = _labels([link for link in (*past, *future) if link.edge.delay], places)
+    cycles = dict.fromkeys((past, future)) if set(past) != set(future) else [past]
+    return Diagnostic(
+        "R302",
+        "delays into the past and into the future in one cycle",
+        at,
+        also,
+        notes=tuple(f"{_path(cycle)}: {_sum(cycle)}" for cycle in cycles),
+        helps=("let one chain run from the first step and another from the last, and join them",),
+    )
+
+
+def _sum(cycle: tuple[Link, ...]) -> str:
+    """The total delay of a cycle, in words."""
+    steps = total(cycle)
+    if steps == 0:
+        return "0 steps in total"
+    side = "back" if steps > 0 else "ahead"
+    return f"{abs(steps)} step{'s' if abs(steps) > 1 else ''} {side} in total"

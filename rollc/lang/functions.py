@@ -1,0 +1,57 @@
+"""What a spec may call: the table of operations, less what has a notation of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from rollc.graph.operations import OPERATIONS
+
+SYMBOLS = {
+    "+": "add",
+    "-": "subtract",
+    "*": "multiply",
+    "/": "divide",
+    "**": "power",
+    "@": "matmul",
+    "<": "less",
+    "<=": "less_equal",
+    ">": "greater",
+    ">=": "greater_equal",
+    "==": "equal",
+    "!=": "not_equal",
+}
+COMPARISONS = frozenset(["<", "<=", ">", ">=", "==", "!="])
+OVER_TIME = ("sum", "mean", "max", "min")  # with `over t` these are another operation
+ENDS = ("first", "last")  # one step of the sequence
+
+# Operations that are written in another way, and how.
+WRITTEN = {
+    **{operation: f"a {symbol} b" for symbol, operation in SYMBOLS.items()},
+    "negate": "-x",
+    "slice": "x[start:stop]",
+    **{f"{name}_over": f"{name}(x, over t)" for name in OVER_TIME},
+}
+FUNCTIONS = tuple(
+    name for name, entry in OPERATIONS.items() if not entry.internal and name not in WRITTEN
+)
+SYMBOL_OF = {operation: symbol for symbol, operation in SYMBOLS.items()}
+
+
+def said(operation: str) -> str:
+    """What a spec calls an operation."""
+    if operation == "negate":
+        return "-"
+    return SYMBOL_OF.get(operation, operation.removesuffix("_over"))
+
+
+def near(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a reader most likely meant."""
+    candidates = sorted(set(known))
+    if name.lower() in candidates:
+        return name.lower()
+    if name.upper() in candidates:
+        return name.upper()
+    # A comparison of long names with thousands of others would take seconds.
+    found = get_close_matches(name[:40], candidates[:2000], n=1, cutoff=0.6)
+    return found[0] if found else None

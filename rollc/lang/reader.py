@@ -1,0 +1,244 @@
+"""A parse tree to the syntax tree.
+
+What the grammar lets pass so that a good message can be given is found here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from lark import Token, Tree
+
+from rollc.lang.diagnostics import Diagnostic, Label
+from rollc.lang.source import Span
+from rollc.lang.statements import span_of
+from rollc.lang.syntax import (
+    Binary,
+    Call,
+    Const,
+    Dim,
+    Equation,
+    Expression,
+    Index,
+    Init,
+    Input,
+    Loss,
+    Name,
+    Negate,
+    Net,
+    Number,
+    Option,
+    Output,
+    Param,
+    Shape,
+    Slice,
+    Statement,
+    Subscript,
+)
+
+Branch = Tree[Token]
+MOST_DIGITS = 25
+RESERVED = {"t": "the time axis"}
+
+
+def span_of_tree(tree: Branch | Token) -> Span:
+    if isinstance(tree, Token):
+        return span_of(tree)
+    return Span(tree.meta.start_pos, tree.meta.end_pos)
+
+
+def _trees(tree: Branch) -> list[Branch]:
+    return [child for child in tree.children if isinstance(child, Tree)]
+
+
+def _tokens(tree: Branch) -> list[Token]:
+    return [child for child in tree.children if isinstance(child, Token)]
+
+
+class Reader:
+    """Reads one statement of the grammar; ``problems`` is what it found wrong."""
+
+    def __init__(self) -> None:
+        self.problems: list[Diagnostic] = []
+
+    def statements(self, tree: Branch) -> Sequence[Statement]:
+        span = span_of_tree(tree)
+        trees, tokens = _trees(tree), _tokens(tree)
+        match tree.data:
+            case "net":
+                return [Net(self.name(tokens[0]), span)]
+            case "dims":
+                return [Dim(*self.definition(child), span_of_tree(child)) for child in trees]
+            case "consts":
+                return [Const(*self.definition(child), span_of_tree(child)) for child in trees]
+            case "inputs" | "targets":
+                target = tree.data == "targets"
+                return [self.input(child, bool(tokens), target) for child in trees]
+            case "params":
+                return [self.param(child) for child in trees]
+            case "init":
+                return [Init(self.name(tokens[0]), self.expression(trees[0]), span)]
+            case "outputs":
+                return [Output(self.name(token), span_of(token)) for token in tokens]
+            case "loss":
+                return [Loss(self.expression(trees[0]), span)]
+            case _:
+                names = tuple(self.defined(token) for token in tokens)
+                return [Equation(names, self.expression(trees[-1]), span)]
+
+    def name(self, token: Token) -> Name:
+        return Name(str(token), span_of(token))
+
+    def defined(self, token: Token) -> Name:
+        """A name that a statement gives something to."""
+        if token in RESERVED:
+            self.problems.append(
+                Diagnostic(
+                    "R109",
+                    f"`{token}` is {RESERVED[token]} and cannot be given another meaning",
+                    Label(span_of(token)),
+                    helps=("choose another name",),
+                )
+            )
+        return self.name(token)
+
+    def definition(self, tree: Branch) -> tuple[Name, Expression]:
+        return self.defined(_tokens(tree)[0]), self.expression(_trees(tree)[0])
+
+    def input(self, tree: Branch, static: bool, target: bool) -> Input:
+        name = self.defined(_tokens(tree)[0])
+        axis, type_ = None, None
+        for child in _trees(tree):
+            match child.data:
+                case "axis":
+                    axis = self.name(_tokens(child)[0])
+                case "shape":
+                    type_ = self.shape(child)
+                case _:
+                    type_ = self.index(child)
+        return Input(name, type_, axis, static, target, span_of_tree(tree))
+
+    def shape(self, tree: Branch) -> Shape:
+        sizes = tuple(self.expression(child) for child in _trees(tree))
+        return Shape(sizes, span_of_tree(tree))
+
+    def index(self, tree: Branch) -> Index:
+        word = _tokens(tree)[0]
+        if word != "index":
+            self.problems.append(
+                Diagnostic(
+                    "R101",
+                    f"expected a shape or `index(…)`, found `{word}`",
+                    Label(span_of(word), "expected `[…]` or `index(…)`"),
+                )
+            )
+        return Index(self.expression(_trees(tree)[0]), span_of_tree(tree))
+
+    def param(self, tree: Branch) -> Param:
+        shape, initialiser = None, None
+        for child in _trees(tree):
+            if child.data == "shape":
+                shape = self.shape(child)
+            else:
+                initialiser = self.expression(child)
+        return Param(self.defined(_tokens(tree)[0]), shape, initialiser, span_of_tree(tree))
+
+    def expression(self, tree: Branch) -> Expression:
+        span = span_of_tree(tree)
+        trees, tokens = _trees(tree), _tokens(tree)
+        match tree.data:
+            case "number":
+                return Number(self.number(tokens[0]), span)
+            case "name":
+                return self.name(tokens[0])
+            case "group":
+                return self.expression(trees[0])
+            case "comparison":
+                return self.comparison(trees, tokens, span)
+            case "binary":
+                left, right = trees
+                return Binary(str(tokens[0]), self.expression(left), self.expression(right), span)
+            case "sign":
+                if tokens[0] == "+":
+                    return self.expression(trees[0])
+                return Negate(self.expression(trees[0]), span)
+            case "subscript":
+                return Subscript(self.expression(trees[0]), self.expression(trees[1]), span)
+            case "slice":
+                return self.slice(tree)
+            case _:
+                return self.call(tree)
+
+    def number(self, token: Token) -> int | float:
+        if token.isdigit():
+            if len(token.lstrip("0")) <= MOST_DIGITS:
+                return int(token)
+        else:
+            value = float(token)
+            digits = token.lower().split("e")[0]
+            if math.isfinite(value) and (value or not digits.strip("0.")):
+                return value
+        self.problems.append(
+            Diagnostic(
+                "R106",
+                "a number that no float64 can hold",
+                Label(span_of(token)),
+                notes=("the numbers between 2.3e-308 and 1.7e308 can be held, and 0",),
+            )
+        )
+        return 0
+
+    def comparison(self, trees: list[Branch], tokens: list[Token], span: Span) -> Expression:
+        if len(tokens) > 1:
+            self.problems.append(
+                Diagnostic(
+                    "R107",
+                    "comparisons cannot be chained",
+                    Label(span_of(tokens[1]), "the second comparison"),
+                    (Label(span_of(tokens[0]), "the first"),),
+                    helps=("multiply two: `(a < b) * (b < c)` is 1 where both hold",),
+                )
+            )
+        left, right = (self.expression(tree) for tree in trees[:2])
+        return Binary(str(tokens[0]), left, right, span)
+
+    def slice(self, tree: Branch) -> Expression:
+        base, *_ = _trees(tree)
+        start, stop = None, None
+        seen = False
+        for child in tree.children[1:]:
+            if isinstance(child, Token):
+                seen = True
+            elif seen:
+                stop = self.expression(child)
+            else:
+                start = self.expression(child)
+        return Slice(self.expression(base), start, stop, span_of_tree(tree))
+
+    def call(self, tree: Branch) -> Expression:
+        function, *rest = tree.children
+        assert isinstance(function, Token)
+        operands: list[Expression] = []
+        options: list[Option] = []
+        over = None
+        for child in rest:
+            assert isinstance(child, Tree)
+            place = span_of_tree(child)
+            if child.data == "over":
+                if over is not None:
+                    self.misplaced(place, "`over` is given twice")
+                over = self.name(_tokens(child)[-1])
+            elif child.data == "option":
+                name = self.name(_tokens(child)[0])
+                options.append(Option(name, self.expression(_trees(child)[0]), place))
+            else:
+                if options or over is not None:
+                    self.misplaced(place, "an operand after an option")
+                operands.append(self.expression(child))
+        name = self.name(function)
+        return Call(name, tuple(operands), tuple(options), over, span_of_tree(tree))
+
+    def misplaced(self, span: Span, message: str) -> None:
+        help_ = "write operands first, then `name=number`, then `over t`"
+        self.problems.append(Diagnostic("R101", message, Label(span), helps=(help_,)))

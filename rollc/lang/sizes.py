@@ -1,0 +1,221 @@
+"""Expressions whose value is known before anything runs: sizes and constants."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from rollc.lang.diagnostics import Diagnostic, Label
+from rollc.lang.functions import COMPARISONS
+from rollc.lang.names import Names
+from rollc.lang.source import Span
+from rollc.lang.syntax import Binary, Expression, Name, Negate, Number
+
+LARGEST_SIZE = 2**31  # elements of one value, and of all parameters together
+LONGEST_DELAY = 10**6  # steps
+LARGEST_STEP = 2**62  # of a computation with sizes
+
+
+class Rejected(Exception):
+    """An expression without a value; ``diagnostic`` is None where that is reported already."""
+
+    def __init__(self, diagnostic: Diagnostic | None) -> None:
+        super().__init__()
+        self.diagnostic = diagnostic
+
+
+def bad_size(span: Span, message: str, text: str = "", *helps: str) -> Rejected:
+    return Rejected(Diagnostic("R208", message, Label(span, text), helps=helps))
+
+
+class Values:
+    """The values of sizes and constants, by name; None where there was an error."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.sizes: dict[str, int | None] = {}
+        self.constants: dict[str, float | None] = {}
+
+    def whole(self, expression: Expression) -> int:
+        """A whole number of any sign; raises :class:`Rejected`."""
+        match expression:
+            case Number(int() as value):
+                return value
+            case Number():
+                raise bad_size(expression.span, "a size is a whole number", "not a whole number")
+            case Name():
+                return self._size(expression)
+            case Negate(operand):
+                return -self.whole(operand)
+            case Binary(symbol, left, right) if symbol in "+-*/**":
+                return self._whole_binary(expression, symbol, self.whole(left), self.whole(right))
+            case _:
+                raise bad_size(
+                    expression.span,
+                    "a size is made of whole numbers, sizes and arithmetic",
+                    "not known before the network runs",
+                )
+
+    def _size(self, name: Name) -> int:
+        symbol = self.names.find(name)
+        if symbol is None:
+            raise Rejected(None)
+        if symbol.sort != "size":
+            raise Rejected(
+                Diagnostic(
+                    "R208",
+                    f"`{name.name}` is no size",
+                    Label(name.span, "a size is needed here"),
+                    (Label(symbol.at, f"`{name.name}` is defined here"),),
+                    helps=(f"a size is declared as `dim {name.name} = …`",),
+                )
+            )
+        if name.name not in self.sizes:
+            raise Rejected(
+                Diagnostic(
+                    "R208",
+                    f"`{name.name}` is used before it is defined",
+                    Label(name.span),
+                    (Label(symbol.at, "defined here"),),
+                    helps=("sizes are computed from the top: move the definition up",),
+                )
+            )
+        value = self.sizes[name.name]
+        if value is None:
+            raise Rejected(None)
+        return value
+
+    def _whole_binary(self, expression: Binary, symbol: str, left: int, right: int) -> int:
+        span = expression.span
+        match symbol:
+            case "+":
+                value = left + right
+            case "-":
+                value = left - right
+            case "*":
+                value = left * right
+            case "/":
+                if right == 0:
+                    raise bad_size(span, "a size divided by zero", f"{left} / 0")
+                if left % right:
+                    raise bad_size(
+                        span, f"{left} cannot be divided by {right}", "a size is a whole number"
+                    )
+                value = left // right
+            case _:
+                if right < 0 or right * max(1, left.bit_length()) > 128:
+                    raise bad_size(span, f"{left} ** {right} is no size")
+                value = left**right
+        if abs(value) > LARGEST_STEP:
+            raise bad_size(span, "a size that is too large", f"this is {value}")
+        return value
+
+    def count(self, expression: Expression) -> int:
+        """A size: a positive number within bounds."""
+        value = self.whole(expression)
+        if value <= 0:
+            raise bad_size(expression.span, "a size is positive", f"this is {value}")
+        if value > LARGEST_SIZE:
+            message = f"a size is {LARGEST_SIZE} at most"
+            raise bad_size(expression.span, message, f"this is {value}")
+        return value
+
+    def shape(self, sizes: tuple[Expression, ...], span: Span) -> tuple[int, ...]:
+        """Sizes whose product is within bounds."""
+        shape = tuple(self.count(size) for size in sizes)
+        if len(shape) > 4:
+            raise bad_size(span, "a shape has four dimensions at most", f"{len(shape)} dimensions")
+        if math.prod(shape) > LARGEST_SIZE:
+            raise too_large(span, shape)
+        return shape
+
+    def number(self, expression: Expression) -> float:
+        """A constant number; raises :class:`Rejected`."""
+        value = self._real(expression)
+        if not math.isfinite(value):
+            raise _no_constant(expression.span, "this is beyond what a float64 can hold")
+        return value
+
+    def _real(self, expression: Expression) -> float:
+        match expression:
+            case Number(value):
+                return float(value)
+            case Name():
+                return self._constant(expression)
+            case Negate(operand):
+                return -self._real(operand)
+            case Binary(symbol, left, right) if symbol not in COMPARISONS and symbol != "@":
+                return _real_binary(expression, symbol, self._real(left), self._real(right))
+            case _:
+                raise _no_constant(expression.span, "not a number, a name or arithmetic")
+
+    def _constant(self, name: Name) -> float:
+        symbol = self.names.find(name)
+        if symbol is None:
+            raise Rejected(None)
+        if symbol.sort == "size":
+            return float(self._size(name))
+        if symbol.sort != "const":
+            raise _no_constant(name.span, f"`{name.name}` is no constant")
+        if name.name not in self.constants:
+            raise _no_constant(name.span, f"`{name.name}` is defined further down")
+        value = self.constants[name.name]
+        if value is None:
+            raise Rejected(None)
+        return value
+
+
+def _real_binary(expression: Binary, symbol: str, left: float, right: float) -> float:
+    try:
+        value = {
+            "+": lambda: left + right,
+            "-": lambda: left - right,
+            "*": lambda: left * right,
+            "/": lambda: left / right,
+            "**": lambda: left**right,
+        }[symbol]()
+    except ArithmeticError:
+        raise _no_constant(expression.span, "this has no value") from None
+    if isinstance(value, complex):
+        raise _no_constant(expression.span, "this is no real number")
+    return float(value)
+
+
+def _no_constant(span: Span, text: str) -> Rejected:
+    return Rejected(Diagnostic("R223", "not a constant number", Label(span, text)))
+
+
+def too_large(span: Span, shape: tuple[int, ...]) -> Rejected:
+    return bad_size(
+        span,
+        f"a value of {math.prod(shape)} elements; {LARGEST_SIZE} are the most",
+        f"this is {list(shape)}",
+    )
+
+
+def overrides(sets: Mapping[str, int], names: Names) -> list[Diagnostic]:
+    """What is wrong with the sizes given from outside."""
+    from rollc.lang.functions import near
+
+    problems = []
+    sizes = [symbol.name for symbol in names.symbols.values() if symbol.sort == "size"]
+    for name, value in sets.items():
+        shown = str(name)[:40]
+        if name not in sizes:
+            guess = near(shown, sizes)
+            helps = (f"did you mean `{guess}`?",) if guess else ()
+            if not guess and sizes:
+                helps = (f"the sizes are {', '.join(f'`{size}`' for size in sizes[:20])}",)
+            problems.append(Diagnostic("R209", f"no size is called `{shown}`", helps=helps))
+        elif (
+            isinstance(value, bool) or not isinstance(value, int) or not (0 < value <= LARGEST_SIZE)
+        ):
+            at = names.symbols[name].at
+            text = (
+                f"set to {str(value)[:40]}"
+                if not isinstance(value, int) or abs(value) < 10**40
+                else "set to a number of more than 40 digits"
+            )
+            message = f"`{name}` must be a whole number from 1 to {LARGEST_SIZE}"
+            problems.append(Diagnostic("R209", message, Label(at, text)))
+    return problems

@@ -1,0 +1,126 @@
+"""Tokens, cut into statements, so that an error in one leaves the others readable.
+
+The end of a line ends a statement, except inside brackets.  A bracket that is never closed
+must not swallow the rest of the text: a line that stands no further right than the
+statement and begins like a statement begins one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lark import Token
+
+from rollc.lang.diagnostics import Diagnostic, Label
+from rollc.lang.grammar import grammar
+from rollc.lang.source import Span
+
+OPENING = {")": "(", "]": "[", "}": "{"}
+KEYWORDS = frozenset(
+    ["net", "dim", "static", "input", "target", "param", "const", "init", "output", "loss"]
+)
+# The forms that the language will have: the word, and what must follow it.
+LATER = {"cell": "NAME", "fn": "NAME", "time": "NAME", "use": '"', "reset": "NAME"}
+
+
+def span_of(token: Token) -> Span:
+    assert token.start_pos is not None and token.end_pos is not None
+    return Span(token.start_pos, token.end_pos)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The tokens of one statement, and what is wrong with its brackets."""
+
+    tokens: tuple[Token, ...]
+    problems: tuple[Diagnostic, ...] = ()
+
+
+def cut(text: str) -> Iterator[Piece]:
+    """The statements of a text; pieces without tokens are left out."""
+    tokens = [token for token in grammar().lex(text)]
+    cutter = _Cutter(tokens)
+    while cutter.place < len(tokens):
+        piece = cutter.next()
+        if piece.tokens:
+            yield piece
+
+
+class _Cutter:
+    def __init__(self, tokens: list[Token]) -> None:
+        self.tokens = tokens
+        self.place = 0
+        # Once the end of the text was met inside a bracket, every line is a statement:
+        # looking for the end of each again would take quadratic time.
+        self.by_lines = False
+
+    def next(self) -> Piece:
+        start = self.place
+        opened: list[Token] = []
+        first_end = None
+        while self.place < len(self.tokens):
+            token = self.tokens[self.place]
+            if token.type == "NEWLINE":
+                first_end = self.place if first_end is None and opened else first_end
+                if not opened or self.by_lines or self.begins(self.place + 1, start):
+                    return self.finish(start, self.place, opened)
+            elif token in ("(", "[", "{"):
+                opened.append(token)
+            elif token in OPENING:
+                if not opened or opened[-1] != OPENING[token]:
+                    return self.stray(start, token, opened)
+                opened.pop()
+            self.place += 1
+        if opened and first_end is not None:
+            self.by_lines = True
+            self.place = first_end
+            opened = [token for token in opened if token in self.tokens[start:first_end]]
+        return self.finish(start, self.place, opened)
+
+    def begins(self, place: int, start: int) -> bool:
+        """Whether a statement seems to begin here, inside a bracket of another."""
+        tokens = self.tokens[place : place + 2]
+        if len(tokens) < 2 or tokens[0].column is None or start >= len(self.tokens):
+            return False
+        if tokens[0].column > (self.tokens[start].column or 1):
+            return False
+        word, after = tokens
+        if word in KEYWORDS:
+            return after.type == "NAME" or word in ("loss", "static")
+        return word.type == "NAME" and after.type in ("EQUAL", "COMMA")
+
+    def finish(self, start: int, end: int, opened: list[Token]) -> Piece:
+        self.place = end + 1
+        tokens = tuple(token for token in self.tokens[start:end] if token.type != "NEWLINE")
+        problems = ()
+        if opened and not is_later(tokens):
+            problems = (
+                Diagnostic(
+                    "R103",
+                    f"`{opened[-1]}` is never closed",
+                    Label(span_of(opened[-1]), "opened here"),
+                ),
+            )
+        return Piece(tokens, problems)
+
+    def stray(self, start: int, token: Token, opened: list[Token]) -> Piece:
+        """A closing bracket that nothing opened; its line is given up."""
+        while self.place < len(self.tokens) and self.tokens[self.place].type != "NEWLINE":
+            self.place += 1
+        also = ()
+        message = f"`{token}` closes nothing"
+        if opened:
+            message = f"`{token}` does not close `{opened[-1]}`"
+            also = (Label(span_of(opened[-1]), "opened here"),)
+        problem = Diagnostic("R103", message, Label(span_of(token)), also)
+        piece = self.finish(start, self.place, [])
+        return Piece(piece.tokens, (problem,))
+
+
+def is_later(tokens: tuple[Token, ...]) -> bool:
+    """Whether a statement has a form that the language does not have yet."""
+    if len(tokens) < 2:
+        return False
+    word, after = tokens[:2]
+    return word.type == "NAME" and LATER.get(word) in (after.type, after.value)

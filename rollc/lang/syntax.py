@@ -1,0 +1,219 @@
+"""The syntax tree of a spec: what was written, before any name is looked up.
+
+Spans take no part in equality: two trees are equal when they say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from rollc.lang.source import Span
+
+
+def _span() -> Any:
+    return field(compare=False, repr=False)
+
+
+# Expressions
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """``3`` (an int, as sizes are) or ``0.5``."""
+
+    value: int | float
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    name: str
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Negate:
+    operand: Expression
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """``left symbol right``, for arithmetic and comparisons."""
+
+    symbol: str
+    left: Expression
+    right: Expression
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Subscript:
+    """``base[index]``: a delayed read such as ``h[t-1]``, or one element."""
+
+    base: Expression
+    index: Expression
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """``base[start:stop]``, either of which may be left out."""
+
+    base: Expression
+    start: Expression | None
+    stop: Expression | None
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """``epsilon=1e-5`` among the operands of a call."""
+
+    name: Name
+    value: Expression
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """``function(operands, options, over axis)``."""
+
+    function: Name
+    operands: tuple[Expression, ...]
+    options: tuple[Option, ...]
+    over: Name | None
+    span: Span = _span()
+
+
+Expression = Number | Name | Negate | Binary | Subscript | Slice | Call
+
+
+# Statements
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """``[H, D]``."""
+
+    sizes: tuple[Expression, ...]
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """``index(K)``."""
+
+    size: Expression
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    name: Name
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    name: Name
+    value: Expression
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input, or with ``target`` a target; ``type`` is None for a number."""
+
+    name: Name
+    type: Shape | Index | None
+    axis: Name | None
+    static: bool
+    target: bool
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    name: Name
+    shape: Shape | None
+    initialiser: Expression | None
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    name: Name
+    value: Expression
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """``names = value``; several names for the parts of a split."""
+
+    names: tuple[Name, ...]
+    value: Expression
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    name: Name
+    value: Expression
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    name: Name
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    value: Expression
+    span: Span = _span()
+
+
+Statement = Net | Dim | Input | Param | Const | Equation | Init | Output | Loss
+S = TypeVar("S", Net, Dim, Input, Param, Const, Equation, Init, Output, Loss)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A whole text.  ``dim D = 8, H = 32`` is two statements."""
+
+    statements: tuple[Statement, ...]
+
+    def of(self, sort: type[S]) -> list[S]:
+        return [statement for statement in self.statements if isinstance(statement, sort)]
+
+
+def parts(expression: Expression) -> tuple[Expression, ...]:
+    """The expressions directly inside one, left to right."""
+    match expression:
+        case Negate(operand):
+            return (operand,)
+        case Binary(_, left, right):
+            return (left, right)
+        case Subscript(base, index):
+            return (base, index)
+        case Slice(base, start, stop):
+            return tuple(part for part in (base, start, stop) if part is not None)
+        case Call(_, operands, options):
+            return (*operands, *(option.value for option in options))
+        case _:
+            return ()
+
+
+def names_in(expression: Expression) -> Iterator[Name]:
+    """Every name that an expression reads (functions and options are none)."""
+    pending = [expression]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, Name):
+            yield part
+        pending.extend(reversed(parts(part)))

@@ -1,0 +1,189 @@
+"""What does not fit, said with both shapes and where each came from.
+
+Every draft is looked at once, when inference has found all types that it could.  A node
+is silent as long as the type of one of its operands is missing: the reason for that is
+reported where it lies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from rollc.graph.graph import BATCH, Type
+from rollc.graph.operations import OPERATIONS, TypeMismatch
+from rollc.lang.diagnostics import Diagnostic, Label
+from rollc.lang.draft import TIME, Draft, Operand
+from rollc.lang.functions import ENDS, OVER_TIME, said
+from rollc.lang.infer import Inference
+from rollc.lang.names import Names
+from rollc.lang.sizes import LARGEST_SIZE, too_large
+
+# What an operation asks for where the kind of value is at fault, not its shape.
+KINDS = ("a number", "an index", "a condition")
+REDUCTIONS = frozenset([*(f"{name}_over" for name in OVER_TIME), *ENDS])
+
+
+def described(type_: Type) -> str:
+    """A type as a message calls it."""
+    shape = f" [{', '.join(map(str, type_.shape))}]" if type_.shape else ""
+    if type_.kind == "index":
+        return f"an index{shape}"
+    if type_.kind == "bool":
+        return f"a condition{shape}"
+    return shape.strip() or "a number"
+
+
+class Types:
+    """Looks at the drafts; ``wrong`` are the nodes that an error was found in."""
+
+    def __init__(self, inference: Inference, names: Names) -> None:
+        self.inference = inference
+        self.names = names
+        self.wrong: set[str] = set()
+
+    def problems(self) -> Iterator[Diagnostic]:
+        for draft in self.inference.drafts.values():
+            found = self._problem(draft)
+            if found is not None:
+                self.wrong.add(draft.name)
+                yield found
+        for name, initial in self.inference.initials.items():
+            found = self._initial(name, initial)
+            if found is not None:
+                yield found
+
+    def _problem(self, draft: Draft) -> Diagnostic | None:
+        types = self.inference.types
+        for operand in draft.operands:
+            source = types.get(operand.edge.source)
+            if operand.edge.delay and source is not None and operand.edge.axis not in source.axes:
+                return self._static(operand)
+        operands = [self.inference.read(operand.edge) for operand in draft.operands]
+        known = [type_ for type_ in operands if type_ is not None]
+        if len(known) < len(operands):
+            return None
+        try:
+            found = self.inference.exact(draft)
+        except TypeMismatch as mismatch:
+            return self._mismatch(draft, mismatch, known)
+        if found is None or found != types.get(draft.name):
+            return unknown_shape(draft)
+        if math.prod(found.shape) > LARGEST_SIZE:
+            return too_large(draft.span, found.shape).diagnostic
+        return None
+
+    def _static(self, operand: Operand) -> Diagnostic:
+        name = operand.edge.source
+        symbol = self.names.symbols.get(name)
+        also = () if symbol is None else (Label(symbol.at, "one value for the whole sequence"),)
+        return Diagnostic(
+            "R210",
+            f"`{name}` does not change with time",
+            Label(operand.span, "read with a delay"),
+            also,
+            helps=(f"read it as `{name}`",),
+        )
+
+    def _mismatch(self, draft: Draft, mismatch: TypeMismatch, operands: list[Type]) -> Diagnostic:
+        faulty = mismatch.operands or tuple(range(len(operands)))
+        *others, last = [draft.operands[place] for place in faulty]
+        *other_types, last_type = [operands[place] for place in faulty]
+        found = " and ".join(described(operands[place]) for place in faulty)
+        name = f"`{said(draft.operation)}`"
+        if draft.cut is not None:
+            name = "`split`" if draft.cut.part else "a slice"
+        also = [
+            Label(operand.span, f"this is {described(type_)}")
+            for operand, type_ in zip(others, other_types, strict=True)
+        ]
+        for operand in (*others, last):
+            also.extend(self.origin(operand))
+        helps = (mismatch.hint,) if mismatch.hint else ()
+        if mismatch.expected in KINDS:
+            code, message = "R207", f"{name} takes {mismatch.expected}, found {found}"
+        elif draft.operation in REDUCTIONS:
+            code, message = (
+                "R216",
+                f"{name} over `{TIME}` of a value that does not change with time",
+            )
+            helps = ()
+        elif draft.cut is not None:
+            code, message = "R221", f"{name} takes {mismatch.expected}, found {found}"
+        else:
+            code, message = "R206", f"{name} takes {mismatch.expected}, found {found}"
+        text = f"this is {described(last_type)}"
+        distinct = tuple(dict.fromkeys(also))
+        return Diagnostic(code, message, Label(last.span, text), distinct, helps=helps)
+
+    def origin(self, operand: Operand) -> Iterator[Label]:
+        """Where the shape of an operand was first written down."""
+        types, drafts = self.inference.types, self.inference.drafts
+        name = operand.edge.source
+        seen: set[str] = set()
+        while name in drafts and name not in seen:
+            seen.add(name)
+            draft = drafts[name]
+            if draft.type is not None:
+                symbol = self.names.symbols.get(name)
+                if symbol is not None:
+                    text = f"`{name}` is declared as {described(draft.type)}"
+                    yield Label(symbol.span, text)
+                return
+            name = self._shaper(draft, types)
+
+    def _shaper(self, draft: Draft, types: Mapping[str, Type]) -> str:
+        """The operand that gives a node its shape, if it is just one."""
+        sources = [operand.edge.source for operand in draft.operands]
+        if draft.operation == "matmul":
+            return sources[0]
+        if OPERATIONS[draft.operation].elementwise or draft.operation in REDUCTIONS:
+            shape = types[draft.name].shape if draft.name in types else None
+            for source in sources:
+                if source in types and types[source].shape == shape:
+                    return source
+        return ""
+
+    def _initial(self, name: str, initial: Operand) -> Diagnostic | None:
+        types = self.inference.types
+        node, start = types.get(name), types.get(initial.edge.source)
+        if node is None or start is None:
+            return None
+        symbol = self.names.symbols[name]
+        if start.time:
+            return Diagnostic(
+                "R211",
+                f"the initial value of `{name}` changes with time",
+                Label(initial.span, "has a value at every step"),
+                helps=("take one step of it: `first(…)` or `last(…)`",),
+            )
+        also = (Label(symbol.at, f"`{name}` is {described(node)}"),)
+        if BATCH in start.axes and BATCH not in node.axes:
+            return Diagnostic(
+                "R214",
+                f"the initial value of `{name}` does not fit",
+                Label(initial.span, "another value for each sequence of a batch"),
+                also,
+                notes=(f"`{name}` reads no input: it is the same for every sequence of a batch",),
+            )
+        fits = start.kind == node.kind and (
+            start.shape in ((), node.shape) or start.shape[1:] == node.shape
+        )
+        if fits:
+            return None
+        return Diagnostic(
+            "R214",
+            f"the initial value of `{name}` does not fit",
+            Label(initial.span, f"this is {described(start)}"),
+            also,
+        )
+
+
+def unknown_shape(draft: Draft) -> Diagnostic:
+    name = draft.name.split("'")[0]
+    return Diagnostic(
+        "R217",
+        f"cannot tell the shape of `{name}`",
+        Label(draft.span, "its shape follows only from itself"),
+        helps=(f"give it an initial value whose shape is known: `init {name} = …`",),
+    )
