@@ -36,6 +36,31 @@ def interpret(
         return _Interpreter(graph, leaves, sizes, np.dtype(dtype)).values()
 
 
+def initial_values(
+    graph: Graph,
+    leaves: Mapping[str, Array],
+    sizes: Mapping[str, int],
+    dtype: DTypeLike = np.float64,
+) -> dict[str, Array]:
+    """What each delayed node holds before the first step, the oldest value first.
+
+    An array is ``[batch, depth, ...]`` (``[depth, ...]`` for a node without the batch).
+    """
+    needed = {node.initial for node in graph.nodes if node.initial and node.name in graph.reach}
+    static: dict[str, Node] = {}
+    waiting = sorted(needed)
+    while waiting:
+        node = graph[waiting.pop()]
+        static[node.name] = node
+        waiting.extend(edge.source for edge in node.reads() if edge.source not in static)
+    inner = graph.with_nodes(node for node in graph.nodes if node.name in static)
+    interpreter = _Interpreter(inner, leaves, sizes, np.dtype(dtype))
+    with np.errstate(all="ignore"):
+        interpreter.values()
+    interpreter.graph = graph
+    return {name: interpreter.history(name) for name in graph.reach}
+
+
 class _Interpreter:
     def __init__(
         self,
@@ -129,6 +154,16 @@ class _Interpreter:
         rest = value.shape[lead:] or (1,) * len(source.type.shape)
         return np.broadcast_to(value.reshape((*target, *rest)), shape)
 
+    def history(self, name: str) -> Array:
+        """The values of a node at the steps before the first one."""
+        reach, node = self.graph.reach[name], self.graph[name]
+        rows = [
+            self._initial(Edge(name, reach.past, reach.axis), depth)
+            for depth in range(reach.past, 0, -1)
+        ]
+        stacked = np.stack(rows, axis=len(node.type.axes) - 1)
+        return stacked.astype(self.dtype if node.type.kind == "float" else np.int64)
+
     def _shifted(self, edge: Edge) -> tuple[Array, tuple[str, ...]]:
         """A read at all steps: the source's array, shifted by the delay."""
         array, axes = self.arrays[edge.source], self.graph[edge.source].type.axes
@@ -201,7 +236,7 @@ def _components(graph: Graph) -> Iterator[list[Node]]:
     for index in networkx.lexicographical_topological_sort(condensed, key=first.__getitem__):
         names = condensed.nodes[index]["members"]
         inside: networkx.DiGraph[str] = networkx.DiGraph()
-        inside.add_nodes_from(sorted(names, key=order.__getitem__))
+        inside.add_nodes_from(name for name in order if name in names)
         for name in names:
             inside.add_edges_from(
                 (edge.source, name)

@@ -95,7 +95,7 @@ class Kernel:
             if function.phase in phases:
                 arguments = [arrays[name] for name in function.buffers]
                 self.functions[function.phase](steps, batch, *arguments)
-        results = {
+        results: dict[tuple[str, str], Array] = {
             (result.sort, result.label): self._result(result.ref, arrays, steps)
             for result in self.program.results
             if result.phase in phases

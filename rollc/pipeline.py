@@ -1,0 +1,257 @@
+"""The passes in reading order: the table of contents of rollc.
+
+    read      text -> graph, checked          rollc.lang
+    simplify  fewer and cheaper nodes         rollc.graph.simplify
+    adjoint   the graph of the gradients      rollc.graph.adjoint
+    unroll    the graph of N steps            rollc.graph.unroll
+    lower     primitive operations            rollc.kernel.lower
+    schedule  loops, and what is free of time rollc.kernel.schedule
+    plan      statements over buffers         rollc.kernel.plan
+    emit      Numba source                    rollc.kernel.emit
+
+A network has four kernels.  ``forward`` gives the outputs, ``gradient`` the loss and its
+gradients, ``vjp`` gradients for cotangents of the outputs, ``stream`` the outputs with the
+state handed in and out.  The first two are compiled when a network is built, the others
+when they are first called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rollc import store
+from rollc.errors import InputError, SpecError, StoreError
+from rollc.graph.adjoint import adjoint
+from rollc.graph.graph import Graph
+from rollc.graph.simplify import simplify
+from rollc.graph.state import expose_state
+from rollc.irtext import IRTextError, parse_graph, print_graph
+from rollc.kernel.compiled import Kernel
+from rollc.kernel.emit import emit
+from rollc.kernel.lower import lower
+from rollc.kernel.plan import plan
+from rollc.kernel.program import Program
+from rollc.kernel.schedule import Schedule, schedule
+from rollc.kernel.text import parse_program, print_program, print_schedule
+from rollc.network import Network
+
+EAGER = ("forward", "gradient")
+DTYPES = ("float32", "float64")
+
+
+def kernel_graphs(graph: Graph) -> dict[str, Callable[[], Graph]]:
+    """The graph that each kernel computes, of a checked graph; made when asked for."""
+    simple = simplify(graph)
+    outputs_only = replace(simple, loss=None)
+    makers: dict[str, Callable[[], Graph]] = {}
+    if graph.outputs:
+        makers["forward"] = lambda: simplify(outputs_only)
+    if graph.loss is not None:
+        makers["gradient"] = lambda: simplify(adjoint(simple))
+    if any(graph[name].type.kind == "float" for _, name in graph.outputs):
+        makers["vjp"] = lambda: simplify(adjoint(simplify(outputs_only), of="outputs"))
+    past_only = all(not reach.future for reach in graph.reach.values())
+    if graph.outputs and graph.reach and past_only:
+        makers["stream"] = lambda: simplify(expose_state(simplify(outputs_only)))
+    return makers
+
+
+def scheduled(graph: Graph, steps: int | None = None) -> Schedule:
+    """The schedule of a kernel's graph, or of its DAG of ``steps`` steps."""
+    if steps is None:
+        return schedule(lower(graph))
+    from rollc.kernel.reroll import reroll
+
+    return reroll(lower(graph), steps)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Every stage of one kernel."""
+
+    graph: Graph
+    schedule: Schedule
+    program: Program
+    source: str
+
+
+def compiled(graph: Graph, dtype: str, steps: int | None = None) -> Compiled:
+    """Every stage of the kernel of a graph."""
+    plan_from = scheduled(graph, steps)
+    program = plan(plan_from)
+    return Compiled(graph, plan_from, program, emit(program, dtype))
+
+
+def read_spec(
+    text: str, name: str, sets: Mapping[str, int] | None = None
+) -> tuple[Graph, dict[str, str]]:
+    """The checked graph of a spec, or of the text of a graph; and the texts of its stages.
+
+    Raises :class:`SpecError` with all diagnostics.
+    """
+    from rollc.lang import Source, load_graph, render
+
+    if text.startswith("rollc graph"):
+        return _read_graph_text(text, name), {}
+    source = Source(name, text)
+    read = load_graph(source, dict(sets or {}))
+    if read.graph is None:
+        raise SpecError(read.diagnostics, render(read.diagnostics, source))
+    from rollc.lang import format_spec
+
+    assert read.spec is not None
+    return read.graph, {"syntax": format_spec(read.spec)}
+
+
+def _read_graph_text(text: str, name: str) -> Graph:
+    """A graph that a person may have edited: nothing in it is taken for granted."""
+    from rollc.graph.check import check
+    from rollc.graph.verify import verify
+
+    try:
+        graph = parse_graph(text)
+    except IRTextError as error:
+        raise SpecError((), f"{name}: {error}") from None
+    findings = verify(graph)
+    if not findings:
+        findings = check(graph).findings
+    if findings:
+        raise SpecError((), "\n".join(f"{name}: {finding}" for finding in findings))
+    return replace(graph, stage="checked")
+
+
+def build(
+    source: str | Path,
+    *,
+    sets: Mapping[str, int] | None = None,
+    dtype: str = "float32",
+    steps: int | None = None,
+    directory: str | Path | None = None,
+    cache: bool = True,
+) -> Network:
+    """Build the network of a spec, or of the text of a graph.
+
+    ``sets`` overrides sizes, ``dtype`` is float32 or float64, ``steps`` builds the kernel
+    of that many steps (any number without).  The artefact is kept in the cache, and put
+    into ``directory`` too if one is given.  Raises :class:`SpecError` where the spec is
+    wrong and :class:`InputError` where a file cannot be read.
+    """
+    path = Path(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read `{path}`: {error}") from None
+    return build_text(
+        text, str(path), sets=sets, dtype=dtype, steps=steps, directory=directory, cache=cache
+    )[0]
+
+
+def build_text(
+    text: str,
+    name: str = "spec.roll",
+    *,
+    sets: Mapping[str, int] | None = None,
+    dtype: str = "float32",
+    steps: int | None = None,
+    directory: str | Path | None = None,
+    cache: bool = True,
+) -> tuple[Network, store.Made]:
+    """Like :func:`build`, from text; also says where the artefact lies."""
+    if dtype not in DTYPES:
+        raise InputError(f"expected dtype float32 or float64, found `{dtype}`")
+    if steps is not None and not 1 <= steps <= 10_000_000:
+        raise InputError(f"expected 1 to 10000000 steps, found {steps}")
+    sets = dict(sets or {})
+    key = store.build_key(text=text, name=name, sets=sets, dtype=dtype, steps=steps)
+
+    def write(folder: Path) -> Mapping[str, Any]:
+        return write_artefact(folder, text, name, sets, dtype, steps)
+
+    target = None if directory is None else Path(directory)
+    made = store.made(key, write, target, use_cache=cache)
+    return open_artefact(made.manifest), made
+
+
+def write_artefact(
+    folder: Path, text: str, name: str, sets: Mapping[str, int], dtype: str, steps: int | None
+) -> Mapping[str, Any]:
+    """Fill an empty folder with every stage and the compiled kernels."""
+    graph, texts = read_spec(text, name, sets)
+    texts["spec"] = text
+    texts["checked"] = print_graph(graph)
+    kernels: dict[str, dict[str, str]] = {}
+    for entry, make in kernel_graphs(graph).items():
+        result = compiled(make(), dtype, steps)
+        # Numba's cache is stamped with a file's time and size: the name is its content's.
+        digest = hashlib.sha256(result.source.encode()).hexdigest()[:12]
+        files = {
+            "graph": f"{entry}.graph.txt",
+            "schedule": f"{entry}.schedule.txt",
+            "program": f"{entry}.program.txt",
+            "source": f"{entry}_{digest}.py",
+        }
+        contents = {
+            "graph": print_graph(result.graph),
+            "schedule": print_schedule(result.schedule),
+            "program": print_program(result.program),
+            "source": result.source,
+        }
+        for part, file in files.items():
+            (folder / file).write_text(contents[part], encoding="utf-8")
+        kernels[entry] = files
+        if entry in EAGER:
+            Kernel(result.program, folder / files["source"], dtype).compile()
+    stages = {}
+    for stage, content in texts.items():
+        stages[stage] = f"{stage}.txt" if stage != "spec" else "spec.roll"
+        (folder / stages[stage]).write_text(content, encoding="utf-8")
+    return {
+        "name": graph.name,
+        "dtype": dtype,
+        "steps": steps,
+        "sets": dict(sets),
+        "stages": stages,
+        "kernels": kernels,
+    }
+
+
+def open_artefact(manifest: store.Manifest) -> Network:
+    """The network of an artefact whose files have been verified."""
+    folder = manifest.folder
+    stages = manifest.entry("stages", dict)
+    kernels = manifest.entry("kernels", dict)
+    dtype = manifest.entry("dtype", str)
+    steps = manifest.entries.get("steps")
+    graph = parse_graph(_text(folder, stages.get("checked")))
+
+    @cache
+    def kernel(entry: str) -> Kernel:
+        files = kernels.get(entry)
+        if not isinstance(files, dict):
+            raise InputError(f"`{graph.name}` has no {entry} kernel")
+        program = parse_program(_text(folder, files.get("program")))
+        return Kernel(program, folder / str(files.get("source")), dtype)
+
+    return Network(graph, kernel, dtype, steps)
+
+
+def _text(folder: Path, file: object) -> str:
+    if not isinstance(file, str):
+        raise StoreError(f"`{folder}` is damaged: a stage is missing from its manifest")
+    try:
+        return (folder / file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"cannot read `{folder / file}`: {error}") from None
+
+
+def load(directory: str | Path) -> Network:
+    """The network of an artefact folder.  Raises :class:`StoreError` if it is damaged.
+
+    An artefact holds code: load one only where you would run a program of its author's.
+    """
+    return open_artefact(store.read(Path(directory)))
