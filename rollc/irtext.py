@@ -141,7 +141,7 @@ def _attribute(value: Attribute) -> str:
 
 # Reading
 
-_NAME = re.compile(r"~*[^\W\d]\w*(?:[.:'~]\w+)*")
+_NAME = re.compile(r"~*[^\W\d]\w*(?:[.:'~^]\w+)*")
 _WORD = re.compile(r"[^\W\d]\w*")
 _COUNT = re.compile(r"\d{1,15}(?!\w)")
 _INTEGER = re.compile(r"-?\d{1,15}(?![\w.])")

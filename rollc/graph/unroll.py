@@ -30,6 +30,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import networkx
+import numpy as np
+from numpy.typing import NDArray
 
 from rollc.graph.graph import (
     LEAVES,
@@ -42,6 +44,8 @@ from rollc.graph.graph import (
     attributes,
     ordered_axes,
 )
+
+Array = NDArray[np.generic]
 
 _COPY = re.compile(r"(.+)\.(\d{1,9})")
 _COMBINED = {"sum_over": "sum_of", "max_over": "max_of", "min_over": "min_of"}
@@ -76,6 +80,22 @@ def covering(dag: Graph) -> Mapping[str, tuple[str, int] | None]:
     None for what does not change with time and for what holds a boundary's values.
     """
     return {node.name: _copied(node.name, dag.steps or 0) for node in dag.nodes}
+
+
+def step_leaves(dag: Graph, leaves: Mapping[str, Array]) -> dict[str, Array]:
+    """The leaves' values of an unrolled graph, from those of the graph it came from.
+
+    Arrays have the time first (``[t, batch, ...]``), and a step's are views of them.
+    """
+    found: dict[str, Array] = {}
+    for node in dag.nodes:
+        if node.operation in LEAVES and node.operation != "constant":
+            of, step = node.options.get("of"), node.options.get("step")
+            if isinstance(of, str) and isinstance(step, int):
+                found[node.name] = leaves[of][step]
+            else:
+                found[node.name] = leaves[node.name]
+    return found
 
 
 def _copied(name: str, steps: int) -> tuple[str, int] | None:

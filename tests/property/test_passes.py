@@ -1,0 +1,155 @@
+"""What every pass keeps, on random delay graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from delay_graphs import delay_graphs, graphs_without_last_delay, random_leaves
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from rollc.graph.adjoint import adjoint
+from rollc.graph.check import CycleWithoutDelay, check
+from rollc.graph.graph import Graph
+from rollc.graph.simplify import simplify
+from rollc.graph.unroll import covering, step_leaves, unroll
+from rollc.interp import interpret
+from rollc.irtext import parse_graph, print_graph
+
+Array = NDArray[Any]
+
+bounded = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+lengths = st.integers(1, 6)
+seeds = st.integers(0, 1000)
+
+
+def sizes_of(steps: int) -> dict[str, int]:
+    return {"t": steps, "batch": 2}
+
+
+def close(expected: Array, found: Array, name: str) -> None:
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10, err_msg=name)
+
+
+def results(graph: Graph, leaves: dict[str, Array], steps: int) -> dict[str, Array]:
+    """The values that leave a graph, by their labels; those over time one a step.
+
+    A value of an unrolled graph may lack the batch where it is the same for all.
+    """
+    sizes = sizes_of(steps)
+    if graph.steps is not None:
+        leaves = step_leaves(graph, leaves)
+    arrays = interpret(graph, leaves, sizes)
+    pairs = [(f"output {label}", name) for label, name in graph.outputs]
+    pairs += [(f"gradient {label}", name) for label, name in graph.gradients]
+    if graph.loss is not None:
+        pairs.append(("loss", graph.loss))
+    found: dict[str, Array] = {}
+    for label, name in pairs:
+        if "t" in graph[name].type.axes:
+            for step in range(steps):
+                found[f"{label}.{step}"] = arrays[name][step]
+        else:
+            found[label] = arrays[name]
+    return found
+
+
+def same_results(expected: dict[str, Array], found: dict[str, Array]) -> None:
+    assert sorted(expected) == sorted(found)
+    for label, array in expected.items():
+        close(array, found[label], label)
+
+
+@bounded
+@given(delay_graphs())
+def test_every_random_graph_passes_the_check(graph: Graph) -> None:
+    assert check(graph).graph is not None
+
+
+@bounded
+@given(graphs_without_last_delay())
+def test_a_cycle_without_its_delays_is_rejected(graph: Graph) -> None:
+    verdict = check(graph)
+    assert verdict.graph is None
+    assert any(isinstance(finding, CycleWithoutDelay) for finding in verdict.findings)
+
+
+@bounded
+@given(delay_graphs(), lengths)
+def test_text_reads_back_at_each_stage(graph: Graph, steps: int) -> None:
+    derived = adjoint(graph)
+    for stage in (graph, simplify(graph), derived, simplify(derived), unroll(derived, steps)):
+        assert parse_graph(print_graph(stage)) == stage
+
+
+@bounded
+@given(delay_graphs(), lengths, seeds)
+def test_simplify_keeps_values_and_gradients(graph: Graph, steps: int, seed: int) -> None:
+    leaves = random_leaves(graph, sizes_of(steps), seed)
+    expected = results(adjoint(graph), leaves, steps)
+    same_results(expected, results(adjoint(simplify(graph)), leaves, steps))
+    same_results(expected, results(simplify(adjoint(graph)), leaves, steps))
+
+
+@bounded
+@given(delay_graphs(), lengths, seeds)
+def test_unroll_keeps_every_value(graph: Graph, steps: int, seed: int) -> None:
+    graph = adjoint(graph)
+    leaves = random_leaves(graph, sizes_of(steps), seed)
+    values = interpret(graph, leaves, sizes_of(steps))
+    dag = unroll(graph, steps)
+    unrolled = interpret(dag, step_leaves(dag, leaves), sizes_of(steps))
+    for name, copy in covering(dag).items():
+        if copy is not None and "t" in graph[copy[0]].type.axes:
+            close(values[copy[0]][copy[1]], unrolled[name], name)
+        elif name in values:
+            close(values[name], unrolled[name], name)
+
+
+@bounded
+@given(delay_graphs(), lengths, seeds)
+def test_a_simplified_unrolled_graph_has_the_same_results(
+    graph: Graph, steps: int, seed: int
+) -> None:
+    leaves = random_leaves(graph, sizes_of(steps), seed)
+    dag = unroll(adjoint(graph), steps)
+    same_results(results(dag, leaves, steps), results(simplify(dag), leaves, steps))
+
+
+@bounded
+@given(delay_graphs(), lengths, seeds)
+def test_unroll_and_adjoint_commute(graph: Graph, steps: int, seed: int) -> None:
+    leaves = random_leaves(graph, sizes_of(steps), seed)
+    one = results(unroll(adjoint(graph), steps), leaves, steps)
+    other = results(adjoint(unroll(graph, steps)), leaves, steps)
+    same_results(one, other)
+
+
+@bounded
+@given(delay_graphs(smooth=True), lengths, seeds)
+def test_gradients_are_slopes(graph: Graph, steps: int, seed: int) -> None:
+    """Along a random direction in all leaves at once, by central differences."""
+    sizes = sizes_of(steps)
+    leaves = random_leaves(graph, sizes, seed)
+    way = random_leaves(graph, sizes, seed + 1)
+    derived = adjoint(graph)
+    arrays = interpret(derived, leaves, sizes)
+    slope = sum(float((arrays[name] * way[leaf]).sum()) for leaf, name in derived.gradients)
+
+    def loss(distance: float) -> float:
+        moved = {
+            name: array + distance * way[name] if array.dtype.kind == "f" else array
+            for name, array in leaves.items()
+        }
+        return float(interpret(graph, moved, sizes)["loss"])
+
+    step = 1e-5
+    quotient = (loss(step) - loss(-step)) / (2 * step)
+    size = max(1.0, abs(loss(0.0)), abs(slope))
+    assert abs(quotient - slope) < 1e-4 * size
