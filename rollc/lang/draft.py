@@ -8,11 +8,11 @@ evaluation; the outermost operation carries the name ``s`` itself.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from rollc.graph.attributes import attribute_flaw
 from rollc.graph.graph import Attribute, Edge, Type, attributes
 from rollc.graph.operations import OPERATIONS
-from rollc.graph.attributes import attribute_flaw
 from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.functions import ENDS, FUNCTIONS, OVER_TIME, SYMBOLS, WRITTEN, near
 from rollc.lang.names import Names
@@ -206,9 +206,9 @@ class Drafts:
                 found.append(self.read(expression, prefix))
             except Rejected as rejection:
                 failed.append(rejection)
-        for rejection in failed[1:]:
-            if rejection.diagnostic is not None:
-                self.names.problems.append(rejection.diagnostic)
+        for other in failed[1:]:
+            if other.diagnostic is not None:
+                self.names.problems.append(other.diagnostic)
         if failed:
             raise failed[0]
         return tuple(found)
@@ -410,9 +410,6 @@ class Drafts:
             "",
             [f"{', '.join(f'`{name}`' for name in OVER_TIME)} can"],
         )
-
-    def finished(self) -> dict[str, Draft]:
-        return {name: replace(draft) for name, draft in self.drafts.items()}
 
 
 def _leading_name(expression: Expression) -> str:

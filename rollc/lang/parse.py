@@ -104,7 +104,8 @@ def _parse(tokens: Sequence[Token]) -> Tree[Token] | Diagnostic:
         last = tokens[-1]
         tree = parser.feed_token(Token.new_borrow_pos("$END", "", last))
     except UnexpectedToken as error:
-        return _unexpected(error.token, parser.accepts(), tokens)
+        accepted = set(parser.accepts())  # type: ignore[no-untyped-call]
+        return _unexpected(error.token, accepted, tokens)
     assert isinstance(tree, Tree)
     return tree
 
@@ -135,10 +136,10 @@ def _expected(accepted: set[str]) -> str:
     """What may stand at a place, in words."""
     rest = set(accepted)
     said = []
-    if VALUE <= rest:
+    if rest >= VALUE:
         said.append("a value")
-        rest -= VALUE
-    if OPERATOR <= rest:
+        rest -= VALUE | {"OVER"}
+    if rest >= OPERATOR:
         said.append("an operator")
         rest -= OPERATORS
     if {"NET", "LOSS"} <= rest:

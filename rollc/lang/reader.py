@@ -108,7 +108,8 @@ class Reader:
 
     def input(self, tree: Branch, static: bool, target: bool) -> Input:
         name = self.defined(_tokens(tree)[0])
-        axis, type_ = None, None
+        axis: Name | None = None
+        type_: Shape | Index | None = None
         for child in _trees(tree):
             match child.data:
                 case "axis":

@@ -16,7 +16,7 @@ from rollc.lang.draft import TIME, Draft, Drafts, Operand
 from rollc.lang.infer import Inference, cut_options
 from rollc.lang.initialisers import initialiser
 from rollc.lang.names import Names, twice
-from rollc.lang.sizes import LARGEST_SIZE, Rejected, Values, bad_size, overrides
+from rollc.lang.sizes import LARGEST_SIZE, Rejected, Values, bad_size, is_size, overrides
 from rollc.lang.source import Source, Span
 from rollc.lang.syntax import (
     Const,
@@ -152,7 +152,7 @@ class _Resolver:
         name = dim.name.name
         if name in self.sets:
             value = self.sets[name]
-            return value if isinstance(value, int) and 0 < value <= LARGEST_SIZE else None
+            return value if is_size(value) else None
         try:
             return self.values.count(dim.value)
         except Rejected as rejection:

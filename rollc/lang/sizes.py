@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 
 from rollc.lang.diagnostics import Diagnostic, Label
-from rollc.lang.functions import COMPARISONS
+from rollc.lang.functions import COMPARISONS, near
 from rollc.lang.names import Names
 from rollc.lang.source import Span
 from rollc.lang.syntax import Binary, Expression, Name, Negate, Number
@@ -14,6 +15,13 @@ from rollc.lang.syntax import Binary, Expression, Name, Negate, Number
 LARGEST_SIZE = 2**31  # elements of one value, and of all parameters together
 LONGEST_DELAY = 10**6  # steps
 LARGEST_STEP = 2**62  # of a computation with sizes
+REAL: Mapping[str, Callable[[float, float], float | complex]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "**": operator.pow,
+}
 
 
 class Rejected(Exception):
@@ -167,18 +175,12 @@ class Values:
 
 def _real_binary(expression: Binary, symbol: str, left: float, right: float) -> float:
     try:
-        value = {
-            "+": lambda: left + right,
-            "-": lambda: left - right,
-            "*": lambda: left * right,
-            "/": lambda: left / right,
-            "**": lambda: left**right,
-        }[symbol]()
+        value = REAL[symbol](left, right)
     except ArithmeticError:
         raise _no_constant(expression.span, "this has no value") from None
     if isinstance(value, complex):
         raise _no_constant(expression.span, "this is no real number")
-    return float(value)
+    return value
 
 
 def _no_constant(span: Span, text: str) -> Rejected:
@@ -195,8 +197,6 @@ def too_large(span: Span, shape: tuple[int, ...]) -> Rejected:
 
 def overrides(sets: Mapping[str, int], names: Names) -> list[Diagnostic]:
     """What is wrong with the sizes given from outside."""
-    from rollc.lang.functions import near
-
     problems = []
     sizes = [symbol.name for symbol in names.symbols.values() if symbol.sort == "size"]
     for name, value in sets.items():
@@ -207,15 +207,13 @@ def overrides(sets: Mapping[str, int], names: Names) -> list[Diagnostic]:
             if not guess and sizes:
                 helps = (f"the sizes are {', '.join(f'`{size}`' for size in sizes[:20])}",)
             problems.append(Diagnostic("R209", f"no size is called `{shown}`", helps=helps))
-        elif (
-            isinstance(value, bool) or not isinstance(value, int) or not (0 < value <= LARGEST_SIZE)
-        ):
-            at = names.symbols[name].at
-            text = (
-                f"set to {str(value)[:40]}"
-                if not isinstance(value, int) or abs(value) < 10**40
-                else "set to a number of more than 40 digits"
-            )
+        elif not is_size(value):
             message = f"`{name}` must be a whole number from 1 to {LARGEST_SIZE}"
-            problems.append(Diagnostic("R209", message, Label(at, text)))
+            at = Label(names.symbols[name].at, "set from outside")
+            problems.append(Diagnostic("R209", message, at))
     return problems
+
+
+def is_size(value: object) -> bool:
+    """Whether an override can be a size."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_SIZE

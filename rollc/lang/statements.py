@@ -25,7 +25,8 @@ LATER = {"cell": "NAME", "fn": "NAME", "time": "NAME", "use": '"', "reset": "NAM
 
 
 def span_of(token: Token) -> Span:
-    assert token.start_pos is not None and token.end_pos is not None
+    assert token.start_pos is not None
+    assert token.end_pos is not None
     return Span(token.start_pos, token.end_pos)
 
 
@@ -39,7 +40,7 @@ class Piece:
 
 def cut(text: str) -> Iterator[Piece]:
     """The statements of a text; pieces without tokens are left out."""
-    tokens = [token for token in grammar().lex(text)]
+    tokens = list(grammar().lex(text))
     cutter = _Cutter(tokens)
     while cutter.place < len(tokens):
         piece = cutter.next()
@@ -93,7 +94,7 @@ class _Cutter:
     def finish(self, start: int, end: int, opened: list[Token]) -> Piece:
         self.place = end + 1
         tokens = tuple(token for token in self.tokens[start:end] if token.type != "NEWLINE")
-        problems = ()
+        problems: tuple[Diagnostic, ...] = ()
         if opened and not is_later(tokens):
             problems = (
                 Diagnostic(
@@ -108,7 +109,7 @@ class _Cutter:
         """A closing bracket that nothing opened; its line is given up."""
         while self.place < len(self.tokens) and self.tokens[self.place].type != "NEWLINE":
             self.place += 1
-        also = ()
+        also: tuple[Label, ...] = ()
         message = f"`{token}` closes nothing"
         if opened:
             message = f"`{token}` does not close `{opened[-1]}`"

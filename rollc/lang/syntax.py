@@ -7,14 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rollc.lang.source import Span
-
-
-def _span() -> Any:
-    return field(compare=False, repr=False)
-
 
 # Expressions
 
@@ -24,19 +19,19 @@ class Number:
     """``3`` (an int, as sizes are) or ``0.5``."""
 
     value: int | float
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
     name: str
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Negate:
     operand: Expression
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +41,7 @@ class Binary:
     symbol: str
     left: Expression
     right: Expression
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +50,7 @@ class Subscript:
 
     base: Expression
     index: Expression
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +60,7 @@ class Slice:
     base: Expression
     start: Expression | None
     stop: Expression | None
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,7 @@ class Option:
 
     name: Name
     value: Expression
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +80,7 @@ class Call:
     operands: tuple[Expression, ...]
     options: tuple[Option, ...]
     over: Name | None
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 Expression = Number | Name | Negate | Binary | Subscript | Slice | Call
@@ -99,7 +94,7 @@ class Shape:
     """``[H, D]``."""
 
     sizes: tuple[Expression, ...]
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +102,20 @@ class Index:
     """``index(K)``."""
 
     size: Expression
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Net:
     name: Name
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Dim:
     name: Name
     value: Expression
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +127,7 @@ class Input:
     axis: Name | None
     static: bool
     target: bool
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +135,14 @@ class Param:
     name: Name
     shape: Shape | None
     initialiser: Expression | None
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Const:
     name: Name
     value: Expression
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,26 +151,26 @@ class Equation:
 
     names: tuple[Name, ...]
     value: Expression
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Init:
     name: Name
     value: Expression
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
     name: Name
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
     value: Expression
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 Statement = Net | Dim | Input | Param | Const | Equation | Init | Output | Loss

@@ -58,10 +58,10 @@ def unused(spec: Spec, names: Names) -> Iterator[Diagnostic]:
                 needed.add(name.name)
     pending = sorted(needed)
     while pending:
-        for name in reads.get(pending.pop(), ()):
-            if name not in needed:
-                needed.add(name)
-                pending.append(name)
+        for read in reads.get(pending.pop(), ()):
+            if read not in needed:
+                needed.add(read)
+                pending.append(read)
     # A split is there for all its results: one that is needed is enough.
     for equation in spec.of(Equation):
         if any(name.name in needed for name in equation.names):

@@ -1,0 +1,113 @@
+"""The syntax tree as normalised text: one statement a line, no more brackets than needed.
+
+Reading the text back gives an equal tree; comments and empty lines are gone.
+"""
+
+from __future__ import annotations
+
+from rollc.lang.syntax import (
+    Binary,
+    Call,
+    Const,
+    Dim,
+    Equation,
+    Expression,
+    Index,
+    Init,
+    Input,
+    Loss,
+    Name,
+    Negate,
+    Net,
+    Number,
+    Output,
+    Param,
+    Shape,
+    Slice,
+    Spec,
+    Statement,
+    Subscript,
+)
+
+# How tightly an expression binds.  A comparison may stand only where brackets are.
+COMPARISON, SUM, PRODUCT, SIGN, POWER, POSTFIX = range(6)
+LEVELS = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "@": PRODUCT, "**": POWER}
+
+
+def format_spec(spec: Spec) -> str:
+    """The text of a spec."""
+    return "".join(f"{_statement(statement)}\n" for statement in spec.statements)
+
+
+def _statement(statement: Statement) -> str:
+    match statement:
+        case Net(name):
+            return f"net {name.name}"
+        case Dim(name, value):
+            return f"dim {name.name} = {format_expression(value)}"
+        case Const(name, value):
+            return f"const {name.name} = {format_expression(value)}"
+        case Input(name, type_, axis, static, target):
+            words = f"{'static ' if static else ''}{'target' if target else 'input'} {name.name}"
+            over = f"[{axis.name}]" if axis is not None else ""
+            return f"{words}{over}{'' if type_ is None else f': {_type(type_)}'}"
+        case Param(name, shape, initialiser):
+            text = f"param {name.name}{'' if shape is None else f': {_type(shape)}'}"
+            return text if initialiser is None else f"{text} = {format_expression(initialiser)}"
+        case Equation(names, value):
+            return f"{', '.join(name.name for name in names)} = {format_expression(value)}"
+        case Init(name, value):
+            return f"init {name.name} = {format_expression(value)}"
+        case Output(name):
+            return f"output {name.name}"
+        case Loss(value):
+            return f"loss {format_expression(value)}"
+
+
+def _type(type_: Shape | Index) -> str:
+    if isinstance(type_, Index):
+        return f"index({format_expression(type_.size)})"
+    return f"[{', '.join(format_expression(size) for size in type_.sizes)}]"
+
+
+def format_expression(expression: Expression, least: int = COMPARISON) -> str:
+    """The text of an expression that stands where things bind at least that tightly."""
+    text, level = _expression(expression)
+    return text if level >= least else f"({text})"
+
+
+def _expression(expression: Expression) -> tuple[str, int]:
+    match expression:
+        case Number(value):
+            return repr(value), POSTFIX
+        case Name(name):
+            return name, POSTFIX
+        case Negate(operand):
+            return f"-{format_expression(operand, SIGN)}", SIGN
+        case Binary("**", left, right):
+            base, exponent = format_expression(left, POSTFIX), format_expression(right, SIGN)
+            return f"{base} ** {exponent}", POWER
+        case Binary(symbol, left, right):
+            level = LEVELS.get(symbol, COMPARISON)
+            # The left operand of equal strength needs no brackets, except in a comparison.
+            first = format_expression(left, level if level else SUM)
+            return f"{first} {symbol} {format_expression(right, level + 1)}", level
+        case Subscript(base, index):
+            return f"{format_expression(base, POSTFIX)}[{_delay(index)}]", POSTFIX
+        case Slice(base, start, stop):
+            ends = [format_expression(end) if end is not None else "" for end in (start, stop)]
+            return f"{format_expression(base, POSTFIX)}[{':'.join(ends)}]", POSTFIX
+        case Call(function, operands, options, over):
+            parts = [format_expression(operand) for operand in operands]
+            parts += [f"{item.name.name}={format_expression(item.value)}" for item in options]
+            parts += [f"over {over.name}"] if over is not None else []
+            return f"{function.name}({', '.join(parts)})", POSTFIX
+
+
+def _delay(index: Expression) -> str:
+    """A subscript; `t-1` is written without spaces, as readers expect it."""
+    match index:
+        case Binary(("+" | "-") as symbol, Name(axis), steps):
+            return f"{axis}{symbol}{format_expression(steps, PRODUCT)}"
+        case _:
+            return format_expression(index)
