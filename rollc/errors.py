@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rollc.lang import Diagnostic
+    from rollc.lang.diagnostics import Diagnostic
+    from rollc.lang.source import Source
 
 
 class RollcError(Exception):
     """The base of every error that is the user's to mend; ``str(error)`` says how."""
-
-    @property
-    def message(self) -> str:
-        return str(self)
 
 
 class InputError(RollcError):
@@ -27,8 +24,15 @@ class StoreError(RollcError):
 
 
 class SpecError(RollcError):
-    """A spec is wrong.  ``diagnostics`` say where and why, in source order."""
+    """A spec is wrong; the message is as it is shown at a terminal.
 
-    def __init__(self, diagnostics: Sequence[Diagnostic], message: str) -> None:
+    ``diagnostics`` say where in ``source`` and why, in its order; both are missing where
+    the text is that of a graph.
+    """
+
+    def __init__(
+        self, diagnostics: Sequence[Diagnostic], message: str, source: Source | None = None
+    ) -> None:
         super().__init__(message)
         self.diagnostics = tuple(diagnostics)
+        self.source = source

@@ -101,7 +101,7 @@ def read_spec(
     source = Source(name, text)
     read = load_graph(source, dict(sets or {}))
     if read.graph is None:
-        raise SpecError(read.diagnostics, render(read.diagnostics, source))
+        raise SpecError(read.diagnostics, render(read.diagnostics, source), source)
     from rollc.lang import format_spec
 
     assert read.spec is not None
