@@ -155,6 +155,11 @@ _TYPE = re.compile(
 _SPACE = re.compile(r"[ \t]*")
 
 
+def is_graph_text(text: str) -> bool:
+    """Whether a text is meant as that of a graph, and not as a spec."""
+    return text.startswith("rollc graph ")
+
+
 def parse_graph(text: str) -> Graph:
     """The graph of a text that ``print_graph`` or a person wrote.
 
