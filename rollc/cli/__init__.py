@@ -1,0 +1,70 @@
+"""The ``rollc`` command.
+
+The product goes to standard output and talk to standard error.  The exit status is 0 where
+all is well, 1 where the spec is wrong, 2 for a wrong use or a file that cannot be read or
+written, 3 for a fault of rollc itself, 130 where it was interrupted.
+
+Start-up is part of every use: what takes long to import is imported where it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+import click
+
+from rollc.cli import report, talk
+from rollc.cli.commands import rollc
+from rollc.errors import RollcError, SpecError
+
+FINE, WRONG_SPEC, WRONG_USE, INTERNAL, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that lacks a letter is no error
+            stream.reconfigure(errors="replace")
+    warnings.showwarning = talk.show_warning  # type: ignore[assignment]
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads on; what is still in the buffer must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        with rollc.make_context("rollc", arguments) as context:
+            rollc.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return WRONG_USE
+    except SpecError as error:
+        talk.wrong_spec(error)
+        return WRONG_SPEC
+    except RollcError as error:
+        talk.error(str(error))
+        return WRONG_USE
+    except MemoryError:
+        talk.error("out of memory")
+        return WRONG_USE
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        report.write(arguments, error)
+        return INTERNAL
+    return FINE

@@ -1,0 +1,120 @@
+"""``check``, ``build`` and ``ir``: from a spec to an artefact, and every stage between."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rollc.cli import files, talk
+from rollc.errors import InputError, SpecError
+from rollc.irtext import is_graph_text
+from rollc.lang import Source, as_data, has_errors, load_graph
+
+
+def check(specs: Sequence[str], sets: Mapping[str, int], form: str) -> int:
+    """Print the diagnostics of the specs; 1 where there is an error."""
+    data: list[dict[str, object]] = []
+    wrong = 0
+    for spec in specs:
+        source = files.read_spec(spec)
+        if is_graph_text(source.text):
+            message = _wrong_graph(source)
+            wrong += message is not None
+            if message is not None and form == "text":
+                print(f"error: {message}")
+            elif message is not None:
+                data.append({"severity": "error", "message": message, "file": source.name})
+            continue
+        found = load_graph(source, sets).diagnostics
+        wrong += has_errors(found)
+        if form == "json":
+            data += as_data(found, source)
+        else:
+            talk.diagnostics(found, source, sys.stdout)
+    if form == "json":
+        print(json.dumps(data, indent=2))
+    talk.say(f"{len(specs) - wrong} of {len(specs)} can be built")
+    return 1 if wrong else 0
+
+
+def _wrong_graph(source: Source) -> str | None:
+    """What is wrong with the text of a graph."""
+    from rollc.pipeline import read_spec
+
+    try:
+        read_spec(source.text, source.name)
+    except SpecError as error:
+        return str(error)
+    return None
+
+
+def build(
+    spec: str,
+    output: Path | None,
+    steps: int | None,
+    sets: Mapping[str, int],
+    dtype: str,
+    use_cache: bool,
+) -> None:
+    """Build an artefact and print the name of its folder."""
+    from rollc.pipeline import build_text
+
+    source = files.read_spec(spec)
+    start = time.perf_counter()
+    network, made = build_text(
+        source.text,
+        source.name,
+        sets=sets,
+        dtype=dtype,
+        steps=steps,
+        directory=output,
+        cache=use_cache,
+    )
+    seconds = time.perf_counter() - start
+    if not made.hit:
+        show_warnings(source, sets)
+    how = "unchanged, from the cache" if made.hit else "built"
+    length = "any number of steps" if network.steps is None else f"{network.steps} steps"
+    talk.say(f"{network.name}: {how} in {seconds:.2f} s; {network.dtype}, {length}")
+    print(made.manifest.folder)
+
+
+def show_warnings(source: Source, sets: Mapping[str, int]) -> None:
+    """Say what is odd about a spec that could be built."""
+    if not is_graph_text(source.text):
+        talk.diagnostics(load_graph(source, sets).diagnostics, source, sys.stderr)
+
+
+def show_stage(
+    spec: str,
+    stage: str,
+    kernel: str | None,
+    steps: int | None,
+    sets: Mapping[str, int],
+    dtype: str,
+    form: str,
+    output: str,
+) -> None:
+    """Print the text of a stage, or its picture."""
+    from rollc import stages
+
+    choice = stages.Choice(stage, kernel, steps, dtype)
+    if form == "dot" and stage not in stages.GRAPH_STAGES:
+        known = ", ".join(f"`{name}`" for name in stages.GRAPH_STAGES)
+        raise InputError(f"`{stage}` is no graph; there is a picture of {known}")
+    if files.is_artefact(spec):
+        if sets:
+            raise InputError(f"the sizes of `{spec}` are fixed: it is built; give its spec instead")
+        text = stages.of_artefact(Path(spec), choice)
+    else:
+        source = files.read_spec(spec)
+        text = stages.of_spec(source.text, source.name, sets, choice)
+    if form == "dot":
+        from rollc.draw import draw_dot
+        from rollc.irtext import parse_graph
+
+        text = draw_dot(parse_graph(text))
+    files.write_text(output, text)

@@ -1,0 +1,271 @@
+"""The commands: what each takes, and what it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from rollc import __version__
+
+# As in rollc.stages, which takes long to import.
+STAGES = (
+    *("syntax", "graph", "checked", "simplified", "adjoint", "dag"),
+    *("schedule", "program", "kernel"),
+)
+KERNELS = ("forward", "gradient", "vjp", "stream")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _sizes(
+    context: click.Context, option: click.Parameter, pairs: tuple[str, ...]
+) -> dict[str, int]:
+    """``H=64`` and more of them as a dictionary."""
+    sizes = {}
+    for pair in pairs:
+        name, _, number = map(str.strip, pair.partition("="))
+        try:
+            sizes[name] = int(number[:20])
+        except ValueError:
+            name = ""
+        if not name:
+            raise click.BadParameter(f"`{pair}` is not of the form NAME=INTEGER, such as H=64")
+    return sizes
+
+
+def sets_option(command: Command) -> Command:
+    return click.option(
+        "--set",
+        "sets",
+        multiple=True,
+        metavar="NAME=INTEGER",
+        callback=_sizes,
+        help="Override a size (`dim`) of the spec.  May be given several times.",
+    )(command)
+
+
+def steps_option(help_text: str) -> Callable[[Command], Command]:
+    return click.option("--steps", type=click.IntRange(min=1), metavar="N", help=help_text)
+
+
+def dtype_option(command: Command) -> Command:
+    return click.option(
+        "--dtype",
+        type=click.Choice(["float32", "float64"]),
+        default="float32",
+        show_default=True,
+        help="The type of all numbers.",
+    )(command)
+
+
+def seed_option(command: Command) -> Command:
+    return click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        metavar="S",
+        help="Where random numbers start.",
+    )(command)
+
+
+def format_option(command: Command) -> Command:
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="For people or for machines.",
+    )(command)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="SPEC is a .roll file, the text of a graph, `-` for standard input, or the name of a"
+    " spec that comes with rollc, such as `lstm`.  DIR is a folder that `rollc build` wrote.",
+)
+@click.version_option(__version__, message="rollc %(version)s")
+def rollc() -> None:
+    """A compiler for recurrent networks: from equations in a text file to fast kernels,
+    forward and adjoint."""
+
+
+@rollc.command()
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
+@sets_option
+@format_option
+@click.pass_context
+def check(context: click.Context, specs: tuple[str, ...], sets: dict[str, int], form: str) -> None:
+    """Say what is wrong with specs, and build nothing.
+
+    The diagnostics are printed to standard output.  Exits with 1 if there is an error.
+    """
+    from rollc.cli import building
+
+    context.exit(building.check(specs, sets, form))
+
+
+@rollc.command()
+@click.argument("spec", metavar="SPEC")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where to write the artefact.  Without it, it lies in the cache.",
+)
+@steps_option("Build the kernel of the network unrolled over N steps.")
+@sets_option
+@dtype_option
+@click.option("--no-cache", is_flag=True, help="Neither read nor write the cache of builds.")
+def build(
+    spec: str,
+    output: Path | None,
+    steps: int | None,
+    sets: dict[str, int],
+    dtype: str,
+    no_cache: bool,
+) -> None:
+    """Compile a spec to kernels, and print the folder that holds them."""
+    from rollc.cli import building
+
+    building.build(spec, output, steps, sets, dtype, not no_cache)
+
+
+@rollc.command()
+@click.argument("spec", metavar="SPEC|DIR")
+@click.option("--stage", type=click.Choice(STAGES), required=True, help="Which text to print.")
+@click.option(
+    "--kernel",
+    type=click.Choice(KERNELS),
+    help="Of which kernel; if not given, `gradient` where there is a loss.",
+)
+@steps_option("Unroll the network over N steps; `dag` needs it.")
+@sets_option
+@dtype_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "dot"]),
+    default="text",
+    show_default=True,
+    help="`dot` draws a graph for Graphviz.",
+)
+@click.option("-o", "--output", default="-", metavar="FILE", help="Where to write, if not here.")
+def ir(
+    spec: str,
+    stage: str,
+    kernel: str | None,
+    steps: int | None,
+    sets: dict[str, int],
+    dtype: str,
+    form: str,
+    output: str,
+) -> None:
+    """Print a stage of the compilation.
+
+    The text of the graph stages can be edited and given to the other commands as a SPEC.
+    """
+    from rollc.cli import building
+
+    building.show_stage(spec, stage, kernel, steps, sets, dtype, form, output)
+
+
+@rollc.command()
+@click.argument("spec", metavar="SPEC|DIR")
+@click.option(
+    "--inputs",
+    metavar="F.npz|F.csv",
+    help="The inputs, and for a loss the targets: time first, then the batch if there is one.",
+)
+@click.option(
+    "--params", metavar="P.npz", help="The parameters.  Without it they are drawn from the seed."
+)
+@seed_option
+@click.option("--outputs", metavar="O.npz", help="Where to write what was computed.")
+@click.option("--grad", is_flag=True, help="Also the gradients of the loss, as `grad.NAME`.")
+@steps_option("How many steps to run where no input says so.")
+@sets_option
+@dtype_option
+def run(**options: Any) -> None:
+    """Run a network forward, and with --grad backward."""
+    from rollc.cli import running
+
+    running.run(**options)
+
+
+@rollc.command()
+@click.argument("spec", metavar="SPEC|DIR")
+@click.option("--data", required=True, metavar="F.npz|F.csv", help="The inputs and targets.")
+@click.option("--params", metavar="P.npz", help="Where to start, if not from the seed.")
+@click.option("-o", "--output", metavar="P.npz", help="Where to write the fitted parameters.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="How often to go through the data.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    metavar="B",
+    help="Sequences in one update; all of them if not given.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="Adam's step size.",
+)
+@seed_option
+@sets_option
+@dtype_option
+def train(**options: Any) -> None:
+    """Fit the parameters of a network to data with Adam."""
+    from rollc.cli import running
+
+    running.train(**options)
+
+
+@rollc.command()
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
+@sets_option
+@seed_option
+@format_option
+@click.pass_context
+def verify(
+    context: click.Context, specs: tuple[str, ...], sets: dict[str, int], seed: int, form: str
+) -> None:
+    """Hold every stage of the compilation to the meaning of the spec, on random data.
+
+    Every stage is compared with the interpreter, the adjoint with central differences and
+    with the adjoint of the unrolled network.  Prints the largest error of each.
+    """
+    from rollc.cli import proving
+
+    context.exit(proving.verify(specs, sets, seed, form))
+
+
+@rollc.command()
+@click.argument("code", required=False, metavar="[CODE]")
+def explain(code: str | None) -> None:
+    """Explain a diagnostic such as R301, with an example and its fix; or list all of them."""
+    from rollc.cli import proving
+
+    proving.explain(code)
+
+
+@rollc.command()
+@click.option("--quick", is_flag=True, help="A short fit of one network, to see that it runs.")
+def demo(quick: bool) -> None:
+    """Fit a gated network to the sunspot numbers up to 1920, and predict those after."""
+    from rollc import demo
+
+    demo.main(quick=quick)

@@ -1,0 +1,182 @@
+"""``run`` and ``train``: a network on a user's arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.cli import files, talk
+from rollc.datafiles import Column, names, read_csv, read_npz, write_npz
+from rollc.errors import InputError
+from rollc.network import Network
+from rollc.optimise import adam, adam_start
+
+if TYPE_CHECKING:
+    from rollc.network import Spec
+
+Array = NDArray[Any]
+
+
+def open_network(
+    spec: str, sets: Mapping[str, int], dtype: str, steps: int | None = None
+) -> Network:
+    """The network of a spec, or of an artefact, which has its sizes and its dtype already."""
+    from rollc import pipeline
+
+    if files.is_artefact(spec):
+        if sets:
+            raise InputError(f"the sizes of `{spec}` are fixed: it is built; give its spec instead")
+        return pipeline.load(Path(spec))
+    source = files.read_spec(spec)
+    return pipeline.build_text(source.text, source.name, sets=sets, dtype=dtype)[0]
+
+
+def run(
+    spec: str,
+    inputs: str | None,
+    params: str | None,
+    seed: int,
+    outputs: str | None,
+    grad: bool,
+    steps: int | None,
+    sets: dict[str, int],
+    dtype: str,
+) -> None:
+    network = open_network(spec, sets, dtype)
+    values = _values(network, params, seed)
+    arrays = _data(network, inputs) if inputs else {}
+    results = dict(network.forward(values, arrays, steps=steps))
+    lines = [f"output {name}: {_described(array)}" for name, array in results.items()]
+    if grad and network.graph.loss is None:
+        raise InputError("the spec has no loss, so there are no gradients")
+    if network.graph.loss is not None and (grad or network.targets.keys() <= arrays.keys()):
+        if grad:
+            loss, gradients = network.value_and_grad(values, arrays)
+            for name, array in gradients.items():
+                results[f"grad.{name}"] = array
+                lines.append(f"gradient {name}: {_described(array)}")
+        else:
+            loss = network.loss(values, arrays)
+        results["loss"] = np.asarray(loss)
+        lines.append(f"loss: {float(loss):.6g}")
+    if outputs:
+        files.write_bytes(outputs, write_npz(results))
+    show = talk.say if outputs == files.STREAM else print
+    for line in lines:
+        show(line)
+
+
+def train(
+    spec: str,
+    data: str,
+    params: str | None,
+    output: str | None,
+    epochs: int,
+    batch: int | None,
+    rate: float,
+    seed: int,
+    sets: dict[str, int],
+    dtype: str,
+) -> None:
+    network = open_network(spec, sets, dtype)
+    if network.graph.loss is None:
+        raise InputError("the spec has no loss, so there is nothing to fit")
+    values = _values(network, params, seed)
+    arrays = _data(network, data)
+    state = adam_start(values)
+    random = np.random.default_rng(seed)
+    loss = math.nan
+    with talk.progress("fitting", epochs) as advance:
+        for epoch in range(1, epochs + 1):
+            total = count = 0.0
+            for part, size in _batches(network, arrays, batch, random):
+                loss, gradients = network.value_and_grad(values, part)
+                values, state = adam(values, gradients, state, rate)
+                total += float(loss) * size
+                count += size
+            loss = total / count
+            if not math.isfinite(loss):
+                raise InputError(f"the loss became {loss} in epoch {epoch}; try a smaller --rate")
+            advance(epoch, f"loss {loss:.6g}")
+    if output:
+        files.write_bytes(output, write_npz(values))
+    show = talk.say if output == files.STREAM else print
+    show(f"loss: {loss:.6g} in the last of {epochs} epochs")
+
+
+def _values(network: Network, params: str | None, seed: int) -> dict[str, Array]:
+    """The parameters from a file, or drawn from the seed."""
+    if params is None:
+        return dict(network.init(seed))
+    found = read_npz(files.read_bytes(params), params)
+    return _known(found, network.params, params, "a parameter")
+
+
+def _data(network: Network, file: str) -> dict[str, Array]:
+    """The inputs and targets from a file."""
+    slots = {**network.inputs, **network.targets}
+    content = files.read_bytes(file)
+    if content.startswith((b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY")) or file.endswith(".npz"):
+        found = read_npz(content, file)
+    else:
+        columns = [Column(name, slot.shape) for name, slot in slots.items() if slot.time]
+        found = {
+            name: _whole(array) if slots[name].bound is not None else array
+            for name, array in read_csv(content, file, columns).items()
+        }
+    return _known(found, slots, file, "an input or target")
+
+
+def _whole(array: Array) -> Array:
+    """Numbers as integers, where they all are."""
+    with np.errstate(invalid="ignore"):
+        integers = array.astype(np.int64)
+    return integers if np.array_equal(integers, array) else array
+
+
+def _known(
+    found: dict[str, Array], wanted: Mapping[str, Spec], file: str, what: str
+) -> dict[str, Array]:
+    """The arrays that the network takes; the others are mentioned."""
+    others = sorted(found.keys() - wanted.keys())
+    if others:
+        talk.note(f"not {what} of the network, and not read: {names(others)} in `{file}`")
+    return {name: array for name, array in found.items() if name in wanted}
+
+
+def _batches(
+    network: Network, arrays: Mapping[str, Array], size: int | None, random: np.random.Generator
+) -> Iterator[tuple[dict[str, Array], int]]:
+    """The data in parts of ``size`` sequences, in random order; each with its true size."""
+    axes = {name: 1 if slot.time else 0 for name, slot in _with_batch(network, arrays)}
+    counts = {arrays[name].shape[axis] for name, axis in axes.items()}
+    if size is None or len(counts) != 1 or size >= min(counts):
+        yield dict(arrays), max(counts, default=1)
+        return
+    order = random.permutation(counts.pop())
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        part = {
+            name: array.take(chosen, axes[name]) if name in axes else array
+            for name, array in arrays.items()
+        }
+        yield part, len(chosen)
+
+
+def _with_batch(network: Network, arrays: Mapping[str, Array]) -> Iterator[tuple[str, Spec]]:
+    """The arrays that have a batch dimension: one more than the time and the shape ask for."""
+    for name, slot in {**network.inputs, **network.targets}.items():
+        if name in arrays and arrays[name].ndim == bool(slot.time) + len(slot.shape) + 1:
+            yield name, slot
+
+
+def _described(array: Array) -> str:
+    array = np.asarray(array)
+    if array.ndim == 0:
+        return f"{float(array):.6g}"
+    return f"{array.dtype}[{', '.join(map(str, array.shape))}]"

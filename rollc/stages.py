@@ -1,0 +1,150 @@
+"""The text of any stage of the compilation, of a spec and of an artefact.
+
+``syntax``, ``graph``, ``checked`` and ``simplified`` are of the network; ``adjoint``,
+``schedule``, ``program`` and ``kernel`` are of one of its kernels; ``dag`` is the network
+unrolled, or the graph of a kernel if one is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rollc import store
+from rollc.errors import InputError, SpecError, StoreError
+from rollc.graph.graph import Graph
+from rollc.graph.simplify import simplify
+from rollc.graph.unroll import UnrollError, unroll
+from rollc.irtext import is_graph_text, parse_graph, print_graph
+from rollc.kernel.text import print_program, print_schedule
+from rollc.lang import Source, load_graph, render
+from rollc.lang.format import format_spec
+from rollc.pipeline import compiled, kernel_graphs, read_spec
+
+STAGES = (
+    "syntax",
+    "graph",
+    "checked",
+    "simplified",
+    "adjoint",
+    "dag",
+    "schedule",
+    "program",
+    "kernel",
+)
+KERNELS = ("forward", "gradient", "vjp", "stream")
+GRAPH_STAGES = ("graph", "checked", "simplified", "adjoint", "dag")
+_KERNEL_FILES = {
+    "adjoint": "graph",
+    "schedule": "schedule",
+    "program": "program",
+    "kernel": "source",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which text is wanted: the stage, of which kernel, for how many steps, in what type."""
+
+    stage: str
+    kernel: str | None = None
+    steps: int | None = None
+    dtype: str = "float32"
+
+
+def of_spec(text: str, name: str, sets: Mapping[str, int], choice: Choice) -> str:
+    """A stage of a spec, or of the text of a graph.  Raises :class:`SpecError`.
+
+    The first stages of a spec that is wrong are there as far as it could be read.
+    """
+    if choice.stage in ("syntax", "graph") and not is_graph_text(text):
+        source = Source(name, text)
+        read = load_graph(source, sets)
+        if choice.stage == "syntax" and read.spec is not None:
+            return format_spec(read.spec)
+        if choice.stage == "graph" and read.unchecked is not None:
+            return print_graph(read.unchecked)
+        raise SpecError(read.diagnostics, render(read.diagnostics, source), source)
+    if choice.stage == "syntax":
+        raise InputError(f"`{name}` is the text of a graph, which has no syntax to show")
+    graph, _ = read_spec(text, name, sets)
+    if choice.stage in GRAPH_STAGES:
+        return print_graph(graph_stage(graph, choice))
+    return _kernel_stage(graph, choice)
+
+
+def of_artefact(folder: Path, choice: Choice) -> str:
+    """A stage of a built network: the text that was written then, where it was."""
+    manifest = store.read(folder)
+    stages, kernels = manifest.entry("stages", dict), manifest.entry("kernels", dict)
+    graph = parse_graph(_stored(manifest, stages.get("checked")))
+    built_for = manifest.entries.get("steps")
+    if choice.stage in stages:
+        return _stored(manifest, stages[choice.stage])
+    if choice.stage in _KERNEL_FILES and choice.steps in (None, built_for):
+        files = kernels.get(_kernel(graph, choice))
+        if isinstance(files, dict):
+            return _stored(manifest, files.get(_KERNEL_FILES[choice.stage]))
+    if choice.stage in GRAPH_STAGES:
+        return print_graph(graph_stage(graph, choice))
+    raise InputError(f"`{folder}` holds no `{choice.stage}` of that sort; give the spec instead")
+
+
+def graph_stage(graph: Graph, choice: Choice) -> Graph:
+    """A stage that is a graph, of a checked graph."""
+    match choice.stage:
+        case "simplified":
+            return simplify(graph)
+        case "adjoint":
+            made = _kernel_graph(graph, choice)
+            return made if choice.steps is None else _unrolled(made, choice.steps)
+        case "dag":
+            if choice.steps is None:
+                raise InputError("the stage `dag` is the network over N steps: give `--steps N`")
+            rolled = simplify(graph) if choice.kernel is None else _kernel_graph(graph, choice)
+            return _unrolled(rolled, choice.steps)
+        case _:
+            return graph
+
+
+def _unrolled(graph: Graph, steps: int) -> Graph:
+    try:
+        return unroll(graph, steps)
+    except UnrollError as error:
+        raise InputError(f"`{graph.name}` cannot be unrolled: {error}") from error
+
+
+def _kernel_stage(graph: Graph, choice: Choice) -> str:
+    result = compiled(_kernel_graph(graph, choice), choice.dtype, choice.steps)
+    match choice.stage:
+        case "schedule":
+            return print_schedule(result.schedule)
+        case "program":
+            return print_program(result.program)
+        case _:
+            return result.source
+
+
+def _kernel_graph(graph: Graph, choice: Choice) -> Graph:
+    makers = kernel_graphs(graph)
+    kernel = _kernel(graph, choice)
+    if kernel not in makers:
+        known = ", ".join(f"`{name}`" for name in makers) or "none"
+        raise InputError(f"`{graph.name}` has no `{kernel}` kernel; it has {known}")
+    return makers[kernel]()
+
+
+def _kernel(graph: Graph, choice: Choice) -> str:
+    """The kernel that was asked for, or the one that says most."""
+    if choice.kernel is not None:
+        return choice.kernel
+    if graph.loss is not None:
+        return "gradient"
+    return "vjp" if choice.stage == "adjoint" else "forward"
+
+
+def _stored(manifest: store.Manifest, file: object) -> str:
+    if not isinstance(file, str) or file not in manifest.files:
+        raise StoreError(f"`{manifest.folder}` is damaged: a stage is missing from its manifest")
+    return (manifest.folder / file).read_text(encoding="utf-8")
