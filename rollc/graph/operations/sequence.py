@@ -124,6 +124,11 @@ def _impulse(frame: Frame, options: Options, x: Array) -> Array:
     return out
 
 
+def _impulse_adjoint(g: Value, y: Value, x: Value, axis: str, at: str) -> list[Value | None]:
+    # With the reader's axes, as every rule gives it; the sum over the axis is taken later.
+    return [call("impulse", call(at, g, axis=axis), axis=axis, at=at)]
+
+
 def _infer_extent(operands: Sequence[Type | None], options: Options) -> Type | None:
     return Type("float")
 
@@ -144,7 +149,7 @@ SEQUENCE = (
         ("x",),
         _infer_with_axis,
         _impulse,
-        lambda g, y, x, axis, at: [call(str(at), g, axis=axis)],
+        _impulse_adjoint,
         internal=True,
         summary="x at the first or the last step, zero at the others",
     ),
@@ -153,7 +158,7 @@ SEQUENCE = (
         ("x",),
         _infer_with_axis,
         _spread,
-        lambda g, y, x, axis: [call("sum_over", g, over=(axis,))],
+        lambda g, y, x, axis: [g],
         internal=True,
         summary="x at every step",
     ),
