@@ -65,10 +65,14 @@ class _Planner:
                 self.packed = set()
                 body = tuple(statement for section in mine for statement in self._section(section))
                 functions.append(Function(phase, _used(body), body))
+        results = tuple(self._results())
+        # A leaf that no statement reads, such as a target where there is no loss, has none.
+        needed = {name for function in functions for name in function.buffers}
+        needed.update(result.ref.buffer for result in results)
         leaves = tuple(
             (node.name, node.operation)
             for node in self.graph.nodes
-            if node.name in self.places.buffers and self.places.buffers[node.name].role == "leaf"
+            if node.name in needed and self.places.buffers[node.name].role == "leaf"
         )
         crossing = _crossing(functions)
         buffers = tuple(
@@ -76,12 +80,13 @@ class _Planner:
             if buffer.role == "scratch" and buffer.name in crossing
             else buffer
             for buffer in self.places.buffers.values()
+            if buffer.name in needed
         )
         return Program(
             self.graph.name,
             buffers,
             tuple(functions),
-            tuple(self._results()),
+            results,
             leaves,
             self.graph.steps,
         )
