@@ -59,6 +59,7 @@ SIZE = _whole(1, LARGEST, "a positive whole number")
 SHAPE = Rule("positive sizes", _sizes)
 AXES = Rule("axes, each once", _axes)
 AXIS = Rule("the name of an axis", lambda value: isinstance(value, str))
+NAME = Rule("a name", lambda value: isinstance(value, str))
 END = Rule("`first` or `last`", lambda value: value in ("first", "last"))
 REAL = Rule("a number", lambda value: isinstance(value, float))
 FINITE = Rule("a finite number", lambda value: isinstance(value, float) and math.isfinite(value))
@@ -86,6 +87,8 @@ OPTIONAL: Mapping[str, Mapping[str, Rule]] = {
     "one_hot": {"size": PLACE},
     **{name: {"axis": DIMENSION_OR_ALL} for name in ("sum", "mean", "max", "min")},
     **{name: {"axis": DIMENSION} for name in ("concat", "slice", "pad")},
+    # The step of what an unrolled leaf is.
+    **{name: {"of": NAME, "step": PLACE} for name in ("input", "target", "cotangent", "state")},
 }
 # The numbers that each way to initialise a parameter needs.
 INITIALISERS: Mapping[str, Mapping[str, Rule]] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from rollc.graph.graph import BATCH, LEAVES, Attribute, Graph, Node, Type, order
 from rollc.graph.operations import OPERATIONS, TypeMismatch
 
 LONGEST_DELAY = 10**6
-NAME = re.compile(r"~*[A-Za-z_][A-Za-z0-9_.'~]*", re.ASCII)
+NAME = re.compile(r"~*[A-Za-z_][A-Za-z0-9_.'~:^]*", re.ASCII)
 LONGEST_NAME = 200
 
 
@@ -67,9 +68,9 @@ def _frame(graph: Graph) -> Iterator[str]:
         if not _good_name(name) or not _whole(size, 1, LARGEST):
             yield f"`{name}` is no size"
     for sort, pairs in (("output", graph.outputs), ("gradient", graph.gradients)):
-        labels = [label for label, _ in pairs]
+        labels = Counter(label for label, _ in pairs)
         for label, name in pairs:
-            if not _good_name(label) or labels.count(label) > 1:
+            if not _good_name(label) or labels[label] > 1:
                 yield f"{sort} `{label}` is given twice or is no name"
             if name not in graph.by_name:
                 yield f"{sort} `{label}` is `{name}`, which does not exist"
@@ -134,8 +135,8 @@ def _operation(graph: Graph, node: Node) -> Iterator[str]:
 
 def _leaf(graph: Graph, node: Node) -> Iterator[str]:
     type_ = node.type
-    if node.operation == "constant" and type_ != Type("float"):
-        yield "a constant is one number"
+    if node.operation == "constant" and (type_.kind == "bool" or type_.shape or type_.axes):
+        yield "a constant is one number or index"
     if node.operation == "param":
         if type_.axes or type_.kind != "float":
             yield "a parameter is the same at every step, for every sequence"
