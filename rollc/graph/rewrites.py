@@ -22,7 +22,8 @@ The last one lets the product of ``b`` leave the loop; a concat whose parts are 
 cycle, or all off it, stays whole.  Parts that are zeros are dropped from it.
 
 A rule takes the workspace and a node whose operands are simplified.  It answers with a read
-that has the node's value, with the node rewritten, or with None.
+that has the node's value, with the node rewritten, or with None.  Who asks looks at types:
+an answer that does not run over all the axes of the node is spread over them, or not taken.
 """
 
 from __future__ import annotations
@@ -222,13 +223,10 @@ def _sum_of_terms(work: Workspace, node: Node) -> Node | None:
         term = _times(work, term, counts[term])
         total = term if total is None else work.make("add", total, term)
     if total is not None:
-        result = changed(node, "add", total, _times(work, final, counts[final]))
-    elif counts[final] > 1:
-        result = changed(node, "multiply", work.number(float(counts[final])), final)
-    else:
-        result = changed(node, "identity", final)
-    types = [work.type(edge) for edge in result.operands]
-    return result if OPERATIONS[result.operation].infer(types, {}) == node.type else None
+        return changed(node, "add", total, _times(work, final, counts[final]))
+    if counts[final] > 1:
+        return changed(node, "multiply", work.number(float(counts[final])), final)
+    return changed(node, "identity", final)
 
 
 def _times(work: Workspace, term: Edge, count: int) -> Edge:
@@ -514,7 +512,7 @@ def _by_parts(work: Workspace, node: Node, matrix: Edge, vector: Node) -> Node |
         products.append(work.make("matmul", columns, piece, **node.options))
     total, *rest = products
     if not rest:
-        return changed(node, "identity", total) if work.type(total) == node.type else None
+        return changed(node, "identity", total)
     for product in rest[:-1]:
         total = work.make("add", total, product)
     return changed(node, "add", total, rest[-1])

@@ -151,9 +151,16 @@ class _Round:
             found = rule(self, node)
             if isinstance(found, Edge):
                 found = self._standing(node, found)
-            if found is not None and found != node:
+            if found is not None and found != node and self._fits(found):
                 return found
         return self._read_through(node)
+
+    def _fits(self, found: Node | Edge) -> bool:
+        """Whether a rewritten node still runs over all the axes that it did."""
+        if isinstance(found, Edge):
+            return True
+        types = [self.type(edge) for edge in found.operands]
+        return OPERATIONS[found.operation].infer(types, found.options) == found.type
 
     def _standing(self, node: Node, edge: Edge) -> Node | Edge | None:
         """A read that takes a node's place, or at least a node that only repeats it."""

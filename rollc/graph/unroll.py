@@ -292,63 +292,52 @@ class _Unrolling:
         if node.initial is None:
             return self._zero(node.type)
         initial = self.source[node.initial]
-        shape = node.type.shape
-        if len(initial.type.shape) == len(shape) + 1:
-            depth = initial.type.shape[0]
+        edge, type_ = Edge(initial.name), initial.type
+        if len(type_.shape) == len(node.type.shape) + 1:
+            depth = type_.shape[0]
             row = depth + at if at < 0 else at - self.steps
             if not 0 <= row < depth:
                 raise UnrollError(
                     f"`{node.name}` is read {-at if at < 0 else row + 1} steps outside the "
                     f"sequence, and its initial value `{initial.name}` has {depth} rows"
                 )
-            return self._row(initial, row)
-        if initial.type.shape != shape:
-            return self._filled(initial, shape)
-        return Edge(initial.name)
+            edge, type_ = self._row(initial, row)
+        return self._everywhere(edge, type_, node.type.axes)
 
-    def _row(self, initial: Node, row: int) -> Edge:
+    def _row(self, initial: Node, row: int) -> tuple[Edge, Type]:
         name = f"{initial.name}'row{row}"
-        axes, shape = initial.type.axes, initial.type.shape[1:]
-        cut = self._once(
-            f"{name}'1",
-            "slice",
-            (Edge(initial.name),),
-            Type("float", (1, *shape), axes),
-            attributes(axis=0, start=row, stop=row + 1),
-            initial.line,
-        )
-        along = attributes(axis=0)
-        return self._once(name, "sum", (cut,), Type("float", shape, axes), along, initial.line)
+        found, line = initial.type, initial.line
+        thin = replace(found, shape=(1, *found.shape[1:]))
+        flat = replace(found, shape=found.shape[1:])
+        cut = attributes(axis=0, start=row, stop=row + 1)
+        one = self._once(f"{name}'1", "slice", (Edge(initial.name),), thin, cut, line)
+        return self._once(name, "sum", (one,), flat, attributes(axis=0), line), flat
 
-    def _filled(self, number: Node, shape: Shape) -> Edge:
-        return self._once(
-            f"{number.name}'{_times(shape)}",
-            "fill",
-            (Edge(number.name),),
-            Type("float", shape, number.type.axes),
-            attributes(shape=shape),
-            number.line,
-        )
+    def _everywhere(self, edge: Edge, type_: Type, axes: tuple[str, ...]) -> Edge:
+        """A value at every place of the axes, so that types stay what they were."""
+        for axis in axes:
+            if axis != self.axis and axis not in type_.axes:
+                type_ = replace(type_, axes=ordered_axes((*type_.axes, axis)))
+                name = f"{edge.source}'{axis}"
+                edge = self._once(name, "spread", (edge,), type_, attributes(axis=axis))
+        return edge
 
-    def _zero(self, type_: Type) -> Edge:
-        """The zero of a type, on no axis: zeros, false, or the index 0."""
-        shape = type_.shape
+    def _zero(self, like: Type) -> Edge:
+        """The zero of a type: zeros, false, or the index 0."""
+        type_ = replace(like, axes=())
+        return self._everywhere(self._static_zero(type_), type_, like.axes)
+
+    def _static_zero(self, type_: Type) -> Edge:
+        shape, value = type_.shape, attributes(value=0.0)
         if type_.kind == "index":
-            index = Type("index", shape, (), type_.bound)
-            return self._once(
-                f"zero'index{type_.bound}", "constant", (), index, attributes(value=0.0)
-            )
-        zero = self.number_zero or self._once(
-            "zero'number", "constant", (), Type("float"), attributes(value=0.0)
-        )
+            return self._once(f"zero'index{type_.bound}", "constant", (), type_, value)
+        number = Type("float")
+        zero = self.number_zero or self._once("zero'number", "constant", (), number, value)
         if shape:
-            zeros = Type("float", shape)
-            zero = self._once(
-                f"zero'{_times(shape)}", "fill", (zero,), zeros, attributes(shape=shape)
-            )
+            zeros, options = Type("float", shape), attributes(shape=shape)
+            zero = self._once(f"zero'{_times(shape)}", "fill", (zero,), zeros, options)
         if type_.kind == "bool":
-            false = Type("bool", shape)
-            return self._once(f"false'{_times(shape)}", "less", (zero, zero), false, ())
+            return self._once(f"false'{_times(shape)}", "less", (zero, zero), type_, ())
         return zero
 
     def _once(

@@ -190,7 +190,9 @@ class Grower:
         sort = self.choose("zero", "zero", "number", "param", "deep", "static")
         initial: str | None = None
         if sort == "number":
-            initial = "dt"
+            number = self.build.read("dt")
+            filled = call("fill", number, shape=shape) if shape else number
+            initial = filled.edge.source
         elif sort == "param":
             initial = self.param(shape).edge.source
         elif sort == "deep":
@@ -265,9 +267,10 @@ def _deepened(graph: Graph, deep: list[str]) -> Graph:
     """Initial values with a row for each step that is read outside the sequence."""
     leaves, nodes = [], []
     for node in graph.nodes:
-        if node.name in deep:
-            reach = graph.reach[node.name]
-            shape = (max(reach.past, reach.future), *node.type.shape)
+        reach = graph.reach.get(node.name)
+        # With reads on both sides it would not be clear which steps the rows are.
+        if node.name in deep and reach is not None and not (reach.past and reach.future):
+            shape = (reach.past + reach.future, *node.type.shape)
             leaf = Node(f"{node.name}before", "param", (), Type("float", shape))
             leaves.append(replace(leaf, attributes=(("initialiser", "zeros"),)))
             node = replace(node, initial=leaf.name)
