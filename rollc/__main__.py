@@ -1,6 +1,8 @@
 """``python -m rollc`` is the ``rollc`` command."""
 
+import sys
+
 from rollc.cli import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -20,6 +20,9 @@ from rollc.errors import InputError
 
 Array = NDArray[Any]
 
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second is that of an empty one
+_NPY = b"\x93NUMPY"
+
 
 @dataclass(frozen=True)
 class Column:
@@ -38,15 +41,13 @@ class Column:
 
 def read_npz(content: bytes, file: str) -> dict[str, Array]:
     """The arrays of an ``.npz`` file by name; they hold numbers or truth values."""
+    if content.startswith(_NPY):
+        raise InputError(f"`{file}` holds one array without a name; save it with `numpy.savez`")
+    if not content.startswith(_ZIP):
+        raise InputError(f"`{file}` is not an .npz file")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(
-                    f"`{file}` holds one array without a name; save it with `numpy.savez`"
-                )
             arrays = {name: archive[name] for name in archive.files}
-    except InputError:
-        raise
     except Exception as error:  # the formats' readers raise whatever comes up
         raise InputError(f"cannot read `{file}` as .npz: {error}") from error
     for name, array in arrays.items():
@@ -56,6 +57,11 @@ def read_npz(content: bytes, file: str) -> dict[str, Array]:
                 f" `{array.dtype}`"
             )
     return arrays
+
+
+def is_npz(content: bytes, file: str) -> bool:
+    """Whether a file is meant as ``.npz``, and not as a table."""
+    return file.endswith((".npz", ".npy")) or content.startswith((*_ZIP, _NPY))
 
 
 def write_npz(arrays: Mapping[str, Array]) -> bytes:

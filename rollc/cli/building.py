@@ -24,7 +24,7 @@ def check(specs: Sequence[str], sets: Mapping[str, int], form: str) -> int:
             message = _wrong_graph(source)
             wrong += message is not None
             if message is not None and form == "text":
-                print(f"error: {message}")
+                print(f"error: {talk.plain(message)}")
             elif message is not None:
                 data.append({"severity": "error", "message": message, "file": source.name})
             continue

@@ -87,7 +87,9 @@ def write_bytes(argument: str, content: bytes) -> None:
     """Write a file whole, or to standard output."""
     if argument == STREAM:
         sys.stdout.flush()
-        sys.stdout.buffer.write(content)
+        left = memoryview(content)
+        while left:  # an unbuffered stream may take a part at a time
+            left = left[sys.stdout.buffer.write(left) :]
         sys.stdout.buffer.flush()
         return
     from rollc import store

@@ -54,14 +54,15 @@ def verify(specs: Sequence[str], sets: Mapping[str, int], seed: int, form: str) 
 
 def explain(code: str | None) -> None:
     """Print what a code means, or the list of all codes."""
-    from rollc.lang import explain as known
+    from rollc.lang import CODES
+    from rollc.lang import explain as explanation
 
     if code is None:
-        talk.table((), [])
+        talk.table(("code", "what it is"), [(entry.code, entry.title) for entry in CODES.values()])
         return
-    text = known.explain(code.upper())
+    text = explanation(code)
     if text is None:
-        near = difflib.get_close_matches(code.upper(), known.CODES, n=1)
-        hint = f"; did you mean `{near[0]}`?" if near else ""
+        near = difflib.get_close_matches(code.strip().upper(), CODES, n=1)
+        hint = f"; did you mean `{near[0]}`?" if near else ", see `rollc explain`"
         raise InputError(f"there is no diagnostic `{code}`{hint}")
-    print(text)
+    print(text, end="")

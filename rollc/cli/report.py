@@ -30,7 +30,7 @@ def write(arguments: Sequence[str], error: Exception) -> None:
         "",
         f"rollc {shlex.join(arguments)}",
         "",
-        *traceback.format_exception(error),
+        "".join(traceback.format_exception(error)).rstrip(),
     ]
     for name, text in _texts:
         lines += ["", f"==== {name}", text]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.cli import files, talk
-from rollc.datafiles import Column, names, read_csv, read_npz, write_npz
+from rollc.datafiles import Column, is_npz, names, read_csv, read_npz, write_npz
 from rollc.errors import InputError
 from rollc.network import Network
 from rollc.optimise import adam, adam_start
@@ -121,7 +121,7 @@ def _data(network: Network, file: str) -> dict[str, Array]:
     """The inputs and targets from a file."""
     slots = {**network.inputs, **network.targets}
     content = files.read_bytes(file)
-    if content.startswith((b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY")) or file.endswith(".npz"):
+    if is_npz(content, file):
         found = read_npz(content, file)
     else:
         columns = [Column(name, slot.shape) for name, slot in slots.items() if slot.time]

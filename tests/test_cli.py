@@ -1,0 +1,379 @@
+"""The command as a person or a script meets it: what goes where, and the exit status."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rollc import cli, store
+
+TINY = """\
+net tiny
+dim H = 2
+input x
+target y
+param a: [H], W: [H, H]
+h = tanh(a * x + W @ h[t-1])
+o = sum(h)
+output o
+loss mean((o - y) ** 2, over t)
+"""
+WRONG = "net wrong\ninput x\ny = x + z\noutput y\n"
+
+
+@dataclass
+class Result:
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    tmp_path: Path,
+    cache: Path,
+) -> Run:
+    """Run the command in a folder of its own that holds two specs and some data."""
+    monkeypatch.setenv(store.CACHE_VARIABLE, str(cache))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("warnings.showwarning", lambda *_: None)  # put back what main changes
+    (tmp_path / "tiny.roll").write_text(TINY)
+    (tmp_path / "wrong.roll").write_text(WRONG)
+    x = np.linspace(0.0, 1.0, 12).reshape(6, 2)
+    np.savez(tmp_path / "data.npz", x=x, y=x**2)
+
+    def run(*arguments: str, stdin: bytes = b"") -> Result:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        status = cli.main(arguments)
+        sys.stdout.flush()
+        out, err = capfdbinary.readouterr()
+        return Result(status, out.decode(errors="replace"), err.decode())
+
+    return run
+
+
+# The command itself
+
+
+def test_help_and_version_need_nothing(run: Run) -> None:
+    assert run("--help").status == 0
+    assert run("--version").out.startswith("rollc ")
+    for command in cli.rollc.commands:
+        assert run(command, "--help").status == 0
+
+
+def test_help_does_not_import_what_takes_long() -> None:
+    program = "import sys; from rollc import cli; cli.main(['--help']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert not {"numpy", "numba", "lark", "networkx", "rich"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("check",),
+        ("build", "tiny.roll", "--set", "H"),
+        ("build", "tiny.roll", "--set", "H=x"),
+        ("build", "tiny.roll", "--set", "=3"),
+        ("build", "tiny.roll", "--steps", "0"),
+        ("build", "tiny.roll", "--dtype", "int8"),
+        ("ir", "tiny.roll", "--stage", "nonsense"),
+        ("ir", "tiny.roll", "--stage", "dag"),
+        ("ir", "tiny.roll", "--stage", "kernel", "--format", "dot"),
+        ("ir", "tiny.roll", "--stage", "adjoint", "--kernel", "nonsense"),
+        ("check", "absent.roll"),
+        ("check", "."),
+        ("build", "tiny.roll", "-o", "."),
+        ("build", "tiny.roll", "-o", "data.npz"),
+        ("run", "."),
+        ("run", "tiny.roll", "--inputs", "absent.npz"),
+        ("explain", "R999"),
+    ],
+)
+def test_wrong_use_is_2_and_said_in_words(run: Run, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.status == 2
+    assert result.out == ""
+    assert "rror" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_fault_of_rollc_is_3_and_leaves_what_reproduces_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr("rollc.cli.building.load_graph", broken)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    result = run("check", "tiny.roll")
+    assert result.status == 3
+    assert "internal error: ZeroDivisionError: a fault" in result.err
+    assert "please report it" in result.err
+    (report,) = tmp_path.glob("rollc-report-*.txt")
+    assert str(report) in result.err
+    text = report.read_text()
+    for part in ("rollc check tiny.roll", "ZeroDivisionError: a fault", TINY):
+        assert part in text
+
+
+def test_a_reader_that_leaves_is_no_error(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.roll").write_text(TINY)
+    command = f"{sys.executable} -m rollc ir tiny.roll --stage dag --steps 5000"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | head -n 1; exit ${{PIPESTATUS[0]}}"],
+        cwd=tmp_path,
+        env={**os.environ, store.CACHE_VARIABLE: str(cache)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "rollc graph 1  stage dag\n"
+    assert done.stderr == ""
+    assert done.returncode == cli.BROKEN_PIPE
+
+
+def test_an_interruption_is_quiet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rollc.cli.building.load_graph", interrupted)
+    result = run("check", "tiny.roll")
+    assert (result.status, result.out, result.err) == (130, "", "")
+
+
+# check
+
+
+def test_check_prints_diagnostics_to_standard_output(run: Run) -> None:
+    result = run("check", "tiny.roll", "wrong.roll")
+    assert result.status == 1
+    assert result.out.startswith("error[R201]: unknown name `z`\n --> wrong.roll:3:9\n")
+    assert result.err == "1 of 2 can be built\n"
+
+
+def test_check_for_machines(run: Run) -> None:
+    result = run("check", "wrong.roll", "--format", "json")
+    assert result.status == 1
+    (found,) = json.loads(result.out)
+    assert (found["code"], found["severity"], found["file"]) == ("R201", "error", "wrong.roll")
+    assert json.loads(run("check", "tiny.roll", "--format", "json").out) == []
+
+
+def test_a_spec_from_standard_input(run: Run) -> None:
+    assert run("check", "-", stdin=TINY.encode()).status == 0
+    result = run("check", "-", stdin=WRONG.encode())
+    assert result.status == 1
+    assert "<stdin>:3:9" in result.out
+
+
+def test_a_spec_that_is_not_text(run: Run) -> None:
+    result = run("check", "-", stdin=b"net a\n\xff\n")
+    assert result.status == 2
+    assert "`<stdin>` is not text in UTF-8: see line 2" in result.err
+
+
+def test_a_size_that_does_not_exist(run: Run) -> None:
+    result = run("check", "tiny.roll", "--set", "Q=3")
+    assert result.status == 1
+    assert "`Q`" in result.out
+
+
+def test_no_escape_sequence_from_a_file_reaches_the_terminal(run: Run) -> None:
+    for spec in (b"net a\x1b[31m\n", b"rollc graph 1  stage \x1b[31m\n"):
+        assert "\x1b" not in run("check", "-", stdin=spec).out
+
+
+# build
+
+
+def test_build_prints_the_folder_and_the_second_one_is_a_hit(run: Run) -> None:
+    first, second = run("build", "tiny.roll"), run("build", "tiny.roll")
+    assert first.status == second.status == 0
+    assert first.out == second.out
+    assert store.read(Path(first.out.strip())).entries["name"] == "tiny"
+    assert "from the cache" in second.err
+
+
+def test_build_into_a_folder(run: Run, tmp_path: Path) -> None:
+    assert run("build", "tiny.roll", "-o", "made", "--set", "H=3").out == "made\n"
+    assert store.read(tmp_path / "made").entries["sets"] == {"H": 3}
+
+
+def test_a_wrong_spec_is_1_and_builds_nothing(run: Run, tmp_path: Path) -> None:
+    result = run("build", "wrong.roll", "-o", "made")
+    assert (result.status, result.out) == (1, "")
+    assert result.err.startswith("error[R201]")
+    assert not (tmp_path / "made").exists()
+
+
+# ir
+
+
+@pytest.mark.parametrize("stage", ["graph", "checked", "simplified", "adjoint", "dag"])
+def test_a_graph_stage_can_be_read_and_drawn(run: Run, stage: str) -> None:
+    from rollc.irtext import parse_graph, print_graph
+
+    text = run("ir", "tiny.roll", "--stage", stage, "--steps", "3").out
+    assert print_graph(parse_graph(text)) == text
+    drawn = run("ir", "tiny.roll", "--stage", stage, "--steps", "3", "--format", "dot").out
+    assert drawn.startswith("digraph")
+
+
+@pytest.mark.parametrize("stage", ["syntax", "schedule", "program", "kernel"])
+def test_the_other_stages(run: Run, stage: str) -> None:
+    result = run("ir", "tiny.roll", "--stage", stage)
+    assert result.status == 0
+    assert result.out
+
+
+def test_the_first_stages_of_a_wrong_spec(run: Run) -> None:
+    assert run("ir", "wrong.roll", "--stage", "syntax").out.startswith("net wrong\n")
+    assert run("ir", "wrong.roll", "--stage", "checked").status == 1
+
+
+def test_an_artefact_shows_the_stages_that_it_was_built_by(run: Run) -> None:
+    run("build", "tiny.roll", "-o", "made")
+    for stage in ("syntax", "checked", "adjoint", "schedule", "program", "kernel"):
+        of_spec = run("ir", "tiny.roll", "--stage", stage)
+        assert run("ir", "made", "--stage", stage) == of_spec
+        assert of_spec.status == 0
+    assert run("ir", "made", "--stage", "dag", "--steps", "2").status == 0
+
+
+def test_an_edited_graph_is_a_spec(run: Run, tmp_path: Path) -> None:
+    text = run("ir", "tiny.roll", "--stage", "graph").out
+    assert "tanh(" in text
+    (tmp_path / "edited.txt").write_text(text.replace("tanh(", "sin("))
+    assert run("check", "edited.txt").status == 0
+    assert "sin(" in run("ir", "edited.txt", "--stage", "checked").out
+    (tmp_path / "edited.txt").write_text(text.replace("tanh(", "nonsense("))
+    result = run("check", "edited.txt")
+    assert result.status == 1
+    assert "unknown operation `nonsense`" in result.out
+
+
+def test_a_stage_into_a_file(run: Run, tmp_path: Path) -> None:
+    text = run("ir", "tiny.roll", "--stage", "graph").out
+    assert run("ir", "tiny.roll", "--stage", "graph", "-o", "graph.txt").out == ""
+    assert (tmp_path / "graph.txt").read_text() == text
+
+
+# run and train
+
+
+def test_run_says_the_loss_and_writes_what_was_computed(run: Run, tmp_path: Path) -> None:
+    result = run("run", "tiny.roll", "--inputs", "data.npz", "--grad", "--outputs", "o.npz")
+    assert result.status == 0, result.err
+    assert "output o: float32[6, 2]\n" in result.out
+    assert "loss: " in result.out
+    with np.load(tmp_path / "o.npz") as found:
+        assert set(found) == {"o", "loss", "grad.a", "grad.W", "grad.x"}
+        assert found["grad.W"].shape == (2, 2)
+
+
+def test_run_of_an_artefact_is_run_of_its_spec(run: Run) -> None:
+    run("build", "tiny.roll", "-o", "made")
+    of_spec = run("run", "tiny.roll", "--inputs", "data.npz", "--outputs", "-")
+    of_artefact = run("run", "made", "--inputs", "data.npz", "--outputs", "-")
+    assert of_spec == of_artefact
+    assert of_spec.out.startswith("PK")
+    assert "loss: " in of_spec.err
+
+
+def test_arrays_from_standard_input(run: Run, tmp_path: Path) -> None:
+    from_file = run("run", "tiny.roll", "--inputs", "data.npz")
+    content = (tmp_path / "data.npz").read_bytes()
+    assert run("run", "tiny.roll", "--inputs", "-", stdin=content) == from_file
+
+
+def test_targets_are_only_needed_for_the_loss(run: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.ones(4))
+    result = run("run", "tiny.roll", "--inputs", "x.npz")
+    assert result.status == 0, result.err
+    assert result.out == "output o: float32[4]\n"
+    result = run("run", "tiny.roll", "--inputs", "x.npz", "--grad")
+    assert result.status == 2
+    assert "missing target `y`" in result.err
+
+
+def test_a_misshapen_array_is_named_with_both_shapes(run: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "bad.npz", x=np.ones((4, 2, 3)), y=np.ones((4, 2)))
+    result = run("run", "tiny.roll", "--inputs", "bad.npz")
+    assert result.status == 2
+    for part in ("`x`", "[T, B]", "[4, 2, 3]"):
+        assert part in result.err
+
+
+def test_other_arrays_are_mentioned(run: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "more.npz", x=np.ones(4), z=np.ones(3))
+    result = run("run", "tiny.roll", "--inputs", "more.npz")
+    assert result.status == 0
+    assert "`z`" in result.err
+
+
+def test_train_fits_and_run_takes_what_it_wrote(run: Run) -> None:
+    fit = ("train", "tiny.roll", "--data", "data.npz", "-o", "p.npz", "--rate", "0.05")
+    before = loss_in(run("run", "tiny.roll", "--inputs", "data.npz").out)
+    result = run(*fit, "--epochs", "60")
+    assert result.status == 0, result.err
+    assert "fitting 60/60: loss " in result.err
+    after = loss_in(run("run", "tiny.roll", "--inputs", "data.npz", "--params", "p.npz").out)
+    assert after < before / 2
+    assert loss_in(result.out) == pytest.approx(after, rel=0.1)
+    again = run(*fit, "--params", "p.npz", "--epochs", "1")
+    assert loss_in(again.out) == pytest.approx(after, rel=1e-3)
+
+
+def test_train_in_batches_goes_through_all_the_data(run: Run) -> None:
+    arguments = ("train", "tiny.roll", "--data", "data.npz", "--epochs", "3", "--seed", "4")
+    first, second = (run(*arguments, "--batch", "1") for _ in range(2))
+    assert first.status == 0, first.err
+    assert first == second
+    assert loss_in(first.out) != loss_in(run(*arguments).out)
+
+
+def test_train_from_a_table(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("year,x,y\n1,0.1,0.2\n2,0.3,0.1\n3,0.2,0.4\n")
+    result = run("train", "tiny.roll", "--data", "data.csv", "--epochs", "2")
+    assert result.status == 0, result.err
+
+
+def test_a_fit_that_runs_away_says_so(run: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "nan.npz", x=np.full(4, np.nan), y=np.ones(4))
+    result = run("train", "tiny.roll", "--data", "nan.npz", "-o", "p.npz")
+    assert result.status == 2
+    assert "the loss became nan in epoch 1" in result.err
+    assert not (tmp_path / "p.npz").exists()
+
+
+def loss_in(text: str) -> float:
+    return float(text.split("loss: ")[1].split()[0])
+
+
+# explain
+
+
+def test_explain_one_and_all(run: Run) -> None:
+    assert "cycle without a delay" in run("explain", "r301").out
+    assert "R301" in run("explain").out

@@ -1,0 +1,118 @@
+"""Arrays from files: what is right is read, and what is wrong is named."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rollc.datafiles import Column, read_csv, read_npz, write_npz
+from rollc.errors import InputError
+
+
+def npz(**arrays: Any) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    return content.getvalue()
+
+
+def test_arrays_come_back_as_they_were() -> None:
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array(3), "~c": np.array([True])}
+    found = read_npz(write_npz(arrays), "f.npz")
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+
+
+def test_the_same_arrays_give_the_same_bytes() -> None:
+    assert write_npz({"a": np.ones(3)}) == write_npz({"a": np.ones(3)})
+
+
+def test_numpy_reads_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "f.npz").write_bytes(write_npz({"a": np.ones(3)}))
+    np.testing.assert_array_equal(np.load(tmp_path / "f.npz")["a"], np.ones(3))
+
+
+def test_nothing_is_unpickled() -> None:
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=True, a=np.array([{}], dtype=object))
+    with pytest.raises(InputError, match=r"cannot read `f\.npz`"):
+        read_npz(content.getvalue(), "f.npz")
+
+
+@pytest.mark.parametrize("array", [np.array(["text"]), np.array([1j]), np.array(["2020"], "M8")])
+def test_only_numbers_are_read(array: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"`a` in `f\.npz` holds neither numbers"):
+        read_npz(npz(a=array), "f.npz")
+
+
+def test_a_lone_array_is_told_apart() -> None:
+    content = io.BytesIO()
+    np.save(content, np.ones(3))
+    with pytest.raises(InputError, match="one array without a name"):
+        read_npz(content.getvalue(), "f.npz")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_file_is_an_input_error(data: st.DataObject) -> None:
+    content = bytearray(npz(a=np.arange(20.0), b=np.ones((2, 2), np.int32)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(0, len(content)))]
+    try:
+        found = read_npz(bytes(content), "f.npz")
+    except InputError:
+        return
+    assert all(isinstance(array, np.ndarray) for array in found.values())
+
+
+X, Y, Z = Column("x", (2,)), Column("y"), Column("z", (2, 2))
+
+
+def test_columns_are_found_by_their_heads() -> None:
+    table = b"year,x.1,y,x.0\r\n1700,1,2,3\r\n\r\n1701,4,5e0,6\r\n"
+    found = read_csv(table, "f.csv", [X, Y])
+    np.testing.assert_array_equal(found["x"], [[3, 1], [6, 4]])
+    np.testing.assert_array_equal(found["y"], [2, 5])
+
+
+def test_without_heads_the_columns_are_in_order() -> None:
+    found = read_csv(b"1,2,3\n4,5,nan\n", "f.csv", [X, Y])
+    np.testing.assert_array_equal(found["x"], [[1, 2], [4, 5]])
+    np.testing.assert_array_equal(found["y"], [3, np.nan])
+
+
+def test_the_heads_of_a_matrix() -> None:
+    found = read_csv(b"z.0.0,z.0.1,z.1.0,z.1.1\n1,2,3,4\n", "f.csv", [Z])
+    np.testing.assert_array_equal(found["z"], [[[1, 2], [3, 4]]])
+
+
+def test_what_is_not_there_is_left_out() -> None:
+    assert read_csv(b"y\n1\n", "f.csv", [X, Y]).keys() == {"y"}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (b"", "`f.csv` is empty"),
+        (b"\n \n", "`f.csv` is empty"),
+        (b"x.0,y\n1,2\n", "`f.csv` has no column `x.1`"),
+        (b"a,b\n1,2\n", "no column of `f.csv` has a name that was looked for, such as `x.0`, `y`"),
+        (b"1,2\n", "has 2 columns without heads, where 3 were expected: x.0, x.1, y"),
+        (b"y\n1\ntwo\n", "`f.csv`, line 3, column 1: expected a number, found `two`"),
+        (b"a,y\n1,2\n3\n", "`f.csv`, line 3, column 2: expected a number, the row ends before"),
+        (b"y\n\xff\n", "cannot read `f.csv` as a table"),
+        (b'y\n"1\n', "cannot read `f.csv` as a table"),
+    ],
+)
+def test_a_bad_table_is_named(table: bytes, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_csv(table, "f.csv", [X, Y])
+    assert message in str(caught.value)
