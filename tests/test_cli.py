@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -160,6 +162,31 @@ def test_an_interruption_is_quiet(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("rollc.cli.building.load_graph", interrupted)
     result = run("check", "tiny.roll")
     assert (result.status, result.out, result.err) == (130, "", "")
+
+
+@pytest.mark.parametrize("no_colour", [False, True])
+def test_talk_on_a_terminal(cache: Path, tmp_path: Path, no_colour: bool) -> None:
+    (tmp_path / "tiny.roll").write_text(TINY)
+    (tmp_path / "data.csv").write_text("x,y\n1,2\n3,4\n")
+    environment = {**os.environ, store.CACHE_VARIABLE: str(cache), "TERM": "xterm-256color"}
+    environment.pop("NO_COLOR", None)
+    if no_colour:
+        environment["NO_COLOR"] = "1"
+    outside, terminal = pty.openpty()
+    command = [sys.executable, "-m", "rollc", "train", "tiny.roll", "--data", "data.csv"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=terminal
+    )
+    os.close(terminal)
+    shown = b""
+    with contextlib.suppress(OSError), open(outside, "rb", buffering=0) as reader:
+        while part := reader.read(4096):
+            shown += part
+    out, _ = process.communicate()
+    assert process.returncode == 0, shown
+    assert out.startswith(b"loss: ")
+    assert b"100/100" in shown
+    assert (b"\x1b[3" in shown) != no_colour
 
 
 # check

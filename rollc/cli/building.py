@@ -7,11 +7,16 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rollc.cli import files, talk
 from rollc.errors import InputError, SpecError
 from rollc.irtext import is_graph_text
 from rollc.lang import Source, as_data, has_errors, load_graph
+
+if TYPE_CHECKING:
+    from rollc.network import Network
+    from rollc.store import Made
 
 
 def check(specs: Sequence[str], sets: Mapping[str, int], form: str) -> int:
@@ -60,29 +65,31 @@ def build(
     use_cache: bool,
 ) -> None:
     """Build an artefact and print the name of its folder."""
+    _, made = build_network(
+        spec, sets=sets, dtype=dtype, steps=steps, directory=output, cache=use_cache
+    )
+    if made.hit:
+        talk.say(f"{made.manifest.entry('name', str)}: unchanged, from the cache")
+    print(made.manifest.folder)
+
+
+def build_network(spec: str, **options: Any) -> tuple[Network, Made]:
+    """The network of a spec, built now if it is not in the cache; then it is said."""
     from rollc.pipeline import build_text
 
     source = files.read_spec(spec)
     start = time.perf_counter()
-    network, made = build_text(
-        source.text,
-        source.name,
-        sets=sets,
-        dtype=dtype,
-        steps=steps,
-        directory=output,
-        cache=use_cache,
-    )
-    seconds = time.perf_counter() - start
+    with talk.waiting(f"building {source.name}"):
+        network, made = build_text(source.text, source.name, **options)
     if not made.hit:
-        show_warnings(source, sets)
-    how = "unchanged, from the cache" if made.hit else "built"
-    length = "any number of steps" if network.steps is None else f"{network.steps} steps"
-    talk.say(f"{network.name}: {how} in {seconds:.2f} s; {network.dtype}, {length}")
-    print(made.manifest.folder)
+        _show_warnings(source, options["sets"])
+        length = "any number of steps" if network.steps is None else f"{network.steps} steps"
+        seconds = time.perf_counter() - start
+        talk.say(f"{network.name}: built in {seconds:.1f} s for {length} in {network.dtype}")
+    return network, made
 
 
-def show_warnings(source: Source, sets: Mapping[str, int]) -> None:
+def _show_warnings(source: Source, sets: Mapping[str, int]) -> None:
     """Say what is odd about a spec that could be built."""
     if not is_graph_text(source.text):
         talk.diagnostics(load_graph(source, sets).diagnostics, source, sys.stderr)

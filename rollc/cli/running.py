@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rollc.cli import files, talk
+from rollc.cli.building import build_network
 from rollc.datafiles import Column, is_npz, names, read_csv, read_npz, write_npz
 from rollc.errors import InputError
 from rollc.network import Network
 from rollc.optimise import adam, adam_start
+from rollc.pipeline import load
 
 if TYPE_CHECKING:
     from rollc.network import Spec
@@ -22,18 +23,13 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-def open_network(
-    spec: str, sets: Mapping[str, int], dtype: str, steps: int | None = None
-) -> Network:
+def open_network(spec: str, sets: Mapping[str, int], dtype: str) -> Network:
     """The network of a spec, or of an artefact, which has its sizes and its dtype already."""
-    from rollc import pipeline
-
-    if files.is_artefact(spec):
-        if sets:
-            raise InputError(f"the sizes of `{spec}` are fixed: it is built; give its spec instead")
-        return pipeline.load(Path(spec))
-    source = files.read_spec(spec)
-    return pipeline.build_text(source.text, source.name, sets=sets, dtype=dtype)[0]
+    if not files.is_artefact(spec):
+        return build_network(spec, sets=sets, dtype=dtype)[0]
+    if sets:
+        raise InputError(f"the sizes of `{spec}` are fixed: it is built; give its spec instead")
+    return load(spec)
 
 
 def run(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from rollc.errors import SpecError
     from rollc.lang import Diagnostic, Source
 
@@ -75,6 +77,24 @@ def show_warning(message: Warning | str, *_: object) -> None:
 
 
 @contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """On a terminal, say what is being done for as long as it takes."""
+    if not sys.stderr.isatty():
+        yield
+        return
+
+    with _console().status(what):
+        yield
+
+
+def _console() -> Console:
+    """Standard error as rich sees it."""
+    from rich.console import Console
+
+    return Console(stderr=True, no_color=not in_colour(sys.stderr), highlight=False)
+
+
+@contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
     """Show how far a long piece of work is: a bar on a terminal, elsewhere ten lines.
 
@@ -90,17 +110,15 @@ def progress(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
         yield advance
         return
 
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    console = Console(stderr=True, no_color=not in_colour(sys.stderr), highlight=False)
     columns = (
         TextColumn(what),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[said]}"),
     )
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=_console()) as bar:
         task = bar.add_task(what, total=total, said="")
 
         def move(done: int, text: str) -> None:
