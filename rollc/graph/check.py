@@ -22,7 +22,7 @@ import networkx as nx
 from rollc.graph.graph import Edge, Graph, Node
 
 OVER_TIME = frozenset(["sum_over", "mean_over", "max_over", "min_over", "first", "last"])
-MOST_STARTS = 200  # nodes of a component from which a shortest cycle is looked for
+MOST_STEPS = 100_000  # along links, in search of a shortest cycle
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,9 @@ class CycleWithoutDelay:
 
     cycle: tuple[Link, ...]
 
+    def __str__(self) -> str:
+        return f"cycle without a delay: {_path(self.cycle)}"
+
 
 @dataclass(frozen=True, slots=True)
 class NeedsWhole:
@@ -50,6 +53,9 @@ class NeedsWhole:
 
     node: str
     cycle: tuple[Link, ...]
+
+    def __str__(self) -> str:
+        return f"`{self.node}` needs a whole sequence to compute itself: {_path(self.cycle)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,10 @@ class BothDirections:
 
     past: tuple[Link, ...]
     future: tuple[Link, ...]
+
+    def __str__(self) -> str:
+        cycles = f"{_path(self.past)}, and {_path(self.future)}"
+        return f"delays into the past and into the future in one cycle: {cycles}"
 
 
 Finding = CycleWithoutDelay | NeedsWhole | BothDirections
@@ -86,6 +96,12 @@ def total(cycle: Iterable[Link]) -> int:
     return sum(link.edge.delay for link in cycle)
 
 
+def _path(cycle: Iterable[Link]) -> str:
+    """A cycle in one line: who reads whom."""
+    links = list(cycle)[::-1]
+    return " <- ".join([links[0].reader, *(str(link.edge) for link in links)])
+
+
 def _links(node: Node) -> Iterator[Link]:
     for place, edge in enumerate(node.operands):
         yield Link(node.name, place, edge)
@@ -97,11 +113,15 @@ def _findings(graph: Graph, links: list[Link]) -> Iterator[Finding]:
     order = {node.name: place for place, node in enumerate(graph.nodes)}
     links = [link for link in links if link.edge.source in order]
     for component in _components(order, [link for link in links if not link.edge.delay]):
-        yield CycleWithoutDelay(_shortest_cycle(component))
+        whole = next((link for link in component if _needs_whole(graph, link)), None)
+        if whole is None:
+            yield CycleWithoutDelay(_Cycles(component).shortest())
+        else:
+            yield NeedsWhole(whole.reader, _Cycles(component).through(whole))
     for component in _components(order, links):
         whole = next((link for link in component if _needs_whole(graph, link)), None)
         if whole is not None:
-            cycle = _cycle_through(component, whole)
+            cycle = _Cycles(component).through(whole)
             # Without a delay it is reported already.
             if any(link.edge.delay for link in cycle):
                 yield NeedsWhole(whole.reader, cycle)
@@ -109,9 +129,8 @@ def _findings(graph: Graph, links: list[Link]) -> Iterator[Finding]:
         past = [link for link in component if link.edge.delay > 0]
         future = [link for link in component if link.edge.delay < 0]
         if past and future:
-            yield BothDirections(
-                _cycle_through(component, past[0]), _cycle_through(component, future[0])
-            )
+            cycles = _Cycles(component)
+            yield BothDirections(cycles.through(past[0]), cycles.through(future[0]))
 
 
 def _needs_whole(graph: Graph, link: Link) -> bool:
@@ -133,16 +152,22 @@ def _components(order: Mapping[str, int], links: list[Link]) -> list[list[Link]]
     return sorted(inside.values(), key=lambda found: min(order[link.reader] for link in found))
 
 
-def _shortest_cycle(links: list[Link]) -> tuple[Link, ...]:
-    """One of the cycles with the fewest links, in the order in which the values flow."""
-    return min((_cycle_through(links, link) for link in links[:MOST_STARTS]), key=len)
+class _Cycles:
+    """The cycles of one component."""
 
+    def __init__(self, links: list[Link]) -> None:
+        self.links = links
+        self.between: dict[tuple[str, str], Link] = {}
+        for link in links:
+            self.between.setdefault((link.edge.source, link.reader), link)
+        self.network: nx.DiGraph[str] = nx.DiGraph(list(self.between))
 
-def _cycle_through(links: list[Link], link: Link) -> tuple[Link, ...]:
-    """The shortest cycle that begins with a link of the component."""
-    between: dict[tuple[str, str], Link] = {}
-    for other in links:
-        between.setdefault((other.edge.source, other.reader), other)
-    network = nx.DiGraph(list(between))
-    path = nx.shortest_path(network, link.reader, link.edge.source)
-    return (link, *(between[step] for step in pairwise(path)))
+    def through(self, link: Link) -> tuple[Link, ...]:
+        """The shortest cycle that begins with a link, in the order in which values flow."""
+        path = nx.shortest_path(self.network, link.reader, link.edge.source)
+        return (link, *(self.between[step] for step in pairwise(path)))
+
+    def shortest(self) -> tuple[Link, ...]:
+        """A cycle with the fewest links; in a huge component, a short one."""
+        starts = self.links[: max(1, MOST_STEPS // len(self.links))]
+        return min((self.through(link) for link in starts), key=len)

@@ -15,6 +15,8 @@ from rollc.graph.check import (
 from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.source import Span
 
+MOST_SHOWN = 40  # links of one cycle
+
 
 def blocked(findings: Iterable[Finding]) -> set[str]:
     """The nodes of the cycles that cannot be run."""
@@ -56,8 +58,6 @@ def _shown(cycle: Iterable[Link]) -> list[Link]:
 def _label(link: Link, places: Mapping[tuple[str, int], Span]) -> Label:
     reader, source = owner(link.reader), link.edge.source
     read = f"`{source}`" if source != reader else "itself"
-    if link.operand == -1:
-        return Label(places[link.reader, -1], f"the initial value of `{reader}` reads {read}")
     when = "at the same step"
     if link.edge.delay:
         steps = abs(link.edge.delay)
@@ -72,13 +72,15 @@ def _labels(
     labels = sorted(
         dict.fromkeys(_label(link, places) for link in links), key=lambda label: label.span
     )
-    return labels[0], tuple(labels[1:])
+    return labels[0], tuple(labels[1:MOST_SHOWN])
 
 
 def _path(cycle: Iterable[Link]) -> str:
     """Who reads whom, from one name back to it."""
-    names = [link.edge.source for link in reversed(_shown(cycle))]
-    return " reads ".join(f"`{name}`" for name in (*names, names[0]))
+    names = [f"`{link.edge.source}`" for link in reversed(_shown(cycle))]
+    if len(names) > MOST_SHOWN:
+        names[MOST_SHOWN:] = [f"… {len(names) - MOST_SHOWN} more, of which the last"]
+    return " reads ".join((*names, names[0]))
 
 
 def _without_delay(cycle: tuple[Link, ...], places: Mapping[tuple[str, int], Span]) -> Diagnostic:
@@ -98,12 +100,21 @@ def _without_delay(cycle: tuple[Link, ...], places: Mapping[tuple[str, int], Spa
 def _needs_whole(
     node: str, cycle: tuple[Link, ...], places: Mapping[tuple[str, int], Span]
 ) -> Diagnostic:
-    at, also = _labels(_shown(cycle), places)
+    labels = [
+        Label(places[link.reader, link.operand], f"`{link.edge.source}` is needed here")
+        for link in _shown(cycle)
+    ]
+    labels += [
+        Label(places[link.reader, -1], f"the initial value of `{link.reader}`")
+        for link in cycle
+        if link.operand == -1
+    ]
+    at, *also = sorted(labels, key=lambda label: label.span)
     return Diagnostic(
         "R303",
         f"`{owner(node)}` needs a whole sequence that cannot be computed without it",
         at,
-        also,
+        tuple(also[:MOST_SHOWN]),
         notes=(_path(cycle),),
         helps=("a value over the steps, or an initial one, must not depend on itself",),
     )

@@ -31,6 +31,7 @@ from rollc.lang.syntax import (
 )
 
 TIME = "t"
+LOSS = "loss"
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,14 +338,16 @@ class Drafts:
         if function == "feed":
             raise rejected("R104", span, "`feed` is not supported yet")
         helps: tuple[str, ...] = ()
+        text = "not defined"
         guess = near(function, (*FUNCTIONS, "split"))
         if function in WRITTEN:
+            text = "has a notation of its own"
             helps = (f"write `{WRITTEN[function]}`",)
         elif function in self.names.symbols:
             helps = (f"`{function}` is a value; to multiply, write `{function} * (…)`",)
         elif guess is not None:
             helps = (f"did you mean `{guess}`?",)
-        raise rejected("R203", span, f"unknown function `{function}`", "not defined", helps)
+        raise rejected("R203", span, f"unknown function `{function}`", text, helps)
 
     def _arity(self, call: Call, wanted: tuple[str, ...], variadic: bool = False) -> None:
         found = len(call.operands)
@@ -354,7 +357,7 @@ class Drafts:
         form = f"{function}({', '.join(wanted)}{', …' if variadic else ''})"
         helps = [f"write `{form}`"]
         if function in ("max", "min") and found == 2:
-            helps = [f"the {function} of two values is `{function}imum(a, b)`"]
+            helps = [f"of two values, `{function}imum(a, b)` takes one"]
         least = "at least " if variadic else ""
         operands = "operand" if len(wanted) == 1 else "operands"
         raise rejected(
@@ -383,7 +386,9 @@ class Drafts:
             else:
                 value = self.values.number(option.value)
             flaw = attribute_flaw(self._operation(call), name, value)
-            if flaw is not None or value == known[name] == -1:
+            if value == known[name] == -1:
+                flaw = "a dimension, counted from 0"  # -1 stands for all, if nothing is said
+            if flaw is not None:
                 raise rejected("R205", option.span, f"`{name}` must be {flaw}", f"this is {value}")
             given[name] = value
         floats = {name: value for name, value in known.items() if isinstance(value, float)}

@@ -53,5 +53,5 @@ def near(name: str, known: Iterable[str]) -> str | None:
     if name.upper() in candidates:
         return name.upper()
     # A comparison of long names with thousands of others would take seconds.
-    found = get_close_matches(name[:40], candidates[:2000], n=1, cutoff=0.6)
+    found = get_close_matches(name[:40], candidates[:2000], n=1, cutoff=0.65)
     return found[0] if found else None

@@ -33,6 +33,7 @@ class Inference:
         self.drafts = drafts
         self.initials = initials
         self.types: dict[str, Type] = {}
+        self.doubtful: set[str] = set()
         self._changes: dict[str, int] = {}
         self._readers: dict[str, list[str]] = {name: [] for name in drafts}
         for draft in drafts.values():
@@ -45,9 +46,25 @@ class Inference:
     def run(self) -> None:
         """Find every type that can be found."""
         self._settle(self.drafts)
+        self._find_doubtful()
         guesses = (self._as_initial, self._as_product, self._as_number)
         while any(self._guess(guess) for guess in guesses):
             pass
+
+    def _find_doubtful(self) -> None:
+        """What reads something that is wrong, directly or not: no guess would help there."""
+        pending = [name for name in self._readers if name not in self.drafts]
+        for name, draft in self.drafts.items():
+            try:
+                self.exact(draft)
+            except TypeMismatch:
+                pending.append(name)
+                self.doubtful.add(name)
+        while pending:
+            for reader in self._readers[pending.pop()]:
+                if reader not in self.doubtful:
+                    self.doubtful.add(reader)
+                    pending.append(reader)
 
     def read(self, edge: Edge) -> Type | None:
         """The type of a read.  A delayed one also sees the initial value."""
@@ -120,7 +137,7 @@ class Inference:
         """Guess for all nodes without a type at once; whether any got one."""
         changed = []
         for name, draft in self.drafts.items():
-            if name not in self.types:
+            if name not in self.types and name not in self.doubtful:
                 try:
                     found = guess(draft)
                 except TypeMismatch:

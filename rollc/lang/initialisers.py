@@ -33,13 +33,14 @@ def initialiser(
             return {"initialiser": name}
         case Call(function, operands, options, over, span):
             name = function.name
+            if name in PLAIN:
+                raise _wrong(span, f"`{name}` takes no numbers", f"write `{name}`")
             if name not in WITH_NUMBERS:
                 raise _unknown(name, function.span)
             wanted = WITH_NUMBERS[name]
+            counted = "one number" if len(wanted) == 1 else f"{len(wanted)} numbers"
             if len(operands) != len(wanted) or options or over is not None:
-                raise _wrong(
-                    span, f"`{name}` takes {len(wanted)} numbers", f"write `{_form(name)}`"
-                )
+                raise _wrong(span, f"`{name}` takes {counted}", f"write `{_form(name)}`")
             numbers = [values.number(operand) for operand in operands]
             if name == "normal" and numbers[0] < 0:
                 raise _wrong(span, "a standard deviation is not negative")

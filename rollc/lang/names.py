@@ -10,6 +10,7 @@ from rollc.lang.functions import FUNCTIONS, near
 from rollc.lang.source import Span
 from rollc.lang.syntax import Const, Dim, Equation, Input, Name, Param, Spec
 
+MOST_GUESSES = 20  # near names are looked for: each takes a comparison with all others
 Sort = Literal["size", "input", "target", "param", "const", "equation"]
 
 
@@ -55,23 +56,23 @@ class Names:
         """Whether this is the place where the name is defined (the first one)."""
         return self.symbols[name.name].at == name.span
 
-    @property
-    def all_known(self) -> bool:
-        return not self._unknown
+    def find(self, name: Name, wanted: Sort | None = None) -> Symbol | None:
+        """What a name stands for; the first read of an unknown one is reported.
 
-    def find(self, name: Name) -> Symbol | None:
-        """What a name stands for; the first read of an unknown one is reported."""
+        ``wanted`` is the sort that a near name must have to be proposed.
+        """
         symbol = self.symbols.get(name.name)
         if symbol is None and name.name not in self._unknown:
             self._unknown.add(name.name)
-            self.problems.append(self._missing(name))
+            self.problems.append(self._missing(name, wanted))
         return symbol
 
-    def _missing(self, name: Name) -> Diagnostic:
+    def _missing(self, name: Name, wanted: Sort | None) -> Diagnostic:
         also: tuple[Label, ...] = ()
         helps: tuple[str, ...] = ()
         text = "not defined"
-        guess = near(name.name, self.symbols)
+        known = [item.name for item in self.symbols.values() if wanted in (None, item.sort)]
+        guess = near(name.name, known) if len(self._unknown) <= MOST_GUESSES else None
         if name.name == "t":
             text = "the time axis is no value"
             helps = ("give the network an input that counts the steps",)

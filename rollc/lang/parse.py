@@ -42,7 +42,11 @@ def parse_spec(source: Source) -> tuple[Spec | None, list[Diagnostic]]:
         return None, [Diagnostic("R108", message)]
     statements: list[Statement] = []
     problems: list[Diagnostic] = []
+    first = None
     for piece in cut(source.text):
+        before, first = first, piece.tokens[0]
+        if first == "grad" and before == "fn":
+            continue  # it belongs to the function, which is not supported yet
         found, wrong = _statements(piece)
         statements.extend(found)
         problems.extend(wrong)
@@ -52,8 +56,6 @@ def parse_spec(source: Source) -> tuple[Spec | None, list[Diagnostic]]:
 
 
 def _statements(piece: Piece) -> tuple[Sequence[Statement], Sequence[Diagnostic]]:
-    if piece.tokens[0] == "grad" and is_later((*piece.tokens[:1], *piece.tokens[:1])):
-        return (), ()
     if is_later(piece.tokens):
         return (), (_later(piece.tokens[0]),)
     problems = [*piece.problems, *_token_problems(piece.tokens)]
@@ -141,7 +143,7 @@ def _expected(accepted: set[str]) -> str:
         rest -= VALUE | {"OVER"}
     if rest >= OPERATOR:
         said.append("an operator")
-        rest -= OPERATORS
+        rest -= OPERATORS | {"LSQB", "LPAR"}
     if {"NET", "LOSS"} <= rest:
         return "a statement"
     said.extend(SAID.get(name, f"`{name.lower()}`") for name in sorted(rest))

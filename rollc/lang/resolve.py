@@ -12,7 +12,7 @@ from rollc.graph.check import check
 from rollc.graph.graph import BATCH, Attribute, Edge, Graph, Node, Type, attributes, ordered_axes
 from rollc.lang.cycles import blocked
 from rollc.lang.diagnostics import Diagnostic, Label, has_errors, in_order
-from rollc.lang.draft import TIME, Draft, Drafts, Operand
+from rollc.lang.draft import LOSS, TIME, Draft, Drafts, Operand
 from rollc.lang.infer import Inference, cut_options
 from rollc.lang.initialisers import initialiser
 from rollc.lang.names import Names, twice
@@ -36,7 +36,6 @@ from rollc.lang.syntax import (
 from rollc.lang.types import Types, described, unknown_shape
 from rollc.lang.unused import unused
 
-LOSS = "loss"
 Item = TypeVar("Item")
 
 
@@ -77,7 +76,6 @@ class _Resolver:
         self.drafts = Drafts(self.names, self.values)
         self.problems: list[Diagnostic] = []
         self.outputs: list[tuple[str, str]] = []
-        self.outputs_known = True
         self.loss_value: Operand | None = None
         self.parameters = 0
 
@@ -99,10 +97,15 @@ class _Resolver:
         self.problems += self._loss_problem(inference)
         self.problems += self._unknown_types(inference, types, wiring)
         self.problems += self.names.problems
-        if self.names.all_known and self.outputs_known:
+        if not has_errors(self.problems):
             self.problems += unused(self.spec, self.names)
         diagnostics = in_order(self.problems)
-        graph = None if has_errors(diagnostics) else self._graph(inference, typed=True)
+        # In a cycle that cannot be run, types can be missing without a message of their own.
+        complete = all(name in inference.types for name in drafts)
+        if complete and not has_errors(diagnostics):
+            graph = self._graph(inference, typed=True)
+        else:
+            graph = None
         return Resolved(graph, wiring, self._places(), diagnostics)
 
     def attempt(self, step: Callable[[Item], None], item: Item) -> None:
@@ -247,7 +250,6 @@ class _Resolver:
         self.drafts.initials[name] = operand
 
     def _outputs(self) -> None:
-        self.outputs_known = bool(self.spec.of(Output) or self.spec.of(Loss))
         seen: dict[str, Span] = {}
         for output in self.spec.of(Output):
             name = output.name.name
@@ -255,7 +257,6 @@ class _Resolver:
             if name in seen:
                 self.problems.append(twice(f"output `{name}` is given", seen[name], output.span))
             elif symbol is not None and symbol.sort == "size":
-                self.outputs_known = False
                 self.problems.append(
                     Diagnostic(
                         "R219",
@@ -325,7 +326,9 @@ class _Resolver:
         if self.loss_value is None:
             return
         type_ = inference.read(self.loss_value.edge)
-        if type_ is None or (type_.kind == "float" and not type_.shape and not type_.time):
+        if self.loss_value.edge.source in inference.doubtful or type_ is None:
+            return
+        if type_.kind == "float" and not type_.shape and not type_.time:
             return
         what = described(type_)
         helps: tuple[str, ...] = ()
@@ -344,6 +347,8 @@ class _Resolver:
     ) -> Iterator[Diagnostic]:
         """Nodes without a type, where no other error is the reason: one for each cycle."""
         drafts = self.drafts.drafts
+        if all(name in inference.types for name in drafts):
+            return
         network: nx.DiGraph[str] = nx.DiGraph()
         for draft in drafts.values():
             network.add_node(draft.name)
@@ -353,6 +358,7 @@ class _Resolver:
         # One more node before all reasons: what follows from any of them is explained.
         network.add_edges_from(("", reason) for reason in reasons)
         explained = nx.descendants(network, "") if reasons else set()
+        explained.add(LOSS)  # nothing reads it, so what is wrong lies behind it
         open_ = [name for name in drafts if name not in inference.types and name not in explained]
         place = {name: number for number, name in enumerate(drafts)}
         unknown = network.subgraph(open_)

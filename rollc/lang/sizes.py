@@ -65,7 +65,7 @@ class Values:
                 )
 
     def _size(self, name: Name) -> int:
-        symbol = self.names.find(name)
+        symbol = self.names.find(name, "size")
         if symbol is None:
             raise Rejected(None)
         if symbol.sort != "size":

@@ -75,9 +75,21 @@ class _Cutter:
             self.place += 1
         if opened and first_end is not None:
             self.by_lines = True
-            self.place = first_end
-            opened = [token for token in opened if token in self.tokens[start:first_end]]
+            in_line = [token for token in opened if token.end_pos <= self.tokens[first_end].end_pos]
+            piece = self.finish(start, first_end, in_line or opened)
+            self.skip_indented(self.tokens[start])
+            return piece
         return self.finish(start, self.place, opened)
+
+    def skip_indented(self, first: Token) -> None:
+        """Pass over the lines that were meant to be inside the bracket."""
+        while self.place < len(self.tokens):
+            token = self.tokens[self.place]
+            if token.type != "NEWLINE" and (token.column or 1) <= (first.column or 1):
+                return
+            while self.place < len(self.tokens) and self.tokens[self.place].type != "NEWLINE":
+                self.place += 1
+            self.place += 1
 
     def begins(self, place: int, start: int) -> bool:
         """Whether a statement seems to begin here, inside a bracket of another."""

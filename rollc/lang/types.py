@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from rollc.graph.graph import BATCH, Type
 from rollc.graph.operations import OPERATIONS, TypeMismatch
 from rollc.lang.diagnostics import Diagnostic, Label
-from rollc.lang.draft import TIME, Draft, Operand
+from rollc.lang.draft import LOSS, TIME, Draft, Operand
 from rollc.lang.functions import ENDS, OVER_TIME, said
 from rollc.lang.infer import Inference
 from rollc.lang.names import Names
@@ -28,7 +28,7 @@ def described(type_: Type) -> str:
     """A type as a message calls it."""
     shape = f" [{', '.join(map(str, type_.shape))}]" if type_.shape else ""
     if type_.kind == "index":
-        return f"an index{shape}"
+        return f"an index of {type_.bound}"
     if type_.kind == "bool":
         return f"a condition{shape}"
     return shape.strip() or "a number"
@@ -57,15 +57,22 @@ class Types:
         types = self.inference.types
         for operand in draft.operands:
             source = types.get(operand.edge.source)
+            if operand.edge.source in self.inference.doubtful:
+                continue
             if operand.edge.delay and source is not None and operand.edge.axis not in source.axes:
                 return self._static(operand)
         operands = [self.inference.read(operand.edge) for operand in draft.operands]
         known = [type_ for type_ in operands if type_ is not None]
         if len(known) < len(operands):
             return None
+        if draft.name == LOSS and len(known) == 1 and known[0].kind == "index":
+            return None  # the loss has a message of its own
         try:
             found = self.inference.exact(draft)
         except TypeMismatch as mismatch:
+            sources = [operand.edge.source for operand in draft.operands]
+            if draft.operation in REDUCTIONS and not self.inference.doubtful.isdisjoint(sources):
+                return None
             return self._mismatch(draft, mismatch, known)
         if found is None or found != types.get(draft.name):
             return unknown_shape(draft)
@@ -103,11 +110,11 @@ class Types:
         if mismatch.expected in KINDS:
             code, message = "R207", f"{name} takes {mismatch.expected}, found {found}"
         elif draft.operation in REDUCTIONS:
-            code, message = (
+            return Diagnostic(
                 "R216",
                 f"{name} over `{TIME}` of a value that does not change with time",
+                Label(last.span, "one value for the whole sequence"),
             )
-            helps = ()
         elif draft.cut is not None:
             code, message = "R221", f"{name} takes {mismatch.expected}, found {found}"
         else:
@@ -147,7 +154,7 @@ class Types:
     def _initial(self, name: str, initial: Operand) -> Diagnostic | None:
         types = self.inference.types
         node, start = types.get(name), types.get(initial.edge.source)
-        if node is None or start is None:
+        if node is None or start is None or name in self.inference.doubtful | self.wrong:
             return None
         symbol = self.names.symbols[name]
         if start.time:

@@ -22,7 +22,12 @@ from rollc.lang.syntax import (
     names_in,
 )
 
-SAID: dict[Sort, str] = {"size": "size", "equation": "value", "const": "constant"}
+SAID: dict[Sort, str] = {
+    "size": "size",
+    "equation": "value",
+    "const": "constant",
+    "param": "parameter",
+}
 
 
 def unused(spec: Spec, names: Names) -> Iterator[Diagnostic]:

@@ -1,0 +1,79 @@
+"""Codes R3xx: cycles that cannot be run."""
+
+from __future__ import annotations
+
+from rollc.lang.catalogue.entry import Entry
+
+CYCLES = (
+    Entry(
+        "R301",
+        "cycle without a delay",
+        """
+        Each value of the cycle needs another one of the same step, and so none can be
+        computed first. Somewhere a cycle must read the past (`a[t-1]`) or the future
+        (`a[t+1]`).
+        """,
+        """
+        net circle
+        input u
+        a = tanh(b) + u
+        b = 0.5 * a
+        output b
+        """,
+        """
+        net circle
+        input u
+        a = tanh(b[t-1]) + u
+        b = 0.5 * a
+        output b
+        """,
+    ),
+    Entry(
+        "R302",
+        "delays into the past and into the future in one cycle",
+        """
+        A cycle that reads the past runs from the first step to the last, one that reads the
+        future from the last to the first. Values that are computed from each other cannot do
+        both. Two chains, one for each direction, can be joined behind both.
+        """,
+        """
+        net both
+        input u
+        h = tanh(h[t-1] + h[t+1] + u)
+        output h
+        """,
+        """
+        net both
+        input u
+        a = tanh(a[t-1] + u)
+        b = tanh(b[t+1] + u)
+        h = a + b
+        output h
+        """,
+    ),
+    Entry(
+        "R303",
+        "a whole sequence that is needed to compute itself",
+        """
+        A value over all steps (`mean(h, over t)`, `last(h)`) is known when the last step is,
+        and an initial value must be known before the first. Neither can depend on itself,
+        not even through a delay.
+        """,
+        """
+        net circle
+        input u
+        h = tanh(0.5 * g[t-1] + u)
+        m = mean(h, over t)
+        g = h - m
+        output g
+        """,
+        """
+        net circle
+        input u
+        h = tanh(0.5 * h[t-1] + u)
+        m = mean(h, over t)
+        g = h - m
+        output g
+        """,
+    ),
+)

@@ -1,0 +1,206 @@
+"""Codes R1xx: what cannot be read as statements."""
+
+from __future__ import annotations
+
+from rollc.lang.catalogue.entry import Entry
+
+SYNTAX = (
+    Entry(
+        "R101",
+        "something else was expected here",
+        """
+        The text is no statement of the language. The message says what could stand at the
+        place, and what was found there. Every other statement is still read, so one run
+        shows all syntax errors.
+        """,
+        """
+        net filter
+        input u
+        h = 0.5 * h[t-1] + + * u
+        output h
+        """,
+        """
+        net filter
+        input u
+        h = 0.5 * h[t-1] + u
+        output h
+        """,
+    ),
+    Entry(
+        "R102",
+        "unknown character",
+        """
+        The character is no part of the language. Names are made of the letters a to z and
+        A to Z, digits and underscores; anything may stand in a comment, after `#`.
+        """,
+        """
+        net filter
+        input u
+        h = 0.5 · h[t-1] + u
+        output h
+        """,
+        """
+        net filter
+        input u
+        h = 0.5 * h[t-1] + u
+        output h
+        """,
+    ),
+    Entry(
+        "R103",
+        "a bracket without its other half",
+        """
+        Inside brackets a statement may go on over several lines. A bracket that is never
+        closed ends where the next statement seems to begin.
+        """,
+        """
+        net filter
+        input u
+        h = 0.5 * (h[t-1] + u
+        output h
+        """,
+        """
+        net filter
+        input u
+        h = 0.5 * (h[t-1] + u)
+        output h
+        """,
+    ),
+    Entry(
+        "R104",
+        "a form that is not supported yet",
+        """
+        The language has room for cells, functions of one's own, other files, several time
+        axes and fed-back outputs, but this version of rollc does not read them yet.
+        """,
+        """
+        net filter
+        use "cells/filter.roll"
+        input u
+        h = 0.5 * h[t-1] + u
+        output h
+        """,
+        """
+        net filter
+        input u
+        h = 0.5 * h[t-1] + u
+        output h
+        """,
+    ),
+    Entry(
+        "R105",
+        "an expression nested too deeply",
+        """
+        An expression may be nested 100 deep, and a sum of 100 terms is nested that deep.
+        Give parts of it names of their own: that costs nothing when the network runs.
+        """,
+        f"""
+        net deep
+        input u
+        h = {"-" * 101}u
+        output h
+        """,
+        """
+        net deep
+        input u
+        h = -u
+        output h
+        """,
+    ),
+    Entry(
+        "R106",
+        "a number that no float64 can hold",
+        """
+        The largest number is about 1.8e308. The smallest one above 0 is about 4.9e-324.
+        Whole numbers have 25 digits at most.
+        """,
+        """
+        net filter
+        input u
+        h = 0.5 * h[t-1] + 1e999 * u
+        output h
+        """,
+        """
+        net filter
+        input u
+        h = 0.5 * h[t-1] + 1e9 * u
+        output h
+        """,
+    ),
+    Entry(
+        "R107",
+        "comparisons cannot be chained",
+        """
+        A comparison has two sides. Conditions count as 1 and 0 in arithmetic, so that the
+        product of two is 1 where both hold.
+        """,
+        """
+        net inside
+        input u
+        h = where(0 < u < 1, u, 0)
+        output h
+        """,
+        """
+        net inside
+        input u
+        h = (0 < u) * (u < 1) * u
+        output h
+        """,
+    ),
+    Entry(
+        "R108",
+        "too long",
+        """
+        A spec has 200000 characters at most, and a name 100.
+        """,
+        f"""
+        net {"n" * 101}
+        input u
+        h = 0.5 * h[t-1] + u
+        output h
+        """,
+        """
+        net n
+        input u
+        h = 0.5 * h[t-1] + u
+        output h
+        """,
+    ),
+    Entry(
+        "R109",
+        "a name that is taken by the language",
+        """
+        `t` is the time axis, in `h[t-1]` and in `over t`; it cannot name a value as well.
+        """,
+        """
+        net filter
+        input t
+        h = 0.5 * h[t-1] + 1
+        output h
+        """,
+        """
+        net filter
+        input u
+        h = 0.5 * h[t-1] + u
+        output h
+        """,
+    ),
+    Entry(
+        "R110",
+        "a spec begins with the name of its network",
+        """
+        The name stands in the folder that a build writes, and in everything printed.
+        """,
+        """
+        input u
+        h = 0.5 * h[t-1] + u
+        output h
+        """,
+        """
+        net filter
+        input u
+        h = 0.5 * h[t-1] + u
+        output h
+        """,
+    ),
+)

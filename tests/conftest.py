@@ -1,0 +1,27 @@
+"""What all tests share: the flag that renews expected files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--renew", action="store_true", help="write what the tests find as what they expect"
+    )
+
+
+@pytest.fixture
+def expect(request: pytest.FixtureRequest) -> Callable[[str, Path], None]:
+    """``expect(text, path)``: the file holds that text; with ``--renew`` it is made to."""
+
+    def compare(text: str, path: Path) -> None:
+        if request.config.getoption("--renew"):
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"{path.name} is missing; `pytest --renew` writes it"
+        assert text == path.read_text(encoding="utf-8")
+
+    return compare

@@ -1,0 +1,61 @@
+"""A few of the mutations that ``python tests/fuzz_specs.py`` makes by the thousand."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fuzz_specs import mutations, try_text
+
+HOSTILE = {
+    "nothing": "",
+    "zeros": "\0" * 1000,
+    "open brackets": "(" * 5000,
+    "open brackets, a line each": "(\n" * 5000,
+    "opened by each line": "a = (\n" * 3000,
+    "closing brackets": "net a\n" + ")]}" * 3000,
+    "deep": "net a\na = " + "(" * 50_000 + "1" + ")" * 50_000,
+    "deep to the right": "net a\na = " + "-" * 90_000 + "1",
+    "a long sum": "net a\na = " + "1+" * 50_000 + "1",
+    "a long power": "net a\na = " + "1**" * 30_000 + "1",
+    "a tower": "net a\ndim D = 9**9**9**9\ninput x: [D]\noutput x",
+    "a constant tower": "net a\nconst c = 9.0**9**9**9\noutput c",
+    "digits": "net a\nconst c = " + "9" * 100_000 + "\noutput c",
+    "a small number": "net a\nconst c = 0." + "0" * 100_000 + "1\noutput c",
+    "many digits of a size": "net a\ndim D = " + "9" * 5000 + "\noutput D",
+    "a huge split": "net a\ninput x: [4]\na, b = split(x, 1000000000)\noutput a",
+    "a huge vector": "net a\ninput x: [2147483648]\nh = x * h[t-1000000]\noutput h",
+    "joined again and again": "net a\ninput x: [1000000000]\n"
+    + "\n".join(f"x{i} = concat({'x' if not i else f'x{i - 1}'}, x)" for i in range(30))
+    + "\noutput x29",
+    "many unknown names": "net a\n" + "\n".join(f"a{i} = b{i}" for i in range(3000)),
+    "a long chain, backwards": "net a\ninput x: [2]\n"
+    + "\n".join(f"a{i} = tanh(a{i + 1})" for i in range(4000))
+    + "\na4000 = x\noutput a0",
+    "a large cycle": "net a\n"
+    + "\n".join(f"a{i} = tanh(a{(i + 1) % 4000})" for i in range(4000))
+    + "\noutput a0",
+    "all with all": "net a\ninput x\n"
+    + "\n".join(f"a{i} = x + " + " + ".join(f"a{j}" for j in range(60)) for i in range(60))
+    + "\noutput a0",
+    "a long name": "net " + "n" * 100_000,
+    "a long line": "net a\ninput x\no = concat(" + "x, " * 20_000 + "y)\noutput o",
+    "surrogates": "net a\ninput \ud800x\noutput x",
+    "marks": "net a\n# \u202e\u0301\ninput x\u0301\noutput x",
+    "too long": "# " + "n" * 300_000,
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mutated_specs_get_diagnostics_or_a_graph(seed: int) -> None:
+    outcomes = [try_text(text) for text in mutations(100, seed)]
+    assert set(outcomes) == {"diagnostics", "graph"}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_texts(name: str) -> None:
+    try_text(HOSTILE[name])
