@@ -28,7 +28,7 @@ LONGEST = 5.0  # seconds for one text
 
 TOKEN = re.compile(r"[A-Za-z_]\w*|\d+\.?\d*(?:e-?\d+)?|\s+|\*\*|[<>=!]=|.", re.DOTALL)
 NUMBERS = ["0", "1", "-1", "2", "3", "1e999", "1e-400", "1e308", "2147483648", "9" * 30, "0.5"]
-NOISE = list("()[]{},:=+-*/@<>.#\"'\\;$\0\t\r\n\x1b£λ😀\u202e\ufeff 0t") + ["**", "over", "init"]
+NOISE = ["**", "over", "init", *"()[]{},:=+-*/@<>.#\"'\\;$\0\t\r\n\x1b£λ😀\u202e\ufeff 0t"]
 
 
 def seeds() -> list[str]:
@@ -160,15 +160,26 @@ def try_text(text: str, go_on: Callable[[Graph], None] | None = None) -> str:
     return "graph"
 
 
+def build_on(graph: Graph) -> None:
+    """What a build makes of a graph, up to the source of its kernels."""
+    from rollc.graph.unroll import unroll
+    from rollc.irtext import parse_graph, print_graph
+    from rollc.pipeline import compiled, kernel_graphs
+
+    assert parse_graph(print_graph(graph)) == graph
+    for make in kernel_graphs(graph).values():
+        compiled(make(), "float32")
+    dag = unroll(graph, 3)
+    assert parse_graph(print_graph(dag)) == dag
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--build", action="store_true", help="go on to the kernels")
     arguments = parser.parse_args()
-    go_on = None
-    if arguments.build:
-        from fuzz_build import go_on
+    go_on = build_on if arguments.build else None
     faulthandler.enable()
     failures = 0
     outcomes: Counter[str] = Counter()

@@ -42,7 +42,7 @@ def verify(graph: Graph) -> list[Flaw]:
             flaws.append(Flaw(node.name, "defined twice"))
         seen.add(node.name)
         # Each question may only be asked where the ones before have good answers.
-        for question in (_name, _type, _operation, _reads, _inferred, _initial):
+        for question in (_name, _type, _operation, _leaf, _reads, _inferred, _initial):
             problems = list(question(graph, node))
             flaws.extend(Flaw(node.name, problem) for problem in problems)
             if problems:
@@ -128,12 +128,13 @@ def _operation(graph: Graph, node: Node) -> Iterator[str]:
     if node.operation in LEAVES:
         if node.operands:
             yield f"`{node.operation}` reads nothing"
-        yield from _leaf(graph, node)
     elif not takes(node.operation, len(node.operands)):
         yield f"`{node.operation}` does not take {len(node.operands)} operands"
 
 
 def _leaf(graph: Graph, node: Node) -> Iterator[str]:
+    if node.operation not in LEAVES:
+        return
     type_ = node.type
     if node.operation == "constant" and (type_.kind == "bool" or type_.shape or type_.axes):
         yield "a constant is one number or index"

@@ -75,7 +75,9 @@ class _Cutter:
             self.place += 1
         if opened and first_end is not None:
             self.by_lines = True
-            in_line = [token for token in opened if token.end_pos <= self.tokens[first_end].end_pos]
+            in_line = [
+                token for token in opened if span_of(token) < span_of(self.tokens[first_end])
+            ]
             piece = self.finish(start, first_end, in_line or opened)
             self.skip_indented(self.tokens[start])
             return piece

@@ -22,12 +22,7 @@ from rollc.lang.syntax import (
     names_in,
 )
 
-SAID: dict[Sort, str] = {
-    "size": "size",
-    "equation": "value",
-    "const": "constant",
-    "param": "parameter",
-}
+SAID: dict[Sort, str] = {"equation": "value", "const": "constant", "param": "parameter"}
 
 
 def unused(spec: Spec, names: Names) -> Iterator[Diagnostic]:
