@@ -40,6 +40,8 @@ from rollc.graph.rewrites import REWRITES, known_number
 
 _ROUNDS = 12  # a bound against rules that undo each other; two or three rounds are usual
 _PER_NODE = 12
+# What `slice`, `concat` and `pad` mean where they do not say it.
+_FIRST_DIMENSION = ("axis", 0)
 # Leaves that the outside world knows by their names.
 _PINNED = LEAVES - {"constant"}
 _COMMUTATIVE = frozenset({"add", "multiply", "equal", "not_equal", "dot"})
@@ -354,8 +356,8 @@ def _key(node: Node) -> tuple[object, ...]:
     operands = node.operands
     if node.operation in _COMMUTATIVE:
         operands = tuple(sorted(operands, key=lambda edge: (edge.source, edge.delay)))
-    # By its text: 0.0 and -0.0 are equal, 1 and True too, but they are not the same.
-    options = repr(node.attributes)
+    # By their text: 0.0 and -0.0 are equal, 1 and True too, but they are not the same.
+    options = repr([pair for pair in node.attributes if pair != _FIRST_DIMENSION])
     return (node.operation, operands, options, node.type, node.initial)
 
 

@@ -1,0 +1,414 @@
+"""Simplifying: each rewrite gives what it promises, with equal values and equal gradients."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from stages import stages
+
+from rollc.graph.adjoint import adjoint
+from rollc.graph.build import Builder
+from rollc.graph.expression import call
+from rollc.graph.graph import Edge, Graph, Node
+from rollc.graph.simplify import simplify
+from rollc.graph.unroll import unroll
+from rollc.graph.verify import verify
+from rollc.interp import interpret
+from rollc.irtext import parse_graph, print_graph
+
+Array = NDArray[Any]
+GOLDEN = Path(__file__).parent / "golden"
+SIZES = {"t": 4, "batch": 3}
+
+OVER = ": float[2] over t, batch"
+ONE = ": float over t, batch"
+LEAVES = """\
+x = input() : float[2] over t, batch
+y = input() : float[2] over t, batch
+z = input() : float[4] over t, batch
+u = input() : float over t, batch
+v = input() : float[2] over batch
+W = param() {initialiser=zeros} : float[2, 2]
+M = param() {initialiser=zeros} : float[2, 4]
+zero = constant() {value=0.0} : float
+one = constant() {value=1.0} : float
+two = constant() {value=2.0} : float
+half = constant() {value=0.5} : float
+minus = constant() {value=-1.0} : float
+"""
+
+
+def network(lines: str) -> Graph:
+    return parse_graph(
+        f"rollc graph 1  stage checked\nnet small\naxis t\n{LEAVES}{lines}\noutput o\n"
+    )
+
+
+def with_loss(graph: Graph) -> Graph:
+    """The graph with a loss that every element of its output matters to."""
+    build = Builder(graph.nodes)
+    build.prefix = "loss"
+    value = call("sin", build.read("o"))
+    value = call("sum", value) if value.type.shape else value
+    build.define("loss", "sum_over", (value,), over=value.type.axes)
+    return replace(graph, nodes=tuple(build.nodes.values()), loss="loss")
+
+
+def given(graph: Graph) -> dict[str, Array]:
+    random = np.random.default_rng(1)
+    return {
+        node.name: random.normal(
+            size=tuple(SIZES[axis] for axis in node.type.axes) + node.type.shape
+        )
+        for node in graph.nodes
+        if node.operation in ("input", "param")
+    }
+
+
+def values_and_gradients(graph: Graph, leaves: dict[str, Array]) -> dict[str, Array]:
+    derived = adjoint(graph)
+    arrays = interpret(derived, leaves, SIZES)
+    found = {"o": arrays[dict(graph.outputs)["o"]]}
+    return found | {leaf: arrays[name] for leaf, name in derived.gradients}
+
+
+def body(graph: Graph) -> list[str]:
+    """The nodes that are no leaves, as text without types."""
+    lines = print_graph(graph).splitlines()
+    parts = [line.split("  :")[0] for line in lines if " = " in line and "  :" in line]
+    written = [" ".join(part.split()) for part in parts]
+    return [line for line in written if "input()" not in line and "param()" not in line]
+
+
+# The lines of a graph, and what is left of them beside the inputs and parameters.
+CASES: dict[str, tuple[str, list[str]]] = {
+    "plus zero": (f"a = add(x, zero) {OVER}\no = tanh(a) {OVER}", ["o = tanh(x)"]),
+    "zero plus": (f"a = add(zero, x) {OVER}\no = tanh(a) {OVER}", ["o = tanh(x)"]),
+    "minus zero": (f"a = subtract(x, zero) {OVER}\no = tanh(a) {OVER}", ["o = tanh(x)"]),
+    "times one": (f"a = multiply(one, x) {OVER}\no = tanh(a) {OVER}", ["o = tanh(x)"]),
+    "over one": (f"a = divide(x, one) {OVER}\no = tanh(a) {OVER}", ["o = tanh(x)"]),
+    "power one": (f"a = power(x, one) {OVER}\no = tanh(a) {OVER}", ["o = tanh(x)"]),
+    "square": (f"o = power(x, two) {OVER}", ["o = multiply(x, x)"]),
+    "two negations": (
+        f"a = negate(x) {OVER}\nb = negate(a) {OVER}\no = tanh(b) {OVER}",
+        ["o = tanh(x)"],
+    ),
+    "zero minus": (f"o = subtract(zero, x) {OVER}", ["o = negate(x)"]),
+    "times minus one": (f"o = multiply(x, minus) {OVER}", ["o = negate(x)"]),
+    "plus a negation": (f"a = negate(y) {OVER}\no = add(x, a) {OVER}", ["o = subtract(x, y)"]),
+    "minus a negation": (f"a = negate(y) {OVER}\no = subtract(x, a) {OVER}", ["o = add(x, y)"]),
+    "product of negations": (
+        f"a = negate(x) {OVER}\nb = negate(y) {OVER}\no = multiply(a, b) {OVER}",
+        ["o = multiply(x, y)"],
+    ),
+    "negated difference": (
+        f"a = subtract(x, y) {OVER}\no = negate(a) {OVER}",
+        ["o = subtract(y, x)"],
+    ),
+    "folded": (
+        f"a = add(two, half) : float\nb = exp(a) : float\no = multiply(x, b) {OVER}",
+        ["b = constant() {value=12.182493960703473}", "o = multiply(x, b)"],
+    ),
+    "not folded to infinity": (
+        f"a = divide(one, zero) : float\no = multiply(x, a) {OVER}",
+        [
+            "zero = constant() {value=0.0}",
+            "one = constant() {value=1.0}",
+            "a = divide(one, zero)",
+            "o = multiply(x, a)",
+        ],
+    ),
+    "where on a known condition": (
+        f"a = less(one, two) : bool\no = where(a, x, y) {OVER}",
+        ["o = identity(x)"],
+    ),
+    "where with one outcome": (
+        f"a = less(x, y) : bool[2] over t, batch\nb = where(a, x, x) {OVER}\no = tanh(b) {OVER}",
+        ["o = tanh(x)"],
+    ),
+    "equal terms": (
+        f"a = add(x, y) {OVER}\nb = add(a, x) {OVER}\no = add(x, b) {OVER}",
+        ["o'1 = constant() {value=3.0}", "o'2 = multiply(o'1, x)", "o = add(o'2, y)"],
+    ),
+    "twice": (
+        f"o = add(x, x) {OVER}",
+        ["two = constant() {value=2.0}", "o = multiply(two, x)"],
+    ),
+    "stop stays": (f"a = stop(x) {OVER}\no = add(a, zero) {OVER}", ["o = stop(x)"]),
+    "equal nodes": (
+        f"a = tanh(x) {OVER}\nb = tanh(x) {OVER}\no = multiply(a, b) {OVER}",
+        ["a = tanh(x)", "o = multiply(a, a)"],
+    ),
+    "equal up to order": (
+        f"a = add(x, y) {OVER}\nb = add(y, x) {OVER}\no = divide(a, b) {OVER}",
+        ["a = add(x, y)", "o = divide(a, a)"],
+    ),
+    "a name of a person wins": (
+        f"o'1 = tanh(x) {OVER}\nc = tanh(x) {OVER}\no = multiply(o'1, c) {OVER}",
+        ["c = tanh(x)", "o = multiply(c, c)"],
+    ),
+    "unused": (f"a = tanh(x) {OVER}\no = sin(x) {OVER}", ["o = sin(x)"]),
+    "number instead of its fill": (
+        f"a = fill(u) {{shape=[2]}} {OVER}\no = multiply(x, a) {OVER}",
+        ["o = multiply(x, u)"],
+    ),
+    "fill that sets the shape": (
+        f"a = fill(u) {{shape=[2]}} {OVER}\no = tanh(a) {OVER}",
+        ["a = fill(u) {shape=[2]}", "o = tanh(a)"],
+    ),
+    "sum of a fill": (
+        f"a = fill(u) {{shape=[2]}} {OVER}\no = sum(a) {ONE}",
+        ["two = constant() {value=2.0}", "o = multiply(u, two)"],
+    ),
+    "mean of a fill": (
+        f"a = fill(u) {{shape=[2]}} {OVER}\nb = mean(a) {ONE}\no = tanh(b) {ONE}",
+        ["o = tanh(u)"],
+    ),
+    "matmul by zeros": (
+        "a = fill(zero) {shape=[2]} : float[2]\n"
+        f"b = matmul(W, a) : float[2]\no = add(x, b) {OVER}",
+        ["o = identity(x)"],
+    ),
+    "slice of a slice": (
+        "a = slice(z) {start=1, stop=4} : float[3] over t, batch\n"
+        f"o = slice(a) {{start=1, stop=3}} {OVER}",
+        ["o = slice(z) {axis=0, start=2, stop=4}"],
+    ),
+    "slice of everything": (
+        f"a = slice(x) {{start=0, stop=2}} {OVER}\no = tanh(a) {OVER}",
+        ["o = tanh(x)"],
+    ),
+    "slice of a concat": (
+        "a = concat(x, u, y) {axis=0} : float[5] over t, batch\n"
+        f"b = slice(a) {{start=3, stop=5}} {OVER}\no = tanh(b) {OVER}",
+        ["o = tanh(y)"],
+    ),
+    "slice inside a part": (
+        f"a = concat(u, z) : float[5] over t, batch\no = slice(a) {{start=2, stop=4}} {OVER}",
+        ["o = slice(z) {axis=0, start=1, stop=3}"],
+    ),
+    "slice of several parts": (
+        "a = concat(x, y, u) : float[5] over t, batch\n"
+        "o = slice(a) {start=2, stop=5} : float[3] over t, batch",
+        ["o = concat(y, u) {axis=0}"],
+    ),
+    "neighbouring slices": (
+        f"a = slice(x) {{start=0, stop=1}} : float[1] over t, batch\n"
+        f"b = slice(x) {{start=1, stop=2}} : float[1] over t, batch\n"
+        f"c = concat(a, b) {OVER}\no = tanh(c) {OVER}",
+        ["o = tanh(x)"],
+    ),
+    "concat of a concat": (
+        "a = concat(x, u) : float[3] over t, batch\no = concat(a, y) : float[5] over t, batch",
+        ["o = concat(x, u, y)"],
+    ),
+    "slice of a pad": (
+        "a = pad(x) {size=4, start=1} : float[4] over t, batch\n"
+        f"b = slice(a) {{start=1, stop=3}} {OVER}\no = tanh(b) {OVER}",
+        ["o = tanh(x)"],
+    ),
+    "pad of a pad": (
+        "a = pad(x) {size=4, start=1} : float[4] over t, batch\n"
+        "o = pad(a) {size=6, start=2} : float[6] over t, batch",
+        ["o = pad(x) {axis=0, size=6, start=3}"],
+    ),
+    "pads that tile": (
+        "a = pad(y) {size=5, start=3} : float[5] over t, batch\n"
+        "b = pad(x) {size=5, start=0} : float[5] over t, batch\n"
+        "c = slice(x) {start=0, stop=1} : float[1] over t, batch\n"
+        "d = pad(c) {size=5, start=2} : float[5] over t, batch\n"
+        "e = add(a, b) : float[5] over t, batch\n"
+        "o = add(e, d) : float[5] over t, batch",
+        ["c = slice(x) {start=0, stop=1}", "o = concat(x, c, y) {axis=0}"],
+    ),
+    "pads that do not tile": (
+        "a = pad(y) {size=5, start=3} : float[5] over t, batch\n"
+        "b = pad(x) {size=5, start=0} : float[5] over t, batch\n"
+        "o = add(a, b) : float[5] over t, batch",
+        [
+            "a = pad(y) {size=5, start=3}",
+            "b = pad(x) {size=5, start=0}",
+            "o = add(a, b)",
+        ],
+    ),
+    "row of a stack": (
+        "a = stack(x, y) : float[2, 2] over t, batch\n"
+        "b = slice(a) {start=1, stop=2} : float[1, 2] over t, batch\n"
+        f"c = sum(b) {{axis=0}} {OVER}\no = tanh(c) {OVER}",
+        ["o = tanh(y)"],
+    ),
+    "sum of a repeat": (
+        "a = repeat(x) {axis=0, size=2} : float[2, 2] over t, batch\n"
+        f"o = sum(a) {{axis=0}} {OVER}",
+        ["two = constant() {value=2.0}", "o = multiply(x, two)"],
+    ),
+    "transposed twice": (
+        f"A = transpose(W) : float[2, 2]\nB = transpose(A) : float[2, 2]\no = matmul(B, x) {OVER}",
+        ["o = matmul(W, x)"],
+    ),
+    "transpose in a matmul": (
+        f"A = transpose(W) : float[2, 2]\no = matmul(A, x) {OVER}",
+        ["o = matmul(W, x) {transpose_a=true}"],
+    ),
+    "sum over steps of one value": (
+        "a = spread(v) {axis=t} : float[2] over t, batch\n"
+        "o = sum_over(a) {over=[t, batch]} : float[2]",
+        [
+            "o'1 = extent() {axis=t}",
+            "o'2 = multiply(v, o'1)",
+            "o = sum_over(o'2) {over=[batch]}",
+        ],
+    ),
+    "mean over steps of one value": (
+        "a = spread(v) {axis=t} : float[2] over t, batch\n"
+        "b = mean_over(a) {over=[t]} : float[2] over batch\no = tanh(b) : float[2] over batch",
+        ["o = tanh(v)"],
+    ),
+    "last of one value": (
+        "a = spread(v) {axis=t} : float[2] over t, batch\n"
+        "b = last(a) {axis=t} : float[2] over batch\no = tanh(b) : float[2] over batch",
+        ["o = tanh(v)"],
+    ),
+    "first of what stands there": (
+        "a = impulse(v) {at=first, axis=t} : float[2] over t, batch\n"
+        "b = first(a) {axis=t} : float[2] over batch\no = tanh(b) : float[2] over batch",
+        ["o = tanh(v)"],
+    ),
+    "sum of what stands at one step": (
+        "a = impulse(v) {at=last, axis=t} : float[2] over t, batch\n"
+        "b = sum_over(a) {over=[t]} : float[2] over batch\no = tanh(b) : float[2] over batch",
+        ["o = tanh(v)"],
+    ),
+    "zeros in a combination": (
+        f"a = fill(zero) {{shape=[2]}} : float[2]\nb = sum_of(x, a) {OVER}\no = tanh(b) {OVER}",
+        ["o = tanh(x)"],
+    ),
+    "initial value zero": (
+        f"s = add(x, s[t-1]) init b {OVER}\nb = fill(zero) {{shape=[2]}} : float[2]\n"
+        f"o = tanh(s) {OVER}",
+        ["s = add(x, s[t-1])", "o = tanh(s)"],
+    ),
+    "delayed reads keep their initial value": (
+        f"a = identity(x) init v {OVER}\no = add(a[t-1], x[t-1]) {OVER}",
+        ["a = identity(x) init v", "o = add(a[t-1], x[t-1])"],
+    ),
+    "nodes with other initial values": (
+        f"a = tanh(x) init v {OVER}\nb = tanh(x) {OVER}\no = add(a[t-1], b[t-1]) {OVER}",
+        ["a = tanh(x) init v", "b = tanh(x)", "o = add(a[t-1], b[t-1])"],
+    ),
+    "a delayed copy": (
+        f"a = identity(x[t-1]) {OVER}\no = add(a, y[t-1]) {OVER}",
+        ["o = add(x[t-1], y[t-1])"],
+    ),
+    "the part of a matmul that is on no cycle": (
+        "c = concat(s[t-1], x) : float[4] over t, batch\n"
+        f"d = matmul(M, c) {OVER}\ns = tanh(d) {OVER}\no = sin(s) {OVER}",
+        [
+            "d'1 = slice(M) {axis=1, start=0, stop=2}",
+            "d'2 = matmul(d'1, s[t-1])",
+            "d'3 = slice(M) {axis=1, start=2, stop=4}",
+            "d'4 = matmul(d'3, x)",
+            "d = add(d'2, d'4)",
+            "s = tanh(d)",
+            "o = sin(s)",
+        ],
+    ),
+    "a matmul on no cycle": (
+        f"c = concat(x, y) : float[4] over t, batch\no = matmul(M, c) {OVER}",
+        ["c = concat(x, y)", "o = matmul(M, c)"],
+    ),
+    "the part of a matmul that is zero": (
+        "a = fill(zero) {shape=[2]} : float[2]\n"
+        f"c = concat(a, x) : float[4] over t, batch\no = matmul(M, c) {OVER}",
+        ["o'1 = slice(M) {axis=1, start=2, stop=4}", "o = matmul(o'1, x)"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.replace(" ", "-"))
+def test_rewrites(case: str) -> None:
+    lines, expected = CASES[case]
+    graph = network(lines)
+    simple = simplify(graph)
+    assert simple.stage == "simplified"
+    assert body(simple) == expected
+    assert verify(simple) == []
+    assert simplify(simple) == simple
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.replace(" ", "-"))
+def test_rewrites_keep_values_and_gradients(case: str) -> None:
+    graph = with_loss(network(CASES[case][0]))
+    leaves = given(graph)
+    expected = values_and_gradients(graph, leaves)
+    found = values_and_gradients(simplify(graph), leaves)
+    assert sorted(found) == sorted(expected)
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-12, atol=1e-14, err_msg=name)
+
+
+def test_results_keep_their_names() -> None:
+    graph = network(f"o = tanh(x) {OVER}\np = tanh(x) {OVER}\nq = identity(x) {OVER}")
+    graph = replace(graph, outputs=(("o", "o"), ("p", "p"), ("q", "q")))
+    simple = simplify(graph)
+    assert simple.outputs == graph.outputs
+    assert body(simple) == ["o = tanh(x)", "p = tanh(x)", "q = identity(x)"]
+
+
+def test_leaves_stay_and_constants_go() -> None:
+    simple = simplify(network(f"o = tanh(x) {OVER}"))
+    assert [node.name for node in simple.nodes] == ["x", "y", "z", "u", "v", "W", "M", "o"]
+
+
+def test_the_adjoint_of_a_split_is_one_concat() -> None:
+    graph = stages(GOLDEN / "both_ways.roll")["adjoint"]
+    assert not any(node.operation == "pad" for node in graph.nodes)
+    assert graph["~z'2"].operation == "concat"
+    assert graph["~W"].operation == "concat"
+
+
+def test_the_first_step_of_an_unrolled_network_has_no_matmul_with_zeros() -> None:
+    graph = stages(GOLDEN / "vanilla.roll")["simplified"]
+    dag = unroll(graph, 3)
+    count = sum(node.operation == "matmul" for node in dag.nodes)
+    assert sum(node.operation == "matmul" for node in simplify(dag).nodes) == count - 1
+
+
+def test_stages_other_than_checked_stay_what_they_are() -> None:
+    found = stages(GOLDEN / "vanilla.roll")
+    assert simplify(found["adjoint"]).stage == "adjoint"
+    assert simplify(found["dag"]).stage == "dag"
+    assert simplify(found["dag"], stage="simplified").stage == "simplified"
+
+
+def test_a_cycle_without_a_delay_is_refused() -> None:
+    with pytest.raises(ValueError, match="cycle without a delay"):
+        simplify(network(f"a = tanh(o) {OVER}\no = add(a, x) {OVER}"))
+
+
+def test_long_sums_take_linear_time() -> None:
+    graph = network(f"o = add(x, y) {OVER}")
+    type_ = graph["o"].type
+    chain = [
+        Node(f"s{place}", "add", (Edge(f"s{place - 1}" if place else "x"), Edge("y")), type_)
+        for place in range(20_000)
+    ]
+    last = Node("o", "add", (Edge("s19999"), Edge("x")), type_)
+    graph = graph.with_nodes((*(node for node in graph.nodes if node.name != "o"), *chain, last))
+    begin = time.perf_counter()
+    simple = simplify(graph)
+    assert time.perf_counter() - begin < 5
+    assert len(body(simple)) == 5
+
+
+def test_a_long_unrolled_network_takes_seconds() -> None:
+    dag = unroll(stages(GOLDEN / "vanilla.roll")["adjoint"], 1000)
+    begin = time.perf_counter()
+    assert len(simplify(dag).nodes) < len(dag.nodes)
+    assert time.perf_counter() - begin < 10
