@@ -1,0 +1,49 @@
+"""The reference of the language: its examples work, and it names every function."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rollc.graph.operations import OPERATIONS
+from rollc.lang import Source, load_graph
+from rollc.lang.functions import FUNCTIONS
+
+TEXT = (Path(__file__).parent.parent / "grammar" / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```roll\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_is_there_as_the_table_has_it(name: str) -> None:
+    entry = OPERATIONS[name]
+    row = re.search(rf"^\| `{name}\(([^`]*)\)` \| (.*) \|$", TEXT, re.MULTILINE)
+    assert row is not None
+    assert row[2] == entry.summary
+    words = [word.split("=")[0] for word in row[1].replace(", …", "").split(", ")]
+    assert words == [*entry.operands, *(option for option, _ in entry.defaults)]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_examples_get_no_message(example: str) -> None:
+    checked = load_graph(Source("README.md", example))
+    assert checked.diagnostics == ()
+    assert checked.graph is not None
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "cell lstm(x; H) -> h {\n h = x\n}",
+        'use "file"',
+        "time s, t",
+        "input q[s]: [3]",
+        "h = feed(x, x)",
+        "fn f(x) = x\n    grad 1",
+        "reset h when x",
+    ],
+)
+def test_what_is_not_there_yet_says_so(form: str) -> None:
+    checked = load_graph(Source("later.roll", f"net later\ninput x\n{form}\noutput x\n"))
+    assert [item.code for item in checked.diagnostics] == ["R104"]
