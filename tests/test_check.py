@@ -215,6 +215,36 @@ def test_verify_looks_at_the_frame() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("operation", "shape", "options", "result", "problem"),
+    [
+        ("pad", (3,), {"start": 1, "size": 4}, (4,), ""),
+        ("pad", (3,), {"start": 2, "size": 4}, (4,), "does not hold its operand"),
+        ("pad", (), {"start": 0, "size": 4}, (4,), "there is no dimension 0"),
+        ("repeat", (3,), {"axis": 1, "size": 2}, (3, 2), ""),
+        ("repeat", (3,), {"axis": 2, "size": 2}, (3, 2), "no place for a dimension 2"),
+        ("fill", (), {"shape": (2, 3)}, (2, 3), ""),
+        ("fill", (3,), {"shape": (2, 3)}, (2, 3), "only a number fills"),
+        ("slice", (3,), {"start": 1, "stop": 4}, (3,), "at least 4 elements"),
+    ],
+)
+def test_verify_knows_what_passes_must_keep_to(
+    operation: str,
+    shape: tuple[int, ...],
+    options: dict[str, Attribute],
+    result: tuple[int, ...],
+    problem: str,
+) -> None:
+    axes = ("t", "batch")
+    nodes = (
+        Node("x", "input", (), Type("float", shape, axes)),
+        Node("y", operation, (Edge("x"),), Type("float", result, axes), attributes(**options)),
+    )
+    found = problems(Graph("made", "adjoint", nodes))
+    assert problem in found
+    assert bool(found) == bool(problem)
+
+
 VALUES: st.SearchStrategy[Attribute] = st.one_of(
     st.integers(-2, 5),
     st.sampled_from([2**31, 2**80]),
