@@ -120,8 +120,9 @@ class _Round:
         return replace(node, operands=operands, initial=initial)
 
     def _visit(self, node: Node) -> None:
-        node = replace(node, operands=tuple(self.resolved(edge) for edge in node.operands))
-        self.nodes[node.name] = node
+        operands = tuple(self.resolved(edge) for edge in node.operands)
+        if operands != node.operands:
+            node = self.nodes[node.name] = replace(node, operands=operands)
         for _ in range(_PER_NODE):
             changed = self._rewritten(node)
             if changed is None:
@@ -298,7 +299,7 @@ class _Round:
     def inside_loop(self, reader: str, edge: Edge) -> bool:
         """Whether a read comes from the reader's own cycle."""
         if self.loops is None:
-            self.loops = _loops(self.graph)
+            self.loops = _loops(self.graph) if self.delayed else {}
         loop = self.loops.get(reader)
         return loop is not None and self.loops.get(edge.source) == loop
 
@@ -433,13 +434,14 @@ def _loops(graph: Graph) -> dict[str, int]:
 def _without_unused(graph: Graph) -> Graph:
     if not graph.results():
         return graph
+    nodes = graph.by_name
     waiting = list(graph.results())
     used: set[str] = set()
     while waiting:
         name = waiting.pop()
         if name not in used:
             used.add(name)
-            waiting.extend(edge.source for edge in graph[name].reads())
+            waiting.extend(edge.source for edge in nodes[name].reads())
     return graph.with_nodes(
         node for node in graph.nodes if node.name in used or node.operation in _PINNED
     )
