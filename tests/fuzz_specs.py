@@ -130,11 +130,13 @@ def mutations(count: int, seed: int) -> list[str]:
     """As many texts, each one to four changes away from a good one."""
     random_ = random.Random(seed)
     texts = seeds()
+    bad = sorted((ROOT / "tests" / "bad").glob("*.roll"))
+    donors = texts + [path.read_text(encoding="utf-8") for path in bad]
     found = []
     for _ in range(count):
         text = random_.choice(texts)
         for _ in range(random_.choice([1, 1, 1, 2, 2, 3, 4])):
-            text = random_.choice(MUTATIONS)(random_, text, random_.choice(texts))
+            text = random_.choice(MUTATIONS)(random_, text, random_.choice(donors))
         found.append(text)
     return found
 

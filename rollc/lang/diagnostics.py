@@ -52,7 +52,7 @@ class Diagnostic:
 
 def in_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """In the order of the source; what has no place comes first."""
-    return tuple(sorted(set(diagnostics), key=_place))
+    return tuple(sorted(dict.fromkeys(diagnostics), key=_place))
 
 
 def _place(diagnostic: Diagnostic) -> tuple[int, int, str, str]:

@@ -41,10 +41,13 @@ def load_graph(source: Source, sets: Mapping[str, int] | None = None) -> Checked
     if spec is None:
         return Checked(None, _bounded(tuple(problems)), None)
     resolved = resolve(spec, source, sets)
-    verdict = check(resolved.graph or resolved.wiring)
-    found = cycle_diagnostics(verdict.findings, resolved.places.operands)
+    # The wiring has the cycles of the graph, and every node of it is somewhere in the text.
+    findings = check(resolved.wiring).findings
+    found = cycle_diagnostics(findings, resolved.places.operands)
     diagnostics = in_order([*problems, *resolved.diagnostics, *found])
-    graph = None if has_errors(diagnostics) or resolved.graph is None else verdict.graph
+    graph = None
+    if resolved.graph is not None and not has_errors(diagnostics):
+        graph = check(resolved.graph).graph
     return Checked(graph, _bounded(diagnostics), spec, resolved.graph)
 
 

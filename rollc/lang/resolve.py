@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import networkx as nx
 
 from rollc.graph.check import check
-from rollc.graph.graph import BATCH, Attribute, Edge, Graph, Node, Type, attributes, ordered_axes
+from rollc.graph.graph import BATCH, Attribute, Graph, Type, attributes, ordered_axes
+from rollc.lang.assemble import Places, assemble, places, wiring
 from rollc.lang.cycles import blocked
 from rollc.lang.diagnostics import Diagnostic, Label, has_errors, in_order
 from rollc.lang.draft import LOSS, TIME, Draft, Drafts, Operand
-from rollc.lang.infer import Inference, cut_options
+from rollc.lang.infer import Inference
 from rollc.lang.initialisers import initialiser
 from rollc.lang.names import Names, twice
 from rollc.lang.sizes import LARGEST_SIZE, Rejected, Values, bad_size, is_size, overrides
@@ -40,19 +41,12 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where the nodes of a graph and their operands are written."""
-
-    nodes: Mapping[str, Span] = field(default_factory=dict)
-    operands: Mapping[tuple[str, int], Span] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Resolved:
     """What became of a spec.
 
     ``graph`` is None where there are errors.  ``wiring`` is the graph without its types:
     which node reads which is known even then, so that its cycles can be looked at.
+    ``places`` says where its nodes and their operands are written.
     """
 
     graph: Graph | None
@@ -90,23 +84,22 @@ class _Resolver:
         drafts, initials = self.drafts.drafts, self.drafts.initials
         inference = Inference(drafts, initials)
         inference.run()
-        wiring = self._graph(inference, typed=False)
+        frame = self._empty()
+        wired = wiring(self.drafts, frame)
         types = Types(inference, self.names)
         self.problems += types.problems()
         self.problems += self._unread_inits()
         self.problems += self._loss_problem(inference)
-        self.problems += self._unknown_types(inference, types, wiring)
+        self.problems += self._unknown_types(inference, types, wired)
         self.problems += self.names.problems
         if not has_errors(self.problems):
             self.problems += unused(self.spec, self.names)
         diagnostics = in_order(self.problems)
         # In a cycle that cannot be run, types can be missing without a message of their own.
-        complete = all(name in inference.types for name in drafts)
-        if complete and not has_errors(diagnostics):
-            graph = self._graph(inference, typed=True)
-        else:
-            graph = None
-        return Resolved(graph, wiring, self._places(), diagnostics)
+        graph = None
+        if not has_errors(diagnostics) and all(name in inference.types for name in drafts):
+            graph = assemble(self.drafts, inference, frame, self.source)
+        return Resolved(graph, wired, places(self.drafts), diagnostics)
 
     def attempt(self, step: Callable[[Item], None], item: Item) -> None:
         """Take a step that may be rejected, and go on."""
@@ -368,45 +361,14 @@ class _Resolver:
                 named = [name for name in members if "'" not in name]
                 yield unknown_shape(drafts[(named or members)[0]])
 
-    def _graph(self, inference: Inference, typed: bool) -> Graph:
-        """The graph, or just its wiring where types are missing."""
-        drafts, initials = self.drafts.drafts, self.drafts.initials
-        nodes: list[Node] = []
-        for draft in drafts.values():
-            line = self.source.line_of(draft.span.start)
-            edges = tuple(operand.edge for operand in draft.operands)
-            initial = initials[draft.name].edge.source if draft.name in initials else None
-            type_, options = Type("float"), draft.attributes
-            if typed:
-                type_ = inference.types[draft.name]
-                if draft.cut is not None:
-                    read = inference.read(edges[0])
-                    options = attributes(**cut_options(draft.cut, read))
-                if initial is not None and inference.types[initial].shape == () != type_.shape:
-                    # A number as the initial value of a vector stands for all its elements.
-                    start = inference.types[initial]
-                    filled = Type("float", type_.shape, start.axes)
-                    name = self.drafts.fresh(draft.name)
-                    shape = attributes(shape=type_.shape)
-                    nodes.append(Node(name, "fill", (Edge(initial),), filled, shape, line=line))
-                    initial = name
-            nodes.append(Node(draft.name, draft.operation, edges, type_, options, initial, line))
+    def _empty(self) -> Graph:
+        """The graph without its nodes."""
         nets = self.spec.of(Net)
         return Graph(
             nets[0].name.name if nets else "net",
             "graph",
-            tuple(nodes),
+            (),
             tuple(self.outputs),
-            LOSS if LOSS in drafts else None,
+            LOSS if LOSS in self.drafts.drafts else None,
             dims=tuple((name, size) for name, size in self.values.sizes.items() if size),
         )
-
-    def _places(self) -> Places:
-        drafts = self.drafts.drafts.values()
-        operands = {
-            (draft.name, place): operand.span
-            for draft in drafts
-            for place, operand in enumerate(draft.operands)
-        }
-        starts = {(name, -1): operand.span for name, operand in self.drafts.initials.items()}
-        return Places({draft.name: draft.span for draft in drafts}, {**operands, **starts})
