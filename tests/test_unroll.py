@@ -298,6 +298,11 @@ def test_a_sequence_has_a_step() -> None:
         unroll(network("o = tanh(x) : float[2] over t, batch"), 0)
 
 
+def test_too_many_steps_are_refused_before_they_fill_the_memory() -> None:
+    with pytest.raises(UnrollError, match="1000000000 steps of `small` would be 4000000000 nodes"):
+        unroll(network("o = tanh(x) : float[2] over t, batch"), 10**9)
+
+
 def test_a_hundred_thousand_nodes_in_seconds() -> None:
     graph = stages(GOLDEN / "both_ways.roll")["adjoint"]
     begin = time.perf_counter()

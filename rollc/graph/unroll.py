@@ -49,6 +49,8 @@ Array = NDArray[np.generic]
 
 _COPY = re.compile(r"(.+)\.(\d{1,9})")
 _COMBINED = {"sum_over": "sum_of", "max_over": "max_of", "min_over": "min_of"}
+# More would not fit into a machine's memory, let alone be read.
+MOST_NODES = 5_000_000
 # Names that no spec can write.
 _EACH = "'each"
 
@@ -62,8 +64,8 @@ def unroll(graph: Graph, steps: int) -> Graph:
 
     Outputs over time become one a step, labelled ``o.0`` …, and so do the gradients of
     what changes with time.  Raises :class:`UnrollError` for fewer than one step, for more
-    than one time axis, for an initial value that is not deep enough for its delays, and
-    for a graph that the check would reject.
+    nodes than memory holds, for more than one time axis, for an initial value that is not
+    deep enough for its delays, and for a graph that the check would reject.
     """
     if steps < 1:
         raise UnrollError(f"a sequence has at least one step, not {steps}")
@@ -71,6 +73,11 @@ def unroll(graph: Graph, steps: int) -> Graph:
         axes = " and ".join(f"`{axis}`" for axis in graph.axes)
         raise UnrollError(f"unrolling takes one time axis, and `{graph.name}` has {axes}")
     axis = graph.axes[0] if graph.axes else "t"
+    nodes = steps * sum(axis in node.type.axes for node in graph.nodes)
+    if nodes > MOST_NODES:
+        raise UnrollError(
+            f"{steps} steps of `{graph.name}` would be {nodes} nodes, and {MOST_NODES} is the most"
+        )
     return _Unrolling(_divided(graph, axis, steps), axis, steps).graph()
 
 

@@ -143,6 +143,24 @@ def test_unroll_and_adjoint_commute(graph: Graph, steps: int, seed: int) -> None
 
 
 @bounded
+@given(delay_graphs(), lengths, seeds)
+def test_unroll_and_adjoint_commute_for_cotangents_from_outside(
+    graph: Graph, steps: int, seed: int
+) -> None:
+    derived = adjoint(graph, of="outputs")
+    leaves = random_leaves(derived, sizes_of(steps), seed)
+    seeds_of_steps = {
+        f"~{name}.{step}:seed": leaves[f"~{name}:seed"][step]
+        for _, name in graph.outputs
+        if "t" in graph[name].type.axes
+        for step in range(steps)
+    }
+    one = results(unroll(derived, steps), leaves, steps)
+    other = adjoint(unroll(graph, steps), of="outputs")
+    same_results(one, results(other, leaves | seeds_of_steps, steps))
+
+
+@bounded
 @given(delay_graphs(smooth=True), lengths, seeds)
 def test_gradients_are_slopes(graph: Graph, steps: int, seed: int) -> None:
     """Along a random direction in all leaves at once, by central differences."""
