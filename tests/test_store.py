@@ -127,11 +127,11 @@ with store.staging(Path(sys.argv[1])) as folder:
 """
 
 REPLACING = """
-import sys, time
+import sys
 from pathlib import Path
 from rollc import store
-target, text, end = Path(sys.argv[1]), sys.argv[2], time.monotonic() + float(sys.argv[3])
-while time.monotonic() < end:
+target, text, stop = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+while not stop.exists():
     with store.staging(target) as folder:
         for name in "abc":
             (folder / name).write_text(text * 1000)
@@ -161,26 +161,27 @@ def test_a_killed_writer_leaves_the_old_artefact_and_is_swept_away(tmp_path: Pat
 
 
 def test_readers_see_only_whole_folders_while_writers_fight_and_die(tmp_path: Path) -> None:
-    target = tmp_path / "x"
+    target, stop = tmp_path / "x", tmp_path / "stop"
     put(target, "start")
-    writers = [start(REPLACING, target, text, 2.5) for text in "pqr"]
+    writers = [start(REPLACING, target, text, stop) for text in "pqr"]
     seen = set()
-    end = time.monotonic() + 1.6
-    killed = False
-    while time.monotonic() < end:
-        manifest = store.read(target)
-        seen.add(manifest.entries.get("text"))
-        if not killed and time.monotonic() > end - 0.8:
-            writers[0].kill()
-            killed = True
+    end = time.monotonic() + 60
+    try:
+        while not {"p", "q", "r"} <= seen and time.monotonic() < end:
+            seen.add(store.read(target).entries.get("text"))
+        writers[0].kill()
+        for _ in range(300):
+            store.read(target)
+    finally:
+        stop.touch()
     for process in writers:
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
-    assert [process.returncode for process in writers] == [-signal.SIGKILL, 0, 0]
     assert {"p", "q", "r"} <= seen
+    assert [process.returncode for process in writers] == [-signal.SIGKILL, 0, 0]
     put(tmp_path / "other", "sweeps")
-    assert names(tmp_path) == ["other", "x"]
+    assert names(tmp_path) == ["other", "stop", "x"]
 
 
 BUILDING = """
@@ -382,9 +383,16 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
 
 
-def test_a_device_is_written_to_and_not_replaced() -> None:
-    store.write_file(Path(os.devnull), b"text")
-    assert not Path(os.devnull).is_file()
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
+    store.write_file(pipe, b"text")
+    still = pipe.is_fifo()
+    if not still:
+        reader.terminate()
+    assert reader.communicate()[0] == b"text"
+    assert still
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
