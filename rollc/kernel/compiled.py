@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.kernel.program import Buffer, Program
+from rollc.kernel.program import Buffer, Program, Ref
 
 Array = NDArray[Any]
 
@@ -56,11 +57,7 @@ class Kernel:
 
         for function in self.program.functions:
             arrays = [
-                types.Array(
-                    from_dtype(self._dtype(self.buffers[name])),
-                    len(self.dimensions(self.buffers[name], 1, 1)),
-                    "C",
-                )
+                types.Array(from_dtype(self._dtype(self.buffers[name])), 2, "C")
                 for name in function.buffers
             ]
             dispatcher: Any = self.functions[function.phase]
@@ -71,16 +68,10 @@ class Kernel:
         return kinds[buffer.kind]
 
     @staticmethod
-    def dimensions(buffer: Buffer, steps: int, batch: int) -> tuple[int, ...]:
-        """The shape of a buffer's array."""
-        lead: list[int] = []
-        if buffer.time:
-            lead.append(buffer.before + steps + buffer.after)
-        if buffer.batch:
-            lead.append(batch)
-        elif buffer.time:
-            lead.append(1)
-        return (*lead, *buffer.shape) or (1,)
+    def dimensions(buffer: Buffer, steps: int, batch: int) -> tuple[int, int]:
+        """The shape of a buffer's array: its rows, and the elements of one value."""
+        rows = buffer.before + steps + buffer.after if buffer.time else 1
+        return rows * (batch if buffer.batch else 1), prod(buffer.shape)
 
     def run(
         self, leaves: Mapping[str, Array], steps: int, batch: int, phases: Sequence[str]
@@ -96,7 +87,7 @@ class Kernel:
                 arguments = [arrays[name] for name in function.buffers]
                 self.functions[function.phase](steps, batch, *arguments)
         results: dict[tuple[str, str], Array] = {
-            (result.sort, result.label): self._result(result.ref, arrays, steps)
+            (result.sort, result.label): self._result(result.ref, arrays, steps, batch)
             for result in self.program.results
             if result.phase in phases
         }
@@ -116,11 +107,12 @@ class Kernel:
                     leaves[buffer.name], dtype=self._dtype(buffer)
                 ).reshape(shape)
                 continue
-            arrays[buffer.name] = np.empty(shape, dtype=self._dtype(buffer))
+            array = np.empty(shape, dtype=self._dtype(buffer))
             if buffer.role == "leaf":
-                inside = slice(buffer.before, buffer.before + steps)
-                whole = arrays[buffer.name]
-                whole[inside] = np.asarray(leaves[buffer.name]).reshape(whole[inside].shape)
+                each = batch if buffer.batch else 1
+                inside = array[buffer.before * each : (buffer.before + steps) * each]
+                inside[...] = np.asarray(leaves[buffer.name]).reshape(inside.shape)
+            arrays[buffer.name] = array
         return arrays
 
     def _reused(self, steps: int, batch: int) -> dict[str, Array]:
@@ -130,19 +122,21 @@ class Kernel:
                 return dict(kept)
         return {}
 
-    def _result(self, ref: Any, arrays: Mapping[str, Array], steps: int) -> Array:
+    def _result(self, ref: Ref, arrays: Mapping[str, Array], steps: int, batch: int) -> Array:
+        """A value with its own dimensions: steps, sequences, then its shape."""
         buffer = self.buffers[ref.buffer]
         array = arrays[ref.buffer]
+        lead = []
         if buffer.time:
-            array = array[ref.shift : ref.shift + steps]
-            if not buffer.batch:
-                array = array[:, 0]
-        lead = int(buffer.time) + int(buffer.batch)
-        if len(buffer.shape) == 1 and ref.shape != buffer.shape:
-            array = array[..., ref.offset : ref.offset + (ref.shape[0] if ref.shape else 1)]
-        array = array.reshape((*array.shape[:lead], *ref.shape))
+            each = batch if buffer.batch else 1
+            array = array[ref.shift * each : (ref.shift + steps) * each]
+            lead.append(steps)
+        if buffer.batch:
+            lead.append(batch)
+        array = array[:, ref.offset : ref.offset + prod(ref.shape)]
         # Leaves and buffers that are used again are not given away.
-        return array if buffer.role == "result" else array.copy()
+        given = array if buffer.role == "result" else array.copy()
+        return given.reshape((*lead, *ref.shape))
 
 
 def _load(source: Path) -> ModuleType:

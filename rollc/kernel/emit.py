@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
-from rollc.graph.graph import Shape
+from rollc.graph.graph import Attribute, Shape
 from rollc.graph.operations import OPERATIONS
 from rollc.kernel.program import (
     Assign,
@@ -36,15 +36,19 @@ from rollc.kernel.program import (
 )
 
 _RESERVED = frozenset(
-    [*keyword.kwlist, "T", "B", "F", "t", "n", "k", "r", "math", "np", "njit", "lib", "kernel"]
-    + ["range", "abs", "min", "max", "sum", "print", "primal", "adjoint", "inputs"]
+    {
+        *keyword.kwlist,
+        *("T", "B", "F", "t", "n", "k", "r", "math", "np", "njit", "lib", "kernel"),
+        *("range", "abs", "primal", "adjoint", "inputs"),
+    }
 )
 _HEADER = '''\
 """rollc kernel of the network {name}, {dtype}.
 
-T: steps; B: sequences; t, n, k: one step, one sequence, one element.  A buffer that is
-read with a delay has rows before and after the sequence, so that h[t + 1] may be h at
-step t.  d_h is the cotangent of h.
+T: steps; B: sequences; t, n, k: one step, one sequence, one element.  A buffer has a row
+for each step and sequence; one that is read with a delay has rows before and after the
+sequence too, so that h[(t + 1) * B + n, k] may be h at step t.  v_h is one element of h,
+d_h is the cotangent of h.
 """
 
 import math
@@ -55,7 +59,13 @@ from numba import njit
 from rollc.kernel import library as lib
 
 F = np.{dtype}
-kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={{"contract"}})
+kernel = njit(
+    nogil=True,
+    cache=True,
+    error_model="numpy",
+    fastmath={{"contract"}},
+    no_cfunc_wrapper=True,
+)
 '''
 
 
@@ -105,7 +115,6 @@ class _Writer:
         self.names = names
         self.lines: list[str] = []
         self.depth = 0
-        self.bound = False  # whether a loop over time is around
 
     def function(self, function: Function) -> list[str]:
         arguments = ["T", "B", *(self.names[name] for name in function.buffers)]
@@ -133,17 +142,15 @@ class _Writer:
             self._say(f"# {shown[start : start + 88]}")
 
     def _loop(self, loop: Loop) -> None:
-        start, stop = _bounds(loop.span)
-        steps = f"{start}, {stop}" if start != "0" else stop
+        span = loop.span
         if loop.direction == "forward":
-            self._say(f"for t in range({steps}):")
+            self._say(f"for t in range({_range(span)}):")
         else:
-            self._say(f"for t in range({stop} - 1, {int(start) - 1}, -1):")
+            last = "T - 1" if span.stop is None else str(span.stop - 1)
+            self._say(f"for t in range({last}, {span.start - 1}, -1):")
         self.depth += 1
-        self.bound = True
         for statement in loop.body:
             self._simple(statement)
-        self.bound = False
         self.depth -= 1
 
     def _simple(self, statement: Simple) -> None:
@@ -155,19 +162,9 @@ class _Writer:
             case Pack():
                 self._pack(statement)
             case Times():
-                self._comment(statement.names, [statement.line])
-                a, first = self._rows(statement.operand, statement.over, statement.span)
-                out, place = self._rows(statement.out, statement.over, statement.span)
-                panel = self.names[statement.panel]
-                self._say(f"lib.times({a}, {first}, {panel}, {out}, {place})")
+                self._times(statement)
             case Product():
-                self._comment([statement.name], [statement.line])
-                a, first = self._rows(statement.a, statement.over, statement.span)
-                b, second = self._rows(statement.b, statement.over, statement.span)
-                out = self.names[statement.out.buffer]
-                self._say(
-                    f"lib.product({a}, {first}, {b}, {second}, {out}, {statement.accumulate})"
-                )
+                self._product(statement)
             case Routine():
                 self._routine(statement)
             case Reduce():
@@ -175,80 +172,63 @@ class _Writer:
 
     # Loops and places ------------------------------------------------------------------
 
-    def _open(self, over: Iterable[str], shape: Shape, span: Span) -> int:
-        """Open the loops of a statement; the number of them."""
+    def _open(self, over: Iterable[str], size: int, span: Span) -> int:
+        """Open the loops of a statement, over axes and then elements; the number of them."""
         opened = 0
         for axis in over:
             if axis == "batch":
                 self._say("for n in range(B):")
             else:
-                start, stop = _bounds(span)
-                steps = f"{start}, {stop}" if start != "0" else stop
-                self._say(f"for t in range({steps}):")
+                self._say(f"for t in range({_range(span)}):")
             self.depth += 1
             opened += 1
-        return opened + self._open_shape(shape)
-
-    def _open_shape(self, shape: Shape) -> int:
-        for position, size in enumerate(shape):
-            self._say(f"for {_index(position)} in range({size}):")
+        if size > 1:
+            self._say(f"for k in range({size}):")
             self.depth += 1
-        return len(shape)
+            opened += 1
+        return opened
 
-    def _lead(self, ref: Ref) -> list[str]:
-        """The indices of a reference before its own: step and sequence."""
+    def _row(self, ref: Ref) -> str:
+        """The row of a value, at the step and the sequence of the loops around."""
         buffer = self.buffers[ref.buffer]
-        lead = []
-        if buffer.time:
-            if ref.row == "step":
-                lead.append(_shifted("t", ref.shift))
-            elif ref.row == "first":
-                lead.append(str(ref.shift))
-            else:
-                lead.append(_shifted("T", ref.shift - 1))
-        if buffer.batch:
-            lead.append("n")
-        elif buffer.time:
-            lead.append("0")
-        return lead
+        if not buffer.time:
+            return "n" if buffer.batch else "0"
+        if ref.row == "step":
+            step = _shifted("t", ref.shift)
+        elif ref.row == "first":
+            step = str(ref.shift)
+        else:
+            step = _shifted("T", ref.shift - 1)
+        if not buffer.batch:
+            return step
+        return f"{step} * B + n" if " " not in step else f"({step}) * B + n"
 
     def _element(self, ref: Ref) -> str:
         """One element, at the indices of the loops around."""
-        buffer = self.buffers[ref.buffer]
-        own = [_index(position) for position in range(len(ref.shape))]
-        if len(buffer.shape) == 1:
-            own = [_shifted(own[0], ref.offset) if own else str(ref.offset)]
-        indices = [*self._lead(ref), *own] or ["0"]
-        return f"{self.names[ref.buffer]}[{', '.join(indices)}]"
+        column = _shifted("k", ref.offset) if prod(ref.shape) > 1 else str(ref.offset)
+        return f"{self.names[ref.buffer]}[{self._row(ref)}, {column}]"
 
-    def _view(self, ref: Ref) -> str:
-        """A value as an array, or as a number if that is what it is."""
-        if not ref.shape:
-            return self._element(ref)
-        buffer = self.buffers[ref.buffer]
-        indices = self._lead(ref)
-        if len(buffer.shape) == 1 and ref.shape != buffer.shape:
-            indices.append(f"{ref.offset}:{ref.offset + ref.shape[0]}")
-        name = self.names[ref.buffer]
-        return f"{name}[{', '.join(indices)}]" if indices else name
+    def _value(self, ref: Ref) -> str:
+        """A value as the library takes it: array, row, first column."""
+        return f"{self.names[ref.buffer]}, {self._row(ref)}, {ref.offset}"
 
-    def _rows(self, ref: Ref, over: Sequence[str], span: Span) -> tuple[str, int]:
-        """A vector of every row as a matrix, and the column at which it starts."""
+    def _first_row(self, ref: Ref, over: Sequence[str], span: Span) -> str:
+        """The first of the rows over which a statement runs."""
         buffer = self.buffers[ref.buffer]
-        name = self.names[ref.buffer]
-        width = buffer.shape[0]
-        rows = "B" if buffer.batch else "1"
+        if not buffer.time:
+            return "0"
+        step = str(span.start + ref.shift) if "t" in over else _shifted("t", ref.shift)
+        if not buffer.batch or step == "0":
+            return step
+        return f"{step} * B" if " " not in step else f"({step}) * B"
+
+    def _count(self, ref: Ref, over: Sequence[str], span: Span) -> str:
+        """The number of those rows."""
+        buffer = self.buffers[ref.buffer]
+        counts = ["B"] if buffer.batch else []
         if buffer.time and "t" in over:
-            start, stop = _bounds(span)
-            low, high = _moved(start, ref.shift), _moved(stop, ref.shift)
-            count = stop if start == "0" else f"({stop} - {start})"
-            return f"{name}[{low}:{high}].reshape({count} * {rows}, {width})", ref.offset
-        if buffer.time:
-            (lead,) = self._lead(ref)[:1]
-            return f"{name}[{lead}]", ref.offset
-        if buffer.batch:
-            return name, ref.offset
-        return f"{name}.reshape(1, {width})", ref.offset
+            counts.insert(0, _length(span))
+        return " * ".join(counts) or "1"
 
     def _operand(self, operand: Operand) -> str:
         match operand:
@@ -263,23 +243,23 @@ class _Writer:
 
     def _nest(self, nest: Nest) -> None:
         self._comment([a.name for a in nest.body], [a.line for a in nest.body])
-        opened = self._open(nest.over, (), nest.span)
+        size = prod(nest.shape)
+        opened = self._open(nest.over, 1, nest.span)
         # What does not change along the elements is read once.
         shared: dict[Ref, str] = {}
-        if nest.shape:
-            stored = {assign.store.buffer for assign in nest.body if assign.store is not None}
-            for assign in nest.body:
-                for operand in assign.operands:
-                    if (
-                        isinstance(operand, Ref)
-                        and not operand.shape
-                        and operand.buffer not in stored
-                        and operand not in shared
-                    ):
-                        name = self.names[f"v_{operand.buffer}@{len(shared)}"]
-                        self._say(f"{name} = {self._element(operand)}")
-                        shared[operand] = name
-        opened += self._open_shape(nest.shape)
+        stored = {assign.store.buffer for assign in nest.body if assign.store is not None}
+        for assign in nest.body if size > 1 else ():
+            for operand in assign.operands:
+                if (
+                    isinstance(operand, Ref)
+                    and prod(operand.shape) == 1
+                    and operand.buffer not in stored
+                    and operand not in shared
+                ):
+                    name = self.names[f"v_{operand.buffer}@{len(shared)}"]
+                    self._say(f"{name} = {self._element(operand)}")
+                    shared[operand] = name
+        opened += self._open((), size, nest.span)
         for assign in nest.body:
             self._assign(assign, shared)
         self.depth -= opened
@@ -308,55 +288,92 @@ class _Writer:
     def _fill(self, fill: Fill) -> None:
         buffer = self.buffers[fill.buffer]
         self._comment([f"{fill.buffer} outside the sequence"])
+        size = prod(buffer.shape)
         sides = [("0", str(buffer.before), "r")] if buffer.before else []
         if buffer.after:
             low = _shifted("T", buffer.before)
-            sides.append((low, _shifted("T", buffer.before + buffer.after), f"r - {low}"))
-        for low, high, row in sides:
-            self._say(
-                f"for r in range({low}, {high}):" if low != "0" else f"for r in range({high}):"
-            )
+            sides.append((low, _shifted("T", buffer.before + buffer.after), f"(r - {low})"))
+        for low, high, depth in sides:
+            self._say(f"for r in range({high if low == '0' else f'{low}, {high}'}):")
             self.depth += 1
-            opened = 1
-            if buffer.batch:
-                opened += self._open(("batch",), (), Span())
-            opened += self._open_shape(buffer.shape)
-            own = [_index(position) for position in range(len(buffer.shape))]
-            place = ", ".join(["r", "n" if buffer.batch else "0", *own])
+            opened = 1 + self._open(("batch",) if buffer.batch else (), size, Span())
             value = "F(0)"
             if isinstance(fill.initial, Number):
                 value = _number(fill.initial.value)
             elif isinstance(fill.initial, Ref) and fill.depth:
-                initial = self.buffers[fill.initial.buffer]
-                indices = [*(["n"] if initial.batch else []), row, *own]
-                value = f"{self.names[fill.initial.buffer]}[{', '.join(indices)}]"
+                element = "k" if size > 1 else "0"
+                initial = fill.initial
+                value = (
+                    f"{self.names[initial.buffer]}[{self._row(initial)},"
+                    f" {initial.offset} + {depth} * {size} + {element}]"
+                )
             elif isinstance(fill.initial, Ref):
                 value = self._element(fill.initial)
-            self._say(f"{self.names[fill.buffer]}[{place}] = {value}")
+            row = "r * B + n" if buffer.batch else "r"
+            column = "k" if size > 1 else "0"
+            self._say(f"{self.names[fill.buffer]}[{row}, {column}] = {value}")
             self.depth -= opened
 
     def _pack(self, pack: Pack) -> None:
         self._comment([pack.panel])
-        offset = 0
+        columns = self.buffers[pack.panel].shape[1]
+        place = 0
         for part in pack.parts:
-            shape = self.buffers[part.weight].shape
+            height, width = self.buffers[part.weight].shape
             self._say(
-                f"lib.pack({self.names[part.weight]}, {part.transposed}, "
-                f"{self.names[pack.panel]}, {offset})"
+                f"lib.pack({self.names[part.weight]}, {height}, {width}, {part.transposed},"
+                f" {self.names[pack.panel]}, {place}, {columns})"
             )
-            offset += shape[0] if part.transposed else shape[1]
+            place += height if part.transposed else width
+
+    def _times(self, times: Times) -> None:
+        self._comment(times.names, [times.line])
+        inner, width = self.buffers[times.panel].shape
+        a, out = times.operand, times.out
+        self._call(
+            "times",
+            self.names[a.buffer],
+            self._first_row(a, times.over, times.span),
+            a.offset,
+            self.names[times.panel],
+            inner,
+            width,
+            self.names[out.buffer],
+            self._first_row(out, times.over, times.span),
+            out.offset,
+            self._count(out, times.over, times.span),
+        )
+
+    def _product(self, product: Product) -> None:
+        self._comment([product.name], [product.line])
+        a, b = product.a, product.b
+        self._call(
+            "product",
+            self.names[a.buffer],
+            self._first_row(a, product.over, product.span),
+            a.offset,
+            a.shape[0],
+            self.names[b.buffer],
+            self._first_row(b, product.over, product.span),
+            b.offset,
+            b.shape[0],
+            self.names[product.out.buffer],
+            self._count(a, product.over, product.span),
+            product.accumulate,
+        )
 
     def _reduce(self, reduce: Reduce) -> None:
         self._comment([reduce.name], [reduce.line])
         out = self._element(reduce.out)
         value = self._operand(reduce.operand)
+        size = prod(reduce.shape)
         extreme = reduce.operation in ("max_over", "min_over")
         start = {"max_over": "F(-np.inf)", "min_over": "F(np.inf)"}.get(reduce.operation, "F(0)")
-        opened = self._open(reduce.kept, reduce.shape, reduce.span)
+        opened = self._open(reduce.kept, size, reduce.span)
         self._say(f"{out} = {start}")
         self.depth -= opened
         axes = [axis for axis in ("t", "batch") if axis in (*reduce.over, *reduce.kept)]
-        opened = self._open(axes, reduce.shape, reduce.span)
+        opened = self._open(axes, size, reduce.span)
         if extreme:
             sign = ">" if reduce.operation == "max_over" else "<"
             # A NaN is taken, and then stays: no comparison with it holds.
@@ -366,143 +383,145 @@ class _Writer:
             self._say(f"{out} += {value}")
         self.depth -= opened
         if reduce.operation == "mean_over":
-            start_, stop = _bounds(reduce.span)
-            steps = stop if start_ == "0" else f"({stop} - {start_})"
+            steps = _length(reduce.span)
             counts = ["B" if axis == "batch" else steps for axis in reduce.over]
-            opened = self._open(reduce.kept, reduce.shape, reduce.span)
+            opened = self._open(reduce.kept, size, reduce.span)
             self._say(f"{out} /= F({' * '.join(counts)})")
             self.depth -= opened
+
+    def _call(self, name: str, *arguments: object) -> None:
+        """A call of a library routine, over several lines if it is long."""
+        words = list(map(str, arguments))
+        if sum(len(word) + 2 for word in words) + 4 * self.depth < 80:
+            self._say(f"lib.{name}({', '.join(words)})")
+            return
+        self._say(f"lib.{name}(")
+        row = "   "
+        for word in words:
+            if len(row) + len(word) + 4 * self.depth > 92:
+                self._say(row)
+                row = "   "
+            row += f" {word},"
+        self._say(row)
+        self._say(")")
 
     def _routine(self, routine: Routine) -> None:
         self._comment([routine.name], [routine.line])
         if routine.accumulate:
-            self._say(f"{self.names[routine.out.buffer]}[:] = F(0)")
-        opened = self._open(routine.over, (), routine.span)
-        for line in self._calls(routine):
-            self._say(line)
+            buffer = self.buffers[routine.out.buffer]
+            opened = self._open(("batch",) if buffer.batch else (), 1, routine.span)
+            self._call("clear", self._value(routine.out), prod(buffer.shape))
+            self.depth -= opened
+        opened = self._open(routine.over, 1, routine.span)
+        self._body(routine)
         self.depth -= opened
 
-    def _calls(self, routine: Routine) -> Iterator[str]:
+    def _body(self, routine: Routine) -> None:
+        """The calls for one place."""
         options = dict(routine.options)
-        out = self._view(routine.out)
+        shapes = [operand.shape if isinstance(operand, Ref) else () for operand in routine.operands]
+        out = self._value(routine.out)
+        # A shaped operand is a value of the library, a number is a number.
         operands = [
-            self._view(operand) if isinstance(operand, Ref) else self._operand(operand)
+            self._value(operand)
+            if isinstance(operand, Ref) and operand.shape
+            else self._operand(operand)
             for operand in routine.operands
         ]
-        shapes = [operand.shape if isinstance(operand, Ref) else () for operand in routine.operands]
-        axis = options.get("axis", 0)
-        assert isinstance(axis, int)
+        axis = _integer(options, "axis", 0)
         match routine.operation:
             case "matmul":
-                kind = "matrix_vector" if len(shapes[1]) == 1 else "matrix_matrix"
-                flags = [bool(options.get("transpose_a"))]
-                if kind == "matrix_matrix":
-                    flags.append(bool(options.get("transpose_b")))
-                yield _call(kind, *operands, out, *flags)
-            case "outer" | "embed_adjoint":
-                yield _call(routine.operation, *operands, out, routine.accumulate)
+                transpose_a = bool(options.get("transpose_a"))
+                transpose_b = bool(options.get("transpose_b"))
+                height, inner = reversed(shapes[0]) if transpose_a else shapes[0]
+                width = routine.shape[1] if len(routine.shape) == 2 else 1
+                self._call(
+                    "matrix_product",
+                    operands[0],
+                    transpose_a,
+                    operands[1],
+                    transpose_b,
+                    out,
+                    height,
+                    inner,
+                    width,
+                )
+            case "outer":
+                (height,), (width,) = shapes
+                self._call(
+                    "outer", operands[0], height, operands[1], width, out, routine.accumulate
+                )
+            case "dot":
+                self._result(routine, "dot", *operands, shapes[0][0])
+            case "transpose":
+                self._call("transpose", operands[0], *shapes[0], out)
+            case "embed":
+                table = operands[0].rpartition(", ")[0]
+                self._call("embed", table, operands[1], out, routine.shape[0])
+            case "embed_adjoint":
+                target = out.rpartition(", ")[0]
+                self._call("embed_adjoint", *operands, target, *routine.shape, routine.accumulate)
             case "sum" | "mean" | "max" | "min":
-                yield from self._reduction(routine, axis, shapes[0], operands[0], out)
-            case "slice":
-                start, stop = options["start"], options["stop"]
-                assert isinstance(start, int) and isinstance(stop, int)
-                source, target = _folded(shapes[0], axis), _folded(routine.shape, axis)
-                yield _call(
-                    "copy_block",
-                    f"{operands[0]}.reshape({source})",
-                    start,
-                    f"{out}.reshape({target})",
-                    0,
-                    stop - start,
-                )
-            case "pad":
-                start = options["start"]
-                assert isinstance(start, int)
-                source, target = _folded(shapes[0], axis), _folded(routine.shape, axis)
-                yield f"{out}[:] = F(0)"
-                yield _call(
-                    "copy_block",
-                    f"{operands[0]}.reshape({source})",
-                    0,
-                    f"{out}.reshape({target})",
-                    start,
-                    shapes[0][axis],
-                )
-            case "concat":
-                target = _folded(routine.shape, axis)
-                place = 0
-                for operand, shape in zip(operands, shapes, strict=True):
-                    yield _call(
-                        "copy_block",
-                        f"{operand}.reshape({_folded(shape, axis)})",
-                        0,
-                        f"{out}.reshape({target})",
-                        place,
-                        shape[axis],
-                    )
-                    place += shape[axis]
-            case "stack":
-                size = prod(routine.shape[1:])
-                for row, (operand, shape) in enumerate(zip(operands, shapes, strict=True)):
-                    if shape:
-                        yield _call(
-                            "copy_block",
-                            f"{operand}.reshape(1, 1, {size})",
-                            0,
-                            f"{out}.reshape(1, {routine.shape[0]}, {size})",
-                            row,
-                            1,
-                        )
-                    else:
-                        yield f"{out}[{row}] = {operand}"
-            case "repeat":
-                before = prod(routine.shape[:axis])
-                after = prod(routine.shape[axis + 1 :])
-                target = _folded(routine.shape, axis)
-                if shapes[0]:
-                    yield _call(
-                        "repeat",
-                        f"{operands[0]}.reshape({before}, 1, {after})",
-                        f"{out}.reshape({target})",
-                    )
-                else:
-                    yield f"{out}[:] = {operands[0]}"
+                kind = "sum_along" if routine.operation in ("sum", "mean") else "extreme_along"
+                outside, length, inside = _folded(shapes[0], axis)
+                flag = routine.operation in ("mean", "max")
+                self._call(kind, operands[0], out, outside, length, inside, flag)
+            case "slice" | "pad" | "concat" | "stack" | "repeat":
+                self._blocks(routine, shapes, axis)
             case "normalise":
                 epsilon = options["epsilon"]
                 assert isinstance(epsilon, float)
-                yield _call("normalise", *operands, repr(epsilon), out)
+                self._call("normalise", operands[0], repr(epsilon), out, *routine.shape)
+            case "one_hot":
+                self._call("one_hot", operands[0], out, *routine.shape)
+            case "softmax" | "log_softmax":
+                self._call(routine.operation, operands[0], out, *routine.shape)
+            case "logsumexp" | "argmax" | "cross_entropy":
+                self._result(routine, routine.operation, *operands, shapes[0][0])
             case operation:
-                code = OPERATIONS[operation].code
-                if routine.shape:
-                    yield _call(code, *operands, out)
-                else:
-                    yield f"{out} = {_call(code, *operands)}"
+                raise AssertionError(f"no code for `{operation}`")
 
-    @staticmethod
-    def _reduction(
-        routine: Routine, axis: int, shape: Shape, operand: str, out: str
-    ) -> Iterator[str]:
-        """A reduction within a value, along one dimension or along all."""
-        if axis < 0:
-            source, target = f"1, {prod(shape)}, 1", "1, 1, 1"
-        else:
-            source = _folded(shape, axis)
-            target = f"{prod(shape[:axis])}, 1, {prod(shape[axis + 1 :])}"
-        if routine.shape:
-            result = f"{out}.reshape({target})"
-        else:
-            # One element: the slice of the array that holds it.
-            head, _, last = out[:-1].rpartition("[")[2].rpartition(", ")
-            name = out[: out.index("[")]
-            lead = f"{head}, " if head else ""
-            result = f"{name}[{lead}{last}:{last} + 1].reshape(1, 1, 1)"
-        kind = "sum_along" if routine.operation in ("sum", "mean") else "extreme_along"
-        flag = routine.operation in ("mean", "max")
-        yield _call(kind, f"{operand}.reshape({source})", result, flag)
+    def _result(self, routine: Routine, name: str, *arguments: object) -> None:
+        """A routine that returns a number."""
+        call = f"lib.{name}({', '.join(map(str, arguments))})"
+        self._say(f"{self._element(routine.out)} = {call}")
 
-
-def _call(name: str, *arguments: object) -> str:
-    return f"lib.{name}({', '.join(map(str, arguments))})"
+    def _blocks(self, routine: Routine, shapes: Sequence[Shape], axis: int) -> None:
+        """What only moves elements: one block for each operand, side by side."""
+        options = dict(routine.options)
+        outside, space, inside = _folded(routine.shape, axis)
+        start = _integer(options, "start", 0)
+        at = 0
+        if routine.operation == "pad":
+            self._call("clear", self._value(routine.out), prod(routine.shape))
+            at, start = start, 0
+        operands = list(zip(routine.operands, shapes, strict=True))
+        if routine.operation == "repeat":
+            operands *= space
+        for operand, shape in operands:
+            if routine.operation in ("stack", "repeat"):
+                length = count = 1
+            else:
+                length = shape[axis]
+                count = space if routine.operation == "slice" else length
+            if not isinstance(operand, Ref):
+                place = routine.out.offset + at
+                out = f"{self.names[routine.out.buffer]}[{self._row(routine.out)}, {place}]"
+                self._say(f"{out} = {self._operand(operand)}")
+            else:
+                self._call(
+                    "copy_block",
+                    self._value(operand),
+                    length,
+                    start,
+                    self._value(routine.out),
+                    space,
+                    at,
+                    outside,
+                    count,
+                    inside,
+                )
+            at += count
 
 
 def _expression(code: str, operands: Sequence[str]) -> str:
@@ -518,27 +537,35 @@ def _number(value: float) -> str:
     return f"F({int(value)})" if value == int(value) and abs(value) < 1e6 else f"F({value!r})"
 
 
-def _index(position: int) -> str:
-    return "k" if position == 0 else f"k{position}"
-
-
 def _shifted(name: str, shift: int) -> str:
     if shift == 0:
         return name
     return f"{name} + {shift}" if shift > 0 else f"{name} - {-shift}"
 
 
-def _bounds(span: Span) -> tuple[str, str]:
-    return str(span.start), "T" if span.stop is None else str(span.stop)
+def _length(span: Span) -> str:
+    """The number of steps of a span."""
+    if span.stop is not None:
+        return str(span.stop - span.start)
+    return "T" if span.start == 0 else f"(T - {span.start})"
 
 
-def _moved(bound: str, shift: int) -> str:
-    return str(int(bound) + shift) if bound.isdigit() else _shifted(bound, shift)
+def _range(span: Span) -> str:
+    stop = "T" if span.stop is None else str(span.stop)
+    return stop if span.start == 0 else f"{span.start}, {stop}"
 
 
-def _folded(shape: Shape, axis: int) -> str:
-    """A shape as three dimensions, the middle one being ``axis``."""
-    return f"{prod(shape[:axis])}, {shape[axis]}, {prod(shape[axis + 1 :])}"
+def _integer(options: Mapping[str, Attribute], name: str, default: int) -> int:
+    value = options.get(name, default)
+    assert isinstance(value, int)
+    return value
+
+
+def _folded(shape: Shape, axis: int) -> tuple[int, int, int]:
+    """The sizes before, along and after a dimension; -1 is all dimensions as one."""
+    if axis < 0:
+        return 1, prod(shape), 1
+    return prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
 
 
 def _wrapped(arguments: Sequence[str]) -> str:

@@ -1,8 +1,11 @@
 """The routines that kernels call: matrix products, and what works on a whole vector.
 
-All arrays are C-contiguous and are given by the caller; nothing is allocated, nothing can
-raise, and the interpreter's lock is not held.  NaN in, NaN out: no compiler flag assumes
-it away.  Compiled code is cached, so that a spec pays only for its own kernel.
+Every buffer is an array of two dimensions: a row for each step and sequence, and in it the
+elements of one value (a matrix row by row).  A value is given by its array, its row and
+its first column.  Nothing is allocated, nothing can raise, and the interpreter's lock is
+not held.  NaN in, NaN out: no compiler flag assumes it away.
+
+Compiled code is cached, so that a spec pays only for its own kernel.
 """
 
 from __future__ import annotations
@@ -19,280 +22,372 @@ Array = Any
 
 def routine(function: Callable[..., Any]) -> Any:
     """Compile on first use; sums may be reordered so that they vectorise."""
-    return njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})(
-        function
-    )
+    return njit(
+        nogil=True,
+        cache=True,
+        error_model="numpy",
+        fastmath={"contract", "reassoc"},
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+    )(function)
 
 
 @routine
-def pack(weight: Array, transposed: bool, panel: Array, offset: int) -> None:
-    """Copy a matrix into the columns of a panel from ``offset`` on."""
-    if transposed:
-        for i in range(weight.shape[0]):
-            for j in range(weight.shape[1]):
-                panel[j, offset + i] = weight[i, j]
-    else:
-        for i in range(weight.shape[0]):
-            for j in range(weight.shape[1]):
-                panel[i, offset + j] = weight[i, j]
+def pack(
+    weight: Array, height: int, width: int, transposed: bool, panel: Array, place: int, columns: int
+) -> None:
+    """Copy a matrix into a panel of so many columns, from the column ``place`` on."""
+    for i in range(height):
+        for j in range(width):
+            if transposed:
+                panel[0, j * columns + place + i] = weight[0, i * width + j]
+            else:
+                panel[0, i * columns + place + j] = weight[0, i * width + j]
 
 
 @routine
-def times(a: Array, first: int, panel: Array, out: Array, place: int) -> None:
-    """``out[r, place:] = a[r, first:] @ panel`` for every row r."""
-    rows = a.shape[0]
-    inner, width = panel.shape
+def times(
+    a: Array,
+    row: int,
+    first: int,
+    panel: Array,
+    inner: int,
+    width: int,
+    out: Array,
+    target: int,
+    place: int,
+    count: int,
+) -> None:
+    """``out[target + r, place:] = a[row + r, first:] @ panel`` for ``count`` rows r."""
     r = 0
-    while r + 4 <= rows:
+    while r + 4 <= count:
+        p, q = row + r, target + r
         for j in range(width):
-            out[r, place + j] = 0
-            out[r + 1, place + j] = 0
-            out[r + 2, place + j] = 0
-            out[r + 3, place + j] = 0
+            out[q, place + j] = 0
+            out[q + 1, place + j] = 0
+            out[q + 2, place + j] = 0
+            out[q + 3, place + j] = 0
         for i in range(inner):
-            a0 = a[r, first + i]
-            a1 = a[r + 1, first + i]
-            a2 = a[r + 2, first + i]
-            a3 = a[r + 3, first + i]
+            a0 = a[p, first + i]
+            a1 = a[p + 1, first + i]
+            a2 = a[p + 2, first + i]
+            a3 = a[p + 3, first + i]
             for j in range(width):
-                w = panel[i, j]
-                out[r, place + j] += a0 * w
-                out[r + 1, place + j] += a1 * w
-                out[r + 2, place + j] += a2 * w
-                out[r + 3, place + j] += a3 * w
+                w = panel[0, i * width + j]
+                out[q, place + j] += a0 * w
+                out[q + 1, place + j] += a1 * w
+                out[q + 2, place + j] += a2 * w
+                out[q + 3, place + j] += a3 * w
         r += 4
-    while r < rows:
+    while r < count:
+        p, q = row + r, target + r
         for j in range(width):
-            out[r, place + j] = 0
+            out[q, place + j] = 0
         for i in range(inner):
-            a0 = a[r, first + i]
+            a0 = a[p, first + i]
             for j in range(width):
-                out[r, place + j] += a0 * panel[i, j]
+                out[q, place + j] += a0 * panel[0, i * width + j]
         r += 1
 
 
 @routine
-def product(a: Array, first: int, b: Array, second: int, out: Array, accumulate: bool) -> None:
-    """``out[i, j] = sum over rows r of a[r, first + i] * b[r, second + j]``."""
-    rows = a.shape[0]
-    height, width = out.shape
+def product(
+    a: Array,
+    row: int,
+    first: int,
+    height: int,
+    b: Array,
+    other: int,
+    second: int,
+    width: int,
+    out: Array,
+    count: int,
+    accumulate: bool,
+) -> None:
+    """The matrix of the sums, over ``count`` rows, of the products of two vectors."""
     if not accumulate:
-        for i in range(height):
-            for j in range(width):
-                out[i, j] = 0
+        for i in range(height * width):
+            out[0, i] = 0
     r = 0
-    while r + 4 <= rows:
+    while r + 4 <= count:
+        p, q = row + r, other + r
         for i in range(height):
-            a0 = a[r, first + i]
-            a1 = a[r + 1, first + i]
-            a2 = a[r + 2, first + i]
-            a3 = a[r + 3, first + i]
+            a0 = a[p, first + i]
+            a1 = a[p + 1, first + i]
+            a2 = a[p + 2, first + i]
+            a3 = a[p + 3, first + i]
             for j in range(width):
-                out[i, j] += (
-                    a0 * b[r, second + j]
-                    + a1 * b[r + 1, second + j]
-                    + a2 * b[r + 2, second + j]
-                    + a3 * b[r + 3, second + j]
+                out[0, i * width + j] += (
+                    a0 * b[q, second + j]
+                    + a1 * b[q + 1, second + j]
+                    + a2 * b[q + 2, second + j]
+                    + a3 * b[q + 3, second + j]
                 )
         r += 4
-    while r < rows:
+    while r < count:
+        p, q = row + r, other + r
         for i in range(height):
-            a0 = a[r, first + i]
+            a0 = a[p, first + i]
             for j in range(width):
-                out[i, j] += a0 * b[r, second + j]
+                out[0, i * width + j] += a0 * b[q, second + j]
         r += 1
 
 
 @routine
-def matrix_vector(a: Array, b: Array, out: Array, transpose_a: bool) -> None:
-    if transpose_a:
-        for i in range(out.shape[0]):
-            out[i] = 0
-        for j in range(b.shape[0]):
-            for i in range(out.shape[0]):
-                out[i] += a[j, i] * b[j]
-    else:
-        for i in range(out.shape[0]):
-            total = out.dtype.type(0)
-            for j in range(b.shape[0]):
-                total += a[i, j] * b[j]
-            out[i] = total
-
-
-@routine
-def matrix_matrix(a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool) -> None:
-    inner = a.shape[0] if transpose_a else a.shape[1]
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
+def matrix_product(
+    a: Array,
+    row: int,
+    first: int,
+    transpose_a: bool,
+    b: Array,
+    other: int,
+    second: int,
+    transpose_b: bool,
+    out: Array,
+    target: int,
+    place: int,
+    height: int,
+    inner: int,
+    width: int,
+) -> None:
+    """The product of one matrix with another; a vector is a matrix of one column."""
+    for i in range(height):
+        for j in range(width):
             total = out.dtype.type(0)
             for k in range(inner):
-                left = a[k, i] if transpose_a else a[i, k]
-                right = b[j, k] if transpose_b else b[k, j]
-                total += left * right
-            out[i, j] = total
+                left = k * height + i if transpose_a else i * inner + k
+                right = j * inner + k if transpose_b else k * width + j
+                total += a[row, first + left] * b[other, second + right]
+            out[target, place + i * width + j] = total
 
 
 @routine
-def dot(a: Array, b: Array) -> Any:
+def dot(a: Array, row: int, first: int, b: Array, other: int, second: int, size: int) -> Any:
     total = a.dtype.type(0)
-    for i in range(a.shape[0]):
-        total += a[i] * b[i]
+    for k in range(size):
+        total += a[row, first + k] * b[other, second + k]
     return total
 
 
 @routine
-def outer(a: Array, b: Array, out: Array, accumulate: bool) -> None:
-    for i in range(a.shape[0]):
-        for j in range(b.shape[0]):
-            value = a[i] * b[j]
-            out[i, j] = out[i, j] + value if accumulate else value
+def outer(
+    a: Array,
+    row: int,
+    first: int,
+    height: int,
+    b: Array,
+    other: int,
+    second: int,
+    width: int,
+    out: Array,
+    target: int,
+    place: int,
+    accumulate: bool,
+) -> None:
+    for i in range(height):
+        for j in range(width):
+            value = a[row, first + i] * b[other, second + j]
+            k = place + i * width + j
+            out[target, k] = out[target, k] + value if accumulate else value
 
 
 @routine
-def transpose(a: Array, out: Array) -> None:
-    for i in range(a.shape[0]):
-        for j in range(a.shape[1]):
-            out[j, i] = a[i, j]
+def transpose(
+    a: Array, row: int, first: int, height: int, width: int, out: Array, target: int, place: int
+) -> None:
+    for i in range(height):
+        for j in range(width):
+            out[target, place + j * height + i] = a[row, first + i * width + j]
 
 
 @routine
-def embed(table: Array, index: int, out: Array) -> None:
-    for j in range(out.shape[0]):
-        out[j] = table[index, j]
+def embed(
+    table: Array, row: int, index: int, out: Array, target: int, place: int, size: int
+) -> None:
+    for k in range(size):
+        out[target, place + k] = table[row, index * size + k]
 
 
 @routine
-def embed_adjoint(cotangent: Array, index: int, out: Array, accumulate: bool) -> None:
+def embed_adjoint(
+    cotangent: Array,
+    row: int,
+    first: int,
+    index: int,
+    out: Array,
+    target: int,
+    rows: int,
+    size: int,
+    accumulate: bool,
+) -> None:
     if not accumulate:
-        for i in range(out.shape[0]):
-            for j in range(out.shape[1]):
-                out[i, j] = 0
-    for j in range(cotangent.shape[0]):
-        out[index, j] += cotangent[j]
+        for k in range(rows * size):
+            out[target, k] = 0
+    for k in range(size):
+        out[target, index * size + k] += cotangent[row, first + k]
 
 
 @routine
-def one_hot(index: int, out: Array) -> None:
-    for j in range(out.shape[0]):
-        out[j] = 0
-    out[index] = 1
+def one_hot(index: int, out: Array, target: int, place: int, size: int) -> None:
+    for k in range(size):
+        out[target, place + k] = 0
+    out[target, place + index] = 1
 
 
 @routine
-def copy_block(x: Array, start: int, out: Array, place: int, length: int) -> None:
-    """Copy ``length`` elements along the middle of three dimensions."""
-    for i in range(x.shape[0]):
-        for j in range(length):
-            for k in range(x.shape[2]):
-                out[i, place + j, k] = x[i, start + j, k]
+def copy_block(
+    x: Array,
+    row: int,
+    first: int,
+    length: int,
+    start: int,
+    out: Array,
+    target: int,
+    place: int,
+    space: int,
+    at: int,
+    outside: int,
+    count: int,
+    inside: int,
+) -> None:
+    """Copy ``count`` places along one dimension of a value to another value.
+
+    The dimension has ``length`` places in x and ``space`` in out; the dimensions before it
+    together have ``outside`` places, those after it ``inside``.
+    """
+    for i in range(outside):
+        for j in range(count):
+            for k in range(inside):
+                source = (i * length + start + j) * inside + k
+                out[target, place + (i * space + at + j) * inside + k] = x[row, first + source]
 
 
 @routine
-def repeat(x: Array, out: Array) -> None:
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            for k in range(out.shape[2]):
-                out[i, j, k] = x[i, 0, k]
+def clear(out: Array, target: int, place: int, size: int) -> None:
+    for k in range(size):
+        out[target, place + k] = 0
 
 
 @routine
-def sum_along(x: Array, out: Array, mean: bool) -> None:
-    """The sum (or the mean) along the middle of three dimensions."""
-    scale = out.dtype.type(1)
-    if mean:
-        scale /= out.dtype.type(x.shape[1])
-    for i in range(x.shape[0]):
-        for k in range(x.shape[2]):
-            out[i, 0, k] = 0
-        for j in range(x.shape[1]):
-            for k in range(x.shape[2]):
-                out[i, 0, k] += x[i, j, k]
-        for k in range(x.shape[2]):
-            out[i, 0, k] *= scale
+def sum_along(
+    x: Array,
+    row: int,
+    first: int,
+    out: Array,
+    target: int,
+    place: int,
+    outside: int,
+    length: int,
+    inside: int,
+    mean: bool,
+) -> None:
+    """The sum, or the mean, along one dimension (see :func:`copy_block`)."""
+    count = out.dtype.type(length if mean else 1)
+    for i in range(outside):
+        for k in range(inside):
+            total = out.dtype.type(0)
+            for j in range(length):
+                total += x[row, first + (i * length + j) * inside + k]
+            out[target, place + i * inside + k] = total / count
 
 
 @routine
-def extreme_along(x: Array, out: Array, largest: bool) -> None:
-    """The largest (or smallest) along the middle of three dimensions; NaN wins."""
-    for i in range(x.shape[0]):
-        for k in range(x.shape[2]):
-            best = x[i, 0, k]
-            for j in range(1, x.shape[1]):
-                value = x[i, j, k]
+def extreme_along(
+    x: Array,
+    row: int,
+    first: int,
+    out: Array,
+    target: int,
+    place: int,
+    outside: int,
+    length: int,
+    inside: int,
+    largest: bool,
+) -> None:
+    """The largest, or the smallest, along one dimension; a NaN wins."""
+    for i in range(outside):
+        for k in range(inside):
+            best = x[row, first + i * length * inside + k]
+            for j in range(1, length):
+                value = x[row, first + (i * length + j) * inside + k]
                 better = value > best if largest else value < best
                 if better or value != value:
                     best = value
-                elif best != best:
-                    break
-            out[i, 0, k] = best
+            out[target, place + i * inside + k] = best
 
 
 @routine
-def argmax(x: Array) -> int:
+def argmax(x: Array, row: int, first: int, size: int) -> int:
     best = 0
-    for j in range(1, x.shape[0]):
-        if x[j] > x[best] or (x[j] != x[j] and x[best] == x[best]):
-            best = j
+    for k in range(1, size):
+        value, most = x[row, first + k], x[row, first + best]
+        if value > most or (value != value and most == most):
+            best = k
     return best
 
 
 @routine
-def largest(x: Array) -> Any:
-    best = x[0]
-    for j in range(1, x.shape[0]):
-        if x[j] > best or x[j] != x[j]:
-            best = x[j]
+def largest(x: Array, row: int, first: int, size: int) -> Any:
+    best = x[row, first]
+    for k in range(1, size):
+        value = x[row, first + k]
+        if value > best or value != value:
+            best = value
     return best
 
 
 @routine
-def logsumexp(x: Array) -> Any:
-    top = largest(x)
+def logsumexp(x: Array, row: int, first: int, size: int) -> Any:
+    top = largest(x, row, first, size)
     total = x.dtype.type(0)
-    for j in range(x.shape[0]):
-        total += math.exp(x[j] - top)
+    for k in range(size):
+        total += math.exp(x[row, first + k] - top)
     return np.log(total) + top
 
 
 @routine
-def softmax(x: Array, out: Array) -> None:
-    top = largest(x)
+def softmax(x: Array, row: int, first: int, out: Array, target: int, place: int, size: int) -> None:
+    top = largest(x, row, first, size)
     total = x.dtype.type(0)
-    for j in range(x.shape[0]):
-        value = math.exp(x[j] - top)
-        out[j] = value
+    for k in range(size):
+        value = math.exp(x[row, first + k] - top)
+        out[target, place + k] = value
         total += value
-    for j in range(x.shape[0]):
-        out[j] /= total
+    for k in range(size):
+        out[target, place + k] /= total
 
 
 @routine
-def log_softmax(x: Array, out: Array) -> None:
-    shift = logsumexp(x)
-    for j in range(x.shape[0]):
-        out[j] = x[j] - shift
+def log_softmax(
+    x: Array, row: int, first: int, out: Array, target: int, place: int, size: int
+) -> None:
+    shift = logsumexp(x, row, first, size)
+    for k in range(size):
+        out[target, place + k] = x[row, first + k] - shift
 
 
 @routine
-def cross_entropy(scores: Array, target: int) -> Any:
-    top = largest(scores)
+def cross_entropy(scores: Array, row: int, first: int, target: int, size: int) -> Any:
+    top = largest(scores, row, first, size)
     total = scores.dtype.type(0)
-    for j in range(scores.shape[0]):
-        total += math.exp(scores[j] - top)
-    return np.log(total) - (scores[target] - top)
+    for k in range(size):
+        total += math.exp(scores[row, first + k] - top)
+    return np.log(total) - (scores[row, first + target] - top)
 
 
 @routine
-def normalise(x: Array, epsilon: float, out: Array) -> None:
+def normalise(
+    x: Array, row: int, first: int, epsilon: float, out: Array, target: int, place: int, size: int
+) -> None:
     """x, shifted and scaled to mean 0 and variance 1."""
-    count = x.dtype.type(x.shape[0])
+    count = x.dtype.type(size)
     mean = x.dtype.type(0)
-    for j in range(x.shape[0]):
-        mean += x[j]
+    for k in range(size):
+        mean += x[row, first + k]
     mean /= count
     variance = x.dtype.type(0)
-    for j in range(x.shape[0]):
-        variance += (x[j] - mean) * (x[j] - mean)
+    for k in range(size):
+        variance += (x[row, first + k] - mean) * (x[row, first + k] - mean)
     deviation = np.sqrt(variance / count + x.dtype.type(epsilon))
-    for j in range(x.shape[0]):
-        out[j] = (x[j] - mean) / deviation
+    for k in range(size):
+        out[target, place + k] = (x[row, first + k] - mean) / deviation

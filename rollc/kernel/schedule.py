@@ -4,9 +4,9 @@ A strongly connected component with a cycle becomes a loop over time, forward wh
 delays are positive, backward where they are negative.  Everything between is free of time
 and runs for all steps at once, outside every loop.
 
-The regions come in phases, and each phase becomes one kernel: ``primal`` holds what the
-loss and the outputs need, ``adjoint`` the gradients of parameters and states, ``inputs``
-what only the gradients of inputs need, which a caller may not want.
+The regions come in phases, and each phase becomes one function: ``primal`` holds what the
+loss and the outputs need, ``adjoint`` what the gradients of parameters and states need
+besides, ``inputs`` what only the gradients of inputs need, which a caller may not want.
 
 This pass moves nothing into or out of a cycle and fuses nothing; ``plan`` does.
 """
@@ -19,7 +19,6 @@ from typing import Literal
 
 import networkx
 
-from rollc.graph.adjoint import PREFIX
 from rollc.graph.graph import Edge, Graph, Node
 
 Kind = Literal["free", "forward", "backward"]
@@ -104,21 +103,31 @@ class _Scheduler:
                 yield position
 
     def _phases(self, graph: Graph) -> list[Phase]:
-        optional = {name for label, name in graph.gradients if graph[label].operation == "input"}
-        needed = [name for name in graph.results() if name not in optional]
-        waiting = [position for name in needed for position in self.by_name[name]]
-        kept: set[int] = set()
+        """The first phase whose results need an item."""
+        values = [name for _, name in graph.outputs]
+        if graph.loss is not None:
+            values.append(graph.loss)
+        wanted = [name for label, name in graph.gradients if graph[label].operation != "input"]
+        found: list[Phase] = ["inputs"] * len(self.items)
+        adjoint = self._needed([*values, *wanted])
+        primal = self._needed(values)
+        for position in range(len(self.items)):
+            if position in primal:
+                found[position] = "primal"
+            elif position in adjoint:
+                found[position] = "adjoint"
+        return found
+
+    def _needed(self, names: Sequence[str]) -> set[int]:
+        """The items that some nodes need, themselves included."""
+        waiting = [position for name in names for position in self.by_name[name]]
+        found: set[int] = set()
         while waiting:
             position = waiting.pop()
-            if position not in kept:
-                kept.add(position)
+            if position not in found:
+                found.add(position)
                 waiting.extend(self.depends.predecessors(position))
-        return [
-            "primal"
-            if not item.node.name.startswith(PREFIX)
-            else ("adjoint" if position in kept else "inputs")
-            for position, item in enumerate(self.items)
-        ]
+        return found
 
     def regions(self) -> Iterable[Region]:
         condensed = networkx.condensation(self.depends)
@@ -144,11 +153,13 @@ class _Scheduler:
                             found = True
                 if free:
                     yield Region("free", phase, tuple(self.items[position] for position in free))
-                loop = next((c for c in waiting if missing[c] == 0), None)
-                if loop is not None:
-                    waiting.remove(loop)
-                    self._done(condensed, loop, missing)
-                    yield self._loop(members[loop], phase)
+                if not waiting:
+                    break
+                # A component waits for components only, and those have no cycle: one is ready.
+                loop = next(component for component in waiting if missing[component] == 0)
+                waiting.remove(loop)
+                self._done(condensed, loop, missing)
+                yield self._loop(members[loop], phase)
 
     @staticmethod
     def _done(condensed: networkx.DiGraph[int], component: int, missing: dict[int, int]) -> None:
