@@ -49,6 +49,8 @@ VERSION = 1
 
 _STAGES: tuple[Stage, ...] = get_args(Stage)
 _KINDS: tuple[Kind, ...] = get_args(Kind)
+# A blank line comes before each step of an unrolled graph.
+_STEP = re.compile(r"\.\d+$")
 # A longer entry runs over its column, so that one long line does not push all the others out.
 _NAME_COLUMN, _VALUE_COLUMN, _TYPE_COLUMN = 20, 48, 30
 _WORDS: dict[str, bool | float] = {
@@ -107,7 +109,12 @@ def _node_lines(graph: Graph) -> Iterator[str]:
     named = _column((node.name for node in graph.nodes), _NAME_COLUMN)
     valued = _column(values, _VALUE_COLUMN)
     typed = _column(types.values(), _TYPE_COLUMN)
+    last = ""
     for node, value in zip(graph.nodes, values, strict=True):
+        step = _STEP.search(node.name) if graph.steps is not None else None
+        if step is not None and node.operands and step.group() != last:
+            last = step.group()
+            yield ""
         start = f"{node.name:{named}} = {value:{valued}}  : "
         if node.line:
             yield f"{start}{types[node.type]:{typed}}  line {node.line}"
