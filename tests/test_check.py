@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rollc.graph.adjoint import adjoint
 from rollc.graph.check import BothDirections, CycleWithoutDelay, NeedsWhole, check, total
 from rollc.graph.graph import Attribute, Edge, Graph, Node, Type, attributes
 from rollc.graph.operations import OPERATIONS
+from rollc.graph.unroll import unroll
 from rollc.graph.verify import verify
 from rollc.lang import Source, load_graph, render
 
@@ -213,6 +216,14 @@ def test_verify_looks_at_the_frame() -> None:
     assert "elements together" in problems(
         changed(changed(graph, "W", type=large), "E", type=large)
     )
+
+
+def test_verify_accepts_what_passes_make() -> None:
+    text = (Path(__file__).parent / "good" / "forms.roll").read_text(encoding="utf-8")
+    for graph in (graph_of(GOOD), graph_of(text)):
+        assert verify(adjoint(graph)) == []
+        assert verify(adjoint(graph, of="outputs")) == []
+        assert verify(unroll(adjoint(graph), 3)) == []
 
 
 @pytest.mark.parametrize(

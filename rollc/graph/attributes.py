@@ -75,7 +75,7 @@ REQUIRED: Mapping[str, Mapping[str, Rule]] = {
     "pad": {"start": PLACE, "size": SIZE},
     "repeat": {"axis": DIMENSION, "size": SIZE},
     "fill": {"shape": SHAPE},
-    "layer_norm": {"epsilon": NOT_NEGATIVE},
+    **{name: {"epsilon": NOT_NEGATIVE} for name in ("layer_norm", "normalise")},
     **{f"{name}_over": {"over": AXES} for name in ("sum", "mean", "max", "min")},
     **{name: {"axis": AXIS} for name in ("first", "last", "spread", "extent")},
     "impulse": {"axis": AXIS, "at": END},
