@@ -64,7 +64,8 @@ class _Planner:
             if mine:
                 self.packed = set()
                 body = tuple(statement for section in mine for statement in self._section(section))
-                functions.append(Function(phase, _used(body), body))
+                if body:  # leaves alone need no code
+                    functions.append(Function(phase, _used(body), body))
         results = tuple(self._results())
         # A leaf that no statement reads, such as a target where there is no loss, has none.
         needed = {name for function in functions for name in function.buffers}
