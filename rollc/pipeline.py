@@ -37,7 +37,7 @@ from rollc.kernel.lower import lower
 from rollc.kernel.plan import plan
 from rollc.kernel.program import Program
 from rollc.kernel.schedule import Schedule, schedule
-from rollc.kernel.text import parse_program, print_program, print_schedule
+from rollc.kernel.text import ProgramTextError, parse_program, print_program, print_schedule
 from rollc.network import Network
 
 EAGER = ("forward", "gradient")
@@ -222,31 +222,34 @@ def write_artefact(
 
 def open_artefact(manifest: store.Manifest) -> Network:
     """The network of an artefact whose files have been verified."""
-    folder = manifest.folder
-    stages = manifest.entry("stages", dict)
     kernels = manifest.entry("kernels", dict)
     dtype = manifest.entry("dtype", str)
     steps = manifest.entries.get("steps")
-    graph = parse_graph(_text(folder, stages.get("checked")))
+    if dtype not in DTYPES or not (steps is None or isinstance(steps, int)):
+        raise StoreError(f"`{manifest.folder}` is damaged: it is of {dtype}, for {steps} steps")
+    graph = checked_graph(manifest)
 
     @cache
     def kernel(entry: str) -> Kernel:
         files = kernels.get(entry)
         if not isinstance(files, dict):
             raise InputError(f"`{graph.name}` has no {entry} kernel")
-        program = parse_program(_text(folder, files.get("program")))
-        return Kernel(program, folder / str(files.get("source")), dtype)
+        try:
+            program = parse_program(manifest.text(files.get("program")))
+        except ProgramTextError as error:
+            raise StoreError(f"`{manifest.folder}` is damaged: {error}") from error
+        return Kernel(program, manifest.path(files.get("source")), dtype)
 
     return Network(graph, kernel, dtype, steps)
 
 
-def _text(folder: Path, file: object) -> str:
-    if not isinstance(file, str):
-        raise StoreError(f"`{folder}` is damaged: a stage is missing from its manifest")
+def checked_graph(manifest: store.Manifest) -> Graph:
+    """The network that an artefact was built from."""
+    text = manifest.text(manifest.entry("stages", dict).get("checked"))
     try:
-        return (folder / file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"cannot read `{folder / file}`: {error}") from None
+        return parse_graph(text)
+    except IRTextError as error:
+        raise StoreError(f"`{manifest.folder}` is damaged: {error}") from error
 
 
 def load(directory: str | Path) -> Network:

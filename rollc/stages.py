@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rollc import store
-from rollc.errors import InputError, SpecError, StoreError
+from rollc.errors import InputError, SpecError
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
 from rollc.graph.unroll import UnrollError, unroll
-from rollc.irtext import is_graph_text, parse_graph, print_graph
+from rollc.irtext import is_graph_text, print_graph
 from rollc.kernel.text import print_program, print_schedule
 from rollc.lang import Source, load_graph, render
 from rollc.lang.format import format_spec
-from rollc.pipeline import compiled, kernel_graphs, read_spec
+from rollc.pipeline import checked_graph, compiled, kernel_graphs, read_spec
 
 STAGES = (
     "syntax",
@@ -78,14 +78,14 @@ def of_artefact(folder: Path, choice: Choice) -> str:
     """A stage of a built network: the text that was written then, where it was."""
     manifest = store.read(folder)
     stages, kernels = manifest.entry("stages", dict), manifest.entry("kernels", dict)
-    graph = parse_graph(_stored(manifest, stages.get("checked")))
+    graph = checked_graph(manifest)
     built_for = manifest.entries.get("steps")
     if choice.stage in stages:
-        return _stored(manifest, stages[choice.stage])
+        return manifest.text(stages[choice.stage])
     if choice.stage in _KERNEL_FILES and choice.steps in (None, built_for):
         files = kernels.get(_kernel(graph, choice))
         if isinstance(files, dict):
-            return _stored(manifest, files.get(_KERNEL_FILES[choice.stage]))
+            return manifest.text(files.get(_KERNEL_FILES[choice.stage]))
     if choice.stage in GRAPH_STAGES:
         return print_graph(graph_stage(graph, choice))
     raise InputError(f"`{folder}` holds no `{choice.stage}` of that sort; give the spec instead")
@@ -142,9 +142,3 @@ def _kernel(graph: Graph, choice: Choice) -> str:
     if graph.loss is not None:
         return "gradient"
     return "vjp" if choice.stage == "adjoint" else "forward"
-
-
-def _stored(manifest: store.Manifest, file: object) -> str:
-    if not isinstance(file, str) or file not in manifest.files:
-        raise StoreError(f"`{manifest.folder}` is damaged: a stage is missing from its manifest")
-    return (manifest.folder / file).read_text(encoding="utf-8")

@@ -71,6 +71,24 @@ class Manifest:
             )
         return value
 
+    def path(self, name: object) -> Path:
+        """The path of a file; :class:`StoreError` where the manifest does not vouch for it."""
+        if not isinstance(name, str) or name not in self.files:
+            raise StoreError(
+                f"`{self.folder / MANIFEST}` is damaged: it names a file that it does not list"
+            )
+        return self.folder / name
+
+    def text(self, name: object) -> str:
+        """What a file holds."""
+        path = self.path(name)
+        try:
+            return path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"cannot read `{path}`: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise StoreError(f"`{path}` is damaged: it is not text") from error
+
 
 @dataclass(frozen=True)
 class Made:

@@ -350,6 +350,17 @@ def test_an_entry_has_the_type_it_must_have(tmp_path: Path) -> None:
         manifest.entry("absent", str)
 
 
+def test_only_listed_files_are_read(tmp_path: Path) -> None:
+    put(tmp_path / "x", "one")
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "x" / "unlisted.py").write_text("import os")
+    manifest = store.read(tmp_path / "x")
+    assert manifest.text("graph.txt") == "one"
+    for name in ("../secret", "unlisted.py", "", None, 3):
+        with pytest.raises(StoreError, match="a file that it does not list"):
+            manifest.path(name)
+
+
 def test_a_manifest_says_who_wrote_it(tmp_path: Path) -> None:
     store.seal(tmp_path, {})
     content = json.loads((tmp_path / store.MANIFEST).read_text())
