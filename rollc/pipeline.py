@@ -34,6 +34,7 @@ from rollc.irtext import IRTextError, parse_graph, print_graph
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
 from rollc.kernel.lower import lower
+from rollc.kernel.peel import peel
 from rollc.kernel.plan import plan
 from rollc.kernel.program import Program
 from rollc.kernel.schedule import Schedule, schedule
@@ -63,11 +64,8 @@ def kernel_graphs(graph: Graph) -> dict[str, Callable[[], Graph]]:
 
 def scheduled(graph: Graph, steps: int | None = None) -> Schedule:
     """The schedule of a kernel's graph, or of its DAG of ``steps`` steps."""
-    if steps is None:
-        return schedule(lower(graph))
-    from rollc.kernel.reroll import reroll
-
-    return reroll(lower(graph), steps)
+    lowered = lower(graph)
+    return schedule(lowered) if steps is None else peel(lowered, steps)
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def read_spec(
 
     Raises :class:`SpecError` with all diagnostics.
     """
-    from rollc.lang import Source, load_graph, render
+    from rollc.lang import Source, format_spec, load_graph
 
     if text.startswith("rollc graph"):
         return _read_graph_text(text, name), {}
@@ -117,9 +115,7 @@ def _read_graph_text(text: str, name: str) -> Graph:
         graph = parse_graph(text)
     except IRTextError as error:
         raise SpecError((), f"{name}: {error}") from None
-    findings = verify(graph)
-    if not findings:
-        findings = check(graph).findings
+    findings: list[object] = [*verify(graph)] or [*check(graph).findings]
     if findings:
         raise SpecError((), "\n".join(f"{name}: {finding}" for finding in findings))
     return replace(graph, stage="checked")
