@@ -48,8 +48,12 @@ DTYPES = ("float32", "float64")
 def kernel_graphs(graph: Graph) -> dict[str, Callable[[], Graph]]:
     """The graph that each kernel computes, of a checked graph; made when asked for."""
     simple = simplify(graph)
-    outputs_only = replace(simple, loss=None)
+    outputs_only = replace(simple, loss=None, gradients=())
     makers: dict[str, Callable[[], Graph]] = {}
+    if graph.gradients:  # the text of an adjoint: its gradients are there already
+        makers["forward"] = lambda: simplify(outputs_only)
+        makers["gradient"] = lambda: simple
+        return makers
     if graph.outputs:
         makers["forward"] = lambda: simplify(outputs_only)
     if graph.loss is not None:
@@ -92,17 +96,14 @@ def read_spec(
 
     Raises :class:`SpecError` with all diagnostics.
     """
-    from rollc.lang import Source, format_spec, load_graph
+    from rollc.lang import Source, format_spec, load_graph, render
 
     if text.startswith("rollc graph"):
         return _read_graph_text(text, name), {}
     source = Source(name, text)
     read = load_graph(source, dict(sets or {}))
-    if read.graph is None:
+    if read.graph is None or read.spec is None:
         raise SpecError(read.diagnostics, render(read.diagnostics, source), source)
-    from rollc.lang import format_spec
-
-    assert read.spec is not None
     return read.graph, {"syntax": format_spec(read.spec)}
 
 
@@ -163,7 +164,7 @@ def build_text(
     if steps is not None and not 1 <= steps <= 10_000_000:
         raise InputError(f"expected 1 to 10000000 steps, found {steps}")
     sets = dict(sets or {})
-    key = store.build_key(text=text, name=name, sets=sets, dtype=dtype, steps=steps)
+    key = store.build_key(text=text, sets=sets, dtype=dtype, steps=steps)
 
     def write(folder: Path) -> Mapping[str, Any]:
         return write_artefact(folder, text, name, sets, dtype, steps)

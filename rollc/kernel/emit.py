@@ -11,6 +11,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from math import prod
 
 from rollc.graph.graph import Attribute, Shape
@@ -168,7 +169,7 @@ class _Writer:
             case Routine():
                 self._routine(statement)
             case Reduce():
-                self._reduce(statement)
+                self._reduction(statement)
 
     # Loops and places ------------------------------------------------------------------
 
@@ -276,10 +277,18 @@ class _Writer:
             case "impulse":
                 at = "0" if options["at"] == "first" else "T - 1"
                 value = f"{operands[0]} if t == {at} else F(0)"
+            case "zero":
+                value = "F(0)"
             case "extent":
                 value = "F(B)" if options["axis"] == "batch" else "F(T)"
             case operation:
-                value = _expression(OPERATIONS[operation].code, operands)
+                entry = OPERATIONS[operation]
+                if entry.variadic:  # two at a time, from the left
+                    value = reduce(
+                        lambda left, right: f"({_expression(entry.code, [left, right])})", operands
+                    )
+                else:
+                    value = _expression(entry.code, operands)
         name = self.names.local(assign.name)
         self._say(f"{name} = {value}")
         if assign.store is not None:
@@ -362,30 +371,30 @@ class _Writer:
             product.accumulate,
         )
 
-    def _reduce(self, reduce: Reduce) -> None:
-        self._comment([reduce.name], [reduce.line])
-        out = self._element(reduce.out)
-        value = self._operand(reduce.operand)
-        size = prod(reduce.shape)
-        extreme = reduce.operation in ("max_over", "min_over")
-        start = {"max_over": "F(-np.inf)", "min_over": "F(np.inf)"}.get(reduce.operation, "F(0)")
-        opened = self._open(reduce.kept, size, reduce.span)
+    def _reduction(self, reduction: Reduce) -> None:
+        self._comment([reduction.name], [reduction.line])
+        out = self._element(reduction.out)
+        value = self._operand(reduction.operand)
+        size = prod(reduction.shape)
+        extreme = reduction.operation in ("max_over", "min_over")
+        start = {"max_over": "F(-np.inf)", "min_over": "F(np.inf)"}.get(reduction.operation, "F(0)")
+        opened = self._open(reduction.kept, size, reduction.span)
         self._say(f"{out} = {start}")
         self.depth -= opened
-        axes = [axis for axis in ("t", "batch") if axis in (*reduce.over, *reduce.kept)]
-        opened = self._open(axes, size, reduce.span)
+        axes = [axis for axis in ("t", "batch") if axis in (*reduction.over, *reduction.kept)]
+        opened = self._open(axes, size, reduction.span)
         if extreme:
-            sign = ">" if reduce.operation == "max_over" else "<"
+            sign = ">" if reduction.operation == "max_over" else "<"
             # A NaN is taken, and then stays: no comparison with it holds.
             self._say(f"if {value} {sign} {out} or {value} != {value}:")
             self._say(f"    {out} = {value}")
         else:
             self._say(f"{out} += {value}")
         self.depth -= opened
-        if reduce.operation == "mean_over":
-            steps = _length(reduce.span)
-            counts = ["B" if axis == "batch" else steps for axis in reduce.over]
-            opened = self._open(reduce.kept, size, reduce.span)
+        if reduction.operation == "mean_over":
+            steps = _length(reduction.span)
+            counts = ["B" if axis == "batch" else steps for axis in reduction.over]
+            opened = self._open(reduction.kept, size, reduction.span)
             self._say(f"{out} /= F({' * '.join(counts)})")
             self.depth -= opened
 

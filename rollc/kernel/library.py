@@ -22,7 +22,7 @@ Array = Any
 
 def routine(function: Callable[..., Any]) -> Any:
     """Compile on first use; sums may be reordered so that they vectorise."""
-    return njit(
+    return njit(  # type: ignore[call-overload]
         nogil=True,
         cache=True,
         error_model="numpy",

@@ -20,13 +20,13 @@ from rollc.graph.operations import OPERATIONS
 from rollc.kernel.schedule import Item, Region, Schedule
 
 # Elementwise in a kernel: they only choose which element is read, or when.
-MOVING = frozenset({"spread", "impulse", "last", "first", "extent"})
+MOVING = frozenset({"spread", "impulse", "last", "first", "extent", "zero"})
 
 # Operations that call no function: an instruction or two an element.
 CHEAP = frozenset(
     {
         *("add", "subtract", "multiply", "divide", "negate", "where", "identity", "stop"),
-        *("spread", "impulse", "fill", "relu", "abs", "sign", "minimum", "maximum", "clip"),
+        *("spread", "impulse", "fill", "zero", "relu", "abs", "sign", "minimum", "maximum", "clip"),
         *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"),
     }
 )
@@ -75,13 +75,13 @@ def order(plan: Schedule) -> tuple[Section, ...]:
 def _sink(graph: Graph, regions: Sequence[Region]) -> list[Region]:
     """Move cheap elementwise nodes into the loop that is their only reader."""
     results = set(graph.results())
-    home = {
-        item.node.name: position for position, region in enumerate(regions) for item in region.items
-    }
-    readers: dict[str, list[tuple[Item, Edge]]] = {}
     initials = {node.initial for node in graph.nodes if node.initial is not None}
+    home = {id(item): position for position, region in enumerate(regions) for item in region.items}
+    readers: dict[str, list[tuple[Item, Edge]]] = {}
+    pieces: dict[str, int] = {}
     for region in regions:
         for item in region.items:
+            pieces[item.node.name] = pieces.get(item.node.name, 0) + 1
             for edge in item.node.operands:
                 readers.setdefault(edge.source, []).append((item, edge))
     moved: dict[int, list[Item]] = {}
@@ -92,26 +92,29 @@ def _sink(graph: Graph, regions: Sequence[Region]) -> list[Region]:
         for item in reversed(region.items):
             node = item.node
             mine = readers.get(node.name, [])
-            homes = {home[reader.node.name] for reader, _ in mine}
+            homes = {home[id(reader)] for reader, _ in mine}
             target = homes.pop() if len(homes) == 1 else position
             if (
                 node.operation in CHEAP
                 and node.type.time
                 and node.name not in results
                 and node.name not in initials
+                and pieces[node.name] == 1
                 and item.whole
                 and regions[target].kind != "free"
                 and all(edge.delay == 0 and reader.node.type.time for reader, edge in mine)
             ):
-                home[node.name] = target
-                moved.setdefault(target, []).append(
-                    replace(item, start=regions[target].start, stop=regions[target].stop)
-                )
+                home[id(item)] = target
+                moved.setdefault(target, []).append(item)
     answer = []
     for position, region in enumerate(regions):
-        stay = tuple(item for item in region.items if home[item.node.name] == position)
+        stay = tuple(item for item in region.items if home[id(item)] == position)
         if region.kind != "free":
-            stay = (*reversed(moved.get(position, [])), *stay)
+            sunk = (
+                replace(item, start=region.start, stop=region.stop)
+                for item in reversed(moved.get(position, []))
+            )
+            stay = (*sunk, *stay)
         if stay:
             answer.append(replace(region, items=stay))
     return answer

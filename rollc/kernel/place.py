@@ -21,12 +21,11 @@ from rollc.kernel.schedule import Item
 
 @dataclass(frozen=True, slots=True)
 class _Home:
-    """Where a node is computed: a section, a group in it, and how many pieces it has."""
+    """Where an item runs: a section and a group in it."""
 
     section: int
     group: int
     kind: str
-    pieces: int
 
 
 class Places:
@@ -37,25 +36,31 @@ class Places:
         self.sections = sections
         self.results = set(graph.results())
         self.initials = {node.initial for node in graph.nodes if node.initial is not None}
-        self.homes: dict[str, _Home] = {}
-        self.readers: dict[str, list[tuple[Node, Edge]]] = {}
+        self.items: dict[str, list[Item]] = {}  # the pieces of each node
+        self.readers: dict[str, list[tuple[Item, Edge]]] = {}
         self.buffers: dict[str, Buffer] = {}
         self.refs: dict[str, Ref] = {}
+        self._homes: dict[int, _Home] = {}  # by the identity of an item
         self._find_homes()
         self.joined = self._joined()
+        self.locals = {name for name in self.items if self._stays_local(name)}
         self._place()
 
-    def operand(self, edge: Edge, reader: Node) -> Operand:
-        """What a node's read becomes inside the reader's statement."""
+    def home(self, item: Item) -> _Home:
+        return self._homes[id(item)]
+
+    def operand(self, edge: Edge, reader: Item) -> Operand:
+        """What an item's read becomes inside its statement."""
         source = self.graph[edge.source]
         if source.operation == "constant":
             value = source.options["value"]
             assert isinstance(value, float)
             return Number(value)
-        home = self.homes[source.name]
-        together = home == self.homes[reader.name] and home.kind == "nest" and home.pieces == 1
-        if together and edge.delay == 0:
-            return Local(source.name)
+        home = self.home(reader)
+        if home.kind == "nest" and edge.delay == 0:
+            met = [item for item in self.items[edge.source] if reader.meets(item, 0)]
+            if all(self.home(item) == home for item in met):
+                return Local(source.name)
         return self.read(edge)
 
     def read(self, edge: Edge) -> Ref:
@@ -63,76 +68,74 @@ class Places:
         ref = self.refs[edge.source]
         return replace(ref, shift=ref.shift - edge.delay)
 
-    def is_local(self, name: str) -> bool:
-        """Whether a node never leaves its nest."""
-        home = self.homes[name]
-        if home.kind != "nest" or home.pieces > 1:
-            return False
+    def _stays_local(self, name: str) -> bool:
+        """Whether no piece of a node ever leaves its nest."""
         if name in self.results or name in self.initials or name in self.joined:
             return False
+        if any(self.home(item).kind != "nest" for item in self.items[name]):
+            return False
         return all(
-            edge.delay == 0 and self.homes[reader.name] == home
+            edge.delay == 0 and self.home(source) == self.home(reader)
             for reader, edge in self.readers.get(name, [])
+            for source in self.items[name]
+            if reader.meets(source, edge.delay)
         )
 
     def _find_homes(self) -> None:
         for index, section in enumerate(self.sections):
             for position, group in enumerate(section.groups):
                 for item in group.items:
-                    name = item.node.name
-                    earlier = self.homes.get(name)
-                    pieces = 1 if earlier is None else earlier.pieces + 1
-                    self.homes[name] = _Home(index, position, group.kind, pieces)
+                    self._homes[id(item)] = _Home(index, position, group.kind)
+                    self.items.setdefault(item.node.name, []).append(item)
                     for edge in item.node.operands:
-                        self.readers.setdefault(edge.source, []).append((item.node, edge))
+                        self.readers.setdefault(edge.source, []).append((item, edge))
 
     def _joined(self) -> dict[str, tuple[str, int]]:
         """The nodes that are written straight into a concatenation: its name, the offset."""
         found: dict[str, tuple[str, int]] = {}
-        delayed = self.graph.reach
-        for section in self.sections:
-            for group in section.groups:
-                for item in group.items:
-                    node = item.node
-                    if node.operation != "concat" or len(node.type.shape) != 1 or not item.whole:
-                        continue
-                    offset = 0
-                    for edge in node.operands:
-                        source = self.graph[edge.source]
-                        home = self.homes.get(edge.source)
-                        if (
-                            home is not None
-                            and home.kind in ("nest", "single")
-                            and home.pieces == 1
-                            and home.section == self.homes[node.name].section
-                            and edge.delay == 0
-                            and source.type.kind == "float"
-                            and source.type.axes == node.type.axes
-                            and edge.source not in delayed
-                            and edge.source not in found
-                            and edge.source not in self.initials
-                            and source.operation != "concat"
-                        ):
-                            found[edge.source] = (node.name, offset)
-                        offset += source.type.size
+        for name, items in self.items.items():
+            node = self.graph[name]
+            if node.operation != "concat" or len(node.type.shape) != 1 or len(items) > 1:
+                continue
+            offset = 0
+            for edge in node.operands:
+                if edge.source not in found and self._can_join(edge, items[0]):
+                    found[edge.source] = (name, offset)
+                offset += self.graph[edge.source].type.size
         return found
+
+    def _can_join(self, edge: Edge, concat: Item) -> bool:
+        source = self.graph[edge.source]
+        items = self.items[edge.source]
+        if edge.delay or len(items) > 1 or source.operation == "concat":
+            return False
+        home = self.home(items[0])
+        return (
+            home.kind in ("nest", "single")
+            and home.section == self.home(concat).section
+            and source.type.kind == "float"
+            and source.type.axes == concat.node.type.axes
+            and edge.source not in self.graph.reach
+            and edge.source not in self.initials
+        )
 
     def needs_time(self, name: str) -> bool:
         """Whether a node with a time axis needs a value a step."""
         node = self.graph[name]
         if node.type.static:
             return False
-        home = self.homes[name]
-        if name in self.results or name in self.graph.reach or home.pieces > 1:
+        items = self.items[name]
+        if name in self.results or name in self.graph.reach or len(items) > 1:
             return True
+        home = self.home(items[0])
         if self.sections[home.section].region.kind == "free" or node.operation in LEAVES:
             return True
         for reader, _ in self.readers.get(name, []):
-            reading = self.homes[reader.name]
-            if reading.section != home.section or reading.pieces > 1:
+            reading = self.home(reader)
+            if reading.section != home.section:
                 return True
-            through = reading.kind == "alias" or self.joined.get(name, ("",))[0] == reader.name
-            if through and self.needs_time(reader.name):
+            joined = self.joined.get(name, ("", 0))[0] == reader.node.name
+            if (reading.kind == "alias" or joined) and self.needs_time(reader.node.name):
                 return True
         return False
 
@@ -149,7 +152,7 @@ class Places:
                         continue
                     if group.kind == "alias" or node.name in self.joined:
                         late.append(node)
-                    elif not self.is_local(node.name):
+                    elif node.name not in self.locals:
                         self._place_alone(item)
         for node in late:
             self.refs[node.name] = self._view(node)

@@ -102,7 +102,7 @@ class _Planner:
             yield Result(label, "gradient", self.places.refs[name], self._phase(name))
 
     def _phase(self, name: str) -> str:
-        return self.sections[self.places.homes[name].section].region.phase
+        return self.sections[self.places.home(self.places.items[name][0]).section].region.phase
 
     def _section(self, section: Section) -> Iterator[Statement]:
         region = section.region
@@ -134,7 +134,7 @@ class _Planner:
                 continue
             initial = self.graph[node.initial]
             deep = len(initial.type.shape) == len(node.type.shape) + 1
-            yield Fill(node.name, self.places.operand(Edge(node.initial), node), deep)
+            yield Fill(node.name, self.places.operand(Edge(node.initial), item), deep)
 
     def _group(self, group: Group, bound: str) -> Iterator[Simple]:
         if group.kind == "nest":
@@ -165,7 +165,7 @@ class _Planner:
 
     def _nest(self, group: Group, bound: str) -> Nest:
         first = group.items[0]
-        body = tuple(self._assign(item.node) for item in group.items)
+        body = tuple(self._assign(item) for item in group.items)
         return Nest(
             self._over(first.node, bound),
             first.node.type.shape,
@@ -173,16 +173,17 @@ class _Planner:
             Span(first.start, first.stop),
         )
 
-    def _assign(self, node: Node) -> Assign:
+    def _assign(self, item: Item) -> Assign:
+        node = item.node
         operands: list[Operand] = []
         for edge in node.operands:
-            operand = self.places.operand(edge, node)
+            operand = self.places.operand(edge, item)
             if isinstance(operand, Ref) and node.operation == "first":
                 operand = replace(operand, row="first")
             elif isinstance(operand, Ref) and node.operation == "last":
                 operand = replace(operand, row="last")
             operands.append(operand)
-        local = self.places.is_local(node.name)
+        local = node.name in self.places.locals
         return Assign(
             node.name,
             node.operation,
@@ -244,9 +245,9 @@ class _Planner:
         span = Span(item.start, item.stop)
         out = self.places.refs[node.name]
         if node.operation in REDUCTIONS:
-            yield self._reduce(node, out, bound, span)
+            yield self._reduce(item, out, bound, span)
         elif node.operation == "concat":
-            yield from self._concat(node, bound, span)
+            yield from self._concat(item, bound, span)
         elif node.operation in ("outer", "embed_adjoint") and node.options.get("over"):
             yield self._summed(node, out, bound, span)
         elif node.operation == "slice" and len(node.type.shape) == 1:
@@ -260,7 +261,7 @@ class _Planner:
                 node.name,
                 node.operation,
                 out,
-                tuple(self.places.operand(edge, node) for edge in node.operands),
+                tuple(self.places.operand(edge, item) for edge in node.operands),
                 node.attributes,
                 self._over(node, bound),
                 node.type.shape,
@@ -280,10 +281,11 @@ class _Planner:
         assign = Assign(node.name, "identity", (operand,), (), out, node.line)
         return Nest(self._over(node, bound), shape, (assign,), span)
 
-    def _concat(self, node: Node, bound: str, span: Span) -> Iterator[Simple]:
+    def _concat(self, item: Item, bound: str, span: Span) -> Iterator[Simple]:
+        node = item.node
         out = self.places.refs[node.name]
         if len(node.type.shape) != 1:
-            operands = tuple(self.places.operand(edge, node) for edge in node.operands)
+            operands = tuple(self.places.operand(edge, item) for edge in node.operands)
             yield Routine(
                 node.name,
                 "concat",
@@ -301,11 +303,12 @@ class _Planner:
             source = self.graph[edge.source]
             if self.places.joined.get(edge.source) != (node.name, offset):
                 target = replace(out, offset=out.offset + offset, shape=source.type.shape)
-                operand = self.places.operand(edge, node)
+                operand = self.places.operand(edge, item)
                 yield self._copy(node, operand, target, source.type.shape, bound, span)
             offset += source.type.size
 
-    def _reduce(self, node: Node, out: Ref, bound: str, span: Span) -> Reduce:
+    def _reduce(self, item: Item, out: Ref, bound: str, span: Span) -> Reduce:
+        node = item.node
         (edge,) = node.operands
         source = self.graph[edge.source]
         over = node.options["over"]
@@ -315,7 +318,7 @@ class _Planner:
             node.name,
             node.operation,
             out,
-            self.places.operand(edge, node),
+            self.places.operand(edge, item),
             tuple(axis for axis in axes if axis in over),
             tuple(axis for axis in axes if axis not in over),
             node.type.shape,

@@ -102,20 +102,21 @@ class _Scheduler:
             if item.meets(self.items[position], edge.delay):
                 yield position
 
-    def _phases(self, graph: Graph) -> list[Phase]:
-        """The first phase whose results need an item."""
+    def _phases(self, graph: Graph) -> list[Phase | None]:
+        """The first phase whose results need an item; None if nothing does."""
         values = [name for _, name in graph.outputs]
         if graph.loss is not None:
             values.append(graph.loss)
         wanted = [name for label, name in graph.gradients if graph[label].operation != "input"]
-        found: list[Phase] = ["inputs"] * len(self.items)
-        adjoint = self._needed([*values, *wanted])
-        primal = self._needed(values)
-        for position in range(len(self.items)):
-            if position in primal:
-                found[position] = "primal"
-            elif position in adjoint:
-                found[position] = "adjoint"
+        found: list[Phase | None] = [None] * len(self.items)
+        names: list[tuple[Phase, Sequence[str]]] = [
+            ("inputs", graph.results()),
+            ("adjoint", [*values, *wanted]),
+            ("primal", values),
+        ]
+        for phase, needed in names:
+            for position in self._needed(needed):
+                found[position] = phase
         return found
 
     def _needed(self, names: Sequence[str]) -> set[int]:

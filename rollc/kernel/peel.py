@@ -1,0 +1,183 @@
+"""The DAG of N steps as loops with ends of their own.
+
+A copy ``v.k`` of the unrolled network computes what ``v`` computes, except near the ends:
+a read outside the sequence may be a zero, and then a product is zero and a sum has a term
+less.  This pass goes through the DAG step by step and follows such zeros from the boundary
+inwards.  Consecutive copies of a node that compute the same become one item again, so
+that the steady part of the DAG is a loop, however many steps there are, and a zero initial
+state removes the matrix product of the first step.
+
+The pieces of a cycle begin and end at the same steps.  Where the ends would save little
+(more than :data:`MOST_STEPS` steps) or never settle (more than :data:`MOST_PIECES` pieces),
+every node is one item: a DAG whose ends are not told apart rolls up into its graph, which
+is what a covering says.
+
+Zeros only: no other value is followed.  An operand that is zero by its structure counts as
+zero whatever it is multiplied with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import networkx
+
+from rollc.graph.graph import Edge, Graph, Node, attributes
+from rollc.kernel.schedule import Item, Schedule, schedule
+
+MOST_STEPS = 64
+MOST_PIECES = 6
+
+# Zero if any of these operands is (None: only if all are).
+_ANNIHILATED: Mapping[str, tuple[int, ...] | None] = {
+    **dict.fromkeys(("matmul", "outer", "dot", "multiply"), (0, 1)),
+    **dict.fromkeys(("divide", "embed_adjoint", "embed"), (0,)),
+    **dict.fromkeys(("add", "subtract", "negate", "tanh", "relu", "silu", "gelu", "sin"), None),
+    **dict.fromkeys(("abs", "sign", "sqrt", "identity", "stop", "sum", "mean", "max"), None),
+    **dict.fromkeys(("min", "slice", "pad", "concat", "transpose", "repeat", "fill"), None),
+    **dict.fromkeys(("spread", "minimum", "maximum", "stack"), None),
+}
+_ONE_SIDED = {"add": ("identity", "identity"), "subtract": ("negate", "identity")}
+
+
+def peel(graph: Graph, steps: int) -> Schedule:
+    """The schedule of the DAG of ``steps`` steps of a rolled graph."""
+    graph = replace(graph, steps=steps)
+    if steps > MOST_STEPS or len(graph.axes) > 1:
+        return schedule(graph)
+    return schedule(graph, _Peeler(graph, steps).items())
+
+
+class _Peeler:
+    def __init__(self, graph: Graph, steps: int) -> None:
+        self.graph = graph
+        self.steps = steps
+        self.static_zeros: set[str] = set()
+        # For each node over time: at which steps it is zero.
+        self.zero: dict[str, list[bool]] = {}
+
+    def items(self) -> list[Item]:
+        components = self._components()
+        for component in components:
+            self._follow(component)
+        items: dict[str, list[Item]] = {}
+        for component in components:
+            for node, pieces in self._pieces(component).items():
+                items[node] = pieces
+        return [item for node in self.graph.nodes for item in items[node.name]]
+
+    def _components(self) -> list[list[Node]]:
+        """Strongly connected components in the order of their reads."""
+        order = {node.name: position for position, node in enumerate(self.graph.nodes)}
+        reads: networkx.DiGraph[str] = networkx.DiGraph()
+        reads.add_nodes_from(order)
+        for node in self.graph.nodes:
+            reads.add_edges_from((edge.source, node.name) for edge in node.reads())
+        found = []
+        for names in networkx.strongly_connected_components(reads):
+            inside: networkx.DiGraph[str] = networkx.DiGraph()
+            inside.add_nodes_from(name for name in order if name in names)
+            for name in inside.nodes:
+                for edge in self.graph[name].operands:
+                    if edge.source in names and edge.delay == 0:
+                        inside.add_edge(edge.source, name)
+            found.append([self.graph[name] for name in networkx.topological_sort(inside)])
+        return found[::-1]  # a component comes after all that reads it: turned round
+
+    def _follow(self, component: Sequence[Node]) -> None:
+        """Find the zeros of a component, in its direction of time."""
+        names = {node.name for node in component}
+        backward = any(
+            edge.delay < 0 for node in component for edge in node.operands if edge.source in names
+        )
+        for node in component:
+            if node.type.time:
+                self.zero[node.name] = [False] * self.steps
+        for step in reversed(range(self.steps)) if backward else range(self.steps):
+            for node in component:
+                if node.type.time:
+                    self.zero[node.name][step] = self._is_zero(node, step)
+        for node in component:
+            if node.type.static and self._is_zero(node, 0):
+                self.static_zeros.add(node.name)
+
+    def _reads_zero(self, edge: Edge, step: int) -> bool:
+        source = self.graph[edge.source]
+        if source.type.static:
+            return edge.source in self.static_zeros
+        at = step - edge.delay
+        if 0 <= at < self.steps:
+            return self.zero[edge.source][at]
+        return source.initial is None or source.initial in self.static_zeros
+
+    def _is_zero(self, node: Node, step: int) -> bool:
+        if node.operation == "constant":
+            return node.options["value"] == 0.0
+        if node.operation == "impulse":
+            here = step == (0 if node.options["at"] == "first" else self.steps - 1)
+            return not here or self._reads_zero(node.operands[0], step)
+        if node.operation not in _ANNIHILATED or node.options.get("over"):
+            return False
+        reads = [self._reads_zero(edge, step) for edge in node.operands]
+        chosen = _ANNIHILATED[node.operation]
+        if chosen is None:
+            return all(reads)
+        return any(reads[position] for position in chosen)
+
+    def _variant(self, node: Node, step: int) -> Node:
+        """The node as it is at one step."""
+        if self.zero[node.name][step] and node.operation != "constant":
+            return replace(
+                node, operation="zero", operands=(), attributes=attributes(shape=node.type.shape)
+            )
+        if node.operation in _ONE_SIDED:
+            for position, edge in enumerate(node.operands):
+                if self._reads_zero(edge, step):
+                    left = _ONE_SIDED[node.operation][position]
+                    return replace(node, operation=left, operands=(node.operands[1 - position],))
+        if node.operation == "impulse":
+            return replace(node, operation="identity", attributes=())
+        return node
+
+    def _pieces(self, component: Sequence[Node]) -> dict[str, list[Item]]:
+        """The items of a component: its nodes, cut where any of them changes."""
+        whole = {node.name: [self._whole(node)] for node in component}
+        timed = [node for node in component if node.type.time]
+        if not timed or any(node.operation in ("input", "target") for node in timed):
+            return whole
+        variants = {
+            node.name: [self._variant(node, step) for step in range(self.steps)] for node in timed
+        }
+        cuts = [
+            step
+            for step in range(1, self.steps)
+            if any(found[step] != found[step - 1] for found in variants.values())
+        ]
+        if len(cuts) >= MOST_PIECES:
+            return whole
+        if not cuts:
+            return {
+                **whole,
+                **{name: [Item(found[0])] for name, found in variants.items()},
+            }
+        bounds = [0, *cuts, self.steps]
+        for name, found in variants.items():
+            whole[name] = [
+                Item(found[start], start, stop)
+                for start, stop in zip(bounds, bounds[1:], strict=False)
+            ]
+        return whole
+
+    def _whole(self, node: Node) -> Item:
+        """One item; a sum of products leaves out the steps at which they are zero."""
+        if node.operation != "outer" or "t" not in node.options.get("over", ()):  # type: ignore[operator]
+            return Item(node)
+        useful = [
+            step
+            for step in range(self.steps)
+            if not any(self._reads_zero(edge, step) for edge in node.operands)
+        ]
+        if not useful or useful[-1] - useful[0] + 1 != len(useful):
+            return Item(node)
+        return Item(node, useful[0], useful[-1] + 1)
