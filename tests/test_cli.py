@@ -214,6 +214,17 @@ def test_a_spec_from_standard_input(run: Run) -> None:
     assert "<stdin>:3:9" in result.out
 
 
+def test_a_spec_that_comes_with_rollc_is_found_by_name(run: Run) -> None:
+    from rollc import resources
+
+    for name, path in resources.specs().items():
+        for argument in (name, f"{name}.roll", path.stem):
+            assert run("ir", argument, "--stage", "syntax").status == 0
+    result = run("check", "lstn")
+    assert result.status == 2
+    assert "did you mean `lstm`, which comes with rollc?" in result.err
+
+
 def test_a_spec_that_is_not_text(run: Run) -> None:
     result = run("check", "-", stdin=b"net a\n\xff\n")
     assert result.status == 2

@@ -51,9 +51,10 @@ def _find(argument: str) -> Path:
         return path
     installed = resources.specs()
     name = argument.removesuffix(".roll")
-    if name in installed:
-        return installed[name]
-    near = difflib.get_close_matches(name, installed, n=1)
+    found = [known for known in installed if known == name or known.endswith(f"/{name}")]
+    if len(found) == 1:
+        return installed[found[0]]
+    near = found or difflib.get_close_matches(name, installed, n=1)
     hint = f"; did you mean `{near[0]}`, which comes with rollc?" if near else ""
     raise InputError(f"there is no file `{argument}`{hint}")
 
