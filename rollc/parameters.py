@@ -20,7 +20,7 @@ def initial_parameters(
     """
     generator = np.random.default_rng(seed)
     return {
-        node.name: np.ascontiguousarray(_initial(node, generator), dtype=dtype)
+        node.name: np.array(_initial(node, generator), dtype=dtype, order="C")
         for node in graph.leaves("param")
     }
 
@@ -40,7 +40,7 @@ def _initial(node: Node, generator: np.random.Generator) -> NDArray[Any]:
         case "number":
             return np.full(shape, number("value"))
         case "identity":
-            return np.eye(*shape)
+            return np.eye(shape[0], shape[1])
         case "normal":
             return generator.normal(0.0, number("scale"), shape)
         case "uniform":
@@ -64,4 +64,4 @@ def _orthogonal(shape: tuple[int, ...], generator: np.random.Generator) -> NDArr
     normal = generator.normal(size=(max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(normal)
     q = q * np.sign(np.diag(r))
-    return q if rows >= columns else q.T
+    return np.asarray(q if rows >= columns else q.T)
