@@ -11,7 +11,8 @@ gets the contributions that fall outside the sequence: the row k steps before th
 one is the sum of ``first(c[t+d-k])`` over the reads with d >= k.
 
 The result holds the nodes of the network, those of its adjoint (all named with ``~`` in
-front: ``~h`` is the cotangent of ``h``, ``~h:1`` a step on the way to it), and a gradient for every parameter, float input and state.
+front: ``~h`` is the cotangent of ``h``, ``~h:1`` a step on the way to it), and a gradient
+for every parameter, float input and state.
 Reference: Griewank and Walther, Evaluating Derivatives (2008), chapter 3; for delays,
 Werbos, Backpropagation through time (1990), Proc. IEEE 78(10), equation 22.
 """
@@ -239,12 +240,10 @@ def _sum_over(value: Value, over: tuple[str, ...]) -> Value:
     maker = value.maker
     assert isinstance(maker, Builder)
     node = maker.nodes.get(value.edge.source)
-    if value.edge.delay == 0 and node is not None:
-        if node.operation in ("outer", "embed_adjoint") and "over" not in node.options:
-            operands = tuple(
-                maker.read(edge.source, edge.delay, edge.axis) for edge in node.operands
-            )
-            return maker.make(node.operation, operands, **node.options, over=over)
+    multiplies = node is not None and node.operation in ("outer", "embed_adjoint")
+    if node is not None and multiplies and value.edge.delay == 0 and "over" not in node.options:
+        operands = tuple(maker.read(edge.source, edge.delay, edge.axis) for edge in node.operands)
+        return maker.make(node.operation, operands, **node.options, over=over)
     return call("sum_over", value, over=over)
 
 

@@ -5,10 +5,10 @@ An *edge* reads a node, at the same step (``delay=0``), from the past (``delay >
 or from the future (``delay < 0``).  A read outside the sequence takes the source's
 initial value, zero unless the node names one.
 
-Axes are the time axes, in alphabetical order, and then ``batch``.  A node without a time axis has one value for the whole sequence; a node
-without the batch axis has one value for all sequences (a parameter has neither).
-An array that holds a node's values has one dimension for each axis, in that order,
-and then the node's own shape.
+Axes are the time axes, in alphabetical order, and then ``batch``.  A node without a time
+axis has one value for the whole sequence; a node without the batch axis has one value for
+all sequences (a parameter has neither).  An array that holds a node's values has one
+dimension for each axis, in that order, and then the node's own shape.
 
 Everything here is frozen; a pass takes a graph and returns a new one.
 """

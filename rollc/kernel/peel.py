@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import networkx
 
@@ -165,7 +166,7 @@ class _Peeler:
         for name, found in variants.items():
             whole[name] = [
                 Item(found[start], start, stop)
-                for start, stop in zip(bounds, bounds[1:], strict=False)
+                for start, stop in pairwise(bounds)
             ]
         return whole
 

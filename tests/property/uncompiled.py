@@ -1,0 +1,121 @@
+"""Kernels of random graphs against the interpreter, run as plain Python.
+
+To compile a kernel takes seconds and finds nothing that running its source does not, so
+this is a program of its own, started with ``NUMBA_DISABLE_JIT=1`` by ``test_kernels.py``:
+
+    NUMBA_DISABLE_JIT=1 python tests/property/uncompiled.py --count 300 --seed 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from delay_graphs import delay_graphs, random_leaves
+
+from rollc.graph.adjoint import adjoint
+from rollc.graph.graph import Graph
+from rollc.graph.simplify import simplify
+from rollc.interp import interpret
+from rollc.kernel.compiled import Kernel
+from rollc.kernel.emit import emit
+from rollc.kernel.lower import lower
+from rollc.kernel.peel import peel
+from rollc.kernel.plan import plan
+from rollc.kernel.schedule import schedule
+from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
+
+PHASES = ("primal", "adjoint", "inputs")
+
+
+def kernel_of(graph: Graph, steps: int | None, folder: Path) -> Kernel:
+    """The kernel of a graph, by way of the text of its schedule and of its program."""
+    lowered = lower(graph)
+    scheduled = schedule(lowered) if steps is None else peel(lowered, steps)
+    assert parse_schedule(print_schedule(scheduled)) == scheduled
+    program = plan(scheduled)
+    assert parse_program(print_program(program)) == program
+    source = emit(program, "float64")
+    assert source == emit(plan(parse_schedule(print_schedule(scheduled))), "float64")
+    path = folder / f"kernel_{len(list(folder.iterdir()))}.py"
+    path.write_text(source)
+    return Kernel(program, path, "float64")
+
+
+def same(graph: Graph, kernel: Kernel, steps: int, batch: int, seed: int) -> None:
+    sizes = {"t": steps, "batch": batch}
+    leaves = random_leaves(graph, sizes, seed)
+    expected = interpret(graph, leaves, sizes)
+    # The second run finds the buffers as the first one left them.
+    for _ in range(2):
+        found = kernel.run(leaves, steps, batch, PHASES)
+    names: dict[str, Any] = {
+        "output": dict(graph.outputs),
+        "loss": {"loss": graph.loss},
+        "gradient": dict(graph.gradients),
+    }
+    assert {(sort, label) for sort, label in found} == {
+        *(("output", label) for label, _ in graph.outputs),
+        *([("loss", "loss")] if graph.loss else []),
+        *(("gradient", label) for label, _ in graph.gradients),
+    }
+    for (sort, label), array in found.items():
+        value = expected[names[sort][label]]
+        assert array.shape == value.shape, (sort, label)
+        scale = max(1.0, float(np.abs(value).max(initial=0.0)))
+        np.testing.assert_allclose(array, value, rtol=1e-9, atol=1e-9 * scale, err_msg=label)
+
+
+def main() -> None:
+    if os.environ.get("NUMBA_DISABLE_JIT") != "1":
+        sys.exit("expected NUMBA_DISABLE_JIT=1 in the environment")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+
+    @seeded(arguments.seed)
+    @settings(
+        max_examples=arguments.count,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink],
+    )
+    @given(
+        graph=delay_graphs(),
+        of=st.sampled_from(["loss", "outputs"]),
+        steps=st.integers(1, 7),
+        rolled=st.booleans(),
+        batch=st.integers(1, 5),
+        seed=st.integers(0, 99),
+    )
+    def kernels_agree(
+        graph: Graph, of: Any, steps: int, rolled: bool, batch: int, seed: int
+    ) -> None:
+        with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
+            built = simplify(adjoint(simplify(graph), of=of))
+            kernel = kernel_of(built, None if rolled else steps, Path(folder))
+            same(built, kernel, steps, batch, seed)
+            forward = simplify(replace(simplify(graph), loss=None))
+            kernel = kernel_of(forward, None if rolled else steps, Path(folder))
+            same(forward, kernel, steps, batch, seed)
+
+    kernels_agree()
+    print(f"{arguments.count} graphs: kernels and interpreter agree")
+
+
+if __name__ == "__main__":
+    main()
