@@ -75,6 +75,7 @@ REQUIRED: Mapping[str, Mapping[str, Rule]] = {
     "pad": {"start": PLACE, "size": SIZE},
     "repeat": {"axis": DIMENSION, "size": SIZE},
     "fill": {"shape": SHAPE},
+    "zero": {"shape": SHAPE},
     **{name: {"epsilon": NOT_NEGATIVE} for name in ("layer_norm", "normalise")},
     **{f"{name}_over": {"over": AXES} for name in ("sum", "mean", "max", "min")},
     **{name: {"axis": AXIS} for name in ("first", "last", "spread", "extent")},

@@ -277,8 +277,6 @@ class _Writer:
             case "impulse":
                 at = "0" if options["at"] == "first" else "T - 1"
                 value = f"{operands[0]} if t == {at} else F(0)"
-            case "zero":
-                value = "F(0)"
             case "extent":
                 value = "F(B)" if options["axis"] == "batch" else "F(T)"
             case operation:

@@ -32,7 +32,7 @@ def lower(graph: Graph) -> Graph:
 
 
 def _expand(graph: Graph) -> Graph:
-    build = Builder(graph.nodes, mark="*")
+    build = Builder(graph.nodes, mark="^")
     order: list[Node] = []
     for node in graph.nodes:
         if node.operation not in ("layer_norm", "mse", "binary_cross_entropy"):
@@ -108,9 +108,8 @@ def _sink_slices(graph: Graph) -> Graph:
                 continue
             key = (edge, start, stop)
             if key not in slices:
-                slices[key] = f"{edge.source}[{start}:{stop}]" + (
-                    f"@{edge.axis}{-edge.delay:+d}" if edge.delay else ""
-                )
+                when = f"^{'past' if edge.delay > 0 else 'next'}{abs(edge.delay)}"
+                slices[key] = f"{edge.source}^{start}to{stop}{when if edge.delay else ''}"
                 nodes.append(_slice(graph[edge.source], edge, start, stop, slices[key]))
             operands.append(Edge(slices[key]))
         shaped = source.attributes

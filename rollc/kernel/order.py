@@ -20,7 +20,7 @@ from rollc.graph.operations import OPERATIONS
 from rollc.kernel.schedule import Item, Region, Schedule
 
 # Elementwise in a kernel: they only choose which element is read, or when.
-MOVING = frozenset({"spread", "impulse", "last", "first", "extent", "zero"})
+MOVING = frozenset({"spread", "impulse", "last", "first", "extent"})
 
 # Operations that call no function: an instruction or two an element.
 CHEAP = frozenset(
@@ -158,7 +158,7 @@ class _Grouper:
         for item in ready:
             if item.node.operation in LEAVES:
                 return Group("leaf", (item,))
-            if self.is_alias(item.node):
+            if self._is_alias(item):
                 return Group("alias", (item,))
         for item in ready:
             if is_weight_product(self.graph, item.node):
@@ -167,8 +167,13 @@ class _Grouper:
                 return Group("single", (item,))
         return Group("nest", tuple(self._nest(ready[0])))
 
-    def is_alias(self, node: Node) -> bool:
-        return is_alias(self.graph, node, self.delayed)
+    def _is_alias(self, item: Item) -> bool:
+        """A slice of a vector is a view of it, unless it needs rows of its own."""
+        node = item.node
+        if node.operation != "slice" or node.name in self.delayed or not item.whole:
+            return False
+        source = self.graph[node.operands[0].source]
+        return len(source.type.shape) == 1 and source.type.axes == node.type.axes
 
     def _stack(self, first: Item, ready: Sequence[Item]) -> Iterable[Item]:
         """Products of one operand: one product with a wider matrix."""
@@ -193,7 +198,7 @@ class _Grouper:
             grown = False
             for item in self.pending:
                 node = item.node
-                if node.name in nest or not is_elementwise(node) or self.is_alias(node):
+                if node.name in nest or not is_elementwise(node):
                     continue
                 if (node.type.axes, node.type.shape, item.start, item.stop) != space:
                     continue
@@ -201,11 +206,3 @@ class _Grouper:
                     nest[node.name] = item
                     grown = True
         return nest.values()
-
-
-def is_alias(graph: Graph, node: Node, delayed: set[str]) -> bool:
-    """A slice of a vector is a view of it, unless it needs rows of its own."""
-    if node.operation != "slice" or node.name in delayed:
-        return False
-    source = graph[node.operands[0].source]
-    return len(source.type.shape) == 1 and source.type.axes == node.type.axes

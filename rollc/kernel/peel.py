@@ -164,10 +164,7 @@ class _Peeler:
             }
         bounds = [0, *cuts, self.steps]
         for name, found in variants.items():
-            whole[name] = [
-                Item(found[start], start, stop)
-                for start, stop in pairwise(bounds)
-            ]
+            whole[name] = [Item(found[start], start, stop) for start, stop in pairwise(bounds)]
         return whole
 
     def _whole(self, node: Node) -> Item:

@@ -76,7 +76,15 @@ def schedule(graph: Graph, items: Sequence[Item] | None = None) -> Schedule:
     """The regions of a checked graph, of its adjoint, or of the items of a rerolled DAG."""
     if items is None:
         items = [Item(node) for node in graph.nodes]
-    return Schedule(graph, tuple(_Scheduler(graph, items).regions()))
+    regions = tuple(_Scheduler(graph, items).regions())
+    return Schedule(graph.with_nodes(_in_running_order(graph, regions)), regions)
+
+
+def _in_running_order(graph: Graph, regions: Sequence[Region]) -> list[Node]:
+    """The nodes as they run; then those that run in pieces, and what nothing needs."""
+    ordered = [item.node for region in regions for item in region.items if item.whole]
+    found = {node.name for node in ordered}
+    return [*ordered, *(node for node in graph.nodes if node.name not in found)]
 
 
 class _Scheduler:

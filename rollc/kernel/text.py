@@ -1,121 +1,301 @@
 """Text of a schedule and of a program, and back.
 
-Both are written as nested calls of the names of their types, ``Loop(direction='forward',
-…)``, without what is a default, a statement a line.  Reading back evaluates nothing: the
-text is parsed as a Python expression, and only the types listed here are made from it.
+A schedule is the text of its graph, with the nodes in the order in which they run and a
+line in front of each region.  A node that runs in pieces has a line for each, numbered
+``h^piece1``, with its steps; the node itself stands under ``region none``, with what
+nothing needs.
+
+A program has a line for each buffer and statement: a word, then ``name=value`` for what is
+not a default.  What belongs to a line is indented below it.  A reference to a buffer is
+written ``h[t+1;8:4]``: the row, the first element and the shape of the value.
 """
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Any
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, fields, is_dataclass, replace
+from functools import cache
+from typing import Any, get_type_hints
 
-from rollc.graph.graph import Edge, Graph, Node, Type
+from rollc.graph.graph import Graph, Node
+from rollc.irtext import IRTextError, parse_graph, print_graph
 from rollc.kernel import program as ir
-from rollc.kernel.program import Program
+from rollc.kernel.program import Local, Number, Program, Ref, Span
 from rollc.kernel.schedule import Item, Region, Schedule
 
-_TYPES: dict[str, type[Any]] = {
-    type_.__name__: type_
-    for type_ in (
-        *(ir.Buffer, ir.Ref, ir.Local, ir.Number, ir.Assign, ir.Span, ir.Nest, ir.Fill, ir.Part),
-        *(ir.Pack, ir.Times, ir.Product, ir.Routine, ir.Reduce, ir.Loop, ir.Function, ir.Result),
-        *(ir.Program, Schedule, Region, Item, Graph, Node, Edge, Type),
-    )
-}
-_WIDTH = 100
+_SCHEDULE, _PROGRAM = "rollc schedule 1", "rollc program 1"
 
 
 class ProgramTextError(ValueError):
-    """A text that is not a schedule or a program."""
+    """A text that is not a schedule or a program; the message names the line."""
 
 
-def print_program(program: Program) -> str:
-    return "# rollc program 1\n" + "\n".join(_lines(program, "")) + "\n"
+# Schedules -----------------------------------------------------------------------------
+
+_PIECE = re.compile(r"\^piece\d+$")
+_REGION = re.compile(r"(free|forward|backward) (primal|adjoint|inputs)(?: over (\w+))?")
+_STEPS = re.compile(r"  steps (\d+):(\d+|end)$")
+_MEANING = {
+    "free": "on no cycle: all steps at once",
+    "forward": "a cycle: step by step, from the first",
+    "backward": "a cycle: step by step, from the last",
+}
 
 
 def print_schedule(scheduled: Schedule) -> str:
-    return "# rollc schedule 1\n" + "\n".join(_lines(scheduled, "")) + "\n"
-
-
-def parse_program(text: str) -> Program:
-    value = _parse(text)
-    if not isinstance(value, Program):
-        raise ProgramTextError("expected the text of a program")
-    return value
+    """The text of a schedule; :func:`parse_schedule` reads it back."""
+    pieces: dict[str, int] = {}
+    nodes: list[Node] = []
+    headings: dict[int, str] = {}  # before which node
+    steps: dict[str, str] = {}
+    for region in scheduled.regions:
+        over = f" over {region.axis}" if region.axis else ""
+        headings[len(nodes)] = (
+            f"region {region.kind} {region.phase}{over}  # {_MEANING[region.kind]}"
+        )
+        for item in region.items:
+            node = item.node
+            if not item.whole:
+                pieces[node.name] = pieces.get(node.name, 0) + 1
+                node = replace(node, name=f"{node.name}^piece{pieces[node.name]}")
+                stop = "end" if item.stop is None else item.stop
+                steps[node.name] = f"  steps {item.start}:{stop}"
+            nodes.append(node)
+    whole = {node.name for node in nodes}
+    headings[len(nodes)] = "region none  # what runs in pieces, and what nothing needs"
+    nodes.extend(node for node in scheduled.graph.nodes if node.name not in whole)
+    printed = print_graph(scheduled.graph.with_nodes(nodes)).splitlines()
+    lines = [_SCHEDULE]
+    position = 0
+    names = {node.name for node in nodes}
+    for line in printed:
+        name = line.partition(" = ")[0].rstrip()
+        if name not in names or " = " not in line or line.startswith(("output ", "gradient ")):
+            if position == 0 or position == len(nodes):
+                lines.append(line)
+            continue
+        if position in headings:
+            lines.extend(([""] if position else []) + [headings[position]])
+        lines.append(f"    {line}{steps.get(name, '')}")
+        position += 1
+    return "\n".join(lines) + "\n"
 
 
 def parse_schedule(text: str) -> Schedule:
-    value = _parse(text)
-    if not isinstance(value, Schedule):
-        raise ProgramTextError("expected the text of a schedule")
-    return value
+    """The schedule of a text; raises :class:`ProgramTextError`."""
+    first, *lines = text.splitlines() or [""]
+    if first != _SCHEDULE:
+        raise ProgramTextError(f"line 1: expected `{_SCHEDULE}`, found `{first[:60]}`")
+    plain: list[str] = []
+    places: list[tuple[str, str, str, list[tuple[str, int, int | None]]]] = []
+    inside = False
+    for number, line in enumerate(lines, 2):
+        if line.startswith("region "):
+            words = line.removeprefix("region ").partition("  #")[0]
+            found = _REGION.fullmatch(words)
+            inside = found is not None
+            if found is not None:
+                places.append((found[1], found[2], found[3] or "", []))
+            elif words != "none":
+                raise ProgramTextError(f"line {number}: unknown region `{words[:60]}`")
+            continue
+        span = _STEPS.search(line)
+        line = line[: span.start()] if span else line
+        if line.startswith("    "):
+            line = line[4:]
+            if inside:
+                start = int(span[1]) if span else 0
+                stop = int(span[2]) if span and span[2] != "end" else None
+                places[-1][3].append((line.partition(" = ")[0].rstrip(), start, stop))
+        plain.append(line)
+    try:
+        graph = parse_graph("\n".join(plain) + "\n")
+    except IRTextError as error:
+        raise ProgramTextError(f"not a schedule: {error.message}") from None
+    return _assembled(graph, places)
 
 
-def _lines(value: Any, indent: str) -> Iterator[str]:
-    """A value on one line if it fits, else its parts on lines of their own."""
-    flat = _flat(value)
-    if len(indent) + len(flat) < _WIDTH or not (is_dataclass(value) or isinstance(value, tuple)):
-        yield indent + flat
-        return
-    inner = indent + "    "
-    if isinstance(value, tuple):
-        yield indent + "("
-        for part in value:
-            *rest, last = _lines(part, inner)
-            yield from rest
-            yield last + ","
-        yield indent + ")"
-        return
-    yield f"{indent}{type(value).__name__}("
-    for name, part in _shown(value):
-        first, *rest = _lines(part, inner)
-        lines = [f"{inner}{name}={first.lstrip()}", *rest]
-        yield from lines[:-1]
-        yield lines[-1] + ","
-    yield indent + ")"
+def _assembled(
+    graph: Graph, places: Sequence[tuple[str, str, str, list[tuple[str, int, int | None]]]]
+) -> Schedule:
+    regions = []
+    for kind, phase, axis, members in places:
+        items = []
+        for name, start, stop in members:
+            if name not in graph.by_name:
+                raise ProgramTextError(f"unknown node `{name[:60]}`")
+            node = graph[name]
+            if _PIECE.search(name):
+                node = replace(node, name=_PIECE.sub("", name))
+            items.append(Item(node, start, stop))
+        if not items:
+            raise ProgramTextError("a region without nodes")
+        span = (items[0].start, items[0].stop) if kind != "free" else (0, None)
+        words: Any = (kind, phase)
+        regions.append(Region(words[0], words[1], tuple(items), axis, *span))
+    whole = graph.with_nodes(node for node in graph.nodes if not _PIECE.search(node.name))
+    return Schedule(whole, tuple(regions))
 
 
-def _shown(value: Any) -> Iterator[tuple[str, Any]]:
+# Programs ------------------------------------------------------------------------------
+
+_LINES: dict[str, type[Any]] = {
+    type_.__name__.lower(): type_
+    for type_ in (
+        *(ir.Program, ir.Buffer, ir.Function, ir.Result, ir.Loop, ir.Nest, ir.Assign, ir.Fill),
+        *(ir.Pack, ir.Part, ir.Times, ir.Product, ir.Routine, ir.Reduce),
+    )
+}
+_REF = re.compile(r"(.+)\[(?:(t|first|last)([+-]\d+)?)?(?:;(\d+))?(?::(\d+(?:x\d+)*))?\]")
+
+
+def print_program(program: Program) -> str:
+    """The text of a program; :func:`parse_program` reads it back."""
+    return "\n".join((_PROGRAM, *_printed(program, ""))) + "\n"
+
+
+def _printed(value: Any, indent: str) -> Iterator[str]:
+    """The line of a statement, and the lines of what belongs to it."""
+    words = [type(value).__name__.lower()]
+    below: list[tuple[str, Any]] = []
     for field in fields(value):
         part = getattr(value, field.name)
-        if field.default is MISSING or part != field.default:
-            yield field.name, part
+        if field.default is not MISSING and part == field.default:
+            continue
+        if isinstance(part, tuple) and part and _has_line(part[0]):
+            below.append((field.name, part))
+        else:
+            words.append(f"{field.name}={_word(part)}")
+    yield indent + " ".join(words)
+    for name, parts in below:
+        if len(below) > 1:
+            yield f"{indent}  {name}:"
+        for part in parts:
+            yield from _printed(part, indent + "    ")
 
 
-def _flat(value: Any) -> str:
-    if is_dataclass(value):
-        inside = ", ".join(f"{name}={_flat(part)}" for name, part in _shown(value))
-        return f"{type(value).__name__}({inside})"
-    if isinstance(value, tuple):
-        parts = ", ".join(map(_flat, value))
-        return f"({parts},)" if len(value) == 1 else f"({parts})"
-    return repr(value)
+def _has_line(value: Any) -> bool:
+    return is_dataclass(value) and type(value).__name__.lower() in _LINES
 
 
-def _parse(text: str) -> Any:
+def _word(value: Any) -> str:
+    match value:
+        case Ref():
+            row = "" if value.row == "step" and value.shift == 0 else value.row.replace("step", "t")
+            shift = f"{value.shift:+d}" if value.shift else ""
+            offset = f";{value.offset}" if value.offset else ""
+            shape = f":{'x'.join(map(str, value.shape))}" if value.shape else ""
+            return f"{value.buffer}[{row}{shift}{offset}{shape}]"
+        case Local():
+            return f"%{value.name}"
+        case Number():
+            return f"#{value.value!r}"
+        case Span():
+            return f"{value.start}:{'end' if value.stop is None else value.stop}"
+        case tuple():
+            return f"({','.join(map(_word, value))})"
+        case bool() | None:
+            return str(value).lower()
+    return str(value)
+
+
+def parse_program(text: str) -> Program:
+    """The program of a text; raises :class:`ProgramTextError`."""
+    lines = text.splitlines()
+    if not lines or lines[0] != _PROGRAM:
+        raise ProgramTextError(f"line 1: expected `{_PROGRAM}`")
+    reader = _Reader(lines)
     try:
-        return _value(ast.parse(text, mode="eval").body)
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise ProgramTextError(f"cannot read the text: {error}") from None
+        program = reader.statement(0)
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        raise ProgramTextError(f"line {reader.at + 1}: {error}") from None
+    if not isinstance(program, Program):
+        raise ProgramTextError("line 2: expected a program")
+    return program
 
 
-def _value(node: ast.expr) -> Any:
-    match node:
-        case ast.Constant(value=value) if isinstance(value, str | int | float | bool | None):
-            return value
-        case ast.Tuple(elts=parts):
-            return tuple(map(_value, parts))
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_value(operand)
-        case ast.Name(id="inf"):
-            return float("inf")
-        case ast.Name(id="nan"):
-            return float("nan")
-        case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords) if name in _TYPES:
-            return _TYPES[name](
-                **{keyword.arg: _value(keyword.value) for keyword in keywords if keyword.arg}
-            )
-    raise ProgramTextError(f"unexpected {type(node).__name__} in line {node.lineno}")
+@cache
+def _hints(word: str) -> dict[str, Any]:
+    return get_type_hints(_LINES[word], vars(ir))
+
+
+class _Reader:
+    def __init__(self, lines: Sequence[str]) -> None:
+        self.lines = lines
+        self.at = 1
+
+    def statement(self, depth: int) -> Any:
+        """The statement of the line at hand, with what is indented below it."""
+        word, *rest = self.lines[self.at].split()
+        type_ = _LINES[word]
+        hints = _hints(word)
+        values = {}
+        for pair in rest:
+            name, _, value = pair.partition("=")
+            values[name] = _parsed(value, hints[name])
+        below = [name for name, hint in hints.items() if _lists_lines(hint)]
+        missing = [name for name in below if name not in values]
+        self.at += 1
+        name = missing[0] if missing else ""
+        found: dict[str, list[Any]] = {}
+        while self.at < len(self.lines):
+            line = self.lines[self.at]
+            indent = len(line) - len(line.lstrip())
+            if indent <= depth:
+                break
+            if line.endswith(":") and line.strip()[:-1] in below:
+                name = line.strip()[:-1]
+                self.at += 1
+                continue
+            found.setdefault(name, []).append(self.statement(indent))
+        return type_(**values, **{name: tuple(parts) for name, parts in found.items()})
+
+
+def _lists_lines(hint: Any) -> bool:
+    text = str(hint)
+    return text.startswith("tuple[") and any(
+        f".{type_.__name__}" in text for type_ in _LINES.values()
+    )
+
+
+def _parsed(text: str, hint: Any) -> Any:
+    if text.startswith("(") and text.endswith(")"):
+        return tuple(_parsed(part, None) for part in _split(text[1:-1]))
+    if hint is str or (hint is not None and "Literal" in str(hint)):
+        return text
+    return _plain(text)
+
+
+def _plain(text: str) -> Any:
+    """A value whose own form tells what it is."""
+    if text in ("true", "false", "none"):
+        return {"true": True, "false": False, "none": None}[text]
+    if text.startswith("("):
+        return _parsed(text, None)
+    if text.startswith("%"):
+        return Local(text[1:])
+    if text.startswith("#"):
+        return Number(float(text[1:]))
+    if re.fullmatch(r"-?\d+", text):
+        return int(text)
+    if re.fullmatch(r"-?(\d+\.\d*(e[+-]?\d+)?|\d+e[+-]?\d+|inf|nan)", text):
+        return float(text)
+    if span := re.fullmatch(r"(\d+):(\d+|end)", text):
+        return Span(int(span[1]), None if span[2] == "end" else int(span[2]))
+    if found := _REF.fullmatch(text):
+        shape = tuple(map(int, found[5].split("x"))) if found[5] else ()
+        row: Any = {"first": "first", "last": "last"}.get(found[2] or "t", "step")
+        return Ref(found[1], shape, int(found[3] or 0), int(found[4] or 0), row)
+    return text
+
+
+def _split(text: str) -> list[str]:
+    """The parts between commas that are in no parentheses."""
+    parts, depth, start = [], 0, 0
+    for position, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    return [*parts, text[start:]] if text else []

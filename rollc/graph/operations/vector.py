@@ -120,6 +120,12 @@ def _infer_fill(operands: Sequence[Type | None], options: Options) -> Type | Non
     return Type("float", tuple(int(size) for size in shape), types[0].axes)
 
 
+def _infer_zero(operands: Sequence[Type | None], options: Options) -> Type | None:
+    shape = options["shape"]
+    assert isinstance(shape, tuple)
+    return Type("float", tuple(int(size) for size in shape))
+
+
 def _fill(frame: Frame, options: Options, x: Array) -> Array:
     shape = frame.result.shape
     return np.broadcast_to(x.reshape(x.shape + (1,) * len(shape)), x.shape + shape)
@@ -449,6 +455,17 @@ VECTOR = (
         "repeat",
         internal=True,
         summary="x again and again along a new dimension",
+    ),
+    Operation(
+        "zero",
+        (),
+        _infer_zero,
+        lambda frame, options: np.zeros(frame.result.shape, dtype=frame.dtype),
+        None,
+        "F(0)",
+        elementwise=True,
+        internal=True,
+        summary="zero at every place of a shape",
     ),
     Operation(
         "fill",
