@@ -205,9 +205,15 @@ class Network:
         from rollc.interp import initial_values
 
         self._need_stream()
-        given = {name: array for name, array in (inputs or {}).items() if name in self.inputs}
-        leaves, sizes = self._checked(params, given, 1, need_inputs=False, need_targets=False)
-        values = initial_values(self.graph, leaves, {"t": 1, BATCH: sizes.batch}, self.dtype)
+        # Any number of steps does; of an input over time the first tell the batch.
+        steps = self.steps or 1
+        given = {
+            name: np.asarray(array)[:steps] if self._is_timed(name) else array
+            for name, array in (inputs or {}).items()
+            if name in self.inputs
+        }
+        leaves, sizes = self._checked(params, given, steps, need_inputs=False, need_targets=False)
+        values = initial_values(self.graph, leaves, {"t": steps, BATCH: sizes.batch}, self.dtype)
         return {name: self._state_rows(name, values[name], sizes) for name in self.states}
 
     def _state_rows(self, name: str, value: Array, sizes: _Sizes) -> Array:
