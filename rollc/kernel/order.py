@@ -17,7 +17,7 @@ from typing import Literal
 
 from rollc.graph.graph import LEAVES, Edge, Graph, Node
 from rollc.graph.operations import OPERATIONS
-from rollc.kernel.schedule import Item, Region, Schedule
+from rollc.kernel.schedule import Item, Region, Schedule, needed
 
 # Elementwise in a kernel: they only choose which element is read, or when.
 MOVING = frozenset({"spread", "impulse", "last", "first", "extent"})
@@ -142,14 +142,14 @@ class _Grouper:
 
     def _ready(self, item: Item, nest: Mapping[str, Item] | None = None) -> bool:
         """Whether all that an item reads at this step is there, or is in the nest."""
-        for edge in item.node.reads():
+        for edge in needed(self.graph, item.node):
             if edge.delay and self.region.kind != "free":
                 continue
             for source in self.waiting.get(edge.source, ()):
                 if source is item or not item.meets(source, edge.delay):
                     continue
                 inside = nest is not None and nest.get(edge.source) is source
-                if not inside or edge.delay or edge.source == item.node.initial:
+                if not inside or edge not in item.node.operands or edge.delay:
                     return False
         return True
 

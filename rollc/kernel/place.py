@@ -51,17 +51,22 @@ class Places:
 
     def operand(self, edge: Edge, reader: Item) -> Operand:
         """What an item's read becomes inside its statement."""
-        source = self.graph[edge.source]
-        if source.operation == "constant":
-            value = source.options["value"]
-            assert isinstance(value, float)
-            return Number(value)
         home = self.home(reader)
         if home.kind == "nest" and edge.delay == 0:
-            met = [item for item in self.items[edge.source] if reader.meets(item, 0)]
-            if all(self.home(item) == home for item in met):
-                return Local(source.name)
+            met = [item for item in self.items.get(edge.source, ()) if reader.meets(item, 0)]
+            if met and all(self.home(item) == home for item in met):
+                return Local(edge.source)
+        if edge.delay == 0:
+            return self.static(self.graph[edge.source])
         return self.read(edge)
+
+    def static(self, node: Node) -> Operand:
+        """A read of this step, or of what does not change."""
+        if node.operation == "constant":
+            value = node.options["value"]
+            assert isinstance(value, float)
+            return Number(value)
+        return self.refs[node.name]
 
     def read(self, edge: Edge) -> Ref:
         """A read of a buffer, at the row of its delay."""
@@ -72,13 +77,15 @@ class Places:
         """Whether no piece of a node ever leaves its nest."""
         if name in self.results or name in self.initials or name in self.joined:
             return False
+        if name in self.graph.reach:
+            return False
         if any(self.home(item).kind != "nest" for item in self.items[name]):
             return False
         return all(
-            edge.delay == 0 and self.home(source) == self.home(reader)
-            for reader, edge in self.readers.get(name, [])
+            self.home(source) == self.home(reader)
+            for reader, _ in self.readers.get(name, [])
             for source in self.items[name]
-            if reader.meets(source, edge.delay)
+            if reader.meets(source, 0)
         )
 
     def _find_homes(self) -> None:
@@ -124,7 +131,7 @@ class Places:
         node = self.graph[name]
         if node.type.static:
             return False
-        items = self.items[name]
+        items = self.items.get(name, [])
         if name in self.results or name in self.graph.reach or len(items) > 1:
             return True
         home = self.home(items[0])
@@ -153,7 +160,11 @@ class Places:
                     if group.kind == "alias" or node.name in self.joined:
                         late.append(node)
                     elif node.name not in self.locals:
-                        self._place_alone(item)
+                        self._place_alone(self.graph[node.name])
+        for name in self.graph.reach:
+            # Only its initial value may be read.
+            if name in self.readers and name not in self.items:
+                self._place_alone(self.graph[name])
         for node in late:
             self.refs[node.name] = self._view(node)
 
@@ -172,8 +183,7 @@ class Places:
             start = offset
         return replace(whole, offset=whole.offset + start, shape=node.type.shape)
 
-    def _place_alone(self, item: Item) -> None:
-        node = item.node
+    def _place_alone(self, node: Node) -> None:
         reach = self.graph.reach.get(node.name, Reach())
         role: Role = "scratch"
         if node.operation in LEAVES:

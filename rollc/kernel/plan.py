@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from rollc.graph.graph import Edge, Graph, Node
+from rollc.graph.graph import Graph, Node
 from rollc.kernel.order import Group, Section, order
 from rollc.kernel.place import Places
 from rollc.kernel.program import (
@@ -122,19 +122,24 @@ class _Planner:
         yield Loop(region.kind, rest, Span(region.start, region.stop))
 
     def _fills(self, group: Group) -> Iterator[Fill]:
-        """Initial values of the rows outside the sequence."""
+        """Initial values of the rows outside the sequence, before anything reads them."""
         for item in group.items:
-            node = item.node
-            buffer = self.places.buffers.get(node.name)
-            if buffer is None or node.name in self.filled or not buffer.before + buffer.after:
-                continue
-            self.filled.add(node.name)
-            if node.initial is None:
-                yield Fill(node.name)
-                continue
-            initial = self.graph[node.initial]
-            deep = len(initial.type.shape) == len(node.type.shape) + 1
-            yield Fill(node.name, self.places.operand(Edge(node.initial), item), deep)
+            delayed = (edge.source for edge in item.node.operands if edge.delay)
+            for name in (item.node.name, *delayed):
+                buffer = self.places.buffers.get(name)
+                if buffer is not None and name not in self.filled:
+                    self.filled.add(name)
+                    yield from self._fill(buffer, self.graph[name])
+
+    def _fill(self, buffer: Buffer, node: Node) -> Iterator[Fill]:
+        if not buffer.before + buffer.after:
+            return
+        if node.initial is None:
+            yield Fill(node.name)
+            return
+        initial = self.graph[node.initial]
+        deep = len(initial.type.shape) == len(node.type.shape) + 1
+        yield Fill(node.name, self.places.static(initial), deep)
 
     def _group(self, group: Group, bound: str) -> Iterator[Simple]:
         if group.kind == "nest":

@@ -13,7 +13,7 @@ This pass moves nothing into or out of a cycle and fuses nothing; ``plan`` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,6 +50,19 @@ class Item:
         low, high = self.start - delay, None if self.stop is None else self.stop - delay
         after = other.stop is not None and low >= other.stop
         return not (after or (high is not None and high <= other.start))
+
+
+def needed(graph: Graph, node: Node) -> Iterator[Edge]:
+    """Every read that must be served before a node runs.
+
+    A delayed read needs the source's initial value too: the steps that it meets may all
+    lie outside the sequence.
+    """
+    yield from node.reads()
+    for edge in node.operands:
+        initial = graph[edge.source].initial if edge.delay else None
+        if initial is not None:
+            yield Edge(initial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +102,7 @@ def _in_running_order(graph: Graph, regions: Sequence[Region]) -> list[Node]:
 
 class _Scheduler:
     def __init__(self, graph: Graph, items: Sequence[Item]) -> None:
+        self.graph = graph
         self.items = items
         self.by_name: dict[str, list[int]] = {}
         for position, item in enumerate(items):
@@ -100,7 +114,7 @@ class _Scheduler:
         depends: networkx.DiGraph[int] = networkx.DiGraph()
         depends.add_nodes_from(range(len(self.items)))
         for position, item in enumerate(self.items):
-            for edge in item.node.reads():
+            for edge in needed(self.graph, item.node):
                 depends.add_edges_from((source, position) for source in self._met(item, edge))
         return depends
 

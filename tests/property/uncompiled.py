@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
@@ -29,6 +29,7 @@ from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
 from rollc.interp import interpret
+from rollc.irtext import print_graph
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
 from rollc.kernel.lower import lower
@@ -107,6 +108,7 @@ def main() -> None:
     ) -> None:
         with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
             built = simplify(adjoint(simplify(graph), of=of))
+            note(print_graph(built))
             kernel = kernel_of(built, None if rolled else steps, Path(folder))
             same(built, kernel, steps, batch, seed)
             forward = simplify(replace(simplify(graph), loss=None))
