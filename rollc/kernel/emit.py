@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from math import prod
@@ -134,13 +135,18 @@ class _Writer:
         self.lines.append("    " * self.depth + text)
 
     def _comment(self, names: Sequence[str], lines: Iterable[int] = ()) -> None:
-        shown = ", ".join(dict.fromkeys(re.sub(r"[^\x20-\x7e]", "?", name) for name in names))
+        """What follows computes these nodes, of these lines of the spec."""
+        shown = ", ".join(dict.fromkeys(re.sub(r"[^\x21-\x7e]", "?", name) for name in names))
+        self._remark(shown, lines)
+
+    def _remark(self, text: str, lines: Iterable[int] = ()) -> None:
         where = sorted({line for line in lines if line})
         if where:
             span = str(where[0]) if len(where) == 1 else f"{where[0]}-{where[-1]}"
-            shown += f"  (line {span})"
-        for start in range(0, len(shown), 88):
-            self._say(f"# {shown[start : start + 88]}")
+            text += f"  (line {span})"
+        width = 96 - 4 * self.depth
+        for row in textwrap.wrap(text, width, break_on_hyphens=False) or [text]:
+            self._say(f"# {row}")
 
     def _loop(self, loop: Loop) -> None:
         span = loop.span
@@ -294,7 +300,8 @@ class _Writer:
 
     def _fill(self, fill: Fill) -> None:
         buffer = self.buffers[fill.buffer]
-        self._comment([f"{fill.buffer} outside the sequence"])
+        name = re.sub(r"[^\x21-\x7e]", "?", fill.buffer)
+        self._remark(f"{name} outside the sequence")
         size = prod(buffer.shape)
         sides = [("0", str(buffer.before), "r")] if buffer.before else []
         if buffer.after:
