@@ -409,7 +409,30 @@ def loss_in(text: str) -> float:
     return float(text.split("loss: ")[1].split()[0])
 
 
-# explain
+# verify and explain
+
+
+def test_verify_prints_a_row_for_each_comparison(run: Run) -> None:
+    result = run("verify", "tiny.roll")
+    assert result.status == 0, result.err
+    first, heads, *rows = result.out.splitlines()
+    assert first == "tiny.roll"
+    assert heads.split() == ["what", "largest", "error", "allowed"]
+    assert rows
+    assert all(row.endswith("passed") for row in rows)
+
+
+def test_verify_for_machines_and_a_failure_is_3(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rollc import verify
+
+    rows = [verify.Row("good", 1e-9, 1e-4), verify.Row("bad", float("nan"), 1e-4, "`h`")]
+    monkeypatch.setattr(verify, "verify", lambda *_, **__: rows)
+    result = run("verify", "tiny.roll", "--format", "json")
+    assert result.status == 3
+    assert "1 of 2 comparisons failed" in result.err
+    good, bad = json.loads(result.out)
+    assert (good["passed"], good["error"]) == (True, 1e-9)
+    assert (bad["passed"], bad["error"], bad["where"]) == (False, None, "`h`")
 
 
 def test_explain_one_and_all(run: Run) -> None:

@@ -4,52 +4,58 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rollc.cli import files, talk
 from rollc.errors import InputError
+
+if TYPE_CHECKING:
+    from rollc.verify import Row
 
 
 def verify(specs: Sequence[str], sets: Mapping[str, int], seed: int, form: str) -> int:
     """Print the largest error of each comparison; 3 where one is too large."""
     from rollc import verify as proof
 
-    data = []
-    failed = 0
+    data: list[dict[str, object]] = []
+    compared = failed = 0
     for spec in specs:
         source = files.read_spec(spec)
-        rows = proof.verify(source.text, source.name, sets=sets, seed=seed)
+        with talk.waiting(f"verifying {source.name}"):
+            rows = proof.verify(source.text, source.name, sets=sets, seed=seed)
+        compared += len(rows)
         failed += sum(not row.passed for row in rows)
         if form == "json":
-            data += [
-                {
-                    "spec": source.name,
-                    "what": row.what,
-                    "error": row.error,
-                    "tolerance": row.tolerance,
-                    "passed": row.passed,
-                }
-                for row in rows
-            ]
-            continue
-        print(source.name)
-        talk.table(
-            ("  what", "largest error", "tolerance", ""),
-            [
-                (
-                    f"  {row.what}",
-                    f"{row.error:.1e}",
-                    f"{row.tolerance:.0e}",
-                    "passed" if row.passed else "FAILED",
-                )
-                for row in rows
-            ],
-        )
+            data += [_as_data(source.name, row) for row in rows]
+        else:
+            print(source.name)
+            talk.table(("  what", "largest error", "allowed", ""), [_cells(row) for row in rows])
     if form == "json":
         print(json.dumps(data, indent=2))
     if failed:
-        talk.error(f"{failed} comparisons failed: this is a fault of rollc, please report it")
+        talk.error(
+            f"{failed} of {compared} comparisons failed: this is a fault of rollc, please report it"
+        )
     return 3 if failed else 0
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    verdict = "passed" if row.passed else f"FAILED at {row.where}"
+    return f"  {row.what}", f"{row.error:.1e}", f"{row.tolerance:.0e}", verdict
+
+
+def _as_data(spec: str, row: Row) -> dict[str, object]:
+    """One comparison for machines; JSON has no infinity, and says so with null."""
+    return {
+        "spec": spec,
+        "what": row.what,
+        "error": row.error if math.isfinite(row.error) else None,
+        "tolerance": row.tolerance,
+        "passed": row.passed,
+        "where": row.where,
+    }
 
 
 def explain(code: str | None) -> None:
