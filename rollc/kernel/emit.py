@@ -61,6 +61,7 @@ from numba import njit
 from rollc.kernel import library as lib
 
 F = np.{dtype}
+lib.link(F{routines})
 kernel = njit(
     nogil=True,
     cache=True,
@@ -76,10 +77,16 @@ def emit(program: Program, dtype: str) -> str:
     if dtype not in ("float32", "float64"):
         raise ValueError(f"expected float32 or float64, found {dtype}")
     names = Names(program)
-    parts = [_HEADER.format(name=names.word(program.name), dtype=dtype)]
-    for function in program.functions:
-        parts.append("\n".join(_Writer(program, names).function(function)))
-    return "\n\n".join(parts) + "\n"
+    functions = [
+        "\n".join(_Writer(program, names).function(function)) for function in program.functions
+    ]
+    used = sorted(set(re.findall(r"\blib\.(\w+)\(", "\n".join(functions))))
+    header = _HEADER.format(
+        name=names.word(program.name),
+        dtype=dtype,
+        routines="".join(f', "{name}"' for name in used),
+    )
+    return "\n\n".join([header, *functions]) + "\n"
 
 
 class Names:

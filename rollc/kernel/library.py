@@ -5,31 +5,20 @@ elements of one value (a matrix row by row).  A value is given by its array, its
 its first column.  Nothing is allocated, nothing can raise, and the interpreter's lock is
 not held.  NaN in, NaN out: no compiler flag assumes it away.
 
-Compiled code is cached, so that a spec pays only for its own kernel.
+A kernel calls a routine through its symbol, and holds no copy of it: routines are compiled
+once for each precision, kept in Numba's cache, and linked when a kernel is loaded.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-Array = Any
+from rollc.kernel.linking import Array, link, routine, shared
 
-
-def routine(function: Callable[..., Any]) -> Any:
-    """Compile on first use; sums may be reordered so that they vectorise."""
-    return njit(  # type: ignore[call-overload]
-        nogil=True,
-        cache=True,
-        error_model="numpy",
-        fastmath={"contract", "reassoc"},
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-    )(function)
+__all__ = ["link"]
 
 
 @routine
@@ -326,7 +315,7 @@ def argmax(x: Array, row: int, first: int, size: int) -> int:
     return best
 
 
-@routine
+@shared
 def largest(x: Array, row: int, first: int, size: int) -> Any:
     best = x[row, first]
     for k in range(1, size):
