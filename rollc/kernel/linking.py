@@ -90,7 +90,7 @@ def routine(function: Callable[..., Any]) -> Any:
     ``int``, ``bool``, ``float``; it returns nothing, an ``int``, or ``Any`` (a number of
     the kernel's precision).
     """
-    if config.DISABLE_JIT:
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return function
     made = _Routine(function)
     _routines[made.name] = made
@@ -103,7 +103,9 @@ def routine(function: Callable[..., Any]) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             convention = context.call_conv
             type_ = convention.get_function_type(result, arguments)
-            callee = cgutils.get_or_insert_function(builder.module, type_, made.symbol(number))
+            callee = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+                builder.module, type_, made.symbol(number)
+            )
             _, value = convention.call_function(builder, callee, result, arguments, values)
             return context.get_dummy_value() if result is types.none else value
 
