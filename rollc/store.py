@@ -114,6 +114,8 @@ def made(
     JSON can hold).  With a ``directory`` the artefact is put there too.  Without one, and
     without a cache that can be written, it lies in a folder that ends with the process.
     """
+    if directory is not None:  # say so before the work, not after it
+        _patiently(_refuse_foreign, directory)
     if use_cache:
         place = cache_folder() / key
         known = _known(place)

@@ -226,6 +226,14 @@ def test_a_directory_gets_its_own_copy(tmp_path: Path) -> None:
     assert store.read(tmp_path / "x").files == made.manifest.files
 
 
+def test_a_directory_that_cannot_be_replaced_is_refused_before_the_work(tmp_path: Path) -> None:
+    calls: list[str] = []
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(StoreError, match="holds files that rollc did not write"):
+        store.made("key", writer(calls=calls), tmp_path)
+    assert not calls
+
+
 def test_a_copy_keeps_the_times_that_the_compilers_cache_is_stamped_with(tmp_path: Path) -> None:
     cached = store.made("key", writer()).manifest.folder
     os.utime(cached / "kernel" / "code.py", ns=(5, 123456789_000000001))
