@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import BATCH, LEAVES, Graph, Node
 from rollc.graph.simplify import simplify
 from rollc.graph.state import expose_state, streams
-from rollc.graph.unroll import step_leaves, unroll
+from rollc.graph.unroll import UnrollError, step_leaves, unroll
 from rollc.interp import interpret
 from rollc.network import Network
 from rollc.parameters import initial_parameters
@@ -57,8 +58,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class _Case:
-    """A graph and the values of its leaves."""
+class Case:
+    """A graph, the values of its leaves, and the length of each axis."""
 
     graph: Graph
     leaves: dict[str, Array]
@@ -82,13 +83,17 @@ def verify(
     """Compare all stages of a spec, or of the text of a graph, on random data.
 
     ``dtypes`` are those of the kernels.  Raises :class:`rollc.errors.SpecError` where the
-    spec is wrong.
+    spec is wrong, and :class:`rollc.errors.InputError` where no data gives finite results.
     """
     graph, _ = read_spec(text, name, sets)
     case = _finite_case(graph, np.random.default_rng(seed))
     if case is None:
-        return [Row("random data", math.inf, 0.0, "no data gave finite results")]
-    rows = [*_stages(case), _differences(case, seed)]
+        raise InputError(f"`{graph.name}` gives no finite results on random data to compare")
+    try:
+        rows = _stages(case)
+    except UnrollError as error:
+        raise InputError(f"`{graph.name}` cannot be unrolled: {error}") from error
+    rows.append(_differences(case, seed))
     for dtype in dtypes:
         network, _ = build_text(text, name, sets=sets, dtype=dtype)
         rows += _kernels(case, network, dtype)
@@ -98,15 +103,15 @@ def verify(
 # Data ----------------------------------------------------------------------------------
 
 
-def _finite_case(graph: Graph, random: np.random.Generator) -> _Case | None:
+def _finite_case(graph: Graph, random: np.random.Generator) -> Case | None:
     """Data on which all results are finite: normal, or positive where a root needs it."""
     delays = (max(reach.past, reach.future) for reach in graph.reach.values())
     steps = min(max(FEWEST_STEPS, 2 + max(delays, default=0)), MOST_STEPS)
     sizes = {**dict.fromkeys(graph.axes, steps), BATCH: BATCH_SIZE}
     for positive in ((), ("input", "target"), ("input", "target", "param")):
-        case = _Case(graph, _leaves(graph, sizes, positive, random), sizes)
-        values = case.values(_derived(graph))
-        if all(np.isfinite(values[name]).all() for name in _derived(graph).results()):
+        case = Case(graph, _leaves(graph, sizes, positive, random), sizes)
+        values = case.values(with_gradients(graph))
+        if all(np.isfinite(values[name]).all() for name in with_gradients(graph).results()):
             return case
     return None
 
@@ -117,7 +122,7 @@ def _leaves(
     """Values for all leaves; single precision holds them exactly, so both see the same."""
     start = initial_parameters(graph, seed=int(random.integers(2**31)), dtype=np.float64)
     leaves: dict[str, Array] = {}
-    for node in _open_leaves(_derived(graph)):
+    for node in _open_leaves(with_gradients(graph)):
         shape = (*(sizes[axis] for axis in node.type.axes), *node.type.shape)
         if node.type.kind == "index":
             leaves[node.name] = random.integers(0, node.type.bound or 1, shape)
@@ -137,7 +142,7 @@ def _open_leaves(graph: Graph) -> Iterator[Node]:
             yield node
 
 
-def _derived(graph: Graph) -> Graph:
+def with_gradients(graph: Graph) -> Graph:
     """The graph with its adjoint: of the loss, or of the outputs where there is none."""
     return adjoint(graph, "outputs" if graph.loss is None else "loss")
 
@@ -145,16 +150,18 @@ def _derived(graph: Graph) -> Graph:
 # Stages --------------------------------------------------------------------------------
 
 
-def _stages(case: _Case) -> list[Row]:
+def _stages(case: Case) -> list[Row]:
     """The passes, each in the interpreter."""
-    derived = _derived(case.graph)
+    derived = with_gradients(case.graph)
     steps = case.sizes["t"]
     expected = _results(case, derived)
     dag = unroll(derived, steps)
     unrolled = unroll(case.graph, steps)
     rows = [
         _row(
-            "simplified graph", expected, _results(case, simplify(_derived(simplify(case.graph))))
+            "simplified graph",
+            expected,
+            _results(case, simplify(with_gradients(simplify(case.graph)))),
         ),
         _row("unrolled graph", expected, _results(case, dag)),
         _row("unrolled graph, simplified", expected, _results(case, simplify(dag))),
@@ -166,7 +173,7 @@ def _stages(case: _Case) -> list[Row]:
     return rows
 
 
-def _results(case: _Case, graph: Graph) -> dict[str, Array]:
+def _results(case: Case, graph: Graph) -> dict[str, Array]:
     """What leaves a graph, rolled or not: a value over time as one entry a step."""
     values = case.values(graph)
     pairs = [(f"output {label}", name) for label, name in graph.outputs]
@@ -184,16 +191,16 @@ def _results(case: _Case, graph: Graph) -> dict[str, Array]:
 # Differences ---------------------------------------------------------------------------
 
 
-def _differences(case: _Case, seed: int) -> Row:
+def _differences(case: Case, seed: int) -> Row:
     """The adjoint against slopes, for each parameter, input and state in turn."""
-    found = list(_slopes(case, np.random.default_rng(seed)))
+    found = list(slope_errors(case, np.random.default_rng(seed)))
     if all(not reach.future for reach in case.graph.reach.values()):
-        found += _slopes(_with_state(case, seed), np.random.default_rng(seed), "state")
+        found += slope_errors(_with_state(case, seed), np.random.default_rng(seed), "state")
     error, where = max(found, default=(0.0, ""))
     return Row("adjoint, central differences", error, DIFFERENCES, where)
 
 
-def _with_state(case: _Case, seed: int) -> _Case:
+def _with_state(case: Case, seed: int) -> Case:
     """The case with its state as leaves: values as they were late in the sequence, so that
     they are possible ones.
     """
@@ -206,21 +213,23 @@ def _with_state(case: _Case, seed: int) -> _Case:
         missing = depth - len(rows)
         rows = np.concatenate([np.repeat(rows[:1], missing, axis=0), rows])
         leaves[node.name] = np.moveaxis(rows, 0, 1) if BATCH in node.type.axes else rows
-    return _Case(exposed, leaves, case.sizes)
+    return Case(exposed, leaves, case.sizes)
 
 
-def _slopes(
-    case: _Case, random: np.random.Generator, sort: str = ""
+def slope_errors(
+    case: Case, random: np.random.Generator, sort: str = ""
 ) -> Iterator[tuple[float, str]]:
-    """For each leaf the relative error of its gradient along a random direction."""
-    derived = _derived(case.graph)
+    """For each leaf that has a gradient (of the ``sort``, such as ``"param"``) the relative
+    error of its adjoint along a random direction, and its name.
+    """
+    derived = with_gradients(case.graph)
     values = case.values(derived)
     for leaf, name in derived.gradients:
         if sort in ("", derived[leaf].operation):
             yield _slope_error(case, leaf, values[name], random), leaf
 
 
-def _slope_error(case: _Case, leaf: str, gradient: Array, random: np.random.Generator) -> float:
+def _slope_error(case: Case, leaf: str, gradient: Array, random: np.random.Generator) -> float:
     error = math.inf
     for _ in range(ATTEMPTS):
         direction = random.normal(size=gradient.shape)
@@ -235,7 +244,7 @@ def _slope_error(case: _Case, leaf: str, gradient: Array, random: np.random.Gene
     return error if error == error else math.inf
 
 
-def _along(case: _Case, leaf: str, direction: Array) -> Callable[[float], float]:
+def _along(case: Case, leaf: str, direction: Array) -> Callable[[float], float]:
     """The loss, or the outputs weighted by the cotangents, as the leaf moves."""
     graph = case.graph
 
@@ -269,7 +278,7 @@ def _difference(moved: Callable[[float], float], h: float = 1e-4) -> tuple[float
 # Kernels -------------------------------------------------------------------------------
 
 
-def _kernels(case: _Case, network: Network, dtype: str) -> list[Row]:
+def _kernels(case: Case, network: Network, dtype: str) -> list[Row]:
     """What the kernels give, each against the interpreter."""
     graph, tolerance = case.graph, TOLERANCE[dtype]
     params = {name: case.leaves[name] for name in network.params}
@@ -283,10 +292,10 @@ def _kernels(case: _Case, network: Network, dtype: str) -> list[Row]:
         found = network.forward(params, inputs, steps=steps)
         rows.append(_row(f"forward kernel, {dtype}", outputs, found, tolerance))
     if graph.loss is not None:
-        derived = _gradients(case, adjoint(graph))
+        slopes = _gradients(case, adjoint(graph))
         loss, gradients = network.value_and_grad(params, {**inputs, **targets}, steps=steps)
         found = {"loss": np.asarray(loss), **gradients}
-        expected = {"loss": values[graph.loss], **derived}
+        expected = {"loss": values[graph.loss], **slopes}
         rows.append(_row(f"gradient kernel, {dtype}", expected, found, tolerance))
     floats = [label for label, name in graph.outputs if graph[name].type.kind == "float"]
     if floats:
@@ -309,7 +318,7 @@ def _kernels(case: _Case, network: Network, dtype: str) -> list[Row]:
     return rows
 
 
-def _gradients(case: _Case, derived: Graph) -> dict[str, Array]:
+def _gradients(case: Case, derived: Graph) -> dict[str, Array]:
     values = case.values(derived)
     return {leaf: values[name] for leaf, name in derived.gradients}
 
