@@ -158,17 +158,23 @@ def _larger_adjoint(comparison: str) -> Adjoint:
     return rule
 
 
+_MAXIMUM = "({0} if ({0} > {1} or {0} != {0}) else {1})"
+_MINIMUM = "({0} if ({0} < {1} or {0} != {0}) else {1})"
+_CLIP = _MINIMUM.format(_MAXIMUM, "{2}")
+
+
 def _clip(frame: Frame, options: Options, x: Array, low: Array, high: Array) -> Array:
     x, low, high = (array.astype(frame.dtype, copy=False) for array in (x, low, high))
     return np.asarray(np.minimum(np.maximum(x, low), high))
 
 
 def _clip_adjoint(g: Value, y: Value, x: Value, low: Value, high: Value) -> list[Value | None]:
+    # Where the bounds cross, the upper one holds.
     below = call("less", x, low)
-    above = call("greater", x, high)
+    above = call("greater", call("maximum", x, low), high)
     return [
-        _pick(below, 0.0, _pick(above, 0.0, g)),
-        _pick(below, g, 0.0),
+        _pick(above, 0.0, _pick(below, 0.0, g)),
+        _pick(above, 0.0, _pick(below, g, 0.0)),
         _pick(above, g, 0.0),
     ]
 
@@ -216,14 +222,14 @@ ELEMENTWISE = (
     _binary(
         "minimum",
         np.minimum,
-        "({0} if ({0} < {1} or {0} != {0}) else {1})",
+        _MINIMUM,
         _larger_adjoint("less"),
         "the smaller of two; equal ones share the gradient",
     ),
     _binary(
         "maximum",
         np.maximum,
-        "({0} if ({0} > {1} or {0} != {0}) else {1})",
+        _MAXIMUM,
         _larger_adjoint("greater"),
         "the larger of two; equal ones share the gradient",
     ),
@@ -249,7 +255,7 @@ ELEMENTWISE = (
         infer_numeric,
         _clip,
         _clip_adjoint,
-        "({1} if {0} < {1} else ({2} if {0} > {2} else {0}))",
+        _CLIP,
         elementwise=True,
         summary="x, kept between two bounds",
     ),
@@ -332,14 +338,14 @@ ELEMENTWISE = (
     _combination(
         "max_of",
         np.maximum,
-        "({0} if ({0} > {1} or {0} != {0}) else {1})",
+        _MAXIMUM,
         _extreme_of_adjoint,
         "the largest of several values; equal ones share the gradient",
     ),
     _combination(
         "min_of",
         np.minimum,
-        "({0} if ({0} < {1} or {0} != {0}) else {1})",
+        _MINIMUM,
         _extreme_of_adjoint,
         "the smallest of several values; equal ones share the gradient",
     ),
