@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.kernel.program import Buffer, Program, Ref
+from rollc.kernel.tile import panel_size
 
 Array = NDArray[Any]
 
@@ -67,9 +68,11 @@ class Kernel:
         kinds = {"float": self.dtype, "index": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
         return kinds[buffer.kind]
 
-    @staticmethod
-    def dimensions(buffer: Buffer, steps: int, batch: int) -> tuple[int, int]:
+    def dimensions(self, buffer: Buffer, steps: int, batch: int) -> tuple[int, int]:
         """The shape of a buffer's array: its rows, and the elements of one value."""
+        if buffer.role == "panel":
+            inner, width = buffer.shape
+            return 1, panel_size(inner, width, self.dtype.itemsize)
         rows = buffer.before + steps + buffer.after if buffer.time else 1
         return rows * (batch if buffer.batch else 1), prod(buffer.shape)
 

@@ -337,13 +337,13 @@ class _Writer:
 
     def _pack(self, pack: Pack) -> None:
         self._comment([pack.panel])
-        columns = self.buffers[pack.panel].shape[1]
+        inner, columns = self.buffers[pack.panel].shape
         place = 0
         for part in pack.parts:
             height, width = self.buffers[part.weight].shape
             self._say(
                 f"lib.pack({self.names[part.weight]}, {height}, {width}, {part.transposed},"
-                f" {self.names[pack.panel]}, {place}, {columns})"
+                f" {self.names[pack.panel]}, {place}, {inner}, {columns})"
             )
             place += height if part.transposed else width
 

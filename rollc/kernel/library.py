@@ -17,21 +17,51 @@ from typing import Any
 import numpy as np
 
 from rollc.kernel.linking import Array, link, routine, shared
+from rollc.kernel.tile import host, tile
 
 __all__ = ["link"]
 
 
+_ROWS = host().rows
+_WIDTH_4, _WIDTH_8 = host().width(4), host().width(8)
+_CHUNK = 64  # rows of a product that share a panel while it is in the cache
+_DEPTH = 256  # places of a sum of products that stay in the cache
+
+
+@shared
+def tile_width(array: Array) -> int:
+    """The columns of a tile in the precision of an array."""
+    return _WIDTH_4 if array.itemsize == 4 else _WIDTH_8
+
+
 @routine
 def pack(
-    weight: Array, height: int, width: int, transposed: bool, panel: Array, place: int, columns: int
+    weight: Array,
+    height: int,
+    width: int,
+    transposed: bool,
+    panel: Array,
+    place: int,
+    inner: int,
+    columns: int,
 ) -> None:
-    """Copy a matrix into a panel of so many columns, from the column ``place`` on."""
-    for i in range(height):
-        for j in range(width):
-            if transposed:
-                panel[0, j * columns + place + i] = weight[0, i * width + j]
+    """Copy a matrix into a panel of ``inner`` rows, from the column ``place`` on.
+
+    A panel holds its columns tile by tile, and the last tile is filled up with zeros.
+    """
+    step = tile_width(weight)
+    count = height if transposed else width
+    filled = -columns % step if place + count == columns else 0
+    for j in range(count + filled):
+        column = place + j
+        start = column // step * step * inner + column % step
+        for i in range(inner):
+            if j >= count:
+                panel[0, start + i * step] = 0
+            elif transposed:
+                panel[0, start + i * step] = weight[0, j * width + i]
             else:
-                panel[0, i * columns + place + j] = weight[0, i * width + j]
+                panel[0, start + i * step] = weight[0, i * width + j]
 
 
 @routine
@@ -48,35 +78,28 @@ def times(
     count: int,
 ) -> None:
     """``out[target + r, place:] = a[row + r, first:] @ panel`` for ``count`` rows r."""
-    r = 0
-    while r + 4 <= count:
-        p, q = row + r, target + r
-        for j in range(width):
-            out[q, place + j] = 0
-            out[q + 1, place + j] = 0
-            out[q + 2, place + j] = 0
-            out[q + 3, place + j] = 0
-        for i in range(inner):
-            a0 = a[p, first + i]
-            a1 = a[p + 1, first + i]
-            a2 = a[p + 2, first + i]
-            a3 = a[p + 3, first + i]
-            for j in range(width):
-                w = panel[0, i * width + j]
-                out[q, place + j] += a0 * w
-                out[q + 1, place + j] += a1 * w
-                out[q + 2, place + j] += a2 * w
-                out[q + 3, place + j] += a3 * w
-        r += 4
-    while r < count:
-        p, q = row + r, target + r
-        for j in range(width):
-            out[q, place + j] = 0
-        for i in range(inner):
-            a0 = a[p, first + i]
-            for j in range(width):
-                out[q, place + j] += a0 * panel[0, i * width + j]
-        r += 1
+    step = tile_width(a)
+    along, across = a.shape[1], out.shape[1]
+    for chunk in range(0, count, _CHUNK):
+        stop = min(chunk + _CHUNK, count)
+        for block in range(0, width, step):
+            for r in range(chunk, stop, _ROWS):
+                tile(
+                    a,
+                    (row + r) * along + first,
+                    along,
+                    1,
+                    panel,
+                    block * inner,
+                    step,
+                    inner,
+                    out,
+                    (target + r) * across + place + block,
+                    across,
+                    min(_ROWS, stop - r),
+                    min(step, width - block),
+                    False,
+                )
 
 
 @routine
@@ -94,32 +117,28 @@ def product(
     accumulate: bool,
 ) -> None:
     """The matrix of the sums, over ``count`` rows, of the products of two vectors."""
-    if not accumulate:
-        for i in range(height * width):
-            out[0, i] = 0
-    r = 0
-    while r + 4 <= count:
-        p, q = row + r, other + r
-        for i in range(height):
-            a0 = a[p, first + i]
-            a1 = a[p + 1, first + i]
-            a2 = a[p + 2, first + i]
-            a3 = a[p + 3, first + i]
-            for j in range(width):
-                out[0, i * width + j] += (
-                    a0 * b[q, second + j]
-                    + a1 * b[q + 1, second + j]
-                    + a2 * b[q + 2, second + j]
-                    + a3 * b[q + 3, second + j]
+    step = tile_width(a)
+    along, beside = a.shape[1], b.shape[1]
+    for start in range(0, count, _DEPTH):
+        depth = min(_DEPTH, count - start)
+        for block in range(0, width, step):
+            for i in range(0, height, _ROWS):
+                tile(
+                    a,
+                    (row + start) * along + first + i,
+                    1,
+                    along,
+                    b,
+                    (other + start) * beside + second + block,
+                    beside,
+                    depth,
+                    out,
+                    i * width + block,
+                    width,
+                    min(_ROWS, height - i),
+                    min(step, width - block),
+                    accumulate or start > 0,
                 )
-        r += 4
-    while r < count:
-        p, q = row + r, other + r
-        for i in range(height):
-            a0 = a[p, first + i]
-            for j in range(width):
-                out[0, i * width + j] += a0 * b[q, second + j]
-        r += 1
 
 
 @routine

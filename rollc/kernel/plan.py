@@ -226,19 +226,14 @@ class _Planner:
             Part(node.operands[0].source, not node.options.get("transpose_a", False))
             for node in nodes
         )
-        if len(parts) == 1 and not parts[0].transposed:
-            # The matrix as it is has inputs down and outputs across already.
-            panel = parts[0].weight
-        else:
-            yield from self._panel(parts)
-            panel = self.panels[parts]
+        yield from self._panel(parts)
         out = self.places.refs[nodes[0].name]
         width = sum(node.type.size for node in nodes)
         operand = self.places.read(nodes[0].operands[1])
         yield Times(
             replace(out, shape=(width,)),
             operand,
-            panel,
+            self.panels[parts],
             tuple(node.name for node in nodes),
             self._over(nodes[0], bound),
             Span(first.start, first.stop),

@@ -1,0 +1,272 @@
+"""The micro-kernel: a tile of a matrix product, held in vector registers.
+
+``tile`` adds up, over ``inner`` places k, the products of ``a[r, k]`` with the row k of a
+panel, for a few rows r at once.  The sums stay in registers; each row of the panel is
+loaded once for all the rows of the tile.  What a tile holds follows from the host: vectors
+of 512 bits with AVX-512, 256 with AVX2, 128 elsewhere (NEON, SSE), two of them for each
+row, and as many rows as registers allow.
+
+Goto and van de Geijn, Anatomy of high-performance matrix multiplication (2008), section 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from llvmlite import binding, ir
+from numba import boolean, config, int64, types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+VECTORS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the processor's vector unit can hold."""
+
+    bits: int
+    rows: int
+
+    def lanes(self, itemsize: int) -> int:
+        """The numbers in one vector."""
+        return self.bits // (8 * itemsize)
+
+    def width(self, itemsize: int) -> int:
+        """The columns of a tile."""
+        return VECTORS * self.lanes(itemsize)
+
+
+@cache
+def host() -> Host:
+    """The vector unit of this machine."""
+    features = binding.get_host_cpu_features()
+    if features.get("avx512f"):
+        return Host(512, 8)
+    if features.get("avx2") and features.get("fma"):
+        return Host(256, 6)
+    return Host(128, 4)
+
+
+def panel_size(inner: int, width: int, itemsize: int) -> int:
+    """The elements of a packed panel: its columns are filled up to whole tiles."""
+    tile_width = host().width(itemsize)
+    return inner * tile_width * -(-width // tile_width)
+
+
+def plain_tile(
+    a: Any,
+    a_start: int,
+    a_row: int,
+    a_place: int,
+    panel: Any,
+    panel_start: int,
+    panel_place: int,
+    inner: int,
+    out: Any,
+    out_start: int,
+    out_row: int,
+    rows: int,
+    columns: int,
+    add: bool,
+) -> None:
+    """What ``tile`` means, in plain Python."""
+    a, panel, out = a.reshape(-1), panel.reshape(-1), out.reshape(-1)
+    for r in range(rows):
+        for j in range(columns):
+            total = out.dtype.type(0)
+            for k in range(inner):
+                weight = panel[panel_start + k * panel_place + j]
+                total += a[a_start + r * a_row + k * a_place] * weight
+            place = out_start + r * out_row + j
+            out[place] = out[place] + total if add else total
+
+
+def _tile(
+    typing_context: Any,
+    a: Any,
+    a_start: Any,
+    a_row: Any,
+    a_place: Any,
+    panel: Any,
+    panel_start: Any,
+    panel_place: Any,
+    inner: Any,
+    out: Any,
+    out_start: Any,
+    out_row: Any,
+    rows: Any,
+    columns: Any,
+    add: Any,
+) -> Any:
+    """One tile of ``out``: ``rows`` rows and ``columns`` columns, or fewer than it can hold.
+
+    Arguments are arrays with the element at which to start and the steps, in elements,
+    from row to row and from place to place.  ``add`` adds to what ``out`` holds.
+    """
+    number = a.dtype
+    array = types.Array(number, 2, "C")
+    arguments = (
+        *(array, int64, int64, int64),
+        *(array, int64, int64, int64),
+        *(array, int64, int64),
+        *(int64, int64, boolean),
+    )
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        _Tile(context, builder, number, values).build()
+        return context.get_dummy_value()
+
+    return types.none(*arguments), generate
+
+
+tile: Any = plain_tile if config.DISABLE_JIT else intrinsic(_tile)  # type: ignore[attr-defined]
+
+
+class _Tile:
+    """The LLVM code of a tile, for every number of rows and with or without a mask."""
+
+    def __init__(self, context: Any, builder: Any, number: Any, values: Any) -> None:
+        self.builder = builder
+        (a, self.a_start, self.a_row, self.a_place, panel, self.panel_start) = values[:6]
+        (self.panel_place, self.inner, out, self.out_start, self.out_row) = values[6:11]
+        (self.rows, self.columns, self.add) = values[11:]
+        array = types.Array(number, 2, "C")
+        self.a, self.panel, self.out = (
+            make_array(array)(context, builder, value).data  # type: ignore[no-untyped-call]
+            for value in (a, panel, out)
+        )
+        self.number = context.get_data_type(number)
+        self.lanes = host().lanes(4 if number == types.float32 else 8)
+        self.vector = ir.VectorType(self.number, self.lanes)
+        self.integer = ir.IntType(64)
+
+    def build(self) -> None:
+        builder = self.builder
+        done = builder.append_basic_block("tile.done")
+        full = builder.icmp_signed("==", self.columns, self.integer(VECTORS * self.lanes))
+        for masked, start in self._branches(full):
+            builder.position_at_end(start)
+            choice = builder.switch(self.rows, done)
+            for rows in range(1, host().rows + 1):
+                block = builder.append_basic_block(f"tile.{rows}")
+                choice.add_case(self.integer(rows), block)
+                builder.position_at_end(block)
+                self._variant(rows, masked)
+                builder.branch(done)
+        builder.position_at_end(done)
+
+    def _branches(self, full: Any) -> list[tuple[bool, Any]]:
+        builder = self.builder
+        whole = builder.append_basic_block("tile.whole")
+        part = builder.append_basic_block("tile.part")
+        builder.cbranch(full, whole, part)
+        return [(False, whole), (True, part)]
+
+    def _variant(self, rows: int, masked: bool) -> None:
+        builder = self.builder
+        masks = [self._mask(v) for v in range(VECTORS)] if masked else None
+        before = builder.block
+        head = builder.append_basic_block("tile.head")
+        body = builder.append_basic_block("tile.body")
+        after = builder.append_basic_block("tile.after")
+        builder.branch(head)
+        builder.position_at_end(head)
+        k = builder.phi(self.integer)
+        k.add_incoming(self.integer(0), before)
+        zero = ir.Constant(self.vector, [0.0] * self.lanes)
+        sums = [[builder.phi(self.vector) for _ in range(VECTORS)] for _ in range(rows)]
+        for line in sums:
+            for total in line:
+                total.add_incoming(zero, before)
+        builder.cbranch(builder.icmp_signed("<", k, self.inner), body, after)
+        builder.position_at_end(body)
+        weights = self._weights(k, masks)
+        multiply_add = self._intrinsic("fma", self.vector, [self.vector] * 3)
+        for row in range(rows):
+            factor = self._factor(row, k)
+            for v in range(VECTORS):
+                total = builder.call(multiply_add, [factor, weights[v], sums[row][v]])
+                sums[row][v].add_incoming(total, body)
+        k.add_incoming(builder.add(k, self.integer(1)), body)
+        builder.branch(head)
+        builder.position_at_end(after)
+        for row in range(rows):
+            for v in range(VECTORS):
+                self._store(row, v, sums[row][v], masks)
+
+    def _place(self, pointer: Any, index: Any, v: int) -> Any:
+        """A pointer to the vector v after an element."""
+        builder = self.builder
+        moved = builder.add(index, self.integer(v * self.lanes))
+        return builder.bitcast(
+            builder.gep(pointer, [moved], inbounds=True), self.vector.as_pointer()
+        )
+
+    def _weights(self, k: Any, masks: Any) -> list[Any]:
+        builder = self.builder
+        index = builder.add(self.panel_start, builder.mul(k, self.panel_place))
+        return [
+            self._load(self._place(self.panel, index, v), masks and masks[v])
+            for v in range(VECTORS)
+        ]
+
+    def _factor(self, row: int, k: Any) -> Any:
+        """One number of a, in every lane."""
+        builder = self.builder
+        offset = builder.mul(self.a_row, self.integer(row))
+        index = builder.add(builder.add(self.a_start, offset), builder.mul(k, self.a_place))
+        number = builder.load(builder.gep(self.a, [index], inbounds=True))
+        empty = ir.Constant(self.vector, ir.Undefined)
+        first = builder.insert_element(empty, number, ir.IntType(32)(0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return builder.shuffle_vector(first, empty, zeros)
+
+    def _mask(self, v: int) -> Any:
+        """Which lanes of the vector v are columns."""
+        builder = self.builder
+        lanes = ir.VectorType(self.integer, self.lanes)
+        places = ir.Constant(lanes, [v * self.lanes + lane for lane in range(self.lanes)])
+        empty = ir.Constant(lanes, ir.Undefined)
+        first = builder.insert_element(empty, self.columns, ir.IntType(32)(0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return builder.icmp_signed("<", places, builder.shuffle_vector(first, empty, zeros))
+
+    def _intrinsic(self, name: str, result: Any, arguments: list[Any]) -> Any:
+        kind = "f32" if self.number == ir.FloatType() else "f64"
+        full = f"llvm.{name}.v{self.lanes}{kind}" + (".p0" if "masked" in name else "")
+        module = self.builder.module
+        if full not in module.globals:
+            ir.Function(module, ir.FunctionType(result, arguments), full)
+        return module.globals[full]
+
+    def _load(self, pointer: Any, mask: Any) -> Any:
+        builder = self.builder
+        if mask is None:
+            return builder.load(pointer, align=self._align())
+        flags = ir.VectorType(ir.IntType(1), self.lanes)
+        kinds = [self.vector.as_pointer(), ir.IntType(32), flags, self.vector]
+        function = self._intrinsic("masked.load", self.vector, kinds)
+        zero = ir.Constant(self.vector, [0.0] * self.lanes)
+        return builder.call(function, [pointer, ir.IntType(32)(self._align()), mask, zero])
+
+    def _store(self, row: int, v: int, value: Any, masks: Any) -> None:
+        builder = self.builder
+        offset = builder.mul(self.out_row, self.integer(row))
+        pointer = self._place(self.out, builder.add(self.out_start, offset), v)
+        mask = masks and masks[v]
+        # What out held before may be anything, NaN included: it is selected, not scaled.
+        sum_ = builder.fadd(value, self._load(pointer, mask))
+        value = builder.select(self.add, sum_, value)
+        if mask is None:
+            builder.store(value, pointer, align=self._align())
+            return
+        flags = ir.VectorType(ir.IntType(1), self.lanes)
+        kinds = [self.vector, self.vector.as_pointer(), ir.IntType(32), flags]
+        function = self._intrinsic("masked.store", ir.VoidType(), kinds)
+        builder.call(function, [value, pointer, ir.IntType(32)(self._align()), mask])
+
+    def _align(self) -> int:
+        return 4 if self.number == ir.FloatType() else 8
