@@ -92,10 +92,11 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Made:
-    """A whole artefact, and whether it was there before."""
+    """A whole artefact, whether it was there before, and whether it outlives the process."""
 
     manifest: Manifest
     hit: bool
+    kept: bool = True
 
 
 # Builds
@@ -130,10 +131,11 @@ def made(
                     shutil.copytree(place, folder, dirs_exist_ok=True)
                 manifest = replace(manifest, folder=directory)
             return Made(manifest, hit=known is not None)
+    kept = directory is not None
     if directory is None:
         directory = Path(tempfile.mkdtemp(prefix="rollc-")) / key
         atexit.register(shutil.rmtree, directory.parent, ignore_errors=True)
-    return Made(_write_artefact(directory, key, write), hit=False)
+    return Made(_write_artefact(directory, key, write), hit=False, kept=kept)
 
 
 def build_key(**parts: Any) -> str:

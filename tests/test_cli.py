@@ -258,6 +258,20 @@ def test_build_into_a_folder(run: Run, tmp_path: Path) -> None:
     assert store.read(tmp_path / "made").entries["sets"] == {"H": 3}
 
 
+def test_build_never_prints_a_folder_that_is_gone(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path / "tiny.roll"))
+    for options in ((), ("--no-cache",)):
+        result = run("build", "tiny.roll", *options)
+        assert (result.status, result.out) == (2, "")
+        assert "give -o DIR" in result.err
+    assert run("build", "tiny.roll", "--no-cache", "-o", "made").status == 0
+    result = run("run", "tiny.roll", "--inputs", "data.npz")
+    assert result.status == 0
+    assert "warning: building without the cache" in result.err
+
+
 def test_a_wrong_spec_is_1_and_builds_nothing(run: Run, tmp_path: Path) -> None:
     result = run("build", "wrong.roll", "-o", "made")
     assert (result.status, result.out) == (1, "")

@@ -65,9 +65,13 @@ def build(
     use_cache: bool,
 ) -> None:
     """Build an artefact and print the name of its folder."""
+    if output is None and not use_cache:
+        raise InputError("without the cache there has to be a folder for the artefact: give -o DIR")
     _, made = build_network(
         spec, sets=sets, dtype=dtype, steps=steps, directory=output, cache=use_cache
     )
+    if not made.kept:
+        raise InputError("there is nowhere to keep the artefact: give -o DIR")
     if made.hit:
         talk.say(f"{made.manifest.entry('name', str)}: unchanged, from the cache")
     print(made.manifest.folder)
