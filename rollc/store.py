@@ -154,11 +154,20 @@ def build_key(**parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-@cache
 def source_hash() -> str:
     """A hash of rollc's own source and grammar: another compiler makes another build."""
+    return _hash_of(Path(__file__).parent, resources.folder("grammar"))
+
+
+def runtime_hash() -> str:
+    """A hash of what compiled kernels call: with another run time they must not be run."""
+    return _hash_of(Path(__file__).parent / "kernel")
+
+
+@cache
+def _hash_of(*roots: Path) -> str:
     total = hashlib.sha256()
-    for root in (Path(__file__).parent, resources.folder("grammar")):
+    for root in roots:
         for path in sorted((*root.rglob("*.py"), *root.rglob("*.lark"))):
             total.update(path.relative_to(root).as_posix().encode())
             total.update(hashlib.sha256(path.read_bytes()).digest())
@@ -209,7 +218,8 @@ def _forget_unused(used: Path) -> None:
 
 def seal(folder: Path, entries: Mapping[str, Any]) -> Manifest:
     """Write the manifest of a folder that holds all its files."""
-    head = {"format": FORMAT, "rollc": __version__, **entries}
+    made_by = {"format": FORMAT, "rollc": __version__, "runtime": runtime_hash()}
+    head = {**made_by, **entries}
     files = {name: _digest(path) for name, path in _files(folder).items()}
     text = json.dumps({**head, "files": files}, indent=2) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
@@ -235,6 +245,9 @@ def _patiently(look: Callable[[Path], Result], folder: Path) -> Result:
 
 def _read(folder: Path) -> Manifest:
     manifest = _parse(folder)
+    made_by = manifest.entries.get("format"), manifest.entries.get("runtime")
+    if made_by != (FORMAT, runtime_hash()):
+        raise StoreError(f"`{folder}` was built by another version of rollc; build it again")
     present = _files(folder)
     for name, digest in manifest.files.items():
         if name not in present:
@@ -248,7 +261,7 @@ def _read(folder: Path) -> Manifest:
 
 
 def _parse(folder: Path) -> Manifest:
-    """The manifest, its files unchecked."""
+    """The manifest of any version, its files unchecked."""
     path = folder / MANIFEST
     if not path.is_file():
         raise StoreError(f"`{folder}` is not an artefact: it has no `{MANIFEST}`")
@@ -261,11 +274,6 @@ def _parse(folder: Path) -> Manifest:
     files = content.get("files") if isinstance(content, dict) else None
     if not isinstance(files, dict) or not all(isinstance(hash_, str) for hash_ in files.values()):
         raise StoreError(f"`{path}` is not the manifest of an artefact")
-    if content.get("format") != FORMAT:
-        raise StoreError(
-            f"`{folder}` was built by another version of rollc (its format is"
-            f" {content.get('format')!r:.20}, this one reads {FORMAT}); build it again"
-        )
     entries = {name: value for name, value in content.items() if name != "files"}
     return Manifest(folder, files, entries)
 
