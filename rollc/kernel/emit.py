@@ -439,7 +439,7 @@ class _Writer:
 
     def _body(self, routine: Routine) -> None:
         """The calls for one place."""
-        options = dict(routine.options)
+        options = {**dict(OPERATIONS[routine.operation].defaults), **dict(routine.options)}
         shapes = [operand.shape if isinstance(operand, Ref) else () for operand in routine.operands]
         out = self._value(routine.out)
         # A shaped operand is a value of the library, a number is a number.
