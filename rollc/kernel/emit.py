@@ -12,7 +12,6 @@ import keyword
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
 from math import prod
 
 from rollc.graph.graph import Attribute, Shape
@@ -284,6 +283,7 @@ class _Writer:
             known = shared.get(operand) if isinstance(operand, Ref) else None
             operands.append(known or self._operand(operand))
         options = dict(assign.options)
+        name = self.names.local(assign.name)
         match assign.operation:
             case "spread" | "last" | "first":
                 value = operands[0]
@@ -294,13 +294,13 @@ class _Writer:
                 value = "F(B)" if options["axis"] == "batch" else "F(T)"
             case operation:
                 entry = OPERATIONS[operation]
-                if entry.variadic:  # two at a time, from the left
-                    value = reduce(
-                        lambda left, right: f"({_expression(entry.code, [left, right])})", operands
-                    )
+                if entry.variadic:  # two at a time, a line each: one expression could be too deep
+                    value, *rest = operands
+                    for operand in rest:
+                        self._say(f"{name} = {value}")
+                        value = _expression(entry.code, [name, operand])
                 else:
                     value = _expression(entry.code, operands)
-        name = self.names.local(assign.name)
         self._say(f"{name} = {value}")
         if assign.store is not None:
             self._say(f"{self._element(assign.store)} = {name}")
