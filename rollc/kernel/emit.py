@@ -40,7 +40,7 @@ _RESERVED = frozenset(
     {
         *keyword.kwlist,
         *("T", "B", "F", "t", "n", "k", "r", "math", "np", "njit", "lib", "kernel"),
-        *("range", "abs", "primal", "adjoint", "inputs"),
+        *("range", "abs", "primal", "adjoint", "inputs", "exp", "sigmoid", "tanh"),
     }
 )
 _HEADER = '''\
@@ -58,6 +58,7 @@ import numpy as np
 from numba import njit
 
 from rollc.kernel import library as lib
+from rollc.kernel.elementary import exp, sigmoid, tanh
 
 F = np.{dtype}
 lib.link(F{routines})

@@ -11,11 +11,11 @@ once for each precision, kept in Numba's cache, and linked when a kernel is load
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
+from rollc.kernel.elementary import exp
 from rollc.kernel.linking import Array, link, routine, shared
 from rollc.kernel.tile import host, tile
 
@@ -349,7 +349,7 @@ def logsumexp(x: Array, row: int, first: int, size: int) -> Any:
     top = largest(x, row, first, size)
     total = x.dtype.type(0)
     for k in range(size):
-        total += math.exp(x[row, first + k] - top)
+        total += exp(x[row, first + k] - top)
     return np.log(total) + top
 
 
@@ -358,7 +358,7 @@ def softmax(x: Array, row: int, first: int, out: Array, target: int, place: int,
     top = largest(x, row, first, size)
     total = x.dtype.type(0)
     for k in range(size):
-        value = math.exp(x[row, first + k] - top)
+        value = exp(x[row, first + k] - top)
         out[target, place + k] = value
         total += value
     for k in range(size):
@@ -379,7 +379,7 @@ def cross_entropy(scores: Array, row: int, first: int, target: int, size: int) -
     top = largest(scores, row, first, size)
     total = scores.dtype.type(0)
     for k in range(size):
-        total += math.exp(scores[row, first + k] - top)
+        total += exp(scores[row, first + k] - top)
     return np.log(total) - (scores[row, first + target] - top)
 
 

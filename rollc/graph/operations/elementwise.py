@@ -260,11 +260,11 @@ ELEMENTWISE = (
         summary="x, kept between two bounds",
     ),
     _unary("negate", np.negative, "-{0}", lambda g, y, x: [-g], "`-x`"),
-    _unary("tanh", np.tanh, "math.tanh({0})", lambda g, y, x: [g * (1 - y * y)], "tanh"),
+    _unary("tanh", np.tanh, "tanh({0})", lambda g, y, x: [g * (1 - y * y)], "tanh"),
     _unary(
         "sigmoid",
         _sigmoid,
-        "F(1) / (F(1) + math.exp(-{0}))",
+        "sigmoid({0})",
         lambda g, y, x: [g * (y * (1 - y))],
         "1 / (1 + exp(-x))",
     ),
@@ -278,7 +278,7 @@ ELEMENTWISE = (
     _unary(
         "softplus",
         _softplus,
-        "(F(0) if {0} < F(0) else {0}) + math.log1p(math.exp(-abs({0})))",
+        "(F(0) if {0} < F(0) else {0}) + math.log1p(exp(-abs({0})))",
         lambda g, y, x: [g * call("sigmoid", x)],
         "log(1 + exp(x))",
     ),
@@ -292,11 +292,11 @@ ELEMENTWISE = (
     _unary(
         "silu",
         _silu,
-        "{0} / (F(1) + math.exp(-{0}))",
+        "{0} * sigmoid({0})",
         _silu_adjoint,
         "x times sigmoid(x)",
     ),
-    _unary("exp", np.exp, "math.exp({0})", lambda g, y, x: [g * y], "e to the x"),
+    _unary("exp", np.exp, "exp({0})", lambda g, y, x: [g * y], "e to the x"),
     _unary("log", np.log, "np.log({0})", lambda g, y, x: [g / x], "the natural logarithm"),
     _unary("sqrt", np.sqrt, "np.sqrt({0})", lambda g, y, x: [g * 0.5 / y], "the square root"),
     _unary(

@@ -1,0 +1,91 @@
+"""The errors of the kernels' own functions, measured against exact values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit
+
+from rollc.kernel.elementary import exp, sigmoid, tanh
+
+# Units in the last place that an error may be.  Below the normal numbers, and for values
+# that come from a sum, the absolute error is what counts.
+BOUND = 4.0
+SMALLEST = {np.float32: 1e-37, np.float64: 1e-307}
+
+
+@njit
+def all_exp(x: Any, y: Any) -> None:
+    for i in range(x.size):
+        y[i] = exp(x[i])
+
+
+@njit
+def all_tanh(x: Any, y: Any) -> None:
+    for i in range(x.size):
+        y[i] = tanh(x[i])
+
+
+@njit
+def all_sigmoid(x: Any, y: Any) -> None:
+    for i in range(x.size):
+        y[i] = sigmoid(x[i])
+
+
+def exact_sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x > -700 else math.exp(x)
+
+
+FUNCTIONS: dict[str, tuple[Callable[..., None], Callable[[float], float]]] = {
+    "exp": (all_exp, lambda x: math.exp(x) if x < 709.7 else math.inf),
+    "tanh": (all_tanh, math.tanh),
+    "sigmoid": (all_sigmoid, exact_sigmoid),
+}
+
+
+def points(dtype: Any) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    low, high = (-87.0, 88.0) if dtype is np.float32 else (-707.0, 709.0)
+    return np.concatenate(
+        [
+            rng.uniform(low, high, 20_000),
+            rng.uniform(-1, 1, 20_000),
+            rng.normal(size=20_000) * 5,
+            np.linspace(0.6, 0.65, 2_000),
+            10.0 ** rng.uniform(-30, 0, 5_000),
+            [0.0, -0.0, low, high],
+        ]
+    ).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_errors_are_a_few_units_in_the_last_place(name: str, dtype: Any) -> None:
+    compiled, exact = FUNCTIONS[name]
+    x = points(dtype)
+    y = np.empty_like(x)
+    compiled(x, y)
+    expected = np.array([exact(float(value)) for value in x])
+    normal = np.abs(expected) > SMALLEST[dtype]
+    units = np.spacing(np.abs(expected).astype(dtype)).astype(np.float64)
+    errors = np.abs(y.astype(np.float64) - expected) / units
+    assert errors[normal].max() < BOUND
+    assert np.abs(y[~normal]).max(initial=0) <= SMALLEST[dtype]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("name", "limits"), [("exp", (0, math.inf)), ("tanh", (-1, 1)), ("sigmoid", (0, 1))]
+)
+def test_infinities_nan_and_large_numbers(
+    name: str, limits: tuple[float, float], dtype: Any
+) -> None:
+    x = np.array([-np.inf, -1e4, 1e4, np.inf, np.nan] * 8, dtype=dtype)
+    y = np.empty_like(x)
+    FUNCTIONS[name][0](x, y)
+    low, high = limits
+    np.testing.assert_array_equal(y, np.array([low, low, high, high, np.nan] * 8, dtype=dtype))
