@@ -63,6 +63,10 @@ class _Routine:
         """Compile for a precision, or load what the cache has, and make the symbol known."""
         if str(number) in self.linked:
             return
+        # Code from the cache needs the symbols of the routines that it calls at once.
+        for name in self.dispatcher.py_func.__code__.co_names:
+            if name in _routines:
+                _routines[name].link(number)
         arguments = self.arguments(number)
         self.dispatcher.compile(arguments)
         compiled = self.dispatcher.overloads[arguments]
