@@ -184,8 +184,9 @@ def _infer_embed_adjoint(operands: Sequence[Type | None], options: Options) -> T
 def _embed_adjoint(frame: Frame, options: Options, g: Array, index: Array) -> Array:
     rows = options["rows"]
     assert isinstance(rows, int)
-    one_hot = (index[..., None] == np.arange(rows)).astype(frame.dtype)
-    product = one_hot[..., :, None] * g[..., None, :]
+    chosen = index[..., None] == np.arange(rows)
+    # Picked and not multiplied: what is not finite stays in its own row.
+    product = np.where(chosen[..., :, None], g[..., None, :], frame.dtype.type(0))
     positions = frame.positions(over_axes(options))
     return np.asarray(product.sum(axis=positions) if positions else product)
 
