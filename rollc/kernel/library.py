@@ -210,10 +210,10 @@ def transpose(
 
 @routine
 def embed(
-    table: Array, row: int, index: int, out: Array, target: int, place: int, size: int
+    table: Array, row: int, first: int, index: int, out: Array, target: int, place: int, size: int
 ) -> None:
     for k in range(size):
-        out[target, place + k] = table[row, index * size + k]
+        out[target, place + k] = table[row, first + index * size + k]
 
 
 @routine
@@ -224,15 +224,16 @@ def embed_adjoint(
     index: int,
     out: Array,
     target: int,
+    place: int,
     rows: int,
     size: int,
     accumulate: bool,
 ) -> None:
     if not accumulate:
         for k in range(rows * size):
-            out[target, k] = 0
+            out[target, place + k] = 0
     for k in range(size):
-        out[target, index * size + k] += cotangent[row, first + k]
+        out[target, place + index * size + k] += cotangent[row, first + k]
 
 
 @routine

@@ -230,7 +230,7 @@ LINEAR = (
         _infer_dot,
         _dot,
         lambda g, y, a, b: [g * b, g * a],
-        "dot",
+        "dot({0}, {1}, {shape0})",
         summary="the sum of the products of two vectors",
     ),
     Operation(
@@ -239,7 +239,7 @@ LINEAR = (
         _infer_outer,
         _outer,
         _outer_adjoint,
-        "outer",
+        "outer({0}, {shape0}, {1}, {shape1}, {out}, {accumulate})",
         summary="every element of `a` times every element of `b`: a matrix",
     ),
     Operation(
@@ -248,7 +248,7 @@ LINEAR = (
         _infer_transpose,
         lambda frame, options, a: np.swapaxes(a, -1, -2),
         lambda g, y, a: [call("transpose", g)],
-        "transpose",
+        "transpose({0}, {shape0}, {out})",
         summary="a matrix with its rows as columns",
     ),
     Operation(
@@ -257,7 +257,7 @@ LINEAR = (
         _infer_embed,
         _embed,
         _embed_gradient,
-        "embed",
+        "embed({0}, {1}, {out}, {shape})",
         summary="the row of `table` that an index names",
     ),
     Operation(
@@ -266,7 +266,7 @@ LINEAR = (
         _infer_embed_adjoint,
         _embed_adjoint,
         _embed_adjoint_adjoint,
-        "embed_adjoint",
+        "embed_adjoint({0}, {1}, {out}, {shape}, {accumulate})",
         internal=True,
         summary="a vector in the row that an index names, zeros elsewhere",
     ),
@@ -276,7 +276,7 @@ LINEAR = (
         _infer_one_hot,
         _one_hot,
         None,
-        "one_hot",
+        "one_hot({0}, {out}, {shape})",
         defaults=(("size", 0),),
         summary="a vector with a one where the index points, zeros elsewhere",
     ),

@@ -105,7 +105,6 @@ LOSS = (
         _infer_pair,
         _mse,
         _mse_adjoint,
-        "mse",
         summary="the mean of the squared differences",
     ),
     Operation(
@@ -114,7 +113,7 @@ LOSS = (
         _infer_cross_entropy,
         _cross_entropy,
         _cross_entropy_adjoint,
-        "cross_entropy",
+        "cross_entropy({0}, {1}, {shape0})",
         summary="-log softmax(scores)[target]: the loss of a choice among classes",
     ),
     Operation(
@@ -123,7 +122,6 @@ LOSS = (
         _infer_pair,
         _binary_cross_entropy,
         _binary_cross_entropy_adjoint,
-        "binary_cross_entropy",
         summary="the loss of a yes or no, from its score; targets are 0 to 1",
     ),
     Operation(

@@ -81,10 +81,13 @@ class Operation:
                  the reader's axes; summing over what the operand does not have is not
                  the rule's business.  None: no gradient passes (``stop``, comparisons)
     code      -- elementwise: an expression with ``{0}``, ``{1}`` … for the operands and
-                 ``F(number)`` for a number of the kernel's precision; where it is variadic
-                 too, the code joins two operands and is folded from the left.  Otherwise
-                 the name of the routine in the kernels' library, or "" where the planner
-                 knows it
+                 ``F(number)`` for a number of the kernel's precision.  Otherwise a call of
+                 a routine in ``rollc/kernel/library.py``, for one place: ``{0}`` is an
+                 operand (a number, or array, row and first column), ``{shape0}`` its sizes,
+                 ``{folded0}`` those before, along and after ``axis``; ``{out}`` and
+                 ``{shape}`` are the result's (without ``{out}`` the call returns a number),
+                 ``{epsilon}`` an option.  "" where the planner knows the operation or
+                 ``lower`` rewrites it
     """
 
     name: str

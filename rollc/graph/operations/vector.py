@@ -55,7 +55,7 @@ def _infer_reduction(operands: Sequence[Type | None], options: Options) -> Type 
     return Type("float", shape, x.axes)
 
 
-def _reduction(name: str, function: Any, adjoint: Any, summary: str) -> Operation:
+def _reduction(name: str, function: Any, adjoint: Any, code: str, summary: str) -> Operation:
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
         x = x.astype(frame.dtype, copy=False)
         return np.asarray(function(x, axis=_dimensions(frame, options, x)))
@@ -66,7 +66,7 @@ def _reduction(name: str, function: Any, adjoint: Any, summary: str) -> Operatio
         _infer_reduction,
         evaluate,
         adjoint,
-        name,
+        code,
         defaults=(("axis", EVERY),),
         summary=summary,
     )
@@ -344,13 +344,33 @@ def _stack_adjoint(g: Value, y: Value, *operands: Value) -> list[Value | None]:
 
 
 VECTOR = (
-    _reduction("sum", np.sum, _sum_adjoint, "the sum of a vector's elements"),
-    _reduction("mean", np.mean, _mean_adjoint, "the mean of a vector's elements"),
     _reduction(
-        "max", np.max, _extreme_adjoint, "the largest element; equal ones share the gradient"
+        "sum",
+        np.sum,
+        _sum_adjoint,
+        "sum_along({0}, {out}, {folded0}, False)",
+        "the sum of a vector's elements",
     ),
     _reduction(
-        "min", np.min, _extreme_adjoint, "the smallest element; equal ones share the gradient"
+        "mean",
+        np.mean,
+        _mean_adjoint,
+        "sum_along({0}, {out}, {folded0}, True)",
+        "the mean of a vector's elements",
+    ),
+    _reduction(
+        "max",
+        np.max,
+        _extreme_adjoint,
+        "extreme_along({0}, {out}, {folded0}, True)",
+        "the largest element; equal ones share the gradient",
+    ),
+    _reduction(
+        "min",
+        np.min,
+        _extreme_adjoint,
+        "extreme_along({0}, {out}, {folded0}, False)",
+        "the smallest element; equal ones share the gradient",
     ),
     Operation(
         "argmax",
@@ -358,7 +378,7 @@ VECTOR = (
         _infer_argmax,
         lambda frame, options, x: np.asarray(x.argmax(axis=-1)),
         None,
-        "argmax",
+        "argmax({0}, {shape0})",
         summary="the index of the largest element; no gradient passes",
     ),
     Operation(
@@ -367,7 +387,7 @@ VECTOR = (
         _infer_same_vector,
         _on_vector(_softmax),
         lambda g, y, x: [y * (g - call("dot", g, y))],
-        "softmax",
+        "softmax({0}, {out}, {shape})",
         summary="exp(x), scaled to the sum 1",
     ),
     Operation(
@@ -376,7 +396,7 @@ VECTOR = (
         _infer_same_vector,
         _on_vector(_log_softmax),
         lambda g, y, x: [g - call("exp", y) * call("sum", g)],
-        "log_softmax",
+        "log_softmax({0}, {out}, {shape})",
         summary="the logarithm of softmax(x)",
     ),
     Operation(
@@ -385,7 +405,7 @@ VECTOR = (
         _infer_to_number,
         _on_vector(_logsumexp),
         lambda g, y, x: [g * call("softmax", x)],
-        "logsumexp",
+        "logsumexp({0}, {shape0})",
         summary="the logarithm of the sum of exp(x)",
     ),
     Operation(
@@ -394,7 +414,6 @@ VECTOR = (
         _infer_layer_norm,
         _layer_norm,
         _layer_norm_adjoint,
-        "layer_norm",
         defaults=(("epsilon", 1e-5),),
         summary="x, shifted and scaled to mean 0 and variance 1; times gain plus bias",
     ),
@@ -404,7 +423,7 @@ VECTOR = (
         _infer_same_vector,
         _normalise,
         _normalise_adjoint,
-        "normalise",
+        "normalise({0}, {epsilon}, {out}, {shape})",
         internal=True,
         summary="x, shifted and scaled to mean 0 and variance 1",
     ),
@@ -432,7 +451,6 @@ VECTOR = (
         _infer_pad,
         _pad,
         _pad_adjoint,
-        "pad",
         internal=True,
         summary="x from element `start` on, zeros around it",
     ),
@@ -452,7 +470,6 @@ VECTOR = (
         _infer_repeat,
         _repeat,
         lambda g, y, x, axis, size: [call("sum", g, axis=axis)],
-        "repeat",
         internal=True,
         summary="x again and again along a new dimension",
     ),
