@@ -1,0 +1,271 @@
+"""Every operation of the table in small networks: alone, and inside a cycle.
+
+A case says what an operation's operands are; the networks follow from that.  Each operand
+in turn is the state of a recurrence: inside its cycle where the result runs over time,
+after it where the result is one for the whole sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.graph.build import Builder
+from rollc.graph.expression import Value, call
+from rollc.graph.graph import BATCH, LEAVES, Attribute, Graph, Type
+from rollc.graph.operations import OPERATIONS
+
+Array = NDArray[Any]
+
+OVER = ("t", BATCH)
+NUMBER = Type("float", (), OVER)
+VECTOR = Type("float", (3,), OVER)
+LONGER = Type("float", (4,), OVER)
+MATRIX = Type("float", (3, 4), OVER)
+TALL = Type("float", (4, 2), OVER)
+WEIGHT = Type("float", (3, 4))
+STATIC = Type("float", (3,), (BATCH,))
+INDEX = Type("index", (), OVER, 3)
+CONDITION = Type("bool", (3,), OVER)
+SIZES = {"t": 4, BATCH: 2}
+
+
+def anywhere(x: Value) -> Value:
+    return x
+
+
+def positive(x: Value) -> Value:
+    return call("exp", call("tanh", x) * 0.5)
+
+
+def negative(x: Value) -> Value:
+    return -positive(x)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Operands by their types; ``domain`` takes real numbers to those that are allowed."""
+
+    operands: tuple[Type, ...]
+    options: dict[str, Attribute] = field(default_factory=dict)
+    domain: Callable[[Value], Value] = anywhere
+    cycle: bool = True
+
+
+def elementwise(*operands: Type, domain: Callable[[Value], Value] = anywhere) -> list[Case]:
+    return [Case(operands, domain=domain)]
+
+
+ONE = elementwise(VECTOR)
+# Numbers broadcast to either side.
+TWO = [Case((VECTOR, VECTOR)), Case((NUMBER, VECTOR)), Case((VECTOR, NUMBER))]
+SEVERAL = [Case((VECTOR, VECTOR, NUMBER))]
+ALONG = [Case((VECTOR,)), Case((MATRIX,), {"axis": 0}), Case((MATRIX,), {"axis": 1})]
+OVER_AXES = [
+    Case((VECTOR,), {"over": ("t",)}),
+    Case((VECTOR,), {"over": ("t", BATCH)}),
+    Case((VECTOR,), {"over": (BATCH,)}, cycle=False),
+]
+END = [Case((VECTOR,), {"axis": "t"})]
+
+CASES: dict[str, list[Case]] = {
+    **dict.fromkeys(("add", "subtract", "multiply", "minimum", "maximum"), TWO),
+    **dict.fromkeys(("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"), TWO),
+    "divide": [Case(case.operands, domain=negative) for case in TWO],
+    "power": [Case(case.operands, domain=positive) for case in TWO],
+    "where": [Case((CONDITION, VECTOR, NUMBER)), Case((CONDITION, NUMBER, VECTOR))],
+    "clip": [Case((VECTOR, NUMBER, NUMBER))],
+    **dict.fromkeys(("negate", "tanh", "sigmoid", "relu", "softplus", "gelu", "silu"), ONE),
+    **dict.fromkeys(("exp", "sin", "cos", "abs", "sign", "stop", "identity", "normal_cdf"), ONE),
+    **dict.fromkeys(("log", "sqrt"), elementwise(VECTOR, domain=positive)),
+    **dict.fromkeys(("sum_of", "max_of", "min_of"), SEVERAL),
+    "matmul": [
+        Case((WEIGHT, LONGER)),
+        Case((WEIGHT, VECTOR), {"transpose_a": True}),
+        Case((MATRIX, LONGER)),
+        Case((MATRIX, VECTOR), {"transpose_a": True}),
+        Case((MATRIX, TALL)),
+        Case((TALL, MATRIX), {"transpose_a": True, "transpose_b": True}),
+    ],
+    "dot": [Case((VECTOR, VECTOR))],
+    "outer": [Case((VECTOR, LONGER)), Case((VECTOR, LONGER), {"over": OVER})],
+    "transpose": [Case((MATRIX,))],
+    "embed": [Case((WEIGHT, INDEX)), Case((MATRIX, INDEX))],
+    "embed_adjoint": [
+        Case((VECTOR, INDEX), {"rows": 4}),
+        Case((VECTOR, INDEX), {"rows": 4, "over": OVER}),
+    ],
+    "one_hot": [Case((INDEX,)), Case((INDEX,), {"size": 5})],
+    **dict.fromkeys(("sum", "mean", "max", "min"), ALONG),
+    **dict.fromkeys(("argmax", "softmax", "log_softmax", "logsumexp"), ONE),
+    "layer_norm": [
+        Case((VECTOR, VECTOR, VECTOR), {"epsilon": 1e-5}),
+        Case((VECTOR, NUMBER, NUMBER), {"epsilon": 0.1}),
+    ],
+    "normalise": [Case((VECTOR,), {"epsilon": 1e-5})],
+    "concat": [Case((VECTOR, NUMBER, LONGER)), Case((MATRIX, MATRIX), {"axis": 1})],
+    "slice": [
+        Case((LONGER,), {"start": 1, "stop": 3}),
+        Case((MATRIX,), {"start": 1, "stop": 2, "axis": 1}),
+    ],
+    "pad": [
+        Case((VECTOR,), {"start": 1, "size": 5}),
+        Case((MATRIX,), {"start": 0, "size": 6, "axis": 1}),
+    ],
+    "stack": [Case((VECTOR, VECTOR))],
+    "repeat": [
+        Case((VECTOR,), {"axis": 0, "size": 2}),
+        Case((VECTOR,), {"axis": 1, "size": 2}),
+    ],
+    "zero": [Case((), {"shape": (3,)})],
+    "fill": [Case((NUMBER,), {"shape": (3,)}), Case((NUMBER,), {"shape": (2, 3)})],
+    "mse": [Case((VECTOR, VECTOR)), Case((NUMBER, NUMBER))],
+    "cross_entropy": [Case((VECTOR, INDEX))],
+    "binary_cross_entropy": [Case((VECTOR, VECTOR)), Case((NUMBER, NUMBER))],
+    "logistic_loss": [Case((VECTOR, VECTOR))],
+    **dict.fromkeys(("sum_over", "mean_over", "max_over", "min_over"), OVER_AXES),
+    **dict.fromkeys(("last", "first"), END),
+    "impulse": [Case((STATIC,), {"axis": "t", "at": at}) for at in ("first", "last")],
+    "spread": [Case((STATIC,), {"axis": "t"})],
+    "extent": [Case((), {"axis": "t"}), Case((), {"axis": BATCH})],
+}
+
+
+class Bench:
+    """A network that holds any number of cases; all of them add to its loss."""
+
+    def __init__(self) -> None:
+        self.build = Builder()
+        self.losses: list[Value] = []
+        self.outputs: list[str] = []
+
+    def alone(self, name: str, operation: str, case: Case) -> None:
+        """The operation on inputs."""
+        operands = [self.operand(name, place, case) for place in range(len(case.operands))]
+        self.result(name, operation, operands, case)
+
+    def bare(self, operation: str, case: Case) -> None:
+        """The operation on inputs as they are, and nothing else."""
+        operands = []
+        for place, type_ in enumerate(case.operands):
+            condition = type_.kind == "bool"
+            given = self.input(
+                f"{operation}_{place}", replace(type_, kind="float") if condition else type_
+            )
+            operands.append(call("greater", given, 0.0) if condition else given)
+        self.build.define(operation, operation, tuple(operands), **case.options)
+        self.outputs.append(operation)
+
+    def in_a_cycle(self, name: str, operation: str, case: Case, place: int | None) -> None:
+        """The operation where the operand at ``place`` is a state; with None, where what
+        it gives drives a state.
+        """
+        build, state = self.build, f"{name}_state"
+        like = VECTOR if place is None else case.operands[place]
+        build.promise(state, like)
+        drive = self.input(f"{name}_drive", like)
+        kind = OPERATIONS[operation].infer(case.operands, case.options)
+        assert kind is not None
+        timed = "t" in kind.axes
+        build.prefix = state
+        back = build.read(state, 1, "t")
+        read = back if timed else build.read(state)
+        operands = [
+            self.operand(name, other, case) if other != place else case.domain(read)
+            for other in range(len(case.operands))
+        ]
+        value = self.result(name, operation, operands, case)
+        fed = back * 0.5
+        if timed or place is None:
+            fed = fed + self.number(name, value) * 0.5
+        build.prefix = state
+        self.losses.append(self.total(build.define(state, "tanh", (drive + fed,))))
+
+    def input(self, name: str, type_: Type) -> Value:
+        sort = "input" if BATCH in type_.axes else "param"
+        options: dict[str, Attribute] = {} if sort == "input" else {"initialiser": "zeros"}
+        return self.build.leaf(name, sort, type_, **options)
+
+    def operand(self, name: str, place: int, case: Case) -> Value:
+        type_ = case.operands[place]
+        self.build.prefix = f"{name}_given{place}"
+        if type_.kind == "bool":
+            driver = self.input(f"{name}_{place}", Type("float", type_.shape, type_.axes))
+            return call("greater", driver, 0.0)
+        given = self.input(f"{name}_{place}", type_)
+        return given if type_.kind == "index" else case.domain(given)
+
+    def result(self, name: str, operation: str, operands: list[Value], case: Case) -> Value:
+        self.build.prefix = name
+        value = self.build.define(name, operation, tuple(operands), **case.options)
+        self.outputs.append(name)
+        self.losses.append(self.total(self.number(name, value)))
+        return value
+
+    def number(self, name: str, value: Value) -> Value:
+        """One number of a value, each of its elements with a weight of its own."""
+        build = self.build
+        build.prefix = f"{name}_seen"
+        if value.type.kind == "index":
+            table = self.input(f"{name}_table", Type("float", (value.type.bound or 1, 2)))
+            value = call("embed", table, value)
+        elif value.type.kind == "bool":
+            value = call("where", value, 0.5, -0.25)
+        weight = f"{name}_weight"
+        if weight not in build.nodes:
+            self.input(weight, Type("float", value.type.shape))
+        weighted = value * build.read(weight)
+        return call("sum", weighted) if weighted.type.shape else weighted
+
+    def total(self, value: Value) -> Value:
+        if value.type.shape:
+            value = call("sum", value * value)
+        for axis in value.type.axes:
+            value = call("mean_over", value, over=(axis,))
+        return value
+
+    def graph(self, name: str) -> Graph:
+        if self.losses:
+            self.build.define("loss", "sum_of", tuple(self.losses))
+        nodes = tuple(self.build.nodes.values())
+        outputs = tuple((output, output) for output in self.outputs)
+        return Graph(name, "checked", nodes, outputs, "loss" if self.losses else None)
+
+
+def places(case: Case) -> Iterator[int | None]:
+    """The operands that a state can take the place of; None where none can."""
+    found = [
+        place
+        for place, type_ in enumerate(case.operands)
+        if type_.kind == "float" and type_.axes == OVER
+    ]
+    if case.cycle:
+        yield from found or [None]
+
+
+def on_a_bench(operation: str, case: Case, name: str) -> Graph:
+    """A network that holds a case in every way that it can be."""
+    bench = Bench()
+    bench.alone(f"{name}_alone", operation, case)
+    for place in places(case):
+        where = "driven" if place is None else f"cycle{place}"
+        bench.in_a_cycle(f"{name}_{where}", operation, case, place)
+    return bench.graph(name)
+
+
+def values(graph: Graph, sizes: Mapping[str, int], seed: int = 0) -> dict[str, Array]:
+    """Random values for the leaves."""
+    random = np.random.default_rng(seed)
+    leaves: dict[str, Array] = {}
+    for node in graph.nodes:
+        if node.operation in LEAVES and node.operation != "constant":
+            shape = (*(sizes[axis] for axis in node.type.axes), *node.type.shape)
+            if node.type.kind == "index":
+                leaves[node.name] = random.integers(0, node.type.bound or 1, shape)
+            else:
+                leaves[node.name] = random.normal(size=shape)
+    return leaves
