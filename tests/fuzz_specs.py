@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import os
 import random
 import re
 import sys
+import tempfile
 import time
 import traceback
 from collections import Counter
@@ -175,13 +177,64 @@ def build_on(graph: Graph) -> None:
     assert parse_graph(print_graph(dag)) == dag
 
 
+def run_on(graph: Graph) -> None:
+    """Run the kernels that a build makes, as plain Python, and hold them to the interpreter."""
+    import numpy as np
+
+    from rollc.interp import interpret
+    from rollc.kernel.compiled import Kernel
+    from rollc.pipeline import compiled, kernel_graphs
+
+    build_on(graph)
+    if sum(node.type.size for node in graph.nodes) > 3_000:
+        return  # plain Python would take minutes
+    sizes = {"t": 3, "batch": 2}
+    rng = np.random.default_rng(0)
+    for entry, make in kernel_graphs(graph).items():
+        made = make()
+        leaves = {}
+        for node in made.nodes:
+            shape = (*(sizes[axis] for axis in node.type.axes), *node.type.shape)
+            if node.operation in ("input", "target", "param", "cotangent", "state"):
+                index = node.type.kind == "index"
+                leaves[node.name] = (
+                    rng.integers(0, node.type.bound or 1, shape)
+                    if index
+                    else rng.normal(size=shape)
+                )
+        expected = interpret(made, leaves, sizes)
+        names = {
+            "output": dict(made.outputs),
+            "loss": {"loss": made.loss},
+            "gradient": dict(made.gradients),
+        }
+        for steps in (None, 3):
+            result = compiled(made, "float64", steps)
+            with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
+                path = Path(folder) / f"{entry}.py"
+                path.write_text(result.source)
+                kernel = Kernel(result.program, path, "float64")
+                found = kernel.run(leaves, 3, 2, ("primal", "adjoint", "inputs"))
+            for (sort, label), array in found.items():
+                value = expected[str(names[sort][label])]
+                scale = np.abs(value[np.isfinite(value)]).max(initial=1.0)
+                np.testing.assert_allclose(
+                    array, value, rtol=1e-7, atol=1e-9 * scale, err_msg=f"{entry} {label}"
+                )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--build", action="store_true", help="go on to the kernels")
+    parser.add_argument(
+        "--run", action="store_true", help="and run them (set NUMBA_DISABLE_JIT=1 for that)"
+    )
     arguments = parser.parse_args()
-    go_on = build_on if arguments.build else None
+    if arguments.run and os.environ.get("NUMBA_DISABLE_JIT") != "1":
+        parser.error("expected NUMBA_DISABLE_JIT=1 in the environment: to compile takes days")
+    go_on = run_on if arguments.run else build_on if arguments.build else None
     faulthandler.enable()
     failures = 0
     outcomes: Counter[str] = Counter()
