@@ -79,11 +79,13 @@ def verify(
     sets: Mapping[str, int] | None = None,
     seed: int = 0,
     dtypes: Sequence[str] = DTYPES,
+    fixed: bool = True,
 ) -> list[Row]:
     """Compare all stages of a spec, or of the text of a graph, on random data.
 
-    ``dtypes`` are those of the kernels.  Raises :class:`rollc.errors.SpecError` where the
-    spec is wrong, and :class:`rollc.errors.InputError` where no data gives finite results.
+    ``dtypes`` are those of the kernels; ``fixed`` is whether those of a fixed number of
+    steps are built too.  Raises :class:`rollc.errors.SpecError` where the spec is wrong, and
+    :class:`rollc.errors.InputError` where no data gives finite results.
     """
     graph, _ = read_spec(text, name, sets)
     case = _finite_case(graph, np.random.default_rng(seed))
@@ -97,6 +99,10 @@ def verify(
     for dtype in dtypes:
         network, _ = build_text(text, name, sets=sets, dtype=dtype)
         rows += _kernels(case, network, dtype)
+        if fixed:
+            steps = case.sizes["t"]
+            network, _ = build_text(text, name, sets=sets, dtype=dtype, steps=steps)
+            rows += _main_kernels(case, network, f" of {steps} steps, {dtype}")
     return rows
 
 
@@ -278,25 +284,39 @@ def _difference(moved: Callable[[float], float], h: float = 1e-4) -> tuple[float
 # Kernels -------------------------------------------------------------------------------
 
 
-def _kernels(case: Case, network: Network, dtype: str) -> list[Row]:
-    """What the kernels give, each against the interpreter."""
-    graph, tolerance = case.graph, TOLERANCE[dtype]
-    params = {name: case.leaves[name] for name in network.params}
-    inputs = {name: case.leaves[name] for name in network.inputs}
-    targets = {name: case.leaves[name] for name in network.targets}
-    steps = case.sizes["t"]
+def _given(case: Case, network: Network) -> tuple[Arrays, Arrays, Arrays]:
+    """The parameters, inputs and targets."""
+    sorts = (network.params, network.inputs, network.targets)
+    params, inputs, targets = ({name: case.leaves[name] for name in sort} for sort in sorts)
+    return params, inputs, targets
+
+
+def _main_kernels(case: Case, network: Network, which: str) -> list[Row]:
+    """The outputs, and the loss with its gradients, against the interpreter."""
+    graph, tolerance, steps = case.graph, TOLERANCE[network.dtype], case.sizes["t"]
+    params, inputs, targets = _given(case, network)
     values = case.values()
-    outputs = {label: values[name] for label, name in graph.outputs}
     rows = []
     if graph.outputs:
+        outputs = {label: values[name] for label, name in graph.outputs}
         found = network.forward(params, inputs, steps=steps)
-        rows.append(_row(f"forward kernel, {dtype}", outputs, found, tolerance))
+        rows.append(_row(f"forward kernel{which}", outputs, found, tolerance))
     if graph.loss is not None:
         slopes = _gradients(case, adjoint(graph))
         loss, gradients = network.value_and_grad(params, {**inputs, **targets}, steps=steps)
-        found = {"loss": np.asarray(loss), **gradients}
         expected = {"loss": values[graph.loss], **slopes}
-        rows.append(_row(f"gradient kernel, {dtype}", expected, found, tolerance))
+        found = {"loss": np.asarray(loss), **gradients}
+        rows.append(_row(f"gradient kernel{which}", expected, found, tolerance))
+    return rows
+
+
+def _kernels(case: Case, network: Network, dtype: str) -> list[Row]:
+    """All that a network of any number of steps offers, against the interpreter."""
+    graph, tolerance, steps = case.graph, TOLERANCE[dtype], case.sizes["t"]
+    params, inputs, _ = _given(case, network)
+    values = case.values()
+    outputs = {label: values[name] for label, name in graph.outputs}
+    rows = _main_kernels(case, network, f", {dtype}")
     floats = [label for label, name in graph.outputs if graph[name].type.kind == "float"]
     if floats:
         cotangents = {label: np.cos(np.arange(outputs[label].size)) for label in floats}
