@@ -77,7 +77,7 @@ REQUIRED: Mapping[str, Mapping[str, Rule]] = {
     "fill": {"shape": SHAPE},
     "zero": {"shape": SHAPE},
     **{name: {"epsilon": NOT_NEGATIVE} for name in ("layer_norm", "normalise")},
-    **{f"{name}_over": {"over": AXES} for name in ("sum", "mean", "max", "min")},
+    **{f"{name}_over": {"over": AXES} for name in ("sum", "mean", "max", "min", "softmax")},
     **{name: {"axis": AXIS} for name in ("first", "last", "spread", "extent")},
     "impulse": {"axis": AXIS, "at": END},
 }

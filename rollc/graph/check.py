@@ -21,7 +21,9 @@ import networkx as nx
 
 from rollc.graph.graph import Edge, Graph, Node
 
-OVER_TIME = frozenset(["sum_over", "mean_over", "max_over", "min_over", "first", "last"])
+OVER_TIME = frozenset(
+    ["sum_over", "mean_over", "max_over", "min_over", "softmax_over", "first", "last"]
+)
 MOST_STEPS = 100_000  # along links, in search of a shortest cycle
 
 
@@ -73,7 +75,19 @@ class BothDirections:
         return f"delays into the past and into the future in one cycle: {cycles}"
 
 
-Finding = CycleWithoutDelay | NeedsWhole | BothDirections
+@dataclass(frozen=True, slots=True)
+class AlongTwoAxes:
+    """Two cycles of one component, or two reads of one node, with delays along two axes."""
+
+    first: tuple[Link, ...]
+    second: tuple[Link, ...]
+
+    def __str__(self) -> str:
+        cycles = f"{_path(self.first)}, and {_path(self.second)}"
+        return f"delays along two time axes: {cycles}"
+
+
+Finding = CycleWithoutDelay | NeedsWhole | BothDirections | AlongTwoAxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +127,20 @@ def _findings(graph: Graph, links: list[Link]) -> Iterator[Finding]:
     order = {node.name: place for place, node in enumerate(graph.nodes)}
     links = [link for link in links if link.edge.source in order]
     for component in _components(order, [link for link in links if not link.edge.delay]):
-        whole = next((link for link in component if _needs_whole(graph, link)), None)
+        whole = next((link for link in component if _needs_whole(graph, link, None)), None)
         if whole is None:
             yield CycleWithoutDelay(_Cycles(component).shortest())
         else:
             yield NeedsWhole(whole.reader, _Cycles(component).through(whole))
+    delayed: dict[str, Link] = {}
+    for link in links:
+        if link.edge.delay:
+            other = delayed.setdefault(link.edge.source, link)
+            if other.edge.axis != link.edge.axis:
+                yield AlongTwoAxes((other,), (link,))
     for component in _components(order, links):
-        whole = next((link for link in component if _needs_whole(graph, link)), None)
+        axes = {link.edge.axis for link in component if link.edge.delay}
+        whole = next((link for link in component if _needs_whole(graph, link, axes)), None)
         if whole is not None:
             cycle = _Cycles(component).through(whole)
             # Without a delay it is reported already.
@@ -128,13 +149,26 @@ def _findings(graph: Graph, links: list[Link]) -> Iterator[Finding]:
             continue
         past = [link for link in component if link.edge.delay > 0]
         future = [link for link in component if link.edge.delay < 0]
-        if past and future:
+        if len(axes) > 1:
+            cycles = _Cycles(component)
+            along = [
+                next(link for link in component if link.edge.axis == axis) for axis in sorted(axes)
+            ]
+            yield AlongTwoAxes(cycles.through(along[0]), cycles.through(along[1]))
+        elif past and future:
             cycles = _Cycles(component)
             yield BothDirections(cycles.through(past[0]), cycles.through(future[0]))
 
 
-def _needs_whole(graph: Graph, link: Link) -> bool:
-    return link.operand == -1 or graph[link.reader].operation in OVER_TIME
+def _needs_whole(graph: Graph, link: Link, axes: set[str] | None) -> bool:
+    """Whether a link needs all the steps along any of the axes (of any at all, for None)."""
+    if link.operand == -1:
+        return True
+    node = graph[link.reader]
+    if node.operation not in OVER_TIME:
+        return False
+    over = node.options.get("over", (node.options.get("axis"),))
+    return axes is None or not isinstance(over, tuple) or not axes.isdisjoint(over)
 
 
 def _components(order: Mapping[str, int], links: list[Link]) -> list[list[Link]]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rollc.graph.graph import BATCH
 from rollc.kernel.program import Buffer, Program, Ref
 from rollc.kernel.tile import panel_size
 
@@ -37,7 +38,7 @@ class Kernel:
         self.buffers = {buffer.name: buffer for buffer in program.buffers}
         self.leaves = {name for name, _ in program.leaves}
         self._kept = [buffer for buffer in program.buffers if buffer.role not in ("leaf", "result")]
-        self._idle: list[tuple[tuple[int, int], dict[str, Array]]] = []
+        self._idle: list[tuple[Mapping[str, int], dict[str, Array]]] = []
         self._functions: dict[str, Callable[..., None]] | None = None
 
     @property
@@ -62,49 +63,57 @@ class Kernel:
                 for name in function.buffers
             ]
             dispatcher: Any = self.functions[function.phase]
-            dispatcher.compile((int64, int64, *arrays))
+            counts = [int64] * (max(len(self.program.axes), 1) + 1)
+            dispatcher.compile((*counts, *arrays))
 
     def _dtype(self, buffer: Buffer) -> np.dtype[Any]:
         kinds = {"float": self.dtype, "index": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
         return kinds[buffer.kind]
 
-    def dimensions(self, buffer: Buffer, steps: int, batch: int) -> tuple[int, int]:
+    def dimensions(self, buffer: Buffer, sizes: Mapping[str, int]) -> tuple[int, int]:
         """The shape of a buffer's array: its rows, and the elements of one value."""
         if buffer.role == "panel":
             inner, width = buffer.shape
             return 1, panel_size(inner, width, self.dtype.itemsize)
-        rows = buffer.before + steps + buffer.after if buffer.time else 1
-        return rows * (batch if buffer.batch else 1), prod(buffer.shape)
+        return prod(_lead(buffer, sizes)), prod(buffer.shape)
 
     def run(
-        self, leaves: Mapping[str, Array], steps: int, batch: int, phases: Sequence[str]
+        self,
+        leaves: Mapping[str, Array],
+        steps: int | Mapping[str, int],
+        batch: int,
+        phases: Sequence[str],
     ) -> dict[tuple[str, str], Array]:
         """The results of the phases: arrays by sort (output, loss, gradient) and label.
 
-        ``leaves`` have been checked: the right shapes, dtypes and index ranges.  The
-        arrays that come back are the caller's own.
+        ``steps`` is the number of steps, by axis where there are several.  ``leaves`` have
+        been checked: the right shapes, dtypes and index ranges.  The arrays that come back
+        are the caller's own.
         """
-        arrays = self._arrays(leaves, steps, batch)
+        axes = self.program.axes or ("t",)
+        counts = {axes[0]: steps} if isinstance(steps, int) else dict(steps)
+        sizes = {**counts, BATCH: batch}
+        arrays = self._arrays(leaves, sizes)
         for function in self.program.functions:
             if function.phase in phases:
                 arguments = [arrays[name] for name in function.buffers]
-                self.functions[function.phase](steps, batch, *arguments)
+                numbers = [counts[axis] for axis in axes]
+                self.functions[function.phase](*numbers, batch, *arguments)
         results: dict[tuple[str, str], Array] = {
-            (result.sort, result.label): self._result(result.ref, arrays, steps, batch)
+            (result.sort, result.label): self._result(result.ref, arrays, sizes)
             for result in self.program.results
             if result.phase in phases
         }
-        self._idle.append(
-            ((steps, batch), {buffer.name: arrays[buffer.name] for buffer in self._kept})
-        )
+        kept = {buffer.name: arrays[buffer.name] for buffer in self._kept}
+        self._idle.append((sizes, kept))
         return results
 
-    def _arrays(self, leaves: Mapping[str, Array], steps: int, batch: int) -> dict[str, Array]:
-        arrays = self._reused(steps, batch)
+    def _arrays(self, leaves: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
+        arrays = self._reused(sizes)
         for buffer in self.program.buffers:
             if buffer.name in arrays:
                 continue
-            shape = self.dimensions(buffer, steps, batch)
+            shape = self.dimensions(buffer, sizes)
             if buffer.role == "leaf" and not buffer.before + buffer.after:
                 arrays[buffer.name] = np.ascontiguousarray(
                     leaves[buffer.name], dtype=self._dtype(buffer)
@@ -112,34 +121,41 @@ class Kernel:
                 continue
             array = np.empty(shape, dtype=self._dtype(buffer))
             if buffer.role == "leaf":
-                each = batch if buffer.batch else 1
-                inside = array[buffer.before * each : (buffer.before + steps) * each]
+                inside = _inside(array.reshape((*_lead(buffer, sizes), -1)), buffer, sizes)
                 inside[...] = np.asarray(leaves[buffer.name]).reshape(inside.shape)
             arrays[buffer.name] = array
         return arrays
 
-    def _reused(self, steps: int, batch: int) -> dict[str, Array]:
+    def _reused(self, sizes: Mapping[str, int]) -> dict[str, Array]:
         while self._idle:
-            sizes, kept = self._idle.pop()
-            if sizes == (steps, batch):
+            known, kept = self._idle.pop()
+            if known == sizes:
                 return dict(kept)
         return {}
 
-    def _result(self, ref: Ref, arrays: Mapping[str, Array], steps: int, batch: int) -> Array:
+    def _result(self, ref: Ref, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> Array:
         """A value with its own dimensions: steps, sequences, then its shape."""
         buffer = self.buffers[ref.buffer]
-        array = arrays[ref.buffer]
-        lead = []
-        if buffer.time:
-            each = batch if buffer.batch else 1
-            array = array[ref.shift * each : (ref.shift + steps) * each]
-            lead.append(steps)
-        if buffer.batch:
-            lead.append(batch)
-        array = array[:, ref.offset : ref.offset + prod(ref.shape)]
+        rows = arrays[ref.buffer].reshape((*_lead(buffer, sizes), -1))
+        array = _inside(rows, buffer, sizes)[..., ref.offset : ref.offset + prod(ref.shape)]
         # Leaves and buffers that are used again are not given away.
         given = array if buffer.role == "result" else array.copy()
-        return given.reshape((*lead, *ref.shape))
+        return given.reshape((*given.shape[:-1], *ref.shape))
+
+
+def _lead(buffer: Buffer, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """The dimensions that a buffer's rows are: steps by axis, then sequences."""
+    around = buffer.before + buffer.after
+    steps = (sizes[axis] + (around if axis == buffer.axis else 0) for axis in buffer.axes)
+    return (*steps, *((sizes[BATCH],) if buffer.batch else ()))
+
+
+def _inside(rows: Array, buffer: Buffer, sizes: Mapping[str, int]) -> Array:
+    """Without the steps before the first and after the last one."""
+    if not buffer.before + buffer.after:
+        return rows
+    place = (slice(None),) * buffer.axes.index(buffer.axis)
+    return rows[(*place, slice(buffer.before, buffer.before + sizes[buffer.axis]))]
 
 
 def _load(source: Path) -> ModuleType:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
-from rollc.graph.graph import Attribute, Shape
+from rollc.graph.graph import BATCH, Attribute, Shape, ordered_axes
 from rollc.graph.operations import OPERATIONS
 from rollc.kernel.names import Names, shown
 from rollc.kernel.program import (
@@ -33,7 +33,7 @@ from rollc.kernel.program import (
     Span,
     Times,
 )
-from rollc.kernel.writer import Writer, folded, number, shifted, step_count, step_range, wrapped
+from rollc.kernel.writer import Writer, folded, number, shifted, step_range, wrapped
 
 # Operations that only move elements.
 _MOVES = frozenset({"slice", "pad", "concat", "stack", "repeat"})
@@ -41,7 +41,8 @@ _MOVES = frozenset({"slice", "pad", "concat", "stack", "repeat"})
 _HEADER = '''\
 """rollc kernel of the network {name}, {dtype}.
 
-T: steps; B: sequences; t, n, k: one step, one sequence, one element.  A buffer has a row
+T: steps; B: sequences; t, n, k: one step, one sequence, one element.  With two time axes
+there are T_0, T_1 and t_0, t_1.  A buffer has a row
 for each step and sequence; one that is read with a delay has rows before and after the
 sequence too, so that h[(t + 1) * B + n, k] may be h at step t.  v_h is one element of h,
 d_h is the cotangent of h.
@@ -88,10 +89,12 @@ class _Emitter:
     """Writes the statements of one function."""
 
     def __init__(self, program: Program, names: Names) -> None:
-        self.write = Writer({buffer.name: buffer for buffer in program.buffers}, names)
+        buffers = {buffer.name: buffer for buffer in program.buffers}
+        self.write = Writer(buffers, names, program.axes)
 
     def function(self, function: Function) -> list[str]:
-        arguments = ["T", "B", *(self.write.names[name] for name in function.buffers)]
+        steps = [self.write.steps(axis) for axis in self.write.axes or ("t",)]
+        arguments = [*steps, "B", *(self.write.names[name] for name in function.buffers)]
         self.write.say("@kernel")
         self.write.say(f"def {function.phase}({wrapped(arguments)}):")
         self.write.depth += 1
@@ -105,11 +108,12 @@ class _Emitter:
 
     def _loop(self, loop: Loop) -> None:
         span = loop.span
+        step, steps = self.write.step(loop.axis), self.write.steps(loop.axis)
         if loop.direction == "forward":
-            self.write.say(f"for t in range({step_range(span)}):")
+            self.write.say(f"for {step} in range({step_range(span, steps)}):")
         else:
-            last = "T - 1" if span.stop is None else str(span.stop - 1)
-            self.write.say(f"for t in range({last}, {span.start - 1}, -1):")
+            last = f"{steps} - 1" if span.stop is None else str(span.stop - 1)
+            self.write.say(f"for {step} in range({last}, {span.start - 1}, -1):")
         self.write.depth += 1
         for statement in loop.body:
             self._simple(statement)
@@ -166,10 +170,12 @@ class _Emitter:
             case "spread" | "last" | "first":
                 value = operands[0]
             case "impulse":
-                at = "0" if options["at"] == "first" else "T - 1"
-                value = f"{operands[0]} if t == {at} else F(0)"
+                axis = str(options["axis"])
+                at = "0" if options["at"] == "first" else f"{self.write.steps(axis)} - 1"
+                value = f"{operands[0]} if {self.write.step(axis)} == {at} else F(0)"
             case "extent":
-                value = "F(B)" if options["axis"] == "batch" else "F(T)"
+                axis = str(options["axis"])
+                value = "F(B)" if axis == BATCH else f"F({self.write.steps(axis)})"
             case operation:
                 entry = OPERATIONS[operation]
                 if entry.variadic:  # two at a time, a line each: one expression could be too deep
@@ -184,33 +190,36 @@ class _Emitter:
             self.write.say(f"{self.write.element(assign.store)} = {name}")
 
     def _fill(self, fill: Fill) -> None:
-        buffer = self.write.buffers[fill.buffer]
-        self.write.remark(f"{shown(fill.buffer)} outside the sequence")
+        write = self.write
+        buffer = write.buffers[fill.buffer]
+        write.remark(f"{shown(fill.buffer)} outside the sequence")
         size = prod(buffer.shape)
         sides = [("0", str(buffer.before), "r")] if buffer.before else []
         if buffer.after:
-            low = shifted("T", buffer.before)
-            sides.append((low, shifted("T", buffer.before + buffer.after), f"(r - {low})"))
+            low = shifted(write.steps(buffer.axis), buffer.before)
+            high = shifted(write.steps(buffer.axis), buffer.before + buffer.after)
+            sides.append((low, high, f"(r - {low})"))
+        others = [axis for axis in buffer.axes if axis != buffer.axis]
+        over = (*others, *((BATCH,) if buffer.batch else ()))
+        element = "k" if size > 1 else "0"
         for low, high, depth in sides:
-            self.write.say(f"for r in range({high if low == '0' else f'{low}, {high}'}):")
-            self.write.depth += 1
-            opened = 1 + self.write.open(("batch",) if buffer.batch else (), size, Span())
+            write.say(f"for r in range({high if low == '0' else f'{low}, {high}'}):")
+            write.depth += 1
+            opened = 1 + write.open(over, size, Span())
             value = "F(0)"
             if isinstance(fill.initial, Number):
                 value = number(fill.initial.value)
             elif isinstance(fill.initial, Ref) and fill.depth:
-                element = "k" if size > 1 else "0"
                 initial = fill.initial
                 value = (
-                    f"{self.write.names[initial.buffer]}[{self.write.row(initial)},"
+                    f"{write.names[initial.buffer]}[{write.row(initial)},"
                     f" {initial.offset} + {depth} * {size} + {element}]"
                 )
             elif isinstance(fill.initial, Ref):
-                value = self.write.element(fill.initial)
-            row = "r * B + n" if buffer.batch else "r"
-            column = "k" if size > 1 else "0"
-            self.write.say(f"{self.write.names[fill.buffer]}[{row}, {column}] = {value}")
-            self.write.depth -= opened
+                value = write.element(fill.initial)
+            row = write.row(Ref(fill.buffer), {buffer.axis: "r"})
+            write.say(f"{write.names[fill.buffer]}[{row}, {element}] = {value}")
+            write.depth -= opened
 
     def _pack(self, pack: Pack) -> None:
         self.write.comment([pack.panel])
@@ -225,40 +234,54 @@ class _Emitter:
             place += height if part.transposed else width
 
     def _times(self, times: Times) -> None:
-        self.write.comment(times.names, [times.line])
-        inner, width = self.write.buffers[times.panel].shape
+        write = self.write
+        write.comment(times.names, [times.line])
+        width_in, width = write.buffers[times.panel].shape
         a, out = times.operand, times.out
-        self.write.call(
+        inner = write.together([a, out], times.over)
+        opened = write.open(times.over[: len(times.over) - len(inner)], 1, times.span)
+        write.call(
             "times",
-            self.write.names[a.buffer],
-            self.write.first_row(a, times.over, times.span),
+            write.names[a.buffer],
+            write.first_row(a, inner, times.span),
             a.offset,
-            self.write.names[times.panel],
-            inner,
+            write.names[times.panel],
+            width_in,
             width,
-            self.write.names[out.buffer],
-            self.write.first_row(out, times.over, times.span),
+            write.names[out.buffer],
+            write.first_row(out, inner, times.span),
             out.offset,
-            self.write.count(out, times.over, times.span),
+            write.count(inner, times.span),
         )
+        write.depth -= opened
 
     def _product(self, product: Product) -> None:
-        self.write.comment([product.name], [product.line])
+        write = self.write
+        write.comment([product.name], [product.line])
         a, b = product.a, product.b
-        self.write.call(
+        inner = write.together([a, b], product.over)
+        outer = product.over[: len(product.over) - len(inner)]
+        out = write.names[product.out.buffer]
+        accumulate = product.accumulate
+        if outer and not accumulate:
+            write.call("clear", out, 0, 0, a.shape[0] * b.shape[0])
+            accumulate = True
+        opened = write.open(outer, 1, product.span)
+        write.call(
             "product",
-            self.write.names[a.buffer],
-            self.write.first_row(a, product.over, product.span),
+            write.names[a.buffer],
+            write.first_row(a, inner, product.span),
             a.offset,
             a.shape[0],
-            self.write.names[b.buffer],
-            self.write.first_row(b, product.over, product.span),
+            write.names[b.buffer],
+            write.first_row(b, inner, product.span),
             b.offset,
             b.shape[0],
-            self.write.names[product.out.buffer],
-            self.write.count(a, product.over, product.span),
-            product.accumulate,
+            out,
+            write.count(inner, product.span),
+            accumulate,
         )
+        write.depth -= opened
 
     def _reduction(self, reduction: Reduce) -> None:
         self.write.comment([reduction.name], [reduction.line])
@@ -270,7 +293,7 @@ class _Emitter:
         opened = self.write.open(reduction.kept, size, reduction.span)
         self.write.say(f"{out} = {start}")
         self.write.depth -= opened
-        axes = [axis for axis in ("t", "batch") if axis in (*reduction.over, *reduction.kept)]
+        axes = ordered_axes((*reduction.over, *reduction.kept))
         opened = self.write.open(axes, size, reduction.span)
         if extreme:
             sign = ">" if reduction.operation == "max_over" else "<"
@@ -281,10 +304,9 @@ class _Emitter:
             self.write.say(f"{out} += {value}")
         self.write.depth -= opened
         if reduction.operation == "mean_over":
-            steps = step_count(reduction.span)
-            counts = ["B" if axis == "batch" else steps for axis in reduction.over]
+            count = self.write.count(reduction.over, reduction.span)
             opened = self.write.open(reduction.kept, size, reduction.span)
-            self.write.say(f"{out} /= F({' * '.join(counts)})")
+            self.write.say(f"{out} /= F({count})")
             self.write.depth -= opened
 
     def _routine(self, routine: Routine) -> None:
@@ -292,7 +314,7 @@ class _Emitter:
         write.comment([routine.name], [routine.line])
         if routine.accumulate:
             buffer = write.buffers[routine.out.buffer]
-            opened = write.open(("batch",) if buffer.batch else (), 1, routine.span)
+            opened = write.open(routine.kept, 1, routine.span)
             write.call("clear", write.value(routine.out), prod(buffer.shape))
             write.depth -= opened
         opened = write.open(routine.over, 1, routine.span)

@@ -4,6 +4,7 @@ Rewrites:
   layer_norm(x, gain, bias)      ->  normalise(x) * gain + bias
   mse(a, b)                      ->  mean((a - b) * (a - b))
   binary_cross_entropy(s, y)     ->  mean(logistic_loss(s, y))
+  softmax_over(x)                ->  e / sum_over(e)  with  e = exp(x - max_over(x))
   slice(f(a, b))                 ->  f(slice(a), slice(b))   f elementwise, read by slices only
 
 The last one lets the parts of a split be fused with what reads them: the gates of a cell
@@ -21,6 +22,9 @@ from rollc.graph.graph import Attribute, Edge, Graph, Node, attributes
 from rollc.graph.operations import OPERATIONS
 
 
+_COMPOSITES = frozenset({"layer_norm", "mse", "binary_cross_entropy", "softmax_over"})
+
+
 def lower(graph: Graph) -> Graph:
     """The graph in primitive operations, with slices as early as they can be."""
     graph = _expand(graph)
@@ -35,7 +39,7 @@ def _expand(graph: Graph) -> Graph:
     build = Builder(graph.nodes, mark="^")
     order: list[Node] = []
     for node in graph.nodes:
-        if node.operation not in ("layer_norm", "mse", "binary_cross_entropy"):
+        if node.operation not in _COMPOSITES:
             order.append(node)
             continue
         before = set(build.nodes)
@@ -53,6 +57,10 @@ def _composite(node: Node, values: list[Value]) -> Value:
     if node.operation == "layer_norm":
         x, gain, bias = values
         return call("normalise", x, **node.options) * gain + bias
+    if node.operation == "softmax_over":
+        (x,) = values
+        e = call("exp", x - call("max_over", x, **node.options))
+        return e / call("sum_over", e, **node.options)
     a, b = values
     if node.operation == "mse":
         difference = a - b

@@ -96,13 +96,16 @@ def _sink(graph: Graph, regions: Sequence[Region]) -> list[Region]:
             target = homes.pop() if len(homes) == 1 else position
             if (
                 node.operation in CHEAP
-                and node.type.time
                 and node.name not in results
                 and node.name not in initials
                 and pieces[node.name] == 1
                 and item.whole
                 and regions[target].kind != "free"
-                and all(edge.delay == 0 and reader.node.type.time for reader, edge in mine)
+                and regions[target].axis in node.type.time
+                and all(
+                    edge.delay == 0 and regions[target].axis in reader.node.type.time
+                    for reader, edge in mine
+                )
             ):
                 home[id(item)] = target
                 moved.setdefault(target, []).append(item)

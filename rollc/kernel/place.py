@@ -126,23 +126,32 @@ class Places:
             and edge.source not in self.initials
         )
 
-    def needs_time(self, name: str) -> bool:
-        """Whether a node with a time axis needs a value a step."""
+    def axes(self, name: str) -> tuple[str, ...]:
+        """The time axes for whose steps a node needs values of their own.
+
+        Inside a loop a value that only this step reads is written over by the next one.
+        """
         node = self.graph[name]
-        if node.type.static:
-            return False
         items = self.items.get(name, [])
+        if not items or self._outlives_step(name):
+            return node.type.time
+        region = self.sections[self.home(items[0]).section].region
+        return tuple(axis for axis in node.type.time if axis != region.axis)
+
+    def _outlives_step(self, name: str) -> bool:
+        """Whether a node's value is read after the step of its loop."""
+        items = self.items[name]
         if name in self.results or name in self.graph.reach or len(items) > 1:
             return True
         home = self.home(items[0])
-        if self.sections[home.section].region.kind == "free" or node.operation in LEAVES:
+        if self.sections[home.section].region.kind == "free":
             return True
         for reader, _ in self.readers.get(name, []):
             reading = self.home(reader)
             if reading.section != home.section:
                 return True
             joined = self.joined.get(name, ("", 0))[0] == reader.node.name
-            if (reading.kind == "alias" or joined) and self.needs_time(reader.node.name):
+            if (reading.kind == "alias" or joined) and self._outlives_step(reader.node.name):
                 return True
         return False
 
@@ -195,8 +204,9 @@ class Places:
             role,
             node.type.kind,
             node.type.shape,
-            time=self.needs_time(node.name),
+            axes=self.axes(node.name),
             batch="batch" in node.type.axes,
+            axis=reach.axis,
             before=reach.past,
             after=reach.future,
         )
@@ -211,7 +221,7 @@ class Places:
             "scratch",
             "float",
             (sum(node.type.size for node in nodes),),
-            time=any(self.needs_time(node.name) for node in nodes),
+            axes=max((self.axes(node.name) for node in nodes), key=len),
             batch="batch" in first.type.axes,
         )
         offset = 0

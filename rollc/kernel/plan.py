@@ -89,6 +89,7 @@ class _Planner:
             tuple(functions),
             results,
             leaves,
+            self.graph.axes,
             self.graph.steps,
         )
 
@@ -119,7 +120,7 @@ class _Planner:
         # Weights do not change inside a loop: their panels are packed in front of it.
         yield from (statement for statement in body if isinstance(statement, Pack))
         rest = tuple(statement for statement in body if not isinstance(statement, Pack))
-        yield Loop(region.kind, rest, Span(region.start, region.stop))
+        yield Loop(region.kind, region.axis, rest, Span(region.start, region.stop))
 
     def _fills(self, group: Group) -> Iterator[Fill]:
         """Initial values of the rows outside the sequence, before anything reads them."""
@@ -184,9 +185,9 @@ class _Planner:
         for edge in node.operands:
             operand = self.places.operand(edge, item)
             if isinstance(operand, Ref) and node.operation == "first":
-                operand = replace(operand, row="first")
+                operand = replace(operand, row="first", end=_axis(node))
             elif isinstance(operand, Ref) and node.operation == "last":
-                operand = replace(operand, row="last")
+                operand = replace(operand, row="last", end=_axis(node))
             operands.append(operand)
         local = node.name in self.places.locals
         return Assign(
@@ -348,7 +349,14 @@ class _Planner:
             span,
             node.line,
             accumulate=True,
+            kept=self._over(node, bound),
         )
+
+
+def _axis(node: Node) -> str:
+    axis = node.options["axis"]
+    assert isinstance(axis, str)
+    return axis
 
 
 def _refs(statement: Simple) -> Iterator[str]:

@@ -1,10 +1,10 @@
 """What a kernel does, as data: buffers, and statements over them.
 
-A *buffer* is one array.  Its dimensions are the steps (if it has one value a step), the
-sequences (of length 1 where all sequences share the value and there are steps), then its
-own shape; a shared number is an array of one element.  A buffer that is read with a delay
-has rows ``before`` the first step and ``after`` the last one, which hold initial values:
-a delayed read is then the same array at another row, and needs no test.
+A *buffer* is one array of rows.  It has a row for each step of its ``axes`` and each
+sequence (one for all sequences where they share the value), and in a row the elements of
+one value.  A buffer that is read with a delay along ``axis`` has steps ``before`` the first
+and ``after`` the last one, which hold initial values: a delayed read is then the same array
+at another row, and needs no test.
 
 A program has one function for each phase of the schedule.
 """
@@ -25,8 +25,9 @@ class Buffer:
     role: Role
     kind: Kind
     shape: Shape
-    time: bool = False
+    axes: tuple[str, ...] = ()
     batch: bool = False
+    axis: str = ""
     before: int = 0
     after: int = 0
 
@@ -35,9 +36,9 @@ class Buffer:
 class Ref:
     """A read or a write of a buffer.
 
-    ``row`` says which step: this one (``step``), the ``first`` or the ``last``; ``shift``
-    is added to it.  ``shape`` is the value's own shape; a vector that is part of a longer
-    one starts at ``offset``.
+    ``row`` says which step: this one (``step``), or the ``first`` or the ``last`` along the
+    axis ``end``; ``shift`` is added to it along the axis of the buffer's delays.  ``shape``
+    is the value's own shape; a vector that is part of a longer one starts at ``offset``.
     """
 
     buffer: str
@@ -45,6 +46,7 @@ class Ref:
     shift: int = 0
     offset: int = 0
     row: Literal["step", "first", "last"] = "step"
+    end: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,8 @@ class Product:
 class Routine:
     """A library routine for each place of ``over``.
 
-    With ``accumulate`` the result is zeroed first and each place adds to it.
+    With ``accumulate`` the result is zeroed first, for each place of ``kept``, and each
+    place of ``over`` adds to it.
     """
 
     name: str
@@ -161,6 +164,7 @@ class Routine:
     span: Span = Span()
     line: int = 0
     accumulate: bool = False
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +190,7 @@ class Loop:
     """A recurrence: its body once a step, in one direction of time."""
 
     direction: Literal["forward", "backward"]
+    axis: str
     body: tuple[Simple, ...]
     span: Span = Span()
 
@@ -214,13 +219,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Program:
-    """``leaves`` pairs each leaf that the caller gives with its operation."""
+    """``axes`` are the time axes; ``leaves`` pairs each leaf of the caller with its operation."""
 
     name: str
     buffers: tuple[Buffer, ...]
     functions: tuple[Function, ...]
     results: tuple[Result, ...]
     leaves: tuple[tuple[str, str], ...]
+    axes: tuple[str, ...] = ("t",)
     steps: int | None = None
 
     def buffer(self, name: str) -> Buffer:

@@ -147,7 +147,9 @@ _LINES: dict[str, type[Any]] = {
         *(ir.Pack, ir.Part, ir.Times, ir.Product, ir.Routine, ir.Reduce),
     )
 }
-_REF = re.compile(r"(.+)\[(?:(t|first|last)([+-]\d+)?)?(?:;(\d+))?(?::(\d+(?:x\d+)*))?\]")
+_REF = re.compile(
+    r"(.+)\[(?:(t|first|last)(?:\.(\w+))?([+-]\d+)?)?(?:;(\d+))?(?::(\d+(?:x\d+)*))?\]"
+)
 
 
 def print_program(program: Program) -> str:
@@ -183,6 +185,7 @@ def _word(value: Any) -> str:
     match value:
         case Ref():
             row = "" if value.row == "step" and value.shift == 0 else value.row.replace("step", "t")
+            row += f".{value.end}" if value.end else ""
             shift = f"{value.shift:+d}" if value.shift else ""
             offset = f";{value.offset}" if value.offset else ""
             shape = f":{'x'.join(map(str, value.shape))}" if value.shape else ""
@@ -284,9 +287,9 @@ def _plain(text: str) -> Any:
     if span := re.fullmatch(r"(\d+):(\d+|end)", text):
         return Span(int(span[1]), None if span[2] == "end" else int(span[2]))
     if found := _REF.fullmatch(text):
-        shape = tuple(map(int, found[5].split("x"))) if found[5] else ()
+        shape = tuple(map(int, found[6].split("x"))) if found[6] else ()
         row: Any = {"first": "first", "last": "last"}.get(found[2] or "t", "step")
-        return Ref(found[1], shape, int(found[3] or 0), int(found[4] or 0), row)
+        return Ref(found[1], shape, int(found[4] or 0), int(found[5] or 0), row, found[3] or "")
     return text
 
 

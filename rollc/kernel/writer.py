@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
+from rollc.graph.graph import BATCH
 from rollc.kernel.names import Names, shown
 from rollc.kernel.program import Buffer, Local, Number, Operand, Ref, Span
 
@@ -17,7 +18,8 @@ class Writer:
     of steps and sequences, ``t``, ``n`` and ``k`` the step, the sequence and the element.
     """
 
-    def __init__(self, buffers: dict[str, Buffer], names: Names) -> None:
+    def __init__(self, buffers: dict[str, Buffer], names: Names, axes: tuple[str, ...]) -> None:
+        self.axes = axes
         self.buffers = buffers
         self.names = names
         self.lines: list[str] = []
@@ -39,14 +41,22 @@ class Writer:
         for row in textwrap.wrap(text, width, break_on_hyphens=False) or [text]:
             self.say(f"# {row}")
 
+    def step(self, axis: str) -> str:
+        """The step along a time axis."""
+        return "t" if len(self.axes) < 2 else f"t_{self.axes.index(axis)}"
+
+    def steps(self, axis: str) -> str:
+        """The number of steps along a time axis."""
+        return "T" if len(self.axes) < 2 else f"T_{self.axes.index(axis)}"
+
     def open(self, over: Iterable[str], size: int, span: Span) -> int:
         """Open the loops of a statement, over axes and then elements; the number of them."""
         opened = 0
         for axis in over:
-            if axis == "batch":
+            if axis == BATCH:
                 self.say("for n in range(B):")
             else:
-                self.say(f"for t in range({step_range(span)}):")
+                self.say(f"for {self.step(axis)} in range({step_range(span, self.steps(axis))}):")
             self.depth += 1
             opened += 1
         if size > 1:
@@ -55,20 +65,25 @@ class Writer:
             opened += 1
         return opened
 
-    def row(self, ref: Ref) -> str:
-        """The row of a value, at the step and the sequence of the loops around."""
+    def row(self, ref: Ref, steps: Mapping[str, str] | None = None) -> str:
+        """The row of a value, at the steps and the sequence of the loops around.
+
+        ``steps`` replaces the step along an axis, or the sequence.
+        """
         buffer = self.buffers[ref.buffer]
-        if not buffer.time:
-            return "n" if buffer.batch else "0"
-        if ref.row == "step":
-            step = shifted("t", ref.shift)
-        elif ref.row == "first":
-            step = str(ref.shift)
-        else:
-            step = shifted("T", ref.shift - 1)
-        if not buffer.batch:
-            return step
-        return f"{step} * B + n" if " " not in step else f"({step}) * B + n"
+        row = ""
+        for axis in buffer.axes:
+            at = self.step(axis) if steps is None else steps.get(axis, self.step(axis))
+            if ref.row != "step" and axis == ref.end:
+                at = "0" if ref.row == "first" else f"{self.steps(axis)} - 1"
+            extent = self.steps(axis)
+            if axis == buffer.axis:
+                at = shifted(at, ref.shift)
+                extent = shifted(extent, buffer.before + buffer.after)
+            row = _joined(row, extent, at)
+        if buffer.batch:
+            row = _joined(row, "B", "n" if steps is None else steps.get(BATCH, "n"))
+        return row or "0"
 
     def element(self, ref: Ref) -> str:
         """One element, at the indices of the loops around."""
@@ -79,22 +94,29 @@ class Writer:
         """A value as the library takes it: array, row, first column."""
         return f"{self.names[ref.buffer]}, {self.row(ref)}, {ref.offset}"
 
-    def first_row(self, ref: Ref, over: Sequence[str], span: Span) -> str:
-        """The first of the rows over which a statement runs."""
-        buffer = self.buffers[ref.buffer]
-        if not buffer.time:
-            return "0"
-        step = str(span.start + ref.shift) if "t" in over else shifted("t", ref.shift)
-        if not buffer.batch or step == "0":
-            return step
-        return f"{step} * B" if " " not in step else f"({step}) * B"
+    def together(self, refs: Sequence[Ref], over: Sequence[str]) -> tuple[str, ...]:
+        """The last of ``over`` along which the rows of all references follow each other."""
+        inner: tuple[str, ...] = ()
+        for axis in reversed(over):
+            wider = (axis, *inner)
+            for ref in refs:
+                buffer = self.buffers[ref.buffer]
+                rows = (*buffer.axes, *((BATCH,) if buffer.batch else ()))
+                if rows[-len(wider) :] != wider or buffer.axis in inner:
+                    return inner
+            inner = wider
+        return inner
 
-    def count(self, ref: Ref, over: Sequence[str], span: Span) -> str:
+    def first_row(self, ref: Ref, inner: Sequence[str], span: Span) -> str:
+        """The first of the rows that a statement takes together."""
+        start = {axis: "0" if axis == BATCH else str(span.start) for axis in inner}
+        if self.buffers[ref.buffer].batch and BATCH not in inner:
+            start[BATCH] = "n"
+        return self.row(ref, {BATCH: "n", **start})
+
+    def count(self, inner: Sequence[str], span: Span) -> str:
         """The number of those rows."""
-        buffer = self.buffers[ref.buffer]
-        counts = ["B"] if buffer.batch else []
-        if buffer.time and "t" in over:
-            counts.insert(0, step_count(span))
+        counts = ["B" if axis == BATCH else step_count(span, self.steps(axis)) for axis in inner]
         return " * ".join(counts) or "1"
 
     def operand(self, operand: Operand) -> str:
@@ -132,20 +154,33 @@ def number(value: float) -> str:
 
 
 def shifted(name: str, shift: int) -> str:
+    if name.isdigit():
+        return str(int(name) + shift)
+    if name.endswith(" - 1") and shift > 0:  # the last step, and on from there
+        return shifted(name.removesuffix(" - 1"), shift - 1)
     if shift == 0:
         return name
     return f"{name} + {shift}" if shift > 0 else f"{name} - {-shift}"
 
 
-def step_count(span: Span) -> str:
-    """The number of steps of a span."""
+def _joined(row: str, extent: str, at: str) -> str:
+    """The row of a place along one dimension more."""
+    if row in ("", "0"):
+        return at
+    row = f"({row})" if " " in row else row
+    extent = f"({extent})" if " " in extent else extent
+    return f"{row} * {extent}" if at == "0" else f"{row} * {extent} + {at}"
+
+
+def step_count(span: Span, steps: str) -> str:
+    """The number of steps of a span, of ``steps`` steps."""
     if span.stop is not None:
         return str(span.stop - span.start)
-    return "T" if span.start == 0 else f"(T - {span.start})"
+    return steps if span.start == 0 else f"({steps} - {span.start})"
 
 
-def step_range(span: Span) -> str:
-    stop = "T" if span.stop is None else str(span.stop)
+def step_range(span: Span, steps: str) -> str:
+    stop = steps if span.stop is None else str(span.stop)
     return stop if span.start == 0 else f"{span.start}, {stop}"
 
 

@@ -65,6 +65,19 @@ def _extreme_over_adjoint(
     return [taken * (g / call("sum_over", taken, over=over))]
 
 
+def _softmax_over(frame: Frame, options: Options, x: Array) -> Array:
+    positions = frame.positions(over_axes(options))
+    with np.errstate(invalid="ignore"):
+        shifted = np.exp(x - x.max(axis=positions, keepdims=True))
+    return np.asarray((shifted / shifted.sum(axis=positions, keepdims=True)).astype(frame.dtype))
+
+
+def _infer_softmax_over(operands: Sequence[Type | None], options: Options) -> Type | None:
+    reduced = _infer_over(operands, options)
+    (x,) = operands
+    return None if reduced is None or x is None else Type("float", x.shape, x.axes)
+
+
 def _axis(options: Options) -> str:
     axis = options["axis"]
     assert isinstance(axis, str)
@@ -142,6 +155,14 @@ SEQUENCE = (
     _over("mean_over", np.mean, _mean_over_adjoint, "the mean over the places of axes"),
     _over("max_over", np.max, _extreme_over_adjoint, "the largest over the places of axes"),
     _over("min_over", np.min, _extreme_over_adjoint, "the smallest over the places of axes"),
+    Operation(
+        "softmax_over",
+        ("x",),
+        _infer_softmax_over,
+        _softmax_over,
+        lambda g, y, x, over: [y * (g - call("sum_over", g * y, over=over))],
+        summary="exp(x), scaled to the sum 1 over the places of axes",
+    ),
     _end("last", -1, "the value at the last step"),
     _end("first", 0, "the value at the first step"),
     Operation(
