@@ -128,6 +128,7 @@ CASES: dict[str, list[Case]] = {
     "binary_cross_entropy": [Case((VECTOR, VECTOR)), Case((NUMBER, NUMBER))],
     "logistic_loss": [Case((VECTOR, VECTOR))],
     **dict.fromkeys(("sum_over", "mean_over", "max_over", "min_over"), OVER_AXES),
+    "softmax_over": [Case((VECTOR,), {"over": (BATCH,)})],
     **dict.fromkeys(("last", "first"), END),
     "impulse": [Case((STATIC,), {"axis": "t", "at": at}) for at in ("first", "last")],
     "spread": [Case((STATIC,), {"axis": "t"})],

@@ -80,7 +80,10 @@ def test_both_signs_apart_are_fine() -> None:
 def test_a_reduction_in_a_cycle_needs_what_it_computes() -> None:
     graph = wired(("h", "g", 1), ("g", "m", 0), ("m", "h", 0))
     nodes = [
-        replace(node, operation="mean_over") if node.name == "m" else node for node in graph.nodes
+        replace(node, operation="mean_over", attributes=attributes(over=("t",)))
+        if node.name == "m"
+        else node
+        for node in graph.nodes
     ]
     (finding,) = check(graph.with_nodes(nodes)).findings
     assert isinstance(finding, NeedsWhole)

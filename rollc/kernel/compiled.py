@@ -121,7 +121,8 @@ class Kernel:
                 continue
             array = np.empty(shape, dtype=self._dtype(buffer))
             if buffer.role == "leaf":
-                inside = _inside(array.reshape((*_lead(buffer, sizes), -1)), buffer, sizes)
+                rows = array.reshape((*_lead(buffer, sizes), -1))
+                inside = _inside(rows, buffer, sizes, buffer.before)
                 inside[...] = np.asarray(leaves[buffer.name]).reshape(inside.shape)
             arrays[buffer.name] = array
         return arrays
@@ -137,7 +138,8 @@ class Kernel:
         """A value with its own dimensions: steps, sequences, then its shape."""
         buffer = self.buffers[ref.buffer]
         rows = arrays[ref.buffer].reshape((*_lead(buffer, sizes), -1))
-        array = _inside(rows, buffer, sizes)[..., ref.offset : ref.offset + prod(ref.shape)]
+        inside = _inside(rows, buffer, sizes, ref.shift)
+        array = inside[..., ref.offset : ref.offset + prod(ref.shape)]
         # Leaves and buffers that are used again are not given away.
         given = array if buffer.role == "result" else array.copy()
         return given.reshape((*given.shape[:-1], *ref.shape))
@@ -150,12 +152,12 @@ def _lead(buffer: Buffer, sizes: Mapping[str, int]) -> tuple[int, ...]:
     return (*steps, *((sizes[BATCH],) if buffer.batch else ()))
 
 
-def _inside(rows: Array, buffer: Buffer, sizes: Mapping[str, int]) -> Array:
-    """Without the steps before the first and after the last one."""
+def _inside(rows: Array, buffer: Buffer, sizes: Mapping[str, int], first: int) -> Array:
+    """As many steps as the sequence has, from the step ``first`` of the buffer on."""
     if not buffer.before + buffer.after:
         return rows
     place = (slice(None),) * buffer.axes.index(buffer.axis)
-    return rows[(*place, slice(buffer.before, buffer.before + sizes[buffer.axis]))]
+    return rows[(*place, slice(first, first + sizes[buffer.axis]))]
 
 
 def _load(source: Path) -> ModuleType:

@@ -44,8 +44,8 @@ def cycle_diagnostics(
                 yield _needs_whole(node, cycle, places)
             case BothDirections(past, future):
                 yield _both_directions(past, future, places)
-            case AlongTwoAxes(first, second):
-                yield _along_two_axes(first, second, places)
+            case AlongTwoAxes():
+                raise AssertionError("a spec has one time axis")
 
 
 def owner(node: str) -> str:
@@ -135,20 +135,6 @@ def _both_directions(
         also,
         notes=tuple(f"{_path(cycle)}: {_sum(cycle)}" for cycle in cycles),
         helps=("let one chain run from the first step and another from the last, and join them",),
-    )
-
-
-def _along_two_axes(
-    first: tuple[Link, ...], second: tuple[Link, ...], places: Mapping[tuple[str, int], Span]
-) -> Diagnostic:
-    at, also = _labels([link for link in (*first, *second) if link.edge.delay], places)
-    return Diagnostic(
-        "R304",
-        "delays along two time axes",
-        at,
-        also,
-        notes=tuple(_path(cycle) for cycle in (first, second)),
-        helps=("let each chain run along one time axis",),
     )
 
 

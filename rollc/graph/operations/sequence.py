@@ -161,6 +161,7 @@ SEQUENCE = (
         _infer_softmax_over,
         _softmax_over,
         lambda g, y, x, over: [y * (g - call("sum_over", g * y, over=over))],
+        internal=True,
         summary="exp(x), scaled to the sum 1 over the places of axes",
     ),
     _end("last", -1, "the value at the last step"),
