@@ -21,7 +21,6 @@ from rollc.graph.expression import Value, call
 from rollc.graph.graph import Attribute, Edge, Graph, Node, attributes
 from rollc.graph.operations import OPERATIONS
 
-
 _COMPOSITES = frozenset({"layer_norm", "mse", "binary_cross_entropy", "softmax_over"})
 
 
