@@ -78,7 +78,7 @@ REQUIRED: Mapping[str, Mapping[str, Rule]] = {
     "zero": {"shape": SHAPE},
     **{name: {"epsilon": NOT_NEGATIVE} for name in ("layer_norm", "normalise")},
     **{f"{name}_over": {"over": AXES} for name in ("sum", "mean", "max", "min", "softmax")},
-    **{name: {"axis": AXIS} for name in ("first", "last", "spread", "extent")},
+    **{name: {"axis": AXIS} for name in ("first", "last", "spread", "extent", "step")},
     "impulse": {"axis": AXIS, "at": END},
 }
 OPTIONAL: Mapping[str, Mapping[str, Rule]] = {
@@ -86,6 +86,7 @@ OPTIONAL: Mapping[str, Mapping[str, Rule]] = {
     "outer": {"over": AXES},
     "embed_adjoint": {"over": AXES},
     "one_hot": {"size": PLACE},
+    "step": {"shift": PLACE, "period": SIZE},
     **{name: {"axis": DIMENSION_OR_ALL} for name in ("sum", "mean", "max", "min")},
     **{name: {"axis": DIMENSION} for name in ("concat", "slice", "pad")},
     # The step of what an unrolled leaf is.

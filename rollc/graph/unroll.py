@@ -10,6 +10,7 @@
     spread{axis=t}(x)        ->  x at every step; no node
     impulse{axis=t}(x)       ->  x at its one step, zero at the others; no node
     extent{axis=t}()         ->  N
+    step{axis=t}()           ->  the constants 0 … N-1
 
 An operation that sums over t and more besides (over the batch, or while it multiplies)
 does the rest at each step: a weight's gradient ``~W`` is the sum of ``~W.0 … ~W.N-1``.
@@ -44,6 +45,7 @@ from rollc.graph.graph import (
     attributes,
     ordered_axes,
 )
+from rollc.graph.operations.sequence import step_number
 
 Array = NDArray[np.generic]
 
@@ -245,7 +247,14 @@ class _Unrolling:
         self.body.append(Node(node.name, operation, read, node.type, options, None, node.line))
 
     def _sweep(self, nodes: list[Node], direction: int) -> None:
-        written = [node for node in nodes if not self._stands_for_operand(node)]
+        for node in nodes:
+            if node.operation == "step":
+                self._number_steps(node)
+        written = [
+            node
+            for node in nodes
+            if node.operation != "step" and not self._stands_for_operand(node)
+        ]
         plans = [(node, self._promise(node.name), self._type(node)) for node in written]
         for node in nodes:
             if self._stands_for_operand(node):
@@ -272,6 +281,11 @@ class _Unrolling:
                         node.line,
                     )
                 )
+
+    def _number_steps(self, node: Node) -> None:
+        for step, name in enumerate(self._promise(node.name)):
+            value = attributes(value=float(step_number(step, node.options)))
+            self.front.append(Node(name, "constant", (), self._type(node), value, line=node.line))
 
     def _stands_for_operand(self, node: Node) -> bool:
         return node.operation in ("spread", "impulse") and node.options["axis"] == self.axis

@@ -173,6 +173,11 @@ class _Emitter:
                 axis = str(options["axis"])
                 at = "0" if options["at"] == "first" else f"{self.write.steps(axis)} - 1"
                 value = f"{operands[0]} if {self.write.step(axis)} == {at} else F(0)"
+            case "step":
+                shift, period = options.get("shift", 0), options.get("period")
+                assert isinstance(shift, int)
+                value = shifted(self.write.step(str(options["axis"])), shift)
+                value = value if period is None else f"({value}) % {period}"
             case "extent":
                 axis = str(options["axis"])
                 value = "F(B)" if axis == BATCH else f"F({self.write.steps(axis)})"

@@ -20,7 +20,7 @@ from rollc.graph.operations import OPERATIONS
 from rollc.kernel.schedule import Item, Region, Schedule, needed
 
 # Elementwise in a kernel: they only choose which element is read, or when.
-MOVING = frozenset({"spread", "impulse", "last", "first", "extent"})
+MOVING = frozenset({"spread", "impulse", "last", "first", "extent", "step"})
 
 # Operations that call no function: an instruction or two an element.
 CHEAP = frozenset(

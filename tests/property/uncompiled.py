@@ -27,6 +27,7 @@ from delay_graphs import delay_graphs, random_leaves
 
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
+from rollc.graph.lengths import LENGTHS, with_lengths
 from rollc.graph.simplify import simplify
 from rollc.interp import interpret
 from rollc.irtext import print_graph
@@ -58,6 +59,8 @@ def kernel_of(graph: Graph, steps: int | None, folder: Path) -> Kernel:
 def same(graph: Graph, kernel: Kernel, steps: int, batch: int, seed: int) -> None:
     sizes = {"t": steps, "batch": batch}
     leaves = random_leaves(graph, sizes, seed)
+    if LENGTHS in leaves:
+        leaves[LENGTHS] = 1 + leaves[LENGTHS] % steps
     expected = interpret(graph, leaves, sizes)
     # The second run finds the buffers as the first one left them.
     for _ in range(2):
@@ -102,10 +105,12 @@ def main() -> None:
         rolled=st.booleans(),
         batch=st.integers(1, 5),
         seed=st.integers(0, 99),
+        ragged=st.booleans(),
     )
     def kernels_agree(
-        graph: Graph, of: Any, steps: int, rolled: bool, batch: int, seed: int
+        graph: Graph, of: Any, steps: int, rolled: bool, batch: int, seed: int, ragged: bool
     ) -> None:
+        graph = with_lengths(graph) if ragged else graph
         with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
             built = simplify(adjoint(simplify(graph), of=of))
             note(print_graph(built))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rollc.graph.expression import Value, call
-from rollc.graph.graph import Type
+from rollc.graph.graph import Kind, Type
 from rollc.graph.operations.table import (
     Adjoint,
     Array,
@@ -55,10 +55,16 @@ def infer_where(operands: Sequence[Type | None], options: Options) -> Type | Non
     if len(operands) == 3 and operands[0] is not None and operands[0].kind != "bool":
         raise TypeMismatch("a condition", [0], hint="compare with something: `where(v > 0, a, b)`")
     present = [operand for operand in operands if operand is not None]
-    if not present:
+    branches = [operand for operand in operands[1:] if operand is not None]
+    if not branches:
         return None
-    need_numbers(present, [i for i, operand in enumerate(present) if operand.kind != "bool"])
-    return Type("float", _common_shape(present, range(len(present))), union(present))
+    kind: Kind = "float"
+    bound = None
+    if all(branch.kind == "index" for branch in branches):
+        kind, bound = "index", max(branch.bound or 1 for branch in branches)
+    else:
+        need_numbers(present, [i for i, operand in enumerate(present) if operand.kind != "bool"])
+    return Type(kind, _common_shape(present, range(len(present))), union(present), bound)
 
 
 def _unary(
@@ -98,7 +104,8 @@ def _comparison(name: str, function: Any, code: str, summary: str) -> Operation:
 
 
 def _where(frame: Frame, options: Options, c: Array, a: Array, b: Array) -> Array:
-    return np.where(c, a.astype(frame.dtype, copy=False), b.astype(frame.dtype, copy=False))
+    dtype = np.dtype(np.int64) if frame.result.kind == "index" else frame.dtype
+    return np.where(c, a.astype(dtype, copy=False), b.astype(dtype, copy=False))
 
 
 def _pick(condition: Value, then: Value | float, otherwise: Value | float) -> Value:

@@ -1,7 +1,8 @@
 """Operations over an axis: over the steps of the sequence, or over the batch.
 
 A value that does not run over an axis is the same at all its places, so the adjoint of a
-sum over an axis is its cotangent as it is.  ``extent`` is the number of places.
+sum over an axis is its cotangent as it is.  ``extent`` is the number of places, and
+``step`` the number of the place: an index, so that comparing it is exact at any length.
 A delayed read under ``first`` or ``last`` reaches any single step: ``first(x[t+2])`` is x
 at the third.
 """
@@ -25,6 +26,8 @@ from rollc.graph.operations.table import (
     known,
     need_numbers,
 )
+
+MOST_STEPS = 2**31
 
 
 def _infer_over(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -82,6 +85,25 @@ def _axis(options: Options) -> str:
     axis = options["axis"]
     assert isinstance(axis, str)
     return axis
+
+
+def _infer_step(operands: Sequence[Type | None], options: Options) -> Type | None:
+    period = options.get("period", MOST_STEPS)
+    assert isinstance(period, int)
+    return Type("index", (), (_axis(options),), period)
+
+
+def step_number(step: int, options: Options) -> int:
+    """What the operation ``step`` gives at a step."""
+    shift, period = options.get("shift", 0), options.get("period", MOST_STEPS)
+    assert isinstance(shift, int) and isinstance(period, int)
+    return (step + shift) % period
+
+
+def _step(frame: Frame, options: Options) -> Array:
+    axis = _axis(options)
+    numbers = [step_number(step, options) for step in range(frame.sizes[axis])]
+    return np.array(numbers, dtype=np.int64)
 
 
 def _infer_end(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -192,5 +214,14 @@ SEQUENCE = (
         None,
         internal=True,
         summary="the number of steps, or of sequences",
+    ),
+    Operation(
+        "step",
+        (),
+        _infer_step,
+        _step,
+        None,
+        internal=True,
+        summary="the number of the step, from 0; `shift` steps later, and modulo `period`",
     ),
 )

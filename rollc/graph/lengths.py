@@ -1,0 +1,223 @@
+"""Sequences of different lengths in one batch: each stops at its own end.
+
+``with_lengths`` adds a leaf with the number of steps of each sequence and rewrites what
+looks beyond a step, so that nothing of the padding is seen:
+
+    x, a leaf over t       ->  x where the sequence is alive, its first step in the padding
+    u[t-d]                 ->  u[t-d] where alive, the initial value in the padding
+    u[t+d]                 ->  u[t+d] while t+d is inside the own length, the initial value from there on
+    sum of x over t        ->  the sum of what is x where alive and 0 elsewhere
+    mean of x over t       ->  that sum, divided by the own length
+    max, min of x over t   ->  of what is x where alive and an infinity elsewhere
+    last(x)                ->  last(held), held = x where alive, held[t-1] in the padding
+    an output over t       ->  the output where alive, zero elsewhere
+
+Each step of the padding thus computes what a sequence of one step would, the first one:
+numbers like those of the sequence itself.  Its cotangents are exactly zero, and zero times
+a slope of such numbers is zero, where zeros or the padding's own numbers could have made an
+infinite slope, and a NaN of the gradient.
+
+The pass comes before the adjoint, which then needs to know nothing of lengths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+
+from rollc.graph.build import Builder
+from rollc.graph.expression import Value, call
+from rollc.graph.graph import BATCH, Edge, Graph, Node, Type
+from rollc.graph.operations.sequence import MOST_STEPS
+from rollc.graph.operations.vector import row
+
+LENGTHS = "batch'lengths"
+"""The leaf; a name that no spec can write."""
+
+
+def output_name(name: str) -> str:
+    """The node with the zeros of the padding, of an output that runs over time."""
+    return f"{name}'kept"
+
+
+_OVER_TIME = frozenset({"sum_over", "mean_over", "max_over", "min_over"})
+_LEAVES = ("input", "target")
+
+
+class LengthsError(Exception):
+    """A graph whose sequences cannot have lengths of their own, and why."""
+
+
+def with_lengths(graph: Graph) -> Graph:
+    """The graph with the leaf :data:`LENGTHS`: an index over the batch, 1 to the steps.
+
+    Takes a graph before the adjoint.  Raises :class:`LengthsError` where a value that runs
+    over time is the same for all sequences, and for more than one time axis.
+    """
+    if graph.axes != ("t",):
+        raise LengthsError(f"lengths need one time axis, and `{graph.name}` has {len(graph.axes)}")
+    for node in graph.nodes:
+        if node.type.time and BATCH not in node.type.axes:
+            raise LengthsError(f"`{node.name}` has no batch, and so no sequences to have lengths")
+    return _Lengths(graph).graph()
+
+
+class _Lengths:
+    def __init__(self, graph: Graph) -> None:
+        self.source = graph
+        self.build = Builder(graph.nodes)
+        self.build.prefix = "lengths"
+        self.lengths = self.build.leaf(
+            LENGTHS, "input", Type("index", (), (BATCH,), MOST_STEPS)
+        )
+        self.alive = self._inside(0)
+        # What stands for a read, by the edge.
+        self.gates: dict[Edge, Edge] = {}
+
+    def graph(self) -> Graph:
+        for node in self.source.nodes:
+            if node.operation in _LEAVES and node.type.time:
+                self._mask(node)
+        gates = [
+            edge
+            for node in self.source.nodes
+            for edge in node.operands
+            if edge.delay and edge not in self.gates
+        ]
+        for edge in dict.fromkeys(gates):
+            self._gate(edge)
+        for node in self.source.nodes:
+            self._rewrite(node)
+        outputs = tuple((label, self._output(name)) for label, name in self.source.outputs)
+        return replace(self.source, nodes=tuple(self.build.nodes.values()), outputs=outputs)
+
+    def _inside(self, ahead: int) -> Value:
+        """Whether the step that many steps ahead is inside the own length."""
+        options = {"shift": ahead} if ahead else {}
+        return call("less", self.build.make("step", (), axis="t", **options), self.lengths)
+
+    def _choose(
+        self, name: str, condition: Value, value: Value, otherwise: Value, initial: str | None = None
+    ) -> Edge:
+        """The node of that name: a value where a condition holds, of any kind."""
+        self.build.line = self.build.nodes[value.edge.source].line
+        if value.type.kind != "bool":
+            self.build.define(name, "where", (condition, value, otherwise))
+        else:
+            picked = call("where", condition, value, otherwise)
+            self.build.define(name, "greater", (picked, self.build.number(0.0)))
+        self.build.nodes[name] = replace(self.build.nodes[name], initial=initial)
+        return Edge(name)
+
+    def _mask(self, node: Node) -> None:
+        """A leaf is its first step in the padding; no gradient passes that way."""
+        value = self.build.read(node.name)
+        first = call("first", value, axis="t")
+        if node.type.kind == "float":
+            first = call("stop", first)
+        name = f"{node.name}'alive"
+        self._choose(name, self.alive, value, first, node.initial)
+        self.gates[Edge(node.name)] = Edge(name)
+
+    def _resolved(self, edge: Edge) -> Edge:
+        """A read of a leaf is of what stands for it."""
+        stand = self.gates.get(Edge(edge.source))
+        return edge if stand is None else replace(edge, source=stand.source)
+
+    def _gate(self, edge: Edge) -> None:
+        source = self.source[edge.source]
+        there = self._resolved(edge)
+        read = self.build.read(there.source, there.delay, there.axis)
+        if edge.delay > 0:
+            if source.type.kind == "float":  # any value of another kind is as good
+                start = self._initial(source, edge.delay, past=True)
+                name = f"{edge.source}'past{edge.delay}"
+                self.gates[edge] = self._choose(name, self.alive, read, call("stop", start))
+            return
+        # Beyond the own end are the rows of the initial value, the nearest step first.
+        distance = -edge.delay
+        value = self._initial(source, distance, past=False)
+        for ahead in range(1, distance) if self._deep(source) else ():
+            nearer = self._initial(source, distance - ahead, past=False)
+            value = call("where", self._inside(ahead), nearer, value)
+        name = f"{edge.source}'next{distance}"
+        self.gates[edge] = self._choose(name, self._inside(distance), read, value)
+
+    def _deep(self, node: Node) -> bool:
+        """Whether the initial value has a row for each step outside the sequence."""
+        if node.initial is None:
+            return False
+        return len(self.source[node.initial].type.shape) > len(node.type.shape)
+
+    def _initial(self, node: Node, outside: int, past: bool) -> Value:
+        """What a read takes that many steps outside the sequence."""
+        if node.initial is None:
+            return self._zero(node.type)
+        value = self.build.read(node.initial)
+        if not self._deep(node):
+            return value
+        if node.type.kind != "float":
+            raise LengthsError(f"the initial value of `{node.name}` has rows that are no numbers")
+        return row(value, value.type.shape[0] - outside if past else outside - 1)
+
+    def _zero(self, like: Type) -> Value:
+        if like.kind != "index":
+            return self.build.number(0.0)
+        name = f"lengths'zero{like.bound}"
+        if name not in self.build.nodes:
+            self.build.leaf(name, "constant", Type("index", (), (), like.bound), value=0.0)
+        return self.build.read(name)
+
+    def _rewrite(self, node: Node) -> None:
+        """Read what stands for each operand; stop reductions over time at the own end."""
+        masked = node.operation in _LEAVES and node.type.time
+        operands = tuple(self.gates.get(edge, self._resolved(edge)) for edge in node.operands)
+        initial = None if masked else node.initial
+        node = self.build.nodes[node.name] = replace(node, operands=operands, initial=initial)
+        over = node.options.get("over", ())
+        if node.operation in _OVER_TIME and isinstance(over, tuple) and "t" in over:
+            self._reduce(node, over)
+        elif node.operation == "last":
+            self._hold(node)
+
+    def _operand(self, node: Node) -> Value:
+        (edge,) = node.operands
+        return self.build.read(edge.source, edge.delay, edge.axis)
+
+    def _reduce(self, node: Node, over: tuple[str | int, ...]) -> None:
+        """A reduction over time, of the steps of each sequence; then over the batch."""
+        build = self.build
+        build.prefix, build.line = node.name, node.line
+        beyond = {"max_over": -inf, "min_over": inf}.get(node.operation, 0.0)
+        kept = call("where", self.alive, self._operand(node), beyond)
+        others = {"over": rest} if (rest := tuple(axis for axis in over if axis != "t")) else None
+        if node.operation == "mean_over":
+            steps = call("sum_over", call("where", self.alive, 1.0, 0.0), over=("t",))
+            total = call("sum_over", kept, over=("t",))
+            if others is None:
+                build.define(node.name, "divide", (total, steps))
+            else:
+                build.define(node.name, node.operation, (total / steps,), **others)
+        elif others is None:
+            build.define(node.name, node.operation, (kept,), over=("t",))
+        else:
+            inner = call(node.operation, kept, over=("t",))
+            build.define(node.name, node.operation, (inner,), **others)
+
+    def _hold(self, node: Node) -> None:
+        """The last step of a value that stays what it was at the own end."""
+        value = self._operand(node)
+        name = f"{node.name}'held"
+        self.build.promise(name, value.type)
+        before = self.build.read(name, 1, "t")
+        self._choose(name, self.alive, value, before)
+        self.build.nodes[node.name] = replace(node, operands=(Edge(name),))
+
+    def _output(self, name: str) -> str:
+        """The node that leaves the graph as an output."""
+        node = self.source[name]
+        if not node.type.time:
+            return name
+        edge = self.gates.get(Edge(name), Edge(name))
+        value = self.build.read(edge.source)
+        return self._choose(output_name(name), self.alive, value, self._zero(node.type)).source

@@ -1,0 +1,124 @@
+"""A batch of sequences of different lengths: each as if it were alone, whatever the padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from delay_graphs import delay_graphs, random_leaves
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from rollc.graph.adjoint import adjoint
+from rollc.graph.check import check
+from rollc.graph.graph import Graph
+from rollc.graph.lengths import LENGTHS, with_lengths
+from rollc.graph.simplify import simplify
+from rollc.graph.unroll import step_leaves, unroll
+from rollc.graph.verify import verify
+from rollc.interp import interpret
+
+Array = NDArray[Any]
+
+bounded = settings(
+    max_examples=50,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+STEPS = 6
+own_lengths = st.lists(st.integers(1, STEPS), min_size=1, max_size=3)
+seeds = st.integers(0, 1000)
+
+
+def padded(graph: Graph, lengths: list[int], seed: int) -> dict[str, Array]:
+    """Leaves whose padding is NaN, or the index 0."""
+    leaves = random_leaves(graph, {"t": STEPS, "batch": len(lengths)}, seed)
+    for node in graph.nodes:
+        if node.operation in ("input", "target") and "t" in node.type.axes:
+            for sequence, length in enumerate(lengths):
+                beyond = 0 if node.type.kind == "index" else np.nan
+                leaves[node.name][length:, sequence] = beyond
+    return leaves
+
+
+def alone(graph: Graph, leaves: dict[str, Array], sequence: int, length: int) -> dict[str, Array]:
+    """The leaves of one sequence without its padding."""
+    found = {}
+    for node in graph.nodes:
+        if node.name in leaves:
+            array = leaves[node.name]
+            if "batch" in node.type.axes:
+                array = array.take([sequence], axis=node.type.axes.index("batch"))
+            found[node.name] = array[:length] if "t" in node.type.axes else array
+    return found
+
+
+def part(graph: Graph, name: str, array: Array, sequence: int, length: int) -> Array:
+    """What a sequence has of a value of the batch."""
+    axes = graph[name].type.axes
+    if "batch" in axes:
+        array = array.take([sequence], axis=axes.index("batch"))
+    return array[:length] if "t" in axes else array
+
+
+def close(found: Array, expected: Array, label: str) -> None:
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10, err_msg=label)
+
+
+@bounded
+@given(delay_graphs(), own_lengths, seeds)
+def test_each_sequence_is_as_if_alone(graph: Graph, lengths: list[int], seed: int) -> None:
+    leaves = padded(graph, lengths, seed)
+    sizes = {"t": STEPS, "batch": len(lengths)}
+    ragged = simplify(adjoint(simplify(with_lengths(graph))))
+    found = interpret(ragged, {**leaves, LENGTHS: np.array(lengths)}, sizes)
+    plain = adjoint(graph)
+    singles = [
+        interpret(plain, alone(graph, leaves, sequence, length), {"t": length, "batch": 1})
+        for sequence, length in enumerate(lengths)
+    ]
+    assert ragged.loss is not None and plain.loss is not None
+    close(found[ragged.loss], np.mean([one[plain.loss] for one in singles]), "loss")
+    for (label, mine), (_, theirs) in zip(ragged.outputs, plain.outputs, strict=True):
+        for sequence, (length, one) in enumerate(zip(lengths, singles, strict=True)):
+            close(part(ragged, mine, found[mine], sequence, length), one[theirs], label)
+            if "t" in ragged[mine].type.axes:
+                assert not found[mine][length:, sequence].any()
+    of = dict(plain.gradients)
+    for label, mine in ragged.gradients:
+        theirs = of[label]
+        if "batch" not in ragged[mine].type.axes:
+            mean = np.mean([one[theirs] for one in singles], axis=0)
+            close(found[mine], mean, label)
+            continue
+        for sequence, (length, one) in enumerate(zip(lengths, singles, strict=True)):
+            share = part(ragged, mine, found[mine], sequence, length) * len(lengths)
+            close(share, one[theirs], label)
+            if "t" in ragged[mine].type.axes:
+                assert not found[mine][length:, sequence].any()
+
+
+@bounded
+@given(delay_graphs(), own_lengths, seeds)
+def test_every_stage_with_lengths_agrees(graph: Graph, lengths: list[int], seed: int) -> None:
+    ragged = with_lengths(graph)
+    assert verify(ragged) == []
+    assert check(ragged).graph is not None
+    derived = adjoint(ragged)
+    assert not any(
+        node.operation == "extent" and node.options["axis"] == "t" for node in ragged.nodes
+    )
+    leaves = {**padded(graph, lengths, seed), LENGTHS: np.array(lengths)}
+    sizes = {"t": STEPS, "batch": len(lengths)}
+    dag = simplify(unroll(derived, STEPS))
+    assert verify(dag) == []
+    rolled = interpret(derived, leaves, sizes)
+    unrolled = interpret(dag, step_leaves(dag, leaves), sizes)
+    assert derived.loss is not None and dag.loss is not None
+    close(unrolled[dag.loss], rolled[derived.loss], "loss")
+    gradients = dict(dag.gradients)
+    for label, name in derived.gradients:
+        if label in gradients:
+            close(unrolled[gradients[label]], rolled[name], label)
