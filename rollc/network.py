@@ -3,19 +3,40 @@
 Arrays are NumPy's, time first: ``[T, B, ...]``, or ``[T, ...]`` without a batch.  Static
 inputs have no time.  What is missing or misshapen is named, with the shape expected and
 the one found.
+
+Every method takes ``lengths``, the number of steps of each sequence (``[B]``): what comes
+after them is padding, and changes no output, loss or gradient, whatever it holds.  Outputs
+and gradients over time are zero there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rollc.arrays import (
+    Sizes,
+    Spec,
+    as_array,
+    brackets,
+    fitting,
+    fitting_lengths,
+    fitting_state,
+    given_back,
+    shape_of,
+    spec_of,
+    unknown,
+    without_padding,
+    words,
+)
 from rollc.errors import InputError
-from rollc.graph.graph import BATCH, Graph, Node
+from rollc.graph.adjoint import seed_name
+from rollc.graph.graph import BATCH, Graph
+from rollc.graph.lengths import LENGTHS, output_name, why_no_lengths
+from rollc.graph.state import final_name
 from rollc.parameters import initial_parameters
 
 Array = NDArray[Any]
@@ -30,49 +51,6 @@ class Runnable(Protocol):
     def run(
         self, leaves: Mapping[str, Array], steps: int, batch: int, phases: Sequence[str]
     ) -> dict[tuple[str, str], Array]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """What an array must be.
-
-    ``shape`` is the shape at one step of one sequence; ``time`` and ``batch`` say whether
-    the array has those dimensions in front.  ``bound`` is the number of values that an
-    index may take.
-    """
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    dtype: str
-    time: bool
-    batch: bool
-    bound: int | None = None
-
-    def dimensions(self, batched: bool = True) -> tuple[str | int, ...]:
-        """The dimensions in words: ``("T", "B", 3)``."""
-        lead = [*(["T"] if self.time else []), *(["B"] if self.batch and batched else [])]
-        return (*lead, *self.shape)
-
-
-def _spec(node: Node, dtype: str) -> Spec:
-    kinds = {"float": dtype, "index": "int64", "bool": "bool"}
-    return Spec(
-        node.name,
-        node.type.kind,
-        node.type.shape,
-        kinds[node.type.kind],
-        bool(node.type.time),
-        BATCH in node.type.axes,
-        node.type.bound,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Sizes:
-    steps: int
-    batch: int
-    batched: bool  # whether the caller's arrays have the batch dimension
 
 
 class Network:
@@ -94,10 +72,10 @@ class Network:
         self.dtype = dtype
         self.steps = steps
         self._kernel = kernel
-        self.params = {node.name: _spec(node, dtype) for node in graph.leaves("param")}
-        self.inputs = {node.name: _spec(node, dtype) for node in graph.leaves("input")}
-        self.targets = {node.name: _spec(node, dtype) for node in graph.leaves("target")}
-        self.outputs = {label: _spec(graph[name], dtype) for label, name in graph.outputs}
+        self.params = {node.name: spec_of(node, dtype) for node in graph.leaves("param")}
+        self.inputs = {node.name: spec_of(node, dtype) for node in graph.leaves("input")}
+        self.targets = {node.name: spec_of(node, dtype) for node in graph.leaves("target")}
+        self.outputs = {label: spec_of(graph[name], dtype) for label, name in graph.outputs}
         self.states = {
             node: Spec(
                 node,
@@ -125,6 +103,7 @@ class Network:
         inputs: Arrays | None = None,
         state: Arrays | None = None,
         steps: int | None = None,
+        lengths: ArrayLike | None = None,
     ) -> dict[str, Array]:
         """The outputs, by name.  Targets are not needed.
 
@@ -132,17 +111,47 @@ class Network:
         :meth:`initial_state`) replaces the initial values; the state after the last step
         is then among the results as ``state.NAME``.
         """
-        entry = "forward" if state is None else "stream"
-        leaves, sizes = self._checked(params, inputs or {}, steps, state, need_targets=False)
-        results = self._kernel(entry).run(leaves, sizes.steps, sizes.batch, ("primal",))
-        return self._outputs(results, sizes)
+        leaves, sizes = self._checked(
+            params, inputs or {}, steps, state, lengths, need_targets=False
+        )
+        kernel = self._kernel(_entry("forward", state, lengths))
+        return self._outputs(kernel.run(leaves, sizes.steps, sizes.batch, ("primal",)), sizes)
 
-    def loss(self, params: Arrays, inputs: Arrays, steps: int | None = None) -> float:
+    def loss(
+        self,
+        params: Arrays,
+        inputs: Arrays,
+        steps: int | None = None,
+        lengths: ArrayLike | None = None,
+    ) -> float:
         """The loss, without gradients."""
         self._need_loss()
-        leaves, sizes = self._checked(params, inputs, steps)
-        results = self._kernel("gradient").run(leaves, sizes.steps, sizes.batch, ("primal",))
-        return float(results["loss", "loss"])
+        leaves, sizes = self._checked(params, inputs, steps, None, lengths)
+        kernel = self._kernel(_entry("gradient", None, lengths))
+        return float(kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))["loss", "loss"])
+
+    @overload
+    def value_and_grad(
+        self,
+        params: Arrays,
+        inputs: Arrays,
+        steps: int | None = None,
+        wrt: Sequence[str] = ("params", "inputs"),
+        *,
+        lengths: ArrayLike | None = None,
+    ) -> tuple[float, dict[str, Array]]: ...
+
+    @overload
+    def value_and_grad(
+        self,
+        params: Arrays,
+        inputs: Arrays,
+        steps: int | None = None,
+        wrt: Sequence[str] = ("params", "inputs"),
+        *,
+        state: Arrays,
+        lengths: ArrayLike | None = None,
+    ) -> tuple[float, dict[str, Array], dict[str, Array]]: ...
 
     def value_and_grad(
         self,
@@ -150,47 +159,75 @@ class Network:
         inputs: Arrays,
         steps: int | None = None,
         wrt: Sequence[str] = ("params", "inputs"),
-    ) -> tuple[float, dict[str, Array]]:
+        *,
+        state: Arrays | None = None,
+        lengths: ArrayLike | None = None,
+    ) -> tuple[float, dict[str, Array]] | tuple[float, dict[str, Array], dict[str, Array]]:
         """The loss and its gradients, by the names of parameters and inputs.
 
         A parameter's gradient is the sum over all steps, of the mean over the batch.
-        Without ``"inputs"`` in ``wrt`` the inputs' gradients are not computed.
+        Without ``"inputs"`` in ``wrt`` the inputs' gradients are not computed.  With a
+        ``state`` the arrays are a window of a longer sequence: the gradients of the state
+        are added as ``state.NAME``, and the state after the last step is given back too.
+        No gradient of what comes later passes; :meth:`vjp` takes it.
         """
         self._need_loss()
-        leaves, sizes = self._checked(params, inputs, steps)
+        leaves, sizes = self._checked(params, inputs, steps, state, lengths)
         phases = ["primal", "adjoint", *(["inputs"] if "inputs" in wrt else [])]
-        results = self._kernel("gradient").run(leaves, sizes.steps, sizes.batch, phases)
-        return float(results["loss", "loss"]), self._gradients(results, sizes, wrt)
+        kernel = self._kernel(_entry("gradient", state, lengths))
+        results = kernel.run(leaves, sizes.steps, sizes.batch, phases)
+        loss = float(results["loss", "loss"])
+        gradients = self._gradients(results, sizes, wrt)
+        if state is None:
+            return loss, gradients
+        return loss, gradients, _following(self._outputs(results, sizes))
 
     def vjp(
-        self, params: Arrays, inputs: Arrays | None = None, steps: int | None = None
+        self,
+        params: Arrays,
+        inputs: Arrays | None = None,
+        steps: int | None = None,
+        *,
+        state: Arrays | None = None,
+        lengths: ArrayLike | None = None,
     ) -> tuple[dict[str, Array], Callable[[Arrays], dict[str, Array]]]:
         """The outputs, and a function from their cotangents to gradients.
 
         The function takes arrays of the outputs' shapes, by name (those left out are
-        zero), and returns the gradients of parameters and inputs.
+        zero), and returns the gradients of parameters and inputs.  With a ``state`` the
+        state after the last step is among the outputs as ``state.NAME``, and so among
+        the cotangents; the gradient of the given state is among the gradients.
         """
-        leaves, sizes = self._checked(params, inputs or {}, steps, need_targets=False)
-        kernel = self._kernel("forward")
+        leaves, sizes = self._checked(
+            params, inputs or {}, steps, state, lengths, need_targets=False
+        )
+        kernel = self._kernel(_entry("forward", state, lengths))
         outputs = self._outputs(kernel.run(leaves, sizes.steps, sizes.batch, ("primal",)), sizes)
 
         def pullback(cotangents: Arrays) -> dict[str, Array]:
             given = dict(leaves)
             for label in cotangents:
-                if label not in self.outputs:
-                    raise InputError(_unknown("cotangent", label, self.outputs))
+                if label not in outputs:
+                    raise InputError(unknown("cotangent", label, outputs))
             for label, name in self.graph.outputs:
                 spec = self.outputs[label]
                 if spec.kind != "float":
                     continue
-                shape = _shape(spec, sizes)
-                array = np.zeros(shape, dtype=self.dtype)
+                array = np.zeros(shape_of(spec, sizes), dtype=self.dtype)
                 if label in cotangents:
-                    array = array + _fitting(f"cotangent `{label}`", cotangents[label], spec, sizes)
-                leaf = f"~{name}:seed"
+                    array = array + fitting(f"cotangent `{label}`", cotangents[label], spec, sizes)
+                kept = output_name(name) if spec.time and lengths is not None else name
+                leaf = seed_name(kept)
                 given[leaf] = given[leaf] + array if leaf in given else array
+            for name, spec in self.states.items() if state is not None else ():
+                if spec.kind != "float":
+                    continue
+                value = cotangents.get(STATE + name, np.zeros_like(outputs[STATE + name]))
+                leaf = seed_name(final_name(name))
+                given[leaf] = fitting_state(f"cotangent `{STATE}{name}`", value, spec, sizes)
             phases = ("primal", "adjoint", "inputs")
-            results = self._kernel("vjp").run(given, sizes.steps, sizes.batch, phases)
+            reverse = self._kernel(_entry("vjp", state, lengths))
+            results = reverse.run(given, sizes.steps, sizes.batch, phases)
             return self._gradients(results, sizes, ("params", "inputs"))
 
         return outputs, pullback
@@ -216,7 +253,7 @@ class Network:
         values = initial_values(self.graph, leaves, {"t": steps, BATCH: sizes.batch}, self.dtype)
         return {name: self._state_rows(name, values[name], sizes) for name in self.states}
 
-    def _state_rows(self, name: str, value: Array, sizes: _Sizes) -> Array:
+    def _state_rows(self, name: str, value: Array, sizes: Sizes) -> Array:
         # Inside, the depth comes after the batch; outside, before it.
         if not self.states[name].batch:
             return value
@@ -237,16 +274,11 @@ class Network:
             for name, array in (inputs or {}).items()
         }
         results = self.forward(params, given, state=state, steps=1)
-        following = {
-            label.removeprefix(STATE): array
-            for label, array in results.items()
-            if label.startswith(STATE)
-        }
         outputs = {
             label: results[label][0] if spec.time else results[label]
             for label, spec in self.outputs.items()
         }
-        return outputs, following
+        return outputs, _following(results)
 
     # Checks ----------------------------------------------------------------------------
 
@@ -265,24 +297,30 @@ class Network:
                 f"`{self.name}` cannot run step by step: `{future[0]}` is read from the future"
             )
 
+    def _need_lengths(self) -> None:
+        why = why_no_lengths(self.graph)
+        if why is not None:
+            raise InputError(f"`{self.name}` takes no lengths: {why}")
+
     def _checked(
         self,
         params: Arrays,
         inputs: Arrays,
         steps: int | None,
         state: Arrays | None = None,
+        lengths: ArrayLike | None = None,
         *,
         need_inputs: bool = True,
         need_targets: bool = True,
-    ) -> tuple[dict[str, Array], _Sizes]:
+    ) -> tuple[dict[str, Array], Sizes]:
         """All leaves as arrays of the right shapes, with time and batch in front."""
         wanted = {**self.inputs, **self.targets}
         for name in params:
             if name not in self.params:
-                raise InputError(_unknown("parameter", name, self.params))
+                raise InputError(unknown("parameter", name, self.params))
         for name in inputs:
             if name not in wanted:
-                raise InputError(_unknown("input", name, wanted))
+                raise InputError(unknown("input", name, wanted))
         required = {
             **(self.inputs if need_inputs else {}),
             **(self.targets if need_inputs and need_targets else {}),
@@ -290,28 +328,36 @@ class Network:
         for name, spec in required.items():
             if name not in inputs:
                 sort = "target" if name in self.targets else "input"
-                raise InputError(f"missing {sort} `{name}`: expected {_words(spec)}")
+                raise InputError(f"missing {sort} `{name}`: expected {words(spec)}")
         if state is not None:
             self._need_stream()
             for name in state:
                 if name not in self.states:
-                    raise InputError(_unknown("state", name, self.states))
-        arrays = {name: _array(f"input `{name}`", array) for name, array in inputs.items()}
+                    raise InputError(unknown("state", name, self.states))
+        arrays = {name: as_array(f"input `{name}`", array) for name, array in inputs.items()}
         sizes = self._sizes(arrays, wanted, steps, state)
+        own: dict[str, Array] = {}
+        if lengths is not None:
+            self._need_lengths()
+            own[LENGTHS] = fitting_lengths(lengths, sizes)
+            arrays = {
+                name: without_padding(array, wanted[name], own[LENGTHS], sizes)
+                for name, array in arrays.items()
+            }
         leaves = {
-            name: _fitting(f"input `{name}`", array, wanted[name], sizes)
+            name: fitting(f"input `{name}`", array, wanted[name], sizes)
             for name, array in arrays.items()
         }
         for name, spec in self.params.items():
             if name not in params:
-                raise InputError(f"missing parameter `{name}`: expected {_words(spec)}")
-            leaves[name] = _fitting(f"parameter `{name}`", params[name], spec, sizes)
+                raise InputError(f"missing parameter `{name}`: expected {words(spec)}")
+            leaves[name] = fitting(f"parameter `{name}`", params[name], spec, sizes)
         for name, spec in self.states.items() if state is not None else ():
             assert state is not None
             if name not in state:
-                raise InputError(f"missing state `{name}`: expected {_words(spec)}")
-            leaves[STATE + name] = _state(state[name], spec, sizes)
-        return leaves, sizes
+                raise InputError(f"missing state `{name}`: expected {words(spec)}")
+            leaves[STATE + name] = fitting_state(f"state `{name}`", state[name], spec, sizes)
+        return {**leaves, **own}, sizes
 
     def _sizes(
         self,
@@ -319,7 +365,7 @@ class Network:
         specs: Mapping[str, Spec],
         steps: int | None,
         state: Arrays | None,
-    ) -> _Sizes:
+    ) -> Sizes:
         """The number of steps and of sequences, from the first array that tells them."""
         batched: bool | None = None
         batch: int | None = None
@@ -332,7 +378,7 @@ class Network:
             full = len(spec.dimensions())
             if array.ndim not in (full, full - int(spec.batch)):
                 raise InputError(
-                    f"input `{name}`: expected {_words(spec)}, found {_brackets(array.shape)}"
+                    f"input `{name}`: expected {words(spec)}, found {brackets(array.shape)}"
                 )
             if spec.batch and batched is None:
                 batched = array.ndim == full
@@ -359,111 +405,51 @@ class Network:
             raise InputError(f"expected at least one step and one sequence, found {found} steps")
         if self.steps is not None and found != self.steps:
             raise InputError(f"built for {self.steps} steps, found {found}")
-        return _Sizes(found, batch or 1, bool(batched))
+        return Sizes(found, batch or 1, bool(batched))
 
     # Results ---------------------------------------------------------------------------
 
-    def _outputs(self, results: Mapping[tuple[str, str], Array], sizes: _Sizes) -> dict[str, Array]:
+    def _outputs(self, results: Mapping[tuple[str, str], Array], sizes: Sizes) -> dict[str, Array]:
         found: dict[str, Array] = {}
         for (sort, label), array in results.items():
             if sort != "output":
                 continue
             if label in self.outputs:
-                found[label] = _given_back(array, self.outputs[label], sizes)
+                found[label] = given_back(array, self.outputs[label], sizes)
             else:
                 found[label] = self._state_rows(label.removeprefix(STATE), array, sizes)
         return found
 
     def _gradients(
-        self, results: Mapping[tuple[str, str], Array], sizes: _Sizes, wrt: Sequence[str]
+        self, results: Mapping[tuple[str, str], Array], sizes: Sizes, wrt: Sequence[str]
     ) -> dict[str, Array]:
         specs = {
             **(self.params if "params" in wrt else {}),
             **(self.inputs if "inputs" in wrt else {}),
         }
-        return {
-            label: _given_back(array, specs[label], sizes)
+        found = {
+            label: given_back(array, specs[label], sizes)
             for (sort, label), array in results.items()
             if sort == "gradient" and label in specs
         }
+        for name in self.states:
+            array = results.get(("gradient", STATE + name))
+            if array is not None:
+                found[STATE + name] = self._state_rows(name, array, sizes)
+        return found
 
 
-def _given_back(array: Array, spec: Spec, sizes: _Sizes) -> Array:
-    """An array as the caller gave his: without the batch if he had none."""
-    if spec.batch and not sizes.batched:
-        return array[:, 0] if spec.time else array[0]
-    return array
+def _entry(sort: str, state: object, lengths: object) -> str:
+    """The name of a kernel: what it computes, and of which leaves more."""
+    if state is not None:
+        sort = "stream" if sort == "forward" else f"{sort}.state"
+    return sort if lengths is None else f"{sort}.lengths"
 
 
-def _shape(spec: Spec, sizes: _Sizes) -> tuple[int, ...]:
-    lead = [*([sizes.steps] if spec.time else []), *([sizes.batch] if spec.batch else [])]
-    return (*lead, *spec.shape)
-
-
-def _array(what: str, value: ArrayLike) -> Array:
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise InputError(f"{what}: not an array ({error})") from None
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"{what}: expected numbers, found {array.dtype}")
-    return array
-
-
-def _fitting(what: str, value: ArrayLike, spec: Spec, sizes: _Sizes) -> Array:
-    """An array of the shape with time and batch, of the right dtype and range."""
-    array = _array(what, value)
-    shape = _shape(spec, sizes)
-    bare = shape
-    if spec.batch and not sizes.batched:
-        bare = (*shape[: int(spec.time)], *spec.shape)
-    if array.shape != bare:
-        raise InputError(
-            f"{what}: expected {_words(spec, sizes.batched)}"
-            f" with shape {_brackets(bare)}, found {_brackets(array.shape)}"
-        )
-    if spec.kind == "index":
-        return _indices(what, array, spec).reshape(shape)
-    return np.ascontiguousarray(array, dtype=spec.dtype).reshape(shape)
-
-
-def _indices(what: str, array: Array, spec: Spec) -> Array:
-    if array.dtype.kind not in "iub":
-        raise InputError(f"{what}: expected integers, found {array.dtype}")
-    if array.size and spec.bound is not None:
-        low, high = int(array.min()), int(array.max())
-        if low < 0 or high >= spec.bound:
-            wrong = low if low < 0 else high
-            raise InputError(f"{what}: expected 0 to {spec.bound - 1}, found {wrong}")
-    return np.ascontiguousarray(array, dtype=np.int64)
-
-
-def _state(value: ArrayLike, spec: Spec, sizes: _Sizes) -> Array:
-    what = f"state `{spec.name}`"
-    array = _array(what, value)
-    depth, *own = spec.shape
-    batch = [sizes.batch] if spec.batch and sizes.batched else []
-    expected = (depth, *batch, *own)
-    if array.shape != expected:
-        raise InputError(f"{what}: expected {_brackets(expected)}, found {_brackets(array.shape)}")
-    if spec.kind == "index":
-        array = _indices(what, array, spec)
-    if spec.batch:
-        array = array if sizes.batched else array[:, None]
-        array = np.moveaxis(array, 1, 0)
-    return np.ascontiguousarray(array, dtype=spec.dtype)
-
-
-def _words(spec: Spec, batched: bool = True) -> str:
-    dimensions = ", ".join(map(str, spec.dimensions(batched)))
-    kind = f"index below {spec.bound}" if spec.kind == "index" else spec.kind
-    return f"{kind} [{dimensions}]"
-
-
-def _brackets(shape: Sequence[int]) -> str:
-    return f"[{', '.join(map(str, shape))}]"
-
-
-def _unknown(sort: str, name: object, known: Mapping[str, Spec]) -> str:
-    names = ", ".join(f"`{other}`" for other in known) or "none"
-    return f"unknown {sort} `{name}`: expected {names}"
+def _following(results: Mapping[str, Array]) -> dict[str, Array]:
+    """The state after the last step."""
+    return {
+        label.removeprefix(STATE): array
+        for label, array in results.items()
+        if label.startswith(STATE)
+    }

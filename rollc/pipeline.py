@@ -2,6 +2,9 @@
 
     read      text -> graph, checked          rollc.lang
     simplify  fewer and cheaper nodes         rollc.graph.simplify
+    lengths   each sequence its own end       rollc.graph.lengths
+    state     the state as leaf and output    rollc.graph.state
+    truncate  no gradient beyond a window     rollc.graph.truncate
     adjoint   the graph of the gradients      rollc.graph.adjoint
     unroll    the graph of N steps            rollc.graph.unroll
     lower     primitive operations            rollc.kernel.lower
@@ -9,10 +12,12 @@
     plan      statements over buffers         rollc.kernel.plan
     emit      Numba source                    rollc.kernel.emit
 
-A network has four kernels.  ``forward`` gives the outputs, ``gradient`` the loss and its
-gradients, ``vjp`` gradients for cotangents of the outputs, ``stream`` the outputs with the
-state handed in and out.  The first two are compiled when a network is built, the others
-when they are first called.
+A network has three kernels: ``forward`` gives the outputs, ``gradient`` the loss and its
+gradients, ``vjp`` gradients for cotangents of the outputs.  Each has variants:
+``gradient.state`` takes the state and gives it back (``stream`` is the one of ``forward``),
+``gradient.lengths`` takes the length of each sequence, ``gradient.state.lengths`` both.
+``forward`` and ``gradient`` are compiled when a network is built, all others when they are
+first called.
 """
 
 from __future__ import annotations
@@ -28,8 +33,10 @@ from rollc import store
 from rollc.errors import InputError, SpecError, StoreError
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
+from rollc.graph.lengths import why_no_lengths, with_lengths
 from rollc.graph.simplify import simplify
 from rollc.graph.state import expose_state
+from rollc.graph.truncate import truncate as truncated
 from rollc.irtext import IRTextError, parse_graph, print_graph
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
@@ -45,25 +52,54 @@ EAGER = ("forward", "gradient")
 DTYPES = ("float32", "float64")
 
 
-def kernel_graphs(graph: Graph) -> dict[str, Callable[[], Graph]]:
-    """The graph that each kernel computes, of a checked graph; made when asked for."""
-    simple = simplify(graph)
-    outputs_only = replace(simple, loss=None, gradients=())
-    makers: dict[str, Callable[[], Graph]] = {}
+def kernel_graphs(graph: Graph, truncate: int | None = None) -> dict[str, Callable[[], Graph]]:
+    """The graph that each kernel computes, of a checked graph; made when asked for.
+
+    ``truncate`` is the number of steps of the windows whose borders no gradient passes.
+    """
     if graph.gradients:  # the text of an adjoint: its gradients are there already
-        makers["forward"] = lambda: simplify(outputs_only)
-        makers["gradient"] = lambda: simple
-        return makers
-    if graph.outputs:
-        makers["forward"] = lambda: simplify(outputs_only)
-    if graph.loss is not None:
-        makers["gradient"] = lambda: simplify(adjoint(simple))
-    if any(graph[name].type.kind == "float" for _, name in graph.outputs):
-        makers["vjp"] = lambda: simplify(adjoint(simplify(outputs_only), of="outputs"))
+        simple = simplify(graph)
+        return {
+            "forward": lambda: simplify(_outputs_only(simple)),
+            "gradient": lambda: simple,
+        }
     past_only = all(not reach.future for reach in graph.reach.values())
-    if graph.outputs and graph.reach and past_only:
-        makers["stream"] = lambda: simplify(expose_state(simplify(outputs_only)))
+    makers = _kernels_of(graph, cache(lambda: simplify(graph)), "", truncate)
+    if graph.reach and past_only:
+        opened = cache(lambda: simplify(expose_state(simplify(graph))))
+        makers |= _kernels_of(graph, opened, ".state", truncate)
+    if why_no_lengths(graph) is None:
+        ragged = cache(lambda: simplify(with_lengths(graph)))
+        makers |= _kernels_of(graph, ragged, ".lengths", truncate)
+        if graph.reach and past_only and why_no_lengths(expose_state(graph)) is None:
+            both = cache(lambda: simplify(with_lengths(expose_state(graph))))
+            makers |= _kernels_of(graph, both, ".state.lengths", truncate)
     return makers
+
+
+def _kernels_of(
+    graph: Graph, prepared: Callable[[], Graph], variant: str, truncate: int | None
+) -> dict[str, Callable[[], Graph]]:
+    """The kernels of a graph in one of its variants."""
+
+    def before_adjoint(graph: Graph) -> Graph:
+        return graph if truncate is None else truncated(graph, truncate)
+
+    makers: dict[str, Callable[[], Graph]] = {}
+    if graph.outputs:
+        forward = f"forward{variant}".replace("forward.state", "stream")
+        makers[forward] = lambda: simplify(_outputs_only(prepared()))
+    if graph.loss is not None:
+        makers[f"gradient{variant}"] = lambda: simplify(adjoint(before_adjoint(prepared())))
+    if any(graph[name].type.kind == "float" for _, name in graph.outputs):
+        makers[f"vjp{variant}"] = lambda: simplify(
+            adjoint(before_adjoint(simplify(_outputs_only(prepared()))), of="outputs")
+        )
+    return makers
+
+
+def _outputs_only(graph: Graph) -> Graph:
+    return replace(graph, loss=None, gradients=())
 
 
 def scheduled(graph: Graph, steps: int | None = None) -> Schedule:
@@ -128,13 +164,15 @@ def build(
     sets: Mapping[str, int] | None = None,
     dtype: str = "float32",
     steps: int | None = None,
+    truncate: int | None = None,
     directory: str | Path | None = None,
     cache: bool = True,
 ) -> Network:
     """Build the network of a spec, or of the text of a graph.
 
     ``sets`` overrides sizes, ``dtype`` is float32 or float64, ``steps`` builds the kernel
-    of that many steps (any number without).  The artefact is kept in the cache, and put
+    of that many steps (any number without).  ``truncate`` cuts gradients at the borders of
+    windows of that many steps (see :mod:`rollc.graph.truncate`).  The artefact is kept in the cache, and put
     into ``directory`` too if one is given.  Raises :class:`SpecError` where the spec is
     wrong and :class:`InputError` where a file cannot be read.
     """
@@ -144,7 +182,14 @@ def build(
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read `{path}`: {error}") from None
     return build_text(
-        text, str(path), sets=sets, dtype=dtype, steps=steps, directory=directory, cache=cache
+        text,
+        str(path),
+        sets=sets,
+        dtype=dtype,
+        steps=steps,
+        truncate=truncate,
+        directory=directory,
+        cache=cache,
     )[0]
 
 
@@ -155,6 +200,7 @@ def build_text(
     sets: Mapping[str, int] | None = None,
     dtype: str = "float32",
     steps: int | None = None,
+    truncate: int | None = None,
     directory: str | Path | None = None,
     cache: bool = True,
 ) -> tuple[Network, store.Made]:
@@ -163,11 +209,13 @@ def build_text(
         raise InputError(f"expected dtype float32 or float64, found `{dtype}`")
     if steps is not None and not 1 <= steps <= 10_000_000:
         raise InputError(f"expected 1 to 10000000 steps, found {steps}")
+    if truncate is not None and not 1 <= truncate <= 10_000_000:
+        raise InputError(f"expected windows of 1 to 10000000 steps, found {truncate}")
     sets = dict(sets or {})
-    key = store.build_key(text=text, sets=sets, dtype=dtype, steps=steps)
+    key = store.build_key(text=text, sets=sets, dtype=dtype, steps=steps, truncate=truncate)
 
     def write(folder: Path) -> Mapping[str, Any]:
-        return write_artefact(folder, text, name, sets, dtype, steps)
+        return write_artefact(folder, text, name, sets, dtype, steps, truncate)
 
     target = None if directory is None else Path(directory)
     made = store.made(key, write, target, use_cache=cache)
@@ -175,14 +223,22 @@ def build_text(
 
 
 def write_artefact(
-    folder: Path, text: str, name: str, sets: Mapping[str, int], dtype: str, steps: int | None
+    folder: Path,
+    text: str,
+    name: str,
+    sets: Mapping[str, int],
+    dtype: str,
+    steps: int | None,
+    truncate: int | None = None,
 ) -> Mapping[str, Any]:
     """Fill an empty folder with every stage and the compiled kernels."""
     graph, texts = read_spec(text, name, sets)
     texts["spec"] = text
     texts["checked"] = print_graph(graph)
     kernels: dict[str, dict[str, str]] = {}
-    for entry, make in kernel_graphs(graph).items():
+    if truncate is not None and graph.gradients:
+        raise InputError(f"`{name}` holds the gradients already: there is nothing to truncate")
+    for entry, make in kernel_graphs(graph, truncate).items():
         result = compiled(make(), dtype, steps)
         # Numba's cache is stamped with a file's time and size: the name is its content's.
         digest = hashlib.sha256(result.source.encode()).hexdigest()[:12]
@@ -211,6 +267,7 @@ def write_artefact(
         "name": graph.name,
         "dtype": dtype,
         "steps": steps,
+        "truncate": truncate,
         "sets": dict(sets),
         "stages": stages,
         "kernels": kernels,

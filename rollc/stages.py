@@ -33,7 +33,11 @@ STAGES = (
     "program",
     "kernel",
 )
-KERNELS = ("forward", "gradient", "vjp", "stream")
+KERNELS = (
+    *("forward", "gradient", "vjp", "stream", "gradient.state", "vjp.state"),
+    *("forward.lengths", "gradient.lengths", "vjp.lengths"),
+    *("stream.lengths", "gradient.state.lengths", "vjp.state.lengths"),
+)
 GRAPH_STAGES = ("graph", "checked", "simplified", "adjoint", "dag")
 _KERNEL_FILES = {
     "adjoint": "graph",

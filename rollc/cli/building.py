@@ -60,6 +60,7 @@ def build(
     spec: str,
     output: Path | None,
     steps: int | None,
+    truncate: int | None,
     sets: Mapping[str, int],
     dtype: str,
     use_cache: bool,
@@ -68,7 +69,13 @@ def build(
     if output is None and not use_cache:
         raise InputError("without the cache there has to be a folder for the artefact: give -o DIR")
     _, made = build_network(
-        spec, sets=sets, dtype=dtype, steps=steps, directory=output, cache=use_cache
+        spec,
+        sets=sets,
+        dtype=dtype,
+        steps=steps,
+        truncate=truncate,
+        directory=output,
+        cache=use_cache,
     )
     if not made.kept:
         raise InputError("there is nowhere to keep the artefact: give -o DIR")

@@ -15,7 +15,11 @@ STAGES = (
     *("syntax", "graph", "checked", "simplified", "adjoint", "dag"),
     *("schedule", "program", "kernel"),
 )
-KERNELS = ("forward", "gradient", "vjp", "stream")
+KERNELS = (
+    *("forward", "gradient", "vjp", "stream", "gradient.state", "vjp.state"),
+    *("forward.lengths", "gradient.lengths", "vjp.lengths"),
+    *("stream.lengths", "gradient.state.lengths", "vjp.state.lengths"),
+)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -119,6 +123,12 @@ def check(context: click.Context, specs: tuple[str, ...], sets: dict[str, int], 
     help="Where to write the artefact.  Without it, it lies in the cache.",
 )
 @steps_option("Build the kernel of the network unrolled over N steps.")
+@click.option(
+    "--truncate",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Let no gradient pass the borders of windows of K steps.",
+)
 @sets_option
 @dtype_option
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache of builds.")
@@ -126,6 +136,7 @@ def build(
     spec: str,
     output: Path | None,
     steps: int | None,
+    truncate: int | None,
     sets: dict[str, int],
     dtype: str,
     no_cache: bool,
@@ -133,7 +144,7 @@ def build(
     """Compile a spec to kernels, and print the folder that holds them."""
     from rollc.cli import building
 
-    building.build(spec, output, steps, sets, dtype, not no_cache)
+    building.build(spec, output, steps, truncate, sets, dtype, not no_cache)
 
 
 @rollc.command()
@@ -180,7 +191,8 @@ def ir(
 @click.option(
     "--inputs",
     metavar="F.npz|F.csv",
-    help="The inputs, and for a loss the targets: time first, then the batch if there is one.",
+    help="The inputs, and for a loss the targets: time first, then the batch if there is one."
+    " An array `lengths` has the number of steps of each sequence.",
 )
 @click.option(
     "--params", metavar="P.npz", help="The parameters.  Without it they are drawn from the seed."

@@ -18,9 +18,11 @@ from rollc.optimise import adam, adam_start
 from rollc.pipeline import load
 
 if TYPE_CHECKING:
-    from rollc.network import Spec
+    from rollc.arrays import Spec
 
 Array = NDArray[Any]
+
+LENGTHS = "lengths"  # the array with the number of steps of each sequence
 
 
 def open_network(spec: str, sets: Mapping[str, int], dtype: str) -> Network:
@@ -45,19 +47,19 @@ def run(
 ) -> None:
     network = open_network(spec, sets, dtype)
     values = _values(network, params, seed)
-    arrays = _data(network, inputs) if inputs else {}
-    results = dict(network.forward(values, arrays, steps=steps))
+    arrays, lengths = _data(network, inputs) if inputs else ({}, None)
+    results = dict(network.forward(values, arrays, steps=steps, lengths=lengths))
     lines = [f"output {name}: {_described(array)}" for name, array in results.items()]
     if grad and network.graph.loss is None:
         raise InputError("the spec has no loss, so there are no gradients")
     if network.graph.loss is not None and (grad or network.targets.keys() <= arrays.keys()):
         if grad:
-            loss, gradients = network.value_and_grad(values, arrays)
+            loss, gradients = network.value_and_grad(values, arrays, lengths=lengths)
             for name, array in gradients.items():
                 results[f"grad.{name}"] = array
                 lines.append(f"gradient {name}: {_described(array)}")
         else:
-            loss = network.loss(values, arrays)
+            loss = network.loss(values, arrays, lengths=lengths)
         results["loss"] = np.asarray(loss)
         lines.append(f"loss: {float(loss):.6g}")
     if outputs:
@@ -83,15 +85,15 @@ def train(
     if network.graph.loss is None:
         raise InputError("the spec has no loss, so there is nothing to fit")
     values = _values(network, params, seed)
-    arrays = _data(network, data)
+    arrays, lengths = _data(network, data)
     state = adam_start(values)
     random = np.random.default_rng(seed)
     loss = math.nan
     with talk.progress("fitting", epochs) as advance:
         for epoch in range(1, epochs + 1):
             total = count = 0.0
-            for part, size in _batches(network, arrays, batch, random):
-                loss, gradients = network.value_and_grad(values, part)
+            for part, own, size in _batches(network, arrays, lengths, batch, random):
+                loss, gradients = network.value_and_grad(values, part, lengths=own)
                 values, state = adam(values, gradients, state, rate)
                 total += float(loss) * size
                 count += size
@@ -113,8 +115,8 @@ def _values(network: Network, params: str | None, seed: int) -> dict[str, Array]
     return _known(found, network.params, params, "a parameter")
 
 
-def _data(network: Network, file: str) -> dict[str, Array]:
-    """The inputs and targets from a file."""
+def _data(network: Network, file: str) -> tuple[dict[str, Array], Array | None]:
+    """The inputs and targets from a file, and the lengths if it has them."""
     slots = {**network.inputs, **network.targets}
     content = files.read_bytes(file)
     if is_npz(content, file):
@@ -125,7 +127,8 @@ def _data(network: Network, file: str) -> dict[str, Array]:
             name: _whole(array) if slots[name].bound is not None else array
             for name, array in read_csv(content, file, columns).items()
         }
-    return _known(found, slots, file, "an input or target")
+    lengths = found.pop(LENGTHS, None) if LENGTHS not in slots else None
+    return _known(found, slots, file, "an input or target"), lengths
 
 
 def _whole(array: Array) -> Array:
@@ -146,22 +149,29 @@ def _known(
 
 
 def _batches(
-    network: Network, arrays: Mapping[str, Array], size: int | None, random: np.random.Generator
-) -> Iterator[tuple[dict[str, Array], int]]:
+    network: Network,
+    arrays: Mapping[str, Array],
+    lengths: Array | None,
+    size: int | None,
+    random: np.random.Generator,
+) -> Iterator[tuple[dict[str, Array], Array | None, int]]:
     """The data in parts of ``size`` sequences, in random order; each with its true size."""
     axes = {name: 1 if slot.time else 0 for name, slot in _with_batch(network, arrays)}
     counts = {arrays[name].shape[axis] for name, axis in axes.items()}
     if size is None or len(counts) != 1 or size >= min(counts):
-        yield dict(arrays), max(counts, default=1)
+        yield dict(arrays), lengths, max(counts, default=1)
         return
-    order = random.permutation(counts.pop())
+    count = counts.pop()
+    if lengths is not None and lengths.shape != (count,):
+        raise InputError(f"`{LENGTHS}`: expected one for each of {count} sequences")
+    order = random.permutation(count)
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
         part = {
             name: array.take(chosen, axes[name]) if name in axes else array
             for name, array in arrays.items()
         }
-        yield part, len(chosen)
+        yield part, None if lengths is None else lengths[chosen], len(chosen)
 
 
 def _with_batch(network: Network, arrays: Mapping[str, Array]) -> Iterator[tuple[str, Spec]]:

@@ -32,6 +32,11 @@ from rollc.graph.operations import OPERATIONS
 PREFIX = "~"
 
 
+def seed_name(output: str) -> str:
+    """The leaf with the cotangent of an output's node, of ``adjoint(…, of="outputs")``."""
+    return f"{PREFIX}{output}:seed"
+
+
 def adjoint(graph: Graph, of: Literal["loss", "outputs"] = "loss") -> Graph:
     """The graph together with its adjoint.
 
@@ -120,9 +125,8 @@ class _Adjoint:
             if self.of == "loss":
                 self.parts[name].append(self.build.number(1.0))
             else:
-                seed = self.build.leaf(
-                    f"{PREFIX}{name}:seed", "cotangent", replace(node.type, bound=None)
-                )
+                type_ = replace(node.type, bound=None)
+                seed = self.build.leaf(seed_name(name), "cotangent", type_)
                 self.parts[name].append(seed)
 
     def _contribute(self, node: Node) -> None:

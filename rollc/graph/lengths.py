@@ -5,11 +5,12 @@ looks beyond a step, so that nothing of the padding is seen:
 
     x, a leaf over t       ->  x where the sequence is alive, its first step in the padding
     u[t-d]                 ->  u[t-d] where alive, the initial value in the padding
-    u[t+d]                 ->  u[t+d] while t+d is inside the own length, the initial value from there on
+    u[t+d]                 ->  u[t+d] while that is inside, the initial value from the own end on
     sum of x over t        ->  the sum of what is x where alive and 0 elsewhere
     mean of x over t       ->  that sum, divided by the own length
     max, min of x over t   ->  of what is x where alive and an infinity elsewhere
-    last(x)                ->  last(held), held = x where alive, held[t-1] in the padding
+    last(x), a number      ->  the sum of what is x at the own last step and 0 elsewhere
+    last(x), of any kind   ->  last(held), held = x where alive, held[t-1] in the padding
     an output over t       ->  the output where alive, zero elsewhere
 
 Each step of the padding thus computes what a sequence of one step would, the first one:
@@ -51,15 +52,26 @@ class LengthsError(Exception):
 def with_lengths(graph: Graph) -> Graph:
     """The graph with the leaf :data:`LENGTHS`: an index over the batch, 1 to the steps.
 
-    Takes a graph before the adjoint.  Raises :class:`LengthsError` where a value that runs
-    over time is the same for all sequences, and for more than one time axis.
+    Takes a graph before the adjoint.  Raises :class:`LengthsError` where
+    :func:`why_no_lengths` has a reason.
     """
+    why = why_no_lengths(graph)
+    if why is not None:
+        raise LengthsError(why)
+    return _Lengths(graph).graph()
+
+
+def why_no_lengths(graph: Graph) -> str | None:
+    """Why the sequences of a graph cannot have lengths of their own, in words."""
     if graph.axes != ("t",):
-        raise LengthsError(f"lengths need one time axis, and `{graph.name}` has {len(graph.axes)}")
+        return "they need one time axis"
     for node in graph.nodes:
         if node.type.time and BATCH not in node.type.axes:
-            raise LengthsError(f"`{node.name}` has no batch, and so no sequences to have lengths")
-    return _Lengths(graph).graph()
+            return f"`{node.name}` is the same for all sequences"
+        deep = node.initial is not None and graph[node.initial].type.shape != node.type.shape
+        if deep and node.type.kind != "float":
+            return f"the initial value of `{node.name}` has rows that are no numbers"
+    return None
 
 
 class _Lengths:
@@ -67,9 +79,7 @@ class _Lengths:
         self.source = graph
         self.build = Builder(graph.nodes)
         self.build.prefix = "lengths"
-        self.lengths = self.build.leaf(
-            LENGTHS, "input", Type("index", (), (BATCH,), MOST_STEPS)
-        )
+        self.lengths = self.build.leaf(LENGTHS, "input", Type("index", (), (BATCH,), MOST_STEPS))
         self.alive = self._inside(0)
         # What stands for a read, by the edge.
         self.gates: dict[Edge, Edge] = {}
@@ -97,7 +107,12 @@ class _Lengths:
         return call("less", self.build.make("step", (), axis="t", **options), self.lengths)
 
     def _choose(
-        self, name: str, condition: Value, value: Value, otherwise: Value, initial: str | None = None
+        self,
+        name: str,
+        condition: Value,
+        value: Value,
+        otherwise: Value,
+        initial: str | None = None,
     ) -> Edge:
         """The node of that name: a value where a condition holds, of any kind."""
         self.build.line = self.build.nodes[value.edge.source].line
@@ -156,8 +171,6 @@ class _Lengths:
         value = self.build.read(node.initial)
         if not self._deep(node):
             return value
-        if node.type.kind != "float":
-            raise LengthsError(f"the initial value of `{node.name}` has rows that are no numbers")
         return row(value, value.type.shape[0] - outside if past else outside - 1)
 
     def _zero(self, like: Type) -> Value:
@@ -177,6 +190,8 @@ class _Lengths:
         over = node.options.get("over", ())
         if node.operation in _OVER_TIME and isinstance(over, tuple) and "t" in over:
             self._reduce(node, over)
+        elif node.operation == "last" and node.type.kind == "float":
+            self._pick(node)
         elif node.operation == "last":
             self._hold(node)
 
@@ -190,19 +205,26 @@ class _Lengths:
         build.prefix, build.line = node.name, node.line
         beyond = {"max_over": -inf, "min_over": inf}.get(node.operation, 0.0)
         kept = call("where", self.alive, self._operand(node), beyond)
-        others = {"over": rest} if (rest := tuple(axis for axis in over if axis != "t")) else None
+        others = tuple(str(axis) for axis in over if axis != "t")
         if node.operation == "mean_over":
             steps = call("sum_over", call("where", self.alive, 1.0, 0.0), over=("t",))
             total = call("sum_over", kept, over=("t",))
-            if others is None:
+            if not others:
                 build.define(node.name, "divide", (total, steps))
             else:
-                build.define(node.name, node.operation, (total / steps,), **others)
-        elif others is None:
+                build.define(node.name, node.operation, (total / steps,), over=others)
+        elif not others:
             build.define(node.name, node.operation, (kept,), over=("t",))
         else:
             inner = call(node.operation, kept, over=("t",))
-            build.define(node.name, node.operation, (inner,), **others)
+            build.define(node.name, node.operation, (inner,), over=others)
+
+    def _pick(self, node: Node) -> None:
+        """The number at the own last step; it needs no loop over the steps."""
+        self.build.prefix, self.build.line = node.name, node.line
+        end = call("equal", self.build.make("step", (), axis="t", shift=1), self.lengths)
+        kept = call("where", end, self._operand(node), 0.0)
+        self.build.define(node.name, "sum_over", (kept,), over=("t",))
 
     def _hold(self, node: Node) -> None:
         """The last step of a value that stays what it was at the own end."""

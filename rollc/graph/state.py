@@ -33,6 +33,11 @@ def state_type(graph: Graph, name: str) -> Type:
     return replace(node.type, shape=(graph.reach[name].past, *node.type.shape), axes=axes)
 
 
+def final_name(name: str) -> str:
+    """The node with the state after the last step, of a node that is read with a delay."""
+    return f"{PREFIX}{name}'final"
+
+
 def expose_state(graph: Graph) -> Graph:
     """The graph with its state as leaves and outputs.
 
@@ -57,5 +62,6 @@ def expose_state(graph: Graph) -> Graph:
             call("last", build.read(name, depth, reach.axis), axis=reach.axis)
             for depth in range(reach.past - 1, -1, -1)
         ]
-        outputs.append((PREFIX + name, call("stack", *rows).edge.source))
+        final = build.define(final_name(name), "stack", tuple(rows))
+        outputs.append((PREFIX + name, final.edge.source))
     return replace(graph, nodes=tuple(build.nodes.values()), outputs=tuple(outputs))

@@ -390,7 +390,7 @@ class _Emitter:
             else:
                 length = shape[axis]
                 count = space if routine.operation == "slice" else length
-            if not isinstance(operand, Ref):
+            if not isinstance(operand, Ref) or not shape:
                 place = routine.out.offset + at
                 out = self.write.element(replace(routine.out, shape=(), offset=place))
                 self.write.say(f"{out} = {self.write.operand(operand)}")

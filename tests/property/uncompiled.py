@@ -29,6 +29,7 @@ from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import LENGTHS, with_lengths
 from rollc.graph.simplify import simplify
+from rollc.graph.truncate import truncate
 from rollc.interp import interpret
 from rollc.irtext import print_graph
 from rollc.kernel.compiled import Kernel
@@ -106,11 +107,20 @@ def main() -> None:
         batch=st.integers(1, 5),
         seed=st.integers(0, 99),
         ragged=st.booleans(),
+        window=st.sampled_from([None, None, 1, 2, 3]),
     )
     def kernels_agree(
-        graph: Graph, of: Any, steps: int, rolled: bool, batch: int, seed: int, ragged: bool
+        graph: Graph,
+        of: Any,
+        steps: int,
+        rolled: bool,
+        batch: int,
+        seed: int,
+        ragged: bool,
+        window: int | None,
     ) -> None:
         graph = with_lengths(graph) if ragged else graph
+        graph = graph if window is None else truncate(simplify(graph), window)
         with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
             built = simplify(adjoint(simplify(graph), of=of))
             note(print_graph(built))

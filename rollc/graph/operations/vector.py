@@ -323,15 +323,19 @@ def _infer_stack(operands: Sequence[Type | None], options: Options) -> Type | No
     types = known(operands)
     if types is None:
         return None
-    need_numbers(types)
     for position, operand in enumerate(types):
         if operand.shape != types[0].shape:
             raise TypeMismatch("values of one shape", [0, position])
-    return Type("float", (len(types), *types[0].shape), union(types))
+    shape = (len(types), *types[0].shape)
+    if all(operand.kind == "index" for operand in types):  # the state of a delayed index
+        return Type("index", shape, union(types), max(operand.bound or 1 for operand in types))
+    need_numbers(types)
+    return Type("float", shape, union(types))
 
 
 def _stack(frame: Frame, options: Options, *operands: Array) -> Array:
-    return np.stack(np.broadcast_arrays(*operands), axis=len(frame.axes)).astype(frame.dtype)
+    dtype = np.dtype(np.int64) if frame.result.kind == "index" else frame.dtype
+    return np.stack(np.broadcast_arrays(*operands), axis=len(frame.axes)).astype(dtype)
 
 
 def row(x: Value, index: int) -> Value:
