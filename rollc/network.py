@@ -7,6 +7,10 @@ the one found.
 Every method takes ``lengths``, the number of steps of each sequence (``[B]``): what comes
 after them is padding, and changes no output, loss or gradient, whatever it holds.  Outputs
 and gradients over time are zero there.
+
+Random numbers come from ``seed``, and equal calls give equal results; a NumPy generator in
+its place goes on from call to call.  ``sample`` draws in every call; ``dropout`` is on only
+where ``training`` is true, and else gives its operand as it is.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ from rollc.graph.adjoint import seed_name
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.lengths import LENGTHS, output_name, why_no_lengths
 from rollc.graph.state import final_name
+from rollc.noise import Seed, draw_noise
 from rollc.parameters import initial_parameters
 
 Array = NDArray[Any]
@@ -103,7 +108,10 @@ class Network:
         inputs: Arrays | None = None,
         state: Arrays | None = None,
         steps: int | None = None,
+        *,
         lengths: ArrayLike | None = None,
+        training: bool = False,
+        seed: Seed = 0,
     ) -> dict[str, Array]:
         """The outputs, by name.  Targets are not needed.
 
@@ -114,6 +122,7 @@ class Network:
         leaves, sizes = self._checked(
             params, inputs or {}, steps, state, lengths, need_targets=False
         )
+        leaves |= self._noise(sizes, training, seed)
         kernel = self._kernel(_entry("forward", state, lengths))
         return self._outputs(kernel.run(leaves, sizes.steps, sizes.batch, ("primal",)), sizes)
 
@@ -122,11 +131,15 @@ class Network:
         params: Arrays,
         inputs: Arrays,
         steps: int | None = None,
+        *,
         lengths: ArrayLike | None = None,
+        training: bool = False,
+        seed: Seed = 0,
     ) -> float:
         """The loss, without gradients."""
         self._need_loss()
         leaves, sizes = self._checked(params, inputs, steps, None, lengths)
+        leaves |= self._noise(sizes, training, seed)
         kernel = self._kernel(_entry("gradient", None, lengths))
         return float(kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))["loss", "loss"])
 
@@ -139,6 +152,8 @@ class Network:
         wrt: Sequence[str] = ("params", "inputs"),
         *,
         lengths: ArrayLike | None = None,
+        training: bool = False,
+        seed: Seed = 0,
     ) -> tuple[float, dict[str, Array]]: ...
 
     @overload
@@ -151,6 +166,8 @@ class Network:
         *,
         state: Arrays,
         lengths: ArrayLike | None = None,
+        training: bool = False,
+        seed: Seed = 0,
     ) -> tuple[float, dict[str, Array], dict[str, Array]]: ...
 
     def value_and_grad(
@@ -162,6 +179,8 @@ class Network:
         *,
         state: Arrays | None = None,
         lengths: ArrayLike | None = None,
+        training: bool = False,
+        seed: Seed = 0,
     ) -> tuple[float, dict[str, Array]] | tuple[float, dict[str, Array], dict[str, Array]]:
         """The loss and its gradients, by the names of parameters and inputs.
 
@@ -173,6 +192,7 @@ class Network:
         """
         self._need_loss()
         leaves, sizes = self._checked(params, inputs, steps, state, lengths)
+        leaves |= self._noise(sizes, training, seed)
         phases = ["primal", "adjoint", *(["inputs"] if "inputs" in wrt else [])]
         kernel = self._kernel(_entry("gradient", state, lengths))
         results = kernel.run(leaves, sizes.steps, sizes.batch, phases)
@@ -190,6 +210,8 @@ class Network:
         *,
         state: Arrays | None = None,
         lengths: ArrayLike | None = None,
+        training: bool = False,
+        seed: Seed = 0,
     ) -> tuple[dict[str, Array], Callable[[Arrays], dict[str, Array]]]:
         """The outputs, and a function from their cotangents to gradients.
 
@@ -201,6 +223,7 @@ class Network:
         leaves, sizes = self._checked(
             params, inputs or {}, steps, state, lengths, need_targets=False
         )
+        leaves |= self._noise(sizes, training, seed)
         kernel = self._kernel(_entry("forward", state, lengths))
         outputs = self._outputs(kernel.run(leaves, sizes.steps, sizes.batch, ("primal",)), sizes)
 
@@ -232,7 +255,14 @@ class Network:
 
         return outputs, pullback
 
-    def initial_state(self, params: Arrays, inputs: Arrays | None = None) -> dict[str, Array]:
+    def initial_state(
+        self,
+        params: Arrays,
+        inputs: Arrays | None = None,
+        *,
+        training: bool = False,
+        seed: Seed = 0,
+    ) -> dict[str, Array]:
         """The state before the first step: for each delayed value its last values.
 
         An array is ``[depth, B, ...]`` (``[depth, ...]`` without a batch), the oldest step
@@ -250,6 +280,7 @@ class Network:
             if name in self.inputs
         }
         leaves, sizes = self._checked(params, given, steps, need_inputs=False, need_targets=False)
+        leaves |= self._noise(sizes, training, seed)
         values = initial_values(self.graph, leaves, {"t": steps, BATCH: sizes.batch}, self.dtype)
         return {name: self._state_rows(name, values[name], sizes) for name in self.states}
 
@@ -261,19 +292,26 @@ class Network:
         return np.ascontiguousarray(moved if sizes.batched else moved[:, 0])
 
     def step(
-        self, params: Arrays, state: Arrays, inputs: Arrays | None = None
+        self,
+        params: Arrays,
+        state: Arrays,
+        inputs: Arrays | None = None,
+        *,
+        training: bool = False,
+        seed: Seed = 0,
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """One step: the outputs and the next state.
 
         ``inputs`` are those of this one step, without the time dimension (``[B, ...]``, or
-        ``[...]``).  Step by step, the outputs are those of :meth:`forward`.
+        ``[...]``).  Step by step, the outputs are those of :meth:`forward`.  For new random
+        numbers at each step, ``seed`` is a generator, or another number each time.
         """
         self._need_stream()
         given = {
             name: np.asarray(array)[None] if self._is_timed(name) else array
             for name, array in (inputs or {}).items()
         }
-        results = self.forward(params, given, state=state, steps=1)
+        results = self.forward(params, given, state=state, steps=1, training=training, seed=seed)
         outputs = {
             label: results[label][0] if spec.time else results[label]
             for label, spec in self.outputs.items()
@@ -296,6 +334,13 @@ class Network:
             raise InputError(
                 f"`{self.name}` cannot run step by step: `{future[0]}` is read from the future"
             )
+
+    def _noise(self, sizes: Sizes, training: bool, seed: Seed) -> dict[str, Array]:
+        whole = isinstance(seed, int | np.integer) and seed >= 0
+        if not whole and not isinstance(seed, np.random.Generator):
+            raise InputError(f"`seed`: expected a whole number from 0 on, found {seed!r:.40}")
+        axes = {"t": sizes.steps, BATCH: sizes.batch}
+        return draw_noise(self.graph, axes, seed, training, self.dtype)
 
     def _need_lengths(self) -> None:
         why = why_no_lengths(self.graph)

@@ -2,6 +2,7 @@
 
     read      text -> graph, checked          rollc.lang
     simplify  fewer and cheaper nodes         rollc.graph.simplify
+    noise     chance comes in by leaves       rollc.graph.noise
     lengths   each sequence its own end       rollc.graph.lengths
     state     the state as leaf and output    rollc.graph.state
     truncate  no gradient beyond a window     rollc.graph.truncate
@@ -34,6 +35,7 @@ from rollc.errors import InputError, SpecError, StoreError
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import why_no_lengths, with_lengths
+from rollc.graph.noise import with_noise
 from rollc.graph.simplify import simplify
 from rollc.graph.state import expose_state
 from rollc.graph.truncate import truncate as truncated
@@ -135,12 +137,12 @@ def read_spec(
     from rollc.lang import Source, format_spec, load_graph, render
 
     if text.startswith("rollc graph"):
-        return _read_graph_text(text, name), {}
+        return with_noise(_read_graph_text(text, name)), {}
     source = Source(name, text)
     read = load_graph(source, dict(sets or {}))
     if read.graph is None or read.spec is None:
         raise SpecError(read.diagnostics, render(read.diagnostics, source), source)
-    return read.graph, {"syntax": format_spec(read.spec)}
+    return with_noise(read.graph), {"syntax": format_spec(read.spec)}
 
 
 def _read_graph_text(text: str, name: str) -> Graph:
@@ -172,9 +174,9 @@ def build(
 
     ``sets`` overrides sizes, ``dtype`` is float32 or float64, ``steps`` builds the kernel
     of that many steps (any number without).  ``truncate`` cuts gradients at the borders of
-    windows of that many steps (see :mod:`rollc.graph.truncate`).  The artefact is kept in the cache, and put
-    into ``directory`` too if one is given.  Raises :class:`SpecError` where the spec is
-    wrong and :class:`InputError` where a file cannot be read.
+    windows of that many steps (see :mod:`rollc.graph.truncate`).  The artefact is kept in
+    the cache, and put into ``directory`` too if one is given.  Raises :class:`SpecError`
+    where the spec is wrong and :class:`InputError` where a file cannot be read.
     """
     path = Path(source)
     try:

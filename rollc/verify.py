@@ -27,6 +27,7 @@ from rollc.graph.state import expose_state, streams
 from rollc.graph.unroll import UnrollError, step_leaves, unroll
 from rollc.interp import interpret
 from rollc.network import Network
+from rollc.noise import draw_noise
 from rollc.parameters import initial_parameters
 from rollc.pipeline import DTYPES, build_text, read_spec
 
@@ -139,7 +140,7 @@ def _leaves(
         if node.operation in positive:
             drawn = np.abs(drawn) + 0.1
         leaves[node.name] = drawn.astype(np.float32).astype(np.float64)
-    return leaves
+    return leaves | draw_noise(graph, sizes, 0, training=False, dtype=np.float64)
 
 
 def _open_leaves(graph: Graph) -> Iterator[Node]:
@@ -332,7 +333,8 @@ def _kernels(case: Case, network: Network, dtype: str) -> list[Row]:
         outer = replace(case, leaves={**case.leaves, **seeds})
         expected = _gradients(outer, adjoint(replace(graph, loss=None), "outputs"))
         rows.append(_row(f"vjp kernel, {dtype}", expected, pullback(cotangents), tolerance))
-    if network.states and floats and streams(simplify(replace(graph, loss=None))):
+    drawn = any("rate" not in node.options for node in graph.leaves("noise"))
+    if network.states and floats and not drawn and streams(simplify(replace(graph, loss=None))):
         found = _step_by_step(network, params, inputs, steps)
         rows.append(_row(f"step by step, {dtype}", outputs, found, tolerance))
     return rows

@@ -148,7 +148,7 @@ def test_a_wrong_cotangent_of_the_state_is_named(whole: Network) -> None:
     _, pullback = whole.vjp(params, {"x": data["x"]}, state=state)
     with pytest.raises(InputError, match=r"cotangent `state.h`: expected \[3, 2, 4\]"):
         pullback({"state.h": np.zeros((2, 2, 4))})
-    with pytest.raises(InputError, match="unknown cotangent `state.q`"):
+    with pytest.raises(InputError, match=r"unknown cotangent `state.q`"):
         pullback({"state.q": np.zeros(3)})
 
 

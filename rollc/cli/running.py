@@ -48,18 +48,18 @@ def run(
     network = open_network(spec, sets, dtype)
     values = _values(network, params, seed)
     arrays, lengths = _data(network, inputs) if inputs else ({}, None)
-    results = dict(network.forward(values, arrays, steps=steps, lengths=lengths))
+    results = dict(network.forward(values, arrays, steps=steps, lengths=lengths, seed=seed))
     lines = [f"output {name}: {_described(array)}" for name, array in results.items()]
     if grad and network.graph.loss is None:
         raise InputError("the spec has no loss, so there are no gradients")
     if network.graph.loss is not None and (grad or network.targets.keys() <= arrays.keys()):
         if grad:
-            loss, gradients = network.value_and_grad(values, arrays, lengths=lengths)
+            loss, gradients = network.value_and_grad(values, arrays, lengths=lengths, seed=seed)
             for name, array in gradients.items():
                 results[f"grad.{name}"] = array
                 lines.append(f"gradient {name}: {_described(array)}")
         else:
-            loss = network.loss(values, arrays, lengths=lengths)
+            loss = network.loss(values, arrays, lengths=lengths, seed=seed)
         results["loss"] = np.asarray(loss)
         lines.append(f"loss: {float(loss):.6g}")
     if outputs:
@@ -93,7 +93,9 @@ def train(
         for epoch in range(1, epochs + 1):
             total = count = 0.0
             for part, own, size in _batches(network, arrays, lengths, batch, random):
-                loss, gradients = network.value_and_grad(values, part, lengths=own)
+                loss, gradients = network.value_and_grad(
+                    values, part, lengths=own, training=True, seed=random
+                )
                 values, state = adam(values, gradients, state, rate)
                 total += float(loss) * size
                 count += size

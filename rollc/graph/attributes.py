@@ -67,6 +67,10 @@ NOT_NEGATIVE = Rule(
     "a finite number, not negative",
     lambda value: isinstance(value, float) and math.isfinite(value) and value >= 0,
 )
+RATE = Rule(
+    "a number from 0 on and below 1", lambda value: isinstance(value, float) and 0 <= value < 1
+)
+SWITCH = _whole(0, 1, "0 or 1")
 
 REQUIRED: Mapping[str, Mapping[str, Rule]] = {
     "constant": {"value": REAL},
@@ -80,6 +84,7 @@ REQUIRED: Mapping[str, Mapping[str, Rule]] = {
     **{f"{name}_over": {"over": AXES} for name in ("sum", "mean", "max", "min", "softmax")},
     **{name: {"axis": AXIS} for name in ("first", "last", "spread", "extent", "step")},
     "impulse": {"axis": AXIS, "at": END},
+    "dropout": {"rate": RATE},
 }
 OPTIONAL: Mapping[str, Mapping[str, Rule]] = {
     "matmul": {"transpose_a": FLAG, "transpose_b": FLAG},
@@ -87,10 +92,12 @@ OPTIONAL: Mapping[str, Mapping[str, Rule]] = {
     "embed_adjoint": {"over": AXES},
     "one_hot": {"size": PLACE},
     "step": {"shift": PLACE, "period": SIZE},
+    "dropout": {"same": SWITCH},
     **{name: {"axis": DIMENSION_OR_ALL} for name in ("sum", "mean", "max", "min")},
     **{name: {"axis": DIMENSION} for name in ("concat", "slice", "pad")},
     # The step of what an unrolled leaf is.
     **{name: {"of": NAME, "step": PLACE} for name in ("input", "target", "cotangent", "state")},
+    "noise": {"of": NAME, "step": PLACE, "rate": RATE},
 }
 # The numbers that each way to initialise a parameter needs.
 INITIALISERS: Mapping[str, Mapping[str, Rule]] = {

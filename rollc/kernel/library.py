@@ -335,6 +335,24 @@ def argmax(x: Array, row: int, first: int, size: int) -> int:
     return best
 
 
+@routine
+def draw(p: Array, row: int, first: int, size: int, number: float) -> int:
+    """The index whose share of the sum of ``p`` holds a number from 0 to 1; never outside."""
+    total = p[row, first]
+    last = 0 if total > 0 else size - 1
+    for k in range(1, size):
+        total += p[row, first + k]
+        if p[row, first + k] > 0:
+            last = k
+    below = p[row, first]
+    for k in range(size):
+        if k > 0:
+            below += p[row, first + k]
+        if number * total < below:
+            return k
+    return last
+
+
 @shared
 def largest(x: Array, row: int, first: int, size: int) -> Any:
     best = x[row, first]

@@ -112,6 +112,7 @@ class Grower:
         forms = ["read", "unary", "binary", "scaled", "where", "divide", "power", "param"]
         forms += ["matmul", "softmax", "embed"] if shape else ["sum", "dot", "element", "product"]
         forms += ["slice"] if shape == (2,) else []
+        forms += [] if self.smooth or not shape else ["drawn"]
         forms += ["concat", "joined"] if shape == (3,) else []
         form = self.choose(*forms)
         if form == "unary":
@@ -146,6 +147,10 @@ class Grower:
             return call(self.choose("softmax", "log_softmax"), inner(shape))
         if form == "embed":
             return call("embed", self.param((WORDS, *shape)), self.build.read("w"))
+        if form == "drawn":
+            number = self.build.leaf("n", "noise", Type("float", (), OVER))
+            index = call("draw", call("softmax", inner((3,))), number)
+            return call("embed", self.param((3, *shape)), index)
         if form == "sum":
             names = ("sum", "mean", "logsumexp") + (() if self.smooth else ("max", "min"))
             return call(self.choose(*names), inner(self.choose((2,), (3,))))
@@ -312,6 +317,8 @@ def random_leaves(graph: Graph, sizes: Mapping[str, int], seed: int) -> dict[str
             shape = tuple(sizes[axis] for axis in node.type.axes) + node.type.shape
             if node.type.kind == "index":
                 leaves[node.name] = random.integers(0, node.type.bound or 1, shape)
+            elif node.operation == "noise":
+                leaves[node.name] = random.random(shape)
             else:
                 leaves[node.name] = random.normal(size=shape)
     return leaves
