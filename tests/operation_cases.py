@@ -30,6 +30,7 @@ TALL = Type("float", (4, 2), OVER)
 WEIGHT = Type("float", (3, 4))
 STATIC = Type("float", (3,), (BATCH,))
 INDEX = Type("index", (), OVER, 3)
+SWITCH = Type("bool", (), OVER)
 CONDITION = Type("bool", (3,), OVER)
 SIZES = {"t": 4, BATCH: 2}
 
@@ -77,7 +78,11 @@ CASES: dict[str, list[Case]] = {
     **dict.fromkeys(("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"), TWO),
     "divide": [Case(case.operands, domain=negative) for case in TWO],
     "power": [Case(case.operands, domain=positive) for case in TWO],
-    "where": [Case((CONDITION, VECTOR, NUMBER)), Case((CONDITION, NUMBER, VECTOR))],
+    "where": [
+        Case((CONDITION, VECTOR, NUMBER)),
+        Case((CONDITION, NUMBER, VECTOR)),
+        Case((SWITCH, INDEX, INDEX)),
+    ],
     "clip": [Case((VECTOR, NUMBER, NUMBER))],
     **dict.fromkeys(("negate", "tanh", "sigmoid", "relu", "softplus", "gelu", "silu"), ONE),
     **dict.fromkeys(("exp", "sin", "cos", "abs", "sign", "stop", "identity", "normal_cdf"), ONE),
@@ -133,6 +138,13 @@ CASES: dict[str, list[Case]] = {
     "impulse": [Case((STATIC,), {"axis": "t", "at": at}) for at in ("first", "last")],
     "spread": [Case((STATIC,), {"axis": "t"})],
     "extent": [Case((), {"axis": "t"}), Case((), {"axis": BATCH})],
+    "step": [
+        Case((), {"axis": "t", "period": 3}),
+        Case((), {"axis": "t", "period": 3, "shift": 2}),
+    ],
+    "dropout": [Case((VECTOR,), {"rate": 0.3})],
+    "sample": ONE,
+    "draw": [Case((VECTOR, NUMBER))],
 }
 
 

@@ -419,6 +419,33 @@ def test_a_fit_that_runs_away_says_so(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "p.npz").exists()
 
 
+def test_lengths_come_with_the_inputs(run: Run, tmp_path: Path) -> None:
+    """Padding that is NaN has no part in the loss, of `run` and of `train`."""
+    x = np.linspace(0.0, 1.0, 12).reshape(6, 2)
+    padded = {"x": x.copy(), "y": x**2}
+    padded["x"][4:, 1] = np.nan
+    np.savez(tmp_path / "padded.npz", **padded, lengths=np.array([6, 4]))
+    result = run("run", "tiny.roll", "--inputs", "padded.npz", "--grad", "--outputs", "o.npz")
+    assert result.status == 0, result.err
+    with np.load(tmp_path / "o.npz") as found:
+        assert all(np.isfinite(found[name]).all() for name in found.files)
+        assert not found["o"][4:, 1].any()
+    result = run("train", "tiny.roll", "--data", "padded.npz", "--batch", "1", "--epochs", "3")
+    assert result.status == 0, result.err
+    assert np.isfinite(loss_in(result.out))
+    np.savez(tmp_path / "padded.npz", **padded, lengths=np.array([6, 7]))
+    result = run("run", "tiny.roll", "--inputs", "padded.npz")
+    assert result.status == 2
+    assert "`lengths`: expected 1 to 6, found 7" in result.err
+
+
+def test_truncation_is_another_build(run: Run) -> None:
+    whole, cut = run("build", "tiny.roll"), run("build", "tiny.roll", "--truncate", "2")
+    assert (whole.status, cut.status) == (0, 0)
+    assert whole.out != cut.out
+    assert "stop(" in run("ir", cut.out.strip(), "--stage", "adjoint").out
+
+
 def loss_in(text: str) -> float:
     return float(text.split("loss: ")[1].split()[0])
 

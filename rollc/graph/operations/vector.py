@@ -409,6 +409,7 @@ VECTOR = (
         _infer_argmax,
         lambda frame, options, p: _draw(frame, options, p, np.full(p.shape[:-1], 0.5)),
         None,
+        "draw({0}, {shape0}, 0.5)",
         summary="an index drawn with the probabilities p; no gradient passes",
     ),
     Operation(
