@@ -6,7 +6,7 @@
     lengths   each sequence its own end       rollc.graph.lengths
     state     the state as leaf and output    rollc.graph.state
     truncate  no gradient beyond a window     rollc.graph.truncate
-    adjoint   the graph of the gradients      rollc.graph.adjoint
+    adjoint   the graph of the gradients      rollc.graph.adjoint, or rollc.graph.combine
     unroll    the graph of N steps            rollc.graph.unroll
     lower     primitive operations            rollc.kernel.lower
     schedule  loops, and what is free of time rollc.kernel.schedule
@@ -28,11 +28,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rollc import store
 from rollc.errors import InputError, SpecError, StoreError
 from rollc.graph.adjoint import adjoint
+from rollc.graph.combine import mean_adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import why_no_lengths, with_lengths
 from rollc.graph.noise import with_noise
@@ -52,12 +53,16 @@ from rollc.network import Network
 
 EAGER = ("forward", "gradient")
 DTYPES = ("float32", "float64")
+COMBINED = ("sum", "mean")
 
 
-def kernel_graphs(graph: Graph, truncate: int | None = None) -> dict[str, Callable[[], Graph]]:
+def kernel_graphs(
+    graph: Graph, truncate: int | None = None, combine: str = "sum"
+) -> dict[str, Callable[[], Graph]]:
     """The graph that each kernel computes, of a checked graph; made when asked for.
 
-    ``truncate`` is the number of steps of the windows whose borders no gradient passes.
+    ``truncate`` is the number of steps of the windows whose borders no gradient passes;
+    ``combine`` says how the gradients of a parameter's copies become one: ``sum`` or ``mean``.
     """
     if graph.gradients:  # the text of an adjoint: its gradients are there already
         simple = simplify(graph)
@@ -66,36 +71,40 @@ def kernel_graphs(graph: Graph, truncate: int | None = None) -> dict[str, Callab
             "gradient": lambda: simple,
         }
     past_only = all(not reach.future for reach in graph.reach.values())
-    makers = _kernels_of(graph, cache(lambda: simplify(graph)), "", truncate)
+
+    def derive(graph: Graph, of: Literal["loss", "outputs"]) -> Graph:
+        graph = graph if truncate is None else truncated(graph, truncate)
+        return mean_adjoint(graph, of) if combine == "mean" else adjoint(graph, of)
+
+    makers = _kernels_of(graph, cache(lambda: simplify(graph)), "", derive)
     if graph.reach and past_only:
         opened = cache(lambda: simplify(expose_state(simplify(graph))))
-        makers |= _kernels_of(graph, opened, ".state", truncate)
+        makers |= _kernels_of(graph, opened, ".state", derive)
     if why_no_lengths(graph) is None:
         ragged = cache(lambda: simplify(with_lengths(graph)))
-        makers |= _kernels_of(graph, ragged, ".lengths", truncate)
+        makers |= _kernels_of(graph, ragged, ".lengths", derive)
         if graph.reach and past_only and why_no_lengths(expose_state(graph)) is None:
             both = cache(lambda: simplify(with_lengths(expose_state(graph))))
-            makers |= _kernels_of(graph, both, ".state.lengths", truncate)
+            makers |= _kernels_of(graph, both, ".state.lengths", derive)
     return makers
 
 
 def _kernels_of(
-    graph: Graph, prepared: Callable[[], Graph], variant: str, truncate: int | None
+    graph: Graph,
+    prepared: Callable[[], Graph],
+    variant: str,
+    derive: Callable[[Graph, Literal["loss", "outputs"]], Graph],
 ) -> dict[str, Callable[[], Graph]]:
     """The kernels of a graph in one of its variants."""
-
-    def before_adjoint(graph: Graph) -> Graph:
-        return graph if truncate is None else truncated(graph, truncate)
-
     makers: dict[str, Callable[[], Graph]] = {}
     if graph.outputs:
         forward = f"forward{variant}".replace("forward.state", "stream")
         makers[forward] = lambda: simplify(_outputs_only(prepared()))
     if graph.loss is not None:
-        makers[f"gradient{variant}"] = lambda: simplify(adjoint(before_adjoint(prepared())))
+        makers[f"gradient{variant}"] = lambda: simplify(derive(prepared(), "loss"))
     if any(graph[name].type.kind == "float" for _, name in graph.outputs):
         makers[f"vjp{variant}"] = lambda: simplify(
-            adjoint(before_adjoint(simplify(_outputs_only(prepared()))), of="outputs")
+            derive(simplify(_outputs_only(prepared())), "outputs")
         )
     return makers
 
@@ -167,6 +176,7 @@ def build(
     dtype: str = "float32",
     steps: int | None = None,
     truncate: int | None = None,
+    combine: str = "sum",
     directory: str | Path | None = None,
     cache: bool = True,
 ) -> Network:
@@ -174,9 +184,11 @@ def build(
 
     ``sets`` overrides sizes, ``dtype`` is float32 or float64, ``steps`` builds the kernel
     of that many steps (any number without).  ``truncate`` cuts gradients at the borders of
-    windows of that many steps (see :mod:`rollc.graph.truncate`).  The artefact is kept in
-    the cache, and put into ``directory`` too if one is given.  Raises :class:`SpecError`
-    where the spec is wrong and :class:`InputError` where a file cannot be read.
+    windows of that many steps (see :mod:`rollc.graph.truncate`), and
+    ``combine="mean"`` averages those of a parameter over the steps (see
+    :mod:`rollc.graph.combine`).  The artefact is kept in the cache, and put into
+    ``directory`` too if one is given.  Raises :class:`SpecError` where the spec is wrong
+    and :class:`InputError` where a file cannot be read.
     """
     path = Path(source)
     try:
@@ -190,6 +202,7 @@ def build(
         dtype=dtype,
         steps=steps,
         truncate=truncate,
+        combine=combine,
         directory=directory,
         cache=cache,
     )[0]
@@ -203,6 +216,7 @@ def build_text(
     dtype: str = "float32",
     steps: int | None = None,
     truncate: int | None = None,
+    combine: str = "sum",
     directory: str | Path | None = None,
     cache: bool = True,
 ) -> tuple[Network, store.Made]:
@@ -213,11 +227,15 @@ def build_text(
         raise InputError(f"expected 1 to 10000000 steps, found {steps}")
     if truncate is not None and not 1 <= truncate <= 10_000_000:
         raise InputError(f"expected windows of 1 to 10000000 steps, found {truncate}")
+    if combine not in COMBINED:
+        raise InputError(f"expected gradients combined by sum or mean, found `{combine}`")
     sets = dict(sets or {})
-    key = store.build_key(text=text, sets=sets, dtype=dtype, steps=steps, truncate=truncate)
+    key = store.build_key(
+        text=text, sets=sets, dtype=dtype, steps=steps, truncate=truncate, combine=combine
+    )
 
     def write(folder: Path) -> Mapping[str, Any]:
-        return write_artefact(folder, text, name, sets, dtype, steps, truncate)
+        return write_artefact(folder, text, name, sets, dtype, steps, truncate, combine)
 
     target = None if directory is None else Path(directory)
     made = store.made(key, write, target, use_cache=cache)
@@ -232,15 +250,16 @@ def write_artefact(
     dtype: str,
     steps: int | None,
     truncate: int | None = None,
+    combine: str = "sum",
 ) -> Mapping[str, Any]:
     """Fill an empty folder with every stage and the compiled kernels."""
     graph, texts = read_spec(text, name, sets)
     texts["spec"] = text
     texts["checked"] = print_graph(graph)
     kernels: dict[str, dict[str, str]] = {}
-    if truncate is not None and graph.gradients:
-        raise InputError(f"`{name}` holds the gradients already: there is nothing to truncate")
-    for entry, make in kernel_graphs(graph, truncate).items():
+    if graph.gradients and (truncate is not None or combine != "sum"):
+        raise InputError(f"`{name}` holds its gradients already: they stay as they are")
+    for entry, make in kernel_graphs(graph, truncate, combine).items():
         result = compiled(make(), dtype, steps)
         # Numba's cache is stamped with a file's time and size: the name is its content's.
         digest = hashlib.sha256(result.source.encode()).hexdigest()[:12]
@@ -270,6 +289,7 @@ def write_artefact(
         "dtype": dtype,
         "steps": steps,
         "truncate": truncate,
+        "combine": combine,
         "sets": dict(sets),
         "stages": stages,
         "kernels": kernels,

@@ -155,3 +155,17 @@ def test_a_wrong_cotangent_of_the_state_is_named(whole: Network) -> None:
 def test_windows_have_at_least_one_step() -> None:
     with pytest.raises(InputError, match="windows of 1 to"):
         build_text(SPEC, truncate=0)
+
+
+def test_gradients_by_mean_are_those_by_sum_over_the_steps(whole: Network) -> None:
+    mean = build_text(SPEC, dtype="float64", combine="mean")[0]
+    params, data = whole.init(3), arrays()
+    loss, summed = whole.value_and_grad(params, data)
+    value, found = mean.value_and_grad(params, data)
+    assert value == loss
+    for name in ("U", "W", "P", "b"):
+        close(found[name] * STEPS, summed[name], name)
+    for name in ("h0", "x"):  # read once, and no parameter
+        close(found[name], summed[name], name)
+    with pytest.raises(InputError, match="by sum or mean, found `max`"):
+        build_text(SPEC, combine="max")

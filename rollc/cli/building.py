@@ -61,6 +61,7 @@ def build(
     output: Path | None,
     steps: int | None,
     truncate: int | None,
+    combine: str,
     sets: Mapping[str, int],
     dtype: str,
     use_cache: bool,
@@ -74,6 +75,7 @@ def build(
         dtype=dtype,
         steps=steps,
         truncate=truncate,
+        combine=combine,
         directory=output,
         cache=use_cache,
     )

@@ -129,6 +129,13 @@ def check(context: click.Context, specs: tuple[str, ...], sets: dict[str, int], 
     metavar="K",
     help="Let no gradient pass the borders of windows of K steps.",
 )
+@click.option(
+    "--combine",
+    type=click.Choice(["sum", "mean"]),
+    default="sum",
+    show_default=True,
+    help="What the gradient of a parameter is, over the steps that read it.",
+)
 @sets_option
 @dtype_option
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache of builds.")
@@ -137,6 +144,7 @@ def build(
     output: Path | None,
     steps: int | None,
     truncate: int | None,
+    combine: str,
     sets: dict[str, int],
     dtype: str,
     no_cache: bool,
@@ -144,7 +152,7 @@ def build(
     """Compile a spec to kernels, and print the folder that holds them."""
     from rollc.cli import building
 
-    building.build(spec, output, steps, truncate, sets, dtype, not no_cache)
+    building.build(spec, output, steps, truncate, combine, sets, dtype, not no_cache)
 
 
 @rollc.command()

@@ -1,0 +1,80 @@
+"""Gradients of parameters combined by mean: over the steps at which each is read.
+
+    a read of p at every step  ->  a read of identity(p), one node for all reads over an axis
+    ~identity(p)               ->  what it was, divided by the number of steps
+
+where p is a parameter, or what is computed from parameters alone.  Its copies in the
+unrolled network are its reads by what runs over time: N of them, and their contributions to
+the gradient are averaged instead of summed.  What is read once for the whole sequence, such
+as an initial value, is one copy and adds as it is.
+The number of steps is that of the call, with lengths too.  Values, the loss and all other
+gradients stay what they were.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from rollc.graph.adjoint import PREFIX, adjoint
+from rollc.graph.build import Builder
+from rollc.graph.expression import Value
+from rollc.graph.graph import Edge, Graph, Node
+
+
+def mean_adjoint(graph: Graph, of: Literal["loss", "outputs"] = "loss") -> Graph:
+    """The adjoint whose gradients of parameters are means over the steps."""
+    marked, copies = _marked(graph)
+    derived = adjoint(marked, of)
+    build = Builder(derived.nodes, mark=":")
+    for name, axes in copies.items():
+        whole = derived.by_name.get(PREFIX + name)
+        if whole is None:  # no gradient passes there
+            continue
+        build.prefix, build.line = whole.name, whole.line
+        total = f"{whole.name}:sum"
+        build.nodes[total] = replace(whole, name=total)
+        mean: Value = build.read(total)
+        for axis in axes[:-1]:
+            mean = mean / build.make("extent", (), axis=axis)
+        last = build.make("extent", (), axis=axes[-1])
+        build.define(whole.name, "divide", (mean, last))
+    return replace(derived, nodes=tuple(build.nodes.values()))
+
+
+def _marked(graph: Graph) -> tuple[Graph, dict[str, tuple[str, ...]]]:
+    """The graph with a node for the copies of each parameter, and the axes they are over."""
+    weights = weight_nodes(graph)
+    copies: dict[str, tuple[str, ...]] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        operands = []
+        for edge in node.operands:
+            source = graph[edge.source]
+            if source.name not in weights or not node.type.time:
+                operands.append(edge)
+                continue
+            axes = node.type.time
+            name = f"{source.name}'over_{'_'.join(axes)}"
+            if name not in copies:
+                copies[name] = axes
+                nodes.append(Node(name, "identity", (edge,), source.type, line=source.line))
+            operands.append(Edge(name))
+        nodes.append(replace(node, operands=tuple(operands)))
+    return graph.with_nodes(nodes), copies
+
+
+def weight_nodes(graph: Graph) -> set[str]:
+    """The parameters, and what is computed from parameters and numbers alone."""
+    found = {node.name for node in graph.leaves("param")}
+    known = found | {node.name for node in graph.leaves("constant")}
+    waiting = [node for node in graph.nodes if node.operands and not node.type.axes]
+    while True:
+        ready = [node for node in waiting if all(edge.source in known for edge in node.operands)]
+        if not ready:
+            return found
+        known.update(node.name for node in ready)
+        found.update(
+            node.name for node in ready if any(edge.source in found for edge in node.operands)
+        )
+        waiting = [node for node in waiting if node.name not in known]
