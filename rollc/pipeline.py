@@ -71,41 +71,39 @@ def kernel_graphs(
             "gradient": lambda: simple,
         }
     past_only = all(not reach.future for reach in graph.reach.values())
-
-    def derive(graph: Graph, of: Literal["loss", "outputs"]) -> Graph:
-        graph = graph if truncate is None else truncated(graph, truncate)
-        return mean_adjoint(graph, of) if combine == "mean" else adjoint(graph, of)
-
-    makers = _kernels_of(graph, cache(lambda: simplify(graph)), "", derive)
-    if graph.reach and past_only:
-        opened = cache(lambda: simplify(expose_state(simplify(graph))))
-        makers |= _kernels_of(graph, opened, ".state", derive)
-    if why_no_lengths(graph) is None:
-        ragged = cache(lambda: simplify(with_lengths(graph)))
-        makers |= _kernels_of(graph, ragged, ".lengths", derive)
-        if graph.reach and past_only and why_no_lengths(expose_state(graph)) is None:
-            both = cache(lambda: simplify(with_lengths(expose_state(graph))))
-            makers |= _kernels_of(graph, both, ".state.lengths", derive)
-    return makers
-
-
-def _kernels_of(
-    graph: Graph,
-    prepared: Callable[[], Graph],
-    variant: str,
-    derive: Callable[[Graph, Literal["loss", "outputs"]], Graph],
-) -> dict[str, Callable[[], Graph]]:
-    """The kernels of a graph in one of its variants."""
     makers: dict[str, Callable[[], Graph]] = {}
-    if graph.outputs:
-        forward = f"forward{variant}".replace("forward.state", "stream")
-        makers[forward] = lambda: simplify(_outputs_only(prepared()))
-    if graph.loss is not None:
-        makers[f"gradient{variant}"] = lambda: simplify(derive(prepared(), "loss"))
-    if any(graph[name].type.kind == "float" for _, name in graph.outputs):
-        makers[f"vjp{variant}"] = lambda: simplify(
-            derive(simplify(_outputs_only(prepared())), "outputs")
-        )
+
+    @cache
+    def prepared(state: bool, lengths: bool, window: int | None = None) -> Graph:
+        # Lengths go by what all sequences share, which the plain graph shows as it is.
+        found = graph if lengths else simplify(graph)
+        found = expose_state(found) if state else found
+        found = found if window is None else truncated(found, window)
+        return simplify(with_lengths(found) if lengths else found)
+
+    def add(state: bool, lengths: bool) -> None:
+        variant = ".state" * state + ".lengths" * lengths
+
+        def derived(of: Literal["loss", "outputs"]) -> Graph:
+            found = prepared(state, lengths, truncate)
+            found = found if of == "loss" else simplify(_outputs_only(found))
+            return simplify(mean_adjoint(found, of) if combine == "mean" else adjoint(found, of))
+
+        if graph.outputs:
+            forward = f"forward{variant}".replace("forward.state", "stream")
+            makers[forward] = lambda: simplify(_outputs_only(prepared(state, lengths)))
+        if graph.loss is not None:
+            makers[f"gradient{variant}"] = lambda: derived("loss")
+        if any(graph[name].type.kind == "float" for _, name in graph.outputs):
+            makers[f"vjp{variant}"] = lambda: derived("outputs")
+
+    for lengths in (False, True):
+        for state in (False, True):
+            possible = not state or (bool(graph.reach) and past_only)
+            if possible and lengths:
+                possible = why_no_lengths(expose_state(graph) if state else graph) is None
+            if possible:
+                add(state, lengths)
     return makers
 
 

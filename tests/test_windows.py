@@ -9,8 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from rollc.errors import InputError
+from rollc.graph.check import check
+from rollc.graph.verify import verify
 from rollc.network import Network
-from rollc.pipeline import build_text
+from rollc.pipeline import build_text, kernel_graphs, read_spec
+from rollc.stages import KERNELS
 
 Array = NDArray[Any]
 
@@ -169,3 +172,15 @@ def test_gradients_by_mean_are_those_by_sum_over_the_steps(whole: Network) -> No
         close(found[name], summed[name], name)
     with pytest.raises(InputError, match="by sum or mean, found `max`"):
         build_text(SPEC, combine="max")
+
+
+def test_every_variant_is_a_graph_that_can_be_run() -> None:
+    graph, _ = read_spec(SPEC, "deep.roll")
+    made = kernel_graphs(graph, truncate=2, combine="mean")
+    assert sorted(made) == sorted(KERNELS)
+    for name, make in made.items():
+        found = make()
+        assert verify(found) == [], name
+        assert check(found).findings == (), name
+        cut = any("period" in node.options for node in found.nodes)
+        assert cut == name.startswith(("gradient", "vjp")), name

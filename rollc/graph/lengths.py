@@ -11,6 +11,7 @@ looks beyond a step, so that nothing of the padding is seen:
     max, min of x over t   ->  of what is x where alive and an infinity elsewhere
     last(x), a number      ->  the sum of what is x at the own last step and 0 elsewhere
     last(x), of any kind   ->  last(held), held = x where alive, held[t-1] in the padding
+    extent of t            ->  the own length
     an output over t       ->  the output where alive, zero elsewhere
 
 Each step of the padding thus computes what a sequence of one step would, the first one:
@@ -28,7 +29,7 @@ from math import inf
 
 from rollc.graph.build import Builder
 from rollc.graph.expression import Value, call
-from rollc.graph.graph import BATCH, Edge, Graph, Node, Type
+from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, ordered_axes
 from rollc.graph.operations.sequence import MOST_STEPS
 from rollc.graph.operations.vector import row
 
@@ -66,7 +67,8 @@ def why_no_lengths(graph: Graph) -> str | None:
     if graph.axes != ("t",):
         return "they need one time axis"
     for node in graph.nodes:
-        if node.type.time and BATCH not in node.type.axes:
+        shared = node.type.time and BATCH not in node.type.axes
+        if shared and node.type.kind == "float":  # of other kinds is what a step's number tells
             return f"`{node.name}` is the same for all sequences"
         deep = node.initial is not None and graph[node.initial].type.shape != node.type.shape
         if deep and node.type.kind != "float":
@@ -81,6 +83,8 @@ class _Lengths:
         self.build.prefix = "lengths"
         self.lengths = self.build.leaf(LENGTHS, "input", Type("index", (), (BATCH,), MOST_STEPS))
         self.alive = self._inside(0)
+        extents = (node for node in graph.nodes if node.operation == "extent")
+        self.counts = {node.name for node in extents if node.options["axis"] == "t"}
         # What stands for a read, by the edge.
         self.gates: dict[Edge, Edge] = {}
 
@@ -97,7 +101,10 @@ class _Lengths:
         for edge in dict.fromkeys(gates):
             self._gate(edge)
         for node in self.source.nodes:
-            self._rewrite(node)
+            if node.name in self.counts:
+                self._count(node.name)
+            else:
+                self._rewrite(node)
         outputs = tuple((label, self._output(name)) for label, name in self.source.outputs)
         return replace(self.source, nodes=tuple(self.build.nodes.values()), outputs=outputs)
 
@@ -186,7 +193,11 @@ class _Lengths:
         masked = node.operation in _LEAVES and node.type.time
         operands = tuple(self.gates.get(edge, self._resolved(edge)) for edge in node.operands)
         initial = None if masked else node.initial
-        node = self.build.nodes[node.name] = replace(node, operands=operands, initial=initial)
+        type_ = node.type
+        if any(edge.source in self.counts for edge in operands):
+            type_ = replace(type_, axes=ordered_axes((*type_.axes, BATCH)))
+        node = replace(node, type=type_, operands=operands, initial=initial)
+        self.build.nodes[node.name] = node
         over = node.options.get("over", ())
         if node.operation in _OVER_TIME and isinstance(over, tuple) and "t" in over:
             self._reduce(node, over)
@@ -207,7 +218,7 @@ class _Lengths:
         kept = call("where", self.alive, self._operand(node), beyond)
         others = tuple(str(axis) for axis in over if axis != "t")
         if node.operation == "mean_over":
-            steps = call("sum_over", call("where", self.alive, 1.0, 0.0), over=("t",))
+            steps = self._steps()
             total = call("sum_over", kept, over=("t",))
             if not others:
                 build.define(node.name, "divide", (total, steps))
@@ -218,6 +229,14 @@ class _Lengths:
         else:
             inner = call(node.operation, kept, over=("t",))
             build.define(node.name, node.operation, (inner,), over=others)
+
+    def _steps(self) -> Value:
+        """The own length as a number."""
+        return call("sum_over", call("where", self.alive, 1.0, 0.0), over=("t",))
+
+    def _count(self, name: str) -> None:
+        """The number of steps is that of each sequence."""
+        self.build.define(name, "identity", (self._steps(),))
 
     def _pick(self, node: Node) -> None:
         """The number at the own last step; it needs no loop over the steps."""

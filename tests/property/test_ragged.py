@@ -15,6 +15,7 @@ from rollc.graph.check import check
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import LENGTHS, with_lengths
 from rollc.graph.simplify import simplify
+from rollc.graph.truncate import truncate
 from rollc.graph.unroll import step_leaves, unroll
 from rollc.graph.verify import verify
 from rollc.interp import interpret
@@ -68,10 +69,13 @@ def close(found: Array, expected: Array, label: str) -> None:
 
 
 @bounded
-@given(delay_graphs(), own_lengths, seeds)
-def test_each_sequence_is_as_if_alone(graph: Graph, lengths: list[int], seed: int) -> None:
+@given(delay_graphs(), own_lengths, seeds, st.sampled_from([None, None, 1, 2, 3]))
+def test_each_sequence_is_as_if_alone(
+    graph: Graph, lengths: list[int], seed: int, window: int | None
+) -> None:
     leaves = padded(graph, lengths, seed)
     sizes = {"t": STEPS, "batch": len(lengths)}
+    graph = graph if window is None else truncate(graph, window)
     ragged = simplify(adjoint(simplify(with_lengths(graph))))
     found = interpret(ragged, {**leaves, LENGTHS: np.array(lengths)}, sizes)
     plain = adjoint(graph)

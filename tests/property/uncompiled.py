@@ -119,8 +119,8 @@ def main() -> None:
         ragged: bool,
         window: int | None,
     ) -> None:
+        graph = graph if window is None else truncate(graph, window)
         graph = with_lengths(graph) if ragged else graph
-        graph = graph if window is None else truncate(simplify(graph), window)
         with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
             built = simplify(adjoint(simplify(graph), of=of))
             note(print_graph(built))
