@@ -169,6 +169,38 @@ def test_what_would_overflow_in_the_padding() -> None:
     assert gradients["a"] == short[1]["a"]
 
 
+def test_rows_behind_each_own_end_and_extremes() -> None:
+    """A chain from the end starts with a row for each step behind the own end."""
+    text = """
+net n
+input x: [2]
+param rows: [3, 2] = uniform(-1.0, 1.0)
+b = tanh(x + 0.5 * b[t+1] - 0.3 * b[t+3])
+init b = rows
+low = max(-exp(x), over t)
+high = min(exp(x), over t)
+output b, low, high
+loss sum(sum(b, over t)) + sum(low + high)
+"""
+    network = build_text(text, dtype="float64")[0]
+    params, x = network.init(1), np.random.default_rng(2).normal(size=(6, 4, 2))
+    found = network.forward(params, spoilt({"x": x}), lengths=LENGTHS)
+    _, gradients = network.value_and_grad(params, spoilt({"x": x}), lengths=LENGTHS)
+    rows = np.zeros((3, 2))
+    for sequence, length in enumerate(LENGTHS):
+        own = {"x": x[:length, sequence]}
+        alone = network.forward(params, own)
+        np.testing.assert_allclose(found["b"][:length, sequence], alone["b"], rtol=1e-12)
+        for label in ("low", "high"):
+            np.testing.assert_allclose(found[label][sequence], alone[label], rtol=1e-12)
+        slopes = network.value_and_grad(params, own)[1]
+        rows += slopes["rows"] / 4
+        np.testing.assert_allclose(
+            gradients["x"][:length, sequence], slopes["x"] / 4, rtol=1e-10, atol=1e-14
+        )
+    np.testing.assert_allclose(gradients["rows"], rows, rtol=1e-10, atol=1e-14)
+
+
 def test_the_state_after_each_own_end() -> None:
     text = "net n\ninput x: [2]\nh = tanh(x + h[t-1] - 0.5 * h[t-3])\noutput h\n"
     network = build_text(text, dtype="float64")[0]
