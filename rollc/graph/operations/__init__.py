@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from rollc.graph.operations.chance import CHANCE
 from rollc.graph.operations.elementwise import ELEMENTWISE
 from rollc.graph.operations.linear import LINEAR
 from rollc.graph.operations.loss import LOSS
@@ -13,7 +14,7 @@ from rollc.graph.operations.table import Frame, Operation, TypeMismatch
 from rollc.graph.operations.vector import VECTOR
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
-    {entry.name: entry for entry in (*ELEMENTWISE, *LINEAR, *VECTOR, *LOSS, *SEQUENCE)}
+    {entry.name: entry for entry in (*ELEMENTWISE, *LINEAR, *VECTOR, *LOSS, *CHANCE, *SEQUENCE)}
 )
 
 __all__ = ["OPERATIONS", "Frame", "Operation", "TypeMismatch"]

@@ -324,17 +324,6 @@ ELEMENTWISE = (
         None,
         "-1, 0 or 1; no gradient passes",
     ),
-    Operation(
-        "dropout",
-        ("x",),
-        infer_numeric,
-        lambda frame, options, x: x.astype(frame.dtype, copy=False),
-        lambda g, y, x, **options: [g],
-        "{0}",
-        elementwise=True,
-        defaults=(("rate", 0.5), ("same", 0)),
-        summary="in training, zero with probability `rate` and else x / (1 - rate)",
-    ),
     _unary("stop", lambda x: x, "{0}", None, "the value of x; no gradient passes"),
     _unary(
         "identity", lambda x: x, "{0}", lambda g, y, x: [g], "the value of x under another name"

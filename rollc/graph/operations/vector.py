@@ -158,24 +158,6 @@ def _infer_argmax(operands: Sequence[Type | None], options: Options) -> Type | N
     return Type("index", (), types[0].axes, types[0].shape[0])
 
 
-def _infer_draw(operands: Sequence[Type | None], options: Options) -> Type | None:
-    types = known(operands)
-    if types is None:
-        return None
-    need_numbers(types)
-    need_vector(types, 0)
-    return Type("index", (), union(types), types[0].shape[0])
-
-
-def _draw(frame: Frame, options: Options, p: Array, number: Array) -> Array:
-    p = p.astype(frame.dtype, copy=False)
-    total = np.cumsum(p, axis=-1)
-    below = (number.astype(frame.dtype) * total[..., -1])[..., None] < total
-    # Rounding can leave none: then it is the last that has a share at all.
-    last = p.shape[-1] - 1 - (p[..., ::-1] > 0).argmax(axis=-1)
-    return np.asarray(np.where(below.any(axis=-1), below.argmax(axis=-1), last))
-
-
 def _softmax(x: Array) -> Array:
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     return np.asarray(e / e.sum(axis=-1, keepdims=True))
@@ -402,25 +384,6 @@ VECTOR = (
         None,
         "argmax({0}, {shape0})",
         summary="the index of the largest element; no gradient passes",
-    ),
-    Operation(
-        "sample",
-        ("p",),
-        _infer_argmax,
-        lambda frame, options, p: _draw(frame, options, p, np.full(p.shape[:-1], 0.5)),
-        None,
-        "draw({0}, {shape0}, 0.5)",
-        summary="an index drawn with the probabilities p; no gradient passes",
-    ),
-    Operation(
-        "draw",
-        ("p", "number"),
-        _infer_draw,
-        _draw,
-        None,
-        "draw({0}, {shape0}, {1})",
-        internal=True,
-        summary="the index whose share of the sum of p holds a number from 0 to 1",
     ),
     Operation(
         "softmax",
