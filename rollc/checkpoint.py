@@ -1,0 +1,275 @@
+"""Gradients with little memory: windows of steps, whose insides are computed twice.
+
+The forward pass keeps the state at the border of each window and nothing else.  The
+backward pass takes the windows from the last to the first, computes each once more with
+its tape, and hands the cotangent of the state to the window before.  With windows of k
+steps the tape is k steps long, and a forward pass is all the extra work.
+
+Chen, Xu, Zhang and Guestrin, Training deep nets with sublinear memory cost (2016), section 4;
+for recurrent networks, Gruslys et al., Memory-efficient backpropagation through time (2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.errors import InputError
+from rollc.graph.adjoint import adjoint, seed_name
+from rollc.graph.graph import BATCH, Graph
+from rollc.graph.simplify import simplify
+from rollc.graph.split import Reduction, Split
+from rollc.graph.state import PREFIX, expose_state, final_name
+from rollc.interp import initial_values, interpret
+from rollc.kernel.program import Program
+
+Array = NDArray[Any]
+
+
+class Runnable(Protocol):
+    """What is asked of a kernel (see :class:`rollc.kernel.compiled.Kernel`)."""
+
+    program: Program
+
+    def run(
+        self, leaves: Mapping[str, Array], steps: int, batch: int, phases: tuple[str, ...]
+    ) -> dict[tuple[str, str], Array]: ...
+
+    def bytes(self, steps: int, batch: int) -> int: ...
+
+
+def window_kernels(split: Split) -> dict[str, Callable[[], Graph]]:
+    """The graphs of the two kernels that windows need."""
+    opened = expose_state(split.window)
+    return {
+        "window": lambda: simplify(opened),
+        "window.vjp": lambda: simplify(adjoint(simplify(opened), of="outputs")),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a sequence is cut, and what that takes.
+
+    ``bytes`` is what the run holds at its peak besides the caller's arrays and the
+    gradients.
+    """
+
+    steps: int  # of a window
+    windows: int
+    bytes: int
+
+
+class Windowed:
+    """The loss and the gradients of a network, window by window."""
+
+    def __init__(
+        self, graph: Graph, split: Split, kernel: Callable[[str], Runnable], dtype: str
+    ) -> None:
+        self.graph = graph
+        self.split = split
+        self.kernel = kernel
+        self.dtype = np.dtype(dtype)
+        self.timed = {
+            node.name
+            for node in graph.nodes
+            if node.operation in ("input", "target") and node.type.time
+        }
+
+    def plan(self, steps: int, batch: int, every: int) -> Plan:
+        """What windows of ``every`` steps take."""
+        every = min(every, steps)
+        windows = -(-steps // every)
+        states = sum(
+            prod(node.type.shape) * (batch if BATCH in node.type.axes else 1)
+            for node in expose_state(self.split.window).leaves("state")
+        )
+        kernels = sum(self.kernel(entry).bytes(every, batch) for entry in ("window", "window.vjp"))
+        kept = (windows + 1) * states * self.dtype.itemsize
+        return Plan(every, windows, kernels + kept)
+
+    def fitting(self, steps: int, batch: int, most: int) -> Plan:
+        """The longest windows that take at most ``most`` bytes; raises :class:`InputError`."""
+        best: Plan | None = None
+        least: Plan | None = None
+        every = steps
+        while every >= 1:
+            plan = self.plan(steps, batch, every)
+            if plan.bytes <= most:
+                best = plan
+                break
+            if least is None or plan.bytes < least.bytes:
+                least = plan
+            every = min(every - 1, int(every * 0.9))
+        if best is None:
+            assert least is not None
+            raise InputError(
+                f"{most} bytes are too few: windows of {least.steps} steps, the least that"
+                f" there is, take {least.bytes}"
+            )
+        return best
+
+    @property
+    def _axis(self) -> str:
+        return self.graph.axes[0]
+
+    def value_and_grad(
+        self, leaves: Mapping[str, Array], steps: int, batch: int, every: int
+    ) -> tuple[float, dict[str, Array]]:
+        """The loss and the gradients of parameters and inputs, by name.
+
+        ``leaves`` are arrays with time and batch in front, as the kernels take them.
+        """
+        sizes = {self._axis: steps, BATCH: batch}
+        borders = [*range(0, steps, every), steps]
+        state = {
+            PREFIX + name: array
+            for name, array in initial_values(self.graph, leaves, sizes, self.dtype).items()
+        }
+        states, parts = [state], []
+        for first, last in zip(borders, borders[1:], strict=False):
+            found = self._run("window", leaves, state, first, last, batch, ("primal",))
+            parts.append({r.node: found["output", r.node] for r in self.split.reductions})
+            state = {name: found["output", name] for name in state}
+            states.append(state)
+        values = {r.node: combined(r, [part[r.node] for part in parts], steps)
+                  for r in self.split.reductions}
+        loss, gradients, cotangents = self._head(leaves, values, sizes)
+        following = {name: np.zeros_like(array) for name, array in state.items()}
+        pieces: dict[str, list[Array]] = {}
+        for index in reversed(range(len(parts))):
+            seeds = {
+                seed_name(r.node): shared(r, cotangents[r.node], parts, index, values, steps)
+                for r in self.split.reductions
+                if r.node in cotangents
+            }
+            seeds |= {
+                seed_name(final_name(name.removeprefix(PREFIX))): array
+                for name, array in following.items()
+            }
+            first, last = borders[index], borders[index + 1]
+            found = self._run(
+                "window.vjp",
+                {**leaves, **seeds},
+                states.pop(-2) if index else states[0],
+                first,
+                last,
+                batch,
+                ("primal", "adjoint", "inputs"),
+            )
+            for (sort, label), array in found.items():
+                if sort != "gradient":
+                    continue
+                if label in following:
+                    following[label] = array
+                elif label in self.timed:
+                    pieces.setdefault(label, []).append(array)
+                else:
+                    gradients[label] = gradients[label] + array if label in gradients else array
+        for label, found_pieces in pieces.items():
+            gradients[label] = np.concatenate(found_pieces[::-1])
+        for label, array in self._start(leaves, following, sizes).items():
+            gradients[label] = gradients[label] + array if label in gradients else array
+        return loss, gradients
+
+    def _run(
+        self,
+        entry: str,
+        leaves: Mapping[str, Array],
+        state: Mapping[str, Array],
+        first: int,
+        last: int,
+        batch: int,
+        phases: tuple[str, ...],
+    ) -> dict[tuple[str, str], Array]:
+        inside = {
+            name: array[first:last] if name in self.timed else array
+            for name, array in leaves.items()
+        }
+        return self.kernel(entry).run({**inside, **state}, last - first, batch, phases)
+
+    def _head(
+        self, leaves: Mapping[str, Array], values: Mapping[str, Array], sizes: Mapping[str, int]
+    ) -> tuple[float, dict[str, Array], dict[str, Array]]:
+        """The loss; the gradients that pass the head only, and those of the reductions."""
+        derived = adjoint(self.split.head)
+        given = {**leaves, **{name: np.asarray(value) for name, value in values.items()}}
+        found = interpret(derived, given, sizes, self.dtype)
+        assert derived.loss is not None
+        gradients = {label: np.array(found[name]) for label, name in derived.gradients}
+        cotangents = {name: gradients.pop(name) for name in values if name in gradients}
+        return float(found[derived.loss]), gradients, cotangents
+
+    def _start(
+        self,
+        leaves: Mapping[str, Array],
+        states: Mapping[str, Array],
+        sizes: Mapping[str, int],
+    ) -> dict[str, Array]:
+        """The gradients that pass the initial values."""
+        seeds: dict[str, Array] = {}
+        for name, initial in self.split.start.outputs:
+            folded = _folded(self.graph, name, initial, states[PREFIX + name])
+            seed = seed_name(initial)
+            seeds[seed] = seeds[seed] + folded if seed in seeds else folded
+        if not seeds:
+            return {}
+        derived = adjoint(self.split.start, of="outputs")
+        found = interpret(derived, {**leaves, **seeds}, sizes, self.dtype)
+        return {label: np.array(found[name]) for label, name in derived.gradients}
+
+
+def combined(reduction: Reduction, parts: list[Array], steps: int) -> Array:
+    """A reduction of the whole sequence, from those of its windows."""
+    match reduction.how:
+        case "first":
+            return parts[0]
+        case "last":
+            return parts[-1]
+        case "max":
+            return np.asarray(np.max(parts, axis=0))
+        case "min":
+            return np.asarray(np.min(parts, axis=0))
+        case how:
+            total = np.sum(parts, axis=0, dtype=np.float64)
+            return np.asarray(total / steps if how == "mean" else total).astype(parts[0].dtype)
+
+
+def shared(
+    reduction: Reduction,
+    cotangent: Array,
+    parts: list[Mapping[str, Array]],
+    index: int,
+    values: Mapping[str, Array],
+    steps: int,
+) -> Array:
+    """What a window gets of the cotangent of a reduction."""
+    match reduction.how:
+        case "sum":
+            return cotangent
+        case "mean":
+            return np.asarray(cotangent / np.asarray(steps, dtype=cotangent.dtype))
+        case "first":
+            return cotangent if index == 0 else np.zeros_like(cotangent)
+        case "last":
+            return cotangent if index == len(parts) - 1 else np.zeros_like(cotangent)
+    # Windows with an equal extreme share alike.
+    taken = [part[reduction.node] == values[reduction.node] for part in parts]
+    count = np.maximum(np.sum(taken, axis=0), 1)
+    return np.asarray(np.where(taken[index], cotangent / count, 0)).astype(cotangent.dtype)
+
+
+def _folded(graph: Graph, name: str, initial: str, cotangent: Array) -> Array:
+    """The cotangent of an initial value, from that of the rows that it fills."""
+    node, start = graph[name], graph[initial]
+    lead = 1 if BATCH in node.type.axes else 0
+    if len(start.type.shape) == len(node.type.shape):
+        cotangent = cotangent.sum(axis=lead)
+    if lead and BATCH not in start.type.axes:
+        cotangent = cotangent.sum(axis=0)
+    return cotangent

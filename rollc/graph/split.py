@@ -1,0 +1,144 @@
+"""A network as windows of steps: what runs in a window, and what is left for the end.
+
+A loss meets the steps in reductions only: sums, means, extremes, the first or last step.
+``split`` cuts a graph there.  The *window* holds all that changes with time; its outputs are
+the reductions over its own steps (a mean as a sum).  The *head* takes the reductions of the
+whole sequence as inputs and ends in the loss.  The *start* holds the initial values.
+
+With the state handed from window to window, the parts of all windows combine to what the
+whole sequence gives; and as the three are graphs, their adjoints are those of any graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from rollc.graph.graph import Graph, Node
+
+_OVER = {"sum_over": "sum", "mean_over": "mean", "max_over": "max", "min_over": "min"}
+_ENDS = ("first", "last")
+
+
+class CannotSplit(ValueError):
+    """A graph that cannot run in windows, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """A node that is one value for the sequence; ``how`` combines those of the windows."""
+
+    node: str
+    how: str  # sum, mean, max, min, first, last
+
+
+@dataclass(frozen=True)
+class Split:
+    """The three graphs of a network in windows.
+
+    The window's outputs are labelled with the names of the reductions.  The head reads them
+    as static inputs of the same names.  The start's outputs are the initial values, by the
+    name of the node that they belong to.
+    """
+
+    window: Graph
+    head: Graph
+    start: Graph
+    reductions: tuple[Reduction, ...]
+
+
+def split(graph: Graph) -> Split:
+    """Cut a checked graph with a loss; raises :class:`CannotSplit`."""
+    if graph.loss is None:
+        raise CannotSplit("it has no loss")
+    if len(graph.axes) > 1:
+        raise CannotSplit("it has two time axes")
+    future = [name for name, reach in graph.reach.items() if reach.future]
+    if future:
+        raise CannotSplit(f"`{future[0]}` is read from the future")
+    found = [node for node in graph.nodes if _reduces(graph, node)]
+    late = _below(graph, [node.name for node in found])
+    for node in graph.nodes:
+        if node.name in late and node.type.time:
+            raise CannotSplit(f"`{node.name}` needs a value of the whole sequence at every step")
+    reductions = tuple(
+        Reduction(node.name, _OVER.get(node.operation, node.operation)) for node in found
+    )
+    early = [node for node in graph.nodes if node.name not in late]
+    parts = [_of_window(node) for node in found]
+    window = replace(
+        graph,
+        nodes=(*early, *parts),
+        outputs=tuple((node.name, node.name) for node in found),
+        loss=None,
+    )
+    given = {node.name for node in found}
+    head_nodes = [
+        Node(node.name, "input", (), node.type, line=node.line) if node.name in given else node
+        for node in graph.nodes
+        if node.type.static
+    ]
+    head = _needed(replace(graph, nodes=tuple(head_nodes), outputs=()), [graph.loss])
+    initials = {
+        name: graph[name].initial for name in graph.reach if graph[name].initial is not None
+    }
+    start = _needed(
+        replace(
+            graph,
+            outputs=tuple((name, initial) for name, initial in initials.items() if initial),
+            loss=None,
+        ),
+        [initial for initial in initials.values() if initial],
+    )
+    return Split(window, head, start, reductions)
+
+
+def _reduces(graph: Graph, node: Node) -> bool:
+    """Whether a node makes one value of a sequence."""
+    if not node.type.static or not node.operands:
+        return False
+    timed = any(graph[edge.source].type.time for edge in node.operands)
+    if timed and node.operation not in (*_OVER, *_ENDS):
+        raise CannotSplit(f"`{node.name}` reduces a sequence in a way of its own")
+    return timed
+
+
+def _of_window(node: Node) -> Node:
+    if node.operation == "mean_over":
+        over = node.options["over"]
+        assert isinstance(over, tuple)
+        if len(over) > 1:
+            raise CannotSplit(f"`{node.name}` is a mean over the steps and the batch at once")
+        return replace(node, operation="sum_over")
+    return node
+
+
+def _below(graph: Graph, names: Iterable[str]) -> set[str]:
+    """The nodes that read some nodes, directly or not, and these."""
+    readers: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        for edge in node.reads():
+            readers.setdefault(edge.source, []).append(node.name)
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(readers.get(name, ()))
+    return found
+
+
+def _needed(graph: Graph, names: Iterable[str]) -> Graph:
+    """The graph without what some of its nodes do not need."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(edge.source for edge in graph[name].reads())
+    return graph.with_nodes(node for node in graph.nodes if node.name in found)
+
+
+
