@@ -11,8 +11,9 @@ for recurrent networks, Gruslys et al., Memory-efficient backpropagation through
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Any, Protocol
 
@@ -132,16 +133,19 @@ class Windowed:
             for name, array in initial_values(self.graph, leaves, sizes, self.dtype).items()
         }
         states, parts = [state], []
-        for first, last in zip(borders, borders[1:], strict=False):
+        for first, last in pairwise(borders):
             found = self._run("window", leaves, state, first, last, batch, ("primal",))
             parts.append({r.node: found["output", r.node] for r in self.split.reductions})
             state = {name: found["output", name] for name in state}
             states.append(state)
-        values = {r.node: combined(r, [part[r.node] for part in parts], steps)
-                  for r in self.split.reductions}
+        values = {
+            r.node: combined(r, [part[r.node] for part in parts], steps)
+            for r in self.split.reductions
+        }
         loss, gradients, cotangents = self._head(leaves, values, sizes)
         following = {name: np.zeros_like(array) for name, array in state.items()}
         pieces: dict[str, list[Array]] = {}
+        states.pop()
         for index in reversed(range(len(parts))):
             seeds = {
                 seed_name(r.node): shared(r, cotangents[r.node], parts, index, values, steps)
@@ -156,7 +160,7 @@ class Windowed:
             found = self._run(
                 "window.vjp",
                 {**leaves, **seeds},
-                states.pop(-2) if index else states[0],
+                states.pop(),
                 first,
                 last,
                 batch,
@@ -243,7 +247,7 @@ def combined(reduction: Reduction, parts: list[Array], steps: int) -> Array:
 def shared(
     reduction: Reduction,
     cotangent: Array,
-    parts: list[Mapping[str, Array]],
+    parts: Sequence[Mapping[str, Array]],
     index: int,
     values: Mapping[str, Array],
     steps: int,

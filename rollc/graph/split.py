@@ -139,6 +139,3 @@ def _needed(graph: Graph, names: Iterable[str]) -> Graph:
             found.add(name)
             waiting.extend(edge.source for edge in graph[name].reads())
     return graph.with_nodes(node for node in graph.nodes if node.name in found)
-
-
-
