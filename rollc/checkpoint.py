@@ -15,33 +15,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rollc.errors import InputError
-from rollc.graph.adjoint import adjoint, seed_name
-from rollc.graph.graph import BATCH, Graph
+from rollc.graph.adjoint import adjoint, differentiable, seed_name
+from rollc.graph.graph import BATCH, LEAVES, Graph
 from rollc.graph.simplify import simplify
 from rollc.graph.split import Reduction, Split
 from rollc.graph.state import PREFIX, expose_state, final_name
 from rollc.interp import initial_values, interpret
-from rollc.kernel.program import Program
+from rollc.kernel.work import work
+
+if TYPE_CHECKING:
+    from rollc.kernel.compiled import Kernel
 
 Array = NDArray[Any]
-
-
-class Runnable(Protocol):
-    """What is asked of a kernel (see :class:`rollc.kernel.compiled.Kernel`)."""
-
-    program: Program
-
-    def run(
-        self, leaves: Mapping[str, Array], steps: int, batch: int, phases: tuple[str, ...]
-    ) -> dict[tuple[str, str], Array]: ...
-
-    def bytes(self, steps: int, batch: int) -> int: ...
 
 
 def window_kernels(split: Split) -> dict[str, Callable[[], Graph]]:
@@ -57,42 +48,54 @@ def window_kernels(split: Split) -> dict[str, Callable[[], Graph]]:
 class Plan:
     """How a sequence is cut, and what that takes.
 
-    ``bytes`` is what the run holds at its peak besides the caller's arrays and the
-    gradients.
+    ``bytes`` is what the run holds at its peak besides the caller's arrays, the gradients
+    included.  ``extra`` is the work that windows add, as a part of the work of a run
+    without them (in operations on numbers).
     """
 
     steps: int  # of a window
     windows: int
     bytes: int
+    extra: float
 
 
 class Windowed:
     """The loss and the gradients of a network, window by window."""
 
     def __init__(
-        self, graph: Graph, split: Split, kernel: Callable[[str], Runnable], dtype: str
+        self, graph: Graph, split: Split, kernel: Callable[[str], Kernel], dtype: str
     ) -> None:
         self.graph = graph
         self.split = split
         self.kernel = kernel
         self.dtype = np.dtype(dtype)
         self.timed = {
-            node.name
-            for node in graph.nodes
-            if node.operation in ("input", "target") and node.type.time
+            node.name for node in graph.nodes if node.operation in LEAVES and node.type.time
         }
+        self._head_adjoint = simplify(adjoint(split.head))
+        self._start_adjoint = simplify(adjoint(split.start, of="outputs"))
 
     def plan(self, steps: int, batch: int, every: int) -> Plan:
         """What windows of ``every`` steps take."""
         every = min(every, steps)
+        sizes = {self._axis: every, BATCH: batch}
         windows = -(-steps // every)
         states = sum(
             prod(node.type.shape) * (batch if BATCH in node.type.axes else 1)
             for node in expose_state(self.split.window).leaves("state")
         )
-        kernels = sum(self.kernel(entry).bytes(every, batch) for entry in ("window", "window.vjp"))
-        kept = (windows + 1) * states * self.dtype.itemsize
-        return Plan(every, windows, kernels + kept)
+        kernels = sum(self.kernel(entry).bytes(sizes) for entry in ("window", "window.vjp"))
+        gradients = sum(
+            prod(node.type.shape)
+            * prod({self._axis: steps, BATCH: batch}[a] for a in node.type.axes)
+            for node in self.graph.nodes
+            if differentiable(node)
+        )
+        kept = ((windows + 1) * states + gradients) * self.dtype.itemsize
+        again, alone = (
+            work(self.kernel(entry).program, steps, batch) for entry in ("window", "window.vjp")
+        )
+        return Plan(every, windows, kernels + kept, again / alone)
 
     def fitting(self, steps: int, batch: int, most: int) -> Plan:
         """The longest windows that take at most ``most`` bytes; raises :class:`InputError`."""
@@ -144,13 +147,13 @@ class Windowed:
         }
         loss, gradients, cotangents = self._head(leaves, values, sizes)
         following = {name: np.zeros_like(array) for name, array in state.items()}
-        pieces: dict[str, list[Array]] = {}
         states.pop()
         for index in reversed(range(len(parts))):
             seeds = {
                 seed_name(r.node): shared(r, cotangents[r.node], parts, index, values, steps)
-                for r in self.split.reductions
                 if r.node in cotangents
+                else np.zeros_like(values[r.node])  # the loss does not read it
+                for r in self.split.reductions
             }
             seeds |= {
                 seed_name(final_name(name.removeprefix(PREFIX))): array
@@ -172,11 +175,11 @@ class Windowed:
                 if label in following:
                     following[label] = array
                 elif label in self.timed:
-                    pieces.setdefault(label, []).append(array)
+                    if label not in gradients:
+                        gradients[label] = np.empty((steps, *array.shape[1:]), array.dtype)
+                    gradients[label][first:last] = array
                 else:
                     gradients[label] = gradients[label] + array if label in gradients else array
-        for label, found_pieces in pieces.items():
-            gradients[label] = np.concatenate(found_pieces[::-1])
         for label, array in self._start(leaves, following, sizes).items():
             gradients[label] = gradients[label] + array if label in gradients else array
         return loss, gradients
@@ -201,7 +204,7 @@ class Windowed:
         self, leaves: Mapping[str, Array], values: Mapping[str, Array], sizes: Mapping[str, int]
     ) -> tuple[float, dict[str, Array], dict[str, Array]]:
         """The loss; the gradients that pass the head only, and those of the reductions."""
-        derived = adjoint(self.split.head)
+        derived = self._head_adjoint
         given = {**leaves, **{name: np.asarray(value) for name, value in values.items()}}
         found = interpret(derived, given, sizes, self.dtype)
         assert derived.loss is not None
@@ -223,7 +226,7 @@ class Windowed:
             seeds[seed] = seeds[seed] + folded if seed in seeds else folded
         if not seeds:
             return {}
-        derived = adjoint(self.split.start, of="outputs")
+        derived = self._start_adjoint
         found = interpret(derived, {**leaves, **seeds}, sizes, self.dtype)
         return {label: np.array(found[name]) for label, name in derived.gradients}
 

@@ -16,7 +16,7 @@ where ``training`` is true, and else gives its operand as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,26 +36,24 @@ from rollc.arrays import (
     without_padding,
     words,
 )
+from rollc.checkpoint import Plan, Windowed
 from rollc.errors import InputError
 from rollc.graph.adjoint import seed_name
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.lengths import LENGTHS, output_name, why_no_lengths
+from rollc.graph.simplify import simplify
+from rollc.graph.split import CannotSplit, split
 from rollc.graph.state import final_name
 from rollc.noise import Seed, draw_noise
 from rollc.parameters import initial_parameters
+
+if TYPE_CHECKING:
+    from rollc.kernel.compiled import Kernel
 
 Array = NDArray[Any]
 Arrays = Mapping[str, ArrayLike]
 
 STATE = "state."
-
-
-class Runnable(Protocol):
-    """What a network asks of its kernels."""
-
-    def run(
-        self, leaves: Mapping[str, Array], steps: int, batch: int, phases: Sequence[str]
-    ) -> dict[tuple[str, str], Array]: ...
 
 
 class Network:
@@ -68,7 +66,7 @@ class Network:
     def __init__(
         self,
         graph: Graph,
-        kernel: Callable[[str], Runnable],
+        kernel: Callable[[str], Kernel],
         dtype: str = "float32",
         steps: int | None = None,
     ) -> None:
@@ -201,6 +199,49 @@ class Network:
         if state is None:
             return loss, gradients
         return loss, gradients, _following(self._outputs(results, sizes))
+
+    def windows(
+        self,
+        params: Arrays,
+        inputs: Arrays,
+        steps: int | None = None,
+        *,
+        checkpoint: int | None = None,
+        memory: int | None = None,
+    ) -> tuple[Plan, Callable[[], tuple[float, dict[str, Array]]]]:
+        """Loss and gradients in little memory: a plan, and a function that carries it out.
+
+        The sequence is cut into windows of ``checkpoint`` steps, or as long as ``memory``
+        bytes allow.  Only the state between windows is kept, and what is inside a window is
+        computed twice; the numbers are those of :meth:`value_and_grad`.  The plan says how
+        long the windows are, the bytes that the run will take, and the work that it adds.
+        Raises :class:`InputError` where a network cannot run in windows, or not in so few
+        bytes.
+        """
+        self._need_loss()
+        if (checkpoint is None) == (memory is None):
+            raise InputError("expected either `checkpoint`, a number of steps, or `memory`")
+        if self.steps is not None:
+            raise InputError("windows need a network for any number of steps")
+        leaves, sizes = self._checked(params, inputs, steps)
+        graph = simplify(self.graph)
+        try:
+            run = Windowed(graph, split(graph), self._kernel, self.dtype)
+        except CannotSplit as error:
+            raise InputError(f"`{self.name}` cannot run in windows: {error}") from None
+        if memory is not None:
+            plan = run.fitting(sizes.steps, sizes.batch, memory)
+        elif checkpoint is not None and checkpoint >= 1:
+            plan = run.plan(sizes.steps, sizes.batch, checkpoint)
+        else:
+            raise InputError(f"expected windows of at least one step, found {checkpoint}")
+
+        def value_and_grad() -> tuple[float, dict[str, Array]]:
+            loss, found = run.value_and_grad(leaves, sizes.steps, sizes.batch, plan.steps)
+            results = {("gradient", label): array for label, array in found.items()}
+            return loss, self._gradients(results, sizes, ("params", "inputs"))
+
+        return plan, value_and_grad
 
     def vjp(
         self,

@@ -25,12 +25,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from rollc import store
+from rollc.checkpoint import window_kernels
 from rollc.errors import InputError, SpecError, StoreError
 from rollc.graph.adjoint import adjoint
 from rollc.graph.combine import mean_adjoint
@@ -38,6 +40,7 @@ from rollc.graph.graph import Graph
 from rollc.graph.lengths import why_no_lengths, with_lengths
 from rollc.graph.noise import with_noise
 from rollc.graph.simplify import simplify
+from rollc.graph.split import CannotSplit, split
 from rollc.graph.state import expose_state
 from rollc.graph.truncate import truncate as truncated
 from rollc.irtext import IRTextError, parse_graph, print_graph
@@ -104,6 +107,9 @@ def kernel_graphs(
                 possible = why_no_lengths(expose_state(graph) if state else graph) is None
             if possible:
                 add(state, lengths)
+    if graph.loss is not None and truncate is None and combine == "sum":
+        with suppress(CannotSplit):
+            makers |= window_kernels(split(simplify(graph)))
     return makers
 
 

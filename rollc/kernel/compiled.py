@@ -77,10 +77,10 @@ class Kernel:
             return 1, panel_size(inner, width, self.dtype.itemsize)
         return prod(_lead(buffer, sizes)), prod(buffer.shape)
 
-    def bytes(self, steps: int, batch: int) -> int:
+    def bytes(self, sizes: Mapping[str, int]) -> int:
         """The memory of all buffers but the caller's own arrays."""
         return sum(
-            prod(self.dimensions(buffer, steps, batch)) * self._dtype(buffer).itemsize
+            prod(self.dimensions(buffer, sizes)) * self._dtype(buffer).itemsize
             for buffer in self.program.buffers
             if buffer.role != "leaf" or buffer.before + buffer.after
         )

@@ -1,0 +1,35 @@
+"""The work of a program: how many operations on numbers it takes."""
+
+from __future__ import annotations
+
+from math import prod
+
+from rollc.graph.graph import BATCH
+from rollc.kernel.program import Loop, Nest, Product, Program, Simple, Times
+
+
+def work(program: Program, steps: int, batch: int) -> int:
+    """The operations of all phases, for a number of steps and of sequences."""
+    total = 0
+    for function in program.functions:
+        for statement in function.body:
+            if isinstance(statement, Loop):
+                each = sum(_operations(program, inner, steps, batch) for inner in statement.body)
+                total += steps * each
+            else:
+                total += _operations(program, statement, steps, batch)
+    return total
+
+
+def _operations(program: Program, statement: Simple, steps: int, batch: int) -> int:
+    """The operations of one statement; what only moves numbers counts once a place."""
+    over: tuple[str, ...] = getattr(statement, "over", ())
+    places = prod(batch if axis == BATCH else steps for axis in over)
+    match statement:
+        case Times():
+            return 2 * places * prod(program.buffer(statement.panel).shape)
+        case Product():
+            return 2 * places * statement.a.shape[0] * statement.b.shape[0]
+        case Nest():
+            return places * prod(statement.shape) * len(statement.body)
+    return places

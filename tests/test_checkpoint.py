@@ -1,0 +1,81 @@
+"""Gradients in little memory: the same numbers, in the bytes that the plan says."""
+
+from __future__ import annotations
+
+import tracemalloc
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rollc import resources
+from rollc.errors import InputError
+from rollc.network import Network
+from rollc.pipeline import build_text
+
+Array = NDArray[Any]
+STEPS, BATCH = 600, 32
+
+
+@cache
+def network() -> Network:
+    text = (resources.folder("specs") / "lstm.roll").read_text()
+    return build_text(text, "lstm", sets={"D": 8, "H": 16, "K": 4})[0]
+
+
+def arrays(steps: int = STEPS) -> dict[str, Array]:
+    random = np.random.default_rng(0)
+    return {
+        "x": random.normal(size=(steps, BATCH, 8)).astype(np.float32),
+        "y": random.normal(size=(steps, BATCH, 4)).astype(np.float32),
+    }
+
+
+@pytest.mark.parametrize("every", [1, 7, 250, STEPS, 10_000])
+def test_the_numbers_are_those_of_the_whole(every: int) -> None:
+    params = network().init(0)
+    steps = 50 if every < 7 else STEPS
+    loss, gradients = network().value_and_grad(params, arrays(steps))
+    _, run = network().windows(params, arrays(steps), checkpoint=every)
+    found_loss, found = run()
+    assert found_loss == pytest.approx(loss, rel=1e-5)
+    assert found.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        assert found[name].dtype == gradient.dtype
+        scale = np.abs(gradient).max()
+        np.testing.assert_allclose(found[name], gradient, atol=2e-5 * scale, err_msg=name)
+
+
+def test_the_peak_is_what_the_plan_says() -> None:
+    params, given = network().init(0), arrays()
+    for every in (20, 150):
+        network().windows(params, arrays(2), checkpoint=1)[1]()  # compiled before it is measured
+        plan, run = network().windows(params, given, checkpoint=every)
+        tracemalloc.start()
+        run()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak == pytest.approx(plan.bytes, rel=0.1)
+
+
+def test_a_budget_is_kept_with_windows_as_long_as_it_allows() -> None:
+    params, given = network().init(0), arrays()
+    tight, _ = network().windows(params, given, memory=2_500_000)
+    loose, _ = network().windows(params, given, memory=6_000_000)
+    assert tight.bytes <= 2_500_000 < loose.bytes <= 6_000_000
+    assert tight.steps < loose.steps
+    with pytest.raises(InputError, match=r"1000 bytes are too few: windows of \d+ steps"):
+        network().windows(params, given, memory=1000)
+
+
+def test_what_cannot_run_in_windows_says_why() -> None:
+    text = "net b\ninput x\nh = tanh(x + h[t+1])\noutput h\nloss mean(mse(h, x), over t)\n"
+    backward, _ = build_text(text, "b")
+    with pytest.raises(InputError, match="cannot run in windows: `h` is read from the future"):
+        backward.windows({}, {"x": np.zeros((3, 2))}, checkpoint=1)
+    with pytest.raises(InputError, match="either `checkpoint`"):
+        network().windows(network().init(0), arrays())
+    with pytest.raises(InputError, match="at least one step"):
+        network().windows(network().init(0), arrays(), checkpoint=0)
