@@ -208,6 +208,8 @@ class Network:
         *,
         checkpoint: int | None = None,
         memory: int | None = None,
+        training: bool = False,
+        seed: Seed = 0,
     ) -> tuple[Plan, Callable[[], tuple[float, dict[str, Array]]]]:
         """Loss and gradients in little memory: a plan, and a function that carries it out.
 
@@ -224,6 +226,7 @@ class Network:
         if self.steps is not None:
             raise InputError("windows need a network for any number of steps")
         leaves, sizes = self._checked(params, inputs, steps)
+        leaves |= self._noise(sizes, training, seed)
         graph = simplify(self.graph)
         try:
             run = Windowed(graph, split(graph), self._kernel, self.dtype)

@@ -344,6 +344,23 @@ def test_run_says_the_loss_and_writes_what_was_computed(run: Run, tmp_path: Path
         assert found["grad.W"].shape == (2, 2)
 
 
+def test_gradients_in_windows_are_the_gradients(run: Run, tmp_path: Path) -> None:
+    run("run", "tiny.roll", "--inputs", "data.npz", "--grad", "--outputs", "whole.npz")
+    for option in (["--checkpoint", "2"], ["--memory", "1MB"]):
+        result = run(
+            *("run", "tiny.roll", "--inputs", "data.npz", "--grad", "--outputs", "o.npz"), *option
+        )
+        assert result.status == 0, result.err
+        assert "more work" in result.err
+        with np.load(tmp_path / "o.npz") as found, np.load(tmp_path / "whole.npz") as whole:
+            for name in whole:
+                np.testing.assert_allclose(found[name], whole[name], rtol=1e-4, atol=1e-6)
+    tight = run("run", "tiny.roll", "--inputs", "data.npz", "--grad", "--memory", "10")
+    assert tight.status == 2
+    assert "10 bytes are too few" in tight.err
+    assert run("run", "tiny.roll", "--inputs", "data.npz", "--memory", "much").status == 2
+
+
 def test_run_of_an_artefact_is_run_of_its_spec(run: Run) -> None:
     run("build", "tiny.roll", "-o", "made")
     of_spec = run("run", "tiny.roll", "--inputs", "data.npz", "--outputs", "-")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ KERNELS = (
     *("forward", "gradient", "vjp", "stream", "gradient.state", "vjp.state"),
     *("forward.lengths", "gradient.lengths", "vjp.lengths"),
     *("stream.lengths", "gradient.state.lengths", "vjp.state.lengths"),
+    *("window", "window.vjp"),
 )
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -38,6 +40,17 @@ def _sizes(
         if not name:
             raise click.BadParameter(f"`{pair}` is not of the form NAME=INTEGER, such as H=64")
     return sizes
+
+
+def _bytes(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    """``64MB`` as a number of bytes; also kB and GB, or a plain number."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([kMG]?)B?", text.strip())
+    count = float(found[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[found[2]] if found else 0
+    if count < 1:
+        raise click.BadParameter(f"`{text}` is not of the form 64MB")
+    return int(count)
 
 
 def sets_option(command: Command) -> Command:
@@ -208,6 +221,18 @@ def ir(
 @seed_option
 @click.option("--outputs", metavar="O.npz", help="Where to write what was computed.")
 @click.option("--grad", is_flag=True, help="Also the gradients of the loss, as `grad.NAME`.")
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    callback=_bytes,
+    help="Compute the gradients in windows of steps that take at most so much: `64MB`.",
+)
+@click.option(
+    "--checkpoint",
+    metavar="K",
+    type=click.IntRange(1, 10_000_000),
+    help="Compute the gradients in windows of K steps.",
+)
 @steps_option("How many steps to run where no input says so.")
 @sets_option
 @dtype_option

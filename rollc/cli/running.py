@@ -41,6 +41,8 @@ def run(
     seed: int,
     outputs: str | None,
     grad: bool,
+    memory: int | None,
+    checkpoint: int | None,
     steps: int | None,
     sets: dict[str, int],
     dtype: str,
@@ -54,7 +56,21 @@ def run(
         raise InputError("the spec has no loss, so there are no gradients")
     if network.graph.loss is not None and (grad or network.targets.keys() <= arrays.keys()):
         if grad:
-            loss, gradients = network.value_and_grad(values, arrays, lengths=lengths, seed=seed)
+            if memory or checkpoint:
+                if lengths is not None:
+                    raise InputError("windows of steps take no `lengths`")
+                plan, compute = network.windows(
+                    values, arrays, steps, memory=memory, checkpoint=checkpoint, seed=seed
+                )
+                talk.say(
+                    f"{plan.windows} windows of {plan.steps} steps: {plan.bytes / 1e6:.3g} MB,"
+                    f" and {plan.extra:.0%} more work"
+                )
+                loss, gradients = compute()
+            else:
+                loss, gradients = network.value_and_grad(
+                    values, arrays, steps, lengths=lengths, seed=seed
+                )
             for name, array in gradients.items():
                 results[f"grad.{name}"] = array
                 lines.append(f"gradient {name}: {_described(array)}")
