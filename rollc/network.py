@@ -56,11 +56,24 @@ Arrays = Mapping[str, ArrayLike]
 STATE = "state."
 
 
+def _behind_outputs(graph: Graph) -> set[str]:
+    """Every node that an output reads, directly or not."""
+    pending = [name for _, name in graph.outputs]
+    found = set(pending)
+    while pending:
+        for edge in graph[pending.pop()].reads():
+            if edge.source not in found:
+                found.add(edge.source)
+                pending.append(edge.source)
+    return found
+
+
 class Network:
     """A network with its kernels, for one precision and one set of sizes.
 
     ``params``, ``inputs``, ``targets`` and ``outputs`` describe the arrays by name;
-    ``steps`` is the number of steps that it was built for, None for any number.
+    ``steps`` is the number of steps that it was built for, None for any number; ``fed``
+    are the targets that the outputs read (`feed`, taught).
     """
 
     def __init__(
@@ -78,6 +91,7 @@ class Network:
         self.params = {node.name: spec_of(node, dtype) for node in graph.leaves("param")}
         self.inputs = {node.name: spec_of(node, dtype) for node in graph.leaves("input")}
         self.targets = {node.name: spec_of(node, dtype) for node in graph.leaves("target")}
+        self.fed = {name for name in self.targets if name in _behind_outputs(graph)}
         self.outputs = {label: spec_of(graph[name], dtype) for label, name in graph.outputs}
         self.states = {
             node: Spec(
@@ -111,7 +125,7 @@ class Network:
         training: bool = False,
         seed: Seed = 0,
     ) -> dict[str, Array]:
-        """The outputs, by name.  Targets are not needed.
+        """The outputs, by name.  Targets are not needed, except those that they are taught by.
 
         ``steps`` is the number of steps where no input tells it.  ``state`` (see
         :meth:`initial_state`) replaces the initial values; the state after the last step
@@ -365,7 +379,7 @@ class Network:
     # Checks ----------------------------------------------------------------------------
 
     def _is_timed(self, name: str) -> bool:
-        spec = self.inputs.get(name)
+        spec = self.inputs.get(name) or self.targets.get(name)
         return spec is not None and spec.time
 
     def _need_loss(self) -> None:
@@ -412,7 +426,11 @@ class Network:
                 raise InputError(unknown("input", name, wanted))
         required = {
             **(self.inputs if need_inputs else {}),
-            **(self.targets if need_inputs and need_targets else {}),
+            **{
+                name: spec
+                for name, spec in self.targets.items()
+                if need_inputs and (need_targets or name in self.fed)
+            },
         }
         for name, spec in required.items():
             if name not in inputs:

@@ -29,7 +29,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rollc import store
 from rollc.checkpoint import window_kernels
@@ -40,10 +40,11 @@ from rollc.graph.graph import Graph
 from rollc.graph.lengths import why_no_lengths, with_lengths
 from rollc.graph.noise import with_noise
 from rollc.graph.simplify import simplify
+from rollc.graph.slopes import without_slopes
 from rollc.graph.split import CannotSplit, split
 from rollc.graph.state import expose_state
 from rollc.graph.truncate import truncate as truncated
-from rollc.irtext import IRTextError, parse_graph, print_graph
+from rollc.irtext import IRTextError, is_graph_text, parse_graph, print_graph
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
 from rollc.kernel.lower import lower
@@ -54,9 +55,14 @@ from rollc.kernel.schedule import Schedule, schedule
 from rollc.kernel.text import ProgramTextError, parse_program, print_program, print_schedule
 from rollc.network import Network
 
+if TYPE_CHECKING:
+    from rollc.lang.draft import Feed
+    from rollc.lang.source import Source
+
 EAGER = ("forward", "gradient")
 DTYPES = ("float32", "float64")
 COMBINED = ("sum", "mean")
+FEEDS = ("taught", "free")
 
 
 def kernel_graphs(
@@ -110,7 +116,18 @@ def kernel_graphs(
     if graph.loss is not None and truncate is None and combine == "sum":
         with suppress(CannotSplit):
             makers |= window_kernels(split(simplify(graph)))
-    return makers
+    return {entry: _finished(make) for entry, make in makers.items()}
+
+
+def _finished(make: Callable[[], Graph]) -> Callable[[], Graph]:
+    """A kernel's graph, of which no derivative is taken any more."""
+
+    def finish() -> Graph:
+        graph = make()
+        plain = without_slopes(graph)
+        return graph if plain == graph else simplify(plain)
+
+    return finish
 
 
 def _outputs_only(graph: Graph) -> Graph:
@@ -141,20 +158,35 @@ def compiled(graph: Graph, dtype: str, steps: int | None = None) -> Compiled:
 
 
 def read_spec(
-    text: str, name: str, sets: Mapping[str, int] | None = None
+    text: str, name: str, sets: Mapping[str, int] | None = None, feed: Feed = "taught"
 ) -> tuple[Graph, dict[str, str]]:
     """The checked graph of a spec, or of the text of a graph; and the texts of its stages.
 
     Raises :class:`SpecError` with all diagnostics.
     """
-    from rollc.lang import Source, format_spec, load_graph, render
+    return read_source(source_of(text, name), sets, feed)
 
-    if text.startswith("rollc graph"):
-        return with_noise(_read_graph_text(text, name)), {}
+
+def source_of(text: str, name: str) -> Source:
+    """A text together with the texts of the files that it uses."""
+    from rollc.lang.source import Source
+    from rollc.lang.use import with_used
+
     source = Source(name, text)
-    read = load_graph(source, dict(sets or {}))
+    return source if is_graph_text(text) else with_used(source)
+
+
+def read_source(
+    source: Source, sets: Mapping[str, int] | None = None, feed: Feed = "taught"
+) -> tuple[Graph, dict[str, str]]:
+    """As :func:`read_spec`, of texts that :func:`source_of` has read."""
+    from rollc.lang import format_spec, load_graph, render
+
+    if is_graph_text(source.text):
+        return with_noise(_read_graph_text(source.text, source.name)), {}
+    read = load_graph(source, dict(sets or {}), feed)
     if read.graph is None or read.spec is None:
-        raise SpecError(read.diagnostics, render(read.diagnostics, source), source)
+        raise SpecError(read.diagnostics, render(read.diagnostics, read.source), read.source)
     return with_noise(read.graph), {"syntax": format_spec(read.spec)}
 
 
@@ -181,6 +213,7 @@ def build(
     steps: int | None = None,
     truncate: int | None = None,
     combine: str = "sum",
+    feed: Feed = "taught",
     directory: str | Path | None = None,
     cache: bool = True,
 ) -> Network:
@@ -190,9 +223,10 @@ def build(
     of that many steps (any number without).  ``truncate`` cuts gradients at the borders of
     windows of that many steps (see :mod:`rollc.graph.truncate`), and
     ``combine="mean"`` averages those of a parameter over the steps (see
-    :mod:`rollc.graph.combine`).  The artefact is kept in the cache, and put into
-    ``directory`` too if one is given.  Raises :class:`SpecError` where the spec is wrong
-    and :class:`InputError` where a file cannot be read.
+    :mod:`rollc.graph.combine`).  ``feed`` says what `feed(free, taught)` reads in the spec:
+    "taught" the target, "free" the network's own value.  The artefact is kept in the cache,
+    and put into ``directory`` too if one is given.  Raises :class:`SpecError` where the spec
+    is wrong and :class:`InputError` where a file cannot be read.
     """
     path = Path(source)
     try:
@@ -207,6 +241,7 @@ def build(
         steps=steps,
         truncate=truncate,
         combine=combine,
+        feed=feed,
         directory=directory,
         cache=cache,
     )[0]
@@ -221,6 +256,7 @@ def build_text(
     steps: int | None = None,
     truncate: int | None = None,
     combine: str = "sum",
+    feed: Feed = "taught",
     directory: str | Path | None = None,
     cache: bool = True,
 ) -> tuple[Network, store.Made]:
@@ -233,13 +269,22 @@ def build_text(
         raise InputError(f"expected windows of 1 to 10000000 steps, found {truncate}")
     if combine not in COMBINED:
         raise InputError(f"expected gradients combined by sum or mean, found `{combine}`")
+    if feed not in FEEDS:
+        raise InputError(f"expected feed taught or free, found `{feed}`")
     sets = dict(sets or {})
+    source = source_of(text, name)
     key = store.build_key(
-        text=text, sets=sets, dtype=dtype, steps=steps, truncate=truncate, combine=combine
+        texts=[text, *(used.text for used in source.used)],
+        sets=sets,
+        dtype=dtype,
+        steps=steps,
+        truncate=truncate,
+        combine=combine,
+        feed=feed,
     )
 
     def write(folder: Path) -> Mapping[str, Any]:
-        return write_artefact(folder, text, name, sets, dtype, steps, truncate, combine)
+        return write_artefact(folder, source, sets, dtype, steps, truncate, combine, feed)
 
     target = None if directory is None else Path(directory)
     made = store.made(key, write, target, use_cache=cache)
@@ -248,21 +293,21 @@ def build_text(
 
 def write_artefact(
     folder: Path,
-    text: str,
-    name: str,
+    source: Source,
     sets: Mapping[str, int],
     dtype: str,
     steps: int | None,
     truncate: int | None = None,
     combine: str = "sum",
+    feed: Feed = "taught",
 ) -> Mapping[str, Any]:
     """Fill an empty folder with every stage and the compiled kernels."""
-    graph, texts = read_spec(text, name, sets)
-    texts["spec"] = text
+    graph, texts = read_source(source, sets, feed)
+    texts["spec"] = source.text
     texts["checked"] = print_graph(graph)
     kernels: dict[str, dict[str, str]] = {}
     if graph.gradients and (truncate is not None or combine != "sum"):
-        raise InputError(f"`{name}` holds its gradients already: they stay as they are")
+        raise InputError(f"`{source.name}` holds its gradients already: they stay as they are")
     for entry, make in kernel_graphs(graph, truncate, combine).items():
         result = compiled(make(), dtype, steps)
         # Numba's cache is stamped with a file's time and size: the name is its content's.
@@ -294,6 +339,7 @@ def write_artefact(
         "steps": steps,
         "truncate": truncate,
         "combine": combine,
+        "feed": feed,
         "sets": dict(sets),
         "stages": stages,
         "kernels": kernels,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+CELLS = "cells"
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -19,9 +20,13 @@ def folder(name: str) -> Path:
 
 
 def specs() -> dict[str, Path]:
-    """Every spec that comes with rollc, by its path under ``specs/`` less the ending."""
+    """Every spec that comes with rollc, by its path under ``specs/`` less the ending.
+
+    ``specs/cells/`` is a library for other specs to use, and no spec itself.
+    """
     root = folder("specs")
     return {
         path.relative_to(root).with_suffix("").as_posix(): path
         for path in sorted(root.rglob("*.roll"))
+        if path.parent != root / CELLS
     }

@@ -19,6 +19,7 @@ from rollc.graph.unroll import UnrollError, unroll
 from rollc.irtext import is_graph_text, print_graph
 from rollc.kernel.text import print_program, print_schedule
 from rollc.lang import Source, load_graph, render
+from rollc.lang.draft import Feed
 from rollc.lang.format import format_spec
 from rollc.pipeline import checked_graph, compiled, kernel_graphs, read_spec
 
@@ -55,6 +56,7 @@ class Choice:
     kernel: str | None = None
     steps: int | None = None
     dtype: str = "float32"
+    feed: Feed = "taught"
 
 
 def of_spec(text: str, name: str, sets: Mapping[str, int], choice: Choice) -> str:
@@ -64,15 +66,15 @@ def of_spec(text: str, name: str, sets: Mapping[str, int], choice: Choice) -> st
     """
     if choice.stage in ("syntax", "graph") and not is_graph_text(text):
         source = Source(name, text)
-        read = load_graph(source, sets)
+        read = load_graph(source, sets, choice.feed)
         if choice.stage == "syntax" and read.spec is not None:
             return format_spec(read.spec)
         if choice.stage == "graph" and read.unchecked is not None:
             return print_graph(read.unchecked)
-        raise SpecError(read.diagnostics, render(read.diagnostics, source), source)
+        raise SpecError(read.diagnostics, render(read.diagnostics, read.source), read.source)
     if choice.stage == "syntax":
         raise InputError(f"`{name}` is the text of a graph, which has no syntax to show")
-    graph, _ = read_spec(text, name, sets)
+    graph, _ = read_spec(text, name, sets, choice.feed)
     if choice.stage in GRAPH_STAGES:
         return print_graph(graph_stage(graph, choice))
     return _kernel_stage(graph, choice)

@@ -289,6 +289,7 @@ def _given(case: Case, network: Network) -> tuple[Arrays, Arrays, Arrays]:
     """The parameters, inputs and targets."""
     sorts = (network.params, network.inputs, network.targets)
     params, inputs, targets = ({name: case.leaves[name] for name in sort} for sort in sorts)
+    inputs |= {name: targets[name] for name in sorted(network.fed)}
     return params, inputs, targets
 
 
@@ -347,13 +348,11 @@ def _gradients(case: Case, derived: Graph) -> dict[str, Array]:
 
 def _step_by_step(network: Network, params: Arrays, inputs: Arrays, steps: int) -> dict[str, Array]:
     """The outputs of the steps, one call each, with the state handed on."""
+    leaves = {**network.inputs, **network.targets}
     state = network.initial_state(params, inputs)
     found: dict[str, list[Array]] = {label: [] for label in network.outputs}
     for step in range(steps):
-        now = {
-            name: array[step] if network.inputs[name].time else array
-            for name, array in inputs.items()
-        }
+        now = {name: array[step] if leaves[name].time else array for name, array in inputs.items()}
         outputs, state = network.step(params, state, now)
         for label, array in outputs.items():
             found[label].append(array)

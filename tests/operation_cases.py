@@ -85,7 +85,9 @@ CASES: dict[str, list[Case]] = {
     ],
     "clip": [Case((VECTOR, NUMBER, NUMBER))],
     **dict.fromkeys(("negate", "tanh", "sigmoid", "relu", "softplus", "gelu", "silu"), ONE),
-    **dict.fromkeys(("exp", "sin", "cos", "abs", "sign", "stop", "identity", "normal_cdf"), ONE),
+    **dict.fromkeys(("exp", "sin", "cos", "abs", "sign", "stop", "normal_cdf"), ONE),
+    "identity": [Case((VECTOR,)), Case((INDEX,))],
+    "with_slope": [Case((VECTOR, VECTOR, VECTOR)), Case((VECTOR, NUMBER, VECTOR))],
     **dict.fromkeys(("log", "sqrt"), elementwise(VECTOR, domain=positive)),
     **dict.fromkeys(("sum_of", "max_of", "min_of"), SEVERAL),
     "matmul": [

@@ -34,6 +34,7 @@ def test_as_data_is_plain() -> None:
     labels = found["labels"]
     assert isinstance(labels, list)
     assert labels[0] == {
+        "file": "a.roll",
         "line": 4,
         "column": 9,
         "end_line": 4,

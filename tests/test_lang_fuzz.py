@@ -42,6 +42,24 @@ HOSTILE = {
     "all with all": "net a\ninput x\n"
     + "\n".join(f"a{i} = x + " + " + ".join(f"a{j}" for j in range(60)) for i in range(60))
     + "\noutput a0",
+    "cells that double": "net a\ninput x\n"
+    + "\n".join(f"cell c{i}(x) -> h {{ h = c{i + 1}(c{i + 1}(x)) }}" for i in range(40))
+    + "\ncell c40(x) -> h { h = x }\no = c0(x)\noutput o",
+    "many cells": "net a\ninput x\n"
+    + "\n".join(f"h{i} = f(h{i + 1})" for i in range(3000))
+    + "\ncell f(x) -> h { h = x[t-1] }\noutput h0",
+    "cells sized from the end": "net a\ninput x: [2]\n"
+    + "\n".join(f"h{i} = f(h{i + 1})" for i in range(250))
+    + "\ncell f(x) -> h {\nparam W: [size(x), size(x)]\nh = W @ x\n}\nh250 = x\noutput h0",
+    "functions that double": "net a\ninput x\n"
+    + "\n".join(f"fn f{i}(x) = f{i + 1}(f{i + 1}(x) + x)" for i in range(60))
+    + "\nfn f60(x) = x\no = f0(x)\noutput o",
+    "cells that never end": "net a\n" + "cell a(x) -> h {\n" * 3000,
+    "uses": 'use "cells/lstm.roll"\n' * 3000 + "net a",
+    "uses of nothing": "".join(f'use "cells/{i}.roll"\n' for i in range(3000)) + "net a",
+    "many resets": "net a\ninput x\n"
+    + "\n".join(f"h{i} = h{i}[t-64] + x\nreset h{i} when x" for i in range(100))
+    + "\noutput h0",
     "a long name": "net " + "n" * 100_000,
     "a long line": "net a\ninput x\no = concat(" + "x, " * 20_000 + "y)\noutput o",
     "surrogates": "net a\ninput \ud800x\noutput x",

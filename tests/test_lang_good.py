@@ -12,9 +12,11 @@ import pytest
 from rollc.graph.graph import Graph, Type
 from rollc.graph.verify import verify
 from rollc.lang import Source, format_spec, load_graph, parse_spec, render
+from rollc.resources import specs
 
 ROOT = Path(__file__).parent.parent
-GOOD = sorted([*(ROOT / "tests" / "good").glob("*.roll"), *(ROOT / "specs").rglob("*.roll")])
+GOOD = sorted([*(ROOT / "tests" / "good").glob("*.roll"), *specs().values()])
+CELLS = sorted((ROOT / "specs" / "cells").glob("*.roll"))
 
 
 def graph_of(text: str, **sets: int) -> Graph:
@@ -50,7 +52,7 @@ def test_good_specs_get_no_message_and_a_graph_that_verifies(path: Path) -> None
     assert verify(checked.graph) == []
 
 
-@pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*GOOD, *CELLS], ids=lambda path: path.stem)
 def test_printed_syntax_reads_back_equal(path: Path) -> None:
     spec, _ = parse_spec(Source(path.name, path.read_text(encoding="utf-8")))
     assert spec is not None

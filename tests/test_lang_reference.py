@@ -35,13 +35,8 @@ def test_examples_get_no_message(example: str) -> None:
 @pytest.mark.parametrize(
     "form",
     [
-        "cell lstm(x; H) -> h {\n h = x\n}",
-        'use "file"',
         "time s, t",
         "input q[s]: [3]",
-        "h = feed(x, x)",
-        "fn f(x) = x\n    grad 1",
-        "reset h when x",
     ],
 )
 def test_what_is_not_there_yet_says_so(form: str) -> None:

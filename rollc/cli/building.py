@@ -15,6 +15,7 @@ from rollc.irtext import is_graph_text
 from rollc.lang import Source, as_data, has_errors, load_graph
 
 if TYPE_CHECKING:
+    from rollc.lang.draft import Feed
     from rollc.network import Network
     from rollc.store import Made
 
@@ -33,12 +34,12 @@ def check(specs: Sequence[str], sets: Mapping[str, int], form: str) -> int:
             elif message is not None:
                 data.append({"severity": "error", "message": message, "file": source.name})
             continue
-        found = load_graph(source, sets).diagnostics
-        wrong += has_errors(found)
+        read = load_graph(source, sets)
+        wrong += has_errors(read.diagnostics)
         if form == "json":
-            data += as_data(found, source)
+            data += as_data(read.diagnostics, read.source)
         else:
-            talk.diagnostics(found, source, sys.stdout)
+            talk.diagnostics(read.diagnostics, read.source, sys.stdout)
     if form == "json":
         print(json.dumps(data, indent=2))
     talk.say(f"{len(specs) - wrong} of {len(specs)} can be built")
@@ -64,6 +65,7 @@ def build(
     combine: str,
     sets: Mapping[str, int],
     dtype: str,
+    feed: str,
     use_cache: bool,
 ) -> None:
     """Build an artefact and print the name of its folder."""
@@ -76,6 +78,7 @@ def build(
         steps=steps,
         truncate=truncate,
         combine=combine,
+        feed=feed,
         directory=output,
         cache=use_cache,
     )
@@ -105,7 +108,8 @@ def build_network(spec: str, **options: Any) -> tuple[Network, Made]:
 def _show_warnings(source: Source, sets: Mapping[str, int]) -> None:
     """Say what is odd about a spec that could be built."""
     if not is_graph_text(source.text):
-        talk.diagnostics(load_graph(source, sets).diagnostics, source, sys.stderr)
+        read = load_graph(source, sets)
+        talk.diagnostics(read.diagnostics, read.source, sys.stderr)
 
 
 def show_stage(
@@ -115,13 +119,14 @@ def show_stage(
     steps: int | None,
     sets: Mapping[str, int],
     dtype: str,
+    feed: Feed,
     form: str,
     output: str,
 ) -> None:
     """Print the text of a stage, or its picture."""
     from rollc import stages
 
-    choice = stages.Choice(stage, kernel, steps, dtype)
+    choice = stages.Choice(stage, kernel, steps, dtype, feed)
     if form == "dot" and stage not in stages.GRAPH_STAGES:
         known = ", ".join(f"`{name}`" for name in stages.GRAPH_STAGES)
         raise InputError(f"`{stage}` is no graph; there is a picture of {known}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -75,6 +75,16 @@ def dtype_option(command: Command) -> Command:
         default="float32",
         show_default=True,
         help="The type of all numbers.",
+    )(command)
+
+
+def feed_option(command: Command) -> Command:
+    return click.option(
+        "--feed",
+        type=click.Choice(["taught", "free"]),
+        default="taught",
+        show_default=True,
+        help="What `feed` reads: the target, or what the network computed itself.",
     )(command)
 
 
@@ -151,6 +161,7 @@ def check(context: click.Context, specs: tuple[str, ...], sets: dict[str, int], 
 )
 @sets_option
 @dtype_option
+@feed_option
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache of builds.")
 def build(
     spec: str,
@@ -160,12 +171,13 @@ def build(
     combine: str,
     sets: dict[str, int],
     dtype: str,
+    feed: str,
     no_cache: bool,
 ) -> None:
     """Compile a spec to kernels, and print the folder that holds them."""
     from rollc.cli import building
 
-    building.build(spec, output, steps, truncate, combine, sets, dtype, not no_cache)
+    building.build(spec, output, steps, truncate, combine, sets, dtype, feed, not no_cache)
 
 
 @rollc.command()
@@ -179,6 +191,7 @@ def build(
 @steps_option("Unroll the network over N steps; `dag` needs it.")
 @sets_option
 @dtype_option
+@feed_option
 @click.option(
     "--format",
     "form",
@@ -195,6 +208,7 @@ def ir(
     steps: int | None,
     sets: dict[str, int],
     dtype: str,
+    feed: Literal["free", "taught"],
     form: str,
     output: str,
 ) -> None:
@@ -204,7 +218,7 @@ def ir(
     """
     from rollc.cli import building
 
-    building.show_stage(spec, stage, kernel, steps, sets, dtype, form, output)
+    building.show_stage(spec, stage, kernel, steps, sets, dtype, feed, form, output)
 
 
 @rollc.command()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollc.graph.graph import Edge, Graph, Node, Type, attributes
-from rollc.lang.draft import Draft, Drafts
+from rollc.lang.draft import Drafts
 from rollc.lang.infer import Inference, cut_options
+from rollc.lang.node import Draft, Row
 from rollc.lang.source import Source, Span
 
 
@@ -58,10 +59,19 @@ def assemble(drafts: Drafts, inference: Inference, frame: Graph, source: Source)
     """
     nodes: list[Node] = []
     for draft in drafts.drafts.values():
-        line = source.line_of(draft.span.start)
+        line = source.line_in_spec(draft.span)
         edges = tuple(operand.edge for operand in draft.operands)
         type_, options = inference.types[draft.name], draft.attributes
-        if draft.cut is not None:
+        operation = draft.operation
+        if draft.cut is not None and draft.cut.row is not None:
+            operation, options = "identity", attributes()
+            start = inference.types[edges[0].source]
+            if start.shape != type_.shape:
+                row = _row_of(drafts.fresh(draft.name.split("'")[0]), draft.cut.row, edges, start)
+                nodes.append(replace(row, line=line))
+                operation, options = "sum", attributes(axis=0)
+                edges = (Edge(row.name),)
+        elif draft.cut is not None:
             options = attributes(**cut_options(draft.cut, inference.read(edges[0])))
         initial = _initial(drafts, draft)
         if initial is not None:
@@ -72,8 +82,15 @@ def assemble(drafts: Drafts, inference: Inference, frame: Graph, source: Source)
                 name = drafts.fresh(draft.name)
                 nodes.append(Node(name, "fill", (Edge(initial),), filled, shape, line=line))
                 initial = name
-        nodes.append(Node(draft.name, draft.operation, edges, type_, options, initial, line))
+        nodes.append(Node(draft.name, operation, edges, type_, options, initial, line))
     return frame.with_nodes(nodes)
+
+
+def _row_of(name: str, row: Row, edges: tuple[Edge, ...], start: Type) -> Node:
+    """The row of an initial value, as a matrix of one row."""
+    place = row.outside - 1 if row.ahead else start.shape[0] - row.outside
+    type_ = replace(start, shape=(1, *start.shape[1:]))
+    return Node(name, "slice", edges, type_, attributes(start=place, stop=place + 1))
 
 
 def _initial(drafts: Drafts, draft: Draft) -> str | None:

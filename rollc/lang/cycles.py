@@ -89,7 +89,7 @@ def _path(cycle: Iterable[Link]) -> str:
 def _without_delay(cycle: tuple[Link, ...], places: Mapping[tuple[str, int], Span]) -> Diagnostic:
     links = _shown(cycle)
     at, also = _labels(links, places)
-    source = links[0].edge.source
+    source = links[0].edge.source.split(".")[-1]
     return Diagnostic(
         "R301",
         "cycle without a delay",

@@ -71,6 +71,7 @@ def as_data(diagnostics: Iterable[Diagnostic], source: Source) -> list[dict[str,
     def place(label: Label, primary: bool) -> dict[str, object]:
         start, end = label.span.start, label.span.end
         return {
+            "file": source.at(start)[0].name,
             "line": source.line_of(start),
             "column": source.column_of(start),
             "end_line": source.line_of(end),
@@ -84,7 +85,7 @@ def as_data(diagnostics: Iterable[Diagnostic], source: Source) -> list[dict[str,
             "severity": diagnostic.severity,
             "code": diagnostic.code,
             "message": diagnostic.message,
-            "file": source.name,
+            "file": (source.at(diagnostic.at.span.start)[0] if diagnostic.at else source).name,
             "labels": [place(label, label is diagnostic.at) for label in diagnostic.labels],
             "notes": list(diagnostic.notes),
             "helps": list(diagnostic.helps),
@@ -135,20 +136,26 @@ class _Page:
         main = RED if diagnostic.severity == "error" else YELLOW
         head = self.paint(f"{diagnostic.severity}[{diagnostic.code}]", main)
         lines = [f"{head}{self.paint(f': {printable(diagnostic.message)}', BOLD)}"]
-        numbers = sorted({self.source.line_of(label.span.start) for label in diagnostic.labels})
-        margin = len(str(numbers[-1])) if numbers else 1
-        if diagnostic.labels:
-            start = diagnostic.labels[0].span.start
+        lines_of = self.lines_of(diagnostic)
+        numbers = [number for _, found in lines_of for number in found]
+        margin = len(str(max(numbers))) if numbers else 1
+        for file, found in lines_of:
+            start = next(
+                label.span.start
+                for label in diagnostic.labels
+                if self.source.at(label.span.start)[0] is file
+            )
             place = f"{self.source.line_of(start)}:{self.source.column_of(start)}"
-            arrow = self.paint(f"{' ' * margin}-->", BLUE)
-            lines.append(f"{arrow} {printable(self.source.name)}:{place}")
+            arrow = "-->" if file is lines_of[0][0] else ":::"
+            arrow = self.paint(f"{' ' * margin}{arrow}", BLUE)
+            lines.append(f"{arrow} {printable(file.name)}:{place}")
             lines.append(self.paint(f"{' ' * margin} |", BLUE))
-        last = None
-        for number in numbers:
-            if last is not None and number > last + 1:
-                lines.append(self.paint("...", BLUE))
-            lines.extend(self.source_line(diagnostic, number, margin, main))
-            last = number
+            last = None
+            for number in found:
+                if last is not None and number > last + 1:
+                    lines.append(self.paint("...", BLUE))
+                lines.extend(self.source_line(diagnostic, file, number, margin, main))
+                last = number
         edge = self.paint(f"{' ' * margin} =", BLUE)
         remarks = [*(("note", text) for text in diagnostic.notes)]
         remarks += [*(("help", text) for text in diagnostic.helps)]
@@ -161,24 +168,35 @@ class _Page:
             lines.extend(f"{' ' * (margin + 9)}{printable(line)}" for line in rest)
         return "\n".join(lines) + "\n\n"
 
-    def source_line(self, diagnostic: Diagnostic, number: int, margin: int, main: str) -> list[str]:
-        """A line of the source and what is said under it."""
-        text = self.source.line(number)
-        offset = self.source.line_starts[number - 1]
-        places = [
-            (label, label.span.start - offset)
-            for label in diagnostic.labels
-            if self.source.line_of(label.span.start) == number
-        ]
+    def lines_of(self, diagnostic: Diagnostic) -> list[tuple[Source, list[int]]]:
+        """The lines that a message is about, file by file; its own place comes first."""
+        found: dict[str, tuple[Source, set[int]]] = {}
+        for label in diagnostic.labels:
+            file, _ = self.source.at(label.span.start)
+            found.setdefault(file.name, (file, set()))[1].add(self.source.line_of(label.span.start))
+        return [(file, sorted(numbers)) for file, numbers in found.values()]
+
+    def source_line(
+        self, diagnostic: Diagnostic, file: Source, number: int, margin: int, main: str
+    ) -> list[str]:
+        """A line of a file and what is said under it."""
+        text = file.line(number)
+        offset = file.line_starts[number - 1]
+        places = []
+        for label in diagnostic.labels:
+            inside, start = self.source.at(label.span.start)
+            if inside is file and self.source.line_of(label.span.start) == number:
+                places.append((label, start - offset))
         # A line that is too long is shown around its first label.
         cut = 0
         if len(text) > WIDTH:
             cut = max(0, min(start for _, start in places) - WIDTH // 2)
             text = text[cut : cut + WIDTH]
         marks = []
-        for label, start in places:
-            start = max(0, min(start - cut, len(text)))
-            end = max(start, min(label.span.end - offset - cut, len(text)))
+        for label, begin in places:
+            start = max(0, min(begin - cut, len(text)))
+            length = label.span.end - label.span.start
+            end = max(start, min(begin + length - cut, len(text)))
             before = _columns(printable(text[:start]))
             width = max(1, _columns(printable(text[start:end])))
             marks.append(

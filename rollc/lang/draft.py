@@ -7,15 +7,31 @@ evaluation; the outermost operation carries the name ``s`` itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Literal
 
 from rollc.graph.attributes import attribute_flaw
 from rollc.graph.graph import Attribute, Edge, Type, attributes
 from rollc.graph.operations import OPERATIONS
+from rollc.lang.definitions import Definitions
 from rollc.lang.diagnostics import Diagnostic, Label
-from rollc.lang.functions import ENDS, FUNCTIONS, OVER_TIME, SYMBOLS, WRITTEN, near
+from rollc.lang.functions import (
+    CUT,
+    ENDS,
+    FEED,
+    FUNCTIONS,
+    OVER_TIME,
+    SIZE,
+    SYMBOLS,
+    TIME,
+    WRITTEN,
+    near,
+)
+from rollc.lang.moved import Scope, moved
 from rollc.lang.names import Names
+from rollc.lang.node import Cut, Draft, Operand
+from rollc.lang.resets import Resets
 from rollc.lang.sizes import LONGEST_DELAY, Rejected, Values
 from rollc.lang.source import Span
 from rollc.lang.syntax import (
@@ -23,50 +39,18 @@ from rollc.lang.syntax import (
     Call,
     Equation,
     Expression,
+    Function,
     Name,
     Negate,
     Number,
     Slice,
     Subscript,
+    names_in,
 )
 
-TIME = "t"
-LOSS = "loss"
-
-
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """A read of a node, and where it is written."""
-
-    edge: Edge
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """What a slice takes; the end may depend on the length of what is cut.
-
-    ``part`` is (k, n) for the k-th of n equal parts.  ``element`` is a cut of one element
-    of a vector.
-    """
-
-    start: int = 0
-    stop: int | None = None
-    part: tuple[int, int] | None = None
-    element: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A node to be; ``type`` is known for leaves only."""
-
-    name: str
-    operation: str
-    operands: tuple[Operand, ...]
-    span: Span
-    attributes: tuple[tuple[str, Attribute], ...] = ()
-    type: Type | None = None
-    cut: Cut | None = None
+Feed = Literal["free", "taught"]
+DEEPEST = 128  # levels of an expression, with those of the functions that it calls
+MOST_INLINED = 10_000  # calls of functions of one's own, those inside functions included
 
 
 def rejected(
@@ -78,14 +62,20 @@ def rejected(
 class Drafts:
     """The drafts of a spec, in the order in which they were made."""
 
-    def __init__(self, names: Names, values: Values) -> None:
+    def __init__(self, names: Names, values: Values, definitions: Definitions, feed: Feed) -> None:
+        self.feed = feed
         self.names = names
         self.values = values
+        self.definitions = definitions
         self.drafts: dict[str, Draft] = {}
         self.initials: dict[str, Operand] = {}
+        self.resets = Resets(self)
         self._constants: dict[str, str] = {}  # the repr of a number to its node
         self._aliases: dict[str, str] = {}  # a second constant of equal value to the first
         self._counts: dict[str, int] = {}
+        self._arguments: Mapping[str, Operand] = {}  # of the function that is read just now
+        self._inlined = 0
+        self._depth = 0
 
     # Leaves
 
@@ -105,9 +95,15 @@ class Drafts:
             self._aliases[name] = self._constants[key]
         return self._constants[key]
 
+    def alias(self, name: str, of: str) -> None:
+        """A second name of a value."""
+        self._aliases[name] = of
+
     def node_of(self, name: str) -> str:
         """The node that holds the value of a name."""
-        return self._aliases.get(name, name)
+        while name in self._aliases:
+            name = self._aliases[name]
+        return name
 
     def fresh(self, prefix: str) -> str:
         self._counts[prefix] = self._counts.get(prefix, 0) + 1
@@ -120,15 +116,19 @@ class Drafts:
         names = equation.names
         owned = [name for name in names if self.names.owns(name)]
         value = equation.value
-        if isinstance(value, Call) and value.function.name == "split":
+        if isinstance(value, Call) and value.function.name in self.definitions.cells:
+            raise Rejected(None)  # a use that is wrong: it is still there
+        if isinstance(value, Call) and value.function.name == CUT:
             self._split(equation, value, owned)
         elif len(names) > 1:
+            if isinstance(value, Call):
+                self._operation(value)
             raise rejected(
                 "R220",
                 names[1].span,
                 "several names for one value",
                 "",
-                ["only `split` gives several results: `a, b = split(x, 2)`"],
+                ["`split` and cells give several results: `a, b = split(x, 2)`"],
             )
         else:
             # What an equation says twice is still read, for the errors in it.
@@ -145,7 +145,7 @@ class Drafts:
     def _split(self, equation: Equation, call: Call, owned: list[Name]) -> None:
         names = equation.names
         self._arity(call, ("x", "parts"))
-        if call.options or call.over is not None:
+        if call.options or call.sizes or call.over is not None:
             raise self._no_option(call)
         whole = self.read(call.operands[0], names[0].name)
         count = self.values.count(call.operands[1])
@@ -169,12 +169,24 @@ class Drafts:
 
         ``name`` is what the outermost operation is to be called.
         """
+        self._depth += 1
+        try:
+            if self._depth > DEEPEST:
+                message = f"an expression nested more than {DEEPEST} deep, functions included"
+                raise rejected("R105", expression.span, message)
+            return self._read(expression, prefix, name)
+        finally:
+            self._depth -= 1
+
+    def _read(self, expression: Expression, prefix: str, name: str | None) -> Operand:
         span = expression.span
         match expression:
             case Number(value):
                 return Operand(Edge(self.constant(float(value), span, prefix)), span)
             case Negate(Number(value)):
                 return Operand(Edge(self.constant(-float(value), span, prefix)), span)
+            case Name(read) if read in self._arguments:
+                return Operand(self._arguments[read].edge, span)
             case Name():
                 return Operand(Edge(self._name(expression, prefix)), span)
             case Negate(operand):
@@ -254,7 +266,7 @@ class Drafts:
             raise rejected("R210", base.span, f"`{base.name}` does not change with time", "a size")
         delay = self._delay(index)
         edge = Edge(self.node_of(base.name), delay, TIME if delay else "")
-        return Operand(edge, span)
+        return self.resets.read(edge, span)
 
     def _delay(self, index: Expression) -> int:
         match index:
@@ -299,6 +311,16 @@ class Drafts:
 
     def _call(self, call: Call, prefix: str, name: str | None) -> Operand:
         function = call.function.name
+        if function in self.definitions.flawed:
+            raise Rejected(None)
+        if function in self.definitions.functions:
+            return self._inline(self.definitions.functions[function], call, prefix, name)
+        if function == SIZE:
+            return Operand(
+                Edge(self.constant(float(self.values.whole(call)), call.span, prefix)), call.span
+            )
+        if function == FEED:
+            return self._fed(call, prefix, name)
         operation = self._operation(call)
         entry = OPERATIONS[operation]
         options: dict[str, Attribute] = {}
@@ -317,9 +339,59 @@ class Drafts:
         elif operation in ENDS:
             options["axis"] = TIME
         self._arity(call, entry.operands, entry.variadic)
+        if call.sizes:
+            raise self._no_option(call)
         options.update(self._options(call, entry.defaults))
         operands = self._all(call.operands, prefix)
         return self._add(operation, operands, call.span, prefix, name, **options)
+
+    def _fed(self, call: Call, prefix: str, name: str | None) -> Operand:
+        """`feed(free, taught)`: one of the two; of the other just the names are looked up."""
+        self._arity(call, ("free", "taught"))
+        if call.options or call.sizes or call.over is not None:
+            raise self._no_option(call)
+        free, taught = call.operands
+        chosen, other = (free, taught) if self.feed == "free" else (taught, free)
+        for read in names_in(other):
+            if read.name != TIME and read.name not in self._arguments:
+                self.names.find(read)
+        return replace(self.read(chosen, prefix, name), span=call.span)
+
+    def _inline(self, function: Function, call: Call, prefix: str, name: str | None) -> Operand:
+        """A function of one's own, in the place of its call.
+
+        Its own derivatives are chained: each passes its argument's cotangent, and hands
+        the cotangent of the value on to the next.
+        """
+        self._arity(call, tuple(argument.name for argument in function.arguments))
+        if call.options or call.sizes or call.over is not None:
+            raise self._no_option(call)
+        self._inlined += 1
+        if self._inlined > MOST_INLINED:
+            message = f"functions are called {MOST_INLINED} times at most"
+            raise rejected("R108", call.span, message, "", ["calls inside functions count too"])
+        operands = self._all(call.operands, prefix)
+        scope = Scope(use=call.span)
+        outer = self._arguments
+        self._arguments = {
+            argument.name: operand
+            for argument, operand in zip(function.arguments, operands, strict=True)
+        }
+        try:
+            if not function.slopes:
+                value = self.read(moved(function.value, scope), prefix, name)
+                return replace(value, span=call.span)
+            value = self.read(moved(function.value, scope), prefix)
+            value = self._add("stop", (value,), call.span, prefix, None)
+            for place, slope in enumerate(function.slopes, 1):
+                argument = slope.argument or function.arguments[0]
+                given = self.read(moved(slope.value, scope), prefix)
+                parts = (value, given, self._arguments[argument.name])
+                last = place == len(function.slopes)
+                value = self._add("with_slope", parts, call.span, prefix, name if last else None)
+            return value
+        finally:
+            self._arguments = outer
 
     def _operation(self, call: Call) -> str:
         function, span = call.function.name, call.function.span
@@ -327,7 +399,9 @@ class Drafts:
             return f"{function}_over"
         if function in FUNCTIONS:
             return function
-        if function == "split":
+        if function in self.definitions.cells:
+            raise Rejected(None)  # a use that is wrong: it is still there
+        if function == CUT:
             raise rejected(
                 "R220",
                 span,
@@ -335,11 +409,10 @@ class Drafts:
                 "inside an expression",
                 ["give each a name: `a, b = split(x, 2)`"],
             )
-        if function == "feed":
-            raise rejected("R104", span, "`feed` is not supported yet")
         helps: tuple[str, ...] = ()
         text = "not defined"
-        guess = near(function, (*FUNCTIONS, "split"))
+        own = (*self.definitions.cells, *self.definitions.functions)
+        guess = near(function, (*FUNCTIONS, CUT, FEED, *own))
         if function in WRITTEN:
             text = "has a notation of its own"
             helps = (f"write `{WRITTEN[function]}`",)
@@ -347,6 +420,8 @@ class Drafts:
             helps = (f"`{function}` is a value; to multiply, write `{function} * (…)`",)
         elif guess is not None:
             helps = (f"did you mean `{guess}`?",)
+        if not self.definitions.complete:
+            raise Rejected(None)  # it may be in a file that could not be read
         raise rejected("R203", span, f"unknown function `{function}`", text, helps)
 
     def _arity(self, call: Call, wanted: tuple[str, ...], variadic: bool = False) -> None:
@@ -401,6 +476,9 @@ class Drafts:
         function = call.function.name
         defaults = OPERATIONS[function].defaults if function in OPERATIONS else ()
         known = {} if call.over is not None else dict(defaults)
+        for size in call.sizes:
+            help_ = "options stand behind a comma"
+            return rejected("R205", size.span, f"`{function}` has no sizes", "", [help_])
         for option in call.options:
             if option.name.name not in known:
                 options = ", ".join(f"`{name}`" for name in known)

@@ -19,7 +19,8 @@ def explain(code: str) -> str | None:
     if entry is None:
         return None
     source = Source("example.roll", entry.bad)
-    message = render(load_graph(source, entry.sets).diagnostics, source)
+    read = load_graph(source, entry.sets)
+    message = render(read.diagnostics, read.source)
     parts = [
         f"{entry.severity}[{entry.code}]: {entry.title}",
         entry.text.rstrip(),

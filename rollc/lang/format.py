@@ -6,12 +6,15 @@ Reading the text back gives an equal tree; comments and empty lines are gone.
 from __future__ import annotations
 
 from rollc.lang.syntax import (
+    Alias,
     Binary,
     Call,
+    Cell,
     Const,
     Dim,
     Equation,
     Expression,
+    Function,
     Index,
     Init,
     Input,
@@ -22,11 +25,14 @@ from rollc.lang.syntax import (
     Number,
     Output,
     Param,
+    Reset,
     Shape,
     Slice,
+    Slope,
     Spec,
     Statement,
     Subscript,
+    Use,
 )
 
 # How tightly an expression binds.  A comparison may stand only where brackets are.
@@ -37,6 +43,26 @@ LEVELS = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "@": PRODUCT, "**": PO
 def format_spec(spec: Spec) -> str:
     """The text of a spec."""
     return "".join(f"{_statement(statement)}\n" for statement in spec.statements)
+
+
+def _cell(cell: Cell) -> str:
+    inputs = ", ".join(name.name for name in cell.inputs)
+    sizes = ", ".join(
+        size.name.name
+        if size.default is None
+        else f"{size.name.name}={format_expression(size.default)}"
+        for size in cell.sizes
+    )
+    results = ", ".join(name.name for name in cell.results)
+    given = f"{inputs}; {sizes}" if sizes else inputs
+    body = "".join(f"    {_statement(statement)}\n" for statement in cell.body)
+    return f"cell {cell.name.name}({given}) -> {results} {{\n{body}}}"
+
+
+def _function(function: Function) -> str:
+    arguments = ", ".join(name.name for name in function.arguments)
+    head = f"fn {function.name.name}({arguments}) = {format_expression(function.value)}"
+    return "\n".join([head, *(f"    {_statement(slope)}" for slope in function.slopes)])
 
 
 def _statement(statement: Statement) -> str:
@@ -62,6 +88,19 @@ def _statement(statement: Statement) -> str:
             return f"output {name.name}"
         case Loss(value):
             return f"loss {format_expression(value)}"
+        case Use(path):
+            return f'use "{path}"'
+        case Cell():
+            return _cell(statement)
+        case Function():
+            return _function(statement)
+        case Slope(argument, value):
+            of = f"{argument.name}: " if argument is not None else ""
+            return f"grad {of}{format_expression(value)}"
+        case Reset(name, condition):
+            return f"reset {name.name} when {format_expression(condition)}"
+        case Alias(name, of):
+            return f"{name.name} = {of.name}"
 
 
 def _type(type_: Shape | Index) -> str:
@@ -97,11 +136,13 @@ def _expression(expression: Expression) -> tuple[str, int]:
         case Slice(base, start, stop):
             ends = [format_expression(end) if end is not None else "" for end in (start, stop)]
             return f"{format_expression(base, POSTFIX)}[{':'.join(ends)}]", POSTFIX
-        case Call(function, operands, options, over):
+        case Call(function, operands, options, over, sizes):
             parts = [format_expression(operand) for operand in operands]
             parts += [f"{item.name.name}={format_expression(item.value)}" for item in options]
             parts += [f"over {over.name}"] if over is not None else []
-            return f"{function.name}({', '.join(parts)})", POSTFIX
+            given = ", ".join(f"{i.name.name}={format_expression(i.value)}" for i in sizes)
+            inputs = f"{', '.join(parts)}; {given}" if given else ", ".join(parts)
+            return f"{function.name}({inputs})", POSTFIX
 
 
 def _delay(index: Expression) -> str:

@@ -24,6 +24,8 @@ SYMBOLS = {
 COMPARISONS = frozenset(["<", "<=", ">", ">=", "==", "!="])
 OVER_TIME = ("sum", "mean", "max", "min")  # with `over t` these are another operation
 ENDS = ("first", "last")  # one step of the sequence
+CUT, FEED, SIZE = "split", "feed", "size"  # functions that are no operations
+TIME = "t"
 
 # Operations that are written in another way, and how.
 WRITTEN = {
@@ -42,6 +44,8 @@ def said(operation: str) -> str:
     """What a spec calls an operation."""
     if operation == "negate":
         return "-"
+    if operation == "with_slope":
+        return "grad"
     return SYMBOL_OF.get(operation, operation.removesuffix("_over"))
 
 

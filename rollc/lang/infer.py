@@ -17,11 +17,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from itertools import islice
 
 from rollc.graph.graph import Attribute, Edge, Type, ordered_axes
 from rollc.graph.operations import OPERATIONS, TypeMismatch
 from rollc.graph.operations.table import union
-from rollc.lang.draft import Cut, Draft, Operand
+from rollc.lang.node import Cut, Draft, Operand, Row
 
 MOST_CHANGES = 12  # a type that changes more often grows without end
 
@@ -29,23 +31,39 @@ MOST_CHANGES = 12  # a type that changes more often grows without end
 class Inference:
     """The types that are known so far, by node."""
 
-    def __init__(self, drafts: Mapping[str, Draft], initials: Mapping[str, Operand]) -> None:
+    def __init__(
+        self,
+        drafts: Mapping[str, Draft],
+        initials: Mapping[str, Operand],
+        rows: Mapping[str, int] | None = None,
+    ) -> None:
         self.drafts = drafts
         self.initials = initials
+        self.rows = rows or {}  # of matrices that are no drafts yet: a product has as many
         self.types: dict[str, Type] = {}
         self.doubtful: set[str] = set()
         self._changes: dict[str, int] = {}
-        self._readers: dict[str, list[str]] = {name: [] for name in drafts}
-        for draft in drafts.values():
+        self._readers: dict[str, list[str]] = {}
+        self._count = 0  # of the drafts that were looked at
+
+    def extend(self) -> None:
+        """Find the types that follow, without a guess, with the drafts made since last time."""
+        new = list(islice(self.drafts.values(), self._count, None))
+        self._count += len(new)
+        for draft in new:
+            self._readers.setdefault(draft.name, [])
+            if draft.cut is not None and draft.cut.row is not None:
+                self._readers.setdefault(draft.cut.row.node, []).append(draft.name)
             for operand in draft.operands:
                 self._readers.setdefault(operand.edge.source, []).append(draft.name)
-                initial = initials.get(operand.edge.source)
+                initial = self.initials.get(operand.edge.source)
                 if operand.edge.delay and initial is not None:
                     self._readers.setdefault(initial.edge.source, []).append(draft.name)
+        self._settle(draft.name for draft in new)
 
     def run(self) -> None:
         """Find every type that can be found."""
-        self._settle(self.drafts)
+        self.extend()
         self._find_doubtful()
         guesses = (self._as_initial, self._as_product, self._as_number)
         while any(self._guess(guess) for guess in guesses):
@@ -53,7 +71,9 @@ class Inference:
 
     def _find_doubtful(self) -> None:
         """What reads something that is wrong, directly or not: no guess would help there."""
-        pending = [name for name in self._readers if name not in self.drafts]
+        pending = [
+            name for name in self._readers if name not in self.drafts and name not in self.rows
+        ]
         for name, draft in self.drafts.items():
             try:
                 self.exact(draft)
@@ -89,9 +109,18 @@ class Inference:
         if None in types:
             return None
         options = dict(draft.attributes)
+        if draft.cut is not None and draft.cut.row is not None:
+            return self._row(draft.cut.row, types[0])
         if draft.cut is not None:
             options = cut_options(draft.cut, types[0])
         return OPERATIONS[draft.operation].infer(types, options)
+
+    def _row(self, row: Row, start: Type | None) -> Type | None:
+        """The type of a row of an initial value, or of the value itself."""
+        node = self.types.get(row.node)
+        if start is None or node is None or start.shape in ((), node.shape):
+            return start if node is not None else None
+        return replace(start, shape=start.shape[1:])
 
     def partial(self, draft: Draft, numbers: bool = False) -> Type | None:
         """The type as far as the known operands of an elementwise operation tell it."""
@@ -155,6 +184,9 @@ class Inference:
     def _as_product(self, draft: Draft) -> Type | None:
         if draft.operation != "matmul":
             return None
+        matrix = draft.operands[0].edge.source
+        if matrix in self.rows:
+            return Type("float", (self.rows[matrix],))
         left, right = self.operand_types(draft)
         if left is None or right is not None or len(left.shape) != 2:
             return None

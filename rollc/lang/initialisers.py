@@ -31,7 +31,7 @@ def initialiser(
                 raise _unknown(name, span)
             _fits(name, shape, span)
             return {"initialiser": name}
-        case Call(function, operands, options, over, span):
+        case Call(function, operands, options, over, sizes, span):
             name = function.name
             if name in PLAIN:
                 raise _wrong(span, f"`{name}` takes no numbers", f"write `{name}`")
@@ -39,7 +39,7 @@ def initialiser(
                 raise _unknown(name, function.span)
             wanted = WITH_NUMBERS[name]
             counted = "one number" if len(wanted) == 1 else f"{len(wanted)} numbers"
-            if len(operands) != len(wanted) or options or over is not None:
+            if len(operands) != len(wanted) or options or sizes or over is not None:
                 raise _wrong(span, f"`{name}` takes {counted}", f"write `{_form(name)}`")
             numbers = [values.number(operand) for operand in operands]
             if name == "normal" and numbers[0] < 0:

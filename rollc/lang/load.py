@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rollc.graph.check import check
 from rollc.graph.graph import Graph
 from rollc.lang.cycles import cycle_diagnostics
-from rollc.lang.diagnostics import Diagnostic, has_errors, in_order
+from rollc.lang.diagnostics import Diagnostic, Label, has_errors, in_order
+from rollc.lang.draft import Feed
 from rollc.lang.parse import parse_spec
 from rollc.lang.resolve import resolve
 from rollc.lang.source import Source
-from rollc.lang.syntax import Spec
+from rollc.lang.syntax import Spec, Statement, Use
+from rollc.lang.use import unread, with_used
 
 MOST_SHOWN = 100
 
@@ -23,32 +25,65 @@ class Checked:
 
     ``graph`` has the stage "checked" and is None where there are errors; ``unchecked`` is
     the graph before the check (stage "graph"), and ``spec`` the syntax, as far as they
-    exist.
+    exist.  ``source`` has the texts of the files that the spec uses: the diagnostics can be
+    places in them.
     """
 
     graph: Graph | None
+    source: Source
     diagnostics: tuple[Diagnostic, ...]
     spec: Spec | None
     unchecked: Graph | None = None
 
 
-def load_graph(source: Source, sets: Mapping[str, int] | None = None) -> Checked:
-    """The checked graph of a spec; ``sets`` overrides sizes by name.
+def load_graph(
+    source: Source, sets: Mapping[str, int] | None = None, feed: Feed = "taught"
+) -> Checked:
+    """The checked graph of a spec; ``sets`` overrides sizes by name, ``feed`` says what `feed`
+    reads.
 
+    The files that it uses are read, if the source does not have their texts yet.
     Never raises: what is wrong with the text is in the diagnostics, in its order.
     """
+    if not source.used:
+        source = with_used(source)
     spec, problems = parse_spec(source)
-    if spec is None:
-        return Checked(None, _bounded(tuple(problems)), None)
-    resolved = resolve(spec, source, sets)
+    library: list[Statement] = []
+    for place in range(1, len(source.used) + 1):
+        used, wrong = parse_spec(source, place)
+        problems += wrong
+        library += used.statements if used is not None else ()
+    if spec is None or has_errors(problems):
+        return Checked(None, source, _bounded(in_order(problems)), spec)
+    missing = list(_unread(spec, library, source))
+    problems += missing
+    resolved = resolve(spec, source, sets, library, complete=not missing, feed=feed)
     # The wiring has the cycles of the graph, and every node of it is somewhere in the text.
     findings = check(resolved.wiring).findings
     found = cycle_diagnostics(findings, resolved.places.operands)
     diagnostics = in_order([*problems, *resolved.diagnostics, *found])
+    diagnostics = tuple(map(_with_uses, diagnostics))
     graph = None
     if resolved.graph is not None and not has_errors(diagnostics):
         graph = check(resolved.graph).graph
-    return Checked(graph, _bounded(diagnostics), spec, resolved.graph)
+    return Checked(graph, source, _bounded(diagnostics), spec, resolved.graph)
+
+
+def _unread(spec: Spec, library: Iterable[Statement], source: Source) -> Iterator[Diagnostic]:
+    for use in (*spec.of(Use), *(item for item in library if isinstance(item, Use))):
+        problem = unread(use, source.at(use.span.start)[0], source)
+        if problem is not None:
+            yield problem
+
+
+def _with_uses(diagnostic: Diagnostic) -> Diagnostic:
+    """What is wrong in a cell, with the use that it was put in place for."""
+    uses = []
+    use = diagnostic.at.span.use if diagnostic.at is not None else None
+    while use is not None:
+        uses.append(Label(use, "in this use"))
+        use = use.use
+    return replace(diagnostic, also=(*diagnostic.also, *uses)) if uses else diagnostic
 
 
 def _bounded(diagnostics: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:

@@ -8,7 +8,7 @@ from typing import Literal
 from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.functions import FUNCTIONS, near
 from rollc.lang.source import Span
-from rollc.lang.syntax import Const, Dim, Equation, Input, Name, Param, Spec
+from rollc.lang.syntax import Alias, Const, Dim, Equation, Input, Name, Param, Spec
 
 MOST_GUESSES = 20  # near names are looked for: each takes a comparison with all others
 Sort = Literal["size", "input", "target", "param", "const", "equation"]
@@ -41,6 +41,8 @@ class Names:
                     self._define(name, "param", statement.span)
                 case Const(name):
                     self._define(name, "const", statement.span)
+                case Alias(name):
+                    self._define(name, "equation", statement.span)
                 case Equation(names):
                     for name in names:
                         self._define(name, "equation", statement.span)

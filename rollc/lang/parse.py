@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from lark import Token, Tree
 from lark.exceptions import UnexpectedToken
@@ -11,8 +12,20 @@ from rollc.lang.diagnostics import Diagnostic, Label, has_errors, in_order
 from rollc.lang.grammar import grammar
 from rollc.lang.reader import Reader
 from rollc.lang.source import Source, Span
-from rollc.lang.statements import Piece, cut, is_later, span_of
-from rollc.lang.syntax import Spec, Statement
+from rollc.lang.statements import BEGINNINGS, Piece, cut, is_form, is_later, span_of
+from rollc.lang.syntax import (
+    Cell,
+    Const,
+    Dim,
+    Equation,
+    Function,
+    Init,
+    Param,
+    Reset,
+    Slope,
+    Spec,
+    Statement,
+)
 
 LONGEST_TEXT = 200_000  # characters
 LONGEST_NAME = 100  # characters
@@ -28,6 +41,10 @@ SAID = {
     "RSQB": "`]`",
     "NAME": "a name",
     "OVER": "`over`",
+    "SEMICOLON": "`;`",
+    "LBRACE": "`{`",
+    "ARROW": "`->`",
+    "STRING": "a path in quotes",
     "$END": "the end of the line",
 }
 VALUE = frozenset(["NAME", "NUMBER", "LPAR", "SIGN"])
@@ -35,33 +52,116 @@ OPERATOR = frozenset(["SIGN", "STAR"])
 OPERATORS = frozenset(["SIGN", "STAR", "POWER", "COMPARISON"])
 
 
-def parse_spec(source: Source) -> tuple[Spec | None, list[Diagnostic]]:
-    """The syntax tree of a text, or None where there are errors, and the diagnostics."""
-    if len(source.text) > LONGEST_TEXT:
-        message = f"the text has {len(source.text)} characters; a spec has {LONGEST_TEXT} at most"
+def parse_spec(source: Source, place: int = 0) -> tuple[Spec | None, list[Diagnostic]]:
+    """The syntax tree of a text, or None where there are errors, and the diagnostics.
+
+    ``place`` counts the files of a spec: 0 is the spec's own text, 1 the first that it uses.
+    """
+    text = (source, *source.used)[place].text
+    if len(text) > LONGEST_TEXT:
+        message = f"the text has {len(text)} characters; a spec has {LONGEST_TEXT} at most"
         return None, [Diagnostic("R108", message)]
-    statements: list[Statement] = []
-    problems: list[Diagnostic] = []
-    first = None
-    for piece in cut(source.text):
-        before, first = first, piece.tokens[0]
-        if first == "grad" and before == "fn":
-            continue  # it belongs to the function, which is not supported yet
-        found, wrong = _statements(piece)
-        statements.extend(found)
-        problems.extend(wrong)
-    if has_errors(problems):
-        return None, list(in_order(problems))
-    return Spec(tuple(statements)), problems
+    gathered = _Gathered()
+    for piece in cut(text, source.offsets[place]):
+        gathered.add(piece)
+    gathered.close()
+    if has_errors(gathered.problems):
+        return None, list(in_order(gathered.problems))
+    return Spec(tuple(gathered.statements)), gathered.problems
 
 
-def _statements(piece: Piece) -> tuple[Sequence[Statement], Sequence[Diagnostic]]:
+class _Gathered:
+    """Pieces become statements: a cell takes those of its body, a function its ``grad``."""
+
+    def __init__(self) -> None:
+        self.statements: list[Statement] = []
+        self.problems: list[Diagnostic] = []
+        self.head: tuple[Piece, Cell | None] | None = None
+        self.body: list[Statement] = []
+        self.after_function = False
+
+    def add(self, piece: Piece) -> None:
+        first = piece.tokens[0]
+        if first == "}" and not piece.problems:
+            self.end_cell(first)
+            return
+        grad = self.after_function and _is_grad(piece.tokens)
+        function = is_form(piece.tokens, "fn")
+        found, wrong = _statements(piece, grad)
+        self.problems.extend(wrong)
+        self.after_function = function or grad
+        if is_form(piece.tokens, "cell"):
+            self.begin_cell(piece, found)
+        elif grad:
+            self.add_slopes(found)
+        elif self.head is not None:
+            self.problems.extend(_outside(found))
+            self.body.extend(found)
+        else:
+            self.statements.extend(found)
+
+    def add_slopes(self, slopes: Sequence[Statement]) -> None:
+        function = self.statements[-1] if self.statements else None
+        for slope in slopes:
+            if isinstance(slope, Slope) and isinstance(function, Function):
+                span = function.span.to(slope.span)
+                function = replace(function, slopes=(*function.slopes, slope), span=span)
+                self.statements[-1] = function
+
+    def begin_cell(self, piece: Piece, found: Sequence[Statement]) -> None:
+        if self.head is not None:
+            self.problems.append(_unclosed(self.head[0]))
+        head = found[0] if found else None
+        self.head = (piece, head if isinstance(head, Cell) else None)
+        self.body = []
+
+    def end_cell(self, bracket: Token) -> None:
+        if self.head is None:
+            message = "`}` closes nothing"
+            self.problems.append(Diagnostic("R103", message, Label(span_of(bracket))))
+            return
+        _, cell = self.head
+        if cell is not None:
+            span = cell.span.to(span_of(bracket))
+            self.statements.append(replace(cell, body=tuple(self.body), span=span))
+        self.head = None
+
+    def close(self) -> None:
+        """The end of the text."""
+        if self.head is not None and not has_errors(self.problems):
+            self.problems.append(_unclosed(self.head[0]))
+
+
+def _is_grad(tokens: Sequence[Token]) -> bool:
+    return tokens[0] == "grad" and len(tokens) > 1 and tokens[1].type not in ("EQUAL", "COMMA")
+
+
+def _unclosed(head: Piece) -> Diagnostic:
+    opened = Label(span_of(head.tokens[-1]), "opened here")
+    return Diagnostic("R103", "`{` is never closed", opened)
+
+
+def _outside(statements: Sequence[Statement]) -> Iterator[Diagnostic]:
+    """What cannot stand in a cell."""
+    for statement in statements:
+        if not isinstance(statement, (Dim, Param, Const, Equation, Init, Reset)):
+            yield Diagnostic(
+                "R111",
+                "this cannot be part of a cell",
+                Label(statement.span),
+                helps=("a cell has `dim`, `param`, `const`, `init`, `reset` and equations",),
+            )
+
+
+def _statements(
+    piece: Piece, grad: bool = False
+) -> tuple[Sequence[Statement], Sequence[Diagnostic]]:
     if is_later(piece.tokens):
         return (), (_later(piece.tokens[0]),)
     problems = [*piece.problems, *_token_problems(piece.tokens)]
     if problems:
         return (), problems
-    tree = _parse(piece.tokens)
+    tree = _parse(_with_words(piece.tokens, grad))
     if isinstance(tree, Diagnostic):
         return (), (tree,)
     deep = _too_deep(tree)
@@ -72,12 +172,26 @@ def _statements(piece: Piece) -> tuple[Sequence[Statement], Sequence[Diagnostic]
     return statements, reader.problems
 
 
+def _with_words(tokens: Sequence[Token], grad: bool) -> list[Token]:
+    """The tokens, with a name that is a word of the language at its place become one."""
+    found = list(tokens)
+
+    def word(place: int) -> None:
+        token = tokens[place]
+        found[place] = Token.new_borrow_pos(token.upper(), str(token), token)
+
+    if grad or any(is_form(tokens, beginning) for beginning in BEGINNINGS):
+        word(0)
+    if is_form(tokens, "reset") and len(tokens) > 2 and tokens[2] == "when":
+        word(2)
+    return found
+
+
 def _later(word: Token) -> Diagnostic:
     return Diagnostic(
         "R104",
         f"`{word}` is not supported yet",
         Label(span_of(word)),
-        helps=("write the equations out in this file",) if word in ("cell", "use", "fn") else (),
     )
 
 
@@ -85,10 +199,11 @@ def _token_problems(tokens: Sequence[Token]) -> Iterator[Diagnostic]:
     for token in tokens:
         if token.type == "STRANGE":
             yield Diagnostic("R102", f"unknown character {_shown(token)}", Label(span_of(token)))
-        elif token.type == "NAME" and len(token) > LONGEST_NAME:
+        elif token.type in ("NAME", "STRING") and len(token) > LONGEST_NAME:
+            what = "a name" if token.type == "NAME" else "a path"
             yield Diagnostic(
                 "R108",
-                f"a name of {len(token)} characters; {LONGEST_NAME} are the most",
+                f"{what} of {len(token)} characters; {LONGEST_NAME} are the most",
                 Label(span_of(token)),
             )
 

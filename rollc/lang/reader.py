@@ -6,7 +6,7 @@ What the grammar lets pass so that a good message can be given is found here.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lark import Token, Tree
 
@@ -16,10 +16,12 @@ from rollc.lang.statements import span_of
 from rollc.lang.syntax import (
     Binary,
     Call,
+    Cell,
     Const,
     Dim,
     Equation,
     Expression,
+    Function,
     Index,
     Init,
     Input,
@@ -31,10 +33,14 @@ from rollc.lang.syntax import (
     Option,
     Output,
     Param,
+    Reset,
     Shape,
+    Size,
     Slice,
+    Slope,
     Statement,
     Subscript,
+    Use,
 )
 
 Branch = Tree[Token]
@@ -83,6 +89,18 @@ class Reader:
                 return [Output(self.name(token), span_of(token)) for token in tokens]
             case "loss":
                 return [Loss(self.expression(trees[0]), span)]
+            case "use":
+                return [Use(str(tokens[1])[1:-1], span)]
+            case "cell":
+                return [self.cell(tree, span)]
+            case "function":
+                name = self.defined(tokens[1])
+                return [Function(name, self.names(trees[0]), self.expression(trees[1]), (), span)]
+            case "grad":
+                of = self.name(tokens[1]) if len(tokens) > 1 else None
+                return [Slope(of, self.expression(trees[0]), span)]
+            case "reset":
+                return [Reset(self.name(tokens[1]), self.expression(trees[0]), span)]
             case _:
                 names = tuple(self.defined(token) for token in tokens)
                 return [Equation(names, self.expression(trees[-1]), span)]
@@ -102,6 +120,27 @@ class Reader:
                 )
             )
         return self.name(token)
+
+    def names(self, tree: Branch) -> tuple[Name, ...]:
+        return tuple(self.defined(token) for token in _tokens(tree))
+
+    def cell(self, tree: Branch, span: Span) -> Cell:
+        """The head of a cell; its body is read apart."""
+        _, name, *_ = _tokens(tree)
+        inputs: tuple[Name, ...] = ()
+        sizes: tuple[Size, ...] = ()
+        *given, results = _trees(tree)
+        for child in given:
+            if child.data == "names":
+                inputs = self.names(child)
+            else:
+                sizes = tuple(self.size(size) for size in _trees(child))
+        return Cell(self.defined(name), inputs, sizes, self.names(results), (), span)
+
+    def size(self, tree: Branch) -> Size:
+        default = [self.expression(child) for child in _trees(tree)]
+        name = self.defined(_tokens(tree)[0])
+        return Size(name, default[0] if default else None, span_of_tree(tree))
 
     def definition(self, tree: Branch) -> tuple[Name, Expression]:
         return self.defined(_tokens(tree)[0]), self.expression(_trees(tree)[0])
@@ -222,11 +261,14 @@ class Reader:
         assert isinstance(function, Token)
         operands: list[Expression] = []
         options: list[Option] = []
+        sizes: list[Option] = []
         over = None
         for child in rest:
             assert isinstance(child, Tree)
             place = span_of_tree(child)
-            if child.data == "over":
+            if child.data == "given":
+                sizes = [*self.given(child)]
+            elif child.data == "over":
                 if over is not None:
                     self.misplaced(place, "`over` is given twice")
                 over = self.name(_tokens(child)[-1])
@@ -238,7 +280,25 @@ class Reader:
                     self.misplaced(place, "an operand after an option")
                 operands.append(self.expression(child))
         name = self.name(function)
-        return Call(name, tuple(operands), tuple(options), over, span_of_tree(tree))
+        span = span_of_tree(tree)
+        return Call(name, tuple(operands), tuple(options), over, tuple(sizes), span)
+
+    def given(self, tree: Branch) -> Iterator[Option]:
+        """What stands behind the semicolon of a call."""
+        for child in _trees(tree):
+            place = span_of_tree(child)
+            if child.data == "option":
+                name = self.name(_tokens(child)[0])
+                yield Option(name, self.expression(_trees(child)[0]), place)
+            else:
+                self.problems.append(
+                    Diagnostic(
+                        "R101",
+                        "a size without its name",
+                        Label(place),
+                        helps=("say which size it is: `lstm(x; H=64)`",),
+                    )
+                )
 
     def misplaced(self, span: Span, message: str) -> None:
         help_ = "write operands first, then `name=number`, then `over t`"

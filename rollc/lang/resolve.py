@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,15 +12,21 @@ import networkx as nx
 from rollc.graph.check import check
 from rollc.graph.graph import BATCH, Attribute, Graph, Type, attributes, ordered_axes
 from rollc.lang.assemble import Places, assemble, places, wiring
+from rollc.lang.cells import put_in_place
 from rollc.lang.cycles import blocked
+from rollc.lang.definitions import Definitions, defined
 from rollc.lang.diagnostics import Diagnostic, Label, has_errors, in_order
-from rollc.lang.draft import LOSS, TIME, Draft, Drafts, Operand
+from rollc.lang.draft import Drafts, Feed
+from rollc.lang.functions import SIZE, TIME
 from rollc.lang.infer import Inference
 from rollc.lang.initialisers import initialiser
 from rollc.lang.names import Names, twice
+from rollc.lang.node import LOSS, Draft, Operand
 from rollc.lang.sizes import LARGEST_SIZE, Rejected, Values, bad_size, is_size, overrides
 from rollc.lang.source import Source, Span
 from rollc.lang.syntax import (
+    Alias,
+    Call,
     Const,
     Dim,
     Equation,
@@ -28,15 +35,22 @@ from rollc.lang.syntax import (
     Init,
     Input,
     Loss,
+    Name,
     Net,
     Output,
     Param,
+    Reset,
+    Shape,
     Spec,
+    Statement,
+    calls_in,
+    expressions,
     names_in,
 )
 from rollc.lang.types import Types, described, unknown_shape
 from rollc.lang.unused import unused
 
+STATIC = ("size", "param", "const")  # sorts of names: the same at every step
 Item = TypeVar("Item")
 
 
@@ -55,30 +69,57 @@ class Resolved:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def resolve(spec: Spec, source: Source, sets: Mapping[str, int] | None = None) -> Resolved:
-    """The graph of a spec; ``sets`` overrides sizes by name."""
-    return _Resolver(spec, source, sets or {}).run()
+def resolve(
+    spec: Spec,
+    source: Source,
+    sets: Mapping[str, int] | None = None,
+    library: Iterable[Statement] = (),
+    complete: bool = True,
+    feed: Feed = "taught",
+) -> Resolved:
+    """The graph of a spec; ``sets`` overrides sizes by name, ``feed`` says what `feed` reads.
+
+    ``library`` are the cells and functions of the files that it uses, ``complete`` where
+    all of them could be read.
+    """
+    definitions = defined(spec, library, source, complete)
+    plain, problems = put_in_place(spec, definitions)
+    found = [*definitions.problems, *problems]
+    return _Resolver(plain, source, sets or {}, definitions, found, feed).run()
 
 
 class _Resolver:
-    def __init__(self, spec: Spec, source: Source, sets: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        source: Source,
+        sets: Mapping[str, int],
+        definitions: Definitions,
+        problems: list[Diagnostic],
+        feed: Feed,
+    ) -> None:
         self.spec = spec
         self.source = source
         self.sets = sets
+        self.definitions = definitions
         self.names = Names(spec)
-        self.values = Values(self.names)
-        self.drafts = Drafts(self.names, self.values)
-        self.problems: list[Diagnostic] = []
+        self.values = Values(self.names, self.type_of)
+        self.drafts = Drafts(self.names, self.values, definitions, feed)
+        self.known = Inference(self.drafts.drafts, self.drafts.initials)
+        self.late: set[str] = set()  # sizes and constants that are not known yet
+        self.unsized: list[Statement] = []
+        self.started: dict[str, Span] = {}  # where the initial value of a node is given
+        self.problems = problems
         self.outputs: list[tuple[str, str]] = []
         self.loss_value: Operand | None = None
         self.parameters = 0
 
     def run(self) -> Resolved:
         self._frame()
-        self._dims()
-        self._leaves()
-        self._equations()
-        self._inits()
+        self.problems += overrides(self.sets, self.names)
+        self._aliases()
+        self._resets()
+        self._statements()
         self._outputs()
         self._loss()
         drafts, initials = self.drafts.drafts, self.drafts.initials
@@ -93,7 +134,9 @@ class _Resolver:
         self.problems += self._unknown_types(inference, types, wired)
         self.problems += self.names.problems
         if not has_errors(self.problems):
-            self.problems += unused(self.spec, self.names)
+            self.problems += self._unsized()
+        if not has_errors(self.problems):
+            self.problems += unused(self.spec, self.names, self.definitions)
         diagnostics = in_order(self.problems)
         # In a cycle that cannot be run, types can be missing without a message of their own.
         graph = None
@@ -138,11 +181,92 @@ class _Resolver:
                 )
             )
 
-    def _dims(self) -> None:
-        self.problems += overrides(self.sets, self.names)
-        for dim in self.spec.of(Dim):
-            if self.names.owns(dim.name):
-                self.values.sizes[dim.name.name] = self._dim(dim)
+    def _aliases(self) -> None:
+        for alias in self.spec.of(Alias):
+            if self.names.owns(alias.name):
+                self.names.find(alias.of)
+                self.drafts.alias(alias.name.name, alias.of.name)
+
+    def _resets(self) -> None:
+        """What is reset, and what to, has to be known where the state is read."""
+        for init in self.spec.of(Init):
+            self.drafts.resets.starts.setdefault(self.drafts.node_of(init.name.name), init)
+        for reset in self.spec.of(Reset):
+            name = self.drafts.node_of(reset.name.name)
+            first = self.drafts.resets.resets.setdefault(name, reset)
+            if self.names.find(reset.name) is None or name not in self.names.symbols:
+                continue
+            symbol = self.names.symbols[name]
+            if first is not reset:
+                message = f"the reset of `{reset.name.name}` is given"
+                self.problems.append(twice(message, first.span, reset.span))
+            elif symbol.sort in STATIC:
+                self.problems.append(
+                    Diagnostic(
+                        "R213",
+                        f"`{name}` cannot be reset: it is the same at every step",
+                        Label(reset.name.span),
+                        (Label(symbol.at, "defined here"),),
+                    )
+                )
+
+    def _statements(self) -> None:
+        """Take the statements sort by sort; those that need a size not known yet, later."""
+        sorts: tuple[tuple[type[Statement], ...], ...] = (
+            (Dim,),
+            (Input, Param, Const),
+            (Equation,),
+            (Init,),
+        )
+        pending = [
+            statement
+            for sort in sorts
+            for statement in self.spec.statements
+            if isinstance(statement, sort)
+        ]
+        while pending:
+            left = [statement for statement in pending if not self._taken(statement)]
+            if len(left) == len(pending) and not self._guessed(left):
+                self.unsized = left
+                break
+            pending = left
+        self._leaves_in_order()
+
+    def _leaves_in_order(self) -> None:
+        """A size that was known late moves no parameter from its place in the text."""
+        drafts = self.drafts.drafts
+        leaves = [
+            statement.name.name
+            for statement in self.spec.statements
+            if isinstance(statement, (Input, Param, Const))
+        ]
+        ordered = {name: drafts[name] for name in leaves if name in drafts}
+        rest = dict(drafts)
+        drafts.clear()
+        drafts.update({**ordered, **rest})
+
+    def _taken(self, statement: Statement) -> bool:
+        if next(self._missing(statement), None) is not None:
+            if isinstance(statement, (Dim, Const)):
+                self.late.add(statement.name.name)
+            return False
+        match statement:
+            case Dim(name) if self.names.owns(name):
+                self.late.discard(name.name)
+                self.values.sizes[name.name] = self._dim(statement)
+            case Input(name) if self.names.owns(name):
+                self.attempt(self._input, statement)
+            case Param(name) if self.names.owns(name):
+                self.attempt(self._param, statement)
+            case Const(name) if self.names.owns(name):
+                self.late.discard(name.name)
+                self.values.constants[name.name] = None
+                self.attempt(self._const, statement)
+            case Equation():
+                self.attempt(self.drafts.equation, statement)
+            case Init():
+                self.attempt(self._init, statement)
+        return True
 
     def _dim(self, dim: Dim) -> int | None:
         name = dim.name.name
@@ -156,17 +280,55 @@ class _Resolver:
                 self.problems.append(rejection.diagnostic)
             return None
 
-    def _leaves(self) -> None:
-        for statement in self.spec.statements:
+    def type_of(self, name: str) -> Type | None:
+        """The type of a value as far as it is known."""
+        self.known.extend()
+        return self.known.types.get(self.drafts.node_of(name))
+
+    def _missing(self, statement: Statement) -> Iterator[Expression]:
+        """What a statement has to know of sizes and is not known yet."""
+        for expression in expressions(statement):
+            for call in calls_in(expression):
+                for name in call.operands if call.function.name == SIZE else ():
+                    symbol = self.names.symbols.get(name.name) if isinstance(name, Name) else None
+                    # Without a symbol, or of a size, it is an error: computing it says so.
+                    if symbol is None or symbol.sort == "size":
+                        continue
+                    if self.type_of(symbol.name) is None:
+                        yield call
+            for name in names_in(expression) if self.late else ():
+                if name.name in self.late:
+                    yield name
+
+    def _guessed(self, left: Sequence[Statement]) -> bool:
+        """Whether guesses of shapes, where nothing follows any more, tell another size."""
+        rows = dict(self._rows(left))
+        self.known = Inference(self.drafts.drafts, self.drafts.initials, rows)
+        self.known.run()
+        return any(next(self._missing(statement), None) is None for statement in left)
+
+    def _rows(self, left: Sequence[Statement]) -> Iterator[tuple[str, int]]:
+        """The number of rows of matrices of which only the number of columns is not known."""
+        for statement in left:
             match statement:
-                case Input() if self.names.owns(statement.name):
-                    self.attempt(self._input, statement)
-                case Param() if self.names.owns(statement.name):
-                    self.attempt(self._param, statement)
-                case Const() if self.names.owns(statement.name):
-                    name = statement.name.name
-                    self.values.constants[name] = None
-                    self.attempt(self._const, statement)
+                case Param(name, Shape((first, _) as sizes)):
+                    alone = Const(name, first, first.span)
+                    if next(self._missing(alone), None) is None:
+                        with suppress(Rejected):
+                            yield name.name, self.values.count(sizes[0])
+
+    def _unsized(self) -> Iterator[Diagnostic]:
+        """Sizes that could not be computed, where nothing else is the reason."""
+        for statement in self.unsized:
+            for call in self._missing(statement):
+                if isinstance(call, Call):
+                    yield Diagnostic(
+                        "R226",
+                        "a size that depends on itself",
+                        Label(call.span, "this shape is known only when the size is"),
+                        helps=("give the size as a number, or a shape to a value in the cycle",),
+                    )
+                    break
 
     def _input(self, statement: Input) -> None:
         if statement.axis is not None and statement.axis.name != TIME:
@@ -201,28 +363,17 @@ class _Resolver:
         self.values.constants[name] = value
         self.drafts.constant(value, statement.span, name, name)
 
-    def _equations(self) -> None:
-        for equation in self.spec.of(Equation):
-            self.attempt(self.drafts.equation, equation)
-
-    def _inits(self) -> None:
-        seen: dict[str, Init] = {}
-        for init in self.spec.of(Init):
-            if init.name.name in seen:
-                first = seen[init.name.name].name.span
-                message = f"the initial value of `{init.name.name}` is given"
-                self.problems.append(twice(message, first, init.name.span))
-            else:
-                seen[init.name.name] = init
-                self.attempt(self._init, init)
-
     def _init(self, init: Init) -> None:
-        name = init.name.name
-        symbol = self.names.find(init.name)
+        name = self.drafts.node_of(init.name.name)
+        first = self.started.setdefault(name, init.name.span)
+        if first is not init.name.span:
+            message = f"the initial value of `{init.name.name}` is given"
+            raise Rejected(twice(message, first, init.name.span))
         operand = self.drafts.read(init.value, name)
-        if symbol is None:
+        if self.names.find(init.name) is None or name not in self.names.symbols:
             return
-        if symbol.sort in ("size", "param", "const"):
+        symbol = self.names.symbols[name]
+        if symbol.sort in STATIC:
             raise Rejected(
                 Diagnostic(
                     "R213",
@@ -303,8 +454,19 @@ class _Resolver:
             for operand in draft.operands
             if operand.edge.delay
         }
-        for init in self.spec.of(Init):
-            name = init.name.name
+        for reset in self.spec.of(Reset) if not self.unsized else ():
+            name = self.drafts.node_of(reset.name.name)
+            static = name in self.names.symbols and self.names.symbols[name].sort in STATIC
+            if name in self.names.symbols and name not in delayed and not static:
+                yield Diagnostic(
+                    "R212",
+                    f"the reset of `{name}` changes nothing",
+                    Label(reset.name.span),
+                    notes=(f"nothing reads `{name}` with a delay",),
+                    severity="warning",
+                )
+        for init in self.spec.of(Init) if not self.unsized else ():
+            name = self.drafts.node_of(init.name.name)
             if name in self.drafts.initials and name not in delayed:
                 yield Diagnostic(
                     "R212",
@@ -370,5 +532,7 @@ class _Resolver:
             (),
             tuple(self.outputs),
             LOSS if LOSS in self.drafts.drafts else None,
-            dims=tuple((name, size) for name, size in self.values.sizes.items() if size),
+            dims=tuple(
+                (name, size) for name, size in self.values.sizes.items() if size and "." not in name
+            ),
         )

@@ -6,11 +6,12 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 
+from rollc.graph.graph import Type
 from rollc.lang.diagnostics import Diagnostic, Label
-from rollc.lang.functions import COMPARISONS, near
+from rollc.lang.functions import COMPARISONS, SIZE, near
 from rollc.lang.names import Names
 from rollc.lang.source import Span
-from rollc.lang.syntax import Binary, Expression, Name, Negate, Number
+from rollc.lang.syntax import Binary, Call, Expression, Name, Negate, Number
 
 LARGEST_SIZE = 2**31  # elements of one value, and of all parameters together
 LONGEST_DELAY = 10**6  # steps
@@ -37,10 +38,14 @@ def bad_size(span: Span, message: str, text: str = "", *helps: str) -> Rejected:
 
 
 class Values:
-    """The values of sizes and constants, by name; None where there was an error."""
+    """The values of sizes and constants, by name; None where there was an error.
 
-    def __init__(self, names: Names) -> None:
+    ``type_of`` tells the type of a value, as far as it is known, for `size(x)`.
+    """
+
+    def __init__(self, names: Names, type_of: Callable[[str], Type | None]) -> None:
         self.names = names
+        self.type_of = type_of
         self.sizes: dict[str, int | None] = {}
         self.constants: dict[str, float | None] = {}
 
@@ -55,6 +60,8 @@ class Values:
                 return self._size(expression)
             case Negate(operand):
                 return -self.whole(operand)
+            case Call(function) if function.name == SIZE:
+                return self._size_of(expression)
             case Binary(symbol, left, right) if symbol in "+-*/**":
                 return self._whole_binary(expression, symbol, self.whole(left), self.whole(right))
             case _:
@@ -92,6 +99,27 @@ class Values:
         if value is None:
             raise Rejected(None)
         return value
+
+    def _size_of(self, call: Call) -> int:
+        """`size(x)`: the length of a vector, the number of things that an index can name."""
+        name = size_operand(call)
+        symbol = self.names.find(name)
+        if symbol is None:
+            raise Rejected(None)
+        if symbol.sort == "size":
+            raise bad_size(call.span, f"`{name.name}` is a size itself")
+        found = self.type_of(name.name)
+        if found is None:
+            raise Rejected(None)
+        if found.kind == "index" and found.bound is not None:
+            return found.bound
+        dimension = 0
+        for option in call.options:
+            dimension = self.whole(option.value)
+        if not 0 <= dimension < len(found.shape):
+            has = f"{len(found.shape)} dimensions" if found.shape else "a number"
+            raise bad_size(call.span, f"`{name.name}` has no such size", f"this is {has}")
+        return found.shape[dimension]
 
     def _whole_binary(self, expression: Binary, symbol: str, left: int, right: int) -> int:
         span = expression.span
@@ -152,6 +180,8 @@ class Values:
                 return self._constant(expression)
             case Negate(operand):
                 return -self._real(operand)
+            case Call(function) if function.name == SIZE:
+                return float(self._size_of(expression))
             case Binary(symbol, left, right) if symbol not in COMPARISONS and symbol != "@":
                 return _real_binary(expression, symbol, self._real(left), self._real(right))
             case _:
@@ -171,6 +201,16 @@ class Values:
         if value is None:
             raise Rejected(None)
         return value
+
+
+def size_operand(call: Call) -> Name:
+    """The name whose size is asked for; raises :class:`Rejected`."""
+    axes = [option.name.name for option in call.options]
+    match call.operands:
+        case (Name() as name,) if axes in ([], ["axis"]) and call.over is None and not call.sizes:
+            return name
+    help_ = "write `size(x)` or, of a matrix, `size(x, axis=1)`"
+    raise bad_size(call.span, "`size` takes the name of a value", "", help_)
 
 
 def _real_binary(expression: Binary, symbol: str, left: float, right: float) -> float:
@@ -198,7 +238,11 @@ def too_large(span: Span, shape: tuple[int, ...]) -> Rejected:
 def overrides(sets: Mapping[str, int], names: Names) -> list[Diagnostic]:
     """What is wrong with the sizes given from outside."""
     problems = []
-    sizes = [symbol.name for symbol in names.symbols.values() if symbol.sort == "size"]
+    sizes = [
+        symbol.name
+        for symbol in names.symbols.values()
+        if symbol.sort == "size" and "." not in symbol.name
+    ]
     for name, value in sets.items():
         shown = str(name)[:40]
         if name not in sizes:

@@ -1,30 +1,56 @@
-"""The text of a spec, and places in it."""
+"""The texts of a spec, and places in them.
+
+A spec can use other files.  Their texts follow its own in one line of characters, so that
+a span is two numbers whatever file it lies in.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """The characters from ``start`` up to, not including, ``end``."""
+    """The characters from ``start`` up to, not including, ``end``.
+
+    ``use`` is where a cell that the characters belong to was used; it takes no part in
+    equality: the same words are wrong once, however often they are used.
+    """
 
     start: int
     end: int
+    use: Span | None = field(default=None, compare=False, repr=False)
 
     def to(self, other: Span) -> Span:
         """The smallest span that holds both."""
-        return Span(min(self.start, other.start), max(self.end, other.end))
+        return Span(min(self.start, other.start), max(self.end, other.end), self.use)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A text and the name that messages call it by (mostly the path of its file)."""
+    """A text and the name that messages call it by (mostly the path of its file).
+
+    ``used`` are the texts of other files that it uses, directly or not.
+    """
 
     name: str
     text: str
+    used: tuple[Source, ...] = ()
+
+    @cached_property
+    def offsets(self) -> list[int]:
+        """Where the texts of the files begin: first this one, then those that it uses."""
+        starts = [0]
+        for file in (self, *self.used):
+            starts.append(starts[-1] + len(file.text) + 1)
+        return starts
+
+    def at(self, offset: int) -> tuple[Source, int]:
+        """The file that an offset lies in, and the offset in that file's own text."""
+        place = min(bisect_right(self.offsets, offset), len(self.used) + 1) - 1
+        return (self, *self.used)[place], offset - self.offsets[place]
 
     @cached_property
     def line_starts(self) -> list[int]:
@@ -33,15 +59,23 @@ class Source:
         return starts
 
     def line_of(self, offset: int) -> int:
-        """The number of the line that holds an offset; the first line is 1."""
-        return bisect_right(self.line_starts, offset)
+        """The number of the line that holds an offset, in its file; the first line is 1."""
+        file, own = self.at(offset)
+        return bisect_right(file.line_starts, own)
 
     def column_of(self, offset: int) -> int:
         """The column of an offset in its line, in characters; the first is 1."""
-        return offset - self.line_starts[self.line_of(offset) - 1] + 1
+        file, own = self.at(offset)
+        return own - file.line_starts[bisect_right(file.line_starts, own) - 1] + 1
 
     def line(self, number: int) -> str:
-        """A line without its end."""
+        """A line of this file without its end."""
         start = self.line_starts[number - 1]
         end = self.line_starts[number] if number < len(self.line_starts) else len(self.text)
         return self.text[start:end].rstrip("\r\n")
+
+    def line_in_spec(self, span: Span) -> int:
+        """The line of the spec itself that a span belongs to: in another file, its use's."""
+        while span.start > len(self.text) and span.use is not None:
+            span = span.use
+        return self.line_of(span.start)

@@ -7,7 +7,7 @@ statement and begins like a statement begins one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lark import Token
@@ -20,8 +20,10 @@ OPENING = {")": "(", "]": "[", "}": "{"}
 KEYWORDS = frozenset(
     ["net", "dim", "static", "input", "target", "param", "const", "init", "output", "loss"]
 )
+# Words that begin a statement where this follows them, and are names elsewhere.
+BEGINNINGS = {"cell": "NAME", "fn": "NAME", "use": "STRING", "reset": "NAME"}
 # The forms that the language will have: the word, and what must follow it.
-LATER = {"cell": "NAME", "fn": "NAME", "time": "NAME", "use": '"', "reset": "NAME"}
+LATER = {"time": "NAME"}
 
 
 def span_of(token: Token) -> Span:
@@ -32,15 +34,25 @@ def span_of(token: Token) -> Span:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The tokens of one statement, and what is wrong with its brackets."""
+    """The tokens of one statement, and what is wrong with its brackets.
+
+    A cell is several pieces: its head up to the opening bracket, the statements of its
+    body, and the closing bracket alone.
+    """
 
     tokens: tuple[Token, ...]
     problems: tuple[Diagnostic, ...] = ()
 
 
-def cut(text: str) -> Iterator[Piece]:
-    """The statements of a text; pieces without tokens are left out."""
+def cut(text: str, base: int = 0) -> Iterator[Piece]:
+    """The statements of a text; pieces without tokens are left out.
+
+    ``base`` is where the text begins among all texts of a spec.
+    """
     tokens = list(grammar().lex(text))
+    for token in tokens if base else ():
+        token.start_pos = span_of(token).start + base
+        token.end_pos = span_of(token).end + base
     cutter = _Cutter(tokens)
     while cutter.place < len(tokens):
         piece = cutter.next()
@@ -62,6 +74,10 @@ class _Cutter:
         first_end = None
         while self.place < len(self.tokens):
             token = self.tokens[self.place]
+            if not opened and token == "{" and is_form(self.tokens[start : start + 2], "cell"):
+                return self.whole(start, self.place + 1)
+            if token == "}" and not opened:
+                return self.whole(start, max(self.place, start + 1))
             if token.type == "NEWLINE":
                 first_end = self.place if first_end is None and opened else first_end
                 if not opened or self.by_lines or self.begins(self.place + 1, start):
@@ -83,6 +99,11 @@ class _Cutter:
             return piece
         return self.finish(start, self.place, opened)
 
+    def whole(self, start: int, end: int) -> Piece:
+        """A piece that ends with no line: the next one begins right after it."""
+        self.place = end
+        return Piece(tuple(token for token in self.tokens[start:end] if token.type != "NEWLINE"))
+
     def skip_indented(self, first: Token) -> None:
         """Pass over the lines that were meant to be inside the bracket."""
         while self.place < len(self.tokens):
@@ -101,6 +122,8 @@ class _Cutter:
         if tokens[0].column > (self.tokens[start].column or 1):
             return False
         word, after = tokens
+        if BEGINNINGS.get(word) == after.type:
+            return True
         if word in KEYWORDS:
             return after.type == "NAME" or word in ("loss", "static")
         return word.type == "NAME" and after.type in ("EQUAL", "COMMA")
@@ -133,9 +156,15 @@ class _Cutter:
         return Piece(piece.tokens, (problem,))
 
 
-def is_later(tokens: tuple[Token, ...]) -> bool:
+def is_later(tokens: Sequence[Token]) -> bool:
     """Whether a statement has a form that the language does not have yet."""
-    if len(tokens) < 2:
-        return False
-    word, after = tokens[:2]
-    return word.type == "NAME" and LATER.get(word) in (after.type, after.value)
+    return _follows(tokens, LATER)
+
+
+def is_form(tokens: Sequence[Token], word: str) -> bool:
+    """Whether a statement begins with one of the words that are names elsewhere."""
+    return bool(tokens) and tokens[0] == word and _follows(tokens, BEGINNINGS)
+
+
+def _follows(tokens: Sequence[Token], forms: Mapping[str, str]) -> bool:
+    return len(tokens) > 1 and tokens[0].type == "NAME" and forms.get(tokens[0]) == tokens[1].type

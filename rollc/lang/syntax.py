@@ -74,12 +74,13 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """``function(operands, options, over axis)``."""
+    """``function(operands, options, over axis)``, or ``cell(inputs; sizes)``."""
 
     function: Name
     operands: tuple[Expression, ...]
     options: tuple[Option, ...]
     over: Name | None
+    sizes: tuple[Option, ...]
     span: Span = field(compare=False, repr=False)
 
 
@@ -147,7 +148,7 @@ class Const:
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """``names = value``; several names for the parts of a split."""
+    """``names = value``; several names for the parts of a split or the results of a cell."""
 
     names: tuple[Name, ...]
     value: Expression
@@ -173,8 +174,88 @@ class Loss:
     span: Span = field(compare=False, repr=False)
 
 
-Statement = Net | Dim | Input | Param | Const | Equation | Init | Output | Loss
-S = TypeVar("S", Net, Dim, Input, Param, Const, Equation, Init, Output, Loss)
+@dataclass(frozen=True, slots=True)
+class Use:
+    """``use "cells/lstm.roll"``."""
+
+    path: str
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A size that a cell is given, and what it is where nothing is said."""
+
+    name: Name
+    default: Expression | None
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """``cell name(inputs; sizes) -> results { body }``."""
+
+    name: Name
+    inputs: tuple[Name, ...]
+    sizes: tuple[Size, ...]
+    results: tuple[Name, ...]
+    body: tuple[Statement, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """``grad argument: value``, or ``grad value`` of a function with one argument.
+
+    Reading a text makes it part of the function that it follows.
+    """
+
+    argument: Name | None
+    value: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """``fn name(arguments) = value`` and the derivatives that it states itself."""
+
+    name: Name
+    arguments: tuple[Name, ...]
+    value: Expression
+    slopes: tuple[Slope, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """``reset name when condition``."""
+
+    name: Name
+    condition: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A second name of a value: the input of a cell, or a result of its use.
+
+    Not written in a spec: putting cells in place makes it.
+    """
+
+    name: Name
+    of: Name
+    span: Span = field(compare=False, repr=False)
+
+
+Definition = Cell | Function
+Statement = (
+    Net | Dim | Input | Param | Const | Equation | Init | Output | Loss
+    | Use | Cell | Function | Slope | Reset | Alias
+)  # fmt: skip
+S = TypeVar(
+    "S", Net, Dim, Input, Param, Const, Equation, Init, Output, Loss, Use, Cell, Function, Reset,
+    Alias,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +279,38 @@ def parts(expression: Expression) -> tuple[Expression, ...]:
             return (base, index)
         case Slice(base, start, stop):
             return tuple(part for part in (base, start, stop) if part is not None)
-        case Call(_, operands, options):
-            return (*operands, *(option.value for option in options))
+        case Call(_, operands, options, _, sizes):
+            return (*operands, *(option.value for option in (*options, *sizes)))
         case _:
             return ()
+
+
+def expressions(statement: Statement) -> tuple[Expression, ...]:
+    """The expressions of a statement; what stands inside a cell or a function is not its own."""
+    match statement:
+        case Dim(_, value) | Const(_, value) | Equation(_, value) | Init(_, value):
+            return (value,)
+        case Loss(value) | Reset(_, value):
+            return (value,)
+        case Input(_, Shape(sizes)):
+            return sizes
+        case Input(_, Index(size)):
+            return (size,)
+        case Param(_, shape, initialiser):
+            sizes = () if shape is None else shape.sizes
+            return sizes if initialiser is None else (*sizes, initialiser)
+        case _:
+            return ()
+
+
+def calls_in(expression: Expression) -> Iterator[Call]:
+    """Every call in an expression, an outer one before those inside it."""
+    pending = [expression]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, Call):
+            yield part
+        pending.extend(reversed(parts(part)))
 
 
 def names_in(expression: Expression) -> Iterator[Name]:

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from rollc.graph.graph import BATCH, Type
 from rollc.graph.operations import OPERATIONS, TypeMismatch
 from rollc.lang.diagnostics import Diagnostic, Label
-from rollc.lang.draft import LOSS, TIME, Draft, Operand
-from rollc.lang.functions import ENDS, OVER_TIME, said
+from rollc.lang.functions import ENDS, OVER_TIME, TIME, said
 from rollc.lang.infer import Inference
 from rollc.lang.names import Names
+from rollc.lang.node import LOSS, Draft, Operand
 from rollc.lang.sizes import LARGEST_SIZE, too_large
 
 # What an operation asks for where the kind of value is at fault, not its shape.

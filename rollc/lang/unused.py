@@ -4,73 +4,81 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rollc.lang.definitions import Definitions
 from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.names import Names, Sort
 from rollc.lang.syntax import (
+    Alias,
     Const,
     Dim,
     Equation,
-    Expression,
-    Index,
     Init,
     Input,
     Loss,
     Output,
     Param,
-    Shape,
+    Reset,
     Spec,
+    expressions,
     names_in,
 )
 
 SAID: dict[Sort, str] = {"equation": "value", "const": "constant", "param": "parameter"}
 
 
-def unused(spec: Spec, names: Names) -> Iterator[Diagnostic]:
-    """A warning for each name that nothing needed reads; sizes count by mere mention."""
+def unused(spec: Spec, names: Names, definitions: Definitions) -> Iterator[Diagnostic]:
+    """A warning for each name that nothing needed reads; sizes count by mere mention.
+
+    Only the names that the spec itself defines are looked at, not those inside cells.
+    """
     reads: dict[str, set[str]] = {name: set() for name in names.symbols}
+    aliases = {alias.name.name: alias.of.name for alias in spec.of(Alias)}
     needed: set[str] = set()
     mentioned: set[str] = set()
-
-    def note(readers: tuple[str, ...], *expressions: Expression | None) -> None:
-        for expression in expressions:
-            if expression is not None:
-                found = {name.name for name in names_in(expression)}
-                mentioned.update(found)
-                for reader in readers:
-                    reads.setdefault(reader, set()).update(found)
+    # What is defined together is needed together: the parts of a split, the results of a cell.
+    together: dict[tuple[int, int], set[str]] = {}
 
     for statement in spec.statements:
+        found = {name.name for value in expressions(statement) for name in names_in(value)}
+        mentioned |= found
         match statement:
-            case Dim(name, value) | Const(name, value) | Init(name, value):
-                note((name.name,), value)
-            case Input(name, Shape(sizes)):
-                note((name.name,), *sizes)
-            case Input(name, Index(size)):
-                note((name.name,), size)
-            case Param(name, shape, initialiser):
-                note((name.name,), *(shape.sizes if shape else ()), initialiser)
-            case Equation(results, value):
-                note(tuple(name.name for name in results), value)
-            case Loss(value):
-                note((), value)
-                needed.update(name.name for name in names_in(value))
+            case Dim(name) | Const(name) | Input(name) | Param(name):
+                reads.setdefault(name.name, set()).update(found)
+            case Equation(results):
+                for name in results:
+                    reads.setdefault(name.name, set()).update(found)
+                    together.setdefault(_place(statement), set()).add(name.name)
+            case Alias(name, of):
+                reads.setdefault(name.name, set()).add(of.name)
+                together.setdefault(_place(statement), set()).add(name.name)
+            case Init(name) | Reset(name):
+                own = name.name
+                while own in aliases:
+                    own = aliases[own]
+                reads.setdefault(own, set()).update(found)
+            case Loss():
+                needed |= found
             case Output(name):
                 needed.add(name.name)
+    for function in definitions.functions.values():
+        for value in (function.value, *(slope.value for slope in function.slopes)):
+            found = {name.name for name in names_in(value)}
+            mentioned |= found
+            needed |= found & names.symbols.keys()
     pending = sorted(needed)
     while pending:
         for read in reads.get(pending.pop(), ()):
             if read not in needed:
                 needed.add(read)
                 pending.append(read)
-    # A split is there for all its results: one that is needed is enough.
-    for equation in spec.of(Equation):
-        if any(name.name in needed for name in equation.names):
-            needed.update(name.name for name in equation.names)
+    for group in together.values():
+        if not needed.isdisjoint(group):
+            needed |= group
     for symbol in names.symbols.values():
         unread = symbol.name not in needed
         if symbol.sort == "size":
             unread = symbol.name not in mentioned
-        if unread:
+        if unread and "." not in symbol.name:
             sort = SAID.get(symbol.sort, symbol.sort)
             yield Diagnostic(
                 "R224",
@@ -78,3 +86,7 @@ def unused(spec: Spec, names: Names) -> Iterator[Diagnostic]:
                 Label(symbol.at, "neither an output nor the loss needs it"),
                 severity="warning",
             )
+
+
+def _place(statement: Alias | Equation) -> tuple[int, int]:
+    return statement.span.start, statement.span.end

@@ -67,6 +67,33 @@ def infer_where(operands: Sequence[Type | None], options: Options) -> Type | Non
     return Type(kind, _common_shape(present, range(len(present))), union(present), bound)
 
 
+def infer_identity(operands: Sequence[Type | None], options: Options) -> Type | None:
+    """An index stays one; a condition becomes a number, as everywhere in arithmetic."""
+    (operand,) = operands
+    if operand is None:
+        return None
+    return operand if operand.kind == "index" else Type("float", operand.shape, operand.axes)
+
+
+def _identity(frame: Frame, options: Options, x: Array) -> Array:
+    return x if frame.result.kind == "index" else x.astype(frame.dtype, copy=False)
+
+
+def infer_with_slope(operands: Sequence[Type | None], options: Options) -> Type | None:
+    """The value's own shape; an argument of another shape would be no argument elementwise."""
+    found = infer_numeric(operands, options)
+    value = operands[0] if operands else None
+    if found is not None and value is not None and value.shape != found.shape:
+        shaped = [place for place, type_ in enumerate(operands) if type_ and type_.shape]
+        raise TypeMismatch("a value of the shape of its argument", [0, *shaped[-1:]])
+    return found
+
+
+def _with_slope(frame: Frame, options: Options, value: Array, slope: Array, x: Array) -> Array:
+    shape = np.broadcast_shapes(value.shape, slope.shape, x.shape)
+    return np.broadcast_to(value.astype(frame.dtype, copy=False), shape)
+
+
 def _unary(
     name: str,
     function: Any,
@@ -325,8 +352,26 @@ ELEMENTWISE = (
         "-1, 0 or 1; no gradient passes",
     ),
     _unary("stop", lambda x: x, "{0}", None, "the value of x; no gradient passes"),
-    _unary(
-        "identity", lambda x: x, "{0}", lambda g, y, x: [g], "the value of x under another name"
+    Operation(
+        "with_slope",
+        ("value", "slope", "x"),
+        infer_with_slope,
+        _with_slope,
+        lambda g, y, value, slope, x: [g, None, g * slope],
+        "{0}",
+        elementwise=True,
+        internal=True,
+        summary="the value; x gets the cotangent times the slope, the value all of it",
+    ),
+    Operation(
+        "identity",
+        ("x",),
+        infer_identity,
+        _identity,
+        lambda g, y, x: [g],
+        "{0}",
+        elementwise=True,
+        summary="the value of x under another name",
     ),
     _unary(
         "normal_cdf",

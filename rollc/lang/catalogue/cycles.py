@@ -76,4 +76,30 @@ CYCLES = (
         output g
         """,
     ),
+    Entry(
+        "R304",
+        "a cell or a function that needs itself",
+        """
+        A cell or a function is put in the place of its use, so it cannot hold a use of
+        itself, directly or by way of others. What runs over the steps is written as a delay.
+        """,
+        """
+        net filter
+        input u
+        cell leaky(x) -> h {
+            h = 0.5 * leaky(x) + x
+        }
+        y = leaky(u)
+        output y
+        """,
+        """
+        net filter
+        input u
+        cell leaky(x) -> h {
+            h = 0.5 * h[t-1] + x
+        }
+        y = leaky(u)
+        output y
+        """,
+    ),
 )

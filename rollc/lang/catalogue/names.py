@@ -195,7 +195,8 @@ NAMES = (
         "several results, or names for them, in the wrong place",
         """
         `split(x, n)` cuts a vector into n equal parts and gives n results, each of which
-        needs a name. Nothing else gives several results.
+        needs a name. A cell gives as many as it says behind its arrow; a use of it names all
+        of them, or the first ones. Nothing else gives several results.
         """,
         """
         net gates
@@ -299,6 +300,64 @@ NAMES = (
         param W: [3, 4] = orthogonal
         h = W @ u
         output h
+        """,
+    ),
+    Entry(
+        "R226",
+        "a size that depends on itself",
+        """
+        `size(x)` is known when the shape of x is. Here that shape follows from the size
+        itself, around a cycle.
+        """,
+        """
+        net grows
+        input u: [3]
+        cell layer(x) -> h {
+            param W: [size(x), size(x)]
+            h = tanh(W @ x)
+        }
+        a = layer(b[t-1])
+        b = layer(a)
+        output b, u
+        """,
+        """
+        net grows
+        input u: [3]
+        cell layer(x; H) -> h {
+            param W: [H, size(x)]
+            h = tanh(W @ x)
+        }
+        a = layer(concat(u, b[t-1]); H=4)
+        b = layer(a; H=3)
+        output b, u
+        """,
+    ),
+    Entry(
+        "R227",
+        "sizes that a cell is not made for",
+        """
+        Behind the semicolon of a use stand the sizes that the cell names behind its own:
+        each once, and all that have no default.
+        """,
+        """
+        net sizes
+        input u: [3]
+        cell layer(x; H) -> h {
+            param W: [H, size(x)]
+            h = tanh(W @ x)
+        }
+        y = layer(u)
+        output y
+        """,
+        """
+        net sizes
+        input u: [3]
+        cell layer(x; H) -> h {
+            param W: [H, size(x)]
+            h = tanh(W @ x)
+        }
+        y = layer(u; H=4)
+        output y
         """,
     ),
 )

@@ -70,12 +70,12 @@ SYNTAX = (
         "R104",
         "a form that is not supported yet",
         """
-        The language has room for cells, functions of one's own, other files, several time
-        axes and fed-back outputs, but this version of rollc does not read them yet.
+        The language has room for several time axes, but this version of rollc does not read
+        them yet.
         """,
         """
         net filter
-        use "cells/filter.roll"
+        time s, t
         input u
         h = 0.5 * h[t-1] + u
         output h
@@ -151,7 +151,8 @@ SYNTAX = (
         "R108",
         "too long",
         """
-        A spec has 200000 characters at most, and a name 100.
+        A spec has 200000 characters at most, and a name 100. Cells are used 256 times and
+        have 20000 statements at most, all uses together; functions are called 10000 times.
         """,
         f"""
         net {"n" * 101}
@@ -201,6 +202,79 @@ SYNTAX = (
         input u
         h = 0.5 * h[t-1] + u
         output h
+        """,
+    ),
+    Entry(
+        "R111",
+        "this cannot be part of a cell",
+        """
+        A cell is given its inputs, and what uses it says what becomes of its results. It has
+        `dim`, `param`, `const`, `init`, `reset` and equations; everything else belongs to the
+        network.
+        """,
+        """
+        net filter
+        input u
+        cell leaky(x) -> h {
+            h = 0.5 * h[t-1] + x
+            output h
+        }
+        y = leaky(u)
+        output y
+        """,
+        """
+        net filter
+        input u
+        cell leaky(x) -> h {
+            h = 0.5 * h[t-1] + x
+        }
+        y = leaky(u)
+        output y
+        """,
+    ),
+    Entry(
+        "R112",
+        "a file that cannot be used",
+        """
+        A path such as `"cells/lstm.roll"` stands for a file in the folder of the text that
+        uses it, or else among the specs that come with rollc. It leads to no other folder,
+        and to a file that ends in `.roll`.
+        """,
+        """
+        net filter
+        use "cells/lstn.roll"
+        input u: [3]
+        h = lstm(u; H=4)
+        output h
+        """,
+        """
+        net filter
+        use "cells/lstm.roll"
+        input u: [3]
+        h = lstm(u; H=4)
+        output h
+        """,
+    ),
+    Entry(
+        "R113",
+        "this cannot be part of a function",
+        """
+        A function is what its arguments make of one step: no delays, and no sizes of values.
+        With several arguments, a line `grad argument: …` says whose derivative it is.
+        """,
+        """
+        net filter
+        input u
+        fn leaky(x) = 0.5 * x[t-1] + x
+        y = leaky(u)
+        output y
+        """,
+        """
+        net filter
+        input u
+        fn leaky(before, x) = 0.5 * before + x
+        y = leaky(u[t-1], u)
+        output y
         """,
     ),
 )

@@ -1,0 +1,98 @@
+"""States that start anew inside a sequence.
+
+    reset h when r
+
+A read ``h[t-d]`` is the initial value where r holds at any of the steps t-d+1 … t, and
+``h[t-d]`` elsewhere: a choice among values, so that no gradient passes a reset.  An initial
+value with a row for each step counts its rows from the last reset, as from the first step.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollc.graph.graph import Edge
+from rollc.lang.diagnostics import Diagnostic, Label
+from rollc.lang.functions import TIME
+from rollc.lang.node import Cut, Draft, Operand, Row
+from rollc.lang.sizes import Rejected
+from rollc.lang.source import Span
+from rollc.lang.syntax import Init, Reset
+
+if TYPE_CHECKING:
+    from rollc.lang.draft import Drafts
+
+LONGEST_DELAY = 64  # steps of a read across a reset
+
+
+class Resets:
+    """The resets of a spec, and the initial values, by the nodes that they are of."""
+
+    def __init__(self, drafts: Drafts) -> None:
+        self.drafts = drafts
+        self.resets: dict[str, Reset] = {}
+        self.starts: dict[str, Init] = {}
+        self._marks: dict[str, str] = {}
+        self._reads: dict[Edge, Edge] = {}
+
+    def read(self, edge: Edge, span: Span) -> Operand:
+        """The read of an edge, across the resets of its source where there are any."""
+        if edge.source not in self.resets or not edge.delay:
+            return Operand(edge, span)
+        if abs(edge.delay) > LONGEST_DELAY:
+            at = Label(span, f"{abs(edge.delay)} steps")
+            also = (Label(self.resets[edge.source].span, "reset here"),)
+            message = f"a state that is reset is read {LONGEST_DELAY} steps ago at most"
+            raise Rejected(Diagnostic("R222", message, at, also))
+        if edge not in self._reads:
+            self._reads[edge] = self._across(edge, span).edge
+        return Operand(self._reads[edge], span)
+
+    def _across(self, edge: Edge, span: Span) -> Operand:
+        """The latest reset decides, so the steps are taken from the earliest on."""
+        name, mark = edge.source, self._mark(edge.source)
+        at = self.resets[name].condition.span
+        steps, side = abs(edge.delay), 1 if edge.delay > 0 else -1
+        found = Operand(edge, span)
+        for before in range(steps - 1, -1, -1):
+            delay = side * before
+            marked = Operand(Edge(mark, delay, TIME if delay else ""), at)
+            condition = self._holds(marked, name)
+            start = self._start(Row(name, steps - before, side < 0), at)
+            found = self._add("where", (condition, start, found), span, name)
+        return found
+
+    def _mark(self, name: str) -> str:
+        """The node that is 1 where the state is reset: outside the sequence it is 0."""
+        if name not in self._marks:
+            condition = self.resets[name].condition
+            holds = self._holds(self.drafts.read(condition, name), name)
+            one, zero = (self._number(value, condition.span, name) for value in (1, 0))
+            mark = self._add("where", (holds, one, zero), condition.span, name)
+            self._marks[name] = mark.edge.source
+        return self._marks[name]
+
+    def _holds(self, value: Operand, name: str) -> Operand:
+        zero = self._number(0, value.span, name)
+        return self._add("not_equal", (value, zero), value.span, name)
+
+    def _start(self, row: Row, span: Span) -> Operand:
+        if row.node not in self.starts:
+            return self._number(0, span, row.node)
+        value = self.drafts.read(self.starts[row.node].value, row.node)
+        return self._add("slice", (value,), value.span, row.node, Cut(row=row))
+
+    def _number(self, value: int, span: Span, name: str) -> Operand:
+        return Operand(Edge(self.drafts.constant(float(value), span, name)), span)
+
+    def _add(
+        self,
+        operation: str,
+        operands: tuple[Operand, ...],
+        span: Span,
+        name: str,
+        cut: Cut | None = None,
+    ) -> Operand:
+        chosen = self.drafts.fresh(name)
+        self.drafts.drafts[chosen] = Draft(chosen, operation, operands, span, cut=cut)
+        return Operand(Edge(chosen), span)

@@ -1,0 +1,266 @@
+"""The library of cells: each against central differences, the standard ones against PyTorch."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rollc.graph.adjoint import adjoint
+from rollc.graph.graph import Graph
+from rollc.interp import interpret
+from rollc.lang import Source, load_graph, render
+from rollc.pipeline import build_text
+from rollc.resources import folder
+from rollc.verify import verify
+
+Array = NDArray[Any]
+
+LIBRARY = folder("specs") / "cells"
+HEAD = re.compile(r"^cell (\w+)\(([\w, ]*); ([^)]*)\) -> ", re.MULTILINE)
+SIZES = {"H": 4, "K": 2, "P": 3, "back": 2}
+T, B, D, H = 7, 3, 4, 5
+
+
+def heads() -> dict[str, tuple[str, str]]:
+    """Every cell of the library that has inputs: its file, and a use of it."""
+    found = {}
+    for path in sorted(LIBRARY.glob("*.roll")):
+        for name, inputs, sizes in HEAD.findall(path.read_text(encoding="utf-8")):
+            wanted = [size for size in sizes.split(", ") if "=" not in size]
+            given = ", ".join(f"{size}={SIZES[size]}" for size in wanted)
+            values = ", ".join(["x", "2 * x"][: inputs.count(",") + 1])
+            found[name] = (path.name, f"{name}({values}; {given})")
+    del found["ticks"]
+    return found
+
+
+CELLS = heads()
+# These have derivatives of their own, which are not those of their values.
+SMOOTH = [name for name in CELLS if name not in ("lif", "echo_state")]
+
+
+def spec_of(*lines: str, files: tuple[str, ...] = ()) -> str:
+    uses = [f'use "cells/{file}"' for file in files]
+    return "\n".join(["net n", *uses, f"dim D = {D}, H = {H}", "input x: [D]", *lines])
+
+
+def graph_of(text: str) -> Graph:
+    read = load_graph(Source("test.roll", text))
+    assert read.graph is not None, render(read.diagnostics, read.source)
+    return read.graph
+
+
+def test_the_library_is_whole() -> None:
+    assert len(CELLS) >= 16
+    for name, (file, _) in CELLS.items():
+        text = (LIBRARY / file).read_text(encoding="utf-8")
+        assert text.startswith("# "), f"{name} has no word about its source"
+        assert re.search(r"\((19|20)\d\d\)", text), f"{name} has no source"
+
+
+def cell_spec(file: str, use: str) -> str:
+    lines = ["net one", f'use "cells/{file}"', "input x: [3]", f"h = {use}", "output h"]
+    return "\n".join([*lines, "loss mean(sum(h * h), over t)"])
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_a_cell_and_its_gradients(name: str) -> None:
+    rows = verify(cell_spec(*CELLS[name]), "cell.roll", dtypes=())
+    assert [row for row in rows if not row.passed] == []
+
+
+def test_kernels_of_the_cells(tmp_path: Path) -> None:
+    """As plain Python: to compile them takes long, and finds nothing that running does not."""
+    program = (
+        "import sys\n"
+        "from rollc.kernel.compiled import Kernel\n"
+        "from rollc.verify import verify\n"
+        "Kernel.compile = lambda self: None\n"
+        "for path in sys.argv[1:]:\n"
+        "    rows = verify(open(path).read(), path, dtypes=('float64',))\n"
+        "    kernels = [row for row in rows if 'kernel' in row.what]\n"
+        "    assert len(kernels) >= 3\n"
+        "    assert all(row.passed for row in kernels), (path, kernels)\n"
+    )
+    paths = []
+    for name, (file, use) in CELLS.items():
+        paths.append(tmp_path / f"{name}_.roll")
+        paths[-1].write_text(cell_spec(file, use), encoding="utf-8")
+    environment = {
+        **os.environ,
+        "NUMBA_DISABLE_JIT": "1",
+        "ROLLC_CACHE": str(tmp_path / "cache"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, paths)],
+        capture_output=True,
+        text=True,
+        cwd=LIBRARY.parent.parent,
+        env=environment,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reservoir_is_not_trained() -> None:
+    text = spec_of(
+        "h = echo_state(x; H=H)", "loss mean(sum(h), over t)", files=("echo_state.roll",)
+    )
+    graph = adjoint(graph_of(text))
+    leaves = leaves_of(graph, 0)
+    values = interpret(graph, leaves, {"t": T, "batch": B})
+    slopes = {leaf: values[name] for leaf, name in graph.gradients}
+    assert not slopes["h.W"].any()
+    assert not slopes["h.U"].any()
+    assert slopes["x"].any()
+
+
+def test_a_clock_ticks() -> None:
+    text = spec_of("h = clockwork(x; H=2, P=3)", "output h", files=("clockwork.roll",))
+    graph = graph_of(text)
+    values = interpret(graph, leaves_of(graph, 0), {"t": T, "batch": B})
+    changed = [bool((values["h.h"][t] != values["h.h"][t - 1]).any()) for t in range(1, T)]
+    assert changed == [False, False, True, False, False, True]
+
+
+def leaves_of(graph: Graph, seed: int) -> dict[str, Array]:
+    random = np.random.default_rng(seed)
+    sizes = {"t": T, "batch": B}
+    return {
+        node.name: random.normal(size=(*(sizes[axis] for axis in node.type.axes), *node.type.shape))
+        for node in graph.nodes
+        if node.operation in ("param", "input", "target")
+    }
+
+
+# Against PyTorch
+
+
+STANDARD = {
+    "rnn": ("rnn.roll", "RNN", {}),
+    "lstm": ("lstm.roll", "LSTM", {}),
+    "lstm_projected": ("lstm_projected.roll", "LSTM", {"proj_size": 3}),
+    "gru": ("gru.roll", "GRU", {}),
+}
+
+
+def weights_of(core: Any, cell: str, layer: str) -> dict[str, Array]:
+    """PyTorch's weights of a layer under the names of the cell."""
+    named = {name: value.detach().numpy() for name, value in core.named_parameters()}
+    of_input, of_state = named[f"bias_ih_{layer}"], named[f"bias_hh_{layer}"]
+    found = {
+        "W": named[f"weight_ih_{layer}"],
+        "U": named[f"weight_hh_{layer}"],
+        "b": of_input + of_state,
+    }
+    if cell == "lstm_projected":
+        found["R"] = named[f"weight_hr_{layer}"]
+    if cell == "gru":
+        # The candidate's second bias stands apart, inside the reset gate.
+        found["b"] = of_input + np.concatenate([of_state[: 2 * H], np.zeros(H)])
+        found["d"] = of_state[2 * H :]
+    return found
+
+
+def slopes_of(core: Any, cell: str, layer: str) -> dict[str, Array]:
+    """The gradients: of a sum of biases each part has the gradient of the whole."""
+    named = {name: value.grad.numpy() for name, value in core.named_parameters()}
+    found = {
+        "W": named[f"weight_ih_{layer}"],
+        "U": named[f"weight_hh_{layer}"],
+        "b": named[f"bias_ih_{layer}"],
+    }
+    if cell == "lstm_projected":
+        found["R"] = named[f"weight_hr_{layer}"]
+    if cell == "gru":
+        found["d"] = named[f"bias_hh_{layer}"][2 * H :]
+    return found
+
+
+@pytest.mark.parametrize("both_ways", [False, True], ids=["forward", "both ways"])
+@pytest.mark.parametrize("cell", STANDARD)
+def test_two_layers_are_those_of_pytorch(cell: str, both_ways: bool) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install .[torch]")
+    file, kind, options = STANDARD[cell]
+    lines, uses = two_layers(file, cell, both_ways)
+    text = "\n".join(lines)
+    torch.manual_seed(0)
+    core = getattr(torch.nn, kind)(D, H, 2, bidirectional=both_ways, **options).double()
+    random = np.random.default_rng(0)
+    x = torch.tensor(random.normal(size=(T, B, D)), requires_grad=True)
+    hidden, _ = core(x)
+    y = random.normal(size=tuple(hidden.shape))
+    ((hidden - torch.tensor(y)) ** 2).mean().backward()
+
+    leaves: dict[str, Array] = {"x": x.detach().numpy(), "y": y}
+    expected = {"x": x.grad.numpy()}
+    for use, layer in uses.items():
+        leaves |= {f"{use}.{name}": value for name, value in weights_of(core, cell, layer).items()}
+        expected |= {f"{use}.{name}": value for name, value in slopes_of(core, cell, layer).items()}
+    graph = adjoint(graph_of(text))
+    values = interpret(graph, leaves, {"t": T, "batch": B})
+    found = {leaf: values[name] for leaf, name in graph.gradients}
+    output = dict(graph.outputs)["o"]
+    np.testing.assert_allclose(values[output], hidden.detach().numpy(), atol=1e-12)
+    assert found.keys() == expected.keys()
+    for name, slope in expected.items():
+        np.testing.assert_allclose(found[name], slope, atol=1e-12, err_msg=name)
+
+
+def two_layers(file: str, cell: str, both_ways: bool) -> tuple[list[str], dict[str, str]]:
+    """A spec of two layers, and PyTorch's name for the layer of each use.
+
+    The chain from the end is the same cell with its delays into the future.
+    """
+    body = (LIBRARY / file).read_text(encoding="utf-8")
+    sizes = "H=H, P=3" if cell == "lstm_projected" else "H=H"
+    passed_on = "3" if cell == "lstm_projected" else "H"
+    lines = ["net two", body, f"dim D = {D}, H = {H}", "input x: [D]"]
+    if not both_ways:
+        lines += [
+            f"target y: [{passed_on}]",
+            f"low = {cell}(x; {sizes})",
+            f"o = {cell}(low; {sizes})",
+        ]
+        uses = {"low": "l0", "o": "l1"}
+    else:
+        start = body.index(f"cell {cell}(")
+        end = body.index("\n}", start) + 2
+        lines.append(body[start:end].replace(f"cell {cell}", "cell back").replace("[t-1]", "[t+1]"))
+        lines += [
+            f"target y: [2 * {passed_on}]",
+            f"low = {cell}(x; {sizes})",
+            f"wol = back(x; {sizes})",
+            "middle = concat(low, wol)",
+            f"high = {cell}(middle; {sizes})",
+            f"hgih = back(middle; {sizes})",
+            "o = concat(high, hgih)",
+        ]
+        uses = {"low": "l0", "wol": "l0_reverse", "high": "l1", "hgih": "l1_reverse"}
+    return [*lines, "output o", "loss mean(mse(o, y), over t)"], uses
+
+
+def test_kernels_of_stacked_cells_by_default_names() -> None:
+    text = spec_of(
+        "low = lstm(x; H=H)",
+        "high, c = lstm(low; H=H)",
+        "output high, c",
+        "loss mean(sum(high), over t)",
+        files=("lstm.roll",),
+    )
+    network, _ = build_text(text, "stacked.roll", dtype="float64")
+    params = network.init(seed=0)
+    assert list(params) == ["low.W", "low.U", "low.b", "high.W", "high.U", "high.b"]
+    inputs = {"x": np.random.default_rng(0).normal(size=(T, D))}
+    loss, gradients = network.value_and_grad(params, inputs)
+    moved = {**params, "low.b": params["low.b"] + 1e-6}
+    slope = (network.loss(moved, inputs) - loss) / 1e-6
+    np.testing.assert_allclose(gradients["low.b"].sum(), slope, rtol=1e-4)

@@ -1,0 +1,83 @@
+"""`reset`: a sequence with marks is its pieces, one after the other."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rollc.graph.adjoint import adjoint
+from rollc.graph.simplify import simplify
+from rollc.interp import interpret
+from rollc.lang import Source, load_graph, render
+
+Array = NDArray[Any]
+
+FORWARD = "h = tanh(W @ x + U @ h[t-1] + V @ h[t-3])"
+BACKWARD = "h = tanh(W @ x + U @ h[t+1] + V @ h[t+3])"
+STARTS = {"nothing": "", "one": "init h = one", "a row a step": "init h = rows"}
+
+
+def run(text: str, x: Array, r: Array, weights: dict[str, Array]) -> dict[str, Array]:
+    """The output and the gradients."""
+    read = load_graph(Source("test.roll", text))
+    assert read.graph is not None, render(read.diagnostics, read.source)
+    graph = adjoint(simplify(read.graph))
+    leaves = {"x": x, "r": r, **weights}
+    values = interpret(graph, leaves, {"t": len(x), "batch": x.shape[1]})
+    found = {f"~{leaf}": values[name] for leaf, name in graph.gradients}
+    return {**found, "h": values[dict(graph.outputs)["h"]]}
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["past", "future"])
+@pytest.mark.parametrize("start", STARTS)
+def test_a_reset_divides_a_sequence(start: str, ahead: bool) -> None:
+    random = np.random.default_rng(0)
+    shapes = {"W": (3, 2), "U": (3, 3), "V": (3, 3), "one": (3,), "rows": (3, 3)}
+    weights = {name: random.normal(size=shape) for name, shape in shapes.items()}
+    x, steps = random.normal(size=(9, 1, 2)), 9
+    marks = [4, 6] if not ahead else [1, 3]
+    r = np.zeros((steps, 1))
+    r[marks] = 1
+    lines = [
+        "net n\ninput x: [2], r",
+        "param W: [3, 2], U: [3, 3], V: [3, 3], one: [3], rows: [3, 3]",
+        BACKWARD if ahead else FORWARD,
+        STARTS[start],
+        "output h",
+        "loss sum(sum(h * h), over t) + 0 * (sum(one) + sum(rows) + sum(r, over t))",
+    ]
+    plain = "\n".join(lines)
+    found = run(f"{plain}\nreset h when r > 0.5", x, r, weights)
+    # A chain from the end starts anew at a mark too: its pieces end there.
+    bounds = [0, *(mark + ahead for mark in marks), steps]
+    pieces = [run(plain, x[a:b], r[a:b], weights) for a, b in pairwise(bounds)]
+    for name in ("h", "~x"):
+        whole = np.concatenate([piece[name] for piece in pieces])
+        np.testing.assert_allclose(found[name], whole, atol=1e-12, err_msg=name)
+    for name in weights:
+        total = sum(piece[f"~{name}"] for piece in pieces)
+        np.testing.assert_allclose(found[f"~{name}"], total, atol=1e-12, err_msg=name)
+
+
+def test_a_mark_is_a_number_or_a_condition_and_works_in_cells() -> None:
+    random = np.random.default_rng(1)
+    x = random.normal(size=(6, 2, 3))
+    r = (random.random((6, 2)) < 0.4).astype(float)
+    head, tail = "net n\ninput x: [3], r\n", "\noutput h"
+    body = "h = 0.5 * h[t-1] + x"
+    expected = np.zeros_like(x)
+    state = np.zeros((2, 3))
+    for t in range(6):
+        state = 0.5 * np.where(r[t][:, None] > 0, 0, state) + x[t]
+        expected[t] = state
+    for text in (
+        f"{head}{body}\nreset h when r{tail}",
+        f"{head}{body}\nreset h when 2 * r == 2{tail}",
+        f"{head}cell own(x, r) -> h {{\n{body}\nreset h when r\n}}\nh = own(x, r){tail}",
+        f"{head}cell own(x) -> h {{\n{body}\n}}\nh = own(x)\nreset h when r{tail}",
+    ):
+        np.testing.assert_allclose(run(text, x, r, {})["h"], expected)
