@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rollc.graph.adjoint import adjoint
 from rollc.interp import interpret
 from rollc.kernel.order import order
 from rollc.kernel.program import Loop, Nest, Pack, Product, Program, Times
@@ -149,6 +150,42 @@ def test_every_item_of_a_schedule_runs_once() -> None:
 def test_a_damaged_program_is_told_apart(damage: str) -> None:
     with pytest.raises(ProgramTextError):
         parse_program(damage)
+
+
+# What a concatenation joins is also read by the adjoint: its place needs a value a step.
+JOINED = """
+net joined
+input x: [3]
+param W: [3, 2], v
+e = 0.5 * r[t-1] + v
+r = tanh(sum(W @ concat(e, 0.3 * e) * x) + sin(e))
+output r
+loss mean(mse(r, 0.3), over t)
+"""
+
+# The initial value has a row for a depth that nothing is left to read.
+UNREAD_ROW = """
+net rows
+input x: [3]
+param a: [3], h0: [2, 3] = normal(1.0)
+h = tanh(a * h[t-1] + x + 0 * h[t-2])
+init h = h0
+output h
+loss mean(mse(h, 0.3 * h), over t)
+"""
+
+
+@pytest.mark.parametrize("text", [JOINED, UNREAD_ROW])
+def test_the_kernel_is_the_meaning_where_buffers_are_shared_or_deep(text: str) -> None:
+    network, _ = build_text(text, dtype="float64", cache=False)
+    params = network.init(1)
+    inputs = {"x": np.random.default_rng(2).normal(size=(6, 2, 3))}
+    loss, gradients = network.value_and_grad(params, inputs)
+    derived = adjoint(network.graph)
+    expected = interpret(derived, {**params, **inputs}, {"t": 6, "batch": 2})
+    assert loss == pytest.approx(float(expected["loss"]))
+    for label, name in derived.gradients:
+        np.testing.assert_allclose(gradients[label], expected[name], rtol=1e-9, atol=1e-12)
 
 
 def test_names_of_a_spec_never_become_code(tmp_path: Path) -> None:

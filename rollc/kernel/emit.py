@@ -216,9 +216,11 @@ class _Emitter:
                 value = number(fill.initial.value)
             elif isinstance(fill.initial, Ref) and fill.depth:
                 initial = fill.initial
+                # There may be rows for depths that nothing reads any more, the oldest first.
+                unread = initial.shape[0] - buffer.before if low == "0" else 0
                 value = (
                     f"{write.names[initial.buffer]}[{write.row(initial)},"
-                    f" {initial.offset} + {depth} * {size} + {element}]"
+                    f" {initial.offset + unread * size} + {depth} * {size} + {element}]"
                 )
             elif isinstance(fill.initial, Ref):
                 value = write.element(fill.initial)

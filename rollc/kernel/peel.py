@@ -7,10 +7,11 @@ inwards.  Consecutive copies of a node that compute the same become one item aga
 that the steady part of the DAG is a loop, however many steps there are, and a zero initial
 state removes the matrix product of the first step.
 
-The pieces of a cycle begin and end at the same steps.  Where the ends would save little
-(more than :data:`MOST_STEPS` steps) or never settle (more than :data:`MOST_PIECES` pieces),
-every node is one item: a DAG whose ends are not told apart rolls up into its graph, which
-is what a covering says.
+The pieces of a cycle begin and end at the same steps, and a cycle is cut only where that
+removes a product: other ends are not worth code of their own.  Where the ends would save
+little (more than :data:`MOST_STEPS` steps) or never settle (more than :data:`MOST_PIECES`
+pieces), every node is one item: a DAG whose ends are not told apart rolls up into its
+graph, which is what a covering says.
 
 Zeros only: no other value is followed.  An operand that is zero by its structure counts as
 zero whatever it is multiplied with.
@@ -39,6 +40,7 @@ _ANNIHILATED: Mapping[str, tuple[int, ...] | None] = {
     **dict.fromkeys(("min", "slice", "pad", "concat", "transpose", "repeat", "fill"), None),
     **dict.fromkeys(("spread", "minimum", "maximum", "stack"), None),
 }
+_PRODUCTS = frozenset({"matmul", "outer", "dot", "embed_adjoint"})
 _ONE_SIDED = {"add": ("identity", "identity"), "subtract": ("negate", "identity")}
 
 
@@ -153,18 +155,30 @@ class _Peeler:
         cuts = [
             step
             for step in range(1, self.steps)
-            if any(found[step] != found[step - 1] for found in variants.values())
+            if any(
+                self.zero[node.name][step] != self.zero[node.name][step - 1]
+                for node in timed
+                if node.operation in _PRODUCTS
+            )
         ]
         if len(cuts) >= MOST_PIECES:
             return whole
-        if not cuts:
-            return {
-                **whole,
-                **{name: [Item(found[0])] for name, found in variants.items()},
-            }
         bounds = [0, *cuts, self.steps]
-        for name, found in variants.items():
-            whole[name] = [Item(found[start], start, stop) for start, stop in pairwise(bounds)]
+        for node in timed:
+            found = variants[node.name]
+            # Where only some steps of a piece are simpler, it stays as it is.
+            chosen = [
+                found[start] if all(v == found[start] for v in found[start:stop]) else node
+                for start, stop in pairwise(bounds)
+            ]
+            whole[node.name] = (
+                [
+                    Item(variant, *span)
+                    for variant, span in zip(chosen, pairwise(bounds), strict=True)
+                ]
+                if cuts
+                else [Item(chosen[0])]
+            )
         return whole
 
     def _whole(self, node: Node) -> Item:

@@ -43,6 +43,7 @@ class Places:
         self._homes: dict[int, _Home] = {}  # by the identity of an item
         self._find_homes()
         self.joined = self._joined()
+        self.together = self._clusters()
         self.locals = {name for name in self.items if self._stays_local(name)}
         self._place()
 
@@ -139,21 +140,37 @@ class Places:
         return tuple(axis for axis in node.type.time if axis != region.axis)
 
     def _outlives_step(self, name: str) -> bool:
-        """Whether a node's value is read after the step of its loop."""
+        """Whether a value in a node's buffer is read after the step of its loop."""
+        return any(self._escapes(member) for member in self.together[self._root(name)])
+
+    def _escapes(self, name: str) -> bool:
         items = self.items[name]
         if name in self.results or name in self.graph.reach or len(items) > 1:
             return True
         home = self.home(items[0])
         if self.sections[home.section].region.kind == "free":
             return True
-        for reader, _ in self.readers.get(name, []):
-            reading = self.home(reader)
-            if reading.section != home.section:
-                return True
-            joined = self.joined.get(name, ("", 0))[0] == reader.node.name
-            if (reading.kind == "alias" or joined) and self._outlives_step(reader.node.name):
-                return True
-        return False
+        return any(
+            self.home(reader).section != home.section for reader, _ in self.readers.get(name, [])
+        )
+
+    def _root(self, name: str) -> str:
+        """The node in whose buffer a node's value lies."""
+        while True:
+            items = self.items[name]
+            if name in self.joined:
+                name = self.joined[name][0]
+            elif len(items) == 1 and self.home(items[0]).kind == "alias":
+                name = items[0].node.operands[0].source
+            else:
+                return name
+
+    def _clusters(self) -> dict[str, list[str]]:
+        """The nodes whose values lie in one buffer, by the node that it belongs to."""
+        found: dict[str, list[str]] = {}
+        for name in self.items:
+            found.setdefault(self._root(name), []).append(name)
+        return found
 
     def _place(self) -> None:
         late: list[Node] = []

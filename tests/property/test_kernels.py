@@ -12,7 +12,7 @@ PROGRAM = Path(__file__).with_name("uncompiled.py")
 
 def test_kernels_of_random_graphs_agree_with_the_interpreter() -> None:
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    command = [sys.executable, str(PROGRAM), "--count", "120", "--seed", "0"]
+    command = [sys.executable, str(PROGRAM), "--count", "200", "--seed", "0"]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr[-6000:]
     assert "agree" in run.stdout
