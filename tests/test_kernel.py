@@ -156,9 +156,9 @@ def test_a_damaged_program_is_told_apart(damage: str) -> None:
 JOINED = """
 net joined
 input x: [3]
-param W: [3, 2], v
+param v
 e = 0.5 * r[t-1] + v
-r = tanh(sum(W @ concat(e, 0.3 * e) * x) + sin(e))
+r = tanh(sum(tanh(concat(e, sum(x)) + x[0:2])) + sin(e))
 output r
 loss mean(mse(r, 0.3), over t)
 """
