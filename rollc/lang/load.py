@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ from rollc.graph.graph import Graph
 from rollc.lang.cycles import cycle_diagnostics
 from rollc.lang.diagnostics import Diagnostic, Label, has_errors, in_order
 from rollc.lang.draft import Feed
-from rollc.lang.parse import parse_spec
+from rollc.lang.parse import parse_spec, readable
 from rollc.lang.resolve import resolve
 from rollc.lang.source import Source
 from rollc.lang.syntax import Spec, Statement, Use
@@ -54,6 +55,7 @@ def load_graph(
         problems += wrong
         library += used.statements if used is not None else ()
     if spec is None or has_errors(problems):
+        problems += _besides(source, sets)
         return Checked(None, source, _bounded(in_order(problems)), spec)
     missing = list(_unread(spec, library, source))
     problems += missing
@@ -67,6 +69,24 @@ def load_graph(
     if resolved.graph is not None and not has_errors(diagnostics):
         graph = check(resolved.graph).graph
     return Checked(graph, source, _bounded(diagnostics), spec, resolved.graph)
+
+
+# Errors that a line which cannot be read does not bring about.
+_INDEPENDENT = frozenset(
+    {"R201", "R202", "R203", "R204", "R205", "R206", "R207", "R210", "R221", "R222"}
+)
+
+
+def _besides(source: Source, sets: Mapping[str, int] | None) -> Iterator[Diagnostic]:
+    """What else is wrong with a text whose syntax is, as far as it can be told."""
+    found = readable(source)
+    if found is None:
+        return
+    spec, broken = found
+    for diagnostic in resolve(spec, source, sets, ()).diagnostics:
+        words = set(re.findall(r"`(\w+)", diagnostic.message))
+        if diagnostic.code in _INDEPENDENT and words.isdisjoint(broken):
+            yield diagnostic
 
 
 def _unread(spec: Spec, library: Iterable[Statement], source: Source) -> Iterator[Diagnostic]:

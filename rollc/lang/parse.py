@@ -25,6 +25,7 @@ from rollc.lang.syntax import (
     Slope,
     Spec,
     Statement,
+    Use,
 )
 
 LONGEST_TEXT = 200_000  # characters
@@ -61,13 +62,32 @@ def parse_spec(source: Source, place: int = 0) -> tuple[Spec | None, list[Diagno
     if len(text) > LONGEST_TEXT:
         message = f"the text has {len(text)} characters; a spec has {LONGEST_TEXT} at most"
         return None, [Diagnostic("R108", message)]
-    gathered = _Gathered()
-    for piece in cut(text, source.offsets[place]):
-        gathered.add(piece)
-    gathered.close()
+    gathered = _gathered(source, place)
     if has_errors(gathered.problems):
         return None, list(in_order(gathered.problems))
     return Spec(tuple(gathered.statements)), gathered.problems
+
+
+def readable(source: Source) -> tuple[Spec, frozenset[str]] | None:
+    """The statements of a text with errors that can be read, and the names in the others.
+
+    None where there are cells, functions or other files: what they lack is hard to tell.
+    """
+    if len(source.text) > LONGEST_TEXT:
+        return None
+    gathered = _gathered(source, 0)
+    plain = not any(isinstance(item, (Cell, Function, Use)) for item in gathered.statements)
+    if not plain or gathered.head is not None:
+        return None
+    return Spec(tuple(gathered.statements)), frozenset(gathered.broken)
+
+
+def _gathered(source: Source, place: int) -> _Gathered:
+    gathered = _Gathered()
+    for piece in cut((source, *source.used)[place].text, source.offsets[place]):
+        gathered.add(piece)
+    gathered.close()
+    return gathered
 
 
 class _Gathered:
@@ -79,6 +99,7 @@ class _Gathered:
         self.head: tuple[Piece, Cell | None] | None = None
         self.body: list[Statement] = []
         self.after_function = False
+        self.broken: set[str] = set()  # the names in what could not be read
 
     def add(self, piece: Piece) -> None:
         first = piece.tokens[0]
@@ -89,6 +110,8 @@ class _Gathered:
         function = is_form(piece.tokens, "fn")
         found, wrong = _statements(piece, grad)
         self.problems.extend(wrong)
+        if has_errors(wrong):
+            self.broken.update(str(token) for token in piece.tokens if token.type == "NAME")
         self.after_function = function or grad
         if is_form(piece.tokens, "cell"):
             self.begin_cell(piece, found)
