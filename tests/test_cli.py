@@ -344,6 +344,18 @@ def test_run_says_the_loss_and_writes_what_was_computed(run: Run, tmp_path: Path
         assert found["grad.W"].shape == (2, 2)
 
 
+def test_a_file_of_cells_is_no_spec_and_no_error(run: Run, tmp_path: Path) -> None:
+    cells = "cell twice(x) -> y {\n    y = 2 * x\n}\n"
+    (tmp_path / "cells.roll").write_text(cells)
+    checked = run("check", "cells.roll", "tiny.roll")
+    assert (checked.status, checked.out) == (0, "")
+    assert "1 of 1 can be built" in checked.err
+    assert "files of cells for other specs to use: 1" in checked.err
+    assert run("verify", "cells.roll").status == 0
+    (tmp_path / "cells.roll").write_text(cells.replace("x\n", "z\n"))
+    assert run("check", "cells.roll").status == 1
+
+
 def test_gradients_in_windows_are_the_gradients(run: Run, tmp_path: Path) -> None:
     run("run", "tiny.roll", "--inputs", "data.npz", "--grad", "--outputs", "whole.npz")
     for option in (["--checkpoint", "2"], ["--memory", "1MB"]):

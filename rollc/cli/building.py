@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rollc.cli import files, talk
 from rollc.errors import InputError, SpecError
 from rollc.irtext import is_graph_text
-from rollc.lang import Source, as_data, has_errors, load_graph
+from rollc.lang import Source, as_data, has_errors, library_flaws, load_graph
 
 if TYPE_CHECKING:
     from rollc.lang.draft import Feed
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def check(specs: Sequence[str], sets: Mapping[str, int], form: str) -> int:
     """Print the diagnostics of the specs; 1 where there is an error."""
     data: list[dict[str, object]] = []
-    wrong = 0
+    wrong = libraries = 0
     for spec in specs:
         source = files.read_spec(spec)
         if is_graph_text(source.text):
@@ -35,14 +35,21 @@ def check(specs: Sequence[str], sets: Mapping[str, int], form: str) -> int:
                 data.append({"severity": "error", "message": message, "file": source.name})
             continue
         read = load_graph(source, sets)
-        wrong += has_errors(read.diagnostics)
+        flaws = library_flaws(read)
+        libraries += flaws is not None
+        diagnostics = read.diagnostics if flaws is None else flaws
+        wrong += has_errors(diagnostics)
         if form == "json":
-            data += as_data(read.diagnostics, read.source)
+            data += as_data(diagnostics, read.source)
         else:
-            talk.diagnostics(read.diagnostics, read.source, sys.stdout)
+            talk.diagnostics(diagnostics, read.source, sys.stdout)
     if form == "json":
         print(json.dumps(data, indent=2))
-    talk.say(f"{len(specs) - wrong} of {len(specs)} can be built")
+    if libraries < len(specs):
+        built = len(specs) - libraries
+        talk.say(f"{built - wrong} of {built} can be built")
+    if libraries:
+        talk.say(f"files of cells for other specs to use: {libraries}")
     return 1 if wrong else 0
 
 

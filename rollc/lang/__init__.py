@@ -6,7 +6,7 @@ from rollc.lang.catalogue import CODES
 from rollc.lang.diagnostics import Diagnostic, Label, as_data, has_errors, render
 from rollc.lang.explain import explain
 from rollc.lang.format import format_spec
-from rollc.lang.load import Checked, load_graph
+from rollc.lang.load import Checked, library_flaws, load_graph
 from rollc.lang.parse import parse_spec
 from rollc.lang.resolve import Resolved, resolve
 from rollc.lang.source import Source, Span
@@ -23,6 +23,7 @@ __all__ = [
     "explain",
     "format_spec",
     "has_errors",
+    "library_flaws",
     "load_graph",
     "parse_spec",
     "render",

@@ -14,7 +14,7 @@ from rollc.lang.draft import Feed
 from rollc.lang.parse import parse_spec, readable
 from rollc.lang.resolve import resolve
 from rollc.lang.source import Source
-from rollc.lang.syntax import Spec, Statement, Use
+from rollc.lang.syntax import Cell, Function, Spec, Statement, Use
 from rollc.lang.use import unread, with_used
 
 MOST_SHOWN = 100
@@ -69,6 +69,22 @@ def load_graph(
     if resolved.graph is not None and not has_errors(diagnostics):
         graph = check(resolved.graph).graph
     return Checked(graph, source, _bounded(diagnostics), spec, resolved.graph)
+
+
+def library_flaws(checked: Checked) -> tuple[Diagnostic, ...] | None:
+    """What is wrong with a file of cells and functions; None for a text that is more.
+
+    Such a file is there to be used by others: it has no network, and need not use its cells.
+    """
+    if checked.spec is None or not checked.spec.statements:
+        return None
+    if not all(isinstance(item, (Cell, Function, Use)) for item in checked.spec.statements):
+        return None
+    return tuple(
+        diagnostic
+        for diagnostic in checked.diagnostics
+        if diagnostic.severity == "error" and diagnostic.code not in ("R110", "R218")
+    )
 
 
 # Errors that a line which cannot be read does not bring about.
