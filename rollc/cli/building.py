@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 def check(specs: Sequence[str], sets: Mapping[str, int], form: str) -> int:
     """Print the diagnostics of the specs; 1 where there is an error."""
     data: list[dict[str, object]] = []
-    wrong = libraries = 0
+    wrong = sound = libraries = 0
     for spec in specs:
         source = files.read_spec(spec)
         if is_graph_text(source.text):
             message = _wrong_graph(source)
             wrong += message is not None
+            sound += message is None
             if message is not None and form == "text":
                 print(f"error: {talk.plain(message)}")
             elif message is not None:
@@ -39,6 +40,7 @@ def check(specs: Sequence[str], sets: Mapping[str, int], form: str) -> int:
         libraries += flaws is not None
         diagnostics = read.diagnostics if flaws is None else flaws
         wrong += has_errors(diagnostics)
+        sound += flaws is None and not has_errors(diagnostics)
         if form == "json":
             data += as_data(diagnostics, read.source)
         else:
@@ -46,8 +48,7 @@ def check(specs: Sequence[str], sets: Mapping[str, int], form: str) -> int:
     if form == "json":
         print(json.dumps(data, indent=2))
     if libraries < len(specs):
-        built = len(specs) - libraries
-        talk.say(f"{built - wrong} of {built} can be built")
+        talk.say(f"{sound} of {len(specs) - libraries} can be built")
     if libraries:
         talk.say(f"files of cells for other specs to use: {libraries}")
     return 1 if wrong else 0
