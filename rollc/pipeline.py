@@ -17,6 +17,7 @@ A network has three kernels: ``forward`` gives the outputs, ``gradient`` the los
 gradients, ``vjp`` gradients for cotangents of the outputs.  Each has variants:
 ``gradient.state`` takes the state and gives it back (``stream`` is the one of ``forward``),
 ``gradient.lengths`` takes the length of each sequence, ``gradient.state.lengths`` both.
+``window`` and ``window.vjp`` compute a gradient window by window (``rollc.checkpoint``).
 ``forward`` and ``gradient`` are compiled when a network is built, all others when they are
 first called.
 """

@@ -204,7 +204,7 @@ def run_on(graph: Graph) -> None:
                     else rng.normal(size=shape)
                 )
         expected = interpret(made, leaves, sizes)
-        if not all(np.all(np.abs(value) < 1e30) for value in expected.values()):
+        if any(np.any(np.abs(value) >= 1e30) for value in expected.values()):
             continue  # where a number overflows, infinity or NaN depends on the order of a sum
         names = {
             "output": dict(made.outputs),
