@@ -175,7 +175,19 @@ loss mean(mse(h, 0.3 * h), over t)
 """
 
 
-@pytest.mark.parametrize("text", [JOINED, UNREAD_ROW])
+# A condition is the number 0 or 1 wherever a number is read.
+CONDITIONS = """
+net conditions
+input x: [3]
+param W: [3, 3], V: [3, 3], c: [3]
+b = W @ x > c
+h = tanh(V @ b + sin(b) + 0.5 * h[t-1] + -b * sum(b) + abs(b[t-1]))
+output h
+loss mean(mse(h, W @ x), over t)
+"""
+
+
+@pytest.mark.parametrize("text", [JOINED, UNREAD_ROW, CONDITIONS])
 def test_the_kernel_is_the_meaning_where_buffers_are_shared_or_deep(text: str) -> None:
     network, _ = build_text(text, dtype="float64", cache=False)
     params = network.init(1)

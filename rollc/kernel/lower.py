@@ -5,6 +5,7 @@ Rewrites:
   mse(a, b)                      ->  mean((a - b) * (a - b))
   binary_cross_entropy(s, y)     ->  mean(logistic_loss(s, y))
   softmax_over(x)                ->  e / sum_over(e)  with  e = exp(x - max_over(x))
+  f(condition)                   ->  f(where(condition, 1, 0))  f takes numbers
   slice(f(a, b))                 ->  f(slice(a), slice(b))   f elementwise, read by slices only
 
 The last one lets the parts of a split be fused with what reads them: the gates of a cell
@@ -26,7 +27,7 @@ _COMPOSITES = frozenset({"layer_norm", "mse", "binary_cross_entropy", "softmax_o
 
 def lower(graph: Graph) -> Graph:
     """The graph in primitive operations, with slices as early as they can be."""
-    graph = _expand(graph)
+    graph = _numbers(_expand(graph))
     while True:
         sunk = _sink_slices(graph)
         if sunk is graph:
@@ -49,6 +50,27 @@ def _expand(graph: Graph) -> Graph:
         last = build.nodes[final.edge.source]
         order.extend(other for other in made if other.name != last.name)
         order.append(replace(last, name=node.name, initial=node.initial, line=node.line))
+    return graph.with_nodes(order)
+
+
+def _numbers(graph: Graph) -> Graph:
+    """Conditions as the numbers 0 and 1, where an operation reads them as numbers."""
+    build = Builder(graph.nodes, mark="^")
+    order: list[Node] = []
+    for node in graph.nodes:
+        if node.type.kind != "float":
+            order.append(node)
+            continue
+        before = set(build.nodes)
+        build.prefix, build.line = node.name, node.line
+        operands = []
+        for place, edge in enumerate(node.operands):
+            value = build.read(edge.source, edge.delay, edge.axis)
+            if value.type.kind == "bool" and (node.operation, place) != ("where", 0):
+                edge = call("where", value, 1.0, 0.0).edge
+            operands.append(edge)
+        order.extend(build.nodes[name] for name in build.nodes if name not in before)
+        order.append(replace(node, operands=tuple(operands)))
     return graph.with_nodes(order)
 
 

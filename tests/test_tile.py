@@ -1,0 +1,35 @@
+"""The micro-kernel against its meaning, for every number of rows and of columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit
+
+from rollc.kernel.tile import host, plain_tile, tile
+
+
+@njit
+def run(a: Any, panel: Any, out: Any, width: int, rows: int, columns: int, add: bool) -> None:
+    tile(
+        a, 1, a.shape[1], 1, panel, 0, width, a.shape[1] - 1,
+        out, 2, out.shape[1], rows, columns, add,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("add", [False, True])
+def test_a_tile_is_its_meaning_and_writes_nothing_else(dtype: Any, add: bool) -> None:
+    width = host().width(np.dtype(dtype).itemsize)
+    random = np.random.default_rng(0)
+    a = random.normal(size=(host().rows, 8)).astype(dtype)
+    panel = random.normal(size=(7, width)).astype(dtype)
+    for rows in range(1, host().rows + 1):
+        for columns in (1, width // 2, width - 1, width):
+            out = np.full((host().rows + 1, width + 4), 3 if add else np.nan, dtype=dtype)
+            expected = out.copy()
+            run(a, panel, out, width, rows, columns, add)
+            plain_tile(a, 1, 8, 1, panel, 0, width, 7, expected, 2, width + 4, rows, columns, add)
+            np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
