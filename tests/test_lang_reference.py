@@ -30,15 +30,3 @@ def test_examples_get_no_message(example: str) -> None:
     checked = load_graph(Source("README.md", example))
     assert checked.diagnostics == ()
     assert checked.graph is not None
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        "time s, t",
-        "input q[s]: [3]",
-    ],
-)
-def test_what_is_not_there_yet_says_so(form: str) -> None:
-    checked = load_graph(Source("later.roll", f"net later\ninput x\n{form}\noutput x\n"))
-    assert [item.code for item in checked.diagnostics] == ["R104"]

@@ -1,6 +1,7 @@
 """Uses of cells to plain statements.
 
     low = lstm(x; H=64)         dim low.H = 64
+                                low.t: the time axis that x runs over
                                 low.x = x                    (another name for x)
                                 param low.W: [4 * low.H, size(low.x)], …
                                 low.h = sigmoid(low.o) * tanh(low.c)
@@ -17,10 +18,12 @@ from collections.abc import Sequence
 
 from rollc.lang.definitions import Definitions, own_names
 from rollc.lang.diagnostics import Diagnostic, Label
-from rollc.lang.functions import near
+from rollc.lang.functions import TIME, near
 from rollc.lang.moved import Scope, moved
+from rollc.lang.names import axes_of, no_axis
 from rollc.lang.syntax import (
     Alias,
+    Along,
     Call,
     Cell,
     Const,
@@ -53,7 +56,7 @@ def put_in_place(spec: Spec, definitions: Definitions) -> tuple[Spec, list[Diagn
 
     A use that is wrong stays as it is.
     """
-    placing = _Placing(definitions)
+    placing = _Placing(definitions, axes_of(spec))
     scope = Scope(
         sizes=frozenset(dim.name.name for dim in spec.of(Dim)),
         numbers=frozenset(const.name.name for const in spec.of(Const)),
@@ -64,8 +67,9 @@ def put_in_place(spec: Spec, definitions: Definitions) -> tuple[Spec, list[Diagn
 
 
 class _Placing:
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: Definitions, axes: Sequence[str]) -> None:
         self.definitions = definitions
+        self.axes = axes
         self.statements: list[Statement] = []
         self.problems: list[Diagnostic] = []
         self.paths: set[str] = set()
@@ -152,11 +156,16 @@ class _Placing:
             self.size(size.name, given.get(size.name.name), size.default, inside, scope)
         for name, value in zip(cell.inputs, call.operands, strict=True):
             self.input(inside.name(name), value, scope)
+        if call.over is None:
+            inputs = tuple(inside.name(name) for name in cell.inputs)
+            axis = inside.name(Name(TIME, cell.name.span))
+            span = scope.span(call.span)
+            self.add(Along(axis, inputs, scope.names.get(TIME), cell.name.name, span))
         self.place(cell.body, inside)
-        inputs = {name.name for name in cell.inputs}
+        given_inputs = {name.name for name in cell.inputs}
         for result, name in zip(results, cell.results, strict=False):
             of = inside.name(name)
-            if name.name in inputs:  # another name for another name could go round in circles
+            if name.name in given_inputs:  # another name for another name could go round in circles
                 self.add(Equation((result,), of, result.span))
             else:
                 self.add(Alias(result, of, scope.span(call.span)))
@@ -164,9 +173,12 @@ class _Placing:
 
     def inside(self, cell: Cell, call: Call, path: str, scope: Scope) -> Scope:
         own = own_names(cell).symbols
+        names = {name: f"{path}.{name}" for name in (TIME, *own)}
+        if call.over is not None:
+            names[TIME] = scope.name(call.over).name
         return Scope(
             path,
-            {name: f"{path}.{name}" for name in own},
+            names,
             frozenset(name for name, symbol in own.items() if symbol.sort == "size"),
             frozenset(name for name, symbol in own.items() if symbol.sort == "const"),
             scope.span(call.span),
@@ -211,7 +223,9 @@ class _Placing:
             form = ", ".join(own.name for own in cell.inputs)
             message = f"`{name}` takes {wanted}, found {len(call.operands)}"
             return Diagnostic("R204", message, at, also, helps=(f"write `{name}({form})`",))
-        if call.options or call.over is not None:
+        if call.over is not None and call.over.name not in self.axes_in(scope):
+            return no_axis(call.over.name, scope.span(call.over.span), self.axes_in(scope))
+        if call.options:
             helps = (f"sizes stand behind a semicolon: `{name}(…; H=64)`",)
             return Diagnostic("R227", f"`{name}` has no options", at, also, helps=helps)
         if len(results) > len(cell.results):
@@ -226,6 +240,10 @@ class _Placing:
         if scope.depth >= DEEPEST:
             return Diagnostic("R105", f"cells nested more than {DEEPEST} deep", at, also)
         return self.size_problem(cell, call, scope, also)
+
+    def axes_in(self, scope: Scope) -> Sequence[str]:
+        """What a use can run along; in a cell, `t` is the axis that the cell runs along."""
+        return self.axes if scope.use is None else (TIME, *self.axes)
 
     def size_problem(
         self, cell: Cell, call: Call, scope: Scope, also: tuple[Label, ...]

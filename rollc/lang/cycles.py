@@ -14,6 +14,7 @@ from rollc.graph.check import (
     total,
 )
 from rollc.lang.diagnostics import Diagnostic, Label
+from rollc.lang.names import listed
 from rollc.lang.source import Span
 
 MOST_SHOWN = 40  # links of one cycle
@@ -44,8 +45,8 @@ def cycle_diagnostics(
                 yield _needs_whole(node, cycle, places)
             case BothDirections(past, future):
                 yield _both_directions(past, future, places)
-            case AlongTwoAxes():
-                raise AssertionError("a spec has one time axis")
+            case AlongTwoAxes(first, second):
+                yield _along_two_axes(first, second, places)
 
 
 def owner(node: str) -> str:
@@ -135,6 +136,26 @@ def _both_directions(
         also,
         notes=tuple(f"{_path(cycle)}: {_sum(cycle)}" for cycle in cycles),
         helps=("let one chain run from the first step and another from the last, and join them",),
+    )
+
+
+def _along_two_axes(
+    first: tuple[Link, ...], second: tuple[Link, ...], places: Mapping[tuple[str, int], Span]
+) -> Diagnostic:
+    delayed = [link for link in (*first, *second) if link.edge.delay]
+    labels = {_label(link, places): link.edge.axis for link in delayed}
+    at, *also = sorted(
+        (Label(label.span, f"{label.text} along `{axis}`") for label, axis in labels.items()),
+        key=lambda label: label.span,
+    )
+    axes = listed(sorted({link.edge.axis for link in delayed}))
+    return Diagnostic(
+        "R305",
+        f"delays along {axes} that depend on each other",
+        at,
+        tuple(also[:MOST_SHOWN]),
+        notes=("a value and the cycles that it is on are computed along one time axis",),
+        helps=("let one chain run along each axis, and join them",),
     )
 
 

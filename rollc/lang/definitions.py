@@ -12,7 +12,7 @@ import networkx as nx
 
 from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.functions import CUT, FEED, FUNCTIONS, SIZE, TIME
-from rollc.lang.names import Names, twice
+from rollc.lang.names import Names, axes_of, no_axis, twice
 from rollc.lang.source import Source, Span
 from rollc.lang.syntax import (
     Call,
@@ -71,11 +71,13 @@ def defined(
     shared |= {const.name.name for const in spec.of(Const)}
     for definition in found.all():
         # A definition in another file cannot know the names of this one.
-        visible = shared if definition.span.start <= len(source.text) else set[str]()
+        own = definition.span.start <= len(source.text)
+        visible = shared if own else set[str]()
+        axes = (TIME, *axes_of(spec)) if own else (TIME,)
         if isinstance(definition, Cell):
-            problems = list(_cell_problems(definition, visible))
+            problems = list(_cell_problems(definition, visible, axes))
         else:
-            problems = list(_function_problems(definition, visible))
+            problems = list(_function_problems(definition, visible, axes))
         if problems:
             found.flawed.add(definition.name.name)
             found.problems += problems
@@ -118,7 +120,7 @@ def own_names(cell: Cell) -> Names:
     return Names(Spec((*statements, *cell.body)))
 
 
-def _cell_problems(cell: Cell, shared: set[str]) -> Iterator[Diagnostic]:
+def _cell_problems(cell: Cell, shared: set[str], axes: Sequence[str]) -> Iterator[Diagnostic]:
     names = own_names(cell)
     inputs = {name.name for name in cell.inputs}
     read = [name for size in cell.sizes if size.default for name in names_in(size.default)]
@@ -131,6 +133,7 @@ def _cell_problems(cell: Cell, shared: set[str]) -> Iterator[Diagnostic]:
                 and expression is statement.initialiser
             ):
                 read += names_in(expression)
+            yield from _over_no_axis(expression, axes)
         if isinstance(statement, (Init, Reset)):
             read.append(statement.name)
             if statement.name.name in inputs:
@@ -141,7 +144,7 @@ def _cell_problems(cell: Cell, shared: set[str]) -> Iterator[Diagnostic]:
                 )
     read += cell.results
     for name in read:
-        if name.name != TIME and (name.name in names.symbols or name.name not in shared):
+        if name.name in names.symbols or name.name not in (*shared, *axes):
             names.find(name)
     yield from names.problems
     seen: dict[str, Span] = {}
@@ -159,15 +162,18 @@ def _cell_problems(cell: Cell, shared: set[str]) -> Iterator[Diagnostic]:
 # Functions
 
 
-def _function_problems(function: Function, shared: set[str]) -> Iterator[Diagnostic]:
+def _function_problems(
+    function: Function, shared: set[str], axes: Sequence[str]
+) -> Iterator[Diagnostic]:
     names = Names(
         Spec(tuple(Input(name, None, None, False, False, name.span) for name in function.arguments))
     )
     values = (function.value, *(slope.value for slope in function.slopes))
     for value in values:
-        yield from _not_in_functions(value)
+        yield from _not_in_functions(value, axes)
+        yield from _over_no_axis(value, axes)
         for name in names_in(value):
-            if name.name != TIME and name.name not in shared:
+            if name.name not in (*shared, *axes):
                 names.find(name)
     sloped: dict[str, Span] = {}
     for slope in function.slopes:
@@ -189,12 +195,19 @@ def _function_problems(function: Function, shared: set[str]) -> Iterator[Diagnos
     yield from names.problems
 
 
-def _not_in_functions(value: Expression) -> Iterator[Diagnostic]:
+def _over_no_axis(value: Expression, axes: Sequence[str]) -> Iterator[Diagnostic]:
+    """What goes over an axis that the definition does not know."""
+    for call in calls_in(value):
+        if call.over is not None and call.over.name not in axes:
+            yield no_axis(call.over.name, call.over.span, axes)
+
+
+def _not_in_functions(value: Expression, axes: Sequence[str]) -> Iterator[Diagnostic]:
     pending = [value]
     while pending:
         part = pending.pop()
         found = parts(part)
-        if isinstance(part, Subscript) and any(name.name == TIME for name in names_in(part.index)):
+        if isinstance(part, Subscript) and any(name.name in axes for name in names_in(part.index)):
             yield Diagnostic(
                 "R113",
                 "a delay in a function",

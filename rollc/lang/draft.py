@@ -14,6 +14,7 @@ from typing import Literal
 from rollc.graph.attributes import attribute_flaw
 from rollc.graph.graph import Attribute, Edge, Type, attributes
 from rollc.graph.operations import OPERATIONS
+from rollc.lang.axes import Marked
 from rollc.lang.definitions import Definitions
 from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.functions import (
@@ -29,8 +30,8 @@ from rollc.lang.functions import (
     near,
 )
 from rollc.lang.moved import Scope, moved
-from rollc.lang.names import Names
-from rollc.lang.node import Cut, Draft, Operand
+from rollc.lang.names import Names, no_axis
+from rollc.lang.node import Axis, Cut, Draft, Operand
 from rollc.lang.resets import Resets
 from rollc.lang.sizes import LONGEST_DELAY, Rejected, Values
 from rollc.lang.source import Span
@@ -69,6 +70,8 @@ class Drafts:
         self.definitions = definitions
         self.drafts: dict[str, Draft] = {}
         self.initials: dict[str, Operand] = {}
+        self.axes: dict[str, Axis] = {}
+        self.marked: list[Marked] = []
         self.resets = Resets(self)
         self._constants: dict[str, str] = {}  # the repr of a number to its node
         self._aliases: dict[str, str] = {}  # a second constant of equal value to the first
@@ -196,8 +199,11 @@ class Drafts:
                 operands = self._all((left, right), prefix)
                 return self._add(SYMBOLS[symbol], operands, span, prefix, name)
             case Subscript(base, index):
-                if _leading_name(index) == TIME:
-                    return self._delayed(base, index, span)
+                axis = _leading_name(index)
+                if axis is not None and self._is_axis(axis):
+                    return self._delayed(base, self.axis(axis), index, span)
+                if axis is not None and axis.name not in self._arguments:
+                    self.names.find(axis, "place")
                 start = self.values.whole(index)
                 return self._cut(base, Cut(start, start + 1, element=True), span, prefix, name)
             case Slice(base, first, last):
@@ -250,7 +256,16 @@ class Drafts:
             return self.constant(float(value), name.span, prefix)
         return self.node_of(name.name)
 
-    def _delayed(self, base: Expression, index: Expression, span: Span) -> Operand:
+    def _is_axis(self, name: Name) -> bool:
+        return name.name == TIME or name.name in self.names.axes or name.name in self.axes
+
+    def axis(self, name: Name) -> str:
+        """The axis that a name stands for; raises :class:`Rejected`."""
+        if name.name not in self.names.axes and name.name not in self.axes:
+            raise Rejected(no_axis(name.name, name.span, self.names.axes))
+        return name.name
+
+    def _delayed(self, base: Expression, axis: str, index: Expression, span: Span) -> Operand:
         if not isinstance(base, Name):
             raise rejected(
                 "R222",
@@ -265,8 +280,10 @@ class Drafts:
         if symbol.sort == "size":
             raise rejected("R210", base.span, f"`{base.name}` does not change with time", "a size")
         delay = self._delay(index)
-        edge = Edge(self.node_of(base.name), delay, TIME if delay else "")
-        return self.resets.read(edge, span)
+        source = self.node_of(base.name)
+        if not delay:
+            self.marked.append(Marked(source, axis, span))
+        return self.resets.read(Edge(source, delay, axis if delay else ""), span)
 
     def _delay(self, index: Expression) -> int:
         match index:
@@ -325,19 +342,10 @@ class Drafts:
         entry = OPERATIONS[operation]
         options: dict[str, Attribute] = {}
         if call.over is not None:
-            if function not in OVER_TIME:
+            if function not in (*OVER_TIME, *ENDS):
                 raise self._no_option(call)
-            if call.over.name != TIME:
-                raise rejected(
-                    "R104",
-                    call.over.span,
-                    f"`{call.over.name}` is no time axis",
-                    "the time axis is `t`",
-                    ["more than one time axis is not supported yet"],
-                )
-            options["over"] = (TIME,)
-        elif operation in ENDS:
-            options["axis"] = TIME
+            axis = self.axis(call.over)
+            options |= {"axis": axis} if operation in ENDS else {"over": (axis,)}
         self._arity(call, entry.operands, entry.variadic)
         if call.sizes:
             raise self._no_option(call)
@@ -353,7 +361,7 @@ class Drafts:
         free, taught = call.operands
         chosen, other = (free, taught) if self.feed == "free" else (taught, free)
         for read in names_in(other):
-            if read.name != TIME and read.name not in self._arguments:
+            if not self._is_axis(read) and read.name not in self._arguments:
                 self.names.find(read)
         return replace(self.read(chosen, prefix, name), span=call.span)
 
@@ -364,14 +372,18 @@ class Drafts:
         the cotangent of the value on to the next.
         """
         self._arity(call, tuple(argument.name for argument in function.arguments))
-        if call.options or call.sizes or call.over is not None:
+        if call.options or call.sizes:
             raise self._no_option(call)
         self._inlined += 1
         if self._inlined > MOST_INLINED:
             message = f"functions are called {MOST_INLINED} times at most"
             raise rejected("R108", call.span, message, "", ["calls inside functions count too"])
         operands = self._all(call.operands, prefix)
-        scope = Scope(use=call.span)
+        edges = tuple(operand.edge for operand in operands)
+        axis = f"{prefix}'t{self._inlined}" if call.over is None else self.axis(call.over)
+        if call.over is None:
+            self.axes[axis] = Axis(edges, None, function.name.name, "…,", call.span)
+        scope = Scope(names={TIME: axis}, use=call.span)
         outer = self._arguments
         self._arguments = {
             argument.name: operand
@@ -491,11 +503,11 @@ class Drafts:
             call.over.span,
             f"`{function}` cannot go over the steps",
             "",
-            [f"{', '.join(f'`{name}`' for name in OVER_TIME)} can"],
+            [f"{', '.join(f'`{name}`' for name in (*OVER_TIME, *ENDS))} can"],
         )
 
 
-def _leading_name(expression: Expression) -> str:
+def _leading_name(expression: Expression) -> Name | None:
     while isinstance(expression, Binary):
         expression = expression.left
-    return expression.name if isinstance(expression, Name) else ""
+    return expression if isinstance(expression, Name) else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from rollc.lang.syntax import (
     Alias,
+    Along,
     Binary,
     Call,
     Cell,
@@ -32,6 +33,7 @@ from rollc.lang.syntax import (
     Spec,
     Statement,
     Subscript,
+    Time,
     Use,
 )
 
@@ -99,8 +101,12 @@ def _statement(statement: Statement) -> str:
             return f"grad {of}{format_expression(value)}"
         case Reset(name, condition):
             return f"reset {name.name} when {format_expression(condition)}"
+        case Time(axes):
+            return f"time {', '.join(axis.name for axis in axes)}"
         case Alias(name, of):
             return f"{name.name} = {of.name}"
+        case Along(name):
+            return f"time {name.name}"
 
 
 def _type(type_: Shape | Index) -> str:
@@ -139,10 +145,11 @@ def _expression(expression: Expression) -> tuple[str, int]:
         case Call(function, operands, options, over, sizes):
             parts = [format_expression(operand) for operand in operands]
             parts += [f"{item.name.name}={format_expression(item.value)}" for item in options]
-            parts += [f"over {over.name}"] if over is not None else []
-            given = ", ".join(f"{i.name.name}={format_expression(i.value)}" for i in sizes)
-            inputs = f"{', '.join(parts)}; {given}" if given else ", ".join(parts)
-            return f"{function.name}({inputs})", POSTFIX
+            given = [f"{item.name.name}={format_expression(item.value)}" for item in sizes]
+            # Among the sizes where there are any, as a use of a cell has it.
+            (given or parts).extend([f"over {over.name}"] if over is not None else [])
+            behind = f"; {', '.join(given)}" if given else ""
+            return f"{function.name}({', '.join(parts)}{behind})", POSTFIX
 
 
 def _delay(index: Expression) -> str:

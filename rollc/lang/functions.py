@@ -22,8 +22,10 @@ SYMBOLS = {
     "!=": "not_equal",
 }
 COMPARISONS = frozenset(["<", "<=", ">", ">=", "==", "!="])
-OVER_TIME = ("sum", "mean", "max", "min")  # with `over t` these are another operation
+# With `over t` these are another operation.
+OVER_TIME = ("sum", "mean", "max", "min", "softmax")
 ENDS = ("first", "last")  # one step of the sequence
+OVER_AXES = frozenset([*(f"{name}_over" for name in OVER_TIME), *ENDS])  # operations
 CUT, FEED, SIZE = "split", "feed", "size"  # functions that are no operations
 TIME = "t"
 

@@ -23,6 +23,7 @@ from itertools import islice
 from rollc.graph.graph import Attribute, Edge, Type, ordered_axes
 from rollc.graph.operations import OPERATIONS, TypeMismatch
 from rollc.graph.operations.table import union
+from rollc.lang.axes import without_time
 from rollc.lang.node import Cut, Draft, Operand, Row
 
 MOST_CHANGES = 12  # a type that changes more often grows without end
@@ -36,12 +37,16 @@ class Inference:
         drafts: Mapping[str, Draft],
         initials: Mapping[str, Operand],
         rows: Mapping[str, int] | None = None,
+        wrong: Iterable[str] = (),
+        timeless: bool = False,
     ) -> None:
         self.drafts = drafts
         self.initials = initials
         self.rows = rows or {}  # of matrices that are no drafts yet: a product has as many
         self.types: dict[str, Type] = {}
-        self.doubtful: set[str] = set()
+        self.wrong = frozenset(wrong)  # of which an error is known already
+        self.timeless = timeless  # shapes alone are asked for, whatever the axes are
+        self.doubtful: set[str] = set(self.wrong)
         self._changes: dict[str, int] = {}
         self._readers: dict[str, list[str]] = {}
         self._count = 0  # of the drafts that were looked at
@@ -74,6 +79,7 @@ class Inference:
         pending = [
             name for name in self._readers if name not in self.drafts and name not in self.rows
         ]
+        pending += sorted(self.wrong)
         for name, draft in self.drafts.items():
             try:
                 self.exact(draft)
@@ -103,6 +109,7 @@ class Inference:
 
     def exact(self, draft: Draft) -> Type | None:
         """The type where all operands are known; raises :class:`TypeMismatch`."""
+        draft = without_time(draft) if self.timeless else draft
         if draft.type is not None:
             return draft.type
         types = self.operand_types(draft)
@@ -124,6 +131,7 @@ class Inference:
 
     def partial(self, draft: Draft, numbers: bool = False) -> Type | None:
         """The type as far as the known operands of an elementwise operation tell it."""
+        draft = without_time(draft) if self.timeless else draft
         if not OPERATIONS[draft.operation].elementwise:
             return None
         types = self.operand_types(draft)

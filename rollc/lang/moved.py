@@ -25,6 +25,7 @@ class Scope:
 
     ``path`` comes before the names that are defined there, ``use`` is where what is written
     is used, and ``sizes`` and ``numbers`` are the names of sizes and constants, as written.
+    Among the names is `t`, the time axis.
     """
 
     path: str = ""
@@ -71,7 +72,8 @@ def moved(expression: Expression, scope: Scope, replaced: Replace | None = None)
         function = Name(part.function.name, scope.span(part.function.span))
         operands = tuple(move(operand) for operand in part.operands)
         options, sizes = given(part.options), given(part.sizes)
-        return Call(function, operands, options, part.over, sizes, scope.span(part.span))
+        over = None if part.over is None else scope.name(part.over)
+        return Call(function, operands, options, over, sizes, scope.span(part.span))
 
     def given(options: tuple[Option, ...]) -> tuple[Option, ...]:
         return tuple(

@@ -47,8 +47,27 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Axis:
+    """The time axis of one use of a cell or a function, before it is known which one it is.
+
+    It is the one that ``arguments`` run over or, where they run over none, ``outer``.
+    ``function`` is what is used, ``span`` where, and ``form`` how an axis could be said.
+    """
+
+    arguments: tuple[Edge, ...]
+    outer: str | None
+    function: str
+    form: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
-    """A node to be; ``type`` is known for leaves only."""
+    """A node to be; ``type`` is known for leaves only.
+
+    The axes in edges and attributes can be names of :class:`Axis`, and `first` and `last`
+    can lack theirs: :mod:`rollc.lang.axes` puts time axes there.
+    """
 
     name: str
     operation: str

@@ -12,7 +12,7 @@ from rollc.lang.diagnostics import Diagnostic, Label, has_errors, in_order
 from rollc.lang.grammar import grammar
 from rollc.lang.reader import Reader
 from rollc.lang.source import Source, Span
-from rollc.lang.statements import BEGINNINGS, Piece, cut, is_form, is_later, span_of
+from rollc.lang.statements import BEGINNINGS, Piece, cut, is_form, span_of
 from rollc.lang.syntax import (
     Cell,
     Const,
@@ -179,8 +179,6 @@ def _outside(statements: Sequence[Statement]) -> Iterator[Diagnostic]:
 def _statements(
     piece: Piece, grad: bool = False
 ) -> tuple[Sequence[Statement], Sequence[Diagnostic]]:
-    if is_later(piece.tokens):
-        return (), (_later(piece.tokens[0]),)
     problems = [*piece.problems, *_token_problems(piece.tokens)]
     if problems:
         return (), problems
@@ -208,14 +206,6 @@ def _with_words(tokens: Sequence[Token], grad: bool) -> list[Token]:
     if is_form(tokens, "reset") and len(tokens) > 2 and tokens[2] == "when":
         word(2)
     return found
-
-
-def _later(word: Token) -> Diagnostic:
-    return Diagnostic(
-        "R104",
-        f"`{word}` is not supported yet",
-        Label(span_of(word)),
-    )
 
 
 def _token_problems(tokens: Sequence[Token]) -> Iterator[Diagnostic]:

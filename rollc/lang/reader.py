@@ -40,6 +40,7 @@ from rollc.lang.syntax import (
     Slope,
     Statement,
     Subscript,
+    Time,
     Use,
 )
 
@@ -101,6 +102,8 @@ class Reader:
                 return [Slope(of, self.expression(trees[0]), span)]
             case "reset":
                 return [Reset(self.name(tokens[1]), self.expression(trees[0]), span)]
+            case "times":
+                return [Time(tuple(self.name(token) for token in tokens[1:]), span)]
             case _:
                 names = tuple(self.defined(token) for token in tokens)
                 return [Equation(names, self.expression(trees[-1]), span)]
@@ -267,12 +270,17 @@ class Reader:
             assert isinstance(child, Tree)
             place = span_of_tree(child)
             if child.data == "given":
+                behind = [part for part in _trees(child) if part.data == "over"]
                 sizes = [*self.given(child)]
-            elif child.data == "over":
+            else:
+                behind = [child] if child.data == "over" else []
+            for axis in behind:
                 if over is not None:
-                    self.misplaced(place, "`over` is given twice")
-                over = self.name(_tokens(child)[-1])
-            elif child.data == "option":
+                    self.misplaced(span_of_tree(axis), "`over` is given twice")
+                over = self.name(_tokens(axis)[-1])
+            if child.data in ("given", "over"):
+                continue
+            if child.data == "option":
                 name = self.name(_tokens(child)[0])
                 options.append(Option(name, self.expression(_trees(child)[0]), place))
             else:
@@ -290,7 +298,7 @@ class Reader:
             if child.data == "option":
                 name = self.name(_tokens(child)[0])
                 yield Option(name, self.expression(_trees(child)[0]), place)
-            else:
+            elif child.data != "over":
                 self.problems.append(
                     Diagnostic(
                         "R101",

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from rollc.graph.graph import Edge
 from rollc.lang.diagnostics import Diagnostic, Label
-from rollc.lang.functions import TIME
 from rollc.lang.node import Cut, Draft, Operand, Row
 from rollc.lang.sizes import Rejected
 from rollc.lang.source import Span
@@ -56,7 +55,7 @@ class Resets:
         found = Operand(edge, span)
         for before in range(steps - 1, -1, -1):
             delay = side * before
-            marked = Operand(Edge(mark, delay, TIME if delay else ""), at)
+            marked = Operand(Edge(mark, delay, edge.axis if delay else ""), at)
             condition = self._holds(marked, name)
             start = self._start(Row(name, steps - before, side < 0), at)
             found = self._add("where", (condition, start, found), span, name)

@@ -10,22 +10,24 @@ from typing import TypeVar
 import networkx as nx
 
 from rollc.graph.check import check
-from rollc.graph.graph import BATCH, Attribute, Graph, Type, attributes, ordered_axes
+from rollc.graph.graph import BATCH, Attribute, Edge, Graph, Type, attributes, ordered_axes
 from rollc.lang.assemble import Places, assemble, places, wiring
+from rollc.lang.axes import Settled, settled
 from rollc.lang.cells import put_in_place
 from rollc.lang.cycles import blocked
 from rollc.lang.definitions import Definitions, defined
 from rollc.lang.diagnostics import Diagnostic, Label, has_errors, in_order
 from rollc.lang.draft import Drafts, Feed
-from rollc.lang.functions import SIZE, TIME
+from rollc.lang.functions import SIZE
 from rollc.lang.infer import Inference
 from rollc.lang.initialisers import initialiser
 from rollc.lang.names import Names, twice
-from rollc.lang.node import LOSS, Draft, Operand
+from rollc.lang.node import LOSS, Axis, Draft, Operand
 from rollc.lang.sizes import LARGEST_SIZE, Rejected, Values, bad_size, is_size, overrides
 from rollc.lang.source import Source, Span
 from rollc.lang.syntax import (
     Alias,
+    Along,
     Call,
     Const,
     Dim,
@@ -105,7 +107,7 @@ class _Resolver:
         self.names = Names(spec)
         self.values = Values(self.names, self.type_of)
         self.drafts = Drafts(self.names, self.values, definitions, feed)
-        self.known = Inference(self.drafts.drafts, self.drafts.initials)
+        self.known = Inference(self.drafts.drafts, self.drafts.initials, timeless=True)
         self.late: set[str] = set()  # sizes and constants that are not known yet
         self.unsized: list[Statement] = []
         self.started: dict[str, Span] = {}  # where the initial value of a node is given
@@ -118,12 +120,14 @@ class _Resolver:
         self._frame()
         self.problems += overrides(self.sets, self.names)
         self._aliases()
+        self._uses()
         self._resets()
         self._statements()
         self._outputs()
         self._loss()
+        axes = self._axes()
         drafts, initials = self.drafts.drafts, self.drafts.initials
-        inference = Inference(drafts, initials)
+        inference = Inference(drafts, initials, wrong=axes.wrong)
         inference.run()
         frame = self._empty()
         wired = wiring(self.drafts, frame)
@@ -137,6 +141,7 @@ class _Resolver:
             self.problems += self._unsized()
         if not has_errors(self.problems):
             self.problems += unused(self.spec, self.names, self.definitions)
+            self.problems += self._unused_axes(axes)
         diagnostics = in_order(self.problems)
         # In a cycle that cannot be run, types can be missing without a message of their own.
         graph = None
@@ -186,6 +191,28 @@ class _Resolver:
             if self.names.owns(alias.name):
                 self.names.find(alias.of)
                 self.drafts.alias(alias.name.name, alias.of.name)
+
+    def _uses(self) -> None:
+        """The axis of each use of a cell."""
+        for use in self.spec.of(Along):
+            arguments = tuple(Edge(self.drafts.node_of(name.name)) for name in use.arguments)
+            self.drafts.axes[use.name.name] = Axis(arguments, use.outer, use.cell, "…;", use.span)
+
+    def _axes(self) -> Settled:
+        found = settled(self.drafts.drafts, self.drafts.axes, self.drafts.marked, self.names)
+        self.drafts.drafts.update(found.drafts)
+        self.problems += found.problems
+        return found
+
+    def _unused_axes(self, found: Settled) -> Iterator[Diagnostic]:
+        for axis, span in self.names.declared.items():
+            if axis not in found.run:
+                yield Diagnostic(
+                    "R224",
+                    f"unused time axis `{axis}`",
+                    Label(span, "nothing runs over it"),
+                    severity="warning",
+                )
 
     def _resets(self) -> None:
         """What is reset, and what to, has to be known where the state is read."""
@@ -303,7 +330,7 @@ class _Resolver:
     def _guessed(self, left: Sequence[Statement]) -> bool:
         """Whether guesses of shapes, where nothing follows any more, tell another size."""
         rows = dict(self._rows(left))
-        self.known = Inference(self.drafts.drafts, self.drafts.initials, rows)
+        self.known = Inference(self.drafts.drafts, self.drafts.initials, rows, timeless=True)
         self.known.run()
         return any(next(self._missing(statement), None) is None for statement in left)
 
@@ -331,10 +358,8 @@ class _Resolver:
                     break
 
     def _input(self, statement: Input) -> None:
-        if statement.axis is not None and statement.axis.name != TIME:
-            message = f"a time axis of its own, `{statement.axis.name}`, is not supported yet"
-            raise Rejected(Diagnostic("R104", message, Label(statement.axis.span)))
-        axes = (BATCH,) if statement.static else ordered_axes((TIME, BATCH))
+        time = self._axis(statement)
+        axes = ordered_axes((*time, BATCH))
         operation = "target" if statement.target else "input"
         match statement.type:
             case None:
@@ -344,6 +369,22 @@ class _Resolver:
             case shape:
                 type_ = Type("float", self.values.shape(shape.sizes, shape.span), axes)
         self.drafts.leaf(statement.name.name, operation, type_, statement.span)
+
+    def _axis(self, statement: Input) -> tuple[str, ...]:
+        """The time axis that an input runs over; none for a static one."""
+        axes, name = self.names.axes, statement.name.name
+        if statement.static and statement.axis is not None:
+            message = f"`{name}` is static: it runs over no time axis"
+            raise Rejected(Diagnostic("R228", message, Label(statement.axis.span)))
+        if statement.static:
+            return ()
+        if statement.axis is not None:
+            return (self.drafts.axis(statement.axis),)
+        if len(axes) > 1:
+            form = f"write `{name}[{axes[0]}]` or `{name}[{axes[1]}]`, or `static` before it"
+            message = f"`{name}` runs over which time axis?"
+            raise Rejected(Diagnostic("R229", message, Label(statement.name.span), helps=(form,)))
+        return axes
 
     def _param(self, statement: Param) -> None:
         shape: tuple[int, ...] = ()
@@ -489,7 +530,7 @@ class _Resolver:
         helps: tuple[str, ...] = ()
         if type_.time:
             what += " at every step"
-            helps = (f"take the mean over the steps: `mean(…, over {TIME})`",)
+            helps = (f"take the mean over the steps: `mean(…, over {type_.time[0]})`",)
         elif type_.shape:
             helps = ("take the mean of its elements: `mean(…)`",)
         yield Diagnostic(
@@ -532,6 +573,7 @@ class _Resolver:
             (),
             tuple(self.outputs),
             LOSS if LOSS in self.drafts.drafts else None,
+            axes=ordered_axes(self.names.axes),
             dims=tuple(
                 (name, size) for name, size in self.values.sizes.items() if size and "." not in name
             ),

@@ -7,7 +7,7 @@ statement and begins like a statement begins one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lark import Token
@@ -21,9 +21,7 @@ KEYWORDS = frozenset(
     ["net", "dim", "static", "input", "target", "param", "const", "init", "output", "loss"]
 )
 # Words that begin a statement where this follows them, and are names elsewhere.
-BEGINNINGS = {"cell": "NAME", "fn": "NAME", "use": "STRING", "reset": "NAME"}
-# The forms that the language will have: the word, and what must follow it.
-LATER = {"time": "NAME"}
+BEGINNINGS = {"cell": "NAME", "fn": "NAME", "use": "STRING", "reset": "NAME", "time": "NAME"}
 
 
 def span_of(token: Token) -> Span:
@@ -132,7 +130,7 @@ class _Cutter:
         self.place = end + 1
         tokens = tuple(token for token in self.tokens[start:end] if token.type != "NEWLINE")
         problems: tuple[Diagnostic, ...] = ()
-        if opened and not is_later(tokens):
+        if opened:
             problems = (
                 Diagnostic(
                     "R103",
@@ -156,15 +154,8 @@ class _Cutter:
         return Piece(piece.tokens, (problem,))
 
 
-def is_later(tokens: Sequence[Token]) -> bool:
-    """Whether a statement has a form that the language does not have yet."""
-    return _follows(tokens, LATER)
-
-
 def is_form(tokens: Sequence[Token], word: str) -> bool:
     """Whether a statement begins with one of the words that are names elsewhere."""
-    return bool(tokens) and tokens[0] == word and _follows(tokens, BEGINNINGS)
-
-
-def _follows(tokens: Sequence[Token], forms: Mapping[str, str]) -> bool:
-    return len(tokens) > 1 and tokens[0].type == "NAME" and forms.get(tokens[0]) == tokens[1].type
+    if len(tokens) < 2 or tokens[0].type != "NAME":
+        return False
+    return tokens[0] == word and BEGINNINGS.get(word) == tokens[1].type

@@ -236,6 +236,14 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True)
+class Time:
+    """``time s, t``."""
+
+    axes: tuple[Name, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Alias:
     """A second name of a value: the input of a cell, or a result of its use.
 
@@ -247,14 +255,29 @@ class Alias:
     span: Span = field(compare=False, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Along:
+    """The time axis of a use of a cell: the one that its arguments run over.
+
+    ``outer`` is the axis where they run over none.  Not written in a spec: putting cells in
+    place makes it.
+    """
+
+    name: Name
+    arguments: tuple[Name, ...]
+    outer: str | None
+    cell: str
+    span: Span = field(compare=False, repr=False)
+
+
 Definition = Cell | Function
 Statement = (
     Net | Dim | Input | Param | Const | Equation | Init | Output | Loss
-    | Use | Cell | Function | Slope | Reset | Alias
+    | Use | Cell | Function | Slope | Reset | Time | Alias | Along
 )  # fmt: skip
 S = TypeVar(
     "S", Net, Dim, Input, Param, Const, Equation, Init, Output, Loss, Use, Cell, Function, Reset,
-    Alias,
+    Time, Alias, Along,
 )  # fmt: skip
 
 

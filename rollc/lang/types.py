@@ -12,16 +12,16 @@ from collections.abc import Iterator, Mapping
 
 from rollc.graph.graph import BATCH, Type
 from rollc.graph.operations import OPERATIONS, TypeMismatch
+from rollc.lang.axes import over
 from rollc.lang.diagnostics import Diagnostic, Label
-from rollc.lang.functions import ENDS, OVER_TIME, TIME, said
+from rollc.lang.functions import OVER_AXES, said
 from rollc.lang.infer import Inference
-from rollc.lang.names import Names
+from rollc.lang.names import Names, listed
 from rollc.lang.node import LOSS, Draft, Operand
 from rollc.lang.sizes import LARGEST_SIZE, too_large
 
 # What an operation asks for where the kind of value is at fault, not its shape.
 KINDS = ("a number", "an index", "a condition")
-REDUCTIONS = frozenset([*(f"{name}_over" for name in OVER_TIME), *ENDS])
 
 
 def described(type_: Type) -> str:
@@ -40,7 +40,7 @@ class Types:
     def __init__(self, inference: Inference, names: Names) -> None:
         self.inference = inference
         self.names = names
-        self.wrong: set[str] = set()
+        self.wrong: set[str] = set(inference.wrong)
 
     def problems(self) -> Iterator[Diagnostic]:
         for draft in self.inference.drafts.values():
@@ -55,12 +55,8 @@ class Types:
 
     def _problem(self, draft: Draft) -> Diagnostic | None:
         types = self.inference.types
-        for operand in draft.operands:
-            source = types.get(operand.edge.source)
-            if operand.edge.source in self.inference.doubtful:
-                continue
-            if operand.edge.delay and source is not None and operand.edge.axis not in source.axes:
-                return self._static(operand)
+        if draft.name in self.inference.wrong:
+            return None
         operands = [self.inference.read(operand.edge) for operand in draft.operands]
         known = [type_ for type_ in operands if type_ is not None]
         if len(known) < len(operands):
@@ -71,7 +67,7 @@ class Types:
             found = self.inference.exact(draft)
         except TypeMismatch as mismatch:
             sources = [operand.edge.source for operand in draft.operands]
-            if draft.operation in REDUCTIONS and not self.inference.doubtful.isdisjoint(sources):
+            if draft.operation in OVER_AXES and not self.inference.doubtful.isdisjoint(sources):
                 return None
             return self._mismatch(draft, mismatch, known)
         if found is None or found != types.get(draft.name):
@@ -79,18 +75,6 @@ class Types:
         if math.prod(found.shape) > LARGEST_SIZE:
             return too_large(draft.span, found.shape).diagnostic
         return None
-
-    def _static(self, operand: Operand) -> Diagnostic:
-        name = operand.edge.source
-        symbol = self.names.symbols.get(name)
-        also = () if symbol is None else (Label(symbol.at, "one value for the whole sequence"),)
-        return Diagnostic(
-            "R210",
-            f"`{name}` does not change with time",
-            Label(operand.span, "read with a delay"),
-            also,
-            helps=(f"read it as `{name}`",),
-        )
 
     def _mismatch(self, draft: Draft, mismatch: TypeMismatch, operands: list[Type]) -> Diagnostic:
         faulty = mismatch.operands or tuple(range(len(operands)))
@@ -109,12 +93,8 @@ class Types:
         helps = (mismatch.hint,) if mismatch.hint else ()
         if mismatch.expected in KINDS:
             code, message = "R207", f"{name} takes {mismatch.expected}, found {found}"
-        elif draft.operation in REDUCTIONS:
-            return Diagnostic(
-                "R216",
-                f"{name} over `{TIME}` of a value that does not change with time",
-                Label(last.span, "one value for the whole sequence"),
-            )
+        elif draft.operation in OVER_AXES:
+            return self._same_over_time(draft, last, last_type)
         elif draft.cut is not None:
             code, message = "R221", f"{name} takes {mismatch.expected}, found {found}"
         else:
@@ -122,6 +102,15 @@ class Types:
         text = f"this is {described(last_type)}"
         distinct = tuple(dict.fromkeys(also))
         return Diagnostic(code, message, Label(last.span, text), distinct, helps=helps)
+
+    def _same_over_time(self, draft: Draft, operand: Operand, type_: Type) -> Diagnostic:
+        """Something over an axis of a value that is the same all along it."""
+        (axis,) = over(draft)
+        what, text = "does not change with time", "one value for the whole sequence"
+        if type_.time:
+            what, text = f"does not run over `{axis}`", f"this runs over {listed(type_.time)}"
+        message = f"`{said(draft.operation)}` over `{axis}` of a value that {what}"
+        return Diagnostic("R216", message, Label(operand.span, text))
 
     def origin(self, operand: Operand) -> Iterator[Label]:
         """Where the shape of an operand was first written down."""
@@ -144,7 +133,7 @@ class Types:
         sources = [operand.edge.source for operand in draft.operands]
         if draft.operation == "matmul":
             return sources[0]
-        if OPERATIONS[draft.operation].elementwise or draft.operation in REDUCTIONS:
+        if OPERATIONS[draft.operation].elementwise or draft.operation in OVER_AXES:
             shape = types[draft.name].shape if draft.name in types else None
             for source in sources:
                 if source in types and types[source].shape == shape:

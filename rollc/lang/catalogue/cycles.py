@@ -102,4 +102,30 @@ CYCLES = (
         output y
         """,
     ),
+    Entry(
+        "R305",
+        "delays along two time axes that depend on each other",
+        """
+        A cycle runs along one time axis: along which one is what the delays in it say. A value
+        can run over two axes, as every source step for every target step does, but what it
+        depends on at other steps lies along one of them. Two chains, one along each axis, can
+        be joined behind both.
+        """,
+        """
+        net grid
+        time s, t
+        input x[s], y[t]
+        h = tanh(h[s-1] + h[t-1] + x * y)
+        output h
+        """,
+        """
+        net grid
+        time s, t
+        input x[s], y[t]
+        a = tanh(a[s-1] + x)
+        b = tanh(b[t-1] + y)
+        h = a * b
+        output h
+        """,
+    ),
 )

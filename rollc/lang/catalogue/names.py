@@ -360,4 +360,53 @@ NAMES = (
         output y
         """,
     ),
+    Entry(
+        "R228",
+        "not a time axis",
+        """
+        What stands behind `over`, and in brackets behind the name of an input, is a time axis.
+        A network has the axis `t`, or those that it declares: `time s, t`. Inside a cell or a
+        function `t` is the axis that its use runs along. A static input runs over none.
+        """,
+        """
+        net translate
+        time s, t
+        input x[s], y[t]
+        m = mean(x, over u)
+        h = 0.5 * h[t-1] + y + m
+        output h
+        """,
+        """
+        net translate
+        time s, t
+        input x[s], y[t]
+        m = mean(x, over s)
+        h = 0.5 * h[t-1] + y + m
+        output h
+        """,
+    ),
+    Entry(
+        "R229",
+        "which time axis",
+        """
+        In a network with two time axes an input says which one it runs over: `input x[s]`.
+        `last(a)` and `first(a)` go over the only axis of `a`, and a cell runs along the only
+        axis of its arguments; where there are two, or none, `over s` says it: `last(a, over s)`,
+        or among the sizes of a cell, `gru(a; H=8, over s)`.
+        """,
+        """
+        net translate
+        time s, t
+        input x[s], y[t]
+        h = last(x * y)
+        output h
+        """,
+        """
+        net translate
+        time s, t
+        input x[s], y[t]
+        h = last(x * y, over s)
+        output h
+        """,
+    ),
 )

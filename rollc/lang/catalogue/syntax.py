@@ -67,27 +67,6 @@ SYNTAX = (
         """,
     ),
     Entry(
-        "R104",
-        "a form that is not supported yet",
-        """
-        The language has room for several time axes, but this version of rollc does not read
-        them yet.
-        """,
-        """
-        net filter
-        time s, t
-        input u
-        h = 0.5 * h[t-1] + u
-        output h
-        """,
-        """
-        net filter
-        input u
-        h = 0.5 * h[t-1] + u
-        output h
-        """,
-    ),
-    Entry(
         "R105",
         "an expression nested too deeply",
         """
@@ -275,6 +254,28 @@ SYNTAX = (
         fn leaky(before, x) = 0.5 * before + x
         y = leaky(u[t-1], u)
         output y
+        """,
+    ),
+    Entry(
+        "R114",
+        "more than two time axes",
+        """
+        An encoder and a decoder run over sequences of their own: that takes two time axes,
+        and no network here has more. Values that belong to the same steps share an axis.
+        """,
+        """
+        net three
+        time r, s, t
+        input x[r], y[s], z[t]
+        h = h[t-1] + z + last(x) + last(y)
+        output h
+        """,
+        """
+        net two
+        time s, t
+        input x[s], y[s], z[t]
+        h = h[t-1] + z + last(x) + last(y)
+        output h
         """,
     ),
 )

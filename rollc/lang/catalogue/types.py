@@ -56,7 +56,8 @@ TYPES = (
         "a delayed read of something that does not change with time",
         """
         Parameters, constants, static inputs and values over all steps (`last(h)`) are the
-        same at every step; one step ago they were no different.
+        same at every step; one step ago they were no different. With two time axes, a value
+        that runs over `s` is the same at every step of `t`.
         """,
         """
         net filter
@@ -194,8 +195,8 @@ TYPES = (
         "R216",
         "over the steps of something that does not change with time",
         """
-        `sum`, `mean`, `max` and `min` over `t`, `last` and `first` read the steps of a
-        sequence. A value that is the same at every step has none.
+        `sum`, `mean`, `max`, `min` and `softmax` over `t`, `last` and `first` read the steps of
+        a sequence. A value that is the same at every step has none.
         """,
         """
         net start
