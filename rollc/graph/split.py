@@ -56,6 +56,9 @@ def split(graph: Graph) -> Split:
     future = [name for name, reach in graph.reach.items() if reach.future]
     if future:
         raise CannotSplit(f"`{future[0]}` is read from the future")
+    for node in graph.nodes:
+        if node.operation == "softmax_over" and set(graph.axes) & {*node.options["over"]}:  # type: ignore[misc]
+            raise CannotSplit(f"`{node.name}` needs the whole sequence at every step")
     found = [node for node in graph.nodes if _reduces(graph, node)]
     late = _below(graph, [node.name for node in found])
     for node in graph.nodes:

@@ -127,6 +127,10 @@ def _parts(node: Node, axis: str, steps: int) -> Iterator[Node]:
     if not isinstance(over, tuple) or axis not in over:
         yield node
         return
+    if node.operation == "softmax_over":
+        for part in _softmax(node):
+            yield from _parts(part, axis, steps)
+        return
     operands = node.operands
     if node.operation not in _COMBINED or over != (axis,):
         rest = tuple(str(other) for other in over if other != axis)
@@ -156,6 +160,24 @@ def _parts(node: Node, axis: str, steps: int) -> Iterator[Node]:
     yield share
     mean = (Edge(f"{node.name}'sum"), Edge(share.name))
     yield replace(node, operation="multiply", operands=mean, attributes=())
+
+
+def _softmax(node: Node) -> Iterator[Node]:
+    """exp(x - max), divided by the sum of these."""
+    (x,) = node.operands
+    over = node.options["over"]
+    assert isinstance(over, tuple)
+    axes = tuple(other for other in node.type.axes if other not in over)
+    alike = replace(node, attributes=(), initial=None)
+    reduced = replace(alike, type=replace(node.type, axes=axes), attributes=attributes(over=over))
+    highest, shifted, risen, total = (
+        f"{node.name}'{part}" for part in ("highest", "shifted", "risen", "total")
+    )
+    yield replace(reduced, name=highest, operation="max_over", operands=(x,))
+    yield replace(alike, name=shifted, operation="subtract", operands=(x, Edge(highest)))
+    yield replace(alike, name=risen, operation="exp", operands=(Edge(shifted),))
+    yield replace(reduced, name=total, operation="sum_over", operands=(Edge(risen),))
+    yield replace(node, operation="divide", operands=(Edge(risen), Edge(total)), attributes=())
 
 
 class _Unrolling:

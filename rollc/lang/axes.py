@@ -183,12 +183,18 @@ class _Axes:
         """What is wrong in the drafts, unless it follows from what is wrong elsewhere."""
         known = {*self.axes, *self.names.axes}
         doubtful = self._behind(name for name in self.readers if name not in known)
-        unclear = {name for name in self.uses if len(self.axes[name]) != 1}
+        unclear: dict[str, list[str]] = {}
         for name, draft in self.drafts.items():
-            named = [axis for axis in _named(draft) if axis in unclear]
-            found = [self._which(self.uses[axis], self.axes[axis]) for axis in named]
-            if not named:
-                found = [*self._unfit(draft)]
+            for axis in _named(draft):
+                if axis in self.uses and len(self.axes[axis]) != 1:
+                    unclear.setdefault(axis, []).append(name)
+        for axis, readers in unclear.items():
+            self.wrong.update(readers)
+            if not doubtful.issuperset(readers):
+                yield self._which(self.uses[axis], self.axes[axis])
+        doubtful |= self.wrong | self._behind(self.wrong)
+        for name, draft in self.drafts.items():
+            found = [*self._unfit(draft)]
             if found:
                 self.wrong.add(name)
             if name not in doubtful:
