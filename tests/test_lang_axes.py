@@ -130,16 +130,14 @@ def translated(leaves: dict[str, Array], free: bool) -> tuple[Array, Array]:
     e = np.zeros((steps_s + 1, batch, 4))
     for s in range(steps_s):
         e[s + 1] = np.tanh(leaves["E"][leaves["src"][s]] + e[s] @ leaves["W"].T)
+    taught = np.concatenate([np.zeros((1, batch), int), leaves["tgt"]])
     d, o = e[-1], np.zeros((steps_t + 1, batch, 3))
     shares = np.zeros((steps_s, steps_t, batch))
     for t in range(steps_t):
         score = np.einsum("sbh,hk,bk->sb", e[1:], leaves["A"], d)
         shares[:, t] = np.exp(score) / np.exp(score).sum(axis=0)
         context = np.einsum("sb,sbh->bh", shares[:, t], e[1:])
-        if free:
-            said = o[t].argmax(axis=1)
-        else:
-            said = leaves["tgt"][t - 1] if t else np.zeros(batch, int)
+        said = o[t].argmax(axis=1) if free else taught[t]
         before = d @ leaves["R"].T + context @ leaves["C"].T
         d = np.tanh(before + leaves["U"].T[said])
         o[t + 1] = d @ leaves["O"].T

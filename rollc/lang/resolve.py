@@ -2,58 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import networkx as nx
 
 from rollc.graph.check import check
-from rollc.graph.graph import BATCH, Attribute, Edge, Graph, Type, attributes, ordered_axes
+from rollc.graph.graph import BATCH, Edge, Graph, attributes, ordered_axes
 from rollc.lang.assemble import Places, assemble, places, wiring
 from rollc.lang.axes import Settled, settled
 from rollc.lang.cells import put_in_place
 from rollc.lang.cycles import blocked
 from rollc.lang.definitions import Definitions, defined
 from rollc.lang.diagnostics import Diagnostic, Label, has_errors, in_order
-from rollc.lang.draft import Drafts, Feed
-from rollc.lang.functions import SIZE
+from rollc.lang.draft import Feed
 from rollc.lang.infer import Inference
-from rollc.lang.initialisers import initialiser
-from rollc.lang.names import Names, twice
+from rollc.lang.names import twice
 from rollc.lang.node import LOSS, Axis, Draft, Operand
-from rollc.lang.sizes import LARGEST_SIZE, Rejected, Values, bad_size, is_size, overrides
+from rollc.lang.sizes import Rejected, overrides
 from rollc.lang.source import Source, Span
 from rollc.lang.syntax import (
     Alias,
     Along,
-    Call,
-    Const,
-    Dim,
-    Equation,
     Expression,
-    Index,
     Init,
-    Input,
     Loss,
-    Name,
     Net,
     Output,
-    Param,
     Reset,
-    Shape,
     Spec,
     Statement,
-    calls_in,
-    expressions,
     names_in,
 )
+from rollc.lang.taking import STATIC, Taking
 from rollc.lang.types import Types, described, unknown_shape
 from rollc.lang.unused import unused
-
-STATIC = ("size", "param", "const")  # sorts of names: the same at every step
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -102,29 +85,23 @@ class _Resolver:
     ) -> None:
         self.spec = spec
         self.source = source
-        self.sets = sets
         self.definitions = definitions
-        self.names = Names(spec)
-        self.values = Values(self.names, self.type_of)
-        self.drafts = Drafts(self.names, self.values, definitions, feed)
-        self.known = Inference(self.drafts.drafts, self.drafts.initials, timeless=True)
-        self.late: set[str] = set()  # sizes and constants that are not known yet
-        self.unsized: list[Statement] = []
-        self.started: dict[str, Span] = {}  # where the initial value of a node is given
+        self.taking = Taking(spec, sets, definitions, feed)
+        self.names, self.drafts = self.taking.names, self.taking.drafts
         self.problems = problems
         self.outputs: list[tuple[str, str]] = []
         self.loss_value: Operand | None = None
-        self.parameters = 0
 
     def run(self) -> Resolved:
         self._frame()
-        self.problems += overrides(self.sets, self.names)
+        self.problems += overrides(self.taking.sets, self.names)
         self._aliases()
         self._uses()
         self._resets()
-        self._statements()
+        self.taking.statements()
         self._outputs()
         self._loss()
+        self.problems += self.taking.problems
         axes = self._axes()
         drafts, initials = self.drafts.drafts, self.drafts.initials
         inference = Inference(drafts, initials, wrong=axes.wrong)
@@ -138,7 +115,7 @@ class _Resolver:
         self.problems += self._unknown_types(inference, types, wired)
         self.problems += self.names.problems
         if not has_errors(self.problems):
-            self.problems += self._unsized()
+            self.problems += self.taking.still_unsized()
         if not has_errors(self.problems):
             self.problems += unused(self.spec, self.names, self.definitions)
             self.problems += self._unused_axes(axes)
@@ -148,14 +125,6 @@ class _Resolver:
         if not has_errors(diagnostics) and all(name in inference.types for name in drafts):
             graph = assemble(self.drafts, inference, frame, self.source)
         return Resolved(graph, wired, places(self.drafts), diagnostics)
-
-    def attempt(self, step: Callable[[Item], None], item: Item) -> None:
-        """Take a step that may be rejected, and go on."""
-        try:
-            step(item)
-        except Rejected as rejection:
-            if rejection.diagnostic is not None:
-                self.problems.append(rejection.diagnostic)
 
     # Statements, sort by sort
 
@@ -237,203 +206,6 @@ class _Resolver:
                     )
                 )
 
-    def _statements(self) -> None:
-        """Take the statements sort by sort; those that need a size not known yet, later."""
-        sorts: tuple[tuple[type[Statement], ...], ...] = (
-            (Dim,),
-            (Input, Param, Const),
-            (Equation,),
-            (Init,),
-        )
-        pending = [
-            statement
-            for sort in sorts
-            for statement in self.spec.statements
-            if isinstance(statement, sort)
-        ]
-        while pending:
-            left = [statement for statement in pending if not self._taken(statement)]
-            if len(left) == len(pending) and not self._guessed(left):
-                self.unsized = left
-                break
-            pending = left
-        self._leaves_in_order()
-
-    def _leaves_in_order(self) -> None:
-        """A size that was known late moves no parameter from its place in the text."""
-        drafts = self.drafts.drafts
-        leaves = [
-            statement.name.name
-            for statement in self.spec.statements
-            if isinstance(statement, (Input, Param, Const))
-        ]
-        ordered = {name: drafts[name] for name in leaves if name in drafts}
-        rest = dict(drafts)
-        drafts.clear()
-        drafts.update({**ordered, **rest})
-
-    def _taken(self, statement: Statement) -> bool:
-        if next(self._missing(statement), None) is not None:
-            if isinstance(statement, (Dim, Const)):
-                self.late.add(statement.name.name)
-            return False
-        match statement:
-            case Dim(name) if self.names.owns(name):
-                self.late.discard(name.name)
-                self.values.sizes[name.name] = self._dim(statement)
-            case Input(name) if self.names.owns(name):
-                self.attempt(self._input, statement)
-            case Param(name) if self.names.owns(name):
-                self.attempt(self._param, statement)
-            case Const(name) if self.names.owns(name):
-                self.late.discard(name.name)
-                self.values.constants[name.name] = None
-                self.attempt(self._const, statement)
-            case Equation():
-                self.attempt(self.drafts.equation, statement)
-            case Init():
-                self.attempt(self._init, statement)
-        return True
-
-    def _dim(self, dim: Dim) -> int | None:
-        name = dim.name.name
-        if name in self.sets:
-            value = self.sets[name]
-            return value if is_size(value) else None
-        try:
-            return self.values.count(dim.value)
-        except Rejected as rejection:
-            if rejection.diagnostic is not None:
-                self.problems.append(rejection.diagnostic)
-            return None
-
-    def type_of(self, name: str) -> Type | None:
-        """The type of a value as far as it is known."""
-        self.known.extend()
-        return self.known.types.get(self.drafts.node_of(name))
-
-    def _missing(self, statement: Statement) -> Iterator[Expression]:
-        """What a statement has to know of sizes and is not known yet."""
-        for expression in expressions(statement):
-            for call in calls_in(expression):
-                for name in call.operands if call.function.name == SIZE else ():
-                    symbol = self.names.symbols.get(name.name) if isinstance(name, Name) else None
-                    # Without a symbol, or of a size, it is an error: computing it says so.
-                    if symbol is None or symbol.sort == "size":
-                        continue
-                    if self.type_of(symbol.name) is None:
-                        yield call
-            for name in names_in(expression) if self.late else ():
-                if name.name in self.late:
-                    yield name
-
-    def _guessed(self, left: Sequence[Statement]) -> bool:
-        """Whether guesses of shapes, where nothing follows any more, tell another size."""
-        rows = dict(self._rows(left))
-        self.known = Inference(self.drafts.drafts, self.drafts.initials, rows, timeless=True)
-        self.known.run()
-        return any(next(self._missing(statement), None) is None for statement in left)
-
-    def _rows(self, left: Sequence[Statement]) -> Iterator[tuple[str, int]]:
-        """The number of rows of matrices of which only the number of columns is not known."""
-        for statement in left:
-            match statement:
-                case Param(name, Shape((first, _) as sizes)):
-                    alone = Const(name, first, first.span)
-                    if next(self._missing(alone), None) is None:
-                        with suppress(Rejected):
-                            yield name.name, self.values.count(sizes[0])
-
-    def _unsized(self) -> Iterator[Diagnostic]:
-        """Sizes that could not be computed, where nothing else is the reason."""
-        for statement in self.unsized:
-            for call in self._missing(statement):
-                if isinstance(call, Call):
-                    yield Diagnostic(
-                        "R226",
-                        "a size that depends on itself",
-                        Label(call.span, "this shape is known only when the size is"),
-                        helps=("give the size as a number, or a shape to a value in the cycle",),
-                    )
-                    break
-
-    def _input(self, statement: Input) -> None:
-        time = self._axis(statement)
-        axes = ordered_axes((*time, BATCH))
-        operation = "target" if statement.target else "input"
-        match statement.type:
-            case None:
-                type_ = Type("float", (), axes)
-            case Index(size):
-                type_ = Type("index", (), axes, self.values.count(size))
-            case shape:
-                type_ = Type("float", self.values.shape(shape.sizes, shape.span), axes)
-        self.drafts.leaf(statement.name.name, operation, type_, statement.span)
-
-    def _axis(self, statement: Input) -> tuple[str, ...]:
-        """The time axis that an input runs over; none for a static one."""
-        axes, name = self.names.axes, statement.name.name
-        if statement.static and statement.axis is not None:
-            message = f"`{name}` is static: it runs over no time axis"
-            raise Rejected(Diagnostic("R228", message, Label(statement.axis.span)))
-        if statement.static:
-            return ()
-        if statement.axis is not None:
-            return (self.drafts.axis(statement.axis),)
-        if len(axes) > 1:
-            form = f"write `{name}[{axes[0]}]` or `{name}[{axes[1]}]`, or `static` before it"
-            message = f"`{name}` runs over which time axis?"
-            raise Rejected(Diagnostic("R229", message, Label(statement.name.span), helps=(form,)))
-        return axes
-
-    def _param(self, statement: Param) -> None:
-        shape: tuple[int, ...] = ()
-        if statement.shape is not None:
-            shape = self.values.shape(statement.shape.sizes, statement.shape.span)
-        options: dict[str, Attribute] = initialiser(statement.initialiser, shape, self.values)
-        type_ = Type("float", shape)
-        self.parameters += type_.size
-        if self.parameters > LARGEST_SIZE:
-            message = f"the parameters have more than {LARGEST_SIZE} elements together"
-            raise bad_size(statement.span, message, f"{self.parameters} up to here")
-        self.drafts.leaf(statement.name.name, "param", type_, statement.span, **options)
-
-    def _const(self, statement: Const) -> None:
-        name = statement.name.name
-        value = self.values.number(statement.value)
-        self.values.constants[name] = value
-        self.drafts.constant(value, statement.span, name, name)
-
-    def _init(self, init: Init) -> None:
-        name = self.drafts.node_of(init.name.name)
-        first = self.started.setdefault(name, init.name.span)
-        if first is not init.name.span:
-            message = f"the initial value of `{init.name.name}` is given"
-            raise Rejected(twice(message, first, init.name.span))
-        operand = self.drafts.read(init.value, name)
-        if self.names.find(init.name) is None or name not in self.names.symbols:
-            return
-        symbol = self.names.symbols[name]
-        if symbol.sort in STATIC:
-            raise Rejected(
-                Diagnostic(
-                    "R213",
-                    f"`{name}` has no initial value: it is the same at every step",
-                    Label(init.name.span),
-                    (Label(symbol.at, "defined here"),),
-                )
-            )
-        if operand.edge.delay:
-            raise Rejected(
-                Diagnostic(
-                    "R211",
-                    f"the initial value of `{name}` is read with a delay",
-                    Label(operand.span),
-                    helps=("an initial value does not change with time",),
-                )
-            )
-        self.drafts.initials[name] = operand
-
     def _outputs(self) -> None:
         seen: dict[str, Span] = {}
         for output in self.spec.of(Output):
@@ -456,7 +228,11 @@ class _Resolver:
 
     def _loss(self) -> None:
         for loss in self.spec.of(Loss)[:1]:
-            self.attempt(self._loss_of, loss)
+            try:
+                self._loss_of(loss)
+            except Rejected as rejection:
+                if rejection.diagnostic is not None:
+                    self.problems.append(rejection.diagnostic)
 
     def _loss_of(self, loss: Loss) -> None:
         """The loss is the mean over the batch, where it differs between sequences."""
@@ -495,7 +271,7 @@ class _Resolver:
             for operand in draft.operands
             if operand.edge.delay
         }
-        for reset in self.spec.of(Reset) if not self.unsized else ():
+        for reset in self.spec.of(Reset) if not self.taking.unsized else ():
             name = self.drafts.node_of(reset.name.name)
             static = name in self.names.symbols and self.names.symbols[name].sort in STATIC
             if name in self.names.symbols and name not in delayed and not static:
@@ -506,7 +282,7 @@ class _Resolver:
                     notes=(f"nothing reads `{name}` with a delay",),
                     severity="warning",
                 )
-        for init in self.spec.of(Init) if not self.unsized else ():
+        for init in self.spec.of(Init) if not self.taking.unsized else ():
             name = self.drafts.node_of(init.name.name)
             if name in self.drafts.initials and name not in delayed:
                 yield Diagnostic(
@@ -575,6 +351,8 @@ class _Resolver:
             LOSS if LOSS in self.drafts.drafts else None,
             axes=ordered_axes(self.names.axes),
             dims=tuple(
-                (name, size) for name, size in self.values.sizes.items() if size and "." not in name
+                (name, size)
+                for name, size in self.taking.values.sizes.items()
+                if size and "." not in name
             ),
         )
