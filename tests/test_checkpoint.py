@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from rollc import resources
 from rollc.errors import InputError
+from rollc.graph.split import CannotSplit, split
 from rollc.network import Network
-from rollc.pipeline import build_text
+from rollc.pipeline import build_text, read_spec
 
 Array = NDArray[Any]
 STEPS, BATCH = 600, 32
@@ -75,6 +76,10 @@ def test_what_cannot_run_in_windows_says_why() -> None:
     backward, _ = build_text(text, "b")
     with pytest.raises(InputError, match="cannot run in windows: `h` is read from the future"):
         backward.windows({}, {"x": np.zeros((3, 2))}, checkpoint=1)
+    text = "net b\ninput x\nh = softmax(x, over t)\nloss sum(h * x, over t)\n"
+    graph, _ = read_spec(text, "b")
+    with pytest.raises(CannotSplit, match="`h` needs the whole sequence at every step"):
+        split(graph)
     with pytest.raises(InputError, match="either `checkpoint`"):
         network().windows(network().init(0), arrays())
     with pytest.raises(InputError, match="at least one step"):

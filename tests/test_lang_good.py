@@ -80,6 +80,8 @@ def test_printed_syntax_reads_back_equal(path: Path) -> None:
         ("h[t - (k + 1)]", "h[t-(k + 1)]"),
         ("x[:][2:3]", "x[:][2:3]"),
         ("f(a, n = 1e-05, over t)", "f(a, n=1e-05, over t)"),
+        ("f(a , over s; H = 2)", "f(a; H=2, over s)"),
+        ("f(; over s)", "f(over s)"),
         ("1e22 + .5 + 7.", "1e+22 + 0.5 + 7.0"),
     ],
 )

@@ -256,6 +256,31 @@ def test_labels_of_outputs_and_gradients() -> None:
     assert labels == [label for label, _ in again.gradients]
 
 
+@pytest.mark.parametrize("over", ["t", "t, batch"])
+def test_softmax_over_the_steps(over: str) -> None:
+    """As exponentials and their sum over the steps: a softmax goes over no list of nodes."""
+    graph = network(
+        f"""\
+h = matmul(W, x) : float[2] over t, batch
+o = softmax_over(h) {{over=[{over}]}} : float[2] over t, batch
+p = multiply(o, x) : float[2] over t, batch
+loss'1 = sum_over(p) {{over=[t, batch]}} : float[2]
+loss = sum(loss'1) : float
+loss loss"""
+    )
+    leaves = given(graph)
+    h = leaves["x"] @ leaves["W"].T
+    places = (0, 1) if "batch" in over else 0
+    expected = np.exp(h) / np.exp(h).sum(axis=places, keepdims=True)
+    np.testing.assert_allclose(unrolled_output(graph, leaves), expected)
+    derived = adjoint(graph)
+    dag = unroll(derived, SIZES["t"])
+    slopes = interpret(derived, leaves, SIZES)
+    found = interpret(dag, step_leaves(dag, leaves), SIZES)
+    for name in ("~W", "loss"):
+        np.testing.assert_allclose(found[name], slopes[name], atol=1e-12)
+
+
 WRONG = {
     "two axes": ("o = identity(x) : float[2] over t, batch", "s, t", "one time axis"),
     "no delay": ("o = add(o, u) : float over t, batch", "t", "reads itself without a delay"),

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from rollc.graph.graph import Graph, Node
+from rollc.graph.operations.linear import over_axes
 
 _OVER = {"sum_over": "sum", "mean_over": "mean", "max_over": "max", "min_over": "min"}
 _ENDS = ("first", "last")
@@ -57,7 +58,8 @@ def split(graph: Graph) -> Split:
     if future:
         raise CannotSplit(f"`{future[0]}` is read from the future")
     for node in graph.nodes:
-        if node.operation == "softmax_over" and set(graph.axes) & {*node.options["over"]}:  # type: ignore[misc]
+        over = over_axes(node.options) if node.operation == "softmax_over" else ()
+        if not set(graph.axes).isdisjoint(over):
             raise CannotSplit(f"`{node.name}` needs the whole sequence at every step")
     found = [node for node in graph.nodes if _reduces(graph, node)]
     late = _below(graph, [node.name for node in found])

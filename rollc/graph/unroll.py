@@ -7,6 +7,7 @@
     first(x), last(x)        ->  x.0, x.N-1
     sum_over{over=[t]}(x)    ->  sum_of(x.0, …, x.N-1); the same for max and min
     mean_over{over=[t]}(x)   ->  sum_of(x.0, …, x.N-1) * (1 / N)
+    softmax_over{over=[t]}(x) -> exp(x - max), divided by the sum of these
     spread{axis=t}(x)        ->  x at every step; no node
     impulse{axis=t}(x)       ->  x at its one step, zero at the others; no node
     extent{axis=t}()         ->  N

@@ -5,7 +5,7 @@ What is found here is said once, however often a definition is used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import networkx as nx
@@ -59,25 +59,56 @@ class Definitions:
         return (*self.cells.values(), *self.functions.values())
 
 
+@dataclass(frozen=True)
+class Around:
+    """What a definition sees of the text around it, and what it does not.
+
+    ``numbers`` are sizes and constants, ``axes`` time axes; ``hidden`` are the sizes and
+    constants of another file, where no definition sees them.
+    """
+
+    numbers: frozenset[str]
+    axes: tuple[str, ...]
+    hidden: Mapping[str, Span]
+
+    def unknown(self, read: Iterable[Name], names: Names) -> Iterator[Diagnostic]:
+        """The names that neither the definition nor the text around it has."""
+        for name in dict.fromkeys(read):
+            if name.name not in names.symbols and name.name in self.hidden:
+                yield Diagnostic(
+                    "R201",
+                    f"unknown name `{name.name}`",
+                    Label(name.span, "not seen from here"),
+                    (Label(self.hidden[name.name], f"`{name.name}` of this file"),),
+                    notes=("a file that is used gives its cells and functions alone",),
+                    helps=("make it a size of the cell, or an argument of the function",),
+                )
+            elif name.name in names.symbols or name.name not in (*self.numbers, *self.axes):
+                names.find(name)
+        yield from names.problems
+
+
 def defined(
     spec: Spec, library: Iterable[Statement], source: Source, complete: bool
 ) -> Definitions:
     """The definitions of a spec and of the files that it uses."""
+    library = tuple(library)
     found = Definitions(complete=complete)
     for statement in (*spec.statements, *library):
         if isinstance(statement, (Cell, Function)):
             _define(found, statement)
-    shared = {dim.name.name for dim in spec.of(Dim)}
-    shared |= {const.name.name for const in spec.of(Const)}
+    numbers = frozenset(
+        item.name.name for item in spec.statements if isinstance(item, (Dim, Const))
+    )
+    own = Around(numbers, (TIME, *axes_of(spec)), {})
     for definition in found.all():
-        # A definition in another file cannot know the names of this one.
-        own = definition.span.start <= len(source.text)
-        visible = shared if own else set[str]()
-        axes = (TIME, *axes_of(spec)) if own else (TIME,)
+        around = own
+        if definition.span.start > len(source.text):  # in another file
+            around = Around(frozenset(), (TIME,), _hidden(library, source, definition))
         if isinstance(definition, Cell):
-            problems = list(_cell_problems(definition, visible, axes))
+            problems = list(_cell_problems(definition, around))
         else:
-            problems = list(_function_problems(definition, visible, axes))
+            problems = list(_function_problems(definition, around))
         if problems:
             found.flawed.add(definition.name.name)
             found.problems += problems
@@ -85,6 +116,18 @@ def defined(
         found.flawed.update(members)
         found.problems.append(problem)
     return found
+
+
+def _hidden(
+    library: Iterable[Statement], source: Source, definition: Definition
+) -> dict[str, Span]:
+    """The sizes and constants of the file of a definition."""
+    file, _ = source.at(definition.span.start)
+    return {
+        item.name.name: item.name.span
+        for item in library
+        if isinstance(item, (Dim, Const)) and source.at(item.span.start)[0] is file
+    }
 
 
 def _define(found: Definitions, definition: Definition) -> None:
@@ -120,7 +163,7 @@ def own_names(cell: Cell) -> Names:
     return Names(Spec((*statements, *cell.body)))
 
 
-def _cell_problems(cell: Cell, shared: set[str], axes: Sequence[str]) -> Iterator[Diagnostic]:
+def _cell_problems(cell: Cell, around: Around) -> Iterator[Diagnostic]:
     names = own_names(cell)
     inputs = {name.name for name in cell.inputs}
     read = [name for size in cell.sizes if size.default for name in names_in(size.default)]
@@ -133,7 +176,7 @@ def _cell_problems(cell: Cell, shared: set[str], axes: Sequence[str]) -> Iterato
                 and expression is statement.initialiser
             ):
                 read += names_in(expression)
-            yield from _over_no_axis(expression, axes)
+            yield from _over_no_axis(expression, around.axes)
         if isinstance(statement, (Init, Reset)):
             read.append(statement.name)
             if statement.name.name in inputs:
@@ -143,10 +186,7 @@ def _cell_problems(cell: Cell, shared: set[str], axes: Sequence[str]) -> Iterato
                     Label(statement.name.span),
                 )
     read += cell.results
-    for name in read:
-        if name.name in names.symbols or name.name not in (*shared, *axes):
-            names.find(name)
-    yield from names.problems
+    yield from around.unknown(read, names)
     seen: dict[str, Span] = {}
     for result in cell.results:
         if result.name in seen:
@@ -162,19 +202,14 @@ def _cell_problems(cell: Cell, shared: set[str], axes: Sequence[str]) -> Iterato
 # Functions
 
 
-def _function_problems(
-    function: Function, shared: set[str], axes: Sequence[str]
-) -> Iterator[Diagnostic]:
+def _function_problems(function: Function, around: Around) -> Iterator[Diagnostic]:
     names = Names(
         Spec(tuple(Input(name, None, None, False, False, name.span) for name in function.arguments))
     )
     values = (function.value, *(slope.value for slope in function.slopes))
     for value in values:
-        yield from _not_in_functions(value, axes)
-        yield from _over_no_axis(value, axes)
-        for name in names_in(value):
-            if name.name not in (*shared, *axes):
-                names.find(name)
+        yield from _not_in_functions(value, around.axes)
+        yield from _over_no_axis(value, around.axes)
     sloped: dict[str, Span] = {}
     for slope in function.slopes:
         if slope.argument is None and len(function.arguments) > 1:
@@ -192,7 +227,7 @@ def _function_problems(
         if name.name in sloped:
             yield twice(f"the derivative of `{name.name}` is given", sloped[name.name], slope.span)
         sloped.setdefault(name.name, slope.span)
-    yield from names.problems
+    yield from around.unknown((name for value in values for name in names_in(value)), names)
 
 
 def _over_no_axis(value: Expression, axes: Sequence[str]) -> Iterator[Diagnostic]:
