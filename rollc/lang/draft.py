@@ -11,12 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from rollc.graph.attributes import attribute_flaw
 from rollc.graph.graph import Attribute, Edge, Type, attributes
 from rollc.graph.operations import OPERATIONS
 from rollc.lang.axes import Marked
+from rollc.lang.calls import check_arity, no_option, options_of
 from rollc.lang.definitions import Definitions
-from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.functions import (
     CUT,
     ENDS,
@@ -33,7 +32,7 @@ from rollc.lang.moved import Scope, moved
 from rollc.lang.names import Names, no_axis
 from rollc.lang.node import Axis, Cut, Draft, Operand
 from rollc.lang.resets import Resets
-from rollc.lang.sizes import LONGEST_DELAY, Rejected, Values
+from rollc.lang.sizes import LONGEST_DELAY, Rejected, Values, rejected
 from rollc.lang.source import Span
 from rollc.lang.syntax import (
     Binary,
@@ -52,12 +51,6 @@ from rollc.lang.syntax import (
 Feed = Literal["free", "taught"]
 DEEPEST = 128  # levels of an expression, with those of the functions that it calls
 MOST_INLINED = 10_000  # calls of functions of one's own, those inside functions included
-
-
-def rejected(
-    code: str, span: Span, message: str, text: str = "", helps: Iterable[str] = ()
-) -> Rejected:
-    return Rejected(Diagnostic(code, message, Label(span, text), helps=tuple(helps)))
 
 
 class Drafts:
@@ -147,9 +140,9 @@ class Drafts:
 
     def _split(self, equation: Equation, call: Call, owned: list[Name]) -> None:
         names = equation.names
-        self._arity(call, ("x", "parts"))
+        check_arity(call, ("x", "parts"))
         if call.options or call.sizes or call.over is not None:
-            raise self._no_option(call)
+            raise no_option(call)
         whole = self.read(call.operands[0], names[0].name)
         count = self.values.count(call.operands[1])
         if count != len(names):
@@ -343,21 +336,21 @@ class Drafts:
         options: dict[str, Attribute] = {}
         if call.over is not None:
             if function not in (*OVER_TIME, *ENDS):
-                raise self._no_option(call)
+                raise no_option(call)
             axis = self.axis(call.over)
             options |= {"axis": axis} if operation in ENDS else {"over": (axis,)}
-        self._arity(call, entry.operands, entry.variadic)
+        check_arity(call, entry.operands, entry.variadic)
         if call.sizes:
-            raise self._no_option(call)
-        options.update(self._options(call, entry.defaults))
+            raise no_option(call)
+        options.update(options_of(call, entry.defaults, self.values))
         operands = self._all(call.operands, prefix)
         return self._add(operation, operands, call.span, prefix, name, **options)
 
     def _fed(self, call: Call, prefix: str, name: str | None) -> Operand:
         """`feed(free, taught)`: one of the two; of the other just the names are looked up."""
-        self._arity(call, ("free", "taught"))
+        check_arity(call, ("free", "taught"))
         if call.options or call.sizes or call.over is not None:
-            raise self._no_option(call)
+            raise no_option(call)
         free, taught = call.operands
         chosen, other = (free, taught) if self.feed == "free" else (taught, free)
         for read in names_in(other):
@@ -371,9 +364,9 @@ class Drafts:
         Its own derivatives are chained: each passes its argument's cotangent, and hands
         the cotangent of the value on to the next.
         """
-        self._arity(call, tuple(argument.name for argument in function.arguments))
+        check_arity(call, tuple(argument.name for argument in function.arguments))
         if call.options or call.sizes:
-            raise self._no_option(call)
+            raise no_option(call)
         self._inlined += 1
         if self._inlined > MOST_INLINED:
             message = f"functions are called {MOST_INLINED} times at most"
@@ -435,76 +428,6 @@ class Drafts:
         if not self.definitions.complete:
             raise Rejected(None)  # it may be in a file that could not be read
         raise rejected("R203", span, f"unknown function `{function}`", text, helps)
-
-    def _arity(self, call: Call, wanted: tuple[str, ...], variadic: bool = False) -> None:
-        found = len(call.operands)
-        if found == len(wanted) or (variadic and found):
-            return
-        function = call.function.name
-        form = f"{function}({', '.join(wanted)}{', …' if variadic else ''})"
-        helps = [f"write `{form}`"]
-        if function in ("max", "min") and found == 2:
-            helps = [f"of two values, `{function}imum(a, b)` takes one"]
-        least = "at least " if variadic else ""
-        operands = "operand" if len(wanted) == 1 else "operands"
-        raise rejected(
-            "R204",
-            call.span,
-            f"`{function}` takes {least}{len(wanted)} {operands}, found {found}",
-            "",
-            helps,
-        )
-
-    def _options(
-        self, call: Call, defaults: tuple[tuple[str, Attribute], ...]
-    ) -> dict[str, Attribute]:
-        """The options of a call.  A whole-numbered one at its default is left out."""
-        known = {} if call.over is not None else dict(defaults)
-        given: dict[str, Attribute] = {}
-        for option in call.options:
-            name = option.name.name
-            if name not in known:
-                raise self._no_option(call)
-            if name in given:
-                raise rejected("R205", option.span, f"`{name}` is given twice")
-            value: Attribute
-            if isinstance(known[name], int):
-                value = self.values.whole(option.value)
-            else:
-                value = self.values.number(option.value)
-            flaw = attribute_flaw(self._operation(call), name, value)
-            if value == known[name] == -1:
-                flaw = "a dimension, counted from 0"  # -1 stands for all, if nothing is said
-            if flaw is not None:
-                raise rejected("R205", option.span, f"`{name}` must be {flaw}", f"this is {value}")
-            given[name] = value
-        floats = {name: value for name, value in known.items() if isinstance(value, float)}
-        return {
-            **floats,
-            **{name: value for name, value in given.items() if value != known[name]},
-        }
-
-    def _no_option(self, call: Call) -> Rejected:
-        function = call.function.name
-        defaults = OPERATIONS[function].defaults if function in OPERATIONS else ()
-        known = {} if call.over is not None else dict(defaults)
-        for size in call.sizes:
-            help_ = "options stand behind a comma"
-            return rejected("R205", size.span, f"`{function}` has no sizes", "", [help_])
-        for option in call.options:
-            if option.name.name not in known:
-                options = ", ".join(f"`{name}`" for name in known)
-                help_ = f"its options are {options}" if options else "it has none here"
-                message = f"`{function}` has no option `{option.name.name}`"
-                return rejected("R205", option.name.span, message, "", [help_])
-        assert call.over is not None
-        return rejected(
-            "R205",
-            call.over.span,
-            f"`{function}` cannot go over the steps",
-            "",
-            [f"{', '.join(f'`{name}`' for name in (*OVER_TIME, *ENDS))} can"],
-        )
 
 
 def _leading_name(expression: Expression) -> Name | None:

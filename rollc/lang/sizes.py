@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from rollc.graph.graph import Type
 from rollc.lang.diagnostics import Diagnostic, Label
@@ -31,6 +31,12 @@ class Rejected(Exception):
     def __init__(self, diagnostic: Diagnostic | None) -> None:
         super().__init__()
         self.diagnostic = diagnostic
+
+
+def rejected(
+    code: str, span: Span, message: str, text: str = "", helps: Iterable[str] = ()
+) -> Rejected:
+    return Rejected(Diagnostic(code, message, Label(span, text), helps=tuple(helps)))
 
 
 def bad_size(span: Span, message: str, text: str = "", *helps: str) -> Rejected:

@@ -1,0 +1,85 @@
+"""What stands in the brackets of a call: the number of operands, options, and `over`."""
+
+from __future__ import annotations
+
+from rollc.graph.attributes import attribute_flaw
+from rollc.graph.graph import Attribute
+from rollc.graph.operations import OPERATIONS
+from rollc.lang.functions import ENDS, OVER_TIME
+from rollc.lang.sizes import Rejected, Values, rejected
+from rollc.lang.syntax import Call
+
+
+def check_arity(call: Call, wanted: tuple[str, ...], variadic: bool = False) -> None:
+    """Raises :class:`Rejected` where there are not as many operands as a call needs."""
+    found = len(call.operands)
+    if found == len(wanted) or (variadic and found):
+        return
+    function = call.function.name
+    form = f"{function}({', '.join(wanted)}{', …' if variadic else ''})"
+    helps = [f"write `{form}`"]
+    if function in ("max", "min") and found == 2:
+        helps = [f"of two values, `{function}imum(a, b)` takes one"]
+    least = "at least " if variadic else ""
+    operands = "operand" if len(wanted) == 1 else "operands"
+    raise rejected(
+        "R204",
+        call.span,
+        f"`{function}` takes {least}{len(wanted)} {operands}, found {found}",
+        "",
+        helps,
+    )
+
+
+def options_of(
+    call: Call, defaults: tuple[tuple[str, Attribute], ...], values: Values
+) -> dict[str, Attribute]:
+    """The options of a call.  A whole-numbered one at its default is left out."""
+    known = {} if call.over is not None else dict(defaults)
+    given: dict[str, Attribute] = {}
+    for option in call.options:
+        name = option.name.name
+        if name not in known:
+            raise no_option(call)
+        if name in given:
+            raise rejected("R205", option.span, f"`{name}` is given twice")
+        value: Attribute
+        if isinstance(known[name], int):
+            value = values.whole(option.value)
+        else:
+            value = values.number(option.value)
+        flaw = attribute_flaw(call.function.name, name, value)
+        if value == known[name] == -1:
+            flaw = "a dimension, counted from 0"  # -1 stands for all, if nothing is said
+        if flaw is not None:
+            raise rejected("R205", option.span, f"`{name}` must be {flaw}", f"this is {value}")
+        given[name] = value
+    floats = {name: value for name, value in known.items() if isinstance(value, float)}
+    return {
+        **floats,
+        **{name: value for name, value in given.items() if value != known[name]},
+    }
+
+
+def no_option(call: Call) -> Rejected:
+    """What is wrong with a call that has more than its operands."""
+    function = call.function.name
+    defaults = OPERATIONS[function].defaults if function in OPERATIONS else ()
+    known = {} if call.over is not None else dict(defaults)
+    for size in call.sizes:
+        help_ = "options stand behind a comma"
+        return rejected("R205", size.span, f"`{function}` has no sizes", "", [help_])
+    for option in call.options:
+        if option.name.name not in known:
+            options = ", ".join(f"`{name}`" for name in known)
+            help_ = f"its options are {options}" if options else "it has none here"
+            message = f"`{function}` has no option `{option.name.name}`"
+            return rejected("R205", option.name.span, message, "", [help_])
+    assert call.over is not None
+    return rejected(
+        "R205",
+        call.over.span,
+        f"`{function}` cannot go over the steps",
+        "",
+        [f"{', '.join(f'`{name}`' for name in (*OVER_TIME, *ENDS))} can"],
+    )
