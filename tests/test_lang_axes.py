@@ -70,6 +70,13 @@ def test_axes_are_found_through_cycles() -> None:
     assert found == {"a": ("s", "t"), "b": ("s", "t"), "c": ("s",), "k": (), "alone": ("t",)}
 
 
+def test_a_shape_that_needs_a_guess_behind_a_sum_over_an_axis() -> None:
+    lines = ["param M: [3, 3]", "p = y * d[t-1]", "q = (M @ d[t-1]) * sum(x)", "w = p * q"]
+    graph = graph_of(net(*lines, "d = sum(w, over s)", "output d"))
+    assert graph["w"].type.time == ("s", "t")
+    assert (graph["d"].type.shape, graph["d"].type.time) == ((3,), ("t",))
+
+
 def test_one_axis_can_have_another_name() -> None:
     text = """
 net n

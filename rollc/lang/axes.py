@@ -31,12 +31,12 @@ NONE: Axes = frozenset()
 class Settled:
     """Drafts whose axes are time axes.
 
-    ``wrong`` are those in which an error was found, ``run`` the axes that any runs over.
+    ``axes`` are those that each runs over, ``wrong`` the drafts in which an error was found.
     """
 
     drafts: Mapping[str, Draft]
+    axes: Mapping[str, Axes]
     wrong: frozenset[str]
-    run: Axes
     problems: tuple[Diagnostic, ...]
 
 
@@ -59,9 +59,8 @@ def settled(
     found = _Axes(drafts, uses, names)
     found.find()
     problems = [*found.problems(), *found.misread(marked)]
-    run = NONE.union(*(found.axes[name] for name in drafts))
     placed = {name: found.placed(draft) for name, draft in drafts.items()}
-    return Settled(placed, frozenset(found.wrong), run, tuple(problems))
+    return Settled(placed, found.axes, frozenset(found.wrong), tuple(problems))
 
 
 def without_time(draft: Draft) -> Draft:

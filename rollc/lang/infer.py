@@ -9,6 +9,9 @@ type, guesses are made, the safest first, and the fixpoint goes on after each so
 2. a product with a known matrix meets a vector;
 3. what meets a number is a number.
 
+The time axes are known before (:mod:`rollc.lang.axes`), so that a value whose shape is known
+in part only still runs over all its axes.
+
 Errors are not found here: an operation that does not fit leaves its node as it is, and
 :mod:`rollc.lang.types` looks at every node once, at the end.
 """
@@ -20,32 +23,35 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 
-from rollc.graph.graph import Attribute, Edge, Type, ordered_axes
+from rollc.graph.graph import BATCH, Attribute, Edge, Type, ordered_axes
 from rollc.graph.operations import OPERATIONS, TypeMismatch
 from rollc.graph.operations.table import union
-from rollc.lang.axes import without_time
+from rollc.lang.axes import Settled, without_time
 from rollc.lang.node import Cut, Draft, Operand, Row
 
 MOST_CHANGES = 12  # a type that changes more often grows without end
 
 
 class Inference:
-    """The types that are known so far, by node."""
+    """The types that are known so far, by node.
+
+    ``settled`` are the time axes of all drafts.  Without them just shapes are found, as if
+    all were one step.
+    """
 
     def __init__(
         self,
         drafts: Mapping[str, Draft],
         initials: Mapping[str, Operand],
         rows: Mapping[str, int] | None = None,
-        wrong: Iterable[str] = (),
-        timeless: bool = False,
+        settled: Settled | None = None,
     ) -> None:
         self.drafts = drafts
         self.initials = initials
         self.rows = rows or {}  # of matrices that are no drafts yet: a product has as many
         self.types: dict[str, Type] = {}
-        self.wrong = frozenset(wrong)  # of which an error is known already
-        self.timeless = timeless  # shapes alone are asked for, whatever the axes are
+        self.axes = None if settled is None else settled.axes
+        self.wrong = frozenset[str]() if settled is None else settled.wrong
         self.doubtful: set[str] = set(self.wrong)
         self._changes: dict[str, int] = {}
         self._readers: dict[str, list[str]] = {}
@@ -109,7 +115,7 @@ class Inference:
 
     def exact(self, draft: Draft) -> Type | None:
         """The type where all operands are known; raises :class:`TypeMismatch`."""
-        draft = without_time(draft) if self.timeless else draft
+        draft = without_time(draft) if self.axes is None else draft
         if draft.type is not None:
             return draft.type
         types = self.operand_types(draft)
@@ -131,7 +137,7 @@ class Inference:
 
     def partial(self, draft: Draft, numbers: bool = False) -> Type | None:
         """The type as far as the known operands of an elementwise operation tell it."""
-        draft = without_time(draft) if self.timeless else draft
+        draft = without_time(draft) if self.axes is None else draft
         if not OPERATIONS[draft.operation].elementwise:
             return None
         types = self.operand_types(draft)
@@ -141,6 +147,9 @@ class Inference:
         return OPERATIONS[draft.operation].infer(types, dict(draft.attributes))
 
     def _update(self, name: str, type_: Type | None) -> bool:
+        if type_ is not None and self.axes is not None:
+            batch = {BATCH} & {*type_.axes}
+            type_ = replace(type_, axes=ordered_axes(self.axes[name] | batch))
         if type_ is None or type_ == self.types.get(name):
             return False
         self._changes[name] = self._changes.get(name, 0) + 1

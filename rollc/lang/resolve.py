@@ -104,7 +104,7 @@ class _Resolver:
         self.problems += self.taking.problems
         axes = self._axes()
         drafts, initials = self.drafts.drafts, self.drafts.initials
-        inference = Inference(drafts, initials, wrong=axes.wrong)
+        inference = Inference(drafts, initials, settled=axes)
         inference.run()
         frame = self._empty()
         wired = wiring(self.drafts, frame)
@@ -175,7 +175,7 @@ class _Resolver:
 
     def _unused_axes(self, found: Settled) -> Iterator[Diagnostic]:
         for axis, span in self.names.declared.items():
-            if axis not in found.run:
+            if not any(axis in runs for runs in found.axes.values()):
                 yield Diagnostic(
                     "R224",
                     f"unused time axis `{axis}`",

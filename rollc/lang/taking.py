@@ -57,7 +57,7 @@ class Taking:
         self.names = Names(spec)
         self.values = Values(self.names, self.type_of)
         self.drafts = Drafts(self.names, self.values, definitions, feed)
-        self.known = Inference(self.drafts.drafts, self.drafts.initials, timeless=True)
+        self.known = Inference(self.drafts.drafts, self.drafts.initials)
         self.late: set[str] = set()  # sizes and constants that are not known yet
         self.unsized: list[Statement] = []
         self.started: dict[str, Span] = {}  # where the initial value of a node is given
@@ -165,7 +165,7 @@ class Taking:
     def _guessed(self, left: Sequence[Statement]) -> bool:
         """Whether guesses of shapes, where nothing follows any more, tell another size."""
         rows = dict(self._rows(left))
-        self.known = Inference(self.drafts.drafts, self.drafts.initials, rows, timeless=True)
+        self.known = Inference(self.drafts.drafts, self.drafts.initials, rows)
         self.known.run()
         return any(next(self._missing(statement), None) is None for statement in left)
 
