@@ -128,6 +128,8 @@ class _Axes:
         draft = self.drafts[name]
         if draft.type is not None:
             return frozenset(draft.type.time)
+        if draft.operation == "step":  # the number of the step
+            return NONE.union(*map(self._of, over(draft)))
         found = NONE.union(*(self._read(operand.edge) for operand in draft.operands))
         if draft.operation not in OVER_AXES or draft.operation == "softmax_over":
             return found
@@ -156,10 +158,13 @@ class _Axes:
             for operand in draft.operands
         )
         options = dict(draft.attributes)
-        if draft.operation in ENDS:
-            options["axis"] = self._end(draft)
-        elif draft.operation in OVER_AXES:
+        if "over" in options:
             options["over"] = tuple(map(self._only, over(draft)))
+        elif over(draft):
+            options["axis"] = self._only(over(draft)[0])
+        elif draft.operation in ENDS:
+            runs = self._read(draft.operands[0].edge)
+            options["axis"] = min(runs, default=self.names.axes[0])
         return replace(draft, operands=operands, attributes=attributes(**options))
 
     def _delayed(self, edge: Edge) -> Edge:
@@ -170,11 +175,6 @@ class _Axes:
     def _only(self, axis: str) -> str:
         """The one time axis that an axis is (any where it could be several)."""
         return min(self._of(axis), default=self.names.axes[0])
-
-    def _end(self, draft: Draft) -> str:
-        for axis in over(draft):
-            return self._only(axis)
-        return min(self._read(draft.operands[0].edge), default=self.names.axes[0])
 
     # What can be wrong
 
@@ -260,9 +260,9 @@ class _Axes:
 
 
 def over(draft: Draft) -> tuple[str, ...]:
-    """The axes that an operation goes over, as far as it says so."""
+    """The time axes that an operation names, which it mostly goes over."""
     options = dict(draft.attributes)
-    match options.get("axis") if draft.operation in ENDS else options.get("over"):
+    match options.get("over", options.get("axis")):  # the number of a dimension is no axis
         case str(axis):
             return (axis,)
         case tuple(axes):

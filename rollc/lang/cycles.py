@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rollc.graph.check import (
     AlongTwoAxes,
@@ -34,13 +34,16 @@ def _links(finding: Finding) -> tuple[Link, ...]:
 
 
 def cycle_diagnostics(
-    findings: Iterable[Finding], places: Mapping[tuple[str, int], Span]
+    findings: Iterable[Finding], places: Mapping[tuple[str, int], Span], axes: Sequence[str]
 ) -> Iterator[Diagnostic]:
-    """One diagnostic for each finding; ``places`` says where an operand is written."""
+    """One diagnostic for each finding; ``places`` says where an operand is written.
+
+    ``axes`` are the time axes of the network.
+    """
     for finding in findings:
         match finding:
             case CycleWithoutDelay(cycle):
-                yield _without_delay(cycle, places)
+                yield _without_delay(cycle, places, axes)
             case NeedsWhole(node, cycle):
                 yield _needs_whole(node, cycle, places)
             case BothDirections(past, future):
@@ -87,17 +90,20 @@ def _path(cycle: Iterable[Link]) -> str:
     return " reads ".join((*names, names[0]))
 
 
-def _without_delay(cycle: tuple[Link, ...], places: Mapping[tuple[str, int], Span]) -> Diagnostic:
+def _without_delay(
+    cycle: tuple[Link, ...], places: Mapping[tuple[str, int], Span], axes: Sequence[str]
+) -> Diagnostic:
     links = _shown(cycle)
     at, also = _labels(links, places)
     source = links[0].edge.source.split(".")[-1]
+    reads = " or ".join(f"`{source}[{axis}-1]`" for axis in axes)
     return Diagnostic(
         "R301",
         "cycle without a delay",
         at,
         also,
         notes=(_path(cycle),),
-        helps=(f"read one of them with a delay, as in `{source}[t-1]`",),
+        helps=(f"read one of them with a delay, as in {reads}",),
     )
 
 

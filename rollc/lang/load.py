@@ -62,7 +62,7 @@ def load_graph(
     resolved = resolve(spec, source, sets, library, complete=not missing, feed=feed)
     # The wiring has the cycles of the graph, and every node of it is somewhere in the text.
     findings = check(resolved.wiring).findings
-    found = cycle_diagnostics(findings, resolved.places.operands)
+    found = cycle_diagnostics(findings, resolved.places.operands, resolved.wiring.axes)
     diagnostics = in_order([*problems, *resolved.diagnostics, *found])
     diagnostics = tuple(map(_with_uses, diagnostics))
     graph = None
