@@ -143,9 +143,7 @@ def listed(axes: Iterable[str]) -> str:
 def no_axis(name: str, at: Span, axes: Iterable[str]) -> Diagnostic:
     """A name that should be one of the time axes and is none."""
     known = sorted(set(axes))
-    text = (
-        f"the time axes are {listed(known)}" if known[1:] else f"the time axis is {listed(known)}"
-    )
+    text = f"the time {'axes are' if known[1:] else 'axis is'} {listed(known)}"
     helps = () if known[1:] else (f"declare it: `time {name}, {known[0]}`",)
     return Diagnostic("R228", f"`{name}` is no time axis", Label(at, text), helps=helps)
 

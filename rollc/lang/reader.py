@@ -265,31 +265,35 @@ class Reader:
         operands: list[Expression] = []
         options: list[Option] = []
         sizes: list[Option] = []
-        over = None
+        behind = False  # the operands
         for child in rest:
             assert isinstance(child, Tree)
             place = span_of_tree(child)
-            if child.data == "given":
-                behind = [part for part in _trees(child) if part.data == "over"]
-                sizes = [*self.given(child)]
-            else:
-                behind = [child] if child.data == "over" else []
-            for axis in behind:
-                if over is not None:
-                    self.misplaced(span_of_tree(axis), "`over` is given twice")
-                over = self.name(_tokens(axis)[-1])
-            if child.data in ("given", "over"):
-                continue
-            if child.data == "option":
-                name = self.name(_tokens(child)[0])
-                options.append(Option(name, self.expression(_trees(child)[0]), place))
-            else:
-                if options or over is not None:
-                    self.misplaced(place, "an operand after an option")
-                operands.append(self.expression(child))
-        name = self.name(function)
+            match child.data:
+                case "given":
+                    sizes = [*self.given(child)]
+                case "over":
+                    behind = True
+                case "option":
+                    behind = True
+                    name = self.name(_tokens(child)[0])
+                    options.append(Option(name, self.expression(_trees(child)[0]), place))
+                case _:
+                    if behind:
+                        self.misplaced(place, "an operand after an option")
+                    operands.append(self.expression(child))
+        name, over = self.name(function), self.over(tree)
         span = span_of_tree(tree)
         return Call(name, tuple(operands), tuple(options), over, tuple(sizes), span)
+
+    def over(self, tree: Branch) -> Name | None:
+        """The axis of a call, which stands behind its options or among its sizes."""
+        places = [*_trees(tree)]
+        places += [part for child in places if child.data == "given" for part in _trees(child)]
+        found = [place for place in places if place.data == "over"]
+        for again in found[1:]:
+            self.misplaced(span_of_tree(again), "`over` is given twice")
+        return self.name(_tokens(found[0])[-1]) if found else None
 
     def given(self, tree: Branch) -> Iterator[Option]:
         """What stands behind the semicolon of a call."""
