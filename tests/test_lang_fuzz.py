@@ -51,6 +51,17 @@ HOSTILE = {
     "cells sized from the end": "net a\ninput x: [2]\n"
     + "\n".join(f"h{i} = f(h{i + 1})" for i in range(250))
     + "\ncell f(x) -> h {\nparam W: [size(x), size(x)]\nh = W @ x\n}\nh250 = x\noutput h0",
+    "axes found from the end": "net a\ntime s, t\ninput x[s], y[t]\n"
+    + "\n".join(f"h{i} = f(h{i + 1} + last(h{i + 2}))" for i in range(120))
+    + "\ncell f(x) -> h { h = h[t-1] + x + g(1) }\ncell g(x) -> h { h = x + h[t-1] }"
+    + "\nh120 = x\nh121 = y\noutput h0",
+    "many axes": "net a\ntime "
+    + ", ".join(f"a{i}" for i in range(3000))
+    + "\n"
+    + "\n".join(f"input x{i}[a{i}]" for i in range(3000))
+    + "\nh = "
+    + " + ".join(f"x{i}[b-1]" for i in range(90))
+    + "\noutput h",
     "functions that double": "net a\ninput x\n"
     + "\n".join(f"fn f{i}(x) = f{i + 1}(f{i + 1}(x) + x)" for i in range(60))
     + "\nfn f60(x) = x\no = f0(x)\noutput o",
