@@ -4,7 +4,7 @@
     h[s-1]                    runs over s, and what h runs over
     mean(x, over s)           runs over what x does, less s
     last(x)                   goes over the only axis of x
-    `t` in a cell's equations is the only axis of the arguments of its use
+    `t` inside a cell         is the only axis of the arguments of its use
 
 Every other operation runs over what any of its operands does.  What is left behind names
 a time axis wherever an axis is named.
@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from rollc.graph.graph import Edge, attributes
+from rollc.graph.graph import BATCH, Edge, attributes
 from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.functions import ENDS, OVER_AXES
 from rollc.lang.names import Names, listed
@@ -58,7 +58,7 @@ def settled(
     """Put time axes in the place of those of cells and functions, and where none is said."""
     found = _Axes(drafts, uses, names)
     found.find()
-    problems = [*found.problems(), *found.misread(marked)]
+    problems = [*found.problems(marked)]
     placed = {name: found.placed(draft) for name, draft in drafts.items()}
     return Settled(placed, found.axes, frozenset(found.wrong), tuple(problems))
 
@@ -178,9 +178,9 @@ class _Axes:
 
     # What can be wrong
 
-    def problems(self) -> Iterator[Diagnostic]:
+    def problems(self, marked: Iterable[Marked]) -> Iterator[Diagnostic]:
         """What is wrong in the drafts, unless it follows from what is wrong elsewhere."""
-        known = {*self.axes, *self.names.axes}
+        known = {*self.axes, *self.names.axes, BATCH}
         doubtful = self._behind(name for name in self.readers if name not in known)
         unclear: dict[str, list[str]] = {}
         for name, draft in self.drafts.items():
@@ -198,6 +198,11 @@ class _Axes:
                 self.wrong.add(name)
             if name not in doubtful:
                 yield from found
+        for read in marked:
+            axes, runs = self._of(read.axis), self.axes.get(read.source, NONE)
+            if len(axes) == 1 and runs and not axes & runs and read.source not in doubtful:
+                operand = Operand(Edge(read.source), read.span)
+                yield self._static(operand, self._only(read.axis), runs)
 
     def _behind(self, names: Iterable[str]) -> set[str]:
         """What reads any of the names, directly or not."""
@@ -249,14 +254,6 @@ class _Axes:
             help_ = f"`{name}[{min(runs)}-1]` is its value one step ago"
         place = () if symbol is None else (Label(symbol.at, also),)
         return Diagnostic("R210", message, Label(operand.span, text), place, helps=(help_,))
-
-    def misread(self, marked: Iterable[Marked]) -> Iterator[Diagnostic]:
-        """Reads at the same step that name an axis of others."""
-        for read in marked:
-            runs = self.axes.get(read.source, NONE)
-            if runs and not self._of(read.axis) & runs:
-                operand = Operand(Edge(read.source), read.span)
-                yield self._static(operand, self._only(read.axis), runs)
 
 
 def over(draft: Draft) -> tuple[str, ...]:
