@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 from rollc.graph.graph import BATCH, Type
 from rollc.graph.operations import OPERATIONS, TypeMismatch
@@ -162,17 +163,35 @@ class Types:
                 also,
                 notes=(f"`{name}` reads no input: it is the same for every sequence of a batch",),
             )
-        fits = start.kind == node.kind and (
-            start.shape in ((), node.shape) or start.shape[1:] == node.shape
-        )
-        if fits:
+        rows = self._rows.get(name, 0)
+        shapes = ((), node.shape, (rows, *node.shape))
+        if (start.kind, start.bound) == (node.kind, node.bound) and start.shape in shapes:
             return None
+        notes: tuple[str, ...] = ()
+        if start.shape[1:] == node.shape and start.shape and rows:
+            steps = f"{rows} step{'s' if rows > 1 else ''}"
+            notes = (f"`{name}` is read up to {steps} outside the sequence: a row for each",)
         return Diagnostic(
             "R214",
             f"the initial value of `{name}` does not fit",
             Label(initial.span, f"this is {described(start)}"),
             also,
+            notes=notes,
         )
+
+    @cached_property
+    def _rows(self) -> Mapping[str, int]:
+        """The rows that initial values can have, one for each step; 0 where they can have none."""
+        past: dict[str, int] = {}
+        future: dict[str, int] = {}
+        for draft in self.inference.drafts.values():
+            for operand in draft.operands:
+                name, delay = operand.edge.source, operand.edge.delay
+                past[name] = max(past.get(name, 0), delay)
+                future[name] = max(future.get(name, 0), -delay)
+        return {
+            name: 0 if past[name] and future[name] else past[name] + future[name] for name in past
+        }
 
 
 def unknown_shape(draft: Draft) -> Diagnostic:
