@@ -16,6 +16,7 @@ Reference: Leiserson and Saxe, Retiming synchronous circuitry (1991), Algorithmi
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -25,6 +26,7 @@ import networkx as nx
 from rollc.graph.graph import Edge, Node
 
 Direction = Literal[1, -1]
+Cycle = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class NoTiming(ValueError):
     other way.
     """
 
-    def __init__(self, forward: tuple[str, ...], backward: tuple[str, ...]) -> None:
+    def __init__(self, forward: Cycle, backward: Cycle) -> None:
         super().__init__(f"no direction of time computes the cycle through `{forward[0]}`")
         self.forward = forward
         self.backward = backward
@@ -78,19 +80,13 @@ def timing(component: Iterable[Node]) -> Timing:
     for direction in directions:
         if all(direction * edge.delay >= 0 for _, edge in reads):
             return Timing(direction, {})
-    origin = max(names) + "'"  # stands in front of all nodes
     hindered = []
     for direction in directions:
         waits = _waits(reads, direction)
-        waits.add_edges_from([(origin, name) for name in waits], weight=0)
-        try:
-            distances = nx.single_source_bellman_ford_path_length(waits, origin)
-        except nx.NetworkXUnbounded:
-            hindered.append(tuple(nx.find_negative_cycle(waits, origin)[:-1]))
-            continue
-        cycle = _at_once(waits, distances)
+        distances, cycle = _distances(waits)
+        cycle = cycle or _at_once(waits, distances)
         if not cycle:
-            shifts = {name: -direction * int(far) for name, far in distances.items() if far}
+            shifts = {name: -direction * far for name, far in distances.items() if far}
             return Timing(direction, shifts)
         hindered.append(cycle)
     raise NoTiming(*hindered)
@@ -102,19 +98,53 @@ def _waits(reads: Iterable[tuple[str, Edge]], direction: Direction) -> nx.DiGrap
     for reader, edge in reads:
         delay = direction * edge.delay
         if network.has_edge(edge.source, reader):
-            delay = min(delay, network[edge.source][reader]["weight"])
-        network.add_edge(edge.source, reader, weight=delay)
+            delay = min(delay, network[edge.source][reader]["delay"])
+        network.add_edge(edge.source, reader, delay=delay)
     return network
 
 
-def _at_once(waits: nx.DiGraph[str], distances: Mapping[str, float]) -> tuple[str, ...]:
+def _distances(waits: nx.DiGraph[str]) -> tuple[dict[str, int], Cycle]:
+    """The length of the shortest path to each node, from any; or a cycle that has none.
+
+    Bellman and Ford's algorithm with a queue; a cycle of predecessors has a negative length
+    (Tarjan, Data Structures and Network Algorithms, 1983, chapter 7).
+    """
+    distances = dict.fromkeys(waits, 0)
+    before: dict[str, str] = {}
+    queue = deque(waits)
+    waiting = set(queue)
+    changes = 0
+    while queue:
+        source = queue.popleft()
+        waiting.remove(source)
+        for reader, arrow in waits[source].items():
+            through = distances[source] + arrow["delay"]
+            if through < distances[reader]:
+                distances[reader], before[reader] = through, source
+                changes += 1
+                if reader not in waiting:
+                    queue.append(reader)
+                    waiting.add(reader)
+        if changes > len(distances):  # so that looking takes no more time than finding
+            changes = 0
+            cycle = _cycle((first, then) for then, first in before.items())
+            if cycle:
+                return distances, cycle
+    return distances, ()
+
+
+def _at_once(waits: nx.DiGraph[str], distances: Mapping[str, int]) -> Cycle:
     """A cycle of reads that do not wait: its total delay is zero."""
-    network: nx.DiGraph[str] = nx.DiGraph(
+    return _cycle(
         (source, reader)
         for source, reader in waits.edges
-        if distances[reader] == distances[source] + waits[source][reader]["weight"]
+        if distances[reader] == distances[source] + waits[source][reader]["delay"]
     )
+
+
+def _cycle(arrows: Iterable[tuple[str, str]]) -> Cycle:
+    """The nodes of any cycle, in the order of the arrows."""
     try:
-        return tuple(source for source, _ in nx.find_cycle(network))
+        return tuple(source for source, _ in nx.find_cycle(nx.DiGraph(arrows)))
     except nx.NetworkXNoCycle:
         return ()
