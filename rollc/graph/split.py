@@ -56,6 +56,9 @@ def split(graph: Graph) -> Split:
     future = [name for name, reach in graph.reach.items() if reach.future]
     if future:
         raise CannotSplit(f"`{future[0]}` is read from the future")
+    counting = [node.line for node in graph.nodes if node.operation == "step"]
+    if counting:  # a window would begin to count anew
+        raise CannotSplit(f"line {counting[0]} counts the steps of the whole sequence")
     found = [node for node in graph.nodes if _reduces(graph, node)]
     late = _below(graph, [node.name for node in found])
     for node in graph.nodes:

@@ -113,6 +113,8 @@ class _Emitter:
         longer = max(shifts, default=0)
         step, steps = self.write.step(loop.axis), self.write.steps(loop.axis)
         now = "now" if shifts else step
+        if shifts:
+            self.write.remark("each part at a step of its own, while that is in the sequence")
         if loop.direction == "forward":
             steps = shifted(steps, longer) if longer else steps
             self.write.say(f"for {now} in range({step_range(span, steps)}):")

@@ -121,7 +121,6 @@ class Places:
         home = self.home(items[0])
         return (
             home.kind in ("nest", "single")
-            and items[0].shift == concat.shift
             and home.section == self.home(concat).section
             and source.type.kind == "float"
             and source.type.axes == concat.node.type.axes

@@ -19,10 +19,12 @@ from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.functions import (
     CUT,
     ENDS,
+    EVERY,
     FEED,
     FUNCTIONS,
     OVER_TIME,
     SIZE,
+    STOP,
     SYMBOLS,
     TIME,
     WRITTEN,
@@ -321,6 +323,8 @@ class Drafts:
             )
         if function == FEED:
             return self._fed(call, prefix, name)
+        if function == STOP and call.options:
+            return self._cut_at_borders(call, prefix)
         operation = self._operation(call)
         entry = OPERATIONS[operation]
         options: dict[str, Attribute] = {}
@@ -356,6 +360,18 @@ class Drafts:
             if read.name != TIME and read.name not in self._arguments:
                 self.names.find(read)
         return replace(self.read(chosen, prefix, name), span=call.span)
+
+    def _cut_at_borders(self, call: Call, prefix: str) -> Operand:
+        """`stop(h[t-1], every=k)`: no gradient passes this read at the borders of windows."""
+        self._arity(call, OPERATIONS[STOP].operands)
+        if call.sizes or call.over is not None:
+            raise self._no_option(call)
+        steps = self._options(call, _known_options(call)).get(EVERY, 0)
+        flaw = attribute_flaw("step", "period", steps)
+        if flaw is not None or not isinstance(steps, int):
+            message = f"`{EVERY}` must be {flaw}"
+            raise rejected("R205", call.options[0].span, message, f"this is {steps}")
+        return self.resets.cut(self.read(call.operands[0], prefix), steps)
 
     def _inline(self, function: Function, call: Call, prefix: str, name: str | None) -> Operand:
         """A function of one's own, in the place of its call.
@@ -474,8 +490,7 @@ class Drafts:
 
     def _no_option(self, call: Call) -> Rejected:
         function = call.function.name
-        defaults = OPERATIONS[function].defaults if function in OPERATIONS else ()
-        known = {} if call.over is not None else dict(defaults)
+        known = {} if call.over is not None else dict(_known_options(call))
         for size in call.sizes:
             help_ = "options stand behind a comma"
             return rejected("R205", size.span, f"`{function}` has no sizes", "", [help_])
@@ -493,6 +508,14 @@ class Drafts:
             "",
             [f"{', '.join(f'`{name}`' for name in OVER_TIME)} can"],
         )
+
+
+def _known_options(call: Call) -> tuple[tuple[str, Attribute], ...]:
+    """The options of a function, with their defaults."""
+    function = call.function.name
+    if function == STOP:
+        return ((EVERY, 0),)
+    return OPERATIONS[function].defaults if function in OPERATIONS else ()
 
 
 def _leading_name(expression: Expression) -> str:

@@ -25,6 +25,7 @@ COMPARISONS = frozenset(["<", "<=", ">", ">=", "==", "!="])
 OVER_TIME = ("sum", "mean", "max", "min")  # with `over t` these are another operation
 ENDS = ("first", "last")  # one step of the sequence
 CUT, FEED, SIZE = "split", "feed", "size"  # functions that are no operations
+STOP, EVERY = "stop", "every"  # an option that no operation has: it is a rule on one read
 TIME = "t"
 
 # Operations that are written in another way, and how.
