@@ -16,7 +16,6 @@ Reference: Leiserson and Saxe, Retiming synchronous circuitry (1991), Algorithmi
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -106,45 +105,49 @@ def _waits(reads: Iterable[tuple[str, Edge]], direction: Direction) -> nx.DiGrap
 def _distances(waits: nx.DiGraph[str]) -> tuple[dict[str, int], Cycle]:
     """The length of the shortest path to each node, from any; or a cycle that has none.
 
-    Bellman and Ford's algorithm with a queue; a cycle of predecessors has a negative length
-    (Tarjan, Data Structures and Network Algorithms, 1983, chapter 7).
+    Bellman and Ford's algorithm, which takes few rounds in an order that goes with the
+    arrows; a cycle of predecessors has a negative length (Tarjan, Data Structures and
+    Network Algorithms, 1983, chapter 7).
     """
-    distances = dict.fromkeys(waits, 0)
+    order = list(nx.dfs_postorder_nodes(waits))[::-1]
+    distances = dict.fromkeys(order, 0)
     before: dict[str, str] = {}
-    queue = deque(waits)
-    waiting = set(queue)
-    changes = 0
-    while queue:
-        source = queue.popleft()
-        waiting.remove(source)
-        for reader, arrow in waits[source].items():
-            through = distances[source] + arrow["delay"]
-            if through < distances[reader]:
-                distances[reader], before[reader] = through, source
-                changes += 1
-                if reader not in waiting:
-                    queue.append(reader)
-                    waiting.add(reader)
-        if changes > len(distances):  # so that looking takes no more time than finding
-            changes = 0
-            cycle = _cycle((first, then) for then, first in before.items())
-            if cycle:
-                return distances, cycle
-    return distances, ()
+    changed, cycle = True, Cycle()
+    while changed and not cycle:
+        changed = False
+        for source in order:
+            for reader, arrow in waits[source].items():
+                through = distances[source] + arrow["delay"]
+                if through < distances[reader]:
+                    distances[reader], before[reader] = through, source
+                    changed = True
+        cycle = _around(before)
+    return distances, cycle
+
+
+def _around(before: Mapping[str, str]) -> Cycle:
+    """A cycle on which each node is before the next."""
+    seen: set[str] = set()
+    for start in before:
+        path: dict[str, None] = {}
+        name = start
+        while name in before and name not in seen and name not in path:
+            path[name] = None
+            name = before[name]
+        if name in path:
+            back = list(path)
+            return tuple(reversed(back[back.index(name) :]))
+        seen.update(path)
+    return ()
 
 
 def _at_once(waits: nx.DiGraph[str], distances: Mapping[str, int]) -> Cycle:
     """A cycle of reads that do not wait: its total delay is zero."""
-    return _cycle(
+    network: nx.DiGraph[str] = nx.DiGraph(
         (source, reader)
         for source, reader in waits.edges
         if distances[reader] == distances[source] + waits[source][reader]["delay"]
     )
-
-
-def _cycle(arrows: Iterable[tuple[str, str]]) -> Cycle:
-    """The nodes of any cycle, in the order of the arrows."""
-    try:
-        return tuple(source for source, _ in nx.find_cycle(nx.DiGraph(arrows)))
-    except nx.NetworkXNoCycle:
+    if nx.is_directed_acyclic_graph(network):
         return ()
+    return tuple(source for source, _ in nx.find_cycle(network))
