@@ -229,14 +229,14 @@ class _Cycles:
 
     def leading(self, known: Sequence[str]) -> tuple[Link, ...]:
         """A short cycle whose total delay is zero or against the side; ``known`` is one."""
-        around = pairwise((*known, known[0]))
-        found = [tuple(self.between[step] for step in around)]
+        found: list[tuple[Link, ...]] = []
         links = [link for link in self.between.values() if self.side * link.edge.delay < 0]
         for link in links[: max(1, MOST_STEPS // len(self.links))]:
             cycle = self.through(link)
             if self.side * total(cycle) <= 0:
                 found.append(cycle)
-        return min(found, key=len)
+        around = pairwise((*known, known[0]))
+        return min((*found, tuple(self.between[step] for step in around)), key=len)
 
     def shortest(self) -> tuple[Link, ...]:
         """A cycle with the fewest links; in a huge component, a short one."""

@@ -176,14 +176,34 @@ class Types:
         fits = start.kind == node.kind and (
             start.shape in ((), node.shape) or start.shape[1:] == node.shape
         )
-        if fits:
+        notes: tuple[str, ...] = ()
+        if fits and start.shape not in ((), node.shape):
+            notes = self._rows_missing(name, start.shape[0])
+        if fits and not notes:
             return None
         return Diagnostic(
             "R214",
             f"the initial value of `{name}` does not fit",
             Label(initial.span, f"this is {described(start)}"),
             also,
+            notes=notes,
         )
+
+    def _rows_missing(self, name: str, rows: int) -> tuple[str, ...]:
+        """Why an initial value of so many rows is not one with a row for each step."""
+        delays = [
+            operand.edge.delay
+            for draft in self.inference.drafts.values()
+            for operand in draft.operands
+            if operand.edge.source == name
+        ]
+        past, future = max((0, *delays)), -min((0, *delays))
+        if past and future:
+            return (f"`{name}` is read on both sides, and then one value stands for all steps",)
+        if rows != past + future > 0:
+            steps, side = max(past, future), "past" if past else "future"
+            return (f"`{name}` is read up to {steps} steps into the {side}: that is {steps} rows",)
+        return ()
 
 
 def unknown_shape(draft: Draft) -> Diagnostic:
