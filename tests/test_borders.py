@@ -28,7 +28,7 @@ SPECS = {
         param W: [2, 2], U: [2, 2], V: [2, 2], rows: [3, 2]
         h = tanh(W @ D(h[t-1]) + 0.5 * D(h[t-3]) + x + D(x[t-1]))
         init h = rows
-        b = tanh(U @ D(b[t+2]) + V @ D(h[t+1]) + x)
+        b = tanh(U @ D(b[t+2]) + V @ D(x[t+1]) + x)
         output h, b
         loss mean(sum(h * b + b), over t) + sum(rows) * sum(r, over t)
         """,
