@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 from rollc.graph.graph import BATCH, Type
 from rollc.graph.operations import OPERATIONS, TypeMismatch
@@ -189,14 +190,18 @@ class Types:
             notes=notes,
         )
 
+    @cached_property
+    def _delays(self) -> dict[str, set[int]]:
+        """The delays that each node is read with."""
+        found: dict[str, set[int]] = {}
+        for draft in self.inference.drafts.values():
+            for operand in draft.operands:
+                found.setdefault(operand.edge.source, set()).add(operand.edge.delay)
+        return found
+
     def _rows_missing(self, name: str, rows: int) -> tuple[str, ...]:
         """Why an initial value of so many rows is not one with a row for each step."""
-        delays = [
-            operand.edge.delay
-            for draft in self.inference.drafts.values()
-            for operand in draft.operands
-            if operand.edge.source == name
-        ]
+        delays = self._delays.get(name, set())
         past, future = max((0, *delays)), -min((0, *delays))
         if past and future:
             return (f"`{name}` is read on both sides, and then one value stands for all steps",)
