@@ -1,7 +1,8 @@
 """The meaning of a graph, in NumPy: the yardstick for every kernel.
 
 Nothing here is clever.  A node that is on no cycle is one NumPy call over all steps; the
-nodes of a cycle are evaluated step by step, in the direction of their delays.
+nodes of a cycle are evaluated step by step, in the direction of their delays, each at its
+shift (:mod:`rollc.graph.retime`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from rollc.graph.graph import BATCH, LEAVES, Edge, Graph, Node
 from rollc.graph.operations import OPERATIONS, Frame
+from rollc.graph.retime import Timing, timing
 
 Array = NDArray[Any]
 
@@ -76,12 +78,12 @@ class _Interpreter:
         self.arrays: dict[str, Array] = {}
 
     def values(self) -> dict[str, Array]:
-        for component in _components(self.graph):
+        for component, loop in _components(self.graph):
             if len(component) == 1 and not _reads_itself(component[0]):
                 node = component[0]
                 self.arrays[node.name] = self._whole(node)
             else:
-                self._by_steps(component)
+                self._by_steps(component, loop)
         return self.arrays
 
     def _extent(self, node: Node) -> tuple[int, ...]:
@@ -180,23 +182,23 @@ class _Interpreter:
                 rows.append(self._initial(edge, -at if at < 0 else at - steps + 1))
         return np.stack(rows, axis=position), axes
 
-    def _by_steps(self, component: Sequence[Node]) -> None:
+    def _by_steps(self, component: Sequence[Node], loop: Timing) -> None:
         """The nodes of a cycle, one step after the other."""
         names = {node.name for node in component}
-        delays = [
-            edge
+        axis = next(
+            edge.axis
             for node in component
             for edge in node.operands
             if edge.source in names and edge.delay
-        ]
-        axis = delays[0].axis
-        steps = range(self.sizes[axis])
+        )
         for node in component:
             kind = self.dtype if node.type.kind == "float" else np.dtype(np.int64)
             self.arrays[node.name] = np.zeros(self._extent(node), dtype=kind)
-        for step in steps if delays[0].delay > 0 else reversed(steps):
+        for now in loop.steps(self.sizes[axis]):
             for node in component:
-                self._one_step(node, axis, step)
+                step = now - loop.shifts.get(node.name, 0)
+                if 0 <= step < self.sizes[axis]:
+                    self._one_step(node, axis, step)
 
     def _one_step(self, node: Node, axis: str, step: int) -> None:
         operands = []
@@ -223,8 +225,8 @@ def _reads_itself(node: Node) -> bool:
     return any(edge.source == node.name for edge in node.operands)
 
 
-def _components(graph: Graph) -> Iterator[list[Node]]:
-    """The strongly connected components, each in an order that its zero delays allow."""
+def _components(graph: Graph) -> Iterator[tuple[list[Node], Timing]]:
+    """The strongly connected components, each in the order of one step of its loop."""
     order = {node.name: position for position, node in enumerate(graph.nodes)}
     reads: networkx.DiGraph[str] = networkx.DiGraph()
     reads.add_nodes_from(order)
@@ -235,13 +237,14 @@ def _components(graph: Graph) -> Iterator[list[Node]]:
     first = {index: min(order[name] for name in names) for index, names in members}
     for index in networkx.lexicographical_topological_sort(condensed, key=first.__getitem__):
         names = condensed.nodes[index]["members"]
+        loop = timing(graph[name] for name in names)
         inside: networkx.DiGraph[str] = networkx.DiGraph()
         inside.add_nodes_from(name for name in order if name in names)
         for name in names:
             inside.add_edges_from(
                 (edge.source, name)
                 for edge in graph[name].operands
-                if edge.source in names and edge.delay == 0
+                if edge.source in names and loop.wait(name, edge) == 0
             )
         ordered = networkx.lexicographical_topological_sort(inside, key=order.__getitem__)
-        yield [graph[name] for name in ordered]
+        yield [graph[name] for name in ordered], loop

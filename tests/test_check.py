@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise, product
 from pathlib import Path
 
+import networkx as nx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from rollc.graph.adjoint import adjoint
 from rollc.graph.check import BothDirections, CycleWithoutDelay, NeedsWhole, check, total
 from rollc.graph.graph import Attribute, Edge, Graph, Node, Type, attributes
 from rollc.graph.operations import OPERATIONS
+from rollc.graph.retime import NoTiming, timing
 from rollc.graph.unroll import unroll
 from rollc.graph.verify import verify
 from rollc.lang import Source, load_graph, render
@@ -105,42 +108,54 @@ def test_an_initial_value_in_a_cycle_needs_what_it_starts() -> None:
     )
 )
 def test_what_passes_can_be_run_and_what_does_not_cannot(reads: list[tuple[str, str, int]]) -> None:
-    """Against the definition: an order of (node, step) pairs exists iff one direction serves.
-
-    A component passes iff running its steps in one direction, its nodes in some order within a
-    step, meets every read; which is tried here by brute force on each component.
-    """
+    """Against the definition: the totals of all cycles of a component have one sign."""
     graph = wired(*reads)
-    names = [node.name for node in graph.nodes]
-    reads = [read for read in reads if read[1] in names]
-    reach = {name: {name} for name in names}
-    for _ in names:
-        for reader, source, _ in reads:
-            reach[reader] |= reach[source]
-    passes = True
-    for direction_of in names:
-        members = {
-            name for name in names if direction_of in reach[name] and name in reach[direction_of]
-        }
-        inside = [(r, s, d) for r, s, d in reads if r in members and s in members]
-        passes &= any(_can_run(members, inside, sign) for sign in (1, -1))
-    assert (check(graph).graph is not None) == passes
+    network: nx.MultiDiGraph[str] = nx.MultiDiGraph()
+    for reader, source, delay in reads:
+        if source in graph.by_name:
+            network.add_edge(source, reader, delay=delay)
+    totals: dict[frozenset[str], set[int]] = {}
+    for members in nx.strongly_connected_components(network):
+        inside = network.subgraph(members)
+        for cycle in nx.simple_cycles(nx.DiGraph(inside)):
+            steps = list(pairwise((*cycle, cycle[0])))
+            delays = [{data["delay"] for data in inside[u][v].values()} for u, v in steps]
+            totals.setdefault(frozenset(members), set()).update(map(sum, product(*delays)))
+    passes = all(min(found) > 0 or max(found) < 0 for found in totals.values())
+    verdict = check(graph)
+    assert (verdict.graph is not None) == passes
+    for finding in verdict.findings:
+        if isinstance(finding, BothDirections):
+            assert total(finding.future) <= 0 <= total(finding.past)
+            assert total(finding.past) or finding.past == finding.future
+            for cycle in (finding.past, finding.future):
+                assert all(one.reader == two.edge.source for one, two in pairwise(cycle))
 
 
-def _can_run(members: set[str], reads: list[tuple[str, str, int]], sign: int) -> bool:
-    if any(delay * sign < 0 for _, _, delay in reads):
-        return False
-    left = set(members)
-    while left:
-        ready = {
-            name
-            for name in left
-            if not any(r == name and d == 0 and s in left for r, s, d in reads)
-        }
-        if not ready:
-            return False
-        left -= ready
-    return True
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcde"), st.sampled_from("abcde"), st.integers(-3, 3)),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_shifts_meet_every_read_and_are_the_least(reads: list[tuple[str, str, int]]) -> None:
+    graph = wired(*reads)
+    component = [node for node in graph.nodes if node.name != "x"]
+    try:
+        found = timing(component)
+    except NoTiming:
+        return
+    inside = [read for read in reads if read[1] in graph.by_name]
+    waits = [found.wait(reader, Edge(source, d, "t" * bool(d))) for reader, source, d in inside]
+    assert all(wait >= 0 for wait in waits)
+    # The least: each shifted node waits for one that it could not follow sooner.
+    for name, shift in found.shifts.items():
+        assert shift * found.direction > 0
+        mine = [wait for wait, read in zip(waits, inside, strict=True) if read[0] == name]
+        assert 0 in mine
+    assert timing(component[::-1]) == found
 
 
 GOOD = """

@@ -80,6 +80,10 @@ def test_what_cannot_run_in_windows_says_why() -> None:
     graph, _ = read_spec(text, "b")
     with pytest.raises(CannotSplit, match="`h` needs the whole sequence at every step"):
         split(graph)
+    text = "net w\ninput x\nh = x + stop(h[t-1], every=3)\nloss mean(mse(h, x), over t)\n"
+    counting, _ = build_text(text, "w")
+    with pytest.raises(InputError, match="line 3 counts the steps of the whole sequence"):
+        counting.windows({}, {"x": np.zeros((3, 2))}, checkpoint=1)
     with pytest.raises(InputError, match="either `checkpoint`"):
         network().windows(network().init(0), arrays())
     with pytest.raises(InputError, match="at least one step"):

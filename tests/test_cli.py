@@ -472,7 +472,7 @@ def test_truncation_is_another_build(run: Run) -> None:
     whole, cut = run("build", "tiny.roll"), run("build", "tiny.roll", "--truncate", "2")
     assert (whole.status, cut.status) == (0, 0)
     assert whole.out != cut.out
-    assert "stop(" in run("ir", cut.out.strip(), "--stage", "adjoint").out
+    assert "period=2" in run("ir", cut.out.strip(), "--stage", "adjoint").out
 
 
 def loss_in(text: str) -> float:

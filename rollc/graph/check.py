@@ -5,21 +5,23 @@ In each component of the graph
 1. the edges without a delay form no cycle: some order of the nodes computes a step;
 2. nothing needs a whole sequence to compute a part of that sequence: no reduction over
    time and no initial value lies on a cycle;
-3. all delays point the same way: the steps are run from the first to the last, or back.
+3. one direction of time serves all cycles: the total delays of all are positive, and the
+   steps are run from the first to the last, or all are negative, and they are run back.
+   Delays of both signs on one cycle are met by shifts (:mod:`rollc.graph.retime`).
 
 What is wrong is found as data; who knows the text of the spec makes messages of it.
-Delays of both signs that shifting nodes in time could meet are not accepted yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import networkx as nx
 
 from rollc.graph.graph import Edge, Graph, Node
+from rollc.graph.retime import NoTiming, timing
 
 OVER_TIME = frozenset(
     ["sum_over", "mean_over", "max_over", "min_over", "softmax_over", "first", "last"]
@@ -62,17 +64,20 @@ class NeedsWhole:
 
 @dataclass(frozen=True, slots=True)
 class BothDirections:
-    """Two cycles of one component: one reads the past, the other the future.
+    """Two cycles of one component, of total delays that no direction of time serves both.
 
-    They can be the same cycle.
+    That of ``past`` is positive and that of ``future`` negative; or they are one cycle,
+    which comes back to the same step.
     """
 
     past: tuple[Link, ...]
     future: tuple[Link, ...]
 
     def __str__(self) -> str:
+        if not total(self.past):
+            return f"cycle that comes back to the same step: {_path(self.past)}"
         cycles = f"{_path(self.past)}, and {_path(self.future)}"
-        return f"delays into the past and into the future in one cycle: {cycles}"
+        return f"cycles into the past and into the future need each other: {cycles}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +152,31 @@ def _findings(graph: Graph, links: list[Link]) -> Iterator[Finding]:
             if any(link.edge.delay for link in cycle):
                 yield NeedsWhole(whole.reader, cycle)
             continue
-        past = [link for link in component if link.edge.delay > 0]
-        future = [link for link in component if link.edge.delay < 0]
         if len(axes) > 1:
             cycles = _Cycles(component)
             along = [
                 next(link for link in component if link.edge.axis == axis) for axis in sorted(axes)
             ]
             yield AlongTwoAxes(cycles.through(along[0]), cycles.through(along[1]))
-        elif past and future:
-            cycles = _Cycles(component)
-            yield BothDirections(cycles.through(past[0]), cycles.through(future[0]))
+        else:
+            yield from _without_direction(graph, component)
+
+
+def _without_direction(graph: Graph, component: list[Link]) -> Iterator[Finding]:
+    """The cycles of a component that no direction of time serves."""
+    names = dict.fromkeys(link.reader for link in component)
+    try:
+        timing(graph[name] for name in names)
+    except NoTiming as found:
+        # What hinders a loop from the first step leads into the future, or nowhere.
+        future = _Cycles(component, 1).leading(found.forward)
+        past = _Cycles(component, -1).leading(found.backward)
+        for cycle in (past, future):
+            if not total(cycle):
+                past = future = cycle
+        # Without a delay it is reported already.
+        if any(link.edge.delay for link in past):
+            yield BothDirections(past, future)
 
 
 def _needs_whole(graph: Graph, link: Link, axes: set[str] | None) -> bool:
@@ -187,19 +206,37 @@ def _components(order: Mapping[str, int], links: list[Link]) -> list[list[Link]]
 
 
 class _Cycles:
-    """The cycles of one component."""
+    """The cycles of one component.
 
-    def __init__(self, links: list[Link]) -> None:
+    Of several links from one node to another they take the one that leads least far into
+    the past (``side`` 1) or into the future (-1); the first one for 0.
+    """
+
+    def __init__(self, links: list[Link], side: int = 0) -> None:
         self.links = links
+        self.side = side
         self.between: dict[tuple[str, str], Link] = {}
         for link in links:
-            self.between.setdefault((link.edge.source, link.reader), link)
+            known = self.between.setdefault((link.edge.source, link.reader), link)
+            if side * link.edge.delay < side * known.edge.delay:
+                self.between[link.edge.source, link.reader] = link
         self.network: nx.DiGraph[str] = nx.DiGraph(list(self.between))
 
     def through(self, link: Link) -> tuple[Link, ...]:
         """The shortest cycle that begins with a link, in the order in which values flow."""
         path = nx.shortest_path(self.network, link.reader, link.edge.source)
         return (link, *(self.between[step] for step in pairwise(path)))
+
+    def leading(self, known: Sequence[str]) -> tuple[Link, ...]:
+        """A short cycle whose total delay is zero or against the side; ``known`` is one."""
+        found: list[tuple[Link, ...]] = []
+        links = [link for link in self.between.values() if self.side * link.edge.delay < 0]
+        for link in links[: max(1, MOST_STEPS // len(self.links))]:
+            cycle = self.through(link)
+            if self.side * total(cycle) <= 0:
+                found.append(cycle)
+        around = pairwise((*known, known[0]))
+        return min((*found, tuple(self.between[step] for step in around)), key=len)
 
     def shortest(self) -> tuple[Link, ...]:
         """A cycle with the fewest links; in a huge component, a short one."""

@@ -22,7 +22,7 @@ def without_slopes(graph: Graph) -> Graph:
         if node.operation not in _VALUE_FIRST:
             return node
         edge = node.operands[0]
-        if edge.delay or graph[edge.source].type != node.type:
+        if graph[edge.source].type != node.type:
             return node
         return replace(node, operation="identity", operands=(edge,))
 

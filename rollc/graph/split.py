@@ -61,6 +61,9 @@ def split(graph: Graph) -> Split:
         over = over_axes(node.options) if node.operation == "softmax_over" else ()
         if not set(graph.axes).isdisjoint(over):
             raise CannotSplit(f"`{node.name}` needs the whole sequence at every step")
+    counting = [node.line for node in graph.nodes if node.operation == "step"]
+    if counting:  # a window would begin to count anew
+        raise CannotSplit(f"line {counting[0]} counts the steps of the whole sequence")
     found = [node for node in graph.nodes if _reduces(graph, node)]
     late = _below(graph, [node.name for node in found])
     for node in graph.nodes:

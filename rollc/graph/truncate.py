@@ -11,6 +11,8 @@ behind the last step.  Values and the loss stay what they were; the gradients of
 are the sums of those of the windows, run one after the other with the state carried on.
 Reads that pick one step (``first``, ``last``) are not cut.
 
+What ``truncate`` does to all reads, a spec can do to one: ``stop(h[t-1], every=k)``.
+
 Reference: Williams and Peng, An efficient gradient-based algorithm for on-line training of
 recurrent network trajectories (1990), Neural Computation 2(4), BPTT(h; h').
 """
@@ -40,22 +42,23 @@ def truncate(graph: Graph, steps: int) -> Graph:
             crossing = edge.delay and graph[edge.source].type.kind == "float"
             if crossing and edge not in cut:
                 build.prefix, build.line = edge.source, node.line
-                cut[edge] = _cut(build, edge, steps).edge
+                read = build.read(edge.source, edge.delay, edge.axis)
+                cut[edge] = cut_read(read, steps).edge
         operands = tuple(cut.get(edge, edge) for edge in node.operands)
         build.nodes[node.name] = replace(node, operands=operands)
     return graph.with_nodes(build.nodes.values())
 
 
-def _cut(build: Builder, edge: Edge, steps: int) -> Value:
-    """A delayed read through which no gradient passes a border."""
-    read = build.read(edge.source, edge.delay, edge.axis)
+def cut_read(read: Value, steps: int) -> Value:
+    """A delayed read through which no gradient passes the borders of windows."""
+    make, edge = read.maker.make, read.edge
     distance = abs(edge.delay)
-    place = build.make("step", (), axis=edge.axis, period=steps)
+    place = make("step", (), axis=edge.axis, period=steps)
     if edge.delay > 0:
-        outside = call("less", build.make("step", (), axis=edge.axis), float(steps))
+        outside = call("less", make("step", (), axis=edge.axis), float(steps))
         crosses = call("less", place, float(distance))
     else:
-        ahead = build.make("step", (), axis=edge.axis, shift=distance)
-        outside = call("greater_equal", ahead, build.make("extent", (), axis=edge.axis))
+        ahead = make("step", (), axis=edge.axis, shift=distance)
+        outside = call("greater_equal", ahead, make("extent", (), axis=edge.axis))
         crosses = call("greater_equal", place, float(steps - distance))
     return call("where", outside, read, call("where", crosses, call("stop", read), read))

@@ -18,7 +18,8 @@ does the rest at each step: a weight's gradient ``~W`` is the sum of ``~W.0 … 
 What does not change with time is not copied: parameters, constants, static values.
 
 The form left behind: no delay, no axis ``t``, no initial value; nodes in topological
-order, first the leaves and then sweeps over the steps, so that it reads as it runs.
+order, first the leaves and then sweeps over the steps, so that it reads as it runs: each
+node at its shift (:mod:`rollc.graph.retime`).
 ``v.k`` has the in-edges of ``v`` where these stay inside the sequence: the map from
 ``v.k`` to ``v`` is a covering away from the ends.
 
@@ -31,7 +32,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-import networkx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,6 +47,8 @@ from rollc.graph.graph import (
     ordered_axes,
 )
 from rollc.graph.operations.sequence import step_number
+from rollc.graph.retime import Timing
+from rollc.graph.sweeps import NoSweeps, found_sweeps
 
 Array = NDArray[np.generic]
 
@@ -195,17 +197,20 @@ class _Unrolling:
         self.number_zero = _zero_constant(graph)
 
     def graph(self) -> Graph:
-        sweeps = _sweeps(self.source, self.axis)
+        try:
+            sweeps = found_sweeps(self.source, self.axis)
+        except NoSweeps as error:
+            raise UnrollError(str(error)) from None
         for node in self.source.nodes:
             if node.operation in LEAVES:
                 self._leaf(node)
-        for direction, nodes in sweeps:
+        for loop, nodes in sweeps:
             inner = [node for node in nodes if node.operation not in LEAVES]
-            if direction == 0:
+            if loop is None:
                 for node in inner:
                     self._static(node)
             else:
-                self._sweep(inner, direction)
+                self._sweep(inner, loop)
         unrolled = (*self.front, *self.body)
         if len({node.name for node in unrolled}) < len(unrolled):
             raise UnrollError("two nodes of the unrolled graph would have one name")
@@ -269,7 +274,7 @@ class _Unrolling:
             read = tuple(self._read(edge, 0) for edge in operands)
         self.body.append(Node(node.name, operation, read, node.type, options, None, node.line))
 
-    def _sweep(self, nodes: list[Node], direction: int) -> None:
+    def _sweep(self, nodes: list[Node], loop: Timing) -> None:
         for node in nodes:
             if node.operation == "step":
                 self._number_steps(node)
@@ -278,13 +283,19 @@ class _Unrolling:
             for node in nodes
             if node.operation != "step" and not self._stands_for_operand(node)
         ]
-        plans = [(node, self._promise(node.name), self._type(node)) for node in written]
+        plans = [
+            (node, self._promise(node.name), self._type(node), loop.shifts.get(node.name, 0))
+            for node in written
+        ]
         for node in nodes:
             if self._stands_for_operand(node):
                 self.copies[node.name] = self._spread(node)
-        body, copies, every = self.body, self.copies, range(self.steps)
-        for step in every if direction > 0 else reversed(every):
-            for node, names, type_ in plans:
+        body, copies = self.body, self.copies
+        for now in loop.steps(self.steps):
+            for node, names, type_, shift in plans:
+                step = now - shift
+                if not 0 <= step < self.steps:
+                    continue
                 reads = []
                 for edge in node.operands:
                     source = copies.get(edge.source)
@@ -414,112 +425,3 @@ def _zero_constant(graph: Graph) -> Edge | None:
         if node.type == Type("float") and repr(node.options["value"]) == "0.0":
             return Edge(node.name)
     return None
-
-
-def _sweeps(graph: Graph, axis: str) -> list[tuple[int, list[Node]]]:
-    """The nodes in an order in which they can be computed, as sweeps over the steps.
-
-    A sweep is a direction (1 from the first step, -1 from the last, 0 for what does not
-    change with time) and its nodes in the order within one step.  Sweep number n has the
-    direction 0, 1, -1 for n % 3 = 0, 1, 2; every component takes the first that fits.
-    What is on no cycle moves on to the sweep of its first reader, so that the work of the
-    adjoint stands with the adjoint.
-    """
-    components = list(_components(graph))
-    found: dict[str, int] = {}
-    for component in components:
-        inside = {node.name for node in component}
-        way = _direction(component, inside, axis)
-        number = 0
-        reads = [
-            (found[edge.source], edge.delay)
-            for node in component
-            for edge in node.reads()
-            if edge.source not in inside
-        ]
-        while not (_runs(number, way) and all(_after(number, *read) for read in reads)):
-            number += 1
-        found.update(dict.fromkeys(inside, number))
-    _move_to_readers(graph, components, found, axis)
-    sweeps: dict[int, list[Node]] = {}
-    for component in components:
-        sweeps.setdefault(found[component[0].name], []).extend(component)
-    return [((0, 1, -1)[number % 3], sweeps[number]) for number in sorted(sweeps)]
-
-
-def _runs(number: int, way: int | None) -> bool:
-    """Whether a sweep goes a way; None is either way through the steps."""
-    direction = (0, 1, -1)[number % 3]
-    return direction != 0 if way is None else direction == way
-
-
-def _after(number: int, source: int, delay: int) -> bool:
-    """Whether a read in sweep ``number`` finds its source, of sweep ``source``, computed."""
-    direction = (0, 1, -1)[number % 3]
-    return source < number or (source == number and direction * delay >= 0)
-
-
-def _direction(component: list[Node], inside: set[str], axis: str) -> int | None:
-    """The way a component runs: 0 if it does not change with time, None if either will do."""
-    if axis not in component[0].type.axes and len(component) == 1:
-        return 0
-    delays = [edge.delay for node in component for edge in node.operands if edge.source in inside]
-    ways = {1 if delay > 0 else -1 for delay in delays if delay}
-    if len(ways) > 1 or any(axis not in node.type.axes for node in component):
-        names = ", ".join(f"`{node.name}`" for node in component[:5])
-        raise UnrollError(f"no direction of time computes the cycle through {names}")
-    return ways.pop() if ways else None
-
-
-def _move_to_readers(
-    graph: Graph, components: list[list[Node]], found: dict[str, int], axis: str
-) -> None:
-    readers: dict[str, list[tuple[str, int]]] = {}
-    for node in graph.nodes:
-        for edge in node.reads():
-            readers.setdefault(edge.source, []).append((node.name, edge.delay))
-    results = set(graph.results())
-    for component in reversed(components):
-        node = component[0]
-        reads = readers.get(node.name, [])
-        fixed = len(component) > 1 or axis not in node.type.axes or node.name in results
-        if fixed or not reads or any(reader == node.name for reader, _ in reads):
-            continue
-        first = min(found[reader] for reader, _ in reads)
-        if first % 3 and all(_after(found[name], first, delay) for name, delay in reads):
-            found[node.name] = first
-
-
-def _components(graph: Graph) -> Iterator[list[Node]]:
-    """The strongly connected components, each in an order that its zero delays allow."""
-    place = {node.name: position for position, node in enumerate(graph.nodes)}
-    reads: networkx.DiGraph[str] = networkx.DiGraph()
-    reads.add_nodes_from(place)
-    for node in graph.nodes:
-        reads.add_edges_from((edge.source, node.name) for edge in node.reads())
-    condensed = networkx.condensation(reads)
-    members = [sorted(names, key=place.__getitem__) for _, names in condensed.nodes("members")]
-    order = networkx.lexicographical_topological_sort(
-        condensed, key=lambda index: place[members[index][0]]
-    )
-    for index in order:
-        names = members[index]
-        if len(names) == 1:
-            node = graph[names[0]]
-            if Edge(node.name) in node.operands:
-                raise UnrollError(f"`{node.name}` reads itself without a delay")
-            yield [node]
-            continue
-        inside: networkx.DiGraph[str] = networkx.DiGraph()
-        inside.add_nodes_from(names)
-        for name in names:
-            inside.add_edges_from(
-                (edge.source, name)
-                for edge in graph[name].operands
-                if edge.source in inside and edge.delay == 0
-            )
-        try:
-            ordered = list(networkx.lexicographical_topological_sort(inside, place.__getitem__))
-        except networkx.NetworkXUnfeasible:
-            raise UnrollError(f"the cycle through `{names[0]}` has no delay") from None
-        yield [graph[name] for name in ordered]

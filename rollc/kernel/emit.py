@@ -29,6 +29,7 @@ from rollc.kernel.program import (
     Reduce,
     Ref,
     Routine,
+    Shifted,
     Simple,
     Span,
     Times,
@@ -108,14 +109,33 @@ class _Emitter:
 
     def _loop(self, loop: Loop) -> None:
         span = loop.span
+        shifts = [abs(part.shift) for part in loop.body if isinstance(part, Shifted)]
+        longer = max(shifts, default=0)
         step, steps = self.write.step(loop.axis), self.write.steps(loop.axis)
+        now = "now" if shifts else step
+        if shifts:
+            self.write.remark("each part at a step of its own, while that is in the sequence")
         if loop.direction == "forward":
-            self.write.say(f"for {step} in range({step_range(span, steps)}):")
+            steps = shifted(steps, longer) if longer else steps
+            self.write.say(f"for {now} in range({step_range(span, steps)}):")
         else:
             last = f"{steps} - 1" if span.stop is None else str(span.stop - 1)
-            self.write.say(f"for {step} in range({last}, {span.start - 1}, -1):")
+            self.write.say(f"for {now} in range({last}, {span.start - longer - 1}, -1):")
         self.write.depth += 1
         for statement in loop.body:
+            if isinstance(statement, Shifted):
+                self._shifted(statement, loop.axis)
+            else:
+                self._simple(statement)
+        self.write.depth -= 1
+
+    def _shifted(self, part: Shifted, axis: str) -> None:
+        """A part of a loop, for those of its steps that are inside the sequence."""
+        step = self.write.step(axis)
+        self.write.say(f"{step} = {shifted('now', -part.shift)}")
+        self.write.say(f"if 0 <= {step} < {self.write.steps(axis)}:")
+        self.write.depth += 1
+        for statement in part.body:
             self._simple(statement)
         self.write.depth -= 1
 

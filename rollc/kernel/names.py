@@ -9,7 +9,7 @@ from collections.abc import Iterable
 _RESERVED = frozenset(
     {
         *keyword.kwlist,
-        *("T", "B", "F", "t", "n", "k", "r", "math", "np", "njit", "lib", "kernel"),
+        *("T", "B", "F", "t", "n", "k", "r", "now", "math", "np", "njit", "lib", "kernel"),
         *("range", "abs", "primal", "adjoint", "inputs", "exp", "sigmoid", "tanh"),
     }
 )

@@ -85,6 +85,7 @@ def _sink(graph: Graph, regions: Sequence[Region]) -> list[Region]:
             for edge in item.node.operands:
                 readers.setdefault(edge.source, []).append((item, edge))
     moved: dict[int, list[Item]] = {}
+    shift = {id(item): item.shift for region in regions for item in region.items}
     for position in reversed(range(len(regions))):
         region = regions[position]
         if region.kind != "free":
@@ -94,12 +95,14 @@ def _sink(graph: Graph, regions: Sequence[Region]) -> list[Region]:
             mine = readers.get(node.name, [])
             homes = {home[id(reader)] for reader, _ in mine}
             target = homes.pop() if len(homes) == 1 else position
+            shifts = {shift[id(reader)] for reader, _ in mine}
             if (
                 node.operation in CHEAP
                 and node.name not in results
                 and node.name not in initials
                 and pieces[node.name] == 1
                 and item.whole
+                and len(shifts) == 1
                 and regions[target].kind != "free"
                 and regions[target].axis in node.type.time
                 and all(
@@ -107,14 +110,14 @@ def _sink(graph: Graph, regions: Sequence[Region]) -> list[Region]:
                     for reader, edge in mine
                 )
             ):
-                home[id(item)] = target
+                home[id(item)], shift[id(item)] = target, shifts.pop()
                 moved.setdefault(target, []).append(item)
     answer = []
     for position, region in enumerate(regions):
         stay = tuple(item for item in region.items if home[id(item)] == position)
         if region.kind != "free":
             sunk = (
-                replace(item, start=region.start, stop=region.stop)
+                replace(item, start=region.start, stop=region.stop, shift=shift[id(item)])
                 for item in reversed(moved.get(position, []))
             )
             stay = (*sunk, *stay)
@@ -145,10 +148,11 @@ class _Grouper:
 
     def _ready(self, item: Item, nest: Mapping[str, Item] | None = None) -> bool:
         """Whether all that an item reads at this step is there, or is in the nest."""
+        loop = self.region.kind != "free"
         for edge in needed(self.graph, item.node):
-            if edge.delay and self.region.kind != "free":
-                continue
             for source in self.waiting.get(edge.source, ()):
+                if loop and not item.reads_at_once(source, edge.delay):
+                    continue
                 if source is item or not item.meets(source, edge.delay):
                     continue
                 inside = nest is not None and nest.get(edge.source) is source
@@ -186,7 +190,7 @@ class _Grouper:
         for item in ready:
             same = item.node.operands[-1:] == first.node.operands[-1:]
             product = same and is_weight_product(self.graph, item.node)
-            together = (item.start, item.stop) == (first.start, first.stop)
+            together = item.together(first)
             if item is not first and product and together and self._stackable(item):
                 yield item
 
@@ -195,7 +199,7 @@ class _Grouper:
 
     def _nest(self, first: Item) -> Iterable[Item]:
         nest: dict[str, Item] = {}
-        space = (first.node.type.axes, first.node.type.shape, first.start, first.stop)
+        space = (first.node.type.axes, first.node.type.shape)
         grown = True
         while grown:
             grown = False
@@ -203,7 +207,7 @@ class _Grouper:
                 node = item.node
                 if node.name in nest or not is_elementwise(node):
                     continue
-                if (node.type.axes, node.type.shape, item.start, item.stop) != space:
+                if (node.type.axes, node.type.shape) != space or not item.together(first):
                     continue
                 if self._ready(item, nest):
                     nest[node.name] = item

@@ -8,7 +8,8 @@ that the steady part of the DAG is a loop, however many steps there are, and a z
 state removes the matrix product of the first step.
 
 The pieces of a cycle begin and end at the same steps, and a cycle is cut only where that
-removes a product: other ends are not worth code of their own.  Where the ends would save
+removes a product: other ends are not worth code of their own.  A cycle whose nodes run at
+shifted steps is not cut.  Where the ends would save
 little (more than :data:`MOST_STEPS` steps) or never settle (more than :data:`MOST_PIECES`
 pieces), every node is one item: a DAG whose ends are not told apart rolls up into its
 graph, which is what a covering says.
@@ -26,6 +27,7 @@ from itertools import pairwise
 import networkx
 
 from rollc.graph.graph import Edge, Graph, Node, attributes
+from rollc.graph.retime import Timing, timing
 from rollc.kernel.schedule import Item, Schedule, schedule
 
 MOST_STEPS = 64
@@ -62,15 +64,15 @@ class _Peeler:
 
     def items(self) -> list[Item]:
         components = self._components()
-        for component in components:
-            self._follow(component)
+        for component, loop in components:
+            self._follow(component, loop)
         items: dict[str, list[Item]] = {}
-        for component in components:
-            for node, pieces in self._pieces(component).items():
+        for component, loop in components:
+            for node, pieces in self._pieces(component, loop).items():
                 items[node] = pieces
         return [item for node in self.graph.nodes for item in items[node.name]]
 
-    def _components(self) -> list[list[Node]]:
+    def _components(self) -> list[tuple[list[Node], Timing]]:
         """Strongly connected components in the order of their reads."""
         order = {node.name: position for position, node in enumerate(self.graph.nodes)}
         reads: networkx.DiGraph[str] = networkx.DiGraph()
@@ -79,27 +81,25 @@ class _Peeler:
             reads.add_edges_from((edge.source, node.name) for edge in node.reads())
         found = []
         for names in networkx.strongly_connected_components(reads):
+            loop = timing(self.graph[name] for name in names)
             inside: networkx.DiGraph[str] = networkx.DiGraph()
             inside.add_nodes_from(name for name in order if name in names)
             for name in inside.nodes:
                 for edge in self.graph[name].operands:
-                    if edge.source in names and edge.delay == 0:
+                    if edge.source in names and loop.wait(name, edge) == 0:
                         inside.add_edge(edge.source, name)
-            found.append([self.graph[name] for name in networkx.topological_sort(inside)])
+            found.append(([self.graph[name] for name in networkx.topological_sort(inside)], loop))
         return found[::-1]  # a component comes after all that reads it: turned round
 
-    def _follow(self, component: Sequence[Node]) -> None:
+    def _follow(self, component: Sequence[Node], loop: Timing) -> None:
         """Find the zeros of a component, in its direction of time."""
-        names = {node.name for node in component}
-        backward = any(
-            edge.delay < 0 for node in component for edge in node.operands if edge.source in names
-        )
         for node in component:
             if node.type.time:
                 self.zero[node.name] = [False] * self.steps
-        for step in reversed(range(self.steps)) if backward else range(self.steps):
+        for now in loop.steps(self.steps):
             for node in component:
-                if node.type.time:
+                step = now - loop.shifts.get(node.name, 0)
+                if node.type.time and 0 <= step < self.steps:
                     self.zero[node.name][step] = self._is_zero(node, step)
         for node in component:
             if node.type.static and self._is_zero(node, 0):
@@ -143,11 +143,13 @@ class _Peeler:
             return replace(node, operation="identity", attributes=())
         return node
 
-    def _pieces(self, component: Sequence[Node]) -> dict[str, list[Item]]:
+    def _pieces(self, component: Sequence[Node], loop: Timing) -> dict[str, list[Item]]:
         """The items of a component: its nodes, cut where any of them changes."""
         whole = {node.name: [self._whole(node)] for node in component}
         timed = [node for node in component if node.type.time]
         if not timed or any(node.operation in ("input", "target") for node in timed):
+            return whole
+        if loop.shifts:
             return whole
         variants = {
             node.name: [self._variant(node, step) for step in range(self.steps)] for node in timed

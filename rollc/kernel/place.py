@@ -1,8 +1,9 @@
 """Where every value lives: in a local of its nest, in a buffer, or as a view of one.
 
 A value that only its own nest reads is a local.  One that only its own loop reads, at the
-same step, has a buffer without a time dimension.  Everything else has a value a step: what
-is read with a delay, what leaves the loop, and with that what the adjoint needs, the tape.
+same step of the loop, has a buffer without a time dimension.  Everything else has a value a
+step: what is read with a delay or a shift, what leaves the loop, and with that what the
+adjoint needs, the tape.
 
 A slice is a view of its source.  What a concatenation joins is written to its place at
 once, where nothing forbids it.  Products of one operand share the buffer of their stack.
@@ -151,7 +152,8 @@ class Places:
         if self.sections[home.section].region.kind == "free":
             return True
         return any(
-            self.home(reader).section != home.section for reader, _ in self.readers.get(name, [])
+            self.home(reader).section != home.section or reader.shift != items[0].shift
+            for reader, _ in self.readers.get(name, [])
         )
 
     def _root(self, name: str) -> str:

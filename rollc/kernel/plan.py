@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 
 from rollc.graph.graph import Graph, Node
 from rollc.kernel.order import Group, Section, order
@@ -33,6 +34,7 @@ from rollc.kernel.program import (
     Ref,
     Result,
     Routine,
+    Shifted,
     Simple,
     Span,
     Statement,
@@ -114,13 +116,20 @@ class _Planner:
             return
         for group in section.groups:
             yield from self._fills(group)
-        body: list[Simple] = []
-        for group in section.groups:
-            body.extend(self._group(group, bound=region.axis))
-        # Weights do not change inside a loop: their panels are packed in front of it.
-        yield from (statement for statement in body if isinstance(statement, Pack))
-        rest = tuple(statement for statement in body if not isinstance(statement, Pack))
-        yield Loop(region.kind, region.axis, rest, Span(region.start, region.stop))
+        body: list[Simple | Shifted] = []
+        shifts = any(item.shift for item in region.items)
+        for shift, groups in groupby(section.groups, key=lambda group: group.items[0].shift):
+            part: list[Simple] = []
+            for group in groups:
+                part.extend(self._group(group, bound=region.axis))
+            # Weights do not change inside a loop: their panels are packed in front of it.
+            yield from (statement for statement in part if isinstance(statement, Pack))
+            rest = tuple(statement for statement in part if not isinstance(statement, Pack))
+            if not shifts:
+                body.extend(rest)
+            elif rest:
+                body.append(Shifted(shift, rest))
+        yield Loop(region.kind, region.axis, tuple(body), Span(region.start, region.stop))
 
     def _fills(self, group: Group) -> Iterator[Fill]:
         """Initial values of the rows outside the sequence, before anything reads them."""
@@ -389,7 +398,7 @@ def simple_statements(body: tuple[Statement, ...]) -> Iterator[Simple]:
     """Every statement, those of loops included."""
     for statement in body:
         if isinstance(statement, Loop):
-            yield from statement.body
+            yield from statement.simple()
         else:
             yield statement
 

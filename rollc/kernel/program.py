@@ -11,6 +11,7 @@ A program has one function for each phase of the schedule.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -186,13 +187,33 @@ Simple = Nest | Fill | Pack | Times | Product | Routine | Reduce
 
 
 @dataclass(frozen=True, slots=True)
+class Shifted:
+    """What a loop computes, at its step t, for the step ``t - shift`` of the sequence."""
+
+    shift: int
+    body: tuple[Simple, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Loop:
-    """A recurrence: its body once a step, in one direction of time."""
+    """A recurrence: its body once a step, in one direction of time.
+
+    Where there are shifts, all of the body is in parts with a shift (it can be 0), and the
+    loop goes on until the last of them is through with the sequence.
+    """
 
     direction: Literal["forward", "backward"]
     axis: str
-    body: tuple[Simple, ...]
+    body: tuple[Simple | Shifted, ...]
     span: Span = Span()
+
+    def simple(self) -> Iterator[Simple]:
+        """The statements, without the parts that they are in."""
+        for statement in self.body:
+            if isinstance(statement, Shifted):
+                yield from statement.body
+            else:
+                yield statement
 
 
 Statement = Simple | Loop

@@ -1,8 +1,9 @@
 """Graph to regions: the condensation of the graph is the schedule.
 
 A strongly connected component with a cycle becomes a loop over time, forward where its
-delays are positive, backward where they are negative.  Everything between is free of time
-and runs for all steps at once, outside every loop.
+delays are positive, backward where they are negative.  Where they are both, its nodes run
+at shifted steps (:mod:`rollc.graph.retime`).  Everything between is free of time and runs
+for all steps at once, outside every loop.
 
 The regions come in phases, and each phase becomes one function: ``primal`` holds what the
 loss and the outputs need, ``adjoint`` what the gradients of parameters and states need
@@ -14,12 +15,13 @@ This pass moves nothing into or out of a cycle and fuses nothing; ``plan`` does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import networkx
 
 from rollc.graph.graph import Edge, Graph, Node
+from rollc.graph.retime import timing
 
 Kind = Literal["free", "forward", "backward"]
 Phase = Literal["primal", "adjoint", "inputs"]
@@ -31,17 +33,24 @@ class Item:
     """A node at the steps ``start`` to ``stop`` (None: the last one).
 
     In a rolled graph every node is one item; a rerolled one may compute a node
-    differently near the ends of the sequence.
+    differently near the ends of the sequence.  At step t of its loop an item computes its
+    step ``t - shift``.
     """
 
     node: Node
     start: int = 0
     stop: int | None = None
+    shift: int = 0
 
     @property
     def whole(self) -> bool:
         """Whether this is all of its node."""
         return self.start == 0 and self.stop is None
+
+    def together(self, other: Item) -> bool:
+        """Whether another item runs for the same steps at the same time."""
+        mine, theirs = (self.start, self.stop, self.shift), (other.start, other.stop, other.shift)
+        return mine == theirs
 
     def meets(self, other: Item, delay: int) -> bool:
         """Whether this item, reading ``delay`` steps ago, needs the steps of the other."""
@@ -50,6 +59,10 @@ class Item:
         low, high = self.start - delay, None if self.stop is None else self.stop - delay
         after = other.stop is not None and low >= other.stop
         return not (after or (high is not None and high <= other.start))
+
+    def reads_at_once(self, other: Item, delay: int) -> bool:
+        """Whether a read of another item of the loop is of its value of the same loop step."""
+        return delay + self.shift - other.shift == 0
 
 
 def needed(graph: Graph, node: Node) -> Iterator[Edge]:
@@ -194,20 +207,25 @@ class _Scheduler:
         return len(positions) > 1 or self.depends.has_edge(first, first)
 
     def _loop(self, positions: Sequence[int], phase: Phase) -> Region:
-        """The body of a component in an order that its zero delays allow."""
-        names = {self.items[position].node.name for position in positions}
+        """The body of a component in the order of one step of its loop."""
+        nodes = [self.items[position].node for position in positions]
+        names = {node.name for node in nodes}
+        loop = timing(nodes)
         inside: networkx.DiGraph[int] = networkx.DiGraph()
         inside.add_nodes_from(positions)
-        delays = []
-        for position in positions:
-            for edge in self.items[position].node.operands:
+        axes = []
+        for position, node in zip(positions, nodes, strict=True):
+            for edge in node.operands:
                 if edge.source in names and edge.delay:
-                    delays.append(edge)
-                elif edge.source in names:
+                    axes.append(edge.axis)
+                if edge.source in names and loop.wait(node.name, edge) == 0:
                     inside.add_edges_from(
                         (other, position) for other in self.by_name[edge.source] if other in inside
                     )
         ordered = networkx.lexicographical_topological_sort(inside, key=lambda position: position)
-        items = tuple(self.items[position] for position in ordered)
-        kind: Kind = "forward" if delays[0].delay > 0 else "backward"
-        return Region(kind, phase, items, delays[0].axis, items[0].start, items[0].stop)
+        items = tuple(
+            replace(item, shift=loop.shifts.get(item.node.name, 0))
+            for item in (self.items[position] for position in ordered)
+        )
+        kind: Kind = "forward" if loop.direction == 1 else "backward"
+        return Region(kind, phase, items, axes[0], items[0].start, items[0].stop)

@@ -3,7 +3,8 @@
 A schedule is the text of its graph, with the nodes in the order in which they run and a
 line in front of each region.  A node that runs in pieces has a line for each, numbered
 ``h^piece1``, with its steps; the node itself stands under ``region none``, with what
-nothing needs.
+nothing needs.  A node that its loop computes at a shifted step has that step behind it:
+``at t-2``.
 
 A program has a line for each buffer and statement: a word, then ``name=value`` for what is
 not a default.  What belongs to a line is indented below it.  A reference to a buffer is
@@ -24,6 +25,8 @@ from rollc.kernel import program as ir
 from rollc.kernel.program import Local, Number, Program, Ref, Span
 from rollc.kernel.schedule import Item, Region, Schedule
 
+# A region's kind, phase and axis; and of each item the name, the steps and the shift.
+_Place = tuple[str, str, str, list[tuple[str, int, int | None, int]]]
 _SCHEDULE, _PROGRAM = "rollc schedule 1", "rollc program 1"
 
 
@@ -36,6 +39,7 @@ class ProgramTextError(ValueError):
 _PIECE = re.compile(r"\^piece\d+$")
 _REGION = re.compile(r"(free|forward|backward) (primal|adjoint|inputs)(?: over (\w+))?")
 _STEPS = re.compile(r"  steps (\d+):(\d+|end)$")
+_SHIFT = re.compile(r"  at \w+([+-]\d{1,12})$")
 _MEANING = {
     "free": "on no cycle: all steps at once",
     "forward": "a cycle: step by step, from the first",
@@ -48,7 +52,7 @@ def print_schedule(scheduled: Schedule) -> str:
     pieces: dict[str, int] = {}
     nodes: list[Node] = []
     headings: dict[int, str] = {}  # before which node
-    steps: dict[str, str] = {}
+    behind: dict[str, str] = {}
     for region in scheduled.regions:
         over = f" over {region.axis}" if region.axis else ""
         headings[len(nodes)] = (
@@ -60,7 +64,9 @@ def print_schedule(scheduled: Schedule) -> str:
                 pieces[node.name] = pieces.get(node.name, 0) + 1
                 node = replace(node, name=f"{node.name}^piece{pieces[node.name]}")
                 stop = "end" if item.stop is None else item.stop
-                steps[node.name] = f"  steps {item.start}:{stop}"
+                behind[node.name] = f"  steps {item.start}:{stop}"
+            if item.shift:
+                behind[node.name] = f"  at {region.axis}{-item.shift:+d}"
             nodes.append(node)
     whole = {node.name for node in nodes}
     headings[len(nodes)] = "region none  # what runs in pieces, and what nothing needs"
@@ -77,7 +83,7 @@ def print_schedule(scheduled: Schedule) -> str:
             continue
         if position in headings:
             lines.extend(([""] if position else []) + [headings[position]])
-        lines.append(f"    {line}{steps.get(name, '')}")
+        lines.append(f"    {line}{behind.get(name, '')}")
         position += 1
     return "\n".join(lines) + "\n"
 
@@ -88,7 +94,7 @@ def parse_schedule(text: str) -> Schedule:
     if first != _SCHEDULE:
         raise ProgramTextError(f"line 1: expected `{_SCHEDULE}`, found `{first[:60]}`")
     plain: list[str] = []
-    places: list[tuple[str, str, str, list[tuple[str, int, int | None]]]] = []
+    places: list[_Place] = []
     inside = False
     for number, line in enumerate(lines, 2):
         if line.startswith("region "):
@@ -100,14 +106,16 @@ def parse_schedule(text: str) -> Schedule:
             elif words != "none":
                 raise ProgramTextError(f"line {number}: unknown region `{words[:60]}`")
             continue
-        span = _STEPS.search(line)
+        span, shift = _STEPS.search(line), _SHIFT.search(line)
         line = line[: span.start()] if span else line
+        line = line[: shift.start()] if shift else line
         if line.startswith("    "):
             line = line[4:]
             if inside:
                 start = int(span[1]) if span else 0
                 stop = int(span[2]) if span and span[2] != "end" else None
-                places[-1][3].append((line.partition(" = ")[0].rstrip(), start, stop))
+                name = line.partition(" = ")[0].rstrip()
+                places[-1][3].append((name, start, stop, -int(shift[1]) if shift else 0))
         plain.append(line)
     try:
         graph = parse_graph("\n".join(plain) + "\n")
@@ -116,19 +124,17 @@ def parse_schedule(text: str) -> Schedule:
     return _assembled(graph, places)
 
 
-def _assembled(
-    graph: Graph, places: Sequence[tuple[str, str, str, list[tuple[str, int, int | None]]]]
-) -> Schedule:
+def _assembled(graph: Graph, places: Sequence[_Place]) -> Schedule:
     regions = []
     for kind, phase, axis, members in places:
         items = []
-        for name, start, stop in members:
+        for name, start, stop, shift in members:
             if name not in graph.by_name:
                 raise ProgramTextError(f"unknown node `{name[:60]}`")
             node = graph[name]
             if _PIECE.search(name):
                 node = replace(node, name=_PIECE.sub("", name))
-            items.append(Item(node, start, stop))
+            items.append(Item(node, start, stop, shift))
         if not items:
             raise ProgramTextError("a region without nodes")
         span = (items[0].start, items[0].stop) if kind != "free" else (0, None)
@@ -143,7 +149,17 @@ def _assembled(
 _LINES: dict[str, type[Any]] = {
     type_.__name__.lower(): type_
     for type_ in (
-        *(ir.Program, ir.Buffer, ir.Function, ir.Result, ir.Loop, ir.Nest, ir.Assign, ir.Fill),
+        *(
+            ir.Program,
+            ir.Buffer,
+            ir.Function,
+            ir.Result,
+            ir.Loop,
+            ir.Shifted,
+            ir.Nest,
+            ir.Assign,
+            ir.Fill,
+        ),
         *(ir.Pack, ir.Part, ir.Times, ir.Product, ir.Routine, ir.Reduce),
     )
 }

@@ -14,7 +14,9 @@ def work(program: Program, steps: int, batch: int) -> int:
     for function in program.functions:
         for statement in function.body:
             if isinstance(statement, Loop):
-                each = sum(_operations(program, inner, steps, batch) for inner in statement.body)
+                each = sum(
+                    _operations(program, inner, steps, batch) for inner in statement.simple()
+                )
                 total += steps * each
             else:
                 total += _operations(program, statement, steps, batch)

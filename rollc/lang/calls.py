@@ -5,7 +5,7 @@ from __future__ import annotations
 from rollc.graph.attributes import attribute_flaw
 from rollc.graph.graph import Attribute
 from rollc.graph.operations import OPERATIONS
-from rollc.lang.functions import ENDS, OVER_TIME
+from rollc.lang.functions import ENDS, EVERY, OVER_TIME, STOP
 from rollc.lang.sizes import Rejected, Values, rejected
 from rollc.lang.syntax import Call
 
@@ -64,8 +64,7 @@ def options_of(
 def no_option(call: Call) -> Rejected:
     """What is wrong with a call that has more than its operands."""
     function = call.function.name
-    defaults = OPERATIONS[function].defaults if function in OPERATIONS else ()
-    known = {} if call.over is not None else dict(defaults)
+    known = {} if call.over is not None else dict(known_options(call))
     for size in call.sizes:
         help_ = "options stand behind a comma"
         return rejected("R205", size.span, f"`{function}` has no sizes", "", [help_])
@@ -83,3 +82,11 @@ def no_option(call: Call) -> Rejected:
         "",
         [f"{', '.join(f'`{name}`' for name in (*OVER_TIME, *ENDS))} can"],
     )
+
+
+def known_options(call: Call) -> tuple[tuple[str, Attribute], ...]:
+    """The options of a function, with their defaults."""
+    function = call.function.name
+    if function == STOP:
+        return ((EVERY, 0),)
+    return OPERATIONS[function].defaults if function in OPERATIONS else ()

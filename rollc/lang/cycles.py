@@ -133,16 +133,16 @@ def _needs_whole(
 def _both_directions(
     past: tuple[Link, ...], future: tuple[Link, ...], places: Mapping[tuple[str, int], Span]
 ) -> Diagnostic:
-    at, also = _labels([link for link in (*past, *future) if link.edge.delay], places)
-    cycles = dict.fromkeys((past, future)) if set(past) != set(future) else [past]
-    return Diagnostic(
-        "R302",
-        "delays into the past and into the future in one cycle",
-        at,
-        also,
-        notes=tuple(f"{_path(cycle)}: {_sum(cycle)}" for cycle in cycles),
-        helps=("let one chain run from the first step and another from the last, and join them",),
-    )
+    cycles = dict.fromkeys((past, future))
+    at, also = _labels([link for cycle in cycles for link in _shown(cycle)], places)
+    if total(past) == 0:
+        title = "delays that lead back to the same step"
+        help_ = "change one of them: a value cannot be computed from itself at the same step"
+    else:
+        title = "cycles into the past and into the future that need each other"
+        help_ = "let one chain run from the first step and another from the last, and join them"
+    notes = tuple(f"{_path(cycle)}: {_sum(cycle)}" for cycle in cycles)
+    return Diagnostic("R302", title, at, also, notes=notes, helps=(help_,))
 
 
 def _along_two_axes(

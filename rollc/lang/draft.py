@@ -11,18 +11,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
+from rollc.graph.attributes import attribute_flaw
 from rollc.graph.graph import Attribute, Edge, Type, attributes
 from rollc.graph.operations import OPERATIONS
 from rollc.lang.axes import Marked
-from rollc.lang.calls import check_arity, no_option, options_of
+from rollc.lang.calls import check_arity, known_options, no_option, options_of
 from rollc.lang.definitions import Definitions
 from rollc.lang.functions import (
     CUT,
     ENDS,
+    EVERY,
     FEED,
     FUNCTIONS,
     OVER_TIME,
     SIZE,
+    STOP,
     SYMBOLS,
     TIME,
     WRITTEN,
@@ -331,6 +334,8 @@ class Drafts:
             )
         if function == FEED:
             return self._fed(call, prefix, name)
+        if function == STOP and call.options:
+            return self._cut_at_borders(call, prefix)
         operation = self._operation(call)
         entry = OPERATIONS[operation]
         options: dict[str, Attribute] = {}
@@ -357,6 +362,18 @@ class Drafts:
             if not self._is_axis(read) and read.name not in self._arguments:
                 self.names.find(read)
         return replace(self.read(chosen, prefix, name), span=call.span)
+
+    def _cut_at_borders(self, call: Call, prefix: str) -> Operand:
+        """`stop(h[t-1], every=k)`: no gradient passes this read at the borders of windows."""
+        check_arity(call, OPERATIONS[STOP].operands)
+        if call.sizes or call.over is not None:
+            raise no_option(call)
+        steps = options_of(call, known_options(call), self.values).get(EVERY, 0)
+        flaw = attribute_flaw("step", "period", steps)
+        if flaw is not None or not isinstance(steps, int):
+            message = f"`{EVERY}` must be {flaw}"
+            raise rejected("R205", call.options[0].span, message, f"this is {steps}")
+        return self.resets.cut(self.read(call.operands[0], prefix), steps)
 
     def _inline(self, function: Function, call: Call, prefix: str, name: str | None) -> Operand:
         """A function of one's own, in the place of its call.

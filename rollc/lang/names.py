@@ -145,7 +145,7 @@ def no_axis(name: str, at: Span, axes: Iterable[str]) -> Diagnostic:
     known = sorted(set(axes))
     text = f"the time {'axes are' if known[1:] else 'axis is'} {listed(known)}"
     helps = () if known[1:] else (f"declare it: `time {name}, {known[0]}`",)
-    return Diagnostic("R228", f"`{name}` is no time axis", Label(at, text), helps=helps)
+    return Diagnostic("R230", f"`{name}` is no time axis", Label(at, text), helps=helps)
 
 
 def twice(what: str, first: Span, second: Span) -> Diagnostic:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rollc.graph.graph import Edge
+from rollc.lang.borders import cut_at_borders
 from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.node import Cut, Draft, Operand, Row
 from rollc.lang.sizes import Rejected
@@ -32,33 +33,50 @@ class Resets:
         self.resets: dict[str, Reset] = {}
         self.starts: dict[str, Init] = {}
         self._marks: dict[str, str] = {}
-        self._reads: dict[Edge, Edge] = {}
+        self._reads: dict[tuple[Edge, int | None], Edge] = {}
+        self._across_resets: dict[str, Edge] = {}  # the read that a node stands for
 
-    def read(self, edge: Edge, span: Span) -> Operand:
-        """The read of an edge, across the resets of its source where there are any."""
+    def read(self, edge: Edge, span: Span, every: int | None = None) -> Operand:
+        """The read of an edge, across the resets of its source where there are any.
+
+        With ``every`` no gradient passes the borders of windows of so many steps.
+        """
+        read = Operand(edge, span)
         if edge.source not in self.resets or not edge.delay:
-            return Operand(edge, span)
+            return read if every is None else cut_at_borders(self.drafts, read, every)
         if abs(edge.delay) > LONGEST_DELAY:
             at = Label(span, f"{abs(edge.delay)} steps")
             also = (Label(self.resets[edge.source].span, "reset here"),)
             message = f"a state that is reset is read {LONGEST_DELAY} steps ago at most"
             raise Rejected(Diagnostic("R222", message, at, also))
-        if edge not in self._reads:
-            self._reads[edge] = self._across(edge, span).edge
-        return Operand(self._reads[edge], span)
+        if (edge, every) not in self._reads:
+            found = read if every is None else cut_at_borders(self.drafts, read, every)
+            self._reads[edge, every] = self._across(edge, found).edge
+            self._across_resets[self._reads[edge, every].source] = edge
+        return Operand(self._reads[edge, every], span)
 
-    def _across(self, edge: Edge, span: Span) -> Operand:
+    def cut(self, operand: Operand, every: int) -> Operand:
+        """A read with a delay, across resets or not, cut at the borders of windows."""
+        edge = operand.edge
+        known = edge if edge.delay else self._across_resets.get(edge.source)
+        if known is None:
+            at = Label(operand.span, "not a read with a delay")
+            help_ = "read the past or the future: `stop(h[t-1], every=20)`"
+            message = "`every` is a rule for a read with a delay"
+            raise Rejected(Diagnostic("R228", message, at, helps=(help_,)))
+        return self.read(known, operand.span, every)
+
+    def _across(self, edge: Edge, found: Operand) -> Operand:
         """The latest reset decides, so the steps are taken from the earliest on."""
         name, mark = edge.source, self._mark(edge.source)
         at = self.resets[name].condition.span
         steps, side = abs(edge.delay), 1 if edge.delay > 0 else -1
-        found = Operand(edge, span)
         for before in range(steps - 1, -1, -1):
             delay = side * before
             marked = Operand(Edge(mark, delay, edge.axis if delay else ""), at)
             condition = self._holds(marked, name)
             start = self._start(Row(name, steps - before, side < 0), at)
-            found = self._add("where", (condition, start, found), span, name)
+            found = self._add("where", (condition, start, found), found.span, name)
         return found
 
     def _mark(self, name: str) -> str:

@@ -210,7 +210,7 @@ class Taking:
         axes, name = self.names.axes, statement.name.name
         if statement.static and statement.axis is not None:
             message = f"`{name}` is static: it runs over no time axis"
-            raise Rejected(Diagnostic("R228", message, Label(statement.axis.span)))
+            raise Rejected(Diagnostic("R230", message, Label(statement.axis.span)))
         if statement.static:
             return ()
         if statement.axis is not None:

@@ -163,14 +163,14 @@ class Types:
                 also,
                 notes=(f"`{name}` reads no input: it is the same for every sequence of a batch",),
             )
-        rows = self._rows.get(name, 0)
-        shapes = ((), node.shape, (rows, *node.shape))
-        if (start.kind, start.bound) == (node.kind, node.bound) and start.shape in shapes:
-            return None
+        fits = (start.kind, start.bound) == (node.kind, node.bound) and (
+            start.shape in ((), node.shape) or start.shape[1:] == node.shape
+        )
         notes: tuple[str, ...] = ()
-        if start.shape[1:] == node.shape and start.shape and rows:
-            steps = f"{rows} step{'s' if rows > 1 else ''}"
-            notes = (f"`{name}` is read up to {steps} outside the sequence: a row for each",)
+        if fits and start.shape not in ((), node.shape):
+            notes = self._rows_missing(name, start.shape[0])
+        if fits and not notes:
+            return None
         return Diagnostic(
             "R214",
             f"the initial value of `{name}` does not fit",
@@ -180,18 +180,26 @@ class Types:
         )
 
     @cached_property
-    def _rows(self) -> Mapping[str, int]:
-        """The rows that initial values can have, one for each step; 0 where they can have none."""
-        past: dict[str, int] = {}
-        future: dict[str, int] = {}
+    def _delays(self) -> dict[str, set[int]]:
+        """The delays that each node is read with."""
+        found: dict[str, set[int]] = {}
         for draft in self.inference.drafts.values():
             for operand in draft.operands:
-                name, delay = operand.edge.source, operand.edge.delay
-                past[name] = max(past.get(name, 0), delay)
-                future[name] = max(future.get(name, 0), -delay)
-        return {
-            name: 0 if past[name] and future[name] else past[name] + future[name] for name in past
-        }
+                found.setdefault(operand.edge.source, set()).add(operand.edge.delay)
+        return found
+
+    def _rows_missing(self, name: str, rows: int) -> tuple[str, ...]:
+        """Why an initial value of so many rows is not one with a row for each step."""
+        delays = self._delays.get(name, set())
+        past, future = max((0, *delays)), -min((0, *delays))
+        if past and future:
+            return (f"`{name}` is read on both sides, and then one value stands for all steps",)
+        if not past + future:
+            return (f"nothing reads `{name}` with a delay: no step needs a row",)
+        if rows != past + future:
+            steps, side = max(past, future), "past" if past else "future"
+            return (f"`{name}` is read up to {steps} steps into the {side}: that is {steps} rows",)
+        return ()
 
 
 def unknown_shape(draft: Draft) -> Diagnostic:

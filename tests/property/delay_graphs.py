@@ -1,7 +1,9 @@
 """Random delay graphs, valid by construction, as Hypothesis strategies.
 
-A graph has a few components; each is one or two states whose equations read each other
-with delays of 1 to 4, all into the past or all into the future.  Later components read the
+A graph has a few components; each is one to three states whose equations read each other
+with delays of 1 to 4, all into the past or all into the future.  In some components the
+states are then moved against each other in time, which leaves the total delay of each cycle
+as it was, and makes delays of both signs and of zero.  Later components read the
 earlier ones at any delay, and reductions of them over time, which may also be their
 initial values.  Weights are shared.  Some of what is built is not used.
 """
@@ -40,6 +42,12 @@ class Component:
 
     direction: int
     states: dict[str, Shape]
+    moved: dict[str, int]
+    current: str = ""  # the state whose equation is made just now
+
+    def delay(self, source: str, steps: int) -> int:
+        """A delay of the current state's read of another one, or of itself."""
+        return self.direction * steps + self.moved[source] - self.moved[self.current]
 
 
 class Grower:
@@ -95,7 +103,7 @@ class Grower:
         if component is not None:
             for name, own in component.states.items():
                 if own == shape:
-                    delays = tuple(component.direction * delay for delay in (1, 1, 2, 4))
+                    delays = tuple(component.delay(name, steps) for steps in (1, 1, 2, 4))
                     reads += [(name, delays)] * 3
         if not reads:
             return self.param(shape)
@@ -171,16 +179,19 @@ class Grower:
     # Components and what is made of them
 
     def component(self, number: int) -> None:
-        names = [f"s{number}", f"r{number}"][: self.choose(1, 2)]
+        names = [f"s{number}", f"r{number}", f"q{number}"][: self.choose(1, 2, 2, 3)]
         shapes = {name: self.choose(*SHAPES) for name in names}
-        component = Component(self.choose(1, -1), shapes)
+        mixed = self.chance()
+        moved = {name: self.choose(0, 0, 1, -2, 3, -5) if mixed else 0 for name in names}
+        component = Component(self.choose(1, -1), shapes, moved)
         for name, shape in shapes.items():
             self.build.promise(name, Type("float", shape, OVER))
         for place, (name, shape) in enumerate(shapes.items()):
             self.build.prefix, self.build.line = name, number + 1
             # Each state reads the next one, so that all are on one cycle.
             other = names[(place + 1) % len(names)]
-            delay = component.direction * self.choose(1, 2, 3, 4)
+            component.current = name
+            delay = component.delay(other, self.choose(1, 2, 3, 4))
             back = self.build.read(other, delay, "t")
             if shapes[other] != shape:
                 back = call("sum", back) if back.type.shape else back

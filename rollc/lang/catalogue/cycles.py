@@ -30,11 +30,17 @@ CYCLES = (
     ),
     Entry(
         "R302",
-        "delays into the past and into the future in one cycle",
+        "cycles that no direction of time can run",
         """
-        A cycle that reads the past runs from the first step to the last, one that reads the
-        future from the last to the first. Values that are computed from each other cannot do
-        both. Two chains, one for each direction, can be joined behind both.
+        What counts is the total delay of a cycle. One that leads into the past runs from the
+        first step to the last, one that leads into the future from the last to the first.
+        Values that are computed from each other cannot do both, and a cycle of no steps in
+        total needs each value to compute itself. Two chains, one for each direction, can be
+        joined behind both.
+
+        Delays of both signs in a cycle are no error by themselves: with `a = f(b[t+1])` and
+        `b = g(a[t-2])` each value comes from the one a step ago, and the cycle is run with
+        one of the two shifted in time.
         """,
         """
         net both

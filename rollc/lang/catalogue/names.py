@@ -362,6 +362,29 @@ NAMES = (
     ),
     Entry(
         "R228",
+        "a gradient rule where nothing is read with a delay",
+        """
+        `stop(h[t-1], every=20)` lets no gradient pass this one read where it crosses the
+        border of a window of 20 steps. A value of the same step crosses none: `stop(h)`
+        cuts it everywhere.
+        """,
+        """
+        net windows
+        input u
+        h = tanh(u + stop(h[t-1], every=20))
+        y = stop(h, every=20)
+        output y
+        """,
+        """
+        net windows
+        input u
+        h = tanh(u + stop(h[t-1], every=20))
+        y = stop(h)
+        output y
+        """,
+    ),
+    Entry(
+        "R230",
         "not a time axis",
         """
         What stands behind `over`, and in brackets behind the name of an input, is a time axis.
