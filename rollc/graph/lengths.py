@@ -1,7 +1,7 @@
 """Sequences of different lengths in one batch: each stops at its own end.
 
-``with_lengths`` adds a leaf with the number of steps of each sequence and rewrites what
-looks beyond a step, so that nothing of the padding is seen:
+``with_lengths`` adds, for each time axis, a leaf with the number of steps of each sequence
+and rewrites what looks beyond a step, so that nothing of the padding is seen:
 
     x, a leaf over t       ->  x where the sequence is alive, its first step in the padding
     u[t-d]                 ->  u[t-d] where alive, the initial value in the padding
@@ -9,12 +9,14 @@ looks beyond a step, so that nothing of the padding is seen:
     sum of x over t        ->  the sum of what is x where alive and 0 elsewhere
     mean of x over t       ->  that sum, divided by the own length
     max, min of x over t   ->  of what is x where alive and an infinity elsewhere
+    softmax of x over t    ->  of what is x where alive and -infinity elsewhere; 1 in the padding
     last(x), a number      ->  the sum of what is x at the own last step and 0 elsewhere
     last(x), of any kind   ->  last(held), held = x where alive, held[t-1] in the padding
     extent of t            ->  the own length
     an output over t       ->  the output where alive, zero elsewhere
 
-Each step of the padding thus computes what a sequence of one step would, the first one:
+With two time axes each is treated so by its own lengths: a place is alive where both its
+steps are.  Each step of the padding thus computes what a sequence of one step would, the first one:
 numbers like those of the sequence itself.  Its cotangents are exactly zero, and zero times
 a slope of such numbers is zero, where zeros or the padding's own numbers could have made an
 infinite slope, and a NaN of the gradient.
@@ -24,7 +26,9 @@ The pass comes before the adjoint, which then needs to know nothing of lengths.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from math import inf
 
 from rollc.graph.build import Builder
@@ -34,7 +38,14 @@ from rollc.graph.operations.sequence import MOST_STEPS
 from rollc.graph.operations.vector import row
 
 LENGTHS = "batch'lengths"
-"""The leaf; a name that no spec can write."""
+"""The leaf of a graph with one time axis; a name that no spec can write."""
+
+
+def lengths_leaves(axes: Sequence[str]) -> dict[str, str]:
+    """The leaf with the lengths along each time axis of a graph."""
+    if len(axes) == 1:
+        return {axes[0]: LENGTHS}
+    return {axis: f"{LENGTHS}.{axis}" for axis in axes}
 
 
 def output_name(name: str) -> str:
@@ -42,7 +53,9 @@ def output_name(name: str) -> str:
     return f"{name}'kept"
 
 
-_OVER_TIME = frozenset({"sum_over", "mean_over", "max_over", "min_over"})
+# What a reduction takes for the steps of the padding.
+_BEYOND = {"sum_over": 0.0, "mean_over": 0.0, "max_over": -inf, "min_over": inf}
+_OVER_TIME = frozenset({*_BEYOND, "softmax_over"})
 _LEAVES = ("input", "target")
 
 
@@ -51,9 +64,9 @@ class LengthsError(Exception):
 
 
 def with_lengths(graph: Graph) -> Graph:
-    """The graph with the leaf :data:`LENGTHS`: an index over the batch, 1 to the steps.
+    """The graph with a leaf of lengths for each time axis (see :func:`lengths_leaves`).
 
-    Takes a graph before the adjoint.  Raises :class:`LengthsError` where
+    The leaf is an index over the batch, from 1 to the number of steps of the axis.  Takes a graph before the adjoint.  Raises :class:`LengthsError` where
     :func:`why_no_lengths` has a reason.
     """
     why = why_no_lengths(graph)
@@ -64,8 +77,8 @@ def with_lengths(graph: Graph) -> Graph:
 
 def why_no_lengths(graph: Graph) -> str | None:
     """Why the sequences of a graph cannot have lengths of their own, in words."""
-    if graph.axes != ("t",):
-        return "they need one time axis"
+    if not graph.axes:
+        return "it has no time axis"
     for node in graph.nodes:
         shared = node.type.time and BATCH not in node.type.axes
         if shared and node.type.kind == "float":  # of other kinds is what a step's number tells
@@ -81,10 +94,17 @@ class _Lengths:
         self.source = graph
         self.build = Builder(graph.nodes)
         self.build.prefix = "lengths"
-        self.lengths = self.build.leaf(LENGTHS, "input", Type("index", (), (BATCH,), MOST_STEPS))
-        self.alive = self._inside(0)
-        extents = (node for node in graph.nodes if node.operation == "extent")
-        self.counts = {node.name for node in extents if node.options["axis"] == "t"}
+        own = Type("index", (), (BATCH,), MOST_STEPS)
+        self.lengths = {
+            axis: self.build.leaf(name, "input", own)
+            for axis, name in lengths_leaves(graph.axes).items()
+        }
+        # The number of steps, by the node that gives it, is of these axes.
+        self.counts = {
+            node.name: str(node.options["axis"])
+            for node in graph.nodes
+            if node.operation == "extent" and node.options["axis"] in self.lengths
+        }
         # What stands for a read, by the edge.
         self.gates: dict[Edge, Edge] = {}
 
@@ -102,16 +122,23 @@ class _Lengths:
             self._gate(edge)
         for node in self.source.nodes:
             if node.name in self.counts:
-                self._count(node.name)
+                self._count(node.name, self.counts[node.name])
             else:
                 self._rewrite(node)
         outputs = tuple((label, self._output(name)) for label, name in self.source.outputs)
         return replace(self.source, nodes=tuple(self.build.nodes.values()), outputs=outputs)
 
-    def _inside(self, ahead: int) -> Value:
+    def _inside(self, axis: str, ahead: int = 0) -> Value:
         """Whether the step that many steps ahead is inside the own length."""
         options = {"shift": ahead} if ahead else {}
-        return call("less", self.build.make("step", (), axis="t", **options), self.lengths)
+        return call("less", self.build.make("step", (), axis=axis, **options), self.lengths[axis])
+
+    def _alive(self, axes: Sequence[str]) -> Value:
+        """Whether the steps along all of the axes are inside the own lengths."""
+        return reduce(
+            lambda one, other: call("greater", call("where", one, other, 0.0), 0.0),
+            map(self._inside, axes),
+        )
 
     def _choose(
         self,
@@ -133,12 +160,13 @@ class _Lengths:
 
     def _mask(self, node: Node) -> None:
         """A leaf is its first step in the padding; no gradient passes that way."""
-        value = self.build.read(node.name)
-        first = call("first", value, axis="t")
+        value = first = self.build.read(node.name)
+        for axis in node.type.time:
+            first = call("first", first, axis=axis)
         if node.type.kind == "float":
             first = call("stop", first)
         name = f"{node.name}'alive"
-        self._choose(name, self.alive, value, first, node.initial)
+        self._choose(name, self._alive(node.type.time), value, first, node.initial)
         self.gates[Edge(node.name)] = Edge(name)
 
     def _resolved(self, edge: Edge) -> Edge:
@@ -154,16 +182,18 @@ class _Lengths:
             if source.type.kind == "float":  # any value of another kind is as good
                 start = self._initial(source, edge.delay, past=True)
                 name = f"{edge.source}'past{edge.delay}"
-                self.gates[edge] = self._choose(name, self.alive, read, call("stop", start))
+                self.gates[edge] = self._choose(
+                    name, self._inside(edge.axis), read, call("stop", start)
+                )
             return
         # Beyond the own end are the rows of the initial value, the nearest step first.
         distance = -edge.delay
         value = self._initial(source, distance, past=False)
         for ahead in range(1, distance) if self._deep(source) else ():
             nearer = self._initial(source, distance - ahead, past=False)
-            value = call("where", self._inside(ahead), nearer, value)
+            value = call("where", self._inside(edge.axis, ahead), nearer, value)
         name = f"{edge.source}'next{distance}"
-        self.gates[edge] = self._choose(name, self._inside(distance), read, value)
+        self.gates[edge] = self._choose(name, self._inside(edge.axis, distance), read, value)
 
     def _deep(self, node: Node) -> bool:
         """Whether the initial value has a row for each step outside the sequence."""
@@ -199,59 +229,69 @@ class _Lengths:
         node = replace(node, type=type_, operands=operands, initial=initial)
         self.build.nodes[node.name] = node
         over = node.options.get("over", ())
-        if node.operation in _OVER_TIME and isinstance(over, tuple) and "t" in over:
-            self._reduce(node, over)
+        times = [axis for axis in self.lengths if isinstance(over, tuple) and axis in over]
+        if node.operation in _OVER_TIME and times:
+            assert isinstance(over, tuple)
+            self._reduce(node, times, [str(axis) for axis in over if axis not in times])
         elif node.operation == "last" and node.type.kind == "float":
-            self._pick(node)
+            self._pick(node, str(node.options["axis"]))
         elif node.operation == "last":
-            self._hold(node)
+            self._hold(node, str(node.options["axis"]))
+        self.build.nodes[node.name] = replace(self.build.nodes[node.name], initial=initial)
 
     def _operand(self, node: Node) -> Value:
         (edge,) = node.operands
         return self.build.read(edge.source, edge.delay, edge.axis)
 
-    def _reduce(self, node: Node, over: tuple[str | int, ...]) -> None:
-        """A reduction over time, of the steps of each sequence; then over the batch."""
+    def _reduce(self, node: Node, times: list[str], others: list[str]) -> None:
+        """A reduction over time, of the steps of each sequence; then over the other axes."""
         build = self.build
         build.prefix, build.line = node.name, node.line
-        beyond = {"max_over": -inf, "min_over": inf}.get(node.operation, 0.0)
-        kept = call("where", self.alive, self._operand(node), beyond)
-        others = tuple(str(axis) for axis in over if axis != "t")
+        alive = self._alive(times)
+        if node.operation == "softmax_over":
+            kept = call("where", alive, self._operand(node), -inf)
+            share = call("softmax_over", kept, over=(*times, *others))
+            build.define(node.name, "where", (alive, share, build.number(1.0)))
+            return
+        kept = call("where", alive, self._operand(node), _BEYOND[node.operation])
         if node.operation == "mean_over":
-            steps = self._steps()
-            total = call("sum_over", kept, over=("t",))
+            total = call("sum_over", kept, over=tuple(times))
+            *rest, steps = (self._steps(axis) for axis in times)
+            for other in rest:
+                total = total / other
             if not others:
                 build.define(node.name, "divide", (total, steps))
             else:
-                build.define(node.name, node.operation, (total / steps,), over=others)
+                build.define(node.name, node.operation, (total / steps,), over=tuple(others))
         elif not others:
-            build.define(node.name, node.operation, (kept,), over=("t",))
+            build.define(node.name, node.operation, (kept,), over=tuple(times))
         else:
-            inner = call(node.operation, kept, over=("t",))
-            build.define(node.name, node.operation, (inner,), over=others)
+            inner = call(node.operation, kept, over=tuple(times))
+            build.define(node.name, node.operation, (inner,), over=tuple(others))
 
-    def _steps(self) -> Value:
+    def _steps(self, axis: str) -> Value:
         """The own length as a number."""
-        return call("sum_over", call("where", self.alive, 1.0, 0.0), over=("t",))
+        return call("sum_over", call("where", self._inside(axis), 1.0, 0.0), over=(axis,))
 
-    def _count(self, name: str) -> None:
+    def _count(self, name: str, axis: str) -> None:
         """The number of steps is that of each sequence."""
-        self.build.define(name, "identity", (self._steps(),))
+        self.build.define(name, "identity", (self._steps(axis),))
 
-    def _pick(self, node: Node) -> None:
+    def _pick(self, node: Node, axis: str) -> None:
         """The number at the own last step; it needs no loop over the steps."""
         self.build.prefix, self.build.line = node.name, node.line
-        end = call("equal", self.build.make("step", (), axis="t", shift=1), self.lengths)
+        step = self.build.make("step", (), axis=axis, shift=1)
+        end = call("equal", step, self.lengths[axis])
         kept = call("where", end, self._operand(node), 0.0)
-        self.build.define(node.name, "sum_over", (kept,), over=("t",))
+        self.build.define(node.name, "sum_over", (kept,), over=(axis,))
 
-    def _hold(self, node: Node) -> None:
+    def _hold(self, node: Node, axis: str) -> None:
         """The last step of a value that stays what it was at the own end."""
         value = self._operand(node)
         name = f"{node.name}'held"
         self.build.promise(name, value.type)
-        before = self.build.read(name, 1, "t")
-        self._choose(name, self.alive, value, before)
+        before = self.build.read(name, 1, axis)
+        self._choose(name, self._inside(axis), value, before)
         self.build.nodes[node.name] = replace(node, operands=(Edge(name),))
 
     def _output(self, name: str) -> str:
@@ -261,4 +301,5 @@ class _Lengths:
             return name
         edge = self.gates.get(Edge(name), Edge(name))
         value = self.build.read(edge.source)
-        return self._choose(output_name(name), self.alive, value, self._zero(node.type)).source
+        alive = self._alive(node.type.time)
+        return self._choose(output_name(name), alive, value, self._zero(node.type)).source
