@@ -1,7 +1,8 @@
 """What an array must be, and whether one that a user gave is that.
 
-Arrays have the time first, then the batch if there is one, then the shape at one step.
-What is wrong is an :class:`InputError` with what was expected and what was found.
+Arrays have the time axes first, in alphabetical order, then the batch if there is one, then
+the shape at one step.  What is wrong is an :class:`InputError` with what was expected and
+what was found.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ Array = NDArray[Any]
 class Spec:
     """What an array must be.
 
-    ``shape`` is the shape at one step of one sequence; ``time`` and ``batch`` say whether
-    the array has those dimensions in front.  ``bound`` is the number of values that an
-    index may take.
+    ``shape`` is the shape at one step of one sequence; ``time`` are the time axes that the
+    array has in front, and ``batch`` says whether the batch comes after them.  ``bound`` is
+    the number of values that an index may take.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     dtype: str
-    time: bool
+    time: tuple[str, ...]
     batch: bool
     bound: int | None = None
 
     def dimensions(self, batched: bool = True) -> tuple[str | int, ...]:
-        """The dimensions in words: ``("T", "B", 3)``."""
-        lead = [*(["T"] if self.time else []), *(["B"] if self.batch and batched else [])]
-        return (*lead, *self.shape)
+        """The dimensions in words: ``("T", "B", 3)``; that of the axis ``s`` is ``S``."""
+        times = [axis.upper() for axis in self.time]
+        return (*times, *(["B"] if self.batch and batched else []), *self.shape)
 
 
 def spec_of(node: Node, dtype: str) -> Spec:
@@ -49,7 +50,7 @@ def spec_of(node: Node, dtype: str) -> Spec:
         node.type.kind,
         node.type.shape,
         kinds[node.type.kind],
-        bool(node.type.time),
+        node.type.time,
         BATCH in node.type.axes,
         node.type.bound,
     )
@@ -57,23 +58,28 @@ def spec_of(node: Node, dtype: str) -> Spec:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """The number of steps and of sequences that a caller's arrays have."""
+    """The number of steps along each axis and of sequences that a caller's arrays have."""
 
-    steps: int
+    steps: Mapping[str, int]
     batch: int
     batched: bool  # whether the caller's arrays have the batch dimension
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """The length of every axis, the batch with them."""
+        return {**self.steps, BATCH: self.batch}
 
 
 def given_back(array: Array, spec: Spec, sizes: Sizes) -> Array:
     """An array as the caller gave his: without the batch if he had none."""
     if spec.batch and not sizes.batched:
-        return array[:, 0] if spec.time else array[0]
+        return np.asarray(array.take(0, axis=len(spec.time)))
     return array
 
 
-def shape_of(spec: Spec, sizes: Sizes) -> tuple[int, ...]:
-    lead = [*([sizes.steps] if spec.time else []), *([sizes.batch] if spec.batch else [])]
-    return (*lead, *spec.shape)
+def shape_of(spec: Spec, sizes: Sizes, batched: bool = True) -> tuple[int, ...]:
+    times = [sizes.steps[axis] for axis in spec.time]
+    return (*times, *([sizes.batch] if spec.batch and batched else []), *spec.shape)
 
 
 def as_array(what: str, value: ArrayLike) -> Array:
@@ -86,21 +92,28 @@ def as_array(what: str, value: ArrayLike) -> Array:
     return array
 
 
-def fitting(what: str, value: ArrayLike, spec: Spec, sizes: Sizes) -> Array:
-    """An array of the shape with time and batch, of the right dtype and range."""
+def fitting(
+    what: str,
+    value: ArrayLike,
+    spec: Spec,
+    sizes: Sizes,
+    lengths: Mapping[str, Array] | None = None,
+) -> Array:
+    """An array of the shape with time and batch, of the right dtype and range.
+
+    With ``lengths`` by axis, an index may be anything in the padding.
+    """
     array = as_array(what, value)
-    shape = shape_of(spec, sizes)
-    bare = shape
-    if spec.batch and not sizes.batched:
-        bare = (*shape[: int(spec.time)], *spec.shape)
-    if array.shape != bare:
+    expected = shape_of(spec, sizes, sizes.batched)
+    if array.shape != expected:
         raise InputError(
             f"{what}: expected {words(spec, sizes.batched)}"
-            f" with shape {brackets(bare)}, found {brackets(array.shape)}"
+            f" with shape {brackets(expected)}, found {brackets(array.shape)}"
         )
+    array = array.reshape(shape_of(spec, sizes))
     if spec.kind == "index":
-        return _indices(what, array, spec).reshape(shape)
-    return np.ascontiguousarray(array, dtype=spec.dtype).reshape(shape)
+        return _indices(what, _without_padding(array, spec, lengths or {}), spec)
+    return np.ascontiguousarray(array, dtype=spec.dtype)
 
 
 def _indices(what: str, array: Array, spec: Spec) -> Array:
@@ -114,32 +127,33 @@ def _indices(what: str, array: Array, spec: Spec) -> Array:
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
-def fitting_lengths(value: ArrayLike, sizes: Sizes) -> Array:
-    """The number of steps of each sequence, 1 to all of them."""
-    array = as_array("`lengths`", value)
-    expected = (sizes.batch,) if sizes.batched else ()
-    if array.dtype.kind not in "iu" or array.shape != expected:
-        raise InputError(
-            f"`lengths`: expected integers {brackets(expected)},"
-            f" found {array.dtype} {brackets(array.shape)}"
-        )
-    wrong = array[(array < 1) | (array > sizes.steps)]
-    if wrong.size:
-        raise InputError(f"`lengths`: expected 1 to {sizes.steps}, found {wrong.flat[0]}")
-    return array.astype(np.int64).reshape(sizes.batch)
-
-
-def without_padding(array: Array, spec: Spec, lengths: Array, sizes: Sizes) -> Array:
-    """An array with indices of the sequences themselves where it has padding.
+def _without_padding(array: Array, spec: Spec, lengths: Mapping[str, Array]) -> Array:
+    """Indices with those of the sequences themselves where there is padding.
 
     The kernel does that with numbers; an index it must never see out of its range.
     """
-    if spec.kind != "index" or not spec.time:
-        return array
-    inside = np.arange(sizes.steps)[:, None] < lengths
-    inside = inside if sizes.batched else inside[:, 0]
-    inside = inside.reshape(inside.shape + (1,) * (array.ndim - inside.ndim))
-    return np.where(inside, array, array[:1])
+    for place, axis in enumerate(spec.time):
+        if axis in lengths and spec.batch:
+            shape = [1] * array.ndim
+            shape[place], shape[len(spec.time)] = array.shape[place], len(lengths[axis])
+            inside = np.arange(array.shape[place])[:, None] < lengths[axis]
+            array = np.where(inside.reshape(shape), array, array.take([0], axis=place))
+    return array
+
+
+def fitting_lengths(what: str, value: ArrayLike, steps: int, sizes: Sizes) -> Array:
+    """The number of steps of each sequence along one axis, 1 to all of them."""
+    array = as_array(what, value)
+    expected = (sizes.batch,) if sizes.batched else ()
+    if array.dtype.kind not in "iu" or array.shape != expected:
+        raise InputError(
+            f"{what}: expected integers {brackets(expected)},"
+            f" found {array.dtype} {brackets(array.shape)}"
+        )
+    wrong = array[(array < 1) | (array > steps)]
+    if wrong.size:
+        raise InputError(f"{what}: expected 1 to {steps}, found {wrong.flat[0]}")
+    return array.astype(np.int64).reshape(sizes.batch)
 
 
 def fitting_state(what: str, value: ArrayLike, spec: Spec, sizes: Sizes) -> Array:

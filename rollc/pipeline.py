@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rollc import store
+from rollc.arguments import why_no_state
 from rollc.checkpoint import window_kernels
 from rollc.errors import InputError, SpecError, StoreError
 from rollc.graph.adjoint import adjoint
@@ -80,7 +81,6 @@ def kernel_graphs(
             "forward": lambda: simplify(_outputs_only(simple)),
             "gradient": lambda: simple,
         }
-    past_only = all(not reach.future for reach in graph.reach.values())
     makers: dict[str, Callable[[], Graph]] = {}
 
     @cache
@@ -109,7 +109,7 @@ def kernel_graphs(
 
     for lengths in (False, True):
         for state in (False, True):
-            possible = not state or (bool(graph.reach) and past_only)
+            possible = not state or (bool(graph.reach) and why_no_state(graph) is None)
             if possible and lengths:
                 possible = why_no_lengths(expose_state(graph) if state else graph) is None
             if possible:
@@ -307,6 +307,10 @@ def write_artefact(
     texts["spec"] = source.text
     texts["checked"] = print_graph(graph)
     kernels: dict[str, dict[str, str]] = {}
+    if steps is not None and len(graph.axes) > 1:
+        raise InputError(
+            f"`{source.name}` has more than one time axis: it is built for any number of steps"
+        )
     if graph.gradients and (truncate is not None or combine != "sum"):
         raise InputError(f"`{source.name}` holds its gradients already: they stay as they are")
     for entry, make in kernel_graphs(graph, truncate, combine).items():

@@ -66,8 +66,9 @@ class LengthsError(Exception):
 def with_lengths(graph: Graph) -> Graph:
     """The graph with a leaf of lengths for each time axis (see :func:`lengths_leaves`).
 
-    The leaf is an index over the batch, from 1 to the number of steps of the axis.  Takes a graph before the adjoint.  Raises :class:`LengthsError` where
-    :func:`why_no_lengths` has a reason.
+    The leaf is an index over the batch, from 1 to the number of steps of the axis.  Takes a
+    graph before the adjoint.  Raises :class:`LengthsError` where :func:`why_no_lengths` has
+    a reason.
     """
     why = why_no_lengths(graph)
     if why is not None:

@@ -1,0 +1,251 @@
+"""The arguments of a network's calls: what it takes, and whether a caller gave that.
+
+Everything is looked at before a kernel sees it, and what is missing, unknown or misshapen
+is an :class:`InputError` that names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rollc.arrays import (
+    Sizes,
+    Spec,
+    as_array,
+    brackets,
+    fitting,
+    fitting_lengths,
+    fitting_state,
+    spec_of,
+    unknown,
+    words,
+)
+from rollc.errors import InputError
+from rollc.graph.graph import Graph
+from rollc.graph.lengths import lengths_leaves, why_no_lengths
+from rollc.graph.state import PREFIX
+
+Array = NDArray[Any]
+Arrays = Mapping[str, ArrayLike]
+Steps = int | Mapping[str, int]
+Lengths = ArrayLike | Mapping[str, ArrayLike]
+
+
+@dataclass(frozen=True)
+class Interface:
+    """The arrays that a network takes and gives, by name.
+
+    ``axes`` are its time axes; ``steps`` is the number of steps that it was built for, None
+    for any number; ``fed`` are the targets that the outputs read.  ``no_state`` and
+    ``no_lengths`` say why it takes none, where it does not.
+    """
+
+    name: str
+    axes: tuple[str, ...]
+    steps: int | None
+    params: dict[str, Spec]
+    inputs: dict[str, Spec]
+    targets: dict[str, Spec]
+    outputs: dict[str, Spec]
+    states: dict[str, Spec]
+    fed: frozenset[str]
+    no_state: str | None
+    no_lengths: str | None
+
+    def need_state(self) -> None:
+        if self.no_state is not None:
+            raise InputError(f"`{self.name}` cannot run step by step: {self.no_state}")
+
+    def leaves(
+        self,
+        params: Arrays,
+        inputs: Arrays,
+        steps: Steps | None = None,
+        state: Arrays | None = None,
+        lengths: Lengths | None = None,
+        *,
+        need_inputs: bool = True,
+        need_targets: bool = True,
+    ) -> tuple[dict[str, Array], Sizes]:
+        """All leaves as arrays of the right shapes, with time and batch in front."""
+        wanted = {**self.inputs, **self.targets}
+        _all_known("parameter", params, self.params)
+        _all_known("input", inputs, wanted)
+        required = {**self.inputs, **self.targets} if need_inputs else {}
+        for name, spec in required.items():
+            optional = name in self.targets and not (need_targets or name in self.fed)
+            if name not in inputs and not optional:
+                sort = "target" if name in self.targets else "input"
+                raise InputError(f"missing {sort} `{name}`: expected {words(spec)}")
+        if state is not None:
+            self.need_state()
+            _all_known("state", state, self.states)
+        arrays = {name: as_array(f"input `{name}`", array) for name, array in inputs.items()}
+        sizes = self._sizes(arrays, wanted, steps, state)
+        own = {} if lengths is None else self._lengths(lengths, sizes)
+        leaves = {
+            name: fitting(f"input `{name}`", array, wanted[name], sizes, own)
+            for name, array in arrays.items()
+        }
+        for name, spec in self.params.items():
+            if name not in params:
+                raise InputError(f"missing parameter `{name}`: expected {words(spec)}")
+            leaves[name] = fitting(f"parameter `{name}`", params[name], spec, sizes)
+        for name, spec in self.states.items() if state is not None else ():
+            assert state is not None
+            if name not in state:
+                raise InputError(f"missing state `{name}`: expected {words(spec)}")
+            leaves[PREFIX + name] = fitting_state(f"state `{name}`", state[name], spec, sizes)
+        names = lengths_leaves(self.axes)
+        return leaves | {names[axis]: array for axis, array in own.items()}, sizes
+
+    # Steps, sequences and lengths ------------------------------------------------------
+
+    def _sizes(
+        self,
+        arrays: Mapping[str, Array],
+        specs: Mapping[str, Spec],
+        steps: Steps | None,
+        state: Arrays | None,
+    ) -> Sizes:
+        """The numbers of steps and of sequences, from the first arrays that tell them."""
+        batch: int | None = None  # 0 for arrays without the batch dimension
+        found = self._given_steps(steps)
+        told = dict.fromkeys(found, "`steps`")
+        for name, array in arrays.items():
+            spec = specs[name]
+            full = len(spec.dimensions())
+            if array.ndim not in (full, full - int(spec.batch)):
+                raise InputError(
+                    f"input `{name}`: expected {words(spec)}, found {brackets(array.shape)}"
+                )
+            if spec.batch and batch is None:
+                batch = _batch(array, len(spec.time), array.ndim == full)
+            for place, axis in enumerate(spec.time):
+                count = array.shape[place]
+                if found.setdefault(axis, count) != count:
+                    raise InputError(
+                        f"input `{name}` has {count} steps{self._of(axis)}, but {told[axis]}"
+                        f" has {found[axis]}"
+                    )
+                told.setdefault(axis, f"`{name}`")
+        for name, value in (state or {}).items():
+            spec = self.states[name]
+            if spec.batch and batch is None:
+                array = as_array(f"state `{name}`", value)
+                batch = _batch(array, 1, array.ndim == len(spec.shape) + 1)
+        for axis in self.axes:
+            if axis not in found and self.steps is None:
+                raise InputError(
+                    f"no input tells the number of steps{self._of(axis)}: give `steps`"
+                )
+            count = found.setdefault(axis, self.steps or 0)
+            if count < 1:
+                raise InputError(f"expected at least one step{self._of(axis)}, found {count}")
+            if self.steps is not None and count != self.steps:
+                raise InputError(f"built for {self.steps} steps, found {count}")
+        return Sizes(found, batch or 1, bool(batch))
+
+    def _of(self, axis: str) -> str:
+        """Which steps are meant, where there are several sorts."""
+        return f" of {axis}" if len(self.axes) > 1 else ""
+
+    def _given_steps(self, steps: Steps | None) -> dict[str, int]:
+        if steps is None:
+            return {}
+        for axis, count in self._by_axis("steps", steps).items():
+            if isinstance(count, bool) or not isinstance(count, int | np.integer):
+                raise InputError(
+                    f"`steps`{self._of(axis)}: expected a whole number, found {count!r:.40}"
+                )
+        return {axis: int(count) for axis, count in self._by_axis("steps", steps).items()}
+
+    def _by_axis(self, what: str, value: Any) -> dict[str, Any]:
+        """An argument that there is one of for each axis; for one axis it may be that."""
+        if isinstance(value, Mapping):
+            _all_known(f"axis of `{what}`", value, dict.fromkeys(self.axes))
+            return dict(value)
+        if len(self.axes) > 1:
+            axes = ", ".join(f'"{axis}": …' for axis in self.axes)
+            raise InputError(f"`{what}`: there are several time axes, so expected {{{axes}}}")
+        return dict.fromkeys(self.axes, value)
+
+    def _lengths(self, lengths: Lengths, sizes: Sizes) -> dict[str, Array]:
+        """The lengths along every axis; where none are given, all steps."""
+        if self.no_lengths is not None:
+            raise InputError(f"`{self.name}` takes no lengths: {self.no_lengths}")
+        given = self._by_axis("lengths", lengths)
+        return {
+            axis: fitting_lengths(f"`lengths`{self._of(axis)}", given[axis], steps, sizes)
+            if axis in given
+            else np.full(sizes.batch, steps)
+            for axis, steps in sizes.steps.items()
+        }
+
+
+def interface_of(graph: Graph, dtype: str, steps: int | None) -> Interface:
+    """What the network of a checked graph takes and gives."""
+
+    def leaves(operation: str) -> dict[str, Spec]:
+        return {node.name: spec_of(node, dtype) for node in graph.leaves(operation)}
+
+    targets, behind = leaves("target"), _behind_outputs(graph)
+    states = {}
+    for name, reach in graph.reach.items():
+        own = spec_of(graph[name], dtype)
+        kept = own.dtype if own.kind == "float" else "int64"
+        shape = (reach.past, *own.shape)
+        states[name] = Spec(name, own.kind, shape, kept, (), own.batch, own.bound)
+    return Interface(
+        name=graph.name,
+        axes=graph.axes or ("t",),
+        steps=steps,
+        params=leaves("param"),
+        inputs=leaves("input"),
+        targets=targets,
+        outputs={label: spec_of(graph[name], dtype) for label, name in graph.outputs},
+        states=states,
+        fed=frozenset(name for name in targets if name in behind),
+        no_state=why_no_state(graph),
+        no_lengths=why_no_lengths(graph),
+    )
+
+
+def why_no_state(graph: Graph) -> str | None:
+    """Why a graph cannot run in windows with its state handed on, in words."""
+    if len(graph.axes) > 1:
+        return "it has more than one time axis"
+    future = [name for name, reach in graph.reach.items() if reach.future]
+    return f"`{future[0]}` is read from the future" if future else None
+
+
+def _behind_outputs(graph: Graph) -> set[str]:
+    """Every node that an output reads, directly or not."""
+    pending = [name for _, name in graph.outputs]
+    found = set(pending)
+    while pending:
+        for edge in graph[pending.pop()].reads():
+            if edge.source not in found:
+                found.add(edge.source)
+                pending.append(edge.source)
+    return found
+
+
+def _all_known(sort: str, given: Mapping[str, object], known: Mapping[str, object]) -> None:
+    for name in given:
+        if name not in known:
+            raise InputError(unknown(sort, name, known))
+
+
+def _batch(array: Array, place: int, batched: bool) -> int:
+    """The number of sequences of an array; 0 where it has no batch dimension."""
+    if not batched:
+        return 0
+    if array.shape[place] < 1:
+        raise InputError("expected at least one sequence, found none")
+    return int(array.shape[place])
