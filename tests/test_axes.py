@@ -285,7 +285,7 @@ def test_the_entropy_of_attention_has_a_slope_in_padding() -> None:
     q = build.leaf("q", "input", Type("float", (), ("t", "batch")))
     scale = build.leaf("scale", "param", Type("float"), initialiser="number", value=1.0)
     share = call("softmax_over", scale * x * q, over=("s",))
-    entropy = call("sum_over", share * call("log", share), over=("s",))
+    entropy = call("sum_over", share * (scale * call("log", share)), over=("s",))
     each = call("mean_over", entropy, over=("t",))
     build.define("loss", "mean_over", (each,), over=("batch",))
     graph = Graph("entropy", "checked", tuple(build.nodes.values()), (), "loss", axes=("s", "t"))
