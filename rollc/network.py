@@ -303,7 +303,7 @@ class Network:
         given = {
             name: np.asarray(array)[:steps] if self._is_timed(name) else array
             for name, array in (inputs or {}).items()
-            if name in self.inputs
+            if name in self.inputs or name in self.targets
         }
         leaves, sizes = self._interface.leaves(
             params, given, steps, need_inputs=False, need_targets=False
@@ -395,8 +395,11 @@ class Network:
 
 
 def _entry(sort: str, state: object, lengths: object) -> str:
-    """The name of a kernel: what it computes, and of which leaves more."""
-    if state is not None:
+    """The name of a kernel: what it computes, and of which leaves more.
+
+    A network without delays has an empty state, and needs no kernel for it.
+    """
+    if state:
         sort = "stream" if sort == "forward" else f"{sort}.state"
     return sort if lengths is None else f"{sort}.lengths"
 

@@ -53,6 +53,21 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
     return int(count)
 
 
+def _steps(
+    context: click.Context, option: click.Parameter, counts: tuple[str, ...]
+) -> int | dict[str, int] | None:
+    """``20``, or ``s=20`` and one for each other axis as a dictionary."""
+    found: dict[str, int] = {}
+    for text in counts:
+        match = re.fullmatch(r"(?:([A-Za-z_]\w{0,99})=)?0*([1-9]\d{0,9})", text.strip())
+        if match is None or (match[1] is None and len(counts) > 1):
+            raise click.BadParameter(f"`{text}` is not of the form 20, or t=20 for each time axis")
+        if match[1] is None:
+            return int(match[2])
+        found[match[1]] = int(match[2])
+    return found or None
+
+
 def sets_option(command: Command) -> Command:
     return click.option(
         "--set",
@@ -227,7 +242,8 @@ def ir(
     "--inputs",
     metavar="F.npz|F.csv",
     help="The inputs, and for a loss the targets: time first, then the batch if there is one."
-    " An array `lengths` has the number of steps of each sequence.",
+    " An array `lengths` has the number of steps of each sequence; with two time axes there"
+    " is one for each, such as `lengths.s`.",
 )
 @click.option(
     "--params", metavar="P.npz", help="The parameters.  Without it they are drawn from the seed."
@@ -247,9 +263,18 @@ def ir(
     type=click.IntRange(1, 10_000_000),
     help="Compute the gradients in windows of K steps.",
 )
-@steps_option("How many steps to run where no input says so.")
+@click.option("--state", metavar="S.npz", help="Go on from this state, and not from the start.")
+@click.option("--save-state", metavar="S.npz", help="Where to write the state after the last step.")
+@click.option(
+    "--steps",
+    multiple=True,
+    metavar="N|AXIS=N",
+    callback=_steps,
+    help="How many steps to run where no input says so; by axis where there are two.",
+)
 @sets_option
 @dtype_option
+@feed_option
 def run(**options: Any) -> None:
     """Run a network forward, and with --grad backward."""
     from rollc.cli import running
@@ -286,6 +311,7 @@ def run(**options: Any) -> None:
 @seed_option
 @sets_option
 @dtype_option
+@feed_option
 def train(**options: Any) -> None:
     """Fit the parameters of a network to data with Adam."""
     from rollc.cli import running
@@ -297,19 +323,27 @@ def train(**options: Any) -> None:
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
 @sets_option
 @seed_option
+@feed_option
 @format_option
 @click.pass_context
 def verify(
-    context: click.Context, specs: tuple[str, ...], sets: dict[str, int], seed: int, form: str
+    context: click.Context,
+    specs: tuple[str, ...],
+    sets: dict[str, int],
+    seed: int,
+    feed: Literal["free", "taught"],
+    form: str,
 ) -> None:
     """Hold every stage of the compilation to the meaning of the spec, on random data.
 
     Every stage is compared with the interpreter, the adjoint with central differences and
-    with the adjoint of the unrolled network.  Prints the largest error of each.
+    with the adjoint of the unrolled network.  Prints the largest error of each.  A spec that
+    cannot be verified does not stop the others.  Exits with 3 if a comparison failed, else
+    with 1 if a spec is wrong, or 2 if it cannot be read or run.
     """
     from rollc.cli import proving
 
-    context.exit(proving.verify(specs, sets, seed, form))
+    context.exit(proving.verify(specs, sets, seed, feed, form))
 
 
 @rollc.command()

@@ -9,26 +9,43 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rollc.cli import files, talk
-from rollc.errors import InputError
+from rollc.errors import InputError, RollcError, SpecError
 
 if TYPE_CHECKING:
+    from rollc.lang.draft import Feed
     from rollc.verify import Row
 
 
-def verify(specs: Sequence[str], sets: Mapping[str, int], seed: int, form: str) -> int:
-    """Print the largest error of each comparison; 3 where one is too large."""
+def verify(specs: Sequence[str], sets: Mapping[str, int], seed: int, feed: Feed, form: str) -> int:
+    """Print the largest error of each comparison; 3 where one is too large.
+
+    A spec that cannot be compared is no end of the others; then the status is 1 where it is
+    wrong, 2 where it cannot be read or run.
+    """
     from rollc import verify as proof
     from rollc.lang import library_flaws, load_graph
 
     data: list[dict[str, object]] = []
     compared = failed = 0
+    status = 0
     for spec in specs:
-        source = files.read_spec(spec)
-        if library_flaws(load_graph(source, sets)) == ():
-            talk.say(f"{source.name} holds cells for other specs to use")
+        try:
+            source = files.read_spec(spec)
+            if library_flaws(load_graph(source, sets)) == ():
+                talk.say(f"{source.name} holds cells for other specs to use")
+                continue
+            with talk.waiting(f"verifying {source.name}"):
+                rows = proof.verify(source.text, source.name, sets=sets, seed=seed, feed=feed)
+        except SpecError as error:
+            talk.wrong_spec(error)
+            status = 1
+            data.append(_not_compared(spec, error))
             continue
-        with talk.waiting(f"verifying {source.name}"):
-            rows = proof.verify(source.text, source.name, sets=sets, seed=seed)
+        except RollcError as error:
+            talk.error(str(error))
+            status = status or 2
+            data.append(_not_compared(spec, error))
+            continue
         compared += len(rows)
         failed += sum(not row.passed for row in rows)
         if form == "json":
@@ -42,7 +59,7 @@ def verify(specs: Sequence[str], sets: Mapping[str, int], seed: int, form: str) 
         talk.error(
             f"{failed} of {compared} comparisons failed: this is a fault of rollc, please report it"
         )
-    return 3 if failed else 0
+    return 3 if failed else status
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -60,6 +77,12 @@ def _as_data(spec: str, row: Row) -> dict[str, object]:
         "passed": row.passed,
         "where": row.where,
     }
+
+
+def _not_compared(spec: str, error: RollcError) -> dict[str, object]:
+    """A spec that no comparison was made of, and why."""
+    none = {"what": "", "error": None, "tolerance": None, "passed": False}
+    return {"spec": spec, **none, "where": str(error)}
 
 
 def explain(code: str | None) -> None:

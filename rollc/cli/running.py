@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rollc import store
 from rollc.cli import files, talk
 from rollc.cli.building import build_network
 from rollc.datafiles import Column, is_npz, names, read_csv, read_npz, write_npz
@@ -23,14 +25,17 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 LENGTHS = "lengths"  # the array with the number of steps of each sequence
+STATE = "state."
 
 
-def open_network(spec: str, sets: Mapping[str, int], dtype: str) -> Network:
+def open_network(spec: str, sets: Mapping[str, int], dtype: str, feed: str) -> Network:
     """The network of a spec, or of an artefact, which has its sizes and its dtype already."""
     if not files.is_artefact(spec):
-        return build_network(spec, sets=sets, dtype=dtype)[0]
+        return build_network(spec, sets=sets, dtype=dtype, feed=feed)[0]
     if sets:
         raise InputError(f"the sizes of `{spec}` are fixed: it is built; give its spec instead")
+    if feed == "free" and store.read(Path(spec)).entries.get("feed") != feed:
+        raise InputError(f"`{spec}` is built, and taught; give its spec to run it free")
     return load(spec)
 
 
@@ -43,22 +48,32 @@ def run(
     grad: bool,
     memory: int | None,
     checkpoint: int | None,
-    steps: int | None,
+    state: str | None,
+    save_state: str | None,
+    steps: int | dict[str, int] | None,
     sets: dict[str, int],
     dtype: str,
+    feed: str,
 ) -> None:
-    network = open_network(spec, sets, dtype)
+    network = open_network(spec, sets, dtype, feed)
     values = _values(network, params, seed)
     arrays, lengths = _data(network, inputs) if inputs else ({}, None)
-    results = dict(network.forward(values, arrays, steps=steps, lengths=lengths, seed=seed))
+    before: dict[str, Array] | None = None
+    if state:
+        before = _known(read_npz(files.read_bytes(state), state), network.states, state, "a state")
+    elif save_state:
+        before = network.initial_state(values, arrays, seed=seed)
+    found = network.forward(values, arrays, before, steps, lengths=lengths, seed=seed)
+    after = {name: array for name, array in found.items() if name.startswith(STATE)}
+    results = {name: array for name, array in found.items() if name not in after}
     lines = [f"output {name}: {_described(array)}" for name, array in results.items()]
     if grad and network.graph.loss is None:
         raise InputError("the spec has no loss, so there are no gradients")
     if network.graph.loss is not None and (grad or network.targets.keys() <= arrays.keys()):
         if grad:
             if memory or checkpoint:
-                if lengths is not None:
-                    raise InputError("windows of steps take no `lengths`")
+                if lengths is not None or before is not None:
+                    raise InputError("windows of steps take neither `lengths` nor a state")
                 plan, compute = network.windows(
                     values, arrays, steps, memory=memory, checkpoint=checkpoint, seed=seed
                 )
@@ -67,20 +82,27 @@ def run(
                     f" and {plan.extra:.0%} more work"
                 )
                 loss, gradients = compute()
-            else:
+            elif before is None:
                 loss, gradients = network.value_and_grad(
                     values, arrays, steps, lengths=lengths, seed=seed
+                )
+            else:
+                loss, gradients, _ = network.value_and_grad(
+                    values, arrays, steps, state=before, lengths=lengths, seed=seed
                 )
             for name, array in gradients.items():
                 results[f"grad.{name}"] = array
                 lines.append(f"gradient {name}: {_described(array)}")
         else:
-            loss = network.loss(values, arrays, lengths=lengths, seed=seed)
+            loss = network.loss(values, arrays, steps, state=before, lengths=lengths, seed=seed)
         results["loss"] = np.asarray(loss)
         lines.append(f"loss: {float(loss):.6g}")
     if outputs:
         files.write_bytes(outputs, write_npz(results))
-    show = talk.say if outputs == files.STREAM else print
+    if save_state:
+        kept = {name.removeprefix(STATE): array for name, array in after.items()}
+        files.write_bytes(save_state, write_npz(kept))
+    show = talk.say if files.STREAM in (outputs, save_state) else print
     for line in lines:
         show(line)
 
@@ -96,8 +118,9 @@ def train(
     seed: int,
     sets: dict[str, int],
     dtype: str,
+    feed: str,
 ) -> None:
-    network = open_network(spec, sets, dtype)
+    network = open_network(spec, sets, dtype, feed)
     if network.graph.loss is None:
         raise InputError("the spec has no loss, so there is nothing to fit")
     values = _values(network, params, seed)
@@ -133,20 +156,35 @@ def _values(network: Network, params: str | None, seed: int) -> dict[str, Array]
     return _known(found, network.params, params, "a parameter")
 
 
-def _data(network: Network, file: str) -> tuple[dict[str, Array], Array | None]:
-    """The inputs and targets from a file, and the lengths if it has them."""
+def _data(network: Network, file: str) -> tuple[dict[str, Array], dict[str, Array] | None]:
+    """The inputs and targets from a file, and the lengths by axis if it has them."""
     slots = {**network.inputs, **network.targets}
     content = files.read_bytes(file)
     if is_npz(content, file):
         found = read_npz(content, file)
+    elif len(network.axes) > 1:
+        raise InputError(f"`{file}` is a table of steps, and there are several sorts: give an .npz")
     else:
         columns = [Column(name, slot.shape) for name, slot in slots.items() if slot.time]
         found = {
             name: _whole(array) if slots[name].bound is not None else array
             for name, array in read_csv(content, file, columns).items()
         }
-    lengths = found.pop(LENGTHS, None) if LENGTHS not in slots else None
+    lengths = _lengths(network, found, file)
     return _known(found, slots, file, "an input or target"), lengths
+
+
+def _lengths(network: Network, found: dict[str, Array], file: str) -> dict[str, Array] | None:
+    """The lengths by axis, taken out of the arrays of a file; None if it has none."""
+    names = {f"{LENGTHS}.{axis}": axis for axis in network.axes}
+    if len(network.axes) == 1:
+        names[LENGTHS] = network.axes[0]
+    taken = {*network.inputs, *network.targets}
+    if LENGTHS in found.keys() - names.keys() - taken:
+        known = " and ".join(f"`{name}`" for name in names)
+        raise InputError(f"`{file}`: `{LENGTHS}` are of one time axis; expected {known}")
+    own = {axis: found.pop(name) for name, axis in names.items() if name in found.keys() - taken}
+    return own or None
 
 
 def _whole(array: Array) -> Array:
@@ -169,18 +207,18 @@ def _known(
 def _batches(
     network: Network,
     arrays: Mapping[str, Array],
-    lengths: Array | None,
+    lengths: Mapping[str, Array] | None,
     size: int | None,
     random: np.random.Generator,
-) -> Iterator[tuple[dict[str, Array], Array | None, int]]:
+) -> Iterator[tuple[dict[str, Array], Mapping[str, Array] | None, int]]:
     """The data in parts of ``size`` sequences, in random order; each with its true size."""
-    axes = {name: 1 if slot.time else 0 for name, slot in _with_batch(network, arrays)}
+    axes = {name: len(slot.time) for name, slot in _with_batch(network, arrays)}
     counts = {arrays[name].shape[axis] for name, axis in axes.items()}
     if size is None or len(counts) != 1 or size >= min(counts):
         yield dict(arrays), lengths, max(counts, default=1)
         return
     count = counts.pop()
-    if lengths is not None and lengths.shape != (count,):
+    if lengths is not None and any(own.shape != (count,) for own in lengths.values()):
         raise InputError(f"`{LENGTHS}`: expected one for each of {count} sequences")
     order = random.permutation(count)
     for start in range(0, len(order), size):
@@ -189,13 +227,14 @@ def _batches(
             name: array.take(chosen, axes[name]) if name in axes else array
             for name, array in arrays.items()
         }
-        yield part, None if lengths is None else lengths[chosen], len(chosen)
+        own = lengths and {axis: array[chosen] for axis, array in lengths.items()}
+        yield part, own, len(chosen)
 
 
 def _with_batch(network: Network, arrays: Mapping[str, Array]) -> Iterator[tuple[str, Spec]]:
     """The arrays that have a batch dimension: one more than the time and the shape ask for."""
     for name, slot in {**network.inputs, **network.targets}.items():
-        if name in arrays and arrays[name].ndim == bool(slot.time) + len(slot.shape) + 1:
+        if name in arrays and arrays[name].ndim == len(slot.dimensions()) and slot.batch:
             yield name, slot
 
 
