@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rollc.store import Made
 
 
-def check(specs: Sequence[str], sets: Mapping[str, int], form: str) -> int:
+def check(specs: Sequence[str], sets: Mapping[str, int], feed: Feed, form: str) -> int:
     """Print the diagnostics of the specs; 1 where there is an error."""
     data: list[dict[str, object]] = []
     wrong = sound = libraries = 0
@@ -35,7 +35,7 @@ def check(specs: Sequence[str], sets: Mapping[str, int], form: str) -> int:
             elif message is not None:
                 data.append({"severity": "error", "message": message, "file": source.name})
             continue
-        read = load_graph(source, sets)
+        read = load_graph(source, sets, feed)
         flaws = library_flaws(read)
         libraries += flaws is not None
         diagnostics = read.diagnostics if flaws is None else flaws
@@ -106,17 +106,17 @@ def build_network(spec: str, **options: Any) -> tuple[Network, Made]:
     with talk.waiting(f"building {source.name}"):
         network, made = build_text(source.text, source.name, **options)
     if not made.hit:
-        _show_warnings(source, options["sets"])
+        _show_warnings(source, options["sets"], options["feed"])
         length = "any number of steps" if network.steps is None else f"{network.steps} steps"
         seconds = time.perf_counter() - start
         talk.say(f"{network.name}: built in {seconds:.1f} s for {length} in {network.dtype}")
     return network, made
 
 
-def _show_warnings(source: Source, sets: Mapping[str, int]) -> None:
+def _show_warnings(source: Source, sets: Mapping[str, int], feed: Feed) -> None:
     """Say what is odd about a spec that could be built."""
     if not is_graph_text(source.text):
-        read = load_graph(source, sets)
+        read = load_graph(source, sets, feed)
         talk.diagnostics(read.diagnostics, read.source, sys.stderr)
 
 

@@ -139,16 +139,23 @@ def rollc() -> None:
 @rollc.command()
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
 @sets_option
+@feed_option
 @format_option
 @click.pass_context
-def check(context: click.Context, specs: tuple[str, ...], sets: dict[str, int], form: str) -> None:
+def check(
+    context: click.Context,
+    specs: tuple[str, ...],
+    sets: dict[str, int],
+    feed: Literal["free", "taught"],
+    form: str,
+) -> None:
     """Say what is wrong with specs, and build nothing.
 
     The diagnostics are printed to standard output.  Exits with 1 if there is an error.
     """
     from rollc.cli import building
 
-    context.exit(building.check(specs, sets, form))
+    context.exit(building.check(specs, sets, feed, form))
 
 
 @rollc.command()
