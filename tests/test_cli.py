@@ -475,6 +475,120 @@ def test_truncation_is_another_build(run: Run) -> None:
     assert "period=2" in run("ir", cut.out.strip(), "--stage", "adjoint").out
 
 
+def test_the_halves_of_a_sequence_with_the_state_handed_on(run: Run, tmp_path: Path) -> None:
+    def ran(inputs: str, *options: str) -> dict[str, np.ndarray]:
+        result = run("run", "tiny.roll", "--inputs", inputs, "--outputs", "o.npz", *options)
+        assert result.status == 0, result.err
+        with np.load(tmp_path / "o.npz") as found:
+            return {name: found[name] for name in found.files}
+
+    whole = ran("data.npz")
+    with np.load(tmp_path / "data.npz") as data:
+        np.savez(tmp_path / "a.npz", **{name: data[name][:4] for name in data.files})
+        np.savez(tmp_path / "b.npz", **{name: data[name][4:] for name in data.files})
+    first = ran("a.npz", "--save-state", "s.npz")
+    second = ran("b.npz", "--state", "s.npz", "--save-state", "s.npz", "--grad")
+    np.testing.assert_allclose(np.concatenate([first["o"], second["o"]]), whole["o"], rtol=1e-6)
+    assert (4 * first["loss"] + 2 * second["loss"]) / 6 == pytest.approx(whole["loss"], rel=1e-5)
+    assert second["grad.state.h"].shape == (1, 2, 2)
+    with np.load(tmp_path / "s.npz") as state:
+        assert state.files == ["h"]
+        assert state["h"].shape == (1, 2, 2)
+    np.savez(tmp_path / "s.npz", g=np.zeros(2))
+    result = run("run", "tiny.roll", "--inputs", "b.npz", "--state", "s.npz")
+    assert result.status == 2
+    assert "missing state `h`" in result.err
+
+
+def test_feed_free_and_taught(run: Run, tmp_path: Path) -> None:
+    """Free, the outputs need no target; an artefact is what it was built to be."""
+    (tmp_path / "fed.roll").write_text(
+        "net fed\ninput x\ntarget y\nparam a = 0.5\n"
+        "o = x + a * feed(o[t-1], y[t-1])\noutput o\nloss mean((o - y) ** 2, over t)\n"
+    )
+    np.savez(tmp_path / "x.npz", x=np.ones(3))
+    result = run("run", "fed.roll", "--inputs", "x.npz")
+    assert result.status == 2
+    assert "missing target `y`" in result.err
+    result = run("run", "fed.roll", "--inputs", "x.npz", "--feed", "free", "--outputs", "o.npz")
+    assert result.status == 0, result.err
+    with np.load(tmp_path / "o.npz") as found:
+        np.testing.assert_allclose(found["o"], [1.0, 1.5, 1.75])
+    losses = {
+        feed: loss_in(run("train", "fed.roll", "--data", "data.npz", "--feed", feed).out)
+        for feed in ("taught", "free")
+    }
+    assert losses["taught"] != losses["free"]
+    built = run("build", "fed.roll").out.strip()
+    result = run("run", built, "--inputs", "x.npz", "--feed", "free")
+    assert result.status == 2
+    assert "is built, and taught" in result.err
+    free = run("build", "fed.roll", "--feed", "free").out.strip()
+    assert run("run", free, "--inputs", "x.npz", "--feed", "free").status == 0
+
+
+PAIR = """\
+net pair
+time s, t
+input x[s]
+target y[t]
+param a = 0.5, b = 0.3
+e = tanh(a * x + 0.5 * e[s-1])
+d = tanh(sum(softmax(e * d[t-1], over s) * e, over s) + b * feed(d[t-1], y[t-1]))
+init d = last(e)
+output d
+loss mean((d - y) ** 2, over t)
+"""
+
+
+def test_two_time_axes(run: Run, tmp_path: Path) -> None:
+    """Lengths and steps are given by axis, for `run` and for `train`."""
+    (tmp_path / "pair.roll").write_text(PAIR)
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(5, 2)), random.normal(size=(4, 2))
+    np.savez(tmp_path / "whole.npz", x=x[:3, 1:], y=y[:2, 1:])
+    x[3:, 1], y[2:, 1] = np.nan, np.nan
+    lengths = {"lengths.s": np.array([5, 3]), "lengths.t": np.array([4, 2])}
+    np.savez(tmp_path / "pairs.npz", x=x, y=y, **lengths)
+    found = {}
+    for file in ("whole", "pairs"):
+        arguments = ("--inputs", f"{file}.npz", "--grad", "--outputs", "o.npz")
+        result = run("run", "pair.roll", *arguments)
+        assert result.status == 0, result.err
+        with np.load(tmp_path / "o.npz") as arrays:
+            found[file] = {name: arrays[name] for name in arrays.files}
+    np.testing.assert_allclose(found["pairs"]["d"][:2, 1], found["whole"]["d"][:, 0], rtol=1e-5)
+    assert not found["pairs"]["d"][2:, 1].any()
+    assert np.isfinite(found["pairs"]["grad.x"]).all()
+    result = run("train", "pair.roll", "--data", "pairs.npz", "--batch", "1", "--epochs", "2")
+    assert result.status == 0, result.err
+    assert np.isfinite(loss_in(result.out))
+
+    np.savez(tmp_path / "x.npz", x=random.normal(size=(5, 2)))
+    free = ("run", "pair.roll", "--inputs", "x.npz", "--feed", "free")
+    result = run(*free, "--steps", "t=7")
+    assert result.status == 0, result.err
+    assert "output d: float32[7, 2]" in result.out
+    result = run(*free)
+    assert result.status == 2
+    assert "no input tells the number of steps of t" in result.err
+    (tmp_path / "x.csv").write_text("x\n1\n")
+    for arguments, message in (
+        ((*free, "--steps", "7"), '`steps`: there are several time axes, so expected {"s": …'),
+        ((*free, "--steps", "u=7"), "unknown axis of `steps` `u`"),
+        ((*free, "--steps", "t=7", "--steps", "7"), "not of the form 20, or t=20"),
+        (("run", "pair.roll", "--inputs", "x.csv"), "is a table of steps"),
+        (("build", "pair.roll", "--steps", "3"), "built for any number of steps"),
+    ):
+        result = run(*arguments)
+        assert result.status == 2
+        assert message in result.err
+    np.savez(tmp_path / "x.npz", x=np.ones((5, 2)), lengths=np.array([5, 3]))
+    result = run(*free, "--steps", "t=7")
+    assert result.status == 2
+    assert "expected `lengths.s` and `lengths.t`" in result.err
+
+
 def loss_in(text: str) -> float:
     return float(text.split("loss: ")[1].split()[0])
 
@@ -503,6 +617,21 @@ def test_verify_for_machines_and_a_failure_is_3(run: Run, monkeypatch: pytest.Mo
     good, bad = json.loads(result.out)
     assert (good["passed"], good["error"]) == (True, 1e-9)
     assert (bad["passed"], bad["error"], bad["where"]) == (False, None, "`h`")
+
+
+def test_verify_goes_on_past_what_is_wrong(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "cells.roll").write_text("cell c(x; H)\n  c = x + c[t-1]\n")
+    specs = ("wrong.roll", "missing.roll", "cells.roll", "tiny.roll")
+    result = run("verify", *specs, "--format", "json")
+    assert result.status == 1
+    assert "`z`" in result.err
+    assert "no file `missing.roll`" in result.err
+    wrong, missing, *rest = json.loads(result.out)
+    assert (wrong["spec"], wrong["passed"], wrong["error"]) == ("wrong.roll", False, None)
+    assert "no file" in missing["where"]
+    assert rest
+    assert all(row["passed"] and row["spec"].endswith("tiny.roll") for row in rest)
+    assert run("verify", "missing.roll").status == 2
 
 
 def test_explain_one_and_all(run: Run) -> None:
