@@ -87,7 +87,6 @@ def _early(operation: str, *operands: Any, **options: Any) -> Any:
     ("place", "wrong", "where"),
     [
         ("rollc.graph.lengths._BEYOND", {"sum_over": 1.0, "mean_over": 1.0}, "with lengths"),
-        ("rollc.graph.state.call", _early, "step by step"),
         ("rollc.graph.state.call", _early, "two windows"),
     ],
 )
