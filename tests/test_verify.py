@@ -5,6 +5,7 @@ The kernels' graphs are interpreted: to compile them takes long, and `test_specs
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -34,11 +35,39 @@ q = A @ z
 output h, pick, q
 loss mean(sum((h - y) ** 2), over t) + sum(last(h) * z)
 """
+GRID = """
+net grid
+time s, t
+input r[s]: [2], v[t]: [2], u[s]: [2], w[t]: index(3)
+target y[t]
+param A: [2, 2], E: [3, 2], f0: [2] = 0.3
+b = tanh(u + A @ b[s+1] - 0.3 * b[s+3])
+init b = f0
+x = r * v
+g = tanh(x + A @ g[t-2] + b)
+init g = last(b)
+c = mean(g, over s) + embed(E, w)
+k = last(argmax(x * c), over s)
+d = 0.5 * d[t+1] + max(g * c, over s) + where(k > 0, c, 2 * c[t-1])
+init d = last(b)
+init c = f0
+share = softmax(sum(g), over s)
+whole = mean(mean(g, over t), over s)
+z = sum(share * log(share), over s)
+all = max(max(g, over s), over t)
+output d, k, z, g, all
+loss mean((sum(d) + z - y) ** 2, over t) + sum(last(d)) + sum(mean(whole)) + sum(first(d))
+"""
 SORTS = ("forward", "gradient", "vjp")
 
 
 def small() -> Graph:
     return read_spec(TEXT, "small.roll")[0]
+
+
+def grid() -> Graph:
+    """Reductions, ends and chains along either of two axes, and over both."""
+    return read_spec(GRID, "grid.roll")[0]
 
 
 def case_of(graph: Graph) -> Case:
@@ -64,13 +93,13 @@ def test_every_variant_is_compared() -> None:
     assert names(found) == ways | {"step by step", "two windows"}
 
 
-def test_both_axes_have_lengths_of_their_own() -> None:
-    case = case_of(attention())
+@pytest.mark.parametrize("graph", [attention, grid])
+def test_both_axes_have_lengths_of_their_own(graph: Callable[[], Graph]) -> None:
+    case = case_of(graph())
     assert case.sizes["s"] != case.sizes["t"]
     lengths = own_lengths(case)
-    assert list(lengths["s"]) == [7, 4, 1]
-    assert list(lengths["t"]) == [1, 8, 4]
-    found = rows(attention())
+    assert [own[0] for own in lengths.values()] == [case.sizes["s"], 1]
+    found = rows(graph())
     assert [row for row in found if not row.passed] == []
     assert names(found) == {
         f"{sort} kernel{extra}" for sort in SORTS for extra in ("", " with lengths")
