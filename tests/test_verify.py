@@ -56,7 +56,7 @@ whole = mean(mean(g, over t), over s)
 z = sum(share * log(share), over s)
 all = max(max(g, over s), over t)
 output d, k, z, g, all
-loss mean((sum(d) + z - y) ** 2, over t) + sum(last(d)) + sum(mean(whole)) + sum(first(d))
+loss mean((sum(d) + z - y) ** 2, over t) + sum(last(d)) + sum(whole) + sum(first(d))
 """
 SORTS = ("forward", "gradient", "vjp")
 
