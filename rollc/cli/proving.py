@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ def verify(specs: Sequence[str], sets: Mapping[str, int], seed: int, feed: Feed,
         else:
             print(source.name)
             talk.table(("  what", "largest error", "allowed", ""), [_cells(row) for row in rows])
+            sys.stdout.flush()  # the next spec takes long
     if form == "json":
         print(json.dumps(data, indent=2))
     if failed:
