@@ -279,7 +279,7 @@ class Network:
             results = reverse.run(given, sizes.steps, sizes.batch, phases)
             return self._gradients(results, sizes, ("params", "inputs"))
 
-        return outputs, pullback
+        return dict(outputs), pullback  # the caller may change his
 
     def initial_state(
         self,

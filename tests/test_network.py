@@ -305,6 +305,32 @@ def test_built_for_a_number_of_steps(network: Network, params: Arrays, data: Arr
         fixed.forward(params, {**inputs_of(data), "x": data["x"][1:], "w": data["w"][1:]})
 
 
+def test_a_network_without_delays_has_an_empty_state() -> None:
+    network = build_text("net n\ninput x\ny = tanh(x)\noutput y\n", dtype="float64")[0]
+    state = network.initial_state({}, {"x": [1.0]})
+    assert state == {}
+    outputs, state = network.step({}, state, {"x": 2.0})
+    assert state == {}
+    assert outputs["y"] == pytest.approx(np.tanh(2.0))
+
+
+def test_outputs_may_be_changed_before_their_cotangents_come(
+    network: Network, params: Arrays, data: Arrays
+) -> None:
+    state = network.initial_state(params, inputs_of(data))
+    outputs, pullback = network.vjp(params, inputs_of(data), state=state)
+    end = outputs.pop("state.h")
+    assert pullback({"state.h": np.ones_like(end)})["state.h"].any()
+
+
+def test_the_loss_of_a_window(network: Network, params: Arrays, data: Arrays) -> None:
+    state = network.initial_state(params, inputs_of(data))
+    state = {name: array + 0.1 for name, array in state.items()}
+    loss, _, _ = network.value_and_grad(params, data, state=state)
+    assert network.loss(params, data, state=state) == loss
+    assert network.loss(params, data) != loss
+
+
 def test_a_network_without_inputs_is_told_its_steps() -> None:
     text = "net clock\nparam rate = 0.5\nv = rate * v[t-1]\ninit v = 1\noutput v\n"
     network = build_text(text, dtype="float64")[0]
