@@ -110,10 +110,12 @@ def fitting(
             f"{what}: expected {words(spec, sizes.batched)}"
             f" with shape {brackets(expected)}, found {brackets(array.shape)}"
         )
-    array = array.reshape(shape_of(spec, sizes))
+    shape = shape_of(spec, sizes)
     if spec.kind == "index":
-        return _indices(what, _without_padding(array, spec, lengths or {}), spec)
-    return np.ascontiguousarray(array, dtype=spec.dtype)
+        inside = _without_padding(array.reshape(shape), spec, lengths or {})
+        return _indices(what, inside, spec).reshape(shape)
+    # NumPy makes one of no dimensions a vector.
+    return np.ascontiguousarray(array, dtype=spec.dtype).reshape(shape)
 
 
 def _indices(what: str, array: Array, spec: Spec) -> Array:

@@ -305,6 +305,13 @@ def test_built_for_a_number_of_steps(network: Network, params: Arrays, data: Arr
         fixed.forward(params, {**inputs_of(data), "x": data["x"][1:], "w": data["w"][1:]})
 
 
+def test_the_state_begins_with_a_number_that_is_learned() -> None:
+    text = "net n\ninput x\nparam v0 = 0.5\nv = x + v[t-1]\ninit v = v0\noutput v\n"
+    network = build_text(text, dtype="float64")[0]
+    state = network.initial_state(network.init(), {"x": [1.0]})
+    np.testing.assert_array_equal(state["v"], [0.5])
+
+
 def test_a_network_without_delays_has_an_empty_state() -> None:
     network = build_text("net n\ninput x\ny = tanh(x)\noutput y\n", dtype="float64")[0]
     state = network.initial_state({}, {"x": [1.0]})

@@ -69,10 +69,11 @@ def variants(case: Case, network: Network, rare: bool = True) -> list[Row]:
         return []
     lengths = own_lengths(case) if can_be_alone(graph) else None
     stateful = bool(graph.reach) and why_no_state(graph) is None
+    both = stateful and can_be_alone(expose_state(graph))
     ways = [
         *([Way(sort, True) for sort in sorts(graph)] if stateful else []),
         *([Way(sort, False, lengths) for sort in sorts(graph)] if lengths else []),
-        *([Way(sort, True, lengths) for sort in sorts(graph)] if stateful and lengths else []),
+        *([Way(sort, True, lengths) for sort in sorts(graph)] if both else []),
     ]
     adjoint = "gradient" if graph.loss is not None else "vjp"
     telling = {("forward", False), (adjoint, False), (adjoint, True)}
