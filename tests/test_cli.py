@@ -293,6 +293,24 @@ def test_a_graph_stage_can_be_read_and_drawn(run: Run, stage: str) -> None:
     assert drawn.startswith("digraph")
 
 
+def test_a_picture_needs_no_graphviz_as_text(run: Run, tmp_path: Path) -> None:
+    drawn = run("draw", "tiny.roll", "--stage", "adjoint", "--steps", "3").out
+    assert drawn.startswith("digraph")
+    assert run("draw", "tiny.roll", "--stage", "adjoint", "--steps", "3", "-o", "a.dot").status == 0
+    assert (tmp_path / "a.dot").read_text(encoding="utf-8") == drawn
+
+
+@pytest.mark.parametrize("name", ["p.svg", "p.png", "p.pdf", "p.jpg", "p"])
+def test_no_picture_is_left_where_none_could_be_made(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    result = run("draw", "tiny.roll", "-o", name)
+    assert result.status == 2
+    assert ("Graphviz" if name in ("p.svg", "p.png", "p.pdf") else ".svg") in result.err
+    assert not (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize("stage", ["syntax", "schedule", "program", "kernel"])
 def test_the_other_stages(run: Run, stage: str) -> None:
     result = run("ir", "tiny.roll", "--stage", stage)

@@ -17,6 +17,7 @@ from rollc.lang import Source, as_data, has_errors, library_flaws, load_graph
 if TYPE_CHECKING:
     from rollc.lang.draft import Feed
     from rollc.network import Network
+    from rollc.stages import Choice
     from rollc.store import Made
 
 
@@ -138,16 +139,22 @@ def show_stage(
     if form == "dot" and stage not in stages.GRAPH_STAGES:
         known = ", ".join(f"`{name}`" for name in stages.GRAPH_STAGES)
         raise InputError(f"`{stage}` is no graph; there is a picture of {known}")
-    if files.is_artefact(spec):
-        if sets:
-            raise InputError(f"the sizes of `{spec}` are fixed: it is built; give its spec instead")
-        text = stages.of_artefact(Path(spec), choice)
-    else:
-        source = files.read_spec(spec)
-        text = stages.of_spec(source.text, source.name, sets, choice)
+    text = stage_text(spec, sets, choice)
     if form == "dot":
         from rollc.draw import draw_dot
         from rollc.irtext import parse_graph
 
-        text = draw_dot(parse_graph(text))
+        text = draw_dot(parse_graph(text), every_node=True)
     files.write_text(output, text)
+
+
+def stage_text(spec: str, sets: Mapping[str, int], choice: Choice) -> str:
+    """The text of a stage of a spec or of an artefact."""
+    from rollc import stages
+
+    if files.is_artefact(spec):
+        if sets:
+            raise InputError(f"the sizes of `{spec}` are fixed: it is built; give its spec instead")
+        return stages.of_artefact(Path(spec), choice)
+    source = files.read_spec(spec)
+    return stages.of_spec(source.text, source.name, sets, choice)

@@ -16,6 +16,7 @@ STAGES = (
     *("syntax", "graph", "checked", "simplified", "adjoint", "dag"),
     *("schedule", "program", "kernel"),
 )
+GRAPHS = ("checked", "simplified", "adjoint")
 KERNELS = (
     *("forward", "gradient", "vjp", "stream", "gradient.state", "vjp.state"),
     *("forward.lengths", "gradient.lengths", "vjp.lengths"),
@@ -241,6 +242,39 @@ def ir(
     from rollc.cli import building
 
     building.show_stage(spec, stage, kernel, steps, sets, dtype, feed, form, output)
+
+
+@rollc.command()
+@click.argument("spec", metavar="SPEC|DIR")
+@click.option(
+    "-o",
+    "--output",
+    default="-",
+    metavar="FILE",
+    help="The picture: FILE.svg, .png or .pdf by way of Graphviz, or .dot, which is text for it."
+    "  Without it the text is printed.",
+)
+@click.option(
+    "--stage",
+    type=click.Choice(GRAPHS),
+    default="checked",
+    show_default=True,
+    help="Which graph to draw.",
+)
+@click.option("--kernel", type=click.Choice(KERNELS), help="Of which kernel, for `adjoint`.")
+@steps_option("Unroll the graph over N steps: a column a step.")
+@click.option("--every-node", is_flag=True, help="Also draw what has no name, and parameters.")
+@sets_option
+@feed_option
+def draw(**options: Any) -> None:
+    """Draw a network: its circuit with delays as black squares, or unrolled over steps.
+
+    A value of the spec is one box, with the parameters that it is made with; the adjoint is
+    red, below the network.
+    """
+    from rollc.cli import drawing
+
+    drawing.draw(**options)
 
 
 @rollc.command()
