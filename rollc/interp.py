@@ -204,10 +204,13 @@ class _Interpreter:
         operands = []
         for edge in node.operands:
             array, axes = self.arrays[edge.source], self.graph[edge.source].type.axes
+            delay = edge.delay
+            if edge.axis not in ("", axis):  # along the other axis all steps are there already
+                (array, axes), delay = self._shifted(edge), 0
             if axis not in axes:
                 operands.append((array, axes))
                 continue
-            at = step - edge.delay
+            at = step - delay
             if 0 <= at < self.sizes[axis]:
                 value = np.take(array, at, axis=axes.index(axis))
             else:

@@ -1,0 +1,57 @@
+"""Random encoders and decoders: the check, simplification, and gradients as slopes."""
+
+from __future__ import annotations
+
+import numpy as np
+from delay_graphs import random_leaves
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from two_axes import two_axis_graphs
+
+from rollc.graph.adjoint import adjoint
+from rollc.graph.check import check
+from rollc.graph.graph import Graph
+from rollc.graph.simplify import simplify
+from rollc.graph.verify import verify
+from rollc.interp import interpret
+from rollc.irtext import parse_graph, print_graph
+
+
+@settings(
+    max_examples=30,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(two_axis_graphs(), st.integers(1, 4), st.integers(1, 4), st.integers(0, 1000))
+def test_every_stage_agrees_and_gradients_are_slopes(
+    graph: Graph, source: int, target: int, seed: int
+) -> None:
+    assert verify(graph) == []
+    assert check(graph).graph is not None
+    sizes = {"s": source, "t": target, "batch": 2}
+    derived = adjoint(graph)
+    short = simplify(adjoint(simplify(graph)))
+    leaves = random_leaves(graph, sizes, seed)
+    for stage in (derived, short):
+        assert verify(stage) == []
+        assert parse_graph(print_graph(stage)) == stage
+    expected, found = interpret(derived, leaves, sizes), interpret(short, leaves, sizes)
+    of = dict(short.gradients)
+    for label, name in derived.gradients:
+        np.testing.assert_allclose(
+            found[of[label]], expected[name], rtol=1e-8, atol=1e-10, err_msg=label
+        )
+    way = random_leaves(graph, sizes, seed + 1)
+    slope = sum(float((expected[name] * way[label]).sum()) for label, name in derived.gradients)
+
+    def loss(distance: float) -> float:
+        moved = {
+            name: array + distance * way[name] if array.dtype.kind == "f" else array
+            for name, array in leaves.items()
+        }
+        return float(interpret(graph, moved, sizes)["loss"])
+
+    step = 1e-5
+    quotient = (loss(step) - loss(-step)) / (2 * step)
+    assert abs(quotient - slope) < 1e-4 * max(1.0, abs(loss(0.0)), abs(slope))
