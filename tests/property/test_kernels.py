@@ -1,4 +1,4 @@
-"""The generated source of random graphs computes what the interpreter does."""
+"""The generated source of random graphs and specs computes what the interpreter does."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = Path(__file__).with_name("uncompiled.py")
 
 
-def test_kernels_of_random_graphs_agree_with_the_interpreter() -> None:
+@pytest.mark.parametrize(("of", "count"), [("graphs", 200), ("specs", 40)])
+def test_kernels_agree_with_the_interpreter(of: str, count: int) -> None:
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    command = [sys.executable, str(PROGRAM), "--count", "200", "--seed", "0"]
+    command = [sys.executable, str(PROGRAM), "--count", str(count), "--seed", "0", "--of", of]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr[-6000:]
     assert "agree" in run.stdout

@@ -1,4 +1,4 @@
-"""Kernels of random graphs against the interpreter, run as plain Python.
+"""Kernels of random graphs and random specs against the interpreter, run as plain Python.
 
 To compile a kernel takes seconds and finds nothing that running its source does not, so
 this is a program of its own, started with ``NUMBA_DISABLE_JIT=1`` by ``test_kernels.py``:
@@ -24,10 +24,11 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 
 from delay_graphs import delay_graphs, random_leaves
+from random_specs import spec_graphs
 
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
-from rollc.graph.lengths import LENGTHS, with_lengths
+from rollc.graph.lengths import LENGTHS, why_no_lengths, with_lengths
 from rollc.graph.simplify import simplify
 from rollc.graph.truncate import truncate
 from rollc.interp import interpret
@@ -89,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--of", choices=["graphs", "specs"], default="graphs")
     arguments = parser.parse_args()
 
     @seeded(arguments.seed)
@@ -100,7 +102,7 @@ def main() -> None:
         phases=[Phase.generate, Phase.shrink],
     )
     @given(
-        graph=delay_graphs(),
+        graph=delay_graphs() if arguments.of == "graphs" else spec_graphs(),
         of=st.sampled_from(["loss", "outputs"]),
         steps=st.integers(1, 7),
         rolled=st.booleans(),
@@ -120,6 +122,7 @@ def main() -> None:
         window: int | None,
     ) -> None:
         graph = graph if window is None else truncate(graph, window)
+        ragged = ragged and why_no_lengths(graph) is None
         graph = with_lengths(graph) if ragged else graph
         with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
             built = simplify(adjoint(simplify(graph), of=of))
@@ -131,7 +134,7 @@ def main() -> None:
             same(forward, kernel, steps, batch, seed)
 
     kernels_agree()
-    print(f"{arguments.count} graphs: kernels and interpreter agree")
+    print(f"{arguments.count} {arguments.of}: kernels and interpreter agree")
 
 
 if __name__ == "__main__":
