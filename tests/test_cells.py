@@ -1,4 +1,4 @@
-"""The library of cells: each against central differences, the standard ones against PyTorch."""
+"""The library of cells: each against central differences.  (`test_torch_*.py` has PyTorch.)"""
 
 from __future__ import annotations
 
@@ -139,113 +139,6 @@ def leaves_of(graph: Graph, seed: int) -> dict[str, Array]:
         for node in graph.nodes
         if node.operation in ("param", "input", "target")
     }
-
-
-# Against PyTorch
-
-
-STANDARD = {
-    "rnn": ("rnn.roll", "RNN", {}),
-    "lstm": ("lstm.roll", "LSTM", {}),
-    "lstm_projected": ("lstm_projected.roll", "LSTM", {"proj_size": 3}),
-    "gru": ("gru.roll", "GRU", {}),
-}
-
-
-def weights_of(core: Any, cell: str, layer: str) -> dict[str, Array]:
-    """PyTorch's weights of a layer under the names of the cell."""
-    named = {name: value.detach().numpy() for name, value in core.named_parameters()}
-    of_input, of_state = named[f"bias_ih_{layer}"], named[f"bias_hh_{layer}"]
-    found = {
-        "W": named[f"weight_ih_{layer}"],
-        "U": named[f"weight_hh_{layer}"],
-        "b": of_input + of_state,
-    }
-    if cell == "lstm_projected":
-        found["R"] = named[f"weight_hr_{layer}"]
-    if cell == "gru":
-        # The candidate's second bias stands apart, inside the reset gate.
-        found["b"] = of_input + np.concatenate([of_state[: 2 * H], np.zeros(H)])
-        found["d"] = of_state[2 * H :]
-    return found
-
-
-def slopes_of(core: Any, cell: str, layer: str) -> dict[str, Array]:
-    """The gradients: of a sum of biases each part has the gradient of the whole."""
-    named = {name: value.grad.numpy() for name, value in core.named_parameters()}
-    found = {
-        "W": named[f"weight_ih_{layer}"],
-        "U": named[f"weight_hh_{layer}"],
-        "b": named[f"bias_ih_{layer}"],
-    }
-    if cell == "lstm_projected":
-        found["R"] = named[f"weight_hr_{layer}"]
-    if cell == "gru":
-        found["d"] = named[f"bias_hh_{layer}"][2 * H :]
-    return found
-
-
-@pytest.mark.parametrize("both_ways", [False, True], ids=["forward", "both ways"])
-@pytest.mark.parametrize("cell", STANDARD)
-def test_two_layers_are_those_of_pytorch(cell: str, both_ways: bool) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install .[torch]")
-    file, kind, options = STANDARD[cell]
-    lines, uses = two_layers(file, cell, both_ways)
-    text = "\n".join(lines)
-    torch.manual_seed(0)
-    core = getattr(torch.nn, kind)(D, H, 2, bidirectional=both_ways, **options).double()
-    random = np.random.default_rng(0)
-    x = torch.tensor(random.normal(size=(T, B, D)), requires_grad=True)
-    hidden, _ = core(x)
-    y = random.normal(size=tuple(hidden.shape))
-    ((hidden - torch.tensor(y)) ** 2).mean().backward()
-
-    leaves: dict[str, Array] = {"x": x.detach().numpy(), "y": y}
-    expected = {"x": x.grad.numpy()}
-    for use, layer in uses.items():
-        leaves |= {f"{use}.{name}": value for name, value in weights_of(core, cell, layer).items()}
-        expected |= {f"{use}.{name}": value for name, value in slopes_of(core, cell, layer).items()}
-    graph = adjoint(graph_of(text))
-    values = interpret(graph, leaves, {"t": T, "batch": B})
-    found = {leaf: values[name] for leaf, name in graph.gradients}
-    output = dict(graph.outputs)["o"]
-    np.testing.assert_allclose(values[output], hidden.detach().numpy(), atol=1e-12)
-    assert found.keys() == expected.keys()
-    for name, slope in expected.items():
-        np.testing.assert_allclose(found[name], slope, atol=1e-12, err_msg=name)
-
-
-def two_layers(file: str, cell: str, both_ways: bool) -> tuple[list[str], dict[str, str]]:
-    """A spec of two layers, and PyTorch's name for the layer of each use.
-
-    The chain from the end is the same cell with its delays into the future.
-    """
-    body = (LIBRARY / file).read_text(encoding="utf-8")
-    sizes = "H=H, P=3" if cell == "lstm_projected" else "H=H"
-    passed_on = "3" if cell == "lstm_projected" else "H"
-    lines = ["net two", body, f"dim D = {D}, H = {H}", "input x: [D]"]
-    if not both_ways:
-        lines += [
-            f"target y: [{passed_on}]",
-            f"low = {cell}(x; {sizes})",
-            f"o = {cell}(low; {sizes})",
-        ]
-        uses = {"low": "l0", "o": "l1"}
-    else:
-        start = body.index(f"cell {cell}(")
-        end = body.index("\n}", start) + 2
-        lines.append(body[start:end].replace(f"cell {cell}", "cell back").replace("[t-1]", "[t+1]"))
-        lines += [
-            f"target y: [2 * {passed_on}]",
-            f"low = {cell}(x; {sizes})",
-            f"wol = back(x; {sizes})",
-            "middle = concat(low, wol)",
-            f"high = {cell}(middle; {sizes})",
-            f"hgih = back(middle; {sizes})",
-            "o = concat(high, hgih)",
-        ]
-        uses = {"low": "l0", "wol": "l0_reverse", "high": "l1", "hgih": "l1_reverse"}
-    return [*lines, "output o", "loss mean(mse(o, y), over t)"], uses
 
 
 def test_kernels_of_stacked_cells_by_default_names() -> None:
