@@ -185,10 +185,8 @@ class _Picture:
             loop = any(taps.values())
             for delays in sorted(taps, key=_length):
                 for place, (square, label) in enumerate(_stretch(source, delays, before)):
-                    look = [
-                        'shape=square, style=filled, fillcolor=black, width=0.16, height=0.16, label=""'
-                    ]
-                    look += ["fixedsize=true"]
+                    look = ["shape=square, style=filled, fillcolor=black, fixedsize=true"]
+                    look += ['width=0.16, height=0.16, label=""']
                     mark = label + ("+" if delays[0][1] < 0 and not (before or place) else "")
                     look += [f"xlabel={_quoted(mark)}"] if mark else []
                     yield f"  {_quoted(square)} [{', '.join(look)}];"
