@@ -85,8 +85,9 @@ def kernel_graphs(
 
     @cache
     def prepared(state: bool, lengths: bool, window: int | None = None) -> Graph:
-        # Lengths go by what all sequences share, which the plain graph shows as it is.
-        found = graph if lengths else simplify(graph)
+        # Lengths go by what all sequences share, which the plain graph shows as it is, and a
+        # state has the name that it has there.
+        found = graph if lengths or state else simplify(graph)
         found = expose_state(found) if state else found
         found = found if window is None else truncated(found, window)
         return simplify(with_lengths(found) if lengths else found)
