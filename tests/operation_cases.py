@@ -27,6 +27,7 @@ VECTOR = Type("float", (3,), OVER)
 LONGER = Type("float", (4,), OVER)
 MATRIX = Type("float", (3, 4), OVER)
 TALL = Type("float", (4, 2), OVER)
+SQUARE = Type("float", (3, 3), OVER)
 WEIGHT = Type("float", (3, 4))
 STATIC = Type("float", (3,), (BATCH,))
 INDEX = Type("index", (), OVER, 3)
@@ -45,6 +46,13 @@ def positive(x: Value) -> Value:
 
 def negative(x: Value) -> Value:
     return -positive(x)
+
+
+def regular(x: Value) -> Value:
+    """A matrix that has an inverse, and whose rows change places on the way to it."""
+    one = call("fill", call("sum", x) * 0.0 + 1.0, shape=(1,))
+    turn = [call("pad", one, start=place, size=3) for place in (1, 2, 0)]
+    return call("stack", *turn) + call("tanh", x) * 0.3
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,7 @@ CASES: dict[str, list[Case]] = {
     "dot": [Case((VECTOR, VECTOR))],
     "outer": [Case((VECTOR, LONGER)), Case((VECTOR, LONGER), {"over": OVER})],
     "transpose": [Case((MATRIX,))],
+    **dict.fromkeys(("inverse", "log_det", "gauss_jordan"), [Case((SQUARE,), domain=regular)]),
     "embed": [Case((WEIGHT, INDEX)), Case((MATRIX, INDEX))],
     "embed_adjoint": [
         Case((VECTOR, INDEX), {"rows": 4}),

@@ -209,6 +209,62 @@ def transpose(
 
 
 @routine
+def gauss_jordan(
+    a: Array, row: int, first: int, height: int, width: int, out: Array, target: int, place: int
+) -> None:
+    """The inverse by elimination with row pivots, and in the row below it log |det a|.
+
+    Golub and Van Loan, Matrix computations (fourth edition, 2013), section 3.4; in place, so
+    that the row below holds where the pivots came from until all columns are done.
+    """
+    size = height
+    below = place + size * size
+    finite = True
+    for k in range(size * size):
+        out[target, place + k] = a[row, first + k]
+        finite = finite and np.isfinite(a[row, first + k])
+    for k in range(size):
+        out[target, below + k] = k
+    total = out.dtype.type(0)
+    for k in range(size):
+        pivot = k
+        for i in range(k, size):
+            value = abs(out[target, place + i * size + k])
+            most = abs(out[target, place + pivot * size + k])
+            if value > most:
+                pivot = i
+        out[target, below + k] = pivot
+        for j in range(size):
+            at, other = place + k * size + j, place + pivot * size + j
+            out[target, at], out[target, other] = out[target, other], out[target, at]
+        divisor = out[target, place + k * size + k]
+        total += np.log(abs(divisor))
+        if divisor == 0:
+            break
+        out[target, place + k * size + k] = 1
+        for j in range(size):
+            out[target, place + k * size + j] /= divisor
+        for i in range(size):
+            if i != k:
+                factor = out[target, place + i * size + k]
+                out[target, place + i * size + k] = 0
+                for j in range(size):
+                    out[target, place + i * size + j] -= factor * out[target, place + k * size + j]
+    # Rows that were exchanged are columns of the inverse that are to be changed back.
+    for back in range(size):
+        k = size - 1 - back
+        pivot = int(out[target, below + k])
+        for i in range(size):
+            at, other = place + i * size + k, place + i * size + pivot
+            out[target, at], out[target, other] = out[target, other], out[target, at]
+        out[target, below + k] = 0
+    out[target, below] = total if finite else np.nan
+    if not (finite and np.isfinite(total)):
+        for k in range(size * size):
+            out[target, place + k] = np.nan
+
+
+@routine
 def embed(
     table: Array, row: int, first: int, index: int, out: Array, target: int, place: int, size: int
 ) -> None:

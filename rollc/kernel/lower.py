@@ -5,6 +5,7 @@ Rewrites:
   mse(a, b)                      ->  mean((a - b) * (a - b))
   binary_cross_entropy(s, y)     ->  mean(logistic_loss(s, y))
   softmax_over(x)                ->  e / sum_over(e)  with  e = exp(x - max_over(x))
+  inverse(a), log_det(a)         ->  parts of gauss_jordan(a), which they share
   f(condition)                   ->  f(where(condition, 1, 0))  f takes numbers
   slice(f(a, b))                 ->  f(slice(a), slice(b))   f elementwise, read by slices only
 
@@ -22,7 +23,9 @@ from rollc.graph.expression import Value, call
 from rollc.graph.graph import Attribute, Edge, Graph, Node, attributes
 from rollc.graph.operations import OPERATIONS
 
-_COMPOSITES = frozenset({"layer_norm", "mse", "binary_cross_entropy", "softmax_over"})
+_COMPOSITES = frozenset(
+    {"layer_norm", "mse", "binary_cross_entropy", "softmax_over", "inverse", "log_det"}
+)
 
 
 def lower(graph: Graph) -> Graph:
@@ -82,6 +85,12 @@ def _composite(node: Node, values: list[Value]) -> Value:
         (x,) = values
         e = call("exp", x - call("max_over", x, **node.options))
         return e / call("sum_over", e, **node.options)
+    if node.operation in ("inverse", "log_det"):
+        found = call("gauss_jordan", *values)
+        size = values[0].type.shape[0]
+        if node.operation == "inverse":
+            return call("slice", found, start=0, stop=size)
+        return call("sum", call("slice", found, start=size, stop=size + 1))
     a, b = values
     if node.operation == "mse":
         difference = a - b

@@ -285,10 +285,10 @@ class Drafts:
         match index:
             case Name():
                 return 0
-            case Binary("-", Name(), steps):
-                delay = self.values.whole(steps)
-            case Binary("+", Name(), steps):
-                delay = -self.values.whole(steps)
+            case Binary("-", earlier, steps):  # `t-N-1` takes one step more from `t-N`
+                delay = self._delay(earlier) + self.values.whole(steps)
+            case Binary("+", earlier, steps):
+                delay = self._delay(earlier) - self.values.whole(steps)
             case _:
                 raise rejected(
                     "R222",

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from rollc.graph.operations.chance import CHANCE
 from rollc.graph.operations.elementwise import ELEMENTWISE
+from rollc.graph.operations.inverse import INVERSE
 from rollc.graph.operations.linear import LINEAR
 from rollc.graph.operations.loss import LOSS
 from rollc.graph.operations.sequence import SEQUENCE
@@ -14,7 +15,10 @@ from rollc.graph.operations.table import Frame, Operation, TypeMismatch
 from rollc.graph.operations.vector import VECTOR
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
-    {entry.name: entry for entry in (*ELEMENTWISE, *LINEAR, *VECTOR, *LOSS, *CHANCE, *SEQUENCE)}
+    {
+        entry.name: entry
+        for entry in (*ELEMENTWISE, *LINEAR, *INVERSE, *VECTOR, *LOSS, *CHANCE, *SEQUENCE)
+    }
 )
 
 __all__ = ["OPERATIONS", "Frame", "Operation", "TypeMismatch"]
