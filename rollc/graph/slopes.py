@@ -1,15 +1,20 @@
-"""Once the adjoint is taken, what only it reads is gone.
+"""Derivatives of one's own: as the adjoint reads them, and gone.
 
+``without_slopes``, once the adjoint is taken:
     stop(x)                     ->  x
     with_slope(value, slope, x) ->  value
-
 A node whose type is not its value's own stays: the operation is what broadcasts it.
+
+``told_slopes``, so that `stop` alone is not what it seems:
+    with_slope(value, slope, x) ->  value + stop(slope) * (x - stop(x))
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from rollc.graph.build import Builder
+from rollc.graph.expression import call
 from rollc.graph.graph import Graph, Node
 
 _VALUE_FIRST = frozenset({"stop", "with_slope"})
@@ -27,3 +32,16 @@ def without_slopes(graph: Graph) -> Graph:
         return replace(node, operation="identity", operands=(edge,))
 
     return graph.with_nodes(value(node) for node in graph.nodes)
+
+
+def told_slopes(graph: Graph) -> Graph:
+    """The same values and the same adjoint, without `with_slope`."""
+    build = Builder(graph.nodes, mark="^")
+    for node in graph.nodes:
+        if node.operation == "with_slope":
+            build.prefix, build.line = node.name, node.line
+            value, slope, x = (build.read(e.source, e.delay, e.axis) for e in node.operands)
+            line = call("stop", slope) * (x - call("stop", x))
+            build.define(node.name, "add", (value, line))
+            build.nodes[node.name] = replace(build.nodes[node.name], initial=node.initial)
+    return graph.with_nodes(build.nodes.values())

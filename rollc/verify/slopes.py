@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rollc.arguments import why_no_state
+from rollc.graph.slopes import told_slopes
 from rollc.interp import interpret
 from rollc.verify.case import Case, with_gradients, with_state
 from rollc.verify.comparison import Row
@@ -37,9 +39,24 @@ def slope_errors(
     """
     derived = with_gradients(case.graph)
     values = case.values(derived)
+    plain = _with_slopes_as_told(case)
     for leaf, name in derived.gradients:
         if sort in ("", derived[leaf].operation):
-            yield _slope_error(case, leaf, values[name], random), leaf
+            yield _slope_error(plain, leaf, values[name], random), leaf
+
+
+def _with_slopes_as_told(case: Case) -> Case:
+    """The case with every `stop` held at its value, so that differences see no slope either,
+    and every derivative of one's own as that of a straight line.
+    """
+    graph = told_slopes(case.graph)
+    values = case.values(graph)
+    held = {node.name: values[node.name] for node in graph.nodes if node.operation == "stop"}
+    nodes = [
+        replace(node, operation="input", operands=(), initial=None) if node.name in held else node
+        for node in graph.nodes
+    ]
+    return replace(case, graph=graph.with_nodes(nodes), leaves=case.leaves | held)
 
 
 def _slope_error(case: Case, leaf: str, gradient: Array, random: np.random.Generator) -> float:
