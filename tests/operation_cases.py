@@ -109,7 +109,7 @@ CASES: dict[str, list[Case]] = {
     "dot": [Case((VECTOR, VECTOR))],
     "outer": [Case((VECTOR, LONGER)), Case((VECTOR, LONGER), {"over": OVER})],
     "transpose": [Case((MATRIX,))],
-    **dict.fromkeys(("inverse", "log_det", "gauss_jordan"), [Case((SQUARE,), domain=regular)]),
+    **dict.fromkeys(("inverse", "log_det", "gauss_jordan"), elementwise(SQUARE, domain=regular)),
     "embed": [Case((WEIGHT, INDEX)), Case((MATRIX, INDEX))],
     "embed_adjoint": [
         Case((VECTOR, INDEX), {"rows": 4}),

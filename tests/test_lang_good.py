@@ -109,6 +109,13 @@ def test_a_cycle_takes_its_shape_from_outside() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("when", "delay"), [("t-D-1", 5), ("t-D+1", 3), ("t+D-1", -3), ("t-2*D+D-1", 5), ("t-D+D", 0)]
+)
+def test_a_delay_of_several_terms(when: str, delay: int) -> None:
+    assert equation(f"o = x[{when}]")["o"].operands[0].delay == delay
+
+
 def test_a_number_as_initial_value_fills_the_shape() -> None:
     graph = equation("o = 0.5 * o[t-1] + x", "init o = 2")
     initial = graph["o"].initial

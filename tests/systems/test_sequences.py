@@ -169,9 +169,7 @@ def stacked(p: Leaves, masks: list[Array]) -> tuple[dict[str, Any], Any]:
         h = c = np.zeros(4)
         states = []
         for x in below:
-            i, f, g, o = np.split(
-                p[f"{layer}.W"] @ x + p[f"{layer}.U"] @ h + p[f"{layer}.b"], 4
-            )
+            i, f, g, o = np.split(p[f"{layer}.W"] @ x + p[f"{layer}.U"] @ h + p[f"{layer}.b"], 4)
             c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
             h = sigmoid(o) * np.tanh(c)
             states.append(h)

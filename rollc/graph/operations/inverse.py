@@ -51,10 +51,11 @@ def _infer_gauss_jordan(operands: Sequence[Type | None], options: Options) -> Ty
 
 
 def _log_det(frame: Frame, options: Options, a: Array) -> Array:
-    finite = np.isfinite(a).all(axis=(-2, -1))
-    numbers = np.where(finite[..., None, None], a, 0).astype(frame.dtype, copy=False)
+    finite = np.asarray(np.isfinite(a).all(axis=(-2, -1), keepdims=True))
+    numbers = np.where(finite, a, 0).astype(frame.dtype, copy=False)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        return np.where(finite, np.linalg.slogdet(numbers).logabsdet, frame.dtype.type(np.nan))
+        found = np.linalg.slogdet(numbers).logabsdet
+    return np.asarray(np.where(finite[..., 0, 0], found, frame.dtype.type(np.nan)))
 
 
 def _inverse(frame: Frame, options: Options, a: Array) -> Array:
@@ -62,7 +63,7 @@ def _inverse(frame: Frame, options: Options, a: Array) -> Array:
     unit = np.eye(a.shape[-1], dtype=frame.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         found = np.linalg.inv(np.where(regular, a, unit).astype(frame.dtype, copy=False))
-    return np.where(regular, found, frame.dtype.type(np.nan))
+    return np.asarray(np.where(regular, found, frame.dtype.type(np.nan)))
 
 
 def _gauss_jordan(frame: Frame, options: Options, a: Array) -> Array:
