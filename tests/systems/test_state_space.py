@@ -1,9 +1,10 @@
-"""Linear state-space: against SciPy's simulation, a Kalman filter from its definition, and the
-likelihood of all observations at once.
+"""Linear systems against SciPy's simulation; a Kalman filter and a hidden Markov model against
+the textbook and against the probability of everything at once.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -86,3 +87,35 @@ def test_the_likelihood_of_all_observations_at_once(kalman: Network) -> None:
     expected = -multivariate_normal(np.concatenate(means), covariance).logpdf(y.ravel())
     found = kalman.forward(params, {"u": u, "y": y})["nll"]
     np.testing.assert_allclose(found.sum(), expected, rtol=1e-9)
+
+
+def test_a_hidden_markov_model() -> None:
+    """Over all paths that the states can take, with no recursion."""
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        start = np.exp(p["first"]) / np.exp(p["first"]).sum()
+        move = np.exp(p["move"]) / np.exp(p["move"]).sum(axis=1)[:, None]
+        say = np.exp(p["say"]) / np.exp(p["say"]).sum(axis=0)
+
+        def masses(y: Any) -> Any:
+            """The probability of the observations with each state at the last step, and at all."""
+            found = np.zeros((len(y), S), dtype=np.result_type(start, move, say))
+            for path in product(range(S), repeat=len(y)):
+                mass = (start @ move)[path[0]] * np.prod(
+                    [say[k, s] for k, s in zip(y, path, strict=True)]
+                )
+                mass = mass * np.prod([move[i, j] for i, j in pairwise(path)])
+                for t, s in enumerate(path):
+                    found[t, s] += mass
+            return found
+
+        y = p["y"].real.astype(int)
+        upto = [masses(y[: t + 1])[-1] for t in range(len(y))]
+        whole = masses(y)
+        found = {
+            "a": np.array([mass / mass.sum() for mass in upto]),
+            "posterior": whole / whole.sum(axis=1)[:, None],
+        }
+        return found, -np.log(whole[0].sum()) / len(y)
+
+    held(built("state_space/hidden_markov", {"S": S, "V": 3}), direct, steps=4)
