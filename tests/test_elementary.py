@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from rollc.kernel.elementary import exp, sigmoid, tanh
+from rollc.kernel.elementary import exp, log, sigmoid, softplus, tanh
 
 # Units in the last place that an error may be.  Below the normal numbers, and for values
 # that come from a sum, the absolute error is what counts.
@@ -36,6 +36,18 @@ def all_sigmoid(x: Any, y: Any) -> None:
         y[i] = sigmoid(x[i])
 
 
+@njit
+def all_log(x: Any, y: Any) -> None:
+    for i in range(x.size):
+        y[i] = log(x[i])
+
+
+@njit
+def all_softplus(x: Any, y: Any) -> None:
+    for i in range(x.size):
+        y[i] = softplus(x[i])
+
+
 def exact_sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x > -700 else math.exp(x)
 
@@ -44,11 +56,23 @@ FUNCTIONS: dict[str, tuple[Callable[..., None], Callable[[float], float]]] = {
     "exp": (all_exp, lambda x: math.exp(x) if x < 709.7 else math.inf),
     "tanh": (all_tanh, math.tanh),
     "sigmoid": (all_sigmoid, exact_sigmoid),
+    "log": (all_log, lambda x: math.log(x) if x else -math.inf),
+    "softplus": (all_softplus, lambda x: max(x, 0) + math.log1p(math.exp(-abs(x)))),
 }
 
 
-def points(dtype: Any) -> np.ndarray:
+def points(name: str, dtype: Any) -> np.ndarray:
     rng = np.random.default_rng(0)
+    if name == "log":
+        smallest, largest = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
+        return np.concatenate(
+            [
+                np.exp2(rng.uniform(np.log2(smallest), np.log2(largest) - 1e-3, 20_000)),
+                rng.uniform(0.5, 2, 20_000),
+                1 + rng.normal(size=5_000) * 1e-3,
+                [smallest, 1.0, largest],
+            ]
+        ).astype(dtype)
     low, high = (-87.0, 88.0) if dtype is np.float32 else (-707.0, 709.0)
     return np.concatenate(
         [
@@ -66,7 +90,7 @@ def points(dtype: Any) -> np.ndarray:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_errors_are_a_few_units_in_the_last_place(name: str, dtype: Any) -> None:
     compiled, exact = FUNCTIONS[name]
-    x = points(dtype)
+    x = points(name, dtype)
     y = np.empty_like(x)
     compiled(x, y)
     expected = np.array([exact(float(value)) for value in x])
@@ -78,8 +102,23 @@ def test_errors_are_a_few_units_in_the_last_place(name: str, dtype: Any) -> None
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_logarithm_where_there_is_none(dtype: Any) -> None:
+    x = np.array([-np.inf, -1.0, -0.0, 0.0, np.inf, np.nan] * 8, dtype=dtype)
+    y = np.empty_like(x)
+    all_log(x, y)
+    expected = [np.nan, np.nan, -np.inf, -np.inf, np.inf, np.nan] * 8
+    np.testing.assert_array_equal(y, np.array(expected, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    ("name", "limits"), [("exp", (0, math.inf)), ("tanh", (-1, 1)), ("sigmoid", (0, 1))]
+    ("name", "limits"),
+    [
+        ("exp", (0, math.inf)),
+        ("tanh", (-1, 1)),
+        ("sigmoid", (0, 1)),
+        ("softplus", (0, math.inf)),
+    ],
 )
 def test_infinities_nan_and_large_numbers(
     name: str, limits: tuple[float, float], dtype: Any
@@ -88,4 +127,6 @@ def test_infinities_nan_and_large_numbers(
     y = np.empty_like(x)
     FUNCTIONS[name][0](x, y)
     low, high = limits
-    np.testing.assert_array_equal(y, np.array([low, low, high, high, np.nan] * 8, dtype=dtype))
+    large = 1e4 if name == "softplus" else high
+    expected = [low, low, large, high, np.nan] * 8
+    np.testing.assert_array_equal(y, np.array(expected, dtype=dtype))

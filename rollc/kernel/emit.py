@@ -55,7 +55,7 @@ import numpy as np
 from numba import njit
 
 from rollc.kernel import library as lib
-from rollc.kernel.elementary import exp, sigmoid, tanh
+from rollc.kernel.elementary import exp, log, sigmoid, softplus, tanh
 
 F = np.{dtype}
 lib.link(F{routines})

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rollc.kernel.elementary import exp
+from rollc.kernel.elementary import exp, log
 from rollc.kernel.linking import Array, link, routine, shared
 from rollc.kernel.tile import host, tile
 
@@ -425,7 +425,7 @@ def logsumexp(x: Array, row: int, first: int, size: int) -> Any:
     total = x.dtype.type(0)
     for k in range(size):
         total += exp(x[row, first + k] - top)
-    return np.log(total) + top
+    return log(total) + top
 
 
 @routine
@@ -455,7 +455,7 @@ def cross_entropy(scores: Array, row: int, first: int, target: int, size: int) -
     total = scores.dtype.type(0)
     for k in range(size):
         total += exp(scores[row, first + k] - top)
-    return np.log(total) - (scores[row, first + target] - top)
+    return log(total) - (scores[row, first + target] - top)
 
 
 @routine

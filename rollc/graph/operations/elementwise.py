@@ -312,7 +312,7 @@ ELEMENTWISE = (
     _unary(
         "softplus",
         _softplus,
-        "(F(0) if {0} < F(0) else {0}) + math.log1p(exp(-abs({0})))",
+        "softplus({0})",
         lambda g, y, x: [g * call("sigmoid", x)],
         "log(1 + exp(x))",
     ),
@@ -331,7 +331,7 @@ ELEMENTWISE = (
         "x times sigmoid(x)",
     ),
     _unary("exp", np.exp, "exp({0})", lambda g, y, x: [g * y], "e to the x"),
-    _unary("log", np.log, "np.log({0})", lambda g, y, x: [g / x], "the natural logarithm"),
+    _unary("log", np.log, "log({0})", lambda g, y, x: [g / x], "the natural logarithm"),
     _unary("sqrt", np.sqrt, "np.sqrt({0})", lambda g, y, x: [g * 0.5 / y], "the square root"),
     _unary(
         "sin", np.sin, "math.sin({0})", lambda g, y, x: [g * call("cos", x)], "the sine, in radians"

@@ -130,7 +130,7 @@ LOSS = (
         infer_numeric,
         _logistic,
         lambda g, y, score, target: [g * (call("sigmoid", score) - target), -(g * score)],
-        "(F(0) if {0} < F(0) else {0}) - {0} * {1} + math.log1p(exp(-abs({0})))",
+        "softplus({0}) - {0} * {1}",
         elementwise=True,
         internal=True,
         summary="the binary cross entropy of each element",
