@@ -54,7 +54,7 @@ class Kernel:
 
     def compile(self) -> None:
         """Compile every function now."""
-        from numba import int64, types
+        from numba import boolean, int64, types
         from numba.np.numpy_support import from_dtype
 
         for function in self.program.functions:
@@ -64,7 +64,8 @@ class Kernel:
             ]
             dispatcher: Any = self.functions[function.phase]
             counts = [int64] * (max(len(self.program.axes), 1) + 1)
-            dispatcher.compile((*counts, *arrays))
+            optional = [boolean] if function.optional else []
+            dispatcher.compile((*counts, *optional, *arrays))
 
     def _dtype(self, buffer: Buffer) -> np.dtype[Any]:
         kinds = {"float": self.dtype, "index": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
@@ -75,6 +76,9 @@ class Kernel:
         if buffer.role == "panel":
             inner, width = buffer.shape
             return 1, panel_size(inner, width, self.dtype.itemsize)
+        if buffer.role == "block":
+            (axis,) = buffer.axes
+            sizes = {**sizes, axis: min(sizes[axis], self.program.block_steps(sizes[BATCH]))}
         return prod(_lead(buffer, sizes)), prod(buffer.shape)
 
     def bytes(self, sizes: Mapping[str, int]) -> int:
@@ -106,7 +110,8 @@ class Kernel:
             if function.phase in phases:
                 arguments = [arrays[name] for name in function.buffers]
                 numbers = [counts[axis] for axis in axes]
-                self.functions[function.phase](*numbers, batch, *arguments)
+                optional = [function.optional in phases] if function.optional else []
+                self.functions[function.phase](*numbers, batch, *optional, *arguments)
         results: dict[tuple[str, str], Array] = {
             (result.sort, result.label): self._result(result.ref, arrays, sizes)
             for result in self.program.results

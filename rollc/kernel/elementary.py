@@ -24,7 +24,7 @@ F, D = np.float32, np.float64
 
 # A multiplication next to an addition is one instruction.  No other licence is given, also
 # where the caller has more: rounding to a whole number relies on the order of two sums.
-_OPTIONS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
+_OPTIONS: Any = {"fastmath": {"contract"}, "error_model": "numpy"}
 
 # x + WHOLE rounds x to a whole number, which then is in the lowest bits.
 _WHOLE_4, _WHOLE_8 = F(1.5 * 2**23), D(1.5 * 2**52)
@@ -99,16 +99,10 @@ _ONE_4, _ONE_8 = 127 << 23, 1023 << 52
 _BITS_4, _BITS_8 = 0x4B400000, 0x4338000000000000  # of WHOLE
 _ROOT_4, _ROOT_8 = 0x3F3504F3, 0x3FE6A09E667F3BCD  # of the root of a half
 _power_4, _power_8 = _both(_power, (23, _ONE_4), (52, _ONE_8))
-_half_4, _half_8 = _both(
-    _power_of, ("half", 23, _ONE_4, _BITS_4), ("half", 52, _ONE_8, _BITS_8)
-)
-_rest_4, _rest_8 = _both(
-    _power_of, ("rest", 23, _ONE_4, _BITS_4), ("rest", 52, _ONE_8, _BITS_8)
-)
+_half_4, _half_8 = _both(_power_of, ("half", 23, _ONE_4, _BITS_4), ("half", 52, _ONE_8, _BITS_8))
+_rest_4, _rest_8 = _both(_power_of, ("rest", 23, _ONE_4, _BITS_4), ("rest", 52, _ONE_8, _BITS_8))
 _mantissa_4, _mantissa_8 = _both(_mantissa, (23, _ROOT_4), (52, _ROOT_8))
-_exponent_4, _exponent_8 = _both(
-    _exponent, (23, _ROOT_4, _BITS_4), (52, _ROOT_8, _BITS_8)
-)
+_exponent_4, _exponent_8 = _both(_exponent, (23, _ROOT_4, _BITS_4), (52, _ROOT_8, _BITS_8))
 
 
 @register_jitable(**_OPTIONS)

@@ -18,11 +18,13 @@ from rollc.graph.operations import OPERATIONS
 from rollc.kernel.names import Names, shown
 from rollc.kernel.program import (
     Assign,
+    Clear,
     Fill,
     Function,
     Loop,
     Nest,
     Number,
+    Only,
     Pack,
     Product,
     Program,
@@ -91,14 +93,19 @@ class _Emitter:
 
     def __init__(self, program: Program, names: Names) -> None:
         buffers = {buffer.name: buffer for buffer in program.buffers}
+        self.block = program.block
         self.write = Writer(buffers, names, program.axes)
 
     def function(self, function: Function) -> list[str]:
         steps = [self.write.steps(axis) for axis in self.write.axes or ("t",)]
-        arguments = [*steps, "B", *(self.write.names[name] for name in function.buffers)]
+        optional = [function.optional] if function.optional else []
+        buffers = (self.write.names[name] for name in function.buffers)
+        arguments = [*steps, "B", *optional, *buffers]
         self.write.say("@kernel")
         self.write.say(f"def {function.phase}({wrapped(arguments)}):")
         self.write.depth += 1
+        if any(isinstance(part, Loop) and part.blocks for part in function.body):
+            self.write.say(f"K = max(1, {self.block} // B)")
         for statement in function.body:
             if isinstance(statement, Loop):
                 self._loop(statement)
@@ -115,6 +122,9 @@ class _Emitter:
         now = "now" if shifts else step
         if shifts:
             self.write.remark("each part at a step of its own, while that is in the sequence")
+        if loop.blocks:
+            self._blocks_of_steps(loop, step, steps)
+            return
         if loop.direction == "forward":
             steps = shifted(steps, longer) if longer else steps
             self.write.say(f"for {now} in range({step_range(span, steps)}):")
@@ -128,6 +138,30 @@ class _Emitter:
             else:
                 self._simple(statement)
         self.write.depth -= 1
+
+    def _blocks_of_steps(self, loop: Loop, step: str, steps: str) -> None:
+        """A loop over blocks of steps, around the loop over the steps of a block."""
+        write = self.write
+        if loop.direction == "forward":
+            write.say(f"for begin in range(0, {steps}, K):")
+            write.say(f"    end = min(begin + K, {steps})")
+            inner = "begin, end"
+        else:
+            write.say(f"for end in range({steps}, 0, -K):")
+            write.say("    begin = max(end - K, 0)")
+            inner = "end - 1, begin - 1, -1"
+        write.depth += 1
+        for statement in loop.before:
+            self._simple(statement)
+        write.say(f"for {step} in range({inner}):")
+        write.depth += 1
+        for part in loop.body:
+            assert not isinstance(part, Shifted)
+            self._simple(part)
+        write.depth -= 1
+        for statement in loop.after:
+            self._simple(statement)
+        write.depth -= 1
 
     def _shifted(self, part: Shifted, axis: str) -> None:
         """A part of a loop, for those of its steps that are inside the sequence."""
@@ -155,6 +189,15 @@ class _Emitter:
                 self._routine(statement)
             case Reduce():
                 self._reduction(statement)
+            case Clear():
+                size = prod(self.write.buffers[statement.buffer].shape)
+                self.write.call("clear", self.write.value(Ref(statement.buffer)), size)
+            case Only():
+                self.write.say(f"if {statement.phase}:")
+                self.write.depth += 1
+                for inner in statement.body:
+                    self._simple(inner)
+                self.write.depth -= 1
 
     def _nest(self, nest: Nest) -> None:
         self.write.comment([a.name for a in nest.body], [a.line for a in nest.body])
@@ -317,9 +360,10 @@ class _Emitter:
         size = prod(reduction.shape)
         extreme = reduction.operation in ("max_over", "min_over")
         start = {"max_over": "F(-np.inf)", "min_over": "F(np.inf)"}.get(reduction.operation, "F(0)")
-        opened = self.write.open(reduction.kept, size, reduction.span)
-        self.write.say(f"{out} = {start}")
-        self.write.depth -= opened
+        if not reduction.accumulate:
+            opened = self.write.open(reduction.kept, size, reduction.span)
+            self.write.say(f"{out} = {start}")
+            self.write.depth -= opened
         axes = ordered_axes((*reduction.over, *reduction.kept))
         opened = self.write.open(axes, size, reduction.span)
         if extreme:
@@ -339,7 +383,7 @@ class _Emitter:
     def _routine(self, routine: Routine) -> None:
         write = self.write
         write.comment([routine.name], [routine.line])
-        if routine.accumulate:
+        if routine.accumulate and not routine.cleared:
             buffer = write.buffers[routine.out.buffer]
             opened = write.open(routine.kept, 1, routine.span)
             write.call("clear", write.value(routine.out), prod(buffer.shape))

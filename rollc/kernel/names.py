@@ -9,8 +9,38 @@ from collections.abc import Iterable
 _RESERVED = frozenset(
     {
         *keyword.kwlist,
-        *("T", "B", "F", "t", "n", "k", "r", "now", "math", "np", "njit", "lib", "kernel"),
-        *("range", "abs", "primal", "adjoint", "inputs", "exp", "sigmoid", "tanh"),
+        *(
+            "T",
+            "B",
+            "F",
+            "t",
+            "n",
+            "k",
+            "r",
+            "now",
+            "K",
+            "begin",
+            "end",
+            "math",
+            "np",
+            "njit",
+            "lib",
+            "kernel",
+        ),
+        *(
+            "range",
+            "abs",
+            "min",
+            "max",
+            "primal",
+            "adjoint",
+            "inputs",
+            "exp",
+            "log",
+            "sigmoid",
+            "softplus",
+            "tanh",
+        ),
     }
 )
 

@@ -10,11 +10,12 @@ What this pass does not do: change any arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 
 from rollc.graph.graph import Graph, Node
+from rollc.kernel.block import block
 from rollc.kernel.order import Group, Section, order
 from rollc.kernel.place import Places
 from rollc.kernel.program import (
@@ -25,6 +26,7 @@ from rollc.kernel.program import (
     Loop,
     Nest,
     Number,
+    Only,
     Operand,
     Pack,
     Part,
@@ -39,6 +41,8 @@ from rollc.kernel.program import (
     Span,
     Statement,
     Times,
+    used,
+    writes,
 )
 from rollc.kernel.schedule import PHASES, Item, Schedule
 
@@ -67,7 +71,8 @@ class _Planner:
                 self.packed = set()
                 body = tuple(statement for section in mine for statement in self._section(section))
                 if body:  # leaves alone need no code
-                    functions.append(Function(phase, _used(body), body))
+                    functions.append(Function(phase, used(body), body))
+        functions = _joined(functions)
         results = tuple(self._results())
         # A leaf that no statement reads, such as a target where there is no loss, has none.
         needed = {name for function in functions for name in function.buffers}
@@ -85,7 +90,7 @@ class _Planner:
             for buffer in self.places.buffers.values()
             if buffer.name in needed
         )
-        return Program(
+        program = Program(
             self.graph.name,
             buffers,
             tuple(functions),
@@ -94,6 +99,7 @@ class _Planner:
             self.graph.axes,
             self.graph.steps,
         )
+        return block(program)
 
     def _results(self) -> Iterator[Result]:
         for label, name in self.graph.outputs:
@@ -368,44 +374,26 @@ def _axis(node: Node) -> str:
     return axis
 
 
-def _refs(statement: Simple) -> Iterator[str]:
-    match statement:
-        case Nest():
-            for assign in statement.body:
-                operands = (*assign.operands, assign.store)
-                yield from (ref.buffer for ref in operands if isinstance(ref, Ref))
-        case Fill():
-            yield statement.buffer
-            if isinstance(statement.initial, Ref):
-                yield statement.initial.buffer
-        case Pack():
-            yield statement.panel
-            yield from (part.weight for part in statement.parts)
-        case Times():
-            yield from (statement.operand.buffer, statement.panel, statement.out.buffer)
-        case Product():
-            yield from (statement.a.buffer, statement.b.buffer, statement.out.buffer)
-        case Routine():
-            operands = (*statement.operands, statement.out)
-            yield from (ref.buffer for ref in operands if isinstance(ref, Ref))
-        case Reduce():
-            if isinstance(statement.operand, Ref):
-                yield statement.operand.buffer
-            yield statement.out.buffer
-
-
-def simple_statements(body: tuple[Statement, ...]) -> Iterator[Simple]:
-    """Every statement, those of loops included."""
-    for statement in body:
+def _joined(functions: list[Function]) -> list[Function]:
+    """The gradients of inputs as a part of the adjoint that can be left out."""
+    phases = {function.phase: function for function in functions}
+    adjoint, inputs = phases.get("adjoint"), phases.get("inputs")
+    if adjoint is None or inputs is None:
+        return functions
+    packed = {ref.buffer for pack in _packs(adjoint.body) for ref in writes(pack)}
+    more: list[Statement] = []
+    for statement in inputs.body:
         if isinstance(statement, Loop):
-            yield from statement.simple()
-        else:
-            yield statement
+            return functions
+        if not (isinstance(statement, Pack) and statement.panel in packed):
+            more.append(Only("inputs", (statement,)))
+    body = (*adjoint.body, *more)
+    whole = Function("adjoint", used(body), body, optional="inputs")
+    return [whole if function is adjoint else function for function in functions[:-1]]
 
 
-def _used(body: tuple[Statement, ...]) -> tuple[str, ...]:
-    names = (name for statement in simple_statements(body) for name in _refs(statement))
-    return tuple(dict.fromkeys(names))
+def _packs(body: Iterable[Statement]) -> Iterator[Pack]:
+    return (statement for statement in body if isinstance(statement, Pack))
 
 
 def _crossing(functions: list[Function]) -> set[str]:

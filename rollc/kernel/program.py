@@ -11,13 +11,13 @@ A program has one function for each phase of the schedule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from rollc.graph.graph import Attribute, Kind, Shape
 
-Role = Literal["leaf", "result", "tape", "scratch", "panel"]
+Role = Literal["leaf", "result", "tape", "scratch", "block", "panel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,14 @@ class Assign:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The steps that a statement runs for; ``stop`` None is the end of the sequence."""
+    """The steps that a statement runs for; ``stop`` None is the end of the sequence.
+
+    With ``block`` they are those of the block that the loop around it is at.
+    """
 
     start: int = 0
     stop: int | None = None
+    block: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,7 @@ class Routine:
     """A library routine for each place of ``over``.
 
     With ``accumulate`` the result is zeroed first, for each place of ``kept``, and each
-    place of ``over`` adds to it.
+    place of ``over`` adds to it; it is zero already if ``cleared``.
     """
 
     name: str
@@ -166,11 +170,15 @@ class Routine:
     line: int = 0
     accumulate: bool = False
     kept: tuple[str, ...] = ()
+    cleared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """A reduction over axes: ``sum_over``, ``mean_over``, ``max_over`` or ``min_over``."""
+    """A reduction over axes: ``sum_over``, ``mean_over``, ``max_over`` or ``min_over``.
+
+    A sum adds to what is there with ``accumulate``.
+    """
 
     name: str
     operation: str
@@ -181,9 +189,25 @@ class Reduce:
     shape: Shape
     span: Span = Span()
     line: int = 0
+    accumulate: bool = False
 
 
-Simple = Nest | Fill | Pack | Times | Product | Routine | Reduce
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Write zeros to a buffer that statements then add to."""
+
+    buffer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Statements that are wanted only where the caller asks for the results of a phase."""
+
+    phase: str
+    body: tuple[Simple, ...]
+
+
+Simple = Nest | Fill | Pack | Times | Product | Routine | Reduce | Clear | Only
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,17 +223,26 @@ class Loop:
     """A recurrence: its body once a step, in one direction of time.
 
     Where there are shifts, all of the body is in parts with a shift (it can be 0), and the
-    loop goes on until the last of them is through with the sequence.
+    loop goes on until the last of them is through with the sequence.  Where there are
+    statements ``before`` and ``after``, the loop runs in blocks of steps, and those run once
+    a block, for all of its steps together.
     """
 
     direction: Literal["forward", "backward"]
     axis: str
     body: tuple[Simple | Shifted, ...]
     span: Span = Span()
+    before: tuple[Simple, ...] = ()
+    after: tuple[Simple, ...] = ()
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the loop runs in blocks of steps."""
+        return bool(self.before or self.after)
 
     def simple(self) -> Iterator[Simple]:
         """The statements, without the parts that they are in."""
-        for statement in self.body:
+        for statement in (*self.before, *self.body, *self.after):
             if isinstance(statement, Shifted):
                 yield from statement.body
             else:
@@ -221,11 +254,15 @@ Statement = Simple | Loop
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One phase.  ``buffers`` are its arguments, in order."""
+    """One phase.  ``buffers`` are its arguments, in order.
+
+    ``optional`` is a phase that it can do besides, in the statements :class:`Only` for that.
+    """
 
     phase: str
     buffers: tuple[str, ...]
     body: tuple[Statement, ...]
+    optional: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +277,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Program:
-    """``axes`` are the time axes; ``leaves`` pairs each leaf of the caller with its operation."""
+    """``axes`` are the time axes; ``leaves`` pairs each leaf of the caller with its operation.
+
+    ``block`` is the number of rows (steps times sequences) of a block of steps, at least.
+    """
 
     name: str
     buffers: tuple[Buffer, ...]
@@ -249,6 +289,71 @@ class Program:
     leaves: tuple[tuple[str, str], ...]
     axes: tuple[str, ...] = ("t",)
     steps: int | None = None
+    block: int = 0
+
+    def block_steps(self, batch: int) -> int:
+        """The steps of a block, for a number of sequences."""
+        return max(1, self.block // batch)
 
     def buffer(self, name: str) -> Buffer:
         return next(buffer for buffer in self.buffers if buffer.name == name)
+
+
+def simple_statements(body: Iterable[Statement]) -> Iterator[Simple]:
+    """Every statement, those inside others included."""
+    for statement in body:
+        if isinstance(statement, Loop):
+            yield from simple_statements(statement.simple())
+        elif isinstance(statement, Only):
+            yield from statement.body
+        else:
+            yield statement
+
+
+def reads(statement: Simple) -> Iterator[Ref]:
+    """What a statement reads; a panel is read whole."""
+    operands: tuple[Operand | None, ...] = ()
+    match statement:
+        case Nest():
+            operands = tuple(operand for assign in statement.body for operand in assign.operands)
+        case Fill():
+            operands = (statement.initial,)
+        case Pack():
+            operands = tuple(Ref(part.weight) for part in statement.parts)
+        case Times():
+            operands = (statement.operand, Ref(statement.panel))
+        case Product():
+            operands = (statement.a, statement.b)
+        case Routine():
+            operands = statement.operands
+        case Reduce():
+            operands = (statement.operand,)
+        case Only():
+            operands = tuple(ref for inner in statement.body for ref in reads(inner))
+    yield from (operand for operand in operands if isinstance(operand, Ref))
+
+
+def writes(statement: Simple) -> Iterator[Ref]:
+    """What a statement writes."""
+    match statement:
+        case Nest():
+            yield from (assign.store for assign in statement.body if assign.store is not None)
+        case Fill() | Clear():
+            yield Ref(statement.buffer)
+        case Pack():
+            yield Ref(statement.panel)
+        case Only():
+            for inner in statement.body:
+                yield from writes(inner)
+        case _:
+            yield statement.out
+
+
+def used(body: Iterable[Statement]) -> tuple[str, ...]:
+    """The buffers of some statements, in the order in which they come up."""
+    refs = (
+        ref
+        for statement in simple_statements(body)
+        for ref in (*reads(statement), *writes(statement))
+    )
+    return tuple(dict.fromkeys(ref.buffer for ref in refs))

@@ -160,7 +160,7 @@ _LINES: dict[str, type[Any]] = {
             ir.Assign,
             ir.Fill,
         ),
-        *(ir.Pack, ir.Part, ir.Times, ir.Product, ir.Routine, ir.Reduce),
+        *(ir.Pack, ir.Part, ir.Times, ir.Product, ir.Routine, ir.Reduce, ir.Clear, ir.Only),
     )
 }
 _REF = re.compile(
@@ -210,6 +210,8 @@ def _word(value: Any) -> str:
             return f"%{value.name}"
         case Number():
             return f"#{value.value!r}"
+        case Span(block=True):
+            return "block"
         case Span():
             return f"{value.start}:{'end' if value.stop is None else value.stop}"
         case tuple():
@@ -300,6 +302,8 @@ def _plain(text: str) -> Any:
         return int(text)
     if re.fullmatch(r"-?(\d+\.\d*(e[+-]?\d+)?|\d+e[+-]?\d+|inf|nan)", text):
         return float(text)
+    if text == "block":
+        return Span(block=True)
     if span := re.fullmatch(r"(\d+):(\d+|end)", text):
         return Span(int(span[1]), None if span[2] == "end" else int(span[2]))
     if found := _REF.fullmatch(text):

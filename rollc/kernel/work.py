@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 
 from rollc.graph.graph import BATCH
-from rollc.kernel.program import Loop, Nest, Product, Program, Simple, Times
+from rollc.kernel.program import Loop, Nest, Product, Program, Simple, Times, simple_statements
 
 
 def work(program: Program, steps: int, batch: int) -> int:
@@ -14,13 +16,23 @@ def work(program: Program, steps: int, batch: int) -> int:
     for function in program.functions:
         for statement in function.body:
             if isinstance(statement, Loop):
-                each = sum(
-                    _operations(program, inner, steps, batch) for inner in statement.simple()
+                total += sum(
+                    _operations(program, part, steps, batch) for part in _around(statement)
                 )
+                each = sum(_operations(program, part, steps, batch) for part in _inside(statement))
                 total += steps * each
             else:
-                total += _operations(program, statement, steps, batch)
+                for part in simple_statements([statement]):
+                    total += _operations(program, part, steps, batch)
     return total
+
+
+def _around(loop: Loop) -> Iterator[Simple]:
+    return simple_statements((*loop.before, *loop.after))
+
+
+def _inside(loop: Loop) -> Iterator[Simple]:
+    return replace(loop, before=(), after=()).simple()
 
 
 def _operations(program: Program, statement: Simple, steps: int, batch: int) -> int:

@@ -77,6 +77,8 @@ class Writer:
             if ref.row != "step" and axis == ref.end:
                 at = "0" if ref.row == "first" else f"{self.steps(axis)} - 1"
             extent = self.steps(axis)
+            if buffer.role == "block":
+                at = "0" if at == "begin" else f"{at} - begin"
             if axis == buffer.axis:
                 at = shifted(at, ref.shift)
                 extent = shifted(extent, buffer.before + buffer.after)
@@ -109,7 +111,8 @@ class Writer:
 
     def first_row(self, ref: Ref, inner: Sequence[str], span: Span) -> str:
         """The first of the rows that a statement takes together."""
-        start = {axis: "0" if axis == BATCH else str(span.start) for axis in inner}
+        first = "begin" if span.block else str(span.start)
+        start = {axis: "0" if axis == BATCH else first for axis in inner}
         if self.buffers[ref.buffer].batch and BATCH not in inner:
             start[BATCH] = "n"
         return self.row(ref, {BATCH: "n", **start})
@@ -174,12 +177,16 @@ def _joined(row: str, extent: str, at: str) -> str:
 
 def step_count(span: Span, steps: str) -> str:
     """The number of steps of a span, of ``steps`` steps."""
+    if span.block:
+        return "(end - begin)"
     if span.stop is not None:
         return str(span.stop - span.start)
     return steps if span.start == 0 else f"({steps} - {span.start})"
 
 
 def step_range(span: Span, steps: str) -> str:
+    if span.block:
+        return "begin, end"
     stop = steps if span.stop is None else str(span.stop)
     return stop if span.start == 0 else f"{span.start}, {stop}"
 
