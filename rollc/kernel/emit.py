@@ -190,8 +190,7 @@ class _Emitter:
             case Reduce():
                 self._reduction(statement)
             case Clear():
-                size = prod(self.write.buffers[statement.buffer].shape)
-                self.write.call("clear", self.write.value(Ref(statement.buffer)), size)
+                self._clear(statement)
             case Only():
                 self.write.say(f"if {statement.phase}:")
                 self.write.depth += 1
@@ -290,6 +289,13 @@ class _Emitter:
             row = write.row(Ref(fill.buffer), {buffer.axis: "r"})
             write.say(f"{write.names[fill.buffer]}[{row}, {element}] = {value}")
             write.depth -= opened
+
+    def _clear(self, clear: Clear) -> None:
+        buffer = self.write.buffers[clear.buffer]
+        over = (*buffer.axes, *((BATCH,) if buffer.batch else ()))
+        opened = self.write.open(over, 1, Span())
+        self.write.call("clear", self.write.value(Ref(clear.buffer)), prod(buffer.shape))
+        self.write.depth -= opened
 
     def _pack(self, pack: Pack) -> None:
         self.write.comment([pack.panel])

@@ -9,38 +9,9 @@ from collections.abc import Iterable
 _RESERVED = frozenset(
     {
         *keyword.kwlist,
-        *(
-            "T",
-            "B",
-            "F",
-            "t",
-            "n",
-            "k",
-            "r",
-            "now",
-            "K",
-            "begin",
-            "end",
-            "math",
-            "np",
-            "njit",
-            "lib",
-            "kernel",
-        ),
-        *(
-            "range",
-            "abs",
-            "min",
-            "max",
-            "primal",
-            "adjoint",
-            "inputs",
-            "exp",
-            "log",
-            "sigmoid",
-            "softplus",
-            "tanh",
-        ),
+        *("T", "B", "K", "F", "t", "n", "k", "r", "now", "begin", "end"),
+        *("math", "np", "njit", "lib", "kernel", "range", "abs", "min", "max"),
+        *("primal", "adjoint", "inputs", "exp", "log", "sigmoid", "softplus", "tanh"),
     }
 )
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from rollc.graph.graph import Graph, Node
-from rollc.kernel.block import block
+from rollc.kernel.block import ROWS, block
 from rollc.kernel.order import Group, Section, order
 from rollc.kernel.place import Places
 from rollc.kernel.program import (
@@ -49,9 +49,9 @@ from rollc.kernel.schedule import PHASES, Item, Schedule
 REDUCTIONS = frozenset({"sum_over", "mean_over", "max_over", "min_over"})
 
 
-def plan(scheduled: Schedule) -> Program:
-    """The program of a schedule."""
-    return _Planner(scheduled).program()
+def plan(scheduled: Schedule, rows: int = ROWS) -> Program:
+    """The program of a schedule, its loops in blocks of about ``rows`` rows."""
+    return block(_Planner(scheduled).program(), rows)
 
 
 class _Planner:
@@ -90,7 +90,7 @@ class _Planner:
             for buffer in self.places.buffers.values()
             if buffer.name in needed
         )
-        program = Program(
+        return Program(
             self.graph.name,
             buffers,
             tuple(functions),
@@ -99,7 +99,6 @@ class _Planner:
             self.graph.axes,
             self.graph.steps,
         )
-        return block(program)
 
     def _results(self) -> Iterator[Result]:
         for label, name in self.graph.outputs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 
@@ -16,23 +15,14 @@ def work(program: Program, steps: int, batch: int) -> int:
     for function in program.functions:
         for statement in function.body:
             if isinstance(statement, Loop):
-                total += sum(
-                    _operations(program, part, steps, batch) for part in _around(statement)
-                )
-                each = sum(_operations(program, part, steps, batch) for part in _inside(statement))
-                total += steps * each
+                for part in simple_statements((*statement.before, *statement.after)):
+                    total += _operations(program, part, steps, batch)
+                for part in replace(statement, before=(), after=()).simple():
+                    total += steps * _operations(program, part, steps, batch)
             else:
                 for part in simple_statements([statement]):
                     total += _operations(program, part, steps, batch)
     return total
-
-
-def _around(loop: Loop) -> Iterator[Simple]:
-    return simple_statements((*loop.before, *loop.after))
-
-
-def _inside(loop: Loop) -> Iterator[Simple]:
-    return replace(loop, before=(), after=()).simple()
 
 
 def _operations(program: Program, statement: Simple, steps: int, batch: int) -> int:

@@ -44,15 +44,15 @@ from rollc.kernel.text import parse_program, parse_schedule, print_program, prin
 PHASES = ("primal", "adjoint", "inputs")
 
 
-def kernel_of(graph: Graph, steps: int | None, folder: Path) -> Kernel:
+def kernel_of(graph: Graph, steps: int | None, folder: Path, rows: int = 4) -> Kernel:
     """The kernel of a graph, by way of the text of its schedule and of its program."""
     lowered = lower(graph)
     scheduled = schedule(lowered) if steps is None else peel(lowered, steps)
     assert parse_schedule(print_schedule(scheduled)) == scheduled
-    program = plan(scheduled)
+    program = plan(scheduled, rows)
     assert parse_program(print_program(program)) == program
     source = emit(program, "float64")
-    assert source == emit(plan(parse_schedule(print_schedule(scheduled))), "float64")
+    assert source == emit(plan(parse_schedule(print_schedule(scheduled)), rows), "float64")
     path = folder / f"kernel_{len(list(folder.iterdir()))}.py"
     path.write_text(source)
     return Kernel(program, path, "float64")
