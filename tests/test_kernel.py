@@ -14,7 +14,7 @@ import pytest
 from rollc.graph.adjoint import adjoint
 from rollc.interp import interpret
 from rollc.kernel.order import order
-from rollc.kernel.program import Loop, Nest, Pack, Product, Program, Times
+from rollc.kernel.program import Loop, Nest, Pack, Product, Program, Times, simple_statements
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import (
     ProgramTextError,
@@ -85,9 +85,22 @@ def test_weights_are_packed_and_their_gradients_summed_outside_the_loops() -> No
     program = stages(SEPARATE_GATES).program
     for loop in loops(program):
         assert not any(isinstance(statement, Pack | Product) for statement in loop.body)
-    products = [s for f in program.functions for s in f.body if isinstance(s, Product)]
+        assert not any(isinstance(statement, Pack) for statement in simple_statements([loop]))
+    products = [
+        s for f in program.functions for s in simple_statements(f.body) if isinstance(s, Product)
+    ]
     assert {product.name for product in products} == {"~A", "~B", "~P", "~Q"}
     assert all(product.over == ("t", "batch") for product in products)
+
+
+def test_what_only_a_loop_needs_is_computed_block_by_block() -> None:
+    program = stages(SEPARATE_GATES).program
+    forward, backward = loops(program)
+    assert any(isinstance(statement, Times) for statement in forward.before)
+    assert {s.name for s in backward.after if isinstance(s, Product)} >= {"~A", "~P"}
+    # The cotangents of the gates have no rows for steps of other blocks.
+    (product,) = (s for s in backward.after if isinstance(s, Product) and s.name == "~A")
+    assert program.buffer(product.a.buffer).role == "block"
 
 
 def test_products_of_one_operand_are_stacked() -> None:
