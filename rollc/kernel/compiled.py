@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from types import ModuleType
@@ -17,11 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rollc import threads
 from rollc.graph.graph import BATCH
-from rollc.kernel.program import Buffer, Program, Ref
-from rollc.kernel.tile import panel_size
+from rollc.kernel.program import Buffer, Program, Ref, Result
+from rollc.kernel.tile import host, panel_size
+from rollc.kernel.work import work
 
 Array = NDArray[Any]
+
+FEWEST = 4  # sequences of a thread
+WORTHWHILE = 5_000_000  # operations: less is done before a thread has begun
 
 
 class Kernel:
@@ -63,7 +69,7 @@ class Kernel:
                 for name in function.buffers
             ]
             dispatcher: Any = self.functions[function.phase]
-            counts = [int64] * (max(len(self.program.axes), 1) + 1)
+            counts = [int64] * (max(len(self.program.axes), 1) + 2)
             optional = [boolean] if function.optional else []
             dispatcher.compile((*counts, *optional, *arrays))
 
@@ -100,18 +106,82 @@ class Kernel:
 
         ``steps`` is the number of steps, by axis where there are several.  ``leaves`` have
         been checked: the right shapes, dtypes and index ranges.  The arrays that come back
-        are the caller's own.
+        are the caller's own.  Large batches are shared out to threads (:mod:`rollc.threads`).
         """
         axes = self.program.axes or ("t",)
-        counts = {axes[0]: steps} if isinstance(steps, int) else dict(steps)
-        sizes = {**counts, BATCH: batch}
+        sizes = {axes[0]: steps} if isinstance(steps, int) else dict(steps)
+        shares = self._shares(sizes, batch)
+        if len(shares) == 1:
+            return self._run(leaves, sizes, batch, batch, phases)
+        parts = threads.each(
+            lambda share: self._run(
+                self._part(leaves, share), sizes, share.stop - share.start, batch, phases
+            ),
+            shares,
+        )
+        return {
+            (result.sort, result.label): self._whole(
+                result, [part[result.sort, result.label] for part in parts]
+            )
+            for result in self.program.results
+            if result.phase in phases
+        }
+
+    def _shares(self, sizes: Mapping[str, int], batch: int) -> list[slice]:
+        """The sequences of each thread."""
+        count = min(threads.count(), batch // FEWEST)
+        if count < 2 or not self.program.splits:
+            return [slice(0, batch)]
+        if work(self.program, max(sizes.values()), batch) < WORTHWHILE:
+            return [slice(0, batch)]
+        # Whole tiles of rows, as far as they go.
+        tile = host().rows
+        size = -(-batch // count)
+        size = -(-size // tile) * tile if size > tile else size
+        return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
+
+    def _part(self, leaves: Mapping[str, Array], share: slice) -> dict[str, Array]:
+        """The leaves of some of the sequences."""
+        return {
+            name: leaves[name][(*(slice(None),) * len(self.buffers[name].axes), share)]
+            if self.buffers[name].batch
+            else leaves[name]
+            for name in self.leaves
+        }
+
+    def _whole(self, result: Result, parts: Sequence[Array]) -> Array:
+        """A result of the whole batch, from those of its parts."""
+        buffer = self.buffers[result.ref.buffer]
+        if buffer.batch:
+            lead = [
+                axis for axis in buffer.axes if result.ref.row == "step" or axis != result.ref.end
+            ]
+            return np.concatenate(parts, axis=len(lead))
+        if not result.partial:
+            return parts[0]
+        first, *rest = parts
+        for part in rest:
+            first += part
+        return first
+
+    def _run(
+        self,
+        leaves: Mapping[str, Array],
+        steps: Mapping[str, int],
+        batch: int,
+        whole: int,
+        phases: Sequence[str],
+    ) -> dict[tuple[str, str], Array]:
+        """The results of ``batch`` sequences, of a ``whole`` that they are a part of."""
+        axes = self.program.axes or ("t",)
+        sizes = {**steps, BATCH: batch}
         arrays = self._arrays(leaves, sizes)
         for function in self.program.functions:
             if function.phase in phases:
                 arguments = [arrays[name] for name in function.buffers]
-                numbers = [counts[axis] for axis in axes]
+                numbers = [steps[axis] for axis in axes]
                 optional = [function.optional in phases] if function.optional else []
-                self.functions[function.phase](*numbers, batch, *optional, *arguments)
+                self.functions[function.phase](*numbers, batch, whole, *optional, *arguments)
         results: dict[tuple[str, str], Array] = {
             (result.sort, result.label): self._result(result.ref, arrays, sizes)
             for result in self.program.results
@@ -141,10 +211,11 @@ class Kernel:
         return arrays
 
     def _reused(self, sizes: Mapping[str, int]) -> dict[str, Array]:
-        while self._idle:
-            known, kept = self._idle.pop()
-            if known == sizes:
-                return dict(kept)
+        with suppress(IndexError):  # none is left, or another thread has taken the last one
+            while True:
+                known, kept = self._idle.pop()
+                if known == sizes:
+                    return dict(kept)
         return {}
 
     def _result(self, ref: Ref, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> Array:

@@ -44,8 +44,8 @@ _MOVES = frozenset({"slice", "pad", "concat", "stack", "repeat"})
 _HEADER = '''\
 """rollc kernel of the network {name}, {dtype}.
 
-T: steps; B: sequences; t, n, k: one step, one sequence, one element.  With two time axes
-there are T_0, T_1 and t_0, t_1.  A buffer has a row
+T: steps; B: sequences, of N that there are in all; t, n, k: one step, one sequence, one
+element.  With two time axes there are T_0, T_1 and t_0, t_1.  A buffer has a row
 for each step and sequence; one that is read with a delay has rows before and after the
 sequence too, so that h[(t + 1) * B + n, k] may be h at step t.  v_h is one element of h,
 d_h is the cotangent of h.
@@ -100,7 +100,7 @@ class _Emitter:
         steps = [self.write.steps(axis) for axis in self.write.axes or ("t",)]
         optional = [function.optional] if function.optional else []
         buffers = (self.write.names[name] for name in function.buffers)
-        arguments = [*steps, "B", *optional, *buffers]
+        arguments = [*steps, "B", "N", *optional, *buffers]
         self.write.say("@kernel")
         self.write.say(f"def {function.phase}({wrapped(arguments)}):")
         self.write.depth += 1
@@ -242,7 +242,7 @@ class _Emitter:
                 value = value if period is None else f"({value}) % {period}"
             case "extent":
                 axis = str(options["axis"])
-                value = "F(B)" if axis == BATCH else f"F({self.write.steps(axis)})"
+                value = "F(N)" if axis == BATCH else f"F({self.write.steps(axis)})"
             case operation:
                 entry = OPERATIONS[operation]
                 if entry.variadic:  # two at a time, a line each: one expression could be too deep
@@ -381,7 +381,7 @@ class _Emitter:
             self.write.say(f"{out} += {value}")
         self.write.depth -= opened
         if reduction.operation == "mean_over":
-            count = self.write.count(reduction.over, reduction.span)
+            count = self.write.count(reduction.over, reduction.span, "N")
             opened = self.write.open(reduction.kept, size, reduction.span)
             self.write.say(f"{out} /= F({count})")
             self.write.depth -= opened

@@ -15,6 +15,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from rollc.graph.graph import Graph, Node
+from rollc.graph.parts import partial_sums
 from rollc.kernel.block import ROWS, block
 from rollc.kernel.order import Group, Section, order
 from rollc.kernel.place import Places
@@ -38,6 +39,7 @@ from rollc.kernel.program import (
     Routine,
     Shifted,
     Simple,
+    Sort,
     Span,
     Statement,
     Times,
@@ -59,6 +61,7 @@ class _Planner:
         self.graph: Graph = scheduled.graph
         self.sections = order(scheduled)
         self.places = Places(self.graph, self.sections)
+        self.partial = partial_sums(self.graph)
         self.panels: dict[tuple[Part, ...], str] = {}
         self.packed: set[str] = set()
         self.filled: set[str] = set()
@@ -98,16 +101,20 @@ class _Planner:
             leaves,
             self.graph.axes,
             self.graph.steps,
+            splits=self.partial is not None,
         )
 
     def _results(self) -> Iterator[Result]:
+        def result(label: str, sort: Sort, name: str) -> Result:
+            partial = self.partial is not None and name in self.partial
+            return Result(label, sort, self.places.refs[name], self._phase(name), partial)
+
         for label, name in self.graph.outputs:
-            yield Result(label, "output", self.places.refs[name], self._phase(name))
+            yield result(label, "output", name)
         if self.graph.loss is not None:
-            loss = self.graph.loss
-            yield Result("loss", "loss", self.places.refs[loss], self._phase(loss))
+            yield result("loss", "loss", self.graph.loss)
         for label, name in self.graph.gradients:
-            yield Result(label, "gradient", self.places.refs[name], self._phase(name))
+            yield result(label, "gradient", name)
 
     def _phase(self, name: str) -> str:
         return self.sections[self.places.home(self.places.items[name][0]).section].region.phase

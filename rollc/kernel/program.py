@@ -17,6 +17,7 @@ from typing import Literal
 
 from rollc.graph.graph import Attribute, Kind, Shape
 
+Sort = Literal["output", "loss", "gradient"]
 Role = Literal["leaf", "result", "tape", "scratch", "block", "panel"]
 
 
@@ -267,12 +268,16 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A value that leaves the kernel: an output, the loss or a gradient."""
+    """A value that leaves the kernel: an output, the loss or a gradient.
+
+    ``partial`` is a sum over the sequences: those of parts of a batch add up.
+    """
 
     label: str
-    sort: Literal["output", "loss", "gradient"]
+    sort: Sort
     ref: Ref
     phase: str
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -280,6 +285,7 @@ class Program:
     """``axes`` are the time axes; ``leaves`` pairs each leaf of the caller with its operation.
 
     ``block`` is the number of rows (steps times sequences) of a block of steps, at least.
+    ``splits`` says whether a batch can be computed in parts (:mod:`rollc.graph.parts`).
     """
 
     name: str
@@ -290,6 +296,7 @@ class Program:
     axes: tuple[str, ...] = ("t",)
     steps: int | None = None
     block: int = 0
+    splits: bool = False
 
     def block_steps(self, batch: int) -> int:
         """The steps of a block, for a number of sequences."""

@@ -117,9 +117,9 @@ class Writer:
             start[BATCH] = "n"
         return self.row(ref, {BATCH: "n", **start})
 
-    def count(self, inner: Sequence[str], span: Span) -> str:
-        """The number of those rows."""
-        counts = ["B" if axis == BATCH else step_count(span, self.steps(axis)) for axis in inner]
+    def count(self, inner: Sequence[str], span: Span, batch: str = "B") -> str:
+        """The number of those rows, with ``batch`` sequences."""
+        counts = [batch if axis == BATCH else step_count(span, self.steps(axis)) for axis in inner]
         return " * ".join(counts) or "1"
 
     def operand(self, operand: Operand) -> str:

@@ -1,0 +1,75 @@
+"""Whether a batch can be computed in parts, and how the parts become the whole.
+
+Sequences meet nowhere but in sums over the batch: the loss, and the gradients of what all
+sequences share.  Computed for a part of the sequences, such a node is a *partial* sum, and
+so is whatever is linear in partial sums; the parts add up to the whole.  A node that is
+neither linear in them nor free of them needs all sequences at once, and then the batch
+stays in one piece.  The number of sequences (``extent``, and what a mean divides by) is
+that of the whole batch in every part.
+"""
+
+from __future__ import annotations
+
+from rollc.graph.graph import BATCH, Edge, Graph, Node
+
+# Linear in one operand while the others are known.
+_PRODUCTS = frozenset({"multiply", "matmul", "outer", "dot"})
+# Linear in all operands together.
+_SUMS = frozenset({"add", "subtract", "sum_of", "concat", "stack"})
+# Linear in their only operand.
+_LINEAR = frozenset(
+    {
+        *("negate", "identity", "stop", "spread", "sum", "mean", "slice", "pad", "transpose"),
+        *("repeat", "fill", "sum_over", "mean_over", "first", "last", "impulse"),
+    }
+)
+
+
+def partial_sums(graph: Graph) -> frozenset[str] | None:
+    """The nodes that are sums over the sequences; None where parts would not add up."""
+    found: set[str] = set()
+    grown = True
+    while grown:
+        grown = False
+        for node in graph.nodes:
+            if node.name not in found and (
+                _sums_batch(graph, node) or any(edge.source in found for edge in node.reads())
+            ):
+                found.add(node.name)
+                grown = True
+    fits = all(_adds_up(graph, graph[name], found) for name in found)
+    return frozenset(found) if fits else None
+
+
+def _sums_batch(graph: Graph, node: Node) -> bool:
+    if BATCH in node.type.axes:
+        return False
+    return any(BATCH in graph[edge.source].type.axes for edge in node.operands)
+
+
+def _adds_up(graph: Graph, node: Node, partial: set[str]) -> bool:
+    """Whether a partial sum is one: linear in the others, and not read by one sequence."""
+    if BATCH in node.type.axes or node.initial in partial:
+        return False
+    if _sums_batch(graph, node):
+        sums = node.operation in ("sum_over", "mean_over", "outer", "embed_adjoint")
+        return sums and not any(edge.source in partial for edge in node.operands)
+
+    def known(edge: Edge) -> bool:
+        return edge.source in partial
+
+    if node.operation in _LINEAR:
+        return True
+    if node.operation in _SUMS:
+        return all(known(edge) or _is_zero(graph[edge.source]) for edge in node.operands)
+    if node.operation in _PRODUCTS:
+        return sum(map(known, node.operands)) == 1
+    if node.operation == "divide":
+        return known(node.operands[0]) and not known(node.operands[1])
+    if node.operation == "embed_adjoint":
+        return known(node.operands[0])
+    return False
+
+
+def _is_zero(node: Node) -> bool:
+    return node.operation == "constant" and node.options.get("value") == 0

@@ -1,0 +1,56 @@
+"""How many threads a kernel may use.
+
+A large batch is cut into parts, and each part runs by itself from the first step to the
+last: no thread waits for another inside a loop.  The number is the caller's to choose; it
+is no one else's pool, and nothing but kernels runs in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+from rollc.errors import InputError
+
+VARIABLE = "ROLLC_THREADS"
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+_chosen: int | None = None
+
+
+def count() -> int:
+    """The number of threads: what :func:`use` said, ``$ROLLC_THREADS``, or one a core."""
+    if _chosen is not None:
+        return _chosen
+    text = os.environ.get(VARIABLE, "")
+    if text:
+        if not text.isdecimal() or not 1 <= int(text) <= 1024:
+            raise InputError(f"${VARIABLE}: expected 1 to 1024 threads, found `{text:.40}`")
+        return int(text)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use(number: int | None) -> None:
+    """Let kernels use up to ``number`` threads; None is the default again."""
+    global _chosen
+    if number is not None and not 1 <= number <= 1024:
+        raise InputError(f"expected 1 to 1024 threads, found {number}")
+    _chosen = number
+
+
+@cache
+def _pool(number: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(number, thread_name_prefix="rollc")
+
+
+def each(function: Callable[[Given], Made], values: Sequence[Given]) -> list[Made]:
+    """A function of each value: the first in this thread, the others beside it."""
+    first, *others = values
+    waiting = [_pool(count()).submit(function, value) for value in others]
+    own = function(first)
+    return [own, *(one.result() for one in waiting)]
