@@ -453,6 +453,25 @@ def test_train_in_batches_goes_through_all_the_data(run: Run) -> None:
     assert loss_in(first.out) != loss_in(run(*arguments).out)
 
 
+def test_train_has_optimisers(run: Run) -> None:
+    fit = ("train", "tiny.roll", "--data", "data.npz", "--epochs", "20", "--rate", "0.05")
+    ways = [
+        ["--optimiser", "adam"],
+        ["--optimiser", "adagrad"],
+        ["--optimiser", "sgd"],
+        ["--optimiser", "sgd", "--momentum", "0.9"],
+        ["--optimiser", "sgd", "--clip", "0.01"],
+        ["--optimiser", "sgd", "--window", "2"],
+    ]
+    before = loss_in(run("run", "tiny.roll", "--inputs", "data.npz").out)
+    losses = [loss_in(run(*fit, *way).out) for way in ways]
+    assert max(losses) < before
+    assert len(set(losses)) == len(ways)
+    wrong = run(*fit, "--momentum", "0.9")
+    assert wrong.status == 2
+    assert "--momentum is for sgd" in wrong.err
+
+
 def test_train_from_a_table(run: Run, tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("year,x,y\n1,0.1,0.2\n2,0.3,0.1\n3,0.2,0.4\n")
     result = run("train", "tiny.roll", "--data", "data.csv", "--epochs", "2")

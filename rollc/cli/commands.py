@@ -343,18 +343,43 @@ def run(**options: Any) -> None:
     help="Sequences in one update; all of them if not given.",
 )
 @click.option(
+    "--window",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Update after windows of K steps: the state goes on, the gradient is cut.",
+)
+@click.option(
+    "--optimiser",
+    "method",
+    type=click.Choice(["adam", "adagrad", "sgd"]),
+    default="adam",
+    show_default=True,
+    help="How parameters follow their gradients.",
+)
+@click.option(
     "--rate",
     type=click.FloatRange(min=0.0, min_open=True),
-    default=1e-3,
+    help="The step size.  [default: 0.001 for adam, 0.01 for adagrad and sgd]",
+)
+@click.option(
+    "--momentum",
+    type=click.FloatRange(min=0.0, max=1.0, max_open=True),
+    default=0.0,
     show_default=True,
-    help="Adam's step size.",
+    help="The weight of the past in the steps of sgd.",
+)
+@click.option(
+    "--clip",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="NORM",
+    help="Scale the gradients down where their joint norm is larger.",
 )
 @seed_option
 @sets_option
 @dtype_option
 @feed_option
 def train(**options: Any) -> None:
-    """Fit the parameters of a network to data with Adam."""
+    """Fit the parameters of a network to data."""
     from rollc.cli import running
 
     running.train(**options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc import store
+from rollc.batches import batches
 from rollc.cli import files, talk
 from rollc.cli.building import build_network
 from rollc.datafiles import Column, is_npz, names, read_csv, read_npz, write_npz
 from rollc.errors import InputError
 from rollc.network import Network
-from rollc.optimise import adam, adam_start
+from rollc.optimise import optimiser
 from rollc.pipeline import load
+from rollc.training import fit
 
 if TYPE_CHECKING:
     from rollc.arrays import Spec
@@ -114,7 +116,11 @@ def train(
     output: str | None,
     epochs: int,
     batch: int | None,
-    rate: float,
+    window: int | None,
+    method: str,
+    rate: float | None,
+    momentum: float,
+    clip: float | None,
     seed: int,
     sets: dict[str, int],
     dtype: str,
@@ -125,23 +131,27 @@ def train(
         raise InputError("the spec has no loss, so there is nothing to fit")
     values = _values(network, params, seed)
     arrays, lengths = _data(network, data)
-    state = adam_start(values)
     random = np.random.default_rng(seed)
+    chosen = {"rate": rate, "momentum": momentum or None}
+    numbers = {name: number for name, number in chosen.items() if number is not None}
+    if momentum and method != "sgd":
+        raise InputError(f"--momentum is for sgd; {method} has none")
+    fitting = fit(
+        network,
+        values,
+        lambda: batches(network, arrays, batch, lengths=lengths, seed=random),
+        optimiser(method, **numbers),
+        window=window,
+        clip=clip,
+        seed=random,
+    )
     loss = math.nan
     with talk.progress("fitting", epochs) as advance:
-        for epoch in range(1, epochs + 1):
-            total = count = 0.0
-            for part, own, size in _batches(network, arrays, lengths, batch, random):
-                loss, gradients = network.value_and_grad(
-                    values, part, lengths=own, training=True, seed=random
-                )
-                values, state = adam(values, gradients, state, rate)
-                total += float(loss) * size
-                count += size
-            loss = total / count
+        for number, epoch in zip(range(1, epochs + 1), fitting, strict=False):
+            values, loss = epoch.params, epoch.loss
             if not math.isfinite(loss):
-                raise InputError(f"the loss became {loss} in epoch {epoch}; try a smaller --rate")
-            advance(epoch, f"loss {loss:.6g}")
+                raise InputError(f"the loss became {loss} in epoch {number}; try a smaller --rate")
+            advance(number, f"loss {loss:.6g}")
     if output:
         files.write_bytes(output, write_npz(values))
     show = talk.say if output == files.STREAM else print
@@ -202,40 +212,6 @@ def _known(
     if others:
         talk.note(f"not {what} of the network, and not read: {names(others)} in `{file}`")
     return {name: array for name, array in found.items() if name in wanted}
-
-
-def _batches(
-    network: Network,
-    arrays: Mapping[str, Array],
-    lengths: Mapping[str, Array] | None,
-    size: int | None,
-    random: np.random.Generator,
-) -> Iterator[tuple[dict[str, Array], Mapping[str, Array] | None, int]]:
-    """The data in parts of ``size`` sequences, in random order; each with its true size."""
-    axes = {name: len(slot.time) for name, slot in _with_batch(network, arrays)}
-    counts = {arrays[name].shape[axis] for name, axis in axes.items()}
-    if size is None or len(counts) != 1 or size >= min(counts):
-        yield dict(arrays), lengths, max(counts, default=1)
-        return
-    count = counts.pop()
-    if lengths is not None and any(own.shape != (count,) for own in lengths.values()):
-        raise InputError(f"`{LENGTHS}`: expected one for each of {count} sequences")
-    order = random.permutation(count)
-    for start in range(0, len(order), size):
-        chosen = order[start : start + size]
-        part = {
-            name: array.take(chosen, axes[name]) if name in axes else array
-            for name, array in arrays.items()
-        }
-        own = lengths and {axis: array[chosen] for axis, array in lengths.items()}
-        yield part, own, len(chosen)
-
-
-def _with_batch(network: Network, arrays: Mapping[str, Array]) -> Iterator[tuple[str, Spec]]:
-    """The arrays that have a batch dimension: one more than the time and the shape ask for."""
-    for name, slot in {**network.inputs, **network.targets}.items():
-        if name in arrays and arrays[name].ndim == len(slot.dimensions()) and slot.batch:
-            yield name, slot
 
 
 def _described(array: Array) -> str:

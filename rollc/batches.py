@@ -1,0 +1,97 @@
+"""Data in the parts that training reads: batches of sequences, streams and windows.
+
+Arrays are those of :mod:`rollc.network`: time first, then the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.errors import InputError
+from rollc.network import Network
+
+Array = NDArray[Any]
+Lengths = Array | Mapping[str, Array]  # of one time axis, or by axis
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs and targets by name, the number of steps of each sequence if they differ, and
+    how many sequences these are."""
+
+    arrays: Mapping[str, Array]
+    lengths: Lengths | None = None
+    size: int = 1
+
+
+def streams(sequence: Array, count: int) -> Array:
+    """A long sequence ``[T, ...]`` cut into ``count`` equal pieces that run side by side:
+    ``[T // count, count, ...]``.  What is left over at the end is dropped.
+
+    Read window by window (see :func:`windows`), each stream goes on where it was left.
+    """
+    steps = len(sequence) // count if count >= 1 else 0
+    if steps < 1:
+        raise InputError(f"cannot cut {len(sequence)} steps into {count} streams")
+    pieces = sequence[: steps * count].reshape(count, steps, *sequence.shape[1:])
+    return np.ascontiguousarray(pieces.swapaxes(0, 1))
+
+
+def batches(
+    network: Network,
+    arrays: Mapping[str, Array],
+    size: int | None = None,
+    *,
+    lengths: Lengths | None = None,
+    seed: int | np.random.Generator = 0,
+) -> Iterator[Batch]:
+    """The data in parts of ``size`` sequences, in random order; all at once without a size.
+
+    An array without a batch dimension is part of every batch.
+    """
+    random = np.random.default_rng(seed)
+    slots = {**network.inputs, **network.targets}
+    axes = {
+        name: len(slot.time)
+        for name, slot in slots.items()
+        if name in arrays and slot.batch and arrays[name].ndim == len(slot.dimensions())
+    }
+    counts = {arrays[name].shape[axis] for name, axis in axes.items()}
+    if size is None or len(counts) != 1 or size >= min(counts):
+        yield Batch(arrays, lengths, max(counts, default=1))
+        return
+    count = counts.pop()
+    by_axis = lengths if isinstance(lengths, Mapping) else {} if lengths is None else {"": lengths}
+    if any(own.shape != (count,) for own in by_axis.values()):
+        raise InputError(f"`lengths`: expected one for each of {count} sequences")
+    order = random.permutation(count)
+    for start in range(0, count, size):
+        chosen = order[start : start + size]
+        part = {
+            name: array.take(chosen, axes[name]) if name in axes else array
+            for name, array in arrays.items()
+        }
+        own = {axis: array[chosen] for axis, array in by_axis.items()}
+        yield Batch(part, own.get("", own or None), len(chosen))
+
+
+def windows(
+    network: Network, arrays: Mapping[str, Array], steps: int
+) -> Iterator[dict[str, Array]]:
+    """What changes with time in windows of ``steps`` steps, one after the other; the last may
+    be shorter.  Static arrays are part of every window."""
+    slots = {**network.inputs, **network.targets}
+    timed = {name for name in arrays if name in slots and slots[name].time}
+    total = {len(arrays[name]) for name in timed}
+    if len(total) != 1:
+        raise InputError("windows need inputs or targets over time, all of the same steps")
+    for start in range(0, total.pop(), steps):
+        yield {
+            name: array[start : start + steps] if name in timed else array
+            for name, array in arrays.items()
+        }
