@@ -293,7 +293,7 @@ class Network:
 
         An array is ``[depth, B, ...]`` (``[depth, ...]`` without a batch), the oldest step
         first, with as many rows as the longest delay.  ``inputs`` gives static inputs if
-        initial values read them, or any inputs from which the batch can be told.
+        initial values read them, or any inputs or targets from which the batch can be told.
         """
         from rollc.interp import initial_values
 

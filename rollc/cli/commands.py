@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import click
 
 from rollc import __version__
+from rollc.demos import DEMOS
 
 # As in rollc.stages, which takes long to import.
 STAGES = (
@@ -422,9 +423,20 @@ def explain(code: str | None) -> None:
 
 
 @rollc.command()
-@click.option("--quick", is_flag=True, help="A short fit of one network, to see that it runs.")
-def demo(quick: bool) -> None:
-    """Fit a gated network to the sunspot numbers up to 1920, and predict those after."""
-    from rollc import demo
+@click.argument("name", type=click.Choice(list(DEMOS)), default="sunspots", metavar="[NAME]")
+@click.option("--quick", is_flag=True, help="A short fit, to see that it runs.")
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where to write the data and the fitted parameters, for `rollc train` and `rollc run`.",
+)
+def demo(name: str, quick: bool, save: Path | None) -> None:
+    from rollc import demos
 
-    demo.main(quick=quick)
+    demos.run(name, quick, save)
+
+
+demo.help = "Fit a network to data, and say how well it does.\n\n\b\n" + "\n".join(
+    f"{name:<9} {what}" for name, what in DEMOS.items()
+)

@@ -1,4 +1,4 @@
-"""The demo: sunspots, one year ahead.
+"""Sunspots, one year ahead.
 
 The network of ``specs/sunspots.roll`` is fitted to the yearly numbers up to 1920 through
 its adjoint kernel, and predicts those of 1921 to 2008 through its forward kernel.  Nothing
@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc import resources
+from rollc.batches import Batch
 from rollc.cli import talk
 from rollc.datafiles import Column, read_csv
+from rollc.demos.common import built, data_file, saved
 from rollc.network import Network
-from rollc.optimise import adam, adam_start
-from rollc.pipeline import build_text
+from rollc.optimise import optimiser
+from rollc.training import fit
 
 Array = NDArray[Any]
 
@@ -31,14 +34,11 @@ SEEDS, UPDATES, EVERY = 5, 400, 5
 RATE = 0.003  # Adam's
 
 
-def main(quick: bool = False) -> None:
-    """Run the demo: talk on standard error, the errors as a table on standard output.
-
-    ``quick`` is one network and few updates: that it runs, not how well.
-    """
-    start = time.perf_counter()
-    network = _built()
+def main(quick: bool = False, save: Path | None = None) -> None:
+    """Print the errors of the predictions.  ``quick`` is one network and few updates."""
+    network = built("sunspots")
     years, numbers = _data()
+    saved(save, train={"sunspots": numbers[years <= KNOWN]}, test={"sunspots": numbers})
     after = years > KNOWN
     talk.say(
         f"the data: {len(numbers)} yearly sunspot numbers; {years[0]} to {KNOWN} are known,"
@@ -55,31 +55,11 @@ def main(quick: bool = False) -> None:
         (f"prediction of {KNOWN + 1} to {years[-1]}", "root-mean-square error"),
         [(name, f"{_error(values, numbers[after]):.1f}") for name, values in rows],
     )
-    talk.say(f"{time.perf_counter() - start:.1f} s in all")
-
-
-def _built() -> Network:
-    """Build the network, and say what was built and where it can be seen."""
-    spec = resources.folder("specs") / "sunspots.roll"
-    start = time.perf_counter()
-    with talk.waiting("building sunspots"):
-        network, made = build_text(spec.read_text(encoding="utf-8"), str(spec))
-    how = "from the cache" if made.hit else "compiled"
-    size = sum(int(np.prod(param.shape)) for param in network.params.values())
-    talk.say(
-        f"the network: {spec}\n"
-        f"  {len(network.graph.nodes)} nodes, {size} parameters in {network.dtype},"
-        f" {how} in {time.perf_counter() - start:.1f} s\n"
-        "  to read every stage:  rollc ir sunspots --stage STAGE, with checked, adjoint,\n"
-        "  schedule, program or kernel; or dag --steps 3, the network unrolled over 3 years\n"
-        f"  the artefact: {made.manifest.folder}"
-    )
-    return network
 
 
 def _data() -> tuple[Array, Array]:
     """The years and their numbers."""
-    file = resources.folder("specs") / "data" / "sunspots.csv"
+    file = data_file("sunspots.csv")
     found = read_csv(file.read_bytes(), str(file), [Column("year"), Column("sunspots")])
     return found["year"].astype(int), found["sunspots"]
 
@@ -115,12 +95,12 @@ def _predictions(network: Network, years: Array, numbers: Array, seeds: int, upd
 def _fits(network: Network, numbers: Array, seed: int, updates: int) -> Iterator[dict[str, Array]]:
     """The parameters at the start and after each update."""
     params = network.init(seed)
-    state = adam_start(params)
     yield params
-    for _ in range(updates):
-        _, gradients = network.value_and_grad(params, {"sunspots": numbers}, wrt=("params",))
-        params, state = adam(params, gradients, state, RATE)
-        yield params
+    fitting = fit(
+        network, params, lambda: [Batch({"sunspots": numbers})], optimiser("adam", rate=RATE)
+    )
+    for epoch in islice(fitting, updates):
+        yield epoch.params
 
 
 def _predict(network: Network, params: dict[str, Array], numbers: Array) -> Array:
