@@ -66,8 +66,8 @@ def batches(
         yield Batch(arrays, lengths, max(counts, default=1))
         return
     count = counts.pop()
-    by_axis = lengths if isinstance(lengths, Mapping) else {} if lengths is None else {"": lengths}
-    if any(own.shape != (count,) for own in by_axis.values()):
+    every = lengths.values() if isinstance(lengths, Mapping) else [lengths]
+    if any(own is not None and own.shape != (count,) for own in every):
         raise InputError(f"`lengths`: expected one for each of {count} sequences")
     order = random.permutation(count)
     for start in range(0, count, size):
@@ -76,8 +76,15 @@ def batches(
             name: array.take(chosen, axes[name]) if name in axes else array
             for name, array in arrays.items()
         }
-        own = {axis: array[chosen] for axis, array in by_axis.items()}
-        yield Batch(part, own.get("", own or None), len(chosen))
+        yield Batch(part, _some(lengths, chosen), len(chosen))
+
+
+def _some(lengths: Lengths | None, chosen: Array) -> Lengths | None:
+    if lengths is None:
+        return None
+    if isinstance(lengths, Mapping):
+        return {axis: own[chosen] for axis, own in lengths.items()}
+    return np.asarray(lengths[chosen])
 
 
 def windows(
