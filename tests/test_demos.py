@@ -90,6 +90,23 @@ def test_a_tag_needs_both_sides(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert float(capsys.readouterr().out.split("loss: ")[1]) < 0.2
 
 
+def test_sequences_of_other_lengths_are_said_backwards(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    demos.run("reverse", quick=True, save=tmp_path)
+    _, short, _, long = scores(capsys.readouterr().out)
+    assert short > 60
+    assert long > 5
+    with np.load(tmp_path / "train.npz") as train, np.load(tmp_path / "test.npz") as test:
+        assert not set(train["lengths.s"]) & set(test["lengths.s"])
+        for found in (train, test):
+            for source, target, length in zip(
+                found["x"].T[:50], found["y"].T[:50], found["lengths.s"], strict=False
+            ):
+                assert list(target[:length]) == list(source[:length])[::-1]
+                assert not target[length:].any()
+
+
 def test_every_demo_has_a_module_and_a_line() -> None:
     folder_of_demos = Path(demos.__file__).parent
     about = (folder("specs") / "README.md").read_text(encoding="utf-8")

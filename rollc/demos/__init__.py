@@ -15,6 +15,7 @@ DEMOS = {
     "digits": "handwritten digits, read a row of pixels a step",
     "genesis": "the characters of the book of Genesis, and text drawn from the network",
     "tagger": "tags that need both what came before and what comes after",
+    "reverse": "sequences said backwards, by an encoder and a decoder",
 }
 
 
