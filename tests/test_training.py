@@ -108,6 +108,23 @@ def test_the_state_goes_from_window_to_window(tiny: Network) -> None:
     assert abs(alone - whole) > 1e-3
 
 
+def test_windows_of_a_target_alone() -> None:
+    """A network that reads its target, and nothing else, has the target's batch."""
+    taught = """
+net taught
+target y
+param a = 0.5, b
+said = feed(o[t-1], y[t-1])
+o = a * said + b
+output o
+loss mean(mse(o, y), over t)
+"""
+    network, given = build_text(taught)[0], {"y": arrays()["y"]}
+    still = optimiser("sgd", rate=0.0)
+    (epoch,) = islice(fit(network, network.init(), lambda: [Batch(given)], still, window=5), 1)
+    assert epoch.loss == pytest.approx(network.loss(network.init(), given), rel=1e-6)
+
+
 def test_clipping_bounds_the_step(tiny: Network) -> None:
     given, params = arrays(), tiny.init(0)
     method = optimiser("sgd", rate=1.0)
