@@ -1,0 +1,19 @@
+"""``rollc bench``: what rollc's kernels take beside those of others, on this machine, now.
+
+    workloads   what is computed: a spec, its sizes, and who else can compute it
+    data        numbers for a spec: parameters, inputs and what the loss is weighted with
+    systems     the same equations over any library of arrays
+    peers/      the libraries, rollc itself and the machine's peak, a module each
+    worker      a process that runs peers on some cores and nothing else
+    conductor   workers take turns, after their numbers have been compared
+    building    how long builds take
+    memory      how much memory a training step takes
+    statistics  medians of ratios
+    report      the tables
+
+All peers of a workload get the same arrays and compute the same: with the output h and given
+weights g (the target of the spec), the loss is the mean over steps and sequences of the sum
+over the elements of h * g.  *Forward* is h; *gradient* is the loss and its gradients with
+respect to every parameter and to the input.  What is timed is a call of the library's public
+interface, from arrays of its own kind to arrays of its own kind.
+"""

@@ -1,0 +1,67 @@
+"""Numbers for a workload, drawn from its seed, and the work that they make.
+
+Parameters start as the spec says; vectors and single numbers are moved a little, so that a
+peer that leaves one out is found out.  The input and the weights of the loss are normal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.bench.workloads import Workload
+from rollc.graph.graph import BATCH, Graph
+from rollc.parameters import initial_parameters
+from rollc.pipeline import read_spec
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Arrays for all peers.
+
+    ``params`` have the names of the spec; ``x`` and ``g`` are ``[T, B, H]``, or ``[T, B]``
+    where the width is 1.  ``products`` are the multiplications, each with its addition, of
+    the matrix products of a forward run; a gradient takes three times as many.
+    """
+
+    params: dict[str, Array]
+    x: Array
+    g: Array
+    products: int
+
+
+def problem(workload: Workload, dtype: str) -> Problem:
+    """The numbers of a workload in one precision."""
+    graph, _ = read_spec(workload.spec, f"{workload.name}.roll")
+    params = initial_parameters(graph, workload.seed, "float64")
+    random = np.random.default_rng(workload.seed)
+    steps, batch, width = workload.size
+    shape = (steps, batch) if workload.scalar else (steps, batch, width)
+    moved = {
+        name: value if value.ndim > 1 else value + random.normal(0, 0.1, value.shape)
+        for name, value in params.items()
+    }
+    return Problem(
+        {name: np.asarray(value, dtype) for name, value in moved.items()},
+        random.normal(size=shape).astype(dtype),
+        random.normal(size=shape).astype(dtype),
+        _products(graph, steps, batch),
+    )
+
+
+def _products(graph: Graph, steps: int, batch: int) -> int:
+    """The multiply-adds of the matrix products, each at every place where it is computed."""
+    total = 0
+    for node in graph.nodes:
+        if node.operation != "matmul":
+            continue
+        places = prod(batch if axis == BATCH else steps for axis in node.type.axes)
+        inner = graph[node.operands[0].source].type.shape[-1]
+        total += places * node.type.size * inner
+    return total
