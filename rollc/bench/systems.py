@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 Params = dict[str, Any]
 Step = Callable[["Space", Params, tuple[Any, ...], Any], tuple[tuple[Any, ...], Any]]
 Function = Callable[..., Any]
@@ -27,8 +25,7 @@ class Space:
     ``scan(step, start, over, params, backwards=False)`` runs ``step(xp, params, state, now)``
     over the first dimension of ``over`` (an array or a tuple of them) and stacks its outputs.
     ``product(x, W)`` is W @ x for each step and sequence, ``stop`` lets no gradient pass,
-    ``constant`` makes an array of NumPy's one of the library's, and ``zeros(array, *shape)`` has
-    the dtype of ``array``.
+    ``zeros(array, *shape)`` has the dtype of ``array``.
     """
 
     tanh: Function
@@ -42,7 +39,7 @@ class Space:
     layer_norm: Function
     product: Function
     stop: Function
-    constant: Function
+    arange: Function
     zeros: Function
     scan: Function
 
@@ -209,15 +206,15 @@ def clockwork(xp: Space, params: Params, x: Any) -> Any:
     stacked = {"U": xp.concatenate(rows, 0)}
     weights, biases = (xp.concatenate([p[name] for p in each], 0) for name in ("W", "b"))
     u = xp.product(x, weights) + biases
-    steps = np.arange(int(x.shape[0]))[:, None]
-    periods = np.repeat([int(module[1:]) for module in modules], int(width))
-    ticks = xp.constant((steps % periods == 0)[:, None, :])
-    return xp.scan(_clockwork, (_state(xp, x, stacked["U"]),), (u, ticks), stacked)
+    periods = xp.concatenate([xp.zeros(x, width) + int(name[1:]) for name in modules], 0)
+    ticks = xp.arange(x.shape[0])[:, None] % periods < 0.5
+    zero = _state(xp, x, stacked["U"])
+    return xp.scan(_clockwork, (zero,), (u, ticks[:, None, :]), stacked)
 
 
 def dilated(xp: Space, params: Params, x: Any) -> Any:
     """A layer that reads itself d steps ago is d chains side by side, each of every d-th step."""
-    steps, batch = int(x.shape[0]), int(x.shape[1])
+    steps, batch = x.shape[0], x.shape[1]
     for use, back in (("low", 1), ("middle", 2), ("y", 4)):
         p = below(params, use)
         chains = x.reshape((steps // back, back * batch, x.shape[2]))

@@ -40,7 +40,7 @@ SPACE = Space(
     layer_norm=_layer_norm,
     product=lambda x, weight: x @ weight.T,
     stop=jax.lax.stop_gradient,
-    constant=jnp.asarray,
+    arange=jnp.arange,
     zeros=lambda array, *shape: jnp.zeros(shape, array.dtype),
     scan=_scan,
 )

@@ -40,7 +40,7 @@ SPACE = Space(
     layer_norm=_layer_norm,
     product=lambda x, weight: x @ weight.T,
     stop=lambda x: x,
-    constant=np.asarray,
+    arange=np.arange,
     zeros=lambda array, *shape: np.zeros(shape, array.dtype),
     scan=_scan,
 )

@@ -5,6 +5,7 @@ Its other back end, C++, finds no BLAS where PyTensor was installed by pip.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from pytensor.gradient import disconnected_grad
 
 from rollc.bench.data import Problem
 from rollc.bench.systems import Params, Space, Step, system
-from rollc.bench.task import Ready, Task, gradient_results
+from rollc.bench.task import Mode, Ready, Task, gradient_results
 
 
 def _scan(
@@ -57,37 +58,43 @@ SPACE = Space(
     layer_norm=_layer_norm,
     product=_product,
     stop=disconnected_grad,
-    constant=pt.constant,
+    arange=pt.arange,
     zeros=lambda array, *shape: pt.zeros(shape, dtype=array.dtype),
     scan=_scan,
 )
 
 
 def prepare(task: Task, problem: Problem) -> Ready:
-    with pytensor.config.change_flags(floatX=task.dtype):
-        return _prepare(task, problem)
-
-
-def _prepare(task: Task, problem: Problem) -> Ready:
-    params = {
-        name: pt.tensor(name, dtype=value.dtype, shape=value.shape)
-        for name, value in problem.params.items()
-    }
-    x = pt.tensor("x", dtype=problem.x.dtype, shape=problem.x.shape)
-    y = system(task.workload.system)(SPACE, params, x)
+    names = tuple(problem.params)
+    ranks = tuple(value.ndim for value in problem.params.values())
+    run = _function(task.workload.system, task.mode, task.dtype, names, ranks, problem.x.ndim)
     given = [problem.x, *problem.params.values()]
     if task.mode == "forward":
-        run = pytensor.function([x, *params.values()], y, mode="NUMBA")
         return Ready(lambda: run(*given), lambda y: {"y": y})
-    g = pt.tensor("g", dtype=problem.g.dtype, shape=problem.g.shape)
-    places = task.workload.size.steps * task.workload.size.batch
-    loss = (y * g).sum() / np.asarray(places, task.dtype)
-    leaves = [x, *params.values()]
-    slopes = pytensor.grad(loss, leaves)
-    run = pytensor.function([g, *leaves], [loss, *slopes], mode="NUMBA")
+    # The mean is taken once: all that comes back is linear in g.
+    g = problem.g / problem.g.dtype.type(task.workload.size.steps * task.workload.size.batch)
     return Ready(
-        lambda: run(problem.g, *given),
+        lambda: run(g, *given),
         lambda found: gradient_results(
-            found[0], found[1], dict(zip(params, found[2:], strict=True))
+            found[0], found[1], dict(zip(names, found[2:], strict=True))
         ),
     )
+
+
+@cache
+def _function(
+    name: str, mode: Mode, dtype: str, params: tuple[str, ...], ranks: tuple[int, ...], rank: int
+) -> Any:
+    """The compiled function, for all sizes: it takes PyTensor a minute to make one."""
+    with pytensor.config.change_flags(floatX=dtype):
+        leaves = {
+            param: pt.tensor(param, dtype=dtype, shape=(None,) * dimensions)
+            for param, dimensions in zip(params, ranks, strict=True)
+        }
+        x, g = (pt.tensor(leaf, dtype=dtype, shape=(None,) * rank) for leaf in ("x", "g"))
+        y = system(name)(SPACE, leaves, x)
+        if mode == "forward":
+            return pytensor.function([x, *leaves.values()], y, mode="NUMBA")
+        loss = (y * g).sum()
+        slopes = pytensor.grad(loss, [x, *leaves.values()])
+        return pytensor.function([g, x, *leaves.values()], [loss, *slopes], mode="NUMBA")

@@ -71,7 +71,7 @@ EAGER = Space(
     layer_norm=_layer_norm,
     product=lambda x, weight: x @ weight.T,
     stop=lambda x: x.detach(),
-    constant=torch.as_tensor,
+    arange=torch.arange,
     zeros=lambda array, *shape: torch.zeros(shape, dtype=array.dtype),
     scan=_scan(_eager),
 )
