@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,6 @@ from numpy.typing import NDArray
 
 from rollc.bench.workloads import Workload
 from rollc.graph.graph import BATCH, Graph
-from rollc.parameters import initial_parameters
-from rollc.pipeline import read_spec
 
 Array = NDArray[Any]
 
@@ -38,6 +37,9 @@ class Problem:
 
 def problem(workload: Workload, dtype: str) -> Problem:
     """The numbers of a workload in one precision."""
+    from rollc.parameters import initial_parameters
+    from rollc.pipeline import read_spec
+
     graph, _ = read_spec(workload.spec, f"{workload.name}.roll")
     params = initial_parameters(graph, workload.seed, "float64")
     random = np.random.default_rng(workload.seed)
@@ -53,6 +55,23 @@ def problem(workload: Workload, dtype: str) -> Problem:
         random.normal(size=shape).astype(dtype),
         _products(graph, steps, batch),
     )
+
+
+def write_problem(made: Problem, path: Path) -> None:
+    """Keep the arrays in a file, for other processes."""
+    params = {f"param.{name}": value for name, value in made.params.items()}
+    np.savez(path, x=made.x, g=made.g, products=made.products, **params)  # type: ignore[arg-type]
+
+
+def read_problem(path: str | Path) -> Problem:
+    """What :func:`write_problem` kept."""
+    with np.load(path) as arrays:
+        params = {
+            name.removeprefix("param."): arrays[name]
+            for name in arrays.files
+            if name.startswith("param.")
+        }
+        return Problem(params, arrays["x"], arrays["g"], int(arrays["products"]))
 
 
 def _products(graph: Graph, steps: int, batch: int) -> int:

@@ -70,6 +70,33 @@ def _steps(
     return found or None
 
 
+def _step_sizes(
+    context: click.Context, option: click.Parameter, texts: tuple[str, ...]
+) -> list[tuple[int, int, int]]:
+    """``100x32x128``: steps, sequences and width."""
+    sizes = []
+    for text in texts:
+        found = re.fullmatch(r"(\d{1,7})x(\d{1,5})x(\d{1,5})", text.strip())
+        size = tuple(map(int, found.groups())) if found else (0,)
+        if len(size) != 3 or min(size) < 1:
+            raise click.BadParameter(f"`{text}` is not of the form TxBxH, such as 100x32x128")
+        sizes.append(size)
+    return sizes
+
+
+def _words(context: click.Context, option: click.Parameter, text: str | None) -> list[str]:
+    """``a,b`` as a list."""
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
+
+
+def _counts(context: click.Context, option: click.Parameter, text: str | None) -> list[int]:
+    """``1,2`` as a list of numbers from 1 on."""
+    words = _words(context, option, text)
+    if not all(re.fullmatch(r"[1-9]\d{0,2}", word) for word in words):
+        raise click.BadParameter(f"`{text}` is not of the form 1,2")
+    return list(map(int, words))
+
+
 def sets_option(command: Command) -> Command:
     return click.option(
         "--set",
@@ -420,6 +447,59 @@ def explain(code: str | None) -> None:
     from rollc.cli import proving
 
     proving.explain(code)
+
+
+@rollc.command()
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.option("--list", "listed", is_flag=True, help="Print the workloads, and measure nothing.")
+@click.option(
+    "--size",
+    "sizes",
+    multiple=True,
+    metavar="TxBxH",
+    callback=_step_sizes,
+    help="Steps, sequences and width in place of a workload's own.  May be given several times.",
+)
+@click.option(
+    "--threads",
+    metavar="N,...",
+    callback=_counts,
+    help="On how many cores; one and two if not given.",
+)
+@click.option(
+    "--mode",
+    "modes",
+    type=click.Choice(["forward", "gradient"]),
+    multiple=True,
+    help="What to run; both if not given.",
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    type=click.Choice(["float32", "float64"]),
+    multiple=True,
+    help="The type of all numbers; if not given, what each workload lists.",
+)
+@click.option("--peers", metavar="PEER,...", callback=_words, help="Who else runs.")
+@click.option("--rounds", type=click.IntRange(1, 1000), metavar="N", help="9; with --quick 3.")
+@click.option("--quick", is_flag=True, help="Short turns and few rounds, to see that it runs.")
+@click.option("--markdown", metavar="FILE", help="Also write the tables in Markdown.")
+@click.option("--json", "json_file", metavar="FILE", help="Also write the times of every round.")
+@click.pass_context
+def bench(context: click.Context, listed: bool, **options: Any) -> None:
+    """Measure rollc's kernels beside those of others, on this machine.
+
+    NAME is a workload such as `lstm-100x32x128`, all sizes of one such as `lstm`, a pattern such
+    as `lstm*`, `build` (how long builds take) or `memory` (of a training step); all of them if
+    none is given.  Every peer runs the same equations on the same numbers; one whose results
+    differ is not timed.
+    """
+    from rollc.cli import benching
+
+    if listed:
+        benching.list_workloads()
+    else:
+        context.exit(benching.bench(**options))
 
 
 @rollc.command()

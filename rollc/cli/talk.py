@@ -105,6 +105,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
 
         def advance(done: int, text: str) -> None:
             if done in marks:
+                marks.remove(done)
                 say(f"{what} {done}/{total}: {text}")
 
         yield advance

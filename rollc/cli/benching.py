@@ -1,0 +1,187 @@
+"""``bench``: what rollc's kernels take beside those of others."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rollc.cli import files, talk
+from rollc.errors import InputError
+
+if TYPE_CHECKING:
+    from rollc.bench.conductor import Row, Settings
+    from rollc.bench.peers import Peer
+    from rollc.bench.report import Report
+    from rollc.bench.task import Mode, Task
+    from rollc.bench.workloads import Size
+
+BUILD, MEMORY = "build", "memory"
+"""Names that are measured in other ways than workloads are."""
+_LIMIT = 600.0  # seconds that a peer may take to get ready
+
+
+def list_workloads() -> None:
+    """Print the workloads by name."""
+    from rollc.bench.workloads import WORKLOADS
+
+    lines = [
+        (workload.name, workload.title, ", ".join(workload.dtypes), ", ".join(workload.peers))
+        for workload in WORKLOADS
+    ]
+    talk.table(("name", "what it is", "types", "peers"), lines)
+
+
+def bench(
+    names: Sequence[str],
+    sizes: Sequence[tuple[int, int, int]],
+    threads: Sequence[int],
+    modes: Sequence[Mode],
+    dtypes: Sequence[str],
+    peers: Sequence[str],
+    rounds: int | None,
+    quick: bool,
+    markdown: str | None,
+    json_file: str | None,
+) -> int:
+    """Measure and print tables; 3 where rollc could not run a workload."""
+    from rich.console import Console
+
+    from rollc.bench import report as reports
+    from rollc.bench.conductor import Settings
+    from rollc.bench.task import MODES, Task
+    from rollc.bench.workers import cores
+    from rollc.bench.workloads import Size, chosen
+
+    for target in (markdown, json_file):
+        if target is not None and target != files.STREAM and not Path(target).parent.is_dir():
+            raise InputError(f"there is no folder for `{target}`")
+    settings = Settings(rounds or 3, 0.01) if quick else Settings(rounds or 9)
+    sound = [count for count in threads or (1, 2) if count <= len(cores())]
+    if len(sound) < len(threads):
+        raise InputError(f"there are only {len(cores())} cores for {max(threads)} threads")
+    workload_names = [name for name in names if name not in (BUILD, MEMORY)]
+    workloads = (
+        chosen(workload_names, [Size(*size) for size in sizes])
+        if workload_names or not names
+        else ()
+    )
+    players = _present(peers)
+    tasks = [
+        Task(workload, dtype, mode, count)
+        for count in sound
+        for workload in workloads
+        for dtype in dtypes or workload.dtypes
+        for mode in modes or MODES
+    ]
+    extras = [name for name in (BUILD, MEMORY) if not names or name in names]
+    with tempfile.TemporaryDirectory(prefix="rollc-bench-") as scratch:
+        found = _measured(tasks, extras, players, bool(peers), settings, Path(scratch))
+    _say_what_is_missing(found)
+    command = f"rollc {shlex.join(sys.argv[1:])}"
+    if markdown is not None:
+        files.write_text(markdown, reports.markdown(found, command))
+    if json_file is not None:
+        files.write_text(json_file, json.dumps(reports.as_data(found, command), indent=1) + "\n")
+    if files.STREAM not in (markdown, json_file):
+        wide = None if sys.stdout.isatty() else 200
+        plain = not talk.in_colour(sys.stdout)
+        reports.show(found, Console(no_color=plain, highlight=False, width=wide))
+    return 3 if found.failed else 0
+
+
+def _present(names: Sequence[str]) -> list[Peer]:
+    """The peers that were asked for, or the usual ones; a note on those not installed."""
+    from rollc.bench.peers import PEERS, missing
+
+    for name in names:
+        if name not in PEERS:
+            near = difflib.get_close_matches(name, PEERS, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(PEERS)}"
+            raise InputError(f"there is no peer `{name}`; {hint}")
+    wanted = [PEERS[name] for name in names] or [peer for peer in PEERS.values() if peer.usual]
+    absent: dict[str, list[str]] = {}
+    for peer in wanted:
+        for library in missing(peer):
+            absent.setdefault(library, []).append(peer.name)
+    for library, without in absent.items():
+        talk.note(
+            f"{library} is not installed: without {', '.join(without)}"
+            " (pip install 'rollc[bench]')"
+        )
+    return [peer for peer in wanted if not missing(peer)]
+
+
+def _measured(
+    tasks: Sequence[Task],
+    extras: Sequence[str],
+    peers: Sequence[Peer],
+    asked: bool,
+    settings: Settings,
+    folder: Path,
+) -> Report:
+    """Everything, one after the other.  Peers that were asked for run whatever they can."""
+    from rollc.bench.building import build_times
+    from rollc.bench.conductor import measure
+    from rollc.bench.memory import peak_bytes
+    from rollc.bench.report import Report
+    from rollc.bench.workers import PeerError, workers
+
+    rows: list[Row] = []
+    failed: dict[str, str] = {}
+    builds: dict[str, tuple[float, ...]] = {}
+    memory: dict[str, int] = {}
+    done = 0
+    with talk.progress("bench", len(tasks) + len(extras)) as move:
+
+        def saying(title: str) -> Callable[[str], None]:
+            return lambda text: move(done, f"{title}: {text}")
+
+        for count in dict.fromkeys(task.threads for task in tasks):
+            with workers(count, _LIMIT) as group:
+                for task in tasks:
+                    if task.threads != count:
+                        continue
+                    able = [peer for peer in peers if _can(peer, task, asked)]
+                    try:
+                        say = saying(task.title)
+                        rows.append(measure(task, able, settings, group, folder, say))
+                    except PeerError as error:
+                        failed[task.title] = str(error)
+                    done += 1
+                    move(done, task.title)
+        for name in extras:
+            try:
+                if name == BUILD:
+                    builds = build_times(folder, settings.rounds, saying(name))
+                else:
+                    layer = [peer for peer in peers if peer.name == "torch"]
+                    memory = peak_bytes(layer, folder, _LIMIT, saying(name))
+            except PeerError as error:
+                failed[name] = str(error)
+            done += 1
+            move(done, name)
+    return Report(settings, rows, builds, memory, failed)
+
+
+def _can(peer: Peer, task: Task, asked: bool) -> bool:
+    """Whether a peer takes part: those of the workload do, and any loop that was asked for."""
+    return peer.name in task.workload.peers or (asked and peer.any_system)
+
+
+def _say_what_is_missing(found: Report) -> None:
+    """Warn of peers that were left out, each reason once, and of what rollc could not run."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for row in found.rows:
+        for peer, reason in row.left_out.items():
+            reasons.setdefault((peer, reason), []).append(row.task.title)
+    for (peer, reason), titles in reasons.items():
+        more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
+        talk.warning(f"{peer} is left out of {titles[0]}{more}: {reason}")
+    for title, reason in found.failed.items():
+        talk.error(f"rollc could not run {title}: {reason}")
