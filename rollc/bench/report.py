@@ -99,7 +99,8 @@ def _groups(rows: Sequence[Row]) -> Table:
             )
         )
     heads = ("rollc's time over theirs", "rows", "mean", "worst", "which")
-    return Table("by groups (mean: geometric; in brackets: what is meant at most)", heads, tuple(lines))
+    title = "by groups (mean: geometric; in brackets: what is meant at most)"
+    return Table(title, heads, tuple(lines))
 
 
 def _against(found: float, limit: float | None) -> str:
@@ -139,7 +140,8 @@ def show(report: Report, console: Console) -> None:
     from rich.table import Table as RichTable
 
     for table in tables(report):
-        made = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
+        console.print(table.title)
+        made = RichTable(box=box.SIMPLE_HEAD)
         for head in table.heads:
             made.add_column(head, justify="right" if head in _NUMBERS else "left")
         for line in table.lines:

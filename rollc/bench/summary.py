@@ -75,9 +75,7 @@ def groups(rows: Sequence[Row]) -> tuple[Group, ...]:
                 limits = _LIMITS.get((group, mode), (None, None))
                 mean = geometric_mean(list(ratios.values()))
                 title_of_mode = f"{title}, {mode}"
-                found.append(
-                    Group(title_of_mode, len(ratios), mean, ratios[where], where, *limits)
-                )
+                found.append(Group(title_of_mode, len(ratios), mean, ratios[where], where, *limits))
     return tuple(found)
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rollc.bench.peers import Peer
     from rollc.bench.report import Report
     from rollc.bench.task import Mode, Task
-    from rollc.bench.workloads import Size
 
 BUILD, MEMORY = "build", "memory"
 """Names that are measured in other ways than workloads are."""
@@ -111,8 +110,7 @@ def _present(names: Sequence[str]) -> list[Peer]:
             absent.setdefault(library, []).append(peer.name)
     for library, without in absent.items():
         talk.note(
-            f"{library} is not installed: without {', '.join(without)}"
-            " (pip install 'rollc[bench]')"
+            f"{library} is not installed: without {', '.join(without)} (pip install 'rollc[bench]')"
         )
     return [peer for peer in wanted if not missing(peer)]
 

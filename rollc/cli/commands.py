@@ -486,7 +486,7 @@ def explain(code: str | None) -> None:
 @click.option("--markdown", metavar="FILE", help="Also write the tables in Markdown.")
 @click.option("--json", "json_file", metavar="FILE", help="Also write the times of every round.")
 @click.pass_context
-def bench(context: click.Context, listed: bool, **options: Any) -> None:
+def bench(context: click.Context, /, listed: bool, **options: Any) -> None:
     """Measure rollc's kernels beside those of others, on this machine.
 
     NAME is a workload such as `lstm-100x32x128`, all sizes of one such as `lstm`, a pattern such

@@ -40,9 +40,7 @@ class Peer:
 
 
 def _loop(name: str, title: str, function: str, usual: bool = True) -> Peer:
-    return Peer(
-        name, title, "torch_loop", "torch", usual=usual, any_system=True, function=function
-    )
+    return Peer(name, title, "torch_loop", "torch", usual=usual, any_system=True, function=function)
 
 
 ROLLC = Peer("rollc", "rollc", "network", "rollc")

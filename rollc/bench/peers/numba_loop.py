@@ -15,8 +15,17 @@ from numba import njit
 from rollc.bench.data import Array, Problem
 from rollc.bench.task import Ready, Task, gradient_results
 
-_fast = njit(fastmath=True, error_model="numpy")
-_inlined = njit(fastmath=True, error_model="numpy", inline="always")
+Function = Callable[..., Any]
+
+
+def _fast(function: Function) -> Function:
+    made: Function = njit(fastmath=True, error_model="numpy")(function)
+    return made
+
+
+def _inlined(function: Function) -> Function:
+    made: Function = njit(fastmath=True, error_model="numpy", inline="always")(function)
+    return made
 
 
 # The filter: y = b0 x + b1 x' + b2 x'' - a1 y' - a2 y''
@@ -237,7 +246,7 @@ def _swing_gradient(x: Array, g: Array, *params: Any) -> tuple[Any, Array, tuple
     return found[0], of_x, found[1:]
 
 
-_LOOPS: dict[str, tuple[tuple[str, ...], Callable[..., Array], Callable[..., Any]]] = {
+_LOOPS: dict[str, tuple[tuple[str, ...], Function, Function]] = {
     "iir": (("b0", "b1", "b2", "a1", "a2"), _filter, _filter_gradient),
     "oscillator": (("c", "k", "e"), _swing, _swing_gradient),
 }

@@ -27,7 +27,7 @@ TURNS = 1_000_000
 def _chains(number: Any, kind: str, itemsize: int) -> Any:
     """``chains(turns, factor)``: multiply-adds in a loop, and a number that depends on all."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def chains(typing_context: Any, turns: Any, factor: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             lanes = host().lanes(itemsize)
@@ -72,7 +72,7 @@ def _loop(dtype: str) -> Any:
     number = float32 if dtype == "float32" else float64
     chains = _chains(number, "f32" if dtype == "float32" else "f64", np.dtype(dtype).itemsize)
 
-    @njit(number(int64, number), nogil=True)  # type: ignore[untyped-decorator]
+    @njit(number(int64, number), nogil=True)
     def loop(turns: int, factor: Any) -> Any:
         return chains(turns, factor)
 

@@ -35,6 +35,10 @@ def _scan(
     return found[-1][::-1] if backwards else found[-1]
 
 
+def _split(x: Any, parts: int) -> Any:
+    return pt.split(x, [x.shape[-1] // parts] * parts, parts, axis=-1)
+
+
 def _product(x: Any, weight: Any) -> Any:
     rows = x.reshape((x.shape[0] * x.shape[1], x.shape[2]))
     return (rows @ weight.T).reshape((x.shape[0], x.shape[1], weight.shape[0]))
@@ -53,7 +57,7 @@ SPACE = Space(
     sqrt=pt.sqrt,
     abs=pt.abs,
     where=pt.where,
-    split=lambda x, parts: pt.split(x, n_splits=parts, splits_size=[x.shape[-1] // parts] * parts, axis=-1),
+    split=_split,
     concatenate=pt.concatenate,
     layer_norm=_layer_norm,
     product=_product,
