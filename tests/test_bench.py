@@ -6,7 +6,6 @@ import json
 import math
 from dataclasses import replace
 from functools import cache
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -76,7 +75,8 @@ def test_groups_are_held_to_what_is_meant() -> None:
     ]
     built_in, own = summary.groups(rows)
     assert (built_in.rows, built_in.mean) == (2, pytest.approx(0.6))
-    assert (built_in.worst, built_in.where) == (0.9, "gru-100x32x128 gradient float32 1 thread")
+    assert built_in.worst == pytest.approx(0.9)
+    assert built_in.where == "gru-100x32x128 gradient float32 1 thread"
     assert (built_in.mean_limit, built_in.worst_limit) == (0.70, 1.00)
     assert own.mean == pytest.approx(0.5)
     builds = {"cold": [2.0, 4.0, 5.0], "warm": [1.0], "run": [0.5]}
@@ -221,12 +221,11 @@ def test_pytorch_layers(name: str, mode: Mode) -> None:
     compare("torch", name, mode)
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", ["lstm_layer_norm", "clockwork", "lif", "bidirectional"])
 def test_jax(name: str) -> None:
-    """Without its compiler, which takes long and is not ours to test."""
+    """Not all systems, for its compiler takes long; these use all that is JAX's own."""
     need("jax")
-    with import_module("jax").disable_jit():
-        compare("jax", name, "gradient")
+    compare("jax", name, "gradient")
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
@@ -274,9 +273,7 @@ def test_a_worker_answers_and_can_be_lost() -> None:
         (["lstm", "--json", "no/such/folder/x.json"], "no/such/folder"),
     ],
 )
-def test_wrong_uses(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_uses(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", *arguments]) == 2
     assert message in capsys.readouterr().err
 

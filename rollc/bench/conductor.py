@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 from statistics import median
 
@@ -194,7 +195,7 @@ def largest_difference(
         if found[name].shape != array.shape:
             return float("inf"), name
         scale = max(sizes[name], least) or 1.0
-        difference = np.abs(found[name].astype(float) - array.astype(float)).max() / scale
-        if not difference <= worst[0]:  # NaN is the worst of all
-            worst = (float(difference), name)
+        difference = float(np.abs(found[name].astype(float) - array.astype(float)).max()) / scale
+        if not difference <= worst[0]:
+            worst = (float("inf") if isnan(difference) else difference, name)
     return worst

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ class Report:
     """All that a run of ``rollc bench`` found.
 
     ``builds`` are seconds by what was built, ``memory`` bytes by peer; ``failed`` says why a
-    task has no row.
+    task has no row, and ``complete`` whether the run came to its end.
     """
 
     settings: Settings
@@ -35,6 +35,11 @@ class Report:
     builds: Mapping[str, Sequence[float]] = field(default_factory=dict)
     memory: Mapping[str, int] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = False
+
+    def without(self, title: str, error: Exception) -> Report:
+        """The same, with the reason why there is nothing of a task."""
+        return replace(self, failed={**self.failed, title: str(error)})
 
 
 @dataclass(frozen=True)

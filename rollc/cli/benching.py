@@ -8,6 +8,8 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from rollc.cli import files, talk
 from rollc.errors import InputError
 
 if TYPE_CHECKING:
-    from rollc.bench.conductor import Row, Settings
+    from rollc.bench.conductor import Settings
     from rollc.bench.peers import Peer
     from rollc.bench.report import Report
     from rollc.bench.task import Mode, Task
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 BUILD, MEMORY = "build", "memory"
 """Names that are measured in other ways than workloads are."""
 _LIMIT = 600.0  # seconds that a peer may take to get ready
+_WIDTH = 200  # columns of the tables where there is no terminal
 
 
 def list_workloads() -> None:
@@ -48,7 +51,10 @@ def bench(
     markdown: str | None,
     json_file: str | None,
 ) -> int:
-    """Measure and print tables; 3 where rollc could not run a workload."""
+    """Measure and print tables; 3 where rollc could not run a workload.
+
+    Interrupted, it prints what it has found so far, writes no file, and returns 130.
+    """
     from rich.console import Console
 
     from rollc.bench import report as reports
@@ -82,15 +88,20 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="rollc-bench-") as scratch:
         found = _measured(tasks, extras, players, bool(peers), settings, Path(scratch))
     _say_what_is_missing(found)
-    command = f"rollc {shlex.join(sys.argv[1:])}"
-    if markdown is not None:
-        files.write_text(markdown, reports.markdown(found, command))
-    if json_file is not None:
-        files.write_text(json_file, json.dumps(reports.as_data(found, command), indent=1) + "\n")
+    if found.complete:
+        command = f"rollc {shlex.join(sys.argv[1:])}"
+        if markdown is not None:
+            files.write_text(markdown, reports.markdown(found, command))
+        if json_file is not None:
+            data = reports.as_data(found, command)
+            files.write_text(json_file, json.dumps(data, indent=1) + "\n")
     if files.STREAM not in (markdown, json_file):
-        wide = None if sys.stdout.isatty() else 200
+        wide = None if sys.stdout.isatty() else _WIDTH
         plain = not talk.in_colour(sys.stdout)
         reports.show(found, Console(no_color=plain, highlight=False, width=wide))
+    if not found.complete:
+        talk.note("interrupted: these are the workloads until then")
+        return 130
     return 3 if found.failed else 0
 
 
@@ -130,12 +141,9 @@ def _measured(
     from rollc.bench.report import Report
     from rollc.bench.workers import PeerError, workers
 
-    rows: list[Row] = []
-    failed: dict[str, str] = {}
-    builds: dict[str, tuple[float, ...]] = {}
-    memory: dict[str, int] = {}
+    found = Report(settings)
     done = 0
-    with talk.progress("bench", len(tasks) + len(extras)) as move:
+    with talk.progress("bench", len(tasks) + len(extras)) as move, suppress(KeyboardInterrupt):
 
         def saying(title: str) -> Callable[[str], None]:
             return lambda text: move(done, f"{title}: {text}")
@@ -148,23 +156,27 @@ def _measured(
                     able = [peer for peer in peers if _can(peer, task, asked)]
                     try:
                         say = saying(task.title)
-                        rows.append(measure(task, able, settings, group, folder, say))
+                        row = measure(task, able, settings, group, folder, say)
+                        found = replace(found, rows=(*found.rows, row))
                     except PeerError as error:
-                        failed[task.title] = str(error)
+                        found = found.without(task.title, error)
                     done += 1
                     move(done, task.title)
         for name in extras:
             try:
                 if name == BUILD:
-                    builds = build_times(folder, settings.rounds, saying(name))
+                    times = build_times(folder, settings.rounds, saying(name))
+                    found = replace(found, builds=times)
                 else:
                     layer = [peer for peer in peers if peer.name == "torch"]
                     memory = peak_bytes(layer, folder, _LIMIT, saying(name))
+                    found = replace(found, memory=memory)
             except PeerError as error:
-                failed[name] = str(error)
+                found = found.without(name, error)
             done += 1
             move(done, name)
-    return Report(settings, rows, builds, memory, failed)
+        return replace(found, complete=True)
+    return found
 
 
 def _can(peer: Peer, task: Task, asked: bool) -> bool:
