@@ -155,8 +155,8 @@ def test_tasks_and_problems_reach_other_processes(tmp_path: Path) -> None:
     write_problem(made, tmp_path / "data.npz")
     read = read_problem(tmp_path / "data.npz")
     assert read.products == made.products
-    for name, value in {**made.params, "x": made.x, "g": made.g}.items():
-        again = {**read.params, "x": read.x, "g": read.g}[name]
+    for name, value in {**made.params, **made.inputs, "g": made.g}.items():
+        again = {**read.params, **read.inputs, "g": read.g}[name]
         np.testing.assert_array_equal(again, value)
         assert again.dtype == np.float64
 
@@ -170,8 +170,10 @@ def expected(name: str, size: Size) -> tuple[Problem, dict[str, Array]]:
     workload = tiny(name, size)
     made = problem(workload, "float64")
     graph = adjoint(read_spec(workload.spec, "bench.roll")[0])
-    leaves = {**made.params, "x": made.x, "g": made.g}
-    values = interpret(graph, leaves, {"t": size.steps, "batch": size.batch})
+    leaves = {**made.params, **made.inputs, "g": made.g}
+    values = interpret(
+        graph, leaves, {**dict.fromkeys(graph.axes, size.steps), "batch": size.batch}
+    )
     assert graph.loss is not None
     results = {f"grad.{leaf}": values[node] for leaf, node in graph.gradients}
     return made, {**results, "loss": values[graph.loss], "y": values[dict(graph.outputs)["y"]]}
@@ -183,7 +185,7 @@ def compare(peer: str, name: str, mode: Mode, size: Size = TINY) -> None:
     dtype = "float64" if "float64" in peers.PEERS[peer].dtypes else "float32"
     given = Problem(
         {name: value.astype(dtype) for name, value in made.params.items()},
-        made.x.astype(dtype),
+        {name: value.astype(dtype) for name, value in made.inputs.items()},
         made.g.astype(dtype),
         made.products,
     )

@@ -24,13 +24,14 @@ Array = NDArray[Any]
 class Problem:
     """Arrays for all peers.
 
-    ``params`` have the names of the spec; ``x`` and ``g`` are ``[T, B, H]``, or ``[T, B]``
-    where the width is 1.  ``products`` are the multiplications, each with its addition, of
-    the matrix products of a forward run; a gradient takes three times as many.
+    ``params`` and ``inputs`` have the names of the spec; inputs and ``g`` are ``[T, B, H]``, or
+    ``[T, B]`` where they are single numbers.  ``products`` are the multiplications, each with
+    its addition, of the matrix and dot products of a forward run; a gradient takes three times
+    as many.
     """
 
     params: dict[str, Array]
-    x: Array
+    inputs: dict[str, Array]
     g: Array
     products: int
 
@@ -51,7 +52,7 @@ def problem(workload: Workload, dtype: str) -> Problem:
     }
     return Problem(
         {name: np.asarray(value, dtype) for name, value in moved.items()},
-        random.normal(size=shape).astype(dtype),
+        {leaf.name: random.normal(size=shape).astype(dtype) for leaf in graph.leaves("input")},
         random.normal(size=shape).astype(dtype),
         _products(graph, steps, batch),
     )
@@ -59,26 +60,30 @@ def problem(workload: Workload, dtype: str) -> Problem:
 
 def write_problem(made: Problem, path: Path) -> None:
     """Keep the arrays in a file, for other processes."""
-    params = {f"param.{name}": value for name, value in made.params.items()}
-    np.savez(path, x=made.x, g=made.g, products=made.products, **params)  # type: ignore[arg-type]
+    arrays: dict[str, Any] = {f"param.{name}": value for name, value in made.params.items()}
+    arrays |= {f"input.{name}": value for name, value in made.inputs.items()}
+    np.savez(path, g=made.g, products=made.products, **arrays)
 
 
 def read_problem(path: str | Path) -> Problem:
     """What :func:`write_problem` kept."""
     with np.load(path) as arrays:
-        params = {
-            name.removeprefix("param."): arrays[name]
-            for name in arrays.files
-            if name.startswith("param.")
-        }
-        return Problem(params, arrays["x"], arrays["g"], int(arrays["products"]))
+        params, inputs = (
+            {
+                name.removeprefix(sort): arrays[name]
+                for name in arrays.files
+                if name.startswith(sort)
+            }
+            for sort in ("param.", "input.")
+        )
+        return Problem(params, inputs, arrays["g"], int(arrays["products"]))
 
 
 def _products(graph: Graph, steps: int, batch: int) -> int:
-    """The multiply-adds of the matrix products, each at every place where it is computed."""
+    """The multiply-adds of the matrix and dot products, at all places where they are computed."""
     total = 0
     for node in graph.nodes:
-        if node.operation != "matmul":
+        if node.operation not in ("matmul", "dot"):
             continue
         places = prod(batch if axis == BATCH else steps for axis in node.type.axes)
         inner = graph[node.operands[0].source].type.shape[-1]

@@ -1,6 +1,6 @@
 """The systems of the workloads, written once over any library of arrays.
 
-A system maps parameters and an input ``[T, B, I]`` to an output ``[T, B, H]`` (``[T, B]`` for
+A system maps parameters and inputs ``[T, B, I]`` to an output ``[T, B, H]`` (``[T, B]`` for
 single numbers).  ``xp`` is a :class:`Space`: the few functions that libraries call by other
 names, and ``scan``, in which they differ.  What does not depend on the state stands outside the
 scan, as an expert would write it; the equations are those of the specs, whose names the
@@ -36,6 +36,7 @@ class Space:
     where: Function
     split: Function
     concatenate: Function
+    softmax: Function
     layer_norm: Function
     product: Function
     stop: Function
@@ -83,6 +84,11 @@ def _lstm(xp: Space, p: Params, state: tuple[Any, ...], u: Any) -> Any:
     c = xp.sigmoid(f) * c + xp.sigmoid(i) * xp.tanh(g)
     h = xp.sigmoid(o) * xp.tanh(c)
     return (h, c), h
+
+
+def gru_cell(xp: Space, p: Params, x: Any) -> Any:
+    u = xp.product(x, p["W"]) + p["b"]
+    return xp.scan(_gru, (_state(xp, x, p["U"]),), u, p)
 
 
 def _gru(xp: Space, p: Params, state: tuple[Any, ...], u: Any) -> Any:
@@ -134,6 +140,12 @@ def _ring(xp: Space, p: Params, state: tuple[Any, ...], u: Any) -> Any:
     return (c,), c
 
 
+def _attending(xp: Space, p: Params, state: tuple[Any, ...], u: Any) -> Any:
+    weights = xp.softmax((p["keys"] @ state[0][:, :, None])[:, :, 0])
+    context = (weights[:, None, :] @ p["values"])[:, 0, :]
+    return _gru(xp, p, state, u + context @ p["V"].T)
+
+
 def _diagonal(xp: Space, p: Params, state: tuple[Any, ...], u: Any) -> Any:
     s = p["a"] * state[0] + u
     return (s,), s
@@ -176,8 +188,7 @@ def lstm(xp: Space, params: Params, x: Any) -> Any:
 
 
 def gru(xp: Space, params: Params, x: Any) -> Any:
-    p = below(params, "y")
-    return xp.scan(_gru, (_state(xp, x, p["U"]),), xp.product(x, p["W"]) + p["b"], p)
+    return gru_cell(xp, below(params, "y"), x)
 
 
 def lstm_peephole(xp: Space, params: Params, x: Any) -> Any:
@@ -256,6 +267,22 @@ def bidirectional(xp: Space, params: Params, x: Any) -> Any:
     return xp.concatenate([ahead, back], 2)
 
 
+def attention(xp: Space, params: Params, x: Any, z: Any) -> Any:
+    """An encoder over x and a decoder over z, which weighs all that the encoder gave."""
+    encoded = gru_cell(xp, below(params, "e"), x)
+    p = below(params, "y")
+    width = params["A"].shape[0]
+    of_z, of_context = p["W"][:, :width], p["W"][:, width:]
+    inside = {
+        "U": p["U"],
+        "d": p["d"],
+        "V": of_context,
+        "keys": xp.product(encoded, params["A"].T).swapaxes(0, 1),
+        "values": encoded.swapaxes(0, 1),
+    }
+    return xp.scan(_attending, (encoded[-1],), xp.product(z, of_z) + p["b"], inside)
+
+
 def iir(xp: Space, params: Params, x: Any) -> Any:
     zero = xp.zeros(x, x.shape[1])
     one_ago = xp.concatenate([zero[None], x[:-1]], 0)
@@ -270,7 +297,7 @@ def oscillator(xp: Space, params: Params, x: Any) -> Any:
     return xp.scan(_oscillator, (zero, zero), x, params)
 
 
-def system(name: str) -> Callable[[Space, Params, Any], Any]:
-    """The system of a workload."""
-    found: Callable[[Space, Params, Any], Any] = globals()[name]
+def system(name: str) -> Callable[..., Any]:
+    """The system of a workload: a function of a space, the parameters and each input."""
+    found: Callable[..., Any] = globals()[name]
     return found

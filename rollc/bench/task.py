@@ -52,7 +52,7 @@ class Ready:
     """A task that a peer is ready to run.
 
     ``call`` runs it once, to the end; ``results`` makes NumPy arrays of what it gave:
-    ``y`` forward; with gradients ``loss``, ``grad.x`` and ``grad.NAME`` for each parameter.
+    ``y`` forward; with gradients ``loss``, and ``grad.NAME`` for each parameter and input.
     ``multiply_adds`` is the work of a call where the peer is there to measure the machine.
     """
 
@@ -61,8 +61,7 @@ class Ready:
     multiply_adds: int = 0
 
 
-def gradient_results(loss: Any, of_x: Any, of_params: Mapping[str, Any]) -> dict[str, Array]:
+def gradient_results(loss: Any, gradients: Mapping[str, Any]) -> dict[str, Array]:
     """A loss and its gradients as arrays by name."""
-    named = {"loss": loss, "grad.x": of_x}
-    named |= {f"grad.{name}": value for name, value in of_params.items()}
+    named = {"loss": loss, **{f"grad.{name}": value for name, value in gradients.items()}}
     return {name: np.asarray(value) for name, value in named.items()}

@@ -1,7 +1,7 @@
 """The workloads: networks with sizes, and who else can compute them.
 
 A name is a system and its sizes: ``lstm-100x32x128`` has 100 steps, 32 sequences and a
-width of 128, which is also that of the input.  A spec reads ``x``, gives ``y`` and weighs
+width of 128, which is also that of the inputs.  A spec reads ``x``, gives ``y`` and weighs
 it with the target ``g``.
 """
 
@@ -27,6 +27,11 @@ class Size(NamedTuple):
         return f"{self.steps}x{self.batch}x{self.width}"
 
 
+VECTORS = "input x: [H]\ntarget g: [H]"
+NUMBERS = "input x\ntarget g"
+TWO_AXES = "time s, t\ninput x[s]: [H], z[t]: [H]\ntarget g[t]: [H]"
+
+
 @dataclass(frozen=True)
 class Workload:
     """A network at one size.
@@ -43,7 +48,7 @@ class Workload:
     peers: tuple[str, ...]
     size: Size
     dtypes: tuple[str, ...] = ("float32",)
-    scalar: bool = False
+    leaves: str = VECTORS
     seed: int = 0
 
     @property
@@ -53,14 +58,17 @@ class Workload:
     @property
     def spec(self) -> str:
         """The whole text."""
-        if self.scalar:
-            shape, weighted, width = "", "y * g", ""
-        else:
-            shape, weighted, width = ": [H]", "sum(y * g)", f"dim H = {self.size.width}\n"
+        width = "" if self.scalar else f"dim H = {self.size.width}\n"
+        weighted = "y * g" if self.scalar else "sum(y * g)"
         return (
-            f"net {self.system}\n{width}{self.body}\n"
-            f"input x{shape}\ntarget g{shape}\noutput y\nloss mean({weighted}, over t)\n"
+            f"net {self.system}\n{self.leaves}\n{width}{self.body}\n"
+            f"output y\nloss mean({weighted}, over t)\n"
         )
+
+    @property
+    def scalar(self) -> bool:
+        """Whether a step is a single number, and there is no width."""
+        return self.leaves == NUMBERS
 
 
 BUILT_IN, OWN, STACKS, SCALAR = "built-in", "own cells", "stacks", "scalar"
@@ -106,9 +114,9 @@ def _own(
     body: str,
     sizes: Sequence[Size] = (_USUAL, _LARGE),
     dtypes: tuple[str, ...] = ("float32",),
-    peers: tuple[str, ...] = _LOOPS,
+    leaves: str = VECTORS,
 ) -> list[Workload]:
-    return _at(sizes, Workload(system, title, OWN, body, peers, sizes[0], dtypes))
+    return _at(sizes, Workload(system, title, OWN, body, _LOOPS, sizes[0], dtypes, leaves))
 
 
 _CLOCKWORK = """\
@@ -169,7 +177,7 @@ y = p"""
 def _scalar(system: str, title: str, body: str, steps: int) -> list[Workload]:
     sizes = (Size(steps, 1, 1), Size(steps, 64, 1))
     peers = ("numba", "jax", "pytensor")
-    first = Workload(system, title, SCALAR, body, peers, sizes[0], _BOTH, scalar=True)
+    first = Workload(system, title, SCALAR, body, peers, sizes[0], _BOTH, NUMBERS)
     return _at(sizes, first)
 
 

@@ -37,6 +37,7 @@ SPACE = Space(
     where=jnp.where,
     split=lambda x, parts: jnp.split(x, parts, -1),
     concatenate=jnp.concatenate,
+    softmax=jax.nn.softmax,
     layer_norm=_layer_norm,
     product=lambda x, weight: x @ weight.T,
     stop=jax.lax.stop_gradient,
@@ -48,21 +49,24 @@ SPACE = Space(
 
 def prepare(task: Task, problem: Problem) -> Ready:
     whole = system(task.workload.system)
-    params = {name: jnp.asarray(value) for name, value in problem.params.items()}
-    x = jnp.asarray(problem.x)
+    params, inputs = (
+        {name: jnp.asarray(value) for name, value in arrays.items()}
+        for arrays in (problem.params, problem.inputs)
+    )
     if task.mode == "forward":
-        forward = jax.jit(lambda params, x: whole(SPACE, params, x))
+        forward = jax.jit(lambda params, inputs: whole(SPACE, params, *inputs.values()))
         return Ready(
-            lambda: jax.block_until_ready(forward(params, x)), lambda y: {"y": np.asarray(y)}
+            lambda: jax.block_until_ready(forward(params, inputs)),
+            lambda y: {"y": np.asarray(y)},
         )
     places = task.workload.size.steps * task.workload.size.batch
 
-    def loss(params: Params, x: Any, g: Any) -> Any:
-        return (whole(SPACE, params, x) * g).sum() / places
+    def loss(params: Params, inputs: Params, g: Any) -> Any:
+        return (whole(SPACE, params, *inputs.values()) * g).sum() / places
 
     gradient = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
     g = jnp.asarray(problem.g)
     return Ready(
-        lambda: jax.block_until_ready(gradient(params, x, g)),
-        lambda found: gradient_results(found[0], found[1][1], found[1][0]),
+        lambda: jax.block_until_ready(gradient(params, inputs, g)),
+        lambda found: gradient_results(found[0], {**found[1][0], **found[1][1]}),
     )

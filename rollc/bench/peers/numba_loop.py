@@ -254,13 +254,15 @@ _LOOPS: dict[str, tuple[tuple[str, ...], Function, Function]] = {
 
 def prepare(task: Task, problem: Problem) -> Ready:
     names, forward, gradient = _LOOPS[task.workload.system]
-    params = [problem.x.dtype.type(problem.params[name]) for name in names]
-    x = problem.x
+    x = problem.inputs["x"]
+    params = [x.dtype.type(problem.params[name]) for name in names]
     if task.mode == "forward":
         return Ready(lambda: forward(x, *params), lambda y: {"y": y})
     # The mean is taken once, out of the loops: all that comes back is linear in g.
-    g = problem.g / problem.x.dtype.type(x.size)
-    return Ready(
-        lambda: gradient(x, g, *params),
-        lambda found: gradient_results(found[0], found[1], dict(zip(names, found[2], strict=True))),
-    )
+    g = problem.g / x.dtype.type(x.size)
+
+    def results(found: Any) -> dict[str, Array]:
+        loss, of_x, slopes = found
+        return gradient_results(loss, {"x": of_x, **dict(zip(names, slopes, strict=True))})
+
+    return Ready(lambda: gradient(x, g, *params), results)

@@ -28,6 +28,11 @@ def _layer_norm(x: Any, gain: Any, bias: Any) -> Any:
     return centred / spread * gain + bias
 
 
+def _softmax(x: Any) -> Any:
+    weights = np.exp(x - x.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
+
+
 SPACE = Space(
     tanh=np.tanh,
     sigmoid=lambda x: 1 / (1 + np.exp(-x)),
@@ -37,6 +42,7 @@ SPACE = Space(
     where=np.where,
     split=lambda x, parts: np.split(x, parts, -1),
     concatenate=np.concatenate,
+    softmax=_softmax,
     layer_norm=_layer_norm,
     product=lambda x, weight: x @ weight.T,
     stop=lambda x: x,
@@ -48,4 +54,5 @@ SPACE = Space(
 
 def prepare(task: Task, problem: Problem) -> Ready:
     run = system(task.workload.system)
-    return Ready(lambda: run(SPACE, problem.params, problem.x), lambda y: {"y": y})
+    inputs = problem.inputs.values()
+    return Ready(lambda: run(SPACE, problem.params, *inputs), lambda y: {"y": y})

@@ -23,7 +23,7 @@ def prepare(task: Task, problem: Problem) -> Ready:
     session = onnxruntime.InferenceSession(
         _model(task.workload.system, problem), options, providers=["CPUExecutionProvider"]
     )
-    given = {"x": problem.x}
+    given = problem.inputs
     return Ready(lambda: session.run(["y"], given)[0], lambda y: {"y": y[:, 0]})
 
 
@@ -42,11 +42,11 @@ def _model(system: str, problem: Problem) -> bytes:
     attributes = {"hidden_size": problem.params["y.U"].shape[1]}
     if kind == "GRU":
         attributes["linear_before_reset"] = 1
-    number = helper.np_dtype_to_tensor_dtype(problem.x.dtype)
+    number = helper.np_dtype_to_tensor_dtype(problem.inputs["x"].dtype)
     graph = helper.make_graph(
         [helper.make_node(kind, ["x", "W", "R", "B"], ["y"], **attributes)],
         system,
-        [helper.make_tensor_value_info("x", number, problem.x.shape)],
+        [helper.make_tensor_value_info("x", number, problem.inputs["x"].shape)],
         [helper.make_tensor_value_info("y", number, None)],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )

@@ -59,6 +59,7 @@ SPACE = Space(
     where=pt.where,
     split=_split,
     concatenate=pt.concatenate,
+    softmax=lambda x: pt.special.softmax(x, axis=-1),
     layer_norm=_layer_norm,
     product=_product,
     stop=disconnected_grad,
@@ -69,36 +70,45 @@ SPACE = Space(
 
 
 def prepare(task: Task, problem: Problem) -> Ready:
-    names = tuple(problem.params)
-    ranks = tuple(value.ndim for value in problem.params.values())
-    run = _function(task.workload.system, task.mode, task.dtype, names, ranks, problem.x.ndim)
-    given = [problem.x, *problem.params.values()]
+    params, inputs = (
+        tuple((name, value.ndim) for name, value in arrays.items())
+        for arrays in (problem.params, problem.inputs)
+    )
+    run = _function(task.workload.system, task.mode, task.dtype, params, inputs)
+    given = [*problem.params.values(), *problem.inputs.values()]
     if task.mode == "forward":
         return Ready(lambda: run(*given), lambda y: {"y": y})
     # The mean is taken once: all that comes back is linear in g.
     g = problem.g / problem.g.dtype.type(task.workload.size.steps * task.workload.size.batch)
+    names = [name for name, _ in (*params, *inputs)]
     return Ready(
         lambda: run(g, *given),
-        lambda found: gradient_results(
-            found[0], found[1], dict(zip(names, found[2:], strict=True))
-        ),
+        lambda found: gradient_results(found[0], dict(zip(names, found[1:], strict=True))),
     )
 
 
 @cache
 def _function(
-    name: str, mode: Mode, dtype: str, params: tuple[str, ...], ranks: tuple[int, ...], rank: int
+    name: str,
+    mode: Mode,
+    dtype: str,
+    params: tuple[tuple[str, int], ...],
+    inputs: tuple[tuple[str, int], ...],
 ) -> Any:
-    """The compiled function, for all sizes: it takes PyTensor a minute to make one."""
+    """The compiled function, for all sizes: it takes PyTensor a minute to make one.
+
+    Parameters and inputs are given by name and number of dimensions.
+    """
     with pytensor.config.change_flags(floatX=dtype):
-        leaves = {
-            param: pt.tensor(param, dtype=dtype, shape=(None,) * dimensions)
-            for param, dimensions in zip(params, ranks, strict=True)
-        }
-        x, g = (pt.tensor(leaf, dtype=dtype, shape=(None,) * rank) for leaf in ("x", "g"))
-        y = system(name)(SPACE, leaves, x)
+        weights, given = (
+            {leaf: pt.tensor(leaf, dtype=dtype, shape=(None,) * rank) for leaf, rank in leaves}
+            for leaves in (params, inputs)
+        )
+        leaves = [*weights.values(), *given.values()]
+        y = system(name)(SPACE, weights, *given.values())
         if mode == "forward":
-            return pytensor.function([x, *leaves.values()], y, mode="NUMBA")
+            return pytensor.function(leaves, y, mode="NUMBA")
+        g = pt.tensor("g", dtype=dtype, shape=(None,) * y.ndim)
         loss = (y * g).sum()
-        slopes = pytensor.grad(loss, [x, *leaves.values()])
-        return pytensor.function([g, x, *leaves.values()], [loss, *slopes], mode="NUMBA")
+        slopes = pytensor.grad(loss, leaves)
+        return pytensor.function([g, *leaves], [loss, *slopes], mode="NUMBA")

@@ -27,7 +27,7 @@ def prepare(task: Task, problem: Problem) -> Ready:
     torch.set_num_threads(task.threads)
     kind, uses = _LAYERS[task.workload.system]
     layer = _layer(kind, uses, problem)
-    x = torch.from_numpy(problem.x)
+    x = torch.from_numpy(problem.inputs["x"])
     if task.mode == "forward":
 
         def forward() -> Any:
@@ -42,22 +42,23 @@ def prepare(task: Task, problem: Problem) -> Ready:
 
     def gradient() -> Any:
         loss = (layer(x)[0] * g).sum() / places
-        return loss.detach(), *torch.autograd.grad(loss, [x, *leaves.values()])
+        return loss.detach(), torch.autograd.grad(loss, [x, *leaves.values()])
 
     def results(found: Any) -> dict[str, Array]:
-        slopes = dict(zip(leaves, found[2:], strict=True))
-        return gradient_results(found[0], found[1], _by_spec(kind, uses, slopes))
+        of_x, *rest = found[1]
+        slopes = _by_spec(kind, uses, dict(zip(leaves, rest, strict=True)))
+        return gradient_results(found[0], {**slopes, "x": of_x})
 
     return Ready(gradient, results)
 
 
 def _layer(kind: str, uses: dict[str, str], problem: Problem) -> Any:
     first = next(iter(uses))
-    hidden, inner = problem.params[f"{first}.U"].shape[1], problem.x.shape[2]
+    hidden, inner = problem.params[f"{first}.U"].shape[1], problem.inputs["x"].shape[2]
     both_ways = any(ending.endswith("_reverse") for ending in uses.values())
     layers = len(uses) // (2 if both_ways else 1)
     layer: Any = getattr(torch.nn, kind)(inner, hidden, layers, bidirectional=both_ways)
-    layer = layer.to(torch.from_numpy(problem.x).dtype)
+    layer = layer.to(torch.from_numpy(problem.inputs["x"]).dtype)
     weights = dict(layer.named_parameters())
     with torch.no_grad():
         for use, ending in uses.items():

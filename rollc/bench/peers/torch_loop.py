@@ -68,6 +68,7 @@ EAGER = Space(
     where=torch.where,
     split=lambda x, parts: torch.chunk(x, parts, -1),
     concatenate=torch.cat,
+    softmax=lambda x: torch.softmax(x, -1),
     layer_norm=_layer_norm,
     product=lambda x, weight: x @ weight.T,
     stop=lambda x: x.detach(),
@@ -80,47 +81,44 @@ COMPILED = replace(EAGER, scan=_scan(_compiled))
 
 def eager(task: Task, problem: Problem) -> Ready:
     whole = system(task.workload.system)
-    return ready(task, problem, lambda params, x: whole(EAGER, params, x))
+    return ready(task, problem, lambda params, *inputs: whole(EAGER, params, *inputs))
 
 
 def compiled_step(task: Task, problem: Problem) -> Ready:
     whole = system(task.workload.system)
-    return ready(task, problem, lambda params, x: whole(COMPILED, params, x))
+    return ready(task, problem, lambda params, *inputs: whole(COMPILED, params, *inputs))
 
 
 def compiled_loop(task: Task, problem: Problem) -> Ready:
     whole = system(task.workload.system)
-    run = torch.compile(lambda params, x: whole(EAGER, params, x), dynamic=False)
+    run = torch.compile(lambda params, *inputs: whole(EAGER, params, *inputs), dynamic=False)
     return ready(task, problem, run)
 
 
-def ready(task: Task, problem: Problem, run: Callable[[Params, Any], Any]) -> Ready:
-    """What calls a function of parameters and input, with its gradients if they are asked for."""
+def ready(task: Task, problem: Problem, run: Callable[..., Any]) -> Ready:
+    """What calls a function of parameters and inputs, with its gradients if they are asked for."""
     torch.set_num_threads(task.threads)
     learn = task.mode == "gradient"
-    params = {
-        name: torch.from_numpy(value).requires_grad_(learn)
-        for name, value in problem.params.items()
-    }
-    x = torch.from_numpy(problem.x).requires_grad_(learn)
+    params, inputs = (
+        {name: torch.from_numpy(value).requires_grad_(learn) for name, value in arrays.items()}
+        for arrays in (problem.params, problem.inputs)
+    )
     if not learn:
 
         def forward() -> Any:
             with torch.no_grad():
-                return run(params, x)
+                return run(params, *inputs.values())
 
         return Ready(forward, lambda y: {"y": y.numpy()})
     g = torch.from_numpy(problem.g)
     places = task.workload.size.steps * task.workload.size.batch
-    leaves = [x, *params.values()]
+    leaves = {**params, **inputs}
 
     def gradient() -> Any:
-        loss = (run(params, x) * g).sum() / places
-        return loss.detach(), *torch.autograd.grad(loss, leaves)
+        loss = (run(params, *inputs.values()) * g).sum() / places
+        return loss.detach(), torch.autograd.grad(loss, list(leaves.values()))
 
     return Ready(
         gradient,
-        lambda found: gradient_results(
-            found[0], found[1], dict(zip(params, found[2:], strict=True))
-        ),
+        lambda found: gradient_results(found[0], dict(zip(leaves, found[1], strict=True))),
     )
