@@ -33,7 +33,7 @@ def _inlined(function: Function) -> Function:
 
 @_fast
 def _filter_one(x: Any, b0: Any, b1: Any, b2: Any, a1: Any, a2: Any, y: Any) -> None:
-    zero = x[0] * 0
+    zero = x.dtype.type(0)
     x1, x2, y1, y2 = zero, zero, zero, zero
     for t in range(x.shape[0]):
         now = b0 * x[t] + b1 * x1 + b2 * x2 - a1 * y1 - a2 * y2
@@ -57,7 +57,7 @@ def _filter_many(x: Any, b0: Any, b1: Any, b2: Any, a1: Any, a2: Any, y: Any) ->
 def _filter_one_back(
     x: Any, g: Any, b0: Any, b1: Any, b2: Any, a1: Any, a2: Any, y: Any, of_x: Any
 ) -> Any:
-    zero = x[0] * 0
+    zero = x.dtype.type(0)
     s0, s1, s2, r1, r2, e1, e2 = zero, zero, zero, zero, zero, zero, zero
     loss = zero
     for t in range(x.shape[0] - 1, -1, -1):
@@ -77,7 +77,7 @@ def _filter_one_back(
 def _filter_many_back(
     x: Any, g: Any, b0: Any, b1: Any, b2: Any, a1: Any, a2: Any, y: Any, of_x: Any
 ) -> Any:
-    zero = x[0, 0] * 0
+    zero = x.dtype.type(0)
     s0, s1, s2, r1, r2, loss = zero, zero, zero, zero, zero, zero
     ahead, further = np.zeros_like(x[0]), np.zeros_like(x[0])
     for t in range(x.shape[0] - 1, -1, -1):
@@ -169,7 +169,7 @@ def _retreat(p0: Any, v0: Any, x: Any, up: Any, uv: Any, c: Any, k: Any, e: Any,
 
 @_fast
 def _swing_one(x: Any, c: Any, k: Any, e: Any, h: Any, ps: Any, vs: Any) -> None:
-    p, v = x[0] * 0, x[0] * 0
+    p, v = x.dtype.type(0), x.dtype.type(0)
     for t in range(x.shape[0]):
         p, v = _advance(p, v, x[t], c, k, e, h)
         ps[t] = p
@@ -190,7 +190,7 @@ def _swing_many(x: Any, c: Any, k: Any, e: Any, h: Any, ps: Any, vs: Any) -> Non
 def _swing_one_back(
     x: Any, g: Any, c: Any, k: Any, e: Any, h: Any, ps: Any, vs: Any, of_x: Any
 ) -> Any:
-    zero = x[0] * 0
+    zero = x.dtype.type(0)
     up, uv, loss, sc, sk, se = zero, zero, zero, zero, zero, zero
     for t in range(x.shape[0] - 1, -1, -1):
         p, v = (ps[t - 1], vs[t - 1]) if t else (zero, zero)
@@ -206,7 +206,7 @@ def _swing_one_back(
 def _swing_many_back(
     x: Any, g: Any, c: Any, k: Any, e: Any, h: Any, ps: Any, vs: Any, of_x: Any
 ) -> Any:
-    zero = x[0, 0] * 0
+    zero = x.dtype.type(0)
     loss, sc, sk, se = zero, zero, zero, zero
     up, uv, still = np.zeros_like(x[0]), np.zeros_like(x[0]), np.zeros_like(x[0])
     for t in range(x.shape[0] - 1, -1, -1):
