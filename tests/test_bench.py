@@ -223,11 +223,19 @@ def test_pytorch_layers(name: str, mode: Mode) -> None:
     compare("torch", name, mode)
 
 
-@pytest.mark.parametrize("name", ["lstm_layer_norm", "clockwork", "lif", "bidirectional"])
-def test_jax(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("clockwork", "gradient"),
+        ("lif", "gradient"),
+        ("bidirectional", "gradient"),
+        ("lstm_layer_norm", "forward"),
+    ],
+)
+def test_jax(name: str, mode: Mode) -> None:
     """Not all systems, for its compiler takes long; these use all that is JAX's own."""
     need("jax")
-    compare("jax", name, "gradient")
+    compare("jax", name, mode)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
