@@ -141,6 +141,16 @@ b = M_B @ a
 c = M_C @ b
 y = M_o @ c"""
 
+# A decoder that starts where the encoder ended, and at each step weighs all that it gave.
+_ATTENTION = """\
+use "cells/gru.roll"
+param A: [H, H]
+e = gru(x; H=H)
+score = dot(e, A @ y[t-1])
+context = sum(softmax(score, over s) * e, over s)
+y = gru(concat(z, context); H=H)
+init y = last(e)"""
+
 _BACKWARDS = """\
 cell back(x; H) -> h {
     param W: [4*H, size(x)], U: [4*H, H] = orthogonal, b: [4*H]
@@ -205,6 +215,13 @@ WORKLOADS: tuple[Workload, ...] = (
         "diagonal state space",
         'use "cells/diagonal.roll"\ny = diagonal(x; H=H, K=H)',
         (Size(4096, 4, 64),),
+    ),
+    *_own(
+        "attention",
+        "encoder, decoder with attention",
+        _ATTENTION,
+        (Size(50, 32, 128),),
+        leaves=TWO_AXES,
     ),
     *_at(
         (_USUAL, _LARGE),
