@@ -21,7 +21,7 @@ from rollc.kernel.tile import host
 CHAINS = 12
 """Vectors at once: more than two units times the latency of a multiply-add in cycles, fewer
 than there are registers."""
-TURNS = 1_000_000
+TURNS = 4_000_000
 
 
 def _chains(number: Any, kind: str, itemsize: int) -> Any:
