@@ -31,6 +31,7 @@ SQUARE = Type("float", (3, 3), OVER)
 WEIGHT = Type("float", (3, 4))
 STATIC = Type("float", (3,), (BATCH,))
 INDEX = Type("index", (), OVER, 3)
+LARGE_INDEX = Type("index", (), OVER, 5)
 SWITCH = Type("bool", (), OVER)
 CONDITION = Type("bool", (3,), OVER)
 SIZES = {"t": 4, BATCH: 2}
@@ -153,6 +154,13 @@ CASES: dict[str, list[Case]] = {
         Case((), {"axis": "t", "period": 3}),
         Case((), {"axis": "t", "period": 3, "shift": 2}),
     ],
+    "place": [
+        Case((), {"axis": "t", "start": 1, "size": 2, "divide": 1, "modulo": 2}),
+        Case((), {"axis": "t", "start": 0, "size": 4, "divide": 2, "modulo": 2}),
+        Case((), {"axis": "t", "start": 0, "size": 3, "divide": 1, "modulo": 2}),
+    ],
+    "at": [Case((NUMBER, INDEX), {"shape": shape}) for shape in ((), (2,), (3,), (2, 2))],
+    "element": [Case((VECTOR, INDEX)), Case((VECTOR, LARGE_INDEX))],
     "dropout": [Case((VECTOR,), {"rate": 0.3})],
     "sample": ONE,
     "draw": [Case((VECTOR, NUMBER))],

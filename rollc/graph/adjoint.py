@@ -19,6 +19,7 @@ Werbos, Backpropagation through time (1990), Proc. IEEE 78(10), equation 22.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -66,22 +67,8 @@ class _Adjoint:
 
     def _active_nodes(self) -> tuple[str, ...]:
         """The nodes between a differentiable leaf and a seed, in the graph's order."""
-        depends: networkx.DiGraph[str] = networkx.DiGraph()
-        depends.add_nodes_from(node.name for node in self.source.nodes)
-        for node in self.source.nodes:
-            entry = OPERATIONS.get(node.operation)
-            if entry is not None and entry.adjoint is not None:
-                depends.add_edges_from((edge.source, node.name) for edge in node.operands)
-            if node.initial is not None:
-                depends.add_edge(node.initial, node.name)
         leaves = [node.name for node in self.source.nodes if differentiable(node)]
-        below = _reachable(depends, leaves)
-        above = _reachable(depends.reverse(copy=False), self.seeds)
-        return tuple(
-            node.name
-            for node in self.source.nodes
-            if node.name in below and node.name in above and node.type.kind == "float"
-        )
+        return between(self.source, leaves, self.seeds)
 
     def graph(self) -> Graph:
         for name in self.active:
@@ -146,13 +133,13 @@ class _Adjoint:
             source = operand.edge.source
             if value is None or source not in self.parts:
                 continue
-            fitted = _fit(value, operand.type, node.type.axes)
+            fitted = fit(value, operand.type, node.type.axes)
             edge = operand.edge
             if edge.delay == 0:
                 self.parts[source].append(fitted)
                 continue
             # Outside the sequence a contribution is zero, so it has to be a value a step.
-            fitted = _spread(fitted, operand.type.axes)
+            fitted = spread(fitted, operand.type.axes)
             name = fitted.edge.source
             self.parts[source].append(build.read(name, -edge.delay, edge.axis))
             self._contribute_to_initial(self.source[source], edge, name)
@@ -176,10 +163,10 @@ class _Adjoint:
             zero = call("fill", self.build.number(0.0), shape=node.type.shape)
             ordered = range(reach, 0, -1) if past else range(1, reach + 1)
             stacked = call("stack", *(rows.get(depth, zero) for depth in ordered))
-            self.parts[initial].append(_fit(stacked, target.type, stacked.type.axes))
+            self.parts[initial].append(fit(stacked, target.type, stacked.type.axes))
         else:
             for row in rows.values():
-                self.parts[initial].append(_fit(row, target.type, row.type.axes))
+                self.parts[initial].append(fit(row, target.type, row.type.axes))
 
     def _define(self, node: Node) -> None:
         """The cotangent of a node is the sum of what its readers pass on."""
@@ -199,14 +186,14 @@ class _Adjoint:
         """A value with the shape and all the axes of a node."""
         if value.type.shape != like.shape:
             value = call("fill", value, shape=like.shape)
-        return _spread(value, like.axes)
+        return spread(value, like.axes)
 
     def _gradient(self, leaf: Node) -> str:
         if leaf.name in self.parts:
             return PREFIX + leaf.name
         self.build.prefix, self.build.line = PREFIX + leaf.name, leaf.line
         zero = call("fill", self.build.number(0.0), shape=leaf.type.shape)
-        zero = _spread(zero, leaf.type.axes)
+        zero = spread(zero, leaf.type.axes)
         return self.build.define(PREFIX + leaf.name, "identity", (zero,)).edge.source
 
 
@@ -215,7 +202,26 @@ def differentiable(node: Node) -> bool:
     return node.operation in ("param", "input", "state") and node.type.kind == "float"
 
 
-def _reachable(graph: networkx.DiGraph[str], starts: tuple[str, ...] | list[str]) -> set[str]:
+def between(graph: Graph, leaves: Iterable[str], results: Iterable[str]) -> tuple[str, ...]:
+    """The nodes through which derivatives of some results in some leaves pass."""
+    depends: networkx.DiGraph[str] = networkx.DiGraph()
+    depends.add_nodes_from(node.name for node in graph.nodes)
+    for node in graph.nodes:
+        entry = OPERATIONS.get(node.operation)
+        if entry is not None and entry.adjoint is not None:
+            depends.add_edges_from((edge.source, node.name) for edge in node.operands)
+        if node.initial is not None:
+            depends.add_edge(node.initial, node.name)
+    below = _reachable(depends, leaves)
+    above = _reachable(depends.reverse(copy=False), results)
+    return tuple(
+        node.name
+        for node in graph.nodes
+        if node.name in below and node.name in above and node.type.kind == "float"
+    )
+
+
+def _reachable(graph: networkx.DiGraph[str], starts: Iterable[str]) -> set[str]:
     found: set[str] = set()
     waiting = list(starts)
     while waiting:
@@ -226,7 +232,7 @@ def _reachable(graph: networkx.DiGraph[str], starts: tuple[str, ...] | list[str]
     return found
 
 
-def _fit(value: Value, operand: Type, axes: tuple[str, ...]) -> Value:
+def fit(value: Value, operand: Type, axes: tuple[str, ...]) -> Value:
     """A contribution with the reader's axes, summed to what the operand has."""
     if value.type.shape != operand.shape:
         value = call("sum", value) if value.type.shape else call("fill", value, shape=operand.shape)
@@ -251,7 +257,7 @@ def _sum_over(value: Value, over: tuple[str, ...]) -> Value:
     return call("sum_over", value, over=over)
 
 
-def _spread(value: Value, axes: tuple[str, ...]) -> Value:
+def spread(value: Value, axes: tuple[str, ...]) -> Value:
     """A value that runs over all of ``axes``."""
     for axis in axes:
         if axis not in value.type.axes:

@@ -84,6 +84,8 @@ REQUIRED: Mapping[str, Mapping[str, Rule]] = {
     **{f"{name}_over": {"over": AXES} for name in ("sum", "mean", "max", "min", "softmax")},
     **{name: {"axis": AXIS} for name in ("first", "last", "spread", "extent", "step")},
     "impulse": {"axis": AXIS, "at": END},
+    "place": {"axis": AXIS, "start": PLACE, "size": SIZE, "divide": SIZE, "modulo": SIZE},
+    "at": {"shape": SHAPE},
     "dropout": {"rate": RATE},
 }
 OPTIONAL: Mapping[str, Mapping[str, Rule]] = {

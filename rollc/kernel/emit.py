@@ -240,6 +240,13 @@ class _Emitter:
                 assert isinstance(shift, int)
                 value = shifted(self.write.step(str(options["axis"])), shift)
                 value = value if period is None else f"({value}) % {period}"
+            case "place":
+                value = _place(self.write.step(str(options["axis"])), options)
+            case "at":
+                shape = options["shape"]
+                assert isinstance(shape, tuple)
+                place = "k" if prod(map(int, shape)) > 1 else "0"
+                value = f"({operands[0]} if {operands[1]} == {place} else F(0))"
             case "extent":
                 axis = str(options["axis"])
                 value = "F(N)" if axis == BATCH else f"F({self.write.steps(axis)})"
@@ -480,6 +487,16 @@ class _Emitter:
                     inside,
                 )
             at += count
+
+
+def _place(at: str, options: Mapping[str, Attribute]) -> str:
+    """What the operation ``place`` gives at a place."""
+    start, size, divide, modulo = (
+        _integer(options, name, 0) for name in ("start", "size", "divide", "modulo")
+    )
+    counted = shifted(at, -start)
+    inside = f"{start} <= {at} < {start + size}"
+    return f"(({counted}) // {divide} % {modulo} if {inside} else {modulo})"
 
 
 def _expression(code: str, operands: Sequence[str]) -> str:

@@ -178,6 +178,13 @@ def dot(a: Array, row: int, first: int, b: Array, other: int, second: int, size:
 
 
 @routine
+def element(x: Array, row: int, first: int, size: int, index: int) -> Any:
+    if index < size:
+        return x[row, first + index]
+    return x.dtype.type(0)
+
+
+@routine
 def outer(
     a: Array,
     row: int,

@@ -19,14 +19,14 @@ from rollc.graph.graph import LEAVES, Edge, Graph, Node
 from rollc.graph.operations import OPERATIONS
 from rollc.kernel.schedule import Item, Region, Schedule, needed
 
-# Elementwise in a kernel: they only choose which element is read, or when.
-MOVING = frozenset({"spread", "impulse", "last", "first", "extent", "step"})
+# Elementwise in a kernel: they only choose which element is read or written, or when.
+MOVING = frozenset({"spread", "impulse", "last", "first", "extent", "step", "place", "at"})
 
 # Operations that call no function: an instruction or two an element.
 CHEAP = frozenset(
     {
         *("add", "subtract", "multiply", "divide", "negate", "where", "identity", "stop"),
-        *("spread", "impulse", "fill", "zero", "relu", "abs", "sign", "minimum", "maximum", "clip"),
+        *("spread", "impulse", "at", "fill", "zero", "relu", "abs", "sign", "minimum", "maximum", "clip"),
         *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"),
     }
 )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from rollc.graph.operations.chance import CHANCE
+from rollc.graph.operations.direction import DIRECTION
 from rollc.graph.operations.elementwise import ELEMENTWISE
 from rollc.graph.operations.inverse import INVERSE
 from rollc.graph.operations.linear import LINEAR
@@ -17,7 +18,8 @@ from rollc.graph.operations.vector import VECTOR
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
         entry.name: entry
-        for entry in (*ELEMENTWISE, *LINEAR, *INVERSE, *VECTOR, *LOSS, *CHANCE, *SEQUENCE)
+        for entries in (ELEMENTWISE, LINEAR, INVERSE, VECTOR, LOSS, CHANCE, SEQUENCE, DIRECTION)
+        for entry in entries
     }
 )
 
