@@ -64,16 +64,14 @@ def split(graph: Graph) -> Split:
     counting = [node.line for node in graph.nodes if node.operation == "step"]
     if counting:  # a window would begin to count anew
         raise CannotSplit(f"line {counting[0]} counts the steps of the whole sequence")
-    found = [node for node in graph.nodes if _reduces(graph, node)]
+    found = [node for node in graph.nodes if reduces(graph, node)]
     late = _below(graph, [node.name for node in found])
     for node in graph.nodes:
         if node.name in late and node.type.time:
             raise CannotSplit(f"`{node.name}` needs a value of the whole sequence at every step")
-    reductions = tuple(
-        Reduction(node.name, _OVER.get(node.operation, node.operation)) for node in found
-    )
+    reductions = tuple(map(reduction_of, found))
     early = [node for node in graph.nodes if node.name not in late]
-    parts = [_of_window(node) for node in found]
+    parts = [of_window(node) for node in found]
     window = replace(
         graph,
         nodes=(*early, *parts),
@@ -86,11 +84,11 @@ def split(graph: Graph) -> Split:
         for node in graph.nodes
         if node.type.static
     ]
-    head = _needed(replace(graph, nodes=tuple(head_nodes), outputs=()), [graph.loss])
+    head = needed(replace(graph, nodes=tuple(head_nodes), outputs=()), [graph.loss])
     initials = {
         name: graph[name].initial for name in graph.reach if graph[name].initial is not None
     }
-    start = _needed(
+    start = needed(
         replace(
             graph,
             outputs=tuple((name, initial) for name, initial in initials.items() if initial),
@@ -101,7 +99,7 @@ def split(graph: Graph) -> Split:
     return Split(window, head, start, reductions)
 
 
-def _reduces(graph: Graph, node: Node) -> bool:
+def reduces(graph: Graph, node: Node) -> bool:
     """Whether a node makes one value of a sequence."""
     if not node.type.static or not node.operands:
         return False
@@ -111,7 +109,13 @@ def _reduces(graph: Graph, node: Node) -> bool:
     return timed
 
 
-def _of_window(node: Node) -> Node:
+def reduction_of(node: Node) -> Reduction:
+    """How a reduction of the whole sequence comes from those of its windows."""
+    return Reduction(node.name, _OVER.get(node.operation, node.operation))
+
+
+def of_window(node: Node) -> Node:
+    """A reduction over the steps of a window: a mean is a sum there."""
     if node.operation == "mean_over":
         over = node.options["over"]
         assert isinstance(over, tuple)
@@ -137,7 +141,7 @@ def _below(graph: Graph, names: Iterable[str]) -> set[str]:
     return found
 
 
-def _needed(graph: Graph, names: Iterable[str]) -> Graph:
+def needed(graph: Graph, names: Iterable[str]) -> Graph:
     """The graph without what some of its nodes do not need."""
     found: set[str] = set()
     waiting = list(names)

@@ -100,10 +100,13 @@ def step_number(step: int, options: Options) -> int:
     return (step + shift) % period
 
 
+def step_numbers(steps: int, options: Options) -> Array:
+    """What it gives at all steps."""
+    return np.array([step_number(step, options) for step in range(steps)], dtype=np.int64)
+
+
 def _step(frame: Frame, options: Options) -> Array:
-    axis = _axis(options)
-    numbers = [step_number(step, options) for step in range(frame.sizes[axis])]
-    return np.array(numbers, dtype=np.int64)
+    return step_numbers(frame.sizes[_axis(options)], options)
 
 
 def _infer_end(operands: Sequence[Type | None], options: Options) -> Type | None:
