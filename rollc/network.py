@@ -36,6 +36,7 @@ from rollc.graph.state import PREFIX as STATE
 from rollc.graph.state import final_name
 from rollc.noise import Seed, draw_noise
 from rollc.parameters import initial_parameters
+from rollc.sensitivities import MOST, Sensitivities, Sensitivity, prepared_graph
 
 if TYPE_CHECKING:
     from rollc.kernel.compiled import Kernel
@@ -48,7 +49,8 @@ class Network:
 
     ``params``, ``inputs``, ``targets`` and ``outputs`` describe the arrays by name;
     ``axes`` are the time axes; ``steps`` is the number of steps that it was built for, None
-    for any number; ``fed`` are the targets that the outputs read (`feed`, taught).
+    for any number; ``truncate`` is the number of steps that gradients go back, if they are
+    cut; ``fed`` are the targets that the outputs read (`feed`, taught).
     """
 
     def __init__(
@@ -57,11 +59,13 @@ class Network:
         kernel: Callable[[str], Kernel],
         dtype: str = "float32",
         steps: int | None = None,
+        truncate: int | None = None,
     ) -> None:
         self.graph = graph
         self.name = graph.name
         self.dtype = dtype
         self.steps = steps
+        self.truncate = truncate
         self._kernel = kernel
         self._interface: Interface = interface_of(graph, dtype, steps)
         self.axes = self._interface.axes
@@ -225,6 +229,45 @@ class Network:
             loss, found = run.value_and_grad(leaves, count, sizes.batch, plan.steps)
             results = {("gradient", label): array for label, array in found.items()}
             return loss, self._gradients(results, sizes, ("params", "inputs"))
+
+        return plan, value_and_grad
+
+    def forward_sensitivities(
+        self,
+        params: Arrays,
+        inputs: Arrays,
+        steps: Steps | None = None,
+        *,
+        memory: int = MOST,
+        lengths: Lengths | None = None,
+        training: bool = False,
+        seed: Seed = 0,
+    ) -> tuple[Sensitivity, Callable[[], tuple[float, dict[str, Array]]]]:
+        """Loss and gradients forward in time: a plan, and a function that carries it out.
+
+        With the state goes its derivative in every parameter (real-time recurrent learning),
+        so there is no tape, and the memory is the same for any number of steps.  The numbers
+        are those of :meth:`value_and_grad`, of parameters only: gradients of inputs would
+        have to be kept for every step.  Raises :class:`InputError` where a network cannot
+        run so, or where it takes more than ``memory`` bytes.
+        """
+        self._need_loss()
+        if self.steps is not None:
+            raise InputError("forward sensitivities need a network for any number of steps")
+        leaves, sizes = self._interface.leaves(params, inputs, steps, lengths=lengths)
+        leaves |= self._noise(sizes, training, seed)
+        own = lengths is not None
+        graph = prepared_graph(self.graph, self.truncate, own)
+        try:
+            run = Sensitivities(graph, self._kernel, self.dtype, own)
+        except CannotSplit as error:
+            raise InputError(f"`{self.name}` has no forward sensitivities: {error}") from None
+        plan = run.fitting(sizes.steps, sizes.batch, memory)
+
+        def value_and_grad() -> tuple[float, dict[str, Array]]:
+            loss, found = run.value_and_grad(leaves, sizes.steps, sizes.batch)
+            results = {("gradient", label): array for label, array in found.items()}
+            return loss, self._gradients(results, sizes, ("params",))
 
         return plan, value_and_grad
 

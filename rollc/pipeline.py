@@ -7,6 +7,7 @@
     state     the state as leaf and output    rollc.graph.state
     truncate  no gradient beyond a window     rollc.graph.truncate
     adjoint   the graph of the gradients      rollc.graph.adjoint, or rollc.graph.combine
+    tangent   gradients forward in time       rollc.graph.segments, rollc.graph.tangent
     unroll    the graph of N steps            rollc.graph.unroll
     lower     primitive operations            rollc.kernel.lower
     schedule  loops, and what is free of time rollc.kernel.schedule
@@ -17,7 +18,9 @@ A network has three kernels: ``forward`` gives the outputs, ``gradient`` the los
 gradients, ``vjp`` gradients for cotangents of the outputs.  Each has variants:
 ``gradient.state`` takes the state and gives it back (``stream`` is the one of ``forward``),
 ``gradient.lengths`` takes the length of each sequence, ``gradient.state.lengths`` both.
-``window`` and ``window.vjp`` compute a gradient window by window (``rollc.checkpoint``).
+``window`` and ``window.vjp`` compute a gradient window by window (``rollc.checkpoint``);
+``tangent``, and ``tangent.2`` where a decoder follows an encoder, compute it forward in time
+(``rollc.sensitivities``).
 ``forward`` and ``gradient`` are compiled when a network is built, all others when they are
 first called.
 """
@@ -39,8 +42,9 @@ from rollc.errors import InputError, SpecError, StoreError
 from rollc.graph.adjoint import adjoint
 from rollc.graph.combine import mean_adjoint
 from rollc.graph.graph import Graph
-from rollc.graph.lengths import why_no_lengths, with_lengths
+from rollc.graph.lengths import LengthsError, why_no_lengths, with_lengths
 from rollc.graph.noise import with_noise
+from rollc.graph.segments import segments
 from rollc.graph.simplify import simplify
 from rollc.graph.slopes import without_slopes
 from rollc.graph.split import CannotSplit, split
@@ -56,6 +60,7 @@ from rollc.kernel.program import Program
 from rollc.kernel.schedule import Schedule, schedule
 from rollc.kernel.text import ProgramTextError, parse_program, print_program, print_schedule
 from rollc.network import Network
+from rollc.sensitivities import prepared_graph, tangent_kernels
 
 if TYPE_CHECKING:
     from rollc.lang.draft import Feed
@@ -118,6 +123,11 @@ def kernel_graphs(
     if graph.loss is not None and truncate is None and combine == "sum":
         with suppress(CannotSplit):
             makers |= window_kernels(split(simplify(graph)))
+    if graph.loss is not None and combine == "sum":
+        for lengths in (False, True):
+            with suppress(CannotSplit, LengthsError):
+                found = segments(prepared_graph(graph, truncate, lengths))
+                makers |= tangent_kernels(found, lengths)
     return {entry: _finished(make) for entry, make in makers.items()}
 
 
@@ -315,6 +325,8 @@ def write_artefact(
     if graph.gradients and (truncate is not None or combine != "sum"):
         raise InputError(f"`{source.name}` holds its gradients already: they stay as they are")
     for entry, make in kernel_graphs(graph, truncate, combine).items():
+        if steps is not None and entry.startswith("tangent"):
+            continue  # it runs over fewer steps at a time
         result = compiled(make(), dtype, steps)
         # Numba's cache is stamped with a file's time and size: the name is its content's.
         digest = hashlib.sha256(result.source.encode()).hexdigest()[:12]
@@ -365,14 +377,17 @@ def open_artefact(manifest: store.Manifest) -> Network:
     def kernel(entry: str) -> Kernel:
         files = kernels.get(entry)
         if not isinstance(files, dict):
-            raise InputError(f"`{graph.name}` has no {entry} kernel")
+            mean = manifest.entries.get("combine") == "mean"
+            why = ": it was built to combine gradients by their mean" if mean else ""
+            raise InputError(f"`{graph.name}` has no {entry} kernel{why}")
         try:
             program = parse_program(manifest.text(files.get("program")))
         except ProgramTextError as error:
             raise StoreError(f"`{manifest.folder}` is damaged: {error}") from error
         return Kernel(program, manifest.path(files.get("source")), dtype)
 
-    return Network(graph, kernel, dtype, steps)
+    truncate = manifest.entries.get("truncate")
+    return Network(graph, kernel, dtype, steps, truncate if isinstance(truncate, int) else None)
 
 
 def checked_graph(manifest: store.Manifest) -> Graph:

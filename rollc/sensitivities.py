@@ -28,37 +28,51 @@ from numpy.typing import NDArray
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint, seed_name
 from rollc.graph.graph import BATCH, LEAVES, Graph
+from rollc.graph.lengths import with_lengths
 from rollc.graph.operations.sequence import step_numbers
 from rollc.graph.segments import Segment, Segments, segments
 from rollc.graph.simplify import simplify
 from rollc.graph.split import Reduction
 from rollc.graph.state import PREFIX, expose_state
 from rollc.graph.tangent import DIRECTION, directions, tangent, tangent_name
+from rollc.graph.truncate import truncate as truncated
 from rollc.interp import initial_values, interpret
 
 if TYPE_CHECKING:
     from rollc.kernel.compiled import Kernel
 
 Array = NDArray[Any]
-Key = tuple[str, str]  # what is computed: a sort of result, and a label
 
+MOST = 4_000_000_000  # bytes, unless the caller says how many
 LONGEST_WINDOW = 64  # steps; more of them save no more calls that one would notice
 _ROOMY = 8_000_000  # bytes that a window may take without a thought
 _WHOLE = np.dtype(np.float64)  # of sums over windows
 
 
-def kernel_name(index: int) -> str:
+def prepared_graph(graph: Graph, truncate: int | None = None, lengths: bool = False) -> Graph:
+    """The graph whose gradients are wanted, of a checked one.
+
+    No gradient passes the borders of windows of ``truncate`` steps; with ``lengths`` each
+    sequence stops at its own end.
+    """
+    found = graph if lengths else simplify(graph)
+    found = found if truncate is None else truncated(found, truncate)
+    return simplify(with_lengths(found) if lengths else found)
+
+
+def kernel_name(index: int, lengths: bool = False) -> str:
     """The kernel of a segment."""
-    return "tangent" if index == 0 else f"tangent.{index + 1}"
+    return "tangent" + (f".{index + 1}" if index else "") + ".lengths" * lengths
 
 
-def tangent_kernels(found: Segments) -> dict[str, Callable[[], Graph]]:
+def tangent_kernels(found: Segments, lengths: bool = False) -> dict[str, Callable[[], Graph]]:
     """The graph of each segment's kernel: its window, the tangents of it, and the state."""
 
     def maker(segment: Segment) -> Callable[[], Graph]:
         return lambda: simplify(expose_state(with_tangents(segment)))
 
-    return {kernel_name(index): maker(each) for index, each in enumerate(found.segments)}
+    segments = enumerate(found.segments)
+    return {kernel_name(index, lengths): maker(each) for index, each in segments}
 
 
 def with_tangents(segment: Segment) -> Graph:
@@ -81,14 +95,19 @@ class Sensitivity:
 
 
 class Sensitivities:
-    """The loss and its gradients in the parameters, forward in time."""
+    """The loss of a prepared graph and its gradients in the parameters, forward in time.
 
-    def __init__(self, graph: Graph, kernel: Callable[[str], Kernel], dtype: str) -> None:
+    Raises :class:`CannotSplit` where a graph cannot run so.
+    """
+
+    def __init__(
+        self, graph: Graph, kernel: Callable[[str], Kernel], dtype: str, lengths: bool = False
+    ) -> None:
         self.graph = graph
         self.dtype = np.dtype(dtype)
         self.found = segments(graph)
         self.runs = [
-            _Run(segment, kernel, kernel_name(index), self.dtype)
+            _Run(segment, kernel, kernel_name(index, lengths), self.dtype)
             for index, segment in enumerate(self.found.segments)
         ]
 

@@ -1,7 +1,7 @@
 """The text of any stage of the compilation, of a spec and of an artefact.
 
 ``syntax``, ``graph``, ``checked`` and ``simplified`` are of the network; ``adjoint``,
-``schedule``, ``program`` and ``kernel`` are of one of its kernels; ``dag`` is the network
+``tangent``, ``schedule``, ``program`` and ``kernel`` are of one of its kernels; ``dag`` is the network
 unrolled, or the graph of a kernel if one is named.
 """
 
@@ -29,6 +29,7 @@ STAGES = (
     "checked",
     "simplified",
     "adjoint",
+    "tangent",
     "dag",
     "schedule",
     "program",
@@ -39,9 +40,10 @@ KERNELS = (
     *("forward.lengths", "gradient.lengths", "vjp.lengths"),
     *("stream.lengths", "gradient.state.lengths", "vjp.state.lengths"),
 )
-GRAPH_STAGES = ("graph", "checked", "simplified", "adjoint", "dag")
+GRAPH_STAGES = ("graph", "checked", "simplified", "adjoint", "tangent", "dag")
 _KERNEL_FILES = {
     "adjoint": "graph",
+    "tangent": "graph",
     "schedule": "schedule",
     "program": "program",
     "kernel": "source",
@@ -102,7 +104,7 @@ def graph_stage(graph: Graph, choice: Choice) -> Graph:
     match choice.stage:
         case "simplified":
             return simplify(graph)
-        case "adjoint":
+        case "adjoint" | "tangent":
             made = _kernel_graph(graph, choice)
             return made if choice.steps is None else _unrolled(made, choice.steps)
         case "dag":
@@ -145,6 +147,8 @@ def _kernel(graph: Graph, choice: Choice) -> str:
     """The kernel that was asked for, or the one that says most."""
     if choice.kernel is not None:
         return choice.kernel
+    if choice.stage == "tangent":
+        return "tangent"
     if graph.loss is not None:
         return "gradient"
     return "vjp" if choice.stage == "adjoint" else "forward"

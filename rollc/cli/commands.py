@@ -14,7 +14,7 @@ from rollc.demos import DEMOS
 
 # As in rollc.stages, which takes long to import.
 STAGES = (
-    *("syntax", "graph", "checked", "simplified", "adjoint", "dag"),
+    *("syntax", "graph", "checked", "simplified", "adjoint", "tangent", "dag"),
     *("schedule", "program", "kernel"),
 )
 GRAPHS = ("checked", "simplified", "adjoint")
@@ -23,7 +23,10 @@ KERNELS = (
     *("forward.lengths", "gradient.lengths", "vjp.lengths"),
     *("stream.lengths", "gradient.state.lengths", "vjp.state.lengths"),
     *("window", "window.vjp"),
+    *("tangent", "tangent.2", "tangent.3"),
+    *("tangent.lengths", "tangent.2.lengths", "tangent.3.lengths"),
 )
+GRADIENTS = ("adjoint", "forward")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -95,6 +98,18 @@ def _counts(context: click.Context, option: click.Parameter, text: str | None) -
     if not all(re.fullmatch(r"[1-9]\d{0,2}", word) for word in words):
         raise click.BadParameter(f"`{text}` is not of the form 1,2")
     return list(map(int, words))
+
+
+class _Run(click.Command):
+    """``--grad`` alone is ``--grad adjoint``, whatever argument comes after it."""
+
+    def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
+        given: list[str] = []
+        for place, word in enumerate(words):
+            given.append(word)
+            if word == "--grad" and words[place + 1 : place + 2] not in [[w] for w in GRADIENTS]:
+                given.append("adjoint")
+        return super().parse_args(context, given)
 
 
 def sets_option(command: Command) -> Command:
@@ -272,7 +287,7 @@ def ir(
     building.show_stage(spec, stage, kernel, steps, sets, dtype, feed, form, output)
 
 
-@rollc.command()
+@rollc.command(cls=_Run)
 @click.argument("spec", metavar="SPEC|DIR")
 @click.option(
     "-o",
@@ -319,12 +334,19 @@ def draw(**options: Any) -> None:
 )
 @seed_option
 @click.option("--outputs", metavar="O.npz", help="Where to write what was computed.")
-@click.option("--grad", is_flag=True, help="Also the gradients of the loss, as `grad.NAME`.")
+@click.option(
+    "--grad",
+    type=click.Choice(GRADIENTS),
+    metavar="[adjoint|forward]",
+    help="Also the gradients of the loss, as `grad.NAME`.  With `forward` those of the"
+    " parameters alone, in memory that does not depend on the number of steps.",
+)
 @click.option(
     "--memory",
     metavar="SIZE",
     callback=_bytes,
-    help="Compute the gradients in windows of steps that take at most so much: `64MB`.",
+    help="Compute the gradients in windows of steps that take at most so much: `64MB`."
+    "  With `--grad forward`, the most that it may take.",
 )
 @click.option(
     "--checkpoint",

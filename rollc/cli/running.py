@@ -19,6 +19,7 @@ from rollc.errors import InputError
 from rollc.network import Network
 from rollc.optimise import optimiser
 from rollc.pipeline import load
+from rollc.sensitivities import MOST
 from rollc.training import fit
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def run(
     params: str | None,
     seed: int,
     outputs: str | None,
-    grad: bool,
+    grad: str | None,
     memory: int | None,
     checkpoint: int | None,
     state: str | None,
@@ -73,7 +74,15 @@ def run(
         raise InputError("the spec has no loss, so there are no gradients")
     if network.graph.loss is not None and (grad or network.targets.keys() <= arrays.keys()):
         if grad:
-            if memory or checkpoint:
+            if grad == "forward":
+                if checkpoint or before is not None:
+                    raise InputError(
+                        "forward sensitivities take neither `--checkpoint` nor a state"
+                    )
+                loss, gradients = _forward_in_time(
+                    network, values, arrays, steps, lengths, memory, seed
+                )
+            elif memory or checkpoint:
                 if lengths is not None or before is not None:
                     raise InputError("windows of steps take neither `lengths` nor a state")
                 plan, compute = network.windows(
@@ -107,6 +116,26 @@ def run(
     show = talk.say if files.STREAM in (outputs, save_state) else print
     for line in lines:
         show(line)
+
+
+def _forward_in_time(
+    network: Network,
+    values: dict[str, Array],
+    arrays: dict[str, Array],
+    steps: int | dict[str, int] | None,
+    lengths: dict[str, Array] | None,
+    memory: int | None,
+    seed: int,
+) -> tuple[float, dict[str, Array]]:
+    """The loss and its gradients by forward sensitivities, of which the plan is said."""
+    plan, compute = network.forward_sensitivities(
+        values, arrays, steps, memory=memory or MOST, lengths=lengths, seed=seed
+    )
+    talk.say(
+        f"{plan.directions:,} derivatives beside each value, windows of {plan.steps} steps:"
+        f" {plan.bytes / 1e6:.3g} MB for any number of steps"
+    )
+    return compute()
 
 
 def train(
