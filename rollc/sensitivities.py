@@ -101,13 +101,18 @@ class Sensitivities:
     """
 
     def __init__(
-        self, graph: Graph, kernel: Callable[[str], Kernel], dtype: str, lengths: bool = False
+        self,
+        graph: Graph,
+        kernel: Callable[[str], Kernel],
+        dtype: str,
+        lengths: bool = False,
+        longest: int = LONGEST_WINDOW,
     ) -> None:
         self.graph = graph
         self.dtype = np.dtype(dtype)
         self.found = segments(graph)
         self.runs = [
-            _Run(segment, kernel, kernel_name(index, lengths), self.dtype)
+            _Run(segment, kernel, kernel_name(index, lengths), self.dtype, longest)
             for index, segment in enumerate(self.found.segments)
         ]
 
@@ -190,7 +195,12 @@ class _Run:
     """One segment, window by window."""
 
     def __init__(
-        self, segment: Segment, kernel: Callable[[str], Kernel], name: str, dtype: np.dtype[Any]
+        self,
+        segment: Segment,
+        kernel: Callable[[str], Kernel],
+        name: str,
+        dtype: np.dtype[Any],
+        longest: int,
     ) -> None:
         self.segment = segment
         self.axis = segment.axis
@@ -203,7 +213,7 @@ class _Run:
             for node in segment.window.nodes
             if node.operation in LEAVES and node.type.time
         ]
-        self._kernel, self._name = kernel, name
+        self._kernel, self._name, self._longest = kernel, name, longest
         self._totals: dict[str, _Total] = {}
 
     @property
@@ -233,7 +243,7 @@ class _Run:
     def every(self, steps: int, batch: int) -> int:
         """Windows as long as they take little memory, or little more than the shortest."""
         most = max(_ROOMY, self.bytes(1, batch) * 5 // 4)
-        every = min(LONGEST_WINDOW, steps)
+        every = min(self._longest, steps)
         while every > 1 and self.bytes(every, batch) > most:
             every //= 2
         return every

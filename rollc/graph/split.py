@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from rollc.graph.graph import Graph, Node
+from rollc.graph.graph import BATCH, Graph, Node
+from rollc.graph.operations.linear import over_axes
 from rollc.graph.operations.linear import over_axes
 
 _OVER = {"sum_over": "sum", "mean_over": "mean", "max_over": "max", "min_over": "min"}
@@ -78,6 +79,9 @@ def split(graph: Graph) -> Split:
         outputs=tuple((node.name, node.name) for node in found),
         loss=None,
     )
+    for node in needed(window, [node.name for node in parts]).nodes:
+        if node.operation in ("step", "extent") and node.options["axis"] != BATCH:
+            raise CannotSplit(f"`{node.name}` counts the steps of the whole sequence")
     given = {node.name for node in found}
     head_nodes = [
         Node(node.name, "input", (), node.type, line=node.line) if node.name in given else node
@@ -100,7 +104,11 @@ def split(graph: Graph) -> Split:
 
 
 def reduces(graph: Graph, node: Node) -> bool:
-    """Whether a node makes one value of a sequence."""
+    """Whether a node makes one value of a sequence; raises where it needs all steps at once."""
+    over = node.options.get("over", ())
+    whole = isinstance(over, tuple) and any(axis in node.type.time for axis in over)
+    if whole or node.operation in ("impulse", "place"):
+        raise CannotSplit(f"`{node.name}` needs a value of the whole sequence at every step")
     if not node.type.static or not node.operands:
         return False
     timed = any(graph[edge.source].type.time for edge in node.operands)
