@@ -30,7 +30,10 @@ from rollc import threads
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import LENGTHS, why_no_lengths, with_lengths
+from rollc.graph.segments import segments
 from rollc.graph.simplify import simplify
+from rollc.graph.split import CannotSplit
+from rollc.graph.tangent import DIRECTION
 from rollc.graph.truncate import truncate
 from rollc.interp import interpret
 from rollc.irtext import print_graph
@@ -42,6 +45,7 @@ from rollc.kernel.peel import peel
 from rollc.kernel.plan import plan
 from rollc.kernel.schedule import schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
+from rollc.sensitivities import tangent_kernels
 
 compiled.FEWEST = compiled.WORTHWHILE = 1  # threads have work of any size here
 PHASES = ("primal", "adjoint", "inputs")
@@ -61,16 +65,19 @@ def kernel_of(graph: Graph, steps: int | None, folder: Path, rows: int = 4) -> K
     return Kernel(program, path, "float64")
 
 
-def same(graph: Graph, kernel: Kernel, steps: int, batch: int, seed: int) -> None:
-    sizes = {"t": steps, "batch": batch}
+def same(
+    graph: Graph, kernel: Kernel, steps: int, batch: int, seed: int, directions: int | None = None
+) -> None:
+    counts = {"t": steps} if directions is None else {"t": steps, DIRECTION: directions}
+    sizes = {**counts, "batch": batch}
     leaves = random_leaves(graph, sizes, seed)
     if LENGTHS in leaves:
         leaves[LENGTHS] = 1 + leaves[LENGTHS] % steps
     expected = interpret(graph, leaves, sizes)
     # The second run finds the buffers as the first one left them.
-    kernel.run(leaves, steps, batch, PHASES)
+    kernel.run(leaves, counts, batch, PHASES)
     threads.use(1 + seed % 3)
-    found = kernel.run(leaves, steps, batch, PHASES)
+    found = kernel.run(leaves, counts, batch, PHASES)
     threads.use(1)
     names: dict[str, Any] = {
         "output": dict(graph.outputs),
@@ -137,9 +144,23 @@ def main() -> None:
             forward = simplify(replace(simplify(graph), loss=None))
             kernel = kernel_of(forward, None if rolled else steps, Path(folder))
             same(forward, kernel, steps, batch, seed)
+            tangents_agree(simplify(graph), steps, batch, seed, Path(folder))
 
     kernels_agree()
     print(f"{arguments.count} {arguments.of}: kernels and interpreter agree")
+
+
+def tangents_agree(graph: Graph, steps: int, batch: int, seed: int, folder: Path) -> None:
+    """The kernels of forward sensitivities, for graphs that have them."""
+    try:
+        found = segments(graph)
+    except CannotSplit:
+        return
+    makers = tangent_kernels(found)
+    for segment, make in zip(found.segments, makers.values(), strict=True):
+        built = make()
+        count = sum(built[name].type.size for name in segment.cuts)
+        same(built, kernel_of(built, None, folder), steps, batch, seed, count)
 
 
 if __name__ == "__main__":
