@@ -343,4 +343,3 @@ class _Total:
 def _extent(graph: Graph, name: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
     type_ = graph[name].type
     return (*(sizes[axis] for axis in type_.axes), *type_.shape)
-

@@ -1,8 +1,8 @@
 """The text of any stage of the compilation, of a spec and of an artefact.
 
 ``syntax``, ``graph``, ``checked`` and ``simplified`` are of the network; ``adjoint``,
-``tangent``, ``schedule``, ``program`` and ``kernel`` are of one of its kernels; ``dag`` is the network
-unrolled, or the graph of a kernel if one is named.
+``tangent``, ``schedule``, ``program`` and ``kernel`` are of one of its kernels; ``dag`` is
+the network unrolled, or the graph of a kernel if one is named.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.segments import segments
 from rollc.interp import interpret
+from rollc.network import Network
+from rollc.pipeline import kernel_graphs
 from rollc.sensitivities import Sensitivities, tangent_kernels
 
 Array = NDArray[Any]
@@ -35,7 +37,16 @@ class Interpreted:
         phases: Sequence[str],
     ) -> dict[tuple[str, str], Array]:
         found = interpret(self.graph, leaves, {**steps, BATCH: batch})
-        return {("output", label): found[name] for label, name in self.graph.outputs}
+        results = {("output", label): found[name] for label, name in self.graph.outputs}
+        results |= {("gradient", label): found[name] for label, name in self.graph.gradients}
+        return results | ({("loss", "loss"): found[self.graph.loss]} if self.graph.loss else {})
+
+
+def uncompiled(graph: Graph, truncate: int | None = None) -> Network:
+    """The network of a checked graph, without kernels."""
+    makers = kernel_graphs(graph, truncate)
+    kernel: Any = cache(lambda entry: Interpreted(makers[entry]()))
+    return Network(graph, kernel, "float64", truncate=truncate)
 
 
 def forward_gradients(

@@ -392,6 +392,26 @@ def test_gradients_in_windows_are_the_gradients(run: Run, tmp_path: Path) -> Non
     assert run("run", "tiny.roll", "--inputs", "data.npz", "--memory", "much").status == 2
 
 
+def test_gradients_forward_in_time_are_the_gradients(run: Run, tmp_path: Path) -> None:
+    run("run", "--grad", "tiny.roll", "--inputs", "data.npz", "--outputs", "whole.npz")
+    given = ("run", "--inputs", "data.npz", "--outputs", "o.npz", "--grad", "forward", "tiny.roll")
+    result = run(*given)
+    assert result.status == 0, result.err
+    assert "6 derivatives beside each value" in result.err
+    with np.load(tmp_path / "o.npz") as found, np.load(tmp_path / "whole.npz") as whole:
+        assert sorted(found) == ["grad.W", "grad.a", "loss", "o"]
+        assert {"grad.W", "grad.a", "loss", "o"} < set(whole)
+        for name in found:
+            np.testing.assert_allclose(found[name], whole[name], rtol=1e-4, atol=1e-6)
+    tight = run(*given, "--memory", "10")
+    assert tight.status == 2
+    assert "bytes for the sensitivities of 6 parameters are more than 10" in tight.err
+    assert "take neither" in run(*given, "--checkpoint", "2").err
+    shown = run("ir", "tiny.roll", "--stage", "tangent")
+    assert "h^dot" in shown.out
+    assert run("ir", "tiny.roll", "--stage", "kernel", "--kernel", "tangent").status == 0
+
+
 def test_run_of_an_artefact_is_run_of_its_spec(run: Run) -> None:
     run("build", "tiny.roll", "-o", "made")
     of_spec = run("run", "tiny.roll", "--inputs", "data.npz", "--outputs", "-")

@@ -124,20 +124,14 @@ def _segment(
             node = of_window(node)
         nodes[node.name] = node
     outputs = tuple((node.name, node.name) for node in reductions)
-    window = replace(
-        graph, nodes=tuple(nodes.values()), outputs=outputs, loss=None, axes=(axis,)
-    )
+    window = replace(graph, nodes=tuple(nodes.values()), outputs=outputs, loss=None, axes=(axis,))
     open_ = [name for name in leaves if name in passed]
     cuts = tuple(
-        name
-        for name in between(window, open_, [node.name for node in reductions])
-        if name in open_
+        name for name in between(window, open_, [node.name for node in reductions]) if name in open_
     )
     _keep_sequences_apart(window, cuts)
     start = needed(replace(static, outputs=tuple((n, n) for n in leaves), loss=None), leaves)
-    return Segment(
-        axis, window, start, cuts, tuple(map(reduction_of, reductions)), tuple(numbers)
-    )
+    return Segment(axis, window, start, cuts, tuple(map(reduction_of, reductions)), tuple(numbers))
 
 
 def _own(graph: Graph, static: Graph, reductions: list[str]) -> dict[str, bool]:

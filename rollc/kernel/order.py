@@ -26,7 +26,19 @@ MOVING = frozenset({"spread", "impulse", "last", "first", "extent", "step", "pla
 CHEAP = frozenset(
     {
         *("add", "subtract", "multiply", "divide", "negate", "where", "identity", "stop"),
-        *("spread", "impulse", "at", "fill", "zero", "relu", "abs", "sign", "minimum", "maximum", "clip"),
+        *(
+            "spread",
+            "impulse",
+            "at",
+            "fill",
+            "zero",
+            "relu",
+            "abs",
+            "sign",
+            "minimum",
+            "maximum",
+            "clip",
+        ),
         *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"),
     }
 )

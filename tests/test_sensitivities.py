@@ -1,0 +1,312 @@
+"""Gradients forward in time: equal to the adjoint's, in memory that does not grow."""
+
+from __future__ import annotations
+
+import re
+import tracemalloc
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from forward_gradients import compare, uncompiled
+from numpy.typing import NDArray
+
+from rollc import resources
+from rollc.errors import InputError
+from rollc.graph.adjoint import adjoint
+from rollc.graph.build import Builder
+from rollc.graph.expression import call
+from rollc.graph.graph import Graph, Type
+from rollc.graph.segments import segments
+from rollc.graph.simplify import simplify
+from rollc.interp import interpret
+from rollc.irtext import parse_graph, print_graph
+from rollc.kernel.compiled import Kernel
+from rollc.network import Network
+from rollc.pipeline import build_text, compiled, kernel_graphs, read_spec
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+
+
+def spec_text(name: str) -> str:
+    return (resources.folder("specs") / name).read_text(encoding="utf-8")
+
+
+@cache
+def labels() -> Network:
+    """A network with its kernels."""
+    return build_text(spec_text("sequences/labels.roll"), "labels", dtype="float64")[0]
+
+
+@cache
+def network(name: str, truncate: int | None = None) -> Network:
+    return uncompiled(read_spec(spec_text(name), name)[0], truncate)
+
+
+def arrays(net: Network, steps: int, batch: int = 3) -> Arrays:
+    random = np.random.default_rng(0)
+    found = {}
+    for name, spec in {**net.inputs, **net.targets}.items():
+        shape = (steps, batch, *spec.shape) if spec.time else (batch, *spec.shape)
+        index = spec.bound is not None
+        found[name] = random.integers(0, spec.bound, shape) if index else random.normal(size=shape)
+    return found
+
+
+def same(found: Arrays, expected: Arrays) -> None:
+    for name, array in found.items():
+        scale = np.abs(expected[name]).max() + 1e-300
+        np.testing.assert_allclose(array, expected[name], atol=1e-11 * scale, err_msg=name)
+
+
+def test_the_messages_of_the_textbook() -> None:
+    """System 4, with the messages in NumPy: alpha_t = da_t/dW + diag(1 - h^2) W alpha_(t-1)."""
+    net = labels()
+    params, data = net.init(0), arrays(net, 9, batch=1)
+    U, W, b, V, c = (params[name] for name in "UWbVc")  # noqa: N806
+    hidden, inner = U.shape
+    h, loss = np.zeros(hidden), 0.0
+    alpha = {name: np.zeros((hidden, *params[name].shape)) for name in "UWb"}
+    expected = {name: np.zeros_like(params[name]) for name in "UWbVc"}
+    unit = np.eye(hidden)
+    for x, y in zip(data["x"][:, 0], data["y"][:, 0], strict=True):
+        direct = {"U": np.einsum("ki,j->kij", unit, x), "W": np.einsum("ki,j->kij", unit, h)}
+        direct["b"] = unit
+        h = np.tanh(b + W @ h + U @ x)
+        for name, messages in alpha.items():
+            pushed = np.tensordot(W, messages, 1) + direct[name]
+            alpha[name] = (1 - h**2).reshape(-1, *[1] * params[name].ndim) * pushed
+        scores = c + V @ h
+        share = np.exp(scores - scores.max())
+        share /= share.sum()
+        loss -= np.log(share[y])
+        slope = share - np.eye(len(c))[y]
+        expected["V"] += np.outer(slope, h)
+        expected["c"] += slope
+        for name, messages in alpha.items():
+            expected[name] += np.tensordot(V.T @ slope, messages, 1)
+    assert inner == 8
+    plan, run = net.forward_sensitivities(params, data)
+    assert plan.directions == sum(array.size for array in params.values())
+    found_loss, found = run()
+    assert found_loss == pytest.approx(loss, rel=1e-12)
+    assert list(found) == list(net.params)
+    same(found, expected)
+
+
+def test_every_spec_that_has_a_loss() -> None:
+    refused = []
+    for path in sorted(resources.folder("specs").rglob("*.roll")):
+        if path.parent.name == "cells":
+            continue
+        name = str(path.relative_to(resources.folder("specs")))
+        net = network(name)
+        if net.graph.loss is None:
+            continue
+        params, data = net.init(0), arrays(net, 5)
+        steps = dict.fromkeys(net.axes, 5)
+        try:
+            _, run = net.forward_sensitivities(params, data, steps)
+        except InputError as error:
+            refused.append((name, str(error)))
+            continue
+        loss, gradients = net.value_and_grad(params, data, steps)
+        found_loss, found = run()
+        assert found_loss == pytest.approx(loss, rel=1e-12, nan_ok=True)
+        assert found.keys() == net.params.keys()
+        same(found, gradients)
+    assert len(refused) < 6
+    assert all(re.search("is read from the future|at once", error) for _, error in refused)
+
+
+def test_lengths_and_windows_that_cut_gradients() -> None:
+    net = network("delays/narx.roll")
+    params, data = net.init(0), arrays(net, 12)
+    lengths = [5, 12, 1]
+    padded = {name: array.copy() for name, array in data.items()}
+    for name in padded:
+        padded[name][5:, 0] = np.nan
+    _, gradients = net.value_and_grad(params, data, lengths=lengths)
+    same(net.forward_sensitivities(params, padded, lengths=lengths)[1]()[1], gradients)
+    cut = network("delays/narx.roll", truncate=4)
+    _, whole = net.value_and_grad(params, data)
+    _, gradients = cut.value_and_grad(params, data)
+    assert any(np.abs(gradients[name] - whole[name]).max() > 1e-6 for name in net.params)
+    same(cut.forward_sensitivities(params, data)[1]()[1], gradients)
+
+
+def graph_of(text: str) -> Graph:
+    return simplify(read_spec(text, "spec.roll")[0])
+
+
+def leaves(graph: Graph, sizes: dict[str, int]) -> Arrays:
+    random = np.random.default_rng(1)
+    found: Arrays = {}
+    for sort in ("input", "target", "param"):
+        for node in graph.leaves(sort):
+            shape = (*(sizes[axis] for axis in node.type.axes), *node.type.shape)
+            index = node.type.bound
+            found[node.name] = (
+                random.integers(0, index, shape) if index else random.normal(size=shape)
+            )
+    return found
+
+
+STATIC_TANGENTS = """\
+net deep
+static input z: [3]
+input x: [2]
+target y: [2]
+param A: [2, 3], B: [2, 2] = orthogonal, start: [2, 2], k = 0.5
+fn spike(v) = where(v > 0, 1, 0)
+    grad 1 / (1 + abs(v)) ** 2
+v = 0.9 * v[t-1] + transpose(B) @ x - s[t-1] + stop(B) @ h[t-2] + tanh(A @ z)
+s = spike(v - k)
+h = tanh(B @ h[t-2] + exp(B) @ s + h[t-1] * k)
+init h = start
+r = 0.5 * r[t-1] + h
+init r = A @ z
+reset r when sum(x) > 0.5
+m = max(h, over t)
+late = 0.3 * late[t-1] + sum(m * h) * r
+output h
+loss mean(mse(late, y), over t) + mse(last(r), m) + sum(A * A) + sum(min(v, over t))
+"""
+
+
+@pytest.mark.parametrize("every", [1, 3, 64])
+def test_forms(every: int) -> None:
+    """Derivatives of one's own, stop, initial values, reset, and two segments of one axis."""
+    graph = graph_of(STATIC_TANGENTS)
+    assert len(segments(graph).segments) == 2
+    sizes = {"t": 7, "batch": 3}
+    compare(graph, leaves(graph, sizes), sizes, every)
+
+
+@cache
+def translate() -> Graph:
+    """An encoder, and a decoder that starts where it ended."""
+    build = Builder()
+
+    def weights(name: str, *shape: int) -> None:
+        build.leaf(name, "param", Type("float", shape), initialiser="normal", scale=0.5)
+
+    source = build.leaf("src", "input", Type("index", (), ("s", "batch"), 5))
+    target = build.leaf("tgt", "target", Type("index", (), ("t", "batch"), 3))
+    for name, *shape in (("E", 5, 4), ("W", 4, 4), ("A", 3, 4), ("R", 3, 3), ("O", 3, 3), ("c", 3)):
+        weights(str(name), *map(int, shape))
+    read = build.read
+    build.promise("e", Type("float", (4,), ("s", "batch")))
+    build.prefix = "e"
+    inside = call("embed", read("E"), source) + call("matmul", read("W"), read("e", 1, "s"))
+    e = build.define("e", "tanh", (inside,))
+    end = build.define("end", "last", (e,), axis="s")
+    build.prefix = "start"
+    build.define("start", "tanh", (call("matmul", read("A"), end),))
+    build.promise("d", Type("float", (3,), ("t", "batch")))
+    build.prefix = "d"
+    said = call("embed", read("R"), read("tgt", 1, "t"))
+    build.define("d", "tanh", (call("matmul", read("R"), read("d", 1, "t")) + said + read("c"),))
+    build.nodes["d"] = replace(build.nodes["d"], initial="start")
+    o = build.define("o", "matmul", (read("O"), read("d")))
+    build.prefix = "loss"
+    each = call("mean_over", call("cross_entropy", o, target), over=("t",))
+    total = call("mean_over", each, over=("batch",))
+    share = call("sum", read("W") * read("W")) * 0.01
+    build.define("loss", "add", (total, share))
+    nodes = tuple(build.nodes.values())
+    return Graph("translate", "checked", nodes, (("o", "o"),), "loss", axes=("s", "t"))
+
+
+def test_through_an_encoder_into_a_decoder() -> None:
+    graph = simplify(translate())
+    found = segments(graph)
+    assert [segment.axis for segment in found.segments] == ["s", "t"]
+    encoder, decoder = (set(segment.cuts) for segment in found.segments)
+    assert encoder == {"E", "W"}
+    assert decoder == {"R", "O", "c", "start"}  # of the encoder, only where the decoder starts
+    sizes = {"s": 6, "t": 4, "batch": 3}
+    given = leaves(graph, sizes)
+    compare(graph, given, sizes, 2)
+    net = uncompiled(translate())
+    params = {name: given[name] for name in net.params}
+    data = {name: given[name] for name in ("src", "tgt")}
+    derived = adjoint(graph)
+    expected = interpret(derived, given, sizes)
+    loss, gradients = net.forward_sensitivities(params, data)[1]()
+    assert loss == pytest.approx(expected["loss"], rel=1e-12)
+    same(gradients, {label: expected[name] for label, name in derived.gradients})
+    lengths = {"s": [6, 2, 1], "t": [4, 1, 3]}
+    _, ragged = net.value_and_grad(params, data, lengths=lengths)
+    same(net.forward_sensitivities(params, data, lengths=lengths)[1]()[1], ragged)
+
+
+def test_the_peak_is_what_the_plan_says_at_any_length() -> None:
+    net = labels()
+    params = net.init(0)
+    plans, peaks = [], []
+    for steps in (300, 3000):
+        # Compiled before it is measured, and no buffers of that size are there yet.
+        net.forward_sensitivities(params, arrays(net, 3))[1]()
+        plan, run = net.forward_sensitivities(params, arrays(net, steps, batch=8))
+        tracemalloc.start()
+        run()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        plans.append(plan)
+    assert plans[0] == plans[1]
+    assert peaks[1] == pytest.approx(peaks[0], rel=0.02)
+    assert peaks[1] == pytest.approx(plans[1].bytes, rel=0.1)
+
+
+def test_no_node_has_the_size_of_a_matrix_times_the_directions() -> None:
+    for name in ("lstm.roll", "gru.roll", "sequences/labels.roll"):
+        graph = kernel_graphs(read_spec(spec_text(name), name)[0])["tangent"]()
+        assert parse_graph(print_graph(graph)) == graph
+        over = [node for node in graph.nodes if "~direction" in node.type.axes]
+        assert over
+        assert all(len(node.type.shape) < 2 or node.name.startswith("state.") for node in over)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("h = tanh(a * x + h[t+1])\n", "`h` is read from the future"),
+        ("h = tanh(a * x[t+1])\n", "`x` is read from the future"),
+    ],
+)
+def test_what_has_no_forward_sensitivities_says_why(body: str, reason: str) -> None:
+    text = f"net n\ninput x\nparam a\n{body}output h\nloss mean(h ** 2, over t)\n"
+    net = uncompiled(read_spec(text, "n")[0])
+    wanted = f"`n` has no forward sensitivities: {reason}"
+    with pytest.raises(InputError, match=re.escape(wanted)):
+        net.forward_sensitivities({"a": 1.0}, {"x": np.ones(3)})
+
+
+def test_a_size_that_makes_it_absurd_is_refused_with_the_bytes() -> None:
+    name = "lstm.roll"
+    graph = read_spec(spec_text(name), name, {"H": 256})[0]
+    program = compiled(kernel_graphs(graph)["tangent"](), "float32").program
+    net = Network(graph, lambda entry: Kernel(program, Path(entry), "float32"))
+    with pytest.raises(InputError, match=r"[\d,]{13,} bytes for the sensitivities of [\d,]{7,} "):
+        net.forward_sensitivities(net.init(0), arrays(net, 5))
+    with pytest.raises(InputError, match="more than 1,000"):
+        labels().forward_sensitivities(labels().init(0), arrays(labels(), 5), memory=1000)
+
+
+def test_other_refusals() -> None:
+    text = "net n\ninput x\nparam a\nh = tanh(a * x + h[t-1])\noutput h\n"
+    given = ({"a": 1.0}, {"x": np.ones(3)})
+    with pytest.raises(InputError, match="has no loss"):
+        uncompiled(read_spec(text, "n")[0]).forward_sensitivities(*given)
+    text += "loss mean(h ** 2, over t)\n"
+    net = uncompiled(read_spec(text, "n")[0])
+    net.steps = 3
+    with pytest.raises(InputError, match="a network for any number of steps"):
+        net.forward_sensitivities(*given)
+    with pytest.raises(InputError, match="no tangent kernel: it was built to combine"):
+        build_text(text, "n", combine="mean")[0].forward_sensitivities(*given)
