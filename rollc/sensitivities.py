@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -263,7 +262,8 @@ class _Run:
         }
         every = self.every(steps, batch)
         self._totals = {each.node: _Total(each, steps) for each in segment.reductions}
-        for first, last in pairwise([*range(0, steps, every), steps]):
+        for first in range(0, steps, every):
+            last = min(first + every, steps)
             inside = {name: leaves[name][first:last] for name in self.timed}
             counts = {axis: last - first, DIRECTION: self.count}
             found = self.kernel.run({**leaves, **inside, **state}, counts, batch, ("primal",))
