@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import tracemalloc
-from dataclasses import replace
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from rollc import resources
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint
-from rollc.graph.build import Builder
-from rollc.graph.expression import call
-from rollc.graph.graph import Graph, Type
+from rollc.graph.graph import Graph
 from rollc.graph.segments import segments
 from rollc.graph.simplify import simplify
 from rollc.interp import interpret
@@ -99,13 +97,14 @@ def test_the_messages_of_the_textbook() -> None:
 
 
 def test_every_spec_that_has_a_loss() -> None:
-    refused = []
+    refused, compared = [], 0
     for path in sorted(resources.folder("specs").rglob("*.roll")):
         if path.parent.name == "cells":
             continue
         name = str(path.relative_to(resources.folder("specs")))
         net = network(name)
-        if net.graph.loss is None:
+        size = sum(prod(spec.shape) for spec in net.params.values())
+        if net.graph.loss is None or size > 2000:  # without kernels, it would take long
             continue
         params, data = net.init(0), arrays(net, 5)
         steps = dict.fromkeys(net.axes, 5)
@@ -119,7 +118,8 @@ def test_every_spec_that_has_a_loss() -> None:
         assert found_loss == pytest.approx(loss, rel=1e-12, nan_ok=True)
         assert found.keys() == net.params.keys()
         same(found, gradients)
-    assert len(refused) < 6
+        compared += 1
+    assert compared >= 10
     assert all(re.search("is read from the future|at once", error) for _, error in refused)
 
 
@@ -187,52 +187,35 @@ def test_forms(every: int) -> None:
     compare(graph, leaves(graph, sizes), sizes, every)
 
 
-@cache
-def translate() -> Graph:
-    """An encoder, and a decoder that starts where it ended."""
-    build = Builder()
-
-    def weights(name: str, *shape: int) -> None:
-        build.leaf(name, "param", Type("float", shape), initialiser="normal", scale=0.5)
-
-    source = build.leaf("src", "input", Type("index", (), ("s", "batch"), 5))
-    target = build.leaf("tgt", "target", Type("index", (), ("t", "batch"), 3))
-    for name, *shape in (("E", 5, 4), ("W", 4, 4), ("A", 3, 4), ("R", 3, 3), ("O", 3, 3), ("c", 3)):
-        weights(str(name), *map(int, shape))
-    read = build.read
-    build.promise("e", Type("float", (4,), ("s", "batch")))
-    build.prefix = "e"
-    inside = call("embed", read("E"), source) + call("matmul", read("W"), read("e", 1, "s"))
-    e = build.define("e", "tanh", (inside,))
-    end = build.define("end", "last", (e,), axis="s")
-    build.prefix = "start"
-    build.define("start", "tanh", (call("matmul", read("A"), end),))
-    build.promise("d", Type("float", (3,), ("t", "batch")))
-    build.prefix = "d"
-    said = call("embed", read("R"), read("tgt", 1, "t"))
-    build.define("d", "tanh", (call("matmul", read("R"), read("d", 1, "t")) + said + read("c"),))
-    build.nodes["d"] = replace(build.nodes["d"], initial="start")
-    o = build.define("o", "matmul", (read("O"), read("d")))
-    build.prefix = "loss"
-    each = call("mean_over", call("cross_entropy", o, target), over=("t",))
-    total = call("mean_over", each, over=("batch",))
-    share = call("sum", read("W") * read("W")) * 0.01
-    build.define("loss", "add", (total, share))
-    nodes = tuple(build.nodes.values())
-    return Graph("translate", "checked", nodes, (("o", "o"),), "loss", axes=("s", "t"))
+TRANSLATE = """\
+net translate
+time s, t
+input src[s]: index(5)
+target tgt[t]: index(3)
+param E: [5, 4], W: [4, 4] = orthogonal, A: [3, 4]
+param R: [3, 3], O: [3, 3], c: [3]
+e = tanh(embed(E, src) + W @ e[s-1])
+d = tanh(R @ d[t-1] + embed(R, tgt[t-1]) + c)
+init d = tanh(A @ last(e))
+o = O @ d
+output o
+loss mean(cross_entropy(o, tgt), over t) + 0.01 * sum(W * W)
+"""
 
 
 def test_through_an_encoder_into_a_decoder() -> None:
-    graph = simplify(translate())
+    checked = read_spec(TRANSLATE, "translate.roll")[0]
+    graph = simplify(checked)
     found = segments(graph)
     assert [segment.axis for segment in found.segments] == ["s", "t"]
     encoder, decoder = (set(segment.cuts) for segment in found.segments)
     assert encoder == {"E", "W"}
-    assert decoder == {"R", "O", "c", "start"}  # of the encoder, only where the decoder starts
+    (start,) = decoder - {"R", "O", "c"}  # of the encoder, only where the decoder starts
+    assert start == graph["d"].initial
     sizes = {"s": 6, "t": 4, "batch": 3}
     given = leaves(graph, sizes)
     compare(graph, given, sizes, 2)
-    net = uncompiled(translate())
+    net = uncompiled(checked)
     params = {name: given[name] for name in net.params}
     data = {name: given[name] for name in ("src", "tgt")}
     derived = adjoint(graph)
@@ -275,16 +258,26 @@ def test_no_node_has_the_size_of_a_matrix_times_the_directions() -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("h = tanh(a * x + h[t+1])\n", "`h` is read from the future"),
-        ("h = tanh(a * x[t+1])\n", "`x` is read from the future"),
+        ("input x\nh = tanh(a * x + h[t+1])\n", "`h` is read from the future"),
+        ("input x\nh = tanh(a * x[t+1])\n", "`x` is read from the future"),
+        (
+            "input x\nh = a * x * softmax(a * x, over t)\n",
+            "`h'3` needs the whole sequence at every step",
+        ),
+        (
+            "time s, t\ninput q[s], x[t]\nk = a * x\nw = softmax(k * q, over s)\n"
+            "h = k * sum(w * q, over s)\n",
+            "`w'1` runs over s and t at once",
+        ),
     ],
 )
 def test_what_has_no_forward_sensitivities_says_why(body: str, reason: str) -> None:
-    text = f"net n\ninput x\nparam a\n{body}output h\nloss mean(h ** 2, over t)\n"
+    text = f"net n\nparam a\n{body}output h\nloss mean(h ** 2, over t)\n"
     net = uncompiled(read_spec(text, "n")[0])
+    data = {"x": np.ones(3), "q": np.ones(2)} if "time" in body else {"x": np.ones(3)}
     wanted = f"`n` has no forward sensitivities: {reason}"
     with pytest.raises(InputError, match=re.escape(wanted)):
-        net.forward_sensitivities({"a": 1.0}, {"x": np.ones(3)})
+        net.forward_sensitivities({"a": 1.0}, data)
 
 
 def test_a_size_that_makes_it_absurd_is_refused_with_the_bytes() -> None:

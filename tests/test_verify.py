@@ -90,7 +90,7 @@ def test_every_variant_is_compared() -> None:
     assert [row for row in found if not row.passed] == []
     extras = ("", " with a state", " with lengths", " with a state and lengths")
     ways = {f"{sort} kernel{extra}" for sort in SORTS for extra in extras}
-    assert names(found) == ways | {"step by step", "two windows"}
+    assert names(found) == ways | {"step by step", "two windows", "forward sensitivities"}
 
 
 @pytest.mark.parametrize("graph", [attention, grid])

@@ -105,10 +105,9 @@ def split(graph: Graph) -> Split:
 
 def reduces(graph: Graph, node: Node) -> bool:
     """Whether a node makes one value of a sequence; raises where it needs all steps at once."""
-    over = node.options.get("over", ())
-    whole = isinstance(over, tuple) and any(axis in node.type.time for axis in over)
+    whole = not set(node.type.time).isdisjoint(over_axes(node.options))
     if whole or node.operation in ("impulse", "place"):
-        raise CannotSplit(f"`{node.name}` needs a value of the whole sequence at every step")
+        raise CannotSplit(f"`{node.name}` needs the whole sequence at every step")
     if not node.type.static or not node.operands:
         return False
     timed = any(graph[edge.source].type.time for edge in node.operands)

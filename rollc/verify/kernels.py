@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
+from math import prod
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rollc.arguments import why_no_state
+from rollc.errors import InputError
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.simplify import simplify
 from rollc.graph.split import CannotSplit, split
@@ -17,6 +20,7 @@ from rollc.graph.state import PREFIX, expose_state, streams
 from rollc.interp import interpret
 from rollc.network import Network
 from rollc.pipeline import kernel_graphs
+from rollc.sensitivities import Sensitivities, prepared_graph
 from rollc.verify.case import Case, with_state
 from rollc.verify.comparison import Row, compared
 from rollc.verify.ways import (
@@ -41,6 +45,7 @@ Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 
 WINDOW = 3  # steps
+_LITTLE = 200_000_000  # bytes for forward sensitivities without kernels
 
 
 def main_kernels(case: Case, network: Network, which: str) -> list[Row]:
@@ -85,6 +90,7 @@ def variants(case: Case, network: Network, rare: bool = True) -> list[Row]:
             rows.append(compare(case, slow, way, ", interpreted"))
     if _streams(graph):
         rows.append(_two_windows(case, slow, ", interpreted"))
+    rows += _forward_in_time(case)
     return [*rows, *_checkpointed(case, network, which)] if rare else rows
 
 
@@ -108,6 +114,11 @@ class _Interpreted:
         read = {edge.source for node in graph.nodes for edge in node.reads()}
         read.update(graph.results())  # other leaves stay in a graph, and need no array
         self.graph = graph.with_nodes(node for node in graph.nodes if node.name in read)
+
+    def bytes(self, sizes: Mapping[str, int]) -> int:
+        """The memory of all values together."""
+        types = [node.type for node in self.graph.nodes]
+        return 8 * sum(prod(sizes[axis] for axis in type_.axes) * type_.size for type_ in types)
 
     def run(
         self, leaves: Arrays, steps: Mapping[str, int], batch: int, phases: Sequence[str]
@@ -187,6 +198,29 @@ def _checkpointed(case: Case, network: Network, which: str) -> Iterator[Row]:
     found = {"loss": np.asarray(loss), **labelled(network, "gradient", gradients)}
     expected = meaning(case, Way("gradient"))
     yield compared(f"windows of {WINDOW} steps{which}", expected, found, TOLERANCE[network.dtype])
+
+
+def _forward_in_time(case: Case) -> Iterator[Row]:
+    """The gradients of parameters by forward sensitivities, where they take little memory."""
+    graph = prepared_graph(case.graph)
+    makers = kernel_graphs(case.graph)
+    steps = {axis: count for axis, count in case.sizes.items() if axis != BATCH}
+
+    @cache
+    def kernel(entry: str) -> Kernel:
+        return cast("Kernel", _Interpreted(makers[entry]()))
+
+    try:
+        run = Sensitivities(graph, kernel, "float64", longest=WINDOW)
+        run.fitting(steps, case.sizes[BATCH], _LITTLE)
+    except (CannotSplit, InputError):
+        return
+    loss, gradients = run.value_and_grad(case.leaves, steps, case.sizes[BATCH])
+    found = {"loss": np.asarray(loss)}
+    found |= {f"gradient {name}": array for name, array in gradients.items()}
+    meant = meaning(case, Way("gradient"))
+    expected = {label: meant[label] for label in found}
+    yield compared("forward sensitivities, interpreted", expected, found, TOLERANCE["float64"])
 
 
 def _cut(network: Network, arrays: Arrays, steps: int | slice) -> dict[str, Array]:
