@@ -10,7 +10,7 @@ cotangents of those are all that has to come back.  The price is the size of the
 the parameters, in memory, and that times the state in work at every step.
 
 Williams and Zipser, A learning algorithm for continually running fully recurrent neural
-networks (1989), Neural Computation 1(2), equations 2 to 4.
+networks (1989), Neural Computation 1(2).
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class Sensitivities:
             for node in self.graph.leaves("param")
         }
         reductions = {
-            reduction.node: np.zeros(_extent(self.graph, reduction.node, sizes), _WHOLE)
+            reduction.node: np.zeros(_extent(run.segment.window, reduction.node, sizes), _WHOLE)
             for run in self.runs
             for reduction in run.segment.reductions
         }
@@ -207,11 +207,11 @@ class _Run:
         self.graph = with_tangents(segment)
         self.directions = directions(segment.window, segment.cuts)
         self.count = sum(each.size for each in self.directions)
-        self.timed = [
+        self.timed = {
             node.name
             for node in segment.window.nodes
             if node.operation in LEAVES and node.type.time
-        ]
+        }
         self._kernel, self._name, self._longest = kernel, name, longest
         self._totals: dict[str, _Total] = {}
 
@@ -254,7 +254,7 @@ class _Run:
         start = interpret(segment.start, given, sizes, self.dtype)
         static = {name: np.asarray(start[name]) for _, name in segment.start.outputs}
         leaves = {**given, **static}
-        leaves |= {node.name: step_numbers(steps, node.options) for node in segment.numbers}
+        numbers = {node.name: node.options for node in segment.numbers}
         along = {**sizes, DIRECTION: self.count}
         state = {
             PREFIX + name: array
@@ -264,7 +264,8 @@ class _Run:
         self._totals = {each.node: _Total(each, steps) for each in segment.reductions}
         for first in range(0, steps, every):
             last = min(first + every, steps)
-            inside = {name: leaves[name][first:last] for name in self.timed}
+            inside = {name: leaves[name][first:last] for name in self.timed - numbers.keys()}
+            inside |= {name: step_numbers(first, last, own) for name, own in numbers.items()}
             counts = {axis: last - first, DIRECTION: self.count}
             found = self.kernel.run({**leaves, **inside, **state}, counts, batch, ("primal",))
             state = {name: found["output", name] for name in state}
@@ -279,20 +280,17 @@ class _Run:
         for each in self.directions:
             type_ = window[each.leaf].type
             letters = "pb" if BATCH in type_.axes else "p"
-            total = np.zeros((each.size,), _WHOLE)
+            parts = []
             for name, reduced in self._totals.items():
                 if reduced.tangent is None:
                     continue
                 slopes = reduced.tangent[each.start : each.start + each.size]
-                batched = BATCH in window[name].type.axes
-                of, by = ("pbe", "be") if batched else ("pe", "e")
-                lead = slopes.shape[: len(of) - 1]
-                slopes = slopes.reshape(*lead, -1)
+                of, by = ("pbe", "be") if BATCH in window[name].type.axes else ("pe", "e")
+                lead = slopes.shape[: len(by)]
                 cotangent = cotangents[name].reshape(*lead[1:], -1)
-                part = np.einsum(f"{of},{by}->{letters}", slopes, cotangent)
-                total = total + part if total.shape == part.shape else part
-            if BATCH in type_.axes:
-                total = total.T
+                slopes = slopes.reshape(*lead, -1)
+                parts.append(np.einsum(f"{of},{by}->{letters}", slopes, cotangent))
+            total = np.sum(parts, axis=0).T  # the batch in front
             shape = (*total.shape[:-1], *type_.shape)
             found[each.leaf] = total.reshape(shape).astype(self.dtype)
         return found

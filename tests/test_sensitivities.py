@@ -187,6 +187,29 @@ def test_forms(every: int) -> None:
     compare(graph, leaves(graph, sizes), sizes, every)
 
 
+POOLED = """\
+net pooled
+input x: [2]
+target y: index(3)
+param A: [4, 2], W: [4, 4] = orthogonal, q: [4], O: [3, 4], R: [4, 4]
+h = tanh(A @ x + W @ h[t-1])
+share = softmax(dot(q, h), over t)
+pooled = sum(share * h, over t)
+late = tanh(R @ late[t-1] + W @ pooled + h)
+output share
+loss mean(cross_entropy(O @ late, y), over t) + sum(last(late) * pooled)
+"""
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_attention_over_the_steps_of_one_axis(every: int) -> None:
+    """Shares of all steps, and a chain that reads what they give: segments in a row."""
+    graph = graph_of(POOLED)
+    assert [segment.axis for segment in segments(graph).segments] == ["t"] * 4
+    sizes = {"t": 7, "batch": 2}
+    compare(graph, leaves(graph, sizes), sizes, every)
+
+
 TRANSLATE = """\
 net translate
 time s, t
@@ -261,10 +284,6 @@ def test_no_node_has_the_size_of_a_matrix_times_the_directions() -> None:
         ("input x\nh = tanh(a * x + h[t+1])\n", "`h` is read from the future"),
         ("input x\nh = tanh(a * x[t+1])\n", "`x` is read from the future"),
         (
-            "input x\nh = a * x * softmax(a * x, over t)\n",
-            "`h'3` needs the whole sequence at every step",
-        ),
-        (
             "time s, t\ninput q[s], x[t]\nk = a * x\nw = softmax(k * q, over s)\n"
             "h = k * sum(w * q, over s)\n",
             "`w'1` runs over s and t at once",
@@ -303,3 +322,15 @@ def test_other_refusals() -> None:
         net.forward_sensitivities(*given)
     with pytest.raises(InputError, match="no tangent kernel: it was built to combine"):
         build_text(text, "n", combine="mean")[0].forward_sensitivities(*given)
+
+
+def test_windows_with_equal_extremes_share() -> None:
+    text = (
+        "net n\ninput x, z\nparam a, b\nv = a * x + b * z\nloss max(v, over t) - min(v, over t)\n"
+    )
+    graph = graph_of(text)
+    data = {"x": np.array([[1.0], [2.0], [0.0]]), "z": np.array([[2.0], [1.0], [0.0]])}
+    given = {"a": np.array(1.0), "b": np.array(1.0), **data}
+    for order in ([0, 1, 2], [2, 1, 0]):
+        moved = {name: array[order] if array.ndim else array for name, array in given.items()}
+        compare(graph, moved, {"t": 3, "batch": 1}, 1)

@@ -11,9 +11,9 @@ are ``h^dot:1``, ``h^dot:2`` …
 There are no rules of derivation but the table's adjoints.  A rule gives J' g, linear in the
 cotangent g; the adjoint of *that* in g is J, so the rules are applied twice: first to a g
 that stands for any, then back from what came out to g, with u^dot as the cotangent.
-(Griewank and Walther, Evaluating Derivatives (2008), section 3.3, read backwards; Radul and
-others, You only linearize once (2023), transpose the other way.)  Derivatives of one's own,
-``stop`` and cut delays thus are what they are for the adjoint.
+Derivatives of one's own, ``stop`` and cut delays thus are what they are for the adjoint.
+(Radul, Paszke, Frostig, Johnson and Maclaurin, You only linearize once: tangents transpose
+to gradients (2023), go the other way, from tangents to adjoints.)
 
 Most directions are of matrices, and the tangent of a matrix W[m, n] holds m * n matrices.
 It is never made where W meets a vector or is looked up in, for with the unit at (i, j)

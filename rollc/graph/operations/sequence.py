@@ -100,13 +100,13 @@ def step_number(step: int, options: Options) -> int:
     return (step + shift) % period
 
 
-def step_numbers(steps: int, options: Options) -> Array:
-    """What it gives at all steps."""
-    return np.array([step_number(step, options) for step in range(steps)], dtype=np.int64)
+def step_numbers(first: int, last: int, options: Options) -> Array:
+    """What it gives from the step ``first`` on, up to the step before ``last``."""
+    return np.array([step_number(step, options) for step in range(first, last)], dtype=np.int64)
 
 
 def _step(frame: Frame, options: Options) -> Array:
-    return step_numbers(frame.sizes[_axis(options)], options)
+    return step_numbers(0, frame.sizes[_axis(options)], options)
 
 
 def _infer_end(operands: Sequence[Type | None], options: Options) -> Type | None:
