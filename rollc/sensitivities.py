@@ -146,6 +146,9 @@ class Sensitivities:
         """
         sizes = {**steps, BATCH: batch}
         given = dict(leaves)
+        for node in self.found.ends:
+            array = leaves[node.operands[0].source]
+            given[node.name] = array[0] if node.operation == "first" else array[-1]
         for run in self.runs:
             given |= run.forward(given, sizes)
         rest = self.found.rest

@@ -23,8 +23,8 @@ KERNELS = (
     *("forward.lengths", "gradient.lengths", "vjp.lengths"),
     *("stream.lengths", "gradient.state.lengths", "vjp.state.lengths"),
     *("window", "window.vjp"),
-    *("tangent", "tangent.2", "tangent.3"),
-    *("tangent.lengths", "tangent.2.lengths", "tangent.3.lengths"),
+    *("tangent", "tangent.2", "tangent.3", "tangent.4"),
+    *("tangent.lengths", "tangent.2.lengths", "tangent.3.lengths", "tangent.4.lengths"),
 )
 GRADIENTS = ("adjoint", "forward")
 

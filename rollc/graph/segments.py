@@ -45,10 +45,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Segments:
-    """The segments in their order, and the rest: its outputs are the loss and all cuts."""
+    """The segments in their order, and the rest: its outputs are the loss and all cuts.
+
+    ``ends`` are reductions that need no segment: the first or the last step of a leaf.
+    """
 
     segments: tuple[Segment, ...]
     rest: Graph
+    ends: tuple[Node, ...]
 
 
 def segments(graph: Graph) -> Segments:
@@ -65,6 +69,8 @@ def segments(graph: Graph) -> Segments:
         raise CannotSplit(f"`{future[0]}` is read from the future")
     found = [node for node in graph.nodes if reduces(graph, node)]
     given = {node.name for node in found}
+    ends = tuple(node for node in found if _ends_leaf(graph, node))
+    found = [node for node in found if node not in ends]
     static = graph.with_nodes(
         Node(node.name, "input", (), node.type, line=node.line) if node.name in given else node
         for node in graph.nodes
@@ -77,9 +83,16 @@ def segments(graph: Graph) -> Segments:
         for (_, axis), reductions in sorted(_grouped(graph, found).items())
     )
     cuts = dict.fromkeys(name for segment in made for name in segment.cuts)
-    ends = dict.fromkeys([graph.loss or "", *cuts])
-    rest = needed(replace(static, outputs=tuple((name, name) for name in ends), loss=None), ends)
-    return Segments(made, rest)
+    wanted = dict.fromkeys([graph.loss or "", *cuts])
+    outputs = tuple((name, name) for name in wanted)
+    rest = needed(replace(static, outputs=outputs, loss=None), wanted)
+    return Segments(made, rest, ends)
+
+
+def _ends_leaf(graph: Graph, node: Node) -> bool:
+    (edge,) = node.operands
+    leaf = graph[edge.source].operation in LEAVES and not edge.delay
+    return leaf and node.operation in ("first", "last")
 
 
 def _spelled_out(graph: Graph) -> Graph:
