@@ -23,6 +23,7 @@ from rollc.graph.adjoint import between
 from rollc.graph.build import Builder
 from rollc.graph.expression import call
 from rollc.graph.graph import BATCH, LEAVES, Graph, Node, attributes
+from rollc.graph.operations.linear import over_axes
 from rollc.graph.split import CannotSplit, Reduction, needed, of_window, reduces, reduction_of
 
 
@@ -101,8 +102,7 @@ def _spelled_out(graph: Graph) -> Graph:
     """
     build = Builder(graph.nodes)
     for node in graph.nodes:
-        over = node.options.get("over")
-        timed = isinstance(over, tuple) and any(axis in node.type.time for axis in over)
+        timed = not set(node.type.time).isdisjoint(over_axes(node.options))
         if node.operation == "softmax_over" and timed:
             build.prefix, build.line = node.name, node.line
             (edge,) = node.operands
@@ -213,6 +213,5 @@ def _keep_sequences_apart(window: Graph, cuts: Iterable[str]) -> None:
 def _mixing(window: Graph) -> Iterator[Node]:
     for node in window.nodes:
         batched = any(BATCH in window[edge.source].type.axes for edge in node.operands)
-        over = node.options.get("over", ())
-        if batched and (BATCH not in node.type.axes or (isinstance(over, tuple) and BATCH in over)):
+        if batched and (BATCH not in node.type.axes or BATCH in over_axes(node.options)):
             yield node
