@@ -243,7 +243,9 @@ class _Tangent:
         if origin not in reads:
             return []
         linear = networkx.ancestors(reads, origin) | {origin}
-        return list(networkx.topological_sort(reads.subgraph(linear)))
+        place = {name: position for position, name in enumerate(reads)}
+        inside = reads.subgraph(linear)
+        return list(networkx.lexicographical_topological_sort(inside, key=place.__getitem__))
 
 
 def _along(type_: Type) -> Type:
