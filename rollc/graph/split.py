@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 
 from rollc.graph.graph import BATCH, Graph, Node
 from rollc.graph.operations.linear import over_axes
-from rollc.graph.operations.linear import over_axes
 
 _OVER = {"sum_over": "sum", "mean_over": "mean", "max_over": "max", "min_over": "min"}
 _ENDS = ("first", "last")
@@ -58,10 +57,6 @@ def split(graph: Graph) -> Split:
     future = [name for name, reach in graph.reach.items() if reach.future]
     if future:
         raise CannotSplit(f"`{future[0]}` is read from the future")
-    for node in graph.nodes:
-        over = over_axes(node.options) if node.operation == "softmax_over" else ()
-        if not set(graph.axes).isdisjoint(over):
-            raise CannotSplit(f"`{node.name}` needs the whole sequence at every step")
     counting = [node.line for node in graph.nodes if node.operation == "step"]
     if counting:  # a window would begin to count anew
         raise CannotSplit(f"line {counting[0]} counts the steps of the whole sequence")
