@@ -287,7 +287,7 @@ def ir(
     building.show_stage(spec, stage, kernel, steps, sets, dtype, feed, form, output)
 
 
-@rollc.command(cls=_Run)
+@rollc.command()
 @click.argument("spec", metavar="SPEC|DIR")
 @click.option(
     "-o",
@@ -320,7 +320,7 @@ def draw(**options: Any) -> None:
     drawing.draw(**options)
 
 
-@rollc.command()
+@rollc.command(cls=_Run)
 @click.argument("spec", metavar="SPEC|DIR")
 @click.option(
     "--inputs",
