@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rollc
-from rollc.network import Network, Spec
+from rollc.arrays import Spec
+from rollc.network import Network
 from rollc.resources import specs
 
 Array = NDArray[Any]
