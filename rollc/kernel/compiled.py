@@ -43,9 +43,16 @@ class Kernel:
         self.dtype = np.dtype(dtype)
         self.buffers = {buffer.name: buffer for buffer in program.buffers}
         self.leaves = {name for name, _ in program.leaves}
-        self._kept = [buffer for buffer in program.buffers if buffer.role not in ("leaf", "result")]
+        self._kept = [buffer for buffer in program.buffers if self._is_own(buffer)]
         self._idle: list[tuple[Mapping[str, int], dict[str, Array]]] = []
         self._functions: dict[str, Callable[..., None]] | None = None
+
+    @staticmethod
+    def _is_own(buffer: Buffer) -> bool:
+        """Whether an array is neither the caller's nor given to him."""
+        if buffer.role == "leaf":
+            return bool(buffer.before + buffer.after)
+        return buffer.role != "result"
 
     @property
     def functions(self) -> dict[str, Callable[..., None]]:
@@ -78,21 +85,25 @@ class Kernel:
         return kinds[buffer.kind]
 
     def dimensions(self, buffer: Buffer, sizes: Mapping[str, int]) -> tuple[int, int]:
-        """The shape of a buffer's array: its rows, and the elements of one value."""
+        """The shape of a buffer's array: its rows, and the elements of one value.
+
+        Numbers lie in one row, so that loops over sequences and steps go along it.
+        """
         if buffer.role == "panel":
             inner, width = buffer.shape
             return 1, panel_size(inner, width, self.dtype.itemsize)
         if buffer.role == "block":
             (axis,) = buffer.axes
             sizes = {**sizes, axis: min(sizes[axis], self.program.block_steps(sizes[BATCH]))}
-        return prod(_lead(buffer, sizes)), prod(buffer.shape)
+        rows = prod(_lead(buffer, sizes))
+        return (rows, prod(buffer.shape)) if buffer.shape else (1, rows)
 
     def bytes(self, sizes: Mapping[str, int]) -> int:
         """The memory of all buffers but the caller's own arrays."""
         return sum(
             prod(self.dimensions(buffer, sizes)) * self._dtype(buffer).itemsize
             for buffer in self.program.buffers
-            if buffer.role != "leaf" or buffer.before + buffer.after
+            if buffer.role == "result" or self._is_own(buffer)
         )
 
     def run(
@@ -194,20 +205,17 @@ class Kernel:
     def _arrays(self, leaves: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
         arrays = self._reused(sizes)
         for buffer in self.program.buffers:
-            if buffer.name in arrays:
+            name, dtype = buffer.name, self._dtype(buffer)
+            if buffer.role == "leaf" and not self._is_own(buffer):
+                shape = self.dimensions(buffer, sizes)
+                arrays[name] = np.ascontiguousarray(leaves[name], dtype=dtype).reshape(shape)
                 continue
-            shape = self.dimensions(buffer, sizes)
-            if buffer.role == "leaf" and not buffer.before + buffer.after:
-                arrays[buffer.name] = np.ascontiguousarray(
-                    leaves[buffer.name], dtype=self._dtype(buffer)
-                ).reshape(shape)
-                continue
-            array = np.empty(shape, dtype=self._dtype(buffer))
+            if name not in arrays:
+                arrays[name] = np.empty(self.dimensions(buffer, sizes), dtype=dtype)
             if buffer.role == "leaf":
-                rows = array.reshape((*_lead(buffer, sizes), -1))
+                rows = arrays[name].reshape((*_lead(buffer, sizes), -1))
                 inside = _inside(rows, buffer, sizes, buffer.before)
-                inside[...] = np.asarray(leaves[buffer.name]).reshape(inside.shape)
-            arrays[buffer.name] = array
+                inside[...] = np.asarray(leaves[name]).reshape(inside.shape)
         return arrays
 
     def _reused(self, sizes: Mapping[str, int]) -> dict[str, Array]:

@@ -9,15 +9,15 @@ program's buffers; ``T`` is the number of steps and ``B`` the number of sequence
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
-from rollc.graph.graph import BATCH, Attribute, Shape, ordered_axes
+from rollc.graph.graph import BATCH, Shape, ordered_axes
 from rollc.graph.operations import OPERATIONS
+from rollc.kernel.elements import Elements, batched, integer
 from rollc.kernel.names import Names, shown
 from rollc.kernel.program import (
-    Assign,
     Clear,
     Fill,
     Function,
@@ -45,10 +45,10 @@ _HEADER = '''\
 """rollc kernel of the network {name}, {dtype}.
 
 T: steps; B: sequences, of N that there are in all; t, n, k: one step, one sequence, one
-element.  With two time axes there are T_0, T_1 and t_0, t_1.  A buffer has a row
-for each step and sequence; one that is read with a delay has rows before and after the
-sequence too, so that h[(t + 1) * B + n, k] may be h at step t.  v_h is one element of h,
-d_h is the cotangent of h.
+element.  With two time axes there are T_0, T_1 and t_0, t_1.  A buffer has a row for each
+step and sequence (that of numbers has one row with all of them); one that is read with a
+delay has rows before and after the sequence too, so that h[(t + 1) * B + n, k] may be h at
+step t.  v_h is one element of h, d_h is the cotangent of h.
 """
 
 import math
@@ -58,6 +58,7 @@ from numba import njit
 
 from rollc.kernel import library as lib
 from rollc.kernel.elementary import exp, log, sigmoid, softplus, tanh
+from rollc.kernel.linking import Distinct, at
 
 F = np.{dtype}
 lib.link(F{routines})
@@ -67,6 +68,7 @@ kernel = njit(
     error_model="numpy",
     fastmath={{"contract"}},
     no_cfunc_wrapper=True,
+    pipeline_class=Distinct,
 )
 '''
 
@@ -95,6 +97,7 @@ class _Emitter:
         buffers = {buffer.name: buffer for buffer in program.buffers}
         self.block = program.block
         self.write = Writer(buffers, names, program.axes)
+        self.elements = Elements(self.write)
 
     def function(self, function: Function) -> list[str]:
         steps = [self.write.steps(axis) for axis in self.write.axes or ("t",)]
@@ -127,17 +130,12 @@ class _Emitter:
             return
         if loop.direction == "forward":
             steps = shifted(steps, longer) if longer else steps
-            self.write.say(f"for {now} in range({step_range(span, steps)}):")
+            header = f"for {now} in range({step_range(span, steps)}):"
+            first = str(span.start)
         else:
-            last = f"{steps} - 1" if span.stop is None else str(span.stop - 1)
-            self.write.say(f"for {now} in range({last}, {span.start - longer - 1}, -1):")
-        self.write.depth += 1
-        for statement in loop.body:
-            if isinstance(statement, Shifted):
-                self._shifted(statement, loop.axis)
-            else:
-                self._simple(statement)
-        self.write.depth -= 1
+            first = f"{steps} - 1" if span.stop is None else str(span.stop - 1)
+            header = f"for {now} in range({first}, {span.start - longer - 1}, -1):"
+        self._body(loop, header, first)
 
     def _blocks_of_steps(self, loop: Loop, step: str, steps: str) -> None:
         """A loop over blocks of steps, around the loop over the steps of a block."""
@@ -145,23 +143,34 @@ class _Emitter:
         if loop.direction == "forward":
             write.say(f"for begin in range(0, {steps}, K):")
             write.say(f"    end = min(begin + K, {steps})")
-            inner = "begin, end"
+            inner, first = "begin, end", "begin"
         else:
             write.say(f"for end in range({steps}, 0, -K):")
             write.say("    begin = max(end - K, 0)")
-            inner = "end - 1, begin - 1, -1"
+            inner, first = "end - 1, begin - 1, -1", "end - 1"
         write.depth += 1
         for statement in loop.before:
             self._simple(statement)
-        write.say(f"for {step} in range({inner}):")
-        write.depth += 1
-        for part in loop.body:
-            assert not isinstance(part, Shifted)
-            self._simple(part)
-        write.depth -= 1
+        self._body(loop, f"for {step} in range({inner}):", first)
         for statement in loop.after:
             self._simple(statement)
         write.depth -= 1
+
+    def _body(self, loop: Loop, header: str, first: str) -> None:
+        """The loop over steps itself."""
+        write = self.write
+        branch = self.elements.recurrence(loop, header, first)
+        if branch and not batched(loop):
+            return
+        write.depth += branch
+        write.say(header)
+        write.depth += 1
+        for statement in loop.body:
+            if isinstance(statement, Shifted):
+                self._shifted(statement, loop.axis)
+            else:
+                self._simple(statement)
+        write.depth -= 1 + branch
 
     def _shifted(self, part: Shifted, axis: str) -> None:
         """A part of a loop, for those of its steps that are inside the sequence."""
@@ -176,7 +185,7 @@ class _Emitter:
     def _simple(self, statement: Simple) -> None:
         match statement:
             case Nest():
-                self._nest(statement)
+                self.elements.nest(statement)
             case Fill():
                 self._fill(statement)
             case Pack():
@@ -197,71 +206,6 @@ class _Emitter:
                 for inner in statement.body:
                     self._simple(inner)
                 self.write.depth -= 1
-
-    def _nest(self, nest: Nest) -> None:
-        self.write.comment([a.name for a in nest.body], [a.line for a in nest.body])
-        size = prod(nest.shape)
-        opened = self.write.open(nest.over, 1, nest.span)
-        # What does not change along the elements is read once.
-        shared: dict[Ref, str] = {}
-        stored = {assign.store.buffer for assign in nest.body if assign.store is not None}
-        for assign in nest.body if size > 1 else ():
-            for operand in assign.operands:
-                if (
-                    isinstance(operand, Ref)
-                    and prod(operand.shape) == 1
-                    and operand.buffer not in stored
-                    and operand not in shared
-                ):
-                    name = self.write.names[f"v_{operand.buffer}@{len(shared)}"]
-                    self.write.say(f"{name} = {self.write.element(operand)}")
-                    shared[operand] = name
-        opened += self.write.open((), size, nest.span)
-        for assign in nest.body:
-            self._assign(assign, shared)
-        self.write.depth -= opened
-
-    def _assign(self, assign: Assign, shared: dict[Ref, str]) -> None:
-        operands = []
-        for operand in assign.operands:
-            known = shared.get(operand) if isinstance(operand, Ref) else None
-            operands.append(known or self.write.operand(operand))
-        options = dict(assign.options)
-        name = self.write.names.local(assign.name)
-        match assign.operation:
-            case "spread" | "last" | "first":
-                value = operands[0]
-            case "impulse":
-                axis = str(options["axis"])
-                at = "0" if options["at"] == "first" else f"{self.write.steps(axis)} - 1"
-                value = f"{operands[0]} if {self.write.step(axis)} == {at} else F(0)"
-            case "step":
-                shift, period = options.get("shift", 0), options.get("period")
-                assert isinstance(shift, int)
-                value = shifted(self.write.step(str(options["axis"])), shift)
-                value = value if period is None else f"({value}) % {period}"
-            case "place":
-                value = _place(self.write.step(str(options["axis"])), options)
-            case "at":
-                shape = options["shape"]
-                assert isinstance(shape, tuple)
-                place = "k" if prod(map(int, shape)) > 1 else "0"
-                value = f"({operands[0]} if {operands[1]} == {place} else F(0))"
-            case "extent":
-                axis = str(options["axis"])
-                value = "F(N)" if axis == BATCH else f"F({self.write.steps(axis)})"
-            case operation:
-                entry = OPERATIONS[operation]
-                if entry.variadic:  # two at a time, a line each: one expression could be too deep
-                    value, *rest = operands
-                    for word in rest:
-                        self.write.say(f"{name} = {value}")
-                        value = _expression(entry.code, [name, word])
-                else:
-                    value = _expression(entry.code, operands)
-        self.write.say(f"{name} = {value}")
-        if assign.store is not None:
-            self.write.say(f"{self.write.element(assign.store)} = {name}")
 
     def _fill(self, fill: Fill) -> None:
         write = self.write
@@ -294,7 +238,7 @@ class _Emitter:
             elif isinstance(fill.initial, Ref):
                 value = write.element(fill.initial)
             row = write.row(Ref(fill.buffer), {buffer.axis: "r"})
-            write.say(f"{write.names[fill.buffer]}[{row}, {element}] = {value}")
+            write.say(f"{write.place(fill.buffer, row, element)} = {value}")
             write.depth -= opened
 
     def _clear(self, clear: Clear) -> None:
@@ -367,31 +311,68 @@ class _Emitter:
         write.depth -= opened
 
     def _reduction(self, reduction: Reduce) -> None:
-        self.write.comment([reduction.name], [reduction.line])
-        out = self.write.element(reduction.out)
-        value = self.write.operand(reduction.operand)
+        write = self.write
+        write.comment([reduction.name], [reduction.line])
+        out = write.element(reduction.out)
         size = prod(reduction.shape)
-        extreme = reduction.operation in ("max_over", "min_over")
         start = {"max_over": "F(-np.inf)", "min_over": "F(np.inf)"}.get(reduction.operation, "F(0)")
         if not reduction.accumulate:
-            opened = self.write.open(reduction.kept, size, reduction.span)
-            self.write.say(f"{out} = {start}")
-            self.write.depth -= opened
+            opened = write.open(reduction.kept, size, reduction.span)
+            write.say(f"{out} = {start}")
+            write.depth -= opened
+        if reduction.kept == (BATCH,) and self._is_row(reduction):
+            # The steps of one sequence follow each other, those of several do not.
+            write.say("if B == 1:")
+            write.depth += 1
+            write.single = True
+            self._summed(reduction, (*reduction.over, BATCH))
+            write.single = False
+            write.depth -= 1
+            write.say("else:")
+            write.depth += 1
+            self._terms(reduction)
+            write.depth -= 1
+        elif not reduction.kept and self._is_row(reduction):
+            self._summed(reduction, reduction.over)
+        else:
+            self._terms(reduction)
+        if reduction.operation == "mean_over":
+            count = write.count(reduction.over, reduction.span, "N")
+            opened = write.open(reduction.kept, size, reduction.span)
+            write.say(f"{out} /= F({count})")
+            write.depth -= opened
+
+    def _is_row(self, reduction: Reduce) -> bool:
+        """Whether a reduction adds up numbers that follow each other in memory."""
+        operand = reduction.operand
+        sums = reduction.operation in ("sum_over", "mean_over")
+        if not sums or not isinstance(operand, Ref) or self.write.buffers[operand.buffer].shape:
+            return False
+        over = (*reduction.over, *reduction.kept)
+        return operand.row == "step" and self.write.together([operand], over) == over
+
+    def _summed(self, reduction: Reduce, over: tuple[str, ...]) -> None:
+        operand = reduction.operand
+        assert isinstance(operand, Ref)
+        first = self.write.first_row(operand, over, reduction.span)
+        count = self.write.count(over, reduction.span)
+        out, numbers = self.write.element(reduction.out), self.write.names[operand.buffer]
+        self.write.say(f"{out} += lib.total({numbers}, 0, {first}, {count})")
+
+    def _terms(self, reduction: Reduce) -> None:
+        """A reduction term by term."""
+        write = self.write
+        out, value = write.element(reduction.out), write.operand(reduction.operand)
         axes = ordered_axes((*reduction.over, *reduction.kept))
-        opened = self.write.open(axes, size, reduction.span)
-        if extreme:
+        opened = write.open(axes, prod(reduction.shape), reduction.span)
+        if reduction.operation in ("max_over", "min_over"):
             sign = ">" if reduction.operation == "max_over" else "<"
             # A NaN is taken, and then stays: no comparison with it holds.
-            self.write.say(f"if {value} {sign} {out} or {value} != {value}:")
-            self.write.say(f"    {out} = {value}")
+            write.say(f"if {value} {sign} {out} or {value} != {value}:")
+            write.say(f"    {out} = {value}")
         else:
-            self.write.say(f"{out} += {value}")
-        self.write.depth -= opened
-        if reduction.operation == "mean_over":
-            count = self.write.count(reduction.over, reduction.span, "N")
-            opened = self.write.open(reduction.kept, size, reduction.span)
-            self.write.say(f"{out} /= F({count})")
-            self.write.depth -= opened
+            write.say(f"{out} += {value}")
+        write.depth -= opened
 
     def _routine(self, routine: Routine) -> None:
         write = self.write
@@ -415,7 +396,7 @@ class _Emitter:
         """The table's call of a library routine, with its words replaced."""
         entry = OPERATIONS[routine.operation]
         options = {**dict(entry.defaults), **dict(routine.options)}
-        axis = _integer(options, "axis", 0)
+        axis = integer(options, "axis", 0)
         words: dict[str, object] = {
             "out": self.write.value(routine.out),
             "shape": _listed(routine.shape),
@@ -453,9 +434,9 @@ class _Emitter:
     def _blocks(self, routine: Routine, shapes: Sequence[Shape]) -> None:
         """What only moves elements: one block for each operand, side by side."""
         options = dict(routine.options)
-        axis = _integer(options, "axis", 0)
+        axis = integer(options, "axis", 0)
         outside, space, inside = folded(routine.shape, axis)
-        start = _integer(options, "start", 0)
+        start = integer(options, "start", 0)
         at = 0
         if routine.operation == "pad":
             self.write.call("clear", self.write.value(routine.out), prod(routine.shape))
@@ -487,27 +468,6 @@ class _Emitter:
                     inside,
                 )
             at += count
-
-
-def _place(at: str, options: Mapping[str, Attribute]) -> str:
-    """What the operation ``place`` gives at a place."""
-    start, size, divide, modulo = (
-        _integer(options, name, 0) for name in ("start", "size", "divide", "modulo")
-    )
-    counted = shifted(at, -start)
-    inside = f"{start} <= {at} < {start + size}"
-    return f"(({counted}) // {divide} % {modulo} if {inside} else {modulo})"
-
-
-def _expression(code: str, operands: Sequence[str]) -> str:
-    """A table's expression, with the operands in their places."""
-    return re.sub(r"\{(\d)\}", lambda found: operands[int(found[1])], code)
-
-
-def _integer(options: Mapping[str, Attribute], name: str, default: int) -> int:
-    value = options.get(name, default)
-    assert isinstance(value, int)
-    return value
 
 
 def _listed(numbers: Sequence[int]) -> str:

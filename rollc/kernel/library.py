@@ -364,6 +364,15 @@ def sum_along(
 
 
 @routine
+def total(x: Array, row: int, first: int, size: int) -> Any:
+    """The sum of numbers that lie side by side, in several partial sums."""
+    found = x.dtype.type(0)
+    for k in range(size):
+        found += x[row, first + k]
+    return found
+
+
+@routine
 def extreme_along(
     x: Array,
     row: int,

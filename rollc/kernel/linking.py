@@ -15,6 +15,7 @@ import numpy as np
 from llvmlite import binding
 from numba import boolean, config, float64, int64, njit, types
 from numba.core import cgutils
+from numba.core.compiler import Compiler
 from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
@@ -30,6 +31,29 @@ _OPTIONS: dict[str, Any] = {
     "no_cfunc_wrapper": True,
 }
 _routines: dict[str, _Routine] = {}
+
+
+def _at(typing_context: Any, index: Any) -> Any:
+    return types.uint64(int64), lambda context, builder, signature, values: values[0]
+
+
+def plain_at(index: int) -> int:
+    """An index that is not negative: nothing is counted from an array's end.
+
+    With a plain index Numba asks for its sign, and loops with that question stay scalar.
+    """
+    return index
+
+
+at: Any = plain_at if config.DISABLE_JIT else intrinsic(_at)  # type: ignore[attr-defined]
+
+
+class Distinct(Compiler):
+    """Compiles functions whose arrays are all different: none is written through another."""
+
+    def define_pipelines(self) -> Any:
+        self.state.flags.noalias = True
+        return super().define_pipelines()  # type: ignore[no-untyped-call]
 
 
 class _Routine:

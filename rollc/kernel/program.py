@@ -2,9 +2,9 @@
 
 A *buffer* is one array of rows.  It has a row for each step of its ``axes`` and each
 sequence (one for all sequences where they share the value), and in a row the elements of
-one value.  A buffer that is read with a delay along ``axis`` has steps ``before`` the first
-and ``after`` the last one, which hold initial values: a delayed read is then the same array
-at another row, and needs no test.
+one value; that of a number is one row of them.  A buffer that is read with a delay along
+``axis`` has steps ``before`` the first and ``after`` the last one, which hold initial
+values: a delayed read is then the same array at another row, and needs no test.
 
 A program has one function for each phase of the schedule.
 """

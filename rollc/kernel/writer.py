@@ -24,6 +24,8 @@ class Writer:
         self.names = names
         self.lines: list[str] = []
         self.depth = 0
+        self.single = False  # whether there is one sequence only
+        self.along: tuple[tuple[str, ...], Span] | None = None  # what one loop goes over
 
     def say(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
@@ -72,6 +74,9 @@ class Writer:
         """
         buffer = self.buffers[ref.buffer]
         row = ""
+        if self.along is not None and steps is None and (buffer.axes or buffer.batch):
+            first = self.first_row(ref, *self.along)
+            return "n" if first == "0" else f"{first} + n"
         for axis in buffer.axes:
             at = self.step(axis) if steps is None else steps.get(axis, self.step(axis))
             if ref.row != "step" and axis == ref.end:
@@ -83,18 +88,31 @@ class Writer:
                 at = shifted(at, ref.shift)
                 extent = shifted(extent, buffer.before + buffer.after)
             row = _joined(row, extent, at)
-        if buffer.batch:
+        if buffer.batch and not self.single:
             row = _joined(row, "B", "n" if steps is None else steps.get(BATCH, "n"))
         return row or "0"
 
     def element(self, ref: Ref) -> str:
         """One element, at the indices of the loops around."""
         column = shifted("k", ref.offset) if prod(ref.shape) > 1 else str(ref.offset)
-        return f"{self.names[ref.buffer]}[{self.row(ref)}, {column}]"
+        return self.place(ref.buffer, self.row(ref), column)
+
+    def at_step(self, ref: Ref, steps: Mapping[str, str]) -> str:
+        """A number, at given steps."""
+        return self.place(ref.buffer, self.row(ref, steps), "0")
+
+    def place(self, buffer: str, row: str, column: str) -> str:
+        """One element of a buffer; numbers lie side by side."""
+        if not self.buffers[buffer].shape:
+            row, column = "0", row if row.isdigit() else f"at({row})"
+        return f"{self.names[buffer]}[{row}, {column}]"
 
     def value(self, ref: Ref) -> str:
         """A value as the library takes it: array, row, first column."""
-        return f"{self.names[ref.buffer]}, {self.row(ref)}, {ref.offset}"
+        row, first = self.row(ref), str(ref.offset)
+        if not self.buffers[ref.buffer].shape:
+            row, first = "0", row
+        return f"{self.names[ref.buffer]}, {row}, {first}"
 
     def together(self, refs: Sequence[Ref], over: Sequence[str]) -> tuple[str, ...]:
         """The last of ``over`` along which the rows of all references follow each other."""
