@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from rollc.kernel.elementary import exp, log
-from rollc.kernel.linking import Array, link, routine, shared
+from rollc.kernel.linking import Array, at, link, routine, shared
 from rollc.kernel.tile import host, tile
 
 __all__ = ["link"]
@@ -57,11 +57,11 @@ def pack(
         start = column // step * step * inner + column % step
         for i in range(inner):
             if j >= count:
-                panel[0, start + i * step] = 0
+                panel[0, at(start + i * step)] = 0
             elif transposed:
-                panel[0, start + i * step] = weight[0, j * width + i]
+                panel[0, at(start + i * step)] = weight[0, j * width + i]
             else:
-                panel[0, start + i * step] = weight[0, i * width + j]
+                panel[0, at(start + i * step)] = weight[0, i * width + j]
 
 
 @routine
@@ -165,22 +165,22 @@ def matrix_product(
             for k in range(inner):
                 left = k * height + i if transpose_a else i * inner + k
                 right = j * inner + k if transpose_b else k * width + j
-                total += a[row, first + left] * b[other, second + right]
-            out[target, place + i * width + j] = total
+                total += a[row, at(first + left)] * b[other, at(second + right)]
+            out[target, at(place + i * width + j)] = total
 
 
 @routine
 def dot(a: Array, row: int, first: int, b: Array, other: int, second: int, size: int) -> Any:
     total = a.dtype.type(0)
     for k in range(size):
-        total += a[row, first + k] * b[other, second + k]
+        total += a[row, at(first + k)] * b[other, at(second + k)]
     return total
 
 
 @routine
 def element(x: Array, row: int, first: int, size: int, index: int) -> Any:
     if index < size:
-        return x[row, first + index]
+        return x[row, at(first + index)]
     return x.dtype.type(0)
 
 
@@ -201,7 +201,7 @@ def outer(
 ) -> None:
     for i in range(height):
         for j in range(width):
-            value = a[row, first + i] * b[other, second + j]
+            value = a[row, at(first + i)] * b[other, at(second + j)]
             k = place + i * width + j
             out[target, k] = out[target, k] + value if accumulate else value
 
@@ -212,7 +212,7 @@ def transpose(
 ) -> None:
     for i in range(height):
         for j in range(width):
-            out[target, place + j * height + i] = a[row, first + i * width + j]
+            out[target, at(place + j * height + i)] = a[row, at(first + i * width + j)]
 
 
 @routine
@@ -242,8 +242,8 @@ def gauss_jordan(
                 pivot = i
         out[target, below + k] = pivot
         for j in range(size):
-            at, other = place + k * size + j, place + pivot * size + j
-            out[target, at], out[target, other] = out[target, other], out[target, at]
+            here, other = place + k * size + j, place + pivot * size + j
+            out[target, here], out[target, other] = out[target, other], out[target, here]
         divisor = out[target, place + k * size + k]
         total += np.log(abs(divisor))
         if divisor == 0:
@@ -262,8 +262,8 @@ def gauss_jordan(
         k = size - 1 - back
         pivot = int(out[target, below + k])
         for i in range(size):
-            at, other = place + i * size + k, place + i * size + pivot
-            out[target, at], out[target, other] = out[target, other], out[target, at]
+            here, other = place + i * size + k, place + i * size + pivot
+            out[target, here], out[target, other] = out[target, other], out[target, here]
         out[target, below + k] = 0
     out[target, below] = total if finite else np.nan
     if not (finite and np.isfinite(total)):
@@ -276,7 +276,7 @@ def embed(
     table: Array, row: int, first: int, index: int, out: Array, target: int, place: int, size: int
 ) -> None:
     for k in range(size):
-        out[target, place + k] = table[row, first + index * size + k]
+        out[target, at(place + k)] = table[row, at(first + index * size + k)]
 
 
 @routine
@@ -294,16 +294,16 @@ def embed_adjoint(
 ) -> None:
     if not accumulate:
         for k in range(rows * size):
-            out[target, place + k] = 0
+            out[target, at(place + k)] = 0
     for k in range(size):
-        out[target, place + index * size + k] += cotangent[row, first + k]
+        out[target, at(place + index * size + k)] += cotangent[row, at(first + k)]
 
 
 @routine
 def one_hot(index: int, out: Array, target: int, place: int, size: int) -> None:
     for k in range(size):
-        out[target, place + k] = 0
-    out[target, place + index] = 1
+        out[target, at(place + k)] = 0
+    out[target, at(place + index)] = 1
 
 
 @routine
@@ -317,7 +317,7 @@ def copy_block(
     target: int,
     place: int,
     space: int,
-    at: int,
+    into: int,
     outside: int,
     count: int,
     inside: int,
@@ -331,13 +331,15 @@ def copy_block(
         for j in range(count):
             for k in range(inside):
                 source = (i * length + start + j) * inside + k
-                out[target, place + (i * space + at + j) * inside + k] = x[row, first + source]
+                out[target, at(place + (i * space + into + j) * inside + k)] = x[
+                    row, at(first + source)
+                ]
 
 
 @routine
 def clear(out: Array, target: int, place: int, size: int) -> None:
     for k in range(size):
-        out[target, place + k] = 0
+        out[target, at(place + k)] = 0
 
 
 @routine
@@ -359,8 +361,8 @@ def sum_along(
         for k in range(inside):
             total = out.dtype.type(0)
             for j in range(length):
-                total += x[row, first + (i * length + j) * inside + k]
-            out[target, place + i * inside + k] = total / count
+                total += x[row, at(first + (i * length + j) * inside + k)]
+            out[target, at(place + i * inside + k)] = total / count
 
 
 @routine
@@ -368,7 +370,7 @@ def total(x: Array, row: int, first: int, size: int) -> Any:
     """The sum of numbers that lie side by side, in several partial sums."""
     found = x.dtype.type(0)
     for k in range(size):
-        found += x[row, first + k]
+        found += x[row, at(first + k)]
     return found
 
 
@@ -388,20 +390,20 @@ def extreme_along(
     """The largest, or the smallest, along one dimension; a NaN wins."""
     for i in range(outside):
         for k in range(inside):
-            best = x[row, first + i * length * inside + k]
+            best = x[row, at(first + i * length * inside + k)]
             for j in range(1, length):
-                value = x[row, first + (i * length + j) * inside + k]
+                value = x[row, at(first + (i * length + j) * inside + k)]
                 better = value > best if largest else value < best
                 if better or value != value:
                     best = value
-            out[target, place + i * inside + k] = best
+            out[target, at(place + i * inside + k)] = best
 
 
 @routine
 def argmax(x: Array, row: int, first: int, size: int) -> int:
     best = 0
     for k in range(1, size):
-        value, most = x[row, first + k], x[row, first + best]
+        value, most = x[row, at(first + k)], x[row, at(first + best)]
         if value > most or (value != value and most == most):
             best = k
     return best
@@ -410,16 +412,16 @@ def argmax(x: Array, row: int, first: int, size: int) -> int:
 @routine
 def draw(p: Array, row: int, first: int, size: int, number: float) -> int:
     """The index whose share of the sum of ``p`` holds a number from 0 to 1; never outside."""
-    total = p[row, first]
+    total = p[row, at(first)]
     last = 0 if total > 0 else size - 1
     for k in range(1, size):
-        total += p[row, first + k]
-        if p[row, first + k] > 0:
+        total += p[row, at(first + k)]
+        if p[row, at(first + k)] > 0:
             last = k
-    below = p[row, first]
+    below = p[row, at(first)]
     for k in range(size):
         if k > 0:
-            below += p[row, first + k]
+            below += p[row, at(first + k)]
         if number * total < below:
             return k
     return last
@@ -427,9 +429,9 @@ def draw(p: Array, row: int, first: int, size: int, number: float) -> int:
 
 @shared
 def largest(x: Array, row: int, first: int, size: int) -> Any:
-    best = x[row, first]
+    best = x[row, at(first)]
     for k in range(1, size):
-        value = x[row, first + k]
+        value = x[row, at(first + k)]
         if value > best or value != value:
             best = value
     return best
@@ -440,7 +442,7 @@ def logsumexp(x: Array, row: int, first: int, size: int) -> Any:
     top = largest(x, row, first, size)
     total = x.dtype.type(0)
     for k in range(size):
-        total += exp(x[row, first + k] - top)
+        total += exp(x[row, at(first + k)] - top)
     return log(total) + top
 
 
@@ -449,11 +451,11 @@ def softmax(x: Array, row: int, first: int, out: Array, target: int, place: int,
     top = largest(x, row, first, size)
     total = x.dtype.type(0)
     for k in range(size):
-        value = exp(x[row, first + k] - top)
-        out[target, place + k] = value
+        value = exp(x[row, at(first + k)] - top)
+        out[target, at(place + k)] = value
         total += value
     for k in range(size):
-        out[target, place + k] /= total
+        out[target, at(place + k)] /= total
 
 
 @routine
@@ -462,7 +464,7 @@ def log_softmax(
 ) -> None:
     shift = logsumexp(x, row, first, size)
     for k in range(size):
-        out[target, place + k] = x[row, first + k] - shift
+        out[target, at(place + k)] = x[row, at(first + k)] - shift
 
 
 @routine
@@ -470,8 +472,8 @@ def cross_entropy(scores: Array, row: int, first: int, target: int, size: int) -
     top = largest(scores, row, first, size)
     total = scores.dtype.type(0)
     for k in range(size):
-        total += exp(scores[row, first + k] - top)
-    return log(total) - (scores[row, first + target] - top)
+        total += exp(scores[row, at(first + k)] - top)
+    return log(total) - (scores[row, at(first + target)] - top)
 
 
 @routine
@@ -482,11 +484,11 @@ def normalise(
     count = x.dtype.type(size)
     mean = x.dtype.type(0)
     for k in range(size):
-        mean += x[row, first + k]
+        mean += x[row, at(first + k)]
     mean /= count
     variance = x.dtype.type(0)
     for k in range(size):
-        variance += (x[row, first + k] - mean) * (x[row, first + k] - mean)
+        variance += (x[row, at(first + k)] - mean) * (x[row, at(first + k)] - mean)
     deviation = np.sqrt(variance / count + x.dtype.type(epsilon))
     for k in range(size):
-        out[target, place + k] = (x[row, first + k] - mean) / deviation
+        out[target, at(place + k)] = (x[row, at(first + k)] - mean) / deviation
