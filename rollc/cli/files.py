@@ -51,7 +51,9 @@ def _find(argument: str) -> Path:
         return path
     installed = resources.specs()
     name = argument.removesuffix(".roll")
-    found = [known for known in installed if known == name or known.endswith(f"/{name}")]
+    if name in installed:
+        return installed[name]
+    found = [known for known in installed if known.endswith(f"/{name}")]
     if len(found) == 1:
         return installed[found[0]]
     near = found or difflib.get_close_matches(name, installed, n=1)
