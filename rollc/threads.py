@@ -48,6 +48,11 @@ def _pool(number: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(number, thread_name_prefix="rollc")
 
 
+# The threads of a pool stay behind when a process forks: the child makes its own.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 def each(function: Callable[[Given], Made], values: Sequence[Given]) -> list[Made]:
     """A function of each value: the first in this thread, the others beside it."""
     first, *others = values

@@ -330,7 +330,7 @@ def test_too_many_steps_are_refused_before_they_fill_the_memory() -> None:
 
 def test_a_hundred_thousand_nodes_in_seconds() -> None:
     graph = stages(GOLDEN / "both_ways.roll")["adjoint"]
-    begin = time.perf_counter()
+    begin = time.process_time()
     dag = unroll(graph, 3000)
     assert len(dag.nodes) > 100_000
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
