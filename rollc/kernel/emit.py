@@ -286,6 +286,9 @@ class _Emitter:
         write = self.write
         write.comment([product.name], [product.line])
         a, b = product.a, product.b
+        if not a.shape:
+            self._dot(product)
+            return
         inner = write.together([a, b], product.over)
         outer = product.over[: len(product.over) - len(inner)]
         out = write.names[product.out.buffer]
@@ -308,6 +311,22 @@ class _Emitter:
             write.count(inner, product.span),
             accumulate,
         )
+        write.depth -= opened
+
+    def _dot(self, product: Product) -> None:
+        """The sum of products of numbers."""
+        write = self.write
+        inner = write.together([product.a, product.b], product.over)
+        out = write.element(product.out)
+        if not product.accumulate:
+            write.say(f"{out} = F(0)")
+        opened = write.open(product.over[: len(product.over) - len(inner)], 1, product.span)
+        numbers = [
+            f"{write.names[ref.buffer]}, 0, {write.first_row(ref, inner, product.span)}"
+            for ref in (product.a, product.b)
+        ]
+        count = write.count(inner, product.span)
+        write.say(f"{out} += lib.dot({', '.join(numbers)}, {count})")
         write.depth -= opened
 
     def _reduction(self, reduction: Reduce) -> None:

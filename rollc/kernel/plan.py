@@ -17,6 +17,7 @@ from itertools import groupby
 from rollc.graph.graph import Graph, Node
 from rollc.graph.parts import partial_sums
 from rollc.kernel.block import ROWS, block
+from rollc.kernel.inner import join_products
 from rollc.kernel.order import Group, Section, order
 from rollc.kernel.place import Places
 from rollc.kernel.program import (
@@ -53,7 +54,7 @@ REDUCTIONS = frozenset({"sum_over", "mean_over", "max_over", "min_over"})
 
 def plan(scheduled: Schedule, rows: int = ROWS) -> Program:
     """The program of a schedule, its loops in blocks of about ``rows`` rows."""
-    return block(_Planner(scheduled).program(), rows)
+    return block(join_products(_Planner(scheduled).program()), rows)
 
 
 class _Planner:

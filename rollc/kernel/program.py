@@ -140,7 +140,10 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A weight's gradient: the sum over all rows of the outer products of two vectors."""
+    """A weight's gradient: the sum over all rows of the outer products of two vectors.
+
+    Of two numbers it is the sum of their products.
+    """
 
     name: str
     out: Ref

@@ -33,7 +33,7 @@ def _operations(program: Program, statement: Simple, steps: int, batch: int) -> 
         case Times():
             return 2 * places * prod(program.buffer(statement.panel).shape)
         case Product():
-            return 2 * places * statement.a.shape[0] * statement.b.shape[0]
+            return 2 * places * prod(statement.a.shape) * prod(statement.b.shape)
         case Nest():
             return places * prod(statement.shape) * len(statement.body)
     return places
