@@ -22,12 +22,13 @@ from rollc import threads
 from rollc.graph.graph import BATCH
 from rollc.kernel.program import Buffer, Program, Ref, Result
 from rollc.kernel.tile import host, panel_size
-from rollc.kernel.work import work
+from rollc.kernel.work import product_work
 
 Array = NDArray[Any]
 
 FEWEST = 4  # sequences of a thread
-WORTHWHILE = 5_000_000  # operations: less is done before a thread has begun
+# Operations of matrix products: less is done before another thread has its data.
+WORTHWHILE = 20_000_000
 
 
 class Kernel:
@@ -143,7 +144,7 @@ class Kernel:
         count = min(threads.count(), batch // FEWEST)
         if count < 2 or not self.program.splits:
             return [slice(0, batch)]
-        if work(self.program, max(sizes.values()), batch) < WORTHWHILE:
+        if product_work(self.program, max(sizes.values()), batch) < WORTHWHILE:
             return [slice(0, batch)]
         # Whole tiles of rows, as far as they go.
         tile = host().rows

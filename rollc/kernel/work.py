@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 
@@ -11,18 +12,32 @@ from rollc.kernel.program import Loop, Nest, Product, Program, Simple, Times, si
 
 def work(program: Program, steps: int, batch: int) -> int:
     """The operations of all phases, for a number of steps and of sequences."""
-    total = 0
+    return sum(
+        times * _operations(program, statement, steps, batch)
+        for times, statement in _statements(program, steps)
+    )
+
+
+def product_work(program: Program, steps: int, batch: int) -> int:
+    """Those of the matrix products alone."""
+    return sum(
+        times * _operations(program, statement, steps, batch)
+        for times, statement in _statements(program, steps)
+        if isinstance(statement, Times | Product)
+    )
+
+
+def _statements(program: Program, steps: int) -> Iterator[tuple[int, Simple]]:
+    """Every statement, and how often it runs."""
     for function in program.functions:
         for statement in function.body:
             if isinstance(statement, Loop):
-                for part in simple_statements((*statement.before, *statement.after)):
-                    total += _operations(program, part, steps, batch)
-                for part in replace(statement, before=(), after=()).simple():
-                    total += steps * _operations(program, part, steps, batch)
+                around = (*statement.before, *statement.after)
+                yield from ((1, part) for part in simple_statements(around))
+                inside = replace(statement, before=(), after=())
+                yield from ((steps, part) for part in inside.simple())
             else:
-                for part in simple_statements([statement]):
-                    total += _operations(program, part, steps, batch)
-    return total
+                yield from ((1, part) for part in simple_statements([statement]))
 
 
 def _operations(program: Program, statement: Simple, steps: int, batch: int) -> int:

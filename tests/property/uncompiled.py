@@ -47,7 +47,7 @@ from rollc.kernel.schedule import schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.sensitivities import tangent_kernels
 
-compiled.FEWEST = compiled.WORTHWHILE = 1  # threads have work of any size here
+compiled.FEWEST, compiled.WORTHWHILE = 1, 0  # threads have work of any size here
 PHASES = ("primal", "adjoint", "inputs")
 
 
