@@ -25,11 +25,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from delay_graphs import delay_graphs, random_leaves
 from random_specs import spec_graphs
+from two_axes import two_axis_graphs
 
 from rollc import threads
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
-from rollc.graph.lengths import LENGTHS, why_no_lengths, with_lengths
+from rollc.graph.lengths import lengths_leaves, why_no_lengths, with_lengths
 from rollc.graph.segments import segments
 from rollc.graph.simplify import simplify
 from rollc.graph.split import CannotSplit
@@ -47,6 +48,7 @@ from rollc.kernel.schedule import schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.sensitivities import tangent_kernels
 
+GRAPHS = {"graphs": delay_graphs, "specs": spec_graphs, "axes": two_axis_graphs}
 compiled.FEWEST, compiled.WORTHWHILE = 1, 0  # threads have work of any size here
 PHASES = ("primal", "adjoint", "inputs")
 
@@ -68,11 +70,15 @@ def kernel_of(graph: Graph, steps: int | None, folder: Path, rows: int = 4) -> K
 def same(
     graph: Graph, kernel: Kernel, steps: int, batch: int, seed: int, directions: int | None = None
 ) -> None:
-    counts = {"t": steps} if directions is None else {"t": steps, DIRECTION: directions}
+    # Along the second of two axes there are other numbers of steps.
+    axes = tuple(axis for axis in graph.axes if axis != DIRECTION)
+    counts = {axis: 1 + (steps + 3 * i) % 7 if i else steps for i, axis in enumerate(axes or "t")}
+    counts |= {} if directions is None else {DIRECTION: directions}
     sizes = {**counts, "batch": batch}
     leaves = random_leaves(graph, sizes, seed)
-    if LENGTHS in leaves:
-        leaves[LENGTHS] = 1 + leaves[LENGTHS] % steps
+    for axis, lengths in lengths_leaves(axes).items():
+        if lengths in leaves:
+            leaves[lengths] = 1 + leaves[lengths] % counts[axis]
     expected = interpret(graph, leaves, sizes)
     # The second run finds the buffers as the first one left them.
     kernel.run(leaves, counts, batch, PHASES)
@@ -102,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--of", choices=["graphs", "specs"], default="graphs")
+    parser.add_argument("--of", choices=list(GRAPHS), default="graphs")
     arguments = parser.parse_args()
 
     @seeded(arguments.seed)
@@ -114,7 +120,7 @@ def main() -> None:
         phases=[Phase.generate, Phase.shrink],
     )
     @given(
-        graph=delay_graphs() if arguments.of == "graphs" else spec_graphs(),
+        graph=GRAPHS[arguments.of](),
         of=st.sampled_from(["loss", "outputs"]),
         steps=st.integers(1, 7),
         rolled=st.booleans(),
@@ -136,6 +142,7 @@ def main() -> None:
         graph = graph if window is None else truncate(graph, window)
         ragged = ragged and why_no_lengths(graph) is None
         graph = with_lengths(graph) if ragged else graph
+        rolled = rolled or len(graph.axes) > 1
         with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
             built = simplify(adjoint(simplify(graph), of=of))
             note(print_graph(built))
