@@ -84,7 +84,8 @@ class Windowed:
             prod(node.type.shape) * (batch if BATCH in node.type.axes else 1)
             for node in expose_state(self.split.window).leaves("state")
         )
-        kernels = sum(self.kernel(entry).bytes(sizes) for entry in ("window", "window.vjp"))
+        # The backward pass begins with the buffers of the forward pass still there.
+        kernels = self.kernel("window").kept_bytes(sizes) + self.kernel("window.vjp").bytes(sizes)
         gradients = sum(
             prod(node.type.shape)
             * prod({self._axis: steps, BATCH: batch}[a] for a in node.type.axes)
@@ -180,6 +181,7 @@ class Windowed:
                     gradients[label][first:last] = array
                 else:
                     gradients[label] = gradients[label] + array if label in gradients else array
+            del found  # before the next window takes memory
         for label, array in self._start(leaves, following, sizes).items():
             gradients[label] = gradients[label] + array if label in gradients else array
         return loss, gradients

@@ -29,7 +29,7 @@ def count() -> int:
         return _chosen
     text = os.environ.get(VARIABLE, "")
     if text:
-        if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        if not text.isdecimal() or len(text) > 4 or not 1 <= int(text) <= 1024:
             raise InputError(f"${VARIABLE}: expected 1 to 1024 threads, found `{text:.40}`")
         return int(text)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc import resources
+from rollc import resources, threads
 from rollc.errors import InputError
 from rollc.graph.split import CannotSplit, split
 from rollc.network import Network
@@ -49,16 +50,30 @@ def test_the_numbers_are_those_of_the_whole(every: int) -> None:
         np.testing.assert_allclose(found[name], gradient, atol=2e-5 * scale, err_msg=name)
 
 
+def measured(run: Callable[[], object]) -> int:
+    """The bytes that a run takes at its peak."""
+    tracemalloc.start()
+    run()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
 def test_the_peak_is_what_the_plan_says() -> None:
     params, given = network().init(0), arrays()
-    for every in (20, 150):
-        network().windows(params, arrays(2), checkpoint=1)[1]()  # compiled before it is measured
-        plan, run = network().windows(params, given, checkpoint=every)
-        tracemalloc.start()
-        run()
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak == pytest.approx(plan.bytes, rel=0.1)
+    network().windows(params, arrays(2), checkpoint=1)[1]()  # compiled before it is measured
+    try:
+        for every in (20, 150):
+            threads.use(1)
+            plan, run = network().windows(params, given, checkpoint=every)
+            assert measured(run) == pytest.approx(plan.bytes, rel=0.1)
+            # Each thread has buffers of its own, unless another is through before it begins.
+            threads.use(2)
+            shared, run = network().windows(params, given, checkpoint=every)
+            assert shared.bytes > plan.bytes
+            assert measured(run) < 1.1 * shared.bytes
+    finally:
+        threads.use(None)
 
 
 def test_a_budget_is_kept_with_windows_as_long_as_it_allows() -> None:

@@ -100,12 +100,30 @@ class Kernel:
         return (rows, prod(buffer.shape)) if buffer.shape else (1, rows)
 
     def bytes(self, sizes: Mapping[str, int]) -> int:
-        """The memory of all buffers but the caller's own arrays."""
-        return sum(
-            prod(self.dimensions(buffer, sizes)) * self._dtype(buffer).itemsize
-            for buffer in self.program.buffers
-            if buffer.role == "result" or self._is_own(buffer)
-        )
+        """The memory that a run takes, besides the caller's own arrays."""
+        shares = self._share_sizes(sizes)
+        results = [buffer for buffer in self.program.buffers if buffer.role == "result"]
+        given = sum(self._size(buffer, share) for buffer in results for share in shares)
+        if len(shares) > 1:
+            # First each thread has copies of its leaves, then results are joined.
+            leaves = [b for b in self.program.buffers if b.role == "leaf" and not self._is_own(b)]
+            copied = sum(self._size(b, sizes) for b in leaves if b.batch and b.axes)
+            given += max([copied, *(self._size(b, sizes) for b in results if b.batch)])
+        return self.kept_bytes(sizes) + given
+
+    def kept_bytes(self, sizes: Mapping[str, int]) -> int:
+        """The memory that is kept for the next call."""
+        shares = self._share_sizes(sizes)
+        return sum(self._size(buffer, share) for buffer in self._kept for share in shares)
+
+    def _size(self, buffer: Buffer, sizes: Mapping[str, int]) -> int:
+        return prod(self.dimensions(buffer, sizes)) * self._dtype(buffer).itemsize
+
+    def _share_sizes(self, sizes: Mapping[str, int]) -> list[dict[str, int]]:
+        """The sizes that each thread computes."""
+        steps = {axis: count for axis, count in sizes.items() if axis != BATCH}
+        shares = self._shares(steps, sizes[BATCH])
+        return [{**steps, BATCH: share.stop - share.start} for share in shares]
 
     def run(
         self,
@@ -131,9 +149,10 @@ class Kernel:
             ),
             shares,
         )
+        # A result is joined from its parts, and these are gone before the next one is.
         return {
             (result.sort, result.label): self._whole(
-                result, [part[result.sort, result.label] for part in parts]
+                result, [part.pop((result.sort, result.label)) for part in parts]
             )
             for result in self.program.results
             if result.phase in phases

@@ -1,0 +1,253 @@
+"""Batches in parts, one a thread: the same numbers, and which networks stay in one piece."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from compiled_networks import network_of
+
+from rollc import pipeline, resources, threads
+from rollc.errors import InputError
+from rollc.graph.adjoint import adjoint
+from rollc.graph.graph import Graph
+from rollc.graph.parts import partial_sums
+from rollc.interp import interpret
+from rollc.irtext import parse_graph
+from rollc.kernel import compiled
+from rollc.kernel.compiled import Kernel
+from rollc.network import Network
+from rollc.pipeline import read_spec
+
+Array = np.ndarray[Any, Any]
+
+# What sequences share is also an output: `decay` has no batch, nor has `place`.
+SPEC = """
+net shared
+dim D = 3, H = 4
+input x: [D]
+target y: [H]
+param U: [4*H, D], W: [4*H, H], b: [4*H], h0: [H] = 0.3, r = 0.4
+g = U @ x + W @ h[t-1] + b
+c = sigmoid(g[0:H]) * c[t-1] + sigmoid(g[H:2*H]) * tanh(g[2*H:3*H])
+h = sigmoid(g[3*H:4*H]) * tanh(c)
+init h = h0
+decay = sigmoid(r) * decay[t-1] + r
+o = decay * h
+output o, decay
+loss mean(mse(o, y), over t)
+"""
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return network_of(SPEC, "float64")
+
+
+@pytest.fixture(scope="module")
+def ragged() -> Network:
+    """Where sequences have lengths of their own, they share no value over time."""
+    return network_of(SPEC.replace("decay[t-1]", "c[t-1]").replace(", decay\n", "\n"), "float64")
+
+
+@pytest.fixture(autouse=True)
+def small_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Threads have work of any size here."""
+    monkeypatch.setattr(compiled, "FEWEST", 1)
+    monkeypatch.setattr(compiled, "WORTHWHILE", 1)
+    monkeypatch.delenv(threads.VARIABLE, raising=False)
+    yield
+    threads.use(None)
+
+
+def arrays(batch: int) -> dict[str, Array]:
+    random = np.random.default_rng(batch)
+    return {
+        "x": random.normal(size=(STEPS, batch, 3)),
+        "y": random.normal(size=(STEPS, batch, 4)),
+    }
+
+
+def flat(value: Any) -> Iterator[tuple[str, Array]]:
+    """The arrays of a result, whatever it is made of."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from ((f"{name}.{rest}", array) for rest, array in flat(inner))
+    elif isinstance(value, tuple):
+        for place, inner in enumerate(value):
+            yield from ((f"{place}.{rest}", array) for rest, array in flat(inner))
+    else:
+        yield "", np.asarray(value)
+
+
+def everything(network: Network, ragged: Network, batch: int) -> Iterator[Any]:
+    params, given = network.init(1), arrays(batch)
+    yield network.forward(params, given)
+    yield network.loss(params, given)
+    yield network.value_and_grad(params, given)
+    yield network.value_and_grad(params, given, wrt=("params",))
+    state = ragged.initial_state(params, given)
+    lengths = [1 + sequence % STEPS for sequence in range(batch)]
+    yield ragged.value_and_grad(params, given, state=state, lengths=lengths)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 11])
+def test_the_numbers_are_those_of_one_thread(network: Network, ragged: Network, batch: int) -> None:
+    threads.use(1)
+    expected = [dict(flat(value)) for value in everything(network, ragged, batch)]
+    for count in (2, 3):
+        threads.use(count)
+        # The second time there are buffers that are used again.
+        for _ in range(2):
+            for found, wanted in zip(everything(network, ragged, batch), expected, strict=True):
+                named = dict(flat(found))
+                assert named.keys() == wanted.keys()
+                for name, array in named.items():
+                    np.testing.assert_allclose(
+                        array, wanted[name], rtol=1e-11, atol=1e-13, err_msg=name
+                    )
+
+
+def test_parts_run_in_threads_of_their_own(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int, str]] = []
+    run = Kernel._run
+
+    def noted(self: Kernel, leaves: Any, steps: Any, batch: int, whole: int, phases: Any) -> Any:
+        seen.append((batch, whole, threading.current_thread().name))
+        return run(self, leaves, steps, batch, whole, phases)
+
+    monkeypatch.setattr(Kernel, "_run", noted)
+    threads.use(2)
+    network.loss(network.init(1), arrays(11))
+    assert sum(batch for batch, _, _ in seen) == 11
+    assert {whole for _, whole, _ in seen} == {11}
+    assert len(seen) == len({name for _, _, name in seen}) == 2
+    for fewest, worthwhile in ((6, 1), (1, 10**12)):  # of sequences, and of work
+        seen.clear()
+        monkeypatch.setattr(compiled, "FEWEST", fewest)
+        monkeypatch.setattr(compiled, "WORTHWHILE", worthwhile)
+        network.loss(network.init(1), arrays(11))
+        assert [(batch, whole) for batch, whole, _ in seen] == [(11, 11)]
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_in_a_part_reaches_the_caller(
+    network: Network, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    run = Kernel._run
+
+    def broken(self: Kernel, *given: Any) -> Any:
+        if (threading.current_thread() is not threading.main_thread()) == bool(failing):
+            raise MemoryError("no room")
+        return run(self, *given)
+
+    threads.use(2)
+    expected = network.loss(network.init(1), arrays(11))
+    with monkeypatch.context() as broken_for_now:
+        broken_for_now.setattr(Kernel, "_run", broken)
+        with pytest.raises(MemoryError, match="no room"):
+            network.loss(network.init(1), arrays(11))
+    assert network.loss(network.init(1), arrays(11)) == expected
+
+
+def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 <= threads.count() <= (os.cpu_count() or 1)
+    monkeypatch.setenv(threads.VARIABLE, "5")
+    assert threads.count() == 5
+    threads.use(3)
+    assert threads.count() == 3
+    threads.use(None)
+    assert threads.count() == 5
+    for wrong in (0, -1, 1025):
+        with pytest.raises(InputError, match=f"1 to 1024 threads, found {wrong}"):
+            threads.use(wrong)
+    for text in ("0", "-2", "1.5", "many", "1025", " 2", "²", "9" * 5000):
+        monkeypatch.setenv(threads.VARIABLE, text)
+        with pytest.raises(InputError, match=r"\$ROLLC_THREADS: expected 1 to 1024 threads"):
+            threads.count()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    program = """
+import os
+from rollc import threads
+threads.use(3)
+assert threads.each(abs, [-1, -2, -3]) == [1, 2, 3]
+child = os.fork()
+if child == 0:
+    os._exit(0 if threads.each(abs, [-1, -2, -3]) == [1, 2, 3] else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def graph_of(text: str) -> Graph:
+    return read_spec(text, "test.roll")[0]
+
+
+def test_most_networks_can_be_split() -> None:
+    for name, path in resources.specs().items():
+        graph = graph_of(path.read_text(encoding="utf-8"))
+        assert partial_sums(graph) is not None, name
+        assert partial_sums(adjoint(graph)) is not None, name
+
+
+GRAPH = """rollc graph 1  stage graph
+net loss
+axis t
+
+x     = input()                          : float over t, batch
+p     = param() {initialiser=ones}       : float
+a     = multiply(p, h[t-1])              : float over t, batch
+b     = add(a, x)                        : float over t, batch
+h     = tanh(b)                          : float over t, batch
+each  = mean_over(h) {over=[t]}          : float over batch
+total = mean_over(each) {over=[batch]}   : float
+loss  = LOSS : float
+
+loss loss
+"""
+
+
+@pytest.mark.parametrize(
+    ("loss", "splits"),
+    [
+        ("identity(total)", True),
+        ("multiply(total, p)", True),
+        ("divide(total, p)", True),
+        ("add(total, total)", True),
+        ("max_over(each) {over=[batch]}", False),
+        ("exp(total)", False),
+        ("multiply(total, total)", False),
+        ("divide(p, total)", False),
+        ("add(total, p)", False),
+    ],
+)
+def test_what_needs_all_sequences_at_once_stays_whole(
+    loss: str, splits: bool, tmp_path: Path
+) -> None:
+    graph = adjoint(parse_graph(GRAPH.replace("LOSS", loss)))
+    program = pipeline.compiled(graph, "float64")
+    assert program.program.splits == splits
+    if loss not in ("exp(total)", "divide(total, p)"):
+        return  # two are enough to compile
+    path = tmp_path / "kernel.py"
+    path.write_text(program.source)
+    leaves = {"p": np.array(0.7), "x": np.random.default_rng(0).normal(size=(STEPS, 11))}
+    threads.use(3)
+    found = Kernel(program.program, path, "float64").run(leaves, STEPS, 11, ("primal", "adjoint"))
+    expected = interpret(graph, leaves, {"t": STEPS, "batch": 11})
+    assert found["loss", "loss"] == pytest.approx(float(expected["loss"]), rel=1e-12)
+    gradient = dict(graph.gradients)["p"]
+    assert found["gradient", "p"] == pytest.approx(float(expected[gradient]), rel=1e-12)
