@@ -1,0 +1,86 @@
+"""Loops in blocks of steps, whatever the numbers of steps and sequences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rollc.graph.adjoint import adjoint
+from rollc.graph.simplify import simplify
+from rollc.interp import interpret
+from rollc.kernel.block import ROWS
+from rollc.kernel.compiled import Kernel
+from rollc.kernel.program import Loop, Program
+from rollc.pipeline import compiled, read_spec
+
+# A chain from each end, so that each function has a loop each way; and numbers that are
+# carried from step to step, and over more steps than are.
+BOTH_WAYS = """
+net both
+dim D = 3, H = 4
+input x: [D]
+target y: [H]
+param U: [H, D], W: [H, H], V: [H, D], P: [H, H], b: [H], a, q
+f = tanh(U @ x + W @ f[t-1] + b)
+g = tanh(V @ x + P @ g[t+1] + 0.3 * g[t+2])
+n = tanh(a * n[t-1] + 0.4 * n[t-2] - 0.3 * n[t-9] + sum(x))
+m = sigmoid(q * m[t+1] - 0.5 * m[t+3] + x[0])
+o = f * g + n * m
+output o
+loss mean(mse(o, y), over t)
+"""
+
+
+def program_of(text: str) -> Program:
+    return compiled(simplify(adjoint(read_spec(text, "test.roll")[0])), "float64").program
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
+    graph = simplify(adjoint(read_spec(BOTH_WAYS, "test.roll")[0]))
+    result = compiled(graph, "float64")
+    path: Path = tmp_path_factory.mktemp("block") / "kernel.py"
+    path.write_text(result.source)
+    return Kernel(result.program, path, "float64")
+
+
+def test_a_function_may_have_several_loops_in_blocks() -> None:
+    for function in program_of(BOTH_WAYS).functions:
+        loops = [part for part in function.body if isinstance(part, Loop)]
+        assert {loop.direction for loop in loops if loop.blocks} == {"forward", "backward"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "batch"),
+    [
+        (1, 1),
+        (2, 1),
+        (ROWS, 1),  # one block
+        (ROWS + 1, 1),  # a block of one step
+        (2 * ROWS + 77, 1),
+        (3, ROWS),  # a step a block
+        (3, ROWS + 44),  # and that has more rows than a block wants
+        (13, ROWS // 5),  # the last block is shorter
+    ],
+)
+def test_any_number_of_steps_and_sequences(kernel: Kernel, steps: int, batch: int) -> None:
+    graph, _ = read_spec(BOTH_WAYS, "test.roll")
+    random = np.random.default_rng(steps)
+    sizes = {"t": steps, "batch": batch}
+    leaves = {
+        name: 0.5 * random.normal(size=(*(sizes[a] for a in type_.axes), *type_.shape))
+        for sort in ("param", "input", "target")
+        for name, type_ in ((node.name, node.type) for node in graph.leaves(sort))
+    }
+    derived = adjoint(graph)
+    expected = interpret(derived, leaves, sizes)
+    names = {"output": graph.outputs, "gradient": derived.gradients, "loss": (("loss", "loss"),)}
+    for phases in (("primal", "adjoint", "inputs"), ("primal", "adjoint")):
+        found = kernel.run(leaves, steps, batch, phases)
+        assert len(found) == 9 + ("inputs" in phases)
+        for (sort, label), array in found.items():
+            wanted = expected[dict(names[sort])[label]]
+            scale = np.abs(wanted).max()
+            np.testing.assert_allclose(array, wanted, rtol=1e-10, atol=1e-12 * scale, err_msg=label)
