@@ -42,9 +42,9 @@ class Interpreted:
         return results | ({("loss", "loss"): found[self.graph.loss]} if self.graph.loss else {})
 
 
-def uncompiled(graph: Graph, truncate: int | None = None) -> Network:
+def uncompiled(graph: Graph, truncate: int | None = None, combine: str = "sum") -> Network:
     """The network of a checked graph, without kernels."""
-    makers = kernel_graphs(graph, truncate)
+    makers = kernel_graphs(graph, truncate, combine)
     kernel: Any = cache(lambda entry: Interpreted(makers[entry]()))
     return Network(graph, kernel, "float64", truncate=truncate)
 

@@ -244,7 +244,7 @@ class Writer:
                 return f"where({condition}, {inner(shape)}, {inner(shape)})"
             case "matmul":
                 columns = self.choose(2, 3)
-                return f"{self.param((size, columns))} @ ({inner((columns,))})"
+                return f"({self.param((size, columns))} @ ({inner((columns,))}))"
             case "softmax":
                 return f"{self.choose('softmax', 'log_softmax')}({inner(shape)})"
             case "norm":
