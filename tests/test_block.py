@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from rollc.interp import interpret
 from rollc.kernel.block import ROWS
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.program import Loop, Program
-from rollc.pipeline import compiled, read_spec
+from rollc.pipeline import compiled, kernel_graphs, read_spec
 
 # A chain from each end, so that each function has a loop each way; and numbers that are
 # carried from step to step, and over more steps than are.
@@ -84,3 +85,14 @@ def test_any_number_of_steps_and_sequences(kernel: Kernel, steps: int, batch: in
             wanted = expected[dict(names[sort])[label]]
             scale = np.abs(wanted).max()
             np.testing.assert_allclose(array, wanted, rtol=1e-10, atol=1e-12 * scale, err_msg=label)
+
+
+@pytest.mark.parametrize("sign", ["-", "+"])
+def test_numbers_are_carried_from_step_to_step(sign: str) -> None:
+    text = f"net n\nparam a, b\nn = tanh(a * n[t{sign}2] + b * n[t{sign}1] + 0.1)\noutput n\n"
+    graph, _ = read_spec(text, "test.roll")
+    source = compiled(kernel_graphs(graph)["forward"](), "float64").source
+    start, loop = re.split(r"for t in .*:\n", source)
+    assert len(re.findall(r"= n_\[", start)) == 2
+    assert re.search(r"^ +n_\[", loop, re.MULTILINE)  # what comes is written
+    assert not re.search(r"=.*\bn_\[", loop)  # and what was is known
