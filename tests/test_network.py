@@ -344,3 +344,16 @@ def test_a_network_without_inputs_is_told_its_steps() -> None:
     np.testing.assert_allclose(network.forward(network.init(), steps=3)["v"], [0.5, 0.25, 0.125])
     with pytest.raises(InputError, match="give `steps`"):
         network.forward(network.init())
+
+
+def test_arrays_that_cannot_be_written_to_need_no_other_code(
+    network: Network, params: Arrays, data: Arrays
+) -> None:
+    kernel: Any = network._kernel("gradient")
+    expected = network.value_and_grad(params, data)[0]
+    frozen = {name: array.copy() for name, array in data.items()}
+    for array in frozen.values():
+        array.flags.writeable = False
+    assert network.value_and_grad(params, frozen)[0] == expected
+    assert all(len(function.signatures) == 1 for function in kernel.functions.values())
+    assert all(array.flags.writeable for array in (*data.values(), *params.values()))

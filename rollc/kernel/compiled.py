@@ -49,11 +49,13 @@ class Kernel:
         self._functions: dict[str, Callable[..., None]] | None = None
 
     @staticmethod
-    def _is_own(buffer: Buffer) -> bool:
+    def _is_given(buffer: Buffer) -> bool:
+        """Whether an array is the caller's."""
+        return buffer.role == "leaf" and not buffer.before + buffer.after
+
+    def _is_own(self, buffer: Buffer) -> bool:
         """Whether an array is neither the caller's nor given to him."""
-        if buffer.role == "leaf":
-            return bool(buffer.before + buffer.after)
-        return buffer.role != "result"
+        return buffer.role != "result" and not self._is_given(buffer)
 
     @property
     def functions(self) -> dict[str, Callable[..., None]]:
@@ -72,9 +74,10 @@ class Kernel:
         from numba.np.numpy_support import from_dtype
 
         for function in self.program.functions:
+            buffers = [self.buffers[name] for name in function.buffers]
             arrays = [
-                types.Array(from_dtype(self._dtype(self.buffers[name])), 2, "C")
-                for name in function.buffers
+                types.Array(from_dtype(self._dtype(b)), 2, "C", readonly=self._is_given(b))
+                for b in buffers
             ]
             dispatcher: Any = self.functions[function.phase]
             counts = [int64] * (max(len(self.program.axes), 1) + 2)
@@ -106,7 +109,7 @@ class Kernel:
         given = sum(self._size(buffer, share) for buffer in results for share in shares)
         if len(shares) > 1:
             # First each thread has copies of its leaves, then results are joined.
-            leaves = [b for b in self.program.buffers if b.role == "leaf" and not self._is_own(b)]
+            leaves = [b for b in self.program.buffers if self._is_given(b)]
             copied = sum(self._size(b, sizes) for b in leaves if b.batch and b.axes)
             given += max([copied, *(self._size(b, sizes) for b in results if b.batch)])
         return self.kept_bytes(sizes) + given
@@ -226,9 +229,11 @@ class Kernel:
         arrays = self._reused(sizes)
         for buffer in self.program.buffers:
             name, dtype = buffer.name, self._dtype(buffer)
-            if buffer.role == "leaf" and not self._is_own(buffer):
+            if self._is_given(buffer):
                 shape = self.dimensions(buffer, sizes)
                 arrays[name] = np.ascontiguousarray(leaves[name], dtype=dtype).reshape(shape)
+                # One type of argument, whether the caller may write to it or not.
+                arrays[name].flags.writeable = False
                 continue
             if name not in arrays:
                 arrays[name] = np.empty(self.dimensions(buffer, sizes), dtype=dtype)
