@@ -62,7 +62,7 @@ def ragged() -> Network:
 def small_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Threads have work of any size here."""
     monkeypatch.setattr(compiled, "FEWEST", 1)
-    monkeypatch.setattr(compiled, "WORTHWHILE", 1)
+    monkeypatch.setattr(compiled, "WORTHWHILE", 0)
     monkeypatch.delenv(threads.VARIABLE, raising=False)
     yield
     threads.use(None)
@@ -132,7 +132,7 @@ def test_parts_run_in_threads_of_their_own(
     assert sum(batch for batch, _, _ in seen) == 11
     assert {whole for _, whole, _ in seen} == {11}
     assert len(seen) == len({name for _, _, name in seen}) == 2
-    for fewest, worthwhile in ((6, 1), (1, 10**12)):  # of sequences, and of work
+    for fewest, worthwhile in ((6, 0), (1, 10**12)):  # of sequences, and of work
         seen.clear()
         monkeypatch.setattr(compiled, "FEWEST", fewest)
         monkeypatch.setattr(compiled, "WORTHWHILE", worthwhile)
