@@ -187,10 +187,7 @@ class Kernel:
         """A result of the whole batch, from those of its parts."""
         buffer = self.buffers[result.ref.buffer]
         if buffer.batch:
-            lead = [
-                axis for axis in buffer.axes if result.ref.row == "step" or axis != result.ref.end
-            ]
-            return np.concatenate(parts, axis=len(lead))
+            return np.concatenate(parts, axis=len(buffer.axes))
         if not result.partial:
             return parts[0]
         first, *rest = parts
