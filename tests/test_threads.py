@@ -238,7 +238,9 @@ loss loss
 def test_what_needs_all_sequences_at_once_stays_whole(
     loss: str, splits: bool, tmp_path: Path
 ) -> None:
-    graph = adjoint(parse_graph(GRAPH.replace("LOSS", loss)))
+    forward = parse_graph(GRAPH.replace("LOSS", loss))
+    assert (partial_sums(forward) is not None) == splits
+    graph = adjoint(forward)
     program = pipeline.compiled(graph, "float64")
     assert program.program.splits == splits
     if loss not in ("exp(total)", "divide(total, p)"):
