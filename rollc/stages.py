@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from rollc import store
@@ -165,10 +166,10 @@ def _why(planned: Schedule, program: Program, dtype: str, choice: Choice) -> str
     try:
         return print_why(planned, program, dtype, choice.nodes)
     except KeyError as error:
-        known = ", ".join(f"`{node.name}`" for node in planned.graph.nodes[:8])
-        raise InputError(
-            f"nothing in the kernel is named `{error.args[0]}`: it has {known}, …"
-        ) from error
+        name = str(error.args[0])
+        near = get_close_matches(name, (node.name for node in planned.graph.nodes), n=1)
+        hint = f"; did you mean `{near[0]}`?" if near else ""
+        raise InputError(f"no value of the kernel has the name `{name}`{hint}") from None
 
 
 def _kernel_graph(graph: Graph, choice: Choice) -> Graph:

@@ -10,7 +10,7 @@ from itertools import groupby
 from rollc.graph.graph import BATCH, LEAVES, Edge
 from rollc.kernel.program import Nest, Product, Program, Reduce, Routine, Times
 from rollc.kernel.schedule import Schedule
-from rollc.kernel.totals import Axes, Totals, totals
+from rollc.kernel.totals import Axes, totals
 from rollc.kernel.why import Decision, Place, nodes_of, why
 
 WIDTH = 100
@@ -50,7 +50,7 @@ def print_why(scheduled: Schedule, program: Program, dtype: str, chosen: Sequenc
             lines.append(_fitted("  " + "  ".join(cells).rstrip()))
     if not chosen:
         lines.append("")
-        for line in _summary(decisions, totals(program), dtype):
+        for line in _summary(decisions, program, dtype):
             lines += textwrap.wrap(line, WIDTH, subsequent_indent=" " * 18)
     return "\n".join(lines) + "\n"
 
@@ -172,19 +172,21 @@ def _axes(axes: Axes) -> str:
     return ", ".join("sequences" if axis == BATCH else axis for axis in axes)
 
 
-def _each(axes: Axes) -> str:
-    """``a step and sequence``, or ``once``."""
-    time = [axis for axis in axes if axis != BATCH]
-    words = ["step" if len(time) == 1 else f"step of {axis}" for axis in time]
-    words += ["sequence"] if BATCH in axes else []
-    return f"a {' and '.join(words)}" if words else "once"
+def _summary(decisions: Sequence[Decision], program: Program, dtype: str) -> list[str]:
+    sums = totals(program)
 
+    def counted(counts: Mapping[Axes, int], unit: str) -> str:
+        parts = (
+            f"{count:,} {unit} {_each(axes, several=len(program.axes) > 1)}"
+            for axes, count in counts.items()
+            if count
+        )
+        return ", ".join(parts) or "none"
 
-def _summary(decisions: Sequence[Decision], sums: Totals, dtype: str) -> list[str]:
     number = 4 if dtype == "float32" else 8
-    taped: dict[Axes, int] = {}
+    taped: Counter[Axes] = Counter()
     for (axes, kind), count in sums.tape.items():
-        taped[axes] = taped.get(axes, 0) + count * _BYTES.get(kind, number)
+        taped[axes] += count * _BYTES.get(kind, number)
     parts = Counter(decision.place.part for decision in decisions)
     moved = sum(decision.moved for decision in decisions)
     outside = parts["free"] + parts["before"] + parts["after"]
@@ -192,12 +194,14 @@ def _summary(decisions: Sequence[Decision], sums: Totals, dtype: str) -> list[st
         f"nodes: {parts['given']} given, {outside} outside loops, {parts['body']} inside"
         f" ({moved} of them moved there)",
         f"blocks: {sums.ahead} statements in front of loops, {sums.behind} behind",
-        f"tape: {sums.buffers} buffers, {_counted(taped, 'bytes')} in {dtype}",
-        f"products in loops: {_counted(sums.inside, 'multiply-adds')}",
-        f"products outside:  {_counted(sums.outside, 'multiply-adds')}",
+        f"tape: {sums.buffers} buffers, {counted(taped, 'bytes')} in {dtype}",
+        f"products in loops: {counted(sums.inside, 'multiply-adds')}",
+        f"products outside:  {counted(sums.outside, 'multiply-adds')}",
     ]
 
 
-def _counted(sums: Mapping[Axes, int], unit: str) -> str:
-    parts = [f"{count:,} {unit} {_each(axes)}" for axes, count in sums.items() if count]
-    return ", ".join(parts) or "none"
+def _each(axes: Axes, several: bool) -> str:
+    """``a step and sequence``, or ``once``; with several time axes, which one's step."""
+    time = [f"step of {axis}" if several else "step" for axis in axes if axis != BATCH]
+    words = [*time, *(["sequence"] if BATCH in axes else [])]
+    return f"a {' and '.join(words)}" if words else "once"
