@@ -114,7 +114,7 @@ def test_help_does_not_import_what_takes_long() -> None:
         ("explain", "R999"),
         ("explain", "absent.roll"),
         ("explain", "tiny.roll", "nothing"),
-        ("explain", "tiny.roll", "--kernel", "stream.lengths"),
+        ("explain", "tiny.roll", "--kernel", "tangent.4"),
     ],
 )
 def test_wrong_use_is_2_and_said_in_words(run: Run, arguments: tuple[str, ...]) -> None:

@@ -61,6 +61,7 @@ class Decision:
 
     ``statement`` computes it, the one with that ``number`` of its sort, at the step that
     its ``shift`` says; None for what needs none: what is given, or a part of another value.
+    It may be the statement of another node, ``into`` which it went.
 
     The value is in ``buffer``, "" for none; where ``within`` names a node, as a part of
     that one's value.  There it is ``kept``: not at all (a ``local``, a ``literal``), by the
@@ -77,6 +78,7 @@ class Decision:
     statement: Simple | None = None
     number: int = 0
     shift: int = 0
+    into: str = ""
     buffer: str = ""
     within: str = ""
     kept: Kept = "none"
@@ -163,7 +165,17 @@ class _Reader:
         node = self.graph[name]
         if node.operation in LEAVES or name not in self.places.items:
             return -1
+        if reader := self._into(name):
+            return self._run(reader)
         return max((self._run(edge.source) for edge in node.operands), default=-1)
+
+    def _into(self, name: str) -> str:
+        """The node whose statement computes a node that has neither one nor a place."""
+        ref = self.places.refs.get(name)
+        if name in self.makers or ref is None or ref.buffer in self.buffers:
+            return ""
+        readers = (reader.node.name for reader, _ in self.places.readers.get(name, ()))
+        return next((reader for reader in readers if reader in self.makers), "")
 
     def _decision(self, node: Node) -> Decision:
         name, at = node.name, self._run(node.name)
@@ -180,14 +192,15 @@ class _Reader:
             packed=name in self.packed,
             pieces=len(items),
         )
-        if run is not None and name in self.makers:
-            decision = replace(decision, statement=run.statement, number=run.number)
+        into = self._into(name)
+        if run is not None and (name in self.makers or into):
+            decision = replace(decision, statement=run.statement, number=run.number, into=into)
         return self._kept(decision)
 
     def _kept(self, decision: Decision) -> Decision:
         """Where the value is, for how long, and why."""
         node, places = decision.node, self.places
-        if node.name in places.locals:
+        if node.name in places.locals or decision.into:
             return replace(decision, kept="local")
         ref = places.refs.get(node.name)
         if ref is None or ref.buffer not in self.buffers:

@@ -117,6 +117,8 @@ def _how(decision: Decision) -> str:
         return node.operation
     if statement is None:
         return f"view of {decision.within}" if node.operation == "slice" else "put together"
+    if decision.into:
+        return f"inside {decision.into}"
     others = [name for name in nodes_of(statement) if name != node.name]
     match statement:
         case Nest():
