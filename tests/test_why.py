@@ -204,6 +204,18 @@ loss mean(mse(h, 0.1 * h), over t)
     assert [name for name in ("h.r", "h.z", "h.n") if found[name].kept != "local"] == []
 
 
+def test_what_is_cheap_is_computed_again_and_not_kept() -> None:
+    found = explained("gated/gru")
+    # 1 - z, of which the adjoint has z.
+    assert found["h.z"].kept == "tape"
+    assert found["h.h'2"].kept == "local"
+    assert found["h.h'2^again"].kept == "local"
+    assert found["h.h'2^again"].place.part == "body"
+    assert found["h.h'2^again"].place.phase == "adjoint"
+    step = ("t", "batch")
+    assert totals(found.program).tape == {(step, "float"): 5 * 12}
+
+
 def nodes_of_statement(decision: Decision) -> set[str]:
     return set() if decision.statement is None else set(nodes_of(decision.statement))
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from rollc.graph.graph import BATCH, LEAVES, Edge
+from rollc.kernel.again import MARK
 from rollc.kernel.program import Nest, Product, Program, Reduce, Routine, Times
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.totals import Axes, totals
@@ -148,6 +149,8 @@ def _where(decision: Decision) -> str:
 def _why_inside(decision: Decision) -> str:
     if decision.place.part != "body":
         return ""
+    if MARK in decision.node.name:
+        return "computed again, to keep less"
     if decision.moved:
         return "moved in: cheap, only read here"
     return _around(decision.cycle) if decision.cycle else "no work, on no cycle itself"
