@@ -10,6 +10,7 @@
     tangent   gradients forward in time       rollc.graph.segments, rollc.graph.tangent
     unroll    the graph of N steps            rollc.graph.unroll
     lower     primitive operations            rollc.kernel.lower
+    again     a shorter tape                  rollc.kernel.again
     schedule  loops, and what is free of time rollc.kernel.schedule
     plan      statements over buffers         rollc.kernel.plan
     emit      Numba source                    rollc.kernel.emit
@@ -51,6 +52,7 @@ from rollc.graph.split import CannotSplit, split
 from rollc.graph.state import expose_state
 from rollc.graph.truncate import truncate as truncated
 from rollc.irtext import IRTextError, is_graph_text, parse_graph, print_graph
+from rollc.kernel.again import compute_again
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
 from rollc.kernel.lower import lower
@@ -148,7 +150,7 @@ def _outputs_only(graph: Graph) -> Graph:
 
 def scheduled(graph: Graph, steps: int | None = None) -> Schedule:
     """The schedule of a kernel's graph, or of its DAG of ``steps`` steps."""
-    lowered = lower(graph)
+    lowered = compute_again(lower(graph))
     return schedule(lowered) if steps is None else peel(lowered, steps)
 
 

@@ -1,27 +1,39 @@
 """The text of any stage of the compilation, of a spec and of an artefact.
 
 ``syntax``, ``graph``, ``checked`` and ``simplified`` are of the network; ``adjoint``,
-``tangent``, ``schedule``, ``program`` and ``kernel`` are of one of its kernels; ``dag`` is
-the network unrolled, or the graph of a kernel if one is named.
+``tangent``, ``schedule``, ``program``, ``why`` and ``kernel`` are of one of its kernels;
+``dag`` is the network unrolled, or the graph of a kernel if one is named.  ``why`` says of
+each node what became of it, and for what reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from rollc import store
-from rollc.errors import InputError, SpecError
+from rollc.errors import InputError, SpecError, StoreError
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
 from rollc.graph.unroll import UnrollError, unroll
 from rollc.irtext import is_graph_text, print_graph
-from rollc.kernel.text import print_program, print_schedule
+from rollc.kernel.plan import plan
+from rollc.kernel.program import Program
+from rollc.kernel.schedule import Schedule
+from rollc.kernel.text import (
+    ProgramTextError,
+    parse_program,
+    parse_schedule,
+    print_program,
+    print_schedule,
+)
+from rollc.kernel.whytext import print_why
 from rollc.lang import Source, load_graph, render
 from rollc.lang.draft import Feed
 from rollc.lang.format import format_spec
-from rollc.pipeline import checked_graph, compiled, kernel_graphs, read_spec
+from rollc.pipeline import checked_graph, compiled, kernel_graphs, read_spec, scheduled
 
 STAGES = (
     "syntax",
@@ -33,6 +45,7 @@ STAGES = (
     "dag",
     "schedule",
     "program",
+    "why",
     "kernel",
 )
 KERNELS = (
@@ -52,13 +65,17 @@ _KERNEL_FILES = {
 
 @dataclass(frozen=True)
 class Choice:
-    """Which text is wanted: the stage, of which kernel, for how many steps, in what type."""
+    """Which text is wanted: the stage, of which kernel, for how many steps, in what type.
+
+    ``nodes`` are those that ``why`` is asked about; all of them if there are none.
+    """
 
     stage: str
     kernel: str | None = None
     steps: int | None = None
     dtype: str = "float32"
     feed: Feed = "taught"
+    nodes: tuple[str, ...] = ()
 
 
 def of_spec(text: str, name: str, sets: Mapping[str, int], choice: Choice) -> str:
@@ -90,8 +107,16 @@ def of_artefact(folder: Path, choice: Choice) -> str:
     built_for = manifest.entries.get("steps")
     if choice.stage in stages:
         return manifest.text(stages[choice.stage])
-    if choice.stage in _KERNEL_FILES and choice.steps in (None, built_for):
+    kernel_stage = choice.stage == "why" or choice.stage in _KERNEL_FILES
+    if kernel_stage and choice.steps in (None, built_for):
         files = kernels.get(_kernel(graph, choice))
+        if isinstance(files, dict) and choice.stage == "why":
+            planned, program = (manifest.text(files.get(part)) for part in ("schedule", "program"))
+            dtype = manifest.entry("dtype", str)
+            try:
+                return _why(parse_schedule(planned), parse_program(program), dtype, choice)
+            except ProgramTextError as error:
+                raise StoreError(f"`{folder}` is damaged: {error}") from error
         if isinstance(files, dict):
             return manifest.text(files.get(_KERNEL_FILES[choice.stage]))
     if choice.stage in GRAPH_STAGES:
@@ -124,6 +149,9 @@ def _unrolled(graph: Graph, steps: int) -> Graph:
 
 
 def _kernel_stage(graph: Graph, choice: Choice) -> str:
+    if choice.stage == "why":
+        planned = scheduled(_kernel_graph(graph, choice), choice.steps)
+        return _why(planned, plan(planned), choice.dtype, choice)
     result = compiled(_kernel_graph(graph, choice), choice.dtype, choice.steps)
     match choice.stage:
         case "schedule":
@@ -132,6 +160,16 @@ def _kernel_stage(graph: Graph, choice: Choice) -> str:
             return print_program(result.program)
         case _:
             return result.source
+
+
+def _why(planned: Schedule, program: Program, dtype: str, choice: Choice) -> str:
+    try:
+        return print_why(planned, program, dtype, choice.nodes)
+    except KeyError as error:
+        name = str(error.args[0])
+        near = get_close_matches(name, (node.name for node in planned.graph.nodes), n=1)
+        hint = f"; did you mean `{near[0]}`?" if near else ""
+        raise InputError(f"no value of the kernel has the name `{name}`{hint}") from None
 
 
 def _kernel_graph(graph: Graph, choice: Choice) -> Graph:

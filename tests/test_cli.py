@@ -112,6 +112,9 @@ def test_help_does_not_import_what_takes_long() -> None:
         ("run", "."),
         ("run", "tiny.roll", "--inputs", "absent.npz"),
         ("explain", "R999"),
+        ("explain", "absent.roll"),
+        ("explain", "tiny.roll", "nothing"),
+        ("explain", "tiny.roll", "--kernel", "tangent.4"),
     ],
 )
 def test_wrong_use_is_2_and_said_in_words(run: Run, arguments: tuple[str, ...]) -> None:
@@ -311,7 +314,7 @@ def test_no_picture_is_left_where_none_could_be_made(
     assert not (tmp_path / name).exists()
 
 
-@pytest.mark.parametrize("stage", ["syntax", "schedule", "program", "kernel"])
+@pytest.mark.parametrize("stage", ["syntax", "schedule", "program", "why", "kernel"])
 def test_the_other_stages(run: Run, stage: str) -> None:
     result = run("ir", "tiny.roll", "--stage", stage)
     assert result.status == 0
@@ -325,7 +328,7 @@ def test_the_first_stages_of_a_wrong_spec(run: Run) -> None:
 
 def test_an_artefact_shows_the_stages_that_it_was_built_by(run: Run) -> None:
     run("build", "tiny.roll", "-o", "made")
-    for stage in ("syntax", "checked", "adjoint", "schedule", "program", "kernel"):
+    for stage in ("syntax", "checked", "adjoint", "schedule", "program", "why", "kernel"):
         of_spec = run("ir", "tiny.roll", "--stage", stage)
         assert run("ir", "made", "--stage", stage) == of_spec
         assert of_spec.status == 0
@@ -706,3 +709,22 @@ def test_verify_goes_on_past_what_is_wrong(run: Run, tmp_path: Path) -> None:
 def test_explain_one_and_all(run: Run) -> None:
     assert "cycle without a delay" in run("explain", "r301").out
     assert "R301" in run("explain").out
+
+
+def test_a_code_is_never_a_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "R301").write_text(TINY)
+    assert "cycle without a delay" in run("explain", "R301").out
+    assert "loop 1" in run("explain", "./R301").out
+
+
+def test_explain_a_kernel(run: Run) -> None:
+    whole = run("explain", "tiny.roll")
+    assert whole == run("ir", "tiny.roll", "--stage", "why")
+    assert "h'2  matrix product" in whole.out
+    assert "through h[t-1]" in whole.out
+    forward = run("explain", "tiny.roll", "--kernel", "forward", "--steps", "4").out
+    assert "tape: 0 buffers" in forward
+    some = run("explain", "tiny.roll", "o").out
+    assert {line.split()[0] for line in some.splitlines() if line[:1] == " "} == {"o", "~o"}
+    near = run("explain", "tiny.roll", "h'9").err
+    assert "no value of the kernel has the name `h'9`; did you mean `h'" in near

@@ -148,6 +148,22 @@ def show_stage(
     files.write_text(output, text)
 
 
+def show_reasons(
+    spec: str,
+    nodes: tuple[str, ...],
+    kernel: str | None,
+    steps: int | None,
+    sets: Mapping[str, int],
+    dtype: str,
+    feed: Feed,
+) -> None:
+    """Print why a kernel is as it is."""
+    from rollc import stages
+
+    choice = stages.Choice("why", kernel, steps, dtype, feed, nodes)
+    files.write_text(files.STREAM, stage_text(spec, sets, choice))
+
+
 def stage_text(spec: str, sets: Mapping[str, int], choice: Choice) -> str:
     """The text of a stage of a spec or of an artefact."""
     from rollc import stages

@@ -15,7 +15,7 @@ from rollc.demos import DEMOS
 # As in rollc.stages, which takes long to import.
 STAGES = (
     *("syntax", "graph", "checked", "simplified", "adjoint", "tangent", "dag"),
-    *("schedule", "program", "kernel"),
+    *("schedule", "program", "why", "kernel"),
 )
 GRAPHS = ("checked", "simplified", "adjoint")
 KERNELS = (
@@ -463,12 +463,41 @@ def verify(
 
 
 @rollc.command()
-@click.argument("code", required=False, metavar="[CODE]")
-def explain(code: str | None) -> None:
-    """Explain a diagnostic such as R301, with an example and its fix; or list all of them."""
+@click.argument("subject", required=False, metavar="[CODE|SPEC|DIR]")
+@click.argument("nodes", nargs=-1, metavar="[NODE...]")
+@click.option(
+    "--kernel",
+    type=click.Choice(KERNELS),
+    help="Of which kernel; if not given, `gradient` where there is a loss.",
+)
+@steps_option("Of the network unrolled over N steps.")
+@sets_option
+@dtype_option
+@feed_option
+def explain(
+    subject: str | None,
+    nodes: tuple[str, ...],
+    kernel: str | None,
+    steps: int | None,
+    sets: dict[str, int],
+    dtype: str,
+    feed: Literal["free", "taught"],
+) -> None:
+    """Explain a diagnostic such as R301, or why a kernel is as it is.
+
+    CODE gets an example and its fix; without any, all codes are listed.  For a spec, a line
+    for each node says where it is computed (in a loop, and by which cycle it is held there,
+    or free of it), how (fused, stacked, a view), and where its value is kept, and for whom.
+    With NODE only for that value, its parts and its cotangent.
+    """
     from rollc.cli import proving
 
-    proving.explain(code)
+    if subject is None or proving.is_code(subject):
+        proving.explain(subject)
+    else:
+        from rollc.cli import building
+
+        building.show_reasons(subject, nodes, kernel, steps, sets, dtype, feed)
 
 
 @rollc.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -85,6 +86,11 @@ def _not_compared(spec: str, error: RollcError) -> dict[str, object]:
     """A spec that no comparison was made of, and why."""
     none = {"what": "", "error": None, "tolerance": None, "passed": False}
     return {"spec": spec, **none, "where": str(error)}
+
+
+def is_code(subject: str) -> bool:
+    """Whether a word can only be a diagnostic's code: no file is meant by it."""
+    return re.fullmatch(r"[A-Za-z]\d{3}", subject.strip()) is not None
 
 
 def explain(code: str | None) -> None:

@@ -135,28 +135,34 @@ class Places:
         """
         node = self.graph[name]
         items = self.items.get(name, [])
-        if not items or self._outlives_step(name):
+        if not items or self.outlives_step(name):
             return node.type.time
         region = self.sections[self.home(items[0]).section].region
         return tuple(axis for axis in node.type.time if axis != region.axis)
 
-    def _outlives_step(self, name: str) -> bool:
-        """Whether a value in a node's buffer is read after the step of its loop."""
-        return any(self._escapes(member) for member in self.together[self._root(name)])
+    def outlives_step(self, name: str) -> str:
+        """Why a value in a node's buffer is read after the step of its loop; "" if it is not."""
+        reasons = (self._escapes(member) for member in self.together[self.root(name)])
+        return next(filter(None, reasons), "")
 
-    def _escapes(self, name: str) -> bool:
+    def _escapes(self, name: str) -> str:
         items = self.items[name]
-        if name in self.results or name in self.graph.reach or len(items) > 1:
-            return True
+        if name in self.results:
+            return "leaves the kernel"
+        if name in self.graph.reach:
+            reach = self.graph.reach[name]
+            return f"read at {reach.axis}{-reach.past or reach.future:+d}"
+        if len(items) > 1:
+            return "computed in pieces"
         home = self.home(items[0])
         if self.sections[home.section].region.kind == "free":
-            return True
-        return any(
-            self.home(reader).section != home.section or reader.shift != items[0].shift
-            for reader, _ in self.readers.get(name, [])
-        )
+            return "free of time"
+        for reader, _ in self.readers.get(name, []):
+            if self.home(reader).section != home.section or reader.shift != items[0].shift:
+                return f"{reader.node.name} reads it"
+        return ""
 
-    def _root(self, name: str) -> str:
+    def root(self, name: str) -> str:
         """The node in whose buffer a node's value lies."""
         while True:
             items = self.items[name]
@@ -171,7 +177,7 @@ class Places:
         """The nodes whose values lie in one buffer, by the node that it belongs to."""
         found: dict[str, list[str]] = {}
         for name in self.items:
-            found.setdefault(self._root(name), []).append(name)
+            found.setdefault(self.root(name), []).append(name)
         return found
 
     def _place(self) -> None:

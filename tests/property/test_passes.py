@@ -18,6 +18,8 @@ from rollc.graph.unroll import covering, step_leaves, unroll
 from rollc.graph.verify import verify
 from rollc.interp import interpret
 from rollc.irtext import parse_graph, print_graph
+from rollc.kernel.again import compute_again
+from rollc.kernel.lower import lower
 
 Array = NDArray[Any]
 
@@ -182,3 +184,13 @@ def test_gradients_are_slopes(graph: Graph, steps: int, seed: int) -> None:
     quotient = (loss(step) - loss(-step)) / (2 * step)
     size = max(1.0, abs(loss(0.0)), abs(slope))
     assert abs(quotient - slope) < 1e-4 * size
+
+
+@bounded
+@given(delay_graphs(), lengths, seeds)
+def test_what_is_computed_again_is_what_it_was(graph: Graph, steps: int, seed: int) -> None:
+    leaves = random_leaves(graph, sizes_of(steps), seed)
+    lowered = lower(simplify(adjoint(graph)))
+    again = compute_again(lowered)
+    assert verify(again) == []
+    same_results(results(lowered, leaves, steps), results(again, leaves, steps))

@@ -39,6 +39,7 @@ from rollc.graph.truncate import truncate
 from rollc.interp import interpret
 from rollc.irtext import print_graph
 from rollc.kernel import compiled
+from rollc.kernel.again import compute_again
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
 from rollc.kernel.lower import lower
@@ -55,7 +56,7 @@ PHASES = ("primal", "adjoint", "inputs")
 
 def kernel_of(graph: Graph, steps: int | None, folder: Path, rows: int = 4) -> Kernel:
     """The kernel of a graph, by way of the text of its schedule and of its program."""
-    lowered = lower(graph)
+    lowered = compute_again(lower(graph))
     scheduled = schedule(lowered) if steps is None else peel(lowered, steps)
     assert parse_schedule(print_schedule(scheduled)) == scheduled
     program = plan(scheduled, rows)

@@ -1,0 +1,105 @@
+"""What the adjoint computes again, so that it needs no place on the tape.
+
+    v = 1 - z             read by ~a     ->     v = 1 - z
+                                                v^again = 1 - z       read by ~a
+
+A value is computed again where that is an instruction or two for each element, of values
+that are kept anyway: leaves, results, what is read with a delay, and what the adjoint reads
+besides, or also computes again.  Only elementwise work of the same space may read it, so
+that it is no more than a line of a nest.
+
+What this pass does not do: change a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from rollc.graph.graph import LEAVES, Graph, Node
+from rollc.kernel.order import CHEAP, is_elementwise
+
+MARK = "^again"
+
+
+def compute_again(graph: Graph) -> Graph:
+    """The lowered graph of a kernel with cheap values computed again by its adjoint."""
+    if not graph.gradients:
+        return graph
+    primal = _primal(graph)
+    readers: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        for edge in node.operands:
+            if node.name not in primal:
+                readers.setdefault(edge.source, []).append(node)
+    fixed = {*graph.results(), *graph.reach}
+    fixed.update(node.initial for node in graph.nodes if node.initial is not None)
+
+    def is_again(node: Node) -> bool:
+        mine = readers.get(node.name, [])
+        return (
+            node.name in primal
+            and node.name not in fixed
+            and node.operation in CHEAP
+            and bool(node.type.time and mine)
+            and all(is_elementwise(reader) and _space(reader) == _space(node) for reader in mine)
+        )
+
+    def is_there(node: Node) -> bool:
+        return node.operation in LEAVES or node.name in fixed or node.name in readers
+
+    again = {
+        node.name: _unused(graph, node.name + MARK)
+        for node in graph.nodes
+        if is_again(node) and all(is_there(graph[edge.source]) for edge in node.operands)
+    }
+    return graph.with_nodes(_with_again(graph, primal, again)) if again else graph
+
+
+def _space(node: Node) -> tuple[object, ...]:
+    return node.type.axes, node.type.shape
+
+
+def _unused(graph: Graph, name: str) -> str:
+    while name in graph.by_name:
+        name += "'"
+    return name
+
+
+def _primal(graph: Graph) -> set[str]:
+    """The nodes that the outputs and the loss need."""
+    waiting = [name for _, name in graph.outputs]
+    waiting += [graph.loss] if graph.loss is not None else []
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(edge.source for edge in graph[name].reads())
+    return found
+
+
+def _with_again(graph: Graph, primal: set[str], again: dict[str, str]) -> Iterable[Node]:
+    """The nodes; each value in front of the first that reads it again."""
+    made: set[str] = set()
+
+    def redirected(node: Node) -> Node:
+        edges = (
+            replace(edge, source=again.get(edge.source, edge.source)) for edge in node.operands
+        )
+        return replace(node, operands=tuple(edges))
+
+    def copies(node: Node) -> Iterable[Node]:
+        for edge in node.operands:
+            if edge.source in again and edge.source not in made:
+                made.add(edge.source)
+                source = graph[edge.source]
+                yield from copies(source)
+                yield replace(redirected(source), name=again[edge.source], initial=None)
+
+    for node in graph.nodes:
+        if node.name in primal:
+            yield node
+        else:
+            yield from copies(node)
+            yield redirected(node)

@@ -1,0 +1,90 @@
+"""What a program keeps and multiplies, and what of it is in its loops.
+
+A sum is given for one place of its axes: ``("t", "batch")`` is for a step and a sequence.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isqrt, prod
+
+from rollc.graph.graph import Kind, ordered_axes
+from rollc.kernel.program import (
+    Loop,
+    Product,
+    Program,
+    Routine,
+    Simple,
+    Times,
+    reads,
+    simple_statements,
+)
+
+Axes = tuple[str, ...]
+_PRODUCTS = frozenset({"matmul", "outer", "dot"})
+
+
+@dataclass(frozen=True)
+class Totals:
+    """``tape`` has the numbers that are kept for the adjoint, by axes and kind, in ``buffers``.
+
+    ``inside`` has the multiply-adds of matrix products in the bodies of loops, ``outside``
+    those of all others.  ``ahead`` and ``behind`` count the statements that run in blocks of
+    steps, in front of their loop and behind it.
+    """
+
+    buffers: int
+    tape: Mapping[tuple[Axes, Kind], int]
+    inside: Mapping[Axes, int]
+    outside: Mapping[Axes, int]
+    ahead: int
+    behind: int
+
+
+def totals(program: Program) -> Totals:
+    """The sums over all functions of a program."""
+    taped = [buffer for buffer in program.buffers if buffer.role == "tape"]
+    tape: Counter[tuple[Axes, Kind]] = Counter()
+    for buffer in taped:
+        axes = (*buffer.axes, *(("batch",) if buffer.batch else ()))
+        tape[axes, buffer.kind] += prod(buffer.shape)
+    inside: Counter[Axes] = Counter()
+    outside: Counter[Axes] = Counter()
+    ahead = behind = 0
+    for function in program.functions:
+        for statement in function.body:
+            if isinstance(statement, Loop):
+                body = Loop(statement.direction, statement.axis, statement.body)
+                inside.update(_products(body.simple(), statement.axis))
+                blocks = (
+                    [*simple_statements(statement.before)],
+                    [*simple_statements(statement.after)],
+                )
+                outside.update(_products((*blocks[0], *blocks[1])))
+                ahead, behind = ahead + len(blocks[0]), behind + len(blocks[1])
+            else:
+                outside.update(_products(simple_statements([statement])))
+    return Totals(len(taped), tape, inside, outside, ahead, behind)
+
+
+def _products(statements: Iterable[Simple], bound: str = "") -> Counter[Axes]:
+    """The multiply-adds of some statements, which run for each step of ``bound``."""
+    found: Counter[Axes] = Counter()
+    for statement in statements:
+        if isinstance(statement, Times | Product | Routine):
+            if isinstance(statement, Routine) and statement.operation not in _PRODUCTS:
+                continue
+            axes = ordered_axes({*statement.over, *((bound,) if bound else ())})
+            found[axes] += _multiply_adds(statement)
+    return found
+
+
+def _multiply_adds(statement: Times | Product | Routine) -> int:
+    """Those for one place: m k n for a product of [m, k] and [k, n], any of which may be 1."""
+    out = prod(statement.out.shape)
+    if isinstance(statement, Times):
+        return out * prod(statement.operand.shape)
+    first, second = (prod(ref.shape) for ref in reads(statement))
+    return isqrt(first * second * out)
