@@ -207,7 +207,7 @@ def interface_of(graph: Graph, dtype: str, steps: int | None) -> Interface:
 
     targets, behind = leaves("target"), _behind_outputs(graph)
     outputs = {label: spec_of(graph[name], dtype) for label, name in graph.outputs}
-    own, no_lengths, no_state = own_outputs(graph), why_no_lengths(graph), why_no_state(graph)
+    ragged, no_state = own_outputs(graph), why_no_state(graph)
     states = {}
     for name, reach in graph.reach.items():
         own = spec_of(graph[name], dtype)
@@ -223,13 +223,13 @@ def interface_of(graph: Graph, dtype: str, steps: int | None) -> Interface:
         targets=targets,
         outputs=outputs,
         ragged_outputs={
-            label: replace(spec, batch=spec.batch or label in own)
+            label: replace(spec, batch=spec.batch or label in ragged)
             for label, spec in outputs.items()
         },
         states=states,
         fed=frozenset(name for name in targets if name in behind),
         no_state=no_state,
-        no_lengths=no_lengths,
+        no_lengths=why_no_lengths(graph),
         no_both=None if no_state else why_no_lengths(expose_state(graph)),
     )
 
