@@ -36,6 +36,16 @@ q = A @ z
 output h, pick, q
 loss mean(sum((h - y) ** 2), over t) + sum(last(h) * z)
 """
+INDICES = """
+net indices
+input x: [2], w: index(3)
+target y: index(2)
+param A: [2, 2], E: [3, 2], F: [2, 2]
+h = tanh(A @ h[t-1] + x + embed(E, w[t-3]) + embed(F, pick[t-2]) + embed(F, y[t-1]))
+pick = argmax(h)
+output h, pick
+loss mean(cross_entropy(h, y), over t)
+"""
 GRID = """
 net grid
 time s, t
@@ -104,8 +114,14 @@ def names(found: list[Row]) -> set[str]:
     return {row.what.split(",")[0] for row in found}
 
 
-def test_every_variant_is_compared() -> None:
-    found = rows(small())
+def indices() -> Graph:
+    """Delayed indices: an input, the network's own choice and the target."""
+    return read_spec(INDICES, "indices.roll")[0]
+
+
+@pytest.mark.parametrize("graph", [small, indices])
+def test_every_variant_is_compared(graph: Callable[[], Graph]) -> None:
+    found = rows(graph())
     assert [row for row in found if not row.passed] == []
     extras = ("", " with a state", " with lengths", " with a state and lengths")
     ways = {f"{sort} kernel{extra}" for sort in SORTS for extra in extras}

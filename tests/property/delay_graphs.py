@@ -5,7 +5,7 @@ with delays of 1 to 4, all into the past or all into the future.  In some compon
 states are then moved against each other in time, which leaves the total delay of each cycle
 as it was, and makes delays of both signs and of zero.  Later components read the
 earlier ones at any delay, and reductions of them over time, which may also be their
-initial values.  Weights are shared.  Some of what is built is not used.
+initial values.  Some chains are the same for all sequences.  Weights are shared.  Some of what is built is not used.
 """
 
 from __future__ import annotations
@@ -214,14 +214,25 @@ class Grower:
         elif sort == "deep":
             self.deep.append(name)
         elif sort == "static":
+            axes = set(self.build.nodes[name].type.axes)
             static = [
                 other
                 for other in self.pool
-                if "t" not in self.build.nodes[other].type.axes
+                if {*self.build.nodes[other].type.axes} <= axes - {"t"}
                 and self.build.nodes[other].type.shape == shape
             ]
             initial = self.choose(*static) if static else None
         self.build.nodes[name] = replace(self.build.nodes[name], initial=initial)
+
+    def clock(self, number: int) -> None:
+        """A chain without the batch axis: all sequences share it."""
+        name, shape = f"c{number}", self.choose(*SHAPES)
+        self.build.prefix = name
+        self.build.promise(name, Type("float", shape, ("t",)))
+        back = self.build.read(name, self.choose(1, 2, -1), "t")
+        self.build.define(name, self.choose("sin", "tanh"), (back * 0.5 + self.param(shape),))
+        self.start(name, shape)
+        self.pool.append(name)
 
     def reduction(self, number: int) -> None:
         timed = [name for name in self.pool if "t" in self.build.nodes[name].type.axes]
@@ -262,6 +273,8 @@ class Grower:
         self.leaves()
         self.plain(0)
         for number in range(self.choose(1, 2, 3)):
+            if self.choose(False, False, True):
+                self.clock(number)
             self.component(number)
             if self.chance():
                 self.reduction(number)
