@@ -168,8 +168,8 @@ def test_what_all_sequences_share_runs_on() -> None:
     assert loss == pytest.approx(total, rel=1e-12)
     for name, expected in sums.items():
         np.testing.assert_allclose(gradients[name], expected, rtol=1e-10, atol=1e-14)
+    state = network.initial_state(params, data)
     with pytest.raises(InputError, match=r"no lengths with a state: the state of `slow\.phase"):
-        state = network.initial_state(params, data)
         network.forward(params, data, state=state, lengths=LENGTHS)
 
 

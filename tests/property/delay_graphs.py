@@ -5,7 +5,8 @@ with delays of 1 to 4, all into the past or all into the future.  In some compon
 states are then moved against each other in time, which leaves the total delay of each cycle
 as it was, and makes delays of both signs and of zero.  Later components read the
 earlier ones at any delay, and reductions of them over time, which may also be their
-initial values.  Some chains are the same for all sequences.  Weights are shared.  Some of what is built is not used.
+initial values.  Some chains are the same for all sequences.  Weights are shared.  Some of what
+is built is not used.
 """
 
 from __future__ import annotations
