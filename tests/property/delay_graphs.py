@@ -5,8 +5,7 @@ with delays of 1 to 4, all into the past or all into the future.  In some compon
 states are then moved against each other in time, which leaves the total delay of each cycle
 as it was, and makes delays of both signs and of zero.  Later components read the
 earlier ones at any delay, and reductions of them over time, which may also be their
-initial values.  Some chains are the same for all sequences.  Weights are shared.  Some of what
-is built is not used.
+initial values.  Weights are shared.  Some of what is built is not used.
 """
 
 from __future__ import annotations
@@ -54,9 +53,10 @@ class Component:
 class Grower:
     """Grows one graph out of Hypothesis's choices."""
 
-    def __init__(self, draw: Draw, smooth: bool) -> None:
+    def __init__(self, draw: Draw, smooth: bool, clocks: bool) -> None:
         self.draw = draw
         self.smooth = smooth
+        self.clocks = clocks
         self.build = Builder()
         self.pool: list[str] = []  # finished nodes that may be read
         self.deep: list[str] = []  # states with an initial value for each depth
@@ -202,9 +202,9 @@ class Grower:
             self.start(name, shape)
         self.pool += names
 
-    def start(self, name: str, shape: Shape) -> None:
-        """The value outside the sequence."""
-        sort = self.choose("zero", "zero", "number", "param", "deep", "static")
+    def start(self, name: str, shape: Shape, deep: str = "deep") -> None:
+        """The value outside the sequence; ``deep`` has a row for each step there."""
+        sort = self.choose("zero", "zero", "number", "param", deep, "static")
         initial: str | None = None
         if sort == "number":
             number = self.build.read("dt")
@@ -232,7 +232,8 @@ class Grower:
         self.build.promise(name, Type("float", shape, ("t",)))
         back = self.build.read(name, self.choose(1, 2, -1), "t")
         self.build.define(name, self.choose("sin", "tanh"), (back * 0.5 + self.param(shape),))
-        self.start(name, shape)
+        # Read by what is not used and taken away, it would have more rows than are read.
+        self.start(name, shape, deep="param")
         self.pool.append(name)
 
     def reduction(self, number: int) -> None:
@@ -274,7 +275,7 @@ class Grower:
         self.leaves()
         self.plain(0)
         for number in range(self.choose(1, 2, 3)):
-            if self.choose(False, False, True):
+            if self.clocks and self.chance():
                 self.clock(number)
             self.component(number)
             if self.chance():
@@ -309,9 +310,12 @@ def _deepened(graph: Graph, deep: list[str]) -> Graph:
 
 
 @st.composite
-def delay_graphs(draw: Draw, smooth: bool = False) -> Graph:
-    """A network with a loss.  A ``smooth`` one has derivatives everywhere."""
-    return Grower(draw, smooth).graph()
+def delay_graphs(draw: Draw, smooth: bool = False, clocks: bool = False) -> Graph:
+    """A network with a loss.  A ``smooth`` one has derivatives everywhere.
+
+    With ``clocks`` there are chains that all sequences share.
+    """
+    return Grower(draw, smooth, clocks).graph()
 
 
 @st.composite

@@ -69,7 +69,7 @@ def close(found: Array, expected: Array, label: str) -> None:
 
 
 @bounded
-@given(delay_graphs(), own_lengths, seeds, st.sampled_from([None, None, 1, 2, 3]))
+@given(delay_graphs(clocks=True), own_lengths, seeds, st.sampled_from([None, None, 1, 2, 3]))
 def test_each_sequence_is_as_if_alone(
     graph: Graph, lengths: list[int], seed: int, window: int | None
 ) -> None:
@@ -108,7 +108,7 @@ def test_each_sequence_is_as_if_alone(
 
 
 @bounded
-@given(delay_graphs(), own_lengths, seeds)
+@given(delay_graphs(clocks=True), own_lengths, seeds)
 def test_every_stage_with_lengths_agrees(graph: Graph, lengths: list[int], seed: int) -> None:
     ragged = with_lengths(graph)
     assert verify(ragged) == []

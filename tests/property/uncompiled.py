@@ -114,7 +114,7 @@ def main() -> None:
         phases=[Phase.generate, Phase.shrink],
     )
     @given(
-        graph=delay_graphs() if arguments.of == "graphs" else spec_graphs(),
+        graph=delay_graphs(clocks=True) if arguments.of == "graphs" else spec_graphs(),
         of=st.sampled_from(["loss", "outputs"]),
         steps=st.integers(1, 7),
         rolled=st.booleans(),
