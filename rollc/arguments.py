@@ -7,7 +7,7 @@ is an :class:`InputError` that names it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,8 @@ from rollc.arrays import (
 )
 from rollc.errors import InputError
 from rollc.graph.graph import Graph
-from rollc.graph.lengths import lengths_leaves, why_no_lengths
-from rollc.graph.state import PREFIX
+from rollc.graph.lengths import lengths_leaves, own_outputs, why_no_lengths
+from rollc.graph.state import PREFIX, expose_state
 
 Array = NDArray[Any]
 Arrays = Mapping[str, ArrayLike]
@@ -42,7 +42,9 @@ class Interface:
 
     ``axes`` are its time axes; ``steps`` is the number of steps that it was built for, None
     for any number; ``fed`` are the targets that the outputs read.  ``no_state`` and
-    ``no_lengths`` say why it takes none, where it does not.
+    ``no_lengths`` say why it takes none, where it does not, and ``no_both`` why not both.
+    ``ragged_outputs`` are the outputs where lengths are given: those that all sequences share
+    are each sequence's own then, as far as they change with time.
     """
 
     name: str
@@ -52,10 +54,12 @@ class Interface:
     inputs: dict[str, Spec]
     targets: dict[str, Spec]
     outputs: dict[str, Spec]
+    ragged_outputs: dict[str, Spec]
     states: dict[str, Spec]
     fed: frozenset[str]
     no_state: str | None
     no_lengths: str | None
+    no_both: str | None
 
     def need_state(self) -> None:
         if self.no_state is not None:
@@ -85,8 +89,10 @@ class Interface:
         if state is not None:
             self.need_state()
             _all_known("state", state, self.states)
+            if lengths is not None and self.no_both is not None:
+                raise InputError(f"`{self.name}` takes no lengths with a state: {self.no_both}")
         arrays = {name: as_array(f"input `{name}`", array) for name, array in inputs.items()}
-        sizes = self._sizes(arrays, wanted, steps, state)
+        sizes = self._sizes(arrays, wanted, steps, state, lengths)
         own = {} if lengths is None else self._lengths(lengths, sizes)
         leaves = {
             name: fitting(f"input `{name}`", array, wanted[name], sizes, own)
@@ -112,6 +118,7 @@ class Interface:
         specs: Mapping[str, Spec],
         steps: Steps | None,
         state: Arrays | None,
+        lengths: Lengths | None,
     ) -> Sizes:
         """The numbers of steps and of sequences, from the first arrays that tell them."""
         batch: int | None = None  # 0 for arrays without the batch dimension
@@ -139,6 +146,10 @@ class Interface:
             if spec.batch and batch is None:
                 array = as_array(f"state `{name}`", value)
                 batch = _batch(array, 1, array.ndim == len(spec.shape) + 1)
+        if lengths is not None and batch is None:
+            for value in self._by_axis("lengths", lengths).values():
+                array = as_array("`lengths`", value)
+                batch = _batch(array, 0, array.ndim > 0)
         for axis in self.axes:
             if axis not in found and self.steps is None:
                 raise InputError(
@@ -195,6 +206,8 @@ def interface_of(graph: Graph, dtype: str, steps: int | None) -> Interface:
         return {node.name: spec_of(node, dtype) for node in graph.leaves(operation)}
 
     targets, behind = leaves("target"), _behind_outputs(graph)
+    outputs = {label: spec_of(graph[name], dtype) for label, name in graph.outputs}
+    ragged, no_state = own_outputs(graph), why_no_state(graph)
     states = {}
     for name, reach in graph.reach.items():
         own = spec_of(graph[name], dtype)
@@ -208,11 +221,16 @@ def interface_of(graph: Graph, dtype: str, steps: int | None) -> Interface:
         params=leaves("param"),
         inputs=leaves("input"),
         targets=targets,
-        outputs={label: spec_of(graph[name], dtype) for label, name in graph.outputs},
+        outputs=outputs,
+        ragged_outputs={
+            label: replace(spec, batch=spec.batch or label in ragged)
+            for label, spec in outputs.items()
+        },
         states=states,
         fed=frozenset(name for name in targets if name in behind),
-        no_state=why_no_state(graph),
+        no_state=no_state,
         no_lengths=why_no_lengths(graph),
+        no_both=None if no_state else why_no_lengths(expose_state(graph)),
     )
 
 

@@ -7,7 +7,8 @@ with the shape expected and the one found.
 
 Every method takes ``lengths``, the number of steps of each sequence (``[B]``): what comes
 after them is padding, and changes no output, loss or gradient, whatever it holds.  Outputs
-and gradients over time are zero there.  ``steps`` and ``lengths`` are a number and an array;
+and gradients over time are zero there; outputs over time that all sequences share have the
+batch too.  ``steps`` and ``lengths`` are a number and an array;
 with two time axes they are given by axis, ``{"s": …, "t": …}``, as far as they are needed.
 
 Random numbers come from ``seed``, and equal calls give equal results; a NumPy generator in
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.arguments import Arrays, Interface, Lengths, Steps, interface_of
-from rollc.arrays import Sizes, fitting, fitting_state, given_back, shape_of, unknown
+from rollc.arrays import Sizes, Spec, fitting, fitting_state, given_back, shape_of, unknown
 from rollc.checkpoint import Plan, Windowed
 from rollc.errors import InputError
 from rollc.graph.adjoint import seed_name
@@ -106,7 +107,8 @@ class Network:
         )
         leaves |= self._noise(sizes, training, seed)
         kernel = self._kernel(_entry("forward", state, lengths))
-        return self._outputs(kernel.run(leaves, sizes.steps, sizes.batch, ("primal",)), sizes)
+        results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
+        return self._outputs(results, sizes, lengths)
 
     def loss(
         self,
@@ -183,7 +185,7 @@ class Network:
         gradients = self._gradients(results, sizes, wrt)
         if state is None:
             return loss, gradients
-        return loss, gradients, _following(self._outputs(results, sizes))
+        return loss, gradients, _following(self._outputs(results, sizes, lengths))
 
     def windows(
         self,
@@ -294,7 +296,9 @@ class Network:
         )
         leaves |= self._noise(sizes, training, seed)
         kernel = self._kernel(_entry("forward", state, lengths))
-        outputs = self._outputs(kernel.run(leaves, sizes.steps, sizes.batch, ("primal",)), sizes)
+        results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
+        outputs = self._outputs(results, sizes, lengths)
+        specs = self._output_specs(lengths)
 
         def pullback(cotangents: Arrays) -> dict[str, Array]:
             given = dict(leaves)
@@ -302,7 +306,7 @@ class Network:
                 if label not in outputs:
                     raise InputError(unknown("cotangent", label, outputs))
             for label, name in self.graph.outputs:
-                spec = self.outputs[label]
+                spec = specs[label]
                 if spec.kind != "float":
                     continue
                 array = np.zeros(shape_of(spec, sizes), dtype=self.dtype)
@@ -407,13 +411,19 @@ class Network:
 
     # Results ---------------------------------------------------------------------------
 
-    def _outputs(self, results: Mapping[tuple[str, str], Array], sizes: Sizes) -> dict[str, Array]:
+    def _output_specs(self, lengths: Lengths | None) -> dict[str, Spec]:
+        return self.outputs if lengths is None else self._interface.ragged_outputs
+
+    def _outputs(
+        self, results: Mapping[tuple[str, str], Array], sizes: Sizes, lengths: Lengths | None
+    ) -> dict[str, Array]:
+        specs = self._output_specs(lengths)
         found: dict[str, Array] = {}
         for (sort, label), array in results.items():
             if sort != "output":
                 continue
-            if label in self.outputs:
-                found[label] = given_back(array, self.outputs[label], sizes)
+            if label in specs:
+                found[label] = given_back(array, specs[label], sizes)
             else:
                 found[label] = self._state_rows(label.removeprefix(STATE), array, sizes)
         return found

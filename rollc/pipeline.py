@@ -22,8 +22,8 @@ gradients, ``vjp`` gradients for cotangents of the outputs.  Each has variants:
 ``window`` and ``window.vjp`` compute a gradient window by window (``rollc.checkpoint``);
 ``tangent``, and ``tangent.2`` where a decoder follows an encoder, compute it forward in time
 (``rollc.sensitivities``).
-``forward`` and ``gradient`` are compiled when a network is built, all others when they are
-first called.
+``forward`` and ``gradient`` are compiled when a network is built (``gradient`` not where it is
+built to run free), all others when they are first called.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ if TYPE_CHECKING:
     from rollc.lang.draft import Feed
     from rollc.lang.source import Source
 
-EAGER = ("forward", "gradient")
+# Compiled when a network is built.  One that runs free is there to be run; few are trained so.
+EAGER = {"taught": ("forward", "gradient"), "free": ("forward",)}
 DTYPES = ("float32", "float64")
 COMBINED = ("sum", "mean")
 FEEDS = ("taught", "free")
@@ -347,7 +348,7 @@ def write_artefact(
         for part, file in files.items():
             (folder / file).write_text(contents[part], encoding="utf-8")
         kernels[entry] = files
-        if entry in EAGER:
+        if entry in EAGER[feed]:
             Kernel(result.program, folder / files["source"], dtype).compile()
     stages = {}
     for stage, content in texts.items():

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import rollc
+from rollc.kernel.compiled import Kernel
+from rollc.lang.draft import Feed
 from rollc.pipeline import build_text, kernel_graphs, read_spec, scheduled
 from rollc.resources import specs
 
@@ -47,6 +49,16 @@ def test_both_ways_to_run() -> None:
     np.testing.assert_allclose(taught.forward(params, {"x": x, "y": own})["o"], found, atol=1e-12)
     with pytest.raises(rollc.InputError, match="missing target `y`"):
         taught.forward(params, {"x": x})
+
+
+@pytest.mark.parametrize("feed", ["taught", "free"])
+def test_what_runs_free_compiles_no_gradient_before_it_is_asked_for(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(Kernel, "compile", lambda self: made.append(self.source.stem.split("_")[0]))
+    build_text(TEXT, sets=SIZES, feed=feed, cache=False)
+    assert made == (["forward", "gradient"] if feed == "taught" else ["forward"])
 
 
 def test_another_word_is_refused() -> None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from rollc import build
 from rollc.errors import InputError
 from rollc.network import Network
-from rollc.pipeline import build_text
+from rollc.pipeline import build_text, read_spec
+from rollc.verify.kernels import interpreted
 
 Array = NDArray[Any]
 SPECS = Path(__file__).parents[1] / "specs"
@@ -141,10 +142,65 @@ def test_one_sequence_without_a_batch(tagger: Network) -> None:
     assert not found["o"][4:].any()
 
 
-def test_a_value_that_all_sequences_share_is_refused() -> None:
-    network = build(SPECS / "dynamics" / "autonomous.roll")
-    with pytest.raises(InputError, match="takes no lengths"):
-        network.forward(network.init(0), steps=3, lengths=2)
+def test_what_all_sequences_share_runs_on() -> None:
+    """The clocks of a clockwork network are no sequence's own, and tick in the padding too."""
+    sizes = {"D": 2, "H": 2, "K": 3}
+    path = SPECS / "delays" / "clockwork.roll"
+    network = interpreted(read_spec(path.read_text(), str(path), sizes)[0])
+    random = np.random.default_rng(6)
+    data = {"x": random.normal(size=(STEPS, 4, 2)), "y": random.integers(0, 3, (STEPS, 4))}
+    params = network.init(1)
+    outputs = network.forward(params, spoilt(data), lengths=LENGTHS)
+    loss, gradients = network.value_and_grad(params, spoilt(data), lengths=LENGTHS)
+    total, sums = 0.0, {name: np.zeros_like(array) for name, array in params.items()}
+    for sequence, length in enumerate(LENGTHS):
+        own = {name: array[:length, sequence] for name, array in data.items()}
+        alone = network.forward(params, own)["o"]
+        np.testing.assert_allclose(outputs["o"][:length, sequence], alone, rtol=1e-12)
+        assert not outputs["o"][length:, sequence].any()
+        value, slopes = network.value_and_grad(params, own)
+        total += value / 4
+        for name in sums:
+            sums[name] += slopes[name] / 4
+        mine = gradients["x"][:, sequence]
+        np.testing.assert_allclose(mine[:length], slopes["x"] / 4, rtol=1e-10, atol=1e-14)
+        assert (mine[length:] == 0).all()
+    assert loss == pytest.approx(total, rel=1e-12)
+    for name, expected in sums.items():
+        np.testing.assert_allclose(gradients[name], expected, rtol=1e-10, atol=1e-14)
+    state = network.initial_state(params, data)
+    with pytest.raises(InputError, match=r"no lengths with a state: the state of `slow\.phase"):
+        network.forward(params, data, state=state, lengths=LENGTHS)
+
+
+def test_lengths_tell_the_batch_where_no_input_does() -> None:
+    text = "net n\nparam a = 0.7\ns = a * s[t-1]\ninit s = 1\ne = last(s)\noutput s, e\n"
+    network = interpreted(read_spec(text + "loss e ** 2\n", "n.roll")[0])
+    params = {"a": 0.7}
+    found = network.forward(params, steps=3, lengths=[3, 1])
+    np.testing.assert_allclose(found["s"], [[0.7, 0.7], [0.49, 0], [0.343, 0]])
+    np.testing.assert_allclose(found["e"], [0.343, 0.7])
+    loss, gradients = network.value_and_grad(params, {}, 3, lengths=[3, 1])
+    assert loss == pytest.approx((0.7**6 + 0.7**2) / 2)
+    assert gradients["a"] == pytest.approx((6 * 0.7**5 + 2 * 0.7) / 2)
+    _, pullback = network.vjp(params, steps=3, lengths=[3, 1])
+    assert pullback({"s": np.ones((3, 2))})["a"] == pytest.approx(1 + 2 * 0.7 + 3 * 0.49 + 1)
+    one = network.forward(params, steps=3, lengths=2)
+    np.testing.assert_allclose(one["s"], [0.7, 0.49, 0])
+    assert one["e"] == pytest.approx(0.49)
+
+
+def test_singular_where_others_are_shared() -> None:
+    """Of what is shared, too, the padding sees the first step: `x > level` holds there."""
+    text = "net n\ninput x\nparam a = 1.0\nlevel = level[t-1] + a\nlate = level > 2.5\n"
+    text += "h = where(late, h[t-1] / 2, x)\ns = log(x - level) + 1 / h\n"
+    network = interpreted(read_spec(text + "output s\nloss sum(s, over t)\n", "n.roll")[0])
+    x = np.arange(2.0, 6.0)[:, None].repeat(2, axis=1)
+    x[1:, 1] = np.nan
+    _, gradients = network.value_and_grad({"a": 1.0}, {"x": x}, lengths=[4, 1])
+    own = [network.value_and_grad({"a": 1.0}, {"x": x[:n, i]})[1] for i, n in enumerate([4, 1])]
+    assert gradients["a"] == pytest.approx((own[0]["a"] + own[1]["a"]) / 2)
+    assert (gradients["x"][1:, 1] == 0).all()
 
 
 def test_singular_at_zero() -> None:

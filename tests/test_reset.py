@@ -81,3 +81,24 @@ def test_a_mark_is_a_number_or_a_condition_and_works_in_cells() -> None:
         f"{head}cell own(x) -> h {{\n{body}\n}}\nh = own(x)\nreset h when r{tail}",
     ):
         np.testing.assert_allclose(run(text, x, r, {})["h"], expected)
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["past", "future"])
+def test_a_condition_that_is_the_same_at_every_step(ahead: bool) -> None:
+    """Where it holds the past is the start at every step; elsewhere nothing is reset."""
+    lines = ["net n", "input x: [2], q", "static input r", "param one: [3], rows: [3, 3]"]
+    lines += ["param W: [3, 2], U: [3, 3], V: [3, 3]", BACKWARD if ahead else FORWARD]
+    plain = "\n".join([*lines, "init h = rows", "output h", "loss sum(sum(h * h), over t) + r"])
+    random = np.random.default_rng(1)
+    shapes = {"W": (3, 2), "U": (3, 3), "V": (3, 3), "one": (3,), "rows": (3, 3)}
+    weights = {name: random.normal(size=shape) for name, shape in shapes.items()}
+    x, r = random.normal(size=(5, 2, 2)), np.array([1.0, 0.0])
+    weights["q"] = np.zeros((5, 2))
+    found = run(f"{plain}\nreset h when r > 0.5", x, r, weights)
+    every = run(f"{plain}\nreset h when q + r > 0.5", x, r, weights)
+    for name, array in found.items():
+        np.testing.assert_allclose(array, every[name], atol=1e-12, err_msg=name)
+    near, far = weights["rows"][[0, 2] if ahead else [2, 0]]
+    alone = np.tanh(x[:, 0] @ weights["W"].T + weights["U"] @ near + weights["V"] @ far)
+    np.testing.assert_allclose(found["h"][:, 0], alone, atol=1e-12)
+    assert np.abs(found["h"][1:, 1] - np.tanh(x[1:, 1] @ weights["W"].T)).max() > 0.1

@@ -14,7 +14,8 @@ import pytest
 from test_axes import attention
 
 from rollc.graph.expression import call
-from rollc.graph.graph import Graph
+from rollc.graph.graph import BATCH, Graph
+from rollc.graph.lengths import with_lengths
 from rollc.pipeline import read_spec
 from rollc.verify.case import Case, finite_case
 from rollc.verify.comparison import Row
@@ -34,6 +35,16 @@ pick = argmax(h)
 q = A @ z
 output h, pick, q
 loss mean(sum((h - y) ** 2), over t) + sum(last(h) * z)
+"""
+INDICES = """
+net indices
+input x: [2], w: index(3)
+target y: index(2)
+param A: [2, 2], E: [3, 2], F: [2, 2]
+h = tanh(A @ h[t-1] + x + embed(E, w[t-3]) + embed(F, pick[t-2]) + embed(F, y[t-1]))
+pick = argmax(h)
+output h, pick
+loss mean(cross_entropy(h, y), over t)
 """
 GRID = """
 net grid
@@ -57,6 +68,24 @@ z = sum(share * log(share), over s)
 all = max(max(g, over s), over t)
 output d, k, z, g, all
 loss mean((sum(d) + z - y) ** 2, over t) + sum(last(d)) + sum(whole) + sum(first(d))
+"""
+SHARED = """
+net shared
+input x: [2]
+target y
+param a: [2] = 0.4, A: [2, 2] = orthogonal
+phase = where(phase[t-1] + 1.5 < 3, phase[t-1] + 1, 0)
+init phase = 2
+clock = tanh(A @ clock[t-1] + a)
+back = tanh(clock + A @ back[t+1])
+tick = phase < 0.5
+late = sin(phase + last(phase))
+from = clock * 2
+init from = last(clock)
+h = where(tick, tanh(A @ h[t-1] + x), h[t-1] * clock[t-2]) + from[t-1] + log(2.5 - phase)
+turned = sum(softmax(clock, over t) * clock, over t) + max(clock, over t) + first(clock[t+1])
+output h, phase, back, late, turned, tick
+loss mean((sum(h + back) - y) ** 2, over t) + sum(turned * mean(clock, over t))
 """
 SORTS = ("forward", "gradient", "vjp")
 
@@ -85,8 +114,14 @@ def names(found: list[Row]) -> set[str]:
     return {row.what.split(",")[0] for row in found}
 
 
-def test_every_variant_is_compared() -> None:
-    found = rows(small())
+def indices() -> Graph:
+    """Delayed indices: an input, the network's own choice and the target."""
+    return read_spec(INDICES, "indices.roll")[0]
+
+
+@pytest.mark.parametrize("graph", [small, indices])
+def test_every_variant_is_compared(graph: Callable[[], Graph]) -> None:
+    found = rows(graph())
     assert [row for row in found if not row.passed] == []
     extras = ("", " with a state", " with lengths", " with a state and lengths")
     ways = {f"{sort} kernel{extra}" for sort in SORTS for extra in extras}
@@ -105,6 +140,19 @@ def test_both_axes_have_lengths_of_their_own(graph: Callable[[], Graph]) -> None
         f"{sort} kernel{extra}" for sort in SORTS for extra in ("", " with lengths")
     }
     assert names(stages(case)) == {"simplified graph"}
+
+
+def test_what_all_sequences_share_has_lengths() -> None:
+    """It runs on over the padding, and what looks at its end is each sequence's own."""
+    graph = read_spec(SHARED, "shared.roll")[0]
+    found = rows(graph)
+    assert [row for row in found if not row.passed] == []
+    assert {f"{sort} kernel with lengths" for sort in SORTS} <= names(found)
+    ragged = with_lengths(graph)
+    assert {
+        name for name in ("phase", "clock", "tick", "from") if BATCH in ragged[name].type.axes
+    } == set()
+    assert BATCH in ragged["late"].type.axes and BATCH in ragged["back"].type.axes
 
 
 def _early(operation: str, *operands: Any, **options: Any) -> Any:

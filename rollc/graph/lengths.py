@@ -15,6 +15,14 @@ and rewrites what looks beyond a step, so that nothing of the padding is seen:
     extent of t            ->  the own length
     an output over t       ->  the output where alive, zero elsewhere
 
+What all sequences share, without the batch axis, needs none of this as long as it runs forward
+only: its value at a step is the same however many steps follow, and it runs on over the padding.
+
+    u shared, read by what
+    is each sequence's own ->  u where alive, its first step in the padding
+    what looks at the end of what is shared (from the future, ``last``, sums over t) is each
+    sequence's own, and so is all that reads it; the loss then is the mean over the batch
+
 With two time axes each is treated so by its own lengths: a place is alive where both its
 steps are.  Each step of the padding thus computes what a sequence of one step would, the first one:
 numbers like those of the sequence itself.  Its cotangents are exactly zero, and zero times
@@ -26,7 +34,8 @@ The pass comes before the adjoint, which then needs to know nothing of lengths.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import reduce
 from math import inf
@@ -36,6 +45,7 @@ from rollc.graph.expression import Value, call
 from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, ordered_axes
 from rollc.graph.operations.sequence import MOST_STEPS
 from rollc.graph.operations.vector import row
+from rollc.graph.state import PREFIX as STATE
 
 LENGTHS = "batch'lengths"
 """The leaf of a graph with one time axis; a name that no spec can write."""
@@ -56,6 +66,7 @@ def output_name(name: str) -> str:
 # What a reduction takes for the steps of the padding.
 _BEYOND = {"sum_over": 0.0, "mean_over": 0.0, "max_over": -inf, "min_over": inf}
 _OVER_TIME = frozenset({*_BEYOND, "softmax_over"})
+_SEES_THE_END = frozenset({*_OVER_TIME, "last", "extent"})
 _LEAVES = ("input", "target")
 
 
@@ -81,53 +92,133 @@ def why_no_lengths(graph: Graph) -> str | None:
     if not graph.axes:
         return "it has no time axis"
     for node in graph.nodes:
-        shared = node.type.time and BATCH not in node.type.axes
-        if shared and node.type.kind == "float":  # of other kinds is what a step's number tells
-            return f"`{node.name}` is the same for all sequences"
+        if node.operation == "state" and BATCH not in node.type.axes:
+            # After the last step of each sequence it would be another one.
+            return f"the state of `{node.name.removeprefix(STATE)}` is the same for all sequences"
         deep = node.initial is not None and graph[node.initial].type.shape != node.type.shape
-        if deep and node.type.kind != "float":
+        future = node.name in graph.reach and graph.reach[node.name].future
+        if deep and future and node.type.kind != "float":
             return f"the initial value of `{node.name}` has rows that are no numbers"
     return None
 
 
+def own_outputs(graph: Graph) -> frozenset[str]:
+    """The labels of the outputs that with lengths are each sequence's own."""
+    own = _own(graph)
+    return frozenset(label for label, name in graph.outputs if name in own or graph[name].type.time)
+
+
+def _own(graph: Graph) -> frozenset[str]:
+    """The nodes that are each sequence's own where sequences have lengths."""
+
+    def joins(node: Node) -> bool:
+        return BATCH not in _along(node)
+
+    def starts(node: Node) -> bool:
+        ends = node.operation in _SEES_THE_END and not _along(node).isdisjoint(graph.axes)
+        return ends or any(edge.delay < 0 for edge in node.operands)
+
+    first = {node.name for node in graph.nodes if BATCH in node.type.axes}
+    first |= {node.name for node in graph.nodes if starts(node) and joins(node)}
+    return _with_readers(graph, first, joins)
+
+
+def _along(node: Node) -> frozenset[str]:
+    """The axes that an operation works along."""
+    over = node.options.get("over", (node.options.get("axis"),))
+    return (
+        frozenset(axis for axis in over if isinstance(axis, str))
+        if isinstance(over, tuple)
+        else frozenset()
+    )
+
+
+def _with_readers(
+    graph: Graph, names: Iterable[str], joins: Callable[[Node], bool]
+) -> frozenset[str]:
+    """Nodes, and all those that read them, directly or not, and may join them.
+
+    Who reads a node reads its initial value too.
+    """
+    readers: dict[str | None, list[Node]] = defaultdict(list)
+    for node in graph.nodes:
+        for edge in node.operands:
+            readers[edge.source].append(node)
+            readers[graph[edge.source].initial].append(node)
+    found = set(names)
+    pending = sorted(found)
+    while pending:
+        for node in readers[pending.pop()]:
+            if node.name not in found and joins(node):
+                found.add(node.name)
+                pending.append(node.name)
+    return frozenset(found)
+
+
 class _Lengths:
     def __init__(self, graph: Graph) -> None:
-        self.source = graph
-        self.build = Builder(graph.nodes)
+        self.own = _own(graph)
+        self.source = graph.with_nodes(map(self._as_own, graph.nodes))
+        self.shared = self._shared()
+        self.build = Builder(self.source.nodes)
         self.build.prefix = "lengths"
-        own = Type("index", (), (BATCH,), MOST_STEPS)
+        number = Type("index", (), (BATCH,), MOST_STEPS)
         self.lengths = {
-            axis: self.build.leaf(name, "input", own)
+            axis: self.build.leaf(name, "input", number)
             for axis, name in lengths_leaves(graph.axes).items()
         }
-        # The number of steps, by the node that gives it, is of these axes.
-        self.counts = {
-            node.name: str(node.options["axis"])
-            for node in graph.nodes
-            if node.operation == "extent" and node.options["axis"] in self.lengths
-        }
-        # What stands for a read, by the edge.
+        # What stands for a read of each sequence's own, by the edge; and for a node.
         self.gates: dict[Edge, Edge] = {}
+        self.stands: dict[str, str] = {}
+
+    def _as_own(self, node: Node) -> Node:
+        """A node with the batch among its axes where it is each sequence's own."""
+        if node.name not in self.own:
+            return node
+        axes = ordered_axes((*node.type.axes, BATCH))
+        return replace(node, type=replace(node.type, axes=axes))
+
+    def _shared(self) -> frozenset[str]:
+        """Numbers over time that all sequences share, and what they decide.
+
+        What a step's number tells by itself, such as where a window ends, is not among them.
+        """
+
+        def joins(node: Node) -> bool:
+            return bool(node.type.time) and node.name not in self.own
+
+        numbers = (node for node in self.source.nodes if node.type.kind == "float")
+        return _with_readers(self.source, (node.name for node in numbers if joins(node)), joins)
 
     def graph(self) -> Graph:
         for node in self.source.nodes:
-            if node.operation in _LEAVES and node.type.time:
-                self._mask(node)
-        gates = [
-            edge
-            for node in self.source.nodes
-            for edge in node.operands
-            if edge.delay and edge not in self.gates
-        ]
-        for edge in dict.fromkeys(gates):
-            self._gate(edge)
-        for node in self.source.nodes:
-            if node.name in self.counts:
-                self._count(node.name, self.counts[node.name])
+            leaf = node.operation in _LEAVES and node.type.time
+            if leaf or (node.name not in self.own and node.initial in self.own):
+                name = f"{node.name}'alive"
+                self.stands[node.name] = self._mask(name, Edge(node.name), node.initial).source
+        touched = [node for node in self.source.nodes if self._is_touched(node)]
+        for edge in dict.fromkeys(edge for node in touched for edge in node.operands):
+            if edge.source in self.shared - self.stands.keys() and edge.delay >= 0:
+                self.gates[edge] = self._mask(f"{edge.source}'own{edge.delay or ''}", edge)
+            elif edge.delay:
+                self._gate(edge)
+        for node in touched:
+            if node.operation == "extent":
+                self._count(node)
             else:
                 self._rewrite(node)
+        for name in self.stands:  # what stands for them has the initial value
+            self.build.nodes[name] = replace(self.build.nodes[name], initial=None)
         outputs = tuple((label, self._output(name)) for label, name in self.source.outputs)
-        return replace(self.source, nodes=tuple(self.build.nodes.values()), outputs=outputs)
+        loss = self._loss()
+        nodes = tuple(self.build.nodes.values())
+        return replace(self.source, nodes=nodes, outputs=outputs, loss=loss)
+
+    def _is_touched(self, node: Node) -> bool:
+        """Whether a node is each sequence's own, or reads what is."""
+        return node.name in self.own or any(
+            edge.source in self.own or edge.source in self.stands for edge in node.operands
+        )
 
     def _inside(self, axis: str, ahead: int = 0) -> Value:
         """Whether the step that many steps ahead is inside the own length."""
@@ -159,21 +250,18 @@ class _Lengths:
         self.build.nodes[name] = replace(self.build.nodes[name], initial=initial)
         return Edge(name)
 
-    def _mask(self, node: Node) -> None:
-        """A leaf is its first step in the padding; no gradient passes that way."""
-        value = first = self.build.read(node.name)
-        for axis in node.type.time:
+    def _mask(self, name: str, edge: Edge, initial: str | None = None) -> Edge:
+        """A read is that of its first step in the padding; no gradient passes that way."""
+        value = first = self.build.read(edge.source, edge.delay, edge.axis)
+        for axis in value.type.time:
             first = call("first", first, axis=axis)
-        if node.type.kind == "float":
+        if value.type.kind == "float":
             first = call("stop", first)
-        name = f"{node.name}'alive"
-        self._choose(name, self._alive(node.type.time), value, first, node.initial)
-        self.gates[Edge(node.name)] = Edge(name)
+        return self._choose(name, self._alive(value.type.time), value, first, initial)
 
     def _resolved(self, edge: Edge) -> Edge:
         """A read of a leaf is of what stands for it."""
-        stand = self.gates.get(Edge(edge.source))
-        return edge if stand is None else replace(edge, source=stand.source)
+        return replace(edge, source=self.stands.get(edge.source, edge.source))
 
     def _gate(self, edge: Edge) -> None:
         source = self.source[edge.source]
@@ -221,13 +309,8 @@ class _Lengths:
 
     def _rewrite(self, node: Node) -> None:
         """Read what stands for each operand; stop reductions over time at the own end."""
-        masked = node.operation in _LEAVES and node.type.time
         operands = tuple(self.gates.get(edge, self._resolved(edge)) for edge in node.operands)
-        initial = None if masked else node.initial
-        type_ = node.type
-        if any(edge.source in self.counts for edge in operands):
-            type_ = replace(type_, axes=ordered_axes((*type_.axes, BATCH)))
-        node = replace(node, type=type_, operands=operands, initial=initial)
+        node = replace(node, operands=operands)
         self.build.nodes[node.name] = node
         over = node.options.get("over", ())
         times = [axis for axis in self.lengths if isinstance(over, tuple) and axis in over]
@@ -238,7 +321,7 @@ class _Lengths:
             self._pick(node, str(node.options["axis"]))
         elif node.operation == "last":
             self._hold(node, str(node.options["axis"]))
-        self.build.nodes[node.name] = replace(self.build.nodes[node.name], initial=initial)
+        self.build.nodes[node.name] = replace(self.build.nodes[node.name], initial=node.initial)
 
     def _operand(self, node: Node) -> Value:
         (edge,) = node.operands
@@ -274,9 +357,9 @@ class _Lengths:
         """The own length as a number."""
         return call("sum_over", call("where", self._inside(axis), 1.0, 0.0), over=(axis,))
 
-    def _count(self, name: str, axis: str) -> None:
+    def _count(self, node: Node) -> None:
         """The number of steps is that of each sequence."""
-        self.build.define(name, "identity", (self._steps(axis),))
+        self.build.define(node.name, "identity", (self._steps(str(node.options["axis"])),))
 
     def _pick(self, node: Node, axis: str) -> None:
         """The number at the own last step; it needs no loop over the steps."""
@@ -290,7 +373,7 @@ class _Lengths:
         """The last step of a value that stays what it was at the own end."""
         value = self._operand(node)
         name = f"{node.name}'held"
-        self.build.promise(name, value.type)
+        self.build.promise(name, replace(value.type, axes=ordered_axes((*value.type.axes, BATCH))))
         before = self.build.read(name, 1, axis)
         self._choose(name, self._inside(axis), value, before)
         self.build.nodes[node.name] = replace(node, operands=(Edge(name),))
@@ -300,7 +383,17 @@ class _Lengths:
         node = self.source[name]
         if not node.type.time:
             return name
-        edge = self.gates.get(Edge(name), Edge(name))
-        value = self.build.read(edge.source)
+        value = self.build.read(self._resolved(Edge(name)).source)
         alive = self._alive(node.type.time)
         return self._choose(output_name(name), alive, value, self._zero(node.type)).source
+
+    def _loss(self) -> str | None:
+        """The loss; where with lengths each sequence has its own, the mean over the batch."""
+        loss = self.source.loss
+        if loss is None or loss not in self.own:
+            return loss
+        name = f"{loss}'mean"
+        self.build.line = self.source[loss].line
+        return self.build.define(
+            name, "mean_over", (self.build.read(loss),), over=(BATCH,)
+        ).edge.source

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from rollc.graph.graph import BATCH, Edge, attributes
 from rollc.lang.diagnostics import Diagnostic, Label
-from rollc.lang.functions import ENDS, OVER_AXES
+from rollc.lang.functions import ENDS, OVER_AXES, SPREAD
 from rollc.lang.names import Names, listed
 from rollc.lang.node import Axis, Draft, Operand
 from rollc.lang.source import Span
@@ -66,7 +66,7 @@ def settled(
 def without_time(draft: Draft) -> Draft:
     """The draft as if all were one step: its shape is the same, whatever axes there are."""
     operands = tuple(replace(operand, edge=Edge(operand.edge.source)) for operand in draft.operands)
-    if draft.operation in OVER_AXES:
+    if draft.operation in (*OVER_AXES, SPREAD):
         return replace(draft, operation="identity", operands=operands, attributes=())
     type_ = None if draft.type is None else replace(draft.type, axes=())
     return replace(draft, operands=operands, type=type_)
@@ -131,6 +131,8 @@ class _Axes:
         if draft.operation == "step":  # the number of the step
             return NONE.union(*map(self._of, over(draft)))
         found = NONE.union(*(self._read(operand.edge) for operand in draft.operands))
+        if draft.operation == SPREAD:
+            return found.union(*map(self._of, over(draft)))
         if draft.operation not in OVER_AXES or draft.operation == "softmax_over":
             return found
         # As long as it is not known which axis this goes over, it is taken to be all of them.
@@ -158,6 +160,8 @@ class _Axes:
             for operand in draft.operands
         )
         options = dict(draft.attributes)
+        if draft.operation == SPREAD and self._only(over(draft)[0]) in self._read(operands[0].edge):
+            return replace(draft, operation="identity", attributes=())  # it runs there already
         if "over" in options:
             options["over"] = tuple(map(self._only, over(draft)))
         elif over(draft):

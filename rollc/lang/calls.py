@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rollc.graph.attributes import attribute_flaw
 from rollc.graph.graph import Attribute
 from rollc.graph.operations import OPERATIONS
-from rollc.lang.functions import ENDS, EVERY, OVER_TIME, STOP
+from rollc.lang.diagnostics import Diagnostic, Label
+from rollc.lang.functions import ENDS, EVERY, OVER_TIME, STOP, TIME
 from rollc.lang.sizes import Rejected, Values, rejected
-from rollc.lang.syntax import Call
+from rollc.lang.syntax import Call, Cell, Function, Name, calls_in, expressions, names_in
 
 
 def check_arity(call: Call, wanted: tuple[str, ...], variadic: bool = False) -> None:
@@ -82,6 +85,31 @@ def no_option(call: Call) -> Rejected:
         "",
         [f"{', '.join(f'`{name}`' for name in (*OVER_TIME, *ENDS))} can"],
     )
+
+
+def no_axis_of_own(
+    definition: Cell | Function, over: Name, find: Callable[[str], object]
+) -> Diagnostic | None:
+    """What is wrong with `over` on a cell or function that runs along no axis of its own.
+
+    One that uses another, which ``find`` finds by its name, may hand its axis on.
+    """
+    if isinstance(definition, Cell):
+        values = [value for statement in definition.body for value in expressions(statement)]
+    else:
+        values = [definition.value, *(slope.value for slope in definition.slopes)]
+    calls = [call for value in values for call in calls_in(value)]
+    named = [name for value in values for name in names_in(value)]
+    named += [call.over for call in calls if call.over is not None]
+    if any(name.name == TIME for name in named) or any(
+        find(call.function.name) is not None for call in calls
+    ):
+        return None
+    name = definition.name
+    also = Label(name.span, f"nothing in it names `{TIME}`")
+    message = f"`{name.name}` does not run along a time axis"
+    help_ = "leave `over` out: it would change nothing"
+    return Diagnostic("R205", message, Label(over.span), (also,), helps=(help_,))
 
 
 def known_options(call: Call) -> tuple[tuple[str, Attribute], ...]:

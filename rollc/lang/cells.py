@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rollc.lang.calls import no_axis_of_own
 from rollc.lang.definitions import Definitions, own_names
 from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.functions import TIME, near
@@ -225,6 +226,10 @@ class _Placing:
             return Diagnostic("R204", message, at, also, helps=(f"write `{name}({form})`",))
         if call.over is not None and call.over.name not in self.axes_in(scope):
             return no_axis(call.over.name, scope.span(call.over.span), self.axes_in(scope))
+        if call.over is not None:
+            over = Name(call.over.name, scope.span(call.over.span))
+            if useless := no_axis_of_own(cell, over, self.definitions.find):
+                return useless
         if call.options:
             helps = (f"sizes stand behind a semicolon: `{name}(…; H=64)`",)
             return Diagnostic("R227", f"`{name}` has no options", at, also, helps=helps)

@@ -15,7 +15,7 @@ from rollc.graph.attributes import attribute_flaw
 from rollc.graph.graph import Attribute, Edge, Type, attributes
 from rollc.graph.operations import OPERATIONS
 from rollc.lang.axes import Marked
-from rollc.lang.calls import check_arity, known_options, no_option, options_of
+from rollc.lang.calls import check_arity, known_options, no_axis_of_own, no_option, options_of
 from rollc.lang.definitions import Definitions
 from rollc.lang.functions import (
     CUT,
@@ -393,6 +393,8 @@ class Drafts:
         axis = f"{prefix}'t{self._inlined}" if call.over is None else self.axis(call.over)
         if call.over is None:
             self.axes[axis] = Axis(edges, None, function.name.name, "…,", call.span)
+        elif useless := no_axis_of_own(function, call.over, self.definitions.find):
+            raise Rejected(useless)
         scope = Scope(names={TIME: axis}, use=call.span)
         outer = self._arguments
         self._arguments = {

@@ -26,6 +26,7 @@ COMPARISONS = frozenset(["<", "<=", ">", ">=", "==", "!="])
 OVER_TIME = ("sum", "mean", "max", "min", "softmax")
 ENDS = ("first", "last")  # one step of the sequence
 OVER_AXES = frozenset([*(f"{name}_over" for name in OVER_TIME), *ENDS])  # operations
+SPREAD = "spread"  # the operation of what is the same at every step of an axis
 CUT, FEED, SIZE = "split", "feed", "size"  # functions that are no operations
 STOP, EVERY = "stop", "every"  # an option that no operation has: it is a rule on one read
 TIME = "t"

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rollc.graph.graph import Edge
+from rollc.graph.graph import Edge, attributes
 from rollc.lang.borders import cut_at_borders
 from rollc.lang.diagnostics import Diagnostic, Label
+from rollc.lang.functions import SPREAD
 from rollc.lang.node import Cut, Draft, Operand, Row
 from rollc.lang.sizes import Rejected
 from rollc.lang.source import Span
@@ -33,6 +34,7 @@ class Resets:
         self.resets: dict[str, Reset] = {}
         self.starts: dict[str, Init] = {}
         self._marks: dict[str, str] = {}
+        self._spread: dict[tuple[str, str], str] = {}
         self._reads: dict[tuple[Edge, int | None], Edge] = {}
         self._across_resets: dict[str, Edge] = {}  # the read that a node stands for
 
@@ -73,7 +75,10 @@ class Resets:
         steps, side = abs(edge.delay), 1 if edge.delay > 0 else -1
         for before in range(steps - 1, -1, -1):
             delay = side * before
-            marked = Operand(Edge(mark, delay, edge.axis if delay else ""), at)
+            if before:
+                marked = Operand(Edge(self._at_every_step(name, edge.axis), delay, edge.axis), at)
+            else:
+                marked = Operand(Edge(mark), at)
             condition = self._holds(marked, name)
             start = self._start(Row(name, steps - before, side < 0), at)
             found = self._add("where", (condition, start, found), found.span, name)
@@ -88,6 +93,16 @@ class Resets:
             mark = self._add("where", (holds, one, zero), condition.span, name)
             self._marks[name] = mark.edge.source
         return self._marks[name]
+
+    def _at_every_step(self, name: str, axis: str) -> str:
+        """The mark as what changes along an axis: a condition may be the same at every step."""
+        if (name, axis) not in self._spread:
+            span = self.resets[name].condition.span
+            mark, along = Operand(Edge(self._mark(name)), span), attributes(axis=axis)
+            chosen = self.drafts.fresh(name)
+            self.drafts.drafts[chosen] = Draft(chosen, SPREAD, (mark,), span, along)
+            self._spread[name, axis] = chosen
+        return self._spread[name, axis]
 
     def _holds(self, value: Operand, name: str) -> Operand:
         zero = self._number(0, value.span, name)

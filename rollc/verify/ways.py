@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.graph.adjoint import adjoint, seed_name
+from rollc.graph.build import Builder
 from rollc.graph.graph import BATCH, Graph, Node
-from rollc.graph.lengths import why_no_lengths
+from rollc.graph.lengths import own_outputs, why_no_lengths
 from rollc.graph.state import PREFIX, expose_state
 from rollc.interp import interpret
 from rollc.network import Network
@@ -79,6 +80,21 @@ def can_be_alone(graph: Graph) -> bool:
 
 def _over(axes: object, axis: str) -> bool:
     return isinstance(axes, tuple) and axis in axes
+
+
+def apart(graph: Graph) -> Graph:
+    """The graph with a value for each sequence of every output that has one with lengths."""
+    build, own = Builder(graph.nodes), own_outputs(graph)
+
+    def spread(name: str) -> str:
+        if BATCH in graph[name].type.axes:
+            return name
+        return build.define(f"{name}'each", "spread", (build.read(name),), axis=BATCH).edge.source
+
+    outputs = tuple(
+        (label, spread(name) if label in own else name) for label, name in graph.outputs
+    )
+    return replace(graph, nodes=tuple(build.nodes.values()), outputs=outputs)
 
 
 def meaning(case: Case, way: Way) -> dict[str, Array]:
@@ -155,6 +171,8 @@ def compare(case: Case, network: Network, way: Way, which: str) -> Row:
         # What leaves the graph at the end of one window enters the next.
         exposed = expose_state(case.graph)
         case = Case(exposed, with_state(case).leaves, case.sizes)
+    if way.lengths is not None:
+        case = replace(case, graph=apart(case.graph))
     cotangents: dict[str, Array] = {}
     if way.sort == "vjp":
         cotangents = some_cotangents(case)

@@ -53,9 +53,10 @@ class Component:
 class Grower:
     """Grows one graph out of Hypothesis's choices."""
 
-    def __init__(self, draw: Draw, smooth: bool) -> None:
+    def __init__(self, draw: Draw, smooth: bool, clocks: bool) -> None:
         self.draw = draw
         self.smooth = smooth
+        self.clocks = clocks
         self.build = Builder()
         self.pool: list[str] = []  # finished nodes that may be read
         self.deep: list[str] = []  # states with an initial value for each depth
@@ -201,9 +202,9 @@ class Grower:
             self.start(name, shape)
         self.pool += names
 
-    def start(self, name: str, shape: Shape) -> None:
-        """The value outside the sequence."""
-        sort = self.choose("zero", "zero", "number", "param", "deep", "static")
+    def start(self, name: str, shape: Shape, deep: str = "deep") -> None:
+        """The value outside the sequence; ``deep`` has a row for each step there."""
+        sort = self.choose("zero", "zero", "number", "param", deep, "static")
         initial: str | None = None
         if sort == "number":
             number = self.build.read("dt")
@@ -214,14 +215,26 @@ class Grower:
         elif sort == "deep":
             self.deep.append(name)
         elif sort == "static":
+            axes = set(self.build.nodes[name].type.axes)
             static = [
                 other
                 for other in self.pool
-                if "t" not in self.build.nodes[other].type.axes
+                if {*self.build.nodes[other].type.axes} <= axes - {"t"}
                 and self.build.nodes[other].type.shape == shape
             ]
             initial = self.choose(*static) if static else None
         self.build.nodes[name] = replace(self.build.nodes[name], initial=initial)
+
+    def clock(self, number: int) -> None:
+        """A chain without the batch axis: all sequences share it."""
+        name, shape = f"c{number}", self.choose(*SHAPES)
+        self.build.prefix = name
+        self.build.promise(name, Type("float", shape, ("t",)))
+        back = self.build.read(name, self.choose(1, 2, -1), "t")
+        self.build.define(name, self.choose("sin", "tanh"), (back * 0.5 + self.param(shape),))
+        # Read by what is not used and taken away, it would have more rows than are read.
+        self.start(name, shape, deep="param")
+        self.pool.append(name)
 
     def reduction(self, number: int) -> None:
         timed = [name for name in self.pool if "t" in self.build.nodes[name].type.axes]
@@ -262,6 +275,8 @@ class Grower:
         self.leaves()
         self.plain(0)
         for number in range(self.choose(1, 2, 3)):
+            if self.clocks and self.chance():
+                self.clock(number)
             self.component(number)
             if self.chance():
                 self.reduction(number)
@@ -295,9 +310,12 @@ def _deepened(graph: Graph, deep: list[str]) -> Graph:
 
 
 @st.composite
-def delay_graphs(draw: Draw, smooth: bool = False) -> Graph:
-    """A network with a loss.  A ``smooth`` one has derivatives everywhere."""
-    return Grower(draw, smooth).graph()
+def delay_graphs(draw: Draw, smooth: bool = False, clocks: bool = False) -> Graph:
+    """A network with a loss.  A ``smooth`` one has derivatives everywhere.
+
+    With ``clocks`` there are chains that all sequences share.
+    """
+    return Grower(draw, smooth, clocks).graph()
 
 
 @st.composite

@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,11 @@ from rollc.kernel.schedule import schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.sensitivities import tangent_kernels
 
-GRAPHS = {"graphs": delay_graphs, "specs": spec_graphs, "axes": two_axis_graphs}
+GRAPHS = {
+    "graphs": partial(delay_graphs, clocks=True),
+    "specs": spec_graphs,
+    "axes": two_axis_graphs,
+}
 compiled.FEWEST, compiled.WORTHWHILE = 1, 0  # threads have work of any size here
 PHASES = ("primal", "adjoint", "inputs")
 

@@ -90,7 +90,7 @@ NAMES = (
         "an option that the function does not have",
         """
         Options stand behind the operands, as `name=number`. `over t` belongs to `sum`,
-        `mean`, `max` and `min`.
+        `mean`, `max` and `min`, and to cells and functions that name `t` inside.
         """,
         """
         net norm
