@@ -57,13 +57,14 @@ def _joined(
     ]
     known = {ref.buffer for other in others for ref in (*reads(other), *writes(other))} | results
     factors: dict[str, tuple[Ref, Ref]] = {}
-    for reduction in (s for s in statements if isinstance(s, Reduce)):
+    for reduction in (s for s in function.body if isinstance(s, Reduce)):
         operand = reduction.operand
         if not isinstance(operand, Ref) or operand.buffer in known:
             continue
         if reduction.operation != "sum_over" or reduction.kept or reduction.accumulate:
             continue
-        pair = _factors(operand.buffer, reduction, statements, buffers)
+        nests = [s for s in function.body if isinstance(s, Nest)]
+        pair = _factors(operand.buffer, reduction, nests, statements, buffers)
         if pair is not None:
             factors[operand.buffer] = pair
     if not factors:
@@ -73,15 +74,21 @@ def _joined(
 
 
 def _factors(
-    name: str, reduction: Reduce, statements: list[Simple], buffers: dict[str, Buffer]
+    name: str,
+    reduction: Reduce,
+    nests: list[Nest],
+    statements: list[Simple],
+    buffers: dict[str, Buffer],
 ) -> tuple[Ref, Ref] | None:
     """The two numbers whose product a buffer holds, if it is read by a reduction alone."""
     if sum(ref.buffer == name for statement in statements for ref in reads(statement)) != 1:
         return None
     writers = [s for s in statements if any(ref.buffer == name for ref in writes(s))]
-    if len(writers) != 1 or not isinstance(writers[0], Nest):
+    if len(writers) != 1:
         return None
-    nest = writers[0]
+    nest = next((nest for nest in nests if nest is writers[0]), None)
+    if nest is None:
+        return None
     if nest.shape or nest.over != reduction.over or nest.span != reduction.span:
         return None
     assigns = [assign for assign in nest.body if assign.store == Ref(name)]
