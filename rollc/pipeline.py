@@ -328,7 +328,7 @@ def write_artefact(
         if steps is not None and entry.startswith("tangent"):
             continue  # it runs over fewer steps at a time
         result = compiled(make(), dtype, steps)
-        # Numba's cache is stamped with a file's time and size: the name is its content's.
+        # Modules are known by name: two kernels in one process need two names.
         digest = hashlib.sha256(result.source.encode()).hexdigest()[:12]
         files = {
             "graph": f"{entry}.graph.txt",
