@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rollc import store
+from rollc.artefact import checked_graph
 from rollc.errors import InputError, SpecError
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
@@ -21,7 +22,7 @@ from rollc.kernel.text import print_program, print_schedule
 from rollc.lang import Source, load_graph, render
 from rollc.lang.draft import Feed
 from rollc.lang.format import format_spec
-from rollc.pipeline import checked_graph, compiled, kernel_graphs, read_spec
+from rollc.pipeline import compiled, kernel_graphs, read_spec
 
 STAGES = (
     "syntax",
