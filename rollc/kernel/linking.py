@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numba
 from llvmlite import binding, ir
 from numba import boolean, config, float64, int64, njit, types
 from numba.core import cgutils
@@ -90,7 +91,7 @@ class _Routine:
         symbol = self.symbol(number)
         if symbol in _linked:
             return
-        places = native.places(Path(__file__).parent, symbol)
+        places = native.places(Path(__file__).parent, symbol, numba.__version__.encode())
         code = native.load(places)
         if code is None or native.link(code) is None:
             routines: dict[str, Piece] = {}

@@ -18,10 +18,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 from llvmlite import binding
 from numpy.typing import NDArray
 
@@ -63,7 +63,7 @@ def places(folder: Path, name: str, source: bytes = b"") -> tuple[Path, ...]:
     """Where the code made from a source may lie: in its folder, or in the user's cache."""
     features = binding.get_host_cpu_features().flatten()
     host = (binding.get_process_triple(), binding.get_host_cpu_name(), features)
-    made_by = (store.runtime_hash(), version("numba"), version("llvmlite"))
+    made_by = (store.runtime_hash(), llvmlite.__version__)
     total = hashlib.sha256(repr((*host, *made_by)).encode() + source)
     file = f"{name}.{total.hexdigest()[:16]}.zip"
     return folder / "__pycache__" / file, store.cache_folder() / "code" / file
