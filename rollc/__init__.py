@@ -18,9 +18,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rollc.artefact import load
     from rollc.errors import InputError, RollcError, SpecError, StoreError
     from rollc.network import Network
-    from rollc.pipeline import build, load
+    from rollc.pipeline import build
 
 __version__ = "0.1.0"
 
@@ -42,7 +43,7 @@ _HOMES = {
     "SpecError": "rollc.errors",
     "StoreError": "rollc.errors",
     "build": "rollc.pipeline",
-    "load": "rollc.pipeline",
+    "load": "rollc.artefact",
 }
 
 

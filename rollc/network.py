@@ -26,21 +26,19 @@ from numpy.typing import NDArray
 
 from rollc.arguments import Arrays, Interface, Lengths, Steps, interface_of
 from rollc.arrays import Sizes, Spec, fitting, fitting_state, given_back, shape_of, unknown
-from rollc.checkpoint import Plan, Windowed
 from rollc.errors import InputError
-from rollc.graph.adjoint import seed_name
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import output_name
-from rollc.graph.simplify import simplify
 from rollc.graph.split import CannotSplit, split
 from rollc.graph.state import PREFIX as STATE
 from rollc.graph.state import final_name
 from rollc.noise import Seed, draw_noise
 from rollc.parameters import initial_parameters
-from rollc.sensitivities import MOST, Sensitivities, Sensitivity, prepared_graph
 
 if TYPE_CHECKING:
+    from rollc.checkpoint import Plan
     from rollc.kernel.compiled import Kernel
+    from rollc.sensitivities import Sensitivity
 
 Array = NDArray[Any]
 
@@ -207,6 +205,9 @@ class Network:
         Raises :class:`InputError` where a network cannot run in windows, or not in so few
         bytes.
         """
+        from rollc.checkpoint import Windowed
+        from rollc.graph.simplify import simplify
+
         self._need_loss()
         if (checkpoint is None) == (memory is None):
             raise InputError("expected either `checkpoint`, a number of steps, or `memory`")
@@ -240,7 +241,7 @@ class Network:
         inputs: Arrays,
         steps: Steps | None = None,
         *,
-        memory: int = MOST,
+        memory: int | None = None,
         lengths: Lengths | None = None,
         training: bool = False,
         seed: Seed = 0,
@@ -251,8 +252,10 @@ class Network:
         so there is no tape, and the memory is the same for any number of steps.  The numbers
         are those of :meth:`value_and_grad`, of parameters only: gradients of inputs would
         have to be kept for every step.  Raises :class:`InputError` where a network cannot
-        run so, or where it takes more than ``memory`` bytes.
+        run so, or where it takes more than ``memory`` bytes (4 GB where none are given).
         """
+        from rollc.sensitivities import MOST, Sensitivities, prepared_graph
+
         self._need_loss()
         if self.steps is not None:
             raise InputError("forward sensitivities need a network for any number of steps")
@@ -264,7 +267,7 @@ class Network:
             run = Sensitivities(graph, self._kernel, self.dtype, own)
         except CannotSplit as error:
             raise InputError(f"`{self.name}` has no forward sensitivities: {error}") from None
-        plan = run.fitting(sizes.steps, sizes.batch, memory)
+        plan = run.fitting(sizes.steps, sizes.batch, MOST if memory is None else memory)
 
         def value_and_grad() -> tuple[float, dict[str, Array]]:
             loss, found = run.value_and_grad(leaves, sizes.steps, sizes.batch)
@@ -301,6 +304,8 @@ class Network:
         specs = self._output_specs(lengths)
 
         def pullback(cotangents: Arrays) -> dict[str, Array]:
+            from rollc.graph.adjoint import seed_name
+
             given = dict(leaves)
             for label in cotangents:
                 if label not in outputs:

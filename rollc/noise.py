@@ -22,9 +22,12 @@ def draw_noise(
     The factors of dropout are all 1 outside training.  The numbers are those of NumPy's
     default generator, in the order of the leaves, the same in both precisions.
     """
+    leaves = graph.leaves(NOISE)
+    if not leaves:  # a generator takes longer to make than many a kernel to run
+        return {}
     random = np.random.default_rng(seed)
     drawn: dict[str, NDArray[Any]] = {}
-    for node in graph.leaves(NOISE):
+    for node in leaves:
         shape = (*(sizes[axis] for axis in node.type.axes), *node.type.shape)
         rate = node.options.get("rate")
         if not isinstance(rate, float):

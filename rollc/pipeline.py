@@ -38,8 +38,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rollc import store
 from rollc.arguments import why_no_state
+from rollc.artefact import DTYPES, open_artefact
 from rollc.checkpoint import window_kernels
-from rollc.errors import InputError, SpecError, StoreError
+from rollc.errors import InputError, SpecError
 from rollc.graph.adjoint import adjoint
 from rollc.graph.combine import mean_adjoint
 from rollc.graph.graph import Graph
@@ -60,7 +61,7 @@ from rollc.kernel.peel import peel
 from rollc.kernel.plan import plan
 from rollc.kernel.program import Program
 from rollc.kernel.schedule import Schedule, schedule
-from rollc.kernel.text import ProgramTextError, parse_program, print_program, print_schedule
+from rollc.kernel.text import print_program, print_schedule
 from rollc.network import Network
 from rollc.sensitivities import prepared_graph, tangent_kernels
 
@@ -70,7 +71,6 @@ if TYPE_CHECKING:
 
 # Compiled when a network is built.  One that runs free is there to be run; few are trained so.
 EAGER = {"taught": ("forward", "gradient"), "free": ("forward",)}
-DTYPES = ("float32", "float64")
 COMBINED = ("sum", "mean")
 FEEDS = ("taught", "free")
 
@@ -331,7 +331,7 @@ def write_artefact(
         if steps is not None and entry.startswith("tangent"):
             continue  # it runs over fewer steps at a time
         result = compiled(make(), dtype, steps)
-        # Numba's cache is stamped with a file's time and size: the name is its content's.
+        # Modules are known by name: two kernels in one process need two names.
         digest = hashlib.sha256(result.source.encode()).hexdigest()[:12]
         files = {
             "graph": f"{entry}.graph.txt",
@@ -365,46 +365,3 @@ def write_artefact(
         "stages": stages,
         "kernels": kernels,
     }
-
-
-def open_artefact(manifest: store.Manifest) -> Network:
-    """The network of an artefact whose files have been verified."""
-    kernels = manifest.entry("kernels", dict)
-    dtype = manifest.entry("dtype", str)
-    steps = manifest.entries.get("steps")
-    if dtype not in DTYPES or not (steps is None or isinstance(steps, int)):
-        raise StoreError(f"`{manifest.folder}` is damaged: it is of {dtype}, for {steps} steps")
-    graph = checked_graph(manifest)
-
-    @cache
-    def kernel(entry: str) -> Kernel:
-        files = kernels.get(entry)
-        if not isinstance(files, dict):
-            mean = manifest.entries.get("combine") == "mean"
-            why = ": it was built to combine gradients by their mean" if mean else ""
-            raise InputError(f"`{graph.name}` has no {entry} kernel{why}")
-        try:
-            program = parse_program(manifest.text(files.get("program")))
-        except ProgramTextError as error:
-            raise StoreError(f"`{manifest.folder}` is damaged: {error}") from error
-        return Kernel(program, manifest.path(files.get("source")), dtype)
-
-    truncate = manifest.entries.get("truncate")
-    return Network(graph, kernel, dtype, steps, truncate if isinstance(truncate, int) else None)
-
-
-def checked_graph(manifest: store.Manifest) -> Graph:
-    """The network that an artefact was built from."""
-    text = manifest.text(manifest.entry("stages", dict).get("checked"))
-    try:
-        return parse_graph(text)
-    except IRTextError as error:
-        raise StoreError(f"`{manifest.folder}` is damaged: {error}") from error
-
-
-def load(directory: str | Path) -> Network:
-    """The network of an artefact folder.  Raises :class:`StoreError` if it is damaged.
-
-    An artefact holds code: load one only where you would run a program of its author's.
-    """
-    return open_artefact(store.read(Path(directory)))

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from rollc import store
+from rollc.artefact import checked_graph
 from rollc.errors import InputError, SpecError, StoreError
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
@@ -33,7 +34,7 @@ from rollc.kernel.whytext import print_why
 from rollc.lang import Source, load_graph, render
 from rollc.lang.draft import Feed
 from rollc.lang.format import format_spec
-from rollc.pipeline import checked_graph, compiled, kernel_graphs, read_spec, scheduled
+from rollc.pipeline import compiled, kernel_graphs, read_spec, scheduled
 
 STAGES = (
     "syntax",

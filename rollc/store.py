@@ -44,7 +44,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 CACHE_VARIABLE = "ROLLC_CACHE"
 
-_COMPILED = "__pycache__"  # Numba's files: they come and go with the machine
+_COMPILED = "__pycache__"  # machine code: it comes and goes with the machine
 _UNFINISHED = ".rollc-tmp"
 _LOOKS, _PAUSE = 5, 0.02  # times and seconds: the patience with a folder that is being replaced
 _FORGET_AFTER = 30 * 24 * 3600.0  # seconds that a cached build is kept unused
@@ -127,7 +127,7 @@ def made(
         else:
             _forget_unused(place)
             if directory is not None:
-                with staging(directory) as folder:  # a copy keeps the times: Numba's stamps
+                with staging(directory) as folder:
                     shutil.copytree(place, folder, dirs_exist_ok=True)
                 manifest = replace(manifest, folder=directory)
             return Made(manifest, hit=known is not None)
@@ -279,7 +279,7 @@ def _parse(folder: Path) -> Manifest:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The plain files of an artefact by name, less the manifest and what Numba adds."""
+    """The plain files of an artefact by name, less the manifest and machine code."""
     found = {
         path.relative_to(folder).as_posix(): path
         for path in sorted(folder.rglob("*"))

@@ -315,7 +315,7 @@ def test_a_link_does_not_stand_for_a_file(tmp_path: Path) -> None:
 def test_compiled_code_may_come_and_go(tmp_path: Path) -> None:
     put(tmp_path / "x", "one")
     (tmp_path / "x" / "kernel" / "__pycache__").mkdir()
-    (tmp_path / "x" / "kernel" / "__pycache__" / "code.nbi").write_text("compiled")
+    (tmp_path / "x" / "kernel" / "__pycache__" / "code.zip").write_text("compiled")
     assert store.read(tmp_path / "x").entries["name"] == "one"
     put(tmp_path / "x", "two")
 

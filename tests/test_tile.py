@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from rollc.kernel.tile import host, plain_tile, tile
+from rollc.kernel.host import host
+from rollc.kernel.tile import plain_tile, tile
 
 
 @njit

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rollc.cli import files, talk
 from rollc.errors import InputError, SpecError
 from rollc.irtext import is_graph_text
-from rollc.lang import Source, as_data, has_errors, library_flaws, load_graph
 
 if TYPE_CHECKING:
+    from rollc.lang import Source
     from rollc.lang.draft import Feed
     from rollc.network import Network
     from rollc.stages import Choice
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 def check(specs: Sequence[str], sets: Mapping[str, int], feed: Feed, form: str) -> int:
     """Print the diagnostics of the specs; 1 where there is an error."""
+    from rollc.lang import as_data, has_errors, library_flaws, load_graph
+
     data: list[dict[str, object]] = []
     wrong = sound = libraries = 0
     for spec in specs:
@@ -116,6 +118,8 @@ def build_network(spec: str, **options: Any) -> tuple[Network, Made]:
 
 def _show_warnings(source: Source, sets: Mapping[str, int], feed: Feed) -> None:
     """Say what is odd about a spec that could be built."""
+    from rollc.lang import load_graph
+
     if not is_graph_text(source.text):
         read = load_graph(source, sets, feed)
         talk.diagnostics(read.diagnostics, read.source, sys.stderr)

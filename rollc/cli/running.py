@@ -11,16 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc import store
-from rollc.batches import batches
+from rollc.artefact import load
 from rollc.cli import files, talk
 from rollc.cli.building import build_network
 from rollc.datafiles import Column, is_npz, names, read_csv, read_npz, write_npz
 from rollc.errors import InputError
 from rollc.network import Network
-from rollc.optimise import optimiser
-from rollc.pipeline import load
-from rollc.sensitivities import MOST
-from rollc.training import fit
 
 if TYPE_CHECKING:
     from rollc.arrays import Spec
@@ -129,7 +125,7 @@ def _forward_in_time(
 ) -> tuple[float, dict[str, Array]]:
     """The loss and its gradients by forward sensitivities, of which the plan is said."""
     plan, compute = network.forward_sensitivities(
-        values, arrays, steps, memory=memory or MOST, lengths=lengths, seed=seed
+        values, arrays, steps, memory=memory, lengths=lengths, seed=seed
     )
     talk.say(
         f"{plan.directions:,} derivatives beside each value, windows of {plan.steps} steps:"
@@ -155,6 +151,10 @@ def train(
     dtype: str,
     feed: str,
 ) -> None:
+    from rollc.batches import batches
+    from rollc.optimise import optimiser
+    from rollc.training import fit
+
     network = open_network(spec, sets, dtype, feed)
     if network.graph.loss is None:
         raise InputError("the spec has no loss, so there is nothing to fit")

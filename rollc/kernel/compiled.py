@@ -1,15 +1,17 @@
 """A compiled program: its buffers, its functions, and how they are called.
 
 The functions are compiled by Numba when they are first called, or by :meth:`compile`, and
-kept in Numba's cache beside the source file.
+kept beside the source file (:mod:`rollc.kernel.native`).
 """
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from pathlib import Path
 from types import ModuleType
@@ -20,8 +22,11 @@ from numpy.typing import NDArray
 
 from rollc import threads
 from rollc.graph.graph import BATCH
+from rollc.kernel import native
+from rollc.kernel.host import host, panel_size
+from rollc.kernel.native import Bound, Function, Plain
 from rollc.kernel.program import Buffer, Program, Ref, Result
-from rollc.kernel.tile import host, panel_size
+from rollc.kernel.program import Function as Phase
 from rollc.kernel.work import product_work
 
 Array = NDArray[Any]
@@ -43,10 +48,11 @@ class Kernel:
         self.source = source
         self.dtype = np.dtype(dtype)
         self.buffers = {buffer.name: buffer for buffer in program.buffers}
+        kinds = {"float": self.dtype, "index": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
+        self.dtypes = {buffer.name: kinds[buffer.kind] for buffer in program.buffers}
         self.leaves = {name for name, _ in program.leaves}
-        self._kept = [buffer for buffer in program.buffers if self._is_own(buffer)]
-        self._idle: list[tuple[Mapping[str, int], dict[str, Array]]] = []
-        self._functions: dict[str, Callable[..., None]] | None = None
+        self._idle: list[_Frame] = []
+        self._functions: dict[str, Function] | None = None
 
     @staticmethod
     def _is_given(buffer: Buffer) -> bool:
@@ -58,35 +64,46 @@ class Kernel:
         return buffer.role != "result" and not self._is_given(buffer)
 
     @property
-    def functions(self) -> dict[str, Callable[..., None]]:
-        """The functions by phase; loading them does not compile them."""
+    def functions(self) -> dict[str, Function]:
+        """The functions by phase, loaded or else compiled."""
         if self._functions is None:
-            module = _load(self.source)
-            self._functions = {
-                function.phase: getattr(module, function.phase)
-                for function in self.program.functions
-            }
+            code = None if native.interpreted() else native.load(self._places())
+            found = None if code is None else native.link(code)
+            if found is None:
+                self.compile()
+            else:
+                self._functions = found
+        assert self._functions is not None
         return self._functions
 
     def compile(self) -> None:
-        """Compile every function now."""
+        """Compile every function now, and keep the code."""
+        module = _load(self.source)
+        functions = {
+            function.phase: getattr(module, function.phase) for function in self.program.functions
+        }
+        if native.interpreted():
+            self._functions = {name: partial(Plain, own) for name, own in functions.items()}
+            return
+        from rollc.kernel.linking import machine_code
+
+        arguments = {function.phase: self._types(function) for function in self.program.functions}
+        code = machine_code(functions, arguments)
+        native.save(code, self._places())
+        self._functions = native.link(code)
+
+    def _places(self) -> tuple[Path, ...]:
+        return native.places(self.source.parent, self.source.stem, self.source.read_bytes())
+
+    def _types(self, function: Phase) -> list[Any]:
+        """The types of a function's arguments."""
         from numba import boolean, int64, types
         from numba.np.numpy_support import from_dtype
 
-        for function in self.program.functions:
-            buffers = [self.buffers[name] for name in function.buffers]
-            arrays = [
-                types.Array(from_dtype(self._dtype(b)), 2, "C", readonly=self._is_given(b))
-                for b in buffers
-            ]
-            dispatcher: Any = self.functions[function.phase]
-            counts = [int64] * (max(len(self.program.axes), 1) + 2)
-            optional = [boolean] if function.optional else []
-            dispatcher.compile((*counts, *optional, *arrays))
-
-    def _dtype(self, buffer: Buffer) -> np.dtype[Any]:
-        kinds = {"float": self.dtype, "index": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
-        return kinds[buffer.kind]
+        counts = [int64] * (max(len(self.program.axes), 1) + 2)
+        optional = [boolean] if function.optional else []
+        arrays = (types.Array(from_dtype(self.dtypes[name]), 2, "C") for name in function.buffers)
+        return [*counts, *optional, *arrays]
 
     def dimensions(self, buffer: Buffer, sizes: Mapping[str, int]) -> tuple[int, int]:
         """The shape of a buffer's array: its rows, and the elements of one value.
@@ -117,10 +134,11 @@ class Kernel:
     def kept_bytes(self, sizes: Mapping[str, int]) -> int:
         """The memory that is kept for the next call."""
         shares = self._share_sizes(sizes)
-        return sum(self._size(buffer, share) for buffer in self._kept for share in shares)
+        kept = [buffer for buffer in self.program.buffers if self._is_own(buffer)]
+        return sum(self._size(buffer, share) for buffer in kept for share in shares)
 
     def _size(self, buffer: Buffer, sizes: Mapping[str, int]) -> int:
-        return prod(self.dimensions(buffer, sizes)) * self._dtype(buffer).itemsize
+        return prod(self.dimensions(buffer, sizes)) * self.dtypes[buffer.name].itemsize
 
     def _share_sizes(self, sizes: Mapping[str, int]) -> list[dict[str, int]]:
         """The sizes that each thread computes."""
@@ -204,59 +222,107 @@ class Kernel:
         phases: Sequence[str],
     ) -> dict[tuple[str, str], Array]:
         """The results of ``batch`` sequences, of a ``whole`` that they are a part of."""
-        axes = self.program.axes or ("t",)
-        sizes = {**steps, BATCH: batch}
-        arrays = self._arrays(leaves, sizes)
+        frame = self._frame({**steps, BATCH: batch})
+        arrays = frame.arrays.copy()
+        for name in frame.given:
+            array = np.ascontiguousarray(leaves[name], dtype=self.dtypes[name])
+            arrays[name] = array.reshape(frame.shapes[name])
+        for name, inside in frame.copied.items():
+            inside[...] = np.asarray(leaves[name]).reshape(inside.shape)
+        for name in frame.results:
+            arrays[name] = np.empty(frame.shapes[name], self.dtypes[name])
         for function in self.program.functions:
             if function.phase in phases:
-                arguments = [arrays[name] for name in function.buffers]
-                numbers = [steps[axis] for axis in axes]
-                optional = [function.optional in phases] if function.optional else []
-                self.functions[function.phase](*numbers, batch, whole, *optional, *arguments)
+                self._call(function, frame, arrays, whole, phases)
         results: dict[tuple[str, str], Array] = {
-            (result.sort, result.label): self._result(result.ref, arrays, sizes)
+            (result.sort, result.label): self._result(result, arrays, frame)
             for result in self.program.results
             if result.phase in phases
         }
-        kept = {buffer.name: arrays[buffer.name] for buffer in self._kept}
-        self._idle.append((sizes, kept))
+        self._idle.append(frame)
         return results
 
-    def _arrays(self, leaves: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
-        arrays = self._reused(sizes)
-        for buffer in self.program.buffers:
-            name, dtype = buffer.name, self._dtype(buffer)
-            if self._is_given(buffer):
-                shape = self.dimensions(buffer, sizes)
-                arrays[name] = np.ascontiguousarray(leaves[name], dtype=dtype).reshape(shape)
-                # One type of argument, whether the caller may write to it or not.
-                arrays[name].flags.writeable = False
-                continue
-            if name not in arrays:
-                arrays[name] = np.empty(self.dimensions(buffer, sizes), dtype=dtype)
-            if buffer.role == "leaf":
-                rows = arrays[name].reshape((*_lead(buffer, sizes), -1))
-                inside = _inside(rows, buffer, sizes, buffer.before)
-                inside[...] = np.asarray(leaves[name]).reshape(inside.shape)
-        return arrays
+    def _call(
+        self,
+        function: Phase,
+        frame: _Frame,
+        arrays: Mapping[str, Array],
+        whole: int,
+        phases: Sequence[str],
+    ) -> None:
+        optional = [function.optional in phases] if function.optional else []
+        key = (function.phase, whole, *optional)
+        if key not in frame.bound:
+            steps = [frame.sizes[axis] for axis in self.program.axes or ("t",)]
+            numbers = [*steps, frame.sizes[BATCH], whole, *optional]
+            own = [arrays[name] for name in function.buffers]
+            frame.bound[key] = self.functions[function.phase](numbers, own)
+        else:
+            for place, name in enumerate(function.buffers):
+                if name not in frame.arrays:
+                    frame.bound[key].give(place, arrays[name])
+        frame.bound[key]()
 
-    def _reused(self, sizes: Mapping[str, int]) -> dict[str, Array]:
+    def _frame(self, sizes: Mapping[str, int]) -> _Frame:
         with suppress(IndexError):  # none is left, or another thread has taken the last one
             while True:
-                known, kept = self._idle.pop()
-                if known == sizes:
-                    return dict(kept)
-        return {}
+                frame = self._idle.pop()
+                if frame.sizes == sizes:
+                    return frame
+        frame = _Frame(sizes)
+        for buffer in self.program.buffers:
+            name = buffer.name
+            shape = frame.shapes[name] = self.dimensions(buffer, sizes)
+            if self._is_own(buffer):
+                array = frame.arrays[name] = np.empty(shape, self.dtypes[buffer.name])
+                if buffer.role == "leaf":
+                    rows = array.reshape((*_lead(buffer, sizes), -1))
+                    frame.copied[name] = _inside(rows, buffer, sizes, buffer.before)
+            else:
+                (frame.given if buffer.role == "leaf" else frame.results).append(name)
+        for result in self.program.results:
+            if self._is_whole(result.ref):
+                lead = _lead(self.buffers[result.ref.buffer], sizes)
+                frame.whole[result.sort, result.label] = (*lead, *result.ref.shape)
+        return frame
 
-    def _result(self, ref: Ref, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> Array:
+    def _result(self, result: Result, arrays: Mapping[str, Array], frame: _Frame) -> Array:
         """A value with its own dimensions: steps, sequences, then its shape."""
+        ref, array = result.ref, arrays[result.ref.buffer]
+        if (shape := frame.whole.get((result.sort, result.label))) is not None:
+            return array.reshape(shape)
         buffer = self.buffers[ref.buffer]
-        rows = arrays[ref.buffer].reshape((*_lead(buffer, sizes), -1))
-        inside = _inside(rows, buffer, sizes, ref.shift)
+        rows = array.reshape((*_lead(buffer, frame.sizes), -1))
+        inside = _inside(rows, buffer, frame.sizes, ref.shift)
         array = inside[..., ref.offset : ref.offset + prod(ref.shape)]
         # Leaves and buffers that are used again are not given away.
         given = array if buffer.role == "result" else array.copy()
         return given.reshape((*given.shape[:-1], *ref.shape))
+
+    def _is_whole(self, ref: Ref) -> bool:
+        """Whether a result is all of a buffer that leaves the kernel."""
+        buffer = self.buffers[ref.buffer]
+        around = buffer.before + buffer.after
+        return buffer.role == "result" and not around and ref.shape == buffer.shape
+
+
+@dataclass
+class _Frame:
+    """What calls of one size use again.
+
+    ``arrays`` stay, with ``copied`` the places in them that leaves are copied to; ``given``
+    leaves and ``results`` are the caller's, and others in each call, with ``whole`` the shapes
+    of those that are a buffer as it is; ``bound`` are the functions, as they were last called.
+    """
+
+    sizes: Mapping[str, int]
+    shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    arrays: dict[str, Array] = field(default_factory=dict)
+    copied: dict[str, Array] = field(default_factory=dict)
+    given: list[str] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
+    whole: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
+    bound: dict[tuple[Any, ...], Bound | Plain] = field(default_factory=dict)
 
 
 def _lead(buffer: Buffer, sizes: Mapping[str, int]) -> tuple[int, ...]:

@@ -54,22 +54,12 @@ step t.  v_h is one element of h, d_h is the cotangent of h.
 import math
 
 import numpy as np
-from numba import njit
 
 from rollc.kernel import library as lib
 from rollc.kernel.elementary import exp, log, sigmoid, softplus, tanh
-from rollc.kernel.linking import Distinct, at
+from rollc.kernel.linking import at, kernel
 
 F = np.{dtype}
-lib.link(F{routines})
-kernel = njit(
-    nogil=True,
-    cache=True,
-    error_model="numpy",
-    fastmath={{"contract"}},
-    no_cfunc_wrapper=True,
-    pipeline_class=Distinct,
-)
 '''
 
 
@@ -81,12 +71,7 @@ def emit(program: Program, dtype: str) -> str:
     functions = [
         "\n".join(_Emitter(program, names).function(function)) for function in program.functions
     ]
-    used = sorted(set(re.findall(r"\blib\.(\w+)\(", "\n".join(functions))))
-    header = _HEADER.format(
-        name=names.word(program.name),
-        dtype=dtype,
-        routines="".join(f', "{name}"' for name in used),
-    )
+    header = _HEADER.format(name=names.word(program.name), dtype=dtype)
     return "\n\n".join([header, *functions]) + "\n"
 
 

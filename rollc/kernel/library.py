@@ -5,8 +5,8 @@ elements of one value (a matrix row by row).  A value is given by its array, its
 its first column.  Nothing is allocated, nothing can raise, and the interpreter's lock is
 not held.  NaN in, NaN out: no compiler flag assumes it away.
 
-A kernel calls a routine through its symbol, and holds no copy of it: routines are compiled
-once for each precision, kept in Numba's cache, and linked when a kernel is loaded.
+A kernel calls a routine through its symbol: routines are compiled once for each precision,
+and kept as object code (:mod:`rollc.kernel.linking`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from typing import Any
 import numpy as np
 
 from rollc.kernel.elementary import exp, log
-from rollc.kernel.linking import Array, at, link, routine, shared
-from rollc.kernel.tile import host, tile
-
-__all__ = ["link"]
-
+from rollc.kernel.host import host
+from rollc.kernel.linking import Array, at, routine, shared
+from rollc.kernel.tile import tile
 
 _ROWS = host().rows
 _WIDTH_4, _WIDTH_8 = host().width(4), host().width(8)

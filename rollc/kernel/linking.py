@@ -1,35 +1,39 @@
-"""How a kernel calls a routine of the library without holding a copy of it.
+"""How Numba compiles kernels and routines, and how a kernel calls a routine.
 
 Numba would link a routine's code into each kernel that calls it, and optimise it again
-there.  Instead, a routine is compiled by itself, and a kernel refers to it by a symbol
-that is known before the kernel is loaded.  ``link`` makes the symbols known.
+there.  Instead, a routine is compiled by itself, and a kernel refers to it by a symbol.
+Nothing here is needed to run what has been compiled (:mod:`rollc.kernel.native`).
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from llvmlite import binding
+import numba
+from llvmlite import binding, ir
 from numba import boolean, config, float64, int64, njit, types
 from numba.core import cgutils
 from numba.core.compiler import Compiler
 from numba.extending import intrinsic
-from numba.np.numpy_support import from_dtype
+
+from rollc.kernel import native
+from rollc.kernel.native import Code, Piece, target_machine
 
 Array = Any
 
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
-    "cache": True,
     "error_model": "numpy",
-    # Sums may be reordered, so that they vectorise.
-    "fastmath": {"contract", "reassoc"},
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
+    "_nrt": False,  # nothing is allocated, so no references are counted
+    "no_rewrites": True,  # they are for arrays as wholes
 }
+# Sums may be reordered, so that they vectorise.
+_ROUTINE = {**_OPTIONS, "fastmath": {"contract", "reassoc"}}
 _routines: dict[str, _Routine] = {}
 
 
@@ -61,11 +65,10 @@ class _Routine:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.name = function.__name__
-        self.dispatcher: Any = njit(**_OPTIONS)(function)
+        self.dispatcher: Any = njit(**_ROUTINE)(function)
         signature = inspect.signature(function)
         self.parameters = [parameter.annotation for parameter in signature.parameters.values()]
         self.returns = signature.return_annotation
-        self.linked: set[str] = set()
 
     def arguments(self, number: Any) -> tuple[Any, ...]:
         """The types of the arguments for a precision: the annotations say which."""
@@ -84,31 +87,100 @@ class _Routine:
         return f"rollc_{self.name}_{number}"
 
     def link(self, number: Any) -> None:
-        """Compile for a precision, or load what the cache has, and make the symbol known."""
-        if str(number) in self.linked:
+        """Load or compile for a precision, and make the symbol known."""
+        symbol = self.symbol(number)
+        if symbol in _linked:
             return
-        # Code from the cache needs the symbols of the routines that it calls at once.
-        for name in self.dispatcher.py_func.__code__.co_names:
-            if name in _routines:
-                _routines[name].link(number)
-        arguments = self.arguments(number)
-        self.dispatcher.compile(arguments)
-        compiled = self.dispatcher.overloads[arguments]
-        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-        binding.add_symbol(self.symbol(number), address)
-        self.linked.add(str(number))
+        places = native.places(Path(__file__).parent, symbol, numba.__version__.encode())
+        code = native.load(places)
+        if code is None or native.link(code) is None:
+            routines: dict[str, Piece] = {}
+            needs: dict[str, None] = {}
+            compiled = _compiled(self.dispatcher, self.arguments(number))
+            own = _object(compiled, routines, needs)
+            routines[symbol] = Piece(symbol, compiled.fndesc.llvm_func_name, (own,))
+            code = Code(tuple(routines.values()), (), tuple(needs))
+            native.save(code, places)
+            native.link(code)
+        _linked[symbol] = code
 
 
-def link(precision: Any, *names: str) -> None:
-    """Make routines known to the kernels of a precision (``np.float32``, ``np.float64``)."""
-    for name in names:
-        if name in _routines:
-            _routines[name].link(from_dtype(np.dtype(precision)))
+_linked: dict[str, Code] = {}  # routines by symbol, each with those that it calls
+
+
+def _compiled(dispatcher: Any, arguments: tuple[Any, ...]) -> Any:
+    dispatcher.compile(arguments)
+    return dispatcher.overloads[arguments]
+
+
+def kernel(function: Callable[..., None]) -> Any:
+    """A function of a kernel: all of its arrays are different, and none is allocated."""
+    return njit(**_OPTIONS, fastmath={"contract"}, pipeline_class=Distinct)(function)
+
+
+def machine_code(functions: Mapping[str, Any], arguments: Mapping[str, Sequence[Any]]) -> Code:
+    """The machine code of kernel functions, for arguments of the given types.
+
+    Each function takes whole numbers and truth values first, then arrays.
+    """
+    routines: dict[str, Piece] = {}
+    needs: dict[str, None] = {}
+    pieces = []
+    for name, dispatcher in functions.items():
+        compiled = _compiled(dispatcher, tuple(arguments[name]))
+        code = _object(compiled, routines, needs)
+        pieces.append(Piece(name, name, (code, _entry(compiled, name))))
+    return Code(tuple(routines.values()), tuple(pieces), tuple(needs))
+
+
+def _object(compiled: Any, routines: dict[str, Piece], needs: dict[str, None]) -> bytes:
+    """The object code of a function; what it calls is added, the routines to ``routines``."""
+    _, _, (code, bitcode) = compiled.library.serialize_using_object_code()
+    for function in binding.parse_bitcode(bitcode).functions:
+        symbol = function.name
+        if not function.is_declaration or symbol.startswith("llvm.") or symbol in routines:
+            continue
+        if symbol in _linked:
+            routines.update((piece.symbol, piece) for piece in _linked[symbol].routines)
+            needs.update(dict.fromkeys(_linked[symbol].needs))
+        else:
+            needs[symbol] = None
+    return bytes(code)
+
+
+def _entry(compiled: Any, name: str) -> bytes:
+    """Object code of a function that takes all arguments as one row of integers.
+
+    Arrays are rows of :data:`native.WORDS`, as Numba lays them out.  The result is 0.
+    """
+    context, arguments = compiled.target_context, compiled.fndesc.argtypes
+    result, convention = compiled.fndesc.restype, context.call_conv
+    module = context.create_module(name)
+    word = ir.IntType(64)
+    entry = ir.Function(module, ir.FunctionType(ir.IntType(32), [word.as_pointer()]), name=name)
+    builder = ir.IRBuilder(entry.append_basic_block())
+    values, place = [], 0
+    for kind in arguments:
+        own = context.get_value_type(kind)
+        pointer = builder.gep(entry.args[0], [word(place)])
+        if isinstance(kind, types.Array):
+            assert context.get_abi_sizeof(own) == 8 * native.WORDS
+            values.append(builder.load(builder.bitcast(pointer, own.as_pointer())))
+            place += native.WORDS
+        else:
+            value = builder.load(pointer)
+            values.append(builder.trunc(value, own) if kind == boolean else value)
+            place += 1
+    type_ = convention.get_function_type(result, arguments)
+    callee = ir.Function(module, type_, compiled.fndesc.llvm_func_name)
+    status, _ = convention.call_function(builder, callee, result, arguments, values)
+    builder.ret(status.code)
+    return bytes(target_machine().emit_object(binding.parse_assembly(str(module))))
 
 
 def shared(function: Callable[..., Any]) -> Any:
     """A function that routines call: its code becomes part of theirs."""
-    return njit(**_OPTIONS)(function)
+    return njit(**_ROUTINE)(function)
 
 
 def routine(function: Callable[..., Any]) -> Any:

@@ -2,58 +2,22 @@
 
 ``tile`` adds up, over ``inner`` places k, the products of ``a[r, k]`` with the row k of a
 panel, for a few rows r at once.  The sums stay in registers; each row of the panel is
-loaded once for all the rows of the tile.  What a tile holds follows from the host: vectors
-of 512 bits with AVX-512, 256 with AVX2, 128 elsewhere (NEON, SSE), two of them for each
-row, and as many rows as registers allow.
+loaded once for all the rows of the tile.  What a tile holds follows from the host
+(:mod:`rollc.kernel.host`).
 
 Goto and van de Geijn, Anatomy of high-performance matrix multiplication (2008), section 4.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import boolean, config, int64, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-VECTORS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What the processor's vector unit can hold."""
-
-    bits: int
-    rows: int
-
-    def lanes(self, itemsize: int) -> int:
-        """The numbers in one vector."""
-        return self.bits // (8 * itemsize)
-
-    def width(self, itemsize: int) -> int:
-        """The columns of a tile."""
-        return VECTORS * self.lanes(itemsize)
-
-
-@cache
-def host() -> Host:
-    """The vector unit of this machine."""
-    features = binding.get_host_cpu_features()
-    if features.get("avx512f"):
-        return Host(512, 8)
-    if features.get("avx2") and features.get("fma"):
-        return Host(256, 6)
-    return Host(128, 4)
-
-
-def panel_size(inner: int, width: int, itemsize: int) -> int:
-    """The elements of a packed panel: its columns are filled up to whole tiles."""
-    tile_width = host().width(itemsize)
-    return inner * tile_width * -(-width // tile_width)
+from rollc.kernel.host import VECTORS, host
 
 
 def plain_tile(

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rollc.artefact import DTYPES
 from rollc.errors import InputError
 from rollc.graph.unroll import UnrollError
-from rollc.pipeline import DTYPES, build_text, read_spec
+from rollc.pipeline import build_text, read_spec
 from rollc.verify.case import Case, finite_case, with_gradients
 from rollc.verify.comparison import Row, largest_error
 from rollc.verify.kernels import kernels, main_kernels, variants

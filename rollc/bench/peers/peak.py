@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from rollc.bench.data import Array, Problem
 from rollc.bench.task import Ready, Task
-from rollc.kernel.tile import host
+from rollc.kernel.host import host
 
 CHAINS = 12
 """Vectors at once: more than two units times the latency of a multiply-add in cycles, fewer

@@ -1,0 +1,226 @@
+"""Machine code: how it is kept in a file, loaded and called, without the compiler.
+
+To import Numba and to ready it takes longer than most small runs, so what it compiled is
+kept as plain object code, which LLVM's linker alone loads.  A piece of code is for one
+processor and one version of everything that made it (:func:`places`); where there is none
+it is made again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+from llvmlite import binding
+from numpy.typing import NDArray
+
+from rollc import store
+from rollc.errors import StoreError
+
+Array = NDArray[Any]
+Function = Callable[[Sequence[int], Sequence[Array]], "Bound | Plain"]
+
+_INDEX = "index.json"
+_made_at = (1980, 1, 1, 0, 0, 0)  # the same content is the same file
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Object code that defines ``function``; other code knows it as ``symbol``."""
+
+    symbol: str
+    function: str
+    objects: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """The functions of a kernel, and before them the routines that they call.
+
+    ``needs`` are the symbols that the process has to know besides.
+    """
+
+    routines: tuple[Piece, ...]
+    functions: tuple[Piece, ...]
+    needs: tuple[str, ...] = ()
+
+
+# Files -----------------------------------------------------------------------------------
+
+
+def places(folder: Path, name: str, source: bytes = b"") -> tuple[Path, ...]:
+    """Where the code made from a source may lie: in its folder, or in the user's cache."""
+    features = binding.get_host_cpu_features().flatten()
+    host = (binding.get_process_triple(), binding.get_host_cpu_name(), features)
+    made_by = (store.runtime_hash(), llvmlite.__version__)
+    total = hashlib.sha256(repr((*host, *made_by)).encode() + source)
+    file = f"{name}.{total.hexdigest()[:16]}.zip"
+    return folder / "__pycache__" / file, store.cache_folder() / "code" / file
+
+
+def save(code: Code, places: Sequence[Path]) -> None:
+    """Keep code in the first place that can be written, if there is one."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        index: dict[str, Any] = {"needs": code.needs}
+        for part, pieces in (("routines", code.routines), ("functions", code.functions)):
+            index[part] = [(piece.symbol, piece.function, len(piece.objects)) for piece in pieces]
+            for piece in pieces:
+                for number, object_code in enumerate(piece.objects):
+                    file.writestr(_entry(f"{piece.symbol}.{number}.o"), object_code)
+        file.writestr(_entry(_INDEX), json.dumps(index))
+    for path in places:
+        with suppress(StoreError, OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            store.write_file(path, content.getvalue())
+            return
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    return zipfile.ZipInfo(name, _made_at)
+
+
+def load(places: Sequence[Path]) -> Code | None:
+    """The code that was kept; None if there is none, or it is damaged."""
+    for path in places:
+        with (
+            suppress(OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile),
+            zipfile.ZipFile(path) as file,
+        ):
+            index = json.loads(file.read(_INDEX))
+
+            def pieces(found: Any, file: zipfile.ZipFile = file) -> tuple[Piece, ...]:
+                return tuple(
+                    Piece(
+                        symbol,
+                        function,
+                        tuple(file.read(f"{symbol}.{number}.o") for number in range(count)),
+                    )
+                    for symbol, function, count in found
+                )
+
+            return Code(
+                pieces(index["routines"]), pieces(index["functions"]), tuple(index["needs"])
+            )
+    return None
+
+
+# Linking ---------------------------------------------------------------------------------
+
+_engines: list[Any] = []  # what holds the code of this process
+
+
+def link(code: Code) -> dict[str, Function] | None:
+    """The functions of a kernel by name; None where the process lacks a symbol."""
+    _ready()
+    for routine in code.routines:
+        if binding.address_of_symbol(routine.symbol) is None:
+            binding.add_symbol(routine.symbol, _address(routine))
+    if not all(map(binding.address_of_symbol, code.needs)):
+        return None
+    return {piece.symbol: partial(Bound, _address(piece)) for piece in code.functions}
+
+
+@cache
+def _ready() -> None:
+    """Ready LLVM, and have it look for symbols in this process."""
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    _engines.append(_engine())
+
+
+def _engine() -> Any:
+    return binding.create_mcjit_compiler(binding.parse_assembly(""), target_machine())
+
+
+def target_machine() -> Any:
+    """The code generator for this processor."""
+    target = binding.Target.from_triple(binding.get_process_triple())
+    return target.create_target_machine(
+        cpu=binding.get_host_cpu_name(),
+        features=binding.get_host_cpu_features().flatten(),
+        reloc="default",
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+def _address(piece: Piece) -> int:
+    """The address of a piece's function, after linking it into the process."""
+    engine = _engine()
+    for object_code in piece.objects:
+        engine.add_object_file(binding.ObjectFileRef.from_data(object_code))
+    engine.finalize_object()
+    _engines.append(engine)
+    return int(engine.get_function_address(piece.function))
+
+
+class Bound:
+    """A function of a kernel with its arguments, of which arrays can be exchanged.
+
+    Machine code takes them as one row of integers: the numbers, then for each array the
+    fields that Numba gives it.
+    """
+
+    def __init__(self, code: int, numbers: Sequence[int], arrays: Sequence[Array]) -> None:
+        self._call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(code)
+        fields = [field for array in arrays for field in _fields(array)]
+        self._row = (ctypes.c_int64 * (len(numbers) + len(fields)))(*numbers, *fields)
+        self._first = len(numbers) + _DATA
+
+    def give(self, place: int, array: Array) -> None:
+        """Take another array of the same shape in a place; it has to live until the call."""
+        self._row[self._first + WORDS * place] = _data(array)
+
+    def __call__(self) -> None:
+        if self._call(self._row):
+            raise RuntimeError("a kernel stopped")
+
+
+class Plain:
+    """As :class:`Bound`, of a Python function."""
+
+    def __init__(
+        self, code: Callable[..., None], numbers: Sequence[int], arrays: Sequence[Array]
+    ) -> None:
+        self._call, self._numbers, self._arrays = code, numbers, [*arrays]
+
+    def give(self, place: int, array: Array) -> None:
+        self._arrays[place] = array
+
+    def __call__(self) -> None:
+        self._call(*self._numbers, *self._arrays)
+
+
+WORDS = 9  # fields of an array, of eight bytes each
+_DATA = 4  # the one with the address of the first element
+
+
+def _fields(array: Array) -> tuple[int, ...]:
+    """No owner, no parent; elements, bytes of one, address; rows, columns; bytes from one to
+    the next of both."""
+    return (0, 0, array.size, array.itemsize, _data(array), *array.shape, *array.strides)
+
+
+def _data(array: Array) -> int:
+    """The address of an array's first element."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
+    except (TypeError, ValueError):  # it can only be read, or has no elements
+        return int(array.ctypes.data)
+
+
+def interpreted() -> bool:
+    """Whether kernels run as plain Python: Numba's own setting."""
+    return os.environ.get("NUMBA_DISABLE_JIT", "0") != "0"
