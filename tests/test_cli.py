@@ -131,7 +131,7 @@ def test_a_fault_of_rollc_is_3_and_leaves_what_reproduces_it(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr("rollc.cli.building.load_graph", broken)
+    monkeypatch.setattr("rollc.lang.load_graph", broken)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     result = run("check", "tiny.roll")
     assert result.status == 3
@@ -163,7 +163,7 @@ def test_an_interruption_is_quiet(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rollc.cli.building.load_graph", interrupted)
+    monkeypatch.setattr("rollc.lang.load_graph", interrupted)
     result = run("check", "tiny.roll")
     assert (result.status, result.out, result.err) == (130, "", "")
 

@@ -351,9 +351,10 @@ def test_arrays_that_cannot_be_written_to_need_no_other_code(
 ) -> None:
     kernel: Any = network._kernel("gradient")
     expected = network.value_and_grad(params, data)[0]
+    functions = kernel.functions
     frozen = {name: array.copy() for name, array in data.items()}
     for array in frozen.values():
         array.flags.writeable = False
     assert network.value_and_grad(params, frozen)[0] == expected
-    assert all(len(function.signatures) == 1 for function in kernel.functions.values())
+    assert kernel.functions is functions
     assert all(array.flags.writeable for array in (*data.values(), *params.values()))
