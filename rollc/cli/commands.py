@@ -137,6 +137,14 @@ def dtype_option(command: Command) -> Command:
     )(command)
 
 
+def kernel_option(command: Command) -> Command:
+    return click.option(
+        "--kernel",
+        type=click.Choice(KERNELS),
+        help="Of which kernel; if not given, `gradient` where there is a loss.",
+    )(command)
+
+
 def feed_option(command: Command) -> Command:
     return click.option(
         "--feed",
@@ -249,11 +257,7 @@ def build(
 @rollc.command()
 @click.argument("spec", metavar="SPEC|DIR")
 @click.option("--stage", type=click.Choice(STAGES), required=True, help="Which text to print.")
-@click.option(
-    "--kernel",
-    type=click.Choice(KERNELS),
-    help="Of which kernel; if not given, `gradient` where there is a loss.",
-)
+@kernel_option
 @steps_option("Unroll the network over N steps; `dag` needs it.")
 @sets_option
 @dtype_option
@@ -465,11 +469,7 @@ def verify(
 @rollc.command()
 @click.argument("subject", required=False, metavar="[CODE|SPEC|DIR]")
 @click.argument("nodes", nargs=-1, metavar="[NODE...]")
-@click.option(
-    "--kernel",
-    type=click.Choice(KERNELS),
-    help="Of which kernel; if not given, `gradient` where there is a loss.",
-)
+@kernel_option
 @steps_option("Of the network unrolled over N steps.")
 @sets_option
 @dtype_option

@@ -1,9 +1,9 @@
 """The routines that kernels call: matrix products, and what works on a whole vector.
 
 Every buffer is an array of two dimensions: a row for each step and sequence, and in it the
-elements of one value (a matrix row by row).  A value is given by its array, its row and
-its first column.  Nothing is allocated, nothing can raise, and the interpreter's lock is
-not held.  NaN in, NaN out: no compiler flag assumes it away.
+elements of one value (a matrix row by row); numbers lie side by side in one row.  A value is
+given by its array, its row and its first column.  Nothing is allocated, nothing can raise,
+and the interpreter's lock is not held.  NaN in, NaN out: no compiler flag assumes it away.
 
 A kernel calls a routine through its symbol: routines are compiled once for each precision,
 and kept as object code (:mod:`rollc.kernel.linking`).

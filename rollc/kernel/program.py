@@ -6,7 +6,8 @@ one value; that of a number is one row of them.  A buffer that is read with a de
 ``axis`` has steps ``before`` the first and ``after`` the last one, which hold initial
 values: a delayed read is then the same array at another row, and needs no test.
 
-A program has one function for each phase of the schedule.
+A program has a function for each phase of the schedule; where the gradients of inputs need no
+loop of their own they are an optional part of the adjoint.
 """
 
 from __future__ import annotations

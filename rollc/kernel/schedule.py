@@ -5,7 +5,7 @@ delays are positive, backward where they are negative.  Where they are both, its
 at shifted steps (:mod:`rollc.graph.retime`).  Everything between is free of time and runs
 for all steps at once, outside every loop.
 
-The regions come in phases, and each phase becomes one function: ``primal`` holds what the
+The regions come in phases, which a caller asks for: ``primal`` holds what the
 loss and the outputs need, ``adjoint`` what the gradients of parameters and states need
 besides, ``inputs`` what only the gradients of inputs need, which a caller may not want.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rollc import threads
 from rollc.bench.data import Problem
 from rollc.bench.task import Ready, Task, gradient_results
 from rollc.pipeline import build_text
@@ -12,8 +13,7 @@ from rollc.pipeline import build_text
 def prepare(task: Task, problem: Problem) -> Ready:
     workload = task.workload
     network, _ = build_text(workload.spec, f"{workload.name}.roll", dtype=task.dtype)
-    if hasattr(network, "threads"):
-        network.threads = task.threads
+    threads.use(task.threads)
     if task.mode == "forward":
         return Ready(
             lambda: network.forward(problem.params, problem.inputs),
