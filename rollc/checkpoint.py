@@ -85,7 +85,7 @@ class Windowed:
             for node in expose_state(self.split.window).leaves("state")
         )
         # The backward pass begins with the buffers of the forward pass still there.
-        kernels = self.kernel("window").kept_bytes(sizes) + self.kernel("window.vjp").bytes(sizes)
+        kernels = self.kernel("window").bytes(sizes) + self.kernel("window.vjp").bytes(sizes)
         gradients = sum(
             prod(node.type.shape)
             * prod({self._axis: steps, BATCH: batch}[a] for a in node.type.axes)

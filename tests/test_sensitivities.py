@@ -279,10 +279,10 @@ def test_through_an_encoder_into_a_decoder() -> None:
 
 
 def test_the_peak_is_what_the_plan_says_at_any_length() -> None:
-    net = labels()
-    params = net.init(0)
     plans, peaks = [], []
     for steps in (300, 3000):
+        net = labels()
+        params = net.init(0)
         # Compiled before it is measured, and no buffers of that size are there yet.
         net.forward_sensitivities(params, arrays(net, 3))[1]()
         plan, run = net.forward_sensitivities(params, arrays(net, steps, batch=8))
@@ -292,7 +292,7 @@ def test_the_peak_is_what_the_plan_says_at_any_length() -> None:
         tracemalloc.stop()
         plans.append(plan)
     assert plans[0] == plans[1]
-    assert peaks[1] == pytest.approx(peaks[0], rel=0.02)
+    assert peaks[1] <= 1.02 * peaks[0]
     assert peaks[1] == pytest.approx(plans[1].bytes, rel=0.1)
 
 

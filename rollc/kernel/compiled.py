@@ -24,6 +24,7 @@ from rollc import threads
 from rollc.graph.graph import BATCH
 from rollc.kernel import native
 from rollc.kernel.host import host, panel_size
+from rollc.kernel.memory import Lender, empty
 from rollc.kernel.native import Bound, Function, Plain
 from rollc.kernel.program import Buffer, Program, Ref, Result
 from rollc.kernel.program import Function as Phase
@@ -39,8 +40,9 @@ WORTHWHILE = 20_000_000
 class Kernel:
     """A program with its code, for one precision.
 
-    Buffers that do not leave the kernel are kept for the next call of the same size; two
-    threads may call at once, each then has its own.
+    Buffers that do not leave the kernel are kept for the next call of the same size, and those
+    of results that nobody holds any more are; two threads may call at once, each then has its
+    own.
     """
 
     def __init__(self, program: Program, source: Path, dtype: str) -> None:
@@ -52,6 +54,7 @@ class Kernel:
         self.dtypes = {buffer.name: kinds[buffer.kind] for buffer in program.buffers}
         self.leaves = {name for name, _ in program.leaves}
         self._idle: list[_Frame] = []
+        self._joined = Lender()
         self._functions: dict[str, Function] | None = None
 
     @staticmethod
@@ -120,22 +123,15 @@ class Kernel:
         return (rows, prod(buffer.shape)) if buffer.shape else (1, rows)
 
     def bytes(self, sizes: Mapping[str, int]) -> int:
-        """The memory that a run takes, besides the caller's own arrays."""
+        """The memory that a run takes, besides the caller's own arrays; the next has it again."""
         shares = self._share_sizes(sizes)
         results = [buffer for buffer in self.program.buffers if buffer.role == "result"]
-        given = sum(self._size(buffer, share) for buffer in results for share in shares)
-        if len(shares) > 1:
-            # First each thread has copies of its leaves, then results are joined.
-            leaves = [b for b in self.program.buffers if self._is_given(b)]
-            copied = sum(self._size(b, sizes) for b in leaves if b.batch and b.axes)
-            given += max([copied, *(self._size(b, sizes) for b in results if b.batch)])
-        return self.kept_bytes(sizes) + given
-
-    def kept_bytes(self, sizes: Mapping[str, int]) -> int:
-        """The memory that is kept for the next call."""
-        shares = self._share_sizes(sizes)
-        kept = [buffer for buffer in self.program.buffers if self._is_own(buffer)]
-        return sum(self._size(buffer, share) for buffer in kept for share in shares)
+        own = [buffer for buffer in self.program.buffers if self._is_own(buffer)]
+        total = sum(self._size(buffer, share) for buffer in own + results for share in shares)
+        if len(shares) > 1:  # threads have copies of their leaves, and results are joined
+            leaves = [b for b in self.program.buffers if self._is_given(b) and b.axes]
+            total += sum(self._size(buffer, sizes) for buffer in leaves + results if buffer.batch)
+        return total
 
     def _size(self, buffer: Buffer, sizes: Mapping[str, int]) -> int:
         return prod(self.dimensions(buffer, sizes)) * self.dtypes[buffer.name].itemsize
@@ -205,7 +201,11 @@ class Kernel:
         """A result of the whole batch, from those of its parts."""
         buffer = self.buffers[result.ref.buffer]
         if buffer.batch:
-            return np.concatenate(parts, axis=len(buffer.axes))
+            axis = len(buffer.axes)
+            shape = list(parts[0].shape)
+            shape[axis] = sum(part.shape[axis] for part in parts)
+            whole = self._joined.lend((result.sort, result.label), tuple(shape), parts[0].dtype)
+            return np.concatenate(parts, axis=axis, out=whole)
         if not result.partial:
             return parts[0]
         first, *rest = parts
@@ -225,12 +225,15 @@ class Kernel:
         frame = self._frame({**steps, BATCH: batch})
         arrays = frame.arrays.copy()
         for name in frame.given:
-            array = np.ascontiguousarray(leaves[name], dtype=self.dtypes[name])
+            array = leaves[name]
+            if not array.flags.c_contiguous or array.dtype != self.dtypes[name]:
+                array = frame.lender.lend(name, array.shape, self.dtypes[name])
+                array[...] = leaves[name]
             arrays[name] = array.reshape(frame.shapes[name])
         for name, inside in frame.copied.items():
             inside[...] = np.asarray(leaves[name]).reshape(inside.shape)
         for name in frame.results:
-            arrays[name] = np.empty(frame.shapes[name], self.dtypes[name])
+            arrays[name] = frame.lender.lend(name, frame.shapes[name], self.dtypes[name])
         for function in self.program.functions:
             if function.phase in phases:
                 self._call(function, frame, arrays, whole, phases)
@@ -274,7 +277,7 @@ class Kernel:
             name = buffer.name
             shape = frame.shapes[name] = self.dimensions(buffer, sizes)
             if self._is_own(buffer):
-                array = frame.arrays[name] = np.empty(shape, self.dtypes[buffer.name])
+                array = frame.arrays[name] = empty(shape, self.dtypes[name])
                 if buffer.role == "leaf":
                     rows = array.reshape((*_lead(buffer, sizes), -1))
                     frame.copied[name] = _inside(rows, buffer, sizes, buffer.before)
@@ -312,10 +315,12 @@ class _Frame:
 
     ``arrays`` stay, with ``copied`` the places in them that leaves are copied to; ``given``
     leaves and ``results`` are the caller's, and others in each call, with ``whole`` the shapes
-    of those that are a buffer as it is; ``bound`` are the functions, as they were last called.
+    of those that are a buffer as it is and ``lender`` their memory; ``bound`` are the functions,
+    as they were last called.
     """
 
     sizes: Mapping[str, int]
+    lender: Lender = field(default_factory=Lender)
     shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
     arrays: dict[str, Array] = field(default_factory=dict)
     copied: dict[str, Array] = field(default_factory=dict)

@@ -1,0 +1,76 @@
+"""The memory of results: used again when nobody holds it, and never while somebody does."""
+
+import gc
+
+import numpy as np
+import pytest
+
+from rollc.kernel.memory import LINE, Lender, empty, within
+from rollc.kernel.memory import owner as make_owner
+from rollc.pipeline import build_text
+
+FOUR = np.dtype(np.float32)
+SPEC = "net double\ninput x: [3]\ny = 2 * x\noutput y"
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3, 5), (7, 1)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.bool_])
+def test_it_begins_at_a_cache_line(shape: tuple[int, ...], dtype: type) -> None:
+    array = empty(shape, np.dtype(dtype))
+    assert array.shape == shape
+    assert array.dtype == dtype
+    assert array.ctypes.data % LINE == 0
+    array[...] = 1
+
+
+def test_all_of_an_array_lies_in_its_memory() -> None:
+    memory = make_owner((5,), FOUR)
+    array = within(memory, (5,), FOUR)
+    assert memory.ctypes.data <= array.ctypes.data
+    assert array.ctypes.data + array.nbytes <= memory.ctypes.data + memory.nbytes
+
+
+def test_it_is_lent_again_only_when_no_view_is_left() -> None:
+    lender = Lender()
+    first = lender.lend("y", (4, 2), FOUR)
+    place = first.ctypes.data
+    view = first.T[1:, ::2]
+    del first
+    second = lender.lend("y", (4, 2), FOUR)
+    assert second.ctypes.data != place
+    bytes_ = memoryview(view)
+    del view
+    third = lender.lend("y", (4, 2), FOUR)
+    assert third.ctypes.data not in (place, second.ctypes.data)
+    del bytes_, third, second
+    gc.collect()
+    again = {lender.lend("y", (4, 2), FOUR).ctypes.data for _ in range(4)}
+    assert len(again) == 1
+
+
+def test_a_loop_that_keeps_the_last_result_takes_two_memories() -> None:
+    lender = Lender()
+    places, kept = set(), None
+    for _ in range(6):
+        array = lender.lend("y", (1000,), FOUR)
+        places.add(array.ctypes.data)
+        kept = array
+    assert len(places) == 2
+    assert kept is not None
+
+
+def test_another_size_has_other_memory() -> None:
+    lender = Lender()
+    assert lender.lend("y", (10,), FOUR).nbytes == 40
+    assert lender.lend("y", (1000,), FOUR).nbytes == 4000
+
+
+@pytest.mark.parametrize("batch", [2, 64])
+def test_results_stay_what_they_are(batch: int) -> None:
+    network, _ = build_text(SPEC, "double.roll", dtype="float32")
+    kept = []
+    for number in range(5):
+        x = np.full((4, batch, 3), number, dtype=np.float32)
+        kept.append(network.forward({}, {"x": x})["y"])
+    for number, y in enumerate(kept):
+        np.testing.assert_array_equal(y, 2 * number)
