@@ -28,9 +28,10 @@ built to run free), all others when they are first called.
 
 from __future__ import annotations
 
+import gc
 import hashlib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -299,7 +300,8 @@ def build_text(
     )
 
     def write(folder: Path) -> Mapping[str, Any]:
-        return write_artefact(folder, source, sets, dtype, steps, truncate, combine, feed)
+        with _no_collection():
+            return write_artefact(folder, source, sets, dtype, steps, truncate, combine, feed)
 
     target = None if directory is None else Path(directory)
     made = store.made(key, write, target, use_cache=cache)
@@ -365,3 +367,15 @@ def write_artefact(
         "stages": stages,
         "kernels": kernels,
     }
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Search for no garbage meanwhile: a compiler makes many objects, and little of it."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

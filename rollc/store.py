@@ -121,7 +121,7 @@ def made(
         place = cache_folder() / key
         known = _known(place)
         try:
-            manifest = known or _write_artefact(place, key, write, overwrite=True)
+            manifest = known or _write_artefact(place, key, write, cached=True)
         except StoreError as error:
             warnings.warn(f"building without the cache: {error}", stacklevel=2)
         else:
@@ -188,9 +188,9 @@ def _write_artefact(
     key: str,
     write: Callable[[Path], Mapping[str, Any]],
     *,
-    overwrite: bool = False,
+    cached: bool = False,
 ) -> Manifest:
-    with staging(target, overwrite=overwrite) as folder:
+    with staging(target, cached=cached) as folder:
         manifest = seal(folder, {**write(folder), "key": key})
     return replace(manifest, folder=target)
 
@@ -304,25 +304,29 @@ def _digest(path: Path) -> str:
 
 
 @contextmanager
-def staging(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def staging(target: Path, *, cached: bool = False) -> Iterator[Path]:
     """A fresh folder that becomes ``target`` when the block ends without an error.
 
     An artefact that was at ``target`` is replaced.  Raises :class:`StoreError` where
-    anything else is there (unless told to ``overwrite``), or it cannot be written.
+    anything else is there, or it cannot be written.  In the cache (``cached``) whatever is
+    there is replaced, and nobody waits for the disk: files that it has lost are noticed when
+    they are read, and built again.
     """
     target = Path(os.path.realpath(target))
     try:
-        if not overwrite:
+        if not cached:
             _patiently(_refuse_foreign, target)
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target.parent)
         folder, lock = _claim(target)
         try:
             yield folder
-            _sync(folder)
-            if not overwrite:
+            if not cached:
+                _sync(folder)
                 _patiently(_refuse_foreign, target)
             _publish(folder, target)
+            if not cached:
+                _sync_path(target.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)
@@ -390,7 +394,6 @@ def _publish(folder: Path, target: Path) -> None:
         with suppress(FileNotFoundError):  # another writer took it away
             target.rename(retired)
         shutil.rmtree(retired, ignore_errors=True)
-    _sync_path(target.parent)
 
 
 def _renamed(folder: Path, target: Path) -> bool:
