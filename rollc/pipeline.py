@@ -61,6 +61,7 @@ from rollc.kernel.lower import lower
 from rollc.kernel.peel import peel
 from rollc.kernel.plan import plan
 from rollc.kernel.program import Program
+from rollc.kernel.recurrence import shorten
 from rollc.kernel.schedule import Schedule, schedule
 from rollc.kernel.text import print_program, print_schedule
 from rollc.network import Network
@@ -152,7 +153,7 @@ def _outputs_only(graph: Graph) -> Graph:
 
 def scheduled(graph: Graph, steps: int | None = None) -> Schedule:
     """The schedule of a kernel's graph, or of its DAG of ``steps`` steps."""
-    lowered = compute_again(lower(graph))
+    lowered = compute_again(shorten(lower(graph)))
     return schedule(lowered) if steps is None else peel(lowered, steps)
 
 

@@ -46,6 +46,7 @@ from rollc.kernel.emit import emit
 from rollc.kernel.lower import lower
 from rollc.kernel.peel import peel
 from rollc.kernel.plan import plan
+from rollc.kernel.recurrence import shorten
 from rollc.kernel.schedule import schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.sensitivities import tangent_kernels
@@ -61,7 +62,7 @@ PHASES = ("primal", "adjoint", "inputs")
 
 def kernel_of(graph: Graph, steps: int | None, folder: Path, rows: int = 4) -> Kernel:
     """The kernel of a graph, by way of the text of its schedule and of its program."""
-    lowered = compute_again(lower(graph))
+    lowered = compute_again(shorten(lower(graph)))
     scheduled = schedule(lowered) if steps is None else peel(lowered, steps)
     assert parse_schedule(print_schedule(scheduled)) == scheduled
     program = plan(scheduled, rows)
