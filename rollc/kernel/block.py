@@ -11,8 +11,9 @@ computes:
     d = sum over t of a[t] h[t]                h = f(a[t], h[t-1])
                                            d += sum over them of a[t] h[t]
 
-A block has as many steps as make up :data:`ROWS` rows of all sequences, so that a matrix
-product loses nothing.  A buffer that only one block needs has no rows for the others.
+A block has as many steps as make up :data:`ROWS` rows of all sequences, or more of narrow
+ones, so that a matrix product loses nothing.  A buffer that only one block needs has no rows
+for the others; what is read a few steps back besides is carried over from the block before.
 
 What is guaranteed: each statement still runs after all that it reads and before all that
 reads it.  Sums over the steps are added up block by block, so they are rounded differently.
@@ -22,12 +23,15 @@ that run over another time axis.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from math import prod
 
 from rollc.kernel.program import (
     Buffer,
+    Carry,
     Clear,
+    Fill,
     Function,
     Loop,
     Nest,
@@ -49,13 +53,18 @@ from rollc.kernel.program import (
     writes,
 )
 
-ROWS = 256
+ROWS = 256  # at least, and as many as have so many
+ELEMENTS = 16_384  # in a buffer, all of which stay in the cache
+MOST_CARRIED = 4  # steps back; with more, carrying them over takes as long as it saves
 
 
-def block(program: Program, rows: int = ROWS) -> Program:
+def block(program: Program, rows: int | None = None) -> Program:
     """The program with its loops in blocks of steps, of about ``rows`` rows each."""
     if program.steps is not None and program.steps <= 1:
         return program
+    if rows is None:
+        widest = max((prod(buffer.shape) for buffer in program.buffers if buffer.axes), default=1)
+        rows = max(ROWS, ELEMENTS // widest)
     blocked = _Blocker(program)
     functions = tuple(blocked.function(function) for function in program.functions)
     if functions == program.functions:
@@ -99,8 +108,6 @@ class _Blocker:
         """The statements around a loop, with those gone that now are inside."""
         before = self._before(body, position, loop)
         packs, after = self._after(body, position, loop)
-        if not before and not after:
-            return body, position
         moved = {id(statement) for statement in (*before, *packs, *after)}
         cleared = [Clear(name) for name in _sums(after)]
         clears: list[Simple] = []
@@ -118,7 +125,11 @@ class _Blocker:
         )
         ahead = [statement for statement in body[:position] if id(statement) not in moved]
         behind = [statement for statement in body[position + 1 :] if id(statement) not in moved]
-        self.short.update(self._short(filled, [*ahead, *behind]))
+        carried = list(self._carried(filled, ahead, behind))
+        filled = replace(filled, before=(*map(Carry, carried), *filled.before))
+        if not filled.blocks:
+            return body, position
+        self.short.update(self._short(filled, [*ahead, *behind]), carried)
         return [*ahead, *packs, *clears, filled, *behind], len([*ahead, *packs, *clears])
 
     def _before(self, body: list[Statement], position: int, loop: Loop) -> list[Simple]:
@@ -223,9 +234,12 @@ class _Blocker:
 
     def _private(self, name: str, loop: Loop) -> bool:
         """Whether no one outside a function knows a buffer of values for each step."""
-        buffer = self.by_name[name]
-        plain = buffer.axes == (loop.axis,) and not buffer.axis
-        return plain and name not in self.results and self.shared[name] == 1
+        return not self.by_name[name].axis and self._own(name, loop)
+
+    def _own(self, name: str, loop: Loop) -> bool:
+        """The same of a buffer that may have rows outside the sequence."""
+        steps = self.by_name[name].axes == (loop.axis,)
+        return steps and name not in self.results and self.shared[name] == 1
 
     def _ready(self, ref: Ref, loop: Loop) -> bool:
         """Whether the loop has computed what is read, for the step at hand."""
@@ -237,18 +251,43 @@ class _Blocker:
 
     def _short(self, loop: Loop, others: Iterable[Statement]) -> Iterator[str]:
         """The buffers that a block alone needs."""
-        known = {
-            ref.buffer
-            for statement in simple_statements(others)
-            for ref in (*reads(statement), *writes(statement))
-        }
+        known = _touched(others)
+        for name in self._written(loop):
+            if name not in known and self._private(name, loop):
+                yield name
+
+    def _carried(
+        self, loop: Loop, ahead: Sequence[Statement], behind: Sequence[Statement]
+    ) -> Iterator[str]:
+        """The buffers that a block needs with a few rows of the one before."""
+        fills = [part for part in ahead if isinstance(part, Fill)]
+        known = _touched([part for part in ahead if not isinstance(part, Fill)])
+        known |= _touched(behind) | {ref.buffer for fill in fills for ref in reads(fill)}
+        for name in self._written(loop):
+            buffer = self.by_name[name]
+            back, ahead_of = buffer.before, buffer.after
+            if loop.direction == "backward":
+                back, ahead_of = ahead_of, back
+            near = buffer.axis == loop.axis and 1 <= back <= MOST_CARRIED and not ahead_of
+            if near and name not in known and self._own(name, loop):
+                yield name
+
+    def _written(self, loop: Loop) -> list[str]:
+        """What a loop writes, and reads at none but its own steps."""
         inner = list(simple_statements(loop.simple()))
         names = dict.fromkeys(ref.buffer for statement in inner for ref in writes(statement))
-        reading = [ref for statement in inner for ref in reads(statement)]
-        for name in names:
-            at_step = all(ref.row == "step" for ref in reading if ref.buffer == name)
-            if name not in known and at_step and self._private(name, loop):
-                yield name
+        elsewhere = {
+            ref.buffer for statement in inner for ref in reads(statement) if ref.row != "step"
+        }
+        return [name for name in names if name not in elsewhere]
+
+
+def _touched(statements: Iterable[Statement]) -> set[str]:
+    return {
+        ref.buffer
+        for statement in simple_statements(statements)
+        for ref in (*reads(statement), *writes(statement))
+    }
 
 
 def _packs(statement: Simple) -> bool:

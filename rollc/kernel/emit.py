@@ -18,6 +18,7 @@ from rollc.graph.operations import OPERATIONS
 from rollc.kernel.elements import Elements, batched, integer
 from rollc.kernel.names import Names, shown
 from rollc.kernel.program import (
+    Carry,
     Clear,
     Fill,
     Function,
@@ -134,8 +135,16 @@ class _Emitter:
             write.say("    begin = max(end - K, 0)")
             inner, first = "end - 1, begin - 1, -1", "end - 1"
         write.depth += 1
+        carried = [part for part in loop.before if isinstance(part, Carry)]
+        if carried:
+            write.say("if begin > 0:" if loop.direction == "forward" else f"if end < {steps}:")
+            write.depth += 1
+            for carry in carried:
+                self._carry(carry, loop)
+            write.depth -= 1
         for statement in loop.before:
-            self._simple(statement)
+            if not isinstance(statement, Carry):
+                self._simple(statement)
         self._body(loop, f"for {step} in range({inner}):", first)
         for statement in loop.after:
             self._simple(statement)
@@ -199,8 +208,11 @@ class _Emitter:
         size = prod(buffer.shape)
         sides = [("0", str(buffer.before), "r")] if buffer.before else []
         if buffer.after:
-            low = shifted(write.steps(buffer.axis), buffer.before)
-            high = shifted(write.steps(buffer.axis), buffer.before + buffer.after)
+            steps = write.steps(buffer.axis)
+            if buffer.role == "block":  # the first block of a loop that runs back
+                steps = f"min(K, {steps})"
+            low = shifted(steps, buffer.before)
+            high = shifted(steps, buffer.before + buffer.after)
             sides.append((low, high, f"(r - {low})"))
         others = [axis for axis in buffer.axes if axis != buffer.axis]
         over = (*others, *((BATCH,) if buffer.batch else ()))
@@ -225,6 +237,23 @@ class _Emitter:
             row = write.row(Ref(fill.buffer), {buffer.axis: "r"})
             write.say(f"{write.place(fill.buffer, row, element)} = {value}")
             write.depth -= opened
+
+    def _carry(self, carry: Carry, loop: Loop) -> None:
+        """The last rows of the block before, which has K steps if it is not the last."""
+        write = self.write
+        buffer = write.buffers[carry.buffer]
+        write.remark(f"{shown(carry.buffer)} of the block before")
+        forward = loop.direction == "forward"
+        source, target = ("K", "0") if forward else ("0", "(end - begin)")
+        count = str(buffer.before + buffer.after)
+        if buffer.batch:
+            count = f"{count} * B"
+            source, target = ("0" if place == "0" else f"{place} * B" for place in (source, target))
+        name, size = write.names[buffer.name], prod(buffer.shape)
+        if buffer.shape:
+            write.call("carry", name, source, 0, target, 0, count, size)
+        else:
+            write.call("carry", name, 0, source, 0, target, 1, count)
 
     def _clear(self, clear: Clear) -> None:
         buffer = self.write.buffers[clear.buffer]
@@ -340,17 +369,15 @@ class _Emitter:
             self._summed(reduction, reduction.over)
         else:
             self._terms(reduction)
-        if reduction.operation == "mean_over":
-            count = write.count(reduction.over, reduction.span, "N")
-            opened = write.open(reduction.kept, size, reduction.span)
-            write.say(f"{out} /= F({count})")
-            write.depth -= opened
 
     def _is_row(self, reduction: Reduce) -> bool:
         """Whether a reduction adds up numbers that follow each other in memory."""
         operand = reduction.operand
-        sums = reduction.operation in ("sum_over", "mean_over")
-        if not sums or not isinstance(operand, Ref) or self.write.buffers[operand.buffer].shape:
+        if (
+            reduction.operation != "sum_over"
+            or not isinstance(operand, Ref)
+            or self.write.buffers[operand.buffer].shape
+        ):
             return False
         over = (*reduction.over, *reduction.kept)
         return operand.row == "step" and self.write.together([operand], over) == over

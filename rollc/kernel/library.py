@@ -335,6 +335,20 @@ def copy_block(
 
 
 @routine
+def carry(x: Array, row: int, first: int, target: int, place: int, rows: int, size: int) -> None:
+    """Copy rows to other rows of the same array, or numbers along a row; they may overlap."""
+    if row < target or first < place:
+        for i in range(rows):
+            for k in range(size):
+                r, c = rows - 1 - i, size - 1 - k
+                x[target + r, at(place + c)] = x[row + r, at(first + c)]
+    else:
+        for i in range(rows):
+            for k in range(size):
+                x[target + i, at(place + k)] = x[row + i, at(first + k)]
+
+
+@routine
 def clear(out: Array, target: int, place: int, size: int) -> None:
     for k in range(size):
         out[target, at(place + k)] = 0

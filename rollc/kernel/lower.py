@@ -4,6 +4,7 @@ Rewrites:
   layer_norm(x, gain, bias)      ->  normalise(x) * gain + bias
   mse(a, b)                      ->  mean((a - b) * (a - b))
   binary_cross_entropy(s, y)     ->  mean(logistic_loss(s, y))
+  mean_over(x)                   ->  sum_over(x) / extent
   softmax_over(x)                ->  e / sum_over(e)  with  e = exp(x - max_over(x))
   inverse(a), log_det(a)         ->  parts of gauss_jordan(a), which they share
   f(condition)                   ->  f(where(condition, 1, 0))  f takes numbers
@@ -22,9 +23,14 @@ from rollc.graph.build import Builder
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Attribute, Edge, Graph, Node, attributes
 from rollc.graph.operations import OPERATIONS
+from rollc.graph.operations.linear import over_axes
+from rollc.graph.operations.sequence import call_extent
 
 _COMPOSITES = frozenset(
-    {"layer_norm", "mse", "binary_cross_entropy", "softmax_over", "inverse", "log_det"}
+    {
+        *("layer_norm", "mse", "binary_cross_entropy"),
+        *("mean_over", "softmax_over", "inverse", "log_det"),
+    }
 )
 
 
@@ -81,6 +87,12 @@ def _composite(node: Node, values: list[Value]) -> Value:
     if node.operation == "layer_norm":
         x, gain, bias = values
         return call("normalise", x, **node.options) * gain + bias
+    if node.operation == "mean_over":
+        (x,) = values
+        total = call("sum_over", x, **node.options)
+        for axis in over_axes(node.options):
+            total = total / call_extent(total, axis)
+        return total
     if node.operation == "softmax_over":
         (x,) = values
         e = call("exp", x - call("max_over", x, **node.options))

@@ -16,7 +16,7 @@ from itertools import groupby
 
 from rollc.graph.graph import Graph, Node
 from rollc.graph.parts import partial_sums
-from rollc.kernel.block import ROWS, block
+from rollc.kernel.block import block
 from rollc.kernel.inner import join_products
 from rollc.kernel.order import Group, Section, order
 from rollc.kernel.place import Places
@@ -49,11 +49,11 @@ from rollc.kernel.program import (
 )
 from rollc.kernel.schedule import PHASES, Item, Schedule
 
-REDUCTIONS = frozenset({"sum_over", "mean_over", "max_over", "min_over"})
+REDUCTIONS = frozenset({"sum_over", "max_over", "min_over"})
 
 
-def plan(scheduled: Schedule, rows: int = ROWS) -> Program:
-    """The program of a schedule, its loops in blocks of about ``rows`` rows."""
+def plan(scheduled: Schedule, rows: int | None = None) -> Program:
+    """The program of a schedule, its loops in blocks of about ``rows`` rows (see there)."""
     return block(join_products(_Planner(scheduled).program()), rows)
 
 

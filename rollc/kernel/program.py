@@ -180,7 +180,7 @@ class Routine:
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """A reduction over axes: ``sum_over``, ``mean_over``, ``max_over`` or ``min_over``.
+    """A reduction over axes: ``sum_over``, ``max_over`` or ``min_over``.
 
     A sum adds to what is there with ``accumulate``.
     """
@@ -205,6 +205,13 @@ class Clear:
 
 
 @dataclass(frozen=True, slots=True)
+class Carry:
+    """Take the rows at the edge of one block to where the next one reads them."""
+
+    buffer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Only:
     """Statements that are wanted only where the caller asks for the results of a phase."""
 
@@ -212,7 +219,7 @@ class Only:
     body: tuple[Simple, ...]
 
 
-Simple = Nest | Fill | Pack | Times | Product | Routine | Reduce | Clear | Only
+Simple = Nest | Fill | Pack | Times | Product | Routine | Reduce | Clear | Carry | Only
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +346,8 @@ def reads(statement: Simple) -> Iterator[Ref]:
             operands = statement.operands
         case Reduce():
             operands = (statement.operand,)
+        case Carry():
+            operands = (Ref(statement.buffer),)
         case Only():
             operands = tuple(ref for inner in statement.body for ref in reads(inner))
     yield from (operand for operand in operands if isinstance(operand, Ref))
@@ -349,7 +358,7 @@ def writes(statement: Simple) -> Iterator[Ref]:
     match statement:
         case Nest():
             yield from (assign.store for assign in statement.body if assign.store is not None)
-        case Fill() | Clear():
+        case Fill() | Clear() | Carry():
             yield Ref(statement.buffer)
         case Pack():
             yield Ref(statement.panel)

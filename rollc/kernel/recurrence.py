@@ -1,35 +1,156 @@
 """Recurrences in the form that takes the fewest instructions from one step to the next.
 
-    v = c u         read as v[t-d] alone  ->  c u[t-d]         c is the same at every step
-    s = a + b + d   numbers in a cycle    ->  s = b + a + d    the nearest past is added last
+    s = a[t-d] + b[t-d] + …           ->  r[t-d] + …   with  r = a + b
+    v = c u      read as v[t-d] only  ->  c u[t-d]     c is the same at every step
+    s = a + b + d    in a cycle       ->  b + d + a    what is known last is added last
 
-The first saves the place of a scaled value beside the value, and lets the product be one
-instruction with the sum that reads it.  The second is for numbers, where nothing else can be
-done meanwhile: what hangs on the last step is the last that is needed, so that a filter of any
-order takes one multiply-add from step to step.
+The first two save places: one value is kept for the next step, not several of which it is the
+sum, and none that is only another one scaled.  The third is for numbers, where nothing else can
+be done meanwhile: a filter of any order takes one multiply-add from step to step.
 
-What this pass does not do: change which values are kept outside the sequence.  Where a delayed
-read has an initial value it stays as it is.
+What this pass does not do: touch delayed reads that have an initial value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
 import networkx
 
 from rollc.graph.graph import LEAVES, Edge, Graph, Node
-from rollc.kernel.order import is_elementwise
+from rollc.kernel.order import CHEAP, is_elementwise
 
 _SUMS = frozenset({"add", "subtract"})
 _MOST = 100  # parts of a sum that are put in order
+# How long things take, in sums: a function such as exp, and a step at most.
+_LONG = 8
+_STEP = 1_000_000
 
 
 def shorten(graph: Graph) -> Graph:
     """The lowered graph of a kernel with short ways from one step to the next."""
-    return _ordered_sums(_late_scaling(graph))
+    return _ordered(_late_scaling(_collected(graph)))
+
+
+# Sums ------------------------------------------------------------------------------------
+
+Term = tuple[int, Edge]
+"""An operand of a sum, and its sign."""
+
+
+class _Sums:
+    """The sums of a graph, each of all its terms."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.readers = _readers(graph)
+        self.fixed = _fixed(graph)
+
+    def is_inner(self, node: Node) -> bool:
+        """Whether a sum is nothing but a part of another one."""
+        mine = self.readers.get(node.name, [])
+        return (
+            node.operation in _SUMS
+            and node.name not in self.fixed
+            and len(mine) == 1
+            and mine[0][1].delay == 0
+            and mine[0][0].operation in _SUMS
+            and mine[0][0].type == node.type
+        )
+
+    def roots(self) -> Iterator[Node]:
+        for node in self.graph.nodes:
+            if node.operation in _SUMS and not self.is_inner(node):
+                yield node
+
+    def terms(self, node: Node) -> tuple[list[Term], list[str]]:
+        """The terms of a sum, and the names of its inner sums."""
+        inner: list[str] = []
+
+        def found(part: Node, sign: int) -> Iterator[Term]:
+            for place, edge in enumerate(part.operands):
+                own = -sign if place and part.operation == "subtract" else sign
+                source = self.graph[edge.source]
+                if self.is_inner(source) and len(inner) < _MOST:
+                    inner.append(source.name)
+                    yield from found(source, own)
+                else:
+                    yield own, edge
+
+        return list(found(node, 1)), inner
+
+
+def _replaced(graph: Graph, sums: Mapping[str, list[Node]], gone: set[str]) -> Graph:
+    """The graph with other nodes for some sums, and without their inner ones."""
+    if not sums:
+        return graph
+    return graph.with_nodes(
+        made
+        for node in graph.nodes
+        if node.name not in gone
+        for made in sums.get(node.name, [node])
+    )
+
+
+def _chain(graph: Graph, node: Node, terms: Sequence[Term], mark: str) -> Iterator[Node]:
+    """A sum, one term after the other; the last node has the name of the sum.
+
+    ``mark`` is in the names of the others.
+    """
+    (sign, total), *rest = terms
+    if not rest:
+        operation = "identity" if sign > 0 else "negate"
+        yield replace(node, operation=operation, operands=(total,))
+    for place, (own, edge) in enumerate(rest):
+        last = place == len(rest) - 1
+        name = node.name if last else _unused(graph, f"{node.name}^{mark}{place}")
+        if sign > 0:
+            operation, operands = "add" if own > 0 else "subtract", (total, edge)
+        elif own > 0:
+            sign, operation, operands = 1, "subtract", (edge, total)
+        else:  # both negative: so is their sum
+            operation, operands = "add", (total, edge)
+        if last and sign < 0:
+            negative = _unused(graph, f"{node.name}^negative")
+            yield replace(node, name=negative, operation=operation, operands=operands, initial=None)
+            yield replace(node, operation="negate", operands=(Edge(negative),))
+            return
+        kept = node.initial if last else None
+        yield replace(node, name=name, operation=operation, operands=operands, initial=kept)
+        total = Edge(name)
+
+
+def _collected(graph: Graph) -> Graph:
+    """In sums, one read of a sum with a delay for several reads with that delay."""
+    found = _Sums(graph)
+    gone: set[str] = set()
+    sums: dict[str, list[Node]] = {}
+    for node in found.roots():
+        terms, inner = found.terms(node)
+        alike: dict[tuple[int, str], list[Term]] = {}
+        for sign, edge in terms:
+            source = graph[edge.source]
+            alone = sum(read.delay != 0 for _, read in found.readers[edge.source]) == 1
+            # What is no line of a nest would need a nest more to be added up.
+            plain = source.initial is None and is_elementwise(source)
+            if edge.delay and sign > 0 and alone and plain and source.type == node.type:
+                alike.setdefault((edge.delay, edge.axis), []).append((sign, edge))
+        made: list[Node] = []
+        for (delay, axis), several in alike.items():
+            if len(several) < 2:
+                continue
+            when = f"{'past' if delay > 0 else 'next'}{abs(delay)}"
+            whole = replace(node, name=_unused(graph, f"{node.name}^{when}"), initial=None)
+            now = [(1, replace(edge, delay=0, axis="")) for _, edge in several]
+            made.extend(_chain(graph, whole, now, "part"))
+            terms = [term for term in terms if term not in several]
+            terms.append((1, Edge(whole.name, delay, axis)))
+        if made:
+            gone.update(inner)
+            sums[node.name] = [*made, *_chain(graph, node, terms, "part")]
+    return _replaced(graph, sums, gone)
 
 
 # Scaled values ---------------------------------------------------------------------------
@@ -111,83 +232,41 @@ def _with_late(graph: Graph, late: Mapping[str, int]) -> Iterator[Node]:
         yield replace(node, operands=tuple(operands))
 
 
-# Sums ------------------------------------------------------------------------------------
+# The order of terms ----------------------------------------------------------------------
 
 
-def _ordered_sums(graph: Graph) -> Graph:
-    """In sums of numbers in a cycle, add last what hangs on the nearest past."""
-    distance = _Distances(graph)
-    if not distance.known:
+def _ordered(graph: Graph) -> Graph:
+    """In sums of numbers in a cycle, the terms in the order in which they are known."""
+    ready = _Ready(graph)
+    if not ready.cycle:
         return graph
-    readers = _readers(graph)
-    fixed = _fixed(graph)
-
-    def is_inner(node: Node) -> bool:
-        """Whether a sum is nothing but a part of another one."""
-        mine = readers.get(node.name, [])
-        return (
-            node.operation in _SUMS
-            and node.name not in fixed
-            and len(mine) == 1
-            and mine[0][1].delay == 0
-            and mine[0][0].operation in _SUMS
-            and mine[0][0].type == node.type
-        )
-
-    def terms(node: Node, sign: int, inner: list[str]) -> Iterator[tuple[int, Edge]]:
-        for place, edge in enumerate(node.operands):
-            own = -sign if place and node.operation == "subtract" else sign
-            part = graph[edge.source]
-            if is_inner(part) and len(inner) < _MOST:
-                inner.append(part.name)
-                yield from terms(part, own, inner)
-            else:
-                yield own, edge
-
+    found = _Sums(graph)
+    roots = {node.name for node in found.roots()}
     gone: set[str] = set()
     sums: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        if node.operation in _SUMS and node.name in distance.known and not is_inner(node):
-            inner: list[str] = []
-            found = list(terms(node, 1, inner))
-            back = [distance.of(node.name, edge) for _, edge in found]
-            ordered = [found[place] for place in sorted(range(len(found)), key=lambda i: -back[i])]
-            if len(found) > 2 and ordered != found:
-                gone.update(inner)
-                sums[node.name] = list(_chain(graph, node, ordered))
-    if not sums:
-        return graph
-    return graph.with_nodes(
-        made
-        for node in graph.nodes
-        if node.name not in gone
-        for made in sums.get(node.name, [node])
-    )
+    for name in ready.order():
+        if name not in roots:
+            ready.know(name)
+            continue
+        terms, inner = found.terms(graph[name])
+        when = {edge: ready.of(name, edge) for _, edge in terms}
+        ordered = sorted(terms, key=lambda term: when[term[1]])
+        time = -inf
+        for _, edge in ordered:
+            time = max(time, when[edge]) + 1
+        ready.known[name] = time
+        if len(terms) > 2 and ordered != terms:
+            gone.update(inner)
+            sums[name] = list(_chain(graph, graph[name], ordered, "sum"))
+    return _replaced(graph, sums, gone)
 
 
-def _chain(graph: Graph, node: Node, terms: list[tuple[int, Edge]]) -> Iterator[Node]:
-    """A sum, one term after the other."""
-    (sign, total), *rest = terms
-    for place, (own, edge) in enumerate(rest):
-        name = node.name if place == len(rest) - 1 else _unused(graph, f"{node.name}^sum{place}")
-        if sign > 0:
-            operation, operands = "add" if own > 0 else "subtract", (total, edge)
-        elif own > 0:
-            sign, operation, operands = 1, "subtract", (edge, total)
-        else:  # both negative: so is their sum
-            operation, operands = "add", (total, edge)
-        if name == node.name and sign < 0:
-            negative = _unused(graph, f"{node.name}^negative")
-            yield replace(node, name=negative, operation=operation, operands=operands, initial=None)
-            yield replace(node, operation="negate", operands=(Edge(negative),))
-            return
-        kept = node.initial if name == node.name else None
-        yield replace(node, name=name, operation=operation, operands=operands, initial=kept)
-        total = Edge(name)
+class _Ready:
+    """When each number in a cycle is known, in operations since the step began.
 
-
-class _Distances:
-    """How many steps back the nearest value lies that a number in a cycle is computed from."""
+    What comes from outside the cycle is known from the start, and the more steps ago a value
+    was computed, the earlier it was.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -203,27 +282,34 @@ class _Distances:
         for number, members in enumerate(networkx.strongly_connected_components(reads)):
             if len(members) > 1 or any(reads.has_edge(name, name) for name in members):
                 self.cycle.update(dict.fromkeys(members, number))
-        now: networkx.DiGraph[str] = networkx.DiGraph()
-        for name in self.cycle:
-            now.add_node(name)
-            now.add_edges_from((edge.source, name) for edge in self._inside(name) if not edge.delay)
-        for name in networkx.topological_sort(now):
-            self.known[name] = min(self.of(name, edge) for edge in self._inside(name))
 
-    def _inside(self, name: str) -> Iterator[Edge]:
-        """The reads of a node of its own cycle."""
-        for edge in self.graph[name].operands:
-            if self.cycle.get(edge.source) == self.cycle[name]:
-                yield edge
+    def order(self) -> Iterator[str]:
+        """The numbers, each after those that it is computed from in the same step."""
+        now: networkx.DiGraph[str] = networkx.DiGraph()
+        now.add_nodes_from(node.name for node in self.graph.nodes if node.name in self.cycle)
+        for name in tuple(now):
+            now.add_edges_from(
+                (edge.source, name)
+                for edge in self.graph[name].operands
+                if edge.delay == 0 and edge.source in self.cycle
+            )
+        return iter(networkx.topological_sort(now))
+
+    def know(self, name: str) -> None:
+        node = self.graph[name]
+        last = max(self.of(name, edge) for edge in node.operands)
+        self.known[name] = last + (1 if node.operation in CHEAP else _LONG)
 
     def of(self, name: str, edge: Edge) -> float:
-        """How far back a number's operand is; infinite where that is no part of the cycle."""
+        """When an operand of a number is known."""
         if self.cycle.get(edge.source) != self.cycle[name]:
-            return inf
-        return abs(edge.delay) or self.known[edge.source]
+            return -inf
+        if edge.delay == 0:
+            return self.known[edge.source]
+        return (1 - abs(edge.delay)) * _STEP
 
 
-# What both need --------------------------------------------------------------------------
+# What all need --------------------------------------------------------------------------
 
 
 def _readers(graph: Graph) -> dict[str, list[tuple[Node, Edge]]]:
@@ -245,6 +331,10 @@ def _fixed(graph: Graph) -> set[str]:
 
 
 def _unused(graph: Graph, name: str) -> str:
+    """A name that no node has yet: with a number, or a higher one."""
+    stem = name.rstrip("0123456789")
+    number = int(name[len(stem) :] or 1)
     while name in graph.by_name:
-        name += "'"
+        number += 1
+        name = f"{stem}{number}"
     return name

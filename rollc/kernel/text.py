@@ -160,7 +160,8 @@ _LINES: dict[str, type[Any]] = {
             ir.Assign,
             ir.Fill,
         ),
-        *(ir.Pack, ir.Part, ir.Times, ir.Product, ir.Routine, ir.Reduce, ir.Clear, ir.Only),
+        *(ir.Pack, ir.Part, ir.Times, ir.Product, ir.Routine, ir.Reduce),
+        *(ir.Clear, ir.Carry, ir.Only),
     )
 }
 _REF = re.compile(

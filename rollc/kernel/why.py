@@ -209,7 +209,9 @@ class _Reader:
         buffer, root = self.buffers[ref.buffer], places.root(node.name)
         decision = replace(decision, buffer=buffer.name, within=root if root != node.name else "")
         if buffer.role in ("leaf", "block", "result"):
-            return replace(decision, kept=buffer.role)
+            carried = buffer.role == "block" and buffer.axis
+            reason = places.outlives_step(node.name) if carried else ""
+            return replace(decision, kept=buffer.role, because=reason)
         if buffer.role == "tape":
             return replace(decision, kept="tape", because=self._reader(decision))
         if buffer.axes:

@@ -82,7 +82,7 @@ class Writer:
             if ref.row != "step" and axis == ref.end:
                 at = "0" if ref.row == "first" else f"{self.steps(axis)} - 1"
             extent = self.steps(axis)
-            if buffer.role == "block":
+            if buffer.role == "block" and at != "r":  # r counts the rows of the buffer
                 at = "0" if at == "begin" else f"{at} - begin"
             if axis == buffer.axis:
                 at = shifted(at, ref.shift)
