@@ -13,8 +13,10 @@ from rollc.graph.simplify import simplify
 from rollc.interp import interpret
 from rollc.kernel.block import ROWS
 from rollc.kernel.compiled import Kernel
+from rollc.kernel.emit import emit
+from rollc.kernel.plan import plan
 from rollc.kernel.program import Loop, Program
-from rollc.pipeline import compiled, kernel_graphs, read_spec
+from rollc.pipeline import compiled, kernel_graphs, read_spec, scheduled
 
 # A chain from each end, so that each function has a loop each way; and numbers that are
 # carried from step to step, and over more steps than are.
@@ -41,10 +43,10 @@ def program_of(text: str) -> Program:
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
     graph = simplify(adjoint(read_spec(BOTH_WAYS, "test.roll")[0]))
-    result = compiled(graph, "float64")
+    program = plan(scheduled(graph), ROWS)
     path: Path = tmp_path_factory.mktemp("block") / "kernel.py"
-    path.write_text(result.source)
-    return Kernel(result.program, path, "float64")
+    path.write_text(emit(program, "float64"))
+    return Kernel(program, path, "float64")
 
 
 def test_a_function_may_have_several_loops_in_blocks() -> None:
