@@ -105,7 +105,7 @@ def holds(found: Explained, what: str) -> None:
     for decision in decisions:
         name = f"{what} {decision.node.name}"
         if decision.statement is not None:
-            body = decision.node.name in inside
+            body = (decision.into or decision.node.name) in inside
             assert (decision.into or decision.node.name) in nodes_of(decision.statement), name
             assert (decision.place.part == "body") == body == (decision.moved or around(decision))
         else:

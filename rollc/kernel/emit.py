@@ -375,6 +375,7 @@ class _Emitter:
         operand = reduction.operand
         if (
             reduction.operation != "sum_over"
+            or reduction.factor is not None
             or not isinstance(operand, Ref)
             or self.write.buffers[operand.buffer].shape
         ):
@@ -394,6 +395,8 @@ class _Emitter:
         """A reduction term by term."""
         write = self.write
         out, value = write.element(reduction.out), write.operand(reduction.operand)
+        if reduction.factor is not None:
+            value = f"{value} * {write.operand(reduction.factor)}"
         axes = ordered_axes((*reduction.over, *reduction.kept))
         opened = write.open(axes, prod(reduction.shape), reduction.span)
         if reduction.operation in ("max_over", "min_over"):

@@ -1,28 +1,29 @@
-"""Sums of products of numbers, without the products.
+"""Sums of products, without the products.
 
-    p = a * b  for each row           ->     s = the sum of a * b over all rows
-    s = the sum of p over all rows
+    p = a * b  for each row             ->    s = the sum of a * b over those axes
+    s = the sum of p over some axes
 
-The gradient of a coefficient is such a sum.  What is guaranteed: the same terms, added in
-another order.  What this pass does not do: touch a product that is read by anything else.
+The gradient of a coefficient is such a sum, and so is what attention gives.  What is guaranteed:
+the same terms, added in another order.  What this pass does not do: touch a product that is
+read by anything else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from rollc.kernel.program import (
-    Assign,
     Buffer,
     Function,
     Local,
+    Loop,
     Nest,
     Product,
     Program,
     Reduce,
     Ref,
-    Simple,
     Statement,
     reads,
     simple_statements,
@@ -32,106 +33,119 @@ from rollc.kernel.program import (
 
 
 def join_products(program: Program) -> Program:
-    """The program with sums of products of numbers as one statement each."""
-    buffers = {buffer.name: buffer for buffer in program.buffers}
+    """The program with sums of products as one statement each."""
     results = {result.ref.buffer for result in program.results}
-    functions = tuple(
-        _joined(function, program, buffers, results) for function in program.functions
-    )
-    if functions == program.functions:
+    buffers = {buffer.name: buffer for buffer in program.buffers}
+    functions = []
+    for function in program.functions:
+        others = (other.body for other in program.functions if other is not function)
+        known = results | {
+            ref.buffer
+            for body in others
+            for statement in simple_statements(body)
+            for ref in (*reads(statement), *writes(statement))
+        }
+        body = _Joiner(function, known, buffers).body()
+        functions.append(replace(function, body=body, buffers=used(body)))
+    if tuple(functions) == program.functions:
         return program
     needed = {name for function in functions for name in function.buffers} | results
     kept = tuple(buffer for buffer in program.buffers if buffer.name in needed)
-    return replace(program, functions=functions, buffers=kept)
+    return replace(program, functions=tuple(functions), buffers=kept)
 
 
-def _joined(
-    function: Function, program: Program, buffers: dict[str, Buffer], results: set[str]
-) -> Function:
-    statements = list(simple_statements(function.body))
-    others = [
-        statement
-        for other in program.functions
-        if other is not function
-        for statement in simple_statements(other.body)
-    ]
-    known = {ref.buffer for other in others for ref in (*reads(other), *writes(other))} | results
-    factors: dict[str, tuple[Ref, Ref]] = {}
-    for reduction in (s for s in function.body if isinstance(s, Reduce)):
-        operand = reduction.operand
-        if not isinstance(operand, Ref) or operand.buffer in known:
-            continue
-        if reduction.operation != "sum_over" or reduction.kept or reduction.accumulate:
-            continue
-        nests = [s for s in function.body if isinstance(s, Nest)]
-        pair = _factors(operand.buffer, reduction, nests, statements, buffers)
-        if pair is not None:
-            factors[operand.buffer] = pair
-    if not factors:
-        return function
-    body = tuple(_without(function.body, factors))
-    return replace(function, body=body, buffers=used(body))
+class _Joiner:
+    """Joins the sums of products of one function; others know the buffers ``known``."""
 
+    def __init__(self, function: Function, known: set[str], buffers: Mapping[str, Buffer]) -> None:
+        self.function = function
+        self.known = known
+        self.buffers = buffers
+        self.reading: dict[str, int] = {}
+        self.writing: dict[str, int] = {}
+        for statement in simple_statements(function.body):
+            for ref in reads(statement):
+                self.reading[ref.buffer] = self.reading.get(ref.buffer, 0) + 1
+            for ref in writes(statement):
+                self.writing[ref.buffer] = self.writing.get(ref.buffer, 0) + 1
 
-def _factors(
-    name: str,
-    reduction: Reduce,
-    nests: list[Nest],
-    statements: list[Simple],
-    buffers: dict[str, Buffer],
-) -> tuple[Ref, Ref] | None:
-    """The two numbers whose product a buffer holds, if it is read by a reduction alone."""
-    if sum(ref.buffer == name for statement in statements for ref in reads(statement)) != 1:
-        return None
-    writers = [s for s in statements if any(ref.buffer == name for ref in writes(s))]
-    if len(writers) != 1:
-        return None
-    nest = next((nest for nest in nests if nest is writers[0]), None)
-    if nest is None:
-        return None
-    if nest.shape or nest.over != reduction.over or nest.span != reduction.span:
-        return None
-    assigns = [assign for assign in nest.body if assign.store == Ref(name)]
-    if len(assigns) != 1 or assigns[0].operation != "multiply":
-        return None
-    (assign,) = assigns
-    if any(Local(assign.name) in other.operands for other in nest.body):
-        return None
-    a, b = assign.operands
-    if not isinstance(a, Ref) or not isinstance(b, Ref):
-        return None
-    made = {other.store.buffer for other in nest.body if other.store is not None}
-    for ref in (a, b):
-        buffer = buffers[ref.buffer]
-        plain = not buffer.shape and buffer.kind == "float" and ref.row == "step"
-        rows = (*buffer.axes, *(("batch",) if buffer.batch else ()))
-        if not plain or rows != nest.over or ref.buffer in made:
+    def body(self) -> tuple[Statement, ...]:
+        return tuple(
+            replace(statement, body=self._joined(statement.body))
+            if isinstance(statement, Loop)
+            else statement
+            for statement in self._joined(self.function.body)
+        )
+
+    def _joined(self, body: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The statements of a function or of a loop; none in between is moved over."""
+        found: dict[str, tuple[Ref, Ref]] = {}
+        nests = [statement for statement in body if isinstance(statement, Nest)]
+        for reduction in body:
+            if isinstance(reduction, Reduce) and isinstance(reduction.operand, Ref):
+                name = reduction.operand.buffer
+                for nest in nests if self._fits(reduction) else ():
+                    if (pair := self._factors(name, nest, reduction)) is not None:
+                        found[name] = pair
+        return tuple(self._without(body, found)) if found else body
+
+    def _fits(self, reduction: Reduce) -> bool:
+        """Whether a sum is the only one to read a buffer, which is written once."""
+        assert isinstance(reduction.operand, Ref)
+        name = reduction.operand.buffer
+        return (
+            reduction.operation == "sum_over"
+            and reduction.factor is None
+            and not reduction.accumulate
+            and reduction.operand.row == "step"
+            and name not in self.known
+            and self.reading[name] == self.writing.get(name) == 1
+            and not self.buffers[name].axis
+        )
+
+    def _factors(self, name: str, nest: Nest, reduction: Reduce) -> tuple[Ref, Ref] | None:
+        """The two values whose product a nest writes to a buffer."""
+        same = {*nest.over} == {*reduction.over, *reduction.kept} and nest.span == reduction.span
+        if not same or nest.shape != reduction.shape:
             return None
-    return a, b
+        for assign in nest.body:
+            stored = assign.store is not None and assign.store.buffer == name
+            if not stored or assign.operation != "multiply":
+                continue
+            a, b = assign.operands
+            inside = any(Local(assign.name) in other.operands for other in nest.body)
+            if isinstance(a, Ref) and isinstance(b, Ref) and not inside:
+                numbers = all(self.buffers[ref.buffer].kind == "float" for ref in (a, b))
+                return (a, b) if numbers else None
+        return None
 
+    def _without(
+        self, body: Iterable[Any], found: Mapping[str, tuple[Ref, Ref]]
+    ) -> Iterator[Statement]:
+        """Statements without the products, and with their sums in one."""
+        for statement in body:
+            match statement:
+                case Nest():
+                    rest = tuple(
+                        assign
+                        for assign in statement.body
+                        if assign.store is None or assign.store.buffer not in found
+                    )
+                    if rest:
+                        yield replace(statement, body=rest)
+                case Reduce(operand=Ref(buffer=name)) if name in found:
+                    yield self._sum(statement, *found[name])
+                case _:
+                    yield statement
 
-def _without(body: Iterable[Statement], factors: dict[str, tuple[Ref, Ref]]) -> Iterator[Statement]:
-    """Statements without the products, and with their sums in one."""
-    for statement in body:
-        match statement:
-            case Nest():
-                rest = tuple(a for a in statement.body if not _is_product(a, factors))
-                if rest:
-                    yield replace(statement, body=rest)
-            case Reduce(operand=Ref(buffer=name)) if name in factors:
-                a, b = factors[name]
-                yield Product(
-                    statement.name,
-                    statement.out,
-                    a,
-                    b,
-                    statement.over,
-                    statement.span,
-                    statement.line,
-                )
-            case _:
-                yield statement
+    def _sum(self, reduction: Reduce, a: Ref, b: Ref) -> Product | Reduce:
+        if reduction.kept or not all(self._is_row(ref, reduction.over) for ref in (a, b)):
+            return replace(reduction, operand=a, factor=b)
+        own = (reduction.name, reduction.out, a, b, reduction.over)
+        return Product(*own, reduction.span, reduction.line)
 
-
-def _is_product(assign: Assign, factors: dict[str, tuple[Ref, Ref]]) -> bool:
-    return assign.store is not None and assign.store.buffer in factors
+    def _is_row(self, ref: Ref, over: tuple[str, ...]) -> bool:
+        """Whether numbers follow each other in memory, one for each place."""
+        buffer = self.buffers[ref.buffer]
+        rows = (*buffer.axes, *(("batch",) if buffer.batch else ()))
+        return not buffer.shape and ref.row == "step" and rows == over

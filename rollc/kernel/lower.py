@@ -7,6 +7,7 @@ Rewrites:
   mean_over(x)                   ->  sum_over(x) / extent
   softmax_over(x)                ->  e / sum_over(e)  with  e = exp(x - max_over(x))
   inverse(a), log_det(a)         ->  parts of gauss_jordan(a), which they share
+  sum(a * b)                     ->  dot(a, b)           vectors, the product read here alone
   f(condition)                   ->  f(where(condition, 1, 0))  f takes numbers
   slice(f(a, b))                 ->  f(slice(a), slice(b))   f elementwise, read by slices only
 
@@ -17,6 +18,7 @@ operations with the same values.  What it does not do: change the order of any s
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from rollc.graph.build import Builder
@@ -36,7 +38,7 @@ _COMPOSITES = frozenset(
 
 def lower(graph: Graph) -> Graph:
     """The graph in primitive operations, with slices as early as they can be."""
-    graph = _numbers(_expand(graph))
+    graph = _numbers(_dots(_expand(graph)))
     while True:
         sunk = _sink_slices(graph)
         if sunk is graph:
@@ -60,6 +62,33 @@ def _expand(graph: Graph) -> Graph:
         order.extend(other for other in made if other.name != last.name)
         order.append(replace(last, name=node.name, initial=node.initial, line=node.line))
     return graph.with_nodes(order)
+
+
+def _dots(graph: Graph) -> Graph:
+    """The sum of the products of two vectors in one."""
+    readers = Counter(edge.source for node in graph.nodes for edge in node.reads())
+    kept = {*graph.results(), *graph.reach}
+    dots: dict[str, tuple[Edge, ...]] = {}
+    gone: set[str] = set()
+    for node in graph.nodes:
+        if node.operation != "sum" or node.type.shape:
+            continue
+        product = graph[node.operands[0].source]
+        if product.operation != "multiply" or product.name in kept or readers[product.name] > 1:
+            continue
+        shapes = {graph[edge.source].type.shape for edge in product.operands}
+        if shapes == {product.type.shape} and len(product.type.shape) == 1:
+            dots[node.name] = product.operands
+            gone.add(product.name)
+    if not dots:
+        return graph
+    return graph.with_nodes(
+        replace(node, operation="dot", operands=dots[node.name], attributes=())
+        if node.name in dots
+        else node
+        for node in graph.nodes
+        if node.name not in gone
+    )
 
 
 def _numbers(graph: Graph) -> Graph:

@@ -182,7 +182,8 @@ class Routine:
 class Reduce:
     """A reduction over axes: ``sum_over``, ``max_over`` or ``min_over``.
 
-    A sum adds to what is there with ``accumulate``.
+    A sum may be that of the products with a ``factor``; it adds to what is there with
+    ``accumulate``.
     """
 
     name: str
@@ -195,6 +196,7 @@ class Reduce:
     span: Span = Span()
     line: int = 0
     accumulate: bool = False
+    factor: Operand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +347,7 @@ def reads(statement: Simple) -> Iterator[Ref]:
         case Routine():
             operands = statement.operands
         case Reduce():
-            operands = (statement.operand,)
+            operands = (statement.operand, statement.factor)
         case Carry():
             operands = (Ref(statement.buffer),)
         case Only():
