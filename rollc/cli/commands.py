@@ -22,7 +22,7 @@ KERNELS = (
     *("forward", "gradient", "vjp", "stream", "gradient.state", "vjp.state"),
     *("forward.lengths", "gradient.lengths", "vjp.lengths"),
     *("stream.lengths", "gradient.state.lengths", "vjp.state.lengths"),
-    *("window", "window.vjp"),
+    *("start", "start.lengths", "window", "window.vjp"),
     *("tangent", "tangent.2", "tangent.3", "tangent.4"),
     *("tangent.lengths", "tangent.2.lengths", "tangent.3.lengths", "tangent.4.lengths"),
 )
