@@ -80,7 +80,7 @@ class Interface:
         need_targets: bool = True,
     ) -> tuple[dict[str, Array], Sizes]:
         """All leaves as arrays of the right shapes, with time and batch in front."""
-        wanted = {**self.inputs, **self.targets}
+        wanted, kept = {**self.inputs, **self.targets}, {**self.states, **self.held}
         _all_known("parameter", params, self.params)
         _all_known("input", inputs, wanted)
         required = {**self.inputs, **self.targets} if need_inputs else {}
@@ -91,7 +91,10 @@ class Interface:
                 raise InputError(f"missing {sort} `{name}`: expected {words(spec)}")
         if state is not None:
             self.need_state()
-            _all_known("state", state, {**self.states, **self.held})
+            _all_known("state", state, kept)
+            for name, spec in kept.items():
+                if name not in state:
+                    raise InputError(f"missing state `{name}`: expected {words(spec)}")
             if lengths is not None and self.no_both is not None:
                 raise InputError(f"`{self.name}` takes no lengths with a state: {self.no_both}")
         arrays = {name: as_array(f"input `{name}`", array) for name, array in inputs.items()}
@@ -105,10 +108,8 @@ class Interface:
             if name not in params:
                 raise InputError(f"missing parameter `{name}`: expected {words(spec)}")
             leaves[name] = fitting(f"parameter `{name}`", params[name], spec, sizes)
-        for name, spec in {**self.states, **self.held}.items() if state is not None else ():
+        for name, spec in kept.items() if state is not None else ():
             assert state is not None
-            if name not in state:
-                raise InputError(f"missing state `{name}`: expected {words(spec)}")
             if name in self.held:
                 leaves[name] = fitting(f"state `{name}`", state[name], spec, sizes)
             else:

@@ -19,6 +19,8 @@ where ``training`` is true, and else gives its operand as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -57,7 +59,7 @@ Array = NDArray[Any]
 class Network:
     """A network with its kernels, for one precision and one set of sizes.
 
-    ``params``, ``inputs``, ``targets`` and ``outputs`` describe the arrays by name;
+    ``params``, ``inputs``, ``targets``, ``outputs`` and ``states`` describe the arrays by name;
     ``axes`` are the time axes; ``steps`` is the number of steps that it was built for, None
     for any number; ``truncate`` is the number of steps that gradients go back, if they are
     cut; ``fed`` are the targets that the outputs read (`feed`, taught).
@@ -84,8 +86,17 @@ class Network:
         self.targets = self._interface.targets
         self.fed = self._interface.fed
         self.outputs = self._interface.outputs
-        self.states = self._interface.states
         self._steps: dict[tuple[str | None, bool], Streaming] = {}
+
+    @cached_property
+    def states(self) -> dict[str, Spec]:
+        """The arrays of a state; with two time axes, along the one of :meth:`axis_of_steps`."""
+        if len(self.axes) == 1:
+            return self._interface.states
+        with suppress(InputError):
+            own = self._streaming(None, False).own
+            return {**own.states, **own.held}
+        return {}
 
     def __repr__(self) -> str:
         steps = "any number of" if self.steps is None else self.steps
@@ -339,7 +350,7 @@ class Network:
                 kept = output_name(name) if spec.time and lengths is not None else name
                 leaf = seed_name(kept)
                 given[leaf] = given[leaf] + array if leaf in given else array
-            for name, spec in self.states.items() if state is not None else ():
+            for name, spec in self._interface.states.items() if state is not None else ():
                 if spec.kind != "float":
                     continue
                 value = cotangents.get(STATE + name, np.zeros_like(outputs[STATE + name]))
@@ -398,6 +409,13 @@ class Network:
         run = self._streaming(axis, self._interface.has_lengths(state))
         return run.step(params, state, inputs or {}, training, seed)
 
+    def axis_of_steps(self, axis: str | None = None) -> str:
+        """The time axis that :meth:`step` goes along, if none is said or this one.
+
+        Raises :class:`InputError` where the network cannot run so, or along both axes.
+        """
+        return self._streaming(axis, False).axis
+
     def _streaming(self, axis: str | None, lengths: bool) -> Streaming:
         """The steps along an axis; the graphs are made once."""
         from rollc.streaming import axis_of, streaming_of
@@ -426,7 +444,8 @@ class Network:
     def _outputs(
         self, results: Mapping[tuple[str, str], Array], sizes: Sizes, lengths: Lengths | None
     ) -> dict[str, Array]:
-        found, rows = outputs_and_state(results, self._output_specs(lengths), self.states, sizes)
+        specs, states = self._output_specs(lengths), self._interface.states
+        found, rows = outputs_and_state(results, specs, states, sizes)
         return found | {STATE + name: array for name, array in rows.items()}
 
     def _gradients(
@@ -441,10 +460,10 @@ class Network:
             for (sort, label), array in results.items()
             if sort == "gradient" and label in specs
         }
-        for name in self.states:
+        for name, spec in self._interface.states.items():
             array = results.get(("gradient", STATE + name))
             if array is not None:
-                found[STATE + name] = state_given_back(array, self.states[name], sizes)
+                found[STATE + name] = state_given_back(array, spec, sizes)
         return found
 
 

@@ -145,6 +145,9 @@ class Streaming:
             for name, array in inputs.items()
             if name in slots
         }
+        for node in () if self.start is None else self.start.nodes:
+            if node.name in slots and node.name not in given:
+                raise InputError(f"missing input `{node.name}`: expected {words(slots[node.name])}")
         leaves, sizes = self.whole.leaves(
             params,
             given,
@@ -157,15 +160,10 @@ class Streaming:
         leaves |= draw_noise(graph, sizes.axes, seed, training, self.dtype)
         held: dict[str, Array] = {}
         if self.start is not None and self.start.outputs:
-            for node in self.start.nodes:
-                if node.operation in ("input", "target") and node.name not in leaves:
-                    raise InputError(
-                        f"missing input `{node.name}`: expected {words(slots[node.name])}"
-                    )
             kernel = self.kernel(self.names[1])
             results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
             held = {label: array for (_, label), array in results.items()}
-        values = initial_values(self.steps, {**leaves, **held}, sizes.axes, self.dtype)
+        values = initial_values(self.steps, {**leaves, **held}, sizes.axes, self.dtype, self.axis)
         rows = {
             name: state_given_back(values[name], spec, sizes)
             for name, spec in self.own.states.items()

@@ -10,8 +10,8 @@ steps are a graph like any other, whose state along the axis can be exposed
 (:mod:`rollc.graph.state`).
 
 Steps can come one by one only where none needs a later one: nothing is read from the future
-along the axis, and what takes all steps together leaves the graph at once, or not at all.
-The last step is the one that there is, so ``last`` may leave the graph.
+along the axis, and no output is computed from all steps together.  The last step is the one
+that there is, so what is computed from that alone may leave the graph.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def _reasons(graph: Graph, axis: str) -> Iterator[str]:
         if along and node.operation == "last":
             ends.append(node.name)
     for name in below(graph, ends):
-        if axis in graph[name].type.axes:
-            yield f"`{name}` needs the last step of {axis} at every step"
+        for each in graph[name].type.time:
+            yield f"`{name}` needs the last step of {axis} at every step of {each}"
     for node in simplify(without_slopes(graph)).nodes:
         if node.operation in _COUNTS and node.options.get("axis") == axis:
             yield f"line {node.line} counts the steps of {axis}"
