@@ -37,7 +37,9 @@ f = tanh(U @ x + W @ f[s-1])
 b = tanh(U @ x - W @ b[s+1])
 e = f * b + z
 key = tanh(K @ e)
-share = softmax(dot(key, d[t-1]) - cover[t-1], over s)
+begin = K @ first(e)
+init key = begin
+share = softmax(dot(key, d[t-1]) + dot(key[s-1], R @ d[t-1]) - cover[t-1], over s)
 cover = cover[t-1] + share
 near = share * e + 0.1 * share[t-2]
 context = sum(near, over s)
@@ -137,15 +139,9 @@ def test_a_state_is_named_and_can_be_saved(tmp_path: Path) -> None:
     before, now = parts(net, given)
     state = net.initial_state(params, before, lengths={"s": LENGTHS})
     shapes = {name: array.shape for name, array in net.initial_state(params, before).items()}
-    assert shapes == {
-        "d": (3, B, 3),  # rows, the oldest first
-        "cover": (1, S, B),
-        "share": (2, S, B),
-        "y": (2, B),
-        "e": (S, B, 3),
-        "key": (S, B, 3),
-        "bottom": (B, 2),  # computed once
-    }
+    rows = {"d": (3, B, 3), "cover": (1, S, B), "share": (2, S, B), "y": (2, B)}
+    held = {"e": (S, B, 3), "key": (S, B, 3), "begin": (B, 3), "bottom": (B, 2)}
+    assert shapes == rows | held
     assert net.states.keys() == shapes.keys()
     for step in range(2):
         _, state = net.step(params, state, now(step))

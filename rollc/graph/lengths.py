@@ -215,6 +215,9 @@ class _Lengths:
                 self._rewrite(node)
         for name in self.stands:  # what stands for them has the initial value
             self.build.nodes[name] = replace(self.build.nodes[name], initial=None)
+        for name, node in self.build.nodes.items():
+            if node.initial in self.stands:
+                self.build.nodes[name] = replace(node, initial=self.stands[node.initial])
         outputs = tuple((label, self._output(name)) for label, name in self.source.outputs)
         loss = self._loss()
         nodes = tuple(self.build.nodes.values())
@@ -307,7 +310,7 @@ class _Lengths:
         """What a read takes that many steps outside the sequence."""
         if node.initial is None:
             return self._zero(node.type)
-        value = self.build.read(node.initial)
+        value = self.build.read(self._resolved(Edge(node.initial)).source)
         if not self._deep(node):
             return value
         return row(value, value.type.shape[0] - outside if past else outside - 1)

@@ -68,18 +68,33 @@ def stream(graph: Graph, axis: str, always: Sequence[str] = ()) -> Stream:
         return early and node.type.kind != "bool" and node.operation != "step"
 
     found: set[str] = set()
+    outside: set[str] = set()  # what is read outside the sequence, along another axis
     waiting = [*outputs, *always]
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            if not is_held(graph[name]):
-                waiting.extend(edge.source for edge in graph[name].reads())
+        if name in found:
+            continue
+        found.add(name)
+        if not is_held(graph[name]):
+            waiting.extend(edge.source for edge in graph[name].reads())
+            delayed = {edge.source for edge in graph[name].operands if edge.delay}
+            outside |= delayed
+            waiting.extend(start for each in delayed if (start := graph[each].initial))
     held = [node for node in graph.nodes if node.name in found and is_held(node)]
     names = [node.name for node in held]
     start = needed(replace(graph, outputs=tuple(zip(names, names, strict=True))), names)
     others = tuple(other for other in graph.axes if other != axis)
-    leaves = {node.name: Node(node.name, "state", (), node.type, line=node.line) for node in held}
+    leaves = {
+        node.name: Node(
+            node.name,
+            "state",
+            (),
+            node.type,
+            initial=node.initial if node.name in outside else None,
+            line=node.line,
+        )
+        for node in held
+    }
     nodes = [leaves.get(node.name, node) for node in graph.nodes if node.name in found]
     axes = tuple(
         each for each in graph.axes if each == axis or any(each in node.type.axes for node in nodes)
