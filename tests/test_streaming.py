@@ -13,6 +13,9 @@ from compiled_networks import network_of
 from numpy.typing import NDArray
 
 from rollc.errors import InputError
+from rollc.graph.build import Builder
+from rollc.graph.expression import call
+from rollc.graph.graph import Graph, Type
 from rollc.network import Network
 from rollc.pipeline import read_spec
 from rollc.verify.kernels import interpreted
@@ -41,7 +44,7 @@ begin = K @ first(e)
 init key = begin
 share = softmax(dot(key, d[t-1]) + dot(key[s-1], R @ d[t-1]) - cover[t-1], over s)
 cover = cover[t-1] + share
-near = share * e + 0.1 * share[t-2]
+near = where(f > 0, share * e, share) + 0.1 * share[t-2]
 context = sum(near, over s)
 said = feed(argmax(o[t-1] + o[t-3]), y[t-2])
 d = tanh(context + R @ d[t-1] + 0.3 * d[t-3] + embed(Y, said))
@@ -140,7 +143,7 @@ def test_a_state_is_named_and_can_be_saved(tmp_path: Path) -> None:
     state = net.initial_state(params, before, lengths={"s": LENGTHS})
     shapes = {name: array.shape for name, array in net.initial_state(params, before).items()}
     rows = {"d": (3, B, 3), "cover": (1, S, B), "share": (2, S, B), "y": (2, B)}
-    held = {"e": (S, B, 3), "key": (S, B, 3), "begin": (B, 3), "bottom": (B, 2)}
+    held = {"e": (S, B, 3), "f": (S, B, 3), "key": (S, B, 3), "begin": (B, 3), "bottom": (B, 2)}
     assert shapes == rows | held
     assert net.states.keys() == shapes.keys()
     for step in range(2):
@@ -231,6 +234,50 @@ output o, w
     for step in range(T):
         outputs, state = net.step(params, state, seed=random)
         same(outputs, {label: array[step] for label, array in whole.items()})
+
+
+def test_what_all_sequences_share_and_each_has_its_own_end_of() -> None:
+    text = """
+net n
+time s, t
+input x[s], y[t]
+e = 0.5 * e[s-1] + 1
+k = last(e)
+p = 0.5 * p[t-1] + 1
+q = 2 * p
+init q = k
+d = d[t-1] + q[t-2] * y + last(x)
+output d, p, k
+"""
+    net = network(text)
+    given = data(net)
+    before, now = parts(net, given)
+    whole = net.forward({}, given, lengths={"s": LENGTHS})
+    np.testing.assert_allclose(whole["k"], 2 - 0.5 ** (np.array(LENGTHS) - 1))
+    np.testing.assert_allclose(
+        whole["d"][0], whole["k"] * given["y"][0] + given["x"][np.array(LENGTHS) - 1, range(B)]
+    )
+    state = net.initial_state({}, before, lengths=LENGTHS)
+    for step in range(T):
+        outputs, state = net.step({}, state, now(step))
+        same(outputs, {label: at(net, label, array, step) for label, array in whole.items()})
+
+
+def test_an_input_over_both_axes_comes_step_by_step() -> None:
+    build = Builder()
+    w = build.leaf("w", "input", Type("float", (2,), ("s", "t", "batch")))
+    build.promise("d", Type("float", (2,), ("t", "batch")))
+    d = call("sum_over", w * build.read("d", 1, "t"), over=("s",))
+    build.define("d", "add", (d, call("sum_over", w, over=("s",))))
+    graph = Graph("g", "checked", tuple(build.nodes.values()), (("d", "d"),), axes=("s", "t"))
+    net = interpreted(graph)
+    given = data(net)
+    for lengths in (None, {"s": LENGTHS}):
+        whole = net.forward({}, given, lengths=lengths)
+        state = net.initial_state({}, given, lengths=lengths)
+        for step in range(T):
+            outputs, state = net.step({}, state, {"w": given["w"][:, step]})
+            same(outputs, {"d": whole["d"][step]})
 
 
 def test_the_start_needs_no_input() -> None:
