@@ -80,6 +80,8 @@ class Interface:
         need_targets: bool = True,
     ) -> tuple[dict[str, Array], Sizes]:
         """All leaves as arrays of the right shapes, with time and batch in front."""
+        if state is not None:
+            self.need_state()
         wanted, kept = {**self.inputs, **self.targets}, {**self.states, **self.held}
         _all_known("parameter", params, self.params)
         _all_known("input", inputs, wanted)
@@ -90,7 +92,6 @@ class Interface:
                 sort = "target" if name in self.targets else "input"
                 raise InputError(f"missing {sort} `{name}`: expected {words(spec)}")
         if state is not None:
-            self.need_state()
             _all_known("state", state, kept)
             for name, spec in kept.items():
                 if name not in state:
