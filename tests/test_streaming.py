@@ -354,12 +354,12 @@ DECODER = "e = x + 0.5 * e[s-1]\nd = sum(e * d[t-1], over s) + y + z\noutput d"
 def test_what_needs_all_steps_is_refused(equations: str, reason: str) -> None:
     net = network(FRAME.format(equations))
     given = data(net)
-    for call in (
+    for refused in (
         lambda: net.initial_state({}, given, axis="t"),
         lambda: net.step({}, {}, {}, axis="t"),
     ):
         with pytest.raises(InputError, match=f"`n` cannot run step by step: .*{re.escape(reason)}"):
-            call()
+            refused()
 
 
 def test_what_the_outputs_do_not_read_is_no_hindrance() -> None:

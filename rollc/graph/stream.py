@@ -61,26 +61,14 @@ def stream(graph: Graph, axis: str, always: Sequence[str] = ()) -> Stream:
         raise CannotStream(reason)
     late = below(graph, [node.name for node in graph.nodes if axis in node.type.axes])
     given = below(graph, [node.name for node in graph.nodes if _is_given(node)])
-
-    def is_held(node: Node) -> bool:
-        # A condition is no value that a leaf may have, and neither long to compute.
-        early = node.name in given and node.name not in late
-        return early and node.type.kind != "bool" and node.operation != "step"
-
-    found: set[str] = set()
-    outside: set[str] = set()  # what is read outside the sequence, along another axis
-    waiting = [*outputs, *always]
-    while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        found.add(name)
-        if not is_held(graph[name]):
-            waiting.extend(edge.source for edge in graph[name].reads())
-            delayed = {edge.source for edge in graph[name].operands if edge.delay}
-            outside |= delayed
-            waiting.extend(start for each in delayed if (start := graph[each].initial))
-    held = [node for node in graph.nodes if node.name in found and is_held(node)]
+    # A condition is no value that a leaf may have, and neither long to compute.
+    early = frozenset(
+        node.name
+        for node in graph.nodes
+        if node.name in given - late and node.type.kind != "bool" and node.operation != "step"
+    )
+    found, outside = _reached(graph, [*outputs, *always], early)
+    held = [node for node in graph.nodes if node.name in found & early]
     names = [node.name for node in held]
     start = needed(replace(graph, outputs=tuple(zip(names, names, strict=True))), names)
     others = tuple(other for other in graph.axes if other != axis)
@@ -96,11 +84,36 @@ def stream(graph: Graph, axis: str, always: Sequence[str] = ()) -> Stream:
         for node in held
     }
     nodes = [leaves.get(node.name, node) for node in graph.nodes if node.name in found]
-    axes = tuple(
-        each for each in graph.axes if each == axis or any(each in node.type.axes for node in nodes)
-    )
+    runs = {axis, *(each for node in nodes for each in node.type.time)}
+    axes = tuple(each for each in graph.axes if each in runs)
     steps = replace(graph, nodes=tuple(nodes), axes=axes)
     return Stream(axis, replace(start, axes=others), steps)
+
+
+def _reached(
+    graph: Graph, names: Sequence[str], ends: frozenset[str]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """What is needed for some values if others, the ends, are given.
+
+    Also those that are read with a delay, and so outside their sequence too.
+    """
+    found: set[str] = set()
+    delayed: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if name in ends:
+            continue
+        waiting.extend(edge.source for edge in graph[name].reads())
+        for edge in graph[name].operands:
+            if edge.delay:
+                delayed.add(edge.source)
+                initial = graph[edge.source].initial
+                waiting.extend([] if initial is None else [initial])
+    return frozenset(found), frozenset(delayed)
 
 
 def why_no_stream(graph: Graph, axis: str) -> str | None:
