@@ -182,8 +182,8 @@ class Streaming:
         seed: Seed,
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """The outputs of some steps, and the state after the last of them."""
-        if isinstance(steps, int):
-            steps = {self.axis: steps}
+        if isinstance(steps, int | np.integer):
+            steps = {self.axis: int(steps)}
         known = self.whole.params.keys() - self.own.params.keys()
         params = {name: array for name, array in params.items() if name not in known}
         leaves, sizes = self.own.leaves(
