@@ -28,7 +28,7 @@ from rollc.arrays import (
 from rollc.errors import InputError
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import lengths_leaves, own_outputs, why_no_lengths
-from rollc.graph.state import PREFIX, expose_state
+from rollc.graph.state import PREFIX, delayed, expose_state
 
 Array = NDArray[Any]
 Arrays = Mapping[str, ArrayLike]
@@ -41,8 +41,10 @@ class Interface:
     """The arrays that a network takes and gives, by name.
 
     ``axes`` are its time axes; ``steps`` is the number of steps that it was built for, None
-    for any number; ``fed`` are the targets that the outputs read.  ``no_state`` and
-    ``no_lengths`` say why it takes none, where it does not, and ``no_both`` why not both.
+    for any number; ``fed`` are the targets that the outputs read.  ``states`` are the rows of
+    delayed values, and ``held`` what else a state has: values that are the same at every step.
+    ``no_state`` and ``no_lengths`` say why it takes none, where it does not, and ``no_both``
+    why not both.
     ``ragged_outputs`` are the outputs where lengths are given: those that all sequences share
     are each sequence's own then, as far as they change with time.
     """
@@ -56,6 +58,7 @@ class Interface:
     outputs: dict[str, Spec]
     ragged_outputs: dict[str, Spec]
     states: dict[str, Spec]
+    held: dict[str, Spec]
     fed: frozenset[str]
     no_state: str | None
     no_lengths: str | None
@@ -63,7 +66,7 @@ class Interface:
 
     def need_state(self) -> None:
         if self.no_state is not None:
-            raise InputError(f"`{self.name}` cannot run step by step: {self.no_state}")
+            raise InputError(f"`{self.name}` takes no state: {self.no_state}")
 
     def leaves(
         self,
@@ -77,7 +80,9 @@ class Interface:
         need_targets: bool = True,
     ) -> tuple[dict[str, Array], Sizes]:
         """All leaves as arrays of the right shapes, with time and batch in front."""
-        wanted = {**self.inputs, **self.targets}
+        if state is not None:
+            self.need_state()
+        wanted, kept = {**self.inputs, **self.targets}, {**self.states, **self.held}
         _all_known("parameter", params, self.params)
         _all_known("input", inputs, wanted)
         required = {**self.inputs, **self.targets} if need_inputs else {}
@@ -87,8 +92,10 @@ class Interface:
                 sort = "target" if name in self.targets else "input"
                 raise InputError(f"missing {sort} `{name}`: expected {words(spec)}")
         if state is not None:
-            self.need_state()
-            _all_known("state", state, self.states)
+            _all_known("state", state, kept)
+            for name, spec in kept.items():
+                if name not in state:
+                    raise InputError(f"missing state `{name}`: expected {words(spec)}")
             if lengths is not None and self.no_both is not None:
                 raise InputError(f"`{self.name}` takes no lengths with a state: {self.no_both}")
         arrays = {name: as_array(f"input `{name}`", array) for name, array in inputs.items()}
@@ -102,13 +109,20 @@ class Interface:
             if name not in params:
                 raise InputError(f"missing parameter `{name}`: expected {words(spec)}")
             leaves[name] = fitting(f"parameter `{name}`", params[name], spec, sizes)
-        for name, spec in self.states.items() if state is not None else ():
+        for name, spec in kept.items() if state is not None else ():
             assert state is not None
-            if name not in state:
-                raise InputError(f"missing state `{name}`: expected {words(spec)}")
-            leaves[PREFIX + name] = fitting_state(f"state `{name}`", state[name], spec, sizes)
+            if name in self.held:
+                leaves[name] = fitting(f"state `{name}`", state[name], spec, sizes)
+            else:
+                leaves[PREFIX + name] = fitting_state(f"state `{name}`", state[name], spec, sizes)
         names = lengths_leaves(self.axes)
         return leaves | {names[axis]: array for axis, array in own.items()}, sizes
+
+    def has_lengths(self, state: Arrays) -> bool:
+        """Whether a state is one of sequences that have lengths along another axis."""
+        return len(self.axes) > 1 and not state.keys().isdisjoint(
+            lengths_leaves(self.axes).values()
+        )
 
     # Steps, sequences and lengths ------------------------------------------------------
 
@@ -124,28 +138,28 @@ class Interface:
         batch: int | None = None  # 0 for arrays without the batch dimension
         found = self._given_steps(steps)
         told = dict.fromkeys(found, "`steps`")
-        for name, array in arrays.items():
-            spec = specs[name]
+        known = [("input", name, specs[name], array, 0) for name, array in arrays.items()]
+        for name, value in (state or {}).items():
+            array = as_array(f"state `{name}`", value)
+            rows = name in self.states  # of which the depth comes first
+            spec = self.states[name] if rows else self.held[name]
+            known.append(("state", name, spec, array, int(rows)))
+        for sort, name, spec, array, lead in known:
             full = len(spec.dimensions())
             if array.ndim not in (full, full - int(spec.batch)):
                 raise InputError(
-                    f"input `{name}`: expected {words(spec)}, found {brackets(array.shape)}"
+                    f"{sort} `{name}`: expected {words(spec)}, found {brackets(array.shape)}"
                 )
             if spec.batch and batch is None:
-                batch = _batch(array, len(spec.time), array.ndim == full)
+                batch = _batch(array, lead + len(spec.time), array.ndim == full)
             for place, axis in enumerate(spec.time):
-                count = array.shape[place]
+                count = array.shape[lead + place]
                 if found.setdefault(axis, count) != count:
                     raise InputError(
-                        f"input `{name}` has {count} steps{self._of(axis)}, but {told[axis]}"
+                        f"{sort} `{name}` has {count} steps{self._of(axis)}, but {told[axis]}"
                         f" has {found[axis]}"
                     )
                 told.setdefault(axis, f"`{name}`")
-        for name, value in (state or {}).items():
-            spec = self.states[name]
-            if spec.batch and batch is None:
-                array = as_array(f"state `{name}`", value)
-                batch = _batch(array, 1, array.ndim == len(spec.shape) + 1)
         if lengths is not None and batch is None:
             for value in self._by_axis("lengths", lengths).values():
                 array = as_array("`lengths`", value)
@@ -199,21 +213,26 @@ class Interface:
         }
 
 
-def interface_of(graph: Graph, dtype: str, steps: int | None) -> Interface:
-    """What the network of a checked graph takes and gives."""
+def interface_of(graph: Graph, dtype: str, steps: int | None, axis: str | None = None) -> Interface:
+    """What the network of a checked graph takes and gives.
+
+    With an ``axis`` the graph is that of the steps along it, and its leaves ``state`` are held.
+    """
 
     def leaves(operation: str) -> dict[str, Spec]:
         return {node.name: spec_of(node, dtype) for node in graph.leaves(operation)}
 
     targets, behind = leaves("target"), _behind_outputs(graph)
     outputs = {label: spec_of(graph[name], dtype) for label, name in graph.outputs}
-    ragged, no_state = own_outputs(graph), why_no_state(graph)
+    ragged = own_outputs(graph)
+    no_state = why_no_state(graph) if axis is None else None
     states = {}
-    for name, reach in graph.reach.items():
+    for name, reach in delayed(graph, axis).items():
         own = spec_of(graph[name], dtype)
         kept = own.dtype if own.kind == "float" else "int64"
+        time = tuple(other for other in own.time if other != reach.axis)
         shape = (reach.past, *own.shape)
-        states[name] = Spec(name, own.kind, shape, kept, (), own.batch, own.bound)
+        states[name] = Spec(name, own.kind, shape, kept, time, own.batch, own.bound)
     return Interface(
         name=graph.name,
         axes=graph.axes or ("t",),
@@ -227,17 +246,18 @@ def interface_of(graph: Graph, dtype: str, steps: int | None) -> Interface:
             for label, spec in outputs.items()
         },
         states=states,
+        held=leaves("state") if axis is not None else {},
         fed=frozenset(name for name in targets if name in behind),
         no_state=no_state,
         no_lengths=why_no_lengths(graph),
-        no_both=None if no_state else why_no_lengths(expose_state(graph)),
+        no_both=None if no_state else why_no_lengths(expose_state(graph, axis)),
     )
 
 
 def why_no_state(graph: Graph) -> str | None:
     """Why a graph cannot run in windows with its state handed on, in words."""
     if len(graph.axes) > 1:
-        return "it has more than one time axis"
+        return "it has more than one time axis; `forward` and `step` take one"
     future = [name for name, reach in graph.reach.items() if reach.future]
     return f"`{future[0]}` is read from the future" if future else None
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rollc.errors import InputError
 from rollc.graph.graph import BATCH, Node
+from rollc.graph.state import PREFIX
 
 Array = NDArray[Any]
 
@@ -159,19 +160,29 @@ def fitting_lengths(what: str, value: ArrayLike, steps: int, sizes: Sizes) -> Ar
 
 
 def fitting_state(what: str, value: ArrayLike, spec: Spec, sizes: Sizes) -> Array:
-    """Rows of a state as a kernel takes them, the batch first."""
+    """Rows of a state as a kernel takes them: the depth after steps and batch."""
     array = as_array(what, value)
     depth, *own = spec.shape
+    lead = [sizes.steps[axis] for axis in spec.time]
     batch = [sizes.batch] if spec.batch and sizes.batched else []
-    expected = (depth, *batch, *own)
+    expected = (depth, *lead, *batch, *own)
     if array.shape != expected:
         raise InputError(f"{what}: expected {brackets(expected)}, found {brackets(array.shape)}")
     if spec.kind == "index":
         array = _indices(what, array, spec)
-    if spec.batch:
-        array = array if sizes.batched else array[:, None]
-        array = np.moveaxis(array, 1, 0)
+    if spec.batch and not sizes.batched:
+        array = np.expand_dims(array, 1 + len(lead))
+    array = np.moveaxis(array, 0, len(lead) + int(spec.batch))
     return np.ascontiguousarray(array, dtype=spec.dtype)
+
+
+def state_given_back(array: Array, spec: Spec, sizes: Sizes) -> Array:
+    """Rows of a state as the caller has them: the depth first."""
+    lead = len(spec.time)
+    moved = np.moveaxis(array, lead + int(spec.batch), 0)
+    if spec.batch and not sizes.batched:
+        moved = moved.take(0, axis=1 + lead)
+    return np.ascontiguousarray(moved)
 
 
 def words(spec: Spec, batched: bool = True) -> str:
@@ -187,3 +198,21 @@ def brackets(shape: Sequence[int]) -> str:
 def unknown(sort: str, name: object, known: Mapping[str, object]) -> str:
     names = ", ".join(f"`{other}`" for other in known) or "none"
     return f"unknown {sort} `{name}`: expected {names}"
+
+
+def outputs_and_state(
+    results: Mapping[tuple[str, str], Array],
+    outputs: Mapping[str, Spec],
+    states: Mapping[str, Spec],
+    sizes: Sizes,
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """What a kernel gives, as the caller has it: the outputs, and the rows of the state."""
+    found: dict[str, Array] = {}
+    rows: dict[str, Array] = {}
+    for (sort, label), array in results.items():
+        if sort == "output" and label in outputs:
+            found[label] = given_back(array, outputs[label], sizes)
+        elif sort == "output":
+            name = label.removeprefix(PREFIX)
+            rows[name] = state_given_back(array, states[name], sizes)
+    return found, rows

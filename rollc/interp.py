@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from rollc.graph.graph import BATCH, LEAVES, Edge, Graph, Node
 from rollc.graph.operations import OPERATIONS, Frame
 from rollc.graph.retime import Timing, timing
+from rollc.graph.state import delayed
 
 Array = NDArray[Any]
 
@@ -43,12 +44,15 @@ def initial_values(
     leaves: Mapping[str, Array],
     sizes: Mapping[str, int],
     dtype: DTypeLike = np.float64,
+    axis: str | None = None,
 ) -> dict[str, Array]:
     """What each delayed node holds before the first step, the oldest value first.
 
-    An array is ``[batch, depth, ...]`` (``[depth, ...]`` for a node without the batch).
+    An array is ``[batch, depth, ...]`` (``[depth, ...]`` for a node without the batch).  With an
+    ``axis`` the nodes are those delayed along it, and what else they run over comes before.
     """
-    needed = {node.initial for node in graph.nodes if node.initial and node.name in graph.reach}
+    names = delayed(graph, axis)
+    needed = {node.initial for node in graph.nodes if node.initial and node.name in names}
     static: dict[str, Node] = {}
     waiting = sorted(needed)
     while waiting:
@@ -60,7 +64,7 @@ def initial_values(
     with np.errstate(all="ignore"):
         interpreter.values()
     interpreter.graph = graph
-    return {name: interpreter.history(name) for name in graph.reach}
+    return {name: interpreter.history(name) for name in names}
 
 
 class _Interpreter:

@@ -19,13 +19,25 @@ where ``training`` is true, and else gives its operand as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rollc.arguments import Arrays, Interface, Lengths, Steps, interface_of
-from rollc.arrays import Sizes, Spec, fitting, fitting_state, given_back, shape_of, unknown
+from rollc.arrays import (
+    Sizes,
+    Spec,
+    fitting,
+    fitting_state,
+    given_back,
+    outputs_and_state,
+    shape_of,
+    state_given_back,
+    unknown,
+)
 from rollc.errors import InputError
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import output_name
@@ -39,6 +51,7 @@ if TYPE_CHECKING:
     from rollc.checkpoint import Plan
     from rollc.kernel.compiled import Kernel
     from rollc.sensitivities import Sensitivity
+    from rollc.streaming import Streaming
 
 Array = NDArray[Any]
 
@@ -46,7 +59,7 @@ Array = NDArray[Any]
 class Network:
     """A network with its kernels, for one precision and one set of sizes.
 
-    ``params``, ``inputs``, ``targets`` and ``outputs`` describe the arrays by name;
+    ``params``, ``inputs``, ``targets``, ``outputs`` and ``states`` describe the arrays by name;
     ``axes`` are the time axes; ``steps`` is the number of steps that it was built for, None
     for any number; ``truncate`` is the number of steps that gradients go back, if they are
     cut; ``fed`` are the targets that the outputs read (`feed`, taught).
@@ -73,7 +86,17 @@ class Network:
         self.targets = self._interface.targets
         self.fed = self._interface.fed
         self.outputs = self._interface.outputs
-        self.states = self._interface.states
+        self._steps: dict[tuple[str | None, bool], Streaming] = {}
+
+    @cached_property
+    def states(self) -> dict[str, Spec]:
+        """The arrays of a state; with two time axes, along the one of :meth:`axis_of_steps`."""
+        if len(self.axes) == 1:
+            return self._interface.states
+        with suppress(InputError):
+            own = self._streaming(None, False).own
+            return {**own.states, **own.held}
+        return {}
 
     def __repr__(self) -> str:
         steps = "any number of" if self.steps is None else self.steps
@@ -98,8 +121,15 @@ class Network:
 
         ``steps`` is the number of steps where no input tells it.  ``state`` (see
         :meth:`initial_state`) replaces the initial values; the state after the last step
-        is then among the results as ``state.NAME``.
+        is then among the results as ``state.NAME``.  With two time axes the steps are those
+        along the one that a state can go along, and the inputs those that run along it.
         """
+        if state is not None and len(self.axes) > 1:
+            if lengths is not None:
+                raise InputError("lengths are for `initial_state`: the state has them")
+            run = self._streaming(None, self._interface.has_lengths(state))
+            found, rows = run.forward(params, inputs or {}, state, steps, training, seed)
+            return found | {STATE + name: array for name, array in rows.items()}
         leaves, sizes = self._interface.leaves(
             params, inputs or {}, steps, state, lengths, need_targets=False
         )
@@ -320,7 +350,7 @@ class Network:
                 kept = output_name(name) if spec.time and lengths is not None else name
                 leaf = seed_name(kept)
                 given[leaf] = given[leaf] + array if leaf in given else array
-            for name, spec in self.states.items() if state is not None else ():
+            for name, spec in self._interface.states.items() if state is not None else ():
                 if spec.kind != "float":
                     continue
                 value = cotangents.get(STATE + name, np.zeros_like(outputs[STATE + name]))
@@ -337,7 +367,10 @@ class Network:
         self,
         params: Arrays,
         inputs: Arrays | None = None,
+        steps: Steps | None = None,
         *,
+        axis: str | None = None,
+        lengths: Lengths | None = None,
         training: bool = False,
         seed: Seed = 0,
     ) -> dict[str, Array]:
@@ -346,30 +379,15 @@ class Network:
         An array is ``[depth, B, ...]`` (``[depth, ...]`` without a batch), the oldest step
         first, with as many rows as the longest delay.  ``inputs`` gives static inputs if
         initial values read them, or any inputs or targets from which the batch can be told.
+
+        With two time axes the steps go along one of them, ``axis``; where it can be only one
+        there is no need to say it.  ``inputs`` are then all that do not run along it, with
+        ``steps`` and ``lengths`` along the other one.  What comes of them is computed here, and
+        is part of the state as far as the steps read it (``[S, B, ...]`` over the axis ``s``).
+        The arrays can be saved, and the state taken up again.
         """
-        from rollc.interp import initial_values
-
-        self._interface.need_state()
-        # Any number of steps does; of an input over time the first tell the batch.
-        steps = self.steps or 1
-        given = {
-            name: np.asarray(array)[:steps] if self._is_timed(name) else array
-            for name, array in (inputs or {}).items()
-            if name in self.inputs or name in self.targets
-        }
-        leaves, sizes = self._interface.leaves(
-            params, given, steps, need_inputs=False, need_targets=False
-        )
-        leaves |= self._noise(sizes, training, seed)
-        values = initial_values(self.graph, leaves, sizes.axes, self.dtype)
-        return {name: self._state_rows(name, values[name], sizes) for name in self.states}
-
-    def _state_rows(self, name: str, value: Array, sizes: Sizes) -> Array:
-        # Inside, the depth comes after the batch; outside, before it.
-        if not self.states[name].batch:
-            return value
-        moved = np.moveaxis(value, 1, 0)
-        return np.ascontiguousarray(moved if sizes.batched else moved[:, 0])
+        run = self._streaming(axis, lengths is not None)
+        return run.initial_state(params, inputs or {}, steps, lengths, training, seed)
 
     def step(
         self,
@@ -377,41 +395,45 @@ class Network:
         state: Arrays,
         inputs: Arrays | None = None,
         *,
+        axis: str | None = None,
         training: bool = False,
         seed: Seed = 0,
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """One step: the outputs and the next state.
 
         ``inputs`` are those of this one step, without the time dimension (``[B, ...]``, or
-        ``[...]``).  Step by step, the outputs are those of :meth:`forward`.  For new random
+        ``[...]``); with two time axes those that run along ``axis``, the one of the state.
+        Step by step, the outputs are those of :meth:`forward`.  For new random
         numbers at each step, ``seed`` is a generator, or another number each time.
         """
-        self._interface.need_state()
-        given = {
-            name: np.asarray(array)[None] if self._is_timed(name) else array
-            for name, array in (inputs or {}).items()
-        }
-        results = self.forward(params, given, state=state, steps=1, training=training, seed=seed)
-        outputs = {
-            label: results[label][0] if spec.time else results[label]
-            for label, spec in self.outputs.items()
-        }
-        return outputs, _following(results)
+        run = self._streaming(axis, self._interface.has_lengths(state))
+        return run.step(params, state, inputs or {}, training, seed)
+
+    def axis_of_steps(self, axis: str | None = None) -> str:
+        """The time axis that :meth:`step` goes along, if none is said or this one.
+
+        Raises :class:`InputError` where the network cannot run so, or along both axes.
+        """
+        return self._streaming(axis, False).axis
+
+    def _streaming(self, axis: str | None, lengths: bool) -> Streaming:
+        """The steps along an axis; the graphs are made once."""
+        from rollc.streaming import axis_of, streaming_of
+
+        if (axis, lengths) not in self._steps:
+            found = axis_of(self.graph, axis)
+            self._steps[axis, lengths] = streaming_of(
+                self.graph, self._interface, self._kernel, self.dtype, found, lengths
+            )
+        return self._steps[axis, lengths]
 
     # Checks ----------------------------------------------------------------------------
-
-    def _is_timed(self, name: str) -> bool:
-        spec = self.inputs.get(name) or self.targets.get(name)
-        return spec is not None and bool(spec.time)
 
     def _need_loss(self) -> None:
         if self.graph.loss is None:
             raise InputError(f"`{self.name}` has no loss; add `loss …` to its spec")
 
     def _noise(self, sizes: Sizes, training: bool, seed: Seed) -> dict[str, Array]:
-        whole = isinstance(seed, int | np.integer) and seed >= 0
-        if not whole and not isinstance(seed, np.random.Generator):
-            raise InputError(f"`seed`: expected a whole number from 0 on, found {seed!r:.40}")
         return draw_noise(self.graph, sizes.axes, seed, training, self.dtype)
 
     # Results ---------------------------------------------------------------------------
@@ -422,16 +444,9 @@ class Network:
     def _outputs(
         self, results: Mapping[tuple[str, str], Array], sizes: Sizes, lengths: Lengths | None
     ) -> dict[str, Array]:
-        specs = self._output_specs(lengths)
-        found: dict[str, Array] = {}
-        for (sort, label), array in results.items():
-            if sort != "output":
-                continue
-            if label in specs:
-                found[label] = given_back(array, specs[label], sizes)
-            else:
-                found[label] = self._state_rows(label.removeprefix(STATE), array, sizes)
-        return found
+        specs, states = self._output_specs(lengths), self._interface.states
+        found, rows = outputs_and_state(results, specs, states, sizes)
+        return found | {STATE + name: array for name, array in rows.items()}
 
     def _gradients(
         self, results: Mapping[tuple[str, str], Array], sizes: Sizes, wrt: Sequence[str]
@@ -445,10 +460,10 @@ class Network:
             for (sort, label), array in results.items()
             if sort == "gradient" and label in specs
         }
-        for name in self.states:
+        for name, spec in self._interface.states.items():
             array = results.get(("gradient", STATE + name))
             if array is not None:
-                found[STATE + name] = self._state_rows(name, array, sizes)
+                found[STATE + name] = state_given_back(array, spec, sizes)
         return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from rollc.errors import InputError
 from rollc.graph.graph import Graph
 from rollc.graph.noise import NOISE
 
@@ -20,8 +21,12 @@ def draw_noise(
     """An array for each noise leaf; ``sizes`` gives the length of every axis.
 
     The factors of dropout are all 1 outside training.  The numbers are those of NumPy's
-    default generator, in the order of the leaves, the same in both precisions.
+    default generator, in the order of the leaves, the same in both precisions.  Raises
+    :class:`InputError` for a seed that is none.
     """
+    whole = isinstance(seed, int | np.integer) and seed >= 0
+    if not whole and not isinstance(seed, np.random.Generator):
+        raise InputError(f"`seed`: expected a whole number from 0 on, found {seed!r:.40}")
     leaves = graph.leaves(NOISE)
     if not leaves:  # a generator takes longer to make than many a kernel to run
         return {}

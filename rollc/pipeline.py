@@ -19,6 +19,8 @@ A network has three kernels: ``forward`` gives the outputs, ``gradient`` the los
 gradients, ``vjp`` gradients for cotangents of the outputs.  Each has variants:
 ``gradient.state`` takes the state and gives it back (``stream`` is the one of ``forward``),
 ``gradient.lengths`` takes the length of each sequence, ``gradient.state.lengths`` both.
+With two time axes ``stream`` runs along one of them, on what ``start`` gives of the other
+(``rollc.streaming``).
 ``window`` and ``window.vjp`` compute a gradient window by window (``rollc.checkpoint``);
 ``tangent``, and ``tangent.2`` where a decoder follows an encoder, compute it forward in time
 (``rollc.sensitivities``).
@@ -66,6 +68,7 @@ from rollc.kernel.schedule import Schedule, schedule
 from rollc.kernel.text import print_program, print_schedule
 from rollc.network import Network
 from rollc.sensitivities import prepared_graph, tangent_kernels
+from rollc.streaming import stream_kernels
 
 if TYPE_CHECKING:
     from rollc.lang.draft import Feed
@@ -125,6 +128,8 @@ def kernel_graphs(
                 possible = why_no_lengths(expose_state(graph) if state else graph) is None
             if possible:
                 add(state, lengths)
+    if len(graph.axes) > 1 and graph.outputs:
+        makers |= stream_kernels(graph)
     if graph.loss is not None and truncate is None and combine == "sum":
         with suppress(CannotSplit):
             makers |= window_kernels(split(simplify(graph)))

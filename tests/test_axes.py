@@ -319,7 +319,7 @@ def test_the_entropy_of_attention_has_a_slope_in_padding() -> None:
         ({"lengths": {"t": [1, 2, 5]}}, "`lengths` of t: expected 1 to 4, found 5"),
         ({"lengths": {"u": [1]}}, "unknown axis of `lengths` `u`"),
         ({"x": np.zeros(3)}, "`x`: expected float [S, B, 2], found [3]"),
-        ({"state": {}}, "cannot run step by step: it has more than one time axis"),
+        ({"state": {}}, "`src` does not run along t: it is for `initial_state`"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_axis(

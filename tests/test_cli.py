@@ -650,6 +650,47 @@ def test_two_time_axes(run: Run, tmp_path: Path) -> None:
     assert "expected `lengths.s` and `lengths.t`" in result.err
 
 
+def test_the_state_of_a_decoder_in_a_file(run: Run, tmp_path: Path) -> None:
+    """The encoder runs when the state is made, and the decoder goes on from file to file."""
+    (tmp_path / "pair.roll").write_text(PAIR)
+
+    def ran(arrays: dict[str, np.ndarray], *options: str) -> np.ndarray:
+        np.savez(tmp_path / "i.npz", **arrays)
+        result = run("run", "pair.roll", "--inputs", "i.npz", "--outputs", "o.npz", *options)
+        assert result.status == 0, result.err
+        with np.load(tmp_path / "o.npz") as found:
+            return np.asarray(found["d"])
+
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(5, 2)), random.normal(size=(4, 2))
+    source = {"x": x, "lengths.s": np.array([5, 3])}
+    whole = ran({**source, "y": y})
+    first = ran({**source, "y": y[:1]}, "--save-state", "s.npz")
+    with np.load(tmp_path / "s.npz") as state:
+        assert {"d", "e", "y"} < set(state.files)
+        assert state["e"].shape == (5, 2)
+    second = ran({"y": y[1:]}, "--state", "s.npz", "--save-state", "s.npz")
+    np.testing.assert_allclose(np.concatenate([first, second]), whole, rtol=1e-6)
+    np.savez(tmp_path / "x.npz", x=x)
+    free = ("run", "pair.roll", "--inputs", "x.npz", "--feed", "free", "--save-state", "s.npz")
+    result = run(*free, "--steps", "t=3")
+    assert result.status == 0, result.err
+    assert "output d: float32[3, 2]" in result.out
+    result = run(*free[:2], "--feed", "free", "--state", "s.npz", "--steps", "t=2")
+    assert result.status == 0, result.err
+    assert "output d: float32[2, 2]" in result.out
+    result = run(*free[:2], "--inputs", "i.npz", "--state", "s.npz", "--grad")
+    assert result.status == 2
+    np.savez(tmp_path / "x.npz", x=x, **{"lengths.t": np.array([2, 2])})
+    for arguments, message in (
+        ((*free, "--steps", "3"), "there are several time axes: give `--steps` by axis"),
+        (free, "with a state all sequences have all steps: leave out `lengths.t`"),
+    ):
+        result = run(*arguments)
+        assert result.status == 2
+        assert message in result.err
+
+
 def loss_in(text: str) -> float:
     return float(text.split("loss: ")[1].split()[0])
 

@@ -128,17 +128,17 @@ def test_every_variant_is_compared(graph: Callable[[], Graph]) -> None:
     assert names(found) == ways | {"step by step", "two windows", "forward sensitivities"}
 
 
-@pytest.mark.parametrize("graph", [attention, grid])
-def test_both_axes_have_lengths_of_their_own(graph: Callable[[], Graph]) -> None:
+@pytest.mark.parametrize(("graph", "along"), [(attention, " along t"), (grid, None)])
+def test_both_axes_have_lengths_of_their_own(graph: Callable[[], Graph], along: str | None) -> None:
     case = case_of(graph())
     assert case.sizes["s"] != case.sizes["t"]
     lengths = own_lengths(case)
     assert [own[0] for own in lengths.values()] == [case.sizes["s"], 1]
     found = rows(graph())
     assert [row for row in found if not row.passed] == []
-    assert names(found) == {
-        f"{sort} kernel{extra}" for sort in SORTS for extra in ("", " with lengths")
-    }
+    ways = [f"{sort} kernel" for sort in SORTS]
+    ways += [] if along is None else [f"step by step{along}"]
+    assert names(found) == {f"{way}{extra}" for way in ways for extra in ("", " with lengths")}
     assert names(stages(case)) == {"simplified graph"}
 
 

@@ -22,7 +22,7 @@ KERNELS = (
     *("forward", "gradient", "vjp", "stream", "gradient.state", "vjp.state"),
     *("forward.lengths", "gradient.lengths", "vjp.lengths"),
     *("stream.lengths", "gradient.state.lengths", "vjp.state.lengths"),
-    *("window", "window.vjp"),
+    *("start", "start.lengths", "window", "window.vjp"),
     *("tangent", "tangent.2", "tangent.3", "tangent.4"),
     *("tangent.lengths", "tangent.2.lengths", "tangent.3.lengths", "tangent.4.lengths"),
 )
@@ -358,7 +358,11 @@ def draw(**options: Any) -> None:
     type=click.IntRange(1, 10_000_000),
     help="Compute the gradients in windows of K steps.",
 )
-@click.option("--state", metavar="S.npz", help="Go on from this state, and not from the start.")
+@click.option(
+    "--state",
+    metavar="S.npz",
+    help="Go on from this state, and not from the start; with two time axes, along the decoder's.",
+)
 @click.option("--save-state", metavar="S.npz", help="Where to write the state after the last step.")
 @click.option(
     "--steps",

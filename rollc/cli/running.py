@@ -58,7 +58,11 @@ def run(
     values = _values(network, params, seed)
     arrays, lengths = _data(network, inputs) if inputs else ({}, None)
     before: dict[str, Array] | None = None
-    if state:
+    apart = len(network.axes) > 1 and bool(state or save_state)
+    if apart:
+        before, arrays, steps = _state_along(network, values, arrays, lengths, steps, state, seed)
+        lengths = None
+    elif state:
         before = _known(read_npz(files.read_bytes(state), state), network.states, state, "a state")
     elif save_state:
         before = network.initial_state(values, arrays, seed=seed)
@@ -68,7 +72,8 @@ def run(
     lines = [f"output {name}: {_described(array)}" for name, array in results.items()]
     if grad and network.graph.loss is None:
         raise InputError("the spec has no loss, so there are no gradients")
-    if network.graph.loss is not None and (grad or network.targets.keys() <= arrays.keys()):
+    has_loss = network.graph.loss is not None and not (apart and not grad)
+    if has_loss and (grad or network.targets.keys() <= arrays.keys()):
         if grad:
             if grad == "forward":
                 if checkpoint or before is not None:
@@ -112,6 +117,32 @@ def run(
     show = talk.say if files.STREAM in (outputs, save_state) else print
     for line in lines:
         show(line)
+
+
+def _state_along(
+    network: Network,
+    values: dict[str, Array],
+    arrays: dict[str, Array],
+    lengths: dict[str, Array] | None,
+    steps: int | dict[str, int] | None,
+    state: str | None,
+    seed: int,
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, int] | None]:
+    """With two time axes: the state to go on from, and the inputs and steps along its axis."""
+    axis = network.axis_of_steps()
+    slots = {**network.inputs, **network.targets}
+    now = {name: array for name, array in arrays.items() if axis in slots[name].time}
+    if isinstance(steps, int):
+        raise InputError("there are several time axes: give `--steps` by axis")
+    others = {other: count for other, count in (steps or {}).items() if other != axis}
+    own = {axis: steps[axis]} if steps and axis in steps else None
+    if lengths is not None and axis in lengths:
+        raise InputError(f"with a state all sequences have all steps: leave out `lengths.{axis}`")
+    if state is None:
+        return network.initial_state(values, arrays, others, lengths=lengths, seed=seed), now, own
+    if passed := arrays.keys() - now.keys():
+        talk.note(f"not read, as the state has what comes of it: {names(sorted(passed))}")
+    return read_npz(files.read_bytes(state), state), now, own
 
 
 def _forward_in_time(

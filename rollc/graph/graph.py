@@ -93,9 +93,10 @@ class Edge:
 class Node:
     """One operation of the graph.
 
-    ``initial`` names the static node whose value is read outside the sequence; its
-    shape is this node's own (the same for every depth), or has one dimension more in
-    front, the depth: as many rows as the longest delay, the oldest step first.
+    ``initial`` names the node whose value is read outside the sequence; it does not run over
+    the axis of the delays.  Its shape is this node's own (the same for every depth), or has
+    one dimension more in front, the depth: as many rows as the longest delay, the oldest step
+    first.
     ``line`` is the line of the spec that the node came from; 0 where there is none.
     """
 

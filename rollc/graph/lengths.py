@@ -74,17 +74,18 @@ class LengthsError(Exception):
     """A graph whose sequences cannot have lengths of their own, and why."""
 
 
-def with_lengths(graph: Graph) -> Graph:
+def with_lengths(graph: Graph, axes: Sequence[str] | None = None) -> Graph:
     """The graph with a leaf of lengths for each time axis (see :func:`lengths_leaves`).
 
-    The leaf is an index over the batch, from 1 to the number of steps of the axis.  Takes a
-    graph before the adjoint.  Raises :class:`LengthsError` where :func:`why_no_lengths` has
+    The leaf is an index over the batch, from 1 to the number of steps of the axis.  With
+    ``axes`` only those have lengths, and along the others all sequences have all steps.  Takes
+    a graph before the adjoint.  Raises :class:`LengthsError` where :func:`why_no_lengths` has
     a reason.
     """
     why = why_no_lengths(graph)
     if why is not None:
         raise LengthsError(why)
-    return _Lengths(graph).graph()
+    return _Lengths(graph, graph.axes if axes is None else tuple(axes)).graph()
 
 
 def why_no_lengths(graph: Graph) -> str | None:
@@ -104,19 +105,19 @@ def why_no_lengths(graph: Graph) -> str | None:
 
 def own_outputs(graph: Graph) -> frozenset[str]:
     """The labels of the outputs that with lengths are each sequence's own."""
-    own = _own(graph)
+    own = _own(graph, graph.axes)
     return frozenset(label for label, name in graph.outputs if name in own or graph[name].type.time)
 
 
-def _own(graph: Graph) -> frozenset[str]:
-    """The nodes that are each sequence's own where sequences have lengths."""
+def _own(graph: Graph, axes: Sequence[str]) -> frozenset[str]:
+    """The nodes that are each sequence's own where sequences have lengths along some axes."""
 
     def joins(node: Node) -> bool:
         return BATCH not in _along(node)
 
     def starts(node: Node) -> bool:
-        ends = node.operation in _SEES_THE_END and not _along(node).isdisjoint(graph.axes)
-        return ends or any(edge.delay < 0 for edge in node.operands)
+        ends = node.operation in _SEES_THE_END and not _along(node).isdisjoint(axes)
+        return ends or any(edge.delay < 0 and edge.axis in axes for edge in node.operands)
 
     first = {node.name for node in graph.nodes if BATCH in node.type.axes}
     first |= {node.name for node in graph.nodes if starts(node) and joins(node)}
@@ -156,8 +157,9 @@ def _with_readers(
 
 
 class _Lengths:
-    def __init__(self, graph: Graph) -> None:
-        self.own = _own(graph)
+    def __init__(self, graph: Graph, axes: Sequence[str]) -> None:
+        self.axes = axes
+        self.own = _own(graph, axes)
         self.source = graph.with_nodes(map(self._as_own, graph.nodes))
         self.shared = self._shared()
         self.build = Builder(self.source.nodes)
@@ -166,6 +168,7 @@ class _Lengths:
         self.lengths = {
             axis: self.build.leaf(name, "input", number)
             for axis, name in lengths_leaves(graph.axes).items()
+            if axis in axes
         }
         # What stands for a read of each sequence's own, by the edge; and for a node.
         self.gates: dict[Edge, Edge] = {}
@@ -185,14 +188,17 @@ class _Lengths:
         """
 
         def joins(node: Node) -> bool:
-            return bool(node.type.time) and node.name not in self.own
+            return self._has_padding(node.type) and node.name not in self.own
 
         numbers = (node for node in self.source.nodes if node.type.kind == "float")
         return _with_readers(self.source, (node.name for node in numbers if joins(node)), joins)
 
+    def _has_padding(self, type_: Type) -> bool:
+        return not set(type_.time).isdisjoint(self.axes)
+
     def graph(self) -> Graph:
         for node in self.source.nodes:
-            leaf = node.operation in _LEAVES and node.type.time
+            leaf = node.operation in _LEAVES and self._has_padding(node.type)
             if leaf or (node.name not in self.own and node.initial in self.own):
                 name = f"{node.name}'alive"
                 self.stands[node.name] = self._mask(name, Edge(node.name), node.initial).source
@@ -200,15 +206,18 @@ class _Lengths:
         for edge in dict.fromkeys(edge for node in touched for edge in node.operands):
             if edge.source in self.shared - self.stands.keys() and edge.delay >= 0:
                 self.gates[edge] = self._mask(f"{edge.source}'own{edge.delay or ''}", edge)
-            elif edge.delay:
+            elif edge.axis in self.axes:
                 self._gate(edge)
         for node in touched:
-            if node.operation == "extent":
+            if node.operation == "extent" and node.options["axis"] in self.axes:
                 self._count(node)
             else:
                 self._rewrite(node)
         for name in self.stands:  # what stands for them has the initial value
             self.build.nodes[name] = replace(self.build.nodes[name], initial=None)
+        for name, node in self.build.nodes.items():
+            if node.initial in self.stands:
+                self.build.nodes[name] = replace(node, initial=self.stands[node.initial])
         outputs = tuple((label, self._output(name)) for label, name in self.source.outputs)
         loss = self._loss()
         nodes = tuple(self.build.nodes.values())
@@ -226,10 +235,10 @@ class _Lengths:
         return call("less", self.build.make("step", (), axis=axis, **options), self.lengths[axis])
 
     def _alive(self, axes: Sequence[str]) -> Value:
-        """Whether the steps along all of the axes are inside the own lengths."""
+        """Whether the steps along all of the axes that have lengths are inside the own ones."""
         return reduce(
             lambda one, other: call("greater", call("where", one, other, 0.0), 0.0),
-            map(self._inside, axes),
+            [self._inside(axis) for axis in axes if axis in self.axes],
         )
 
     def _choose(
@@ -251,10 +260,17 @@ class _Lengths:
         return Edge(name)
 
     def _mask(self, name: str, edge: Edge, initial: str | None = None) -> Edge:
-        """A read is that of its first step in the padding; no gradient passes that way."""
+        """A read is that of its first step in the padding; no gradient passes that way.
+
+        Where there is no padding, it has a value for each sequence.
+        """
         value = first = self.build.read(edge.source, edge.delay, edge.axis)
+        if not self._has_padding(value.type):
+            self.build.define(name, "spread", (value,), axis=BATCH)
+            self.build.nodes[name] = replace(self.build.nodes[name], initial=initial)
+            return Edge(name)
         for axis in value.type.time:
-            first = call("first", first, axis=axis)
+            first = call("first", first, axis=axis) if axis in self.axes else first
         if value.type.kind == "float":
             first = call("stop", first)
         return self._choose(name, self._alive(value.type.time), value, first, initial)
@@ -294,7 +310,7 @@ class _Lengths:
         """What a read takes that many steps outside the sequence."""
         if node.initial is None:
             return self._zero(node.type)
-        value = self.build.read(node.initial)
+        value = self.build.read(self._resolved(Edge(node.initial)).source)
         if not self._deep(node):
             return value
         return row(value, value.type.shape[0] - outside if past else outside - 1)
@@ -317,10 +333,10 @@ class _Lengths:
         if node.operation in _OVER_TIME and times:
             assert isinstance(over, tuple)
             self._reduce(node, times, [str(axis) for axis in over if axis not in times])
-        elif node.operation == "last" and node.type.kind == "float":
-            self._pick(node, str(node.options["axis"]))
-        elif node.operation == "last":
-            self._hold(node, str(node.options["axis"]))
+        elif node.operation == "last" and node.options["axis"] in self.axes:
+            (self._pick if node.type.kind == "float" else self._hold)(
+                node, str(node.options["axis"])
+            )
         self.build.nodes[node.name] = replace(self.build.nodes[node.name], initial=node.initial)
 
     def _operand(self, node: Node) -> Value:
@@ -381,7 +397,7 @@ class _Lengths:
     def _output(self, name: str) -> str:
         """The node that leaves the graph as an output."""
         node = self.source[name]
-        if not node.type.time:
+        if not self._has_padding(node.type):
             return name
         value = self.build.read(self._resolved(Edge(name)).source)
         alive = self._alive(node.type.time)

@@ -61,7 +61,7 @@ def split(graph: Graph) -> Split:
     if counting:  # a window would begin to count anew
         raise CannotSplit(f"line {counting[0]} counts the steps of the whole sequence")
     found = [node for node in graph.nodes if reduces(graph, node)]
-    late = _below(graph, [node.name for node in found])
+    late = below(graph, [node.name for node in found])
     for node in graph.nodes:
         if node.name in late and node.type.time:
             raise CannotSplit(f"`{node.name}` needs a value of the whole sequence at every step")
@@ -127,7 +127,7 @@ def of_window(node: Node) -> Node:
     return node
 
 
-def _below(graph: Graph, names: Iterable[str]) -> set[str]:
+def below(graph: Graph, names: Iterable[str]) -> set[str]:
     """The nodes that read some nodes, directly or not, and these."""
     readers: dict[str, list[str]] = {}
     for node in graph.nodes:

@@ -4,7 +4,8 @@ The state of a node that is read d steps back is its last d values.  ``expose_st
 each such node an initial value from outside, the leaf ``state.NAME`` (one dimension more
 in front: the steps, the oldest first), and an output of the same name and shape with the
 values after the last step.  A graph in which a delay reaches into the future has no state:
-its past depends on what is yet to come.
+its past depends on what is yet to come.  With two time axes the state is that of the delays
+along one of them, and may run over the other.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 
 from rollc.graph.build import Builder
 from rollc.graph.expression import call
-from rollc.graph.graph import Graph, Node, Type
+from rollc.graph.graph import Graph, Node, Reach, Type
 
 PREFIX = "state."
 
@@ -38,17 +39,23 @@ def final_name(name: str) -> str:
     return f"{PREFIX}{name}'final"
 
 
-def expose_state(graph: Graph) -> Graph:
-    """The graph with its state as leaves and outputs.
+def delayed(graph: Graph, axis: str | None = None) -> dict[str, Reach]:
+    """The nodes that are read with a delay, along one axis or along any, and how far."""
+    return {name: reach for name, reach in graph.reach.items() if axis in (None, reach.axis)}
 
-    Raises ``ValueError`` where a delay reaches into the future.
+
+def expose_state(graph: Graph, axis: str | None = None) -> Graph:
+    """The graph with its state as leaves and outputs; of the delays along one axis, or of all.
+
+    Raises ``ValueError`` where such a delay reaches into the future.
     """
-    if not all(reach.future == 0 for reach in graph.reach.values()):
+    found = delayed(graph, axis)
+    if not all(reach.future == 0 for reach in found.values()):
         raise ValueError("a delay reaches into the future")
     leaves: list[Node] = []
     nodes: list[Node] = []
     for node in graph.nodes:
-        if node.name in graph.reach:
+        if node.name in found:
             leaf = PREFIX + node.name
             leaves.append(Node(leaf, "state", (), state_type(graph, node.name), line=node.line))
             nodes.append(replace(node, initial=leaf))
@@ -56,7 +63,7 @@ def expose_state(graph: Graph) -> Graph:
             nodes.append(node)
     build = Builder((*leaves, *nodes), mark="^")
     outputs = list(graph.outputs)
-    for name, reach in graph.reach.items():
+    for name, reach in found.items():
         build.prefix, build.line = PREFIX + name, graph[name].line
         rows = [
             call("last", build.read(name, depth, reach.axis), axis=reach.axis)

@@ -223,7 +223,7 @@ def _initial(graph: Graph, node: Node) -> Iterator[str]:
         return
     start, own = graph[node.initial].type, node.type
     reach = graph.reach.get(node.name)
-    if start.time:
+    if start.time and (reach is None or reach.axis in start.time):
         yield f"its initial value `{node.initial}` changes with time"
     if start.kind != own.kind or start.bound != own.bound:
         yield f"its initial value `{node.initial}` is {start}"

@@ -16,13 +16,14 @@ from rollc.errors import InputError
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.simplify import simplify
 from rollc.graph.split import CannotSplit, split
-from rollc.graph.state import PREFIX, expose_state, streams
+from rollc.graph.state import PREFIX, expose_state
 from rollc.interp import interpret
 from rollc.network import Network
 from rollc.pipeline import kernel_graphs
 from rollc.sensitivities import Sensitivities, prepared_graph
 from rollc.verify.case import Case, with_state
 from rollc.verify.comparison import Row, compared
+from rollc.verify.steps import axes_of_steps, step_by_step
 from rollc.verify.ways import (
     TOLERANCE,
     Way,
@@ -58,8 +59,7 @@ def kernels(case: Case, network: Network) -> list[Row]:
     """What a network of any number of steps is called for most."""
     which = f", {network.dtype}"
     rows = [compare(case, network, Way(sort), which) for sort in sorts(case.graph)]
-    if _streams(case.graph):
-        rows.append(_step_by_step(case, network, which))
+    rows += [step_by_step(case, network, axis, which) for axis in axes_of_steps(case.graph)]
     return rows
 
 
@@ -88,17 +88,16 @@ def variants(case: Case, network: Network, rare: bool = True) -> list[Row]:
             rows.append(compare(case, network, way, which))
         else:
             rows.append(compare(case, slow, way, ", interpreted"))
-    if _streams(graph):
+    if len(graph.axes) > 1:
+        if lengths:
+            rows += [
+                step_by_step(case, slow, axis, ", interpreted", lengths)
+                for axis in axes_of_steps(graph)
+            ]
+    elif axes_of_steps(graph):
         rows.append(_two_windows(case, slow, ", interpreted"))
     rows += _forward_in_time(case)
     return [*rows, *_checkpointed(case, network, which)] if rare else rows
-
-
-def _streams(graph: Graph) -> bool:
-    """Whether the outputs come step by step as they come all at once."""
-    drawn = any("rate" not in node.options for node in graph.leaves("noise"))
-    able = bool(graph.reach) and not drawn and why_no_state(graph) is None
-    return able and "vjp" in sorts(graph) and streams(simplify(replace(graph, loss=None)))
 
 
 def interpreted(graph: Graph) -> Network:
@@ -129,28 +128,6 @@ class _Interpreted:
         if self.graph.loss is not None:
             found["loss", "loss"] = values[self.graph.loss]
         return found
-
-
-def _step_by_step(case: Case, network: Network, which: str) -> Row:
-    """The outputs of the steps, one call each, with the state handed on."""
-    params, inputs, _ = given(case, network)
-    state = network.initial_state(params, inputs)
-    found: dict[str, list[Array]] = {label: [] for label in network.outputs}
-    for step in range(case.sizes[network.axes[0]]):
-        outputs, state = network.step(params, state, _cut(network, inputs, step))
-        for label, array in outputs.items():
-            found[label].append(array)
-    joined = {
-        label: np.stack(arrays) if network.outputs[label].time else arrays[-1]
-        for label, arrays in found.items()
-    }
-    expected = meaning(case, Way("forward"))
-    return compared(
-        f"step by step{which}",
-        expected,
-        labelled(network, "output", joined),
-        TOLERANCE[network.dtype],
-    )
 
 
 def _two_windows(case: Case, network: Network, which: str) -> Row:
@@ -223,7 +200,7 @@ def _forward_in_time(case: Case) -> Iterator[Row]:
     yield compared("forward sensitivities, interpreted", expected, found, TOLERANCE["float64"])
 
 
-def _cut(network: Network, arrays: Arrays, steps: int | slice) -> dict[str, Array]:
+def _cut(network: Network, arrays: Arrays, steps: slice) -> dict[str, Array]:
     """Some steps of the arrays that run over time; the others whole."""
     specs = {**network.inputs, **network.targets, **network.outputs}
     return {name: array[steps] if specs[name].time else array for name, array in arrays.items()}

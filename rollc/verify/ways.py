@@ -189,10 +189,10 @@ def _called(
     params, inputs, targets = given(case, network)
     if way.lengths is not None:
         graph, outputs = case.graph, dict(case.graph.outputs)
-        inputs = {name: _spoilt(graph[name], inputs[name], way.lengths) for name in inputs}
-        targets = {name: _spoilt(graph[name], targets[name], way.lengths) for name in targets}
+        inputs = {name: spoilt(graph[name], inputs[name], way.lengths) for name in inputs}
+        targets = {name: spoilt(graph[name], targets[name], way.lengths) for name in targets}
         cotangents = {
-            label: _spoilt(graph[outputs[label]], cotangents[label], way.lengths)
+            label: spoilt(graph[outputs[label]], cotangents[label], way.lengths)
             for label in cotangents
         }
     steps = {axis: case.sizes[axis] for axis in network.axes}
@@ -246,7 +246,7 @@ def _turned(network: Network, label: str, array: Array) -> Array:
     return np.moveaxis(array, 0, 1) if state is not None and state.batch else array
 
 
-def _spoilt(node: Node, array: Array, lengths: Mapping[str, Array]) -> Array:
+def spoilt(node: Node, array: Array, lengths: Mapping[str, Array]) -> Array:
     """The array of a node with padding that would do harm."""
     if BATCH not in node.type.axes or not node.type.time:
         return array

@@ -1,6 +1,8 @@
-"""Random encoders and decoders: the check, simplification, and gradients as slopes."""
+"""Random encoders and decoders: the check, simplification, gradients as slopes, and lengths."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from delay_graphs import random_leaves
@@ -15,6 +17,9 @@ from rollc.graph.simplify import simplify
 from rollc.graph.verify import verify
 from rollc.interp import interpret
 from rollc.irtext import parse_graph, print_graph
+from rollc.verify.case import finite_case
+from rollc.verify.kernels import interpreted
+from rollc.verify.ways import Way, compare, own_lengths, sorts
 
 
 @settings(
@@ -55,3 +60,18 @@ def test_every_stage_agrees_and_gradients_are_slopes(
     step = 1e-5
     quotient = (loss(step) - loss(-step)) / (2 * step)
     assert abs(quotient - slope) < 1e-4 * max(1.0, abs(loss(0.0)), abs(slope))
+
+
+@settings(
+    max_examples=15,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(two_axis_graphs(), st.integers(0, 1000))
+def test_pairs_in_a_padded_batch_are_as_alone(graph: Graph, seed: int) -> None:
+    case = finite_case(replace(graph, stage="checked"), np.random.default_rng(seed))
+    assert case is not None
+    for sort in sorts(case.graph):
+        row = compare(case, interpreted(case.graph), Way(sort, lengths=own_lengths(case)), "")
+        assert row.passed, row

@@ -3,7 +3,8 @@
 The decoder may start from a summary of the encoder, and read at each of its steps a mean of
 the encoder's values, with weights that depend on both: attention.  Either may run from the
 first step or from the last, with delays of 1 to 3, and the other values are read with delays
-of both signs along both axes.
+of both signs along both axes.  There may be a state at every pair of their steps, that starts
+from what runs over the encoder's.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ HIDDEN = 3
 class Translator:
     """Builds one network out of Hypothesis's choices."""
 
-    def __init__(self, draw: Draw) -> None:
+    def __init__(self, draw: Draw, steps: bool = False) -> None:
         self.draw = draw
+        self.ahead = 1 if steps else -1  # the sign of what would be read ahead along t
         self.build = Builder()
         self.params = 0
 
@@ -46,7 +48,7 @@ class Translator:
     def chain(self, name: str, axis: str, fed: Callable[[Value], Value]) -> Value:
         """A state along an axis, whose equation also has what ``fed`` makes of its past."""
         build = self.build
-        direction = self.choose(1, -1)
+        direction = self.choose(1, -1 if axis == "s" else self.ahead)
         build.promise(name, Type("float", (HIDDEN,), (axis, "batch")))
         build.prefix = name
         back = build.read(name, direction * self.choose(1, 2, 3), axis)
@@ -79,6 +81,17 @@ class Translator:
             share = call("sigmoid", score)
         return call(self.choose("sum_over", "mean_over", "max_over"), share * read, over=("s",))
 
+    def grid(self, x: Value, d: Value) -> Value:
+        """A state along t for each step of s, whose initial value may run over s."""
+        build, back = self.build, self.choose(1, 2)
+        build.promise("g", Type("float", (HIDDEN,), ("s", "t", "batch")))
+        build.prefix = "g"
+        past = self.choose(1, 1, self.ahead)
+        whole = call("sigmoid", build.read("g", past * back, "t") + x) * d
+        grid = build.define("g", "add", (whole, build.read("e", self.choose(0, 1), "s")))
+        self.start("g", self.choose(None, x, call("stack", *(x, self.of(x))[:back])))
+        return grid
+
     def graph(self) -> Graph:
         build = self.build
         x = build.leaf("x", "input", Type("float", (HIDDEN,), ("s", "batch")))
@@ -92,7 +105,7 @@ class Translator:
         joined = self.choose("summary", "attention", "both", "nothing")
 
         def fed(near: Value) -> Value:
-            found = self.of(build.read("z", self.choose(0, 1, -2), "t"))
+            found = self.of(build.read("z", self.choose(0, 1, 2 * self.ahead), "t"))
             if joined in ("attention", "both"):
                 found = found + self.of(self.attention(near))
             if joined in ("summary", "both"):
@@ -108,14 +121,20 @@ class Translator:
         total = call(self.choose("mean_over", "sum_over"), each, over=("t",))
         # Every value of s and t, once more in the loss, maybe with a delay along each.
         grid = call("dot", build.read("e", self.choose(0, 1, -1), "s"), d)
+        if self.choose(True, False):
+            grid = grid + call("sum", self.grid(x, d))
         total = total + call("mean_over", call("tanh", grid), over=("s", "t"))
         build.define("loss", "mean_over", (total + call("sum", summary),), over=("batch",))
-        outputs = (("o", "o"), ("e", "e"))
+        outputs = [("o", "o"), *([("e", "e")] if self.choose(True, False) else [])]
+        if "g" in build.nodes and self.choose(True, False):
+            outputs.append(("g", "g"))
         nodes = tuple(build.nodes.values())
-        return Graph("translator", "graph", nodes, outputs, "loss", axes=("s", "t"))
+        return Graph("translator", "graph", nodes, tuple(outputs), "loss", axes=("s", "t"))
 
 
 @st.composite
-def two_axis_graphs(draw: Draw) -> Graph:
-    """A network over the axes s and t, with a loss."""
-    return Translator(draw).graph()
+def two_axis_graphs(draw: Draw, steps: bool = False) -> Graph:
+    """A network over the axes s and t, with a loss; for ``steps``, with all delays along t into
+    the past.
+    """
+    return Translator(draw, steps).graph()

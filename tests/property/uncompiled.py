@@ -50,11 +50,12 @@ from rollc.kernel.recurrence import shorten
 from rollc.kernel.schedule import schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.sensitivities import tangent_kernels
+from rollc.streaming import stream_kernels
 
 GRAPHS = {
     "graphs": partial(delay_graphs, clocks=True),
     "specs": spec_graphs,
-    "axes": two_axis_graphs,
+    "axes": lambda: st.booleans().flatmap(two_axis_graphs),
 }
 compiled.FEWEST, compiled.WORTHWHILE = 1, 0  # threads have work of any size here
 PHASES = ("primal", "adjoint", "inputs")
@@ -146,6 +147,7 @@ def main() -> None:
         ragged: bool,
         window: int | None,
     ) -> None:
+        plain = graph
         graph = graph if window is None else truncate(graph, window)
         ragged = ragged and why_no_lengths(graph) is None
         graph = with_lengths(graph) if ragged else graph
@@ -159,6 +161,9 @@ def main() -> None:
             kernel = kernel_of(forward, None if rolled else steps, Path(folder))
             same(forward, kernel, steps, batch, seed)
             tangents_agree(simplify(graph), steps, batch, seed, Path(folder))
+            for make in stream_kernels(plain).values() if len(plain.axes) > 1 else ():
+                built = make()
+                same(built, kernel_of(built, None, Path(folder)), steps, batch, seed)
 
     kernels_agree()
     print(f"{arguments.count} {arguments.of}: kernels and interpreter agree")

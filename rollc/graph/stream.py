@@ -1,0 +1,149 @@
+"""Streaming along one of two time axes: what is computed once, and what at every step.
+
+    start   all that does not run over the axis, as far as the rest reads it: the encoder
+    steps   the rest, which changes with the steps: the decoder
+
+What the steps read of the start enters them as leaves of the same names, the *held* values:
+the encoder's values at all of its steps, its last one, keys that attention compares with.
+What comes from parameters and numbers alone is cheap, and is computed with the steps.  The
+steps are a graph like any other, whose state along the axis can be exposed
+(:mod:`rollc.graph.state`).
+
+Steps can come one by one only where none needs a later one: nothing is read from the future
+along the axis, and no output is computed from all steps together.  The last step is the one
+that there is, so what is computed from that alone may leave the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from rollc.graph.graph import Graph, Node
+from rollc.graph.operations.linear import over_axes
+from rollc.graph.simplify import simplify
+from rollc.graph.slopes import without_slopes
+from rollc.graph.split import below, needed
+
+_GIVEN = frozenset({"input", "target", "noise"})
+_COUNTS = frozenset({"step", "extent"})
+_AT_A_STEP = frozenset({"spread", "last", *_COUNTS})
+
+
+class CannotStream(ValueError):
+    """A graph that cannot be run one step at a time along an axis, and why."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The two graphs of a network that is run step by step along ``axis``.
+
+    The outputs of the start are the held values, by their names, which are leaves ``state`` of
+    the steps; those of the steps are the network's.
+    """
+
+    axis: str
+    start: Graph
+    steps: Graph
+
+
+def stream(graph: Graph, axis: str, always: Sequence[str] = ()) -> Stream:
+    """Cut the outputs of a checked graph in two; raises :class:`CannotStream`.
+
+    The values of ``always``, which do not run over the axis, are held even if no step reads
+    them.
+    """
+    outputs = [name for _, name in graph.outputs]
+    graph = needed(replace(graph, loss=None, gradients=()), [*outputs, *always])
+    if not any(axis in graph[name].type.axes for name in outputs):
+        raise CannotStream(f"no output runs over {axis}")
+    for reason in _reasons(graph, axis):
+        raise CannotStream(reason)
+    late = below(graph, [node.name for node in graph.nodes if axis in node.type.axes])
+    given = below(graph, [node.name for node in graph.nodes if _is_given(node)])
+    # A condition is no value that a leaf may have, and neither long to compute.
+    early = frozenset(
+        node.name
+        for node in graph.nodes
+        if node.name in given - late and node.type.kind != "bool" and node.operation != "step"
+    )
+    found, outside = _reached(graph, [*outputs, *always], early)
+    held = [node for node in graph.nodes if node.name in found & early]
+    names = [node.name for node in held]
+    start = needed(replace(graph, outputs=tuple(zip(names, names, strict=True))), names)
+    others = tuple(other for other in graph.axes if other != axis)
+    leaves = {
+        node.name: Node(
+            node.name,
+            "state",
+            (),
+            node.type,
+            initial=node.initial if node.name in outside else None,
+            line=node.line,
+        )
+        for node in held
+    }
+    nodes = [leaves.get(node.name, node) for node in graph.nodes if node.name in found]
+    runs = {axis, *(each for node in nodes for each in node.type.time)}
+    axes = tuple(each for each in graph.axes if each in runs)
+    steps = replace(graph, nodes=tuple(nodes), axes=axes)
+    return Stream(axis, replace(start, axes=others), steps)
+
+
+def _reached(
+    graph: Graph, names: Sequence[str], ends: frozenset[str]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """What is needed for some values if others, the ends, are given.
+
+    Also those that are read with a delay, and so outside their sequence too.
+    """
+    found: set[str] = set()
+    delayed: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if name in ends:
+            continue
+        waiting.extend(edge.source for edge in graph[name].reads())
+        for edge in graph[name].operands:
+            if edge.delay:
+                delayed.add(edge.source)
+                initial = graph[edge.source].initial
+                waiting.extend([] if initial is None else [initial])
+    return frozenset(found), frozenset(delayed)
+
+
+def why_no_stream(graph: Graph, axis: str) -> str | None:
+    """Why a graph cannot be run one step at a time along an axis, in words."""
+    try:
+        stream(graph, axis)
+    except CannotStream as error:
+        return str(error)
+    return None
+
+
+def _is_given(node: Node) -> bool:
+    """Whether a node that does not run over the axis is told before the first step."""
+    return node.operation in _GIVEN or bool(node.type.time) or node.operation == "extent"
+
+
+def _reasons(graph: Graph, axis: str) -> Iterator[str]:
+    for name, reach in graph.reach.items():
+        if reach.axis == axis and reach.future:
+            yield f"`{name}` is read from the future"
+    ends: list[str] = []
+    for node in graph.nodes:
+        along = node.options.get("axis") == axis
+        if axis in over_axes(node.options) or (along and node.operation not in _AT_A_STEP):
+            yield f"`{node.name}` is computed from all steps of {axis}"
+        if along and node.operation == "last":
+            ends.append(node.name)
+    for name in below(graph, ends):
+        for each in graph[name].type.time:
+            yield f"`{name}` needs the last step of {axis} at every step of {each}"
+    for node in simplify(without_slopes(graph)).nodes:
+        if node.operation in _COUNTS and node.options.get("axis") == axis:
+            yield f"line {node.line} counts the steps of {axis}"

@@ -1,0 +1,285 @@
+"""A network step by step: the state before the first step, and windows that hand it on.
+
+With one time axis the steps are those of the network.  With two they are those along one
+axis, the decoder's: what does not run along it is computed once, from the inputs that do not,
+and is part of the state (:mod:`rollc.graph.stream`).  A state is arrays by name, and can be
+saved as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.arguments import Arrays, Interface, Lengths, Steps, interface_of, why_no_state
+from rollc.arrays import (
+    Spec,
+    as_array,
+    given_back,
+    outputs_and_state,
+    state_given_back,
+    unknown,
+    words,
+)
+from rollc.errors import InputError
+from rollc.graph.graph import Graph
+from rollc.graph.lengths import lengths_leaves, why_no_lengths, with_lengths
+from rollc.graph.simplify import simplify
+from rollc.graph.split import needed
+from rollc.graph.state import expose_state
+from rollc.graph.stream import Stream, stream, why_no_stream
+from rollc.interp import initial_values
+from rollc.noise import Seed, draw_noise
+
+if TYPE_CHECKING:
+    from rollc.kernel.compiled import Kernel
+
+Array = NDArray[Any]
+
+
+def stream_kernels(graph: Graph) -> dict[str, Callable[[], Graph]]:
+    """The graphs of the kernels of a network with two time axes that is run step by step."""
+    makers: dict[str, Callable[[], Graph]] = {}
+
+    def add(axis: str, lengths: bool) -> None:
+        def found() -> Stream:
+            return prepared_stream(graph, axis, lengths)
+
+        makers[kernel_name(graph, "stream", axis, lengths)] = lambda: simplify(_exposed(found()))
+        makers[kernel_name(graph, "start", axis, lengths)] = lambda: simplify(found().start)
+
+    for axis in graph.axes:
+        if why_no_stream(graph, axis) is None:
+            add(axis, False)
+            if why_no_lengths(graph) is None:
+                add(axis, True)
+    return makers
+
+
+def kernel_name(graph: Graph, sort: str, axis: str, lengths: bool) -> str:
+    """The kernel of the start or of the steps; the axis is told where there is a choice."""
+    others = [other for other in graph.axes if other != axis]
+    choice = any(why_no_stream(graph, other) is None for other in others)
+    return sort + f".{axis}" * choice + ".lengths" * lengths
+
+
+def prepared_stream(graph: Graph, axis: str, lengths: bool) -> Stream:
+    """The start and the steps of a checked graph; ``lengths`` are those along other axes."""
+    plain = replace(graph, loss=None, gradients=())
+    if not lengths:
+        return stream(plain, axis)
+    others = [other for other in graph.axes if other != axis]
+    leaves = lengths_leaves(graph.axes)
+    return stream(with_lengths(plain, others), axis, [leaves[other] for other in others])
+
+
+def _exposed(found: Stream) -> Graph:
+    """The steps with their state as leaves and outputs, and no leaf held that is not read."""
+    exposed = expose_state(found.steps, found.axis)
+    return needed(exposed, [name for _, name in exposed.outputs])
+
+
+def axis_of(graph: Graph, axis: str | None = None) -> str:
+    """The axis that a network is run along step by step, the only one if none is named.
+
+    Raises :class:`InputError` where that is none, or not one.
+    """
+    axes = graph.axes or ("t",)
+    if axis is not None and axis not in axes:
+        raise InputError(unknown("axis", axis, dict.fromkeys(axes)))
+    if len(axes) == 1:
+        reasons = {axes[0]: why_no_state(graph)}
+    else:
+        reasons = {each: why_no_stream(graph, each) for each in axes if axis in (None, each)}
+    possible = [each for each, reason in reasons.items() if reason is None]
+    if not possible:
+        along = len(axes) > 1
+        why = "; ".join(
+            f"along {each}, {why}" if along else f"{why}" for each, why in reasons.items()
+        )
+        raise InputError(f"`{graph.name}` cannot run step by step: {why}")
+    if len(possible) > 1:
+        raise InputError(
+            f"`{graph.name}` can run step by step along {' and '.join(possible)}: give `axis`"
+        )
+    return possible[0]
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """The steps of a network along one axis.
+
+    ``whole`` is the interface of the network and ``own`` that of the steps, whose graph is
+    ``steps``.  ``start`` computes what the steps start from; None where that is nothing but
+    initial values.  ``names`` are the kernels of the steps and of the start.
+    """
+
+    axis: str
+    whole: Interface
+    own: Interface
+    start: Graph | None
+    steps: Graph
+    kernel: Callable[[str], Kernel]
+    names: tuple[str, str]
+    dtype: str
+
+    def initial_state(
+        self,
+        params: Arrays,
+        inputs: Arrays,
+        steps: Steps | None,
+        lengths: Lengths | None,
+        training: bool,
+        seed: Seed,
+    ) -> dict[str, Array]:
+        """The state before the first step."""
+        # Any number of steps does; of an input over time the first tell the batch.
+        count = self.whole.steps or 1
+        slots = {**self.whole.inputs, **self.whole.targets}
+        given = {
+            name: self._cut(name, array, slots[name], count)
+            for name, array in inputs.items()
+            if name in slots
+        }
+        for node in () if self.start is None else self.start.nodes:
+            if node.name in slots and node.name not in given:
+                raise InputError(f"missing input `{node.name}`: expected {words(slots[node.name])}")
+        leaves, sizes = self.whole.leaves(
+            params,
+            given,
+            {self.axis: count, **self._others("steps", steps)},
+            lengths=None if lengths is None else self._others("lengths", lengths),
+            need_inputs=False,
+            need_targets=False,
+        )
+        graph = self.steps if self.start is None else self.start
+        leaves |= draw_noise(graph, sizes.axes, seed, training, self.dtype)
+        held: dict[str, Array] = {}
+        if self.start is not None and self.start.outputs:
+            kernel = self.kernel(self.names[1])
+            results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
+            held = {label: array for (_, label), array in results.items()}
+        values = initial_values(self.steps, {**leaves, **held}, sizes.axes, self.dtype, self.axis)
+        rows = {
+            name: state_given_back(values[name], spec, sizes)
+            for name, spec in self.own.states.items()
+        }
+        return rows | {
+            name: given_back(held[name], spec, sizes) for name, spec in self.own.held.items()
+        }
+
+    def forward(
+        self,
+        params: Arrays,
+        inputs: Arrays,
+        state: Arrays,
+        steps: Steps | None,
+        training: bool,
+        seed: Seed,
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The outputs of some steps, and the state after the last of them."""
+        if isinstance(steps, int | np.integer):
+            steps = {self.axis: int(steps)}
+        known = self.whole.params.keys() - self.own.params.keys()
+        params = {name: array for name, array in params.items() if name not in known}
+        leaves, sizes = self.own.leaves(
+            params, self._along(inputs), steps, state, need_targets=False
+        )
+        leaves |= draw_noise(self.steps, sizes.axes, seed, training, self.dtype)
+        results = self.kernel(self.names[0]).run(leaves, sizes.steps, sizes.batch, ("primal",))
+        outputs, rows = outputs_and_state(results, self.own.outputs, self.own.states, sizes)
+        return outputs, rows | {name: np.asarray(state[name]) for name in self.own.held}
+
+    def step(
+        self, params: Arrays, state: Arrays, inputs: Arrays, training: bool, seed: Seed
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The outputs of one step and the state after it; arrays are without the axis."""
+        inputs = {name: self._widened(name, array) for name, array in inputs.items()}
+        found, following = self.forward(params, inputs, state, {self.axis: 1}, training, seed)
+        outputs = {}
+        for label, spec in self.own.outputs.items():
+            array = found[label]
+            along = self.axis in spec.time
+            outputs[label] = np.moveaxis(array, self._place(spec), 0)[0] if along else array
+        return outputs, following
+
+    def _place(self, spec: Spec) -> int:
+        """Which dimension the axis is."""
+        return spec.time.index(self.axis) if self.axis in spec.time else 0
+
+    def _along(self, inputs: Arrays) -> dict[str, Any]:
+        """The inputs that the steps take; targets that they do not need are passed over."""
+        found = dict(inputs)
+        for name, spec in {**self.whole.inputs, **self.whole.targets}.items():
+            if name in found and name not in {**self.own.inputs, **self.own.targets}:
+                if self.axis not in spec.time:
+                    raise InputError(
+                        f"`{name}` does not run along {self.axis}: it is for `initial_state`"
+                    )
+                del found[name]
+        return found
+
+    def _widened(self, name: str, value: Any) -> Any:
+        """An array of one step, as one of a sequence of steps."""
+        spec = self.whole.inputs.get(name) or self.whole.targets.get(name)
+        if spec is None or self.axis not in spec.time:
+            return value
+        array = as_array(f"input `{name}`", value)
+        return np.expand_dims(array, min(self._place(spec), array.ndim))
+
+    def _others(self, what: str, value: Any) -> dict[str, Any]:
+        """What is given for the other axes: along this one there is nothing to tell."""
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            others = [axis for axis in self.whole.axes if axis != self.axis]
+            value = dict.fromkeys(others or [self.axis], value)
+        if self.axis in value:
+            raise InputError(
+                f"the state before the first step along {self.axis} has no `{what}` along it"
+            )
+        return dict(value)
+
+    def _cut(self, name: str, value: Any, spec: Spec, count: int) -> Any:
+        """The first steps of an array that runs along the axis."""
+        if self.axis not in spec.time:
+            return value
+        array, place = as_array(f"input `{name}`", value), self._place(spec)
+        return array[(slice(None),) * place + (slice(count),)] if array.ndim > place else array
+
+
+def streaming_of(
+    graph: Graph,
+    whole: Interface,
+    kernel: Callable[[str], Kernel],
+    dtype: str,
+    axis: str,
+    lengths: bool = False,
+) -> Streaming:
+    """The steps of a network along an axis (see :func:`axis_of`).
+
+    ``lengths`` is whether the sequences have lengths along another one.
+    """
+    if len(graph.axes) < 2:
+        # Without delays the state is empty, and the steps need no kernel of their own.
+        names = ("stream" if whole.states else "forward", "")
+        return Streaming(axis, whole, whole, None, graph, kernel, names, dtype)
+    if lengths and whole.no_lengths is not None:
+        raise InputError(f"`{graph.name}` takes no lengths: {whole.no_lengths}")
+    found = prepared_stream(graph, axis, lengths)
+    own = interface_of(found.steps, dtype, None, axis)
+    read = {node.name for node in _exposed(found).nodes} | {*_lengths_of(graph)}
+    own = replace(own, held={name: spec for name, spec in own.held.items() if name in read})
+    names = (
+        kernel_name(graph, "stream", axis, lengths),
+        kernel_name(graph, "start", axis, lengths),
+    )
+    return Streaming(axis, whole, own, found.start, found.steps, kernel, names, dtype)
+
+
+def _lengths_of(graph: Graph) -> tuple[str, ...]:
+    return tuple(lengths_leaves(graph.axes).values())
