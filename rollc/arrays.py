@@ -115,6 +115,8 @@ def fitting(
     if spec.kind == "index":
         inside = _without_padding(array.reshape(shape), spec, lengths or {})
         return _indices(what, inside, spec).reshape(shape)
+    if array.dtype == spec.dtype and array.shape == shape and array.flags.c_contiguous:
+        return array
     # NumPy makes one of no dimensions a vector.
     return np.ascontiguousarray(array, dtype=spec.dtype).reshape(shape)
 

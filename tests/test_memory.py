@@ -32,19 +32,19 @@ def test_all_of_an_array_lies_in_its_memory() -> None:
 
 def test_it_is_lent_again_only_when_no_view_is_left() -> None:
     lender = Lender()
-    first = lender.lend("y", (4, 2), FOUR)
+    first = lender.lend("y", (40, 200), FOUR)
     place = first.ctypes.data
     view = first.T[1:, ::2]
     del first
-    second = lender.lend("y", (4, 2), FOUR)
+    second = lender.lend("y", (40, 200), FOUR)
     assert second.ctypes.data != place
     bytes_ = memoryview(view)
     del view
-    third = lender.lend("y", (4, 2), FOUR)
+    third = lender.lend("y", (40, 200), FOUR)
     assert third.ctypes.data not in (place, second.ctypes.data)
     del bytes_, third, second
     gc.collect()
-    again = {lender.lend("y", (4, 2), FOUR).ctypes.data for _ in range(4)}
+    again = {lender.lend("y", (40, 200), FOUR).ctypes.data for _ in range(4)}
     assert len(again) == 1
 
 
@@ -52,7 +52,7 @@ def test_a_loop_that_keeps_the_last_result_takes_two_memories() -> None:
     lender = Lender()
     places, kept = set(), None
     for _ in range(6):
-        array = lender.lend("y", (1000,), FOUR)
+        array = lender.lend("y", (10_000,), FOUR)
         places.add(array.ctypes.data)
         kept = array
     assert len(places) == 2
@@ -61,8 +61,8 @@ def test_a_loop_that_keeps_the_last_result_takes_two_memories() -> None:
 
 def test_another_size_has_other_memory() -> None:
     lender = Lender()
-    assert lender.lend("y", (10,), FOUR).nbytes == 40
-    assert lender.lend("y", (1000,), FOUR).nbytes == 4000
+    assert lender.lend("y", (5000,), FOUR).nbytes == 20_000
+    assert lender.lend("y", (10_000,), FOUR).nbytes == 40_000
 
 
 @pytest.mark.parametrize("batch", [2, 64])
@@ -70,7 +70,7 @@ def test_results_stay_what_they_are(batch: int) -> None:
     network, _ = build_text(SPEC, "double.roll", dtype="float32")
     kept = []
     for number in range(5):
-        x = np.full((4, batch, 3), number, dtype=np.float32)
+        x = np.full((200, batch, 3), number, dtype=np.float32)
         kept.append(network.forward({}, {"x": x})["y"])
     for number, y in enumerate(kept):
         np.testing.assert_array_equal(y, 2 * number)

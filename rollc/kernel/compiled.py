@@ -261,9 +261,9 @@ class Kernel:
             own = [arrays[name] for name in function.buffers]
             frame.bound[key] = self.functions[function.phase](numbers, own)
         else:
-            for place, name in enumerate(function.buffers):
-                if name not in frame.arrays:
-                    frame.bound[key].give(place, arrays[name])
+            bound = frame.bound[key]
+            for place, name in frame.places[function.phase]:
+                bound.give(place, arrays[name])
         frame.bound[key]()
 
     def _frame(self, sizes: Mapping[str, int]) -> _Frame:
@@ -283,6 +283,12 @@ class Kernel:
                     frame.copied[name] = _inside(rows, buffer, sizes, buffer.before)
             else:
                 (frame.given if buffer.role == "leaf" else frame.results).append(name)
+        for function in self.program.functions:
+            frame.places[function.phase] = [
+                (place, name)
+                for place, name in enumerate(function.buffers)
+                if name not in frame.arrays
+            ]
         for result in self.program.results:
             if self._is_whole(result.ref):
                 lead = _lead(self.buffers[result.ref.buffer], sizes)
@@ -316,7 +322,7 @@ class _Frame:
     ``arrays`` stay, with ``copied`` the places in them that leaves are copied to; ``given``
     leaves and ``results`` are the caller's, and others in each call, with ``whole`` the shapes
     of those that are a buffer as it is and ``lender`` their memory; ``bound`` are the functions,
-    as they were last called.
+    as they were last called, and ``places`` those of the arguments that are not kept.
     """
 
     sizes: Mapping[str, int]
@@ -328,6 +334,7 @@ class _Frame:
     results: list[str] = field(default_factory=list)
     whole: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
     bound: dict[tuple[Any, ...], Bound | Plain] = field(default_factory=dict)
+    places: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
 
 
 def _lead(buffer: Buffer, sizes: Mapping[str, int]) -> tuple[int, ...]:

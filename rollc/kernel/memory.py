@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 LINE = 64  # bytes
+SMALL = 16_384  # bytes that need no fresh pages
 SPARES = 2
 """The memories kept for a result: a caller in a loop still holds the last call's results."""
 
@@ -44,33 +45,46 @@ class Lender:
     """Arrays that are given away, in memory that is lent again when none of them is left.
 
     Every view of an array refers to the memory's owner, so its references tell whether one is
-    left.  May be asked by several threads.
+    left: there is one more than the lender's own two.  May be asked by several threads.
     """
 
     def __init__(self) -> None:
         self._owners: dict[Hashable, list[Array]] = {}
+        self._arrays: dict[Hashable, list[Array]] = {}
         self._lock = threading.Lock()
 
     def lend(self, key: Hashable, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """An array for ``key``, whose arrays usually have the same size."""
-        size = prod(shape) * dtype.itemsize + LINE
+        if prod(shape) * dtype.itemsize < SMALL or not _COUNTED:
+            return np.empty(shape, dtype)
         with self._lock:
             owners = self._owners.setdefault(key, [])
-            owners[:] = [memory for memory in owners if memory.size == size]
+            arrays = self._arrays.setdefault(key, [])
+            if arrays and arrays[0].shape != shape:
+                owners.clear()
+                arrays.clear()
             for place in range(len(owners)):
-                if _references(owners, place) == _ALONE:
-                    return within(owners[place], shape, dtype)
+                if _references(owners, place) == _LENDERS:
+                    return arrays[place].view()
+            if len(owners) == SPARES:
+                del owners[0], arrays[0]
             memory = owner(shape, dtype)
-            if _COUNTED:
-                owners[: max(0, len(owners) - SPARES + 1)] = []
-                owners.append(memory)
-            return within(memory, shape, dtype)
+            owners.append(memory)
+            arrays.append(within(memory, shape, dtype))
+            return arrays[-1].view()
 
 
 def _references(owners: list[Array], place: int) -> int:
     return sys.getrefcount(owners[place])
 
 
-_ALONE = _references([np.empty(1)], 0)
+def _lenders() -> int:
+    """The references to a memory of which no array is lent."""
+    owners = [owner((1,), np.dtype(np.float32))]
+    arrays = [within(owners[0], (1,), np.dtype(np.float32))]
+    return _references(owners, 0) if arrays else 0
+
+
+_LENDERS = _lenders()
 # Without the interpreter's lock the count of references is not exact.
 _COUNTED = getattr(sys, "_is_gil_enabled", lambda: True)()
