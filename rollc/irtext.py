@@ -387,9 +387,9 @@ class _Reader:
 
     def _check_count(self, operation: str, count: int, cursor: _Cursor, at: int) -> None:
         entry = OPERATIONS.get(operation)
-        expected = 0 if entry is None else len(entry.operands)
-        fits = count >= expected if entry is not None and entry.variadic else count == expected
-        if not fits:
+        least, most = (entry.fewest, len(entry.operands)) if entry is not None else (0, 0)
+        if not (count == 0 if entry is None else entry.takes(count)):
+            expected = f"{least} to {most}" if least < most else f"{most}"
             raise cursor.error(f"`{operation}` takes {expected} operands, found {count}", at)
 
     def _options(self, cursor: _Cursor) -> tuple[tuple[str, Attribute], ...]:

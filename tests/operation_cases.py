@@ -32,6 +32,8 @@ WEIGHT = Type("float", (3, 4))
 STATIC = Type("float", (3,), (BATCH,))
 INDEX = Type("index", (), OVER, 3)
 LARGE_INDEX = Type("index", (), OVER, 5)
+ROWS = Type("float", (2, 3), (BATCH,))
+END = Type("index", (), (BATCH,), 9)  # a step, before, inside or behind the sequence
 SWITCH = Type("bool", (), OVER)
 CONDITION = Type("bool", (3,), OVER)
 SIZES = {"t": 4, BATCH: 2}
@@ -80,7 +82,7 @@ OVER_AXES = [
     Case((VECTOR,), {"over": ("t", BATCH)}),
     Case((VECTOR,), {"over": (BATCH,)}, cycle=False),
 ]
-END = [Case((VECTOR,), {"axis": "t"})]
+ALONG_TIME = [Case((VECTOR,), {"axis": "t"})]
 
 CASES: dict[str, list[Case]] = {
     **dict.fromkeys(("add", "subtract", "multiply", "minimum", "maximum"), TWO),
@@ -133,7 +135,8 @@ CASES: dict[str, list[Case]] = {
         Case((VECTOR,), {"start": 1, "size": 5}),
         Case((MATRIX,), {"start": 0, "size": 6, "axis": 1}),
     ],
-    "stack": [Case((VECTOR, VECTOR))],
+    "stack": [Case((VECTOR, VECTOR)), Case((INDEX, INDEX)), Case((SWITCH, SWITCH))],
+    "row": [Case((MATRIX,), {"at": 1}), Case((VECTOR,), {"at": 2})],
     "repeat": [
         Case((VECTOR,), {"axis": 0, "size": 2}),
         Case((VECTOR,), {"axis": 1, "size": 2}),
@@ -146,8 +149,26 @@ CASES: dict[str, list[Case]] = {
     "logistic_loss": [Case((VECTOR, VECTOR))],
     **dict.fromkeys(("sum_over", "mean_over", "max_over", "min_over"), OVER_AXES),
     "softmax_over": [Case((VECTOR,), {"over": (BATCH,)})],
-    **dict.fromkeys(("last", "first"), END),
+    **dict.fromkeys(("last", "first"), ALONG_TIME),
     "impulse": [Case((STATIC,), {"axis": "t", "at": at}) for at in ("first", "last")],
+    "tail": [
+        Case((VECTOR, rows, *length), {"axis": "t"})
+        for rows in (ROWS, replace(ROWS, shape=(6, 3)), replace(ROWS, axes=()))
+        for length in ((), (END,))
+    ]
+    + [
+        Case((NUMBER, Type("float", (5,))), {"axis": "t"}),
+        Case((INDEX, Type("index", (3,), (BATCH,), 3)), {"axis": "t"}),
+        Case((SWITCH, Type("bool", (3,), (BATCH,)), END), {"axis": "t"}),
+    ],
+    **{
+        name: [
+            Case((rows, *length), {"axis": "t"})
+            for rows in (ROWS, replace(ROWS, shape=(6,)), replace(ROWS, axes=()))
+            for length in ((), (END,))
+        ]
+        for name in ("tail_steps", "tail_start")
+    },
     "spread": [Case((STATIC,), {"axis": "t"})],
     "extent": [Case((), {"axis": "t"}), Case((), {"axis": BATCH})],
     "step": [
@@ -244,7 +265,8 @@ class Bench:
         build.prefix = f"{name}_seen"
         if value.type.kind == "index":
             table = self.input(f"{name}_table", Type("float", (value.type.bound or 1, 2)))
-            value = call("embed", table, value)
+            rows = [call("row", value, at=at) for at in range(sum(value.type.shape))] or [value]
+            value = call("sum_of", *(call("embed", table, index) for index in rows))
         elif value.type.kind == "bool":
             value = call("where", value, 0.5, -0.25)
         weight = f"{name}_weight"

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rollc.graph.graph import Attribute
-from rollc.graph.operations import OPERATIONS
 
 LARGEST = 2**31  # elements of one value
 MOST_DIMENSIONS = 4
@@ -77,12 +76,14 @@ REQUIRED: Mapping[str, Mapping[str, Rule]] = {
     "embed_adjoint": {"rows": SIZE},
     "slice": {"start": PLACE, "stop": PLACE},
     "pad": {"start": PLACE, "size": SIZE},
+    "row": {"at": PLACE},
     "repeat": {"axis": DIMENSION, "size": SIZE},
     "fill": {"shape": SHAPE},
     "zero": {"shape": SHAPE},
     **{name: {"epsilon": NOT_NEGATIVE} for name in ("layer_norm", "normalise")},
     **{f"{name}_over": {"over": AXES} for name in ("sum", "mean", "max", "min", "softmax")},
     **{name: {"axis": AXIS} for name in ("first", "last", "spread", "extent", "step")},
+    **{name: {"axis": AXIS} for name in ("tail", "tail_steps", "tail_start")},
     "impulse": {"axis": AXIS, "at": END},
     "place": {"axis": AXIS, "start": PLACE, "size": SIZE, "divide": SIZE, "modulo": SIZE},
     "at": {"shape": SHAPE},
@@ -140,9 +141,3 @@ def attribute_flaws(operation: str, options: Mapping[str, Attribute]) -> list[st
         elif not rule.holds(value):
             flaws.append(f"the attribute `{name}` must be {rule.words}")
     return flaws
-
-
-def takes(operation: str, count: int) -> bool:
-    """Whether an operation of the table takes that number of operands."""
-    entry = OPERATIONS[operation]
-    return count == len(entry.operands) or (entry.variadic and count > 0)

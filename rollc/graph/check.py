@@ -24,7 +24,7 @@ from rollc.graph.graph import Edge, Graph, Node
 from rollc.graph.retime import NoTiming, timing
 
 OVER_TIME = frozenset(
-    ["sum_over", "mean_over", "max_over", "min_over", "softmax_over", "first", "last"]
+    ["sum_over", "mean_over", "max_over", "min_over", "softmax_over", "first", "last", "tail"]
 )
 MOST_STEPS = 100_000  # along links, in search of a shortest cycle
 

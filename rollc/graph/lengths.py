@@ -12,6 +12,7 @@ and rewrites what looks beyond a step, so that nothing of the padding is seen:
     softmax of x over t    ->  of what is x where alive and -infinity elsewhere; 1 in the padding
     last(x), a number      ->  the sum of what is x at the own last step and 0 elsewhere
     last(x), of any kind   ->  last(held), held = x where alive, held[t-1] in the padding
+    tail of x and a start  ->  that of the own length
     extent of t            ->  the own length
     an output over t       ->  the output where alive, zero elsewhere
 
@@ -43,6 +44,7 @@ from math import inf
 from rollc.graph.build import Builder
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, ordered_axes
+from rollc.graph.operations import OPERATIONS
 from rollc.graph.operations.sequence import MOST_STEPS
 from rollc.graph.operations.vector import row
 from rollc.graph.state import PREFIX as STATE
@@ -66,7 +68,8 @@ def output_name(name: str) -> str:
 # What a reduction takes for the steps of the padding.
 _BEYOND = {"sum_over": 0.0, "mean_over": 0.0, "max_over": -inf, "min_over": inf}
 _OVER_TIME = frozenset({*_BEYOND, "softmax_over"})
-_SEES_THE_END = frozenset({*_OVER_TIME, "last", "extent"})
+_TAILS = frozenset({"tail", "tail_steps", "tail_start"})
+_SEES_THE_END = frozenset({*_OVER_TIME, *_TAILS, "last", "extent"})
 _LEAVES = ("input", "target")
 
 
@@ -96,6 +99,8 @@ def why_no_lengths(graph: Graph) -> str | None:
         if node.operation == "state" and BATCH not in node.type.axes:
             # After the last step of each sequence it would be another one.
             return f"the state of `{node.name.removeprefix(STATE)}` is the same for all sequences"
+        if node.operation in _TAILS and OPERATIONS[node.operation].fewest < len(node.operands):
+            return f"`{node.name}` has a length of its own"
         deep = node.initial is not None and graph[node.initial].type.shape != node.type.shape
         future = node.name in graph.reach and graph.reach[node.name].future
         if deep and future and node.type.kind != "float":
@@ -337,6 +342,9 @@ class _Lengths:
             (self._pick if node.type.kind == "float" else self._hold)(
                 node, str(node.options["axis"])
             )
+        elif node.operation in _TAILS and node.options["axis"] in self.axes:
+            own = self.lengths[str(node.options["axis"])].edge
+            self.build.nodes[node.name] = replace(node, operands=(*operands, own))
         self.build.nodes[node.name] = replace(self.build.nodes[node.name], initial=node.initial)
 
     def _operand(self, node: Node) -> Value:

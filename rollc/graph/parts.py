@@ -15,12 +15,24 @@ from rollc.graph.graph import BATCH, Edge, Graph, Node
 # Linear in one operand while the others are known.
 _PRODUCTS = frozenset({"multiply", "matmul", "outer", "dot"})
 # Linear in all operands together.
-_SUMS = frozenset({"add", "subtract", "sum_of", "concat", "stack"})
+_SUMS = frozenset({"add", "subtract", "sum_of", "concat", "stack", "tail"})
 # Linear in their only operand.
 _LINEAR = frozenset(
     {
-        *("negate", "identity", "stop", "spread", "sum", "mean", "slice", "pad", "transpose"),
+        *(
+            "negate",
+            "identity",
+            "stop",
+            "spread",
+            "sum",
+            "mean",
+            "slice",
+            "row",
+            "pad",
+            "transpose",
+        ),
         *("repeat", "fill", "sum_over", "mean_over", "first", "last", "impulse"),
+        *("tail_steps", "tail_start"),
     }
 )
 

@@ -91,10 +91,12 @@ def known_number(work: Workspace, node: Node) -> float | None:
 
 _ZERO_WITH_ANY = frozenset({"multiply", "matmul", "dot", "outer"})
 _SAME = frozenset(
-    {"identity", "stop", "fill", "spread", "repeat", "slice", "transpose", "concat", "stack"}
+    {"identity", "stop", "fill", "spread", "repeat", "slice", "row", "transpose", "concat", "stack"}
     | {"mean", "max", "min", "mean_over", "max_over", "min_over", "first", "last"}
 )
-_ZERO_OF_ZEROS = frozenset({"pad", "impulse", "sum", "sum_over"})
+_ZERO_OF_ZEROS = frozenset(
+    {"pad", "impulse", "sum", "sum_over", "tail", "tail_steps", "tail_start"}
+)
 
 
 def _evaluated(node: Node, numbers: list[float]) -> float | None:

@@ -24,7 +24,15 @@ from rollc.graph.build import Builder
 from rollc.graph.expression import call
 from rollc.graph.graph import BATCH, LEAVES, Graph, Node, attributes
 from rollc.graph.operations.linear import over_axes
-from rollc.graph.split import CannotSplit, Reduction, needed, of_window, reduces, reduction_of
+from rollc.graph.split import (
+    COUNTING,
+    CannotSplit,
+    Reduction,
+    needed,
+    of_window,
+    reduces,
+    reduction_of,
+)
 
 
 @dataclass(frozen=True)
@@ -178,7 +186,7 @@ def _own(graph: Graph, static: Graph, reductions: list[str]) -> dict[str, bool]:
         """Whether a static node has a value that the window must be told."""
         if node.type.static and node.name not in reductions and node.type.kind != "bool":
             return any(
-                other.operation == "extent"
+                other.operation in COUNTING
                 or (other.operation in LEAVES and other.operation != "constant")
                 for other in needed(static, [node.name]).nodes
             )

@@ -19,6 +19,8 @@ from rollc.graph.operations.linear import over_axes
 
 _OVER = {"sum_over": "sum", "mean_over": "mean", "max_over": "max", "min_over": "min"}
 _ENDS = ("first", "last")
+COUNTING = ("step", "extent", "tail_start")
+"""Operations that give another value where there are fewer steps."""
 
 
 class CannotSplit(ValueError):
@@ -75,7 +77,7 @@ def split(graph: Graph) -> Split:
         loss=None,
     )
     for node in needed(window, [node.name for node in parts]).nodes:
-        if node.operation in ("step", "extent") and node.options["axis"] != BATCH:
+        if node.operation in COUNTING and node.options["axis"] != BATCH:
             raise CannotSplit(f"`{node.name}` counts the steps of the whole sequence")
     given = {node.name for node in found}
     head_nodes = [
@@ -101,7 +103,7 @@ def split(graph: Graph) -> Split:
 def reduces(graph: Graph, node: Node) -> bool:
     """Whether a node makes one value of a sequence; raises where it needs all steps at once."""
     whole = not set(node.type.time).isdisjoint(over_axes(node.options))
-    if whole or node.operation in ("impulse", "place"):
+    if whole or node.operation in ("impulse", "tail_steps", "place"):
         raise CannotSplit(f"`{node.name}` needs the whole sequence at every step")
     if not node.type.static or not node.operands:
         return False

@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rollc.graph.build import Builder
-from rollc.graph.expression import call
 from rollc.graph.graph import Graph, Node, Reach, Type
 
 PREFIX = "state."
@@ -22,7 +21,8 @@ PREFIX = "state."
 def streams(graph: Graph) -> bool:
     """Whether the graph can be run one step at a time."""
     return all(not reach.future for reach in graph.reach.values()) and not any(
-        node.operation in ("last", "first") or "over" in node.options for node in graph.nodes
+        node.operation in ("last", "first", "tail") or "over" in node.options
+        for node in graph.nodes
     )
 
 
@@ -64,11 +64,8 @@ def expose_state(graph: Graph, axis: str | None = None) -> Graph:
     build = Builder((*leaves, *nodes), mark="^")
     outputs = list(graph.outputs)
     for name, reach in found.items():
-        build.prefix, build.line = PREFIX + name, graph[name].line
-        rows = [
-            call("last", build.read(name, depth, reach.axis), axis=reach.axis)
-            for depth in range(reach.past - 1, -1, -1)
-        ]
-        final = build.define(final_name(name), "stack", tuple(rows))
+        build.line = graph[name].line
+        rows = (build.read(name), build.read(PREFIX + name))
+        final = build.define(final_name(name), "tail", rows, axis=reach.axis)
         outputs.append((PREFIX + name, final.edge.source))
     return replace(graph, nodes=tuple(build.nodes.values()), outputs=tuple(outputs))

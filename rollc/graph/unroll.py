@@ -5,11 +5,13 @@
     a read outside [0, N)    ->  the initial value, or zeros of the shape
     x over t, a leaf         ->  leaves x.k with the attributes of=x, step=k
     first(x), last(x)        ->  x.0, x.N-1
+    tail{axis=t}(x, start)   ->  stack(…, x.N-2, x.N-1), before these the last rows of the start
     sum_over{over=[t]}(x)    ->  sum_of(x.0, …, x.N-1); the same for max and min
     mean_over{over=[t]}(x)   ->  sum_of(x.0, …, x.N-1) * (1 / N)
     softmax_over{over=[t]}(x) -> exp(x - max), divided by the sum of these
     spread{axis=t}(x)        ->  x at every step; no node
     impulse{axis=t}(x)       ->  x at its one step, zero at the others; no node
+    tail_steps{axis=t}(x)    ->  rows of x at the last steps, zero at the others
     extent{axis=t}()         ->  N
     step{axis=t}()           ->  the constants 0 … N-1
 
@@ -29,12 +31,13 @@ It does not simplify: a matmul with a boundary's zeros is still a matmul.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rollc.graph.divide import COMBINED, EACH, divided
 from rollc.graph.graph import (
     LEAVES,
     Attribute,
@@ -53,11 +56,10 @@ from rollc.graph.sweeps import NoSweeps, found_sweeps
 Array = NDArray[np.generic]
 
 _COPY = re.compile(r"(.+)\.(\d{1,9})")
-_COMBINED = {"sum_over": "sum_of", "max_over": "max_of", "min_over": "min_of"}
 # More would not fit into a machine's memory, let alone be read.
 MOST_NODES = 5_000_000
-# Names that no spec can write.
-_EACH = "'each"
+# The operand that is the length, where there is one.
+_LENGTH = {"tail": 2, "tail_start": 1, "tail_steps": 1}
 
 
 class UnrollError(Exception):
@@ -83,7 +85,7 @@ def unroll(graph: Graph, steps: int) -> Graph:
         raise UnrollError(
             f"{steps} steps of `{graph.name}` would be {nodes} nodes, and {MOST_NODES} is the most"
         )
-    return _Unrolling(_divided(graph, axis, steps), axis, steps).graph()
+    return _Unrolling(divided(graph, axis, steps), axis, steps).graph()
 
 
 def covering(dag: Graph) -> Mapping[str, tuple[str, int] | None]:
@@ -115,72 +117,6 @@ def _copied(name: str, steps: int) -> tuple[str, int] | None:
     if match is None or int(match.group(2)) >= steps:
         return None
     return match.group(1), int(match.group(2))
-
-
-def _divided(graph: Graph, axis: str, steps: int) -> Graph:
-    """Operations over time and more, divided into a part at each step and one over time."""
-    nodes: list[Node] = []
-    for node in graph.nodes:
-        nodes.extend(_parts(node, axis, steps))
-    return graph.with_nodes(nodes)
-
-
-def _parts(node: Node, axis: str, steps: int) -> Iterator[Node]:
-    over = node.options.get("over")
-    if not isinstance(over, tuple) or axis not in over:
-        yield node
-        return
-    if node.operation == "softmax_over":
-        for part in _softmax(node):
-            yield from _parts(part, axis, steps)
-        return
-    operands = node.operands
-    if node.operation not in _COMBINED or over != (axis,):
-        rest = tuple(str(other) for other in over if other != axis)
-        options = {name: value for name, value in node.attributes if name != "over"}
-        if rest:
-            options["over"] = rest
-        if rest or node.operation != "mean_over":
-            axes = ordered_axes((*node.type.axes, axis))
-            each = replace(
-                node,
-                name=node.name + _EACH,
-                type=replace(node.type, axes=axes),
-                attributes=attributes(**options),
-                initial=None,
-            )
-            yield each
-            operands = (Edge(each.name),)
-    operation = node.operation if node.operation in _COMBINED else "sum_over"
-    total = replace(
-        node, operation=operation, operands=operands, attributes=attributes(over=(axis,))
-    )
-    if node.operation != "mean_over":
-        yield total
-        return
-    yield replace(total, name=f"{node.name}'sum", initial=None)
-    share = Node(f"{node.name}'share", "constant", (), Type("float"), attributes(value=1 / steps))
-    yield share
-    mean = (Edge(f"{node.name}'sum"), Edge(share.name))
-    yield replace(node, operation="multiply", operands=mean, attributes=())
-
-
-def _softmax(node: Node) -> Iterator[Node]:
-    """exp(x - max), divided by the sum of these."""
-    (x,) = node.operands
-    over = node.options["over"]
-    assert isinstance(over, tuple)
-    axes = tuple(other for other in node.type.axes if other not in over)
-    alike = replace(node, attributes=(), initial=None)
-    reduced = replace(alike, type=replace(node.type, axes=axes), attributes=attributes(over=over))
-    highest, shifted, risen, total = (
-        f"{node.name}'{part}" for part in ("highest", "shifted", "risen", "total")
-    )
-    yield replace(reduced, name=highest, operation="max_over", operands=(x,))
-    yield replace(alike, name=shifted, operation="subtract", operands=(x, Edge(highest)))
-    yield replace(alike, name=risen, operation="exp", operands=(Edge(shifted),))
-    yield replace(reduced, name=total, operation="sum_over", operands=(Edge(risen),))
-    yield replace(node, operation="divide", operands=(Edge(risen), Edge(total)), attributes=())
 
 
 class _Unrolling:
@@ -243,7 +179,7 @@ class _Unrolling:
 
     def _promise(self, name: str) -> list[str]:
         """The names of a node's copies; from now on they can be read."""
-        names = [f"{name.removesuffix(_EACH)}.{step}" for step in range(self.steps)]
+        names = [f"{name.removesuffix(EACH)}.{step}" for step in range(self.steps)]
         self.copies[name] = [Edge(copy) for copy in names]
         return names
 
@@ -264,12 +200,15 @@ class _Unrolling:
             value = attributes(value=float(self.steps))
             self.front.append(replace(node, operation="constant", attributes=value))
             return
-        if operation in _COMBINED and node.options["over"] == (self.axis,):
+        if operation in COMBINED and node.options["over"] == (self.axis,):
             read = tuple(self._read(operands[0], step) for step in range(self.steps))
-            operation, options = _COMBINED[operation], ()
+            operation, options = COMBINED[operation], ()
         elif operation in ("first", "last") and node.options["axis"] == self.axis:
             read = (self._read(operands[0], 0 if operation == "first" else self.steps - 1),)
             operation, options = "identity", ()
+        elif operation in _LENGTH and node.options["axis"] == self.axis:
+            self._tail(node)
+            return
         else:
             read = tuple(self._read(edge, 0) for edge in operands)
         self.body.append(Node(node.name, operation, read, node.type, options, None, node.line))
@@ -322,9 +261,12 @@ class _Unrolling:
             self.front.append(Node(name, "constant", (), self._type(node), value, line=node.line))
 
     def _stands_for_operand(self, node: Node) -> bool:
-        return node.operation in ("spread", "impulse") and node.options["axis"] == self.axis
+        standing = ("spread", "impulse", "tail_steps")
+        return node.operation in standing and node.options["axis"] == self.axis
 
     def _spread(self, node: Node) -> list[Edge]:
+        if node.operation == "tail_steps":
+            return [self._row_of_step(node, step) for step in range(self.steps)]
         reads = [self._read(node.operands[0], step) for step in range(self.steps)]
         if node.operation == "impulse":
             place = 0 if node.options["at"] == "first" else self.steps - 1
@@ -339,6 +281,88 @@ class _Unrolling:
             return self._boundary(self.source[edge.source], at)
         copies = self.copies.get(edge.source)
         return Edge(edge.source) if copies is None else copies[at]
+
+    # Tails: the last rows of a sequence, which ends at step N or at a length of its own.
+
+    def _tail(self, node: Node) -> None:
+        """A tail, or the rows that the start has given to it."""
+        count = node.type.shape[0]
+        row = self._row_of_tail if node.operation == "tail" else self._row_of_start
+
+        def rows(end: int) -> tuple[Edge, ...]:
+            return tuple(row(node, place, end) for place in range(count))
+
+        def stacked(end: int) -> Edge:
+            return self._once(f"{node.name}'end{end}", "stack", rows(end), node.type, (), node.line)
+
+        end = self._known_end(node)
+        if end is not None:
+            operation, read = "stack", rows(end)
+        else:
+            ends = range(self.steps + count if node.operation == "tail" else count)
+            picked = self._by_end(node, node.name, node.type, ends, stacked)
+            operation, read = "identity", (picked,)
+            if node.type.kind == "bool":  # what was picked is a number
+                operation, read = "greater", (picked, self._static_zero(Type("float")))
+        self.body.append(Node(node.name, operation, read, node.type, (), None, node.line))
+
+    def _row_of_tail(self, node: Node, row: int, end: int) -> Edge:
+        y, start = (self.source[edge.source] for edge in node.operands[:2])
+        count = node.type.shape[0]
+        step = end - count + row
+        if step >= self.steps:
+            return self._zero(replace(node.type, shape=y.type.shape))
+        if step < 0:
+            return self._everywhere(*self._row(start, step + count), node.type.axes)
+        return self._everywhere(self._read(node.operands[0], step), self._type(y), node.type.axes)
+
+    def _row_of_start(self, node: Node, row: int, end: int) -> Edge:
+        return self._row_or_zero(node, row - end)
+
+    def _row_of_step(self, node: Node, step: int) -> Edge:
+        """What a tail passes on to a step."""
+        count = self.source[node.operands[0].source].type.shape[0]
+
+        def row(end: int) -> Edge:
+            return self._row_or_zero(node, step - end + count)
+
+        end = self._known_end(node)
+        if end is not None:
+            return row(end)
+        ends = range(step + 1, step + 1 + count)
+        return self._by_end(node, f"{node.name}.{step}", self._type(node), ends, row)
+
+    def _row_or_zero(self, node: Node, row: int) -> Edge:
+        rows, axes = self.source[node.operands[0].source], self._type(node).axes
+        if 0 <= row < rows.type.shape[0]:
+            return self._everywhere(*self._row(rows, row), axes)
+        return self._zero(replace(rows.type, shape=rows.type.shape[1:], axes=axes))
+
+    def _known_end(self, node: Node) -> int | None:
+        """The step behind the last one, where it is the same for all sequences."""
+        if len(node.operands) == _LENGTH[node.operation]:
+            return self.steps
+        value = self.source[node.operands[-1].source].options.get("value")
+        return int(value) if isinstance(value, float) else None
+
+    def _by_end(
+        self, node: Node, name: str, type_: Type, ends: range, value: Callable[[int], Edge]
+    ) -> Edge:
+        """The value of the end that each sequence has; of all ends not in the range it is one."""
+        length = node.operands[-1]
+        index = self.source[length.source].type
+        type_ = replace(type_, kind="float") if type_.kind == "bool" else type_
+        picked = value(ends.stop)
+        for end in ends:
+            options = attributes(value=float(end))
+            number = self._once(f"end'{end}", "constant", (), replace(index, axes=()), options)
+            here = f"{length.source}'is{end}"
+            condition = self._once(
+                here, "equal", (length, number), Type("bool", (), index.axes), ()
+            )
+            reads = (condition, value(end), picked)
+            picked = self._once(f"{name}'to{end}", "where", reads, type_, (), node.line)
+        return picked
 
     # The values outside the sequence, each made once.
 
@@ -360,13 +384,9 @@ class _Unrolling:
         return self._everywhere(edge, type_, node.type.axes)
 
     def _row(self, initial: Node, row: int) -> tuple[Edge, Type]:
-        name = f"{initial.name}'row{row}"
-        found, line = initial.type, initial.line
-        thin = replace(found, shape=(1, *found.shape[1:]))
-        flat = replace(found, shape=found.shape[1:])
-        cut = attributes(axis=0, start=row, stop=row + 1)
-        one = self._once(f"{name}'1", "slice", (Edge(initial.name),), thin, cut, line)
-        return self._once(name, "sum", (one,), flat, attributes(axis=0), line), flat
+        flat = replace(initial.type, shape=initial.type.shape[1:])
+        name, at = f"{initial.name}'row{row}", attributes(at=row)
+        return self._once(name, "row", (Edge(initial.name),), flat, at, initial.line), flat
 
     def _everywhere(self, edge: Edge, type_: Type, axes: tuple[str, ...]) -> Edge:
         """A value at every place of the axes, so that types stay what they were."""

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rollc.graph.attributes import LARGEST, MOST_DIMENSIONS, attribute_flaws, takes
+from rollc.graph.attributes import LARGEST, MOST_DIMENSIONS, attribute_flaws
 from rollc.graph.graph import BATCH, LEAVES, Attribute, Graph, Node, Type, ordered_axes
 from rollc.graph.operations import OPERATIONS, TypeMismatch
 
@@ -128,7 +128,7 @@ def _operation(graph: Graph, node: Node) -> Iterator[str]:
     if node.operation in LEAVES:
         if node.operands:
             yield f"`{node.operation}` reads nothing"
-    elif not takes(node.operation, len(node.operands)):
+    elif not OPERATIONS[node.operation].takes(len(node.operands)):
         yield f"`{node.operation}` does not take {len(node.operands)} operands"
 
 

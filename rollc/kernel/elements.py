@@ -13,11 +13,12 @@ from math import prod
 
 from rollc.graph.graph import BATCH, Attribute
 from rollc.graph.operations import OPERATIONS
-from rollc.kernel.program import Assign, Loop, Nest, Ref
+from rollc.kernel.program import Assign, Loop, Nest, Number, Ref
+from rollc.kernel.tails import row_of_step
 from rollc.kernel.writer import Writer, shifted
 
 MOST_CARRIED = 8  # steps back; what is further is read from memory
-_BY_STEP = frozenset({"impulse", "step", "place"})
+_BY_STEP = frozenset({"impulse", "tail_steps", "step", "place"})
 
 
 class Elements:
@@ -177,6 +178,11 @@ class Elements:
                 axis = str(options["axis"])
                 at = "0" if options["at"] == "first" else f"{write.steps(axis)} - 1"
                 return f"{operands[0]} if {write.step(axis)} == {at} else F(0)"
+            case "tail_steps":
+                rows, *length = assign.operands
+                whole = [write.whole(each) for each in length if isinstance(each, Number)]
+                axis = str(options["axis"])
+                return row_of_step(write, rows, axis, *(whole or operands[1:]))
             case "step":
                 period = options.get("period")
                 value = shifted(write.step(str(options["axis"])), integer(options, "shift", 0))

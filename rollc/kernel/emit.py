@@ -37,6 +37,7 @@ from rollc.kernel.program import (
     Span,
     Times,
 )
+from rollc.kernel.tails import write_tail, write_tail_start
 from rollc.kernel.writer import Writer, folded, number, shifted, step_range, wrapped
 
 # Operations that only move elements.
@@ -420,6 +421,10 @@ class _Emitter:
         shapes = [operand.shape if isinstance(operand, Ref) else () for operand in routine.operands]
         if routine.operation == "matmul":
             self._matrices(routine, shapes)
+        elif routine.operation == "tail":
+            write_tail(write, routine)
+        elif routine.operation == "tail_start":
+            write_tail_start(write, routine)
         elif routine.operation in _MOVES:
             self._blocks(routine, shapes)
         else:

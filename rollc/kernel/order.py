@@ -20,7 +20,9 @@ from rollc.graph.operations import OPERATIONS
 from rollc.kernel.schedule import Item, Region, Schedule, needed
 
 # Elementwise in a kernel: they only choose which element is read or written, or when.
-MOVING = frozenset({"spread", "impulse", "last", "first", "extent", "step", "place", "at"})
+MOVING = frozenset(
+    {"spread", "impulse", "last", "first", "tail_steps", "extent", "step", "place", "at"}
+)
 
 # Operations that call no function: an instruction or two an element.
 CHEAP = frozenset(
@@ -29,6 +31,7 @@ CHEAP = frozenset(
         *(
             "spread",
             "impulse",
+            "tail_steps",
             "at",
             "fill",
             "zero",

@@ -40,7 +40,7 @@ _ANNIHILATED: Mapping[str, tuple[int, ...] | None] = {
     **dict.fromkeys(("add", "subtract", "negate", "tanh", "relu", "silu", "gelu", "sin"), None),
     **dict.fromkeys(("abs", "sign", "sqrt", "identity", "stop", "sum", "mean", "max"), None),
     **dict.fromkeys(("min", "slice", "pad", "concat", "transpose", "repeat", "fill"), None),
-    **dict.fromkeys(("spread", "minimum", "maximum", "stack"), None),
+    **dict.fromkeys(("spread", "minimum", "maximum", "stack", "row"), None),
 }
 _PRODUCTS = frozenset({"matmul", "outer", "dot", "embed_adjoint"})
 _ONE_SIDED = {"add": ("identity", "identity"), "subtract": ("negate", "identity")}

@@ -279,6 +279,13 @@ class _Planner:
             read = self.places.read(node.operands[0])
             part = replace(read, offset=read.offset + start, shape=node.type.shape)
             yield self._copy(node, part, out, node.type.shape, bound, span)
+        elif node.operation == "row":
+            at = node.options["at"]
+            assert isinstance(at, int)
+            read = self.places.read(node.operands[0])
+            first = read.offset + at * node.type.size
+            part = replace(read, offset=first, shape=node.type.shape)
+            yield self._copy(node, part, out, node.type.shape, bound, span)
         else:
             yield Routine(
                 node.name,

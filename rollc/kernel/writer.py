@@ -149,6 +149,20 @@ class Writer:
             case Ref():
                 return self.element(operand)
 
+    def whole(self, operand: Operand) -> str:
+        """A whole number, at the indices of the loops around."""
+        return str(int(operand.value)) if isinstance(operand, Number) else self.operand(operand)
+
+    def element_of_row(self, ref: Ref, row: str) -> str:
+        """One element of one of the rows that a value holds, at the indices of the loops."""
+        size = prod(ref.shape[1:])
+        column = row if size == 1 else f"{row} * {size} + k"
+        return self.place(ref.buffer, self.row(ref), shifted(column, ref.offset))
+
+    def zero(self, ref: Ref) -> str:
+        """The zero of a buffer's kind."""
+        return {"float": "F(0)", "index": "0", "bool": "False"}[self.buffers[ref.buffer].kind]
+
     def call(self, name: str, *arguments: object) -> None:
         """A call of a library routine, over several lines if it is long."""
         words = list(map(str, arguments))

@@ -13,12 +13,16 @@ from rollc.graph.operations.linear import LINEAR
 from rollc.graph.operations.loss import LOSS
 from rollc.graph.operations.sequence import SEQUENCE
 from rollc.graph.operations.table import Frame, Operation, TypeMismatch
+from rollc.graph.operations.tail import TAIL
 from rollc.graph.operations.vector import VECTOR
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
         entry.name: entry
-        for entries in (ELEMENTWISE, LINEAR, INVERSE, VECTOR, LOSS, CHANCE, SEQUENCE, DIRECTION)
+        for entries in (
+            *(ELEMENTWISE, LINEAR, INVERSE, VECTOR, LOSS, CHANCE),
+            *(SEQUENCE, TAIL, DIRECTION),
+        )
         for entry in entries
     }
 )

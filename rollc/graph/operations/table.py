@@ -99,8 +99,18 @@ class Operation:
     elementwise: bool = False
     defaults: tuple[tuple[str, Attribute], ...] = field(default=())
     variadic: bool = False
+    optional: int = 0  # how many of the last operands may be left out
     internal: bool = False  # made by passes only; a spec cannot call it
     summary: str = ""
+
+    @property
+    def fewest(self) -> int:
+        """The least number of operands."""
+        return len(self.operands) - self.optional
+
+    def takes(self, count: int) -> bool:
+        """Whether it takes that number of operands."""
+        return self.fewest <= count and (self.variadic or count <= len(self.operands))
 
 
 def known(operands: Sequence[Type | None]) -> list[Type] | None:

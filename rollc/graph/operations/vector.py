@@ -7,6 +7,7 @@ Reductions are over every element, or over one dimension with ``axis=k``.  ``sli
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -329,13 +330,33 @@ def _infer_stack(operands: Sequence[Type | None], options: Options) -> Type | No
     shape = (len(types), *types[0].shape)
     if all(operand.kind == "index" for operand in types):  # the state of a delayed index
         return Type("index", shape, union(types), max(operand.bound or 1 for operand in types))
+    if all(operand.kind == "bool" for operand in types):
+        return Type("bool", shape, union(types))
     need_numbers(types)
     return Type("float", shape, union(types))
 
 
 def _stack(frame: Frame, options: Options, *operands: Array) -> Array:
-    dtype = np.dtype(np.int64) if frame.result.kind == "index" else frame.dtype
-    return np.stack(np.broadcast_arrays(*operands), axis=len(frame.axes)).astype(dtype)
+    stacked = np.stack(np.broadcast_arrays(*operands), axis=len(frame.axes))
+    return stacked.astype(frame.dtype) if frame.result.kind == "float" else stacked
+
+
+def _infer_row(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    (x,), at = types, _number(options, "at")
+    if not x.shape or at >= x.shape[0]:
+        raise TypeMismatch(f"at least {at + 1} rows", [0])
+    return replace(x, shape=x.shape[1:])
+
+
+def _row(frame: Frame, options: Options, x: Array) -> Array:
+    return np.asarray(np.take(x, _number(options, "at"), axis=len(frame.axes)))
+
+
+def _row_adjoint(g: Value, y: Value, x: Value, at: int) -> list[Value | None]:
+    return [call("pad", call("stack", g), start=at, size=x.type.shape[0])]
 
 
 def row(x: Value, index: int) -> Value:
@@ -467,6 +488,15 @@ VECTOR = (
         variadic=True,
         internal=True,
         summary="values of one shape, along a new first dimension",
+    ),
+    Operation(
+        "row",
+        ("x",),
+        _infer_row,
+        _row,
+        _row_adjoint,
+        internal=True,
+        summary="one of the values that a stack holds",
     ),
     Operation(
         "repeat",
