@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from test_axes import attention
 
-from rollc.graph.expression import call
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.lengths import with_lengths
+from rollc.graph.operations.tail import _picked as PICKED
 from rollc.pipeline import read_spec
 from rollc.verify.case import Case, finite_case
 from rollc.verify.comparison import Row
@@ -155,16 +155,16 @@ def test_what_all_sequences_share_has_lengths() -> None:
     assert BATCH in ragged["late"].type.axes and BATCH in ragged["back"].type.axes
 
 
-def _early(operation: str, *operands: Any, **options: Any) -> Any:
-    """The first step in place of the last."""
-    return call("first" if operation == "last" else operation, *operands, **options)
+def _early(x: Any, first: Any, count: int, place: int) -> Any:
+    """Rows from a step too early on."""
+    return PICKED(x, first - 1, count, place)
 
 
 @pytest.mark.parametrize(
     ("place", "wrong", "where"),
     [
         ("rollc.graph.lengths._BEYOND", {"sum_over": 1.0, "mean_over": 1.0}, "with lengths"),
-        ("rollc.graph.state.call", _early, "two windows"),
+        ("rollc.graph.operations.tail._picked", _early, "two windows"),
     ],
 )
 def test_what_is_wrong_is_found(

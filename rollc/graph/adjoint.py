@@ -8,7 +8,8 @@ time is the same machinery run backwards, and no special case.
 What the operand does not have is summed over: axes (a parameter's gradient is a sum over
 the steps and the batch) and, for a number that was broadcast, elements.  An initial value
 gets the contributions that fall outside the sequence: the row k steps before the first
-one is the sum of ``first(c[t+d-k])`` over the reads with d >= k.
+one is the sum of ``c`` at step d-k over the reads with d >= k, and so the rows of a read are
+the first d steps of c (as ``tail`` gives them), or its last ones where it is of the future.
 
 The result holds the nodes of the network, those of its adjoint (all named with ``~`` in
 front: ``~h`` is the cotangent of ``h``, ``~h:1`` a step on the way to it), and a gradient
@@ -149,24 +150,22 @@ class _Adjoint:
         initial = node.initial
         if initial is None or initial not in self.parts:
             return
-        past = edge.delay > 0
-        distance = abs(edge.delay)
-        end = "first" if past else "last"
-        rows: dict[int, Value] = {}
-        for depth in range(1, distance + 1):
-            shift = distance - depth
-            read = self.build.read(contribution, -shift if past else shift, edge.axis)
-            rows[depth] = call(end, read, axis=edge.axis)
-        target = self.build.read(initial)
-        if len(target.type.shape) == len(node.type.shape) + 1:
+        past, distance = edge.delay > 0, abs(edge.delay)
+        build, target = self.build, self.build.read(initial)
+        steps = build.read(contribution)
+        deep = len(target.type.shape) == len(node.type.shape) + 1
+        if distance == 1:
+            row = call("first" if past else "last", steps, axis=edge.axis)
+            passed = call("stack", row) if deep else row
+        else:  # a row for each step outside: the first steps of what is passed on, or the last
+            zeros = call("fill", build.number(0.0), shape=(distance, *node.type.shape))
+            length = [build.index(distance)] if past else []
+            rows = call("tail", steps, zeros, *length, axis=edge.axis)
+            passed = rows if deep else call("sum", rows, axis=0)
+        if deep and distance < target.type.shape[0]:
             reach = target.type.shape[0]
-            zero = call("fill", self.build.number(0.0), shape=node.type.shape)
-            ordered = range(reach, 0, -1) if past else range(1, reach + 1)
-            stacked = call("stack", *(rows.get(depth, zero) for depth in ordered))
-            self.parts[initial].append(fit(stacked, target.type, stacked.type.axes))
-        else:
-            for row in rows.values():
-                self.parts[initial].append(fit(row, target.type, row.type.axes))
+            passed = call("pad", passed, start=reach - distance if past else 0, size=reach)
+        self.parts[initial].append(fit(passed, target.type, passed.type.axes))
 
     def _define(self, node: Node) -> None:
         """The cotangent of a node is the sum of what its readers pass on."""

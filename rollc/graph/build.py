@@ -84,3 +84,12 @@ class Builder:
                 self.fresh(), "constant", Type("float"), value=float(value)
             ).edge.source
         return self.read(self._made[key])
+
+    def index(self, value: int) -> Value:
+        """A constant that is a whole number: where in a sequence something is."""
+        key = ("constant", value)
+        if key not in self._made:
+            self._made[key] = self.leaf(
+                self.fresh(), "constant", Type("index", (), (), value + 1), value=float(value)
+            ).edge.source
+        return self.read(self._made[key])

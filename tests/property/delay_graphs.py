@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rollc.graph.build import Builder
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import LEAVES, Edge, Graph, Node, Shape, Type
+from rollc.graph.state import expose_state
 
 Array = NDArray[Any]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -53,10 +54,11 @@ class Component:
 class Grower:
     """Grows one graph out of Hypothesis's choices."""
 
-    def __init__(self, draw: Draw, smooth: bool, clocks: bool) -> None:
+    def __init__(self, draw: Draw, smooth: bool, clocks: bool, causal: bool = False) -> None:
         self.draw = draw
         self.smooth = smooth
         self.clocks = clocks
+        self.causal = causal
         self.build = Builder()
         self.pool: list[str] = []  # finished nodes that may be read
         self.deep: list[str] = []  # states with an initial value for each depth
@@ -99,8 +101,8 @@ class Grower:
         for name in self.pool:
             type_ = self.build.nodes[name].type
             if type_.shape == shape and type_.kind == "float":
-                anywhere = (0, 0, 1, 2, -1, -3) if "t" in type_.axes else (0,)
-                reads.append((name, anywhere))
+                anywhere = (0, 0, 1, 2) if self.causal else (0, 0, 1, 2, -1, -3)
+                reads.append((name, anywhere if "t" in type_.axes else (0,)))
         if component is not None:
             for name, own in component.states.items():
                 if own == shape:
@@ -121,6 +123,7 @@ class Grower:
         forms = ["read", "unary", "binary", "scaled", "where", "divide", "power", "param"]
         forms += ["matmul", "softmax", "embed"] if shape else ["sum", "dot", "element", "product"]
         forms += ["slice"] if shape == (2,) else []
+        forms += ["kept"] if self.causal else []
         forms += [] if self.smooth or not shape else ["drawn"]
         forms += ["concat", "joined"] if shape == (3,) else []
         form = self.choose(*forms)
@@ -160,6 +163,8 @@ class Grower:
             number = self.build.leaf("n", "noise", Type("float", (), OVER))
             index = call("draw", call("softmax", inner((3,))), number)
             return call("embed", self.param((3, *shape)), index)
+        if form == "kept":
+            return self.kept(shape, inner((3,)))
         if form == "sum":
             names = ("sum", "mean", "logsumexp") + (() if self.smooth else ("max", "min"))
             return call(self.choose(*names), inner(self.choose((2,), (3,))))
@@ -177,14 +182,25 @@ class Grower:
             return call("matmul", self.param((3, 4)), columns)
         return self.read(shape, component)
 
+    def kept(self, shape: Shape, scores: Value) -> Value:
+        """What depends on an index or a condition of an earlier step."""
+        back, scores = self.choose(1, 2, 5), scores + self.build.read("x")
+        if shape and self.chance():
+            index = call("argmax", scores)
+            known = self.build.read(index.edge.source, back, "t")
+            return call("embed", self.param((3, *shape)), known)
+        condition = call("greater", call("sum", scores), 0.0)
+        known = self.build.read(condition.edge.source, back, "t")
+        return call("where", known, self.param(shape), 0.5)
+
     # Components and what is made of them
 
     def component(self, number: int) -> None:
         names = [f"s{number}", f"r{number}", f"q{number}"][: self.choose(1, 2, 2, 3)]
         shapes = {name: self.choose(*SHAPES) for name in names}
-        mixed = self.chance()
+        mixed = not self.causal and self.chance()
         moved = {name: self.choose(0, 0, 1, -2, 3, -5) if mixed else 0 for name in names}
-        component = Component(self.choose(1, -1), shapes, moved)
+        component = Component(1 if self.causal else self.choose(1, -1), shapes, moved)
         for name, shape in shapes.items():
             self.build.promise(name, Type("float", shape, OVER))
         for place, (name, shape) in enumerate(shapes.items()):
@@ -230,7 +246,7 @@ class Grower:
         name, shape = f"c{number}", self.choose(*SHAPES)
         self.build.prefix = name
         self.build.promise(name, Type("float", shape, ("t",)))
-        back = self.build.read(name, self.choose(1, 2, -1), "t")
+        back = self.build.read(name, self.choose(1, 2, 2 if self.causal else -1), "t")
         self.build.define(name, self.choose("sin", "tanh"), (back * 0.5 + self.param(shape),))
         # Read by what is not used and taken away, it would have more rows than are read.
         self.start(name, shape, deep="param")
@@ -238,7 +254,9 @@ class Grower:
 
     def reduction(self, number: int) -> None:
         timed = [name for name in self.pool if "t" in self.build.nodes[name].type.axes]
-        read = self.build.read(self.choose(*timed), self.choose(0, 0, 1, -2), "t")
+        read = self.build.read(
+            self.choose(*timed), self.choose(0, 0, 1, 3 if self.causal else -2), "t"
+        )
         name = f"m{number}"
         self.build.prefix = name
         names = ("sum_over", "mean_over") + (() if self.smooth else ("max_over", "min_over"))
@@ -319,6 +337,13 @@ def delay_graphs(draw: Draw, smooth: bool = False, clocks: bool = False) -> Grap
 
 
 @st.composite
+def streamed_graphs(draw: Draw) -> Graph:
+    """A network that reads the past only, with its state as leaves and outputs."""
+    graph = Grower(draw, False, draw(st.booleans()), causal=True).graph()
+    return expose_state(replace(graph, stage="checked"))
+
+
+@st.composite
 def graphs_without_last_delay(draw: Draw) -> Graph:
     """A network in which all delays of one cycle are taken away."""
     graph = draw(delay_graphs())
@@ -346,6 +371,8 @@ def random_leaves(graph: Graph, sizes: Mapping[str, int], seed: int) -> dict[str
             shape = tuple(sizes[axis] for axis in node.type.axes) + node.type.shape
             if node.type.kind == "index":
                 leaves[node.name] = random.integers(0, node.type.bound or 1, shape)
+            elif node.type.kind == "bool":
+                leaves[node.name] = random.random(shape) < 0.5
             elif node.operation == "noise":
                 leaves[node.name] = random.random(shape)
             else:

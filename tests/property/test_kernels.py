@@ -12,7 +12,9 @@ import pytest
 PROGRAM = Path(__file__).with_name("uncompiled.py")
 
 
-@pytest.mark.parametrize(("of", "count"), [("graphs", 200), ("specs", 40), ("axes", 40)])
+@pytest.mark.parametrize(
+    ("of", "count"), [("graphs", 200), ("states", 60), ("specs", 40), ("axes", 40)]
+)
 def test_kernels_agree_with_the_interpreter(of: str, count: int) -> None:
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     command = [sys.executable, str(PROGRAM), "--count", str(count), "--seed", "0", "--of", of]

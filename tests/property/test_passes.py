@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from delay_graphs import delay_graphs, graphs_without_last_delay, random_leaves
+from delay_graphs import (
+    delay_graphs,
+    graphs_without_last_delay,
+    random_leaves,
+    streamed_graphs,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -29,6 +34,7 @@ bounded = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+graphs = st.one_of(delay_graphs(), streamed_graphs())
 lengths = st.integers(1, 6)
 seeds = st.integers(0, 1000)
 
@@ -71,7 +77,7 @@ def same_results(expected: dict[str, Array], found: dict[str, Array]) -> None:
 
 
 @bounded
-@given(delay_graphs())
+@given(graphs)
 def test_every_random_graph_passes_the_check(graph: Graph) -> None:
     assert check(graph).graph is not None
 
@@ -85,7 +91,7 @@ def test_a_cycle_without_its_delays_is_rejected(graph: Graph) -> None:
 
 
 @bounded
-@given(delay_graphs(), lengths)
+@given(graphs, lengths)
 def test_every_pass_gives_a_graph_whose_types_fit(graph: Graph, steps: int) -> None:
     derived = adjoint(graph)
     dag = unroll(derived, steps)
@@ -94,7 +100,7 @@ def test_every_pass_gives_a_graph_whose_types_fit(graph: Graph, steps: int) -> N
 
 
 @bounded
-@given(delay_graphs(), lengths)
+@given(graphs, lengths)
 def test_text_reads_back_at_each_stage(graph: Graph, steps: int) -> None:
     derived = adjoint(graph)
     for stage in (graph, simplify(graph), derived, simplify(derived), unroll(derived, steps)):
@@ -102,7 +108,7 @@ def test_text_reads_back_at_each_stage(graph: Graph, steps: int) -> None:
 
 
 @bounded
-@given(delay_graphs(), lengths, seeds)
+@given(graphs, lengths, seeds)
 def test_simplify_keeps_values_and_gradients(graph: Graph, steps: int, seed: int) -> None:
     leaves = random_leaves(graph, sizes_of(steps), seed)
     expected = results(adjoint(graph), leaves, steps)
@@ -111,7 +117,7 @@ def test_simplify_keeps_values_and_gradients(graph: Graph, steps: int, seed: int
 
 
 @bounded
-@given(delay_graphs(), lengths, seeds)
+@given(graphs, lengths, seeds)
 def test_unroll_keeps_every_value(graph: Graph, steps: int, seed: int) -> None:
     graph = adjoint(graph)
     leaves = random_leaves(graph, sizes_of(steps), seed)
@@ -126,7 +132,7 @@ def test_unroll_keeps_every_value(graph: Graph, steps: int, seed: int) -> None:
 
 
 @bounded
-@given(delay_graphs(), lengths, seeds)
+@given(graphs, lengths, seeds)
 def test_a_simplified_unrolled_graph_has_the_same_results(
     graph: Graph, steps: int, seed: int
 ) -> None:
@@ -136,7 +142,7 @@ def test_a_simplified_unrolled_graph_has_the_same_results(
 
 
 @bounded
-@given(delay_graphs(), lengths, seeds)
+@given(graphs, lengths, seeds)
 def test_unroll_and_adjoint_commute(graph: Graph, steps: int, seed: int) -> None:
     leaves = random_leaves(graph, sizes_of(steps), seed)
     one = results(unroll(adjoint(graph), steps), leaves, steps)
@@ -145,7 +151,7 @@ def test_unroll_and_adjoint_commute(graph: Graph, steps: int, seed: int) -> None
 
 
 @bounded
-@given(delay_graphs(), lengths, seeds)
+@given(graphs, lengths, seeds)
 def test_unroll_and_adjoint_commute_for_cotangents_from_outside(
     graph: Graph, steps: int, seed: int
 ) -> None:
@@ -187,7 +193,7 @@ def test_gradients_are_slopes(graph: Graph, steps: int, seed: int) -> None:
 
 
 @bounded
-@given(delay_graphs(), lengths, seeds)
+@given(graphs, lengths, seeds)
 def test_what_is_computed_again_is_what_it_was(graph: Graph, steps: int, seed: int) -> None:
     leaves = random_leaves(graph, sizes_of(steps), seed)
     lowered = lower(simplify(adjoint(graph)))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from delay_graphs import delay_graphs, random_leaves
-from hypothesis import HealthCheck, given, settings
+from delay_graphs import delay_graphs, random_leaves, streamed_graphs
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rollc.graph.adjoint import adjoint
 from rollc.graph.check import check
 from rollc.graph.graph import Graph
-from rollc.graph.lengths import LENGTHS, with_lengths
+from rollc.graph.lengths import LENGTHS, why_no_lengths, with_lengths
 from rollc.graph.simplify import simplify
 from rollc.graph.truncate import truncate
 from rollc.graph.unroll import step_leaves, unroll
@@ -108,8 +108,9 @@ def test_each_sequence_is_as_if_alone(
 
 
 @bounded
-@given(delay_graphs(clocks=True), own_lengths, seeds)
+@given(st.one_of(delay_graphs(clocks=True), streamed_graphs()), own_lengths, seeds)
 def test_every_stage_with_lengths_agrees(graph: Graph, lengths: list[int], seed: int) -> None:
+    assume(why_no_lengths(graph) is None)
     ragged = with_lengths(graph)
     assert verify(ragged) == []
     assert check(ragged).graph is not None

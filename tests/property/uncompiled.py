@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from delay_graphs import delay_graphs, random_leaves
+from delay_graphs import delay_graphs, random_leaves, streamed_graphs
 from random_specs import spec_graphs
 from two_axes import two_axis_graphs
 
@@ -54,6 +54,7 @@ from rollc.streaming import stream_kernels
 
 GRAPHS = {
     "graphs": partial(delay_graphs, clocks=True),
+    "states": streamed_graphs,
     "specs": spec_graphs,
     "axes": lambda: st.booleans().flatmap(two_axis_graphs),
 }
