@@ -15,7 +15,7 @@ from test_axes import attention
 
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.lengths import with_lengths
-from rollc.graph.operations.tail import _picked as PICKED
+from rollc.graph.operations import tail
 from rollc.pipeline import read_spec
 from rollc.verify.case import Case, finite_case
 from rollc.verify.comparison import Row
@@ -153,6 +153,9 @@ def test_what_all_sequences_share_has_lengths() -> None:
         name for name in ("phase", "clock", "tick", "from") if BATCH in ragged[name].type.axes
     } == set()
     assert BATCH in ragged["late"].type.axes and BATCH in ragged["back"].type.axes
+
+
+PICKED = tail._picked
 
 
 def _early(x: Any, first: Any, count: int, place: int) -> Any:
