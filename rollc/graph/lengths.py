@@ -46,7 +46,6 @@ from rollc.graph.expression import Value, call
 from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, ordered_axes
 from rollc.graph.operations import OPERATIONS
 from rollc.graph.operations.sequence import MOST_STEPS
-from rollc.graph.operations.vector import row
 from rollc.graph.state import PREFIX as STATE
 
 LENGTHS = "batch'lengths"
@@ -299,9 +298,14 @@ class _Lengths:
         # Beyond the own end are the rows of the initial value, the nearest step first.
         distance = -edge.delay
         value = self._initial(source, distance, past=False)
-        for ahead in range(1, distance) if self._deep(source) else ():
-            nearer = self._initial(source, distance - ahead, past=False)
-            value = call("where", self._inside(edge.axis, ahead), nearer, value)
+        if self._deep(source) and distance > 1:
+            assert source.initial is not None
+            rows = self.build.read(source.initial)
+            if distance < rows.type.shape[0]:
+                rows = call("slice", rows, start=0, stop=distance)
+            # At the steps before the own end, those that the last rows of a tail come from.
+            before = call("tail_steps", rows, self.lengths[edge.axis], axis=edge.axis)
+            value = call("where", self._inside(edge.axis), before, value)
         name = f"{edge.source}'next{distance}"
         self.gates[edge] = self._choose(name, self._inside(edge.axis, distance), read, value)
 
@@ -318,7 +322,8 @@ class _Lengths:
         value = self.build.read(self._resolved(Edge(node.initial)).source)
         if not self._deep(node):
             return value
-        return row(value, value.type.shape[0] - outside if past else outside - 1)
+        at = value.type.shape[0] - outside if past else outside - 1
+        return call("row", value, at=at)
 
     def _zero(self, like: Type) -> Value:
         if like.kind != "index":

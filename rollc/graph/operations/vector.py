@@ -359,13 +359,8 @@ def _row_adjoint(g: Value, y: Value, x: Value, at: int) -> list[Value | None]:
     return [call("pad", call("stack", g), start=at, size=x.type.shape[0])]
 
 
-def row(x: Value, index: int) -> Value:
-    """One of the values that a stack holds."""
-    return call("sum", call("slice", x, start=index, stop=index + 1, axis=0), axis=0)
-
-
 def _stack_adjoint(g: Value, y: Value, *operands: Value) -> list[Value | None]:
-    return [row(g, index) for index in range(len(operands))]
+    return [call("row", g, at=index) for index in range(len(operands))]
 
 
 VECTOR = (
