@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rollc.graph.adjoint import adjoint
 from rollc.graph.check import BothDirections, CycleWithoutDelay, NeedsWhole, check, total
-from rollc.graph.graph import Attribute, Edge, Graph, Node, Type, attributes
+from rollc.graph.graph import BATCH, Attribute, Edge, Graph, Node, Type, attributes
 from rollc.graph.operations import OPERATIONS
 from rollc.graph.retime import NoTiming, timing
 from rollc.graph.unroll import unroll
@@ -211,6 +211,9 @@ def bad_changes() -> Iterator[tuple[str, dict[str, object], str]]:
     yield "x", {"type": Type("float", (3,), ("t",))}, "a value for each sequence"
     yield "x", {"operands": (Edge("W"),)}, "`input` reads nothing"
     yield "h'3", {"attributes": attributes(start=-1, stop=2)}, "`start` must be"
+    for axis in ("s", BATCH):
+        last = {"operation": "last", "attributes": attributes(axis=axis)}
+        yield "h", last, f"`{axis}` is no time axis of the network"
 
 
 @pytest.mark.parametrize(("name", "changes", "problem"), list(bad_changes()))

@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from rollc.graph.expression import Value, call
-from rollc.graph.graph import BATCH, Type, ordered_axes
+from rollc.graph.graph import Type, ordered_axes
 from rollc.graph.operations.linear import without
 from rollc.graph.operations.table import (
     Array,
@@ -41,7 +41,7 @@ def _axis(options: Options) -> str:
 def _need_same_along(axis: str, types: Sequence[Type], first: int) -> None:
     """From the operand ``first`` on nothing changes over the axis, and a length is an index."""
     for position, type_ in enumerate(types[first:], first):
-        if axis in type_.axes or axis == BATCH:
+        if axis in type_.axes:
             raise TypeMismatch(f"what is the same at every step over `{axis}`", [position])
     length = types[first + 1 :]
     if length and (length[0].kind != "index" or length[0].shape):
