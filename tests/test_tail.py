@@ -167,14 +167,6 @@ loss mean(mse(v + u + f, y), over t)
 """
 
 
-@pytest.mark.parametrize("text", [ROWS_BEFORE, (SPECS / "delays" / "string.roll").read_text()])
-def test_the_graphs_do_not_grow_with_the_delay(text: str) -> None:
-    short, long = (kernel_graphs(read_spec(text, "n", {"N": n})[0]) for n in (3, 400))
-    assert short.keys() == long.keys()
-    for entry, make in short.items():
-        assert len(long[entry]().nodes) == len(make().nodes), entry
-
-
 STRING = """
 net string
 dim N = 4
@@ -185,6 +177,35 @@ y = tanh(x + a * y[t-N] + b * y[t-N-1])
 output y
 loss mean(mse(y, heard), over t)
 """
+
+
+@pytest.mark.parametrize("steps", [2, 3, 6])
+@pytest.mark.parametrize("state", [False, True])
+def test_gradients_of_initial_values_are_those_of_the_dag(steps: int, state: bool) -> None:
+    graph, _ = read_spec(ROWS_BEFORE if not state else STRING, "rows")
+    graph = expose_state(graph) if state else graph
+    random, sizes = np.random.default_rng(steps), {"t": steps, BATCH: 2}
+    leaves: dict[str, Array] = {
+        node.name: random.normal(size=(*(sizes[axis] for axis in node.type.axes), *node.type.shape))
+        for node in graph.nodes
+        if node.operation in ("input", "target", "param", "state")
+    }
+    derived, plain = adjoint(graph), adjoint(unroll(graph, steps))
+    found = interpret(derived, leaves, sizes)
+    expected = interpret(plain, step_leaves(plain, leaves), sizes)
+    of = dict(plain.gradients)
+    for label, name in derived.gradients:
+        if not derived[name].type.time:
+            assert np.abs(found[name]).max() > 0
+            np.testing.assert_allclose(found[name], expected[of[label]], 1e-9, err_msg=label)
+
+
+@pytest.mark.parametrize("text", [ROWS_BEFORE, (SPECS / "delays" / "string.roll").read_text()])
+def test_the_graphs_do_not_grow_with_the_delay(text: str) -> None:
+    short, long = (kernel_graphs(read_spec(text, "n", {"N": n})[0]) for n in (3, 400))
+    assert short.keys() == long.keys()
+    for entry, make in short.items():
+        assert len(long[entry]().nodes) == len(make().nodes), entry
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
