@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from numpy.typing import NDArray
 from operation_cases import CASES, SIZES, on_a_bench, values
 
 from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph
+from rollc.graph.build import Builder
+from rollc.graph.expression import call
+from rollc.graph.graph import BATCH, Graph, Type
 from rollc.graph.simplify import simplify
 from rollc.interp import interpret
 from rollc.kernel.compiled import Kernel
@@ -28,11 +31,28 @@ from rollc.verify import largest_error
 Array = NDArray[Any]
 
 
-def disagreements(graph: Graph, folder: Path) -> list[str]:
+def along_another_axis() -> Graph:
+    """Tails along one axis of time, in a loop along the other."""
+    build = Builder()
+    over = ("s", "t", BATCH)
+    x = build.leaf("x", "input", Type("float", (2,), over))
+    build.promise("h", Type("float", (2,), ("t", BATCH)))
+    driven = x + build.read("h", 1, "t")
+    e = build.define("e", "tanh", (driven + build.read("x", 2, "s"),))
+    start = build.leaf("start", "param", Type("float", (6, 2)), initialiser="zeros")
+    rows = build.define("rows", "tail", (e, start), axis="s")
+    build.define("h", "tanh", (call("mean", rows, axis=0) * 0.5,))
+    loss = call("mean_over", build.read("h") * call("row", rows, at=4), over=("t", BATCH))
+    build.define("loss", "sum", (loss,))
+    nodes = tuple(build.nodes.values())
+    return Graph("nested", "checked", nodes, (("rows", "rows"),), "loss", axes=("s", "t"))
+
+
+def disagreements(graph: Graph, folder: Path, sizes: Mapping[str, int] = SIZES) -> list[str]:
     """What the kernel of a graph and the interpreter do not agree on."""
-    leaves = values(graph, SIZES)
+    leaves = values(graph, sizes)
     derived = adjoint(graph)
-    meaning = interpret(derived, leaves, SIZES)
+    meaning = interpret(derived, leaves, sizes)
     expected = {("output", label): meaning[name] for label, name in derived.outputs}
     expected |= {("gradient", label): meaning[name] for label, name in derived.gradients}
     expected["loss", "loss"] = meaning["loss"]
@@ -41,7 +61,8 @@ def disagreements(graph: Graph, folder: Path) -> list[str]:
     source.write_text(made.source, encoding="utf-8")
     kernel = Kernel(made.program, source, "float64")
     phases = ("primal", "adjoint", "inputs")
-    found = kernel.run(leaves, SIZES["t"], SIZES["batch"], phases)
+    steps = {axis: count for axis, count in sizes.items() if axis != BATCH}
+    found = kernel.run(leaves, steps, sizes[BATCH], phases)
     assert found.keys() == expected.keys()
     return [
         f"{sort} {label}"
@@ -58,6 +79,8 @@ def main() -> None:
             for number, case in enumerate(cases):
                 graph = on_a_bench(operation, case, f"{operation}{number}")
                 wrong += disagreements(graph, Path(folder))
+        for steps in (2, 5, 9):  # fewer than there are rows, and more
+            wrong += disagreements(along_another_axis(), Path(folder), {**SIZES, "s": steps})
     raise SystemExit("\n".join(wrong) if wrong else None)
 
 

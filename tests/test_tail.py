@@ -200,6 +200,32 @@ def test_gradients_of_initial_values_are_those_of_the_dag(steps: int, state: boo
             np.testing.assert_allclose(found[name], expected[of[label]], 1e-9, err_msg=label)
 
 
+ROWS_BEHIND = """
+net behind
+input x: [2]
+param f0: [4, 2] = normal(1.0)
+f = tanh(x + 0.5 * f[t+2] - f[t+4] + f[t+1])
+init f = f0
+output f
+loss mean(sum(f), over t)
+"""
+
+
+def test_rows_behind_the_own_end_of_each_sequence() -> None:
+    network = interpreted(read_spec(ROWS_BEHIND, "behind")[0])
+    params, lengths = network.init(1), [6, 1, 3, 4, 2]
+    x = np.random.default_rng(1).normal(size=(6, 5, 2))
+    found = network.forward(params, {"x": x}, lengths=lengths)
+    _, gradients = network.value_and_grad(params, {"x": x}, lengths=lengths)
+    rows = np.zeros((4, 2))
+    for sequence, length in enumerate(lengths):
+        own = {"x": x[:length, sequence]}
+        alone = network.forward(params, own)["f"]
+        np.testing.assert_allclose(found["f"][:length, sequence], alone, rtol=1e-12)
+        rows += network.value_and_grad(params, own)[1]["f0"] / 5
+    np.testing.assert_allclose(gradients["f0"], rows, rtol=1e-10)
+
+
 @pytest.mark.parametrize("text", [ROWS_BEFORE, (SPECS / "delays" / "string.roll").read_text()])
 def test_the_graphs_do_not_grow_with_the_delay(text: str) -> None:
     short, long = (kernel_graphs(read_spec(text, "n", {"N": n})[0]) for n in (3, 400))

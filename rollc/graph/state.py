@@ -3,9 +3,9 @@
 The state of a node that is read d steps back is its last d values.  ``expose_state`` gives
 each such node an initial value from outside, the leaf ``state.NAME`` (one dimension more
 in front: the steps, the oldest first), and an output of the same name and shape with the
-values after the last step.  A graph in which a delay reaches into the future has no state:
-its past depends on what is yet to come.  With two time axes the state is that of the delays
-along one of them, and may run over the other.
+values after the last step, the ``tail`` of the sequence.  A graph in which a delay reaches
+into the future has no state: its past depends on what is yet to come.  With two time axes the
+state is that of the delays along one of them, and may run over the other.
 """
 
 from __future__ import annotations
