@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise, product
@@ -211,6 +212,10 @@ def bad_changes() -> Iterator[tuple[str, dict[str, object], str]]:
     yield "x", {"type": Type("float", (3,), ("t",))}, "a value for each sequence"
     yield "x", {"operands": (Edge("W"),)}, "`input` reads nothing"
     yield "h'3", {"attributes": attributes(start=-1, stop=2)}, "`start` must be"
+    for value in (4.0, -1.0, 0.5, math.nan, math.inf):
+        number = {"operation": "constant", "attributes": attributes(value=value), "operands": ()}
+        type_ = Type("index", (), (), 4)
+        yield "h", {**number, "type": type_}, "of the type index(4) is a whole number below 4"
     for axis in ("s", BATCH):
         last = {"operation": "last", "attributes": attributes(axis=axis)}
         yield "h", last, f"`{axis}` is no time axis of the network"

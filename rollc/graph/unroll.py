@@ -352,15 +352,13 @@ class _Unrolling:
         length = node.operands[-1]
         index = self.source[length.source].type
         type_ = replace(type_, kind="float") if type_.kind == "bool" else type_
+        number, condition = replace(index, axes=()), Type("bool", (), index.axes)
         picked = value(ends.stop)
-        for end in ends:
+        for end in range(ends.start, min(ends.stop, index.bound or 0)):
             options = attributes(value=float(end))
-            number = self._once(f"end'{end}", "constant", (), replace(index, axes=()), options)
-            here = f"{length.source}'is{end}"
-            condition = self._once(
-                here, "equal", (length, number), Type("bool", (), index.axes), ()
-            )
-            reads = (condition, value(end), picked)
+            known = self._once(f"{length.source}'at{end}", "constant", (), number, options)
+            here = self._once(f"{length.source}'is{end}", "equal", (length, known), condition, ())
+            reads = (here, value(end), picked)
             picked = self._once(f"{name}'to{end}", "where", reads, type_, (), node.line)
         return picked
 

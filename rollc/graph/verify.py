@@ -142,6 +142,11 @@ def _leaf(graph: Graph, node: Node) -> Iterator[str]:
     type_ = node.type
     if node.operation == "constant" and (type_.kind == "bool" or type_.shape or type_.axes):
         yield "a constant is one number or index"
+    value, bound = node.options.get("value"), type_.bound or 0
+    if node.operation == "constant" and type_.kind == "index" and isinstance(value, float):
+        whole_number = value.is_integer() and 0 <= value < bound
+        if not whole_number:
+            yield f"a constant of the type {type_} is a whole number below {bound}"
     if node.operation == "param":
         if type_.axes or type_.kind != "float":
             yield "a parameter is the same at every step, for every sequence"
