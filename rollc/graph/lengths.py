@@ -299,8 +299,7 @@ class _Lengths:
         distance = -edge.delay
         value = self._initial(source, distance, past=False)
         if self._deep(source) and distance > 1:
-            assert source.initial is not None
-            rows = self.build.read(source.initial)
+            rows = self._outside(source)
             if distance < rows.type.shape[0]:
                 rows = call("slice", rows, start=0, stop=distance)
             # At the steps before the own end, those that the last rows of a tail come from.
@@ -315,11 +314,16 @@ class _Lengths:
             return False
         return len(self.source[node.initial].type.shape) > len(node.type.shape)
 
+    def _outside(self, node: Node) -> Value:
+        """The initial value, with all its rows if it has some."""
+        assert node.initial is not None
+        return self.build.read(self._resolved(Edge(node.initial)).source)
+
     def _initial(self, node: Node, outside: int, past: bool) -> Value:
         """What a read takes that many steps outside the sequence."""
         if node.initial is None:
             return self._zero(node.type)
-        value = self.build.read(self._resolved(Edge(node.initial)).source)
+        value = self._outside(node)
         if not self._deep(node):
             return value
         at = value.type.shape[0] - outside if past else outside - 1
