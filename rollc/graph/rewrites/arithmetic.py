@@ -1,0 +1,113 @@
+"""Rules of arithmetic: what is known of the numbers 0 and 1, of signs, and of choices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from rollc.graph.graph import Edge, Node
+from rollc.graph.rewrites.rule import Rule, Workspace, changed
+from rollc.graph.rewrites.terms import sum_of_terms
+
+
+def _identity(work: Workspace, node: Node) -> Edge:
+    return node.operands[0]
+
+
+def _add(work: Workspace, node: Node) -> Node | Edge | None:
+    a, b = node.operands
+    if work.known(a) == 0:
+        return b
+    if work.known(b) == 0:
+        return a
+    for x, y in ((a, b), (b, a)):
+        negative = work.defined(y)
+        if negative is not None and negative.operation == "negate":
+            return changed(node, "subtract", x, negative.operands[0])
+    return sum_of_terms(work, node)
+
+
+def _subtract(work: Workspace, node: Node) -> Node | Edge | None:
+    a, b = node.operands
+    if work.known(b) == 0:
+        return a
+    if work.known(a) == 0 and work.type(b) == node.type:
+        return changed(node, "negate", b)
+    negative = work.defined(b)
+    if negative is not None and negative.operation == "negate":
+        return changed(node, "add", a, negative.operands[0])
+    return None
+
+
+def _multiply(work: Workspace, node: Node) -> Node | Edge | None:
+    a, b = node.operands
+    for x, y in ((a, b), (b, a)):
+        factor = work.known(x)
+        if factor == 1:
+            return y
+        if factor == -1 and work.type(y) == node.type:
+            return changed(node, "negate", y)
+    first, second = work.defined(a), work.defined(b)
+    if first is None or second is None:
+        return None
+    if first.operation == second.operation == "negate":
+        return changed(node, "multiply", first.operands[0], second.operands[0])
+    return None
+
+
+def _divide(work: Workspace, node: Node) -> Edge | None:
+    a, b = node.operands
+    return a if work.known(b) == 1 else None
+
+
+def _power(work: Workspace, node: Node) -> Node | Edge | None:
+    a, b = node.operands
+    exponent = work.known(b)
+    if exponent == 1:
+        return a
+    if exponent == 2 and work.type(a) == node.type:
+        return changed(node, "multiply", a, a)
+    return None
+
+
+def _negate(work: Workspace, node: Node) -> Node | Edge | None:
+    inner = work.defined(node.operands[0])
+    if inner is not None and inner.operation == "negate":
+        return inner.operands[0]
+    if inner is not None and inner.operation == "subtract":
+        return changed(node, "subtract", *reversed(inner.operands))
+    return None
+
+
+def _where(work: Workspace, node: Node) -> Edge | None:
+    condition, then, otherwise = node.operands
+    number = work.known(condition)
+    if number is not None:
+        return then if number else otherwise
+    return then if then == otherwise else None
+
+
+def _combination(work: Workspace, node: Node) -> Node | Edge | None:
+    operands = node.operands
+    if node.operation == "sum_of":
+        operands = tuple(edge for edge in operands if work.known(edge) != 0)
+    if len(operands) == 1:
+        return operands[0]
+    if node.operation == "sum_of" and len(set(operands)) == 1 and len(operands) > 1:
+        return changed(node, "multiply", work.number(float(len(operands))), operands[0])
+    return None if operands == node.operands else replace(node, operands=operands)
+
+
+ARITHMETIC: Mapping[str, tuple[Rule, ...]] = {
+    "identity": (_identity,),
+    "add": (_add,),
+    "subtract": (_subtract,),
+    "multiply": (_multiply,),
+    "divide": (_divide,),
+    "power": (_power,),
+    "negate": (_negate,),
+    "where": (_where,),
+    "sum_of": (_combination,),
+    "max_of": (_combination,),
+    "min_of": (_combination,),
+}

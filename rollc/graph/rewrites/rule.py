@@ -1,0 +1,80 @@
+"""What a rule is: what it may ask, what it answers, and what number a node is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import isfinite
+from typing import Protocol
+
+import numpy as np
+
+from rollc.graph.graph import Attribute, Edge, Node, Type, attributes
+from rollc.graph.operations import OPERATIONS, Frame
+
+
+class Workspace(Protocol):
+    """What a rule may ask and make."""
+
+    def type(self, edge: Edge) -> Type: ...
+
+    def defined(self, edge: Edge) -> Node | None: ...
+
+    def known(self, edge: Edge) -> float | None: ...
+
+    def is_term(self, name: str) -> bool: ...
+
+    def inside_loop(self, reader: str, edge: Edge) -> bool: ...
+
+    def number(self, value: float) -> Edge: ...
+
+    def make(self, operation: str, *operands: Edge, **options: Attribute) -> Edge: ...
+
+
+Rule = Callable[[Workspace, Node], "Node | Edge | None"]
+
+
+def changed(node: Node, operation: str, *operands: Edge, **options: Attribute) -> Node:
+    """A node that computes its value in another way."""
+    return replace(node, operation=operation, operands=operands, attributes=attributes(**options))
+
+
+def known_number(work: Workspace, node: Node) -> float | None:
+    """The one number that a node holds at every place, where it follows from its operands'."""
+    entry = OPERATIONS.get(node.operation)
+    if entry is None or not node.operands:
+        return None
+    numbers = [work.known(edge) for edge in node.operands]
+    if node.operation in _ZERO_WITH_ANY and any(number == 0 for number in numbers):
+        return 0.0
+    present = [number for number in numbers if number is not None]
+    if len(present) < len(numbers):
+        return None
+    if node.operation in _SAME:
+        return present[0] if len({repr(number) for number in present}) == 1 else None
+    if node.operation in _ZERO_OF_ZEROS:
+        return 0.0 if not any(present) else None
+    if entry.elementwise and node.type.kind != "index":
+        return _evaluated(node, present)
+    return None
+
+
+_ZERO_WITH_ANY = frozenset({"multiply", "matmul", "dot", "outer"})
+_SAME = frozenset(
+    {"identity", "stop", "fill", "spread", "repeat", "slice", "row", "transpose", "concat", "stack"}
+    | {"mean", "max", "min", "mean_over", "max_over", "min_over", "first", "last"}
+)
+_ZERO_OF_ZEROS = frozenset(
+    {"pad", "impulse", "sum", "sum_over", "tail", "tail_steps", "tail_start"}
+)
+
+
+def _evaluated(node: Node, numbers: list[float]) -> float | None:
+    """Elementwise work on numbers; what is not finite is left to be seen in the graph."""
+    frame = Frame((), {}, np.dtype(np.float64), Type(node.type.kind))
+    with np.errstate(all="ignore"):
+        value = OPERATIONS[node.operation].evaluate(
+            frame, node.options, *(np.asarray(number) for number in numbers)
+        )
+    number = float(value)
+    return number if isfinite(number) else None
