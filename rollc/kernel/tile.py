@@ -19,6 +19,9 @@ from numba.np.arrayobj import make_array
 
 from rollc.kernel.host import VECTORS, host
 
+CHAINS = 8
+"""Sums at once: as many multiply-adds as two units have under way."""
+
 
 def plain_tile(
     a: Any,
@@ -130,8 +133,32 @@ class _Tile:
         return [(False, whole), (True, part)]
 
     def _variant(self, rows: int, masked: bool) -> None:
-        builder = self.builder
         masks = [self._mask(v) for v in range(VECTORS)] if masked else None
+        zero = ir.Constant(self.vector, [0.0] * self.lanes)
+        sums, k = [[zero] * VECTORS] * rows, self.integer(0)
+        # Of few rows there are few sums, and each waits for the last place's: so several places
+        # at once, in sums of their own.
+        apart = max(1, CHAINS // (rows * VECTORS))
+        if apart > 1:
+            several, k = self._places(rows, masks, [sums] * apart, k)
+            sums = [
+                [self._total([part[row][v] for part in several]) for v in range(VECTORS)]
+                for row in range(rows)
+            ]
+        (sums,), _ = self._places(rows, masks, [sums], k)
+        for row in range(rows):
+            for v in range(VECTORS):
+                self._store(row, v, sums[row][v], masks)
+
+    def _places(
+        self, rows: int, masks: Any, starts: list[list[list[Any]]], first: Any
+    ) -> tuple[list[list[list[Any]]], Any]:
+        """A loop that takes as many places a turn as there are sums, from the place ``first`` on.
+
+        Answers with the sums and with the place behind the last turn.
+        """
+        builder = self.builder
+        turn = self.integer(len(starts))
         before = builder.block
         head = builder.append_basic_block("tile.head")
         body = builder.append_basic_block("tile.body")
@@ -139,27 +166,36 @@ class _Tile:
         builder.branch(head)
         builder.position_at_end(head)
         k = builder.phi(self.integer)
-        k.add_incoming(self.integer(0), before)
-        zero = ir.Constant(self.vector, [0.0] * self.lanes)
-        sums = [[builder.phi(self.vector) for _ in range(VECTORS)] for _ in range(rows)]
-        for line in sums:
-            for total in line:
-                total.add_incoming(zero, before)
-        builder.cbranch(builder.icmp_signed("<", k, self.inner), body, after)
+        k.add_incoming(first, before)
+        sums = [[[builder.phi(self.vector) for _ in line] for line in part] for part in starts]
+        for part, start in zip(sums, starts, strict=True):
+            for row in range(rows):
+                for v in range(VECTORS):
+                    part[row][v].add_incoming(start[row][v], before)
+        following = builder.add(k, turn)
+        builder.cbranch(builder.icmp_signed("<=", following, self.inner), body, after)
         builder.position_at_end(body)
-        weights = self._weights(k, masks)
         multiply_add = self._intrinsic("fma", self.vector, [self.vector] * 3)
-        for row in range(rows):
-            factor = self._factor(row, k)
-            for v in range(VECTORS):
-                total = builder.call(multiply_add, [factor, weights[v], sums[row][v]])
-                sums[row][v].add_incoming(total, body)
-        k.add_incoming(builder.add(k, self.integer(1)), body)
+        for number, part in enumerate(sums):
+            place = builder.add(k, self.integer(number))
+            weights = self._weights(place, masks)
+            for row in range(rows):
+                factor = self._factor(row, place)
+                for v in range(VECTORS):
+                    total = builder.call(multiply_add, [factor, weights[v], part[row][v]])
+                    part[row][v].add_incoming(total, body)
+        k.add_incoming(following, body)
         builder.branch(head)
         builder.position_at_end(after)
-        for row in range(rows):
-            for v in range(VECTORS):
-                self._store(row, v, sums[row][v], masks)
+        return sums, k
+
+    def _total(self, parts: list[Any]) -> Any:
+        """The sum of a few vectors, in pairs."""
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=False)
+            odd = parts[len(parts) - len(parts) % 2 :]
+            parts = [self.builder.fadd(one, other) for one, other in pairs] + odd
+        return parts[0]
 
     def _place(self, pointer: Any, index: Any, v: int) -> Any:
         """A pointer to the vector v after an element."""
