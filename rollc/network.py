@@ -121,8 +121,10 @@ class Network:
 
         ``steps`` is the number of steps where no input tells it.  ``state`` (see
         :meth:`initial_state`) replaces the initial values; the state after the last step
-        is then among the results as ``state.NAME``.  With two time axes the steps are those
-        along the one that a state can go along, and the inputs those that run along it.
+        is then among the results as ``state.NAME``.  The steps are then a window of a longer
+        sequence, and what is computed from all steps, such as a mean, is that of the window.
+        With two time axes the steps are those along the one that a state can go along, and the
+        inputs those that run along it; what is computed from all of them is refused.
         """
         if state is not None and len(self.axes) > 1:
             if lengths is not None:
@@ -199,8 +201,9 @@ class Network:
 
         A parameter's gradient is the sum over all steps, of the mean over the batch.
         Without ``"inputs"`` in ``wrt`` the inputs' gradients are not computed.  With a
-        ``state`` the arrays are a window of a longer sequence: the gradients of the state
-        are added as ``state.NAME``, and the state after the last step is given back too.
+        ``state`` the arrays are a window of a longer sequence, and the loss is the window's:
+        the gradients of the state are added as ``state.NAME``, and the state after the last
+        step is given back too.
         No gradient of what comes later passes; :meth:`vjp` takes it.
         """
         self._need_loss()
@@ -321,8 +324,9 @@ class Network:
 
         The function takes arrays of the outputs' shapes, by name (those left out are
         zero), and returns the gradients of parameters and inputs.  With a ``state`` the
-        state after the last step is among the outputs as ``state.NAME``, and so among
-        the cotangents; the gradient of the given state is among the gradients.
+        outputs are those of a window, as in :meth:`forward`; the state after the last step
+        is among them as ``state.NAME``, and so among the cotangents, and the gradient of the
+        given state is among the gradients.
         """
         leaves, sizes = self._interface.leaves(
             params, inputs or {}, steps, state, lengths, need_targets=False
@@ -377,8 +381,9 @@ class Network:
         """The state before the first step: for each delayed value its last values.
 
         An array is ``[depth, B, ...]`` (``[depth, ...]`` without a batch), the oldest step
-        first, with as many rows as the longest delay.  ``inputs`` gives static inputs if
-        initial values read them, or any inputs or targets from which the batch can be told.
+        first, with as many rows as the longest delay.  ``inputs`` gives what initial values
+        read, of an input over time all steps (``init h = mean(x, over t)``), and ``steps`` their
+        number where no input tells it; or any inputs or targets that tell the batch.
 
         With two time axes the steps go along one of them, ``axis``; where it can be only one
         there is no need to say it.  ``inputs`` are then all that do not run along it, with
@@ -403,8 +408,10 @@ class Network:
 
         ``inputs`` are those of this one step, without the time dimension (``[B, ...]``, or
         ``[...]``); with two time axes those that run along ``axis``, the one of the state.
-        Step by step, the outputs are those of :meth:`forward`.  For new random
-        numbers at each step, ``seed`` is a generator, or another number each time.
+        Step by step, the outputs are those of :meth:`forward`; :class:`InputError` says which
+        value is computed from all steps, such as a mean or a softmax over them, where an output
+        or the state needs one.  For new random numbers at each step, ``seed`` is a generator,
+        or another number each time.
         """
         run = self._streaming(axis, self._interface.has_lengths(state))
         return run.step(params, state, inputs or {}, training, seed)
@@ -414,7 +421,9 @@ class Network:
 
         Raises :class:`InputError` where the network cannot run so, or along both axes.
         """
-        return self._streaming(axis, False).axis
+        run = self._streaming(axis, False)
+        run.need_steps()
+        return run.axis
 
     def _streaming(self, axis: str | None, lengths: bool) -> Streaming:
         """The steps along an axis; the graphs are made once."""

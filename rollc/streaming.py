@@ -1,15 +1,17 @@
 """A network step by step: the state before the first step, and windows that hand it on.
 
-With one time axis the steps are those of the network.  With two they are those along one
-axis, the decoder's: what does not run along it is computed once, from the inputs that do not,
-and is part of the state (:mod:`rollc.graph.stream`).  A state is arrays by name, and can be
-saved as such.
+With one time axis the steps are those of the network.  A window of them gives what is computed
+from all steps, such as a mean, of the window; a single step does not pass its own value off as
+that.  With two time axes the steps are those along one of them, the decoder's: what does not
+run along it is computed once, from the inputs that do not, and is part of the state
+(:mod:`rollc.graph.stream`).  A state is arrays by name, and can be saved as such.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,8 +32,8 @@ from rollc.graph.graph import Graph
 from rollc.graph.lengths import lengths_leaves, why_no_lengths, with_lengths
 from rollc.graph.simplify import simplify
 from rollc.graph.split import needed
-from rollc.graph.state import expose_state
-from rollc.graph.stream import Stream, stream, why_no_stream
+from rollc.graph.state import delayed, expose_state
+from rollc.graph.stream import Stream, stream, why_no_steps, why_no_stream
 from rollc.interp import initial_values
 from rollc.noise import Seed, draw_noise
 
@@ -101,12 +103,16 @@ def axis_of(graph: Graph, axis: str | None = None) -> str:
         why = "; ".join(
             f"along {each}, {why}" if along else f"{why}" for each, why in reasons.items()
         )
-        raise InputError(f"`{graph.name}` cannot run step by step: {why}")
+        raise InputError(_cannot(graph.name, why))
     if len(possible) > 1:
         raise InputError(
             f"`{graph.name}` can run step by step along {' and '.join(possible)}: give `axis`"
         )
     return possible[0]
+
+
+def _cannot(name: str, why: str) -> str:
+    return f"`{name}` cannot run step by step: {why}"
 
 
 @dataclass(frozen=True)
@@ -137,21 +143,23 @@ class Streaming:
         seed: Seed,
     ) -> dict[str, Array]:
         """The state before the first step."""
-        # Any number of steps does; of an input over time the first tell the batch.
-        count = self.whole.steps or 1
         slots = {**self.whole.inputs, **self.whole.targets}
-        given = {
-            name: self._cut(name, array, slots[name], count)
-            for name, array in inputs.items()
-            if name in slots
-        }
-        for node in () if self.start is None else self.start.nodes:
+        given = {name: array for name, array in inputs.items() if name in slots}
+        for node in self._before.nodes:
             if node.name in slots and node.name not in given:
                 raise InputError(f"missing input `{node.name}`: expected {words(slots[node.name])}")
+        if not self._starts_with_all:
+            # Any number of steps does; of an input over time the first tell the batch.
+            count = self.whole.steps or 1
+            given = {
+                name: self._cut(name, array, slots[name], count) for name, array in given.items()
+            }
+            others = {} if self.start is None else self._others("steps", steps)
+            steps = {**others, self.axis: count}
         leaves, sizes = self.whole.leaves(
             params,
             given,
-            {self.axis: count, **self._others("steps", steps)},
+            steps,
             lengths=None if lengths is None else self._others("lengths", lengths),
             need_inputs=False,
             need_targets=False,
@@ -198,6 +206,7 @@ class Streaming:
         self, params: Arrays, state: Arrays, inputs: Arrays, training: bool, seed: Seed
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """The outputs of one step and the state after it; arrays are without the axis."""
+        self.need_steps()
         inputs = {name: self._widened(name, array) for name, array in inputs.items()}
         found, following = self.forward(params, inputs, state, {self.axis: 1}, training, seed)
         outputs = {}
@@ -206,6 +215,32 @@ class Streaming:
             along = self.axis in spec.time
             outputs[label] = np.moveaxis(array, self._place(spec), 0)[0] if along else array
         return outputs, following
+
+    def need_steps(self) -> None:
+        """Raises :class:`InputError` where a step alone has not the outputs of all."""
+        if self._no_steps is not None:
+            raise InputError(_cannot(self.whole.name, self._no_steps))
+
+    @cached_property
+    def _no_steps(self) -> str | None:
+        # With two axes, steps that cannot come one by one are refused from the start.
+        return why_no_steps(self.steps, self.axis) if self.start is None else None
+
+    @cached_property
+    def _before(self) -> Graph:
+        """What the state before the first step is computed from."""
+        if self.start is not None:
+            return self.start
+        names = [self.steps[name].initial for name in delayed(self.steps, self.axis)]
+        return needed(self.steps, [name for name in names if name is not None])
+
+    @cached_property
+    def _starts_with_all(self) -> bool:
+        """Whether the state before the first step is computed from all steps, such as a mean."""
+        return any(
+            self.axis in node.type.axes or node.options.get("axis") == self.axis
+            for node in self._before.nodes
+        )
 
     def _place(self, spec: Spec) -> int:
         """Which dimension the axis is."""

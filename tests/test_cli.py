@@ -561,6 +561,22 @@ def test_the_halves_of_a_sequence_with_the_state_handed_on(run: Run, tmp_path: P
     assert "missing state `h`" in result.err
 
 
+def test_what_is_computed_from_all_steps_is_said_to_be_of_the_part(
+    run: Run, tmp_path: Path
+) -> None:
+    text = "net n\ninput x\nh = 0.5 * h[t-1] + x\nm = mean(h, over t)\noutput h{}\n"
+    np.savez(tmp_path / "x.npz", x=np.ones(4))
+    for outputs, said in (("", False), (", m", True)):
+        (tmp_path / "mean.roll").write_text(text.format(outputs))
+        result = run("run", "mean.roll", "--inputs", "x.npz", "--save-state", "s.npz")
+        assert result.status == 0, result.err
+        note = "`m` is computed from all steps of t: here of those of this run"
+        assert (note in result.err) == said
+        assert note not in run("run", "mean.roll", "--inputs", "x.npz").err
+        result = run("run", "mean.roll", "--inputs", "x.npz", "--state", "s.npz")
+        assert (note in result.err) == said
+
+
 def test_feed_free_and_taught(run: Run, tmp_path: Path) -> None:
     """Free, the outputs need no target; an artefact is what it was built to be."""
     (tmp_path / "fed.roll").write_text(

@@ -16,6 +16,7 @@ from rollc.cli import files, talk
 from rollc.cli.building import build_network
 from rollc.datafiles import Column, is_npz, names, read_csv, read_npz, write_npz
 from rollc.errors import InputError
+from rollc.graph.stream import why_no_steps
 from rollc.network import Network
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ def run(
     elif state:
         before = _known(read_npz(files.read_bytes(state), state), network.states, state, "a state")
     elif save_state:
-        before = network.initial_state(values, arrays, seed=seed)
+        before = network.initial_state(values, arrays, steps, seed=seed)
+    if before is not None and not apart:
+        _say_of_window(network)
     found = network.forward(values, arrays, before, steps, lengths=lengths, seed=seed)
     after = {name: array for name, array in found.items() if name.startswith(STATE)}
     results = {name: array for name, array in found.items() if name not in after}
@@ -143,6 +146,14 @@ def _state_along(
     if passed := arrays.keys() - now.keys():
         talk.note(f"not read, as the state has what comes of it: {names(sorted(passed))}")
     return read_npz(files.read_bytes(state), state), now, own
+
+
+def _say_of_window(network: Network) -> None:
+    """Steps with a state are a window of a sequence: what needs all steps is of these alone."""
+    (axis,) = network.axes
+    reason = why_no_steps(network.graph, axis)
+    if reason is not None:
+        talk.note(f"{reason}: here of those of this run, and not of any before")
 
 
 def _forward_in_time(

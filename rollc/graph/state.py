@@ -18,14 +18,6 @@ from rollc.graph.graph import Graph, Node, Reach, Type
 PREFIX = "state."
 
 
-def streams(graph: Graph) -> bool:
-    """Whether the graph can be run one step at a time."""
-    return all(not reach.future for reach in graph.reach.values()) and not any(
-        node.operation in ("last", "first", "tail") or "over" in node.options
-        for node in graph.nodes
-    )
-
-
 def state_type(graph: Graph, name: str) -> Type:
     """The type of a node's state: as many rows as its longest delay."""
     node = graph[name]

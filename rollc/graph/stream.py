@@ -24,6 +24,7 @@ from rollc.graph.operations.linear import over_axes
 from rollc.graph.simplify import simplify
 from rollc.graph.slopes import without_slopes
 from rollc.graph.split import below, needed
+from rollc.graph.state import expose_state
 
 _GIVEN = frozenset({"input", "target", "noise"})
 _COUNTS = frozenset({"step", "extent"})
@@ -123,6 +124,15 @@ def why_no_stream(graph: Graph, axis: str) -> str | None:
     except CannotStream as error:
         return str(error)
     return None
+
+
+def why_no_steps(graph: Graph, axis: str) -> str | None:
+    """Why the steps along the only time axis of a graph cannot come one by one, in words.
+
+    The state is handed on, and no initial value is read.  Takes a graph that has a state.
+    """
+    exposed = expose_state(replace(graph, loss=None, gradients=()))
+    return next(_reasons(needed(exposed, [name for _, name in exposed.outputs]), axis), None)
 
 
 def _is_given(node: Node) -> bool:

@@ -15,7 +15,7 @@ from rollc.arguments import why_no_state
 from rollc.errors import InputError
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.simplify import simplify
-from rollc.graph.split import CannotSplit, split
+from rollc.graph.split import CannotSplit, needed, split
 from rollc.graph.state import PREFIX, expose_state
 from rollc.interp import interpret
 from rollc.network import Network
@@ -94,10 +94,16 @@ def variants(case: Case, network: Network, rare: bool = True) -> list[Row]:
                 step_by_step(case, slow, axis, ", interpreted", lengths)
                 for axis in axes_of_steps(graph)
             ]
-    elif axes_of_steps(graph):
+    elif axes_of_steps(graph) and not _ends(graph):
         rows.append(_two_windows(case, slow, ", interpreted"))
     rows += _forward_in_time(case)
     return [*rows, *_checkpointed(case, network, which)] if rare else rows
+
+
+def _ends(graph: Graph) -> bool:
+    """Whether an output is from the last step, of which every window has its own."""
+    read = needed(graph, [name for _, name in graph.outputs])
+    return any(node.operation == "last" for node in read.nodes)
 
 
 def interpreted(graph: Graph) -> Network:

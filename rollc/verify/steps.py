@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from rollc.arguments import why_no_state
 from rollc.graph.graph import BATCH, Graph
-from rollc.graph.simplify import simplify
-from rollc.graph.state import streams
-from rollc.graph.stream import why_no_stream
+from rollc.graph.stream import why_no_steps, why_no_stream
 from rollc.network import Network
 from rollc.verify.case import Case
 from rollc.verify.comparison import Row, compared
@@ -29,9 +27,9 @@ def axes_of_steps(graph: Graph) -> list[str]:
         return []
     if len(graph.axes) > 1:
         return [axis for axis in graph.axes if why_no_stream(graph, axis) is None]
-    able = bool(graph.reach) and why_no_state(graph) is None
-    able = able and "vjp" in sorts(graph) and streams(simplify(replace(graph, loss=None)))
-    return list(graph.axes) if able else []
+    if not graph.reach or why_no_state(graph) is not None or "vjp" not in sorts(graph):
+        return []
+    return [axis for axis in graph.axes if why_no_steps(graph, axis) is None]
 
 
 def step_by_step(

@@ -1,18 +1,20 @@
-"""Random encoders and decoders step by step, with lengths of the encoder's steps and without."""
+"""Random networks step by step: with one time axis, and encoders and decoders."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
-from delay_graphs import random_leaves
-from hypothesis import HealthCheck, event, given, settings
+import pytest
+from delay_graphs import delay_graphs, random_leaves
+from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from two_axes import two_axis_graphs
 
+from rollc.errors import InputError
 from rollc.graph.check import check
-from rollc.graph.graph import Graph
-from rollc.graph.stream import CannotStream, stream
+from rollc.graph.graph import Graph, Node
+from rollc.graph.stream import CannotStream, stream, why_no_steps
 from rollc.graph.verify import verify
 from rollc.streaming import stream_kernels
 from rollc.verify.kernels import interpreted
@@ -20,12 +22,15 @@ from rollc.verify.kernels import interpreted
 STEPS = 4
 
 
-@settings(
+bounded = settings(
     max_examples=60,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+
+@bounded
 @given(
     st.booleans().flatmap(two_axis_graphs),
     st.sampled_from("tts"),
@@ -61,3 +66,49 @@ def test_every_step_is_that_of_all_steps(graph: Graph, axis: str, ragged: bool, 
             time = network.outputs[label].time
             expected = whole[label].take(step, time.index(axis)) if axis in time else whole[label]
             np.testing.assert_allclose(array, expected, rtol=1e-9, atol=1e-10, err_msg=label)
+
+
+def into_the_past(graph: Graph) -> Graph:
+    """The graph with every read of the future turned round."""
+
+    def turned(node: Node) -> Node:
+        edges = (replace(edge, delay=abs(edge.delay)) for edge in node.operands)
+        return replace(node, operands=tuple(edges))
+
+    return graph.with_nodes(map(turned, graph.nodes))
+
+
+@bounded
+@given(delay_graphs(clocks=True), st.integers(0, 1000))
+def test_every_step_of_one_axis_is_that_of_all_steps(graph: Graph, seed: int) -> None:
+    graph = replace(into_the_past(graph), stage="checked")
+    assert check(graph).findings == ()
+    assume(graph.outputs)
+    network = interpreted(graph)
+    leaves = random_leaves(graph, {"t": STEPS, "batch": 2}, seed)
+    params = {name: leaves[name] for name in network.params}
+    inputs = {name: leaves[name] for name in network.inputs}
+    whole = network.forward(params, inputs)
+    state = network.initial_state(params, inputs, STEPS)
+    window = network.forward(params, inputs, state)
+    for label, array in whole.items():  # initial values are those of all steps
+        np.testing.assert_allclose(window[label], array, rtol=1e-9, atol=1e-10, err_msg=label)
+    if any("rate" not in node.options for node in graph.leaves("noise")):
+        event("sampled")  # every step draws anew
+        return
+    reason = why_no_steps(graph, "t")
+    event("refused" if reason else "streamed")
+    for step in range(STEPS):
+        now = {
+            name: array[step] if network.inputs[name].time else array
+            for name, array in inputs.items()
+        }
+        if reason:
+            with pytest.raises(InputError, match="cannot run step by step"):
+                network.step(params, state, now)
+            return
+        outputs, state = network.step(params, state, now)
+        for label, array in outputs.items():
+            if network.outputs[label].time or step == STEPS - 1:
+                expected = whole[label][step] if network.outputs[label].time else whole[label]
+                np.testing.assert_allclose(array, expected, rtol=1e-9, atol=1e-10, err_msg=label)
