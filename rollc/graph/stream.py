@@ -24,7 +24,7 @@ from rollc.graph.operations.linear import over_axes
 from rollc.graph.simplify import simplify
 from rollc.graph.slopes import without_slopes
 from rollc.graph.split import below, needed
-from rollc.graph.state import expose_state
+from rollc.graph.state import delayed
 
 _GIVEN = frozenset({"input", "target", "noise"})
 _COUNTS = frozenset({"step", "extent"})
@@ -131,8 +131,10 @@ def why_no_steps(graph: Graph, axis: str) -> str | None:
 
     The state is handed on, and no initial value is read.  Takes a graph that has a state.
     """
-    exposed = expose_state(replace(graph, loss=None, gradients=()))
-    return next(_reasons(needed(exposed, [name for _, name in exposed.outputs]), axis), None)
+    names = dict.fromkeys([*(name for _, name in graph.outputs), *delayed(graph)])
+    given = graph.with_nodes(replace(node, initial=None) for node in graph.nodes)
+    results = replace(given, outputs=tuple(zip(names, names, strict=True)), loss=None, gradients=())
+    return next(_reasons(needed(results, [*names]), axis), None)
 
 
 def _is_given(node: Node) -> bool:
