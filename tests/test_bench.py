@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
@@ -266,6 +268,7 @@ def test_a_worker_answers_and_can_be_lost() -> None:
         with pytest.raises(PeerError, match="KeyError") as error:
             worker.ask(60, do="turn", peer="nobody", seconds=0)
         assert not isinstance(error.value, WorkerLost)
+        os.kill(worker._process.pid, signal.SIGSTOP)
         with pytest.raises(WorkerLost, match="no answer within 0 s"):
             worker.ask(0, do="forget")
     finally:
