@@ -32,8 +32,11 @@ def open_artefact(manifest: store.Manifest) -> Network:
     def kernel(entry: str) -> Kernel:
         files = kernels.get(entry)
         if not isinstance(files, dict):
-            mean = manifest.entries.get("combine") == "mean"
-            why = ": it was built to combine gradients by their mean" if mean else ""
+            why = ""
+            if not graph.outputs:
+                why = ": it has no output; add `output …` to its spec"
+            elif manifest.entries.get("combine") == "mean":
+                why = ": it was built to combine gradients by their mean"
             raise InputError(f"`{graph.name}` has no {entry} kernel{why}")
         try:
             program = parse_program(manifest.text(files.get("program")))

@@ -160,20 +160,29 @@ class Kernel:
         shares = self._shares(sizes, batch)
         if len(shares) == 1:
             return self._run(leaves, sizes, batch, batch, phases)
-        parts = threads.each(
-            lambda share: self._run(
-                self._part(leaves, share), sizes, share.stop - share.start, batch, phases
-            ),
-            shares,
-        )
-        # A result is joined from its parts, and these are gone before the next one is.
-        return {
-            (result.sort, result.label): self._whole(
-                result, [part.pop((result.sort, result.label)) for part in parts]
-            )
-            for result in self.program.results
-            if result.phase in phases
+        wanted = [result for result in self.program.results if result.phase in phases]
+        wholes = {
+            result: self._joined_array(result, sizes, batch)
+            for result in wanted
+            if self.buffers[result.ref.buffer].batch
         }
+
+        def part(share: slice) -> dict[tuple[str, str], Array]:
+            own = self._part(leaves, share)
+            found = self._run(own, sizes, share.stop - share.start, batch, phases)
+            for result, whole in wholes.items():
+                before = (slice(None),) * len(self.buffers[result.ref.buffer].axes)
+                whole[(*before, share)] = found.pop((result.sort, result.label))
+            return found
+
+        parts = threads.each(part, shares)
+
+        def joined(result: Result) -> Array:
+            if result in wholes:
+                return wholes[result]
+            return self._sum(result, [found[result.sort, result.label] for found in parts])
+
+        return {(result.sort, result.label): joined(result) for result in wanted}
 
     def _shares(self, sizes: Mapping[str, int], batch: int) -> list[slice]:
         """The sequences of each thread."""
@@ -197,15 +206,15 @@ class Kernel:
             for name in self.leaves
         }
 
-    def _whole(self, result: Result, parts: Sequence[Array]) -> Array:
-        """A result of the whole batch, from those of its parts."""
+    def _joined_array(self, result: Result, sizes: Mapping[str, int], batch: int) -> Array:
+        """Where the parts of a result go."""
         buffer = self.buffers[result.ref.buffer]
-        if buffer.batch:
-            axis = len(buffer.axes)
-            shape = list(parts[0].shape)
-            shape[axis] = sum(part.shape[axis] for part in parts)
-            whole = self._joined.lend((result.sort, result.label), tuple(shape), parts[0].dtype)
-            return np.concatenate(parts, axis=axis, out=whole)
+        shape = (*(sizes[axis] for axis in buffer.axes), batch, *result.ref.shape)
+        return self._joined.lend((result.sort, result.label), shape, self.dtypes[result.ref.buffer])
+
+    @staticmethod
+    def _sum(result: Result, parts: Sequence[Array]) -> Array:
+        """A result of the whole batch, from those of its parts."""
         if not result.partial:
             return parts[0]
         first, *rest = parts

@@ -50,16 +50,18 @@ def pack(
     step = tile_width(weight)
     count = height if transposed else width
     filled = -columns % step if place + count == columns else 0
-    for j in range(count + filled):
-        column = place + j
-        start = column // step * step * inner + column % step
-        for i in range(inner):
-            if j >= count:
-                panel[0, at(start + i * step)] = 0
-            elif transposed:
-                panel[0, at(start + i * step)] = weight[0, j * width + i]
-            else:
-                panel[0, at(start + i * step)] = weight[0, i * width + j]
+    for first in range(0, inner, _CHUNK):  # a tile's rows stay in the cache for all its columns
+        last = min(first + _CHUNK, inner)
+        for j in range(count + filled):
+            column = place + j
+            start = column // step * step * inner + column % step
+            for i in range(first, last):
+                if j >= count:
+                    panel[0, at(start + i * step)] = 0
+                elif transposed:
+                    panel[0, at(start + i * step)] = weight[0, at(j * width + i)]
+                else:
+                    panel[0, at(start + i * step)] = weight[0, at(i * width + j)]
 
 
 @routine
