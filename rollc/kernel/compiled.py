@@ -26,13 +26,13 @@ from rollc.kernel import native
 from rollc.kernel.host import host, panel_size
 from rollc.kernel.memory import Lender, empty
 from rollc.kernel.native import Bound, Function, Plain
-from rollc.kernel.program import Buffer, Program, Ref, Result
+from rollc.kernel.program import Buffer, Loop, Program, Ref, Result, Times
 from rollc.kernel.program import Function as Phase
 from rollc.kernel.work import product_work
 
 Array = NDArray[Any]
 
-FEWEST = 4  # sequences of a thread
+FEWEST = 4  # sequences of a thread, where each step reads a matrix for all of them
 # Operations of matrix products: less is done before another thread has its data.
 WORTHWHILE = 20_000_000
 
@@ -53,6 +53,13 @@ class Kernel:
         kinds = {"float": self.dtype, "index": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
         self.dtypes = {buffer.name: kinds[buffer.kind] for buffer in program.buffers}
         self.leaves = {name for name, _ in program.leaves}
+        self._multiplies_each_step = any(
+            isinstance(part, Times)
+            for function in program.functions
+            for loop in function.body
+            if isinstance(loop, Loop)
+            for part in loop.body
+        )
         self._idle: list[_Frame] = []
         self._joined = Lender()
         self._functions: dict[str, Function] | None = None
@@ -186,7 +193,7 @@ class Kernel:
 
     def _shares(self, sizes: Mapping[str, int], batch: int) -> list[slice]:
         """The sequences of each thread."""
-        count = min(threads.count(), batch // FEWEST)
+        count = min(threads.count(), batch // (FEWEST if self._multiplies_each_step else 1))
         if count < 2 or not self.program.splits:
             return [slice(0, batch)]
         if product_work(self.program, max(sizes.values()), batch) < WORTHWHILE:
