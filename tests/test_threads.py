@@ -23,6 +23,7 @@ from rollc.interp import interpret
 from rollc.irtext import parse_graph
 from rollc.kernel import compiled
 from rollc.kernel.compiled import Kernel
+from rollc.kernel.work import product_work, work
 from rollc.network import Network
 from rollc.pipeline import read_spec
 
@@ -254,3 +255,13 @@ def test_what_needs_all_sequences_at_once_stays_whole(
     assert found["loss", "loss"] == pytest.approx(float(expected["loss"]), rel=1e-12)
     gradient = dict(graph.gradients)["p"]
     assert found["gradient", "p"] == pytest.approx(float(expected[gradient]), rel=1e-12)
+
+
+def test_numbers_alone_are_not_shared_out() -> None:
+    """They take as long to copy as to compute."""
+    text = "net n\ninput x\nparam a, b\ny = b * x - a * y[t-1]\noutput y\nloss mean(y, over t)\n"
+    graph = read_spec(text, "n.roll")[0]
+    graph = pipeline.kernel_graphs(graph)["gradient"]()
+    program = pipeline.compiled(graph, "float32").program
+    assert product_work(program, 100_000, 64) == 0
+    assert work(program, 100_000, 64) > compiled.WORTHWHILE

@@ -19,11 +19,11 @@ def work(program: Program, steps: int, batch: int) -> int:
 
 
 def product_work(program: Program, steps: int, batch: int) -> int:
-    """Those of the matrix products alone."""
+    """Those of the matrix products alone; a sum of products of numbers is none."""
     return sum(
         times * _operations(program, statement, steps, batch)
         for times, statement in _statements(program, steps)
-        if isinstance(statement, Times | Product)
+        if isinstance(statement, Times) or (isinstance(statement, Product) and statement.a.shape)
     )
 
 
