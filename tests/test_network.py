@@ -4,6 +4,7 @@ misshapen, streaming, cotangents from outside.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -358,3 +359,22 @@ def test_arrays_that_cannot_be_written_to_need_no_other_code(
     assert network.value_and_grad(params, frozen)[0] == expected
     assert kernel.functions is functions
     assert all(array.flags.writeable for array in (*data.values(), *params.values()))
+
+
+def test_without_an_output_it_says_what_to_add() -> None:
+    spec = "net silent\ninput x\nparam a\nh = x + a * h[t-1]\nloss mean(h, over t)\n"
+    network, _ = build_text(spec, "silent.roll")
+    with pytest.raises(InputError, match="no output; add `output"):
+        network.forward(network.init(0), {"x": np.ones((3, 2))})
+
+
+def test_a_build_leaves_the_garbage_collector_as_it_was() -> None:
+    assert gc.isenabled()
+    build_text("net one\ninput x\ny = x + 1\noutput y\n", "one.roll", cache=False)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        build_text("net one\ninput x\ny = x + 2\noutput y\n", "one.roll", cache=False)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -37,6 +37,17 @@ init u = s
 output y
 loss mean(y, over t)
 """
+SOURCE_STARTED = """
+net source_started
+input x
+param a, s
+y = x + w[t-1]
+w = a * u
+u = 0.5 * y + u[t-1]
+init u = s
+output y
+loss mean(y, over t)
+"""
 NEGATIVE = """
 net negative
 input x
@@ -59,7 +70,7 @@ def delayed(graph: Graph) -> set[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 9])
-@pytest.mark.parametrize("text", [FILTER, SPREAD, STARTED, NEGATIVE])
+@pytest.mark.parametrize("text", [FILTER, SPREAD, STARTED, SOURCE_STARTED, NEGATIVE])
 def test_values_stay(text: str, steps: int) -> None:
     before, after = both(text)
     random = np.random.default_rng(0)

@@ -265,3 +265,17 @@ def test_numbers_alone_are_not_shared_out() -> None:
     program = pipeline.compiled(graph, "float32").program
     assert product_work(program, 100_000, 64) == 0
     assert work(program, 100_000, 64) > compiled.WORTHWHILE
+
+
+def test_where_no_step_reads_a_matrix_few_sequences_are_shared_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "WORTHWHILE", 0)
+    monkeypatch.setattr(compiled, "FEWEST", 4)
+    monkeypatch.setattr(threads, "_chosen", 2)
+    head = "net n\ninput x: [4]\nparam W: [4, 4], a: [4]\n"
+    for body, count in (("h = a * h[t-1] + W @ x", 2), ("h = tanh(W @ h[t-1] + x)", 1)):
+        graph = read_spec(f"{head}{body}\noutput h\n", "n.roll")[0]
+        built = pipeline.compiled(pipeline.kernel_graphs(graph)["forward"](), "float32")
+        kernel = Kernel(built.program, tmp_path / "n.py", "float32")
+        assert len(kernel._shares({"t": 9}, 4)) == count

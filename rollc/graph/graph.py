@@ -167,6 +167,15 @@ class Graph:
         """The same network with other nodes."""
         return replace(self, nodes=tuple(nodes), stage=stage or self.stage)
 
+    def unused(self, name: str) -> str:
+        """A name that no node has yet: this one, or with the next number that is free."""
+        stem = name.rstrip("0123456789")
+        number = int(name[len(stem) :] or 1)
+        while name in self.by_name:
+            number += 1
+            name = f"{stem}{number}"
+        return name
+
     @cached_property
     def reach(self) -> Mapping[str, Reach]:
         """How far each delayed node is read into the past and into the future."""

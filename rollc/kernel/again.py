@@ -49,7 +49,7 @@ def compute_again(graph: Graph) -> Graph:
         return node.operation in LEAVES or node.name in fixed or node.name in readers
 
     again = {
-        node.name: _unused(graph, node.name + MARK)
+        node.name: graph.unused(node.name + MARK)
         for node in graph.nodes
         if is_again(node) and all(is_there(graph[edge.source]) for edge in node.operands)
     }
@@ -58,12 +58,6 @@ def compute_again(graph: Graph) -> Graph:
 
 def _space(node: Node) -> tuple[object, ...]:
     return node.type.axes, node.type.shape
-
-
-def _unused(graph: Graph, name: str) -> str:
-    while name in graph.by_name:
-        name += "'"
-    return name
 
 
 def _primal(graph: Graph) -> set[str]:

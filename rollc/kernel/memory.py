@@ -44,8 +44,8 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 class Lender:
     """Arrays that are given away, in memory that is lent again when none of them is left.
 
-    Every view of an array refers to the memory's owner, so its references tell whether one is
-    left: there is one more than the lender's own two.  May be asked by several threads.
+    Every view of an array refers to the memory's owner: while one is left, the owner has more
+    references than the lender's own.  May be asked by several threads.
     """
 
     def __init__(self) -> None:

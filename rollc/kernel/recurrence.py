@@ -105,7 +105,7 @@ def _chain(graph: Graph, node: Node, terms: Sequence[Term], mark: str) -> Iterat
         yield replace(node, operation=operation, operands=(total,))
     for place, (own, edge) in enumerate(rest):
         last = place == len(rest) - 1
-        name = node.name if last else _unused(graph, f"{node.name}^{mark}{place}")
+        name = node.name if last else graph.unused(f"{node.name}^{mark}{place}")
         if sign > 0:
             operation, operands = "add" if own > 0 else "subtract", (total, edge)
         elif own > 0:
@@ -113,7 +113,7 @@ def _chain(graph: Graph, node: Node, terms: Sequence[Term], mark: str) -> Iterat
         else:  # both negative: so is their sum
             operation, operands = "add", (total, edge)
         if last and sign < 0:
-            negative = _unused(graph, f"{node.name}^negative")
+            negative = graph.unused(f"{node.name}^negative")
             yield replace(node, name=negative, operation=operation, operands=operands, initial=None)
             yield replace(node, operation="negate", operands=(Edge(negative),))
             return
@@ -142,7 +142,7 @@ def _collected(graph: Graph) -> Graph:
             if len(several) < 2:
                 continue
             when = f"{'past' if delay > 0 else 'next'}{abs(delay)}"
-            whole = replace(node, name=_unused(graph, f"{node.name}^{when}"), initial=None)
+            whole = replace(node, name=graph.unused(f"{node.name}^{when}"), initial=None)
             now = [(1, replace(edge, delay=0, axis="")) for _, edge in several]
             made.extend(_chain(graph, whole, now, "part"))
             terms = [term for term in terms if term not in several]
@@ -186,7 +186,7 @@ def _late_scaling(graph: Graph) -> Graph:
 
 def _scaled(graph: Graph, node: Node) -> int | None:
     """Which operand a node scales by what is the same at every step; zero stays zero."""
-    if node.initial is not None or node.type.kind != "float" or not node.type.time:
+    if node.type.kind != "float" or not node.type.time:
         return None
     if node.operation == "negate":
         places = [0]
@@ -222,7 +222,7 @@ def _with_late(graph: Graph, late: Mapping[str, int]) -> Iterator[Node]:
                 if edge not in made:
                     scaled = graph[edge.source]
                     when = f"{'past' if edge.delay > 0 else 'next'}{abs(edge.delay)}"
-                    made[edge] = _unused(graph, f"{edge.source}^{when}")
+                    made[edge] = graph.unused(f"{edge.source}^{when}")
                     own = list(scaled.operands)
                     place = late[edge.source]
                     own[place] = replace(own[place], delay=edge.delay, axis=edge.axis)
@@ -328,13 +328,3 @@ def _fixed(graph: Graph) -> set[str]:
         *(node.name for node in started),
         *(node.initial for node in started if node.initial is not None),
     }
-
-
-def _unused(graph: Graph, name: str) -> str:
-    """A name that no node has yet: with a number, or a higher one."""
-    stem = name.rstrip("0123456789")
-    number = int(name[len(stem) :] or 1)
-    while name in graph.by_name:
-        number += 1
-        name = f"{stem}{number}"
-    return name
