@@ -98,3 +98,27 @@ def test_numbers_are_carried_from_step_to_step(sign: str) -> None:
     assert len(re.findall(r"= n_\[", start)) == 2
     assert re.search(r"^ +n_\[", loop, re.MULTILINE)  # what comes is written
     assert not re.search(r"=.*\bn_\[", loop)  # and what was is known
+
+
+def roles(text: str) -> dict[str, str]:
+    graph = kernel_graphs(read_spec(text, "test.roll")[0])["forward"]()
+    return {buffer.name: buffer.role for buffer in compiled(graph, "float64").program.buffers}
+
+
+CHAIN = "net chain\ninput x: [3]\nparam a: [3]\nh = tanh(x + a * h[t-1])\n"
+
+
+def test_what_one_loop_reads_a_few_steps_back_lives_in_a_block() -> None:
+    assert roles(f"{CHAIN}y = 2 * h\noutput y\n")["h"] == "block"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "g = tanh(h + g[t+1])\noutput g\n",  # another loop reads it
+        "y = h + h[t-5]\noutput y\n",  # many steps back
+        "output h\n",  # it leaves the kernel
+    ],
+)
+def test_what_else_is_needed_has_all_steps(rest: str) -> None:
+    assert roles(CHAIN + rest)["h"] in ("scratch", "result")
