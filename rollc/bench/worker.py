@@ -18,8 +18,10 @@ An answer with ``error`` says what went wrong; the process goes on.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -27,6 +29,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rollc.bench.task import Ready
+
+_PARENT_DEATH_SIGNAL = 1  # of prctl(2)
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -44,6 +48,12 @@ def pin(cores: set[int]) -> None:
     """Keep this process to some cores, where the system can."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
+
+
+def end_with_parent() -> None:
+    """Have Linux end this process when the one that started it ends, also if this is halted."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 class _Worker:
@@ -111,6 +121,7 @@ def _peak_memory() -> int:
 
 
 def main() -> None:
+    end_with_parent()
     pin({int(core) for core in sys.argv[1].split(",")})
     # What libraries print must not get among the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)

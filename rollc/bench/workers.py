@@ -33,7 +33,11 @@ def cores() -> list[int]:
 
 
 class Worker:
-    """A process that runs peers on as many cores as it has threads."""
+    """A process that runs peers on as many cores as it has threads.
+
+    It is halted while it is not asked: threads that wait for work by looking for it again and
+    again would take the cores from whoever has the turn.
+    """
 
     def __init__(self, threads: int) -> None:
         places = cores()[:threads]
@@ -48,9 +52,18 @@ class Worker:
             start_new_session=True,
         )
 
+    def halt(self) -> None:
+        """Keep the process from running until it is asked."""
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
     def ask(self, limit: float, **request: Any) -> dict[str, Any]:
         """The answer to a request, which must come within ``limit`` seconds."""
         process = self._process
+        self._signal(signal.SIGCONT)
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -72,8 +85,7 @@ class Worker:
 
     def end(self) -> None:
         """End the process and all that it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._said):
             if pipe is not None:
@@ -99,11 +111,15 @@ class Workers:
         """Ask the worker of a library; one that does not answer is ended."""
         if library not in self._by_library:
             self._by_library[library] = Worker(self.threads)
+        worker = self._by_library[library]
         try:
-            return self._by_library[library].ask(self.limit, **request)
+            return worker.ask(self.limit, **request)
         except WorkerLost:
             self._by_library.pop(library).end()
             raise
+        finally:
+            if library in self._by_library:
+                worker.halt()
 
     def forget(self) -> None:
         """All workers let go of what they have prepared."""

@@ -12,6 +12,8 @@ reduction follows Muller, Elementary Functions (third edition, 2016), chapter 11
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,12 @@ F, D = np.float32, np.float64
 
 # A multiplication next to an addition is one instruction.  No other licence is given, also
 # where the caller has more: rounding to a whole number relies on the order of two sums.
-_OPTIONS: Any = {"fastmath": {"contract"}, "error_model": "numpy"}
+# It is the same code in all kernels, and kept where that is possible.
+_OPTIONS: Any = {
+    "fastmath": {"contract"},
+    "error_model": "numpy",
+    "cache": os.access(Path(__file__).parent, os.W_OK),
+}
 
 # x + WHOLE rounds x to a whole number, which then is in the lowest bits.
 _WHOLE_4, _WHOLE_8 = F(1.5 * 2**23), D(1.5 * 2**52)
