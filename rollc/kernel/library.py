@@ -49,19 +49,29 @@ def pack(
     """
     step = tile_width(weight)
     count = height if transposed else width
-    filled = -columns % step if place + count == columns else 0
     for first in range(0, inner, _CHUNK):  # a tile's rows stay in the cache for all its columns
         last = min(first + _CHUNK, inner)
-        for j in range(count + filled):
-            column = place + j
-            start = column // step * step * inner + column % step
-            for i in range(first, last):
-                if j >= count:
-                    panel[0, at(start + i * step)] = 0
-                elif transposed:
+        if transposed:
+            for j in range(count):
+                column = place + j
+                start = column // step * step * inner + column % step
+                for i in range(first, last):
                     panel[0, at(start + i * step)] = weight[0, at(j * width + i)]
-                else:
-                    panel[0, at(start + i * step)] = weight[0, at(i * width + j)]
+        else:
+            for i in range(first, last):
+                j = 0
+                while j < count:
+                    column = place + j
+                    start = column // step * step * inner + column % step + i * step
+                    few = min(step - column % step, count - j)
+                    for k in range(few):
+                        panel[0, at(start + k)] = weight[0, at(i * width + j + k)]
+                    j += few
+    if place + count == columns:
+        start = columns // step * step * inner
+        for i in range(inner if columns % step else 0):
+            for k in range(columns % step, step):
+                panel[0, at(start + i * step + k)] = 0
 
 
 @routine

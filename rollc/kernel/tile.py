@@ -134,6 +134,8 @@ class _Tile:
 
     def _variant(self, rows: int, masked: bool) -> None:
         masks = [self._mask(v) for v in range(VECTORS)] if masked else None
+        for row in range(rows):
+            self._prefetch(row)
         zero = ir.Constant(self.vector, [0.0] * self.lanes)
         sums, k = [[zero] * VECTORS] * rows, self.integer(0)
         # Of few rows there are few sums, and each waits for the last place's: so several places
@@ -251,6 +253,22 @@ class _Tile:
         function = self._intrinsic("masked.load", self.vector, kinds)
         zero = ir.Constant(self.vector, [0.0] * self.lanes)
         return builder.call(function, [pointer, ir.IntType(32)(self._align()), mask, zero])
+
+    def _prefetch(self, row: int) -> None:
+        """Ask for a row of out, which is not needed before the sums are done."""
+        builder = self.builder
+        globals_ = builder.module.globals
+        integer, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+        name = "llvm.prefetch.p0"
+        if name not in globals_:
+            type_ = ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
+            ir.Function(builder.module, type_, name)
+        offset = builder.mul(self.out_row, self.integer(row))
+        to_write, to_all_caches, data = integer(1), integer(3), integer(1)
+        for v in range(VECTORS):
+            pointer = self._place(self.out, builder.add(self.out_start, offset), v)
+            pointer = builder.bitcast(pointer, byte)
+            builder.call(globals_[name], [pointer, to_write, to_all_caches, data])
 
     def _store(self, row: int, v: int, value: Any, masks: Any) -> None:
         builder = self.builder
