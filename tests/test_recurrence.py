@@ -58,6 +58,36 @@ loss mean(y, over t)
 """
 
 
+CUBE = """
+net cube
+input x
+param a, b, c
+y = x - a * y[t-1] - b * y[t-1] - c * y[t-1] * y[t-1] * y[t-1]
+output y
+loss mean(y, over t)
+"""
+SWING = """
+net swing
+input x
+param c = 0.5, k = 1.0, e = 0.2
+v1 = v[t-1] + 0.1 * (x - c * v[t-1] - k * p[t-1] - e * p[t-1] * p[t-1] * p[t-1])
+q = p[t-1] + 0.1 * v[t-1]
+v = v[t-1] + 0.1 * (x - c * v1 - k * q - q * q * e * q)
+p = p[t-1] + 0.1 * v1 * q - v1 * q * p[t-1]
+output p
+loss mean(p * v, over t)
+"""
+TWICE = """
+net twice
+input x, z
+param a
+y = -(a * y[t-1] * x) - x * y[t-1] * a - y[t-1] * z
+w = a * w[t-1] * y + w[t-1] * y * x
+output y, w
+loss mean(y + w, over t)
+"""
+
+
 def both(text: str) -> tuple[Graph, Graph]:
     before = lower(simplify(adjoint(read_spec(text, "n.roll")[0])))
     return before, shorten(before)
@@ -70,7 +100,9 @@ def delayed(graph: Graph) -> set[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 9])
-@pytest.mark.parametrize("text", [FILTER, SPREAD, STARTED, SOURCE_STARTED, NEGATIVE])
+@pytest.mark.parametrize(
+    "text", [FILTER, SPREAD, STARTED, SOURCE_STARTED, NEGATIVE, CUBE, SWING, TWICE]
+)
 def test_values_stay(text: str, steps: int) -> None:
     before, after = both(text)
     random = np.random.default_rng(0)
@@ -111,3 +143,34 @@ def test_an_initial_value_stays_where_it_is() -> None:
     _, after = both(STARTED)
     assert ("u", 1) in delayed(after)
     assert after["u"].initial == "s"
+
+
+def products_of(graph: Graph, source: str) -> list[str]:
+    """The products that a value, or its past, is a factor of."""
+    return [
+        node.name
+        for node in graph.nodes
+        if node.operation == "multiply" and source in {edge.source for edge in node.operands}
+    ]
+
+
+def test_a_factor_that_is_known_last_is_taken_out() -> None:
+    graph = lower(simplify(read_spec(CUBE, "cube.roll")[0]))
+    after = shorten(graph)
+    assert len(products_of(graph, "y")) == 5
+    # c y, c y y, and y times the sum: nothing else waits for y.
+    assert len(products_of(after, "y")) == 3
+    together = [node for node in after.nodes if node.operation == "add" and not node.type.axes]
+    assert [{edge.source for edge in node.operands} for node in together] == [{"a", "b"}]
+
+
+def test_products_of_the_same_factors_are_one() -> None:
+    after = shorten(lower(simplify(read_spec(TWICE, "twice.roll")[0])))
+    assert 2.0 in {node.options.get("value") for node in after.nodes}
+    assert [name for name in products_of(after, "y") if name.startswith("y")] == ["y^factor4"]
+
+
+def test_no_product_is_left_that_nothing_reads() -> None:
+    after = shorten(lower(simplify(read_spec(CUBE, "cube.roll")[0])))
+    read = {edge.source for node in after.nodes for edge in node.reads()}
+    assert {node.name for node in after.nodes if node.operands} <= read | set(after.results())

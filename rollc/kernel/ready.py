@@ -1,0 +1,63 @@
+"""When numbers are known within a step: what a cycle of numbers waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import inf
+
+import networkx
+
+from rollc.graph.graph import Edge, Graph
+from rollc.kernel.order import CHEAP
+
+# How long things take, in sums: a function such as exp, and a step at most.
+_LONG = 8
+_STEP = 1_000_000
+
+
+class Ready:
+    """When each number in a cycle is known, in operations since the step began.
+
+    What comes from outside the cycle is known from the start, and the more steps ago a value
+    was computed, the earlier it was.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.known: dict[str, float] = {}
+        self.cycle: dict[str, int] = {}
+        reads: networkx.DiGraph[str] = networkx.DiGraph()
+        reads.add_edges_from(
+            (edge.source, node.name)
+            for node in graph.nodes
+            for edge in node.operands
+            if not node.type.shape and not graph[edge.source].type.shape
+        )
+        for number, members in enumerate(networkx.strongly_connected_components(reads)):
+            if len(members) > 1 or any(reads.has_edge(name, name) for name in members):
+                self.cycle.update(dict.fromkeys(members, number))
+
+    def order(self) -> Iterator[str]:
+        """The numbers, each after those that it is computed from in the same step."""
+        now: networkx.DiGraph[str] = networkx.DiGraph()
+        now.add_nodes_from(node.name for node in self.graph.nodes if node.name in self.cycle)
+        for name in tuple(now):
+            now.add_edges_from(
+                (edge.source, name)
+                for edge in self.graph[name].operands
+                if edge.delay == 0 and edge.source in self.cycle
+            )
+        return iter(networkx.topological_sort(now))
+
+    def know(self, name: str) -> None:
+        node = self.graph[name]
+        last = max(self.of(name, edge) for edge in node.operands)
+        self.known[name] = last + (1 if node.operation in CHEAP else _LONG)
+
+    def of(self, name: str, edge: Edge) -> float:
+        """When an operand of a number is known."""
+        if self.cycle.get(edge.source) != self.cycle[name]:
+            return -inf
+        if edge.delay == 0:
+            return self.known[edge.source]
+        return (1 - abs(edge.delay)) * _STEP
