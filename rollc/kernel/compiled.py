@@ -67,7 +67,7 @@ class Kernel:
     @staticmethod
     def _is_given(buffer: Buffer) -> bool:
         """Whether an array is the caller's."""
-        return buffer.role == "leaf" and not buffer.before + buffer.after
+        return buffer.role == "leaf" and not buffer.around
 
     def _is_own(self, buffer: Buffer) -> bool:
         """Whether an array is neither the caller's nor given to him."""
@@ -327,8 +327,7 @@ class Kernel:
     def _is_whole(self, ref: Ref) -> bool:
         """Whether a result is all of a buffer that leaves the kernel."""
         buffer = self.buffers[ref.buffer]
-        around = buffer.before + buffer.after
-        return buffer.role == "result" and not around and ref.shape == buffer.shape
+        return buffer.role == "result" and not buffer.around and ref.shape == buffer.shape
 
 
 @dataclass
@@ -355,14 +354,13 @@ class _Frame:
 
 def _lead(buffer: Buffer, sizes: Mapping[str, int]) -> tuple[int, ...]:
     """The dimensions that a buffer's rows are: steps by axis, then sequences."""
-    around = buffer.before + buffer.after
-    steps = (sizes[axis] + (around if axis == buffer.axis else 0) for axis in buffer.axes)
+    steps = (sizes[axis] + (buffer.around if axis == buffer.axis else 0) for axis in buffer.axes)
     return (*steps, *((sizes[BATCH],) if buffer.batch else ()))
 
 
 def _inside(rows: Array, buffer: Buffer, sizes: Mapping[str, int], first: int) -> Array:
     """As many steps as the sequence has, from the step ``first`` of the buffer on."""
-    if not buffer.before + buffer.after:
+    if not buffer.around:
         return rows
     place = (slice(None),) * buffer.axes.index(buffer.axis)
     return rows[(*place, slice(first, first + sizes[buffer.axis]))]

@@ -15,7 +15,7 @@ from rollc.graph.graph import BATCH, Attribute
 from rollc.graph.operations import OPERATIONS
 from rollc.kernel.program import Assign, Loop, Nest, Number, Ref
 from rollc.kernel.tails import row_of_step
-from rollc.kernel.writer import Writer, shifted
+from rollc.kernel.writer import Range, Writer, shifted
 
 MOST_CARRIED = 8  # steps back; what is further is read from memory
 _BY_STEP = frozenset({"impulse", "tail_steps", "step", "place"})
@@ -79,10 +79,10 @@ class Elements:
         buffer = self.write.buffers[ref.buffer]
         return bool(buffer.axes) or buffer.batch
 
-    def recurrence(self, loop: Loop, header: str, first: str) -> bool:
+    def recurrence(self, loop: Loop, ranges: Sequence[Range], first: str) -> bool:
         """Write a recurrence of numbers for one sequence; False if it is none.
 
-        ``header`` opens its loop, which begins at the step ``first``.  Where there may be
+        Its loop goes over ``ranges``, which begin at the step ``first``.  Where there may be
         more sequences (:func:`batched`), the branch for those has to follow.
         """
         depths = self._depths(loop)
@@ -101,29 +101,28 @@ class Elements:
                 ref = Ref(name, shift=write.buffers[name].before + sign * back)
                 names[ref] = write.names[f"v_{name}@past{back}"]
                 write.say(f"{names[ref]} = {write.at_step(ref, {loop.axis: first})}")
-        write.say(header)
-        write.depth += 1
         self.carried = names
-        stored: dict[str, Assign] = {}
-        for nest in loop.body:
-            assert isinstance(nest, Nest)
-            write.comment([a.name for a in nest.body], [a.line for a in nest.body])
-            for assign in nest.body:
-                self._assign(assign, {})
-                if assign.store is not None:
-                    stored[assign.store.buffer] = assign
-        for name, depth in depths.items():
-            mine = [
-                names[Ref(name, shift=write.buffers[name].before + sign * back)]
-                for back in range(1, depth + 1)
-            ]
-            for later, earlier in zip(mine[:0:-1], mine[-2::-1], strict=True):
-                write.say(f"{later} = {earlier}")
-            value = write.names.local(stored[name].name)
-            kind = write.buffers[name].kind
-            write.say(f"{mine[0]} = {f'F({value})' if kind == 'float' else value}")
+        for each in ranges:
+            with write.steps_of(each):
+                stored: dict[str, Assign] = {}
+                for nest in loop.body:
+                    assert isinstance(nest, Nest)
+                    write.comment([a.name for a in nest.body], [a.line for a in nest.body])
+                    for assign in nest.body:
+                        self._assign(assign, {})
+                        if assign.store is not None:
+                            stored[assign.store.buffer] = assign
+                for name, depth in depths.items():
+                    mine = [
+                        names[Ref(name, shift=write.buffers[name].before + sign * back)]
+                        for back in range(1, depth + 1)
+                    ]
+                    for later, earlier in zip(mine[:0:-1], mine[-2::-1], strict=True):
+                        write.say(f"{later} = {earlier}")
+                    value = write.names.local(stored[name].name)
+                    kind = write.buffers[name].kind
+                    write.say(f"{mine[0]} = {f'F({value})' if kind == 'float' else value}")
         self.carried = {}
-        write.depth -= 1
         if branch:
             write.single = False
             write.depth -= 1

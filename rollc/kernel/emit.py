@@ -15,6 +15,7 @@ from math import prod
 
 from rollc.graph.graph import BATCH, Shape, ordered_axes
 from rollc.graph.operations import OPERATIONS
+from rollc.kernel.borders import inside, ranges
 from rollc.kernel.elements import Elements, batched, integer
 from rollc.kernel.names import Names, shown
 from rollc.kernel.program import (
@@ -38,7 +39,7 @@ from rollc.kernel.program import (
     Times,
 )
 from rollc.kernel.tails import write_tail, write_tail_start
-from rollc.kernel.writer import Writer, folded, number, shifted, step_range, wrapped
+from rollc.kernel.writer import Range, Writer, folded, number, shifted, wrapped
 
 # Operations that only move elements.
 _MOVES = frozenset({"slice", "pad", "concat", "stack", "repeat"})
@@ -117,12 +118,12 @@ class _Emitter:
             return
         if loop.direction == "forward":
             steps = shifted(steps, longer) if longer else steps
-            header = f"for {now} in range({step_range(span, steps)}):"
-            first = str(span.start)
+            low, high = str(span.start), steps if span.stop is None else str(span.stop)
+            first = low
         else:
-            first = f"{steps} - 1" if span.stop is None else str(span.stop - 1)
-            header = f"for {now} in range({first}, {span.start - longer - 1}, -1):"
-        self._body(loop, header, first)
+            low, high = str(span.start - longer), steps if span.stop is None else str(span.stop)
+            first = shifted(high, -1)
+        self._body(loop, ranges(self.write, loop, now, low, high), first)
 
     def _blocks_of_steps(self, loop: Loop, step: str, steps: str) -> None:
         """A loop over blocks of steps, around the loop over the steps of a block."""
@@ -130,11 +131,11 @@ class _Emitter:
         if loop.direction == "forward":
             write.say(f"for begin in range(0, {steps}, K):")
             write.say(f"    end = min(begin + K, {steps})")
-            inner, first = "begin, end", "begin"
+            first = "begin"
         else:
             write.say(f"for end in range({steps}, 0, -K):")
             write.say("    begin = max(end - K, 0)")
-            inner, first = "end - 1, begin - 1, -1", "end - 1"
+            first = "end - 1"
         write.depth += 1
         carried = [part for part in loop.before if isinstance(part, Carry)]
         if carried:
@@ -146,26 +147,26 @@ class _Emitter:
         for statement in loop.before:
             if not isinstance(statement, Carry):
                 self._simple(statement)
-        self._body(loop, f"for {step} in range({inner}):", first)
+        self._body(loop, ranges(write, loop, step, "begin", "end"), first)
         for statement in loop.after:
             self._simple(statement)
         write.depth -= 1
 
-    def _body(self, loop: Loop, header: str, first: str) -> None:
-        """The loop over steps itself."""
+    def _body(self, loop: Loop, steps: Sequence[Range], first: str) -> None:
+        """The loops over steps themselves."""
         write = self.write
-        branch = self.elements.recurrence(loop, header, first)
+        branch = self.elements.recurrence(loop, steps, first)
         if branch and not batched(loop):
             return
         write.depth += branch
-        write.say(header)
-        write.depth += 1
-        for statement in loop.body:
-            if isinstance(statement, Shifted):
-                self._shifted(statement, loop.axis)
-            else:
-                self._simple(statement)
-        write.depth -= 1 + branch
+        for each in steps:
+            with write.steps_of(each):
+                for statement in loop.body:
+                    if isinstance(statement, Shifted):
+                        self._shifted(statement, loop.axis)
+                    else:
+                        self._simple(statement)
+        write.depth -= branch
 
     def _shifted(self, part: Shifted, axis: str) -> None:
         """A part of a loop, for those of its steps that are inside the sequence."""
@@ -336,11 +337,13 @@ class _Emitter:
         if not product.accumulate:
             write.say(f"{out} = F(0)")
         opened = write.open(product.over[: len(product.over) - len(inner)], 1, product.span)
+        refs = (product.a, product.b)
+        first, steps = inside(write, refs, product.span, write.buffers[product.a.buffer].axis)
         numbers = [
-            f"{write.names[ref.buffer]}, 0, {write.first_row(ref, inner, product.span)}"
-            for ref in (product.a, product.b)
+            f"{write.names[ref.buffer]}, 0, {write.first_row(ref, inner, product.span, first)}"
+            for ref in refs
         ]
-        count = write.count(inner, product.span)
+        count = write.count(inner, product.span, steps=steps)
         write.say(f"{out} += lib.dot({', '.join(numbers)}, {count})")
         write.depth -= opened
 

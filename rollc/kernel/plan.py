@@ -17,6 +17,7 @@ from itertools import groupby
 from rollc.graph.graph import Graph, Node
 from rollc.graph.parts import partial_sums
 from rollc.kernel.block import block
+from rollc.kernel.direct import direct
 from rollc.kernel.inner import join_products
 from rollc.kernel.order import Group, Section, order
 from rollc.kernel.place import Places
@@ -54,7 +55,7 @@ REDUCTIONS = frozenset({"sum_over", "max_over", "min_over"})
 
 def plan(scheduled: Schedule, rows: int | None = None) -> Program:
     """The program of a schedule, its loops in blocks of about ``rows`` rows (see there)."""
-    return block(join_products(_Planner(scheduled).program()), rows)
+    return direct(block(join_products(_Planner(scheduled).program()), rows))
 
 
 class _Planner:

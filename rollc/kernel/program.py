@@ -4,7 +4,8 @@ A *buffer* is one array of rows.  It has a row for each step of its ``axes`` and
 sequence (one for all sequences where they share the value), and in a row the elements of
 one value; that of a number is one row of them.  A buffer that is read with a delay along
 ``axis`` has steps ``before`` the first and ``after`` the last one, which hold initial
-values: a delayed read is then the same array at another row, and needs no test.
+values: a delayed read is then the same array at another row, and needs no test.  It has not
+where it is ``direct``, an array of the caller's (:mod:`rollc.kernel.direct`).
 
 A program has a function for each phase of the schedule; where the gradients of inputs need no
 loop of their own they are an optional part of the adjoint.
@@ -33,6 +34,12 @@ class Buffer:
     axis: str = ""
     before: int = 0
     after: int = 0
+    direct: bool = False
+
+    @property
+    def around(self) -> int:
+        """The steps outside the sequence that the array holds."""
+        return 0 if self.direct else self.before + self.after
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 
 from rollc.graph.graph import BATCH
 from rollc.kernel.names import Names, shown
 from rollc.kernel.program import Buffer, Local, Number, Operand, Ref, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The header of a loop over steps, and whether it is at a border of the sequence."""
+
+    header: str
+    border: bool = False
 
 
 class Writer:
@@ -25,6 +35,7 @@ class Writer:
         self.lines: list[str] = []
         self.depth = 0
         self.single = False  # whether there is one sequence only
+        self.guarded = False  # whether steps may be read that are outside the sequence
         self.along: tuple[tuple[str, ...], Span] | None = None  # what one loop goes over
 
     def say(self, text: str) -> None:
@@ -50,6 +61,16 @@ class Writer:
     def steps(self, axis: str) -> str:
         """The number of steps along a time axis."""
         return "T" if len(self.axes) < 2 else f"T_{self.axes.index(axis)}"
+
+    @contextmanager
+    def steps_of(self, steps: Range) -> Iterator[None]:
+        """Inside is the body of a loop over steps."""
+        self.say(steps.header)
+        self.depth += 1
+        self.guarded = steps.border
+        yield
+        self.guarded = False
+        self.depth -= 1
 
     def open(self, over: Iterable[str], size: int, span: Span) -> int:
         """Open the loops of a statement, over axes and then elements; the number of them."""
@@ -85,8 +106,8 @@ class Writer:
             if buffer.role == "block" and at != "r":  # r counts the rows of the buffer
                 at = "0" if at == "begin" else f"{at} - begin"
             if axis == buffer.axis:
-                at = shifted(at, ref.shift)
-                extent = shifted(extent, buffer.before + buffer.after)
+                at = shifted(at, ref.shift - (buffer.before if buffer.direct else 0))
+                extent = shifted(extent, buffer.around)
             row = _joined(row, extent, at)
         if buffer.batch and not self.single:
             row = _joined(row, "B", "n" if steps is None else steps.get(BATCH, "n"))
@@ -95,7 +116,19 @@ class Writer:
     def element(self, ref: Ref) -> str:
         """One element, at the indices of the loops around."""
         column = shifted("k", ref.offset) if prod(ref.shape) > 1 else str(ref.offset)
-        return self.place(ref.buffer, self.row(ref), column)
+        place = self.place(ref.buffer, self.row(ref), column)
+        shift = self.beyond(ref)
+        if not (self.guarded and shift):
+            return place
+        axis = self.buffers[ref.buffer].axis
+        step, steps = self.step(axis), self.steps(axis)
+        inside = f"{step} >= {-shift}" if shift < 0 else f"{step} < {steps} - {shift}"
+        return f"({place} if {inside} else {self.zero(ref)})"
+
+    def beyond(self, ref: Ref) -> int:
+        """How far from the step itself an array is read that has no rows around."""
+        buffer = self.buffers[ref.buffer]
+        return ref.shift - buffer.before if buffer.direct else 0
 
     def at_step(self, ref: Ref, steps: Mapping[str, str]) -> str:
         """A number, at given steps."""
@@ -127,17 +160,21 @@ class Writer:
             inner = wider
         return inner
 
-    def first_row(self, ref: Ref, inner: Sequence[str], span: Span) -> str:
-        """The first of the rows that a statement takes together."""
-        first = "begin" if span.block else str(span.start)
+    def first_row(
+        self, ref: Ref, inner: Sequence[str], span: Span, first: str | None = None
+    ) -> str:
+        """The first of the rows that a statement takes together, from the step ``first`` on."""
+        first = first or ("begin" if span.block else str(span.start))
         start = {axis: "0" if axis == BATCH else first for axis in inner}
         if self.buffers[ref.buffer].batch and BATCH not in inner:
             start[BATCH] = "n"
         return self.row(ref, {BATCH: "n", **start})
 
-    def count(self, inner: Sequence[str], span: Span, batch: str = "B") -> str:
-        """The number of those rows, with ``batch`` sequences."""
-        counts = [batch if axis == BATCH else step_count(span, self.steps(axis)) for axis in inner]
+    def count(self, inner: Sequence[str], span: Span, steps: str | None = None) -> str:
+        """The number of those rows, of all steps of the span or of fewer ``steps``."""
+        counts = [
+            "B" if axis == BATCH else steps or step_count(span, self.steps(axis)) for axis in inner
+        ]
         return " * ".join(counts) or "1"
 
     def operand(self, operand: Operand) -> str:

@@ -1,0 +1,132 @@
+"""Inputs read with a delay: which the kernels take as they are, and with the same results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rollc.graph.adjoint import adjoint
+from rollc.graph.simplify import simplify
+from rollc.interp import interpret
+from rollc.kernel.compiled import Kernel
+from rollc.kernel.emit import emit
+from rollc.kernel.plan import plan
+from rollc.kernel.program import Fill, Program
+from rollc.kernel.text import parse_program, print_program
+from rollc.pipeline import compiled, kernel_graphs, read_spec, scheduled
+
+FILTER = """
+net filter
+input x, u
+param a, b, c, d
+y = a * x[t-3] + b * x[t+2] - u[t-1] + c * y[t-1]
+z = d * z[t+1] + x[t-1] * u + u[t+1]
+output y, z
+loss mean(y * z, over t)
+"""
+VECTORS = """
+net vectors
+dim H = 3
+input x: [H], k: index(4)
+param W: [H, H], e: [4, H]
+h = tanh(W @ h[t-1] + x[t-1] * x[t-2]) + embed(e, k[t-1])
+output h
+loss mean(sum(h), over t)
+"""
+PRODUCT = """
+net product
+dim H = 3
+input x: [H]
+param W: [H, H]
+h = tanh(W @ x[t-1] + h[t-1])
+output h
+loss mean(sum(h), over t)
+"""
+STARTED = """
+net started
+input x
+param a, s
+y = a * y[t-1] + x[t-1]
+init x = s
+output y
+loss mean(y, over t)
+"""
+CROSSED = """
+net crossed
+time s, t
+input x[s], z[t]
+param a
+g = tanh(a * g[t-1] + x[s-1] * z)
+output g
+"""
+
+
+def program_of(text: str, kernel: str = "forward") -> Program:
+    return compiled(kernel_graphs(read_spec(text, "test.roll")[0])[kernel](), "float64").program
+
+
+def direct(program: Program) -> set[str]:
+    return {buffer.name for buffer in program.buffers if buffer.direct}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (FILTER, {"x", "u"}),
+        (VECTORS, {"x"}),  # an index is read by a routine
+        (PRODUCT, set()),
+        (STARTED, set()),
+        (CROSSED, set()),  # its loop goes along the other axis
+    ],
+)
+def test_what_is_not_copied(text: str, names: set[str]) -> None:
+    program = program_of(text)
+    assert direct(program) == names
+    filled = {part.buffer for f in program.functions for part in f.body if isinstance(part, Fill)}
+    assert not filled & names
+    assert parse_program(print_program(program)) == program
+
+
+def test_a_gradient_needs_no_copy_for_sums_of_products() -> None:
+    assert direct(program_of(FILTER.replace("x[t-1] * u", "x[t-1]"), "gradient")) == {"x", "u"}
+    # What W is multiplied with is read again, with its delay, by W's gradient.
+    assert direct(program_of(PRODUCT, "gradient")) == set()
+
+
+@pytest.fixture(
+    scope="module", params=[(FILTER, True), (VECTORS, False)], ids=["filter", "vectors"]
+)
+def kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kernel:
+    text, gradient = request.param
+    graph = simplify(read_spec(text, "test.roll")[0])
+    graph = simplify(adjoint(graph)) if gradient else graph
+    program = plan(scheduled(graph), 8)  # a few steps in each block
+    assert direct(program)
+    path: Path = tmp_path_factory.mktemp("direct") / "kernel.py"
+    path.write_text(emit(program, "float64"))
+    kernel = Kernel(program, path, "float64")
+    kernel.__dict__["graph"] = graph
+    return kernel
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 9, 20])
+def test_results_stay(kernel: Kernel, steps: int, batch: int) -> None:
+    graph = kernel.__dict__["graph"]
+    random = np.random.default_rng(steps)
+    sizes = {"t": steps, "batch": batch}
+    leaves = {}
+    for node in graph.nodes:
+        if node.operation in ("input", "param"):
+            shape = (*(sizes[axis] for axis in node.type.axes), *node.type.shape)
+            whole = node.type.kind == "index"
+            leaves[node.name] = (
+                random.integers(0, 4, shape) if whole else 0.5 * random.normal(size=shape)
+            )
+    found = kernel.run(leaves, steps, batch, ("primal", "adjoint", "inputs"))
+    expected = interpret(graph, leaves, sizes)
+    names = {**dict(graph.outputs), **dict(graph.gradients), "loss": graph.loss}
+    for (_, label), array in found.items():
+        np.testing.assert_allclose(array, expected[names[label]], rtol=1e-10, atol=1e-12)
