@@ -7,7 +7,7 @@ is an :class:`InputError` that names it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ Array = NDArray[Any]
 Arrays = Mapping[str, ArrayLike]
 Steps = int | Mapping[str, int]
 Lengths = ArrayLike | Mapping[str, ArrayLike]
+Alike = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Interface:
     no_state: str | None
     no_lengths: str | None
     no_both: str | None
+    known: dict[Alike, Sizes] = field(default_factory=dict, compare=False, repr=False)
+    """Of the last arrays that were taken as they are: what they are like, and their sizes."""
 
     def need_state(self) -> None:
         if self.no_state is not None:
@@ -80,6 +83,11 @@ class Interface:
         need_targets: bool = True,
     ) -> tuple[dict[str, Array], Sizes]:
         """All leaves as arrays of the right shapes, with time and batch in front."""
+        alike = None
+        if state is None and lengths is None and steps is None:
+            alike = _alike(params, inputs, need_inputs, need_targets)
+            if alike is not None and (found := self.known.get(alike)) is not None:
+                return {**inputs, **params}, found  # type: ignore[dict-item]
         if state is not None:
             self.need_state()
         wanted, kept = {**self.inputs, **self.targets}, {**self.states, **self.held}
@@ -115,6 +123,10 @@ class Interface:
                 leaves[name] = fitting(f"state `{name}`", state[name], spec, sizes)
             else:
                 leaves[PREFIX + name] = fitting_state(f"state `{name}`", state[name], spec, sizes)
+        given = {**inputs, **params}
+        if alike is not None and all(leaves[name] is array for name, array in given.items()):
+            self.known.clear()
+            self.known[alike] = sizes
         names = lengths_leaves(self.axes)
         return leaves | {names[axis]: array for axis, array in own.items()}, sizes
 
@@ -252,6 +264,17 @@ def interface_of(graph: Graph, dtype: str, steps: int | None, axis: str | None =
         no_lengths=why_no_lengths(graph),
         no_both=None if no_state else why_no_lengths(expose_state(graph, axis)),
     )
+
+
+def _alike(params: Arrays, inputs: Arrays, *needs: bool) -> Alike | None:
+    """What all that is looked at in arrays depends on, besides the values of indices."""
+    found: list[object] = [*needs, len(params)]
+    for arrays in (params, inputs):
+        for name, array in arrays.items():
+            if type(array) is not np.ndarray:
+                return None
+            found += (name, array.shape, array.dtype, array.flags.c_contiguous)
+    return tuple(found)
 
 
 def why_no_state(graph: Graph) -> str | None:

@@ -378,3 +378,27 @@ def test_a_build_leaves_the_garbage_collector_as_it_was() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_arrays_that_were_right_once_say_nothing_of_others() -> None:
+    text = "net plain\ninput x\nparam a\ny = a * x + y[t-1]\noutput y\nloss mean(y, over t)\n"
+    network = build_text(text, "plain.roll", dtype="float64")[0]
+    params, x = {"a": np.array(2.0)}, np.arange(6.0).reshape(3, 2)
+    expected = network.forward(params, {"x": x})["y"]
+    for changed in (x.astype(np.float32), np.asfortranarray(x), x.tolist()):
+        np.testing.assert_array_equal(network.forward(params, {"x": changed})["y"], expected)
+        np.testing.assert_array_equal(network.forward(params, {"x": x})["y"], expected)
+    assert network.forward(params, {"x": x[:, 0]})["y"].shape == (3,)
+    assert network.forward(params, {"x": x[:2]})["y"].shape == (2, 2)
+    wrong: list[tuple[Arrays, Arrays]] = [
+        ({"a": np.zeros(1)}, {"x": x}),
+        ({}, {"x": x}),
+        ({**params, "b": params["a"]}, {"x": x}),
+        (params, {"x": x[None]}),
+        (params, {"x": x, "z": x}),
+        (params, {"x": x.astype(complex)}),
+    ]
+    for own, inputs in wrong:
+        network.forward(params, {"x": x})
+        with pytest.raises(InputError):
+            network.forward(own, inputs)

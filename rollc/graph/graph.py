@@ -153,7 +153,14 @@ class Graph:
 
     def leaves(self, operation: str) -> tuple[Node, ...]:
         """The leaves of one sort, in the order of the spec: ``"param"``, ``"input"`` …"""
-        return tuple(node for node in self.nodes if node.operation == operation)
+        return self._leaves.get(operation, ())
+
+    @cached_property
+    def _leaves(self) -> Mapping[str, tuple[Node, ...]]:
+        sorts = dict.fromkeys(node.operation for node in self.nodes if node.operation in LEAVES)
+        return {
+            sort: tuple(node for node in self.nodes if node.operation == sort) for sort in sorts
+        }
 
     def results(self) -> tuple[str, ...]:
         """The nodes whose values leave the graph."""

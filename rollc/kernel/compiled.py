@@ -240,16 +240,16 @@ class Kernel:
         """The results of ``batch`` sequences, of a ``whole`` that they are a part of."""
         frame = self._frame({**steps, BATCH: batch})
         arrays = frame.arrays.copy()
-        for name in frame.given:
+        for name, shape, dtype in frame.given:
             array = leaves[name]
-            if not array.flags.c_contiguous or array.dtype != self.dtypes[name]:
-                array = frame.lender.lend(name, array.shape, self.dtypes[name])
+            if not array.flags.c_contiguous or array.dtype != dtype:
+                array = frame.lender.lend(name, array.shape, dtype)
                 array[...] = leaves[name]
-            arrays[name] = array.reshape(frame.shapes[name])
+            arrays[name] = array.reshape(shape)
         for name, inside in frame.copied.items():
             inside[...] = np.asarray(leaves[name]).reshape(inside.shape)
-        for name in frame.results:
-            arrays[name] = frame.lender.lend(name, frame.shapes[name], self.dtypes[name])
+        for name, shape, dtype in frame.results:
+            arrays[name] = frame.lender.lend(name, shape, dtype)
         for function in self.program.functions:
             if function.phase in phases:
                 self._call(function, frame, arrays, whole, phases)
@@ -291,14 +291,15 @@ class Kernel:
         frame = _Frame(sizes)
         for buffer in self.program.buffers:
             name = buffer.name
-            shape = frame.shapes[name] = self.dimensions(buffer, sizes)
+            shape = self.dimensions(buffer, sizes)
             if self._is_own(buffer):
                 array = frame.arrays[name] = empty(shape, self.dtypes[name])
                 if buffer.role == "leaf":
                     rows = array.reshape((*_lead(buffer, sizes), -1))
                     frame.copied[name] = _inside(rows, buffer, sizes, buffer.before)
             else:
-                (frame.given if buffer.role == "leaf" else frame.results).append(name)
+                given = frame.given if buffer.role == "leaf" else frame.results
+                given.append((name, shape, self.dtypes[name]))
         for function in self.program.functions:
             frame.places[function.phase] = [
                 (place, name)
@@ -330,6 +331,9 @@ class Kernel:
         return buffer.role == "result" and not buffer.around and ref.shape == buffer.shape
 
 
+_Place = tuple[str, tuple[int, int], np.dtype[Any]]
+
+
 @dataclass
 class _Frame:
     """What calls of one size use again.
@@ -342,11 +346,10 @@ class _Frame:
 
     sizes: Mapping[str, int]
     lender: Lender = field(default_factory=Lender)
-    shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
     arrays: dict[str, Array] = field(default_factory=dict)
     copied: dict[str, Array] = field(default_factory=dict)
-    given: list[str] = field(default_factory=list)
-    results: list[str] = field(default_factory=list)
+    given: list[_Place] = field(default_factory=list)
+    results: list[_Place] = field(default_factory=list)
     whole: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
     bound: dict[tuple[Any, ...], Bound | Plain] = field(default_factory=dict)
     places: dict[str, list[tuple[int, str]]] = field(default_factory=dict)

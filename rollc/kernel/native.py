@@ -213,10 +213,13 @@ def _fields(array: Array) -> tuple[int, ...]:
     return (0, 0, array.size, array.itemsize, _data(array), *array.shape, *array.strides)
 
 
+_from_buffer: Callable[[Any], Any] = ctypes.c_char.from_buffer
+
+
 def _data(array: Array) -> int:
     """The address of an array's first element."""
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
+        return ctypes.addressof(_from_buffer(array))
     except (TypeError, ValueError):  # it can only be read, or has no elements
         return int(array.ctypes.data)
 
