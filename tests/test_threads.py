@@ -123,9 +123,9 @@ def test_parts_run_in_threads_of_their_own(
     seen: list[tuple[int, int, str]] = []
     run = Kernel._run
 
-    def noted(self: Kernel, leaves: Any, steps: Any, batch: int, whole: int, phases: Any) -> Any:
+    def noted(self: Kernel, leaves: Any, steps: Any, batch: int, whole: int, *others: Any) -> Any:
         seen.append((batch, whole, threading.current_thread().name))
-        return run(self, leaves, steps, batch, whole, phases)
+        return run(self, leaves, steps, batch, whole, *others)
 
     monkeypatch.setattr(Kernel, "_run", noted)
     threads.use(2)
@@ -139,6 +139,44 @@ def test_parts_run_in_threads_of_their_own(
         monkeypatch.setattr(compiled, "WORTHWHILE", worthwhile)
         network.loss(network.init(1), arrays(11))
         assert [(batch, whole) for batch, whole, _ in seen] == [(11, 11)]
+
+
+def test_threads_use_arrays_where_they_are(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows_apart(entry: str) -> set[str]:
+        return {buffer.name for buffer in network._kernel(entry).program.buffers if buffer.apart}
+
+    assert rows_apart("forward") == {"x", "o"}
+    assert rows_apart("gradient") == {"y", "o", "~x"}  # x is read by the sum that U's gradient is
+
+    seen: list[dict[str, Array]] = []
+    run = Kernel._run
+
+    def noted(self: Kernel, *given: Any) -> Any:
+        seen.append(given[5])
+        return run(self, *given)
+
+    monkeypatch.setattr(Kernel, "_run", noted)
+    threads.use(2)
+    given = arrays(11)
+    outputs = network.forward(network.init(1), given)
+    for rows, size, array in (("x", 3, given["x"]), ("o", 4, outputs["o"])):
+        assert {parts[rows].shape for parts in seen} == {(STEPS * 11, size), (STEPS * 11 - 6, size)}
+        assert all(np.shares_memory(parts[rows], array) for parts in seen)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_threads_take_arrays_of_any_layout(network: Network, dtype: str) -> None:
+    given = arrays(11)
+    other = {name: np.asfortranarray(array.astype(dtype)) for name, array in given.items()}
+    params = network.init(1)
+    threads.use(1)
+    expected = dict(flat((network.forward(params, other), network.value_and_grad(params, other))))
+    threads.use(2)
+    found = dict(flat((network.forward(params, other), network.value_and_grad(params, other))))
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-11, atol=1e-13, err_msg=name)
 
 
 @pytest.mark.parametrize("failing", [0, 1])

@@ -134,11 +134,17 @@ class Kernel:
         shares = self._share_sizes(sizes)
         results = [buffer for buffer in self.program.buffers if buffer.role == "result"]
         own = [buffer for buffer in self.program.buffers if self._is_own(buffer)]
-        total = sum(self._size(buffer, share) for buffer in own + results for share in shares)
-        if len(shares) > 1:  # threads have copies of their leaves, and results are joined
-            leaves = [b for b in self.program.buffers if self._is_given(b) and b.axes]
-            total += sum(self._size(buffer, sizes) for buffer in leaves + results if buffer.batch)
-        return total
+        if len(shares) == 1:
+            return sum(self._size(buffer, sizes) for buffer in own + results)
+        # Threads have copies of their leaves, and results are joined, but for what is apart.
+        whole = [buffer for buffer in results if buffer.batch]
+        whole += [b for b in self.program.buffers if self._is_given(b) and b.axes and b.batch]
+        parts = own + [buffer for buffer in results if not buffer.apart]
+        return sum(self._size(buffer, share) for buffer in parts for share in shares) + sum(
+            self._size(buffer, sizes)
+            for buffer in whole
+            if not (buffer.apart and buffer.role == "leaf")
+        )
 
     def _size(self, buffer: Buffer, sizes: Mapping[str, int]) -> int:
         return prod(self.dimensions(buffer, sizes)) * self.dtypes[buffer.name].itemsize
@@ -168,15 +174,17 @@ class Kernel:
         if len(shares) == 1:
             return self._run(leaves, sizes, batch, batch, phases)
         wanted = [result for result in self.program.results if result.phase in phases]
+        rows = self._rows_apart(leaves, {**sizes, BATCH: batch}, wanted)
         wholes = {
             result: self._joined_array(result, sizes, batch)
             for result in wanted
-            if self.buffers[result.ref.buffer].batch
+            if self.buffers[result.ref.buffer].batch and result.ref.buffer not in rows
         }
 
         def part(share: slice) -> dict[tuple[str, str], Array]:
             own = self._part(leaves, share)
-            found = self._run(own, sizes, share.stop - share.start, batch, phases)
+            mine = {name: array[share.start :] for name, array in rows.items()}
+            found = self._run(own, sizes, share.stop - share.start, batch, phases, mine)
             for result, whole in wholes.items():
                 before = (slice(None),) * len(self.buffers[result.ref.buffer].axes)
                 whole[(*before, share)] = found.pop((result.sort, result.label))
@@ -185,6 +193,8 @@ class Kernel:
         parts = threads.each(part, shares)
 
         def joined(result: Result) -> Array:
+            if result.ref.buffer in rows:
+                return self._result(result, rows[result.ref.buffer], {**sizes, BATCH: batch})
             if result in wholes:
                 return wholes[result]
             return self._sum(result, [found[result.sort, result.label] for found in parts])
@@ -204,14 +214,34 @@ class Kernel:
         size = -(-size // tile) * tile if size > tile else size
         return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
 
+    def _rows_apart(
+        self, leaves: Mapping[str, Array], sizes: Mapping[str, int], wanted: Sequence[Result]
+    ) -> dict[str, Array]:
+        """The rows of all sequences of the arrays that threads use where they are."""
+        results = {result.ref.buffer for result in wanted}
+        rows: dict[str, Array] = {}
+        for buffer in self.program.buffers:
+            name, dtype = buffer.name, self.dtypes[buffer.name]
+            if not buffer.apart:
+                continue
+            shape = self.dimensions(buffer, sizes)
+            if buffer.role == "leaf":
+                array = _plain(leaves[name], dtype, self._joined, name)
+                rows[name] = array.reshape(shape)
+            elif name in results:
+                rows[name] = self._joined.lend(name, shape, dtype)
+        return rows
+
     def _part(self, leaves: Mapping[str, Array], share: slice) -> dict[str, Array]:
         """The leaves of some of the sequences."""
-        return {
-            name: leaves[name][(*(slice(None),) * len(self.buffers[name].axes), share)]
-            if self.buffers[name].batch
-            else leaves[name]
-            for name in self.leaves
-        }
+        found: dict[str, Array] = {}
+        for name in self.leaves:
+            buffer = self.buffers[name]
+            if buffer.batch and not buffer.apart:
+                found[name] = leaves[name][(*(slice(None),) * len(buffer.axes), share)]
+            elif not buffer.batch:
+                found[name] = leaves[name]
+        return found
 
     def _joined_array(self, result: Result, sizes: Mapping[str, int], batch: int) -> Array:
         """Where the parts of a result go."""
@@ -236,27 +266,30 @@ class Kernel:
         batch: int,
         whole: int,
         phases: Sequence[str],
+        rows: Mapping[str, Array] | None = None,
     ) -> dict[tuple[str, str], Array]:
-        """The results of ``batch`` sequences, of a ``whole`` that they are a part of."""
+        """The results of ``batch`` sequences, of a ``whole`` that they are a part of.
+
+        ``rows`` are the arrays of the whole, from the part's first sequence on, where they are
+        used as they are; results in them are not among those that come back.
+        """
         frame = self._frame({**steps, BATCH: batch})
-        arrays = frame.arrays.copy()
+        arrays = {**frame.arrays, **(rows or {})}
         for name, shape, dtype in frame.given:
-            array = leaves[name]
-            if not array.flags.c_contiguous or array.dtype != dtype:
-                array = frame.lender.lend(name, array.shape, dtype)
-                array[...] = leaves[name]
-            arrays[name] = array.reshape(shape)
+            if name not in arrays:
+                arrays[name] = _plain(leaves[name], dtype, frame.lender, name).reshape(shape)
         for name, inside in frame.copied.items():
             inside[...] = np.asarray(leaves[name]).reshape(inside.shape)
         for name, shape, dtype in frame.results:
-            arrays[name] = frame.lender.lend(name, shape, dtype)
+            if name not in arrays:
+                arrays[name] = frame.lender.lend(name, shape, dtype)
         for function in self.program.functions:
             if function.phase in phases:
                 self._call(function, frame, arrays, whole, phases)
         results: dict[tuple[str, str], Array] = {
-            (result.sort, result.label): self._result(result, arrays, frame)
-            for result in self.program.results
-            if result.phase in phases
+            key: self._result(result, arrays[result.ref.buffer], frame.sizes, frame.whole.get(key))
+            for key, result in frame.leaving
+            if result.phase in phases and not (rows and result.ref.buffer in rows)
         }
         self._idle.append(frame)
         return results
@@ -307,19 +340,30 @@ class Kernel:
                 if name not in frame.arrays
             ]
         for result in self.program.results:
+            key = result.sort, result.label
+            frame.leaving.append((key, result))
             if self._is_whole(result.ref):
                 lead = _lead(self.buffers[result.ref.buffer], sizes)
-                frame.whole[result.sort, result.label] = (*lead, *result.ref.shape)
+                frame.whole[key] = (*lead, *result.ref.shape)
         return frame
 
-    def _result(self, result: Result, arrays: Mapping[str, Array], frame: _Frame) -> Array:
-        """A value with its own dimensions: steps, sequences, then its shape."""
-        ref, array = result.ref, arrays[result.ref.buffer]
-        if (shape := frame.whole.get((result.sort, result.label))) is not None:
-            return array.reshape(shape)
+    def _result(
+        self,
+        result: Result,
+        array: Array,
+        sizes: Mapping[str, int],
+        whole: tuple[int, ...] | None = None,
+    ) -> Array:
+        """A value with its own dimensions: steps, sequences, then its shape.
+
+        ``whole`` are those where it is known that the value is all of the array.
+        """
+        if whole is not None:
+            return array.reshape(whole)
+        ref = result.ref
         buffer = self.buffers[ref.buffer]
-        rows = array.reshape((*_lead(buffer, frame.sizes), -1))
-        inside = _inside(rows, buffer, frame.sizes, ref.shift)
+        rows = array.reshape((*_lead(buffer, sizes), -1))
+        inside = _inside(rows, buffer, sizes, ref.shift)
         array = inside[..., ref.offset : ref.offset + prod(ref.shape)]
         # Leaves and buffers that are used again are not given away.
         given = array if buffer.role == "result" else array.copy()
@@ -339,9 +383,10 @@ class _Frame:
     """What calls of one size use again.
 
     ``arrays`` stay, with ``copied`` the places in them that leaves are copied to; ``given``
-    leaves and ``results`` are the caller's, and others in each call, with ``whole`` the shapes
-    of those that are a buffer as it is and ``lender`` their memory; ``bound`` are the functions,
-    as they were last called, and ``places`` those of the arguments that are not kept.
+    leaves and ``results`` are the caller's, and others in each call, with ``lender`` their
+    memory; ``leaving`` are the values that the caller gets, with ``whole`` the shapes of those
+    that are a buffer as it is; ``bound`` are the functions, as they were last called, and
+    ``places`` those of the arguments that are not kept.
     """
 
     sizes: Mapping[str, int]
@@ -350,9 +395,19 @@ class _Frame:
     copied: dict[str, Array] = field(default_factory=dict)
     given: list[_Place] = field(default_factory=list)
     results: list[_Place] = field(default_factory=list)
+    leaving: list[tuple[tuple[str, str], Result]] = field(default_factory=list)
     whole: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
     bound: dict[tuple[Any, ...], Bound | Plain] = field(default_factory=dict)
     places: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+
+
+def _plain(array: Array, dtype: np.dtype[Any], lender: Lender, name: str) -> Array:
+    """An array with its elements side by side, in a precision: a copy only if it has to be."""
+    if array.flags.c_contiguous and array.dtype == dtype:
+        return array
+    copy = lender.lend(name, array.shape, dtype)
+    copy[...] = array
+    return copy
 
 
 def _lead(buffer: Buffer, sizes: Mapping[str, int]) -> tuple[int, ...]:

@@ -279,9 +279,23 @@ class _Emitter:
     def _times(self, times: Times) -> None:
         write = self.write
         write.comment(times.names, [times.line])
+        refs = (times.operand, times.out)
+        inner = write.together(refs, times.over)
+        apart = write.together(refs, times.over, all_here=False)
+        if apart == inner:
+            self._rows_times(times, inner)
+            return
+        for test, rows in (("if B == N:", inner), ("else:", apart)):
+            write.say(test)
+            write.depth += 1
+            self._rows_times(times, rows)
+            write.depth -= 1
+
+    def _rows_times(self, times: Times, inner: tuple[str, ...]) -> None:
+        """A product of the rows along some axes, at all places of the others."""
+        write = self.write
         width_in, width = write.buffers[times.panel].shape
         a, out = times.operand, times.out
-        inner = write.together([a, out], times.over)
         opened = write.open(times.over[: len(times.over) - len(inner)], 1, times.span)
         write.call(
             "times",

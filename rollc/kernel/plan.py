@@ -16,6 +16,7 @@ from itertools import groupby
 
 from rollc.graph.graph import Graph, Node
 from rollc.graph.parts import partial_sums
+from rollc.kernel.apart import apart
 from rollc.kernel.block import block
 from rollc.kernel.direct import direct
 from rollc.kernel.inner import join_products
@@ -55,7 +56,7 @@ REDUCTIONS = frozenset({"sum_over", "max_over", "min_over"})
 
 def plan(scheduled: Schedule, rows: int | None = None) -> Program:
     """The program of a schedule, its loops in blocks of about ``rows`` rows (see there)."""
-    return direct(block(join_products(_Planner(scheduled).program()), rows))
+    return apart(direct(block(join_products(_Planner(scheduled).program()), rows)))
 
 
 class _Planner:

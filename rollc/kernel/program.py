@@ -5,7 +5,9 @@ sequence (one for all sequences where they share the value), and in a row the el
 one value; that of a number is one row of them.  A buffer that is read with a delay along
 ``axis`` has steps ``before`` the first and ``after`` the last one, which hold initial
 values: a delayed read is then the same array at another row, and needs no test.  It has not
-where it is ``direct``, an array of the caller's (:mod:`rollc.kernel.direct`).
+where it is ``direct``, an array of the caller's (:mod:`rollc.kernel.direct`).  One whose rows
+are ``apart`` has those of all sequences, of which a thread computes some
+(:mod:`rollc.kernel.apart`).
 
 A program has a function for each phase of the schedule; where the gradients of inputs need no
 loop of their own they are an optional part of the adjoint.
@@ -35,6 +37,7 @@ class Buffer:
     before: int = 0
     after: int = 0
     direct: bool = False
+    apart: bool = False
 
     @property
     def around(self) -> int:

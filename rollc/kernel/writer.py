@@ -109,7 +109,10 @@ class Writer:
                 at = shifted(at, ref.shift - (buffer.before if buffer.direct else 0))
                 extent = shifted(extent, buffer.around)
             row = _joined(row, extent, at)
-        if buffer.batch and not self.single:
+        if buffer.apart:
+            sequence = "n" if steps is None else steps.get(BATCH, "n")
+            row = _joined(row, "N", "0" if self.single else sequence)
+        elif buffer.batch and not self.single:
             row = _joined(row, "B", "n" if steps is None else steps.get(BATCH, "n"))
         return row or "0"
 
@@ -147,15 +150,21 @@ class Writer:
             row, first = "0", row
         return f"{self.names[ref.buffer]}, {row}, {first}"
 
-    def together(self, refs: Sequence[Ref], over: Sequence[str]) -> tuple[str, ...]:
-        """The last of ``over`` along which the rows of all references follow each other."""
+    def together(
+        self, refs: Sequence[Ref], over: Sequence[str], *, all_here: bool = True
+    ) -> tuple[str, ...]:
+        """The last of ``over`` along which the rows of all references follow each other.
+
+        With ``all_here`` the kernel computes all sequences, so that no rows lie apart.
+        """
         inner: tuple[str, ...] = ()
         for axis in reversed(over):
             wider = (axis, *inner)
             for ref in refs:
                 buffer = self.buffers[ref.buffer]
                 rows = (*buffer.axes, *((BATCH,) if buffer.batch else ()))
-                if rows[-len(wider) :] != wider or buffer.axis in inner:
+                apart = buffer.apart and not all_here and bool(inner)
+                if rows[-len(wider) :] != wider or buffer.axis in inner or apart:
                     return inner
             inner = wider
         return inner
