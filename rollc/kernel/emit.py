@@ -8,15 +8,12 @@ program's buffers; ``T`` is the number of steps and ``B`` the number of sequence
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import replace
 from math import prod
 
-from rollc.graph.graph import BATCH, Shape, ordered_axes
-from rollc.graph.operations import OPERATIONS
+from rollc.graph.graph import BATCH, ordered_axes
 from rollc.kernel.borders import inside, ranges
-from rollc.kernel.elements import Elements, batched, integer
+from rollc.kernel.elements import Elements, batched
 from rollc.kernel.names import Names, shown
 from rollc.kernel.program import (
     Carry,
@@ -38,11 +35,8 @@ from rollc.kernel.program import (
     Span,
     Times,
 )
-from rollc.kernel.tails import write_tail, write_tail_start
-from rollc.kernel.writer import Range, Writer, folded, number, shifted, wrapped
-
-# Operations that only move elements.
-_MOVES = frozenset({"slice", "pad", "concat", "stack", "repeat"})
+from rollc.kernel.routines import write_routine
+from rollc.kernel.writer import Range, Writer, number, shifted, wrapped
 
 _HEADER = '''\
 """rollc kernel of the network {name}, {dtype}.
@@ -191,7 +185,7 @@ class _Emitter:
             case Product():
                 self._product(statement)
             case Routine():
-                self._routine(statement)
+                write_routine(self.write, statement)
             case Reduce():
                 self._reduction(statement)
             case Clear():
@@ -425,106 +419,3 @@ class _Emitter:
         else:
             write.say(f"{out} += {value}")
         write.depth -= opened
-
-    def _routine(self, routine: Routine) -> None:
-        write = self.write
-        write.comment([routine.name], [routine.line])
-        if routine.accumulate and not routine.cleared:
-            buffer = write.buffers[routine.out.buffer]
-            opened = write.open(routine.kept, 1, routine.span)
-            write.call("clear", write.value(routine.out), prod(buffer.shape))
-            write.depth -= opened
-        opened = write.open(routine.over, 1, routine.span)
-        shapes = [operand.shape if isinstance(operand, Ref) else () for operand in routine.operands]
-        if routine.operation == "matmul":
-            self._matrices(routine, shapes)
-        elif routine.operation == "tail":
-            write_tail(write, routine)
-        elif routine.operation == "tail_start":
-            write_tail_start(write, routine)
-        elif routine.operation in _MOVES:
-            self._blocks(routine, shapes)
-        else:
-            self._template(routine, shapes)
-        write.depth -= opened
-
-    def _template(self, routine: Routine, shapes: Sequence[Shape]) -> None:
-        """The table's call of a library routine, with its words replaced."""
-        entry = OPERATIONS[routine.operation]
-        options = {**dict(entry.defaults), **dict(routine.options)}
-        axis = integer(options, "axis", 0)
-        words: dict[str, object] = {
-            "out": self.write.value(routine.out),
-            "shape": _listed(routine.shape),
-            "accumulate": routine.accumulate,
-            "epsilon": repr(options.get("epsilon")),
-        }
-        for position, (operand, shape) in enumerate(zip(routine.operands, shapes, strict=True)):
-            shaped = isinstance(operand, Ref) and operand.shape
-            words[str(position)] = (
-                self.write.value(operand)
-                if isinstance(operand, Ref) and shaped
-                else self.write.operand(operand)
-            )
-            words[f"shape{position}"] = _listed(shape)
-            words[f"folded{position}"] = _listed(folded(shape, axis)) if shaped else ""
-        name, _, arguments = entry.code.partition("(")
-        filled = re.sub(r"\{(\w+)\}", lambda word: str(words[word[1]]), arguments[:-1])
-        if "{out}" in entry.code:
-            self.write.call(name, *filled.split(", "))
-        else:
-            self.write.say(f"{self.write.element(routine.out)} = lib.{name}({filled})")
-
-    def _matrices(self, routine: Routine, shapes: Sequence[Shape]) -> None:
-        """A product of matrices that may differ from place to place."""
-        options = dict(routine.options)
-        transpose_a, transpose_b = (bool(options.get(f"transpose_{side}")) for side in "ab")
-        height, inner = reversed(shapes[0]) if transpose_a else shapes[0]
-        width = routine.shape[1] if len(routine.shape) == 2 else 1
-        a, b = (
-            self.write.value(operand) for operand in routine.operands if isinstance(operand, Ref)
-        )
-        out = self.write.value(routine.out)
-        self.write.call("matrix_product", a, transpose_a, b, transpose_b, out, height, inner, width)
-
-    def _blocks(self, routine: Routine, shapes: Sequence[Shape]) -> None:
-        """What only moves elements: one block for each operand, side by side."""
-        options = dict(routine.options)
-        axis = integer(options, "axis", 0)
-        outside, space, inside = folded(routine.shape, axis)
-        start = integer(options, "start", 0)
-        at = 0
-        if routine.operation == "pad":
-            self.write.call("clear", self.write.value(routine.out), prod(routine.shape))
-            at, start = start, 0
-        operands = list(zip(routine.operands, shapes, strict=True))
-        if routine.operation == "repeat":
-            operands *= space
-        for operand, shape in operands:
-            if routine.operation in ("stack", "repeat"):
-                length = count = 1
-            else:
-                length = shape[axis]
-                count = space if routine.operation == "slice" else length
-            if not isinstance(operand, Ref) or not shape:
-                place = routine.out.offset + at
-                out = self.write.element(replace(routine.out, shape=(), offset=place))
-                self.write.say(f"{out} = {self.write.operand(operand)}")
-            else:
-                self.write.call(
-                    "copy_block",
-                    self.write.value(operand),
-                    length,
-                    start,
-                    self.write.value(routine.out),
-                    space,
-                    at,
-                    outside,
-                    count,
-                    inside,
-                )
-            at += count
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
