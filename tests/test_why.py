@@ -95,9 +95,13 @@ def holds(found: Explained, what: str) -> None:
             assert decision.buffer == "", name
         else:
             role = buffers[decision.buffer].role
-            kinds = {"scratch": ("steps", "row", "once")}
+            copied = bool(buffers[decision.buffer].around)
+            kinds = {
+                "scratch": ("steps", "row", "once"),
+                "leaf": ("copy" if copied else "leaf",),
+            }
             assert decision.kept in kinds.get(role, (role,)), name
-        if decision.kept in ("tape", "steps"):
+        if decision.kept in ("tape", "steps", "copy"):
             assert decision.because, name
         assert (decision.kept == "none") == (decision.place.part == "none"), name
 

@@ -35,7 +35,7 @@ from rollc.kernel.schedule import Region, Schedule
 
 Part = Literal["given", "free", "before", "body", "after", "none"]
 Kept = Literal[
-    "none", "local", "literal", "leaf", "once", "row", "block", "steps", "tape", "result"
+    "none", "local", "literal", "leaf", "copy", "once", "row", "block", "steps", "tape", "result"
 ]
 
 
@@ -210,8 +210,9 @@ class _Reader:
         decision = replace(decision, buffer=buffer.name, within=root if root != node.name else "")
         if buffer.role in ("leaf", "block", "result"):
             carried = buffer.role == "block" and buffer.axis
-            reason = places.outlives_step(node.name) if carried else ""
-            return replace(decision, kept=buffer.role, because=reason)
+            copied = buffer.role == "leaf" and bool(buffer.around)
+            reason = places.outlives_step(node.name) if carried or copied else ""
+            return replace(decision, kept="copy" if copied else buffer.role, because=reason)
         if buffer.role == "tape":
             return replace(decision, kept="tape", because=self._reader(decision))
         if buffer.axes:

@@ -23,6 +23,7 @@ _KEPT = {
     "local": "not stored",
     "literal": "a number where it is read",
     "leaf": "the caller's",
+    "copy": "a copy, with steps around",
     "once": "one value",
     "row": "one row, reused",
     "block": "rows of a block",
