@@ -77,6 +77,16 @@ p = p[t-1] + 0.1 * v1 * q - v1 * q * p[t-1]
 output p
 loss mean(p * v, over t)
 """
+ELEMENTS = """
+net elements
+input x: [3]
+param c: [3], k, W: [3, 3]
+v = v[t-1] + 0.1 * (x - c * v[t-1] - k * p[t-1] - c * p[t-1] * p[t-1] * p[t-1])
+p = p[t-1] + 0.1 * v * p[t-1] - k * v + W @ q[t-1]
+q = q[t-1] * c * p + q[t-1] * x - x * q[t-1] * c
+output p, q
+loss mean(sum(p * v) + sum(q), over t)
+"""
 TWICE = """
 net twice
 input x, z
@@ -101,7 +111,7 @@ def delayed(graph: Graph) -> set[tuple[str, int]]:
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 9])
 @pytest.mark.parametrize(
-    "text", [FILTER, SPREAD, STARTED, SOURCE_STARTED, NEGATIVE, CUBE, SWING, TWICE]
+    "text", [FILTER, SPREAD, STARTED, SOURCE_STARTED, NEGATIVE, CUBE, SWING, ELEMENTS, TWICE]
 )
 def test_values_stay(text: str, steps: int) -> None:
     before, after = both(text)
@@ -162,6 +172,13 @@ def test_a_factor_that_is_known_last_is_taken_out() -> None:
     assert len(products_of(after, "y")) == 3
     together = [node for node in after.nodes if node.operation == "add" and not node.type.axes]
     assert [{edge.source for edge in node.operands} for node in together] == [{"a", "b"}]
+
+
+def test_factors_of_vectors_are_taken_out_too() -> None:
+    graph = lower(simplify(read_spec(ELEMENTS, "elements.roll")[0]))
+    assert len([name for name in products_of(graph, "q") if name.startswith("q")]) == 2
+    after = shorten(graph)
+    assert len([name for name in products_of(after, "q") if name.startswith("q")]) == 1
 
 
 def test_products_of_the_same_factors_are_one() -> None:

@@ -1,9 +1,9 @@
-"""Sums of products in a cycle of numbers, with the factor that is known last taken out.
+"""Sums of products in an elementwise cycle, with the factor that is known last taken out.
 
     s = d a + d b + c      ->  s = d (a + b) + c      d is known after a and b
 
 From d to s there is one multiply-add then, where there was one for each term.  Products of the
-same factors are one (a b + b a is 2 a b), and one that the graph has already is not made again.
+same factors are one (a b + b a is 2 a b).
 
 What this pass does not do: take out what is outside the cycle, or the same at every step.
 """
@@ -25,13 +25,12 @@ _MOST = 16  # factors of a product that are looked at
 
 
 def factored(graph: Graph) -> Graph:
-    """The lowered graph of a kernel with sums of products in cycles of numbers factored."""
+    """The lowered graph of a kernel with sums of products in elementwise cycles factored."""
     ready = Ready(graph)
     if not ready.cycle:
         return graph
     found = Sums(graph)
     roots = {node.name for node in found.roots()}
-    products = _products(graph)
     gone: set[str] = set()
     sums: dict[str, list[Node]] = {}
     for name in ready.order():
@@ -50,7 +49,7 @@ def factored(graph: Graph) -> Graph:
                 alike.setdefault(last, []).append((term, (sign, factors)))
         groups = {last: several for last, several in alike.items() if len(several) > 1}
         if groups:
-            making = _Making(graph, node, products)
+            making = _Making(graph, node)
             for last, several in groups.items():
                 for term, _ in several:
                     terms.remove(term)
@@ -89,25 +88,11 @@ def _factors(graph: Graph, term: Term, type_: Type) -> tuple[int, list[Edge]]:
     return sign, found
 
 
-def _products(graph: Graph) -> dict[tuple[Type, Key], tuple[int, str]]:
-    """The products of a graph by their factors: where they are among its nodes, and their names."""
-    found: dict[tuple[Type, Key], tuple[int, str]] = {}
-    for place, node in enumerate(graph.nodes):
-        if node.operation == "multiply" and not node.type.shape:
-            sign, factors = _factors(graph, (1, Edge(node.name)), node.type)
-            if sign > 0:
-                found.setdefault((node.type, _key(factors)), (place, node.name))
-    return found
-
-
 class _Making:
     """New nodes in front of a sum."""
 
-    def __init__(
-        self, graph: Graph, node: Node, products: dict[tuple[Type, Key], tuple[int, str]]
-    ) -> None:
-        self.graph, self.node, self.products = graph, node, products
-        self.place = next(place for place, other in enumerate(graph.nodes) if other is node)
+    def __init__(self, graph: Graph, node: Node) -> None:
+        self.graph, self.node = graph, node
         self.nodes: list[Node] = []
         self.types: dict[str, Type] = {}
 
@@ -123,16 +108,10 @@ class _Making:
 
     def _times(self, rest: Key, count: int) -> Edge:
         """A product of factors, so many times."""
-        product = self._existing(rest)
-        if product is None:
-            product, *others = rest
-            for factor in others:
-                product = self._make("multiply", product, factor)
+        product, *others = rest
+        for factor in others:
+            product = self._make("multiply", product, factor)
         return product if count == 1 else self._make("multiply", self._number(count), product)
-
-    def _existing(self, factors: Key) -> Edge | None:
-        place, name = self.products.get((self.node.type, factors), (self.place, ""))
-        return Edge(name) if place < self.place else None
 
     def _number(self, value: float) -> Edge:
         return self._add("constant", (), Type("float"), value=float(value))

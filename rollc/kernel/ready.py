@@ -1,4 +1,4 @@
-"""When numbers are known within a step: what a cycle of numbers waits for."""
+"""When values are known within a step: what an elementwise cycle waits for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import inf
 import networkx
 
 from rollc.graph.graph import Edge, Graph
-from rollc.kernel.order import CHEAP
+from rollc.kernel.order import CHEAP, is_elementwise
 
 # How long things take, in sums: a function such as exp, and a step at most.
 _LONG = 8
@@ -16,7 +16,7 @@ _STEP = 1_000_000
 
 
 class Ready:
-    """When each number in a cycle is known, in operations since the step began.
+    """When each value in an elementwise cycle is known, in operations since the step began.
 
     What comes from outside the cycle is known from the start, and the more steps ago a value
     was computed, the earlier it was.
@@ -31,14 +31,14 @@ class Ready:
             (edge.source, node.name)
             for node in graph.nodes
             for edge in node.operands
-            if not node.type.shape and not graph[edge.source].type.shape
+            if is_elementwise(node) and node.type.shape == graph[edge.source].type.shape
         )
         for number, members in enumerate(networkx.strongly_connected_components(reads)):
             if len(members) > 1 or any(reads.has_edge(name, name) for name in members):
                 self.cycle.update(dict.fromkeys(members, number))
 
     def order(self) -> Iterator[str]:
-        """The numbers, each after those that it is computed from in the same step."""
+        """The values, each after those that it is computed from in the same step."""
         now: networkx.DiGraph[str] = networkx.DiGraph()
         now.add_nodes_from(node.name for node in self.graph.nodes if node.name in self.cycle)
         for name in tuple(now):
@@ -55,7 +55,7 @@ class Ready:
         self.known[name] = last + (1 if node.operation in CHEAP else _LONG)
 
     def of(self, name: str, edge: Edge) -> float:
-        """When an operand of a number is known."""
+        """When an operand of a value is known."""
         if self.cycle.get(edge.source) != self.cycle[name]:
             return -inf
         if edge.delay == 0:

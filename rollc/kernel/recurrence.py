@@ -6,8 +6,9 @@
     s = a + b + d    in a cycle       ->  b + d + a    what is known last is added last
 
 The first two save places: one value is kept for the next step, not several of which it is the
-sum, and none that is only another one scaled.  The others are for numbers, where nothing else
-can be done meanwhile: a filter of any order takes one multiply-add from step to step.
+sum, and none that is only another one scaled.  The others are for elementwise cycles, where
+little else can be done meanwhile: a filter of any order takes one multiply-add from step to
+step.
 
 What this pass does not do: touch delayed reads that have an initial value.
 """
@@ -147,7 +148,7 @@ def _with_late(graph: Graph, late: Mapping[str, int]) -> Iterator[Node]:
 
 
 def _ordered(graph: Graph) -> Graph:
-    """In sums of numbers in a cycle, the terms in the order in which they are known."""
+    """In sums of an elementwise cycle, the terms in the order in which they are known."""
     ready = Ready(graph)
     if not ready.cycle:
         return graph
