@@ -11,6 +11,7 @@
     unroll    the graph of N steps            rollc.graph.unroll
     lower     primitive operations            rollc.kernel.lower
     again     a shorter tape                  rollc.kernel.again
+    due       products at some steps only     rollc.kernel.due
     schedule  loops, and what is free of time rollc.kernel.schedule
     plan      statements over buffers         rollc.kernel.plan
     emit      Numba source                    rollc.kernel.emit
@@ -58,6 +59,7 @@ from rollc.graph.truncate import truncate as truncated
 from rollc.irtext import IRTextError, is_graph_text, parse_graph, print_graph
 from rollc.kernel.again import compute_again
 from rollc.kernel.compiled import Kernel
+from rollc.kernel.due import with_due
 from rollc.kernel.emit import emit
 from rollc.kernel.lower import lower
 from rollc.kernel.peel import peel
@@ -159,7 +161,7 @@ def _outputs_only(graph: Graph) -> Graph:
 def scheduled(graph: Graph, steps: int | None = None) -> Schedule:
     """The schedule of a kernel's graph, or of its DAG of ``steps`` steps."""
     lowered = compute_again(shorten(lower(graph)))
-    return schedule(lowered) if steps is None else peel(lowered, steps)
+    return schedule(with_due(lowered)) if steps is None else peel(lowered, steps)
 
 
 @dataclass(frozen=True)

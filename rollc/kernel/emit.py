@@ -8,7 +8,8 @@ program's buffers; ``T`` is the number of steps and ``B`` the number of sequence
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 
 from rollc.graph.graph import BATCH, ordered_axes
@@ -37,6 +38,9 @@ from rollc.kernel.program import (
 )
 from rollc.kernel.routines import write_routine
 from rollc.kernel.writer import Range, Writer, number, shifted, wrapped
+
+# With fewer sequences, a product of all steps takes less time than one for each step.
+FEW = 4
 
 _HEADER = '''\
 """rollc kernel of the network {name}, {dtype}.
@@ -273,24 +277,54 @@ class _Emitter:
     def _times(self, times: Times) -> None:
         write = self.write
         write.comment(times.names, [times.line])
+        if times.when is not None:
+            self._under(times.when, times, lambda: self._all_times(times))
+            return
+        self._all_times(times)
+
+    def _under(self, when: Ref, part: Times | Product, whole: Callable[[], None]) -> None:
+        """A product of the steps where a condition holds.
+
+        Of few sequences, those of all steps together take less time.
+        """
+        write = self.write
+        steps = tuple(axis for axis in part.over if axis != BATCH)
+        if steps:
+            write.say(f"if B < {FEW}:")
+            write.depth += 1
+            whole()
+            write.depth -= 1
+            write.say("else:")
+            write.depth += 1
+        opened = write.open(steps, 1, part.span)
+        write.say(f"if {write.element(when)}:")
+        write.depth += 1
+        if isinstance(part, Times):
+            self._rows_times(part, (BATCH,), ())
+        else:
+            self._rows_product(part, (BATCH,))
+        write.depth -= 1 + opened + bool(steps)
+
+    def _all_times(self, times: Times) -> None:
+        write = self.write
         refs = (times.operand, times.out)
         inner = write.together(refs, times.over)
         apart = write.together(refs, times.over, all_here=False)
         if apart == inner:
-            self._rows_times(times, inner)
+            self._rows_times(times, inner, times.over[: len(times.over) - len(inner)])
             return
         for test, rows in (("if B == N:", inner), ("else:", apart)):
             write.say(test)
             write.depth += 1
-            self._rows_times(times, rows)
+            self._rows_times(times, rows, times.over[: len(times.over) - len(rows)])
             write.depth -= 1
 
-    def _rows_times(self, times: Times, inner: tuple[str, ...]) -> None:
-        """A product of the rows along some axes, at all places of the others."""
+    def _rows_times(self, times: Times, inner: tuple[str, ...], outer: tuple[str, ...]) -> None:
+        """A product of the rows along some axes, at all places of others."""
         write = self.write
+        opened = write.open(outer, 1, times.span)
         width_in, width = write.buffers[times.panel].shape
         a, out = times.operand, times.out
-        opened = write.open(times.over[: len(times.over) - len(inner)], 1, times.span)
         write.call(
             "times",
             write.names[a.buffer],
@@ -315,12 +349,24 @@ class _Emitter:
             return
         inner = write.together([a, b], product.over)
         outer = product.over[: len(product.over) - len(inner)]
-        out = write.names[product.out.buffer]
-        accumulate = product.accumulate
-        if outer and not accumulate:
+        if (outer or product.when is not None) and not product.accumulate:
+            out = write.names[product.out.buffer]
             write.call("clear", out, 0, 0, a.shape[0] * b.shape[0])
-            accumulate = True
-        opened = write.open(outer, 1, product.span)
+            product = replace(product, accumulate=True)
+
+        def whole() -> None:
+            opened = write.open(outer, 1, product.span)
+            self._rows_product(product, inner)
+            write.depth -= opened
+
+        if product.when is None:
+            whole()
+        else:
+            self._under(product.when, product, whole)
+
+    def _rows_product(self, product: Product, inner: tuple[str, ...]) -> None:
+        """The sum of products of the rows along some axes, at one place of the others."""
+        write, a, b = self.write, product.a, product.b
         write.call(
             "product",
             write.names[a.buffer],
@@ -331,11 +377,10 @@ class _Emitter:
             write.first_row(b, inner, product.span),
             b.offset,
             b.shape[0],
-            out,
+            write.names[product.out.buffer],
             write.count(inner, product.span),
-            accumulate,
+            product.accumulate,
         )
-        write.depth -= opened
 
     def _dot(self, product: Product) -> None:
         """The sum of products of numbers."""

@@ -17,6 +17,7 @@ from typing import Literal
 
 from rollc.graph.graph import LEAVES, Edge, Graph, Node
 from rollc.graph.operations import OPERATIONS
+from rollc.kernel.due import guards, is_weight_product, reads
 from rollc.kernel.schedule import Item, Region, Schedule, needed
 
 # Elementwise in a kernel: they only choose which element is read or written, or when.
@@ -70,24 +71,19 @@ def is_elementwise(node: Node) -> bool:
     return node.operation in MOVING or (entry is not None and entry.elementwise)
 
 
-def is_weight_product(graph: Graph, node: Node) -> bool:
-    """A matrix that is the same for all rows, times a vector."""
-    if node.operation != "matmul" or len(node.type.shape) != 1:
-        return False
-    return not graph[node.operands[0].source].type.axes
-
-
 def order(plan: Schedule) -> tuple[Section, ...]:
     """The groups of every region, in the order in which they run."""
     graph = plan.graph
-    regions = _sink(graph, plan.regions)
+    guarded = guards(graph)
+    regions = _sink(graph, plan.regions, guarded)
     delayed = set(graph.reach)
     return tuple(
-        Section(region, tuple(_Grouper(graph, region, delayed).groups())) for region in regions
+        Section(region, tuple(_Grouper(graph, region, delayed, guarded).groups()))
+        for region in regions
     )
 
 
-def _sink(graph: Graph, regions: Sequence[Region]) -> list[Region]:
+def _sink(graph: Graph, regions: Sequence[Region], guarded: Mapping[str, str]) -> list[Region]:
     """Move cheap elementwise nodes into the loop that is their only reader."""
     results = set(graph.results())
     initials = {node.initial for node in graph.nodes if node.initial is not None}
@@ -97,7 +93,7 @@ def _sink(graph: Graph, regions: Sequence[Region]) -> list[Region]:
     for region in regions:
         for item in region.items:
             pieces[item.node.name] = pieces.get(item.node.name, 0) + 1
-            for edge in item.node.operands:
+            for edge in reads(item.node, guarded):
                 readers.setdefault(edge.source, []).append((item, edge))
     moved: dict[int, list[Item]] = {}
     shift = {id(item): item.shift for region in regions for item in region.items}
@@ -142,8 +138,11 @@ def _sink(graph: Graph, regions: Sequence[Region]) -> list[Region]:
 
 
 class _Grouper:
-    def __init__(self, graph: Graph, region: Region, delayed: set[str]) -> None:
+    def __init__(
+        self, graph: Graph, region: Region, delayed: set[str], guarded: Mapping[str, str]
+    ) -> None:
         self.graph = graph
+        self.guarded = guarded
         self.region = region
         self.delayed = delayed
         self.pending = list(region.items)
@@ -164,7 +163,7 @@ class _Grouper:
     def _ready(self, item: Item, nest: Mapping[str, Item] | None = None) -> bool:
         """Whether all that an item reads at this step is there, or is in the nest."""
         loop = self.region.kind != "free"
-        for edge in needed(self.graph, item.node):
+        for edge in needed(self.graph, item.node, self.guarded):
             for source in self.waiting.get(edge.source, ()):
                 if loop and not item.reads_at_once(source, edge.delay):
                     continue
@@ -205,7 +204,9 @@ class _Grouper:
         for item in ready:
             same = item.node.operands[-1:] == first.node.operands[-1:]
             product = same and is_weight_product(self.graph, item.node)
-            together = item.together(first)
+            together = item.together(first) and (
+                self.guarded.get(item.node.name) == self.guarded.get(first.node.name)
+            )
             if item is not first and product and together and self._stackable(item):
                 yield item
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rollc.graph.graph import LEAVES, Edge, Graph, Node, Reach
+from rollc.kernel.due import guards, reads
 from rollc.kernel.order import Group, Section
 from rollc.kernel.program import Buffer, Local, Number, Operand, Ref, Role
 from rollc.kernel.schedule import Item
@@ -42,6 +43,7 @@ class Places:
         self.buffers: dict[str, Buffer] = {}
         self.refs: dict[str, Ref] = {}
         self._homes: dict[int, _Home] = {}  # by the identity of an item
+        self.guarded = guards(graph)
         self._find_homes()
         self.joined = self._joined()
         self.together = self._clusters()
@@ -96,7 +98,7 @@ class Places:
                 for item in group.items:
                     self._homes[id(item)] = _Home(index, position, group.kind)
                     self.items.setdefault(item.node.name, []).append(item)
-                    for edge in item.node.operands:
+                    for edge in reads(item.node, self.guarded):
                         self.readers.setdefault(edge.source, []).append((item, edge))
 
     def _joined(self) -> dict[str, tuple[str, int]]:

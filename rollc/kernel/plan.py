@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 
-from rollc.graph.graph import Graph, Node
+from rollc.graph.graph import Edge, Graph, Node
 from rollc.graph.parts import partial_sums
 from rollc.kernel.apart import apart
 from rollc.kernel.block import block
@@ -263,7 +263,13 @@ class _Planner:
             self._over(nodes[0], bound),
             Span(first.start, first.stop),
             nodes[0].line,
+            self._when(nodes[0]),
         )
+
+    def _when(self, node: Node) -> Ref | None:
+        """The condition under which a product is computed."""
+        condition = self.places.guarded.get(node.name)
+        return None if condition is None else self.places.read(Edge(condition))
 
     def _single(self, item: Item, bound: str) -> Iterator[Simple]:
         node = item.node
@@ -368,7 +374,9 @@ class _Planner:
         operands = tuple(self.places.read(edge) for edge in node.operands)
         same = all(set(self.graph[edge.source].type.axes) == set(axes) for edge in node.operands)
         if node.operation == "outer" and same and not node.type.axes:
-            return Product(node.name, out, operands[0], operands[1], over, span, node.line)
+            when = self._when(node)
+            a, b = operands
+            return Product(node.name, out, a, b, over, span, node.line, when=when)
         return Routine(
             node.name,
             node.operation,

@@ -138,7 +138,10 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Rows times a panel: matrix-vector products of all rows (steps, sequences) at once."""
+    """Rows times a panel: matrix-vector products of all rows (steps, sequences) at once.
+
+    With ``when``, a condition at each step, those of other steps need not be computed.
+    """
 
     out: Ref
     operand: Ref
@@ -147,13 +150,15 @@ class Times:
     over: tuple[str, ...]
     span: Span = Span()
     line: int = 0
+    when: Ref | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
     """A weight's gradient: the sum over all rows of the outer products of two vectors.
 
-    Of two numbers it is the sum of their products.
+    Of two numbers it is the sum of their products.  With ``when``, a condition at each step,
+    the products of other steps are zero.
     """
 
     name: str
@@ -164,6 +169,7 @@ class Product:
     span: Span = Span()
     line: int = 0
     accumulate: bool = False
+    when: Ref | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,9 +357,9 @@ def reads(statement: Simple) -> Iterator[Ref]:
         case Pack():
             operands = tuple(Ref(part.weight) for part in statement.parts)
         case Times():
-            operands = (statement.operand, Ref(statement.panel))
+            operands = (statement.operand, Ref(statement.panel), statement.when)
         case Product():
-            operands = (statement.a, statement.b)
+            operands = (statement.a, statement.b, statement.when)
         case Routine():
             operands = statement.operands
         case Reduce():

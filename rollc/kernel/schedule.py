@@ -14,7 +14,7 @@ This pass moves nothing into or out of a cycle and fuses nothing; ``plan`` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,6 +22,7 @@ import networkx
 
 from rollc.graph.graph import Edge, Graph, Node
 from rollc.graph.retime import timing
+from rollc.kernel.due import guards
 
 Kind = Literal["free", "forward", "backward"]
 Phase = Literal["primal", "adjoint", "inputs"]
@@ -65,8 +66,8 @@ class Item:
         return delay + self.shift - other.shift == 0
 
 
-def needed(graph: Graph, node: Node) -> Iterator[Edge]:
-    """Every read that must be served before a node runs.
+def needed(graph: Graph, node: Node, guarded: Mapping[str, str]) -> Iterator[Edge]:
+    """Every read that must be served before a node runs, its condition with them.
 
     A delayed read needs the source's initial value too: the steps that it meets may all
     lie outside the sequence.
@@ -76,6 +77,8 @@ def needed(graph: Graph, node: Node) -> Iterator[Edge]:
         initial = graph[edge.source].initial if edge.delay else None
         if initial is not None:
             yield Edge(initial)
+    if node.name in guarded:
+        yield Edge(guarded[node.name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,7 @@ class _Scheduler:
         self.by_name: dict[str, list[int]] = {}
         for position, item in enumerate(items):
             self.by_name.setdefault(item.node.name, []).append(position)
+        self.guarded = guards(graph)
         self.depends = self._dependencies()
         self.phase = self._phases(graph)
 
@@ -127,7 +131,7 @@ class _Scheduler:
         depends: networkx.DiGraph[int] = networkx.DiGraph()
         depends.add_nodes_from(range(len(self.items)))
         for position, item in enumerate(self.items):
-            for edge in needed(self.graph, item.node):
+            for edge in needed(self.graph, item.node, self.guarded):
                 depends.add_edges_from((source, position) for source in self._met(item, edge))
         return depends
 

@@ -1,0 +1,225 @@
+"""Products that are due at some steps only: what a clock holds back is not computed.
+
+    y = where(c, tanh(W @ x), y[t-1])     W @ x is wanted at the steps where c holds
+    ~u = where(c, ~y, 0) * …              W' @ ~u and the sum over t of ~u x are zero elsewhere
+
+with a condition c that is the same for all sequences.  Such a product is left out at all other
+steps: for a matrix times a vector, zero takes its place
+
+    m                                 ->  where(c, m, 0)
+
+so that nothing undefined is read, and a kernel computes a product that only such nodes read
+under their condition (:func:`guards`).
+
+What is guaranteed: the values of the graph, but for a product of zero with what is not finite.
+What this pass does not do: look through functions that are not finite at zero, or at elementwise
+work, which costs little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import networkx
+
+from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, attributes
+
+MARK = "^due"
+# Finite wherever their operands are, so that a zero does no harm on the way.
+_FINITE = frozenset(
+    {
+        *("add", "subtract", "multiply", "negate", "identity", "where", "minimum", "maximum"),
+        *("tanh", "sigmoid", "relu", "softplus", "gelu", "silu", "sin", "cos", "abs", "slice"),
+        *("clip", "sign", "pad", "concat", "dot", "sum", "mean"),
+    }
+)
+# Zero where their first operand is.
+_LINEAR = frozenset({"negate", "identity", "slice", "pad"})
+
+
+def is_weight_product(graph: Graph, node: Node) -> bool:
+    """A matrix that is the same for all rows, times a vector."""
+    if node.operation != "matmul" or len(node.type.shape) != 1:
+        return False
+    return not graph[node.operands[0].source].type.axes
+
+
+def with_due(graph: Graph) -> Graph:
+    """The lowered graph of a kernel with zeros for products where they are not due."""
+    found = _Conditions(graph)
+    due = {
+        node.name: condition
+        for node in graph.nodes
+        if is_weight_product(graph, node)
+        and BATCH in node.type.axes
+        and node.name not in found.fixed
+        and (condition := found.zero.get(node.name) or found.wanted.get(node.name))
+        and not all(found.selects(reader, edge) for reader, edge in found.readers[node.name])
+    }
+    if not due:
+        return graph
+    zero = graph.unused("zero" + MARK)
+    names = {name: graph.unused(name + MARK) for name in due}
+
+    def nodes() -> Iterator[Node]:
+        yield Node(zero, "constant", (), Type("float"), attributes(value=0.0))
+        for node in graph.nodes:
+            edges = (
+                replace(edge, source=names.get(edge.source, edge.source)) for edge in node.operands
+            )
+            yield replace(node, operands=tuple(edges))
+            if node.name in due:
+                picked = (Edge(due[node.name]), Edge(node.name), Edge(zero))
+                yield replace(
+                    node,
+                    name=names[node.name],
+                    operation="where",
+                    operands=picked,
+                    attributes=(),
+                )
+
+    # Conditions may come later in the list than what they pick.
+    return _sorted(graph.with_nodes(nodes()))
+
+
+def guards(graph: Graph) -> Mapping[str, str]:
+    """The products that are computed under a condition, and the condition of each."""
+    found = _Conditions(graph)
+    guarded: dict[str, str] = {}
+    for node in graph.nodes:
+        conditions: set[str | None] = set()
+        if is_weight_product(graph, node) and BATCH in node.type.axes:
+            if node.name not in found.fixed:
+                conditions = {
+                    found.selects(reader, edge) for reader, edge in found.readers[node.name]
+                }
+        elif node.operation == "outer" and not node.type.axes:
+            conditions = {
+                found.zero.get(edge.source) for edge in node.operands if edge.delay == 0
+            } - {None}
+        (condition,) = conditions if len(conditions) == 1 else (None,)
+        if condition is not None:
+            guarded[node.name] = condition
+    return guarded
+
+
+class _Conditions:
+    """Where values are zero, and where they are wanted: by the condition that has to hold."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.readers: dict[str, list[tuple[Node, Edge]]] = {node.name: [] for node in graph.nodes}
+        for node in graph.nodes:
+            for edge in node.operands:
+                self.readers[edge.source].append((node, edge))
+        self.fixed = {*graph.results(), *(node.initial for node in graph.nodes if node.initial)}
+        self.uniform = self._uniform()
+        self.zero: dict[str, str] = {}
+        self.wanted: dict[str, str] = {}
+        if self.uniform:
+            order = [graph[name] for name in _order(graph)]
+            for node in order:
+                self._see_zero(node)
+            for node in reversed(order):
+                self._see_wanted(node)
+
+    def _uniform(self) -> set[str]:
+        """The conditions that are the same for all sequences, and change with time."""
+        chosen = {
+            edge.source
+            for node in self.graph.nodes
+            if node.operation == "where" and (edge := node.operands[0]).delay == 0
+        }
+        return {
+            name
+            for name in chosen
+            if (node := self.graph[name]).type.kind == "bool"
+            and not node.type.shape
+            and len(node.type.axes) == 1
+            and node.type.time
+            and not self._depends_on_sequences(name)
+        }
+
+    def _depends_on_sequences(self, name: str) -> bool:
+        waiting, seen = [name], {name}
+        while waiting:
+            node = self.graph[waiting.pop()]
+            if BATCH in node.type.axes:
+                return True
+            new = {edge.source for edge in node.reads()} - seen
+            seen |= new
+            waiting.extend(new)
+        return False
+
+    def selects(self, reader: Node, edge: Edge) -> str | None:
+        """The condition under which a node picks a value that it reads, at the same step."""
+        if reader.operation != "where" or edge.delay or reader.operands[1] != edge:
+            return None
+        condition, _, other = reader.operands
+        plain = condition.delay == 0 and condition.source in self.uniform
+        return condition.source if plain and other != edge else None
+
+    def _see_zero(self, node: Node) -> None:
+        edges = [edge for edge in node.operands if edge.delay == 0]
+        found: str | None = None
+        if node.operation == "where" and self._is_zero(node.operands[2]):
+            found = self.selects(node, node.operands[1])
+        elif node.operation in _LINEAR:
+            found = next((self.zero.get(edge.source) for edge in edges[:1]), None)
+        elif node.operation == "multiply" or is_weight_product(self.graph, node):
+            found = next(filter(None, (self.zero.get(edge.source) for edge in edges)), None)
+        if found is not None:
+            self.zero[node.name] = found
+
+    def _is_zero(self, edge: Edge) -> bool:
+        node = self.graph[edge.source]
+        return node.operation == "constant" and node.options.get("value") == 0.0
+
+    def _see_wanted(self, node: Node) -> None:
+        if node.name in self.fixed or not node.type.time:
+            return
+        conditions = {self._wanted_by(reader, edge) for reader, edge in self.readers[node.name]}
+        (condition,) = conditions if len(conditions) == 1 else (None,)
+        if condition is not None:
+            self.wanted[node.name] = condition
+
+    def _wanted_by(self, reader: Node, edge: Edge) -> str | None:
+        """The condition under which a reader wants a value."""
+        if edge.delay:
+            return None
+        if (condition := self.selects(reader, edge)) is not None:
+            return condition
+        product = reader.operation == "outer" or is_weight_product(self.graph, reader)
+        if product or reader.operation in _FINITE:
+            if reader.operation == "outer" and not reader.type.axes:
+                zeros = {self.zero.get(e.source) for e in reader.operands if e.delay == 0}
+                return next(filter(None, zeros), None)
+            return self.zero.get(reader.name) or self.wanted.get(reader.name)
+        return None
+
+
+def reads(node: Node, guarded: Mapping[str, str]) -> Iterator[Edge]:
+    """What a node reads, its condition with it."""
+    yield from node.operands
+    if node.name in guarded:
+        yield Edge(guarded[node.name])
+
+
+def _order(graph: Graph) -> Iterable[str]:
+    """The nodes, each after those that it reads at the same step."""
+    now: networkx.DiGraph[str] = networkx.DiGraph()
+    now.add_nodes_from(node.name for node in graph.nodes)
+    now.add_edges_from(
+        (edge.source, node.name)
+        for node in graph.nodes
+        for edge in node.operands
+        if edge.delay == 0
+    )
+    place = {node.name: number for number, node in enumerate(graph.nodes)}
+    ordered: Iterable[str] = networkx.lexicographical_topological_sort(now, key=place.__getitem__)
+    return ordered
+
+
+def _sorted(graph: Graph) -> Graph:
+    return graph.with_nodes(graph[name] for name in _order(graph))
