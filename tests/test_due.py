@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import numpy as np
 import pytest
 
 from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph
+from rollc.graph.graph import Graph, Type
 from rollc.graph.simplify import simplify
 from rollc.interp import interpret
+from rollc.irtext import parse_graph
 from rollc.kernel import compiled as kernels
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.due import guards
 from rollc.kernel.emit import emit
+from rollc.kernel.memory import Lender
 from rollc.kernel.plan import plan
 from rollc.kernel.program import Product, Program, Times, simple_statements
 from rollc.kernel.text import parse_program, print_program
@@ -25,14 +28,29 @@ CLOCK = """
 net clock
 dim H = 3
 input x: [H]
-param W: [H, H], U: [H, H], V: [H, H], b: [H]
+param W: [H, H], U: [H, H], V: [H, H], M: [H, H], b: [H]
 p = where(p[t-1] + 1.5 < 3, p[t-1] + 1, 0)
 init p = 2
 q = where(q[t-1] + 1.5 < 2, q[t-1] + 1, 0)
 h = where(p < 0.5, tanh(W @ x + U @ h[t-1] + b), h[t-1])
 g = where(q < 0.5, sigmoid(V @ h + U @ g[t-1]), 0.5 * g[t-1])
+m = M @ x
+c = p > 1.5
+k = where(c, tanh(m + k[t-1]), k[t-1])
+l = where(c, m * l[t-1] + h, 0.3 * l[t-1])
 output h, g
-loss mean(sum(h * g), over t)
+loss mean(sum(h * g + k * l), over t)
+"""
+# Its adjoint has no loop.
+FLAT = """
+net flat
+dim H = 3
+input x: [H]
+param W: [H, H]
+p = where(p[t-1] + 1.5 < 3, p[t-1] + 1, 0)
+y = where(p < 0.5, tanh(W @ x), x)
+output y
+loss mean(sum(y), over t)
 """
 # Nothing of these may be left out: a line of a body, and what it reads.
 NEVER = {
@@ -41,6 +59,7 @@ NEVER = {
     "read later": "m = W @ x\nh = where(c, tanh(m), h[t-1]) + m[t-1]",
     "infinite at zero": "h = where(c, log(W @ x), h[t-1])",
     "the other choice": "h = where(c, h[t-1], tanh(W @ x))",
+    "wanted a step later": "m = W @ x\nh = where(c, tanh(m[t-1]), h[t-1])",
     "an output": "h = W @ x\nk = where(c, tanh(h), h[t-1])",
 }
 BODY = """
@@ -77,15 +96,49 @@ def test_what_waits_for_a_clock() -> None:
     # Forward W, U and V, U; backward the same transposed (W only for x), and their gradients.
     assert len([name for name in found if name.startswith("h'")]) == 2
     assert len([name for name in found if name.startswith("g'")]) == 2
-    assert {"~W", "~V"} <= found.keys()
+    assert {"m", "~W", "~V", "~M"} <= found.keys()
     assert "~U" not in found  # its two terms wait for two clocks
-    assert len(set(found.values())) == 2
+    assert len({name.removesuffix("^again") for name in found.values()}) == 3
     assert parse_program(print_program(program)) == program
 
 
 @pytest.mark.parametrize("line", NEVER.values(), ids=NEVER)
 def test_what_may_be_wanted_at_any_step(line: str) -> None:
     assert not guards(scheduled(graph_of(BODY.format(line), gradient=False)).graph)
+
+
+def test_a_condition_that_waits_for_the_product_is_none() -> None:
+    graph = parse_graph("""rollc graph 1  stage simplified
+net turned
+axis t
+
+x    = input()                          : float[3] over t, batch
+W    = param() {initialiser=zeros}      : float[3, 3]
+zero = constant() {value=0.0}           : float
+m    = matmul(W, x)                     : float[3] over t, batch
+s    = sum(h[t-1])                      : float over t, batch
+a    = sum_over(s) {over=[batch]}       : float over t
+c    = less(a, zero)                    : bool over t
+h    = where(c, m, zero)                : float[3] over t, batch
+
+output h
+""")
+    assert not guards(graph)
+    assert guards(
+        graph.with_nodes(
+            replace(
+                node,
+                operation="extent",
+                operands=(),
+                attributes=(("axis", "t"),),
+                type=Type("float", (), ("t",)),
+            )
+            if node.name == "a"
+            else node
+            for node in graph.nodes
+            if node.name != "s"
+        )
+    ) == {"m": "c"}
 
 
 def test_gates_of_one_clock_are_stacked() -> None:
@@ -97,24 +150,29 @@ def test_gates_of_one_clock_are_stacked() -> None:
         assert sum(isinstance(part, Times) for part in parts) == products
 
 
-@pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
-    program = plan(scheduled(graph_of(CLOCK)), 8)  # a few steps in each block
+@pytest.fixture(scope="module", params=[CLOCK, FLAT], ids=["clock", "flat"])
+def made(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Graph, Kernel]:
+    graph = graph_of(request.param)
+    program = plan(scheduled(graph), 8)  # a few steps in each block
     path: Path = tmp_path_factory.mktemp("due") / "kernel.py"
     path.write_text(emit(program, "float64"))
-    return Kernel(program, path, "float64")
+    return graph, Kernel(program, path, "float64")
 
 
 @pytest.mark.parametrize("batch", [1, 3, 5])
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 20])
 def test_what_is_left_out_is_not_read(
-    kernel: Kernel, steps: int, batch: int, monkeypatch: pytest.MonkeyPatch
+    made: tuple[Graph, Kernel], steps: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    graph, kernel = made
+
     def undefined(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-        return np.full(shape, np.nan if dtype.kind == "f" else 1, dtype)
+        return np.full(shape, np.nan if dtype.kind == "f" else 0, dtype)
 
     monkeypatch.setattr(kernels, "empty", undefined)
-    graph = graph_of(CLOCK)
+    monkeypatch.setattr(Lender, "lend", lambda self, key, shape, dtype: undefined(shape, dtype))
     random = np.random.default_rng(steps)
     sizes = {"t": steps, "batch": batch}
     leaves = {

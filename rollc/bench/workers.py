@@ -53,8 +53,11 @@ class Worker:
         )
 
     def halt(self) -> None:
-        """Keep the process from running until it is asked."""
+        """Keep the process from running until :meth:`resume`."""
         self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
 
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError):
@@ -63,7 +66,6 @@ class Worker:
     def ask(self, limit: float, **request: Any) -> dict[str, Any]:
         """The answer to a request, which must come within ``limit`` seconds."""
         process = self._process
-        self._signal(signal.SIGCONT)
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -112,6 +114,7 @@ class Workers:
         if library not in self._by_library:
             self._by_library[library] = Worker(self.threads)
         worker = self._by_library[library]
+        worker.resume()
         try:
             return worker.ask(self.limit, **request)
         except WorkerLost:

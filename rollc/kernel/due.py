@@ -34,8 +34,8 @@ _FINITE = frozenset(
         *("clip", "sign", "pad", "concat", "dot", "sum", "mean"),
     }
 )
-# Zero where their first operand is.
-_LINEAR = frozenset({"negate", "identity", "slice", "pad"})
+# Zero where all of their operands are.
+_LINEAR = frozenset({"add", "subtract", "negate", "identity", "slice", "pad", "concat"})
 
 
 def is_weight_product(graph: Graph, node: Node) -> bool:
@@ -165,8 +165,9 @@ class _Conditions:
         found: str | None = None
         if node.operation == "where" and self._is_zero(node.operands[2]):
             found = self.selects(node, node.operands[1])
-        elif node.operation in _LINEAR:
-            found = next((self.zero.get(edge.source) for edge in edges[:1]), None)
+        elif node.operation in _LINEAR and len(edges) == len(node.operands):
+            zeros = {self.zero.get(edge.source) for edge in edges}
+            found = zeros.pop() if len(zeros) == 1 else None
         elif node.operation == "multiply" or is_weight_product(self.graph, node):
             found = next(filter(None, (self.zero.get(edge.source) for edge in edges)), None)
         if found is not None:
