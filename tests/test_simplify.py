@@ -412,3 +412,24 @@ def test_a_long_unrolled_network_takes_seconds() -> None:
     begin = time.perf_counter()
     assert len(simplify(dag).nodes) < len(dag.nodes)
     assert time.perf_counter() - begin < 10
+
+
+def test_a_delayed_read_of_what_is_rewritten_later() -> None:
+    graph = parse_graph("""rollc graph 1  stage simplified
+net late
+axis t
+
+x = input()           : float over t, batch
+n = negate(h[t-1])    : float over t, batch
+k = tanh(n)           : float over t, batch
+m = multiply(k, x)    : float over t, batch
+h = identity(m)       : float over t, batch
+y = add(h, n)         : float over t, batch
+
+output y
+""")
+    after = simplify(graph)
+    assert [str(edge) for edge in after["y"].operands] == ["m", "m[t-1]"]
+    leaves = {"x": np.random.default_rng(0).normal(size=(4, 3))}
+    expected, found = interpret(graph, leaves, SIZES), interpret(after, leaves, SIZES)
+    np.testing.assert_allclose(found["y"], expected["y"])

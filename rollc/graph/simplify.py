@@ -283,7 +283,14 @@ class _Round:
 
     def defined(self, edge: Edge) -> Node | None:
         """The node that an edge reads at the same step."""
-        return None if edge.delay else self.nodes[edge.source]
+        if edge.delay:
+            return None
+        node = self.nodes[edge.source]
+        # What it reads with a delay may have been rewritten after it.
+        operands = tuple(self.resolved(read) for read in node.operands)
+        if operands != node.operands:
+            node = self.nodes[node.name] = replace(node, operands=operands)
+        return node
 
     def known(self, edge: Edge) -> float | None:
         """The one number that a read takes everywhere, where that is known."""

@@ -86,5 +86,6 @@ def _multiply_adds(statement: Times | Product | Routine) -> int:
     out = prod(statement.out.shape)
     if isinstance(statement, Times):
         return out * prod(statement.operand.shape)
-    first, second = (prod(ref.shape) for ref in reads(statement))
+    pair = (statement.a, statement.b) if isinstance(statement, Product) else reads(statement)
+    first, second = (prod(ref.shape) for ref in pair)
     return isqrt(first * second * out)

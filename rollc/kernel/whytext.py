@@ -57,6 +57,10 @@ def print_why(scheduled: Schedule, program: Program, dtype: str, chosen: Sequenc
     return "\n".join(lines) + "\n"
 
 
+def _when(product: Times | Product) -> str:
+    return "" if product.when is None else f", where {product.when.buffer} holds"
+
+
 def _fitted(line: str) -> str:
     return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
 
@@ -126,9 +130,10 @@ def _how(decision: Decision) -> str:
         case Nest():
             return f"nest {decision.number}: {len(others) + 1} fused" if others else "alone"
         case Times():
-            return f"stacked with {', '.join(others)}" if others else "matrix product"
+            how = f"stacked with {', '.join(others)}" if others else "matrix product"
+            return how + _when(statement)
         case Product():
-            return f"one product over {_axes(statement.over)}"
+            return f"one product over {_axes(statement.over)}" + _when(statement)
         case Reduce():
             return f"{node.operation.partition('_')[0]} over {_axes(statement.over)}"
         case Routine():
