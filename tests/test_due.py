@@ -161,7 +161,7 @@ def made(
     return graph, Kernel(program, path, "float64")
 
 
-@pytest.mark.parametrize("batch", [1, 3, 5])
+@pytest.mark.parametrize("batch", [1, 3, 9])
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 20])
 def test_what_is_left_out_is_not_read(
     made: tuple[Graph, Kernel], steps: int, batch: int, monkeypatch: pytest.MonkeyPatch

@@ -39,8 +39,9 @@ from rollc.kernel.program import (
 from rollc.kernel.routines import write_routine
 from rollc.kernel.writer import Range, Writer, number, shifted, wrapped
 
-# With fewer sequences, a product of all steps takes less time than one for each step.
-FEW = 4
+# With fewer sequences, a product of all steps together takes less time than one for each step:
+# it fills the rows of the tiles (:mod:`rollc.kernel.host`).
+FEW = 8
 
 _HEADER = '''\
 """rollc kernel of the network {name}, {dtype}.
