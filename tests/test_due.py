@@ -52,6 +52,17 @@ y = where(p < 0.5, tanh(W @ x), x)
 output y
 loss mean(sum(y), over t)
 """
+# What all sequences share has one row a step.
+SHARED = """
+net shared
+dim H = 3
+input x: [H]
+param W: [H, H], b: [H]
+p = where(p[t-1] + 1.5 < 3, p[t-1] + 1, 0)
+h = where(p < 0.5, sigmoid(W @ (h[t-1] + b)), 0.5 * h[t-1] + b)
+output h
+loss mean(sum(h * x), over t)
+"""
 # Nothing of these may be left out: a line of a body, and what it reads.
 NEVER = {
     "a condition of each sequence": "h = where(x[0] > 0, tanh(W @ x), h[t-1])",
@@ -150,7 +161,7 @@ def test_gates_of_one_clock_are_stacked() -> None:
         assert sum(isinstance(part, Times) for part in parts) == products
 
 
-@pytest.fixture(scope="module", params=[CLOCK, FLAT], ids=["clock", "flat"])
+@pytest.fixture(scope="module", params=[CLOCK, FLAT, SHARED], ids=["clock", "flat", "shared"])
 def made(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Graph, Kernel]:

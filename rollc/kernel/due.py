@@ -94,7 +94,7 @@ def guards(graph: Graph) -> Mapping[str, str]:
                 conditions = {
                     found.selects(reader, edge) for reader, edge in found.readers[node.name]
                 }
-        elif node.operation == "outer" and not node.type.axes:
+        elif node.operation == "outer" and not node.type.axes and found.is_batched(node):
             conditions = {
                 found.zero.get(edge.source) for edge in node.operands if edge.delay == 0
             } - {None}
@@ -151,6 +151,10 @@ class _Conditions:
             seen |= new
             waiting.extend(new)
         return False
+
+    def is_batched(self, node: Node) -> bool:
+        """Whether a node reads what each sequence has of its own."""
+        return any(BATCH in self.graph[edge.source].type.axes for edge in node.operands)
 
     def selects(self, reader: Node, edge: Edge) -> str | None:
         """The condition under which a node picks a value that it reads, at the same step."""

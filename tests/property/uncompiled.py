@@ -40,8 +40,10 @@ from rollc.graph.truncate import truncate
 from rollc.interp import interpret
 from rollc.irtext import print_graph
 from rollc.kernel import compiled
+from rollc.kernel import emit as emit_module
 from rollc.kernel.again import compute_again
 from rollc.kernel.compiled import Kernel
+from rollc.kernel.due import with_due
 from rollc.kernel.emit import emit
 from rollc.kernel.lower import lower
 from rollc.kernel.peel import peel
@@ -59,13 +61,14 @@ GRAPHS = {
     "axes": lambda: st.booleans().flatmap(two_axis_graphs),
 }
 compiled.FEWEST, compiled.WORTHWHILE = 1, 0  # threads have work of any size here
+emit_module.FEW = 1  # and clocked products wait for their clock with any number of sequences
 PHASES = ("primal", "adjoint", "inputs")
 
 
 def kernel_of(graph: Graph, steps: int | None, folder: Path, rows: int = 4) -> Kernel:
     """The kernel of a graph, by way of the text of its schedule and of its program."""
     lowered = compute_again(shorten(lower(graph)))
-    scheduled = schedule(lowered) if steps is None else peel(lowered, steps)
+    scheduled = schedule(with_due(lowered)) if steps is None else peel(lowered, steps)
     assert parse_schedule(print_schedule(scheduled)) == scheduled
     program = plan(scheduled, rows)
     assert parse_program(print_program(program)) == program
