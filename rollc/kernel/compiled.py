@@ -110,7 +110,7 @@ class Kernel:
         from numba import boolean, int64, types
         from numba.np.numpy_support import from_dtype
 
-        counts = [int64] * (max(len(self.program.axes), 1) + 2)
+        counts = [int64] * (max(len(self.program.axes), 1) + 3)
         optional = [boolean] if function.optional else []
         arrays = (types.Array(from_dtype(self.dtypes[name]), 2, "C") for name in function.buffers)
         return [*counts, *optional, *arrays]
@@ -306,7 +306,8 @@ class Kernel:
         key = (function.phase, whole, *optional)
         if key not in frame.bound:
             steps = [frame.sizes[axis] for axis in self.program.axes or ("t",)]
-            numbers = [*steps, frame.sizes[BATCH], whole, *optional]
+            batch = frame.sizes[BATCH]
+            numbers = [*steps, batch, whole, self.program.block_steps(batch), *optional]
             own = [arrays[name] for name in function.buffers]
             frame.bound[key] = self.functions[function.phase](numbers, own)
         else:

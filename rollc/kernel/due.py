@@ -48,6 +48,8 @@ def is_weight_product(graph: Graph, node: Node) -> bool:
 def with_due(graph: Graph) -> Graph:
     """The lowered graph of a kernel with zeros for products where they are not due."""
     found = _Conditions(graph)
+    if not found.uniform:
+        return graph
     due = {
         node.name: condition
         for node in graph.nodes
@@ -55,7 +57,9 @@ def with_due(graph: Graph) -> Graph:
         and BATCH in node.type.axes
         and node.name not in found.fixed
         and (condition := found.zero.get(node.name) or found.wanted.get(node.name))
-        and not all(found.selects(reader, edge) for reader, edge in found.readers[node.name])
+        and not all(
+            found.selects(reader, edge) for reader, edge in found.readers.get(node.name, ())
+        )
     }
     if not due:
         return graph
@@ -87,12 +91,12 @@ def guards(graph: Graph) -> Mapping[str, str]:
     """The products that are computed under a condition, and the condition of each."""
     found = _Conditions(graph)
     guarded: dict[str, str] = {}
-    for node in graph.nodes:
+    for node in graph.nodes if found.uniform else ():
         conditions: set[str | None] = set()
         if is_weight_product(graph, node) and BATCH in node.type.axes:
             if node.name not in found.fixed:
                 conditions = {
-                    found.selects(reader, edge) for reader, edge in found.readers[node.name]
+                    found.selects(reader, edge) for reader, edge in found.readers.get(node.name, ())
                 }
         elif node.operation == "outer" and not node.type.axes and found.is_batched(node):
             conditions = {
@@ -109,15 +113,15 @@ class _Conditions:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.readers: dict[str, list[tuple[Node, Edge]]] = {node.name: [] for node in graph.nodes}
-        for node in graph.nodes:
-            for edge in node.operands:
-                self.readers[edge.source].append((node, edge))
+        self.readers: dict[str, list[tuple[Node, Edge]]] = {}
         self.fixed = {*graph.results(), *(node.initial for node in graph.nodes if node.initial)}
         self.uniform = self._uniform()
         self.zero: dict[str, str] = {}
         self.wanted: dict[str, str] = {}
         if self.uniform:
+            for node in graph.nodes:
+                for edge in node.operands:
+                    self.readers.setdefault(edge.source, []).append((node, edge))
             order = [graph[name] for name in _order(graph)]
             for node in order:
                 self._see_zero(node)
@@ -184,7 +188,9 @@ class _Conditions:
     def _see_wanted(self, node: Node) -> None:
         if node.name in self.fixed or not node.type.time:
             return
-        conditions = {self._wanted_by(reader, edge) for reader, edge in self.readers[node.name]}
+        conditions = {
+            self._wanted_by(reader, edge) for reader, edge in self.readers.get(node.name, ())
+        }
         (condition,) = conditions if len(conditions) == 1 else (None,)
         if condition is not None:
             self.wanted[node.name] = condition

@@ -46,11 +46,11 @@ FEW = 8
 _HEADER = '''\
 """rollc kernel of the network {name}, {dtype}.
 
-T: steps; B: sequences, of N that there are in all; t, n, k: one step, one sequence, one
-element.  With two time axes there are T_0, T_1 and t_0, t_1.  A buffer has a row for each
-step and sequence (that of numbers has one row with all of them); one that is read with a
-delay has rows before and after the sequence too, so that h[(t + 1) * B + n, k] may be h at
-step t.  v_h is one element of h, d_h is the cotangent of h.
+T: steps; B: sequences, of N that there are in all; K: steps of a block; t, n, k: one step,
+one sequence, one element.  With two time axes there are T_0, T_1 and t_0, t_1.  A buffer has
+a row for each step and sequence (that of numbers has one row with all of them); one that is
+read with a delay has rows before and after the sequence too, so that h[(t + 1) * B + n, k]
+may be h at step t.  v_h is one element of h, d_h is the cotangent of h.
 """
 
 import math
@@ -82,7 +82,6 @@ class _Emitter:
 
     def __init__(self, program: Program, names: Names) -> None:
         buffers = {buffer.name: buffer for buffer in program.buffers}
-        self.block = program.block
         self.write = Writer(buffers, names, program.axes)
         self.elements = Elements(self.write)
 
@@ -90,12 +89,10 @@ class _Emitter:
         steps = [self.write.steps(axis) for axis in self.write.axes or ("t",)]
         optional = [function.optional] if function.optional else []
         buffers = (self.write.names[name] for name in function.buffers)
-        arguments = [*steps, "B", "N", *optional, *buffers]
+        arguments = [*steps, "B", "N", "K", *optional, *buffers]
         self.write.say("@kernel")
         self.write.say(f"def {function.phase}({wrapped(arguments)}):")
         self.write.depth += 1
-        if any(isinstance(part, Loop) and part.blocks for part in function.body):
-            self.write.say(f"K = max(1, {self.block} // B)")
         for statement in function.body:
             if isinstance(statement, Loop):
                 self._loop(statement)
@@ -310,20 +307,16 @@ class _Emitter:
         write = self.write
         refs = (times.operand, times.out)
         inner = write.together(refs, times.over)
-        apart = write.together(refs, times.over, all_here=False)
-        if apart == inner:
-            self._rows_times(times, inner, times.over[: len(times.over) - len(inner)])
-            return
-        for test, rows in (("if B == N:", inner), ("else:", apart)):
-            write.say(test)
-            write.depth += 1
-            self._rows_times(times, rows, times.over[: len(times.over) - len(rows)])
-            write.depth -= 1
+        self._rows_times(times, inner, times.over[: len(times.over) - len(inner)])
 
     def _rows_times(self, times: Times, inner: tuple[str, ...], outer: tuple[str, ...]) -> None:
         """A product of the rows along some axes, at all places of others."""
         write = self.write
         opened = write.open(outer, 1, times.span)
+        if write.are_apart((times.operand, times.out), inner):
+            self._steps_times(times, inner)
+            write.depth -= opened
+            return
         width_in, width = write.buffers[times.panel].shape
         a, out = times.operand, times.out
         write.call(
@@ -340,6 +333,29 @@ class _Emitter:
             write.count(inner, times.span),
         )
         write.depth -= opened
+
+    def _steps_times(self, times: Times, inner: tuple[str, ...]) -> None:
+        """A product of rows of several steps, which lie apart where there are more sequences."""
+        write = self.write
+        width_in, width = write.buffers[times.panel].shape
+        (*axes, _) = inner
+        a, out = times.operand, times.out
+        write.call(
+            "steps_times",
+            write.names[a.buffer],
+            write.first_row(a, inner, times.span),
+            write.sequences(a),
+            a.offset,
+            write.names[times.panel],
+            width_in,
+            width,
+            write.names[out.buffer],
+            write.first_row(out, inner, times.span),
+            write.sequences(out),
+            out.offset,
+            "B",
+            write.count(axes, times.span),
+        )
 
     def _product(self, product: Product) -> None:
         write = self.write

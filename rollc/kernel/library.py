@@ -23,6 +23,7 @@ from rollc.kernel.linear import (
     outer,
     pack,
     product,
+    steps_times,
     times,
     transpose,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "pack",
     "product",
     "softmax",
+    "steps_times",
     "sum_along",
     "times",
     "total",

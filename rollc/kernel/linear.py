@@ -67,8 +67,8 @@ def pack(
                 panel[0, at(start + i * step + k)] = 0
 
 
-@routine
-def times(
+@shared
+def rows_times(
     a: Array,
     row: int,
     first: int,
@@ -103,6 +103,49 @@ def times(
                     min(step, width - block),
                     False,
                 )
+
+
+@routine
+def times(
+    a: Array,
+    row: int,
+    first: int,
+    panel: Array,
+    inner: int,
+    width: int,
+    out: Array,
+    target: int,
+    place: int,
+    count: int,
+) -> None:
+    """``out[target + r, place:] = a[row + r, first:] @ panel`` for ``count`` rows r."""
+    rows_times(a, row, first, panel, inner, width, out, target, place, count)
+
+
+@routine
+def steps_times(
+    a: Array,
+    row: int,
+    apart: int,
+    first: int,
+    panel: Array,
+    inner: int,
+    width: int,
+    out: Array,
+    target: int,
+    aside: int,
+    place: int,
+    count: int,
+    steps: int,
+) -> None:
+    """As :func:`times`, of ``count`` rows at each step, ``apart`` rows of a and ``aside`` of out
+    from one step to the next.
+    """
+    together = apart == count and aside == count
+    rows = count * steps if together else count
+    for s in range(1 if together else steps):
+        source, aim = row + s * apart, target + s * aside
+        rows_times(a, source, first, panel, inner, width, out, aim, place, rows)
 
 
 @routine

@@ -150,12 +150,18 @@ class Writer:
             row, first = "0", row
         return f"{self.names[ref.buffer]}, {row}, {first}"
 
-    def together(
-        self, refs: Sequence[Ref], over: Sequence[str], *, all_here: bool = True
-    ) -> tuple[str, ...]:
+    def are_apart(self, refs: Sequence[Ref], inner: Sequence[str]) -> bool:
+        """Whether a thread's rows along some axes may have others' between them."""
+        return len(inner) > 1 and any(self.buffers[ref.buffer].apart for ref in refs)
+
+    def sequences(self, ref: Ref) -> str:
+        """The rows from one step to the next."""
+        return "N" if self.buffers[ref.buffer].apart else "B"
+
+    def together(self, refs: Sequence[Ref], over: Sequence[str]) -> tuple[str, ...]:
         """The last of ``over`` along which the rows of all references follow each other.
 
-        With ``all_here`` the kernel computes all sequences, so that no rows lie apart.
+        Those of a buffer whose rows are apart do only where one thread has all sequences.
         """
         inner: tuple[str, ...] = ()
         for axis in reversed(over):
@@ -163,8 +169,7 @@ class Writer:
             for ref in refs:
                 buffer = self.buffers[ref.buffer]
                 rows = (*buffer.axes, *((BATCH,) if buffer.batch else ()))
-                apart = buffer.apart and not all_here and bool(inner)
-                if rows[-len(wider) :] != wider or buffer.axis in inner or apart:
+                if rows[-len(wider) :] != wider or buffer.axis in inner:
                     return inner
             inner = wider
         return inner
