@@ -17,6 +17,7 @@ from llvmlite import binding, ir
 from numba import boolean, config, float64, int64, njit, types
 from numba.core import cgutils
 from numba.core.compiler import Compiler
+from numba.core.untyped_passes import InlineClosureLikes
 from numba.extending import intrinsic
 
 from rollc.kernel import native
@@ -53,11 +54,17 @@ at: Any = plain_at if config.DISABLE_JIT else intrinsic(_at)  # type: ignore[att
 
 
 class Distinct(Compiler):
-    """Compiles functions whose arrays are all different: none is written through another."""
+    """Compiles functions whose arrays are all different: none is written through another.
+
+    They have no functions inside, so that no pass has to look for them.
+    """
 
     def define_pipelines(self) -> Any:
         self.state.flags.noalias = True
-        return super().define_pipelines()  # type: ignore[no-untyped-call]
+        pipelines = super().define_pipelines()  # type: ignore[no-untyped-call]
+        for manager in pipelines:
+            manager.passes = [each for each in manager.passes if each[0] is not InlineClosureLikes]
+        return pipelines
 
 
 class _Routine:
