@@ -240,6 +240,12 @@ def test_jax(name: str, mode: Mode) -> None:
     compare("jax", name, mode)
 
 
+@pytest.mark.parametrize(("name", "mode"), [("lstm", "gradient"), ("bidirectional", "forward")])
+def test_pytensor(name: str, mode: Mode) -> None:
+    need("pytensor")
+    compare("pytensor", name, mode)
+
+
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
 def test_onnx_runtime(name: str) -> None:
     need("onnx")

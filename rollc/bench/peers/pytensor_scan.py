@@ -36,7 +36,7 @@ def _scan(
 
 
 def _split(x: Any, parts: int) -> Any:
-    return pt.split(x, [x.shape[-1] // parts] * parts, parts, axis=-1)
+    return pt.split(x, [x.shape[-1] // parts] * parts, n_splits=parts, axis=-1)
 
 
 def _product(x: Any, weight: Any) -> Any:
