@@ -10,6 +10,7 @@
     tangent   gradients forward in time       rollc.graph.segments, rollc.graph.tangent
     unroll    the graph of N steps            rollc.graph.unroll
     lower     primitive operations            rollc.kernel.lower
+    shorten   short ways from step to step    rollc.kernel.recurrence
     again     a shorter tape                  rollc.kernel.again
     due       products at some steps only     rollc.kernel.due
     schedule  loops, and what is free of time rollc.kernel.schedule

@@ -6,6 +6,8 @@ import json
 import math
 import os
 import signal
+import sys
+import time
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
@@ -21,7 +23,7 @@ from rollc.bench.data import Array, Problem, problem, read_problem, write_proble
 from rollc.bench.statistics import geometric_mean, ratios, spread
 from rollc.bench.systems import system
 from rollc.bench.task import Mode, Task, task_of
-from rollc.bench.workers import PeerError, Worker, WorkerLost
+from rollc.bench.workers import PeerError, Worker, WorkerLost, workers
 from rollc.bench.workloads import WORKLOADS, Size, Workload, chosen
 from rollc.cli import main
 from rollc.errors import InputError
@@ -265,6 +267,23 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 # Processes and the command
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_is_halted_while_it_is_not_asked() -> None:
+    with workers(1, 60) as made:
+        for _ in range(2):
+            made.ask("numpy", do="peak memory")
+            process = made._by_library["numpy"]._process.pid
+            deadline = time.monotonic() + 10
+            while state_of(process) != "T" and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert state_of(process) == "T"
+
+
+def state_of(process: int) -> str:
+    """The state letter of a process."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_a_worker_answers_and_can_be_lost() -> None:

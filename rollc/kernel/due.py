@@ -24,6 +24,7 @@ from dataclasses import replace
 import networkx
 
 from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, attributes
+from rollc.kernel.sums import fixed_names, readers_of
 
 MARK = "^due"
 # Finite wherever their operands are, so that a zero does no harm on the way.
@@ -113,15 +114,12 @@ class _Conditions:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.readers: dict[str, list[tuple[Node, Edge]]] = {}
-        self.fixed = {*graph.results(), *(node.initial for node in graph.nodes if node.initial)}
         self.uniform = self._uniform()
+        self.readers = readers_of(graph) if self.uniform else {}
+        self.fixed = fixed_names(graph)
         self.zero: dict[str, str] = {}
         self.wanted: dict[str, str] = {}
         if self.uniform:
-            for node in graph.nodes:
-                for edge in node.operands:
-                    self.readers.setdefault(edge.source, []).append((node, edge))
             order = [graph[name] for name in _order(graph)]
             for node in order:
                 self._see_zero(node)

@@ -48,9 +48,10 @@ _HEADER = '''\
 
 T: steps; B: sequences, of N that there are in all; K: steps of a block; t, n, k: one step,
 one sequence, one element.  With two time axes there are T_0, T_1 and t_0, t_1.  A buffer has
-a row for each step and sequence (that of numbers has one row with all of them); one that is
-read with a delay has rows before and after the sequence too, so that h[(t + 1) * B + n, k]
-may be h at step t.  v_h is one element of h, d_h is the cotangent of h.
+a row for each step and sequence (that of numbers has one row with all of them; the caller's
+may have those of all N); one that is read with a delay can have rows before and after the
+sequence too, so that h[(t + 1) * B + n, k] may be h at step t.  v_h is one element of h, d_h
+is the cotangent of h.
 """
 
 import math

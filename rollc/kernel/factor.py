@@ -18,49 +18,37 @@ from math import inf
 from rollc.graph.graph import Edge, Graph, Node, Type, attributes
 from rollc.graph.operations import OPERATIONS
 from rollc.graph.split import needed
-from rollc.kernel.ready import Ready
-from rollc.kernel.sums import Sums, Term, chain, replaced
+from rollc.kernel.ready import Ready, with_sums
+from rollc.kernel.sums import Term, chain
 
 _MOST = 16  # factors of a product that are looked at
 
 
 def factored(graph: Graph) -> Graph:
     """The lowered graph of a kernel with sums of products in elementwise cycles factored."""
-    ready = Ready(graph)
-    if not ready.cycle:
-        return graph
-    found = Sums(graph)
-    roots = {node.name for node in found.roots()}
-    gone: set[str] = set()
-    sums: dict[str, list[Node]] = {}
-    for name in ready.order():
-        if name not in roots:
-            ready.know(name)
-            continue
-        node = graph[name]
-        terms, inner = found.terms(node)
-        ready.known[name] = len(terms) + max(ready.of(name, edge) for _, edge in terms)
+
+    def taken_out(ready: Ready, node: Node, terms: list[Term]) -> tuple[float, list[Node]]:
+        time = len(terms) + max(ready.of(node.name, edge) for _, edge in terms)
         alike: dict[Edge, list[tuple[Term, tuple[int, list[Edge]]]]] = {}
         for term in terms:
             sign, factors = _factors(graph, term, node.type)
-            last = max(factors, key=lambda factor: ready.of(name, factor))
-            if len(factors) > 1 and ready.of(name, last) > -inf:
+            last = max(factors, key=lambda factor: ready.of(node.name, factor))
+            if len(factors) > 1 and ready.of(node.name, last) > -inf:
                 factors.remove(last)
                 alike.setdefault(last, []).append((term, (sign, factors)))
         groups = {last: several for last, several in alike.items() if len(several) > 1}
-        if groups:
-            making = _Making(graph, node)
-            for last, several in groups.items():
-                for term, _ in several:
-                    terms.remove(term)
-                terms.append(making.product(last, [rest for _, rest in several]))
-            gone.update(inner)
-            sums[name] = [*making.nodes, *chain(graph, node, terms, "rest")]
-    if not sums:
-        return graph
-    after = replaced(graph, sums, gone)
+        if not groups:
+            return time, []
+        making = _Making(graph, node)
+        for last, several in groups.items():
+            for term, _ in several:
+                terms.remove(term)
+            terms.append(making.product(last, [rest for _, rest in several]))
+        return time, [*making.nodes, *chain(graph, node, terms, "rest")]
+
+    after = with_sums(graph, taken_out)
     leaves = [node.name for node in after.nodes if not node.operands]
-    return needed(after, [*after.results(), *leaves])
+    return graph if after is graph else needed(after, [*after.results(), *leaves])
 
 
 Key = tuple[Edge, ...]

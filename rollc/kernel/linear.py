@@ -67,8 +67,8 @@ def pack(
                 panel[0, at(start + i * step + k)] = 0
 
 
-@shared
-def rows_times(
+@routine
+def times(
     a: Array,
     row: int,
     first: int,
@@ -106,23 +106,6 @@ def rows_times(
 
 
 @routine
-def times(
-    a: Array,
-    row: int,
-    first: int,
-    panel: Array,
-    inner: int,
-    width: int,
-    out: Array,
-    target: int,
-    place: int,
-    count: int,
-) -> None:
-    """``out[target + r, place:] = a[row + r, first:] @ panel`` for ``count`` rows r."""
-    rows_times(a, row, first, panel, inner, width, out, target, place, count)
-
-
-@routine
 def steps_times(
     a: Array,
     row: int,
@@ -145,7 +128,7 @@ def steps_times(
     rows = count * steps if together else count
     for s in range(1 if together else steps):
         source, aim = row + s * apart, target + s * aside
-        rows_times(a, source, first, panel, inner, width, out, aim, place, rows)
+        times(a, source, first, panel, inner, width, out, aim, place, rows)
 
 
 @routine

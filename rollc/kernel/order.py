@@ -17,7 +17,7 @@ from typing import Literal
 
 from rollc.graph.graph import LEAVES, Edge, Graph, Node
 from rollc.graph.operations import OPERATIONS
-from rollc.kernel.due import guards, is_weight_product, reads
+from rollc.kernel.due import is_weight_product, reads
 from rollc.kernel.schedule import Item, Region, Schedule, needed
 
 # Elementwise in a kernel: they only choose which element is read or written, or when.
@@ -74,11 +74,10 @@ def is_elementwise(node: Node) -> bool:
 def order(plan: Schedule) -> tuple[Section, ...]:
     """The groups of every region, in the order in which they run."""
     graph = plan.graph
-    guarded = guards(graph)
-    regions = _sink(graph, plan.regions, guarded)
+    regions = _sink(graph, plan.regions, plan.guarded)
     delayed = set(graph.reach)
     return tuple(
-        Section(region, tuple(_Grouper(graph, region, delayed, guarded).groups()))
+        Section(region, tuple(_Grouper(graph, region, delayed, plan.guarded).groups()))
         for region in regions
     )
 

@@ -11,11 +11,11 @@ once, where nothing forbids it.  Products of one operand share the buffer of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rollc.graph.graph import LEAVES, Edge, Graph, Node, Reach
-from rollc.kernel.due import guards, reads
+from rollc.kernel.due import reads
 from rollc.kernel.order import Group, Section
 from rollc.kernel.program import Buffer, Local, Number, Operand, Ref, Role
 from rollc.kernel.schedule import Item
@@ -33,7 +33,9 @@ class _Home:
 class Places:
     """The buffers of a program, and the reference to each node's value."""
 
-    def __init__(self, graph: Graph, sections: Sequence[Section]) -> None:
+    def __init__(
+        self, graph: Graph, sections: Sequence[Section], guarded: Mapping[str, str]
+    ) -> None:
         self.graph = graph
         self.sections = sections
         self.results = set(graph.results())
@@ -43,7 +45,7 @@ class Places:
         self.buffers: dict[str, Buffer] = {}
         self.refs: dict[str, Ref] = {}
         self._homes: dict[int, _Home] = {}  # by the identity of an item
-        self.guarded = guards(graph)
+        self.guarded = guarded
         self._find_homes()
         self.joined = self._joined()
         self.together = self._clusters()

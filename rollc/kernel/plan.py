@@ -63,7 +63,7 @@ class _Planner:
     def __init__(self, scheduled: Schedule) -> None:
         self.graph: Graph = scheduled.graph
         self.sections = order(scheduled)
-        self.places = Places(self.graph, self.sections)
+        self.places = Places(self.graph, self.sections, scheduled.guarded)
         self.partial = partial_sums(self.graph)
         self.panels: dict[tuple[Part, ...], str] = {}
         self.packed: set[str] = set()

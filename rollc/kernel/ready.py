@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf
 
 import networkx
 
-from rollc.graph.graph import Edge, Graph
+from rollc.graph.graph import Edge, Graph, Node
 from rollc.kernel.order import CHEAP, is_elementwise
+from rollc.kernel.sums import Sums, Term, replaced
 
 # How long things take, in sums: a function such as exp, and a step at most.
 _LONG = 8
@@ -61,3 +62,28 @@ class Ready:
         if edge.delay == 0:
             return self.known[edge.source]
         return (1 - abs(edge.delay)) * _STEP
+
+
+Rewrite = Callable[[Ready, Node, list[Term]], tuple[float, list[Node]]]
+"""Of a sum and its terms: when it is known, and the nodes in its place, none for itself."""
+
+
+def with_sums(graph: Graph, rewrite: Rewrite) -> Graph:
+    """The graph with the sums of its elementwise cycles rewritten, each when its terms are."""
+    ready = Ready(graph)
+    if not ready.cycle:
+        return graph
+    found = Sums(graph)
+    roots = {node.name for node in found.roots()}
+    gone: set[str] = set()
+    sums: dict[str, list[Node]] = {}
+    for name in ready.order():
+        if name not in roots:
+            ready.know(name)
+            continue
+        terms, inner = found.terms(graph[name])
+        ready.known[name], nodes = rewrite(ready, graph[name], terms)
+        if nodes:
+            gone.update(inner)
+            sums[name] = nodes
+    return replaced(graph, sums, gone)

@@ -22,8 +22,8 @@ from math import inf
 from rollc.graph.graph import LEAVES, Edge, Graph, Node
 from rollc.kernel.factor import factored
 from rollc.kernel.order import is_elementwise
-from rollc.kernel.ready import Ready
-from rollc.kernel.sums import Sums, Term, chain, readers_of, replaced, stays
+from rollc.kernel.ready import Ready, with_sums
+from rollc.kernel.sums import Sums, Term, chain, fixed_names, readers_of, replaced
 
 
 def shorten(graph: Graph) -> Graph:
@@ -72,7 +72,7 @@ def _late_scaling(graph: Graph) -> Graph:
     """Read with a delay what is scaled, and not the scaled value."""
     while True:
         readers = readers_of(graph)
-        fixed = stays(graph)
+        fixed = fixed_names(graph)
         late = {
             node.name: place
             for node in graph.nodes
@@ -149,25 +149,14 @@ def _with_late(graph: Graph, late: Mapping[str, int]) -> Iterator[Node]:
 
 def _ordered(graph: Graph) -> Graph:
     """In sums of an elementwise cycle, the terms in the order in which they are known."""
-    ready = Ready(graph)
-    if not ready.cycle:
-        return graph
-    found = Sums(graph)
-    roots = {node.name for node in found.roots()}
-    gone: set[str] = set()
-    sums: dict[str, list[Node]] = {}
-    for name in ready.order():
-        if name not in roots:
-            ready.know(name)
-            continue
-        terms, inner = found.terms(graph[name])
-        when = {edge: ready.of(name, edge) for _, edge in terms}
-        ordered = sorted(terms, key=lambda term: when[term[1]])
+
+    def ordered(ready: Ready, node: Node, terms: list[Term]) -> tuple[float, list[Node]]:
+        when = {edge: ready.of(node.name, edge) for _, edge in terms}
+        wanted = sorted(terms, key=lambda term: when[term[1]])
         time = -inf
-        for _, edge in ordered:
+        for _, edge in wanted:
             time = max(time, when[edge]) + 1
-        ready.known[name] = time
-        if len(terms) > 2 and ordered != terms:
-            gone.update(inner)
-            sums[name] = list(chain(graph, graph[name], ordered, "sum"))
-    return replaced(graph, sums, gone)
+        changed = len(terms) > 2 and wanted != terms
+        return time, list(chain(graph, node, wanted, "sum")) if changed else []
+
+    return with_sums(graph, ordered)

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import networkx
 
 from rollc.graph.graph import Edge, Graph, Node
 from rollc.graph.retime import timing
-from rollc.kernel.due import guards
+from rollc.kernel.due import guards, reads
 
 Kind = Literal["free", "forward", "backward"]
 Phase = Literal["primal", "adjoint", "inputs"]
@@ -72,13 +73,13 @@ def needed(graph: Graph, node: Node, guarded: Mapping[str, str]) -> Iterator[Edg
     A delayed read needs the source's initial value too: the steps that it meets may all
     lie outside the sequence.
     """
-    yield from node.reads()
+    yield from reads(node, guarded)
+    if node.initial is not None:
+        yield Edge(node.initial)
     for edge in node.operands:
         initial = graph[edge.source].initial if edge.delay else None
         if initial is not None:
             yield Edge(initial)
-    if node.name in guarded:
-        yield Edge(guarded[node.name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,11 @@ class Schedule:
 
     graph: Graph
     regions: tuple[Region, ...]
+
+    @cached_property
+    def guarded(self) -> Mapping[str, str]:
+        """The products that are computed under a condition, and the condition of each."""
+        return guards(self.graph)
 
 
 def schedule(graph: Graph, items: Sequence[Item] | None = None) -> Schedule:

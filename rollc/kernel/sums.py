@@ -20,7 +20,7 @@ class Sums:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.readers = readers_of(graph)
-        self.fixed = stays(graph)
+        self.fixed = fixed_names(graph)
 
     def is_inner(self, node: Node) -> bool:
         """Whether a sum is nothing but a part of another one."""
@@ -104,7 +104,7 @@ def readers_of(graph: Graph) -> dict[str, list[tuple[Node, Edge]]]:
     return found
 
 
-def stays(graph: Graph) -> set[str]:
+def fixed_names(graph: Graph) -> set[str]:
     """The nodes whose values leave the graph, are initial values, or have one."""
     started = [node for node in graph.nodes if node.initial is not None]
     return {

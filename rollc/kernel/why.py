@@ -124,7 +124,7 @@ class _Reader:
 
     def __init__(self, scheduled: Schedule, program: Program) -> None:
         self.graph = scheduled.graph
-        self.places = Places(self.graph, order(scheduled))
+        self.places = Places(self.graph, order(scheduled), scheduled.guarded)
         self.buffers = {buffer.name: buffer for buffer in program.buffers}
         self.runs = tuple(_runs(program))
         self.makers: dict[str, list[int]] = {}  # the runs that compute a node
