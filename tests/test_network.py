@@ -393,6 +393,7 @@ def test_arrays_that_were_right_once_say_nothing_of_others() -> None:
     wrong: list[tuple[Arrays, Arrays]] = [
         ({"a": np.zeros(1)}, {"x": x}),
         ({}, {"x": x}),
+        ({}, {**params, "x": x}),
         ({**params, "b": params["a"]}, {"x": x}),
         (params, {"x": x[None]}),
         (params, {"x": x, "z": x}),
