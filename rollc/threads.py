@@ -1,7 +1,8 @@
 """How many threads a kernel may use.
 
 A large batch is cut into parts, and each part runs by itself from the first step to the
-last: no thread waits for another inside a loop.  The number is the caller's to choose; it
+last: no thread waits for another inside a loop.  Of few sequences one thread runs the loops,
+and others help with the products of all steps (:mod:`rollc.kernel.helpers`).  The number is the caller's to choose; it
 is no one else's pool, and nothing but kernels runs in it.
 """
 
@@ -9,9 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rollc.errors import InputError
 
@@ -53,9 +54,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
+def beside(function: Callable[..., Made], *arguments: Any) -> Future[Made]:
+    """A function of some values in another thread: this one is the first of :func:`count`."""
+    return _pool(max(count() - 1, 1)).submit(function, *arguments)
+
+
 def each(function: Callable[[Given], Made], values: Sequence[Given]) -> list[Made]:
     """A function of each value: the first in this thread, the others beside it."""
     first, *others = values
-    waiting = [_pool(count()).submit(function, value) for value in others]
+    waiting = [beside(function, value) for value in others]
     own = function(first)
     return [own, *(one.result() for one in waiting)]

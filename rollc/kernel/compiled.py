@@ -23,18 +23,22 @@ from numpy.typing import NDArray
 from rollc import threads
 from rollc.graph.graph import BATCH
 from rollc.kernel import native
+from rollc.kernel.helpers import Helpers
 from rollc.kernel.host import host, panel_size
 from rollc.kernel.memory import Lender, empty
 from rollc.kernel.native import Bound, Function, Plain
 from rollc.kernel.program import Buffer, Loop, Program, Ref, Result, Times
 from rollc.kernel.program import Function as Phase
-from rollc.kernel.work import product_work
+from rollc.kernel.work import divisible_work, product_work
 
 Array = NDArray[Any]
 
 FEWEST = 4  # sequences of a thread, where each step reads a matrix for all of them
 # Operations of matrix products: less is done before another thread has its data.
 WORTHWHILE = 20_000_000
+# The same of threads that help with large products: their numbers go to and fro.
+DIVISIBLE = 50_000_000
+_HELP = "help_team"  # the routine of threads that help with large products
 
 
 class Kernel:
@@ -95,10 +99,12 @@ class Kernel:
         if native.interpreted():
             self._functions = {name: partial(Plain, own) for name, own in functions.items()}
             return
+        from numba.np.numpy_support import from_dtype
+
         from rollc.kernel.linking import machine_code
 
         arguments = {function.phase: self._types(function) for function in self.program.functions}
-        code = machine_code(functions, arguments)
+        code = machine_code(functions, arguments, {_HELP: from_dtype(self.dtype)})
         native.save(code, self._places())
         self._functions = native.link(code)
 
@@ -110,7 +116,7 @@ class Kernel:
         from numba import boolean, int64, types
         from numba.np.numpy_support import from_dtype
 
-        counts = [int64] * (max(len(self.program.axes), 1) + 3)
+        counts = [int64] * (max(len(self.program.axes), 1) + 4)
         optional = [boolean] if function.optional else []
         arrays = (types.Array(from_dtype(self.dtypes[name]), 2, "C") for name in function.buffers)
         return [*counts, *optional, *arrays]
@@ -283,9 +289,17 @@ class Kernel:
         for name, shape, dtype in frame.results:
             if name not in arrays:
                 arrays[name] = frame.lender.lend(name, shape, dtype)
-        for function in self.program.functions:
-            if function.phase in phases:
-                self._call(function, frame, arrays, whole, phases)
+
+        def call(team: int) -> None:
+            for function in self.program.functions:
+                if function.phase in phases:
+                    self._call(function, frame, arrays, whole, team, phases)
+
+        helpers = self._helpers(frame, phases) if batch == whole else None
+        if helpers is None:
+            call(0)
+        else:
+            helpers.call(call, threads.count() - 1)
         results: dict[tuple[str, str], Array] = {
             key: self._result(result, arrays[result.ref.buffer], frame.sizes, frame.whole.get(key))
             for key, result in frame.leaving
@@ -300,6 +314,7 @@ class Kernel:
         frame: _Frame,
         arrays: Mapping[str, Array],
         whole: int,
+        team: int,
         phases: Sequence[str],
     ) -> None:
         optional = [function.optional in phases] if function.optional else []
@@ -307,14 +322,29 @@ class Kernel:
         if key not in frame.bound:
             steps = [frame.sizes[axis] for axis in self.program.axes or ("t",)]
             batch = frame.sizes[BATCH]
-            numbers = [*steps, batch, whole, self.program.block_steps(batch), *optional]
+            numbers = [*steps, batch, whole, self.program.block_steps(batch), team, *optional]
             own = [arrays[name] for name in function.buffers]
             frame.bound[key] = self.functions[function.phase](numbers, own)
         else:
             bound = frame.bound[key]
+            bound.count(len(frame.sizes) + 2, team)
             for place, name in frame.places[function.phase]:
                 bound.give(place, arrays[name])
         frame.bound[key]()
+
+    def _helpers(self, frame: _Frame, phases: Sequence[str]) -> Helpers | None:
+        """Threads beside this one, where it alone runs the loops but not every product."""
+        if threads.count() < 2 or native.interpreted():
+            return None
+        if frame.divisible is None:
+            (*steps, batch) = frame.sizes.values()
+            frame.divisible = divisible_work(self.program, max(steps), batch) >= DIVISIBLE
+        if not frame.divisible:
+            return None
+        key = tuple(phases)
+        if key not in frame.helpers:
+            frame.helpers[key] = Helpers(self.functions[_HELP], np.empty((1, 1), self.dtype))
+        return frame.helpers[key]
 
     def _frame(self, sizes: Mapping[str, int]) -> _Frame:
         with suppress(IndexError):  # none is left, or another thread has taken the last one
@@ -387,7 +417,8 @@ class _Frame:
     leaves and ``results`` are the caller's, and others in each call, with ``lender`` their
     memory; ``leaving`` are the values that the caller gets, with ``whole`` the shapes of those
     that are a buffer as it is; ``bound`` are the functions, as they were last called, and
-    ``places`` those of the arguments that are not kept.
+    ``places`` those of the arguments that are not kept; ``helpers`` are for calls of some
+    phases, where the work of large products is ``divisible``.
     """
 
     sizes: Mapping[str, int]
@@ -400,6 +431,8 @@ class _Frame:
     whole: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
     bound: dict[tuple[Any, ...], Bound | Plain] = field(default_factory=dict)
     places: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    divisible: bool | None = None
+    helpers: dict[tuple[str, ...], Helpers] = field(default_factory=dict)
 
 
 def _plain(array: Array, dtype: np.dtype[Any], lender: Lender, name: str) -> Array:

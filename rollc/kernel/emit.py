@@ -51,7 +51,7 @@ one sequence, one element.  With two time axes there are T_0, T_1 and t_0, t_1. 
 a row for each step and sequence (that of numbers has one row with all of them; the caller's
 may have those of all N); one that is read with a delay can have rows before and after the
 sequence too, so that h[(t + 1) * B + n, k] may be h at step t.  v_h is one element of h, d_h
-is the cotangent of h.
+is the cotangent of h.  team: threads that help with products of all steps, or 0.
 """
 
 import math
@@ -90,7 +90,7 @@ class _Emitter:
         steps = [self.write.steps(axis) for axis in self.write.axes or ("t",)]
         optional = [function.optional] if function.optional else []
         buffers = (self.write.names[name] for name in function.buffers)
-        arguments = [*steps, "B", "N", "K", *optional, *buffers]
+        arguments = [*steps, "B", "N", "K", "team", *optional, *buffers]
         self.write.say("@kernel")
         self.write.say(f"def {function.phase}({wrapped(arguments)}):")
         self.write.depth += 1
@@ -312,51 +312,25 @@ class _Emitter:
 
     def _rows_times(self, times: Times, inner: tuple[str, ...], outer: tuple[str, ...]) -> None:
         """A product of the rows along some axes, at all places of others."""
-        write = self.write
+        write, a, out = self.write, times.operand, times.out
         opened = write.open(outer, 1, times.span)
-        if write.are_apart((times.operand, times.out), inner):
-            self._steps_times(times, inner)
-            write.depth -= opened
-            return
-        width_in, width = write.buffers[times.panel].shape
-        a, out = times.operand, times.out
-        write.call(
-            "times",
-            write.names[a.buffer],
-            write.first_row(a, inner, times.span),
-            a.offset,
-            write.names[times.panel],
-            width_in,
-            width,
-            write.names[out.buffer],
-            write.first_row(out, inner, times.span),
-            out.offset,
-            write.count(inner, times.span),
-        )
+        source = [write.names[a.buffer], write.first_row(a, inner, times.span)]
+        target = [write.names[out.buffer], write.first_row(out, inner, times.span)]
+        panel = (write.names[times.panel], *write.buffers[times.panel].shape)
+        steps = tuple(axis for axis in inner if axis != BATCH)
+        if steps:
+            # Rows of one step may lie apart from those of another, where they are a thread's part.
+            count, apart, aside = ("B", write.sequences(a), write.sequences(out))
+            if BATCH not in inner:
+                count = apart = aside = "1"
+            counts = [count, write.count(steps, times.span), "team"]
+            write.call(
+                "steps_times", *source, apart, a.offset, *panel, *target, aside, out.offset, *counts
+            )
+        else:
+            count = write.count(inner, times.span)
+            write.call("times", *source, a.offset, *panel, *target, out.offset, count)
         write.depth -= opened
-
-    def _steps_times(self, times: Times, inner: tuple[str, ...]) -> None:
-        """A product of rows of several steps, which lie apart where there are more sequences."""
-        write = self.write
-        width_in, width = write.buffers[times.panel].shape
-        (*axes, _) = inner
-        a, out = times.operand, times.out
-        write.call(
-            "steps_times",
-            write.names[a.buffer],
-            write.first_row(a, inner, times.span),
-            write.sequences(a),
-            a.offset,
-            write.names[times.panel],
-            width_in,
-            width,
-            write.names[out.buffer],
-            write.first_row(out, inner, times.span),
-            write.sequences(out),
-            out.offset,
-            "B",
-            write.count(axes, times.span),
-        )
 
     def _product(self, product: Product) -> None:
         write = self.write
@@ -398,6 +372,7 @@ class _Emitter:
             write.names[product.out.buffer],
             write.count(inner, product.span),
             product.accumulate,
+            "team" if set(inner) - {BATCH} else 0,
         )
 
     def _dot(self, product: Product) -> None:

@@ -19,6 +19,7 @@ from rollc.kernel.elementary import exp, log
 from rollc.kernel.linear import (
     dot,
     gauss_jordan,
+    help_team,
     matrix_product,
     outer,
     pack,
@@ -42,6 +43,7 @@ __all__ = [
     "embed_adjoint",
     "extreme_along",
     "gauss_jordan",
+    "help_team",
     "log_softmax",
     "logsumexp",
     "matrix_product",

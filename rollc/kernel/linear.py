@@ -9,14 +9,29 @@ from typing import Any
 
 import numpy as np
 
+from rollc.kernel.helpers import CLOSED, DONE, KIND, LIMIT, TICKET
 from rollc.kernel.host import host
 from rollc.kernel.linking import Array, at, routine, shared
+from rollc.kernel.team import (
+    array,
+    chunk_size,
+    describe,
+    exchange,
+    finish,
+    get,
+    increase,
+    number,
+    offer,
+    rest,
+    worthwhile,
+)
 from rollc.kernel.tile import tile
 
 _ROWS = host().rows
 _WIDTH_4, _WIDTH_8 = host().width(4), host().width(8)
 _CHUNK = 64  # rows of a product that share a panel while it is in the cache
 _DEPTH = 256  # places of a sum of products that stay in the cache
+_TIMES, _PRODUCT = 0, 1  # the jobs of a team
 
 
 @shared
@@ -120,19 +135,28 @@ def steps_times(
     place: int,
     count: int,
     steps: int,
+    team: int,
 ) -> None:
     """As :func:`times`, of ``count`` rows at each step, ``apart`` rows of a and ``aside`` of out
-    from one step to the next.
+    from one step to the next.  A team takes part where all rows are one below the other.
     """
-    together = apart == count and aside == count
-    rows = count * steps if together else count
-    for s in range(1 if together else steps):
-        source, aim = row + s * apart, target + s * aside
-        times(a, source, first, panel, inner, width, out, aim, place, rows)
+    if apart != count or aside != count:
+        for s in range(steps):
+            source, aim = row + s * apart, target + s * aside
+            times(a, source, first, panel, inner, width, out, aim, place, count)
+        return
+    rows = count * steps
+    if not worthwhile(team, rows * inner * width):
+        times(a, row, first, panel, inner, width, out, target, place, rows)
+        return
+    size = chunk_size(team, rows, _ROWS)
+    numbers = (row, first, inner, width, target, place, rows, size)
+    describe(team, _TIMES, numbers, a, panel, out)
+    _together(team, -(-rows // size), a)
 
 
 @routine
-def product(
+def rows_product(
     a: Array,
     row: int,
     first: int,
@@ -142,10 +166,11 @@ def product(
     second: int,
     width: int,
     out: Array,
+    place: int,
     count: int,
     accumulate: bool,
 ) -> None:
-    """The matrix of the sums, over ``count`` rows, of the products of two vectors."""
+    """Rows of the matrix that :func:`product` makes, from the element ``place`` on."""
     step = tile_width(a)
     along, beside = a.shape[1], b.shape[1]
     for start in range(0, count, _DEPTH):
@@ -162,12 +187,84 @@ def product(
                     beside,
                     depth,
                     out,
-                    i * width + block,
+                    place + i * width + block,
                     width,
                     min(_ROWS, height - i),
                     min(step, width - block),
                     accumulate or start > 0,
                 )
+
+
+@routine
+def product(
+    a: Array,
+    row: int,
+    first: int,
+    height: int,
+    b: Array,
+    other: int,
+    second: int,
+    width: int,
+    out: Array,
+    count: int,
+    accumulate: bool,
+    team: int,
+) -> None:
+    """The matrix of the sums, over ``count`` rows, of the products of two vectors."""
+    if not worthwhile(team, height * width * count):
+        rows_product(a, row, first, height, b, other, second, width, out, 0, count, accumulate)
+        return
+    size = chunk_size(team, height, _ROWS)
+    numbers = (row, first, height, other, second, width, count, int(accumulate), size)
+    describe(team, _PRODUCT, numbers, a, b, out)
+    _together(team, -(-height // size), a)
+
+
+@shared
+def _together(team: int, chunks: int, like: Array) -> None:
+    """Do the job that is laid out, with all helpers that come."""
+    offer(team, chunks)
+    team_chunks(team, like)
+    finish(team, chunks)
+
+
+@routine
+def team_chunks(team: int, like: Array) -> None:
+    """Take chunks of the job at hand until none is left."""
+    ticket = get(team, TICKET)
+    while ticket % LIMIT > 0:
+        # All that is known of the job is read before a chunk of it is taken.
+        kind, chunk = get(team, KIND), ticket % LIMIT - 1
+        n0, n1, n2, n3 = number(team, 0), number(team, 1), number(team, 2), number(team, 3)
+        n4, n5, n6, n7 = number(team, 4), number(team, 5), number(team, 6), number(team, 7)
+        n8 = number(team, 8)
+        one, two, out = array(team, 0, like), array(team, 1, like), array(team, 2, like)
+        if exchange(team, TICKET, ticket, ticket - 1):
+            if kind == _TIMES:
+                begin = chunk * n7
+                rows = min(n7, n6 - begin)
+                times(one, n0 + begin, n1, two, n2, n3, out, n4 + begin, n5, rows)
+            else:
+                begin = chunk * n8
+                rows = min(n8, n2 - begin)
+                place = begin * n5
+                rows_product(one, n0, n1 + begin, rows, two, n3, n4, n5, out, place, n6, n7 != 0)
+            increase(team, DONE)
+        ticket = get(team, TICKET)
+
+
+@routine
+def help_team(team: int, like: Array) -> None:
+    """Take part in the jobs of a team until it is closed.  ``like`` has its precision."""
+    looks = 0
+    job = 0
+    while get(team, CLOSED) == 0:
+        ticket = get(team, TICKET)
+        if ticket % LIMIT > 0:
+            team_chunks(team, like)
+        looks = 0 if ticket // LIMIT != job else looks + 1
+        job = ticket // LIMIT
+        rest(looks)
 
 
 @routine

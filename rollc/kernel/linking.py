@@ -17,6 +17,7 @@ from llvmlite import binding, ir
 from numba import boolean, config, float64, int64, njit, types
 from numba.core import cgutils
 from numba.core.compiler import Compiler
+from numba.core.registry import cpu_target
 from numba.core.untyped_passes import InlineClosureLikes
 from numba.extending import intrinsic
 
@@ -125,10 +126,13 @@ def kernel(function: Callable[..., None]) -> Any:
     return njit(**_OPTIONS, fastmath={"contract"}, pipeline_class=Distinct)(function)
 
 
-def machine_code(functions: Mapping[str, Any], arguments: Mapping[str, Sequence[Any]]) -> Code:
+def machine_code(
+    functions: Mapping[str, Any], arguments: Mapping[str, Sequence[Any]], library: Any = None
+) -> Code:
     """The machine code of kernel functions, for arguments of the given types.
 
-    Each function takes whole numbers and truth values first, then arrays.
+    Each function takes whole numbers and truth values first, then arrays.  ``library`` names
+    routines that are called from outside too, and the precision of each.
     """
     routines: dict[str, Piece] = {}
     needs: dict[str, None] = {}
@@ -136,7 +140,17 @@ def machine_code(functions: Mapping[str, Any], arguments: Mapping[str, Sequence[
     for name, dispatcher in functions.items():
         compiled = _compiled(dispatcher, tuple(arguments[name]))
         code = _object(compiled, routines, needs)
-        pieces.append(Piece(name, name, (code, _entry(compiled, name))))
+        described = compiled.fndesc
+        entry = _entry(name, described.llvm_func_name, described.restype, described.argtypes)
+        pieces.append(Piece(name, name, (code, entry)))
+    for name, number in (library or {}).items():
+        made = _routines[name]
+        made.link(number)
+        symbol = made.symbol(number)
+        routines.update((piece.symbol, piece) for piece in _linked[symbol].routines)
+        needs.update(dict.fromkeys(_linked[symbol].needs))
+        entry = _entry(name, symbol, made.result(number), made.arguments(number))
+        pieces.append(Piece(name, name, (entry,)))
     return Code(tuple(routines.values()), tuple(pieces), tuple(needs))
 
 
@@ -155,13 +169,13 @@ def _object(compiled: Any, routines: dict[str, Piece], needs: dict[str, None]) -
     return bytes(code)
 
 
-def _entry(compiled: Any, name: str) -> bytes:
+def _entry(name: str, symbol: str, result: Any, arguments: Sequence[Any]) -> bytes:
     """Object code of a function that takes all arguments as one row of integers.
 
     Arrays are rows of :data:`native.WORDS`, as Numba lays them out.  The result is 0.
     """
-    context, arguments = compiled.target_context, compiled.fndesc.argtypes
-    result, convention = compiled.fndesc.restype, context.call_conv
+    context = cpu_target.target_context
+    convention = context.call_conv
     module = context.create_module(name)
     word = ir.IntType(64)
     entry = ir.Function(module, ir.FunctionType(ir.IntType(32), [word.as_pointer()]), name=name)
@@ -179,7 +193,7 @@ def _entry(compiled: Any, name: str) -> bytes:
             values.append(builder.trunc(value, own) if kind == boolean else value)
             place += 1
     type_ = convention.get_function_type(result, arguments)
-    callee = ir.Function(module, type_, compiled.fndesc.llvm_func_name)
+    callee = ir.Function(module, type_, symbol)
     status, _ = convention.call_function(builder, callee, result, arguments, values)
     builder.ret(status.code)
     return bytes(target_machine().emit_object(binding.parse_assembly(str(module))))

@@ -179,6 +179,10 @@ class Bound:
         self._row = (ctypes.c_int64 * (len(numbers) + len(fields)))(*numbers, *fields)
         self._first = len(numbers) + _DATA
 
+    def count(self, place: int, number: int) -> None:
+        """Take another number in a place."""
+        self._row[place] = number
+
     def give(self, place: int, array: Array) -> None:
         """Take another array of the same shape in a place; it has to live until the call."""
         self._row[self._first + WORDS * place] = _data(array)
@@ -194,7 +198,10 @@ class Plain:
     def __init__(
         self, code: Callable[..., None], numbers: Sequence[int], arrays: Sequence[Array]
     ) -> None:
-        self._call, self._numbers, self._arrays = code, numbers, [*arrays]
+        self._call, self._numbers, self._arrays = code, [*numbers], [*arrays]
+
+    def count(self, place: int, number: int) -> None:
+        self._numbers[place] = number
 
     def give(self, place: int, array: Array) -> None:
         self._arrays[place] = array

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
+from typing import TypeGuard
 
 from rollc.graph.graph import BATCH
 from rollc.kernel.program import Loop, Nest, Product, Program, Simple, Times, simple_statements
@@ -23,7 +24,22 @@ def product_work(program: Program, steps: int, batch: int) -> int:
     return sum(
         times * _operations(program, statement, steps, batch)
         for times, statement in _statements(program, steps)
-        if isinstance(statement, Times) or (isinstance(statement, Product) and statement.a.shape)
+        if _is_product(statement)
+    )
+
+
+def divisible_work(program: Program, steps: int, batch: int) -> int:
+    """Those of the products of all steps together, which a team can divide."""
+    return sum(
+        _operations(program, statement, steps, batch)
+        for _, statement in _statements(program, steps)
+        if _is_product(statement) and set(statement.over) - {BATCH}
+    )
+
+
+def _is_product(statement: Simple) -> TypeGuard[Times | Product]:
+    return isinstance(statement, Times) or (
+        isinstance(statement, Product) and statement.a.shape != ()
     )
 
 

@@ -150,10 +150,6 @@ class Writer:
             row, first = "0", row
         return f"{self.names[ref.buffer]}, {row}, {first}"
 
-    def are_apart(self, refs: Sequence[Ref], inner: Sequence[str]) -> bool:
-        """Whether a thread's rows along some axes may have others' between them."""
-        return len(inner) > 1 and any(self.buffers[ref.buffer].apart for ref in refs)
-
     def sequences(self, ref: Ref) -> str:
         """The rows from one step to the next."""
         return "N" if self.buffers[ref.buffer].apart else "B"

@@ -1,0 +1,74 @@
+"""The helpers of a call: threads that take parts of its large products (:mod:`rollc.kernel.team`).
+
+They are there only while the call runs, and no call waits for one that has not begun a part.
+What they gain depends on how far apart the processor's cores are, and on who else uses them, so
+it is measured: now and then a few calls run with helpers and a few without, and the others as
+those that took less time.  The numbers are the same.  Nothing here needs the compiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+
+from rollc import threads
+from rollc.kernel.memory import empty
+from rollc.kernel.native import WORDS, Array, Function
+
+LIMIT = 65_536
+"""More than the chunks of a job."""
+
+# The words of a team; those that different threads write are in cache lines of their own.
+TICKET, DONE, CLOSED, THREADS = 0, 8, 16, 17
+KIND, NUMBERS, ARRAYS = 24, 25, 40
+_SIZE = ARRAYS + 3 * WORDS
+
+TRIES = 3  # calls of either way, of which the fastest counts
+PERIOD = 128  # calls from one comparison to the next
+
+
+class Helpers:
+    """What helps in calls of one kind."""
+
+    def __init__(self, helping: Function, like: Array) -> None:
+        """``helping`` is the function that helps, in the precision of the array ``like``."""
+        self._helping = helping
+        self._like = like
+        self._calls = 0
+        self._least = [0.0, 0.0]
+
+    def call(self, function: Callable[[int], None], others: int) -> None:
+        """A function of a team, in which ``others`` help; of no team where that is faster."""
+        place = self._calls % PERIOD
+        if place == 0:
+            self._least = [float("inf"), float("inf")]
+        trying = place < 2 * TRIES
+        helped = place % 2 == 0 if trying else self._least[True] < self._least[False]
+        began = perf_counter()
+        if helped:
+            self._with_team(function, others)
+        else:
+            function(0)
+        if trying:
+            self._least[helped] = min(self._least[helped], perf_counter() - began)
+        self._calls += 1
+
+    def _with_team(self, function: Callable[[int], None], others: int) -> None:
+        words = empty((1, _SIZE), np.dtype(np.int64))
+        words[...] = 0
+        words[0, THREADS] = 1 + others
+        team = int(words.ctypes.data)
+        helping = self._helping([team], [self._like])
+
+        def help_in(words: Array = words) -> None:  # which live as long as someone looks at them
+            helping()
+
+        waiting = [threads.beside(help_in) for _ in range(others)]
+        try:
+            function(team)
+        finally:
+            words[0, CLOSED] = 1
+            for one in waiting:
+                one.cancel()
