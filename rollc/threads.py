@@ -2,8 +2,8 @@
 
 A large batch is cut into parts, and each part runs by itself from the first step to the
 last: no thread waits for another inside a loop.  Of few sequences one thread runs the loops,
-and others help with the products of all steps (:mod:`rollc.kernel.helpers`).  The number is the caller's to choose; it
-is no one else's pool, and nothing but kernels runs in it.
+and others help with the products of all steps (:mod:`rollc.kernel.helpers`).  The number is the
+caller's to choose; it is no one else's pool, and nothing but kernels runs in it.
 """
 
 from __future__ import annotations

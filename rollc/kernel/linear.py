@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rollc.kernel.helpers import CLOSED, DONE, KIND, LIMIT, TICKET
-from rollc.kernel.host import host
+from rollc.kernel.host import VECTORS, host
 from rollc.kernel.linking import Array, at, routine, shared
 from rollc.kernel.team import (
     array,
@@ -26,6 +26,7 @@ from rollc.kernel.team import (
     worthwhile,
 )
 from rollc.kernel.tile import tile
+from rollc.kernel.turn import turn
 
 _ROWS = host().rows
 _WIDTH_4, _WIDTH_8 = host().width(4), host().width(8)
@@ -57,29 +58,51 @@ def pack(
     """
     step = tile_width(weight)
     count = height if transposed else width
-    for first in range(0, inner, _CHUNK):  # a tile's rows stay in the cache for all its columns
-        last = min(first + _CHUNK, inner)
-        if transposed:
-            for j in range(count):
-                column = place + j
-                start = column // step * step * inner + column % step
-                for i in range(first, last):
-                    panel[0, at(start + i * step)] = weight[0, at(j * width + i)]
-        else:
-            for i in range(first, last):
-                j = 0
-                while j < count:
-                    column = place + j
-                    start = column // step * step * inner + column % step + i * step
-                    few = min(step - column % step, count - j)
-                    for k in range(few):
-                        panel[0, at(start + k)] = weight[0, at(i * width + j + k)]
-                    j += few
+    if transposed:
+        _pack_columns(weight, height, width, panel, place, inner)
+    else:
+        _pack_rows(weight, width, panel, place, inner)
     if place + count == columns:
         start = columns // step * step * inner
         for i in range(inner if columns % step else 0):
             for k in range(columns % step, step):
                 panel[0, at(start + i * step + k)] = 0
+
+
+@shared
+def _pack_columns(
+    weight: Array, height: int, width: int, panel: Array, place: int, inner: int
+) -> None:
+    """Copy the rows of a matrix into columns of a panel, by square blocks where they fit."""
+    step = tile_width(weight)
+    lanes = step // VECTORS
+    j = 0
+    while j < height:
+        column = place + j
+        start = column // step * step * inner + column % step
+        columns = lanes if column % lanes == 0 and j + lanes <= height else 1
+        blocks = inner // lanes * lanes if columns == lanes else 0
+        for i in range(0, blocks, lanes):
+            turn(weight, j * width + i, width, panel, start + i * step, step)
+        for i in range(blocks, inner):
+            for k in range(columns):
+                panel[0, at(start + i * step + k)] = weight[0, at((j + k) * width + i)]
+        j += columns
+
+
+@shared
+def _pack_rows(weight: Array, width: int, panel: Array, place: int, inner: int) -> None:
+    """Copy the rows of a matrix into rows of a panel."""
+    step = tile_width(weight)
+    for i in range(inner):
+        j = 0
+        while j < width:
+            column = place + j
+            start = column // step * step * inner + column % step + i * step
+            few = min(step - column % step, width - j)
+            for k in range(few):
+                panel[0, at(start + k)] = weight[0, at(i * width + j + k)]
+            j += few
 
 
 @routine
