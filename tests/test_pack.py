@@ -51,26 +51,21 @@ def columns_of(panel: Array, inner: int, columns: int) -> Array:
 def test_matrices_lie_side_by_side_in_a_panel(dtype: Any, turned: bool) -> None:
     lanes = host().lanes(np.dtype(dtype).itemsize)
     random = np.random.default_rng(0)
+    several = ([1], [lanes], [VECTORS * lanes], [3, lanes, 2 * lanes], [lanes, 5 * lanes + 1, 3])
     for inner in (1, lanes - 1, lanes, 2 * lanes + 3):
-        for widths in (
-            [1],
-            [lanes],
-            [VECTORS * lanes],
-            [3, lanes, 2 * lanes],
-            [lanes, 5 * lanes + 1],
-        ):
+        for widths in several:
             columns = sum(widths)
             panel = np.full(
                 (1, panel_size(inner, columns, np.dtype(dtype).itemsize)), np.nan, dtype
             )
             parts = [random.normal(size=(inner, width)).astype(dtype) for width in widths]
-            place = 0
-            for part in parts:
+            # The last first: what is written past a matrix stays.
+            for number, part in reversed(list(enumerate(parts))):
                 weight = part.T.copy() if turned else part
+                place = sum(widths[:number])
                 run_pack(
                     weight.reshape(1, -1), *weight.shape, turned, panel, place, (inner, columns)
                 )
-                place += part.shape[1]
             found = columns_of(panel, inner, columns)
             np.testing.assert_array_equal(found[:, :columns], np.concatenate(parts, axis=1))
             assert not found[:, columns:].any()
