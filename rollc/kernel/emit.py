@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
-from rollc.graph.graph import BATCH, ordered_axes
+from rollc.graph.graph import BATCH
 from rollc.kernel.borders import inside, ranges
 from rollc.kernel.elements import Elements, batched
 from rollc.kernel.names import Names, shown
@@ -36,6 +36,7 @@ from rollc.kernel.program import (
     Span,
     Times,
 )
+from rollc.kernel.reductions import write_reduction
 from rollc.kernel.routines import write_routine
 from rollc.kernel.writer import Range, Writer, number, shifted, wrapped
 
@@ -190,7 +191,7 @@ class _Emitter:
             case Routine():
                 write_routine(self.write, statement)
             case Reduce():
-                self._reduction(statement)
+                write_reduction(self.write, statement)
             case Clear():
                 self._clear(statement)
             case Only():
@@ -391,69 +392,4 @@ class _Emitter:
         ]
         count = write.count(inner, product.span, steps=steps)
         write.say(f"{out} += lib.dot({', '.join(numbers)}, {count})")
-        write.depth -= opened
-
-    def _reduction(self, reduction: Reduce) -> None:
-        write = self.write
-        write.comment([reduction.name], [reduction.line])
-        out = write.element(reduction.out)
-        size = prod(reduction.shape)
-        start = {"max_over": "F(-np.inf)", "min_over": "F(np.inf)"}.get(reduction.operation, "F(0)")
-        if not reduction.accumulate:
-            opened = write.open(reduction.kept, size, reduction.span)
-            write.say(f"{out} = {start}")
-            write.depth -= opened
-        if reduction.kept == (BATCH,) and self._is_row(reduction):
-            # The steps of one sequence follow each other, those of several do not.
-            write.say("if B == 1:")
-            write.depth += 1
-            write.single = True
-            self._summed(reduction, (*reduction.over, BATCH))
-            write.single = False
-            write.depth -= 1
-            write.say("else:")
-            write.depth += 1
-            self._terms(reduction)
-            write.depth -= 1
-        elif not reduction.kept and self._is_row(reduction):
-            self._summed(reduction, reduction.over)
-        else:
-            self._terms(reduction)
-
-    def _is_row(self, reduction: Reduce) -> bool:
-        """Whether a reduction adds up numbers that follow each other in memory."""
-        operand = reduction.operand
-        if (
-            reduction.operation != "sum_over"
-            or reduction.factor is not None
-            or not isinstance(operand, Ref)
-            or self.write.buffers[operand.buffer].shape
-        ):
-            return False
-        over = (*reduction.over, *reduction.kept)
-        return operand.row == "step" and self.write.together([operand], over) == over
-
-    def _summed(self, reduction: Reduce, over: tuple[str, ...]) -> None:
-        operand = reduction.operand
-        assert isinstance(operand, Ref)
-        first = self.write.first_row(operand, over, reduction.span)
-        count = self.write.count(over, reduction.span)
-        out, numbers = self.write.element(reduction.out), self.write.names[operand.buffer]
-        self.write.say(f"{out} += lib.total({numbers}, 0, {first}, {count})")
-
-    def _terms(self, reduction: Reduce) -> None:
-        """A reduction term by term."""
-        write = self.write
-        out, value = write.element(reduction.out), write.operand(reduction.operand)
-        if reduction.factor is not None:
-            value = f"{value} * {write.operand(reduction.factor)}"
-        axes = ordered_axes((*reduction.over, *reduction.kept))
-        opened = write.open(axes, prod(reduction.shape), reduction.span)
-        if reduction.operation in ("max_over", "min_over"):
-            sign = ">" if reduction.operation == "max_over" else "<"
-            # A NaN is taken, and then stays: no comparison with it holds.
-            write.say(f"if {value} {sign} {out} or {value} != {value}:")
-            write.say(f"    {out} = {value}")
-        else:
-            write.say(f"{out} += {value}")
         write.depth -= opened

@@ -27,6 +27,7 @@ from rollc.kernel.linear import (
     steps_times,
     times,
     transpose,
+    weighted_rows,
 )
 from rollc.kernel.linking import Array, at, routine, shared
 
@@ -58,6 +59,7 @@ __all__ = [
     "times",
     "total",
     "transpose",
+    "weighted_rows",
 ]
 
 

@@ -327,6 +327,50 @@ def dot(a: Array, row: int, first: int, b: Array, other: int, second: int, size:
 
 
 @routine
+def weighted_rows(
+    a: Array,
+    start: int,
+    a_row: int,
+    a_place: int,
+    b: Array,
+    row: int,
+    apart: int,
+    first: int,
+    width: int,
+    out: Array,
+    target: int,
+    aside: int,
+    place: int,
+    count: int,
+    inner: int,
+    accumulate: bool,
+) -> None:
+    """``out[target + r aside, place:]`` for ``count`` r: the sums, over ``inner`` k, of the numbers
+    ``a[start + r a_row + k a_place]`` times the vectors ``b[row + k apart, first:]``.
+    """
+    step = tile_width(a)
+    along, across = b.shape[1], out.shape[1]
+    for block in range(0, width, step):
+        for r in range(0, count, _ROWS):
+            tile(
+                a,
+                start + r * a_row,
+                a_row,
+                a_place,
+                b,
+                row * along + first + block,
+                apart * along,
+                inner,
+                out,
+                (target + r * aside) * across + place + block,
+                aside * across,
+                min(_ROWS, count - r),
+                min(step, width - block),
+                accumulate,
+            )
+
+
+@routine
 def outer(
     a: Array,
     row: int,

@@ -15,9 +15,9 @@ from typing import Any
 from llvmlite import ir
 from numba import boolean, config, int64, types
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
 from rollc.kernel.host import VECTORS, host
+from rollc.kernel.vectors import WORD, Vectors
 
 CHAINS = 8
 """Sums at once: as many multiply-adds as two units have under way."""
@@ -97,29 +97,22 @@ class _Tile:
 
     def __init__(self, context: Any, builder: Any, number: Any, values: Any) -> None:
         self.builder = builder
+        self.code = Vectors(context, builder, number)
         (a, self.a_start, self.a_row, self.a_place, panel, self.panel_start) = values[:6]
         (self.panel_place, self.inner, out, self.out_start, self.out_row) = values[6:11]
         (self.rows, self.columns, self.add) = values[11:]
-        array = types.Array(number, 2, "C")
-        self.a, self.panel, self.out = (
-            make_array(array)(context, builder, value).data  # type: ignore[no-untyped-call]
-            for value in (a, panel, out)
-        )
-        self.number = context.get_data_type(number)
-        self.lanes = host().lanes(4 if number == types.float32 else 8)
-        self.vector = ir.VectorType(self.number, self.lanes)
-        self.integer = ir.IntType(64)
+        self.a, self.panel, self.out = map(self.code.data, (a, panel, out))
 
     def build(self) -> None:
         builder = self.builder
         done = builder.append_basic_block("tile.done")
-        full = builder.icmp_signed("==", self.columns, self.integer(VECTORS * self.lanes))
+        full = builder.icmp_signed("==", self.columns, WORD(VECTORS * self.code.lanes))
         for masked, start in self._branches(full):
             builder.position_at_end(start)
             choice = builder.switch(self.rows, done)
             for rows in range(1, host().rows + 1):
                 block = builder.append_basic_block(f"tile.{rows}")
-                choice.add_case(self.integer(rows), block)
+                choice.add_case(WORD(rows), block)
                 builder.position_at_end(block)
                 self._variant(rows, masked)
                 builder.branch(done)
@@ -133,11 +126,13 @@ class _Tile:
         return [(False, whole), (True, part)]
 
     def _variant(self, rows: int, masked: bool) -> None:
-        masks = [self._mask(v) for v in range(VECTORS)] if masked else None
+        masks = [
+            self.code.mask(self.columns, v * self.code.lanes) if masked else None
+            for v in range(VECTORS)
+        ]
         for row in range(rows):
             self._prefetch(row)
-        zero = ir.Constant(self.vector, [0.0] * self.lanes)
-        sums, k = [[zero] * VECTORS] * rows, self.integer(0)
+        sums, k = [[self.code.zero] * VECTORS] * rows, WORD(0)
         # Of few rows there are few sums, and each waits for the last place's: so several places
         # at once, in sums of their own.
         apart = max(1, CHAINS // (rows * VECTORS))
@@ -150,41 +145,39 @@ class _Tile:
         (sums,), _ = self._places(rows, masks, [sums], k)
         for row in range(rows):
             for v in range(VECTORS):
-                self._store(row, v, sums[row][v], masks)
+                self._store(row, v, sums[row][v], masks[v])
 
     def _places(
-        self, rows: int, masks: Any, starts: list[list[list[Any]]], first: Any
+        self, rows: int, masks: list[Any], starts: list[list[list[Any]]], first: Any
     ) -> tuple[list[list[list[Any]]], Any]:
         """A loop that takes as many places a turn as there are sums, from the place ``first`` on.
 
         Answers with the sums and with the place behind the last turn.
         """
-        builder = self.builder
-        turn = self.integer(len(starts))
+        builder, code = self.builder, self.code
         before = builder.block
         head = builder.append_basic_block("tile.head")
         body = builder.append_basic_block("tile.body")
         after = builder.append_basic_block("tile.after")
         builder.branch(head)
         builder.position_at_end(head)
-        k = builder.phi(self.integer)
+        k = builder.phi(WORD)
         k.add_incoming(first, before)
-        sums = [[[builder.phi(self.vector) for _ in line] for line in part] for part in starts]
+        sums = [[[builder.phi(code.vector) for _ in line] for line in part] for part in starts]
         for part, start in zip(sums, starts, strict=True):
             for row in range(rows):
                 for v in range(VECTORS):
                     part[row][v].add_incoming(start[row][v], before)
-        following = builder.add(k, turn)
+        following = builder.add(k, WORD(len(starts)))
         builder.cbranch(builder.icmp_signed("<=", following, self.inner), body, after)
         builder.position_at_end(body)
-        multiply_add = self._intrinsic("fma", self.vector, [self.vector] * 3)
         for number, part in enumerate(sums):
-            place = builder.add(k, self.integer(number))
+            place = builder.add(k, WORD(number))
             weights = self._weights(place, masks)
             for row in range(rows):
                 factor = self._factor(row, place)
                 for v in range(VECTORS):
-                    total = builder.call(multiply_add, [factor, weights[v], part[row][v]])
+                    total = code.multiply_add(factor, weights[v], part[row][v])
                     part[row][v].add_incoming(total, body)
         k.add_incoming(following, body)
         builder.branch(head)
@@ -199,60 +192,24 @@ class _Tile:
             parts = [self.builder.fadd(one, other) for one, other in pairs] + odd
         return parts[0]
 
-    def _place(self, pointer: Any, index: Any, v: int) -> Any:
-        """A pointer to the vector v after an element."""
-        builder = self.builder
-        moved = builder.add(index, self.integer(v * self.lanes))
-        return builder.bitcast(
-            builder.gep(pointer, [moved], inbounds=True), self.vector.as_pointer()
-        )
-
-    def _weights(self, k: Any, masks: Any) -> list[Any]:
-        builder = self.builder
-        index = builder.add(self.panel_start, builder.mul(k, self.panel_place))
+    def _weights(self, k: Any, masks: list[Any]) -> list[Any]:
+        index = self.builder.add(self.panel_start, self.builder.mul(k, self.panel_place))
         return [
-            self._load(self._place(self.panel, index, v), masks and masks[v])
+            self.code.load(self.code.place(self.panel, index, v * self.code.lanes), masks[v])
             for v in range(VECTORS)
         ]
 
     def _factor(self, row: int, k: Any) -> Any:
         """One number of a, in every lane."""
         builder = self.builder
-        offset = builder.mul(self.a_row, self.integer(row))
+        offset = builder.mul(self.a_row, WORD(row))
         index = builder.add(builder.add(self.a_start, offset), builder.mul(k, self.a_place))
-        number = builder.load(builder.gep(self.a, [index], inbounds=True))
-        empty = ir.Constant(self.vector, ir.Undefined)
-        first = builder.insert_element(empty, number, ir.IntType(32)(0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return builder.shuffle_vector(first, empty, zeros)
+        return self.code.same(builder.load(builder.gep(self.a, [index], inbounds=True)))
 
-    def _mask(self, v: int) -> Any:
-        """Which lanes of the vector v are columns."""
-        builder = self.builder
-        lanes = ir.VectorType(self.integer, self.lanes)
-        places = ir.Constant(lanes, [v * self.lanes + lane for lane in range(self.lanes)])
-        empty = ir.Constant(lanes, ir.Undefined)
-        first = builder.insert_element(empty, self.columns, ir.IntType(32)(0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return builder.icmp_signed("<", places, builder.shuffle_vector(first, empty, zeros))
-
-    def _intrinsic(self, name: str, result: Any, arguments: list[Any]) -> Any:
-        kind = "f32" if self.number == ir.FloatType() else "f64"
-        full = f"llvm.{name}.v{self.lanes}{kind}" + (".p0" if "masked" in name else "")
-        module = self.builder.module
-        if full not in module.globals:
-            ir.Function(module, ir.FunctionType(result, arguments), full)
-        return module.globals[full]
-
-    def _load(self, pointer: Any, mask: Any) -> Any:
-        builder = self.builder
-        if mask is None:
-            return builder.load(pointer, align=self._align())
-        flags = ir.VectorType(ir.IntType(1), self.lanes)
-        kinds = [self.vector.as_pointer(), ir.IntType(32), flags, self.vector]
-        function = self._intrinsic("masked.load", self.vector, kinds)
-        zero = ir.Constant(self.vector, [0.0] * self.lanes)
-        return builder.call(function, [pointer, ir.IntType(32)(self._align()), mask, zero])
+    def _out(self, row: int, v: int) -> Any:
+        """The place of a vector of the result."""
+        start = self.builder.add(self.out_start, self.builder.mul(self.out_row, WORD(row)))
+        return self.code.place(self.out, start, v * self.code.lanes)
 
     def _prefetch(self, row: int) -> None:
         """Ask for a row of out, which is not needed before the sums are done."""
@@ -263,28 +220,13 @@ class _Tile:
         if name not in globals_:
             type_ = ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
             ir.Function(builder.module, type_, name)
-        offset = builder.mul(self.out_row, self.integer(row))
         to_write, to_all_caches, data = integer(1), integer(3), integer(1)
         for v in range(VECTORS):
-            pointer = self._place(self.out, builder.add(self.out_start, offset), v)
-            pointer = builder.bitcast(pointer, byte)
+            pointer = builder.bitcast(self._out(row, v), byte)
             builder.call(globals_[name], [pointer, to_write, to_all_caches, data])
 
-    def _store(self, row: int, v: int, value: Any, masks: Any) -> None:
-        builder = self.builder
-        offset = builder.mul(self.out_row, self.integer(row))
-        pointer = self._place(self.out, builder.add(self.out_start, offset), v)
-        mask = masks and masks[v]
+    def _store(self, row: int, v: int, value: Any, mask: Any) -> None:
+        pointer = self._out(row, v)
         # What out held before may be anything, NaN included: it is selected, not scaled.
-        sum_ = builder.fadd(value, self._load(pointer, mask))
-        value = builder.select(self.add, sum_, value)
-        if mask is None:
-            builder.store(value, pointer, align=self._align())
-            return
-        flags = ir.VectorType(ir.IntType(1), self.lanes)
-        kinds = [self.vector, self.vector.as_pointer(), ir.IntType(32), flags]
-        function = self._intrinsic("masked.store", ir.VoidType(), kinds)
-        builder.call(function, [value, pointer, ir.IntType(32)(self._align()), mask])
-
-    def _align(self) -> int:
-        return 4 if self.number == ir.FloatType() else 8
+        sum_ = self.builder.fadd(value, self.code.load(pointer, mask))
+        self.code.store(self.builder.select(self.add, sum_, value), pointer, mask)

@@ -150,6 +150,25 @@ class Writer:
             row, first = "0", row
         return f"{self.names[ref.buffer]}, {row}, {first}"
 
+    def has(self, ref: Ref, axis: str) -> bool:
+        """Whether a value has a row for each place along an axis."""
+        buffer = self.buffers[ref.buffer]
+        return buffer.batch if axis == BATCH else axis in buffer.axes
+
+    def stride(self, ref: Ref, along: Sequence[str]) -> str:
+        """The rows from one place to the next along the last of some axes; 0 along none."""
+        if not along or not self.has(ref, along[-1]):
+            return "0"
+        buffer = self.buffers[ref.buffer]
+        lengths = {
+            axis: shifted(self.steps(axis), buffer.around if axis == buffer.axis else 0)
+            for axis in buffer.axes
+        }
+        axes = (*buffer.axes, *((BATCH,) if buffer.batch else ()))
+        behind = axes[axes.index(along[-1]) + 1 :]
+        counts = [self.sequences(ref) if axis == BATCH else lengths[axis] for axis in behind]
+        return " * ".join(f"({count})" if " " in count else count for count in counts) or "1"
+
     def sequences(self, ref: Ref) -> str:
         """The rows from one step to the next."""
         return "N" if self.buffers[ref.buffer].apart else "B"

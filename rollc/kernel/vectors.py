@@ -1,0 +1,96 @@
+"""LLVM code over vectors of numbers, as long as the host's registers: what micro-kernels share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.np.arrayobj import make_array
+
+from rollc.kernel.host import host
+
+WORD = ir.IntType(64)
+_INDEX = ir.IntType(32)
+_BIT = ir.IntType(1)
+
+
+class Vectors:
+    """Code at a builder's place, over float32 or float64.
+
+    Data is a pointer to numbers, with the index of the first one that is meant.  A mask says
+    which of a vector's numbers are read or written; None is all.
+    """
+
+    def __init__(self, context: Any, builder: Any, number: Any) -> None:
+        self.context, self.builder, self.kind = context, builder, number
+        self.number = context.get_data_type(number)
+        self.bytes = 4 if number == types.float32 else 8
+        self.lanes = host().lanes(self.bytes)
+        self.vector = ir.VectorType(self.number, self.lanes)
+        self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
+
+    def data(self, array: Any) -> Any:
+        """The numbers of an array of two dimensions."""
+        kind = types.Array(self.kind, 2, "C")
+        return make_array(kind)(self.context, self.builder, array).data  # type: ignore[no-untyped-call]
+
+    def place(self, data: Any, index: Any, steps: Any = 0, step: Any = None) -> Any:
+        """A pointer to a vector: ``steps`` times ``step`` numbers after an index."""
+        builder = self.builder
+        if step is not None:
+            index = builder.add(index, builder.mul(step, WORD(steps)))
+        elif steps:
+            index = builder.add(index, WORD(steps))
+        pointer = builder.gep(data, [index], inbounds=True)
+        return builder.bitcast(pointer, self.vector.as_pointer())
+
+    def load(self, pointer: Any, mask: Any = None) -> Any:
+        """A vector; zeros where the mask says no."""
+        if mask is None:
+            return self.builder.load(pointer, align=self.bytes)
+        flags = ir.VectorType(_BIT, self.lanes)
+        kinds = [self.vector.as_pointer(), _INDEX, flags, self.vector]
+        function = self.intrinsic("masked.load", self.vector, kinds, ".p0")
+        return self.builder.call(function, [pointer, _INDEX(self.bytes), mask, self.zero])
+
+    def store(self, value: Any, pointer: Any, mask: Any = None) -> None:
+        if mask is None:
+            self.builder.store(value, pointer, align=self.bytes)
+            return
+        flags = ir.VectorType(_BIT, self.lanes)
+        kinds = [self.vector, self.vector.as_pointer(), _INDEX, flags]
+        function = self.intrinsic("masked.store", ir.VoidType(), kinds, ".p0")
+        self.builder.call(function, [value, pointer, _INDEX(self.bytes), mask])
+
+    def multiply_add(self, a: Any, b: Any, total: Any) -> Any:
+        function = self.intrinsic("fma", self.vector, [self.vector] * 3)
+        return self.builder.call(function, [a, b, total])
+
+    def same(self, number: Any, kind: Any = None) -> Any:
+        """One number in every lane."""
+        builder, vector = self.builder, kind or self.vector
+        empty = ir.Constant(vector, ir.Undefined)
+        first = builder.insert_element(empty, number, _INDEX(0))
+        zeros = ir.Constant(ir.VectorType(_INDEX, self.lanes), [0] * self.lanes)
+        return builder.shuffle_vector(first, empty, zeros)
+
+    def mask(self, count: Any, first: int = 0) -> Any:
+        """The lanes below a count, of a vector whose first lane has the number ``first``."""
+        lanes = ir.VectorType(WORD, self.lanes)
+        places = ir.Constant(lanes, [first + lane for lane in range(self.lanes)])
+        return self.builder.icmp_signed("<", places, self.same(count, lanes))
+
+    def shuffled(self, one: Any, other: Any, places: Sequence[int]) -> Any:
+        """A vector of the numbers at some places of two, one behind the other."""
+        choice = ir.Constant(ir.VectorType(_INDEX, self.lanes), list(places))
+        return self.builder.shuffle_vector(one, other, choice)
+
+    def intrinsic(self, name: str, result: Any, arguments: list[Any], end: str = "") -> Any:
+        """A function of LLVM's own, for these vectors."""
+        full = f"llvm.{name}.v{self.lanes}f{8 * self.bytes}{end}"
+        module = self.builder.module
+        if full not in module.globals:
+            ir.Function(module, ir.FunctionType(result, arguments), full)
+        return module.globals[full]

@@ -1,0 +1,81 @@
+"""Sums over time as products of matrices: attention's gradients, and sums of whole matrices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from compiled_networks import assert_close
+
+from rollc.graph.adjoint import adjoint
+from rollc.interp import interpret
+from rollc.kernel.compiled import Kernel
+from rollc.pipeline import compiled, kernel_graphs, read_spec
+
+SIZES = {"s": 11, "t": 5, "batch": 3}
+WIDE = 37  # more than a tile, and no whole number of vectors
+
+# Two axes: what the reads are is a row per source step, a number per source and target step.
+ATTENTION = f"""
+net n
+time s, t
+input x[s]: [{WIDE}], q[t]: [{WIDE}]
+target y[t]: [{WIDE}]
+param U: [{WIDE}, {WIDE}], A: [{WIDE}, {WIDE}], V: [{WIDE + 5}, {WIDE}]
+e = tanh(U @ e[s-1] + x)
+w = tanh(V @ x)
+share = softmax(dot(e, A @ q), over s)
+before = sum(share[t-1] * e[s-2], over s)
+part = sum(share * w[3:{WIDE + 3}], over s)
+d = before + part
+output d
+loss mean(mse(d, y), over t)
+"""
+
+# One axis: the terms are all steps, in several blocks, and the rows are the sequences.
+SHARED = f"""
+net n
+input x
+param v: [{WIDE}], a
+w = tanh(v * w[t-1] + a)
+d = sum(x * w, over t)
+output d
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch", [1, 3, 9])
+@pytest.mark.parametrize(
+    ("text", "entry"), [(ATTENTION, "forward"), (ATTENTION, "gradient"), (SHARED, "forward")]
+)
+def test_vectors_times_numbers_are_one_product(
+    text: str, entry: str, batch: int, dtype: str, tmp_path: Path
+) -> None:
+    graph, _ = read_spec(text, "n.roll")
+    built = compiled(kernel_graphs(graph)[entry](), dtype)
+    assert "lib.weighted_rows(" in built.source
+    path = tmp_path / "n.py"
+    path.write_text(built.source)
+    steps = {axis: SIZES[axis] if len(graph.axes) > 1 else 500 for axis in graph.axes}
+    sizes = {**steps, "batch": batch}
+    random = np.random.default_rng(0)
+    leaves = {
+        node.name: random.normal(
+            scale=0.3, size=(*map(sizes.get, node.type.axes), *node.type.shape)
+        )
+        for node in graph.nodes
+        if node.operation in ("input", "target", "param")
+    }
+    phases = ("primal", "adjoint", "inputs")
+    kernel = Kernel(built.program, path, dtype)
+    given = {name: leaves[name].astype(dtype) for name in kernel.leaves}
+    found = kernel.run(given, steps, batch, phases)
+    whole = adjoint(graph) if entry == "gradient" else graph
+    expected = interpret(whole, leaves, sizes)
+    names = dict(whole.gradients) if entry == "gradient" else dict(whole.outputs)
+    sort = "gradient" if entry == "gradient" else "output"
+    for label, name in names.items():
+        if (sort, label) in found:
+            assert_close(found[sort, label], expected[name], dtype, label, 1000)
+    assert sum(key[0] == sort for key in found) == len(names)
