@@ -63,13 +63,27 @@ h = where(p < 0.5, sigmoid(W @ (h[t-1] + b)), 0.5 * h[t-1] + b)
 output h
 loss mean(sum(h * x), over t)
 """
+# The second choice of a condition waits as the first does, and both may.
+OTHER = """
+net other
+dim H = 3
+input x: [H]
+param W: [H, H], U: [H, H], V: [H, H], M: [H, H], Q: [H, H]
+p = where(p[t-1] + 1.5 < 3, p[t-1] + 1, 0)
+c = p > 0.5
+h = where(c, h[t-1], tanh(W @ x))
+g = where(c, 0.5 * g[t-1] + U @ h, sigmoid(V @ h) * (M @ g[t-1]))
+k = where(c[t-1], 0.3 * k[t-1], tanh(Q @ h))
+output h, g
+loss mean(sum(h * g + k), over t)
+"""
 # Nothing of these may be left out: a line of a body, and what it reads.
 NEVER = {
     "a condition of each sequence": "h = where(x[0] > 0, tanh(W @ x), h[t-1])",
     "read elsewhere": "m = W @ x\nh = where(c, tanh(m), m)",
     "read later": "m = W @ x\nh = where(c, tanh(m), h[t-1]) + m[t-1]",
     "infinite at zero": "h = where(c, log(W @ x), h[t-1])",
-    "the other choice": "h = where(c, h[t-1], tanh(W @ x))",
+    "both choices": "m = W @ x\nh = where(c, tanh(m), 0.5 * m)",
     "wanted a step later": "m = W @ x\nh = where(c, tanh(m[t-1]), h[t-1])",
     "an output": "h = W @ x\nk = where(c, tanh(h), h[t-1])",
 }
@@ -111,6 +125,14 @@ def test_what_waits_for_a_clock() -> None:
     assert "~U" not in found  # its two terms wait for two clocks
     assert len({name.removesuffix("^again") for name in found.values()}) == 3
     assert parse_program(print_program(program)) == program
+
+
+def test_what_waits_for_the_other_choice() -> None:
+    found = conditions(plan(scheduled(graph_of(OTHER))))
+    assert {found[name].removesuffix("^again") for name in ("~W", "~V", "~M")} == {"c^not"}
+    assert found["~U"].removesuffix("^again") == "c"
+    forward = conditions(plan(scheduled(graph_of(OTHER, gradient=False))))
+    assert sorted(forward.values()) == ["c", "c^not", "c^not", "c^not"]
 
 
 @pytest.mark.parametrize("line", NEVER.values(), ids=NEVER)
@@ -161,7 +183,9 @@ def test_gates_of_one_clock_are_stacked() -> None:
         assert sum(isinstance(part, Times) for part in parts) == products
 
 
-@pytest.fixture(scope="module", params=[CLOCK, FLAT, SHARED], ids=["clock", "flat", "shared"])
+@pytest.fixture(
+    scope="module", params=[CLOCK, OTHER, FLAT, SHARED], ids=["clock", "other", "flat", "shared"]
+)
 def made(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Graph, Kernel]:

@@ -3,7 +3,8 @@
     y = where(c, tanh(W @ x), y[t-1])     W @ x is wanted at the steps where c holds
     ~u = where(c, ~y, 0) * …              W' @ ~u and the sum over t of ~u x are zero elsewhere
 
-with a condition c that is the same for all sequences.  Such a product is left out at all other
+with a condition c that is the same for all sequences; the same holds for the other choice
+(:mod:`rollc.kernel.otherwise`).  Such a product is left out at all other
 steps: for a matrix times a vector, zero takes its place
 
     m                                 ->  where(c, m, 0)
@@ -24,6 +25,7 @@ from dataclasses import replace
 import networkx
 
 from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, attributes
+from rollc.kernel.otherwise import is_zero, turned
 from rollc.kernel.sums import fixed_names, readers_of
 
 MARK = "^due"
@@ -51,6 +53,10 @@ def with_due(graph: Graph) -> Graph:
     found = _Conditions(graph)
     if not found.uniform:
         return graph
+    made = turned(graph, found.uniform, found.is_made)
+    if made is not graph.nodes:
+        graph = _sorted(graph.with_nodes(made))
+        found = _Conditions(graph)
     due = {
         node.name: condition
         for node in graph.nodes
@@ -119,10 +125,15 @@ class _Conditions:
         self.fixed = fixed_names(graph)
         self.zero: dict[str, str] = {}
         self.wanted: dict[str, str] = {}
+        self.made: set[str] = set()
         if self.uniform:
             order = [graph[name] for name in _order(graph)]
             for node in order:
                 self._see_zero(node)
+                if is_weight_product(graph, node) or (
+                    node.operation in _FINITE and any(map(self.is_made, node.operands))
+                ):
+                    self.made.add(node.name)
             for node in reversed(order):
                 self._see_wanted(node)
 
@@ -169,7 +180,7 @@ class _Conditions:
     def _see_zero(self, node: Node) -> None:
         edges = [edge for edge in node.operands if edge.delay == 0]
         found: str | None = None
-        if node.operation == "where" and self._is_zero(node.operands[2]):
+        if node.operation == "where" and is_zero(self.graph, node.operands[2]):
             found = self.selects(node, node.operands[1])
         elif node.operation in _LINEAR and len(edges) == len(node.operands):
             zeros = {self.zero.get(edge.source) for edge in edges}
@@ -179,9 +190,9 @@ class _Conditions:
         if found is not None:
             self.zero[node.name] = found
 
-    def _is_zero(self, edge: Edge) -> bool:
-        node = self.graph[edge.source]
-        return node.operation == "constant" and node.options.get("value") == 0.0
+    def is_made(self, edge: Edge) -> bool:
+        """Whether a value is made of a product, at the step that reads it."""
+        return edge.delay == 0 and edge.source in self.made
 
     def _see_wanted(self, node: Node) -> None:
         if node.name in self.fixed or not node.type.time:
