@@ -9,14 +9,18 @@ caller's to choose; it is no one else's pool, and nothing but kernels runs in it
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from math import ceil
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rollc.errors import InputError
 
 VARIABLE = "ROLLC_THREADS"
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -33,7 +37,18 @@ def count() -> int:
         if not text.isdecimal() or len(text) > 4 or not 1 <= int(text) <= 1024:
             raise InputError(f"${VARIABLE}: expected 1 to 1024 threads, found `{text:.40}`")
         return int(text)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, _quota())
+
+
+@cache
+def _quota() -> int:
+    """The cores whose time a container may use, as Linux counts it."""
+    try:
+        most, period = QUOTA.read_text(encoding="ascii").split()
+        return max(1, ceil(int(most) / int(period)))
+    except (OSError, ValueError, ZeroDivisionError):  # there is none
+        return sys.maxsize
 
 
 def use(number: int | None) -> None:

@@ -54,7 +54,7 @@ def network(request: pytest.FixtureRequest) -> Network:
 def always_helped(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(compiled, "DIVISIBLE", 0)
     monkeypatch.setattr(compiled, "WORTHWHILE", 10**15)
-    monkeypatch.setattr(helpers, "PERIOD", 1)
+    monkeypatch.setattr(Helpers, "call", Helpers._with_team)
     monkeypatch.delenv(threads.VARIABLE, raising=False)
     yield
     threads.use(None)
@@ -200,14 +200,19 @@ def test_what_fails_lets_the_helpers_go(network: Network) -> None:
     assert threads.beside(lambda: None).result(5) is None  # the only thread is free again
 
 
+CALL = Helpers.call
+
+
 @pytest.mark.parametrize(("alone", "together"), [(3.0, 2.0), (2.0, 3.0)])
 def test_helpers_are_asked_where_they_gain(
     monkeypatch: pytest.MonkeyPatch, alone: float, together: float
 ) -> None:
     monkeypatch.setattr(helpers, "PERIOD", 20)
+    monkeypatch.setattr(helpers, "LONGEST", 40)
+    asked: list[Any] = []
     now = [0.0]
     monkeypatch.setattr(helpers, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(threads, "beside", lambda function: Future())
+    monkeypatch.setattr(threads, "beside", lambda function: asked.append(function) or Future())
     calls: list[bool] = []
 
     def function(team: int) -> None:
@@ -216,16 +221,24 @@ def test_helpers_are_asked_where_they_gain(
         now[0] += (together if team else alone) + 10 * (len(calls) == 1)
 
     team = Helpers(lambda numbers, arrays: lambda: None, np.empty((1, 1)))  # type: ignore
-    for _ in range(20):
-        team.call(function, 1)
-    tried, rest = calls[: 2 * helpers.TRIES], calls[2 * helpers.TRIES :]
-    assert tried == [True, False] * helpers.TRIES
-    assert rest == [together < alone] * len(rest)
+
+    def run(period: int) -> None:
+        """The calls up to the next comparison: some of either way, and the faster way."""
+        calls[:] = [True]
+        for _ in range(period):
+            CALL(team, function, 9)
+        tried, rest = calls[1 : 1 + 2 * helpers.TRIES], calls[1 + 2 * helpers.TRIES :]
+        assert tried == [True, False] * helpers.TRIES
+        assert rest == [together < alone] * (period - 2 * helpers.TRIES)
+
+    gains = together < alone
+    run(40 if gains else 20)  # that they gain is taken for granted at first
+    run(40)
+    run(40)
     alone, together = together, alone  # what gains can change
-    calls[:] = [True]
-    for _ in range(20):
-        team.call(function, 1)
-    assert calls[1 + 2 * helpers.TRIES :] == [together < alone] * len(rest)
+    run(20)
+    run(40)
+    assert len(asked) % helpers.MOST == 0
 
 
 def test_few_products_are_not_worth_a_team(

@@ -216,6 +216,20 @@ def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
             threads.count()
 
 
+def test_a_container_may_have_fewer_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(threads, "QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    for text, count in (("150000 100000", 2), ("10000 100000", 1), ("max 100000", 8), ("", 8)):
+        threads.QUOTA.write_text(text)
+        threads._quota.cache_clear()
+        assert threads.count() == count
+    threads.QUOTA.unlink()
+    threads._quota.cache_clear()
+    assert threads.count() == 8
+    monkeypatch.undo()
+    threads._quota.cache_clear()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 def test_a_forked_process_has_threads_of_its_own() -> None:
     program = """

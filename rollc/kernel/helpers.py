@@ -9,6 +9,7 @@ those that took less time.  The numbers are the same.  Nothing here needs the co
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from time import perf_counter
 
 import numpy as np
@@ -25,8 +26,10 @@ TICKET, DONE, CLOSED, THREADS = 0, 8, 16, 17
 KIND, NUMBERS, ARRAYS = 24, 25, 40
 _SIZE = ARRAYS + 3 * WORDS
 
+MOST = 7  # helpers: what is divided takes microseconds
 TRIES = 3  # calls of either way, of which the fastest counts
-PERIOD = 128  # calls from one comparison to the next
+PERIOD = 128  # calls from one comparison to the next; twice as many after each like the last
+LONGEST = 100 * PERIOD
 
 
 class Helpers:
@@ -36,24 +39,34 @@ class Helpers:
         """``helping`` is the function that helps, in the precision of the array ``like``."""
         self._helping = helping
         self._like = like
-        self._calls = 0
-        self._least = [0.0, 0.0]
+        self._calls = 0  # since the last comparison began
+        self._period = PERIOD
+        self._least = [inf, inf]
+        self._gain = True
 
     def call(self, function: Callable[[int], None], others: int) -> None:
         """A function of a team, in which ``others`` help; of no team where that is faster."""
-        place = self._calls % PERIOD
-        if place == 0:
-            self._least = [float("inf"), float("inf")]
-        trying = place < 2 * TRIES
-        helped = place % 2 == 0 if trying else self._least[True] < self._least[False]
+        trying = self._calls < 2 * TRIES
+        helped = self._calls % 2 == 0 if trying else self._gain
         began = perf_counter()
         if helped:
-            self._with_team(function, others)
+            self._with_team(function, min(others, MOST))
         else:
             function(0)
         if trying:
             self._least[helped] = min(self._least[helped], perf_counter() - began)
         self._calls += 1
+        if self._calls == 2 * TRIES:
+            self._compare()
+        if self._calls == self._period:
+            self._calls = 0
+            self._least = [inf, inf]
+
+    def _compare(self) -> None:
+        alone, together = self._least
+        gain = together < alone
+        self._period = min(2 * self._period, LONGEST) if gain == self._gain else PERIOD
+        self._gain = gain
 
     def _with_team(self, function: Callable[[int], None], others: int) -> None:
         words = empty((1, _SIZE), np.dtype(np.int64))
