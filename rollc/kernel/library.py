@@ -172,10 +172,15 @@ def sum_along(
     count = out.dtype.type(length if mean else 1)
     for i in range(outside):
         for k in range(inside):
-            total = out.dtype.type(0)
-            for j in range(length):
-                total += x[row, at(first + (i * length + j) * inside + k)]
-            out[target, at(place + i * inside + k)] = total / count
+            found = out.dtype.type(0)
+            start = first + i * length * inside + k
+            if inside == 1:  # side by side: in vectors
+                for j in range(length):
+                    found += x[row, at(start + j)]
+            else:
+                for j in range(length):
+                    found += x[row, at(start + j * inside)]
+            out[target, at(place + i * inside + k)] = found / count
 
 
 @routine

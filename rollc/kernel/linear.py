@@ -32,6 +32,7 @@ _ROWS = host().rows
 _WIDTH_4, _WIDTH_8 = host().width(4), host().width(8)
 _CHUNK = 64  # rows of a product that share a panel while it is in the cache
 _DEPTH = 256  # places of a sum of products that stay in the cache
+_PART = 1024  # bytes of a row that do, for all of those places
 _TIMES, _PRODUCT = 0, 1  # the jobs of a team
 
 
@@ -196,26 +197,29 @@ def rows_product(
     """Rows of the matrix that :func:`product` makes, from the element ``place`` on."""
     step = tile_width(a)
     along, beside = a.shape[1], b.shape[1]
+    most = _PART // a.itemsize // _ROWS * _ROWS
     for start in range(0, count, _DEPTH):
         depth = min(_DEPTH, count - start)
-        for block in range(0, width, step):
-            for i in range(0, height, _ROWS):
-                tile(
-                    a,
-                    (row + start) * along + first + i,
-                    1,
-                    along,
-                    b,
-                    (other + start) * beside + second + block,
-                    beside,
-                    depth,
-                    out,
-                    place + i * width + block,
-                    width,
-                    min(_ROWS, height - i),
-                    min(step, width - block),
-                    accumulate or start > 0,
-                )
+        for top in range(0, height, most):
+            bottom = min(top + most, height)
+            for block in range(0, width, step):
+                for i in range(top, bottom, _ROWS):
+                    tile(
+                        a,
+                        (row + start) * along + first + i,
+                        1,
+                        along,
+                        b,
+                        (other + start) * beside + second + block,
+                        beside,
+                        depth,
+                        out,
+                        place + i * width + block,
+                        width,
+                        min(_ROWS, bottom - i),
+                        min(step, width - block),
+                        accumulate or start > 0,
+                    )
 
 
 @routine
