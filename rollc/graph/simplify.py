@@ -71,6 +71,7 @@ class _Round:
         self.kept = set(graph.results())
         self.delayed = {edge.source for node in graph.nodes for edge in node.operands if edge.delay}
         self.terms = _terms(graph)
+        self.shared = _shared(graph)
         self.nodes: dict[str, Node] = dict(graph.by_name)
         self.place = {node.name: (index, 0) for index, node in enumerate(graph.nodes)}
         self.done: set[str] = set()
@@ -303,6 +304,10 @@ class _Round:
         """Whether a node is only read by one addition, at the same step."""
         return name in self.terms
 
+    def is_shared(self, edge: Edge) -> bool:
+        """Whether a value has several readers, or is a result."""
+        return edge.source in self.shared
+
     def inside_loop(self, reader: str, edge: Edge) -> bool:
         """Whether a read comes from the reader's own cycle."""
         if self.loops is None:
@@ -396,6 +401,17 @@ def _terms(graph: Graph) -> set[str]:
             alone = edge.source not in once
             once[edge.source] = alone and node.operation == "add" and edge.delay == 0
     return {name for name, term in once.items() if term}
+
+
+def _shared(graph: Graph) -> set[str]:
+    """The nodes that more than one node reads, and the results."""
+    seen: set[str] = set()
+    shared = set(graph.results())
+    for node in graph.nodes:
+        sources = {edge.source for edge in node.reads()}
+        shared |= seen & sources
+        seen |= sources
+    return shared
 
 
 def _in_order(graph: Graph) -> list[Node]:

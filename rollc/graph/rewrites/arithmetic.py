@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from rollc.graph.graph import Edge, Node
-from rollc.graph.rewrites.rule import Rule, Workspace, changed
+from rollc.graph.rewrites.rule import Rule, Workspace, changed, without_sign
 from rollc.graph.rewrites.terms import sum_of_terms
 
 
@@ -48,11 +48,13 @@ def _multiply(work: Workspace, node: Node) -> Node | Edge | None:
         if factor == -1 and work.type(y) == node.type:
             return changed(node, "negate", y)
     first, second = work.defined(a), work.defined(b)
-    if first is None or second is None:
-        return None
-    if first.operation == second.operation == "negate":
+    if (
+        first is not None
+        and second is not None
+        and first.operation == second.operation == "negate"
+    ):
         return changed(node, "multiply", first.operands[0], second.operands[0])
-    return None
+    return without_sign(work, node)
 
 
 def _divide(work: Workspace, node: Node) -> Edge | None:

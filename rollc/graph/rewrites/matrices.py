@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rollc.graph.graph import Attribute, Edge, Node
 from rollc.graph.rewrites.pieces import length_of
-from rollc.graph.rewrites.rule import Rule, Workspace, changed
+from rollc.graph.rewrites.rule import Rule, Workspace, changed, without_sign
 
 
 def _transpose(work: Workspace, node: Node) -> Edge | None:
@@ -69,5 +69,7 @@ def _by_parts(work: Workspace, node: Node, matrix: Edge, vector: Node) -> Node |
 
 MATRICES: Mapping[str, tuple[Rule, ...]] = {
     "transpose": (_transpose,),
-    "matmul": (_matmul,),
+    "matmul": (_matmul, without_sign),
+    "outer": (without_sign,),
+    "dot": (without_sign,),
 }

@@ -8,7 +8,7 @@ from math import prod
 from rollc.graph.graph import Edge, Node
 from rollc.graph.operations.vector import EVERY
 from rollc.graph.rewrites.pieces import axis_of, option_of
-from rollc.graph.rewrites.rule import Rule, Workspace, changed
+from rollc.graph.rewrites.rule import Rule, Workspace, changed, without_sign
 
 
 def _sum(work: Workspace, node: Node) -> Node | Edge | None:
@@ -73,9 +73,9 @@ def _end(work: Workspace, node: Node) -> Edge | None:
 
 
 REDUCTIONS: Mapping[str, tuple[Rule, ...]] = {
-    "sum": (_sum,),
+    "sum": (_sum, without_sign),
     "mean": (_mean,),
-    "sum_over": (_over,),
+    "sum_over": (_over, without_sign),
     "mean_over": (_over,),
     "max_over": (_over,),
     "min_over": (_over,),

@@ -24,6 +24,8 @@ class Workspace(Protocol):
 
     def is_term(self, name: str) -> bool: ...
 
+    def is_shared(self, edge: Edge) -> bool: ...
+
     def inside_loop(self, reader: str, edge: Edge) -> bool: ...
 
     def number(self, value: float) -> Edge: ...
@@ -37,6 +39,23 @@ Rule = Callable[[Workspace, Node], "Node | Edge | None"]
 def changed(node: Node, operation: str, *operands: Edge, **options: Attribute) -> Node:
     """A node that computes its value in another way."""
     return replace(node, operation=operation, operands=operands, attributes=attributes(**options))
+
+
+def without_sign(work: Workspace, node: Node) -> Node | None:
+    """A product or a sum of what a node negates, negated itself.
+
+    A product only where others read that value too: it is kept for them, and its negative need
+    not be.
+    """
+    always = node.operation in ("sum", "sum_over")
+    for place, edge in enumerate(node.operands):
+        negative = work.defined(edge)
+        if negative is not None and negative.operation == "negate":
+            (value,) = negative.operands
+            if not value.delay and (always or work.is_shared(value)):
+                operands = (*node.operands[:place], value, *node.operands[place + 1 :])
+                return changed(node, "negate", work.make(node.operation, *operands, **node.options))
+    return None
 
 
 def known_number(work: Workspace, node: Node) -> float | None:
