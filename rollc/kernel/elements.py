@@ -1,8 +1,7 @@
 """The code of elementwise work: loops over places, and in them an operation a line.
 
-Two things make numbers fast, whose loops have no elements inside.  Where the rows of all
-steps and sequences follow each other, one loop goes over them.  And for one sequence, what
-a recurrence of numbers reads of its own past is carried from step to step in variables.
+Numbers have no elements to loop over.  Where their rows of all steps and sequences follow each
+other, one loop goes over them.
 """
 
 from __future__ import annotations
@@ -13,20 +12,18 @@ from math import prod
 
 from rollc.graph.graph import BATCH, Attribute
 from rollc.graph.operations import OPERATIONS
-from rollc.kernel.program import Assign, Loop, Nest, Number, Ref
+from rollc.kernel.program import Assign, Nest, Number, Operand, Ref
 from rollc.kernel.tails import row_of_step
-from rollc.kernel.writer import Range, Writer, shifted
+from rollc.kernel.writer import Writer, shifted
 
-MOST_CARRIED = 8  # steps back; what is further is read from memory
 _BY_STEP = frozenset({"impulse", "tail_steps", "step", "place"})
 
 
 class Elements:
-    """Writes nests, and recurrences that are nests of numbers alone."""
+    """Writes nests, and the operations in them."""
 
     def __init__(self, write: Writer) -> None:
         self.write = write
-        self.carried: Mapping[Ref, str] = {}
 
     def nest(self, nest: Nest) -> None:
         write = self.write
@@ -36,7 +33,7 @@ class Elements:
             write.depth += 1
             write.along = (nest.over, nest.span)
             for assign in nest.body:
-                self._assign(assign, {})
+                self.assign(assign, {})
             write.along = None
             write.depth -= 1
             return
@@ -58,7 +55,7 @@ class Elements:
                     shared[operand] = name
         opened += write.open((), size, nest.span)
         for assign in nest.body:
-            self._assign(assign, shared)
+            self.assign(assign, shared)
         write.depth -= opened
 
     def _is_row(self, nest: Nest) -> bool:
@@ -79,81 +76,15 @@ class Elements:
         buffer = self.write.buffers[ref.buffer]
         return bool(buffer.axes) or buffer.batch
 
-    def recurrence(self, loop: Loop, ranges: Sequence[Range], first: str) -> bool:
-        """Write a recurrence of numbers for one sequence; False if it is none.
+    def operand(self, operand: Operand, known: Mapping[Ref, str]) -> str:
+        """What is read, by its name where it has been read or computed before."""
+        name = known.get(operand) if isinstance(operand, Ref) else None
+        return name or self.write.operand(operand)
 
-        Its loop goes over ``ranges``, which begin at the step ``first``.  Where there may be
-        more sequences (:func:`batched`), the branch for those has to follow.
-        """
-        depths = self._depths(loop)
-        if not depths:
-            return False
+    def assign(self, assign: Assign, known: Mapping[Ref, str]) -> None:
+        """One operation; ``known`` are the names of values that need not be read."""
         write = self.write
-        branch = batched(loop)
-        if branch:
-            write.say("if B == 1:")
-            write.depth += 1
-            write.single = True
-        sign = -1 if loop.direction == "forward" else 1
-        names: dict[Ref, str] = {}
-        for name, depth in depths.items():
-            for back in range(1, depth + 1):
-                ref = Ref(name, shift=write.buffers[name].before + sign * back)
-                names[ref] = write.names[f"v_{name}@past{back}"]
-                write.say(f"{names[ref]} = {write.at_step(ref, {loop.axis: first})}")
-        self.carried = names
-        for each in ranges:
-            with write.steps_of(each):
-                stored: dict[str, Assign] = {}
-                for nest in loop.body:
-                    assert isinstance(nest, Nest)
-                    write.comment([a.name for a in nest.body], [a.line for a in nest.body])
-                    for assign in nest.body:
-                        self._assign(assign, {})
-                        if assign.store is not None:
-                            stored[assign.store.buffer] = assign
-                for name, depth in depths.items():
-                    mine = [
-                        names[Ref(name, shift=write.buffers[name].before + sign * back)]
-                        for back in range(1, depth + 1)
-                    ]
-                    for later, earlier in zip(mine[:0:-1], mine[-2::-1], strict=True):
-                        write.say(f"{later} = {earlier}")
-                    value = write.names.local(stored[name].name)
-                    kind = write.buffers[name].kind
-                    write.say(f"{mine[0]} = {f'F({value})' if kind == 'float' else value}")
-        self.carried = {}
-        if branch:
-            write.single = False
-            write.depth -= 1
-            write.say("else:")
-        return True
-
-    def _depths(self, loop: Loop) -> dict[str, int]:
-        """How far a loop reads back each of the numbers that it computes."""
-        for nest in loop.body:
-            if not isinstance(nest, Nest) or nest.shape or set(nest.over) - {BATCH}:
-                return {}
-        assigns = [assign for nest in loop.body if isinstance(nest, Nest) for assign in nest.body]
-        made = {assign.store.buffer for assign in assigns if assign.store is not None}
-        sign = 1 if loop.direction == "forward" else -1
-        found: dict[str, int] = {}
-        for ref in (ref for assign in assigns for ref in _refs(assign)):
-            buffer = self.write.buffers[ref.buffer]
-            back = sign * (buffer.before - ref.shift)
-            plain = not buffer.shape and buffer.axes == (loop.axis,) and ref.row == "step"
-            if ref.buffer in made and plain and 1 <= back <= MOST_CARRIED:
-                found[ref.buffer] = max(found.get(ref.buffer, 0), back)
-        return found
-
-    def _assign(self, assign: Assign, shared: Mapping[Ref, str]) -> None:
-        write = self.write
-        operands = []
-        for operand in assign.operands:
-            known = None
-            if isinstance(operand, Ref):
-                known = shared.get(operand) or self.carried.get(operand)
-            operands.append(known or write.operand(operand))
+        operands = [self.operand(operand, known) for operand in assign.operands]
         name = write.names.local(assign.name)
         entry = OPERATIONS.get(assign.operation)
         if entry is not None and entry.variadic:
@@ -197,11 +128,6 @@ class Elements:
                 axis = str(options["axis"])
                 return "F(N)" if axis == BATCH else f"F({write.steps(axis)})"
         return _expression(OPERATIONS[assign.operation].code, operands)
-
-
-def batched(loop: Loop) -> bool:
-    """Whether a recurrence of numbers runs for each sequence."""
-    return any(BATCH in nest.over for nest in loop.body if isinstance(nest, Nest))
 
 
 def _refs(assign: Assign) -> list[Ref]:

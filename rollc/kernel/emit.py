@@ -8,13 +8,13 @@ program's buffers; ``T`` is the number of steps and ``B`` the number of sequence
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
 from rollc.graph.graph import BATCH
 from rollc.kernel.borders import inside, ranges
-from rollc.kernel.elements import Elements, batched
+from rollc.kernel.elements import Elements
 from rollc.kernel.names import Names, shown
 from rollc.kernel.program import (
     Carry,
@@ -38,7 +38,8 @@ from rollc.kernel.program import (
 )
 from rollc.kernel.reductions import write_reduction
 from rollc.kernel.routines import write_routine
-from rollc.kernel.writer import Range, Writer, number, shifted, wrapped
+from rollc.kernel.single import batched, write_single
+from rollc.kernel.writer import Writer, number, shifted, wrapped
 
 # With fewer sequences, a product of all steps together takes less time than one for each step:
 # it fills the rows of the tiles (:mod:`rollc.kernel.host`).
@@ -121,7 +122,7 @@ class _Emitter:
         else:
             low, high = str(span.start - longer), steps if span.stop is None else str(span.stop)
             first = shifted(high, -1)
-        self._body(loop, ranges(self.write, loop, now, low, high), first)
+        self._body(loop, now, low, high, first)
 
     def _blocks_of_steps(self, loop: Loop, step: str, steps: str) -> None:
         """A loop over blocks of steps, around the loop over the steps of a block."""
@@ -145,26 +146,30 @@ class _Emitter:
         for statement in loop.before:
             if not isinstance(statement, Carry):
                 self._simple(statement)
-        self._body(loop, ranges(write, loop, step, "begin", "end"), first)
-        for statement in loop.after:
-            self._simple(statement)
+        self._body(loop, step, "begin", "end", first)
         write.depth -= 1
 
-    def _body(self, loop: Loop, steps: Sequence[Range], first: str) -> None:
-        """The loops over steps themselves."""
+    def _body(self, loop: Loop, step: str, low: str, high: str, first: str) -> None:
+        """The loops over steps themselves, and what follows them in each block."""
         write = self.write
-        branch = self.elements.recurrence(loop, steps, first)
-        if branch and not batched(loop):
-            return
-        write.depth += branch
-        for each in steps:
-            with write.steps_of(each):
-                for statement in loop.body:
-                    if isinstance(statement, Shifted):
-                        self._shifted(statement, loop.axis)
-                    else:
-                        self._simple(statement)
-        write.depth -= branch
+        along = write_single(self.elements, loop, step, low, high, first)
+        if along is None or batched(loop):
+            if along is not None:
+                write.say("else:")
+                write.depth += 1
+            for each in ranges(write, loop, step, low, high):
+                with write.steps_of(each):
+                    for statement in loop.body:
+                        if isinstance(statement, Shifted):
+                            self._shifted(statement, loop.axis)
+                        else:
+                            self._simple(statement)
+            for part in along or ():
+                self._simple(part)
+            write.depth -= along is not None
+        for after in loop.after:
+            if after not in (along or ()):
+                self._simple(after)
 
     def _shifted(self, part: Shifted, axis: str) -> None:
         """A part of a loop, for those of its steps that are inside the sequence."""

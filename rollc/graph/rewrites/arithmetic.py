@@ -48,11 +48,7 @@ def _multiply(work: Workspace, node: Node) -> Node | Edge | None:
         if factor == -1 and work.type(y) == node.type:
             return changed(node, "negate", y)
     first, second = work.defined(a), work.defined(b)
-    if (
-        first is not None
-        and second is not None
-        and first.operation == second.operation == "negate"
-    ):
+    if first is not None and second is not None and first.operation == second.operation == "negate":
         return changed(node, "multiply", first.operands[0], second.operands[0])
     return without_sign(work, node)
 
