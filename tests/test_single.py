@@ -60,6 +60,14 @@ h = w * y
 output h
 loss mean(sum(h * h) * u, over t)
 """,
+    # Read further back behind the loop than in it.
+    "behind": """
+param a
+y = a * y[t-1] + x
+z = y * y[t-2] + y[t-3]
+output z
+loss mean(z * u, over t)
+""",
     # A condition and a count, and a loop that runs back.
     "back": """
 param a, b
@@ -70,22 +78,36 @@ loss mean(y * u, over t)
 }
 
 
-def made(text: str, folder: Path) -> tuple[Graph, Kernel]:
+def made(text: str, folder: Path, gradient: bool = True) -> tuple[Graph, Kernel]:
     body = f"net n\ninput x, u\n{text.strip()}\n"
     if "output" not in body:
         body += "output y\n"
-    graph = simplify(adjoint(simplify(read_spec(body, "n.roll")[0])))
+    graph = simplify(read_spec(body, "n.roll")[0])
+    if gradient:
+        graph = simplify(adjoint(graph))
     program = plan(scheduled(graph), 8)  # a few steps in each block
     path = folder / "kernel.py"
     path.write_text(emit(program, "float64"))
     return graph, Kernel(program, path, "float64")
 
 
-@pytest.fixture(scope="module", params=SPECS.values(), ids=SPECS)
+@pytest.fixture(
+    scope="module",
+    params=[(text, gradient) for text in SPECS.values() for gradient in (True, False)],
+    ids=[f"{name}-{entry}" for name in SPECS for entry in ("gradient", "forward")],
+)
 def network(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Graph, Kernel]:
-    return made(request.param, tmp_path_factory.mktemp("single"))
+    text, gradient = request.param
+    return made(text, tmp_path_factory.mktemp("single"), gradient)
+
+
+def between_nothing(array: Array) -> Array:
+    """The same numbers, in memory that is not a number before and behind them."""
+    memory = np.full(array.size + 40, np.nan)
+    memory[20:-20] = array.ravel()
+    return memory[20:-20].reshape(array.shape)
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -105,8 +127,8 @@ def test_the_numbers_are_the_interpreters(
     random = np.random.default_rng(steps)
     sizes = {"t": steps, "batch": batch}
     leaves = {
-        node.name: random.normal(
-            scale=0.5, size=(*(sizes[a] for a in node.type.axes), *node.type.shape)
+        node.name: between_nothing(
+            random.normal(scale=0.5, size=(*(sizes[a] for a in node.type.axes), *node.type.shape))
         )
         for node in graph.nodes
         if node.operation in ("input", "param")
