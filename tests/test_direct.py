@@ -11,9 +11,10 @@ from rollc.graph.adjoint import adjoint
 from rollc.graph.simplify import simplify
 from rollc.interp import interpret
 from rollc.kernel.compiled import Kernel
+from rollc.kernel.direct import direct as pass_
 from rollc.kernel.emit import emit
 from rollc.kernel.plan import plan
-from rollc.kernel.program import Fill, Program
+from rollc.kernel.program import Assign, Buffer, Fill, Function, Nest, Only, Program, Ref
 from rollc.kernel.text import parse_program, print_program
 from rollc.pipeline import compiled, kernel_graphs, read_spec, scheduled
 
@@ -93,6 +94,19 @@ def test_a_gradient_needs_no_copy_for_sums_of_products() -> None:
     assert direct(program_of(FILTER.replace("x[t-1] * u", "x[t-1]"), "gradient")) == {"x", "u"}
     # What W is multiplied with is read again, with its delay, by W's gradient.
     assert direct(program_of(PRODUCT, "gradient")) == set()
+
+
+def test_an_optional_part_fills_no_rows_that_there_are_not() -> None:
+    """A cotangent of which no later step is read after all."""
+    given = Buffer("g", "leaf", "float", (3,), ("t",), True, axis="t", after=2)
+    out = Buffer("d", "result", "float", (3,), ("t",), True)
+    copied = Assign("d", "identity", (Ref("g", (3,)),), (), Ref("d", (3,)))
+    parts = (Fill("g"), Nest(("t", "batch"), (3,), (copied,)))
+    body = tuple(Only("inputs", (part,)) for part in parts)
+    function = Function("adjoint", ("g", "d"), body, optional="inputs")
+    program = pass_(Program("n", (given, out), (function,), (), (("g", "input"),)))
+    assert direct(program) == {"g"}
+    assert program.functions[0].body == body[1:]
 
 
 @pytest.fixture(

@@ -12,7 +12,7 @@ with a matrix takes many rows at once), or one with an initial value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from rollc.graph.graph import BATCH
@@ -28,6 +28,7 @@ from rollc.kernel.program import (
     Span,
     Statement,
     reads,
+    simple_statements,
 )
 
 
@@ -40,7 +41,8 @@ def direct(program: Program) -> Program:
     }
     statements = [statement for function in program.functions for statement in function.body]
     excluded = {result.ref.buffer for result in program.results}
-    excluded.update(fill.buffer for fill in statements if isinstance(fill, Fill) and fill.initial)
+    fills = (part for part in simple_statements(statements) if isinstance(part, Fill))
+    excluded.update(fill.buffer for fill in fills if fill.initial)
     excluded.update(
         ref.buffer
         for ref in _at_once(statements, program)
@@ -50,14 +52,7 @@ def direct(program: Program) -> Program:
     if not chosen:
         return program
     functions = tuple(
-        replace(
-            function,
-            body=tuple(
-                statement
-                for statement in function.body
-                if not (isinstance(statement, Fill) and statement.buffer in chosen)
-            ),
-        )
+        replace(function, body=tuple(_without_fills(function.body, chosen)))
         for function in program.functions
     )
     buffers = tuple(
@@ -65,6 +60,17 @@ def direct(program: Program) -> Program:
         for buffer in program.buffers
     )
     return replace(program, buffers=buffers, functions=functions)
+
+
+def _without_fills(body: Iterable[Statement], buffers: Collection[str]) -> Iterator[Statement]:
+    """Statements but for those that write rows around some buffers."""
+    for statement in body:
+        if isinstance(statement, Only):
+            rest = tuple(simple_statements(_without_fills(statement.body, buffers)))
+            if rest:
+                yield replace(statement, body=rest)
+        elif not (isinstance(statement, Fill) and statement.buffer in buffers):
+            yield statement
 
 
 def _at_once(statements: Iterable[Statement], program: Program) -> Iterator[Ref]:
