@@ -16,7 +16,7 @@ from forward_gradients import compare, uncompiled
 from numpy.typing import NDArray
 from test_axes import attention
 
-from rollc import resources
+from rollc import resources, threads
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint
 from rollc.graph.build import Builder
@@ -278,22 +278,29 @@ def test_through_an_encoder_into_a_decoder() -> None:
     same(net.forward_sensitivities(params, data, lengths=lengths)[1]()[1], ragged)
 
 
-def test_the_peak_is_what_the_plan_says_at_any_length() -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_peak_is_what_the_plan_says_at_any_length(count: int) -> None:
     plans, peaks = [], []
-    for steps in (300, 3000):
-        net = labels()
-        params = net.init(0)
-        # Compiled before it is measured, and no buffers of that size are there yet.
-        net.forward_sensitivities(params, arrays(net, 3))[1]()
-        plan, run = net.forward_sensitivities(params, arrays(net, steps, batch=8))
-        tracemalloc.start()
-        run()
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-        plans.append(plan)
+    threads.use(count)
+    try:
+        for steps in (300, 3000):
+            net = labels()
+            params = net.init(0)
+            # Compiled before it is measured, and no buffers of that size are there yet.
+            net.forward_sensitivities(params, arrays(net, 3))[1]()
+            plan, run = net.forward_sensitivities(params, arrays(net, steps, batch=8))
+            tracemalloc.start()
+            run()
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+            plans.append(plan)
+    finally:
+        threads.use(None)
     assert plans[0] == plans[1]
-    assert peaks[1] <= 1.02 * peaks[0]
-    assert peaks[1] == pytest.approx(plans[1].bytes, rel=0.1)
+    assert peaks[1] <= 1.1 * plans[1].bytes
+    if count == 1:  # on a busy machine one thread may be through before another begins
+        assert peaks[1] <= 1.02 * peaks[0]
+        assert peaks[1] >= 0.9 * plans[1].bytes
 
 
 def test_no_node_has_the_size_of_a_matrix_times_the_directions() -> None:
