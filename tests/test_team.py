@@ -142,6 +142,20 @@ def test_nobody_waits_for_helpers_that_never_come(
     assert all(one.cancelled() for one in asked)
 
 
+def test_it_goes_without_threads_that_cannot_be_started(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads.use(1)
+    expected = results(network, 1)
+
+    def none_left(function: Any) -> Future[None]:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads, "beside", none_left)
+    threads.use(4)
+    equal(results(network, 1), expected)
+
+
 def job(network: Network, kind: int, numbers: list[int], arrays: list[Array]) -> Array:
     """A team with a job that is laid out, as a kernel does it."""
     words = empty((1, 67), np.dtype(np.int64))

@@ -9,6 +9,8 @@ those that took less time.  The numbers are the same.  Nothing here needs the co
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
 from math import inf
 from time import perf_counter
 
@@ -78,7 +80,10 @@ class Helpers:
         def help_in(words: Array = words) -> None:  # which live as long as someone looks at them
             helping()
 
-        waiting = [threads.beside(help_in) for _ in range(others)]
+        waiting: list[Future[None]] = []
+        with suppress(RuntimeError):  # no more threads can be started: it goes without
+            for _ in range(others):
+                waiting.append(threads.beside(help_in))
         try:
             function(team)
         finally:
