@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rollc.bench.task import Ready
 
 _PARENT_DEATH_SIGNAL = 1  # of prctl(2)
+WARM_UP = 0.02  # seconds of calls that are not timed
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -97,7 +98,12 @@ class _Worker:
     def _turn(self, peer: str, seconds: float) -> list[float]:
         call = self.ready[peer].call
         now = time.perf_counter
-        call()  # the last turn was another's: the caches are not ours any more
+        # The last turn was another's: the caches are not ours any more, and threads that begin
+        # again may share a core until the system moves them.
+        begin = now() + WARM_UP
+        call()
+        while now() < begin:
+            call()
         times: list[float] = []
         end = now() + seconds
         while not times or now() < end:
