@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from rollc.graph.graph import Graph
+from rollc.interp import interpret
+from rollc.kernel import compiled as compiled_kernel
 from rollc.kernel.compiled import Kernel
+from rollc.kernel.emit import emit
+from rollc.kernel.memory import Lender
+from rollc.kernel.plan import plan
 from rollc.network import Network
-from rollc.pipeline import compiled, kernel_graphs, read_spec
+from rollc.pipeline import compiled, kernel_graphs, read_spec, scheduled
 
 
 def network_of(text: str, dtype: str) -> Network:
@@ -41,3 +48,47 @@ def assert_close(found: Any, expected: Any, dtype: str, what: str, roundings: in
     assert np.shape(found) == expected.shape, what
     most = roundings * float(np.finfo(dtype).eps) * scale
     assert error <= most, f"{what}: {error:.2g} apart, {most:.2g} allowed"
+
+
+def kernel_of(graph: Graph, rows: int, folder: Path) -> Kernel:
+    """The kernel of a graph in float64, its loops in blocks of about so many rows."""
+    program = plan(scheduled(graph), rows)
+    path = folder / "kernel.py"
+    path.write_text(emit(program, "float64"))
+    return Kernel(program, path, "float64")
+
+
+def agrees_in_undefined_memory(
+    graph: Graph, kernel: Kernel, steps: int, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All results of a gradient's kernel, where nothing that it did not write is a number."""
+    monkeypatch.setattr(compiled_kernel, "empty", _undefined)
+    monkeypatch.setattr(Lender, "lend", lambda self, key, shape, dtype: _undefined(shape, dtype))
+    kernel._idle.clear()
+    random = np.random.default_rng(steps)
+    sizes = {"t": steps, "batch": batch}
+    leaves = {
+        node.name: _between_nothing(
+            random.normal(size=(*(sizes[a] for a in node.type.axes), *node.type.shape))
+        )
+        for node in graph.nodes
+        if node.operation in ("input", "param")
+    }
+    found = kernel.run(leaves, steps, batch, ("primal", "adjoint", "inputs"))
+    expected = interpret(graph, leaves, sizes)
+    names = {**dict(graph.outputs), **dict(graph.gradients), "loss": graph.loss or ""}
+    for (_, label), array in found.items():
+        np.testing.assert_allclose(
+            array, expected[names[label]], rtol=1e-11, atol=1e-13, err_msg=label
+        )
+
+
+def _undefined(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    return np.full(shape, np.nan if dtype.kind == "f" else 0, dtype)
+
+
+def _between_nothing(array: Any) -> Any:
+    """The same numbers, in memory that is not a number before and behind them."""
+    memory = np.full(array.size + 40, np.nan)
+    memory[20:-20] = array.ravel()
+    return memory[20:-20].reshape(array.shape)

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollc.bench import peers, report, summary
+from rollc.bench import peers, report, summary, worker
 from rollc.bench.conductor import Measured, Row, Settings, largest_difference
 from rollc.bench.data import Array, Problem, problem, read_problem, write_problem
 from rollc.bench.statistics import geometric_mean, ratios, spread
 from rollc.bench.systems import system
-from rollc.bench.task import Mode, Task, task_of
+from rollc.bench.task import Mode, Ready, Task, task_of
 from rollc.bench.workers import PeerError, Worker, WorkerLost, workers
 from rollc.bench.workloads import WORKLOADS, Size, Workload, chosen
 from rollc.cli import main
@@ -270,6 +270,20 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_first_calls_of_a_turn_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def call() -> None:
+        nonlocal now
+        now += 0.004 if now < 0.02 else 0.001
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    own = worker._Worker()
+    own.ready["rollc"] = Ready(call, dict)
+    assert own._turn("rollc", 0.0055) == pytest.approx([0.001] * 6)
+    assert now == pytest.approx(worker.WARM_UP + 0.006)
+
+
 def test_a_worker_is_halted_while_it_is_not_asked() -> None:
     with workers(1, 60) as made:
         for _ in range(2):

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
+from compiled_networks import agrees_in_undefined_memory, kernel_of
 
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph, Type
 from rollc.graph.simplify import simplify
-from rollc.interp import interpret
 from rollc.irtext import parse_graph
-from rollc.kernel import compiled as kernels
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.due import guards
-from rollc.kernel.emit import emit
-from rollc.kernel.memory import Lender
 from rollc.kernel.plan import plan
 from rollc.kernel.program import Product, Program, Times, simple_statements
 from rollc.kernel.text import parse_program, print_program
@@ -190,10 +184,7 @@ def made(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Graph, Kernel]:
     graph = graph_of(request.param)
-    program = plan(scheduled(graph), 8)  # a few steps in each block
-    path: Path = tmp_path_factory.mktemp("due") / "kernel.py"
-    path.write_text(emit(program, "float64"))
-    return graph, Kernel(program, path, "float64")
+    return graph, kernel_of(graph, 8, tmp_path_factory.mktemp("due"))
 
 
 @pytest.mark.parametrize("batch", [1, 3, 9])
@@ -201,23 +192,4 @@ def made(
 def test_what_is_left_out_is_not_read(
     made: tuple[Graph, Kernel], steps: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph, kernel = made
-
-    def undefined(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-        return np.full(shape, np.nan if dtype.kind == "f" else 0, dtype)
-
-    monkeypatch.setattr(kernels, "empty", undefined)
-    monkeypatch.setattr(Lender, "lend", lambda self, key, shape, dtype: undefined(shape, dtype))
-    random = np.random.default_rng(steps)
-    sizes = {"t": steps, "batch": batch}
-    leaves = {
-        node.name: random.normal(size=(*(sizes[a] for a in node.type.axes), *node.type.shape))
-        for node in graph.nodes
-        if node.operation in ("input", "param")
-    }
-    found = kernel.run(leaves, steps, batch, ("primal", "adjoint", "inputs"))
-    expected = interpret(graph, leaves, sizes)
-    assert graph.loss is not None
-    names = {**dict(graph.outputs), **dict(graph.gradients), "loss": graph.loss}
-    for (_, label), array in found.items():
-        np.testing.assert_allclose(array, expected[names[label]], rtol=1e-10, atol=1e-12)
+    agrees_in_undefined_memory(*made, steps, batch, monkeypatch)

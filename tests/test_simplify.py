@@ -111,6 +111,42 @@ CASES: dict[str, tuple[str, list[str]]] = {
         f"a = subtract(x, y) {OVER}\no = negate(a) {OVER}",
         ["o = subtract(y, x)"],
     ),
+    "sign of a product": (
+        f"a = tanh(x) {OVER}\nn = negate(a) {OVER}\nm = multiply(n, y) {OVER}\n"
+        f"o = add(m, a) {OVER}",
+        ["a = tanh(x)", "m'1 = multiply(a, y)", "o = subtract(a, m'1)"],
+    ),
+    "sign of what nobody else reads": (
+        f"a = tanh(x) {OVER}\nn = negate(a) {OVER}\no = multiply(n, y) {OVER}",
+        ["a = tanh(x)", "n = negate(a)", "o = multiply(n, y)"],
+    ),
+    "sign of an earlier step": (
+        f"a = tanh(x) {OVER}\nn = negate(a[t-1]) {OVER}\nm = multiply(n, y) {OVER}\n"
+        f"o = add(m, a) {OVER}",
+        ["a = tanh(x)", "n = negate(a[t-1])", "m = multiply(n, y)", "o = add(m, a)"],
+    ),
+    "sign of a matrix product": (
+        f"a = tanh(x) {OVER}\nn = negate(a) {OVER}\nm = matmul(W, n) {OVER}\no = add(m, a) {OVER}",
+        ["a = tanh(x)", "m'1 = matmul(W, a)", "o = subtract(a, m'1)"],
+    ),
+    "sign of a dot product": (
+        f"a = tanh(x) {OVER}\nn = negate(a) {OVER}\nm = dot(y, n) {ONE}\no = add(a, m) {OVER}",
+        ["a = tanh(x)", "m'1 = dot(y, a)", "o = subtract(a, m'1)"],
+    ),
+    "sign of an outer product": (
+        f"a = tanh(x) {OVER}\nn = negate(a) {OVER}\nm = outer(n, y) : float[2, 2] over t, batch\n"
+        f"o = matmul(m, a) {OVER}",
+        ["a = tanh(x)", "m'1 = outer(a, y)", "m = negate(m'1)", "o = matmul(m, a)"],
+    ),
+    "sign of a sum": (
+        f"n = negate(x) {OVER}\ns = sum(n) {ONE}\no = add(y, s) {OVER}",
+        ["s'1 = sum(x)", "o = subtract(y, s'1)"],
+    ),
+    "sign of a sum over time": (
+        f"n = negate(x) {OVER}\ns = sum_over(n) {{over=[t]}} : float[2] over batch\n"
+        f"o = add(y, s) {OVER}",
+        ["s'1 = sum_over(x) {over=[t]}", "o = subtract(y, s'1)"],
+    ),
     "folded": (
         f"a = add(two, half) : float\nb = exp(a) : float\no = multiply(x, b) {OVER}",
         ["b = constant() {value=12.182493960703473}", "o = multiply(x, b)"],

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compiled_networks import agrees_in_undefined_memory, kernel_of
 
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
 from rollc.interp import interpret
-from rollc.kernel import compiled as kernels
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
-from rollc.kernel.memory import Lender
 from rollc.kernel.plan import plan
 from rollc.pipeline import read_spec, scheduled
 
@@ -85,10 +84,7 @@ def made(text: str, folder: Path, gradient: bool = True) -> tuple[Graph, Kernel]
     graph = simplify(read_spec(body, "n.roll")[0])
     if gradient:
         graph = simplify(adjoint(graph))
-    program = plan(scheduled(graph), 8)  # a few steps in each block
-    path = folder / "kernel.py"
-    path.write_text(emit(program, "float64"))
-    return graph, Kernel(program, path, "float64")
+    return graph, kernel_of(graph, 8, folder)
 
 
 @pytest.fixture(
@@ -103,42 +99,13 @@ def network(
     return made(text, tmp_path_factory.mktemp("single"), gradient)
 
 
-def between_nothing(array: Array) -> Array:
-    """The same numbers, in memory that is not a number before and behind them."""
-    memory = np.full(array.size + 40, np.nan)
-    memory[20:-20] = array.ravel()
-    return memory[20:-20].reshape(array.shape)
-
-
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("steps", [1, 2, 7, 8, 30])
 def test_the_numbers_are_the_interpreters(
     network: tuple[Graph, Kernel], steps: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph, kernel = network
-
-    def undefined(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        return np.full(shape, np.nan if dtype.kind == "f" else 0, dtype)
-
     # What nobody stores is not read.
-    monkeypatch.setattr(kernels, "empty", undefined)
-    monkeypatch.setattr(Lender, "lend", lambda self, key, shape, dtype: undefined(shape, dtype))
-    kernel._idle.clear()
-    random = np.random.default_rng(steps)
-    sizes = {"t": steps, "batch": batch}
-    leaves = {
-        node.name: between_nothing(
-            random.normal(scale=0.5, size=(*(sizes[a] for a in node.type.axes), *node.type.shape))
-        )
-        for node in graph.nodes
-        if node.operation in ("input", "param")
-    }
-    found = kernel.run(leaves, steps, batch, ("primal", "adjoint", "inputs"))
-    expected = interpret(graph, leaves, sizes)
-    assert graph.loss is not None
-    names = {**dict(graph.outputs), **dict(graph.gradients), "loss": graph.loss}
-    for (_, label), array in found.items():
-        np.testing.assert_allclose(array, expected[names[label]], rtol=1e-11, atol=1e-13)
+    agrees_in_undefined_memory(*network, steps, batch, monkeypatch)
 
 
 def sums(kernel: Kernel) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numba import njit
 
+from rollc.kernel import linear
 from rollc.kernel.host import host
 from rollc.kernel.tile import plain_tile, tile
 
@@ -34,3 +35,24 @@ def test_a_tile_is_its_meaning_and_writes_nothing_else(dtype: Any, add: bool) ->
             run(a, panel, out, width, rows, columns, add)
             plain_tile(a, 1, 8, 1, panel, 0, width, 7, expected, 2, width + 4, rows, columns, add)
             np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
+
+
+@njit
+def run_product(a: Any, height: int, b: Any, width: int, out: Any, accumulate: bool) -> None:
+    linear.product(a, 1, 2, height, b, 0, 3, width, out, a.shape[0] - 1, accumulate, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_a_sum_of_products_is_whole_in_parts_of_rows_and_of_columns(
+    dtype: Any, accumulate: bool
+) -> None:
+    """More rows, and a higher matrix, than stay in the cache at once."""
+    count, height, width = 2 * linear._DEPTH + 5, 2 * linear._PART // 4 + 13, 37
+    random = np.random.default_rng(0)
+    a = random.normal(size=(count + 1, height + 4)).astype(dtype)
+    b = random.normal(size=(count, width + 3)).astype(dtype)
+    out = np.full((1, height * width), 3 if accumulate else np.nan, dtype)
+    run_product(a, height, b, width, out, accumulate)
+    expected = a[1:, 2 : 2 + height].astype(float).T @ b[:, 3:].astype(float) + 3 * accumulate
+    np.testing.assert_allclose(out.reshape(height, width), expected, rtol=1e-3, atol=1e-3)

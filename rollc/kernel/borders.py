@@ -7,18 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rollc.kernel.program import Loop, Nest, Product, Reduce, Ref, Span, reads
+from rollc.kernel.program import Loop, Ref, Shifted, Span, reads
 from rollc.kernel.writer import Range, Writer, shifted
 
 
 def ranges(write: Writer, loop: Loop, step: str, low: str, high: str) -> list[Range]:
     """The loops over the steps from ``low`` to before ``high``, in the order of the loop."""
-    refs = (
-        ref
-        for part in loop.body
-        if isinstance(part, Nest | Product | Reduce)
-        for ref in reads(part)
-    )
+    refs = (ref for part in loop.body if not isinstance(part, Shifted) for ref in reads(part))
     past, future = _reach(write, refs)
     parts = [(low, high, False)]
     if past:
