@@ -14,18 +14,9 @@ from compiled_networks import network_of
 
 from rollc import threads
 from rollc.kernel import compiled, helpers, native
-from rollc.kernel.helpers import (
-    ARRAYS,
-    CLOSED,
-    DONE,
-    KIND,
-    LIMIT,
-    NUMBERS,
-    THREADS,
-    TICKET,
-    Helpers,
-)
+from rollc.kernel.helpers import Helpers
 from rollc.kernel.memory import empty
+from rollc.kernel.words import ARRAYS, CLOSED, DONE, KIND, LIMIT, NUMBERS, THREADS, TICKET
 from rollc.network import Network
 
 Array = np.ndarray[Any, Any]

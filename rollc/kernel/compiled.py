@@ -27,11 +27,13 @@ from rollc.kernel.helpers import Helpers
 from rollc.kernel.host import host, panel_size
 from rollc.kernel.memory import Lender, empty
 from rollc.kernel.native import Bound, Function, Plain
-from rollc.kernel.program import Buffer, Loop, Program, Ref, Result, Times
+from rollc.kernel.program import Buffer, Loop, Pack, Program, Ref, Result, Times, simple_statements
 from rollc.kernel.program import Function as Phase
+from rollc.kernel.words import MATRIX
 from rollc.kernel.work import divisible_work, product_work
 
 Array = NDArray[Any]
+_NONE: Mapping[str, Array] = {}
 
 FEWEST = 4  # sequences of a thread, where each step reads a matrix for all of them
 # Operations of matrix products: less is done before another thread has its data.
@@ -64,6 +66,14 @@ class Kernel:
             if isinstance(loop, Loop)
             for part in loop.body
         )
+        # Panels that all threads pack for all, and how many matrices those are made from.
+        shared = {
+            statement.panel: len(statement.parts)
+            for function in program.functions
+            for statement in simple_statements(function.body)
+            if isinstance(statement, Pack) and statement.job is not None
+        }
+        self._panels, self._matrices = tuple(shared), sum(shared.values())
         self._idle: list[_Frame] = []
         self._joined = Lender()
         self._functions: dict[str, Function] | None = None
@@ -74,8 +84,9 @@ class Kernel:
         return buffer.role == "leaf" and not buffer.around
 
     def _is_own(self, buffer: Buffer) -> bool:
-        """Whether an array is neither the caller's nor given to him."""
-        return buffer.role != "result" and not self._is_given(buffer)
+        """Whether an array is a thread's alone: no one else's, and not given to the caller."""
+        lent = buffer.role == "result" or buffer.name in self._panels
+        return not lent and not self._is_given(buffer)
 
     @property
     def functions(self) -> dict[str, Function]:
@@ -116,7 +127,7 @@ class Kernel:
         from numba import boolean, int64, types
         from numba.np.numpy_support import from_dtype
 
-        counts = [int64] * (max(len(self.program.axes), 1) + 4)
+        counts = [int64] * (max(len(self.program.axes), 1) + 5)
         optional = [boolean] if function.optional else []
         arrays = (types.Array(from_dtype(self.dtypes[name]), 2, "C") for name in function.buffers)
         return [*counts, *optional, *arrays]
@@ -139,11 +150,12 @@ class Kernel:
         """The memory that a run takes, besides the caller's own arrays; the next has it again."""
         shares = self._share_sizes(sizes)
         results = [buffer for buffer in self.program.buffers if buffer.role == "result"]
+        panels = [buffer for buffer in self.program.buffers if buffer.name in self._panels]
         own = [buffer for buffer in self.program.buffers if self._is_own(buffer)]
         if len(shares) == 1:
-            return sum(self._size(buffer, sizes) for buffer in own + results)
+            return sum(self._size(buffer, sizes) for buffer in own + results + panels)
         # Threads have copies of their leaves, and results are joined, but for what is apart.
-        whole = [buffer for buffer in results if buffer.batch]
+        whole = panels + [buffer for buffer in results if buffer.batch]
         whole += [b for b in self.program.buffers if self._is_given(b) and b.axes and b.batch]
         parts = own + [buffer for buffer in results if not buffer.apart]
         return sum(self._size(buffer, share) for buffer in parts for share in shares) + sum(
@@ -186,11 +198,19 @@ class Kernel:
             for result in wanted
             if self.buffers[result.ref.buffer].batch and result.ref.buffer not in rows
         }
+        panels = {
+            name: self._joined.lend(name, self.dimensions(self.buffers[name], {}), self.dtype)
+            for name in self._panels
+        }
+        counts = empty((1, MATRIX * self._matrices), np.dtype(np.int64))
+        counts[...] = 0
+        words = 0 if native.interpreted() else int(counts.ctypes.data)
 
         def part(share: slice) -> dict[tuple[str, str], Array]:
             own = self._part(leaves, share)
             mine = {name: array[share.start :] for name, array in rows.items()}
-            found = self._run(own, sizes, share.stop - share.start, batch, phases, mine)
+            count = share.stop - share.start
+            found = self._run(own, sizes, count, batch, phases, {**mine, **panels}, words)
             for result, whole in wholes.items():
                 before = (slice(None),) * len(self.buffers[result.ref.buffer].axes)
                 whole[(*before, share)] = found.pop((result.sort, result.label))
@@ -272,15 +292,17 @@ class Kernel:
         batch: int,
         whole: int,
         phases: Sequence[str],
-        rows: Mapping[str, Array] | None = None,
+        common: Mapping[str, Array] = _NONE,
+        words: int = 0,
     ) -> dict[tuple[str, str], Array]:
         """The results of ``batch`` sequences, of a ``whole`` that they are a part of.
 
-        ``rows`` are the arrays of the whole, from the part's first sequence on, where they are
-        used as they are; results in them are not among those that come back.
+        ``common`` are arrays of all threads: those of the whole that are used as they are, from
+        the part's first sequence on, and panels, with ``words`` for those who pack them.
+        Results in them are not among those that come back.
         """
         frame = self._frame({**steps, BATCH: batch})
-        arrays = {**frame.arrays, **(rows or {})}
+        arrays = {**frame.arrays, **common}
         for name, shape, dtype in frame.given:
             if name not in arrays:
                 arrays[name] = _plain(leaves[name], dtype, frame.lender, name).reshape(shape)
@@ -293,7 +315,7 @@ class Kernel:
         def call(team: int) -> None:
             for function in self.program.functions:
                 if function.phase in phases:
-                    self._call(function, frame, arrays, whole, team, phases)
+                    self._call(function, frame, arrays, (whole, team, words), phases)
 
         helpers = self._helpers(frame, phases) if batch == whole else None
         if helpers is None:
@@ -303,7 +325,7 @@ class Kernel:
         results: dict[tuple[str, str], Array] = {
             key: self._result(result, arrays[result.ref.buffer], frame.sizes, frame.whole.get(key))
             for key, result in frame.leaving
-            if result.phase in phases and not (rows and result.ref.buffer in rows)
+            if result.phase in phases and result.ref.buffer not in common
         }
         self._idle.append(frame)
         return results
@@ -313,21 +335,25 @@ class Kernel:
         function: Phase,
         frame: _Frame,
         arrays: Mapping[str, Array],
-        whole: int,
-        team: int,
+        call: tuple[int, int, int],
         phases: Sequence[str],
     ) -> None:
+        """Run a function.  A call has a number of sequences in all, a team and words."""
+        whole, team, words = call
         optional = [function.optional in phases] if function.optional else []
         key = (function.phase, whole, *optional)
         if key not in frame.bound:
             steps = [frame.sizes[axis] for axis in self.program.axes or ("t",)]
             batch = frame.sizes[BATCH]
-            numbers = [*steps, batch, whole, self.program.block_steps(batch), team, *optional]
+            numbers = [*steps, batch, whole, self.program.block_steps(batch), team, words]
             own = [arrays[name] for name in function.buffers]
-            frame.bound[key] = self.functions[function.phase](numbers, own)
+            code = self.functions[function.phase]
+            frame.bound[key] = code([*numbers, *optional], own)
         else:
             bound = frame.bound[key]
-            bound.count(len(frame.sizes) + 2, team)
+            first = len(frame.sizes) + 2
+            bound.count(first, team)
+            bound.count(first + 1, words)
             for place, name in frame.places[function.phase]:
                 bound.give(place, arrays[name])
         frame.bound[key]()

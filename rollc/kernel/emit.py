@@ -53,7 +53,8 @@ one sequence, one element.  With two time axes there are T_0, T_1 and t_0, t_1. 
 a row for each step and sequence (that of numbers has one row with all of them; the caller's
 may have those of all N); one that is read with a delay can have rows before and after the
 sequence too, so that h[(t + 1) * B + n, k] may be h at step t.  v_h is one element of h, d_h
-is the cotangent of h.  team: threads that help with products of all steps, or 0.
+is the cotangent of h.  team: threads that help with products of all steps, or 0; words: how
+far threads are that pack the same panels, or 0.
 """
 
 import math
@@ -92,7 +93,7 @@ class _Emitter:
         steps = [self.write.steps(axis) for axis in self.write.axes or ("t",)]
         optional = [function.optional] if function.optional else []
         buffers = (self.write.names[name] for name in function.buffers)
-        arguments = [*steps, "B", "N", "K", "team", *optional, *buffers]
+        arguments = [*steps, "B", "N", "K", "team", "words", *optional, *buffers]
         self.write.say("@kernel")
         self.write.say(f"def {function.phase}({wrapped(arguments)}):")
         self.write.depth += 1
@@ -271,11 +272,13 @@ class _Emitter:
         self.write.comment([pack.panel])
         inner, columns = self.write.buffers[pack.panel].shape
         place = 0
-        for part in pack.parts:
+        words = "words" if pack.job is not None else 0
+        for job, part in enumerate(pack.parts, pack.job or 0):
             height, width = self.write.buffers[part.weight].shape
             self.write.say(
                 f"lib.pack({self.write.names[part.weight]}, {height}, {width}, {part.transposed},"
-                f" {self.write.names[pack.panel]}, {place}, {inner}, {columns})"
+                f" {self.write.names[pack.panel]}, {place}, {inner}, {columns},"
+                f" {words}, {job})"
             )
             place += height if part.transposed else width
 

@@ -18,15 +18,8 @@ import numpy as np
 
 from rollc import threads
 from rollc.kernel.memory import empty
-from rollc.kernel.native import WORDS, Array, Function
-
-LIMIT = 65_536
-"""More than the chunks of a job."""
-
-# The words of a team; those that different threads write are in cache lines of their own.
-TICKET, DONE, CLOSED, THREADS = 0, 8, 16, 17
-KIND, NUMBERS, ARRAYS = 24, 25, 40
-_SIZE = ARRAYS + 3 * WORDS
+from rollc.kernel.native import Array, Function
+from rollc.kernel.words import CLOSED, TEAM, THREADS
 
 MOST = 7  # helpers: what is divided takes microseconds
 TRIES = 3  # calls of either way, of which the fastest counts
@@ -71,7 +64,7 @@ class Helpers:
         self._gain = gain
 
     def _with_team(self, function: Callable[[int], None], others: int) -> None:
-        words = empty((1, _SIZE), np.dtype(np.int64))
+        words = empty((1, TEAM), np.dtype(np.int64))
         words[...] = 0
         words[0, THREADS] = 1 + others
         team = int(words.ctypes.data)

@@ -22,7 +22,6 @@ from rollc.kernel.linear import (
     help_team,
     matrix_product,
     outer,
-    pack,
     product,
     steps_times,
     times,
@@ -30,6 +29,7 @@ from rollc.kernel.linear import (
     weighted_rows,
 )
 from rollc.kernel.linking import Array, at, routine, shared
+from rollc.kernel.packing import pack
 
 __all__ = [
     "argmax",

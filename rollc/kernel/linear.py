@@ -9,101 +9,29 @@ from typing import Any
 
 import numpy as np
 
-from rollc.kernel.helpers import CLOSED, DONE, KIND, LIMIT, TICKET
-from rollc.kernel.host import VECTORS, host
+from rollc.kernel.host import host
 from rollc.kernel.linking import Array, at, routine, shared
 from rollc.kernel.team import (
     array,
     chunk_size,
     describe,
     exchange,
-    finish,
     get,
     increase,
     number,
     offer,
+    reach,
     rest,
     worthwhile,
 )
-from rollc.kernel.tile import tile
-from rollc.kernel.turn import turn
+from rollc.kernel.tile import tile, tile_width
+from rollc.kernel.words import CLOSED, DONE, KIND, LIMIT, TICKET
 
 _ROWS = host().rows
-_WIDTH_4, _WIDTH_8 = host().width(4), host().width(8)
 _CHUNK = 64  # rows of a product that share a panel while it is in the cache
 _DEPTH = 256  # places of a sum of products that stay in the cache
 _PART = 1024  # bytes of a row that do, for all of those places
 _TIMES, _PRODUCT = 0, 1  # the jobs of a team
-
-
-@shared
-def tile_width(array: Array) -> int:
-    """The columns of a tile in the precision of an array."""
-    return _WIDTH_4 if array.itemsize == 4 else _WIDTH_8
-
-
-@routine
-def pack(
-    weight: Array,
-    height: int,
-    width: int,
-    transposed: bool,
-    panel: Array,
-    place: int,
-    inner: int,
-    columns: int,
-) -> None:
-    """Copy a matrix into a panel of ``inner`` rows, from the column ``place`` on.
-
-    A panel holds its columns tile by tile, and the last tile is filled up with zeros.
-    """
-    step = tile_width(weight)
-    count = height if transposed else width
-    if transposed:
-        _pack_columns(weight, height, width, panel, place, inner)
-    else:
-        _pack_rows(weight, width, panel, place, inner)
-    if place + count == columns:
-        start = columns // step * step * inner
-        for i in range(inner if columns % step else 0):
-            for k in range(columns % step, step):
-                panel[0, at(start + i * step + k)] = 0
-
-
-@shared
-def _pack_columns(
-    weight: Array, height: int, width: int, panel: Array, place: int, inner: int
-) -> None:
-    """Copy the rows of a matrix into columns of a panel, by square blocks where they fit."""
-    step = tile_width(weight)
-    lanes = step // VECTORS
-    j = 0
-    while j < height:
-        column = place + j
-        start = column // step * step * inner + column % step
-        columns = lanes if column % lanes == 0 and j + lanes <= height else 1
-        blocks = inner // lanes * lanes if columns == lanes else 0
-        for i in range(0, blocks, lanes):
-            turn(weight, j * width + i, width, panel, start + i * step, step)
-        for i in range(blocks, inner):
-            for k in range(columns):
-                panel[0, at(start + i * step + k)] = weight[0, at((j + k) * width + i)]
-        j += columns
-
-
-@shared
-def _pack_rows(weight: Array, width: int, panel: Array, place: int, inner: int) -> None:
-    """Copy the rows of a matrix into rows of a panel."""
-    step = tile_width(weight)
-    for i in range(inner):
-        j = 0
-        while j < width:
-            column = place + j
-            start = column // step * step * inner + column % step + i * step
-            few = min(step - column % step, width - j)
-            for k in range(few):
-                panel[0, at(start + k)] = weight[0, at(i * width + j + k)]
-            j += few
 
 
 @routine
@@ -252,7 +180,7 @@ def _together(team: int, chunks: int, like: Array) -> None:
     """Do the job that is laid out, with all helpers that come."""
     offer(team, chunks)
     team_chunks(team, like)
-    finish(team, chunks)
+    reach(team, DONE, chunks)  # by those who have taken a chunk
 
 
 @routine

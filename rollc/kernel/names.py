@@ -9,7 +9,8 @@ from collections.abc import Iterable
 _RESERVED = frozenset(
     {
         *keyword.kwlist,
-        *("T", "B", "N", "K", "F", "t", "n", "k", "r", "now", "begin", "end", "at", "team"),
+        *("T", "B", "N", "K", "F", "t", "n", "k", "r", "now", "begin", "end", "at"),
+        *("team", "words"),
         *("math", "np", "lib", "kernel", "range", "abs", "min", "max"),
         *("primal", "adjoint", "inputs", "exp", "log", "sigmoid", "softplus", "tanh"),
     }

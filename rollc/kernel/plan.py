@@ -51,6 +51,7 @@ from rollc.kernel.program import (
 )
 from rollc.kernel.schedule import PHASES, Item, Schedule
 
+LARGE = 40_000  # numbers of a panel: of fewer, a thread packs its own before it has another's
 REDUCTIONS = frozenset({"sum_over", "max_over", "min_over"})
 
 
@@ -65,7 +66,7 @@ class _Planner:
         self.sections = order(scheduled)
         self.places = Places(self.graph, self.sections, scheduled.guarded)
         self.partial = partial_sums(self.graph)
-        self.panels: dict[tuple[Part, ...], str] = {}
+        self.panels: dict[tuple[Part, ...], Pack] = {}
         self.packed: set[str] = set()
         self.filled: set[str] = set()
 
@@ -237,12 +238,18 @@ class _Planner:
             )
             while name in self.places.buffers:
                 name += "'"
-            self.panels[parts] = name
+            self.panels[parts] = Pack(name, parts, self._job(parts, inputs * outputs))
             self.places.buffers[name] = Buffer(name, "panel", "float", (inputs, outputs))
-        name = self.panels[parts]
-        if name not in self.packed:
-            self.packed.add(name)
-            yield Pack(name, parts)
+        pack = self.panels[parts]
+        if pack.panel not in self.packed:
+            self.packed.add(pack.panel)
+            yield pack
+
+    def _job(self, parts: tuple[Part, ...], size: int) -> int | None:
+        """The number of a large panel whose weights are the same in all threads."""
+        if self.partial is None or size < LARGE or any(p.weight in self.partial for p in parts):
+            return None
+        return sum(len(others) for others, pack in self.panels.items() if pack.job is not None)
 
     def _stack(self, group: Group, bound: str) -> Iterator[Simple]:
         nodes = [item.node for item in group.items]
@@ -258,7 +265,7 @@ class _Planner:
         yield Times(
             replace(out, shape=(width,)),
             operand,
-            self.panels[parts],
+            self.panels[parts].panel,
             tuple(node.name for node in nodes),
             self._over(nodes[0], bound),
             Span(first.start, first.stop),

@@ -130,10 +130,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Copy matrices into one panel, inputs down and outputs across, for :class:`Times`."""
+    """Copy matrices into one panel, inputs down and outputs across, for :class:`Times`.
+
+    All threads of a call pack it for all where it is a ``job``: a number, and the next ones for
+    its further parts.
+    """
 
     panel: str
     parts: tuple[Part, ...]
+    job: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ The thread that runs the kernel lays such a product out as a job, and takes chun
 none is left; so does every helper that is there by then.  No one is waited for but those who
 have taken a chunk, so helpers may come late or never.
 
-A team is a row of integers (:mod:`rollc.kernel.helpers`).  ``TICKET`` holds the number of the
+A team is a row of integers (:mod:`rollc.kernel.words`).  ``TICKET`` holds the number of the
 job and below it how many of its chunks are left: whoever counts it down by one has a chunk.
 A job is laid out only while no chunk is left.  So a helper that read half of one job and half
 of the next cannot take a ticket: the number has changed.
@@ -24,9 +24,9 @@ from numba import boolean, config, int64, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from rollc.kernel.helpers import ARRAYS, DONE, KIND, LIMIT, NUMBERS, THREADS, TICKET
 from rollc.kernel.linking import Array, shared
 from rollc.kernel.native import WORDS
+from rollc.kernel.words import ARRAYS, DONE, KIND, LIMIT, NUMBERS, THREADS, TICKET
 
 CHUNKS = 4  # of each thread: who is late or slow takes fewer
 SMALLEST = 100_000  # multiply-adds of a job: less is done before a helper has seen it
@@ -79,13 +79,12 @@ def _exchange(typing_context: Any, team: Any, place: Any, old: Any, new: Any) ->
 
 
 def _increase(typing_context: Any, team: Any, place: Any) -> Any:
-    """Add one to a word."""
+    """Add one to a word, and what it was."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        builder.atomic_rmw("add", _pointer(builder, *values), _word(1), "acq_rel")
-        return context.get_dummy_value()
+        return builder.atomic_rmw("add", _pointer(builder, *values), _word(1), "acq_rel")
 
-    return types.none(int64, int64), generate
+    return int64(int64, int64), generate
 
 
 def _rest(typing_context: Any, looks: Any) -> Any:
@@ -186,9 +185,9 @@ def offer(team: int, chunks: int) -> None:
 
 
 @shared
-def finish(team: int, chunks: int) -> None:
-    """Wait for those who have taken a chunk."""
+def reach(team: int, place: int, number: int) -> None:
+    """Wait until a word has come up to a number."""
     looks = 0
-    while get(team, DONE) < chunks:
+    while get(team, place) < number:
         rest(looks)
         looks += 1

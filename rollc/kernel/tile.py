@@ -17,10 +17,20 @@ from numba import boolean, config, int64, types
 from numba.extending import intrinsic
 
 from rollc.kernel.host import VECTORS, host
+from rollc.kernel.linking import Array, shared
 from rollc.kernel.vectors import WORD, Vectors
 
 CHAINS = 8
 """Sums at once: as many multiply-adds as two units have under way."""
+
+
+_WIDTH_4, _WIDTH_8 = host().width(4), host().width(8)
+
+
+@shared
+def tile_width(array: Array) -> int:
+    """The columns of a tile in the precision of an array."""
+    return _WIDTH_4 if array.itemsize == 4 else _WIDTH_8
 
 
 def plain_tile(
