@@ -24,7 +24,7 @@ from rollc import threads
 from rollc.graph.graph import BATCH
 from rollc.kernel import native
 from rollc.kernel.helpers import Helpers
-from rollc.kernel.host import host, panel_size
+from rollc.kernel.host import panel_size
 from rollc.kernel.memory import Lender, empty
 from rollc.kernel.native import Bound, Function, Plain
 from rollc.kernel.program import Buffer, Loop, Pack, Program, Ref, Result, Times, simple_statements
@@ -234,10 +234,7 @@ class Kernel:
             return [slice(0, batch)]
         if product_work(self.program, max(sizes.values()), batch) < WORTHWHILE:
             return [slice(0, batch)]
-        # Whole tiles of rows, as far as they go.
-        tile = host().rows
         size = -(-batch // count)
-        size = -(-size // tile) * tile if size > tile else size
         return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
 
     def _rows_apart(
