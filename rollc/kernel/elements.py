@@ -29,7 +29,7 @@ class Elements:
         write = self.write
         write.comment([a.name for a in nest.body], [a.line for a in nest.body])
         if self._is_row(nest):
-            write.say(f"for n in range({write.count(nest.over, nest.span)}):")
+            write.say(f"for n in each({write.count(nest.over, nest.span)}):")
             write.depth += 1
             write.along = (nest.over, nest.span)
             for assign in nest.body:
@@ -38,7 +38,7 @@ class Elements:
             write.depth -= 1
             return
         size = prod(nest.shape)
-        opened = write.open(nest.over, 1, nest.span)
+        opened = write.open(nest.over, 1, nest.span, size == 1)
         # What does not change along the elements is read once.
         shared: dict[Ref, str] = {}
         stored = {assign.store.buffer for assign in nest.body if assign.store is not None}
@@ -53,7 +53,7 @@ class Elements:
                     name = write.names[f"v_{operand.buffer}@{len(shared)}"]
                     write.say(f"{name} = {write.element(operand)}")
                     shared[operand] = name
-        opened += write.open((), size, nest.span)
+        opened += write.open((), size, nest.span, True)
         for assign in nest.body:
             self.assign(assign, shared)
         write.depth -= opened

@@ -54,7 +54,7 @@ a row for each step and sequence (that of numbers has one row with all of them; 
 may have those of all N); one that is read with a delay can have rows before and after the
 sequence too, so that h[(t + 1) * B + n, k] may be h at step t.  v_h is one element of h, d_h
 is the cotangent of h.  team: threads that help with products of all steps, or 0; words: how
-far threads are that pack the same panels, or 0.
+far threads are that pack the same panels, or 0.  each is range, of turns in any order.
 """
 
 import math
@@ -62,6 +62,7 @@ import math
 import numpy as np
 
 from rollc.kernel import library as lib
+from rollc.kernel.each import each
 from rollc.kernel.elementary import exp, log, sigmoid, softplus, tanh
 from rollc.kernel.linking import at, kernel
 

@@ -18,10 +18,12 @@ from numba import boolean, config, float64, int64, njit, types
 from numba.core import cgutils
 from numba.core.compiler import Compiler
 from numba.core.registry import cpu_target
+from numba.core.typed_passes import NativeLowering
 from numba.core.untyped_passes import InlineClosureLikes
 from numba.extending import intrinsic
 
 from rollc.kernel import native
+from rollc.kernel.each import MarkedLowering
 from rollc.kernel.native import Code, Piece, target_machine
 
 Array = Any
@@ -64,7 +66,11 @@ class Distinct(Compiler):
         self.state.flags.noalias = True
         pipelines = super().define_pipelines()  # type: ignore[no-untyped-call]
         for manager in pipelines:
-            manager.passes = [each for each in manager.passes if each[0] is not InlineClosureLikes]
+            manager.passes = [
+                (MarkedLowering if one is NativeLowering else one, text)
+                for one, text in manager.passes
+                if one is not InlineClosureLikes
+            ]
         return pipelines
 
 

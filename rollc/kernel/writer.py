@@ -72,21 +72,22 @@ class Writer:
         self.guarded = False
         self.depth -= 1
 
-    def open(self, over: Iterable[str], size: int, span: Span) -> int:
-        """Open the loops of a statement, over axes and then elements; the number of them."""
-        opened = 0
-        for axis in over:
-            if axis == BATCH:
-                self.say("for n in range(B):")
-            else:
-                self.say(f"for {self.step(axis)} in range({step_range(span, self.steps(axis))}):")
-            self.depth += 1
-            opened += 1
+    def open(self, over: Iterable[str], size: int, span: Span, independent: bool = False) -> int:
+        """Open the loops of a statement, over axes and then elements; the number of them.
+
+        If they are ``independent``, the turns of the innermost one may run in any order.
+        """
+        loops = [
+            ("n", "B") if axis == BATCH else (self.step(axis), step_range(span, self.steps(axis)))
+            for axis in over
+        ]
         if size > 1:
-            self.say(f"for k in range({size}):")
+            loops.append(("k", str(size)))
+        for number, (index, places) in enumerate(loops, 1):
+            word = "each" if independent and number == len(loops) else "range"
+            self.say(f"for {index} in {word}({places}):")
             self.depth += 1
-            opened += 1
-        return opened
+        return len(loops)
 
     def row(self, ref: Ref, steps: Mapping[str, str] | None = None) -> str:
         """The row of a value, at the steps and the sequence of the loops around.

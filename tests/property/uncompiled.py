@@ -9,7 +9,9 @@ this is a program of its own, started with ``NUMBA_DISABLE_JIT=1`` by ``test_ker
 from __future__ import annotations
 
 import argparse
+import ast
 import os
+import random
 import sys
 import tempfile
 from dataclasses import replace
@@ -40,6 +42,7 @@ from rollc.graph.truncate import truncate
 from rollc.interp import interpret
 from rollc.irtext import print_graph
 from rollc.kernel import compiled
+from rollc.kernel import each as each_module
 from rollc.kernel import emit as emit_module
 from rollc.kernel.again import compute_again
 from rollc.kernel.compiled import Kernel
@@ -65,6 +68,28 @@ emit_module.FEW = 1  # and clocked products wait for their clock with any number
 PHASES = ("primal", "adjoint", "inputs")
 
 
+def in_any_order(*bounds: int) -> list[int]:
+    """The turns of a loop over ``each``, which must not depend on each other."""
+    turns = list(range(*bounds))
+    random.Random(len(turns)).shuffle(turns)
+    return turns
+
+
+each_module.each = in_any_order  # type: ignore[assignment,misc]
+
+
+def turns_write_apart(source: str) -> bool:
+    """Whether each turn writes places of its own: a sum would be the same in any order."""
+    return all(
+        any(isinstance(part, ast.Name) and part.id == loop.target.id for part in ast.walk(place))
+        for loop in ast.walk(ast.parse(source))
+        if isinstance(loop, ast.For) and ast.unparse(loop.iter).startswith("each(")
+        for place in ast.walk(loop)
+        if isinstance(place, ast.Subscript) and isinstance(place.ctx, ast.Store)
+        if isinstance(loop.target, ast.Name)
+    )
+
+
 def kernel_of(graph: Graph, steps: int | None, folder: Path, rows: int = 4) -> Kernel:
     """The kernel of a graph, by way of the text of its schedule and of its program."""
     lowered = compute_again(shorten(lower(graph)))
@@ -74,6 +99,7 @@ def kernel_of(graph: Graph, steps: int | None, folder: Path, rows: int = 4) -> K
     assert parse_program(print_program(program)) == program
     source = emit(program, "float64")
     assert source == emit(plan(parse_schedule(print_schedule(scheduled)), rows), "float64")
+    assert turns_write_apart(source), source
     path = folder / f"kernel_{len(list(folder.iterdir()))}.py"
     path.write_text(source)
     return Kernel(program, path, "float64")

@@ -1,0 +1,73 @@
+"""Loops over ``each`` are vectors, however few turns they have; others stay what they are."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from numba import types
+
+from rollc.kernel.each import each
+from rollc.kernel.host import VECTORS, host
+
+LANES = host().lanes(4)
+
+KERNEL = """
+from rollc.kernel.each import each
+from rollc.kernel.elementary import tanh
+from rollc.kernel.linking import kernel
+
+@kernel
+def run(B, a, out):
+    for n in range(B):
+        for k in {word}({size}):
+            out[n, k] = tanh(a[n, k] + out[n + B, k])
+"""
+
+
+def compiled(word: str, size: object, more: str = "") -> str:
+    """The code of a kernel with one loop, in LLVM's language."""
+    names: dict[str, Any] = {}
+    source = KERNEL.format(word=word, size=size) + more
+    exec(compile(source, "kernel.py", "exec"), names)
+    array = types.Array(types.float32, 2, "C")
+    run = names["run"]
+    run.compile((types.int64, array, array))
+    return str(run.inspect_llvm(run.signatures[0]))
+
+
+def vectors(text: str) -> bool:
+    """Whether numbers are divided by vectors: a tanh has one division."""
+    return re.search(r"fdiv [a-z ]*<\d+ x float>", text) is not None
+
+
+@pytest.mark.parametrize("size", [4, LANES - 1, LANES, LANES + 1, VECTORS * LANES, 5 * LANES + 3])
+def test_elementwise_work_is_done_by_vectors(size: int) -> None:
+    text = compiled("each", size)
+    assert vectors(text)
+
+
+@pytest.mark.parametrize("size", [4, LANES - 1])
+def test_a_loop_over_range_is_left_alone(size: int) -> None:
+    """LLVM cannot know that two rows of an array do not overlap, and has no vector that short."""
+    text = compiled("range", size)
+    assert "llvm.loop.parallel_accesses" not in text
+    assert not vectors(text)
+
+
+@pytest.mark.parametrize("size", ["B", "a.shape[1]", "1, a.shape[1]", "2, 7"])
+def test_a_number_of_turns_that_is_not_known(size: str) -> None:
+    text = compiled("each", size)
+    assert vectors(text)
+
+
+@pytest.mark.parametrize("size", [3, LANES, LANES + 5])
+def test_long_loops_are_marked_too(size: int) -> None:
+    """A jump over many lines is two instructions of Python's, and a block of its own."""
+    line = "            out[n, k + {0}] = a[n, k] * {0}\n"
+    assert vectors(compiled("each", size, more="".join(map(line.format, range(100, 9100, 100)))))
+
+
+def test_each_is_range_elsewhere() -> None:
+    assert list(each(3)) == [0, 1, 2]
