@@ -18,6 +18,7 @@ import numpy as np
 from rollc.kernel.elementary import exp, log
 from rollc.kernel.linear import (
     dot,
+    dots,
     gauss_jordan,
     help_team,
     matrix_product,
@@ -38,6 +39,7 @@ __all__ = [
     "copy_block",
     "cross_entropy",
     "dot",
+    "dots",
     "draw",
     "element",
     "embed",

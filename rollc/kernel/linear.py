@@ -11,6 +11,7 @@ import numpy as np
 
 from rollc.kernel.host import host
 from rollc.kernel.linking import Array, at, routine, shared
+from rollc.kernel.rows import row_dot, weighted_row, wide
 from rollc.kernel.team import (
     array,
     chunk_size,
@@ -28,6 +29,7 @@ from rollc.kernel.tile import tile, tile_width
 from rollc.kernel.words import CLOSED, DONE, KIND, LIMIT, TICKET
 
 _ROWS = host().rows
+_WIDE_4, _WIDE_8 = wide(4), wide(8)
 _CHUNK = 64  # rows of a product that share a panel while it is in the cache
 _DEPTH = 256  # places of a sum of products that stay in the cache
 _PART = 1024  # bytes of a row that do, for all of those places
@@ -252,10 +254,38 @@ def matrix_product(
 
 @routine
 def dot(a: Array, row: int, first: int, b: Array, other: int, second: int, size: int) -> Any:
-    total = a.dtype.type(0)
-    for k in range(size):
-        total += a[row, at(first + k)] * b[other, at(second + k)]
-    return total
+    return row_dot(a, row * a.shape[1] + first, b, other * b.shape[1] + second, size)
+
+
+@routine
+def dots(
+    a: Array,
+    row: int,
+    row_apart: int,
+    row_next: int,
+    first: int,
+    b: Array,
+    other: int,
+    other_apart: int,
+    other_next: int,
+    second: int,
+    size: int,
+    out: Array,
+    place: int,
+    place_apart: int,
+    place_next: int,
+    count: int,
+    inner: int,
+) -> None:
+    """``count`` times ``inner`` times what :func:`dot` is, of rows and to numbers that lie
+    ``apart`` from one to the next of the former, and those to the ``next`` of the latter.
+    """
+    along, beside = a.shape[1], b.shape[1]
+    for i in range(count):
+        for j in range(inner):
+            one = (row + i * row_apart + j * row_next) * along + first
+            two = (other + i * other_apart + j * other_next) * beside + second
+            out[0, at(place + i * place_apart + j * place_next)] = row_dot(a, one, b, two, size)
 
 
 @routine
@@ -282,6 +312,23 @@ def weighted_rows(
     """
     step = tile_width(a)
     along, across = b.shape[1], out.shape[1]
+    if count == 1:
+        most = _WIDE_4 if a.itemsize == 4 else _WIDE_8
+        for block in range(0, width, most):
+            weighted_row(
+                a,
+                start,
+                a_place,
+                b,
+                row * along + first + block,
+                apart * along,
+                inner,
+                out,
+                target * across + place + block,
+                min(most, width - block),
+                accumulate,
+            )
+        return
     for block in range(0, width, step):
         for r in range(0, count, _ROWS):
             tile(

@@ -24,7 +24,7 @@ def write_reduction(write: Writer, reduction: Reduce) -> None:
     size = prod(reduction.shape)
     start = {"max_over": "F(-np.inf)", "min_over": "F(np.inf)"}.get(reduction.operation, "F(0)")
     if not reduction.accumulate:
-        opened = write.open(reduction.kept, size, reduction.span)
+        opened = write.open(reduction.kept, size, reduction.span, True)
         write.say(f"{out} = {start}")
         write.depth -= opened
     if reduction.kept == (BATCH,) and _is_row(write, reduction):
@@ -62,8 +62,6 @@ def _weighted(write: Writer, reduction: Reduce) -> bool:
     rows = tuple(
         axis for axis in kept if write.has(numbers, axis) and not write.has(vectors, axis)
     )[-1:]
-    if not rows:  # a row at a time: each of the vectors is read once in any case
-        return False
     outer = ordered_axes(tuple({*over, *kept} - {*terms, *rows}))
     accumulate = reduction.accumulate
     if set(outer) & set(over) and not accumulate:
@@ -141,12 +139,14 @@ def _terms(write: Writer, reduction: Reduce) -> None:
     if reduction.factor is not None:
         value = f"{value} * {write.operand(reduction.factor)}"
     axes = ordered_axes((*reduction.over, *reduction.kept))
-    opened = write.open(axes, prod(reduction.shape), reduction.span)
+    size = prod(reduction.shape)
+    # Each turn of the innermost loop has a result of its own, unless it goes over terms.
+    independent = size == 1 and axes[-1:] == reduction.kept[-1:]
+    opened = write.open(axes, size, reduction.span, independent)
     if reduction.operation in ("max_over", "min_over"):
         sign = ">" if reduction.operation == "max_over" else "<"
         # A NaN is taken, and then stays: no comparison with it holds.
-        write.say(f"if {value} {sign} {out} or {value} != {value}:")
-        write.say(f"    {out} = {value}")
+        write.say(f"{out} = {value} if {value} {sign} {out} or {value} != {value} else {out}")
     else:
         write.say(f"{out} += {value}")
     write.depth -= opened

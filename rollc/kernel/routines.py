@@ -26,6 +26,8 @@ def write_routine(write: Writer, routine: Routine) -> None:
         opened = write.open(routine.kept, 1, routine.span)
         write.call("clear", write.value(routine.out), prod(buffer.shape))
         write.depth -= opened
+    if routine.operation == "dot" and _dots(write, routine):
+        return
     opened = write.open(routine.over, 1, routine.span)
     shapes = [operand.shape if isinstance(operand, Ref) else () for operand in routine.operands]
     if routine.operation == "matmul":
@@ -39,6 +41,36 @@ def write_routine(write: Writer, routine: Routine) -> None:
     else:
         _template(write, routine, shapes)
     write.depth -= opened
+
+
+def _dots(write: Writer, routine: Routine) -> bool:
+    """Write the sums of products of all rows along two axes as one call, if that can be."""
+    a, b = routine.operands
+    out, span = routine.out, routine.span
+    if (
+        not routine.over
+        or write.buffers[out.buffer].shape
+        or not (isinstance(a, Ref) and isinstance(b, Ref) and a.shape and b.shape)
+    ):
+        return False
+    inner = routine.over[-2:]
+    opened = write.open(routine.over[:-2], 1, span)
+
+    def rows(ref: Ref) -> list[str]:
+        """The first of the rows, and how far it is from one to the next along both axes."""
+        apart = write.stride(ref, inner[:1]) if len(inner) > 1 else "0"
+        return [write.first_row(ref, inner, span), apart, write.stride(ref, inner[-1:])]
+
+    write.call(
+        "dots",
+        *(write.names[a.buffer], *rows(a), a.offset),
+        *(write.names[b.buffer], *rows(b), b.offset, prod(a.shape)),
+        *(write.names[out.buffer], *rows(out)),
+        write.count(inner[:-1], span),
+        write.count(inner[-1:], span),
+    )
+    write.depth -= opened
+    return True
 
 
 def _template(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> None:

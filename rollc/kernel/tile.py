@@ -103,7 +103,7 @@ tile: Any = plain_tile if config.DISABLE_JIT else intrinsic(_tile)  # type: igno
 
 
 class _Tile:
-    """The LLVM code of a tile, for every number of rows and with or without a mask."""
+    """The LLVM code of a tile, for every number of rows, and of vectors with or without masks."""
 
     def __init__(self, context: Any, builder: Any, number: Any, values: Any) -> None:
         self.builder = builder
@@ -116,45 +116,49 @@ class _Tile:
     def build(self) -> None:
         builder = self.builder
         done = builder.append_basic_block("tile.done")
-        full = builder.icmp_signed("==", self.columns, WORD(VECTORS * self.code.lanes))
-        for masked, start in self._branches(full):
+        for vectors, masked, start in self._branches():
             builder.position_at_end(start)
             choice = builder.switch(self.rows, done)
             for rows in range(1, host().rows + 1):
                 block = builder.append_basic_block(f"tile.{rows}")
                 choice.add_case(WORD(rows), block)
                 builder.position_at_end(block)
-                self._variant(rows, masked)
+                self._variant(rows, vectors, masked)
                 builder.branch(done)
         builder.position_at_end(done)
 
-    def _branches(self, full: Any) -> list[tuple[bool, Any]]:
-        builder = self.builder
-        whole = builder.append_basic_block("tile.whole")
-        part = builder.append_basic_block("tile.part")
+    def _branches(self) -> list[tuple[int, bool, Any]]:
+        """Where the code is of tiles with so many vectors, and whether those have masks."""
+        builder, lanes = self.builder, self.code.lanes
+        whole, part, more, few = (
+            builder.append_basic_block(f"tile.{name}") for name in ("whole", "part", "more", "few")
+        )
+        full = builder.icmp_signed("==", self.columns, WORD(VECTORS * lanes))
         builder.cbranch(full, whole, part)
-        return [(False, whole), (True, part)]
+        builder.position_at_end(part)
+        builder.cbranch(builder.icmp_signed(">", self.columns, WORD(lanes)), more, few)
+        return [(VECTORS, False, whole), (VECTORS, True, more), (1, True, few)]
 
-    def _variant(self, rows: int, masked: bool) -> None:
+    def _variant(self, rows: int, vectors: int, masked: bool) -> None:
         masks = [
             self.code.mask(self.columns, v * self.code.lanes) if masked else None
-            for v in range(VECTORS)
+            for v in range(vectors)
         ]
         for row in range(rows):
-            self._prefetch(row)
-        sums, k = [[self.code.zero] * VECTORS] * rows, WORD(0)
+            self._prefetch(row, vectors)
+        sums, k = [[self.code.zero] * vectors] * rows, WORD(0)
         # Of few rows there are few sums, and each waits for the last place's: so several places
         # at once, in sums of their own.
-        apart = max(1, CHAINS // (rows * VECTORS))
+        apart = max(1, CHAINS // (rows * vectors))
         if apart > 1:
             several, k = self._places(rows, masks, [sums] * apart, k)
             sums = [
-                [self._total([part[row][v] for part in several]) for v in range(VECTORS)]
+                [self._total([part[row][v] for part in several]) for v in range(vectors)]
                 for row in range(rows)
             ]
         (sums,), _ = self._places(rows, masks, [sums], k)
         for row in range(rows):
-            for v in range(VECTORS):
+            for v in range(vectors):
                 self._store(row, v, sums[row][v], masks[v])
 
     def _places(
@@ -176,7 +180,7 @@ class _Tile:
         sums = [[[builder.phi(code.vector) for _ in line] for line in part] for part in starts]
         for part, start in zip(sums, starts, strict=True):
             for row in range(rows):
-                for v in range(VECTORS):
+                for v in range(len(masks)):
                     part[row][v].add_incoming(start[row][v], before)
         following = builder.add(k, WORD(len(starts)))
         builder.cbranch(builder.icmp_signed("<=", following, self.inner), body, after)
@@ -186,7 +190,7 @@ class _Tile:
             weights = self._weights(place, masks)
             for row in range(rows):
                 factor = self._factor(row, place)
-                for v in range(VECTORS):
+                for v in range(len(masks)):
                     total = code.multiply_add(factor, weights[v], part[row][v])
                     part[row][v].add_incoming(total, body)
         k.add_incoming(following, body)
@@ -206,7 +210,7 @@ class _Tile:
         index = self.builder.add(self.panel_start, self.builder.mul(k, self.panel_place))
         return [
             self.code.load(self.code.place(self.panel, index, v * self.code.lanes), masks[v])
-            for v in range(VECTORS)
+            for v in range(len(masks))
         ]
 
     def _factor(self, row: int, k: Any) -> Any:
@@ -221,7 +225,7 @@ class _Tile:
         start = self.builder.add(self.out_start, self.builder.mul(self.out_row, WORD(row)))
         return self.code.place(self.out, start, v * self.code.lanes)
 
-    def _prefetch(self, row: int) -> None:
+    def _prefetch(self, row: int, vectors: int) -> None:
         """Ask for a row of out, which is not needed before the sums are done."""
         builder = self.builder
         globals_ = builder.module.globals
@@ -231,7 +235,7 @@ class _Tile:
             type_ = ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
             ir.Function(builder.module, type_, name)
         to_write, to_all_caches, data = integer(1), integer(3), integer(1)
-        for v in range(VECTORS):
+        for v in range(vectors):
             pointer = builder.bitcast(self._out(row, v), byte)
             builder.call(globals_[name], [pointer, to_write, to_all_caches, data])
 

@@ -82,6 +82,16 @@ class Vectors:
         places = ir.Constant(lanes, [first + lane for lane in range(self.lanes)])
         return self.builder.icmp_signed("<", places, self.same(count, lanes))
 
+    def total(self, vector: Any) -> Any:
+        """The sum of a vector's numbers, in any order."""
+        name = f"llvm.vector.reduce.fadd.v{self.lanes}f{8 * self.bytes}"
+        module = self.builder.module
+        if name not in module.globals:
+            kinds = [self.number, self.vector]
+            ir.Function(module, ir.FunctionType(self.number, kinds), name)
+        start = ir.Constant(self.number, -0.0)
+        return self.builder.call(module.globals[name], [start, vector], fastmath=("reassoc",))
+
     def shuffled(self, one: Any, other: Any, places: Sequence[int]) -> Any:
         """A vector of the numbers at some places of two, one behind the other."""
         choice = ir.Constant(ir.VectorType(_INDEX, self.lanes), list(places))

@@ -1,0 +1,106 @@
+"""Sums along rows against their meaning, for every width that a vector can be left over by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit
+
+from rollc.kernel import linear
+from rollc.kernel.host import host
+from rollc.kernel.rows import plain_row_dot, plain_weighted_row, row_dot, weighted_row, wide
+
+Array = np.ndarray[Any, Any]
+
+
+@njit
+def run_row_dot(a: Any, a_start: int, b: Any, b_start: int, size: int) -> Any:
+    return row_dot(a, a_start, b, b_start, size)
+
+
+@njit
+def run_weighted_row(a: Any, b: Any, out: Any, inner: int, columns: int, add: bool) -> None:
+    weighted_row(a, 2, 3, b, 1, b.shape[1], inner, out, 2, columns, add)
+
+
+@njit
+def run_dots(a: Any, b: Any, size: int, out: Any, count: int, inner: int) -> None:
+    linear.dots(a, 1, inner, 1, 2, b, 0, 0, 1, 1, size, out, 3, 1, count, count, inner)
+
+
+@njit
+def run_weighted_rows(a: Any, b: Any, width: int, out: Any, inner: int, add: bool) -> None:
+    linear.weighted_rows(a, 2, 0, 3, b, 1, 2, 3, width, out, 1, 0, 2, 1, inner, add)
+
+
+def bound(dtype: Any) -> dict[str, float]:
+    return {"rtol": 1e-4, "atol": 1e-4} if dtype == np.float32 else {"rtol": 1e-12, "atol": 1e-12}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_product_of_two_rows(dtype: Any) -> None:
+    lanes = host().lanes(np.dtype(dtype).itemsize)
+    random = np.random.default_rng(0)
+    for size in range(4 * lanes + 2):
+        # What lies beside the rows is no number.
+        a, b = (np.full((2, size + 9), np.nan, dtype) for _ in range(2))
+        a.reshape(-1)[3 : 3 + size] = random.normal(size=size)
+        b.reshape(-1)[5 : 5 + size] = random.normal(size=size)
+        found = run_row_dot(a, 3, b, 5, size)
+        np.testing.assert_allclose(found, plain_row_dot(a, 3, b, 5, size), **bound(dtype))
+    a[...] = 1
+    a[0, 3 + size - 1] = np.nan
+    b[...] = 1
+    assert np.isnan(run_row_dot(a, 3, b, 5, size))
+    assert not np.isnan(run_row_dot(a, 3, b, 5, size - 1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("add", [False, True])
+def test_a_sum_of_rows_is_its_meaning_and_writes_nothing_else(dtype: Any, add: bool) -> None:
+    itemsize = np.dtype(dtype).itemsize
+    lanes, most = host().lanes(itemsize), wide(itemsize)
+    random = np.random.default_rng(0)
+    widths = (1, lanes - 1, lanes, lanes + 1, 2 * lanes, 3 * lanes + 2, 5 * lanes, most - 3, most)
+    for columns in widths:
+        for inner in (0, 1, 3, 8, 21):
+            a = random.normal(size=(1, 3 * inner + 3)).astype(dtype)
+            b = np.full((inner + 1, columns + 3), np.nan, dtype)
+            b[:inner, 1 : 1 + columns] = random.normal(size=(inner, columns))
+            out = np.full((1, columns + 5), 3 if add else np.nan, dtype)
+            expected = out.copy()
+            run_weighted_row(a, b, out, inner, columns, add)
+            plain_weighted_row(a, 2, 3, b, 1, b.shape[1], inner, expected, 2, columns, add)
+            np.testing.assert_allclose(out, expected, **bound(dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_all_rows_along_two_axes(dtype: Any) -> None:
+    """The second has a row for each place of the inner one alone, and results lie turned."""
+    random = np.random.default_rng(0)
+    count, inner, size = 5, 3, 37
+    a = random.normal(size=(1 + count * inner, size + 3)).astype(dtype)
+    b = random.normal(size=(inner, size + 2)).astype(dtype)
+    out = np.full((1, 3 + count * inner + 1), np.nan, dtype)
+    run_dots(a, b, size, out, count, inner)
+    rows = a[1:, 2 : 2 + size].reshape(count, inner, size)
+    expected = np.einsum("ijk,jk->ji", rows, b[:, 1 : 1 + size]).reshape(-1)
+    np.testing.assert_allclose(out[0, 3:-1], expected, **bound(dtype))
+    assert np.isnan(out[0, [0, 1, 2, -1]]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("add", [False, True])
+def test_a_row_that_is_wider_than_the_registers(dtype: Any, add: bool) -> None:
+    random = np.random.default_rng(0)
+    width, inner = 2 * wide(np.dtype(dtype).itemsize) + 5, 11
+    a = random.normal(size=(1, 3 * inner + 3)).astype(dtype)
+    b = random.normal(size=(1 + 2 * inner, width + 4)).astype(dtype)
+    out = np.full((3, width + 4), 3 if add else np.nan, dtype)
+    run_weighted_rows(a, b, width, out, inner, add)
+    expected = a[0, 2 : 2 + 3 * inner : 3] @ b[1 : 1 + 2 * inner : 2, 3 : 3 + width] + 3 * add
+    np.testing.assert_allclose(out[1, 2 : 2 + width], expected, **bound(dtype))
+    out[1, 2 : 2 + width] = out[0, 0]
+    np.testing.assert_array_equal(out, np.full_like(out, out[0, 0]))
