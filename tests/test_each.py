@@ -26,10 +26,10 @@ def run(B, a, out):
 """
 
 
-def compiled(word: str, size: object, more: str = "") -> str:
+def compiled(word: str, size: object, more: str = "", head: str = "") -> str:
     """The code of a kernel with one loop, in LLVM's language."""
     names: dict[str, Any] = {}
-    source = KERNEL.format(word=word, size=size) + more
+    source = head + KERNEL.format(word=word, size=size) + more
     exec(compile(source, "kernel.py", "exec"), names)
     array = types.Array(types.float32, 2, "C")
     run = names["run"]
@@ -71,3 +71,18 @@ def test_long_loops_are_marked_too(size: int) -> None:
 
 def test_each_is_range_elsewhere() -> None:
     assert list(each(3)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("function", ["erf", "sin", "cos", "power"])
+def test_long_functions_are_vectors_too(function: str) -> None:
+    call = f"{function}(a[n, k]{', a[n, k]' if function == 'power' else ''})"
+    head = f"from rollc.kernel.special import {function}\n"
+    text = compiled("each", 64, more=f"            out[n, k] = {call}\n", head=head)
+    assert "call float @" not in text
+    assert re.search(r"fmul [a-z ]*<\d+ x (float|double)>", text)
+
+
+def test_a_loop_that_cannot_be_vectors_is_no_warning(capfd: pytest.CaptureFixture[str]) -> None:
+    head = "import math\n"
+    compiled("each", 64, more="            out[n, k] = math.gamma(a[n, k])\n", head=head)
+    assert capfd.readouterr().err == ""

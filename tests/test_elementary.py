@@ -11,6 +11,7 @@ import pytest
 from numba import njit
 
 from rollc.kernel.elementary import exp, log, sigmoid, softplus, tanh
+from rollc.kernel.special import cos, erf, power, sin
 
 # Units in the last place that an error may be.  Below the normal numbers, and for values
 # that come from a sum, the absolute error is what counts.
@@ -48,6 +49,30 @@ def all_softplus(x: Any, y: Any) -> None:
         y[i] = softplus(x[i])
 
 
+@njit
+def all_erf(x: Any, y: Any) -> None:
+    for i in range(x.size):
+        y[i] = erf(x[i])
+
+
+@njit
+def all_sin(x: Any, y: Any) -> None:
+    for i in range(x.size):
+        y[i] = sin(x[i])
+
+
+@njit
+def all_cos(x: Any, y: Any) -> None:
+    for i in range(x.size):
+        y[i] = cos(x[i])
+
+
+@njit
+def all_power(a: Any, b: Any, y: Any) -> None:
+    for i in range(a.size):
+        y[i] = power(a[i], b[i])
+
+
 def exact_sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x > -700 else math.exp(x)
 
@@ -58,6 +83,9 @@ FUNCTIONS: dict[str, tuple[Callable[..., None], Callable[[float], float]]] = {
     "sigmoid": (all_sigmoid, exact_sigmoid),
     "log": (all_log, lambda x: math.log(x) if x else -math.inf),
     "softplus": (all_softplus, lambda x: max(x, 0) + math.log1p(math.exp(-abs(x)))),
+    "erf": (all_erf, math.erf),
+    "sin": (all_sin, math.sin),
+    "cos": (all_cos, math.cos),
 }
 
 
@@ -71,6 +99,18 @@ def points(name: str, dtype: Any) -> np.ndarray:
                 rng.uniform(0.5, 2, 20_000),
                 1 + rng.normal(size=5_000) * 1e-3,
                 [smallest, 1.0, largest],
+            ]
+        ).astype(dtype)
+    if name in ("sin", "cos"):
+        multiples = rng.integers(-(10**6), 10**6, 20_000) * (np.pi / 2)  # where they cross zero
+        sizes = np.array([2.0, 1e3, 1.5e6, 1.7e6, 1e9, np.finfo(dtype).max / 2])
+        return np.concatenate(
+            [
+                rng.uniform(-10, 10, 20_000),
+                multiples,
+                (sizes[:, None] * rng.uniform(-1, 1, (6, 5_000))).ravel(),
+                10.0 ** rng.uniform(-30, 0, 5_000),
+                [0.0, -0.0],
             ]
         ).astype(dtype)
     low, high = (-87.0, 88.0) if dtype is np.float32 else (-707.0, 709.0)
@@ -118,6 +158,7 @@ def test_a_logarithm_where_there_is_none(dtype: Any) -> None:
         ("tanh", (-1, 1)),
         ("sigmoid", (0, 1)),
         ("softplus", (0, math.inf)),
+        ("erf", (-1, 1)),
     ],
 )
 def test_infinities_nan_and_large_numbers(
@@ -130,3 +171,42 @@ def test_infinities_nan_and_large_numbers(
     large = 1e4 if name == "softplus" else high
     expected = [low, low, large, high, np.nan] * 8
     np.testing.assert_array_equal(y, np.array(expected, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_an_angle_that_is_none(name: str, dtype: Any) -> None:
+    x = np.array([np.inf, -np.inf, np.nan] * 8, dtype=dtype)
+    y = np.zeros_like(x)
+    FUNCTIONS[name][0](x, y)
+    assert np.isnan(y).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_powers(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    a = (10.0 ** rng.uniform(-3, 3, 20_000)).astype(dtype)
+    b = rng.uniform(-9, 9, 20_000).astype(dtype)
+    whole = np.round(b[:5_000])
+    a, b = np.concatenate([a, -a[:5_000]]), np.concatenate([b, whole]).astype(dtype)
+    y = np.empty_like(a)
+    all_power(a, b, y)
+    expected = np.array([float(x) ** float(p) for x, p in zip(a, b, strict=True)])
+    units = np.spacing(np.abs(expected).astype(dtype)).astype(np.float64)
+    assert (np.abs(y.astype(np.float64) - expected) / units).max() < BOUND
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_powers_of_what_is_not_positive_or_not_finite(dtype: Any) -> None:
+    special = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, 2.5, -2.5, 1e9, -1e9]
+    special += [math.inf, -math.inf, math.nan, 16777217.0, -16777216.0]
+    pairs = np.array([(x, p) for x in special for p in special], dtype=dtype)
+    a, b = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+    y = np.empty_like(a)
+    all_power(a, b, y)
+    with np.errstate(all="ignore"):
+        expected = np.power(a, b)
+    for x, exponent, found, wanted in zip(a, b, y, expected, strict=True):
+        same = np.isnan(found) if np.isnan(wanted) else math.isclose(found, wanted, rel_tol=1e-6)
+        assert same, (x, exponent, found, wanted)
+        assert np.isnan(wanted) or np.signbit(found) == np.signbit(wanted), (x, exponent, found)

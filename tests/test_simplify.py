@@ -39,6 +39,8 @@ M = param() {initialiser=zeros} : float[2, 4]
 zero = constant() {value=0.0} : float
 one = constant() {value=1.0} : float
 two = constant() {value=2.0} : float
+five = constant() {value=5.0} : float
+six = constant() {value=6.0} : float
 half = constant() {value=0.5} : float
 minus = constant() {value=-1.0} : float
 """
@@ -95,6 +97,14 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "over one": (f"a = divide(x, one) {OVER}\no = tanh(a) {OVER}", ["o = tanh(x)"]),
     "power one": (f"a = power(x, one) {OVER}\no = tanh(a) {OVER}", ["o = tanh(x)"]),
     "square": (f"o = power(x, two) {OVER}", ["o = multiply(x, x)"]),
+    "fifth power": (
+        f"o = power(x, five) {OVER}",
+        ["o'4 = multiply(x, x)", "o'2 = multiply(o'4, o'4)", "o = multiply(x, o'2)"],
+    ),
+    "sixth power": (
+        f"o = power(x, six) {OVER}",
+        ["o'4 = multiply(x, x)", "o'2 = multiply(x, o'4)", "o = multiply(o'2, o'2)"],
+    ),
     "two negations": (
         f"a = negate(x) {OVER}\nb = negate(a) {OVER}\no = tanh(b) {OVER}",
         ["o = tanh(x)"],

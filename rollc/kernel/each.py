@@ -149,7 +149,6 @@ def _mark(module: Any, head: Any, last: list[Any], few: bool) -> None:
     yes = ir.Constant(ir.IntType(1), 1)
     said: list[tuple[Any, ...]] = [
         ("llvm.loop.parallel_accesses", accesses),
-        ("llvm.loop.vectorize.enable", yes),
         ("llvm.loop.unroll.disable",),
     ]
     if few:

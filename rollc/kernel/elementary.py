@@ -27,7 +27,7 @@ F, D = np.float32, np.float64
 # A multiplication next to an addition is one instruction.  No other licence is given, also
 # where the caller has more: rounding to a whole number relies on the order of two sums.
 # It is the same code in all kernels, and kept where that is possible.
-_OPTIONS: Any = {
+OPTIONS: Any = {
     "fastmath": {"contract"},
     "error_model": "numpy",
     "cache": os.access(Path(__file__).parent, os.W_OK),
@@ -112,7 +112,7 @@ _mantissa_4, _mantissa_8 = _both(_mantissa, (23, _ROOT_4), (52, _ROOT_8))
 _exponent_4, _exponent_8 = _both(_exponent, (23, _ROOT_4, _BITS_4), (52, _ROOT_8, _BITS_8))
 
 
-@register_jitable(**_OPTIONS)
+@register_jitable(**OPTIONS)
 def _less_one_4(r: Any) -> Any:
     """exp(r) - 1 for |r| up to log(2) / 2; the error is 1.4e-8 of it."""
     p = F(0.0013946647079736141)
@@ -123,7 +123,7 @@ def _less_one_4(r: Any) -> Any:
     return p * (r * r) + r
 
 
-@register_jitable(**_OPTIONS)
+@register_jitable(**OPTIONS)
 def _less_one_8(r: Any) -> Any:
     """exp(r) - 1 for |r| up to log(2) / 2; the error is 1.8e-17 of it."""
     p = D(2.5114556195979796797e-8)
@@ -163,7 +163,7 @@ def _exp_8(x: Any) -> Any:
     return (_less_one_8(r) + D(1)) * _half_8(whole) * _rest_8(whole)
 
 
-@overload(exp, jit_options=_OPTIONS)
+@overload(exp, jit_options=OPTIONS)
 def _exp(x: Any) -> Any:
     return _exp_4 if x == types.float32 else _exp_8
 
@@ -195,7 +195,7 @@ def _tanh_8(x: Any) -> Any:
     return u / (u + D(2))
 
 
-@overload(tanh, jit_options=_OPTIONS)
+@overload(tanh, jit_options=OPTIONS)
 def _tanh(x: Any) -> Any:
     return _tanh_4 if x == types.float32 else _tanh_8
 
@@ -227,12 +227,12 @@ def _sigmoid_8(x: Any) -> Any:
     return D(1) / (D(1) + e * _power_8(whole))
 
 
-@overload(sigmoid, jit_options=_OPTIONS)
+@overload(sigmoid, jit_options=OPTIONS)
 def _sigmoid(x: Any) -> Any:
     return _sigmoid_4 if x == types.float32 else _sigmoid_8
 
 
-@register_jitable(**_OPTIONS)
+@register_jitable(**OPTIONS)
 def _log_near_one_4(f: Any, n: Any) -> Any:
     """log(2**n (1 + f)) for f from the root of a half less 1 to the root of two less 1."""
     p = F(0.06927891126530796)
@@ -249,7 +249,7 @@ def _log_near_one_4(f: Any, n: Any) -> Any:
     return n * _HIGH_4 + (f + tail)
 
 
-@register_jitable(**_OPTIONS)
+@register_jitable(**OPTIONS)
 def _log_near_one_8(f: Any, n: Any) -> Any:
     """The same in double precision, by the series of the inverse hyperbolic tangent."""
     s = f / (f + D(2))
@@ -294,7 +294,7 @@ def _log_8(x: Any) -> Any:
     return result if x >= D(0) else D(np.nan)
 
 
-@overload(log, jit_options=_OPTIONS)
+@overload(log, jit_options=OPTIONS)
 def _log(x: Any) -> Any:
     return _log_4 if x == types.float32 else _log_8
 
@@ -321,6 +321,6 @@ def _softplus_8(x: Any) -> Any:
     return tail + (D(0) if x < D(0) else x)
 
 
-@overload(softplus, jit_options=_OPTIONS)
+@overload(softplus, jit_options=OPTIONS)
 def _softplus(x: Any) -> Any:
     return _softplus_4 if x == types.float32 else _softplus_8

@@ -57,14 +57,13 @@ is the cotangent of h.  team: threads that help with products of all steps, or 0
 far threads are that pack the same panels, or 0.  each is range, of turns in any order.
 """
 
-import math
-
 import numpy as np
 
 from rollc.kernel import library as lib
 from rollc.kernel.each import each
 from rollc.kernel.elementary import exp, log, sigmoid, softplus, tanh
 from rollc.kernel.linking import at, kernel
+from rollc.kernel.special import cos, erf, power, sin
 
 F = np.{dtype}
 '''

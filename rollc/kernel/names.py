@@ -11,8 +11,9 @@ _RESERVED = frozenset(
         *keyword.kwlist,
         *("T", "B", "N", "K", "F", "t", "n", "k", "r", "now", "begin", "end", "at"),
         *("team", "words", "each"),
-        *("math", "np", "lib", "kernel", "range", "abs", "min", "max"),
+        *("np", "lib", "kernel", "range", "abs", "min", "max"),
         *("primal", "adjoint", "inputs", "exp", "log", "sigmoid", "softplus", "tanh"),
+        *("cos", "erf", "power", "sin"),
     }
 )
 

@@ -252,7 +252,7 @@ ELEMENTWISE = (
     _binary("subtract", np.subtract, "{0} - {1}", lambda g, y, a, b: [g, -g], "`a - b`"),
     _binary("multiply", np.multiply, "{0} * {1}", lambda g, y, a, b: [g * b, g * a], "`a * b`"),
     _binary("divide", np.divide, "{0} / {1}", lambda g, y, a, b: [g / b, -(g * y / b)], "`a / b`"),
-    _binary("power", np.power, "{0} ** {1}", _power_adjoint, "`a ** b`"),
+    _binary("power", np.power, "power({0}, {1})", _power_adjoint, "`a ** b`"),
     _binary(
         "minimum",
         np.minimum,
@@ -319,7 +319,7 @@ ELEMENTWISE = (
     _unary(
         "gelu",
         _gelu,
-        "{0} * (F(0.5) * (F(1) + math.erf({0} * F(0.7071067811865476))))",
+        "{0} * (F(0.5) * (F(1) + erf({0} * F(0.7071067811865476))))",
         _gelu_adjoint,
         "x times the normal distribution function (the exact form)",
     ),
@@ -333,13 +333,11 @@ ELEMENTWISE = (
     _unary("exp", np.exp, "exp({0})", lambda g, y, x: [g * y], "e to the x"),
     _unary("log", np.log, "log({0})", lambda g, y, x: [g / x], "the natural logarithm"),
     _unary("sqrt", np.sqrt, "np.sqrt({0})", lambda g, y, x: [g * 0.5 / y], "the square root"),
-    _unary(
-        "sin", np.sin, "math.sin({0})", lambda g, y, x: [g * call("cos", x)], "the sine, in radians"
-    ),
+    _unary("sin", np.sin, "sin({0})", lambda g, y, x: [g * call("cos", x)], "the sine, in radians"),
     _unary(
         "cos",
         np.cos,
-        "math.cos({0})",
+        "cos({0})",
         lambda g, y, x: [-(g * call("sin", x))],
         "the cosine, in radians",
     ),
@@ -376,7 +374,7 @@ ELEMENTWISE = (
     _unary(
         "normal_cdf",
         lambda x: (0.5 * (1 + _erf(x * math.sqrt(0.5)))).astype(x.dtype),
-        "F(0.5) * (F(1) + math.erf({0} * F(0.7071067811865476)))",
+        "F(0.5) * (F(1) + erf({0} * F(0.7071067811865476)))",
         lambda g, y, x: [g * (call("exp", x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))],
         "the normal distribution function",
     ),

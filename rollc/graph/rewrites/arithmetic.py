@@ -9,6 +9,9 @@ from rollc.graph.graph import Edge, Node
 from rollc.graph.rewrites.rule import Rule, Workspace, changed, without_sign
 from rollc.graph.rewrites.terms import sum_of_terms
 
+_FACTORS = range(2, 17)
+"""Exponents of powers that are products: each rounds less often than the exponent is large."""
+
 
 def _identity(work: Workspace, node: Node) -> Edge:
     return node.operands[0]
@@ -63,9 +66,12 @@ def _power(work: Workspace, node: Node) -> Node | Edge | None:
     exponent = work.known(b)
     if exponent == 1:
         return a
-    if exponent == 2 and work.type(a) == node.type:
-        return changed(node, "multiply", a, a)
-    return None
+    if exponent is None or work.type(a) != node.type or exponent not in _FACTORS:
+        return None
+    if exponent % 2:
+        return changed(node, "multiply", a, work.make("power", a, work.number(exponent - 1)))
+    half = a if exponent == 2 else work.make("power", a, work.number(exponent / 2))
+    return changed(node, "multiply", half, half)
 
 
 def _negate(work: Workspace, node: Node) -> Node | Edge | None:
