@@ -126,6 +126,7 @@ CASES: dict[str, list[Case]] = {
         Case((VECTOR, NUMBER, NUMBER), {"epsilon": 0.1}),
     ],
     "normalise": [Case((VECTOR,), {"epsilon": 1e-5})],
+    "deviation": [Case((VECTOR,), {"epsilon": 1e-5})],
     "concat": [Case((VECTOR, NUMBER, LONGER)), Case((MATRIX, MATRIX), {"axis": 1})],
     "slice": [
         Case((LONGER,), {"start": 1, "stop": 3}),

@@ -80,7 +80,7 @@ REQUIRED: Mapping[str, Mapping[str, Rule]] = {
     "repeat": {"axis": DIMENSION, "size": SIZE},
     "fill": {"shape": SHAPE},
     "zero": {"shape": SHAPE},
-    **{name: {"epsilon": NOT_NEGATIVE} for name in ("layer_norm", "normalise")},
+    **{name: {"epsilon": NOT_NEGATIVE} for name in ("layer_norm", "normalise", "deviation")},
     **{f"{name}_over": {"over": AXES} for name in ("sum", "mean", "max", "min", "softmax")},
     **{name: {"axis": AXIS} for name in ("first", "last", "spread", "extent", "step")},
     **{name: {"axis": AXIS} for name in ("tail", "tail_steps", "tail_start")},

@@ -38,6 +38,7 @@ __all__ = [
     "clear",
     "copy_block",
     "cross_entropy",
+    "deviation",
     "dot",
     "dots",
     "draw",
@@ -296,19 +297,33 @@ def cross_entropy(scores: Array, row: int, first: int, target: int, size: int) -
     return log(total) - (scores[row, at(first + target)] - top)
 
 
+@shared
+def deviation_from(x: Array, row: int, first: int, mean: Any, epsilon: float, size: int) -> Any:
+    """The root of the variance and a little more."""
+    variance = x.dtype.type(0)
+    for k in range(size):
+        variance += (x[row, at(first + k)] - mean) * (x[row, at(first + k)] - mean)
+    return np.sqrt(variance / x.dtype.type(size) + x.dtype.type(epsilon))
+
+
+@routine
+def deviation(x: Array, row: int, first: int, epsilon: float, size: int) -> Any:
+    """The root of the variance and a little more."""
+    mean = x.dtype.type(0)
+    for k in range(size):
+        mean += x[row, at(first + k)]
+    return deviation_from(x, row, first, mean / x.dtype.type(size), epsilon, size)
+
+
 @routine
 def normalise(
     x: Array, row: int, first: int, epsilon: float, out: Array, target: int, place: int, size: int
 ) -> None:
     """x, shifted and scaled to mean 0 and variance 1."""
-    count = x.dtype.type(size)
     mean = x.dtype.type(0)
     for k in range(size):
         mean += x[row, at(first + k)]
-    mean /= count
-    variance = x.dtype.type(0)
+    mean /= x.dtype.type(size)
+    root = deviation_from(x, row, first, mean, epsilon, size)
     for k in range(size):
-        variance += (x[row, at(first + k)] - mean) * (x[row, at(first + k)] - mean)
-    deviation = np.sqrt(variance / count + x.dtype.type(epsilon))
-    for k in range(size):
-        out[target, at(place + k)] = (x[row, at(first + k)] - mean) / deviation
+        out[target, at(place + k)] = (x[row, at(first + k)] - mean) / root

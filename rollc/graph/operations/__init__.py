@@ -11,6 +11,7 @@ from rollc.graph.operations.elementwise import ELEMENTWISE
 from rollc.graph.operations.inverse import INVERSE
 from rollc.graph.operations.linear import LINEAR
 from rollc.graph.operations.loss import LOSS
+from rollc.graph.operations.normal import NORMAL
 from rollc.graph.operations.sequence import SEQUENCE
 from rollc.graph.operations.table import Frame, Operation, TypeMismatch
 from rollc.graph.operations.tail import TAIL
@@ -20,7 +21,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
         entry.name: entry
         for entries in (
-            *(ELEMENTWISE, LINEAR, INVERSE, VECTOR, LOSS, CHANCE),
+            *(ELEMENTWISE, LINEAR, INVERSE, VECTOR, NORMAL, LOSS, CHANCE),
             *(SEQUENCE, TAIL, DIRECTION),
         )
         for entry in entries

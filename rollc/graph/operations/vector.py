@@ -1,4 +1,4 @@
-"""Operations within one value: reductions, softmax, normalisation, joining and cutting.
+"""Operations within one value: reductions, softmax, joining and cutting.
 
 Reductions are over every element, or over one dimension with ``axis=k``.  ``slice``,
 ``concat`` and ``pad`` work along one dimension, the first unless ``axis`` says otherwise.
@@ -132,7 +132,7 @@ def _fill(frame: Frame, options: Options, x: Array) -> Array:
     return np.broadcast_to(x.reshape(x.shape + (1,) * len(shape)), x.shape + shape)
 
 
-def _infer_same_vector(operands: Sequence[Type | None], options: Options) -> Type | None:
+def infer_same_vector(operands: Sequence[Type | None], options: Options) -> Type | None:
     types = known(operands)
     if types is None:
         return None
@@ -141,7 +141,7 @@ def _infer_same_vector(operands: Sequence[Type | None], options: Options) -> Typ
     return Type("float", types[0].shape, types[0].axes)
 
 
-def _infer_to_number(operands: Sequence[Type | None], options: Options) -> Type | None:
+def infer_to_number(operands: Sequence[Type | None], options: Options) -> Type | None:
     types = known(operands)
     if types is None:
         return None
@@ -179,52 +179,6 @@ def _on_vector(function: Callable[[Array], Array]) -> Callable[[Frame, Options, 
             return function(x.astype(frame.dtype, copy=False))
 
     return evaluate
-
-
-def _infer_layer_norm(operands: Sequence[Type | None], options: Options) -> Type | None:
-    types = known(operands)
-    if types is None:
-        return None
-    need_numbers(types)
-    need_vector(types, 0)
-    for position in (1, 2):
-        if types[position].shape not in ((), types[0].shape):
-            raise TypeMismatch("a gain and a bias of the vector's shape", [0, position])
-    return Type("float", types[0].shape, union(types))
-
-
-def _normalised(x: Array, epsilon: float) -> Array:
-    centred = x - x.mean(axis=-1, keepdims=True)
-    deviation = np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + x.dtype.type(epsilon))
-    return np.asarray(centred / deviation)
-
-
-def _layer_norm(frame: Frame, options: Options, x: Array, gain: Array, bias: Array) -> Array:
-    epsilon = options["epsilon"]
-    assert isinstance(epsilon, float)
-    normal = _normalised(x.astype(frame.dtype, copy=False), epsilon)
-    gain, bias = (p if p.ndim == x.ndim else p[..., None] for p in (gain, bias))
-    return np.asarray(normal * gain + bias)
-
-
-def _normalise(frame: Frame, options: Options, x: Array) -> Array:
-    epsilon = options["epsilon"]
-    assert isinstance(epsilon, float)
-    return _normalised(x.astype(frame.dtype, copy=False), epsilon)
-
-
-def _normalise_adjoint(g: Value, y: Value, x: Value, epsilon: float) -> list[Value | None]:
-    centred = x - call("mean", x)
-    deviation = call("sqrt", call("mean", centred * centred) + epsilon)
-    return [(g - call("mean", g) - y * call("mean", g * y)) / deviation]
-
-
-def _layer_norm_adjoint(
-    g: Value, y: Value, x: Value, gain: Value, bias: Value, epsilon: float
-) -> list[Value | None]:
-    normal = call("normalise", x, epsilon=epsilon)
-    dx = _normalise_adjoint(g * gain, normal, x, epsilon)[0]
-    return [dx, g * normal, g]
 
 
 def _infer_concat(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -404,7 +358,7 @@ VECTOR = (
     Operation(
         "softmax",
         ("x",),
-        _infer_same_vector,
+        infer_same_vector,
         _on_vector(_softmax),
         lambda g, y, x: [y * (g - call("dot", g, y))],
         "softmax({0}, {out}, {shape})",
@@ -413,7 +367,7 @@ VECTOR = (
     Operation(
         "log_softmax",
         ("x",),
-        _infer_same_vector,
+        infer_same_vector,
         _on_vector(_log_softmax),
         lambda g, y, x: [g - call("exp", y) * call("sum", g)],
         "log_softmax({0}, {out}, {shape})",
@@ -422,30 +376,11 @@ VECTOR = (
     Operation(
         "logsumexp",
         ("x",),
-        _infer_to_number,
+        infer_to_number,
         _on_vector(_logsumexp),
         lambda g, y, x: [g * call("softmax", x)],
         "logsumexp({0}, {shape0})",
         summary="the logarithm of the sum of exp(x)",
-    ),
-    Operation(
-        "layer_norm",
-        ("x", "gain", "bias"),
-        _infer_layer_norm,
-        _layer_norm,
-        _layer_norm_adjoint,
-        defaults=(("epsilon", 1e-5),),
-        summary="x, shifted and scaled to mean 0 and variance 1; times gain plus bias",
-    ),
-    Operation(
-        "normalise",
-        ("x",),
-        _infer_same_vector,
-        _normalise,
-        _normalise_adjoint,
-        "normalise({0}, {epsilon}, {out}, {shape})",
-        internal=True,
-        summary="x, shifted and scaled to mean 0 and variance 1",
     ),
     Operation(
         "concat",
