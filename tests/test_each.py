@@ -48,6 +48,12 @@ def test_elementwise_work_is_done_by_vectors(size: int) -> None:
     assert vectors(text)
 
 
+@pytest.mark.skipif(host().bits < 256, reason="the processor has no vectors with masks")
+@pytest.mark.parametrize("size", [4, LANES - 1, LANES + 5])
+def test_a_vector_that_is_not_full_is_one_too(size: int) -> None:
+    assert re.search(r"fdiv [a-z ]*float ", compiled("each", size)) is None
+
+
 @pytest.mark.parametrize("size", [4, LANES - 1])
 def test_a_loop_over_range_is_left_alone(size: int) -> None:
     """LLVM cannot know that two rows of an array do not overlap, and has no vector that short."""

@@ -309,6 +309,14 @@ def test_what_needs_all_sequences_at_once_stays_whole(
     assert found["gradient", "p"] == pytest.approx(float(expected[gradient]), rel=1e-12)
 
 
+def test_threads_have_about_as_many_sequences_each(network: Network) -> None:
+    kernel = network._kernel("forward")
+    for batch, count, parts in ((20, 2, [10, 10]), (17, 2, [9, 8]), (100, 3, [34, 34, 32])):
+        threads.use(count)
+        shares = kernel._shares({"t": STEPS}, batch)
+        assert [share.stop - share.start for share in shares] == parts
+
+
 def test_numbers_alone_are_not_shared_out() -> None:
     """They take as long to copy as to compute."""
     text = "net n\ninput x\nparam a, b\ny = b * x - a * y[t-1]\noutput y\nloss mean(y, over t)\n"

@@ -298,21 +298,26 @@ def cross_entropy(scores: Array, row: int, first: int, target: int, size: int) -
 
 
 @shared
-def deviation_from(x: Array, row: int, first: int, mean: Any, epsilon: float, size: int) -> Any:
+def mean(x: Array, row: int, first: int, size: int) -> Any:
+    found = x.dtype.type(0)
+    for k in range(size):
+        found += x[row, at(first + k)]
+    return found / x.dtype.type(size)
+
+
+@shared
+def deviation_from(x: Array, row: int, first: int, middle: Any, epsilon: float, size: int) -> Any:
     """The root of the variance and a little more."""
     variance = x.dtype.type(0)
     for k in range(size):
-        variance += (x[row, at(first + k)] - mean) * (x[row, at(first + k)] - mean)
+        variance += (x[row, at(first + k)] - middle) * (x[row, at(first + k)] - middle)
     return np.sqrt(variance / x.dtype.type(size) + x.dtype.type(epsilon))
 
 
 @routine
 def deviation(x: Array, row: int, first: int, epsilon: float, size: int) -> Any:
     """The root of the variance and a little more."""
-    mean = x.dtype.type(0)
-    for k in range(size):
-        mean += x[row, at(first + k)]
-    return deviation_from(x, row, first, mean / x.dtype.type(size), epsilon, size)
+    return deviation_from(x, row, first, mean(x, row, first, size), epsilon, size)
 
 
 @routine
@@ -320,10 +325,7 @@ def normalise(
     x: Array, row: int, first: int, epsilon: float, out: Array, target: int, place: int, size: int
 ) -> None:
     """x, shifted and scaled to mean 0 and variance 1."""
-    mean = x.dtype.type(0)
+    middle = mean(x, row, first, size)
+    root = deviation_from(x, row, first, middle, epsilon, size)
     for k in range(size):
-        mean += x[row, at(first + k)]
-    mean /= x.dtype.type(size)
-    root = deviation_from(x, row, first, mean, epsilon, size)
-    for k in range(size):
-        out[target, at(place + k)] = (x[row, at(first + k)] - mean) / root
+        out[target, at(place + k)] = (x[row, at(first + k)] - middle) / root

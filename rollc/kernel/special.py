@@ -4,9 +4,9 @@ erf(x) is x times a polynomial in x**2 up to 1, and from there 1 - exp(-x**2) ti
 (x - c) / (x + k).  Angles are reduced by multiples of pi / 2, whose first parts are so short
 that the products are exact (Cody and Waite); of those of millions, the turns that their last
 bit makes are looked up, to three times the precision (Payne and Hanek).  In single precision,
-angles and powers are computed in double.  The polynomials are those of Chebyshev's
-interpolation, found in 40 digits.  Muller, Elementary Functions (third edition, 2016), chapter
-11.  ``tests/test_elementary.py`` measures the errors.
+angles and powers are computed in double; powers of double precision are the C library's.  The
+polynomials are those of Chebyshev's interpolation, found in 40 digits.  Muller, Elementary
+Functions (third edition, 2016), chapter 11.  ``tests/test_elementary.py`` measures the errors.
 """
 
 from __future__ import annotations
@@ -183,6 +183,13 @@ _multiply_add: Any = intrinsic(_write_multiply_add)
 
 
 @register_jitable(**_INLINE)
+def _exact_product(a: Any, b: Any) -> Any:
+    """A product, and what its rounding leaves."""
+    total = _multiply_add(a, b, D(-0.0))  # not one that may become part of a sum
+    return total, _multiply_add(a, b, -total)
+
+
+@register_jitable(**_INLINE)
 def _exact_sum(a: Any, b: Any) -> Any:
     """A sum, and what its rounding leaves (Knuth)."""
     total = a + b
@@ -197,9 +204,9 @@ def _turned(x: Any, quarter: Any) -> Any:
     r = ((x - n * _FIRST) - n * _SECOND) - n * _THIRD
     # Of a large one: products and sums with what their rounding leaves.
     place, m = _place(x), _whole(x)
-    one, two = m * _TURN_1[place], m * _TURN_2[place]
-    rest = _multiply_add(m, _TURN_1[place], -one)
-    tail = _multiply_add(m, _TURN_2[place], -two) + m * _TURN_3[place]
+    one, rest = _exact_product(m, _TURN_1[place])
+    two, tail = _exact_product(m, _TURN_2[place])
+    tail += m * _TURN_3[place]
     one, more = _exact_sum(one - np.floor(one), rest)
     one, less = _exact_sum(one, two)
     many = np.floor(D(4) * one + D(0.5))
