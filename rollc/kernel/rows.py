@@ -17,7 +17,6 @@ from rollc.kernel.vectors import WORD, Vectors
 
 WIDE = 8
 """The vectors of a row that are summed up at once."""
-_CHAINS = 8  # sums at once, as many as two units have under way
 _TOGETHER = 2  # vectors of a turn
 
 
@@ -80,11 +79,8 @@ def _row_dot(typing_context: Any, a: Any, a_start: Any, b: Any, b_start: Any, si
             return [product(k, 0, sums[0], code.mask(builder.sub(size, k)))]
 
         step = _TOGETHER * code.lanes
-        sums, k = _loop(builder, code, WORD(0), size, step, [code.zero] * _TOGETHER, turn)
-        total = sums[0]
-        for more in sums[1:]:
-            total = builder.fadd(total, more)
-        (total,), _ = _loop(builder, code, k, size, code.lanes, [total], rest, whole=False)
+        sums, k = code.loop(WORD(0), size, step, [code.zero] * _TOGETHER, turn)
+        (total,), _ = code.loop(k, size, code.lanes, [code.added(sums)], rest, whole=False)
         return code.total(total)
 
     return array.dtype(array, int64, array, int64, int64), generate
@@ -145,26 +141,19 @@ class _WeightedRow:
     def _variant(self, vectors: int) -> None:
         builder, code = self.builder, self.code
         masks = [None] * (vectors - 1) + [code.mask(self.columns, (vectors - 1) * code.lanes)]
-        apart = max(1, _CHAINS // vectors)
 
-        def turn(i: Any, sums: list[Any]) -> list[Any]:
-            found = []
-            for number in range(len(sums) // vectors):
-                place = builder.add(i, WORD(number))
-                factor = code.same(builder.load(self._weight(place)))
-                row = builder.add(self.b_start, builder.mul(place, self.b_place))
-                for v in range(vectors):
-                    value = code.load(code.place(self.b, row, v * code.lanes), masks[v])
-                    found.append(code.multiply_add(factor, value, sums[number * vectors + v]))
-            return found
+        def turn(place: Any, sums: list[Any]) -> list[Any]:
+            factor = code.same(builder.load(self._weight(place)))
+            row = builder.add(self.b_start, builder.mul(place, self.b_place))
+            values = (
+                code.load(code.place(self.b, row, v * code.lanes), m) for v, m in enumerate(masks)
+            )
+            return [
+                code.multiply_add(factor, value, total)
+                for value, total in zip(values, sums, strict=True)
+            ]
 
-        sums, i = [code.zero] * (vectors * apart), WORD(0)
-        if apart > 1:
-            sums, i = _loop(builder, code, i, self.inner, apart, sums, turn)
-            for part in range(1, apart):
-                for v in range(vectors):
-                    sums[v] = builder.fadd(sums[v], sums[part * vectors + v])
-        sums, _ = _loop(builder, code, i, self.inner, 1, sums[:vectors], turn)
+        sums = code.sums(vectors, self.inner, turn)
         for v in range(vectors):
             pointer = code.place(self.out, self.out_start, v * code.lanes)
             # What out held before may be anything, NaN included: it is selected, not scaled.
@@ -175,42 +164,6 @@ class _WeightedRow:
         """Where the number of a row is."""
         index = self.builder.add(self.a_start, self.builder.mul(place, self.a_place))
         return self.builder.gep(self.a, [index], inbounds=True)
-
-
-def _loop(
-    builder: Any,
-    code: Vectors,
-    first: Any,
-    end: Any,
-    step: int,
-    starts: list[Any],
-    turn: Any,
-    whole: bool = True,
-) -> tuple[list[Any], Any]:
-    """Sums over the places from ``first`` to ``end``, so many a turn; the sums, and the place
-    behind the last turn.  The last turn may be a part of one where they are not ``whole``.
-    """
-    before = builder.block
-    head, body, after = (
-        builder.append_basic_block(f"row.{name}") for name in ("head", "body", "after")
-    )
-    builder.branch(head)
-    builder.position_at_end(head)
-    place = builder.phi(WORD)
-    place.add_incoming(first, before)
-    sums = [builder.phi(code.vector) for _ in starts]
-    for one, start in zip(sums, starts, strict=True):
-        one.add_incoming(start, before)
-    following = builder.add(place, WORD(step))
-    goes_on = ("<=", following, end) if whole else ("<", place, end)
-    builder.cbranch(builder.icmp_signed(*goes_on), body, after)
-    builder.position_at_end(body)
-    for one, more in zip(sums, turn(place, sums), strict=True):
-        one.add_incoming(more, builder.block)
-    place.add_incoming(following, builder.block)
-    builder.branch(head)
-    builder.position_at_end(after)
-    return sums, place
 
 
 def _made(function: Any, plain: Any) -> Any:

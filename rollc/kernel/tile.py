@@ -20,10 +20,6 @@ from rollc.kernel.host import VECTORS, host
 from rollc.kernel.linking import Array, shared
 from rollc.kernel.vectors import WORD, Vectors
 
-CHAINS = 8
-"""Sums at once: as many multiply-adds as two units have under way."""
-
-
 _WIDTH_4, _WIDTH_8 = host().width(4), host().width(8)
 
 
@@ -146,65 +142,19 @@ class _Tile:
         ]
         for row in range(rows):
             self._prefetch(row, vectors)
-        sums, k = [[self.code.zero] * vectors] * rows, WORD(0)
-        # Of few rows there are few sums, and each waits for the last place's: so several places
-        # at once, in sums of their own.
-        apart = max(1, CHAINS // (rows * vectors))
-        if apart > 1:
-            several, k = self._places(rows, masks, [sums] * apart, k)
-            sums = [
-                [self._total([part[row][v] for part in several]) for v in range(vectors)]
-                for row in range(rows)
-            ]
-        (sums,), _ = self._places(rows, masks, [sums], k)
-        for row in range(rows):
-            for v in range(vectors):
-                self._store(row, v, sums[row][v], masks[v])
 
-    def _places(
-        self, rows: int, masks: list[Any], starts: list[list[list[Any]]], first: Any
-    ) -> tuple[list[list[list[Any]]], Any]:
-        """A loop that takes as many places a turn as there are sums, from the place ``first`` on.
-
-        Answers with the sums and with the place behind the last turn.
-        """
-        builder, code = self.builder, self.code
-        before = builder.block
-        head = builder.append_basic_block("tile.head")
-        body = builder.append_basic_block("tile.body")
-        after = builder.append_basic_block("tile.after")
-        builder.branch(head)
-        builder.position_at_end(head)
-        k = builder.phi(WORD)
-        k.add_incoming(first, before)
-        sums = [[[builder.phi(code.vector) for _ in line] for line in part] for part in starts]
-        for part, start in zip(sums, starts, strict=True):
-            for row in range(rows):
-                for v in range(len(masks)):
-                    part[row][v].add_incoming(start[row][v], before)
-        following = builder.add(k, WORD(len(starts)))
-        builder.cbranch(builder.icmp_signed("<=", following, self.inner), body, after)
-        builder.position_at_end(body)
-        for number, part in enumerate(sums):
-            place = builder.add(k, WORD(number))
-            weights = self._weights(place, masks)
+        def turn(place: Any, sums: list[Any]) -> list[Any]:
+            weights, found = self._weights(place, masks), []
             for row in range(rows):
                 factor = self._factor(row, place)
-                for v in range(len(masks)):
-                    total = code.multiply_add(factor, weights[v], part[row][v])
-                    part[row][v].add_incoming(total, body)
-        k.add_incoming(following, body)
-        builder.branch(head)
-        builder.position_at_end(after)
-        return sums, k
+                mine = zip(weights, sums[row * vectors :], strict=False)
+                found += [self.code.multiply_add(factor, weight, total) for weight, total in mine]
+            return found
 
-    def _total(self, parts: list[Any]) -> Any:
-        """The sum of a few vectors, in pairs."""
-        while len(parts) > 1:
-            pairs = zip(parts[::2], parts[1::2], strict=False)
-            odd = parts[len(parts) - len(parts) % 2 :]
-            parts = [self.builder.fadd(one, other) for one, other in pairs] + odd
-        return parts[0]
+        sums = self.code.sums(rows * vectors, self.inner, turn)
+        for row in range(rows):
+            for v in range(vectors):
+                self._store(row, v, sums[row * vectors + v], masks[v])
 
     def _weights(self, k: Any, masks: list[Any]) -> list[Any]:
         index = self.builder.add(self.panel_start, self.builder.mul(k, self.panel_place))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -12,8 +12,14 @@ from numba.np.arrayobj import make_array
 from rollc.kernel.host import host
 
 WORD = ir.IntType(64)
+CHAINS = 8
+"""Sums at once: as many multiply-adds as two units have under way."""
+
 _INDEX = ir.IntType(32)
 _BIT = ir.IntType(1)
+
+Turn = Callable[[Any, list[Any]], list[Any]]
+"""What one turn of a loop makes of vectors, at a place."""
 
 
 class Vectors:
@@ -81,6 +87,72 @@ class Vectors:
         lanes = ir.VectorType(WORD, self.lanes)
         places = ir.Constant(lanes, [first + lane for lane in range(self.lanes)])
         return self.builder.icmp_signed("<", places, self.same(count, lanes))
+
+    def sums(self, count: int, places: Any, turn: Turn) -> list[Any]:
+        """So many vectors of sums over the places below a number: a turn adds one place's terms.
+
+        Of few sums each would wait for the last place's, so several places are taken at once, in
+        sums of their own.
+        """
+        apart = max(1, CHAINS // count)
+
+        def several(place: Any, sums: list[Any]) -> list[Any]:
+            return [
+                more
+                for part in range(apart)
+                for more in turn(
+                    self.builder.add(place, WORD(part)), sums[part * count : (part + 1) * count]
+                )
+            ]
+
+        sums, place = [self.zero] * count, WORD(0)
+        if apart > 1:
+            found, place = self.loop(place, places, apart, sums * apart, several)
+            sums = [self.added(found[number::count]) for number in range(count)]
+        return self.loop(place, places, 1, sums, turn)[0]
+
+    def loop(
+        self,
+        first: Any,
+        end: Any,
+        step: int,
+        starts: list[Any],
+        turn: Turn,
+        whole: bool = True,
+    ) -> tuple[list[Any], Any]:
+        """What turns make of vectors, from the place ``first`` on, ``step`` places each, and the
+        place behind the last turn.  That one may be a part of a turn if they need not be ``whole``.
+        """
+        builder = self.builder
+        before = builder.block
+        head, body, after = (
+            builder.append_basic_block(f"loop.{name}") for name in ("head", "body", "after")
+        )
+        builder.branch(head)
+        builder.position_at_end(head)
+        place = builder.phi(WORD)
+        place.add_incoming(first, before)
+        vectors = [builder.phi(self.vector) for _ in starts]
+        for one, start in zip(vectors, starts, strict=True):
+            one.add_incoming(start, before)
+        following = builder.add(place, WORD(step))
+        goes_on = ("<=", following, end) if whole else ("<", place, end)
+        builder.cbranch(builder.icmp_signed(*goes_on), body, after)
+        builder.position_at_end(body)
+        for one, more in zip(vectors, turn(place, vectors), strict=True):
+            one.add_incoming(more, builder.block)
+        place.add_incoming(following, builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return vectors, place
+
+    def added(self, parts: list[Any]) -> Any:
+        """The sum of a few vectors, in pairs."""
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=False)
+            odd = parts[len(parts) - len(parts) % 2 :]
+            parts = [self.builder.fadd(one, other) for one, other in pairs] + odd
+        return parts[0]
 
     def total(self, vector: Any) -> Any:
         """The sum of a vector's numbers, in any order."""
