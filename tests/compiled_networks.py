@@ -50,6 +50,19 @@ def assert_close(found: Any, expected: Any, dtype: str, what: str, roundings: in
     assert error <= most, f"{what}: {error:.2g} apart, {most:.2g} allowed"
 
 
+def noted_runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The arrays that the threads of coming calls have in common, one entry a thread."""
+    seen: list[dict[str, Any]] = []
+    run = Kernel._run
+
+    def noted(self: Kernel, *given: Any) -> Any:
+        seen.append(given[5])
+        return run(self, *given)
+
+    monkeypatch.setattr(Kernel, "_run", noted)
+    return seen
+
+
 def kernel_of(graph: Graph, rows: int, folder: Path) -> Kernel:
     """The kernel of a graph in float64, its loops in blocks of about so many rows."""
     program = plan(scheduled(graph), rows)

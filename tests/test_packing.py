@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compiled_networks import network_of
+from compiled_networks import network_of, noted_runs
 from numba import njit
 
 from rollc import pipeline, threads
@@ -210,14 +210,7 @@ def test_all_threads_have_the_same_panels(dtype: str, monkeypatch: pytest.Monkey
     expected = [everything(alone, 11, seed) for seed in range(5)]
     monkeypatch.setattr(plan, "LARGE", 0)
     network = network_of(SPEC, dtype)
-    seen: list[dict[str, Array]] = []
-    run = Kernel._run
-
-    def noted(self: Kernel, *given: Any) -> Any:
-        seen.append(given[5])
-        return run(self, *given)
-
-    monkeypatch.setattr(Kernel, "_run", noted)
+    seen = noted_runs(monkeypatch)
     kept: list[Array] = []  # so that the words of no call lie where those of another did
 
     def another(*given: Any) -> Array:

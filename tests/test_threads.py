@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compiled_networks import network_of
+from compiled_networks import network_of, noted_runs
 
 from rollc import pipeline, resources, threads
 from rollc.errors import InputError
@@ -150,14 +150,7 @@ def test_threads_use_arrays_where_they_are(
     assert rows_apart("forward") == {"x", "o"}
     assert rows_apart("gradient") == {"y", "o", "~x"}  # x is read by the sum that U's gradient is
 
-    seen: list[dict[str, Array]] = []
-    run = Kernel._run
-
-    def noted(self: Kernel, *given: Any) -> Any:
-        seen.append(given[5])
-        return run(self, *given)
-
-    monkeypatch.setattr(Kernel, "_run", noted)
+    seen = noted_runs(monkeypatch)
     threads.use(2)
     given = arrays(11)
     outputs = network.forward(network.init(1), given)

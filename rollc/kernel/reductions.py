@@ -140,7 +140,9 @@ def _terms(write: Writer, reduction: Reduce) -> None:
         value = f"{value} * {write.operand(reduction.factor)}"
     axes = ordered_axes((*reduction.over, *reduction.kept))
     size = prod(reduction.shape)
-    # Each turn of the innermost loop has a result of its own, unless it goes over terms.
+    # Each turn of the innermost loop has a result of its own, unless it goes over terms.  Those
+    # over elements are not said to: the same row is read as soon as it is written, which a vector
+    # that is not full makes slow.
     independent = size == 1 and axes[-1:] == reduction.kept[-1:]
     opened = write.open(axes, size, reduction.span, independent)
     if reduction.operation in ("max_over", "min_over"):
