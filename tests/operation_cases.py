@@ -125,8 +125,8 @@ CASES: dict[str, list[Case]] = {
         Case((VECTOR, VECTOR, VECTOR), {"epsilon": 1e-5}),
         Case((VECTOR, NUMBER, NUMBER), {"epsilon": 0.1}),
     ],
-    "normalise": [Case((VECTOR,), {"epsilon": 1e-5})],
-    "deviation": [Case((VECTOR,), {"epsilon": 1e-5})],
+    "normalise": [Case((VECTOR,), {"epsilon": epsilon}) for epsilon in (1e-5, 0.5)],
+    "deviation": [Case((VECTOR,), {"epsilon": epsilon}) for epsilon in (1e-5, 0.5)],
     "concat": [Case((VECTOR, NUMBER, LONGER)), Case((MATRIX, MATRIX), {"axis": 1})],
     "slice": [
         Case((LONGER,), {"start": 1, "stop": 3}),
