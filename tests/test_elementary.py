@@ -189,6 +189,9 @@ def test_powers(dtype: Any) -> None:
     b = rng.uniform(-9, 9, 20_000).astype(dtype)
     whole = np.round(b[:5_000])
     a, b = np.concatenate([a, -a[:5_000]]), np.concatenate([b, whole]).astype(dtype)
+    tiny = rng.uniform(1, 2**20, 1_000) * np.finfo(dtype).smallest_subnormal
+    a, b = np.append(a, tiny.astype(dtype)), np.append(b, rng.uniform(-0.7, 0.7, 1_000))
+    b = b.astype(dtype)
     y = np.empty_like(a)
     all_power(a, b, y)
     expected = np.array([float(x) ** float(p) for x, p in zip(a, b, strict=True)])

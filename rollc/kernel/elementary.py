@@ -34,11 +34,11 @@ OPTIONS: Any = {
 }
 
 # x + WHOLE rounds x to a whole number, which then is in the lowest bits.
-_WHOLE_4, _WHOLE_8 = F(1.5 * 2**23), D(1.5 * 2**52)
+_WHOLE_4, WHOLE_8 = F(1.5 * 2**23), D(1.5 * 2**52)
 _LOG2E = 1.4426950408889634
 # log(2) in two parts; the product of the first with a whole number is exact.
 _HIGH_4, _LOW_4 = F(0.693145751953125), F(1.42860682030941723212e-6)
-_HIGH_8, _LOW_8 = D(6.93145751953125e-1), D(1.42860682030941723212e-6)
+HIGH_8, LOW_8 = D(6.93145751953125e-1), D(1.42860682030941723212e-6)
 
 
 def _of_bits(number: Any, integer: Any, kind: Any, build: Any, result: Any = None) -> Any:
@@ -108,8 +108,8 @@ _ROOT_4, _ROOT_8 = 0x3F3504F3, 0x3FE6A09E667F3BCD  # of the root of a half
 _power_4, _power_8 = _both(_power, (23, _ONE_4), (52, _ONE_8))
 _half_4, _half_8 = _both(_power_of, ("half", 23, _ONE_4, _BITS_4), ("half", 52, _ONE_8, _BITS_8))
 _rest_4, _rest_8 = _both(_power_of, ("rest", 23, _ONE_4, _BITS_4), ("rest", 52, _ONE_8, _BITS_8))
-_mantissa_4, _mantissa_8 = _both(_mantissa, (23, _ROOT_4), (52, _ROOT_8))
-_exponent_4, _exponent_8 = _both(_exponent, (23, _ROOT_4, _BITS_4), (52, _ROOT_8, _BITS_8))
+_mantissa_4, mantissa_8 = _both(_mantissa, (23, _ROOT_4), (52, _ROOT_8))
+_exponent_4, exponent_8 = _both(_exponent, (23, _ROOT_4, _BITS_4), (52, _ROOT_8, _BITS_8))
 
 
 @register_jitable(**OPTIONS)
@@ -157,9 +157,9 @@ def _exp_4(x: Any) -> Any:
 def _exp_8(x: Any) -> Any:
     x = D(710) if x > D(710) else x
     x = D(-746) if x < D(-746) else x
-    whole = x * D(_LOG2E) + _WHOLE_8
-    n = whole - _WHOLE_8
-    r = x - n * _HIGH_8 - n * _LOW_8
+    whole = x * D(_LOG2E) + WHOLE_8
+    n = whole - WHOLE_8
+    r = x - n * HIGH_8 - n * LOW_8
     return (_less_one_8(r) + D(1)) * _half_8(whole) * _rest_8(whole)
 
 
@@ -188,10 +188,10 @@ def _tanh_8(x: Any) -> Any:
     x = D(19.1) if x > D(19.1) else x
     x = D(-19.1) if x < D(-19.1) else x
     x = x + x
-    whole = x * D(_LOG2E) + _WHOLE_8
-    n = whole - _WHOLE_8
+    whole = x * D(_LOG2E) + WHOLE_8
+    n = whole - WHOLE_8
     scale = _power_8(whole)
-    u = _less_one_8(x - n * _HIGH_8 - n * _LOW_8) * scale + (scale - D(1))
+    u = _less_one_8(x - n * HIGH_8 - n * LOW_8) * scale + (scale - D(1))
     return u / (u + D(2))
 
 
@@ -221,9 +221,9 @@ def _sigmoid_8(x: Any) -> Any:
     x = -x
     x = D(709.8) if x > D(709.8) else x
     x = D(-708) if x < D(-708) else x
-    whole = x * D(_LOG2E) + _WHOLE_8
-    n = whole - _WHOLE_8
-    e = _less_one_8(x - n * _HIGH_8 - n * _LOW_8) + D(1)
+    whole = x * D(_LOG2E) + WHOLE_8
+    n = whole - WHOLE_8
+    e = _less_one_8(x - n * HIGH_8 - n * LOW_8) + D(1)
     return D(1) / (D(1) + e * _power_8(whole))
 
 
@@ -263,8 +263,8 @@ def _log_near_one_8(f: Any, n: Any) -> Any:
     p = p * z + D(0.66666666666667392984)
     # log(1 + f) = f - (h - s (h + z p)) with h = f**2 / 2: f is exact, the rest is small.
     h = D(0.5) * f * f
-    tail = s * (h + z * p) + n * _LOW_8 - h
-    return n * _HIGH_8 + (f + tail)
+    tail = s * (h + z * p) + n * LOW_8 - h
+    return n * HIGH_8 + (f + tail)
 
 
 def log(x: Any) -> Any:
@@ -286,9 +286,9 @@ def _log_4(x: Any) -> Any:
 def _log_8(x: Any) -> Any:
     small = x < D(2.2250738585072014e-308)
     y = x * D(2**54) if small else x
-    n = _exponent_8(y) - _WHOLE_8
+    n = exponent_8(y) - WHOLE_8
     n = n - D(54) if small else n
-    result = _log_near_one_8(_mantissa_8(y) - D(1), n)
+    result = _log_near_one_8(mantissa_8(y) - D(1), n)
     result = x if x == D(np.inf) else result
     result = D(-np.inf) if x == D(0) else result
     return result if x >= D(0) else D(np.nan)

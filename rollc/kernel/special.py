@@ -4,9 +4,10 @@ erf(x) is x times a polynomial in x**2 up to 1, and from there 1 - exp(-x**2) ti
 (x - c) / (x + k).  Angles are reduced by multiples of pi / 2, whose first parts are so short
 that the products are exact (Cody and Waite); of those of millions, the turns that their last
 bit makes are looked up, to three times the precision (Payne and Hanek).  In single precision,
-angles and powers are computed in double; powers of double precision are the C library's.  The
-polynomials are those of Chebyshev's interpolation, found in 40 digits.  Muller, Elementary
-Functions (third edition, 2016), chapter 11.  ``tests/test_elementary.py`` measures the errors.
+angles and powers are computed in double, and powers of double precision from a logarithm with
+as many digits again (Dekker).  The polynomials are those of Chebyshev's interpolation, found in
+40 digits.  Muller, Elementary Functions (third edition, 2016), chapters 2 and 11.
+``tests/test_elementary.py`` measures the errors.
 """
 
 from __future__ import annotations
@@ -19,7 +20,16 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload, register_jitable
 
-from rollc.kernel.elementary import OPTIONS, exp, log
+from rollc.kernel.elementary import (
+    HIGH_8,
+    LOW_8,
+    OPTIONS,
+    WHOLE_8,
+    exp,
+    exponent_8,
+    log,
+    mantissa_8,
+)
 
 F, D = np.float32, np.float64
 
@@ -281,22 +291,72 @@ def power(a: Any, b: Any) -> Any:
     return np.power(a, b)
 
 
-def _power_4(a: Any, b: Any) -> Any:
-    size = abs(a)
-    y = F(exp(D(b) * log(D(size))))
-    half = b * F(0.5)
+@register_jitable(**_INLINE)
+def _with_sign(a: Any, b: Any, y: Any) -> Any:
+    """a to the b, where y is that of the size of a."""
+    half = b * D(0.5)
     whole = np.floor(b) == b
     odd = whole and np.floor(half) != half
-    below = a < F(0) or (a == F(0) and F(1) / a < F(0))
+    below = a < D(0) or (a == D(0) and D(1) / a < D(0))
     y = -y if odd and below else y
-    y = F(np.nan) if a < F(0) and not whole and size != F(np.inf) else y
-    return F(1) if b == F(0) or a == F(1) or (a == F(-1) and abs(b) == F(np.inf)) else y
+    y = D(np.nan) if a < D(0) and not whole and a != D(-np.inf) else y
+    return D(1) if b == D(0) or a == D(1) or (a == D(-1) and abs(b) == D(np.inf)) else y
+
+
+def _power_4(a: Any, b: Any) -> Any:
+    exponent = D(b)
+    return F(_with_sign(D(a), exponent, exp(exponent * log(abs(D(a))))))
 
 
 def _power_8(a: Any, b: Any) -> Any:
+    size = abs(a)
+    small = size < D(2.2250738585072014e-308)
+    normal = size * D(2**54) if small else size
+    n = exponent_8(normal) - WHOLE_8
+    n = n - D(54) if small else n
+    f = mantissa_8(normal) - D(1)
+    # The logarithm with what is left of each sum and product, by the series in s = f / (2 + f).
+    g, g_rest = _exact_sum(D(2), f)
+    s = f / g
+    s_rest = (_multiply_add(-s, g, f) - s * g_rest) / g
+    z, z_rest = _exact_product(s, s)
+    z_rest += D(2) * s * s_rest
+    p = D(0.11730107861893891006)
+    p = p * z + D(0.11705571895677941267)
+    p = p * z + D(0.13334829573907240582)
+    p = p * z + D(0.15384594503810555533)
+    p = p * z + D(0.18181818339698247557)
+    p = p * z + D(0.22222222221637389316)
+    p = p * z + D(0.28571428571429841867)
+    p = p * z + D(0.40000000000000285523)
+    t, t_rest = _exact_product(z, D(0.6666666666666666))
+    t_rest += z * D(3.7007434154171884681e-17) + z_rest * D(0.6666666666666666)
+    v, v_rest = _exact_sum(t, p * (z * z))
+    v_rest += t_rest
+    q, q_rest = _exact_product(s, v)
+    h, h_rest = _exact_sum(D(2) * s, q)
+    h_rest += q_rest + D(2) * s_rest + s * v_rest + s_rest * v
+    high, rest = _exact_sum(n * HIGH_8, h)
+    low, low_rest = _exact_product(n, LOW_8)
+    high, more = _exact_sum(high, low)
+    rest += h_rest + low_rest + more
+    x, x_rest = _exact_product(b, high)
+    x_rest += b * rest
+    y = exp(x)
+    y = y + y * x_rest if abs(x) < D(745) else y
+    # The bits of those are no numbers.
+    y = (D(0) if b > D(0) else D(np.inf)) if size == D(0) else y
+    y = (D(np.inf) if b > D(0) else D(0)) if size == D(np.inf) else y
+    y = a + b if a != a or b != b else y
+    return _with_sign(a, b, y)
+
+
+def _power_any(a: Any, b: Any) -> Any:
     return a**b
 
 
 @overload(power, jit_options=_INLINE)
 def _power(a: Any, b: Any) -> Any:
-    return _power_4 if a == types.float32 and b == types.float32 else _power_8
+    if a == b == types.float32:
+        return _power_4
+    return _power_8 if a == b == types.float64 else _power_any
