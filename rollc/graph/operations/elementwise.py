@@ -17,6 +17,7 @@ from rollc.graph.graph import Kind, Type
 from rollc.graph.operations.table import (
     Adjoint,
     Array,
+    Choices,
     Frame,
     Operation,
     Options,
@@ -100,24 +101,52 @@ def _unary(
     code: str,
     adjoint: Adjoint | None,
     summary: str,
-    operand: str = "x",
+    choices: Choices | None = None,
 ) -> Operation:
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
         return np.asarray(function(x.astype(frame.dtype, copy=False)))
 
     return Operation(
-        name, (operand,), infer_numeric, evaluate, adjoint, code, elementwise=True, summary=summary
+        name,
+        ("x",),
+        infer_numeric,
+        evaluate,
+        adjoint,
+        code,
+        choices,
+        elementwise=True,
+        summary=summary,
     )
 
 
-def _binary(name: str, function: Any, code: str, adjoint: Adjoint, summary: str) -> Operation:
+def _kink(y: Value, x: Value) -> list[Value]:
+    """Which side of zero an argument is on."""
+    return compared(x, 0.0)
+
+
+def _binary(
+    name: str,
+    function: Any,
+    code: str,
+    adjoint: Adjoint,
+    summary: str,
+    choices: Choices | None = None,
+) -> Operation:
     def evaluate(frame: Frame, options: Options, a: Array, b: Array) -> Array:
         return np.asarray(
             function(a.astype(frame.dtype, copy=False), b.astype(frame.dtype, copy=False))
         )
 
     return Operation(
-        name, ("a", "b"), infer_numeric, evaluate, adjoint, code, elementwise=True, summary=summary
+        name,
+        ("a", "b"),
+        infer_numeric,
+        evaluate,
+        adjoint,
+        code,
+        choices,
+        elementwise=True,
+        summary=summary,
     )
 
 
@@ -213,11 +242,27 @@ def _clip_adjoint(g: Value, y: Value, x: Value, low: Value, high: Value) -> list
     ]
 
 
+def compared(a: Value, b: Value | float) -> list[Value]:
+    """Which of two is larger, and whether they are equal."""
+    return [call("less", a, b), call("equal", a, b)]
+
+
+def _clip_choices(y: Value, x: Value, low: Value, high: Value) -> list[Value]:
+    return [*compared(x, low), *compared(call("maximum", x, low), high)]
+
+
 def _where_adjoint(g: Value, y: Value, c: Value, a: Value, b: Value) -> list[Value | None]:
     return [None, _pick(c, g, 0.0), _pick(c, 0.0, g)]
 
 
-def _combination(name: str, function: Any, code: str, adjoint: Adjoint, summary: str) -> Operation:
+def _combination(
+    name: str,
+    function: Any,
+    code: str,
+    adjoint: Adjoint,
+    summary: str,
+    choices: Choices | None = None,
+) -> Operation:
     """One value of any number of values: what a reduction over time is when it is unrolled."""
 
     def evaluate(frame: Frame, options: Options, *operands: Array) -> Array:
@@ -233,11 +278,16 @@ def _combination(name: str, function: Any, code: str, adjoint: Adjoint, summary:
         evaluate,
         adjoint,
         code,
+        choices,
         elementwise=True,
         variadic=True,
         internal=True,
         summary=summary,
     )
+
+
+def _extreme_of_choices(y: Value, *operands: Value) -> list[Value]:
+    return [call("equal", operand, y) for operand in operands]
 
 
 def _extreme_of_adjoint(g: Value, y: Value, *operands: Value) -> list[Value | None]:
@@ -259,6 +309,7 @@ ELEMENTWISE = (
         _MINIMUM,
         _larger_adjoint("less"),
         "the smaller of two; equal ones share the gradient",
+        lambda y, a, b: compared(a, b),
     ),
     _binary(
         "maximum",
@@ -266,6 +317,7 @@ ELEMENTWISE = (
         _MAXIMUM,
         _larger_adjoint("greater"),
         "the larger of two; equal ones share the gradient",
+        lambda y, a, b: compared(a, b),
     ),
     _comparison("less", np.less, "{0} < {1}", "`a < b`"),
     _comparison("less_equal", np.less_equal, "{0} <= {1}", "`a <= b`"),
@@ -290,6 +342,7 @@ ELEMENTWISE = (
         _clip,
         _clip_adjoint,
         _CLIP,
+        _clip_choices,
         elementwise=True,
         summary="x, kept between two bounds",
     ),
@@ -308,6 +361,7 @@ ELEMENTWISE = (
         "(F(0) if {0} < F(0) else {0})",
         lambda g, y, x: [_pick(call("greater", x, 0.0), g, 0.0)],
         "x where it is positive, else 0",
+        _kink,
     ),
     _unary(
         "softplus",
@@ -341,13 +395,21 @@ ELEMENTWISE = (
         lambda g, y, x: [-(g * call("sin", x))],
         "the cosine, in radians",
     ),
-    _unary("abs", np.abs, "abs({0})", lambda g, y, x: [g * call("sign", x)], "the absolute value"),
+    _unary(
+        "abs",
+        np.abs,
+        "abs({0})",
+        lambda g, y, x: [g * call("sign", x)],
+        "the absolute value",
+        _kink,
+    ),
     _unary(
         "sign",
         np.sign,
         "(F(1) if {0} > F(0) else (F(-1) if {0} < F(0) else {0}))",
         None,
         "-1, 0 or 1; no gradient passes",
+        _kink,
     ),
     _unary("stop", lambda x: x, "{0}", None, "the value of x; no gradient passes"),
     Operation(
@@ -391,6 +453,7 @@ ELEMENTWISE = (
         _MAXIMUM,
         _extreme_of_adjoint,
         "the largest of several values; equal ones share the gradient",
+        _extreme_of_choices,
     ),
     _combination(
         "min_of",
@@ -398,5 +461,6 @@ ELEMENTWISE = (
         _MINIMUM,
         _extreme_of_adjoint,
         "the smallest of several values; equal ones share the gradient",
+        _extreme_of_choices,
     ),
 )

@@ -19,6 +19,7 @@ from rollc.graph.graph import Type, ordered_axes
 from rollc.graph.operations.linear import over_axes, without
 from rollc.graph.operations.table import (
     Array,
+    Choices,
     Frame,
     Operation,
     Options,
@@ -42,12 +43,14 @@ def _infer_over(operands: Sequence[Type | None], options: Options) -> Type | Non
     return Type("float", x.shape, without(x.axes, over_axes(options)))
 
 
-def _over(name: str, function: Any, adjoint: Any, summary: str) -> Operation:
+def _over(
+    name: str, function: Any, adjoint: Any, summary: str, choices: Choices | None = None
+) -> Operation:
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
         x = x.astype(frame.dtype, copy=False)
         return np.asarray(function(x, axis=frame.positions(over_axes(options))))
 
-    return Operation(name, ("x",), _infer_over, evaluate, adjoint, summary=summary)
+    return Operation(name, ("x",), _infer_over, evaluate, adjoint, choices=choices, summary=summary)
 
 
 def _mean_over_adjoint(g: Value, y: Value, x: Value, over: tuple[str, ...]) -> list[Value | None]:
@@ -66,6 +69,10 @@ def _extreme_over_adjoint(
 ) -> list[Value | None]:
     taken = call("where", call("equal", x, y), 1.0, 0.0)
     return [taken * (g / call("sum_over", taken, over=over))]
+
+
+def _extreme_over_choices(y: Value, x: Value, over: tuple[str, ...]) -> list[Value]:
+    return [call("equal", x, y)]
 
 
 def _softmax_over(frame: Frame, options: Options, x: Array) -> Array:
@@ -178,8 +185,20 @@ def _extent(frame: Frame, options: Options) -> Array:
 SEQUENCE = (
     _over("sum_over", np.sum, lambda g, y, x, over: [g], "the sum over the places of axes"),
     _over("mean_over", np.mean, _mean_over_adjoint, "the mean over the places of axes"),
-    _over("max_over", np.max, _extreme_over_adjoint, "the largest over the places of axes"),
-    _over("min_over", np.min, _extreme_over_adjoint, "the smallest over the places of axes"),
+    _over(
+        "max_over",
+        np.max,
+        _extreme_over_adjoint,
+        "the largest over the places of axes",
+        _extreme_over_choices,
+    ),
+    _over(
+        "min_over",
+        np.min,
+        _extreme_over_adjoint,
+        "the smallest over the places of axes",
+        _extreme_over_choices,
+    ),
     Operation(
         "softmax_over",
         ("x",),

@@ -66,6 +66,8 @@ class Infer(Protocol):
 Evaluate = Callable[..., Array]
 # g is the cotangent of the result y; an answer of None means that no gradient passes.
 Adjoint = Callable[..., "Sequence[Value | None]"]
+# y is the result; the conditions by which it was chosen.
+Choices = Callable[..., "Sequence[Value]"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,9 @@ class Operation:
                  ``{shape}`` are the result's (without ``{out}`` the call returns a number),
                  ``{epsilon}`` an option.  "" where the planner knows the operation or
                  ``lower`` rewrites it
+    choices   -- ``rule(y, *operands, **options)``: the conditions, in terms of the table's
+                 own operations, that say which smooth piece of the operation an argument is
+                 in.  None: it has one piece, or its result is itself a choice
     """
 
     name: str
@@ -96,6 +101,7 @@ class Operation:
     evaluate: Evaluate
     adjoint: Adjoint | None = None
     code: str = ""
+    choices: Choices | None = None
     elementwise: bool = False
     defaults: tuple[tuple[str, Attribute], ...] = field(default=())
     variadic: bool = False

@@ -16,6 +16,7 @@ from rollc.graph.expression import Value, call
 from rollc.graph.graph import Type
 from rollc.graph.operations.table import (
     Array,
+    Choices,
     Frame,
     Operation,
     Options,
@@ -56,7 +57,14 @@ def _infer_reduction(operands: Sequence[Type | None], options: Options) -> Type 
     return Type("float", shape, x.axes)
 
 
-def _reduction(name: str, function: Any, adjoint: Any, code: str, summary: str) -> Operation:
+def _reduction(
+    name: str,
+    function: Any,
+    adjoint: Any,
+    code: str,
+    summary: str,
+    choices: Choices | None = None,
+) -> Operation:
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
         x = x.astype(frame.dtype, copy=False)
         return np.asarray(function(x, axis=_dimensions(frame, options, x)))
@@ -68,6 +76,7 @@ def _reduction(name: str, function: Any, adjoint: Any, code: str, summary: str) 
         evaluate,
         adjoint,
         code,
+        choices,
         defaults=(("axis", EVERY),),
         summary=summary,
     )
@@ -96,6 +105,10 @@ def _extreme_adjoint(g: Value, y: Value, x: Value, axis: int = EVERY) -> list[Va
     taken = call("where", call("equal", x, _expand(y, x, axis)), 1.0, 0.0)
     share = g / call("sum", taken, axis=axis)
     return [taken * _expand(share, x, axis)]
+
+
+def _extreme_choices(y: Value, x: Value, axis: int = EVERY) -> list[Value]:
+    return [call("equal", x, _expand(y, x, axis))]
 
 
 def _infer_repeat(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -338,6 +351,7 @@ VECTOR = (
         _extreme_adjoint,
         "extreme_along({0}, {out}, {folded0}, True)",
         "the largest element; equal ones share the gradient",
+        _extreme_choices,
     ),
     _reduction(
         "min",
@@ -345,6 +359,7 @@ VECTOR = (
         _extreme_adjoint,
         "extreme_along({0}, {out}, {folded0}, False)",
         "the smallest element; equal ones share the gradient",
+        _extreme_choices,
     ),
     Operation(
         "argmax",
