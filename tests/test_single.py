@@ -119,7 +119,7 @@ def test_what_runs_along(tmp_path: Path) -> None:
     assert sums(kernel) >= 4  # the loss, and a term or more for each parameter
     alone, together = source.split("def adjoint")[1].split("if B == 1:")[1].split("else:")[:2]
     # The cotangents of what is added up are stored for several sequences only.
-    assert alone.count("d_") > 0
+    assert alone.count(" d_") > 0
     stores = re.compile(r"^ +(d_\w+)\[.*\] = v_", re.MULTILINE)
     assert set(stores.findall(alone)) < set(stores.findall(together))
     assert "lib.dot(" not in alone

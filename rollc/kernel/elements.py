@@ -50,7 +50,7 @@ class Elements:
                     and operand.buffer not in stored
                     and operand not in shared
                 ):
-                    name = write.names[f"v_{operand.buffer}@{len(shared)}"]
+                    name = write.names.local(operand.buffer, len(shared))
                     write.say(f"{name} = {write.element(operand)}")
                     shared[operand] = name
         opened += write.open((), size, nest.span, True)

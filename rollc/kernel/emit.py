@@ -15,7 +15,7 @@ from math import prod
 from rollc.graph.graph import BATCH
 from rollc.kernel.borders import inside, ranges
 from rollc.kernel.elements import Elements
-from rollc.kernel.names import Names, shown
+from rollc.kernel.names import Names, plain, shown
 from rollc.kernel.program import (
     Carry,
     Clear,
@@ -52,9 +52,10 @@ T: steps; B: sequences, of N that there are in all; K: steps of a block; t, n, k
 one sequence, one element.  With two time axes there are T_0, T_1 and t_0, t_1.  A buffer has
 a row for each step and sequence (that of numbers has one row with all of them; the caller's
 may have those of all N); one that is read with a delay can have rows before and after the
-sequence too, so that h[(t + 1) * B + n, k] may be h at step t.  v_h is one element of h, d_h
-is the cotangent of h.  team: threads that help with products of all steps, or 0; words: how
-far threads are that pack the same panels, or 0.  each is range, of turns in any order.
+sequence too, so that h_[(t + 1) * B + n, k] may be h at step t.  v_h is one element of h, and
+d_h_ and v_d_h are those of its cotangent.  team: threads that help with products of all steps,
+or 0; words: how far threads are that pack the same panels, or 0.  each is range, of turns in any
+order.
 """
 
 import numpy as np
@@ -73,11 +74,11 @@ def emit(program: Program, dtype: str) -> str:
     """The source of a program's functions, in float32 or float64."""
     if dtype not in ("float32", "float64"):
         raise ValueError(f"expected float32 or float64, found {dtype}")
-    names = Names(buffer.name for buffer in program.buffers)
+    names = Names()
     functions = [
         "\n".join(_Emitter(program, names).function(function)) for function in program.functions
     ]
-    header = _HEADER.format(name=names.word(program.name), dtype=dtype)
+    header = _HEADER.format(name=plain(program.name), dtype=dtype)
     return "\n\n".join([header, *functions]) + "\n"
 
 
@@ -92,7 +93,7 @@ class _Emitter:
     def function(self, function: Function) -> list[str]:
         steps = [self.write.steps(axis) for axis in self.write.axes or ("t",)]
         optional = [function.optional] if function.optional else []
-        buffers = (self.write.names[name] for name in function.buffers)
+        buffers = (self.write.names.array(name) for name in function.buffers)
         arguments = [*steps, "B", "N", "K", "team", "words", *optional, *buffers]
         self.write.say("@kernel")
         self.write.say(f"def {function.phase}({wrapped(arguments)}):")
@@ -235,7 +236,7 @@ class _Emitter:
                 # There may be rows for depths that nothing reads any more, the oldest first.
                 unread = initial.shape[0] - buffer.before if low == "0" else 0
                 value = (
-                    f"{write.names[initial.buffer]}[{write.row(initial)},"
+                    f"{write.names.array(initial.buffer)}[{write.row(initial)},"
                     f" {initial.offset + unread * size} + {depth} * {size} + {element}]"
                 )
             elif isinstance(fill.initial, Ref):
@@ -255,7 +256,7 @@ class _Emitter:
         if buffer.batch:
             count = f"{count} * B"
             source, target = ("0" if place == "0" else f"{place} * B" for place in (source, target))
-        name, size = write.names[buffer.name], prod(buffer.shape)
+        name, size = write.names.array(buffer.name), prod(buffer.shape)
         if buffer.shape:
             write.call("carry", name, source, 0, target, 0, count, size)
         else:
@@ -275,10 +276,10 @@ class _Emitter:
         words = "words" if pack.job is not None else 0
         for job, part in enumerate(pack.parts, pack.job or 0):
             height, width = self.write.buffers[part.weight].shape
+            weight, panel = map(self.write.names.array, (part.weight, pack.panel))
             self.write.say(
-                f"lib.pack({self.write.names[part.weight]}, {height}, {width}, {part.transposed},"
-                f" {self.write.names[pack.panel]}, {place}, {inner}, {columns},"
-                f" {words}, {job})"
+                f"lib.pack({weight}, {height}, {width}, {part.transposed},"
+                f" {panel}, {place}, {inner}, {columns}, {words}, {job})"
             )
             place += height if part.transposed else width
 
@@ -323,9 +324,9 @@ class _Emitter:
         """A product of the rows along some axes, at all places of others."""
         write, a, out = self.write, times.operand, times.out
         opened = write.open(outer, 1, times.span)
-        source = [write.names[a.buffer], write.first_row(a, inner, times.span)]
-        target = [write.names[out.buffer], write.first_row(out, inner, times.span)]
-        panel = (write.names[times.panel], *write.buffers[times.panel].shape)
+        source = [write.names.array(a.buffer), write.first_row(a, inner, times.span)]
+        target = [write.names.array(out.buffer), write.first_row(out, inner, times.span)]
+        panel = (write.names.array(times.panel), *write.buffers[times.panel].shape)
         steps = tuple(axis for axis in inner if axis != BATCH)
         if steps:
             # Rows of one step may lie apart from those of another, where they are a thread's part.
@@ -351,7 +352,7 @@ class _Emitter:
         inner = write.together([a, b], product.over)
         outer = product.over[: len(product.over) - len(inner)]
         if (outer or product.when is not None) and not product.accumulate:
-            out = write.names[product.out.buffer]
+            out = write.names.array(product.out.buffer)
             write.call("clear", out, 0, 0, a.shape[0] * b.shape[0])
             product = replace(product, accumulate=True)
 
@@ -370,15 +371,15 @@ class _Emitter:
         write, a, b = self.write, product.a, product.b
         write.call(
             "product",
-            write.names[a.buffer],
+            write.names.array(a.buffer),
             write.first_row(a, inner, product.span),
             a.offset,
             a.shape[0],
-            write.names[b.buffer],
+            write.names.array(b.buffer),
             write.first_row(b, inner, product.span),
             b.offset,
             b.shape[0],
-            write.names[product.out.buffer],
+            write.names.array(product.out.buffer),
             write.count(inner, product.span),
             product.accumulate,
             "team" if set(inner) - {BATCH} else 0,
@@ -395,7 +396,8 @@ class _Emitter:
         refs = (product.a, product.b)
         first, steps = inside(write, refs, product.span, write.buffers[product.a.buffer].axis)
         numbers = [
-            f"{write.names[ref.buffer]}, 0, {write.first_row(ref, inner, product.span, first)}"
+            f"{write.names.array(ref.buffer)}, 0,"
+            f" {write.first_row(ref, inner, product.span, first)}"
             for ref in refs
         ]
         count = write.count(inner, product.span, steps=steps)

@@ -1,49 +1,50 @@
-"""Names in generated source: letters, digits and underscores, whatever a spec calls things."""
+"""Names in generated source: letters, digits and underscores, whatever a spec calls things.
+
+    h, the array         ->  h_      the words of arrays end with an underscore
+    h, one element       ->  v_h     other words that a spec has a part in begin with ``v_``,
+    h, the step before   ->  v_h_past1                             and end with no underscore
+
+No word that the source has of its own, of Python or of the library does either, so the three
+sorts never meet.  Within a sort names that become the same word are numbered.
+"""
 
 from __future__ import annotations
 
-import keyword
 import re
-from collections.abc import Iterable
-
-_RESERVED = frozenset(
-    {
-        *keyword.kwlist,
-        *("T", "B", "N", "K", "F", "t", "n", "k", "r", "now", "begin", "end", "at"),
-        *("team", "words", "each"),
-        *("np", "lib", "kernel", "range", "abs", "min", "max"),
-        *("primal", "adjoint", "inputs", "exp", "log", "sigmoid", "softplus", "tanh"),
-        *("cos", "erf", "power", "sin"),
-    }
-)
 
 
 class Names:
-    """A Python name for every node and buffer: unique, and never a word of the language."""
+    """The words of a program, each of them given once."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._known: dict[str, str] = {}
-        self._taken: set[str] = set(_RESERVED)
-        for name in names:
-            self[name]
+    def __init__(self) -> None:
+        self._words: dict[tuple[str, ...], str] = {}
+        self._taken: set[str] = set()
 
-    @staticmethod
-    def word(text: str) -> str:
-        cleaned = re.sub(r"[^A-Za-z0-9]+", "_", text.replace("~", "d_")).strip("_")
-        return cleaned if cleaned[:1].isalpha() else f"v_{cleaned}"
+    def array(self, name: str) -> str:
+        """The array of a buffer."""
+        return self._word("{}_", name)
 
-    def __getitem__(self, name: str) -> str:
-        if name not in self._known:
-            word = self.word(name)
+    def local(self, name: str, *more: str | int) -> str:
+        """One element of a node's or buffer's value; ``more`` tells several of them apart."""
+        return self._word("v_{}", name, *map(str, more))
+
+    def _word(self, form: str, *parts: str) -> str:
+        key = (form, *parts)
+        if key not in self._words:
+            stem = plain("_".join(parts))
+            word, number = form.format(stem), 1
             while word in self._taken:
-                word += "_"
+                number += 1
+                word = form.format(f"{stem}_{number}")
             self._taken.add(word)
-            self._known[name] = word
-        return self._known[name]
+            self._words[key] = word
+        return self._words[key]
 
-    def local(self, name: str) -> str:
-        """The name of one element of a node."""
-        return self["v_" + name]
+
+def plain(text: str) -> str:
+    """A text as letters, digits and single underscores between them, a letter in front."""
+    cleaned = re.sub(r"[^A-Za-z0-9]+", "_", text.replace("~", "d_")).strip("_")
+    return cleaned if cleaned[:1].isalpha() else f"n{cleaned}"
 
 
 def shown(name: str) -> str:

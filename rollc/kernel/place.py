@@ -243,7 +243,7 @@ class Places:
 
     def _place_stack(self, group: Group) -> None:
         first = group.items[0].node
-        name = f"{first.name}:stack"
+        name = f"{first.name}@stack"  # as no node is called
         nodes = [item.node for item in group.items]
         self.buffers[name] = Buffer(
             name,

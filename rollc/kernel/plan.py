@@ -234,7 +234,7 @@ class _Planner:
                 for shape, part in zip(weights, parts, strict=True)
             )
             name = "+".join(part.weight for part in parts) + (
-                ":panel" if parts[0].transposed else ":rows"
+                "@panel" if parts[0].transposed else "@rows"
             )
             while name in self.places.buffers:
                 name += "'"

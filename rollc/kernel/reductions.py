@@ -73,16 +73,16 @@ def _weighted(write: Writer, reduction: Reduce) -> bool:
     first = (*rows, *terms)
     write.call(
         "weighted_rows",
-        write.names[numbers.buffer],
+        write.names.array(numbers.buffer),
         write.first_row(numbers, first, span),
         write.stride(numbers, rows),
         write.stride(numbers, terms),
-        write.names[vectors.buffer],
+        write.names.array(vectors.buffer),
         write.first_row(vectors, terms, span),
         write.stride(vectors, terms),
         vectors.offset,
         prod(vectors.shape),
-        write.names[out.buffer],
+        write.names.array(out.buffer),
         write.first_row(out, rows, span),
         write.stride(out, rows),
         out.offset,
@@ -129,7 +129,7 @@ def _summed(write: Writer, reduction: Reduce, over: tuple[str, ...]) -> None:
     assert isinstance(operand, Ref)
     first = write.first_row(operand, over, reduction.span)
     count = write.count(over, reduction.span)
-    out, numbers = write.element(reduction.out), write.names[operand.buffer]
+    out, numbers = write.element(reduction.out), write.names.array(operand.buffer)
     write.say(f"{out} += lib.total({numbers}, 0, {first}, {count})")
 
 

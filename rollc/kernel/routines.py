@@ -63,9 +63,9 @@ def _dots(write: Writer, routine: Routine) -> bool:
 
     write.call(
         "dots",
-        *(write.names[a.buffer], *rows(a), a.offset),
-        *(write.names[b.buffer], *rows(b), b.offset, prod(a.shape)),
-        *(write.names[out.buffer], *rows(out)),
+        *(write.names.array(a.buffer), *rows(a), a.offset),
+        *(write.names.array(b.buffer), *rows(b), b.offset, prod(a.shape)),
+        *(write.names.array(out.buffer), *rows(out)),
         write.count(inner[:-1], span),
         write.count(inner[-1:], span),
     )

@@ -66,7 +66,7 @@ class _Single:
         self.sign = -1 if loop.direction == "forward" else 1
         # The names of values of earlier steps, and of this one.
         self.past = {
-            self._past(name, back): self.write.names[f"v_{name}@past{back}"]
+            self._past(name, back): self.write.names.local(name, f"past{back}")
             for name, depth in depths.items()
             for back in range(1, depth + 1)
         }
@@ -142,7 +142,9 @@ class _Single:
         for ref, name in self.past.items():
             write.say(f"{name} = {write.at_step(ref, {self.loop.axis: first})}")
         sums = {
-            part: write.names[f"v_{part.name}@sum"] for part in self.along if isinstance(part, Sum)
+            part: write.names.local(part.name, "sum")
+            for part in self.along
+            if isinstance(part, Sum)
         }
         for name in sums.values():
             write.say(f"{name} = 0.0")

@@ -77,7 +77,7 @@ def print_schedule(scheduled: Schedule) -> str:
     names = {node.name for node in nodes}
     for line in printed:
         name = line.partition(" = ")[0].rstrip()
-        if name not in names or " = " not in line or line.startswith(("output ", "gradient ")):
+        if name not in names or " = " not in line:
             if position == 0 or position == len(nodes):
                 lines.append(line)
             continue
@@ -219,6 +219,8 @@ def _word(value: Any) -> str:
             return f"({','.join(map(_word, value))})"
         case bool() | None:
             return str(value).lower()
+        case str():
+            return value if _plain(value) == value else f'"{value}"'
     return str(value)
 
 
@@ -285,12 +287,14 @@ def _parsed(text: str, hint: Any) -> Any:
     if text.startswith("(") and text.endswith(")"):
         return tuple(_parsed(part, None) for part in _split(text[1:-1]))
     if hint is str or (hint is not None and "Literal" in str(hint)):
-        return text
+        return text.strip('"')
     return _plain(text)
 
 
 def _plain(text: str) -> Any:
-    """A value whose own form tells what it is."""
+    """A value whose own form tells what it is; a name that looks like another is in quotes."""
+    if text.startswith('"'):
+        return text.strip('"')
     if text in ("true", "false", "none"):
         return {"true": True, "false": False, "none": None}[text]
     if text.startswith("("):

@@ -142,14 +142,14 @@ class Writer:
         """One element of a buffer; numbers lie side by side."""
         if not self.buffers[buffer].shape:
             row, column = "0", row if row.isdigit() else f"at({row})"
-        return f"{self.names[buffer]}[{row}, {column}]"
+        return f"{self.names.array(buffer)}[{row}, {column}]"
 
     def value(self, ref: Ref) -> str:
         """A value as the library takes it: array, row, first column."""
         row, first = self.row(ref), str(ref.offset)
         if not self.buffers[ref.buffer].shape:
             row, first = "0", row
-        return f"{self.names[ref.buffer]}, {row}, {first}"
+        return f"{self.names.array(ref.buffer)}, {row}, {first}"
 
     def has(self, ref: Ref, axis: str) -> bool:
         """Whether a value has a row for each place along an axis."""
