@@ -23,6 +23,7 @@ from rollc.graph.unroll import unroll
 from rollc.irtext import parse_graph, print_graph
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.lang.functions import CUT, FEED, FUNCTIONS, SIZE
+from rollc.lang.statements import KEYWORDS
 from rollc.pipeline import compiled, kernel_graphs, read_spec
 
 ONE = """\
@@ -66,12 +67,12 @@ init <d> = last(<e>)
 output <d>, <k>
 loss mean(mse(<d>, <y>), over <Z>)
 """
-RESERVED = {*"net dim static input target param const init output loss over t".split()}
+RESERVED = {*KEYWORDS, "over", "t"}
 PLACE = re.compile(r"<(\w+)>")
 WORD = re.compile(r"[A-Za-z_]\w*|[\d.]\w*|\S")
 FUNCTION_NAMES = {*FUNCTIONS, CUT, FEED, SIZE}
 # Words that names become, and what comes next to them.
-MADE = """
+_MADE = """
 T B N K F t_0 t_1 T_0 T_1 T_2 n k r now begin end at first last team words each np lib kernel
 step row place inputs primal adjoint true false none nan inf block gradient steps axis graph stage
 rollc line init_ lengths state noise batch seed final held kept mean_ direction s_ x_ h_ v_h d_h
@@ -79,7 +80,8 @@ d_d_h v_d_h h_1 h_2 h_1_ v_h_1 v_h_past1 v_h_sum h__1 h__ _h __h__ _ __ ___ h_2_
 W_rows panel rows d_h_seed h_noise h_held h_kept h_lengths v_v_h n1 n_1 _1 _1_ __1 v_1 v_ d_ a_b
 a__b a_b_ _a_b A_B aB ab output_ state_h h_past1 h_next1 h_final h_init region free forward
 backward piece time cell fn use reset when grad split size index feed e5 E5 x1 O0 o0 I l ll1
-""".split()
+"""
+MADE = _MADE.split()
 
 
 def words() -> list[str]:
@@ -134,7 +136,7 @@ def code(source: str) -> list[str]:
 
 @cache
 def plain(template: str) -> dict[str, list[str]]:
-    names = {place: f"{place}0" if place in RESERVED else place for place in PLACE.findall(template)}
+    names = {place: f"{place}0" for place in PLACE.findall(template)}
     return {entry: code(source) for entry, source in kernels(spec_of(template, names))}
 
 
