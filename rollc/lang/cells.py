@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rollc.graph.state import PREFIX as STATE
 from rollc.lang.calls import no_axis_of_own
 from rollc.lang.definitions import Definitions, own_names
 from rollc.lang.diagnostics import Diagnostic, Label
@@ -145,7 +146,7 @@ class _Placing:
         """Put a cell in place; whether that could be done."""
         cell = self.definitions.cells[call.function.name]
         self.used.add(cell.name.name)
-        problem = self.problem(cell, call, results, scope)
+        problem = self.problem(cell, call, results, scope) or _path_problem(path, results[0])
         if problem is not None:
             self.problems.append(problem)
         if problem is not None or cell.name.name in self.definitions.flawed:
@@ -292,6 +293,16 @@ class _Placing:
                         severity="warning",
                     )
                 )
+
+
+def _path_problem(path: str, at: Name) -> Diagnostic | None:
+    """What a use may not be called: its parts would have names that rollc gives to others."""
+    first = path.partition(".")[0]
+    if f"{first}." != STATE:
+        return None
+    message = f"`{first}` cannot name a use of a cell"
+    text = f"`{STATE}h` is what rollc calls the state of a value `h`"
+    return Diagnostic("R109", message, Label(at.span, text), helps=("choose another name",))
 
 
 def _is_real(value: Expression, scope: Scope) -> bool:

@@ -151,6 +151,8 @@ SYNTAX = (
         "a name that is taken by the language",
         """
         `t` is the time axis, in `h[t-1]` and in `over t`; it cannot name a value as well.
+        `state` can, but no use of a cell: its parts would be called `state.h`, which is what
+        the state of a value `h` is called.
         """,
         """
         net filter
