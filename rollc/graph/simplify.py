@@ -35,7 +35,7 @@ from rollc.graph.graph import (
     attributes,
     ordered_axes,
 )
-from rollc.graph.operations import OPERATIONS
+from rollc.graph.operations import OPERATIONS, TypeMismatch
 from rollc.graph.rewrites import REWRITES, known_number
 
 _ROUNDS = 12  # a bound against rules that undo each other; two or three rounds are usual
@@ -160,11 +160,14 @@ class _Round:
         return self._read_through(node)
 
     def _fits(self, found: Node | Edge) -> bool:
-        """Whether a rewritten node still runs over all the axes that it did."""
+        """Whether a rewritten node has the type that it had: its kind, its shape, its axes."""
         if isinstance(found, Edge):
             return True
         types = [self.type(edge) for edge in found.operands]
-        return OPERATIONS[found.operation].infer(types, found.options) == found.type
+        try:
+            return OPERATIONS[found.operation].infer(types, found.options) == found.type
+        except TypeMismatch:
+            return False
 
     def _standing(self, node: Node, edge: Edge) -> Node | Edge | None:
         """A read that takes a node's place, or at least a node that only repeats it."""
@@ -252,9 +255,9 @@ class _Round:
             if inner is None:
                 continue
             operands = (*node.operands[:position], inner, *node.operands[position + 1 :])
-            types = [self.type(operand) for operand in operands]
-            if entry.infer(types, node.options) == node.type:
-                return replace(node, operands=operands)
+            found = replace(node, operands=operands)
+            if self._fits(found):
+                return found
         return None
 
     def _narrower(self, edge: Edge) -> Edge | None:

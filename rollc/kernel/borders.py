@@ -5,7 +5,7 @@ See :mod:`rollc.kernel.direct`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rollc.kernel.program import Loop, Ref, Shifted, Span, reads
 from rollc.kernel.writer import Range, Writer, shifted
@@ -34,9 +34,15 @@ def ranges(write: Writer, loop: Loop, step: str, low: str, high: str) -> list[Ra
     ]
 
 
-def inside(write: Writer, refs: Iterable[Ref], span: Span, axis: str) -> tuple[str, str]:
-    """The first step that all references have, and the number of them to the last one."""
+def inside(write: Writer, refs: Sequence[Ref], span: Span) -> tuple[str | None, str | None]:
+    """The first step that all references have, and the number of them to the last one.
+
+    None stands for those of the span: where no input is read over an end of its only axis.
+    """
     past, future = _reach(write, refs)
+    if not (past or future):
+        return None, None
+    (axis,) = write.buffers[refs[0].buffer].axes
     first, last = ("begin", "end") if span.block else (str(span.start), write.steps(axis))
     if past:
         write.say(f"first = {_most(first, past)}")

@@ -394,7 +394,7 @@ class _Emitter:
             write.say(f"{out} = F(0)")
         opened = write.open(product.over[: len(product.over) - len(inner)], 1, product.span)
         refs = (product.a, product.b)
-        first, steps = inside(write, refs, product.span, write.buffers[product.a.buffer].axis)
+        first, steps = inside(write, refs, product.span)
         numbers = [
             f"{write.names.array(ref.buffer)}, 0,"
             f" {write.first_row(ref, inner, product.span, first)}"
