@@ -21,6 +21,7 @@ from rollc.graph.unroll import unroll
 from rollc.graph.verify import verify
 from rollc.interp import interpret
 from rollc.irtext import parse_graph, print_graph
+from rollc.pipeline import read_spec
 
 Array = NDArray[Any]
 GOLDEN = Path(__file__).parent / "golden"
@@ -479,3 +480,20 @@ output y
     leaves = {"x": np.random.default_rng(0).normal(size=(4, 3))}
     expected, found = interpret(graph, leaves, SIZES), interpret(after, leaves, SIZES)
     np.testing.assert_allclose(found["y"], expected["y"])
+
+
+def test_what_operands_fold_to_changes_no_type() -> None:
+    text = """net folded
+input x: [3]
+param p
+fn product(a, b) = a * b
+    grad a: b
+h = product(p * 0, x)
+output h
+loss mean(sum(h), over t)
+"""
+    graph, _ = read_spec(text, "folded.roll")
+    simple = simplify(graph)
+    assert verify(simple) == []
+    assert simple["h"].type == graph["h"].type
+    assert verify(simplify(adjoint(simple))) == []

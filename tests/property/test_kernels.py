@@ -21,3 +21,10 @@ def test_kernels_agree_with_the_interpreter(of: str, count: int) -> None:
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr[-6000:]
     assert "agree" in run.stdout
+
+
+def test_products_of_what_runs_over_any_axes() -> None:
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, str(PROGRAM.with_name("products.py")), "--count", "60"]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]

@@ -40,7 +40,7 @@ def _own(frame: Frame, x: Array) -> tuple[int, ...]:
 
 
 def _mse(frame: Frame, options: Options, a: Array, b: Array) -> Array:
-    difference = (a - b).astype(frame.dtype, copy=False)
+    difference = a.astype(frame.dtype, copy=False) - b.astype(frame.dtype, copy=False)
     return np.asarray((difference * difference).mean(axis=_own(frame, difference)))
 
 

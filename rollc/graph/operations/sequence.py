@@ -77,6 +77,7 @@ def _extreme_over_choices(y: Value, x: Value, over: tuple[str, ...]) -> list[Val
 
 def _softmax_over(frame: Frame, options: Options, x: Array) -> Array:
     positions = frame.positions(over_axes(options))
+    x = x.astype(frame.dtype, copy=False)
     with np.errstate(invalid="ignore"):
         shifted = np.exp(x - x.max(axis=positions, keepdims=True))
     return np.asarray((shifted / shifted.sum(axis=positions, keepdims=True)).astype(frame.dtype))
@@ -145,8 +146,10 @@ def _infer_with_axis(operands: Sequence[Type | None], options: Options) -> Type 
     types = known(operands)
     if types is None:
         return None
-    (x,) = types
-    return Type(x.kind, x.shape, ordered_axes((*x.axes, _axis(options))), x.bound)
+    (x,), axis = types, _axis(options)
+    if axis in x.axes:
+        raise TypeMismatch(f"what is the same at every place along `{axis}`", [0])
+    return Type(x.kind, x.shape, ordered_axes((*x.axes, axis)), x.bound)
 
 
 def _spread_out(frame: Frame, options: Options, x: Array) -> tuple[Array, int]:
