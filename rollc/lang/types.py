@@ -14,6 +14,7 @@ from functools import cached_property
 from rollc.graph.graph import BATCH, Type
 from rollc.graph.operations import OPERATIONS, TypeMismatch
 from rollc.lang.axes import over
+from rollc.lang.comparisons import always_the_same
 from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.functions import OVER_AXES, said
 from rollc.lang.infer import Inference
@@ -75,7 +76,7 @@ class Types:
             return unknown_shape(draft)
         if math.prod(found.shape) > LARGEST_SIZE:
             return too_large(draft.span, found.shape).diagnostic
-        return None
+        return always_the_same(draft, known, self.inference.drafts)
 
     def _mismatch(self, draft: Draft, mismatch: TypeMismatch, operands: list[Type]) -> Diagnostic:
         faulty = mismatch.operands or tuple(range(len(operands)))

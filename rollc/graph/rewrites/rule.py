@@ -74,7 +74,7 @@ def known_number(work: Workspace, node: Node) -> float | None:
     if node.operation in _ZERO_OF_ZEROS:
         return 0.0 if not any(present) else None
     if entry.elementwise and node.type.kind != "index":
-        return _evaluated(node, present)
+        return evaluated(node, present)
     return None
 
 
@@ -88,7 +88,7 @@ _ZERO_OF_ZEROS = frozenset(
 )
 
 
-def _evaluated(node: Node, numbers: list[float]) -> float | None:
+def evaluated(node: Node, numbers: list[float]) -> float | None:
     """Elementwise work on numbers; what is not finite is left to be seen in the graph."""
     frame = Frame((), {}, np.dtype(np.float64), Type(node.type.kind))
     with np.errstate(all="ignore"):

@@ -251,4 +251,25 @@ TYPES = (
         output h
         """,
     ),
+    Entry(
+        "R232",
+        "a comparison that always comes out the same",
+        """
+        An index of n values is one of 0, 1, … n - 1: it is never equal to 1.5 or to n, and
+        always above -1. A condition counts as 0 or 1. Two indices can be compared, whatever
+        their numbers of values are.
+        """,
+        """
+        net classes
+        input k: index(4)
+        h = where(k == 4, 1, 0) + 0.5 * h[t-1]
+        output h
+        """,
+        """
+        net classes
+        input k: index(4)
+        h = where(k == 3, 1, 0) + 0.5 * h[t-1]
+        output h
+        """,
+    ),
 )
