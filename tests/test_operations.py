@@ -26,7 +26,7 @@ from rollc.interp import interpret
 from rollc.kernel.compiled import Kernel
 from rollc.pipeline import compiled
 from rollc.verify import Case as Compared
-from rollc.verify import largest_error, slope_errors
+from rollc.verify import largest_error, slopes
 
 Array = NDArray[Any]
 Run = Callable[[dict[str, Array]], dict[str, Array]]
@@ -62,8 +62,8 @@ def test_the_adjoint_is_the_slope(operation: str, case: Case) -> None:
     if operation == "stop":  # its slope is 1, and no gradient passes
         assert not interpret(adjoint(graph), compared.leaves, SIZES)["~stop_alone_0"].any()
         return
-    for error, leaf in slope_errors(compared, np.random.default_rng(1)):
-        assert error < 1e-6, leaf
+    for slope in slopes(compared, np.random.default_rng(1)):
+        assert slope.error < 1e-6, slope
 
 
 def test_every_kernel_is_the_meaning() -> None:

@@ -55,10 +55,8 @@ def test_every_stage_of_a_spec_means_the_same(family: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", COMPILED)
 def test_every_compiled_kernel_means_the_same(name: str) -> None:
     dtypes = ("float32", "float64") if name == "lstm" else ("float64",)
-    more = name in ("gru", "delays/higher_order", "sequences/bidirectional")
-    fixed = name != "lstm"
     rows = verify(
-        text_of(name), f"{name}.roll", sets=small(name), dtypes=dtypes, fixed=fixed, rare=more
+        text_of(name), f"{name}.roll", sets=small(name), dtypes=dtypes, compile_all=name != "lstm"
     )
     assert [row for row in rows if not row.passed] == []
     kernels = {row.what.split(",")[0] for row in rows}

@@ -119,6 +119,6 @@ def test_verify_holds_steps_to_all_steps() -> None:
     text = FRAME.format(
         "e = last(h)\ninit h = mean(x, over t)\noutput h, e\nloss mean(sum(h), over t)"
     )
-    rows = verify(text, dtypes=["float64"], fixed=False, rare=False)
-    assert all(row.passed for row in rows)
-    assert "step by step, float64" in [row.what for row in rows]
+    rows = verify(text, dtypes=())
+    assert [row for row in rows if not row.passed] == []
+    assert "step by step, plain Python" in [row.what for row in rows]

@@ -11,15 +11,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from operation_cases import CASES, Bench
 from test_axes import attention
 
+from rollc.errors import InputError
+from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.lengths import with_lengths
-from rollc.graph.operations import tail
+from rollc.graph.operations import OPERATIONS, tail
 from rollc.pipeline import read_spec
+from rollc.verify import Given, verify
 from rollc.verify.case import Case, finite_case
+from rollc.verify.case import case_of as own_case
 from rollc.verify.comparison import Row
 from rollc.verify.kernels import interpreted, kernels, variants
+from rollc.verify.slopes import differences
 from rollc.verify.stages import stages
 from rollc.verify.ways import can_be_alone, own_lengths
 
@@ -107,7 +113,7 @@ def case_of(graph: Graph) -> Case:
 
 def rows(graph: Graph) -> list[Row]:
     case, network = case_of(graph), interpreted(graph)
-    return [*kernels(case, network), *variants(case, network, rare=False)]
+    return [*kernels(case, network, ", here"), *variants(case, network, ", here")]
 
 
 def names(found: list[Row]) -> set[str]:
@@ -186,3 +192,182 @@ def test_sequences_that_meet_before_the_loss_are_not_compared_alone() -> None:
     assert mean.operation == "mean_over"
     others = [node for node in graph.nodes if node.name != graph.loss]
     assert not can_be_alone(graph.with_nodes([*others, largest]))
+
+
+# What random data say nothing of ---------------------------------------------------------
+
+REFRACTORY = """
+net refractory
+input x
+param k = 0.5
+r = where(x > 0, 2, maximum(r[t-1] - 1, 0))
+q = where(r[t-1] > 0, 0, k * x)
+output q, r
+loss mean(q ** 2, over t)
+"""
+EPIDEMIC = """
+# Kermack and McKendrick (1927): with random contacts the infected may become negative.
+net epidemic
+input contact
+target seen
+param beta = 0.3, gamma = 0.1
+s = s[t-1] - beta * contact * s[t-1] * i[t-1]
+init s = 0.99
+i = i[t-1] + beta * contact * s[t-1] * i[t-1] - gamma * i[t-1]
+init i = 0.01
+output s, i
+loss mean((log(i) - seen) ** 2, over t)
+"""
+LOGISTIC = """
+# May (1976): outside 0 to 1 it runs away, and inside it doubles errors at every step.
+net logistic
+target y[n]
+time n
+param r = 3.99, x0 = 0.4
+x = r * x[n-1] * (1 - x[n-1])
+init x = x0
+late = x + 0.01 * x[n-60]
+output late
+loss mean((late - y) ** 2, over n)
+"""
+KALMAN = """
+# With random matrices in place of covariances nothing keeps the innovation's from being singular.
+net kalman
+dim N = 3, M = 2
+input y: [M]
+param A: [N, N], C: [M, N], Q: [N, N], R: [M, M], P0: [N, N], m0: [N]
+mp = A @ m[t-1]
+Pp = A @ P[t-1] @ transpose(A) + Q
+S = C @ Pp @ transpose(C) + R
+K = Pp @ transpose(C) @ inverse(S)
+e = y - C @ mp
+m = mp + K @ e
+P = Pp - K @ C @ Pp
+init m = m0
+init P = P0
+output m
+loss mean(dot(e, inverse(S) @ e) + log_det(S), over t)
+"""
+
+
+def uncompiled(text: str, seed: int = 0, **given: Any) -> list[Row]:
+    return verify(text, dtypes=(), seed=seed, given=Given(**given))
+
+
+@pytest.mark.parametrize("text", [REFRACTORY, EPIDEMIC, LOGISTIC, KALMAN])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_sound_systems_are_no_fault_of_ours(text: str, seed: int) -> None:
+    graph = read_spec(text, "sound.roll")[0]
+    case = finite_case(graph, np.random.default_rng(seed))
+    assert case is not None
+    rows = [case.judged(row, "float64") for row in stages(case)] + differences(case, seed)
+    assert [row for row in rows if row.failed] == []
+    assert any(row.passed for row in rows)
+
+
+def test_a_jump_is_said_and_what_is_smooth_is_compared() -> None:
+    rows = {row.what: row for row in uncompiled(REFRACTORY)}
+    assert rows["adjoint, central differences"].passed
+    jump = rows["adjoint, central differences in `state.r`"]
+    assert not jump.passed and not jump.failed
+    assert "a kink or a jump" in jump.reason and "`maximum` in line 5" in jump.reason
+
+
+@pytest.mark.parametrize("text", [REFRACTORY, EPIDEMIC, KALMAN])
+def test_a_wrong_adjoint_is_found_beside_jumps_and_domains(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = replace(OPERATIONS["multiply"], adjoint=lambda g, y, a, b: [g * b * 1.001, g * a])
+    matmul = OPERATIONS["matmul"]
+    assert matmul.adjoint is not None
+
+    def scaled(g: Any, y: Any, *operands: Any, **options: Any) -> Any:
+        assert matmul.adjoint is not None
+        passed = matmul.adjoint(g, y, *operands, **options)
+        return [part if part is None else part * 1.001 for part in passed]
+
+    table = {**OPERATIONS, "multiply": wrong, "matmul": replace(matmul, adjoint=scaled)}
+    monkeypatch.setattr("rollc.graph.adjoint.OPERATIONS", table)
+    case = case_of(read_spec(text, "sound.roll")[0])
+    assert any(row.failed for row in differences(case, 0))
+
+
+def test_rounding_that_grows_is_said() -> None:
+    """Sixty steps of the logistic map leave nothing of single precision."""
+    graph = read_spec(LOGISTIC, "logistic.roll")[0]
+    case = case_of(graph)
+    assert case.rounding["float32"] > 1e-2
+    wrong = Row("forward kernel, float32", 0.5 * case.rounding["float32"], 1e-4, "late")
+    assert "rounding to float32 alone" in case.judged(wrong, "float32").reason
+    assert case.judged(replace(wrong, error=1e3), "float32").failed
+    passed = replace(wrong, error=1e-5)
+    assert case.judged(passed, "float32") == passed
+
+
+def test_ties_are_kinks_and_ties_that_stay_are_none() -> None:
+    text = "net n\ninput x\nparam k = 0.0\nh = {} + 0 * h[t-1]\noutput h\nloss mean(h, over t)\n"
+    data = {"x": np.array([1.0, 2.0]), "k": np.array(0.0)}
+    for kink in (
+        "relu(k * x)",
+        "abs(k * x)",
+        "maximum(k, 0)",
+        "clip(k, 0, 1)",
+        "max(concat(k, 0))",
+    ):
+        rows = uncompiled(text.format(kink), arrays=data)
+        assert any("kink" in row.reason and "`k`" in row.what for row in rows), kink
+        assert not any(row.failed for row in rows), kink
+    rows = uncompiled(text.format("maximum(k * x, k * x) + max(concat(k, k))"), arrays=data)
+    assert all(row.passed for row in rows)
+
+
+def test_every_operation_whose_slope_chooses_says_its_choices() -> None:
+    """A rule that compares is the rule of an operation of several pieces."""
+    smooth = {"power"}  # its rule only keeps what is not finite out
+    for name, cases in CASES.items():
+        entry = OPERATIONS[name]
+        if entry.adjoint is None or name in smooth or name == "where":
+            continue
+        bench = Bench()
+        bench.bare(name, cases[0])
+        graph = bench.graph("one")
+        own = {node.name for node in graph.nodes}
+        made = [node for node in adjoint(graph, "outputs").nodes if node.name not in own]
+        chosen = {"equal", "less", "greater", "sign"} & {node.operation for node in made}
+        assert bool(chosen) == (entry.choices is not None), name
+
+
+# Data of one's own -----------------------------------------------------------------------
+
+
+def test_a_users_own_data_are_what_is_compared() -> None:
+    graph = read_spec(EPIDEMIC, "epidemic.roll")[0]
+    days = np.linspace(1, 2, 40)
+    arrays = {"contact": days, "seen": np.zeros(40), "beta": np.array(0.4)}
+    case = own_case(graph, Given(arrays), np.random.default_rng(0))
+    assert case.sizes == {"t": 40, BATCH: 1}
+    np.testing.assert_allclose(case.leaves["contact"][:, 0], days, rtol=1e-7)
+    assert (case.leaves["beta"], case.leaves["gamma"]) == (np.float32(0.4), np.float32(0.1))
+    assert all(row.passed for row in uncompiled(EPIDEMIC, arrays=arrays))
+    with pytest.raises(InputError, match="unknown input `contacts`"):
+        uncompiled(EPIDEMIC, arrays={"contacts": days, "seen": np.zeros(40)})
+    with pytest.raises(InputError, match="not finite on these data"):
+        uncompiled(EPIDEMIC, arrays=arrays | {"contact": -50 * days})
+
+
+def test_long_data_are_cut() -> None:
+    graph = read_spec(EPIDEMIC, "epidemic.roll")[0]
+    arrays = {"contact": np.ones((900, 30)), "seen": np.zeros((900, 30))}
+    case = own_case(graph, Given(arrays), np.random.default_rng(0))
+    assert case.sizes == {"t": 100, BATCH: 8}
+
+
+def test_ranges_bound_what_is_drawn() -> None:
+    graph = read_spec(EPIDEMIC, "epidemic.roll")[0]
+    given = Given(ranges={"contact": (5.0, 6.0), "beta": (0.1, 0.2)})
+    case = finite_case(graph, np.random.default_rng(0), given)
+    assert case is not None
+    assert ((case.leaves["contact"] >= 5) & (case.leaves["contact"] <= 6)).all()
+    assert 0.1 <= case.leaves["beta"] <= 0.2
+    with pytest.raises(InputError, match="name of a range `b`: expected"):
+        finite_case(graph, np.random.default_rng(0), Given(ranges={"b": (0.0, 1.0)}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -41,6 +42,24 @@ def sizes_of(
         if not name:
             raise click.BadParameter(f"`{pair}` is not of the form NAME=INTEGER, such as H=64")
     return sizes
+
+
+def ranges_of(
+    context: click.Context, option: click.Parameter, pairs: tuple[str, ...]
+) -> dict[str, tuple[float, float]]:
+    """``x=0,1`` and more of them as bounds by name."""
+    ranges = {}
+    for pair in pairs:
+        name, _, text = map(str.strip, pair.partition("="))
+        try:
+            low, high = map(float, text.split(","))
+            sound = bool(name) and math.isfinite(low) and math.isfinite(high) and low <= high
+        except ValueError:
+            sound = False
+        if not sound:
+            raise click.BadParameter(f"`{pair}` is not of the form NAME=LOW,HIGH, such as x=0,1")
+        ranges[name] = low, high
+    return ranges
 
 
 def bytes_of(context: click.Context, option: click.Parameter, text: str | None) -> int | None:

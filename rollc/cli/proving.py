@@ -8,17 +8,29 @@ import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rollc.cli import files, talk
 from rollc.errors import InputError, RollcError, SpecError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from rollc.lang.draft import Feed
     from rollc.verify import Row
 
 
-def verify(specs: Sequence[str], sets: Mapping[str, int], seed: int, feed: Feed, form: str) -> int:
+def verify(
+    specs: Sequence[str],
+    sets: Mapping[str, int],
+    seed: int,
+    feed: Feed,
+    form: str,
+    data: str | None,
+    params: str | None,
+    ranges: Mapping[str, tuple[float, float]],
+    compile_all: bool,
+) -> int:
     """Print the largest error of each comparison; 3 where one is too large.
 
     A spec that cannot be compared is no end of the others; then the status is 1 where it is
@@ -27,7 +39,11 @@ def verify(specs: Sequence[str], sets: Mapping[str, int], seed: int, feed: Feed,
     from rollc import verify as proof
     from rollc.lang import library_flaws, load_graph
 
-    data: list[dict[str, object]] = []
+    given = proof.Given(_arrays(data, params), ranges)
+    if given.ranges.keys() & given.arrays.keys():
+        name = min(given.ranges.keys() & given.arrays.keys())
+        raise InputError(f"`{name}` has both data and a range; give one of them")
+    found: list[dict[str, object]] = []
     compared = failed = 0
     status = 0
     for spec in specs:
@@ -37,27 +53,35 @@ def verify(specs: Sequence[str], sets: Mapping[str, int], seed: int, feed: Feed,
                 talk.say(f"{source.name} holds cells for other specs to use")
                 continue
             with talk.waiting(f"verifying {source.name}"):
-                rows = proof.verify(source.text, source.name, sets=sets, seed=seed, feed=feed)
+                rows = proof.verify(
+                    source.text,
+                    source.name,
+                    sets=sets,
+                    seed=seed,
+                    feed=feed,
+                    given=given,
+                    compile_all=compile_all,
+                )
         except SpecError as error:
             talk.wrong_spec(error)
             status = 1
-            data.append(_not_compared(spec, error))
+            found.append(_not_compared(spec, error))
             continue
         except RollcError as error:
             talk.error(str(error))
             status = status or 2
-            data.append(_not_compared(spec, error))
+            found.append(_not_compared(spec, error))
             continue
-        compared += len(rows)
-        failed += sum(not row.passed for row in rows)
+        compared += sum(not row.reason for row in rows)
+        failed += sum(row.failed for row in rows)
         if form == "json":
-            data += [_as_data(source.name, row) for row in rows]
+            found += [_as_data(source.name, row) for row in rows]
         else:
             print(source.name)
             talk.table(("  what", "largest error", "allowed", ""), [_cells(row) for row in rows])
             sys.stdout.flush()  # the next spec takes long
     if form == "json":
-        print(json.dumps(data, indent=2))
+        print(json.dumps(found, indent=2))
     if failed:
         talk.error(
             f"{failed} of {compared} comparisons failed: this is a fault of rollc, please report it"
@@ -65,7 +89,22 @@ def verify(specs: Sequence[str], sets: Mapping[str, int], seed: int, feed: Feed,
     return 3 if failed else status
 
 
+def _arrays(data: str | None, params: str | None) -> dict[str, NDArray[Any]]:
+    """Inputs, targets and parameters by name, from the files of them."""
+    from rollc.datafiles import read_npz
+
+    found: dict[str, NDArray[Any]] = {}
+    for file in filter(None, (data, params)):
+        arrays = read_npz(files.read_bytes(file), file)
+        if both := found.keys() & arrays.keys():
+            raise InputError(f"`{min(both)}` is in `{data}` and in `{params}`")
+        found |= arrays
+    return found
+
+
 def _cells(row: Row) -> tuple[str, ...]:
+    if row.reason:
+        return f"  {row.what}", "", "", f"not compared, because {row.reason}"
     verdict = "passed" if row.passed else f"FAILED at {row.where}"
     return f"  {row.what}", f"{row.error:.1e}", f"{row.tolerance:.0e}", verdict
 
@@ -76,16 +115,18 @@ def _as_data(spec: str, row: Row) -> dict[str, object]:
         "spec": spec,
         "what": row.what,
         "error": row.error if math.isfinite(row.error) else None,
-        "tolerance": row.tolerance,
+        "tolerance": row.tolerance if math.isfinite(row.tolerance) else None,
         "passed": row.passed,
+        "failed": row.failed,
         "where": row.where,
+        "reason": row.reason,
     }
 
 
 def _not_compared(spec: str, error: RollcError) -> dict[str, object]:
     """A spec that no comparison was made of, and why."""
-    none = {"what": "", "error": None, "tolerance": None, "passed": False}
-    return {"spec": spec, **none, "where": str(error)}
+    none = {"what": "", "error": None, "tolerance": None, "passed": False, "failed": False}
+    return {"spec": spec, **none, "where": str(error), "reason": ""}
 
 
 def is_code(subject: str) -> bool:

@@ -7,7 +7,7 @@ there is a kink or a jump, and a difference across it is no slope.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,7 +41,7 @@ class Choices:
         return None
 
 
-def with_choices(graph: Graph, results: tuple[str, ...]) -> Choices:
+def with_choices(graph: Graph, results: Iterable[str]) -> Choices:
     """The part of a graph that the results need, with the choices that it makes."""
     graph = needed(graph, results)
     build = Builder(graph.nodes, mark="?")

@@ -25,16 +25,30 @@ NEGLIGIBLE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One comparison: its largest error, the error that is allowed, and where it was."""
+    """One comparison: its largest error, the error that is allowed, and where it was.
+
+    ``reason`` says why nothing can be concluded from these data, where that is so: then the
+    row is neither passed nor failed.
+    """
 
     what: str
     error: float
     tolerance: float
     where: str = ""
+    reason: str = ""
 
     @property
     def passed(self) -> bool:
-        return self.error <= self.tolerance
+        return not self.reason and self.error <= self.tolerance
+
+    @property
+    def failed(self) -> bool:
+        return not self.reason and not self.passed
+
+
+def not_compared(what: str, reason: str, tolerance: float = math.nan) -> Row:
+    """A row of what could not be compared, and why."""
+    return Row(what, math.nan, tolerance, reason=reason)
 
 
 def compared(what: str, expected: Arrays, found: Arrays, tolerance: float = STAGES) -> Row:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from math import prod
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +19,16 @@ from rollc.graph.simplify import simplify
 from rollc.graph.split import CannotSplit, needed, split
 from rollc.graph.state import PREFIX, expose_state
 from rollc.interp import interpret
+from rollc.kernel.compiled import Kernel
+from rollc.kernel.plan import plan
+from rollc.kernel.work import work
 from rollc.network import Network
-from rollc.pipeline import kernel_graphs
+from rollc.pipeline import compiled, kernel_graphs, scheduled
 from rollc.sensitivities import Sensitivities, prepared_graph
-from rollc.verify.case import Case, with_state
+from rollc.verify.case import TOLERANCE, Case, with_state
 from rollc.verify.comparison import Row, compared
 from rollc.verify.steps import axes_of_steps, step_by_step
 from rollc.verify.ways import (
-    TOLERANCE,
     Way,
     can_be_alone,
     compare,
@@ -38,9 +41,6 @@ from rollc.verify.ways import (
     some_cotangents,
     sorts,
 )
-
-if TYPE_CHECKING:
-    from rollc.kernel.compiled import Kernel
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -55,21 +55,16 @@ def main_kernels(case: Case, network: Network, which: str) -> list[Row]:
     return [compare(case, network, way, which) for way in ways]
 
 
-def kernels(case: Case, network: Network) -> list[Row]:
+def kernels(case: Case, network: Network, which: str) -> list[Row]:
     """What a network of any number of steps is called for most."""
-    which = f", {network.dtype}"
     rows = [compare(case, network, Way(sort), which) for sort in sorts(case.graph)]
     rows += [step_by_step(case, network, axis, which) for axis in axes_of_steps(case.graph)]
     return rows
 
 
-def variants(case: Case, network: Network, rare: bool = True) -> list[Row]:
-    """The kernels for sequences of different lengths, with a state, and of windows.
-
-    To compile them takes long, and is done for the most telling ones, if at all.  Of the
-    others the graphs are interpreted.
-    """
-    graph, which = case.graph, f", {network.dtype}"
+def variants(case: Case, network: Network, which: str) -> list[Row]:
+    """The kernels for sequences of different lengths and with a state."""
+    graph = case.graph
     if graph.gradients:  # the text of an adjoint, which has no other kernels
         return []
     lengths = own_lengths(case) if can_be_alone(graph) else None
@@ -80,24 +75,15 @@ def variants(case: Case, network: Network, rare: bool = True) -> list[Row]:
         *([Way(sort, False, lengths) for sort in sorts(graph)] if lengths else []),
         *([Way(sort, True, lengths) for sort in sorts(graph)] if both else []),
     ]
-    adjoint = "gradient" if graph.loss is not None else "vjp"
-    telling = {("forward", False), (adjoint, False), (adjoint, True)}
-    slow, rows = interpreted(graph), []
-    for way in ways:
-        if rare and (way.sort, way.state) in telling and not (way.state and way.lengths):
-            rows.append(compare(case, network, way, which))
-        else:
-            rows.append(compare(case, slow, way, ", interpreted"))
+    rows = [compare(case, network, way, which) for way in ways]
     if len(graph.axes) > 1:
         if lengths:
             rows += [
-                step_by_step(case, slow, axis, ", interpreted", lengths)
-                for axis in axes_of_steps(graph)
+                step_by_step(case, network, axis, which, lengths) for axis in axes_of_steps(graph)
             ]
     elif axes_of_steps(graph) and not _ends(graph):
-        rows.append(_two_windows(case, slow, ", interpreted"))
-    rows += _forward_in_time(case)
-    return [*rows, *_checkpointed(case, network, which)] if rare else rows
+        rows.append(_two_windows(case, network, which))
+    return [*rows, *_forward_in_time(case)]
 
 
 def _ends(graph: Graph) -> bool:
@@ -107,9 +93,32 @@ def _ends(graph: Graph) -> bool:
 
 
 def interpreted(graph: Graph) -> Network:
-    """The network whose kernels are not compiled: their graphs are interpreted in float64."""
+    """The network whose kernels are not made: their graphs are interpreted in float64."""
     makers = kernel_graphs(graph)
-    return Network(graph, lambda entry: cast("Kernel", _Interpreted(makers[entry]())), "float64")
+    return Network(graph, lambda entry: cast(Kernel, _Interpreted(makers[entry]())), "float64")
+
+
+def on_demand(graph: Graph, dtype: str, folder: Path, steps: int | None = None) -> Network:
+    """The network whose kernels are made when they are called, in a folder for their source."""
+    makers = kernel_graphs(graph)
+
+    @cache
+    def kernel(entry: str) -> Kernel:
+        result = compiled(makers[entry](), dtype, steps)
+        path = folder / f"{entry}_{dtype}_{steps or 'any'}.py"
+        path.write_text(result.source, encoding="utf-8")
+        return Kernel(result.program, path, dtype)
+
+    return Network(graph, kernel, dtype, steps)
+
+
+def operations(case: Case) -> int:
+    """About how many operations a run of the largest kernel is."""
+    makers = kernel_graphs(case.graph)
+    (*_, entry) = (name for name in ("forward", "vjp", "gradient") if name in makers)
+    program = plan(scheduled(makers[entry]()))
+    steps = max(count for axis, count in case.sizes.items() if axis != BATCH)
+    return work(program, steps, case.sizes[BATCH])
 
 
 class _Interpreted:
@@ -168,7 +177,7 @@ def _two_windows(case: Case, network: Network, which: str) -> Row:
     return compared(f"two windows{which}", expected, found, TOLERANCE[network.dtype])
 
 
-def _checkpointed(case: Case, network: Network, which: str) -> Iterator[Row]:
+def checkpointed(case: Case, network: Network, which: str) -> Iterator[Row]:
     """The gradient whose windows are computed twice, where the network can."""
     try:
         split(simplify(case.graph))
@@ -185,16 +194,10 @@ def _checkpointed(case: Case, network: Network, which: str) -> Iterator[Row]:
 
 def _forward_in_time(case: Case) -> Iterator[Row]:
     """The gradients of parameters by forward sensitivities, where they take little memory."""
-    graph = prepared_graph(case.graph)
-    makers = kernel_graphs(case.graph)
+    graph, network = prepared_graph(case.graph), interpreted(case.graph)
     steps = {axis: count for axis, count in case.sizes.items() if axis != BATCH}
-
-    @cache
-    def kernel(entry: str) -> Kernel:
-        return cast("Kernel", _Interpreted(makers[entry]()))
-
     try:
-        run = Sensitivities(graph, kernel, "float64", longest=WINDOW)
+        run = Sensitivities(graph, network._kernel, network.dtype, longest=WINDOW)
         run.fitting(steps, case.sizes[BATCH], _LITTLE)
     except (CannotSplit, InputError):
         return

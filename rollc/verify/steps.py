@@ -13,9 +13,9 @@ from rollc.arguments import why_no_state
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.stream import why_no_steps, why_no_stream
 from rollc.network import Network
-from rollc.verify.case import Case
+from rollc.verify.case import TOLERANCE, Case
 from rollc.verify.comparison import Row, compared
-from rollc.verify.ways import TOLERANCE, Way, apart, given, labelled, meaning, sorts, spoilt
+from rollc.verify.ways import Way, apart, given, labelled, meaning, sorts, spoilt
 
 Array = NDArray[Any]
 

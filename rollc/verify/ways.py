@@ -21,14 +21,12 @@ from rollc.graph.lengths import own_outputs, why_no_lengths
 from rollc.graph.state import PREFIX, expose_state
 from rollc.interp import interpret
 from rollc.network import Network
-from rollc.verify.case import Case, with_state
+from rollc.verify.case import TOLERANCE, Case, with_state
 from rollc.verify.comparison import Row, compared
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Sort = Literal["forward", "gradient", "vjp"]
-
-TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +168,7 @@ def compare(case: Case, network: Network, way: Way, which: str) -> Row:
     if way.state:
         # What leaves the graph at the end of one window enters the next.
         exposed = expose_state(case.graph)
-        case = Case(exposed, with_state(case).leaves, case.sizes)
+        case = replace(case, graph=exposed, leaves=with_state(case).leaves)
     if way.lengths is not None:
         case = replace(case, graph=apart(case.graph))
     cotangents: dict[str, Array] = {}
