@@ -8,9 +8,8 @@ distances agree.  Where no direction has such a difference, a leaf is not compar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ Array = NDArray[Any]
 
 DIFFERENCES = 1e-6
 ATTEMPTS = 8
-DISTANCES = (1e-4, 1e-5, 1e-6)
+DISTANCES = (1e-4, 1e-5, 1e-6, 1e-7)
 _WHAT = "adjoint, central differences"
 
 
@@ -105,23 +104,27 @@ def _slope(
     for _ in range(ATTEMPTS):
         direction = random.normal(size=gradient.shape)
         slope = float((gradient * direction).sum())
-        size = float(np.sqrt((gradient**2).sum()))
         moved = _along(case, choices, leaf, direction)
-        found, reason = _differences(moved, choices)
-        if not found:
-            continue
+        value, here = moved(0.0)
         # Along a direction the slope may be small by chance, and in all by nature.
-        value = moved(0.0)[0]
+        size = float(np.sqrt((gradient**2).sum()))
         scale = max(abs(slope), size, 1e-4 * abs(value), 1e-30)
-        error = min(abs(difference - slope) for difference in found) / scale
-        # Two that agree are the slope; one alone is as good as rounding lets it be.
-        gaps = [abs(one - other) for one, other in pairwise(found)] or [
-            16 * np.finfo(np.float64).eps * abs(value) / DISTANCES[-1]
-        ]
-        doubt = min(gaps) / scale
-        if error <= DIFFERENCES or doubt < 0.1 * error:
-            return Slope(leaf, error)
-        reason = f"it bends so sharply here that differences are {doubt:.0e} apart"
+        before: float | None = None
+        for distance in DISTANCES:
+            found, reason = _difference(moved, choices, here, distance)
+            if reason:
+                continue
+            error = abs(found - slope) / scale
+            if error <= DIFFERENCES:
+                return Slope(leaf, error)
+            # Two distances that agree show the slope; of a curve that is sharp beside them, or
+            # wild, they do not.
+            gap = math.inf if before is None else abs(found - before)
+            noise = 16 * float(np.finfo(np.float64).eps) * abs(value) / distance
+            if gap <= max(1e-4 * abs(found), noise) and gap + noise < 0.1 * error * scale:
+                return Slope(leaf, error)
+            before = found
+            reason = "no two differences agree: it bends sharply, or is lost in rounding"
     return Slope(leaf, math.nan, reason)
 
 
@@ -144,28 +147,20 @@ def _along(case: Case, choices: Choices, leaf: str, direction: Array) -> _Moved:
     return moved
 
 
-def _differences(moved: _Moved, choices: Choices) -> tuple[list[float], str]:
-    """The central differences over some distances, and why there are none if there are not.
+def _difference(
+    moved: _Moved, choices: Choices, here: Mapping[str, Array], distance: float
+) -> tuple[float, str]:
+    """The central difference over a distance; and why it is none, if it is not.
 
-    They are of fourth order (Abramowitz and Stegun 1964, 25.3.6).
+    It is of fourth order (Abramowitz and Stegun 1964, 25.3.6).
     """
-    _, here = moved(0.0)
-    found: list[float] = []
-    reason = ""
-    for distance in DISTANCES:
-        values = []
-        changed = None
-        for place in (-2, -1, 1, 2):
-            value, taken = moved(place * distance)
-            values.append(value)
-            changed = changed or choices.changed(here, taken)
+    values = []
+    for place in (-2, -1, 1, 2):
+        value, taken = moved(place * distance)
+        values.append(value)
+        changed = choices.changed(here, taken)
         if changed is not None:
-            reason = f"there is a kink or a jump here: {changed} changes its choice"
-            continue
-        far_left, left, right, far_right = values
-        slope = (8 * (right - left) - (far_right - far_left)) / (12 * distance)
-        if math.isfinite(slope):
-            found.append(slope)
-        else:
-            reason = "the values nearby are not finite"
-    return found, reason
+            return math.nan, f"there is a kink or a jump here: {changed} changes its choice"
+    far_left, left, right, far_right = values
+    slope = (8 * (right - left) - (far_right - far_left)) / (12 * distance)
+    return slope, "" if math.isfinite(slope) else "the values nearby are not finite"
