@@ -52,12 +52,13 @@ def print_why(scheduled: Schedule, program: Program, dtype: str, chosen: Sequenc
             lines.append(_fitted("  " + "  ".join(cells).rstrip()))
     if not chosen:
         lines.append("")
-        for line in _summary(decisions, program, dtype):
+        for line in summary(decisions, program, dtype):
             lines += textwrap.wrap(line, WIDTH, subsequent_indent=" " * 18)
     return "\n".join(lines) + "\n"
 
 
-def _when(product: Times | Product) -> str:
+def waiting(product: Times | Product) -> str:
+    """The condition under which a product is computed, in words."""
     return "" if product.when is None else f", where {product.when.buffer} holds"
 
 
@@ -131,9 +132,9 @@ def _how(decision: Decision) -> str:
             return f"nest {decision.number}: {len(others) + 1} fused" if others else "alone"
         case Times():
             how = f"stacked with {', '.join(others)}" if others else "matrix product"
-            return how + _when(statement)
+            return how + waiting(statement)
         case Product():
-            return f"one product over {_axes(statement.over)}" + _when(statement)
+            return f"one product over {_axes(statement.over)}" + waiting(statement)
         case Reduce():
             return f"{node.operation.partition('_')[0]} over {_axes(statement.over)}"
         case Routine():
@@ -183,7 +184,8 @@ def _axes(axes: Axes) -> str:
     return ", ".join("sequences" if axis == BATCH else axis for axis in axes)
 
 
-def _summary(decisions: Sequence[Decision], program: Program, dtype: str) -> list[str]:
+def summary(decisions: Sequence[Decision], program: Program, dtype: str) -> list[str]:
+    """How many nodes are where, what is kept, and the products."""
     sums = totals(program)
 
     def counted(counts: Mapping[Axes, int], unit: str) -> str:
