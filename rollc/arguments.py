@@ -25,6 +25,7 @@ from rollc.arrays import (
     unknown,
     words,
 )
+from rollc.checks import mapping, whole
 from rollc.errors import InputError
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import lengths_leaves, own_outputs, why_no_lengths
@@ -35,6 +36,8 @@ Arrays = Mapping[str, ArrayLike]
 Steps = int | Mapping[str, int]
 Lengths = ArrayLike | Mapping[str, ArrayLike]
 Alike = tuple[object, ...]
+
+MOST_STEPS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Interface:
     def leaves(
         self,
         params: Arrays,
-        inputs: Arrays,
+        inputs: Arrays | None,
         steps: Steps | None = None,
         state: Arrays | None = None,
         lengths: Lengths | None = None,
@@ -83,6 +86,9 @@ class Interface:
         need_targets: bool = True,
     ) -> tuple[dict[str, Array], Sizes]:
         """All leaves as arrays of the right shapes, with time and batch in front."""
+        params = mapping("params", params)
+        inputs = {} if inputs is None else mapping("inputs", inputs)
+        state = state if state is None else mapping("state", state)
         alike = None
         if state is None and lengths is None and steps is None:
             alike = _alike(params, inputs, need_inputs, need_targets)
@@ -132,7 +138,7 @@ class Interface:
 
     def has_lengths(self, state: Arrays) -> bool:
         """Whether a state is one of sequences that have lengths along another axis."""
-        return len(self.axes) > 1 and not state.keys().isdisjoint(
+        return len(self.axes) > 1 and not mapping("state", state).keys().isdisjoint(
             lengths_leaves(self.axes).values()
         )
 
@@ -147,7 +153,7 @@ class Interface:
         lengths: Lengths | None,
     ) -> Sizes:
         """The numbers of steps and of sequences, from the first arrays that tell them."""
-        batch: int | None = None  # 0 for arrays without the batch dimension
+        batch, batched = None, False
         found = self._given_steps(steps)
         told = dict.fromkeys(found, "`steps`")
         known = [("input", name, specs[name], array, 0) for name, array in arrays.items()]
@@ -163,7 +169,8 @@ class Interface:
                     f"{sort} `{name}`: expected {words(spec)}, found {brackets(array.shape)}"
                 )
             if spec.batch and batch is None:
-                batch = _batch(array, lead + len(spec.time), array.ndim == full)
+                batched = array.ndim == full
+                batch = array.shape[lead + len(spec.time)] if batched else 1
             for place, axis in enumerate(spec.time):
                 count = array.shape[lead + place]
                 if found.setdefault(axis, count) != count:
@@ -175,18 +182,17 @@ class Interface:
         if lengths is not None and batch is None:
             for value in self._by_axis("lengths", lengths).values():
                 array = as_array("`lengths`", value)
-                batch = _batch(array, 0, array.ndim > 0)
+                batched = array.ndim > 0
+                batch = len(array) if batched else 1
         for axis in self.axes:
             if axis not in found and self.steps is None:
                 raise InputError(
                     f"no input tells the number of steps{self._of(axis)}: give `steps`"
                 )
             count = found.setdefault(axis, self.steps or 0)
-            if count < 1:
-                raise InputError(f"expected at least one step{self._of(axis)}, found {count}")
             if self.steps is not None and count != self.steps:
                 raise InputError(f"built for {self.steps} steps, found {count}")
-        return Sizes(found, batch or 1, bool(batch))
+        return Sizes(found, 1 if batch is None else batch, batched)
 
     def _of(self, axis: str) -> str:
         """Which steps are meant, where there are several sorts."""
@@ -195,12 +201,10 @@ class Interface:
     def _given_steps(self, steps: Steps | None) -> dict[str, int]:
         if steps is None:
             return {}
-        for axis, count in self._by_axis("steps", steps).items():
-            if isinstance(count, bool) or not isinstance(count, int | np.integer):
-                raise InputError(
-                    f"`steps`{self._of(axis)}: expected a whole number, found {count!r:.40}"
-                )
-        return {axis: int(count) for axis, count in self._by_axis("steps", steps).items()}
+        return {
+            axis: whole(f"`steps`{self._of(axis)}", count, 0, MOST_STEPS)
+            for axis, count in self._by_axis("steps", steps).items()
+        }
 
     def _by_axis(self, what: str, value: Any) -> dict[str, Any]:
         """An argument that there is one of for each axis; for one axis it may be that."""
@@ -301,12 +305,3 @@ def _all_known(sort: str, given: Mapping[str, object], known: Mapping[str, objec
     for name in given:
         if name not in known:
             raise InputError(unknown(sort, name, known))
-
-
-def _batch(array: Array, place: int, batched: bool) -> int:
-    """The number of sequences of an array; 0 where it has no batch dimension."""
-    if not batched:
-        return 0
-    if array.shape[place] < 1:
-        raise InputError("expected at least one sequence, found none")
-    return int(array.shape[place])

@@ -70,6 +70,16 @@ class Sizes:
         """The length of every axis, the batch with them."""
         return {**self.steps, BATCH: self.batch}
 
+    @property
+    def empty(self) -> bool:
+        """Whether there are no steps or no sequences at all."""
+        return not (self.batch and all(self.steps.values()))
+
+    @property
+    def without_steps(self) -> frozenset[str]:
+        """The time axes along which there are no steps."""
+        return frozenset(axis for axis, count in self.steps.items() if not count)
+
 
 def given_back(array: Array, spec: Spec, sizes: Sizes) -> Array:
     """An array as the caller gave his: without the batch if he had none."""
@@ -84,13 +94,25 @@ def shape_of(spec: Spec, sizes: Sizes, batched: bool = True) -> tuple[int, ...]:
 
 
 def as_array(what: str, value: ArrayLike) -> Array:
+    """Anything that NumPy takes for an array of numbers or truth values."""
+    if type(value) is not np.ndarray and _has_mask(value):
+        raise InputError(
+            f"{what}: expected an array without a mask, found a masked one; fill it, or say by"
+            " `lengths` where sequences end"
+        )
     try:
         array = np.asarray(value)
-    except ValueError as error:
+    except Exception as error:  # of a foreign array it may be any
         raise InputError(f"{what}: not an array ({error})") from None
     if array.dtype.kind not in "fiub":
         raise InputError(f"{what}: expected numbers, found {array.dtype}")
     return array
+
+
+def _has_mask(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_has_mask, value))
+    return isinstance(value, np.ma.MaskedArray)
 
 
 def fitting(
@@ -111,14 +133,37 @@ def fitting(
             f"{what}: expected {words(spec, sizes.batched)}"
             f" with shape {brackets(expected)}, found {brackets(array.shape)}"
         )
-    shape = shape_of(spec, sizes)
+    own, shape = lengths or {}, shape_of(spec, sizes)
+    if array.shape != shape:
+        array = array.reshape(shape)
+    if own and spec.batch:
+        array = _without_empty(array, spec, own)
     if spec.kind == "index":
-        inside = _without_padding(array.reshape(shape), spec, lengths or {})
-        return _indices(what, inside, spec).reshape(shape)
-    if array.dtype == spec.dtype and array.shape == shape and array.flags.c_contiguous:
+        return _indices(what, _without_padding(array, spec, own), spec).reshape(shape)
+    if array.dtype == spec.dtype and array.flags.c_contiguous:
         return array
-    # NumPy makes one of no dimensions a vector.
-    return np.ascontiguousarray(array, dtype=spec.dtype).reshape(shape)
+    return _converted(what, array, spec, own)
+
+
+def _converted(
+    what: str, array: Array, spec: Spec, lengths: Mapping[str, Array] | None = None
+) -> Array:
+    """Numbers in the precision of a network; none becomes infinite by that."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        # NumPy makes one of no dimensions a vector.
+        found = np.ascontiguousarray(array, dtype=spec.dtype).reshape(array.shape)
+    if array.dtype.kind == "f" and array.dtype.itemsize > found.dtype.itemsize:
+        beyond = np.isinf(found) & np.isfinite(array)
+        if beyond.any():
+            beyond &= _alive(array.shape, spec, lengths or {})
+        if beyond.any():
+            raise InputError(
+                f"{what}: {array[beyond].flat[0]:g} is too large for {spec.dtype};"
+                " build the network with dtype float64"
+                if spec.dtype == "float32"
+                else f"{what}: {array[beyond].flat[0]!s} is too large for {spec.dtype}"
+            )
+    return found
 
 
 def _indices(what: str, array: Array, spec: Spec) -> Array:
@@ -132,22 +177,49 @@ def _indices(what: str, array: Array, spec: Spec) -> Array:
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
+def _alive(shape: Sequence[int], spec: Spec, lengths: Mapping[str, Array]) -> Array:
+    """Where an array of that shape holds steps of the sequences, and no padding."""
+    inside = np.ones((1,) * len(shape), np.bool_)
+    for place, axis in enumerate(spec.time):
+        if axis in lengths and spec.batch:
+            own = [1] * len(shape)
+            own[place], own[len(spec.time)] = shape[place], len(lengths[axis])
+            steps = np.arange(shape[place])[:, None] < lengths[axis]
+            inside = inside & steps.reshape(own)
+    return np.broadcast_to(inside, shape)
+
+
 def _without_padding(array: Array, spec: Spec, lengths: Mapping[str, Array]) -> Array:
     """Indices with those of the sequences themselves where there is padding.
 
     The kernel does that with numbers; an index it must never see out of its range.
     """
     for place, axis in enumerate(spec.time):
-        if axis in lengths and spec.batch:
-            shape = [1] * array.ndim
-            shape[place], shape[len(spec.time)] = array.shape[place], len(lengths[axis])
-            inside = np.arange(array.shape[place])[:, None] < lengths[axis]
-            array = np.where(inside.reshape(shape), array, array.take([0], axis=place))
+        if axis in lengths and spec.batch and array.size:
+            alive = _alive(array.shape, spec, {axis: lengths[axis]})
+            array = np.where(alive, array, array.take([0], axis=place))
+    return array
+
+
+def _without_empty(array: Array, spec: Spec, lengths: Mapping[str, Array]) -> Array:
+    """The array with the steps of another sequence where a sequence has none.
+
+    They are computed with and not seen.  A padding is computed with the first step of its own
+    sequence, so that there is no infinite slope that it does not have; here there is no such.
+    """
+    own = [lengths[axis] for axis in spec.time if axis in lengths]
+    empty = np.any([each == 0 for each in own], axis=0) if own else np.zeros(0, np.bool_)
+    if not (empty.any() and array.size):
+        return array
+    array, place = array.copy(), len(spec.time)
+    sequences = np.moveaxis(array, place, 0)
+    others = np.flatnonzero(~empty)
+    sequences[empty] = sequences[others[0]] if others.size else 1
     return array
 
 
 def fitting_lengths(what: str, value: ArrayLike, steps: int, sizes: Sizes) -> Array:
-    """The number of steps of each sequence along one axis, 1 to all of them."""
+    """The number of steps of each sequence along one axis, none to all of them."""
     array = as_array(what, value)
     expected = (sizes.batch,) if sizes.batched else ()
     if array.dtype.kind not in "iu" or array.shape != expected:
@@ -155,9 +227,9 @@ def fitting_lengths(what: str, value: ArrayLike, steps: int, sizes: Sizes) -> Ar
             f"{what}: expected integers {brackets(expected)},"
             f" found {array.dtype} {brackets(array.shape)}"
         )
-    wrong = array[(array < 1) | (array > steps)]
+    wrong = array[(array < 0) | (array > steps)]
     if wrong.size:
-        raise InputError(f"{what}: expected 1 to {steps}, found {wrong.flat[0]}")
+        raise InputError(f"{what}: expected 0 to {steps}, found {wrong.flat[0]}")
     return array.astype(np.int64).reshape(sizes.batch)
 
 
@@ -175,7 +247,7 @@ def fitting_state(what: str, value: ArrayLike, spec: Spec, sizes: Sizes) -> Arra
     if spec.batch and not sizes.batched:
         array = np.expand_dims(array, 1 + len(lead))
     array = np.moveaxis(array, 0, len(lead) + int(spec.batch))
-    return np.ascontiguousarray(array, dtype=spec.dtype)
+    return _converted(what, array, spec)
 
 
 def state_given_back(array: Array, spec: Spec, sizes: Sizes) -> Array:

@@ -177,6 +177,8 @@ class _Interpreter:
             return array, axes
         position = axes.index(edge.axis)
         steps = self.sizes[edge.axis]
+        if not steps:
+            return array, axes
         rows = []
         for step in range(steps):
             at = step - edge.delay

@@ -38,6 +38,7 @@ from rollc.arrays import (
     state_given_back,
     unknown,
 )
+from rollc.checks import choice, whole
 from rollc.errors import InputError
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import output_name
@@ -102,7 +103,7 @@ class Network:
         steps = "any number of" if self.steps is None else self.steps
         return f"<Network {self.name}: {self.dtype}, {steps} steps>"
 
-    def init(self, seed: int = 0) -> dict[str, Array]:
+    def init(self, seed: Seed = 0) -> dict[str, Array]:
         """Initial parameters, drawn from ``seed`` as the spec's initialisers say."""
         return initial_parameters(self.graph, seed, self.dtype)
 
@@ -130,13 +131,13 @@ class Network:
             if lengths is not None:
                 raise InputError("lengths are for `initial_state`: the state has them")
             run = self._streaming(None, self._interface.has_lengths(state))
-            found, rows = run.forward(params, inputs or {}, state, steps, training, seed)
+            found, rows = run.forward(params, inputs, state, steps, training, seed)
             return found | {STATE + name: array for name, array in rows.items()}
         leaves, sizes = self._interface.leaves(
-            params, inputs or {}, steps, state, lengths, need_targets=False
+            params, inputs, steps, state, lengths, need_targets=False
         )
         leaves |= self._noise(sizes, training, seed)
-        kernel = self._kernel(_entry("forward", state, lengths))
+        kernel = self._kernel_of(_entry("forward", state, lengths), sizes)
         results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
         return self._outputs(results, sizes, lengths)
 
@@ -155,7 +156,7 @@ class Network:
         self._need_loss()
         leaves, sizes = self._interface.leaves(params, inputs, steps, state, lengths)
         leaves |= self._noise(sizes, training, seed)
-        kernel = self._kernel(_entry("gradient", state, lengths))
+        kernel = self._kernel_of(_entry("gradient", state, lengths), sizes)
         return float(kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))["loss", "loss"])
 
     @overload
@@ -210,7 +211,7 @@ class Network:
         leaves, sizes = self._interface.leaves(params, inputs, steps, state, lengths)
         leaves |= self._noise(sizes, training, seed)
         phases = ["primal", "adjoint", *(["inputs"] if "inputs" in wrt else [])]
-        kernel = self._kernel(_entry("gradient", state, lengths))
+        kernel = self._kernel_of(_entry("gradient", state, lengths), sizes)
         results = kernel.run(leaves, sizes.steps, sizes.batch, phases)
         loss = float(results["loss", "loss"])
         gradients = self._gradients(results, sizes, wrt)
@@ -238,12 +239,16 @@ class Network:
         Raises :class:`InputError` where a network cannot run in windows, or not in so few
         bytes.
         """
-        from rollc.checkpoint import Windowed
+        from rollc.checkpoint import Plan, Windowed
         from rollc.graph.simplify import simplify
 
         self._need_loss()
         if (checkpoint is None) == (memory is None):
             raise InputError("expected either `checkpoint`, a number of steps, or `memory`")
+        if checkpoint is not None:
+            checkpoint = whole("`checkpoint`", checkpoint, 1)
+        if memory is not None:
+            memory = whole("`memory`", memory, 1)
         if self.steps is not None:
             raise InputError("windows need a network for any number of steps")
         graph = simplify(self.graph)
@@ -253,13 +258,14 @@ class Network:
             raise InputError(f"`{self.name}` cannot run in windows: {error}") from None
         leaves, sizes = self._interface.leaves(params, inputs, steps)
         leaves |= self._noise(sizes, training, seed)
+        if sizes.empty:
+            return Plan(0, 0, 0, 0.0), self._gradient_of_nothing(leaves, sizes, None)
         (count,) = sizes.steps.values()
         if memory is not None:
             plan = run.fitting(count, sizes.batch, memory)
-        elif checkpoint is not None and checkpoint >= 1:
-            plan = run.plan(count, sizes.batch, checkpoint)
         else:
-            raise InputError(f"expected windows of at least one step, found {checkpoint}")
+            assert checkpoint is not None
+            plan = run.plan(count, sizes.batch, checkpoint)
 
         def value_and_grad() -> tuple[float, dict[str, Array]]:
             loss, found = run.value_and_grad(leaves, count, sizes.batch, plan.steps)
@@ -287,9 +293,10 @@ class Network:
         have to be kept for every step.  Raises :class:`InputError` where a network cannot
         run so, or where it takes more than ``memory`` bytes (4 GB where none are given).
         """
-        from rollc.sensitivities import MOST, Sensitivities, prepared_graph
+        from rollc.sensitivities import MOST, Sensitivities, Sensitivity, prepared_graph
 
         self._need_loss()
+        memory = MOST if memory is None else whole("`memory`", memory, 1)
         if self.steps is not None:
             raise InputError("forward sensitivities need a network for any number of steps")
         leaves, sizes = self._interface.leaves(params, inputs, steps, lengths=lengths)
@@ -300,7 +307,9 @@ class Network:
             run = Sensitivities(graph, self._kernel, self.dtype, own)
         except CannotSplit as error:
             raise InputError(f"`{self.name}` has no forward sensitivities: {error}") from None
-        plan = run.fitting(sizes.steps, sizes.batch, MOST if memory is None else memory)
+        if sizes.empty:
+            return Sensitivity(0, 0, 0), self._gradient_of_nothing(leaves, sizes, lengths)
+        plan = run.fitting(sizes.steps, sizes.batch, memory)
 
         def value_and_grad() -> tuple[float, dict[str, Array]]:
             loss, found = run.value_and_grad(leaves, sizes.steps, sizes.batch)
@@ -329,10 +338,10 @@ class Network:
         given state is among the gradients.
         """
         leaves, sizes = self._interface.leaves(
-            params, inputs or {}, steps, state, lengths, need_targets=False
+            params, inputs, steps, state, lengths, need_targets=False
         )
         leaves |= self._noise(sizes, training, seed)
-        kernel = self._kernel(_entry("forward", state, lengths))
+        kernel = self._kernel_of(_entry("forward", state, lengths), sizes)
         results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
         outputs = self._outputs(results, sizes, lengths)
         specs = self._output_specs(lengths)
@@ -361,7 +370,7 @@ class Network:
                 leaf = seed_name(final_name(name))
                 given[leaf] = fitting_state(f"cotangent `{STATE}{name}`", value, spec, sizes)
             phases = ("primal", "adjoint", "inputs")
-            reverse = self._kernel(_entry("vjp", state, lengths))
+            reverse = self._kernel_of(_entry("vjp", state, lengths), sizes)
             results = reverse.run(given, sizes.steps, sizes.batch, phases)
             return self._gradients(results, sizes, ("params", "inputs"))
 
@@ -392,7 +401,7 @@ class Network:
         The arrays can be saved, and the state taken up again.
         """
         run = self._streaming(axis, lengths is not None)
-        return run.initial_state(params, inputs or {}, steps, lengths, training, seed)
+        return run.initial_state(params, inputs, steps, lengths, training, seed)
 
     def step(
         self,
@@ -414,7 +423,7 @@ class Network:
         or another number each time.
         """
         run = self._streaming(axis, self._interface.has_lengths(state))
-        return run.step(params, state, inputs or {}, training, seed)
+        return run.step(params, state, inputs, training, seed)
 
     def axis_of_steps(self, axis: str | None = None) -> str:
         """The time axis that :meth:`step` goes along, if none is said or this one.
@@ -429,6 +438,8 @@ class Network:
         """The steps along an axis; the graphs are made once."""
         from rollc.streaming import axis_of, streaming_of
 
+        if axis is not None:
+            axis = choice("`axis`", axis, self.axes)
         if (axis, lengths) not in self._steps:
             found = axis_of(self.graph, axis)
             self._steps[axis, lengths] = streaming_of(
@@ -441,6 +452,28 @@ class Network:
     def _need_loss(self) -> None:
         if self.graph.loss is None:
             raise InputError(f"`{self.name}` has no loss; add `loss …` to its spec")
+
+    def _kernel_of(self, entry: str, sizes: Sizes) -> Kernel:
+        """The kernel of that name; of no steps or no sequences, one that does without."""
+        kernel = self._kernel(entry)
+        if not sizes.empty:
+            return kernel
+        from rollc.interpreted import variant_of_nothing
+
+        return variant_of_nothing(self.graph, entry, sizes, self.dtype)
+
+    def _gradient_of_nothing(
+        self, leaves: Mapping[str, Array], sizes: Sizes, lengths: Lengths | None
+    ) -> Callable[[], tuple[float, dict[str, Array]]]:
+        """Loss and gradients where there are no steps or no sequences, whatever the way."""
+        kernel = self._kernel_of(_entry("gradient", None, lengths), sizes)
+
+        def value_and_grad() -> tuple[float, dict[str, Array]]:
+            results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal", "adjoint", "inputs"))
+            gradients = self._gradients(results, sizes, ("params", "inputs"))
+            return float(results["loss", "loss"]), gradients
+
+        return value_and_grad
 
     def _noise(self, sizes: Sizes, training: bool, seed: Seed) -> dict[str, Array]:
         return draw_noise(self.graph, sizes.axes, seed, training, self.dtype)

@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from rollc.errors import InputError
+from rollc.checks import switch, whole
 from rollc.graph.graph import Graph
 from rollc.graph.noise import NOISE
 
 Seed = int | np.random.Generator
+
+
+def seed_of(value: Seed) -> Seed:
+    """What a caller gave as a seed: a whole number from 0 on, or a generator as it is."""
+    return value if isinstance(value, np.random.Generator) else whole("`seed`", value)
 
 
 def draw_noise(
@@ -22,11 +27,9 @@ def draw_noise(
 
     The factors of dropout are all 1 outside training.  The numbers are those of NumPy's
     default generator, in the order of the leaves, the same in both precisions.  Raises
-    :class:`InputError` for a seed that is none.
+    :class:`InputError` for a seed or a ``training`` that is none.
     """
-    whole = isinstance(seed, int | np.integer) and seed >= 0
-    if not whole and not isinstance(seed, np.random.Generator):
-        raise InputError(f"`seed`: expected a whole number from 0 on, found {seed!r:.40}")
+    seed, training = seed_of(seed), switch("`training`", training)
     leaves = graph.leaves(NOISE)
     if not leaves:  # a generator takes longer to make than many a kernel to run
         return {}

@@ -8,17 +8,18 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from rollc.graph.graph import Graph, Node
+from rollc.noise import Seed, seed_of
 
 
 def initial_parameters(
-    graph: Graph, seed: int = 0, dtype: DTypeLike = np.float32
+    graph: Graph, seed: Seed = 0, dtype: DTypeLike = np.float32
 ) -> dict[str, NDArray[Any]]:
     """One array for each parameter, drawn in the order of the spec.
 
     ``glorot``: uniform in ±sqrt(6 / (rows + columns)) (Glorot and Bengio 2010, equation 16).
     ``orthogonal``: the Q of a normal matrix, its signs fixed by R (Saxe et al. 2014).
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed_of(seed))
     return {
         node.name: np.array(_initial(node, generator), dtype=dtype, order="C")
         for node in graph.leaves("param")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rollc.arguments import Arrays, Interface, Lengths, Steps, interface_of, why_no_state
 from rollc.arrays import (
+    Sizes,
     Spec,
     as_array,
     given_back,
@@ -27,14 +28,17 @@ from rollc.arrays import (
     unknown,
     words,
 )
+from rollc.checks import mapping
 from rollc.errors import InputError
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import lengths_leaves, why_no_lengths, with_lengths
+from rollc.graph.nothing import without_steps
 from rollc.graph.simplify import simplify
 from rollc.graph.split import needed
 from rollc.graph.state import delayed, expose_state
 from rollc.graph.stream import Stream, stream, why_no_steps, why_no_stream
 from rollc.interp import initial_values
+from rollc.interpreted import kernel_of_nothing, need_something
 from rollc.noise import Seed, draw_noise
 
 if TYPE_CHECKING:
@@ -51,7 +55,9 @@ def stream_kernels(graph: Graph) -> dict[str, Callable[[], Graph]]:
         def found() -> Stream:
             return prepared_stream(graph, axis, lengths)
 
-        makers[kernel_name(graph, "stream", axis, lengths)] = lambda: simplify(_exposed(found()))
+        makers[kernel_name(graph, "stream", axis, lengths)] = lambda: simplify(
+            _exposed(found().steps, axis)
+        )
         makers[kernel_name(graph, "start", axis, lengths)] = lambda: simplify(found().start)
 
     for axis in graph.axes:
@@ -79,9 +85,9 @@ def prepared_stream(graph: Graph, axis: str, lengths: bool) -> Stream:
     return stream(with_lengths(plain, others), axis, [leaves[other] for other in others])
 
 
-def _exposed(found: Stream) -> Graph:
+def _exposed(steps: Graph, axis: str) -> Graph:
     """The steps with their state as leaves and outputs, and no leaf held that is not read."""
-    exposed = expose_state(found.steps, found.axis)
+    exposed = expose_state(steps, axis)
     return needed(exposed, [name for _, name in exposed.outputs])
 
 
@@ -136,13 +142,14 @@ class Streaming:
     def initial_state(
         self,
         params: Arrays,
-        inputs: Arrays,
+        inputs: Arrays | None,
         steps: Steps | None,
         lengths: Lengths | None,
         training: bool,
         seed: Seed,
     ) -> dict[str, Array]:
         """The state before the first step."""
+        inputs = {} if inputs is None else mapping("inputs", inputs)
         slots = {**self.whole.inputs, **self.whole.targets}
         given = {name: array for name, array in inputs.items() if name in slots}
         for node in self._before.nodes:
@@ -154,6 +161,8 @@ class Streaming:
             given = {
                 name: self._cut(name, array, slots[name], count) for name, array in given.items()
             }
+            if any(self._has_no_step(array, slots[name]) for name, array in given.items()):
+                count = 0
             others = {} if self.start is None else self._others("steps", steps)
             steps = {**others, self.axis: count}
         leaves, sizes = self.whole.leaves(
@@ -168,10 +177,14 @@ class Streaming:
         leaves |= draw_noise(graph, sizes.axes, seed, training, self.dtype)
         held: dict[str, Array] = {}
         if self.start is not None and self.start.outputs:
-            kernel = self.kernel(self.names[1])
-            results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
+            results = self._results(self.names[1], leaves, sizes)
             held = {label: array for (_, label), array in results.items()}
-        values = initial_values(self.steps, {**leaves, **held}, sizes.axes, self.dtype, self.axis)
+        steps_graph = self.steps
+        if sizes.empty:
+            starts = [self.steps[name].initial for name in delayed(self.steps, self.axis)]
+            need_something(self.steps, [name for name in starts if name is not None], sizes)
+            steps_graph = without_steps(self.steps, sizes.without_steps)
+        values = initial_values(steps_graph, {**leaves, **held}, sizes.axes, self.dtype, self.axis)
         rows = {
             name: state_given_back(values[name], spec, sizes)
             for name, spec in self.own.states.items()
@@ -183,30 +196,33 @@ class Streaming:
     def forward(
         self,
         params: Arrays,
-        inputs: Arrays,
+        inputs: Arrays | None,
         state: Arrays,
         steps: Steps | None,
         training: bool,
         seed: Seed,
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """The outputs of some steps, and the state after the last of them."""
-        if isinstance(steps, int | np.integer):
-            steps = {self.axis: int(steps)}
+        params, state = mapping("params", params), mapping("state", state)
+        inputs = {} if inputs is None else mapping("inputs", inputs)
+        if steps is not None and not isinstance(steps, Mapping):
+            steps = {self.axis: steps}
         known = self.whole.params.keys() - self.own.params.keys()
         params = {name: array for name, array in params.items() if name not in known}
         leaves, sizes = self.own.leaves(
             params, self._along(inputs), steps, state, need_targets=False
         )
         leaves |= draw_noise(self.steps, sizes.axes, seed, training, self.dtype)
-        results = self.kernel(self.names[0]).run(leaves, sizes.steps, sizes.batch, ("primal",))
+        results = self._results(self.names[0], leaves, sizes)
         outputs, rows = outputs_and_state(results, self.own.outputs, self.own.states, sizes)
         return outputs, rows | {name: np.asarray(state[name]) for name in self.own.held}
 
     def step(
-        self, params: Arrays, state: Arrays, inputs: Arrays, training: bool, seed: Seed
+        self, params: Arrays, state: Arrays, inputs: Arrays | None, training: bool, seed: Seed
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """The outputs of one step and the state after it; arrays are without the axis."""
         self.need_steps()
+        inputs = {} if inputs is None else mapping("inputs", inputs)
         inputs = {name: self._widened(name, array) for name, array in inputs.items()}
         found, following = self.forward(params, inputs, state, {self.axis: 1}, training, seed)
         outputs = {}
@@ -215,6 +231,18 @@ class Streaming:
             along = self.axis in spec.time
             outputs[label] = np.moveaxis(array, self._place(spec), 0)[0] if along else array
         return outputs, following
+
+    def _results(
+        self, name: str, leaves: Mapping[str, Array], sizes: Sizes
+    ) -> dict[tuple[str, str], Array]:
+        """What the kernel of the start or of the steps gives."""
+        kernel = self.kernel(name)
+        if sizes.empty:
+            starts = self.start is not None and name == self.names[1]
+            graph = self.start if starts else _exposed(self.steps, self.axis)
+            assert graph is not None
+            kernel = kernel_of_nothing(graph, sizes, self.dtype)
+        return kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
 
     def need_steps(self) -> None:
         """Raises :class:`InputError` where a step alone has not the outputs of all."""
@@ -286,6 +314,11 @@ class Streaming:
         array, place = as_array(f"input `{name}`", value), self._place(spec)
         return array[(slice(None),) * place + (slice(count),)] if array.ndim > place else array
 
+    def _has_no_step(self, array: Any, spec: Spec) -> bool:
+        """Whether an array that runs along the axis has nothing there."""
+        place = self._place(spec)
+        return self.axis in spec.time and array.ndim > place and array.shape[place] == 0
+
 
 def streaming_of(
     graph: Graph,
@@ -307,7 +340,7 @@ def streaming_of(
         raise InputError(f"`{graph.name}` takes no lengths: {whole.no_lengths}")
     found = prepared_stream(graph, axis, lengths)
     own = interface_of(found.steps, dtype, None, axis)
-    read = {node.name for node in _exposed(found).nodes} | {*_lengths_of(graph)}
+    read = {node.name for node in _exposed(found.steps, axis).nodes} | {*_lengths_of(graph)}
     own = replace(own, held={name: spec for name, spec in own.held.items() if name in read})
     names = (
         kernel_name(graph, "stream", axis, lengths),

@@ -17,6 +17,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rollc.checks import whole
 from rollc.errors import InputError
 
 VARIABLE = "ROLLC_THREADS"
@@ -54,9 +55,7 @@ def _quota() -> int:
 def use(number: int | None) -> None:
     """Let kernels use up to ``number`` threads; None is the default again."""
     global _chosen
-    if number is not None and not 1 <= number <= 1024:
-        raise InputError(f"expected 1 to 1024 threads, found {number}")
-    _chosen = number
+    _chosen = None if number is None else whole("threads", number, 1, 1024)
 
 
 @cache

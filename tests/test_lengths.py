@@ -119,8 +119,8 @@ def test_cotangents_in_the_padding_have_no_effect(tagger: Network) -> None:
     [
         ([1, 2, 3], "expected integers [4], found int64 [3]"),
         ([1.0, 2.0, 3.0, 4.0], "expected integers [4], found float64 [4]"),
-        ([1, 2, 0, 4], "expected 1 to 6, found 0"),
-        ([1, 2, 7, 4], "expected 1 to 6, found 7"),
+        ([1, 2, -1, 4], "expected 0 to 6, found -1"),
+        ([1, 2, 7, 4], "expected 0 to 6, found 7"),
         ("abc", "expected numbers"),
     ],
 )

@@ -255,7 +255,14 @@ Change = Callable[[Arrays, Arrays], object]
         (lambda p, d: d.update(w=d["w"] * 1.0), "input `w`: expected integers, found float64"),
         (lambda p, d: d.update(x=np.full((T, B, 2), "a")), "input `x`: expected numbers"),
         (lambda p, d: d.update(x=[[1], [1, 2]]), "input `x`: not an array"),
-        (lambda p, d: d.update(x=d["x"][:0], w=d["w"][:0], y=d["y"][:0]), "at least one step"),
+        (
+            lambda p, d: d.update(x=d["x"][:0], w=d["w"][:0], y=d["y"][:0]),
+            "a mean over nothing: there are no steps",
+        ),
+        (
+            lambda p, d: d.update(x=d["x"][:, :0], w=d["w"][:, :0], z=d["z"][:0], y=d["y"][:, :0]),
+            "a mean over nothing: there are no sequences",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(

@@ -7,11 +7,13 @@ and rewrites what looks beyond a step, so that nothing of the padding is seen:
     u[t-d]                 ->  u[t-d] where alive, the initial value in the padding
     u[t+d]                 ->  u[t+d] while that is inside, the initial value from the own end on
     sum of x over t        ->  the sum of what is x where alive and 0 elsewhere
-    mean of x over t       ->  that sum, divided by the own length
-    max, min of x over t   ->  of what is x where alive and an infinity elsewhere
+    mean of x over t       ->  that sum, divided by the own length, or by 1 where that is 0
+    max, min of x over t   ->  of what is x where alive and an infinity elsewhere; 0 where the
+                               own length is 0
     softmax of x over t    ->  of what is x where alive and -infinity elsewhere; 1 in the padding
     last(x), a number      ->  the sum of what is x at the own last step and 0 elsewhere
     last(x), of any kind   ->  last(held), held = x where alive, held[t-1] in the padding
+    last(x), first(x)      ->  the initial value of x where the own length is 0
     tail of x and a start  ->  that of the own length
     extent of t            ->  the own length
     an output over t       ->  the output where alive, zero elsewhere
@@ -30,6 +32,10 @@ numbers like those of the sequence itself.  Its cotangents are exactly zero, and
 a slope of such numbers is zero, where zeros or the padding's own numbers could have made an
 infinite slope, and a NaN of the gradient.
 
+A sequence without a step has initial values alone: it is all padding, and the first step of that
+is another sequence's, as its arrays are read (:mod:`rollc.arrays`).  No gradient passes but that
+of the initial values.
+
 The pass comes before the adjoint, which then needs to know nothing of lengths.
 """
 
@@ -44,6 +50,7 @@ from math import inf
 from rollc.graph.build import Builder
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, ordered_axes
+from rollc.graph.nothing import initial_along, nearest, zero
 from rollc.graph.operations import OPERATIONS
 from rollc.graph.operations.sequence import MOST_STEPS
 from rollc.graph.state import PREFIX as STATE
@@ -68,7 +75,7 @@ def output_name(name: str) -> str:
 _BEYOND = {"sum_over": 0.0, "mean_over": 0.0, "max_over": -inf, "min_over": inf}
 _OVER_TIME = frozenset({*_BEYOND, "softmax_over"})
 _TAILS = frozenset({"tail", "tail_steps", "tail_start"})
-_SEES_THE_END = frozenset({*_OVER_TIME, *_TAILS, "last", "extent"})
+_SEES_THE_END = frozenset({*_OVER_TIME, *_TAILS, "first", "last", "extent"})
 _LEAVES = ("input", "target")
 
 
@@ -79,7 +86,7 @@ class LengthsError(Exception):
 def with_lengths(graph: Graph, axes: Sequence[str] | None = None) -> Graph:
     """The graph with a leaf of lengths for each time axis (see :func:`lengths_leaves`).
 
-    The leaf is an index over the batch, from 1 to the number of steps of the axis.  With
+    The leaf is an index over the batch, from 0 to the number of steps of the axis.  With
     ``axes`` only those have lengths, and along the others all sequences have all steps.  Takes
     a graph before the adjoint.  Raises :class:`LengthsError` where :func:`why_no_lengths` has
     a reason.
@@ -238,6 +245,13 @@ class _Lengths:
         options = {"shift": ahead} if ahead else {}
         return call("less", self.build.make("step", (), axis=axis, **options), self.lengths[axis])
 
+    def _is_empty(self, axes: Iterable[str]) -> Value:
+        """Whether a sequence has no step along one of the axes."""
+        return reduce(
+            lambda one, other: call("greater", call("where", one, 1.0, other), 0.0),
+            [call("less", self.lengths[axis], 1.0) for axis in axes],
+        )
+
     def _alive(self, axes: Sequence[str]) -> Value:
         """Whether the steps along all of the axes that have lengths are inside the own ones."""
         return reduce(
@@ -322,20 +336,12 @@ class _Lengths:
     def _initial(self, node: Node, outside: int, past: bool) -> Value:
         """What a read takes that many steps outside the sequence."""
         if node.initial is None:
-            return self._zero(node.type)
+            return zero(self.build, node.type)
         value = self._outside(node)
         if not self._deep(node):
             return value
         at = value.type.shape[0] - outside if past else outside - 1
         return call("row", value, at=at)
-
-    def _zero(self, like: Type) -> Value:
-        if like.kind != "index":
-            return self.build.number(0.0)
-        name = f"lengths'zero{like.bound}"
-        if name not in self.build.nodes:
-            self.build.leaf(name, "constant", Type("index", (), (), like.bound), value=0.0)
-        return self.build.read(name)
 
     def _rewrite(self, node: Node) -> None:
         """Read what stands for each operand; stop reductions over time at the own end."""
@@ -347,10 +353,8 @@ class _Lengths:
         if node.operation in _OVER_TIME and times:
             assert isinstance(over, tuple)
             self._reduce(node, times, [str(axis) for axis in over if axis not in times])
-        elif node.operation == "last" and node.options["axis"] in self.axes:
-            (self._pick if node.type.kind == "float" else self._hold)(
-                node, str(node.options["axis"])
-            )
+        elif node.operation in ("first", "last") and node.options["axis"] in self.axes:
+            self._end(node, str(node.options["axis"]))
         elif node.operation in _TAILS and node.options["axis"] in self.axes:
             own = self.lengths[str(node.options["axis"])].edge
             self.build.nodes[node.name] = replace(node, operands=(*operands, own))
@@ -373,18 +377,20 @@ class _Lengths:
         kept = call("where", alive, self._operand(node), _BEYOND[node.operation])
         if node.operation == "mean_over":
             total = call("sum_over", kept, over=tuple(times))
-            *rest, steps = (self._steps(axis) for axis in times)
+            *rest, steps = (call("maximum", self._steps(axis), 1.0) for axis in times)
             for other in rest:
                 total = total / other
             if not others:
                 build.define(node.name, "divide", (total, steps))
             else:
                 build.define(node.name, node.operation, (total / steps,), over=tuple(others))
-        elif not others:
-            build.define(node.name, node.operation, (kept,), over=tuple(times))
+        elif node.operation == "sum_over":
+            build.define(node.name, node.operation, (kept,), over=(*times, *others))
         else:
-            inner = call(node.operation, kept, over=tuple(times))
-            build.define(node.name, node.operation, (inner,), over=tuple(others))
+            found = call(node.operation, kept, over=tuple(times))
+            found = call(node.operation, found, over=tuple(others)) if others else found
+            chosen = (self._is_empty(times), build.number(0.0), found)
+            build.define(node.name, "where", chosen)
 
     def _steps(self, axis: str) -> Value:
         """The own length as a number."""
@@ -394,22 +400,38 @@ class _Lengths:
         """The number of steps is that of each sequence."""
         self.build.define(node.name, "identity", (self._steps(str(node.options["axis"])),))
 
-    def _pick(self, node: Node, axis: str) -> None:
-        """The number at the own last step; it needs no loop over the steps."""
+    def _end(self, node: Node, axis: str) -> None:
+        """The first or the own last step; the initial value where there is none."""
+        (edge,) = self.source[node.name].operands
         self.build.prefix, self.build.line = node.name, node.line
+        initial = initial_along(self.source, edge, axis)
+        if node.operation == "first":
+            value = call("first", self._operand(node), axis=axis)
+        else:
+            value = (self._pick if node.type.kind == "float" else self._hold)(node, axis)
+        if initial is None and node.operation == "last":  # which is zero then
+            self.build.define(node.name, "identity", (value,))
+            return
+        start = zero(self.build, node.type)
+        if initial is not None:
+            start = self.build.read(self._resolved(Edge(initial)).source)
+            start = nearest(self.source, edge, start)
+        self._choose(node.name, self._is_empty([axis]), start, value)
+
+    def _pick(self, node: Node, axis: str) -> Value:
+        """The number at the own last step; it needs no loop over the steps."""
         step = self.build.make("step", (), axis=axis, shift=1)
         end = call("equal", step, self.lengths[axis])
-        kept = call("where", end, self._operand(node), 0.0)
-        self.build.define(node.name, "sum_over", (kept,), over=(axis,))
+        return call("sum_over", call("where", end, self._operand(node), 0.0), over=(axis,))
 
-    def _hold(self, node: Node, axis: str) -> None:
+    def _hold(self, node: Node, axis: str) -> Value:
         """The last step of a value that stays what it was at the own end."""
         value = self._operand(node)
         name = f"{node.name}'held"
         self.build.promise(name, replace(value.type, axes=ordered_axes((*value.type.axes, BATCH))))
         before = self.build.read(name, 1, axis)
         self._choose(name, self._inside(axis), value, before)
-        self.build.nodes[node.name] = replace(node, operands=(Edge(name),))
+        return call("last", self.build.read(name), axis=axis)
 
     def _output(self, name: str) -> str:
         """The node that leaves the graph as an output."""
@@ -418,7 +440,7 @@ class _Lengths:
             return name
         value = self.build.read(self._resolved(Edge(name)).source)
         alive = self._alive(node.type.time)
-        return self._choose(output_name(name), alive, value, self._zero(node.type)).source
+        return self._choose(output_name(name), alive, value, zero(self.build, node.type)).source
 
     def _loss(self) -> str | None:
         """The loss; where with lengths each sequence has its own, the mean over the batch."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
-from math import prod
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +17,7 @@ from rollc.graph.graph import BATCH, Graph
 from rollc.graph.simplify import simplify
 from rollc.graph.split import CannotSplit, needed, split
 from rollc.graph.state import PREFIX, expose_state
-from rollc.interp import interpret
+from rollc.interpreted import Interpreted
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.plan import plan
 from rollc.kernel.work import work
@@ -95,7 +94,7 @@ def _ends(graph: Graph) -> bool:
 def interpreted(graph: Graph) -> Network:
     """The network whose kernels are not made: their graphs are interpreted in float64."""
     makers = kernel_graphs(graph)
-    return Network(graph, lambda entry: cast(Kernel, _Interpreted(makers[entry]())), "float64")
+    return Network(graph, lambda entry: cast(Kernel, Interpreted(makers[entry]())), "float64")
 
 
 def on_demand(graph: Graph, dtype: str, folder: Path, steps: int | None = None) -> Network:
@@ -119,30 +118,6 @@ def operations(case: Case) -> int:
     program = plan(scheduled(makers[entry]()))
     steps = max(count for axis, count in case.sizes.items() if axis != BATCH)
     return work(program, steps, case.sizes[BATCH])
-
-
-class _Interpreted:
-    """The graph of a kernel, called like the kernel."""
-
-    def __init__(self, graph: Graph) -> None:
-        read = {edge.source for node in graph.nodes for edge in node.reads()}
-        read.update(graph.results())  # other leaves stay in a graph, and need no array
-        self.graph = graph.with_nodes(node for node in graph.nodes if node.name in read)
-
-    def bytes(self, sizes: Mapping[str, int]) -> int:
-        """The memory of all values together."""
-        types = [node.type for node in self.graph.nodes]
-        return 8 * sum(prod(sizes[axis] for axis in type_.axes) * type_.size for type_ in types)
-
-    def run(
-        self, leaves: Arrays, steps: Mapping[str, int], batch: int, phases: Sequence[str]
-    ) -> dict[tuple[str, str], Array]:
-        values = interpret(self.graph, leaves, {**steps, BATCH: batch})
-        found = {("output", label): values[name] for label, name in self.graph.outputs}
-        found |= {("gradient", label): values[name] for label, name in self.graph.gradients}
-        if self.graph.loss is not None:
-            found["loss", "loss"] = values[self.graph.loss]
-        return found
 
 
 def _two_windows(case: Case, network: Network, which: str) -> Row:

@@ -18,6 +18,7 @@ from rollc.graph.adjoint import adjoint, seed_name
 from rollc.graph.build import Builder
 from rollc.graph.graph import BATCH, Graph, Node
 from rollc.graph.lengths import own_outputs, why_no_lengths
+from rollc.graph.nothing import without_steps
 from rollc.graph.state import PREFIX, expose_state
 from rollc.interp import interpret
 from rollc.network import Network
@@ -57,13 +58,13 @@ def sorts(graph: Graph) -> Iterator[Sort]:
 
 
 def own_lengths(case: Case) -> dict[str, Array]:
-    """A length for each sequence along each axis: of the first all steps, of the last one."""
+    """A length for each sequence along each axis: of the first all steps, of the last none."""
     count = case.sizes[BATCH]
     found = {}
     for place, axis in enumerate(case.graph.axes):
         steps = case.sizes[axis]
         # One axis goes down and the next one up, so that none passes for another.
-        lengths = np.linspace(steps, 1, count).round().astype(np.int64)
+        lengths = np.linspace(steps, 0, count).round().astype(np.int64)
         found[axis] = lengths if place % 2 == 0 else np.roll(lengths, 1)
     return found
 
@@ -97,15 +98,16 @@ def apart(graph: Graph) -> Graph:
 
 def meaning(case: Case, way: Way) -> dict[str, Array]:
     """What a way gives, by the interpreter."""
-    derived = _derived(case.graph, way.sort)
-    pairs = _results(derived, way)
     if way.lengths is None:
+        derived = _derived(case.graph, way.sort)
         values = case.values(derived)
-        return {label: values[name] for label, name in pairs.items()}
+        return {label: values[name] for label, name in _results(derived, way).items()}
     count = case.sizes[BATCH]
     found: dict[str, Array] = {}
     for sequence in range(count):
         sizes = {axis: int(lengths[sequence]) for axis, lengths in way.lengths.items()}
+        empty = frozenset(axis for axis, steps in sizes.items() if not steps)
+        derived = _derived(without_steps(case.graph, empty), way.sort)
         leaves = {
             node.name: _part(case.leaves[node.name], node.type.axes, sizes, sequence)
             for node in derived.nodes
@@ -115,7 +117,7 @@ def meaning(case: Case, way: Way) -> dict[str, Array]:
             if BATCH not in node.type.axes:  # of an output that all sequences share
                 leaves[node.name] = leaves[node.name] / count
         values = interpret(derived, leaves, {**sizes, BATCH: 1})
-        for label, name in pairs.items():
+        for label, name in _results(derived, way).items():
             axes = derived[name].type.axes
             # The loss is the mean over the sequences; outputs have cotangents of their own.
             mean = label == "loss" or (label.startswith("gradient ") and way.sort == "gradient")

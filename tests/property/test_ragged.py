@@ -14,6 +14,7 @@ from rollc.graph.adjoint import adjoint
 from rollc.graph.check import check
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import LENGTHS, why_no_lengths, with_lengths
+from rollc.graph.nothing import without_steps
 from rollc.graph.simplify import simplify
 from rollc.graph.truncate import truncate
 from rollc.graph.unroll import step_leaves, unroll
@@ -29,18 +30,19 @@ bounded = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 STEPS = 6
-own_lengths = st.lists(st.integers(1, STEPS), min_size=1, max_size=3)
+own_lengths = st.lists(st.integers(0, STEPS), min_size=1, max_size=3)
 seeds = st.integers(0, 1000)
 
 
 def padded(graph: Graph, lengths: list[int], seed: int) -> dict[str, Array]:
-    """Leaves whose padding is NaN, or the index 0."""
+    """Leaves whose padding is NaN, or the index 0; where there is no step, what is read there."""
     leaves = random_leaves(graph, {"t": STEPS, "batch": len(lengths)}, seed)
     for node in graph.nodes:
         if node.operation in ("input", "target") and "t" in node.type.axes:
             for sequence, length in enumerate(lengths):
-                beyond = 0 if node.type.kind == "index" else np.nan
-                leaves[node.name][length:, sequence] = beyond
+                if length:
+                    beyond = 0 if node.type.kind == "index" else np.nan
+                    leaves[node.name][length:, sequence] = beyond
     return leaves
 
 
@@ -79,8 +81,15 @@ def test_each_sequence_is_as_if_alone(
     ragged = simplify(adjoint(simplify(with_lengths(graph))))
     found = interpret(ragged, {**leaves, LENGTHS: np.array(lengths)}, sizes)
     plain = adjoint(graph)
+    none = adjoint(without_steps(graph, frozenset({"t"})))
+    assert plain.outputs == none.outputs
+    assert plain.gradients == none.gradients
     singles = [
-        interpret(plain, alone(graph, leaves, sequence, length), {"t": length, "batch": 1})
+        interpret(
+            plain if length else none,
+            alone(graph, leaves, sequence, length),
+            {"t": length, "batch": 1},
+        )
         for sequence, length in enumerate(lengths)
     ]
     assert ragged.loss is not None and plain.loss is not None

@@ -5,6 +5,9 @@ sum over an axis is its cotangent as it is.  ``extent`` is the number of places,
 ``step`` the number of the place: an index, so that comparing it is exact at any length.
 A delayed read under ``first`` or ``last`` reaches any single step: ``first(x[t+2])`` is x
 at the third.
+
+Where there is no place at all, all that is made of one is 0 here; what it means is the business of
+:mod:`rollc.graph.nothing`.
 """
 
 from __future__ import annotations
@@ -48,7 +51,10 @@ def _over(
 ) -> Operation:
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
         x = x.astype(frame.dtype, copy=False)
-        return np.asarray(function(x, axis=frame.positions(over_axes(options))))
+        positions = frame.positions(over_axes(options))
+        if not x.size:
+            return np.asarray(np.sum(x, axis=positions))
+        return np.asarray(function(x, axis=positions))
 
     return Operation(name, ("x",), _infer_over, evaluate, adjoint, choices=choices, summary=summary)
 
@@ -78,6 +84,8 @@ def _extreme_over_choices(y: Value, x: Value, over: tuple[str, ...]) -> list[Val
 def _softmax_over(frame: Frame, options: Options, x: Array) -> Array:
     positions = frame.positions(over_axes(options))
     x = x.astype(frame.dtype, copy=False)
+    if not x.size:
+        return x
     with np.errstate(invalid="ignore"):
         shifted = np.exp(x - x.max(axis=positions, keepdims=True))
     return np.asarray((shifted / shifted.sum(axis=positions, keepdims=True)).astype(frame.dtype))
@@ -130,7 +138,10 @@ def _infer_end(operands: Sequence[Type | None], options: Options) -> Type | None
 
 def _end(name: str, place: int, summary: str) -> Operation:
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
-        return np.asarray(np.take(x, place, axis=frame.axes.index(_axis(options))))
+        position = frame.axes.index(_axis(options))
+        if not x.shape[position]:
+            return np.zeros((*x.shape[:position], *x.shape[position + 1 :]), x.dtype)
+        return np.asarray(np.take(x, place, axis=position))
 
     return Operation(
         name,
@@ -167,8 +178,9 @@ def _spread(frame: Frame, options: Options, x: Array) -> Array:
 def _impulse(frame: Frame, options: Options, x: Array) -> Array:
     spread, position = _spread_out(frame, options, x)
     out = np.zeros_like(spread)
-    place = (slice(None),) * position + (0 if options["at"] == "first" else -1,)
-    out[place] = spread[place]
+    if out.size:
+        place = (slice(None),) * position + (0 if options["at"] == "first" else -1,)
+        out[place] = spread[place]
     return out
 
 

@@ -1,0 +1,88 @@
+"""Single values that a caller gave: taken as what they stand for, or refused by name.
+
+What Python takes for a whole number (NumPy's integers too) is one, but for truth values.
+Each function returns the value as the one type that the rest of rollc knows, and raises
+:class:`InputError` with what was expected and what was found.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rollc.errors import InputError
+
+_Switch = (bool, np.bool_)
+
+
+def whole(what: str, value: Any, least: int = 0, most: int | None = None) -> int:
+    """A whole number from ``least`` on, up to ``most`` if there is a bound."""
+    bounds = f"from {least} on" if most is None else f"from {least} to {most}"
+    if not isinstance(value, _Switch):
+        try:
+            number = operator.index(value)
+        except (TypeError, ValueError, RuntimeError):  # others' scalars raise what they like
+            pass
+        else:
+            if number >= least and (most is None or number <= most):
+                return number
+    raise InputError(f"{what}: expected a whole number {bounds}, found {shown(value)}")
+
+
+def positive(what: str, value: Any) -> float:
+    """A finite number that is more than 0."""
+    if not isinstance(value, _Switch):
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            pass
+        else:
+            if not isinstance(value, str | bytes) and math.isfinite(number) and number > 0:
+                return number
+    raise InputError(f"{what}: expected a number more than 0, found {shown(value)}")
+
+
+def switch(what: str, value: Any) -> bool:
+    """True or False, and not what only counts as one of them."""
+    if isinstance(value, _Switch):
+        return bool(value)
+    raise InputError(f"{what}: expected True or False, found {shown(value)}")
+
+
+def choice(what: str, value: Any, known: Sequence[str]) -> str:
+    """One of some words."""
+    if isinstance(value, str) and value in known:
+        return str(value)
+    expected = " or ".join(filter(None, (", ".join(known[:-1]), known[-1])))
+    raise InputError(f"expected {what} {expected}, found {shown(value)}")
+
+
+def mapping(what: str, value: Any, of: str = "arrays by name") -> Mapping[str, Any]:
+    """Values by name, such as a dictionary or the arrays of an ``.npz`` file."""
+    if type(value) is dict or isinstance(value, Mapping):
+        return value
+    raise InputError(f"`{what}`: expected {of}, such as a dictionary, found {shown(value)}")
+
+
+def path(what: str, value: Any) -> Path:
+    """The path of a file or folder."""
+    if isinstance(value, str | os.PathLike):
+        found = os.fspath(value)
+        if isinstance(found, str) and "\0" not in found:
+            return Path(found)
+    raise InputError(f"{what}: expected a path, found {shown(value)}")
+
+
+def shown(value: Any) -> str:
+    """A value in a message: as a word, a number or its type, never long."""
+    if isinstance(value, str):
+        return f"`{value:.40}`"
+    if value is None or isinstance(value, bool | int | float | np.number | np.bool_):
+        return f"{value!s:.40}"
+    return f"a value of type `{type(value).__name__}`"

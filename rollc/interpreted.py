@@ -1,0 +1,93 @@
+"""Kernels that are not compiled: their graphs are interpreted.
+
+They are called like compiled ones.  :mod:`rollc.verify` compares with them, and they compute
+what there is where there are no steps or no sequences: compiled code has at least one of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.arrays import Sizes
+from rollc.errors import InputError
+from rollc.graph.graph import BATCH, Graph
+from rollc.graph.nothing import undefined, without_steps
+from rollc.interp import interpret
+
+if TYPE_CHECKING:
+    from rollc.kernel.compiled import Kernel
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+
+_KINDS = {"index": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
+
+
+class Interpreted:
+    """The graph of a kernel, called like the kernel."""
+
+    def __init__(self, graph: Graph, dtype: str = "float64") -> None:
+        read = {edge.source for node in graph.nodes for edge in node.reads()}
+        read.update(graph.results())  # other leaves stay in a graph, and need no array
+        self.graph = graph.with_nodes(node for node in graph.nodes if node.name in read)
+        self.dtype = np.dtype(dtype)
+
+    def bytes(self, sizes: Mapping[str, int]) -> int:
+        """The memory of all values together."""
+        types = [node.type for node in self.graph.nodes]
+        return 8 * sum(prod(sizes[axis] for axis in type_.axes) * type_.size for type_ in types)
+
+    def run(
+        self, leaves: Arrays, steps: Mapping[str, int], batch: int, phases: Sequence[str]
+    ) -> dict[tuple[str, str], Array]:
+        """All results, whatever the phases."""
+        values = interpret(self.graph, leaves, {**steps, BATCH: batch}, self.dtype)
+
+        def result(name: str) -> Array:
+            # A value that is the same at all places is one of NumPy's views, not to be written to.
+            return np.array(values[name], _KINDS.get(self.graph[name].type.kind, self.dtype))
+
+        found = {("output", label): result(name) for label, name in self.graph.outputs}
+        found |= {("gradient", label): result(name) for label, name in self.graph.gradients}
+        if self.graph.loss is not None:
+            found["loss", "loss"] = result(self.graph.loss)
+        return found
+
+
+def kernel_of_nothing(graph: Graph, sizes: Sizes, dtype: str) -> Kernel:
+    """The kernel of a graph's outputs, for no steps along an axis or no sequences."""
+    graph = replace(graph, loss=None, gradients=())
+    need_something(graph, graph.results(), sizes)
+    return cast("Kernel", Interpreted(without_steps(graph, sizes.without_steps), dtype))
+
+
+def variant_of_nothing(graph: Graph, entry: str, sizes: Sizes, dtype: str) -> Kernel:
+    """A kernel of a network, by its name, for no steps along an axis or no sequences.
+
+    Raises :class:`InputError` where a result is not defined, such as a mean over nothing.
+    """
+    from rollc.pipeline import kernel_graphs
+
+    sort, *variants = entry.split(".")
+    names = [name for _, name in graph.outputs] if sort != "gradient" or "state" in variants else []
+    if sort == "gradient" and graph.loss is not None:
+        names.append(graph.loss)
+    need_something(graph, names, sizes, "lengths" in variants)
+    built = kernel_graphs(without_steps(graph, sizes.without_steps))[entry]()
+    return cast("Kernel", Interpreted(built, dtype))
+
+
+def need_something(
+    graph: Graph, results: Iterable[str], sizes: Sizes, ragged: bool = False
+) -> None:
+    """Raises :class:`InputError` where a result is a mean or an extreme of nothing."""
+    empty = sizes.without_steps | ({BATCH} if not sizes.batch else frozenset())
+    why = undefined(graph, results, empty, ragged)
+    if why is not None:
+        raise InputError(f"`{graph.name}`: {why}")
