@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fuzz_specs import mutations, try_text
 
+from rollc.lang import Source, load_graph
+
 HOSTILE = {
     "nothing": "",
     "zeros": "\0" * 1000,
@@ -45,6 +47,30 @@ HOSTILE = {
     "cells that double": "net a\ninput x\n"
     + "\n".join(f"cell c{i}(x) -> h {{ h = c{i + 1}(c{i + 1}(x)) }}" for i in range(40))
     + "\ncell c40(x) -> h { h = x }\no = c0(x)\noutput o",
+    "a few functions that double": "net a\ninput x\n"
+    + "\n".join(f"fn f{i}(x) = f{i + 1}(f{i + 1}(x) + x)" for i in range(11))
+    + "\nfn f11(x) = x\nh = f0(x)\noutput h",
+    "long functions": "net a\ninput x\nfn f(x) = "
+    + " * ".join(["(" + "+".join(["x"] * 50) + ")"] * 45)
+    + "\n"
+    + "\n".join(f"h{i} = f(h{i + 1})" for i in range(1000))
+    + "\nh1000 = x\noutput h0",
+    "long cells": "net a\ninput x\ncell f(x) -> h { h = "
+    + " * ".join(["(" + "+".join(["x"] * 50) + ")"] * 45)
+    + " }\n"
+    + "\n".join(f"h{i} = f(h{i + 1})" for i in range(250))
+    + "\nh250 = x\noutput h0",
+    "resets of long delays": "net a\ninput x, r\nh = x + "
+    + " + ".join(f"h[t-{i}]" for i in range(1, 60))
+    + "\nreset h when r\n"
+    + "\n".join(
+        f"h{i} = h + " + " + ".join(f"h{i}[t-{j}]" for j in range(1, 64)) + f"\nreset h{i} when r"
+        for i in range(40)
+    )
+    + "\noutput h",
+    "many operations": "net a\ninput x\n"
+    + "\n".join(f"h{i} = " + "+".join(["x"] * 90) for i in range(400))
+    + "\noutput h0",
     "many cells": "net a\ninput x\n"
     + "\n".join(f"h{i} = f(h{i + 1})" for i in range(3000))
     + "\ncell f(x) -> h { h = x[t-1] }\noutput h0",
@@ -88,3 +114,20 @@ def test_mutated_specs_get_diagnostics_or_a_graph(seed: int) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_texts(name: str) -> None:
     try_text(HOSTILE[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a few functions that double", "functions are called 2000 times at most"),
+        ("long functions", "a graph of more than 10000 nodes"),
+        ("long cells", "more than 100000 names, numbers and operations"),
+        ("resets of long delays", "a graph of more than 10000 nodes"),
+        ("many operations", "a graph of more than 10000 nodes"),
+    ],
+)
+def test_what_a_spec_expands_to_is_bounded(name: str, message: str) -> None:
+    checked = load_graph(Source("long.roll", HOSTILE[name]))
+    said = [problem.message for problem in checked.diagnostics if problem.code == "R108"]
+    assert len(said) == 1
+    assert message in said[0]

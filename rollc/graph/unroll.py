@@ -57,7 +57,7 @@ Array = NDArray[np.generic]
 
 _COPY = re.compile(r"(.+)\.(\d{1,9})")
 # More would not fit into a machine's memory, let alone be read.
-MOST_NODES = 5_000_000
+MOST_NODES = 1_000_000
 # The operand that is the length, where there is one.
 _LENGTH = {"tail": 2, "tail_start": 1, "tail_steps": 1}
 

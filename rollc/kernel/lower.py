@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import islice
 
 from rollc.graph.build import Builder
 from rollc.graph.expression import Value, call
@@ -53,15 +54,21 @@ def _expand(graph: Graph) -> Graph:
         if node.operation not in _COMPOSITES:
             order.append(node)
             continue
-        before = set(build.nodes)
+        before = len(build.nodes)
         build.prefix, build.line = node.name, node.line
         values = [build.read(edge.source, edge.delay, edge.axis) for edge in node.operands]
         final = _composite(node, values)
-        made = [build.nodes[name] for name in build.nodes if name not in before]
+        made = _since(build, before)
         last = build.nodes[final.edge.source]
         order.extend(other for other in made if other.name != last.name)
         order.append(replace(last, name=node.name, initial=node.initial, line=node.line))
     return graph.with_nodes(order)
+
+
+def _since(build: Builder, before: int) -> list[Node]:
+    """The nodes that were made since there were so many."""
+    made = islice(reversed(build.nodes.values()), len(build.nodes) - before)
+    return list(made)[::-1]
 
 
 def _dots(graph: Graph) -> Graph:
@@ -99,7 +106,7 @@ def _numbers(graph: Graph) -> Graph:
         if node.type.kind != "float":
             order.append(node)
             continue
-        before = set(build.nodes)
+        before = len(build.nodes)
         build.prefix, build.line = node.name, node.line
         operands = []
         for place, edge in enumerate(node.operands):
@@ -107,7 +114,7 @@ def _numbers(graph: Graph) -> Graph:
             if value.type.kind == "bool" and (node.operation, place) != ("where", 0):
                 edge = call("where", value, 1.0, 0.0).edge
             operands.append(edge)
-        order.extend(build.nodes[name] for name in build.nodes if name not in before)
+        order.extend(_since(build, before))
         order.append(replace(node, operands=tuple(operands)))
     return graph.with_nodes(order)
 

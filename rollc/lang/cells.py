@@ -45,11 +45,14 @@ from rollc.lang.syntax import (
     Statement,
     Use,
     calls_in,
+    expressions,
     parts,
+    parts_in,
 )
 
 MOST_USES = 256
 MOST_STATEMENTS = 20_000  # of all uses together
+MOST_PARTS = 100_000  # numbers, names and operations in them
 DEEPEST = 32  # cells inside cells
 
 
@@ -77,6 +80,9 @@ class _Placing:
         self.paths: set[str] = set()
         self.used: set[str] = set()
         self.uses = 0
+        self.parts = 0
+        self.full = False  # whether it was said that there is too much
+        self.sizes: dict[str, int] = {}  # the parts of each cell
 
     def place(self, statements: Sequence[Statement], scope: Scope) -> None:
         for statement in statements:
@@ -147,11 +153,13 @@ class _Placing:
         cell = self.definitions.cells[call.function.name]
         self.used.add(cell.name.name)
         problem = self.problem(cell, call, results, scope) or _path_problem(path, results[0])
-        if problem is not None:
+        if problem is not None and not (problem.code == "R108" and self.full):
             self.problems.append(problem)
+            self.full = self.full or problem.code == "R108"
         if problem is not None or cell.name.name in self.definitions.flawed:
             return False
         self.uses += 1
+        self.parts += self.length(cell)
         inside = self.inside(cell, call, path, scope)
         given = {size.name.name: size.value for size in call.sizes}
         for size in cell.sizes:
@@ -243,9 +251,22 @@ class _Placing:
         if len(self.statements) + len(cell.body) > MOST_STATEMENTS:
             message = f"all cells in place have more than {MOST_STATEMENTS} statements"
             return Diagnostic("R108", message, at)
+        if self.parts + self.length(cell) > MOST_PARTS:
+            message = (
+                f"all cells in place have more than {MOST_PARTS} names, numbers and operations"
+            )
+            return Diagnostic("R108", message, at)
         if scope.depth >= DEEPEST:
             return Diagnostic("R105", f"cells nested more than {DEEPEST} deep", at, also)
         return self.size_problem(cell, call, scope, also)
+
+    def length(self, cell: Cell) -> int:
+        """How much there is in a cell, of which each use has a copy."""
+        name = cell.name.name
+        if name not in self.sizes:
+            values = [value for statement in cell.body for value in expressions(statement)]
+            self.sizes[name] = sum(1 for value in values for _ in parts_in(value))
+        return self.sizes[name]
 
     def axes_in(self, scope: Scope) -> Sequence[str]:
         """What a use can run along; in a cell, `t` is the axis that the cell runs along."""

@@ -53,7 +53,8 @@ from rollc.lang.syntax import (
 
 Feed = Literal["free", "taught"]
 DEEPEST = 128  # levels of an expression, with those of the functions that it calls
-MOST_INLINED = 10_000  # calls of functions of one's own, those inside functions included
+MOST_INLINED = 2_000  # calls of functions of one's own, those inside functions included
+MOST_NODES = 10_000  # of the graph, whatever they come from
 
 
 class Drafts:
@@ -74,6 +75,7 @@ class Drafts:
         self._counts: dict[str, int] = {}
         self._arguments: Mapping[str, Operand] = {}  # of the function that is read just now
         self._inlined = 0
+        self._full = False  # whether it was said that there is too much
         self._depth = 0
 
     # Leaves
@@ -173,6 +175,10 @@ class Drafts:
             if self._depth > DEEPEST:
                 message = f"an expression nested more than {DEEPEST} deep, functions included"
                 raise rejected("R105", expression.span, message)
+            if len(self.drafts) >= MOST_NODES:
+                message = f"this spec becomes a graph of more than {MOST_NODES} nodes"
+                helps = "each operation is a node: of cells and functions, in every use; of resets"
+                raise self._too_much(expression.span, message, helps)
             return self._read(expression, prefix, name)
         finally:
             self._depth -= 1
@@ -212,6 +218,11 @@ class Drafts:
                 return self._cut(base, Cut(start, stop), span, prefix, name)
             case Call():
                 return self._call(expression, prefix, name)
+
+    def _too_much(self, span: Span, message: str, help_: str) -> Rejected:
+        """What a spec expands to is bounded; that is said once."""
+        known, self._full = self._full, True
+        return Rejected(None) if known else rejected("R108", span, message, "", [help_])
 
     def _all(self, expressions: Iterable[Expression], prefix: str) -> tuple[Operand, ...]:
         found: list[Operand] = []
@@ -387,7 +398,7 @@ class Drafts:
         self._inlined += 1
         if self._inlined > MOST_INLINED:
             message = f"functions are called {MOST_INLINED} times at most"
-            raise rejected("R108", call.span, message, "", ["calls inside functions count too"])
+            raise self._too_much(call.span, message, "calls inside functions count too")
         operands = self._all(call.operands, prefix)
         edges = tuple(operand.edge for operand in operands)
         axis = f"{prefix}'t{self._inlined}" if call.over is None else self.axis(call.over)

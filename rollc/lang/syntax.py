@@ -326,21 +326,20 @@ def expressions(statement: Statement) -> tuple[Expression, ...]:
             return ()
 
 
-def calls_in(expression: Expression) -> Iterator[Call]:
-    """Every call in an expression, an outer one before those inside it."""
+def parts_in(expression: Expression) -> Iterator[Expression]:
+    """An expression and all that is in it, an outer one before those inside it."""
     pending = [expression]
     while pending:
         part = pending.pop()
-        if isinstance(part, Call):
-            yield part
+        yield part
         pending.extend(reversed(parts(part)))
+
+
+def calls_in(expression: Expression) -> Iterator[Call]:
+    """Every call in an expression, an outer one before those inside it."""
+    return (part for part in parts_in(expression) if isinstance(part, Call))
 
 
 def names_in(expression: Expression) -> Iterator[Name]:
     """Every name that an expression reads (functions and options are none)."""
-    pending = [expression]
-    while pending:
-        part = pending.pop()
-        if isinstance(part, Name):
-            yield part
-        pending.extend(reversed(parts(part)))
+    return (part for part in parts_in(expression) if isinstance(part, Name))

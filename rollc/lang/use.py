@@ -20,6 +20,7 @@ from rollc.lang.syntax import Use
 from rollc.resources import folder
 
 LONGEST_TEXT = 200_000  # characters of one file
+LONGEST_USED = 1_000_000  # of all that are used
 MOST_FILES = 64
 ENDING = ".roll"
 
@@ -33,7 +34,7 @@ def with_used(source: Source) -> Source:
     by whatever way, is there once.
     """
     found: dict[Path, Source] = {}
-    pending = [source]
+    pending, left = [source], LONGEST_USED
     while pending and len(found) < MOST_FILES:
         file = pending.pop(0)
         for path in _USE.findall(file.text):
@@ -41,7 +42,8 @@ def with_used(source: Source) -> Source:
             if place is None or place.resolve() in found or len(found) >= MOST_FILES:
                 continue
             text = _text(place)
-            if text is not None:
+            if text is not None and len(text) <= left:
+                left -= len(text)
                 used = found[place.resolve()] = Source(str(place), text)
                 pending.append(used)
     return replace(source, used=tuple(found.values()))
@@ -65,7 +67,8 @@ def unread(use: Use, file: Source, source: Source) -> Diagnostic | None:
     if len(source.used) >= MOST_FILES:
         return Diagnostic("R112", f"a spec uses {MOST_FILES} files at most", at)
     text = f"it is no text in UTF-8 of {LONGEST_TEXT} characters at most"
-    return Diagnostic("R112", f"`{use.path}` cannot be read", at, notes=(text,))
+    more = f"all files that a spec uses have {LONGEST_USED} together"
+    return Diagnostic("R112", f"`{use.path}` cannot be read", at, notes=(text, more))
 
 
 def located(path: str, file: Source) -> Path | None:

@@ -130,8 +130,10 @@ SYNTAX = (
         "R108",
         "too long",
         """
-        A spec has 200000 characters at most, and a name 100. Cells are used 256 times and
-        have 20000 statements at most, all uses together; functions are called 10000 times.
+        A spec has 200000 characters at most, and a name 100. It becomes a graph of 10000 nodes
+        at most, whatever they come from. Cells are used 256 times, with 20000 statements and
+        100000 names, numbers and operations at most, all uses together; functions are called
+        2000 times.
         """,
         f"""
         net {"n" * 101}
