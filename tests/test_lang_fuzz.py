@@ -129,5 +129,5 @@ def test_hostile_texts(name: str) -> None:
 def test_what_a_spec_expands_to_is_bounded(name: str, message: str) -> None:
     checked = load_graph(Source("long.roll", HOSTILE[name]))
     said = [problem.message for problem in checked.diagnostics if problem.code == "R108"]
-    assert len(said) == 1
-    assert message in said[0]
+    assert len(said) == len(set(said))  # each is said once
+    assert any(message in text for text in said)
