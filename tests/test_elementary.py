@@ -11,7 +11,7 @@ import pytest
 from numba import njit
 
 from rollc.kernel.elementary import exp, log, sigmoid, softplus, tanh
-from rollc.kernel.special import cos, erf, power, sin
+from rollc.kernel.special import cos, power, sin
 
 # Units in the last place that an error may be.  Below the normal numbers, and for values
 # that come from a sum, the absolute error is what counts.
@@ -50,12 +50,6 @@ def all_softplus(x: Any, y: Any) -> None:
 
 
 @njit
-def all_erf(x: Any, y: Any) -> None:
-    for i in range(x.size):
-        y[i] = erf(x[i])
-
-
-@njit
 def all_sin(x: Any, y: Any) -> None:
     for i in range(x.size):
         y[i] = sin(x[i])
@@ -83,7 +77,6 @@ FUNCTIONS: dict[str, tuple[Callable[..., None], Callable[[float], float]]] = {
     "sigmoid": (all_sigmoid, exact_sigmoid),
     "log": (all_log, lambda x: math.log(x) if x else -math.inf),
     "softplus": (all_softplus, lambda x: max(x, 0) + math.log1p(math.exp(-abs(x)))),
-    "erf": (all_erf, math.erf),
     "sin": (all_sin, math.sin),
     "cos": (all_cos, math.cos),
 }
@@ -158,7 +151,6 @@ def test_a_logarithm_where_there_is_none(dtype: Any) -> None:
         ("tanh", (-1, 1)),
         ("sigmoid", (0, 1)),
         ("softplus", (0, math.inf)),
-        ("erf", (-1, 1)),
     ],
 )
 def test_infinities_nan_and_large_numbers(

@@ -38,6 +38,7 @@ LONG = {"t": 60, BATCH: 2}
 SAFE = (
     *("tanh", "sigmoid", "relu", "softplus", "gelu", "silu", "abs", "sign", "minimum", "maximum"),
     *("clip", "where", "softmax", "log_softmax", "logsumexp", "argmax", "layer_norm", "normal_cdf"),
+    *("log_sigmoid", "log_normal_cdf", "normal_density", "normal_ratio"),
     *("mse", "cross_entropy", "binary_cross_entropy", "logistic_loss"),
 )
 

@@ -1,4 +1,4 @@
-"""exp, log, tanh, sigmoid and softplus as arithmetic, so that loops around them vectorise.
+"""exp, log, tanh, sigmoid, softplus … as arithmetic, so that loops around them vectorise.
 
 A call of the C library in a loop keeps it scalar.  These are branch-free: both sides of a
 choice are computed, and one is selected.  NaN gives NaN, infinities give their limits.
@@ -34,7 +34,7 @@ OPTIONS: Any = {
 }
 
 # x + WHOLE rounds x to a whole number, which then is in the lowest bits.
-_WHOLE_4, WHOLE_8 = F(1.5 * 2**23), D(1.5 * 2**52)
+WHOLE_4, WHOLE_8 = F(1.5 * 2**23), D(1.5 * 2**52)
 _LOG2E = 1.4426950408889634
 # log(2) in two parts; the product of the first with a whole number is exact.
 _HIGH_4, _LOW_4 = F(0.693145751953125), F(1.42860682030941723212e-6)
@@ -108,8 +108,8 @@ _ROOT_4, _ROOT_8 = 0x3F3504F3, 0x3FE6A09E667F3BCD  # of the root of a half
 _power_4, _power_8 = _both(_power, (23, _ONE_4), (52, _ONE_8))
 _half_4, _half_8 = _both(_power_of, ("half", 23, _ONE_4, _BITS_4), ("half", 52, _ONE_8, _BITS_8))
 _rest_4, _rest_8 = _both(_power_of, ("rest", 23, _ONE_4, _BITS_4), ("rest", 52, _ONE_8, _BITS_8))
-_mantissa_4, mantissa_8 = _both(_mantissa, (23, _ROOT_4), (52, _ROOT_8))
-_exponent_4, exponent_8 = _both(_exponent, (23, _ROOT_4, _BITS_4), (52, _ROOT_8, _BITS_8))
+mantissa_4, mantissa_8 = _both(_mantissa, (23, _ROOT_4), (52, _ROOT_8))
+exponent_4, exponent_8 = _both(_exponent, (23, _ROOT_4, _BITS_4), (52, _ROOT_8, _BITS_8))
 
 
 @register_jitable(**OPTIONS)
@@ -147,8 +147,8 @@ def exp(x: Any) -> Any:
 def _exp_4(x: Any) -> Any:
     x = F(89) if x > F(89) else x
     x = F(-104) if x < F(-104) else x
-    whole = x * F(_LOG2E) + _WHOLE_4
-    n = whole - _WHOLE_4
+    whole = x * F(_LOG2E) + WHOLE_4
+    n = whole - WHOLE_4
     r = x - n * _HIGH_4 - n * _LOW_4
     # Two factors, for the results that no single power of two reaches.
     return (_less_one_4(r) + F(1)) * _half_4(whole) * _rest_4(whole)
@@ -168,6 +168,30 @@ def _exp(x: Any) -> Any:
     return _exp_4 if x == types.float32 else _exp_8
 
 
+@register_jitable(**OPTIONS)
+def exp_of_sum_4(x: Any, rest: Any) -> Any:
+    """exp(x + rest), with a rest that is less than the rounding of x."""
+    rest = rest if x < F(89) and x > F(-104) else F(0)
+    x = F(89) if x > F(89) else x
+    x = F(-104) if x < F(-104) else x
+    whole = x * F(_LOG2E) + WHOLE_4
+    n = whole - WHOLE_4
+    r = x - n * _HIGH_4 - n * _LOW_4 + rest
+    return (_less_one_4(r) + F(1)) * _half_4(whole) * _rest_4(whole)
+
+
+@register_jitable(**OPTIONS)
+def exp_of_sum_8(x: Any, rest: Any) -> Any:
+    """The same in double precision."""
+    rest = rest if x < D(710) and x > D(-746) else D(0)
+    x = D(710) if x > D(710) else x
+    x = D(-746) if x < D(-746) else x
+    whole = x * D(_LOG2E) + WHOLE_8
+    n = whole - WHOLE_8
+    r = x - n * HIGH_8 - n * LOW_8 + rest
+    return (_less_one_8(r) + D(1)) * _half_8(whole) * _rest_8(whole)
+
+
 def tanh(x: Any) -> Any:
     """The hyperbolic tangent: u / (u + 2) with u = exp(2 x) - 1."""
     return np.tanh(x)
@@ -177,8 +201,8 @@ def _tanh_4(x: Any) -> Any:
     x = F(9.1) if x > F(9.1) else x
     x = F(-9.1) if x < F(-9.1) else x
     x = x + x
-    whole = x * F(_LOG2E) + _WHOLE_4
-    n = whole - _WHOLE_4
+    whole = x * F(_LOG2E) + WHOLE_4
+    n = whole - WHOLE_4
     scale = _power_4(whole)
     u = _less_one_4(x - n * _HIGH_4 - n * _LOW_4) * scale + (scale - F(1))
     return u / (u + F(2))
@@ -211,8 +235,8 @@ def _sigmoid_4(x: Any) -> Any:
     x = -x
     x = F(88.8) if x > F(88.8) else x
     x = F(-87) if x < F(-87) else x
-    whole = x * F(_LOG2E) + _WHOLE_4
-    n = whole - _WHOLE_4
+    whole = x * F(_LOG2E) + WHOLE_4
+    n = whole - WHOLE_4
     e = _less_one_4(x - n * _HIGH_4 - n * _LOW_4) + F(1)
     return F(1) / (F(1) + e * _power_4(whole))
 
@@ -233,7 +257,7 @@ def _sigmoid(x: Any) -> Any:
 
 
 @register_jitable(**OPTIONS)
-def _log_near_one_4(f: Any, n: Any) -> Any:
+def log_near_one_4(f: Any, n: Any) -> Any:
     """log(2**n (1 + f)) for f from the root of a half less 1 to the root of two less 1."""
     p = F(0.06927891126530796)
     p = p * f + F(-0.1180832071888857)
@@ -250,7 +274,7 @@ def _log_near_one_4(f: Any, n: Any) -> Any:
 
 
 @register_jitable(**OPTIONS)
-def _log_near_one_8(f: Any, n: Any) -> Any:
+def log_near_one_8(f: Any, n: Any) -> Any:
     """The same in double precision, by the series of the inverse hyperbolic tangent."""
     s = f / (f + D(2))
     z = s * s
@@ -275,9 +299,9 @@ def log(x: Any) -> Any:
 def _log_4(x: Any) -> Any:
     small = x < F(1.17549435e-38)
     y = x * F(2**24) if small else x
-    n = _exponent_4(y) - _WHOLE_4
+    n = exponent_4(y) - WHOLE_4
     n = n - F(24) if small else n
-    result = _log_near_one_4(_mantissa_4(y) - F(1), n)
+    result = log_near_one_4(mantissa_4(y) - F(1), n)
     result = x if x == F(np.inf) else result
     result = F(-np.inf) if x == F(0) else result
     return result if x >= F(0) else F(np.nan)
@@ -288,7 +312,7 @@ def _log_8(x: Any) -> Any:
     y = x * D(2**54) if small else x
     n = exponent_8(y) - WHOLE_8
     n = n - D(54) if small else n
-    result = _log_near_one_8(mantissa_8(y) - D(1), n)
+    result = log_near_one_8(mantissa_8(y) - D(1), n)
     result = x if x == D(np.inf) else result
     result = D(-np.inf) if x == D(0) else result
     return result if x >= D(0) else D(np.nan)
@@ -309,7 +333,7 @@ def _softplus_4(x: Any) -> Any:
     high = e > F(0.41421356)
     # 1 + e = 2 (1 + f) with an f that is exact.
     f = F(0.5) * (e - F(1)) if high else e
-    tail = _log_near_one_4(f, F(1) if high else F(0))
+    tail = log_near_one_4(f, F(1) if high else F(0))
     return tail + (F(0) if x < F(0) else x)
 
 
@@ -317,10 +341,56 @@ def _softplus_8(x: Any) -> Any:
     e = exp(-abs(x))
     high = e > D(0.41421356237309503)
     f = D(0.5) * (e - D(1)) if high else e
-    tail = _log_near_one_8(f, D(1) if high else D(0))
+    tail = log_near_one_8(f, D(1) if high else D(0))
     return tail + (D(0) if x < D(0) else x)
 
 
 @overload(softplus, jit_options=OPTIONS)
 def _softplus(x: Any) -> Any:
     return _softplus_4 if x == types.float32 else _softplus_8
+
+
+def log_one_plus(x: Any) -> Any:
+    """log(1 + x) of what is not below 0."""
+    return np.log1p(x)
+
+
+def _log_one_plus_4(x: Any) -> Any:
+    return log(F(1) + x) if x > F(0.41421356) else log_near_one_4(x, F(0))
+
+
+def _log_one_plus_8(x: Any) -> Any:
+    return log(D(1) + x) if x > D(0.41421356237309503) else log_near_one_8(x, D(0))
+
+
+@overload(log_one_plus, jit_options=OPTIONS)
+def _log_one_plus(x: Any) -> Any:
+    return _log_one_plus_4 if x == types.float32 else _log_one_plus_8
+
+
+def logistic_loss(score: Any, target: Any) -> Any:
+    """softplus(score) - score * target = |score| w + log(1 + exp(-|score|)), where w is 1 - target
+    of a positive score and target of a negative one: no large numbers cancel.
+    """
+    kind = type(score)
+    weight = target if score < 0 else kind(1) - target
+    # No score, however large, counts where the target is its limit.
+    rest = abs(score) * weight if weight != 0 else kind(0)
+    return rest + softplus(-abs(score))
+
+
+def _logistic_loss_4(score: Any, target: Any) -> Any:
+    weight = target if score < F(0) else F(1) - target
+    rest = abs(score) * weight if weight != F(0) else F(0)
+    return rest + softplus(-abs(score))
+
+
+def _logistic_loss_8(score: Any, target: Any) -> Any:
+    weight = target if score < D(0) else D(1) - target
+    rest = abs(score) * weight if weight != D(0) else D(0)
+    return rest + softplus(-abs(score))
+
+
+@overload(logistic_loss, jit_options=OPTIONS)
+def _logistic_loss(score: Any, target: Any) -> Any:
+    return _logistic_loss_4 if score == types.float32 else _logistic_loss_8

@@ -61,10 +61,11 @@ order.
 import numpy as np
 
 from rollc.kernel import library as lib
+from rollc.kernel.distribution import log_normal_cdf, normal_cdf, normal_density, normal_ratio
 from rollc.kernel.each import each
-from rollc.kernel.elementary import exp, log, sigmoid, softplus, tanh
+from rollc.kernel.elementary import exp, log, logistic_loss, sigmoid, softplus, tanh
 from rollc.kernel.linking import at, kernel
-from rollc.kernel.special import cos, erf, power, sin
+from rollc.kernel.special import cos, power, sin
 
 F = np.{dtype}
 '''

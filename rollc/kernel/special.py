@@ -1,7 +1,6 @@
-"""erf, sine, cosine and powers as arithmetic, as :mod:`rollc.kernel.elementary` has exp.
+"""Sine, cosine and powers as arithmetic, as :mod:`rollc.kernel.elementary` has exp.
 
-erf(x) is x times a polynomial in x**2 up to 1, and from there 1 - exp(-x**2) times one in
-(x - c) / (x + k).  Angles are reduced by multiples of pi / 2, whose first parts are so short
+Angles are reduced by multiples of pi / 2, whose first parts are so short
 that the products are exact (Cody and Waite); of those of millions, the turns that their last
 bit makes are looked up, to three times the precision (Payne and Hanek).  In single precision,
 angles and powers are computed in double, and powers of double precision from a logarithm with
@@ -26,6 +25,7 @@ from rollc.kernel.elementary import (
     OPTIONS,
     WHOLE_8,
     exp,
+    exp_of_sum_8,
     exponent_8,
     log,
     mantissa_8,
@@ -34,85 +34,7 @@ from rollc.kernel.elementary import (
 F, D = np.float32, np.float64
 
 # They are long, and a call that stays one keeps a loop scalar.
-_INLINE: Any = {**OPTIONS, "forceinline": True}
-
-
-# The error function -----------------------------------------------------------------------
-
-
-def erf(x: Any) -> Any:
-    """The error function."""
-    return type(x)(math.erf(x))
-
-
-def _erf_4(x: Any) -> Any:
-    z = x * x
-    p = F(0.000078758750626854883)
-    p = p * z + F(-0.00080168642871658695)
-    p = p * z + F(0.005189087423433974)
-    p = p * z + F(-0.026854212010626412)
-    p = p * z + F(0.11283594715160218)
-    p = p * z + F(-0.3761262666672033)
-    p = p * z + F(1.128379165848351)
-    y = abs(x)
-    y = F(4) if y > F(4) else y
-    v = (y - F(2)) / (y + F(2))
-    q = F(-0.00094415963408727357)
-    q = q * v + F(-0.00083658997364860578)
-    q = q * v + F(0.0069948554135999576)
-    q = q * v + F(0.0037321413513030097)
-    q = q * v + F(-0.078978523272533492)
-    q = q * v + F(0.24165821109072445)
-    q = q * v + F(-0.42718584761434302)
-    q = q * v + F(0.25539567625190335)
-    far = F(1) - exp(-y * y) * q
-    far = -far if x < F(0) else far
-    return p * x if z < F(1) else far
-
-
-def _erf_8(x: Any) -> Any:
-    z = x * x
-    p = D(5.9571761477489114044e-11)
-    p = p * z + D(-1.137284885679167367e-9)
-    p = p * z + D(1.4659775274047435814e-8)
-    p = p * z + D(-1.6350312701054695011e-7)
-    p = p * z + D(1.6461000484121368033e-6)
-    p = p * z + D(-0.000014925595266831181565)
-    p = p * z + D(0.00012055331111642710923)
-    p = p * z + D(-0.00085483269808337899052)
-    p = p * z + D(0.0052239776248180144673)
-    p = p * z + D(-0.026866170645076793248)
-    p = p * z + D(0.11283791670954878666)
-    p = p * z + D(-0.37612638903183748056)
-    p = p * z + D(1.1283791670955125738)
-    y = abs(x)
-    y = D(6.1) if y > D(6.1) else y
-    v = (y - D(2.5)) / (y + D(3))
-    q = D(-8.235128562698848862e-7)
-    q = q * v + D(9.941466856108690373e-8)
-    q = q * v + D(4.77348423714552996e-6)
-    q = q * v + D(1.1738052481809559375e-6)
-    q = q * v + D(-0.000026905672295426996011)
-    q = q * v + D(-8.2161957317168250827e-6)
-    q = q * v + D(0.00017235422715397002667)
-    q = q * v + D(-0.000038113961164457981593)
-    q = q * v + D(-0.0012215036618792739047)
-    q = q * v + D(0.002113470986919924971)
-    q = q * v + D(0.006200459800850351067)
-    q = q * v + D(-0.04105645390757440441)
-    q = q * v + D(0.11792238659657313155)
-    q = q * v + D(-0.2314226895482848943)
-    q = q * v + D(0.34546400452750071259)
-    q = q * v + D(-0.40891040734387068262)
-    q = q * v + D(0.21080636406114358058)
-    far = D(1) - exp(-y * y) * q
-    far = -far if x < D(0) else far
-    return p * x if z < D(1) else far
-
-
-@overload(erf, jit_options=_INLINE)
-def _erf(x: Any) -> Any:
-    return _erf_4 if x == types.float32 else _erf_8
+INLINE: Any = {**OPTIONS, "forceinline": True}
 
 
 # Angles -----------------------------------------------------------------------------------
@@ -183,7 +105,7 @@ def _write_multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.fma(*values)
 
-    return types.float64(types.float64, types.float64, types.float64), generate
+    return a(a, b, c), generate
 
 
 _WORD = ir.IntType(64)
@@ -192,14 +114,21 @@ _place: Any = intrinsic(_write_place)
 _multiply_add: Any = intrinsic(_write_multiply_add)
 
 
-@register_jitable(**_INLINE)
-def _exact_product(a: Any, b: Any) -> Any:
+@register_jitable(**INLINE)
+def exact_product_4(a: Any, b: Any) -> Any:
+    """A product, and what its rounding leaves."""
+    total = _multiply_add(a, b, F(-0.0))
+    return total, _multiply_add(a, b, -total)
+
+
+@register_jitable(**INLINE)
+def exact_product_8(a: Any, b: Any) -> Any:
     """A product, and what its rounding leaves."""
     total = _multiply_add(a, b, D(-0.0))  # not one that may become part of a sum
     return total, _multiply_add(a, b, -total)
 
 
-@register_jitable(**_INLINE)
+@register_jitable(**INLINE)
 def _exact_sum(a: Any, b: Any) -> Any:
     """A sum, and what its rounding leaves (Knuth)."""
     total = a + b
@@ -207,15 +136,15 @@ def _exact_sum(a: Any, b: Any) -> Any:
     return total, (a - (total - other)) + (b - other)
 
 
-@register_jitable(**_INLINE)
+@register_jitable(**INLINE)
 def _turned(x: Any, quarter: Any) -> Any:
     """The sine of a positive angle and so many quarters of a turn."""
     n = (x * D(0.63661977236758134308) + _WHOLE) - _WHOLE
     r = ((x - n * _FIRST) - n * _SECOND) - n * _THIRD
     # Of a large one: products and sums with what their rounding leaves.
     place, m = _place(x), _whole(x)
-    one, rest = _exact_product(m, _TURN_1[place])
-    two, tail = _exact_product(m, _TURN_2[place])
+    one, rest = exact_product_8(m, _TURN_1[place])
+    two, tail = exact_product_8(m, _TURN_2[place])
     tail += m * _TURN_3[place]
     one, more = _exact_sum(one - np.floor(one), rest)
     one, less = _exact_sum(one, two)
@@ -260,7 +189,7 @@ def _sin_8(x: Any) -> Any:
     return -y if x < D(0) else y if x > D(0) else x
 
 
-@overload(sin, jit_options=_INLINE)
+@overload(sin, jit_options=INLINE)
 def _sin(x: Any) -> Any:
     return _sin_4 if x == types.float32 else _sin_8
 
@@ -278,7 +207,7 @@ def _cos_8(x: Any) -> Any:
     return _turned(abs(x), D(1))
 
 
-@overload(cos, jit_options=_INLINE)
+@overload(cos, jit_options=INLINE)
 def _cos(x: Any) -> Any:
     return _cos_4 if x == types.float32 else _cos_8
 
@@ -291,7 +220,7 @@ def power(a: Any, b: Any) -> Any:
     return np.power(a, b)
 
 
-@register_jitable(**_INLINE)
+@register_jitable(**INLINE)
 def _with_sign(a: Any, b: Any, y: Any) -> Any:
     """a to the b, where y is that of the size of a."""
     half = b * D(0.5)
@@ -319,7 +248,7 @@ def _power_8(a: Any, b: Any) -> Any:
     g, g_rest = _exact_sum(D(2), f)
     s = f / g
     s_rest = (_multiply_add(-s, g, f) - s * g_rest) / g
-    z, z_rest = _exact_product(s, s)
+    z, z_rest = exact_product_8(s, s)
     z_rest += D(2) * s * s_rest
     p = D(0.11730107861893891006)
     p = p * z + D(0.11705571895677941267)
@@ -329,21 +258,20 @@ def _power_8(a: Any, b: Any) -> Any:
     p = p * z + D(0.22222222221637389316)
     p = p * z + D(0.28571428571429841867)
     p = p * z + D(0.40000000000000285523)
-    t, t_rest = _exact_product(z, D(0.6666666666666666))
+    t, t_rest = exact_product_8(z, D(0.6666666666666666))
     t_rest += z * D(3.7007434154171884681e-17) + z_rest * D(0.6666666666666666)
     v, v_rest = _exact_sum(t, p * (z * z))
     v_rest += t_rest
-    q, q_rest = _exact_product(s, v)
+    q, q_rest = exact_product_8(s, v)
     h, h_rest = _exact_sum(D(2) * s, q)
     h_rest += q_rest + D(2) * s_rest + s * v_rest + s_rest * v
     high, rest = _exact_sum(n * HIGH_8, h)
-    low, low_rest = _exact_product(n, LOW_8)
+    low, low_rest = exact_product_8(n, LOW_8)
     high, more = _exact_sum(high, low)
     rest += h_rest + low_rest + more
-    x, x_rest = _exact_product(b, high)
+    x, x_rest = exact_product_8(b, high)
     x_rest += b * rest
-    y = exp(x)
-    y = y + y * x_rest if abs(x) < D(745) else y
+    y = exp_of_sum_8(x, x_rest)
     # The bits of those are no numbers.
     y = (D(0) if b > D(0) else D(np.inf)) if size == D(0) else y
     y = (D(np.inf) if b > D(0) else D(0)) if size == D(np.inf) else y
@@ -355,7 +283,7 @@ def _power_any(a: Any, b: Any) -> Any:
     return a**b
 
 
-@overload(power, jit_options=_INLINE)
+@overload(power, jit_options=INLINE)
 def _power(a: Any, b: Any) -> Any:
     if a == b == types.float32:
         return _power_4

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from rollc.graph.operations.chance import CHANCE
 from rollc.graph.operations.direction import DIRECTION
+from rollc.graph.operations.distribution import DISTRIBUTION
 from rollc.graph.operations.elementwise import ELEMENTWISE
 from rollc.graph.operations.inverse import INVERSE
 from rollc.graph.operations.linear import LINEAR
@@ -21,8 +22,8 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
         entry.name: entry
         for entries in (
-            *(ELEMENTWISE, LINEAR, INVERSE, VECTOR, NORMAL, LOSS, CHANCE),
-            *(SEQUENCE, TAIL, DIRECTION),
+            *(ELEMENTWISE, DISTRIBUTION, LINEAR, INVERSE, VECTOR, NORMAL, LOSS),
+            *(CHANCE, SEQUENCE, TAIL, DIRECTION),
         )
         for entry in entries
     }

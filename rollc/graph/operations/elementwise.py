@@ -6,7 +6,6 @@ infinity in the branch not taken cannot make a NaN.  Code keeps NaN: NaN in, NaN
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,14 +94,17 @@ def _with_slope(frame: Frame, options: Options, value: Array, slope: Array, x: A
     return np.broadcast_to(value.astype(frame.dtype, copy=False), shape)
 
 
-def _unary(
+def unary(
     name: str,
     function: Any,
     code: str,
     adjoint: Adjoint | None,
     summary: str,
     choices: Choices | None = None,
+    internal: bool = False,
 ) -> Operation:
+    """An operation of one operand; ``function`` keeps the precision of what it is given."""
+
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
         return np.asarray(function(x.astype(frame.dtype, copy=False)))
 
@@ -115,6 +117,7 @@ def _unary(
         code,
         choices,
         elementwise=True,
+        internal=internal,
         summary=summary,
     )
 
@@ -178,26 +181,16 @@ def _softplus(x: Array) -> Array:
     return np.asarray(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
 
 
-def _erf(x: Array) -> Array:
-    return np.vectorize(math.erf, otypes=[x.dtype])(x) if x.size else x
-
-
-def _gelu(x: Array) -> Array:
-    return np.asarray(x * (0.5 * (1 + _erf(x * math.sqrt(0.5)))).astype(x.dtype))
-
-
-def _gelu_adjoint(g: Value, y: Value, x: Value) -> list[Value | None]:
-    density = call("exp", x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
-    return [g * (call("normal_cdf", x) + x * density)]
+_FAR = 1000.0  # from here on sigmoid is 0 or 1: x is kept finite
 
 
 def _silu(x: Array) -> Array:
-    return np.asarray(x * _sigmoid(x))
+    return np.asarray(np.maximum(x, -_FAR) * _sigmoid(x))
 
 
 def _silu_adjoint(g: Value, y: Value, x: Value) -> list[Value | None]:
     s = call("sigmoid", x)
-    return [g * (s + y * (1 - s))]
+    return [g * (s * (1 + call("clip", x, -_FAR, _FAR) * (1 - s)))]
 
 
 def _power_adjoint(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
@@ -346,16 +339,16 @@ ELEMENTWISE = (
         elementwise=True,
         summary="x, kept between two bounds",
     ),
-    _unary("negate", np.negative, "-{0}", lambda g, y, x: [-g], "`-x`"),
-    _unary("tanh", np.tanh, "tanh({0})", lambda g, y, x: [g * (1 - y * y)], "tanh"),
-    _unary(
+    unary("negate", np.negative, "-{0}", lambda g, y, x: [-g], "`-x`"),
+    unary("tanh", np.tanh, "tanh({0})", lambda g, y, x: [g * (1 - y * y)], "tanh"),
+    unary(
         "sigmoid",
         _sigmoid,
         "sigmoid({0})",
         lambda g, y, x: [g * (y * (1 - y))],
         "1 / (1 + exp(-x))",
     ),
-    _unary(
+    unary(
         "relu",
         lambda x: np.maximum(x, 0),
         "(F(0) if {0} < F(0) else {0})",
@@ -363,39 +356,39 @@ ELEMENTWISE = (
         "x where it is positive, else 0",
         _kink,
     ),
-    _unary(
+    unary(
         "softplus",
         _softplus,
         "softplus({0})",
         lambda g, y, x: [g * call("sigmoid", x)],
         "log(1 + exp(x))",
     ),
-    _unary(
-        "gelu",
-        _gelu,
-        "{0} * (F(0.5) * (F(1) + erf({0} * F(0.7071067811865476))))",
-        _gelu_adjoint,
-        "x times the normal distribution function (the exact form)",
+    unary(
+        "log_sigmoid",
+        lambda x: -_softplus(-x),
+        "-softplus(-{0})",
+        lambda g, y, x: [g * call("sigmoid", -x)],
+        "the logarithm of sigmoid(x), exact where that is 0 or 1",
     ),
-    _unary(
+    unary(
         "silu",
         _silu,
-        "{0} * sigmoid({0})",
+        f"(F(-{_FAR}) if {{0}} < F(-{_FAR}) else {{0}}) * sigmoid({{0}})",
         _silu_adjoint,
         "x times sigmoid(x)",
     ),
-    _unary("exp", np.exp, "exp({0})", lambda g, y, x: [g * y], "e to the x"),
-    _unary("log", np.log, "log({0})", lambda g, y, x: [g / x], "the natural logarithm"),
-    _unary("sqrt", np.sqrt, "np.sqrt({0})", lambda g, y, x: [g * 0.5 / y], "the square root"),
-    _unary("sin", np.sin, "sin({0})", lambda g, y, x: [g * call("cos", x)], "the sine, in radians"),
-    _unary(
+    unary("exp", np.exp, "exp({0})", lambda g, y, x: [g * y], "e to the x"),
+    unary("log", np.log, "log({0})", lambda g, y, x: [g / x], "the natural logarithm"),
+    unary("sqrt", np.sqrt, "np.sqrt({0})", lambda g, y, x: [g * 0.5 / y], "the square root"),
+    unary("sin", np.sin, "sin({0})", lambda g, y, x: [g * call("cos", x)], "the sine, in radians"),
+    unary(
         "cos",
         np.cos,
         "cos({0})",
         lambda g, y, x: [-(g * call("sin", x))],
         "the cosine, in radians",
     ),
-    _unary(
+    unary(
         "abs",
         np.abs,
         "abs({0})",
@@ -403,7 +396,7 @@ ELEMENTWISE = (
         "the absolute value",
         _kink,
     ),
-    _unary(
+    unary(
         "sign",
         np.sign,
         "(F(1) if {0} > F(0) else (F(-1) if {0} < F(0) else {0}))",
@@ -411,7 +404,7 @@ ELEMENTWISE = (
         "-1, 0 or 1; no gradient passes",
         _kink,
     ),
-    _unary("stop", lambda x: x, "{0}", None, "the value of x; no gradient passes"),
+    unary("stop", lambda x: x, "{0}", None, "the value of x; no gradient passes"),
     Operation(
         "with_slope",
         ("value", "slope", "x"),
@@ -432,13 +425,6 @@ ELEMENTWISE = (
         "{0}",
         elementwise=True,
         summary="the value of x under another name",
-    ),
-    _unary(
-        "normal_cdf",
-        lambda x: (0.5 * (1 + _erf(x * math.sqrt(0.5)))).astype(x.dtype),
-        "F(0.5) * (F(1) + erf({0} * F(0.7071067811865476)))",
-        lambda g, y, x: [g * (call("exp", x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))],
-        "the normal distribution function",
     ),
     _combination(
         "sum_of",
