@@ -6,10 +6,13 @@ graph has an operation for that (:data:`COMBINED`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from rollc.graph.build import Builder
 from rollc.graph.graph import Edge, Graph, Node, Type, attributes, ordered_axes
+from rollc.graph.operations.linear import over_axes
+from rollc.graph.operations.sequence import softmax_parts
 
 COMBINED = {"sum_over": "sum_of", "max_over": "max_of", "min_over": "min_of"}
 EACH = "'each"
@@ -19,19 +22,29 @@ EACH = "'each"
 def divided(graph: Graph, axis: str, steps: int) -> Graph:
     """Operations over time and more, divided into a part at each step and one over time."""
     nodes: list[Node] = []
-    for node in graph.nodes:
+    for node in spelled_out(graph, [axis]).nodes:
         nodes.extend(_parts(node, axis, steps))
     return graph.with_nodes(nodes)
+
+
+def spelled_out(graph: Graph, axes: Iterable[str]) -> Graph:
+    """Softmax over any of some axes as what it divides, and the quotient."""
+    build = Builder(graph.nodes)
+    for node in graph.nodes:
+        over = over_axes(node.options)
+        if node.operation == "softmax_over" and not set(over).isdisjoint(axes):
+            build.prefix, build.line = node.name, node.line
+            (edge,) = node.operands
+            parts = softmax_parts(build.read(edge.source, edge.delay, edge.axis), over)
+            build.define(node.name, "divide", parts)
+            build.nodes[node.name] = replace(build.nodes[node.name], initial=node.initial)
+    return graph.with_nodes(build.nodes.values())
 
 
 def _parts(node: Node, axis: str, steps: int) -> Iterator[Node]:
     over = node.options.get("over")
     if not isinstance(over, tuple) or axis not in over:
         yield node
-        return
-    if node.operation == "softmax_over":
-        for part in _softmax(node):
-            yield from _parts(part, axis, steps)
         return
     operands = node.operands
     if node.operation not in COMBINED or over != (axis,):
@@ -62,21 +75,3 @@ def _parts(node: Node, axis: str, steps: int) -> Iterator[Node]:
     yield share
     mean = (Edge(f"{node.name}'sum"), Edge(share.name))
     yield replace(node, operation="multiply", operands=mean, attributes=())
-
-
-def _softmax(node: Node) -> Iterator[Node]:
-    """exp(x - max), divided by the sum of these."""
-    (x,) = node.operands
-    over = node.options["over"]
-    assert isinstance(over, tuple)
-    axes = tuple(other for other in node.type.axes if other not in over)
-    alike = replace(node, attributes=(), initial=None)
-    reduced = replace(alike, type=replace(node.type, axes=axes), attributes=attributes(over=over))
-    highest, shifted, risen, total = (
-        f"{node.name}'{part}" for part in ("highest", "shifted", "risen", "total")
-    )
-    yield replace(reduced, name=highest, operation="max_over", operands=(x,))
-    yield replace(alike, name=shifted, operation="subtract", operands=(x, Edge(highest)))
-    yield replace(alike, name=risen, operation="exp", operands=(Edge(shifted),))
-    yield replace(reduced, name=total, operation="sum_over", operands=(Edge(risen),))
-    yield replace(node, operation="divide", operands=(Edge(risen), Edge(total)), attributes=())

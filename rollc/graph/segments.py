@@ -20,8 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from rollc.graph.adjoint import between
-from rollc.graph.build import Builder
-from rollc.graph.expression import call
+from rollc.graph.divide import spelled_out
 from rollc.graph.graph import BATCH, LEAVES, Graph, Node, attributes
 from rollc.graph.operations.linear import over_axes
 from rollc.graph.split import (
@@ -72,7 +71,7 @@ def segments(graph: Graph) -> Segments:
     for node in graph.nodes:
         if len(node.type.time) > 1:
             raise CannotSplit(f"`{node.name}` runs over {' and '.join(node.type.time)} at once")
-    graph = _spelled_out(graph)
+    graph = spelled_out(graph, graph.axes)  # then no step needs another one at once
     future = [name for name, reach in graph.reach.items() if reach.future]
     if future:
         raise CannotSplit(f"`{future[0]}` is read from the future")
@@ -102,25 +101,6 @@ def _ends_leaf(graph: Graph, node: Node) -> bool:
     (edge,) = node.operands
     leaf = graph[edge.source].operation in LEAVES and not edge.delay
     return leaf and node.operation in ("first", "last")
-
-
-def _spelled_out(graph: Graph) -> Graph:
-    """Softmax over the steps as e / sum(e), e = exp(x - max(x)): what is left at every step
-    then needs no other step, but reductions of an earlier segment.
-    """
-    build = Builder(graph.nodes)
-    for node in graph.nodes:
-        timed = not set(node.type.time).isdisjoint(over_axes(node.options))
-        if node.operation == "softmax_over" and timed:
-            build.prefix, build.line = node.name, node.line
-            (edge,) = node.operands
-            x = build.read(edge.source, edge.delay, edge.axis)
-            # The shares do not depend on what is taken off everywhere.
-            e = call("exp", x - call("stop", call("max_over", x, **node.options)))
-            total = call("sum_over", e, **node.options)
-            build.define(node.name, "divide", (e, total))
-            build.nodes[node.name] = replace(build.nodes[node.name], initial=node.initial)
-    return graph.with_nodes(build.nodes.values())
 
 
 def _grouped(graph: Graph, found: list[Node]) -> dict[tuple[int, str], list[Node]]:

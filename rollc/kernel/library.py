@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba.extending import register_jitable
 
-from rollc.kernel.elementary import exp, log
+from rollc.kernel.elementary import OPTIONS, exp, log_one_plus
 from rollc.kernel.linear import (
     dot,
     dots,
@@ -258,23 +259,46 @@ def largest(x: Array, row: int, first: int, size: int) -> Any:
     return best
 
 
+# Sums may be reordered in routines, and in these they may not.
+@register_jitable(**OPTIONS)
+def below(x: Any, top: Any, zero: Any) -> Any:
+    """How far x is below the largest; equal infinities are 0 apart."""
+    return zero if x == top else x - top
+
+
+@shared
+def log_rise(x: Array, row: int, first: int, size: int, top: Any) -> Any:
+    """The logarithm of the sum of exp(x - top).
+
+    One of the terms is 1: the logarithm of 1 and the others is exact where these are small.
+    """
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    rest, tops = zero, zero
+    for k in range(size):
+        value = x[row, at(first + k)]
+        e = exp(value - top)
+        rest += zero if value == top else e
+        tops += one if value == top else zero
+    return log_one_plus(rest + (tops - one))
+
+
 @routine
 def logsumexp(x: Array, row: int, first: int, size: int) -> Any:
     top = largest(x, row, first, size)
-    total = x.dtype.type(0)
-    for k in range(size):
-        total += exp(x[row, at(first + k)] - top)
-    return log(total) + top
+    return top + log_rise(x, row, first, size, top)
 
 
 @routine
 def softmax(x: Array, row: int, first: int, out: Array, target: int, place: int, size: int) -> None:
-    top = largest(x, row, first, size)
-    total = x.dtype.type(0)
+    """The shares; zeros where all elements are -inf, for there is nothing to share."""
+    top, zero = largest(x, row, first, size), x.dtype.type(0)
+    total = zero
     for k in range(size):
-        value = exp(x[row, at(first + k)] - top)
+        value = exp(below(x[row, at(first + k)], top, zero))
         out[target, at(place + k)] = value
         total += value
+    if top == -np.inf:
+        total = x.dtype.type(np.inf)
     for k in range(size):
         out[target, at(place + k)] /= total
 
@@ -283,41 +307,56 @@ def softmax(x: Array, row: int, first: int, out: Array, target: int, place: int,
 def log_softmax(
     x: Array, row: int, first: int, out: Array, target: int, place: int, size: int
 ) -> None:
-    shift = logsumexp(x, row, first, size)
+    top = largest(x, row, first, size)
+    rise = log_rise(x, row, first, size, top)
+    if top == -np.inf:
+        rise = x.dtype.type(np.inf)
     for k in range(size):
-        out[target, at(place + k)] = x[row, at(first + k)] - shift
+        out[target, at(place + k)] = below(x[row, at(first + k)], top, x.dtype.type(0)) - rise
 
 
 @routine
 def cross_entropy(scores: Array, row: int, first: int, target: int, size: int) -> Any:
     top = largest(scores, row, first, size)
-    total = scores.dtype.type(0)
-    for k in range(size):
-        total += exp(scores[row, at(first + k)] - top)
-    return log(total) - (scores[row, at(first + target)] - top)
+    rise = log_rise(scores, row, first, size, top)
+    if top == -np.inf:
+        rise = scores.dtype.type(np.inf)
+    return rise - below(scores[row, at(first + target)], top, scores.dtype.type(0))
+
+
+@register_jitable(**OPTIONS)
+def apart(x: Any, start: Any, middle: Any) -> Any:
+    """x - (start + middle), where the first difference is exact if x is near the start."""
+    return (x - start) - middle
 
 
 @shared
-def mean(x: Array, row: int, first: int, size: int) -> Any:
+def middle_from(x: Array, row: int, first: int, start: Any, size: int) -> Any:
+    """How far the mean is from one of the elements: what all have in common is in no sum."""
     found = x.dtype.type(0)
     for k in range(size):
-        found += x[row, at(first + k)]
+        found += x[row, at(first + k)] - start
     return found / x.dtype.type(size)
 
 
 @shared
-def deviation_from(x: Array, row: int, first: int, middle: Any, epsilon: float, size: int) -> Any:
+def deviation_from(
+    x: Array, row: int, first: int, start: Any, middle: Any, epsilon: float, size: int
+) -> Any:
     """The root of the variance and a little more."""
     variance = x.dtype.type(0)
     for k in range(size):
-        variance += (x[row, at(first + k)] - middle) * (x[row, at(first + k)] - middle)
+        distance = apart(x[row, at(first + k)], start, middle)
+        variance += distance * distance
     return np.sqrt(variance / x.dtype.type(size) + x.dtype.type(epsilon))
 
 
 @routine
 def deviation(x: Array, row: int, first: int, epsilon: float, size: int) -> Any:
     """The root of the variance and a little more."""
-    return deviation_from(x, row, first, mean(x, row, first, size), epsilon, size)
+    start = x[row, at(first)]
+    middle = middle_from(x, row, first, start, size)
+    return deviation_from(x, row, first, start, middle, epsilon, size)
 
 
 @routine
@@ -325,7 +364,8 @@ def normalise(
     x: Array, row: int, first: int, epsilon: float, out: Array, target: int, place: int, size: int
 ) -> None:
     """x, shifted and scaled to mean 0 and variance 1."""
-    middle = mean(x, row, first, size)
-    root = deviation_from(x, row, first, middle, epsilon, size)
+    start = x[row, at(first)]
+    middle = middle_from(x, row, first, start, size)
+    root = deviation_from(x, row, first, start, middle, epsilon, size)
     for k in range(size):
-        out[target, at(place + k)] = (x[row, at(first + k)] - middle) / root
+        out[target, at(place + k)] = apart(x[row, at(first + k)], start, middle) / root

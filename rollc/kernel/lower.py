@@ -5,7 +5,7 @@ Rewrites:
   mse(a, b)                      ->  mean((a - b) * (a - b))
   binary_cross_entropy(s, y)     ->  mean(logistic_loss(s, y))
   mean_over(x)                   ->  sum_over(x) / extent
-  softmax_over(x)                ->  e / sum_over(e)  with  e = exp(x - max_over(x))
+  softmax_over(x)                ->  e / sum_over(e)  with  e = exp(x - max_over(x)), of finite x
   inverse(a), log_det(a)         ->  parts of gauss_jordan(a), which they share
   sum(a * b)                     ->  dot(a, b)           vectors, the product read here alone
   f(condition)                   ->  f(where(condition, 1, 0))  f takes numbers
@@ -27,7 +27,7 @@ from rollc.graph.expression import Value, call
 from rollc.graph.graph import Attribute, Edge, Graph, Node, attributes
 from rollc.graph.operations import OPERATIONS
 from rollc.graph.operations.linear import over_axes
-from rollc.graph.operations.sequence import call_extent
+from rollc.graph.operations.sequence import call_extent, softmax_parts
 
 _COMPOSITES = frozenset(
     {
@@ -130,9 +130,8 @@ def _composite(node: Node, values: list[Value]) -> Value:
             total = total / call_extent(total, axis)
         return total
     if node.operation == "softmax_over":
-        (x,) = values
-        e = call("exp", x - call("max_over", x, **node.options))
-        return e / call("sum_over", e, **node.options)
+        e, total = softmax_parts(values[0], over_axes(node.options))
+        return e / total
     if node.operation in ("inverse", "log_det"):
         found = call("gauss_jordan", *values)
         size = values[0].type.shape[0]

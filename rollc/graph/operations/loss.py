@@ -23,6 +23,7 @@ from rollc.graph.operations.table import (
     need_vector,
     union,
 )
+from rollc.graph.operations.vector import log_shares
 
 
 def _infer_pair(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -51,7 +52,17 @@ def _mse_adjoint(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
 
 def _logistic(frame: Frame, options: Options, score: Array, target: Array) -> Array:
     score = score.astype(frame.dtype, copy=False)
-    return np.asarray(np.maximum(score, 0) - score * target + np.log1p(np.exp(-np.abs(score))))
+    # softplus(score) - score * target, without large numbers that cancel; no score, however
+    # large, counts where the target is its limit.
+    weight = np.where(score < 0, target, 1 - target).astype(frame.dtype, copy=False)
+    rest = np.where(weight != 0, np.abs(score) * weight, 0)
+    return np.asarray((rest + np.log1p(np.exp(-np.abs(score)))).astype(frame.dtype, copy=False))
+
+
+def _logistic_slope(score: Value, target: Value) -> Value:
+    """sigmoid(score) - target, from the smaller of sigmoid and 1 - sigmoid."""
+    small = call("sigmoid", -call("abs", score))
+    return call("where", call("less", score, 0.0), small - target, (1 - target) - small)
 
 
 def _binary_cross_entropy(frame: Frame, options: Options, score: Array, target: Array) -> Array:
@@ -63,7 +74,7 @@ def _binary_cross_entropy_adjoint(
     g: Value, y: Value, score: Value, target: Value
 ) -> list[Value | None]:
     share = g * (1.0 / score.type.size)
-    return [share * (call("sigmoid", score) - target), -(share * score)]
+    return [share * _logistic_slope(score, target), -(share * score)]
 
 
 def _infer_cross_entropy(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -83,14 +94,14 @@ def _infer_cross_entropy(operands: Sequence[Type | None], options: Options) -> T
 def _cross_entropy(frame: Frame, options: Options, score: Array, target: Array) -> Array:
     score = score.astype(frame.dtype, copy=False)
     with np.errstate(invalid="ignore"):
-        shifted = score - score.max(axis=-1, keepdims=True)
-        lead = np.broadcast_shapes(score.shape[:-1], target.shape)
-        chosen = np.take_along_axis(
-            np.broadcast_to(shifted, lead + score.shape[-1:]),
-            np.broadcast_to(target, lead)[..., None],
-            axis=-1,
-        )[..., 0]
-        return np.asarray(np.log(np.exp(shifted).sum(axis=-1)) - chosen)
+        logs = log_shares(score)
+    lead = np.broadcast_shapes(score.shape[:-1], target.shape)
+    chosen = np.take_along_axis(
+        np.broadcast_to(logs, lead + score.shape[-1:]),
+        np.broadcast_to(target, lead)[..., None],
+        axis=-1,
+    )
+    return np.asarray(-chosen[..., 0])
 
 
 def _cross_entropy_adjoint(g: Value, y: Value, score: Value, target: Value) -> list[Value | None]:
@@ -129,8 +140,8 @@ LOSS = (
         ("score", "target"),
         infer_numeric,
         _logistic,
-        lambda g, y, score, target: [g * (call("sigmoid", score) - target), -(g * score)],
-        "softplus({0}) - {0} * {1}",
+        lambda g, y, score, target: [g * _logistic_slope(score, target), -(g * score)],
+        "logistic_loss({0}, {1})",
         elementwise=True,
         internal=True,
         summary="the binary cross entropy of each element",

@@ -38,7 +38,9 @@ def _infer_layer_norm(operands: Sequence[Type | None], options: Options) -> Type
 
 
 def _centred(x: Array) -> Array:
-    return np.asarray(x - x.mean(axis=-1, keepdims=True))
+    # From the first element on: what all have in common is no part of the sums.
+    apart = x - x[..., :1]
+    return np.asarray(apart - apart.mean(axis=-1, keepdims=True))
 
 
 def _deviation(frame: Frame, options: Options, x: Array) -> Array:
@@ -62,6 +64,10 @@ def _normalise_adjoint(g: Value, y: Value, x: Value, epsilon: float) -> list[Val
     part = 1.0 / x.type.size
     rest = g - call("sum", g) * part - y * (call("dot", g, y) * part)
     return [rest / call("deviation", x, epsilon=epsilon)]
+
+
+def _deviation_adjoint(g: Value, y: Value, x: Value, epsilon: float) -> list[Value | None]:
+    return [call("normalise", x, epsilon=epsilon) * (g * (1.0 / x.type.size))]
 
 
 def _layer_norm_adjoint(
@@ -97,7 +103,9 @@ NORMAL: tuple[Operation, ...] = (
         ("x",),
         infer_to_number,
         _deviation,
-        lambda g, y, x, epsilon: [(x - call("mean", x)) * (g / y * (1.0 / x.type.size))],
+        lambda g, y, x, epsilon: [
+            call("normalise", x, epsilon=epsilon) * (g * (1.0 / x.type.size))
+        ],
         "deviation({0}, {epsilon}, {shape0})",
         internal=True,
         summary="the standard deviation of a vector's elements, and of a little more",

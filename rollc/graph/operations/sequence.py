@@ -13,6 +13,7 @@ Where there is no place at all, all that is made of one is 0 here; what it means
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from rollc.graph.operations.table import (
     known,
     need_numbers,
 )
+from rollc.graph.operations.vector import shares
 
 MOST_STEPS = 2**31
 
@@ -82,13 +84,25 @@ def _extreme_over_choices(y: Value, x: Value, over: tuple[str, ...]) -> list[Val
 
 
 def _softmax_over(frame: Frame, options: Options, x: Array) -> Array:
-    positions = frame.positions(over_axes(options))
     x = x.astype(frame.dtype, copy=False)
     if not x.size:
         return x
     with np.errstate(invalid="ignore"):
-        shifted = np.exp(x - x.max(axis=positions, keepdims=True))
-    return np.asarray((shifted / shifted.sum(axis=positions, keepdims=True)).astype(frame.dtype))
+        return shares(x, frame.positions(over_axes(options)))
+
+
+def softmax_parts(x: Value, over: tuple[str, ...]) -> tuple[Value, Value]:
+    """What softmax_over divides, in operations that have slopes: exp(x - top) and its sum.
+
+    No gradient passes through the top: the shares do not depend on what is taken off everywhere.
+    Where the top is infinite, what is as large shares alone; where it is -inf, all is zero.
+    """
+    top = call("stop", call("max_over", x, over=over))
+    base = call("where", call("equal", top, -inf), 0.0, top)
+    infinite = call("where", call("equal", x, inf), 0.0, -inf)
+    e = call("exp", call("where", call("equal", top, inf), infinite, x - base))
+    total = call("sum_over", e, over=over)
+    return e, call("where", call("equal", total, 0.0), 1.0, total)
 
 
 def _infer_softmax_over(operands: Sequence[Type | None], options: Options) -> Type | None:

@@ -172,18 +172,36 @@ def _infer_argmax(operands: Sequence[Type | None], options: Options) -> Type | N
     return Type("index", (), types[0].axes, types[0].shape[0])
 
 
-def _softmax(x: Array) -> Array:
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return np.asarray(e / e.sum(axis=-1, keepdims=True))
+def below_top(x: Array, axis: int | tuple[int, ...] = -1) -> tuple[Array, Array]:
+    """How far below the largest each element is, and the largest; equal infinities are 0 apart."""
+    top = x.max(axis=axis, keepdims=True)
+    return np.where(x == top, x.dtype.type(0), x - top), top
+
+
+def shares(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
+    """exp(x), scaled to the sum 1; zeros where all of x is -inf, for there is nothing to share."""
+    below, top = below_top(x, axis)
+    e = np.exp(below)
+    total = np.where(top == -np.inf, x.dtype.type(np.inf), e.sum(axis=axis, keepdims=True))
+    return np.asarray(e / total)
+
+
+def _log_rise(below: Array) -> Array:
+    """The logarithm of the sum of exp(x - top), where the sum of all but one 1 is added to it."""
+    top = below == 0
+    rest = np.where(top, below.dtype.type(0), np.exp(below)).sum(axis=-1, keepdims=True)
+    return np.asarray(np.log1p(rest + (top.sum(axis=-1, keepdims=True) - 1).astype(below.dtype)))
 
 
 def _logsumexp(x: Array) -> Array:
-    top = x.max(axis=-1, keepdims=True)
-    return np.asarray((np.log(np.exp(x - top).sum(axis=-1, keepdims=True)) + top)[..., 0])
+    below, top = below_top(x)
+    return np.asarray((top + _log_rise(below))[..., 0])
 
 
-def _log_softmax(x: Array) -> Array:
-    return np.asarray(x - _logsumexp(x)[..., None])
+def log_shares(x: Array) -> Array:
+    """The logarithm of the shares."""
+    below, top = below_top(x)
+    return np.where(top == -np.inf, x.dtype.type(-np.inf), below - _log_rise(below))
 
 
 def _on_vector(function: Callable[[Array], Array]) -> Callable[[Frame, Options, Array], Array]:
@@ -374,7 +392,7 @@ VECTOR = (
         "softmax",
         ("x",),
         infer_same_vector,
-        _on_vector(_softmax),
+        _on_vector(shares),
         lambda g, y, x: [y * (g - call("dot", g, y))],
         "softmax({0}, {out}, {shape})",
         summary="exp(x), scaled to the sum 1",
@@ -383,7 +401,7 @@ VECTOR = (
         "log_softmax",
         ("x",),
         infer_same_vector,
-        _on_vector(_log_softmax),
+        _on_vector(log_shares),
         lambda g, y, x: [g - call("exp", y) * call("sum", g)],
         "log_softmax({0}, {out}, {shape})",
         summary="the logarithm of softmax(x)",
