@@ -1,8 +1,8 @@
 """The normal distribution, exact in both tails, and what is made of it.
 
 In NumPy: beyond t = |x| lies density(t) / f(t), where f is the continued fraction
-t + 1 / (t + 2 / (t + 3 / …)) of Laplace, whose first 200 terms are exact from 1 on; up to
-there nothing cancels and the C library's erfc does.  All is computed in double precision.
+t + 1 / (t + 2 / (t + 3 / …)) of Laplace, whose first 200 terms are exact from 2 on; up to
+there the C library's erfc is.  All is computed in double precision.
 (Abramowitz and Stegun, Handbook of Mathematical Functions (1964), 26.2.14.)
 """
 
@@ -20,6 +20,7 @@ from rollc.graph.operations.table import Array, Operation
 _HEIGHT = 1 / math.sqrt(2 * math.pi)
 _LOG_HEIGHT = -0.5 * math.log(2 * math.pi)
 _TERMS = 200
+_NEAR = 2.0
 _FAR = 40.0  # the density is zero there
 
 
@@ -56,12 +57,12 @@ def ratio(x: Array) -> Array:
 def _fraction(x: Array) -> Array:
     """The density over what lies beyond |x|."""
     t = np.abs(x)
-    far, near = np.maximum(t, 1), np.minimum(t, 1)
+    far, near = np.maximum(t, _NEAR), np.minimum(t, _NEAR)
     found = far
     for k in range(_TERMS, 0, -1):
         found = far + k / found
     beyond = 0.5 * np.vectorize(math.erfc, otypes=[float])(near * math.sqrt(0.5))
-    return np.where(t < 1, density(near) / beyond, found)
+    return np.where(t < _NEAR, density(near) / beyond, found)
 
 
 def _steepness(g: Value, y: Value, x: Value) -> list[Value | None]:

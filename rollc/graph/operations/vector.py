@@ -402,7 +402,7 @@ VECTOR = (
         ("x",),
         infer_same_vector,
         _on_vector(log_shares),
-        lambda g, y, x: [g - call("exp", y) * call("sum", g)],
+        lambda g, y, x: [g - call("softmax", x) * call("sum", g)],
         "log_softmax({0}, {out}, {shape})",
         summary="the logarithm of softmax(x)",
     ),
