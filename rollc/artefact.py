@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from rollc import store
+from rollc.checks import path
 from rollc.errors import InputError, StoreError
 from rollc.graph.graph import Graph
 from rollc.irtext import IRTextError, parse_graph
@@ -62,4 +63,4 @@ def load(directory: str | Path) -> Network:
 
     An artefact holds code: load one only where you would run a program of its author's.
     """
-    return open_artefact(store.read(Path(directory)))
+    return open_artefact(store.read(path("`directory`", directory)))

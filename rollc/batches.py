@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rollc.arrays import as_array
+from rollc.checks import mapping, whole
 from rollc.errors import InputError
 from rollc.network import Network
+from rollc.noise import Seed, seed_of
 
 Array = NDArray[Any]
 Lengths = Array | Mapping[str, Array]  # of one time axis, or by axis
@@ -35,9 +38,11 @@ def streams(sequence: Array, count: int) -> Array:
 
     Read window by window (see :func:`windows`), each stream goes on where it was left.
     """
-    steps = len(sequence) // count if count >= 1 else 0
+    sequence, count = as_array("`sequence`", sequence), whole("`count`", count, None)
+    total = len(sequence) if sequence.ndim else 0
+    steps = total // count if count >= 1 else 0
     if steps < 1:
-        raise InputError(f"cannot cut {len(sequence)} steps into {count} streams")
+        raise InputError(f"cannot cut {total} steps into {count} streams")
     pieces = sequence[: steps * count].reshape(count, steps, *sequence.shape[1:])
     return np.ascontiguousarray(pieces.swapaxes(0, 1))
 
@@ -48,13 +53,16 @@ def batches(
     size: int | None = None,
     *,
     lengths: Lengths | None = None,
-    seed: int | np.random.Generator = 0,
+    seed: Seed = 0,
 ) -> Iterator[Batch]:
     """The data in parts of ``size`` sequences, in random order; all at once without a size.
 
     An array without a batch dimension is part of every batch.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(seed_of(seed))
+    size = None if size is None else whole("`size`", size, 1)
+    arrays = _arrays(arrays)
+    lengths = _own_lengths(lengths)
     slots = {**network.inputs, **network.targets}
     axes = {
         name: len(slot.time)
@@ -79,6 +87,19 @@ def batches(
         yield Batch(part, _some(lengths, chosen), len(chosen))
 
 
+def _arrays(arrays: Mapping[str, Any]) -> dict[str, Array]:
+    given = mapping("arrays", arrays)
+    return {name: as_array(f"`{name}`", array) for name, array in given.items()}
+
+
+def _own_lengths(lengths: Any) -> Lengths | None:
+    if lengths is None:
+        return None
+    if isinstance(lengths, Mapping):
+        return {axis: as_array(f"`lengths` of {axis}", own) for axis, own in lengths.items()}
+    return as_array("`lengths`", lengths)
+
+
 def _some(lengths: Lengths | None, chosen: Array) -> Lengths | None:
     if lengths is None:
         return None
@@ -92,10 +113,11 @@ def windows(
 ) -> Iterator[dict[str, Array]]:
     """What changes with time in windows of ``steps`` steps, one after the other; the last may
     be shorter.  Static arrays are part of every window."""
+    arrays, steps = _arrays(arrays), whole("`steps`", steps, 1)
     slots = {**network.inputs, **network.targets}
     timed = {name for name in arrays if name in slots and slots[name].time}
-    total = {len(arrays[name]) for name in timed}
-    if len(total) != 1:
+    total = {len(arrays[name]) if arrays[name].ndim else 0 for name in timed}
+    if len(total) != 1 or not all(total):
         raise InputError("windows need inputs or targets over time, all of the same steps")
     for start in range(0, total.pop(), steps):
         yield {

@@ -18,34 +18,43 @@ import numpy as np
 
 from rollc.errors import InputError
 
-_Switch = (bool, np.bool_)
+_Switch = bool | np.bool_
 
 
-def whole(what: str, value: Any, least: int = 0, most: int | None = None) -> int:
-    """A whole number from ``least`` on, up to ``most`` if there is a bound."""
-    bounds = f"from {least} on" if most is None else f"from {least} to {most}"
+def whole(what: str, value: Any, least: int | None = 0, most: int | None = None) -> int:
+    """A whole number from ``least`` on, up to ``most``; None is no bound."""
+    bounds = "" if least is None else f" from {least} on" if most is None else f" {least} to {most}"
     if not isinstance(value, _Switch):
         try:
             number = operator.index(value)
         except (TypeError, ValueError, RuntimeError):  # others' scalars raise what they like
             pass
         else:
-            if number >= least and (most is None or number <= most):
+            if (least is None or number >= least) and (most is None or number <= most):
                 return number
-    raise InputError(f"{what}: expected a whole number {bounds}, found {shown(value)}")
+    raise InputError(f"{what}: expected a whole number{bounds}, found {shown(value)}")
 
 
-def positive(what: str, value: Any) -> float:
-    """A finite number that is more than 0."""
-    if not isinstance(value, _Switch):
+def real(what: str, value: Any, words: str = "a number") -> float:
+    """A finite number."""
+    if not isinstance(value, _Switch | str | bytes):
         try:
             number = float(value)
         except (TypeError, ValueError, OverflowError, RuntimeError):
             pass
         else:
-            if not isinstance(value, str | bytes) and math.isfinite(number) and number > 0:
+            if math.isfinite(number):
                 return number
-    raise InputError(f"{what}: expected a number more than 0, found {shown(value)}")
+    raise InputError(f"{what}: expected {words}, found {shown(value)}")
+
+
+def positive(what: str, value: Any) -> float:
+    """A finite number that is more than 0."""
+    words = "a number more than 0"
+    number = real(what, value, words)
+    if number <= 0:
+        raise InputError(f"{what}: expected {words}, found {shown(value)}")
+    return number
 
 
 def switch(what: str, value: Any) -> bool:

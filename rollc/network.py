@@ -438,8 +438,8 @@ class Network:
         """The steps along an axis; the graphs are made once."""
         from rollc.streaming import axis_of, streaming_of
 
-        if axis is not None:
-            axis = choice("`axis`", axis, self.axes)
+        if axis is not None and not isinstance(axis, str):
+            axis = choice("axis", axis, self.axes)
         if (axis, lengths) not in self._steps:
             found = axis_of(self.graph, axis)
             self._steps[axis, lengths] = streaming_of(

@@ -7,14 +7,16 @@ may have more.  Parameters keep their dtypes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rollc.checks import positive, real, shown
 from rollc.errors import InputError
 
 Array = NDArray[Any]
@@ -156,11 +158,27 @@ OPTIMISERS = {
 }
 
 
-def optimiser(name: str = "adam", **numbers: float) -> Optimiser:
+def optimiser(name: str = "adam", **numbers: Any) -> Optimiser:
     """A method by its name, with its numbers such as ``rate`` where they are not the usual."""
-    if name not in OPTIMISERS:
-        raise InputError(f"unknown optimiser `{name}`: expected {', '.join(OPTIMISERS)}")
+    if not isinstance(name, str) or name not in OPTIMISERS:
+        raise InputError(f"unknown optimiser {shown(name)}: expected {', '.join(OPTIMISERS)}")
     method = OPTIMISERS[name]
+    known = [
+        each.name
+        for each in signature(method.update).parameters.values()
+        if each.default is not each.empty
+    ]
+    for each, number in numbers.items():
+        if each not in known:
+            raise InputError(f"{name} has no `{each}`: expected {', '.join(known)}")
+        if each == "rate":
+            numbers[each] = positive("`rate`", number)
+        elif each != "decay":
+            numbers[each] = real(f"`{each}`", number)
+        elif not isinstance(number, Sequence) or len(number) != 2:
+            raise InputError(f"`decay`: expected two numbers, found {shown(number)}")
+        else:
+            numbers[each] = tuple(real("`decay`", part) for part in number)
     return Optimiser(method.start, partial(method.update, **numbers))
 
 

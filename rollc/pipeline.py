@@ -39,9 +39,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from rollc import store
+import numpy as np
+
+from rollc import checks, resources, store
 from rollc.arguments import why_no_state
 from rollc.artefact import DTYPES, open_artefact
 from rollc.checkpoint import window_kernels
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from rollc.lang.source import Source
 
 # Compiled when a network is built.  One that runs free is there to be run; few are trained so.
+MOST_STEPS = 10_000_000
 EAGER = {"taught": ("forward", "gradient"), "free": ("forward",)}
 COMBINED = ("sum", "mean")
 FEEDS = ("taught", "free")
@@ -244,18 +247,19 @@ def build(
 ) -> Network:
     """Build the network of a spec, or of the text of a graph.
 
-    ``sets`` overrides sizes, ``dtype`` is float32 or float64, ``steps`` builds the kernel
-    of that many steps (any number without).  ``truncate`` cuts gradients at the borders of
-    windows of that many steps (see :mod:`rollc.graph.truncate`), and
+    ``source`` is the path of a file or, where there is none, the name of a spec that comes with
+    rollc, such as "lstm".  ``sets`` overrides sizes, ``dtype`` is float32 or float64, ``steps``
+    builds the kernel of that many steps (any number without).  ``truncate`` cuts gradients at
+    the borders of windows of that many steps (see :mod:`rollc.graph.truncate`), and
     ``combine="mean"`` averages those of a parameter over the steps (see
     :mod:`rollc.graph.combine`).  ``feed`` says what `feed(free, taught)` reads in the spec:
     "taught" the target, "free" the network's own value.  The artefact is kept in the cache,
     and put into ``directory`` too if one is given.  Raises :class:`SpecError` where the spec
     is wrong and :class:`InputError` where a file cannot be read.
     """
-    path = Path(source)
+    path = resources.find_spec(str(checks.path("`source`", source)))
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read `{path}`: {error}") from None
     return build_text(
@@ -286,17 +290,16 @@ def build_text(
     cache: bool = True,
 ) -> tuple[Network, store.Made]:
     """Like :func:`build`, from text; also says where the artefact lies."""
-    if dtype not in DTYPES:
-        raise InputError(f"expected dtype float32 or float64, found `{dtype}`")
-    if steps is not None and not 1 <= steps <= 10_000_000:
-        raise InputError(f"expected 1 to 10000000 steps, found {steps}")
-    if truncate is not None and not 1 <= truncate <= 10_000_000:
-        raise InputError(f"expected windows of 1 to 10000000 steps, found {truncate}")
-    if combine not in COMBINED:
-        raise InputError(f"expected gradients combined by sum or mean, found `{combine}`")
-    if feed not in FEEDS:
-        raise InputError(f"expected feed taught or free, found `{feed}`")
-    sets = dict(sets or {})
+    for what, words in (("`text`", text), ("`name`", name)):
+        if not isinstance(words, str):
+            raise InputError(f"{what}: expected a text, found {checks.shown(words)}")
+    dtype = _precision(dtype)
+    steps = None if steps is None else checks.whole("`steps`", steps, 1, MOST_STEPS)
+    truncate = None if truncate is None else checks.whole("`truncate`", truncate, 1, MOST_STEPS)
+    combine = checks.choice("combine", combine, COMBINED)
+    feed = cast("Feed", checks.choice("feed", feed, FEEDS))
+    cache = checks.switch("`cache`", cache)
+    sets = sizes_of(sets)
     source = source_of(text, name)
     key = store.build_key(
         texts=[text, *(used.text for used in source.used)],
@@ -312,9 +315,26 @@ def build_text(
         with _no_collection():
             return write_artefact(folder, source, sets, dtype, steps, truncate, combine, feed)
 
-    target = None if directory is None else Path(directory)
+    target = None if directory is None else checks.path("`directory`", directory)
     made = store.made(key, write, target, use_cache=cache)
     return open_artefact(made.manifest), made
+
+
+def sizes_of(sets: Any) -> dict[str, int]:
+    """Sizes by name that a caller gave, as plain whole numbers."""
+    given = {} if sets is None else checks.mapping("sets", sets, "sizes by name")
+    for name in given:
+        if not isinstance(name, str):
+            raise InputError(f"`sets`: expected names of sizes, found {checks.shown(name)}")
+    return {name: checks.whole(f"`sets`, `{name:.40}`", size, None) for name, size in given.items()}
+
+
+def _precision(dtype: Any) -> str:
+    """The name of a precision; NumPy's own types are known too."""
+    if dtype is float or isinstance(dtype, np.dtype | type):
+        with suppress(TypeError):
+            dtype = np.dtype(dtype).name
+    return checks.choice("dtype", dtype, DTYPES)
 
 
 def write_artefact(

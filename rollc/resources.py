@@ -5,8 +5,12 @@ In a checkout they lie beside the package, in the wheel inside it.
 
 from __future__ import annotations
 
+import difflib
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+
+from rollc.errors import InputError
 
 CELLS = "cells"
 _PACKAGE = Path(__file__).resolve().parent
@@ -30,3 +34,25 @@ def specs() -> dict[str, Path]:
         for path in sorted(root.rglob("*.roll"))
         if path.parent != root / CELLS
     }
+
+
+def find_spec(name: str) -> Path:
+    """The file of that name or, where there is none, the spec that comes with rollc.
+
+    The name of such a spec can stand without its folder, and with its ending.  Raises
+    :class:`InputError` where there is neither.
+    """
+    path = Path(name)
+    with suppress(OSError):  # such as a name that is too long
+        if path.exists():
+            return path
+    installed = specs()
+    stem = name.removesuffix(".roll")
+    if stem in installed:
+        return installed[stem]
+    found = [known for known in installed if known.endswith(f"/{stem}")]
+    if len(found) == 1:
+        return installed[found[0]]
+    near = found or difflib.get_close_matches(stem, installed, n=1)
+    hint = f"; did you mean `{near[0]}`, which comes with rollc?" if near else ""
+    raise InputError(f"there is no file `{name:.200}`{hint}")

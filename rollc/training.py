@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rollc.arrays import as_array
 from rollc.batches import Batch, windows
+from rollc.checks import mapping, positive, shown, whole
 from rollc.errors import InputError
 from rollc.network import Network
+from rollc.noise import Seed, seed_of
 from rollc.optimise import OPTIMISERS, Optimiser, clipped
 
 Array = NDArray[Any]
@@ -34,7 +37,7 @@ def fit(
     *,
     window: int | None = None,
     clip: float | None = None,
-    seed: int | np.random.Generator = 0,
+    seed: Seed = 0,
 ) -> Iterator[Epoch]:
     """Go through the data again and again, with an update for each batch, as long as asked.
 
@@ -44,14 +47,23 @@ def fit(
     the largest norm of all gradients together.  ``seed`` is that of dropout and sampling.
     Raises :class:`InputError` where a network cannot run in windows.
     """
-    random = np.random.default_rng(seed)
-    values = dict(params)
+    random = np.random.default_rng(seed_of(seed))
+    values = {
+        name: np.array(as_array(f"parameter `{name}`", value))
+        for name, value in mapping("params", params).items()
+    }
+    if not isinstance(optimiser, Optimiser):
+        raise InputError(f"`optimiser`: expected an optimiser, found {shown(optimiser)}")
+    clip = None if clip is None else positive("`clip`", clip)
     state = optimiser.start(values)
     if window is not None:
+        window = whole("`window`", window, 1)
         _check_starts(network)
     while True:
         losses, sizes = [], []
         for batch in data():
+            if not isinstance(batch, Batch):
+                raise InputError(f"`data`: expected batches, found {shown(batch)}")
             carried = None
             parts: Iterable[Mapping[str, Array]] = [batch.arrays]
             if window is not None:
@@ -66,6 +78,8 @@ def fit(
                 values, state = optimiser.update(values, gradients, state)
                 losses.append(loss)
                 sizes.append(batch.size)
+        if not sizes:
+            raise InputError("`data`: there are no batches to learn from")
         yield Epoch(values, float(np.average(losses, weights=sizes)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +33,7 @@ def read_spec(argument: str) -> Source:
     if argument == STREAM:
         name, content = "<stdin>", _read(STREAM, _LONGEST_TEXT)
     else:
-        path = _find(argument)
+        path = resources.find_spec(argument)
         name, content = str(path), _read(str(path), _LONGEST_TEXT)
     try:
         text = content.decode("utf-8-sig")
@@ -43,22 +42,6 @@ def read_spec(argument: str) -> Source:
         raise InputError(f"`{name}` is not text in UTF-8: see line {line}") from error
     report.remember(name, text)
     return Source(name, text)
-
-
-def _find(argument: str) -> Path:
-    path = Path(argument)
-    if path.exists():
-        return path
-    installed = resources.specs()
-    name = argument.removesuffix(".roll")
-    if name in installed:
-        return installed[name]
-    found = [known for known in installed if known.endswith(f"/{name}")]
-    if len(found) == 1:
-        return installed[found[0]]
-    near = found or difflib.get_close_matches(name, installed, n=1)
-    hint = f"; did you mean `{near[0]}`, which comes with rollc?" if near else ""
-    raise InputError(f"there is no file `{argument}`{hint}")
 
 
 def read_bytes(argument: str) -> bytes:
