@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.checks import positive, real, shown
+from rollc.checks import real, shown
 from rollc.errors import InputError
 
 Array = NDArray[Any]
@@ -171,9 +171,7 @@ def optimiser(name: str = "adam", **numbers: Any) -> Optimiser:
     for each, number in numbers.items():
         if each not in known:
             raise InputError(f"{name} has no `{each}`: expected {', '.join(known)}")
-        if each == "rate":
-            numbers[each] = positive("`rate`", number)
-        elif each != "decay":
+        if each != "decay":
             numbers[each] = real(f"`{each}`", number)
         elif not isinstance(number, Sequence) or len(number) != 2:
             raise InputError(f"`decay`: expected two numbers, found {shown(number)}")
