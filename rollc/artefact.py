@@ -5,8 +5,10 @@ Nothing that builds is imported here: to open a network takes no longer than to 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from rollc import store
 from rollc.checks import path
@@ -18,21 +20,42 @@ from rollc.kernel.text import ProgramTextError, parse_program
 from rollc.network import Network
 
 DTYPES = ("float32", "float64")
+FEEDS = ("taught", "free")
+COMBINED = ("sum", "mean")
+
+PARTS = ("graph", "schedule", "program", "source")
+"""The files of a kernel."""
+
+# What kernels depend on besides their own texts.
+_DECIDING = ("name", "dtype", "steps", "truncate", "combine", "feed", "sets")
+
+
+def kernel_name(entry: str, entries: Mapping[str, Any], *hashes: Mapping[str, Any]) -> str:
+    """The name of a kernel's source, which tells all that belongs to it.
+
+    ``entries`` are those of the manifest, ``hashes`` those of the kernel's texts and of the
+    stages of the network: with another one of them, it is another kernel.
+    """
+    deciding = {name: entries.get(name) for name in _DECIDING}
+    return f"{entry}_{store.hash_of([entry, deciding, *map(dict, hashes)])[:16]}.py"
 
 
 def open_artefact(manifest: store.Manifest) -> Network:
-    """The network of an artefact whose files have been verified."""
+    """The network of an artefact whose files have been verified.
+
+    Raises :class:`StoreError` where the manifest, the graph and the kernels do not belong
+    together.
+    """
     kernels = manifest.entry("kernels", dict)
     dtype = manifest.entry("dtype", str)
-    steps = manifest.entries.get("steps")
-    if dtype not in DTYPES or not (steps is None or isinstance(steps, int)):
-        raise StoreError(f"`{manifest.folder}` is damaged: it is of {dtype}, for {steps} steps")
+    steps, truncate = (manifest.entries.get(name) for name in ("steps", "truncate"))
     graph = checked_graph(manifest)
+    _check(manifest, kernels)
 
     @cache
     def kernel(entry: str) -> Kernel:
         files = kernels.get(entry)
-        if not isinstance(files, dict):
+        if files is None:
             why = ""
             if not graph.outputs:
                 why = ": it has no output; add `output …` to its spec"
@@ -40,13 +63,40 @@ def open_artefact(manifest: store.Manifest) -> Network:
                 why = ": it was built to combine gradients by their mean"
             raise InputError(f"`{graph.name}` has no {entry} kernel{why}")
         try:
-            program = parse_program(manifest.text(files.get("program")))
+            program = parse_program(manifest.text(files["program"]))
         except ProgramTextError as error:
             raise StoreError(f"`{manifest.folder}` is damaged: {error}") from error
-        return Kernel(program, manifest.path(files.get("source")), dtype)
+        source: str = files["source"]
+        return Kernel(program, manifest.folder / source, dtype, manifest.text(source))
 
-    truncate = manifest.entries.get("truncate")
-    return Network(graph, kernel, dtype, steps, truncate if isinstance(truncate, int) else None)
+    return Network(graph, kernel, dtype, steps, truncate)
+
+
+def _check(manifest: store.Manifest, kernels: Mapping[str, Any]) -> None:
+    """Raise :class:`StoreError` where the parts of an artefact do not belong together."""
+    choices = {"dtype": DTYPES, "combine": COMBINED, "feed": FEEDS}
+    fits = all(manifest.entries.get(name) in known for name, known in choices.items())
+    for name in ("steps", "truncate"):
+        count = manifest.entries.get(name)
+        fits = fits and (count is None or (type(count) is int and count >= 1))
+    stages = _hashes(manifest, manifest.entry("stages", dict))
+    for entry, files in kernels.items():
+        fits = fits and isinstance(files, dict) and files.keys() == set(PARTS)
+        if fits:
+            name = kernel_name(entry, manifest.entries, _hashes(manifest, files), stages)
+            fits = files["source"] == name
+    if not fits:
+        raise StoreError(
+            f"`{manifest.folder}` is damaged: its parts do not belong together; build it again"
+        )
+
+
+def _hashes(manifest: store.Manifest, files: Mapping[str, Any]) -> dict[str, str | None]:
+    """The hashes of files, by what they are."""
+    return {
+        part: manifest.hashes.get(name) if isinstance(name, str) else None
+        for part, name in files.items()
+    }
 
 
 def checked_graph(manifest: store.Manifest) -> Graph:

@@ -45,7 +45,7 @@ import numpy as np
 
 from rollc import checks, resources, store
 from rollc.arguments import why_no_state
-from rollc.artefact import DTYPES, open_artefact
+from rollc.artefact import COMBINED, DTYPES, FEEDS, kernel_name, open_artefact
 from rollc.checkpoint import window_kernels
 from rollc.errors import InputError, SpecError
 from rollc.graph.adjoint import adjoint
@@ -82,8 +82,6 @@ if TYPE_CHECKING:
 # Compiled when a network is built.  One that runs free is there to be run; few are trained so.
 MOST_STEPS = 10_000_000
 EAGER = {"taught": ("forward", "gradient"), "free": ("forward",)}
-COMBINED = ("sum", "mean")
-FEEDS = ("taught", "free")
 
 
 def kernel_graphs(
@@ -351,41 +349,13 @@ def write_artefact(
     graph, texts = read_source(source, sets, feed)
     texts["spec"] = source.text
     texts["checked"] = print_graph(graph)
-    kernels: dict[str, dict[str, str]] = {}
     if steps is not None and len(graph.axes) > 1:
         raise InputError(
             f"`{source.name}` has more than one time axis: it is built for any number of steps"
         )
     if graph.gradients and (truncate is not None or combine != "sum"):
         raise InputError(f"`{source.name}` holds its gradients already: they stay as they are")
-    for entry, make in kernel_graphs(graph, truncate, combine).items():
-        if steps is not None and entry.startswith("tangent"):
-            continue  # it runs over fewer steps at a time
-        result = compiled(make(), dtype, steps)
-        # Modules are known by name: two kernels in one process need two names.
-        digest = hashlib.sha256(result.source.encode()).hexdigest()[:12]
-        files = {
-            "graph": f"{entry}.graph.txt",
-            "schedule": f"{entry}.schedule.txt",
-            "program": f"{entry}.program.txt",
-            "source": f"{entry}_{digest}.py",
-        }
-        contents = {
-            "graph": print_graph(result.graph),
-            "schedule": print_schedule(result.schedule),
-            "program": print_program(result.program),
-            "source": result.source,
-        }
-        for part, file in files.items():
-            (folder / file).write_text(contents[part], encoding="utf-8")
-        kernels[entry] = files
-        if entry in EAGER[feed]:
-            Kernel(result.program, folder / files["source"], dtype).compile()
-    stages = {}
-    for stage, content in texts.items():
-        stages[stage] = f"{stage}.txt" if stage != "spec" else "spec.roll"
-        (folder / stages[stage]).write_text(content, encoding="utf-8")
-    return {
+    entries: dict[str, Any] = {
         "name": graph.name,
         "dtype": dtype,
         "steps": steps,
@@ -393,9 +363,39 @@ def write_artefact(
         "combine": combine,
         "feed": feed,
         "sets": dict(sets),
-        "stages": stages,
-        "kernels": kernels,
     }
+
+    def put(name: str, text: str) -> str:
+        (folder / name).write_text(text, encoding="utf-8")
+        return name
+
+    stages = {
+        stage: put(f"{stage}.txt" if stage != "spec" else "spec.roll", text)
+        for stage, text in texts.items()
+    }
+    kernels: dict[str, dict[str, str]] = {}
+    for entry, make in kernel_graphs(graph, truncate, combine).items():
+        if steps is not None and entry.startswith("tangent"):
+            continue  # it runs over fewer steps at a time
+        result = compiled(make(), dtype, steps)
+        contents = {
+            "graph": print_graph(result.graph),
+            "schedule": print_schedule(result.schedule),
+            "program": print_program(result.program),
+            "source": result.source,
+        }
+        name = kernel_name(entry, entries, _hashes(contents), _hashes(texts))
+        kernels[entry] = {
+            part: put(name if part == "source" else f"{entry}.{part}.txt", text)
+            for part, text in contents.items()
+        }
+        if entry in EAGER[feed]:
+            Kernel(result.program, folder / name, dtype, result.source).compile()
+    return {**entries, "stages": stages, "kernels": kernels}
+
+
+def _hashes(texts: Mapping[str, str]) -> dict[str, str]:
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
 
 
 @contextmanager

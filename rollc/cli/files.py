@@ -78,10 +78,10 @@ def write_bytes(argument: str, content: bytes) -> None:
             left = left[sys.stdout.buffer.write(left) :]
         sys.stdout.buffer.flush()
         return
-    from rollc import store
+    from rollc import atomic
 
     try:
-        store.write_file(Path(argument), content)
+        atomic.write_file(Path(argument), content)
     except StoreError as error:
         raise InputError(str(error)) from error
     talk.say(f"wrote {argument}")

@@ -6,7 +6,6 @@ kept beside the source file (:mod:`rollc.kernel.native`).
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -48,12 +47,13 @@ class Kernel:
 
     Buffers that do not leave the kernel are kept for the next call of the same size, and those
     of results that nobody holds any more are; two threads may call at once, each then has its
-    own.
+    own.  ``text`` is what the file ``source`` holds; without it, it is read when it is needed.
     """
 
-    def __init__(self, program: Program, source: Path, dtype: str) -> None:
+    def __init__(self, program: Program, source: Path, dtype: str, text: str | None = None) -> None:
         self.program = program
         self.source = source
+        self._text = text
         self.dtype = np.dtype(dtype)
         self.buffers = {buffer.name: buffer for buffer in program.buffers}
         kinds = {"float": self.dtype, "index": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
@@ -103,7 +103,7 @@ class Kernel:
 
     def compile(self) -> None:
         """Compile every function now, and keep the code."""
-        module = _load(self.source)
+        module = _module(self.source, self._source_text())
         functions = {
             function.phase: getattr(module, function.phase) for function in self.program.functions
         }
@@ -120,7 +120,13 @@ class Kernel:
         self._functions = native.link(code)
 
     def _places(self) -> tuple[Path, ...]:
-        return native.places(self.source.parent, self.source.stem, self.source.read_bytes())
+        made_from = f"{self.dtype}\n{self._source_text()}".encode()
+        return native.places(self.source.parent, self.source.stem, made_from)
+
+    def _source_text(self) -> str:
+        if self._text is None:
+            self._text = self.source.read_text(encoding="utf-8")
+        return self._text
 
     def _types(self, function: Phase) -> list[Any]:
         """The types of a function's arguments."""
@@ -481,13 +487,10 @@ def _inside(rows: Array, buffer: Buffer, sizes: Mapping[str, int], first: int) -
     return rows[(*place, slice(first, first + sizes[buffer.axis]))]
 
 
-def _load(source: Path) -> ModuleType:
-    """The module of a kernel's source file, under a name of its own."""
-    name = f"rollc_kernel_{source.stem}"
-    spec = importlib.util.spec_from_file_location(name, source)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
+def _module(source: Path, text: str) -> ModuleType:
+    """The module of a kernel's source, under a name of its own."""
+    module = ModuleType(f"rollc_kernel_{source.stem}")
+    module.__file__ = str(source)
+    sys.modules[module.__name__] = module
+    exec(compile(text, source, "exec"), module.__dict__)
     return module

@@ -25,7 +25,7 @@ import llvmlite
 from llvmlite import binding
 from numpy.typing import NDArray
 
-from rollc import store
+from rollc import atomic, store
 from rollc.errors import StoreError
 
 Array = NDArray[Any]
@@ -66,14 +66,17 @@ def places(folder: Path, name: str, source: bytes = b"") -> tuple[Path, ...]:
     made_by = (store.runtime_hash(), llvmlite.__version__)
     total = hashlib.sha256(repr((*host, *made_by)).encode() + source)
     file = f"{name}.{total.hexdigest()[:16]}.zip"
-    return folder / "__pycache__" / file, store.cache_folder() / "code" / file
+    found = [folder / store.COMPILED / file]
+    with suppress(StoreError):
+        found.append(store.cache_folder() / "code" / file)
+    return tuple(found)
 
 
 def save(code: Code, places: Sequence[Path]) -> None:
     """Keep code in the first place that can be written, if there is one."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as file:
-        index: dict[str, Any] = {"needs": code.needs}
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as file:
+        index: dict[str, Any] = {"needs": code.needs, "file": places[0].name}
         for part, pieces in (("routines", code.routines), ("functions", code.functions)):
             index[part] = [(piece.symbol, piece.function, len(piece.objects)) for piece in pieces]
             for piece in pieces:
@@ -81,9 +84,10 @@ def save(code: Code, places: Sequence[Path]) -> None:
                     file.writestr(_entry(f"{piece.symbol}.{number}.o"), object_code)
         file.writestr(_entry(_INDEX), json.dumps(index))
     for path in places:
-        with suppress(StoreError, OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            store.write_file(path, content.getvalue())
+        with suppress(OSError):
+            # An artefact that was removed does not come back for its machine code.
+            path.parent.mkdir(parents=path.parent.name != store.COMPILED, exist_ok=True)
+            atomic.replace_file(path, made.getvalue())
             return
 
 
@@ -92,28 +96,30 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def load(places: Sequence[Path]) -> Code | None:
-    """The code that was kept; None if there is none, or it is damaged."""
+    """The code that was kept; None if there is none, or it is damaged or of another source."""
     for path in places:
-        with (
-            suppress(OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile),
-            zipfile.ZipFile(path) as file,
-        ):
-            index = json.loads(file.read(_INDEX))
-
-            def pieces(found: Any, file: zipfile.ZipFile = file) -> tuple[Piece, ...]:
-                return tuple(
-                    Piece(
-                        symbol,
-                        function,
-                        tuple(file.read(f"{symbol}.{number}.o") for number in range(count)),
-                    )
-                    for symbol, function, count in found
-                )
-
-            return Code(
-                pieces(index["routines"]), pieces(index["functions"]), tuple(index["needs"])
-            )
+        with suppress(Exception):  # of a damaged file the readers raise whatever comes up
+            return _read(path)
     return None
+
+
+def _read(path: Path) -> Code:
+    with zipfile.ZipFile(io.BytesIO(atomic.content(path))) as file:
+        index = json.loads(file.read(_INDEX))
+        if index["file"] != path.name:
+            raise StoreError(f"`{path}` is the code of another source")
+
+        def pieces(part: str) -> tuple[Piece, ...]:
+            return tuple(
+                Piece(
+                    symbol,
+                    function,
+                    tuple(file.read(f"{symbol}.{number}.o") for number in range(count)),
+                )
+                for symbol, function, count in index[part]
+            )
+
+        return Code(pieces("routines"), pieces("functions"), tuple(index["needs"]))
 
 
 # Linking ---------------------------------------------------------------------------------
@@ -233,4 +239,7 @@ def _data(array: Array) -> int:
 
 def interpreted() -> bool:
     """Whether kernels run as plain Python: Numba's own setting."""
-    return os.environ.get("NUMBA_DISABLE_JIT", "0") != "0"
+    try:
+        return bool(int(os.environ.get("NUMBA_DISABLE_JIT", "0")))
+    except ValueError:  # Numba warns of it, and takes the default
+        return False

@@ -1,0 +1,327 @@
+"""Files and folders that are complete or absent, and reading that never mixes two of them.
+
+What is written has another name beside its target until it is whole, and is then renamed into
+place.  Among processes that may die at any point this stays right because
+
+* a writer holds a lock on what is unfinished for as long as it lives: what can be locked was
+  left behind by the dead, and the next writer beside it removes it;
+* the rename is the only step that others can see;
+* a reader holds a folder itself and not its name, so that all that it reads is of one version,
+  whoever exchanges the folder meanwhile.  It looks again only where that version was removed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from rollc.errors import StoreError
+
+LARGEST = 2**30
+"""The bytes of a file, if nothing else is said, from which on it is not read."""
+
+_UNFINISHED = ".rollc-tmp"
+_LOOKS, _PAUSE = 5, 0.02  # times and seconds, where a folder has no name for a moment
+
+Found = TypeVar("Found")
+
+
+# Reading
+
+
+def held(folder: Path, look: Callable[[int], Found]) -> Found:
+    """What ``look`` finds in a folder, whose open descriptor it gets: one version of it.
+
+    Raises :class:`StoreError` where there is no such folder, or ``look`` does.
+    """
+    while True:
+        descriptor = _opened(folder)
+        try:
+            return look(descriptor)
+        except StoreError:
+            if _has_name(descriptor, folder):
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def _opened(folder: Path) -> int:
+    for look in range(_LOOKS):
+        if look:
+            time.sleep(_PAUSE)
+        try:
+            return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            if not _unfinished(folder.parent, folder.name):
+                break
+        except NotADirectoryError:
+            raise StoreError(f"`{folder}` is no folder") from None
+        except OSError as error:
+            raise StoreError(f"cannot open `{folder}`: {error.strerror}") from error
+    raise StoreError(f"there is no folder `{folder}`")
+
+
+def _has_name(descriptor: int, folder: Path) -> bool:
+    """Whether an open folder is the one that has that name now."""
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(descriptor), os.stat(folder))
+    return False
+
+
+def content(path: Path, folder: int | None = None, most: int = LARGEST) -> bytes:
+    """What a plain file holds, below an open folder if one is given.
+
+    Nothing else is read: a link may lead anywhere, and a pipe has no end.  Raises
+    :class:`StoreError`, and ``FileNotFoundError`` where there is no such file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise StoreError(f"`{path}` is no plain file")
+            if found.st_size > most:
+                raise StoreError(f"`{path}` is larger than {most // 2**20} MB")
+            with open(descriptor, "rb", closefd=False) as file:
+                return file.read(most)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise StoreError(f"`{path}` is no plain file, but a link") from error
+        raise StoreError(f"cannot read `{path}`: {error.strerror}") from error
+
+
+# Writing
+
+
+@contextmanager
+def staging(target: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A fresh folder that becomes ``target`` when the block ends without an error.
+
+    A folder that was there is replaced.  ``durable``: the disk holds all of it before it has its
+    name.  Raises :class:`StoreError` where it cannot be written.
+    """
+    target = Path(os.path.realpath(target))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
+        folder, lock = _claim(target, _made_folder)
+        try:
+            yield folder
+            if durable:
+                for path in (*folder.rglob("*"), folder):
+                    _sync(path)
+            _publish(folder, target)
+            if durable:
+                _sync(target.parent)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+    except OSError as error:
+        raise StoreError(f"cannot write `{target}`: {error.strerror or error}") from error
+
+
+def scratch() -> Path:
+    """A folder for this process alone: it goes when the process ends, or with the next one's."""
+    try:
+        parent = Path(tempfile.gettempdir())
+        _sweep(parent)
+        folder, _ = _claim(parent / "rollc", partial(_made_folder, mode=0o700))
+    except OSError as error:
+        raise StoreError(f"cannot make a temporary folder: {error.strerror}") from error
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that a user named: through a link, and to a device or a pipe as it is.
+
+    Raises :class:`StoreError` where it cannot be written.
+    """
+    try:
+        if _takes_writes(path):
+            path.write_bytes(content)
+        else:
+            replace_file(Path(os.path.realpath(path)), content)
+    except OSError as error:
+        raise StoreError(f"cannot write `{path}`: {error.strerror}") from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Have a name hold what it held, whatever that is, or all of the new content.
+
+    Raises ``OSError`` where it cannot be written.
+    """
+    _sweep(path.parent)
+    unfinished, descriptor = _claim(path, _made_file)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+            unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def check_file(path: Path) -> None:
+    """Raise :class:`StoreError` where :func:`write_file` could not write; nothing changes."""
+    try:
+        if _takes_writes(path):
+            if not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
+        real = Path(os.path.realpath(path))
+        if real.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not real.parent.is_dir():
+            raise StoreError(f"cannot write `{path}`: there is no folder `{path.parent}`")
+        _try_name(real)
+    except OSError as error:
+        raise StoreError(f"cannot write `{path}`: {error.strerror}") from error
+
+
+def check_folder(target: Path) -> None:
+    """Raise :class:`StoreError` where :func:`staging` could not write; nothing changes."""
+    real = Path(os.path.realpath(target))
+    try:
+        while not real.parent.is_dir() and not os.path.lexists(real.parent):
+            real = real.parent
+        _try_name(real)
+    except OSError as error:
+        raise StoreError(f"cannot write `{target}`: {error.strerror}") from error
+
+
+def retire(folder: Path) -> None:
+    """Remove a folder: it is there as a whole or not at all."""
+    retired = _temporary(folder)
+    folder.rename(retired)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def _takes_writes(path: Path) -> bool:
+    """Whether a path is a device or a pipe, which has no old content."""
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return False
+
+
+def _try_name(path: Path) -> None:
+    unfinished, descriptor = _claim(path, _made_file)
+    unfinished.unlink(missing_ok=True)
+    os.close(descriptor)
+
+
+# Unfinished files and folders
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}{_UNFINISHED}")
+
+
+def _made_folder(path: Path, mode: int = 0o777) -> int | None:
+    path.mkdir(mode)
+    with suppress(FileNotFoundError):  # swept away before it was opened
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    return None
+
+
+def _made_file(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+
+
+def _claim(target: Path, make: Callable[[Path], int | None]) -> tuple[Path, int]:
+    """Something new beside the target, open, and locked: that says that its writer lives."""
+    while True:
+        path = _temporary(target)
+        descriptor = make(path)
+        if descriptor is not None:
+            with suppress(OSError):  # a file system without locks: then nothing is swept either
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if path.exists():
+                return path, descriptor
+            os.close(descriptor)  # swept away before it was locked
+
+
+def _unfinished(parent: Path, name: str = "") -> list[Path]:
+    """What is being written in a folder, or was left behind there; of one target if it is named."""
+    with suppress(OSError):
+        return sorted(
+            parent / found
+            for found in os.listdir(parent)
+            if found.endswith(_UNFINISHED) and found.startswith(f".{name[:50]}")
+        )
+    return []
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what writers that died left behind."""
+    for path in _unfinished(parent):
+        with suppress(OSError):
+            lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if stat.S_ISDIR(os.fstat(lock).st_mode):
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
+            finally:
+                os.close(lock)
+
+
+def _publish(folder: Path, target: Path) -> None:
+    """Put a whole folder in the target's place; of several at once the last one stays."""
+    while not _renamed(folder, target):
+        if _exchanged(folder, target):
+            break  # the old one now has the unfinished name, and is removed with it
+        with suppress(FileNotFoundError):  # another writer took it away
+            retire(target)
+
+
+def _renamed(folder: Path, target: Path) -> bool:
+    """Rename a folder; false where another one is in the way."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Have two folders change names in one step; false where the system cannot.
+
+    The call is Linux's ``renameat2`` with ``RENAME_EXCHANGE``, which Python does not offer.
+    """
+    import ctypes
+
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    return (
+        call is not None and call(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+    )
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
