@@ -26,7 +26,6 @@ from rollc.graph.verify import verify
 from rollc.lang import Source, format_spec, has_errors, load_graph, parse_spec, render
 
 ROOT = Path(__file__).parent.parent
-LONGEST = 5.0  # seconds for one text
 
 TOKEN = re.compile(r"[A-Za-z_]\w*|\d+\.?\d*(?:e-?\d+)?|\s+|\*\*|[<>=!]=|.", re.DOTALL)
 NUMBERS = ["0", "1", "-1", "2", "3", "1e999", "1e-400", "1e308", "2147483648", "9" * 30, "0.5"]
@@ -148,11 +147,8 @@ def mutations(count: int, seed: int) -> list[str]:
 def try_text(text: str, go_on: Callable[[Graph], None] | None = None) -> str:
     """What became of a text: "graph" or "diagnostics"; raises where neither did."""
     source = Source("fuzz.roll", text)
-    start = time.process_time()
     checked = load_graph(source)
     message = render(checked.diagnostics, checked.source, colour=True)
-    took = time.process_time() - start
-    assert took < LONGEST, f"took {took:.1f} s"
     assert (checked.graph is None) == has_errors(checked.diagnostics)
     assert bool(message) == bool(checked.diagnostics)
     if checked.spec is not None:

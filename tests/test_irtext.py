@@ -6,7 +6,6 @@ import math
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -193,10 +192,9 @@ def test_damaged_text_is_read_or_refused(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("run", [" ", "~", "a.", "[", "9", '"', "1.", "float[3] "])
-def test_hostile_lines_take_no_time(run: str) -> None:
+def test_hostile_lines_end(run: str) -> None:
+    """A pattern that tries again and again from every place would take days here."""
     head = "rollc graph 1  stage graph\nnet n\n"
-    begin = time.perf_counter()
     for place in ("x = ", "x = fill(k) {a=", "x = input() : float", ""):
         with pytest.raises(IRTextError):
-            parse_graph(head + place + run * 100_000 + "!")
-    assert time.perf_counter() - begin < 5
+            parse_graph(head + place + run * 1_000_000 + "!")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fuzz_specs import mutations, try_text
+from growth import assert_linear
 
 from rollc.lang import Source, load_graph
 
@@ -131,3 +133,24 @@ def test_what_a_spec_expands_to_is_bounded(name: str, message: str) -> None:
     said = [problem.message for problem in checked.diagnostics if problem.code == "R108"]
     assert len(said) == len(set(said))  # each is said once
     assert any(message in text for text in said)
+
+
+GROWING: dict[str, Callable[[int], str]] = {
+    "a sum that is too long": lambda size: "net a\na = " + "1+" * size + "1",
+    "brackets": lambda size: "net a\na = " + "(" * size + "1" + ")" * size,
+    "a power": lambda size: "net a\na = " + "1**" * size + "1",
+    "unknown names": lambda size: "net a\n" + "\n".join(f"a{i} = b{i}" for i in range(size)),
+    "a chain, backwards": lambda size: (
+        "net a\ninput x: [2]\n"
+        + "\n".join(f"a{i} = tanh(a{i + 1})" for i in range(size))
+        + f"\na{size} = x\noutput a0"
+    ),
+    "a cycle": lambda size: (
+        "net a\n" + "\n".join(f"a{i} = tanh(a{(i + 1) % size})" for i in range(size))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_work_grows_with_the_text_and_no_faster(name: str) -> None:
+    assert_linear(lambda size: try_text(GROWING[name](size)), 200)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from growth import assert_linear
 from numpy.typing import NDArray
 from stages import stages
 
@@ -328,9 +328,6 @@ def test_too_many_steps_are_refused_before_they_fill_the_memory() -> None:
         unroll(network("o = tanh(x) : float[2] over t, batch"), 10**9)
 
 
-def test_a_hundred_thousand_nodes_in_seconds() -> None:
+def test_many_steps_take_linear_time() -> None:
     graph = stages(GOLDEN / "both_ways.roll")["adjoint"]
-    begin = time.process_time()
-    dag = unroll(graph, 3000)
-    assert len(dag.nodes) > 100_000
-    assert time.process_time() - begin < 5
+    assert_linear(lambda steps: unroll(graph, steps), 25)
