@@ -69,7 +69,7 @@ def open_artefact(manifest: store.Manifest) -> Network:
         source: str = files["source"]
         return Kernel(program, manifest.folder / source, dtype, manifest.text(source))
 
-    return Network(graph, kernel, dtype, steps, truncate)
+    return Network(graph, kernel, dtype, steps, truncate, manifest)
 
 
 def _check(manifest: store.Manifest, kernels: Mapping[str, Any]) -> None:

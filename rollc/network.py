@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from rollc.checkpoint import Plan
     from rollc.kernel.compiled import Kernel
     from rollc.sensitivities import Sensitivity
+    from rollc.store import Manifest
     from rollc.streaming import Streaming
 
 Array = NDArray[Any]
@@ -64,6 +65,9 @@ class Network:
     ``axes`` are the time axes; ``steps`` is the number of steps that it was built for, None
     for any number; ``truncate`` is the number of steps that gradients go back, if they are
     cut; ``fed`` are the targets that the outputs read (`feed`, taught).
+
+    It can be copied and pickled.  A pickle holds the artefact, and so code that runs when it is
+    read; where the artefact's folder is gone, kernels are compiled again when they are called.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Network:
         dtype: str = "float32",
         steps: int | None = None,
         truncate: int | None = None,
+        manifest: Manifest | None = None,
     ) -> None:
         self.graph = graph
         self.name = graph.name
@@ -80,6 +85,7 @@ class Network:
         self.steps = steps
         self.truncate = truncate
         self._kernel = kernel
+        self._manifest = manifest
         self._interface: Interface = interface_of(graph, dtype, steps)
         self.axes = self._interface.axes
         self.params = self._interface.params
@@ -98,6 +104,22 @@ class Network:
             own = self._streaming(None, False).own
             return {**own.states, **own.held}
         return {}
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """A pickle has the artefact: it can be read by another process, without its folder."""
+        if self._manifest is None:
+            return super().__reduce_ex__(protocol)
+        from rollc.artefact import open_artefact
+
+        return open_artefact, (self._manifest,)
+
+    def __copy__(self) -> Network:
+        """A network of its own that shares the kernels: nothing of them is ever changed."""
+        rest = (self.dtype, self.steps, self.truncate, self._manifest)
+        return Network(self.graph, self._kernel, *rest)
+
+    def __deepcopy__(self, memo: Any) -> Network:
+        return self.__copy__()
 
     def __repr__(self) -> str:
         steps = "any number of" if self.steps is None else self.steps

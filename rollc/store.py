@@ -19,6 +19,7 @@ import platform
 import re
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -73,6 +74,21 @@ class Manifest:
             return self.files[name].decode("utf-8")
         except UnicodeDecodeError as error:
             raise StoreError(f"`{self.folder / name}` is damaged: it is not text") from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle has all files, so that no folder has to be there where it is read."""
+        files = {name: zlib.compress(content) for name, content in self.files.items()}
+        return _unpacked, (os.fspath(self.folder), files, dict(self.hashes), dict(self.entries))
+
+
+def _unpacked(
+    folder: str, files: Mapping[str, bytes], hashes: Mapping[str, str], entries: Mapping[str, Any]
+) -> Manifest:
+    """An artefact from a pickle; :class:`StoreError` where another version of rollc wrote it."""
+    if (entries.get("format"), entries.get("runtime")) != (FORMAT, runtime_hash()):
+        raise StoreError(f"`{entries.get('name')}` was built by another version of rollc")
+    contents = {name: zlib.decompress(content) for name, content in files.items()}
+    return Manifest(Path(folder), contents, hashes, entries)
 
 
 @dataclass(frozen=True)
