@@ -23,16 +23,19 @@ from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.functions import TIME, near
 from rollc.lang.moved import Scope, moved
 from rollc.lang.names import axes_of, no_axis
+from rollc.lang.source import Span
 from rollc.lang.syntax import (
     Alias,
     Along,
     Call,
     Cell,
     Const,
+    Declaration,
     Dim,
     Equation,
     Expression,
     Function,
+    Index,
     Init,
     Loss,
     Name,
@@ -90,15 +93,10 @@ class _Placing:
             match statement:
                 case Use() | Cell() | Function():
                     continue
-                case Equation(names, Call() as call) if self.is_cell(call):
+                case Equation(names, types, value):
                     results = tuple(scope.name(name) for name in names)
-                    path = results[0].name
-                    if self.fresh(path) != path or not self.use(call, path, results, scope):
-                        self.add(Equation(results, moved(call, scope), span))
-                case Equation(names, value):
-                    results = tuple(scope.name(name) for name in names)
-                    value = self.expression(value, scope, results[0].name)
-                    self.add(Equation(results, value, span))
+                    self.equation(results, value, scope, span)
+                    self.declare(results, types, scope)
                 case Loss(value):
                     self.add(Loss(self.expression(value, scope, "loss"), span))
                 case Init(name, value):
@@ -112,9 +110,7 @@ class _Placing:
                 case Const(name, value):
                     self.add(Const(scope.name(name), moved(value, scope), span))
                 case Param(name, shape, initialiser):
-                    if shape is not None:
-                        sizes = tuple(moved(size, scope) for size in shape.sizes)
-                        shape = Shape(sizes, scope.span(shape.span))
+                    shape = None if shape is None else _moved_shape(shape, scope)
                     start = None if initialiser is None else moved(initialiser, scope)
                     self.add(Param(scope.name(name), shape, start, span))
                 case _:
@@ -122,6 +118,24 @@ class _Placing:
 
     def add(self, statement: Statement) -> None:
         self.statements.append(statement)
+
+    def equation(
+        self, results: tuple[Name, ...], value: Expression, scope: Scope, span: Span
+    ) -> None:
+        nothing = (None,) * len(results)
+        path = results[0].name
+        if not (isinstance(value, Call) and self.is_cell(value)):
+            self.add(Equation(results, nothing, self.expression(value, scope, path), span))
+        elif self.fresh(path) != path or not self.use(value, path, results, scope):
+            self.add(Equation(results, nothing, moved(value, scope), span))
+
+    def declare(
+        self, names: Sequence[Name], types: Sequence[Shape | Index | None], scope: Scope
+    ) -> None:
+        """The types that an equation says, in statements of their own."""
+        for name, type_ in zip(names, types, strict=True):
+            if type_ is not None:
+                self.add(Declaration(name, _moved_type(type_, scope), scope.span(type_.span)))
 
     def is_cell(self, call: Call) -> bool:
         return call.function.name in self.definitions.cells
@@ -176,7 +190,7 @@ class _Placing:
         for result, name in zip(results, cell.results, strict=False):
             of = inside.name(name)
             if name.name in given_inputs:  # another name for another name could go round in circles
-                self.add(Equation((result,), of, result.span))
+                self.add(Equation((result,), (None,), of, result.span))
             else:
                 self.add(Alias(result, of, scope.span(call.span)))
         return True
@@ -216,10 +230,10 @@ class _Placing:
         elif isinstance(value, Call) and self.is_cell(value):
             path = self.fresh(f"{name.name}.{value.function.name}")
             if not self.use(value, path, (name,), scope):
-                self.add(Equation((name,), moved(value, scope), scope.span(value.span)))
+                self.add(Equation((name,), (None,), moved(value, scope), scope.span(value.span)))
         else:
             moved_value = self.expression(value, scope, name.name)
-            self.add(Equation((name,), moved_value, scope.span(value.span)))
+            self.add(Equation((name,), (None,), moved_value, scope.span(value.span)))
 
     # What can be wrong
 
@@ -324,6 +338,16 @@ def _path_problem(path: str, at: Name) -> Diagnostic | None:
     message = f"`{first}` cannot name a use of a cell"
     text = f"`{STATE}h` is what rollc calls the state of a value `h`"
     return Diagnostic("R109", message, Label(at.span, text), helps=("choose another name",))
+
+
+def _moved_shape(shape: Shape, scope: Scope) -> Shape:
+    return Shape(tuple(moved(size, scope) for size in shape.sizes), scope.span(shape.span))
+
+
+def _moved_type(type_: Shape | Index, scope: Scope) -> Shape | Index:
+    if isinstance(type_, Shape):
+        return _moved_shape(type_, scope)
+    return Index(moved(type_.size, scope), scope.span(type_.span))
 
 
 def _is_real(value: Expression, scope: Scope) -> bool:

@@ -33,7 +33,7 @@ from rollc.lang.functions import (
 )
 from rollc.lang.moved import Scope, moved
 from rollc.lang.names import Names, no_axis
-from rollc.lang.node import Axis, Cut, Draft, Operand
+from rollc.lang.node import Axis, Cut, Declared, Draft, Operand
 from rollc.lang.resets import Resets
 from rollc.lang.sizes import LONGEST_DELAY, Rejected, Values, rejected
 from rollc.lang.source import Span
@@ -67,6 +67,7 @@ class Drafts:
         self.definitions = definitions
         self.drafts: dict[str, Draft] = {}
         self.initials: dict[str, Operand] = {}
+        self.declared: dict[str, list[Declared]] = {}  # by a cell and by its use, it can be twice
         self.axes: dict[str, Axis] = {}
         self.marked: list[Marked] = []
         self.resets = Resets(self)

@@ -12,6 +12,7 @@ from rollc.lang.syntax import (
     Call,
     Cell,
     Const,
+    Declaration,
     Dim,
     Equation,
     Expression,
@@ -80,10 +81,13 @@ def _statement(statement: Statement) -> str:
             over = f"[{axis.name}]" if axis is not None else ""
             return f"{words}{over}{'' if type_ is None else f': {_type(type_)}'}"
         case Param(name, shape, initialiser):
-            text = f"param {name.name}{'' if shape is None else f': {_type(shape)}'}"
+            text = f"param {_defined(name, shape)}"
             return text if initialiser is None else f"{text} = {format_expression(initialiser)}"
-        case Equation(names, value):
-            return f"{', '.join(name.name for name in names)} = {format_expression(value)}"
+        case Equation(names, types, value):
+            defined = map(_defined, names, types)
+            return f"{', '.join(defined)} = {format_expression(value)}"
+        case Declaration(name, type_):
+            return _defined(name, type_)
         case Init(name, value):
             return f"init {name.name} = {format_expression(value)}"
         case Output(name):
@@ -109,9 +113,15 @@ def _statement(statement: Statement) -> str:
             return f"time {name.name}"
 
 
+def _defined(name: Name, type_: Shape | Index | None) -> str:
+    return name.name if type_ is None else f"{name.name}: {_type(type_)}"
+
+
 def _type(type_: Shape | Index) -> str:
     if isinstance(type_, Index):
         return f"index({format_expression(type_.size)})"
+    if not type_.sizes:
+        return "number"
     return f"[{', '.join(format_expression(size) for size in type_.sizes)}]"
 
 

@@ -19,6 +19,14 @@ class Operand:
 
 
 @dataclass(frozen=True, slots=True)
+class Declared:
+    """The type that a spec says where it defines a value, and where that is written."""
+
+    type: Type
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """What a read of ``node`` by ``outside`` steps (1, 2 …) outside the sequence takes.
 

@@ -156,7 +156,11 @@ class _Gathered:
 
 
 def _is_grad(tokens: Sequence[Token]) -> bool:
-    return tokens[0] == "grad" and len(tokens) > 1 and tokens[1].type not in ("EQUAL", "COMMA")
+    return (
+        tokens[0] == "grad"
+        and len(tokens) > 1
+        and tokens[1].type not in ("EQUAL", "COMMA", "COLON")
+    )
 
 
 def _unclosed(head: Piece) -> Diagnostic:

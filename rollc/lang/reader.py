@@ -105,8 +105,10 @@ class Reader:
             case "times":
                 return [Time(tuple(self.name(token) for token in tokens[1:]), span)]
             case _:
-                names = tuple(self.defined(token) for token in tokens)
-                return [Equation(names, self.expression(trees[-1]), span)]
+                *defined, value = trees
+                names = tuple(self.defined(_tokens(child)[0]) for child in defined)
+                types = tuple(map(self.type_of, defined))
+                return [Equation(names, types, self.expression(value), span)]
 
     def name(self, token: Token) -> Name:
         return Name(str(token), span_of(token))
@@ -150,41 +152,57 @@ class Reader:
 
     def input(self, tree: Branch, static: bool, target: bool) -> Input:
         name = self.defined(_tokens(tree)[0])
-        axis: Name | None = None
-        type_: Shape | Index | None = None
+        axes = [self.name(_tokens(child)[0]) for child in _trees(tree) if child.data == "axis"]
+        axis = axes[0] if axes else None
+        return Input(name, self.type_of(tree), axis, static, target, span_of_tree(tree))
+
+    def type_of(self, tree: Branch) -> Shape | Index | None:
+        """The type that stands behind a name, where one does."""
         for child in _trees(tree):
             match child.data:
-                case "axis":
-                    axis = self.name(_tokens(child)[0])
                 case "shape":
-                    type_ = self.shape(child)
-                case _:
-                    type_ = self.index(child)
-        return Input(name, type_, axis, static, target, span_of_tree(tree))
+                    return self.shape(child)
+                case "index":
+                    return self.index(child)
+                case "word":
+                    return self.number_type(child)
+        return None
 
     def shape(self, tree: Branch) -> Shape:
         sizes = tuple(self.expression(child) for child in _trees(tree))
         return Shape(sizes, span_of_tree(tree))
 
-    def index(self, tree: Branch) -> Index:
+    def number_type(self, tree: Branch) -> Shape:
+        """`number` says that there are no sizes."""
         word = _tokens(tree)[0]
-        if word != "index":
+        self.type_word(word, "number", str(word))
+        return Shape((), span_of_tree(tree))
+
+    def type_word(self, word: Token, expected: str, form: str) -> None:
+        if word != expected:
             self.problems.append(
                 Diagnostic(
                     "R101",
-                    f"expected a shape or `index(…)`, found `{word}`",
-                    Label(span_of(word), "expected `[…]` or `index(…)`"),
+                    f"expected a shape, `index(…)` or `number`, found `{form}`",
+                    Label(span_of(word), "expected `[…]`, `index(…)` or `number`"),
                 )
             )
+
+    def index(self, tree: Branch) -> Index:
+        word = _tokens(tree)[0]
+        self.type_word(word, "index", f"{word}(…)")
         return Index(self.expression(_trees(tree)[0]), span_of_tree(tree))
 
     def param(self, tree: Branch) -> Param:
         shape, initialiser = None, None
         for child in _trees(tree):
-            if child.data == "shape":
-                shape = self.shape(child)
-            else:
-                initialiser = self.expression(child)
+            match child.data:
+                case "shape":
+                    shape = self.shape(child)
+                case "word":
+                    shape = self.number_type(child)
+                case _:
+                    initialiser = self.expression(child)
         return Param(self.defined(_tokens(tree)[0]), shape, initialiser, span_of_tree(tree))
 
     def expression(self, tree: Branch) -> Expression:

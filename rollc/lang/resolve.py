@@ -12,6 +12,7 @@ from rollc.graph.graph import BATCH, Edge, Graph, attributes, ordered_axes
 from rollc.lang.assemble import Places, assemble, places, wiring
 from rollc.lang.axes import Settled, settled
 from rollc.lang.cells import put_in_place
+from rollc.lang.copies import with_copies
 from rollc.lang.cycles import blocked
 from rollc.lang.definitions import Definitions, defined
 from rollc.lang.diagnostics import Diagnostic, Label, has_errors, in_order
@@ -104,18 +105,21 @@ class _Resolver:
         self.problems += self.taking.problems
         axes = self._axes()
         drafts, initials = self.drafts.drafts, self.drafts.initials
-        inference = Inference(drafts, initials, settled=axes)
+        inference = Inference(drafts, initials, self.drafts.declared, settled=axes)
         inference.run()
         frame = self._empty()
-        wired = wiring(self.drafts, frame)
         types = Types(inference, self.names)
         self.problems += types.problems()
         self.problems += self._unread_inits()
         self.problems += self._loss_problem(inference)
+        with_copies(self.drafts, inference)
+        wired = wiring(self.drafts, frame)
         self.problems += self._unknown_types(inference, types, wired)
         self.problems += self.names.problems
         if not has_errors(self.problems):
             self.problems += self.taking.still_unsized()
+        if not has_errors(self.problems):
+            self.problems += self.taking.told_otherwise(inference.types)
         if not has_errors(self.problems):
             self.problems += unused(self.spec, self.names, self.definitions)
             self.problems += self._unused_axes(axes)
@@ -325,6 +329,8 @@ class _Resolver:
         for draft in drafts.values():
             network.add_node(draft.name)
             network.add_edges_from((operand.edge.source, draft.name) for operand in draft.operands)
+            if draft.name in self.drafts.initials:
+                network.add_edge(self.drafts.initials[draft.name].edge.source, draft.name)
         reasons = {*types.wrong, *blocked(check(wiring).findings)}
         reasons.update(name for name in network if name not in drafts)
         # One more node before all reasons: what follows from any of them is explained.

@@ -54,6 +54,7 @@ class Values:
         self.type_of = type_of
         self.sizes: dict[str, int | None] = {}
         self.constants: dict[str, float | None] = {}
+        self.told: dict[Call, int] = {}  # the sizes of values
 
     def whole(self, expression: Expression) -> int:
         """A whole number of any sign; raises :class:`Rejected`."""
@@ -118,14 +119,14 @@ class Values:
         if found is None:
             raise Rejected(None)
         if found.kind == "index" and found.bound is not None:
-            return found.bound
+            return self.told.setdefault(call, found.bound)
         dimension = 0
         for option in call.options:
             dimension = self.whole(option.value)
         if not 0 <= dimension < len(found.shape):
             has = f"{len(found.shape)} dimensions" if found.shape else "a number"
             raise bad_size(call.span, f"`{name.name}` has no such size", f"this is {has}")
-        return found.shape[dimension]
+        return self.told.setdefault(call, found.shape[dimension])
 
     def _whole_binary(self, expression: Binary, symbol: str, left: int, right: int) -> int:
         span = expression.span

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from lark import Token
 
@@ -124,7 +125,20 @@ class _Cutter:
             return True
         if word in KEYWORDS:
             return after.type == "NAME" or word in ("loss", "static")
+        if word.type == "NAME" and after.type == "COLON":
+            return self.declares(place + 2)
         return word.type == "NAME" and after.type in ("EQUAL", "COMMA")
+
+    def declares(self, place: int) -> bool:
+        """Whether a type and an `=` stand here; behind a `:` could be the end of a slice too."""
+        depth = 0
+        for token in islice(self.tokens, place, None):
+            depth += (token in OPENING.values()) - (token in OPENING)
+            if token.type == "NEWLINE" or depth < 0:
+                return False
+            if token.type == "EQUAL" and not depth:
+                return True
+        return False
 
     def finish(self, start: int, end: int, opened: list[Token]) -> Piece:
         self.place = end + 1

@@ -92,7 +92,7 @@ Expression = Number | Name | Negate | Binary | Subscript | Slice | Call
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """``[H, D]``."""
+    """``[H, D]``, or ``number`` where there are no sizes."""
 
     sizes: tuple[Expression, ...]
     span: Span = field(compare=False, repr=False)
@@ -148,10 +148,26 @@ class Const:
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """``names = value``; several names for the parts of a split or the results of a cell."""
+    """``names = value``; several names for the parts of a split or the results of a cell.
+
+    ``types`` are those that the names are declared with, None where nothing is said.
+    """
 
     names: tuple[Name, ...]
+    types: tuple[Shape | Index | None, ...]
     value: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """``name: type`` before the ``=`` of an equation.
+
+    Not written alone: putting cells in place takes it out of its equation.
+    """
+
+    name: Name
+    type: Shape | Index
     span: Span = field(compare=False, repr=False)
 
 
@@ -273,11 +289,11 @@ class Along:
 Definition = Cell | Function
 Statement = (
     Net | Dim | Input | Param | Const | Equation | Init | Output | Loss
-    | Use | Cell | Function | Slope | Reset | Time | Alias | Along
+    | Use | Cell | Function | Slope | Reset | Time | Alias | Along | Declaration
 )  # fmt: skip
 S = TypeVar(
     "S", Net, Dim, Input, Param, Const, Equation, Init, Output, Loss, Use, Cell, Function, Reset,
-    Time, Alias, Along,
+    Time, Alias, Along, Declaration,
 )  # fmt: skip
 
 
@@ -311,17 +327,30 @@ def parts(expression: Expression) -> tuple[Expression, ...]:
 def expressions(statement: Statement) -> tuple[Expression, ...]:
     """The expressions of a statement; what stands inside a cell or a function is not its own."""
     match statement:
-        case Dim(_, value) | Const(_, value) | Equation(_, value) | Init(_, value):
+        case Dim(_, value) | Const(_, value) | Init(_, value):
             return (value,)
+        case Equation(_, types, value):
+            return (*(size for type_ in types for size in sizes_of(type_)), value)
+        case Declaration(_, type_):
+            return sizes_of(type_)
         case Loss(value) | Reset(_, value):
             return (value,)
-        case Input(_, Shape(sizes)):
-            return sizes
-        case Input(_, Index(size)):
-            return (size,)
+        case Input(_, type_):
+            return sizes_of(type_)
         case Param(_, shape, initialiser):
-            sizes = () if shape is None else shape.sizes
+            sizes = sizes_of(shape)
             return sizes if initialiser is None else (*sizes, initialiser)
+        case _:
+            return ()
+
+
+def sizes_of(type_: Shape | Index | None) -> tuple[Expression, ...]:
+    """The sizes that a type is written with."""
+    match type_:
+        case Shape(sizes):
+            return sizes
+        case Index(size):
+            return (size,)
         case _:
             return ()
 

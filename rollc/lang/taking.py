@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TypeVar
 
 from rollc.graph.graph import BATCH, Attribute, Type, ordered_axes
@@ -18,11 +19,13 @@ from rollc.lang.functions import SIZE
 from rollc.lang.infer import Inference
 from rollc.lang.initialisers import initialiser
 from rollc.lang.names import Names, twice
+from rollc.lang.node import Declared
 from rollc.lang.sizes import LARGEST_SIZE, Rejected, Values, bad_size, is_size
 from rollc.lang.source import Span
 from rollc.lang.syntax import (
     Call,
     Const,
+    Declaration,
     Dim,
     Equation,
     Expression,
@@ -57,7 +60,7 @@ class Taking:
         self.names = Names(spec)
         self.values = Values(self.names, self.type_of)
         self.drafts = Drafts(self.names, self.values, definitions, feed)
-        self.known = Inference(self.drafts.drafts, self.drafts.initials)
+        self.known = self._inference()
         self.late: set[str] = set()  # sizes and constants that are not known yet
         self.unsized: list[Statement] = []
         self.started: dict[str, Span] = {}  # where the initial value of a node is given
@@ -69,6 +72,7 @@ class Taking:
         sorts: tuple[tuple[type[Statement], ...], ...] = (
             (Dim,),
             (Input, Param, Const),
+            (Declaration,),
             (Equation,),
             (Init,),
         )
@@ -124,6 +128,8 @@ class Taking:
                 self.late.discard(name.name)
                 self.values.constants[name.name] = None
                 self._attempt(self._const, statement)
+            case Declaration(name) if self.names.owns(name):
+                self._attempt(self._declaration, statement)
             case Equation():
                 self._attempt(self.drafts.equation, statement)
             case Init():
@@ -144,8 +150,15 @@ class Taking:
 
     def type_of(self, name: str) -> Type | None:
         """The type of a value as far as it is known."""
+        node = self.drafts.node_of(name)
+        if node in self.drafts.declared:
+            return self.drafts.declared[node][0].type
         self.known.extend()
-        return self.known.types.get(self.drafts.node_of(name))
+        return self.known.types.get(node)
+
+    def _inference(self, rows: Mapping[str, int] | None = None) -> Inference:
+        drafts = self.drafts
+        return Inference(drafts.drafts, drafts.initials, drafts.declared, rows)
 
     def _missing(self, statement: Statement) -> Iterator[Expression]:
         """What a statement has to know of sizes and is not known yet."""
@@ -165,7 +178,7 @@ class Taking:
     def _guessed(self, left: Sequence[Statement]) -> bool:
         """Whether guesses of shapes, where nothing follows any more, tell another size."""
         rows = dict(self._rows(left))
-        self.known = Inference(self.drafts.drafts, self.drafts.initials, rows)
+        self.known = self._inference(rows)
         self.known.run()
         return any(next(self._missing(statement), None) is None for statement in left)
 
@@ -192,17 +205,37 @@ class Taking:
                     )
                     break
 
+    def told_otherwise(self, types: Mapping[str, Type]) -> Iterator[Diagnostic]:
+        """Sizes that were computed from other shapes than the values have in the end."""
+        before, self.values.told = self.values.told, {}
+        self.values.type_of = lambda name: types.get(self.drafts.node_of(name))
+        for call, told in before.items():
+            with suppress(Rejected):
+                found = self.values.whole(call)
+                if found != told:
+                    message = f"a size that follows from a guess: {told}, and then {found}"
+                    help_ = "declare the shape where the value is defined"
+                    yield Diagnostic("R226", message, Label(call.span), helps=(help_,))
+
+    def _type(self, type_: Shape | Index | None) -> Type:
+        match type_:
+            case None:
+                return Type("float")
+            case Index(size):
+                return Type("index", bound=self.values.count(size))
+            case shape:
+                return Type("float", self.values.shape(shape.sizes, shape.span))
+
+    def _declaration(self, statement: Declaration) -> None:
+        node = self.drafts.node_of(statement.name.name)
+        said = Declared(self._type(statement.type), statement.span)
+        self.drafts.declared.setdefault(node, []).append(said)
+
     def _input(self, statement: Input) -> None:
         time = self._axis(statement)
         axes = ordered_axes((*time, BATCH))
         operation = "target" if statement.target else "input"
-        match statement.type:
-            case None:
-                type_ = Type("float", (), axes)
-            case Index(size):
-                type_ = Type("index", (), axes, self.values.count(size))
-            case shape:
-                type_ = Type("float", self.values.shape(shape.sizes, shape.span), axes)
+        type_ = replace(self._type(statement.type), axes=axes)
         self.drafts.leaf(statement.name.name, operation, type_, statement.span)
 
     def _axis(self, statement: Input) -> tuple[str, ...]:

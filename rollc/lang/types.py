@@ -8,8 +8,9 @@ reported where it lies.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from rollc.graph.graph import BATCH, Type
 from rollc.graph.operations import OPERATIONS, TypeMismatch
@@ -19,7 +20,7 @@ from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.functions import OVER_AXES, said
 from rollc.lang.infer import Inference
 from rollc.lang.names import Names, listed
-from rollc.lang.node import LOSS, Draft, Operand
+from rollc.lang.node import LOSS, Declared, Draft, Operand
 from rollc.lang.sizes import LARGEST_SIZE, too_large
 
 # What an operation asks for where the kind of value is at fault, not its shape.
@@ -36,6 +37,17 @@ def described(type_: Type) -> str:
     return shape.strip() or "a number"
 
 
+def written(type_: Type) -> str:
+    """A type as a spec declares it."""
+    return f"[{', '.join(map(str, type_.shape))}]" if type_.shape else "number"
+
+
+def _alike(said: Type, found: Type) -> bool:
+    """Whether a declared type is the one found; a condition is declared by its shape."""
+    kinds = {"index"} & {said.kind, found.kind}
+    return said.shape == found.shape and (not kinds or said.bound == found.bound)
+
+
 class Types:
     """Looks at the drafts; ``wrong`` are the nodes that an error was found in."""
 
@@ -50,6 +62,8 @@ class Types:
             if found is not None:
                 self.wrong.add(draft.name)
                 yield found
+        for name, declared in self.inference.declared.items():
+            yield from self._declared(name, declared)
         for name, initial in self.inference.initials.items():
             found = self._initial(name, initial)
             if found is not None:
@@ -72,8 +86,10 @@ class Types:
             if draft.operation in OVER_AXES and not self.inference.doubtful.isdisjoint(sources):
                 return None
             return self._mismatch(draft, mismatch, known)
-        if found is None or found != types.get(draft.name):
-            return unknown_shape(draft)
+        if found is None:
+            return None
+        if found != types.get(draft.name) and draft.name not in self.inference.declared:
+            return _no_shape(draft, found, types.get(draft.name))
         if math.prod(found.shape) > LARGEST_SIZE:
             return too_large(draft.span, found.shape).diagnostic
         return always_the_same(draft, known, self.inference.drafts)
@@ -122,6 +138,10 @@ class Types:
         while name in drafts and name not in seen:
             seen.add(name)
             draft = drafts[name]
+            if name in self.inference.declared:
+                declared = self.inference.declared[name][0]
+                yield Label(declared.span, f"`{name}` is declared as {described(declared.type)}")
+                return
             if draft.type is not None:
                 symbol = self.names.symbols.get(name)
                 if symbol is not None:
@@ -164,14 +184,11 @@ class Types:
                 also,
                 notes=(f"`{name}` reads no input: it is the same for every sequence of a batch",),
             )
-        fits = (start.kind, start.bound) == (node.kind, node.bound) and (
-            start.shape in ((), node.shape) or start.shape[1:] == node.shape
-        )
+        if self.inference.fits(name, start):
+            return self._two_readings(name, initial, start)
         notes: tuple[str, ...] = ()
-        if fits and start.shape not in ((), node.shape):
+        if start.kind == node.kind and start.shape and start.shape[1:] == node.shape:
             notes = self._rows_missing(name, start.shape[0])
-        if fits and not notes:
-            return None
         return Diagnostic(
             "R214",
             f"the initial value of `{name}` does not fit",
@@ -180,19 +197,51 @@ class Types:
             notes=notes,
         )
 
-    @cached_property
-    def _delays(self) -> dict[str, set[int]]:
-        """The delays that each node is read with."""
-        found: dict[str, set[int]] = {}
-        for draft in self.inference.drafts.values():
-            for operand in draft.operands:
-                found.setdefault(operand.edge.source, set()).add(operand.edge.delay)
-        return found
+    def _two_readings(self, name: str, initial: Operand, start: Type) -> Diagnostic | None:
+        """What is wrong with an initial value that fits, alone or as a row for each step."""
+        if name not in self.inference.ambiguous:
+            return None
+        past, future = self.inference.reach(name)
+        side = "before the first" if past else "behind the last"
+        whole, row = (replace(start, shape=shape) for shape in (start.shape, start.shape[1:]))
+        own = name.split(".")[-1]
+        forms = [f"`{own}: {written(type_)} = …`" for type_ in (whole, row)]
+        return Diagnostic(
+            "R231",
+            f"the initial value of `{name}` can be read in two ways",
+            Label(initial.span, f"this is {described(start)}"),
+            (Label(self.names.symbols[name].at, f"nothing else says the shape of `{name}`"),),
+            notes=(
+                f"if `{name}` is {described(whole)}, this is its value at every step {side}",
+                f"if `{name}` is {described(row)}, this is a value for each of {past + future}"
+                f" steps {side}",
+            ),
+            helps=(f"declare which, where `{own}` is defined: {' or '.join(forms)}",),
+        )
+
+    def _declared(self, name: str, declared: Sequence[Declared]) -> Iterator[Diagnostic]:
+        """Where a type that is declared is not that of the equation."""
+        draft = self.inference.drafts.get(name)
+        if draft is None or name in self.inference.wrong:
+            return
+        with suppress(TypeMismatch):
+            found = self.inference.exact(draft)
+            other = found or self.inference.types[name]
+            also = [Label(draft.span, f"this is {described(other)}")]
+            also += [label for operand in draft.operands for label in self.origin(operand)]
+            for declaration in declared:
+                if not _alike(declaration.type, other):
+                    form = described(declaration.type)
+                    yield Diagnostic(
+                        "R233",
+                        f"`{name}` is declared as {form}, and is {described(other)}",
+                        Label(declaration.span, f"declared as {form}"),
+                        tuple(dict.fromkeys(also)),
+                    )
 
     def _rows_missing(self, name: str, rows: int) -> tuple[str, ...]:
         """Why an initial value of so many rows is not one with a row for each step."""
-        delays = self._delays.get(name, set())
-        past, future = max((0, *delays)), -min((0, *delays))
+        past, future = self.inference.reach(name)
         if past and future:
             return (f"`{name}` is read on both sides, and then one value stands for all steps",)
         if not past + future:
@@ -203,11 +252,21 @@ class Types:
         return ()
 
 
+def _no_shape(draft: Draft, found: Type, guess: Type | None) -> Diagnostic:
+    """A node in a cycle that gives it another type than it has."""
+    if guess is None:
+        return unknown_shape(draft)
+    name = draft.name.split("'")[0]
+    text = f"this is {described(found)} where `{name}` is {described(guess)}"
+    return Diagnostic("R217", f"no shape fits `{name}`", Label(draft.span, text))
+
+
 def unknown_shape(draft: Draft) -> Diagnostic:
     name = draft.name.split("'")[0]
+    own = name.split(".")[-1]
     return Diagnostic(
         "R217",
         f"cannot tell the shape of `{name}`",
         Label(draft.span, "its shape follows only from itself"),
-        helps=(f"give it an initial value whose shape is known: `init {name} = …`",),
+        helps=(f"declare it: `{own}: [2] = …` is a vector, `{own}: number = …` a number",),
     )

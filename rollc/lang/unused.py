@@ -10,6 +10,7 @@ from rollc.lang.names import Names, Sort
 from rollc.lang.syntax import (
     Alias,
     Const,
+    Declaration,
     Dim,
     Equation,
     Init,
@@ -42,7 +43,7 @@ def unused(spec: Spec, names: Names, definitions: Definitions) -> Iterator[Diagn
         found = {name.name for value in expressions(statement) for name in names_in(value)}
         mentioned |= found
         match statement:
-            case Dim(name) | Const(name) | Input(name) | Param(name):
+            case Dim(name) | Const(name) | Input(name) | Param(name) | Declaration(name):
                 reads.setdefault(name.name, set()).update(found)
             case Equation(results):
                 for name in results:

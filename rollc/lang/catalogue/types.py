@@ -216,19 +216,24 @@ TYPES = (
         "cannot tell the shape",
         """
         The shape of a value in a cycle follows from the operands that come from outside the
-        cycle. Where there are none, nothing says what the shape is.
+        cycle, from its initial value, or from its declaration. Where there are none, or where
+        what they say does not go together, there is no shape to be told.
         """,
         """
         net loop
         h = tanh(h[t-1])
+        init h = 0.5
         output h
+        g = tanh(g[t-1])
+        output g
         """,
         """
         net loop
-        param start: [3] = 0.5
         h = tanh(h[t-1])
-        init h = start
+        init h = 0.5
         output h
+        g: [3] = tanh(g[t-1])
+        output g
         """,
     ),
     Entry(
@@ -252,6 +257,32 @@ TYPES = (
         """,
     ),
     Entry(
+        "R231",
+        "an initial value that can be read in two ways",
+        """
+        An initial value has the shape of what it starts, or one row for each step of the
+        longest delay. Where a cycle says nothing of its shape, both can fit: with three
+        numbers a vector can start, or a number that is read three steps ago. Which one is
+        meant is declared where the value is defined: `h: [3] = …`, or `h: number = …`.
+        """,
+        """
+        net filter
+        input u
+        param first: [3]
+        h = 0.5 * h[t-3] + u
+        init h = first
+        output h
+        """,
+        """
+        net filter
+        input u
+        param first: [3]
+        h: number = 0.5 * h[t-3] + u
+        init h = first
+        output h
+        """,
+    ),
+    Entry(
         "R232",
         "a comparison that always comes out the same",
         """
@@ -270,6 +301,29 @@ TYPES = (
         input k: index(4)
         h = where(k == 3, 1, 0) + 0.5 * h[t-1]
         output h
+        """,
+    ),
+    Entry(
+        "R233",
+        "a declaration that the equation contradicts",
+        """
+        A value can be declared where it is defined: `h: [3] = …`, `k: number = …`,
+        `q: index(5) = …`. What its equation gives has to be just that; a number is no vector
+        there.
+        """,
+        """
+        net filter
+        input u: [3]
+        h: [4] = 0.5 * h[t-1]
+        g: number = 2 * u
+        output h, g
+        """,
+        """
+        net filter
+        input u: [3]
+        h: [4] = 0.5 * h[t-1]
+        g: [3] = 2 * u
+        output h, g
         """,
     ),
 )
