@@ -1,0 +1,290 @@
+"""Shapes that do not follow from what is known: those of cycles that say nothing of theirs.
+
+Such cycles are taken one after the other, those that read no other first.  In a cycle
+
+1. a value has the shape of its initial value or, where that can have a row for each step, of
+   one row: both are tried;
+2. else every product with a known matrix meets a vector;
+3. else what meets numbers alone is a number (or an index, where it meets indices alone);
+4. else a value has the one shape that fits everything.
+
+A guess is tried on everything that follows from it, and taken back where something does not
+fit.  Where none of these fits, the types are the only ones that do, if there are such.  Where
+both readings of an initial value fit, whatever else has to be so, it is ambiguous.
+
+Nothing here depends on the order of the drafts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import networkx as nx
+
+from rollc.graph.graph import Shape, Type
+from rollc.graph.operations import TypeMismatch
+from rollc.lang.node import Draft
+
+if TYPE_CHECKING:
+    from rollc.lang.infer import Inference
+
+MOST_RISES = 12  # times that the bound of a guessed index rises: then it grows without end
+MOST_TRIES = 2000  # guesses among others for one group of nodes
+MOST_LENGTHS = 12  # that a shape of which nothing is known is made of
+INDICES = frozenset(["argmax", "sample"])
+Guess = dict[str, Type]
+
+
+def complete(inference: Inference) -> None:
+    """Find the types of all nodes that have none, as far as they can be told."""
+    unfit = inference.spread(inference.drafts)
+    shapes = tuple(_shapes(inference.types.values()))
+    for group in _groups(inference):
+        _Group(inference, group, shapes, inference.doubtful | unfit).complete()
+
+
+def _open(inference: Inference) -> list[str]:
+    return [
+        name
+        for name in inference.drafts
+        if name not in inference.types and name not in inference.doubtful
+    ]
+
+
+def _groups(inference: Inference) -> Iterator[list[str]]:
+    """The nodes without types, with all that the same rule is about in one group."""
+    open_ = _open(inference)
+    known = set(open_)
+    network: nx.Graph[str] = nx.Graph()
+    network.add_nodes_from(open_)
+    for name in inference.drafts:
+        about = [node for node in (name, *inference.reads(name)) if node in known]
+        nx.add_path(network, about)
+    place = {name: number for number, name in enumerate(open_)}
+    for members in nx.connected_components(network):
+        yield sorted(members, key=place.__getitem__)
+
+
+def _shapes(types: Iterable[Type]) -> Iterator[Shape]:
+    """The shapes that a value of which nothing is known could have.
+
+    They are those of the spec, and made of its lengths, their sums and their differences.
+    """
+    known = list(types)
+    lengths = {size for type_ in known for size in type_.shape}
+    lengths |= {type_.bound for type_ in known if type_.bound}
+    few = sorted(lengths)[:MOST_LENGTHS]
+    far = {1, *lengths} | {a + b for a in few for b in (1, *few)}
+    far |= {a - b for a in few for b in (1, *few) if a > b}
+    pairs = {(rows, columns) for rows in few for columns in few}
+    yield from sorted(
+        {(), *((length,) for length in far), *pairs, *(type_.shape for type_ in known)}
+    )
+
+
+class _TooMany(Exception):
+    """More guesses than can be tried."""
+
+
+class _Group:
+    """Nodes that have no types, and that nothing but themselves keeps from having them.
+
+    ``excused`` are the nodes of which it is known that they do not fit.
+    """
+
+    def __init__(
+        self,
+        inference: Inference,
+        names: Sequence[str],
+        shapes: Sequence[Shape],
+        excused: set[str],
+    ) -> None:
+        self.inference = inference
+        self.types = inference.types
+        self.names = names
+        self.shapes = shapes
+        self.excused = excused
+        self.tries = 0
+        self.final = inference.axes is not None  # no draft is missing
+
+    def complete(self) -> None:
+        found = self.solutions(by_rule=True)
+        if not found and self.final:
+            found = self.solutions(by_rule=False)
+            self.take(found[0] if len(found) == 1 else None)
+            return
+        ambiguous = {name for name in self.names if found and self.both_fit(name)}
+        self.inference.ambiguous |= ambiguous
+        if ambiguous and not self.final:
+            return  # no size may follow from one of the readings
+        self.take(found[0] if ambiguous or len(found) == 1 else None)
+
+    def take(self, types: Mapping[str, Type] | None) -> None:
+        """Let types be those of the nodes.
+
+        Without them, types for messages about what does not fit: all first guesses stand.
+        """
+        if types is not None:
+            self.types.update(types)
+            return
+        while cycles := self.open_cycles():
+            guess: Guess = {}
+            for cycle in cycles:
+                readings = {name: self.readings(name, self.inference.start(name)) for name in cycle}
+                first = {name: known[0] for name, known in readings.items() if known}
+                guess.update(first or self.by_rule(cycle))
+            if not guess:
+                return
+            self.types.update(guess)
+            self.inference.spread([*guess, *self.inference.readers(guess)])
+
+    # Trying
+
+    def solutions(self, by_rule: bool, most: int = 2) -> list[dict[str, Type]]:
+        """The types of the nodes, in the ways that fit: up to ``most`` of them."""
+        found: list[dict[str, Type]] = []
+        self.tries = 0
+        try:
+            self.solve(by_rule, found, most)
+        except _TooMany:
+            return found * most  # that is too many: what is meant can be declared
+        return found
+
+    def solve(self, by_rule: bool, found: list[dict[str, Type]], most: int) -> None:
+        trail: list[str] = []
+        try:
+            options = [dict[str, Type]()]
+            while len(options) == 1:
+                if not self.assume(options[0], trail):
+                    return
+                cycles = self.open_cycles()
+                if not cycles:
+                    found.append(self.known())
+                    return
+                options = self.options(cycles, by_rule)
+            if not options and not self.final:  # more may be known later
+                found.append(self.known())
+            for guess in options:
+                self.tries += 1
+                if self.tries > MOST_TRIES:
+                    raise _TooMany
+                tried: list[str] = []
+                if len(found) < most and self.assume(guess, tried):
+                    self.solve(by_rule, found, most)
+                self.take_back(tried)
+        finally:
+            self.take_back(trail)
+
+    def known(self) -> dict[str, Type]:
+        return {name: self.types[name] for name in self.names if name in self.types}
+
+    def both_fit(self, name: str) -> bool:
+        """Whether both readings of an initial value fit, of a node that has no type."""
+        fit = 0
+        for reading in self.readings(name, self.inference.start(name)):
+            trail: list[str] = []
+            fit += self.assume({name: reading}, trail) and bool(self.solutions(False, most=1))
+            self.take_back(trail)
+        return fit > 1
+
+    def assume(self, guess: Guess, trail: list[str]) -> bool:
+        """Whether what follows from a guess fits; ``trail`` gets what has a type by it.
+
+        An index that is guessed has the least bound that its cycle allows.
+        """
+        for _ in range(MOST_RISES):
+            start = len(trail)
+            self.types.update(guess)
+            trail.extend(guess)
+            about = [*guess, *self.inference.readers(guess)]
+            if self.inference.spread(about, trail, self.excused) <= self.excused:
+                return True
+            risen = self.risen(guess)
+            if not risen:
+                return False
+            guess = {**guess, **risen}
+            self.take_back(trail[start:])
+            del trail[start:]
+        return False
+
+    def risen(self, guess: Guess) -> Guess:
+        """The indices among guesses whose bound has to be larger."""
+        risen: Guess = {}
+        for name, type_ in guess.items():
+            if type_.kind == "index":
+                found = self.told(name, self.inference.exact)
+                if found is not None and (found.bound or 0) > (type_.bound or 0):
+                    risen[name] = found
+        return risen
+
+    def take_back(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.types.pop(name, None)
+
+    # Guesses
+
+    def open_cycles(self) -> list[list[str]]:
+        """The cycles without types that read no other such cycle."""
+        open_ = [name for name in self.names if name not in self.types]
+        network: nx.DiGraph[str] = nx.DiGraph()
+        network.add_nodes_from(open_)
+        for name in open_:
+            reads = [read for read in self.inference.reads(name) if read in network]
+            network.add_edges_from((read, name) for read in reads)
+        order = nx.condensation(network)
+        place = {name: number for number, name in enumerate(open_)}
+        first = [order.nodes[number]["members"] for number in order if not order.in_degree(number)]
+        cycles = (sorted(members, key=place.__getitem__) for members in first)
+        return sorted(cycles, key=lambda cycle: place[cycle[0]])
+
+    def options(self, cycles: Sequence[Sequence[str]], by_rule: bool) -> list[Guess]:
+        """The guesses of which one must be right; none where there is nothing to go by."""
+        for name in (name for cycle in cycles for name in cycle):
+            if readings := self.readings(name, self.inference.start(name)):
+                return [{name: reading} for reading in readings]
+        guess: Guess = {}
+        for cycle in cycles if by_rule else ():
+            guess.update(self.by_rule(cycle))
+        if guess:
+            return [guess]
+        drafts = self.inference.drafts
+        floats = [name for name in cycles[0] if drafts[name].operation not in INDICES]
+        return [
+            {name: self.inference.as_operation_has_it(name, Type("float", shape))}
+            for name in floats[:1]
+            for shape in (self.shapes if self.final else ())
+        ]
+
+    def readings(self, name: str, start: Type | None) -> list[Type]:
+        """The types that a node can have for its initial value to fit; none where all do."""
+        if start is None or (start.kind == "float" and not start.shape):
+            return []
+        shapes = [start.shape]
+        if start.shape and start.shape[0] == self.inference.depth(name):
+            shapes.append(start.shape[1:])
+        return [self.inference.placed(name, replace(start, shape=shape)) for shape in shapes]
+
+    def by_rule(self, cycle: Sequence[str]) -> Guess:
+        """A vector at every product with a known matrix; else a number at every number."""
+        products = {name: self.told(name, self.inference.product) for name in cycle}
+        numbers = {name: self.told(name, self.as_number) for name in cycle}
+        for guesses in (products, numbers):
+            guess = {name: type_ for name, type_ in guesses.items() if type_ is not None}
+            if guess:
+                return guess
+        return {}
+
+    def as_number(self, draft: Draft) -> Type | None:
+        start = self.inference.start(draft.name)
+        if start is not None:
+            return self.inference.as_operation_has_it(draft.name, start)
+        return self.inference.partial(draft, numbers=True)
+
+    def told(self, name: str, rule: Callable[[Draft], Type | None]) -> Type | None:
+        """What a rule says of the type of a node; None too where it does not fit."""
+        try:
+            return rule(self.inference.drafts[name])
+        except TypeMismatch:
+            return None
