@@ -212,6 +212,8 @@ class Drafts:
             case Slice(base, first, last):
                 start = 0 if first is None else self.values.whole(first)
                 stop = None if last is None else self.values.whole(last)
+                if stop is not None and stop < 0:
+                    raise _negative(span, f"up to {stop}")
                 if stop is not None and stop <= start:
                     raise rejected(
                         "R221", span, "a slice of no elements", f"from {start} up to {stop}"
@@ -322,10 +324,7 @@ class Drafts:
         self, base: Expression, cut: Cut, span: Span, prefix: str, name: str | None
     ) -> Operand:
         if cut.start < 0:
-            raise rejected(
-                "R221", span, "elements are counted from 0 on", f"from {cut.start}",
-                ["a slice without an end goes to the last element: `x[2:]`"],
-            )  # fmt: skip
+            raise _negative(span, f"from {cut.start}")
         whole = self.read(base, prefix)
         chosen = name if name is not None and not cut.element else self.fresh(prefix)
         self.drafts[chosen] = Draft(chosen, "slice", (whole,), span, cut=cut)
@@ -459,6 +458,11 @@ class Drafts:
         if not self.definitions.complete:
             raise Rejected(None)  # it may be in a file that could not be read
         raise rejected("R203", span, f"unknown function `{function}`", text, helps)
+
+
+def _negative(span: Span, text: str) -> Rejected:
+    help_ = "a slice without an end goes to the last element: `x[2:]`"
+    return rejected("R221", span, "elements are counted from 0 on", text, [help_])
 
 
 def _leading_name(expression: Expression) -> Name | None:

@@ -17,6 +17,7 @@ Nothing here depends on the order of the drafts.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ Guess = dict[str, Type]
 def complete(inference: Inference) -> None:
     """Find the types of all nodes that have none, as far as they can be told."""
     unfit = inference.spread(inference.drafts)
-    shapes = tuple(_shapes(inference.types.values()))
+    shapes = _shapes(inference)
     for group in _groups(inference):
         _Group(inference, group, shapes, inference.doubtful | unfit).complete()
 
@@ -67,21 +68,21 @@ def _groups(inference: Inference) -> Iterator[list[str]]:
         yield sorted(members, key=place.__getitem__)
 
 
-def _shapes(types: Iterable[Type]) -> Iterator[Shape]:
+def _shapes(inference: Inference) -> list[Shape]:
     """The shapes that a value of which nothing is known could have.
 
     They are those of the spec, and made of its lengths, their sums and their differences.
     """
-    known = list(types)
-    lengths = {size for type_ in known for size in type_.shape}
-    lengths |= {type_.bound for type_ in known if type_.bound}
+    known = [type_.shape for type_ in inference.types.values()]
+    lengths = {1, *(length for shape in known for length in shape)}
+    lengths |= {type_.bound for type_ in inference.types.values() if type_.bound}
+    for draft in inference.drafts.values():
+        if draft.cut is not None and draft.cut.stop is not None:
+            lengths |= {draft.cut.stop, draft.cut.stop - draft.cut.start}
     few = sorted(lengths)[:MOST_LENGTHS]
-    far = {1, *lengths} | {a + b for a in few for b in (1, *few)}
-    far |= {a - b for a in few for b in (1, *few) if a > b}
+    far = lengths | {a + b for a in few for b in few} | {a - b for a in few for b in few if a > b}
     pairs = {(rows, columns) for rows in few for columns in few}
-    yield from sorted(
-        {(), *((length,) for length in far), *pairs, *(type_.shape for type_ in known)}
-    )
+    return sorted({(), *((length,) for length in far), *pairs, *known})
 
 
 class _TooMany(Exception):
@@ -170,10 +171,11 @@ class _Group:
                 self.tries += 1
                 if self.tries > MOST_TRIES:
                     raise _TooMany
-                tried: list[str] = []
-                if len(found) < most and self.assume(guess, tried):
+                start = len(trail)
+                if len(found) < most and self.assume(guess, trail):
                     self.solve(by_rule, found, most)
-                self.take_back(tried)
+                self.take_back(trail[start:])
+                del trail[start:]
         finally:
             self.take_back(trail)
 
@@ -249,13 +251,18 @@ class _Group:
             guess.update(self.by_rule(cycle))
         if guess:
             return [guess]
-        drafts = self.inference.drafts
-        floats = [name for name in cycles[0] if drafts[name].operation not in INDICES]
-        return [
-            {name: self.inference.as_operation_has_it(name, Type("float", shape))}
-            for name in floats[:1]
-            for shape in (self.shapes if self.final else ())
-        ]
+        return self.any_shape(cycles[0]) if self.final else []
+
+    def any_shape(self, cycle: Sequence[str]) -> list[Guess]:
+        """Every shape, for the node that most others read."""
+        inference = self.inference
+        read = Counter(source for name in cycle for source in set(inference.reads(name)))
+        floats = [name for name in cycle if inference.drafts[name].operation not in INDICES]
+        if not floats:
+            return []
+        name = max(floats, key=read.__getitem__)
+        types = [Type("float", shape) for shape in self.shapes]
+        return [{name: inference.as_operation_has_it(name, type_)} for type_ in types]
 
     def readings(self, name: str, start: Type | None) -> list[Type]:
         """The types that a node can have for its initial value to fit; none where all do."""

@@ -1,0 +1,189 @@
+"""Shapes through cycles, initial values that have two readings, and declared shapes."""
+
+from __future__ import annotations
+
+import pytest
+
+from rollc.graph.graph import Graph, Type
+from rollc.lang import Source, format_spec, load_graph, parse_spec, render
+
+HEAD = """
+net shapes
+input y, x: [3], z: [2], w: index(2), five: [5]
+param p, three: [3], two: [2], rows: [3, 2], wide: [2, 3], square: [3, 3], pair: [2, 2]
+"""
+
+
+def loaded(*lines: str) -> tuple[Graph | None, list[str]]:
+    source = Source("shapes.roll", "\n".join([HEAD, *lines]))
+    checked = load_graph(source)
+    errors = [item.code for item in checked.diagnostics if item.severity == "error"]
+    assert (checked.graph is None) == bool(errors), render(checked.diagnostics, checked.source)
+    return checked.graph, errors
+
+
+def type_of(name: str, *lines: str) -> Type:
+    graph, errors = loaded(*lines, f"output {name}")
+    assert graph is not None, errors
+    return graph[dict(graph.outputs)[name]].type
+
+
+def shape(name: str, *lines: str) -> tuple[int, ...]:
+    return type_of(name, *lines).shape
+
+
+def test_a_guess_that_does_not_fit_is_taken_back() -> None:
+    lines = ["l = 0.5 * l[t-1] + s[t-3]", "s = max(concat(l, y))", "init s = three"]
+    assert shape("l", *lines) == ()
+    assert shape("s", *lines) == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        # What the equation says is not ambiguous.
+        (["h = 0.5 * h[t-3] + x", "init h = three"], (3,)),
+        (["h = 0.5 * h[t-3] + x[0] * max(h[t-1])", "h2 = h", "init h = three"], (3,)),
+        (["h = sum(x) + 0.5 * sum(h[t-3] * x)", "init h = three"], ()),
+        (["h = tanh(h[t-3]) + z", "init h = rows"], (2,)),
+        # Nor what has rows of another number.
+        (["h = 0.5 * h[t-1] + y", "init h = three"], (3,)),
+        (["h = 0.5 * h[t-2] + y", "init h = three"], (3,)),
+        (["h = 0.5 * h[t-3]", "g = h[t+1]", "init h = three"], (3,)),
+        (["h = square @ h[t-1]", "init h = square"], (3, 3)),
+        # Nor what is used in a way that only one of the readings allows.
+        (["h = 0.5 * h[t-3] + y", "init h = three", "o = dot(h, x)"], (3,)),
+        (["h = 0.5 * h[t-3] + y", "init h = three", "o = concat(h, two)[2] * h"], None),
+        (["h = 0.5 * h[t-3] + y", "init h = three", "o = outer(h * z, z)"], ()),
+        (["h = 0.5 * h[t-3] + y", "init h = three", "o = mse(h, y)"], ()),
+        # Both fit.
+        (["h = 0.5 * h[t-3] + y", "init h = three"], None),
+        (["h = 0.5 * h[t+3] + y", "init h = three"], None),
+        (["h = 0.5 * h[t-3]", "init h = rows"], None),
+        (["h = square @ h[t-3]", "init h = square"], None),
+        (["h = g[t-3]", "g = tanh(h)", "init h = three", "init g = 1"], (3,)),
+        (["h = g[t-3]", "g = tanh(h)", "init g = three"], None),
+        (["h = 0.5 * h[t-3] + y", "init h = three", "reset h when y > 1"], None),
+        (["cell c(a) -> h {", "h = 0.5 * h[t-3] + a", "}", "h = c(y)", "init h = three"], None),
+        (["g = 0.5 * g[t-1] + 1", "h = 0.5 * h[t-3] + last(g)", "init h = three"], None),
+        # Declared, here or inside.
+        (["h: [3] = 0.5 * h[t-3] + y", "init h = three"], (3,)),
+        (["h: number = 0.5 * h[t-3] + y", "init h = three"], ()),
+        (["h: number = 0.5 * h[t+3] + y", "init h = three", "reset h when y > 1"], ()),
+        (["h: [3, 2] = 0.5 * h[t-3]", "init h = rows"], (3, 2)),
+        (["h: [2] = 0.5 * h[t-3]", "init h = rows"], (2,)),
+        (["h = g[t-3]", "g: number = tanh(h)", "init g = three"], ()),
+        (["cell c(a) -> h {", "h = h[t-3] + a", "}", "h: [3] = c(y)", "init h = three"], (3,)),
+        (["cell c(a) -> h {", "h: number = h[t-3] + a", "}", "h = c(y)", "init h = three"], ()),
+        (["h: [K] = 0.5 * h[t-3] + y", "dim K = 1 + 2", "init h = three"], (3,)),
+    ],
+)  # fmt: skip
+def test_readings_of_an_initial_value(lines: list[str], found: tuple[int, ...] | None) -> None:
+    if found is not None:
+        assert shape("h", *lines) == found
+        return
+    _, errors = loaded(*lines, "output h")
+    assert errors == ["R231"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (["h = 0.5 * h[t-1] + y"], ()),
+        (["h = square @ h[t-1]"], (3,)),
+        (["h = rows @ g[t-1]", "g = transpose(rows) @ h"], (3,)),
+        (["h = 0.5 * h[t-1] + y", "init h = 0.3"], ()),
+        (["h = where(y > 0, w, h[t-1])"], ()),
+        # Used in the one way that fits.
+        (["h = 0.5 * h[t-1] + y", "o = dot(h, x)"], (3,)),
+        (["h = tanh(h[t-1])", "o = concat(h, y) + five"], (4,)),
+        (["h = tanh(h[t-1])", "o = mse(h, rows)"], (3, 2)),
+        (["h: [4, 2] = tanh(h[t-1])"], (4, 2)),
+        (["h = tanh(g[t-1])", "g: number = h"], ()),
+    ],
+)
+def test_cycles_that_say_nothing(lines: list[str], found: tuple[int, ...]) -> None:
+    assert shape("h", *lines) == found
+
+
+@pytest.mark.parametrize(
+    ("lines", "codes"),
+    [
+        (["h = tanh(h[t-1])"], ["R217"]),
+        (["h = tanh(h[t-1])", "o = sum(h)"], ["R217"]),
+        (["h = concat(h[t-1], y)"], ["R217"]),
+        (["h = concat(h[t-1], y)", "init h = three"], ["R217"]),
+        (["h = dot(h[t-1], h[t-1])"], ["R217"]),
+        (["h = 0.5 * h[t-1] + y", "o = rows @ h"], ["R206"]),
+        (["h = where(y > 0, argmax(concat(one_hot(h[t-1]), y)), w)"], ["R217"]),
+        # Each cycle of its own.
+        (["h = tanh(h[t-1])", "o = 0.5 * o[t-2] + y", "init o = two"], ["R231", "R217"]),
+        (["h: [2] = tanh(h[t-1]) + y", "o = h + x"], ["R206"]),
+        (["h: [2] = x", "o = h * z"], ["R233"]),
+        (["h: number = 0.5", "o: [2] = h"], ["R233"]),
+        (["h: index(3) = argmax(z)"], ["R233"]),
+        (["h: number = argmax(z)"], ["R233"]),
+        (["h: index(2) = y"], ["R233"]),
+        (["h: [0] = x"], ["R208"]),
+        (["h: [y] = x"], ["R208"]),
+        (["h: vector = x"], ["R101"]),
+        (["h: number(3) = x"], ["R101"]),
+        (["h: [3] = x", "h: [2] = x"], ["R202"]),
+    ],
+)
+def test_what_has_no_shape(lines: list[str], codes: list[str]) -> None:
+    _, errors = loaded(*lines, "output h")
+    assert sorted(errors) == sorted(codes)
+
+
+def test_a_later_bound_of_an_index_reaches_all_that_reads_it() -> None:
+    lines = ["q = where(y > 0, w, r[t-1])", "m = one_hot(q) + m[t-1]"]
+    last = "r = where(y > 1, argmax(five), q[t-1])"
+    for ordered in ([*lines, last], [last, *reversed(lines)]):
+        assert shape("m", *ordered) == (5,)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "h: [3] = x",
+        "c: [3] = x > 0",
+        "h: number = y",
+        "q: index(3) = argmax(x)",
+        "a: [1], b: [1] = split(z, 2)",
+        "a, b: [1] = split(z, 2)",
+        "input u: number, v[t]: [2]",
+        "param k: number = 0.5",
+        "reset: [3] = x",
+        "time: number = y",
+        "number = y",
+        "number: number = y",
+    ],
+)
+def test_declarations_are_read_and_printed(line: str) -> None:
+    name = line.split("=")[0].split(",")[0].split(":")[0].split("[")[0].split()[-1]
+    _, errors = loaded(line, f"output {name}")
+    assert errors == []
+    spec, _ = parse_spec(Source("line.roll", f"{line}\n"))
+    assert spec is not None
+    again, problems = parse_spec(Source("line.roll", format_spec(spec)))
+    assert problems == []
+    assert again == spec
+
+
+def test_a_declared_shape_tells_a_size_in_a_cycle() -> None:
+    lines = ["cell layer(a) -> b {", "param W: [size(a), size(a)]", "b = W @ a", "}"]
+    assert shape("f", *lines, "f: [4] = tanh(layer(g))", "g = f[t-1]") == (4,)
+
+
+def test_no_size_follows_from_one_of_two_readings() -> None:
+    lines = ["h = 0.5 * h[t-3]", "init h = rows", "param W: [4, size(h)]", "o = W @ h"]
+    _, errors = loaded(*lines, "output o")
+    assert errors == ["R231"]
+    assert shape("o", "h: [2] = 0.5 * h[t-3]", *lines[1:]) == (4,)
+
+
+def test_a_declaration_begins_a_statement_after_a_bracket_that_is_open() -> None:
+    _, errors = loaded("a = tanh((x", "h: [3] = x", "output h")
+    assert errors == ["R103"]
+    assert shape("a", "a = five[", "1:4]") == (3,)
