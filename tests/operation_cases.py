@@ -99,6 +99,7 @@ CASES: dict[str, list[Case]] = {
     **dict.fromkeys(("exp", "sin", "cos", "abs", "sign", "stop", "log_sigmoid"), ONE),
     **dict.fromkeys(("normal_cdf", "log_normal_cdf", "normal_density", "normal_ratio"), ONE),
     "identity": [Case((VECTOR,)), Case((INDEX,))],
+    "reached": [Case((VECTOR, VECTOR)), Case((VECTOR, NUMBER))],
     "with_slope": [Case((VECTOR, VECTOR, VECTOR)), Case((VECTOR, NUMBER, VECTOR))],
     **dict.fromkeys(("log", "sqrt"), elementwise(VECTOR, domain=positive)),
     **dict.fromkeys(("sum_of", "max_of", "min_of"), SEVERAL),

@@ -11,6 +11,8 @@ gets the contributions that fall outside the sequence: the row k steps before th
 one is the sum of ``c`` at step d-k over the reads with d >= k, and so the rows of a read are
 the first d steps of c (as ``tail`` gives them), or its last ones where it is of the future.
 
+Where a node gets no cotangent it passes none on (:mod:`rollc.graph.reached`).
+
 The result holds the nodes of the network, those of its adjoint (all named with ``~`` in
 front: ``~h`` is the cotangent of ``h``, ``~h:1`` a step on the way to it), and a gradient
 for every parameter, float input and state.
@@ -26,10 +28,12 @@ from typing import Literal
 
 import networkx
 
+from rollc.graph.arrivals import arrivals
 from rollc.graph.build import Builder
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Edge, Graph, Node, Type
 from rollc.graph.operations import OPERATIONS
+from rollc.graph.reached import passed_on
 
 PREFIX = "~"
 
@@ -55,6 +59,8 @@ class _Adjoint:
         self.build = Builder(graph.nodes, mark=":")
         self.seeds = self._seed_names()
         self.active = self._active_nodes()
+        # A cotangent from outside may be zero.
+        self.known = arrivals(graph, self.seeds if of == "loss" else (), self.active)
         # What each cotangent is the sum of.
         self.parts: dict[str, list[Value]] = {name: [] for name in self.active}
 
@@ -127,12 +133,18 @@ class _Adjoint:
         build = self.build
         build.prefix, build.line = PREFIX + node.name, node.line
         operands = [build.read(edge.source, edge.delay, edge.axis) for edge in node.operands]
-        passed = entry.adjoint(
-            build.read(PREFIX + node.name), build.read(node.name), *operands, **node.options
+        passed = passed_on(
+            entry,
+            node,
+            build.read(PREFIX + node.name),
+            build.read(node.name),
+            operands,
+            [edge.source in self.parts for edge in node.operands],
+            self.known,
         )
         for operand, value in zip(operands, passed, strict=True):
             source = operand.edge.source
-            if value is None or source not in self.parts:
+            if value is None:
                 continue
             fitted = fit(value, operand.type, node.type.axes)
             edge = operand.edge

@@ -10,7 +10,8 @@ steps: for a matrix times a vector, zero takes its place
     m                                 ->  where(c, m, 0)
 
 so that nothing undefined is read, and a kernel computes a product that only such nodes read
-under their condition (:func:`guards`).
+under their condition (:func:`guards`).  A sum of products that is computed where c holds reads
+x instead of where(c, x, 0).
 
 What is guaranteed: the values of the graph, but for a product of zero with what is not finite.
 What this pass does not do: look through functions that are not finite at zero, or at elementwise
@@ -25,6 +26,7 @@ from dataclasses import replace
 import networkx
 
 from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, attributes
+from rollc.graph.split import needed
 from rollc.kernel.otherwise import is_zero, turned
 from rollc.kernel.sums import fixed_names, readers_of
 
@@ -34,11 +36,13 @@ _FINITE = frozenset(
     {
         *("add", "subtract", "multiply", "negate", "identity", "where", "minimum", "maximum"),
         *("tanh", "sigmoid", "relu", "softplus", "gelu", "silu", "sin", "cos", "abs", "slice"),
-        *("clip", "sign", "pad", "concat", "dot", "sum", "mean"),
+        *("clip", "sign", "pad", "concat", "dot", "sum", "mean", "reached"),
     }
 )
 # Zero where all of their operands are.
-_LINEAR = frozenset({"add", "subtract", "negate", "identity", "slice", "pad", "concat"})
+_ZERO_OF_ZEROS = frozenset(
+    {"add", "subtract", "negate", "identity", "slice", "pad", "concat", "abs", "sum"}
+)
 
 
 def is_weight_product(graph: Graph, node: Node) -> bool:
@@ -56,6 +60,11 @@ def with_due(graph: Graph) -> Graph:
     made = turned(graph, found.uniform, found.is_made)
     if made is not graph.nodes:
         graph = _sorted(graph.with_nodes(made))
+        found = _Conditions(graph)
+    bare = tuple(found.without_mask(node) for node in graph.nodes)
+    if bare != graph.nodes:
+        leaves = [node.name for node in graph.nodes if not node.operands]
+        graph = needed(graph.with_nodes(bare), [*graph.results(), *leaves])
         found = _Conditions(graph)
     due = {
         node.name: condition
@@ -105,10 +114,8 @@ def guards(graph: Graph) -> Mapping[str, str]:
                 conditions = {
                     found.selects(reader, edge) for reader, edge in found.readers.get(node.name, ())
                 }
-        elif node.operation == "outer" and not node.type.axes and found.is_batched(node):
-            conditions = {
-                found.zero.get(edge.source) for edge in node.operands if edge.delay == 0
-            } - {None}
+        else:
+            conditions = {*found.of_sum(node)}
         (condition,) = conditions if len(conditions) == 1 else (None,)
         if condition is not None:
             guarded[node.name] = condition
@@ -182,13 +189,40 @@ class _Conditions:
         found: str | None = None
         if node.operation == "where" and is_zero(self.graph, node.operands[2]):
             found = self.selects(node, node.operands[1])
-        elif node.operation in _LINEAR and len(edges) == len(node.operands):
+        elif node.operation in _ZERO_OF_ZEROS and len(edges) == len(node.operands):
             zeros = {self.zero.get(edge.source) for edge in edges}
             found = zeros.pop() if len(zeros) == 1 else None
-        elif node.operation == "multiply" or is_weight_product(self.graph, node):
+        elif node.operation in ("multiply", "reached") or is_weight_product(self.graph, node):
             found = next(filter(None, (self.zero.get(edge.source) for edge in edges)), None)
         if found is not None:
             self.zero[node.name] = found
+
+    def of_sum(self, node: Node) -> set[str]:
+        """The conditions under which the terms of a sum of products are not zero."""
+        if node.operation != "outer" or node.type.axes or not self.is_batched(node):
+            return set()
+        zeros = (self.zero.get(edge.source) for edge in node.operands if edge.delay == 0)
+        return {condition for condition in zeros if condition is not None}
+
+    def without_mask(self, node: Node) -> Node:
+        """A sum of products, less what is masked by its condition once more."""
+        if len(conditions := self.of_sum(node)) != 1:
+            return node
+        for place, edge in enumerate(node.operands):
+            mask, other = self.graph[edge.source], node.operands[1 - place]
+            if mask.operation != "where":
+                continue
+            condition, picked, otherwise = mask.operands
+            if (
+                len(self.readers[mask.name]) == 1
+                and edge.delay == condition.delay == other.delay == 0
+                and condition.source in conditions
+                and is_zero(self.graph, otherwise)
+                and self.zero.get(other.source) in conditions
+                and self.graph[picked.source].type == mask.type
+            ):
+                return replace(node, operands=(other, picked) if place else (picked, other))
+        return node
 
     def is_made(self, edge: Edge) -> bool:
         """Whether a value is made of a product, at the step that reads it."""

@@ -28,7 +28,17 @@ MOVING = frozenset(
 # Operations that call no function: an instruction or two an element.
 CHEAP = frozenset(
     {
-        *("add", "subtract", "multiply", "divide", "negate", "where", "identity", "stop"),
+        *(
+            "add",
+            "subtract",
+            "multiply",
+            "divide",
+            "negate",
+            "where",
+            "identity",
+            "stop",
+            "reached",
+        ),
         *(
             "spread",
             "impulse",

@@ -54,6 +54,7 @@ CHANCE = (
         elementwise=True,
         defaults=(("rate", 0.5), ("same", 0)),
         summary="in training, zero with probability `rate` and else x / (1 - rate)",
+        slope="constant",
     ),
     Operation(
         "sample",

@@ -118,6 +118,8 @@ DIRECTION = (
         _at_adjoint,
         internal=True,
         summary="x at the element of a shape that the index names, zero at the others",
+        slope="constant",
+        picks=True,
     ),
     Operation(
         "element",
@@ -128,5 +130,7 @@ DIRECTION = (
         "element({0}, {shape0}, {1})",
         internal=True,
         summary="the element of a vector that the index names, zero if there is none",
+        slope="constant",
+        picks=True,
     ),
 )

@@ -1,7 +1,7 @@
 """Operations on one element at a time.  Numbers broadcast; other shapes must be equal.
 
-Adjoints are written so that a masked branch never multiplies: ``where`` picks, so that an
-infinity in the branch not taken cannot make a NaN.  Code keeps NaN: NaN in, NaN out.
+An adjoint says what leaves where a cotangent arrives; that none leaves elsewhere, whatever the
+slope is there, is seen to by :mod:`rollc.graph.reached`.  Code keeps NaN: NaN in, NaN out.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rollc.graph.operations.table import (
     Frame,
     Operation,
     Options,
+    Slope,
     TypeMismatch,
     need_numbers,
     union,
@@ -101,6 +102,8 @@ def unary(
     adjoint: Adjoint | None,
     summary: str,
     choices: Choices | None = None,
+    slope: Slope = "finite",
+    picks: bool = False,
     internal: bool = False,
 ) -> Operation:
     """An operation of one operand; ``function`` keeps the precision of what it is given."""
@@ -116,6 +119,8 @@ def unary(
         adjoint,
         code,
         choices,
+        slope,
+        picks,
         elementwise=True,
         internal=internal,
         summary=summary,
@@ -134,6 +139,8 @@ def _binary(
     adjoint: Adjoint,
     summary: str,
     choices: Choices | None = None,
+    slope: Slope = "constant",
+    picks: bool = False,
 ) -> Operation:
     def evaluate(frame: Frame, options: Options, a: Array, b: Array) -> Array:
         return np.asarray(
@@ -148,6 +155,8 @@ def _binary(
         adjoint,
         code,
         choices,
+        slope,
+        picks,
         elementwise=True,
         summary=summary,
     )
@@ -165,6 +174,11 @@ def _comparison(name: str, function: Any, code: str, summary: str) -> Operation:
 def _where(frame: Frame, options: Options, c: Array, a: Array, b: Array) -> Array:
     dtype = np.dtype(np.int64) if frame.result.kind == "index" else frame.dtype
     return np.where(c, a.astype(dtype, copy=False), b.astype(dtype, copy=False))
+
+
+def _reached(frame: Frame, options: Options, value: Array, cotangent: Array) -> Array:
+    value = value.astype(frame.dtype, copy=False)
+    return np.where(cotangent != 0, value, frame.dtype.type(0))  # NaN is not zero
 
 
 def _pick(condition: Value, then: Value | float, otherwise: Value | float) -> Value:
@@ -255,6 +269,8 @@ def _combination(
     adjoint: Adjoint,
     summary: str,
     choices: Choices | None = None,
+    slope: Slope = "constant",
+    picks: bool = False,
 ) -> Operation:
     """One value of any number of values: what a reduction over time is when it is unrolled."""
 
@@ -272,6 +288,8 @@ def _combination(
         adjoint,
         code,
         choices,
+        slope,
+        picks,
         elementwise=True,
         variadic=True,
         internal=True,
@@ -293,9 +311,30 @@ def _extreme_of_adjoint(g: Value, y: Value, *operands: Value) -> list[Value | No
 ELEMENTWISE = (
     _binary("add", np.add, "{0} + {1}", lambda g, y, a, b: [g, g], "`a + b`"),
     _binary("subtract", np.subtract, "{0} - {1}", lambda g, y, a, b: [g, -g], "`a - b`"),
-    _binary("multiply", np.multiply, "{0} * {1}", lambda g, y, a, b: [g * b, g * a], "`a * b`"),
-    _binary("divide", np.divide, "{0} / {1}", lambda g, y, a, b: [g / b, -(g * y / b)], "`a / b`"),
-    _binary("power", np.power, "power({0}, {1})", _power_adjoint, "`a ** b`"),
+    _binary(
+        "multiply",
+        np.multiply,
+        "{0} * {1}",
+        lambda g, y, a, b: [g * b, g * a],
+        "`a * b`",
+        slope="product",
+    ),
+    _binary(
+        "divide",
+        np.divide,
+        "{0} / {1}",
+        lambda g, y, a, b: [g / b, -(g * y / b)],
+        "`a / b`",
+        slope="infinite",
+    ),
+    _binary(
+        "power",
+        np.power,
+        "power({0}, {1})",
+        _power_adjoint,
+        "`a ** b`",
+        slope="infinite",
+    ),
     _binary(
         "minimum",
         np.minimum,
@@ -303,6 +342,7 @@ ELEMENTWISE = (
         _larger_adjoint("less"),
         "the smaller of two; equal ones share the gradient",
         lambda y, a, b: compared(a, b),
+        picks=True,
     ),
     _binary(
         "maximum",
@@ -311,6 +351,7 @@ ELEMENTWISE = (
         _larger_adjoint("greater"),
         "the larger of two; equal ones share the gradient",
         lambda y, a, b: compared(a, b),
+        picks=True,
     ),
     _comparison("less", np.less, "{0} < {1}", "`a < b`"),
     _comparison("less_equal", np.less_equal, "{0} <= {1}", "`a <= b`"),
@@ -327,6 +368,8 @@ ELEMENTWISE = (
         "({1} if {0} else {2})",
         elementwise=True,
         summary="`then` where the condition holds, else `otherwise`",
+        slope="constant",
+        picks=True,
     ),
     Operation(
         "clip",
@@ -338,8 +381,17 @@ ELEMENTWISE = (
         _clip_choices,
         elementwise=True,
         summary="x, kept between two bounds",
+        slope="constant",
+        picks=True,
     ),
-    unary("negate", np.negative, "-{0}", lambda g, y, x: [-g], "`-x`"),
+    unary(
+        "negate",
+        np.negative,
+        "-{0}",
+        lambda g, y, x: [-g],
+        "`-x`",
+        slope="constant",
+    ),
     unary("tanh", np.tanh, "tanh({0})", lambda g, y, x: [g * (1 - y * y)], "tanh"),
     unary(
         "sigmoid",
@@ -355,6 +407,8 @@ ELEMENTWISE = (
         lambda g, y, x: [_pick(call("greater", x, 0.0), g, 0.0)],
         "x where it is positive, else 0",
         _kink,
+        slope="constant",
+        picks=True,
     ),
     unary(
         "softplus",
@@ -377,9 +431,30 @@ ELEMENTWISE = (
         _silu_adjoint,
         "x times sigmoid(x)",
     ),
-    unary("exp", np.exp, "exp({0})", lambda g, y, x: [g * y], "e to the x"),
-    unary("log", np.log, "log({0})", lambda g, y, x: [g / x], "the natural logarithm"),
-    unary("sqrt", np.sqrt, "np.sqrt({0})", lambda g, y, x: [g * 0.5 / y], "the square root"),
+    unary(
+        "exp",
+        np.exp,
+        "exp({0})",
+        lambda g, y, x: [g * y],
+        "e to the x",
+        slope="infinite",
+    ),
+    unary(
+        "log",
+        np.log,
+        "log({0})",
+        lambda g, y, x: [g / x],
+        "the natural logarithm",
+        slope="infinite",
+    ),
+    unary(
+        "sqrt",
+        np.sqrt,
+        "np.sqrt({0})",
+        lambda g, y, x: [g * 0.5 / y],
+        "the square root",
+        slope="infinite",
+    ),
     unary("sin", np.sin, "sin({0})", lambda g, y, x: [g * call("cos", x)], "the sine, in radians"),
     unary(
         "cos",
@@ -415,6 +490,20 @@ ELEMENTWISE = (
         elementwise=True,
         internal=True,
         summary="the value; x gets the cotangent times the slope, the value all of it",
+        picks=(1,),
+    ),
+    Operation(
+        "reached",
+        ("value", "cotangent"),
+        infer_numeric,
+        _reached,
+        lambda g, y, value, cotangent: [call("reached", g, cotangent), None],
+        "({0} if {1} != F(0) else F(0))",
+        slope="constant",
+        picks=True,
+        elementwise=True,
+        internal=True,
+        summary="the value where a cotangent arrives, zero where that is zero",
     ),
     Operation(
         "identity",
@@ -425,6 +514,7 @@ ELEMENTWISE = (
         "{0}",
         elementwise=True,
         summary="the value of x under another name",
+        slope="constant",
     ),
     _combination(
         "sum_of",
@@ -440,6 +530,8 @@ ELEMENTWISE = (
         _extreme_of_adjoint,
         "the largest of several values; equal ones share the gradient",
         _extreme_of_choices,
+        slope="finite",
+        picks=True,
     ),
     _combination(
         "min_of",
@@ -448,5 +540,7 @@ ELEMENTWISE = (
         _extreme_of_adjoint,
         "the smallest of several values; equal ones share the gradient",
         _extreme_of_choices,
+        slope="finite",
+        picks=True,
     ),
 )

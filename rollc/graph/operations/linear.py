@@ -223,6 +223,7 @@ LINEAR = (
         _matmul,
         _matmul_adjoint,
         summary="`a @ b`: a matrix times a vector or a matrix",
+        slope="product",
     ),
     Operation(
         "dot",
@@ -232,6 +233,7 @@ LINEAR = (
         lambda g, y, a, b: [g * b, g * a],
         "dot({0}, {1}, {shape0})",
         summary="the sum of the products of two vectors",
+        slope="product",
     ),
     Operation(
         "outer",
@@ -241,6 +243,7 @@ LINEAR = (
         _outer_adjoint,
         "outer({0}, {shape0}, {1}, {shape1}, {out}, {accumulate})",
         summary="every element of `a` times every element of `b`: a matrix",
+        slope="product",
     ),
     Operation(
         "transpose",
@@ -250,6 +253,7 @@ LINEAR = (
         lambda g, y, a: [call("transpose", g)],
         "transpose({0}, {shape0}, {out})",
         summary="a matrix with its rows as columns",
+        slope="constant",
     ),
     Operation(
         "embed",
@@ -259,6 +263,8 @@ LINEAR = (
         _embed_gradient,
         "embed({0}, {1}, {out}, {shape})",
         summary="the row of `table` that an index names",
+        slope="constant",
+        picks=True,
     ),
     Operation(
         "embed_adjoint",
@@ -269,6 +275,7 @@ LINEAR = (
         "embed_adjoint({0}, {1}, {out}, {shape}, {accumulate})",
         internal=True,
         summary="a vector in the row that an index names, zeros elsewhere",
+        slope="constant",
     ),
     Operation(
         "one_hot",

@@ -117,6 +117,7 @@ LOSS = (
         _mse,
         _mse_adjoint,
         summary="the mean of the squared differences",
+        slope="finite",
     ),
     Operation(
         "cross_entropy",
@@ -126,6 +127,7 @@ LOSS = (
         _cross_entropy_adjoint,
         "cross_entropy({0}, {1}, {shape0})",
         summary="-log softmax(scores)[target]: the loss of a choice among classes",
+        slope="finite",
     ),
     Operation(
         "binary_cross_entropy",
@@ -134,6 +136,7 @@ LOSS = (
         _binary_cross_entropy,
         _binary_cross_entropy_adjoint,
         summary="the loss of a yes or no, from its score; targets are 0 to 1",
+        slope="finite",
     ),
     Operation(
         "logistic_loss",
@@ -145,5 +148,6 @@ LOSS = (
         elementwise=True,
         internal=True,
         summary="the binary cross entropy of each element",
+        slope="finite",
     ),
 )

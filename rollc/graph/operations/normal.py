@@ -87,6 +87,7 @@ NORMAL: tuple[Operation, ...] = (
         _layer_norm_adjoint,
         defaults=(("epsilon", 1e-5),),
         summary="x, shifted and scaled to mean 0 and variance 1; times gain plus bias",
+        slope="finite",
     ),
     Operation(
         "normalise",
@@ -97,6 +98,7 @@ NORMAL: tuple[Operation, ...] = (
         "normalise({0}, {epsilon}, {out}, {shape})",
         internal=True,
         summary="x, shifted and scaled to mean 0 and variance 1",
+        slope="finite",
     ),
     Operation(
         "deviation",

@@ -49,7 +49,12 @@ def _infer_over(operands: Sequence[Type | None], options: Options) -> Type | Non
 
 
 def _over(
-    name: str, function: Any, adjoint: Any, summary: str, choices: Choices | None = None
+    name: str,
+    function: Any,
+    adjoint: Any,
+    summary: str,
+    choices: Choices | None = None,
+    picks: bool = False,
 ) -> Operation:
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
         x = x.astype(frame.dtype, copy=False)
@@ -58,7 +63,17 @@ def _over(
             return np.asarray(np.sum(x, axis=positions))
         return np.asarray(function(x, axis=positions))
 
-    return Operation(name, ("x",), _infer_over, evaluate, adjoint, choices=choices, summary=summary)
+    return Operation(
+        name,
+        ("x",),
+        _infer_over,
+        evaluate,
+        adjoint,
+        choices=choices,
+        slope="finite" if picks else "constant",
+        picks=picks,
+        summary=summary,
+    )
 
 
 def _mean_over_adjoint(g: Value, y: Value, x: Value, over: tuple[str, ...]) -> list[Value | None]:
@@ -163,6 +178,8 @@ def _end(name: str, place: int, summary: str) -> Operation:
         _infer_end,
         evaluate,
         lambda g, y, x, axis: [call("impulse", g, axis=axis, at=name)],
+        slope="constant",
+        picks=True,
         summary=summary,
     )
 
@@ -220,6 +237,7 @@ SEQUENCE = (
         _extreme_over_adjoint,
         "the largest over the places of axes",
         _extreme_over_choices,
+        picks=True,
     ),
     _over(
         "min_over",
@@ -227,6 +245,7 @@ SEQUENCE = (
         _extreme_over_adjoint,
         "the smallest over the places of axes",
         _extreme_over_choices,
+        picks=True,
     ),
     Operation(
         "softmax_over",
@@ -236,6 +255,7 @@ SEQUENCE = (
         lambda g, y, x, over: [y * (g - call("sum_over", g * y, over=over))],
         internal=True,
         summary="exp(x), scaled to the sum 1 over the places of axes",
+        slope="finite",
     ),
     _end("last", -1, "the value at the last step"),
     _end("first", 0, "the value at the first step"),
@@ -247,6 +267,7 @@ SEQUENCE = (
         _impulse_adjoint,
         internal=True,
         summary="x at the first or the last step, zero at the others",
+        slope="constant",
     ),
     Operation(
         "spread",
@@ -256,6 +277,7 @@ SEQUENCE = (
         lambda g, y, x, axis: [g],
         internal=True,
         summary="x at every step",
+        slope="constant",
     ),
     Operation(
         "extent",

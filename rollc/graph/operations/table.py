@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,8 @@ class Infer(Protocol):
 Evaluate = Callable[..., Array]
 # g is the cotangent of the result y; an answer of None means that no gradient passes.
 Adjoint = Callable[..., "Sequence[Value | None]"]
+# How large the slopes of an operation can be.
+Slope = Literal["constant", "product", "finite", "infinite"]
 # y is the result; the conditions by which it was chosen.
 Choices = Callable[..., "Sequence[Value]"]
 
@@ -93,6 +95,12 @@ class Operation:
     choices   -- ``rule(y, *operands, **options)``: the conditions, in terms of the table's
                  own operations, that say which smooth piece of the operation an argument is
                  in.  None: it has one piece, or its result is itself a choice
+    slope     -- ``constant``: the rule multiplies by nothing that it reads; ``product``: by
+                 the other one of two operands; ``finite``: by what is finite where the
+                 operands are; ``infinite``: by what need not be
+    picks     -- the operands of which it may take nothing at some steps or elements, so that
+                 no cotangent arrives there: True for all of them
+    along     -- a cotangent goes back along a dimension to its own line of elements only
     """
 
     name: str
@@ -102,12 +110,23 @@ class Operation:
     adjoint: Adjoint | None = None
     code: str = ""
     choices: Choices | None = None
+    slope: Slope = "infinite"
+    picks: bool | tuple[int, ...] = False
+    along: bool = False
     elementwise: bool = False
     defaults: tuple[tuple[str, Attribute], ...] = field(default=())
     variadic: bool = False
     optional: int = 0  # how many of the last operands may be left out
     internal: bool = False  # made by passes only; a spec cannot call it
     summary: str = ""
+
+    def slope_at(self, options: Options) -> Slope:
+        """How large slopes can be with some options: deviations of zero are no divisors."""
+        return "infinite" if options.get("epsilon") == 0.0 else self.slope
+
+    def may_leave(self, operand: int) -> bool:
+        """Whether there may be steps or elements of an operand that the result is not of."""
+        return self.picks is True or (self.picks is not False and operand in self.picks)
 
     @property
     def fewest(self) -> int:

@@ -167,6 +167,8 @@ TAIL = (
         internal=True,
         summary="as many values as `start` has rows: the last of these rows and the steps of y,"
         " up to step `length`",
+        slope="constant",
+        picks=True,
     ),
     Operation(
         "tail_steps",
@@ -177,6 +179,8 @@ TAIL = (
         optional=1,
         internal=True,
         summary="each row at the step that `tail` takes it from, zero at the others",
+        slope="constant",
+        picks=True,
     ),
     Operation(
         "tail_start",
@@ -187,5 +191,7 @@ TAIL = (
         optional=1,
         internal=True,
         summary="each row at the row of the start that `tail` takes it from, zero at the others",
+        slope="constant",
+        picks=True,
     ),
 )

@@ -64,6 +64,7 @@ def _reduction(
     code: str,
     summary: str,
     choices: Choices | None = None,
+    picks: bool = False,
 ) -> Operation:
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
         x = x.astype(frame.dtype, copy=False)
@@ -77,6 +78,9 @@ def _reduction(
         adjoint,
         code,
         choices,
+        slope="finite" if picks else "constant",
+        picks=picks,
+        along=True,
         defaults=(("axis", EVERY),),
         summary=summary,
     )
@@ -370,6 +374,7 @@ VECTOR = (
         "extreme_along({0}, {out}, {folded0}, True)",
         "the largest element; equal ones share the gradient",
         _extreme_choices,
+        picks=True,
     ),
     _reduction(
         "min",
@@ -378,6 +383,7 @@ VECTOR = (
         "extreme_along({0}, {out}, {folded0}, False)",
         "the smallest element; equal ones share the gradient",
         _extreme_choices,
+        picks=True,
     ),
     Operation(
         "argmax",
@@ -396,6 +402,7 @@ VECTOR = (
         lambda g, y, x: [y * (g - call("dot", g, y))],
         "softmax({0}, {out}, {shape})",
         summary="exp(x), scaled to the sum 1",
+        slope="finite",
     ),
     Operation(
         "log_softmax",
@@ -405,6 +412,7 @@ VECTOR = (
         lambda g, y, x: [g - call("softmax", x) * call("sum", g)],
         "log_softmax({0}, {out}, {shape})",
         summary="the logarithm of softmax(x)",
+        slope="finite",
     ),
     Operation(
         "logsumexp",
@@ -414,6 +422,7 @@ VECTOR = (
         lambda g, y, x: [g * call("softmax", x)],
         "logsumexp({0}, {shape0})",
         summary="the logarithm of the sum of exp(x)",
+        picks=True,
     ),
     Operation(
         "concat",
@@ -424,6 +433,7 @@ VECTOR = (
         defaults=(("axis", 0),),
         variadic=True,
         summary="vectors and numbers, joined end to end",
+        slope="constant",
     ),
     Operation(
         "slice",
@@ -432,6 +442,8 @@ VECTOR = (
         _slice,
         _slice_adjoint,
         summary="`x[start:stop]`: some of the elements",
+        slope="constant",
+        picks=True,
     ),
     Operation(
         "pad",
@@ -441,6 +453,7 @@ VECTOR = (
         _pad_adjoint,
         internal=True,
         summary="x from element `start` on, zeros around it",
+        slope="constant",
     ),
     Operation(
         "stack",
@@ -451,6 +464,7 @@ VECTOR = (
         variadic=True,
         internal=True,
         summary="values of one shape, along a new first dimension",
+        slope="constant",
     ),
     Operation(
         "row",
@@ -460,6 +474,8 @@ VECTOR = (
         _row_adjoint,
         internal=True,
         summary="one of the values that a stack holds",
+        slope="constant",
+        picks=True,
     ),
     Operation(
         "repeat",
@@ -469,6 +485,7 @@ VECTOR = (
         lambda g, y, x, axis, size: [call("sum", g, axis=axis)],
         internal=True,
         summary="x again and again along a new dimension",
+        slope="constant",
     ),
     Operation(
         "zero",
@@ -491,5 +508,6 @@ VECTOR = (
         elementwise=True,
         internal=True,
         summary="a number at every place of a shape",
+        slope="constant",
     ),
 )

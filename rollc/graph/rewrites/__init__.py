@@ -6,6 +6,7 @@
     x ** 2                                         ->  x * x
     a sum with equal terms                         ->  k * x
     where(known, a, b), where(c, a, a)             ->  a or b
+    reached(x, known), reached(k * g, g)           ->  x; k * g
     identity, a combination of one value           ->  the value
     sum, mean of a fill; sum of a repeat           ->  size * x, x
     transpose of transpose; W.T @ x                ->  the matrix; matmul{transpose_a}

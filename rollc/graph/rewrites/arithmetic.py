@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import isfinite
 
 from rollc.graph.graph import Edge, Node
 from rollc.graph.rewrites.rule import Rule, Workspace, changed, without_sign
@@ -83,6 +84,37 @@ def _negate(work: Workspace, node: Node) -> Node | Edge | None:
     return None
 
 
+def _reached(work: Workspace, node: Node) -> Node | Edge | None:
+    value, cotangent = node.operands
+    if work.known(cotangent) is not None or _is_zero_with(work, value, cotangent):
+        return value
+    inner = work.defined(value)
+    if inner is not None and inner.operation == "negate":
+        return changed(node, "negate", work.make("reached", inner.operands[0], cotangent))
+    size = work.defined(cotangent)
+    if size is not None and size.operation in ("negate", "abs"):
+        return changed(node, "reached", value, size.operands[0])
+    return None
+
+
+def _is_zero_with(work: Workspace, value: Edge, cotangent: Edge) -> bool:
+    """Whether a value is zero where a cotangent is, as far as numbers and signs tell."""
+    node = work.defined(value)
+    if value == cotangent or node is None:
+        return value == cotangent
+    numbers = [work.known(edge) for edge in node.operands]
+    scales = node.operation == "multiply" or (node.operation == "divide" and numbers[1] != 0)
+    if node.operation == "reached" and node.operands[1] == cotangent:
+        return True
+    if node.operation in ("negate", "identity"):
+        return _is_zero_with(work, node.operands[0], cotangent)
+    if scales and numbers[1] is not None and isfinite(numbers[1]):
+        return _is_zero_with(work, node.operands[0], cotangent)
+    if node.operation == "multiply" and numbers[0] is not None and isfinite(numbers[0]):
+        return _is_zero_with(work, node.operands[1], cotangent)
+    return False
+
+
 def _where(work: Workspace, node: Node) -> Edge | None:
     condition, then, otherwise = node.operands
     number = work.known(condition)
@@ -110,6 +142,7 @@ ARITHMETIC: Mapping[str, tuple[Rule, ...]] = {
     "divide": (_divide,),
     "power": (_power,),
     "negate": (_negate,),
+    "reached": (_reached,),
     "where": (_where,),
     "sum_of": (_combination,),
     "max_of": (_combination,),

@@ -78,7 +78,7 @@ def known_number(work: Workspace, node: Node) -> float | None:
     return None
 
 
-_ZERO_WITH_ANY = frozenset({"multiply", "matmul", "dot", "outer"})
+_ZERO_WITH_ANY = frozenset({"multiply", "matmul", "dot", "outer", "reached"})
 _SAME = frozenset(
     {"identity", "stop", "fill", "spread", "repeat", "slice", "row", "transpose", "concat", "stack"}
     | {"mean", "max", "min", "mean_over", "max_over", "min_over", "first", "last"}
