@@ -204,7 +204,7 @@ def _silu(x: Array) -> Array:
 
 def _silu_adjoint(g: Value, y: Value, x: Value) -> list[Value | None]:
     s = call("sigmoid", x)
-    return [g * (s * (1 + call("clip", x, -_FAR, _FAR) * (1 - s)))]
+    return [g * (s + call("minimum", y, _FAR) * (1 - s))]
 
 
 def _power_adjoint(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
