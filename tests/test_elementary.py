@@ -192,6 +192,22 @@ def test_powers(dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_powers_at_the_ends_of_the_numbers(dtype: Any) -> None:
+    info = np.finfo(dtype)
+    rng = np.random.default_rng(0)
+    a = rng.uniform(1.1, 9, 2_000).astype(dtype)
+    logs = np.log(a.astype(float))
+    ends = rng.choice([np.log(float(info.max)), np.log(float(info.smallest_subnormal))], 2_000)
+    b = (ends / logs * rng.uniform(0.99, 1.2, 2_000)).astype(dtype)
+    a, b = np.append(a, dtype(2)), np.append(b, dtype(1053.1673797889433))
+    y = np.empty_like(a)
+    all_power(a, b, y)
+    with np.errstate(all="ignore"):
+        expected = np.power(a.astype(np.longdouble), b.astype(np.longdouble)).astype(dtype)
+    np.testing.assert_allclose(y, expected, rtol=4 * info.eps, atol=4 * info.smallest_subnormal)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_powers_of_what_is_not_positive_or_not_finite(dtype: Any) -> None:
     special = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, 2.5, -2.5, 1e9, -1e9]
     special += [math.inf, -math.inf, math.nan, 16777217.0, -16777216.0]
