@@ -37,6 +37,8 @@ class Resets:
         self._spread: dict[tuple[str, str], str] = {}
         self._reads: dict[tuple[Edge, int | None], Edge] = {}
         self._across_resets: dict[str, Edge] = {}  # the read that a node stands for
+        self._open: set[str] = set()  # states of which a read across a reset is being written
+        self.circular: set[str] = set()  # states whose resets need themselves
 
     def read(self, edge: Edge, span: Span, every: int | None = None) -> Operand:
         """The read of an edge, across the resets of its source where there are any.
@@ -51,9 +53,16 @@ class Resets:
             also = (Label(self.resets[edge.source].span, "reset here"),)
             message = f"a state that is reset is read {LONGEST_DELAY} steps ago at most"
             raise Rejected(Diagnostic("R222", message, at, also))
+        if edge.source in self._open:
+            self.circular |= self._open
+            raise Rejected(self._circular(edge.source, span))
         if (edge, every) not in self._reads:
             found = read if every is None else cut_at_borders(self.drafts, read, every)
-            self._reads[edge, every] = self._across(edge, found).edge
+            self._open.add(edge.source)
+            try:
+                self._reads[edge, every] = self._across(edge, found).edge
+            finally:
+                self._open.remove(edge.source)
             self._across_resets[self._reads[edge, every].source] = edge
         return Operand(self._reads[edge, every], span)
 
@@ -67,6 +76,14 @@ class Resets:
             message = "`every` is a rule for a read with a delay"
             raise Rejected(Diagnostic("R228", message, at, helps=(help_,)))
         return self.read(known, operand.span, every)
+
+    def _circular(self, name: str, span: Span) -> Diagnostic:
+        """A read across a reset that what it needs, a mark or an initial value, needs itself."""
+        at = Label(span, f"`{name}` is read across its own reset")
+        also = (Label(self.resets[name].condition.span, "reset here"),)
+        note = f"whether `{name}` is reset, and to what, decides what it was a step ago"
+        help_ = "let the condition and the initial value read something else"
+        return Diagnostic("R301", "cycle without a delay", at, also, notes=(note,), helps=(help_,))
 
     def _across(self, edge: Edge, found: Operand) -> Operand:
         """The latest reset decides, so the steps are taken from the earliest on."""

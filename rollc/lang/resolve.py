@@ -274,7 +274,7 @@ class _Resolver:
             for draft in self.drafts.drafts.values()
             for operand in draft.operands
             if operand.edge.delay
-        }
+        } | self.drafts.resets.circular
         for reset in self.spec.of(Reset) if not self.taking.unsized else ():
             name = self.drafts.node_of(reset.name.name)
             static = name in self.names.symbols and self.names.symbols[name].sort in STATIC
