@@ -153,6 +153,7 @@ loss sum(g, over t)
         ("stop(h[t-1])", lambda t: True),
         ("stop(h[t-1], every=3)", lambda t: t >= 3 and t % 3 < 1),
         ("stop(h[t-2], every=3)", lambda t: t >= 3 and t % 3 < 2),
+        ("stop(h[t-3], every=2)", lambda t: t >= 2),  # longer than a window
     ],
 )
 def test_one_read_is_cut_and_the_others_are_not(read: str, crosses: Any) -> None:
