@@ -102,9 +102,9 @@ def kernel_graphs(
 
     @cache
     def prepared(state: bool, lengths: bool, window: int | None = None) -> Graph:
-        # Lengths go by what all sequences share, which the plain graph shows as it is, and a
-        # state has the name that it has there.
-        found = graph if lengths or state else simplify(graph)
+        # Lengths go by what all sequences share, which the plain graph shows as it is, a state
+        # has the name that it has there, and borders are crossed by the reads as written.
+        found = graph if lengths or state or window is not None else simplify(graph)
         found = expose_state(found) if state else found
         found = found if window is None else truncated(found, window)
         return simplify(with_lengths(found) if lengths else found)

@@ -54,7 +54,7 @@ def prepared_graph(graph: Graph, truncate: int | None = None, lengths: bool = Fa
     No gradient passes the borders of windows of ``truncate`` steps; with ``lengths`` each
     sequence stops at its own end.
     """
-    found = graph if lengths else simplify(graph)
+    found = graph if lengths or truncate is not None else simplify(graph)
     found = found if truncate is None else truncated(found, truncate)
     return simplify(with_lengths(found) if lengths else found)
 

@@ -156,6 +156,18 @@ def test_a_wrong_cotangent_of_the_state_is_named(whole: Network) -> None:
         pullback({"state.q": np.zeros(3)})
 
 
+@pytest.mark.parametrize("picked", ["last(x[t-1])", "first(abs(x[t+1]))", "last(sin(x[t-1]))"])
+def test_a_read_is_cut_whatever_picks_it(picked: str) -> None:
+    """What is simplified must not decide which reads cross a border."""
+    graph, _ = read_spec(f"net picked\ninput x\nv = {picked}\noutput v\nloss v\n", "picked.roll")
+    data = {"x": np.full((3, 1), 0.5)}
+    for window, passes in ((1, False), (3, True)):
+        for lengths in (None, [3]):
+            net = uncompiled(graph, truncate=window)
+            _, gradients = net.value_and_grad({}, data, lengths=lengths)
+            assert gradients["x"].any() == passes, (window, lengths)
+
+
 def test_windows_have_at_least_one_step() -> None:
     with pytest.raises(InputError, match="windows of 1 to"):
         build_text(SPEC, truncate=0)

@@ -9,7 +9,8 @@ border gives its value and takes no cotangent:
 The first window cuts nothing: what it reads outside is the initial value.  Nor does a read
 behind the last step.  Values and the loss stay what they were; the gradients of parameters
 are the sums of those of the windows, run one after the other with the state carried on.
-Reads that pick steps (``first``, ``last``, ``tail``) are not cut.
+The pass comes before anything is rewritten: what moves an operation to the other side of a
+read would move the read to other steps.
 
 What ``truncate`` does to all reads, a spec can do to one: ``stop(h[t-1], every=k)``.
 
@@ -36,8 +37,6 @@ def truncate(graph: Graph, steps: int) -> Graph:
     build = Builder(graph.nodes)
     cut: dict[Edge, Edge] = {}
     for node in graph.nodes:
-        if node.operation in ("first", "last", "tail"):
-            continue
         for edge in node.operands:
             crossing = edge.delay and graph[edge.source].type.kind == "float"
             if crossing and edge not in cut:
