@@ -1,0 +1,556 @@
+"""What rollc computes for a program in each way that it can be called, held to its meaning.
+
+A *way* gives pairs of what was found and what is right.  All of them take one *case*: a program
+with its settings and its numbers.  Programs whose numbers come too close to a border, where
+rounding decides, are drawn again.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rollc.errors import InputError
+from rollc.graph.adjoint import adjoint
+from rollc.graph.graph import Graph
+from rollc.graph.simplify import simplify
+from rollc.interp import interpret
+from rollc.kernel.compiled import Kernel
+from rollc.network import Network
+from rollc.noise import draw_noise
+from rollc.pipeline import compiled, kernel_graphs, read_spec
+from tests.random_programs import language as la
+from tests.random_programs.evaluate import Batch, Meaning, Noise
+from tests.random_programs.generate import Settings
+
+Array = np.ndarray
+Compared = Iterator[tuple[str, Any, Any]]
+
+LEAST_MARGIN = {"float64": 1e-7, "float32": 1e-3}
+ROUNDING = {"float64": 1e-10, "float32": 2e-4}
+
+
+class Unsure(Exception):
+    """The numbers are too close to a border, or too large, for a comparison."""
+
+
+class Different(Exception):
+    """rollc computes something else than what is meant."""
+
+
+@dataclass
+class Case:
+    """A program, its settings, and numbers for its leaves."""
+
+    program: la.Program
+    settings: Settings
+    dtype: str = "float64"
+    numbers: int = 0  # the seed of the numbers, besides that of the settings
+
+    # rollc's side
+
+    @cached_property
+    def text(self) -> str:
+        return la.text(self.program)
+
+    @cached_property
+    def graph(self) -> Graph:
+        settings = self.settings
+        return read_spec(self.text, "random.roll", settings.sets, settings.feed)[0]
+
+    def network(self, truncate: int | None = None, steps: int | None = None) -> Network:
+        key = (truncate, steps)
+        if key not in self.networks:
+            makers = kernel_graphs(self.graph, truncate)
+            kernels: dict[str, Kernel] = {}
+
+            def kernel(entry: str) -> Kernel:
+                if entry not in kernels:
+                    result = compiled(makers[entry](), self.dtype, steps)
+                    path = self.folder / f"kernel_{len(list(self.folder.iterdir()))}.py"
+                    path.write_text(result.source, encoding="utf-8")
+                    kernels[entry] = Kernel(result.program, path, self.dtype)
+                return kernels[entry]
+
+            self.networks[key] = Network(self.graph, kernel, self.dtype, steps, truncate)
+        return self.networks[key]
+
+    @cached_property
+    def networks(self) -> dict[Any, Network]:
+        return {}
+
+    @cached_property
+    def folder(self) -> Path:
+        return Path(tempfile.mkdtemp(prefix="random-programs-"))
+
+    def close(self) -> None:
+        if "folder" in self.__dict__:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @cached_property
+    def random(self) -> np.random.Generator:
+        return np.random.default_rng([self.settings.seed, self.numbers])
+
+    @cached_property
+    def params(self) -> dict[str, Array]:
+        found = {}
+        for name, array in self.network().init(self.settings.seed).items():
+            square = array.ndim == 2 and array.shape[0] == array.shape[1]
+            unit = square and np.array_equal(array, np.eye(len(array)))
+            noise = self.random.normal(size=array.shape) * (0.1 if unit else 0.4)
+            found[name] = (array + noise).clip(-1.5, 1.5).astype(self.dtype)
+        return found
+
+    @cached_property
+    def inputs(self) -> dict[str, Array]:
+        net, found = self.network(), {}
+        for name, spec in {**net.inputs, **net.targets}.items():
+            lead = [self.settings.steps[axis] for axis in spec.time]
+            lead += [self.settings.batch] if self.settings.batch is not None else []
+            shape = (*lead, *spec.shape)
+            if spec.kind == "index":
+                found[name] = self.random.integers(spec.bound, size=shape)
+            else:
+                found[name] = self.random.normal(size=shape).clip(-2, 2).astype(self.dtype)
+        return found
+
+    @property
+    def steps(self) -> dict[str, int]:
+        return self.settings.steps
+
+    @property
+    def count(self) -> int:
+        return self.settings.batch or 1
+
+    @cached_property
+    def lengths(self) -> dict[str, Array]:
+        return {
+            axis: self.random.integers(1, steps + 1, size=self.count)
+            for axis, steps in self.steps.items()
+        }
+
+    @property
+    def given_lengths(self) -> Any:
+        own = {
+            axis: lengths if self.settings.batch is not None else lengths[0]
+            for axis, lengths in self.lengths.items()
+        }
+        return own if len(own) > 1 else next(iter(own.values()))
+
+    @cached_property
+    def noise(self) -> dict[tuple[str, float | None], Noise]:
+        """What rollc draws, by whose equation asks for it."""
+        sizes = {**self.steps, "batch": self.count}
+        graph, settings = self.network().graph, self.settings
+        drawn = draw_noise(graph, sizes, settings.seed, settings.training, self.dtype)
+        return {
+            (name.split("'")[0], graph[name].options.get("rate")): Noise(
+                torch.as_tensor(np.asarray(array, np.float64)), graph[name].type.axes
+            )
+            for name, array in drawn.items()
+        }
+
+    @cached_property
+    def chance(self) -> dict[str, Any]:
+        return {"training": self.settings.training, "seed": self.settings.seed}
+
+    # What is meant
+
+    def meant(self, lengths: bool = False, truncate: int | None = None) -> Batch:
+        key = (lengths, truncate)
+        if key not in self.meanings:
+            settings = self.settings
+            meaning = Meaning(self.program, settings.feed, settings.sets, truncate)
+            self.meanings[key] = Batch(
+                meaning,
+                self.params,
+                self.inputs,
+                self.steps,
+                self.count,
+                settings.batch is not None,
+                self.lengths if lengths else None,
+                self.noise,
+            )
+        return self.meanings[key]
+
+    @cached_property
+    def meanings(self) -> dict[Any, Batch]:
+        return {}
+
+    def output(self, batch: Batch, label: str, like: Any) -> Any:
+        """An output as rollc gives it: without the batch where all sequences share it."""
+        found = batch.output(label)
+        place = len(batch.output_axes(label))
+        return found.select(place, 0) if np.ndim(like) < found.dim() else found
+
+    # Ways
+
+    def outputs(self, batch: Batch, found: Mapping[str, Any], what: str) -> Compared:
+        for label, array in found.items():
+            if not label.startswith("state."):
+                yield f"{what} output {label}", array, self.output(batch, label, array)
+
+    def gradient(
+        self, batch: Batch, found: Mapping[str, Any], of: torch.Tensor, what: str
+    ) -> Compared:
+        right = batch.gradients(of)
+        scale = max(
+            (float(array.abs().max()) for array in right.values() if array.numel()), default=0
+        )
+        net = self.network()
+        missing = (net.params.keys() | {*found}) - found.keys()
+        if missing:
+            raise Different(f"{what}: no gradient of {missing}")
+        for name, array in found.items():
+            if name in right:
+                yield f"{what} gradient {name}", array, Scaled(right[name], scale)
+
+
+@dataclass
+class Scaled:
+    """What is right, of a gradient whose largest element anywhere is ``scale``."""
+
+    array: Any
+    scale: float
+
+
+def check(case: Case, compared: Compared) -> int:
+    """How many arrays were compared; raises :class:`Different`."""
+    count = 0
+    for what, found, right in compared:
+        scale = 0.0
+        if isinstance(right, Scaled):
+            right, scale = right.array, right.scale
+        right = right.detach().numpy() if isinstance(right, torch.Tensor) else np.asarray(right)
+        found = np.asarray(found)
+        if found.shape != right.shape:
+            raise Different(f"{what}: shape {found.shape}, meant {right.shape}")
+        if right.dtype.kind != "f":
+            if not np.array_equal(found, right):
+                raise Different(f"{what}:\n{found}\nmeant\n{right}")
+            count += 1
+            continue
+        if not np.isfinite(right).all():
+            raise Unsure(f"{what} is not finite")
+        scale = max(1.0, scale, float(np.abs(right).max(initial=0)))
+        if scale > 1e6:
+            raise Unsure(f"{what} is large")
+        error = np.abs(found - right).max(initial=0)
+        if not error <= ROUNDING[case.dtype] * scale:
+            raise Different(
+                f"{what}: {error:.3g} apart, scale {scale:.3g}\n{found}\nmeant\n{right}"
+            )
+        count += 1
+    return count
+
+
+def _leaves(case: Case) -> dict[str, Any]:
+    net = case.network()
+    leaves, _ = net._interface.leaves(case.params, case.inputs, case.steps)
+    sizes = {**case.steps, "batch": case.count}
+    return leaves | draw_noise(
+        case.graph, sizes, case.settings.seed, case.settings.training, case.dtype
+    )
+
+
+def interpreter(case: Case) -> Compared:
+    """The graph as it was read, simplified, and with its adjoint, all interpreted."""
+    batch, leaves = case.meant(), _leaves(case)
+    sizes = {**case.steps, "batch": case.count}
+    graph, simple = case.graph, simplify(case.graph)
+    rough = random.Random(case.settings.seed).random() < 0.5
+    derived = adjoint(graph) if rough else simplify(adjoint(simple))
+    # Of a spec without a batch a sequence of one is interpreted.
+    for what, built in (("graph", graph), ("simplified", simple), ("adjoint", derived)):
+        values = interpret(built, leaves, sizes)
+        for label, name in built.outputs:
+            right = batch.output(label)
+            if "batch" not in built[name].type.axes:
+                right = right.select(len(batch.output_axes(label)), 0)
+            yield f"{what} output {label}", values[name], right
+        assert built.loss is not None
+        yield f"{what} loss", values[built.loss], batch.loss()
+    found = {}
+    for label, name in derived.gradients:
+        array = values[name]
+        if "batch" in derived[name].type.axes and case.settings.batch is None:
+            array = array.take(0, axis=derived[name].type.axes.index("batch"))
+        found[label] = array
+    yield from case.gradient(batch, found, batch.loss(), what)
+
+
+def _called(case: Case, net: Network, batch: Batch, what: str, **more: Any) -> Compared:
+    """Every call of a network: outputs, loss, its gradients, and those of cotangents."""
+    given = {**case.chance, **more}
+    steps = given.pop("steps", case.steps)
+    outputs = net.forward(case.params, case.inputs, steps=steps, **given)
+    yield from case.outputs(batch, outputs, f"{what} forward")
+    loss, gradients = net.value_and_grad(case.params, case.inputs, steps, **given)
+    yield f"{what} loss", loss, batch.loss()
+    yield from case.gradient(batch, gradients, batch.loss(), f"{what} value_and_grad")
+
+
+def _pulled(case: Case, net: Network, batch: Batch, what: str, **more: Any) -> Compared:
+    given = {**case.chance, **more}
+    outputs, pullback = net.vjp(case.params, case.inputs, case.steps, **given)
+    yield from case.outputs(batch, outputs, f"{what} vjp")
+    random = np.random.default_rng(case.settings.seed)
+    cotangents, total = {}, torch.zeros((), dtype=torch.float64)
+    for label, array in outputs.items():
+        if np.asarray(array).dtype.kind != "f":
+            continue
+        given_one = random.normal(size=np.shape(array)).astype(case.dtype)
+        cotangents[label] = given_one
+        meant = case.output(batch, label, array)
+        total = total + (meant * torch.as_tensor(given_one, dtype=torch.float64)).sum()
+    if cotangents:
+        yield from case.gradient(batch, pullback(cotangents), total, f"{what} vjp")
+
+
+def kernels(case: Case) -> Compared:
+    yield from _called(case, case.network(), case.meant(), "kernels")
+
+
+def pulled(case: Case) -> Compared:
+    yield from _pulled(case, case.network(), case.meant(), "kernels")
+
+
+def with_lengths(case: Case) -> Compared:
+    net = case.network()
+    if net._interface.no_lengths is not None:
+        return
+    batch = case.meant(lengths=True)
+    yield from _called(case, net, batch, "lengths", lengths=case.given_lengths)
+
+
+def pulled_with_lengths(case: Case) -> Compared:
+    net = case.network()
+    if net._interface.no_lengths is not None:
+        return
+    batch = case.meant(lengths=True)
+    yield from _pulled(case, net, batch, "lengths", lengths=case.given_lengths)
+
+
+def truncated(case: Case) -> Compared:
+    window = case.settings.truncate or 2
+    lengths = case.settings.seed % 2 == 0 and case.network()._interface.no_lengths is None
+    batch = case.meant(lengths, window)
+    more = {"lengths": case.given_lengths} if lengths else {}
+    yield from _called(case, case.network(window), batch, f"truncated at {window}", **more)
+
+
+def unrolled(case: Case) -> Compared:
+    """Kernels for a number of steps."""
+    if len(case.steps) > 1:
+        return
+    (steps,) = case.steps.values()
+    yield from _called(case, case.network(None, steps), case.meant(), "unrolled")
+
+
+def windowed(case: Case) -> Compared:
+    batch = case.meant()
+    every = 1 + case.settings.seed % 3
+    try:
+        _, run = case.network().windows(
+            case.params, case.inputs, case.steps, checkpoint=every, **case.chance
+        )
+    except InputError:
+        return
+    loss, gradients = run()
+    yield "windows loss", loss, batch.loss()
+    yield from case.gradient(batch, gradients, batch.loss(), "windows")
+
+
+def sensitivities(case: Case) -> Compared:
+    lengths = case.settings.seed % 2 == 0 and case.network()._interface.no_lengths is None
+    truncate = case.settings.truncate
+    batch = case.meant(lengths, truncate)
+    more = {"lengths": case.given_lengths} if lengths else {}
+    try:
+        _, run = case.network(truncate).forward_sensitivities(
+            case.params, case.inputs, case.steps, **case.chance, **more
+        )
+    except InputError:
+        return
+    loss, gradients = run()
+    yield "sensitivities loss", loss, batch.loss()
+    yield from case.gradient(batch, gradients, batch.loss(), "sensitivities")
+
+
+def _whole(case: Case, axis: str) -> bool:
+    """Whether something is computed from all steps along an axis, or by chance."""
+    found = case.meant().meaning.found
+    settled = case.meant().meaning.settled
+    for value in [*found.values.values(), *found.resets.values()]:
+        for part in la.walk(value.expression):
+            if isinstance(part, la.Call) and part.function in ("first", "last"):
+                return True
+            over = part.over if isinstance(part, la.Call) else None
+            if over is not None and settled.get(over, over) == axis:
+                return True
+    return bool(case.noise) and (
+        case.settings.training or any(rate is None for _, rate in case.noise)
+    )
+
+
+def stepped(case: Case) -> Compared:
+    """Step by step, and in windows that hand the state on."""
+    net, batch = case.network(), case.meant()
+    inputs = {**case.inputs}
+    try:
+        axis = net.axis_of_steps()
+    except InputError:
+        return
+    if _whole(case, axis):
+        return
+    specs = {**net.inputs, **net.targets}
+    along = {name: array for name, array in inputs.items() if axis in specs[name].time}
+    static = {name: array for name, array in inputs.items() if not specs[name].time}
+    still = {name: array for name, array in inputs.items() if name not in along}
+    two = len(case.steps) > 1
+    others = {other: count for other, count in case.steps.items() if other != axis} or None
+    state = net.initial_state(case.params, still if two else inputs, others)
+    if case.settings.batch is not None and not two and not inputs:
+        return
+    rows: dict[str, list[Any]] = {}
+    whole = {} if two else static
+    for step in range(case.steps[axis]):
+        now = {
+            name: np.take(array, step, axis=specs[name].time.index(axis))
+            for name, array in along.items()
+        }
+        try:
+            outputs, state = net.step(case.params, state, {**whole, **now})
+        except InputError as error:
+            if "no input tells" in str(error):  # of the other axis
+                return
+            raise
+        for label, array in outputs.items():
+            rows.setdefault(label, []).append(array)
+    for label, arrays in rows.items():
+        axes = batch.output_axes(label)
+        found = np.stack(arrays, axes.index(axis)) if axis in axes else arrays[-1]
+        yield f"step by step output {label}", found, case.output(batch, label, found)
+    if not two:
+        yield from _in_windows(case, net, batch, axis, along, static)
+
+
+def _in_windows(
+    case: Case, net: Network, batch: Batch, axis: str, along: Any, static: Any
+) -> Compared:
+    """Windows with their pullbacks, chained from the last to the first."""
+    steps, every = case.steps[axis], 1 + case.settings.seed % 3
+    state = net.initial_state(case.params, case.inputs)
+    random = np.random.default_rng(case.settings.seed)
+    found: dict[str, list[Any]] = {}
+    pullbacks, cotangents, total = [], [], torch.zeros((), dtype=torch.float64)
+    for start in range(0, steps, every):
+        inputs = {name: array[start : start + every] for name, array in along.items()}
+        size = min(every, steps - start)
+        results, pullback = net.vjp(
+            case.params, {**inputs, **static}, size, state=state, seed=case.settings.seed
+        )
+        state = {name: results[f"state.{name}"] for name in state}
+        seeds = {}
+        for label in net.outputs:
+            array = np.asarray(results[label])
+            if not net.outputs[label].time:
+                return
+            found.setdefault(label, []).append(array)
+            if array.dtype.kind == "f":
+                seeds[label] = random.normal(size=array.shape).astype(case.dtype)
+                right = case.output(batch, label, array)[start : start + size]
+                total = total + (right * torch.as_tensor(seeds[label], dtype=torch.float64)).sum()
+        pullbacks.append(pullback)
+        cotangents.append(seeds)
+    for label, arrays in found.items():
+        joined = np.concatenate(arrays)
+        yield f"in windows output {label}", joined, case.output(batch, label, joined)
+    if batch.meaning.found.inits or not any(cotangents):
+        return
+    passed: dict[str, Any] = {}
+    sums: dict[str, Any] = {}
+    pieces: dict[str, list[Any]] = {}
+    for pullback, seeds in zip(reversed(pullbacks), reversed(cotangents), strict=True):
+        gradients = pullback({**seeds, **passed})
+        passed = {name: each for name, each in gradients.items() if name.startswith("state.")}
+        for name, each in gradients.items():
+            if name in along:
+                pieces.setdefault(name, []).insert(0, each)
+            elif name not in passed:
+                sums[name] = sums.get(name, 0) + each
+    joined = {name: np.concatenate(each) for name, each in pieces.items()}
+    yield from case.gradient(batch, {**sums, **joined}, total, "in windows vjp")
+
+
+Way = Callable[[Case], Compared]
+WAYS: dict[str, Way] = {
+    way.__name__: way
+    for way in (
+        interpreter,
+        kernels,
+        pulled,
+        with_lengths,
+        pulled_with_lengths,
+        truncated,
+        unrolled,
+        windowed,
+        sensitivities,
+        stepped,
+    )
+}
+
+
+def ways_of(settings: Settings) -> list[str]:
+    """The interpreter, and some more that the seed picks."""
+    chosen = random.Random(settings.seed + 1)
+    return ["interpreter", *chosen.sample([name for name in WAYS if name != "interpreter"], 2)]
+
+
+def run(
+    program: la.Program,
+    settings: Settings,
+    ways: list[str],
+    dtype: str = "float64",
+    tries: int = 3,
+) -> int:
+    """Compare; how many arrays were.  Raises what went wrong, or :class:`Unsure`."""
+    for numbers in range(tries):
+        case = Case(program, settings, dtype, numbers)
+        try:
+            case.meant().loss()
+            for label in case.meant().meaning.found.outputs:
+                case.meant().output(label)
+            _need_margin(case)
+            return sum(_checked(case, name) for name in ways)
+        except Unsure:
+            if numbers == tries - 1:
+                raise
+        finally:
+            case.close()
+    raise AssertionError
+
+
+def _checked(case: Case, name: str) -> int:
+    try:
+        found = check(case, WAYS[name](case))
+    except Different:
+        _need_margin(case)
+        raise
+    _need_margin(case)
+    return found
+
+
+def _need_margin(case: Case) -> None:
+    least = min(batch.margin.least for batch in case.meanings.values())
+    if least < LEAST_MARGIN[case.dtype]:
+        raise Unsure(f"{least:.2g} from a border")

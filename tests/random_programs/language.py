@@ -1,0 +1,346 @@
+"""The language as trees, and their text.
+
+A tree says what is meant; the text leaves out every bracket that the order of the operators
+makes superfluous, so that reading it is tested too.  An equation knows its type, which the text
+does not say: what rollc infers is held to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+# Expressions -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Number:
+    value: float
+
+
+@dataclass(frozen=True)
+class Name:
+    """A read; a positive delay is into the past.  ``marked`` writes `h[t]` for `h`."""
+
+    name: str
+    delay: int = 0
+    axis: str = "t"
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function, an operator by its symbol (`neg` is the sign), or a cell with its sizes.
+
+    ``types`` are those of a cell's operands.
+    """
+
+    function: str
+    operands: tuple[Expression, ...]
+    options: tuple[tuple[str, float], ...] = ()
+    over: str | None = None
+    sizes: tuple[tuple[str, Expression], ...] = ()
+    types: tuple[Type, ...] = ()
+
+
+@dataclass(frozen=True)
+class Slice:
+    operand: Expression
+    start: int | None
+    stop: int | None
+
+
+@dataclass(frozen=True)
+class Element:
+    operand: Expression
+    index: int
+
+
+Expression = Number | Name | Call | Slice | Element
+
+# Types -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Float:
+    """Sizes are expressions: inside a cell they depend on its use."""
+
+    shape: tuple[Expression, ...] = ()
+
+
+@dataclass(frozen=True)
+class Index:
+    bound: Expression
+
+
+@dataclass(frozen=True)
+class Condition:
+    shape: tuple[Expression, ...] = ()
+
+
+Type = Float | Index | Condition
+
+# Statements ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Time:
+    axes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Dim:
+    name: str
+    value: Expression
+
+
+@dataclass(frozen=True)
+class Const:
+    name: str
+    value: Expression
+
+
+@dataclass(frozen=True)
+class Input:
+    name: str
+    type: Type
+    axis: str | None = None  # where it is written
+    static: bool = False
+    target: bool = False
+
+
+@dataclass(frozen=True)
+class Param:
+    name: str
+    shape: tuple[Expression, ...] = ()
+    start: str = ""  # the text of its initialiser
+
+
+@dataclass(frozen=True)
+class Equation:
+    names: tuple[str, ...]
+    value: Expression
+    types: tuple[Type, ...]
+
+
+@dataclass(frozen=True)
+class Init:
+    name: str
+    value: Expression
+
+
+@dataclass(frozen=True)
+class Reset:
+    name: str
+    condition: Expression
+
+
+@dataclass(frozen=True)
+class Cell:
+    name: str
+    inputs: tuple[str, ...]
+    sizes: tuple[tuple[str, Expression | None], ...]
+    results: tuple[str, ...]
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class Function:
+    """``slopes`` are the derivatives of its own, by argument."""
+
+    name: str
+    arguments: tuple[str, ...]
+    value: Expression
+    slopes: tuple[tuple[str, Expression], ...] = ()
+
+
+@dataclass(frozen=True)
+class Output:
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Loss:
+    value: Expression
+
+
+Statement = (
+    Time | Dim | Const | Input | Param | Equation | Init | Reset | Cell | Function | Output | Loss
+)
+
+
+_S = TypeVar("_S")
+
+
+@dataclass(frozen=True)
+class Program:
+    statements: tuple[Statement, ...]
+
+    def of(self, sort: type[_S]) -> list[_S]:
+        return [statement for statement in self.statements if isinstance(statement, sort)]
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return next((statement.axes for statement in self.of(Time)), ("t",))
+
+
+def parts(expression: Expression) -> tuple[Expression, ...]:
+    """The expressions that one is made of."""
+    match expression:
+        case Call():
+            return (*expression.operands, *(size for _, size in expression.sizes))
+        case Slice() | Element():
+            return (expression.operand,)
+    return ()
+
+
+def walk(expression: Expression) -> Iterator[Expression]:
+    """An expression and all that is in it, the outermost first, from left to right."""
+    yield expression
+    for part in parts(expression):
+        yield from walk(part)
+
+
+def with_parts(expression: Expression, new: tuple[Expression, ...]) -> Expression:
+    """The expression with others in the place of its parts."""
+    match expression:
+        case Call():
+            count = len(expression.operands)
+            sizes = zip(expression.sizes, new[count:], strict=True)
+            return replace(
+                expression,
+                operands=new[:count],
+                sizes=tuple((name, size) for (name, _), size in sizes),
+            )
+        case Slice() | Element():
+            return replace(expression, operand=new[0])
+    return expression
+
+
+def expressions(statement: Statement) -> tuple[Expression, ...]:
+    """The expressions of a statement; those of a cell stand in its body."""
+    match statement:
+        case Equation() | Init() | Loss() | Dim() | Const():
+            return (statement.value,)
+        case Reset():
+            return (statement.condition,)
+        case Function():
+            return (statement.value, *(slope for _, slope in statement.slopes))
+    return ()
+
+
+# Text ------------------------------------------------------------------------------------
+
+_ATOM, _POWER, _SIGN, _PRODUCT, _SUM, _COMPARISON = range(6)
+_LEVELS = {
+    "**": _POWER,
+    "*": _PRODUCT,
+    "/": _PRODUCT,
+    "@": _PRODUCT,
+    "+": _SUM,
+    "-": _SUM,
+    **dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), _COMPARISON),
+}
+OPERATORS = frozenset(_LEVELS)
+
+
+def show(expression: Expression) -> str:
+    return _show(expression)[0]
+
+
+def _show(expression: Expression) -> tuple[str, int]:
+    """The text, and how tightly its outermost operator binds."""
+
+    def within(part: Expression, level: int) -> str:
+        text, own = _show(part)
+        return text if own <= level else f"({text})"
+
+    match expression:
+        case Number(value):
+            text = str(int(value)) if value == int(value) and abs(value) < 1e6 else repr(value)
+            return text, _SIGN if text.startswith("-") else _ATOM
+        case Name(name, 0, axis, marked):
+            return (f"{name}[{axis}]" if marked else name), _ATOM
+        case Name(name, delay, axis):
+            return f"{name}[{axis}{'-' if delay > 0 else '+'}{abs(delay)}]", _ATOM
+        case Slice(operand, start, stop):
+            bounds = ("" if end is None else str(end) for end in (start, stop))
+            return f"{within(operand, _ATOM)}[{':'.join(bounds)}]", _ATOM
+        case Element(operand, index):
+            return f"{within(operand, _ATOM)}[{index}]", _ATOM
+        case Call("neg", (operand,)):
+            return f"-{within(operand, _SIGN)}", _SIGN
+        case Call("**", (left, right)):
+            return f"{within(left, _ATOM)} ** {within(right, _SIGN)}", _POWER
+        case Call(symbol, (left, right)) if symbol in OPERATORS:
+            level = _LEVELS[symbol]
+            first = level if level != _COMPARISON else _SUM
+            return f"{within(left, first)} {symbol} {within(right, level - 1)}", level
+        case Call(function, operands, options, over, sizes):
+            given = [show(operand) for operand in operands]
+            given += [f"{name}={_show(Number(value))[0]}" for name, value in options]
+            along = [] if over is None else [f"over {over}"]
+            text = ", ".join([*given, *(along if not sizes else [])])
+            if sizes:
+                text += "; " + ", ".join(
+                    [*(f"{name}={show(size)}" for name, size in sizes), *along]
+                )
+            return f"{function}({text})", _ATOM
+    raise AssertionError(expression)
+
+
+def text(program: Program) -> str:
+    """The spec, a statement a line."""
+    lines = ["net random"]
+    for statement in program.statements:
+        lines += _lines(statement)
+    return "\n".join(lines) + "\n"
+
+
+def _shape(sizes: tuple[Expression, ...]) -> str:
+    return f"[{', '.join(map(show, sizes))}]"
+
+
+def _lines(statement: Statement) -> list[str]:
+    match statement:
+        case Time(axes):
+            return [f"time {', '.join(axes)}"]
+        case Dim(name, value):
+            return [f"dim {name} = {show(value)}"]
+        case Const(name, value):
+            return [f"const {name} = {show(value)}"]
+        case Input(name, type_, axis, static, target):
+            words = ("static " if static else "") + ("target" if target else "input")
+            along = "" if axis is None else f"[{axis}]"
+            if isinstance(type_, Index):
+                return [f"{words} {name}{along}: index({show(type_.bound)})"]
+            sizes = f": {_shape(type_.shape)}" if type_.shape else ""
+            return [f"{words} {name}{along}{sizes}"]
+        case Param(name, sizes, start):
+            shape = f": {_shape(sizes)}" if sizes else ""
+            return [f"param {name}{shape}" + (f" = {start}" if start else "")]
+        case Equation(names, value):
+            return [f"{', '.join(names)} = {show(value)}"]
+        case Init(name, value):
+            return [f"init {name} = {show(value)}"]
+        case Reset(name, condition):
+            return [f"reset {name} when {show(condition)}"]
+        case Cell(name, inputs, sizes, results, body):
+            head = ", ".join(inputs)
+            if sizes:
+                given = [f"{s}={show(value)}" if value is not None else s for s, value in sizes]
+                head += f"; {', '.join(given)}"
+            inner = [f"    {line}" for part in body for line in _lines(part)]
+            return [f"cell {name}({head}) -> {', '.join(results)} {{", *inner, "}"]
+        case Function(name, arguments, value, slopes):
+            lines = [f"fn {name}({', '.join(arguments)}) = {show(value)}"]
+            for argument, slope in slopes:
+                which = f"{argument}: " if len(arguments) > 1 else ""
+                lines.append(f"    grad {which}{show(slope)}")
+            return lines
+        case Output(names):
+            return [f"output {', '.join(names)}"]
+        case Loss(value):
+            return [f"loss {show(value)}"]
+    raise AssertionError(statement)
