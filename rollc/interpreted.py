@@ -7,7 +7,7 @@ what there is where there are no steps or no sequences: compiled code has at lea
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +18,7 @@ from rollc.arrays import Sizes
 from rollc.errors import InputError
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.nothing import undefined, without_steps
+from rollc.graph.split import needed
 from rollc.interp import interpret
 
 if TYPE_CHECKING:
@@ -58,6 +59,28 @@ class Interpreted:
         if self.graph.loss is not None:
             found["loss", "loss"] = result(self.graph.loss)
         return found
+
+    def record(
+        self, leaves: Arrays, steps: Mapping[str, int], batch: int, owned: object = ()
+    ) -> tuple[dict[tuple[str, str], Array], _Recorded]:
+        """The outputs, and a call that is finished when cotangents come."""
+        outputs = replace(self.graph, loss=None, gradients=())
+        first = Interpreted(needed(outputs, outputs.results()), str(self.dtype))
+        kept = {name: np.array(array) for name, array in leaves.items()}
+        return first.run(kept, steps, batch, ()), _Recorded(self, kept, steps, batch)
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A call that has begun; nothing but its leaves is kept."""
+
+    kernel: Interpreted
+    leaves: Arrays
+    steps: Mapping[str, int]
+    batch: int
+
+    def run(self, leaves: Arrays, phases: Sequence[str]) -> dict[tuple[str, str], Array]:
+        return self.kernel.run({**self.leaves, **leaves}, self.steps, self.batch, phases)
 
 
 def kernel_of_nothing(graph: Graph, sizes: Sizes, dtype: str) -> Kernel:

@@ -18,39 +18,28 @@ where ``training`` is true, and else gives its operand as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
 from numpy.typing import NDArray
 
 from rollc.arguments import Arrays, Interface, Lengths, Steps, interface_of
-from rollc.arrays import (
-    Sizes,
-    Spec,
-    fitting,
-    fitting_state,
-    given_back,
-    outputs_and_state,
-    shape_of,
-    state_given_back,
-    unknown,
-)
+from rollc.arrays import Sizes, Spec, outputs_and_state
 from rollc.checks import choice, whole
 from rollc.errors import InputError
+from rollc.gradients import ALL, Wrt, gradients, phases, wanted
 from rollc.graph.graph import Graph
-from rollc.graph.lengths import output_name
 from rollc.graph.split import CannotSplit, split
 from rollc.graph.state import PREFIX as STATE
-from rollc.graph.state import final_name
 from rollc.noise import Seed, draw_noise
 from rollc.parameters import initial_parameters
 
 if TYPE_CHECKING:
     from rollc.checkpoint import Plan
     from rollc.kernel.compiled import Kernel
+    from rollc.pullback import Pullback
     from rollc.sensitivities import Sensitivity
     from rollc.store import Manifest
     from rollc.streaming import Streaming
@@ -187,7 +176,7 @@ class Network:
         params: Arrays,
         inputs: Arrays,
         steps: Steps | None = None,
-        wrt: Sequence[str] = ("params", "inputs"),
+        wrt: Wrt = ALL,
         *,
         lengths: Lengths | None = None,
         training: bool = False,
@@ -200,7 +189,7 @@ class Network:
         params: Arrays,
         inputs: Arrays,
         steps: Steps | None = None,
-        wrt: Sequence[str] = ("params", "inputs"),
+        wrt: Wrt = ALL,
         *,
         state: Arrays,
         lengths: Lengths | None = None,
@@ -213,7 +202,7 @@ class Network:
         params: Arrays,
         inputs: Arrays,
         steps: Steps | None = None,
-        wrt: Sequence[str] = ("params", "inputs"),
+        wrt: Wrt = ALL,
         *,
         state: Arrays | None = None,
         lengths: Lengths | None = None,
@@ -223,23 +212,26 @@ class Network:
         """The loss and its gradients, by the names of parameters and inputs.
 
         A parameter's gradient is the sum over all steps, of the mean over the batch.
-        Without ``"inputs"`` in ``wrt`` the inputs' gradients are not computed.  With a
+        ``wrt`` says which gradients: names of parameters and inputs, or ``"params"``,
+        ``"inputs"`` and ``"state"`` for all of a sort; where none of the inputs is among them,
+        theirs are not computed.  Raises :class:`InputError` for what has no gradient.  With a
         ``state`` the arrays are a window of a longer sequence, and the loss is the window's:
         the gradients of the state are added as ``state.NAME``, and the state after the last
         step is given back too.
         No gradient of what comes later passes; :meth:`vjp` takes it.
         """
         self._need_loss()
+        labels = wanted(self._interface, wrt, state is not None)
         leaves, sizes = self._interface.leaves(params, inputs, steps, state, lengths)
         leaves |= self._noise(sizes, training, seed)
-        phases = ["primal", "adjoint", *(["inputs"] if "inputs" in wrt else [])]
         kernel = self._kernel_of(_entry("gradient", state, lengths), sizes)
-        results = kernel.run(leaves, sizes.steps, sizes.batch, phases)
+        taken = ("primal", *phases(self._interface, labels))
+        results = kernel.run(leaves, sizes.steps, sizes.batch, taken)
         loss = float(results["loss", "loss"])
-        gradients = self._gradients(results, sizes, wrt)
+        found = gradients(results, self._interface, sizes, labels)
         if state is None:
-            return loss, gradients
-        return loss, gradients, _following(self._outputs(results, sizes, lengths))
+            return loss, found
+        return loss, found, _following(self._outputs(results, sizes, lengths))
 
     def windows(
         self,
@@ -291,8 +283,7 @@ class Network:
 
         def value_and_grad() -> tuple[float, dict[str, Array]]:
             loss, found = run.value_and_grad(leaves, count, sizes.batch, plan.steps)
-            results = {("gradient", label): array for label, array in found.items()}
-            return loss, self._gradients(results, sizes, ("params", "inputs"))
+            return loss, self._all_gradients(found, sizes, ("params", "inputs"))
 
         return plan, value_and_grad
 
@@ -335,8 +326,7 @@ class Network:
 
         def value_and_grad() -> tuple[float, dict[str, Array]]:
             loss, found = run.value_and_grad(leaves, sizes.steps, sizes.batch)
-            results = {("gradient", label): array for label, array in found.items()}
-            return loss, self._gradients(results, sizes, ("params",))
+            return loss, self._all_gradients(found, sizes, ("params",))
 
         return plan, value_and_grad
 
@@ -348,55 +338,42 @@ class Network:
         *,
         state: Arrays | None = None,
         lengths: Lengths | None = None,
+        wrt: Wrt = ALL,
         training: bool = False,
         seed: Seed = 0,
-    ) -> tuple[dict[str, Array], Callable[[Arrays], dict[str, Array]]]:
+    ) -> tuple[dict[str, Array], Pullback]:
         """The outputs, and a function from their cotangents to gradients.
 
         The function takes arrays of the outputs' shapes, by name (those left out are
-        zero), and returns the gradients of parameters and inputs.  With a ``state`` the
+        zero), and returns the gradients of parameters and inputs, or those that ``wrt`` names,
+        here or there (see :meth:`value_and_grad`).  It keeps what the forward pass computed,
+        and copies of what it needs of arrays: it can be called any number of times, whatever
+        becomes of them.  With a ``state`` the
         outputs are those of a window, as in :meth:`forward`; the state after the last step
         is among them as ``state.NAME``, and so among the cotangents, and the gradient of the
         given state is among the gradients.
         """
+        from rollc.pullback import Pullback
+
+        labels = wanted(self._interface, wrt, state is not None)
+        if self.outputs and all(spec.kind != "float" for spec in self.outputs.values()):
+            raise InputError(f"no output of `{self.name}` has a gradient: none is of real numbers")
         leaves, sizes = self._interface.leaves(
             params, inputs, steps, state, lengths, need_targets=False
         )
-        leaves |= self._noise(sizes, training, seed)
-        kernel = self._kernel_of(_entry("forward", state, lengths), sizes)
-        results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
-        outputs = self._outputs(results, sizes, lengths)
-        specs = self._output_specs(lengths)
-
-        def pullback(cotangents: Arrays) -> dict[str, Array]:
-            from rollc.graph.adjoint import seed_name
-
-            given = dict(leaves)
-            for label in cotangents:
-                if label not in outputs:
-                    raise InputError(unknown("cotangent", label, outputs))
-            for label, name in self.graph.outputs:
-                spec = specs[label]
-                if spec.kind != "float":
-                    continue
-                array = np.zeros(shape_of(spec, sizes), dtype=self.dtype)
-                if label in cotangents:
-                    array = array + fitting(f"cotangent `{label}`", cotangents[label], spec, sizes)
-                kept = output_name(name) if spec.time and lengths is not None else name
-                leaf = seed_name(kept)
-                given[leaf] = given[leaf] + array if leaf in given else array
-            for name, spec in self._interface.states.items() if state is not None else ():
-                if spec.kind != "float":
-                    continue
-                value = cotangents.get(STATE + name, np.zeros_like(outputs[STATE + name]))
-                leaf = seed_name(final_name(name))
-                given[leaf] = fitting_state(f"cotangent `{STATE}{name}`", value, spec, sizes)
-            phases = ("primal", "adjoint", "inputs")
-            reverse = self._kernel_of(_entry("vjp", state, lengths), sizes)
-            results = reverse.run(given, sizes.steps, sizes.batch, phases)
-            return self._gradients(results, sizes, ("params", "inputs"))
-
-        return dict(outputs), pullback  # the caller may change his
+        noise = self._noise(sizes, training, seed)
+        kernel = self._kernel_of(_entry("vjp", state, lengths), sizes)
+        results, tape = kernel.record({**leaves, **noise}, sizes.steps, sizes.batch, noise)
+        pullback = Pullback(
+            self._interface,
+            sizes,
+            dict(self.graph.outputs),
+            lengths is not None,
+            state is not None,
+            labels,
+            tape,
+        )
+        return self._outputs(results, sizes, lengths), pullback
 
     def initial_state(
         self,
@@ -512,23 +489,11 @@ class Network:
         found, rows = outputs_and_state(results, specs, states, sizes)
         return found | {STATE + name: array for name, array in rows.items()}
 
-    def _gradients(
-        self, results: Mapping[tuple[str, str], Array], sizes: Sizes, wrt: Sequence[str]
+    def _all_gradients(
+        self, found: Mapping[str, Array], sizes: Sizes, wrt: Wrt
     ) -> dict[str, Array]:
-        specs = {
-            **(self.params if "params" in wrt else {}),
-            **(self.inputs if "inputs" in wrt else {}),
-        }
-        found = {
-            label: given_back(array, specs[label], sizes)
-            for (sort, label), array in results.items()
-            if sort == "gradient" and label in specs
-        }
-        for name, spec in self._interface.states.items():
-            array = results.get(("gradient", STATE + name))
-            if array is not None:
-                found[STATE + name] = state_given_back(array, spec, sizes)
-        return found
+        results = {("gradient", label): array for label, array in found.items()}
+        return gradients(results, self._interface, sizes, wanted(self._interface, wrt, False))
 
 
 def _entry(sort: str, state: object, lengths: object) -> str:

@@ -13,6 +13,7 @@ import pytest
 from rollc.graph.graph import Graph
 from rollc.interp import interpret
 from rollc.kernel import compiled as compiled_kernel
+from rollc.kernel.call import Call
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
 from rollc.kernel.memory import Lender
@@ -53,13 +54,13 @@ def assert_close(found: Any, expected: Any, dtype: str, what: str, roundings: in
 def noted_runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The arrays that the threads of coming calls have in common, one entry a thread."""
     seen: list[dict[str, Any]] = []
-    run = Kernel._run
+    run = Call._run
 
-    def noted(self: Kernel, *given: Any) -> Any:
-        seen.append(given[5])
+    def noted(self: Call, *given: Any) -> Any:
+        seen.append(given[4])
         return run(self, *given)
 
-    monkeypatch.setattr(Kernel, "_run", noted)
+    monkeypatch.setattr(Call, "_run", noted)
     return seen
 
 
@@ -77,7 +78,7 @@ def agrees_in_undefined_memory(
     """All results of a gradient's kernel, where nothing that it did not write is a number."""
     monkeypatch.setattr(compiled_kernel, "empty", _undefined)
     monkeypatch.setattr(Lender, "lend", lambda self, key, shape, dtype: _undefined(shape, dtype))
-    kernel._idle.clear()
+    kernel.frames.clear()
     random = np.random.default_rng(steps)
     sizes = {"t": steps, "batch": batch}
     leaves = {

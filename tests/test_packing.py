@@ -18,7 +18,7 @@ from numba import njit
 from rollc import pipeline, threads
 from rollc.interp import interpret
 from rollc.irtext import parse_graph
-from rollc.kernel import compiled, packing, plan
+from rollc.kernel import call, compiled, packing, plan
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.host import VECTORS, host, panel_size
 from rollc.kernel.memory import empty
@@ -217,7 +217,7 @@ def test_all_threads_have_the_same_panels(dtype: str, monkeypatch: pytest.Monkey
         kept.append(empty(*given))
         return kept[-1]
 
-    monkeypatch.setattr(compiled, "empty", another)
+    monkeypatch.setattr(call, "empty", another)
     for seed in range(5):  # other weights each time
         for found, wanted in zip(everything(network, 11, seed), expected[seed], strict=True):
             np.testing.assert_array_equal(found, wanted)

@@ -255,8 +255,8 @@ def test_few_products_are_not_worth_a_team(
     results(network, 1)
     assert len(asked) == 2
     monkeypatch.setattr(compiled, "DIVISIBLE", 10**12)
-    network._kernel("forward")._idle.clear()
-    network._kernel("gradient")._idle.clear()
+    network._kernel("forward").frames.clear()
+    network._kernel("gradient").frames.clear()
     results(network, 1)
     threads.use(1)
     monkeypatch.setattr(compiled, "DIVISIBLE", 0)

@@ -22,6 +22,7 @@ from rollc.graph.parts import partial_sums
 from rollc.interp import interpret
 from rollc.irtext import parse_graph
 from rollc.kernel import compiled
+from rollc.kernel.call import Call
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.work import product_work, work
 from rollc.network import Network
@@ -121,13 +122,13 @@ def test_parts_run_in_threads_of_their_own(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, int, str]] = []
-    run = Kernel._run
+    run = Call._run
 
-    def noted(self: Kernel, leaves: Any, steps: Any, batch: int, whole: int, *others: Any) -> Any:
-        seen.append((batch, whole, threading.current_thread().name))
-        return run(self, leaves, steps, batch, whole, *others)
+    def noted(self: Call, part: Any, *others: Any) -> Any:
+        seen.append((part.count, self._sizes["batch"], threading.current_thread().name))
+        return run(self, part, *others)
 
-    monkeypatch.setattr(Kernel, "_run", noted)
+    monkeypatch.setattr(Call, "_run", noted)
     threads.use(2)
     network.loss(network.init(1), arrays(11))
     assert sum(batch for batch, _, _ in seen) == 11
@@ -176,9 +177,9 @@ def test_threads_take_arrays_of_any_layout(network: Network, dtype: str) -> None
 def test_an_error_in_a_part_reaches_the_caller(
     network: Network, monkeypatch: pytest.MonkeyPatch, failing: int
 ) -> None:
-    run = Kernel._run
+    run = Call._run
 
-    def broken(self: Kernel, *given: Any) -> Any:
+    def broken(self: Call, *given: Any) -> Any:
         if (threading.current_thread() is not threading.main_thread()) == bool(failing):
             raise MemoryError("no room")
         return run(self, *given)
@@ -186,7 +187,7 @@ def test_an_error_in_a_part_reaches_the_caller(
     threads.use(2)
     expected = network.loss(network.init(1), arrays(11))
     with monkeypatch.context() as broken_for_now:
-        broken_for_now.setattr(Kernel, "_run", broken)
+        broken_for_now.setattr(Call, "_run", broken)
         with pytest.raises(MemoryError, match="no room"):
             network.loss(network.init(1), arrays(11))
     assert network.loss(network.init(1), arrays(11)) == expected

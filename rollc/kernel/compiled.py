@@ -7,10 +7,8 @@ kept beside the source file (:mod:`rollc.kernel.native`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from types import ModuleType
@@ -22,17 +20,26 @@ from numpy.typing import NDArray
 from rollc import threads
 from rollc.graph.graph import BATCH
 from rollc.kernel import native
+from rollc.kernel.call import FIRST, Call, Results
+from rollc.kernel.frame import Frame, Frames, inside, lead, plain
 from rollc.kernel.helpers import Helpers
 from rollc.kernel.host import panel_size
 from rollc.kernel.memory import Lender, empty
-from rollc.kernel.native import Bound, Function, Plain
-from rollc.kernel.program import Buffer, Loop, Pack, Program, Ref, Result, Times, simple_statements
+from rollc.kernel.native import Bindable, Bound
+from rollc.kernel.program import (
+    Buffer,
+    Loop,
+    Pack,
+    Program,
+    Ref,
+    Result,
+    Times,
+    simple_statements,
+)
 from rollc.kernel.program import Function as Phase
-from rollc.kernel.words import MATRIX
 from rollc.kernel.work import divisible_work, product_work
 
 Array = NDArray[Any]
-_NONE: Mapping[str, Array] = {}
 
 FEWEST = 4  # sequences of a thread, where each step reads a matrix for all of them
 # Operations of matrix products: less is done before another thread has its data.
@@ -73,15 +80,22 @@ class Kernel:
             for statement in simple_statements(function.body)
             if isinstance(statement, Pack) and statement.job is not None
         }
-        self._panels, self._matrices = tuple(shared), sum(shared.values())
-        self._idle: list[_Frame] = []
+        self._panels, self.matrices = tuple(shared), sum(shared.values())
+        self.read_later = _read_later(program)
+        # Buffers that are one result, and nothing else's: others are not given away.
+        times = Counter(result.ref.buffer for result in program.results)
+        self._alone = {n for n, count in times.items() if count == 1 and self._is_result(n)}
+        self.frames = Frames()
         self._joined = Lender()
-        self._functions: dict[str, Function] | None = None
+        self._functions: dict[str, Bindable] | None = None
 
     @staticmethod
     def _is_given(buffer: Buffer) -> bool:
         """Whether an array is the caller's."""
         return buffer.role == "leaf" and not buffer.around
+
+    def _is_result(self, name: str) -> bool:
+        return self.buffers[name].role == "result"
 
     def _is_own(self, buffer: Buffer) -> bool:
         """Whether an array is a thread's alone: no one else's, and not given to the caller."""
@@ -89,7 +103,7 @@ class Kernel:
         return not lent and not self._is_given(buffer)
 
     @property
-    def functions(self) -> dict[str, Function]:
+    def functions(self) -> dict[str, Bindable]:
         """The functions by phase, loaded or else compiled."""
         if self._functions is None:
             code = None if native.interpreted() else native.load(self._places())
@@ -108,7 +122,7 @@ class Kernel:
             function.phase: getattr(module, function.phase) for function in self.program.functions
         }
         if native.interpreted():
-            self._functions = {name: partial(Plain, own) for name, own in functions.items()}
+            self._functions = {name: native.plain(own) for name, own in functions.items()}
             return
         from numba.np.numpy_support import from_dtype
 
@@ -149,7 +163,7 @@ class Kernel:
         if buffer.role == "block":
             (axis,) = buffer.axes
             sizes = {**sizes, axis: min(sizes[axis], self.program.block_steps(sizes[BATCH]))}
-        rows = prod(_lead(buffer, sizes))
+        rows = prod(lead(buffer, sizes))
         return (rows, prod(buffer.shape)) if buffer.shape else (1, rows)
 
     def bytes(self, sizes: Mapping[str, int]) -> int:
@@ -176,7 +190,7 @@ class Kernel:
     def _share_sizes(self, sizes: Mapping[str, int]) -> list[dict[str, int]]:
         """The sizes that each thread computes."""
         steps = {axis: count for axis, count in sizes.items() if axis != BATCH}
-        shares = self._shares(steps, sizes[BATCH])
+        shares = self.shares(steps, sizes[BATCH])
         return [{**steps, BATCH: share.stop - share.start} for share in shares]
 
     def run(
@@ -185,55 +199,36 @@ class Kernel:
         steps: int | Mapping[str, int],
         batch: int,
         phases: Sequence[str],
-    ) -> dict[tuple[str, str], Array]:
+    ) -> Results:
         """The results of the phases: arrays by sort (output, loss, gradient) and label.
 
         ``steps`` is the number of steps, by axis where there are several.  ``leaves`` have
         been checked: the right shapes, dtypes and index ranges.  The arrays that come back
         are the caller's own.  Large batches are shared out to threads (:mod:`rollc.threads`).
         """
-        axes = self.program.axes or ("t",)
-        sizes = {axes[0]: steps} if isinstance(steps, int) else dict(steps)
-        shares = self._shares(sizes, batch)
-        if len(shares) == 1:
-            return self._run(leaves, sizes, batch, batch, phases)
-        wanted = [result for result in self.program.results if result.phase in phases]
-        rows = self._rows_apart(leaves, {**sizes, BATCH: batch}, wanted)
-        wholes = {
-            result: self._joined_array(result, sizes, batch)
-            for result in wanted
-            if self.buffers[result.ref.buffer].batch and result.ref.buffer not in rows
-        }
-        panels = {
-            name: self._joined.lend(name, self.dimensions(self.buffers[name], {}), self.dtype)
-            for name in self._panels
-        }
-        counts = empty((1, MATRIX * self._matrices), np.dtype(np.int64))
-        counts[...] = 0
-        words = 0 if native.interpreted() else int(counts.ctypes.data)
+        return Call(self, self._by_axis(steps), batch).run(leaves, phases)
 
-        def part(share: slice) -> dict[tuple[str, str], Array]:
-            own = self._part(leaves, share)
-            mine = {name: array[share.start :] for name, array in rows.items()}
-            count = share.stop - share.start
-            found = self._run(own, sizes, count, batch, phases, {**mine, **panels}, words)
-            for result, whole in wholes.items():
-                before = (slice(None),) * len(self.buffers[result.ref.buffer].axes)
-                whole[(*before, share)] = found.pop((result.sort, result.label))
-            return found
+    def record(
+        self,
+        leaves: Mapping[str, Array],
+        steps: int | Mapping[str, int],
+        batch: int,
+        owned: Collection[str] = (),
+    ) -> tuple[Results, Call]:
+        """The results of the first phase, and a call with its tape, to run the others.
 
-        parts = threads.each(part, shares)
+        Whatever becomes of ``leaves`` and results, those are of what is given now; ``owned`` are
+        leaves that nobody will change.
+        """
+        call = Call(self, self._by_axis(steps), batch, keep=True)
+        return call.run(leaves, (FIRST,), owned), call
 
-        def joined(result: Result) -> Array:
-            if result.ref.buffer in rows:
-                return self._result(result, rows[result.ref.buffer], {**sizes, BATCH: batch})
-            if result in wholes:
-                return wholes[result]
-            return self._sum(result, [found[result.sort, result.label] for found in parts])
+    def _by_axis(self, steps: int | Mapping[str, int]) -> Mapping[str, int]:
+        return {(self.program.axes or ("t",))[0]: steps} if isinstance(steps, int) else steps
 
-        return {(result.sort, result.label): joined(result) for result in wanted}
+    # For calls -------------------------------------------------------------------------
 
-    def _shares(self, sizes: Mapping[str, int], batch: int) -> list[slice]:
+    def shares(self, sizes: Mapping[str, int], batch: int) -> list[slice]:
         """The sequences of each thread."""
         count = min(threads.count(), batch // (FEWEST if self._multiplies_each_step else 1))
         if count < 2 or not self.program.splits:
@@ -243,10 +238,17 @@ class Kernel:
         size = -(-batch // count)
         return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
 
-    def _rows_apart(
-        self, leaves: Mapping[str, Array], sizes: Mapping[str, int], wanted: Sequence[Result]
+    def rows_apart(
+        self,
+        leaves: Mapping[str, Array],
+        sizes: Mapping[str, int],
+        wanted: Sequence[Result],
+        copied: Collection[str],
     ) -> dict[str, Array]:
-        """The rows of all sequences of the arrays that threads use where they are."""
+        """The rows of all sequences of the arrays that threads use where they are.
+
+        Of the leaves ``copied`` they are a copy.
+        """
         results = {result.ref.buffer for result in wanted}
         rows: dict[str, Array] = {}
         for buffer in self.program.buffers:
@@ -254,17 +256,17 @@ class Kernel:
             if not buffer.apart:
                 continue
             shape = self.dimensions(buffer, sizes)
-            if buffer.role == "leaf":
-                array = _plain(leaves[name], dtype, self._joined, name)
+            if name in leaves:
+                array = plain(leaves[name], dtype, self._joined, name, copy=name in copied)
                 rows[name] = array.reshape(shape)
             elif name in results:
                 rows[name] = self._joined.lend(name, shape, dtype)
         return rows
 
-    def _part(self, leaves: Mapping[str, Array], share: slice) -> dict[str, Array]:
+    def part_of(self, leaves: Mapping[str, Array], share: slice) -> dict[str, Array]:
         """The leaves of some of the sequences."""
         found: dict[str, Array] = {}
-        for name in self.leaves:
+        for name in self.leaves & leaves.keys():
             buffer = self.buffers[name]
             if buffer.batch and not buffer.apart:
                 found[name] = leaves[name][(*(slice(None),) * len(buffer.axes), share)]
@@ -272,96 +274,60 @@ class Kernel:
                 found[name] = leaves[name]
         return found
 
-    def _joined_array(self, result: Result, sizes: Mapping[str, int], batch: int) -> Array:
+    def joined_result(
+        self, result: Result, array: Array, sizes: Mapping[str, int], *, copy: bool
+    ) -> Array:
+        """A value of all threads, of which it is a copy if someone needs the array."""
+        return self.result(result, array, sizes, copies=self._joined if copy else None)
+
+    def joined_array(self, result: Result, sizes: Mapping[str, int]) -> Array:
         """Where the parts of a result go."""
         buffer = self.buffers[result.ref.buffer]
-        shape = (*(sizes[axis] for axis in buffer.axes), batch, *result.ref.shape)
+        shape = (*(sizes[axis] for axis in buffer.axes), sizes[BATCH], *result.ref.shape)
         return self._joined.lend((result.sort, result.label), shape, self.dtypes[result.ref.buffer])
 
-    @staticmethod
-    def _sum(result: Result, parts: Sequence[Array]) -> Array:
-        """A result of the whole batch, from those of its parts."""
-        if not result.partial:
-            return parts[0]
-        first, *rest = parts
-        for part in rest:
-            first += part
-        return first
-
-    def _run(
-        self,
-        leaves: Mapping[str, Array],
-        steps: Mapping[str, int],
-        batch: int,
-        whole: int,
-        phases: Sequence[str],
-        common: Mapping[str, Array] = _NONE,
-        words: int = 0,
-    ) -> dict[tuple[str, str], Array]:
-        """The results of ``batch`` sequences, of a ``whole`` that they are a part of.
-
-        ``common`` are arrays of all threads: those of the whole that are used as they are, from
-        the part's first sequence on, and panels, with ``words`` for those who pack them.
-        Results in them are not among those that come back.
-        """
-        frame = self._frame({**steps, BATCH: batch})
-        arrays = {**frame.arrays, **common}
-        for name, shape, dtype in frame.given:
-            if name not in arrays:
-                arrays[name] = _plain(leaves[name], dtype, frame.lender, name).reshape(shape)
-        for name, inside in frame.copied.items():
-            inside[...] = np.asarray(leaves[name]).reshape(inside.shape)
-        for name, shape, dtype in frame.results:
-            if name not in arrays:
-                arrays[name] = frame.lender.lend(name, shape, dtype)
-
-        def call(team: int) -> None:
-            for function in self.program.functions:
-                if function.phase in phases:
-                    self._call(function, frame, arrays, (whole, team, words), phases)
-
-        helpers = self._helpers(frame, phases) if batch == whole else None
-        if helpers is None:
-            call(0)
-        else:
-            helpers.call(call, threads.count() - 1)
-        results: dict[tuple[str, str], Array] = {
-            key: self._result(result, arrays[result.ref.buffer], frame.sizes, frame.whole.get(key))
-            for key, result in frame.leaving
-            if result.phase in phases and result.ref.buffer not in common
+    def common_panels(self) -> dict[str, Array]:
+        """The panels that all threads of a call use."""
+        return {
+            name: self._joined.lend(name, self.dimensions(self.buffers[name], {}), self.dtype)
+            for name in self._panels
         }
-        self._idle.append(frame)
-        return results
 
-    def _call(
+    def copied(self, name: str, leaf: Array) -> Array:
+        """A copy of a leaf for all threads of a call."""
+        return plain(leaf, self.dtypes[name], self._joined, name, copy=True)
+
+    def call(
         self,
         function: Phase,
-        frame: _Frame,
+        frame: Frame,
         arrays: Mapping[str, Array],
         call: tuple[int, int, int],
-        phases: Sequence[str],
+        phases: Collection[str],
     ) -> None:
         """Run a function.  A call has a number of sequences in all, a team and words."""
         whole, team, words = call
         optional = [function.optional in phases] if function.optional else []
         key = (function.phase, whole, *optional)
-        if key not in frame.bound:
+        bound = frame.bound.get(key)
+        if bound is None:
             steps = [frame.sizes[axis] for axis in self.program.axes or ("t",)]
             batch = frame.sizes[BATCH]
             numbers = [*steps, batch, whole, self.program.block_steps(batch), team, words]
             own = [arrays[name] for name in function.buffers]
-            code = self.functions[function.phase]
-            frame.bound[key] = code([*numbers, *optional], own)
-        else:
-            bound = frame.bound[key]
-            first = len(frame.sizes) + 2
-            bound.count(first, team)
-            bound.count(first + 1, words)
-            for place, name in frame.places[function.phase]:
-                bound.give(place, arrays[name])
-        frame.bound[key]()
+            made = self.functions[function.phase]([*numbers, *optional], own)
+            if isinstance(made, Bound):
+                frame.bound[key] = made
+            made()
+            return
+        first = len(frame.sizes) + 2
+        bound.count(first, team)
+        bound.count(first + 1, words)
+        for place, name in frame.places[function.phase]:
+            bound.give(place, arrays[name])
+        bound()
 
-    def _helpers(self, frame: _Frame, phases: Sequence[str]) -> Helpers | None:
+    def helpers(self, frame: Frame, phases: Collection[str]) -> Helpers | None:
         """Threads beside this one, where it alone runs the loops but not every product."""
         if threads.count() < 2 or native.interpreted():
             return None
@@ -375,24 +341,30 @@ class Kernel:
             frame.helpers[key] = Helpers(self.functions[_HELP], np.empty((1, 1), self.dtype))
         return frame.helpers[key]
 
-    def _frame(self, sizes: Mapping[str, int]) -> _Frame:
-        with suppress(IndexError):  # none is left, or another thread has taken the last one
-            while True:
-                frame = self._idle.pop()
-                if frame.sizes == sizes:
-                    return frame
-        frame = _Frame(sizes)
+    def frame(self, sizes: Mapping[str, int]) -> Frame:
+        """A frame of that size, to be given back."""
+        found = self.frames.take(sizes)
+        if found is not None:
+            return found
+        frame = Frame(sizes)
+        phases: dict[str, list[str]] = {}  # those that take a buffer
+        for function in self.program.functions:
+            frame.results[function.phase] = []
+            for name in function.buffers:
+                phases.setdefault(name, []).append(function.phase)
         for buffer in self.program.buffers:
             name = buffer.name
             shape = self.dimensions(buffer, sizes)
             if self._is_own(buffer):
                 array = frame.arrays[name] = empty(shape, self.dtypes[name])
                 if buffer.role == "leaf":
-                    rows = array.reshape((*_lead(buffer, sizes), -1))
-                    frame.copied[name] = _inside(rows, buffer, sizes, buffer.before)
+                    rows = array.reshape((*lead(buffer, sizes), -1))
+                    frame.copied[name] = inside(rows, buffer, sizes, buffer.before)
+            elif buffer.role == "leaf":
+                frame.given.append((name, shape, self.dtypes[name]))
             else:
-                given = frame.given if buffer.role == "leaf" else frame.results
-                given.append((name, shape, self.dtypes[name]))
+                for phase in phases.get(name, ()):
+                    frame.results[phase].append((name, shape, self.dtypes[name]))
         for function in self.program.functions:
             frame.places[function.phase] = [
                 (place, name)
@@ -403,88 +375,55 @@ class Kernel:
             key = result.sort, result.label
             frame.leaving.append((key, result))
             if self._is_whole(result.ref):
-                lead = _lead(self.buffers[result.ref.buffer], sizes)
-                frame.whole[key] = (*lead, *result.ref.shape)
+                buffer = self.buffers[result.ref.buffer]
+                frame.whole[key] = (*lead(buffer, sizes), *result.ref.shape)
         return frame
 
-    def _result(
+    def result(
         self,
         result: Result,
         array: Array,
         sizes: Mapping[str, int],
         whole: tuple[int, ...] | None = None,
+        copies: Lender | None = None,
     ) -> Array:
         """A value with its own dimensions: steps, sequences, then its shape.
 
-        ``whole`` are those where it is known that the value is all of the array.
+        ``whole`` are those where it is known that the value is all of the array.  With
+        ``copies`` it is a copy, in memory from there.
         """
-        if whole is not None:
-            return array.reshape(whole)
         ref = result.ref
-        buffer = self.buffers[ref.buffer]
-        rows = array.reshape((*_lead(buffer, sizes), -1))
-        inside = _inside(rows, buffer, sizes, ref.shift)
-        array = inside[..., ref.offset : ref.offset + prod(ref.shape)]
-        # Leaves and buffers that are used again are not given away.
-        given = array if buffer.role == "result" else array.copy()
-        return given.reshape((*given.shape[:-1], *ref.shape))
+        if whole is None:
+            buffer = self.buffers[ref.buffer]
+            rows = array.reshape((*lead(buffer, sizes), -1))
+            steps = inside(rows, buffer, sizes, ref.shift)
+            part = steps[..., ref.offset : ref.offset + prod(ref.shape)]
+            found = part if ref.buffer in self._alone or copies is not None else part.copy()
+            found = found.reshape((*found.shape[:-1], *ref.shape))
+        else:
+            found = array.reshape(whole)
+        if copies is None:
+            return found
+        return plain(found, found.dtype, copies, (result.sort, result.label), copy=True)
 
     def _is_whole(self, ref: Ref) -> bool:
         """Whether a result is all of a buffer that leaves the kernel."""
         buffer = self.buffers[ref.buffer]
-        return buffer.role == "result" and not buffer.around and ref.shape == buffer.shape
+        return ref.buffer in self._alone and not buffer.around and ref.shape == buffer.shape
 
 
-_Place = tuple[str, tuple[int, int], np.dtype[Any]]
-
-
-@dataclass
-class _Frame:
-    """What calls of one size use again.
-
-    ``arrays`` stay, with ``copied`` the places in them that leaves are copied to; ``given``
-    leaves and ``results`` are the caller's, and others in each call, with ``lender`` their
-    memory; ``leaving`` are the values that the caller gets, with ``whole`` the shapes of those
-    that are a buffer as it is; ``bound`` are the functions, as they were last called, and
-    ``places`` those of the arguments that are not kept; ``helpers`` are for calls of some
-    phases, where the work of large products is ``divisible``.
-    """
-
-    sizes: Mapping[str, int]
-    lender: Lender = field(default_factory=Lender)
-    arrays: dict[str, Array] = field(default_factory=dict)
-    copied: dict[str, Array] = field(default_factory=dict)
-    given: list[_Place] = field(default_factory=list)
-    results: list[_Place] = field(default_factory=list)
-    leaving: list[tuple[tuple[str, str], Result]] = field(default_factory=list)
-    whole: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
-    bound: dict[tuple[Any, ...], Bound | Plain] = field(default_factory=dict)
-    places: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
-    divisible: bool | None = None
-    helpers: dict[tuple[str, ...], Helpers] = field(default_factory=dict)
-
-
-def _plain(array: Array, dtype: np.dtype[Any], lender: Lender, name: str) -> Array:
-    """An array with its elements side by side, in a precision: a copy only if it has to be."""
-    if array.flags.c_contiguous and array.dtype == dtype:
-        return array
-    copy = lender.lend(name, array.shape, dtype)
-    copy[...] = array
-    return copy
-
-
-def _lead(buffer: Buffer, sizes: Mapping[str, int]) -> tuple[int, ...]:
-    """The dimensions that a buffer's rows are: steps by axis, then sequences."""
-    steps = (sizes[axis] + (buffer.around if axis == buffer.axis else 0) for axis in buffer.axes)
-    return (*steps, *((sizes[BATCH],) if buffer.batch else ()))
-
-
-def _inside(rows: Array, buffer: Buffer, sizes: Mapping[str, int], first: int) -> Array:
-    """As many steps as the sequence has, from the step ``first`` of the buffer on."""
-    if not buffer.around:
-        return rows
-    place = (slice(None),) * buffer.axes.index(buffer.axis)
-    return rows[(*place, slice(first, first + sizes[buffer.axis]))]
+def _read_later(program: Program) -> frozenset[str]:
+    """The leaves and results of the first phase that others read."""
+    first: set[str] = set()
+    later = {result.ref.buffer for result in program.results if result.phase != FIRST}
+    for function in program.functions:
+        (first if function.phase == FIRST else later).update(function.buffers)
+    roles = {buffer.name: buffer.role for buffer in program.buffers}
+    return frozenset(
+        name
+        for name in later
+        if roles[name] == "leaf" or (roles[name] == "result" and name in first)
+    )
 
 
 def _module(source: Path, text: str) -> ModuleType:

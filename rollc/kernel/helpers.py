@@ -18,7 +18,7 @@ import numpy as np
 
 from rollc import threads
 from rollc.kernel.memory import empty
-from rollc.kernel.native import Array, Function
+from rollc.kernel.native import Array, Bindable
 from rollc.kernel.words import CLOSED, TEAM, THREADS
 
 MOST = 7  # helpers: what is divided takes microseconds
@@ -30,7 +30,7 @@ LONGEST = 100 * PERIOD
 class Helpers:
     """What helps in calls of one kind."""
 
-    def __init__(self, helping: Function, like: Array) -> None:
+    def __init__(self, helping: Bindable, like: Array) -> None:
         """``helping`` is the function that helps, in the precision of the array ``like``."""
         self._helping = helping
         self._like = like

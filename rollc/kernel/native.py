@@ -29,7 +29,8 @@ from rollc import atomic, store
 from rollc.errors import StoreError
 
 Array = NDArray[Any]
-Function = Callable[[Sequence[int], Sequence[Array]], "Bound | Plain"]
+Bindable = Callable[[Sequence[int], Sequence[Array]], "Bound | Callable[[], object]"]
+"""A function of numbers and arrays: what it gives is to be called, and may be kept if `Bound`."""
 
 _INDEX = "index.json"
 _made_at = (1980, 1, 1, 0, 0, 0)  # the same content is the same file
@@ -127,7 +128,7 @@ def _read(path: Path) -> Code:
 _engines: list[Any] = []  # what holds the code of this process
 
 
-def link(code: Code) -> dict[str, Function] | None:
+def link(code: Code) -> dict[str, Bindable] | None:
     """The functions of a kernel by name; None where the process lacks a symbol."""
     _ready()
     for routine in code.routines:
@@ -198,22 +199,9 @@ class Bound:
             raise RuntimeError("a kernel stopped")
 
 
-class Plain:
-    """As :class:`Bound`, of a Python function."""
-
-    def __init__(
-        self, code: Callable[..., None], numbers: Sequence[int], arrays: Sequence[Array]
-    ) -> None:
-        self._call, self._numbers, self._arrays = code, [*numbers], [*arrays]
-
-    def count(self, place: int, number: int) -> None:
-        self._numbers[place] = number
-
-    def give(self, place: int, array: Array) -> None:
-        self._arrays[place] = array
-
-    def __call__(self) -> None:
-        self._call(*self._numbers, *self._arrays)
+def plain(code: Callable[..., None]) -> Bindable:
+    """A Python function in the place of machine code."""
+    return lambda numbers, arrays: partial(code, *numbers, *arrays)
 
 
 WORDS = 9  # fields of an array, of eight bytes each

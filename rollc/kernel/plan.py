@@ -23,6 +23,7 @@ from rollc.kernel.inner import join_products
 from rollc.kernel.order import Group, Section, order
 from rollc.kernel.place import Places
 from rollc.kernel.program import (
+    PHASES,
     Assign,
     Buffer,
     Fill,
@@ -49,7 +50,7 @@ from rollc.kernel.program import (
     used,
     writes,
 )
-from rollc.kernel.schedule import PHASES, Item, Schedule
+from rollc.kernel.schedule import Item, Schedule
 
 LARGE = 40_000  # numbers of a panel: of fewer, a thread packs its own before it has another's
 REDUCTIONS = frozenset({"sum_over", "max_over", "min_over"})

@@ -22,6 +22,8 @@ from typing import Literal
 from rollc.graph.graph import Attribute, Kind, Shape
 
 Sort = Literal["output", "loss", "gradient"]
+Phase = Literal["primal", "adjoint", "inputs"]
+PHASES: tuple[Phase, ...] = ("primal", "adjoint", "inputs")
 Role = Literal["leaf", "result", "tape", "scratch", "block", "panel"]
 
 

@@ -24,10 +24,9 @@ import networkx
 from rollc.graph.graph import Edge, Graph, Node
 from rollc.graph.retime import timing
 from rollc.kernel.due import guards, reads
+from rollc.kernel.program import PHASES, Phase
 
 Kind = Literal["free", "forward", "backward"]
-Phase = Literal["primal", "adjoint", "inputs"]
-PHASES: tuple[Phase, ...] = ("primal", "adjoint", "inputs")
 
 
 @dataclass(frozen=True, slots=True)
