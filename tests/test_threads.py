@@ -307,7 +307,7 @@ def test_threads_have_about_as_many_sequences_each(network: Network) -> None:
     kernel = network._kernel("forward")
     for batch, count, parts in ((20, 2, [10, 10]), (17, 2, [9, 8]), (100, 3, [34, 34, 32])):
         threads.use(count)
-        shares = kernel._shares({"t": STEPS}, batch)
+        shares = kernel.shares({"t": STEPS}, batch)
         assert [share.stop - share.start for share in shares] == parts
 
 
@@ -332,4 +332,4 @@ def test_where_no_step_reads_a_matrix_few_sequences_are_shared_out(
         graph = read_spec(f"{head}{body}\noutput h\n", "n.roll")[0]
         built = pipeline.compiled(pipeline.kernel_graphs(graph)["forward"](), "float32")
         kernel = Kernel(built.program, tmp_path / "n.py", "float32")
-        assert len(kernel._shares({"t": 9}, 4)) == count
+        assert len(kernel.shares({"t": 9}, 4)) == count
