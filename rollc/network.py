@@ -283,7 +283,8 @@ class Network:
 
         def value_and_grad() -> tuple[float, dict[str, Array]]:
             loss, found = run.value_and_grad(leaves, count, sizes.batch, plan.steps)
-            return loss, self._all_gradients(found, sizes, ("params", "inputs"))
+            results = {("gradient", label): array for label, array in found.items()}
+            return loss, self._gradients(results, sizes, ("params", "inputs"))
 
         return plan, value_and_grad
 
@@ -326,7 +327,8 @@ class Network:
 
         def value_and_grad() -> tuple[float, dict[str, Array]]:
             loss, found = run.value_and_grad(leaves, sizes.steps, sizes.batch)
-            return loss, self._all_gradients(found, sizes, ("params",))
+            results = {("gradient", label): array for label, array in found.items()}
+            return loss, self._gradients(results, sizes, ("params",))
 
         return plan, value_and_grad
 
@@ -469,8 +471,8 @@ class Network:
 
         def value_and_grad() -> tuple[float, dict[str, Array]]:
             results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal", "adjoint", "inputs"))
-            gradients = self._gradients(results, sizes, ("params", "inputs"))
-            return float(results["loss", "loss"]), gradients
+            found = self._gradients(results, sizes, ("params", "inputs"))
+            return float(results["loss", "loss"]), found
 
         return value_and_grad
 
@@ -489,10 +491,9 @@ class Network:
         found, rows = outputs_and_state(results, specs, states, sizes)
         return found | {STATE + name: array for name, array in rows.items()}
 
-    def _all_gradients(
-        self, found: Mapping[str, Array], sizes: Sizes, wrt: Wrt
+    def _gradients(
+        self, results: Mapping[tuple[str, str], Array], sizes: Sizes, wrt: Wrt
     ) -> dict[str, Array]:
-        results = {("gradient", label): array for label, array in found.items()}
         return gradients(results, self._interface, sizes, wanted(self._interface, wrt, False))
 
 
