@@ -34,6 +34,7 @@ from rollc.graph.graph import Graph
 from rollc.graph.split import CannotSplit, split
 from rollc.graph.state import PREFIX as STATE
 from rollc.noise import Seed, draw_noise
+from rollc.noted import Noted
 from rollc.parameters import initial_parameters
 
 if TYPE_CHECKING:
@@ -251,7 +252,8 @@ class Network:
         computed twice; the numbers are those of :meth:`value_and_grad`.  The plan says how
         long the windows are, the bytes that the run will take, and the work that it adds.
         Raises :class:`InputError` where a network cannot run in windows, or not in so few
-        bytes.
+        bytes; and so does the function where the arrays have changed by then, of which there
+        is no copy.
         """
         from rollc.checkpoint import Plan, Windowed
         from rollc.graph.simplify import simplify
@@ -271,6 +273,7 @@ class Network:
         except CannotSplit as error:
             raise InputError(f"`{self.name}` cannot run in windows: {error}") from None
         leaves, sizes = self._interface.leaves(params, inputs, steps)
+        noted = Noted("windows", leaves)
         leaves |= self._noise(sizes, training, seed)
         if sizes.empty:
             return Plan(0, 0, 0, 0.0), self._gradient_of_nothing(leaves, sizes, None)
@@ -282,6 +285,7 @@ class Network:
             plan = run.plan(count, sizes.batch, checkpoint)
 
         def value_and_grad() -> tuple[float, dict[str, Array]]:
+            noted.check()
             loss, found = run.value_and_grad(leaves, count, sizes.batch, plan.steps)
             results = {("gradient", label): array for label, array in found.items()}
             return loss, self._gradients(results, sizes, ("params", "inputs"))
@@ -305,7 +309,8 @@ class Network:
         so there is no tape, and the memory is the same for any number of steps.  The numbers
         are those of :meth:`value_and_grad`, of parameters only: gradients of inputs would
         have to be kept for every step.  Raises :class:`InputError` where a network cannot
-        run so, or where it takes more than ``memory`` bytes (4 GB where none are given).
+        run so, or where it takes more than ``memory`` bytes (4 GB where none are given); and so
+        does the function where the arrays have changed by then, of which there is no copy.
         """
         from rollc.sensitivities import MOST, Sensitivities, Sensitivity, prepared_graph
 
@@ -314,6 +319,7 @@ class Network:
         if self.steps is not None:
             raise InputError("forward sensitivities need a network for any number of steps")
         leaves, sizes = self._interface.leaves(params, inputs, steps, lengths=lengths)
+        noted = Noted("forward_sensitivities", leaves)
         leaves |= self._noise(sizes, training, seed)
         own = lengths is not None
         graph = prepared_graph(self.graph, self.truncate, own)
@@ -326,6 +332,7 @@ class Network:
         plan = run.fitting(sizes.steps, sizes.batch, memory)
 
         def value_and_grad() -> tuple[float, dict[str, Array]]:
+            noted.check()
             loss, found = run.value_and_grad(leaves, sizes.steps, sizes.batch)
             results = {("gradient", label): array for label, array in found.items()}
             return loss, self._gradients(results, sizes, ("params",))

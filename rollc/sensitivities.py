@@ -15,7 +15,7 @@ networks (1989), Neural Computation 1(2).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -149,18 +149,25 @@ class Sensitivities:
         for node in self.found.ends:
             array = leaves[node.operands[0].source]
             given[node.name] = array[0] if node.operation == "first" else array[-1]
+        totals = []
         for run in self.runs:
-            given |= run.forward(given, sizes)
+            totals.append(run.forward(given, sizes))
+            given |= {name: total.found for name, total in totals[-1].items()}
         rest = self.found.rest
         values = interpret(rest, given, sizes, self.dtype)
         assert self.graph.loss is not None
-        return float(values[self.graph.loss]), self._backward(given, sizes)
+        return float(values[self.graph.loss]), self._backward(given, sizes, totals)
 
     @cached_property
     def _adjoint(self) -> Graph:
         return simplify(adjoint(self.found.rest, of="outputs"))
 
-    def _backward(self, given: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
+    def _backward(
+        self,
+        given: Mapping[str, Array],
+        sizes: Mapping[str, int],
+        totals: Sequence[Mapping[str, _Total]],
+    ) -> dict[str, Array]:
         """From the loss to the reductions, to the cuts before them, and so on."""
         rest = self.found.rest
         gradients = {
@@ -188,8 +195,8 @@ class Sensitivities:
 
         assert self.graph.loss is not None
         pull({self.graph.loss: np.asarray(1.0, self.dtype)})
-        for run in reversed(self.runs):
-            pull(run.pulled(reductions))
+        for run, own in reversed([*zip(self.runs, totals, strict=True)]):
+            pull(run.pulled(reductions, own))
         return {name: array.astype(self.dtype) for name, array in gradients.items()}
 
 
@@ -216,7 +223,6 @@ class _Run:
             if node.operation in LEAVES and node.type.time
         }
         self._kernel, self._name, self._longest = kernel, name, longest
-        self._totals: dict[str, _Total] = {}
 
     @property
     def kernel(self) -> Kernel:
@@ -250,8 +256,8 @@ class _Run:
             every //= 2
         return every
 
-    def forward(self, given: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
-        """The reductions; their derivatives are kept."""
+    def forward(self, given: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, _Total]:
+        """The reductions and their derivatives."""
         segment, axis = self.segment, self.axis
         steps, batch = sizes[axis], sizes[BATCH]
         start = interpret(segment.start, given, sizes, self.dtype)
@@ -264,7 +270,7 @@ class _Run:
             for name, array in initial_values(self.graph, leaves, along, self.dtype).items()
         }
         every = self.every(steps, batch)
-        self._totals = {each.node: _Total(each, steps) for each in segment.reductions}
+        totals = {each.node: _Total(each, steps) for each in segment.reductions}
         for first in range(0, steps, every):
             last = min(first + every, steps)
             inside = {name: leaves[name][first:last] for name in self.timed - numbers.keys()}
@@ -272,11 +278,13 @@ class _Run:
             counts = {axis: last - first, DIRECTION: self.count}
             found = self.kernel.run({**leaves, **inside, **state}, counts, batch, ("primal",))
             state = {name: found["output", name] for name in state}
-            for name, total in self._totals.items():
+            for name, total in totals.items():
                 total.add(found["output", name], found.get(("output", tangent_name(name))))
-        return {name: total.value.astype(total.dtype) for name, total in self._totals.items()}
+        return totals
 
-    def pulled(self, cotangents: Mapping[str, Array]) -> dict[str, Array]:
+    def pulled(
+        self, cotangents: Mapping[str, Array], totals: Mapping[str, _Total]
+    ) -> dict[str, Array]:
         """The cotangents of the cuts, from those of the reductions."""
         window = self.segment.window
         found: dict[str, Array] = {}
@@ -284,7 +292,7 @@ class _Run:
             type_ = window[each.leaf].type
             letters = "pb" if BATCH in type_.axes else "p"
             parts = []
-            for name, reduced in self._totals.items():
+            for name, reduced in totals.items():
                 if reduced.tangent is None:
                     continue
                 slopes = reduced.tangent[each.start : each.start + each.size]
@@ -310,6 +318,11 @@ class _Total:
         self.dtype: np.dtype[Any] = _WHOLE
         self._windows = 0
         self._count: Array = np.ones(())  # the windows that share an extreme
+
+    @property
+    def found(self) -> Array:
+        """The value, in the precision of the parts."""
+        return self.value.astype(self.dtype)
 
     def add(self, value: Array, slopes: Array | None) -> None:
         """Take one more window in."""

@@ -215,7 +215,8 @@ class Streaming:
         leaves |= draw_noise(self.steps, sizes.axes, seed, training, self.dtype)
         results = self._results(self.names[0], leaves, sizes)
         outputs, rows = outputs_and_state(results, self.own.outputs, self.own.states, sizes)
-        return outputs, rows | {name: np.asarray(state[name]) for name in self.own.held}
+        # What is held is the same at every step, but each state is the caller's to change.
+        return outputs, rows | {name: np.array(state[name]) for name in self.own.held}
 
     def step(
         self, params: Arrays, state: Arrays, inputs: Arrays | None, training: bool, seed: Seed
