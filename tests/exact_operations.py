@@ -93,7 +93,8 @@ def one(
 
     def points(dtype: Any, rng: np.random.Generator) -> list[Point]:
         found = numbers(dtype, rng)
-        return [(x,) for x in (np.abs(found) if positive else found)]
+        zeros = np.array([0.0, -0.0], dtype)
+        return [(x,) for x in (np.abs(found) if positive else np.append(found, zeros))]
 
     return Exact(
         (NUMBER,),

@@ -1,11 +1,12 @@
 """Sine, cosine and powers as arithmetic, as :mod:`rollc.kernel.elementary` has exp.
 
-Angles are reduced by multiples of pi / 2, whose first parts are so short
-that the products are exact (Cody and Waite); of those of millions, the turns that their last
-bit makes are looked up, to three times the precision (Payne and Hanek).  In single precision,
-angles and powers are computed in double, and powers of double precision from a logarithm with
-as many digits again (Dekker).  The polynomials are those of Chebyshev's interpolation, found in
-40 digits.  Muller, Elementary Functions (third edition, 2016), chapters 2 and 11.
+Angles are reduced by multiples of pi / 2, whose first parts are so short that the products are
+exact (Cody and Waite); of those of millions, the turns that their last bit makes are looked up,
+to three times the precision (Payne and Hanek).  In single precision, angles and powers are
+computed in double, and powers of double precision from a logarithm with as many digits again
+(Dekker), of which exp takes what is left too.  The polynomials are those of Chebyshev's
+interpolation, found in 40 digits.  Muller, Elementary Functions (third edition, 2016), chapters
+2 and 11.
 ``tests/test_elementary.py`` measures the errors.
 """
 
