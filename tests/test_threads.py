@@ -303,6 +303,27 @@ def test_what_needs_all_sequences_at_once_stays_whole(
     assert found["gradient", "p"] == pytest.approx(float(expected[gradient]), rel=1e-12)
 
 
+def test_sums_of_vectors_times_numbers_take_each_part_of_the_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread's rows of an input lie apart, step by step, and the sum went over others' rows."""
+    monkeypatch.setattr(compiled, "WORTHWHILE", 0)
+    monkeypatch.setattr(compiled, "FEWEST", 1)
+    text = "net n\ninput x: [4]\nparam p: [4]\ny = tanh(dot(p, x))\noutput y\n"
+    graph = adjoint(read_spec(f"{text}loss mean(y, over t)\n", "n.roll")[0])
+    made = pipeline.compiled(graph, "float64")
+    path = tmp_path / "kernel.py"
+    path.write_text(made.source)
+    random = np.random.default_rng(0)
+    leaves = {"p": random.normal(size=4), "x": random.normal(size=(STEPS, 11, 4))}
+    expected = interpret(graph, leaves, {"t": STEPS, "batch": 11})[dict(graph.gradients)["p"]]
+    kernel = Kernel(made.program, path, "float64")
+    for count in (1, 2, 3):
+        threads.use(count)
+        found = kernel.run(leaves, STEPS, 11, ("primal", "adjoint"))
+        np.testing.assert_allclose(found["gradient", "p"], expected, rtol=1e-12)
+
+
 def test_threads_have_about_as_many_sequences_each(network: Network) -> None:
     kernel = network._kernel("forward")
     for batch, count, parts in ((20, 2, [10, 10]), (17, 2, [9, 8]), (100, 3, [34, 34, 32])):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rollc.kernel.program import Product, Program, reads, simple_statements
+from rollc.kernel.program import Product, Program, Reduce, Simple, reads, simple_statements
 
 
 def apart(program: Program) -> Program:
@@ -23,7 +23,7 @@ def apart(program: Program) -> Program:
         ref.buffer
         for function in program.functions
         for statement in simple_statements(function.body)
-        if isinstance(statement, Product)
+        if _takes_rows_at_once(statement)
         for ref in reads(statement)
     }
     return replace(
@@ -39,3 +39,9 @@ def apart(program: Program) -> Program:
             for buffer in program.buffers
         ),
     )
+
+
+def _takes_rows_at_once(statement: Simple) -> bool:
+    """Whether a statement is a sum of products, of many rows that follow each other."""
+    weighted = isinstance(statement, Reduce) and statement.factor is not None
+    return weighted or isinstance(statement, Product)
