@@ -167,6 +167,17 @@ def is_graph_text(text: str) -> bool:
     return text.startswith("rollc graph ")
 
 
+def line_of(text: str, node: str | None, start: str = "") -> int:
+    """The line of a node, or that which begins with some words; 0 where there is none."""
+    form = (
+        rf"{re.escape(node)}[ \t]*="
+        if node is not None
+        else r"[ \t]+".join(map(re.escape, start.split()))
+    )
+    found = re.search(rf"^[ \t]*{form}(?![\w.:'~^])", text, re.MULTILINE) if form else None
+    return 0 if found is None else text.count("\n", 0, found.start()) + 1
+
+
 def parse_graph(text: str) -> Graph:
     """The graph of a text that ``print_graph`` or a person wrote.
 

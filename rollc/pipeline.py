@@ -59,7 +59,7 @@ from rollc.graph.slopes import without_slopes
 from rollc.graph.split import CannotSplit, split
 from rollc.graph.state import expose_state
 from rollc.graph.truncate import truncate as truncated
-from rollc.irtext import IRTextError, is_graph_text, parse_graph, print_graph
+from rollc.irtext import IRTextError, is_graph_text, line_of, parse_graph, print_graph
 from rollc.kernel.again import compute_again
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.due import with_due
@@ -219,16 +219,21 @@ def read_source(
 def _read_graph_text(text: str, name: str) -> Graph:
     """A graph that a person may have edited: nothing in it is taken for granted."""
     from rollc.graph.check import check
+    from rollc.graph.given import name_flaws, with_plain_names
     from rollc.graph.verify import verify
 
     try:
         graph = parse_graph(text)
     except IRTextError as error:
         raise SpecError((), f"{name}: {error}") from None
-    findings: list[object] = [*verify(graph)] or [*check(graph).findings]
-    if findings:
-        raise SpecError((), "\n".join(f"{name}: {finding}" for finding in findings))
-    return replace(graph, stage="checked")
+    flaws = verify(graph) or [*name_flaws(graph)]
+    places = [(line_of(text, flaw.node, flaw.line), str(flaw)) for flaw in flaws]
+    if not flaws:
+        places = [(0, str(finding)) for finding in check(graph).findings]
+    if places:
+        said = (f"line {line}: {what}" if line else what for line, what in places)
+        raise SpecError((), "\n".join(f"{name}: {what}" for what in said))
+    return replace(with_plain_names(graph), stage="checked")
 
 
 def build(

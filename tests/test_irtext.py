@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fuzz_graphs import mutation, try_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stages import stages, texts
 
+from rollc.errors import SpecError
 from rollc.graph.graph import Edge, Graph, Node, Type, attributes
+from rollc.graph.verify import verify
 from rollc.irtext import IRTextError, parse_graph, print_graph
+from rollc.pipeline import compiled, kernel_graphs, read_spec
 
 GOLDEN = Path(__file__).parent / "golden"
 SPECS = sorted(GOLDEN.glob("*.roll"))
@@ -160,6 +165,58 @@ def test_what_is_wrong_and_where(case: str) -> None:
     error = caught.value
     assert message in error.message
     assert text.split("\n")[error.line - 1][error.column - 1 :].startswith(place)
+
+
+# What is replaced by what, the line that is named, and what is said.
+REFUSED = {
+    "gradient of nothing": ("output h", "output h\ngradient g = W", 14, "no parameter or input"),
+    "gradient of a value": ("output h", "output h\ngradient a = a", 14, "no parameter or input"),
+    "gradient of another shape": ("output h", "output h\ngradient W = h", 14, "`W` is float[3, 3]"),
+    "loss of a vector": ("output h", "output h\nloss z", 14, "the loss `z` is not one number"),
+    "axis twice": ("axis t", "axis t, t", 4, "a time axis is given twice"),
+    "batch as an axis": ("axis t", "axis batch, t", 4, "`batch` is no name of a time axis"),
+    "no size": ("dim H = 3", "dim H = 0", 3, "`H` is no size"),
+    "no steps": ("axis t", "axis t\nsteps 0", 5, "the number of steps is not positive"),
+    "type": (": float[3] over t, batch  line 4", ": index(0) over t, batch", 6, "needs the number"),
+    "long delay": ("h[t-1]", "h[t-1000001]", 8, "a delay of more than 1000000 steps"),
+    "initial value": ("init z", "init k", 9, "its initial value `k` has another shape"),
+    "state": ("output h", "output state.h = h", 13, "give it another label"),
+    "input": ("x", "batch'lengths", 6, "call the input another"),
+    "spread": ("add(a, x)", "spread(x) {axis=t}", 9, "the same at every place along `t`"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.replace(" ", "-"))
+def test_what_a_text_says_that_is_no_network(case: str) -> None:
+    old, new, line, message = REFUSED[case]
+    text = re.sub(rf"\b{re.escape(old)}(?!\w)" if old == "x" else re.escape(old), new, TEXT)
+    with pytest.raises(SpecError) as caught:
+        read_spec(text, "edited.txt")
+    first = str(caught.value).split("\n")[0]
+    assert first.startswith(f"edited.txt: line {line}: ")
+    assert message in first
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["~h", "~a", "state.h", "h'kept", "h'past1", "h^dot", "h'final", "~h:seed", "h'noise", "h.0"],
+)
+def test_names_that_passes_make_are_no_others(name: str) -> None:
+    """A text that is compiled anew may have them: a value gets another name, and is the same."""
+    plain = TEXT.replace("output h", "output h\noutput o = a")
+    operations = []
+    for text in (plain, re.sub(r"\ba\b", name, plain)):
+        graph, _ = read_spec(text, "edited.txt")
+        assert verify(graph) == []
+        made = {entry: make() for entry, make in kernel_graphs(graph).items()}
+        assert all(verify(found) == [] and compiled(found, "float64") for found in made.values())
+        operations.append({entry: [n.operation for n in made[entry].nodes] for entry in made})
+    assert operations[0] == operations[1]
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_damaged_graphs_are_refused_or_become_kernels(seed: int) -> None:
+    try_text(mutation(seed))
 
 
 def test_a_network_needs_a_name() -> None:

@@ -174,6 +174,20 @@ class Graph:
         """The same network with other nodes."""
         return replace(self, nodes=tuple(nodes), stage=stage or self.stage)
 
+    def renamed(self, names: Mapping[str, str]) -> Graph:
+        """The same network with other names for some nodes."""
+
+        def pairs(old: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+            return tuple((label, names.get(name, name)) for label, name in old)
+
+        return replace(
+            self,
+            nodes=tuple(with_names(node, names) for node in self.nodes),
+            outputs=pairs(self.outputs),
+            gradients=pairs(self.gradients),
+            loss=None if self.loss is None else names.get(self.loss, self.loss),
+        )
+
     def unused(self, name: str) -> str:
         """A name that no node has yet: this one, or with the next number that is free."""
         stem = name.rstrip("0123456789")
@@ -211,3 +225,18 @@ def ordered_axes(axes: Iterable[str]) -> tuple[str, ...]:
     """The axes in the order that every array has: time axes by name, then the batch."""
     present = set(axes)
     return (*sorted(present - {BATCH}), *(present & {BATCH}))
+
+
+def with_names(node: Node, names: Mapping[str, str]) -> Node:
+    """A node with other names for itself and for what it reads."""
+    operands = node.operands
+    if any(edge.source in names for edge in operands):
+        operands = tuple(
+            replace(edge, source=names[edge.source]) if edge.source in names else edge
+            for edge in operands
+        )
+    name = names.get(node.name, node.name)
+    initial = None if node.initial is None else names.get(node.initial, node.initial)
+    if name == node.name and operands is node.operands and initial == node.initial:
+        return node
+    return replace(node, name=name, operands=operands, initial=initial)

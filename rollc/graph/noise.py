@@ -29,7 +29,7 @@ def with_noise(graph: Graph) -> Graph:
         if node.operation not in ("dropout", "sample"):
             nodes.append(node)
             continue
-        name = f"{node.name}'noise"
+        name = graph.unused(f"{node.name}'noise")
         if node.operation == "dropout":
             axes = node.type.axes
             if node.options.get("same"):

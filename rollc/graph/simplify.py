@@ -34,6 +34,7 @@ from rollc.graph.graph import (
     Type,
     attributes,
     ordered_axes,
+    with_names,
 )
 from rollc.graph.operations import OPERATIONS, TypeMismatch
 from rollc.graph.rewrites import REWRITES, known_number
@@ -101,7 +102,7 @@ class _Round:
 
         graph = replace(
             self.graph,
-            nodes=tuple(_with_names(node, renamed) for node in nodes),
+            nodes=tuple(with_names(node, renamed) for node in nodes),
             outputs=pairs(self.graph.outputs),
             gradients=pairs(self.graph.gradients),
             loss=None if self.graph.loss is None else final(self.graph.loss),
@@ -380,20 +381,6 @@ def _key(node: Node) -> tuple[object, ...]:
 def _rank(name: str) -> tuple[int, int]:
     """How little a person has to do with a name: 0 for one that a spec wrote."""
     return (name.count("'") + 2 * name.count(":"), name.count("~"))
-
-
-def _with_names(node: Node, names: dict[str, str]) -> Node:
-    operands = node.operands
-    if any(edge.source in names for edge in operands):
-        operands = tuple(
-            replace(edge, source=names[edge.source]) if edge.source in names else edge
-            for edge in operands
-        )
-    name = names.get(node.name, node.name)
-    initial = None if node.initial is None else names.get(node.initial, node.initial)
-    if name == node.name and operands is node.operands and initial == node.initial:
-        return node
-    return replace(node, name=name, operands=operands, initial=initial)
 
 
 def _terms(graph: Graph) -> set[str]:

@@ -24,10 +24,14 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """What is wrong with a node; with the graph itself where the node is None."""
+    """What is wrong with a node; with the graph itself where the node is None.
+
+    ``line`` is what the line of its text begins with then, where there is one.
+    """
 
     node: str | None
     problem: str
+    line: str = ""
 
     def __str__(self) -> str:
         return self.problem if self.node is None else f"`{self.node}`: {self.problem}"
@@ -35,7 +39,7 @@ class Flaw:
 
 def verify(graph: Graph) -> list[Flaw]:
     """Everything that makes a graph unusable; an empty list where nothing does."""
-    flaws = [Flaw(None, problem) for problem in _frame(graph)]
+    flaws = list(_frame(graph))
     seen: set[str] = set()
     for node in graph.nodes:
         if node.name in seen:
@@ -58,30 +62,35 @@ def _whole(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _frame(graph: Graph) -> Iterator[str]:
+def _frame(graph: Graph) -> Iterator[Flaw]:
     if not _good_name(graph.name):
-        yield "the network's name is no name"
+        yield Flaw(None, "the network's name is no name", "net")
     for axis in graph.axes:
         if not _good_name(axis) or axis == BATCH:
-            yield f"`{axis}` is no name of a time axis"
+            yield Flaw(None, f"`{axis}` is no name of a time axis", "axis")
+    if len(set(graph.axes)) < len(graph.axes):
+        yield Flaw(None, "a time axis is given twice", "axis")
     for name, size in graph.dims:
         if not _good_name(name) or not _whole(size, 1, LARGEST):
-            yield f"`{name}` is no size"
+            yield Flaw(None, f"`{name}` is no size", "dim")
     for sort, pairs in (("output", graph.outputs), ("gradient", graph.gradients)):
         labels = Counter(label for label, _ in pairs)
         for label, name in pairs:
+            line = f"{sort} {label}"
             if not _good_name(label) or labels[label] > 1:
-                yield f"{sort} `{label}` is given twice or is no name"
+                yield Flaw(None, f"{sort} `{label}` is given twice or is no name", line)
             if name not in graph.by_name:
-                yield f"{sort} `{label}` is `{name}`, which does not exist"
+                yield Flaw(None, f"{sort} `{label}` is `{name}`, which does not exist", line)
+            elif sort == "gradient":
+                yield from (Flaw(None, text, line) for text in _gradient(graph, label, name))
     if graph.steps is not None and not _whole(graph.steps, 1, LARGEST):
-        yield "the number of steps is not positive"
+        yield Flaw(None, "the number of steps is not positive", "steps")
     if graph.loss is not None:
         node = graph.by_name.get(graph.loss)
         if node is None:
-            yield f"the loss is `{graph.loss}`, which does not exist"
+            yield Flaw(None, f"the loss is `{graph.loss}`, which does not exist", "loss")
         elif node.type != Type("float"):
-            yield f"the loss `{graph.loss}` is not one number: {node.type}"
+            yield Flaw(None, f"the loss `{graph.loss}` is not one number: {node.type}", "loss")
     # A sum of sizes that are each within bounds can still be out of all bounds.
     sizes = [
         size
@@ -90,7 +99,17 @@ def _frame(graph: Graph) -> Iterator[str]:
         for size in [math.prod(size for size in node.type.shape if _whole(size, 1, LARGEST))]
     ]
     if sum(sizes) > LARGEST:
-        yield f"the parameters have more than {LARGEST} elements together"
+        yield Flaw(None, f"the parameters have more than {LARGEST} elements together")
+
+
+def _gradient(graph: Graph, label: str, name: str) -> Iterator[str]:
+    leaf = graph.by_name.get(label)
+    if leaf is None or leaf.operation not in ("param", "input", "state"):
+        yield f"gradient `{label}`: there is no parameter or input of that name"
+    elif leaf.type.kind != "float":
+        yield f"gradient `{label}`: an index has none"
+    elif graph[name].type != leaf.type:
+        yield f"gradient `{label}` is {graph[name].type}, and `{label}` is {leaf.type}"
 
 
 def _name(graph: Graph, node: Node) -> Iterator[str]:
