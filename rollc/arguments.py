@@ -6,7 +6,7 @@ is an :class:`InputError` that names it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from rollc.checks import mapping, whole
 from rollc.errors import InputError
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import lengths_leaves, own_outputs, why_no_lengths
+from rollc.graph.split import needed
 from rollc.graph.state import PREFIX, delayed, expose_state
 
 Array = NDArray[Any]
@@ -45,7 +46,8 @@ class Interface:
     """The arrays that a network takes and gives, by name.
 
     ``axes`` are its time axes; ``steps`` is the number of steps that it was built for, None
-    for any number; ``fed`` are the targets that the outputs read.  ``states`` are the rows of
+    for any number; ``fed`` are the targets that the outputs read, ``read`` all that they read and
+    ``learnt`` what the loss does.  ``states`` are the rows of
     delayed values, and ``held`` what else a state has: values that are the same at every step.
     ``no_state`` and ``no_lengths`` say why it takes none, where it does not, and ``no_both``
     why not both.
@@ -64,6 +66,9 @@ class Interface:
     states: dict[str, Spec]
     held: dict[str, Spec]
     fed: frozenset[str]
+    read: frozenset[str]
+    learnt: frozenset[str]
+    free: bool
     no_state: str | None
     no_lengths: str | None
     no_both: str | None
@@ -99,13 +104,13 @@ class Interface:
         wanted, kept = {**self.inputs, **self.targets}, {**self.states, **self.held}
         _all_known("parameter", params, self.params)
         _all_known("input", inputs, wanted)
-        required = {**self.inputs, **self.targets} if need_inputs else {}
-        for name, spec in required.items():
-            optional = name in self.targets and not (need_targets or name in self.fed)
-            if name not in inputs and not optional:
+        read = self.read | self.learnt if need_targets else self.read
+        for name, spec in wanted.items() if need_inputs else ():
+            if name in read and name not in inputs:
                 sort = "target" if name in self.targets else "input"
                 raise InputError(f"missing {sort} `{name}`: expected {words(spec)}")
         if state is not None:
+            state = self._of_teacher(state) if self.free else state
             _all_known("state", state, kept)
             for name, spec in kept.items():
                 if name not in state:
@@ -135,6 +140,17 @@ class Interface:
             self.known[alike] = sizes
         names = lengths_leaves(self.axes)
         return leaves | {names[axis]: array for axis, array in own.items()}, sizes
+
+    def _of_teacher(self, state: Arrays) -> dict[str, ArrayLike]:
+        """What is needed of the state of a taught run, which has more of it and longer."""
+        found = {
+            name: array for name, array in state.items() if name in {**self.states, **self.held}
+        }
+        for name, spec in self.states.items():
+            if name in found:
+                array = as_array(f"state `{name}`", found[name])
+                found[name] = array[-spec.shape[0] :] if array.ndim else array
+        return found
 
     def has_lengths(self, state: Arrays) -> bool:
         """Whether a state is one of sequences that have lengths along another axis."""
@@ -229,16 +245,23 @@ class Interface:
         }
 
 
-def interface_of(graph: Graph, dtype: str, steps: int | None, axis: str | None = None) -> Interface:
+def interface_of(
+    graph: Graph,
+    dtype: str,
+    steps: int | None,
+    axis: str | None = None,
+    free: bool = False,
+) -> Interface:
     """What the network of a checked graph takes and gives.
 
     With an ``axis`` the graph is that of the steps along it, and its leaves ``state`` are held.
+    One that runs ``free`` takes the state of a taught run.
     """
 
     def leaves(operation: str) -> dict[str, Spec]:
         return {node.name: spec_of(node, dtype) for node in graph.leaves(operation)}
 
-    targets, behind = leaves("target"), _behind_outputs(graph)
+    targets, read = leaves("target"), _behind(graph, [name for _, name in graph.outputs])
     outputs = {label: spec_of(graph[name], dtype) for label, name in graph.outputs}
     ragged = own_outputs(graph)
     no_state = why_no_state(graph) if axis is None else None
@@ -263,7 +286,10 @@ def interface_of(graph: Graph, dtype: str, steps: int | None, axis: str | None =
         },
         states=states,
         held=leaves("state") if axis is not None else {},
-        fed=frozenset(name for name in targets if name in behind),
+        fed=read.intersection(targets),
+        read=read,
+        learnt=_behind(graph, [] if graph.loss is None else [graph.loss]),
+        free=free,
         no_state=no_state,
         no_lengths=why_no_lengths(graph),
         no_both=None if no_state else why_no_lengths(expose_state(graph, axis)),
@@ -289,16 +315,9 @@ def why_no_state(graph: Graph) -> str | None:
     return f"`{future[0]}` is read from the future" if future else None
 
 
-def _behind_outputs(graph: Graph) -> set[str]:
-    """Every node that an output reads, directly or not."""
-    pending = [name for _, name in graph.outputs]
-    found = set(pending)
-    while pending:
-        for edge in graph[pending.pop()].reads():
-            if edge.source not in found:
-                found.add(edge.source)
-                pending.append(edge.source)
-    return found
+def _behind(graph: Graph, names: Sequence[str]) -> frozenset[str]:
+    """Every node that some nodes read, directly or not."""
+    return frozenset(node.name for node in needed(graph, names).nodes)
 
 
 def _all_known(sort: str, given: Mapping[str, object], known: Mapping[str, object]) -> None:

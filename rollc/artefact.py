@@ -69,7 +69,8 @@ def open_artefact(manifest: store.Manifest) -> Network:
         source: str = files["source"]
         return Kernel(program, manifest.folder / source, dtype, manifest.text(source))
 
-    return Network(graph, kernel, dtype, steps, truncate, manifest)
+    feed = manifest.entry("feed", str)
+    return Network(graph, kernel, dtype, steps, truncate, manifest, feed)
 
 
 def _check(manifest: store.Manifest, kernels: Mapping[str, Any]) -> None:

@@ -54,7 +54,7 @@ class Network:
     ``params``, ``inputs``, ``targets``, ``outputs`` and ``states`` describe the arrays by name;
     ``axes`` are the time axes; ``steps`` is the number of steps that it was built for, None
     for any number; ``truncate`` is the number of steps that gradients go back, if they are
-    cut; ``fed`` are the targets that the outputs read (`feed`, taught).
+    cut; ``feed`` is "taught" or "free", and ``fed`` are the targets that the outputs read.
 
     It can be copied and pickled.  A pickle holds the artefact, and so code that runs when it is
     read; where the artefact's folder is gone, kernels are compiled again when they are called.
@@ -68,6 +68,7 @@ class Network:
         steps: int | None = None,
         truncate: int | None = None,
         manifest: Manifest | None = None,
+        feed: str = "taught",
     ) -> None:
         self.graph = graph
         self.name = graph.name
@@ -76,7 +77,8 @@ class Network:
         self.truncate = truncate
         self._kernel = kernel
         self._manifest = manifest
-        self._interface: Interface = interface_of(graph, dtype, steps)
+        self.feed = feed
+        self._interface: Interface = interface_of(graph, dtype, steps, free=feed == "free")
         self.axes = self._interface.axes
         self.params = self._interface.params
         self.inputs = self._interface.inputs
@@ -105,7 +107,7 @@ class Network:
 
     def __copy__(self) -> Network:
         """A network of its own that shares the kernels: nothing of them is ever changed."""
-        rest = (self.dtype, self.steps, self.truncate, self._manifest)
+        rest = (self.dtype, self.steps, self.truncate, self._manifest, self.feed)
         return Network(self.graph, self._kernel, *rest)
 
     def __deepcopy__(self, memo: Any) -> Network:

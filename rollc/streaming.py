@@ -340,7 +340,7 @@ def streaming_of(
     if lengths and whole.no_lengths is not None:
         raise InputError(f"`{graph.name}` takes no lengths: {whole.no_lengths}")
     found = prepared_stream(graph, axis, lengths)
-    own = interface_of(found.steps, dtype, None, axis)
+    own = interface_of(found.steps, dtype, None, axis, whole.free)
     read = {node.name for node in _exposed(found.steps, axis).nodes} | {*_lengths_of(graph)}
     own = replace(own, held={name: spec for name, spec in own.held.items() if name in read})
     names = (

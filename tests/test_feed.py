@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import rollc
 from rollc.kernel.compiled import Kernel
 from rollc.lang.draft import Feed
+from rollc.network import Network
 from rollc.pipeline import build_text, kernel_graphs, read_spec, scheduled
 from rollc.resources import specs
+from rollc.verify.kernels import interpreted
 
 TEXT = specs()["sequences/teacher"].read_text(encoding="utf-8")
 SIZES = {"D": 3, "H": 4, "K": 3}
@@ -64,3 +68,108 @@ def test_what_runs_free_compiles_no_gradient_before_it_is_asked_for(
 def test_another_word_is_refused() -> None:
     with pytest.raises(rollc.InputError, match="expected feed taught or free"):
         build_text(TEXT, feed="both")  # type: ignore[arg-type]
+
+
+WRITER = """
+net writer
+dim K = 4, H = 3
+input hint: [2]
+target y: index(K)
+param E: [K, H] = normal(1.0), W: [H, H], V: [K, H] = normal(1.0), C: [H, 2]
+lag = y[t-1]
+said = feed(argmax(o[t-2]), lag)
+seen = feed(1, C @ hint)
+h = tanh(W @ h[t-1] + embed(E, said) + seen)
+o = V @ h
+output o
+loss mean(cross_entropy(o, y), over t)
+"""
+
+
+def writer(feed: Feed) -> Network:
+    return interpreted(read_spec(WRITER, "writer.roll", feed=feed)[0], feed)
+
+
+def by_hand(params: dict[str, Any], state: dict[str, Any], steps: int) -> list[Any]:
+    """The outputs of a network that goes on from a state, free."""
+    h, before, found = state["h"][-1], list(state["o"]), []
+    for _ in range(steps):
+        said = before[-2].argmax(axis=-1)
+        h = np.tanh(h @ params["W"].T + params["E"][said] + 1)
+        found.append(h @ params["V"].T)
+        before.append(found[-1])
+    return found
+
+
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_free_goes_on_where_taught_has_stopped(batch: tuple[int, ...]) -> None:
+    taught, free = writer("taught"), writer("free")
+    assert free.states.keys() == {"o", "h"}
+    assert taught.states.keys() == {"o", "h", "y"}
+    random, params = np.random.default_rng(1), taught.init(0)
+    known = {
+        "hint": random.normal(size=(5, *batch, 2)),
+        "y": random.integers(0, 4, (5, *batch)),
+    }
+    state = taught.initial_state(params, known)
+    warm = taught.forward(params, known, state=state)
+    state = {name.removeprefix("state."): warm[name] for name in warm if name.startswith("state.")}
+    assert state["o"].shape == (2, *batch, 4)
+    expected = by_hand(params, state, 6)
+    found = free.forward(params, state=state, steps=6)
+    np.testing.assert_allclose(found["o"], expected, atol=1e-12)
+    assert found.keys() == {"o", "state.o", "state.h"}
+    for row in expected:
+        outputs, state = free.step(params, state)
+        np.testing.assert_allclose(outputs["o"], row, atol=1e-12)
+    # From the start it is one sequence where nothing tells how many.
+    assert free.forward(params, steps=4)["o"].shape == (4, 4)
+    assert free.initial_state(params)["h"].shape == (1, 3)
+
+
+def test_each_sequence_that_runs_free_is_drawn_by_itself() -> None:
+    text = specs()["text/genesis"].read_text(encoding="utf-8")
+    free = interpreted(read_spec(text, "genesis.roll", {"V": 9, "D": 2, "H": 3}, "free")[0], "free")
+    params = free.init(0)
+    state = {
+        "drawn": np.arange(8).reshape(1, 8) % 9,
+        "h.h": np.zeros((1, 8, 3)),
+        "h.c": np.zeros((1, 8, 3)),
+    }
+    drawn = free.forward(params, state=state, steps=20)["drawn"]
+    assert drawn.shape == (20, 8)
+    assert len({tuple(each) for each in drawn.T}) == 8
+    assert free.forward(params, steps=20)["drawn"].shape == (20,)
+
+
+def test_of_two_axes_too() -> None:
+    text = specs()["sequences/translate"].read_text(encoding="utf-8")
+    graphs = {feed: read_spec(text, "t.roll", feed=feed)[0] for feed in ("taught", "free")}
+    taught, free = (interpreted(graphs[feed], feed) for feed in ("taught", "free"))
+    random, params = np.random.default_rng(0), taught.init(0)
+    src, tgt = random.integers(0, 10, (4, 2)), random.integers(0, 10, (3, 2))
+    start = taught.initial_state(params, {"src": src})
+    warm = taught.forward(params, {"tgt": tgt}, state=start)
+    state = {name.removeprefix("state."): warm[name] for name in warm if name.startswith("state.")}
+    assert state.keys() >= {"d", "o", "e", "tgt"}
+    found = free.forward(params, state=state, steps=5)["o"]
+    assert found.shape == (5, 2, 10)
+    # Taught by what it said itself it says the same.
+    said = np.concatenate([warm["o"][-1:], found[:-1]]).argmax(axis=-1)
+    own = {**state, "tgt": said[:1]}
+    again = taught.forward(params, {"tgt": np.concatenate([said[1:], said[:1]])}, state=own)
+    np.testing.assert_allclose(again["o"], found, atol=1e-12)
+
+
+def test_compiled_it_goes_on_too() -> None:
+    nets = {
+        feed: build_text(WRITER, "writer.roll", dtype="float64", feed=feed)[0]
+        for feed in ("taught", "free")
+    }
+    params, random = nets["taught"].init(0), np.random.default_rng(1)
+    known = {"hint": random.normal(size=(5, 2, 2)), "y": random.integers(0, 4, (5, 2))}
+    start = nets["taught"].initial_state(params, known)
+    warm = nets["taught"].forward(params, known, state=start)
+    state = {name.removeprefix("state."): warm[name] for name in warm if name.startswith("state.")}
+    found = nets["free"].forward(params, state=state, steps=6)["o"]
+    np.testing.assert_allclose(found, by_hand(params, state, 6), atol=1e-12)

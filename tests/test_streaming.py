@@ -144,7 +144,7 @@ def test_a_state_is_named_and_can_be_saved(tmp_path: Path) -> None:
     before, now = parts(net, given)
     state = net.initial_state(params, before, lengths={"s": LENGTHS})
     shapes = {name: array.shape for name, array in net.initial_state(params, before).items()}
-    rows = {"d": (3, B, 3), "cover": (1, S, B), "share": (2, S, B), "y": (2, B)}
+    rows = {"d": (3, B, 3), "cover": (1, S, B), "share": (2, S, B), "y": (2, B), "o": (3, B, 4)}
     held = {"e": (S, B, 3), "f": (S, B, 3), "key": (S, B, 3), "begin": (B, 3), "bottom": (B, 2)}
     assert shapes == rows | held
     assert net.states.keys() == shapes.keys()
@@ -383,7 +383,7 @@ def test_what_the_outputs_do_not_read_is_no_hindrance() -> None:
         ({}, {"steps": {"t": 3}}, "the state before the first step along t has no `steps`"),
         ({}, {"steps": 4}, "`x` has 5 steps of s, but `steps` has 4"),
         ({}, {"lengths": {"t": LENGTHS}}, "along t has no `lengths` along it"),
-        ({}, {"lengths": [1, 6, 2]}, "`lengths` of s: expected 1 to 5, found 6"),
+        ({}, {"lengths": [1, 6, 2]}, "`lengths` of s: expected 0 to 5, found 6"),
         ({}, {"seed": -1}, "`seed`: expected a whole number"),
     ],
 )

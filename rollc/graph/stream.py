@@ -55,6 +55,7 @@ def stream(graph: Graph, axis: str, always: Sequence[str] = ()) -> Stream:
     them.
     """
     outputs = [name for _, name in graph.outputs]
+    whole = graph
     graph = needed(replace(graph, loss=None, gradients=()), [*outputs, *always])
     if not any(axis in graph[name].type.axes for name in outputs):
         raise CannotStream(f"no output runs over {axis}")
@@ -84,7 +85,9 @@ def stream(graph: Graph, axis: str, always: Sequence[str] = ()) -> Stream:
         )
         for node in held
     }
-    nodes = [leaves.get(node.name, node) for node in graph.nodes if node.name in found]
+    # A delayed read that nothing reads is there for the state: a run that goes on free needs it.
+    also = {node.name for node in whole.nodes if _reads_back(node, axis, found & late)}
+    nodes = [leaves.get(node.name, node) for node in whole.nodes if node.name in found | also]
     runs = {axis, *(each for node in nodes for each in node.type.time)}
     axes = tuple(each for each in graph.axes if each in runs)
     steps = replace(graph, nodes=tuple(nodes), axes=axes)
@@ -135,6 +138,13 @@ def why_no_steps(graph: Graph, axis: str) -> str | None:
     given = graph.with_nodes(replace(node, initial=None) for node in graph.nodes)
     results = replace(given, outputs=tuple(zip(names, names, strict=True)), loss=None, gradients=())
     return next(_reasons(needed(results, [*names]), axis), None)
+
+
+def _reads_back(node: Node, axis: str, names: frozenset[str]) -> bool:
+    """Whether a node is one of some values a few steps ago."""
+    return node.operation == "identity" and all(
+        edge.delay and edge.axis == axis and edge.source in names for edge in node.operands
+    )
 
 
 def _is_given(node: Node) -> bool:

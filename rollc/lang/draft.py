@@ -49,6 +49,7 @@ from rollc.lang.syntax import (
     Slice,
     Subscript,
     names_in,
+    parts_in,
 )
 
 Feed = Literal["free", "taught"]
@@ -70,6 +71,7 @@ class Drafts:
         self.declared: dict[str, list[Declared]] = {}  # by a cell and by its use, it can be twice
         self.axes: dict[str, Axis] = {}
         self.marked: list[Marked] = []
+        self.said: list[str] = []  # what `feed` gives where it runs free
         self.resets = Resets(self)
         self._constants: dict[str, str] = {}  # the repr of a number to its node
         self._aliases: dict[str, str] = {}  # a second constant of equal value to the first
@@ -372,7 +374,32 @@ class Drafts:
         for read in names_in(other):
             if not self._is_axis(read) and read.name not in self._arguments:
                 self.names.find(read)
-        return replace(self.read(chosen, prefix, name), span=call.span)
+        operand = replace(self.read(chosen, prefix, name), span=call.span)
+        if self.feed == "free":
+            self.said.append(operand.edge.source)
+        else:
+            self._keep(other, prefix)
+        return operand
+
+    def _keep(self, free: Expression, prefix: str) -> None:
+        """Read what a network that runs free reads with a delay, so that the state has it."""
+        for part in parts_in(free):
+            bound = self._arguments.get(part.name) if isinstance(part, Name) else None
+            edge = self._delayed_edge(part) if bound is None else bound.edge
+            if edge is not None and edge.delay > 0:
+                name = f"{edge.source}'free{edge.delay}"
+                self.drafts[name] = Draft(name, "identity", (Operand(edge, part.span),), part.span)
+
+    def _delayed_edge(self, part: Expression) -> Edge | None:
+        """The edge of a read with a delay; None where an expression is none, or a wrong one."""
+        if not isinstance(part, Subscript) or not isinstance(part.base, Name):
+            return None
+        axis = _leading_name(part.index)
+        symbol = self.names.symbols.get(part.base.name)
+        if axis is None or not self._is_axis(axis) or symbol is None or symbol.sort == "size":
+            return None
+        delay = self._delay(part.index)
+        return Edge(self.node_of(part.base.name), delay, self.axis(axis)) if delay else None
 
     def _cut_at_borders(self, call: Call, prefix: str) -> Operand:
         """`stop(h[t-1], every=k)`: no gradient passes this read at the borders of windows."""

@@ -46,13 +46,15 @@ class Resolved:
 
     ``graph`` is None where there are errors.  ``wiring`` is the graph without its types:
     which node reads which is known even then, so that its cycles can be looked at.
-    ``places`` says where its nodes and their operands are written.
+    ``places`` says where its nodes and their operands are written.  ``said`` are the values
+    that `feed` gives where it runs free.
     """
 
     graph: Graph | None
     wiring: Graph
     places: Places
     diagnostics: tuple[Diagnostic, ...]
+    said: tuple[str, ...] = ()
 
 
 def resolve(
@@ -128,7 +130,7 @@ class _Resolver:
         graph = None
         if not has_errors(diagnostics) and all(name in inference.types for name in drafts):
             graph = assemble(self.drafts, inference, frame, self.source)
-        return Resolved(graph, wired, places(self.drafts), diagnostics)
+        return Resolved(graph, wired, places(self.drafts), diagnostics, tuple(self.drafts.said))
 
     # Statements, sort by sort
 

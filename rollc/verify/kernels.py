@@ -91,10 +91,14 @@ def _ends(graph: Graph) -> bool:
     return any(node.operation == "last" for node in read.nodes)
 
 
-def interpreted(graph: Graph) -> Network:
+def interpreted(graph: Graph, feed: str = "taught") -> Network:
     """The network whose kernels are not made: their graphs are interpreted in float64."""
     makers = kernel_graphs(graph)
-    return Network(graph, lambda entry: cast(Kernel, Interpreted(makers[entry]())), "float64")
+
+    def kernel(entry: str) -> Kernel:
+        return cast(Kernel, Interpreted(makers[entry]()))
+
+    return Network(graph, kernel, "float64", feed=feed)
 
 
 def on_demand(graph: Graph, dtype: str, folder: Path, steps: int | None = None) -> Network:

@@ -1,0 +1,68 @@
+"""A network that runs free: of what teaches it only its shape is left.
+
+Where `feed` reads what the network said itself, nothing reads the targets that would teach it,
+and what hangs on them alone is taken out.  Yet each sequence has a text of its own, as where it
+is taught: what the network says has the batch among its axes, and so have all who read it, as far
+as they read each other in a cycle.  A state then is one of a batch, like that of a taught run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from rollc.graph.build import Builder
+from rollc.graph.graph import BATCH, LEAVES, Graph, Node, ordered_axes
+from rollc.graph.operations.linear import over_axes
+from rollc.graph.split import needed
+
+
+def run_free(graph: Graph, said: Iterable[str]) -> Graph:
+    """A checked graph whose values ``said`` are read in the place of what teaches it."""
+    results = [name for name in graph.results() if name]
+    kept = {node.name for node in needed(graph, results).nodes}
+    kept |= {node.name for node in graph.nodes if node.operation in LEAVES}
+    graph = graph.with_nodes(node for node in graph.nodes if node.name in kept)
+    own = _own(graph, [name for name in said if name in kept])
+    nodes = [_each(node) if node.name in own else node for node in graph.nodes]
+    found = graph.with_nodes(nodes)
+    if graph.loss is None or BATCH not in found[graph.loss].type.axes:
+        return found
+    build = Builder(nodes)
+    build.line = graph[graph.loss].line
+    name = build.define(
+        f"{graph.loss}'mean", "mean_over", (build.read(graph.loss),), over=(BATCH,)
+    ).edge.source
+    return replace(found, nodes=tuple(build.nodes.values()), loss=name)
+
+
+def _own(graph: Graph, said: Iterable[str]) -> set[str]:
+    """The values that get the batch: each reads another one that has it."""
+    readers: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        for edge in node.operands:
+            readers.setdefault(edge.source, []).append(node)
+    found = {name for name in said if graph[name].operation not in LEAVES}
+    pending = sorted(found)
+    while pending:
+        for node in readers.get(pending.pop(), ()):
+            if node.name not in found and BATCH not in over_axes(node.options):
+                found.add(node.name)
+                pending.append(node.name)
+    while True:
+        alone = {name for name in found if not _reads_any(graph, graph[name], found)}
+        if not alone:
+            return found
+        found -= alone
+
+
+def _reads_any(graph: Graph, node: Node, own: set[str]) -> bool:
+    sources = {edge.source for edge in node.operands}
+    return not sources.isdisjoint(own) or any(
+        BATCH in graph[source].type.axes for source in sources
+    )
+
+
+def _each(node: Node) -> Node:
+    axes = ordered_axes({*node.type.axes, BATCH})
+    return replace(node, type=replace(node.type, axes=axes))
