@@ -20,7 +20,7 @@ from rollc.lang.node import Draft, Operand
 
 def with_copies(drafts: Drafts, inference: Inference) -> None:
     """Let what reads such a value with a delay read a copy; every type must be as it stays."""
-    for name in list(_from_themselves(drafts)):
+    for name in list(_from_themselves(drafts)) if drafts.initials else ():
         type_ = inference.types.get(name)
         if type_ is None or type_.kind == "bool":
             continue

@@ -18,7 +18,7 @@ Nothing here depends on the order of the drafts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MOST_RISES = 12  # times that the bound of a guessed index rises: then it grows without end
 MOST_TRIES = 2000  # guesses among others for one group of nodes
+MOST_SHOWN = 8  # of the initial values in one group that have two readings
 MOST_LENGTHS = 12  # that a shape of which nothing is known is made of
 INDICES = frozenset(["argmax", "sample"])
 Guess = dict[str, Type]
@@ -40,6 +41,8 @@ Guess = dict[str, Type]
 
 def complete(inference: Inference) -> None:
     """Find the types of all nodes that have none, as far as they can be told."""
+    if not _open(inference):
+        return
     unfit = inference.spread(inference.drafts)
     shapes = _shapes(inference)
     for group in _groups(inference):
@@ -105,9 +108,12 @@ class _Group:
         self.inference = inference
         self.types = inference.types
         self.names = names
+        self.members = frozenset(names)
+        self.layers = self.in_layers()
         self.shapes = shapes
         self.excused = excused
         self.tries = 0
+        self.tried: set[str] = set()  # what two readings of an initial value were tried of
         self.final = inference.axes is not None  # no draft is missing
 
     def complete(self) -> None:
@@ -116,7 +122,7 @@ class _Group:
             found = self.solutions(by_rule=False)
             self.take(found[0] if len(found) == 1 else None)
             return
-        ambiguous = {name for name in self.names if found and self.both_fit(name)}
+        ambiguous = self.ambiguous(found)
         self.inference.ambiguous |= ambiguous
         if ambiguous and not self.final:
             return  # no size may follow from one of the readings
@@ -130,16 +136,18 @@ class _Group:
         if types is not None:
             self.types.update(types)
             return
-        while cycles := self.open_cycles():
-            guess: Guess = {}
-            for cycle in cycles:
-                readings = {name: self.readings(name, self.inference.start(name)) for name in cycle}
-                first = {name: known[0] for name, known in readings.items() if known}
-                guess.update(first or self.by_rule(cycle))
-            if not guess:
-                return
-            self.types.update(guess)
-            self.inference.spread([*guess, *self.inference.readers(guess)])
+        for layer in self.layers:
+            while guess := self.first_guess(self.open_cycles(layer)):
+                self.types.update(guess)
+                self.inference.spread([*guess, *self.inference.readers(guess)])
+
+    def first_guess(self, cycles: Sequence[Sequence[str]]) -> Guess:
+        guess: Guess = {}
+        for cycle in cycles:
+            readings = {name: self.readings(name) for name in cycle}
+            first = {name: known[0] for name, known in readings.items() if known}
+            guess.update(first or self.by_rule(cycle))
+        return guess
 
     # Trying
 
@@ -148,24 +156,27 @@ class _Group:
         found: list[dict[str, Type]] = []
         self.tries = 0
         try:
-            self.solve(by_rule, found, most)
+            self.solve(by_rule, found, most, 0)
         except _TooMany:
             return found * most  # that is too many: what is meant can be declared
         return found
 
-    def solve(self, by_rule: bool, found: list[dict[str, Type]], most: int) -> None:
+    def solve(self, by_rule: bool, found: list[dict[str, Type]], most: int, layer: int) -> None:
+        """Find the solutions with the types that are known now; ``layer`` is the first open one."""
         trail: list[str] = []
         try:
-            options = [dict[str, Type]()]
-            while len(options) == 1:
-                if not self.assume(options[0], trail):
+            options: list[Guess] = []
+            while len(options) <= 1 and layer < len(self.layers):
+                cycles = self.open_cycles(self.layers[layer])
+                options = self.options(cycles, by_rule) if cycles else []
+                if options[1:]:
+                    break
+                if options and not self.assume(options[0], trail):
                     return
-                cycles = self.open_cycles()
-                if not cycles:
-                    found.append(self.known())
+                if not options and cycles and self.final:
                     return
-                options = self.options(cycles, by_rule)
-            if not options and not self.final:  # more may be known later
+                layer += not options
+            if not options:  # where more may be known later, not all need be known
                 found.append(self.known())
             for guess in options:
                 self.tries += 1
@@ -173,7 +184,7 @@ class _Group:
                     raise _TooMany
                 start = len(trail)
                 if len(found) < most and self.assume(guess, trail):
-                    self.solve(by_rule, found, most)
+                    self.solve(by_rule, found, most, layer)
                 self.take_back(trail[start:])
                 del trail[start:]
         finally:
@@ -182,10 +193,18 @@ class _Group:
     def known(self) -> dict[str, Type]:
         return {name: self.types[name] for name in self.names if name in self.types}
 
+    def ambiguous(self, found: Sequence[Mapping[str, Type]]) -> set[str]:
+        """The nodes whose initial value has two readings that fit."""
+        tried = sorted(self.tried, key=self.names.index)
+        differ = {name for name in tried if len({types.get(name) for types in found}) > 1}
+        # Where one is known already, not all of many need be shown.
+        others = [name for name in tried if name not in differ][: MOST_SHOWN if differ else None]
+        return differ | {name for name in others if self.both_fit(name)}
+
     def both_fit(self, name: str) -> bool:
         """Whether both readings of an initial value fit, of a node that has no type."""
         fit = 0
-        for reading in self.readings(name, self.inference.start(name)):
+        for reading in self.readings(name):
             trail: list[str] = []
             fit += self.assume({name: reading}, trail) and bool(self.solutions(False, most=1))
             self.take_back(trail)
@@ -227,24 +246,48 @@ class _Group:
 
     # Guesses
 
-    def open_cycles(self) -> list[list[str]]:
-        """The cycles without types that read no other such cycle."""
-        open_ = [name for name in self.names if name not in self.types]
+    def in_layers(self) -> list[list[str]]:
+        """The nodes: of the cycles that read no other, of those that read the former, and so on."""
+        order = nx.condensation(self.network(self.names))
+        place = {name: number for number, name in enumerate(self.names)}
+        layers = (
+            [name for number in layer for name in order.nodes[number]["members"]]
+            for layer in nx.topological_generations(order)
+        )
+        return [sorted(layer, key=place.__getitem__) for layer in layers]
+
+    def network(self, names: Sequence[str]) -> nx.DiGraph[str]:
+        """Which of the nodes reads which."""
         network: nx.DiGraph[str] = nx.DiGraph()
-        network.add_nodes_from(open_)
-        for name in open_:
+        network.add_nodes_from(names)
+        for name in names:
             reads = [read for read in self.inference.reads(name) if read in network]
             network.add_edges_from((read, name) for read in reads)
-        order = nx.condensation(network)
+        return network
+
+    def open_cycles(self, layer: Sequence[str]) -> list[list[str]]:
+        """The cycles without types in a layer that read nothing else without a type."""
+        open_ = [name for name in layer if name not in self.types]
+        order = nx.condensation(self.network(open_))
         place = {name: number for number, name in enumerate(open_)}
         first = [order.nodes[number]["members"] for number in order if not order.in_degree(number)]
-        cycles = (sorted(members, key=place.__getitem__) for members in first)
+        cycles = [
+            sorted(members, key=place.__getitem__)
+            for members in first
+            if all(self.told_before(name, members) for name in members)
+        ]
         return sorted(cycles, key=lambda cycle: place[cycle[0]])
+
+    def told_before(self, name: str, cycle: Collection[str]) -> bool:
+        """Whether all that a node reads has a type, but for those in its cycle."""
+        open_ = (read for read in self.inference.reads(name) if read in self.members)
+        return all(read in self.types or read in cycle for read in open_)
 
     def options(self, cycles: Sequence[Sequence[str]], by_rule: bool) -> list[Guess]:
         """The guesses of which one must be right; none where there is nothing to go by."""
         for name in (name for cycle in cycles for name in cycle):
-            if readings := self.readings(name, self.inference.start(name)):
+            if readings := self.readings(name):
+                self.tried.update([name] * (by_rule and len(readings) > 1))
                 return [{name: reading} for reading in readings]
         guess: Guess = {}
         for cycle in cycles if by_rule else ():
@@ -264,8 +307,9 @@ class _Group:
         types = [Type("float", shape) for shape in self.shapes]
         return [{name: inference.as_operation_has_it(name, type_)} for type_ in types]
 
-    def readings(self, name: str, start: Type | None) -> list[Type]:
+    def readings(self, name: str) -> list[Type]:
         """The types that a node can have for its initial value to fit; none where all do."""
+        start = self.inference.start(name)
         if start is None or (start.kind == "float" and not start.shape):
             return []
         shapes = [start.shape]

@@ -1,6 +1,6 @@
 """Shapes are inferred right: held to a solver by force, and independent of the order of a spec.
 
-``python tests/property/test_shapes.py --count 20000 --first 0`` tries many systems.
+``python tests/property/test_shape_systems.py --count 20000 --first 0`` tries many systems.
 """
 
 from __future__ import annotations
