@@ -172,7 +172,7 @@ ONE = {
         (INF, INF, 1),
         (-INF, 0, 0),
         (0, 0, 0),
-        of_none=0,
+        of_none=1,
     ),
     "softplus": one(softplus, sigmoid, (INF, INF, 1), (-INF, 0, 0)),
     "log_sigmoid": one(
@@ -442,7 +442,7 @@ def extreme(largest: bool) -> Exact:
         vectors(1),
         lambda x: [alone(max(x) if largest else min(x))],
         slopes,
-        (((np.array([NAN, 1, 2]),), NAN, (np.full(3, NAN),)),),
+        (((np.array([NAN, 1, 2]),), NAN, (np.array([1, 0, 0]),)),),
     )
 
 

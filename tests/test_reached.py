@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forward_gradients import forward_gradients
 from numpy.typing import NDArray
 from operation_cases import CASES, OVER, SIZES, Case, values
 
@@ -20,6 +21,7 @@ from rollc.graph.graph import BATCH, Graph, Type
 from rollc.graph.operations import OPERATIONS
 from rollc.graph.operations.linear import over_axes
 from rollc.graph.simplify import simplify
+from rollc.graph.split import CannotSplit
 from rollc.graph.verify import verify
 from rollc.interp import interpret
 
@@ -169,6 +171,23 @@ def test_a_cotangent_of_zero_from_outside_passes_nothing_on(operation: str, case
     expected = gradients(derived, leaves)
     for bad in BAD:
         found = gradients(derived, changed(leaves, varying(case), ~ok, bad))
+        for label, array in expected.items():
+            assert np.array_equal(found[label], array), (bad, label)
+
+
+@pytest.mark.parametrize(("operation", "case"), SLOPED)
+def test_forward_in_time_it_passes_nothing_on_either(operation: str, case: Case) -> None:
+    graph = simplify(network(operation, case))
+    ok = taken(operation, case)
+    leaves = ordinary(graph, ok)
+    try:
+        _, expected = forward_gradients(graph, leaves, SIZES, 3)
+    except CannotSplit:
+        return
+    for bad in BAD:
+        with np.errstate(all="ignore"):
+            other = changed(leaves, varying(case), ~ok, bad)
+            _, found = forward_gradients(graph, other, SIZES, 3)
         for label, array in expected.items():
             assert np.array_equal(found[label], array), (bad, label)
 

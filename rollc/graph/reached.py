@@ -14,7 +14,8 @@ Where that is needed is a fact of the operation, its ``slope``, and of the graph
 slope at a finite argument is always masked, for a factor of zero, or a flat tanh, make a
 cotangent of zero too.  Where slopes are finite as long as the operands are, only what may get
 no cotangent at all is masked (:mod:`rollc.graph.arrivals`): an LSTM has the adjoint that it
-would have without.
+would have without.  Forward in time it is the same with tangents: what an infinite slope is
+multiplied with is masked, and what is not picked is not there.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from rollc.graph.expression import Value, call
 from rollc.graph.graph import Node, Type
 from rollc.graph.operations import Operation
 from rollc.graph.operations.linear import over_axes
-from rollc.graph.operations.vector import EVERY
 
 
 def passed_on(
@@ -45,7 +45,7 @@ def passed_on(
     if slope == "constant" or (node.name in known.everywhere and slope != "infinite"):
         passed = rule(g, y, *operands, **node.options)
         return [value if want else None for value, want in zip(passed, wanted, strict=True)]
-    masked = _mask(entry, node, g, operands[0].type, known)
+    masked = _mask(entry, node, g, known)
     read = list(operands)
     done = [False] * len(read)  # what is read for an operand's cotangent
     if slope == "product":
@@ -60,13 +60,10 @@ def passed_on(
     ]
 
 
-def _mask(
-    entry: Operation, node: Node, g: Value, x: Type, known: Arrivals
-) -> Callable[[Value], Value]:
-    """What makes a value zero where nothing arrives that an operand of the type ``x`` has a
-    part in.
-    """
-    choice = known.chosen.get(node.name) if entry.slope != "infinite" else None
+def _mask(entry: Operation, node: Node, g: Value, known: Arrivals) -> Callable[[Value], Value]:
+    """What makes a value zero where nothing arrives."""
+    infinite = entry.slope_at(node.options) == "infinite"
+    choice = None if infinite else known.chosen.get(node.name)
     if choice is not None:
         edge = choice.condition
         maker = g.maker
@@ -76,19 +73,16 @@ def _mask(
             if choice.holds:
                 return lambda value: call("where", condition, value, 0.0)
             return lambda value: call("where", condition, 0.0, value)
-    arrives = _arrives(entry, node, g, x)
+    arrives = arrived(entry, node, g)
     return lambda value: call("reached", value, arrives)
 
 
-def _arrives(entry: Operation, node: Node, g: Value, x: Type) -> Value:
-    """What is zero exactly where nothing arrives."""
+def arrived(entry: Operation, node: Node, g: Value) -> Value:
+    """What is zero exactly where all is zero that one application of an operation gets."""
     over = over_axes(node.options) if entry.slope != "product" else ()
     if entry.elementwise or over:
         shared = tuple(axis for axis in over if axis in g.type.axes)
         return call("sum_over", call("abs", g), over=shared) if shared else g
-    axis = node.options.get("axis", EVERY)
-    if entry.along and isinstance(axis, int) and axis != EVERY:
-        return call("repeat", g, axis=axis, size=x.shape[axis])
     return call("sum", call("abs", g)) if g.type.shape else g
 
 

@@ -12,6 +12,7 @@ There are no rules of derivation but the table's adjoints.  A rule gives J' g, l
 cotangent g; the adjoint of *that* in g is J, so the rules are applied twice: first to a g
 that stands for any, then back from what came out to g, with u^dot as the cotangent.
 Derivatives of one's own, ``stop`` and cut delays thus are what they are for the adjoint.
+Where no tangent arrives, none leaves (:mod:`rollc.graph.reached`).
 (Radul, Paszke, Frostig, Johnson and Maclaurin, You only linearize once: tangents transpose
 to gradients (2023), go the other way, from tangents to adjoints.)
 
@@ -37,6 +38,7 @@ from rollc.graph.build import Builder
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Attribute, Graph, Node, Type, ordered_axes
 from rollc.graph.operations import OPERATIONS
+from rollc.graph.reached import arrived
 
 DIRECTION = "~direction"
 """The axis of the directions: no spec can write it, and it stands behind all axes of time."""
@@ -195,6 +197,8 @@ class _Tangent:
                 edge = operand.edge
                 moved = build.read(tangent_name(edge.source), edge.delay, edge.axis)
                 part = self._transposed(any_, value, moved, operand.type)
+                if part is not None and entry.slope_at(node.options) == "infinite":
+                    part = call("reached", part, arrived(entry, node, moved))
                 if part is not None:
                     total = part if total is None else total + part
         return build.number(0.0) if total is None else total

@@ -97,6 +97,7 @@ DISTRIBUTION = (
         log_cdf,
         lambda g, y, x: [g * call("normal_ratio", x)],
         "the logarithm of normal_cdf(x), exact where that is 0 or 1",
+        slope="infinite",
     ),
     _operation(
         "normal_density",

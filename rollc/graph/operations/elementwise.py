@@ -214,16 +214,26 @@ def _power_adjoint(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]
     return [g * slope, g * y * logarithm]
 
 
+def _where_nan(x: Value, value: Value | float) -> Value:
+    return _pick(call("equal", x, x), 0.0, value)
+
+
+def extremes(x: Value, y: Value) -> Value:
+    """One where x is the extreme y; NaN is, where there is any."""
+    return _pick(call("equal", x, y), 1.0, _where_nan(x, 1.0))
+
+
 def _larger_adjoint(comparison: str) -> Adjoint:
-    """The operand that was taken gets the cotangent; equal operands get half each."""
+    """The operand that was taken gets the cotangent, as NaN is; equal operands get half each."""
 
     def rule(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
         tie = call("equal", a, b)
         half = g * 0.5
-        return [
-            _pick(tie, half, _pick(call(comparison, a, b), g, 0.0)),
-            _pick(tie, half, _pick(call(comparison, b, a), g, 0.0)),
-        ]
+
+        def of(a: Value, b: Value) -> Value:
+            return _pick(tie, half, _pick(call(comparison, a, b), g, _where_nan(a, g)))
+
+        return [of(a, b), of(b, a)]
 
     return rule
 
@@ -303,9 +313,9 @@ def _extreme_of_choices(y: Value, *operands: Value) -> list[Value]:
 
 def _extreme_of_adjoint(g: Value, y: Value, *operands: Value) -> list[Value | None]:
     # Equal extremes share the gradient.
-    taken = [_pick(call("equal", operand, y), 1.0, 0.0) for operand in operands]
+    taken = [extremes(operand, y) for operand in operands]
     share = g / call("sum_of", *taken)
-    return [each * share for each in taken]
+    return [_pick(call("greater", each, 0.0), share, 0.0) for each in taken]
 
 
 ELEMENTWISE = (
@@ -404,7 +414,7 @@ ELEMENTWISE = (
         "relu",
         lambda x: np.maximum(x, 0),
         "(F(0) if {0} < F(0) else {0})",
-        lambda g, y, x: [_pick(call("greater", x, 0.0), g, 0.0)],
+        lambda g, y, x: [_pick(call("less_equal", x, 0.0), 0.0, g)],
         "x where it is positive, else 0",
         _kink,
         slope="constant",
@@ -530,7 +540,7 @@ ELEMENTWISE = (
         _extreme_of_adjoint,
         "the largest of several values; equal ones share the gradient",
         _extreme_of_choices,
-        slope="finite",
+        slope="constant",
         picks=True,
     ),
     _combination(
@@ -540,7 +550,7 @@ ELEMENTWISE = (
         _extreme_of_adjoint,
         "the smallest of several values; equal ones share the gradient",
         _extreme_of_choices,
-        slope="finite",
+        slope="constant",
         picks=True,
     ),
 )

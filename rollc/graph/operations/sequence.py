@@ -20,6 +20,7 @@ import numpy as np
 
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Type, ordered_axes
+from rollc.graph.operations.elementwise import extremes
 from rollc.graph.operations.linear import over_axes, without
 from rollc.graph.operations.table import (
     Array,
@@ -70,7 +71,7 @@ def _over(
         evaluate,
         adjoint,
         choices=choices,
-        slope="finite" if picks else "constant",
+        slope="constant",
         picks=picks,
         summary=summary,
     )
@@ -90,8 +91,9 @@ def call_extent(near: Value, axis: str) -> Value:
 def _extreme_over_adjoint(
     g: Value, y: Value, x: Value, over: tuple[str, ...]
 ) -> list[Value | None]:
-    taken = call("where", call("equal", x, y), 1.0, 0.0)
-    return [taken * (g / call("sum_over", taken, over=over))]
+    taken = extremes(x, y)
+    share = g / call("sum_over", taken, over=over)
+    return [call("where", call("greater", taken, 0.0), share, 0.0)]
 
 
 def _extreme_over_choices(y: Value, x: Value, over: tuple[str, ...]) -> list[Value]:

@@ -100,7 +100,6 @@ class Operation:
                  operands are; ``infinite``: by what need not be
     picks     -- the operands of which it may take nothing at some steps or elements, so that
                  no cotangent arrives there: True for all of them
-    along     -- a cotangent goes back along a dimension to its own line of elements only
     """
 
     name: str
@@ -112,7 +111,6 @@ class Operation:
     choices: Choices | None = None
     slope: Slope = "infinite"
     picks: bool | tuple[int, ...] = False
-    along: bool = False
     elementwise: bool = False
     defaults: tuple[tuple[str, Attribute], ...] = field(default=())
     variadic: bool = False

@@ -14,6 +14,7 @@ import numpy as np
 
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Type
+from rollc.graph.operations.elementwise import extremes
 from rollc.graph.operations.table import (
     Array,
     Choices,
@@ -78,9 +79,8 @@ def _reduction(
         adjoint,
         code,
         choices,
-        slope="finite" if picks else "constant",
+        slope="constant",
         picks=picks,
-        along=True,
         defaults=(("axis", EVERY),),
         summary=summary,
     )
@@ -106,9 +106,9 @@ def _mean_adjoint(g: Value, y: Value, x: Value, axis: int = EVERY) -> list[Value
 
 def _extreme_adjoint(g: Value, y: Value, x: Value, axis: int = EVERY) -> list[Value | None]:
     # Equal extremes share the gradient.
-    taken = call("where", call("equal", x, _expand(y, x, axis)), 1.0, 0.0)
+    taken = extremes(x, _expand(y, x, axis))
     share = g / call("sum", taken, axis=axis)
-    return [taken * _expand(share, x, axis)]
+    return [call("where", call("greater", taken, 0.0), _expand(share, x, axis), 0.0)]
 
 
 def _extreme_choices(y: Value, x: Value, axis: int = EVERY) -> list[Value]:
