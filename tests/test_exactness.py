@@ -8,7 +8,8 @@ it is (``exact_operations.py``): interpreted, and as compiled code, which is com
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -128,13 +129,15 @@ class Points:
         """An array of the results, a row for each point."""
         return results[name].reshape(COUNT, -1)
 
-    def expected(self, place: int) -> tuple[list[Pair], list[list[Pair]]]:
-        """The value and the slopes at a point."""
-        operands = [_many(column[place]) for column in self.leaves.values()]
-        g = [mpf(float(each)) for each in np.ravel(self.seeds[place])]
-        return list(self.exact.value(*operands)), [
-            list(slope) for slope in self.exact.slopes(g, *operands)
-        ]
+    @cached_property
+    def expected(self) -> list[tuple[Sequence[Pair], Sequence[Sequence[Pair]]]]:
+        """The value and the slopes at each ordinary point."""
+        found = []
+        for place in range(self.ordinary):
+            operands = [_many(column[place]) for column in self.leaves.values()]
+            g = [mpf(float(each)) for each in np.ravel(self.seeds[place])]
+            found.append((self.exact.value(*operands), self.exact.slopes(g, *operands)))
+        return found
 
 
 def _many(array: Any) -> Any:
@@ -174,9 +177,8 @@ def errors(
     """The errors of values and slopes, in units, and where they are."""
     row, least = row_of(points.operation), LEAST.get(points.operation, 1)
     names = points.sloping()
-    for place in range(points.ordinary):
+    for place, (value, slopes) in enumerate(points.expected):
         at = ", ".join(str(column[place]) for column in points.leaves.values())
-        value, slopes = points.expected(place)
         compared = [("value", f"output {points.operation}", value)]
         if not any(left(exact, np.finfo(dtype)) for exact, _ in value):
             # Where a value has left the numbers, what is made of it has too.
