@@ -5,11 +5,20 @@ inputs have no time.  With two time axes ``s`` and ``t`` an array is ``[S, B, ..
 ``[T, B, ...]`` or, over both, ``[S, T, B, ...]``.  What is missing or misshapen is named,
 with the shape expected and the one found.
 
+Arguments are what NumPy takes for an array of numbers; what would lose something, such as a mask or
+a number that is too large for the precision, is refused, like all that is wrong, by an
+:class:`InputError` that names it.
+
 Every method takes ``lengths``, the number of steps of each sequence (``[B]``): what comes
 after them is padding, and changes no output, loss or gradient, whatever it holds.  Outputs
 and gradients over time are zero there; outputs over time that all sequences share have the
 batch too.  ``steps`` and ``lengths`` are a number and an array;
 with two time axes they are given by axis, ``{"s": …, "t": …}``, as far as they are needed.
+
+A sequence of length 0 has initial values: ``last`` and ``first`` are those, and what is computed
+from all of its steps (a sum, a mean, an extreme) is 0.  No steps at all, or no sequences, give
+outputs without rows, states as they were and gradients of zero; a mean or an extreme of nothing
+is an error then.
 
 Random numbers come from ``seed``, and equal calls give equal results; a NumPy generator in
 its place goes on from call to call.  ``sample`` draws in every call; ``dropout`` is on only
