@@ -102,8 +102,7 @@ class Network:
         if len(self.axes) == 1:
             return self._interface.states
         with suppress(InputError):
-            own = self._streaming(None, False).own
-            return {**own.states, **own.held}
+            return self._streaming(None, False).state
         return {}
 
     def __reduce_ex__(self, protocol: Any) -> Any:

@@ -189,9 +189,8 @@ class Streaming:
             name: state_given_back(values[name], spec, sizes)
             for name, spec in self.own.states.items()
         }
-        return rows | {
-            name: given_back(held[name], spec, sizes) for name, spec in self.own.held.items()
-        }
+        rows |= {name: given_back(held[name], spec, sizes) for name, spec in self.own.held.items()}
+        return rows | {name: np.array(sizes.steps[axis]) for axis, name in self._counts.items()}
 
     def forward(
         self,
@@ -207,6 +206,12 @@ class Streaming:
         inputs = {} if inputs is None else mapping("inputs", inputs)
         if steps is not None and not isinstance(steps, Mapping):
             steps = {self.axis: steps}
+        counts: dict[str, Any] = {
+            axis: state[name] for axis, name in self._counts.items() if name in state
+        }
+        if counts:
+            steps = {**counts, **(steps or {})}
+            state = {name: state[name] for name in state if name not in self._counts.values()}
         known = self.whole.params.keys() - self.own.params.keys()
         params = {name: array for name, array in params.items() if name not in known}
         leaves, sizes = self.own.leaves(
@@ -216,7 +221,8 @@ class Streaming:
         results = self._results(self.names[0], leaves, sizes)
         outputs, rows = outputs_and_state(results, self.own.outputs, self.own.states, sizes)
         # What is held is the same at every step, but each state is the caller's to change.
-        return outputs, rows | {name: np.array(state[name]) for name in self.own.held}
+        rows |= {name: np.array(state[name]) for name in self.own.held}
+        return outputs, rows | {self._counts[axis]: np.array(counts[axis]) for axis in counts}
 
     def step(
         self, params: Arrays, state: Arrays, inputs: Arrays | None, training: bool, seed: Seed
@@ -249,6 +255,25 @@ class Streaming:
         """Raises :class:`InputError` where a step alone has not the outputs of all."""
         if self._no_steps is not None:
             raise InputError(_cannot(self.whole.name, self._no_steps))
+
+    @property
+    def state(self) -> dict[str, Spec]:
+        """The arrays of a state by name."""
+        counts = {
+            name: Spec(name, "index", (), "int64", (), False) for name in self._counts.values()
+        }
+        return {**self.own.states, **self.own.held, **counts}
+
+    @cached_property
+    def _counts(self) -> dict[str, str]:
+        """What a state has of axes whose number of steps no other array of it tells."""
+        told = {
+            axis
+            for spec in (*self.own.states.values(), *self.own.held.values())
+            for axis in spec.time
+        }
+        told |= {self.axis, *(axis for spec in self.own.inputs.values() for axis in spec.time)}
+        return {axis: f"{axis}'steps" for axis in self.own.axes if axis not in told}
 
     @cached_property
     def _no_steps(self) -> str | None:

@@ -440,3 +440,18 @@ def test_one_axis_has_nothing_to_tell_the_start() -> None:
         net.initial_state({}, {"x": np.ones((3, 2))}, lengths=[3, 2])
     with pytest.raises(InputError, match="unknown axis `s`: expected `t`"):
         net.step({}, state, {"x": np.ones(2)}, axis="s")
+
+
+def test_the_state_tells_the_steps_along_the_other_axis() -> None:
+    """Where no other array of it does, and no input along the axis of the steps."""
+    text = "net n\ntime s, t\ninput x[t]\na = tanh(x + b[s+2])\nb = sin(x + a[s-3])\noutput a\n"
+    net = network(text)
+    x = np.random.default_rng(0).normal(size=(4, 2))
+    whole = net.forward({}, {"x": x}, steps={"s": 5})["a"]
+    state = net.initial_state({}, {"x": x[:1]}, axis="t", steps={"s": 5})
+    assert state.keys() == net.states.keys() == {"s'steps"}
+    for step, now in enumerate(x):
+        outputs, state = net.step({}, state, {"x": now})
+        np.testing.assert_allclose(outputs["a"], whole[:, step], atol=1e-12)
+    with pytest.raises(InputError, match="`steps` of s: expected a whole number"):
+        net.step({}, {"s'steps": 2.5}, {"x": x[0]})
