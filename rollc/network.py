@@ -45,11 +45,11 @@ from rollc.graph.state import PREFIX as STATE
 from rollc.noise import Seed, draw_noise
 from rollc.noted import Noted
 from rollc.parameters import initial_parameters
+from rollc.pullback import Pullback
 
 if TYPE_CHECKING:
     from rollc.checkpoint import Plan
     from rollc.kernel.compiled import Kernel
-    from rollc.pullback import Pullback
     from rollc.sensitivities import Sensitivity
     from rollc.store import Manifest
     from rollc.streaming import Streaming
@@ -94,6 +94,8 @@ class Network:
         self.targets = self._interface.targets
         self.fed = self._interface.fed
         self.outputs = self._interface.outputs
+        self._has_pullback = any(spec.kind == "float" for spec in self.outputs.values())
+        self._asked: tuple[object, frozenset[str]] = None, frozenset()
         self._steps: dict[tuple[str | None, bool], Streaming] = {}
 
     @cached_property
@@ -232,7 +234,7 @@ class Network:
         No gradient of what comes later passes; :meth:`vjp` takes it.
         """
         self._need_loss()
-        labels = wanted(self._interface, wrt, state is not None)
+        labels = self._wanted(wrt, state is not None)
         leaves, sizes = self._interface.leaves(params, inputs, steps, state, lengths)
         leaves |= self._noise(sizes, training, seed)
         kernel = self._kernel_of(_entry("gradient", state, lengths), sizes)
@@ -372,10 +374,8 @@ class Network:
         is among them as ``state.NAME``, and so among the cotangents, and the gradient of the
         given state is among the gradients.
         """
-        from rollc.pullback import Pullback
-
-        labels = wanted(self._interface, wrt, state is not None)
-        if self.outputs and all(spec.kind != "float" for spec in self.outputs.values()):
+        labels = self._wanted(wrt, state is not None)
+        if self.outputs and not self._has_pullback:
             raise InputError(f"no output of `{self.name}` has a gradient: none is of real numbers")
         leaves, sizes = self._interface.leaves(
             params, inputs, steps, state, lengths, need_targets=False
@@ -511,7 +511,18 @@ class Network:
     def _gradients(
         self, results: Mapping[tuple[str, str], Array], sizes: Sizes, wrt: Wrt
     ) -> dict[str, Array]:
-        return gradients(results, self._interface, sizes, wanted(self._interface, wrt, False))
+        return gradients(results, self._interface, sizes, self._wanted(wrt, False))
+
+    def _wanted(self, wrt: Wrt, state: bool) -> frozenset[str]:
+        """The labels of gradients; those of the last names are known."""
+        key = (wrt, state) if isinstance(wrt, str | tuple) else None
+        asked, labels = self._asked
+        if key is not None and key == asked:
+            return labels
+        labels = wanted(self._interface, wrt, state)
+        if key is not None:
+            self._asked = key, labels
+        return labels
 
 
 def _entry(sort: str, state: object, lengths: object) -> str:

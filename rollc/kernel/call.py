@@ -36,7 +36,7 @@ _NONE: Mapping[str, Array] = {}
 _NOTHING: frozenset[str] = frozenset()
 
 
-@dataclass
+@dataclass(slots=True)
 class _Part:
     """The sequences that one thread computes, its frame, and the arrays that stay."""
 
@@ -61,13 +61,14 @@ class Call:
         self, kernel: Kernel, steps: Mapping[str, int], batch: int, *, keep: bool = False
     ) -> None:
         self.kernel = kernel
-        self._sizes = {**steps, BATCH: batch}
+        self._sizes = sizes = {**steps, BATCH: batch}
         self._keep = keep
         self._early: Results = {}  # gradients that the first phase has found
         self._lock = threading.Lock()
         self._parts: list[_Part] = []
         for share in kernel.shares(steps, batch):
-            frame = kernel.frame({**steps, BATCH: share.stop - share.start})
+            count = share.stop - share.start
+            frame = kernel.frame(sizes if count == batch else {**sizes, BATCH: count})
             self._parts.append(_Part(share, frame, frame.arrays))
 
     def __del__(self) -> None:
@@ -80,18 +81,21 @@ class Call:
 
         Results are the caller's own.  ``owned`` are leaves that nobody else will change.
         """
-        copied = self.kernel.read_later.difference(owned) if self._keep else _NOTHING
+        if not self._keep:
+            return self._results(leaves, phases, _NOTHING)
         with self._lock:
-            if len(self._parts) == 1:
-                found = self._run(self._parts[0], leaves, phases, copied)
-            else:
-                found = self._run_parts(leaves, phases, copied)
-            if not self._keep:
-                return found
+            found = self._results(leaves, phases, self.kernel.read_later.difference(owned))
             if FIRST in phases:
                 self._early = {key: found.pop(key) for key in [*found] if key[0] == "gradient"}
                 return found
             return found | {key: array.copy() for key, array in self._early.items()}
+
+    def _results(
+        self, leaves: Mapping[str, Array], phases: Collection[str], copied: frozenset[str]
+    ) -> Results:
+        if len(self._parts) == 1:
+            return self._run(self._parts[0], leaves, phases, copied)
+        return self._run_parts(leaves, phases, copied)
 
     def _run(
         self,
@@ -133,23 +137,16 @@ class Call:
         else:
             helpers.call(call, threads.count() - 1)
         if self._keep and FIRST in phases:
-            stay = kernel.read_later | frame.arrays.keys()
-            part.arrays = {name: array for name, array in arrays.items() if name in stay}
-        return {
-            key: kernel.result(
-                result,
-                arrays[result.ref.buffer],
-                frame.sizes,
-                frame.whole.get(key),
-                frame.lender if self._stays(result) else None,
-            )
-            for key, result in frame.leaving
-            if result.phase in phases and result.ref.buffer not in common
-        }
-
-    def _stays(self, result: Result) -> bool:
-        """Whether a later phase reads an array of results."""
-        return self._keep and result.ref.buffer in self.kernel.read_later
+            stay = {name: arrays[name] for name in kernel.read_later if name in arrays}
+            part.arrays = {**frame.arrays, **stay}
+        found: Results = {}
+        for key, result in frame.leaving:
+            buffer = result.ref.buffer
+            if result.phase in phases and buffer not in common:
+                copies = frame.lender if self._keep and buffer in kernel.read_later else None
+                whole_shape = frame.whole.get(key)
+                found[key] = kernel.result(result, arrays[buffer], frame.sizes, whole_shape, copies)
+        return found
 
     def _run_parts(
         self, leaves: Mapping[str, Array], phases: Collection[str], copied: frozenset[str]
@@ -185,7 +182,8 @@ class Call:
         def joined(result: Result) -> Array:
             key, buffer = (result.sort, result.label), result.ref.buffer
             if buffer in rows:
-                return kernel.joined_result(result, rows[buffer], sizes, copy=self._stays(result))
+                copy = self._keep and buffer in kernel.read_later
+                return kernel.joined_result(result, rows[buffer], sizes, copy=copy)
             if result in wholes:
                 return wholes[result]
             return _sum(result, [found[key] for found in parts])
