@@ -55,7 +55,11 @@ def wanted(interface: Interface, wrt: Wrt, state: bool) -> frozenset[str]:
 def _names(wrt: Wrt) -> list[str]:
     if isinstance(wrt, str):
         return [wrt]
-    names = [*wrt] if isinstance(wrt, Iterable) else [wrt]
+    names: list[Any]
+    try:
+        names = [*wrt]
+    except TypeError:  # it has nothing to go through
+        names = [wrt]
     for name in names:
         if not isinstance(name, str):
             raise InputError(f"`wrt`: expected names of parameters and inputs, found {name!r:.40}")

@@ -128,8 +128,8 @@ CALLS: dict[str, dict[str, Any]] = {
     "init": {"seed": 0},
     "forward": {"params": 0, "inputs": 0, "steps": T, "lengths": [5, 0, 2]},
     "loss": {"params": 0, "inputs": 0, "steps": T, "lengths": None, "training": True, "seed": 1},
-    "value_and_grad": {"params": 0, "inputs": 0, "steps": None, "state": 0, "seed": 0},
-    "vjp": {"params": 0, "inputs": 0, "steps": None, "state": 0, "lengths": [5, 0, 2]},
+    "value_and_grad": {"params": 0, "inputs": 0, "state": 0, "wrt": "params", "seed": 0},
+    "vjp": {"params": 0, "inputs": 0, "state": 0, "wrt": ("x", "W"), "lengths": [5, 0, 2]},
     "windows": {"params": 0, "inputs": 0, "checkpoint": 2, "memory": None, "training": False},
     "forward_sensitivities": {"params": 0, "inputs": 0, "memory": 10**8, "lengths": [5, 0, 2]},
     "initial_state": {"params": 0, "inputs": 0, "steps": None, "axis": "t", "seed": 0},
@@ -173,6 +173,15 @@ def test_calls_of_two_axes(pairs: Network, name: str) -> None:
         settled(call, {"params": pairs.init(), **given}, argument)
     for thing in THINGS:
         refused(pairs.forward, {"params": pairs.init(), "inputs": {"b": b}, "state": thing})
+
+
+def test_cotangents(net: Network) -> None:
+    """And names of what is to have a gradient."""
+    outputs, pullback = net.vjp(net.init(), data())
+    given = {"cotangents": {"h": outputs["h"]}, "wrt": "params"}
+    pullback(**given)
+    for argument in given:
+        settled(pullback.__call__, given, argument)
 
 
 def test_building() -> None:
