@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compiled_networks import network_of
 from forward_gradients import Interpreted, uncompiled
 from numpy.typing import NDArray
 
@@ -291,3 +292,43 @@ loss last(h)
         _, grads = net.value_and_grad({"k": np.array(1.0)}, {"x": np.array([0.0, 2.0])})
     assert grads["k"] == 1.0
     assert grads["x"].tolist() == [0.0, 0.5]
+
+
+# Compiled -----------------------------------------------------------------------------------
+
+CLOCK = """
+net clock
+input x: [5], ok
+param W: [4, 4], U: [4, 5], V: [4, 4], b: [4], k = 0.8
+phase = where(phase[t-1] + 1.5 < 3, phase[t-1] + 1, 0)
+init phase = 2
+h = where(phase < 0.5, tanh(W @ h[t-1] + U @ x + b), h[t-1])
+g = where(ok > 0, k * relu(V @ g[t-1] + U @ x) + log(sum(exp(x))), h)
+output g
+loss mean(sum(g * h), over t)
+"""
+
+
+def test_kernels_do_not_see_it_either() -> None:
+    """At steps at which a clock holds back products, and at those of each sequence's own."""
+    net = network_of(CLOCK, "float32")
+    steps, batch = 11, 8
+    random = np.random.default_rng(7)
+    params = {name: random.normal(0, 0.5, array.shape) for name, array in net.init(0).items()}
+    ok = (random.random((steps, batch)) < 0.5) * 1.0
+    ok[::3] = 1
+    x = random.normal(size=(steps, batch, 5))
+    away = (ok == 0) & (np.arange(steps) % 3 != 0)[:, None]
+    seeds = random.normal(size=(steps, batch, 4))
+    expected = net.value_and_grad(params, {"x": x, "ok": ok})
+    _, pullback = net.vjp(params, {"x": x, "ok": ok})
+    pulled = pullback({"g": seeds})
+    for bad in (NAN, INF, -INF):
+        given = {"x": np.where(away[..., None], bad, x), "ok": ok}
+        loss, grads = net.value_and_grad(params, given)
+        np.testing.assert_allclose(loss, expected[0], rtol=1e-6)
+        for label, array in expected[1].items():
+            np.testing.assert_allclose(grads[label], array, 1e-4, 1e-6, err_msg=label)
+        _, pullback = net.vjp(params, given)
+        for label, array in pullback({"g": seeds}).items():
+            np.testing.assert_allclose(array, pulled[label], 1e-4, 1e-5, err_msg=label)

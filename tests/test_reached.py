@@ -4,8 +4,12 @@ concern, whatever its value and its slope are.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -201,3 +205,11 @@ def test_what_is_taken_still_shows(operation: str, case: Case) -> None:
     leaves = changed(ordinary(graph, ok), varying(case), ok, np.nan)
     found = gradients(simplify(adjoint(simplify(graph))), leaves)
     assert not all(np.isfinite(array).all() for array in found.values())
+
+
+def test_kernels_pass_nothing_on_either() -> None:
+    """Run as plain Python."""
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, str(Path(__file__).parent / "reached_kernels.py")]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-3000:]
