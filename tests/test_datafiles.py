@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rollc import datafiles
 from rollc.datafiles import Column, read_csv, read_npz, write_npz
 from rollc.errors import InputError
 
@@ -42,8 +44,77 @@ def test_numpy_reads_what_is_written(tmp_path: Path) -> None:
 def test_nothing_is_unpickled() -> None:
     content = io.BytesIO()
     np.savez(content, allow_pickle=True, a=np.array([{}], dtype=object))
-    with pytest.raises(InputError, match=r"cannot read `f\.npz`"):
+    with pytest.raises(InputError, match=r"`a` in `f\.npz` holds neither numbers"):
         read_npz(content.getvalue(), "f.npz")
+
+
+def members(*named: tuple[str, bytes], sizes: dict[str, int] | None = None) -> bytes:
+    """An archive; ``sizes`` are what its members say that they take."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in named:
+            archive.writestr(name, member)
+        for name, size in (sizes or {}).items():
+            archive.getinfo(name).file_size = size
+    return content.getvalue()
+
+
+def npy(header: dict[str, object], content: bytes = b"") -> bytes:
+    made = io.BytesIO()
+    np.lib.format.write_array_header_1_0(made, header)  # type: ignore[arg-type]
+    return made.getvalue() + content
+
+
+def header(shape: object, dtype: object = "<f8") -> dict[str, object]:
+    return {"descr": dtype, "fortran_order": False, "shape": shape}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (members(("a.txt", b"text")), "`a.txt` in `f.npz` is no array"),
+        (members(("a.npy", b"text")), "`a` in `f.npz` is no array"),
+        (members(("a.npy", b"\x93NUMPY")), "has no header that can be read"),
+        (members(("a.npy", b"\x93NUMPY\x01\x00\x10\x00" + b"(" * 16)), "no header that can"),
+        (members(("a.npy", npy(header((10**13,))))), "which takes 80000000000000 bytes, and has 0"),
+        (members(("a.npy", npy(header((-1,), "<f8"), b"12345678"))), "should be of shape"),
+        (members(("a.npy", npy(header((2**62, 4))))), "should be of shape"),
+        (members(("a.npy", npy(header((0, 2**70))))), "cannot"),
+        (members(("a.npy", npy(header((1,), "|O"), b"cos\nsystem\n"))), "neither numbers nor"),
+        (members(("a.npy", npy(header((1,), [("b", "<f8")]), b"12345678"))), "neither numbers"),
+        (members(("a.npy", npy(header((1,)), b"1")), sizes={"a.npy": 10**13}), "10,000.0 GB"),
+        (members(("a.npy", npy(header((1,)), b"12345678")), sizes={"a.npy": 60}), "cannot read"),
+        (members(("a.npy", npy(header((1,)), bytes(8))), ("a.npy", b"")), "holds `a` twice"),
+    ],
+)
+def test_no_more_is_read_than_there_is(content: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=r"`f\.npz`") as caught:
+        read_npz(content, "f.npz")
+    assert message in str(caught.value)
+
+
+def test_orders_and_types_of_numbers() -> None:
+    arrays = {
+        "columns": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "big": np.arange(3, dtype=">i4"),
+        "none": np.zeros((0, 3), "f2"),
+        "number": np.array(7, np.uint8),
+    }
+    found = read_npz(npz(**arrays), "f.npz")
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].shape == array.shape
+        assert found[name].flags.writeable
+
+
+def test_tables_have_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datafiles, "LONGEST_TABLE", 200)
+    monkeypatch.setattr(datafiles, "LONGEST_LINE", 100)
+    assert len(read_csv(b"y\n" + b"1\n" * 90, "f.csv", [Y])["y"]) == 90
+    with pytest.raises(InputError, match=r"`f\.csv` is a table of more than"):
+        read_csv(b"y\n" + b"1\n" * 100, "f.csv", [Y])
+    with pytest.raises(InputError, match=r"`f\.csv` has a line of more than"):
+        read_csv(b"y\n" + b"1," * 60, "f.csv", [Y])
 
 
 @pytest.mark.parametrize("array", [np.array(["text"]), np.array([1j]), np.array(["2020"], "M8")])
