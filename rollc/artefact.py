@@ -5,7 +5,7 @@ Nothing that builds is imported here: to open a network takes no longer than to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,17 @@ PARTS = ("graph", "schedule", "program", "source")
 _DECIDING = ("name", "dtype", "steps", "truncate", "combine", "feed", "sets")
 
 
-def kernel_name(entry: str, entries: Mapping[str, Any], *hashes: Mapping[str, Any]) -> str:
+def kernel_name(
+    entry: str, kernels: Iterable[str], entries: Mapping[str, Any], *hashes: Mapping[str, Any]
+) -> str:
     """The name of a kernel's source, which tells all that belongs to it.
 
-    ``entries`` are those of the manifest, ``hashes`` those of the kernel's texts and of the
-    stages of the network: with another one of them, it is another kernel.
+    ``kernels`` are all that there are, ``entries`` those of the manifest, ``hashes`` those of the
+    kernel's texts and of the stages of the network: with another one of them, it is another.
     """
     deciding = {name: entries.get(name) for name in _DECIDING}
-    return f"{entry}_{store.hash_of([entry, deciding, *map(dict, hashes)])[:16]}.py"
+    made_from = [entry, sorted(kernels), deciding, *map(dict, hashes)]
+    return f"{entry}_{store.hash_of(made_from)[:16]}.py"
 
 
 def open_artefact(manifest: store.Manifest) -> Network:
@@ -51,6 +54,8 @@ def open_artefact(manifest: store.Manifest) -> Network:
     steps, truncate = (manifest.entries.get(name) for name in ("steps", "truncate"))
     graph = checked_graph(manifest)
     _check(manifest, kernels)
+    if not kernels and (graph.outputs or graph.loss is not None):
+        raise StoreError(f"`{manifest.folder}` is damaged: it has no kernels; build it again")
 
     @cache
     def kernel(entry: str) -> Kernel:
@@ -84,7 +89,7 @@ def _check(manifest: store.Manifest, kernels: Mapping[str, Any]) -> None:
     for entry, files in kernels.items():
         fits = fits and isinstance(files, dict) and files.keys() == set(PARTS)
         if fits:
-            name = kernel_name(entry, manifest.entries, _hashes(manifest, files), stages)
+            name = kernel_name(entry, kernels, manifest.entries, _hashes(manifest, files), stages)
             fits = files["source"] == name
     if not fits:
         raise StoreError(

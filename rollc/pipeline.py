@@ -379,9 +379,10 @@ def write_artefact(
         for stage, text in texts.items()
     }
     kernels: dict[str, dict[str, str]] = {}
-    for entry, make in kernel_graphs(graph, truncate, combine).items():
-        if steps is not None and entry.startswith("tangent"):
-            continue  # it runs over fewer steps at a time
+    makers = kernel_graphs(graph, truncate, combine)
+    if steps is not None:  # forward sensitivities run over fewer steps at a time
+        makers = {name: make for name, make in makers.items() if not name.startswith("tangent")}
+    for entry, make in makers.items():
         result = compiled(make(), dtype, steps)
         contents = {
             "graph": print_graph(result.graph),
@@ -389,7 +390,7 @@ def write_artefact(
             "program": print_program(result.program),
             "source": result.source,
         }
-        name = kernel_name(entry, entries, _hashes(contents), _hashes(texts))
+        name = kernel_name(entry, makers, entries, _hashes(contents), _hashes(texts))
         kernels[entry] = {
             part: put(name if part == "source" else f"{entry}.{part}.txt", text)
             for part, text in contents.items()

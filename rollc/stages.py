@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 
-from rollc import store
 from rollc.artefact import checked_graph
 from rollc.errors import InputError, SpecError, StoreError
 from rollc.graph.graph import Graph
@@ -35,6 +33,7 @@ from rollc.lang import Source, load_graph, render
 from rollc.lang.draft import Feed
 from rollc.lang.format import format_spec
 from rollc.pipeline import compiled, kernel_graphs, read_spec, scheduled
+from rollc.store import Manifest
 
 STAGES = (
     "syntax",
@@ -100,9 +99,9 @@ def of_spec(text: str, name: str, sets: Mapping[str, int], choice: Choice) -> st
     return _kernel_stage(graph, choice)
 
 
-def of_artefact(folder: Path, choice: Choice) -> str:
+def of_artefact(manifest: Manifest, choice: Choice) -> str:
     """A stage of a built network: the text that was written then, where it was."""
-    manifest = store.read(folder)
+    folder = manifest.folder
     stages, kernels = manifest.entry("stages", dict), manifest.entry("kernels", dict)
     graph = checked_graph(manifest)
     built_for = manifest.entries.get("steps")

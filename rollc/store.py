@@ -344,7 +344,9 @@ def _refuse_foreign(target: Path) -> None:
     if os.path.lexists(real):
         here = Path.cwd()
         if real in (here, *here.parents):
-            raise StoreError(f"`{target}` is the folder that you are in; name a new one")
+            raise StoreError(
+                f"`{target}` is the folder that you are in, or holds it; name a new one"
+            )
         atomic.held(real, partial(_look_for_foreign, target))
 
 

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 
 import click
 
-from rollc.cli import report, talk
+from rollc.cli import report, streams, talk
 from rollc.cli.commands import rollc
-from rollc.errors import RollcError, SpecError
+from rollc.errors import RollcError, SpecError, StoreError
 
 FINE, WRONG_SPEC, WRONG_USE, INTERNAL, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
 
@@ -26,23 +26,29 @@ FINE, WRONG_SPEC, WRONG_USE, INTERNAL, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 13
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal that lacks a letter is no error
-            stream.reconfigure(errors="replace")
     warnings.showwarning = talk.show_warning  # type: ignore[assignment]
     try:
-        status = _run(arguments)
-        sys.stdout.flush()
+        with streams.guarded():
+            status = _run(arguments)
+            sys.stdout.flush()
     except BrokenPipeError:
-        # Nobody reads on; what is still in the buffer must not fail at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.forget_output()
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED
+    except StoreError as error:
+        talk.error(str(error))
+        streams.forget_output()
+        return WRONG_USE
     return status
 
 
 def _run(arguments: list[str]) -> int:
+    try:
+        os.getcwd()
+    except OSError as error:
+        talk.error(f"cannot use the folder that you are in: {error.strerror}")
+        return WRONG_USE
     try:
         with rollc.make_context("rollc", arguments) as context:
             rollc.invoke(context)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollc.cli import files, talk
+from rollc.cli import effect, files, talk
 from rollc.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ _WIDTH = 200  # columns of the tables where there is no terminal
 
 def list_workloads() -> None:
     """Print the workloads by name."""
+    others = ("names", "sizes", "threads", "modes", "dtypes", "peers", "rounds", "quick")
+    effect.refuse([*others, "markdown", "json_file"], "with `--list`")
     from rollc.bench.workloads import WORKLOADS
 
     lines = [
@@ -63,13 +65,14 @@ def bench(
     from rollc.bench.workers import cores
     from rollc.bench.workloads import Size, chosen
 
-    for target in (markdown, json_file):
-        if target is not None and target != files.STREAM and not Path(target).parent.is_dir():
-            raise InputError(f"there is no folder for `{target}`")
+    files.check_outputs(markdown, json_file)
     settings = Settings(rounds or 3, 0.01) if quick else Settings(rounds or 9)
     sound = [count for count in threads or (1, 2) if count <= len(cores())]
     if len(sound) < len(threads):
         raise InputError(f"there are only {len(cores())} cores for {max(threads)} threads")
+    if names and {*names} <= {BUILD, MEMORY}:
+        why = f"on {' and '.join(names)}"
+        effect.refuse(["sizes", "modes", "dtypes", "threads"], why)
     workload_names = [name for name in names if name not in (BUILD, MEMORY)]
     workloads = (
         chosen(workload_names, [Size(*size) for size in sizes])

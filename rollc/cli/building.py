@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rollc.cli import files, talk
-from rollc.errors import InputError, SpecError
+from rollc.cli import effect, files, talk
+from rollc.errors import InputError, SpecError, StoreError
 from rollc.irtext import is_graph_text
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from rollc.lang.draft import Feed
     from rollc.network import Network
     from rollc.stages import Choice
-    from rollc.store import Made
+    from rollc.store import Made, Manifest
+
+
+KERNEL_STAGES = ("adjoint", "tangent", "schedule", "program", "why", "kernel")
 
 
 def check(specs: Sequence[str], sets: Mapping[str, int], feed: Feed, form: str) -> int:
@@ -28,7 +32,7 @@ def check(specs: Sequence[str], sets: Mapping[str, int], feed: Feed, form: str) 
     data: list[dict[str, object]] = []
     wrong = sound = libraries = 0
     for spec in specs:
-        source = files.read_spec(spec)
+        source = read_source(spec)
         if is_graph_text(source.text):
             message = _wrong_graph(source)
             wrong += message is not None
@@ -57,6 +61,30 @@ def check(specs: Sequence[str], sets: Mapping[str, int], feed: Feed, form: str) 
     return 1 if wrong else 0
 
 
+def read_source(spec: str) -> Source:
+    """The text of a spec, for which the options that were given have an effect."""
+    source = files.read_spec(spec)
+    if is_graph_text(source.text):
+        effect.refuse(("sets", "feed"), f"on `{source.name}`: the text of a graph has its own")
+    elif not re.search(r"\bfeed\s*\(|^\s*use\b", source.text, re.MULTILINE):
+        effect.say(["feed"], f"on `{source.name}`: it has no `feed(…)`")
+    return source
+
+
+def open_artefact(folder: str, sets: Mapping[str, int], dtype: str, feed: str) -> Manifest:
+    """A built network, which is what it is: it cannot be asked to be another."""
+    from rollc import store
+
+    if sets:
+        raise InputError(f"the sizes of `{folder}` are fixed: it is built; give its spec instead")
+    manifest = store.read(Path(folder))
+    for name, asked in (("dtype", dtype), ("feed", feed)):
+        own = manifest.entries.get(name)
+        if own != asked and effect.given([name]):
+            raise InputError(f"`{folder}` is built, and {own}; give its spec to have it {asked}")
+    return manifest
+
+
 def _wrong_graph(source: Source) -> str | None:
     """What is wrong with the text of a graph."""
     from rollc.pipeline import read_spec
@@ -82,6 +110,8 @@ def build(
     """Build an artefact and print the name of its folder."""
     if output is None and not use_cache:
         raise InputError("without the cache there has to be a folder for the artefact: give -o DIR")
+    if output is None:
+        _check_cache()
     _, made = build_network(
         spec,
         sets=sets,
@@ -100,11 +130,22 @@ def build(
     print(made.manifest.folder)
 
 
+def _check_cache() -> None:
+    """Raise, before the work, where there is no cache and none can be made."""
+    from rollc import atomic, store
+
+    try:
+        if not store.cache_folder().is_dir():
+            atomic.check_folder(store.cache_folder())
+    except StoreError as error:
+        raise InputError(f"{error}; there is nowhere to keep the artefact: give -o DIR") from error
+
+
 def build_network(spec: str, **options: Any) -> tuple[Network, Made]:
     """The network of a spec, built now if it is not in the cache; then it is said."""
     from rollc.pipeline import build_text
 
-    source = files.read_spec(spec)
+    source = read_source(spec)
     start = time.perf_counter()
     with talk.waiting(f"building {source.name}"):
         network, made = build_text(source.text, source.name, **options)
@@ -139,7 +180,14 @@ def show_stage(
     """Print the text of a stage, or its picture."""
     from rollc import stages
 
+    files.check_outputs(output, keep=[spec])
     choice = stages.Choice(stage, kernel, steps, dtype, feed)
+    if stage not in KERNEL_STAGES and stage != "dag":
+        effect.refuse(["kernel", "steps"], f"on `{stage}`, which is of the network itself")
+    if stage not in ("why", "kernel"):
+        effect.refuse(["dtype"], f"on `{stage}`: no number in it has a type")
+    if stage == "syntax":
+        effect.refuse(["sets", "feed"], "on `syntax`, which is the spec as it stands")
     if form == "dot" and stage not in stages.GRAPH_STAGES:
         known = ", ".join(f"`{name}`" for name in stages.GRAPH_STAGES)
         raise InputError(f"`{stage}` is no graph; there is a picture of {known}")
@@ -173,8 +221,6 @@ def stage_text(spec: str, sets: Mapping[str, int], choice: Choice) -> str:
     from rollc import stages
 
     if files.is_artefact(spec):
-        if sets:
-            raise InputError(f"the sizes of `{spec}` are fixed: it is built; give its spec instead")
-        return stages.of_artefact(Path(spec), choice)
-    source = files.read_spec(spec)
+        return stages.of_artefact(open_artefact(spec, sets, choice.dtype, choice.feed), choice)
+    source = read_source(spec)
     return stages.of_spec(source.text, source.name, sets, choice)

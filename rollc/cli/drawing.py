@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from rollc.cli import building, files
+from rollc.cli import building, effect, files
 from rollc.draw import draw_dot
 from rollc.errors import InputError
 from rollc.irtext import parse_graph
@@ -37,6 +37,9 @@ def draw(
     if output != files.STREAM and suffix not in TEXT + PICTURES:
         known = ", ".join(TEXT + PICTURES)
         raise InputError(f"cannot tell from `{output}` what to write: it has to end in {known}")
+    files.check_outputs(output, keep=[spec])
+    if stage != "adjoint":
+        effect.refuse(["kernel"], f"on `{stage}`, which is of the network itself")
     if steps is not None and stage != "adjoint" and kernel is None:
         stage = "dag"
     text = building.stage_text(spec, sets, Choice(stage, kernel, steps, feed=feed))

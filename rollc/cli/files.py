@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rollc import resources
-from rollc.cli import report, talk
-from rollc.errors import InputError, StoreError
+from rollc.cli import report, streams, talk
+from rollc.errors import InputError
 
 if TYPE_CHECKING:
     from rollc.lang.source import Source
 
 STREAM = "-"
 _LONGEST_TEXT = 256 * 2**20  # bytes; the text of a long unrolled graph is the longest
+_LONGEST_STREAM = 2**30  # bytes of data from a pipe or a device, which may have no end
 
 
 def is_artefact(argument: str) -> bool:
@@ -46,23 +49,62 @@ def read_spec(argument: str) -> Source:
 
 def read_bytes(argument: str) -> bytes:
     """All of a data file, or of standard input."""
-    return _read(argument)
+    from rollc.datafiles import most_bytes
+
+    most = most_bytes()
+    if argument == STREAM or not Path(argument).is_file():
+        most = min(most, _LONGEST_STREAM)
+    return _read(argument, most)
 
 
-def _read(argument: str, most: int = -1) -> bytes:
-    """The content; with ``most``, an error where there are more bytes than that."""
-    limit = most + 1 if most >= 0 else -1
+def _read(argument: str, most: int) -> bytes:
+    """The content; an error where there are more bytes than ``most``."""
     try:
-        if argument == STREAM:
-            content = sys.stdin.buffer.read(limit)
-        else:
+        if argument != STREAM:
             with open(argument, "rb") as file:
-                content = file.read(limit)
+                content = file.read(most + 1)
+        elif sys.stdin is None:
+            raise InputError("cannot read standard input: it is closed")
+        else:
+            content = sys.stdin.buffer.read(most + 1)
     except OSError as error:
         raise InputError(f"cannot read `{argument}`: {error.strerror}") from error
-    if 0 <= most < len(content):
-        raise InputError(f"`{argument}` is longer than {most // 2**20} MB")
+    if most < len(content):
+        raise InputError(f"`{argument}` is longer than {most // 2**20} MB, and was not read")
     return content
+
+
+def check_outputs(
+    *outputs: str | Path | None, endings: Sequence[str] = (), keep: Iterable[str | None] = ()
+) -> None:
+    """Raise, before the work, where one of the files cannot be written.
+
+    Each has one of the ``endings``, no two are the same, and none is a file to ``keep``.
+    """
+    from rollc import atomic
+
+    named = [str(output) for output in outputs if output is not None]
+    kept = [Path(path) for path in keep if path and path != STREAM]
+    for place, output in enumerate(named):
+        path = Path(output)
+        if any(_same(output, other) for other in named[:place]):
+            raise InputError(f"`{output}` cannot be written twice")
+        if output == STREAM:
+            continue
+        if not output:
+            raise InputError("expected the name of a file to write, found an empty one")
+        plain = path.is_file() or not path.exists()
+        if endings and plain and not output.lower().endswith(tuple(endings)):
+            raise InputError(
+                f"`{output}` is to be written as {endings[0]}: give it a name that ends so"
+            )
+        if plain and any(_same(output, other) for other in kept):
+            raise InputError(f"`{output}` is read here, and would be lost: write another file")
+        atomic.check_file(path)
+
+
+def _same(one: str | Path, other: str | Path) -> bool:
+    return str(one) == str(other) or os.path.realpath(one) == os.path.realpath(other)
 
 
 def write_text(argument: str, text: str) -> None:
@@ -74,14 +116,16 @@ def write_bytes(argument: str, content: bytes) -> None:
     if argument == STREAM:
         sys.stdout.flush()
         left = memoryview(content)
-        while left:  # an unbuffered stream may take a part at a time
-            left = left[sys.stdout.buffer.write(left) :]
-        sys.stdout.buffer.flush()
+        try:
+            while left:  # an unbuffered stream may take a part at a time
+                left = left[sys.stdout.buffer.write(left) :]
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise streams.cannot_write(error) from error
         return
     from rollc import atomic
 
-    try:
-        atomic.write_file(Path(argument), content)
-    except StoreError as error:
-        raise InputError(str(error)) from error
+    atomic.write_file(Path(argument), content)
     talk.say(f"wrote {argument}")

@@ -32,7 +32,7 @@ def sizes_of(
     context: click.Context, option: click.Parameter, pairs: tuple[str, ...]
 ) -> dict[str, int]:
     """``H=64`` and more of them as a dictionary."""
-    sizes = {}
+    sizes, seen = {}, dict[str, str]()
     for pair in pairs:
         name, _, number = map(str.strip, pair.partition("="))
         try:
@@ -41,6 +41,8 @@ def sizes_of(
             name = ""
         if not name:
             raise click.BadParameter(f"`{pair}` is not of the form NAME=INTEGER, such as H=64")
+        if seen.setdefault(name, pair) != pair:
+            raise click.BadParameter(f"`{seen[name]}` and `{pair}`: a size has one value")
     return sizes
 
 
@@ -84,6 +86,8 @@ def steps_of(
             raise click.BadParameter(f"`{text}` is not of the form 20, or t=20 for each time axis")
         if match[1] is None:
             return int(match[2])
+        if match[1] in found:
+            raise click.BadParameter(f"`{text}`: the steps of {match[1]} are given twice")
         found[match[1]] = int(match[2])
     return found or None
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rollc.cli import files, talk
+from rollc.cli import building, effect, files, talk
 from rollc.errors import InputError, RollcError, SpecError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def verify(
     status = 0
     for spec in specs:
         try:
-            source = files.read_spec(spec)
+            source = building.read_source(spec)
             if library_flaws(load_graph(source, sets)) == ():
                 talk.say(f"{source.name} holds cells for other specs to use")
                 continue
@@ -136,6 +136,7 @@ def is_code(subject: str) -> bool:
 
 def explain(code: str | None) -> None:
     """Print what a code means, or the list of all codes."""
+    effect.refuse(["nodes", "kernel", "steps", "sets", "dtype", "feed"], "without a spec")
     from rollc.lang import CODES
     from rollc.lang import explain as explanation
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc import store
-from rollc.artefact import load
-from rollc.cli import files, talk
-from rollc.cli.building import build_network
+from rollc import artefact
+from rollc.cli import building, effect, files, talk
 from rollc.datafiles import Column, is_npz, names, read_csv, read_npz, write_npz
 from rollc.errors import InputError
+from rollc.graph.noise import NOISE
 from rollc.graph.stream import why_no_steps
 from rollc.network import Network
 
@@ -26,17 +24,14 @@ Array = NDArray[Any]
 
 LENGTHS = "lengths"  # the array with the number of steps of each sequence
 STATE = "state."
+NPZ = (".npz",)
 
 
 def open_network(spec: str, sets: Mapping[str, int], dtype: str, feed: str) -> Network:
     """The network of a spec, or of an artefact, which has its sizes and its dtype already."""
-    if not files.is_artefact(spec):
-        return build_network(spec, sets=sets, dtype=dtype, feed=feed)[0]
-    if sets:
-        raise InputError(f"the sizes of `{spec}` are fixed: it is built; give its spec instead")
-    if feed == "free" and store.read(Path(spec)).entries.get("feed") != feed:
-        raise InputError(f"`{spec}` is built, and taught; give its spec to run it free")
-    return load(spec)
+    if files.is_artefact(spec):
+        return artefact.open_artefact(building.open_artefact(spec, sets, dtype, feed))
+    return building.build_network(spec, sets=sets, dtype=dtype, feed=feed)[0]
 
 
 def run(
@@ -55,8 +50,18 @@ def run(
     dtype: str,
     feed: str,
 ) -> None:
+    files.check_outputs(outputs, save_state, endings=NPZ, keep=[spec, inputs, params])
+    if outputs is not None:
+        files.check_outputs(outputs, keep=[state])
+    if grad is None:
+        effect.refuse(["memory", "checkpoint"], "without `--grad`")
     network = open_network(spec, sets, dtype, feed)
     values = _values(network, params, seed)
+    if not _draws(network) and (params is not None or not _random_params(network)):
+        effect.say(["seed"], "here: nothing is drawn at random")
+    if (state or save_state) and not network.states and len(network.axes) == 1:
+        network.initial_state(values, {}, steps or 1)  # says why, where that is not its nature
+        raise InputError(f"`{network.name}` has no state: it reads nothing of another step")
     arrays, lengths = _data(network, inputs) if inputs else ({}, None)
     before: dict[str, Array] | None = None
     apart = len(network.axes) > 1 and bool(state or save_state)
@@ -112,9 +117,9 @@ def run(
             loss = network.loss(values, arrays, steps, state=before, lengths=lengths, seed=seed)
         results["loss"] = np.asarray(loss)
         lines.append(f"loss: {float(loss):.6g}")
-    if outputs:
+    if outputs is not None:
         files.write_bytes(outputs, write_npz(results))
-    if save_state:
+    if save_state is not None:
         kept = {name.removeprefix(STATE): array for name, array in after.items()}
         files.write_bytes(save_state, write_npz(kept))
     show = talk.say if files.STREAM in (outputs, save_state) else print
@@ -197,16 +202,22 @@ def train(
     from rollc.optimise import optimiser
     from rollc.training import fit
 
+    files.check_outputs(output, endings=NPZ, keep=[spec, data])
+    if method != "sgd":
+        effect.refuse(["momentum"], f"on {method}: --momentum is for sgd")
     network = open_network(spec, sets, dtype, feed)
     if network.graph.loss is None:
         raise InputError("the spec has no loss, so there is nothing to fit")
+    if not network.params:
+        raise InputError(f"`{network.name}` has no parameters, so there is nothing to fit")
+    if output is None:
+        talk.warning("the fitted parameters are not kept: give `-o P.npz`")
     values = _values(network, params, seed)
     arrays, lengths = _data(network, data)
+    _say_what_has_no_effect(network, arrays, params, batch, window)
     random = np.random.default_rng(seed)
     chosen = {"rate": rate, "momentum": momentum or None}
     numbers = {name: number for name, number in chosen.items() if number is not None}
-    if momentum and method != "sgd":
-        raise InputError(f"--momentum is for sgd; {method} has none")
     fitting = fit(
         network,
         values,
@@ -223,15 +234,57 @@ def train(
             if not math.isfinite(loss):
                 raise InputError(f"the loss became {loss} in epoch {number}; try a smaller --rate")
             advance(number, f"loss {loss:.6g}")
-    if output:
+    if output is not None:
         files.write_bytes(output, write_npz(values))
     show = talk.say if output == files.STREAM else print
     show(f"loss: {loss:.6g} in the last of {epochs} epochs")
 
 
+def _say_what_has_no_effect(
+    network: Network,
+    arrays: Mapping[str, Array],
+    params: str | None,
+    batch: int | None,
+    window: int | None,
+) -> None:
+    """Note what options of ``train`` come to nothing on these data."""
+    slots = {**network.inputs, **network.targets}
+    sequences, steps = 1, 0
+    for name, array in arrays.items():
+        slot = slots[name]
+        if slot.batch and array.ndim == len(slot.dimensions()):
+            sequences = max(sequences, array.shape[len(slot.time)])
+        if slot.time and array.ndim:
+            steps = max(steps, len(array))
+    if batch is not None and batch >= sequences:
+        many = "1 sequence" if sequences == 1 else f"{sequences} sequences"
+        effect.say(["batch"], f"here: the data are {many}, and all are in one update")
+    if window is not None and window >= steps:
+        effect.say(["window"], f"here: the sequences have {steps} steps, which are one window")
+    shuffled = batch is not None and batch < sequences
+    drawn = shuffled or _draws(network, training=True)
+    if not drawn and (params is not None or not _random_params(network)):
+        effect.say(["seed"], "here: nothing is drawn at random")
+
+
+def _draws(network: Network, training: bool = False) -> bool:
+    """Whether a run draws at random: `sample` always does, `dropout` in training."""
+    leaves = network.graph.leaves(NOISE)
+    return any(training or node.options.get("rate") is None for node in leaves)
+
+
+def _random_params(network: Network) -> bool:
+    """Whether a parameter is drawn at random where none is given."""
+    fixed = ("zeros", "number", "identity")
+    leaves = network.graph.leaves("param")
+    return any(node.options["initialiser"] not in fixed for node in leaves)
+
+
 def _values(network: Network, params: str | None, seed: int) -> dict[str, Array]:
-    """The parameters from a file, or drawn from the seed."""
+    """The parameters from a file, or drawn from the seed, which is said."""
     if params is None:
+        if _random_params(network):
+            talk.note(f"no `--params`: they are drawn at random, from seed {seed}")
         return dict(network.init(seed))
     found = read_npz(files.read_bytes(params), params)
     return _known(found, network.params, params, "a parameter")

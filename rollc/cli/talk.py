@@ -72,8 +72,8 @@ def plain(text: str) -> str:
 
 
 def show_warning(message: Warning | str, *_: object) -> None:
-    """Takes the place of ``warnings.showwarning``."""
-    warning(str(message))
+    """Takes the place of ``warnings.showwarning``; those of others go on for lines."""
+    warning(str(message).partition("\n")[0])
 
 
 @contextmanager

@@ -24,7 +24,9 @@ def run(name: str = "sunspots", quick: bool = False, save: Path | None = None) -
     folder for the data and the fitted parameters, as ``rollc train`` and ``rollc run`` take
     them."""
     from rollc.cli import talk
+    from rollc.demos.common import made_folder
 
+    made_folder(save)
     start = time.perf_counter()
     import_module(f"rollc.demos.{name}").main(quick, save)
     talk.say(f"{time.perf_counter() - start:.1f} s in all")

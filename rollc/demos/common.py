@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc import resources
+from rollc import atomic, resources
 from rollc.batches import Batch
 from rollc.cli import files, talk
 from rollc.datafiles import write_npz
@@ -81,13 +81,19 @@ def fitted(
     return epoch.params
 
 
-def saved(folder: Path | None, **contents: Mapping[str, Array]) -> None:
-    """Write each as an ``.npz`` file of its name, if there is a folder to write to."""
+def made_folder(folder: Path | None) -> None:
+    """Make the folder to write to, if there is one: before the work, and not after it."""
     if folder is None:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder `{folder}`: {error.strerror}") from error
-    for name, arrays in contents.items():
-        files.write_bytes(str(folder / f"{name}.npz"), write_npz(arrays))
+    atomic.check_file(folder / "params.npz")
+
+
+def saved(folder: Path | None, **contents: Mapping[str, Array]) -> None:
+    """Write each as an ``.npz`` file of its name, if there is a folder to write to."""
+    if folder is not None:
+        for name, arrays in contents.items():
+            files.write_bytes(str(folder / f"{name}.npz"), write_npz(arrays))

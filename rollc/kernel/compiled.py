@@ -117,6 +117,7 @@ class Kernel:
 
     def compile(self) -> None:
         """Compile every function now, and keep the code."""
+        native.start_compiler()
         module = _module(self.source, self._source_text())
         functions = {
             function.phase: getattr(module, function.phase) for function in self.program.functions

@@ -26,7 +26,7 @@ from llvmlite import binding
 from numpy.typing import NDArray
 
 from rollc import atomic, store
-from rollc.errors import StoreError
+from rollc.errors import InputError, StoreError
 
 Array = NDArray[Any]
 Bindable = Callable[[Sequence[int], Sequence[Array]], "Bound | Callable[[], object]"]
@@ -223,6 +223,17 @@ def _data(array: Array) -> int:
         return ctypes.addressof(_from_buffer(array))
     except (TypeError, ValueError):  # it can only be read, or has no elements
         return int(array.ctypes.data)
+
+
+def start_compiler() -> None:
+    """Import Numba.  Raises :class:`InputError` where its settings are of no use."""
+    for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"):
+        if os.environ.get(name):
+            raise InputError(f"${name} is set: code is for the processor that it runs on; unset it")
+    try:
+        import numba  # noqa: F401
+    except ValueError as error:
+        raise InputError(f"Numba does not start: {error} See the environment's NUMBA_*") from error
 
 
 def interpreted() -> bool:

@@ -1,0 +1,74 @@
+"""Standard output and error: their faults are told apart from all others.
+
+Where the product cannot be written, that is one line and no report of a fault; where talk cannot,
+the product is still made.  A reader that leaves (``| head``) is no fault at all.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rollc.errors import StoreError
+
+
+class _Guarded:
+    """A text stream whose errors are ours; ``quiet`` ones are passed over."""
+
+    def __init__(self, stream: Any, quiet: bool) -> None:
+        self._stream = stream
+        self._quiet = quiet
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._failing():
+            return int(self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        with self._failing():
+            self._stream.flush()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if not self._quiet:
+                raise cannot_write(error) from error
+
+
+def cannot_write(error: OSError) -> StoreError:
+    return StoreError(f"cannot write to standard output: {error.strerror}")
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Standard output and error for a command.  Raises :class:`StoreError` where output is
+    closed."""
+    if sys.stderr is None:  # closed: what is printed there would go to standard output
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        raise StoreError("cannot write to standard output: it is closed")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that lacks a letter is no error
+            stream.reconfigure(errors="replace")
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _Guarded(before[0], False), _Guarded(before[1], True)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def forget_output() -> None:
+    """What is still in the buffer of standard output must not fail when the process ends."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
