@@ -200,6 +200,9 @@ def check_folder(target: Path) -> None:
     """Raise :class:`StoreError` where :func:`staging` could not write; nothing changes."""
     real = Path(os.path.realpath(target))
     try:
+        with suppress(FileNotFoundError):
+            if not stat.S_ISDIR(real.stat().st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         while not real.parent.is_dir() and not os.path.lexists(real.parent):
             real = real.parent
         _try_name(real)

@@ -41,7 +41,6 @@ output h
 loss mean(mse(h, y), over t)
 """
 CALLS = ("open", "mkdir", "rename", "replace", "unlink", "rmdir", "fsync", "close", "stat", "utime")
-EVERY = 25  # kills from one whole run to the next
 
 
 @dataclass
@@ -124,7 +123,7 @@ def cases(folder: Path) -> list[Case]:
     ]
 
 
-def kill(count: int, seed: int, folder: Path) -> Counter[str]:
+def kill(count: int, seed: int, every: int, folder: Path) -> Counter[str]:
     """Kill so many commands; raises ``AssertionError`` where one did harm."""
     random_ = random.Random(seed)
     os.environ["ROLLC_CACHE"] = str(folder / "cache")
@@ -158,7 +157,7 @@ def kill(count: int, seed: int, folder: Path) -> Counter[str]:
             whole = content(target)
             known = [before[place], *(results[place] for results in case.known)]
             assert whole in known, f"kill {number} of {case.name}: {target.name} is torn"
-        if number % EVERY == EVERY - 1:
+        if number % every == every - 1:
             for other in found:
                 finished(random_.choice(other.variants))
             finished(["build", str(folder / "small.roll"), "--set", f"H={number + 4}"])
@@ -171,10 +170,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--every", type=int, default=25, help="kills between whole runs")
     arguments = parser.parse_args()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        outcomes = kill(arguments.count, arguments.seed, Path(folder))
+        outcomes = kill(arguments.count, arguments.seed, arguments.every, Path(folder))
     print(f"{arguments.count} in {time.perf_counter() - start:.0f} s: {dict(outcomes)}")
     return 0
 

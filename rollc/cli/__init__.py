@@ -18,7 +18,7 @@ import click
 
 from rollc.cli import report, streams, talk
 from rollc.cli.commands import rollc
-from rollc.errors import RollcError, SpecError, StoreError
+from rollc.errors import RollcError, SpecError
 
 FINE, WRONG_SPEC, WRONG_USE, INTERNAL, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED
-    except StoreError as error:
+    except streams.CannotWrite as error:
         talk.error(str(error))
         streams.forget_output()
         return WRONG_USE
@@ -62,6 +62,8 @@ def _run(arguments: list[str]) -> int:
     except SpecError as error:
         talk.wrong_spec(error)
         return WRONG_SPEC
+    except streams.CannotWrite:
+        raise
     except RollcError as error:
         talk.error(str(error))
         return WRONG_USE

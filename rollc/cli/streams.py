@@ -15,6 +15,10 @@ from typing import Any
 from rollc.errors import StoreError
 
 
+class CannotWrite(StoreError):
+    """Standard output is closed, full or broken."""
+
+
 class _Guarded:
     """A text stream whose errors are ours; ``quiet`` ones are passed over."""
 
@@ -43,20 +47,25 @@ class _Guarded:
         except OSError as error:
             if not self._quiet:
                 raise cannot_write(error) from error
+            _forget(self._stream.fileno())
 
 
-def cannot_write(error: OSError) -> StoreError:
-    return StoreError(f"cannot write to standard output: {error.strerror}")
+def cannot_write(error: OSError) -> CannotWrite:
+    return CannotWrite(f"cannot write to standard output: {error.strerror}")
+
+
+def _forget(descriptor: int) -> None:
+    """What is still in a stream's buffer must not fail when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Standard output and error for a command.  Raises :class:`StoreError` where output is
-    closed."""
+    """Standard output and error for a command.  Raises :class:`CannotWrite` without an output."""
     if sys.stderr is None:  # closed: what is printed there would go to standard output
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if sys.stdout is None:
-        raise StoreError("cannot write to standard output: it is closed")
+        raise CannotWrite("cannot write to standard output: it is closed")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that lacks a letter is no error
             stream.reconfigure(errors="replace")
@@ -69,6 +78,6 @@ def guarded() -> Iterator[None]:
 
 
 def forget_output() -> None:
-    """What is still in the buffer of standard output must not fail when the process ends."""
+    """Nobody reads standard output any more, or it cannot be written."""
     if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget(sys.stdout.fileno())
