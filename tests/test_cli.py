@@ -527,7 +527,7 @@ def test_lengths_come_with_the_inputs(run: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "padded.npz", **padded, lengths=np.array([6, 7]))
     result = run("run", "tiny.roll", "--inputs", "padded.npz")
     assert result.status == 2
-    assert "`lengths`: expected 1 to 6, found 7" in result.err
+    assert "`lengths`: expected 0 to 6, found 7" in result.err
 
 
 def test_truncation_is_another_build(run: Run) -> None:
