@@ -173,3 +173,15 @@ def test_compiled_it_goes_on_too() -> None:
     state = {name.removeprefix("state."): warm[name] for name in warm if name.startswith("state.")}
     found = nets["free"].forward(params, state=state, steps=6)["o"]
     np.testing.assert_allclose(found, by_hand(params, state, 6), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["feed(p, mean(y, over t))", "of_one(p, mean(y, over t))", "p * size(v)", "p"],
+)
+def test_a_loss_goes_over_the_batch_where_what_it_is_computed_from_does(loss: str) -> None:
+    """And not where the text names an input that is not read."""
+    text = f"net n\ninput v: [2]\ntarget y\nparam p = 2\nfn of_one(a, b) = a\nloss {loss}\n"
+    graph, _ = read_spec(text, "n.roll", feed="free")
+    assert not any(node.operation == "mean_over" for node in graph.nodes)
+    assert read_spec(text.replace("loss ", "loss last(y) + "), "n.roll", feed="free")

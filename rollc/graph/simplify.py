@@ -456,5 +456,8 @@ def _without_unused(graph: Graph) -> Graph:
             used.add(name)
             waiting.extend(edge.source for edge in nodes[name].reads())
     return graph.with_nodes(
-        node for node in graph.nodes if node.name in used or node.operation in _PINNED
+        # A leaf that nothing reads has no use for an initial value.
+        node if node.name in used else replace(node, initial=None)
+        for node in graph.nodes
+        if node.name in used or node.operation in _PINNED
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import networkx as nx
 
@@ -25,7 +25,6 @@ from rollc.lang.source import Source, Span
 from rollc.lang.syntax import (
     Alias,
     Along,
-    Expression,
     Init,
     Loss,
     Net,
@@ -33,7 +32,6 @@ from rollc.lang.syntax import (
     Reset,
     Spec,
     Statement,
-    names_in,
 )
 from rollc.lang.taking import STATIC, Taking
 from rollc.lang.types import Types, described, unknown_shape
@@ -242,18 +240,24 @@ class _Resolver:
 
     def _loss_of(self, loss: Loss) -> None:
         """The loss is the mean over the batch, where it differs between sequences."""
-        if not self._runs_over_batch(loss.value):
-            self.loss_value = self.drafts.named(LOSS, loss.value, LOSS)
+        value, drafts = self.drafts.read(loss.value, LOSS, LOSS), self.drafts.drafts
+        self.loss_value = value
+        if not self._runs_over_batch(value.edge.source):
+            if value.edge != Edge(LOSS):
+                drafts[LOSS] = Draft(LOSS, "identity", (value,), loss.value.span)
+                self.loss_value = replace(value, edge=Edge(LOSS))
             return
-        self.loss_value = self.drafts.read(loss.value, LOSS)
+        if value.edge == Edge(LOSS):  # the name is that of the mean
+            each = self.drafts.fresh(LOSS)
+            drafts[each] = replace(drafts.pop(LOSS), name=each)
+            self.loss_value = replace(value, edge=Edge(each))
         over = attributes(over=(BATCH,))
-        span = loss.value.span
-        self.drafts.drafts[LOSS] = Draft(LOSS, "mean_over", (self.loss_value,), span, over)
+        drafts[LOSS] = Draft(LOSS, "mean_over", (self.loss_value,), loss.value.span, over)
 
-    def _runs_over_batch(self, expression: Expression) -> bool:
-        """Whether an input or a target is somewhere behind an expression."""
+    def _runs_over_batch(self, name: str) -> bool:
+        """Whether an input or a target is somewhere behind a value."""
         drafts, initials = self.drafts.drafts, self.drafts.initials
-        pending = [self.drafts.node_of(name.name) for name in names_in(expression)]
+        pending = [name]
         seen = set(pending)
         while pending:
             name = pending.pop()
