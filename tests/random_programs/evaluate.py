@@ -21,6 +21,7 @@ from tests.random_programs.expand import (
     Expanded,
     Kind,
     axes_of,
+    delays_of,
     expand,
     expression_axes,
 )
@@ -53,7 +54,7 @@ class Margin:
         distance = torch.as_tensor(distance).detach().abs()
         scale = torch.as_tensor(scale).detach().abs()
         relative = distance / scale.clamp(min=1.0)
-        relative = relative[distance > 0]
+        relative = relative[(distance > 0) & relative.isfinite()]
         if relative.numel() and float(relative.min()) < self.least:
             self.least, self.where = float(relative.min()), where
 
@@ -71,6 +72,7 @@ class Meaning:
         self.found = expand(program, feed, sets or {})
         self.axes, self.settled = axes_of(self.found)
         self.truncate = truncate
+        self.delays = delays_of(self.found, self.settled)
 
 
 @dataclass
@@ -89,6 +91,7 @@ class Sequence:
     margin: Margin = field(default_factory=Margin)
     dtype: torch.dtype = torch.float64
     known: dict[Any, Found] = field(default_factory=dict)
+    whole: Sequence | None = None  # the same one with all steps, padding among them
 
     @property
     def found(self) -> Expanded:
@@ -251,8 +254,9 @@ class Sequence:
         axis = options.get("axis")
         self._look(function, numbers, None if axis is None else int(axis))
         if function in ELEMENTWISE:
-            return ELEMENTWISE[function](*torch.broadcast_tensors(*numbers))
-        return OTHERS[function](options, *numbers)
+            return _guarded(ELEMENTWISE[function], torch.broadcast_tensors(*numbers), True)
+        operation = OTHERS[function]
+        return _guarded(lambda *given: operation(options, *given), numbers, False)
 
     def _bound(self, index: Expression) -> int:
         """The number of values of an index."""
@@ -276,11 +280,33 @@ class Sequence:
 
     def _end(self, call: Call, at: Place, owner: str) -> Found:
         axis = self._axis(call)
+        if not self.steps[axis]:
+            return self._outside(call, axis, at, owner)
         place = 0 if call.function == "first" else self.steps[axis] - 1
         return self.compute(call.operands[0], {**at, axis: place}, owner)
 
+    def _outside(self, call: Call, axis: str, at: Place, owner: str) -> Found:
+        """The first or last value of a sequence without a step: the initial one."""
+        (operand,) = call.operands
+        if isinstance(operand, Name):
+            name, delay = self.found.named(operand.name), operand.delay
+            along, past = self.meaning.delays.get(name, (None, True))
+            own = not delay or self._settled(operand.axis) == axis
+            if name in self.found.inits and own and along in (None, axis):
+                side = 1 if delay > 0 or (not delay and past) else -1
+                return self.initial(name, 1 + delay if side > 0 else max(-delay, 1), side, at)
+        return self._nothing(operand, axis, at, owner)
+
+    def _nothing(self, like: Expression, axis: str, at: Place, owner: str) -> Found:
+        """Zero, of the shape that an expression has at a step of the padding."""
+        assert self.whole is not None
+        found = self.whole.compute(like, {**at, axis: 0}, owner)
+        return torch.zeros_like(found) if isinstance(found, Tensor) else 0
+
     def _over(self, call: Call, at: Place, owner: str) -> Tensor:
         axis = self._axis(call)
+        if not self.steps[axis]:
+            return self.real(self._nothing(call.operands[0], axis, at, owner))
         every = [
             self.real(self.compute(call.operands[0], {**at, axis: step}, owner))
             for step in range(self.steps[axis])
@@ -388,20 +414,16 @@ class Batch:
         self.lengths, self.batched = lengths, batched
         self.margin = Margin()
         self.leaves = {name: _leaf(array) for name, array in {**params, **inputs}.items()}
-        self.sequences = [
-            Sequence(
-                meaning,
-                {name: self._own(name, number) for name in self.leaves},
-                {
-                    axis: many if lengths is None else int(lengths[axis][number])
-                    for axis, many in steps.items()
-                },
-                noise or {},
-                number,
-                self.margin,
-            )
-            for number in range(count)
-        ]
+        self.sequences = [self._sequence(number, noise or {}) for number in range(count)]
+
+    def _sequence(self, number: int, noise: Mapping[tuple[str, float | None], Noise]) -> Sequence:
+        leaves = {name: self._own(name, number) for name in self.leaves}
+        whole = Sequence(self.meaning, leaves, self.steps, noise, number)
+        if self.lengths is None:
+            whole.margin = self.margin
+            return whole
+        steps = {axis: int(lengths[number]) for axis, lengths in self.lengths.items()}
+        return Sequence(self.meaning, leaves, steps, noise, number, self.margin, whole=whole)
 
     def _own(self, name: str, number: int) -> Tensor:
         array = self.leaves[name]
@@ -464,6 +486,38 @@ def _leaf(array: Any) -> Tensor:
     return found.to(torch.float64).clone().requires_grad_() if found.is_floating_point() else found
 
 
+def _guarded(function: Callable[..., Tensor], given: Any, elementwise: bool) -> Tensor:
+    """The value; where no cotangent arrives none leaves, whatever the slope is."""
+    value = function(*given)
+    if not value.requires_grad or all(bool(each.isfinite().all()) for each in (value, *given)):
+        needs = (
+            value.requires_grad and function in STEEP and any(bool((x == 0).any()) for x in given)
+        )
+        if not needs:
+            return value
+    return _Guarded.apply(function, elementwise, *given)
+
+
+class _Guarded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, function: Any, elementwise: bool, *given: Tensor) -> Tensor:
+        ctx.elementwise = elementwise
+        with torch.enable_grad():
+            ctx.given = [each.detach().requires_grad_() for each in given]
+            ctx.value = function(*ctx.given)
+        return ctx.value.detach()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        found = torch.autograd.grad(ctx.value, ctx.given, g, allow_unused=True, retain_graph=True)
+        nothing = g == 0 if ctx.elementwise else (g == 0).all()
+        passed = [
+            None if each is None else torch.where(nothing, torch.zeros_like(each), each)
+            for each in found
+        ]
+        return (None, None, *passed)
+
+
 class _Sloped(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, *given: Tensor) -> Tensor:
@@ -491,10 +545,6 @@ def _clip(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """At a bound the gradient is that of x; where the bounds cross, the upper one holds."""
     raised = torch.where(x < low, low, x)
     return torch.where(raised > high, high, raised)
-
-
-def _zero_at_zero(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda x: torch.where(x == 0, torch.zeros_like(x), function(x))
 
 
 ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
@@ -525,6 +575,9 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "log_normal_cdf": torch.special.log_ndtr,
     "log_sigmoid": torch.nn.functional.logsigmoid,
 }
+
+
+STEEP = (torch.sqrt, torch.log, torch.div, torch.pow)  # infinite slopes at finite arguments
 
 
 def _reduced(

@@ -366,3 +366,16 @@ def expression_axes(
     return frozenset[str]().union(
         *(expression_axes(part, found, axes, settled) for part in la.parts(expression))
     )
+
+
+def delays_of(found: Expanded, settled: Mapping[str, str]) -> dict[str, tuple[str, bool]]:
+    """Of what is read with a delay: along which axis, and whether into the past."""
+    delays: dict[str, tuple[str, bool]] = {}
+    values = [*found.values.values(), *found.resets.values(), *found.inits.values()]
+    for value in [*values, *([found.loss] if found.loss is not None else [])]:
+        for part in la.walk(value.expression):
+            if isinstance(part, Name) and part.delay:
+                name = found.named(part.name)
+                past = part.delay > 0 or delays.get(name, ("", False))[1]
+                delays[name] = (settled.get(part.axis, part.axis), past)
+    return delays

@@ -20,6 +20,7 @@ FORMS = frozenset(
         *("sizes in cells", "init from outside", "function", "function with a derivative"),
         *("delay into the past", "delay into the future", "delays of both signs", "h[t]"),
         *("delay beyond the sequence", "stop every", "slice", "element", "split"),
+        *("declared type", "condition with a name", "init of an index", "init of an input"),
         *("feed taught", "feed free", "training", "truncate", "no batch", "output of an index"),
     ]
 )
@@ -57,7 +58,17 @@ def _features(program: la.Program, settings: Settings) -> Iterator[str]:
     for output in program.of(la.Output):
         if any(isinstance(types.get(name), la.Index) for name in output.names):
             yield "output of an index"
+    inputs = {each.name for each in program.of(la.Input)}
+    for equation in program.of(la.Equation):
+        if equation.declared:
+            yield "declared type"
+        if isinstance(equation.types[0], la.Condition):
+            yield "condition with a name"
     for init in program.of(la.Init):
+        if init.name in inputs:
+            yield "init of an input"
+        if isinstance(types.get(init.name), la.Index):
+            yield "init of an index"
         own, value = types.get(init.name), init.value
         deep = isinstance(value, Name) and rows.get(value.name, 0)
         if isinstance(own, la.Float) and deep > len(own.shape):

@@ -118,6 +118,7 @@ class Writer:
         self.rate = 0.2
         self.deep: list[str] = []
         self.owned: set[str] = set()  # names that have an initial value
+        self.declared: set[str] = set()
 
     # Choices
 
@@ -163,6 +164,8 @@ class Writer:
     def type(self, known: Known) -> la.Type:
         if known.kind == "index":
             return Index(Number(known.bound))
+        if known.kind == "bool":
+            return la.Condition(self.sizes(known.shape))
         return Float(self.sizes(known.shape))
 
     def any_shape(self, scope: Scope, most: int = 1) -> Shape:
@@ -183,6 +186,9 @@ class Writer:
         if self.consts and self.chance(0.2):
             name = self.choose(*self.consts)
             return Name(name), abs(self.consts[name])
+        if self.dims and self.chance(0.1):
+            name = self.choose(*self.dims)
+            return Name(name), float(self.dims[name])
         value = self.choose(0.5, 1.0, 0.25, -0.5, 2.0, -1.0, 0.0, 1.5, 0.3, 1e-3)
         return Number(value), abs(value)
 
@@ -291,6 +297,7 @@ class Writer:
             self.bounded_choice,
             self.where,
             self.called,
+            self.branch,
         ]
         if scope.inside != "function":
             forms += [self.dropout, self.over, self.over, self.end, self.plus_param, self.fed]
@@ -398,6 +405,9 @@ class Writer:
                 symbols = ["==", "!=", *(["<", ">="] * (wanted > 0))]
                 symbols += [">", "<="] if wanted < bound - 1 else []
                 return Call(self.choose(*symbols), (expression, Number(wanted)))
+        found = self.read(shape, scope, "bool") if self.chance(0.3) else None
+        if found is not None:
+            return found[0]
         a, _ = self.expression(shape, scope, depth)
         b, _ = self.expression(shape if self.chance(0.3) else (), scope, depth)
         if self.chance(0.4):
@@ -413,6 +423,40 @@ class Writer:
         if self.chance(0.2):
             a, b = b, a
         return Call("where", (condition, a, b)), max(size, more)
+
+    def branch(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
+        """What is not taken is infinite or not a number, and passes no gradient."""
+        if not self.chance(0.6):
+            return None
+        a, size = self.expression(shape, scope, depth)
+        if by_chance(a):
+            return None
+        b, _ = self.tame(self.expression(shape, scope, 0), 2.0)
+        above, kept = Call(">", (a, Number(0))), Call("relu", (a,))
+        near = Call("clip", (a, Number(-3), Number(3)))
+        k = self.expression((), scope, 0)[0]
+        match self.choose("log", "sqrt", "power", "divide", "clip", "maximum", "minimum", "zero"):
+            case "log":
+                inner = Call("log", (Call("*", (Call("exp", (Call("tanh", (k,)),)), near)),))
+                return Call("where", (above, Call("clip", (inner, Number(-9), Number(9))), b)), 9.0
+            case "sqrt":
+                inner = Call("sqrt", (Call("+", (near, Number(1e-3))),))
+                return Call("where", (above, Call("*", (k, inner)), Number(0))), 3.0
+            case "power":
+                inner = Call("**", (Call("+", (near, Number(0.01))), Number(0.5)))
+                return Call("where", (above, inner, b)), 2.0
+            case "divide":
+                safe = Call("where", (Call(">", (a, Number(0.1))), Call("/", (b, kept)), b))
+                return safe, 20.0
+            case "clip":
+                return Call("clip", (Call("log", (kept,)), Number(-1), Number(1.5))), 1.5
+            case "maximum":
+                return Call("maximum", (Call("log", (kept,)), Number(-0.5))), max(size, 0.5)
+            case "minimum":
+                return Call("minimum", (Call("/", (Number(1), kept)), Number(2))), 2.0
+            case _:
+                return Call("*", (Number(0), Call("sqrt", (kept,)))), 0.1
+        raise AssertionError
 
     def called(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
         """A function of one's own."""
@@ -888,7 +932,10 @@ class Writer:
     # Equations
 
     def equation(self, name: str, written: Written, known: Known, scope: Scope) -> None:
-        scope.body.append(la.Equation((name,), written[0], (self.type(known),)))
+        declared = self.chance(0.15) and known.kind != "bool"
+        scope.body.append(la.Equation((name,), written[0], (self.type(known),), declared))
+        if declared:
+            self.declared.add(name)
 
     def state(self, name: str, scope: Scope) -> None:
         """One equation of a chain."""
@@ -1047,7 +1094,7 @@ class Writer:
                 width = self.some(scope)
                 w, _ = self.param(scope, (known.shape[0], width))
                 value = Call("tanh", (Call("@", (w, self.param(scope, (width,))[0])),))
-            case "rows" if known.shape:
+            case "rows" if known.shape or name in self.declared:
                 self.deep.append(name)
                 self.owned.add(name)
                 return
@@ -1115,6 +1162,8 @@ class Writer:
         table, _ = self.param(scope, (count, count))
         back = self.delayed(name, self.choose(1, 2, -1), axis, scope)
         scores = Call("+", (Call("embed", (table, back)), fed))
+        if self.chance(0.3):
+            scope.body.append(la.Init(name, Call("argmax", (self.param(scope, (count,))[0],))))
         self.equation(name, (Call("argmax", (scores,)), 0.0), states[name], scope)
         self.settle(states, scope, first)
 
@@ -1129,12 +1178,29 @@ class Writer:
                 self.equation(name, (expression, 0.0), known, scope)
                 scope.known[name] = known
                 return
+        if self.chance(0.15):
+            shape = self.any_shape(scope)
+            condition = self.condition(shape, scope, 1)
+            if isinstance(condition, Call) and not self.is_number(condition, shape, scope):
+                known = Known(shape, self.axes(condition, scope), 1.0, "bool")
+                self.equation(name, (condition, 1.0), known, scope)
+                scope.known[name] = known
+                return
         shape = self.any_shape(scope, 2)
         expression, size = self.tame(self.expression(shape, scope, self.choose(2, 3)), 4.0)
         known = Known(shape, self.axes(expression, scope), size)
         known.delays = bool(known.axes)
         self.equation(name, (expression, size), known, scope)
         scope.known[name] = known
+
+    def is_number(self, condition: Call, shape: Shape, scope: Scope) -> bool:
+        """Whether a condition is one of numbers where one of vectors was asked for."""
+        if not shape:
+            return False
+        return condition.function not in la.OPERATORS or any(
+            isinstance(part, Name) and self.known(part.name, scope).kind == "index"
+            for part in condition.operands
+        )
 
     def split(self, scope: Scope) -> None:
         count, size = self.choose(2, 3), self.choose(1, 2)
@@ -1143,7 +1209,12 @@ class Writer:
         names = tuple(self.fresh("v") for _ in range(count))
         known = Known((size,), self.axes(whole, scope), bound)
         scope.body.append(
-            la.Equation(names, Call("split", (whole, Number(count))), (self.type(known),) * count)
+            la.Equation(
+                names,
+                Call("split", (whole, Number(count))),
+                (self.type(known),) * count,
+                self.chance(0.2),
+            )
         )
         for name in names:
             scope.known[name] = replace(known)
@@ -1221,6 +1292,11 @@ class Writer:
         known = self.inputs(axes)
         sizes = tuple(self.random.sample((1, 2, 3), self.choose(2, 2, 3)))
         scope = Scope(self.statements, known, (*sizes, sizes[-1]), axes)
+        for name, each in known.items():
+            if each.axes and each.kind == "float" and self.chance(0.1):
+                value = self.param(scope, each.shape) if self.chance() else self.number()
+                scope.body.append(la.Init(name, value[0]))
+                self.owned.add(name)
         for _ in range(self.choose(0, 0, 1, 2)):
             self.own_function()
         for _ in range(self.choose(0, 0, 1, 1, 2)):

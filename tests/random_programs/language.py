@@ -119,9 +119,12 @@ class Param:
 
 @dataclass(frozen=True)
 class Equation:
+    """``declared`` is whether the text says its types."""
+
     names: tuple[str, ...]
     value: Expression
     types: tuple[Type, ...]
+    declared: bool = False
 
 
 @dataclass(frozen=True)
@@ -302,6 +305,17 @@ def _shape(sizes: tuple[Expression, ...]) -> str:
     return f"[{', '.join(map(show, sizes))}]"
 
 
+def _declared(name: str, type_: Type) -> str:
+    match type_:
+        case Index(bound):
+            return f"{name}: index({show(bound)})"
+        case Float(()):
+            return f"{name}: number"
+        case Float(sizes):
+            return f"{name}: {_shape(sizes)}"
+    return name  # nothing declares a condition
+
+
 def _lines(statement: Statement) -> list[str]:
     match statement:
         case Time(axes):
@@ -320,8 +334,9 @@ def _lines(statement: Statement) -> list[str]:
         case Param(name, sizes, start):
             shape = f": {_shape(sizes)}" if sizes else ""
             return [f"param {name}{shape}" + (f" = {start}" if start else "")]
-        case Equation(names, value):
-            return [f"{', '.join(names)} = {show(value)}"]
+        case Equation(names, value, types, declared):
+            said = map(_declared, names, types) if declared else names
+            return [f"{', '.join(said)} = {show(value)}"]
         case Init(name, value):
             return [f"init {name} = {show(value)}"]
         case Reset(name, condition):
