@@ -21,7 +21,7 @@ from rollc.graph.unroll import unroll
 from rollc.graph.verify import verify
 from rollc.interp import interpret
 from rollc.irtext import parse_graph, print_graph
-from rollc.pipeline import read_spec
+from rollc.pipeline import FEEDS, read_spec
 
 Array = NDArray[Any]
 GOLDEN = Path(__file__).parent / "golden"
@@ -503,8 +503,9 @@ loss mean(sum(h), over t)
 def test_a_leaf_that_nothing_reads_has_no_initial_value() -> None:
     """What it would start from is gone, and nothing may look for it."""
     text = "net n\ninput x: [2, 2], u\ninit x = 2\nh = u + 0.5 * h[t-1]\noutput h\n"
-    graph = simplify(read_spec(text, "n.roll")[0])
-    assert verify(graph) == []
-    leaves = {"x": np.zeros((3, 1, 2, 2)), "u": np.ones((3, 1))}
-    found = interpret(graph, leaves, {"t": 3, "batch": 1})
-    np.testing.assert_allclose(found["h"][:, 0], [1, 1.5, 1.75])
+    for feed in FEEDS:
+        graph = simplify(read_spec(text, "n.roll", feed=feed)[0])
+        assert verify(graph) == []
+        leaves = {"x": np.zeros((3, 1, 2, 2)), "u": np.ones((3, 1))}
+        found = interpret(graph, leaves, {"t": 3, "batch": 1})
+        np.testing.assert_allclose(found["h"][:, 0], [1, 1.5, 1.75])

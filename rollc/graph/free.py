@@ -14,16 +14,13 @@ from dataclasses import replace
 from rollc.graph.build import Builder
 from rollc.graph.graph import BATCH, LEAVES, Graph, Node, ordered_axes
 from rollc.graph.operations.linear import over_axes
-from rollc.graph.split import needed
+from rollc.graph.simplify import without_unused
 
 
 def run_free(graph: Graph, said: Iterable[str]) -> Graph:
     """A checked graph whose values ``said`` are read in the place of what teaches it."""
-    results = [name for name in graph.results() if name]
-    kept = {node.name for node in needed(graph, results).nodes}
-    kept |= {node.name for node in graph.nodes if node.operation in LEAVES}
-    graph = graph.with_nodes(node for node in graph.nodes if node.name in kept)
-    own = _own(graph, [name for name in said if name in kept])
+    graph = without_unused(graph)
+    own = _own(graph, [name for name in said if name in graph.by_name])
     nodes = [_each(node) if node.name in own else node for node in graph.nodes]
     found = graph.with_nodes(nodes)
     if graph.loss is None or BATCH not in found[graph.loss].type.axes:

@@ -107,7 +107,7 @@ class _Round:
             gradients=pairs(self.graph.gradients),
             loss=None if self.graph.loss is None else final(self.graph.loss),
         )
-        return _without_unused(graph)
+        return without_unused(graph)
 
     def _final(self, node: Node) -> Node:
         """A node whose every read is of what is left."""
@@ -444,7 +444,8 @@ def _loops(graph: Graph) -> dict[str, int]:
     return loops
 
 
-def _without_unused(graph: Graph) -> Graph:
+def without_unused(graph: Graph) -> Graph:
+    """The graph without what none of its results needs; its arguments stay."""
     if not graph.results():
         return graph
     nodes = graph.by_name
