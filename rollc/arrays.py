@@ -214,7 +214,8 @@ def _without_empty(array: Array, spec: Spec, lengths: Mapping[str, Array]) -> Ar
     array, place = array.copy(), len(spec.time)
     sequences = np.moveaxis(array, place, 0)
     others = np.flatnonzero(~empty)
-    sequences[empty] = sequences[others[0]] if others.size else 1
+    # Where there is no other either, any number does, and of an index the first.
+    sequences[empty] = sequences[others[0]] if others.size else int(spec.kind != "index")
     return array
 
 

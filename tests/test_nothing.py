@@ -307,3 +307,9 @@ def test_compiled_code_is_not_asked() -> None:
     without, slopes = net.value_and_grad(params, others, lengths=[5, 2])
     assert loss == pytest.approx((2 * without + 0.75) / 3, rel=1e-5)
     np.testing.assert_allclose(gradients["U"], slopes["U"] * 2 / 3, rtol=1e-4, atol=1e-6)
+
+
+def test_an_index_of_one_value_where_no_sequence_has_a_step() -> None:
+    net = network("net n\ninput w: index(1)\nparam E: [1, 2]\nh = embed(E, w)\noutput h\n")
+    found = net.forward(net.init(0), {"w": np.zeros((3, 2), np.int64)}, lengths=[0, 0])
+    np.testing.assert_array_equal(found["h"], np.zeros((3, 2, 2)))
