@@ -372,3 +372,26 @@ def test_ranges_bound_what_is_drawn() -> None:
     assert 0.1 <= case.leaves["beta"] <= 0.2
     with pytest.raises(InputError, match="name of a range `b`: expected"):
         finite_case(graph, np.random.default_rng(0), Given(ranges={"b": (0.0, 1.0)}))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "h = 0.9 * h[t-1] + 1\noutput h",  # nothing has a gradient
+        "input x: [2]\nh = one_hot(argmax(x), size=2)\noutput h",
+        "input i: index(3)\nj = i[t-2]\noutput i, j",
+        "const c = 2\noutput c",
+        "param p\noutput p\nloss p",
+        "input x\nparam p\nh = p * stop(h[t-2], every=3) + x\noutput h\nloss mean(h, over t)",
+        "input x\nb = x > 0\nl = last(b)\nw = where(l, x, 2 * x)\n"
+        "output w, l, b\nloss mean(w, over t)",
+        "time s, t\ninput x[s], y[t]\nb = x > y\nc = last(b, over s)\n"
+        "w = where(c, y, sum(b, over s))\noutput w, c\nloss mean(w, over t)",
+        "input x: [3], y: [3]\nparam p: [3]\nb = x > y\nc = b - (x < 0)\n"
+        "d = mse(b, y > 0) + sum(b * p) + dot(b, p) + max(b)\noutput c, d\nloss mean(d, over t)",
+    ],
+)
+def test_what_has_little_in_it_is_right_too(body: str) -> None:
+    rows = verify(f"net little\n{body}\n", dtypes=())
+    assert rows
+    assert all(row.passed for row in rows), rows

@@ -50,7 +50,7 @@ from math import inf
 from rollc.graph.build import Builder
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, ordered_axes
-from rollc.graph.nothing import initial_along, nearest, zero
+from rollc.graph.nothing import initial_along, named, nearest, zero
 from rollc.graph.operations import OPERATIONS
 from rollc.graph.operations.sequence import MOST_STEPS
 from rollc.graph.state import PREFIX as STATE
@@ -410,7 +410,7 @@ class _Lengths:
         else:
             value = (self._pick if node.type.kind == "float" else self._hold)(node, axis)
         if initial is None and node.operation == "last":  # which is zero then
-            self.build.define(node.name, "identity", (value,))
+            named(self.build, node.name, value)
             return
         start = zero(self.build, node.type)
         if initial is not None:

@@ -36,9 +36,17 @@ def without_steps(graph: Graph, axes: frozenset[str]) -> Graph:
                 value = zero(build, node.type)
             else:
                 value = nearest(graph, edge, build.read(initial))
-            build.define(node.name, "identity", (_spread_out(value, node.type),))
+            named(build, node.name, _spread_out(value, node.type))
             build.nodes[node.name] = replace(build.nodes[node.name], initial=node.initial)
     return graph.with_nodes(build.nodes.values())
+
+
+def named(build: Builder, name: str, value: Value) -> None:
+    """The node of that name, which is a value of any kind."""
+    if value.type.kind == "bool":  # an identity would be a number
+        build.define(name, "not_equal", (value, build.number(0.0)))
+    else:
+        build.define(name, "identity", (value,))
 
 
 def initial_along(graph: Graph, edge: Edge, axis: str) -> str | None:
@@ -68,7 +76,7 @@ def zero(build: Builder, like: Type) -> Value:
     """Zero as a value of some kind; as a number it fits every shape."""
     if like.kind != "index":
         return build.number(0.0)
-    name = f"zero'{like.bound}"
+    name = f"index'zero{like.bound}"  # which no part of a spec's value is called
     if name not in build.nodes:
         build.leaf(name, "constant", Type("index", (), (), like.bound), value=0.0)
     return build.read(name)

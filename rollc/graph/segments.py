@@ -20,7 +20,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from rollc.graph.adjoint import between
+from rollc.graph.build import Builder
 from rollc.graph.divide import spelled_out
+from rollc.graph.expression import call
 from rollc.graph.graph import BATCH, LEAVES, Graph, Node, attributes
 from rollc.graph.operations.linear import over_axes
 from rollc.graph.split import (
@@ -72,6 +74,7 @@ def segments(graph: Graph) -> Segments:
         if len(node.type.time) > 1:
             raise CannotSplit(f"`{node.name}` runs over {' and '.join(node.type.time)} at once")
     graph = spelled_out(graph, graph.axes)  # then no step needs another one at once
+    graph = _with_numbers_at_ends(graph)
     future = [name for name, reach in graph.reach.items() if reach.future]
     if future:
         raise CannotSplit(f"`{future[0]}` is read from the future")
@@ -95,6 +98,20 @@ def segments(graph: Graph) -> Segments:
     outputs = tuple((name, name) for name in wanted)
     rest = needed(replace(static, outputs=outputs, loss=None), wanted)
     return Segments(made, rest, ends)
+
+
+def _with_numbers_at_ends(graph: Graph) -> Graph:
+    """The first or the last of a condition as that of a number, which a leaf can be."""
+    build = Builder(graph.nodes)
+    for node in graph.nodes:
+        if node.operation in ("first", "last") and node.type.kind == "bool":
+            build.prefix, build.line = node.name, node.line
+            (edge,) = node.operands
+            number = call("where", build.read(edge.source, edge.delay, edge.axis), 1.0, 0.0)
+            end = call(node.operation, number, **node.options)
+            build.define(node.name, "not_equal", (end, build.number(0.0)))
+            build.nodes[node.name] = replace(build.nodes[node.name], initial=node.initial)
+    return graph.with_nodes(build.nodes.values())
 
 
 def _ends_leaf(graph: Graph, node: Node) -> bool:

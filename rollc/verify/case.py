@@ -13,7 +13,7 @@ from rollc.arguments import interface_of
 from rollc.arrays import unknown
 from rollc.artefact import DTYPES
 from rollc.errors import InputError
-from rollc.graph.adjoint import adjoint
+from rollc.graph.adjoint import adjoint, seed_name
 from rollc.graph.graph import BATCH, LEAVES, Graph, Node
 from rollc.graph.state import expose_state
 from rollc.graph.unroll import step_leaves
@@ -166,7 +166,7 @@ def _leaves(
     """Values for all leaves; single precision holds them exactly, so both see the same."""
     start = initial_parameters(graph, seed=int(random.integers(2**31)), dtype=np.float64)
     leaves: dict[str, Array] = {}
-    for node in _open_leaves(with_gradients(graph)):
+    for node in _open_leaves(graph):
         shape = (*(sizes[axis] for axis in node.type.axes), *node.type.shape)
         if node.type.kind == "index":
             leaves[node.name] = random.integers(0, node.type.bound or 1, shape)
@@ -177,6 +177,8 @@ def _leaves(
         if node.operation in positive:
             drawn = np.abs(drawn) + 0.1 * scale
         leaves[node.name] = _in_single(drawn)
+    for name, drawn in _cotangents(graph, sizes, random).items():
+        leaves[name] = _in_single(scale * drawn)
     return leaves | draw_noise(graph, sizes, 0, training=False, dtype=np.float64)
 
 
@@ -201,9 +203,15 @@ def _within(
 def _cotangents(
     graph: Graph, sizes: Mapping[str, int], random: np.random.Generator
 ) -> dict[str, Array]:
+    """Those of all outputs that are numbers, whether anything has a gradient or not."""
+    if graph.loss is not None:
+        return {}
+    floats = (graph[name] for _, name in graph.outputs if graph[name].type.kind == "float")
     return {
-        node.name: random.normal(size=(*(sizes[a] for a in node.type.axes), *node.type.shape))
-        for node in with_gradients(graph).leaves("cotangent")
+        seed_name(node.name): random.normal(
+            size=(*(sizes[axis] for axis in node.type.axes), *node.type.shape)
+        )
+        for node in dict.fromkeys(floats)
     }
 
 

@@ -86,9 +86,9 @@ def variants(case: Case, network: Network, which: str) -> list[Row]:
 
 
 def _ends(graph: Graph) -> bool:
-    """Whether an output is from the last step, of which every window has its own."""
+    """Whether an output is from the last step, or counts the steps: every window has its own."""
     read = needed(graph, [name for _, name in graph.outputs])
-    return any(node.operation == "last" for node in read.nodes)
+    return any(node.operation in ("last", "step") for node in read.nodes)
 
 
 def interpreted(graph: Graph, feed: str = "taught") -> Network:
