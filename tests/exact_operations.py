@@ -244,7 +244,7 @@ def power_slope(a: Number, b: Number) -> Pair:
     if not b:
         return mpf(0), mpf(0)
     found = b * mp.power(a, b - 1)
-    return found, abs(found) * (1 + abs(mp.log(abs(a))))  # what the rounding of b - 1 does
+    return found, abs(found) * (1 + abs((b - 1) * mp.log(abs(a))))  # b - 1 is rounded first
 
 
 def power_second(a: Number, b: Number) -> Number:
