@@ -6,6 +6,7 @@ import pytest
 
 from rollc.graph.graph import Graph, Type
 from rollc.lang import Source, format_spec, load_graph, parse_spec, render
+from rollc.lang.syntax import Dim, Spec
 
 HEAD = """
 net shapes
@@ -15,11 +16,29 @@ param p, three: [3], two: [2], rows: [3, 2], wide: [2, 3], square: [3, 3], pair:
 
 
 def loaded(*lines: str) -> tuple[Graph | None, list[str]]:
-    source = Source("shapes.roll", "\n".join([HEAD, *lines]))
-    checked = load_graph(source)
+    """The graph and the codes of errors, which are the same whatever the order of statements."""
+    text = "\n".join([HEAD, *lines])
+    graph, errors = graph_and_errors(text)
+    spec, _ = parse_spec(Source("shapes.roll", text))
+    if spec is not None:
+        sizes = [item for item in spec.statements if isinstance(item, Dim)]
+        others = [item for item in reversed(spec.statements) if not isinstance(item, Dim)]
+        other, codes = graph_and_errors(format_spec(Spec((*sizes, *others))))
+        assert sorted(codes) == sorted(errors)
+        assert graph is None or types_of(graph) == types_of(other)
+    return graph, errors
+
+
+def graph_and_errors(text: str) -> tuple[Graph | None, list[str]]:
+    checked = load_graph(Source("shapes.roll", text))
     errors = [item.code for item in checked.diagnostics if item.severity == "error"]
     assert (checked.graph is None) == bool(errors), render(checked.diagnostics, checked.source)
     return checked.graph, errors
+
+
+def types_of(graph: Graph | None) -> dict[str, Type]:
+    assert graph is not None
+    return {node.name: node.type for node in graph.nodes if "'" not in node.name}
 
 
 def type_of(name: str, *lines: str) -> Type:

@@ -108,7 +108,6 @@ class _Group:
         self.inference = inference
         self.types = inference.types
         self.names = names
-        self.members = frozenset(names)
         self.layers = self.in_layers()
         self.shapes = shapes
         self.excused = excused
@@ -169,6 +168,9 @@ class _Group:
             while len(options) <= 1 and layer < len(self.layers):
                 cycles = self.open_cycles(self.layers[layer])
                 options = self.options(cycles, by_rule) if cycles else []
+                if not options and cycles and self.final:
+                    options = self.any_shape(cycles[0])
+                    by_rule = False  # if it is the only one, it is so whatever else there can be
                 if options[1:]:
                     break
                 if options and not self.assume(options[0], trail):
@@ -266,22 +268,17 @@ class _Group:
         return network
 
     def open_cycles(self, layer: Sequence[str]) -> list[list[str]]:
-        """The cycles without types in a layer that read nothing else without a type."""
+        """The cycles without types in a layer that read no other in it."""
         open_ = [name for name in layer if name not in self.types]
         order = nx.condensation(self.network(open_))
         place = {name: number for number, name in enumerate(open_)}
         first = [order.nodes[number]["members"] for number in order if not order.in_degree(number)]
-        cycles = [
-            sorted(members, key=place.__getitem__)
-            for members in first
-            if all(self.told_before(name, members) for name in members)
-        ]
+        cycles = [sorted(members, key=place.__getitem__) for members in first]
         return sorted(cycles, key=lambda cycle: place[cycle[0]])
 
     def told_before(self, name: str, cycle: Collection[str]) -> bool:
         """Whether all that a node reads has a type, but for those in its cycle."""
-        open_ = (read for read in self.inference.reads(name) if read in self.members)
-        return all(read in self.types or read in cycle for read in open_)
+        return all(read in self.types or read in cycle for read in self.inference.reads(name))
 
     def options(self, cycles: Sequence[Sequence[str]], by_rule: bool) -> list[Guess]:
         """The guesses of which one must be right; none where there is nothing to go by."""
@@ -292,9 +289,7 @@ class _Group:
         guess: Guess = {}
         for cycle in cycles if by_rule else ():
             guess.update(self.by_rule(cycle))
-        if guess:
-            return [guess]
-        return self.any_shape(cycles[0]) if self.final else []
+        return [guess] if guess else []
 
     def any_shape(self, cycle: Sequence[str]) -> list[Guess]:
         """Every shape, for the node that most others read."""
@@ -320,7 +315,9 @@ class _Group:
     def by_rule(self, cycle: Sequence[str]) -> Guess:
         """A vector at every product with a known matrix; else a number at every number."""
         products = {name: self.told(name, self.inference.product) for name in cycle}
-        numbers = {name: self.told(name, self.as_number) for name in cycle}
+        # What a cycle reads may be no number: where no draft is missing it is known by now.
+        told = self.final or all(self.told_before(name, cycle) for name in cycle)
+        numbers = {name: self.told(name, self.as_number) for name in cycle if told}
         for guesses in (products, numbers):
             guess = {name: type_ for name, type_ in guesses.items() if type_ is not None}
             if guess:

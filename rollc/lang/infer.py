@@ -35,7 +35,7 @@ class Inference:
     ``settled`` are the time axes of all drafts.  Without them just shapes are found, as if
     all were one step; then drafts can be missing still, and what fits is not yet certain.
     ``declared`` are the types that the spec itself gives to nodes.  ``ambiguous`` are the nodes
-    whose initial value can be read in two ways.
+    whose initial value can be read in two ways, ``unfit`` those that do not fit what they read.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Inference:
         self.wrong = frozenset[str]() if settled is None else settled.wrong
         self.doubtful: set[str] = set(self.wrong)
         self.ambiguous: set[str] = set()
+        self.unfit: set[str] = set()
         self._batch = frozenset[str]() if settled is None else _with_batch(drafts, initials)
         self._delays: dict[str, set[int]] = {}
         self._readers: dict[str, list[str]] = {}
@@ -82,7 +83,7 @@ class Inference:
         for name in said:
             self.types[name] = self.as_operation_has_it(name, self.declared[name][0].type)
         readers = [reader for name in said for reader in self._readers[name]]
-        self.spread([*readers, *(draft.name for draft in new)])
+        self.unfit |= self.spread([*readers, *(draft.name for draft in new)])
 
     def read(self, edge: Edge) -> Type | None:
         """The type of a read.  A delayed one also sees the initial value."""

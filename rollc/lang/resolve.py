@@ -71,7 +71,12 @@ def resolve(
     definitions = defined(spec, library, source, complete)
     plain, problems = put_in_place(spec, definitions)
     found = [*definitions.problems, *problems]
-    return _Resolver(plain, source, sets or {}, definitions, found, feed).run()
+    resolver = _Resolver(plain, source, sets or {}, definitions, [*found], feed)
+    resolved = resolver.run()
+    if not resolver.taking.known.unfit:
+        return resolved
+    # Something does not fit: which sizes were told by it must not depend on the order.
+    return _Resolver(plain, source, sets or {}, definitions, found, feed, in_rounds=True).run()
 
 
 class _Resolver:
@@ -83,11 +88,12 @@ class _Resolver:
         definitions: Definitions,
         problems: list[Diagnostic],
         feed: Feed,
+        in_rounds: bool = False,
     ) -> None:
         self.spec = spec
         self.source = source
         self.definitions = definitions
-        self.taking = Taking(spec, sets, definitions, feed)
+        self.taking = Taking(spec, sets, definitions, feed, in_rounds)
         self.names, self.drafts = self.taking.names, self.taking.drafts
         self.problems = problems
         self.outputs: list[tuple[str, str]] = []

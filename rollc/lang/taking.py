@@ -49,13 +49,21 @@ Item = TypeVar("Item")
 class Taking:
     """Takes the statements of a spec; ``problems`` is what it finds wrong.
 
+    ``in_rounds`` all that can be taken at once is, before new types are found: that takes longer,
+    and no type can depend on the order of statements then, even where they contradict each other.
     ``unsized`` are the statements whose sizes cannot be told.
     """
 
     def __init__(
-        self, spec: Spec, sets: Mapping[str, int], definitions: Definitions, feed: Feed
+        self,
+        spec: Spec,
+        sets: Mapping[str, int],
+        definitions: Definitions,
+        feed: Feed,
+        in_rounds: bool = False,
     ) -> None:
         self.spec = spec
+        self.in_rounds = in_rounds
         self.sets = sets
         self.names = Names(spec)
         self.values = Values(self.names, self.type_of)
@@ -83,6 +91,7 @@ class Taking:
             if isinstance(statement, sort)
         ]
         while pending:
+            self.known.extend()
             left = [statement for statement in pending if not self._taken(statement)]
             if len(left) == len(pending) and not self._guessed(left):
                 self.unsized = left
@@ -153,7 +162,8 @@ class Taking:
         node = self.drafts.node_of(name)
         if node in self.drafts.declared:
             return self.drafts.declared[node][0].type
-        self.known.extend()
+        if not self.in_rounds:
+            self.known.extend()
         return self.known.types.get(node)
 
     def _inference(self, rows: Mapping[str, int] | None = None) -> Inference:

@@ -1,7 +1,9 @@
-"""Random systems of equations without declared shapes, and all their solutions by force.
+"""Random systems of equations, and all solutions of their shapes by force.
 
-The type rules here are written anew, and the solver tries every shape of a small set for
-every value: it shares nothing with the inference of rollc.
+They read the past or the future; some values are declared, start from something, or are reset,
+and some parameters have sizes that follow from a value's.  The type rules here are written anew,
+and the solver tries every shape of a small set for every value: it shares nothing with the
+inference of rollc.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from itertools import product
 from random import Random
 
 Shape = tuple[int, ...]
-Tree = tuple  # ("name", v, delay) | ("number",) | (operation, option, *trees)
+# ("name", v, delay) | ("number",) | ("sized", v) | (operation, option, *trees)
+Tree = tuple
 
 LEAVES: dict[str, Shape] = {
     "x": (), "y": (2,), "z": (3,), "p": (), "q": (3,), "r": (2, 2), "A": (2, 2), "B": (3, 2),
@@ -57,6 +60,8 @@ def shape_of(tree: Tree, shape: Mapping[str, Shape]) -> Shape:
             return shape[name]
         case ("number",):
             return ()
+        case ("sized", str(name)):  # a parameter with as many columns as a value has elements
+            return (2, shape[name][0]) if shape[name] else UNFIT
     operation, option, *below = tree
     parts = [shape_of(part, shape) for part in below]
     if UNFIT in parts:
@@ -104,6 +109,8 @@ def text_of(tree: Tree) -> str:
             return f"{name}[t{-delay:+d}]"
         case ("number",):
             return "0.5"
+        case ("sized", name):
+            return f"P{name}"
     operation, option, *below = tree
     parts = [text_of(part) for part in below]
     match operation:
@@ -130,9 +137,22 @@ def names_of(tree: Tree) -> Iterator[tuple[str, int]]:
     match tree:
         case ("name", name, delay):
             yield name, delay
+        case ("sized", name):
+            yield name, 0
         case (_, _, *below):
             for part in below:
                 yield from names_of(part)
+
+
+def sized_in(tree: Tree) -> Iterator[str]:
+    match tree:
+        case ("sized", name):
+            yield name
+        case ("name", *_):
+            return
+        case (_, _, *below):
+            for part in below:
+                yield from sized_in(part)
 
 
 @dataclass(frozen=True)
@@ -141,20 +161,35 @@ class System:
 
     equations: dict[str, Tree]
     initials: dict[str, str]
+    declared: dict[str, Shape]
+    resets: tuple[str, ...] = ()
+    future: bool = False
 
     def statements(self) -> list[str]:
-        lines = [f"{name} = {text_of(tree)}" for name, tree in self.equations.items()]
+        lines = []
+        for name, tree in self.equations.items():
+            said = ""
+            if name in self.declared:
+                sizes = list(self.declared[name])
+                said = f": {sizes or 'number'}"
+            lines.append(f"{name}{said} = {text_of(tree)}")
+        sized = {name for tree in self.equations.values() for name in sized_in(tree)}
+        lines += [f"param P{name}: [2, size({name})]" for name in sorted(sized)]
         lines += [f"init {name} = {start}" for name, start in self.initials.items()]
+        lines += [f"reset {name} when x > 1" for name in self.resets]
         return [*lines, f"output {', '.join(self.equations)}"]
 
     def text(self) -> str:
-        return "\n".join(["net system", DECLARED, *self.statements(), ""])
+        lines = "\n".join(["net system", DECLARED, *self.statements(), ""])
+        return lines.replace("[t-", "[t+") if self.future else lines
 
     def depth(self, name: str) -> int:
         reads = [read for tree in self.equations.values() for read in names_of(tree)]
         return max((delay for read, delay in reads if read == name), default=0)
 
     def starts(self, name: str, shape: Shape) -> bool:
+        if self.declared.get(name, shape) != shape:
+            return False
         if name not in self.initials:
             return True
         start = LEAVES[self.initials[name]]
@@ -200,16 +235,28 @@ class System:
         return found
 
 
+MILD = ["+", "+", "*", "-", "tanh", "tanh", "where"]
+KINDS = [
+    *MILD, "*", "@", "@", "concat", "sum", "max", "mean", "along", "dot", "outer", "transpose",
+    "same", "slice", "element", "mse", "inverse",
+]  # fmt: skip
+
+
 class Writer:
     def __init__(self, random: Random, values: int) -> None:
         self.random = random
         self.names = [f"v{number}" for number in range(values)]
+        self.sized = random.random() < 0.2
+        # Half of the systems are of operations that fit most shapes.
+        self.kinds = KINDS if random.random() < 0.5 else MILD
 
     def read(self, owner: int) -> Tree:
         random = self.random
         if random.random() < 0.35:
             return random.choice([("number",), *(("name", name, 0) for name in LEAVES)])
         place = random.randrange(len(self.names))
+        if self.sized and random.random() < 0.1:
+            return ("sized", self.names[place])
         delay = random.choice([1, 1, 2, 3])
         return ("name", self.names[place], 0 if place < owner and random.random() < 0.5 else delay)
 
@@ -221,11 +268,7 @@ class Writer:
         def below() -> Tree:
             return self.tree(owner, depth - 1)
 
-        kind = random.choice(
-            ["+", "+", "*", "*", "-", "tanh", "tanh", "where", "@", "@", "concat", "sum", "max",
-             "mean", "along", "dot", "outer", "transpose", "same", "slice", "element", "mse",
-             "inverse"]
-        )  # fmt: skip
+        kind = random.choice(self.kinds)
         match kind:
             case "+" | "*" | "-":
                 return ("elementwise", kind, below(), below())
@@ -256,7 +299,13 @@ class Writer:
             for name in self.names
             if self.random.random() < 0.4
         }
-        return System(equations, initials)
+        declared = {
+            name: self.random.choice([(), (2,), (3,), (2, 2)])
+            for name in self.names
+            if self.random.random() < 0.1
+        }
+        resets = tuple(name for name in self.names if self.random.random() < 0.1)
+        return System(equations, initials, declared, resets, self.random.random() < 0.3)
 
 
 def system(seed: int) -> System:

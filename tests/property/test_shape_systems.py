@@ -38,6 +38,8 @@ def outcome(found: System) -> str:
     if checked.graph is None:
         assert codes, "refused without a word"
         if len(solutions) == 1:
+            if "size(" in found.text():  # what is said to be a size has to be known first
+                return "refused, a size that follows from itself"
             # There can be others of lengths that were not tried.
             assert len(found.solutions(LARGE)) > 1, f"{solutions[0]} alone fits"
             return "refused, several"
