@@ -147,7 +147,7 @@ def test_cycles_that_say_nothing(lines: list[str], found: tuple[int, ...]) -> No
         (["h: [y] = x"], ["R208"]),
         (["h: vector = x"], ["R101"]),
         (["h: number(3) = x"], ["R101"]),
-        (["h: [3] = x", "h: [2] = x"], ["R202"]),
+        (["h: [3] = x", "h: [3] = x"], ["R202"]),
     ],
 )
 def test_what_has_no_shape(lines: list[str], codes: list[str]) -> None:
