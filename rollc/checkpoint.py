@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint, differentiable, seed_name
+from rollc.graph.arrivals import arrivals
 from rollc.graph.graph import BATCH, LEAVES, Graph
 from rollc.graph.simplify import simplify
 from rollc.graph.split import Reduction, Split
@@ -38,10 +39,21 @@ Array = NDArray[Any]
 def window_kernels(split: Split) -> dict[str, Callable[[], Graph]]:
     """The graphs of the two kernels that windows need."""
     opened = expose_state(split.window)
-    return {
-        "window": lambda: simplify(opened),
-        "window.vjp": lambda: simplify(adjoint(simplify(opened), of="outputs")),
-    }
+
+    def derived() -> Graph:
+        simple = simplify(opened)
+        names = [name for label, name in simple.outputs if label in _read_by_all(split)]
+        return simplify(adjoint(simple, of="outputs", arriving=names))
+
+    return {"window": lambda: simplify(opened), "window.vjp": derived}
+
+
+def _read_by_all(split: Split) -> set[str]:
+    """The reductions whose cotangents arrive in every window."""
+    head = split.head
+    assert head.loss is not None
+    arriving = arrivals(head, [head.loss], head.by_name.keys()).everywhere
+    return {r.node for r in split.reductions if r.how in ("sum", "mean")} & arriving
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,8 +279,9 @@ def shared(
             return cotangent if index == 0 else np.zeros_like(cotangent)
         case "last":
             return cotangent if index == len(parts) - 1 else np.zeros_like(cotangent)
-    # Windows with an equal extreme share alike.
-    taken = [part[reduction.node] == values[reduction.node] for part in parts]
+    # Windows with an equal extreme share alike; NaN is one, where there is any.
+    found = [part[reduction.node] for part in parts]
+    taken = [(part == values[reduction.node]) | np.isnan(part) for part in found]
     count = np.maximum(np.sum(taken, axis=0), 1)
     return np.asarray(np.where(taken[index], cotangent / count, 0)).astype(cotangent.dtype)
 

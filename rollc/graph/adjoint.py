@@ -43,24 +43,28 @@ def seed_name(output: str) -> str:
     return f"{PREFIX}{output}:seed"
 
 
-def adjoint(graph: Graph, of: Literal["loss", "outputs"] = "loss") -> Graph:
+def adjoint(
+    graph: Graph, of: Literal["loss", "outputs"] = "loss", arriving: Iterable[str] = ()
+) -> Graph:
     """The graph together with its adjoint.
 
     ``of="loss"`` seeds the loss with 1.  ``of="outputs"`` adds a leaf ``~o`` (operation
-    ``cotangent``) for each float output ``o``, through which cotangents come from outside.
+    ``cotangent``) for each float output ``o``, through which cotangents come from outside;
+    they may be zero but for those of the nodes in ``arriving``.
     """
-    return _Adjoint(graph, of).graph()
+    return _Adjoint(graph, of, arriving).graph()
 
 
 class _Adjoint:
-    def __init__(self, graph: Graph, of: Literal["loss", "outputs"]) -> None:
+    def __init__(
+        self, graph: Graph, of: Literal["loss", "outputs"], arriving: Iterable[str]
+    ) -> None:
         self.source = graph
         self.of = of
         self.build = Builder(graph.nodes, mark=":")
         self.seeds = self._seed_names()
         self.active = self._active_nodes()
-        # A cotangent from outside may be zero.
-        self.known = arrivals(graph, self.seeds if of == "loss" else (), self.active)
+        self.known = arrivals(graph, self.seeds if of == "loss" else arriving, self.active)
         # What each cotangent is the sum of.
         self.parts: dict[str, list[Value]] = {name: [] for name in self.active}
 
