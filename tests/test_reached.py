@@ -213,3 +213,21 @@ def test_kernels_pass_nothing_on_either() -> None:
     command = [sys.executable, str(Path(__file__).parent / "reached_kernels.py")]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-3000:]
+
+
+def test_what_is_also_read_from_outside_gets_all_that_it_should() -> None:
+    """A condition decides what its reader passes on, and not what comes from outside."""
+    build = Builder()
+    x, k = _leaf(build, "x", Type("float", (), OVER)), _leaf(build, "k", Type("float"))
+    build.define("n", "tanh", (x * k,))
+    picked = call("where", call("greater", x, 0.0), build.read("n"), 0.0)
+    build.define("total", "sum_over", (picked,), over=OVER)
+    outputs = (("n", "n"), ("total", "total"))
+    graph = Graph("two", "checked", tuple(build.nodes.values()), outputs)
+    leaves = values(adjoint(graph, "outputs"), SIZES)
+    found = [
+        gradients(adjoint(graph, "outputs", arriving), leaves) for arriving in ((), ("total",))
+    ]
+    for label, array in found[0].items():
+        np.testing.assert_allclose(found[1][label], array, rtol=1e-12)
+    assert (found[0]["x"] != 0).all()

@@ -64,7 +64,8 @@ class _Adjoint:
         self.build = Builder(graph.nodes, mark=":")
         self.seeds = self._seed_names()
         self.active = self._active_nodes()
-        self.known = arrivals(graph, self.seeds if of == "loss" else arriving, self.active)
+        certain = self.seeds if of == "loss" else arriving
+        self.known = arrivals(graph, certain, self.active, outside=self.seeds)
         # What each cotangent is the sum of.
         self.parts: dict[str, list[Value]] = {name: [] for name in self.active}
 

@@ -36,16 +36,19 @@ class Arrivals:
     chosen: Mapping[str, Choice]
 
 
-def arrivals(graph: Graph, seeds: Iterable[str], active: Collection[str]) -> Arrivals:
+def arrivals(
+    graph: Graph, seeds: Iterable[str], active: Collection[str], outside: Collection[str] = ()
+) -> Arrivals:
     """Where cotangents arrive if they do everywhere at the seeds.
 
-    ``active`` are the nodes through which derivatives pass.
+    ``active`` are the nodes through which derivatives pass, and ``outside`` those that get
+    cotangents from outside, which may be zero.
     """
     seeds = tuple(seeds)
     found = _reached(graph, seeds)
     return Arrivals(
         frozenset(found | _sound_at_borders(graph, seeds, found)),
-        _chosen(graph, seeds, found, active),
+        _chosen(graph, {*seeds, *outside}, found, active),
     )
 
 
