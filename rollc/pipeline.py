@@ -261,10 +261,7 @@ def build(
     is wrong and :class:`InputError` where a file cannot be read.
     """
     path = resources.find_spec(str(checks.path("`source`", source)))
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read `{path}`: {error}") from None
+    text = resources.text_of(path)
     return build_text(
         text,
         str(path),

@@ -13,6 +13,9 @@ from pathlib import Path
 from rollc.errors import InputError
 
 CELLS = "cells"
+LONGEST_TEXT = 256 * 2**20
+"""The bytes of a spec, or of the text of a graph: that of a long unrolled one is the longest."""
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -56,3 +59,24 @@ def find_spec(name: str) -> Path:
     near = found or difflib.get_close_matches(stem, installed, n=1)
     hint = f"; did you mean `{near[0]}`, which comes with rollc?" if near else ""
     raise InputError(f"there is no file `{name:.200}`{hint}")
+
+
+def text_of(path: Path) -> str:
+    """The text of a spec's file.  Raises :class:`InputError` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LONGEST_TEXT + 1)
+    except OSError as error:
+        raise InputError(f"cannot read `{path}`: {error.strerror}") from error
+    if len(content) > LONGEST_TEXT:
+        raise InputError(f"`{path}` is longer than {LONGEST_TEXT // 2**20} MB, and was not read")
+    return decoded(content, str(path))
+
+
+def decoded(content: bytes, name: str) -> str:
+    """The text of a spec.  Raises :class:`InputError` where it is none."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"`{name}` is not text in UTF-8: see line {line}") from error

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from test_cli import Run, cache, run  # noqa: F401  (fixtures)
 
+import rollc
 from rollc import store
+from rollc.errors import InputError
 from rollc.kernel import native
 from rollc.kernel.compiled import Kernel
 
@@ -256,6 +258,15 @@ def test_data_without_end_are_not_read(run: Run, monkeypatch: pytest.MonkeyPatch
         result = run(*command, "/dev/zero")
         assert result.status == 2
         assert "`/dev/zero` is longer than" in result.err
+
+
+def test_a_spec_without_end_is_not_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr("rollc.resources.LONGEST_TEXT", 1000)
+    result = run("check", "/dev/zero")
+    assert result.status == 2
+    assert "`/dev/zero` is longer than" in result.err
+    with pytest.raises(InputError, match="`/dev/zero` is longer than"):
+        rollc.build("/dev/zero")
 
 
 @pytest.mark.parametrize("name", ["~no such user/x", "tiny.roll", "/dev/null/x"])

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rollc.lang.source import Source
 
 STREAM = "-"
-_LONGEST_TEXT = 256 * 2**20  # bytes; the text of a long unrolled graph is the longest
 _LONGEST_STREAM = 2**30  # bytes of data from a pipe or a device, which may have no end
 
 
@@ -34,15 +33,11 @@ def read_spec(argument: str) -> Source:
     from rollc.lang.source import Source
 
     if argument == STREAM:
-        name, content = "<stdin>", _read(STREAM, _LONGEST_TEXT)
+        name = "<stdin>"
+        text = resources.decoded(_read(STREAM, resources.LONGEST_TEXT), name)
     else:
         path = resources.find_spec(argument)
-        name, content = str(path), _read(str(path), _LONGEST_TEXT)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"`{name}` is not text in UTF-8: see line {line}") from error
+        name, text = str(path), resources.text_of(path)
     report.remember(name, text)
     return Source(name, text)
 
