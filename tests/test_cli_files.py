@@ -103,7 +103,7 @@ def test_a_built_network_is_what_it_is(run: Run) -> None:  # noqa: F811
         assert run(*command, "--dtype", "float32").status == 0
 
 
-# Files that cannot be written
+# Files that cannot be read or written
 
 
 @pytest.mark.usefixtures("no_work")
@@ -115,8 +115,13 @@ def test_a_built_network_is_what_it_is(run: Run) -> None:  # noqa: F811
         ("run tiny.roll --inputs data.npz --outputs absent/o.npz", "there is no folder `absent`"),
         ("run tiny.roll --inputs data.npz --outputs data.npz", "would be lost"),
         ("run tiny.roll --inputs data.npz --outputs ./data.npz", "would be lost"),
-        ("run tiny.roll --inputs i.npz --outputs o.npz --save-state o.npz", "written twice"),
-        ("run tiny.roll --inputs i.npz --outputs - --save-state -", "written twice"),
+        ("run tiny.roll --inputs data.npz --outputs o.npz --save-state o.npz", "written twice"),
+        ("run tiny.roll --inputs data.npz --outputs - --save-state -", "written twice"),
+        ("run tiny.roll --inputs absent.npz", "cannot read `absent.npz`: No such file"),
+        ("run tiny.roll --inputs data.npz --params .", "cannot read `.`: Is a directory"),
+        ("run tiny.roll --inputs data.npz --state absent", "cannot read `absent`"),
+        ("run - --inputs -", "standard input can be read once"),
+        ("train tiny.roll --data absent.npz", "cannot read `absent.npz`: No such file"),
         ("train tiny.roll --data data.npz -o p.csv", "is to be written as .npz"),
         ("train tiny.roll --data data.npz -o data.npz", "would be lost"),
         ("train tiny.roll --data data.npz -o absent/p.npz", "there is no folder"),
@@ -135,7 +140,7 @@ def test_a_built_network_is_what_it_is(run: Run) -> None:  # noqa: F811
         ("build tiny.roll -o " + "x" * 300, "File name too long"),
     ],
 )
-def test_what_cannot_be_written_is_found_before_the_work(
+def test_files_that_are_not_there_are_found_before_the_work(
     run: Run,  # noqa: F811
     tmp_path: Path,
     arguments: str,

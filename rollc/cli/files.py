@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -50,6 +52,19 @@ def read_bytes(argument: str) -> bytes:
     if argument == STREAM or not Path(argument).is_file():
         most = min(most, _LONGEST_STREAM)
     return _read(argument, most)
+
+
+def check_inputs(*inputs: str | None) -> None:
+    """Raise, before the work, where a data file is not there."""
+    for argument in inputs:
+        if argument is not None and argument != STREAM:
+            try:
+                if stat.S_ISDIR(os.stat(argument).st_mode):
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            except OSError as error:
+                raise InputError(f"cannot read `{argument}`: {error.strerror}") from error
+    if [*inputs].count(STREAM) > 1:
+        raise InputError("standard input can be read once")
 
 
 def _read(argument: str, most: int) -> bytes:

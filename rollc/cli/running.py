@@ -50,6 +50,7 @@ def run(
     dtype: str,
     feed: str,
 ) -> None:
+    files.check_inputs(spec if spec == files.STREAM else None, inputs, params, state)
     files.check_outputs(outputs, save_state, endings=NPZ, keep=[spec, inputs, params])
     if outputs is not None:
         files.check_outputs(outputs, keep=[state])
@@ -202,6 +203,7 @@ def train(
     from rollc.optimise import optimiser
     from rollc.training import fit
 
+    files.check_inputs(spec if spec == files.STREAM else None, data, params)
     files.check_outputs(output, endings=NPZ, keep=[spec, data])
     if method != "sgd":
         effect.refuse(["momentum"], f"on {method}: --momentum is for sgd")
