@@ -25,7 +25,7 @@ from rollc.arrays import (
     unknown,
     words,
 )
-from rollc.checks import mapping, whole
+from rollc.checks import ANY, mapping, whole
 from rollc.errors import InputError
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import lengths_leaves, own_outputs, why_no_lengths
@@ -37,8 +37,6 @@ Arrays = Mapping[str, ArrayLike]
 Steps = int | Mapping[str, int]
 Lengths = ArrayLike | Mapping[str, ArrayLike]
 Alike = tuple[object, ...]
-
-MOST_STEPS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -218,7 +216,7 @@ class Interface:
         if steps is None:
             return {}
         return {
-            axis: whole(f"`steps`{self._of(axis)}", count, 0, MOST_STEPS)
+            axis: whole(f"`steps`{self._of(axis)}", count, 0, ANY)
             for axis, count in self._by_axis("steps", steps).items()
         }
 

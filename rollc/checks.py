@@ -18,12 +18,17 @@ import numpy as np
 
 from rollc.errors import InputError
 
+ANY = 2**31 - 1
+"""As many as there can be: a bound that needs no words."""
+
 _Switch = bool | np.bool_
 
 
 def whole(what: str, value: Any, least: int | None = 0, most: int | None = None) -> int:
     """A whole number from ``least`` on, up to ``most``; None is no bound."""
-    bounds = "" if least is None else f" from {least} on" if most is None else f" {least} to {most}"
+    bounds = "" if least is None else f" from {least} on"
+    if least is not None and most is not None and most < ANY:
+        bounds = f" from {least} to {most}"
     if not isinstance(value, _Switch):
         try:
             number = operator.index(value)

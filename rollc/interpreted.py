@@ -98,6 +98,11 @@ def variant_of_nothing(graph: Graph, entry: str, sizes: Sizes, dtype: str) -> Ke
     from rollc.pipeline import kernel_graphs
 
     sort, *variants = entry.split(".")
+    if graph.gradients and sort == "gradient":
+        raise InputError(
+            f"`{graph.name}` holds its gradients already, and those are of at least one step of one"
+            " sequence"
+        )
     names = [name for _, name in graph.outputs] if sort != "gradient" or "state" in variants else []
     if sort == "gradient" and graph.loss is not None:
         names.append(graph.loss)

@@ -530,6 +530,25 @@ def test_lengths_come_with_the_inputs(run: Run, tmp_path: Path) -> None:
     assert "`lengths`: expected 0 to 6, found 7" in result.err
 
 
+def test_of_nothing_there_is_nothing_to_learn(run: Run, tmp_path: Path) -> None:
+    """A sequence without a step is no hindrance; no steps or sequences at all are."""
+    x = np.linspace(0.0, 1.0, 12).reshape(6, 2)
+    np.savez(tmp_path / "one.npz", x=x, y=x**2, lengths=np.array([6, 0]))
+    for command in (("run", "--inputs"), ("train", "--epochs", "2", "--data")):
+        result = run(*command, "one.npz", "tiny.roll")
+        assert result.status == 0, result.err
+        assert np.isfinite(loss_in(result.out))
+    for name, none in (("steps", x[:0]), ("sequences", x[:, :0])):
+        np.savez(tmp_path / "none.npz", x=none, y=none)
+        np.savez(tmp_path / "inputs.npz", x=none)
+        result = run("train", "tiny.roll", "--data", "none.npz")
+        assert result.status == 2
+        assert f"a mean over nothing: there are no {name} (line 9)" in result.err
+        result = run("run", "tiny.roll", "--inputs", "inputs.npz", "--save-state", "s.npz")
+        assert result.status == 0, result.err
+        assert "output o: float32[" in result.out
+
+
 def test_truncation_is_another_build(run: Run) -> None:
     whole, cut = run("build", "tiny.roll"), run("build", "tiny.roll", "--truncate", "2")
     assert (whole.status, cut.status) == (0, 0)

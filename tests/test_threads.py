@@ -202,7 +202,7 @@ def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     threads.use(None)
     assert threads.count() == 5
     for wrong in (0, -1, 1025):
-        with pytest.raises(InputError, match=f"a whole number 1 to 1024, found {wrong}"):
+        with pytest.raises(InputError, match=f"a whole number from 1 to 1024, found {wrong}"):
             threads.use(wrong)
     for text in ("0", "-2", "1.5", "many", "1025", " 2", "²", "9" * 5000):
         monkeypatch.setenv(threads.VARIABLE, text)
