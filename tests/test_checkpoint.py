@@ -103,5 +103,7 @@ def test_what_cannot_run_in_windows_says_why() -> None:
         counting.windows({}, {"x": np.zeros((3, 2))}, checkpoint=1)
     with pytest.raises(InputError, match="either `checkpoint`"):
         network().windows(network().init(0), arrays())
-    with pytest.raises(InputError, match="`checkpoint`: expected a whole number from 1 on, found 0"):
+    with pytest.raises(
+        InputError, match="`checkpoint`: expected a whole number from 1 on, found 0"
+    ):
         network().windows(network().init(0), arrays(), checkpoint=0)
