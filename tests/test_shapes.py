@@ -206,3 +206,22 @@ def test_a_declaration_begins_a_statement_after_a_bracket_that_is_open() -> None
     _, errors = loaded("a = tanh((x", "h: [3] = x", "output h")
     assert errors == ["R103"]
     assert shape("a", "a = five[", "1:4]") == (3,)
+
+
+@pytest.mark.parametrize("first", ["tanh(h0[t-1])", "0.5 * h0[t-1] + y"])
+def test_long_chains_of_cycles(first: str) -> None:
+    lines = [f"h{place} = 0.5 * h{place}[t-1] + h{place - 1}" for place in range(1, 400)]
+    graph, errors = graph_and_errors("\n".join([HEAD, f"h0 = {first}", *lines, "output h399"]))
+    assert errors == (["R217"] if graph is None else [])
+    assert (graph is None) == first.startswith("tanh")
+
+
+def test_more_readings_than_can_be_tried_are_ambiguous() -> None:
+    names = [f"h{place}" for place in range(120)]
+    lines = [f"{name} = 0.5 * {name}[t-3]\ninit {name} = three" for name in names]
+    known = " + ".join(names[:60])
+    other = " + ".join(names[60:])
+    text = "\n".join([HEAD, *lines, f"a = {known}", f"b = a + {other}", "output b"])
+    graph, errors = graph_and_errors(text)
+    assert graph is None
+    assert set(errors) == {"R231"}

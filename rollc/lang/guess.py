@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from rollc.lang.infer import Inference
 
 MOST_RISES = 12  # times that the bound of a guessed index rises: then it grows without end
-MOST_TRIES = 2000  # guesses among others for one group of nodes
+MOST_WORK = 50_000  # nodes of one group that get a type by one guess among others
+DEEPEST = 100  # guesses among others that depend on each other
 MOST_SHOWN = 8  # of the initial values in one group that have two readings
 MOST_LENGTHS = 12  # that a shape of which nothing is known is made of
 INDICES = frozenset(["argmax", "sample"])
@@ -88,7 +89,7 @@ def _shapes(inference: Inference) -> list[Shape]:
     return sorted({(), *((length,) for length in far), *pairs, *known})
 
 
-class _TooMany(Exception):
+class _TooMuch(Exception):
     """More guesses than can be tried."""
 
 
@@ -111,21 +112,24 @@ class _Group:
         self.layers = self.in_layers()
         self.shapes = shapes
         self.excused = excused
-        self.tries = 0
+        self.work, self.deep = 0, 0
+        self.cut_short = False  # whether the last search was
         self.tried: set[str] = set()  # what two readings of an initial value were tried of
         self.final = inference.axes is not None  # no draft is missing
 
     def complete(self) -> None:
         found = self.solutions(by_rule=True)
-        if not found and self.final:
+        if not found and self.final and not self.cut_short:
             found = self.solutions(by_rule=False)
-            self.take(found[0] if len(found) == 1 else None)
+            self.take(found[0] if len(found) == 1 and not self.cut_short else None)
             return
-        ambiguous = self.ambiguous(found)
+        # Where it would take too long to find out, what is meant can be declared.
+        ambiguous = self.tried if self.cut_short else self.ambiguous(found)
         self.inference.ambiguous |= ambiguous
         if ambiguous and not self.final:
             return  # no size may follow from one of the readings
-        self.take(found[0] if ambiguous or len(found) == 1 else None)
+        told = found and (ambiguous or len(found) == 1)
+        self.take(found[0] if told else None)
 
     def take(self, types: Mapping[str, Type] | None) -> None:
         """Let types be those of the nodes.
@@ -153,16 +157,17 @@ class _Group:
     def solutions(self, by_rule: bool, most: int = 2) -> list[dict[str, Type]]:
         """The types of the nodes, in the ways that fit: up to ``most`` of them."""
         found: list[dict[str, Type]] = []
-        self.tries = 0
+        self.work, self.deep, self.cut_short = 0, 0, False
         try:
             self.solve(by_rule, found, most, 0)
-        except _TooMany:
-            return found * most  # that is too many: what is meant can be declared
+        except _TooMuch:
+            self.cut_short = True
         return found
 
     def solve(self, by_rule: bool, found: list[dict[str, Type]], most: int, layer: int) -> None:
         """Find the solutions with the types that are known now; ``layer`` is the first open one."""
         trail: list[str] = []
+        self.deep += 1
         try:
             options: list[Guess] = []
             while len(options) <= 1 and layer < len(self.layers):
@@ -181,15 +186,15 @@ class _Group:
             if not options:  # where more may be known later, not all need be known
                 found.append(self.known())
             for guess in options:
-                self.tries += 1
-                if self.tries > MOST_TRIES:
-                    raise _TooMany
+                if self.work > max(MOST_WORK, 10 * len(self.names)) or self.deep > DEEPEST:
+                    raise _TooMuch
                 start = len(trail)
                 if len(found) < most and self.assume(guess, trail):
                     self.solve(by_rule, found, most, layer)
                 self.take_back(trail[start:])
                 del trail[start:]
         finally:
+            self.deep -= 1
             self.take_back(trail)
 
     def known(self) -> dict[str, Type]:
@@ -208,7 +213,8 @@ class _Group:
         fit = 0
         for reading in self.readings(name):
             trail: list[str] = []
-            fit += self.assume({name: reading}, trail) and bool(self.solutions(False, most=1))
+            if self.assume({name: reading}, trail):
+                fit += bool(self.solutions(by_rule=False, most=1)) or self.cut_short
             self.take_back(trail)
         return fit > 1
 
@@ -222,7 +228,9 @@ class _Group:
             self.types.update(guess)
             trail.extend(guess)
             about = [*guess, *self.inference.readers(guess)]
-            if self.inference.spread(about, trail, self.excused) <= self.excused:
+            unfit = self.inference.spread(about, trail, self.excused) - self.excused
+            self.work += 1 + len(trail) - start
+            if not unfit:
                 return True
             risen = self.risen(guess)
             if not risen:

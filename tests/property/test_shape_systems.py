@@ -124,7 +124,8 @@ def main() -> None:
         except Exception as error:
             counts["failed"] += 1
             print(f"seed {seed}: {type(error).__name__}: {str(error)[:300]}\n{found.text()}")
-    print(dict(counts))
+        if not counts.total() % 500 or counts.total() == options.count:
+            print(counts.total(), dict(counts), flush=True)
 
 
 if __name__ == "__main__":
