@@ -152,10 +152,9 @@ def _converted(
     with np.errstate(over="ignore", invalid="ignore"):
         # NumPy makes one of no dimensions a vector.
         found = np.ascontiguousarray(array, dtype=spec.dtype).reshape(array.shape)
-    if array.dtype.kind == "f" and array.dtype.itemsize > found.dtype.itemsize:
-        beyond = np.isinf(found) & np.isfinite(array)
-        if beyond.any():
-            beyond &= _alive(array.shape, spec, lengths or {})
+    narrower = array.dtype.kind == "f" and array.dtype.itemsize > found.dtype.itemsize
+    if narrower and np.isinf(found).any():
+        beyond = np.isinf(found) & np.isfinite(array) & _alive(array.shape, spec, lengths or {})
         if beyond.any():
             raise InputError(
                 f"{what}: {array[beyond].flat[0]:g} is too large for {spec.dtype};"

@@ -116,7 +116,7 @@ def same(
     leaves = random_leaves(graph, sizes, seed)
     for axis, lengths in lengths_leaves(axes).items():
         if lengths in leaves:
-            leaves[lengths] = 1 + leaves[lengths] % counts[axis]
+            leaves[lengths] = leaves[lengths] % (1 + counts[axis])
     expected = interpret(graph, leaves, sizes)
     # The second run finds the buffers as the first one left them.
     kernel.run(leaves, counts, batch, PHASES)
