@@ -20,7 +20,7 @@ from rollc import threads
 from rollc.graph.graph import BATCH
 from rollc.kernel import native
 from rollc.kernel.frame import Frame, plain
-from rollc.kernel.memory import empty
+from rollc.kernel.memory import Lender, empty
 from rollc.kernel.program import Result
 from rollc.kernel.words import MATRIX
 
@@ -57,15 +57,18 @@ class Call:
     (:mod:`rollc.threads`).
     """
 
+    __slots__ = ("__weakref__", "_early", "_keep", "_lock", "_parts", "_sizes", "kernel")
+
     def __init__(
         self, kernel: Kernel, steps: Mapping[str, int], batch: int, *, keep: bool = False
     ) -> None:
         self.kernel = kernel
         self._sizes = sizes = {**steps, BATCH: batch}
         self._keep = keep
-        self._early: Results = {}  # gradients that the first phase has found
-        self._lock = threading.Lock()
         self._parts: list[_Part] = []
+        if keep:
+            self._early: Results = {}  # gradients that the first phase has found
+            self._lock = threading.Lock()
         for share in kernel.shares(steps, batch):
             count = share.stop - share.start
             frame = kernel.frame(sizes if count == batch else {**sizes, BATCH: count})
@@ -143,10 +146,20 @@ class Call:
         for key, result in frame.leaving:
             buffer = result.ref.buffer
             if result.phase in phases and buffer not in common:
-                copies = frame.lender if self._keep and buffer in kernel.read_later else None
-                whole_shape = frame.whole.get(key)
-                found[key] = kernel.result(result, arrays[buffer], frame.sizes, whole_shape, copies)
+                if key in frame.whole:
+                    array = arrays[buffer].reshape(frame.whole[key])
+                else:
+                    array = kernel.result(result, arrays[buffer], frame.sizes)
+                if self._keep:
+                    array = self._leaving(result, array, frame.lender)
+                found[key] = array
         return found
+
+    def _leaving(self, result: Result, array: Array, lender: Lender) -> Array:
+        """A result, or a copy of it where a later phase reads its array."""
+        if result.ref.buffer not in self.kernel.read_later:
+            return array
+        return self.kernel.copy_of(result, array, lender)
 
     def _run_parts(
         self, leaves: Mapping[str, Array], phases: Collection[str], copied: frozenset[str]
@@ -182,8 +195,8 @@ class Call:
         def joined(result: Result) -> Array:
             key, buffer = (result.sort, result.label), result.ref.buffer
             if buffer in rows:
-                copy = self._keep and buffer in kernel.read_later
-                return kernel.joined_result(result, rows[buffer], sizes, copy=copy)
+                array = kernel.result(result, rows[buffer], sizes)
+                return self._leaving(result, array, kernel.joined) if self._keep else array
             if result in wholes:
                 return wholes[result]
             return _sum(result, [found[key] for found in parts])

@@ -86,7 +86,7 @@ class Kernel:
         times = Counter(result.ref.buffer for result in program.results)
         self._alone = {n for n, count in times.items() if count == 1 and self._is_result(n)}
         self.frames = Frames()
-        self._joined = Lender()
+        self.joined = Lender()
         self._functions: dict[str, Bindable] | None = None
 
     @staticmethod
@@ -258,10 +258,10 @@ class Kernel:
                 continue
             shape = self.dimensions(buffer, sizes)
             if name in leaves:
-                array = plain(leaves[name], dtype, self._joined, name, copy=name in copied)
+                array = plain(leaves[name], dtype, self.joined, name, copy=name in copied)
                 rows[name] = array.reshape(shape)
             elif name in results:
-                rows[name] = self._joined.lend(name, shape, dtype)
+                rows[name] = self.joined.lend(name, shape, dtype)
         return rows
 
     def part_of(self, leaves: Mapping[str, Array], share: slice) -> dict[str, Array]:
@@ -275,28 +275,22 @@ class Kernel:
                 found[name] = leaves[name]
         return found
 
-    def joined_result(
-        self, result: Result, array: Array, sizes: Mapping[str, int], *, copy: bool
-    ) -> Array:
-        """A value of all threads, of which it is a copy if someone needs the array."""
-        return self.result(result, array, sizes, copies=self._joined if copy else None)
-
     def joined_array(self, result: Result, sizes: Mapping[str, int]) -> Array:
         """Where the parts of a result go."""
         buffer = self.buffers[result.ref.buffer]
         shape = (*(sizes[axis] for axis in buffer.axes), sizes[BATCH], *result.ref.shape)
-        return self._joined.lend((result.sort, result.label), shape, self.dtypes[result.ref.buffer])
+        return self.joined.lend((result.sort, result.label), shape, self.dtypes[result.ref.buffer])
 
     def common_panels(self) -> dict[str, Array]:
         """The panels that all threads of a call use."""
         return {
-            name: self._joined.lend(name, self.dimensions(self.buffers[name], {}), self.dtype)
+            name: self.joined.lend(name, self.dimensions(self.buffers[name], {}), self.dtype)
             for name in self._panels
         }
 
     def copied(self, name: str, leaf: Array) -> Array:
         """A copy of a leaf for all threads of a call."""
-        return plain(leaf, self.dtypes[name], self._joined, name, copy=True)
+        return plain(leaf, self.dtypes[name], self.joined, name, copy=True)
 
     def call(
         self,
@@ -380,32 +374,20 @@ class Kernel:
                 frame.whole[key] = (*lead(buffer, sizes), *result.ref.shape)
         return frame
 
-    def result(
-        self,
-        result: Result,
-        array: Array,
-        sizes: Mapping[str, int],
-        whole: tuple[int, ...] | None = None,
-        copies: Lender | None = None,
-    ) -> Array:
-        """A value with its own dimensions: steps, sequences, then its shape.
-
-        ``whole`` are those where it is known that the value is all of the array.  With
-        ``copies`` it is a copy, in memory from there.
-        """
+    def result(self, result: Result, array: Array, sizes: Mapping[str, int]) -> Array:
+        """A value with its own dimensions: steps, sequences, then its shape."""
         ref = result.ref
-        if whole is None:
-            buffer = self.buffers[ref.buffer]
-            rows = array.reshape((*lead(buffer, sizes), -1))
-            steps = inside(rows, buffer, sizes, ref.shift)
-            part = steps[..., ref.offset : ref.offset + prod(ref.shape)]
-            found = part if ref.buffer in self._alone or copies is not None else part.copy()
-            found = found.reshape((*found.shape[:-1], *ref.shape))
-        else:
-            found = array.reshape(whole)
-        if copies is None:
-            return found
-        return plain(found, found.dtype, copies, (result.sort, result.label), copy=True)
+        buffer = self.buffers[ref.buffer]
+        rows = array.reshape((*lead(buffer, sizes), -1))
+        steps = inside(rows, buffer, sizes, ref.shift)
+        found = steps[..., ref.offset : ref.offset + prod(ref.shape)]
+        found = found if ref.buffer in self._alone else found.copy()
+        return found.reshape((*found.shape[:-1], *ref.shape))
+
+    @staticmethod
+    def copy_of(result: Result, array: Array, lender: Lender) -> Array:
+        """A copy of a value, in memory that is lent."""
+        return plain(array, array.dtype, lender, (result.sort, result.label), copy=True)
 
     def _is_whole(self, ref: Ref) -> bool:
         """Whether a result is all of a buffer that leaves the kernel."""

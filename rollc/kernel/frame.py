@@ -7,7 +7,6 @@ call of its size has it again.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,14 +65,13 @@ class Frames:
     def take(self, sizes: Mapping[str, int]) -> Frame | None:
         """A frame of that size, if there is one; else those of other sizes are given up."""
         others: list[Frame] = []
-        with suppress(IndexError):  # none is left, or another thread has taken the last one
-            while True:
-                frame = self._idle.pop()
-                if frame.sizes == sizes:
-                    self._idle.extend(others)
-                    return frame
+        try:
+            while (frame := self._idle.pop()).sizes != sizes:
                 others.append(frame)
-        return None
+        except IndexError:  # none is left, or another thread has taken the last one
+            return None
+        self._idle.extend(others)
+        return frame
 
     def give_back(self, frames: Sequence[Frame], *, spare: bool = False) -> None:
         """Have other calls use a call's frames; if ``spare``, no more than a few such calls do.
