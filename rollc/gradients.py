@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rollc.arguments import Interface
 from rollc.arrays import Sizes, given_back, state_given_back
+from rollc.checks import shown
 from rollc.errors import InputError
 from rollc.graph.state import PREFIX
 from rollc.kernel.program import PHASES, Phase
@@ -62,7 +63,7 @@ def _names(wrt: Wrt) -> list[str]:
         names = [wrt]
     for name in names:
         if not isinstance(name, str):
-            raise InputError(f"`wrt`: expected names of parameters and inputs, found {name!r:.40}")
+            raise InputError(f"`wrt`: expected names of parameters and inputs, found {shown(name)}")
     return names
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rollc.arguments import Arrays, Interface
 from rollc.arrays import Sizes, Spec, fitting, fitting_state, shape_of, unknown
+from rollc.checks import mapping
 from rollc.errors import InputError
 from rollc.gradients import Wrt, gradients, phases, wanted
 from rollc.graph.lengths import output_name
@@ -83,10 +84,7 @@ class Pullback:
 
     @staticmethod
     def _check(outputs: Mapping[str, Spec], cotangents: Arrays) -> None:
-        if not isinstance(cotangents, Mapping):
-            kind = type(cotangents).__name__
-            raise InputError(f"expected cotangents by the names of outputs, found a {kind}")
-        for label in cotangents:
+        for label in mapping("cotangents", cotangents):
             if label not in outputs:
                 raise InputError(unknown("cotangent", label, outputs))
             kind = outputs[label].kind

@@ -337,7 +337,7 @@ def test_what_has_no_gradient_is_refused(
         ({"h": np.zeros((T, B, 2))}, r"cotangent `h`: expected .*\[7, 5, 3\], found \[7, 5, 2\]"),
         ({"m": np.zeros((B, 3), complex)}, "cotangent `m`: expected numbers, found complex128"),
         ({"o": "a"}, "cotangent `o`: expected numbers"),
-        ([1], "expected cotangents by the names of outputs, found a list"),
+        ([1], "`cotangents`: expected arrays by name, such as a dictionary, found a value of type"),
     ],
 )
 def test_what_is_no_cotangent_is_refused(
