@@ -369,7 +369,7 @@ class Network:
         zero), and returns the gradients of parameters and inputs, or those that ``wrt`` names,
         here or there (see :meth:`value_and_grad`).  It keeps what the forward pass computed,
         and copies of what it needs of arrays: it can be called any number of times, whatever
-        becomes of them.  With a ``state`` the
+        becomes of them, and its memory is free when it is dropped.  With a ``state`` the
         outputs are those of a window, as in :meth:`forward`; the state after the last step
         is among them as ``state.NAME``, and so among the cotangents, and the gradient of the
         given state is among the gradients.
