@@ -334,7 +334,9 @@ def test_every_operation_whose_slope_chooses_says_its_choices() -> None:
         graph = bench.graph("one")
         own = {node.name for node in graph.nodes}
         made = [node for node in adjoint(graph, "outputs").nodes if node.name not in own]
-        chosen = {"equal", "less", "greater", "sign"} & {node.operation for node in made}
+        chosen = {"equal", "less", "less_equal", "greater", "sign"} & {
+            node.operation for node in made
+        }
         assert bool(chosen) == (entry.choices is not None), name
 
 
