@@ -47,6 +47,10 @@ def environment(**more: str) -> dict[str, str]:
     [
         ("run tiny.roll --inputs data.npz --memory 1MB", "`--memory` has no effect without"),
         ("run tiny.roll --inputs data.npz --checkpoint 2", "`--checkpoint` has no effect"),
+        ("run tiny.roll --grad --memory 1MB --checkpoint 2", "and so does `--checkpoint`"),
+        ("run tiny.roll --grad forward --checkpoint 2", "take neither `--checkpoint` nor a state"),
+        ("run tiny.roll --grad forward --save-state s.npz", "nor a state"),
+        ("run tiny.roll --grad --checkpoint 2 --save-state s.npz", "take no state"),
         ("train tiny.roll --data data.npz --momentum 0", "--momentum is for sgd"),
         ("ir tiny.roll --stage syntax --set H=3", "`--set` has no effect on `syntax`"),
         ("ir tiny.roll --stage checked --kernel forward", "`--kernel` has no effect"),
@@ -101,6 +105,37 @@ def test_a_built_network_is_what_it_is(run: Run) -> None:  # noqa: F811
         assert result.status == 2
         assert "`made` is built, and float32; give its spec to have it float64" in result.err
         assert run(*command, "--dtype", "float32").status == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run made --inputs data.npz",
+        "train made --data data.npz --epochs 1 -o p.npz",
+        "ir made --stage kernel",
+    ],
+)
+def test_a_command_reads_an_artefact_once(
+    run: Run,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    command: str,
+) -> None:
+    """What is read twice could be of two versions."""
+    run("build", "tiny.roll", "-o", "made")
+    read, count = store.read, 0
+
+    def once(folder: Path) -> store.Manifest:
+        nonlocal count
+        count += 1
+        found = read(folder)
+        for name in found.files:
+            (folder / name).unlink()
+        return found
+
+    monkeypatch.setattr(store, "read", once)
+    assert run(*command.split()).status == 0
+    assert count == 1
 
 
 # Files that cannot be read or written

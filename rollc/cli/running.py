@@ -54,9 +54,10 @@ def run(
     files.check_outputs(outputs, save_state, endings=NPZ, keep=[spec, inputs, params])
     if outputs is not None:
         files.check_outputs(outputs, keep=[state])
-    if grad is None:
-        effect.refuse(["memory", "checkpoint"], "without `--grad`")
+    _check_ways(grad, memory, checkpoint, with_state=bool(state or save_state))
     network = open_network(spec, sets, dtype, feed)
+    if grad and network.graph.loss is None:
+        raise InputError("the spec has no loss, so there are no gradients")
     values = _values(network, params, seed)
     if not _draws(network) and (params is not None or not _random_params(network)):
         effect.say(["seed"], "here: nothing is drawn at random")
@@ -79,22 +80,16 @@ def run(
     after = {name: array for name, array in found.items() if name.startswith(STATE)}
     results = {name: array for name, array in found.items() if name not in after}
     lines = [f"output {name}: {_described(array)}" for name, array in results.items()]
-    if grad and network.graph.loss is None:
-        raise InputError("the spec has no loss, so there are no gradients")
     has_loss = network.graph.loss is not None and not (apart and not grad)
     if has_loss and (grad or network.targets.keys() <= arrays.keys()):
         if grad:
             if grad == "forward":
-                if checkpoint or before is not None:
-                    raise InputError(
-                        "forward sensitivities take neither `--checkpoint` nor a state"
-                    )
                 loss, gradients = _forward_in_time(
                     network, values, arrays, steps, lengths, memory, seed
                 )
             elif memory or checkpoint:
-                if lengths is not None or before is not None:
-                    raise InputError("windows of steps take neither `lengths` nor a state")
+                if lengths is not None:
+                    raise InputError("windows of steps take no `lengths`")
                 plan, compute = network.windows(
                     values, arrays, steps, memory=memory, checkpoint=checkpoint, seed=seed
                 )
@@ -126,6 +121,20 @@ def run(
     show = talk.say if files.STREAM in (outputs, save_state) else print
     for line in lines:
         show(line)
+
+
+def _check_ways(
+    grad: str | None, memory: int | None, checkpoint: int | None, with_state: bool
+) -> None:
+    """Raise where the ways to compute gradients that were asked for exclude each other."""
+    if grad is None:
+        effect.refuse(["memory", "checkpoint"], "without `--grad`")
+    if grad == "forward" and (checkpoint or with_state):
+        raise InputError("forward sensitivities take neither `--checkpoint` nor a state")
+    if grad == "adjoint" and memory and checkpoint:
+        raise InputError("`--memory` chooses the windows, and so does `--checkpoint`: give one")
+    if (memory or checkpoint) and with_state:
+        raise InputError("windows of steps take no state")
 
 
 def _state_along(
