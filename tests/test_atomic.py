@@ -89,7 +89,7 @@ def test_a_reader_sees_one_version_whichever_step_it_is_replaced_at(
         monkeypatch.setattr(atomic, "_exchanged", lambda one, other: False)
     if not removed:
         monkeypatch.setattr(atomic.shutil, "rmtree", lambda *given, **more: None)
-    target = tmp_path / "x"
+    target, read = tmp_path / "x", store._read
     place = 0
     while True:
         put(target, "old")
@@ -98,10 +98,19 @@ def test_a_reader_sees_one_version_whichever_step_it_is_replaced_at(
             if count == place:
                 put(target, "new")
 
+        looks = 0
+
+        def look(folder: Path, descriptor: int) -> store.Manifest:
+            nonlocal looks
+            looks += 1
+            return read(folder, descriptor)
+
         with monkeypatch.context() as patch:
+            patch.setattr(store, "_read", look)
             steps = Steps(patch, replace)
             found = store.read(target)
         assert versions(found) in ({"old"}, {"new"}), place
+        assert looks <= 1 + removed, "what is still there is read to its end"
         if steps.count <= place:
             break
         place += 1
