@@ -166,7 +166,7 @@ def _converted(
 
 
 def _indices(what: str, array: Array, spec: Spec) -> Array:
-    if array.dtype.kind not in "iub":
+    if array.size and array.dtype.kind not in "iub":  # an empty list is an array of numbers
         raise InputError(f"{what}: expected integers, found {array.dtype}")
     if array.size and spec.bound is not None:
         low, high = int(array.min()), int(array.max())
@@ -222,7 +222,7 @@ def fitting_lengths(what: str, value: ArrayLike, steps: int, sizes: Sizes) -> Ar
     """The number of steps of each sequence along one axis, none to all of them."""
     array = as_array(what, value)
     expected = (sizes.batch,) if sizes.batched else ()
-    if array.dtype.kind not in "iu" or array.shape != expected:
+    if (array.size and array.dtype.kind not in "iu") or array.shape != expected:
         raise InputError(
             f"{what}: expected integers {brackets(expected)},"
             f" found {array.dtype} {brackets(array.shape)}"

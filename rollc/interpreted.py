@@ -106,7 +106,10 @@ def variant_of_nothing(graph: Graph, entry: str, sizes: Sizes, dtype: str) -> Ke
     names = [name for _, name in graph.outputs] if sort != "gradient" or "state" in variants else []
     if sort == "gradient" and graph.loss is not None:
         names.append(graph.loss)
-    need_something(graph, names, sizes, "lengths" in variants)
+    ragged = "lengths" in variants
+    if ragged and sort == "gradient" and not sizes.batch:  # the loss is a mean over them there
+        raise InputError(f"`{graph.name}`: a mean over nothing: there are no sequences")
+    need_something(graph, names, sizes, ragged)
     built = kernel_graphs(without_steps(graph, sizes.without_steps))[entry]()
     return cast("Kernel", Interpreted(built, dtype))
 

@@ -116,10 +116,23 @@ def test_no_sequences() -> None:
     assert found["h"].shape == (3, 0, 3) and found["end"].shape == (0, 3)
     _, pullback = net.vjp(params, data)
     is_zero(pullback({"h": np.ones((3, 0, 3))}))
+    ragged = net.forward(params, {**data, "w": data["w"] * 1.0}, lengths=[])
+    assert ragged["h"].shape == (3, 0, 3)
+    with pytest.raises(InputError, match="a mean over nothing: there are no sequences"):
+        net.value_and_grad(params, data, lengths=[])
     with pytest.raises(InputError, match="a mean over nothing: there are no sequences"):
         net.value_and_grad(params, data)
     with pytest.raises(InputError, match="a mean over nothing: there are no sequences"):
         net.forward_sensitivities(params, data)
+
+
+def test_lengths_tell_that_there_are_no_sequences() -> None:
+    net = network(
+        "net n\nparam a = 0.7\ns = a * s[t-1]\ninit s = 1\noutput s\nloss sum(s, over t)\n"
+    )
+    assert net.forward(net.init(), steps=3, lengths=[])["s"].shape == (3, 0)
+    with pytest.raises(InputError, match="a mean over nothing: there are no sequences"):
+        net.value_and_grad(net.init(), {}, 3, lengths=[])
 
 
 @pytest.mark.parametrize("how", ["mean", "max", "min"])
