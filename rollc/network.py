@@ -288,7 +288,7 @@ class Network:
         noted = Noted("windows", leaves)
         leaves |= self._noise(sizes, training, seed)
         if sizes.empty:
-            return Plan(0, 0, 0, 0.0), self._gradient_of_nothing(leaves, sizes, None)
+            return Plan(0, 0, 0, 0.0), self._gradient_of_nothing(leaves, sizes, None, noted)
         (count,) = sizes.steps.values()
         if memory is not None:
             plan = run.fitting(count, sizes.batch, memory)
@@ -340,7 +340,7 @@ class Network:
         except CannotSplit as error:
             raise InputError(f"`{self.name}` has no forward sensitivities: {error}") from None
         if sizes.empty:
-            return Sensitivity(0, 0, 0), self._gradient_of_nothing(leaves, sizes, lengths)
+            return Sensitivity(0, 0, 0), self._gradient_of_nothing(leaves, sizes, lengths, noted)
         plan = run.fitting(sizes.steps, sizes.batch, memory)
 
         def value_and_grad() -> tuple[float, dict[str, Array]]:
@@ -481,12 +481,13 @@ class Network:
         return variant_of_nothing(self.graph, entry, sizes, self.dtype)
 
     def _gradient_of_nothing(
-        self, leaves: Mapping[str, Array], sizes: Sizes, lengths: Lengths | None
+        self, leaves: Mapping[str, Array], sizes: Sizes, lengths: Lengths | None, noted: Noted
     ) -> Callable[[], tuple[float, dict[str, Array]]]:
         """Loss and gradients where there are no steps or no sequences, whatever the way."""
         kernel = self._kernel_of(_entry("gradient", None, lengths), sizes)
 
         def value_and_grad() -> tuple[float, dict[str, Array]]:
+            noted.check()
             results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal", "adjoint", "inputs"))
             found = self._gradients(results, sizes, ("params", "inputs"))
             return float(results["loss", "loss"]), found

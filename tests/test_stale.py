@@ -81,6 +81,18 @@ def test_a_run_is_of_its_call_or_an_error(network: Network, arrays: Arrays, way:
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_without_steps_too(way: str) -> None:
+    text = "net n\ninput x\nparam k\nh = k * x + h[t-1]\nloss sum(h, over t) + k * k\n"
+    empty = build_text(text, "n.roll", dtype="float64")[0]
+    k = np.array(2.0)
+    _, run = WAYS[way](empty, {"k": k}, {"x": np.zeros((0, 2))})
+    assert run()[0] == 4
+    k[...] = 3
+    with pytest.raises(InputError, match=f"`k` has changed since `{way}` took it"):
+        run()
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_what_was_copied_may_change(network: Network, arrays: Arrays, way: str) -> None:
     params, inputs = split(network, arrays)
     inputs["x"] = inputs["x"].astype(np.float32)

@@ -7,6 +7,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -173,6 +174,30 @@ def test_threads_may_ask_at_once(network: Network, params: Arrays, inputs: Array
         assert len(found[seed]) == 5
         for each in found[seed]:
             same(each, expected[seed])
+
+
+def test_a_tape_is_one_threads_at_a_time(
+    network: Network, params: Arrays, inputs: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs, pullback = network.vjp(params, inputs)
+    call, inside, most = Kernel.call, [0], [0]
+    together = threading.Barrier(2)
+
+    def noted(self: Kernel, *given: Any) -> None:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        with suppress(threading.BrokenBarrierError):  # no other comes
+            together.wait(0.2)
+        call(self, *given)
+        inside[0] -= 1
+
+    monkeypatch.setattr(Kernel, "call", noted)
+    asking = [threading.Thread(target=pullback, args=(weights(outputs),)) for _ in range(2)]
+    for one in asking:
+        one.start()
+    for one in asking:
+        one.join()
+    assert most == [1]
 
 
 # The work and the memory ------------------------------------------------------------------
