@@ -371,6 +371,8 @@ def fuzz(kind: str, count: int, seed: int, failed: Callable[[str, int], None]) -
             outcome = "failed"
             failed(kind, number)
         outcomes[outcome] += 1
+        if number % 1000 == 999:
+            print(f"{kind}: {number + 1} of {count}: {dict(outcomes)}", file=sys.stderr, flush=True)
     return outcomes
 
 
