@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -136,8 +136,9 @@ def staging(target: Path, *, durable: bool = True) -> Iterator[Path]:
         raise StoreError(f"cannot write `{target}`: {error.strerror or error}") from error
 
 
+@cache
 def scratch() -> Path:
-    """A folder for this process alone: it goes when the process ends, or with the next one's."""
+    """The folder for this process alone: it goes when the process ends, or with the next one's."""
     try:
         parent = Path(tempfile.gettempdir())
         _sweep(parent)

@@ -331,6 +331,41 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(native.places(Path("x"), "name")) == 1
 
 
+def test_what_may_not_be_looked_at(
+    run: Run,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    no_work: None,
+) -> None:
+    """A folder that is closed to the user, or a name that no file can have."""
+    stat = os.stat
+
+    def closed(path: object, *given: object, **more: object) -> os.stat_result:
+        if "closed" in str(path):
+            raise PermissionError(13, "Permission denied")
+        return stat(path, *given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", closed)
+    monkeypatch.setenv(store.CACHE_VARIABLE, "closed/cache")
+    for name in ("closed/x", "x" * 300):
+        for command in (
+            ("check", name),
+            ("build", name),
+            ("build", "tiny.roll", "-o", name),
+            ("build", "tiny.roll"),
+            ("ir", name, "--stage", "graph"),
+            ("ir", "tiny.roll", "--stage", "graph", "-o", name),
+            ("run", name),
+            ("run", "tiny.roll", "--inputs", name),
+            ("run", "tiny.roll", "--inputs", "data.npz", "--outputs", f"{name}.npz"),
+            ("train", "tiny.roll", "--data", name),
+            ("explain", name),
+            ("demo", "--quick", "--save", name),
+        ):
+            result = run(*command)
+            assert result.status == 2, (command, result.err)
+            assert "internal" not in result.err
+
+
 @pytest.mark.parametrize(("value", "plain"), [("x", False), ("", False), ("0", False), ("2", True)])
 def test_numbas_setting_is_read_as_numba_does(
     monkeypatch: pytest.MonkeyPatch, value: str, plain: bool

@@ -174,6 +174,18 @@ def test_without_the_cache_nothing_is_cached(cache: Path, tmp_path: Path) -> Non
     assert not cache.exists()
 
 
+def test_builds_without_a_cache_hold_no_files_open() -> None:
+    def opened() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    store.made("key", writer(), use_cache=False)
+    before = opened()
+    for name in "abc":
+        made = store.made(name, writer(name), use_cache=False)
+        assert store.read(made.manifest.folder).entries["name"] == name
+    assert opened() == before
+
+
 def test_builds_unused_for_long_are_forgotten(cache: Path) -> None:
     store.made("old", writer())
     store.made("kept", writer())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -135,7 +136,7 @@ def _check_cache() -> None:
     from rollc import atomic, store
 
     try:
-        if not store.cache_folder().is_dir():
+        if not os.path.isdir(store.cache_folder()):
             atomic.check_folder(store.cache_folder())
     except StoreError as error:
         raise InputError(f"{error}; there is nowhere to keep the artefact: give -o DIR") from error

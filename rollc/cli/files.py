@@ -23,7 +23,7 @@ _LONGEST_STREAM = 2**30  # bytes of data from a pipe or a device, which may have
 
 def is_artefact(argument: str) -> bool:
     """Whether a SPEC argument is a folder, which can only be that of an artefact."""
-    return argument != STREAM and Path(argument).is_dir()
+    return argument != STREAM and os.path.isdir(argument)
 
 
 def read_spec(argument: str) -> Source:
@@ -49,7 +49,7 @@ def read_bytes(argument: str) -> bytes:
     from rollc.datafiles import most_bytes
 
     most = most_bytes()
-    if argument == STREAM or not Path(argument).is_file():
+    if argument == STREAM or not os.path.isfile(argument):
         most = min(most, _LONGEST_STREAM)
     return _read(argument, most)
 
@@ -103,7 +103,7 @@ def check_outputs(
             continue
         if not output:
             raise InputError("expected the name of a file to write, found an empty one")
-        plain = path.is_file() or not path.exists()
+        plain = os.path.isfile(path) or not os.path.exists(path)
         if endings and plain and not output.lower().endswith(tuple(endings)):
             raise InputError(
                 f"`{output}` is to be written as {endings[0]}: give it a name that ends so"
