@@ -169,7 +169,7 @@ def test_a_read_is_cut_whatever_picks_it(picked: str) -> None:
 
 
 def test_windows_have_at_least_one_step() -> None:
-    with pytest.raises(InputError, match="windows of 1 to"):
+    with pytest.raises(InputError, match="`truncate`: expected a whole number from 1 to"):
         build_text(SPEC, truncate=0)
 
 
@@ -183,7 +183,7 @@ def test_gradients_by_mean_are_those_by_sum_over_the_steps(whole: Network) -> No
         close(found[name] * STEPS, summed[name], name)
     for name in ("h0", "x"):  # read once, and no parameter
         close(found[name], summed[name], name)
-    with pytest.raises(InputError, match="by sum or mean, found `max`"):
+    with pytest.raises(InputError, match="expected combine sum or mean, found `max`"):
         build_text(SPEC, combine="max")
 
 
