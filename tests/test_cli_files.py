@@ -387,6 +387,17 @@ def test_settings_of_the_compiler_are_refused(
     assert not (tmp_path / "made").exists()
 
 
+def test_a_file_of_settings_does_not_switch_compiling_off(
+    run: Run,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    result = run("build", "tiny.roll", "--no-cache", "-o", "made")
+    assert result.status == 2
+    assert "set $NUMBA_DISABLE_JIT in its place" in result.err
+
+
 # Mutations and kills, a few of them
 
 

@@ -231,9 +231,13 @@ def start_compiler() -> None:
         if os.environ.get(name):
             raise InputError(f"${name} is set: code is for the processor that it runs on; unset it")
     try:
-        import numba  # noqa: F401
+        import numba
     except ValueError as error:
         raise InputError(f"Numba does not start: {error} See the environment's NUMBA_*") from error
+    if getattr(numba.config, "DISABLE_JIT", False) and not interpreted():
+        raise InputError(
+            "a file `.numba_config.yaml` says `disable_jit`: set $NUMBA_DISABLE_JIT in its place"
+        )
 
 
 def interpreted() -> bool:
