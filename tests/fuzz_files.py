@@ -4,17 +4,19 @@
 
 An artefact has bytes changed, files cut, removed, exchanged or taken from others, and entries of
 its manifest edited, with or without hashes that are right again: what still opens holds the kernels
-of one artefact and no mixture.  What fails is written to a folder, so that it can be looked at.
+of one artefact and no mixture.  What fails is printed with the options that repeat it.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import faulthandler
 import hashlib
 import io
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -122,7 +124,8 @@ loss mean(mse(h, y), over t)
 @cache
 def artefacts() -> list[Path]:
     """Built networks, none of them compiled."""
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     ways: list[dict[str, Any]] = [{}, {"dtype": "float64"}, {"steps": 3}, {"truncate": 2}]
     ways += [{"combine": "mean"}, {"sets": {"H": 3}}]
     compiling, Kernel.compile = Kernel.compile, lambda self: None  # type: ignore[method-assign]
