@@ -408,6 +408,9 @@ class Writer:
         found = self.read(shape, scope, "bool") if self.chance(0.3) else None
         if found is not None:
             return found[0]
+        return self.compared(shape, scope, depth)
+
+    def compared(self, shape: Shape, scope: Scope, depth: int) -> Expression:
         a, _ = self.expression(shape, scope, depth)
         b, _ = self.expression(shape if self.chance(0.3) else (), scope, depth)
         if self.chance(0.4):
@@ -837,8 +840,6 @@ class Writer:
             states["m"] = Known((), frozenset("t"), 1.0)
         marked = self.chance(0.3)
         known = {"x": Known(("x",), frozenset("t"), 2.0, delays=self.chance(0.3))}
-        if marked:
-            known["r"] = Known((), frozenset("t"), 1.0, delays=False)
         outer, self.names = self.names, {*reserved(), "x", "r", "h", "c", "m", "H", "k"}
         scope = Scope(body, known, ("H", "x", "H", 2), ("t",), "cell")
         scope.chance = self.chance(0.3)
@@ -1180,27 +1181,17 @@ class Writer:
                 return
         if self.chance(0.15):
             shape = self.any_shape(scope)
-            condition = self.condition(shape, scope, 1)
-            if isinstance(condition, Call) and not self.is_number(condition, shape, scope):
-                known = Known(shape, self.axes(condition, scope), 1.0, "bool")
-                self.equation(name, (condition, 1.0), known, scope)
-                scope.known[name] = known
-                return
+            condition = self.compared(shape, scope, 1)
+            known = Known(shape, self.axes(condition, scope), 1.0, "bool")
+            self.equation(name, (condition, 1.0), known, scope)
+            scope.known[name] = known
+            return
         shape = self.any_shape(scope, 2)
         expression, size = self.tame(self.expression(shape, scope, self.choose(2, 3)), 4.0)
         known = Known(shape, self.axes(expression, scope), size)
         known.delays = bool(known.axes)
         self.equation(name, (expression, size), known, scope)
         scope.known[name] = known
-
-    def is_number(self, condition: Call, shape: Shape, scope: Scope) -> bool:
-        """Whether a condition is one of numbers where one of vectors was asked for."""
-        if not shape:
-            return False
-        return condition.function not in la.OPERATORS or any(
-            isinstance(part, Name) and self.known(part.name, scope).kind == "index"
-            for part in condition.operands
-        )
 
     def split(self, scope: Scope) -> None:
         count, size = self.choose(2, 3), self.choose(1, 2)
