@@ -390,7 +390,7 @@ ELEMENTWISE = (
         _CLIP,
         _clip_choices,
         elementwise=True,
-        summary="x, kept between two bounds",
+        summary="x, kept between two bounds; at a bound the gradient is that of x",
         slope="constant",
         picks=True,
     ),

@@ -392,7 +392,7 @@ VECTOR = (
         lambda frame, options, x: np.asarray(x.argmax(axis=-1)),
         None,
         "argmax({0}, {shape0})",
-        summary="the index of the largest element; no gradient passes",
+        summary="the index of the largest element, the first of equal ones; no gradient passes",
     ),
     Operation(
         "softmax",
