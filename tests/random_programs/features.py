@@ -20,7 +20,13 @@ FORMS = frozenset(
         *("sizes in cells", "init from outside", "function", "function with a derivative"),
         *("delay into the past", "delay into the future", "delays of both signs", "h[t]"),
         *("delay beyond the sequence", "stop every", "slice", "element", "split"),
-        *("declared type", "condition with a name", "init of an index", "init of an input"),
+        *(
+            "declared type",
+            "reset to rows",
+            "condition with a name",
+            "init of an index",
+            "init of an input",
+        ),
         *("feed taught", "feed free", "training", "truncate", "no batch", "output of an index"),
     ]
 )
@@ -73,6 +79,8 @@ def _features(program: la.Program, settings: Settings) -> Iterator[str]:
         deep = isinstance(value, Name) and rows.get(value.name, 0)
         if isinstance(own, la.Float) and deep > len(own.shape):
             yield "init rows"
+            if init.name in resets:
+                yield "reset to rows"
     for statement in program.statements:
         yield from _of_statement(statement, cells)
         if isinstance(statement, la.Init) and statement.name in used:

@@ -1017,7 +1017,7 @@ class Writer:
         scope.chain = None
         for name in names:
             self.start(name, states[name], axis, scope)
-            if self.chance(0.25):
+            if self.chance(0.5 if name in self.deep else 0.25):
                 scope.body.append(la.Reset(name, self.mark(scope, states)))
         self.settle(states, scope, first)
 
@@ -1082,7 +1082,8 @@ class Writer:
             and each.shape == known.shape
             and not each.axes
         ]
-        match self.choose("zero", "zero", "number", "param", "static", "computed", "rows", "end"):
+        forms = ("zero", "zero", "number", "param", "static", "computed", "rows", "rows", "end")
+        match self.choose(*forms):
             case "number":
                 value, _ = self.number()
             case "param":
