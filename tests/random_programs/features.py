@@ -82,7 +82,7 @@ def _features(program: la.Program, settings: Settings) -> Iterator[str]:
             if init.name in resets:
                 yield "reset to rows"
     for statement in program.statements:
-        yield from _of_statement(statement, cells)
+        yield from _of_statement(statement, cells, functions)
         if isinstance(statement, la.Init) and statement.name in used:
             yield "init from outside"
         for value in la.expressions(statement):
@@ -113,7 +113,9 @@ def _uses(
                 yield from ((name, call) for name in names)
 
 
-def _of_statement(statement: la.Statement, cells: dict[str, la.Cell]) -> Iterator[str]:
+def _of_statement(
+    statement: la.Statement, cells: dict[str, la.Cell], functions: set[str]
+) -> Iterator[str]:
     match statement:
         case la.Dim(_, value):
             yield "dim"
@@ -164,7 +166,7 @@ def _of_statement(statement: la.Statement, cells: dict[str, la.Cell]) -> Iterato
                             yield "cell in a cell"
                         if isinstance(inner, Call) and inner.function == "size":
                             yield "sizes in cells"
-                        yield from _of_expression(inner, cells, set(), None)
+                        yield from _of_expression(inner, cells, functions, None)
                 shape = part.shape if isinstance(part, la.Param) else ()
                 if any(isinstance(each, Call) for each in shape):
                     yield "sizes in cells"

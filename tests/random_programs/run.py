@@ -11,6 +11,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -136,17 +137,18 @@ def results(arguments: argparse.Namespace) -> Iterator[Result]:
 
 def run_all(arguments: argparse.Namespace) -> int:
     totals, kinds = Totals(), Counter[str]()
-    for number, result in enumerate(results(arguments), 1):
-        totals.add(result)
-        if arguments.show:
-            program, settings = generate(result.seed)
-            print(f"# seed {result.seed}: {settings}\n{la.text(program)}")
-        if result.outcome == "failed":
-            kinds[result.kind] += 1
-            if kinds[result.kind] <= 5:
-                print(f"FAILED {result.kind}\n{result.report}\n", flush=True)
-        if number % 500 == 0:
-            print(f"{number} programs: {dict(totals.outcomes)}", flush=True)
+    with suppress(KeyboardInterrupt):  # what was done until then counts
+        for number, result in enumerate(results(arguments), 1):
+            totals.add(result)
+            if arguments.show:
+                program, settings = generate(result.seed)
+                print(f"# seed {result.seed}: {settings}\n{la.text(program)}")
+            if result.outcome == "failed":
+                kinds[result.kind] += 1
+                if kinds[result.kind] <= 5:
+                    print(f"FAILED {result.kind}\n{result.report}\n", flush=True)
+            if number % 500 == 0:
+                print(f"{number} programs: {dict(totals.outcomes)}", flush=True)
     print(table(totals))
     return 1 if kinds else 0
 
