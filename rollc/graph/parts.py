@@ -4,11 +4,14 @@ Sequences meet nowhere but in sums over the batch: the loss, and the gradients o
 sequences share.  Computed for a part of the sequences, such a node is a *partial* sum, and
 so is whatever is linear in partial sums; the parts add up to the whole.  A node that is
 neither linear in them nor free of them needs all sequences at once, and then the batch
-stays in one piece.  The number of sequences (``extent``, and what a mean divides by) is
+stays in one piece.  What only masks where no cotangent arrives may differ from part to part:
+where none arrives of a part, it has nothing to add.  The number of sequences (``extent``, and what a mean divides by) is
 that of the whole batch in every part.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from rollc.graph.graph import BATCH, Edge, Graph, Node
 
@@ -21,6 +24,7 @@ _LINEAR = frozenset(
     {
         *(
             "negate",
+            "reached",
             "identity",
             "stop",
             "spread",
@@ -39,18 +43,43 @@ _LINEAR = frozenset(
 
 def partial_sums(graph: Graph) -> frozenset[str] | None:
     """The nodes that are sums over the sequences; None where parts would not add up."""
+    masks = _masks(graph)
     found: set[str] = set()
     grown = True
     while grown:
         grown = False
         for node in graph.nodes:
-            if node.name not in found and (
-                _sums_batch(graph, node) or any(edge.source in found for edge in node.reads())
+            if node.name not in found | masks and (
+                _sums_batch(graph, node) or any(edge.source in found for edge in _summed(node))
             ):
                 found.add(node.name)
                 grown = True
     fits = all(_adds_up(graph, graph[name], found) for name in found)
     return frozenset(found) if fits else None
+
+
+def _summed(node: Node) -> Iterator[Edge]:
+    """The reads of a node, but for what only masks."""
+    return iter(node.operands[:1]) if node.operation == "reached" else node.reads()
+
+
+def _masks(graph: Graph) -> set[str]:
+    """The nodes that nothing reads but to mask."""
+    readers: dict[str, list[tuple[Node, bool]]] = {node.name: [] for node in graph.nodes}
+    for node in graph.nodes:
+        summed = {edge.source for edge in _summed(node)}
+        for edge in node.reads():
+            readers[edge.source].append((node, edge.source not in summed))
+    results = set(graph.results())
+    found: set[str] = set()
+    waiting = [node.name for node in graph.nodes if node.name not in results]
+    while waiting:
+        name = waiting.pop()
+        mine = readers[name]
+        if name not in found and mine and all(only or node.name in found for node, only in mine):
+            found.add(name)
+            waiting.extend(e.source for e in graph[name].reads() if e.source not in results)
+    return found
 
 
 def _sums_batch(graph: Graph, node: Node) -> bool:
@@ -74,6 +103,10 @@ def _adds_up(graph: Graph, node: Node, partial: set[str]) -> bool:
         return True
     if node.operation in _SUMS:
         return all(known(edge) or _is_zero(graph[edge.source]) for edge in node.operands)
+    if node.operation == "where":
+        condition, *chosen = node.operands
+        whole = all(known(edge) or _is_zero(graph[edge.source]) for edge in chosen)
+        return whole and not known(condition)
     if node.operation in _PRODUCTS:
         return sum(map(known, node.operands)) == 1
     if node.operation == "divide":
