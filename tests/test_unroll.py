@@ -14,8 +14,10 @@ from stages import stages
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.unroll import UnrollError, covering, step_leaves, unroll
+from rollc.graph.verify import verify
 from rollc.interp import interpret
 from rollc.irtext import parse_graph
+from rollc.pipeline import read_spec
 
 Array = NDArray[Any]
 GOLDEN = Path(__file__).parent / "golden"
@@ -331,3 +333,10 @@ def test_too_many_steps_are_refused_before_they_fill_the_memory() -> None:
 def test_many_steps_take_linear_time() -> None:
     graph = stages(GOLDEN / "both_ways.roll")["adjoint"]
     assert_linear(lambda steps: unroll(graph, steps), 25)
+
+
+def test_a_value_called_zero() -> None:
+    """What lies outside the sequence has names that no part of a value has."""
+    text = "net n\ninput x: [2]\nparam p: [2]\nzero = tanh(sigmoid(p) * 3 + sin(p))\n"
+    text += "h = tanh(h[t-1] + x + zero)\noutput h\n"
+    assert verify(unroll(read_spec(text, "n.roll")[0], 2)) == []

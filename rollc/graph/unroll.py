@@ -408,9 +408,9 @@ class _Unrolling:
         zero = self.number_zero or self._once("zero'number", "constant", (), number, value)
         if shape:
             zeros, options = Type("float", shape), attributes(shape=shape)
-            zero = self._once(f"zero'{_times(shape)}", "fill", (zero,), zeros, options)
+            zero = self._once(f"zero'of{_times(shape)}", "fill", (zero,), zeros, options)
         if type_.kind == "bool":
-            return self._once(f"false'{_times(shape)}", "less", (zero, zero), type_, ())
+            return self._once(f"false'of{_times(shape)}", "less", (zero, zero), type_, ())
         return zero
 
     def _once(
