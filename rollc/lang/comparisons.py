@@ -44,6 +44,8 @@ def always_the_same(
         (outcome,) = outcomes
         what = "a condition" if type_.kind == "bool" else f"an index of {type_.bound}"
         text = f"this is {'0 or 1' if type_.kind == 'bool' else f'0 to {last}'}"
+        # A cell or a function is written for more than one use of it.
+        general = draft.operands[place].span.use is not None
         return Diagnostic(
             "R232",
             f"`{symbol}` of {what} and {number:g} {'always' if outcome else 'never'} holds",
@@ -51,6 +53,7 @@ def always_the_same(
             helps=("compare it with one of its values, or with another index",)
             if type_.kind == "index"
             else ("a condition can stand alone: `where(a < b, …)`",),
+            severity="warning" if general else "error",
         )
     return None
 
