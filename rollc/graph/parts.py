@@ -5,8 +5,8 @@ sequences share.  Computed for a part of the sequences, such a node is a *partia
 so is whatever is linear in partial sums; the parts add up to the whole.  A node that is
 neither linear in them nor free of them needs all sequences at once, and then the batch
 stays in one piece.  What only masks where no cotangent arrives may differ from part to part:
-where none arrives of a part, it has nothing to add.  The number of sequences (``extent``, and what a mean divides by) is
-that of the whole batch in every part.
+where none arrives of a part, it has nothing to add.  The number of sequences (``extent``, and
+what a mean divides by) is that of the whole batch in every part.
 """
 
 from __future__ import annotations
