@@ -168,7 +168,7 @@ def test_what_is_held_is_computed_once() -> None:
     for step in range(T):
         _, state = net.step(params, state, now(step))
     assert called == ["start", *["stream"] * T]
-    assert state["e"] is first["e"]
+    np.testing.assert_array_equal(state["e"], first["e"])
 
 
 def test_windows_of_steps() -> None:
