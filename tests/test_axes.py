@@ -234,6 +234,7 @@ def alone(data: Arrays, pair: int) -> Arrays:
     return found
 
 
+@pytest.mark.long
 def test_each_pair_of_a_padded_batch_is_as_if_alone(network: Network) -> None:
     params, data = params_and_data()
     padded = spoilt(data)

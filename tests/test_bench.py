@@ -242,6 +242,7 @@ def test_jax(name: str, mode: Mode) -> None:
     compare("jax", name, mode)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "mode"), [("lstm", "gradient"), ("bidirectional", "forward")])
 def test_pytensor(name: str, mode: Mode) -> None:
     need("pytensor")

@@ -73,6 +73,7 @@ def test_a_cell_and_its_gradients(name: str) -> None:
     assert [row for row in rows if not row.passed] == []
 
 
+@pytest.mark.long
 def test_kernels_of_the_cells(tmp_path: Path) -> None:
     paths = []
     for name, (file, use) in CELLS.items():

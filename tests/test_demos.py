@@ -53,6 +53,7 @@ def test_digits_are_learned(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
         assert not any(image.tobytes() in seen for image in test["x"].swapaxes(0, 1))
 
 
+@pytest.mark.long
 def test_genesis_is_learned(capsys: pytest.CaptureFixture[str]) -> None:
     demos.run("genesis", quick=True)
     printed = capsys.readouterr().out
@@ -90,6 +91,7 @@ def test_a_tag_needs_both_sides(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert float(capsys.readouterr().out.split("loss: ")[1]) < 0.2
 
 
+@pytest.mark.long
 def test_sequences_of_other_lengths_are_said_backwards(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ def test_mutated_specs_get_diagnostics_or_a_graph(seed: int) -> None:
     assert set(outcomes) == {"diagnostics", "graph"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_texts(name: str) -> None:
     try_text(HOSTILE[name])

@@ -64,6 +64,7 @@ def tagger() -> Network:
     return build_text(TAGGER, dtype="float64")[0]
 
 
+@pytest.mark.long
 def test_each_sequence_is_as_if_alone(tagger: Network) -> None:
     params, data = tagger.init(1), tagger_data()
     outputs = tagger.forward(params, spoilt(data), lengths=LENGTHS)

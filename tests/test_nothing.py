@@ -302,6 +302,7 @@ loss sum(d, over t) + last(e)
     assert alike
 
 
+@pytest.mark.long
 def test_compiled_code_is_not_asked() -> None:
     """It has at least one step of one sequence; what it would read otherwise is no one's."""
     net = build_text(TEXT, "small.roll", dtype="float32")[0]

@@ -141,6 +141,7 @@ def drawn_from(derived: Graph, pool: list[float], seed: int = 0) -> dict[str, Ar
     }
 
 
+@pytest.mark.long
 def test_compiled_kernels_are_the_meaning(derived: Graph, kernel: Run, dtype: str) -> None:
     leaves = values(derived, LONG)
     for name in ("log_0", "sqrt_0", "power_0"):

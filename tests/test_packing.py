@@ -203,6 +203,7 @@ def jobs(kernel: Kernel) -> list[int | None]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_all_threads_have_the_same_panels(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = network_of(SPEC, dtype)

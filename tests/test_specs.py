@@ -45,6 +45,7 @@ def test_a_spec_is_clean(name: str) -> None:
     assert read.graph.loss is not None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", sorted({name.rpartition("/")[0] for name in SPECS}))
 def test_every_stage_of_a_spec_means_the_same(family: str, tmp_path: Path) -> None:
     """With kernels that run as plain Python; `tests/systems/` compiles them."""
@@ -52,6 +53,7 @@ def test_every_stage_of_a_spec_means_the_same(family: str, tmp_path: Path) -> No
     assert failures({str(SPECS[name]): small(name) for name in names}, tmp_path) == ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", COMPILED)
 def test_every_compiled_kernel_means_the_same(name: str) -> None:
     dtypes = ("float32", "float64") if name == "lstm" else ("float64",)

@@ -442,7 +442,6 @@ def test_memory_that_someone_holds_is_not_lent_again(way: str) -> None:
         address = y.ctypes.data
         held.append(hold(y))
         del y
-        gc.collect()
         places.append((ctypes.c_double * 12_000).from_address(address))
     for number, memory in enumerate(places):
         assert set(np.frombuffer(memory)) == {number}, way

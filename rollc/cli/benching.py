@@ -66,7 +66,7 @@ def bench(
     from rollc.bench.workloads import Size, chosen
 
     files.check_outputs(markdown, json_file)
-    settings = Settings(rounds or 3, 0.01) if quick else Settings(rounds or 9)
+    settings = Settings(rounds or (3 if quick else 9))
     sound = [count for count in threads or (1, 2) if count <= len(cores())]
     if len(sound) < len(threads):
         raise InputError(f"there are only {len(cores())} cores for {max(threads)} threads")

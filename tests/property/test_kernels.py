@@ -12,6 +12,7 @@ import pytest
 PROGRAM = Path(__file__).with_name("uncompiled.py")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("of", "count"), [("graphs", 200), ("states", 60), ("specs", 40), ("axes", 40)]
 )

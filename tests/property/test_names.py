@@ -166,6 +166,7 @@ def test_names_do_not_matter(template: str, seed: int) -> None:
         check(template, list(dict.fromkeys([*chosen, *random_.sample(known, 80)])))
 
 
+@pytest.mark.long
 def test_every_made_word_is_tried() -> None:
     """Each in both templates, in one place or another."""
     made = [word for word in MADE if word in words()]

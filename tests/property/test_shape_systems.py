@@ -98,7 +98,8 @@ def test_the_order_of_a_shipped_spec_changes_nothing(name: str) -> None:
     check_order(text, Random(name), 2)
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.long
+@settings(max_examples=10, deadline=None)
 @given(texts(), st.randoms(use_true_random=False))
 def test_the_order_of_a_random_spec_changes_nothing(text: str, random: Random) -> None:
     check_order(text, random)
