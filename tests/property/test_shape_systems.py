@@ -70,8 +70,13 @@ def summary(text: str) -> tuple[list[str], dict[str, object]]:
     """What must not depend on the order of statements: codes, and types by name."""
     checked = loaded(text)
     graph = checked.graph
-    types = {} if graph is None else {node.name: node.type for node in graph.nodes}
-    named = {name: type_ for name, type_ in types.items() if "'" not in name}
+    nodes = () if graph is None else graph.nodes
+    # Equal numbers are one node, which has the name of the first of them.
+    named = {
+        node.name: node.type
+        for node in nodes
+        if "'" not in node.name and node.operation != "constant"
+    }
     return sorted(item.code for item in checked.diagnostics), named
 
 
