@@ -271,6 +271,7 @@ def test_each_pair_of_a_padded_batch_is_as_if_alone(network: Network) -> None:
         np.testing.assert_allclose(pulled[name], pulls[name], rtol=1e-9, atol=1e-13)
 
 
+@pytest.mark.long
 def test_lengths_of_one_axis_alone(network: Network) -> None:
     params, data = params_and_data()
     whole = np.full(3, SIZES["t"])

@@ -67,6 +67,7 @@ def cell_spec(file: str, use: str) -> str:
     return "\n".join([*lines, "loss mean(sum(h * h), over t)"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CELLS)
 def test_a_cell_and_its_gradients(name: str) -> None:
     rows = verify(cell_spec(*CELLS[name]), "cell.roll", dtypes=())

@@ -638,6 +638,7 @@ loss mean((d - y) ** 2, over t)
 """
 
 
+@pytest.mark.long
 def test_two_time_axes(run: Run, tmp_path: Path) -> None:
     """Lengths and steps are given by axis, for `run` and for `train`."""
     (tmp_path / "pair.roll").write_text(PAIR)

@@ -408,6 +408,7 @@ def test_mutated_files(kind: str) -> None:
     assert not failed
 
 
+@pytest.mark.long
 def test_killed_commands(tmp_path: Path) -> None:
     program = Path(kill_processes.__file__)
     done = subprocess.run(

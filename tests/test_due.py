@@ -187,6 +187,7 @@ def made(
     return graph, kernel_of(graph, 8, tmp_path_factory.mktemp("due"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch", [1, 3, 9])
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 20])
 def test_what_is_left_out_is_not_read(

@@ -243,6 +243,7 @@ def run(
     return {f"{sort} {label}": array for (sort, label), array in results.items()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["interpreted", "run"])
 def test_errors_are_within_the_bounds_of_the_reference(
     way: str, drawn: dict[str, Points], dtype: str, request: pytest.FixtureRequest

@@ -153,6 +153,7 @@ def test_compiled_kernels_are_the_meaning(derived: Graph, kernel: Run, dtype: st
         assert error < (1e-4 if dtype == "float32" else 1e-9), name
 
 
+@pytest.mark.long
 def test_large_scores_give_no_nan(derived: Graph, kernel: Run, dtype: str) -> None:
     leaves = drawn_from(derived, [1e4, -1e4, 0.0, 0.5, -0.5])
     for results in (kernel(leaves), meaning(derived, leaves, dtype)):
@@ -161,6 +162,7 @@ def test_large_scores_give_no_nan(derived: Graph, kernel: Run, dtype: str) -> No
                 assert not np.isnan(array).any(), name
 
 
+@pytest.mark.long
 def test_what_is_not_finite_is_the_same_in_kernels(derived: Graph, kernel: Run, dtype: str) -> None:
     """NaN in, NaN out, and infinities where the meaning has them."""
     leaves = drawn_from(derived, [np.nan, np.inf, -np.inf, 1e4, -1e4, 0.0, 0.5, -1.5])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from delay_graphs import delay_graphs, random_leaves, streamed_graphs
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -116,6 +117,7 @@ def test_each_sequence_is_as_if_alone(
                 assert not found[mine][length:, sequence].any()
 
 
+@pytest.mark.long
 @bounded
 @given(st.one_of(delay_graphs(clocks=True), streamed_graphs()), own_lengths, seeds)
 def test_every_stage_with_lengths_agrees(graph: Graph, lengths: list[int], seed: int) -> None:

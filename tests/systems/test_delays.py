@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from complex_step import Leaves, built, cross_entropy, held, sigmoid
 from scipy.signal import lfilter
 
 SIZES = {"D": 3, "H": 3, "K": 3}
 
 
+@pytest.mark.long
 def test_a_clockwork() -> None:
     """As the paper has it: one block matrix, of whose rows a step takes those that are due."""
 
