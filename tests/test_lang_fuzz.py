@@ -119,6 +119,7 @@ def test_hostile_texts(name: str) -> None:
     try_text(HOSTILE[name])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -126,6 +126,7 @@ def test_what_runs_along(tmp_path: Path) -> None:
     assert "lib.dot(" in together
 
 
+@pytest.mark.long
 def test_float32_adds_up_in_float64(tmp_path: Path) -> None:
     """A hundred thousand steps of the same sign, one after the other."""
     text = "net n\ninput x\nparam a\ny = a * y[t-1] + x\noutput y\nloss mean(y, over t)\n"

@@ -254,6 +254,7 @@ def uncompiled(text: str, seed: int = 0, **given: Any) -> list[Row]:
     return verify(text, dtypes=(), seed=seed, given=Given(**given))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", [REFRACTORY, EPIDEMIC, LOGISTIC, KALMAN])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_sound_systems_are_no_fault_of_ours(text: str, seed: int) -> None:
@@ -376,6 +377,7 @@ def test_ranges_bound_what_is_drawn() -> None:
         finite_case(graph, np.random.default_rng(0), Given(ranges={"b": (0.0, 1.0)}))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "body",
     [

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 from delay_graphs import delay_graphs, random_leaves
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,8 @@ from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
 from rollc.graph.split import CannotSplit, split
 from rollc.interp import interpret
+
+pytestmark = pytest.mark.long  # properties, of many random examples
 
 Array = NDArray[Any]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from delay_graphs import delay_graphs, random_leaves
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from rollc.graph.simplify import simplify
 from rollc.graph.unroll import step_leaves, unroll
 from rollc.graph.verify import verify
 from rollc.interp import interpret
+
+pytestmark = pytest.mark.long  # properties, of many random examples
 
 bounded = settings(
     max_examples=50,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from delay_graphs import (
     delay_graphs,
     graphs_without_last_delay,
@@ -25,6 +26,8 @@ from rollc.interp import interpret
 from rollc.irtext import parse_graph, print_graph
 from rollc.kernel.again import compute_again
 from rollc.kernel.lower import lower
+
+pytestmark = pytest.mark.long  # properties, of many random examples
 
 Array = NDArray[Any]
 

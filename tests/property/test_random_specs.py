@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from delay_graphs import random_leaves
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,8 @@ from rollc.graph.unroll import unroll
 from rollc.graph.verify import verify
 from rollc.interp import interpret
 from rollc.irtext import parse_graph, print_graph
+
+pytestmark = pytest.mark.long  # properties, of many random examples
 
 bounded = settings(
     max_examples=20,

@@ -19,6 +19,8 @@ from rollc.graph.verify import verify
 from rollc.streaming import stream_kernels
 from rollc.verify.kernels import interpreted
 
+pytestmark = pytest.mark.long  # properties, of many random examples
+
 STEPS = 4
 
 

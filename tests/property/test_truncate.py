@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from delay_graphs import delay_graphs, random_leaves
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,8 @@ from rollc.graph.truncate import truncate
 from rollc.graph.unroll import step_leaves, unroll
 from rollc.graph.verify import verify
 from rollc.interp import interpret
+
+pytestmark = pytest.mark.long  # properties, of many random examples
 
 Array = NDArray[Any]
 

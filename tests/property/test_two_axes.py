@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from delay_graphs import random_leaves
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,8 @@ from rollc.irtext import parse_graph, print_graph
 from rollc.verify.case import finite_case
 from rollc.verify.kernels import interpreted
 from rollc.verify.ways import Way, compare, own_lengths, sorts
+
+pytestmark = pytest.mark.long  # properties, of many random examples
 
 
 @settings(
