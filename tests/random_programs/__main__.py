@@ -12,6 +12,7 @@ the language the programs had.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 
@@ -29,6 +30,8 @@ def main() -> int:
     parser.add_argument("--shrink", type=int, default=400, help="tries to make a failure small")
     parser.add_argument("--show", action="store_true", help="print each program")
     arguments = parser.parse_args()
+    if importlib.util.find_spec("torch") is None:
+        parser.error("PyTorch is not installed: pip install '.[torch]'")
     if not arguments.compiled:
         os.environ["NUMBA_DISABLE_JIT"] = "1"
     for library in ("OMP", "OPENBLAS", "MKL"):
