@@ -332,3 +332,28 @@ def test_kernels_do_not_see_it_either() -> None:
         _, pullback = net.vjp(params, given)
         for label, array in pullback({"g": seeds}).items():
             np.testing.assert_allclose(array, pulled[label], 1e-4, 1e-5, err_msg=label)
+
+
+def test_a_softmax_over_steps_passes_on_to_all_of_them() -> None:
+    """What arrives at one step goes to all, also where another branch was taken."""
+    text = (
+        "net n\ninput x, y\nparam k = 0.7\nh = k * x + 0.5 * h[t-1]\n"
+        "p = where(y > 0, h, softmax(h * x, over t))\n"
+        "q = where(y > 0, h, sin(softmax(tanh(h * x), over t)))\n"
+        "output p\nloss sum(p * y + q * y, over t)\n"
+    )
+    graph = read_spec(text, "test.roll")[0]
+    leaves = {
+        "x": np.array([[0.3], [1.2], [-0.7]]),
+        "y": np.array([[0.5], [-1.5], [-0.25]]),
+        "k": np.array(0.7),
+    }
+    sizes = {"t": 3, "batch": 1}
+
+    def loss(k: float) -> float:
+        return float(interpret(graph, {**leaves, "k": np.array(k)}, sizes)[str(graph.loss)])
+
+    slope = (loss(0.7 + 1e-5) - loss(0.7 - 1e-5)) / 2e-5
+    derived = adjoint(graph)
+    found = interpret(derived, leaves, sizes)[dict(derived.gradients)["k"]]
+    np.testing.assert_allclose(found, slope, rtol=1e-8)

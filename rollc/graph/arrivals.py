@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from rollc.graph.graph import Edge, Graph, Node
 from rollc.graph.operations import OPERATIONS
+from rollc.graph.operations.linear import over_axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,9 @@ def _chosen(
         line = not type_.shape or (
             OPERATIONS[reader.operation].elementwise and type_.shape == node.type.shape
         )
-        return made if line and axes <= set(node.type.axes) else None
+        # A softmax over steps passes on to all of them what arrives at any.
+        shared = axes & set(over_axes(reader.options))
+        return made if line and axes <= set(node.type.axes) and not shared else None
 
     def see(name: str) -> None:
         path = [name]

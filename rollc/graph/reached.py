@@ -69,7 +69,8 @@ def _mask(entry: Operation, node: Node, g: Value, known: Arrivals) -> Callable[[
         maker = g.maker
         assert isinstance(maker, Builder)
         condition = maker.read(edge.source, edge.delay, edge.axis)
-        if entry.elementwise or not condition.type.shape:
+        shared = set(condition.type.axes) & set(over_axes(node.options))
+        if (entry.elementwise or not condition.type.shape) and not shared:
             if choice.holds:
                 return lambda value: call("where", condition, value, 0.0)
             return lambda value: call("where", condition, 0.0, value)
