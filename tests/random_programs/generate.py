@@ -34,7 +34,7 @@ BOUNDED = {"tanh": 1.0, "sin": 1.0, "cos": 1.0, "sigmoid": 1.0, "normal_cdf": 1.
 KEPT = ("relu", "abs", "silu", "gelu", "identity", "neg", "stop")  # no larger than their operand
 ODD_NAMES = (
     *("T", "B", "S", "F", "I", "np", "batch", "steps", "out", "exp", "mean", "tanh", "sum"),
-    *("lengths", "state", "each", "range", "cell", "time", "reset", "use", "x_1", "v_h", "loop"),
+    *("lengths", "stated", "each", "range", "cell", "time", "reset", "use", "x_1", "v_h", "loop"),
     *("self", "lambda_", "None_", "result", "buffer", "t_1", "zero", "shape", "seed", "e1", "fn"),
 )
 
