@@ -20,16 +20,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import networkx as nx
 
 from rollc.graph.graph import Shape, Type
 from rollc.graph.operations import TypeMismatch
+from rollc.lang.infer import Inference
 from rollc.lang.node import Draft
-
-if TYPE_CHECKING:
-    from rollc.lang.infer import Inference
 
 MOST_RISES = 12  # times that the bound of a guessed index rises: then it grows without end
 MOST_WORK = 50_000  # nodes of one group that get a type by one guess among others
@@ -41,7 +38,8 @@ Guess = dict[str, Type]
 
 
 def complete(inference: Inference) -> None:
-    """Find the types of all nodes that have none, as far as they can be told."""
+    """Find every type that can be found: those that follow, then those that can be guessed."""
+    inference.prepare()
     if not _open(inference):
         return
     unfit = inference.spread(inference.drafts)

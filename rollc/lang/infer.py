@@ -23,7 +23,6 @@ from rollc.graph.graph import BATCH, Attribute, Edge, Kind, Type, ordered_axes
 from rollc.graph.operations import OPERATIONS, TypeMismatch
 from rollc.lang.axes import Settled, over, without_time
 from rollc.lang.functions import COMPARISONS, ENDS, SPREAD, SYMBOLS
-from rollc.lang.guess import complete
 from rollc.lang.node import Cut, Declared, Draft, Operand, Row
 
 BOOLS = frozenset(SYMBOLS[symbol] for symbol in COMPARISONS)
@@ -233,13 +232,12 @@ class Inference:
 
     # What does not follow
 
-    def run(self) -> None:
-        """Find every type that can be found."""
+    def prepare(self) -> None:
+        """Find every type that follows, and what no guess could help; the guesses come next."""
         self.extend()
         for name, initial in self.initials.items():
             self._started.setdefault(initial.edge.source, []).append(name)
         self._find_doubtful()
-        complete(self)
 
     def _find_doubtful(self) -> None:
         """What reads something that is wrong, directly or not: no guess would help there."""

@@ -17,6 +17,7 @@ from rollc.lang.cycles import blocked
 from rollc.lang.definitions import Definitions, defined
 from rollc.lang.diagnostics import Diagnostic, Label, has_errors, in_order
 from rollc.lang.draft import Feed
+from rollc.lang.guess import complete
 from rollc.lang.infer import Inference
 from rollc.lang.names import twice
 from rollc.lang.node import LOSS, Axis, Draft, Operand
@@ -112,7 +113,7 @@ class _Resolver:
         axes = self._axes()
         drafts, initials = self.drafts.drafts, self.drafts.initials
         inference = Inference(drafts, initials, self.drafts.declared, settled=axes)
-        inference.run()
+        complete(inference)
         frame = self._empty()
         types = Types(inference, self.names)
         self.problems += types.problems()

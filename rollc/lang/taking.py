@@ -16,6 +16,7 @@ from rollc.lang.definitions import Definitions
 from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.draft import Drafts, Feed
 from rollc.lang.functions import SIZE
+from rollc.lang.guess import complete
 from rollc.lang.infer import Inference
 from rollc.lang.initialisers import initialiser
 from rollc.lang.names import Names, twice
@@ -189,7 +190,7 @@ class Taking:
         """Whether guesses of shapes, where nothing follows any more, tell another size."""
         rows = dict(self._rows(left))
         self.known = self._inference(rows)
-        self.known.run()
+        complete(self.known)
         return any(next(self._missing(statement), None) is None for statement in left)
 
     def _rows(self, left: Sequence[Statement]) -> Iterator[tuple[str, int]]:
