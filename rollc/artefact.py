@@ -75,7 +75,7 @@ def open_artefact(manifest: store.Manifest) -> Network:
         return Kernel(program, manifest.folder / source, dtype, manifest.text(source))
 
     feed = manifest.entry("feed", str)
-    return Network(graph, kernel, dtype, steps, truncate, manifest, feed)
+    return Network(graph, kernel, dtype, steps, truncate, (open_artefact, (manifest,)), feed)
 
 
 def _check(manifest: store.Manifest, kernels: Mapping[str, Any]) -> None:

@@ -90,30 +90,6 @@ def kernel_of_nothing(graph: Graph, sizes: Sizes, dtype: str) -> Kernel:
     return cast("Kernel", Interpreted(without_steps(graph, sizes.without_steps), dtype))
 
 
-def variant_of_nothing(graph: Graph, entry: str, sizes: Sizes, dtype: str) -> Kernel:
-    """A kernel of a network, by its name, for no steps along an axis or no sequences.
-
-    Raises :class:`InputError` where a result is not defined, such as a mean over nothing.
-    """
-    from rollc.pipeline import kernel_graphs
-
-    sort, *variants = entry.split(".")
-    if graph.gradients and sort == "gradient":
-        raise InputError(
-            f"`{graph.name}` holds its gradients already, and those are of at least one step of one"
-            " sequence"
-        )
-    names = [name for _, name in graph.outputs] if sort != "gradient" or "state" in variants else []
-    if sort == "gradient" and graph.loss is not None:
-        names.append(graph.loss)
-    ragged = "lengths" in variants
-    if ragged and sort == "gradient" and not sizes.batch:  # the loss is a mean over them there
-        raise InputError(f"`{graph.name}`: a mean over nothing: there are no sequences")
-    need_something(graph, names, sizes, ragged)
-    built = kernel_graphs(without_steps(graph, sizes.without_steps))[entry]()
-    return cast("Kernel", Interpreted(built, dtype))
-
-
 def need_something(
     graph: Graph, results: Iterable[str], sizes: Sizes, ragged: bool = False
 ) -> None:

@@ -51,10 +51,13 @@ if TYPE_CHECKING:
     from rollc.checkpoint import Plan
     from rollc.kernel.compiled import Kernel
     from rollc.sensitivities import Sensitivity
-    from rollc.store import Manifest
     from rollc.streaming import Streaming
 
 Array = NDArray[Any]
+
+
+# What opens a network again, as pickles take it: a function and its arguments.
+Opened = tuple[Callable[..., "Network"], tuple[Any, ...]]
 
 
 class Network:
@@ -64,6 +67,7 @@ class Network:
     ``axes`` are the time axes; ``steps`` is the number of steps that it was built for, None
     for any number; ``truncate`` is the number of steps that gradients go back, if they are
     cut; ``feed`` is "taught" or "free", and ``fed`` are the targets that the outputs read.
+    ``opened`` is what opens the network's artefact again.
 
     It can be copied and pickled.  A pickle holds the artefact, and so code that runs when it is
     read; where the artefact's folder is gone, kernels are compiled again when they are called.
@@ -76,7 +80,7 @@ class Network:
         dtype: str = "float32",
         steps: int | None = None,
         truncate: int | None = None,
-        manifest: Manifest | None = None,
+        opened: Opened | None = None,
         feed: str = "taught",
     ) -> None:
         self.graph = graph
@@ -85,7 +89,7 @@ class Network:
         self.steps = steps
         self.truncate = truncate
         self._kernel = kernel
-        self._manifest = manifest
+        self._opened = opened
         self.feed = feed
         self._interface: Interface = interface_of(graph, dtype, steps, free=feed == "free")
         self.axes = self._interface.axes
@@ -109,15 +113,11 @@ class Network:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """A pickle has the artefact: it can be read by another process, without its folder."""
-        if self._manifest is None:
-            return super().__reduce_ex__(protocol)
-        from rollc.artefact import open_artefact
-
-        return open_artefact, (self._manifest,)
+        return super().__reduce_ex__(protocol) if self._opened is None else self._opened
 
     def __copy__(self) -> Network:
         """A network of its own that shares the kernels: nothing of them is ever changed."""
-        rest = (self.dtype, self.steps, self.truncate, self._manifest, self.feed)
+        rest = (self.dtype, self.steps, self.truncate, self._opened, self.feed)
         return Network(self.graph, self._kernel, *rest)
 
     def __deepcopy__(self, memo: Any) -> Network:
@@ -476,7 +476,7 @@ class Network:
         kernel = self._kernel(entry)
         if not sizes.empty:
             return kernel
-        from rollc.interpreted import variant_of_nothing
+        from rollc.entries import variant_of_nothing
 
         return variant_of_nothing(self.graph, entry, sizes, self.dtype)
 

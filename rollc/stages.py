@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from rollc.artefact import checked_graph
+from rollc.entries import kernel_graphs
 from rollc.errors import InputError, SpecError, StoreError
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
@@ -32,7 +33,7 @@ from rollc.kernel.whytext import print_why
 from rollc.lang import Source, load_graph, render
 from rollc.lang.draft import Feed
 from rollc.lang.format import format_spec
-from rollc.pipeline import compiled, kernel_graphs, read_spec, scheduled
+from rollc.pipeline import compiled, read_spec, scheduled
 from rollc.store import Manifest
 
 STAGES = (

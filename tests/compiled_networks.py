@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rollc.entries import kernel_graphs
 from rollc.graph.graph import Graph
 from rollc.interp import interpret
 from rollc.kernel import compiled as compiled_kernel
@@ -19,7 +20,7 @@ from rollc.kernel.emit import emit
 from rollc.kernel.memory import Lender
 from rollc.kernel.plan import plan
 from rollc.network import Network
-from rollc.pipeline import compiled, kernel_graphs, read_spec, scheduled
+from rollc.pipeline import compiled, read_spec, scheduled
 
 
 def network_of(text: str, dtype: str) -> Network:

@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from rollc.arguments import interface_of
+from rollc.entries import kernel_graphs
 from rollc.errors import RollcError
 from rollc.graph.adjoint import adjoint
 from rollc.graph.attributes import OPTIONAL, REQUIRED
@@ -29,7 +30,7 @@ from rollc.graph.unroll import unroll
 from rollc.irtext import print_graph
 from rollc.lang import Source, load_graph
 from rollc.lang.use import with_used
-from rollc.pipeline import compiled, kernel_graphs, read_spec
+from rollc.pipeline import compiled, read_spec
 
 ROOT = Path(__file__).parent.parent
 LONGEST = 60_000  # characters; the pipeline takes its time for more

@@ -164,9 +164,10 @@ def try_text(text: str, go_on: Callable[[Graph], None] | None = None) -> str:
 
 def build_on(graph: Graph) -> None:
     """What a build makes of a graph, up to the source of its kernels."""
+    from rollc.entries import kernel_graphs
     from rollc.graph.unroll import unroll
     from rollc.irtext import parse_graph, print_graph
-    from rollc.pipeline import compiled, kernel_graphs
+    from rollc.pipeline import compiled
 
     assert parse_graph(print_graph(graph)) == graph
     for make in kernel_graphs(graph).values():

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rollc.entries import kernel_graphs
 from rollc.graph.adjoint import adjoint
 from rollc.graph.simplify import simplify
 from rollc.interp import interpret
@@ -16,7 +17,7 @@ from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
 from rollc.kernel.plan import plan
 from rollc.kernel.program import Loop, Program
-from rollc.pipeline import compiled, kernel_graphs, read_spec, scheduled
+from rollc.pipeline import compiled, read_spec, scheduled
 
 # A chain from each end, so that each function has a loop each way; and numbers that are
 # carried from step to step, and over more steps than are.

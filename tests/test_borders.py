@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rollc.entries import kernel_graphs
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
@@ -16,7 +17,7 @@ from rollc.graph.truncate import truncate
 from rollc.graph.unroll import step_leaves, unroll
 from rollc.interp import interpret
 from rollc.lang import Source, load_graph, render
-from rollc.pipeline import build_text, kernel_graphs, read_spec
+from rollc.pipeline import build_text, read_spec
 
 Array = NDArray[Any]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rollc.entries import kernel_graphs
 from rollc.graph.adjoint import adjoint
 from rollc.graph.simplify import simplify
 from rollc.interp import interpret
@@ -16,7 +17,7 @@ from rollc.kernel.emit import emit
 from rollc.kernel.plan import plan
 from rollc.kernel.program import Assign, Buffer, Fill, Function, Nest, Only, Program, Ref
 from rollc.kernel.text import parse_program, print_program
-from rollc.pipeline import compiled, kernel_graphs, read_spec, scheduled
+from rollc.pipeline import compiled, read_spec, scheduled
 
 FILTER = """
 net filter

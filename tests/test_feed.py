@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import rollc
+from rollc.entries import kernel_graphs
 from rollc.kernel.compiled import Kernel
 from rollc.lang.draft import Feed
 from rollc.network import Network
-from rollc.pipeline import build_text, kernel_graphs, read_spec, scheduled
+from rollc.pipeline import build_text, read_spec, scheduled
 from rollc.resources import specs
 from rollc.verify.kernels import interpreted
 

@@ -9,10 +9,11 @@ import pytest
 from numba import njit
 from numpy.typing import NDArray
 
+from rollc.entries import kernel_graphs
 from rollc.graph.graph import Type
 from rollc.graph.operations import OPERATIONS, Frame
 from rollc.kernel import library
-from rollc.pipeline import kernel_graphs, read_spec, scheduled
+from rollc.pipeline import read_spec, scheduled
 
 Array = NDArray[Any]
 

@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stages import stages, texts
 
+from rollc.entries import kernel_graphs
 from rollc.errors import SpecError
 from rollc.graph.graph import Edge, Graph, Node, Type, attributes
 from rollc.graph.verify import verify
 from rollc.irtext import IRTextError, parse_graph, print_graph
-from rollc.pipeline import compiled, kernel_graphs, read_spec
+from rollc.pipeline import compiled, read_spec
 
 GOLDEN = Path(__file__).parent / "golden"
 SPECS = sorted(GOLDEN.glob("*.roll"))

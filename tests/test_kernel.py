@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rollc.entries import kernel_graphs
 from rollc.graph.adjoint import adjoint
 from rollc.interp import interpret
 from rollc.kernel.order import order
@@ -23,7 +24,7 @@ from rollc.kernel.text import (
     print_program,
     print_schedule,
 )
-from rollc.pipeline import Compiled, build_text, compiled, kernel_graphs, read_spec
+from rollc.pipeline import Compiled, build_text, compiled, read_spec
 
 SEPARATE_GATES = """
 net gates

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import rollc
+from rollc.entries import kernel_graphs
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Edge, Graph
 from rollc.graph.simplify import simplify
@@ -16,7 +17,7 @@ from rollc.interp import interpret
 from rollc.lang import Source, load_graph, render
 from rollc.lang.source import Span
 from rollc.lang.use import LONGEST_TEXT, with_used
-from rollc.pipeline import build_text, kernel_graphs
+from rollc.pipeline import build_text
 
 LAYER = """
 cell layer(x; H, K=H) -> h, k {

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from test_why import SPECS, Explained, explained
 
+from rollc.entries import kernel_graphs
 from rollc.kernel.again import MARK
 from rollc.kernel.program import Nest, Product, Reduce, Simple, Times
 from rollc.kernel.why import Decision, nodes_of
 from rollc.kernel.whytext import summary, waiting
-from rollc.pipeline import kernel_graphs, read_spec
+from rollc.pipeline import read_spec
 from rollc.resources import specs
 
 GOLDEN = Path(__file__).parent / "golden" / "optimised"

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from compiled_networks import assert_close
 
+from rollc.entries import kernel_graphs
 from rollc.graph.adjoint import adjoint
 from rollc.interp import interpret
 from rollc.kernel.compiled import Kernel
-from rollc.pipeline import compiled, kernel_graphs, read_spec
+from rollc.pipeline import compiled, read_spec
 
 SIZES = {"s": 11, "t": 5, "batch": 3}
 WIDE = 37  # more than a tile, and no whole number of vectors

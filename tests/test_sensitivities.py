@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from test_axes import attention
 
 from rollc import resources, threads
+from rollc.entries import kernel_graphs
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint
 from rollc.graph.build import Builder
@@ -29,7 +30,7 @@ from rollc.interp import interpret
 from rollc.irtext import parse_graph, print_graph
 from rollc.kernel.compiled import Kernel
 from rollc.network import Network
-from rollc.pipeline import build_text, compiled, kernel_graphs, read_spec
+from rollc.pipeline import build_text, compiled, read_spec
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rollc.entries import kernel_graphs
 from rollc.graph.adjoint import adjoint
 from rollc.graph.build import Builder
 from rollc.graph.check import NeedsWhole, check
@@ -20,7 +21,7 @@ from rollc.graph.unroll import step_leaves, unroll
 from rollc.graph.verify import verify
 from rollc.interp import interpret
 from rollc.irtext import IRTextError, parse_graph, print_graph
-from rollc.pipeline import build_text, kernel_graphs, read_spec
+from rollc.pipeline import build_text, read_spec
 from rollc.verify.kernels import interpreted
 
 Array = NDArray[Any]

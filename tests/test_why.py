@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 
+from rollc.entries import kernel_graphs
 from rollc.graph.graph import Edge
 from rollc.kernel.plan import plan
 from rollc.kernel.program import Loop, Nest, Program, Times, simple_statements
@@ -16,7 +17,7 @@ from rollc.kernel.text import parse_program, parse_schedule, print_program, prin
 from rollc.kernel.totals import totals
 from rollc.kernel.why import Decision, nodes_of, why
 from rollc.kernel.whytext import WIDTH, print_why
-from rollc.pipeline import kernel_graphs, read_spec, scheduled
+from rollc.pipeline import read_spec, scheduled
 from rollc.resources import specs
 
 SPECS = [name for name in specs() if not name.startswith("cells/")]

@@ -9,11 +9,12 @@ import pytest
 from forward_gradients import uncompiled
 from numpy.typing import NDArray
 
+from rollc.entries import kernel_graphs
 from rollc.errors import InputError
 from rollc.graph.check import check
 from rollc.graph.verify import verify
 from rollc.network import Network
-from rollc.pipeline import build_text, kernel_graphs, read_spec
+from rollc.pipeline import build_text, read_spec
 from rollc.stages import KERNELS
 
 Array = NDArray[Any]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.arguments import why_no_state
+from rollc.entries import kernel_graphs
 from rollc.errors import InputError
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.simplify import simplify
@@ -22,7 +23,7 @@ from rollc.kernel.compiled import Kernel
 from rollc.kernel.plan import plan
 from rollc.kernel.work import work
 from rollc.network import Network
-from rollc.pipeline import compiled, kernel_graphs, scheduled
+from rollc.pipeline import compiled, scheduled
 from rollc.sensitivities import Sensitivities, prepared_graph
 from rollc.verify.case import TOLERANCE, Case, with_state
 from rollc.verify.comparison import Row, compared

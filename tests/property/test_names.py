@@ -19,12 +19,13 @@ from pathlib import Path
 import pytest
 
 import rollc
+from rollc.entries import kernel_graphs
 from rollc.graph.unroll import unroll
 from rollc.irtext import parse_graph, print_graph
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.lang.functions import CUT, FEED, FUNCTIONS, SIZE
 from rollc.lang.statements import KEYWORDS
-from rollc.pipeline import compiled, kernel_graphs, read_spec
+from rollc.pipeline import compiled, read_spec
 
 ONE = """\
 net <net>

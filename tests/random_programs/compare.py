@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rollc.entries import kernel_graphs
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
@@ -27,7 +28,7 @@ from rollc.interp import interpret
 from rollc.kernel.compiled import Kernel
 from rollc.network import Network
 from rollc.noise import draw_noise
-from rollc.pipeline import compiled, kernel_graphs, read_spec
+from rollc.pipeline import compiled, read_spec
 from tests.random_programs import language as la
 from tests.random_programs.evaluate import Batch, Meaning, Noise
 from tests.random_programs.generate import Settings

@@ -19,8 +19,9 @@ from complex_step import (
     sigmoid,
 )
 
+from rollc.entries import kernel_graphs
 from rollc.noise import draw_noise
-from rollc.pipeline import kernel_graphs, scheduled
+from rollc.pipeline import scheduled
 
 SIZES = {"D": 3, "H": 4, "K": 3}
 

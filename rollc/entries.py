@@ -1,0 +1,132 @@
+"""The graph that each kernel of a network computes, by the kernel's name.
+
+What the names mean is in :mod:`rollc.pipeline`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Literal, cast
+
+from rollc.arguments import why_no_state
+from rollc.arrays import Sizes
+from rollc.checkpoint import window_kernels
+from rollc.errors import InputError
+from rollc.graph.adjoint import adjoint
+from rollc.graph.combine import mean_adjoint
+from rollc.graph.graph import Graph
+from rollc.graph.lengths import LengthsError, why_no_lengths, with_lengths
+from rollc.graph.nothing import without_steps
+from rollc.graph.segments import segments
+from rollc.graph.simplify import simplify
+from rollc.graph.slopes import without_slopes
+from rollc.graph.split import CannotSplit, split
+from rollc.graph.state import expose_state
+from rollc.graph.truncate import truncate as truncated
+from rollc.interpreted import Interpreted, need_something
+from rollc.sensitivities import prepared_graph, tangent_kernels
+from rollc.streaming import stream_kernels
+
+if TYPE_CHECKING:
+    from rollc.kernel.compiled import Kernel
+
+
+def kernel_graphs(
+    graph: Graph, truncate: int | None = None, combine: str = "sum"
+) -> dict[str, Callable[[], Graph]]:
+    """The graph that each kernel computes, of a checked graph; made when asked for.
+
+    ``truncate`` is the number of steps of the windows whose borders no gradient passes;
+    ``combine`` says how the gradients of a parameter's copies become one: ``sum`` or ``mean``.
+    """
+    if graph.gradients:  # the text of an adjoint: its gradients are there already
+        simple = simplify(graph)
+        return {
+            "forward": lambda: simplify(outputs_only(simple)),
+            "gradient": lambda: simple,
+        }
+    makers: dict[str, Callable[[], Graph]] = {}
+
+    @cache
+    def prepared(state: bool, lengths: bool, window: int | None = None) -> Graph:
+        # Lengths go by what all sequences share, which the plain graph shows as it is, a state
+        # has the name that it has there, and borders are crossed by the reads as written.
+        found = graph if lengths or state or window is not None else simplify(graph)
+        found = expose_state(found) if state else found
+        found = found if window is None else truncated(found, window)
+        return simplify(with_lengths(found) if lengths else found)
+
+    def add(state: bool, lengths: bool) -> None:
+        variant = ".state" * state + ".lengths" * lengths
+
+        def derived(of: Literal["loss", "outputs"]) -> Graph:
+            found = prepared(state, lengths, truncate)
+            found = found if of == "loss" else simplify(outputs_only(found))
+            return simplify(mean_adjoint(found, of) if combine == "mean" else adjoint(found, of))
+
+        if graph.outputs:
+            forward = f"forward{variant}".replace("forward.state", "stream")
+            makers[forward] = lambda: simplify(outputs_only(prepared(state, lengths)))
+        if graph.loss is not None:
+            makers[f"gradient{variant}"] = lambda: derived("loss")
+        if any(graph[name].type.kind == "float" for _, name in graph.outputs):
+            makers[f"vjp{variant}"] = lambda: derived("outputs")
+
+    for lengths in (False, True):
+        for state in (False, True):
+            possible = not state or (bool(graph.reach) and why_no_state(graph) is None)
+            if possible and lengths:
+                possible = why_no_lengths(expose_state(graph) if state else graph) is None
+            if possible:
+                add(state, lengths)
+    if len(graph.axes) > 1 and graph.outputs:
+        makers |= stream_kernels(graph)
+    if graph.loss is not None and truncate is None and combine == "sum":
+        with suppress(CannotSplit):
+            makers |= window_kernels(split(simplify(graph)))
+    if graph.loss is not None and combine == "sum":
+        for lengths in (False, True):
+            with suppress(CannotSplit, LengthsError):
+                found = segments(prepared_graph(graph, truncate, lengths))
+                makers |= tangent_kernels(found, lengths)
+    return {entry: _finished(make) for entry, make in makers.items()}
+
+
+def _finished(make: Callable[[], Graph]) -> Callable[[], Graph]:
+    """A kernel's graph, of which no derivative is taken any more."""
+
+    def finish() -> Graph:
+        graph = make()
+        plain = without_slopes(graph)
+        return graph if plain == graph else simplify(plain)
+
+    return finish
+
+
+def outputs_only(graph: Graph) -> Graph:
+    return replace(graph, loss=None, gradients=())
+
+
+def variant_of_nothing(graph: Graph, entry: str, sizes: Sizes, dtype: str) -> Kernel:
+    """A kernel of a network, by its name, for no steps along an axis or no sequences.
+
+    Raises :class:`InputError` where a result is not defined, such as a mean over nothing.
+    """
+    sort, *variants = entry.split(".")
+    if graph.gradients and sort == "gradient":
+        raise InputError(
+            f"`{graph.name}` holds its gradients already, and those are of at least one step of one"
+            " sequence"
+        )
+    names = [name for _, name in graph.outputs] if sort != "gradient" or "state" in variants else []
+    if sort == "gradient" and graph.loss is not None:
+        names.append(graph.loss)
+    ragged = "lengths" in variants
+    if ragged and sort == "gradient" and not sizes.batch:  # the loss is a mean over them there
+        raise InputError(f"`{graph.name}`: a mean over nothing: there are no sequences")
+    need_something(graph, names, sizes, ragged)
+    built = kernel_graphs(without_steps(graph, sizes.without_steps))[entry]()
+    return cast("Kernel", Interpreted(built, dtype))
