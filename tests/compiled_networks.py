@@ -13,7 +13,7 @@ import pytest
 from rollc.entries import kernel_graphs
 from rollc.graph.graph import Graph
 from rollc.interp import interpret
-from rollc.kernel import compiled as compiled_kernel
+from rollc.kernel import executable
 from rollc.kernel.call import Call
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
@@ -77,7 +77,7 @@ def agrees_in_undefined_memory(
     graph: Graph, kernel: Kernel, steps: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All results of a gradient's kernel, where nothing that it did not write is a number."""
-    monkeypatch.setattr(compiled_kernel, "empty", _undefined)
+    monkeypatch.setattr(executable, "empty", _undefined)
     monkeypatch.setattr(Lender, "lend", lambda self, key, shape, dtype: _undefined(shape, dtype))
     kernel.frames.clear()
     random = np.random.default_rng(steps)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rollc import resources, threads
 from rollc.errors import InputError
 from rollc.graph.split import CannotSplit, split
-from rollc.kernel import compiled
+from rollc.kernel import executable
 from rollc.network import Network
 from rollc.pipeline import build_text, read_spec
 
@@ -61,7 +61,7 @@ def measured(run: Callable[[], object]) -> int:
 
 
 def test_the_peak_is_what_the_plan_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "WORTHWHILE", 0)  # threads have work of any size
+    monkeypatch.setattr(executable, "WORTHWHILE", 0)  # threads have work of any size
     params, given = network().init(0), arrays()
     network().windows(params, arrays(2), checkpoint=1)[1]()  # compiled before it is measured
     try:

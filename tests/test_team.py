@@ -13,7 +13,7 @@ import pytest
 from compiled_networks import network_of
 
 from rollc import threads
-from rollc.kernel import compiled, helpers, native
+from rollc.kernel import executable, helpers, native
 from rollc.kernel.helpers import Helpers
 from rollc.kernel.memory import empty
 from rollc.kernel.words import ARRAYS, CLOSED, DONE, KIND, LIMIT, NUMBERS, THREADS, TICKET
@@ -43,8 +43,8 @@ def network(request: pytest.FixtureRequest) -> Network:
 
 @pytest.fixture(autouse=True)
 def always_helped(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(compiled, "DIVISIBLE", 0)
-    monkeypatch.setattr(compiled, "WORTHWHILE", 10**15)
+    monkeypatch.setattr(executable, "DIVISIBLE", 0)
+    monkeypatch.setattr(executable, "WORTHWHILE", 10**15)
     monkeypatch.setattr(Helpers, "call", Helpers._with_team)
     monkeypatch.delenv(threads.VARIABLE, raising=False)
     yield
@@ -254,11 +254,11 @@ def test_few_products_are_not_worth_a_team(
     threads.use(2)
     results(network, 1)
     assert len(asked) == 2
-    monkeypatch.setattr(compiled, "DIVISIBLE", 10**12)
+    monkeypatch.setattr(executable, "DIVISIBLE", 10**12)
     network._kernel("forward").frames.clear()
     network._kernel("gradient").frames.clear()
     results(network, 1)
     threads.use(1)
-    monkeypatch.setattr(compiled, "DIVISIBLE", 0)
+    monkeypatch.setattr(executable, "DIVISIBLE", 0)
     results(network, 1)
     assert len(asked) == 2

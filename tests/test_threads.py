@@ -21,7 +21,7 @@ from rollc.graph.graph import Graph
 from rollc.graph.parts import partial_sums
 from rollc.interp import interpret
 from rollc.irtext import parse_graph
-from rollc.kernel import compiled
+from rollc.kernel import executable
 from rollc.kernel.call import Call
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.work import product_work, work
@@ -63,8 +63,8 @@ def ragged() -> Network:
 @pytest.fixture(autouse=True)
 def small_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Threads have work of any size here."""
-    monkeypatch.setattr(compiled, "FEWEST", 1)
-    monkeypatch.setattr(compiled, "WORTHWHILE", 0)
+    monkeypatch.setattr(executable, "FEWEST", 1)
+    monkeypatch.setattr(executable, "WORTHWHILE", 0)
     monkeypatch.delenv(threads.VARIABLE, raising=False)
     yield
     threads.use(None)
@@ -136,8 +136,8 @@ def test_parts_run_in_threads_of_their_own(
     assert len(seen) == len({name for _, _, name in seen}) == 2
     for fewest, worthwhile in ((6, 0), (1, 10**12)):  # of sequences, and of work
         seen.clear()
-        monkeypatch.setattr(compiled, "FEWEST", fewest)
-        monkeypatch.setattr(compiled, "WORTHWHILE", worthwhile)
+        monkeypatch.setattr(executable, "FEWEST", fewest)
+        monkeypatch.setattr(executable, "WORTHWHILE", worthwhile)
         network.loss(network.init(1), arrays(11))
         assert [(batch, whole) for batch, whole, _ in seen] == [(11, 11)]
 
@@ -307,8 +307,8 @@ def test_sums_of_vectors_times_numbers_take_each_part_of_the_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread's rows of an input lie apart, step by step, and the sum went over others' rows."""
-    monkeypatch.setattr(compiled, "WORTHWHILE", 0)
-    monkeypatch.setattr(compiled, "FEWEST", 1)
+    monkeypatch.setattr(executable, "WORTHWHILE", 0)
+    monkeypatch.setattr(executable, "FEWEST", 1)
     text = "net n\ninput x: [4]\nparam p: [4]\ny = tanh(dot(p, x))\noutput y\n"
     graph = adjoint(read_spec(f"{text}loss mean(y, over t)\n", "n.roll")[0])
     made = pipeline.compiled(graph, "float64")
@@ -339,14 +339,14 @@ def test_numbers_alone_are_not_shared_out() -> None:
     graph = pipeline.kernel_graphs(graph)["gradient"]()
     program = pipeline.compiled(graph, "float32").program
     assert product_work(program, 100_000, 64) == 0
-    assert work(program, 100_000, 64) > compiled.WORTHWHILE
+    assert work(program, 100_000, 64) > executable.WORTHWHILE
 
 
 def test_where_no_step_reads_a_matrix_few_sequences_are_shared_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled, "WORTHWHILE", 0)
-    monkeypatch.setattr(compiled, "FEWEST", 4)
+    monkeypatch.setattr(executable, "WORTHWHILE", 0)
+    monkeypatch.setattr(executable, "FEWEST", 4)
     monkeypatch.setattr(threads, "_chosen", 2)
     head = "net n\ninput x: [4]\nparam W: [4, 4], a: [4]\n"
     for body, count in (("h = a * h[t-1] + W @ x", 2), ("h = tanh(W @ h[t-1] + x)", 1)):

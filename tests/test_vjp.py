@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rollc import threads
 from rollc.errors import InputError
-from rollc.kernel import compiled
+from rollc.kernel import executable
 from rollc.kernel.compiled import Kernel
 from rollc.network import Network
 from rollc.pipeline import build_text
@@ -69,8 +69,8 @@ def inputs() -> Arrays:
 @pytest.fixture(params=[1, 3])
 def shared_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """One thread, and several that share a batch."""
-    monkeypatch.setattr(compiled, "FEWEST", 1)
-    monkeypatch.setattr(compiled, "WORTHWHILE", 0)
+    monkeypatch.setattr(executable, "FEWEST", 1)
+    monkeypatch.setattr(executable, "WORTHWHILE", 0)
     threads.use(request.param)
     yield request.param
     threads.use(None)

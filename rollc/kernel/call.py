@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +19,16 @@ from numpy.typing import NDArray
 from rollc import threads
 from rollc.graph.graph import BATCH
 from rollc.kernel import native
+from rollc.kernel.executable import FIRST, Executable
 from rollc.kernel.frame import Frame, plain
 from rollc.kernel.memory import Lender, empty
 from rollc.kernel.program import Result
 from rollc.kernel.words import MATRIX
 
-if TYPE_CHECKING:
-    from rollc.kernel.compiled import Kernel
-
 Array = NDArray[Any]
 Results = dict[tuple[str, str], Array]
 """Arrays by sort (output, loss, gradient) and label."""
 
-FIRST = "primal"
 _NONE: Mapping[str, Array] = {}
 _NOTHING: frozenset[str] = frozenset()
 
@@ -60,7 +57,7 @@ class Call:
     __slots__ = ("__weakref__", "_early", "_keep", "_lock", "_parts", "_sizes", "kernel")
 
     def __init__(
-        self, kernel: Kernel, steps: Mapping[str, int], batch: int, *, keep: bool = False
+        self, kernel: Executable, steps: Mapping[str, int], batch: int, *, keep: bool = False
     ) -> None:
         self.kernel = kernel
         self._sizes = sizes = {**steps, BATCH: batch}

@@ -41,9 +41,9 @@ from rollc.graph.tangent import DIRECTION
 from rollc.graph.truncate import truncate
 from rollc.interp import interpret
 from rollc.irtext import print_graph
-from rollc.kernel import compiled
 from rollc.kernel import each as each_module
 from rollc.kernel import emit as emit_module
+from rollc.kernel import executable
 from rollc.kernel.again import compute_again
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.due import with_due
@@ -63,7 +63,7 @@ GRAPHS = {
     "specs": spec_graphs,
     "axes": lambda: st.booleans().flatmap(two_axis_graphs),
 }
-compiled.FEWEST, compiled.WORTHWHILE = 1, 0  # threads have work of any size here
+executable.FEWEST, executable.WORTHWHILE = 1, 0  # threads have work of any size here
 emit_module.FEW = 1  # and clocked products wait for their clock with any number of sequences
 PHASES = ("primal", "adjoint", "inputs")
 
