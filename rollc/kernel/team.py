@@ -1,6 +1,6 @@
 """A team: threads that take parts of one call's large matrix products.
 
-A batch of few sequences cannot be shared out (:mod:`rollc.kernel.compiled`), and a loop over
+A batch of few sequences cannot be shared out (:mod:`rollc.kernel.executable`), and a loop over
 time is one thread's.  But the products of all steps together fall apart into chunks of rows.
 The thread that runs the kernel lays such a product out as a job, and takes chunks of it until
 none is left; so does every helper that is there by then.  No one is waited for but those who
