@@ -18,7 +18,7 @@ from numba import njit
 from rollc import pipeline, threads
 from rollc.interp import interpret
 from rollc.irtext import parse_graph
-from rollc.kernel import call, compiled, packing, plan
+from rollc.kernel import call, executable, packing, plan
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.host import VECTORS, host, panel_size
 from rollc.kernel.memory import empty
@@ -175,8 +175,8 @@ STEPS = 7
 
 @pytest.fixture(autouse=True)
 def always_in_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(compiled, "FEWEST", 1)
-    monkeypatch.setattr(compiled, "WORTHWHILE", 0)
+    monkeypatch.setattr(executable, "FEWEST", 1)
+    monkeypatch.setattr(executable, "WORTHWHILE", 0)
     monkeypatch.delenv(threads.VARIABLE, raising=False)
     yield
     threads.use(None)
