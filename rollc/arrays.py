@@ -241,7 +241,10 @@ def fitting_state(what: str, value: ArrayLike, spec: Spec, sizes: Sizes) -> Arra
     batch = [sizes.batch] if spec.batch and sizes.batched else []
     expected = (depth, *lead, *batch, *own)
     if array.shape != expected:
-        raise InputError(f"{what}: expected {brackets(expected)}, found {brackets(array.shape)}")
+        alone = batch and array.shape == (depth, *lead, *own)
+        why = ", without a batch: `initial_state` takes any input that tells it" if alone else ""
+        found = brackets(array.shape)
+        raise InputError(f"{what}: expected {brackets(expected)}, found {found}{why}")
     if spec.kind == "index":
         array = _indices(what, array, spec)
     if spec.batch and not sizes.batched:

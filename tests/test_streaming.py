@@ -372,6 +372,17 @@ def test_what_the_outputs_do_not_read_is_no_hindrance() -> None:
     assert net.step({}, state, now(0))[0].keys() == {"d"}
 
 
+def test_a_read_of_the_future_that_no_output_needs_is_no_state() -> None:
+    net = network(FRAME.format(f"{DECODER}\nahead = d[t+1]\nloss mean(sum(ahead * d), over t)"))
+    given = data(net)
+    before, now = parts(net, given)
+    state = net.initial_state({}, before)
+    assert state["d"].shape == (1, B, 2)
+    for step in range(T):
+        outputs, state = net.step({}, state, now(step))
+        same(outputs, {"d": net.forward({}, given)["d"][step]})
+
+
 @pytest.mark.parametrize(
     ("inputs", "options", "message"),
     [
@@ -417,6 +428,11 @@ def test_what_is_wrong_with_the_start_is_named(
         ({}, {"e": np.zeros(3)}, "state `e`: expected float [S, B, 2], found [3]"),
         ({}, {"d": np.zeros((2, B, 2))}, "state `d`: expected [1, 3, 2], found [2, 3, 2]"),
         ({}, {"d": np.zeros((1, B + 1, 2))}, "state `d`: expected"),
+        (
+            {},
+            {"d": np.zeros((1, 2))},
+            "state `d`: expected [1, 3, 2], found [1, 2], without a batch: `initial_state` takes",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_step_is_named(

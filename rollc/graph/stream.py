@@ -143,7 +143,7 @@ def why_no_steps(graph: Graph, axis: str) -> str | None:
 def _reads_back(node: Node, axis: str, names: frozenset[str]) -> bool:
     """Whether a node is one of some values a few steps ago."""
     return node.operation == "identity" and all(
-        edge.delay and edge.axis == axis and edge.source in names for edge in node.operands
+        edge.delay > 0 and edge.axis == axis and edge.source in names for edge in node.operands
     )
 
 
