@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,10 +15,14 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from rollc.lang.functions import ENDS, FUNCTIONS, OVER_TIME, SYMBOLS  # noqa: E402
+from rollc.pipeline import read_spec  # noqa: E402
+from tests.random_programs import language as la  # noqa: E402
 from tests.random_programs.features import FORMS, features  # noqa: E402
-from tests.random_programs.generate import generate  # noqa: E402
+from tests.random_programs.generate import Settings, generate  # noqa: E402
+from tests.random_programs.language import Call, Float, Name, Number  # noqa: E402
 
 COUNT = 60
+W, X = Name("w"), Name("x")
 
 
 def test_some_programs_mean_what_they_say(tmp_path: Path) -> None:
@@ -43,3 +49,73 @@ def test_programs_have_every_operation_and_every_form() -> None:
     found |= {" ".join(name.split()[:1]) for name in found if name.startswith("`")}
     assert not wanted - found
     assert not FORMS - found
+
+
+def test_cells_in_cells_tell_their_axis_wherever_there_are_two() -> None:
+    seen = 0
+    for seed in range(2000):
+        program, settings = generate(seed)
+        if {"two axes", "cell in a cell"} <= features(program, settings):
+            read_spec(la.text(program), "random.roll", settings.sets, settings.feed)
+            seen += 1
+    assert seen > 20
+
+
+def settings(**options: Any) -> Settings:
+    plain = Settings({}, "taught", None, False, {"t": 4}, 2, 0)
+    return replace(plain, **options)
+
+
+def number(name: str, value: la.Expression) -> la.Equation:
+    return la.Equation((name,), value, (Float(),))
+
+
+def over_steps(name: str) -> la.Loss:
+    return la.Loss(Call("mean", (Name(name),), over="t"))
+
+
+def test_the_side_of_feed_that_is_not_taken_has_its_parameters() -> None:
+    pytest.importorskip("torch", reason="programs are held to PyTorch")
+    from tests.random_programs.compare import run
+
+    cell = la.Cell(
+        "cell", ("x",), (("H", None),), ("h",), (la.Param("w"), number("h", Call("*", (W, X))))
+    )
+    use = Call("cell", (Name("x"),), sizes=(("H", Number(1)),), types=(Float(),))
+    program = la.Program(
+        (
+            la.Input("x", Float()),
+            cell,
+            number("v", Call("feed", (use, Name("x")))),
+            over_steps("v"),
+            la.Output(("v",)),
+        )
+    )
+    for feed in ("taught", "free"):
+        assert run(program, settings(feed=feed), ["interpreter"]) > 0
+
+
+def test_numbers_that_are_equal_by_luck_decide_nothing() -> None:
+    pytest.importorskip("torch", reason="programs are held to PyTorch")
+    from tests.random_programs.compare import Unsure, run
+
+    def decided(by: la.Expression, symbol: str, other: la.Expression) -> la.Program:
+        choice = Call("where", (Call(symbol, (by, other)), X, W))
+        m = Call("tanh", (Call("+", (W, Name("m", 2))),))
+        return la.Program(
+            (
+                la.Input("x", Float()),
+                la.Param("w", (), "0.5"),
+                number("m", m),  # m[0] and m[1] are equal, and rounded as a kernel likes
+                number("v", choice),
+                over_steps("v"),
+                la.Output(("v",)),
+            )
+        )
+
+    m, before = Name("m"), Name("m", 1)
+    for by, symbol, other in ((m, "==", m), (Call("relu", (X,)), ">", Number(0)), (X, "<", W)):
+        assert run(decided(by, symbol, other), settings(), ["interpreter"]) > 0
+    for symbol in ("==", "!=", "<", ">="):
+        with pytest.raises(Unsure, match="from a border"):
+            run(decided(m, symbol, before), settings(), ["interpreter"])

@@ -428,7 +428,8 @@ def stepped(case: Case) -> Compared:
     still = {name: array for name, array in inputs.items() if name not in along}
     two = len(case.steps) > 1
     others = {other: count for other, count in case.steps.items() if other != axis} or None
-    state = net.initial_state(case.params, still if two else inputs, others)
+    # Where nothing else tells the batch, an input of the steps does.
+    state = net.initial_state(case.params, (still if two else None) or inputs, others)
     if case.settings.batch is not None and not two and not inputs:
         return
     rows: dict[str, list[Any]] = {}

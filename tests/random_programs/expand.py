@@ -217,7 +217,8 @@ class _Expansion:
             case Call("size"):
                 return Number(self.number(expression, scope))
             case Call("feed", (free, taught)):
-                return inner(free if self.feed == "free" else taught)
+                both = {"free": inner(free), "taught": inner(taught)}  # each with its parameters
+                return both[self.feed]
             case Call(function) if function in self.cells:
                 path = self.fresh(f"{owner}.{function}")
                 self.use(expression, path, (path,), scope)

@@ -76,6 +76,7 @@ class Use:
     marked: bool = False
     own_start: bool = False
     delayed_input: bool = False
+    along_one: bool = False  # inputs over two axes would not tell what is used inside its own
 
 
 @dataclass
@@ -802,7 +803,13 @@ class Writer:
         axes = frozenset[str]().union(*(self.axes(operand, scope) for operand in operands))
         over = None
         if scope.inside == "cell":
-            over = None
+            over = "t" if self.chance() else None
+        elif use.along_one:
+            unsettled = scope.chain is not None and len(scope.axes) > 1
+            if unsettled or len(axes) > 1:
+                return None
+            said = not axes or self.chance(0.15)
+            over = next(iter(axes), self.choose(*scope.axes)) if said else None
         elif scope.chain is not None:
             axis = scope.chain.axis
             if axes != {axis} or len(scope.axes) > 1:  # those of its states are not settled
@@ -908,7 +915,15 @@ class Writer:
         inputs = ("x", "r") if marked else ("x",)
         back = known["x"].along is not None
         self.statements.append(la.Cell(name, inputs, tuple(sizes), results, tuple(body)))
-        self.uses.append(Use(name, direction, len(results), given, marked, own_start, back))
+        alone = any(
+            part.over is None or use.along_one
+            for statement in body
+            for value in la.expressions(statement)
+            for part in la.walk(value)
+            for use in uses
+            if isinstance(part, Call) and part.function == use.name
+        )
+        self.uses.append(Use(name, direction, len(results), given, marked, own_start, back, alone))
 
     def own_function(self) -> None:
         name = self.fresh("f", odd=False)

@@ -145,8 +145,11 @@ def run_all(arguments: argparse.Namespace) -> int:
                 print(f"# seed {result.seed}: {settings}\n{la.text(program)}")
             if result.outcome == "failed":
                 kinds[result.kind] += 1
+                print(f"FAILED {result.kind}, seed {result.seed}", flush=True)
                 if kinds[result.kind] <= 5:
-                    print(f"FAILED {result.kind}\n{result.report}\n", flush=True)
+                    print(f"{result.report}\n", flush=True)
+            if result.outcome == "unsure":
+                print(f"unsure: seed {result.seed}", flush=True)
             if number % 500 == 0:
                 print(f"{number} programs: {dict(totals.outcomes)}", flush=True)
     print(table(totals))
