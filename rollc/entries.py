@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from rollc.arguments import why_no_state
 from rollc.arrays import Sizes
 from rollc.checkpoint import window_kernels
-from rollc.errors import InputError
+from rollc.errors import UndefinedError
 from rollc.graph.adjoint import adjoint
 from rollc.graph.combine import mean_adjoint
 from rollc.graph.graph import Graph
@@ -113,11 +113,11 @@ def outputs_only(graph: Graph) -> Graph:
 def variant_of_nothing(graph: Graph, entry: str, sizes: Sizes, dtype: str) -> Kernel:
     """A kernel of a network, by its name, for no steps along an axis or no sequences.
 
-    Raises :class:`InputError` where a result is not defined, such as a mean over nothing.
+    Raises :class:`UndefinedError` where a result is not defined, such as a mean over nothing.
     """
     sort, *variants = entry.split(".")
     if graph.gradients and sort == "gradient":
-        raise InputError(
+        raise UndefinedError(
             f"`{graph.name}` holds its gradients already, and those are of at least one step of one"
             " sequence"
         )
@@ -126,7 +126,7 @@ def variant_of_nothing(graph: Graph, entry: str, sizes: Sizes, dtype: str) -> Ke
         names.append(graph.loss)
     ragged = "lengths" in variants
     if ragged and sort == "gradient" and not sizes.batch:  # the loss is a mean over them there
-        raise InputError(f"`{graph.name}`: a mean over nothing: there are no sequences")
+        raise UndefinedError(f"`{graph.name}`: a mean over nothing: there are no sequences")
     need_something(graph, names, sizes, ragged)
     built = kernel_graphs(without_steps(graph, sizes.without_steps))[entry]()
     return cast("Kernel", Interpreted(built, dtype))

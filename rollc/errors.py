@@ -19,6 +19,10 @@ class InputError(RollcError):
     """An array, a file or an argument is missing, misshapen or cannot be read."""
 
 
+class UndefinedError(InputError):
+    """A result is asked for that is not defined where there are no steps or no sequences."""
+
+
 class StoreError(RollcError):
     """An artefact folder is damaged, foreign or cannot be written."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.arrays import Sizes
-from rollc.errors import InputError
+from rollc.errors import UndefinedError
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.nothing import undefined, without_steps
 from rollc.graph.split import needed
@@ -93,8 +93,8 @@ def kernel_of_nothing(graph: Graph, sizes: Sizes, dtype: str) -> Kernel:
 def need_something(
     graph: Graph, results: Iterable[str], sizes: Sizes, ragged: bool = False
 ) -> None:
-    """Raises :class:`InputError` where a result is a mean or an extreme of nothing."""
+    """Raises :class:`UndefinedError` where a result is a mean or an extreme of nothing."""
     empty = sizes.without_steps | ({BATCH} if not sizes.batch else frozenset())
     why = undefined(graph, results, empty, ragged)
     if why is not None:
-        raise InputError(f"`{graph.name}`: {why}")
+        raise UndefinedError(f"`{graph.name}`: {why}")

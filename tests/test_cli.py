@@ -549,6 +549,43 @@ def test_of_nothing_there_is_nothing_to_learn(run: Run, tmp_path: Path) -> None:
         assert "output o: float32[" in result.out
 
 
+def test_outputs_of_nothing_have_no_loss_beside_them(run: Run, tmp_path: Path) -> None:
+    x = np.zeros((6, 2))
+    assert run("build", "tiny.roll", "-o", "built").status == 0
+    (tmp_path / "adjoint").write_text(run("ir", "tiny.roll", "--stage", "adjoint").out)
+    for name, none in (("steps", x[:0]), ("sequences", x[:, :0])):
+        np.savez(tmp_path / "none.npz", x=none, y=none)
+        for spec in ("tiny.roll", "built", "adjoint"):
+            result = run("run", spec, "--inputs", "none.npz", "--outputs", "o.npz")
+            assert result.status == 0, result.err
+            assert "note: no loss: `tiny`" in result.err and "loss" not in result.out
+            with np.load(tmp_path / "o.npz") as found:
+                assert found.keys() == {"o"} and found["o"].shape == none.shape
+            for how in ("adjoint", "forward")[: 1 if spec == "adjoint" else 2]:
+                result = run("run", spec, "--inputs", "none.npz", "--grad", how)
+                assert (result.status, result.out) == (2, ""), result.err
+        np.savez(tmp_path / "lengths.npz", x=x, y=x, lengths=np.zeros(2, int))
+        result = run("run", "tiny.roll", "--inputs", "lengths.npz")
+        assert result.status == 0 and loss_in(result.out) == 0, result.err
+        result = run("verify", "tiny.roll", "--data", "none.npz")
+        assert result.status == 2
+        assert f"these data have no {name}: there is nothing to compare" in result.err
+
+
+def test_no_steps_by_an_option(run: Run, tmp_path: Path) -> None:
+    """A loss that is defined of nothing is given."""
+    text = "net n\nparam k = 0.5\nh = k * h[t-1]\ninit h = 1\ne = last(h)\noutput h, e\n"
+    for loss in ("mean(h, over t)", "e + sum(h, over t)"):
+        (tmp_path / "n.roll").write_text(f"{text}loss {loss}\n")
+        result = run("run", "n.roll", "--steps", "0")
+        assert result.status == 0, result.err
+        assert "output h: float32[0]" in result.out and "output e: 1" in result.out
+        assert ("loss: 1" in result.out) == ("e" in loss[:1])
+    (tmp_path / "n.roll").write_text(text.replace("last(h)", "mean(h, over t)"))
+    result = run("run", "n.roll", "--steps", "0")
+    assert result.status == 2 and "a mean over nothing" in result.err
+
+
 def test_truncation_is_another_build(run: Run) -> None:
     whole, cut = run("build", "tiny.roll"), run("build", "tiny.roll", "--truncate", "2")
     assert (whole.status, cut.status) == (0, 0)

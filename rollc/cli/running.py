@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rollc import artefact
 from rollc.cli import building, effect, files, talk
 from rollc.datafiles import Column, is_npz, names, read_csv, read_npz, write_npz
-from rollc.errors import InputError
+from rollc.errors import InputError, UndefinedError
 from rollc.graph.noise import NOISE
 from rollc.graph.stream import why_no_steps
 from rollc.network import Network
@@ -82,6 +82,7 @@ def run(
     lines = [f"output {name}: {_described(array)}" for name, array in results.items()]
     has_loss = network.graph.loss is not None and not (apart and not grad)
     if has_loss and (grad or network.targets.keys() <= arrays.keys()):
+        loss: float | None
         if grad:
             if grad == "forward":
                 loss, gradients = _forward_in_time(
@@ -110,9 +111,14 @@ def run(
                 results[f"grad.{name}"] = array
                 lines.append(f"gradient {name}: {_described(array)}")
         else:
-            loss = network.loss(values, arrays, steps, state=before, lengths=lengths, seed=seed)
-        results["loss"] = np.asarray(loss)
-        lines.append(f"loss: {float(loss):.6g}")
+            try:
+                loss = network.loss(values, arrays, steps, state=before, lengths=lengths, seed=seed)
+            except UndefinedError as undefined:  # the outputs are, and gradients were not asked for
+                loss = None
+                talk.note(f"no loss: {undefined}")
+        if loss is not None:
+            results["loss"] = np.asarray(loss)
+            lines.append(f"loss: {loss:.6g}")
     if outputs is not None:
         files.write_bytes(outputs, write_npz(results))
     if save_state is not None:

@@ -109,6 +109,9 @@ def case_of(graph: Graph, given: Given, random: np.random.Generator) -> Case:
     params |= {name: given.arrays[name] for name in interface.params if name in given.arrays}
     inputs = {name: array for name, array in given.arrays.items() if name not in interface.params}
     leaves, sizes = interface.leaves(params, inputs)
+    if sizes.empty:
+        what = "steps" if sizes.batch else "sequences"
+        raise InputError(f"`{graph.name}`: these data have no {what}: there is nothing to compare")
     kept = {axis: min(count, MOST_STEPS) for axis, count in sizes.steps.items()}
     kept |= {BATCH: min(sizes.batch, MOST_SEQUENCES)}
     cut = {
