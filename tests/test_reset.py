@@ -102,3 +102,27 @@ def test_a_condition_that_is_the_same_at_every_step(ahead: bool) -> None:
     alone = np.tanh(x[:, 0] @ weights["W"].T + weights["U"] @ near + weights["V"] @ far)
     np.testing.assert_allclose(found["h"][:, 0], alone, atol=1e-12)
     assert np.abs(found["h"][1:, 1] - np.tanh(x[1:, 1] @ weights["W"].T)).max() > 0.1
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["past", "future"])
+@pytest.mark.parametrize("far", [1, 3])
+def test_an_index_starts_from_0(far: int, ahead: bool) -> None:
+    """As it does at the first step, where nothing says what else."""
+    delay = f"t+{far}" if ahead else f"t-{far}"
+    head = "net n\ninput x: [3], r\nparam E: [4, 2], U: [3, 3]\n"
+    rule = f"k = argmax(concat(U @ x, 0) + E @ e)\ne = embed(E, k[{delay}])\n"
+    tail = "h = dot(e, e) * x\noutput h\nloss sum(sum(h), over t)\n"
+    random = np.random.default_rng(3)
+    weights = {"E": random.normal(size=(4, 2)), "U": random.normal(size=(3, 3))}
+    x, r = random.normal(size=(9, 2, 3)), np.zeros((9, 2))
+    r[[3, 5]] = 1
+    plain = head + rule + tail
+    found = run(f"{plain}reset k when r\n", x, r, weights)
+    bounds = [0, 3 + ahead, 5 + ahead, 9]
+    pieces = [run(plain, x[a:b], r[a:b], weights) for a, b in pairwise(bounds)]
+    for name in ("h", "~x"):
+        whole = np.concatenate([piece[name] for piece in pieces])
+        np.testing.assert_allclose(found[name], whole, atol=1e-12, err_msg=name)
+    for name in weights:
+        total = sum(piece[f"~{name}"] for piece in pieces)
+        np.testing.assert_allclose(found[f"~{name}"], total, atol=1e-12, err_msg=name)

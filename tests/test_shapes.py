@@ -163,6 +163,20 @@ def test_a_later_bound_of_an_index_reaches_all_that_reads_it() -> None:
 
 
 @pytest.mark.parametrize(
+    "lines",
+    [
+        ["k = argmax(o)", "o = concat(y, embed(rows, k[t-1]))"],
+        ["k = argmax(o)", "o = concat(y, embed(rows, k[t-1]))", "reset k when y"],
+        ["k = s", "s = argmax(o[t-1])", "o = concat(y, embed(rows, k))"],
+        ["k = where(y > 0, s, s[t-1])", "s = argmax(o)", "o = concat(y, embed(rows, k[t-1]))"],
+    ],
+)
+def test_an_index_in_a_cycle_that_says_nothing(lines: list[str]) -> None:
+    """Nothing with an initial value or a number is there to go by, whatever hands the index on."""
+    assert type_of("k", *lines) == Type("index", (), ("t", "batch"), 3)
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "h: [3] = x",

@@ -66,7 +66,9 @@ def assemble(drafts: Drafts, inference: Inference, frame: Graph, source: Source)
         if draft.cut is not None and draft.cut.row is not None:
             operation, options = "identity", attributes()
             start = inference.types[edges[0].source]
-            if start.shape != type_.shape:
+            if start.kind != type_.kind:  # the zero of an index
+                operation, options, edges = "constant", attributes(value=0.0), ()
+            elif start.shape != type_.shape:
                 row = _row_of(drafts.fresh(draft.name.split("'")[0]), draft.cut.row, edges, start)
                 nodes.append(replace(row, line=line))
                 operation, options = "sum", attributes(axis=0)

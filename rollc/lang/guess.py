@@ -25,6 +25,7 @@ import networkx as nx
 
 from rollc.graph.graph import Shape, Type
 from rollc.graph.operations import TypeMismatch
+from rollc.lang.functions import ENDS, SPREAD
 from rollc.lang.infer import Inference
 from rollc.lang.node import Draft
 
@@ -34,6 +35,8 @@ DEEPEST = 100  # guesses among others that depend on each other
 MOST_SHOWN = 8  # of the initial values in one group that have two readings
 MOST_LENGTHS = 12  # that a shape of which nothing is known is made of
 INDICES = frozenset(["argmax", "sample"])
+# What gives an index where it takes one.
+EITHER = frozenset(["identity", "where", "slice", *ENDS, SPREAD])
 Guess = dict[str, Type]
 
 
@@ -298,13 +301,14 @@ class _Group:
         return [guess] if guess else []
 
     def any_shape(self, cycle: Sequence[str]) -> list[Guess]:
-        """Every shape, for the node that most others read."""
+        """Every shape, for the node that most others read; one that is no index, if there is one."""
         inference = self.inference
         read = Counter(source for name in cycle for source in set(inference.reads(name)))
         floats = [name for name in cycle if inference.drafts[name].operation not in INDICES]
         if not floats:
             return []
-        name = max(floats, key=read.__getitem__)
+        sure = [name for name in floats if inference.drafts[name].operation not in EITHER]
+        name = max(sure or floats, key=read.__getitem__)
         types = [Type("float", shape) for shape in self.shapes]
         return [{name: inference.as_operation_has_it(name, type_)} for type_ in types]
 

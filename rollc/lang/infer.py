@@ -136,8 +136,13 @@ class Inference:
         return max((0, *delays)), -min((0, *delays))
 
     def _row(self, row: Row, start: Type | None) -> Type | None:
-        """The type of a row of an initial value, or of the value itself."""
+        """The type of a row of an initial value, or of the value itself.
+
+        What has no initial value starts from the number 0, and from index 0 if it is an index.
+        """
         node = self.types.get(row.node)
+        if node is not None and node.kind == "index" and row.node not in self.initials:
+            return replace(node, axes=())
         if start is None or node is None or start.shape in ((), node.shape):
             return start if node is not None else None
         return replace(start, shape=start.shape[1:])

@@ -35,6 +35,7 @@ class Resets:
         self.starts: dict[str, Init] = {}
         self._marks: dict[str, str] = {}
         self._spread: dict[tuple[str, str], str] = {}
+        self._zeros: dict[str, Operand] = {}  # what states without an initial value start from
         self._reads: dict[tuple[Edge, int | None], Edge] = {}
         self._across_resets: dict[str, Edge] = {}  # the read that a node stands for
         self._open: set[str] = set()  # states of which a read across a reset is being written
@@ -126,10 +127,14 @@ class Resets:
         return self._add("not_equal", (value, zero), value.span, name)
 
     def _start(self, row: Row, span: Span) -> Operand:
-        if row.node not in self.starts:
-            return self._number(0, span, row.node)
-        value = self.drafts.read(self.starts[row.node].value, row.node)
-        return self._add("slice", (value,), value.span, row.node, Cut(row=row))
+        name = row.node
+        if name in self.starts:
+            value = self.drafts.read(self.starts[name].value, name)
+            return self._add("slice", (value,), value.span, name, Cut(row=row))
+        if name not in self._zeros:
+            zero = self._number(0, span, name)
+            self._zeros[name] = self._add("slice", (zero,), span, name, Cut(row=row))
+        return self._zeros[name]
 
     def _number(self, value: int, span: Span, name: str) -> Operand:
         return Operand(Edge(self.drafts.constant(float(value), span, name)), span)

@@ -341,9 +341,7 @@ class _Resolver:
         network: nx.DiGraph[str] = nx.DiGraph()
         for draft in drafts.values():
             network.add_node(draft.name)
-            network.add_edges_from((operand.edge.source, draft.name) for operand in draft.operands)
-            if draft.name in self.drafts.initials:
-                network.add_edge(self.drafts.initials[draft.name].edge.source, draft.name)
+            network.add_edges_from((read, draft.name) for read in inference.reads(draft.name))
         reasons = {*types.wrong, *blocked(check(wiring).findings)}
         reasons.update(name for name in network if name not in drafts)
         # One more node before all reasons: what follows from any of them is explained.
