@@ -301,7 +301,7 @@ class _Group:
         return [guess] if guess else []
 
     def any_shape(self, cycle: Sequence[str]) -> list[Guess]:
-        """Every shape, for the node that most others read; one that is no index, if there is one."""
+        """Every shape, for the node that most others read: a sure number, if there is one."""
         inference = self.inference
         read = Counter(source for name in cycle for source in set(inference.reads(name)))
         floats = [name for name in cycle if inference.drafts[name].operation not in INDICES]

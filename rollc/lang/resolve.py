@@ -272,9 +272,13 @@ class _Resolver:
                 continue
             if drafts[name].operation in ("input", "target"):
                 return True
-            behind = [operand.edge.source for operand in drafts[name].operands]
-            if name in initials:
-                behind.append(initials[name].edge.source)
+            edges = [operand.edge for operand in drafts[name].operands]
+            behind = [edge.source for edge in edges]
+            behind += [
+                initials[edge.source].edge.source
+                for edge in edges
+                if edge.delay and edge.source in initials
+            ]
             pending.extend(source for source in behind if source not in seen)
             seen.update(behind)
         return False
