@@ -7,42 +7,39 @@ No gradient passes the read where it crosses the border of a window of k steps: 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rollc.graph.expression import Value
 from rollc.graph.graph import Attribute, Edge, Type, attributes
 from rollc.graph.truncate import cut_read
-from rollc.lang.node import Draft, Operand
+from rollc.lang.node import NodeTable, Operand
 from rollc.lang.source import Span
-
-if TYPE_CHECKING:
-    from rollc.lang.draft import Drafts
 
 _ANY = Type("float")  # a draft's type is not known yet
 
 
-def cut_at_borders(drafts: Drafts, read: Operand, steps: int) -> Operand:
+def cut_at_borders(nodes: NodeTable, read: Operand, steps: int) -> Operand:
     """A read with a delay through which no gradient passes the borders of windows."""
-    maker = _Maker(drafts, read.edge.source, read.span)
+    maker = _Maker(nodes, read.edge.source, read.span)
     return Operand(cut_read(maker.value(read.edge), steps).edge, read.span)
 
 
 @dataclass(frozen=True, slots=True)
 class _Maker:
-    """Makes drafts of what graph passes write as arithmetic on values."""
+    """Makes nodes of what graph passes write as arithmetic on values."""
 
-    drafts: Drafts
+    nodes: NodeTable
     prefix: str
     span: Span
 
     def make(self, operation: str, operands: tuple[Value, ...], **options: Attribute) -> Value:
-        name = self.drafts.fresh(self.prefix)
         read = tuple(Operand(operand.edge, self.span) for operand in operands)
-        self.drafts.drafts[name] = Draft(name, operation, read, self.span, attributes(**options))
-        return self.value(Edge(name))
+        found = self.nodes.add(
+            operation, read, self.span, self.prefix, options=attributes(**options)
+        )
+        return self.value(found.edge)
 
     def number(self, value: float) -> Value:
-        return self.value(Edge(self.drafts.constant(value, self.span, self.prefix)))
+        return self.value(Edge(self.nodes.constant(value, self.span, self.prefix)))
 
     def value(self, edge: Edge) -> Value:
         return Value(edge, _ANY, self)

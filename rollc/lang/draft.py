@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Literal
 
 from rollc.graph.attributes import attribute_flaw
-from rollc.graph.graph import Attribute, Edge, Type, attributes
+from rollc.graph.graph import Attribute, Edge, attributes
 from rollc.graph.operations import OPERATIONS
 from rollc.lang.axes import Marked
 from rollc.lang.calls import check_arity, known_options, no_axis_of_own, no_option, options_of
@@ -33,7 +33,7 @@ from rollc.lang.functions import (
 )
 from rollc.lang.moved import Scope, moved
 from rollc.lang.names import Names, no_axis
-from rollc.lang.node import Axis, Cut, Declared, Draft, Operand
+from rollc.lang.node import Axis, Cut, Declared, Draft, NodeTable, Operand
 from rollc.lang.resets import Resets
 from rollc.lang.sizes import LONGEST_DELAY, Rejected, Values, rejected
 from rollc.lang.source import Span
@@ -58,60 +58,25 @@ MOST_INLINED = 2_000  # calls of functions of one's own, those inside functions 
 MOST_NODES = 10_000  # of the graph, whatever they come from
 
 
-class Drafts:
-    """The drafts of a spec, in the order in which they were made."""
+class Drafts(NodeTable):
+    """Drafts of the equations of a spec."""
 
     def __init__(self, names: Names, values: Values, definitions: Definitions, feed: Feed) -> None:
+        super().__init__()
         self.feed = feed
         self.names = names
         self.values = values
         self.definitions = definitions
-        self.drafts: dict[str, Draft] = {}
         self.initials: dict[str, Operand] = {}
         self.declared: dict[str, list[Declared]] = {}  # by a cell and by its use, it can be twice
         self.axes: dict[str, Axis] = {}
         self.marked: list[Marked] = []
         self.said: list[str] = []  # what `feed` gives where it runs free
-        self.resets = Resets(self)
-        self._constants: dict[str, str] = {}  # the repr of a number to its node
-        self._aliases: dict[str, str] = {}  # a second constant of equal value to the first
-        self._counts: dict[str, int] = {}
+        self.resets = Resets(self, self.read)
         self._arguments: Mapping[str, Operand] = {}  # of the function that is read just now
         self._inlined = 0
         self._full = False  # whether it was said that there is too much
         self._depth = 0
-
-    # Leaves
-
-    def leaf(self, name: str, operation: str, type_: Type, span: Span, **options: Attribute) -> str:
-        self.drafts[name] = Draft(name, operation, (), span, attributes(**options), type_)
-        return name
-
-    def constant(self, value: float, span: Span, prefix: str, name: str | None = None) -> str:
-        """The node of a number; equal numbers are one node."""
-        key = repr(value)
-        if key not in self._constants:
-            chosen = self.fresh(prefix) if name is None else name
-            self._constants[key] = self.leaf(
-                chosen, "constant", Type("float"), span, value=float(value)
-            )
-        elif name is not None:
-            self._aliases[name] = self._constants[key]
-        return self._constants[key]
-
-    def alias(self, name: str, of: str) -> None:
-        """A second name of a value."""
-        self._aliases[name] = of
-
-    def node_of(self, name: str) -> str:
-        """The node that holds the value of a name."""
-        while name in self._aliases:
-            name = self._aliases[name]
-        return name
-
-    def fresh(self, prefix: str) -> str:
-        self._counts[prefix] = self._counts.get(prefix, 0) + 1
-        return f"{prefix}'{self._counts[prefix]}"
 
     # Statements
 
@@ -143,7 +108,7 @@ class Drafts:
         """Draft an expression under a name of its own."""
         operand = self.read(expression, prefix, name)
         if name is not None and operand.edge != Edge(name):
-            return self._add("identity", (operand,), expression.span, prefix, name)
+            return self.add("identity", (operand,), expression.span, prefix, name)
         return operand
 
     def _split(self, equation: Equation, call: Call, owned: list[Name]) -> None:
@@ -198,11 +163,11 @@ class Drafts:
             case Name():
                 return Operand(Edge(self._name(expression, prefix)), span)
             case Negate(operand):
-                return self._add("negate", (self.read(operand, prefix),), span, prefix, name)
+                return self.add("negate", (self.read(operand, prefix),), span, prefix, name)
             case Binary(symbol, left, right):
                 # Both sides are read before an error in either is passed on.
                 operands = self._all((left, right), prefix)
-                return self._add(SYMBOLS[symbol], operands, span, prefix, name)
+                return self.add(SYMBOLS[symbol], operands, span, prefix, name)
             case Subscript(base, index):
                 axis = _leading_name(index)
                 if axis is not None and self._is_axis(axis):
@@ -243,19 +208,6 @@ class Drafts:
         if failed:
             raise failed[0]
         return tuple(found)
-
-    def _add(
-        self,
-        operation: str,
-        operands: tuple[Operand, ...],
-        span: Span,
-        prefix: str,
-        name: str | None,
-        **options: Attribute,
-    ) -> Operand:
-        chosen = self.fresh(prefix) if name is None else name
-        self.drafts[chosen] = Draft(chosen, operation, operands, span, attributes(**options))
-        return Operand(Edge(chosen), span)
 
     def _name(self, name: Name, prefix: str) -> str:
         symbol = self.names.find(name)
@@ -328,10 +280,8 @@ class Drafts:
         if cut.start < 0:
             raise _negative(span, f"from {cut.start}")
         whole = self.read(base, prefix)
-        chosen = name if name is not None and not cut.element else self.fresh(prefix)
-        self.drafts[chosen] = Draft(chosen, "slice", (whole,), span, cut=cut)
-        piece = Operand(Edge(chosen), span)
-        return self._add("sum", (piece,), span, prefix, name) if cut.element else piece
+        piece = self.add("slice", (whole,), span, prefix, None if cut.element else name, cut)
+        return self.add("sum", (piece,), span, prefix, name) if cut.element else piece
 
     # Calls
 
@@ -362,7 +312,7 @@ class Drafts:
             raise no_option(call)
         options.update(options_of(call, entry.defaults, self.values))
         operands = self._all(call.operands, prefix)
-        return self._add(operation, operands, call.span, prefix, name, **options)
+        return self.add(operation, operands, call.span, prefix, name, options=attributes(**options))
 
     def _fed(self, call: Call, prefix: str, name: str | None) -> Operand:
         """`feed(free, taught)`: one of the two; of the other just the names are looked up."""
@@ -444,13 +394,13 @@ class Drafts:
                 value = self.read(moved(function.value, scope), prefix, name)
                 return replace(value, span=call.span)
             value = self.read(moved(function.value, scope), prefix)
-            value = self._add("stop", (value,), call.span, prefix, None)
+            value = self.add("stop", (value,), call.span, prefix, None)
             for place, slope in enumerate(function.slopes, 1):
                 argument = slope.argument or function.arguments[0]
                 given = self.read(moved(slope.value, scope), prefix)
                 parts = (value, given, self._arguments[argument.name])
                 last = place == len(function.slopes)
-                value = self._add("with_slope", parts, call.span, prefix, name if last else None)
+                value = self.add("with_slope", parts, call.span, prefix, name if last else None)
             return value
         finally:
             self._arguments = outer

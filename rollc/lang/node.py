@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rollc.graph.graph import Attribute, Edge, Type
+from rollc.graph.graph import Attribute, Edge, Type, attributes
 from rollc.lang.source import Span
 
 LOSS = "loss"
+Options = tuple[tuple[str, Attribute], ...]  # in the order of their names
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,61 @@ class Draft:
     operation: str
     operands: tuple[Operand, ...]
     span: Span
-    attributes: tuple[tuple[str, Attribute], ...] = ()
+    attributes: Options = ()
     type: Type | None = None
     cut: Cut | None = None
+
+
+class NodeTable:
+    """The nodes to be of a spec, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self.drafts: dict[str, Draft] = {}
+        self._constants: dict[str, str] = {}  # the repr of a number to its node
+        self._aliases: dict[str, str] = {}  # a second constant of equal value to the first
+        self._counts: dict[str, int] = {}
+
+    def leaf(self, name: str, operation: str, type_: Type, span: Span, **options: Attribute) -> str:
+        self.drafts[name] = Draft(name, operation, (), span, attributes(**options), type_)
+        return name
+
+    def constant(self, value: float, span: Span, prefix: str, name: str | None = None) -> str:
+        """The node of a number; equal numbers are one node."""
+        key = repr(value)
+        if key not in self._constants:
+            chosen = self.fresh(prefix) if name is None else name
+            self._constants[key] = self.leaf(
+                chosen, "constant", Type("float"), span, value=float(value)
+            )
+        elif name is not None:
+            self._aliases[name] = self._constants[key]
+        return self._constants[key]
+
+    def add(
+        self,
+        operation: str,
+        operands: tuple[Operand, ...],
+        span: Span,
+        prefix: str,
+        name: str | None = None,
+        cut: Cut | None = None,
+        options: Options = (),
+    ) -> Operand:
+        """A read of a new node, which has that name or one made of the prefix."""
+        chosen = self.fresh(prefix) if name is None else name
+        self.drafts[chosen] = Draft(chosen, operation, operands, span, options, cut=cut)
+        return Operand(Edge(chosen), span)
+
+    def alias(self, name: str, of: str) -> None:
+        """A second name of a value."""
+        self._aliases[name] = of
+
+    def node_of(self, name: str) -> str:
+        """The node that holds the value of a name."""
+        while name in self._aliases:
+            name = self._aliases[name]
+        return name
+
+    def fresh(self, prefix: str) -> str:
+        self._counts[prefix] = self._counts.get(prefix, 0) + 1
+        return f"{prefix}'{self._counts[prefix]}"

@@ -9,19 +9,16 @@ value with a row for each step counts its rows from the last reset, as from the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from rollc.graph.graph import Edge, attributes
 from rollc.lang.borders import cut_at_borders
 from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.functions import SPREAD
-from rollc.lang.node import Cut, Draft, Operand, Row
+from rollc.lang.node import Cut, NodeTable, Operand, Row
 from rollc.lang.sizes import Rejected
 from rollc.lang.source import Span
-from rollc.lang.syntax import Init, Reset
-
-if TYPE_CHECKING:
-    from rollc.lang.draft import Drafts
+from rollc.lang.syntax import Expression, Init, Reset
 
 LONGEST_DELAY = 64  # steps of a read across a reset
 
@@ -29,8 +26,9 @@ LONGEST_DELAY = 64  # steps of a read across a reset
 class Resets:
     """The resets of a spec, and the initial values, by the nodes that they are of."""
 
-    def __init__(self, drafts: Drafts) -> None:
-        self.drafts = drafts
+    def __init__(self, nodes: NodeTable, read: Callable[[Expression, str], Operand]) -> None:
+        self.nodes = nodes
+        self._read = read
         self.resets: dict[str, Reset] = {}
         self.starts: dict[str, Init] = {}
         self._marks: dict[str, str] = {}
@@ -48,7 +46,7 @@ class Resets:
         """
         read = Operand(edge, span)
         if edge.source not in self.resets or not edge.delay:
-            return read if every is None else cut_at_borders(self.drafts, read, every)
+            return read if every is None else cut_at_borders(self.nodes, read, every)
         if abs(edge.delay) > LONGEST_DELAY:
             at = Label(span, f"{abs(edge.delay)} steps")
             also = (Label(self.resets[edge.source].span, "reset here"),)
@@ -58,7 +56,7 @@ class Resets:
             self.circular |= self._open
             raise Rejected(self._circular(edge.source, span))
         if (edge, every) not in self._reads:
-            found = read if every is None else cut_at_borders(self.drafts, read, every)
+            found = read if every is None else cut_at_borders(self.nodes, read, every)
             self._open.add(edge.source)
             try:
                 self._reads[edge, every] = self._across(edge, found).edge
@@ -99,16 +97,16 @@ class Resets:
                 marked = Operand(Edge(mark), at)
             condition = self._holds(marked, name)
             start = self._start(Row(name, steps - before, side < 0), at)
-            found = self._add("where", (condition, start, found), found.span, name)
+            found = self.nodes.add("where", (condition, start, found), found.span, name)
         return found
 
     def _mark(self, name: str) -> str:
         """The node that is 1 where the state is reset: outside the sequence it is 0."""
         if name not in self._marks:
             condition = self.resets[name].condition
-            holds = self._holds(self.drafts.read(condition, name), name)
+            holds = self._holds(self._read(condition, name), name)
             one, zero = (self._number(value, condition.span, name) for value in (1, 0))
-            mark = self._add("where", (holds, one, zero), condition.span, name)
+            mark = self.nodes.add("where", (holds, one, zero), condition.span, name)
             self._marks[name] = mark.edge.source
         return self._marks[name]
 
@@ -116,37 +114,24 @@ class Resets:
         """The mark as what changes along an axis: a condition may be the same at every step."""
         if (name, axis) not in self._spread:
             span = self.resets[name].condition.span
-            mark, along = Operand(Edge(self._mark(name)), span), attributes(axis=axis)
-            chosen = self.drafts.fresh(name)
-            self.drafts.drafts[chosen] = Draft(chosen, SPREAD, (mark,), span, along)
-            self._spread[name, axis] = chosen
+            mark = Operand(Edge(self._mark(name)), span)
+            found = self.nodes.add(SPREAD, (mark,), span, name, options=attributes(axis=axis))
+            self._spread[name, axis] = found.edge.source
         return self._spread[name, axis]
 
     def _holds(self, value: Operand, name: str) -> Operand:
         zero = self._number(0, value.span, name)
-        return self._add("not_equal", (value, zero), value.span, name)
+        return self.nodes.add("not_equal", (value, zero), value.span, name)
 
     def _start(self, row: Row, span: Span) -> Operand:
         name = row.node
         if name in self.starts:
-            value = self.drafts.read(self.starts[name].value, name)
-            return self._add("slice", (value,), value.span, name, Cut(row=row))
+            value = self._read(self.starts[name].value, name)
+            return self.nodes.add("slice", (value,), value.span, name, cut=Cut(row=row))
         if name not in self._zeros:
             zero = self._number(0, span, name)
-            self._zeros[name] = self._add("slice", (zero,), span, name, Cut(row=row))
+            self._zeros[name] = self.nodes.add("slice", (zero,), span, name, cut=Cut(row=row))
         return self._zeros[name]
 
     def _number(self, value: int, span: Span, name: str) -> Operand:
-        return Operand(Edge(self.drafts.constant(float(value), span, name)), span)
-
-    def _add(
-        self,
-        operation: str,
-        operands: tuple[Operand, ...],
-        span: Span,
-        name: str,
-        cut: Cut | None = None,
-    ) -> Operand:
-        chosen = self.drafts.fresh(name)
-        self.drafts.drafts[chosen] = Draft(chosen, operation, operands, span, cut=cut)
-        return Operand(Edge(chosen), span)
+        return Operand(Edge(self.nodes.constant(float(value), span, name)), span)
