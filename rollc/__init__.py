@@ -17,13 +17,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rollc.support.version import VERSION
+
 if TYPE_CHECKING:
     from rollc.artefact import load
-    from rollc.errors import InputError, RollcError, SpecError, StoreError
+    from rollc.errors import InputError, RollcError, StoreError
+    from rollc.lang.spec_error import SpecError
     from rollc.network import Network
     from rollc.pipeline import build
+    from rollc.support import threads
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "InputError",
@@ -34,23 +38,28 @@ __all__ = [
     "__version__",
     "build",
     "load",
+    "threads",
 ]
 
 _HOMES = {
     "InputError": "rollc.errors",
     "Network": "rollc.network",
     "RollcError": "rollc.errors",
-    "SpecError": "rollc.errors",
+    "SpecError": "rollc.lang.spec_error",
     "StoreError": "rollc.errors",
     "build": "rollc.pipeline",
     "load": "rollc.artefact",
 }
+_MODULES = {"threads": "rollc.support.threads"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name in _MODULES:
+        value: Any = import_module(_MODULES[name])
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
         raise AttributeError(f"module `rollc` has no attribute `{name}`")
-    value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

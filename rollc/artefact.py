@@ -18,6 +18,7 @@ from rollc.irtext import IRTextError, parse_graph
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.text import ProgramTextError, parse_program
 from rollc.network import Network
+from rollc.support import fingerprint
 
 DTYPES = ("float32", "float64")
 FEEDS = ("taught", "free")
@@ -40,7 +41,7 @@ def kernel_name(
     """
     deciding = {name: entries.get(name) for name in _DECIDING}
     made_from = [entry, sorted(kernels), deciding, *map(dict, hashes)]
-    return f"{entry}_{store.hash_of(made_from)[:16]}.py"
+    return f"{entry}_{fingerprint.of_value(made_from)[:16]}.py"
 
 
 def open_artefact(manifest: store.Manifest) -> Network:

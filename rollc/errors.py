@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rollc.lang.diagnostics import Diagnostic
-    from rollc.lang.source import Source
-
 
 class RollcError(Exception):
     """The base of every error that is the user's to mend; ``str(error)`` says how."""
@@ -25,18 +17,3 @@ class UndefinedError(InputError):
 
 class StoreError(RollcError):
     """An artefact folder is damaged, foreign or cannot be written."""
-
-
-class SpecError(RollcError):
-    """A spec is wrong; the message is as it is shown at a terminal.
-
-    ``diagnostics`` say where in ``source`` and why, in its order; both are missing where
-    the text is that of a graph.
-    """
-
-    def __init__(
-        self, diagnostics: Sequence[Diagnostic], message: str, source: Source | None = None
-    ) -> None:
-        super().__init__(message)
-        self.diagnostics = tuple(diagnostics)
-        self.source = source

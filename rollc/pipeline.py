@@ -33,7 +33,6 @@ built to run free), all others when they are first called.
 from __future__ import annotations
 
 import gc
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -42,10 +41,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from rollc import checks, resources, store
+from rollc import checks, store
 from rollc.artefact import COMBINED, DTYPES, FEEDS, kernel_name, open_artefact
 from rollc.entries import kernel_graphs
-from rollc.errors import InputError, SpecError
+from rollc.errors import InputError
 from rollc.graph.graph import Graph
 from rollc.graph.noise import with_noise
 from rollc.irtext import IRTextError, is_graph_text, line_of, parse_graph, print_graph
@@ -60,7 +59,9 @@ from rollc.kernel.program import Program
 from rollc.kernel.recurrence import shorten
 from rollc.kernel.schedule import Schedule, schedule
 from rollc.kernel.text import print_program, print_schedule
+from rollc.lang.spec_error import SpecError
 from rollc.network import Network
+from rollc.support import fingerprint, resources
 
 if TYPE_CHECKING:
     from rollc.lang.draft import Feed
@@ -117,7 +118,9 @@ def read_source(
     source: Source, sets: Mapping[str, int] | None = None, feed: Feed = "taught"
 ) -> tuple[Graph, dict[str, str]]:
     """As :func:`read_spec`, of texts that :func:`source_of` has read."""
-    from rollc.lang import format_spec, load_graph, render
+    from rollc.lang.diagnostics import render
+    from rollc.lang.format import format_spec
+    from rollc.lang.load import load_graph
 
     if is_graph_text(source.text):
         return with_noise(_read_graph_text(source.text, source.name)), {}
@@ -212,7 +215,7 @@ def build_text(
     cache = checks.switch("`cache`", cache)
     sets = sizes_of(sets)
     source = source_of(text, name)
-    key = store.build_key(
+    key = fingerprint.build_key(
         texts=[text, *(used.text for used in source.used)],
         sets=sets,
         dtype=dtype,
@@ -298,7 +301,9 @@ def write_artefact(
             "program": print_program(result.program),
             "source": result.source,
         }
-        name = kernel_name(entry, makers, entries, _hashes(contents), _hashes(texts))
+        name = kernel_name(
+            entry, makers, entries, fingerprint.of_texts(contents), fingerprint.of_texts(texts)
+        )
         kernels[entry] = {
             part: put(name if part == "source" else f"{entry}.{part}.txt", text)
             for part, text in contents.items()
@@ -306,10 +311,6 @@ def write_artefact(
         if entry in EAGER[feed]:
             Kernel(result.program, folder / name, dtype, result.source).compile()
     return {**entries, "stages": stages, "kernels": kernels}
-
-
-def _hashes(texts: Mapping[str, str]) -> dict[str, str]:
-    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 
 from rollc.artefact import checked_graph
 from rollc.entries import kernel_graphs
-from rollc.errors import InputError, SpecError, StoreError
+from rollc.errors import InputError, StoreError
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
 from rollc.graph.unroll import UnrollError, unroll
@@ -30,9 +30,12 @@ from rollc.kernel.text import (
     print_schedule,
 )
 from rollc.kernel.whytext import print_why
-from rollc.lang import Source, load_graph, render
+from rollc.lang.diagnostics import render
 from rollc.lang.draft import Feed
 from rollc.lang.format import format_spec
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source
+from rollc.lang.spec_error import SpecError
 from rollc.pipeline import compiled, read_spec, scheduled
 from rollc.store import Manifest
 

@@ -2,9 +2,9 @@
 
 An artefact is one flat folder: a manifest, the files that it lists with the hash of each, and
 machine code in ``__pycache__``, which comes and goes with the machine.  It is complete or absent
-(:mod:`rollc.atomic`), and it is read as a whole when it is opened: whatever becomes of the folder
-later, an open artefact is the one that it was.  The manifest has a hash of its own entries too,
-so that what is damaged, edited or foreign is told apart.
+(:mod:`rollc.support.atomic_files`), and it is read as a whole when it is opened: whatever becomes
+of the folder later, an open artefact is the one that it was.  The manifest has a hash of its own
+entries too, so that what is damaged, edited or foreign is told apart.
 
 An artefact holds code that runs when it is loaded.  The hashes find damage, not malice:
 load an artefact only where you would run a program of the same origin.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import re
 import time
 import warnings
@@ -23,20 +22,19 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rollc import __version__, atomic, resources
 from rollc.errors import StoreError
+from rollc.support import atomic_files, fingerprint
+from rollc.support.cache_folder import COMPILED, cache_folder
+from rollc.support.version import VERSION
 
 FORMAT = 2
 """The version of the layout of an artefact folder; no other version is read."""
 
 MANIFEST = "manifest.json"
-COMPILED = "__pycache__"
-CACHE_VARIABLE = "ROLLC_CACHE"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _FORGET_AFTER = 30 * 24 * 3600.0  # seconds that a cached build is kept unused
@@ -85,7 +83,7 @@ def _unpacked(
     folder: str, files: Mapping[str, bytes], hashes: Mapping[str, str], entries: Mapping[str, Any]
 ) -> Manifest:
     """An artefact from a pickle; :class:`StoreError` where another version of rollc wrote it."""
-    if (entries.get("format"), entries.get("runtime")) != (FORMAT, runtime_hash()):
+    if (entries.get("format"), entries.get("runtime")) != (FORMAT, fingerprint.of_runtime()):
         raise StoreError(f"`{entries.get('name')}` was built by another version of rollc")
     contents = {name: zlib.decompress(content) for name, content in files.items()}
     return Manifest(Path(folder), contents, hashes, entries)
@@ -118,7 +116,7 @@ def made(
     """
     if directory is not None:  # say so before the work, not after it
         _refuse_foreign(directory)
-        atomic.check_folder(directory)
+        atomic_files.check_folder(directory)
     if use_cache:
         try:
             place = cache_folder() / key
@@ -133,67 +131,8 @@ def made(
             return Made(manifest, hit=known is not None)
     kept = directory is not None
     if directory is None:
-        directory = atomic.scratch() / key
+        directory = atomic_files.scratch() / key
     return Made(_write_artefact(directory, key, write), hit=False, kept=kept)
-
-
-def build_key(**parts: Any) -> str:
-    """The name of a build in the cache: a hash of all that decides what it holds.
-
-    ``parts`` are values that JSON can hold; the versions of rollc, Python and the
-    libraries that compile are added.
-    """
-    parts["environment"] = [
-        FORMAT,
-        source_hash(),
-        platform.python_version(),
-        platform.machine(),
-        *(version(library) for library in ("numpy", "numba", "llvmlite")),
-    ]
-    return hash_of(parts)[:32]
-
-
-def hash_of(value: Any) -> str:
-    """A hash of a value that JSON can hold."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def source_hash() -> str:
-    """A hash of rollc's own source and grammar: another compiler makes another build."""
-    return _hash_of_sources(Path(__file__).parent, resources.folder("grammar"))
-
-
-def runtime_hash() -> str:
-    """A hash of what compiled kernels call: with another run time they must not be run."""
-    return _hash_of_sources(Path(__file__).parent / "kernel")
-
-
-@cache
-def _hash_of_sources(*roots: Path) -> str:
-    total = hashlib.sha256()
-    for root in roots:
-        for path in sorted((*root.rglob("*.py"), *root.rglob("*.lark"))):
-            total.update(path.relative_to(root).as_posix().encode())
-            total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
-
-
-def cache_folder() -> Path:
-    """Where builds are kept: ``$ROLLC_CACHE``, or the user's own cache folder.
-
-    Raises :class:`StoreError` where that is no folder's name.
-    """
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        try:
-            return Path(chosen).expanduser().absolute()
-        except RuntimeError:
-            raise StoreError(f"${CACHE_VARIABLE}: no user has the home of `{chosen}`") from None
-    import platformdirs
-
-    folder = platformdirs.user_cache_path("rollc")
-    if not folder.is_absolute():  # there is no home folder to be found
-        raise StoreError(f"no user has a home here; ${CACHE_VARIABLE} can name a folder")
-    return folder
 
 
 def _write_artefact(
@@ -205,7 +144,7 @@ def _write_artefact(
 ) -> Manifest:
     # Nobody waits for the disk for the cache: files that it has lost are noticed when they are
     # read, and built again.
-    with atomic.staging(target, durable=False) if cached else staging(target) as folder:
+    with atomic_files.staging(target, durable=False) if cached else staging(target) as folder:
         manifest = seal(folder, {**write(folder), "key": key})
     return replace(manifest, folder=target)
 
@@ -219,7 +158,7 @@ def _copied(manifest: Manifest, target: Path) -> Manifest:
         (folder / COMPILED).mkdir()
         for path in sorted((manifest.folder / COMPILED).glob("*.zip")):
             with suppress(StoreError, FileNotFoundError):
-                (folder / COMPILED / path.name).write_bytes(atomic.content(path))
+                (folder / COMPILED / path.name).write_bytes(atomic_files.content(path))
     return replace(manifest, folder=target)
 
 
@@ -239,7 +178,7 @@ def _forget_unused(used: Path) -> None:
         oldest = time.time() - _FORGET_AFTER
         for path in used.parent.iterdir():
             if (path / MANIFEST).is_file() and path.stat().st_mtime < oldest:
-                atomic.retire(path)
+                atomic_files.retire(path)
 
 
 # Manifests
@@ -247,10 +186,10 @@ def _forget_unused(used: Path) -> None:
 
 def seal(folder: Path, entries: Mapping[str, Any]) -> Manifest:
     """Write the manifest of a folder that holds all its files."""
-    made_by = {"format": FORMAT, "rollc": __version__, "runtime": runtime_hash()}
+    made_by = {"format": FORMAT, "rollc": VERSION, "runtime": fingerprint.of_runtime()}
     head = {**made_by, **entries}
     names = sorted(set(os.listdir(folder)) - {MANIFEST, COMPILED})
-    files = {name: atomic.content(folder / name) for name in names}
+    files = {name: atomic_files.content(folder / name) for name in names}
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     _write_manifest(folder, head, hashes)
     return Manifest(folder, files, hashes, head)
@@ -258,7 +197,7 @@ def seal(folder: Path, entries: Mapping[str, Any]) -> Manifest:
 
 def _write_manifest(folder: Path, entries: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
     content = {**entries, "files": dict(hashes), "hash": None}
-    text = json.dumps({**content, "hash": hash_of(content)}, indent=2) + "\n"
+    text = json.dumps({**content, "hash": fingerprint.of_value(content)}, indent=2) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
@@ -267,13 +206,13 @@ def read(folder: Path) -> Manifest:
 
     Raises :class:`StoreError` where the folder is none, or a file is missing or changed.
     """
-    return atomic.held(folder, partial(_read, folder))
+    return atomic_files.held(folder, partial(_read, folder))
 
 
 def _read(folder: Path, descriptor: int) -> Manifest:
     content = _parse(folder, descriptor)
     hashes = content["files"]
-    if (content.get("format"), content.get("runtime")) != (FORMAT, runtime_hash()):
+    if (content.get("format"), content.get("runtime")) != (FORMAT, fingerprint.of_runtime()):
         raise StoreError(f"`{folder}` was built by another version of rollc; build it again")
     if not _is_unchanged(content):
         raise StoreError(f"`{folder / MANIFEST}` has changed since it was built; build it again")
@@ -282,7 +221,7 @@ def _read(folder: Path, descriptor: int) -> Manifest:
         if not _NAME.fullmatch(name):
             raise StoreError(f"`{folder / MANIFEST}` is damaged: it lists `{name}`, no file's name")
         try:
-            files[name] = atomic.content(Path(name), descriptor)
+            files[name] = atomic_files.content(Path(name), descriptor)
         except FileNotFoundError:
             raise StoreError(
                 f"`{folder}` is damaged: `{name}` is missing; build it again"
@@ -301,7 +240,7 @@ def _read(folder: Path, descriptor: int) -> Manifest:
 def _is_unchanged(content: Mapping[str, Any]) -> bool:
     """Whether a manifest has the hash of all else that it says."""
     with suppress(ValueError, RecursionError):
-        return content.get("hash") == hash_of({**content, "hash": None})
+        return content.get("hash") == fingerprint.of_value({**content, "hash": None})
     return False
 
 
@@ -309,7 +248,7 @@ def _parse(folder: Path, descriptor: int) -> dict[str, Any]:
     """The manifest of any version, its files unchecked."""
     path = folder / MANIFEST
     try:
-        content = json.loads(atomic.content(Path(MANIFEST), descriptor))
+        content = json.loads(atomic_files.content(Path(MANIFEST), descriptor))
     except FileNotFoundError:
         raise StoreError(f"`{folder}` is not an artefact: it has no `{MANIFEST}`") from None
     except StoreError as error:
@@ -333,7 +272,7 @@ def staging(target: Path) -> Iterator[Path]:
     else is there, or it cannot be written.
     """
     _refuse_foreign(target)
-    with atomic.staging(target) as folder:
+    with atomic_files.staging(target) as folder:
         yield folder
         _refuse_foreign(target)
 
@@ -347,7 +286,7 @@ def _refuse_foreign(target: Path) -> None:
             raise StoreError(
                 f"`{target}` is the folder that you are in, or holds it; name a new one"
             )
-        atomic.held(real, partial(_look_for_foreign, target))
+        atomic_files.held(real, partial(_look_for_foreign, target))
 
 
 def _look_for_foreign(target: Path, descriptor: int) -> None:

@@ -17,10 +17,10 @@ from rollc.kernel import executable
 from rollc.kernel.call import Call
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
-from rollc.kernel.memory import Lender
 from rollc.kernel.plan import plan
 from rollc.network import Network
 from rollc.pipeline import compiled, read_spec, scheduled
+from rollc.support.allocator import Lender
 
 
 def network_of(text: str, dtype: str) -> Network:

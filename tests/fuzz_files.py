@@ -37,12 +37,15 @@ import fuzz_specs
 import rollc
 from rollc import store
 from rollc.datafiles import Column, read_csv, read_npz
-from rollc.errors import InputError, RollcError, SpecError, StoreError
+from rollc.errors import InputError, RollcError, StoreError
 from rollc.graph.verify import verify
 from rollc.irtext import parse_graph, print_graph
 from rollc.kernel.compiled import Kernel
-from rollc.lang import Source, load_graph
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source
+from rollc.lang.spec_error import SpecError
 from rollc.pipeline import read_spec
+from rollc.support import fingerprint
 
 LONGEST = 10.0  # seconds of the processor for one
 Files = dict[str, bytes]
@@ -199,7 +202,7 @@ def seal(files: Files, content: dict[str, Any]) -> None:
             name: hashlib.sha256(files[name]).hexdigest() if name in files else hash_
             for name, hash_ in content["files"].items()
         }
-    content["hash"] = store.hash_of({**content, "hash": None})
+    content["hash"] = fingerprint.of_value({**content, "hash": None})
     files[store.MANIFEST] = json.dumps(content).encode()
 
 

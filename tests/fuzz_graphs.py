@@ -28,7 +28,8 @@ from rollc.graph.operations import OPERATIONS
 from rollc.graph.simplify import simplify
 from rollc.graph.unroll import unroll
 from rollc.irtext import print_graph
-from rollc.lang import Source, load_graph
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source
 from rollc.lang.use import with_used
 from rollc.pipeline import compiled, read_spec
 

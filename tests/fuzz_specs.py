@@ -23,7 +23,11 @@ from pathlib import Path
 
 from rollc.graph.graph import Graph
 from rollc.graph.verify import verify
-from rollc.lang import Source, format_spec, has_errors, load_graph, parse_spec, render
+from rollc.lang.diagnostics import has_errors, render
+from rollc.lang.format import format_spec
+from rollc.lang.load import load_graph
+from rollc.lang.parse import parse_spec
+from rollc.lang.source import Source
 
 ROOT = Path(__file__).parent.parent
 

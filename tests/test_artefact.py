@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 import rollc
-from rollc import atomic, store
+from rollc import store
 from rollc.errors import StoreError
 from rollc.irtext import print_graph
 from rollc.kernel.compiled import Kernel
+from rollc.support import atomic_files, fingerprint
+from rollc.support.cache_folder import CACHE_VARIABLE, COMPILED
 
 SPEC = """\
 net small
@@ -42,7 +44,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "fixed": {"steps": 4},
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(store.CACHE_VARIABLE, str(folder / "cache"))
+        patch.setenv(CACHE_VARIABLE, str(folder / "cache"))
         (folder / "half.roll").write_text(SPEC.format("0.5"))
         (folder / "third.roll").write_text(SPEC.format("0.3"))
         for name in ("half", "third"):
@@ -65,7 +67,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     change(content)
     for name in content["files"]:
         content["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    content["hash"] = store.hash_of({**content, "hash": None})
+    content["hash"] = fingerprint.of_value({**content, "hash": None})
     (folder / store.MANIFEST).write_text(json.dumps(content))
 
 
@@ -140,8 +142,8 @@ def test_kernels_of_another_artefact_are_refused(built: dict[str, Path], copy: P
 
 def test_machine_code_of_another_source_is_not_run(built: dict[str, Path], copy: Path) -> None:
     """Nor is anything else in its place waited for, or believed."""
-    (own,) = (copy / store.COMPILED).glob("forward_*.zip")
-    (other,) = (built["third"] / store.COMPILED).glob("forward_*.zip")
+    (own,) = (copy / COMPILED).glob("forward_*.zip")
+    (other,) = (built["third"] / COMPILED).glob("forward_*.zip")
     params = {"k": np.float32(0.5)}
     expected = rollc.load(built["half"]).forward(params, ONES)["h"]
 
@@ -163,7 +165,7 @@ def test_an_open_network_is_the_one_that_was_opened(
     built: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fate: str
 ) -> None:
     """Kernels that are first called after that are compiled from what was read."""
-    monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     (tmp_path / "half.roll").write_text(SPEC.format("0.5"))
     shutil.copytree(built["half"], tmp_path / "net")
     net = rollc.load(tmp_path / "net")
@@ -185,7 +187,7 @@ def test_opening_is_of_one_version_whichever_file_it_is_replaced_at(
     built: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A network is opened, and the folder exchanged for another's before one of the reads."""
-    read = atomic.content
+    read = atomic_files.content
     target, place = tmp_path / "net", 0
     params = {"k": np.float32(0.5)}
     known = {name: rollc.load(built[name]).forward(params, ONES)["h"] for name in ("half", "third")}
@@ -204,7 +206,7 @@ def test_opening_is_of_one_version_whichever_file_it_is_replaced_at(
         shutil.copytree(built["half"], target)
         count = -1
         with monkeypatch.context() as patch:
-            patch.setattr(atomic, "content", late)
+            patch.setattr(atomic_files, "content", late)
             net = rollc.load(target)
             found = net.forward(params, ONES)["h"]
         opened = "third" if "0.3" in print_graph(net.graph) else "half"

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from rollc import atomic, store
+from rollc import store
 from rollc.errors import StoreError
+from rollc.support import atomic_files
 
 
 def put(target: Path, text: str) -> None:
@@ -32,7 +33,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_staged_folder_appears_whole(tmp_path: Path) -> None:
     target = tmp_path / "made" / "here"
-    with atomic.staging(target) as folder:
+    with atomic_files.staging(target) as folder:
         (folder / "a").write_text("a")
         assert not target.exists()
     assert names(target) == ["a"]
@@ -41,7 +42,7 @@ def test_a_staged_folder_appears_whole(tmp_path: Path) -> None:
 
 def test_an_error_leaves_nothing(tmp_path: Path) -> None:
     def fail() -> None:
-        with atomic.staging(tmp_path / "here") as folder:
+        with atomic_files.staging(tmp_path / "here") as folder:
             (folder / "a").write_text("a")
             raise ZeroDivisionError
 
@@ -86,9 +87,9 @@ def test_a_reader_sees_one_version_whichever_step_it_is_replaced_at(
 ) -> None:
     """``removed``: what it reads is swept away too, and not only has another name."""
     if not can_exchange:
-        monkeypatch.setattr(atomic, "_exchanged", lambda one, other: False)
+        monkeypatch.setattr(atomic_files, "_exchanged", lambda one, other: False)
     if not removed:
-        monkeypatch.setattr(atomic.shutil, "rmtree", lambda *given, **more: None)
+        monkeypatch.setattr(atomic_files.shutil, "rmtree", lambda *given, **more: None)
     target, read = tmp_path / "x", store._read
     place = 0
     while True:
@@ -138,7 +139,7 @@ def test_what_is_removed_or_damaged_is_looked_at_once(
     def never(_: float) -> None:
         raise AssertionError("it waits")
 
-    monkeypatch.setattr(atomic.time, "sleep", never)
+    monkeypatch.setattr(atomic_files.time, "sleep", never)
     with pytest.raises(StoreError, match="there is no folder"):
         store.read(tmp_path / "absent")
     put(tmp_path / "x", "one")
@@ -153,11 +154,11 @@ def test_only_plain_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for name in ("pipe", "link", "folder"):
         with pytest.raises(StoreError, match="is no plain file"):
-            atomic.content(tmp_path / name)
+            atomic_files.content(tmp_path / name)
     (tmp_path / "large").write_bytes(b"12345")
-    assert atomic.content(tmp_path / "large", most=5) == b"12345"
+    assert atomic_files.content(tmp_path / "large", most=5) == b"12345"
     with pytest.raises(StoreError, match="is larger than"):
-        atomic.content(tmp_path / "large", most=4)
+        atomic_files.content(tmp_path / "large", most=4)
 
 
 # What the dead leave behind, and many at once.  These run real processes.
@@ -233,7 +234,7 @@ def test_readers_see_only_whole_folders_while_writers_fight_and_die(tmp_path: Pa
 WRITING = """
 import os, sys, time
 from pathlib import Path
-from rollc import atomic
+from rollc.support import atomic_files as atomic
 def late(descriptor):
     print("writing", flush=True)
     time.sleep(60)
@@ -248,13 +249,13 @@ def test_the_file_of_a_killed_writer_is_swept_away(tmp_path: Path) -> None:
     process = start(WRITING, target)
     assert process.stdout is not None
     assert process.stdout.readline() == "writing\n"
-    atomic.write_file(tmp_path / "other", b"")
+    atomic_files.write_file(tmp_path / "other", b"")
     assert len(names(tmp_path)) == 3, "a living writer's file is not touched"
     process.kill()
     process.wait()
     process.stdout.close()
     assert target.read_bytes() == b"old"
-    atomic.write_file(tmp_path / "other", b"")
+    atomic_files.write_file(tmp_path / "other", b"")
     assert names(tmp_path) == ["o.npz", "other"]
 
 
@@ -263,8 +264,8 @@ def test_the_file_of_a_killed_writer_is_swept_away(tmp_path: Path) -> None:
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "o.npz"
-    atomic.write_file(path, b"one")
-    atomic.write_file(path, b"two")
+    atomic_files.write_file(path, b"one")
+    atomic_files.write_file(path, b"two")
     assert path.read_bytes() == b"two"
     assert names(tmp_path) == ["o.npz"]
     assert path.stat().st_mode & 0o777 == 0o666 & ~current_umask()
@@ -279,7 +280,7 @@ def current_umask() -> int:
 def test_a_link_is_written_through(tmp_path: Path) -> None:
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to("real")
-    atomic.write_file(tmp_path / "link", b"new")
+    atomic_files.write_file(tmp_path / "link", b"new")
     assert (tmp_path / "real").read_bytes() == b"new"
     assert (tmp_path / "link").is_symlink()
 
@@ -288,7 +289,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
-    atomic.write_file(pipe, b"text")
+    atomic_files.write_file(pipe, b"text")
     still = pipe.is_fifo()
     if not still:
         reader.terminate()
@@ -298,12 +299,12 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"cannot write `.*absent/o\.npz`: No such file"):
-        atomic.write_file(tmp_path / "absent" / "o.npz", b"")
+        atomic_files.write_file(tmp_path / "absent" / "o.npz", b"")
     with pytest.raises(StoreError, match=r"cannot write `.*`: Is a directory"):
-        atomic.write_file(tmp_path, b"")
+        atomic_files.write_file(tmp_path, b"")
 
 
-@pytest.mark.parametrize("check", [atomic.check_file, atomic.check_folder])
+@pytest.mark.parametrize("check", [atomic_files.check_file, atomic_files.check_folder])
 def test_what_cannot_be_written_is_found_before_the_work(
     tmp_path: Path, check: Callable[[Path], None]
 ) -> None:
@@ -316,12 +317,12 @@ def test_what_cannot_be_written_is_found_before_the_work(
         with pytest.raises(StoreError, match=message):
             check(path)
     check(tmp_path / "new")
-    check(Path("/dev/null") if check is atomic.check_file else tmp_path / "deep" / "new")
+    check(Path("/dev/null") if check is atomic_files.check_file else tmp_path / "deep" / "new")
     assert names(tmp_path) == ["file"]
 
 
 def test_a_file_needs_a_folder(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no folder"):
-        atomic.check_file(tmp_path / "absent" / "o.npz")
+        atomic_files.check_file(tmp_path / "absent" / "o.npz")
     with pytest.raises(StoreError, match="Is a directory"):
-        atomic.check_file(tmp_path)
+        atomic_files.check_file(tmp_path)

@@ -29,7 +29,9 @@ from rollc.cli import main
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint
 from rollc.interp import interpret
-from rollc.lang import Source, load_graph, render
+from rollc.lang.diagnostics import render
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source
 from rollc.pipeline import read_spec
 
 TINY = Size(8, 3, 8)

@@ -16,7 +16,9 @@ from rollc.graph.simplify import simplify
 from rollc.graph.truncate import truncate
 from rollc.graph.unroll import step_leaves, unroll
 from rollc.interp import interpret
-from rollc.lang import Source, load_graph, render
+from rollc.lang.diagnostics import render
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source
 from rollc.pipeline import build_text, read_spec
 
 Array = NDArray[Any]

@@ -14,9 +14,11 @@ from plain_kernels import failures
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.interp import interpret
-from rollc.lang import Source, load_graph, render
+from rollc.lang.diagnostics import render
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source
 from rollc.pipeline import build_text
-from rollc.resources import folder
+from rollc.support.resources import folder
 from rollc.verify import verify
 
 Array = NDArray[Any]

@@ -21,7 +21,9 @@ from rollc.graph.operations import OPERATIONS
 from rollc.graph.retime import NoTiming, timing
 from rollc.graph.unroll import unroll
 from rollc.graph.verify import verify
-from rollc.lang import Source, load_graph, render
+from rollc.lang.diagnostics import render
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source
 
 VECTOR = Type("float", (3,), ("t", "batch"))
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc import resources, threads
 from rollc.errors import InputError
 from rollc.graph.split import CannotSplit, split
 from rollc.kernel import executable
 from rollc.network import Network
 from rollc.pipeline import build_text, read_spec
+from rollc.support import resources, threads
 
 Array = NDArray[Any]
 STEPS, BATCH = 600, 32

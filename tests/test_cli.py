@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from rollc import cli, store
+from rollc.support.cache_folder import CACHE_VARIABLE
 
 TINY = """\
 net tiny
@@ -56,7 +57,7 @@ def run(
     cache: Path,
 ) -> Run:
     """Run the command in a folder of its own that holds two specs and some data."""
-    monkeypatch.setenv(store.CACHE_VARIABLE, str(cache))
+    monkeypatch.setenv(CACHE_VARIABLE, str(cache))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("warnings.showwarning", lambda *_: None)  # put back what main changes
     (tmp_path / "tiny.roll").write_text(TINY)
@@ -131,7 +132,7 @@ def test_a_fault_of_rollc_is_3_and_leaves_what_reproduces_it(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr("rollc.lang.load_graph", broken)
+    monkeypatch.setattr("rollc.lang.load.load_graph", broken)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     result = run("check", "tiny.roll")
     assert result.status == 3
@@ -150,7 +151,7 @@ def test_a_reader_that_leaves_is_no_error(cache: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", f"{command} | head -n 1; exit ${{PIPESTATUS[0]}}"],
         cwd=tmp_path,
-        env={**os.environ, store.CACHE_VARIABLE: str(cache)},
+        env={**os.environ, CACHE_VARIABLE: str(cache)},
         capture_output=True,
         text=True,
     )
@@ -163,7 +164,7 @@ def test_an_interruption_is_quiet(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rollc.lang.load_graph", interrupted)
+    monkeypatch.setattr("rollc.lang.load.load_graph", interrupted)
     result = run("check", "tiny.roll")
     assert (result.status, result.out, result.err) == (130, "", "")
 
@@ -172,7 +173,7 @@ def test_an_interruption_is_quiet(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 def test_talk_on_a_terminal(cache: Path, tmp_path: Path, no_colour: bool) -> None:
     (tmp_path / "tiny.roll").write_text(TINY)
     (tmp_path / "data.csv").write_text("x,y\n1,2\n3,4\n")
-    environment = {**os.environ, store.CACHE_VARIABLE: str(cache), "TERM": "xterm-256color"}
+    environment = {**os.environ, CACHE_VARIABLE: str(cache), "TERM": "xterm-256color"}
     environment.pop("NO_COLOR", None)
     if no_colour:
         environment["NO_COLOR"] = "1"
@@ -219,7 +220,7 @@ def test_a_spec_from_standard_input(run: Run) -> None:
 
 
 def test_a_spec_that_comes_with_rollc_is_found_by_name(run: Run) -> None:
-    from rollc import resources
+    from rollc.support import resources
 
     for name, path in resources.specs().items():
         for argument in (name, f"{name}.roll", path.stem):
@@ -265,7 +266,7 @@ def test_build_into_a_folder(run: Run, tmp_path: Path) -> None:
 def test_build_never_prints_a_folder_that_is_gone(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path / "tiny.roll"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "tiny.roll"))
     for options in ((), ("--no-cache",)):
         result = run("build", "tiny.roll", *options)
         assert (result.status, result.out) == (2, "")

@@ -20,6 +20,7 @@ from rollc import store
 from rollc.errors import InputError
 from rollc.kernel import native
 from rollc.kernel.compiled import Kernel
+from rollc.support.cache_folder import CACHE_VARIABLE, cache_folder
 
 
 @pytest.fixture
@@ -301,7 +302,7 @@ def test_data_without_end_are_not_read(run: Run, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_spec_without_end_is_not_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    monkeypatch.setattr("rollc.resources.LONGEST_TEXT", 1000)
+    monkeypatch.setattr("rollc.support.resources.LONGEST_TEXT", 1000)
     result = run("check", "/dev/zero")
     assert result.status == 2
     assert "`/dev/zero` is longer than" in result.err
@@ -316,7 +317,7 @@ def test_a_cache_that_is_none(
     no_work: None,
     name: str,
 ) -> None:
-    monkeypatch.setenv(store.CACHE_VARIABLE, name)
+    monkeypatch.setenv(CACHE_VARIABLE, name)
     result = run("build", "tiny.roll")
     assert result.status == 2
     assert "give -o DIR" in result.err
@@ -324,10 +325,10 @@ def test_a_cache_that_is_none(
 
 
 def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(store.CACHE_VARIABLE, raising=False)
+    monkeypatch.delenv(CACHE_VARIABLE, raising=False)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: Path("~/.cache/rollc"))
     with pytest.raises(store.StoreError, match="no user has a home here"):
-        store.cache_folder()
+        cache_folder()
     assert len(native.places(Path("x"), "name")) == 1
 
 
@@ -345,7 +346,7 @@ def test_what_may_not_be_looked_at(
         return stat(path, *given, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "stat", closed)
-    monkeypatch.setenv(store.CACHE_VARIABLE, "closed/cache")
+    monkeypatch.setenv(CACHE_VARIABLE, "closed/cache")
     for name in ("closed/x", "x" * 300):
         for command in (
             ("check", name),

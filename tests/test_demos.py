@@ -10,7 +10,7 @@ import pytest
 from rollc import cli, demos
 from rollc.demos import genesis, sunspots
 from rollc.pipeline import build
-from rollc.resources import folder, specs
+from rollc.support.resources import folder, specs
 
 
 def scores(printed: str) -> list[float]:

@@ -13,7 +13,7 @@ from rollc.kernel.compiled import Kernel
 from rollc.lang.draft import Feed
 from rollc.network import Network
 from rollc.pipeline import build_text, read_spec, scheduled
-from rollc.resources import specs
+from rollc.support.resources import specs
 from rollc.verify.kernels import interpreted
 
 TEXT = specs()["sequences/teacher"].read_text(encoding="utf-8")

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from stages import stages, texts
 
 from rollc.entries import kernel_graphs
-from rollc.errors import SpecError
 from rollc.graph.graph import Edge, Graph, Node, Type, attributes
 from rollc.graph.verify import verify
 from rollc.irtext import IRTextError, parse_graph, print_graph
+from rollc.lang.spec_error import SpecError
 from rollc.pipeline import compiled, read_spec
 
 GOLDEN = Path(__file__).parent / "golden"

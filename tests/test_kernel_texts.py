@@ -16,7 +16,7 @@ import pytest
 from rollc.entries import kernel_graphs
 from rollc.kernel.text import print_program, print_schedule
 from rollc.pipeline import Compiled, compiled, read_spec
-from rollc.resources import specs
+from rollc.support.resources import specs
 
 GOLDEN = Path(__file__).parent / "golden"
 NETWORKS = {

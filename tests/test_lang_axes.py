@@ -18,7 +18,9 @@ from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
 from rollc.graph.verify import verify
 from rollc.interp import interpret
-from rollc.lang import Source, load_graph, render
+from rollc.lang.diagnostics import render
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source
 
 Array = NDArray[Any]
 GOOD = Path(__file__).parent / "good"
@@ -265,7 +267,8 @@ def test_every_kernel_is_the_meaning(name: str) -> None:
     """As plain Python: to compile all of them would take a minute."""
     program = (
         "import sys; from pathlib import Path; from fuzz_specs import run_on\n"
-        "from rollc.lang import Source, load_graph\n"
+        "from rollc.lang.load import load_graph\n"
+        "from rollc.lang.source import Source\n"
         "run_on(load_graph(Source('spec', Path(sys.argv[1]).read_text())).graph)\n"
     )
     folder = Path(__file__).parent

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from rollc.lang import Source, has_errors, load_graph, render
+from rollc.lang.diagnostics import has_errors, render
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source
 
 BAD = sorted((Path(__file__).parent / "bad").glob("*.roll"))
 

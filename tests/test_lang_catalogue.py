@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rollc.lang import CODES, Source, explain, load_graph
+from rollc.lang.catalogue import CODES
+from rollc.lang.explain import explain
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source
 
 ROOT = Path(__file__).parent.parent
 

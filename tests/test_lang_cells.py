@@ -14,8 +14,9 @@ from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Edge, Graph
 from rollc.graph.simplify import simplify
 from rollc.interp import interpret
-from rollc.lang import Source, load_graph, render
-from rollc.lang.source import Span
+from rollc.lang.diagnostics import render
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source, Span
 from rollc.lang.use import LONGEST_TEXT, with_used
 from rollc.pipeline import build_text
 

@@ -7,7 +7,9 @@ import re
 
 import pytest
 
-from rollc.lang import Diagnostic, Label, Source, Span, as_data, load_graph, render
+from rollc.lang.diagnostics import Diagnostic, Label, as_data, render
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source, Span
 
 TEXT = "net a\ninput x: [3]\nparam b: [4]\nh = x + b\noutput h\n"
 

@@ -11,8 +11,12 @@ import pytest
 
 from rollc.graph.graph import Graph, Type
 from rollc.graph.verify import verify
-from rollc.lang import Source, format_spec, load_graph, parse_spec, render
-from rollc.resources import specs
+from rollc.lang.diagnostics import render
+from rollc.lang.format import format_spec
+from rollc.lang.load import load_graph
+from rollc.lang.parse import parse_spec
+from rollc.lang.source import Source
+from rollc.support.resources import specs
 
 ROOT = Path(__file__).parent.parent
 GOOD = sorted([*(ROOT / "tests" / "good").glob("*.roll"), *specs().values()])
@@ -177,7 +181,8 @@ def test_the_ends_of_lines_can_be_those_of_any_system() -> None:
 
 def test_the_same_bytes_under_two_hash_seeds() -> None:
     program = (
-        "import sys; from rollc.lang import *\n"
+        "import sys; from rollc.lang.load import load_graph; from rollc.lang.source import Source\n"
+        "from rollc.lang.diagnostics import render\n"
         "for path in sys.argv[1:]:\n"
         "    source = Source(path, open(path, newline='').read())\n"
         "    checked = load_graph(source)\n"

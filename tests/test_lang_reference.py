@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from rollc.graph.operations import OPERATIONS
-from rollc.lang import Source, load_graph
 from rollc.lang.functions import FUNCTIONS
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source
 
 TEXT = (Path(__file__).parent.parent / "grammar" / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```roll\n(.*?)```", TEXT, re.DOTALL)

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollc.kernel import memory
-from rollc.kernel.memory import LINE, Lender, empty, within
-from rollc.kernel.memory import owner as make_owner
 from rollc.pipeline import build_text
+from rollc.support import allocator
+from rollc.support.allocator import LINE, Lender, empty, within
+from rollc.support.allocator import owner as make_owner
 
 FOUR = np.dtype(np.float32)
 SPEC = "net double\ninput x: [3]\ny = 2 * x\noutput y"
@@ -59,7 +59,7 @@ def test_a_loop_that_keeps_the_last_result_takes_two_memories(
         made.append(shape)
         return make_owner(shape, dtype)
 
-    monkeypatch.setattr(memory, "owner", counted)
+    monkeypatch.setattr(allocator, "owner", counted)
     lender = Lender()
     kept = None
     for _ in range(6):

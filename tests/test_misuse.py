@@ -18,11 +18,13 @@ import pytest
 
 import rollc
 from rollc import batches as batches_module
-from rollc import optimise, threads, training
+from rollc import optimise, training
 from rollc.batches import Batch
-from rollc.errors import InputError, RollcError, SpecError
+from rollc.errors import InputError, RollcError
+from rollc.lang.spec_error import SpecError
 from rollc.network import Network
 from rollc.pipeline import build_text, read_spec
+from rollc.support import threads
 from rollc.verify.kernels import interpreted
 
 TEXT = """

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rollc.errors import InputError
 from rollc.network import Network
 from rollc.pipeline import build_text, read_spec
-from rollc.resources import specs
+from rollc.support.resources import specs
 from rollc.verify.kernels import interpreted
 
 Array = NDArray[Any]

@@ -20,7 +20,7 @@ from rollc.kernel.program import Nest, Product, Reduce, Simple, Times
 from rollc.kernel.why import Decision, nodes_of
 from rollc.kernel.whytext import summary, waiting
 from rollc.pipeline import read_spec
-from rollc.resources import specs
+from rollc.support.resources import specs
 
 GOLDEN = Path(__file__).parent / "golden" / "optimised"
 

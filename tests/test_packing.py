@@ -15,17 +15,18 @@ import pytest
 from compiled_networks import network_of, noted_runs
 from numba import njit
 
-from rollc import pipeline, threads
+from rollc import pipeline
 from rollc.interp import interpret
 from rollc.irtext import parse_graph
 from rollc.kernel import call, executable, packing, plan
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.host import VECTORS, host, panel_size
-from rollc.kernel.memory import empty
 from rollc.kernel.program import Pack, simple_statements
 from rollc.kernel.turn import plain_turn, turn
 from rollc.kernel.words import COPIED, MATRIX, TAKEN
 from rollc.network import Network
+from rollc.support import threads
+from rollc.support.allocator import empty
 
 Array = np.ndarray[Any, Any]
 

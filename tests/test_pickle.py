@@ -77,6 +77,6 @@ def test_a_pickle_is_read_where_nothing_is(tmp_path: Path) -> None:
 def test_a_pickle_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     network, _ = build_text(TEXT, dtype="float64")
     content = pickle.dumps(network)
-    monkeypatch.setattr("rollc.store.runtime_hash", lambda: "another")
+    monkeypatch.setattr("rollc.support.fingerprint.of_runtime", lambda: "another")
     with pytest.raises(StoreError, match="`small` was built by another version of rollc"):
         pickle.loads(content)

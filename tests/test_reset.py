@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from rollc.graph.adjoint import adjoint
 from rollc.graph.simplify import simplify
 from rollc.interp import interpret
-from rollc.lang import Source, load_graph, render
+from rollc.lang.diagnostics import render
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source
 
 Array = NDArray[Any]
 

@@ -17,9 +17,11 @@ from rollc.graph.simplify import simplify
 from rollc.interp import interpret
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
-from rollc.lang import Source, load_graph, render
+from rollc.lang.diagnostics import render
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source
 from rollc.pipeline import compiled, scheduled
-from rollc.resources import specs
+from rollc.support.resources import specs
 
 Array = NDArray[Any]
 

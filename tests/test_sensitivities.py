@@ -16,7 +16,6 @@ from forward_gradients import compare, uncompiled
 from numpy.typing import NDArray
 from test_axes import attention
 
-from rollc import resources, threads
 from rollc.entries import kernel_graphs
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint
@@ -31,6 +30,7 @@ from rollc.irtext import parse_graph, print_graph
 from rollc.kernel.compiled import Kernel
 from rollc.network import Network
 from rollc.pipeline import build_text, compiled, read_spec
+from rollc.support import resources, threads
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from rollc.graph.graph import Graph, Type
-from rollc.lang import Source, format_spec, load_graph, parse_spec, render
+from rollc.lang.diagnostics import render
+from rollc.lang.format import format_spec
+from rollc.lang.load import load_graph
+from rollc.lang.parse import parse_spec
+from rollc.lang.source import Source
 from rollc.lang.syntax import Dim, Spec
 
 HEAD = """

@@ -11,10 +11,11 @@ from plain_kernels import failures
 
 import rollc
 from rollc.graph.operations import OPERATIONS
-from rollc.lang import Source, load_graph
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source
 from rollc.optimise import adam, adam_start
 from rollc.pipeline import read_spec
-from rollc.resources import specs
+from rollc.support.resources import specs
 from rollc.verify import Row, verify
 
 SPECS = specs()

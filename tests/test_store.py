@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from rollc import atomic, store
+from rollc import store
 from rollc.errors import StoreError
+from rollc.support import atomic_files, fingerprint
+from rollc.support.cache_folder import CACHE_VARIABLE
 
 Writer = Callable[[Path], dict[str, Any]]
 
@@ -22,7 +24,7 @@ Writer = Callable[[Path], dict[str, Any]]
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
-    monkeypatch.setenv(store.CACHE_VARIABLE, str(folder))
+    monkeypatch.setenv(CACHE_VARIABLE, str(folder))
     return folder
 
 
@@ -54,7 +56,7 @@ def test_an_artefact_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool
 ) -> None:
     if not can_exchange:
-        monkeypatch.setattr(atomic, "_exchanged", lambda one, other: False)
+        monkeypatch.setattr(atomic_files, "_exchanged", lambda one, other: False)
     put(tmp_path / "x", "one")
     put(tmp_path / "x", "two")
     assert (tmp_path / "x" / "graph.txt").read_text() == "two"
@@ -95,7 +97,8 @@ def test_an_empty_folder_is_a_target(tmp_path: Path) -> None:
 BUILDING = """
 import sys, time
 from pathlib import Path
-from rollc import atomic, store
+from rollc import store
+from rollc.support import atomic_files as atomic
 def write(folder):
     (folder / "a").write_text("a")
     time.sleep(0.3)
@@ -196,12 +199,12 @@ def test_builds_unused_for_long_are_forgotten(cache: Path) -> None:
 
 
 def test_the_key_tells_builds_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    key = store.build_key(spec="net a", sets={"H": 1, "D": 2}, dtype="float32")
-    assert key == store.build_key(dtype="float32", sets={"D": 2, "H": 1}, spec="net a")
-    assert key != store.build_key(spec="net a", sets={"H": 2, "D": 2}, dtype="float32")
-    assert key != store.build_key(spec="net b", sets={"H": 1, "D": 2}, dtype="float32")
-    monkeypatch.setattr(store, "source_hash", lambda: "another compiler")
-    assert key != store.build_key(spec="net a", sets={"H": 1, "D": 2}, dtype="float32")
+    key = fingerprint.build_key(spec="net a", sets={"H": 1, "D": 2}, dtype="float32")
+    assert key == fingerprint.build_key(dtype="float32", sets={"D": 2, "H": 1}, spec="net a")
+    assert key != fingerprint.build_key(spec="net a", sets={"H": 2, "D": 2}, dtype="float32")
+    assert key != fingerprint.build_key(spec="net b", sets={"H": 1, "D": 2}, dtype="float32")
+    monkeypatch.setattr(fingerprint, "of_compiler", lambda: "another compiler")
+    assert key != fingerprint.build_key(spec="net a", sets={"H": 1, "D": 2}, dtype="float32")
 
 
 # Manifests
@@ -261,7 +264,7 @@ def test_an_artefact_of_another_run_time_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(tmp_path / "x", "one")
-    monkeypatch.setattr(store, "runtime_hash", lambda: "another run time")
+    monkeypatch.setattr(fingerprint, "of_runtime", lambda: "another run time")
     with pytest.raises(StoreError, match="built by another version of rollc; build it again"):
         store.read(tmp_path / "x")
     put(tmp_path / "x", "two")
@@ -308,7 +311,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change a manifest so that its own hash is right."""
     content = json.loads((folder / store.MANIFEST).read_text())
     change(content)
-    content["hash"] = store.hash_of({**content, "hash": None})
+    content["hash"] = fingerprint.of_value({**content, "hash": None})
     (folder / store.MANIFEST).write_text(json.dumps(content))
 
 

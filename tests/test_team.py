@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from compiled_networks import network_of
 
-from rollc import threads
 from rollc.kernel import executable, helpers, native
 from rollc.kernel.helpers import Helpers
-from rollc.kernel.memory import empty
 from rollc.kernel.words import ARRAYS, CLOSED, DONE, KIND, LIMIT, NUMBERS, THREADS, TICKET
 from rollc.network import Network
+from rollc.support import threads
+from rollc.support.allocator import empty
 
 Array = np.ndarray[Any, Any]
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from compiled_networks import network_of, noted_runs
 
-from rollc import pipeline, resources, threads
+from rollc import pipeline
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
@@ -27,6 +27,7 @@ from rollc.kernel.compiled import Kernel
 from rollc.kernel.work import product_work, work
 from rollc.network import Network
 from rollc.pipeline import read_spec
+from rollc.support import resources, threads
 
 Array = np.ndarray[Any, Any]
 

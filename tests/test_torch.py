@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rollc.network import Network
 from rollc.pipeline import build_text
-from rollc.resources import specs
+from rollc.support.resources import specs
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install .[torch]")
 

@@ -13,7 +13,8 @@ import pytest
 import rollc.graph.operations
 from rollc.graph.graph import Type
 from rollc.graph.operations import OPERATIONS, TypeMismatch
-from rollc.lang import Source, load_graph
+from rollc.lang.load import load_graph
+from rollc.lang.source import Source
 
 HEAD = """
 net rules

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc import threads
 from rollc.errors import InputError
 from rollc.kernel import executable
 from rollc.kernel.compiled import Kernel
 from rollc.network import Network
 from rollc.pipeline import build_text
+from rollc.support import threads
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -18,7 +18,7 @@ from rollc.kernel.totals import totals
 from rollc.kernel.why import Decision, nodes_of, why
 from rollc.kernel.whytext import WIDTH, print_why
 from rollc.pipeline import read_spec, scheduled
-from rollc.resources import specs
+from rollc.support.resources import specs
 
 SPECS = [name for name in specs() if not name.startswith("cells/")]
 

@@ -18,7 +18,8 @@ import click
 
 from rollc.cli import report, streams, talk
 from rollc.cli.commands import rollc
-from rollc.errors import RollcError, SpecError
+from rollc.errors import RollcError
+from rollc.lang.spec_error import SpecError
 
 FINE, WRONG_SPEC, WRONG_USE, INTERNAL, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rollc.cli import effect, files, talk
-from rollc.errors import InputError, SpecError, StoreError
+from rollc.errors import InputError, StoreError
 from rollc.irtext import is_graph_text
+from rollc.lang.spec_error import SpecError
 
 if TYPE_CHECKING:
-    from rollc.lang import Source
     from rollc.lang.draft import Feed
+    from rollc.lang.source import Source
     from rollc.network import Network
     from rollc.stages import Choice
     from rollc.store import Made, Manifest
@@ -28,7 +29,8 @@ KERNEL_STAGES = ("adjoint", "tangent", "schedule", "program", "why", "kernel")
 
 def check(specs: Sequence[str], sets: Mapping[str, int], feed: Feed, form: str) -> int:
     """Print the diagnostics of the specs; 1 where there is an error."""
-    from rollc.lang import as_data, has_errors, library_flaws, load_graph
+    from rollc.lang.diagnostics import as_data, has_errors
+    from rollc.lang.load import library_flaws, load_graph
 
     data: list[dict[str, object]] = []
     wrong = sound = libraries = 0
@@ -133,11 +135,12 @@ def build(
 
 def _check_cache() -> None:
     """Raise, before the work, where there is no cache and none can be made."""
-    from rollc import atomic, store
+    from rollc.support import atomic_files
+    from rollc.support.cache_folder import cache_folder
 
     try:
-        if not os.path.isdir(store.cache_folder()):
-            atomic.check_folder(store.cache_folder())
+        if not os.path.isdir(cache_folder()):
+            atomic_files.check_folder(cache_folder())
     except StoreError as error:
         raise InputError(f"{error}; there is nowhere to keep the artefact: give -o DIR") from error
 
@@ -160,7 +163,7 @@ def build_network(spec: str, **options: Any) -> tuple[Network, Made]:
 
 def _show_warnings(source: Source, sets: Mapping[str, int], feed: Feed) -> None:
     """Say what is odd about a spec that could be built."""
-    from rollc.lang import load_graph
+    from rollc.lang.load import load_graph
 
     if not is_graph_text(source.text):
         read = load_graph(source, sets, feed)

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollc import resources
 from rollc.cli import report, streams, talk
 from rollc.errors import InputError
+from rollc.support import resources
 
 if TYPE_CHECKING:
     from rollc.lang.source import Source
@@ -91,7 +91,7 @@ def check_outputs(
 
     Each has one of the ``endings``, no two are the same, and none is a file to ``keep``.
     """
-    from rollc import atomic
+    from rollc.support import atomic_files
 
     named = [str(output) for output in outputs if output is not None]
     kept = [Path(path) for path in keep if path and path != STREAM]
@@ -110,7 +110,7 @@ def check_outputs(
             )
         if plain and any(_same(output, other) for other in kept):
             raise InputError(f"`{output}` is read here, and would be lost: write another file")
-        atomic.check_file(path)
+        atomic_files.check_file(path)
 
 
 def _same(one: str | Path, other: str | Path) -> bool:
@@ -135,7 +135,7 @@ def write_bytes(argument: str, content: bytes) -> None:
         except OSError as error:
             raise streams.cannot_write(error) from error
         return
-    from rollc import atomic
+    from rollc.support import atomic_files
 
-    atomic.write_file(Path(argument), content)
+    atomic_files.write_file(Path(argument), content)
     talk.say(f"wrote {argument}")

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rollc.cli import building, effect, files, talk
-from rollc.errors import InputError, RollcError, SpecError
+from rollc.errors import InputError, RollcError
+from rollc.lang.spec_error import SpecError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def verify(
     wrong, 2 where it cannot be read or run.
     """
     from rollc import verify as proof
-    from rollc.lang import library_flaws, load_graph
+    from rollc.lang.load import library_flaws, load_graph
 
     given = proof.Given(_arrays(data, params), ranges)
     if given.ranges.keys() & given.arrays.keys():
@@ -137,8 +138,8 @@ def is_code(subject: str) -> bool:
 def explain(code: str | None) -> None:
     """Print what a code means, or the list of all codes."""
     effect.refuse(["nodes", "kernel", "steps", "sets", "dtype", "feed"], "without a spec")
-    from rollc.lang import CODES
-    from rollc.lang import explain as explanation
+    from rollc.lang.catalogue import CODES
+    from rollc.lang.explain import explain as explanation
 
     if code is None:
         talk.table(("code", "what it is"), [(entry.code, entry.title) for entry in CODES.values()])

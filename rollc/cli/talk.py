@@ -13,8 +13,9 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rollc.errors import SpecError
-    from rollc.lang import Diagnostic, Source
+    from rollc.lang.diagnostics import Diagnostic
+    from rollc.lang.source import Source
+    from rollc.lang.spec_error import SpecError
 
 if TYPE_CHECKING:
     pass
@@ -51,7 +52,7 @@ def wrong_spec(wrong: SpecError) -> None:
 
 
 def diagnostics(found: Iterable[Diagnostic], source: Source, stream: TextIO) -> None:
-    from rollc.lang import render
+    from rollc.lang.diagnostics import render
 
     print(render(found, source, in_colour(stream)), end="", file=stream)
 

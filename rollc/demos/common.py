@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc import atomic, resources
 from rollc.batches import Batch
 from rollc.cli import files, talk
 from rollc.datafiles import write_npz
@@ -18,6 +17,7 @@ from rollc.errors import InputError
 from rollc.network import Network
 from rollc.optimise import optimiser
 from rollc.pipeline import build_text
+from rollc.support import atomic_files, resources
 from rollc.training import fit
 
 Array = NDArray[Any]
@@ -89,7 +89,7 @@ def made_folder(folder: Path | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder `{folder}`: {error.strerror}") from error
-    atomic.check_file(folder / "params.npz")
+    atomic_files.check_file(folder / "params.npz")
 
 
 def saved(folder: Path | None, **contents: Mapping[str, Array]) -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rollc import resources
 from rollc.batches import Batch, streams
 from rollc.cli import talk
 from rollc.demos.common import built, data_file, fitted, saved
 from rollc.pipeline import build
+from rollc.support import resources
 
 SEED, EPOCHS, RATE = 0, 12, 0.004
 STREAMS, WINDOW, CLIP = 32, 50, 1.0

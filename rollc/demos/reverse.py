@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc import resources
 from rollc.batches import batches
 from rollc.cli import talk
 from rollc.demos.common import built, fitted, saved
 from rollc.pipeline import build
+from rollc.support import resources
 
 Array = NDArray[Any]
 

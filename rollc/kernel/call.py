@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc import threads
 from rollc.graph.graph import BATCH
 from rollc.kernel import native
 from rollc.kernel.executable import FIRST, Executable
 from rollc.kernel.frame import Frame, plain
-from rollc.kernel.memory import Lender, empty
 from rollc.kernel.program import Result
 from rollc.kernel.words import MATRIX
+from rollc.support import threads
+from rollc.support.allocator import Lender, empty
 
 Array = NDArray[Any]
 Results = dict[tuple[str, str], Array]
@@ -51,7 +51,7 @@ class Call:
 
     With ``keep`` the first phase runs alone, and first, and the others after it any number of
     times; several threads may ask for them.  Large batches are shared out to threads
-    (:mod:`rollc.threads`).
+    (:mod:`rollc.support.threads`).
     """
 
     __slots__ = ("__weakref__", "_early", "_keep", "_lock", "_parts", "_sizes", "kernel")

@@ -25,7 +25,7 @@ class Kernel(Executable):
 
         ``steps`` is the number of steps, by axis where there are several.  ``leaves`` have
         been checked: the right shapes, dtypes and index ranges.  The arrays that come back
-        are the caller's own.  Large batches are shared out to threads (:mod:`rollc.threads`).
+        are the caller's own.  Large batches are shared out to threads.
         """
         return Call(self, self._by_axis(steps), batch).run(leaves, phases)
 

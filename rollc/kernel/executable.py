@@ -17,13 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc import threads
 from rollc.graph.graph import BATCH
 from rollc.kernel import native
 from rollc.kernel.frame import Frame, Frames, inside, lead, plain
 from rollc.kernel.helpers import Helpers
 from rollc.kernel.host import panel_size
-from rollc.kernel.memory import Lender, empty
 from rollc.kernel.native import Bindable, Bound
 from rollc.kernel.program import (
     Buffer,
@@ -37,6 +35,8 @@ from rollc.kernel.program import (
 )
 from rollc.kernel.program import Function as Phase
 from rollc.kernel.work import divisible_work, product_work
+from rollc.support import threads
+from rollc.support.allocator import Lender, empty
 
 Array = NDArray[Any]
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from rollc.graph.graph import BATCH
 from rollc.kernel.helpers import Helpers
-from rollc.kernel.memory import SPARES, Lender
 from rollc.kernel.native import Bound
 from rollc.kernel.program import Buffer, Result
+from rollc.support.allocator import SPARES, Lender
 
 Array = NDArray[Any]
 Place = tuple[str, tuple[int, int], np.dtype[Any]]

@@ -16,10 +16,10 @@ from time import perf_counter
 
 import numpy as np
 
-from rollc import threads
-from rollc.kernel.memory import empty
 from rollc.kernel.native import Array, Bindable
 from rollc.kernel.words import CLOSED, TEAM, THREADS
+from rollc.support import threads
+from rollc.support.allocator import empty
 
 MOST = 7  # helpers: what is divided takes microseconds
 TRIES = 3  # calls of either way, of which the fastest counts

@@ -25,8 +25,9 @@ import llvmlite
 from llvmlite import binding
 from numpy.typing import NDArray
 
-from rollc import atomic, store
 from rollc.errors import InputError, StoreError
+from rollc.support import atomic_files, fingerprint
+from rollc.support.cache_folder import COMPILED, cache_folder
 
 Array = NDArray[Any]
 Bindable = Callable[[Sequence[int], Sequence[Array]], "Bound | Callable[[], object]"]
@@ -64,12 +65,12 @@ def places(folder: Path, name: str, source: bytes = b"") -> tuple[Path, ...]:
     """Where the code made from a source may lie: in its folder, or in the user's cache."""
     features = binding.get_host_cpu_features().flatten()
     host = (binding.get_process_triple(), binding.get_host_cpu_name(), features)
-    made_by = (store.runtime_hash(), llvmlite.__version__)
+    made_by = (fingerprint.of_runtime(), llvmlite.__version__)
     total = hashlib.sha256(repr((*host, *made_by)).encode() + source)
     file = f"{name}.{total.hexdigest()[:16]}.zip"
-    found = [folder / store.COMPILED / file]
+    found = [folder / COMPILED / file]
     with suppress(StoreError):
-        found.append(store.cache_folder() / "code" / file)
+        found.append(cache_folder() / "code" / file)
     return tuple(found)
 
 
@@ -87,8 +88,8 @@ def save(code: Code, places: Sequence[Path]) -> None:
     for path in places:
         with suppress(OSError):
             # An artefact that was removed does not come back for its machine code.
-            path.parent.mkdir(parents=path.parent.name != store.COMPILED, exist_ok=True)
-            atomic.replace_file(path, made.getvalue())
+            path.parent.mkdir(parents=path.parent.name != COMPILED, exist_ok=True)
+            atomic_files.replace_file(path, made.getvalue())
             return
 
 
@@ -105,7 +106,7 @@ def load(places: Sequence[Path]) -> Code | None:
 
 
 def _read(path: Path) -> Code:
-    with zipfile.ZipFile(io.BytesIO(atomic.content(path))) as file:
+    with zipfile.ZipFile(io.BytesIO(atomic_files.content(path))) as file:
         index = json.loads(file.read(_INDEX))
         if index["file"] != path.name:
             raise StoreError(f"`{path}` is the code of another source")

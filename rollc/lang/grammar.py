@@ -6,7 +6,7 @@ from functools import cache
 
 from lark import Lark
 
-from rollc.resources import folder
+from rollc.support.resources import folder
 
 
 @cache

@@ -17,7 +17,7 @@ from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.functions import near
 from rollc.lang.source import Source
 from rollc.lang.syntax import Use
-from rollc.resources import folder
+from rollc.support.resources import folder
 
 LONGEST_TEXT = 200_000  # characters of one file
 LONGEST_USED = 1_000_000  # of all that are used

@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from random_specs import specs as texts
 from shape_systems import System, shapes, system
 
-from rollc.lang import Source, format_spec, load_graph, parse_spec, render
-from rollc.lang.load import Checked
+from rollc.lang.diagnostics import render
+from rollc.lang.format import format_spec
+from rollc.lang.load import Checked, load_graph
+from rollc.lang.parse import parse_spec
+from rollc.lang.source import Source
 from rollc.lang.syntax import Const, Dim, Spec
-from rollc.resources import specs
+from rollc.support.resources import specs
 
 OTHER = {"R210", "R301", "R302", "R303"}  # errors that have nothing to do with shapes
 SMALL, LARGE = shapes(7, 3), shapes(14, 4)

@@ -30,7 +30,6 @@ from delay_graphs import delay_graphs, random_leaves, streamed_graphs
 from random_specs import spec_graphs
 from two_axes import two_axis_graphs
 
-from rollc import threads
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import lengths_leaves, why_no_lengths, with_lengths
@@ -56,6 +55,7 @@ from rollc.kernel.schedule import schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.sensitivities import tangent_kernels
 from rollc.streaming import stream_kernels
+from rollc.support import threads
 
 GRAPHS = {
     "graphs": partial(delay_graphs, clocks=True),

@@ -17,8 +17,8 @@ from functools import partial
 
 import torch
 
-from rollc import threads
-from rollc.errors import SpecError
+from rollc.lang.spec_error import SpecError
+from rollc.support import threads
 from tests.random_programs import language as la
 from tests.random_programs.compare import WAYS, Different, Unsure, run, ways_of
 from tests.random_programs.features import features

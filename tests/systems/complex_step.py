@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import rollc
 from rollc.arrays import Spec
 from rollc.network import Network
-from rollc.resources import specs
+from rollc.support.resources import specs
 
 Array = NDArray[Any]
 Leaves = dict[str, Array]

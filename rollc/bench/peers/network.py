@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from rollc import threads
 from rollc.bench.data import Problem
 from rollc.bench.task import Ready, Task, gradient_results
 from rollc.pipeline import build_text
+from rollc.support import threads
 
 
 def prepare(task: Task, problem: Problem) -> Ready:

@@ -16,7 +16,7 @@ CELLS = "cells"
 LONGEST_TEXT = 256 * 2**20
 """The bytes of a spec, or of the text of a graph: that of a long unrolled one is the longest."""
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 @cache

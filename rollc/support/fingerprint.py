@@ -1,0 +1,70 @@
+"""Hashes that tell whether a build, or machine code, can be used again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rollc.support import resources
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+RUNTIME = ("kernel", "graph/operations")
+"""The folders of the package with all that compiled kernels are made of and call."""
+
+_LIBRARIES = ("numpy", "numba", "llvmlite")
+
+
+def of_value(value: Any) -> str:
+    """The hash of a value that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def of_texts(texts: Mapping[str, str]) -> dict[str, str]:
+    """The hash of each text, by its name."""
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+
+
+def of_compiler() -> str:
+    """The hash of rollc's own source and grammar: another compiler makes another build."""
+    return of_sources((PACKAGE, resources.folder("grammar")))
+
+
+def of_runtime() -> str:
+    """The hash of what compiled kernels call: with another run time they must not be run."""
+    return of_sources(tuple(PACKAGE / folder for folder in RUNTIME))
+
+
+def build_key(**parts: Any) -> str:
+    """The name of a build in the cache: a hash of all that decides what it holds.
+
+    ``parts`` are values that JSON can hold; the versions of rollc, Python and the libraries that
+    compile are added.
+    """
+    python = (platform.python_version(), platform.machine())
+    libraries = [version(library) for library in _LIBRARIES]
+    return of_value({**parts, "environment": [of_compiler(), *python, *libraries]})[:32]
+
+
+@cache
+def of_sources(folders: Sequence[Path]) -> str:
+    """The hash of the sources in some folders, and those below, by their names.
+
+    Raises :class:`FileNotFoundError` for a folder without any: the hash of nothing would take
+    old machine code for new.
+    """
+    total = hashlib.sha256()
+    for folder in folders:
+        sources = sorted((*folder.rglob("*.py"), *folder.rglob("*.lark")))
+        if not sources:
+            raise FileNotFoundError(f"there are no sources in {folder}")
+        for path in sources:
+            total.update(path.relative_to(folder).as_posix().encode())
+            total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()

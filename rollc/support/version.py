@@ -1,0 +1,3 @@
+"""The version of rollc."""
+
+VERSION = "0.1.0"
