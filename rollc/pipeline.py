@@ -202,8 +202,13 @@ def build_text(
     feed: Feed = "taught",
     directory: str | Path | None = None,
     cache: bool = True,
+    temporary: bool = True,
 ) -> tuple[Network, store.Made]:
-    """Like :func:`build`, from text; also says where the artefact lies."""
+    """Like :func:`build`, from text; also says where the artefact lies.
+
+    Where it is not to be ``temporary`` it has to outlive the process: :class:`StoreError` is
+    raised, before the work, where it can be kept nowhere.
+    """
     for what, words in (("`text`", text), ("`name`", name)):
         if not isinstance(words, str):
             raise InputError(f"{what}: expected a text, found {checks.shown(words)}")
@@ -230,7 +235,7 @@ def build_text(
             return write_artefact(folder, source, sets, dtype, steps, truncate, combine, feed)
 
     target = None if directory is None else checks.path("`directory`", directory)
-    made = store.made(key, write, target, use_cache=cache)
+    made = store.made(key, write, target, use_cache=cache, temporary=temporary)
     return open_artefact(made.manifest), made
 
 

@@ -91,11 +91,10 @@ def _unpacked(
 
 @dataclass(frozen=True)
 class Made:
-    """A whole artefact, whether it was there before, and whether it outlives the process."""
+    """A whole artefact, and whether it was there before."""
 
     manifest: Manifest
     hit: bool
-    kept: bool = True
 
 
 # Builds
@@ -107,12 +106,14 @@ def made(
     directory: Path | None = None,
     *,
     use_cache: bool = True,
+    temporary: bool = True,
 ) -> Made:
     """The artefact of that key: from the cache, or written now.
 
     ``write`` fills an empty folder and returns the entries of the manifest (values that
     JSON can hold).  With a ``directory`` the artefact is put there too.  Without one, and
-    without a cache that can be written, it lies in a folder that ends with the process.
+    without a cache that can be written, it lies in a folder that ends with the process; where it
+    is not to be ``temporary``, :class:`StoreError` is raised before the work.
     """
     if directory is not None:  # say so before the work, not after it
         _refuse_foreign(directory)
@@ -123,16 +124,19 @@ def made(
             known = _known(place, key)
             manifest = known or _write_artefact(place, key, write, cached=True)
         except StoreError as error:
+            if directory is None and not temporary:
+                raise StoreError(
+                    f"{error}; there is nowhere to keep the artefact: give -o DIR"
+                ) from error
             warnings.warn(f"building without the cache: {error}", stacklevel=2)
         else:
             _forget_unused(place)
             if directory is not None:
                 manifest = _copied(manifest, directory)
             return Made(manifest, hit=known is not None)
-    kept = directory is not None
     if directory is None:
         directory = atomic_files.scratch() / key
-    return Made(_write_artefact(directory, key, write), hit=False, kept=kept)
+    return Made(_write_artefact(directory, key, write), hit=False)
 
 
 def _write_artefact(

@@ -324,6 +324,25 @@ def test_a_cache_that_is_none(
     assert "Traceback" not in result.err
 
 
+def test_a_cache_that_can_only_be_read(
+    run: Run,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    no_work: None,
+    tmp_path: Path,
+) -> None:
+    def closed(path: Path, mode: int = 0) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr("rollc.support.atomic_files._made_folder", closed)
+    monkeypatch.setattr("rollc.pipeline.write_artefact", closed)  # the work
+    result = run("build", "tiny.roll")
+    assert (result.status, result.out) == (2, "")
+    (line,) = result.err.splitlines()
+    assert "cannot write" in line and "give -o DIR" in line
+
+
 def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(CACHE_VARIABLE, raising=False)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: Path("~/.cache/rollc"))

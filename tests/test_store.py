@@ -171,6 +171,31 @@ def test_a_cache_that_cannot_be_written_is_done_without(cache: Path, tmp_path: P
     assert store.read(tmp_path / "x").entries["name"] == "one"
 
 
+def test_a_cache_that_can_only_be_read_is_found_before_the_work(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    known = store.made("known", writer())
+
+    def closed(path: Path, mode: int = 0) -> int:
+        if cache in path.parents:
+            raise PermissionError(13, "Permission denied")
+        return made_folder(path)
+
+    made_folder = atomic_files._made_folder
+    monkeypatch.setattr(atomic_files, "_made_folder", closed)
+    with pytest.raises(StoreError, match=r"cannot write .*nowhere to keep the artefact"):
+        store.made("key", writer(calls=calls), temporary=False)
+    assert not calls
+    assert store.made("known", writer(calls=calls), temporary=False).manifest == known.manifest
+    for directory in (None, tmp_path / "x"):
+        with pytest.warns(UserWarning, match="building without the cache") as caught:
+            made = store.made("key", writer(calls=calls), directory, temporary=directory is None)
+        assert len(caught) == 1 and not made.hit
+        assert store.read(made.manifest.folder).entries["name"] == "one"
+    assert calls == ["one"] * 2
+
+
 def test_without_the_cache_nothing_is_cached(cache: Path, tmp_path: Path) -> None:
     assert not store.made("key", writer(), use_cache=False).hit
     assert not store.made("key", writer(), tmp_path / "x", use_cache=False).hit

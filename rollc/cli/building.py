@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rollc.cli import effect, files, talk
-from rollc.errors import InputError, StoreError
+from rollc.errors import InputError
 from rollc.irtext import is_graph_text
 from rollc.lang.spec_error import SpecError
 
@@ -113,8 +112,6 @@ def build(
     """Build an artefact and print the name of its folder."""
     if output is None and not use_cache:
         raise InputError("without the cache there has to be a folder for the artefact: give -o DIR")
-    if output is None:
-        _check_cache()
     _, made = build_network(
         spec,
         sets=sets,
@@ -125,24 +122,11 @@ def build(
         feed=feed,
         directory=output,
         cache=use_cache,
+        temporary=False,
     )
-    if not made.kept:
-        raise InputError("there is nowhere to keep the artefact: give -o DIR")
     if made.hit:
         talk.say(f"{made.manifest.entry('name', str)}: unchanged, from the cache")
     print(made.manifest.folder)
-
-
-def _check_cache() -> None:
-    """Raise, before the work, where there is no cache and none can be made."""
-    from rollc.support import atomic_files
-    from rollc.support.cache_folder import cache_folder
-
-    try:
-        if not os.path.isdir(cache_folder()):
-            atomic_files.check_folder(cache_folder())
-    except StoreError as error:
-        raise InputError(f"{error}; there is nowhere to keep the artefact: give -o DIR") from error
 
 
 def build_network(spec: str, **options: Any) -> tuple[Network, Made]:
