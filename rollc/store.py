@@ -168,7 +168,7 @@ def _copied(manifest: Manifest, target: Path) -> Manifest:
 
 def _known(folder: Path, key: str) -> Manifest | None:
     """The whole artefact of that key in a folder, if it is there."""
-    if os.path.isdir(folder):
+    if atomic_files.is_there(folder):
         with suppress(StoreError):
             manifest = read(folder)
             return manifest if manifest.entries.get("key") == key else None

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rollc import store
+from rollc.cli import files as cli_files
 from rollc.errors import StoreError
 from rollc.support import atomic_files
 
@@ -229,6 +230,70 @@ def test_readers_see_only_whole_folders_while_writers_fight_and_die(tmp_path: Pa
     assert [process.returncode for process in writers] == [-signal.SIGKILL, 0, 0]
     put(tmp_path / "other", "sweeps")
     assert names(tmp_path) == ["other", "stop", "x"]
+
+
+WITHOUT_EXCHANGE = """
+import ctypes, os, signal, sys
+from pathlib import Path
+from rollc import store
+
+class System:
+    "One that exchanges no names."
+
+ctypes.CDLL = lambda _: System()
+
+def put(folder, text):
+    with store.staging(folder / "x") as new:
+        (new / "a").write_text(text)
+        store.seal(new, {"name": text})
+
+def die_before(step):
+    left = step
+    def dying(call):
+        def counted(*given, **more):
+            nonlocal left
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*given, **more)
+        return counted
+    for name in ("mkdir", "rename", "rmdir", "unlink", "open", "close"):
+        setattr(os, name, dying(getattr(os, name)))
+
+step, died = 0, True
+while died:
+    step += 1
+    folder = Path(sys.argv[1], str(step))
+    folder.mkdir()
+    put(folder, "old")
+    child = os.fork()
+    if not child:
+        die_before(step)
+        put(folder, "new")
+        os._exit(0)
+    died = os.waitpid(child, 0)[1] != 0
+"""
+
+
+def test_a_writer_that_can_exchange_nothing_loses_nothing_wherever_it_dies(tmp_path: Path) -> None:
+    """Before each call that changes a folder: readers and later writers find a whole version."""
+    process = start(WITHOUT_EXCHANGE, tmp_path)
+    process.communicate()
+    assert process.returncode == 0
+    steps = sorted(tmp_path.iterdir(), key=lambda folder: int(folder.name))
+    away = [folder for folder in steps if not (folder / "x").exists()]
+    assert away, "its name is gone for a moment"
+    found = []
+    for folder in steps:
+        assert cli_files.is_artefact(str(folder / "x"))
+        found.append(store.read(folder / "x").entry("name", str))
+        put(folder / "other", "sweeps")
+        assert names(folder) == ["other", "x"]
+        assert store.read(folder / "x").entry("name", str) == found[-1]
+        put(folder / "x", "newest")
+        assert names(folder) == ["other", "x"]
+        assert store.read(folder / "x").entry("name", str) == "newest"
+    assert found == sorted(found, reverse=True) and {*found} == {"old", "new"}
 
 
 WRITING = """

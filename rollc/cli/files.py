@@ -23,7 +23,9 @@ _LONGEST_STREAM = 2**30  # bytes of data from a pipe or a device, which may have
 
 def is_artefact(argument: str) -> bool:
     """Whether a SPEC argument is a folder, which can only be that of an artefact."""
-    return argument != STREAM and os.path.isdir(argument)
+    from rollc.support import atomic_files
+
+    return argument != STREAM and atomic_files.is_there(Path(argument))
 
 
 def read_spec(argument: str) -> Source:

@@ -5,7 +5,10 @@ place.  Among processes that may die at any point this stays right because
 
 * a writer holds a lock on what is unfinished for as long as it lives: what can be locked was
   left behind by the dead, and the next writer beside it removes it;
-* the rename is the only step that others can see;
+* the rename is the only step that others can see.  Where it cannot exchange two folders (other
+  systems than Linux and macOS, some file systems), the old one is set aside first: between two
+  renames it has no name of its own, but is still found, by readers and by the next writer beside
+  it, who puts it back if this one died;
 * a reader holds a folder itself and not its name, so that all that it reads is of one version,
   whoever exchanges the folder meanwhile.  It looks again only where that version was removed.
 """
@@ -33,6 +36,7 @@ LARGEST = 2**30
 """The bytes of a file, if nothing else is said, from which on it is not read."""
 
 _UNFINISHED = ".rollc-tmp"
+_ASIDE = ".rollc-old"  # holds a folder, under its own name, while another one takes its place
 _LOOKS, _PAUSE = 5, 0.02  # times and seconds, where a folder has no name for a moment
 
 Found = TypeVar("Found")
@@ -47,30 +51,47 @@ def held(folder: Path, look: Callable[[int], Found]) -> Found:
     Raises :class:`StoreError` where there is no such folder, or ``look`` does.
     """
     while True:
-        descriptor = _opened(folder)
+        descriptor, path = _opened(folder)
         try:
             return look(descriptor)
         except StoreError:
-            if _has_name(descriptor, folder):
+            if _has_name(descriptor, path):
                 raise
         finally:
             os.close(descriptor)
 
 
-def _opened(folder: Path) -> int:
+def is_there(folder: Path) -> bool:
+    """Whether there is such a folder, be it set aside at the moment."""
+    return os.path.isdir(folder) or bool(_set_aside(folder)) or os.path.isdir(folder)
+
+
+def _opened(folder: Path) -> tuple[int, Path]:
+    """A descriptor of a folder, and the path that it was found at."""
     for look in range(_LOOKS):
         if look:
             time.sleep(_PAUSE)
+        path = folder
         try:
-            return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            if not _unfinished(folder.parent, folder.name):
-                break
+            with suppress(FileNotFoundError):
+                return os.open(path, os.O_RDONLY | os.O_DIRECTORY), path
+            for path in _set_aside(folder):
+                with suppress(FileNotFoundError):
+                    return os.open(path, os.O_RDONLY | os.O_DIRECTORY), path
         except NotADirectoryError:
             raise StoreError(f"`{folder}` is no folder") from None
         except OSError as error:
             raise StoreError(f"cannot open `{folder}`: {error.strerror}") from error
+        if not _left(folder.parent, folder.name):
+            break
     raise StoreError(f"there is no folder `{folder}`")
+
+
+def _set_aside(folder: Path) -> list[Path]:
+    """Where a folder is that has no name of its own at the moment, the newest first."""
+    real = Path(os.path.realpath(folder))
+    places = [path / real.name for path in _left(real.parent, real.name) if _is_aside(path)]
+    return [place for place in places if place.is_dir()]
 
 
 def _has_name(descriptor: int, folder: Path) -> bool:
@@ -235,8 +256,12 @@ def _try_name(path: Path) -> None:
 # Unfinished files and folders
 
 
-def _temporary(target: Path) -> Path:
-    return target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}{_UNFINISHED}")
+def _temporary(target: Path, ending: str = _UNFINISHED) -> Path:
+    return target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}{ending}")
+
+
+def _is_aside(path: Path) -> bool:
+    return path.name.endswith(_ASIDE)
 
 
 def _made_folder(path: Path, mode: int = 0o777) -> int | None:
@@ -250,10 +275,12 @@ def _made_file(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
 
 
-def _claim(target: Path, make: Callable[[Path], int | None]) -> tuple[Path, int]:
+def _claim(
+    target: Path, make: Callable[[Path], int | None], ending: str = _UNFINISHED
+) -> tuple[Path, int]:
     """Something new beside the target, open, and locked: that says that its writer lives."""
     while True:
-        path = _temporary(target)
+        path = _temporary(target, ending)
         descriptor = make(path)
         if descriptor is not None:
             with suppress(OSError):  # a file system without locks: then nothing is swept either
@@ -263,25 +290,35 @@ def _claim(target: Path, make: Callable[[Path], int | None]) -> tuple[Path, int]
             os.close(descriptor)  # swept away before it was locked
 
 
-def _unfinished(parent: Path, name: str = "") -> list[Path]:
-    """What is being written in a folder, or was left behind there; of one target if it is named."""
+def _left(parent: Path, name: str = "") -> list[Path]:
+    """What is unfinished or set aside in a folder, the newest first; of one target if it is named.
+
+    A writer is at it, or it was left behind.
+    """
+
+    def age(path: Path) -> int:
+        with suppress(OSError):
+            return -path.stat(follow_symlinks=False).st_mtime_ns
+        return 0
+
     with suppress(OSError):
-        return sorted(
-            parent / found
-            for found in os.listdir(parent)
-            if found.endswith(_UNFINISHED) and found.startswith(f".{name[:50]}")
-        )
+        start = f".{name[:50]}"
+        names = [found for found in os.listdir(parent) if found.startswith(start)]
+        found = [parent / found for found in names if found.endswith((_UNFINISHED, _ASIDE))]
+        return sorted(found, key=age)
     return []
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what writers that died left behind."""
-    for path in _unfinished(parent):
+    """Put back what writers that died have set aside, and remove all else that they left."""
+    for path in _left(parent):
         with suppress(OSError):
             lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if stat.S_ISDIR(os.fstat(lock).st_mode):
+                if _is_aside(path):
+                    _put_back(path)
+                elif stat.S_ISDIR(os.fstat(lock).st_mode):
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink()
@@ -294,8 +331,24 @@ def _publish(folder: Path, target: Path) -> None:
     while not _renamed(folder, target):
         if _exchanged(folder, target):
             break  # the old one now has the unfinished name, and is removed with it
-        with suppress(FileNotFoundError):  # another writer took it away
-            retire(target)
+        aside, lock = _claim(target, _made_folder, _ASIDE)
+        try:
+            with suppress(FileNotFoundError):  # another writer took it away
+                target.rename(aside / target.name)
+            if _renamed(folder, target):
+                retire(aside)
+                break
+        finally:
+            if aside.exists():
+                _put_back(aside)
+            os.close(lock)
+
+
+def _put_back(aside: Path) -> None:
+    """Give what was set aside its name, if no other has that by now, and remove the rest."""
+    for path in aside.iterdir():
+        _renamed(path, aside.parent / path.name)
+    retire(aside)
 
 
 def _renamed(folder: Path, target: Path) -> bool:
@@ -312,15 +365,17 @@ def _renamed(folder: Path, target: Path) -> bool:
 def _exchanged(one: Path, other: Path) -> bool:
     """Have two folders change names in one step; false where the system cannot.
 
-    The call is Linux's ``renameat2`` with ``RENAME_EXCHANGE``, which Python does not offer.
+    The calls are Linux's ``renameat2`` with ``RENAME_EXCHANGE`` and macOS's ``renamex_np`` with
+    ``RENAME_SWAP``, which Python does not offer.
     """
     import ctypes
 
-    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    call = getattr(ctypes.CDLL(None), "renameat2", None)
-    return (
-        call is not None and call(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
-    )
+    system = ctypes.CDLL(None)
+    here, exchange = -100, 2  # AT_FDCWD; both flags have the same value
+    names = os.fsencode(one), os.fsencode(other)
+    if hasattr(system, "renameat2"):
+        return bool(system.renameat2(here, names[0], here, names[1], exchange) == 0)
+    return hasattr(system, "renamex_np") and bool(system.renamex_np(*names, exchange) == 0)
 
 
 def _sync(path: Path) -> None:
