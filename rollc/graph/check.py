@@ -21,11 +21,9 @@ from itertools import pairwise
 import networkx as nx
 
 from rollc.graph.graph import Edge, Graph, Node
+from rollc.graph.operations import operation_of
 from rollc.graph.retime import NoTiming, timing
 
-OVER_TIME = frozenset(
-    ["sum_over", "mean_over", "max_over", "min_over", "softmax_over", "first", "last", "tail"]
-)
 MOST_STEPS = 100_000  # along links, in search of a shortest cycle
 
 
@@ -184,7 +182,7 @@ def _needs_whole(graph: Graph, link: Link, axes: set[str] | None) -> bool:
     if link.operand == -1:
         return True
     node = graph[link.reader]
-    if node.operation not in OVER_TIME:
+    if not operation_of(node).whole:
         return False
     over = node.options.get("over", (node.options.get("axis"),))
     return axes is None or not isinstance(over, tuple) or not axes.isdisjoint(over)

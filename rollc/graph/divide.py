@@ -1,7 +1,7 @@
 """Operations over time and more, divided into a part at each step and one over time.
 
 What is left over time is a sum, a maximum or a minimum of values of the steps: an unrolled
-graph has an operation for that (:data:`COMBINED`).
+graph has an operation for that (``Operation.combine``).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from rollc.graph.build import Builder
 from rollc.graph.graph import Edge, Graph, Node, Type, attributes, ordered_axes
+from rollc.graph.operations import operation_of
 from rollc.graph.operations.linear import over_axes
 from rollc.graph.operations.sequence import softmax_parts
 
-COMBINED = {"sum_over": "sum_of", "max_over": "max_of", "min_over": "min_of"}
 EACH = "'each"
 """What is behind the name of a part at each step; no spec can write it."""
 
@@ -47,7 +47,7 @@ def _parts(node: Node, axis: str, steps: int) -> Iterator[Node]:
         yield node
         return
     operands = node.operands
-    if node.operation not in COMBINED or over != (axis,):
+    if not operation_of(node).combine or over != (axis,):
         rest = tuple(str(other) for other in over if other != axis)
         options = {name: value for name, value in node.attributes if name != "over"}
         if rest:
@@ -63,7 +63,7 @@ def _parts(node: Node, axis: str, steps: int) -> Iterator[Node]:
             )
             yield each
             operands = (Edge(each.name),)
-    operation = node.operation if node.operation in COMBINED else "sum_over"
+    operation = node.operation if operation_of(node).combine else "sum_over"
     total = replace(
         node, operation=operation, operands=operands, attributes=attributes(over=(axis,))
     )

@@ -51,8 +51,9 @@ from rollc.graph.build import Builder
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, ordered_axes
 from rollc.graph.nothing import initial_along, named, nearest, zero
-from rollc.graph.operations import OPERATIONS
+from rollc.graph.operations import operation_of
 from rollc.graph.operations.sequence import MOST_STEPS
+from rollc.graph.operations.table import LENGTH
 from rollc.graph.state import PREFIX as STATE
 
 LENGTHS = "batch'lengths"
@@ -72,10 +73,8 @@ def output_name(name: str) -> str:
 
 
 # What a reduction takes for the steps of the padding.
-_BEYOND = {"sum_over": 0.0, "mean_over": 0.0, "max_over": -inf, "min_over": inf}
-_OVER_TIME = frozenset({*_BEYOND, "softmax_over"})
-_TAILS = frozenset({"tail", "tail_steps", "tail_start"})
-_SEES_THE_END = frozenset({*_OVER_TIME, *_TAILS, "first", "last", "extent"})
+_BEYOND = {"sum": 0.0, "mean": 0.0, "max": -inf, "min": inf}
+_ENDED = ("softmax_over", "first", "last")
 _LEAVES = ("input", "target")
 
 
@@ -105,8 +104,13 @@ def why_no_lengths(graph: Graph) -> str | None:
         if node.operation == "state" and BATCH not in node.type.axes:
             # After the last step of each sequence it would be another one.
             return f"the state of `{node.name.removeprefix(STATE)}` is the same for all sequences"
-        if node.operation in _TAILS and OPERATIONS[node.operation].fewest < len(node.operands):
+        entry = operation_of(node)
+        if LENGTH in entry.operands and entry.fewest < len(node.operands):
             return f"`{node.name}` has a length of its own"
+        if entry.whole and not (
+            entry.reduces or LENGTH in entry.operands or node.operation in _ENDED
+        ):
+            return f"`{node.name}` needs all steps, in a way that does not end at a length"
         deep = node.initial is not None and graph[node.initial].type.shape != node.type.shape
         future = node.name in graph.reach and graph.reach[node.name].future
         if deep and future and node.type.kind != "float":
@@ -127,7 +131,8 @@ def _own(graph: Graph, axes: Sequence[str]) -> frozenset[str]:
         return BATCH not in _along(node)
 
     def starts(node: Node) -> bool:
-        ends = node.operation in _SEES_THE_END and not _along(node).isdisjoint(axes)
+        entry = operation_of(node)
+        ends = (entry.whole or entry.sees_end) and not _along(node).isdisjoint(axes)
         return ends or any(edge.delay < 0 and edge.axis in axes for edge in node.operands)
 
     first = {node.name for node in graph.nodes if BATCH in node.type.axes}
@@ -350,12 +355,12 @@ class _Lengths:
         self.build.nodes[node.name] = node
         over = node.options.get("over", ())
         times = [axis for axis in self.lengths if isinstance(over, tuple) and axis in over]
-        if node.operation in _OVER_TIME and times:
+        if times:
             assert isinstance(over, tuple)
             self._reduce(node, times, [str(axis) for axis in over if axis not in times])
         elif node.operation in ("first", "last") and node.options["axis"] in self.axes:
             self._end(node, str(node.options["axis"]))
-        elif node.operation in _TAILS and node.options["axis"] in self.axes:
+        elif LENGTH in operation_of(node).operands and node.options["axis"] in self.axes:
             own = self.lengths[str(node.options["axis"])].edge
             self.build.nodes[node.name] = replace(node, operands=(*operands, own))
         self.build.nodes[node.name] = replace(self.build.nodes[node.name], initial=node.initial)
@@ -374,7 +379,9 @@ class _Lengths:
             share = call("softmax_over", kept, over=(*times, *others))
             build.define(node.name, "where", (alive, share, build.number(1.0)))
             return
-        kept = call("where", alive, self._operand(node), _BEYOND[node.operation])
+        reduces = operation_of(node).reduces
+        assert reduces is not None, node.operation
+        kept = call("where", alive, self._operand(node), _BEYOND[reduces])
         if node.operation == "mean_over":
             total = call("sum_over", kept, over=tuple(times))
             *rest, steps = (call("maximum", self._steps(axis), 1.0) for axis in times)

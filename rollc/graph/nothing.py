@@ -18,10 +18,11 @@ from dataclasses import replace
 from rollc.graph.build import Builder
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Edge, Graph, Node, Type
+from rollc.graph.operations import operation_of
 from rollc.graph.operations.linear import over_axes
 
 _ENDS = ("first", "last")
-_OF_SOMETHING = {"mean_over": "mean", "max_over": "max", "min_over": "min"}
+_OF_SOMETHING = ("mean", "max", "min")  # reductions that are not defined over nothing
 
 
 def without_steps(graph: Graph, axes: frozenset[str]) -> Graph:
@@ -109,7 +110,8 @@ def undefined(
             continue  # there are no values of it
         found.add(node.name)
         gone = empty.intersection(over_axes(node.options))
-        if node.operation in _OF_SOMETHING and (gone if not ragged else gone - {*graph.axes}):
+        ends = gone - {*graph.axes} if ragged else gone
+        if ends and operation_of(node).reduces in _OF_SOMETHING:
             return _of_nothing(graph, node, gone)
         if node.operation in _ENDS and node.options["axis"] in empty:
             initial = initial_along(graph, node.operands[0], str(node.options["axis"]))
@@ -124,4 +126,4 @@ def _of_nothing(graph: Graph, node: Node, gone: frozenset[str]) -> str:
     what = f"steps of {times[0]}" if len(graph.axes) > 1 and times else "steps"
     what = what if times else "sequences"
     where = f" (line {node.line})" if node.line else ""
-    return f"a {_OF_SOMETHING[node.operation]} over nothing: there are no {what}{where}"
+    return f"a {operation_of(node).reduces} over nothing: there are no {what}{where}"

@@ -14,31 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rollc.graph.graph import BATCH, Edge, Graph, Node
-
-# Linear in one operand while the others are known.
-_PRODUCTS = frozenset({"multiply", "matmul", "outer", "dot"})
-# Linear in all operands together.
-_SUMS = frozenset({"add", "subtract", "sum_of", "concat", "stack", "tail"})
-# Linear in their only operand.
-_LINEAR = frozenset(
-    {
-        *(
-            "negate",
-            "reached",
-            "identity",
-            "stop",
-            "spread",
-            "sum",
-            "mean",
-            "slice",
-            "row",
-            "pad",
-            "transpose",
-        ),
-        *("repeat", "fill", "sum_over", "mean_over", "first", "last", "impulse"),
-        *("tail_steps", "tail_start"),
-    }
-)
+from rollc.graph.operations import operation_of
 
 
 def partial_sums(graph: Graph) -> frozenset[str] | None:
@@ -60,7 +36,10 @@ def partial_sums(graph: Graph) -> frozenset[str] | None:
 
 def _summed(node: Node) -> Iterator[Edge]:
     """The reads of a node, but for what only masks."""
-    return iter(node.operands[:1]) if node.operation == "reached" else node.reads()
+    masks = operation_of(node).masks
+    if not masks:
+        return node.reads()
+    return (edge for place, edge in enumerate(node.operands) if place not in masks)
 
 
 def _masks(graph: Graph) -> set[str]:
@@ -92,28 +71,16 @@ def _adds_up(graph: Graph, node: Node, partial: set[str]) -> bool:
     """Whether a partial sum is one: linear in the others, and not read by one sequence."""
     if BATCH in node.type.axes or node.initial in partial:
         return False
+    groups = operation_of(node).linear_in(len(node.operands))
+    parts = {place for place, edge in enumerate(node.operands) if edge.source in partial}
     if _sums_batch(graph, node):
-        sums = node.operation in ("sum_over", "mean_over", "outer", "embed_adjoint")
-        return sums and not any(edge.source in partial for edge in node.operands)
-
-    def known(edge: Edge) -> bool:
-        return edge.source in partial
-
-    if node.operation in _LINEAR:
-        return True
-    if node.operation in _SUMS:
-        return all(known(edge) or _is_zero(graph[edge.source]) for edge in node.operands)
-    if node.operation == "where":
-        condition, *chosen = node.operands
-        whole = all(known(edge) or _is_zero(graph[edge.source]) for edge in chosen)
-        return whole and not known(condition)
-    if node.operation in _PRODUCTS:
-        return sum(map(known, node.operands)) == 1
-    if node.operation == "divide":
-        return known(node.operands[0]) and not known(node.operands[1])
-    if node.operation == "embed_adjoint":
-        return known(node.operands[0])
-    return False
+        return bool(groups) and not parts
+    parts -= {*operation_of(node).masks}
+    return any(
+        parts <= {*group}
+        and all(place in parts or _is_zero(graph[node.operands[place].source]) for place in group)
+        for group in groups
+    )
 
 
 def _is_zero(node: Node) -> bool:

@@ -24,9 +24,9 @@ from rollc.graph.build import Builder
 from rollc.graph.divide import spelled_out
 from rollc.graph.expression import call
 from rollc.graph.graph import BATCH, LEAVES, Graph, Node, attributes
+from rollc.graph.operations import operation_of
 from rollc.graph.operations.linear import over_axes
 from rollc.graph.split import (
-    COUNTING,
     CannotSplit,
     Reduction,
     needed,
@@ -183,7 +183,7 @@ def _own(graph: Graph, static: Graph, reductions: list[str]) -> dict[str, bool]:
         """Whether a static node has a value that the window must be told."""
         if node.type.static and node.name not in reductions and node.type.kind != "bool":
             return any(
-                other.operation in COUNTING
+                operation_of(other).counts
                 or (other.operation in LEAVES and other.operation != "constant")
                 for other in needed(static, [node.name]).nodes
             )

@@ -36,7 +36,7 @@ from rollc.graph.graph import (
     ordered_axes,
     with_names,
 )
-from rollc.graph.operations import OPERATIONS, TypeMismatch
+from rollc.graph.operations import OPERATIONS, TypeMismatch, operation_of
 from rollc.graph.rewrites import REWRITES, known_number
 
 _ROUNDS = 12  # a bound against rules that undo each other; two or three rounds are usual
@@ -45,7 +45,6 @@ _PER_NODE = 12
 _FIRST_DIMENSION = ("axis", 0)
 # Leaves that the outside world knows by their names.
 _PINNED = LEAVES - {"constant"}
-_COMMUTATIVE = frozenset({"add", "multiply", "equal", "not_equal", "dot"})
 
 
 def simplify(graph: Graph, stage: Stage | None = None) -> Graph:
@@ -371,7 +370,7 @@ class _Round:
 def _key(node: Node) -> tuple[object, ...]:
     """What two nodes that compute the same have in common."""
     operands = node.operands
-    if node.operation in _COMMUTATIVE:
+    if operation_of(node).commutative:
         operands = tuple(sorted(operands, key=lambda edge: (edge.source, edge.delay)))
     # By their text: 0.0 and -0.0 are equal, 1 and True too, but they are not the same.
     options = repr([pair for pair in node.attributes if pair != _FIRST_DIMENSION])

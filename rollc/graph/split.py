@@ -15,12 +15,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from rollc.graph.graph import BATCH, Graph, Node
+from rollc.graph.operations import operation_of
 from rollc.graph.operations.linear import over_axes
 
-_OVER = {"sum_over": "sum", "mean_over": "mean", "max_over": "max", "min_over": "min"}
 _ENDS = ("first", "last")
-COUNTING = ("step", "extent", "tail_start")
-"""Operations that give another value where there are fewer steps."""
 
 
 class CannotSplit(ValueError):
@@ -77,7 +75,7 @@ def split(graph: Graph) -> Split:
         loss=None,
     )
     for node in needed(window, [node.name for node in parts]).nodes:
-        if node.operation in COUNTING and node.options["axis"] != BATCH:
+        if operation_of(node).counts and node.options["axis"] != BATCH:
             raise CannotSplit(f"`{node.name}` counts the steps of the whole sequence")
     given = {node.name for node in found}
     head_nodes = [
@@ -102,20 +100,21 @@ def split(graph: Graph) -> Split:
 
 def reduces(graph: Graph, node: Node) -> bool:
     """Whether a node makes one value of a sequence; raises where it needs all steps at once."""
+    entry = operation_of(node)
     whole = not set(node.type.time).isdisjoint(over_axes(node.options))
-    if whole or node.operation in ("impulse", "tail_steps", "place"):
+    if whole or (entry.sees_end and node.type.time):
         raise CannotSplit(f"`{node.name}` needs the whole sequence at every step")
     if not node.type.static or not node.operands:
         return False
     timed = any(graph[edge.source].type.time for edge in node.operands)
-    if timed and node.operation not in (*_OVER, *_ENDS):
+    if timed and not entry.reduces and node.operation not in _ENDS:
         raise CannotSplit(f"`{node.name}` reduces a sequence in a way of its own")
     return timed
 
 
 def reduction_of(node: Node) -> Reduction:
     """How a reduction of the whole sequence comes from those of its windows."""
-    return Reduction(node.name, _OVER.get(node.operation, node.operation))
+    return Reduction(node.name, operation_of(node).reduces or node.operation)
 
 
 def of_window(node: Node) -> Node:

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rollc.graph.graph import Graph, Node
+from rollc.graph.operations import operation_of
 from rollc.graph.operations.linear import over_axes
 from rollc.graph.simplify import simplify
 from rollc.graph.slopes import without_slopes
@@ -27,8 +28,6 @@ from rollc.graph.split import below, needed
 from rollc.graph.state import delayed
 
 _GIVEN = frozenset({"input", "target", "noise"})
-_COUNTS = frozenset({"step", "extent"})
-_AT_A_STEP = frozenset({"spread", "last", *_COUNTS})
 
 
 class CannotStream(ValueError):
@@ -152,6 +151,12 @@ def _is_given(node: Node) -> bool:
     return node.operation in _GIVEN or bool(node.type.time) or node.operation == "extent"
 
 
+def _needs_others(node: Node) -> bool:
+    """Whether what runs along an axis needs more than the steps so far."""
+    entry = operation_of(node)
+    return node.operation != "last" and not entry.counts and (entry.whole or entry.sees_end)
+
+
 def _reasons(graph: Graph, axis: str) -> Iterator[str]:
     for name, reach in graph.reach.items():
         if reach.axis == axis and reach.future:
@@ -159,7 +164,7 @@ def _reasons(graph: Graph, axis: str) -> Iterator[str]:
     ends: list[str] = []
     for node in graph.nodes:
         along = node.options.get("axis") == axis
-        if axis in over_axes(node.options) or (along and node.operation not in _AT_A_STEP):
+        if axis in over_axes(node.options) or (along and _needs_others(node)):
             yield f"`{node.name}` is computed from all steps of {axis}"
         if along and node.operation == "last":
             ends.append(node.name)
@@ -167,5 +172,5 @@ def _reasons(graph: Graph, axis: str) -> Iterator[str]:
         for each in graph[name].type.time:
             yield f"`{name}` needs the last step of {axis} at every step of {each}"
     for node in simplify(without_slopes(graph)).nodes:
-        if node.operation in _COUNTS and node.options.get("axis") == axis:
+        if operation_of(node).counts and node.options.get("axis") == axis:
             yield f"line {node.line} counts the steps of {axis}"

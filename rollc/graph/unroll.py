@@ -37,7 +37,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.graph.divide import COMBINED, EACH, divided
+from rollc.graph.divide import EACH, divided
 from rollc.graph.graph import (
     LEAVES,
     Attribute,
@@ -49,7 +49,9 @@ from rollc.graph.graph import (
     attributes,
     ordered_axes,
 )
+from rollc.graph.operations import operation_of
 from rollc.graph.operations.sequence import step_number
+from rollc.graph.operations.table import LENGTH
 from rollc.graph.retime import Timing
 from rollc.graph.sweeps import NoSweeps, found_sweeps
 
@@ -58,8 +60,6 @@ Array = NDArray[np.generic]
 _COPY = re.compile(r"(.+)\.(\d{1,9})")
 # More would not fit into a machine's memory, let alone be read.
 MOST_NODES = 1_000_000
-# The operand that is the length, where there is one.
-_LENGTH = {"tail": 2, "tail_start": 1, "tail_steps": 1}
 
 
 class UnrollError(Exception):
@@ -200,13 +200,13 @@ class _Unrolling:
             value = attributes(value=float(self.steps))
             self.front.append(replace(node, operation="constant", attributes=value))
             return
-        if operation in COMBINED and node.options["over"] == (self.axis,):
+        if (combine := operation_of(node).combine) and node.options["over"] == (self.axis,):
             read = tuple(self._read(operands[0], step) for step in range(self.steps))
-            operation, options = COMBINED[operation], ()
+            operation, options = combine, ()
         elif operation in ("first", "last") and node.options["axis"] == self.axis:
             read = (self._read(operands[0], 0 if operation == "first" else self.steps - 1),)
             operation, options = "identity", ()
-        elif operation in _LENGTH and node.options["axis"] == self.axis:
+        elif LENGTH in operation_of(node).operands and node.options["axis"] == self.axis:
             self._tail(node)
             return
         else:
@@ -340,7 +340,7 @@ class _Unrolling:
 
     def _known_end(self, node: Node) -> int | None:
         """The step behind the last one, where it is the same for all sequences."""
-        if len(node.operands) == _LENGTH[node.operation]:
+        if len(node.operands) == operation_of(node).fewest:
             return self.steps
         value = self.source[node.operands[-1].source].options.get("value")
         return int(value) if isinstance(value, float) else None

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from rollc.graph.graph import LEAVES, Graph, Node
-from rollc.kernel.order import CHEAP, is_elementwise
+from rollc.graph.operations import operation_of
 
 MARK = "^again"
 
@@ -40,9 +40,11 @@ def compute_again(graph: Graph) -> Graph:
         return (
             node.name in primal
             and node.name not in fixed
-            and node.operation in CHEAP
+            and operation_of(node).cheap
             and bool(node.type.time and mine)
-            and all(is_elementwise(reader) and _space(reader) == _space(node) for reader in mine)
+            and all(
+                operation_of(reader).fusable and _space(reader) == _space(node) for reader in mine
+            )
         )
 
     def is_there(node: Node) -> bool:

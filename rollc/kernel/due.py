@@ -26,23 +26,12 @@ from dataclasses import replace
 import networkx
 
 from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, attributes
+from rollc.graph.operations import operation_of
 from rollc.graph.split import needed
 from rollc.kernel.otherwise import is_zero, turned
 from rollc.kernel.sums import fixed_names, readers_of
 
 MARK = "^due"
-# Finite wherever their operands are, so that a zero does no harm on the way.
-_FINITE = frozenset(
-    {
-        *("add", "subtract", "multiply", "negate", "identity", "where", "minimum", "maximum"),
-        *("tanh", "sigmoid", "relu", "softplus", "gelu", "silu", "sin", "cos", "abs", "slice"),
-        *("clip", "sign", "pad", "concat", "dot", "sum", "mean", "reached"),
-    }
-)
-# Zero where all of their operands are.
-_ZERO_OF_ZEROS = frozenset(
-    {"add", "subtract", "negate", "identity", "slice", "pad", "concat", "abs", "sum"}
-)
 
 
 def is_weight_product(graph: Graph, node: Node) -> bool:
@@ -138,7 +127,7 @@ class _Conditions:
             for node in order:
                 self._see_zero(node)
                 if is_weight_product(graph, node) or (
-                    node.operation in _FINITE and any(map(self.is_made, node.operands))
+                    operation_of(node).finite and any(map(self.is_made, node.operands))
                 ):
                     self.made.add(node.name)
             for node in reversed(order):
@@ -185,15 +174,14 @@ class _Conditions:
         return condition.source if plain and other != edge else None
 
     def _see_zero(self, node: Node) -> None:
-        edges = [edge for edge in node.operands if edge.delay == 0]
         found: str | None = None
         if node.operation == "where" and is_zero(self.graph, node.operands[2]):
             found = self.selects(node, node.operands[1])
-        elif node.operation in _ZERO_OF_ZEROS and len(edges) == len(node.operands):
-            zeros = {self.zero.get(edge.source) for edge in edges}
-            found = zeros.pop() if len(zeros) == 1 else None
-        elif node.operation in ("multiply", "reached") or is_weight_product(self.graph, node):
-            found = next(filter(None, (self.zero.get(edge.source) for edge in edges)), None)
+        elif not (entry := operation_of(node)).whole:
+            zeros = [None if edge.delay else self.zero.get(edge.source) for edge in node.operands]
+            for group in entry.zero_groups(len(zeros)):
+                (condition, *others) = {zeros[place] for place in group}
+                found = found or (None if others else condition)
         if found is not None:
             self.zero[node.name] = found
 
@@ -245,7 +233,7 @@ class _Conditions:
         if (condition := self.selects(reader, edge)) is not None:
             return condition
         product = reader.operation == "outer" or is_weight_product(self.graph, reader)
-        if product or reader.operation in _FINITE:
+        if product or operation_of(reader).finite:
             if reader.operation == "outer" and not reader.type.axes:
                 zeros = {self.zero.get(e.source) for e in reader.operands if e.delay == 0}
                 return next(filter(None, zeros), None)

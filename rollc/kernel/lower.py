@@ -1,12 +1,7 @@
 """Graph to graph: the form that kernels are planned from.
 
 Rewrites:
-  layer_norm(x, gain, bias)      ->  normalise(x) * gain + bias
-  mse(a, b)                      ->  mean((a - b) * (a - b))
-  binary_cross_entropy(s, y)     ->  mean(logistic_loss(s, y))
-  mean_over(x)                   ->  sum_over(x) / extent
-  softmax_over(x)                ->  e / sum_over(e)  with  e = exp(x - max_over(x)), of finite x
-  inverse(a), log_det(a)         ->  parts of gauss_jordan(a), which they share
+  f(a, b)                        ->  f.decompose(a, b)   where the operation has that
   sum(a * b)                     ->  dot(a, b)           vectors, the product read here alone
   f(condition)                   ->  f(where(condition, 1, 0))  f takes numbers
   slice(f(a, b))                 ->  f(slice(a), slice(b))   f elementwise, read by slices only
@@ -23,18 +18,9 @@ from dataclasses import replace
 from itertools import islice
 
 from rollc.graph.build import Builder
-from rollc.graph.expression import Value, call
+from rollc.graph.expression import call
 from rollc.graph.graph import Attribute, Edge, Graph, Node, attributes
-from rollc.graph.operations import OPERATIONS
-from rollc.graph.operations.linear import over_axes
-from rollc.graph.operations.sequence import call_extent, softmax_parts
-
-_COMPOSITES = frozenset(
-    {
-        *("layer_norm", "mse", "binary_cross_entropy"),
-        *("mean_over", "softmax_over", "inverse", "log_det"),
-    }
-)
+from rollc.graph.operations import operation_of
 
 
 def lower(graph: Graph) -> Graph:
@@ -51,13 +37,14 @@ def _expand(graph: Graph) -> Graph:
     build = Builder(graph.nodes, mark="^")
     order: list[Node] = []
     for node in graph.nodes:
-        if node.operation not in _COMPOSITES:
+        decompose = operation_of(node).decompose
+        if decompose is None:
             order.append(node)
             continue
         before = len(build.nodes)
         build.prefix, build.line = node.name, node.line
         values = [build.read(edge.source, edge.delay, edge.axis) for edge in node.operands]
-        final = _composite(node, values)
+        final = decompose(*values, **node.options)
         made = _since(build, before)
         last = build.nodes[final.edge.source]
         order.extend(other for other in made if other.name != last.name)
@@ -119,34 +106,6 @@ def _numbers(graph: Graph) -> Graph:
     return graph.with_nodes(order)
 
 
-def _composite(node: Node, values: list[Value]) -> Value:
-    if node.operation == "layer_norm":
-        x, gain, bias = values
-        return call("normalise", x, **node.options) * gain + bias
-    if node.operation == "mean_over":
-        (x,) = values
-        total = call("sum_over", x, **node.options)
-        for axis in over_axes(node.options):
-            total = total / call_extent(total, axis)
-        return total
-    if node.operation == "softmax_over":
-        e, total = softmax_parts(values[0], over_axes(node.options))
-        return e / total
-    if node.operation in ("inverse", "log_det"):
-        found = call("gauss_jordan", *values)
-        size = values[0].type.shape[0]
-        if node.operation == "inverse":
-            return call("slice", found, start=0, stop=size)
-        return call("sum", call("slice", found, start=size, stop=size + 1))
-    a, b = values
-    if node.operation == "mse":
-        difference = a - b
-        loss = difference * difference
-    else:
-        loss = call("logistic_loss", a, b)
-    return call("mean", loss, axis=-1) if loss.type.shape else call("identity", loss)
-
-
 def _sink_slices(graph: Graph) -> Graph:
     """Move the slices of elementwise nodes to their operands, once for each such node."""
     kept = {*graph.results(), *graph.reach}
@@ -157,8 +116,7 @@ def _sink_slices(graph: Graph) -> Graph:
             readers.setdefault(edge.source, []).append(node)
 
     def sinks(node: Node) -> bool:
-        entry = OPERATIONS.get(node.operation)
-        if entry is None or not entry.elementwise or len(node.type.shape) != 1:
+        if not operation_of(node).elementwise or len(node.type.shape) != 1:
             return False
         mine = readers.get(node.name, [])
         if node.name in kept or not mine or any(reader.operation != "slice" for reader in mine):

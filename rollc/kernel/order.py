@@ -15,47 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rollc.graph.graph import LEAVES, Edge, Graph, Node
-from rollc.graph.operations import OPERATIONS
+from rollc.graph.graph import LEAVES, Edge, Graph
+from rollc.graph.operations import operation_of
 from rollc.kernel.due import is_weight_product, reads
 from rollc.kernel.schedule import Item, Region, Schedule, needed
-
-# Elementwise in a kernel: they only choose which element is read or written, or when.
-MOVING = frozenset(
-    {"spread", "impulse", "last", "first", "tail_steps", "extent", "step", "place", "at"}
-)
-
-# Operations that call no function: an instruction or two an element.
-CHEAP = frozenset(
-    {
-        *(
-            "add",
-            "subtract",
-            "multiply",
-            "divide",
-            "negate",
-            "where",
-            "identity",
-            "stop",
-            "reached",
-        ),
-        *(
-            "spread",
-            "impulse",
-            "tail_steps",
-            "at",
-            "fill",
-            "zero",
-            "relu",
-            "abs",
-            "sign",
-            "minimum",
-            "maximum",
-            "clip",
-        ),
-        *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"),
-    }
-)
 
 GroupKind = Literal["nest", "stack", "single", "leaf", "alias"]
 
@@ -74,11 +37,6 @@ class Section:
 
     region: Region
     groups: tuple[Group, ...]
-
-
-def is_elementwise(node: Node) -> bool:
-    entry = OPERATIONS.get(node.operation)
-    return node.operation in MOVING or (entry is not None and entry.elementwise)
 
 
 def order(plan: Schedule) -> tuple[Section, ...]:
@@ -117,7 +75,7 @@ def _sink(graph: Graph, regions: Sequence[Region], guarded: Mapping[str, str]) -
             target = homes.pop() if len(homes) == 1 else position
             shifts = {shift[id(reader)] for reader, _ in mine}
             if (
-                node.operation in CHEAP
+                operation_of(node).cheap
                 and node.name not in results
                 and node.name not in initials
                 and pieces[node.name] == 1
@@ -193,7 +151,7 @@ class _Grouper:
         for item in ready:
             if is_weight_product(self.graph, item.node):
                 return Group("stack", tuple(self._stack(item, ready)))
-            if not is_elementwise(item.node):
+            if not operation_of(item.node).fusable:
                 return Group("single", (item,))
         return Group("nest", tuple(self._nest(ready[0])))
 
@@ -230,7 +188,7 @@ class _Grouper:
             grown = False
             for item in self.pending:
                 node = item.node
-                if node.name in nest or not is_elementwise(node):
+                if node.name in nest or not operation_of(node).fusable:
                     continue
                 if (node.type.axes, node.type.shape) != space or not item.together(first):
                     continue

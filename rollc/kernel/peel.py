@@ -20,29 +20,21 @@ zero whatever it is multiplied with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 import networkx
 
 from rollc.graph.graph import Edge, Graph, Node, attributes
+from rollc.graph.operations import operation_of
+from rollc.graph.operations.linear import over_axes
 from rollc.graph.retime import Timing, timing
 from rollc.kernel.schedule import Item, Schedule, schedule
 
 MOST_STEPS = 64
 MOST_PIECES = 6
 
-# Zero if any of these operands is (None: only if all are).
-_ANNIHILATED: Mapping[str, tuple[int, ...] | None] = {
-    **dict.fromkeys(("matmul", "outer", "dot", "multiply"), (0, 1)),
-    **dict.fromkeys(("divide", "embed_adjoint", "embed"), (0,)),
-    **dict.fromkeys(("add", "subtract", "negate", "tanh", "relu", "silu", "gelu", "sin"), None),
-    **dict.fromkeys(("abs", "sign", "sqrt", "identity", "stop", "sum", "mean", "max"), None),
-    **dict.fromkeys(("min", "slice", "pad", "concat", "transpose", "repeat", "fill"), None),
-    **dict.fromkeys(("spread", "minimum", "maximum", "stack", "row"), None),
-}
-_PRODUCTS = frozenset({"matmul", "outer", "dot", "embed_adjoint"})
 _ONE_SIDED = {"add": ("identity", "identity"), "subtract": ("negate", "identity")}
 
 
@@ -120,13 +112,10 @@ class _Peeler:
         if node.operation == "impulse":
             here = step == (0 if node.options["at"] == "first" else self.steps - 1)
             return not here or self._reads_zero(node.operands[0], step)
-        if node.operation not in _ANNIHILATED or node.options.get("over"):
+        entry = operation_of(node)
+        if entry.whole or over_axes(node.options):
             return False
-        reads = [self._reads_zero(edge, step) for edge in node.operands]
-        chosen = _ANNIHILATED[node.operation]
-        if chosen is None:
-            return all(reads)
-        return any(reads[position] for position in chosen)
+        return entry.is_zero([self._reads_zero(edge, step) for edge in node.operands])
 
     def _variant(self, node: Node, step: int) -> Node:
         """The node as it is at one step."""
@@ -160,7 +149,7 @@ class _Peeler:
             if any(
                 self.zero[node.name][step] != self.zero[node.name][step - 1]
                 for node in timed
-                if node.operation in _PRODUCTS
+                if operation_of(node).is_product
             )
         ]
         if len(cuts) >= MOST_PIECES:

@@ -15,6 +15,8 @@ from dataclasses import replace
 from itertools import groupby
 
 from rollc.graph.graph import Edge, Graph, Node
+from rollc.graph.operations import operation_of
+from rollc.graph.operations.linear import over_axes
 from rollc.graph.parts import partial_sums
 from rollc.kernel.apart import apart
 from rollc.kernel.block import block
@@ -53,7 +55,6 @@ from rollc.kernel.program import (
 from rollc.kernel.schedule import Item, Schedule
 
 LARGE = 40_000  # numbers of a panel: of fewer, a thread packs its own before it has another's
-REDUCTIONS = frozenset({"sum_over", "max_over", "min_over"})
 
 
 def plan(scheduled: Schedule, rows: int | None = None) -> Program:
@@ -283,7 +284,7 @@ class _Planner:
         node = item.node
         span = Span(item.start, item.stop)
         out = self.places.refs[node.name]
-        if node.operation in REDUCTIONS:
+        if operation_of(node).reduces and over_axes(node.options):
             yield self._reduce(item, out, bound, span)
         elif node.operation == "concat":
             yield from self._concat(item, bound, span)

@@ -8,7 +8,7 @@ from math import inf
 import networkx
 
 from rollc.graph.graph import Edge, Graph, Node
-from rollc.kernel.order import CHEAP, is_elementwise
+from rollc.graph.operations import operation_of
 from rollc.kernel.sums import Sums, Term, replaced
 
 # How long things take, in sums: a function such as exp, and a step at most.
@@ -32,7 +32,7 @@ class Ready:
             (edge.source, node.name)
             for node in graph.nodes
             for edge in node.operands
-            if is_elementwise(node) and node.type.shape == graph[edge.source].type.shape
+            if operation_of(node).fusable and node.type.shape == graph[edge.source].type.shape
         )
         for number, members in enumerate(networkx.strongly_connected_components(reads)):
             if len(members) > 1 or any(reads.has_edge(name, name) for name in members):
@@ -53,7 +53,7 @@ class Ready:
     def know(self, name: str) -> None:
         node = self.graph[name]
         last = max(self.of(name, edge) for edge in node.operands)
-        self.known[name] = last + (1 if node.operation in CHEAP else _LONG)
+        self.known[name] = last + (1 if operation_of(node).cheap else _LONG)
 
     def of(self, name: str, edge: Edge) -> float:
         """When an operand of a value is known."""

@@ -20,8 +20,8 @@ from dataclasses import replace
 from math import inf
 
 from rollc.graph.graph import LEAVES, Edge, Graph, Node
+from rollc.graph.operations import operation_of
 from rollc.kernel.factor import factored
-from rollc.kernel.order import is_elementwise
 from rollc.kernel.ready import Ready, with_sums
 from rollc.kernel.sums import Sums, Term, chain, fixed_names, readers_of, replaced
 
@@ -46,7 +46,7 @@ def _collected(graph: Graph) -> Graph:
             source = graph[edge.source]
             alone = sum(read.delay != 0 for _, read in found.readers[edge.source]) == 1
             # What is no line of a nest would need a nest more to be added up.
-            plain = source.initial is None and is_elementwise(source)
+            plain = source.initial is None and operation_of(source).fusable
             if edge.delay and sign > 0 and alone and plain and source.type == node.type:
                 alike.setdefault((edge.delay, edge.axis), []).append((sign, edge))
         made: list[Node] = []
@@ -80,7 +80,7 @@ def _late_scaling(graph: Graph) -> Graph:
             and node.name not in fixed
             and (place := _scaled(graph, node)) is not None
             and all(
-                edge.delay and is_elementwise(reader) and reader.type == node.type
+                edge.delay and operation_of(reader).fusable and reader.type == node.type
                 for reader, edge in readers[node.name]
             )
         }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import isqrt, prod
 
 from rollc.graph.graph import Kind, ordered_axes
+from rollc.graph.operations import OPERATIONS
 from rollc.kernel.program import (
     Loop,
     Product,
@@ -23,7 +24,6 @@ from rollc.kernel.program import (
 )
 
 Axes = tuple[str, ...]
-_PRODUCTS = frozenset({"matmul", "outer", "dot"})
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _products(statements: Iterable[Simple], bound: str = "") -> Counter[Axes]:
     found: Counter[Axes] = Counter()
     for statement in statements:
         if isinstance(statement, Times | Product | Routine):
-            if isinstance(statement, Routine) and statement.operation not in _PRODUCTS:
+            if isinstance(statement, Routine) and not OPERATIONS[statement.operation].is_product:
                 continue
             axes = ordered_axes({*statement.over, *((bound,) if bound else ())})
             found[axes] += _multiply_adds(statement)

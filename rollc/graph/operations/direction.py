@@ -15,6 +15,7 @@ import numpy as np
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Type
 from rollc.graph.operations.table import (
+    FIRST,
     Array,
     Frame,
     Operation,
@@ -109,6 +110,8 @@ DIRECTION = (
         internal=True,
         summary="the number of a place counted from `start`, divided by `divide` and modulo"
         " `modulo`; `modulo` itself for places outside the `size` that are counted",
+        selects=True,
+        sees_end=True,
     ),
     Operation(
         "at",
@@ -120,6 +123,10 @@ DIRECTION = (
         summary="x at the element of a shape that the index names, zero at the others",
         slope="constant",
         picks=True,
+        linear=FIRST,
+        finite=True,
+        cheap=True,
+        selects=True,
     ),
     Operation(
         "element",
@@ -132,5 +139,7 @@ DIRECTION = (
         summary="the element of a vector that the index names, zero if there is none",
         slope="constant",
         picks=True,
+        linear=FIRST,
+        finite=True,
     ),
 )

@@ -85,12 +85,15 @@ DISTRIBUTION = (
         _steepness,
         "x times the normal distribution function (the exact form)",
         code=f"(F(-{_FAR}) if {{0}} < F(-{_FAR}) else {{0}}) * normal_cdf({{0}})",
+        zero=True,
+        finite=True,
     ),
     _operation(
         "normal_cdf",
         cdf,
         lambda g, y, x: [g * call("normal_density", x)],
         "the normal distribution function",
+        finite=True,
     ),
     _operation(
         "log_normal_cdf",
@@ -105,6 +108,7 @@ DISTRIBUTION = (
         lambda g, y, x: [-(g * (x * y))],
         "the density of the normal distribution",
         internal=True,
+        finite=True,
     ),
     _operation(
         "normal_ratio",

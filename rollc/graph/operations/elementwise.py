@@ -14,6 +14,7 @@ import numpy as np
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Kind, Type
 from rollc.graph.operations.table import (
+    FIRST,
     Adjoint,
     Array,
     Choices,
@@ -104,7 +105,7 @@ def unary(
     choices: Choices | None = None,
     slope: Slope = "finite",
     picks: bool = False,
-    internal: bool = False,
+    **facts: Any,
 ) -> Operation:
     """An operation of one operand; ``function`` keeps the precision of what it is given."""
 
@@ -122,8 +123,8 @@ def unary(
         slope,
         picks,
         elementwise=True,
-        internal=internal,
         summary=summary,
+        **facts,
     )
 
 
@@ -141,6 +142,7 @@ def _binary(
     choices: Choices | None = None,
     slope: Slope = "constant",
     picks: bool = False,
+    **facts: Any,
 ) -> Operation:
     def evaluate(frame: Frame, options: Options, a: Array, b: Array) -> Array:
         return np.asarray(
@@ -159,15 +161,24 @@ def _binary(
         picks,
         elementwise=True,
         summary=summary,
+        **facts,
     )
 
 
-def _comparison(name: str, function: Any, code: str, summary: str) -> Operation:
+def _comparison(name: str, function: Any, code: str, summary: str, **facts: Any) -> Operation:
     def evaluate(frame: Frame, options: Options, a: Array, b: Array) -> Array:
         return np.asarray(function(a, b))
 
     return Operation(
-        name, ("a", "b"), infer_comparison, evaluate, None, code, elementwise=True, summary=summary
+        name,
+        ("a", "b"),
+        infer_comparison,
+        evaluate,
+        None,
+        code,
+        elementwise=True,
+        summary=summary,
+        **facts,
     )
 
 
@@ -281,6 +292,7 @@ def _combination(
     choices: Choices | None = None,
     slope: Slope = "constant",
     picks: bool = False,
+    **facts: Any,
 ) -> Operation:
     """One value of any number of values: what a reduction over time is when it is unrolled."""
 
@@ -304,6 +316,7 @@ def _combination(
         variadic=True,
         internal=True,
         summary=summary,
+        **facts,
     )
 
 
@@ -319,8 +332,27 @@ def _extreme_of_adjoint(g: Value, y: Value, *operands: Value) -> list[Value | No
 
 
 ELEMENTWISE = (
-    _binary("add", np.add, "{0} + {1}", lambda g, y, a, b: [g, g], "`a + b`"),
-    _binary("subtract", np.subtract, "{0} - {1}", lambda g, y, a, b: [g, -g], "`a - b`"),
+    _binary(
+        "add",
+        np.add,
+        "{0} + {1}",
+        lambda g, y, a, b: [g, g],
+        "`a + b`",
+        linear="jointly",
+        finite=True,
+        cheap=True,
+        commutative=True,
+    ),
+    _binary(
+        "subtract",
+        np.subtract,
+        "{0} - {1}",
+        lambda g, y, a, b: [g, -g],
+        "`a - b`",
+        linear="jointly",
+        finite=True,
+        cheap=True,
+    ),
     _binary(
         "multiply",
         np.multiply,
@@ -328,6 +360,10 @@ ELEMENTWISE = (
         lambda g, y, a, b: [g * b, g * a],
         "`a * b`",
         slope="product",
+        linear="each",
+        finite=True,
+        cheap=True,
+        commutative=True,
     ),
     _binary(
         "divide",
@@ -336,6 +372,8 @@ ELEMENTWISE = (
         lambda g, y, a, b: [g / b, -(g * y / b)],
         "`a / b`",
         slope="infinite",
+        linear=FIRST,
+        cheap=True,
     ),
     _binary(
         "power",
@@ -353,6 +391,9 @@ ELEMENTWISE = (
         "the smaller of two; equal ones share the gradient",
         lambda y, a, b: compared(a, b),
         picks=True,
+        zero=True,
+        finite=True,
+        cheap=True,
     ),
     _binary(
         "maximum",
@@ -362,13 +403,16 @@ ELEMENTWISE = (
         "the larger of two; equal ones share the gradient",
         lambda y, a, b: compared(a, b),
         picks=True,
+        zero=True,
+        finite=True,
+        cheap=True,
     ),
-    _comparison("less", np.less, "{0} < {1}", "`a < b`"),
-    _comparison("less_equal", np.less_equal, "{0} <= {1}", "`a <= b`"),
-    _comparison("greater", np.greater, "{0} > {1}", "`a > b`"),
-    _comparison("greater_equal", np.greater_equal, "{0} >= {1}", "`a >= b`"),
-    _comparison("equal", np.equal, "{0} == {1}", "`a == b`"),
-    _comparison("not_equal", np.not_equal, "{0} != {1}", "`a != b`"),
+    _comparison("less", np.less, "{0} < {1}", "`a < b`", cheap=True),
+    _comparison("less_equal", np.less_equal, "{0} <= {1}", "`a <= b`", cheap=True),
+    _comparison("greater", np.greater, "{0} > {1}", "`a > b`", cheap=True),
+    _comparison("greater_equal", np.greater_equal, "{0} >= {1}", "`a >= b`", cheap=True),
+    _comparison("equal", np.equal, "{0} == {1}", "`a == b`", cheap=True, commutative=True),
+    _comparison("not_equal", np.not_equal, "{0} != {1}", "`a != b`", cheap=True, commutative=True),
     Operation(
         "where",
         ("condition", "then", "otherwise"),
@@ -380,6 +424,9 @@ ELEMENTWISE = (
         summary="`then` where the condition holds, else `otherwise`",
         slope="constant",
         picks=True,
+        linear=((1, 2),),
+        finite=True,
+        cheap=True,
     ),
     Operation(
         "clip",
@@ -393,6 +440,8 @@ ELEMENTWISE = (
         summary="x, kept between two bounds; at a bound the gradient is that of x",
         slope="constant",
         picks=True,
+        finite=True,
+        cheap=True,
     ),
     unary(
         "negate",
@@ -401,14 +450,26 @@ ELEMENTWISE = (
         lambda g, y, x: [-g],
         "`-x`",
         slope="constant",
+        linear="jointly",
+        finite=True,
+        cheap=True,
     ),
-    unary("tanh", np.tanh, "tanh({0})", lambda g, y, x: [g * (1 - y * y)], "tanh"),
+    unary(
+        "tanh",
+        np.tanh,
+        "tanh({0})",
+        lambda g, y, x: [g * (1 - y * y)],
+        "tanh",
+        zero=True,
+        finite=True,
+    ),
     unary(
         "sigmoid",
         _sigmoid,
         "sigmoid({0})",
         lambda g, y, x: [g * (y * (1 - y))],
         "1 / (1 + exp(-x))",
+        finite=True,
     ),
     unary(
         "relu",
@@ -419,6 +480,9 @@ ELEMENTWISE = (
         _kink,
         slope="constant",
         picks=True,
+        zero=True,
+        finite=True,
+        cheap=True,
     ),
     unary(
         "softplus",
@@ -426,6 +490,7 @@ ELEMENTWISE = (
         "softplus({0})",
         lambda g, y, x: [g * call("sigmoid", x)],
         "log(1 + exp(x))",
+        finite=True,
     ),
     unary(
         "log_sigmoid",
@@ -433,6 +498,7 @@ ELEMENTWISE = (
         "-softplus(-{0})",
         lambda g, y, x: [g * call("sigmoid", -x)],
         "the logarithm of sigmoid(x), exact where that is 0 or 1",
+        finite=True,
     ),
     unary(
         "silu",
@@ -440,6 +506,8 @@ ELEMENTWISE = (
         f"(F(-{_FAR}) if {{0}} < F(-{_FAR}) else {{0}}) * sigmoid({{0}})",
         _silu_adjoint,
         "x times sigmoid(x)",
+        zero=True,
+        finite=True,
     ),
     unary(
         "exp",
@@ -464,14 +532,24 @@ ELEMENTWISE = (
         lambda g, y, x: [g * 0.5 / y],
         "the square root",
         slope="infinite",
+        zero=True,
     ),
-    unary("sin", np.sin, "sin({0})", lambda g, y, x: [g * call("cos", x)], "the sine, in radians"),
+    unary(
+        "sin",
+        np.sin,
+        "sin({0})",
+        lambda g, y, x: [g * call("cos", x)],
+        "the sine, in radians",
+        zero=True,
+        finite=True,
+    ),
     unary(
         "cos",
         np.cos,
         "cos({0})",
         lambda g, y, x: [-(g * call("sin", x))],
         "the cosine, in radians",
+        finite=True,
     ),
     unary(
         "abs",
@@ -480,6 +558,9 @@ ELEMENTWISE = (
         lambda g, y, x: [g * call("sign", x)],
         "the absolute value",
         _kink,
+        zero=True,
+        finite=True,
+        cheap=True,
     ),
     unary(
         "sign",
@@ -488,8 +569,21 @@ ELEMENTWISE = (
         None,
         "-1, 0 or 1; no gradient passes",
         _kink,
+        zero=True,
+        finite=True,
+        cheap=True,
     ),
-    unary("stop", lambda x: x, "{0}", None, "the value of x; no gradient passes"),
+    unary(
+        "stop",
+        lambda x: x,
+        "{0}",
+        None,
+        "the value of x; no gradient passes",
+        linear="jointly",
+        finite=True,
+        cheap=True,
+        moves=True,
+    ),
     Operation(
         "with_slope",
         ("value", "slope", "x"),
@@ -514,6 +608,10 @@ ELEMENTWISE = (
         elementwise=True,
         internal=True,
         summary="the value where a cotangent arrives, zero where that is zero",
+        linear=FIRST,
+        masks=(1,),
+        finite=True,
+        cheap=True,
     ),
     Operation(
         "identity",
@@ -525,6 +623,10 @@ ELEMENTWISE = (
         elementwise=True,
         summary="the value of x under another name",
         slope="constant",
+        linear="jointly",
+        finite=True,
+        cheap=True,
+        moves=True,
     ),
     _combination(
         "sum_of",
@@ -532,6 +634,8 @@ ELEMENTWISE = (
         "{0} + {1}",
         lambda g, y, *operands: [g for _ in operands],
         "the sum of several values",
+        linear="jointly",
+        finite=True,
     ),
     _combination(
         "max_of",
@@ -542,6 +646,8 @@ ELEMENTWISE = (
         _extreme_of_choices,
         slope="constant",
         picks=True,
+        zero=True,
+        finite=True,
     ),
     _combination(
         "min_of",
@@ -552,5 +658,7 @@ ELEMENTWISE = (
         _extreme_of_choices,
         slope="constant",
         picks=True,
+        zero=True,
+        finite=True,
     ),
 )

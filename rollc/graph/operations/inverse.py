@@ -92,6 +92,11 @@ def _gauss_jordan_adjoint(g: Value, y: Value, a: Value) -> list[Value | None]:
     return [slope + call("sum", corner) * call("transpose", inverse)]
 
 
+def _part(a: Value, start: int, stop: int) -> Value:
+    """Rows of what an inverse and a determinant are both parts of."""
+    return call("slice", call("gauss_jordan", a), start=start, stop=stop)
+
+
 INVERSE = (
     Operation(
         "inverse",
@@ -100,6 +105,7 @@ INVERSE = (
         _inverse,
         _inverse_adjoint,
         summary="the inverse of a square matrix; NaN where it has none",
+        decompose=lambda a: _part(a, 0, a.type.shape[0]),
     ),
     Operation(
         "log_det",
@@ -108,6 +114,7 @@ INVERSE = (
         _log_det,
         _log_det_adjoint,
         summary="the natural logarithm of the absolute determinant of a square matrix",
+        decompose=lambda a: call("sum", _part(a, a.type.shape[0], a.type.shape[0] + 1)),
     ),
     Operation(
         "gauss_jordan",

@@ -15,6 +15,7 @@ import numpy as np
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Type
 from rollc.graph.operations.table import (
+    FIRST,
     Array,
     Frame,
     Operation,
@@ -224,6 +225,8 @@ LINEAR = (
         _matmul_adjoint,
         summary="`a @ b`: a matrix times a vector or a matrix",
         slope="product",
+        linear="each",
+        finite=True,
     ),
     Operation(
         "dot",
@@ -234,6 +237,9 @@ LINEAR = (
         "dot({0}, {1}, {shape0})",
         summary="the sum of the products of two vectors",
         slope="product",
+        linear="each",
+        finite=True,
+        commutative=True,
     ),
     Operation(
         "outer",
@@ -244,6 +250,8 @@ LINEAR = (
         "outer({0}, {shape0}, {1}, {shape1}, {out}, {accumulate})",
         summary="every element of `a` times every element of `b`: a matrix",
         slope="product",
+        linear="each",
+        finite=True,
     ),
     Operation(
         "transpose",
@@ -254,6 +262,9 @@ LINEAR = (
         "transpose({0}, {shape0}, {out})",
         summary="a matrix with its rows as columns",
         slope="constant",
+        linear="jointly",
+        finite=True,
+        moves=True,
     ),
     Operation(
         "embed",
@@ -265,6 +276,8 @@ LINEAR = (
         summary="the row of `table` that an index names",
         slope="constant",
         picks=True,
+        linear=FIRST,
+        finite=True,
     ),
     Operation(
         "embed_adjoint",
@@ -276,6 +289,8 @@ LINEAR = (
         internal=True,
         summary="a vector in the row that an index names, zeros elsewhere",
         slope="constant",
+        linear=FIRST,
+        finite=True,
     ),
     Operation(
         "one_hot",

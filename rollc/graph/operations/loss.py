@@ -59,6 +59,10 @@ def _logistic(frame: Frame, options: Options, score: Array, target: Array) -> Ar
     return np.asarray((rest + np.log1p(np.exp(-np.abs(score)))).astype(frame.dtype, copy=False))
 
 
+def _mean_loss(loss: Value) -> Value:
+    return call("mean", loss, axis=-1) if loss.type.shape else call("identity", loss)
+
+
 def _logistic_slope(score: Value, target: Value) -> Value:
     """sigmoid(score) - target, from the smaller of sigmoid and 1 - sigmoid."""
     small = call("sigmoid", -call("abs", score))
@@ -117,6 +121,7 @@ LOSS = (
         _mse,
         _mse_adjoint,
         summary="the mean of the squared differences",
+        decompose=lambda a, b: _mean_loss((a - b) * (a - b)),
         slope="finite",
     ),
     Operation(
@@ -136,6 +141,7 @@ LOSS = (
         _binary_cross_entropy,
         _binary_cross_entropy_adjoint,
         summary="the loss of a yes or no, from its score; targets are 0 to 1",
+        decompose=lambda score, target: _mean_loss(call("logistic_loss", score, target)),
         slope="finite",
     ),
     Operation(

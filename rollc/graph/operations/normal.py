@@ -87,6 +87,9 @@ NORMAL: tuple[Operation, ...] = (
         _layer_norm_adjoint,
         defaults=(("epsilon", 1e-5),),
         summary="x, shifted and scaled to mean 0 and variance 1; times gain plus bias",
+        decompose=lambda x, gain, bias, epsilon: (
+            call("normalise", x, epsilon=epsilon) * gain + bias
+        ),
         slope="finite",
     ),
     Operation(

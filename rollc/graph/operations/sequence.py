@@ -56,6 +56,7 @@ def _over(
     summary: str,
     choices: Choices | None = None,
     picks: bool = False,
+    **facts: Any,
 ) -> Operation:
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
         x = x.astype(frame.dtype, copy=False)
@@ -74,6 +75,7 @@ def _over(
         slope="constant",
         picks=picks,
         summary=summary,
+        **facts,
     )
 
 
@@ -167,7 +169,7 @@ def _infer_end(operands: Sequence[Type | None], options: Options) -> Type | None
     return Type(x.kind, x.shape, without(x.axes, [axis]), x.bound)
 
 
-def _end(name: str, place: int, summary: str) -> Operation:
+def _end(name: str, place: int, summary: str, **facts: Any) -> Operation:
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
         position = frame.axes.index(_axis(options))
         if not x.shape[position]:
@@ -183,6 +185,7 @@ def _end(name: str, place: int, summary: str) -> Operation:
         slope="constant",
         picks=True,
         summary=summary,
+        **facts,
     )
 
 
@@ -230,9 +233,41 @@ def _extent(frame: Frame, options: Options) -> Array:
     return np.asarray(frame.sizes[_axis(options)], dtype=frame.dtype)
 
 
+def _mean_over_parts(x: Value, over: tuple[str, ...]) -> Value:
+    total = call("sum_over", x, over=over)
+    for axis in over:
+        total = total / call_extent(total, axis)
+    return total
+
+
+def _softmax_over_parts(x: Value, over: tuple[str, ...]) -> Value:
+    e, total = softmax_parts(x, over)
+    return e / total
+
+
 SEQUENCE = (
-    _over("sum_over", np.sum, lambda g, y, x, over: [g], "the sum over the places of axes"),
-    _over("mean_over", np.mean, _mean_over_adjoint, "the mean over the places of axes"),
+    _over(
+        "sum_over",
+        np.sum,
+        lambda g, y, x, over: [g],
+        "the sum over the places of axes",
+        linear="jointly",
+        finite=True,
+        whole=True,
+        reduces="sum",
+        combine="sum_of",
+    ),
+    _over(
+        "mean_over",
+        np.mean,
+        _mean_over_adjoint,
+        "the mean over the places of axes",
+        decompose=_mean_over_parts,
+        linear="jointly",
+        finite=True,
+        whole=True,
+        reduces="mean",
+    ),
     _over(
         "max_over",
         np.max,
@@ -240,6 +275,11 @@ SEQUENCE = (
         "the largest over the places of axes",
         _extreme_over_choices,
         picks=True,
+        zero=True,
+        finite=True,
+        whole=True,
+        reduces="max",
+        combine="max_of",
     ),
     _over(
         "min_over",
@@ -248,6 +288,11 @@ SEQUENCE = (
         "the smallest over the places of axes",
         _extreme_over_choices,
         picks=True,
+        zero=True,
+        finite=True,
+        whole=True,
+        reduces="min",
+        combine="min_of",
     ),
     Operation(
         "softmax_over",
@@ -257,10 +302,30 @@ SEQUENCE = (
         lambda g, y, x, over: [y * (g - call("sum_over", g * y, over=over))],
         internal=True,
         summary="exp(x), scaled to the sum 1 over the places of axes",
+        decompose=_softmax_over_parts,
         slope="finite",
+        whole=True,
     ),
-    _end("last", -1, "the value at the last step"),
-    _end("first", 0, "the value at the first step"),
+    _end(
+        "last",
+        -1,
+        "the value at the last step",
+        linear="jointly",
+        finite=True,
+        moves=True,
+        selects=True,
+        whole=True,
+    ),
+    _end(
+        "first",
+        0,
+        "the value at the first step",
+        linear="jointly",
+        finite=True,
+        moves=True,
+        selects=True,
+        whole=True,
+    ),
     Operation(
         "impulse",
         ("x",),
@@ -270,6 +335,11 @@ SEQUENCE = (
         internal=True,
         summary="x at the first or the last step, zero at the others",
         slope="constant",
+        linear="jointly",
+        finite=True,
+        cheap=True,
+        selects=True,
+        sees_end=True,
     ),
     Operation(
         "spread",
@@ -280,6 +350,11 @@ SEQUENCE = (
         internal=True,
         summary="x at every step",
         slope="constant",
+        linear="jointly",
+        finite=True,
+        cheap=True,
+        moves=True,
+        selects=True,
     ),
     Operation(
         "extent",
@@ -289,6 +364,9 @@ SEQUENCE = (
         None,
         internal=True,
         summary="the number of steps, or of sequences",
+        selects=True,
+        counts=True,
+        sees_end=True,
     ),
     Operation(
         "step",
@@ -298,5 +376,7 @@ SEQUENCE = (
         None,
         internal=True,
         summary="the number of the step, from 0; `shift` steps later, and modulo `period`",
+        selects=True,
+        counts=True,
     ),
 )

@@ -70,6 +70,14 @@ Adjoint = Callable[..., "Sequence[Value | None]"]
 Slope = Literal["constant", "product", "finite", "infinite"]
 # y is the result; the conditions by which it was chosen.
 Choices = Callable[..., "Sequence[Value]"]
+# Operands by their positions, in groups; all of them in one group, or each in its own.
+Groups = tuple[tuple[int, ...], ...]
+Linear = Groups | Literal["jointly", "each"]
+
+FIRST: Groups = ((0,),)
+
+LENGTH = "length"
+"""The operand that says where each sequence ends, of operations that take it."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,28 @@ class Operation:
                  operands are; ``infinite``: by what need not be
     picks     -- the operands of which it may take nothing at some steps or elements, so that
                  no cotangent arrives there: True for all of them
+
+    What passes may rely on; nothing that is said here is said of its name anywhere else:
+
+    linear      -- the operands in which the result is linear: those of a group together, while
+                   all others are known.  An axis that such an operand runs over and the result
+                   does not is summed over
+    zero        -- zero where all operands are, though it is not linear
+    finite      -- finite wherever all operands are, but for overflow
+    cheap       -- an instruction or two for each element, no function: sooner computed again
+                   than kept
+    commutative -- its two operands may change places
+    moves       -- it computes nothing: each element is one of an operand's
+    selects     -- an element follows from one element at one step: it runs like elementwise work,
+                   though its result has other axes or another shape
+    masks       -- the operands that only say where nothing is wanted: zero where one of them is
+    reduces     -- how it makes one of many: their sum, mean, maximum or minimum
+    combine     -- the operation that makes the result of those of parts of the places
+    whole       -- it needs all the steps along its axes at once
+    counts      -- it gives another value where there are other steps before or behind
+    sees_end    -- what it gives at a step depends on where the sequence begins or ends
+    decompose   -- ``rule(*operands, **options)``: the same value in terms of the table's own
+                   operations, which kernels have in its place
     """
 
     name: str
@@ -111,6 +141,20 @@ class Operation:
     choices: Choices | None = None
     slope: Slope = "infinite"
     picks: bool | tuple[int, ...] = False
+    linear: Linear = ()
+    zero: bool = False
+    finite: bool = False
+    cheap: bool = False
+    commutative: bool = False
+    moves: bool = False
+    selects: bool = False
+    masks: tuple[int, ...] = ()
+    reduces: Literal["sum", "mean", "max", "min"] | None = None
+    combine: str = ""
+    whole: bool = False
+    counts: bool = False
+    sees_end: bool = False
+    decompose: Callable[..., Value] | None = None
     elementwise: bool = False
     defaults: tuple[tuple[str, Attribute], ...] = field(default=())
     variadic: bool = False
@@ -125,6 +169,37 @@ class Operation:
     def may_leave(self, operand: int) -> bool:
         """Whether there may be steps or elements of an operand that the result is not of."""
         return self.picks is True or (self.picks is not False and operand in self.picks)
+
+    def linear_in(self, count: int) -> Groups:
+        """The groups of operands in which it is linear, where it has so many."""
+        if self.linear == "jointly":
+            return (tuple(range(count)),) if count else ()
+        if self.linear == "each":
+            return tuple((place,) for place in range(count))
+        return self.linear
+
+    def zero_groups(self, count: int) -> Groups:
+        """The groups of operands of which each makes it zero, where all in the group are.
+
+        A product of zero with what is not finite is taken for zero.
+        """
+        everything = (tuple(range(count)),) if self.zero and count else ()
+        return (*self.linear_in(count), *((place,) for place in self.masks), *everything)
+
+    def is_zero(self, zeros: Sequence[bool]) -> bool:
+        """Whether the result is zero, where it is known which operands are."""
+        groups = self.zero_groups(len(zeros))
+        return any(all(zeros[place] for place in group) for group in groups)
+
+    @property
+    def is_product(self) -> bool:
+        """Whether it sums products of two operands' elements."""
+        return self.linear == "each" and not self.elementwise
+
+    @property
+    def fusable(self) -> bool:
+        """Whether it can be a line of a loop over elements."""
+        return self.elementwise or self.selects
 
     @property
     def fewest(self) -> int:

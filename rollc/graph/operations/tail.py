@@ -22,6 +22,7 @@ from rollc.graph.expression import Value, call
 from rollc.graph.graph import Type, ordered_axes
 from rollc.graph.operations.linear import without
 from rollc.graph.operations.table import (
+    FIRST,
     Array,
     Frame,
     Operation,
@@ -169,6 +170,9 @@ TAIL = (
         " up to step `length`",
         slope="constant",
         picks=True,
+        linear=((0, 1),),
+        finite=True,
+        whole=True,
     ),
     Operation(
         "tail_steps",
@@ -181,6 +185,11 @@ TAIL = (
         summary="each row at the step that `tail` takes it from, zero at the others",
         slope="constant",
         picks=True,
+        linear=FIRST,
+        finite=True,
+        cheap=True,
+        selects=True,
+        sees_end=True,
     ),
     Operation(
         "tail_start",
@@ -193,5 +202,9 @@ TAIL = (
         summary="each row at the row of the start that `tail` takes it from, zero at the others",
         slope="constant",
         picks=True,
+        linear=FIRST,
+        finite=True,
+        counts=True,
+        sees_end=True,
     ),
 )

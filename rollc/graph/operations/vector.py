@@ -66,6 +66,7 @@ def _reduction(
     summary: str,
     choices: Choices | None = None,
     picks: bool = False,
+    **facts: Any,
 ) -> Operation:
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
         x = x.astype(frame.dtype, copy=False)
@@ -83,6 +84,7 @@ def _reduction(
         picks=picks,
         defaults=(("axis", EVERY),),
         summary=summary,
+        **facts,
     )
 
 
@@ -359,6 +361,9 @@ VECTOR = (
         _sum_adjoint,
         "sum_along({0}, {out}, {folded0}, False)",
         "the sum of a vector's elements",
+        linear="jointly",
+        finite=True,
+        reduces="sum",
     ),
     _reduction(
         "mean",
@@ -366,6 +371,9 @@ VECTOR = (
         _mean_adjoint,
         "sum_along({0}, {out}, {folded0}, True)",
         "the mean of a vector's elements",
+        linear="jointly",
+        finite=True,
+        reduces="mean",
     ),
     _reduction(
         "max",
@@ -375,6 +383,9 @@ VECTOR = (
         "the largest element; equal ones share the gradient",
         _extreme_choices,
         picks=True,
+        zero=True,
+        finite=True,
+        reduces="max",
     ),
     _reduction(
         "min",
@@ -384,6 +395,9 @@ VECTOR = (
         "the smallest element; equal ones share the gradient",
         _extreme_choices,
         picks=True,
+        zero=True,
+        finite=True,
+        reduces="min",
     ),
     Operation(
         "argmax",
@@ -434,6 +448,9 @@ VECTOR = (
         variadic=True,
         summary="vectors and numbers, joined end to end",
         slope="constant",
+        linear="jointly",
+        finite=True,
+        moves=True,
     ),
     Operation(
         "slice",
@@ -444,6 +461,9 @@ VECTOR = (
         summary="`x[start:stop]`: some of the elements",
         slope="constant",
         picks=True,
+        linear="jointly",
+        finite=True,
+        moves=True,
     ),
     Operation(
         "pad",
@@ -454,6 +474,8 @@ VECTOR = (
         internal=True,
         summary="x from element `start` on, zeros around it",
         slope="constant",
+        linear="jointly",
+        finite=True,
     ),
     Operation(
         "stack",
@@ -465,6 +487,9 @@ VECTOR = (
         internal=True,
         summary="values of one shape, along a new first dimension",
         slope="constant",
+        linear="jointly",
+        finite=True,
+        moves=True,
     ),
     Operation(
         "row",
@@ -476,6 +501,9 @@ VECTOR = (
         summary="one of the values that a stack holds",
         slope="constant",
         picks=True,
+        linear="jointly",
+        finite=True,
+        moves=True,
     ),
     Operation(
         "repeat",
@@ -486,6 +514,9 @@ VECTOR = (
         internal=True,
         summary="x again and again along a new dimension",
         slope="constant",
+        linear="jointly",
+        finite=True,
+        moves=True,
     ),
     Operation(
         "zero",
@@ -497,6 +528,8 @@ VECTOR = (
         elementwise=True,
         internal=True,
         summary="zero at every place of a shape",
+        finite=True,
+        cheap=True,
     ),
     Operation(
         "fill",
@@ -509,5 +542,9 @@ VECTOR = (
         internal=True,
         summary="a number at every place of a shape",
         slope="constant",
+        linear="jointly",
+        finite=True,
+        cheap=True,
+        moves=True,
     ),
 )

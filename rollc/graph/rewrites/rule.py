@@ -64,28 +64,16 @@ def known_number(work: Workspace, node: Node) -> float | None:
     if entry is None or not node.operands:
         return None
     numbers = [work.known(edge) for edge in node.operands]
-    if node.operation in _ZERO_WITH_ANY and any(number == 0 for number in numbers):
+    if entry.finite and entry.is_zero([number == 0 for number in numbers]):
         return 0.0
     present = [number for number in numbers if number is not None]
     if len(present) < len(numbers):
         return None
-    if node.operation in _SAME:
+    if entry.moves or entry.reduces in ("mean", "max", "min"):
         return present[0] if len({repr(number) for number in present}) == 1 else None
-    if node.operation in _ZERO_OF_ZEROS:
-        return 0.0 if not any(present) else None
     if entry.elementwise and node.type.kind != "index":
         return evaluated(node, present)
     return None
-
-
-_ZERO_WITH_ANY = frozenset({"multiply", "matmul", "dot", "outer", "reached"})
-_SAME = frozenset(
-    {"identity", "stop", "fill", "spread", "repeat", "slice", "row", "transpose", "concat", "stack"}
-    | {"mean", "max", "min", "mean_over", "max_over", "min_over", "first", "last"}
-)
-_ZERO_OF_ZEROS = frozenset(
-    {"pad", "impulse", "sum", "sum_over", "tail", "tail_steps", "tail_start"}
-)
 
 
 def evaluated(node: Node, numbers: list[float]) -> float | None:
