@@ -23,7 +23,6 @@ from rollc.arguments import interface_of
 from rollc.entries import kernel_graphs
 from rollc.errors import RollcError
 from rollc.graph.adjoint import adjoint
-from rollc.graph.attributes import OPTIONAL, REQUIRED
 from rollc.graph.operations import OPERATIONS
 from rollc.graph.simplify import simplify
 from rollc.graph.unroll import unroll
@@ -39,7 +38,7 @@ TOKEN = re.compile(r"~*[A-Za-z_][\w.:'~^]*|-?\d+\.?\d*(?:e[+-]?\d+)?|[ \t]+|\n|.
 NUMBERS = ["0", "1", "-1", "2", "3", "1.0", "0.0", "inf", "nan", "-inf", "1e308", "2147483648"]
 NUMBERS += ["2147483649", "9" * 15, "9" * 40, "1000000", "1000001", "None", "true"]
 ATTRIBUTES = sorted(
-    {name for rules in (REQUIRED, OPTIONAL) for at in rules.values() for name in at}
+    {name for entry in OPERATIONS.values() for name in (*entry.required, *entry.allowed)}
 )
 WORDS = [*OPERATIONS, *ATTRIBUTES, "input", "target", "param", "constant", "state", "cotangent"]
 WORDS += ["noise", "float", "bool", "index", "over", "init", "line", "batch", "s", "t", "loss"]

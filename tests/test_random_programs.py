@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from rollc.lang.functions import ENDS, FUNCTIONS, OVER_TIME, SYMBOLS  # noqa: E402
+from rollc.lang.functions import ENDS, OVER_TIME, SYMBOLS, functions  # noqa: E402
 from rollc.pipeline import read_spec  # noqa: E402
 from tests.random_programs import language as la  # noqa: E402
 from tests.random_programs.features import FORMS, features  # noqa: E402
@@ -44,7 +44,7 @@ def test_programs_have_every_operation_and_every_form() -> None:
     found: set[str] = set()
     for seed in range(700):
         found |= features(*generate(seed))
-    wanted = {f"`{name}`" for name in (*FUNCTIONS, *SYMBOLS, "split", "neg")}
+    wanted = {f"`{name}`" for name in (*functions(), *SYMBOLS, "split", "neg")}
     wanted |= {f"`{name}` over" for name in (*OVER_TIME, *ENDS)}
     found |= {" ".join(name.split()[:1]) for name in found if name.startswith("`")}
     assert not wanted - found

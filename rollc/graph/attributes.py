@@ -1,7 +1,4 @@
-"""Which attributes a node may have, and which values they may take.
-
-Graphs come from text that people edit, so nothing about an attribute is taken for granted.
-"""
+"""What an attribute of a node must be: a test, and the words that say it."""
 
 from __future__ import annotations
 
@@ -71,37 +68,6 @@ RATE = Rule(
 )
 SWITCH = _whole(0, 1, "0 or 1")
 
-REQUIRED: Mapping[str, Mapping[str, Rule]] = {
-    "constant": {"value": REAL},
-    "embed_adjoint": {"rows": SIZE},
-    "slice": {"start": PLACE, "stop": PLACE},
-    "pad": {"start": PLACE, "size": SIZE},
-    "row": {"at": PLACE},
-    "repeat": {"axis": DIMENSION, "size": SIZE},
-    "fill": {"shape": SHAPE},
-    "zero": {"shape": SHAPE},
-    **{name: {"epsilon": NOT_NEGATIVE} for name in ("layer_norm", "normalise", "deviation")},
-    **{f"{name}_over": {"over": AXES} for name in ("sum", "mean", "max", "min", "softmax")},
-    **{name: {"axis": AXIS} for name in ("first", "last", "spread", "extent", "step")},
-    **{name: {"axis": AXIS} for name in ("tail", "tail_steps", "tail_start")},
-    "impulse": {"axis": AXIS, "at": END},
-    "place": {"axis": AXIS, "start": PLACE, "size": SIZE, "divide": SIZE, "modulo": SIZE},
-    "at": {"shape": SHAPE},
-    "dropout": {"rate": RATE},
-}
-OPTIONAL: Mapping[str, Mapping[str, Rule]] = {
-    "matmul": {"transpose_a": FLAG, "transpose_b": FLAG},
-    "outer": {"over": AXES},
-    "embed_adjoint": {"over": AXES},
-    "one_hot": {"size": PLACE},
-    "step": {"shift": PLACE, "period": SIZE},
-    "dropout": {"same": SWITCH},
-    **{name: {"axis": DIMENSION_OR_ALL} for name in ("sum", "mean", "max", "min")},
-    **{name: {"axis": DIMENSION} for name in ("concat", "slice", "pad")},
-    # The step of what an unrolled leaf is.
-    **{name: {"of": NAME, "step": PLACE} for name in ("input", "target", "cotangent", "state")},
-    "noise": {"of": NAME, "step": PLACE, "rate": RATE},
-}
 # The numbers that each way to initialise a parameter needs.
 INITIALISERS: Mapping[str, Mapping[str, Rule]] = {
     "glorot": {},
@@ -112,32 +78,3 @@ INITIALISERS: Mapping[str, Mapping[str, Rule]] = {
     "normal": {"scale": NOT_NEGATIVE},
     "uniform": {"low": FINITE, "high": FINITE},
 }
-
-
-def attribute_flaw(operation: str, name: str, value: Attribute) -> str | None:
-    """What an attribute must be, in words, where its value is not that."""
-    rule = {**REQUIRED.get(operation, {}), **OPTIONAL.get(operation, {})}.get(name)
-    if rule is None:
-        return None
-    return None if rule.holds(value) else rule.words
-
-
-def attribute_flaws(operation: str, options: Mapping[str, Attribute]) -> list[str]:
-    """Everything that is wrong with the attributes of a node."""
-    required = dict(REQUIRED.get(operation, {}))
-    if operation == "param":
-        initialiser = options.get("initialiser")
-        if not isinstance(initialiser, str) or initialiser not in INITIALISERS:
-            return [f"the attribute `initialiser` must be one of {', '.join(INITIALISERS)}"]
-        required.update(INITIALISERS[initialiser])
-    optional = dict(OPTIONAL.get(operation, {}))
-    free = {"initialiser"} if operation == "param" else set[str]()
-    flaws = [f"the attribute `{name}` is missing" for name in required if name not in options]
-    for name, value in options.items():
-        rule = required.get(name) or optional.get(name)
-        if rule is None:
-            if name not in free:
-                flaws.append(f"`{operation}` has no attribute `{name}`")
-        elif not rule.holds(value):
-            flaws.append(f"the attribute `{name}` must be {rule.words}")
-    return flaws

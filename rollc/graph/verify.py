@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rollc.graph.attributes import LARGEST, MOST_DIMENSIONS, attribute_flaws
+from rollc.graph.attribute_flaws import attribute_flaws
+from rollc.graph.attributes import LARGEST, MOST_DIMENSIONS
 from rollc.graph.graph import BATCH, LEAVES, Attribute, Graph, Node, Type, ordered_axes
 from rollc.graph.operations import OPERATIONS, TypeMismatch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rollc.graph.attributes import attribute_flaw
+from rollc.graph.attribute_flaws import attribute_flaw
 from rollc.graph.graph import Attribute
 from rollc.graph.operations import OPERATIONS
 from rollc.lang.diagnostics import Diagnostic, Label

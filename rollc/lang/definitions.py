@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import networkx as nx
 
 from rollc.lang.diagnostics import Diagnostic, Label
-from rollc.lang.functions import CUT, FEED, FUNCTIONS, SIZE, TIME
+from rollc.lang.functions import CUT, FEED, SIZE, TIME, functions
 from rollc.lang.names import Names, axes_of, no_axis, twice
 from rollc.lang.source import Source, Span
 from rollc.lang.syntax import (
@@ -133,7 +133,7 @@ def _hidden(
 def _define(found: Definitions, definition: Definition) -> None:
     name = definition.name
     first = found.find(name.name)
-    if name.name in (*FUNCTIONS, CUT, FEED, SIZE):
+    if name.name in (*functions(), CUT, FEED, SIZE):
         found.flawed.add(name.name)
         found.problems.append(
             Diagnostic(

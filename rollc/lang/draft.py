@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from rollc.graph.attributes import attribute_flaw
+from rollc.graph.attribute_flaws import attribute_flaw
 from rollc.graph.graph import Attribute, Edge, attributes
 from rollc.graph.operations import OPERATIONS
 from rollc.lang.axes import Marked
@@ -22,13 +22,13 @@ from rollc.lang.functions import (
     ENDS,
     EVERY,
     FEED,
-    FUNCTIONS,
     OVER_TIME,
     SIZE,
     STOP,
     SYMBOLS,
     TIME,
     WRITTEN,
+    functions,
     near,
 )
 from rollc.lang.moved import Scope, moved
@@ -409,7 +409,7 @@ class Drafts(NodeTable):
         function, span = call.function.name, call.function.span
         if call.over is not None and function in OVER_TIME:
             return f"{function}_over"
-        if function in FUNCTIONS:
+        if function in functions():
             return function
         if function in self.definitions.cells:
             raise Rejected(None)  # a use that is wrong: it is still there
@@ -424,7 +424,7 @@ class Drafts(NodeTable):
         helps: tuple[str, ...] = ()
         text = "not defined"
         own = (*self.definitions.cells, *self.definitions.functions)
-        guess = near(function, (*FUNCTIONS, CUT, FEED, *own))
+        guess = near(function, (*functions(), CUT, FEED, *own))
         if function in WRITTEN:
             text = "has a notation of its own"
             helps = (f"write `{WRITTEN[function]}`",)

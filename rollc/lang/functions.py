@@ -38,10 +38,14 @@ WRITTEN = {
     "slice": "x[start:stop]",
     **{f"{name}_over": f"{name}(x, over t)" for name in OVER_TIME},
 }
-FUNCTIONS = tuple(
-    name for name, entry in OPERATIONS.items() if not entry.internal and name not in WRITTEN
-)
 SYMBOL_OF = {operation: symbol for symbol, operation in SYMBOLS.items()}
+
+
+def functions() -> tuple[str, ...]:
+    """The operations that a spec can call."""
+    return tuple(
+        name for name, entry in OPERATIONS.items() if not entry.internal and name not in WRITTEN
+    )
 
 
 def said(operation: str) -> str:

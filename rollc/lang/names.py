@@ -8,7 +8,7 @@ from typing import Literal
 
 from rollc.graph.graph import BATCH
 from rollc.lang.diagnostics import Diagnostic, Label
-from rollc.lang.functions import FUNCTIONS, TIME, near
+from rollc.lang.functions import TIME, functions, near
 from rollc.lang.source import Span
 from rollc.lang.syntax import Alias, Const, Dim, Equation, Input, Name, Param, Spec, Time
 
@@ -115,7 +115,7 @@ class Names:
         if name.name in (TIME, *self.axes) or name.name.endswith(f".{TIME}"):
             text = "a time axis is no value"
             helps = ("give the network an input that counts the steps",)
-        elif name.name in FUNCTIONS:
+        elif name.name in functions():
             text = "a function, here without operands"
             helps = (f"call it: `{name.name}(…)`",)
         elif guess is not None:

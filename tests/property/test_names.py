@@ -23,7 +23,7 @@ from rollc.entries import kernel_graphs
 from rollc.graph.unroll import unroll
 from rollc.irtext import parse_graph, print_graph
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
-from rollc.lang.functions import CUT, FEED, FUNCTIONS, SIZE
+from rollc.lang.functions import CUT, FEED, SIZE, functions
 from rollc.lang.statements import KEYWORDS
 from rollc.pipeline import compiled, read_spec
 
@@ -71,7 +71,7 @@ loss mean(mse(<d>, <y>), over <Z>)
 RESERVED = {*KEYWORDS, "over", "t"}
 PLACE = re.compile(r"<(\w+)>")
 WORD = re.compile(r"[A-Za-z_]\w*|[\d.]\w*|\S")
-FUNCTION_NAMES = {*FUNCTIONS, CUT, FEED, SIZE}
+FUNCTION_NAMES = {*functions(), CUT, FEED, SIZE}
 # Words that names become, and what comes next to them.
 _MADE = """
 T B N K F t_0 t_1 T_0 T_1 T_2 n k r now begin end at first last team words each np lib kernel

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rollc.graph.attributes import RATE, SWITCH
 from rollc.graph.graph import Type
 from rollc.graph.operations.elementwise import infer_numeric
 from rollc.graph.operations.table import (
@@ -55,6 +56,8 @@ CHANCE = (
         defaults=(("rate", 0.5), ("same", 0)),
         summary="in training, zero with probability `rate` and else x / (1 - rate)",
         slope="constant",
+        required={"rate": RATE},
+        allowed={"same": SWITCH},
     ),
     Operation(
         "sample",

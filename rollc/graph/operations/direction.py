@@ -12,6 +12,7 @@ from math import prod
 
 import numpy as np
 
+from rollc.graph.attributes import AXIS, PLACE, SHAPE, SIZE
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Type
 from rollc.graph.operations.table import (
@@ -112,6 +113,7 @@ DIRECTION = (
         " `modulo`; `modulo` itself for places outside the `size` that are counted",
         selects=True,
         sees_end=True,
+        required={"axis": AXIS, "start": PLACE, "size": SIZE, "divide": SIZE, "modulo": SIZE},
     ),
     Operation(
         "at",
@@ -127,6 +129,7 @@ DIRECTION = (
         finite=True,
         cheap=True,
         selects=True,
+        required={"shape": SHAPE},
     ),
     Operation(
         "element",

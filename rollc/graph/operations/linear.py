@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rollc.graph.attributes import AXES, FLAG, PLACE, SIZE
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Type
 from rollc.graph.operations.table import (
@@ -227,6 +228,7 @@ LINEAR = (
         slope="product",
         linear="each",
         finite=True,
+        allowed={"transpose_a": FLAG, "transpose_b": FLAG},
     ),
     Operation(
         "dot",
@@ -252,6 +254,7 @@ LINEAR = (
         slope="product",
         linear="each",
         finite=True,
+        allowed={"over": AXES},
     ),
     Operation(
         "transpose",
@@ -291,6 +294,8 @@ LINEAR = (
         slope="constant",
         linear=FIRST,
         finite=True,
+        required={"rows": SIZE},
+        allowed={"over": AXES},
     ),
     Operation(
         "one_hot",
@@ -301,5 +306,6 @@ LINEAR = (
         "one_hot({0}, {out}, {shape})",
         defaults=(("size", 0),),
         summary="a vector with a one where the index points, zeros elsewhere",
+        allowed={"size": PLACE},
     ),
 )

@@ -59,6 +59,10 @@ def _logistic(frame: Frame, options: Options, score: Array, target: Array) -> Ar
     return np.asarray((rest + np.log1p(np.exp(-np.abs(score)))).astype(frame.dtype, copy=False))
 
 
+def _square(x: Value) -> Value:
+    return x * x
+
+
 def _mean_loss(loss: Value) -> Value:
     return call("mean", loss, axis=-1) if loss.type.shape else call("identity", loss)
 
@@ -121,7 +125,7 @@ LOSS = (
         _mse,
         _mse_adjoint,
         summary="the mean of the squared differences",
-        decompose=lambda a, b: _mean_loss((a - b) * (a - b)),
+        decompose=lambda a, b: _mean_loss(_square(a - b)),
         slope="finite",
     ),
     Operation(

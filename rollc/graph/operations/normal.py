@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rollc.graph.attributes import NOT_NEGATIVE
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Type
 from rollc.graph.operations.table import (
@@ -91,6 +92,7 @@ NORMAL: tuple[Operation, ...] = (
             call("normalise", x, epsilon=epsilon) * gain + bias
         ),
         slope="finite",
+        required={"epsilon": NOT_NEGATIVE},
     ),
     Operation(
         "normalise",
@@ -102,6 +104,7 @@ NORMAL: tuple[Operation, ...] = (
         internal=True,
         summary="x, shifted and scaled to mean 0 and variance 1",
         slope="finite",
+        required={"epsilon": NOT_NEGATIVE},
     ),
     Operation(
         "deviation",
@@ -114,5 +117,6 @@ NORMAL: tuple[Operation, ...] = (
         "deviation({0}, {epsilon}, {shape0})",
         internal=True,
         summary="the standard deviation of a vector's elements, and of a little more",
+        required={"epsilon": NOT_NEGATIVE},
     ),
 )

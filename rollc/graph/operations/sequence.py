@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from rollc.graph.attributes import AXES, AXIS, END, PLACE, SIZE
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Type, ordered_axes
 from rollc.graph.operations.elementwise import extremes
@@ -75,6 +76,7 @@ def _over(
         slope="constant",
         picks=picks,
         summary=summary,
+        required={"over": AXES},
         **facts,
     )
 
@@ -185,6 +187,7 @@ def _end(name: str, place: int, summary: str, **facts: Any) -> Operation:
         slope="constant",
         picks=True,
         summary=summary,
+        required={"axis": AXIS},
         **facts,
     )
 
@@ -305,6 +308,7 @@ SEQUENCE = (
         decompose=_softmax_over_parts,
         slope="finite",
         whole=True,
+        required={"over": AXES},
     ),
     _end(
         "last",
@@ -340,6 +344,7 @@ SEQUENCE = (
         cheap=True,
         selects=True,
         sees_end=True,
+        required={"axis": AXIS, "at": END},
     ),
     Operation(
         "spread",
@@ -355,6 +360,7 @@ SEQUENCE = (
         cheap=True,
         moves=True,
         selects=True,
+        required={"axis": AXIS},
     ),
     Operation(
         "extent",
@@ -367,6 +373,7 @@ SEQUENCE = (
         selects=True,
         counts=True,
         sees_end=True,
+        required={"axis": AXIS},
     ),
     Operation(
         "step",
@@ -378,5 +385,7 @@ SEQUENCE = (
         summary="the number of the step, from 0; `shift` steps later, and modulo `period`",
         selects=True,
         counts=True,
+        required={"axis": AXIS},
+        allowed={"shift": PLACE, "period": SIZE},
     ),
 )

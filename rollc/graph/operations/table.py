@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rollc.graph.attributes import Rule
 from rollc.graph.graph import Attribute, Type, ordered_axes
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ class Operation:
     whole       -- it needs all the steps along its axes at once
     counts      -- it gives another value where there are other steps before or behind
     sees_end    -- what it gives at a step depends on where the sequence begins or ends
+    required    -- the attributes that a node has to have, and what each must be
+    allowed     -- those that it may have
     decompose   -- ``rule(*operands, **options)``: the same value in terms of the table's own
                    operations, which kernels have in its place
     """
@@ -154,6 +157,8 @@ class Operation:
     whole: bool = False
     counts: bool = False
     sees_end: bool = False
+    required: Mapping[str, Rule] = field(default_factory=dict)
+    allowed: Mapping[str, Rule] = field(default_factory=dict)
     decompose: Callable[..., Value] | None = None
     elementwise: bool = False
     defaults: tuple[tuple[str, Attribute], ...] = field(default=())

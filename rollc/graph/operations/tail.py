@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from rollc.graph.attributes import AXIS
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Type, ordered_axes
 from rollc.graph.operations.linear import without
@@ -173,6 +174,7 @@ TAIL = (
         linear=((0, 1),),
         finite=True,
         whole=True,
+        required={"axis": AXIS},
     ),
     Operation(
         "tail_steps",
@@ -190,6 +192,7 @@ TAIL = (
         cheap=True,
         selects=True,
         sees_end=True,
+        required={"axis": AXIS},
     ),
     Operation(
         "tail_start",
@@ -206,5 +209,6 @@ TAIL = (
         finite=True,
         counts=True,
         sees_end=True,
+        required={"axis": AXIS},
     ),
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rollc.graph.attributes import DIMENSION, DIMENSION_OR_ALL, PLACE, SHAPE, SIZE
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import Type
 from rollc.graph.operations.elementwise import extremes
@@ -84,6 +85,7 @@ def _reduction(
         picks=picks,
         defaults=(("axis", EVERY),),
         summary=summary,
+        allowed={"axis": DIMENSION_OR_ALL},
         **facts,
     )
 
@@ -451,6 +453,7 @@ VECTOR = (
         linear="jointly",
         finite=True,
         moves=True,
+        allowed={"axis": DIMENSION},
     ),
     Operation(
         "slice",
@@ -464,6 +467,8 @@ VECTOR = (
         linear="jointly",
         finite=True,
         moves=True,
+        required={"start": PLACE, "stop": PLACE},
+        allowed={"axis": DIMENSION},
     ),
     Operation(
         "pad",
@@ -476,6 +481,8 @@ VECTOR = (
         slope="constant",
         linear="jointly",
         finite=True,
+        required={"start": PLACE, "size": SIZE},
+        allowed={"axis": DIMENSION},
     ),
     Operation(
         "stack",
@@ -504,6 +511,7 @@ VECTOR = (
         linear="jointly",
         finite=True,
         moves=True,
+        required={"at": PLACE},
     ),
     Operation(
         "repeat",
@@ -517,6 +525,7 @@ VECTOR = (
         linear="jointly",
         finite=True,
         moves=True,
+        required={"axis": DIMENSION, "size": SIZE},
     ),
     Operation(
         "zero",
@@ -530,6 +539,7 @@ VECTOR = (
         summary="zero at every place of a shape",
         finite=True,
         cheap=True,
+        required={"shape": SHAPE},
     ),
     Operation(
         "fill",
@@ -546,5 +556,6 @@ VECTOR = (
         finite=True,
         cheap=True,
         moves=True,
+        required={"shape": SHAPE},
     ),
 )
