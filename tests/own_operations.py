@@ -1,0 +1,93 @@
+"""Three operations that no module of rollc knows: nothing but entries of the table.
+
+``python own_operations.py`` verifies a network of them, its kernels as plain Python.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, MutableMapping
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.graph.expression import call
+from rollc.graph.operations import OPERATIONS, Operation
+from rollc.graph.operations.elementwise import unary
+from rollc.graph.operations.vector import infer_same_vector
+from rollc.kernel import library
+from rollc.kernel.linking import at, routine
+
+Array = NDArray[Any]
+
+SPEC = """
+net own
+dim D = 3, H = 4
+input x: [D]
+target y: [H]
+param W: [H, D], U: [H, H], k: [H]
+r = dead(U @ h[t-1])
+a = flip(W @ x) + r
+h = cube(0.2 * h[t-1]) * tanh(a) + 0.5 * a
+output h
+loss mean(mse(flip(h) + k, y), over t)
+"""
+
+
+@routine
+def flip(x: Array, row: int, first: int, size: int, out: Array, target: int, place: int) -> None:
+    for k in range(size):
+        out[target, at(place + k)] = x[row, at(first + size - 1 - k)]
+
+
+FLIP = Operation(
+    "flip",
+    ("x",),
+    infer_same_vector,
+    lambda frame, options, x: x[..., ::-1].astype(frame.dtype, copy=False),
+    lambda g, y, x: [call("flip", g)],
+    "flip({0}, {shape0}, {out})",
+    summary="a vector from its last element to its first",
+    slope="constant",
+    linear="jointly",
+    finite=True,
+    moves=True,
+)
+CUBE = unary(
+    "cube",
+    lambda x: x * x * x,
+    "{0} * {0} * {0}",
+    lambda g, y, x: [g * 3.0 * x * x],
+    "the third power",
+    cheap=True,
+    finite=True,
+)
+DEAD = unary(
+    "dead",
+    lambda x: np.where(np.abs(x) < 0.1, 0, x),
+    "(F(0) if abs({0}) < F(0.1) else {0})",
+    lambda g, y, x: [call("where", call("less", call("abs", x), 0.1), 0.0, g)],
+    "x, and zero where it is small",
+    slope="constant",
+    picks=True,
+    zero=True,
+    finite=True,
+    cheap=True,
+)
+
+
+def register(put: Callable[[Any, str, Any], None]) -> None:
+    """Put the operations into the table; ``put`` sets an item of a dictionary."""
+    for operation in (FLIP, CUBE, DEAD):
+        put(OPERATIONS, operation.name, operation)
+    put(vars(library), "flip", flip)
+
+
+if __name__ == "__main__":
+    from rollc.verify import verify
+
+    register(lambda table, name, value: cast(MutableMapping[str, Any], table).update({name: value}))
+    rows = verify(SPEC, "own.roll")
+    print(len(rows), "rows")
+    sys.exit(any(row.failed for row in rows))
