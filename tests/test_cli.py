@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from rollc import cli, store
+from rollc.network import Network
 from rollc.support.cache_folder import CACHE_VARIABLE
 
 TINY = """\
@@ -73,6 +74,19 @@ def run(
         return Result(status, out.decode(errors="replace"), err.decode())
 
     return run
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are interpreted, where it is files that matter and no kernel."""
+    from rollc.pipeline import read_spec
+    from rollc.verify.kernels import interpreted
+
+    def opened(spec: str, sets: dict[str, int], dtype: str, feed: str) -> Network:
+        graph, _ = read_spec(Path(spec).read_text(), spec, sets, feed)
+        return interpreted(graph, feed)
+
+    monkeypatch.setattr("rollc.cli.running.open_network", opened)
 
 
 # The command itself
@@ -573,6 +587,7 @@ def test_outputs_of_nothing_have_no_loss_beside_them(run: Run, tmp_path: Path) -
         assert f"these data have no {name}: there is nothing to compare" in result.err
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_no_steps_by_an_option(run: Run, tmp_path: Path) -> None:
     """A loss that is defined of nothing is given."""
     text = "net n\nparam k = 0.5\nh = k * h[t-1]\ninit h = 1\ne = last(h)\noutput h, e\n"
@@ -580,7 +595,7 @@ def test_no_steps_by_an_option(run: Run, tmp_path: Path) -> None:
         (tmp_path / "n.roll").write_text(f"{text}loss {loss}\n")
         result = run("run", "n.roll", "--steps", "0")
         assert result.status == 0, result.err
-        assert "output h: float32[0]" in result.out and "output e: 1" in result.out
+        assert "output h: float64[0]" in result.out and "output e: 1" in result.out
         assert ("loss: 1" in result.out) == ("e" in loss[:1])
     (tmp_path / "n.roll").write_text(text.replace("last(h)", "mean(h, over t)"))
     result = run("run", "n.roll", "--steps", "0")
@@ -619,6 +634,7 @@ def test_the_halves_of_a_sequence_with_the_state_handed_on(run: Run, tmp_path: P
     assert "missing state `h`" in result.err
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_what_is_computed_from_all_steps_is_said_to_be_of_the_part(
     run: Run, tmp_path: Path
 ) -> None:
@@ -725,6 +741,7 @@ def test_two_time_axes(run: Run, tmp_path: Path) -> None:
     assert "expected `lengths.s` and `lengths.t`" in result.err
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_the_state_of_a_decoder_in_a_file(run: Run, tmp_path: Path) -> None:
     """The encoder runs when the state is made, and the decoder goes on from file to file."""
     (tmp_path / "pair.roll").write_text(PAIR)
@@ -750,10 +767,10 @@ def test_the_state_of_a_decoder_in_a_file(run: Run, tmp_path: Path) -> None:
     free = ("run", "pair.roll", "--inputs", "x.npz", "--feed", "free", "--save-state", "s.npz")
     result = run(*free, "--steps", "t=3")
     assert result.status == 0, result.err
-    assert "output d: float32[3, 2]" in result.out
+    assert "output d: float64[3, 2]" in result.out
     result = run(*free[:2], "--feed", "free", "--state", "s.npz", "--steps", "t=2")
     assert result.status == 0, result.err
-    assert "output d: float32[2, 2]" in result.out
+    assert "output d: float64[2, 2]" in result.out
     result = run(*free[:2], "--inputs", "i.npz", "--state", "s.npz", "--grad")
     assert result.status == 2
     np.savez(tmp_path / "x.npz", x=x, **{"lengths.t": np.array([2, 2])})

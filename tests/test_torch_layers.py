@@ -55,7 +55,7 @@ KINDS = {
     "rnn_relu": Kind("rnn", "RNN", up=2, both=1, options={"nonlinearity": "relu"}),
     "lstm": Kind("lstm", "LSTM", up=2, both=1),
     "lstm_projected": Kind("lstm_projected", "LSTM", up=2, both=1, options={"proj_size": P}),
-    "gru": Kind("gru", "GRU", up=3, both=1),
+    "gru": Kind("gru", "GRU", up=2, both=1),
 }
 
 
