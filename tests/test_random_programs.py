@@ -49,6 +49,8 @@ def test_programs_have_every_operation_and_every_form() -> None:
     found |= {" ".join(name.split()[:1]) for name in found if name.startswith("`")}
     assert not wanted - found
     assert not FORMS - found
+    files = {path.stem for path in (ROOT / "specs" / "cells").iterdir()}
+    assert not {f"cell {name} of the library" for name in files} - found
 
 
 def test_cells_in_cells_tell_their_axis_wherever_there_are_two() -> None:

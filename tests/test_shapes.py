@@ -132,6 +132,7 @@ def test_cycles_that_say_nothing(lines: list[str], found: tuple[int, ...]) -> No
 @pytest.mark.parametrize(
     ("lines", "codes"),
     [
+        (["h = where(y > 0, h[t-1], h[t-2])"], ["R217"]),  # chosen from by a number, and not one
         (["h = tanh(h[t-1])"], ["R217"]),
         (["h = tanh(h[t-1])", "o = sum(h)"], ["R217"]),
         (["h = concat(h[t-1], y)"], ["R217"]),

@@ -7,6 +7,7 @@ spec can name, so that each is computed once.  Names of sizes and constants beco
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -75,8 +76,7 @@ def expand(program: la.Program, feed: str, sets: Mapping[str, int]) -> Expanded:
 class _Expansion:
     def __init__(self, program: la.Program, feed: str, sets: Mapping[str, int]) -> None:
         self.feed, self.sets = feed, sets
-        self.cells = {cell.name: cell for cell in program.of(la.Cell)}
-        self.functions = {function.name: function for function in program.of(la.Function)}
+        self.cells, self.functions = program.cells, program.functions
         self.found = Expanded(program.axes)
         self.paths: set[str] = set()
         self.count = 0
@@ -209,10 +209,12 @@ class _Expansion:
         match expression:
             case Number():
                 return expression
-            case Name(name, delay, axis):
+            case Name(name, delay, axis, size=size):
                 full = self.reach(name, scope)
                 if full in self.found.numbers:
                     return Number(self.found.numbers[full])
+                if size is not None:
+                    delay = int(math.copysign(self.number(size, scope), delay))
                 return Name(full, delay, self.axis(axis, scope))
             case Call("size"):
                 return Number(self.number(expression, scope))

@@ -26,6 +26,7 @@ FORMS = frozenset(
             "condition with a name",
             "init of an index",
             "init of an input",
+            "delay by a size",
         ),
         *("feed taught", "feed free", "training", "truncate", "no batch", "output of an index"),
     ]
@@ -51,9 +52,9 @@ def _features(program: la.Program, settings: Settings) -> Iterator[str]:
         yield "set"
     if 1 in settings.steps.values():
         yield "one step"
-    cells = {cell.name: cell for cell in program.of(la.Cell)}
-    functions = {function.name for function in program.of(la.Function)}
+    cells, functions = program.cells, {*program.functions}
     resets = {reset.name for reset in program.of(la.Reset)}
+    library = {cell.name for used in program.of(la.Library) for cell in used.cells}
     used = dict(_uses(program.statements, cells))
     rows = {param.name: len(param.shape) for param in program.of(la.Param)}
     types = {
@@ -90,6 +91,8 @@ def _features(program: la.Program, settings: Settings) -> Iterator[str]:
                 yield from _of_expression(part, cells, functions, settings)
                 if isinstance(part, Name) and part.name in resets and abs(part.delay) > 1:
                     yield "reset of a longer delay"
+                if isinstance(part, Call) and part.function in library:
+                    yield f"cell {part.function} of the library"
                 inside = isinstance(part, Call) and part.function in cells
                 if inside and not (isinstance(statement, la.Equation) and part is value):
                     yield "cell in an expression"
@@ -181,7 +184,9 @@ def _of_expression(
     settings: Settings | None,
 ) -> Iterator[str]:
     match part:
-        case Name(delay=delay, axis=axis, marked=marked):
+        case Name(delay=delay, axis=axis, marked=marked, size=size):
+            if size is not None:
+                yield "delay by a size"
             if delay:
                 yield "delay into the past" if delay > 0 else "delay into the future"
                 if settings is not None and abs(delay) >= settings.steps.get(axis, 1):

@@ -22,6 +22,7 @@ from tests.random_programs.language import (
     Number,
     Slice,
 )
+from tests.random_programs.library import CELLS, library
 
 Size = int | str | tuple[int, str]
 """A number; the name of a size of a cell, or `x` for the length of its input; a multiple."""
@@ -31,6 +32,7 @@ Written = tuple[Expression, float]
 """An expression, and a bound of its absolute value."""
 
 BOUNDED = {"tanh": 1.0, "sin": 1.0, "cos": 1.0, "sigmoid": 1.0, "normal_cdf": 1.0}
+COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 KEPT = ("relu", "abs", "silu", "gelu", "identity", "neg", "stop")  # no larger than their operand
 ODD_NAMES = (
     *("T", "B", "S", "F", "I", "np", "batch", "steps", "out", "exp", "mean", "tanh", "sum"),
@@ -77,6 +79,8 @@ class Use:
     own_start: bool = False
     delayed_input: bool = False
     along_one: bool = False  # inputs over two axes would not tell what is used inside its own
+    first: str = "H"  # the size of its first result
+    beside: bool = False  # a second input, which is read with a delay
 
 
 @dataclass
@@ -232,7 +236,16 @@ class Writer:
         if delay:
             self.known(name, scope).along = axis
         runs = axis in self.known(name, scope).axes
-        return Name(name, delay, axis, marked=not delay and runs and self.chance(0.1))
+        sized = (
+            delay and scope.inside == "" and abs(delay) in self.dims.values() and self.chance(0.2)
+        )
+        return Name(
+            name,
+            delay,
+            axis,
+            marked=not delay and runs and self.chance(0.1),
+            size=self.size(abs(delay)) if sized else None,
+        )
 
     def read(
         self, shape: Shape, scope: Scope, kind: str = "float", bound: int = 0
@@ -416,7 +429,7 @@ class Writer:
         b, _ = self.expression(shape if self.chance(0.3) else (), scope, depth)
         if self.chance(0.4):
             b = self.number()[0]
-        return Call(self.choose("<", "<=", ">", ">=", "==", "!="), (a, b))
+        return Call(self.choose(*COMPARISONS), (a, b))
 
     def where(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
         condition = self.condition(shape if self.chance(0.6) else (), scope, depth - 1)
@@ -818,9 +831,17 @@ class Writer:
             over = self.choose(*scope.axes)
         if over is None and scope.chain is not None and not axes and scope.inside != "cell":
             over = scope.chain.axis
-        if use.delayed_input and (over or next(iter(axes), None)) not in axes:
+        along = over or next(iter(axes), None)
+        if use.delayed_input and along not in axes:
             return None
-        sizes = (("H", self.size(size)), *use.sizes)
+        if use.beside:
+            other = self.some(scope)
+            slower = Call("tanh", (self.vector(other, scope, depth)[0],))
+            if self.axes(slower, scope) != {along}:
+                return None
+            operands.append(slower)
+            types.append(Float(self.sizes((other,))))
+        sizes = ((use.first, self.size(size)), *use.sizes)
         return Call(use.name, tuple(operands), over=over, sizes=sizes, types=tuple(types))
 
     def mark(self, scope: Scope, without: Collection[str] = ()) -> Expression:
@@ -925,6 +946,35 @@ class Writer:
         )
         self.uses.append(Use(name, direction, len(results), given, marked, own_start, back, alone))
 
+    def library(self) -> None:
+        """A file that comes with rollc, and the cells in it."""
+        found = library(self.choose(*CELLS))
+        if found in self.statements:
+            return
+        self.statements.append(found)
+        self.names |= {each.name for each in (*found.cells, *found.functions)}
+        self.functions |= {function.name: (1, True) for function in found.functions}
+        for cell in found.cells:
+            if not cell.inputs:  # a part of the others
+                continue
+            given: list[tuple[str, Expression]] = []
+            first = {"lstm_projected": "P", "diagonal": "K"}.get(cell.name, "H")
+            for name, default in cell.sizes:
+                if name != first and (default is None or self.chance()):
+                    value = self.choose(1, 2, 3) if default is None else self.choose(0.5, 0.75)
+                    given.append((name, Number(value)))
+            self.uses.append(
+                Use(
+                    cell.name,
+                    1,
+                    len(cell.results) if first == "H" else 1,
+                    tuple(given),
+                    own_start=cell.name == "diagonal",  # its result is read with no delay
+                    first=first,
+                    beside=len(cell.inputs) > 1,
+                )
+            )
+
     def own_function(self) -> None:
         name = self.fresh("f", odd=False)
         count = self.choose(1, 2, 2)
@@ -965,7 +1015,11 @@ class Writer:
             return self.delayed(name, chain.direction * steps, chain.axis, scope)
 
         fed = self.tame(self.expression(shape, scope, self.choose(1, 2, 2, 3)), 4.0)[0]
-        outside = [part for part in la.walk(fed) if isinstance(part, Name | Number)]
+        told = any(
+            self.known(part.name, scope).kind == "float"
+            for part in _outside_conditions(fed)
+            if isinstance(part, Name) and part.name not in chain.states
+        )
         if scope.inside == "cell":  # what runs over what its input does
             x: Expression = Name("x")
             if shape:
@@ -973,9 +1027,7 @@ class Writer:
             else:
                 x = Call("sum", (x,))
             fed = Call("+", (fed, x))
-        elif shape or all(
-            isinstance(each, Number) or each.name in chain.states for each in outside
-        ):
+        elif shape or not told:
             # A type of its own: a cycle of numbers, or of nothing else, would tell none.
             bias, _ = self.param(scope, shape)
             fed = Call("+", (fed, bias))
@@ -1306,6 +1358,8 @@ class Writer:
                 self.owned.add(name)
         for _ in range(self.choose(0, 0, 1, 2)):
             self.own_function()
+        for _ in range(self.choose(0, 0, 0, 1, 2)):
+            self.library()
         for _ in range(self.choose(0, 0, 1, 1, 2)):
             self.own_cell()
         parts = [self.chain, self.chain, self.chain, self.plain, self.plain, self.used, self.taught]
@@ -1441,6 +1495,14 @@ class Writer:
             self.random.shuffle(rest)
         yield from first
         yield from rest
+
+
+def _outside_conditions(expression: Expression) -> Iterator[Expression]:
+    """What can tell the type of a value: a condition that chooses does not."""
+    if not (isinstance(expression, Call) and expression.function in COMPARISONS):
+        yield expression
+        for part in la.parts(expression):
+            yield from _outside_conditions(part)
 
 
 def by_chance(expression: Expression) -> bool:

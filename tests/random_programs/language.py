@@ -21,12 +21,16 @@ class Number:
 
 @dataclass(frozen=True)
 class Name:
-    """A read; a positive delay is into the past.  ``marked`` writes `h[t]` for `h`."""
+    """A read; a positive delay is into the past.  ``marked`` writes `h[t]` for `h`.
+
+    ``size`` is how the number of steps is written, if not as a number.
+    """
 
     name: str
     delay: int = 0
     axis: str = "t"
     marked: bool = False
+    size: Expression | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,15 @@ class Function:
 
 
 @dataclass(frozen=True)
+class Library:
+    """The cells and functions of a file that comes with rollc, as they are meant."""
+
+    path: str
+    cells: tuple[Cell, ...]
+    functions: tuple[Function, ...] = ()
+
+
+@dataclass(frozen=True)
 class Output:
     names: tuple[str, ...]
 
@@ -169,7 +182,19 @@ class Loss:
 
 
 Statement = (
-    Time | Dim | Const | Input | Param | Equation | Init | Reset | Cell | Function | Output | Loss
+    Time
+    | Dim
+    | Const
+    | Input
+    | Param
+    | Equation
+    | Init
+    | Reset
+    | Cell
+    | Function
+    | Library
+    | Output
+    | Loss
 )
 
 
@@ -182,6 +207,17 @@ class Program:
 
     def of(self, sort: type[_S]) -> list[_S]:
         return [statement for statement in self.statements if isinstance(statement, sort)]
+
+    @property
+    def cells(self) -> dict[str, Cell]:
+        """Those of the program and of the files that it uses."""
+        used = [cell for library in self.of(Library) for cell in library.cells]
+        return {cell.name: cell for cell in [*used, *self.of(Cell)]}
+
+    @property
+    def functions(self) -> dict[str, Function]:
+        used = [function for library in self.of(Library) for function in library.functions]
+        return {function.name: function for function in [*used, *self.of(Function)]}
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -265,8 +301,9 @@ def _show(expression: Expression) -> tuple[str, int]:
             return text, _SIGN if text.startswith("-") else _ATOM
         case Name(name, 0, axis, marked):
             return (f"{name}[{axis}]" if marked else name), _ATOM
-        case Name(name, delay, axis):
-            return f"{name}[{axis}{'-' if delay > 0 else '+'}{abs(delay)}]", _ATOM
+        case Name(name, delay, axis, size=size):
+            steps = str(abs(delay)) if size is None else within(size, _PRODUCT)
+            return f"{name}[{axis}{'-' if delay > 0 else '+'}{steps}]", _ATOM
         case Slice(operand, start, stop):
             bounds = ("" if end is None else str(end) for end in (start, stop))
             return f"{within(operand, _ATOM)}[{':'.join(bounds)}]", _ATOM
@@ -354,6 +391,8 @@ def _lines(statement: Statement) -> list[str]:
                 which = f"{argument}: " if len(arguments) > 1 else ""
                 lines.append(f"    grad {which}{show(slope)}")
             return lines
+        case Library(path):
+            return [f'use "{path}"']
         case Output(names):
             return [f"output {', '.join(names)}"]
         case Loss(value):

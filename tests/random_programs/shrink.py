@@ -85,7 +85,7 @@ def _simpler_expressions(expression: Expression) -> Iterator[Expression]:
     if isinstance(expression, Call) and expression.function not in ("stop", "embed", "one_hot"):
         yield Number(0.5)
     if isinstance(expression, Name) and expression.delay not in (0, 1, -1):
-        yield replace(expression, delay=1 if expression.delay > 0 else -1)
+        yield replace(expression, delay=1 if expression.delay > 0 else -1, size=None)
     for place, part in enumerate(parts):
         for simpler in _simpler_expressions(part):
             yield la.with_parts(expression, (*parts[:place], simpler, *parts[place + 1 :]))
