@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ from rollc.noise import draw_noise
 from rollc.pipeline import compiled, read_spec
 from tests.random_programs import language as la
 from tests.random_programs.evaluate import Batch, Meaning, Noise
+from tests.random_programs.expand import expression_axes
 from tests.random_programs.generate import Settings
 
 Array = np.ndarray
@@ -201,14 +202,18 @@ class Case:
                 yield f"{what} output {label}", array, self.output(batch, label, array)
 
     def gradient(
-        self, batch: Batch, found: Mapping[str, Any], of: torch.Tensor, what: str
+        self,
+        batch: Batch,
+        found: Mapping[str, Any],
+        of: torch.Tensor,
+        what: str,
+        wanted: Collection[str] | None = None,
     ) -> Compared:
         right = batch.gradients(of)
         scale = max(
             (float(array.abs().max()) for array in right.values() if array.numel()), default=0
         )
-        net = self.network()
-        missing = (net.params.keys() | {*found}) - found.keys()
+        missing = {*(self.network().params if wanted is None else wanted)} - found.keys()
         if missing:
             raise Different(f"{what}: no gradient of {missing}")
         for name, array in found.items():
@@ -400,15 +405,157 @@ def _whole(case: Case, axis: str) -> bool:
             over = part.over if isinstance(part, la.Call) else None
             if over is not None and settled.get(over, over) == axis:
                 return True
-    return bool(case.noise) and (
-        case.settings.training or any(rate is None for _, rate in case.noise)
-    )
+    return _by_chance(case)
 
 
 def _has_every(expression: la.Expression) -> bool:
     return any(
         isinstance(part, la.Call) and part.function == "stop" and part.options
         for part in la.walk(expression)
+    )
+
+
+def chosen(case: Case) -> Compared:
+    """Gradients of some of the parameters and inputs."""
+    net, batch = case.network(), case.meant()
+    picked = random.Random(case.settings.seed)
+    names = [name for name in batch.gradients(batch.loss()) if name not in net.targets]
+    some = picked.sample(names, picked.randint(1, len(names))) if names else []
+    inputs = {*net.inputs}
+    wrt, wanted = picked.choice(
+        [
+            (some, {*some}),
+            ("params", {*names} - inputs),
+            ([*some, "inputs"], {*some, *inputs.intersection(names)}),
+        ]
+    )
+    loss, gradients = net.value_and_grad(
+        case.params, case.inputs, case.steps, wrt=wrt, **case.chance
+    )
+    yield "chosen loss", loss, batch.loss()
+    if gradients.keys() != wanted:
+        raise Different(f"chosen gradients {sorted(gradients)}, meant {sorted(wanted)}")
+    yield from case.gradient(batch, gradients, batch.loss(), "chosen", wanted)
+
+
+def without_steps(case: Case) -> Compared:
+    """No steps along an axis: initial values, and outputs without rows."""
+    if _by_chance(case):
+        return
+    picked = random.Random(case.settings.seed)
+    axes = {*picked.sample(sorted(case.steps), picked.randint(1, len(case.steps)))}
+    steps = {axis: 0 if axis in axes else count for axis, count in case.steps.items()}
+    net, inputs = case.network(), {}
+    for name, spec in {**net.inputs, **net.targets}.items():
+        kept = tuple(slice(0 if axis in axes else None) for axis in spec.time)
+        inputs[name] = case.inputs[name][kept]
+    batched, meaning = case.settings.batch is not None, case.meant().meaning
+    batch = Batch(
+        meaning, case.params, inputs, steps, case.count, batched, None, case.noise, case.meant()
+    )
+    found, what = meaning.found, "without steps"
+    for names, loss in ((found.outputs, False), ((), True)):
+        defined = not _reads(case, names, loss, lambda part: _needs_steps(case, part, axes), axes)
+        try:
+            if not loss:
+                yield from case.outputs(
+                    batch, net.forward(case.params, inputs, steps=steps), f"{what} forward"
+                )
+            else:
+                value, gradients = net.value_and_grad(case.params, inputs, steps)
+                yield f"{what} loss", value, batch.loss()
+                yield from case.gradient(batch, gradients, batch.loss(), what)
+        except InputError as error:
+            if defined:
+                raise Different(f"{what}: {error}") from error
+            continue
+        if not defined:
+            raise Different(f"{what}: a mean or an extreme of nothing is a number")
+
+
+def without_sequences(case: Case) -> Compared:
+    """A batch of nothing: what sequences share, and a loss only if they share that."""
+    if case.settings.batch is None or not case.inputs or _by_chance(case):
+        return
+    net, batch = case.network(), case.meant()
+    specs = {**net.inputs, **net.targets}
+    inputs = {
+        name: array.take([], axis=len(specs[name].time)) for name, array in case.inputs.items()
+    }
+    what = "without sequences"
+    for label, array in net.forward(case.params, inputs, steps=case.steps).items():
+        right, place = batch.output(label), len(batch.output_axes(label))
+        shared = array.ndim < right.dim()
+        yield (
+            f"{what} output {label}",
+            array,
+            right.select(place, 0) if shared else right.narrow(place, 0, 0),
+        )
+    defined = not _reads(
+        case, (), True, lambda part: isinstance(part, la.Name) and part.name in specs
+    )
+    try:
+        loss, _ = net.value_and_grad(case.params, inputs, case.steps)
+        yield f"{what} loss", loss, batch.loss()
+    except InputError as error:
+        if defined:
+            raise Different(f"{what}: {error}") from error
+        return
+    if not defined:
+        raise Different(f"{what}: a mean of nothing is a number")
+
+
+def _reads(
+    case: Case,
+    names: Iterable[str],
+    loss: bool,
+    wanted: Callable[[la.Expression], bool],
+    empty: Collection[str] = (),
+) -> bool:
+    """Whether what some values, or the loss, are computed from has such a part.
+
+    What runs over an axis without a step is not computed.
+    """
+    meaning = case.meant().meaning
+    found = meaning.found
+    waiting: list[la.Expression] = [la.Name(name) for name in names]
+    if loss:
+        assert found.loss is not None
+        waiting.append(found.loss.expression)
+    seen: set[str] = set()
+    while waiting:
+        part = waiting.pop()
+        name = found.named(part.name) if isinstance(part, la.Name) else ""
+        axes = expression_axes(part, found, meaning.axes, meaning.settled)
+        if isinstance(part, la.Call) and part.function in ("first", "last"):
+            (operand,) = part.operands
+            inner = expression_axes(operand, found, meaning.axes, meaning.settled)
+            if (inner - axes).intersection(empty):  # the initial value, if it has one
+                start = found.named(operand.name) if isinstance(operand, la.Name) else ""
+                waiting += [found.inits[start].expression] if start in found.inits else []
+                continue
+        if axes.intersection(empty):
+            continue
+        if wanted(la.Name(name) if name else part):
+            return True
+        if name and name not in seen:
+            seen.add(name)
+            read = (found.values, found.inits, found.resets)
+            waiting += [each[name].expression for each in read if name in each]
+        waiting += la.parts(part)
+    return False
+
+
+def _needs_steps(case: Case, part: la.Expression, axes: Collection[str]) -> bool:
+    if not isinstance(part, la.Call) or part.over is None:
+        return False
+    axis = case.meant().meaning.settled.get(part.over, part.over)
+    return part.function in ("mean", "max", "min") and axis in axes
+
+
+def _by_chance(case: Case) -> bool:
+    return bool(case.noise) and (
+        case.settings.training or any(rate is None for _, rate in case.noise)
     )
 
 
@@ -514,6 +661,9 @@ WAYS: dict[str, Way] = {
         windowed,
         sensitivities,
         stepped,
+        chosen,
+        without_steps,
+        without_sequences,
     )
 }
 

@@ -406,7 +406,8 @@ class Batch:
     """A program on the arrays of a call: its outputs, its loss, and their gradients.
 
     Arrays have the time axes in front, then the batch if ``batched``, then their own shape.
-    ``lengths`` are by axis, a number for each sequence; ``noise`` as a sequence takes it.
+    ``lengths`` are by axis, a number for each sequence; ``noise`` as a sequence takes it.  Where
+    there are no steps ``like`` has some: it tells the shapes of what nothing is computed of.
     """
 
     def __init__(
@@ -419,8 +420,9 @@ class Batch:
         batched: bool = True,
         lengths: Mapping[str, Any] | None = None,
         noise: Mapping[tuple[str, float | None], Noise] | None = None,
+        like: Batch | None = None,
     ) -> None:
-        self.meaning, self.steps, self.count = meaning, steps, count
+        self.meaning, self.steps, self.count, self.like = meaning, steps, count, like
         self.lengths, self.batched = lengths, batched
         self.margin = Margin()
         self.leaves = {name: _leaf(array) for name, array in {**params, **inputs}.items()}
@@ -431,6 +433,7 @@ class Batch:
         whole = Sequence(self.meaning, leaves, self.steps, noise, number)
         if self.lengths is None:
             whole.margin = self.margin
+            whole.whole = None if self.like is None else self.like.sequences[number]
             return whole
         steps = {axis: int(lengths[number]) for axis, lengths in self.lengths.items()}
         return Sequence(self.meaning, leaves, steps, noise, number, self.margin, whole=whole)
@@ -474,6 +477,9 @@ class Batch:
                 return torch.as_tensor(sequence.value(name, at))
             axis, *others = rest
             rows = [along(tuple(others), {**at, axis: step}) for step in range(self.steps[axis])]
+            if not rows:
+                shape = (0, *(self.steps[other] for other in others), *kind.shape)
+                return torch.zeros(shape, dtype=dtypes[kind.name])
             return torch.stack(rows)
 
         dtypes = {"float": sequence.dtype, "index": torch.int64, "bool": torch.bool}
