@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compiled_networks import network_of
 
 from rollc.entries import kernel_graphs
 from rollc.graph.adjoint import adjoint
@@ -212,6 +213,13 @@ def test_the_kernel_is_the_meaning_where_buffers_are_shared_or_deep(text: str) -
     assert loss == pytest.approx(float(expected["loss"]))
     for label, name in derived.gradients:
         np.testing.assert_allclose(gradients[label], expected[name], rtol=1e-9, atol=1e-12)
+
+
+def test_of_a_negative_zero_relu_and_sign_give_a_plain_one() -> None:
+    net = network_of("net n\ninput x\na = 1 / relu(x)\nb = 1 / sign(x)\noutput a, b", "float64")
+    found = net.forward({}, {"x": [-1.0, -0.0, 0.0, 1.0, np.nan]})
+    np.testing.assert_array_equal(found["a"], [np.inf, np.inf, np.inf, 1, np.nan])
+    np.testing.assert_array_equal(found["b"], [-1, np.inf, np.inf, 1, np.nan])
 
 
 def test_names_of_a_spec_never_become_code(tmp_path: Path) -> None:

@@ -583,7 +583,7 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "cos": torch.cos,
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
-    "relu": torch.relu,
+    "relu": lambda x: torch.relu(x) + 0.0,  # a zero is a plain one, of a negative zero too
     "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
     "gelu": lambda x: x * torch.special.ndtr(x),
     "silu": lambda x: x * torch.sigmoid(x),

@@ -474,7 +474,7 @@ ELEMENTWISE = (
     unary(
         "relu",
         lambda x: np.maximum(x, 0),
-        "(F(0) if {0} < F(0) else {0})",
+        "(F(0) if {0} <= F(0) else {0})",
         lambda g, y, x: [_pick(call("less_equal", x, 0.0), 0.0, g)],
         "x where it is positive, else 0",
         _kink,
@@ -565,7 +565,7 @@ ELEMENTWISE = (
     unary(
         "sign",
         np.sign,
-        "(F(1) if {0} > F(0) else (F(-1) if {0} < F(0) else {0}))",
+        "(F(1) if {0} > F(0) else (F(-1) if {0} < F(0) else {0} + F(0)))",
         None,
         "-1, 0 or 1; no gradient passes",
         _kink,
