@@ -9,6 +9,8 @@ import pytest
 
 import rollc
 from rollc.entries import kernel_graphs
+from rollc.graph.verify import verify
+from rollc.irtext import print_graph
 from rollc.kernel.compiled import Kernel
 from rollc.lang.draft import Feed
 from rollc.network import Network
@@ -186,3 +188,37 @@ def test_a_loss_goes_over_the_batch_where_what_it_is_computed_from_does(loss: st
     graph, _ = read_spec(text, "n.roll", feed="free")
     assert not any(node.operation == "mean_over" for node in graph.nodes)
     assert read_spec(text.replace("loss ", "loss last(y) + "), "n.roll", feed="free")
+
+
+@pytest.mark.parametrize(
+    ("read", "sides", "found"),
+    [
+        ("s[t-1]", "s[t-3], y", [50.0, 25.0, 12.5]),
+        ("s[t-1]", "y, s[t-3]", [50.0, 25.0, 12.5]),
+        ("s[t+1]", "s[t+3], y", [0.125, 0.25, 0.5]),
+        ("s[t+1]", "y, s[t+3]", [0.125, 0.25, 0.5]),
+        ("x", "y, s[t-3]", [0.0, 0.0, 0.0]),
+    ],
+)
+def test_rows_of_an_initial_value_go_by_the_reads_of_both_sides(
+    read: str, sides: str, found: list[float]
+) -> None:
+    text = f"""
+net n
+input x
+target y
+param p: [3]
+s: number = 0.5 * {read} + x
+init s = p
+o = feed({sides}) + s
+output s, o
+"""
+    data = {"x": np.zeros(3), "y": np.zeros(3)}
+    params = {"p": np.array([1.0, 10.0, 100.0])}
+    for feed, side in zip(("free", "taught"), sides.split(", "), strict=True):
+        graph, _ = read_spec(text, "n.roll", feed=feed)
+        assert verify(graph) == verify(read_spec(print_graph(graph), "n.graph")[0]) == []
+        outputs = interpreted(graph, "n").forward(params, data)
+        np.testing.assert_allclose(outputs["s"], found)
+        said = [0.0, 0.0, 0.0] if side == "y" else params["p"]
+        np.testing.assert_allclose(outputs["o"] - outputs["s"], said)

@@ -8,10 +8,11 @@ as they read each other in a cycle.  A state then is one of a batch, like that o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from rollc.graph.build import Builder
+from rollc.graph.expression import call
 from rollc.graph.graph import BATCH, LEAVES, Graph, Node, ordered_axes
 from rollc.graph.operations.linear import over_axes
 from rollc.graph.simplify import without_unused
@@ -31,6 +32,29 @@ def run_free(graph: Graph, said: Iterable[str]) -> Graph:
         f"{graph.loss}'mean", "mean_over", (build.read(graph.loss),), over=(BATCH,)
     ).edge.source
     return replace(found, nodes=tuple(build.nodes.values()), loss=name)
+
+
+def without_reads(graph: Graph, names: Collection[str]) -> Graph:
+    """A checked graph without some reads; of initial values the rows that are still read."""
+    found = graph.with_nodes(node for node in graph.nodes if node.name not in names)
+    build = Builder(found.nodes)
+    for node in found.nodes:
+        before, after = graph.reach.get(node.name), found.reach.get(node.name)
+        if before == after or before is None or node.initial is None:
+            continue
+        rows = build.read(node.initial)
+        if len(rows.type.shape) == len(node.type.shape):
+            continue
+        count, past = rows.type.shape[0], before.past > 0
+        build.prefix, build.line = node.initial, node.line
+        if after is None:
+            part = call("row", rows, at=count - 1 if past else 0)
+        else:
+            depth = after.past + after.future
+            start = count - depth if past else 0
+            part = call("slice", rows, start=start, stop=start + depth)
+        build.nodes[node.name] = replace(node, initial=part.edge.source)
+    return found.with_nodes(build.nodes.values())
 
 
 def _own(graph: Graph, said: Iterable[str]) -> set[str]:

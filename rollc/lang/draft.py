@@ -72,6 +72,7 @@ class Drafts(NodeTable):
         self.axes: dict[str, Axis] = {}
         self.marked: list[Marked] = []
         self.said: list[str] = []  # what `feed` gives where it runs free
+        self.others: set[str] = set()  # reads of the side of `feed` that is not built
         self.resets = Resets(self, self.read)
         self._arguments: Mapping[str, Operand] = {}  # of the function that is read just now
         self._inlined = 0
@@ -327,18 +328,24 @@ class Drafts(NodeTable):
         operand = replace(self.read(chosen, prefix, name), span=call.span)
         if self.feed == "free":
             self.said.append(operand.edge.source)
-        else:
-            self._keep(other, prefix)
+        self._keep(other)
         return operand
 
-    def _keep(self, free: Expression, prefix: str) -> None:
-        """Read what a network that runs free reads with a delay, so that the state has it."""
-        for part in parts_in(free):
+    def _keep(self, other: Expression) -> None:
+        """Read what the side of `feed` that is not built reads with a delay.
+
+        An initial value has rows for these steps too, and the state of a taught network has what
+        one that runs free reads of the past.
+        """
+        for part in parts_in(other):
             bound = self._arguments.get(part.name) if isinstance(part, Name) else None
             edge = self._delayed_edge(part) if bound is None else bound.edge
-            if edge is not None and edge.delay > 0:
-                name = f"{edge.source}'free{edge.delay}"
+            if edge is not None and edge.delay:
+                side = "free" if self.feed == "taught" and edge.delay > 0 else "other"
+                name = f"{edge.source}'{side}{'+' * (edge.delay < 0)}{abs(edge.delay)}"
                 self.drafts[name] = Draft(name, "identity", (Operand(edge, part.span),), part.span)
+                if side == "other":
+                    self.others.add(name)
 
     def _delayed_edge(self, part: Expression) -> Edge | None:
         """The edge of a read with a delay; None where an expression is none, or a wrong one."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rollc.graph.check import check
-from rollc.graph.free import run_free
+from rollc.graph.free import run_free, without_reads
 from rollc.graph.graph import Graph
 from rollc.lang.cycles import cycle_diagnostics
 from rollc.lang.diagnostics import Diagnostic, Label, has_errors, in_order
@@ -69,6 +69,8 @@ def load_graph(
     graph = None
     if resolved.graph is not None and not has_errors(diagnostics):
         graph = check(resolved.graph).graph
+        if graph is not None and resolved.others:
+            graph = without_reads(graph, resolved.others)
         if graph is not None and feed == "free":
             graph = run_free(graph, resolved.said)
     return Checked(graph, source, _bounded(diagnostics), spec, resolved.graph)

@@ -46,7 +46,7 @@ class Resolved:
     ``graph`` is None where there are errors.  ``wiring`` is the graph without its types:
     which node reads which is known even then, so that its cycles can be looked at.
     ``places`` says where its nodes and their operands are written.  ``said`` are the values
-    that `feed` gives where it runs free.
+    that `feed` gives where it runs free, ``others`` reads that only its other side has.
     """
 
     graph: Graph | None
@@ -54,6 +54,7 @@ class Resolved:
     places: Places
     diagnostics: tuple[Diagnostic, ...]
     said: tuple[str, ...] = ()
+    others: frozenset[str] = frozenset()
 
 
 def resolve(
@@ -135,7 +136,8 @@ class _Resolver:
         graph = None
         if not has_errors(diagnostics) and all(name in inference.types for name in drafts):
             graph = assemble(self.drafts, inference, frame, self.source)
-        return Resolved(graph, wired, places(self.drafts), diagnostics, tuple(self.drafts.said))
+        said, others = tuple(self.drafts.said), frozenset(self.drafts.others)
+        return Resolved(graph, wired, places(self.drafts), diagnostics, said, others)
 
     # Statements, sort by sort
 
