@@ -244,3 +244,9 @@ def test_more_readings_than_can_be_tried_are_ambiguous() -> None:
     graph, errors = graph_and_errors(text)
     assert graph is None
     assert set(errors) == {"R231"}
+
+
+def test_a_declared_shape_tells_the_size_that_its_own_cycle_reads() -> None:
+    assert shape("h", "h: [3] = tanh(h[t-1]) / size(h)") == (3,)
+    assert shape("h", "h: [3] = 0.5 * h[t-size(h)]", "init h = square") == (3,)
+    assert shape("h", "h = g[t-1] / size(g)", "g: [3] = tanh(h)") == (3,)

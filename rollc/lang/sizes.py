@@ -124,8 +124,15 @@ class Values:
         for option in call.options:
             dimension = self.whole(option.value)
         if not 0 <= dimension < len(found.shape):
-            has = f"{len(found.shape)} dimensions" if found.shape else "a number"
-            raise bad_size(call.span, f"`{name.name}` has no such size", f"this is {has}")
+            count = len(found.shape)
+            has = f"{count} dimension{'s' * (count > 1)}" if count else "a number"
+            helps = ["a shape can be declared where a value is defined, as in `h: [2] = …`"]
+            raise bad_size(
+                call.span,
+                f"`{name.name}` has no such size",
+                f"this has {has}" if count else f"this is {has}",
+                *(helps if symbol.sort == "equation" else ()),
+            )
         return self.told.setdefault(call, found.shape[dimension])
 
     def _whole_binary(self, expression: Binary, symbol: str, left: int, right: int) -> int:

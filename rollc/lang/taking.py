@@ -212,7 +212,10 @@ class Taking:
                         "R226",
                         "a size that depends on itself",
                         Label(call.span, "this shape is known only when the size is"),
-                        helps=("give the size as a number, or a shape to a value in the cycle",),
+                        helps=(
+                            "declare the shape where the value is defined, as in"
+                            " `h: [2] = …`, or write the size as a number",
+                        ),
                     )
                     break
 
