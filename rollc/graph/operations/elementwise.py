@@ -219,10 +219,16 @@ def _silu_adjoint(g: Value, y: Value, x: Value) -> list[Value | None]:
 
 
 def _power_adjoint(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
-    # At b = 0 the slope in a is 0 even where a is 0; at a = 0 the slope in b is 0.
-    slope = _pick(call("equal", b, 0.0), 0.0, b * call("power", a, b - 1))
-    logarithm = call("log", _pick(call("equal", a, 0.0), 1.0, a))
-    return [g * slope, g * y * logarithm]
+    # At b = 0 the slope in a is 0, and at a = 0 that in b is where b is not negative; what goes
+    # to 0 faster than the other factor grows is 0.
+    lower = call("power", a, b - 1)
+    is_finite = call("equal", b - b, 0.0)
+    gone = call("equal", _pick(is_finite, 1.0, lower), 0.0)
+    slope = _pick(call("equal", b, 0.0), 0.0, _pick(gone, 0.0, b * lower))
+    at_zero = call("equal", _pick(call("less", b, 0.0), 1.0, a), 0.0)
+    logarithm = call("log", _pick(at_zero, 1.0, a))
+    gone = call("equal", _pick(call("greater", a, 0.0), y, 1.0), 0.0)
+    return [g * slope, g * _pick(gone, 0.0, y * logarithm)]
 
 
 def _where_nan(x: Value, value: Value | float) -> Value:
