@@ -28,6 +28,8 @@ from rollc.graph.simplify import simplify
 from rollc.graph.split import CannotSplit
 from rollc.graph.verify import verify
 from rollc.interp import interpret
+from rollc.pipeline import read_spec
+from rollc.verify.kernels import interpreted
 
 Array = NDArray[Any]
 
@@ -231,3 +233,28 @@ def test_what_is_also_read_from_outside_gets_all_that_it_should() -> None:
     for label, array in found[0].items():
         np.testing.assert_allclose(found[1][label], array, rtol=1e-12)
     assert (found[0]["x"] != 0).all()
+
+
+@pytest.mark.parametrize("off", ["relu(a)", "where(a > 0, a, 0)", "maximum(a, 0)", "clip(a, 0, 9)"])
+def test_a_layer_that_is_off_passes_nothing_on(off: str) -> None:
+    """Where all units of a layer are off, what they are computed from may be infinite.
+
+    That is what the masks of a relu network are for: its slopes are 0 and 1, but those of the
+    products behind them are what the products read.
+    """
+    text = f"""
+net off
+input x: [2], y: [3]
+param W: [3, 3] = 0.1, U: [3, 2] = 0.1
+a = W @ h[t-1] + U @ x
+h = {off}
+loss mean(mse(h, y), over t)
+"""
+    network = interpreted(read_spec(text, "off.roll")[0])
+    data = {"x": np.ones((5, 1, 2)), "y": np.ones((5, 1, 3))}
+    data["x"][2] = -np.inf
+    _, found = network.value_and_grad(network.init(), data)
+    data["x"][2] = -1e9  # as off as that
+    _, expected = network.value_and_grad(network.init(), data)
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, err_msg=name)
