@@ -402,7 +402,11 @@ def explain(
 )
 @click.option("--peers", metavar="PEER,...", callback=words_of, help="Who else runs.")
 @click.option("--rounds", type=click.IntRange(1, 1000), metavar="N", help="9; with --quick 3.")
-@click.option("--quick", is_flag=True, help="Few rounds, to see that it runs.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="3 rounds, each as long: for a first look. A ratio needs the quartiles of all 9.",
+)
 @click.option("--markdown", metavar="FILE", help="Also write the tables in Markdown.")
 @click.option("--json", "json_file", metavar="FILE", help="Also write the times of every round.")
 @click.pass_context
