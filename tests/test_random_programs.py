@@ -53,6 +53,13 @@ def test_programs_have_every_operation_and_every_form() -> None:
     assert not {f"cell {name} of the library" for name in files} - found
 
 
+def test_programs_are_computed_in_every_way() -> None:
+    pytest.importorskip("torch", reason="programs are held to PyTorch")
+    from tests.random_programs.compare import WAYS, ways_of
+
+    assert {way for seed in range(200) for way in ways_of(settings(seed=seed))} == {*WAYS}
+
+
 def test_cells_in_cells_tell_their_axis_wherever_there_are_two() -> None:
     seen = 0
     for seed in range(2000):

@@ -188,6 +188,33 @@ def test_gradients_by_mean_are_those_by_sum_over_the_steps(whole: Network) -> No
         build_text(SPEC, combine="max")
 
 
+@pytest.mark.parametrize("shape", ["[2]", "[3, 2]"])
+def test_by_mean_an_initial_value_is_read_once_with_lengths_too(shape: str) -> None:
+    """The one of a read of the future is chosen at the own end, step by step."""
+    graph, _ = read_spec(
+        f"""
+net n
+input x: [2]
+param p: {shape}, k: [2]
+b: [2] = tanh(k * b[t+1] + b[t+3] + x)
+init b = p
+loss mean(sum(b), over t)
+""",
+        "n.roll",
+    )
+    nets = {how: uncompiled(graph, combine=how) for how in ("sum", "mean")}
+    random = np.random.default_rng(1)
+    params = {name: random.normal(size=spec.shape) for name, spec in nets["sum"].params.items()}
+    data = {"x": random.normal(size=(5, 2, 2))}
+    _, summed = nets["sum"].value_and_grad(params, data)
+    for lengths in (None, [5, 5], [3, 5]):
+        if lengths is not None:
+            _, summed = nets["sum"].value_and_grad(params, data, lengths=lengths)
+        _, found = nets["mean"].value_and_grad(params, data, lengths=lengths)
+        close(found["p"], summed["p"], "p")
+        close(found["k"] * 5, summed["k"], "k")
+
+
 def test_every_variant_is_a_graph_that_can_be_run() -> None:
     graph, _ = read_spec(SPEC, "deep.roll")
     made = kernel_graphs(graph, truncate=2, combine="mean")

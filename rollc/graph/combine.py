@@ -6,7 +6,8 @@
 where p is a parameter, or what is computed from parameters alone.  Its copies in the
 unrolled network are its reads by what runs over time: N of them, and their contributions to
 the gradient are averaged instead of summed.  What is read once for the whole sequence, such
-as an initial value, is one copy and adds as it is.
+as an initial value, is one copy and adds as it is; so it is with lengths too, where a choice by
+the length has the initial value at the own end of each sequence.
 The number of steps is that of the call, with lengths too.  Values, the loss and all other
 gradients stay what they were.
 """
@@ -20,6 +21,7 @@ from rollc.graph.adjoint import PREFIX, adjoint
 from rollc.graph.build import Builder
 from rollc.graph.expression import Value
 from rollc.graph.graph import Edge, Graph, Node
+from rollc.graph.lengths import lengths_leaves
 
 
 def mean_adjoint(graph: Graph, of: Literal["loss", "outputs"] = "loss") -> Graph:
@@ -51,7 +53,7 @@ def _marked(graph: Graph) -> tuple[Graph, dict[str, tuple[str, ...]]]:
         operands = []
         for edge in node.operands:
             source = graph[edge.source]
-            if source.name not in weights or not node.type.time:
+            if source.name not in weights or not node.type.time or _by_length(graph, node):
                 operands.append(edge)
                 continue
             axes = node.type.time
@@ -62,6 +64,14 @@ def _marked(graph: Graph) -> tuple[Graph, dict[str, tuple[str, ...]]]:
             operands.append(Edge(name))
         nodes.append(replace(node, operands=tuple(operands)))
     return graph.with_nodes(nodes), copies
+
+
+def _by_length(graph: Graph, node: Node) -> bool:
+    """Whether a node reads a length, or chooses by one: that is how initial values are read."""
+    lengths = lengths_leaves(graph.axes).values()
+    chooses = node.operation == "where"
+    read = [*node.operands, *(graph[node.operands[0].source].operands if chooses else ())]
+    return any(edge.source in lengths for edge in read)
 
 
 def weight_nodes(graph: Graph) -> set[str]:

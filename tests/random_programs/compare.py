@@ -69,10 +69,12 @@ class Case:
         settings = self.settings
         return read_spec(self.text, "random.roll", settings.sets, settings.feed)[0]
 
-    def network(self, truncate: int | None = None, steps: int | None = None) -> Network:
-        key = (truncate, steps)
+    def network(
+        self, truncate: int | None = None, steps: int | None = None, combine: str = "sum"
+    ) -> Network:
+        key = (truncate, steps, combine)
         if key not in self.networks:
-            makers = kernel_graphs(self.graph, truncate)
+            makers = kernel_graphs(self.graph, truncate, combine)
             kernels: dict[str, Kernel] = {}
 
             def kernel(entry: str) -> Kernel:
@@ -167,11 +169,13 @@ class Case:
 
     # What is meant
 
-    def meant(self, lengths: bool = False, truncate: int | None = None) -> Batch:
-        key = (lengths, truncate)
+    def meant(
+        self, lengths: bool = False, truncate: int | None = None, averaged: bool = False
+    ) -> Batch:
+        key = (lengths, truncate, averaged)
         if key not in self.meanings:
             settings = self.settings
-            meaning = Meaning(self.program, settings.feed, settings.sets, truncate)
+            meaning = Meaning(self.program, settings.feed, settings.sets, truncate, averaged)
             self.meanings[key] = Batch(
                 meaning,
                 self.params,
@@ -354,6 +358,16 @@ def truncated(case: Case) -> Compared:
     batch = case.meant(lengths, window)
     more = {"lengths": case.given_lengths} if lengths else {}
     yield from _called(case, case.network(window), batch, f"truncated at {window}", **more)
+
+
+def averaged(case: Case) -> Compared:
+    """Gradients of parameters that are means over the steps."""
+    lengths = case.settings.seed % 2 == 0 and case.network()._interface.no_lengths is None
+    more = {"lengths": case.given_lengths} if lengths else {}
+    truncate = case.settings.truncate
+    net, batch = case.network(truncate, combine="mean"), case.meant(lengths, truncate, True)
+    way = random.Random(case.settings.seed).choice([_called, _pulled])
+    yield from way(case, net, batch, "averaged", **more)
 
 
 def unrolled(case: Case) -> Compared:
@@ -657,6 +671,7 @@ WAYS: dict[str, Way] = {
         with_lengths,
         pulled_with_lengths,
         truncated,
+        averaged,
         unrolled,
         windowed,
         sensitivities,

@@ -69,7 +69,10 @@ class Margin:
 
 
 class Meaning:
-    """A program with its sizes; ``feed`` is taught or free, ``truncate`` cuts gradients."""
+    """A program with its sizes; ``feed`` is taught or free, ``truncate`` cuts gradients.
+
+    ``averaged`` gradients of parameters are means over the steps at which each is read.
+    """
 
     def __init__(
         self,
@@ -77,11 +80,38 @@ class Meaning:
         feed: str = "taught",
         sets: Mapping[str, int] | None = None,
         truncate: int | None = None,
+        averaged: bool = False,
     ) -> None:
         self.found = expand(program, feed, sets or {})
         self.axes, self.settled = axes_of(self.found)
-        self.truncate = truncate
+        self.truncate, self.averaged = truncate, averaged
         self.delays = delays_of(self.found, self.settled)
+        self.weights: dict[str, bool] = {}
+
+    def axes_of(self, expression: Expression) -> frozenset[str]:
+        return expression_axes(expression, self.found, self.axes, self.settled)
+
+    def weight(self, expression: Expression) -> bool:
+        """Whether something is a parameter, or computed from parameters and numbers alone."""
+        return self._of_weights(expression) and any(
+            isinstance(part, Name) for part in la.walk(expression)
+        )
+
+    def _of_weights(self, expression: Expression) -> bool:
+        for part in la.walk(expression):
+            if isinstance(part, Call) and part.function in ("dropout", "sample", "first", "last"):
+                return False
+            if isinstance(part, Name) and not self._weight(self.found.named(part.name)):
+                return False
+        return not self.axes_of(expression)
+
+    def _weight(self, name: str) -> bool:
+        if name not in self.weights:
+            self.weights[name] = name in self.found.params  # also while it is looked at
+            if name in self.found.values:
+                value = self.found.values[name].expression
+                self.weights[name] = not self.axes[name] and self._of_weights(value)
+        return self.weights[name]
 
 
 @dataclass
@@ -152,7 +182,11 @@ class Sequence:
             for before in range(abs(delay)):
                 step = now - side * before
                 if 0 <= step < steps and self._reset(name, {**at, axis: step}):
-                    return self.initial(name, abs(delay) - before, side, at)
+                    start = self.initial(name, abs(delay) - before, side, at)
+                    init = self.found.inits.get(name)
+                    if self.meaning.averaged and init and self.meaning.weight(init.expression):
+                        return self._mean(start, self.meaning.axes[name] | {axis})
+                    return start
         source = now - delay
         if 0 <= source < steps:
             value = self.value(name, {**at, axis: source})
@@ -234,7 +268,7 @@ class Sequence:
             return self._over(call, at, owner)
         if function == "stop":
             return self._stop(call, at, owner)
-        operands = [self.compute(operand, at, owner) for operand in call.operands]
+        operands = [self._operand(operand, call, at, owner) for operand in call.operands]
         if function == "where":
             return self._where(*operands)
         if function in COMPARISONS:
@@ -266,6 +300,20 @@ class Sequence:
             return _guarded(ELEMENTWISE[function], torch.broadcast_tensors(*numbers), True)
         operation = OTHERS[function]
         return _guarded(lambda *given: operation(options, *given), numbers, False)
+
+    def _operand(self, operand: Expression, call: Call, at: Place, owner: str) -> Found:
+        value = self.compute(operand, at, owner)
+        if self.meaning.averaged and self.meaning.weight(operand):
+            return self._mean(value, self.meaning.axes_of(call))
+        return value
+
+    def _mean(self, value: Found, axes: frozenset[str]) -> Found:
+        """A value whose gradient is divided by the number of the steps at which it is read."""
+        if not isinstance(value, Tensor) or not value.requires_grad:
+            return value
+        steps = (self if self.whole is None else self.whole).steps
+        count = math.prod(steps[axis] for axis in axes)
+        return value.detach() + (value - value.detach()) / count
 
     def _bound(self, index: Expression) -> int:
         """The number of values of an index."""
