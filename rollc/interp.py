@@ -14,7 +14,7 @@ import networkx
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from rollc.graph.graph import BATCH, LEAVES, Edge, Graph, Node
+from rollc.graph.graph import BATCH, LEAVES, Attribute, Edge, Graph, Node
 from rollc.graph.operations import OPERATIONS, Frame
 from rollc.graph.retime import Timing, timing
 from rollc.graph.state import delayed
@@ -65,6 +65,30 @@ def initial_values(
         interpreter.values()
     interpreter.graph = graph
     return {name: interpreter.history(name) for name in names}
+
+
+def evaluated(
+    operation: str,
+    options: Mapping[str, Attribute],
+    frame: Frame,
+    operands: Sequence[tuple[Array, tuple[str, ...]]],
+) -> Array:
+    """What an operation makes of arrays, each with the axes that its first dimensions are.
+
+    The result may have length 1, or no dimension at all, where it is the same all along one.
+    """
+    entry = OPERATIONS[operation]
+    rank = len(frame.result.shape)
+    aligned = []
+    for array, own in operands:
+        shape = [1] * len(frame.axes)
+        for position, axis in enumerate(own):
+            shape[frame.axes.index(axis)] = array.shape[position]
+        rest = array.shape[len(own) :]
+        if entry.elementwise and operation != "fill" and not rest:
+            rest = (1,) * rank
+        aligned.append(array.reshape((*shape, *rest)))
+    return entry.evaluate(frame, options, *aligned)
 
 
 class _Interpreter:
@@ -124,19 +148,8 @@ class _Interpreter:
         operands: Sequence[tuple[Array, tuple[str, ...]]],
         result: tuple[str, ...],
     ) -> Array:
-        entry = OPERATIONS[node.operation]
-        rank = len(node.type.shape)
-        aligned = []
-        for array, own in operands:
-            shape = [1] * len(axes)
-            for position, axis in enumerate(own):
-                shape[axes.index(axis)] = array.shape[position]
-            rest = array.shape[len(own) :]
-            if entry.elementwise and node.operation != "fill" and not rest:
-                rest = (1,) * rank
-            aligned.append(array.reshape((*shape, *rest)))
         frame = Frame(axes, self.sizes, self.dtype, node.type)
-        value = entry.evaluate(frame, node.options, *aligned)
+        value = evaluated(node.operation, node.options, frame, operands)
         full = tuple(self.sizes[axis] for axis in result) + node.type.shape
         return np.broadcast_to(value, full)
 

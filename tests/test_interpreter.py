@@ -1,0 +1,223 @@
+"""Programs, interpreted, compute what the graphs mean that they are planned from."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import own_operations
+import pytest
+from interpreted_programs import (
+    PHASES,
+    assert_equal,
+    assert_means_the_same,
+    meaning,
+    program_of,
+    random_leaves,
+)
+from operation_cases import CASES, SIZES, on_a_bench
+from operation_kernels import along_another_axis
+
+from rollc.entries import kernel_graphs
+from rollc.graph.adjoint import adjoint
+from rollc.graph.graph import BATCH, Graph
+from rollc.graph.simplify import simplify
+from rollc.graph.tangent import DIRECTION
+from rollc.kernel.interpreter import Interpreter
+from rollc.kernel.program import Fill, Loop, Program
+from rollc.kernel.storage import ProgramFault
+from rollc.kernel.text import parse_program
+from rollc.pipeline import read_spec
+from rollc.support.resources import specs
+
+SPECS = specs()
+SMALL = {"D": 3, "H": 4, "K": 3, "S": 3, "V": 5, "N": 4}  # the sizes that specs share
+MAIN = ("forward", "gradient", "vjp", "gradient.state.lengths")
+
+
+@cache
+def checked(name: str) -> Graph:
+    text = SPECS[name].read_text(encoding="utf-8")
+    graph, _ = read_spec(text, name)
+    sets = {size: SMALL[size] for size, _ in graph.dims if size in SMALL}
+    return read_spec(text, name, sets)[0]
+
+
+def sizes_of(graph: Graph, steps: int = 5, batch: int = 2) -> dict[str, int]:
+    """Numbers of steps, another one along each axis."""
+    return {**{axis: steps + i for i, axis in enumerate(graph.axes)}, BATCH: batch}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_programs_of_a_spec(name: str) -> None:
+    """In blocks of two steps, of which the last one is short."""
+    makers = kernel_graphs(checked(name))
+    for entry in makers.keys() & {*MAIN}:
+        graph = makers[entry]()
+        assert_means_the_same(graph, program_of(graph, rows=4), sizes_of(graph))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SPECS)
+def test_all_programs_of_a_spec(name: str) -> None:
+    """Of all kernels, in blocks and not, for any number of steps and for one."""
+    for make in kernel_graphs(checked(name)).values():
+        graph = make()
+        for steps, batch in ((1, 1), (7, 3)):
+            sizes = sizes_of(graph, steps, batch)
+            for rows in (None, 1, 6):
+                assert_means_the_same(graph, program_of(graph, rows=rows), sizes)
+            # Directions of tangents are as many as a caller gives at a time.
+            if len(graph.axes) == 1 and DIRECTION not in graph.axes:
+                assert_means_the_same(graph, program_of(graph, steps), sizes)
+
+
+@pytest.mark.parametrize("name", ["lstm", "delays/biquad", "delays/retimed", "delays/clockwork"])
+def test_programs_of_a_number_of_steps(name: str) -> None:
+    graph = kernel_graphs(checked(name))["gradient"]()
+    for steps in (1, 2, 6):
+        sizes = sizes_of(graph, steps)
+        assert_means_the_same(graph, program_of(graph, steps, rows=4), sizes)
+
+
+@pytest.mark.parametrize("operation", CASES)
+def test_operations(operation: str) -> None:
+    for number, case in enumerate(CASES[operation]):
+        graph = simplify(adjoint(on_a_bench(operation, case, f"{operation}{number}")))
+        assert_means_the_same(graph, program_of(graph, rows=4), {**SIZES})
+
+
+def test_tails_along_another_axis() -> None:
+    graph = simplify(adjoint(along_another_axis()))
+    for steps in (2, 5, 9):  # fewer than there are rows, and more
+        assert_means_the_same(graph, program_of(graph), {**SIZES, "s": steps})
+
+
+def test_operations_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    own_operations.register(monkeypatch.setitem)
+    graph = kernel_graphs(read_spec(own_operations.SPEC, "own.roll")[0])["gradient"]()
+    assert_means_the_same(graph, program_of(graph, rows=4), sizes_of(graph))
+
+
+def test_in_single_precision() -> None:
+    graph = kernel_graphs(checked("lstm"))["gradient"]()
+    sizes = sizes_of(graph)
+    leaves = random_leaves(graph, sizes)
+    found = Interpreter(program_of(graph), "float32").run(leaves, 5, 2, PHASES)
+    expected = meaning(graph, leaves, sizes)
+    for key, array in found.items():
+        assert array.dtype == np.float32, key
+        np.testing.assert_allclose(array, expected[key], rtol=1e-4, atol=1e-5)
+
+
+def test_phases_that_are_not_asked_for() -> None:
+    graph = kernel_graphs(checked("lstm"))["gradient"]()
+    sizes = sizes_of(graph)
+    leaves = random_leaves(graph, sizes)
+    expected = meaning(graph, leaves, sizes)
+    program = program_of(graph)
+    of_phase = {(one.sort, one.label): one.phase for one in program.results}
+    assert {*of_phase.values()} == {*PHASES}
+    for phases in (PHASES[:1], PHASES[:2]):
+        found = Interpreter(program).run(leaves, 5, 2, phases)
+        assert_equal(found, {k: v for k, v in expected.items() if of_phase[k] in phases})
+
+
+@cache
+def forward() -> tuple[Graph, Program]:
+    graph = kernel_graphs(checked("sequences/labels"))["forward"]()
+    return graph, program_of(graph)
+
+
+def hold(program: Program) -> None:
+    graph, _ = forward()
+    sizes = sizes_of(graph)
+    leaves = random_leaves(graph, sizes)
+    assert_equal(Interpreter(program).run(leaves, 5, 2, PHASES), meaning(graph, leaves, sizes))
+
+
+def test_what_nobody_has_written_is_no_number() -> None:
+    """A loop that goes the other way reads steps that are still to come."""
+    _, program = forward()
+    hold(program)
+    (function,) = program.functions
+
+    def changed(*body: object) -> Program:
+        return replace(program, functions=(replace(function, body=body),))  # type: ignore[arg-type]
+
+    with pytest.raises(AssertionError, match="nan"):
+        hold(changed(*(one for one in function.body if not isinstance(one, Fill))))
+    with pytest.raises(AssertionError, match="nan"):
+        hold(
+            changed(
+                *(
+                    replace(one, direction="backward") if isinstance(one, Loop) else one
+                    for one in function.body
+                )
+            )
+        )
+
+
+ONE_NEST = """\
+rollc program 1
+program name=one leaves=((x,input)) axes=(t)
+  buffers:
+    buffer name=x role=leaf kind=float shape=(3) axes=(t) batch=true
+    buffer name=y role=result kind=float shape=(3) axes=(t) batch=true axis=t before=1
+    buffer name=i role=tape kind=index shape=() axes=(t)
+  functions:
+    function phase=primal buffers=(x,y,i)
+        fill buffer=y initial=#2.0
+        nest over=(t,batch) shape=(3)
+            assign name=z operation=multiply operands=(x[:3],#3.0)
+            assign name=y operation=add operands=(%z,x[:3]) store=y[t+1:3]
+        nest over=(t) shape=()
+            assign name=i operation=step operands=() options=((axis,t)) store=i[]
+  results:
+    result label=y sort=output ref=y[t+1:3] phase=primal
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("%z,x[:3]", "%z,y[t-1:3]", "rows -1 to 3 of `y`"),
+        ("%z,x[:3]", "%z,x[;1:3]", "elements 1 to 4 of `x`, which has 3"),
+        ("%z,x[:3]", "%z,w[:3]", "`w` is not among the buffers"),
+        ("%z,x[:3]", "%z,%v", "`v` has not been computed"),
+        ("operation=add", "operation=plus", "there is no operation `plus`"),
+        ("(%z,x[:3])", "(%z,x[:2])", "`add` takes equal shapes"),
+        ("store=i[]", "store=q[]", "`q` is not among the buffers"),
+        ("over=(t,batch) shape=(3)", "over=(t,batch) shape=(3) span=block", "of a block"),
+        ("role=tape", "role=block", "`i` holds the steps of a block"),
+        ("buffers=(x,y,i)", "buffers=(x,y,i,j)", "`j` is no buffer"),
+    ],
+)
+def test_a_program_that_cannot_be_run(old: str, new: str, problem: str) -> None:
+    assert old in ONE_NEST
+    program = parse_program(ONE_NEST.replace(old, new))
+    with pytest.raises(ProgramFault, match=problem):
+        Interpreter(program).run({"x": np.ones((4, 2, 3))}, 4, 2, PHASES)
+
+
+def test_a_program_as_it_is_written() -> None:
+    x = np.arange(24.0).reshape(4, 2, 3)
+    found = Interpreter(parse_program(ONE_NEST)).run({"x": x}, 4, 2, PHASES)
+    np.testing.assert_array_equal(found["output", "y"], 4 * x)
+
+
+def test_a_leaf_that_is_missing() -> None:
+    with pytest.raises(KeyError, match="x"):
+        Interpreter(parse_program(ONE_NEST)).run({}, 4, 2, PHASES)
+
+
+def test_no_code_is_made() -> None:
+    """The interpreter of programs knows no compiler."""
+    text = (
+        "import sys, rollc.kernel.interpreter\n"
+        "sys.exit(bool({'numba', 'llvmlite', 'rollc.kernel.emit'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", text], timeout=120).returncode == 0
