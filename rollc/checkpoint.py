@@ -24,6 +24,7 @@ from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint, differentiable, seed_name
 from rollc.graph.arrivals import arrivals
 from rollc.graph.graph import BATCH, LEAVES, Graph
+from rollc.graph.passes import ADJOINT, CANONICALIZE, STATE, Runner
 from rollc.graph.simplify import simplify
 from rollc.graph.split import Reduction, Split
 from rollc.graph.state import PREFIX, expose_state, final_name
@@ -36,16 +37,21 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-def window_kernels(split: Split) -> dict[str, Callable[[], Graph]]:
+def window_kernels(split: Split, run: Runner | None = None) -> dict[str, Callable[[], Graph]]:
     """The graphs of the two kernels that windows need."""
-    opened = expose_state(split.window)
+    run = run or Runner()
+
+    def opened() -> Graph:
+        made: Graph = run(CANONICALIZE, run(STATE, split.window))
+        return made
 
     def derived() -> Graph:
-        simple = simplify(opened)
+        simple = opened()
         names = [name for label, name in simple.outputs if label in _read_by_all(split)]
-        return simplify(adjoint(simple, of="outputs", arriving=names))
+        made: Graph = run(CANONICALIZE, run(ADJOINT, simple, of="outputs", arriving=names))
+        return made
 
-    return {"window": lambda: simplify(opened), "window.vjp": derived}
+    return {"window": opened, "window.vjp": derived}
 
 
 def _read_by_all(split: Split) -> set[str]:

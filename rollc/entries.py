@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -15,17 +14,24 @@ from rollc.arguments import why_no_state
 from rollc.arrays import Sizes
 from rollc.checkpoint import window_kernels
 from rollc.errors import UndefinedError
-from rollc.graph.adjoint import adjoint
-from rollc.graph.combine import mean_adjoint
 from rollc.graph.graph import Graph
-from rollc.graph.lengths import LengthsError, why_no_lengths, with_lengths
+from rollc.graph.lengths import LengthsError, why_no_lengths
 from rollc.graph.nothing import without_steps
-from rollc.graph.segments import segments
-from rollc.graph.simplify import simplify
-from rollc.graph.slopes import without_slopes
-from rollc.graph.split import CannotSplit, split
+from rollc.graph.passes import (
+    ADJOINT,
+    AVERAGE,
+    CANONICALIZE,
+    INLINE,
+    LENGTHS,
+    OUTPUTS,
+    SEGMENTS,
+    STATE,
+    TRUNCATE,
+    WINDOWS,
+    Runner,
+)
+from rollc.graph.split import CannotSplit
 from rollc.graph.state import expose_state
-from rollc.graph.truncate import truncate as truncated
 from rollc.interpreted import Interpreted, need_something
 from rollc.sensitivities import prepared_graph, tangent_kernels
 from rollc.streaming import stream_kernels
@@ -35,17 +41,19 @@ if TYPE_CHECKING:
 
 
 def kernel_graphs(
-    graph: Graph, truncate: int | None = None, combine: str = "sum"
+    graph: Graph, truncate: int | None = None, combine: str = "sum", run: Runner | None = None
 ) -> dict[str, Callable[[], Graph]]:
     """The graph that each kernel computes, of a checked graph; made when asked for.
 
     ``truncate`` is the number of steps of the windows whose borders no gradient passes;
     ``combine`` says how the gradients of a parameter's copies become one: ``sum`` or ``mean``.
+    ``run`` runs the passes.
     """
+    run = run or Runner()
     if graph.gradients:  # the text of an adjoint: its gradients are there already
-        simple = simplify(graph)
+        simple = run(CANONICALIZE, graph)
         return {
-            "forward": lambda: simplify(outputs_only(simple)),
+            "forward": lambda: run(CANONICALIZE, run(OUTPUTS, simple)),
             "gradient": lambda: simple,
         }
     makers: dict[str, Callable[[], Graph]] = {}
@@ -54,22 +62,25 @@ def kernel_graphs(
     def prepared(state: bool, lengths: bool, window: int | None = None) -> Graph:
         # Lengths go by what all sequences share, which the plain graph shows as it is, a state
         # has the name that it has there, and borders are crossed by the reads as written.
-        found = graph if lengths or state or window is not None else simplify(graph)
-        found = expose_state(found) if state else found
-        found = found if window is None else truncated(found, window)
-        return simplify(with_lengths(found) if lengths else found)
+        found = graph if lengths or state or window is not None else run(CANONICALIZE, graph)
+        found = run(STATE, found) if state else found
+        found = found if window is None else run(TRUNCATE, found, window)
+        made: Graph = run(CANONICALIZE, run(LENGTHS, found) if lengths else found)
+        return made
 
     def add(state: bool, lengths: bool) -> None:
         variant = ".state" * state + ".lengths" * lengths
 
         def derived(of: Literal["loss", "outputs"]) -> Graph:
             found = prepared(state, lengths, truncate)
-            found = found if of == "loss" else simplify(outputs_only(found))
-            return simplify(mean_adjoint(found, of) if combine == "mean" else adjoint(found, of))
+            found = found if of == "loss" else run(CANONICALIZE, run(OUTPUTS, found))
+            found = run(AVERAGE if combine == "mean" else ADJOINT, found, of)
+            made: Graph = run(CANONICALIZE, found)
+            return made
 
         if graph.outputs:
             forward = f"forward{variant}".replace("forward.state", "stream")
-            makers[forward] = lambda: simplify(outputs_only(prepared(state, lengths)))
+            makers[forward] = lambda: run(CANONICALIZE, run(OUTPUTS, prepared(state, lengths)))
         if graph.loss is not None:
             makers[f"gradient{variant}"] = lambda: derived("loss")
         if any(graph[name].type.kind == "float" for _, name in graph.outputs):
@@ -83,31 +94,27 @@ def kernel_graphs(
             if possible:
                 add(state, lengths)
     if len(graph.axes) > 1 and graph.outputs:
-        makers |= stream_kernels(graph)
+        makers |= stream_kernels(graph, run)
     if graph.loss is not None and truncate is None and combine == "sum":
         with suppress(CannotSplit):
-            makers |= window_kernels(split(simplify(graph)))
+            makers |= window_kernels(run(WINDOWS, run(CANONICALIZE, graph)), run)
     if graph.loss is not None and combine == "sum":
         for lengths in (False, True):
             with suppress(CannotSplit, LengthsError):
-                found = segments(prepared_graph(graph, truncate, lengths))
-                makers |= tangent_kernels(found, lengths)
-    return {entry: _finished(make) for entry, make in makers.items()}
+                found = run(SEGMENTS, prepared_graph(graph, truncate, lengths, run))
+                makers |= tangent_kernels(found, lengths, run)
+    return {entry: _finished(make, run) for entry, make in makers.items()}
 
 
-def _finished(make: Callable[[], Graph]) -> Callable[[], Graph]:
+def _finished(make: Callable[[], Graph], run: Runner) -> Callable[[], Graph]:
     """A kernel's graph, of which no derivative is taken any more."""
 
     def finish() -> Graph:
         graph = make()
-        plain = without_slopes(graph)
-        return graph if plain == graph else simplify(plain)
+        plain: Graph = run(INLINE, graph)
+        return graph if plain is graph else run(CANONICALIZE, plain)
 
     return finish
-
-
-def outputs_only(graph: Graph) -> Graph:
-    return replace(graph, loss=None, gradients=())
 
 
 def variant_of_nothing(graph: Graph, entry: str, sizes: Sizes, dtype: str) -> Kernel:

@@ -1,21 +1,4 @@
-"""The passes in reading order: the table of contents of rollc.
-
-    read      text -> graph, checked          rollc.lang
-    simplify  fewer and cheaper nodes         rollc.graph.simplify
-    noise     chance comes in by leaves       rollc.graph.noise
-    lengths   each sequence its own end       rollc.graph.lengths
-    state     the state as leaf and output    rollc.graph.state
-    truncate  no gradient beyond a window     rollc.graph.truncate
-    adjoint   the graph of the gradients      rollc.graph.adjoint, or rollc.graph.combine
-    tangent   gradients forward in time       rollc.graph.segments, rollc.graph.tangent
-    unroll    the graph of N steps            rollc.graph.unroll
-    lower     primitive operations            rollc.kernel.lower
-    shorten   short ways from step to step    rollc.kernel.recurrence
-    again     a shorter tape                  rollc.kernel.again
-    due       products at some steps only     rollc.kernel.due
-    schedule  loops, and what is free of time rollc.kernel.schedule
-    plan      statements over buffers         rollc.kernel.plan
-    emit      Numba source                    rollc.kernel.emit
+"""From a spec to a network: every pass of the compiler, and what is built with them.
 
 A network has three kernels: ``forward`` gives the outputs, ``gradient`` the loss and its
 gradients, ``vjp`` gradients for cotangents of the outputs.  Each has variants:
@@ -46,18 +29,12 @@ from rollc.artefact import COMBINED, DTYPES, FEEDS, kernel_name, open_artefact
 from rollc.entries import kernel_graphs
 from rollc.errors import InputError
 from rollc.graph.graph import Graph
-from rollc.graph.noise import with_noise
+from rollc.graph.passes import GRAPH_PASSES, NOISE, Runner
 from rollc.irtext import IRTextError, is_graph_text, line_of, parse_graph, print_graph
-from rollc.kernel.again import compute_again
 from rollc.kernel.compiled import Kernel
-from rollc.kernel.due import with_due
-from rollc.kernel.emit import emit
-from rollc.kernel.lower import lower
-from rollc.kernel.peel import peel
-from rollc.kernel.plan import plan
+from rollc.kernel.passes import EMIT, KERNEL_PASSES, planned, scheduled
 from rollc.kernel.program import Program
-from rollc.kernel.recurrence import shorten
-from rollc.kernel.schedule import Schedule, schedule
+from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import print_program, print_schedule
 from rollc.lang.spec_error import SpecError
 from rollc.network import Network
@@ -72,10 +49,8 @@ MOST_STEPS = 10_000_000
 EAGER = {"taught": ("forward", "gradient"), "free": ("forward",)}
 
 
-def scheduled(graph: Graph, steps: int | None = None) -> Schedule:
-    """The schedule of a kernel's graph, or of its DAG of ``steps`` steps."""
-    lowered = compute_again(shorten(lower(graph)))
-    return schedule(with_due(lowered)) if steps is None else peel(lowered, steps)
+PASSES = (*GRAPH_PASSES, *KERNEL_PASSES)
+"""Every pass of the compiler, in the order in which they run; nothing else runs."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +63,14 @@ class Compiled:
     source: str
 
 
-def compiled(graph: Graph, dtype: str, steps: int | None = None) -> Compiled:
-    """Every stage of the kernel of a graph."""
-    plan_from = scheduled(graph, steps)
-    program = plan(plan_from)
-    return Compiled(graph, plan_from, program, emit(program, dtype))
+def compiled(
+    graph: Graph, dtype: str, steps: int | None = None, run: Runner | None = None
+) -> Compiled:
+    """Every stage of the kernel of a graph, or of its DAG of ``steps`` steps."""
+    run = run or Runner()
+    schedule = scheduled(replace(graph, steps=steps), run)
+    program = planned(schedule, run=run)
+    return Compiled(graph, schedule, program, run(EMIT, program, dtype))
 
 
 def read_spec(
@@ -115,19 +93,23 @@ def source_of(text: str, name: str) -> Source:
 
 
 def read_source(
-    source: Source, sets: Mapping[str, int] | None = None, feed: Feed = "taught"
+    source: Source,
+    sets: Mapping[str, int] | None = None,
+    feed: Feed = "taught",
+    run: Runner | None = None,
 ) -> tuple[Graph, dict[str, str]]:
     """As :func:`read_spec`, of texts that :func:`source_of` has read."""
+    run = run or Runner()
     from rollc.lang.diagnostics import render
     from rollc.lang.format import format_spec
     from rollc.lang.load import load_graph
 
     if is_graph_text(source.text):
-        return with_noise(_read_graph_text(source.text, source.name)), {}
+        return run(NOISE, _read_graph_text(source.text, source.name)), {}
     read = load_graph(source, dict(sets or {}), feed)
     if read.graph is None or read.spec is None:
         raise SpecError(read.diagnostics, render(read.diagnostics, read.source), read.source)
-    return with_noise(read.graph), {"syntax": format_spec(read.spec)}
+    return run(NOISE, read.graph), {"syntax": format_spec(read.spec)}
 
 
 def _read_graph_text(text: str, name: str) -> Graph:

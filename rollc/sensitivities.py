@@ -27,14 +27,13 @@ from numpy.typing import NDArray
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint, seed_name
 from rollc.graph.graph import BATCH, LEAVES, Graph
-from rollc.graph.lengths import with_lengths
 from rollc.graph.operations.sequence import step_numbers
+from rollc.graph.passes import CANONICALIZE, LENGTHS, STATE, TANGENT, TRUNCATE, Runner
 from rollc.graph.segments import Segment, Segments, segments
 from rollc.graph.simplify import simplify
 from rollc.graph.split import Reduction
 from rollc.graph.state import PREFIX, expose_state
-from rollc.graph.tangent import DIRECTION, directions, tangent, tangent_name
-from rollc.graph.truncate import truncate as truncated
+from rollc.graph.tangent import DIRECTION, directions, tangent_name
 from rollc.interp import initial_values, interpret
 
 if TYPE_CHECKING:
@@ -48,15 +47,19 @@ _ROOMY = 8_000_000  # bytes that a window may take without a thought
 _WHOLE = np.dtype(np.float64)  # of sums over windows
 
 
-def prepared_graph(graph: Graph, truncate: int | None = None, lengths: bool = False) -> Graph:
+def prepared_graph(
+    graph: Graph, truncate: int | None = None, lengths: bool = False, run: Runner | None = None
+) -> Graph:
     """The graph whose gradients are wanted, of a checked one.
 
     No gradient passes the borders of windows of ``truncate`` steps; with ``lengths`` each
     sequence stops at its own end.
     """
-    found = graph if lengths or truncate is not None else simplify(graph)
-    found = found if truncate is None else truncated(found, truncate)
-    return simplify(with_lengths(found) if lengths else found)
+    run = run or Runner()
+    found = graph if lengths or truncate is not None else run(CANONICALIZE, graph)
+    found = found if truncate is None else run(TRUNCATE, found, truncate)
+    made: Graph = run(CANONICALIZE, run(LENGTHS, found) if lengths else found)
+    return made
 
 
 def kernel_name(index: int, lengths: bool = False) -> str:
@@ -64,19 +67,26 @@ def kernel_name(index: int, lengths: bool = False) -> str:
     return "tangent" + (f".{index + 1}" if index else "") + ".lengths" * lengths
 
 
-def tangent_kernels(found: Segments, lengths: bool = False) -> dict[str, Callable[[], Graph]]:
+def tangent_kernels(
+    found: Segments, lengths: bool = False, run: Runner | None = None
+) -> dict[str, Callable[[], Graph]]:
     """The graph of each segment's kernel: its window, the tangents of it, and the state."""
 
+    run = run or Runner()
+
     def maker(segment: Segment) -> Callable[[], Graph]:
-        return lambda: simplify(expose_state(with_tangents(segment)))
+        return lambda: run(CANONICALIZE, run(STATE, with_tangents(segment, run)))
 
     segments = enumerate(found.segments)
     return {kernel_name(index, lengths): maker(each) for index, each in segments}
 
 
-def with_tangents(segment: Segment) -> Graph:
+def with_tangents(segment: Segment, run: Runner | None = None) -> Graph:
     """A segment's window with its tangents in the directions of the cuts."""
-    return simplify(tangent(simplify(segment.window), segment.cuts))
+    run = run or Runner()
+    window = run(CANONICALIZE, segment.window)
+    made: Graph = run(CANONICALIZE, run(TANGENT, window, segment.cuts))
+    return made
 
 
 @dataclass(frozen=True, slots=True)

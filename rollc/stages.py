@@ -19,7 +19,6 @@ from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
 from rollc.graph.unroll import UnrollError, unroll
 from rollc.irtext import is_graph_text, print_graph
-from rollc.kernel.plan import plan
 from rollc.kernel.program import Program
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import (
@@ -36,7 +35,7 @@ from rollc.lang.format import format_spec
 from rollc.lang.load import load_graph
 from rollc.lang.source import Source
 from rollc.lang.spec_error import SpecError
-from rollc.pipeline import compiled, read_spec, scheduled
+from rollc.pipeline import compiled, read_spec
 from rollc.store import Manifest
 
 STAGES = (
@@ -154,8 +153,8 @@ def _unrolled(graph: Graph, steps: int) -> Graph:
 
 def _kernel_stage(graph: Graph, choice: Choice) -> str:
     if choice.stage == "why":
-        planned = scheduled(_kernel_graph(graph, choice), choice.steps)
-        return _why(planned, plan(planned), choice.dtype, choice)
+        result = compiled(_kernel_graph(graph, choice), choice.dtype, choice.steps)
+        return _why(result.schedule, result.program, choice.dtype, choice)
     result = compiled(_kernel_graph(graph, choice), choice.dtype, choice.steps)
     match choice.stage:
         case "schedule":

@@ -31,12 +31,12 @@ from rollc.arrays import (
 from rollc.checks import mapping
 from rollc.errors import InputError
 from rollc.graph.graph import Graph
-from rollc.graph.lengths import lengths_leaves, why_no_lengths, with_lengths
+from rollc.graph.lengths import lengths_leaves, why_no_lengths
 from rollc.graph.nothing import without_steps
-from rollc.graph.simplify import simplify
+from rollc.graph.passes import CANONICALIZE, LENGTHS, OUTPUTS, STATE, STREAM, Runner
 from rollc.graph.split import needed
-from rollc.graph.state import delayed, expose_state
-from rollc.graph.stream import Stream, stream, why_no_steps, why_no_stream
+from rollc.graph.state import delayed
+from rollc.graph.stream import Stream, why_no_steps, why_no_stream
 from rollc.interp import initial_values
 from rollc.interpreted import kernel_of_nothing, need_something
 from rollc.noise import Seed, draw_noise
@@ -47,18 +47,21 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-def stream_kernels(graph: Graph) -> dict[str, Callable[[], Graph]]:
+def stream_kernels(graph: Graph, run: Runner | None = None) -> dict[str, Callable[[], Graph]]:
     """The graphs of the kernels of a network with two time axes that is run step by step."""
+    run = run or Runner()
     makers: dict[str, Callable[[], Graph]] = {}
 
     def add(axis: str, lengths: bool) -> None:
         def found() -> Stream:
-            return prepared_stream(graph, axis, lengths)
+            return prepared_stream(graph, axis, lengths, run)
 
-        makers[kernel_name(graph, "stream", axis, lengths)] = lambda: simplify(
-            _exposed(found().steps, axis)
+        makers[kernel_name(graph, "stream", axis, lengths)] = lambda: run(
+            CANONICALIZE, _exposed(found().steps, axis, run)
         )
-        makers[kernel_name(graph, "start", axis, lengths)] = lambda: simplify(found().start)
+        makers[kernel_name(graph, "start", axis, lengths)] = lambda: run(
+            CANONICALIZE, found().start
+        )
 
     for axis in graph.axes:
         if why_no_stream(graph, axis) is None:
@@ -75,19 +78,24 @@ def kernel_name(graph: Graph, sort: str, axis: str, lengths: bool) -> str:
     return sort + f".{axis}" * choice + ".lengths" * lengths
 
 
-def prepared_stream(graph: Graph, axis: str, lengths: bool) -> Stream:
+def prepared_stream(graph: Graph, axis: str, lengths: bool, run: Runner | None = None) -> Stream:
     """The start and the steps of a checked graph; ``lengths`` are those along other axes."""
-    plain = replace(graph, loss=None, gradients=())
+    run = run or Runner()
+    plain = run(OUTPUTS, graph)
+    made: Stream
     if not lengths:
-        return stream(plain, axis)
+        made = run(STREAM, plain, axis)
+        return made
     others = [other for other in graph.axes if other != axis]
     leaves = lengths_leaves(graph.axes)
-    return stream(with_lengths(plain, others), axis, [leaves[other] for other in others])
+    ragged = run(LENGTHS, plain, others)
+    made = run(STREAM, ragged, axis, [leaves[other] for other in others])
+    return made
 
 
-def _exposed(steps: Graph, axis: str) -> Graph:
+def _exposed(steps: Graph, axis: str, run: Runner | None = None) -> Graph:
     """The steps with their state as leaves and outputs, and no leaf held that is not read."""
-    exposed = expose_state(steps, axis)
+    exposed = (run or Runner())(STATE, steps, axis)
     return needed(exposed, [name for _, name in exposed.outputs])
 
 

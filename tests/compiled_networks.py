@@ -17,9 +17,9 @@ from rollc.kernel import executable
 from rollc.kernel.call import Call
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
-from rollc.kernel.plan import plan
+from rollc.kernel.passes import planned, scheduled
 from rollc.network import Network
-from rollc.pipeline import compiled, read_spec, scheduled
+from rollc.pipeline import compiled, read_spec
 from rollc.support.allocator import Lender
 
 
@@ -67,7 +67,7 @@ def noted_runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 def kernel_of(graph: Graph, rows: int, folder: Path) -> Kernel:
     """The kernel of a graph in float64, its loops in blocks of about so many rows."""
-    program = plan(scheduled(graph), rows)
+    program = planned(scheduled(graph), rows)
     path = folder / "kernel.py"
     path.write_text(emit(program, "float64"))
     return Kernel(program, path, "float64")

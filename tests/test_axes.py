@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lowering import lower
 from numpy.typing import NDArray
 
 from rollc.errors import InputError
@@ -25,8 +26,7 @@ from rollc.interp import interpret
 from rollc.irtext import print_graph
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
-from rollc.kernel.lower import lower
-from rollc.kernel.plan import plan
+from rollc.kernel.passes import planned
 from rollc.kernel.schedule import schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.network import Network
@@ -122,7 +122,7 @@ def test_the_kernel_is_the_meaning(tmp_path: Path) -> None:
     assert parse_schedule(print_schedule(scheduled)) == scheduled
     loops = [(region.kind, region.axis) for region in scheduled.regions if region.axis]
     assert loops == [("forward", "s"), ("forward", "t"), ("backward", "t"), ("backward", "s")]
-    program = plan(scheduled)
+    program = planned(scheduled)
     assert parse_program(print_program(program)) == program
     source = tmp_path / "kernel.py"
     source.write_text(emit(program, "float64"))

@@ -15,9 +15,9 @@ from rollc.interp import interpret
 from rollc.kernel.block import ROWS
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
-from rollc.kernel.plan import plan
+from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Loop, Program
-from rollc.pipeline import compiled, read_spec, scheduled
+from rollc.pipeline import compiled, read_spec
 
 # A chain from each end, so that each function has a loop each way; and numbers that are
 # carried from step to step, and over more steps than are.
@@ -44,7 +44,7 @@ def program_of(text: str) -> Program:
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
     graph = simplify(adjoint(read_spec(BOTH_WAYS, "test.roll")[0]))
-    program = plan(scheduled(graph), ROWS)
+    program = planned(scheduled(graph), ROWS)
     path: Path = tmp_path_factory.mktemp("block") / "kernel.py"
     path.write_text(emit(program, "float64"))
     return Kernel(program, path, "float64")

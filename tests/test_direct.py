@@ -14,10 +14,10 @@ from rollc.interp import interpret
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.direct import direct as pass_
 from rollc.kernel.emit import emit
-from rollc.kernel.plan import plan
+from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Assign, Buffer, Fill, Function, Nest, Only, Program, Ref
 from rollc.kernel.text import parse_program, print_program
-from rollc.pipeline import compiled, read_spec, scheduled
+from rollc.pipeline import compiled, read_spec
 
 FILTER = """
 net filter
@@ -117,7 +117,7 @@ def kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     text, gradient = request.param
     graph = simplify(read_spec(text, "test.roll")[0])
     graph = simplify(adjoint(graph)) if gradient else graph
-    program = plan(scheduled(graph), 8)  # a few steps in each block
+    program = planned(scheduled(graph), 8)  # a few steps in each block
     assert direct(program)
     path: Path = tmp_path_factory.mktemp("direct") / "kernel.py"
     path.write_text(emit(program, "float64"))

@@ -13,10 +13,10 @@ from rollc.graph.simplify import simplify
 from rollc.irtext import parse_graph
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.due import guards
-from rollc.kernel.plan import plan
+from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Product, Program, Times, simple_statements
 from rollc.kernel.text import parse_program, print_program
-from rollc.pipeline import read_spec, scheduled
+from rollc.pipeline import read_spec
 
 CLOCK = """
 net clock
@@ -110,7 +110,7 @@ def conditions(program: Program) -> dict[str, str]:
 
 
 def test_what_waits_for_a_clock() -> None:
-    program = plan(scheduled(graph_of(CLOCK)))
+    program = planned(scheduled(graph_of(CLOCK)))
     found = conditions(program)
     # Forward W, U and V, U; backward the same transposed (W only for x), and their gradients.
     assert len([name for name in found if name.startswith("h'")]) == 2
@@ -122,10 +122,10 @@ def test_what_waits_for_a_clock() -> None:
 
 
 def test_what_waits_for_the_other_choice() -> None:
-    found = conditions(plan(scheduled(graph_of(OTHER))))
+    found = conditions(planned(scheduled(graph_of(OTHER))))
     assert {found[name].removesuffix("^again") for name in ("~W", "~V", "~M")} == {"c^not"}
     assert found["~U"].removesuffix("^again") == "c"
-    forward = conditions(plan(scheduled(graph_of(OTHER, gradient=False))))
+    forward = conditions(planned(scheduled(graph_of(OTHER, gradient=False))))
     assert sorted(forward.values()) == ["c", "c^not", "c^not", "c^not"]
 
 
@@ -172,7 +172,7 @@ def test_gates_of_one_clock_are_stacked() -> None:
     text = BODY.replace("param W: [H, H]", "param W: [H, H], U: [H, H]")
     for other, products in (("c", 1), ("p > 1.5", 2)):
         line = f"g = where({other}, tanh(U @ x), g[t-1])\nh = g + where(c, tanh(W @ x), h[t-1])"
-        program = plan(scheduled(graph_of(text.format(line), gradient=False)))
+        program = planned(scheduled(graph_of(text.format(line), gradient=False)))
         parts = [p for f in program.functions for p in simple_statements(f.body)]
         assert sum(isinstance(part, Times) for part in parts) == products
 

@@ -12,9 +12,10 @@ from rollc.entries import kernel_graphs
 from rollc.graph.verify import verify
 from rollc.irtext import print_graph
 from rollc.kernel.compiled import Kernel
+from rollc.kernel.passes import scheduled
 from rollc.lang.draft import Feed
 from rollc.network import Network
-from rollc.pipeline import build_text, read_spec, scheduled
+from rollc.pipeline import build_text, read_spec
 from rollc.support.resources import specs
 from rollc.verify.kernels import interpreted
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lowering import lower
 from numpy.typing import NDArray
 
 import rollc
@@ -18,7 +19,6 @@ from rollc.graph.graph import BATCH, Graph, Type
 from rollc.graph.lengths import LENGTHS, with_lengths
 from rollc.graph.unroll import step_leaves, unroll
 from rollc.interp import interpret
-from rollc.kernel.lower import lower
 
 Array = NDArray[Any]
 

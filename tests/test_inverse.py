@@ -13,7 +13,8 @@ from rollc.entries import kernel_graphs
 from rollc.graph.graph import Type
 from rollc.graph.operations import OPERATIONS, Frame
 from rollc.kernel import library
-from rollc.pipeline import read_spec, scheduled
+from rollc.kernel.passes import scheduled
+from rollc.pipeline import read_spec
 
 Array = NDArray[Any]
 

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
+from lowering import lower, shorten
 
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
 from rollc.interp import interpret
-from rollc.kernel.lower import lower
-from rollc.kernel.recurrence import shorten
 from rollc.pipeline import read_spec
 
 FILTER = """

@@ -15,12 +15,13 @@ from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
 from rollc.interp import interpret
+from rollc.kernel.passes import scheduled
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.lang.diagnostics import render
 from rollc.lang.load import load_graph
 from rollc.lang.source import Source
-from rollc.pipeline import compiled, scheduled
+from rollc.pipeline import compiled
 from rollc.support.resources import specs
 
 Array = NDArray[Any]

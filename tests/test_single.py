@@ -16,8 +16,8 @@ from rollc.graph.simplify import simplify
 from rollc.interp import interpret
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
-from rollc.kernel.plan import plan
-from rollc.pipeline import read_spec, scheduled
+from rollc.kernel.passes import planned, scheduled
+from rollc.pipeline import read_spec
 
 Array = np.ndarray[Any, Any]
 
@@ -131,7 +131,7 @@ def test_float32_adds_up_in_float64(tmp_path: Path) -> None:
     """A hundred thousand steps of the same sign, one after the other."""
     text = "net n\ninput x\nparam a\ny = a * y[t-1] + x\noutput y\nloss mean(y, over t)\n"
     graph = simplify(adjoint(simplify(read_spec(text, "n.roll")[0])))
-    program = plan(scheduled(graph))
+    program = planned(scheduled(graph))
     path = tmp_path / "kernel.py"
     path.write_text(emit(program, "float32"))
     kernel = Kernel(program, path, "float32")

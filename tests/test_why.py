@@ -10,14 +10,14 @@ import pytest
 
 from rollc.entries import kernel_graphs
 from rollc.graph.graph import Edge
-from rollc.kernel.plan import plan
+from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Loop, Nest, Program, Times, simple_statements
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.kernel.totals import totals
 from rollc.kernel.why import Decision, nodes_of, why
 from rollc.kernel.whytext import WIDTH, print_why
-from rollc.pipeline import read_spec, scheduled
+from rollc.pipeline import read_spec
 from rollc.support.resources import specs
 
 SPECS = [name for name in specs() if not name.startswith("cells/")]
@@ -53,9 +53,9 @@ def of_text(
     text: str, name: str = "test.roll", kernel: str = "gradient", steps: int | None = None
 ) -> Explained:
     graph, _ = read_spec(text, name)
-    planned = scheduled(kernel_graphs(graph)[kernel](), steps)
-    program = plan(planned)
-    return Explained(planned, program, why(planned, program))
+    schedule = scheduled(replace(kernel_graphs(graph)[kernel](), steps=steps))
+    program = planned(schedule)
+    return Explained(schedule, program, why(schedule, program))
 
 
 def kernels(spec: str) -> Iterator[tuple[str, int | None]]:
@@ -248,8 +248,8 @@ def test_a_taught_network_has_no_loop_left() -> None:
     assert {decision.place.part for decision in taught.decisions} == {"given", "free"}
     path = specs()["sequences/teacher"]
     graph, _ = read_spec(path.read_text(encoding="utf-8"), str(path), feed="free")
-    planned = scheduled(kernel_graphs(graph)["forward"]())
-    free = {decision.node.name: decision for decision in why(planned, plan(planned))}
+    schedule = scheduled(kernel_graphs(graph)["forward"]())
+    free = {decision.node.name: decision for decision in why(schedule, planned(schedule))}
     assert free["h"].place.part == "body"
     assert any(edge.source == "o" or edge.delay for edge in free["h"].cycle)
 

@@ -221,6 +221,11 @@ class Reach:
         return Reach(max(self.past, edge.delay), max(self.future, -edge.delay), edge.axis)
 
 
+def outputs_only(graph: Graph) -> Graph:
+    """A graph whose outputs are all its results."""
+    return replace(graph, loss=None, gradients=())
+
+
 def ordered_axes(axes: Iterable[str]) -> tuple[str, ...]:
     """The axes in the order that every array has: time axes by name, then the batch."""
     present = set(axes)

@@ -44,7 +44,7 @@ def is_weight_product(graph: Graph, node: Node) -> bool:
 def with_due(graph: Graph) -> Graph:
     """The lowered graph of a kernel with zeros for products where they are not due."""
     found = _Conditions(graph)
-    if not found.uniform:
+    if not found.uniform or graph.steps is not None:  # of which the ends are peeled off
         return graph
     made = turned(graph, found.uniform, found.is_made)
     if made is not graph.nodes:

@@ -23,17 +23,8 @@ from rollc.graph.graph import Attribute, Edge, Graph, Node, attributes
 from rollc.graph.operations import operation_of
 
 
-def lower(graph: Graph) -> Graph:
-    """The graph in primitive operations, with slices as early as they can be."""
-    graph = _numbers(_dots(_expand(graph)))
-    while True:
-        sunk = _sink_slices(graph)
-        if sunk is graph:
-            return graph
-        graph = sunk
-
-
-def _expand(graph: Graph) -> Graph:
+def decomposed(graph: Graph) -> Graph:
+    """The graph with the parts of operations that are made of others."""
     build = Builder(graph.nodes, mark="^")
     order: list[Node] = []
     for node in graph.nodes:
@@ -58,7 +49,7 @@ def _since(build: Builder, before: int) -> list[Node]:
     return list(made)[::-1]
 
 
-def _dots(graph: Graph) -> Graph:
+def with_dots(graph: Graph) -> Graph:
     """The sum of the products of two vectors in one."""
     readers = Counter(edge.source for node in graph.nodes for edge in node.reads())
     kept = {*graph.results(), *graph.reach}
@@ -85,7 +76,7 @@ def _dots(graph: Graph) -> Graph:
     )
 
 
-def _numbers(graph: Graph) -> Graph:
+def with_numbers(graph: Graph) -> Graph:
     """Conditions as the numbers 0 and 1, where an operation reads them as numbers."""
     build = Builder(graph.nodes, mark="^")
     order: list[Node] = []
@@ -104,6 +95,15 @@ def _numbers(graph: Graph) -> Graph:
         order.extend(_since(build, before))
         order.append(replace(node, operands=tuple(operands)))
     return graph.with_nodes(order)
+
+
+def with_early_slices(graph: Graph) -> Graph:
+    """The graph with slices as early as they can be."""
+    while True:
+        sunk = _sink_slices(graph)
+        if sunk is graph:
+            return graph
+        graph = sunk
 
 
 def _sink_slices(graph: Graph) -> Graph:

@@ -38,12 +38,11 @@ MOST_PIECES = 6
 _ONE_SIDED = {"add": ("identity", "identity"), "subtract": ("negate", "identity")}
 
 
-def peel(graph: Graph, steps: int) -> Schedule:
-    """The schedule of the DAG of ``steps`` steps of a rolled graph."""
-    graph = replace(graph, steps=steps)
-    if steps > MOST_STEPS or len(graph.axes) > 1:
+def peeled(graph: Graph) -> Schedule:
+    """The schedule of a graph; of its DAG, where it has a number of steps."""
+    if graph.steps is None or graph.steps > MOST_STEPS or len(graph.axes) > 1:
         return schedule(graph)
-    return schedule(graph, _Peeler(graph, steps).items())
+    return schedule(graph, _Peeler(graph, graph.steps).items())
 
 
 class _Peeler:

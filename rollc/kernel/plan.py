@@ -18,10 +18,6 @@ from rollc.graph.graph import Edge, Graph, Node
 from rollc.graph.operations import operation_of
 from rollc.graph.operations.linear import over_axes
 from rollc.graph.parts import partial_sums
-from rollc.kernel.apart import apart
-from rollc.kernel.block import block
-from rollc.kernel.direct import direct
-from rollc.kernel.inner import join_products
 from rollc.kernel.order import Group, Section, order
 from rollc.kernel.place import Places
 from rollc.kernel.program import (
@@ -57,9 +53,9 @@ from rollc.kernel.schedule import Item, Schedule
 LARGE = 40_000  # numbers of a panel: of fewer, a thread packs its own before it has another's
 
 
-def plan(scheduled: Schedule, rows: int | None = None) -> Program:
-    """The program of a schedule, its loops in blocks of about ``rows`` rows (see there)."""
-    return apart(direct(block(join_products(_Planner(scheduled).program()), rows)))
+def bufferize(scheduled: Schedule) -> Program:
+    """The program of a schedule."""
+    return _Planner(scheduled).program()
 
 
 class _Planner:

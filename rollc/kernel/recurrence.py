@@ -21,20 +21,13 @@ from math import inf
 
 from rollc.graph.graph import LEAVES, Edge, Graph, Node
 from rollc.graph.operations import operation_of
-from rollc.kernel.factor import factored
 from rollc.kernel.ready import Ready, with_sums
 from rollc.kernel.sums import Sums, Term, chain, fixed_names, readers_of, replaced
-
-
-def shorten(graph: Graph) -> Graph:
-    """The lowered graph of a kernel with short ways from one step to the next."""
-    return _ordered(factored(_late_scaling(_collected(graph))))
-
 
 # Reads of sums ---------------------------------------------------------------------------
 
 
-def _collected(graph: Graph) -> Graph:
+def collected(graph: Graph) -> Graph:
     """In sums, one read of a sum with a delay for several reads with that delay."""
     found = Sums(graph)
     gone: set[str] = set()
@@ -68,7 +61,7 @@ def _collected(graph: Graph) -> Graph:
 # Scaled values ---------------------------------------------------------------------------
 
 
-def _late_scaling(graph: Graph) -> Graph:
+def with_late_scaling(graph: Graph) -> Graph:
     """Read with a delay what is scaled, and not the scaled value."""
     while True:
         readers = readers_of(graph)
@@ -147,7 +140,7 @@ def _with_late(graph: Graph, late: Mapping[str, int]) -> Iterator[Node]:
 # The order of terms ----------------------------------------------------------------------
 
 
-def _ordered(graph: Graph) -> Graph:
+def ordered(graph: Graph) -> Graph:
     """In sums of an elementwise cycle, the terms in the order in which they are known."""
 
     def ordered(ready: Ready, node: Node, terms: list[Term]) -> tuple[float, list[Node]]:

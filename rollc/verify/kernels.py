@@ -20,10 +20,10 @@ from rollc.graph.split import CannotSplit, needed, split
 from rollc.graph.state import PREFIX, expose_state
 from rollc.interpreted import Interpreted
 from rollc.kernel.compiled import Kernel
-from rollc.kernel.plan import plan
+from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.work import work
 from rollc.network import Network
-from rollc.pipeline import compiled, scheduled
+from rollc.pipeline import compiled
 from rollc.sensitivities import Sensitivities, prepared_graph
 from rollc.verify.case import TOLERANCE, Case, with_state
 from rollc.verify.comparison import Row, compared
@@ -120,7 +120,7 @@ def operations(case: Case) -> int:
     """About how many operations a run of the largest kernel is."""
     makers = kernel_graphs(case.graph)
     (*_, entry) = (name for name in ("forward", "vjp", "gradient") if name in makers)
-    program = plan(scheduled(makers[entry]()))
+    program = planned(scheduled(makers[entry]()))
     steps = max(count for axis, count in case.sizes.items() if axis != BATCH)
     return work(program, steps, case.sizes[BATCH])
 

@@ -14,6 +14,7 @@ from delay_graphs import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lowering import lower
 from numpy.typing import NDArray
 
 from rollc.graph.adjoint import adjoint
@@ -25,7 +26,6 @@ from rollc.graph.verify import verify
 from rollc.interp import interpret
 from rollc.irtext import parse_graph, print_graph
 from rollc.kernel.again import compute_again
-from rollc.kernel.lower import lower
 
 pytestmark = pytest.mark.long  # properties, of many random examples
 

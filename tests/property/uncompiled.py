@@ -43,15 +43,9 @@ from rollc.irtext import print_graph
 from rollc.kernel import each as each_module
 from rollc.kernel import emit as emit_module
 from rollc.kernel import executable
-from rollc.kernel.again import compute_again
 from rollc.kernel.compiled import Kernel
-from rollc.kernel.due import with_due
 from rollc.kernel.emit import emit
-from rollc.kernel.lower import lower
-from rollc.kernel.peel import peel
-from rollc.kernel.plan import plan
-from rollc.kernel.recurrence import shorten
-from rollc.kernel.schedule import schedule
+from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.sensitivities import tangent_kernels
 from rollc.streaming import stream_kernels
@@ -92,13 +86,12 @@ def turns_write_apart(source: str) -> bool:
 
 def kernel_of(graph: Graph, steps: int | None, folder: Path, rows: int = 4) -> Kernel:
     """The kernel of a graph, by way of the text of its schedule and of its program."""
-    lowered = compute_again(shorten(lower(graph)))
-    scheduled = schedule(with_due(lowered)) if steps is None else peel(lowered, steps)
-    assert parse_schedule(print_schedule(scheduled)) == scheduled
-    program = plan(scheduled, rows)
+    schedule = scheduled(replace(graph, steps=steps))
+    assert parse_schedule(print_schedule(schedule)) == schedule
+    program = planned(schedule, rows)
     assert parse_program(print_program(program)) == program
     source = emit(program, "float64")
-    assert source == emit(plan(parse_schedule(print_schedule(scheduled)), rows), "float64")
+    assert source == emit(planned(parse_schedule(print_schedule(schedule)), rows), "float64")
     assert turns_write_apart(source), source
     path = folder / f"kernel_{len(list(folder.iterdir()))}.py"
     path.write_text(source)

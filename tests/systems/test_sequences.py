@@ -20,8 +20,8 @@ from complex_step import (
 )
 
 from rollc.entries import kernel_graphs
+from rollc.kernel.passes import scheduled
 from rollc.noise import draw_noise
-from rollc.pipeline import scheduled
 
 SIZES = {"D": 3, "H": 4, "K": 3}
 

@@ -1,0 +1,173 @@
+"""The passes from graph to graph, in the order in which a kernel's graph goes through them.
+
+:data:`PASSES` of :mod:`rollc.pipeline` is the whole list.  A pass runs by a :class:`Runner`,
+which can leave some out and remember what each has made::
+
+    run = Runner(without=["canonicalize"], keep=True)
+    graph = run(ADJOINT, run(CANONICALIZE, graph))
+    [record.name for record in run.records]          # ["adjoint"]
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from rollc.graph.adjoint import adjoint
+from rollc.graph.combine import mean_adjoint
+from rollc.graph.graph import Graph, outputs_only
+from rollc.graph.lengths import with_lengths
+from rollc.graph.noise import with_noise
+from rollc.graph.segments import segments
+from rollc.graph.simplify import simplify
+from rollc.graph.slopes import without_slopes
+from rollc.graph.split import split
+from rollc.graph.state import expose_state
+from rollc.graph.stream import stream
+from rollc.graph.tangent import tangent
+from rollc.graph.truncate import truncate
+from rollc.graph.unroll import unroll
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A pass: its name, what runs, and in words what it needs and what it guarantees.
+
+    Without an ``optional`` one all values are the same, and slower to compute.
+    """
+
+    name: str
+    run: Callable[..., Any]
+    needs: str
+    guarantees: str
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A pass that has run: what it was given and has made, if that is kept, in how long."""
+
+    name: str
+    seconds: float
+    before: Any = None
+    after: Any = None
+
+
+@dataclass
+class Runner:
+    """Runs passes, less those that are left out, and remembers what has run.
+
+    ``keep`` remembers what each has made too.  ``verify`` is called with what a pass has made.
+    """
+
+    without: Collection[str] = ()
+    keep: bool = False
+    verify: Callable[[Pass, Any], None] | None = None
+    records: list[Record] = field(default_factory=list)
+
+    def __call__(self, pass_: Pass, value: Any, /, *arguments: Any, **options: Any) -> Any:
+        if pass_.name in self.without:
+            assert pass_.optional, pass_.name
+            return value
+        start = time.perf_counter()
+        made = pass_.run(value, *arguments, **options)
+        seconds = time.perf_counter() - start
+        kept = (value, made) if self.keep else ()
+        self.records.append(Record(pass_.name, seconds, *kept))
+        if self.verify is not None:
+            self.verify(pass_, made)
+        return made
+
+
+def inlined(graph: Graph) -> Graph:
+    """A graph of which no derivative is taken any more, without derivatives of a spec's own."""
+    plain = without_slopes(graph)
+    return graph if plain == graph else plain
+
+
+NOISE = Pass(
+    "noise",
+    with_noise,
+    "a checked graph",
+    "chance comes in by leaves, and no operation draws a number",
+)
+STREAM = Pass(
+    "split-steps",
+    stream,
+    "a checked graph with two time axes",
+    "a graph of one step along an axis, and one of what the steps start from",
+)
+WINDOWS = Pass(
+    "split-windows",
+    split,
+    "a checked graph with a loss",
+    "a graph of the steps of a window, with sums in the place of losses, and one of the rest",
+)
+SEGMENTS = Pass(
+    "split-segments",
+    segments,
+    "a checked graph with a loss",
+    "graphs of the loops over time, each with what it is given by others as leaves",
+)
+STATE = Pass(
+    "expose-state",
+    expose_state,
+    "delays into the past alone",
+    "the state is leaves that are given, and outputs that are left",
+)
+TRUNCATE = Pass(
+    "truncate",
+    truncate,
+    "a checked graph that nothing has rewritten",
+    "no gradient passes the border of a window",
+)
+LENGTHS = Pass(
+    "ragged-batch",
+    with_lengths,
+    "a graph before its adjoint",
+    "each sequence ends at its own length, and nothing behind it counts",
+)
+CANONICALIZE = Pass(
+    "canonicalize",
+    simplify,
+    "a graph",
+    "an equal graph, with fewer and cheaper nodes and no value computed twice",
+    optional=True,
+)
+OUTPUTS = Pass("keep-outputs", outputs_only, "a graph", "the outputs are all its results")
+ADJOINT = Pass(
+    "adjoint",
+    adjoint,
+    "a graph without gradients",
+    "the gradients of the loss, or of the outputs by their cotangents, are results",
+)
+AVERAGE = Pass(
+    "average-adjoint",
+    mean_adjoint,
+    "a graph without gradients",
+    "as after adjoint; those of a parameter are averaged over the steps that read it",
+)
+TANGENT = Pass(
+    "tangent",
+    tangent,
+    "a graph of one loop over time",
+    "the derivatives of the results along some directions are results, forward in time",
+)
+INLINE = Pass(
+    "inline-gradients",
+    inlined,
+    "a graph of which no derivative is taken any more",
+    "no operation is there for a derivative alone",
+)
+UNROLL = Pass(
+    "unroll",
+    unroll,
+    "a graph with one time axis",
+    "a graph of N steps without delays",
+)
+GRAPH_PASSES = (
+    *(NOISE, STREAM, WINDOWS, SEGMENTS, STATE, TRUNCATE, LENGTHS, CANONICALIZE, OUTPUTS),
+    *(ADJOINT, AVERAGE, TANGENT, INLINE, UNROLL),
+)

@@ -1,0 +1,157 @@
+"""The passes from a kernel's graph to its source, in the order in which they run."""
+
+from __future__ import annotations
+
+from rollc.graph.graph import Graph
+from rollc.graph.passes import Pass, Runner
+from rollc.kernel import lower, recurrence
+from rollc.kernel.again import compute_again
+from rollc.kernel.apart import apart
+from rollc.kernel.block import block
+from rollc.kernel.direct import direct
+from rollc.kernel.due import with_due
+from rollc.kernel.emit import emit
+from rollc.kernel.factor import factored
+from rollc.kernel.inner import join_products
+from rollc.kernel.peel import peeled
+from rollc.kernel.plan import bufferize
+from rollc.kernel.program import Program
+from rollc.kernel.schedule import Schedule
+
+LOWERING = (
+    Pass(
+        "decompose",
+        lower.decomposed,
+        "the graph of a kernel, canonical",
+        "every operation is one that a kernel has code for",
+    ),
+    Pass(
+        "fuse-dots",
+        lower.with_dots,
+        "primitive operations",
+        "the sum of the products of two vectors' elements is one operation",
+        optional=True,
+    ),
+    Pass(
+        "convert-conditions",
+        lower.with_numbers,
+        "primitive operations",
+        "conditions are numbers where numbers are read",
+    ),
+    Pass(
+        "sink-slices",
+        lower.with_early_slices,
+        "primitive operations",
+        "slices are taken before elementwise work, so that its parts can be fused with others",
+        optional=True,
+    ),
+    Pass(
+        "collect-delayed-sums",
+        recurrence.collected,
+        "primitive operations",
+        "a sum of delayed values reads one value with a delay",
+        optional=True,
+    ),
+    Pass(
+        "delay-before-scaling",
+        recurrence.with_late_scaling,
+        "primitive operations",
+        "what is delayed is not scaled before by what is the same at every step",
+        optional=True,
+    ),
+    Pass(
+        "factorize",
+        factored,
+        "primitive operations",
+        "a cycle multiplies by a common factor once",
+        optional=True,
+    ),
+    Pass(
+        "order-sums",
+        recurrence.ordered,
+        "primitive operations",
+        "in a cycle, what is known last is added last",
+        optional=True,
+    ),
+    Pass(
+        "rematerialize",
+        compute_again,
+        "primitive operations",
+        "cheap values are computed again by the adjoint, not kept for it",
+        optional=True,
+    ),
+    Pass(
+        "predicate",
+        with_due,
+        "primitive operations",
+        "products are computed at the steps alone at which something reads them",
+        optional=True,
+    ),
+)
+SCHEDULE = Pass(
+    "schedule",
+    peeled,
+    "a graph of primitive operations",
+    "regions in the order in which they run; with a number of steps, the first and the last are"
+    " peeled off a loop where they are simpler",
+)
+BUFFERIZE = Pass(
+    "bufferize", bufferize, "a schedule", "statements over buffers, each computed before it is read"
+)
+BLOCK = Pass(
+    "block-time",
+    block,
+    "a program",
+    "what only one loop needs is computed beside it for a block of steps at a time",
+    optional=True,
+)
+REFINING = (
+    Pass(
+        "fuse-contractions",
+        join_products,
+        "a program",
+        "products of all steps and their sum are one statement",
+        optional=True,
+    ),
+    BLOCK,
+    Pass(
+        "elide-halos",
+        direct,
+        "a program",
+        "no leaf is copied for the sake of the steps outside its sequence",
+        optional=True,
+    ),
+    Pass(
+        "stride-io",
+        apart,
+        "a program",
+        "rows of the caller's arrays are read and written where they are",
+        optional=True,
+    ),
+)
+EMIT = Pass("emit", emit, "a program", "the source of a Python module that Numba compiles")
+KERNEL_PASSES = (*LOWERING, SCHEDULE, BUFFERIZE, *REFINING, EMIT)
+
+
+def lowered(graph: Graph, run: Runner | None = None) -> Graph:
+    """The graph of a kernel in the form that schedules are made from."""
+    run = run or Runner()
+    for pass_ in LOWERING:
+        graph = run(pass_, graph)
+    return graph
+
+
+def scheduled(graph: Graph, run: Runner | None = None) -> Schedule:
+    """The schedule of a kernel's graph."""
+    run = run or Runner()
+    made: Schedule = run(SCHEDULE, lowered(graph, run))
+    return made
+
+
+def planned(schedule: Schedule, rows: int | None = None, run: Runner | None = None) -> Program:
+    """The program of a schedule, its loops in blocks of about ``rows`` rows (see ``block``)."""
+    run = run or Runner()
+    program: Program = run(BUFFERIZE, schedule)
+    for pass_ in REFINING:
+        program = run(pass_, program, *((rows,) if pass_ is BLOCK else ()))
+    return program
