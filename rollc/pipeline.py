@@ -29,7 +29,7 @@ from rollc.artefact import COMBINED, DTYPES, FEEDS, kernel_name, open_artefact
 from rollc.entries import kernel_graphs
 from rollc.errors import InputError
 from rollc.graph.graph import Graph
-from rollc.graph.passes import GRAPH_PASSES, NOISE, Runner
+from rollc.graph.passes import GRAPH_PASSES, NOISE, Pass, Runner
 from rollc.irtext import IRTextError, is_graph_text, line_of, parse_graph, print_graph
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.passes import EMIT, KERNEL_PASSES, planned, scheduled
@@ -49,7 +49,8 @@ MOST_STEPS = 10_000_000
 EAGER = {"taught": ("forward", "gradient"), "free": ("forward",)}
 
 
-PASSES = (*GRAPH_PASSES, *KERNEL_PASSES)
+COMPILE = Pass("compile", Kernel.compile, "the source of a kernel", "machine code, kept in a file")
+PASSES = (*GRAPH_PASSES, *KERNEL_PASSES, COMPILE)
 """Every pass of the compiler, in the order in which they run; nothing else runs."""
 
 
@@ -115,14 +116,14 @@ def read_source(
 def _read_graph_text(text: str, name: str) -> Graph:
     """A graph that a person may have edited: nothing in it is taken for granted."""
     from rollc.graph.check import check
-    from rollc.graph.given import name_flaws, with_plain_names
+    from rollc.graph.given import given_flaws, with_plain_names
     from rollc.graph.verify import verify
 
     try:
         graph = parse_graph(text)
     except IRTextError as error:
         raise SpecError((), f"{name}: {error}") from None
-    flaws = verify(graph) or [*name_flaws(graph)]
+    flaws = verify(graph) or [*given_flaws(graph)]
     places = [(line_of(text, flaw.node, flaw.line), str(flaw)) for flaw in flaws]
     if not flaws:
         places = [(0, str(finding)) for finding in check(graph).findings]
@@ -185,11 +186,13 @@ def build_text(
     directory: str | Path | None = None,
     cache: bool = True,
     temporary: bool = True,
+    run: Runner | None = None,
 ) -> tuple[Network, store.Made]:
     """Like :func:`build`, from text; also says where the artefact lies.
 
     Where it is not to be ``temporary`` it has to outlive the process: :class:`StoreError` is
-    raised, before the work, where it can be kept nowhere.
+    raised, before the work, where it can be kept nowhere.  ``run`` runs the passes where the
+    network is not in the cache, and remembers them.
     """
     for what, words in (("`text`", text), ("`name`", name)):
         if not isinstance(words, str):
@@ -214,7 +217,7 @@ def build_text(
 
     def write(folder: Path) -> Mapping[str, Any]:
         with _no_collection():
-            return write_artefact(folder, source, sets, dtype, steps, truncate, combine, feed)
+            return write_artefact(folder, source, sets, dtype, steps, truncate, combine, feed, run)
 
     target = None if directory is None else checks.path("`directory`", directory)
     made = store.made(key, write, target, use_cache=cache, temporary=temporary)
@@ -247,9 +250,11 @@ def write_artefact(
     truncate: int | None = None,
     combine: str = "sum",
     feed: Feed = "taught",
+    run: Runner | None = None,
 ) -> Mapping[str, Any]:
     """Fill an empty folder with every stage and the compiled kernels."""
-    graph, texts = read_source(source, sets, feed)
+    run = run or Runner()
+    graph, texts = read_source(source, sets, feed, run)
     texts["spec"] = source.text
     texts["checked"] = print_graph(graph)
     if steps is not None and len(graph.axes) > 1:
@@ -277,11 +282,11 @@ def write_artefact(
         for stage, text in texts.items()
     }
     kernels: dict[str, dict[str, str]] = {}
-    makers = kernel_graphs(graph, truncate, combine)
+    makers = kernel_graphs(graph, truncate, combine, run)
     if steps is not None:  # forward sensitivities run over fewer steps at a time
         makers = {name: make for name, make in makers.items() if not name.startswith("tangent")}
     for entry, make in makers.items():
-        result = compiled(make(), dtype, steps)
+        result = compiled(make(), dtype, steps, run)
         contents = {
             "graph": print_graph(result.graph),
             "schedule": print_schedule(result.schedule),
@@ -296,7 +301,8 @@ def write_artefact(
             for part, text in contents.items()
         }
         if entry in EAGER[feed]:
-            Kernel(result.program, folder / name, dtype, result.source).compile()
+            kernel = Kernel(result.program, folder / name, dtype, result.source)
+            run(COMPILE, kernel)
     return {**entries, "stages": stages, "kernels": kernels}
 
 

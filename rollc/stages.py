@@ -16,7 +16,7 @@ from rollc.artefact import checked_graph
 from rollc.entries import kernel_graphs
 from rollc.errors import InputError, StoreError
 from rollc.graph.graph import Graph
-from rollc.graph.simplify import simplify
+from rollc.graph.passes import CANONICALIZE, Pass, Runner
 from rollc.graph.unroll import UnrollError, unroll
 from rollc.irtext import is_graph_text, print_graph
 from rollc.kernel.program import Program
@@ -35,7 +35,7 @@ from rollc.lang.format import format_spec
 from rollc.lang.load import load_graph
 from rollc.lang.source import Source
 from rollc.lang.spec_error import SpecError
-from rollc.pipeline import compiled, read_spec
+from rollc.pipeline import PASSES, compiled, read_spec
 from rollc.store import Manifest
 
 STAGES = (
@@ -70,7 +70,9 @@ _KERNEL_FILES = {
 class Choice:
     """Which text is wanted: the stage, of which kernel, for how many steps, in what type.
 
-    ``nodes`` are those that ``why`` is asked about; all of them if there are none.
+    ``nodes`` are those that ``why`` is asked about; all of them if there are none.  ``after`` is
+    the pass whose result is wanted in the place of a stage, the last one where it runs several
+    times; ``without`` are passes that are left out.
     """
 
     stage: str
@@ -79,6 +81,51 @@ class Choice:
     dtype: str = "float32"
     feed: Feed = "taught"
     nodes: tuple[str, ...] = ()
+    after: str | None = None
+    without: tuple[str, ...] = ()
+
+
+def known_pass(name: str) -> Pass:
+    """The pass of that name; raises :class:`InputError` where there is none."""
+    found = {pass_.name: pass_ for pass_ in PASSES}
+    if name not in found:
+        near = get_close_matches(name, found, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else "`rollc passes` lists them"
+        raise InputError(f"no pass has the name `{name}`; {hint}")
+    return found[name]
+
+
+def runner(choice: Choice) -> Runner:
+    """What runs the passes, less those that are left out, and keeps what they make."""
+    for name in choice.without:
+        if not known_pass(name).optional:
+            optional = ", ".join(f"`{pass_.name}`" for pass_ in PASSES if pass_.optional)
+            raise InputError(f"`{name}` cannot be left out; those that can are {optional}")
+    return Runner(choice.without, keep=choice.after is not None)
+
+
+def _after(graph: Graph, choice: Choice) -> str:
+    """What a pass makes on the way to a kernel."""
+    assert choice.after is not None
+    wanted, run = known_pass(choice.after), runner(choice)
+    kernel = _kernel(graph, choice)
+    made = _kernel_graph(graph, choice, run)
+    compiled(made, choice.dtype, choice.steps, run)
+    found = [record.after for record in run.records if record.name == wanted.name]
+    if not found:
+        ran = ", ".join(dict.fromkeys(f"`{record.name}`" for record in run.records))
+        raise InputError(f"`{wanted.name}` does not run for the kernel `{kernel}`; these do: {ran}")
+    value = found[-1]
+    match value:
+        case Graph():
+            return print_graph(value)
+        case Schedule():
+            return print_schedule(value)
+        case Program():
+            return print_program(value)
+        case str():
+            return value
+    raise InputError(f"`{wanted.name}` makes several graphs; ask for the pass after it")
 
 
 def of_spec(text: str, name: str, sets: Mapping[str, int], choice: Choice) -> str:
@@ -97,6 +144,8 @@ def of_spec(text: str, name: str, sets: Mapping[str, int], choice: Choice) -> st
     if choice.stage == "syntax":
         raise InputError(f"`{name}` is the text of a graph, which has no syntax to show")
     graph, _ = read_spec(text, name, sets, choice.feed)
+    if choice.after is not None:
+        return _after(graph, choice)
     if choice.stage in GRAPH_STAGES:
         return print_graph(graph_stage(graph, choice))
     return _kernel_stage(graph, choice)
@@ -131,17 +180,26 @@ def graph_stage(graph: Graph, choice: Choice) -> Graph:
     """A stage that is a graph, of a checked graph."""
     match choice.stage:
         case "simplified":
-            return simplify(graph)
+            return _simplified(graph, choice)
         case "adjoint" | "tangent":
             made = _kernel_graph(graph, choice)
             return made if choice.steps is None else _unrolled(made, choice.steps)
         case "dag":
             if choice.steps is None:
                 raise InputError("the stage `dag` is the network over N steps: give `--steps N`")
-            rolled = simplify(graph) if choice.kernel is None else _kernel_graph(graph, choice)
+            rolled = (
+                _simplified(graph, choice)
+                if choice.kernel is None
+                else _kernel_graph(graph, choice)
+            )
             return _unrolled(rolled, choice.steps)
         case _:
             return graph
+
+
+def _simplified(graph: Graph, choice: Choice) -> Graph:
+    made: Graph = runner(choice)(CANONICALIZE, graph)
+    return made
 
 
 def _unrolled(graph: Graph, steps: int) -> Graph:
@@ -153,9 +211,11 @@ def _unrolled(graph: Graph, steps: int) -> Graph:
 
 def _kernel_stage(graph: Graph, choice: Choice) -> str:
     if choice.stage == "why":
-        result = compiled(_kernel_graph(graph, choice), choice.dtype, choice.steps)
+        run = runner(choice)
+        result = compiled(_kernel_graph(graph, choice, run), choice.dtype, choice.steps, run)
         return _why(result.schedule, result.program, choice.dtype, choice)
-    result = compiled(_kernel_graph(graph, choice), choice.dtype, choice.steps)
+    run = runner(choice)
+    result = compiled(_kernel_graph(graph, choice, run), choice.dtype, choice.steps, run)
     match choice.stage:
         case "schedule":
             return print_schedule(result.schedule)
@@ -175,12 +235,14 @@ def _why(planned: Schedule, program: Program, dtype: str, choice: Choice) -> str
         raise InputError(f"no value of the kernel has the name `{name}`{hint}") from None
 
 
-def _kernel_graph(graph: Graph, choice: Choice) -> Graph:
-    makers = kernel_graphs(graph)
+def _kernel_graph(graph: Graph, choice: Choice, run: Runner | None = None) -> Graph:
+    run = run or runner(choice)
+    makers = kernel_graphs(graph, run=run)
     kernel = _kernel(graph, choice)
     if kernel not in makers:
         known = ", ".join(f"`{name}`" for name in makers) or "none"
         raise InputError(f"`{graph.name}` has no `{kernel}` kernel; it has {known}")
+    run.records.clear()  # passes that look whether there is a kernel
     return makers[kernel]()
 
 

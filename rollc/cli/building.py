@@ -98,35 +98,23 @@ def _wrong_graph(source: Source) -> str | None:
     return None
 
 
-def build(
-    spec: str,
-    output: Path | None,
-    steps: int | None,
-    truncate: int | None,
-    combine: str,
-    sets: Mapping[str, int],
-    dtype: str,
-    feed: str,
-    use_cache: bool,
-) -> None:
+def build(spec: str, output: Path | None, options: Mapping[str, Any], timings: bool) -> None:
     """Build an artefact and print the name of its folder."""
-    if output is None and not use_cache:
+    from rollc.cli import passes
+    from rollc.graph.passes import Runner
+    from rollc.pipeline import EAGER
+
+    if output is None and not options["cache"]:
         raise InputError("without the cache there has to be a folder for the artefact: give -o DIR")
-    _, made = build_network(
-        spec,
-        sets=sets,
-        dtype=dtype,
-        steps=steps,
-        truncate=truncate,
-        combine=combine,
-        feed=feed,
-        directory=output,
-        cache=use_cache,
-        temporary=False,
-    )
+    run = Runner()
+    network, made = build_network(spec, temporary=False, directory=output, run=run, **options)
     if made.hit:
         talk.say(f"{made.manifest.entry('name', str)}: unchanged, from the cache")
     print(made.manifest.folder)
+    if timings:
+        built = made.manifest.entry("kernels", dict)
+        first = [name for name in EAGER[options["feed"]] if name in built]
+        passes.show_timings(run, [network._kernel(name) for name in first])
 
 
 def build_network(spec: str, **options: Any) -> tuple[Network, Made]:
@@ -154,32 +142,28 @@ def _show_warnings(source: Source, sets: Mapping[str, int], feed: Feed) -> None:
         talk.diagnostics(read.diagnostics, read.source, sys.stderr)
 
 
-def show_stage(
-    spec: str,
-    stage: str,
-    kernel: str | None,
-    steps: int | None,
-    sets: Mapping[str, int],
-    dtype: str,
-    feed: Feed,
-    form: str,
-    output: str,
-) -> None:
-    """Print the text of a stage, or its picture."""
+def show_stage(spec: str, choice: Choice, sets: Mapping[str, int], form: str, output: str) -> None:
+    """Print the text of a stage or of what a pass makes, or its picture."""
     from rollc import stages
 
     files.check_outputs(output, keep=[spec])
-    choice = stages.Choice(stage, kernel, steps, dtype, feed)
-    if stage not in KERNEL_STAGES and stage != "dag":
+    stage = choice.stage
+    if stage and stage not in KERNEL_STAGES and stage != "dag":
         effect.refuse(["kernel", "steps"], f"on `{stage}`, which is of the network itself")
-    if stage not in ("why", "kernel"):
-        effect.refuse(["dtype"], f"on `{stage}`: no number in it has a type")
+    if stage not in ("why", "kernel") and choice.after != "emit":
+        effect.refuse(["dtype"], f"on `{stage or choice.after}`: no number in it has a type")
+    if stage in ("syntax", "graph", "checked"):
+        effect.refuse(["without"], f"on `{stage}`, which no pass has made")
     if stage == "syntax":
         effect.refuse(["sets", "feed"], "on `syntax`, which is the spec as it stands")
-    if form == "dot" and stage not in stages.GRAPH_STAGES:
+    if form == "dot" and stage and stage not in stages.GRAPH_STAGES:
         known = ", ".join(f"`{name}`" for name in stages.GRAPH_STAGES)
         raise InputError(f"`{stage}` is no graph; there is a picture of {known}")
+    if files.is_artefact(spec) and (choice.after is not None or choice.without):
+        raise InputError(f"`{spec}` is built, and its passes have run; give its spec instead")
     text = stage_text(spec, sets, choice)
+    if form == "dot" and not is_graph_text(text):
+        raise InputError(f"what `{choice.after}` makes is no graph, and has no picture")
     if form == "dot":
         from rollc.draw import draw_dot
         from rollc.irtext import parse_graph

@@ -91,6 +91,7 @@ def check(
 @dtype_option
 @feed_option
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache of builds.")
+@click.option("--timings", is_flag=True, help="Say how long each pass and the compiler take.")
 def build(
     spec: str,
     output: Path | None,
@@ -101,16 +102,34 @@ def build(
     dtype: str,
     feed: str,
     no_cache: bool,
+    timings: bool,
 ) -> None:
     """Compile a spec to kernels, and print the folder that holds them."""
     from rollc.cli import building
 
-    building.build(spec, output, steps, truncate, combine, sets, dtype, feed, not no_cache)
+    options = {"sets": sets, "dtype": dtype, "steps": steps, "feed": feed}
+    options |= {"truncate": truncate, "combine": combine, "cache": not no_cache}
+    building.build(spec, output, options, timings)
+
+
+@rollc.command()
+@click.argument("specs", nargs=-1, metavar="[SPEC]...")
+@click.option("--all", "every", is_flag=True, help="Count in all specs that come with rollc.")
+def passes(specs: tuple[str, ...], every: bool) -> None:
+    """List the passes of the compiler, in their order.
+
+    With specs, say in how many of their kernels each pass changes something.
+    """
+    from rollc.cli import passes as listing
+
+    listing.show(specs, every)
 
 
 @rollc.command()
 @click.argument("spec", metavar="SPEC|DIR")
-@click.option("--stage", type=click.Choice(STAGES), required=True, help="Which text to print.")
+@click.option("--stage", type=click.Choice(STAGES), help="Which text to print.")
+@click.option("--after", metavar="PASS", help="Print what a pass makes (`rollc passes`).")
+@click.option("--without", multiple=True, metavar="PASS", help="Leave out a pass; several times.")
 @kernel_option
 @steps_option("Unroll the network over N steps; `dag` needs it.")
 @sets_option
@@ -127,7 +146,9 @@ def build(
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to write, if not here.")
 def ir(
     spec: str,
-    stage: str,
+    stage: str | None,
+    after: str | None,
+    without: tuple[str, ...],
     kernel: str | None,
     steps: int | None,
     sets: dict[str, int],
@@ -136,13 +157,17 @@ def ir(
     form: str,
     output: str,
 ) -> None:
-    """Print a stage of the compilation.
+    """Print a stage of the compilation, or what one of its passes makes.
 
     The text of the graph stages can be edited and given to the other commands as a SPEC.
     """
+    from rollc import stages
     from rollc.cli import building
 
-    building.show_stage(spec, stage, kernel, steps, sets, dtype, feed, form, output)
+    if (stage is None) == (after is None):
+        raise click.UsageError("give --stage or --after: one of the two")
+    choice = stages.Choice(stage or "", kernel, steps, dtype, feed, (), after, without)
+    building.show_stage(spec, choice, sets, form, output)
 
 
 @rollc.command()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from rollc.graph.graph import Graph, Node
+from rollc.graph.graph import BATCH, Graph, Node
 from rollc.graph.noise import NOISE
 from rollc.graph.state import PREFIX as STATE
 from rollc.graph.verify import Flaw
@@ -21,9 +21,15 @@ _PLAIN = re.compile(rf"{_STEM}(?:'\d+)?", re.ASCII)
 _KNOWN = frozenset({"input", "target", "param"})
 
 
-def name_flaws(graph: Graph) -> Iterator[Flaw]:
-    """What has a name that rollc gives to what it makes, and can have no other."""
+def given_flaws(graph: Graph) -> Iterator[Flaw]:
+    """What is wrong with a graph that a person gives: what is the caller's has a name of its own,
+    and a value for each sequence.
+    """
+    # Unrolled, and in the adjoint, leaves can be a single step of something.
+    whole = graph.stage in ("graph", "checked", "simplified")
     for node in graph.nodes:
+        if whole and node.operation in ("input", "target") and BATCH not in node.type.axes:
+            yield Flaw(node.name, "an input has a value for each sequence of a batch")
         if node.operation in _KNOWN and _is_made(graph, node):
             problem = f"rollc gives names of this form: call the {node.operation} another"
             yield Flaw(node.name, problem)

@@ -172,10 +172,6 @@ def _leaf(graph: Graph, node: Node) -> Iterator[str]:
             yield "a parameter is the same at every step, for every sequence"
         else:
             yield from _initialiser(node.options, type_)
-    # Unrolled, and in the adjoint, leaves can be a single step of something.
-    whole = graph.stage in ("graph", "checked", "simplified")
-    if whole and node.operation in ("input", "target") and BATCH not in type_.axes:
-        yield "an input has a value for each sequence of a batch"
     if node.operation in ("input", "target") and type_.kind == "bool":
         yield "an input holds numbers or an index"
 
