@@ -11,11 +11,10 @@ from rollc.graph.graph import BATCH, LEAVES, Graph
 from rollc.graph.lengths import lengths_leaves
 from rollc.interp import interpret
 from rollc.kernel.interpreter import Interpreter
-from rollc.kernel.plan import plan
+from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Program
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
-from rollc.pipeline import scheduled
 
 Array = NDArray[Any]
 Results = dict[tuple[str, str], Array]
@@ -24,8 +23,8 @@ PHASES = ("primal", "adjoint", "inputs")
 
 def program_of(graph: Graph, steps: int | None = None, rows: int | None = None) -> Program:
     """The program of a kernel's graph, by way of its texts."""
-    read: Schedule = parse_schedule(print_schedule(scheduled(graph, steps)))
-    return parse_program(print_program(plan(read, rows)))
+    read: Schedule = parse_schedule(print_schedule(scheduled(replace(graph, steps=steps))))
+    return parse_program(print_program(planned(read, rows)))
 
 
 def random_leaves(graph: Graph, sizes: dict[str, int], seed: int = 0) -> dict[str, Array]:
