@@ -172,7 +172,7 @@ def _early(x: Any, first: Any, count: int, place: int) -> Any:
 @pytest.mark.parametrize(
     ("place", "wrong", "where"),
     [
-        ("rollc.graph.lengths._BEYOND", {"sum_over": 1.0, "mean_over": 1.0}, "with lengths"),
+        ("rollc.graph.lengths._BEYOND", {"sum": 1.0, "mean": 1.0}, "with lengths"),
         ("rollc.graph.operations.tail._picked", _early, "two windows"),
     ],
 )
