@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rollc.cli import effect, files, talk
+from rollc.cli.sources import open_artefact, read_source
 from rollc.errors import InputError
 from rollc.irtext import is_graph_text
 from rollc.lang.spec_error import SpecError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rollc.lang.source import Source
     from rollc.network import Network
     from rollc.stages import Choice
-    from rollc.store import Made, Manifest
+    from rollc.store import Made
 
 
 KERNEL_STAGES = ("adjoint", "tangent", "schedule", "program", "why", "kernel")
@@ -61,30 +61,6 @@ def check(specs: Sequence[str], sets: Mapping[str, int], feed: Feed, form: str) 
     if libraries:
         talk.say(f"files of cells for other specs to use: {libraries}")
     return 1 if wrong else 0
-
-
-def read_source(spec: str) -> Source:
-    """The text of a spec, for which the options that were given have an effect."""
-    source = files.read_spec(spec)
-    if is_graph_text(source.text):
-        effect.refuse(("sets", "feed"), f"on `{source.name}`: the text of a graph has its own")
-    elif not re.search(r"\bfeed\s*\(|^\s*use\b", source.text, re.MULTILINE):
-        effect.say(["feed"], f"on `{source.name}`: it has no `feed(…)`")
-    return source
-
-
-def open_artefact(folder: str, sets: Mapping[str, int], dtype: str, feed: str) -> Manifest:
-    """A built network, which is what it is: it cannot be asked to be another."""
-    from rollc import store
-
-    if sets:
-        raise InputError(f"the sizes of `{folder}` are fixed: it is built; give its spec instead")
-    manifest = store.read(Path(folder))
-    for name, asked in (("dtype", dtype), ("feed", feed)):
-        own = manifest.entries.get(name)
-        if own != asked and effect.given([name]):
-            raise InputError(f"`{folder}` is built, and {own}; give its spec to have it {asked}")
-    return manifest
 
 
 def _wrong_graph(source: Source) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from rollc.cli import building, talk
+from rollc.cli import sources, talk
 from rollc.support import resources
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _changes(spec: str) -> Iterator[str]:
     from rollc.graph.passes import Runner
     from rollc.pipeline import compiled, read_source
 
-    source = building.read_source(spec)
+    source = sources.read_source(spec)
     run = Runner(keep=True)
     graph, _ = read_source(source, run=run)
     makers = kernel_graphs(graph, run=run)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rollc.cli import building, effect, files, talk
+from rollc.cli import effect, files, sources, talk
 from rollc.errors import InputError, RollcError
 from rollc.lang.spec_error import SpecError
 
@@ -49,7 +49,7 @@ def verify(
     status = 0
     for spec in specs:
         try:
-            source = building.read_source(spec)
+            source = sources.read_source(spec)
             if library_flaws(load_graph(source, sets)) == ():
                 talk.say(f"{source.name} holds cells for other specs to use")
                 continue

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc import artefact
-from rollc.cli import building, effect, files, talk
+from rollc.cli import building, effect, files, sources, talk
 from rollc.datafiles import Column, is_npz, names, read_csv, read_npz, write_npz
 from rollc.errors import InputError, UndefinedError
 from rollc.graph.noise import NOISE
@@ -30,7 +30,7 @@ NPZ = (".npz",)
 def open_network(spec: str, sets: Mapping[str, int], dtype: str, feed: str) -> Network:
     """The network of a spec, or of an artefact, which has its sizes and its dtype already."""
     if files.is_artefact(spec):
-        return artefact.open_artefact(building.open_artefact(spec, sets, dtype, feed))
+        return artefact.open_artefact(sources.open_artefact(spec, sets, dtype, feed))
     return building.build_network(spec, sets=sets, dtype=dtype, feed=feed)[0]
 
 
