@@ -11,7 +11,8 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from rollc.graph.attribute_flaws import attribute_flaws
 from rollc.graph.attributes import LARGEST, MOST_DIMENSIONS
@@ -38,8 +39,13 @@ class Flaw:
         return self.problem if self.node is None else f"`{self.node}`: {self.problem}"
 
 
-def verify(graph: Graph) -> list[Flaw]:
-    """Everything that makes a graph unusable; an empty list where nothing does."""
+def verify(graph: Graph, *, wider: bool = False) -> list[Flaw]:
+    """Everything that makes a graph unusable; an empty list where nothing does.
+
+    If ``wider``, nodes may run over more axes than what they read: they are the same all along
+    those, as what is zero at some steps is in a part of a DAG.
+    """
+    inferred = partial(_inferred, wider=wider)
     flaws = list(_frame(graph))
     seen: set[str] = set()
     for node in graph.nodes:
@@ -47,7 +53,7 @@ def verify(graph: Graph) -> list[Flaw]:
             flaws.append(Flaw(node.name, "defined twice"))
         seen.add(node.name)
         # Each question may only be asked where the ones before have good answers.
-        for question in (_name, _type, _operation, _leaf, _reads, _inferred, _initial):
+        for question in (_name, _type, _operation, _leaf, _reads, inferred, _initial):
             problems = list(question(graph, node))
             flaws.extend(Flaw(node.name, problem) for problem in problems)
             if problems:
@@ -205,7 +211,7 @@ def _reads(graph: Graph, node: Node) -> Iterator[str]:
         yield f"its initial value `{node.initial}` does not exist"
 
 
-def _inferred(graph: Graph, node: Node) -> Iterator[str]:
+def _inferred(graph: Graph, node: Node, wider: bool = False) -> Iterator[str]:
     if node.operation in LEAVES:
         return
     types = [graph[edge.source].type for edge in node.operands]
@@ -219,6 +225,8 @@ def _inferred(graph: Graph, node: Node) -> Iterator[str]:
         shapes = ", ".join(str(type_) for type_ in types)
         yield f"`{node.operation}` takes {mismatch.expected}, found {shapes}"
         return
+    if wider and found is not None and set(found.axes) <= set(node.type.axes):
+        found = replace(found, axes=node.type.axes)
     if found != node.type:
         yield f"the type is given as {node.type}, and is {found}"
 

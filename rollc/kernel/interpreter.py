@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 from rollc.graph.graph import BATCH, Attribute, Kind, Shape, Type, ordered_axes
 from rollc.graph.operations import OPERATIONS, Frame, TypeMismatch
 from rollc.interp import evaluated
+from rollc.kernel.operand_types import typed, value_type
 from rollc.kernel.program import (
     PHASES,
     Buffer,
@@ -136,7 +137,7 @@ class Value:
         return self.array.shape[len(self.axes) :]
 
     def type(self) -> Type:
-        return Type(self.kind, self.shape, self.axes, 1 if self.kind == "index" else None)
+        return value_type(self.kind, self.shape, self.axes)
 
 
 class _Values(Walk):
@@ -234,19 +235,13 @@ class _Values(Walk):
         """The type of a result, and its operands: a number is an index for whom takes one."""
         if operation not in OPERATIONS:
             raise ProgramFault(f"there is no operation `{operation}`")
-        kinds: tuple[Kind, ...] = ("float", "index")
-        for kind in kinds:
-            values = [
-                self._literal(one, kind) if isinstance(one, Number) else one for one in operands
-            ]
-            try:
-                found = OPERATIONS[operation].infer([value.type() for value in values], options)
-            except TypeMismatch as mismatch:
-                expected = mismatch.expected
-                continue
-            assert found is not None
-            return found, values
-        raise ProgramFault(f"`{operation}` takes {expected}")
+        types = [None if isinstance(one, Number) else one.type() for one in operands]
+        try:
+            found, kind = typed(operation, options, types)
+        except TypeMismatch as mismatch:
+            raise ProgramFault(f"`{operation}` takes {mismatch.expected}") from None
+        literal = [self._literal(one, kind) if isinstance(one, Number) else one for one in operands]
+        return found, literal
 
     def _literal(self, number: Number, kind: Kind) -> Value:
         return Value(

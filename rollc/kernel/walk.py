@@ -66,9 +66,6 @@ class Walk(ABC):
                 self._loop(statement)
             else:
                 self._simple(statement, Place())
-        for name in function.buffers:
-            if buffers[name].role in OWN:
-                del arrays[name]
 
     def _simple(self, statement: Simple, place: Place) -> None:
         if isinstance(statement, Only):
