@@ -18,18 +18,18 @@ from rollc.entries import kernel_graphs
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
-from rollc.kernel.plan import plan
+from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.text import parse_program, parse_schedule, print_schedule
 from rollc.kernel.verifier import verify_program, verify_schedule
-from rollc.pipeline import read_spec, scheduled
+from rollc.pipeline import read_spec
 
 GOLDEN = Path(__file__).parent / "golden" / "kernels"
 
 
 def flaws_of(graph: Graph, steps: int | None = None) -> list[str]:
     """Those of the schedule and of the program of a kernel's graph."""
-    planned = scheduled(graph, steps)
-    return [*map(str, verify_schedule(planned)), *map(str, verify_program(plan(planned)))]
+    schedule = scheduled(replace(graph, steps=steps))
+    return [*map(str, verify_schedule(schedule)), *map(str, verify_program(planned(schedule)))]
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -305,7 +305,7 @@ def golden_schedule(name: str) -> str:
 def in_pieces() -> str:
     """A schedule of four steps, of which the first one is another than the others."""
     graph, _ = read_spec((GOLDEN.parent / "vanilla.roll").read_text(encoding="utf-8"), "vanilla")
-    return print_schedule(scheduled(kernel_graphs(graph)["gradient"](), 4))
+    return print_schedule(scheduled(replace(kernel_graphs(graph)["gradient"](), steps=4)))
 
 
 def moved(text: str, name: str, heading: str) -> str:
@@ -413,12 +413,12 @@ def test_a_sum_that_is_computed_twice() -> None:
 
 
 def test_what_no_text_can_say() -> None:
-    planned = parse_schedule(golden_schedule("vanilla.forward"))
-    region = planned.regions[1]
+    schedule = parse_schedule(golden_schedule("vanilla.forward"))
+    region = schedule.regions[1]
 
     def found(**changes: Any) -> list[str]:
-        regions = (planned.regions[0], replace(region, **changes), planned.regions[2])
-        return [str(flaw) for flaw in verify_schedule(replace(planned, regions=regions))]
+        regions = (schedule.regions[0], replace(region, **changes), schedule.regions[2])
+        return [str(flaw) for flaw in verify_schedule(replace(schedule, regions=regions))]
 
     (first, *rest) = region.items
     assert found() == []
