@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from rollc.graph.graph import Edge, Graph, Node
 from rollc.graph.operations import OPERATIONS
 from rollc.graph.operations.linear import over_axes
+from rollc.graph.traversal import users
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +152,7 @@ def _sound_at_borders(graph: Graph, seeds: Iterable[str], reached: Collection[st
     the sake of the last one.
     """
     sound = _reached(graph, seeds, later=True)
-    readers: dict[str, list[str]] = defaultdict(list)
-    for node in graph.nodes:
-        for edge in node.reads():
-            readers[edge.source].append(node.name)
+    readers = users(graph.nodes, Node.reads)
 
     def is_sound(node: Node) -> bool:
         if node.name in reached or node.operation in ("constant", "param"):
@@ -170,7 +168,7 @@ def _sound_at_borders(graph: Graph, seeds: Iterable[str], reached: Collection[st
         name = waiting.pop()
         if name in sound and not is_sound(graph[name]):
             sound.remove(name)
-            waiting.extend(readers[name])
+            waiting.extend(reader.name for reader, _ in readers.get(name, ()))
     return sound
 
 

@@ -15,6 +15,7 @@ import networkx
 
 from rollc.graph.graph import Edge, Graph, Node
 from rollc.graph.retime import NoTiming, Timing, timing
+from rollc.graph.traversal import users
 
 Sweep = tuple[Timing | None, list[Node]]
 
@@ -83,23 +84,22 @@ class _Sweeps:
         return source < number or (source == number and direction * (edge.delay + later) >= 0)
 
     def _move_to_readers(self) -> None:
-        readers: dict[str, list[tuple[str, Edge]]] = {}
-        for node in self.graph.nodes:
-            for edge in node.reads():
-                readers.setdefault(edge.source, []).append((node.name, edge))
+        readers = users(self.graph.nodes, Node.reads)
         results = set(self.graph.results())
         for component, _ in reversed(self.components):
             node = component[0]
             reads = readers.get(node.name, [])
             fixed = len(component) > 1 or self.axis not in node.type.axes or node.name in results
-            if fixed or not reads or any(reader == node.name for reader, _ in reads):
+            if fixed or not reads or any(reader is node for reader, _ in reads):
                 continue
             own = self.number[node.name]
-            first = min(self.number[reader] for reader, _ in reads)
+            first = min(self.number[reader.name] for reader, _ in reads)
             if first % 3 == 0:
                 continue
             self.number[node.name] = first
-            if not all(self._after(self.number[reader], reader, edge) for reader, edge in reads):
+            if not all(
+                self._after(self.number[reader.name], reader.name, edge) for reader, edge in reads
+            ):
                 self.number[node.name] = own
 
 

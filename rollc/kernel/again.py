@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from rollc.graph.graph import LEAVES, Graph, Node
 from rollc.graph.operations import operation_of
+from rollc.graph.traversal import users
 
 MARK = "^again"
 
@@ -27,11 +28,9 @@ def compute_again(graph: Graph) -> Graph:
     if not graph.gradients:
         return graph
     primal = _primal(graph)
-    readers: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        for edge in node.operands:
-            if node.name not in primal:
-                readers.setdefault(edge.source, []).append(node)
+    readers = users(
+        (node for node in graph.nodes if node.name not in primal), lambda node: node.operands
+    )
     fixed = {*graph.results(), *graph.reach}
     fixed.update(node.initial for node in graph.nodes if node.initial is not None)
 
@@ -43,7 +42,8 @@ def compute_again(graph: Graph) -> Graph:
             and operation_of(node).cheap
             and bool(node.type.time and mine)
             and all(
-                operation_of(reader).fusable and _space(reader) == _space(node) for reader in mine
+                operation_of(reader).fusable and _space(reader) == _space(node)
+                for reader, _ in mine
             )
         )
 

@@ -28,8 +28,9 @@ import networkx
 from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, attributes
 from rollc.graph.operations import operation_of
 from rollc.graph.split import needed
+from rollc.graph.traversal import users
 from rollc.kernel.otherwise import is_zero, turned
-from rollc.kernel.sums import fixed_names, readers_of
+from rollc.kernel.sums import fixed_names
 
 MARK = "^due"
 
@@ -117,7 +118,7 @@ class _Conditions:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.uniform = self._uniform()
-        self.readers = readers_of(graph) if self.uniform else {}
+        self.readers = users(graph.nodes, lambda node: node.operands) if self.uniform else {}
         self.fixed = fixed_names(graph)
         self.zero: dict[str, str] = {}
         self.wanted: dict[str, str] = {}

@@ -21,6 +21,7 @@ from rollc.graph.build import Builder
 from rollc.graph.expression import call
 from rollc.graph.graph import Attribute, Edge, Graph, Node, attributes
 from rollc.graph.operations import operation_of
+from rollc.graph.traversal import users
 
 
 def decomposed(graph: Graph) -> Graph:
@@ -110,18 +111,15 @@ def _sink_slices(graph: Graph) -> Graph:
     """Move the slices of elementwise nodes to their operands, once for each such node."""
     kept = {*graph.results(), *graph.reach}
     kept.update(node.initial for node in graph.nodes if node.initial is not None)
-    readers: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        for edge in node.operands:
-            readers.setdefault(edge.source, []).append(node)
+    readers = users(graph.nodes, lambda node: node.operands)
 
     def sinks(node: Node) -> bool:
         if not operation_of(node).elementwise or len(node.type.shape) != 1:
             return False
         mine = readers.get(node.name, [])
-        if node.name in kept or not mine or any(reader.operation != "slice" for reader in mine):
+        if node.name in kept or not mine or any(reader.operation != "slice" for reader, _ in mine):
             return False
-        return sum(reader.type.size for reader in mine) <= node.type.size
+        return sum(reader.type.size for reader, _ in mine) <= node.type.size
 
     sinking = {node.name: node for node in graph.nodes if sinks(node)}
     if not sinking:

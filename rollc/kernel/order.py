@@ -11,12 +11,14 @@ compute them again from what is stored anyway costs less than to store them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rollc.graph.graph import LEAVES, Edge, Graph
+from rollc.graph.graph import LEAVES, Graph
 from rollc.graph.operations import operation_of
+from rollc.graph.traversal import users
 from rollc.kernel.due import is_weight_product, reads
 from rollc.kernel.schedule import Item, Region, Schedule, needed
 
@@ -55,13 +57,9 @@ def _sink(graph: Graph, regions: Sequence[Region], guarded: Mapping[str, str]) -
     results = set(graph.results())
     initials = {node.initial for node in graph.nodes if node.initial is not None}
     home = {id(item): position for position, region in enumerate(regions) for item in region.items}
-    readers: dict[str, list[tuple[Item, Edge]]] = {}
-    pieces: dict[str, int] = {}
-    for region in regions:
-        for item in region.items:
-            pieces[item.node.name] = pieces.get(item.node.name, 0) + 1
-            for edge in reads(item.node, guarded):
-                readers.setdefault(edge.source, []).append((item, edge))
+    items = [item for region in regions for item in region.items]
+    readers = users(items, lambda item: reads(item.node, guarded))
+    pieces = Counter(item.node.name for item in items)
     moved: dict[int, list[Item]] = {}
     shift = {id(item): item.shift for region in regions for item in region.items}
     for position in reversed(range(len(regions))):

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rollc.graph.graph import LEAVES, Edge, Graph, Node, Reach
+from rollc.graph.traversal import users
 from rollc.kernel.due import reads
 from rollc.kernel.order import Group, Section
 from rollc.kernel.program import Buffer, Local, Number, Operand, Ref, Role
@@ -40,12 +41,13 @@ class Places:
         self.sections = sections
         self.results = set(graph.results())
         self.initials = {node.initial for node in graph.nodes if node.initial is not None}
+        self.guarded = guarded
         self.items: dict[str, list[Item]] = {}  # the pieces of each node
-        self.readers: dict[str, list[tuple[Item, Edge]]] = {}
+        items = [item for section in sections for group in section.groups for item in group.items]
+        self.readers = users(items, lambda item: reads(item.node, guarded))
         self.buffers: dict[str, Buffer] = {}
         self.refs: dict[str, Ref] = {}
         self._homes: dict[int, _Home] = {}  # by the identity of an item
-        self.guarded = guarded
         self._find_homes()
         self.joined = self._joined()
         self.together = self._clusters()
@@ -100,8 +102,6 @@ class Places:
                 for item in group.items:
                     self._homes[id(item)] = _Home(index, position, group.kind)
                     self.items.setdefault(item.node.name, []).append(item)
-                    for edge in reads(item.node, self.guarded):
-                        self.readers.setdefault(edge.source, []).append((item, edge))
 
     def _joined(self) -> dict[str, tuple[str, int]]:
         """The nodes that are written straight into a concatenation: its name, the offset."""

@@ -21,8 +21,9 @@ from math import inf
 
 from rollc.graph.graph import LEAVES, Edge, Graph, Node
 from rollc.graph.operations import operation_of
+from rollc.graph.traversal import users
 from rollc.kernel.ready import Ready, with_sums
-from rollc.kernel.sums import Sums, Term, chain, fixed_names, readers_of, replaced
+from rollc.kernel.sums import Sums, Term, chain, fixed_names, replaced
 
 # Reads of sums ---------------------------------------------------------------------------
 
@@ -64,7 +65,7 @@ def collected(graph: Graph) -> Graph:
 def with_late_scaling(graph: Graph) -> Graph:
     """Read with a delay what is scaled, and not the scaled value."""
     while True:
-        readers = readers_of(graph)
+        readers = users(graph.nodes, lambda node: node.operands)
         fixed = fixed_names(graph)
         late = {
             node.name: place

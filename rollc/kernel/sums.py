@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from rollc.graph.graph import Edge, Graph, Node
+from rollc.graph.traversal import users
 
 _SUMS = frozenset({"add", "subtract"})
 _MOST = 100  # parts of a sum that are put in order
@@ -19,7 +20,7 @@ class Sums:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.readers = readers_of(graph)
+        self.readers = users(graph.nodes, lambda node: node.operands)
         self.fixed = fixed_names(graph)
 
     def is_inner(self, node: Node) -> bool:
@@ -94,14 +95,6 @@ def chain(graph: Graph, node: Node, terms: Sequence[Term], mark: str) -> Iterato
         kept = node.initial if last else None
         yield replace(node, name=name, operation=operation, operands=operands, initial=kept)
         total = Edge(name)
-
-
-def readers_of(graph: Graph) -> dict[str, list[tuple[Node, Edge]]]:
-    found: dict[str, list[tuple[Node, Edge]]] = {}
-    for node in graph.nodes:
-        for edge in node.operands:
-            found.setdefault(edge.source, []).append((node, edge))
-    return found
 
 
 def fixed_names(graph: Graph) -> set[str]:
