@@ -29,8 +29,8 @@ from rollc.checks import ANY, mapping, whole
 from rollc.errors import InputError
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import lengths_leaves, own_outputs, why_no_lengths
-from rollc.graph.split import needed
 from rollc.graph.state import PREFIX, delayed, expose_state
+from rollc.graph.traversal import needed_names
 
 Array = NDArray[Any]
 Arrays = Mapping[str, ArrayLike]
@@ -315,7 +315,7 @@ def why_no_state(graph: Graph) -> str | None:
 
 def _behind(graph: Graph, names: Sequence[str]) -> frozenset[str]:
     """Every node that some nodes read, directly or not."""
-    return frozenset(node.name for node in needed(graph, names).nodes)
+    return frozenset(needed_names(graph, names))
 
 
 def _all_known(sort: str, given: Mapping[str, object], known: Mapping[str, object]) -> None:

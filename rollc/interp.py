@@ -18,6 +18,7 @@ from rollc.graph.graph import BATCH, LEAVES, Attribute, Edge, Graph, Node
 from rollc.graph.operations import OPERATIONS, Frame
 from rollc.graph.retime import Timing, timing
 from rollc.graph.state import delayed
+from rollc.graph.traversal import needed
 
 Array = NDArray[Any]
 
@@ -52,14 +53,8 @@ def initial_values(
     ``axis`` the nodes are those delayed along it, and what else they run over comes before.
     """
     names = delayed(graph, axis)
-    needed = {node.initial for node in graph.nodes if node.initial and node.name in names}
-    static: dict[str, Node] = {}
-    waiting = sorted(needed)
-    while waiting:
-        node = graph[waiting.pop()]
-        static[node.name] = node
-        waiting.extend(edge.source for edge in node.reads() if edge.source not in static)
-    inner = graph.with_nodes(node for node in graph.nodes if node.name in static)
+    initials = (node.initial for node in graph.nodes if node.initial and node.name in names)
+    inner = needed(graph, initials)
     interpreter = _Interpreter(inner, leaves, sizes, np.dtype(dtype))
     with np.errstate(all="ignore"):
         interpreter.values()

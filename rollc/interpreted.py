@@ -18,7 +18,7 @@ from rollc.arrays import Sizes
 from rollc.errors import UndefinedError
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.nothing import undefined, without_steps
-from rollc.graph.split import needed
+from rollc.graph.traversal import needed
 from rollc.interp import interpret
 
 if TYPE_CHECKING:

@@ -34,9 +34,9 @@ from rollc.graph.graph import Graph
 from rollc.graph.lengths import lengths_leaves, why_no_lengths
 from rollc.graph.nothing import without_steps
 from rollc.graph.passes import CANONICALIZE, LENGTHS, OUTPUTS, STATE, STREAM, Runner
-from rollc.graph.split import needed
 from rollc.graph.state import delayed
 from rollc.graph.stream import Stream, why_no_steps, why_no_stream
+from rollc.graph.traversal import needed
 from rollc.interp import initial_values
 from rollc.interpreted import kernel_of_nothing, need_something
 from rollc.noise import Seed, draw_noise

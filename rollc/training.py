@@ -13,6 +13,7 @@ from rollc.arrays import as_array
 from rollc.batches import Batch, windows
 from rollc.checks import mapping, positive, shown, whole
 from rollc.errors import InputError
+from rollc.graph.traversal import needed_names
 from rollc.network import Network
 from rollc.noise import Seed, seed_of
 from rollc.optimise import OPTIMISERS, Optimiser, clipped
@@ -101,13 +102,8 @@ def _gradients(
 def _check_starts(network: Network) -> None:
     """No parameter may be left out of training without a word."""
     graph = network.graph
-    pending = [node.initial for node in graph.nodes if node.initial is not None]
-    starts = set(pending)
-    while pending:
-        for edge in graph[pending.pop()].reads():
-            if edge.source not in starts:
-                starts.add(edge.source)
-                pending.append(edge.source)
+    initials = (node.initial for node in graph.nodes if node.initial is not None)
+    starts = needed_names(graph, initials)
     learned = sorted(starts & network.params.keys())
     if learned:
         raise InputError(

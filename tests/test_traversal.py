@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollc.graph.graph import Graph, Node
-from rollc.graph.traversal import users
+from rollc.graph.traversal import dependents, needed, needed_names, reachable, users
 from rollc.irtext import parse_graph
 
 HEADER = "rollc graph 1  stage checked\nnet test\naxis t\n\nx = input() : float over t, batch\n"
@@ -30,3 +30,23 @@ def test_users_are_in_the_order_of_the_readers_once_for_each_edge() -> None:
         "s": [("c", "s"), ("o", "s"), ("o", "s")],
     }
     assert [reader.name for reader, _ in users(nodes, Node.reads)["h"]] == ["s"]
+
+
+def test_reachable_has_each_once_and_what_follows_from_it() -> None:
+    following = {"a": "bc", "b": "d", "c": "d", "d": "a", "e": "a"}
+    assert sorted(reachable("ab", following.__getitem__)) == ["a", "b", "c", "d"]
+    assert list(reachable("", following.__getitem__)) == []
+    assert list(reachable("a", lambda name: "")) == ["a"]
+
+
+def test_a_node_needs_what_it_reads_at_any_step_and_its_initial_value() -> None:
+    assert needed_names(graph(STATE), ["c"]) == {"x", "h", "s", "c"}
+    assert needed_names(graph(STATE), ["x", "h"]) == {"x", "h"}
+    assert [node.name for node in needed(graph(STATE), ["o"]).nodes] == ["x", "h", "s", "c", "o"]
+    assert [node.name for node in needed(graph(STATE), ["c"]).nodes] == ["x", "h", "s", "c"]
+
+
+def test_dependents_read_a_node_at_any_step_or_as_an_initial_value() -> None:
+    assert dependents(graph(STATE), ["h"]) == {"h", "s", "c", "o"}
+    assert dependents(graph(STATE), ["c"]) == {"s", "c", "o"}
+    assert dependents(graph(STATE), ["o"]) == {"o"}

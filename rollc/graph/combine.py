@@ -22,6 +22,7 @@ from rollc.graph.build import Builder
 from rollc.graph.expression import Value
 from rollc.graph.graph import Edge, Graph, Node
 from rollc.graph.lengths import lengths_leaves
+from rollc.graph.traversal import dependents
 
 
 def mean_adjoint(graph: Graph, of: Literal["loss", "outputs"] = "loss") -> Graph:
@@ -76,15 +77,10 @@ def _by_length(graph: Graph, node: Node) -> bool:
 
 def weight_nodes(graph: Graph) -> set[str]:
     """The parameters, and what is computed from parameters and numbers alone."""
-    found = {node.name for node in graph.leaves("param")}
-    known = found | {node.name for node in graph.leaves("constant")}
-    waiting = [node for node in graph.nodes if node.operands and not node.type.axes]
-    while True:
-        ready = [node for node in waiting if all(edge.source in known for edge in node.operands)]
-        if not ready:
-            return found
-        known.update(node.name for node in ready)
-        found.update(
-            node.name for node in ready if any(edge.source in found for edge in node.operands)
-        )
-        waiting = [node for node in waiting if node.name not in known]
+    parameters = (node.name for node in graph.leaves("param"))
+    others = (
+        node.name
+        for node in graph.nodes
+        if node.operation not in ("param", "constant") and (node.type.axes or not node.operands)
+    )
+    return dependents(graph, parameters) - dependents(graph, others)

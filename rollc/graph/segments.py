@@ -29,11 +29,11 @@ from rollc.graph.operations.linear import over_axes
 from rollc.graph.split import (
     CannotSplit,
     Reduction,
-    needed,
     of_window,
     reduces,
     reduction_of,
 )
+from rollc.graph.traversal import dependents, needed, needed_names, reachable
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,7 @@ def _ends_leaf(graph: Graph, node: Node) -> bool:
 def _grouped(graph: Graph, found: list[Node]) -> dict[tuple[int, str], list[Node]]:
     """The reductions by how many others come before them, and by their axis."""
     names = {node.name for node in found}
-    before = {
-        node.name: names & {other.name for other in needed(graph, [node.name]).nodes} - {node.name}
-        for node in found
-    }
+    before = {node.name: names & needed_names(graph, [node.name]) - {node.name} for node in found}
     depth: dict[str, int] = {}
     waiting = list(before)
     while waiting:
@@ -177,26 +174,25 @@ def _segment(
 
 def _own(graph: Graph, static: Graph, reductions: list[str]) -> dict[str, bool]:
     """The nodes of a segment's window, and whether they come from outside it."""
-    known: dict[str, bool] = {}
+    told = dependents(
+        static,
+        (
+            node.name
+            for node in static.nodes
+            if operation_of(node).counts
+            or (node.operation in LEAVES and node.operation != "constant")
+        ),
+    )
 
-    def outside(node: Node) -> bool:
+    def outside(name: str) -> bool:
         """Whether a static node has a value that the window must be told."""
-        if node.type.static and node.name not in reductions and node.type.kind != "bool":
-            return any(
-                operation_of(other).counts
-                or (other.operation in LEAVES and other.operation != "constant")
-                for other in needed(static, [node.name]).nodes
-            )
-        return False
+        type_ = graph[name].type
+        return type_.static and name not in reductions and type_.kind != "bool" and name in told
 
-    waiting = list(reductions)
-    while waiting:
-        name = waiting.pop()
-        if name not in known:
-            known[name] = outside(graph[name])
-            if not known[name]:
-                waiting.extend(edge.source for edge in graph[name].reads())
-    return known
+    def before(name: str) -> list[str]:
+        return [] if outside(name) else [edge.source for edge in graph[name].reads()]
+
+    return {name: outside(name) for name in reachable(reductions, before)}
 
 
 def _as_leaf(node: Node) -> Node:

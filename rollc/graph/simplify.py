@@ -38,6 +38,7 @@ from rollc.graph.graph import (
 )
 from rollc.graph.operations import OPERATIONS, TypeMismatch, operation_of
 from rollc.graph.rewrites import REWRITES, known_number
+from rollc.graph.traversal import needed_names
 
 _ROUNDS = 12  # a bound against rules that undo each other; two or three rounds are usual
 _PER_NODE = 12
@@ -447,14 +448,7 @@ def without_unused(graph: Graph) -> Graph:
     """The graph without what none of its results needs; its arguments stay."""
     if not graph.results():
         return graph
-    nodes = graph.by_name
-    waiting = list(graph.results())
-    used: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name not in used:
-            used.add(name)
-            waiting.extend(edge.source for edge in nodes[name].reads())
+    used = needed_names(graph, graph.results())
     return graph.with_nodes(
         # A leaf that nothing reads has no use for an initial value.
         node if node.name in used else replace(node, initial=None)

@@ -11,12 +11,12 @@ whole sequence gives; and as the three are graphs, their adjoints are those of a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from rollc.graph.graph import BATCH, Graph, Node
 from rollc.graph.operations import operation_of
 from rollc.graph.operations.linear import over_axes
+from rollc.graph.traversal import dependents, needed
 
 _ENDS = ("first", "last")
 
@@ -61,7 +61,7 @@ def split(graph: Graph) -> Split:
     if counting:  # a window would begin to count anew
         raise CannotSplit(f"line {counting[0]} counts the steps of the whole sequence")
     found = [node for node in graph.nodes if reduces(graph, node)]
-    late = below(graph, [node.name for node in found])
+    late = dependents(graph, (node.name for node in found))
     for node in graph.nodes:
         if node.name in late and node.type.time:
             raise CannotSplit(f"`{node.name}` needs a value of the whole sequence at every step")
@@ -126,31 +126,3 @@ def of_window(node: Node) -> Node:
             raise CannotSplit(f"`{node.name}` is a mean over the steps and the batch at once")
         return replace(node, operation="sum_over")
     return node
-
-
-def below(graph: Graph, names: Iterable[str]) -> set[str]:
-    """The nodes that read some nodes, directly or not, and these."""
-    readers: dict[str, list[str]] = {}
-    for node in graph.nodes:
-        for edge in node.reads():
-            readers.setdefault(edge.source, []).append(node.name)
-    found: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(readers.get(name, ()))
-    return found
-
-
-def needed(graph: Graph, names: Iterable[str]) -> Graph:
-    """The graph without what some of its nodes do not need."""
-    found: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(edge.source for edge in graph[name].reads())
-    return graph.with_nodes(node for node in graph.nodes if node.name in found)

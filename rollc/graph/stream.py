@@ -24,8 +24,8 @@ from rollc.graph.operations import operation_of
 from rollc.graph.operations.linear import over_axes
 from rollc.graph.simplify import simplify
 from rollc.graph.slopes import without_slopes
-from rollc.graph.split import below, needed
 from rollc.graph.state import delayed
+from rollc.graph.traversal import dependents, needed
 
 _GIVEN = frozenset({"input", "target", "noise"})
 
@@ -60,8 +60,8 @@ def stream(graph: Graph, axis: str, always: Sequence[str] = ()) -> Stream:
         raise CannotStream(f"no output runs over {axis}")
     for reason in _reasons(graph, axis):
         raise CannotStream(reason)
-    late = below(graph, [node.name for node in graph.nodes if axis in node.type.axes])
-    given = below(graph, [node.name for node in graph.nodes if _is_given(node)])
+    late = dependents(graph, (node.name for node in graph.nodes if axis in node.type.axes))
+    given = dependents(graph, (node.name for node in graph.nodes if _is_given(node)))
     # A condition is no value that a leaf may have, and neither long to compute.
     early = frozenset(
         node.name
@@ -168,7 +168,7 @@ def _reasons(graph: Graph, axis: str) -> Iterator[str]:
             yield f"`{node.name}` is computed from all steps of {axis}"
         if along and node.operation == "last":
             ends.append(node.name)
-    for name in below(graph, ends):
+    for name in dependents(graph, ends):
         for each in graph[name].type.time:
             yield f"`{name}` needs the last step of {axis} at every step of {each}"
     for node in simplify(without_slopes(graph)).nodes:

@@ -39,6 +39,7 @@ from rollc.graph.expression import Value, call
 from rollc.graph.graph import Attribute, Graph, Node, Type, ordered_axes
 from rollc.graph.operations import OPERATIONS
 from rollc.graph.reached import arrived
+from rollc.graph.traversal import needed_names
 
 DIRECTION = "~direction"
 """The axis of the directions: no spec can write it, and it stands behind all axes of time."""
@@ -291,13 +292,7 @@ def _in_order(graph: Graph) -> Iterable[Node]:
 
 def _needed(graph: Graph) -> Graph:
     """The graph without what no output needs; leaves of the network stay."""
-    found: set[str] = set()
-    waiting = list(graph.results())
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(edge.source for edge in graph[name].reads())
+    found = needed_names(graph, graph.results())
     return graph.with_nodes(
         node
         for node in graph.nodes

@@ -6,12 +6,13 @@ of the same step, or items of a schedule in the place of nodes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TypeVar
 
-from rollc.graph.graph import Edge
+from rollc.graph.graph import Edge, Graph, Node
 
 Reader = TypeVar("Reader")
+Vertex = TypeVar("Vertex", bound=Hashable)
 
 
 def users(
@@ -23,3 +24,35 @@ def users(
         for edge in reads(reader):
             found.setdefault(edge.source, []).append((reader, edge))
     return found
+
+
+def reachable(
+    starts: Iterable[Vertex], following: Callable[[Vertex], Iterable[Vertex]]
+) -> Iterator[Vertex]:
+    """The starts and what follows from them, directly or not: each once, depth first."""
+    waiting = list(dict.fromkeys(starts))
+    found = set(waiting)
+    while waiting:
+        vertex = waiting.pop()
+        yield vertex
+        for other in following(vertex):
+            if other not in found:
+                found.add(other)
+                waiting.append(other)
+
+
+def needed_names(graph: Graph, names: Iterable[str]) -> set[str]:
+    """Some nodes and all that they read, directly or not."""
+    return set(reachable(names, lambda name: (edge.source for edge in graph[name].reads())))
+
+
+def needed(graph: Graph, names: Iterable[str]) -> Graph:
+    """The graph without what some of its nodes do not need."""
+    found = needed_names(graph, names)
+    return graph.with_nodes(node for node in graph.nodes if node.name in found)
+
+
+def dependents(graph: Graph, names: Iterable[str]) -> set[str]:
+    """Some nodes and all that read them, directly or not."""
+    readers = users(graph.nodes, Node.reads)
+    return set(reachable(names, lambda name: (node.name for node, _ in readers.get(name, ()))))

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from rollc.graph.graph import LEAVES, Graph, Node
 from rollc.graph.operations import operation_of
-from rollc.graph.traversal import users
+from rollc.graph.traversal import needed_names, users
 
 MARK = "^again"
 
@@ -27,7 +27,7 @@ def compute_again(graph: Graph) -> Graph:
     """The lowered graph of a kernel with cheap values computed again by its adjoint."""
     if not graph.gradients:
         return graph
-    primal = _primal(graph)
+    primal = needed_names(graph, replace(graph, gradients=()).results())
     readers = users(
         (node for node in graph.nodes if node.name not in primal), lambda node: node.operands
     )
@@ -60,19 +60,6 @@ def compute_again(graph: Graph) -> Graph:
 
 def _space(node: Node) -> tuple[object, ...]:
     return node.type.axes, node.type.shape
-
-
-def _primal(graph: Graph) -> set[str]:
-    """The nodes that the outputs and the loss need."""
-    waiting = [name for _, name in graph.outputs]
-    waiting += [graph.loss] if graph.loss is not None else []
-    found: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(edge.source for edge in graph[name].reads())
-    return found
 
 
 def _with_again(graph: Graph, primal: set[str], again: dict[str, str]) -> Iterable[Node]:

@@ -27,8 +27,7 @@ import networkx
 
 from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, attributes
 from rollc.graph.operations import operation_of
-from rollc.graph.split import needed
-from rollc.graph.traversal import users
+from rollc.graph.traversal import needed, users
 from rollc.kernel.otherwise import is_zero, turned
 from rollc.kernel.sums import fixed_names
 
@@ -148,19 +147,8 @@ class _Conditions:
             and not node.type.shape
             and len(node.type.axes) == 1
             and node.type.time
-            and not self._depends_on_sequences(name)
+            and not any(BATCH in node.type.axes for node in needed(self.graph, [name]).nodes)
         }
-
-    def _depends_on_sequences(self, name: str) -> bool:
-        waiting, seen = [name], {name}
-        while waiting:
-            node = self.graph[waiting.pop()]
-            if BATCH in node.type.axes:
-                return True
-            new = {edge.source for edge in node.reads()} - seen
-            seen |= new
-            waiting.extend(new)
-        return False
 
     def is_batched(self, node: Node) -> bool:
         """Whether a node reads what each sequence has of its own."""

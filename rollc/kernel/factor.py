@@ -17,7 +17,7 @@ from math import inf
 
 from rollc.graph.graph import Edge, Graph, Node, Type, attributes
 from rollc.graph.operations import OPERATIONS
-from rollc.graph.split import needed
+from rollc.graph.traversal import needed
 from rollc.kernel.ready import Ready, with_sums
 from rollc.kernel.sums import Term, chain
 

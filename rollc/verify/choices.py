@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rollc.graph.build import Builder
 from rollc.graph.graph import LEAVES, Graph
 from rollc.graph.operations import OPERATIONS
-from rollc.graph.split import needed
+from rollc.graph.traversal import needed
 
 Array = NDArray[Any]
 

@@ -16,8 +16,9 @@ from rollc.entries import kernel_graphs
 from rollc.errors import InputError
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.simplify import simplify
-from rollc.graph.split import CannotSplit, needed, split
+from rollc.graph.split import CannotSplit, split
 from rollc.graph.state import PREFIX, expose_state
+from rollc.graph.traversal import needed
 from rollc.interpreted import Interpreted
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.passes import planned, scheduled
