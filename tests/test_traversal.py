@@ -47,6 +47,12 @@ def test_a_node_needs_what_it_reads_at_any_step_and_its_initial_value() -> None:
 
 
 def test_dependents_read_a_node_at_any_step_or_as_an_initial_value() -> None:
-    assert dependents(graph(STATE), ["h"]) == {"h", "s", "c", "o"}
-    assert dependents(graph(STATE), ["c"]) == {"s", "c", "o"}
-    assert dependents(graph(STATE), ["o"]) == {"o"}
+    assert dependents(graph(STATE).nodes, ["h"]) == {"h", "s", "c", "o"}
+    assert dependents(graph(STATE).nodes, ["c"]) == {"s", "c", "o"}
+    assert dependents(graph(STATE).nodes, ["o"]) == {"o"}
+
+
+def test_dependents_by_some_reads_of_some_nodes() -> None:
+    nodes = graph(STATE).nodes
+    assert dependents(nodes, ["h"], lambda node: node.operands) == {"h"}
+    assert dependents((node for node in nodes if node.name != "c"), ["x"]) == {"x", "s", "o"}

@@ -34,6 +34,7 @@ from rollc.graph.expression import Value, call
 from rollc.graph.graph import Edge, Graph, Node, Type
 from rollc.graph.operations import OPERATIONS
 from rollc.graph.reached import passed_on
+from rollc.graph.traversal import reachable
 
 PREFIX = "~"
 
@@ -228,24 +229,13 @@ def between(graph: Graph, leaves: Iterable[str], results: Iterable[str]) -> tupl
             depends.add_edges_from((edge.source, node.name) for edge in node.operands)
         if node.initial is not None:
             depends.add_edge(node.initial, node.name)
-    below = _reachable(depends, leaves)
-    above = _reachable(depends.reverse(copy=False), results)
+    below = set(reachable(leaves, depends.successors))
+    above = set(reachable(results, depends.predecessors))
     return tuple(
         node.name
         for node in graph.nodes
         if node.name in below and node.name in above and node.type.kind == "float"
     )
-
-
-def _reachable(graph: networkx.DiGraph[str], starts: Iterable[str]) -> set[str]:
-    found: set[str] = set()
-    waiting = list(starts)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(graph.successors(name))
-    return found
 
 
 def fit(value: Value, operand: Type, axes: tuple[str, ...]) -> Value:

@@ -83,4 +83,4 @@ def weight_nodes(graph: Graph) -> set[str]:
         for node in graph.nodes
         if node.operation not in ("param", "constant") and (node.type.axes or not node.operands)
     )
-    return dependents(graph, parameters) - dependents(graph, others)
+    return dependents(graph.nodes, parameters) - dependents(graph.nodes, others)

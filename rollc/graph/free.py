@@ -16,6 +16,7 @@ from rollc.graph.expression import call
 from rollc.graph.graph import BATCH, LEAVES, Graph, Node, ordered_axes
 from rollc.graph.operations.linear import over_axes
 from rollc.graph.simplify import without_unused
+from rollc.graph.traversal import dependents
 
 
 def run_free(graph: Graph, said: Iterable[str]) -> Graph:
@@ -59,17 +60,9 @@ def without_reads(graph: Graph, names: Collection[str]) -> Graph:
 
 def _own(graph: Graph, said: Iterable[str]) -> set[str]:
     """The values that get the batch: each reads another one that has it."""
-    readers: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        for edge in node.operands:
-            readers.setdefault(edge.source, []).append(node)
-    found = {name for name in said if graph[name].operation not in LEAVES}
-    pending = sorted(found)
-    while pending:
-        for node in readers.get(pending.pop(), ()):
-            if node.name not in found and BATCH not in over_axes(node.options):
-                found.add(node.name)
-                pending.append(node.name)
+    starts = (name for name in said if graph[name].operation not in LEAVES)
+    joining = (node for node in graph.nodes if BATCH not in over_axes(node.options))
+    found = dependents(joining, starts, lambda node: node.operands)
     while True:
         alone = {name for name in found if not _reads_any(graph, graph[name], found)}
         if not alone:

@@ -41,8 +41,7 @@ The pass comes before the adjoint, which then needs to know nothing of lengths.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
 from math import inf
@@ -55,6 +54,7 @@ from rollc.graph.operations import operation_of
 from rollc.graph.operations.sequence import MOST_STEPS
 from rollc.graph.operations.table import LENGTH
 from rollc.graph.state import PREFIX as STATE
+from rollc.graph.traversal import dependents
 
 LENGTHS = "batch'lengths"
 """The leaf of a graph with one time axis; a name that no spec can write."""
@@ -157,19 +157,14 @@ def _with_readers(
 
     Who reads a node reads its initial value too.
     """
-    readers: dict[str | None, list[Node]] = defaultdict(list)
-    for node in graph.nodes:
+
+    def reads(node: Node) -> Iterator[Edge]:
         for edge in node.operands:
-            readers[edge.source].append(node)
-            readers[graph[edge.source].initial].append(node)
-    found = set(names)
-    pending = sorted(found)
-    while pending:
-        for node in readers[pending.pop()]:
-            if node.name not in found and joins(node):
-                found.add(node.name)
-                pending.append(node.name)
-    return frozenset(found)
+            yield edge
+            if (initial := graph[edge.source].initial) is not None:
+                yield Edge(initial)
+
+    return frozenset(dependents(filter(joins, graph.nodes), names, reads))
 
 
 class _Lengths:

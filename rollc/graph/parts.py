@@ -15,21 +15,15 @@ from collections.abc import Iterator
 
 from rollc.graph.graph import BATCH, Edge, Graph, Node
 from rollc.graph.operations import operation_of
+from rollc.graph.traversal import dependents, users
 
 
 def partial_sums(graph: Graph) -> frozenset[str] | None:
     """The nodes that are sums over the sequences; None where parts would not add up."""
     masks = _masks(graph)
-    found: set[str] = set()
-    grown = True
-    while grown:
-        grown = False
-        for node in graph.nodes:
-            if node.name not in found | masks and (
-                _sums_batch(graph, node) or any(edge.source in found for edge in _summed(node))
-            ):
-                found.add(node.name)
-                grown = True
+    nodes = [node for node in graph.nodes if node.name not in masks]
+    starts = (node.name for node in nodes if _sums_batch(graph, node))
+    found = dependents(nodes, starts, _summed)
     fits = all(_adds_up(graph, graph[name], found) for name in found)
     return frozenset(found) if fits else None
 
@@ -44,18 +38,14 @@ def _summed(node: Node) -> Iterator[Edge]:
 
 def _masks(graph: Graph) -> set[str]:
     """The nodes that nothing reads but to mask."""
-    readers: dict[str, list[tuple[Node, bool]]] = {node.name: [] for node in graph.nodes}
-    for node in graph.nodes:
-        summed = {edge.source for edge in _summed(node)}
-        for edge in node.reads():
-            readers[edge.source].append((node, edge.source not in summed))
+    readers, summing = users(graph.nodes, Node.reads), users(graph.nodes, _summed)
     results = set(graph.results())
     found: set[str] = set()
     waiting = [node.name for node in graph.nodes if node.name not in results]
     while waiting:
         name = waiting.pop()
-        mine = readers[name]
-        if name not in found and mine and all(only or node.name in found for node, only in mine):
+        only = all(node.name in found for node, _ in summing.get(name, ()))
+        if name not in found and name in readers and only:
             found.add(name)
             waiting.extend(e.source for e in graph[name].reads() if e.source not in results)
     return found

@@ -175,7 +175,7 @@ def _segment(
 def _own(graph: Graph, static: Graph, reductions: list[str]) -> dict[str, bool]:
     """The nodes of a segment's window, and whether they come from outside it."""
     told = dependents(
-        static,
+        static.nodes,
         (
             node.name
             for node in static.nodes

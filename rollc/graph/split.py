@@ -61,7 +61,7 @@ def split(graph: Graph) -> Split:
     if counting:  # a window would begin to count anew
         raise CannotSplit(f"line {counting[0]} counts the steps of the whole sequence")
     found = [node for node in graph.nodes if reduces(graph, node)]
-    late = dependents(graph, (node.name for node in found))
+    late = dependents(graph.nodes, (node.name for node in found))
     for node in graph.nodes:
         if node.name in late and node.type.time:
             raise CannotSplit(f"`{node.name}` needs a value of the whole sequence at every step")

@@ -25,7 +25,7 @@ from rollc.graph.operations.linear import over_axes
 from rollc.graph.simplify import simplify
 from rollc.graph.slopes import without_slopes
 from rollc.graph.state import delayed
-from rollc.graph.traversal import dependents, needed
+from rollc.graph.traversal import dependents, needed, reachable
 
 _GIVEN = frozenset({"input", "target", "noise"})
 
@@ -60,8 +60,8 @@ def stream(graph: Graph, axis: str, always: Sequence[str] = ()) -> Stream:
         raise CannotStream(f"no output runs over {axis}")
     for reason in _reasons(graph, axis):
         raise CannotStream(reason)
-    late = dependents(graph, (node.name for node in graph.nodes if axis in node.type.axes))
-    given = dependents(graph, (node.name for node in graph.nodes if _is_given(node)))
+    late = dependents(graph.nodes, (node.name for node in graph.nodes if axis in node.type.axes))
+    given = dependents(graph.nodes, (node.name for node in graph.nodes if _is_given(node)))
     # A condition is no value that a leaf may have, and neither long to compute.
     early = frozenset(
         node.name
@@ -100,23 +100,17 @@ def _reached(
 
     Also those that are read with a delay, and so outside their sequence too.
     """
-    found: set[str] = set()
-    delayed: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        found.add(name)
-        if name in ends:
-            continue
-        waiting.extend(edge.source for edge in graph[name].reads())
-        for edge in graph[name].operands:
-            if edge.delay:
-                delayed.add(edge.source)
-                initial = graph[edge.source].initial
-                waiting.extend([] if initial is None else [initial])
-    return frozenset(found), frozenset(delayed)
+
+    def before(name: str) -> Iterator[str]:
+        for edge in () if name in ends else graph[name].reads():
+            yield edge.source
+            initial = graph[edge.source].initial
+            if edge.delay and initial is not None:
+                yield initial
+
+    found = frozenset(reachable(names, before))
+    delayed = (e.source for name in found - ends for e in graph[name].operands if e.delay)
+    return found, frozenset(delayed)
 
 
 def why_no_stream(graph: Graph, axis: str) -> str | None:
@@ -168,7 +162,7 @@ def _reasons(graph: Graph, axis: str) -> Iterator[str]:
             yield f"`{node.name}` is computed from all steps of {axis}"
         if along and node.operation == "last":
             ends.append(node.name)
-    for name in dependents(graph, ends):
+    for name in dependents(graph.nodes, ends):
         for each in graph[name].type.time:
             yield f"`{name}` needs the last step of {axis} at every step of {each}"
     for node in simplify(without_slopes(graph)).nodes:

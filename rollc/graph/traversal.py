@@ -52,7 +52,11 @@ def needed(graph: Graph, names: Iterable[str]) -> Graph:
     return graph.with_nodes(node for node in graph.nodes if node.name in found)
 
 
-def dependents(graph: Graph, names: Iterable[str]) -> set[str]:
-    """Some nodes and all that read them, directly or not."""
-    readers = users(graph.nodes, Node.reads)
+def dependents(
+    nodes: Iterable[Node],
+    names: Iterable[str],
+    reads: Callable[[Node], Iterable[Edge]] = Node.reads,
+) -> set[str]:
+    """Some names, and all nodes that read them, directly or not."""
+    readers = users(nodes, reads)
     return set(reachable(names, lambda name: (node.name for node, _ in readers.get(name, ()))))

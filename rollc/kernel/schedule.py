@@ -23,6 +23,7 @@ import networkx
 
 from rollc.graph.graph import Edge, Graph, Node
 from rollc.graph.retime import timing
+from rollc.graph.traversal import reachable
 from rollc.kernel.due import guards, reads
 from rollc.kernel.program import PHASES, Phase
 
@@ -158,20 +159,10 @@ class _Scheduler:
             ("adjoint", [*values, *wanted]),
             ("primal", values),
         ]
-        for phase, needed in names:
-            for position in self._needed(needed):
+        for phase, results in names:
+            positions = (position for name in results for position in self.by_name[name])
+            for position in reachable(positions, self.depends.predecessors):
                 found[position] = phase
-        return found
-
-    def _needed(self, names: Sequence[str]) -> set[int]:
-        """The items that some nodes need, themselves included."""
-        waiting = [position for name in names for position in self.by_name[name]]
-        found: set[int] = set()
-        while waiting:
-            position = waiting.pop()
-            if position not in found:
-                found.add(position)
-                waiting.extend(self.depends.predecessors(position))
         return found
 
     def regions(self) -> Iterable[Region]:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rollc.graph.graph import BATCH, Edge, attributes
+from rollc.graph.traversal import reachable
 from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.functions import ENDS, OVER_AXES, SPREAD
 from rollc.lang.names import Names, listed
@@ -210,14 +211,8 @@ class _Axes:
 
     def _behind(self, names: Iterable[str]) -> set[str]:
         """What reads any of the names, directly or not."""
-        found: set[str] = set()
-        pending = [*names]
-        while pending:
-            for reader in self.readers.get(pending.pop(), ()):
-                if reader not in found:
-                    found.add(reader)
-                    pending.append(reader)
-        return found
+        direct = (reader for name in names for reader in self.readers.get(name, ()))
+        return set(reachable(direct, lambda name: self.readers.get(name, ())))
 
     def _unfit(self, draft: Draft) -> Iterator[Diagnostic]:
         for operand in draft.operands:

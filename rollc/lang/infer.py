@@ -21,6 +21,7 @@ import networkx as nx
 
 from rollc.graph.graph import BATCH, Attribute, Edge, Kind, Type, ordered_axes
 from rollc.graph.operations import OPERATIONS, TypeMismatch
+from rollc.graph.traversal import reachable
 from rollc.lang.axes import Settled, over, without_time
 from rollc.lang.functions import COMPARISONS, ENDS, SPREAD, SYMBOLS
 from rollc.lang.node import Cut, Declared, Draft, Operand, Row
@@ -339,14 +340,8 @@ def _with_batch(drafts: Mapping[str, Draft], initials: Mapping[str, Operand]) ->
             if operand.edge.delay and source in initials:
                 readers.setdefault(initials[source].edge.source, []).append(name)
     leaves = {name: draft.type for name, draft in drafts.items() if draft.type is not None}
-    pending = [name for name, type_ in leaves.items() if BATCH in type_.axes]
-    found = set(pending)
-    while pending:
-        for reader in readers.get(pending.pop(), ()):
-            if reader not in found:
-                found.add(reader)
-                pending.append(reader)
-    return frozenset(found)
+    starts = (name for name, type_ in leaves.items() if BATCH in type_.axes)
+    return frozenset(reachable(starts, lambda name: readers.get(name, ())))
 
 
 def cut_options(cut: Cut, type_: Type | None) -> dict[str, Attribute]:

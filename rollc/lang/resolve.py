@@ -9,6 +9,7 @@ import networkx as nx
 
 from rollc.graph.check import check
 from rollc.graph.graph import BATCH, Edge, Graph, attributes, ordered_axes
+from rollc.graph.traversal import reachable
 from rollc.lang.assemble import Places, assemble, places, wiring
 from rollc.lang.axes import Settled, settled
 from rollc.lang.cells import put_in_place
@@ -266,24 +267,19 @@ class _Resolver:
     def _runs_over_batch(self, name: str) -> bool:
         """Whether an input or a target is somewhere behind a value."""
         drafts, initials = self.drafts.drafts, self.drafts.initials
-        pending = [name]
-        seen = set(pending)
-        while pending:
-            name = pending.pop()
-            if name not in drafts:
-                continue
-            if drafts[name].operation in ("input", "target"):
-                return True
-            edges = [operand.edge for operand in drafts[name].operands]
-            behind = [edge.source for edge in edges]
-            behind += [
-                initials[edge.source].edge.source
-                for edge in edges
-                if edge.delay and edge.source in initials
-            ]
-            pending.extend(source for source in behind if source not in seen)
-            seen.update(behind)
-        return False
+
+        def behind(name: str) -> Iterator[str]:
+            for operand in drafts[name].operands if name in drafts else ():
+                edge = operand.edge
+                yield edge.source
+                if edge.delay and edge.source in initials:
+                    yield initials[edge.source].edge.source
+
+        return any(
+            drafts[other].operation in ("input", "target")
+            for other in reachable([name], behind)
+            if other in drafts
+        )
 
     # What is known at the end
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rollc.graph.traversal import reachable
 from rollc.lang.definitions import Definitions
 from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.names import Names, Sort
@@ -66,12 +67,7 @@ def unused(spec: Spec, names: Names, definitions: Definitions) -> Iterator[Diagn
             found = {name.name for name in names_in(value)}
             mentioned |= found
             needed |= found & names.symbols.keys()
-    pending = sorted(needed)
-    while pending:
-        for read in reads.get(pending.pop(), ()):
-            if read not in needed:
-                needed.add(read)
-                pending.append(read)
+    needed = set(reachable(needed, lambda name: reads.get(name, ())))
     for group in together.values():
         if not needed.isdisjoint(group):
             needed |= group
