@@ -14,6 +14,7 @@ import networkx
 
 from rollc.fold import Delays, Read, Value, folded, unfolded
 from rollc.graph.graph import LEAVES, Graph
+from rollc.graph.traversal import cycles
 from rollc.graph.unroll import covering
 
 _SYMBOLS = {
@@ -48,13 +49,10 @@ class _Picture:
         self.values = values
         copies = covering(graph) if graph.steps is not None else {}
         self.copies = {name: copy for name, copy in copies.items() if copy is not None}
-        reads: networkx.DiGraph[str] = networkx.DiGraph()
-        reads.add_nodes_from(value.node.name for value in values)
-        for value in values:
-            reads.add_edges_from((read.source, value.node.name) for read in value.reads)
-        components = networkx.strongly_connected_components(reads)
         self.places = self._grid()
-        self.component = {name: place for place, part in enumerate(components) for name in part}
+        self.loops = cycles(
+            (read.source, value.node.name) for value in values for read in value.reads
+        )
 
     def lines(self) -> Iterator[str]:
         yield f"digraph {_quoted(self.graph.name)} {{"
@@ -168,7 +166,7 @@ class _Picture:
         return f"  {_quoted(ends[0])} -> {_quoted(ends[1])}{shown};"
 
     def _looped(self, source: str, reader: str) -> bool:
-        return self.component[source] == self.component[reader]
+        return source in self.loops and self.loops[source] == self.loops.get(reader)
 
     def _squares(self) -> Iterator[str]:
         """The lines of squares: from each value to its longest delay, with all taps between."""

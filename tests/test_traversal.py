@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollc.graph.graph import Graph, Node
-from rollc.graph.traversal import dependents, needed, needed_names, reachable, users
+from rollc.graph.traversal import cycles, dependents, needed, needed_names, reachable, users
 from rollc.irtext import parse_graph
 
 HEADER = "rollc graph 1  stage checked\nnet test\naxis t\n\nx = input() : float over t, batch\n"
@@ -56,3 +56,9 @@ def test_dependents_by_some_reads_of_some_nodes() -> None:
     nodes = graph(STATE).nodes
     assert dependents(nodes, ["h"], lambda node: node.operands) == {"h"}
     assert dependents((node for node in nodes if node.name != "c"), ["x"]) == {"x", "s", "o"}
+
+
+def test_cycles_number_what_is_on_one() -> None:
+    found = cycles([("a", "b"), ("b", "a"), ("b", "c"), ("c", "d"), ("e", "e"), ("d", "f")])
+    assert found.keys() == {"a", "b", "e"}
+    assert found["a"] == found["b"] != found["e"]

@@ -23,6 +23,7 @@ import networkx as nx
 from rollc.graph.graph import Edge, Graph, Node
 from rollc.graph.operations import operation_of
 from rollc.graph.retime import NoTiming, timing
+from rollc.graph.traversal import cycles
 
 MOST_STEPS = 100_000  # along links, in search of a shortest cycle
 
@@ -191,14 +192,10 @@ def _needs_whole(graph: Graph, link: Link, axes: set[str] | None) -> bool:
 def _components(order: Mapping[str, int], links: list[Link]) -> list[list[Link]]:
     """The links inside each component that has a cycle, in the order of the nodes."""
     # The node that is read comes first: the arrows run the way that the values do.
-    network: nx.DiGraph[str] = nx.DiGraph()
-    network.add_edges_from((link.edge.source, link.reader) for link in links)
-    number: dict[str, int] = {}
-    for place, members in enumerate(nx.strongly_connected_components(network)):
-        number.update(dict.fromkeys(members, place))
+    number = cycles((link.edge.source, link.reader) for link in links)
     inside: dict[int, list[Link]] = {}
     for link in links:
-        if number[link.reader] == number[link.edge.source]:
+        if link.reader in number and number[link.reader] == number.get(link.edge.source):
             inside.setdefault(number[link.reader], []).append(link)
     return sorted(inside.values(), key=lambda found: min(order[link.reader] for link in found))
 

@@ -22,8 +22,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-import networkx
-
 from rollc.graph.graph import (
     LEAVES,
     Attribute,
@@ -38,7 +36,7 @@ from rollc.graph.graph import (
 )
 from rollc.graph.operations import OPERATIONS, TypeMismatch, operation_of
 from rollc.graph.rewrites import REWRITES, known_number
-from rollc.graph.traversal import needed_names
+from rollc.graph.traversal import cycles, needed_names
 
 _ROUNDS = 12  # a bound against rules that undo each other; two or three rounds are usual
 _PER_NODE = 12
@@ -315,7 +313,8 @@ class _Round:
     def inside_loop(self, reader: str, edge: Edge) -> bool:
         """Whether a read comes from the reader's own cycle."""
         if self.loops is None:
-            self.loops = _loops(self.graph) if self.delayed else {}
+            nodes = self.graph.nodes if self.delayed else ()
+            self.loops = cycles((e.source, node.name) for node in nodes for e in node.operands)
         loop = self.loops.get(reader)
         return loop is not None and self.loops.get(edge.source) == loop
 
@@ -430,18 +429,6 @@ def _in_order(graph: Graph) -> list[Node]:
                 open_.add(node.name)
                 waiting.extend(reversed(before))
     return order
-
-
-def _loops(graph: Graph) -> dict[str, int]:
-    """The number of the cycle's component that a node is on, for those that are on one."""
-    reads: networkx.DiGraph[str] = networkx.DiGraph()
-    for node in graph.nodes:
-        reads.add_edges_from((edge.source, node.name) for edge in node.operands)
-    loops: dict[str, int] = {}
-    for number, component in enumerate(networkx.strongly_connected_components(reads)):
-        if len(component) > 1 or all(reads.has_edge(name, name) for name in component):
-            loops.update(dict.fromkeys(component, number))
-    return loops
 
 
 def without_unused(graph: Graph) -> Graph:

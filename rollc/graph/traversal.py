@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TypeVar
 
+import networkx
+
 from rollc.graph.graph import Edge, Graph, Node
 
 Reader = TypeVar("Reader")
@@ -60,3 +62,15 @@ def dependents(
     """Some names, and all nodes that read them, directly or not."""
     readers = users(nodes, reads)
     return set(reachable(names, lambda name: (node.name for node, _ in readers.get(name, ()))))
+
+
+def cycles(arrows: Iterable[tuple[Vertex, Vertex]]) -> dict[Vertex, int]:
+    """The number of the strongly connected component of each vertex that is on a cycle."""
+    network: networkx.DiGraph[Vertex] = networkx.DiGraph()
+    network.add_edges_from(arrows)
+    return {
+        vertex: number
+        for number, members in enumerate(networkx.strongly_connected_components(network))
+        for vertex in members
+        if len(members) > 1 or network.has_edge(vertex, vertex)
+    }

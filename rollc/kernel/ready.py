@@ -9,6 +9,7 @@ import networkx
 
 from rollc.graph.graph import Edge, Graph, Node
 from rollc.graph.operations import operation_of
+from rollc.graph.traversal import cycles
 from rollc.kernel.sums import Sums, Term, replaced
 
 # How long things take, in sums: a function such as exp, and a step at most.
@@ -26,17 +27,12 @@ class Ready:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.known: dict[str, float] = {}
-        self.cycle: dict[str, int] = {}
-        reads: networkx.DiGraph[str] = networkx.DiGraph()
-        reads.add_edges_from(
+        self.cycle = cycles(
             (edge.source, node.name)
             for node in graph.nodes
             for edge in node.operands
             if operation_of(node).fusable and node.type.shape == graph[edge.source].type.shape
         )
-        for number, members in enumerate(networkx.strongly_connected_components(reads)):
-            if len(members) > 1 or any(reads.has_edge(name, name) for name in members):
-                self.cycle.update(dict.fromkeys(members, number))
 
     def order(self) -> Iterator[str]:
         """The values, each after those that it is computed from in the same step."""
