@@ -25,7 +25,7 @@ from rollc.bench.systems import system
 from rollc.bench.task import Mode, Ready, Task, task_of
 from rollc.bench.workers import PeerError, Worker, WorkerLost, workers
 from rollc.bench.workloads import WORKLOADS, Size, Workload, chosen
-from rollc.cli import main
+from rollc.cli import benching, main
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint
 from rollc.interp import interpret
@@ -331,6 +331,21 @@ def test_a_worker_answers_and_can_be_lost() -> None:
 def test_wrong_uses(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("load", "threads", "said"), [(0.3, 2, False), (0.3, 1, False), (1.2, 1, False), (1.2, 2, True)]
+)
+def test_a_busy_machine_is_said(
+    load: float,
+    threads: int,
+    said: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 9.0, 9.0))
+    benching._say_if_busy(threads, cores=2)
+    assert ("a load of 1.2 on 2 cores" in capsys.readouterr().err) == said
 
 
 def test_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import shlex
 import sys
 import tempfile
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 BUILD, MEMORY = "build", "memory"
 """Names that are measured in other ways than workloads are."""
 _LIMIT = 600.0  # seconds that a peer may take to get ready
+_IDLE = 0.5  # the load of a machine that does nothing else
 _WIDTH = 200  # columns of the tables where there is no terminal
 
 
@@ -88,6 +90,7 @@ def bench(
         for mode in modes or MODES
     ]
     extras = [name for name in (BUILD, MEMORY) if not names or name in names]
+    _say_if_busy(max((task.threads for task in tasks), default=1), len(cores()))
     with tempfile.TemporaryDirectory(prefix="rollc-bench-") as scratch:
         found = _measured(tasks, extras, players, bool(peers), settings, Path(scratch))
     _say_what_is_missing(found)
@@ -106,6 +109,21 @@ def bench(
         talk.note("interrupted: these are the workloads until then")
         return 130
     return 3 if found.failed else 0
+
+
+def _say_if_busy(threads: int, cores: int) -> None:
+    """Note where others run on the cores that are to be measured.
+
+    A thread that has to wait for a core holds up all others, of one peer more than of another:
+    then rounds agree with each other, and say nothing.
+    """
+    with suppress(OSError):
+        load = os.getloadavg()[0]
+        if load > cores - threads + _IDLE:
+            talk.warning(
+                f"others are at work here, a load of {load:.1f} on {cores} cores: what is measured"
+                f" with {threads} thread{'s' * (threads > 1)} beside them is no measure"
+            )
 
 
 def _present(names: Sequence[str]) -> list[Peer]:
