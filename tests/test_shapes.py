@@ -250,3 +250,12 @@ def test_a_declared_shape_tells_the_size_that_its_own_cycle_reads() -> None:
     assert shape("h", "h: [3] = tanh(h[t-1]) / size(h)") == (3,)
     assert shape("h", "h: [3] = 0.5 * h[t-size(h)]", "init h = square") == (3,)
     assert shape("h", "h = g[t-1] / size(g)", "g: [3] = tanh(h)") == (3,)
+
+
+def test_many_guesses_that_do_not_depend_on_each_other_are_all_tried() -> None:
+    """The last of more than a hundred ways is the one that fits."""
+    names = [f"h{place}" for place in range(7)]
+    lines = [f"{name} = 0.5 * {name}[t-3] + y\ninit {name} = three" for name in names]
+    last = ["input seven: [7]", f"o = concat({', '.join(names)}) + seven", "output o"]
+    _, errors = graph_and_errors("\n".join([HEAD, *lines, *last]))
+    assert errors == []
