@@ -58,6 +58,15 @@ def test_nothing_reaches_the_terminal_as_it_is() -> None:
     assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e]", shown)
 
 
+@pytest.mark.parametrize(
+    ("letter", "said"),
+    [("§", "`§`"), ("漢", "`漢`"), ("\u00a0", "U+00A0"), ("\u202e", "U+202E"), ("\0", "U+0000")],
+)
+def test_an_unknown_character_is_shown_or_numbered(letter: str, said: str) -> None:
+    found = load_graph(Source("a.roll", TEXT.replace("x + b", f"x {letter} b"))).diagnostics
+    assert [item.message for item in found] == [f"unknown character {said}"]
+
+
 def test_long_lines_are_cut_around_the_label() -> None:
     shown = one("x" * 5000 + "HERE" + "y" * 5000, (5000, 5004, "here"))
     assert max(map(len, shown.split("\n"))) < 120

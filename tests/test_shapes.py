@@ -153,6 +153,8 @@ def test_cycles_that_say_nothing(lines: list[str], found: tuple[int, ...]) -> No
         (["h: vector = x"], ["R101"]),
         (["h: number(3) = x"], ["R101"]),
         (["h: [3] = x", "h: [3] = x"], ["R202"]),
+        # What reads something that does not fit is not looked at, however late that is found.
+        (["c = tanh(d)", "d = tanh(five)", "n = x + c", "h = n + two"], ["R206"]),
     ],
 )
 def test_what_has_no_shape(lines: list[str], codes: list[str]) -> None:

@@ -227,7 +227,7 @@ def _token_problems(tokens: Sequence[Token]) -> Iterator[Diagnostic]:
 
 def _shown(token: Token) -> str:
     letter = str(token)
-    return f"`{letter}`" if letter.isprintable() and letter != " " else f"U+{ord(letter):04X}"
+    return f"`{letter}`" if letter.isprintable() else f"U+{ord(letter):04X}"
 
 
 def _parse(tokens: Sequence[Token]) -> Tree[Token] | Diagnostic:
