@@ -215,6 +215,7 @@ def main() -> int:
     from cosmic_ray.mutating import mutate_and_test
 
     os.environ["NUMBA_DISABLE_JIT"] = "1"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="rollc-mutants-") as scratch:
         copy = Path(scratch) / "rollc"

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from rollc.lang.cycles import MOST_SHOWN
 from rollc.lang.diagnostics import Diagnostic, Label, as_data, render
 from rollc.lang.load import load_graph
 from rollc.lang.source import Source, Span
@@ -56,6 +57,16 @@ def test_carets_stand_under_wide_characters_and_tabs() -> None:
 def test_nothing_reaches_the_terminal_as_it_is() -> None:
     shown = one("a\x1b[31m\x00\u202eb", (0, 1, "\x1b]0;title\x07"))
     assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e]", shown)
+
+
+@pytest.mark.parametrize("more", [0, 2])
+def test_a_long_cycle_is_cut_and_says_how_much_is_left(more: int) -> None:
+    count = MOST_SHOWN + more
+    lines = [f"a{place} = x + a{(place + 1) % count}" for place in range(count)]
+    text = "\n".join(["net a", "input x", *lines, "output a0"])
+    ((note,),) = (item.notes for item in load_graph(Source("a.roll", text)).diagnostics)
+    assert ("more" in note) == (f"… {more} more, of which the last reads" in note) == bool(more)
+    assert note.count(" reads ") == MOST_SHOWN + bool(more)
 
 
 @pytest.mark.parametrize(

@@ -153,13 +153,21 @@ def test_cycles_that_say_nothing(lines: list[str], found: tuple[int, ...]) -> No
         (["h: vector = x"], ["R101"]),
         (["h: number(3) = x"], ["R101"]),
         (["h: [3] = x", "h: [3] = x"], ["R202"]),
+        (["h = 0.5 * h[t-3]", "init h = three", "g = 0.5 * g[t-3]", "init g = three", "o = h + g"],
+         ["R231", "R231"]),
         # What reads something that does not fit is not looked at, however late that is found.
         (["c = tanh(d)", "d = tanh(five)", "n = x + c", "h = n + two"], ["R206"]),
     ],
-)
+)  # fmt: skip
 def test_what_has_no_shape(lines: list[str], codes: list[str]) -> None:
     _, errors = loaded(*lines, "output h")
     assert sorted(errors) == sorted(codes)
+
+
+def test_a_number_and_a_vector_of_one_element_both_fit() -> None:
+    text = "net one\ninput x: [3]\nh = tanh(h[t-1])\no = concat(h, h, h) + x\noutput o"
+    _, errors = graph_and_errors(text)
+    assert errors == ["R217"]
 
 
 def test_a_later_bound_of_an_index_reaches_all_that_reads_it() -> None:

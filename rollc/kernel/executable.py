@@ -358,8 +358,7 @@ class Executable:
 
     def _is_whole(self, ref: Ref) -> bool:
         """Whether a result is all of a buffer that leaves the kernel."""
-        buffer = self.buffers[ref.buffer]
-        return ref.buffer in self._alone and not buffer.around and ref.shape == buffer.shape
+        return ref.buffer in self._alone and not self.buffers[ref.buffer].around
 
 
 def _read_later(program: Program) -> frozenset[str]:

@@ -284,7 +284,7 @@ def _lists_lines(hint: Any) -> bool:
 
 
 def _parsed(text: str, hint: Any) -> Any:
-    if text.startswith("(") and text.endswith(")"):
+    if text.startswith("("):
         return tuple(_parsed(part, None) for part in _split(text[1:-1]))
     if hint is str or (hint is not None and "Literal" in str(hint)):
         return text.strip('"')

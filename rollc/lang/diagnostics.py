@@ -163,9 +163,7 @@ class _Page:
             lines.append(self.paint(f"{' ' * margin} |", BLUE))
         for sort, text in remarks:
             colour = CYAN if sort == "help" else BOLD
-            first, *rest = text.split("\n")
-            lines.append(f"{edge} {self.paint(f'{sort}:', colour)} {printable(first)}")
-            lines.extend(f"{' ' * (margin + 9)}{printable(line)}" for line in rest)
+            lines.append(f"{edge} {self.paint(f'{sort}:', colour)} {printable(text)}")
         return "\n".join(lines) + "\n\n"
 
     def lines_of(self, diagnostic: Diagnostic) -> list[tuple[Source, list[int]]]:
