@@ -351,6 +351,13 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(native.places(Path("x"), "name")) == 1
 
 
+@pytest.mark.parametrize("command", ["run", "build", "explain"])
+def test_no_name_is_no_artefact(run: Run, no_work: None, command: str) -> None:  # noqa: F811
+    result = run(command, "")
+    assert result.status == 2
+    assert "cannot read" in result.err and "artefact" not in result.err
+
+
 def test_what_may_not_be_looked_at(
     run: Run,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,

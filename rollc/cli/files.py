@@ -25,7 +25,7 @@ def is_artefact(argument: str) -> bool:
     """Whether a SPEC argument is a folder, which can only be that of an artefact."""
     from rollc.support import atomic_files
 
-    return argument != STREAM and atomic_files.is_there(Path(argument))
+    return argument not in ("", STREAM) and atomic_files.is_there(Path(argument))
 
 
 def read_spec(argument: str) -> Source:
