@@ -298,6 +298,10 @@ def _folded(graph: Graph, name: str, initial: str, cotangent: Array) -> Array:
     lead = 1 if BATCH in node.type.axes else 0
     if len(start.type.shape) == len(node.type.shape):
         cotangent = cotangent.sum(axis=lead)
+    else:  # rows that nothing reads any more are in front
+        unread = start.type.shape[0] - cotangent.shape[lead]
+        rows = [(unread if axis == lead else 0, 0) for axis in range(cotangent.ndim)]
+        cotangent = np.pad(cotangent, rows)
     if lead and BATCH not in start.type.axes:
         cotangent = cotangent.sum(axis=0)
     return cotangent

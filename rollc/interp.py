@@ -8,6 +8,7 @@ shift (:mod:`rollc.graph.retime`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import networkx
@@ -233,7 +234,8 @@ class _Interpreter:
             operands.append((value, tuple(other for other in axes if other != axis)))
         work = tuple(other for other in self._work_axes(node) if other != axis)
         result = tuple(other for other in node.type.axes if other != axis)
-        value = self._evaluate(node, work, operands, result)
+        at_step = replace(node, type=replace(node.type, axes=result))
+        value = self._evaluate(at_step, work, operands, result)
         place = (slice(None),) * node.type.axes.index(axis) + (step,)
         self.arrays[node.name][place] = value
 

@@ -30,7 +30,7 @@ from rollc.kernel.passes import planned
 from rollc.kernel.schedule import schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.network import Network
-from rollc.pipeline import build_text
+from rollc.pipeline import build_text, read_spec
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -114,6 +114,36 @@ def test_gradients_are_slopes(name: str) -> None:
 
     slope = (loss(1e-6) - loss(-1e-6)) / 2e-6
     assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize(("loop", "other"), [("t", "s"), ("s", "t")])
+def test_gradients_of_attention_are_slopes_along_either_axis(loop: str, other: str) -> None:
+    """Within a cycle the cotangents are spread over the axis that is not that of the cycle."""
+    graph, _ = read_spec(
+        f"""
+net n
+time s, t
+input x[{other}]: [2]
+param A: [2, 2], W: [2, 2]
+share = softmax(dot(x, A @ d[{loop}-1]), over {other})
+d = tanh(W @ sum(share * x, over {other}) + d[{loop}-2] + 1)
+loss mean(sum(d), over {loop})
+""",
+        "n.roll",
+    )
+    sizes, random = {"s": 3, "t": 3, "batch": 3}, np.random.default_rng(2)
+    given = {"x": random.normal(size=(3, 3, 2))}
+    given |= {name: random.normal(size=(2, 2)) for name in ("A", "W")}
+    derived = adjoint(graph)
+    for name, node in derived.gradients:
+        gradient = interpret(derived, given, sizes)[node]
+        direction = random.normal(size=gradient.shape)
+        up, down = (
+            float(interpret(graph, {**given, name: given[name] + step * direction}, sizes)["loss"])
+            for step in (1e-6, -1e-6)
+        )
+        slope = float((gradient * direction).sum())
+        assert slope == pytest.approx((up - down) / 2e-6, rel=1e-6, abs=1e-8), name
 
 
 def test_the_kernel_is_the_meaning(tmp_path: Path) -> None:

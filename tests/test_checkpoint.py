@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compiled_networks import network_of
 from numpy.typing import NDArray
 
 from rollc.errors import InputError
@@ -49,6 +50,30 @@ def test_the_numbers_are_those_of_the_whole(every: int) -> None:
         assert found[name].dtype == gradient.dtype
         scale = np.abs(gradient).max()
         np.testing.assert_allclose(found[name], gradient, atol=2e-5 * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("start", ["param p: [3, 2]", "static input p: [3, 2]"])
+@pytest.mark.parametrize("read", ["0 * h[t-3]", "h[t-3]"])
+def test_rows_of_an_initial_value_that_nothing_reads_any_more(start: str, read: str) -> None:
+    text = f"""
+net n
+input x: [2]
+{start}
+h: [2] = tanh(0.5 * h[t-1] + {read} + x)
+init h = p
+loss mean(sum(h), over t)
+"""
+    net = network_of(text, "float64")
+    random = np.random.default_rng(1)
+    p, data = random.normal(size=(3, 2)), {"x": random.normal(size=(5, 3, 2))}
+    params = {"p": p} if start.startswith("param") else {}
+    given = {} if params else {"p": np.stack([p, 2 * p, 3 * p])}
+    loss, gradients = net.value_and_grad(params, {**data, **given})
+    found_loss, found = net.windows(params, {**data, **given}, checkpoint=2)[1]()
+    assert found_loss == pytest.approx(loss, rel=1e-12)
+    assert found.keys() == gradients.keys() >= {"p"}
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(found[name], gradient, atol=1e-12, err_msg=name)
 
 
 def measured(run: Callable[[], object]) -> int:

@@ -590,7 +590,11 @@ def stepped(case: Case) -> Compared:
     two = len(case.steps) > 1
     others = {other: count for other, count in case.steps.items() if other != axis} or None
     # Where nothing else tells the batch, an input of the steps does.
-    state = net.initial_state(case.params, (still if two else None) or inputs, others)
+    before = (still if two else None) or inputs
+    state = net.initial_state(case.params, before, others)
+    if two and case.settings.seed % 2 and net._interface.no_lengths is None:
+        batch, own = _with_other_lengths(case, axis)
+        state = net.initial_state(case.params, before, others, lengths=own)
     if case.settings.batch is not None and not two and not inputs:
         return
     rows: dict[str, list[Any]] = {}
@@ -613,8 +617,53 @@ def stepped(case: Case) -> Compared:
         yield from _in_windows(case, net, batch, axis, along, static)
 
 
+def _with_other_lengths(case: Case, axis: str) -> tuple[Batch, dict[str, Any]]:
+    """The meaning with all steps along an axis, and lengths along the other; those lengths."""
+    (other,) = case.steps.keys() - {axis}
+    lengths = {other: case.lengths[other], axis: np.full(case.count, case.steps[axis])}
+    batched = case.settings.batch is not None
+    batch = case.meanings["other lengths"] = Batch(
+        case.meant().meaning,
+        case.params,
+        case.inputs,
+        case.steps,
+        case.count,
+        batched,
+        lengths,
+        case.noise,
+    )
+    return batch, {other: lengths[other] if batched else lengths[other][0]}
+
+
+def windows_with_lengths(case: Case) -> Compared:
+    """Windows that hand the state on, of sequences that end in any of them."""
+    net = case.network()
+    plain = net._interface.no_state is None and net._interface.no_both is None
+    if not plain or len(case.steps) > 1 or not case.inputs or not net.states:
+        return
+    if net._interface.no_lengths is not None or all(
+        s.kind != "float" for s in net.outputs.values()
+    ):
+        return
+    (axis,) = case.steps
+    batch = case.meant(lengths=True)
+    every = any(_has_every(value.expression) for value in batch.meaning.found.values.values())
+    if _whole(case, axis) or every:
+        return
+    specs = {**net.inputs, **net.targets}
+    along = {name: array for name, array in case.inputs.items() if specs[name].time}
+    static = {name: array for name, array in case.inputs.items() if not specs[name].time}
+    yield from _in_windows(case, net, batch, axis, along, static, case.lengths[axis])
+
+
 def _in_windows(
-    case: Case, net: Network, batch: Batch, axis: str, along: Any, static: Any
+    case: Case,
+    net: Network,
+    batch: Batch,
+    axis: str,
+    along: Any,
+    static: Any,
+    lengths: Array | None = None,
 ) -> Compared:
     """Windows with their pullbacks, chained from the last to the first."""
     steps, every = case.steps[axis], 1 + case.settings.seed % 3
@@ -625,8 +674,15 @@ def _in_windows(
     for start in range(0, steps, every):
         inputs = {name: array[start : start + every] for name, array in along.items()}
         size = min(every, steps - start)
+        own = None if lengths is None else (lengths - start).clip(0, size)
+        own = own if own is None or case.settings.batch is not None else own[0]
         results, pullback = net.vjp(
-            case.params, {**inputs, **static}, size, state=state, seed=case.settings.seed
+            case.params,
+            {**inputs, **static},
+            size,
+            state=state,
+            lengths=own,
+            seed=case.settings.seed,
         )
         state = {name: results[f"state.{name}"] for name in state}
         seeds = {}
@@ -676,6 +732,7 @@ WAYS: dict[str, Way] = {
         windowed,
         sensitivities,
         stepped,
+        windows_with_lengths,
         chosen,
         without_steps,
         without_sequences,

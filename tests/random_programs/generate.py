@@ -124,6 +124,7 @@ class Writer:
         self.deep: list[str] = []
         self.owned: set[str] = set()  # names that have an initial value
         self.declared: set[str] = set()
+        self.online = self.chance(0.3)  # it can be run step by step
 
     # Choices
 
@@ -132,6 +133,10 @@ class Writer:
 
     def chance(self, share: float = 0.5) -> bool:
         return self.random.random() < share
+
+    def into(self, *delays: int) -> int:
+        """A delay, a positive one into the past."""
+        return self.choose(*(delay for delay in delays if delay >= 0 or not self.online))
 
     def fresh(self, prefix: str, odd: bool = True) -> str:
         if odd and self.chance(0.1):
@@ -262,7 +267,7 @@ class Writer:
             add(name, known, 0, next(iter(sorted(known.axes)), "t"))
             axes = sorted(known.axes) if known.along is None else [known.along]
             if known.delays and known.axes and scope.inside != "function" and self.chance(0.4):
-                delay = self.choose(1, 1, 2, 3, 6, -1, -1, -2, -6)
+                delay = self.into(1, 1, 2, 3, 6, -1, -1, -2, -6)
                 if delay > 0 or scope.inside != "cell":
                     add(name, known, delay, self.choose(*axes))
         chain = scope.chain
@@ -514,7 +519,7 @@ class Writer:
         name = self.choose(*names)
         size = scope.known[name].size
         known = scope.known[name]
-        delay = self.choose(0, 0, 0, 1, 2, -1) if known.along in (None, axis) else 0
+        delay = self.into(0, 0, 0, 1, 2, -1) if known.along in (None, axis) else 0
         read = self.delayed(name, delay if known.delays else 0, axis, scope)
         if self.chance(0.4):
             wave = self.choose("tanh", "sin", "abs", "softplus")
@@ -530,7 +535,7 @@ class Writer:
 
     def over(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
         axis = self.choose(*scope.axes)
-        found = self.timed(shape, scope, axis)
+        found = None if self.online else self.timed(shape, scope, axis)
         if found is None:
             return None
         operand, size = found
@@ -541,7 +546,7 @@ class Writer:
 
     def end(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
         axis = self.choose(*scope.axes)
-        found = self.timed(shape, scope, axis)
+        found = None if self.online else self.timed(shape, scope, axis)
         if found is None:
             return None
         operand, size = found
@@ -858,7 +863,7 @@ class Writer:
 
     def own_cell(self) -> None:
         """A cell with one state or more, maybe with another cell inside."""
-        direction = self.choose(1, 1, -1)
+        direction = self.into(1, 1, -1)
         name = self.fresh("cell", odd=False)
         body: list[la.Statement] = []
         states = {"h": Known(("H",), frozenset("t"), 1.0)}
@@ -1070,7 +1075,7 @@ class Writer:
         chain.done.add(name)
 
     def chain(self, scope: Scope) -> None:
-        axis, direction = self.choose(*scope.axes), self.choose(1, 1, -1)
+        axis, direction = self.choose(*scope.axes), self.into(1, 1, -1)
         names = [self.fresh("s") for _ in range(self.choose(1, 1, 2, 2, 3))]
         states = {name: Known(self.any_shape(scope, 2), frozenset([axis])) for name in names}
         if len(names) == 1 and self.chance(0.15):
@@ -1229,7 +1234,7 @@ class Writer:
         states = {name: Known((), frozenset([axis]), 0.0, "index", count)}
         scope.known |= states
         table, _ = self.param(scope, (count, count))
-        back = self.delayed(name, self.choose(1, 2, -1), axis, scope)
+        back = self.delayed(name, self.into(1, 2, -1), axis, scope)
         scores = Call("+", (Call("embed", (table, back)), fed))
         if self.chance(0.3):
             scope.body.append(la.Init(name, Call("argmax", (self.param(scope, (count,))[0],))))
@@ -1363,7 +1368,8 @@ class Writer:
         for _ in range(self.choose(0, 0, 1, 1, 2)):
             self.own_cell()
         parts = [self.chain, self.chain, self.chain, self.plain, self.plain, self.used, self.taught]
-        parts += [self.index_chain, self.split, self.both_ways, self.attention]
+        parts += [self.index_chain, self.split, self.attention]
+        parts += [] if self.online else [self.both_ways]
         parts += [self.attention] * (2 if len(axes) > 1 else 0)
         for _ in range(self.choose(1, 2, 2, 3, 3, 4)):
             self.choose(*parts)(scope)
