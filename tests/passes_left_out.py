@@ -17,10 +17,10 @@ from test_kernel_texts import NETWORKS
 
 from rollc.entries import kernel_graphs
 from rollc.graph.graph import BATCH, LEAVES, Graph
-from rollc.graph.passes import Runner
-from rollc.graph.verify import verify
+from rollc.graph.passes import Pass, Runner
 from rollc.interp import interpret
 from rollc.kernel.compiled import Kernel
+from rollc.kernel.verifier import verify_any
 from rollc.pipeline import PASSES, compiled, read_spec
 
 OPTIONAL = [pass_.name for pass_ in PASSES if pass_.optional]
@@ -40,9 +40,8 @@ def values(graph: Graph, sizes: dict[str, int]) -> dict[str, np.ndarray]:
     return found
 
 
-def check_graphs(name: str, value: object) -> None:
-    if isinstance(value, Graph):
-        assert verify(value) == [], name
+def verified(pass_: Pass, value: object) -> None:
+    assert verify_any(value) == [], pass_.name
 
 
 def differences(network: str, without: list[str], steps: int | None, folder: Path) -> str:
@@ -51,7 +50,7 @@ def differences(network: str, without: list[str], steps: int | None, folder: Pat
     graph, _ = read_spec(path.read_text(encoding="utf-8"), path.name)
     sizes = {**dict.fromkeys(graph.axes, steps or 5), BATCH: BATCH_SIZE}
     for entry in ("forward", "gradient"):
-        run = Runner(without, verify=lambda pass_, value: check_graphs(pass_.name, value))
+        run = Runner(without, verify=verified)
         plain = kernel_graphs(graph)[entry]()
         made = compiled(kernel_graphs(graph, run=run)[entry](), "float64", steps, run)
         leaves = values(plain, sizes)

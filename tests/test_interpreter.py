@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import own_operations
@@ -30,8 +31,14 @@ from rollc.kernel.interpreter import Interpreter
 from rollc.kernel.program import Fill, Loop, Program
 from rollc.kernel.storage import ProgramFault
 from rollc.kernel.text import parse_program
+from rollc.network import Network
 from rollc.pipeline import read_spec
 from rollc.support.resources import specs
+from rollc.verify.case import finite_case
+from rollc.verify.kernels import checkpointed, kernels, variants
+
+if TYPE_CHECKING:
+    from rollc.kernel.compiled import Kernel
 
 SPECS = specs()
 SMALL = {"D": 3, "H": 4, "K": 3, "S": 3, "V": 5, "N": 4}  # the sizes that specs share
@@ -100,6 +107,30 @@ def test_operations_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     own_operations.register(monkeypatch.setitem)
     graph = kernel_graphs(read_spec(own_operations.SPEC, "own.roll")[0])["gradient"]()
     assert_means_the_same(graph, program_of(graph, rows=4), sizes_of(graph))
+
+
+def network_of(name: str) -> Network:
+    """A network whose programs are interpreted."""
+    graph = checked(name)
+    makers = kernel_graphs(graph)
+
+    @cache
+    def kernel(entry: str) -> Kernel:
+        return cast("Kernel", Interpreter(program_of(makers[entry](), rows=6)))
+
+    return Network(graph, kernel, "float64")
+
+
+@pytest.mark.parametrize("name", ["gated/minimal", "sequences/bidirectional", "sequences/reverse"])
+def test_all_that_a_network_offers(name: str) -> None:
+    """An interpreter is called as kernels are: with lengths, a state, step by step, in windows."""
+    network = network_of(name)
+    case = finite_case(checked(name), np.random.default_rng(0))
+    assert case is not None
+    rows = [*kernels(case, network, ""), *variants(case, network, "")]
+    rows += checkpointed(case, network, "")
+    assert len(rows) >= 6
+    assert [row for row in rows if not row.passed] == []
 
 
 def test_in_single_precision() -> None:

@@ -17,11 +17,11 @@ from rollc.cli import rollc
 from rollc.entries import kernel_graphs
 from rollc.graph.graph import Graph
 from rollc.graph.passes import Pass, Runner
-from rollc.graph.verify import verify
 from rollc.irtext import parse_graph, print_graph
 from rollc.kernel.program import Program
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
+from rollc.kernel.verifier import verify_any
 from rollc.pipeline import KERNEL_PASSES, PASSES, compiled, read_spec
 from rollc.support.resources import specs
 
@@ -241,8 +241,7 @@ def test_text_in_and_text_out(name: str, expect: Callable[[str, Path], None]) ->
 
 
 def verified(pass_: Pass, value: Any) -> None:
-    if isinstance(value, Graph):
-        assert verify(value) == [], pass_.name
+    assert verify_any(value) == [], pass_.name
 
 
 @pytest.mark.long

@@ -49,6 +49,7 @@ Results = dict[tuple[str, str], Array]
 
 FIRST = PHASES[0]
 _NONE: Mapping[str, Attribute] = {}
+_NOTHING = {"float": np.nan, "index": np.iinfo(np.int64).min, "bool": False}
 
 
 class Interpreter:
@@ -57,6 +58,11 @@ class Interpreter:
     def __init__(self, program: Program, dtype: DTypeLike = np.float64) -> None:
         self.program = program
         self.dtype = np.dtype(dtype)
+        self._kinds: Mapping[Kind, np.dtype[Any]] = {
+            "float": self.dtype,
+            "index": np.dtype(np.int64),
+            "bool": np.dtype(np.bool_),
+        }
 
     def run(
         self,
@@ -95,16 +101,22 @@ class Interpreter:
         early = {key: found.pop(key) for key in [*found] if key[0] == "gradient"}
         return found, Recorded(storage, self.dtype, early)
 
+    def bytes(self, sizes: Mapping[str, int]) -> int:
+        """The memory that a run takes, besides the caller's own arrays."""
+        storage = Storage(self.program, sizes, self._undefined)
+        return sum(
+            prod(storage.lead(buffer)) * prod(buffer.shape) * self._kinds[buffer.kind].itemsize
+            for buffer in self.program.buffers
+        )
+
     def _storage(self, steps: int | Mapping[str, int], batch: int) -> Storage:
         if isinstance(steps, int):
             steps = {(self.program.axes or ("t",))[0]: steps}
-        kinds = {"float": self.dtype, "index": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
+        return Storage(self.program, {**steps, BATCH: batch}, self._undefined)
 
-        def undefined(buffer: Buffer, shape: tuple[int, ...]) -> Array:
-            nothing = {"float": np.nan, "index": np.iinfo(np.int64).min, "bool": False}
-            return np.full(shape, nothing[buffer.kind], kinds[buffer.kind])
-
-        return Storage(self.program, {**steps, BATCH: batch}, undefined)
+    def _undefined(self, buffer: Buffer, shape: tuple[int, ...]) -> Array:
+        """Memory that nothing has been written to; no index and no number is like it."""
+        return np.full(shape, _NOTHING[buffer.kind], self._kinds[buffer.kind])
 
 
 @dataclass(frozen=True)

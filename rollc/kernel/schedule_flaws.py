@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 from rollc.graph.graph import Edge, Graph, Node
@@ -16,8 +16,7 @@ ENDLESS = 2**31  # steps, of any number of them
 
 def schedule_flaws(scheduled: Schedule) -> Iterator[Flaw]:
     """What makes a schedule unusable; first what is wrong with its graph."""
-    # A kernel's leaves can be a part of something, and what is zero is so at all steps.
-    graph = replace(scheduled.graph, stage="adjoint")
+    graph = scheduled.graph
     flaws = [*verify(graph, wider=graph.steps is not None), *_frame(scheduled)]
     yield from flaws
     if not flaws:
@@ -70,7 +69,7 @@ def _item(scheduled: Schedule, region: Region, item: Item) -> Iterator[str]:
 def _piece(graph: Graph, node: Node) -> Iterator[str]:
     """A node that is computed in another way at some steps, from nodes of the graph."""
     others = [other for other in graph.nodes if other.name != node.name]
-    found = verify(graph.with_nodes([*others, node], stage="adjoint"), wider=True)
+    found = verify(graph.with_nodes([*others, node]), wider=True)
     yield from (flaw.problem for flaw in found if flaw.node == node.name)
 
 

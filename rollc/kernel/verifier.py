@@ -6,13 +6,26 @@ who reads a text can ask that.
 
 from __future__ import annotations
 
-from rollc.graph.verify import Flaw
+from rollc.graph.graph import Graph
+from rollc.graph.verify import Flaw, verify
 from rollc.kernel.program import Program
 from rollc.kernel.program_flaws import program_flaws
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.schedule_flaws import schedule_flaws
 
-__all__ = ["Flaw", "verify_program", "verify_schedule"]
+__all__ = ["Flaw", "verify_any", "verify_program", "verify_schedule"]
+
+
+def verify_any(value: object) -> list[Flaw]:
+    """The flaws of what a pass makes: a graph, a schedule, a program, or none of them."""
+    match value:
+        case Graph():
+            return verify(value)
+        case Schedule():
+            return verify_schedule(value)
+        case Program():
+            return verify_program(value)
+    return []
 
 
 def verify_schedule(scheduled: Schedule) -> list[Flaw]:
