@@ -27,9 +27,10 @@ from rollc.arrays import (
 )
 from rollc.checks import ANY, mapping, whole
 from rollc.errors import InputError
-from rollc.graph.graph import Graph
-from rollc.graph.lengths import lengths_leaves, own_outputs, why_no_lengths
-from rollc.graph.state import PREFIX, delayed, expose_state
+from rollc.graph.graph import Graph, delayed
+from rollc.graph.lengths import own_outputs, why_no_lengths
+from rollc.graph.names import STATE, lengths_leaves
+from rollc.graph.state import expose_state
 from rollc.graph.traversal import needed_names
 
 Array = NDArray[Any]
@@ -131,7 +132,7 @@ class Interface:
             if name in self.held:
                 leaves[name] = fitting(f"state `{name}`", state[name], spec, sizes)
             else:
-                leaves[PREFIX + name] = fitting_state(f"state `{name}`", state[name], spec, sizes)
+                leaves[STATE + name] = fitting_state(f"state `{name}`", state[name], spec, sizes)
         given = {**inputs, **params}
         if alike is not None and all(leaves[name] is array for name, array in given.items()):
             self.known.clear()

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rollc.errors import InputError
 from rollc.graph.graph import BATCH, Node
-from rollc.graph.state import PREFIX
+from rollc.graph.names import STATE
 
 Array = NDArray[Any]
 
@@ -290,6 +290,6 @@ def outputs_and_state(
         if sort == "output" and label in outputs:
             found[label] = given_back(array, outputs[label], sizes)
         elif sort == "output":
-            name = label.removeprefix(PREFIX)
+            name = label.removeprefix(STATE)
             rows[name] = state_given_back(array, states[name], sizes)
     return found, rows

@@ -24,12 +24,14 @@ from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint, differentiable, seed_name
 from rollc.graph.arrivals import arrivals
 from rollc.graph.graph import BATCH, LEAVES, Graph
-from rollc.graph.passes import ADJOINT, CANONICALIZE, STATE, Runner
+from rollc.graph.names import STATE
+from rollc.graph.passes import ADJOINT, CANONICALIZE, EXPOSE_STATE
 from rollc.graph.simplify import simplify
 from rollc.graph.split import Reduction, Split
-from rollc.graph.state import PREFIX, expose_state, final_name
+from rollc.graph.state import expose_state, final_name
 from rollc.interp import initial_values, interpret
 from rollc.kernel.work import work
+from rollc.support.passes import Runner
 
 if TYPE_CHECKING:
     from rollc.kernel.compiled import Kernel
@@ -42,7 +44,7 @@ def window_kernels(split: Split, run: Runner | None = None) -> dict[str, Callabl
     run = run or Runner()
 
     def opened() -> Graph:
-        made: Graph = run(CANONICALIZE, run(STATE, split.window))
+        made: Graph = run(CANONICALIZE, run(EXPOSE_STATE, split.window))
         return made
 
     def derived() -> Graph:
@@ -151,7 +153,7 @@ class Windowed:
         sizes = {self._axis: steps, BATCH: batch}
         borders = [*range(0, steps, every), steps]
         state = {
-            PREFIX + name: array
+            STATE + name: array
             for name, array in initial_values(self.graph, leaves, sizes, self.dtype).items()
         }
         states, parts = [state], []
@@ -175,7 +177,7 @@ class Windowed:
                 for r in self.split.reductions
             }
             seeds |= {
-                seed_name(final_name(name.removeprefix(PREFIX))): array
+                seed_name(final_name(name.removeprefix(STATE))): array
                 for name, array in following.items()
             }
             first, last = borders[index], borders[index + 1]
@@ -241,7 +243,7 @@ class Windowed:
         """The gradients that pass the initial values."""
         seeds: dict[str, Array] = {}
         for name, initial in self.split.start.outputs:
-            folded = _folded(self.graph, name, initial, states[PREFIX + name])
+            folded = _folded(self.graph, name, initial, states[STATE + name])
             seed = seed_name(initial)
             seeds[seed] = seeds[seed] + folded if seed in seeds else folded
         if not seeds:

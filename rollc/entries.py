@@ -21,20 +21,20 @@ from rollc.graph.passes import (
     ADJOINT,
     AVERAGE,
     CANONICALIZE,
+    EXPOSE_STATE,
     INLINE,
-    LENGTHS,
     OUTPUTS,
+    RAGGED,
     SEGMENTS,
-    STATE,
     TRUNCATE,
     WINDOWS,
-    Runner,
 )
 from rollc.graph.split import CannotSplit
 from rollc.graph.state import expose_state
 from rollc.interpreted import Interpreted, need_something
 from rollc.sensitivities import prepared_graph, tangent_kernels
 from rollc.streaming import stream_kernels
+from rollc.support.passes import Runner
 
 if TYPE_CHECKING:
     from rollc.kernel.compiled import Kernel
@@ -63,9 +63,9 @@ def kernel_graphs(
         # Lengths go by what all sequences share, which the plain graph shows as it is, a state
         # has the name that it has there, and borders are crossed by the reads as written.
         found = graph if lengths or state or window is not None else run(CANONICALIZE, graph)
-        found = run(STATE, found) if state else found
+        found = run(EXPOSE_STATE, found) if state else found
         found = found if window is None else run(TRUNCATE, found, window)
-        made: Graph = run(CANONICALIZE, run(LENGTHS, found) if lengths else found)
+        made: Graph = run(CANONICALIZE, run(RAGGED, found) if lengths else found)
         return made
 
     def add(state: bool, lengths: bool) -> None:

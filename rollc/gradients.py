@@ -11,7 +11,7 @@ from rollc.arguments import Interface
 from rollc.arrays import Sizes, given_back, state_given_back
 from rollc.checks import shown
 from rollc.errors import InputError
-from rollc.graph.state import PREFIX
+from rollc.graph.names import STATE
 from rollc.kernel.program import PHASES, Phase
 
 Array = NDArray[Any]
@@ -26,7 +26,7 @@ def wanted(interface: Interface, wrt: Wrt, state: bool) -> frozenset[str]:
 
     ``state`` is whether the call has one.  Raises :class:`InputError` for what has no gradient.
     """
-    states = {PREFIX + name: spec for name, spec in interface.states.items()}
+    states = {STATE + name: spec for name, spec in interface.states.items()}
     sorts = {
         "params": interface.params,
         "inputs": interface.inputs,
@@ -94,7 +94,7 @@ def gradients(
         if sort == "gradient" and label in specs and label in labels
     }
     for name, spec in interface.states.items():
-        label = PREFIX + name
+        label = STATE + name
         if label in labels and ("gradient", label) in results:
             found[label] = state_given_back(results["gradient", label], spec, sizes)
     return found

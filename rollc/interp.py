@@ -15,10 +15,9 @@ import networkx
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from rollc.graph.graph import BATCH, LEAVES, Attribute, Edge, Graph, Node
+from rollc.graph.graph import BATCH, LEAVES, Attribute, Edge, Graph, Node, delayed
 from rollc.graph.operations import OPERATIONS, Frame
 from rollc.graph.retime import Timing, timing
-from rollc.graph.state import delayed
 from rollc.graph.traversal import needed
 
 Array = NDArray[Any]

@@ -40,8 +40,8 @@ from rollc.checks import choice, whole
 from rollc.errors import InputError
 from rollc.gradients import ALL, Wrt, gradients, phases, wanted
 from rollc.graph.graph import Graph
+from rollc.graph.names import STATE as STATE
 from rollc.graph.split import CannotSplit, split
-from rollc.graph.state import PREFIX as STATE
 from rollc.noise import Seed, draw_noise
 from rollc.noted import Noted
 from rollc.parameters import initial_parameters

@@ -29,16 +29,18 @@ from rollc.artefact import COMBINED, DTYPES, FEEDS, kernel_name, open_artefact
 from rollc.entries import kernel_graphs
 from rollc.errors import InputError
 from rollc.graph.graph import Graph
-from rollc.graph.passes import GRAPH_PASSES, NOISE, Pass, Runner
+from rollc.graph.passes import GRAPH_PASSES, NOISE
 from rollc.irtext import IRTextError, is_graph_text, line_of, parse_graph, print_graph
 from rollc.kernel.compiled import Kernel
-from rollc.kernel.passes import EMIT, KERNEL_PASSES, planned, scheduled
+from rollc.kernel.emit import emit
+from rollc.kernel.passes import PLANNING, planned, scheduled
 from rollc.kernel.program import Program
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import print_program, print_schedule
 from rollc.lang.spec_error import SpecError
 from rollc.network import Network
 from rollc.support import fingerprint, resources
+from rollc.support.passes import Pass, Runner
 
 if TYPE_CHECKING:
     from rollc.lang.draft import Feed
@@ -49,8 +51,10 @@ MOST_STEPS = 10_000_000
 EAGER = {"taught": ("forward", "gradient"), "free": ("forward",)}
 
 
+EMIT = Pass("emit", emit, "a program", "the source of a Python module that Numba compiles")
 COMPILE = Pass("compile", Kernel.compile, "the source of a kernel", "machine code, kept in a file")
-PASSES = (*GRAPH_PASSES, *KERNEL_PASSES, COMPILE)
+KERNEL_PASSES = (*PLANNING, EMIT, COMPILE)
+PASSES = (*GRAPH_PASSES, *KERNEL_PASSES)
 """Every pass of the compiler, in the order in which they run; nothing else runs."""
 
 

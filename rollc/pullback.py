@@ -15,7 +15,8 @@ from rollc.checks import mapping
 from rollc.errors import InputError
 from rollc.gradients import Wrt, gradients, phases, wanted
 from rollc.graph.lengths import output_name
-from rollc.graph.state import PREFIX, final_name
+from rollc.graph.names import STATE
+from rollc.graph.state import final_name
 
 if TYPE_CHECKING:
     from rollc.kernel.call import Call
@@ -61,7 +62,7 @@ class Pullback:
 
         interface, sizes = self.interface, self.sizes
         outputs = interface.ragged_outputs if self.ragged else interface.outputs
-        rows = {PREFIX + name: spec for name, spec in interface.states.items() if self.state}
+        rows = {STATE + name: spec for name, spec in interface.states.items() if self.state}
         self._check(outputs | rows, cotangents)
         seeds: dict[str, Array] = {}
         for label, spec in (outputs | rows).items():

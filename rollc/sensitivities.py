@@ -27,14 +27,16 @@ from numpy.typing import NDArray
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint, seed_name
 from rollc.graph.graph import BATCH, LEAVES, Graph
+from rollc.graph.names import STATE
 from rollc.graph.operations.sequence import step_numbers
-from rollc.graph.passes import CANONICALIZE, LENGTHS, STATE, TANGENT, TRUNCATE, Runner
+from rollc.graph.passes import CANONICALIZE, EXPOSE_STATE, RAGGED, TANGENT, TRUNCATE
 from rollc.graph.segments import Segment, Segments, segments
 from rollc.graph.simplify import simplify
 from rollc.graph.split import Reduction
-from rollc.graph.state import PREFIX, expose_state
+from rollc.graph.state import expose_state
 from rollc.graph.tangent import DIRECTION, directions, tangent_name
 from rollc.interp import initial_values, interpret
+from rollc.support.passes import Runner
 
 if TYPE_CHECKING:
     from rollc.kernel.compiled import Kernel
@@ -58,7 +60,7 @@ def prepared_graph(
     run = run or Runner()
     found = graph if lengths or truncate is not None else run(CANONICALIZE, graph)
     found = found if truncate is None else run(TRUNCATE, found, truncate)
-    made: Graph = run(CANONICALIZE, run(LENGTHS, found) if lengths else found)
+    made: Graph = run(CANONICALIZE, run(RAGGED, found) if lengths else found)
     return made
 
 
@@ -75,7 +77,7 @@ def tangent_kernels(
     run = run or Runner()
 
     def maker(segment: Segment) -> Callable[[], Graph]:
-        return lambda: run(CANONICALIZE, run(STATE, with_tangents(segment, run)))
+        return lambda: run(CANONICALIZE, run(EXPOSE_STATE, with_tangents(segment, run)))
 
     segments = enumerate(found.segments)
     return {kernel_name(index, lengths): maker(each) for index, each in segments}
@@ -276,7 +278,7 @@ class _Run:
         numbers = {node.name: node.options for node in segment.numbers}
         along = {**sizes, DIRECTION: self.count}
         state = {
-            PREFIX + name: array
+            STATE + name: array
             for name, array in initial_values(self.graph, leaves, along, self.dtype).items()
         }
         every = self.every(steps, batch)

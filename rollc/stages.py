@@ -16,7 +16,7 @@ from rollc.artefact import checked_graph
 from rollc.entries import kernel_graphs
 from rollc.errors import InputError, StoreError
 from rollc.graph.graph import Graph
-from rollc.graph.passes import CANONICALIZE, Pass, Runner
+from rollc.graph.passes import CANONICALIZE
 from rollc.graph.unroll import UnrollError, unroll
 from rollc.irtext import is_graph_text, print_graph
 from rollc.kernel.program import Program
@@ -37,6 +37,7 @@ from rollc.lang.source import Source
 from rollc.lang.spec_error import SpecError
 from rollc.pipeline import PASSES, compiled, read_spec
 from rollc.store import Manifest
+from rollc.support.passes import Pass, Runner
 
 STAGES = (
     "syntax",

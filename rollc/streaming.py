@@ -30,16 +30,17 @@ from rollc.arrays import (
 )
 from rollc.checks import mapping
 from rollc.errors import InputError
-from rollc.graph.graph import Graph
-from rollc.graph.lengths import lengths_leaves, why_no_lengths
+from rollc.graph.graph import Graph, delayed
+from rollc.graph.lengths import why_no_lengths
+from rollc.graph.names import lengths_leaves
 from rollc.graph.nothing import without_steps
-from rollc.graph.passes import CANONICALIZE, LENGTHS, OUTPUTS, STATE, STREAM, Runner
-from rollc.graph.state import delayed
+from rollc.graph.passes import CANONICALIZE, EXPOSE_STATE, OUTPUTS, RAGGED, STREAM
 from rollc.graph.stream import Stream, why_no_steps, why_no_stream
 from rollc.graph.traversal import needed
 from rollc.interp import initial_values
 from rollc.interpreted import kernel_of_nothing, need_something
 from rollc.noise import Seed, draw_noise
+from rollc.support.passes import Runner
 
 if TYPE_CHECKING:
     from rollc.kernel.compiled import Kernel
@@ -88,14 +89,14 @@ def prepared_stream(graph: Graph, axis: str, lengths: bool, run: Runner | None =
         return made
     others = [other for other in graph.axes if other != axis]
     leaves = lengths_leaves(graph.axes)
-    ragged = run(LENGTHS, plain, others)
+    ragged = run(RAGGED, plain, others)
     made = run(STREAM, ragged, axis, [leaves[other] for other in others])
     return made
 
 
 def _exposed(steps: Graph, axis: str, run: Runner | None = None) -> Graph:
     """The steps with their state as leaves and outputs, and no leaf held that is not read."""
-    exposed = (run or Runner())(STATE, steps, axis)
+    exposed = (run or Runner())(EXPOSE_STATE, steps, axis)
     return needed(exposed, [name for _, name in exposed.outputs])
 
 

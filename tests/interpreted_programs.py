@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.graph.graph import BATCH, LEAVES, Graph
-from rollc.graph.lengths import lengths_leaves
+from rollc.graph.names import lengths_leaves
 from rollc.interp import interpret
 from rollc.kernel.interpreter import Interpreter
 from rollc.kernel.passes import planned, scheduled

@@ -17,11 +17,11 @@ from test_kernel_texts import NETWORKS
 
 from rollc.entries import kernel_graphs
 from rollc.graph.graph import BATCH, LEAVES, Graph
-from rollc.graph.passes import Pass, Runner
 from rollc.interp import interpret
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.verifier import verify_any
 from rollc.pipeline import PASSES, compiled, read_spec
+from rollc.support.passes import Pass, Runner
 
 OPTIONAL = [pass_.name for pass_ in PASSES if pass_.optional]
 BATCH_SIZE = 2

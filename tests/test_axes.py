@@ -19,7 +19,8 @@ from rollc.graph.build import Builder
 from rollc.graph.check import AlongTwoAxes, check
 from rollc.graph.expression import call
 from rollc.graph.graph import Edge, Graph, Node, Type
-from rollc.graph.lengths import lengths_leaves, with_lengths
+from rollc.graph.lengths import with_lengths
+from rollc.graph.names import lengths_leaves
 from rollc.graph.simplify import simplify
 from rollc.graph.verify import verify
 from rollc.interp import interpret

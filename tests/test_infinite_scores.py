@@ -16,7 +16,8 @@ from rollc.graph.adjoint import adjoint, seed_name
 from rollc.graph.build import Builder
 from rollc.graph.divide import spelled_out
 from rollc.graph.graph import BATCH, Graph, Type
-from rollc.graph.lengths import LENGTHS, with_lengths
+from rollc.graph.lengths import with_lengths
+from rollc.graph.names import LENGTHS
 from rollc.graph.unroll import step_leaves, unroll
 from rollc.interp import interpret
 

@@ -16,13 +16,13 @@ from click.testing import CliRunner
 from rollc.cli import rollc
 from rollc.entries import kernel_graphs
 from rollc.graph.graph import Graph
-from rollc.graph.passes import Pass, Runner
 from rollc.irtext import parse_graph, print_graph
 from rollc.kernel.program import Program
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.kernel.verifier import verify_any
 from rollc.pipeline import KERNEL_PASSES, PASSES, compiled, read_spec
+from rollc.support.passes import Pass, Runner
 from rollc.support.resources import specs
 
 GOLDEN = Path(__file__).parent / "golden" / "passes"

@@ -14,7 +14,8 @@ from rollc.graph.adjoint import adjoint
 from rollc.graph.build import Builder
 from rollc.graph.check import NeedsWhole, check
 from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, attributes
-from rollc.graph.lengths import LENGTHS, why_no_lengths, with_lengths
+from rollc.graph.lengths import why_no_lengths, with_lengths
+from rollc.graph.names import LENGTHS
 from rollc.graph.simplify import simplify
 from rollc.graph.state import expose_state
 from rollc.graph.unroll import step_leaves, unroll

@@ -77,8 +77,8 @@ def _wrong_graph(source: Source) -> str | None:
 def build(spec: str, output: Path | None, options: Mapping[str, Any], timings: bool) -> None:
     """Build an artefact and print the name of its folder."""
     from rollc.cli import passes
-    from rollc.graph.passes import Runner
     from rollc.pipeline import EAGER
+    from rollc.support.passes import Runner
 
     if output is None and not options["cache"]:
         raise InputError("without the cache there has to be a folder for the artefact: give -o DIR")

@@ -13,8 +13,8 @@ from rollc.cli import sources, talk
 from rollc.support import resources
 
 if TYPE_CHECKING:
-    from rollc.graph.passes import Runner
     from rollc.kernel.compiled import Kernel
+    from rollc.support.passes import Runner
 
 MOST_NAMED = 3  # specs that are named where a pass changes something in few of them
 
@@ -48,8 +48,8 @@ def show(specs: Sequence[str], every: bool) -> None:
 def _changes(spec: str) -> Iterator[str]:
     """The passes that change something in a spec, once for each kernel in which one does."""
     from rollc.entries import kernel_graphs
-    from rollc.graph.passes import Runner
     from rollc.pipeline import compiled, read_source
+    from rollc.support.passes import Runner
 
     source = sources.read_source(spec)
     run = Runner(keep=True)

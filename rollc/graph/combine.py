@@ -21,7 +21,7 @@ from rollc.graph.adjoint import PREFIX, adjoint
 from rollc.graph.build import Builder
 from rollc.graph.expression import Value
 from rollc.graph.graph import Edge, Graph, Node
-from rollc.graph.lengths import lengths_leaves
+from rollc.graph.names import lengths_leaves
 from rollc.graph.traversal import dependents
 
 

@@ -6,14 +6,12 @@ graph has an operation for that (``Operation.combine``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
-from rollc.graph.build import Builder
+from rollc.graph.decomposition import decomposed_over
 from rollc.graph.graph import Edge, Graph, Node, Type, attributes, ordered_axes
 from rollc.graph.operations import operation_of
-from rollc.graph.operations.linear import over_axes
-from rollc.graph.operations.sequence import softmax_parts
 
 EACH = "'each"
 """What is behind the name of a part at each step; no spec can write it."""
@@ -22,23 +20,9 @@ EACH = "'each"
 def divided(graph: Graph, axis: str, steps: int) -> Graph:
     """Operations over time and more, divided into a part at each step and one over time."""
     nodes: list[Node] = []
-    for node in spelled_out(graph, [axis]).nodes:
+    for node in decomposed_over(graph, [axis]).nodes:
         nodes.extend(_parts(node, axis, steps))
     return graph.with_nodes(nodes)
-
-
-def spelled_out(graph: Graph, axes: Iterable[str]) -> Graph:
-    """Softmax over any of some axes as what it divides, and the quotient."""
-    build = Builder(graph.nodes)
-    for node in graph.nodes:
-        over = over_axes(node.options)
-        if node.operation == "softmax_over" and not set(over).isdisjoint(axes):
-            build.prefix, build.line = node.name, node.line
-            (edge,) = node.operands
-            parts = softmax_parts(build.read(edge.source, edge.delay, edge.axis), over)
-            build.define(node.name, "divide", parts)
-            build.nodes[node.name] = replace(build.nodes[node.name], initial=node.initial)
-    return graph.with_nodes(build.nodes.values())
 
 
 def _parts(node: Node, axis: str, steps: int) -> Iterator[Node]:

@@ -63,3 +63,18 @@ def call(operation: str, *operands: Value | float, **options: Attribute) -> Valu
         operand if isinstance(operand, Value) else maker.number(operand) for operand in operands
     )
     return maker.make(operation, values, **options)
+
+
+def cut_read(read: Value, steps: int) -> Value:
+    """A delayed read through which no gradient passes the borders of windows."""
+    make, edge = read.maker.make, read.edge
+    distance = abs(edge.delay)
+    place = make("step", (), axis=edge.axis, period=steps)
+    if edge.delay > 0:
+        outside = call("less", make("step", (), axis=edge.axis), float(steps))
+        crosses = call("less", place, float(distance))
+    else:
+        ahead = make("step", (), axis=edge.axis, shift=distance)
+        outside = call("greater_equal", ahead, make("extent", (), axis=edge.axis))
+        crosses = call("greater_equal", place, float(steps - distance))
+    return call("where", outside, read, call("where", crosses, call("stop", read), read))

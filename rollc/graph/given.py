@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 
 from rollc.graph.graph import BATCH, Graph, Node
+from rollc.graph.names import STATE as STATE
 from rollc.graph.noise import NOISE
-from rollc.graph.state import PREFIX as STATE
 from rollc.graph.verify import Flaw
 
 _STEM = r"[A-Za-z_]\w*(?:\.\w+)*"

@@ -221,6 +221,11 @@ class Reach:
         return Reach(max(self.past, edge.delay), max(self.future, -edge.delay), edge.axis)
 
 
+def delayed(graph: Graph, axis: str | None = None) -> dict[str, Reach]:
+    """The nodes that are read with a delay, along one axis or along any, and how far."""
+    return {name: reach for name, reach in graph.reach.items() if axis in (None, reach.axis)}
+
+
 def outputs_only(graph: Graph) -> Graph:
     """A graph whose outputs are all its results."""
     return replace(graph, loss=None, gradients=())

@@ -49,22 +49,15 @@ from math import inf
 from rollc.graph.build import Builder
 from rollc.graph.expression import Value, call
 from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, ordered_axes
+from rollc.graph.names import STATE as STATE
+from rollc.graph.names import lengths_leaves
 from rollc.graph.nothing import initial_along, named, nearest, zero
 from rollc.graph.operations import operation_of
 from rollc.graph.operations.sequence import MOST_STEPS
 from rollc.graph.operations.table import LENGTH
-from rollc.graph.state import PREFIX as STATE
 from rollc.graph.traversal import dependents
 
-LENGTHS = "batch'lengths"
 """The leaf of a graph with one time axis; a name that no spec can write."""
-
-
-def lengths_leaves(axes: Sequence[str]) -> dict[str, str]:
-    """The leaf with the lengths along each time axis of a graph."""
-    if len(axes) == 1:
-        return {axes[0]: LENGTHS}
-    return {axis: f"{LENGTHS}.{axis}" for axis in axes}
 
 
 def output_name(name: str) -> str:

@@ -1,19 +1,9 @@
 """The passes from graph to graph, in the order in which a kernel's graph goes through them.
 
-:data:`PASSES` of :mod:`rollc.pipeline` is the whole list.  A pass runs by a :class:`Runner`,
-which can leave some out and remember what each has made::
-
-    run = Runner(without=["canonicalize"], keep=True)
-    graph = run(ADJOINT, run(CANONICALIZE, graph))
-    [record.name for record in run.records]          # ["adjoint"]
+:data:`PASSES` of :mod:`rollc.pipeline` is the whole list.
 """
 
 from __future__ import annotations
-
-import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
-from typing import Any
 
 from rollc.graph.adjoint import adjoint
 from rollc.graph.combine import mean_adjoint
@@ -29,56 +19,7 @@ from rollc.graph.stream import stream
 from rollc.graph.tangent import tangent
 from rollc.graph.truncate import truncate
 from rollc.graph.unroll import unroll
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """A pass: its name, what runs, and in words what it needs and what it guarantees.
-
-    Without an ``optional`` one all values are the same, and slower to compute.
-    """
-
-    name: str
-    run: Callable[..., Any]
-    needs: str
-    guarantees: str
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A pass that has run: what it was given and has made, if that is kept, in how long."""
-
-    name: str
-    seconds: float
-    before: Any = None
-    after: Any = None
-
-
-@dataclass
-class Runner:
-    """Runs passes, less those that are left out, and remembers what has run.
-
-    ``keep`` remembers what each has made too.  ``verify`` is called with what a pass has made.
-    """
-
-    without: Collection[str] = ()
-    keep: bool = False
-    verify: Callable[[Pass, Any], None] | None = None
-    records: list[Record] = field(default_factory=list)
-
-    def __call__(self, pass_: Pass, value: Any, /, *arguments: Any, **options: Any) -> Any:
-        if pass_.name in self.without:
-            assert pass_.optional, pass_.name
-            return value
-        start = time.perf_counter()
-        made = pass_.run(value, *arguments, **options)
-        seconds = time.perf_counter() - start
-        kept = (value, made) if self.keep else ()
-        self.records.append(Record(pass_.name, seconds, *kept))
-        if self.verify is not None:
-            self.verify(pass_, made)
-        return made
+from rollc.support.passes import Pass
 
 
 def inlined(graph: Graph) -> Graph:
@@ -111,7 +52,7 @@ SEGMENTS = Pass(
     "a checked graph with a loss",
     "graphs of the loops over time, each with what it is given by others as leaves",
 )
-STATE = Pass(
+EXPOSE_STATE = Pass(
     "expose-state",
     expose_state,
     "delays into the past alone",
@@ -123,7 +64,7 @@ TRUNCATE = Pass(
     "a checked graph that nothing has rewritten",
     "no gradient passes the border of a window",
 )
-LENGTHS = Pass(
+RAGGED = Pass(
     "ragged-batch",
     with_lengths,
     "a graph before its adjoint",
@@ -168,6 +109,6 @@ UNROLL = Pass(
     "a graph of N steps without delays",
 )
 GRAPH_PASSES = (
-    *(NOISE, STREAM, WINDOWS, SEGMENTS, STATE, TRUNCATE, LENGTHS, CANONICALIZE, OUTPUTS),
+    *(NOISE, STREAM, WINDOWS, SEGMENTS, EXPOSE_STATE, TRUNCATE, RAGGED, CANONICALIZE, OUTPUTS),
     *(ADJOINT, AVERAGE, TANGENT, INLINE, UNROLL),
 )

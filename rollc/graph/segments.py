@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from rollc.graph.adjoint import between
 from rollc.graph.build import Builder
-from rollc.graph.divide import spelled_out
+from rollc.graph.decomposition import decomposed_over
 from rollc.graph.expression import call
 from rollc.graph.graph import BATCH, LEAVES, Graph, Node, attributes
 from rollc.graph.operations import operation_of
@@ -73,7 +73,7 @@ def segments(graph: Graph) -> Segments:
     for node in graph.nodes:
         if len(node.type.time) > 1:
             raise CannotSplit(f"`{node.name}` runs over {' and '.join(node.type.time)} at once")
-    graph = spelled_out(graph, graph.axes)  # then no step needs another one at once
+    graph = decomposed_over(graph, graph.axes)  # then no step needs another one at once
     graph = _with_numbers_at_ends(graph)
     future = [name for name, reach in graph.reach.items() if reach.future]
     if future:

@@ -13,9 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rollc.graph.build import Builder
-from rollc.graph.graph import Graph, Node, Reach, Type
-
-PREFIX = "state."
+from rollc.graph.graph import Graph, Node, Type, delayed
+from rollc.graph.names import STATE
 
 
 def state_type(graph: Graph, name: str) -> Type:
@@ -28,12 +27,7 @@ def state_type(graph: Graph, name: str) -> Type:
 
 def final_name(name: str) -> str:
     """The node with the state after the last step, of a node that is read with a delay."""
-    return f"{PREFIX}{name}'final"
-
-
-def delayed(graph: Graph, axis: str | None = None) -> dict[str, Reach]:
-    """The nodes that are read with a delay, along one axis or along any, and how far."""
-    return {name: reach for name, reach in graph.reach.items() if axis in (None, reach.axis)}
+    return f"{STATE}{name}'final"
 
 
 def expose_state(graph: Graph, axis: str | None = None) -> Graph:
@@ -48,7 +42,7 @@ def expose_state(graph: Graph, axis: str | None = None) -> Graph:
     nodes: list[Node] = []
     for node in graph.nodes:
         if node.name in found:
-            leaf = PREFIX + node.name
+            leaf = STATE + node.name
             leaves.append(Node(leaf, "state", (), state_type(graph, node.name), line=node.line))
             nodes.append(replace(node, initial=leaf))
         else:
@@ -57,7 +51,7 @@ def expose_state(graph: Graph, axis: str | None = None) -> Graph:
     outputs = list(graph.outputs)
     for name, reach in found.items():
         build.line = graph[name].line
-        rows = (build.read(name), build.read(PREFIX + name))
+        rows = (build.read(name), build.read(STATE + name))
         final = build.define(final_name(name), "tail", rows, axis=reach.axis)
-        outputs.append((PREFIX + name, final.edge.source))
+        outputs.append((STATE + name, final.edge.source))
     return replace(graph, nodes=tuple(build.nodes.values()), outputs=tuple(outputs))

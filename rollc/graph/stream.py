@@ -19,12 +19,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rollc.graph.graph import Graph, Node
+from rollc.graph.graph import Graph, Node, delayed
 from rollc.graph.operations import operation_of
 from rollc.graph.operations.linear import over_axes
 from rollc.graph.simplify import simplify
 from rollc.graph.slopes import without_slopes
-from rollc.graph.state import delayed
 from rollc.graph.traversal import dependents, needed, reachable
 
 _GIVEN = frozenset({"input", "target", "noise"})

@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rollc.graph.build import Builder
-from rollc.graph.expression import Value, call
+from rollc.graph.expression import cut_read
 from rollc.graph.graph import Edge, Graph
 
 
@@ -46,18 +46,3 @@ def truncate(graph: Graph, steps: int) -> Graph:
         operands = tuple(cut.get(edge, edge) for edge in node.operands)
         build.nodes[node.name] = replace(node, operands=operands)
     return graph.with_nodes(build.nodes.values())
-
-
-def cut_read(read: Value, steps: int) -> Value:
-    """A delayed read through which no gradient passes the borders of windows."""
-    make, edge = read.maker.make, read.edge
-    distance = abs(edge.delay)
-    place = make("step", (), axis=edge.axis, period=steps)
-    if edge.delay > 0:
-        outside = call("less", make("step", (), axis=edge.axis), float(steps))
-        crosses = call("less", place, float(distance))
-    else:
-        ahead = make("step", (), axis=edge.axis, shift=distance)
-        outside = call("greater_equal", ahead, make("extent", (), axis=edge.axis))
-        crosses = call("greater_equal", place, float(steps - distance))
-    return call("where", outside, read, call("where", crosses, call("stop", read), read))

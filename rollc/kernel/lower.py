@@ -1,7 +1,6 @@
 """Graph to graph: the form that kernels are planned from.
 
-Rewrites:
-  f(a, b)                        ->  f.decompose(a, b)   where the operation has that
+Rewrites of primitive operations (:mod:`rollc.graph.decomposition` has made them):
   sum(a * b)                     ->  dot(a, b)           vectors, the product read here alone
   f(condition)                   ->  f(where(condition, 1, 0))  f takes numbers
   slice(f(a, b))                 ->  f(slice(a), slice(b))   f elementwise, read by slices only
@@ -15,39 +14,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from itertools import islice
 
 from rollc.graph.build import Builder
+from rollc.graph.decomposition import made_since
 from rollc.graph.expression import call
 from rollc.graph.graph import Attribute, Edge, Graph, Node, attributes
 from rollc.graph.operations import operation_of
 from rollc.graph.traversal import users
-
-
-def decomposed(graph: Graph) -> Graph:
-    """The graph with the parts of operations that are made of others."""
-    build = Builder(graph.nodes, mark="^")
-    order: list[Node] = []
-    for node in graph.nodes:
-        decompose = operation_of(node).decompose
-        if decompose is None:
-            order.append(node)
-            continue
-        before = len(build.nodes)
-        build.prefix, build.line = node.name, node.line
-        values = [build.read(edge.source, edge.delay, edge.axis) for edge in node.operands]
-        final = decompose(*values, **node.options)
-        made = _since(build, before)
-        last = build.nodes[final.edge.source]
-        order.extend(other for other in made if other.name != last.name)
-        order.append(replace(last, name=node.name, initial=node.initial, line=node.line))
-    return graph.with_nodes(order)
-
-
-def _since(build: Builder, before: int) -> list[Node]:
-    """The nodes that were made since there were so many."""
-    made = islice(reversed(build.nodes.values()), len(build.nodes) - before)
-    return list(made)[::-1]
 
 
 def with_dots(graph: Graph) -> Graph:
@@ -93,7 +66,7 @@ def with_numbers(graph: Graph) -> Graph:
             if value.type.kind == "bool" and (node.operation, place) != ("where", 0):
                 edge = call("where", value, 1.0, 0.0).edge
             operands.append(edge)
-        order.extend(_since(build, before))
+        order.extend(made_since(build, before))
         order.append(replace(node, operands=tuple(operands)))
     return graph.with_nodes(order)
 

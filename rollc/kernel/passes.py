@@ -1,27 +1,27 @@
-"""The passes from a kernel's graph to its source, in the order in which they run."""
+"""The passes from a kernel's graph to its program, in the order in which they run."""
 
 from __future__ import annotations
 
+from rollc.graph.decomposition import decomposed
 from rollc.graph.graph import Graph
-from rollc.graph.passes import Pass, Runner
 from rollc.kernel import lower, recurrence
 from rollc.kernel.again import compute_again
 from rollc.kernel.apart import apart
 from rollc.kernel.block import block
 from rollc.kernel.direct import direct
 from rollc.kernel.due import with_due
-from rollc.kernel.emit import emit
 from rollc.kernel.factor import factored
 from rollc.kernel.inner import join_products
 from rollc.kernel.peel import peeled
 from rollc.kernel.plan import bufferize
 from rollc.kernel.program import Program
 from rollc.kernel.schedule import Schedule
+from rollc.support.passes import Pass, Runner
 
 LOWERING = (
     Pass(
         "decompose",
-        lower.decomposed,
+        decomposed,
         "the graph of a kernel, canonical",
         "every operation is one that a kernel has code for",
     ),
@@ -129,8 +129,7 @@ REFINING = (
         optional=True,
     ),
 )
-EMIT = Pass("emit", emit, "a program", "the source of a Python module that Numba compiles")
-KERNEL_PASSES = (*LOWERING, SCHEDULE, BUFFERIZE, *REFINING, EMIT)
+PLANNING = (*LOWERING, SCHEDULE, BUFFERIZE, *REFINING)
 
 
 def lowered(graph: Graph, run: Runner | None = None) -> Graph:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rollc.graph.expression import Value
+from rollc.graph.expression import Value, cut_read
 from rollc.graph.graph import Attribute, Edge, Type, attributes
-from rollc.graph.truncate import cut_read
 from rollc.lang.node import NodeTable, Operand
 from rollc.lang.source import Span
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rollc.graph.state import PREFIX as STATE
+from rollc.graph.names import STATE as STATE
 from rollc.lang.calls import no_axis_of_own
 from rollc.lang.definitions import Definitions, own_names
 from rollc.lang.diagnostics import Diagnostic, Label

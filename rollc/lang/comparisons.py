@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rollc.graph.folding import evaluated
 from rollc.graph.graph import Node, Type
 from rollc.graph.operations import OPERATIONS
-from rollc.graph.rewrites.rule import evaluated
 from rollc.lang.diagnostics import Diagnostic, Label
 from rollc.lang.functions import COMPARISONS, said
 from rollc.lang.node import Draft

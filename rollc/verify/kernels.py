@@ -15,9 +15,10 @@ from rollc.arguments import why_no_state
 from rollc.entries import kernel_graphs
 from rollc.errors import InputError
 from rollc.graph.graph import BATCH, Graph
+from rollc.graph.names import STATE
 from rollc.graph.simplify import simplify
 from rollc.graph.split import CannotSplit, split
-from rollc.graph.state import PREFIX, expose_state
+from rollc.graph.state import expose_state
 from rollc.graph.traversal import needed
 from rollc.interpreted import Interpreted
 from rollc.kernel.compiled import Kernel
@@ -146,11 +147,11 @@ def _two_windows(case: Case, network: Network, which: str) -> Row:
     early, late = slice(half), slice(half, steps)
     state = given_state(exposed, network)
     first, back = network.vjp(params, _cut(network, inputs, early), half, state=state)
-    middle = {name: first[PREFIX + name] for name in network.states}
+    middle = {name: first[STATE + name] for name in network.states}
     last, back_last = network.vjp(params, _cut(network, inputs, late), steps - half, state=middle)
     later = back_last(_cut(network, cotangents, late))
     timed = {label: array for label, array in cotangents.items() if network.outputs[label].time}
-    handed = {label: array for label, array in later.items() if label.startswith(PREFIX)}
+    handed = {label: array for label, array in later.items() if label.startswith(STATE)}
     sooner = back({**_cut(network, timed, early), **handed})
     outputs = {label: first[label] for label in network.outputs}
     found = labelled(network, "output", _joined(network, outputs, last))
@@ -203,7 +204,7 @@ def _joined(network: Network, early: Arrays, late: Arrays) -> dict[str, Array]:
         spec = {**network.inputs, **network.outputs}.get(label)
         if spec is not None and spec.time:
             found[label] = np.concatenate([array, late[label]])
-        elif label in network.outputs or label.startswith(PREFIX):
+        elif label in network.outputs or label.startswith(STATE):
             found[label] = array
         else:
             found[label] = array + late[label]

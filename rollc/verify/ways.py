@@ -18,8 +18,9 @@ from rollc.graph.adjoint import adjoint, seed_name
 from rollc.graph.build import Builder
 from rollc.graph.graph import BATCH, Graph, Node
 from rollc.graph.lengths import own_outputs, why_no_lengths
+from rollc.graph.names import STATE
 from rollc.graph.nothing import without_steps
-from rollc.graph.state import PREFIX, expose_state
+from rollc.graph.state import expose_state
 from rollc.interp import interpret
 from rollc.network import Network
 from rollc.verify.case import TOLERANCE, Case, with_state
@@ -153,7 +154,7 @@ def _results(derived: Graph, way: Way) -> dict[str, str]:
     """The nodes of what a way gives, by label."""
     found = {}
     for label, name in derived.outputs:
-        if way.sort == "forward" or (way.sort == "gradient" and label.startswith(PREFIX)):
+        if way.sort == "forward" or (way.sort == "gradient" and label.startswith(STATE)):
             found[f"output {label}"] = name
     if way.sort == "gradient" and derived.loss is not None:
         found["loss"] = derived.loss
@@ -212,7 +213,7 @@ def _called(
         loss, gradients, following = network.value_and_grad(
             params, everything, steps, state=state, lengths=way.lengths
         )
-        after = {PREFIX + name: array for name, array in following.items()}
+        after = {STATE + name: array for name, array in following.items()}
     return {
         **labelled(network, "output", after),
         "loss": np.asarray(loss),
@@ -230,7 +231,7 @@ def given(case: Case, network: Network) -> tuple[Arrays, Arrays, Arrays]:
 
 def given_state(case: Case, network: Network) -> Arrays:
     """The state, of a case that has it as leaves."""
-    leaves = {name: PREFIX + name for name in network.states}
+    leaves = {name: STATE + name for name in network.states}
     return {name: _turned(network, leaf, case.leaves[leaf]) for name, leaf in leaves.items()}
 
 
@@ -241,7 +242,7 @@ def labelled(network: Network, sort: str, arrays: Arrays) -> dict[str, Array]:
 
 def _turned(network: Network, label: str, array: Array) -> Array:
     """A state with its depth and its batch exchanged: outside, the depth comes first."""
-    name = label.removeprefix(PREFIX)
+    name = label.removeprefix(STATE)
     state = network.states.get(name) if name != label and label not in network.outputs else None
     return np.moveaxis(array, 0, 1) if state is not None and state.batch else array
 

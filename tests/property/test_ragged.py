@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from rollc.graph.adjoint import adjoint
 from rollc.graph.check import check
 from rollc.graph.graph import Graph
-from rollc.graph.lengths import LENGTHS, why_no_lengths, with_lengths
+from rollc.graph.lengths import why_no_lengths, with_lengths
+from rollc.graph.names import LENGTHS
 from rollc.graph.nothing import without_steps
 from rollc.graph.simplify import simplify
 from rollc.graph.truncate import truncate

@@ -13,7 +13,8 @@ from test_passes import results, same_results, sizes_of
 from rollc.graph.adjoint import adjoint
 from rollc.graph.check import check
 from rollc.graph.graph import Graph
-from rollc.graph.lengths import LENGTHS, why_no_lengths, with_lengths
+from rollc.graph.lengths import why_no_lengths, with_lengths
+from rollc.graph.names import LENGTHS
 from rollc.graph.simplify import simplify
 from rollc.graph.unroll import unroll
 from rollc.graph.verify import verify

@@ -32,7 +32,8 @@ from two_axes import two_axis_graphs
 
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
-from rollc.graph.lengths import lengths_leaves, why_no_lengths, with_lengths
+from rollc.graph.lengths import why_no_lengths, with_lengths
+from rollc.graph.names import lengths_leaves
 from rollc.graph.segments import segments
 from rollc.graph.simplify import simplify
 from rollc.graph.split import CannotSplit

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import isfinite
 from typing import Protocol
 
-import numpy as np
-
+from rollc.graph.folding import evaluated
 from rollc.graph.graph import Attribute, Edge, Node, Type, attributes
-from rollc.graph.operations import OPERATIONS, Frame
+from rollc.graph.operations import OPERATIONS
 
 
 class Workspace(Protocol):
@@ -74,14 +72,3 @@ def known_number(work: Workspace, node: Node) -> float | None:
     if entry.elementwise and node.type.kind != "index":
         return evaluated(node, present)
     return None
-
-
-def evaluated(node: Node, numbers: list[float]) -> float | None:
-    """Elementwise work on numbers; what is not finite is left to be seen in the graph."""
-    frame = Frame((), {}, np.dtype(np.float64), Type(node.type.kind))
-    with np.errstate(all="ignore"):
-        value = OPERATIONS[node.operation].evaluate(
-            frame, node.options, *(np.asarray(number) for number in numbers)
-        )
-    number = float(value)
-    return number if isfinite(number) else None

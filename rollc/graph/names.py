@@ -1,0 +1,17 @@
+"""The names of leaves that passes make, by which callers give their arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+STATE = "state."
+"""In front of the name of the value whose last steps the leaf holds."""
+
+LENGTHS = "batch'lengths"  # no spec can name it
+
+
+def lengths_leaves(axes: Sequence[str]) -> dict[str, str]:
+    """The leaf with the lengths along each time axis of a graph."""
+    if len(axes) == 1:
+        return {axes[0]: LENGTHS}
+    return {axis: f"{LENGTHS}.{axis}" for axis in axes}
