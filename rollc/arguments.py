@@ -30,7 +30,7 @@ from rollc.errors import InputError
 from rollc.graph.graph import Graph, delayed
 from rollc.graph.lengths import own_outputs, why_no_lengths
 from rollc.graph.names import STATE, lengths_leaves
-from rollc.graph.state import expose_state
+from rollc.graph.state import expose_state, why_no_state
 from rollc.graph.traversal import needed_names
 
 Array = NDArray[Any]
@@ -304,14 +304,6 @@ def _alike(params: Arrays, inputs: Arrays, *needs: bool) -> Alike | None:
                 return None
             found += (name, array.shape, array.dtype, array.flags.c_contiguous)
     return tuple(found)
-
-
-def why_no_state(graph: Graph) -> str | None:
-    """Why a graph cannot run in windows with its state handed on, in words."""
-    if len(graph.axes) > 1:
-        return "it has more than one time axis; `forward` and `step` take one"
-    future = [name for name, reach in graph.reach.items() if reach.future]
-    return f"`{future[0]}` is read from the future" if future else None
 
 
 def _behind(graph: Graph, names: Sequence[str]) -> frozenset[str]:

@@ -22,46 +22,18 @@ from numpy.typing import NDArray
 
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint, differentiable, seed_name
-from rollc.graph.arrivals import arrivals
 from rollc.graph.graph import BATCH, LEAVES, Graph
 from rollc.graph.names import STATE
-from rollc.graph.passes import ADJOINT, CANONICALIZE, EXPOSE_STATE
 from rollc.graph.simplify import simplify
 from rollc.graph.split import Reduction, Split
 from rollc.graph.state import expose_state, final_name
 from rollc.interp import initial_values, interpret
 from rollc.kernel.work import work
-from rollc.support.passes import Runner
 
 if TYPE_CHECKING:
     from rollc.kernel.compiled import Kernel
 
 Array = NDArray[Any]
-
-
-def window_kernels(split: Split, run: Runner | None = None) -> dict[str, Callable[[], Graph]]:
-    """The graphs of the two kernels that windows need."""
-    run = run or Runner()
-
-    def opened() -> Graph:
-        made: Graph = run(CANONICALIZE, run(EXPOSE_STATE, split.window))
-        return made
-
-    def derived() -> Graph:
-        simple = opened()
-        names = [name for label, name in simple.outputs if label in _read_by_all(split)]
-        made: Graph = run(CANONICALIZE, run(ADJOINT, simple, of="outputs", arriving=names))
-        return made
-
-    return {"window": opened, "window.vjp": derived}
-
-
-def _read_by_all(split: Split) -> set[str]:
-    """The reductions whose cotangents arrive in every window."""
-    head = split.head
-    assert head.loss is not None
-    arriving = arrivals(head, [head.loss], head.by_name.keys()).everywhere
-    return {r.node for r in split.reductions if r.how in ("sum", "mean")} & arriving
 
 
 @dataclass(frozen=True, slots=True)

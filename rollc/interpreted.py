@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.arrays import Sizes
+from rollc.entries.graphs import kernel_graphs
 from rollc.errors import UndefinedError
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.nothing import undefined, without_steps
@@ -98,3 +99,25 @@ def need_something(
     why = undefined(graph, results, empty, ragged)
     if why is not None:
         raise UndefinedError(f"`{graph.name}`: {why}")
+
+
+def variant_of_nothing(graph: Graph, entry: str, sizes: Sizes, dtype: str) -> Kernel:
+    """A kernel of a network, by its name, for no steps along an axis or no sequences.
+
+    Raises :class:`UndefinedError` where a result is not defined, such as a mean over nothing.
+    """
+    sort, *variants = entry.split(".")
+    if graph.gradients and sort == "gradient":
+        raise UndefinedError(
+            f"`{graph.name}` holds its gradients already, and those are of at least one step of one"
+            " sequence"
+        )
+    names = [name for _, name in graph.outputs] if sort != "gradient" or "state" in variants else []
+    if sort == "gradient" and graph.loss is not None:
+        names.append(graph.loss)
+    ragged = "lengths" in variants
+    if ragged and sort == "gradient" and not sizes.batch:  # the loss is a mean over them there
+        raise UndefinedError(f"`{graph.name}`: a mean over nothing: there are no sequences")
+    need_something(graph, names, sizes, ragged)
+    built = kernel_graphs(without_steps(graph, sizes.without_steps))[entry]()
+    return cast("Kernel", Interpreted(built, dtype))

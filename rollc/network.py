@@ -324,7 +324,8 @@ class Network:
         run so, or where it takes more than ``memory`` bytes (4 GB where none are given); and so
         does the function where the arrays have changed by then, of which there is no copy.
         """
-        from rollc.sensitivities import MOST, Sensitivities, Sensitivity, prepared_graph
+        from rollc.entries.forward_mode import prepared_graph
+        from rollc.sensitivities import MOST, Sensitivities, Sensitivity
 
         self._need_loss()
         memory = MOST if memory is None else whole("`memory`", memory, 1)
@@ -476,7 +477,7 @@ class Network:
         kernel = self._kernel(entry)
         if not sizes.empty:
             return kernel
-        from rollc.entries import variant_of_nothing
+        from rollc.interpreted import variant_of_nothing
 
         return variant_of_nothing(self.graph, entry, sizes, self.dtype)
 

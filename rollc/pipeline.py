@@ -26,10 +26,10 @@ import numpy as np
 
 from rollc import checks, store
 from rollc.artefact import COMBINED, DTYPES, FEEDS, kernel_name, open_artefact
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
+from rollc.entries.passes import GRAPH_PASSES, NOISE
 from rollc.errors import InputError
 from rollc.graph.graph import Graph
-from rollc.graph.passes import GRAPH_PASSES, NOISE
 from rollc.irtext import IRTextError, is_graph_text, line_of, parse_graph, print_graph
 from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit

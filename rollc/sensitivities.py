@@ -24,19 +24,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rollc.entries.forward_mode import tangent_entry, with_tangents
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint, seed_name
 from rollc.graph.graph import BATCH, LEAVES, Graph
 from rollc.graph.names import STATE
 from rollc.graph.operations.sequence import step_numbers
-from rollc.graph.passes import CANONICALIZE, EXPOSE_STATE, RAGGED, TANGENT, TRUNCATE
-from rollc.graph.segments import Segment, Segments, segments
+from rollc.graph.segments import Segment, segments
 from rollc.graph.simplify import simplify
 from rollc.graph.split import Reduction
 from rollc.graph.state import expose_state
 from rollc.graph.tangent import DIRECTION, directions, tangent_name
 from rollc.interp import initial_values, interpret
-from rollc.support.passes import Runner
 
 if TYPE_CHECKING:
     from rollc.kernel.compiled import Kernel
@@ -47,48 +46,6 @@ MOST = 4_000_000_000  # bytes, unless the caller says how many
 LONGEST_WINDOW = 64  # steps; more of them save no more calls that one would notice
 _ROOMY = 8_000_000  # bytes that a window may take without a thought
 _WHOLE = np.dtype(np.float64)  # of sums over windows
-
-
-def prepared_graph(
-    graph: Graph, truncate: int | None = None, lengths: bool = False, run: Runner | None = None
-) -> Graph:
-    """The graph whose gradients are wanted, of a checked one.
-
-    No gradient passes the borders of windows of ``truncate`` steps; with ``lengths`` each
-    sequence stops at its own end.
-    """
-    run = run or Runner()
-    found = graph if lengths or truncate is not None else run(CANONICALIZE, graph)
-    found = found if truncate is None else run(TRUNCATE, found, truncate)
-    made: Graph = run(CANONICALIZE, run(RAGGED, found) if lengths else found)
-    return made
-
-
-def kernel_name(index: int, lengths: bool = False) -> str:
-    """The kernel of a segment."""
-    return "tangent" + (f".{index + 1}" if index else "") + ".lengths" * lengths
-
-
-def tangent_kernels(
-    found: Segments, lengths: bool = False, run: Runner | None = None
-) -> dict[str, Callable[[], Graph]]:
-    """The graph of each segment's kernel: its window, the tangents of it, and the state."""
-
-    run = run or Runner()
-
-    def maker(segment: Segment) -> Callable[[], Graph]:
-        return lambda: run(CANONICALIZE, run(EXPOSE_STATE, with_tangents(segment, run)))
-
-    segments = enumerate(found.segments)
-    return {kernel_name(index, lengths): maker(each) for index, each in segments}
-
-
-def with_tangents(segment: Segment, run: Runner | None = None) -> Graph:
-    """A segment's window with its tangents in the directions of the cuts."""
-    run = run or Runner()
-    window = run(CANONICALIZE, segment.window)
-    made: Graph = run(CANONICALIZE, run(TANGENT, window, segment.cuts))
-    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +80,7 @@ class Sensitivities:
         self.dtype = np.dtype(dtype)
         self.found = segments(graph)
         self.runs = [
-            _Run(segment, kernel, kernel_name(index, lengths), self.dtype, longest)
+            _Run(segment, kernel, tangent_entry(index, lengths), self.dtype, longest)
             for index, segment in enumerate(self.found.segments)
         ]
 

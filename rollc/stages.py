@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from rollc.artefact import checked_graph
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
+from rollc.entries.passes import CANONICALIZE
 from rollc.errors import InputError, StoreError
 from rollc.graph.graph import Graph
-from rollc.graph.passes import CANONICALIZE
 from rollc.graph.unroll import UnrollError, unroll
 from rollc.irtext import is_graph_text, print_graph
 from rollc.kernel.program import Program

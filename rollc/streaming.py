@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.arguments import Arrays, Interface, Lengths, Steps, interface_of, why_no_state
+from rollc.arguments import Arrays, Interface, Lengths, Steps, interface_of
 from rollc.arrays import (
     Sizes,
     Spec,
@@ -29,75 +29,22 @@ from rollc.arrays import (
     words,
 )
 from rollc.checks import mapping
+from rollc.entries.streaming import exposed_steps, prepared_stream, stream_entry
 from rollc.errors import InputError
 from rollc.graph.graph import Graph, delayed
-from rollc.graph.lengths import why_no_lengths
 from rollc.graph.names import lengths_leaves
 from rollc.graph.nothing import without_steps
-from rollc.graph.passes import CANONICALIZE, EXPOSE_STATE, OUTPUTS, RAGGED, STREAM
-from rollc.graph.stream import Stream, why_no_steps, why_no_stream
+from rollc.graph.state import why_no_state
+from rollc.graph.stream import why_no_steps, why_no_stream
 from rollc.graph.traversal import needed
 from rollc.interp import initial_values
 from rollc.interpreted import kernel_of_nothing, need_something
 from rollc.noise import Seed, draw_noise
-from rollc.support.passes import Runner
 
 if TYPE_CHECKING:
     from rollc.kernel.compiled import Kernel
 
 Array = NDArray[Any]
-
-
-def stream_kernels(graph: Graph, run: Runner | None = None) -> dict[str, Callable[[], Graph]]:
-    """The graphs of the kernels of a network with two time axes that is run step by step."""
-    run = run or Runner()
-    makers: dict[str, Callable[[], Graph]] = {}
-
-    def add(axis: str, lengths: bool) -> None:
-        def found() -> Stream:
-            return prepared_stream(graph, axis, lengths, run)
-
-        makers[kernel_name(graph, "stream", axis, lengths)] = lambda: run(
-            CANONICALIZE, _exposed(found().steps, axis, run)
-        )
-        makers[kernel_name(graph, "start", axis, lengths)] = lambda: run(
-            CANONICALIZE, found().start
-        )
-
-    for axis in graph.axes:
-        if why_no_stream(graph, axis) is None:
-            add(axis, False)
-            if why_no_lengths(graph) is None:
-                add(axis, True)
-    return makers
-
-
-def kernel_name(graph: Graph, sort: str, axis: str, lengths: bool) -> str:
-    """The kernel of the start or of the steps; the axis is told where there is a choice."""
-    others = [other for other in graph.axes if other != axis]
-    choice = any(why_no_stream(graph, other) is None for other in others)
-    return sort + f".{axis}" * choice + ".lengths" * lengths
-
-
-def prepared_stream(graph: Graph, axis: str, lengths: bool, run: Runner | None = None) -> Stream:
-    """The start and the steps of a checked graph; ``lengths`` are those along other axes."""
-    run = run or Runner()
-    plain = run(OUTPUTS, graph)
-    made: Stream
-    if not lengths:
-        made = run(STREAM, plain, axis)
-        return made
-    others = [other for other in graph.axes if other != axis]
-    leaves = lengths_leaves(graph.axes)
-    ragged = run(RAGGED, plain, others)
-    made = run(STREAM, ragged, axis, [leaves[other] for other in others])
-    return made
-
-
-def _exposed(steps: Graph, axis: str, run: Runner | None = None) -> Graph:
-    """The steps with their state as leaves and outputs, and no leaf held that is not read."""
-    exposed = (run or Runner())(EXPOSE_STATE, steps, axis)
-    return needed(exposed, [name for _, name in exposed.outputs])
 
 
 def axis_of(graph: Graph, axis: str | None = None) -> str:
@@ -255,7 +202,7 @@ class Streaming:
         kernel = self.kernel(name)
         if sizes.empty:
             starts = self.start is not None and name == self.names[1]
-            graph = self.start if starts else _exposed(self.steps, self.axis)
+            graph = self.start if starts else exposed_steps(self.steps, self.axis)
             assert graph is not None
             kernel = kernel_of_nothing(graph, sizes, self.dtype)
         return kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
@@ -375,11 +322,11 @@ def streaming_of(
         raise InputError(f"`{graph.name}` takes no lengths: {whole.no_lengths}")
     found = prepared_stream(graph, axis, lengths)
     own = interface_of(found.steps, dtype, None, axis, whole.free)
-    read = {node.name for node in _exposed(found.steps, axis).nodes} | {*_lengths_of(graph)}
+    read = {node.name for node in exposed_steps(found.steps, axis).nodes} | {*_lengths_of(graph)}
     own = replace(own, held={name: spec for name, spec in own.held.items() if name in read})
     names = (
-        kernel_name(graph, "stream", axis, lengths),
-        kernel_name(graph, "start", axis, lengths),
+        stream_entry(graph, "stream", axis, lengths),
+        stream_entry(graph, "start", axis, lengths),
     )
     return Streaming(axis, whole, own, found.start, found.steps, kernel, names, dtype)
 

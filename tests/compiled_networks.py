@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.graph.graph import Graph
 from rollc.interp import interpret
 from rollc.kernel import executable

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.entries import kernel_graphs
+from rollc.entries.forward_mode import tangent_kernels
+from rollc.entries.graphs import kernel_graphs
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.segments import segments
 from rollc.interp import interpret
 from rollc.network import Network
-from rollc.sensitivities import Sensitivities, tangent_kernels
+from rollc.sensitivities import Sensitivities
 
 Array = NDArray[Any]
 

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from rollc.arguments import interface_of
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.errors import RollcError
 from rollc.graph.adjoint import adjoint
 from rollc.graph.operations import OPERATIONS

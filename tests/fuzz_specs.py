@@ -168,7 +168,7 @@ def try_text(text: str, go_on: Callable[[Graph], None] | None = None) -> str:
 
 def build_on(graph: Graph) -> None:
     """What a build makes of a graph, up to the source of its kernels."""
-    from rollc.entries import kernel_graphs
+    from rollc.entries.graphs import kernel_graphs
     from rollc.graph.unroll import unroll
     from rollc.irtext import parse_graph, print_graph
     from rollc.pipeline import compiled

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from test_kernel_texts import NETWORKS
 
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.graph.graph import BATCH, LEAVES, Graph
 from rollc.interp import interpret
 from rollc.kernel.compiled import Kernel

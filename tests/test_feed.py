@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rollc
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.graph.verify import verify
 from rollc.irtext import print_graph
 from rollc.kernel.compiled import Kernel

@@ -22,7 +22,7 @@ from interpreted_programs import (
 from operation_cases import CASES, SIZES, on_a_bench
 from operation_kernels import along_another_axis
 
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.simplify import simplify

@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 from numpy.typing import NDArray
 
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.graph.graph import Type
 from rollc.graph.operations import OPERATIONS, Frame
 from rollc.kernel import library

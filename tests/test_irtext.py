@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stages import stages, texts
 
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.graph.graph import Edge, Graph, Node, Type, attributes
 from rollc.graph.verify import verify
 from rollc.irtext import IRTextError, parse_graph, print_graph

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from compiled_networks import network_of
 
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.graph.adjoint import adjoint
 from rollc.interp import interpret
 from rollc.kernel.order import order

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.kernel.text import print_program, print_schedule
 from rollc.pipeline import Compiled, compiled, read_spec
 from rollc.support.resources import specs

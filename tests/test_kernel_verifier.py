@@ -14,7 +14,7 @@ from operation_cases import CASES, on_a_bench
 from operation_kernels import along_another_axis
 from test_interpreter import SPECS, checked
 
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify

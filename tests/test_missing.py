@@ -14,7 +14,8 @@ from compiled_networks import network_of
 from forward_gradients import Interpreted, uncompiled
 from numpy.typing import NDArray
 
-from rollc.checkpoint import Windowed, window_kernels
+from rollc.checkpoint import Windowed
+from rollc.entries.windows import window_kernels
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from test_why import SPECS, Explained, explained
 
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.kernel.again import MARK
 from rollc.kernel.program import Nest, Product, Reduce, Simple, Times
 from rollc.kernel.why import Decision, nodes_of

@@ -15,7 +15,7 @@ import pytest
 from own_operations import SPEC
 
 from rollc.draw import draw_dot
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.kernel import executable
 from rollc.kernel.again import MARK
 from rollc.kernel.program import Nest, simple_statements

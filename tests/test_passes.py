@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from rollc.cli import rollc
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.graph.graph import Graph
 from rollc.irtext import parse_graph, print_graph
 from rollc.kernel.program import Program

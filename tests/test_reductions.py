@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from compiled_networks import assert_close
 
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.graph.adjoint import adjoint
 from rollc.interp import interpret
 from rollc.kernel.compiled import Kernel

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 import rollc
-from rollc.arguments import why_no_state
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify
+from rollc.graph.state import why_no_state
 from rollc.interp import interpret
 from rollc.kernel.passes import scheduled
 from rollc.kernel.schedule import Schedule

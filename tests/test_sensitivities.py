@@ -16,7 +16,7 @@ from forward_gradients import compare, uncompiled
 from numpy.typing import NDArray
 from test_axes import attention
 
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint
 from rollc.graph.build import Builder

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.graph.graph import Edge
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Loop, Nest, Program, Times, simple_statements

@@ -9,7 +9,7 @@ import pytest
 from forward_gradients import uncompiled
 from numpy.typing import NDArray
 
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError
 from rollc.graph.check import check
 from rollc.graph.verify import verify

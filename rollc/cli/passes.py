@@ -47,7 +47,7 @@ def show(specs: Sequence[str], every: bool) -> None:
 
 def _changes(spec: str) -> Iterator[str]:
     """The passes that change something in a spec, once for each kernel in which one does."""
-    from rollc.entries import kernel_graphs
+    from rollc.entries.graphs import kernel_graphs
     from rollc.pipeline import compiled, read_source
     from rollc.support.passes import Runner
 

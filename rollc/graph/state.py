@@ -55,3 +55,11 @@ def expose_state(graph: Graph, axis: str | None = None) -> Graph:
         final = build.define(final_name(name), "tail", rows, axis=reach.axis)
         outputs.append((STATE + name, final.edge.source))
     return replace(graph, nodes=tuple(build.nodes.values()), outputs=tuple(outputs))
+
+
+def why_no_state(graph: Graph) -> str | None:
+    """Why a graph cannot run in windows with its state handed on, in words."""
+    if len(graph.axes) > 1:
+        return "it has more than one time axis; `forward` and `step` take one"
+    future = [name for name, reach in graph.reach.items() if reach.future]
+    return f"`{future[0]}` is read from the future" if future else None

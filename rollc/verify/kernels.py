@@ -11,14 +11,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.arguments import why_no_state
-from rollc.entries import kernel_graphs
+from rollc.entries.forward_mode import prepared_graph
+from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.names import STATE
 from rollc.graph.simplify import simplify
 from rollc.graph.split import CannotSplit, split
-from rollc.graph.state import expose_state
+from rollc.graph.state import expose_state, why_no_state
 from rollc.graph.traversal import needed
 from rollc.interpreted import Interpreted
 from rollc.kernel.compiled import Kernel
@@ -26,7 +26,7 @@ from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.work import work
 from rollc.network import Network
 from rollc.pipeline import compiled
-from rollc.sensitivities import Sensitivities, prepared_graph
+from rollc.sensitivities import Sensitivities
 from rollc.verify.case import TOLERANCE, Case, with_state
 from rollc.verify.comparison import Row, compared
 from rollc.verify.steps import axes_of_steps, step_by_step

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.arguments import why_no_state
 from rollc.graph.graph import Graph
 from rollc.graph.slopes import told_slopes
+from rollc.graph.state import why_no_state
 from rollc.interp import interpret
 from rollc.verify.case import Case, with_gradients, with_state
 from rollc.verify.choices import Choices, with_choices

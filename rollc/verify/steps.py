@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.arguments import why_no_state
 from rollc.graph.graph import BATCH, Graph
+from rollc.graph.state import why_no_state
 from rollc.graph.stream import why_no_steps, why_no_stream
 from rollc.network import Network
 from rollc.verify.case import TOLERANCE, Case

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rollc.checkpoint import Windowed, window_kernels
+from rollc.checkpoint import Windowed
+from rollc.entries.windows import window_kernels
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.simplify import simplify

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 import rollc
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.graph.unroll import unroll
 from rollc.irtext import parse_graph, print_graph
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule

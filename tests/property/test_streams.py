@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from two_axes import two_axis_graphs
 
+from rollc.entries.streaming import stream_kernels
 from rollc.errors import InputError
 from rollc.graph.check import check
 from rollc.graph.graph import Graph, Node
 from rollc.graph.stream import CannotStream, stream, why_no_steps
 from rollc.graph.verify import verify
-from rollc.streaming import stream_kernels
 from rollc.verify.kernels import interpreted
 
 pytestmark = pytest.mark.long  # properties, of many random examples

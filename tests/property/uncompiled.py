@@ -30,6 +30,8 @@ from delay_graphs import delay_graphs, random_leaves, streamed_graphs
 from random_specs import spec_graphs
 from two_axes import two_axis_graphs
 
+from rollc.entries.forward_mode import tangent_kernels
+from rollc.entries.streaming import stream_kernels
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph
 from rollc.graph.lengths import why_no_lengths, with_lengths
@@ -48,8 +50,6 @@ from rollc.kernel.compiled import Kernel
 from rollc.kernel.emit import emit
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
-from rollc.sensitivities import tangent_kernels
-from rollc.streaming import stream_kernels
 from rollc.support import threads
 
 GRAPHS = {

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Graph

@@ -19,7 +19,7 @@ from complex_step import (
     sigmoid,
 )
 
-from rollc.entries import kernel_graphs
+from rollc.entries.graphs import kernel_graphs
 from rollc.kernel.passes import scheduled
 from rollc.noise import draw_noise
 

@@ -8,16 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
-from rollc.arguments import why_no_state
-from rollc.arrays import Sizes
-from rollc.checkpoint import window_kernels
-from rollc.errors import UndefinedError
-from rollc.graph.graph import Graph
-from rollc.graph.lengths import LengthsError, why_no_lengths
-from rollc.graph.nothing import without_steps
-from rollc.graph.passes import (
+from rollc.entries.forward_mode import prepared_graph, tangent_kernels
+from rollc.entries.passes import (
     ADJOINT,
     AVERAGE,
     CANONICALIZE,
@@ -29,15 +23,16 @@ from rollc.graph.passes import (
     TRUNCATE,
     WINDOWS,
 )
+from rollc.entries.streaming import stream_kernels
+from rollc.entries.windows import window_kernels
+from rollc.graph.graph import Graph
+from rollc.graph.lengths import LengthsError, why_no_lengths
 from rollc.graph.split import CannotSplit
-from rollc.graph.state import expose_state
-from rollc.interpreted import Interpreted, need_something
-from rollc.sensitivities import prepared_graph, tangent_kernels
-from rollc.streaming import stream_kernels
+from rollc.graph.state import expose_state, why_no_state
 from rollc.support.passes import Runner
 
 if TYPE_CHECKING:
-    from rollc.kernel.compiled import Kernel
+    pass
 
 
 def kernel_graphs(
@@ -115,25 +110,3 @@ def _finished(make: Callable[[], Graph], run: Runner) -> Callable[[], Graph]:
         return graph if plain is graph else run(CANONICALIZE, plain)
 
     return finish
-
-
-def variant_of_nothing(graph: Graph, entry: str, sizes: Sizes, dtype: str) -> Kernel:
-    """A kernel of a network, by its name, for no steps along an axis or no sequences.
-
-    Raises :class:`UndefinedError` where a result is not defined, such as a mean over nothing.
-    """
-    sort, *variants = entry.split(".")
-    if graph.gradients and sort == "gradient":
-        raise UndefinedError(
-            f"`{graph.name}` holds its gradients already, and those are of at least one step of one"
-            " sequence"
-        )
-    names = [name for _, name in graph.outputs] if sort != "gradient" or "state" in variants else []
-    if sort == "gradient" and graph.loss is not None:
-        names.append(graph.loss)
-    ragged = "lengths" in variants
-    if ragged and sort == "gradient" and not sizes.batch:  # the loss is a mean over them there
-        raise UndefinedError(f"`{graph.name}`: a mean over nothing: there are no sequences")
-    need_something(graph, names, sizes, ragged)
-    built = kernel_graphs(without_steps(graph, sizes.without_steps))[entry]()
-    return cast("Kernel", Interpreted(built, dtype))

@@ -1,0 +1,1 @@
+"""Which graph each entry point of a network computes, and the passes that make it."""

@@ -1,0 +1,52 @@
+"""The graphs of the kernels that compute gradients forward in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rollc.entries.passes import CANONICALIZE, EXPOSE_STATE, RAGGED, TANGENT, TRUNCATE
+from rollc.graph.graph import Graph
+from rollc.graph.segments import Segment, Segments
+from rollc.support.passes import Runner
+
+
+def prepared_graph(
+    graph: Graph, truncate: int | None = None, lengths: bool = False, run: Runner | None = None
+) -> Graph:
+    """The graph whose gradients are wanted, of a checked one.
+
+    No gradient passes the borders of windows of ``truncate`` steps; with ``lengths`` each
+    sequence stops at its own end.
+    """
+    run = run or Runner()
+    found = graph if lengths or truncate is not None else run(CANONICALIZE, graph)
+    found = found if truncate is None else run(TRUNCATE, found, truncate)
+    made: Graph = run(CANONICALIZE, run(RAGGED, found) if lengths else found)
+    return made
+
+
+def tangent_entry(index: int, lengths: bool = False) -> str:
+    """The kernel of a segment."""
+    return "tangent" + (f".{index + 1}" if index else "") + ".lengths" * lengths
+
+
+def tangent_kernels(
+    found: Segments, lengths: bool = False, run: Runner | None = None
+) -> dict[str, Callable[[], Graph]]:
+    """The graph of each segment's kernel: its window, the tangents of it, and the state."""
+
+    run = run or Runner()
+
+    def maker(segment: Segment) -> Callable[[], Graph]:
+        return lambda: run(CANONICALIZE, run(EXPOSE_STATE, with_tangents(segment, run)))
+
+    segments = enumerate(found.segments)
+    return {tangent_entry(index, lengths): maker(each) for index, each in segments}
+
+
+def with_tangents(segment: Segment, run: Runner | None = None) -> Graph:
+    """A segment's window with its tangents in the directions of the cuts."""
+    run = run or Runner()
+    window = run(CANONICALIZE, segment.window)
+    made: Graph = run(CANONICALIZE, run(TANGENT, window, segment.cuts))
+    return made
