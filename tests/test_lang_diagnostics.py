@@ -59,6 +59,12 @@ def test_nothing_reaches_the_terminal_as_it_is() -> None:
     assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e]", shown)
 
 
+def test_each_operand_that_is_wrong_is_said() -> None:
+    text = TEXT.replace("x + b", "where(x[2:1] > 0, x[3:3], x[0:0])")
+    found = load_graph(Source("a.roll", text)).diagnostics
+    assert [item.code for item in found] == ["R221"] * 3
+
+
 @pytest.mark.parametrize("more", [0, 2])
 def test_a_long_cycle_is_cut_and_says_how_much_is_left(more: int) -> None:
     count = MOST_SHOWN + more

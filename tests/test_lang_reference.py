@@ -7,11 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from rollc.graph import unroll
 from rollc.graph.operations import OPERATIONS
+from rollc.lang import cells, draft, parse, resets, use
 from rollc.lang.functions import functions
 from rollc.lang.load import load_graph
+from rollc.lang.sizes import LARGEST_SIZE, LONGEST_DELAY
 from rollc.lang.source import Source
 
+LIMITS = [
+    *(parse.LONGEST_TEXT, parse.LONGEST_NAME, parse.DEEPEST, parse.DEEPEST, parse.DEEPEST),
+    *(draft.DEEPEST, use.MOST_FILES, use.LONGEST_TEXT, use.LONGEST_USED),
+    *(draft.MOST_NODES, draft.MOST_INLINED, cells.MOST_USES, cells.DEEPEST),
+    *(cells.MOST_STATEMENTS, cells.MOST_PARTS, LARGEST_SIZE, LONGEST_DELAY),
+    *(resets.LONGEST_DELAY, unroll.MOST_NODES),
+]
 TEXT = (Path(__file__).parent.parent / "grammar" / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```roll\n(.*?)```", TEXT, re.DOTALL)
 
@@ -31,3 +41,8 @@ def test_examples_get_no_message(example: str) -> None:
     checked = load_graph(Source("README.md", example))
     assert checked.diagnostics == ()
     assert checked.graph is not None
+
+
+def test_limits_are_those_that_it_says() -> None:
+    (section,) = re.findall(r"^## Limits\n(.*?)(?:^#|\Z)", TEXT, re.MULTILINE | re.DOTALL)
+    assert [int(number) for number in re.findall(r"\d+", section)] == LIMITS

@@ -17,6 +17,7 @@ from test_why import SPECS, Explained, explained
 from rollc.entries.graphs import kernel_graphs
 from rollc.kernel.again import MARK
 from rollc.kernel.program import Nest, Product, Reduce, Simple, Times
+from rollc.kernel.schedule import Item
 from rollc.kernel.why import Decision, nodes_of
 from rollc.kernel.whytext import summary, waiting
 from rollc.pipeline import read_spec
@@ -35,6 +36,19 @@ def kernels_of(name: str) -> list[str]:
 def test_what_is_optimised_in_a_spec(name: str, expect: Callable[[str, Path], None]) -> None:
     text = "\n".join(facts(entry, explained(name, entry)) for entry in kernels_of(name))
     expect(text, GOLDEN / f"{name.replace('/', '.')}.txt")
+
+
+def test_sums_of_products_leave_out_the_steps_that_are_zero() -> None:
+    """A state is zero before its first step, whichever way it runs; where steps are so many."""
+    regions = explained("sequences/bidirectional", "gradient", 5).schedule.regions
+    items = [item for region in regions for item in region.items]
+    found = {item.node.name: (item.start, item.stop) for item in items if over_steps(item)}
+    whole = dict.fromkeys(("~V", "~U_f", "~U_g"), (0, 5))
+    assert found == {**whole, "~W_f": (1, 5), "~W_g": (0, 4)}
+
+
+def over_steps(item: Item) -> bool:
+    return item.node.operation == "outer" and item.node.options["over"] != ()
 
 
 def facts(entry: str, found: Explained) -> str:

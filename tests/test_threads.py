@@ -241,6 +241,20 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     subprocess.run([sys.executable, "-c", program], check=True, timeout=20)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_no_more_threads_than_are_used_run_beside_this_one(count: int) -> None:
+    threads.use(count)
+    gate = threading.Event()
+
+    def thread() -> int:
+        gate.wait()
+        return threading.get_ident()
+
+    waiting = [threads.beside(thread) for _ in range(4)]
+    gate.set()
+    assert len({one.result() for one in waiting}) <= max(count - 1, 1)
+
+
 def graph_of(text: str) -> Graph:
     return read_spec(text, "test.roll")[0]
 
