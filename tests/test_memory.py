@@ -1,6 +1,7 @@
 """The memory of results: used again when nobody holds it, and never while somebody does."""
 
 import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from rollc.pipeline import build_text
 from rollc.support import allocator
-from rollc.support.allocator import LINE, Lender, empty, within
+from rollc.support.allocator import LINE, SPARES, Lender, empty, within
 from rollc.support.allocator import owner as make_owner
 
 FOUR = np.dtype(np.float32)
@@ -67,6 +68,21 @@ def test_a_loop_that_keeps_the_last_result_takes_two_memories(
         kept = array
     assert kept is not None
     assert len(made) == 2
+
+
+def test_no_more_is_kept_for_another_time_than_a_loop_needs() -> None:
+    lender = Lender()
+    arrays = [lender.lend("y", (10_000,), FOUR) for _ in range(SPARES + 3)]
+    memories = [weakref.ref(memory_of(array)) for array in arrays]
+    del arrays
+    gc.collect()
+    assert [memory() is not None for memory in memories] == [False] * 3 + [True] * SPARES
+
+
+def memory_of(array: Any) -> Any:
+    while array.base is not None:
+        array = array.base
+    return array
 
 
 def test_another_size_has_other_memory() -> None:

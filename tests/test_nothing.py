@@ -302,6 +302,14 @@ loss sum(d, over t) + last(e)
     assert alike
 
 
+@pytest.mark.parametrize("start", ["0.5 * mean(a, over s)", "last(a)"])
+def test_no_state_is_begun_with_a_mean_over_nothing(start: str) -> None:
+    text = f"net n\ntime s, t\ninput a[s], b[t]\nd = tanh(b + d[t-1])\ninit d = {start}\n"
+    net = network(f"{text}o = d * mean(a, over s)\noutput o\n")
+    with pytest.raises(InputError, match="a mean over nothing: there are no steps"):
+        net.initial_state(net.init(), {"a": np.zeros((0, 2))})
+
+
 @pytest.mark.long
 def test_compiled_code_is_not_asked() -> None:
     """It has at least one step of one sequence; what it would read otherwise is no one's."""
