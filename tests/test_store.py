@@ -72,6 +72,14 @@ def test_a_users_folder_is_never_replaced(tmp_path: Path) -> None:
     assert (folder / "thesis.txt").read_text() == "precious"
 
 
+def test_a_folder_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for folder in (loop, tmp_path / ("n" * 300)):
+        with pytest.raises(StoreError, match=f"cannot open `{folder}`: "):
+            store.read(folder)
+
+
 def test_a_users_file_inside_an_artefact_is_kept(tmp_path: Path) -> None:
     put(tmp_path / "x", "one")
     (tmp_path / "x" / "notes.txt").write_text("precious")
