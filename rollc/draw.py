@@ -14,7 +14,7 @@ import networkx
 
 from rollc.fold import Delays, Read, Value, folded, unfolded
 from rollc.graph.graph import LEAVES, Graph
-from rollc.graph.traversal import cycles
+from rollc.graph.traversal import cycles, in_order
 from rollc.graph.unroll import covering
 
 _SYMBOLS = {
@@ -128,7 +128,7 @@ class _Picture:
             for read in value.reads:
                 if self._same_step(read.source, value.node.name):
                     below.add_edge(self.copies[read.source][0], self.copies[value.node.name][0])
-        order = list(networkx.lexicographical_topological_sort(below, key=rows.index))
+        order = in_order(rows, below.predecessors)
         depth: dict[str, int] = {}
         lowest = -1
         for of in sorted(order, key=_is_adjoint):  # stable: still in order

@@ -13,9 +13,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-import networkx
-
 from rollc.graph.graph import Edge, Graph, Node
+from rollc.graph.traversal import cycles, in_order
 from rollc.graph.unroll import covering
 
 # How many steps ago along each axis: no entry where it is the same step.
@@ -94,18 +93,13 @@ class _Folding:
 
     def _hidden_in_order(self) -> list[str]:
         """Operands first.  What is on a cycle of such nodes alone cannot be folded: it is shown."""
-        hidden: networkx.DiGraph[str] = networkx.DiGraph()
-        hidden.add_nodes_from(n.name for n in self.graph.nodes if n.name not in self.shown)
-        for node in self.graph.nodes:
-            for edge in node.reads():
-                if node.name in hidden and edge.source in hidden:
-                    hidden.add_edge(edge.source, node.name)
-        loops = set(networkx.nodes_with_selfloops(hidden))
-        parts = networkx.strongly_connected_components(hidden)
-        loops = loops.union(*(part for part in parts if len(part) > 1))
-        self.shown |= loops
-        hidden.remove_nodes_from(loops)
-        return list(networkx.topological_sort(hidden))
+        reads = {
+            node.name: [edge.source for edge in node.reads()]
+            for node in self.graph.nodes
+            if node.name not in self.shown
+        }
+        self.shown.update(cycles((e, name) for name, sources in reads.items() for e in sources))
+        return in_order((name for name in reads if name not in self.shown), reads.__getitem__)
 
     def _look_behind(self, node: Node) -> _Behind:
         found = _Behind()

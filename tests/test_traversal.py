@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rollc.graph.graph import Graph, Node
-from rollc.graph.traversal import cycles, dependents, needed, needed_names, reachable, users
+from rollc.graph.traversal import (
+    NoOrder,
+    cycles,
+    dependents,
+    in_order,
+    in_step_order,
+    needed,
+    needed_names,
+    reachable,
+    users,
+)
 from rollc.irtext import parse_graph
 
 HEADER = "rollc graph 1  stage checked\nnet test\naxis t\n\nx = input() : float over t, batch\n"
@@ -62,3 +74,17 @@ def test_cycles_number_what_is_on_one() -> None:
     found = cycles([("a", "b"), ("b", "a"), ("b", "c"), ("c", "d"), ("e", "e"), ("d", "f")])
     assert found.keys() == {"a", "b", "e"}
     assert found["a"] == found["b"] != found["e"]
+
+
+def test_in_order_what_comes_before_comes_first_and_all_else_stays() -> None:
+    before = {"a": "d", "b": "", "c": "bz", "d": ""}
+    assert in_order("abcd", before.__getitem__) == ["b", "c", "d", "a"]
+    with pytest.raises(NoOrder, match="the cycle through `c` has no delay"):
+        in_order("abcd", {"a": "b", "b": "c", "c": "d", "d": "c"}.__getitem__)
+
+
+def test_the_order_of_a_step_leaves_delayed_reads_out() -> None:
+    nodes = graph(STATE).nodes
+    found = in_step_order(reversed(nodes))
+    assert [node.name for node in found] == ["h", "x", "s", "o", "c"]
+    assert in_step_order(nodes) == [*nodes]

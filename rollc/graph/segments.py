@@ -33,7 +33,7 @@ from rollc.graph.split import (
     reduces,
     reduction_of,
 )
-from rollc.graph.traversal import dependents, needed, needed_names, reachable
+from rollc.graph.traversal import dependents, in_order, needed, needed_names, reachable
 
 
 @dataclass(frozen=True)
@@ -125,14 +125,8 @@ def _grouped(graph: Graph, found: list[Node]) -> dict[tuple[int, str], list[Node
     names = {node.name for node in found}
     before = {node.name: names & needed_names(graph, [node.name]) - {node.name} for node in found}
     depth: dict[str, int] = {}
-    waiting = list(before)
-    while waiting:
-        ready = [name for name in waiting if before[name] <= depth.keys()]
-        if not ready:
-            raise CannotSplit(f"`{waiting[0]}` depends on itself")
-        for name in ready:
-            depth[name] = 1 + max((depth[other] for other in before[name]), default=-1)
-        waiting = [name for name in waiting if name not in depth]
+    for name in in_order(before, before.__getitem__):
+        depth[name] = 1 + max((depth[other] for other in before[name]), default=-1)
     groups: dict[tuple[int, str], list[Node]] = {}
     for node in found:
         (axis,) = dict.fromkeys(

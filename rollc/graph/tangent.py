@@ -39,7 +39,7 @@ from rollc.graph.expression import Value, call
 from rollc.graph.graph import Attribute, Graph, Node, Type, ordered_axes
 from rollc.graph.operations import OPERATIONS
 from rollc.graph.reached import arrived
-from rollc.graph.traversal import needed_names
+from rollc.graph.traversal import in_order, in_step_order, needed_names, reachable
 
 DIRECTION = "~direction"
 """The axis of the directions: no spec can write it, and it stands behind all axes of time."""
@@ -156,7 +156,7 @@ class _Tangent:
                 node = self.source[each.leaf]
                 build.prefix, build.line = tangent_name(node.name), node.line
                 self._define(node, build.unit(each, node.type.shape))
-        for node in _in_order(self.source):
+        for node in in_step_order(self.source.nodes):
             if node.name in self.active - leaves:
                 self._define(node, self._pushed(node))
         outputs = tuple(
@@ -233,24 +233,19 @@ class _Tangent:
 
     def _depending(self, origin: str, end: str) -> list[str]:
         """The nodes that a value is made of and that depend on another, the value first."""
+
+        def operands(name: str) -> list[str]:
+            given = name == origin or name in self.source.by_name or name not in self.build.nodes
+            return [] if given else [edge.source for edge in self.build.nodes[name].operands]
+
         reads: networkx.DiGraph[str] = networkx.DiGraph()
-        waiting, seen = [end], {end}
         reads.add_node(end)
-        while waiting:
-            name = waiting.pop()
-            if name == origin or name in self.source.by_name:
-                continue
-            for edge in self.build.nodes[name].operands:
-                reads.add_edge(name, edge.source)
-                if edge.source in self.build.nodes and edge.source not in seen:
-                    seen.add(edge.source)
-                    waiting.append(edge.source)
+        for name in reachable([end], operands):
+            reads.add_edges_from((name, source) for source in operands(name))
         if origin not in reads:
             return []
         linear = networkx.ancestors(reads, origin) | {origin}
-        place = {name: position for position, name in enumerate(reads)}
-        inside = reads.subgraph(linear)
-        return list(networkx.lexicographical_topological_sort(inside, key=place.__getitem__))
+        return in_order((name for name in reads if name in linear), reads.predecessors)
 
 
 def _along(type_: Type) -> Type:
@@ -277,17 +272,6 @@ def _whole(value: Value, like: Type) -> Value:
     if value.type.shape != like.shape:
         value = call("fill", value, shape=like.shape)
     return spread(value, like.axes)
-
-
-def _in_order(graph: Graph) -> Iterable[Node]:
-    """The nodes, each after what it reads at the same step."""
-    reads: networkx.DiGraph[str] = networkx.DiGraph()
-    place = {node.name: position for position, node in enumerate(graph.nodes)}
-    reads.add_nodes_from(place)
-    for node in graph.nodes:
-        reads.add_edges_from((edge.source, node.name) for edge in node.operands if not edge.delay)
-    order = networkx.lexicographical_topological_sort(reads, key=place.__getitem__)
-    return (graph[name] for name in order)
 
 
 def _needed(graph: Graph) -> Graph:

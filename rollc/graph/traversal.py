@@ -17,6 +17,10 @@ Reader = TypeVar("Reader")
 Vertex = TypeVar("Vertex", bound=Hashable)
 
 
+class NoOrder(ValueError):
+    """What has to come before itself."""
+
+
 def users(
     readers: Iterable[Reader], reads: Callable[[Reader], Iterable[Edge]]
 ) -> dict[str, list[tuple[Reader, Edge]]]:
@@ -74,3 +78,32 @@ def cycles(arrows: Iterable[tuple[Vertex, Vertex]]) -> dict[Vertex, int]:
         for vertex in members
         if len(members) > 1 or network.has_edge(vertex, vertex)
     }
+
+
+def in_order(
+    vertices: Iterable[Vertex], before: Callable[[Vertex], Iterable[Vertex]]
+) -> list[Vertex]:
+    """Vertices, each after those among them that come before it; otherwise as they stand.
+
+    Raises :class:`NoOrder`.
+    """
+    place = {vertex: number for number, vertex in enumerate(vertices)}
+    network: networkx.DiGraph[Vertex] = networkx.DiGraph()
+    network.add_nodes_from(place)
+    for vertex in place:
+        network.add_edges_from((other, vertex) for other in before(vertex) if other in place)
+    try:
+        return list(networkx.lexicographical_topological_sort(network, place.__getitem__))
+    except networkx.NetworkXUnfeasible:
+        first = min(cycles(network.edges), key=place.__getitem__)
+        raise NoOrder(f"the cycle through `{first}` has no delay") from None
+
+
+def in_step_order(nodes: Iterable[Node]) -> list[Node]:
+    """Nodes, each after those among them that it reads at the same step; raises NoOrder."""
+    named = {node.name: node for node in nodes}
+
+    def before(name: str) -> Iterator[str]:
+        return (edge.source for edge in named[name].operands if not edge.delay)
+
+    return [named[name] for name in in_order(named, before)]

@@ -20,14 +20,12 @@ work, which costs little.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-
-import networkx
 
 from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, attributes
 from rollc.graph.operations import operation_of
-from rollc.graph.traversal import needed, users
+from rollc.graph.traversal import in_step_order, needed, users
 from rollc.kernel.otherwise import is_zero, turned
 from rollc.kernel.sums import fixed_names
 
@@ -48,7 +46,7 @@ def with_due(graph: Graph) -> Graph:
         return graph
     made = turned(graph, found.uniform, found.is_made)
     if made is not graph.nodes:
-        graph = _sorted(graph.with_nodes(made))
+        graph = graph.with_nodes(in_step_order(made))
         found = _Conditions(graph)
     bare = tuple(found.without_mask(node) for node in graph.nodes)
     if bare != graph.nodes:
@@ -89,7 +87,7 @@ def with_due(graph: Graph) -> Graph:
                 )
 
     # Conditions may come later in the list than what they pick.
-    return _sorted(graph.with_nodes(nodes()))
+    return graph.with_nodes(in_step_order(nodes()))
 
 
 def guards(graph: Graph) -> Mapping[str, str]:
@@ -123,7 +121,7 @@ class _Conditions:
         self.wanted: dict[str, str] = {}
         self.made: set[str] = set()
         if self.uniform:
-            order = [graph[name] for name in _order(graph)]
+            order = in_step_order(graph.nodes)
             for node in order:
                 self._see_zero(node)
                 if is_weight_product(graph, node) or (
@@ -235,22 +233,3 @@ def reads(node: Node, guarded: Mapping[str, str]) -> Iterator[Edge]:
     yield from node.operands
     if node.name in guarded:
         yield Edge(guarded[node.name])
-
-
-def _order(graph: Graph) -> Iterable[str]:
-    """The nodes, each after those that it reads at the same step."""
-    now: networkx.DiGraph[str] = networkx.DiGraph()
-    now.add_nodes_from(node.name for node in graph.nodes)
-    now.add_edges_from(
-        (edge.source, node.name)
-        for node in graph.nodes
-        for edge in node.operands
-        if edge.delay == 0
-    )
-    place = {node.name: number for number, node in enumerate(graph.nodes)}
-    ordered: Iterable[str] = networkx.lexicographical_topological_sort(now, key=place.__getitem__)
-    return ordered
-
-
-def _sorted(graph: Graph) -> Graph:
-    return graph.with_nodes(graph[name] for name in _order(graph))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import inf
-
-import networkx
 
 from rollc.graph.graph import Edge, Graph, Node
 from rollc.graph.operations import operation_of
-from rollc.graph.traversal import cycles
+from rollc.graph.traversal import cycles, in_step_order
 from rollc.kernel.sums import Sums, Term, replaced
 
 # How long things take, in sums: a function such as exp, and a step at most.
@@ -34,22 +32,13 @@ class Ready:
             if operation_of(node).fusable and node.type.shape == graph[edge.source].type.shape
         )
 
-    def order(self) -> Iterator[str]:
+    def order(self) -> list[Node]:
         """The values, each after those that it is computed from in the same step."""
-        now: networkx.DiGraph[str] = networkx.DiGraph()
-        now.add_nodes_from(node.name for node in self.graph.nodes if node.name in self.cycle)
-        for name in tuple(now):
-            now.add_edges_from(
-                (edge.source, name)
-                for edge in self.graph[name].operands
-                if edge.delay == 0 and edge.source in self.cycle
-            )
-        return iter(networkx.topological_sort(now))
+        return in_step_order(node for node in self.graph.nodes if node.name in self.cycle)
 
-    def know(self, name: str) -> None:
-        node = self.graph[name]
-        last = max(self.of(name, edge) for edge in node.operands)
-        self.known[name] = last + (1 if operation_of(node).cheap else _LONG)
+    def know(self, node: Node) -> None:
+        last = max(self.of(node.name, edge) for edge in node.operands)
+        self.known[node.name] = last + (1 if operation_of(node).cheap else _LONG)
 
     def of(self, name: str, edge: Edge) -> float:
         """When an operand of a value is known."""
@@ -73,13 +62,13 @@ def with_sums(graph: Graph, rewrite: Rewrite) -> Graph:
     roots = {node.name for node in found.roots()}
     gone: set[str] = set()
     sums: dict[str, list[Node]] = {}
-    for name in ready.order():
-        if name not in roots:
-            ready.know(name)
+    for node in ready.order():
+        if node.name not in roots:
+            ready.know(node)
             continue
-        terms, inner = found.terms(graph[name])
-        ready.known[name], nodes = rewrite(ready, graph[name], terms)
+        terms, inner = found.terms(node)
+        ready.known[node.name], nodes = rewrite(ready, node, terms)
         if nodes:
             gone.update(inner)
-            sums[name] = nodes
+            sums[node.name] = nodes
     return replaced(graph, sums, gone)

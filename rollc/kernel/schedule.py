@@ -23,7 +23,7 @@ import networkx
 
 from rollc.graph.graph import Edge, Graph, Node
 from rollc.graph.retime import timing
-from rollc.graph.traversal import reachable
+from rollc.graph.traversal import in_order, reachable
 from rollc.kernel.due import guards, reads
 from rollc.kernel.program import PHASES, Phase
 
@@ -211,21 +211,18 @@ class _Scheduler:
         nodes = [self.items[position].node for position in positions]
         names = {node.name for node in nodes}
         loop = timing(nodes)
-        inside: networkx.DiGraph[int] = networkx.DiGraph()
-        inside.add_nodes_from(positions)
-        axes = []
-        for position, node in zip(positions, nodes, strict=True):
+
+        def before(position: int) -> Iterator[int]:
+            node = self.items[position].node
             for edge in node.operands:
-                if edge.source in names and edge.delay:
-                    axes.append(edge.axis)
                 if edge.source in names and loop.wait(node.name, edge) == 0:
-                    inside.add_edges_from(
-                        (other, position) for other in self.by_name[edge.source] if other in inside
-                    )
-        ordered = networkx.lexicographical_topological_sort(inside, key=lambda position: position)
+                    yield from self.by_name[edge.source]
+
         items = tuple(
             replace(item, shift=loop.shifts.get(item.node.name, 0))
-            for item in (self.items[position] for position in ordered)
+            for item in (self.items[position] for position in in_order(positions, before))
         )
+        edges = (edge for node in nodes for edge in node.operands)
+        axis = next(edge.axis for edge in edges if edge.source in names and edge.delay)
         kind: Kind = "forward" if loop.direction == 1 else "backward"
-        return Region(kind, phase, items, axes[0], items[0].start, items[0].stop)
+        return Region(kind, phase, items, axis, items[0].start, items[0].stop)
