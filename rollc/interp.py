@@ -7,18 +7,17 @@ shift (:mod:`rollc.graph.retime`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import networkx
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from rollc.graph.graph import BATCH, LEAVES, Attribute, Edge, Graph, Node, delayed
 from rollc.graph.operations import OPERATIONS, Frame
-from rollc.graph.retime import Timing, timing
-from rollc.graph.traversal import needed
+from rollc.graph.retime import Timing
+from rollc.graph.traversal import components, needed
 
 Array = NDArray[Any]
 
@@ -101,7 +100,7 @@ class _Interpreter:
         self.arrays: dict[str, Array] = {}
 
     def values(self) -> dict[str, Array]:
-        for component, loop in _components(self.graph):
+        for component, loop in components(self.graph):
             if len(component) == 1 and not _reads_itself(component[0]):
                 node = component[0]
                 self.arrays[node.name] = self._whole(node)
@@ -241,28 +240,3 @@ class _Interpreter:
 
 def _reads_itself(node: Node) -> bool:
     return any(edge.source == node.name for edge in node.operands)
-
-
-def _components(graph: Graph) -> Iterator[tuple[list[Node], Timing]]:
-    """The strongly connected components, each in the order of one step of its loop."""
-    order = {node.name: position for position, node in enumerate(graph.nodes)}
-    reads: networkx.DiGraph[str] = networkx.DiGraph()
-    reads.add_nodes_from(order)
-    for node in graph.nodes:
-        reads.add_edges_from((edge.source, node.name) for edge in node.reads())
-    condensed = networkx.condensation(reads)
-    members = condensed.nodes(data="members")
-    first = {index: min(order[name] for name in names) for index, names in members}
-    for index in networkx.lexicographical_topological_sort(condensed, key=first.__getitem__):
-        names = condensed.nodes[index]["members"]
-        loop = timing(graph[name] for name in names)
-        inside: networkx.DiGraph[str] = networkx.DiGraph()
-        inside.add_nodes_from(name for name in order if name in names)
-        for name in names:
-            inside.add_edges_from(
-                (edge.source, name)
-                for edge in graph[name].operands
-                if edge.source in names and loop.wait(name, edge) == 0
-            )
-        ordered = networkx.lexicographical_topological_sort(inside, key=order.__getitem__)
-        yield [graph[name] for name in ordered], loop

@@ -285,7 +285,7 @@ loss loss"""
 
 WRONG = {
     "two axes": ("o = identity(x) : float[2] over t, batch", "s, t", "one time axis"),
-    "no delay": ("o = add(o, u) : float over t, batch", "t", "reads itself without a delay"),
+    "no delay": ("o = add(o, u) : float over t, batch", "t", "the cycle through `o` has no delay"),
     "cycle without a delay": (
         "a = tanh(o) : float over t, batch\no = add(a, u) : float over t, batch",
         "t",

@@ -9,13 +9,9 @@ with the adjoint.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import networkx
-
 from rollc.graph.graph import Edge, Graph, Node
-from rollc.graph.retime import NoTiming, Timing, timing
-from rollc.graph.traversal import users
+from rollc.graph.retime import NoTiming, Timing
+from rollc.graph.traversal import NoOrder, components, users
 
 Sweep = tuple[Timing | None, list[Node]]
 
@@ -33,7 +29,10 @@ class _Sweeps:
     def __init__(self, graph: Graph, axis: str) -> None:
         self.graph = graph
         self.axis = axis
-        self.components = list(_components(graph))
+        try:
+            self.components = list(components(graph))
+        except (NoOrder, NoTiming) as error:
+            raise NoSweeps(str(error)) from None
         self.shifts: dict[str, int] = {}
         for _, loop in self.components:
             self.shifts.update(loop.shifts)
@@ -111,42 +110,3 @@ def _runs(number: int, way: int | None) -> bool:
 
 def _some(nodes: list[Node]) -> str:
     return ", ".join(f"`{node.name}`" for node in nodes[:5])
-
-
-def _components(graph: Graph) -> Iterator[tuple[list[Node], Timing]]:
-    """The strongly connected components, each in the order of one step of its loop."""
-    place = {node.name: position for position, node in enumerate(graph.nodes)}
-    reads: networkx.DiGraph[str] = networkx.DiGraph()
-    reads.add_nodes_from(place)
-    for node in graph.nodes:
-        reads.add_edges_from((edge.source, node.name) for edge in node.reads())
-    condensed = networkx.condensation(reads)
-    members = [sorted(names, key=place.__getitem__) for _, names in condensed.nodes("members")]
-    order = networkx.lexicographical_topological_sort(
-        condensed, key=lambda index: place[members[index][0]]
-    )
-    for index in order:
-        names = members[index]
-        try:
-            loop = timing(graph[name] for name in names)
-        except NoTiming as error:
-            raise NoSweeps(str(error)) from None
-        if len(names) == 1:
-            node = graph[names[0]]
-            if Edge(node.name) in node.operands:
-                raise NoSweeps(f"`{node.name}` reads itself without a delay")
-            yield [node], loop
-            continue
-        inside: networkx.DiGraph[str] = networkx.DiGraph()
-        inside.add_nodes_from(names)
-        for name in names:
-            inside.add_edges_from(
-                (edge.source, name)
-                for edge in graph[name].operands
-                if edge.source in inside and loop.wait(name, edge) == 0
-            )
-        try:
-            ordered = list(networkx.lexicographical_topological_sort(inside, place.__getitem__))
-        except networkx.NetworkXUnfeasible:
-            raise NoSweeps(f"the cycle through `{names[0]}` has no delay") from None
-        yield [graph[name] for name in ordered], loop

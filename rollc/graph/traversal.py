@@ -12,6 +12,7 @@ from typing import TypeVar
 import networkx
 
 from rollc.graph.graph import Edge, Graph, Node
+from rollc.graph.retime import Timing, timing
 
 Reader = TypeVar("Reader")
 Vertex = TypeVar("Vertex", bound=Hashable)
@@ -107,3 +108,29 @@ def in_step_order(nodes: Iterable[Node]) -> list[Node]:
         return (edge.source for edge in named[name].operands if not edge.delay)
 
     return [named[name] for name in in_order(named, before)]
+
+
+def components(graph: Graph) -> Iterator[tuple[list[Node], Timing]]:
+    """The strongly connected components, each after those that it reads, with its loop.
+
+    The nodes of one are in the order of a step of the loop.  Raises :class:`NoOrder` for a cycle
+    without a delay and :class:`~rollc.graph.retime.NoTiming` for one that no loop computes.
+    """
+    place = {node.name: number for number, node in enumerate(graph.nodes)}
+    reads: networkx.DiGraph[str] = networkx.DiGraph()
+    reads.add_nodes_from(place)
+    reads.add_edges_from((edge.source, node.name) for node in graph.nodes for edge in node.reads())
+    condensed = networkx.condensation(reads)
+    members = {
+        number: sorted(names, key=place.__getitem__)
+        for number, names in condensed.nodes(data="members")
+    }
+    for number in networkx.lexicographical_topological_sort(
+        condensed, lambda number: place[members[number][0]]
+    ):
+        loop = timing(graph[name] for name in members[number])
+
+        def before(name: str, loop: Timing = loop) -> Iterator[str]:
+            return (edge.source for edge in graph[name].operands if loop.wait(name, edge) == 0)
+
+        yield [graph[name] for name in in_order(members[number], before)], loop

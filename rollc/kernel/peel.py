@@ -24,12 +24,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-import networkx
-
 from rollc.graph.graph import Edge, Graph, Node, attributes
 from rollc.graph.operations import operation_of
 from rollc.graph.operations.linear import over_axes
-from rollc.graph.retime import Timing, timing
+from rollc.graph.retime import Timing
+from rollc.graph.traversal import components
 from rollc.kernel.schedule import Item, Schedule, schedule
 
 MOST_STEPS = 64
@@ -54,33 +53,14 @@ class _Peeler:
         self.zero: dict[str, list[bool]] = {}
 
     def items(self) -> list[Item]:
-        components = self._components()
-        for component, loop in components:
+        found = list(components(self.graph))
+        for component, loop in found:
             self._follow(component, loop)
         items: dict[str, list[Item]] = {}
-        for component, loop in components:
+        for component, loop in found:
             for node, pieces in self._pieces(component, loop).items():
                 items[node] = pieces
         return [item for node in self.graph.nodes for item in items[node.name]]
-
-    def _components(self) -> list[tuple[list[Node], Timing]]:
-        """Strongly connected components in the order of their reads."""
-        order = {node.name: position for position, node in enumerate(self.graph.nodes)}
-        reads: networkx.DiGraph[str] = networkx.DiGraph()
-        reads.add_nodes_from(order)
-        for node in self.graph.nodes:
-            reads.add_edges_from((edge.source, node.name) for edge in node.reads())
-        found = []
-        for names in networkx.strongly_connected_components(reads):
-            loop = timing(self.graph[name] for name in names)
-            inside: networkx.DiGraph[str] = networkx.DiGraph()
-            inside.add_nodes_from(name for name in order if name in names)
-            for name in inside.nodes:
-                for edge in self.graph[name].operands:
-                    if edge.source in names and loop.wait(name, edge) == 0:
-                        inside.add_edge(edge.source, name)
-            found.append(([self.graph[name] for name in networkx.topological_sort(inside)], loop))
-        return found[::-1]  # a component comes after all that reads it: turned round
 
     def _follow(self, component: Sequence[Node], loop: Timing) -> None:
         """Find the zeros of a component, in its direction of time."""
