@@ -43,6 +43,10 @@ def x() -> Array:
         ("a = softmax(h, over t)\noutput a", "`a` is computed from all steps of t"),
         ("a = h - sum(h, over t)\noutput a", "`a'1` is computed from all steps of t"),
         ("a = h - last(h)\noutput a", "`a` needs the last step of t at every step of t"),
+        (  # the first one of the spec
+            "a = h - last(h)\nb = a * a\nc = b * b\nd = c * c\ne = d * d\noutput e",
+            "`a` needs the last step of t at every step of t",
+        ),
         # The outputs do not read it, but the state that is handed on does.
         (
             "a = h - mean(h, over t)\nb = b[t-1] + a\noutput h\nloss mean(sum(b), over t)",

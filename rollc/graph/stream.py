@@ -161,9 +161,10 @@ def _reasons(graph: Graph, axis: str) -> Iterator[str]:
             yield f"`{node.name}` is computed from all steps of {axis}"
         if along and node.operation == "last":
             ends.append(node.name)
-    for name in dependents(graph.nodes, ends):
-        for each in graph[name].type.time:
-            yield f"`{name}` needs the last step of {axis} at every step of {each}"
+    late = dependents(graph.nodes, ends)
+    for node in graph.nodes:
+        for each in node.type.time if node.name in late else ():
+            yield f"`{node.name}` needs the last step of {axis} at every step of {each}"
     for node in simplify(without_slopes(graph)).nodes:
         if operation_of(node).counts and node.options.get("axis") == axis:
             yield f"line {node.line} counts the steps of {axis}"
