@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -242,6 +243,40 @@ def test_text_in_and_text_out(name: str, expect: Callable[[str, Path], None]) ->
 
 def verified(pass_: Pass, value: Any) -> None:
     assert verify_any(value) == [], pass_.name
+
+
+WELL_FORMED = {
+    "slices of conditions": """
+        net cut
+        input x: [4]
+        h = where(x > 0.5, x, 0.1 * x)
+        y = sum(h[0:2]) * h[3]
+        output y
+    """,
+    "sums of numbers in a sum of vectors": """
+        net wide
+        input x, u
+        param a: [2]
+        h = a * h[t-1] + x + u
+        output h
+    """,
+    "a number where there is no product yet": """
+        net zeros
+        input x
+        param W: [2, 2]
+        h = W @ h[t-1] + x
+        output h
+    """,
+}
+
+
+@pytest.mark.parametrize("what", WELL_FORMED)
+def test_what_each_pass_makes_of(what: str) -> None:
+    graph, _ = read_spec(dedent(WELL_FORMED[what]), "spec.roll")
+    for steps in (None, 4):
+        run = Runner(verify=verified)
+        for make in kernel_graphs(graph, run=run).values():
+            compiled(make(), "float64", steps, run)
 
 
 @pytest.mark.long

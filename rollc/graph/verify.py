@@ -42,8 +42,9 @@ class Flaw:
 def verify(graph: Graph, *, wider: bool = False) -> list[Flaw]:
     """Everything that makes a graph unusable; an empty list where nothing does.
 
-    If ``wider``, nodes may run over more axes than what they read: they are the same all along
-    those, as what is zero at some steps is in a part of a DAG.
+    If ``wider``, nodes may run over more axes than what they read, and be of a shape where they
+    read a number: they are the same at all those places, as in a part of a DAG where the other
+    operand is zero.
     """
     inferred = partial(_inferred, wider=wider)
     flaws = list(_frame(graph))
@@ -226,7 +227,7 @@ def _inferred(graph: Graph, node: Node, wider: bool = False) -> Iterator[str]:
         yield f"`{node.operation}` takes {mismatch.expected}, found {shapes}"
         return
     if wider and found is not None and set(found.axes) <= set(node.type.axes):
-        found = replace(found, axes=node.type.axes)
+        found = replace(found, axes=node.type.axes, shape=found.shape or node.type.shape)
     if found != node.type:
         yield f"the type is given as {node.type}, and is {found}"
 

@@ -44,7 +44,7 @@ def factored(graph: Graph) -> Graph:
             for term, _ in several:
                 terms.remove(term)
             terms.append(making.product(last, [rest for _, rest in several]))
-        return time, [*making.nodes, *chain(graph, node, terms, "rest")]
+        return time, [*making.nodes, *chain(graph, node, terms, "rest", making.types)]
 
     after = with_sums(graph, taken_out)
     leaves = [node.name for node in after.nodes if not node.operands]

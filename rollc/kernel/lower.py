@@ -89,6 +89,10 @@ def _sink_slices(graph: Graph) -> Graph:
     def sinks(node: Node) -> bool:
         if not operation_of(node).elementwise or len(node.type.shape) != 1:
             return False
+        # A slice is of numbers: there is none of a condition.
+        types = (node.type, *(graph[edge.source].type for edge in node.operands))
+        if any(type_.shape and type_.kind != "float" for type_ in types):
+            return False
         mine = readers.get(node.name, [])
         if node.name in kept or not mine or any(reader.operation != "slice" for reader, _ in mine):
             return False

@@ -55,7 +55,8 @@ def collected(graph: Graph) -> Graph:
             terms.append((1, Edge(whole.name, delay, axis)))
         if made:
             gone.update(inner)
-            sums[node.name] = [*made, *chain(graph, node, terms, "part")]
+            types = {one.name: one.type for one in made}
+            sums[node.name] = [*made, *chain(graph, node, terms, "part", types)]
     return replaced(graph, sums, gone)
 
 

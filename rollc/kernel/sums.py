@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from rollc.graph.graph import Edge, Graph, Node
+from rollc.graph.graph import Edge, Graph, Node, Type
+from rollc.graph.operations import OPERATIONS
 from rollc.graph.traversal import users
 
 _SUMS = frozenset({"add", "subtract"})
@@ -69,11 +70,19 @@ def replaced(graph: Graph, sums: Mapping[str, list[Node]], gone: set[str]) -> Gr
     )
 
 
-def chain(graph: Graph, node: Node, terms: Sequence[Term], mark: str) -> Iterator[Node]:
+def chain(
+    graph: Graph,
+    node: Node,
+    terms: Sequence[Term],
+    mark: str,
+    made: Mapping[str, Type] | None = None,
+) -> Iterator[Node]:
     """A sum, one term after the other; the last node has the name of the sum.
 
-    ``mark`` is in the names of the others.
+    ``mark`` is in the names of the others.  ``made`` has the types of terms that are no nodes of
+    the graph yet.
     """
+    types = dict(made or {})
     (sign, total), *rest = terms
     if not rest:
         operation = "identity" if sign > 0 else "negate"
@@ -92,8 +101,15 @@ def chain(graph: Graph, node: Node, terms: Sequence[Term], mark: str) -> Iterato
             yield replace(node, name=negative, operation=operation, operands=operands, initial=None)
             yield replace(node, operation="negate", operands=(Edge(negative),))
             return
-        kept = node.initial if last else None
-        yield replace(node, name=name, operation=operation, operands=operands, initial=kept)
+        if last:
+            yield replace(node, operation=operation, operands=operands)
+            return
+        # The first terms together may be a number, or the same at all steps.
+        known = [types.get(part.source) or graph[part.source].type for part in operands]
+        type_ = types[name] = OPERATIONS[operation].infer(known, {}) or node.type
+        yield replace(
+            node, name=name, operation=operation, operands=operands, type=type_, initial=None
+        )
         total = Edge(name)
 
 
