@@ -1,0 +1,113 @@
+"""Schedules and programs of random graphs have no flaw, and compute what the graphs mean.
+
+No code is made of them: what is wrong here is wrong in the planning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from delay_graphs import delay_graphs, streamed_graphs
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+from interpreted_programs import assert_means_the_same, program_of
+from random_specs import spec_graphs
+from two_axes import two_axis_graphs
+
+from rollc.graph.adjoint import adjoint
+from rollc.graph.graph import BATCH, Graph
+from rollc.graph.lengths import why_no_lengths, with_lengths
+from rollc.graph.segments import segments
+from rollc.graph.simplify import simplify
+from rollc.graph.split import CannotSplit
+from rollc.graph.tangent import DIRECTION
+from rollc.graph.truncate import truncate
+from rollc.irtext import print_graph
+from rollc.kernel.passes import planned, scheduled
+from rollc.kernel.verifier import verify_program, verify_schedule
+from rollc.sensitivities import tangent_kernels
+from rollc.streaming import stream_kernels
+
+GRAPHS = {
+    "graphs": delay_graphs(clocks=True),
+    "states": streamed_graphs(),
+    "specs": spec_graphs(),
+    "axes": st.booleans().flatmap(two_axis_graphs),
+}
+
+
+def hold(graph: Graph, steps: int | None, sizes: dict[str, int], rows: int, seed: int) -> None:
+    note(print_graph(graph))
+    schedule = scheduled(replace(graph, steps=steps))
+    assert [*map(str, verify_schedule(schedule))] == []
+    assert [*map(str, verify_program(planned(schedule, rows)))] == []
+    assert_means_the_same(graph, program_of(graph, steps, rows), sizes, seed)
+
+
+def tangents(graph: Graph) -> list[tuple[Graph, int]]:
+    """The graphs of forward sensitivities, each with a number of directions."""
+    try:
+        found = segments(graph)
+    except CannotSplit:
+        return []
+    made = [make() for make in tangent_kernels(found).values()]
+    counts = [
+        sum(one[n].type.size for n in part.cuts)
+        for one, part in zip(made, found.segments, strict=True)
+    ]
+    return list(zip(made, counts, strict=True))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("of", GRAPHS)
+def test_programs_agree_with_the_interpreter_of_graphs(of: str) -> None:
+    @settings(
+        max_examples=40,
+        derandomize=True,  # the same graphs in every run: a failure is never a matter of luck
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.explicit, Phase.generate],  # to make a failure small takes many minutes
+    )
+    @given(
+        graph=GRAPHS[of],
+        loss=st.booleans(),
+        steps=st.integers(1, 7),
+        rolled=st.booleans(),
+        batch=st.integers(1, 3),
+        rows=st.integers(1, 9),
+        seed=st.integers(0, 99),
+        ragged=st.booleans(),
+        window=st.sampled_from([None, None, 1, 2, 3]),
+    )
+    def agree(
+        graph: Graph,
+        loss: bool,
+        steps: int,
+        rolled: bool,
+        batch: int,
+        rows: int,
+        seed: int,
+        ragged: bool,
+        window: int | None,
+    ) -> None:
+        plain, axes = graph, graph.axes
+        graph = graph if window is None else truncate(graph, window)
+        graph = with_lengths(graph) if ragged and why_no_lengths(graph) is None else graph
+        count = steps if not rolled and len(axes) == 1 else None
+        sizes: dict[str, Any] = {axis: 1 + (steps + 3 * i) % 7 for i, axis in enumerate(axes)}
+        sizes |= {axes[0]: steps, BATCH: batch}
+        graph = simplify(graph)
+        with np.errstate(all="ignore"):
+            hold(
+                simplify(adjoint(graph, of="loss" if loss else "outputs")), count, sizes, rows, seed
+            )
+            hold(simplify(replace(graph, loss=None)), count, sizes, rows, seed)
+            for built, directions in tangents(graph):
+                hold(built, None, {**sizes, DIRECTION: directions}, rows, seed)
+            for make in stream_kernels(plain).values() if len(axes) > 1 else ():
+                hold(make(), None, sizes, rows, seed)
+
+    agree()
