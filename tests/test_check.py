@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from rollc.graph.adjoint import adjoint
 from rollc.graph.check import BothDirections, CycleWithoutDelay, NeedsWhole, check, total
+from rollc.graph.given import given_flaws
 from rollc.graph.graph import BATCH, Attribute, Edge, Graph, Node, Type, attributes
 from rollc.graph.operations import OPERATIONS
 from rollc.graph.retime import NoTiming, timing
@@ -211,7 +212,6 @@ def bad_changes() -> Iterator[tuple[str, dict[str, object], str]]:
     yield "W", {"type": Type("float", (2**20, 2**20))}, "more than 2147483648 elements"
     yield "W", {"type": Type("float", (0, 3))}, "positive sizes"
     yield "W", {"type": Type("float", (3, 3), ("batch",))}, "the same at every step"
-    yield "x", {"type": Type("float", (3,), ("t",))}, "a value for each sequence"
     yield "x", {"operands": (Edge("W"),)}, "`input` reads nothing"
     yield "h'3", {"attributes": attributes(start=-1, stop=2)}, "`start` must be"
     for value in (4.0, -1.0, 0.5, math.nan, math.inf):
@@ -229,6 +229,14 @@ def test_verify_finds_what_is_wrong(name: str, changes: dict[str, object], probl
     assert verify(graph) == []
     assert name in graph.by_name
     assert problem in problems(changed(graph, name, **changes))
+
+
+def test_what_a_person_gives_has_a_value_for_each_sequence() -> None:
+    """What passes make need not: the number of a step is the same for all."""
+    graph = graph_of(GOOD)
+    assert not [*given_flaws(graph)]
+    (flaw,) = given_flaws(changed(graph, "x", type=Type("float", (3,), ("t",))))
+    assert "a value for each sequence" in str(flaw)
 
 
 def test_verify_looks_at_the_frame() -> None:
