@@ -70,6 +70,19 @@ def test_cells_in_cells_tell_their_axis_wherever_there_are_two() -> None:
     assert seen > 20
 
 
+def test_what_a_cell_defines_hides_no_size_that_it_reads() -> None:
+    for seed in range(1500):
+        program, _ = generate(seed)
+        sizes = {each.name for each in (*program.of(la.Dim), *program.of(la.Const))}
+        for cell in program.of(la.Cell):
+            own = {
+                name
+                for part in cell.body
+                for name in (part.names if isinstance(part, la.Equation) else (part.name,))
+            }
+            assert not own & sizes, seed
+
+
 def settings(**options: Any) -> Settings:
     plain = Settings({}, "taught", None, False, {"t": 4}, 2, 0)
     return replace(plain, **options)

@@ -873,7 +873,9 @@ class Writer:
             states["m"] = Known((), frozenset("t"), 1.0)
         marked = self.chance(0.3)
         known = {"x": Known(("x",), frozenset("t"), 2.0, delays=self.chance(0.3))}
-        outer, self.names = self.names, {*reserved(), "x", "r", "h", "c", "m", "H", "k"}
+        outer = self.names
+        # A cell sees the sizes and constants of the spec, and may not hide them.
+        self.names = {*reserved(), *self.dims, *self.consts, "x", "r", "h", "c", "m", "H", "k"}
         scope = Scope(body, known, ("H", "x", "H", 2), ("t",), "cell")
         scope.chance = self.chance(0.3)
         scope.chain = Chain("t", direction, states)
