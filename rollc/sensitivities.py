@@ -262,10 +262,11 @@ class _Run:
             letters = "pb" if BATCH in type_.axes else "p"
             parts = []
             for name, reduced in totals.items():
-                if reduced.tangent is None:
-                    continue
+                own = BATCH in window[name].type.axes
+                if reduced.tangent is None or (BATCH in type_.axes and not own):
+                    continue  # what all sequences share depends on nothing of one alone
                 slopes = reduced.tangent[each.start : each.start + each.size]
-                of, by = ("pbe", "be") if BATCH in window[name].type.axes else ("pe", "e")
+                of, by = ("pbe", "be") if own else ("pe", "e")
                 lead = slopes.shape[: len(by)]
                 cotangent = cotangents[name].reshape(*lead[1:], -1)
                 slopes = slopes.reshape(*lead, -1)

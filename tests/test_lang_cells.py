@@ -242,3 +242,9 @@ def test_derivatives_of_several_arguments() -> None:
     np.testing.assert_array_equal(slopes["a"], [5, 5, 5])
     np.testing.assert_array_equal(slopes["b"], 15)
     np.testing.assert_array_equal(slopes["c"], [0, 0, 0])
+
+
+def test_a_size_inside_a_cell_is_declared_by_its_own_name() -> None:
+    text = "net n\ninput x: [2]\ncell c(x; H) -> h {\n  param e: [2], p: [H, e]\n  h = p @ e\n}\n"
+    (wrong,) = load_graph(Source("n.roll", f"{text}o = c(x; H=2)\noutput o\n")).diagnostics
+    assert (wrong.code, wrong.helps) == ("R208", ("a size is declared as `dim e = …`",))

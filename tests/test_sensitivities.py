@@ -145,6 +145,31 @@ def test_lengths_and_windows_that_cut_gradients() -> None:
     same(cut.forward_sensitivities(params, data)[1]()[1], gradients)
 
 
+@pytest.mark.parametrize(
+    "loss", ["mean(u, over t) + sum(mean(s, over t))", "mean(u * sum(s), over t)"]
+)
+def test_what_all_sequences_share_beside_what_is_of_each(loss: str) -> None:
+    net = uncompiled(
+        graph_of(
+            f"""
+net n
+input x
+static input z
+param p: [2], k
+a = tanh(k * z)
+s = tanh(p * s[t-1] + 1)
+u = 0.5 * u[t-1] + a * x
+loss {loss}
+"""
+        )
+    )
+    params, data = {"p": np.array([0.3, -0.7]), "k": np.array(0.4)}, arrays(net, 5)
+    expected_loss, expected = net.value_and_grad(params, data)
+    found_loss, found = net.forward_sensitivities(params, data)[1]()
+    assert found_loss == pytest.approx(expected_loss, rel=1e-12)
+    same(found, expected)
+
+
 def graph_of(text: str) -> Graph:
     return simplify(read_spec(text, "spec.roll")[0])
 

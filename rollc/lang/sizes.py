@@ -89,7 +89,7 @@ class Values:
                     f"`{name.name}` is no size",
                     Label(name.span, "a size is needed here"),
                     (Label(symbol.at, f"`{name.name}` is defined here"),),
-                    helps=(f"a size is declared as `dim {name.name} = …`",),
+                    helps=(f"a size is declared as `dim {name.name.rsplit('.', 1)[-1]} = …`",),
                 )
             )
         if name.name not in self.sizes:
