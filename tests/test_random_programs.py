@@ -18,7 +18,7 @@ from rollc.lang.functions import ENDS, OVER_TIME, SYMBOLS, functions  # noqa: E4
 from rollc.pipeline import read_spec  # noqa: E402
 from tests.random_programs import language as la  # noqa: E402
 from tests.random_programs.features import FORMS, features  # noqa: E402
-from tests.random_programs.generate import Settings, generate  # noqa: E402
+from tests.random_programs.generate import Settings, Writer, generate  # noqa: E402
 from tests.random_programs.language import Call, Float, Name, Number  # noqa: E402
 
 COUNT = 60
@@ -81,6 +81,20 @@ def test_what_a_cell_defines_hides_no_size_that_it_reads() -> None:
                 for name in (part.names if isinstance(part, la.Equation) else (part.name,))
             }
             assert not own & sizes, seed
+
+
+def test_an_input_that_a_cell_reads_along_its_axis_has_to_run_over_it() -> None:
+    for seed in range(600):
+        writer = Writer(seed)
+        writer.own_cell()
+        (cell,) = (each for each in writer.statements if isinstance(each, la.Cell))
+        reads = any(
+            isinstance(part, Name) and part.name == "x" and (part.delay or part.marked)
+            for statement in cell.body
+            for value in la.expressions(statement)
+            for part in la.walk(value)
+        )
+        assert writer.uses[-1].delayed_input or not reads, seed
 
 
 def settings(**options: Any) -> Settings:

@@ -238,19 +238,12 @@ class Writer:
     # Reads
 
     def delayed(self, name: str, delay: int, axis: str, scope: Scope) -> Name:
-        if delay:
+        marked = not delay and axis in self.known(name, scope).axes and self.chance(0.1)
+        if delay or (marked and scope.inside == "cell"):
             self.known(name, scope).along = axis
-        runs = axis in self.known(name, scope).axes
-        sized = (
-            delay and scope.inside == "" and abs(delay) in self.dims.values() and self.chance(0.2)
-        )
-        return Name(
-            name,
-            delay,
-            axis,
-            marked=not delay and runs and self.chance(0.1),
-            size=self.size(abs(delay)) if sized else None,
-        )
+        named = not scope.inside and abs(delay) in self.dims.values()
+        size = self.size(abs(delay)) if delay and named and self.chance(0.2) else None
+        return Name(name, delay, axis, marked, size)
 
     def read(
         self, shape: Shape, scope: Scope, kind: str = "float", bound: int = 0
