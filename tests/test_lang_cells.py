@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import rollc
 from rollc.entries.graphs import kernel_graphs
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import Edge, Graph
 from rollc.graph.simplify import simplify
 from rollc.interp import interpret
-from rollc.lang.diagnostics import render
+from rollc.lang.diagnostics import as_data, render
 from rollc.lang.load import load_graph
 from rollc.lang.source import Source, Span
 from rollc.lang.use import LONGEST_TEXT, with_used
@@ -137,7 +136,7 @@ def test_a_place_in_a_used_file_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "a.roll").write_text("\ncell a(x) -> h {\n    h = x @ x\n}")
     text = net('use "a.roll"', "y = a(x)", "output y")
     read = load_graph(Source(str(tmp_path / "n.roll"), text))
-    (found,) = rollc.lang.as_data(read.diagnostics, read.source)
+    (found,) = as_data(read.diagnostics, read.source)
     assert found["file"] == str(tmp_path / "a.roll")
     labels = found["labels"]
     assert isinstance(labels, list)
