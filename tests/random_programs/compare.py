@@ -412,7 +412,8 @@ def _whole(case: Case, axis: str) -> bool:
     """Whether something is computed from all steps along an axis, or by chance."""
     found = case.meant().meaning.found
     settled = case.meant().meaning.settled
-    for value in [*found.values.values(), *found.resets.values()]:
+    again = [found.inits[name] for name in found.resets if name in found.inits]
+    for value in [*found.values.values(), *found.resets.values(), *again]:
         for part in la.walk(value.expression):
             if isinstance(part, la.Call) and part.function in ("first", "last"):
                 return True

@@ -33,6 +33,8 @@ Written = tuple[Expression, float]
 
 BOUNDED = {"tanh": 1.0, "sin": 1.0, "cos": 1.0, "sigmoid": 1.0, "normal_cdf": 1.0}
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
+REDUCTIONS = ("sum", "mean", "max", "min", "dot", "logsumexp", "log_det", "mse", "cross_entropy")
+REDUCTIONS += ("binary_cross_entropy",)
 KEPT = ("relu", "abs", "silu", "gelu", "identity", "neg", "stop")  # no larger than their operand
 ODD_NAMES = (
     *("T", "B", "S", "F", "I", "np", "batch", "steps", "out", "exp", "mean", "tanh", "sum"),
@@ -1017,7 +1019,7 @@ class Writer:
         fed = self.tame(self.expression(shape, scope, self.choose(1, 2, 2, 3)), 4.0)[0]
         told = any(
             self.known(part.name, scope).kind == "float"
-            for part in _outside_conditions(fed)
+            for part in _telling(fed)
             if isinstance(part, Name) and part.name not in chain.states
         )
         if scope.inside == "cell":  # what runs over what its input does
@@ -1498,12 +1500,12 @@ class Writer:
         yield from rest
 
 
-def _outside_conditions(expression: Expression) -> Iterator[Expression]:
-    """What can tell the type of a value: a condition that chooses does not."""
-    if not (isinstance(expression, Call) and expression.function in COMPARISONS):
+def _telling(expression: Expression) -> Iterator[Expression]:
+    """What can tell the shape of a value: a condition does not, nor what is in a reduction."""
+    if not (isinstance(expression, Call) and expression.function in (*COMPARISONS, *REDUCTIONS)):
         yield expression
         for part in la.parts(expression):
-            yield from _outside_conditions(part)
+            yield from _telling(part)
 
 
 def by_chance(expression: Expression) -> bool:
