@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from textwrap import dedent
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -87,6 +89,86 @@ def test_programs_of_a_number_of_steps(name: str) -> None:
     for steps in (1, 2, 6):
         sizes = sizes_of(graph, steps)
         assert_means_the_same(graph, program_of(graph, steps, rows=4), sizes)
+
+
+PLANNED = {
+    "what is read ahead of its loop": """
+        net ahead
+        input x
+        param a, b
+        h = tanh(a * h[t-1] + x)
+        y = b * h[t+2] + h[t-3]
+        output y
+        loss mean(y * y, over t)
+    """,
+    "what a loop and others read": """
+        net shared
+        dim D = 3
+        input x: [D]
+        param W: [D, D], U: [D, D]
+        p = W @ x
+        h = tanh(p + U @ h[t-1])
+        y = sum(h * p) + last(sum(p)) + first(sum(h[t+1]))
+        output y
+        loss mean(y, over t)
+    """,
+    "one product for several readers": """
+        net products
+        dim D = 2
+        input x: [D]
+        param a: [D], W: [D, D]
+        h = a * h[t-1] + x
+        q = x * h
+        y = mean(q, over t)
+        z = W @ q
+        output z, y
+        loss mean(sum(z), over t) + sum(y)
+    """,
+    "inputs some steps ago": """
+        net past
+        dim D = 2
+        input x: [D], u
+        param W: [D, D], b
+        h = tanh(W @ x[t-1] + b * h[t-1] + x[t-2])
+        v = b * v[t-1] + u[t-1] + u[t+1]
+        output h, v
+        loss mean(sum(h) + v, over t)
+    """,
+    "delays of both signs": """
+        net both
+        input x
+        param a
+        p = tanh(a * q[t+1] + x)
+        q = a * p[t-2] + x
+        output p, q
+        loss mean(p * q, over t)
+    """,
+    "a part of a vector, and vectors side by side": """
+        net parts
+        input x: [4], u
+        param W: [3, 3]
+        c = concat(x[1:3], u)
+        h = tanh(W @ h[t-2] + c)
+        y = concat(h, h[t-1], x[0:2])
+        k = y[2:6]
+        output y, k
+        loss mean(sum(y[1:4]), over t)
+    """,
+}
+
+
+def planned_graphs(what: str) -> Iterator[Graph]:
+    """The graphs of the kernels of a small network."""
+    graph, _ = read_spec(dedent(PLANNED[what]), "small.roll")
+    makers = kernel_graphs(graph)
+    yield from (makers[entry]() for entry in ("forward", "gradient", "vjp"))
+
+
+@pytest.mark.parametrize("what", PLANNED)
+def test_programs_of(what: str) -> None:
+    for graph in planned_graphs(what):
+        for rows in (2, 6, None):
+            assert_means_the_same(graph, program_of(graph, rows=rows), sizes_of(graph, 7))
 
 
 @pytest.mark.parametrize("operation", CASES)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from operation_cases import CASES, on_a_bench
 from operation_kernels import along_another_axis
-from test_interpreter import SPECS, checked
+from test_interpreter import PLANNED, SPECS, checked, planned_graphs
 
 from rollc.entries.graphs import kernel_graphs
 from rollc.graph.adjoint import adjoint
@@ -37,6 +37,13 @@ def test_kernels_of_a_spec(name: str) -> None:
     makers = kernel_graphs(checked(name))
     for entry in makers.keys() & {"forward", "gradient"}:
         assert flaws_of(makers[entry]()) == []
+
+
+@pytest.mark.parametrize("what", PLANNED)
+def test_kernels_of(what: str) -> None:
+    for graph in planned_graphs(what):
+        assert flaws_of(graph) == []
+        assert flaws_of(graph, 4) == []
 
 
 @pytest.mark.long
@@ -263,6 +270,16 @@ def test_a_result_of_which_a_part_is_missing() -> None:
     nest = "nest over=(t,batch) shape=(4) span=block"
     found = program_flaws("vanilla.gradient", (whole, part), (nest, nest.replace("4", "3")))
     assert "`o`: is a result that is not written whole" in found
+
+
+def test_an_input_that_is_read_as_it_is() -> None:
+    """One step at a time in a loop, or for a sum of products of numbers: not in a product."""
+    loop, plain = "nest over=(batch) shape=()", "nest over=(t,batch) shape=()"
+    nest = "            assign name=z operation=identity operands=(x[t+1]) store=y[t+2]\n"
+    fill = "        fill buffer=y\n"
+    found = program_flaws("biquad.forward", (fill, f"{fill}        {plain}\n    {nest}"))
+    assert "`z`: takes many rows of `x` at once, which has none around" in found
+    assert program_flaws("biquad.forward", (loop, loop)) == []
 
 
 def test_what_is_computed_under_a_condition() -> None:

@@ -207,6 +207,13 @@ class Statements:
             yield f"goes over `{around.axis}` in a loop over it, or not at all for a block of it"
         if not span.block:
             yield from self._span(span)
+        for ref in reads(statement):
+            buffer = self.buffers[ref.buffer]
+            if buffer.direct and (ref.shift, ref.row) != (buffer.before, "step"):
+                # Where there are no rows around, each read of one has to be looked at.
+                one = isinstance(statement, Nest) and around == _Around(buffer.axis)
+                if not one and not (isinstance(statement, Product) and not ref.shape):
+                    yield f"takes many rows of `{ref.buffer}` at once, which has none around"
         whole = self._whole(statement)
         for ref in (*reads(statement), *writes(statement)):
             buffer = self.buffers[ref.buffer]

@@ -17,6 +17,8 @@ from interpreted_programs import assert_means_the_same, program_of
 from random_specs import spec_graphs
 from two_axes import two_axis_graphs
 
+from rollc.entries.forward_mode import tangent_kernels
+from rollc.entries.streaming import stream_kernels
 from rollc.graph.adjoint import adjoint
 from rollc.graph.graph import BATCH, Graph
 from rollc.graph.lengths import why_no_lengths, with_lengths
@@ -28,8 +30,6 @@ from rollc.graph.truncate import truncate
 from rollc.irtext import print_graph
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.verifier import verify_program, verify_schedule
-from rollc.sensitivities import tangent_kernels
-from rollc.streaming import stream_kernels
 
 GRAPHS = {
     "graphs": delay_graphs(clocks=True),
