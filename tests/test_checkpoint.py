@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from compiled_networks import network_of
+from forward_gradients import Interpreted
 from numpy.typing import NDArray
 
+from rollc.checkpoint import Windowed
+from rollc.entries.windows import window_kernels
 from rollc.errors import InputError
+from rollc.graph.adjoint import adjoint
+from rollc.graph.simplify import simplify
 from rollc.graph.split import CannotSplit, split
+from rollc.interp import interpret
 from rollc.kernel import executable
 from rollc.network import Network
 from rollc.pipeline import build_text, read_spec
@@ -50,6 +56,28 @@ def test_the_numbers_are_those_of_the_whole(every: int) -> None:
         assert found[name].dtype == gradient.dtype
         scale = np.abs(gradient).max()
         np.testing.assert_allclose(found[name], gradient, atol=2e-5 * scale, err_msg=name)
+
+
+class Window(Interpreted):
+    """A kernel of a window without code."""
+
+    def run(self, leaves: Any, steps: Any, batch: int, phases: Any) -> Any:
+        return super().run(leaves, {"t": steps}, batch, phases)
+
+
+@pytest.mark.parametrize("how", ["max", "min"])
+def test_windows_with_an_equal_extreme_share_in_each_sequence(how: str) -> None:
+    text = f"net n\ninput x\nparam a\nv = a * x\nloss {how}(v, over t)\n"
+    graph = simplify(read_spec(text, "n")[0])
+    x = np.array([[1.0, 5.0], [1.0, 2.0], [0.0, 5.0], [0.0, 2.0], [1.0, 5.0]])
+    leaves, parts = {"a": np.array(1.0), "x": x}, split(graph)
+    makers = window_kernels(parts)
+    kernel: Any = lambda entry: Window(makers[entry]())  # noqa: E731
+    _, found = Windowed(graph, parts, kernel, "float64").value_and_grad(leaves, 5, 2, 1)
+    derived = adjoint(graph)
+    expected = interpret(derived, leaves, {"t": 5, "batch": 2})
+    for label, name in derived.gradients:
+        np.testing.assert_allclose(found[label], expected[name], err_msg=label)
 
 
 @pytest.mark.parametrize("start", ["param p: [3, 2]", "static input p: [3, 2]"])

@@ -388,8 +388,9 @@ def test_windows_with_equal_extremes_share() -> None:
         "net n\ninput x, z\nparam a, b\nv = a * x + b * z\nloss max(v, over t) - min(v, over t)\n"
     )
     graph = graph_of(text)
-    data = {"x": np.array([[1.0], [2.0], [0.0]]), "z": np.array([[2.0], [1.0], [0.0]])}
+    x, z = [1.0, 2.0, 0.0, -2.0, -1.0], [2.0, 1.0, 0.0, -1.0, -2.0]
+    data = {"x": np.array(x)[:, None], "z": np.array(z)[:, None]}
     given = {"a": np.array(1.0), "b": np.array(1.0), **data}
-    for order in ([0, 1, 2], [2, 1, 0]):
+    for order in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0]):
         moved = {name: array[order] if array.ndim else array for name, array in given.items()}
-        compare(graph, moved, {"t": 3, "batch": 1}, 1)
+        compare(graph, moved, {"t": 5, "batch": 1}, 1)
