@@ -60,6 +60,24 @@ def test_layers_are_sized_in_any_order_and_parameters_keep_theirs() -> None:
     assert graph["last"].type.shape == (10,)
 
 
+def test_sizes_are_computed_and_constants_are_no_sizes() -> None:
+    lines = ["dim A = 8, B = 2 * A - 1", "const half = 0.5", "a = layer(x; H=A - 1, K=half)"]
+    graph = graph_of(net(LAYER, *lines, "b = layer(a; H=B, K=A / 4)", "output b"))
+    assert graph["a.W"].type.shape == (7, 3)
+    assert graph["b.W"].type.shape == (15, 7)
+    numbers = [node.options["value"] for node in graph.nodes if node.operation == "constant"]
+    assert sorted(numbers) == [0.5, 2.0]
+
+
+def test_an_input_that_is_a_size_is_a_number_and_any_other_name_is_the_value() -> None:
+    late = "cell late(a, b) -> h {\nh = a * b[t-1]\n}"
+    twice = "cell twice(v; H) -> o {\ns = v + s[t-1]\ninit s = 3\no = late(H, s) + late(s, s)\n}"
+    graph = graph_of(net(late, twice, "y = twice(x[0]; H=5)", "output y"))
+    leaves = {"x": np.ones((2, 1, 3))}
+    found = interpret(graph, leaves, {"t": 2, "batch": 1})[dict(graph.outputs)["y"]]
+    np.testing.assert_allclose(found[:, 0], [5 * 3 + 4 * 3, 5 * 4 + 5 * 4])
+
+
 def test_a_use_inside_an_expression_is_its_first_result() -> None:
     graph = graph_of(net(LAYER, "y = layer(layer(x; H=2); H=2) + layer(x; H=2)", "output y"))
     assert [str(edge) for edge in graph["y"].operands] == ["y.layer.h", "y.layer2.h"]

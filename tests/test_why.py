@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -223,6 +224,13 @@ def test_what_is_cheap_is_computed_again_and_not_kept() -> None:
 
 def nodes_of_statement(decision: Decision) -> set[str]:
     return set() if decision.statement is None else set(nodes_of(decision.statement))
+
+
+def test_a_loop_says_which_way_it_runs() -> None:
+    for kernel, ways in (("forward", {"forwards"}), ("gradient", {"forwards", "backwards"})):
+        found = explained("lstm", kernel)
+        text = print_why(found.schedule, found.program, "float32")
+        assert set(re.findall(r"(\w+) over t, step by step", text)) == ways
 
 
 def test_bidirectional_has_a_loop_each_way() -> None:
