@@ -80,6 +80,13 @@ def test_delays_of_both_signs_in_one_component(sums: tuple[int, int]) -> None:
     assert (total(finding.past), total(finding.future)) == sums
 
 
+def test_what_needs_both_directions_is_said() -> None:
+    (finding,) = check(wired(("a", "a", 1), ("a", "b", 0), ("b", "a", -2))).findings
+    assert "need each other" in str(finding)
+    (finding,) = check(wired(("a", "b", 2), ("b", "a", -2))).findings
+    assert "comes back to the same step" in str(finding)
+
+
 def test_both_signs_apart_are_fine() -> None:
     assert check(wired(("a", "a", 1), ("b", "b", -1), ("c", "a", -4), ("c", "b", 4))).findings == ()
 
@@ -237,6 +244,14 @@ def test_what_a_person_gives_has_a_value_for_each_sequence() -> None:
     assert not [*given_flaws(graph)]
     (flaw,) = given_flaws(changed(graph, "x", type=Type("float", (3,), ("t",))))
     assert "a value for each sequence" in str(flaw)
+
+
+def test_what_is_read_on_both_sides_has_no_rows_outside() -> None:
+    lines = ["input x: [3]", "param p: [3], q: [1, 3]", "h = 2 * x", "init h = p"]
+    lines += ["o = h[t-1] + h[t+1] + sum(q, axis=0)", "output o"]
+    graph = graph_of("\n".join(["net n", *lines]))
+    assert problems(graph) == ""
+    assert "has another shape" in problems(changed(graph, "h", initial="q"))
 
 
 def test_verify_looks_at_the_frame() -> None:
