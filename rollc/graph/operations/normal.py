@@ -111,9 +111,7 @@ NORMAL: tuple[Operation, ...] = (
         ("x",),
         infer_to_number,
         _deviation,
-        lambda g, y, x, epsilon: [
-            call("normalise", x, epsilon=epsilon) * (g * (1.0 / x.type.size))
-        ],
+        _deviation_adjoint,
         "deviation({0}, {epsilon}, {shape0})",
         internal=True,
         summary="the standard deviation of a vector's elements, and of a little more",
