@@ -59,6 +59,11 @@ def test_nothing_reaches_the_terminal_as_it_is() -> None:
     assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e]", shown)
 
 
+def test_what_only_a_function_reads_is_read() -> None:
+    text = "net a\ninput x\nconst c = 2.0\nfn f(v) = c * v\n    grad c\no = f(x)\noutput o\n"
+    assert load_graph(Source("a.roll", text)).diagnostics == ()
+
+
 def test_each_operand_that_is_wrong_is_said() -> None:
     text = TEXT.replace("x + b", "where(x[2:1] > 0, x[3:3], x[0:0])")
     found = load_graph(Source("a.roll", text)).diagnostics
