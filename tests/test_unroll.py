@@ -310,6 +310,13 @@ o = add(x, o[t-2]) init h0 : float[2] over t, batch""",
         "t",
         "is read 2 steps outside the sequence",
     ),
+    "too few rows behind the end": (
+        """\
+h0 = param() : float[1, 2]
+o = add(x, o[t+2]) init h0 : float[2] over t, batch""",
+        "t",
+        "is read 2 steps outside the sequence",
+    ),
 }
 
 
