@@ -272,6 +272,8 @@ axis t
 
 x     = input()                          : float over t, batch
 p     = param() {initialiser=ones}       : float
+zero  = constant() {value=0.0}           : float
+some  = greater(p, zero)                 : bool
 a     = multiply(p, h[t-1])              : float over t, batch
 b     = add(a, x)                        : float over t, batch
 h     = tanh(b)                          : float over t, batch
@@ -290,6 +292,8 @@ loss loss
         ("multiply(total, p)", True),
         ("divide(total, p)", True),
         ("add(total, total)", True),
+        ("where(some, total, zero)", True),
+        ("where(some, total, p)", False),
         ("max_over(each) {over=[batch]}", False),
         ("exp(total)", False),
         ("multiply(total, total)", False),
