@@ -74,7 +74,9 @@ PARTS = {
             )
         ),
     ),
-    "calls": Part(("rollc/*.py",), ("rollc/__main__.py",)),
+    "calls": Part(
+        ("rollc/*.py", "rollc/entries/*.py", "rollc/support/*.py"), ("rollc/__main__.py",)
+    ),
 }
 FORBIDS = ("strict", "frozen", "slots", "kw_only")
 KEEPS = ("cache", "overload", "register_jitable", "routine", "shared")
