@@ -264,6 +264,14 @@ def test_a_panel_that_others_pack() -> None:
     assert found == ["`V@panel`: has a matrix of the number of another: 0"]
 
 
+def test_zeros_are_written_before_what_is_added_to_them() -> None:
+    reduce, clear = "        reduce name=~c", "        clear buffer=~c\n"
+    assert program_flaws("vanilla.gradient", (reduce, clear + reduce)) == []
+    pack = "        pack panel=V@rows"
+    found = program_flaws("vanilla.gradient", (pack, clear + pack))
+    assert found == ["`~c`: writes what is there already of `~c`"]
+
+
 def test_a_result_of_which_a_part_is_missing() -> None:
     whole = "assign name=o operation=add operands=(o'1[:4],c[:4]) store=o[:4]"
     part = "assign name=o operation=add operands=(o'1[:3],c[:3]) store=o[:3]"

@@ -82,6 +82,7 @@ class _Account(Walk):
         super().__init__(storage)
         self.flaws: list[Flaw] = []
         self.at: str | None = None
+        self.cleared: set[str] = set()  # zeros to be added to, a part of which may be written
 
     def statement(self, statement: Simple, place: Place) -> None:
         self.at = name_of(statement)
@@ -98,6 +99,7 @@ class _Account(Walk):
                 self._fill(statement)
             case Clear():
                 self._write(self._whole(statement.buffer), self._rows(statement.buffer))
+                self.cleared.add(statement.buffer)
             case Pack():
                 for part in statement.parts:
                     self._read(self._whole(part.weight), place)
@@ -130,7 +132,8 @@ class _Account(Walk):
     def _write(self, ref: Ref, place: Place) -> None:
         view, _ = self.storage.view(ref, place)
         # What has no place for each step of the loop is written again at every step.
-        if view.any() and set(place.steps) <= set(self.storage.buffers[ref.buffer].axes):
+        each = set(place.steps) <= set(self.storage.buffers[ref.buffer].axes)
+        if view.any() and each and (ref.buffer not in self.cleared):
             self.flaws.append(Flaw(self.at, f"writes what is there already of `{ref.buffer}`"))
         view[...] = True
 
