@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from rollc.support.version import VERSION
 
 if TYPE_CHECKING:
-    from rollc.artefact import load
+    from rollc.driver.artefact import load
+    from rollc.driver.build import build
     from rollc.errors import InputError, RollcError, StoreError
-    from rollc.lang.spec_error import SpecError
-    from rollc.network import Network
-    from rollc.pipeline import build
+    from rollc.lang.diagnostics.spec_error import SpecError
+    from rollc.network.network import Network
     from rollc.support import threads
 
 __version__ = VERSION
@@ -43,12 +43,12 @@ __all__ = [
 
 _HOMES = {
     "InputError": "rollc.errors",
-    "Network": "rollc.network",
+    "Network": "rollc.network.network",
     "RollcError": "rollc.errors",
-    "SpecError": "rollc.lang.spec_error",
+    "SpecError": "rollc.lang.diagnostics.spec_error",
     "StoreError": "rollc.errors",
-    "build": "rollc.pipeline",
-    "load": "rollc.artefact",
+    "build": "rollc.driver.build",
+    "load": "rollc.driver.artefact",
 }
 _MODULES = {"threads": "rollc.support.threads"}
 

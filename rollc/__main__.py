@@ -2,7 +2,7 @@
 
 import sys
 
-from rollc.cli import main
+from rollc.tools.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rollc.backends.numba.codegen.module import emit
+from rollc.driver.build import compiled, read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.graph import Graph
-from rollc.interp import interpret
-from rollc.kernel import executable
-from rollc.kernel.call import Call
-from rollc.kernel.compiled import Kernel
-from rollc.kernel.emit import emit
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
 from rollc.kernel.passes import planned, scheduled
-from rollc.network import Network
-from rollc.pipeline import compiled, read_spec
+from rollc.network.network import Network
+from rollc.runtime import executable
+from rollc.runtime.call import Call
+from rollc.runtime.kernel import Kernel
 from rollc.support.allocator import Lender
 
 

@@ -16,7 +16,7 @@ from mpmath import mp, mpf
 from numpy.typing import NDArray
 from operation_cases import INDEX, NUMBER, SQUARE, VECTOR, Case
 
-from rollc.graph.graph import Attribute, Type
+from rollc.ir.graph import Attribute, Type
 
 Array = NDArray[Any]
 Number = Any  # mpf

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.segments import segments
 from rollc.entries.forward_mode import tangent_kernels
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import BATCH, Graph
-from rollc.graph.segments import segments
-from rollc.interp import interpret
-from rollc.network import Network
-from rollc.sensitivities import Sensitivities
+from rollc.ir.graph import BATCH, Graph
+from rollc.ir.interpreter import interpret
+from rollc.network.forward_mode import Sensitivities
+from rollc.network.network import Network
 
 Array = NDArray[Any]
 

@@ -35,17 +35,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 import fuzz_specs
 
 import rollc
-from rollc import store
-from rollc.datafiles import Column, read_csv, read_npz
+from rollc.driver import artefact_store
+from rollc.driver.build import read_spec
 from rollc.errors import InputError, RollcError, StoreError
-from rollc.graph.verify import verify
-from rollc.irtext import parse_graph, print_graph
-from rollc.kernel.compiled import Kernel
+from rollc.ir.text import parse_graph, print_graph
+from rollc.ir.verifier import verify
+from rollc.lang.diagnostics.source import Source
+from rollc.lang.diagnostics.spec_error import SpecError
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source
-from rollc.lang.spec_error import SpecError
-from rollc.pipeline import read_spec
+from rollc.runtime.kernel import Kernel
 from rollc.support import fingerprint
+from rollc.tools.datafiles import Column, read_csv, read_npz
 
 LONGEST = 10.0  # seconds of the processor for one
 Files = dict[str, bytes]
@@ -144,7 +144,7 @@ def artefacts() -> list[Path]:
     return found
 
 
-def meaning(manifest: store.Manifest) -> tuple[object, ...]:
+def meaning(manifest: artefact_store.Manifest) -> tuple[object, ...]:
     """What an artefact computes: all that its kernels and its network are made from."""
     deciding = ("name", "dtype", "steps", "truncate", "combine", "feed", "sets")
     kernels = {
@@ -157,9 +157,12 @@ def meaning(manifest: store.Manifest) -> tuple[object, ...]:
 
 @cache
 def originals() -> tuple[list[tuple[object, ...]], list[Files]]:
-    found = [store.read(folder) for folder in artefacts()]
+    found = [artefact_store.read(folder) for folder in artefacts()]
     files = [
-        {**manifest.files, store.MANIFEST: (manifest.folder / store.MANIFEST).read_bytes()}
+        {
+            **manifest.files,
+            artefact_store.MANIFEST: (manifest.folder / artefact_store.MANIFEST).read_bytes(),
+        }
         for manifest in found
     ]
     return [meaning(manifest) for manifest in found], files
@@ -203,7 +206,7 @@ def seal(files: Files, content: dict[str, Any]) -> None:
             for name, hash_ in content["files"].items()
         }
     content["hash"] = fingerprint.of_value({**content, "hash": None})
-    files[store.MANIFEST] = json.dumps(content).encode()
+    files[artefact_store.MANIFEST] = json.dumps(content).encode()
 
 
 def changed_artefact(random_: random.Random) -> tuple[int, Files]:
@@ -212,7 +215,7 @@ def changed_artefact(random_: random.Random) -> tuple[int, Files]:
     base, other = random_.randrange(len(known)), random_.choice(known)
     files = dict(known[base])
     for _ in range(random_.choice([1, 1, 2])):
-        name = random_.choice([*files, store.MANIFEST, store.MANIFEST])
+        name = random_.choice([*files, artefact_store.MANIFEST, artefact_store.MANIFEST])
         near = random_.choice([key for key in other if key[:8] == name[:8]] or list(other))
         match random_.randrange(7):
             case 0:
@@ -226,14 +229,14 @@ def changed_artefact(random_: random.Random) -> tuple[int, Files]:
                 files[name], files[same] = files.get(same, b""), files.get(name, b"")
             case _:
                 content = json.loads(
-                    (other if random_.random() < 0.3 else known[base])[store.MANIFEST]
+                    (other if random_.random() < 0.3 else known[base])[artefact_store.MANIFEST]
                 )
                 content = change_value(random_, content, content)
                 if isinstance(content, dict):
                     seal(files, content)
     if random_.random() < 0.6:
         try:
-            content = json.loads(files.get(store.MANIFEST, b""))
+            content = json.loads(files.get(artefact_store.MANIFEST, b""))
             seal(files, content)
         except (ValueError, AttributeError, TypeError):
             pass
@@ -263,13 +266,13 @@ def _there(base: int) -> Files:
 def _opens(folder: Path) -> bool:
     try:
         net = rollc.load(folder)
-        for entry in store.read(folder).entries["kernels"]:
+        for entry in artefact_store.read(folder).entries["kernels"]:
             net._kernel(entry)
     except (StoreError, InputError) as error:
         said(error)
         return False
     known, _ = originals()
-    assert meaning(store.read(folder)) in known, "a mixture was opened"
+    assert meaning(artefact_store.read(folder)) in known, "a mixture was opened"
     return True
 
 

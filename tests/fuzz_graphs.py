@@ -19,18 +19,18 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from rollc.arguments import interface_of
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import compiled, read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.errors import RollcError
-from rollc.graph.adjoint import adjoint
-from rollc.graph.operations import OPERATIONS
-from rollc.graph.simplify import simplify
-from rollc.graph.unroll import unroll
-from rollc.irtext import print_graph
+from rollc.ir.operations import OPERATIONS
+from rollc.ir.text import print_graph
+from rollc.lang.diagnostics.source import Source
+from rollc.lang.expansion.imports import with_used
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source
-from rollc.lang.use import with_used
-from rollc.pipeline import compiled, read_spec
+from rollc.network.interface import interface_of
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.unroll import unroll
 
 ROOT = Path(__file__).parent.parent
 LONGEST = 60_000  # characters; the pipeline takes its time for more

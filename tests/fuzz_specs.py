@@ -21,13 +21,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rollc.graph.graph import Graph
-from rollc.graph.verify import verify
-from rollc.lang.diagnostics import has_errors, render
-from rollc.lang.format import format_spec
+from rollc.ir.graph import Graph
+from rollc.ir.verifier import verify
+from rollc.lang.diagnostics.diagnostic import has_errors, render
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.parse import parse_spec
-from rollc.lang.source import Source
+from rollc.lang.syntax.formatter import format_spec
+from rollc.lang.syntax.parser import parse_spec
 
 ROOT = Path(__file__).parent.parent
 
@@ -168,10 +168,10 @@ def try_text(text: str, go_on: Callable[[Graph], None] | None = None) -> str:
 
 def build_on(graph: Graph) -> None:
     """What a build makes of a graph, up to the source of its kernels."""
+    from rollc.driver.build import compiled
     from rollc.entries.graphs import kernel_graphs
-    from rollc.graph.unroll import unroll
-    from rollc.irtext import parse_graph, print_graph
-    from rollc.pipeline import compiled
+    from rollc.ir.text import parse_graph, print_graph
+    from rollc.transforms.unroll import unroll
 
     assert parse_graph(print_graph(graph)) == graph
     for make in kernel_graphs(graph).values():
@@ -185,9 +185,9 @@ def run_on(graph: Graph) -> None:
     """Run the kernels that a build makes, as plain Python, and hold them to the interpreter."""
     import numpy as np
 
-    from rollc.interp import interpret
-    from rollc.kernel.compiled import Kernel
-    from rollc.pipeline import compiled, kernel_graphs
+    from rollc.driver.build import compiled, kernel_graphs
+    from rollc.ir.interpreter import interpret
+    from rollc.runtime.kernel import Kernel
 
     build_on(graph)
     if sum(node.type.size for node in graph.nodes) > 3_000:

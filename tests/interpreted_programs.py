@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.graph.graph import BATCH, LEAVES, Graph
-from rollc.graph.names import lengths_leaves
-from rollc.interp import interpret
-from rollc.kernel.interpreter import Interpreter
+from rollc.ir.graph import BATCH, LEAVES, Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.names import lengths_leaves
+from rollc.kernel.interpretation.interpreter import Interpreter
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Program
 from rollc.kernel.schedule import Schedule

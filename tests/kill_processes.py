@@ -24,11 +24,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from rollc.network.network.training import loop  # noqa: F401  (for the forks)
 
-from rollc import artefact, network, pipeline, store, training  # noqa: F401  (for the forks)
-from rollc.cli import main as command
-from rollc.cli import running  # noqa: F401
-from rollc.datafiles import write_npz
+from rollc.driver import artefact_store
+from rollc.tools.cli import main as command
+from rollc.tools.cli import running  # noqa: F401
+from rollc.tools.datafiles import write_npz
 
 SPEC = """\
 net small
@@ -58,7 +59,7 @@ class Case:
 def content(target: Path) -> object:
     """What a target holds; None where there is none.  Raises where it is not whole."""
     if target.is_dir():
-        return store.read(target).hashes
+        return artefact_store.read(target).hashes
     return target.read_bytes() if target.exists() else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollc.graph.graph import Graph
+from rollc.ir.graph import Graph
 from rollc.kernel.passes import LOWERING
 
 _NAMES = [pass_.name for pass_ in LOWERING]

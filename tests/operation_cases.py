@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.graph.build import Builder
-from rollc.graph.expression import Value, call
-from rollc.graph.graph import BATCH, LEAVES, Attribute, Graph, Type
-from rollc.graph.operations import OPERATIONS
+from rollc.ir.builder import Builder
+from rollc.ir.expressions import Value, call
+from rollc.ir.graph import BATCH, LEAVES, Attribute, Graph, Type
+from rollc.ir.operations import OPERATIONS
 
 Array = NDArray[Any]
 

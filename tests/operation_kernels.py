@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from operation_cases import CASES, SIZES, on_a_bench, values
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.build import Builder
-from rollc.graph.expression import call
-from rollc.graph.graph import BATCH, Graph, Type
-from rollc.graph.simplify import simplify
-from rollc.interp import interpret
-from rollc.kernel.compiled import Kernel
-from rollc.pipeline import compiled
-from rollc.verify import largest_error
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import compiled
+from rollc.ir.builder import Builder
+from rollc.ir.expressions import call
+from rollc.ir.graph import BATCH, Graph, Type
+from rollc.ir.interpreter import interpret
+from rollc.runtime.kernel import Kernel
+from rollc.tools.verify import largest_error
+from rollc.transforms.canonicalize import simplify
 
 Array = NDArray[Any]
 

@@ -12,12 +12,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.graph.expression import call
-from rollc.graph.operations import OPERATIONS, Operation
-from rollc.graph.operations.elementwise import unary
-from rollc.graph.operations.vector import infer_same_vector
-from rollc.kernel import library
-from rollc.kernel.linking import at, routine
+from rollc.backends.numba.jit.routine import at, routine
+from rollc.backends.numba.library import routines
+from rollc.ir.expressions import call
+from rollc.ir.operations import OPERATIONS, Operation
+from rollc.ir.operations.elementwise import unary
+from rollc.ir.operations.vector import infer_same_vector
 
 Array = NDArray[Any]
 
@@ -81,11 +81,11 @@ def register(put: Callable[[Any, str, Any], None]) -> None:
     """Put the operations into the table; ``put`` sets an item of a dictionary."""
     for operation in (FLIP, CUBE, DEAD):
         put(OPERATIONS, operation.name, operation)
-    put(vars(library), "flip", flip)
+    put(vars(routines), "flip", flip)
 
 
 if __name__ == "__main__":
-    from rollc.verify import verify
+    from rollc.tools.verify import verify
 
     register(lambda table, name, value: cast(MutableMapping[str, Any], table).update({name: value}))
     rows = verify(SPEC, "own.roll")

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from test_kernel_texts import NETWORKS
 
+from rollc.driver.build import PASSES, compiled, read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.graph import BATCH, LEAVES, Graph
-from rollc.interp import interpret
-from rollc.kernel.compiled import Kernel
-from rollc.kernel.verifier import verify_any
-from rollc.pipeline import PASSES, compiled, read_spec
+from rollc.ir.graph import BATCH, LEAVES, Graph
+from rollc.ir.interpreter import interpret
+from rollc.kernel.verification.verifier import verify_any
+from rollc.runtime.kernel import Kernel
 from rollc.support.passes import Pass, Runner
 
 OPTIONAL = [pass_.name for pass_ in PASSES if pass_.optional]

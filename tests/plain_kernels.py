@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from rollc.verify import verify
+from rollc.tools.verify import verify
 
 
 def failures(specs: Mapping[str, Mapping[str, int]], cache: Path) -> str:

@@ -13,12 +13,12 @@ import numpy as np
 from operation_cases import SIZES
 from test_reached import SLOPED, changed, gradients, network, ordinary, taken, varying
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import BATCH
-from rollc.graph.simplify import simplify
-from rollc.kernel.compiled import Kernel
-from rollc.pipeline import compiled
-from rollc.verify import largest_error
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import compiled
+from rollc.ir.graph import BATCH
+from rollc.runtime.kernel import Kernel
+from rollc.tools.verify import largest_error
+from rollc.transforms.canonicalize import simplify
 
 
 def main() -> None:

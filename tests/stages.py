@@ -8,14 +8,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rollc.draw import draw_dot
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph
-from rollc.graph.simplify import simplify
-from rollc.graph.unroll import unroll
-from rollc.irtext import print_graph
+from rollc.autodiff.adjoint import adjoint
+from rollc.ir.graph import Graph
+from rollc.ir.text import print_graph
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source
+from rollc.tools.draw.dot import draw_dot
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.unroll import unroll
 
 STEPS = 3
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 import rollc
-from rollc import store
+from rollc.driver import artefact_store
 from rollc.errors import StoreError
-from rollc.irtext import print_graph
-from rollc.kernel.compiled import Kernel
+from rollc.ir.text import print_graph
+from rollc.runtime.kernel import Kernel
 from rollc.support import atomic_files, fingerprint
 from rollc.support.cache_folder import CACHE_VARIABLE, COMPILED
 
@@ -63,12 +63,12 @@ def copy(built: dict[str, Path], tmp_path: Path) -> Path:
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change a manifest so that every hash in it is right."""
-    content = json.loads((folder / store.MANIFEST).read_text())
+    content = json.loads((folder / artefact_store.MANIFEST).read_text())
     change(content)
     for name in content["files"]:
         content["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     content["hash"] = fingerprint.of_value({**content, "hash": None})
-    (folder / store.MANIFEST).write_text(json.dumps(content))
+    (folder / artefact_store.MANIFEST).write_text(json.dumps(content))
 
 
 def test_an_edit_that_changes_nothing_is_none(copy: Path) -> None:
@@ -108,7 +108,9 @@ def test_kernels_are_not_exchanged(copy: Path) -> None:
 def test_parts_of_another_artefact_are_refused(
     built: dict[str, Path], copy: Path, other: str, part: str
 ) -> None:
-    files, others = (store.read(folder).entries["kernels"] for folder in (copy, built[other]))
+    files, others = (
+        artefact_store.read(folder).entries["kernels"] for folder in (copy, built[other])
+    )
     for entry in files.keys() & others.keys():
         old, new = copy / files[entry][part], built[other] / others[entry][part]
         if old.read_bytes() != new.read_bytes():
@@ -124,14 +126,14 @@ def test_parts_of_another_artefact_are_refused(
 def test_kernels_of_another_artefact_are_refused(built: dict[str, Path], copy: Path) -> None:
     """With their right names: an edited dtype would have float32 code read float64 arrays."""
     for other in ("third", "float64", "cut", "fixed"):
-        theirs = store.read(built[other])
+        theirs = artefact_store.read(built[other])
         shutil.rmtree(copy)
         shutil.copytree(built["half"], copy)
         for name in theirs.files:
             if name.startswith("gradient"):
                 shutil.copy(built[other] / name, copy / name)
 
-        def take(content: dict[str, Any], theirs: store.Manifest = theirs) -> None:
+        def take(content: dict[str, Any], theirs: artefact_store.Manifest = theirs) -> None:
             content["kernels"]["gradient"] = theirs.entries["kernels"]["gradient"]
             content["files"] |= {name: "" for name in theirs.files if name.startswith("gradient")}
 

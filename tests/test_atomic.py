@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from rollc import store
-from rollc.cli import files as cli_files
+from rollc.driver import artefact_store
 from rollc.errors import StoreError
 from rollc.support import atomic_files
+from rollc.tools.cli import files as cli_files
 
 
 def put(target: Path, text: str) -> None:
-    with store.staging(target) as folder:
+    with artefact_store.staging(target) as folder:
         for name in ("a.txt", "b.txt", "c.txt"):
             (folder / name).write_text(text)
-        store.seal(folder, {"name": text})
+        artefact_store.seal(folder, {"name": text})
 
 
 def names(folder: Path) -> list[str]:
@@ -76,7 +76,7 @@ class Steps:
         return counted
 
 
-def versions(manifest: store.Manifest) -> set[str]:
+def versions(manifest: artefact_store.Manifest) -> set[str]:
     """Of which versions the parts are that were read."""
     return {manifest.entry("name", str), *map(manifest.text, ("a.txt", "b.txt", "c.txt"))}
 
@@ -91,7 +91,7 @@ def test_a_reader_sees_one_version_whichever_step_it_is_replaced_at(
         monkeypatch.setattr(atomic_files, "_exchanged", lambda one, other: False)
     if not removed:
         monkeypatch.setattr(atomic_files.shutil, "rmtree", lambda *given, **more: None)
-    target, read = tmp_path / "x", store._read
+    target, read = tmp_path / "x", artefact_store._read
     place = 0
     while True:
         put(target, "old")
@@ -102,15 +102,15 @@ def test_a_reader_sees_one_version_whichever_step_it_is_replaced_at(
 
         looks = 0
 
-        def look(folder: Path, descriptor: int) -> store.Manifest:
+        def look(folder: Path, descriptor: int) -> artefact_store.Manifest:
             nonlocal looks
             looks += 1
             return read(folder, descriptor)
 
         with monkeypatch.context() as patch:
-            patch.setattr(store, "_read", look)
+            patch.setattr(artefact_store, "_read", look)
             steps = Steps(patch, replace)
-            found = store.read(target)
+            found = artefact_store.read(target)
         assert versions(found) in ({"old"}, {"new"}), place
         assert looks <= 1 + removed, "what is still there is read to its end"
         if steps.count <= place:
@@ -131,7 +131,7 @@ def test_a_reader_sees_one_version_though_it_is_replaced_at_every_step(
 
     with monkeypatch.context() as patch:
         Steps(patch, replace)
-        assert len(versions(store.read(target))) == 1
+        assert len(versions(artefact_store.read(target))) == 1
 
 
 def test_what_is_removed_or_damaged_is_looked_at_once(
@@ -142,11 +142,11 @@ def test_what_is_removed_or_damaged_is_looked_at_once(
 
     monkeypatch.setattr(atomic_files.time, "sleep", never)
     with pytest.raises(StoreError, match="there is no folder"):
-        store.read(tmp_path / "absent")
+        artefact_store.read(tmp_path / "absent")
     put(tmp_path / "x", "one")
     (tmp_path / "x" / "a.txt").write_text("two")
     with pytest.raises(StoreError, match="has changed"):
-        store.read(tmp_path / "x")
+        artefact_store.read(tmp_path / "x")
 
 
 def test_only_plain_files_are_read(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_only_plain_files_are_read(tmp_path: Path) -> None:
 DYING = """
 import sys, time
 from pathlib import Path
-from rollc import store
+from rollc.driver import artefact_store as store
 with store.staging(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("half")
     print("writing", flush=True)
@@ -177,7 +177,7 @@ with store.staging(Path(sys.argv[1])) as folder:
 REPLACING = """
 import sys
 from pathlib import Path
-from rollc import store
+from rollc.driver import artefact_store as store
 target, text, stop = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 while not stop.exists():
     with store.staging(target) as folder:
@@ -203,7 +203,7 @@ def test_a_killed_writer_leaves_the_old_artefact_and_is_swept_away(tmp_path: Pat
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    assert store.read(target).entries["name"] == "one"
+    assert artefact_store.read(target).entries["name"] == "one"
     put(tmp_path / "other", "three")
     assert names(tmp_path) == ["other", "x"]
 
@@ -216,10 +216,10 @@ def test_readers_see_only_whole_folders_while_writers_fight_and_die(tmp_path: Pa
     end = time.monotonic() + 60
     try:
         while not {"p", "q", "r"} <= seen and time.monotonic() < end:
-            seen.add(store.read(target).entries.get("text"))
+            seen.add(artefact_store.read(target).entries.get("text"))
         writers[0].kill()
         for _ in range(300):
-            store.read(target)
+            artefact_store.read(target)
     finally:
         stop.touch()
     for process in writers:
@@ -235,7 +235,7 @@ def test_readers_see_only_whole_folders_while_writers_fight_and_die(tmp_path: Pa
 WITHOUT_EXCHANGE = """
 import ctypes, os, signal, sys
 from pathlib import Path
-from rollc import store
+from rollc.driver import artefact_store as store
 
 class System:
     "One that exchanges no names."
@@ -286,13 +286,13 @@ def test_a_writer_that_can_exchange_nothing_loses_nothing_wherever_it_dies(tmp_p
     found = []
     for folder in steps:
         assert cli_files.is_artefact(str(folder / "x"))
-        found.append(store.read(folder / "x").entry("name", str))
+        found.append(artefact_store.read(folder / "x").entry("name", str))
         put(folder / "other", "sweeps")
         assert names(folder) == ["other", "x"]
-        assert store.read(folder / "x").entry("name", str) == found[-1]
+        assert artefact_store.read(folder / "x").entry("name", str) == found[-1]
         put(folder / "x", "newest")
         assert names(folder) == ["other", "x"]
-        assert store.read(folder / "x").entry("name", str) == "newest"
+        assert artefact_store.read(folder / "x").entry("name", str) == "newest"
     assert found == sorted(found, reverse=True) and {*found} == {"old", "new"}
 
 

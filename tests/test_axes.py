@@ -13,25 +13,25 @@ import pytest
 from lowering import lower
 from numpy.typing import NDArray
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.backends.numba.codegen.module import emit
+from rollc.driver.build import build_text, read_spec
 from rollc.errors import InputError
-from rollc.graph.adjoint import adjoint
-from rollc.graph.build import Builder
-from rollc.graph.check import AlongTwoAxes, check
-from rollc.graph.expression import call
-from rollc.graph.graph import Edge, Graph, Node, Type
-from rollc.graph.lengths import with_lengths
-from rollc.graph.names import lengths_leaves
-from rollc.graph.simplify import simplify
-from rollc.graph.verify import verify
-from rollc.interp import interpret
-from rollc.irtext import print_graph
-from rollc.kernel.compiled import Kernel
-from rollc.kernel.emit import emit
+from rollc.ir.builder import Builder
+from rollc.ir.expressions import call
+from rollc.ir.graph import Edge, Graph, Node, Type
+from rollc.ir.interpreter import interpret
+from rollc.ir.names import lengths_leaves
+from rollc.ir.text import print_graph
+from rollc.ir.time.causality import AlongTwoAxes, check
+from rollc.ir.verifier import verify
 from rollc.kernel.passes import planned
 from rollc.kernel.schedule import schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
-from rollc.network import Network
-from rollc.pipeline import build_text, read_spec
+from rollc.network.network import Network
+from rollc.runtime.kernel import Kernel
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.ragged import with_lengths
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

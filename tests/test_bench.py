@@ -17,22 +17,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollc.bench import peers, report, summary, worker
-from rollc.bench.conductor import Measured, Row, Settings, largest_difference
-from rollc.bench.data import Array, Problem, problem, read_problem, write_problem
-from rollc.bench.statistics import geometric_mean, ratios, spread
-from rollc.bench.systems import system
-from rollc.bench.task import Mode, Ready, Task, task_of
-from rollc.bench.workers import PeerError, Worker, WorkerLost, workers
-from rollc.bench.workloads import WORKLOADS, Size, Workload, chosen
-from rollc.cli import benching, main
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import read_spec
 from rollc.errors import InputError
-from rollc.graph.adjoint import adjoint
-from rollc.interp import interpret
-from rollc.lang.diagnostics import render
+from rollc.ir.interpreter import interpret
+from rollc.lang.diagnostics.diagnostic import render
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source
-from rollc.pipeline import read_spec
+from rollc.tools.bench import peers, report, summary, worker
+from rollc.tools.bench.conductor import Measured, Row, Settings, largest_difference
+from rollc.tools.bench.data import Array, Problem, problem, read_problem, write_problem
+from rollc.tools.bench.statistics import geometric_mean, ratios, spread
+from rollc.tools.bench.systems import system
+from rollc.tools.bench.task import Mode, Ready, Task, task_of
+from rollc.tools.bench.workers import PeerError, Worker, WorkerLost, workers
+from rollc.tools.bench.workloads import WORKLOADS, Size, Workload, chosen
+from rollc.tools.cli import benching, main
 
 TINY = Size(8, 3, 8)
 SYSTEMS = tuple(dict.fromkeys(workload.system for workload in WORKLOADS))

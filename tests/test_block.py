@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.backends.numba.codegen.module import emit
+from rollc.driver.build import compiled, read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.adjoint import adjoint
-from rollc.graph.simplify import simplify
-from rollc.interp import interpret
-from rollc.kernel.block import ROWS
-from rollc.kernel.compiled import Kernel
-from rollc.kernel.emit import emit
+from rollc.ir.interpreter import interpret
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Loop, Program
-from rollc.pipeline import compiled, read_spec
+from rollc.kernel.refine.time_blocking import ROWS
+from rollc.runtime.kernel import Kernel
+from rollc.transforms.canonicalize import simplify
 
 # A chain from each end, so that each function has a loop each way; and numbers that are
 # carried from step to step, and over more steps than are.

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.truncation import truncate
+from rollc.driver.build import build_text, read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph
-from rollc.graph.simplify import simplify
-from rollc.graph.truncate import truncate
-from rollc.graph.unroll import step_leaves, unroll
-from rollc.interp import interpret
-from rollc.lang.diagnostics import render
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.lang.diagnostics.diagnostic import render
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source
-from rollc.pipeline import build_text, read_spec
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.unroll import step_leaves, unroll
 
 Array = NDArray[Any]
 

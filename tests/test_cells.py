@@ -11,15 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from plain_kernels import failures
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph
-from rollc.interp import interpret
-from rollc.lang.diagnostics import render
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import build_text
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.lang.diagnostics.diagnostic import render
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source
-from rollc.pipeline import build_text
 from rollc.support.resources import folder
-from rollc.verify import verify
+from rollc.tools.verify import verify
 
 Array = NDArray[Any]
 

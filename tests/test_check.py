@@ -14,17 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.check import BothDirections, CycleWithoutDelay, NeedsWhole, check, total
-from rollc.graph.given import given_flaws
-from rollc.graph.graph import BATCH, Attribute, Edge, Graph, Node, Type, attributes
-from rollc.graph.operations import OPERATIONS
-from rollc.graph.retime import NoTiming, timing
-from rollc.graph.unroll import unroll
-from rollc.graph.verify import verify
-from rollc.lang.diagnostics import render
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.given_graph import given_flaws
+from rollc.ir.graph import BATCH, Attribute, Edge, Graph, Node, Type, attributes
+from rollc.ir.operations import OPERATIONS
+from rollc.ir.time.causality import BothDirections, CycleWithoutDelay, NeedsWhole, check, total
+from rollc.ir.time.retiming import NoTiming, timing
+from rollc.ir.verifier import verify
+from rollc.lang.diagnostics.diagnostic import render
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source
+from rollc.transforms.unroll import unroll
 
 VECTOR = Type("float", (3,), ("t", "batch"))
 

@@ -13,17 +13,17 @@ from compiled_networks import network_of
 from forward_gradients import Interpreted
 from numpy.typing import NDArray
 
-from rollc.checkpoint import Windowed
+from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.window_split import CannotSplit, split
+from rollc.driver.build import build_text, read_spec
 from rollc.entries.windows import window_kernels
 from rollc.errors import InputError
-from rollc.graph.adjoint import adjoint
-from rollc.graph.simplify import simplify
-from rollc.graph.split import CannotSplit, split
-from rollc.interp import interpret
-from rollc.kernel import executable
-from rollc.network import Network
-from rollc.pipeline import build_text, read_spec
+from rollc.ir.interpreter import interpret
+from rollc.network.checkpointing import Windowed
+from rollc.network.network import Network
+from rollc.runtime import executable
 from rollc.support import resources, threads
+from rollc.transforms.canonicalize import simplify
 
 Array = NDArray[Any]
 STEPS, BATCH = 600, 32

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rollc import cli, store
-from rollc.network import Network
+from rollc.driver import artefact_store
+from rollc.network.network import Network
 from rollc.support.cache_folder import CACHE_VARIABLE
+from rollc.tools import cli
 
 TINY = """\
 net tiny
@@ -79,14 +80,14 @@ def run(
 @pytest.fixture
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks are interpreted, where it is files that matter and no kernel."""
-    from rollc.pipeline import read_spec
-    from rollc.verify.kernels import interpreted
+    from rollc.driver.build import read_spec
+    from rollc.tools.verify.kernels import interpreted
 
     def opened(spec: str, sets: dict[str, int], dtype: str, feed: str) -> Network:
         graph, _ = read_spec(Path(spec).read_text(), spec, sets, feed)
         return interpreted(graph, feed)
 
-    monkeypatch.setattr("rollc.cli.running.open_network", opened)
+    monkeypatch.setattr("rollc.tools.cli.running.open_network", opened)
 
 
 # The command itself
@@ -100,7 +101,7 @@ def test_help_and_version_need_nothing(run: Run) -> None:
 
 
 def test_help_does_not_import_what_takes_long() -> None:
-    program = "import sys; from rollc import cli; cli.main(['--help']); print(*sys.modules)"
+    program = "import sys; from rollc.tools import cli; cli.main(['--help']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0
     assert not {"numpy", "numba", "lark", "networkx", "rich"} & set(done.stdout.split())
@@ -268,13 +269,13 @@ def test_build_prints_the_folder_and_the_second_one_is_a_hit(run: Run) -> None:
     first, second = run("build", "tiny.roll"), run("build", "tiny.roll")
     assert first.status == second.status == 0
     assert first.out == second.out
-    assert store.read(Path(first.out.strip())).entries["name"] == "tiny"
+    assert artefact_store.read(Path(first.out.strip())).entries["name"] == "tiny"
     assert "from the cache" in second.err
 
 
 def test_build_into_a_folder(run: Run, tmp_path: Path) -> None:
     assert run("build", "tiny.roll", "-o", "made", "--set", "H=3").out == "made\n"
-    assert store.read(tmp_path / "made").entries["sets"] == {"H": 3}
+    assert artefact_store.read(tmp_path / "made").entries["sets"] == {"H": 3}
 
 
 def test_build_never_prints_a_folder_that_is_gone(
@@ -303,7 +304,7 @@ def test_a_wrong_spec_is_1_and_builds_nothing(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", ["graph", "checked", "simplified", "adjoint", "dag"])
 def test_a_graph_stage_can_be_read_and_drawn(run: Run, stage: str) -> None:
-    from rollc.irtext import parse_graph, print_graph
+    from rollc.ir.text import parse_graph, print_graph
 
     steps = ("--steps", "3") if stage in ("adjoint", "dag") else ()
     text = run("ir", "tiny.roll", "--stage", stage, *steps).out
@@ -793,7 +794,7 @@ def loss_in(text: str) -> float:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verify without compiled kernels, for they take long."""
-    from rollc import verify
+    from rollc.tools import verify
 
     few = functools.partial(verify.verify, dtypes=())
     monkeypatch.setattr(verify, "verify", few)
@@ -811,7 +812,7 @@ def test_verify_prints_a_row_for_each_comparison(run: Run) -> None:
 
 
 def test_verify_for_machines_and_a_failure_is_3(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rollc import verify
+    from rollc.tools import verify
 
     rows = [verify.Row("good", 1e-9, 1e-4), verify.Row("bad", float("nan"), 1e-4, "`h`")]
     monkeypatch.setattr(verify, "verify", lambda *_, **__: rows)

@@ -16,10 +16,10 @@ import pytest
 from test_cli import Run, cache, run  # noqa: F401  (fixtures)
 
 import rollc
-from rollc import store
+from rollc.backends.numba.jit import object_code
+from rollc.driver import artefact_store
 from rollc.errors import InputError
-from rollc.kernel import native
-from rollc.kernel.compiled import Kernel
+from rollc.runtime.kernel import Kernel
 from rollc.support.cache_folder import CACHE_VARIABLE, cache_folder
 
 
@@ -36,7 +36,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def environment(**more: str) -> dict[str, str]:
     """That of a process that runs the command of this checkout."""
-    return {**os.environ, "PYTHONPATH": str(Path(store.__file__).parents[1]), **more}
+    return {**os.environ, "PYTHONPATH": str(Path(artefact_store.__file__).parents[1]), **more}
 
 
 # Options without effect
@@ -124,9 +124,9 @@ def test_a_command_reads_an_artefact_once(
 ) -> None:
     """What is read twice could be of two versions."""
     run("build", "tiny.roll", "-o", "made")
-    read, count = store.read, 0
+    read, count = artefact_store.read, 0
 
-    def once(folder: Path) -> store.Manifest:
+    def once(folder: Path) -> artefact_store.Manifest:
         nonlocal count
         count += 1
         found = read(folder)
@@ -134,7 +134,7 @@ def test_a_command_reads_an_artefact_once(
             (folder / name).unlink()
         return found
 
-    monkeypatch.setattr(store, "read", once)
+    monkeypatch.setattr(artefact_store, "read", once)
     assert run(*command.split()).status == 0
     assert count == 1
 
@@ -201,7 +201,7 @@ def test_a_link_to_a_folder_is_written_through(run: Run, tmp_path: Path) -> None
     for _ in range(2):
         assert run("build", "tiny.roll", "-o", "link").status == 0
         assert (tmp_path / "link").is_symlink()
-        assert store.read(tmp_path / "real").entries["name"] == "tiny"
+        assert artefact_store.read(tmp_path / "real").entries["name"] == "tiny"
 
 
 def limited() -> None:
@@ -294,7 +294,7 @@ def test_a_folder_that_was_removed(tmp_path: Path) -> None:
 
 
 def test_data_without_end_are_not_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    monkeypatch.setattr("rollc.cli.files._LONGEST_STREAM", 1000)
+    monkeypatch.setattr("rollc.tools.cli.files._LONGEST_STREAM", 1000)
     for command in (("run", "tiny.roll", "--inputs"), ("train", "tiny.roll", "--data")):
         result = run(*command, "/dev/zero")
         assert result.status == 2
@@ -336,7 +336,7 @@ def test_a_cache_that_can_only_be_read(
     (tmp_path / "cache").mkdir()
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr("rollc.support.atomic_files._made_folder", closed)
-    monkeypatch.setattr("rollc.pipeline.write_artefact", closed)  # the work
+    monkeypatch.setattr("rollc.driver.build.write_artefact", closed)  # the work
     result = run("build", "tiny.roll")
     assert (result.status, result.out) == (2, "")
     (line,) = result.err.splitlines()
@@ -346,9 +346,9 @@ def test_a_cache_that_can_only_be_read(
 def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(CACHE_VARIABLE, raising=False)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: Path("~/.cache/rollc"))
-    with pytest.raises(store.StoreError, match="no user has a home here"):
+    with pytest.raises(artefact_store.StoreError, match="no user has a home here"):
         cache_folder()
-    assert len(native.places(Path("x"), "name")) == 1
+    assert len(object_code.places(Path("x"), "name")) == 1
 
 
 @pytest.mark.parametrize("command", ["run", "build", "explain"])
@@ -399,7 +399,7 @@ def test_numbas_setting_is_read_as_numba_does(
 ) -> None:
     """Where it was read otherwise, what was compiled was called as if it was not."""
     monkeypatch.setenv("NUMBA_DISABLE_JIT", value)
-    assert native.interpreted() == plain
+    assert object_code.interpreted() == plain
 
 
 def test_settings_of_the_compiler_are_refused(

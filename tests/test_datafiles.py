@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollc import datafiles
-from rollc.datafiles import Column, read_csv, read_npz, write_npz
 from rollc.errors import InputError
+from rollc.tools import datafiles
+from rollc.tools.datafiles import Column, read_csv, read_npz, write_npz
 
 
 def npz(**arrays: Any) -> bytes:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rollc import cli, demos
-from rollc.demos import genesis, sunspots
-from rollc.pipeline import build
+from rollc.driver.build import build
 from rollc.support.resources import folder, specs
+from rollc.tools import cli, demos
+from rollc.tools.demos import genesis, sunspots
 
 
 def scores(printed: str) -> list[float]:

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.backends.numba.codegen.module import emit
+from rollc.driver.build import compiled, read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.adjoint import adjoint
-from rollc.graph.simplify import simplify
-from rollc.interp import interpret
-from rollc.kernel.compiled import Kernel
-from rollc.kernel.direct import direct as pass_
-from rollc.kernel.emit import emit
+from rollc.ir.interpreter import interpret
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Assign, Buffer, Fill, Function, Nest, Only, Program, Ref
+from rollc.kernel.refine.halo_elision import direct as pass_
 from rollc.kernel.text import parse_program, print_program
-from rollc.pipeline import compiled, read_spec
+from rollc.runtime.kernel import Kernel
+from rollc.transforms.canonicalize import simplify
 
 FILTER = """
 net filter

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from stages import stages
 
-from rollc.cli.drawing import picture
-from rollc.draw import draw_dot
+from rollc.autodiff.adjoint import adjoint
 from rollc.errors import InputError
-from rollc.fold import Read, folded
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Edge, Graph, Node, Type
-from rollc.graph.simplify import simplify
-from rollc.graph.unroll import unroll
+from rollc.ir.graph import Edge, Graph, Node, Type
+from rollc.tools.cli.drawing import picture
+from rollc.tools.draw.dot import draw_dot
+from rollc.tools.draw.folding import Read, folded
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.unroll import unroll
 
 GOLDEN = Path(__file__).parent / "golden"
 SQUARE = "shape=square"

@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 from compiled_networks import agrees_in_undefined_memory, kernel_of
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph, Type
-from rollc.graph.simplify import simplify
-from rollc.irtext import parse_graph
-from rollc.kernel.compiled import Kernel
-from rollc.kernel.due import guards
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import read_spec
+from rollc.ir.graph import Graph, Type
+from rollc.ir.text import parse_graph
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Product, Program, Times, simple_statements
 from rollc.kernel.text import parse_program, print_program
-from rollc.pipeline import read_spec
+from rollc.runtime.kernel import Kernel
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.predicate.predicate import guards
 
 CLOCK = """
 net clock

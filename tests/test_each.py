@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from numba import types
 
-from rollc.kernel.each import each
-from rollc.kernel.host import VECTORS, host
+from rollc.backends.numba.jit.parallel_loops import each
+from rollc.backends.numba.jit.target import VECTORS, host
 
 LANES = host().lanes(4)
 
 KERNEL = """
-from rollc.kernel.each import each
-from rollc.kernel.elementary import tanh
-from rollc.kernel.linking import kernel
+from rollc.backends.numba.jit.parallel_loops import each
+from rollc.backends.numba.library.vector_math import tanh
+from rollc.backends.numba.jit.routine import kernel
 
 @kernel
 def run(B, a, out):

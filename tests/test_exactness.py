@@ -20,13 +20,13 @@ from mpmath import mp, mpf
 from numpy.typing import NDArray
 from operation_cases import Bench
 
-from rollc.graph.adjoint import adjoint, seed_name
-from rollc.graph.graph import BATCH, Graph
-from rollc.graph.simplify import simplify
-from rollc.interp import interpret
-from rollc.kernel.compiled import Kernel
-from rollc.lang.functions import functions
-from rollc.pipeline import compiled
+from rollc.autodiff.adjoint import adjoint, seed_name
+from rollc.driver.build import compiled
+from rollc.ir.graph import BATCH, Graph
+from rollc.ir.interpreter import interpret
+from rollc.lang.symbols.builtins import functions
+from rollc.runtime.kernel import Kernel
+from rollc.transforms.canonicalize import simplify
 
 Array = NDArray[Any]
 

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from operation_cases import CASES, SIZES, Bench, Case
 
-from rollc.graph.graph import Type
-from rollc.graph.operations import OPERATIONS, Operation
-from rollc.interp import interpret
+from rollc.ir.graph import Type
+from rollc.ir.interpreter import interpret
+from rollc.ir.operations import OPERATIONS, Operation
 
 Array = NDArray[Any]
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 import rollc
+from rollc.driver.build import build_text, read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.verify import verify
-from rollc.irtext import print_graph
-from rollc.kernel.compiled import Kernel
+from rollc.ir.text import print_graph
+from rollc.ir.verifier import verify
 from rollc.kernel.passes import scheduled
-from rollc.lang.draft import Feed
-from rollc.network import Network
-from rollc.pipeline import build_text, read_spec
+from rollc.lang.elaboration.expressions import Feed
+from rollc.network.network import Network
+from rollc.runtime.kernel import Kernel
 from rollc.support.resources import specs
-from rollc.verify.kernels import interpreted
+from rollc.tools.verify.kernels import interpreted
 
 TEXT = specs()["sequences/teacher"].read_text(encoding="utf-8")
 SIZES = {"D": 3, "H": 4, "K": 3}

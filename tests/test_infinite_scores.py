@@ -12,14 +12,14 @@ from lowering import lower
 from numpy.typing import NDArray
 
 import rollc
-from rollc.graph.adjoint import adjoint, seed_name
-from rollc.graph.build import Builder
-from rollc.graph.divide import spelled_out
-from rollc.graph.graph import BATCH, Graph, Type
-from rollc.graph.lengths import with_lengths
-from rollc.graph.names import LENGTHS
-from rollc.graph.unroll import step_leaves, unroll
-from rollc.interp import interpret
+from rollc.autodiff.adjoint import adjoint, seed_name
+from rollc.ir.builder import Builder
+from rollc.ir.graph import BATCH, Graph, Type
+from rollc.ir.interpreter import interpret
+from rollc.ir.names import LENGTHS
+from rollc.transforms.ragged import with_lengths
+from rollc.transforms.reduction_split import spelled_out
+from rollc.transforms.unroll import step_leaves, unroll
 
 Array = NDArray[Any]
 

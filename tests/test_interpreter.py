@@ -24,23 +24,23 @@ from interpreted_programs import (
 from operation_cases import CASES, SIZES, on_a_bench
 from operation_kernels import along_another_axis
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.tangent import DIRECTION
+from rollc.driver.build import read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import BATCH, Graph
-from rollc.graph.simplify import simplify
-from rollc.graph.tangent import DIRECTION
-from rollc.kernel.interpreter import Interpreter
+from rollc.ir.graph import BATCH, Graph
+from rollc.kernel.interpretation.interpreter import Interpreter
+from rollc.kernel.interpretation.storage import ProgramFault
 from rollc.kernel.program import Fill, Loop, Program
-from rollc.kernel.storage import ProgramFault
 from rollc.kernel.text import parse_program
-from rollc.network import Network
-from rollc.pipeline import read_spec
+from rollc.network.network import Network
 from rollc.support.resources import specs
-from rollc.verify.case import finite_case
-from rollc.verify.kernels import checkpointed, kernels, variants
+from rollc.tools.verify.case import finite_case
+from rollc.tools.verify.kernels import checkpointed, kernels, variants
+from rollc.transforms.canonicalize import simplify
 
 if TYPE_CHECKING:
-    from rollc.kernel.compiled import Kernel
+    from rollc.runtime.kernel import Kernel
 
 SPECS = specs()
 SMALL = {"D": 3, "H": 4, "K": 3, "S": 3, "V": 5, "N": 4}  # the sizes that specs share
@@ -329,7 +329,8 @@ def test_a_leaf_that_is_missing() -> None:
 def test_no_code_is_made() -> None:
     """The interpreter of programs knows no compiler."""
     text = (
-        "import sys, rollc.kernel.interpreter\n"
-        "sys.exit(bool({'numba', 'llvmlite', 'rollc.kernel.emit'} & sys.modules.keys()))"
+        "import sys, rollc.kernel.interpretation.interpreter\n"
+        "code = {'numba', 'llvmlite', 'rollc.backends.numba.codegen.module'}\n"
+        "sys.exit(bool(code & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", text], timeout=120).returncode == 0

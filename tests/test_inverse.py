@@ -9,19 +9,19 @@ import pytest
 from numba import njit
 from numpy.typing import NDArray
 
+from rollc.backends.numba.library import routines
+from rollc.driver.build import read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.graph import Type
-from rollc.graph.operations import OPERATIONS, Frame
-from rollc.kernel import library
+from rollc.ir.graph import Type
+from rollc.ir.operations import OPERATIONS, Frame
 from rollc.kernel.passes import scheduled
-from rollc.pipeline import read_spec
 
 Array = NDArray[Any]
 
 
 @njit
 def eliminated(a: Any, size: Any, out: Any) -> Any:
-    library.gauss_jordan(a, 1, 2, size, size, out, 0, 1)
+    routines.gauss_jordan(a, 1, 2, size, size, out, 0, 1)
 
 
 def of_kernel(matrix: Array) -> tuple[Array, float]:

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stages import stages, texts
 
+from rollc.driver.build import compiled, read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.graph import Edge, Graph, Node, Type, attributes
-from rollc.graph.verify import verify
-from rollc.irtext import IRTextError, parse_graph, print_graph
-from rollc.lang.spec_error import SpecError
-from rollc.pipeline import compiled, read_spec
+from rollc.ir.graph import Edge, Graph, Node, Type, attributes
+from rollc.ir.text import IRTextError, parse_graph, print_graph
+from rollc.ir.verifier import verify
+from rollc.lang.diagnostics.spec_error import SpecError
 
 GOLDEN = Path(__file__).parent / "golden"
 SPECS = sorted(GOLDEN.glob("*.roll"))

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from compiled_networks import network_of
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import Compiled, build_text, compiled, read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.adjoint import adjoint
-from rollc.interp import interpret
-from rollc.kernel.order import order
+from rollc.ir.interpreter import interpret
+from rollc.kernel.fusion import order
 from rollc.kernel.program import Loop, Nest, Pack, Product, Program, Times, simple_statements
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import (
@@ -25,7 +26,6 @@ from rollc.kernel.text import (
     print_program,
     print_schedule,
 )
-from rollc.pipeline import Compiled, build_text, compiled, read_spec
 
 SEPARATE_GATES = """
 net gates
@@ -251,7 +251,7 @@ def test_names_of_a_spec_never_become_code(tmp_path: Path) -> None:
 
 def test_the_same_spec_gives_the_same_bytes() -> None:
     program = f"""
-from rollc.pipeline import *
+from rollc.driver.build import *
 from rollc.kernel.text import print_program, print_schedule
 for text in ({SEPARATE_GATES!r}, {HOSTILE!r}):
     graph, texts = read_spec(text, "test.roll")

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from rollc.driver.build import Compiled, compiled, read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.kernel.text import print_program, print_schedule
-from rollc.pipeline import Compiled, compiled, read_spec
 from rollc.support.resources import specs
 
 GOLDEN = Path(__file__).parent / "golden"

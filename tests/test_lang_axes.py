@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph
-from rollc.graph.simplify import simplify
-from rollc.graph.verify import verify
-from rollc.interp import interpret
-from rollc.lang.diagnostics import render
+from rollc.autodiff.adjoint import adjoint
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.verifier import verify
+from rollc.lang.diagnostics.diagnostic import render
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source
+from rollc.transforms.canonicalize import simplify
 
 Array = NDArray[Any]
 GOOD = Path(__file__).parent / "good"
@@ -268,7 +268,7 @@ def test_every_kernel_is_the_meaning(name: str) -> None:
     program = (
         "import sys; from pathlib import Path; from fuzz_specs import run_on\n"
         "from rollc.lang.load import load_graph\n"
-        "from rollc.lang.source import Source\n"
+        "from rollc.lang.diagnostics.source import Source\n"
         "run_on(load_graph(Source('spec', Path(sys.argv[1]).read_text())).graph)\n"
     )
     folder = Path(__file__).parent

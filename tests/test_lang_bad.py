@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from rollc.lang.diagnostics import has_errors, render
+from rollc.lang.diagnostics.diagnostic import has_errors, render
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source
 
 BAD = sorted((Path(__file__).parent / "bad").glob("*.roll"))
 

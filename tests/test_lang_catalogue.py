@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rollc.lang.catalogue import CODES
-from rollc.lang.explain import explain
+from rollc.lang.diagnostics.catalogue import CODES
+from rollc.lang.diagnostics.explain import explain
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source
 
 ROOT = Path(__file__).parent.parent
 

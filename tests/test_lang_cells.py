@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import build_text
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Edge, Graph
-from rollc.graph.simplify import simplify
-from rollc.interp import interpret
-from rollc.lang.diagnostics import as_data, render
+from rollc.ir.graph import Edge, Graph
+from rollc.ir.interpreter import interpret
+from rollc.lang.diagnostics.diagnostic import as_data, render
+from rollc.lang.diagnostics.source import Source, Span
+from rollc.lang.expansion.imports import LONGEST_TEXT, with_used
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source, Span
-from rollc.lang.use import LONGEST_TEXT, with_used
-from rollc.pipeline import build_text
+from rollc.transforms.canonicalize import simplify
 
 LAYER = """
 cell layer(x; H, K=H) -> h, k {

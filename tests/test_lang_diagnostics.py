@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from rollc.lang.cycles import MOST_SHOWN
-from rollc.lang.diagnostics import Diagnostic, Label, as_data, render
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Label, as_data, render
+from rollc.lang.diagnostics.source import Source, Span
+from rollc.lang.inference.cycle_errors import MOST_SHOWN
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source, Span
 
 TEXT = "net a\ninput x: [3]\nparam b: [4]\nh = x + b\noutput h\n"
 

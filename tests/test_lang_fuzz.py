@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fuzz_specs import mutations, try_text
 from growth import assert_linear
 
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source
 
 HOSTILE = {
     "nothing": "",

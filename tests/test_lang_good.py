@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from rollc.graph.graph import Graph, Type
-from rollc.graph.verify import verify
-from rollc.lang.diagnostics import render
-from rollc.lang.format import format_spec
+from rollc.ir.graph import Graph, Type
+from rollc.ir.verifier import verify
+from rollc.lang.diagnostics.diagnostic import render
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.parse import parse_spec
-from rollc.lang.source import Source
+from rollc.lang.syntax.formatter import format_spec
+from rollc.lang.syntax.parser import parse_spec
 from rollc.support.resources import specs
 
 ROOT = Path(__file__).parent.parent
@@ -181,8 +181,10 @@ def test_the_ends_of_lines_can_be_those_of_any_system() -> None:
 
 def test_the_same_bytes_under_two_hash_seeds() -> None:
     program = (
-        "import sys; from rollc.lang.load import load_graph; from rollc.lang.source import Source\n"
-        "from rollc.lang.diagnostics import render\n"
+        "import sys\n"
+        "from rollc.lang.load import load_graph\n"
+        "from rollc.lang.diagnostics.source import Source\n"
+        "from rollc.lang.diagnostics.diagnostic import render\n"
         "for path in sys.argv[1:]:\n"
         "    source = Source(path, open(path, newline='').read())\n"
         "    checked = load_graph(source)\n"

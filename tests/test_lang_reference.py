@@ -7,19 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from rollc.graph import unroll
-from rollc.graph.operations import OPERATIONS
-from rollc.lang import cells, draft, parse, resets, use
-from rollc.lang.functions import functions
+from rollc.ir.operations import OPERATIONS
+from rollc.lang.diagnostics.source import Source
+from rollc.lang.elaboration import expressions, resets
+from rollc.lang.expansion import cell_inlining, imports
 from rollc.lang.load import load_graph
-from rollc.lang.sizes import LARGEST_SIZE, LONGEST_DELAY
-from rollc.lang.source import Source
+from rollc.lang.symbols.builtins import functions
+from rollc.lang.symbols.constants import LARGEST_SIZE, LONGEST_DELAY
+from rollc.lang.syntax.ast import parser
+from rollc.transforms import unroll
 
 LIMITS = [
-    *(parse.LONGEST_TEXT, parse.LONGEST_NAME, parse.DEEPEST, parse.DEEPEST, parse.DEEPEST),
-    *(draft.DEEPEST, use.MOST_FILES, use.LONGEST_TEXT, use.LONGEST_USED),
-    *(draft.MOST_NODES, draft.MOST_INLINED, cells.MOST_USES, cells.DEEPEST),
-    *(cells.MOST_STATEMENTS, cells.MOST_PARTS, LARGEST_SIZE, LONGEST_DELAY),
+    *(parser.LONGEST_TEXT, parser.LONGEST_NAME, parser.DEEPEST, parser.DEEPEST, parser.DEEPEST),
+    *(expressions.DEEPEST, imports.MOST_FILES, imports.LONGEST_TEXT, imports.LONGEST_USED),
+    *(
+        expressions.MOST_NODES,
+        expressions.MOST_INLINED,
+        cell_inlining.MOST_USES,
+        cell_inlining.DEEPEST,
+    ),
+    *(cell_inlining.MOST_STATEMENTS, cell_inlining.MOST_PARTS, LARGEST_SIZE, LONGEST_DELAY),
     *(resets.LONGEST_DELAY, unroll.MOST_NODES),
 ]
 TEXT = (Path(__file__).parent.parent / "grammar" / "README.md").read_text(encoding="utf-8")

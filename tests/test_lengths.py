@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from rollc import build
+from rollc.driver.build import build_text, read_spec
 from rollc.errors import InputError
-from rollc.network import Network
-from rollc.pipeline import build_text, read_spec
-from rollc.verify.kernels import interpreted
+from rollc.network.network import Network
+from rollc.tools.verify.kernels import interpreted
 
 Array = NDArray[Any]
 SPECS = Path(__file__).parents[1] / "specs"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollc.pipeline import build_text
+from rollc.driver.build import build_text
 from rollc.support import allocator
 from rollc.support.allocator import LINE, SPARES, Lender, empty, within
 from rollc.support.allocator import owner as make_owner

@@ -14,14 +14,14 @@ from compiled_networks import network_of
 from forward_gradients import Interpreted, uncompiled
 from numpy.typing import NDArray
 
-from rollc.checkpoint import Windowed
+from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.window_split import split
+from rollc.driver.build import read_spec
 from rollc.entries.windows import window_kernels
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph
-from rollc.graph.simplify import simplify
-from rollc.graph.split import split
-from rollc.interp import interpret
-from rollc.pipeline import read_spec
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.network.checkpointing import Windowed
+from rollc.transforms.canonicalize import simplify
 
 Array = NDArray[Any]
 STEPS, BATCH = 6, 3

@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rollc.network.network.training import batches as batches_module
+from rollc.network.network.training import loop, optimizers
 
 import rollc
-from rollc import batches as batches_module
-from rollc import optimise, training
-from rollc.batches import Batch
+from rollc.driver.build import build_text, read_spec
 from rollc.errors import InputError, RollcError
-from rollc.lang.spec_error import SpecError
-from rollc.network import Network
-from rollc.pipeline import build_text, read_spec
+from rollc.lang.diagnostics.spec_error import SpecError
+from rollc.network.network import Network
+from rollc.network.training.batches import Batch
 from rollc.support import threads
-from rollc.verify.kernels import interpreted
+from rollc.tools.verify.kernels import interpreted
 
 TEXT = """
 net small
@@ -326,7 +326,7 @@ def test_fitting(net: Network) -> None:
     arrays = data()
 
     def once(**given: Any) -> Any:
-        return next(training.fit(**given))
+        return next(loop.fit(**given))
 
     def all_of(**given: Any) -> Any:
         return list(batches_module.batches(net, **given))
@@ -338,7 +338,7 @@ def test_fitting(net: Network) -> None:
         "network": net,
         "params": net.init(),
         "data": lambda: [Batch(arrays)],
-        "optimiser": optimise.optimiser("sgd"),
+        "optimiser": optimizers.optimiser("sgd"),
         "window": 2,
         "clip": 1.0,
         "seed": 0,
@@ -348,7 +348,10 @@ def test_fitting(net: Network) -> None:
         (all_of, {"arrays": arrays, "size": 2, "lengths": np.array([5, 0, 2]), "seed": 0}),
         (cut, {"arrays": arrays, "steps": 2}),
         (batches_module.streams, {"sequence": np.arange(10), "count": 3}),
-        (optimise.optimiser, {"name": "adam", "rate": 0.1, "decay": (0.9, 0.99), "epsilon": 1e-8}),
+        (
+            optimizers.optimiser,
+            {"name": "adam", "rate": 0.1, "decay": (0.9, 0.99), "epsilon": 1e-8},
+        ),
     ):
         call(**given)
         for argument in set(given) - {"network", "data"}:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import rollc
-from rollc.cli import main
-from rollc.kernel import native
-from rollc.kernel.native import Code, Piece
+from rollc.backends.numba.jit import object_code
+from rollc.backends.numba.jit.object_code import Code, Piece
+from rollc.tools.cli import main
 
 SPEC = """\
 net small
@@ -92,7 +92,7 @@ def test_code_that_is_gone_or_damaged_is_compiled_again(built: Path, damage: str
 
 
 def test_code_for_another_source_is_another_file(tmp_path: Path) -> None:
-    one, other = (native.places(tmp_path, "kernel", source) for source in (b"one", b"other"))
+    one, other = (object_code.places(tmp_path, "kernel", source) for source in (b"one", b"other"))
     assert not {*one} & {*other}
 
 
@@ -100,14 +100,14 @@ def test_code_is_kept_where_it_can_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     code = Code((Piece("routine", "mangled", (b"code",)),), (), ("sinf",))
     places = (tmp_path / "file" / "code.zip", tmp_path / "folder" / "code.zip")
-    native.save(code, places)
-    assert native.load(places) == code
-    assert native.load(places[:1]) is None
+    object_code.save(code, places)
+    assert object_code.load(places) == code
+    assert object_code.load(places[:1]) is None
 
 
 def test_code_that_needs_what_is_unknown_is_not_linked() -> None:
-    assert native.link(Code((), (), ("memset",))) == {}
-    assert native.link(Code((), (), ("no_such_symbol",))) is None
+    assert object_code.link(Code((), (), ("memset",))) == {}
+    assert object_code.link(Code((), (), ("no_such_symbol",))) is None
 
 
 def test_arrays_that_can_only_be_read_are_taken(built: Path) -> None:

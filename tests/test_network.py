@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rollc.driver.build import build_text
 from rollc.errors import InputError
-from rollc.network import Network
-from rollc.pipeline import build_text
+from rollc.network.network import Network
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -9,13 +9,13 @@ import pytest
 from numba import njit
 from numpy.typing import NDArray
 
+from rollc.backends.numba.library import routines
+from rollc.driver.build import build_text
 from rollc.errors import InputError
-from rollc.graph.graph import Type
-from rollc.graph.operations import OPERATIONS, Frame
-from rollc.kernel import library
-from rollc.network import Network
-from rollc.noise import draw_noise
-from rollc.pipeline import build_text
+from rollc.ir.graph import Type
+from rollc.ir.operations import OPERATIONS, Frame
+from rollc.network.network import Network
+from rollc.network.noise_draws import draw_noise
 
 Array = NDArray[Any]
 
@@ -154,7 +154,7 @@ def test_no_gradient_passes_a_sample(sampled: Network) -> None:
 
 @njit
 def compiled_draw(p: Any, number: Any) -> Any:
-    return library.draw(p, 0, 0, 3, number)
+    return routines.draw(p, 0, 0, 3, number)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rollc.driver.build import build_text, read_spec
 from rollc.errors import InputError
-from rollc.network import Network
-from rollc.pipeline import build_text, read_spec
+from rollc.network.network import Network
 from rollc.support.resources import specs
-from rollc.verify.kernels import interpreted
+from rollc.tools.verify.kernels import interpreted
 
 Array = NDArray[Any]
 SMALL = {"D": 3, "H": 5, "K": 4, "S": 4, "V": 6, "N": 5}

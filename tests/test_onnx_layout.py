@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.interp import interpret
-from rollc.pipeline import read_spec
+from rollc.driver.build import read_spec
+from rollc.ir.interpreter import interpret
 
 onnx = pytest.importorskip("onnx", reason="ONNX is not installed: pip install onnx")
 reference = pytest.importorskip("onnx.reference", reason="ONNX is not installed")

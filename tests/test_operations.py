@@ -16,17 +16,17 @@ import pytest
 from numpy.typing import NDArray
 from operation_cases import CASES, SIZES, Bench, Case, on_a_bench, values
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.check import check
-from rollc.graph.graph import BATCH, Graph
-from rollc.graph.operations import OPERATIONS
-from rollc.graph.simplify import simplify
-from rollc.graph.verify import verify
-from rollc.interp import interpret
-from rollc.kernel.compiled import Kernel
-from rollc.pipeline import compiled
-from rollc.verify import Case as Compared
-from rollc.verify import largest_error, slopes
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import compiled
+from rollc.ir.graph import BATCH, Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.operations import OPERATIONS
+from rollc.ir.time.causality import check
+from rollc.ir.verifier import verify
+from rollc.runtime.kernel import Kernel
+from rollc.tools.verify import Case as Compared
+from rollc.tools.verify import largest_error, slopes
+from rollc.transforms.canonicalize import simplify
 
 Array = NDArray[Any]
 Run = Callable[[dict[str, Array]], dict[str, Array]]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rollc.errors import InputError
-from rollc.optimise import (
+from rollc.network.training.optimizers import (
     OPTIMISERS,
     adagrad,
     adagrad_start,

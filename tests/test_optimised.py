@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from test_why import SPECS, Explained, explained
 
+from rollc.driver.build import read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.kernel.again import MARK
 from rollc.kernel.program import Nest, Product, Reduce, Simple, Times
+from rollc.kernel.remarks.decisions import Decision, nodes_of
+from rollc.kernel.remarks.report import summary, waiting
 from rollc.kernel.schedule import Item
-from rollc.kernel.why import Decision, nodes_of
-from rollc.kernel.whytext import summary, waiting
-from rollc.pipeline import read_spec
 from rollc.support.resources import specs
+from rollc.transforms.rematerialize import MARK
 
 GOLDEN = Path(__file__).parent / "golden" / "optimised"
 

@@ -14,14 +14,14 @@ import own_operations
 import pytest
 from own_operations import SPEC
 
-from rollc.draw import draw_dot
+from rollc.driver.build import Compiled, build_text, compiled, read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.kernel import executable
-from rollc.kernel.again import MARK
 from rollc.kernel.program import Nest, simple_statements
-from rollc.kernel.whytext import print_why
-from rollc.pipeline import Compiled, build_text, compiled, read_spec
+from rollc.kernel.remarks.report import print_why
+from rollc.runtime import executable
 from rollc.support import threads
+from rollc.tools.draw.dot import draw_dot
+from rollc.transforms.rematerialize import MARK
 
 
 @pytest.fixture(autouse=True)

@@ -15,16 +15,18 @@ import pytest
 from compiled_networks import network_of, noted_runs
 from numba import njit
 
-from rollc import pipeline
-from rollc.interp import interpret
-from rollc.irtext import parse_graph
-from rollc.kernel import call, executable, packing, plan
-from rollc.kernel.compiled import Kernel
-from rollc.kernel.host import VECTORS, host, panel_size
+from rollc.backends.numba.jit.target import VECTORS, host, panel_size
+from rollc.backends.numba.library import gemm_packing
+from rollc.backends.numba.library.team_layout import COPIED, MATRIX, TAKEN
+from rollc.backends.numba.library.transpose_kernel import plain_turn, turn
+from rollc.driver import build
+from rollc.ir.interpreter import interpret
+from rollc.ir.text import parse_graph
+from rollc.kernel import bufferize
 from rollc.kernel.program import Pack, simple_statements
-from rollc.kernel.turn import plain_turn, turn
-from rollc.kernel.words import COPIED, MATRIX, TAKEN
-from rollc.network import Network
+from rollc.network.network import Network
+from rollc.runtime import call, executable
+from rollc.runtime.kernel import Kernel
 from rollc.support import threads
 from rollc.support.allocator import empty
 
@@ -48,7 +50,9 @@ def run_pack(
     words: int,
     number: int,
 ) -> None:
-    packing.pack(weight, height, width, turned, panel, place, sizes[0], sizes[1], words, number)
+    gemm_packing.pack(
+        weight, height, width, turned, panel, place, sizes[0], sizes[1], words, number
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -96,7 +100,7 @@ def test_matrices_lie_side_by_side_in_a_panel(dtype: Any, turned: bool) -> None:
 
 # By several threads -----------------------------------------------------------------------
 
-HEIGHT, WIDTH = 5 * packing.SLICE + 3, 3 * packing.SLICE + 21
+HEIGHT, WIDTH = 5 * gemm_packing.SLICE + 3, 3 * gemm_packing.SLICE + 21
 
 
 class Shared:
@@ -107,7 +111,7 @@ class Shared:
         random = np.random.default_rng(0)
         self.weight = random.normal(size=(1, HEIGHT * WIDTH)).astype(np.float32)
         self.sizes = (WIDTH, HEIGHT) if turned else (HEIGHT, WIDTH)
-        self.slices = -(-HEIGHT // packing.SLICE)
+        self.slices = -(-HEIGHT // gemm_packing.SLICE)
         self.words = empty((1, 4 * MATRIX), np.dtype(np.int64))
         self.words[...] = 0
         self.panel = np.full((1, panel_size(*self.sizes, 4)), np.nan, np.float32)
@@ -155,7 +159,7 @@ def test_what_others_have_taken_is_waited_for_and_not_packed_again() -> None:
     packer.join(10)
     assert not packer.is_alive()
     columns = columns_of(shared.panel, WIDTH, HEIGHT)[:, :HEIGHT]
-    rest = HEIGHT // packing.SLICE * packing.SLICE
+    rest = HEIGHT // gemm_packing.SLICE * gemm_packing.SLICE
     assert np.isnan(columns[:, :rest]).all()
     assert np.isfinite(columns[:, rest:]).all()
 
@@ -210,7 +214,7 @@ def test_all_threads_have_the_same_panels(dtype: str, monkeypatch: pytest.Monkey
     alone = network_of(SPEC, dtype)
     threads.use(3)
     expected = [everything(alone, 11, seed) for seed in range(5)]
-    monkeypatch.setattr(plan, "LARGE", 0)
+    monkeypatch.setattr(bufferize, "LARGE", 0)
     network = network_of(SPEC, dtype)
     seen = noted_runs(monkeypatch)
     kept: list[Array] = []  # so that the words of no call lie where those of another did
@@ -257,9 +261,9 @@ def test_each_thread_packs_its_own_part_of_a_sum(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A matrix that is a sum over the sequences is another one in each thread."""
-    monkeypatch.setattr(plan, "LARGE", 0)
+    monkeypatch.setattr(bufferize, "LARGE", 0)
     graph = parse_graph(GRAPH)
-    built = pipeline.compiled(graph, "float64")
+    built = build.compiled(graph, "float64")
     path = tmp_path / "kernel.py"
     path.write_text(built.source)
     kernel = Kernel(built.program, path, "float64")

@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from rollc.cli import rollc
+from rollc.driver.build import KERNEL_PASSES, PASSES, compiled, read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.graph import Graph
-from rollc.irtext import parse_graph, print_graph
+from rollc.ir.graph import Graph
+from rollc.ir.text import parse_graph, print_graph
 from rollc.kernel.program import Program
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
-from rollc.kernel.verifier import verify_any
-from rollc.pipeline import KERNEL_PASSES, PASSES, compiled, read_spec
+from rollc.kernel.verification.verifier import verify_any
 from rollc.support.passes import Pass, Runner
 from rollc.support.resources import specs
+from rollc.tools.cli import rollc
 
 GOLDEN = Path(__file__).parent / "golden" / "passes"
 BY_NAME = {pass_.name: pass_ for pass_ in PASSES}
@@ -230,8 +230,8 @@ def test_text_in_and_text_out(name: str, expect: Callable[[str, Path], None]) ->
     if BY_NAME[name] in KERNEL_PASSES:
         before = as_text(given_to(name))
     else:
+        from rollc.lang.diagnostics.source import Source
         from rollc.lang.load import load_graph
-        from rollc.lang.source import Source
 
         graph = load_graph(Source("case.roll", spec)).graph
         assert graph is not None

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import rollc
+from rollc.driver.build import build_text
 from rollc.errors import StoreError
-from rollc.network import Network
-from rollc.pipeline import build_text
+from rollc.network.network import Network
 
 TEXT = """
 net small

@@ -18,18 +18,18 @@ from forward_gradients import forward_gradients
 from numpy.typing import NDArray
 from operation_cases import CASES, OVER, SIZES, Case, values
 
-from rollc.graph.adjoint import adjoint, seed_name
-from rollc.graph.build import Builder
-from rollc.graph.expression import Value, call
-from rollc.graph.graph import BATCH, Graph, Type
-from rollc.graph.operations import OPERATIONS
-from rollc.graph.operations.linear import over_axes
-from rollc.graph.simplify import simplify
-from rollc.graph.split import CannotSplit
-from rollc.graph.verify import verify
-from rollc.interp import interpret
-from rollc.pipeline import read_spec
-from rollc.verify.kernels import interpreted
+from rollc.autodiff.adjoint import adjoint, seed_name
+from rollc.autodiff.window_split import CannotSplit
+from rollc.driver.build import read_spec
+from rollc.ir.builder import Builder
+from rollc.ir.expressions import Value, call
+from rollc.ir.graph import BATCH, Graph, Type
+from rollc.ir.interpreter import interpret
+from rollc.ir.operations import OPERATIONS
+from rollc.ir.operations.linear import over_axes
+from rollc.ir.verifier import verify
+from rollc.tools.verify.kernels import interpreted
+from rollc.transforms.canonicalize import simplify
 
 Array = NDArray[Any]
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from lowering import lower, shorten
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph
-from rollc.graph.simplify import simplify
-from rollc.interp import interpret
-from rollc.pipeline import read_spec
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import read_spec
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.transforms.canonicalize import simplify
 
 FILTER = """
 net filter

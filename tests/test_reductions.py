@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from compiled_networks import assert_close
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import compiled, read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.adjoint import adjoint
-from rollc.interp import interpret
-from rollc.kernel.compiled import Kernel
-from rollc.pipeline import compiled, read_spec
+from rollc.ir.interpreter import interpret
+from rollc.runtime.kernel import Kernel
 
 SIZES = {"s": 11, "t": 5, "batch": 3}
 WIDE = 37  # more than a tile, and no whole number of vectors

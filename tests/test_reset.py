@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.simplify import simplify
-from rollc.interp import interpret
-from rollc.lang.diagnostics import render
+from rollc.autodiff.adjoint import adjoint
+from rollc.ir.interpreter import interpret
+from rollc.lang.diagnostics.diagnostic import render
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source
+from rollc.transforms.canonicalize import simplify
 
 Array = NDArray[Any]
 

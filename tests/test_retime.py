@@ -10,19 +10,19 @@ import pytest
 from numpy.typing import NDArray
 
 import rollc
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph
-from rollc.graph.simplify import simplify
-from rollc.graph.state import why_no_state
-from rollc.interp import interpret
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import compiled
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
 from rollc.kernel.passes import scheduled
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
-from rollc.lang.diagnostics import render
+from rollc.lang.diagnostics.diagnostic import render
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source
-from rollc.pipeline import compiled
 from rollc.support.resources import specs
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.state import why_no_state
 
 Array = NDArray[Any]
 

@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from numba import njit
 
-from rollc.kernel import linear
-from rollc.kernel.host import host
-from rollc.kernel.rows import plain_row_dot, plain_weighted_row, row_dot, weighted_row, wide
+from rollc.backends.numba.jit.target import host
+from rollc.backends.numba.library import gemm
+from rollc.backends.numba.library.row_kernels import (
+    plain_row_dot,
+    plain_weighted_row,
+    row_dot,
+    weighted_row,
+    wide,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -27,12 +33,12 @@ def run_weighted_row(a: Any, b: Any, out: Any, inner: int, columns: int, add: bo
 
 @njit
 def run_dots(a: Any, b: Any, size: int, out: Any, count: int, inner: int) -> None:
-    linear.dots(a, 1, inner, 1, 2, b, 0, 0, 1, 1, size, out, 3, 1, count, count, inner)
+    gemm.dots(a, 1, inner, 1, 2, b, 0, 0, 1, 1, size, out, 3, 1, count, count, inner)
 
 
 @njit
 def run_weighted_rows(a: Any, b: Any, width: int, out: Any, inner: int, add: bool) -> None:
-    linear.weighted_rows(a, 2, 0, 3, b, 1, 2, 3, width, out, 1, 0, 2, 1, inner, add)
+    gemm.weighted_rows(a, 2, 0, 3, b, 1, 2, 3, width, out, 1, 0, 2, 1, inner, add)
 
 
 def bound(dtype: Any) -> dict[str, float]:

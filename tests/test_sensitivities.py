@@ -16,21 +16,21 @@ from forward_gradients import compare, uncompiled
 from numpy.typing import NDArray
 from test_axes import attention
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.segments import segments
+from rollc.autodiff.window_split import CannotSplit
+from rollc.driver.build import build_text, compiled, read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError
-from rollc.graph.adjoint import adjoint
-from rollc.graph.build import Builder
-from rollc.graph.expression import call
-from rollc.graph.graph import Graph, Type, attributes
-from rollc.graph.segments import segments
-from rollc.graph.simplify import simplify
-from rollc.graph.split import CannotSplit
-from rollc.interp import interpret
-from rollc.irtext import parse_graph, print_graph
-from rollc.kernel.compiled import Kernel
-from rollc.network import Network
-from rollc.pipeline import build_text, compiled, read_spec
+from rollc.ir.builder import Builder
+from rollc.ir.expressions import call
+from rollc.ir.graph import Graph, Type, attributes
+from rollc.ir.interpreter import interpret
+from rollc.ir.text import parse_graph, print_graph
+from rollc.network.network import Network
+from rollc.runtime.kernel import Kernel
 from rollc.support import resources, threads
+from rollc.transforms.canonicalize import simplify
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

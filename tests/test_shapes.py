@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from rollc.graph.graph import Graph, Type
-from rollc.lang.diagnostics import render
-from rollc.lang.format import format_spec
+from rollc.ir.graph import Graph, Type
+from rollc.lang.diagnostics.diagnostic import render
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.parse import parse_spec
-from rollc.lang.source import Source
-from rollc.lang.syntax import Dim, Spec
+from rollc.lang.syntax.ast import Dim, Spec
+from rollc.lang.syntax.formatter import format_spec
+from rollc.lang.syntax.parser import parse_spec
 
 HEAD = """
 net shapes

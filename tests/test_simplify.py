@@ -12,16 +12,16 @@ from growth import assert_linear
 from numpy.typing import NDArray
 from stages import stages
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.build import Builder
-from rollc.graph.expression import call
-from rollc.graph.graph import Edge, Graph, Node
-from rollc.graph.simplify import simplify
-from rollc.graph.unroll import unroll
-from rollc.graph.verify import verify
-from rollc.interp import interpret
-from rollc.irtext import parse_graph, print_graph
-from rollc.pipeline import FEEDS, read_spec
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import FEEDS, read_spec
+from rollc.ir.builder import Builder
+from rollc.ir.expressions import call
+from rollc.ir.graph import Edge, Graph, Node
+from rollc.ir.interpreter import interpret
+from rollc.ir.text import parse_graph, print_graph
+from rollc.ir.verifier import verify
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.unroll import unroll
 
 Array = NDArray[Any]
 GOLDEN = Path(__file__).parent / "golden"

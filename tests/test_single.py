@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from compiled_networks import agrees_in_undefined_memory, kernel_of
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph
-from rollc.graph.simplify import simplify
-from rollc.interp import interpret
-from rollc.kernel.compiled import Kernel
-from rollc.kernel.emit import emit
+from rollc.autodiff.adjoint import adjoint
+from rollc.backends.numba.codegen.module import emit
+from rollc.driver.build import read_spec
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
 from rollc.kernel.passes import planned, scheduled
-from rollc.pipeline import read_spec
+from rollc.runtime.kernel import Kernel
+from rollc.transforms.canonicalize import simplify
 
 Array = np.ndarray[Any, Any]
 

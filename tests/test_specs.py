@@ -10,13 +10,13 @@ import pytest
 from plain_kernels import failures
 
 import rollc
-from rollc.graph.operations import OPERATIONS
+from rollc.driver.build import read_spec
+from rollc.ir.operations import OPERATIONS
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source
-from rollc.optimise import adam, adam_start
-from rollc.pipeline import read_spec
+from rollc.network.training.optimizers import adam, adam_start
 from rollc.support.resources import specs
-from rollc.verify import Row, verify
+from rollc.tools.verify import Row, verify
 
 SPECS = specs()
 SMALL = {"D": 3, "H": 5, "K": 4, "S": 4, "V": 6, "N": 5}  # the sizes that specs share
@@ -68,7 +68,7 @@ def test_every_compiled_kernel_means_the_same(name: str) -> None:
 
 def test_verify_finds_a_wrong_adjoint(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = replace(OPERATIONS["tanh"], adjoint=lambda g, y, x: [g * (1.001 - y * y)])
-    monkeypatch.setattr("rollc.graph.adjoint.OPERATIONS", {**OPERATIONS, "tanh": wrong})
+    monkeypatch.setattr("rollc.autodiff.adjoint.OPERATIONS", {**OPERATIONS, "tanh": wrong})
     rows = verify(text_of("sequences/labels"), sets={"H": 3}, dtypes=())
     assert "adjoint, central differences" in {row.what for row in rows if not row.passed}
 

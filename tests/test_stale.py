@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rollc.driver.build import build_text
 from rollc.errors import InputError
-from rollc.network import Network
-from rollc.noted import Noted
-from rollc.pipeline import build_text
+from rollc.network.network import Network
+from rollc.network.noted_arrays import Noted
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rollc.driver.build import read_spec
 from rollc.errors import InputError
-from rollc.network import Network
-from rollc.pipeline import read_spec
-from rollc.verify import verify
-from rollc.verify.kernels import interpreted
+from rollc.network.network import Network
+from rollc.tools.verify import verify
+from rollc.tools.verify.kernels import interpreted
 
 Array = NDArray[Any]
 

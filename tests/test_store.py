@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rollc import store
+from rollc.driver import artefact_store
 from rollc.errors import StoreError
 from rollc.support import atomic_files, fingerprint
 from rollc.support.cache_folder import CACHE_VARIABLE
@@ -40,8 +40,8 @@ def writer(text: str = "one", calls: list[str] | None = None) -> Writer:
 
 
 def put(target: Path, text: str) -> None:
-    with store.staging(target) as folder:
-        store.seal(folder, writer(text)(folder))
+    with artefact_store.staging(target) as folder:
+        artefact_store.seal(folder, writer(text)(folder))
 
 
 def names(folder: Path) -> list[str]:
@@ -77,7 +77,7 @@ def test_a_folder_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     loop.symlink_to(loop)
     for folder in (loop, tmp_path / ("n" * 300)):
         with pytest.raises(StoreError, match=f"cannot open `{folder}`: "):
-            store.read(folder)
+            artefact_store.read(folder)
 
 
 def test_a_users_file_inside_an_artefact_is_kept(tmp_path: Path) -> None:
@@ -99,13 +99,13 @@ def test_a_file_is_no_target(tmp_path: Path) -> None:
 def test_an_empty_folder_is_a_target(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     put(tmp_path / "x", "one")
-    assert store.read(tmp_path / "x").entries["name"] == "one"
+    assert artefact_store.read(tmp_path / "x").entries["name"] == "one"
 
 
 BUILDING = """
 import sys, time
 from pathlib import Path
-from rollc import store
+from rollc.driver import artefact_store as store
 from rollc.support import atomic_files as atomic
 def write(folder):
     (folder / "a").write_text("a")
@@ -133,57 +133,57 @@ def test_two_builds_at_once_both_succeed(cache: Path) -> None:
 
 def test_the_second_build_is_a_hit() -> None:
     calls: list[str] = []
-    first = store.made("key", writer(calls=calls))
-    second = store.made("key", writer(calls=calls))
+    first = artefact_store.made("key", writer(calls=calls))
+    second = artefact_store.made("key", writer(calls=calls))
     assert (first.hit, second.hit, len(calls)) == (False, True, 1)
     assert first.manifest == second.manifest
 
 
 def test_a_directory_gets_its_own_copy(tmp_path: Path) -> None:
     calls: list[str] = []
-    store.made("key", writer(calls=calls), tmp_path / "x")
-    made = store.made("key", writer(calls=calls), tmp_path / "x")
+    artefact_store.made("key", writer(calls=calls), tmp_path / "x")
+    made = artefact_store.made("key", writer(calls=calls), tmp_path / "x")
     assert made.hit
     assert len(calls) == 1
     assert made.manifest.folder == tmp_path / "x"
-    assert store.read(tmp_path / "x") == made.manifest
+    assert artefact_store.read(tmp_path / "x") == made.manifest
 
 
 def test_a_directory_that_cannot_be_replaced_is_refused_before_the_work(tmp_path: Path) -> None:
     calls: list[str] = []
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(StoreError, match="holds files that rollc did not write"):
-        store.made("key", writer(calls=calls), tmp_path)
+        artefact_store.made("key", writer(calls=calls), tmp_path)
     assert not calls
 
 
 def test_a_damaged_cache_heals(cache: Path) -> None:
-    store.made("key", writer())
+    artefact_store.made("key", writer())
     (cache / "key" / "graph.txt").write_text("damaged")
     (cache / "key" / "notes.txt").write_text("in the way")
-    assert not store.made("key", writer()).hit
-    (cache / "key" / store.MANIFEST).write_text("damaged")
-    assert not store.made("key", writer()).hit
-    assert store.made("key", writer()).hit
+    assert not artefact_store.made("key", writer()).hit
+    (cache / "key" / artefact_store.MANIFEST).write_text("damaged")
+    assert not artefact_store.made("key", writer()).hit
+    assert artefact_store.made("key", writer()).hit
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(cache: Path, tmp_path: Path) -> None:
     cache.write_text("a file where the cache should be")
     with pytest.warns(UserWarning, match="building without the cache") as caught:
-        made = store.made("key", writer())
+        made = artefact_store.made("key", writer())
     assert len(caught) == 1
     assert not made.hit
-    assert store.read(made.manifest.folder).entries["name"] == "one"
+    assert artefact_store.read(made.manifest.folder).entries["name"] == "one"
     with pytest.warns(UserWarning, match="building without the cache"):
-        store.made("key", writer(), tmp_path / "x")
-    assert store.read(tmp_path / "x").entries["name"] == "one"
+        artefact_store.made("key", writer(), tmp_path / "x")
+    assert artefact_store.read(tmp_path / "x").entries["name"] == "one"
 
 
 def test_a_cache_that_can_only_be_read_is_found_before_the_work(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    known = store.made("known", writer())
+    known = artefact_store.made("known", writer())
 
     def closed(path: Path, mode: int = 0) -> int:
         if cache in path.parents:
@@ -193,20 +193,25 @@ def test_a_cache_that_can_only_be_read_is_found_before_the_work(
     made_folder = atomic_files._made_folder
     monkeypatch.setattr(atomic_files, "_made_folder", closed)
     with pytest.raises(StoreError, match=r"cannot write .*nowhere to keep the artefact"):
-        store.made("key", writer(calls=calls), temporary=False)
+        artefact_store.made("key", writer(calls=calls), temporary=False)
     assert not calls
-    assert store.made("known", writer(calls=calls), temporary=False).manifest == known.manifest
+    assert (
+        artefact_store.made("known", writer(calls=calls), temporary=False).manifest
+        == known.manifest
+    )
     for directory in (None, tmp_path / "x"):
         with pytest.warns(UserWarning, match="building without the cache") as caught:
-            made = store.made("key", writer(calls=calls), directory, temporary=directory is None)
+            made = artefact_store.made(
+                "key", writer(calls=calls), directory, temporary=directory is None
+            )
         assert len(caught) == 1 and not made.hit
-        assert store.read(made.manifest.folder).entries["name"] == "one"
+        assert artefact_store.read(made.manifest.folder).entries["name"] == "one"
     assert calls == ["one"] * 2
 
 
 def test_without_the_cache_nothing_is_cached(cache: Path, tmp_path: Path) -> None:
-    assert not store.made("key", writer(), use_cache=False).hit
-    assert not store.made("key", writer(), tmp_path / "x", use_cache=False).hit
+    assert not artefact_store.made("key", writer(), use_cache=False).hit
+    assert not artefact_store.made("key", writer(), tmp_path / "x", use_cache=False).hit
     assert not cache.exists()
 
 
@@ -214,20 +219,20 @@ def test_builds_without_a_cache_hold_no_files_open() -> None:
     def opened() -> int:
         return len(os.listdir("/dev/fd"))
 
-    store.made("key", writer(), use_cache=False)
+    artefact_store.made("key", writer(), use_cache=False)
     before = opened()
     for name in "abc":
-        made = store.made(name, writer(name), use_cache=False)
-        assert store.read(made.manifest.folder).entries["name"] == name
+        made = artefact_store.made(name, writer(name), use_cache=False)
+        assert artefact_store.read(made.manifest.folder).entries["name"] == name
     assert opened() == before
 
 
 def test_builds_unused_for_long_are_forgotten(cache: Path) -> None:
-    store.made("old", writer())
-    store.made("kept", writer())
+    artefact_store.made("old", writer())
+    artefact_store.made("kept", writer())
     month_ago = time.time() - 31 * 24 * 3600
     os.utime(cache / "old", (month_ago, month_ago))
-    store.made("new", writer())
+    artefact_store.made("new", writer())
     assert names(cache) == ["kept", "new"]
 
 
@@ -247,14 +252,14 @@ def test_a_changed_file_is_found(tmp_path: Path) -> None:
     put(tmp_path / "x", "one")
     (tmp_path / "x" / "code.py").write_text("import os")
     with pytest.raises(StoreError, match=r"`code\.py` has changed"):
-        store.read(tmp_path / "x")
+        artefact_store.read(tmp_path / "x")
 
 
 def test_a_missing_file_is_found(tmp_path: Path) -> None:
     put(tmp_path / "x", "one")
     (tmp_path / "x" / "graph.txt").unlink()
     with pytest.raises(StoreError, match=r"`graph\.txt` is missing"):
-        store.read(tmp_path / "x")
+        artefact_store.read(tmp_path / "x")
 
 
 def test_a_link_does_not_stand_for_a_file(tmp_path: Path) -> None:
@@ -262,14 +267,14 @@ def test_a_link_does_not_stand_for_a_file(tmp_path: Path) -> None:
     (tmp_path / "x" / "graph.txt").unlink()
     (tmp_path / "x" / "graph.txt").symlink_to("/dev/zero")
     with pytest.raises(StoreError, match=r"`graph\.txt` is no plain file, but a link"):
-        store.read(tmp_path / "x")
+        artefact_store.read(tmp_path / "x")
 
 
 def test_compiled_code_may_come_and_go(tmp_path: Path) -> None:
     put(tmp_path / "x", "one")
     (tmp_path / "x" / "__pycache__").mkdir()
     (tmp_path / "x" / "__pycache__" / "code.zip").write_text("compiled")
-    assert store.read(tmp_path / "x").entries["name"] == "one"
+    assert artefact_store.read(tmp_path / "x").entries["name"] == "one"
     put(tmp_path / "x", "two")
 
 
@@ -288,9 +293,9 @@ def test_compiled_code_may_come_and_go(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / store.MANIFEST).write_bytes(text.encode(errors="surrogateescape"))
+    (tmp_path / artefact_store.MANIFEST).write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(StoreError, match=message):
-        store.read(tmp_path)
+        artefact_store.read(tmp_path)
 
 
 def test_an_artefact_of_another_run_time_is_refused(
@@ -299,21 +304,21 @@ def test_an_artefact_of_another_run_time_is_refused(
     put(tmp_path / "x", "one")
     monkeypatch.setattr(fingerprint, "of_runtime", lambda: "another run time")
     with pytest.raises(StoreError, match="built by another version of rollc; build it again"):
-        store.read(tmp_path / "x")
+        artefact_store.read(tmp_path / "x")
     put(tmp_path / "x", "two")
-    assert store.read(tmp_path / "x").entries["name"] == "two"
+    assert artefact_store.read(tmp_path / "x").entries["name"] == "two"
 
 
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is not an artefact"):
-        store.read(tmp_path)
+        artefact_store.read(tmp_path)
     with pytest.raises(StoreError, match="there is no folder"):
-        store.read(tmp_path / "absent")
+        artefact_store.read(tmp_path / "absent")
 
 
 def test_an_entry_has_the_type_it_must_have(tmp_path: Path) -> None:
-    store.seal(tmp_path, {"steps": 3, "name": "a"})
-    manifest = store.read(tmp_path)
+    artefact_store.seal(tmp_path, {"steps": 3, "name": "a"})
+    manifest = artefact_store.read(tmp_path)
     assert manifest.entry("steps", int) == 3
     with pytest.raises(StoreError, match="`name` should be of type `int`"):
         manifest.entry("name", int)
@@ -325,7 +330,7 @@ def test_only_listed_files_are_read(tmp_path: Path) -> None:
     put(tmp_path / "x", "one")
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "x" / "unlisted.py").write_text("import os")
-    manifest = store.read(tmp_path / "x")
+    manifest = artefact_store.read(tmp_path / "x")
     assert manifest.text("graph.txt") == "one"
     for name in ("../secret", "unlisted.py", "", None, 3):
         with pytest.raises(StoreError, match="a file that it does not list"):
@@ -337,41 +342,41 @@ def test_a_manifest_lists_plain_names(tmp_path: Path, name: str) -> None:
     put(tmp_path / "x", "one")
     edit(tmp_path / "x", lambda content: content["files"].update({name: "0"}))
     with pytest.raises(StoreError, match="no file's name"):
-        store.read(tmp_path / "x")
+        artefact_store.read(tmp_path / "x")
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change a manifest so that its own hash is right."""
-    content = json.loads((folder / store.MANIFEST).read_text())
+    content = json.loads((folder / artefact_store.MANIFEST).read_text())
     change(content)
     content["hash"] = fingerprint.of_value({**content, "hash": None})
-    (folder / store.MANIFEST).write_text(json.dumps(content))
+    (folder / artefact_store.MANIFEST).write_text(json.dumps(content))
 
 
 def test_a_changed_entry_is_found(tmp_path: Path) -> None:
     put(tmp_path / "x", "one")
-    path = tmp_path / "x" / store.MANIFEST
+    path = tmp_path / "x" / artefact_store.MANIFEST
     path.write_text(path.read_text().replace('"name": "one"', '"name": "two"'))
     with pytest.raises(StoreError, match="has changed since it was built"):
-        store.read(tmp_path / "x")
+        artefact_store.read(tmp_path / "x")
 
 
 def test_what_is_no_plain_file_does_not_hang(tmp_path: Path) -> None:
-    for name in ("graph.txt", store.MANIFEST):
+    for name in ("graph.txt", artefact_store.MANIFEST):
         put(tmp_path / "x", "one")
         (tmp_path / "x" / name).unlink()
         os.mkfifo(tmp_path / "x" / name)
         with pytest.raises(StoreError, match="is no plain file"):
-            store.read(tmp_path / "x")
+            artefact_store.read(tmp_path / "x")
         (tmp_path / "x" / name).unlink()
         (tmp_path / "x" / name).write_text("{}")
         (tmp_path / "x" / "graph.txt").unlink(missing_ok=True)
         (tmp_path / "x" / "code.py").unlink()
-        (tmp_path / "x" / store.MANIFEST).unlink()
+        (tmp_path / "x" / artefact_store.MANIFEST).unlink()
 
 
 def test_a_manifest_says_who_wrote_it(tmp_path: Path) -> None:
-    store.seal(tmp_path, {})
-    content = json.loads((tmp_path / store.MANIFEST).read_text())
-    assert content["format"] == store.FORMAT
+    artefact_store.seal(tmp_path, {})
+    content = json.loads((tmp_path / artefact_store.MANIFEST).read_text())
+    assert content["format"] == artefact_store.FORMAT
     assert content["rollc"]

@@ -12,13 +12,13 @@ import pytest
 from compiled_networks import network_of
 from numpy.typing import NDArray
 
+from rollc.driver.build import read_spec
 from rollc.errors import InputError
-from rollc.graph.build import Builder
-from rollc.graph.expression import call
-from rollc.graph.graph import Graph, Type
-from rollc.network import Network
-from rollc.pipeline import read_spec
-from rollc.verify.kernels import interpreted
+from rollc.ir.builder import Builder
+from rollc.ir.expressions import call
+from rollc.ir.graph import Graph, Type
+from rollc.network.network import Network
+from rollc.tools.verify.kernels import interpreted
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import build_text, read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.adjoint import adjoint
-from rollc.graph.build import Builder
-from rollc.graph.check import NeedsWhole, check
-from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, attributes
-from rollc.graph.lengths import why_no_lengths, with_lengths
-from rollc.graph.names import LENGTHS
-from rollc.graph.simplify import simplify
-from rollc.graph.state import expose_state
-from rollc.graph.unroll import step_leaves, unroll
-from rollc.graph.verify import verify
-from rollc.interp import interpret
-from rollc.irtext import IRTextError, parse_graph, print_graph
-from rollc.pipeline import build_text, read_spec
-from rollc.verify.kernels import interpreted
+from rollc.ir.builder import Builder
+from rollc.ir.graph import BATCH, Edge, Graph, Node, Type, attributes
+from rollc.ir.interpreter import interpret
+from rollc.ir.names import LENGTHS
+from rollc.ir.text import IRTextError, parse_graph, print_graph
+from rollc.ir.time.causality import NeedsWhole, check
+from rollc.ir.verifier import verify
+from rollc.tools.verify.kernels import interpreted
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.ragged import why_no_lengths, with_lengths
+from rollc.transforms.state import expose_state
+from rollc.transforms.unroll import step_leaves, unroll
 
 Array = NDArray[Any]
 SPECS = Path(__file__).parents[1] / "specs"

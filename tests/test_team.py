@@ -12,10 +12,21 @@ import numpy as np
 import pytest
 from compiled_networks import network_of
 
-from rollc.kernel import executable, helpers, native
-from rollc.kernel.helpers import Helpers
-from rollc.kernel.words import ARRAYS, CLOSED, DONE, KIND, LIMIT, NUMBERS, THREADS, TICKET
-from rollc.network import Network
+from rollc.backends.numba import worker_team
+from rollc.backends.numba.jit import object_code
+from rollc.backends.numba.library.team_layout import (
+    ARRAYS,
+    CLOSED,
+    DONE,
+    KIND,
+    LIMIT,
+    NUMBERS,
+    THREADS,
+    TICKET,
+)
+from rollc.backends.numba.worker_team import Helpers
+from rollc.network.network import Network
+from rollc.runtime import executable
 from rollc.support import threads
 from rollc.support.allocator import empty
 
@@ -87,7 +98,7 @@ def test_every_product_of_all_steps_is_a_job(
         teams.append(empty(*given))
         return teams[-1]
 
-    monkeypatch.setattr(helpers, "empty", noted)
+    monkeypatch.setattr(worker_team, "empty", noted)
     threads.use(2)
     results(network, 1)
     forward, gradient = teams[1], teams[0]
@@ -153,7 +164,7 @@ def job(network: Network, kind: int, numbers: list[int], arrays: list[Array]) ->
     words[...] = 0
     words[0, [THREADS, KIND]] = 2, kind
     words[0, NUMBERS : NUMBERS + len(numbers)] = numbers
-    fields = [field for array in arrays for field in native._fields(array)]
+    fields = [field for array in arrays for field in object_code._fields(array)]
     words[0, ARRAYS : ARRAYS + len(fields)] = fields
     return words
 
@@ -212,11 +223,11 @@ CALL = Helpers.call
 def test_helpers_are_asked_where_they_gain(
     monkeypatch: pytest.MonkeyPatch, alone: float, together: float
 ) -> None:
-    monkeypatch.setattr(helpers, "PERIOD", 20)
-    monkeypatch.setattr(helpers, "LONGEST", 40)
+    monkeypatch.setattr(worker_team, "PERIOD", 20)
+    monkeypatch.setattr(worker_team, "LONGEST", 40)
     asked: list[Any] = []
     now = [0.0]
-    monkeypatch.setattr(helpers, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(worker_team, "perf_counter", lambda: now[0])
     monkeypatch.setattr(threads, "beside", lambda function: asked.append(function) or Future())
     calls: list[bool] = []
 
@@ -232,9 +243,9 @@ def test_helpers_are_asked_where_they_gain(
         calls[:] = [True]
         for _ in range(period):
             CALL(team, function, 9)
-        tried, rest = calls[1 : 1 + 2 * helpers.TRIES], calls[1 + 2 * helpers.TRIES :]
-        assert tried == [True, False] * helpers.TRIES
-        assert rest == [together < alone] * (period - 2 * helpers.TRIES)
+        tried, rest = calls[1 : 1 + 2 * worker_team.TRIES], calls[1 + 2 * worker_team.TRIES :]
+        assert tried == [True, False] * worker_team.TRIES
+        assert rest == [together < alone] * (period - 2 * worker_team.TRIES)
 
     gains = together < alone
     run(40 if gains else 20)  # that they gain is taken for granted at first
@@ -243,7 +254,7 @@ def test_helpers_are_asked_where_they_gain(
     alone, together = together, alone  # what gains can change
     run(20)
     run(40)
-    assert len(asked) % helpers.MOST == 0
+    assert len(asked) % worker_team.MOST == 0
 
 
 def test_few_products_are_not_worth_a_team(

@@ -14,19 +14,19 @@ import numpy as np
 import pytest
 from compiled_networks import network_of, noted_runs
 
-from rollc import pipeline
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver import build
+from rollc.driver.build import read_spec
 from rollc.errors import InputError
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph
-from rollc.graph.parts import partial_sums
-from rollc.interp import interpret
-from rollc.irtext import parse_graph
-from rollc.kernel import executable
-from rollc.kernel.call import Call
-from rollc.kernel.compiled import Kernel
-from rollc.kernel.work import product_work, work
-from rollc.network import Network
-from rollc.pipeline import read_spec
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.text import parse_graph
+from rollc.kernel.batch_linearity import partial_sums
+from rollc.kernel.cost import product_work, work
+from rollc.network.network import Network
+from rollc.runtime import executable
+from rollc.runtime.call import Call
+from rollc.runtime.kernel import Kernel
 from rollc.support import resources, threads
 
 Array = np.ndarray[Any, Any]
@@ -307,7 +307,7 @@ def test_what_needs_all_sequences_at_once_stays_whole(
     forward = parse_graph(GRAPH.replace("LOSS", loss))
     assert (partial_sums(forward) is not None) == splits
     graph = adjoint(forward)
-    program = pipeline.compiled(graph, "float64")
+    program = build.compiled(graph, "float64")
     assert program.program.splits == splits
     if loss not in ("exp(total)", "divide(total, p)"):
         return  # two are enough to compile
@@ -330,7 +330,7 @@ def test_sums_of_vectors_times_numbers_take_each_part_of_the_batch(
     monkeypatch.setattr(executable, "FEWEST", 1)
     text = "net n\ninput x: [4]\nparam p: [4]\ny = tanh(dot(p, x))\noutput y\n"
     graph = adjoint(read_spec(f"{text}loss mean(y, over t)\n", "n.roll")[0])
-    made = pipeline.compiled(graph, "float64")
+    made = build.compiled(graph, "float64")
     path = tmp_path / "kernel.py"
     path.write_text(made.source)
     random = np.random.default_rng(0)
@@ -355,8 +355,8 @@ def test_numbers_alone_are_not_shared_out() -> None:
     """They take as long to copy as to compute."""
     text = "net n\ninput x\nparam a, b\ny = b * x - a * y[t-1]\noutput y\nloss mean(y, over t)\n"
     graph = read_spec(text, "n.roll")[0]
-    graph = pipeline.kernel_graphs(graph)["gradient"]()
-    program = pipeline.compiled(graph, "float32").program
+    graph = build.kernel_graphs(graph)["gradient"]()
+    program = build.compiled(graph, "float32").program
     assert product_work(program, 100_000, 64) == 0
     assert work(program, 100_000, 64) > executable.WORTHWHILE
 
@@ -370,6 +370,6 @@ def test_where_no_step_reads_a_matrix_few_sequences_are_shared_out(
     head = "net n\ninput x: [4]\nparam W: [4, 4], a: [4]\n"
     for body, count in (("h = a * h[t-1] + W @ x", 2), ("h = tanh(W @ h[t-1] + x)", 1)):
         graph = read_spec(f"{head}{body}\noutput h\n", "n.roll")[0]
-        built = pipeline.compiled(pipeline.kernel_graphs(graph)["forward"](), "float32")
+        built = build.compiled(build.kernel_graphs(graph)["forward"](), "float32")
         kernel = Kernel(built.program, tmp_path / "n.py", "float32")
         assert len(kernel.shares({"t": 9}, 4)) == count

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numba import njit
 
-from rollc.kernel import linear
-from rollc.kernel.host import host
-from rollc.kernel.tile import plain_tile, tile
+from rollc.backends.numba.jit.target import host
+from rollc.backends.numba.library import gemm
+from rollc.backends.numba.library.gemm_kernel import plain_tile, tile
 
 
 @njit
@@ -39,7 +39,7 @@ def test_a_tile_is_its_meaning_and_writes_nothing_else(dtype: Any, add: bool) ->
 
 @njit
 def run_product(a: Any, height: int, b: Any, width: int, out: Any, accumulate: bool) -> None:
-    linear.product(a, 1, 2, height, b, 0, 3, width, out, a.shape[0] - 1, accumulate, 0)
+    gemm.product(a, 1, 2, height, b, 0, 3, width, out, a.shape[0] - 1, accumulate, 0)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -48,7 +48,7 @@ def test_a_sum_of_products_is_whole_in_parts_of_rows_and_of_columns(
     dtype: Any, accumulate: bool
 ) -> None:
     """More rows, and a higher matrix, than stay in the cache at once."""
-    count, height, width = 2 * linear._DEPTH + 5, 2 * linear._PART // 4 + 13, 37
+    count, height, width = 2 * gemm._DEPTH + 5, 2 * gemm._PART // 4 + 13, 37
     random = np.random.default_rng(0)
     a = random.normal(size=(count + 1, height + 4)).astype(dtype)
     b = random.normal(size=(count, width + 3)).astype(dtype)

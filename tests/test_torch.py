@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.network import Network
-from rollc.pipeline import build_text
+from rollc.driver.build import build_text
+from rollc.network.network import Network
 from rollc.support.resources import specs
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install .[torch]")

@@ -16,7 +16,7 @@ import pytest
 from compiled_networks import assert_close, network_of
 from numpy.typing import NDArray
 
-from rollc.network import Network
+from rollc.network.network import Network
 from rollc.support.resources import folder
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install .[torch]")

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollc.batches import Batch, batches, streams, windows
+from rollc.driver.build import build_text
 from rollc.errors import InputError
-from rollc.network import Network
-from rollc.optimise import optimiser
-from rollc.pipeline import build_text
-from rollc.training import fit
+from rollc.network.network import Network
+from rollc.network.training.batches import Batch, batches, streams, windows
+from rollc.network.training.loop import fit
+from rollc.network.training.optimizers import optimiser
 
 SPEC = """
 net tiny

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rollc.graph.graph import Graph, Node
-from rollc.graph.retime import NoTiming
-from rollc.graph.traversal import (
+from rollc.ir.graph import Graph, Node
+from rollc.ir.text import parse_graph
+from rollc.ir.time.retiming import NoTiming
+from rollc.ir.traversal import (
     NoOrder,
     components,
     cycles,
@@ -18,7 +19,6 @@ from rollc.graph.traversal import (
     reachable,
     users,
 )
-from rollc.irtext import parse_graph
 
 HEADER = "rollc graph 1  stage checked\nnet test\naxis t\n\nx = input() : float over t, batch\n"
 

@@ -10,11 +10,11 @@ from types import FrameType
 
 import pytest
 
-import rollc.graph.operations
-from rollc.graph.graph import Type
-from rollc.graph.operations import OPERATIONS, TypeMismatch
+import rollc.ir.operations
+from rollc.ir.graph import Type
+from rollc.ir.operations import OPERATIONS, TypeMismatch
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.lang.source import Source
 
 HEAD = """
 net rules
@@ -201,7 +201,7 @@ def test_a_wrong_operand_in_a_pass(
 def checks() -> Iterator[tuple[str, int]]:
     """Each line of a rule that can refuse: what raises, and calls of what does."""
     refusing = ("TypeMismatch", "need_numbers", "need_vector")
-    for path in Path(rollc.graph.operations.__file__).parent.glob("*.py"):
+    for path in Path(rollc.ir.operations.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Call(ast.Name(name)) if name in refusing:

@@ -11,13 +11,13 @@ from growth import assert_linear
 from numpy.typing import NDArray
 from stages import stages
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph
-from rollc.graph.unroll import UnrollError, covering, step_leaves, unroll
-from rollc.graph.verify import verify
-from rollc.interp import interpret
-from rollc.irtext import parse_graph
-from rollc.pipeline import read_spec
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import read_spec
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.text import parse_graph
+from rollc.ir.verifier import verify
+from rollc.transforms.unroll import UnrollError, covering, step_leaves, unroll
 
 Array = NDArray[Any]
 GOLDEN = Path(__file__).parent / "golden"

@@ -14,20 +14,20 @@ import pytest
 from operation_cases import CASES, Bench
 from test_axes import attention
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import read_spec
 from rollc.errors import InputError
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import BATCH, Graph
-from rollc.graph.lengths import with_lengths
-from rollc.graph.operations import OPERATIONS, tail
-from rollc.pipeline import read_spec
-from rollc.verify import Given, verify
-from rollc.verify.case import Case, finite_case
-from rollc.verify.case import case_of as own_case
-from rollc.verify.comparison import Row
-from rollc.verify.kernels import interpreted, kernels, variants
-from rollc.verify.slopes import differences
-from rollc.verify.stages import stages
-from rollc.verify.ways import can_be_alone, own_lengths
+from rollc.ir.graph import BATCH, Graph
+from rollc.ir.operations import OPERATIONS, history
+from rollc.tools.verify import Given, verify
+from rollc.tools.verify.case import Case, finite_case
+from rollc.tools.verify.case import case_of as own_case
+from rollc.tools.verify.comparison import Row
+from rollc.tools.verify.kernels import interpreted, kernels, variants
+from rollc.tools.verify.slopes import differences
+from rollc.tools.verify.stages import stages
+from rollc.tools.verify.ways import can_be_alone, own_lengths
+from rollc.transforms.ragged import with_lengths
 
 TEXT = """
 net small
@@ -161,7 +161,7 @@ def test_what_all_sequences_share_has_lengths() -> None:
     assert BATCH in ragged["late"].type.axes and BATCH in ragged["back"].type.axes
 
 
-PICKED = tail._picked
+PICKED = history._picked
 
 
 def _early(x: Any, first: Any, count: int, place: int) -> Any:
@@ -172,8 +172,8 @@ def _early(x: Any, first: Any, count: int, place: int) -> Any:
 @pytest.mark.parametrize(
     ("place", "wrong", "where"),
     [
-        ("rollc.graph.lengths._BEYOND", {"sum": 1.0, "mean": 1.0}, "with lengths"),
-        ("rollc.graph.operations.tail._picked", _early, "two windows"),
+        ("rollc.transforms.ragged._BEYOND", {"sum": 1.0, "mean": 1.0}, "with lengths"),
+        ("rollc.ir.operations.history._picked", _early, "two windows"),
     ],
 )
 def test_what_is_wrong_is_found(
@@ -288,7 +288,7 @@ def test_a_wrong_adjoint_is_found_beside_jumps_and_domains(
         return [part if part is None else part * 1.001 for part in passed]
 
     table = {**OPERATIONS, "multiply": wrong, "matmul": replace(matmul, adjoint=scaled)}
-    monkeypatch.setattr("rollc.graph.adjoint.OPERATIONS", table)
+    monkeypatch.setattr("rollc.autodiff.adjoint.OPERATIONS", table)
     case = case_of(read_spec(text, "sound.roll")[0])
     assert any(row.failed for row in differences(case, 0))
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rollc.driver.build import build_text
 from rollc.errors import InputError
-from rollc.kernel import executable
-from rollc.kernel.compiled import Kernel
-from rollc.network import Network
-from rollc.pipeline import build_text
+from rollc.network.network import Network
+from rollc.runtime import executable
+from rollc.runtime.kernel import Kernel
 from rollc.support import threads
 
 Array = NDArray[Any]

@@ -9,16 +9,16 @@ from functools import cache
 
 import pytest
 
+from rollc.driver.build import read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.graph import Edge
+from rollc.ir.graph import Edge
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Loop, Nest, Program, Times, simple_statements
+from rollc.kernel.remarks.decisions import Decision, nodes_of, why
+from rollc.kernel.remarks.report import WIDTH, print_why
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.kernel.totals import totals
-from rollc.kernel.why import Decision, nodes_of, why
-from rollc.kernel.whytext import WIDTH, print_why
-from rollc.pipeline import read_spec
 from rollc.support.resources import specs
 
 SPECS = [name for name in specs() if not name.startswith("cells/")]

@@ -9,13 +9,13 @@ import pytest
 from forward_gradients import uncompiled
 from numpy.typing import NDArray
 
+from rollc.driver.build import build_text, read_spec
+from rollc.driver.stages import KERNELS
 from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError
-from rollc.graph.check import check
-from rollc.graph.verify import verify
-from rollc.network import Network
-from rollc.pipeline import build_text, read_spec
-from rollc.stages import KERNELS
+from rollc.ir.time.causality import check
+from rollc.ir.verifier import verify
+from rollc.network.network import Network
 
 Array = NDArray[Any]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rollc.autodiff.segments import Segment, Segments
 from rollc.entries.passes import CANONICALIZE, EXPOSE_STATE, RAGGED, TANGENT, TRUNCATE
-from rollc.graph.graph import Graph
-from rollc.graph.segments import Segment, Segments
+from rollc.ir.graph import Graph
 from rollc.support.passes import Runner
 
 

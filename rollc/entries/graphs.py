@@ -1,6 +1,6 @@
 """The graph that each kernel of a network computes, by the kernel's name.
 
-What the names mean is in :mod:`rollc.pipeline`.
+What the names mean is in :mod:`rollc.driver.build`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
+from rollc.autodiff.window_split import CannotSplit
 from rollc.entries.forward_mode import prepared_graph, tangent_kernels
 from rollc.entries.passes import (
     ADJOINT,
@@ -25,11 +26,10 @@ from rollc.entries.passes import (
 )
 from rollc.entries.streaming import stream_kernels
 from rollc.entries.windows import window_kernels
-from rollc.graph.graph import Graph
-from rollc.graph.lengths import LengthsError, why_no_lengths
-from rollc.graph.split import CannotSplit
-from rollc.graph.state import expose_state, why_no_state
+from rollc.ir.graph import Graph
 from rollc.support.passes import Runner
+from rollc.transforms.ragged import LengthsError, why_no_lengths
+from rollc.transforms.state import expose_state, why_no_state
 
 if TYPE_CHECKING:
     pass

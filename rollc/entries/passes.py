@@ -1,25 +1,25 @@
 """The passes from graph to graph, in the order in which a kernel's graph goes through them.
 
-:data:`PASSES` of :mod:`rollc.pipeline` is the whole list.
+:data:`PASSES` of :mod:`rollc.driver.build` is the whole list.
 """
 
 from __future__ import annotations
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.combine import mean_adjoint
-from rollc.graph.graph import Graph, outputs_only
-from rollc.graph.lengths import with_lengths
-from rollc.graph.noise import with_noise
-from rollc.graph.segments import segments
-from rollc.graph.simplify import simplify
-from rollc.graph.slopes import without_slopes
-from rollc.graph.split import split
-from rollc.graph.state import expose_state
-from rollc.graph.stream import stream
-from rollc.graph.tangent import tangent
-from rollc.graph.truncate import truncate
-from rollc.graph.unroll import unroll
+from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.averaging import mean_adjoint
+from rollc.autodiff.custom_gradients import without_slopes
+from rollc.autodiff.segments import segments
+from rollc.autodiff.tangent import tangent
+from rollc.autodiff.truncation import truncate
+from rollc.autodiff.window_split import split
+from rollc.ir.graph import Graph, outputs_only
 from rollc.support.passes import Pass
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.ragged import with_lengths
+from rollc.transforms.randomness import with_noise
+from rollc.transforms.state import expose_state
+from rollc.transforms.streaming_split import stream
+from rollc.transforms.unroll import unroll
 
 
 def inlined(graph: Graph) -> Graph:

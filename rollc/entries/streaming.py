@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rollc.entries.passes import CANONICALIZE, EXPOSE_STATE, OUTPUTS, RAGGED, STREAM
-from rollc.graph.graph import Graph
-from rollc.graph.lengths import why_no_lengths
-from rollc.graph.names import lengths_leaves
-from rollc.graph.stream import Stream, why_no_stream
-from rollc.graph.traversal import needed
+from rollc.ir.graph import Graph
+from rollc.ir.names import lengths_leaves
+from rollc.ir.traversal import needed
 from rollc.support.passes import Runner
+from rollc.transforms.ragged import why_no_lengths
+from rollc.transforms.streaming_split import Stream, why_no_stream
 
 
 def stream_kernels(graph: Graph, run: Runner | None = None) -> dict[str, Callable[[], Graph]]:

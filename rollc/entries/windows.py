@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rollc.autodiff.arrivals import arrivals
+from rollc.autodiff.window_split import Split
 from rollc.entries.passes import ADJOINT, CANONICALIZE, EXPOSE_STATE
-from rollc.graph.arrivals import arrivals
-from rollc.graph.graph import Graph
-from rollc.graph.split import Split
+from rollc.ir.graph import Graph
 from rollc.support.passes import Runner
 
 

@@ -1,1 +1,1 @@
-"""From a graph to a kernel: schedule, plan, emit, and the routines that kernels call."""
+"""From a graph to a program of loops over buffers."""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from rollc.graph.decomposition import decomposed
-from rollc.graph.graph import Graph
-from rollc.kernel import lower, recurrence
-from rollc.kernel.again import compute_again
-from rollc.kernel.apart import apart
-from rollc.kernel.block import block
-from rollc.kernel.direct import direct
-from rollc.kernel.due import with_due
-from rollc.kernel.factor import factored
-from rollc.kernel.inner import join_products
-from rollc.kernel.peel import peeled
-from rollc.kernel.plan import bufferize
+from rollc.ir.decomposition import decomposed
+from rollc.ir.graph import Graph
+from rollc.kernel.bufferize import bufferize
+from rollc.kernel.peeling import peeled
 from rollc.kernel.program import Program
+from rollc.kernel.refine.contraction_fusion import join_products
+from rollc.kernel.refine.halo_elision import direct
+from rollc.kernel.refine.strided_io import apart
+from rollc.kernel.refine.time_blocking import block
 from rollc.kernel.schedule import Schedule
 from rollc.support.passes import Pass, Runner
+from rollc.transforms import primitive_forms
+from rollc.transforms.predicate.predicate import with_due
+from rollc.transforms.reassociate import recurrence_height
+from rollc.transforms.reassociate.factorize import factored
+from rollc.transforms.rematerialize import compute_again
 
 LOWERING = (
     Pass(
@@ -27,34 +28,34 @@ LOWERING = (
     ),
     Pass(
         "fuse-dots",
-        lower.with_dots,
+        primitive_forms.with_dots,
         "primitive operations",
         "the sum of the products of two vectors' elements is one operation",
         optional=True,
     ),
     Pass(
         "convert-conditions",
-        lower.with_numbers,
+        primitive_forms.with_numbers,
         "primitive operations",
         "conditions are numbers where numbers are read",
     ),
     Pass(
         "sink-slices",
-        lower.with_early_slices,
+        primitive_forms.with_early_slices,
         "primitive operations",
         "slices are taken before elementwise work, so that its parts can be fused with others",
         optional=True,
     ),
     Pass(
         "collect-delayed-sums",
-        recurrence.collected,
+        recurrence_height.collected,
         "primitive operations",
         "a sum of delayed values reads one value with a delay",
         optional=True,
     ),
     Pass(
         "delay-before-scaling",
-        recurrence.with_late_scaling,
+        recurrence_height.with_late_scaling,
         "primitive operations",
         "what is delayed is not scaled before by what is the same at every step",
         optional=True,
@@ -68,7 +69,7 @@ LOWERING = (
     ),
     Pass(
         "order-sums",
-        recurrence.ordered,
+        recurrence_height.ordered,
         "primitive operations",
         "in a cycle, what is known last is added last",
         optional=True,

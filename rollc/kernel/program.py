@@ -5,9 +5,9 @@ sequence (one for all sequences where they share the value), and in a row the el
 one value; that of a number is one row of them.  A buffer that is read with a delay along
 ``axis`` has steps ``before`` the first and ``after`` the last one, which hold initial
 values: a delayed read is then the same array at another row, and needs no test.  It has not
-where it is ``direct``, an array of the caller's (:mod:`rollc.kernel.direct`).  One whose rows
+where it is ``direct``, an array of the caller's (:mod:`.halo_elision`).  One whose rows
 are ``apart`` has those of all sequences, of which a thread computes some
-(:mod:`rollc.kernel.apart`).
+(:mod:`rollc.kernel.refine.strided_io`).
 
 A program has a function for each phase of the schedule; where the gradients of inputs need no
 loop of their own they are an optional part of the adjoint.
@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from rollc.graph.graph import Attribute, Kind, Shape
+from rollc.ir.graph import Attribute, Kind, Shape
 
 Sort = Literal["output", "loss", "gradient"]
 Phase = Literal["primal", "adjoint", "inputs"]
@@ -321,7 +321,7 @@ class Program:
     """``axes`` are the time axes; ``leaves`` pairs each leaf of the caller with its operation.
 
     ``block`` is the number of rows (steps times sequences) of a block of steps, at least.
-    ``splits`` says whether a batch can be computed in parts (:mod:`rollc.graph.parts`).
+    ``splits`` says whether a batch can be computed in parts (:mod:`rollc.kernel.batch_linearity`).
     """
 
     name: str

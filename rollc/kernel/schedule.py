@@ -2,7 +2,7 @@
 
 A strongly connected component with a cycle becomes a loop over time, forward where its
 delays are positive, backward where they are negative.  Where they are both, its nodes run
-at shifted steps (:mod:`rollc.graph.retime`).  Everything between is free of time and runs
+at shifted steps (:mod:`rollc.ir.time.retiming`).  Everything between is free of time and runs
 for all steps at once, outside every loop.
 
 The regions come in phases, which a caller asks for: ``primal`` holds what the
@@ -21,11 +21,11 @@ from typing import Literal
 
 import networkx
 
-from rollc.graph.graph import Edge, Graph, Node
-from rollc.graph.retime import timing
-from rollc.graph.traversal import in_order, reachable
-from rollc.kernel.due import guards, reads
+from rollc.ir.graph import Edge, Graph, Node
+from rollc.ir.time.retiming import timing
+from rollc.ir.traversal import in_order, reachable
 from rollc.kernel.program import PHASES, Phase
+from rollc.transforms.predicate.predicate import guards, reads
 
 Kind = Literal["free", "forward", "backward"]
 

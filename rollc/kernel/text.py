@@ -19,8 +19,8 @@ from dataclasses import MISSING, fields, is_dataclass, replace
 from functools import cache
 from typing import Any, get_type_hints
 
-from rollc.graph.graph import Graph, Node
-from rollc.irtext import IRTextError, parse_graph, print_graph
+from rollc.ir.graph import Graph, Node
+from rollc.ir.text import IRTextError, parse_graph, print_graph
 from rollc.kernel import program as ir
 from rollc.kernel.program import Local, Number, Program, Ref, Span
 from rollc.kernel.schedule import Item, Region, Schedule

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isqrt, prod
 
-from rollc.graph.graph import Kind, ordered_axes
-from rollc.graph.operations import OPERATIONS
+from rollc.ir.graph import Kind, ordered_axes
+from rollc.ir.operations import OPERATIONS
 from rollc.kernel.program import (
     Loop,
     Product,

@@ -6,17 +6,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from rollc.graph.check import check
-from rollc.graph.free import run_free, without_reads
-from rollc.graph.graph import Graph
-from rollc.lang.cycles import cycle_diagnostics
-from rollc.lang.diagnostics import Diagnostic, Label, has_errors, in_order
-from rollc.lang.draft import Feed
-from rollc.lang.parse import parse_spec, readable
+from rollc.ir.graph import Graph
+from rollc.ir.time.causality import check
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Label, has_errors, in_order
+from rollc.lang.diagnostics.source import Source
+from rollc.lang.elaboration.expressions import Feed
+from rollc.lang.elaboration.free_running import run_free, without_reads
+from rollc.lang.expansion.imports import unread, with_used
+from rollc.lang.inference.cycle_errors import cycle_diagnostics
 from rollc.lang.resolve import resolve
-from rollc.lang.source import Source
-from rollc.lang.syntax import Cell, Function, Spec, Statement, Use
-from rollc.lang.use import unread, with_used
+from rollc.lang.syntax.ast import Cell, Function, Spec, Statement, Use
+from rollc.lang.syntax.parser import parse_spec, readable
 
 MOST_SHOWN = 100
 

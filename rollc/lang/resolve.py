@@ -7,37 +7,27 @@ from dataclasses import dataclass, replace
 
 import networkx as nx
 
-from rollc.graph.check import check
-from rollc.graph.graph import BATCH, Edge, Graph, attributes, ordered_axes
-from rollc.graph.traversal import reachable
-from rollc.lang.assemble import Places, assemble, places, wiring
-from rollc.lang.axes import Settled, settled
-from rollc.lang.cells import put_in_place
-from rollc.lang.copies import with_copies
-from rollc.lang.cycles import blocked
-from rollc.lang.definitions import Definitions, defined
-from rollc.lang.diagnostics import Diagnostic, Label, has_errors, in_order
-from rollc.lang.draft import Feed
-from rollc.lang.guess import complete
-from rollc.lang.infer import Inference
-from rollc.lang.names import twice
-from rollc.lang.node import LOSS, Axis, Draft, Operand
-from rollc.lang.sizes import Rejected, overrides
-from rollc.lang.source import Source, Span
-from rollc.lang.syntax import (
-    Alias,
-    Along,
-    Init,
-    Loss,
-    Net,
-    Output,
-    Reset,
-    Spec,
-    Statement,
-)
-from rollc.lang.taking import STATIC, Taking
-from rollc.lang.types import Types, described, unknown_shape
-from rollc.lang.unused import unused
+from rollc.ir.graph import BATCH, Edge, Graph, attributes, ordered_axes
+from rollc.ir.time.causality import check
+from rollc.ir.traversal import reachable
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Label, has_errors, in_order
+from rollc.lang.diagnostics.source import Source, Span
+from rollc.lang.elaboration.expressions import Feed
+from rollc.lang.elaboration.statements import STATIC, Taking
+from rollc.lang.expansion.cell_inlining import put_in_place
+from rollc.lang.expansion.definitions import Definitions, defined
+from rollc.lang.graph_builder import Places, assemble, places, wiring
+from rollc.lang.inference.axes import Settled, settled
+from rollc.lang.inference.copies import with_copies
+from rollc.lang.inference.cycle_errors import blocked
+from rollc.lang.inference.guesses import complete
+from rollc.lang.inference.shapes import Inference
+from rollc.lang.inference.type_errors import Types, described, unknown_shape
+from rollc.lang.inference.unused import unused
+from rollc.lang.symbols.constants import Rejected, overrides
+from rollc.lang.symbols.table import twice
+from rollc.lang.symbols.untyped_node import LOSS, Axis, Draft, Operand
+from rollc.lang.syntax.ast import Alias, Along, Init, Loss, Net, Output, Reset, Spec, Statement
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from rollc.support import resources
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
-RUNTIME = ("kernel", "graph/operations")
+RUNTIME = ("backends", "runtime", "ir/operations")
 """The folders of the package with all that compiled kernels are made of and call."""
 
 _LIBRARIES = ("numpy", "numba", "llvmlite")

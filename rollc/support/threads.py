@@ -2,7 +2,7 @@
 
 A large batch is cut into parts, and each part runs by itself from the first step to the
 last: no thread waits for another inside a loop.  Of few sequences one thread runs the loops,
-and others help with the products of all steps (:mod:`rollc.kernel.helpers`).  The number is the
+and others help with the products of all steps (:mod:`.worker_team`).  The number is the
 caller's to choose; it is no one else's pool, and nothing but kernels runs in it.
 """
 
@@ -17,8 +17,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rollc.checks import whole
 from rollc.errors import InputError
+from rollc.support.checks import whole
 
 VARIABLE = "ROLLC_THREADS"
 QUOTA = Path("/sys/fs/cgroup/cpu.max")

@@ -19,10 +19,10 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rollc.graph.build import Builder
-from rollc.graph.expression import Value, call
-from rollc.graph.graph import LEAVES, Edge, Graph, Node, Shape, Type
-from rollc.graph.state import expose_state
+from rollc.ir.builder import Builder
+from rollc.ir.expressions import Value, call
+from rollc.ir.graph import LEAVES, Edge, Graph, Node, Shape, Type
+from rollc.transforms.state import expose_state
 
 Array = NDArray[Any]
 Draw = Callable[[st.SearchStrategy[Any]], Any]

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from uncompiled import kernel_of, same
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.simplify import simplify
-from rollc.pipeline import read_spec
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import read_spec
+from rollc.transforms.canonicalize import simplify
 
 FRAME = """\
 net products

@@ -14,8 +14,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from rollc.graph.graph import Graph
-from rollc.pipeline import read_spec
+from rollc.driver.build import read_spec
+from rollc.ir.graph import Graph
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 Shape = tuple[int, ...]

@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rollc.checkpoint import Windowed
+from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.window_split import CannotSplit, split
 from rollc.entries.windows import window_kernels
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph
-from rollc.graph.simplify import simplify
-from rollc.graph.split import CannotSplit, split
-from rollc.interp import interpret
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.network.checkpointing import Windowed
+from rollc.transforms.canonicalize import simplify
 
 pytestmark = pytest.mark.long  # properties, of many random examples
 

@@ -10,13 +10,13 @@ from delay_graphs import delay_graphs, random_leaves
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.combine import mean_adjoint, weight_nodes
-from rollc.graph.graph import Edge, Graph
-from rollc.graph.simplify import simplify
-from rollc.graph.unroll import step_leaves, unroll
-from rollc.graph.verify import verify
-from rollc.interp import interpret
+from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.averaging import mean_adjoint, weight_nodes
+from rollc.ir.graph import Edge, Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.verifier import verify
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.unroll import step_leaves, unroll
 
 pytestmark = pytest.mark.long  # properties, of many random examples
 

@@ -19,13 +19,13 @@ from pathlib import Path
 import pytest
 
 import rollc
+from rollc.driver.build import compiled, read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.graph.unroll import unroll
-from rollc.irtext import parse_graph, print_graph
+from rollc.ir.text import parse_graph, print_graph
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
-from rollc.lang.functions import CUT, FEED, SIZE, functions
-from rollc.lang.statements import KEYWORDS
-from rollc.pipeline import compiled, read_spec
+from rollc.lang.symbols.builtins import CUT, FEED, SIZE, functions
+from rollc.lang.syntax.statement_splitter import KEYWORDS
+from rollc.transforms.unroll import unroll
 
 ONE = """\
 net <net>

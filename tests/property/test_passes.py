@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from lowering import lower
 from numpy.typing import NDArray
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.check import CycleWithoutDelay, check
-from rollc.graph.graph import Graph
-from rollc.graph.simplify import simplify
-from rollc.graph.unroll import covering, step_leaves, unroll
-from rollc.graph.verify import verify
-from rollc.interp import interpret
-from rollc.irtext import parse_graph, print_graph
-from rollc.kernel.again import compute_again
+from rollc.autodiff.adjoint import adjoint
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.text import parse_graph, print_graph
+from rollc.ir.time.causality import CycleWithoutDelay, check
+from rollc.ir.verifier import verify
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.rematerialize import compute_again
+from rollc.transforms.unroll import covering, step_leaves, unroll
 
 pytestmark = pytest.mark.long  # properties, of many random examples
 

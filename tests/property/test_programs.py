@@ -17,19 +17,19 @@ from interpreted_programs import assert_means_the_same, program_of
 from random_specs import spec_graphs
 from two_axes import two_axis_graphs
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.segments import segments
+from rollc.autodiff.tangent import DIRECTION
+from rollc.autodiff.truncation import truncate
+from rollc.autodiff.window_split import CannotSplit
 from rollc.entries.forward_mode import tangent_kernels
 from rollc.entries.streaming import stream_kernels
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import BATCH, Graph
-from rollc.graph.lengths import why_no_lengths, with_lengths
-from rollc.graph.segments import segments
-from rollc.graph.simplify import simplify
-from rollc.graph.split import CannotSplit
-from rollc.graph.tangent import DIRECTION
-from rollc.graph.truncate import truncate
-from rollc.irtext import print_graph
+from rollc.ir.graph import BATCH, Graph
+from rollc.ir.text import print_graph
 from rollc.kernel.passes import planned, scheduled
-from rollc.kernel.verifier import verify_program, verify_schedule
+from rollc.kernel.verification.verifier import verify_program, verify_schedule
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.ragged import why_no_lengths, with_lengths
 
 GRAPHS = {
     "graphs": delay_graphs(clocks=True),

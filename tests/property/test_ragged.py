@@ -11,17 +11,17 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.check import check
-from rollc.graph.graph import Graph
-from rollc.graph.lengths import why_no_lengths, with_lengths
-from rollc.graph.names import LENGTHS
-from rollc.graph.nothing import without_steps
-from rollc.graph.simplify import simplify
-from rollc.graph.truncate import truncate
-from rollc.graph.unroll import step_leaves, unroll
-from rollc.graph.verify import verify
-from rollc.interp import interpret
+from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.truncation import truncate
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.names import LENGTHS
+from rollc.ir.time.causality import check
+from rollc.ir.verifier import verify
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.empty_axes import without_steps
+from rollc.transforms.ragged import why_no_lengths, with_lengths
+from rollc.transforms.unroll import step_leaves, unroll
 
 Array = NDArray[Any]
 

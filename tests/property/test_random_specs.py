@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from random_specs import spec_graphs
 from test_passes import results, same_results, sizes_of
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.check import check
-from rollc.graph.graph import Graph
-from rollc.graph.lengths import why_no_lengths, with_lengths
-from rollc.graph.names import LENGTHS
-from rollc.graph.simplify import simplify
-from rollc.graph.unroll import unroll
-from rollc.graph.verify import verify
-from rollc.interp import interpret
-from rollc.irtext import parse_graph, print_graph
+from rollc.autodiff.adjoint import adjoint
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.names import LENGTHS
+from rollc.ir.text import parse_graph, print_graph
+from rollc.ir.time.causality import check
+from rollc.ir.verifier import verify
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.ragged import why_no_lengths, with_lengths
+from rollc.transforms.unroll import unroll
 
 pytestmark = pytest.mark.long  # properties, of many random examples
 

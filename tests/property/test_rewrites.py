@@ -18,17 +18,17 @@ import numpy as np
 import pytest
 from delay_graphs import random_leaves
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.build import Builder
-from rollc.graph.expression import Value, call
-from rollc.graph.graph import BATCH, Edge, Graph, Node, Type, attributes
-from rollc.graph.operations import OPERATIONS, TypeMismatch
-from rollc.graph.operations.table import Options
-from rollc.graph.rewrites import REWRITES
-from rollc.graph.simplify import simplify
-from rollc.graph.verify import verify
-from rollc.interp import interpret
-from rollc.irtext import print_graph
+from rollc.autodiff.adjoint import adjoint
+from rollc.ir.builder import Builder
+from rollc.ir.expressions import Value, call
+from rollc.ir.graph import BATCH, Edge, Graph, Node, Type, attributes
+from rollc.ir.interpreter import interpret
+from rollc.ir.operations import OPERATIONS, TypeMismatch
+from rollc.ir.operations.operation import Options
+from rollc.ir.text import print_graph
+from rollc.ir.verifier import verify
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.patterns import REWRITES
 
 SHAPES = ((), (2,), (3,), (2, 3), (3, 3), (1,))
 SIZES = {"s": 2, "t": 3, BATCH: 2}

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from random_specs import specs as texts
 from shape_systems import System, shapes, system
 
-from rollc.lang.diagnostics import render
-from rollc.lang.format import format_spec
+from rollc.lang.diagnostics.diagnostic import render
+from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import Checked, load_graph
-from rollc.lang.parse import parse_spec
-from rollc.lang.source import Source
-from rollc.lang.syntax import Const, Dim, Spec
+from rollc.lang.syntax.ast import Const, Dim, Spec
+from rollc.lang.syntax.formatter import format_spec
+from rollc.lang.syntax.parser import parse_spec
 from rollc.support.resources import specs
 
 OTHER = {"R210", "R301", "R302", "R303"}  # errors that have nothing to do with shapes

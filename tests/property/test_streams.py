@@ -13,11 +13,11 @@ from two_axes import two_axis_graphs
 
 from rollc.entries.streaming import stream_kernels
 from rollc.errors import InputError
-from rollc.graph.check import check
-from rollc.graph.graph import Graph, Node
-from rollc.graph.stream import CannotStream, stream, why_no_steps
-from rollc.graph.verify import verify
-from rollc.verify.kernels import interpreted
+from rollc.ir.graph import Graph, Node
+from rollc.ir.time.causality import check
+from rollc.ir.verifier import verify
+from rollc.tools.verify.kernels import interpreted
+from rollc.transforms.streaming_split import CannotStream, stream, why_no_steps
 
 pytestmark = pytest.mark.long  # properties, of many random examples
 

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from operation_cases import CASES, OVER, SIZES, Case, on_a_bench, values
 
-from rollc.graph.graph import Edge, Graph, Node, attributes
-from rollc.graph.segments import segments
-from rollc.graph.simplify import simplify
-from rollc.graph.split import CannotSplit
-from rollc.graph.truncate import truncate
+from rollc.autodiff.segments import segments
+from rollc.autodiff.truncation import truncate
+from rollc.autodiff.window_split import CannotSplit
+from rollc.ir.graph import Edge, Graph, Node, attributes
+from rollc.transforms.canonicalize import simplify
 
 
 @settings(

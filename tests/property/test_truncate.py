@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.check import check
-from rollc.graph.graph import Edge, Graph
-from rollc.graph.simplify import simplify
-from rollc.graph.truncate import truncate
-from rollc.graph.unroll import step_leaves, unroll
-from rollc.graph.verify import verify
-from rollc.interp import interpret
+from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.truncation import truncate
+from rollc.ir.graph import Edge, Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.time.causality import check
+from rollc.ir.verifier import verify
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.unroll import step_leaves, unroll
 
 pytestmark = pytest.mark.long  # properties, of many random examples
 

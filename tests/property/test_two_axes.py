@@ -11,16 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from two_axes import two_axis_graphs
 
-from rollc.graph.adjoint import adjoint
-from rollc.graph.check import check
-from rollc.graph.graph import Graph
-from rollc.graph.simplify import simplify
-from rollc.graph.verify import verify
-from rollc.interp import interpret
-from rollc.irtext import parse_graph, print_graph
-from rollc.verify.case import finite_case
-from rollc.verify.kernels import interpreted
-from rollc.verify.ways import Way, compare, own_lengths, sorts
+from rollc.autodiff.adjoint import adjoint
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.text import parse_graph, print_graph
+from rollc.ir.time.causality import check
+from rollc.ir.verifier import verify
+from rollc.tools.verify.case import finite_case
+from rollc.tools.verify.kernels import interpreted
+from rollc.tools.verify.ways import Way, compare, own_lengths, sorts
+from rollc.transforms.canonicalize import simplify
 
 pytestmark = pytest.mark.long  # properties, of many random examples
 

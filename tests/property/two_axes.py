@@ -15,9 +15,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from rollc.graph.build import Builder
-from rollc.graph.expression import Value, call
-from rollc.graph.graph import Graph, Type
+from rollc.ir.builder import Builder
+from rollc.ir.expressions import Value, call
+from rollc.ir.graph import Graph, Type
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 

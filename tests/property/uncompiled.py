@@ -30,27 +30,27 @@ from delay_graphs import delay_graphs, random_leaves, streamed_graphs
 from random_specs import spec_graphs
 from two_axes import two_axis_graphs
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.segments import segments
+from rollc.autodiff.tangent import DIRECTION
+from rollc.autodiff.truncation import truncate
+from rollc.autodiff.window_split import CannotSplit
+from rollc.backends.numba.codegen import module as emit_module
+from rollc.backends.numba.codegen.module import emit
+from rollc.backends.numba.jit import parallel_loops as each_module
 from rollc.entries.forward_mode import tangent_kernels
 from rollc.entries.streaming import stream_kernels
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph
-from rollc.graph.lengths import why_no_lengths, with_lengths
-from rollc.graph.names import lengths_leaves
-from rollc.graph.segments import segments
-from rollc.graph.simplify import simplify
-from rollc.graph.split import CannotSplit
-from rollc.graph.tangent import DIRECTION
-from rollc.graph.truncate import truncate
-from rollc.interp import interpret
-from rollc.irtext import print_graph
-from rollc.kernel import each as each_module
-from rollc.kernel import emit as emit_module
-from rollc.kernel import executable
-from rollc.kernel.compiled import Kernel
-from rollc.kernel.emit import emit
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.names import lengths_leaves
+from rollc.ir.text import print_graph
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
+from rollc.runtime import executable
+from rollc.runtime.kernel import Kernel
 from rollc.support import threads
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.ragged import why_no_lengths, with_lengths
 
 GRAPHS = {
     "graphs": partial(delay_graphs, clocks=True),

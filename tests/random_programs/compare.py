@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.build import compiled, read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError
-from rollc.graph.adjoint import adjoint
-from rollc.graph.graph import Graph
-from rollc.graph.simplify import simplify
-from rollc.interp import interpret
-from rollc.kernel.compiled import Kernel
-from rollc.network import Network
-from rollc.noise import draw_noise
-from rollc.pipeline import compiled, read_spec
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.network.network import Network
+from rollc.network.noise_draws import draw_noise
+from rollc.runtime.kernel import Kernel
+from rollc.transforms.canonicalize import simplify
 from tests.random_programs import language as la
 from tests.random_programs.evaluate import Batch, Meaning, Noise
 from tests.random_programs.expand import expression_axes

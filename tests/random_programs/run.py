@@ -17,7 +17,7 @@ from functools import partial
 
 import torch
 
-from rollc.lang.spec_error import SpecError
+from rollc.lang.diagnostics.spec_error import SpecError
 from rollc.support import threads
 from tests.random_programs import language as la
 from tests.random_programs.compare import WAYS, Different, Unsure, run, ways_of

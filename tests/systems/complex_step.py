@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rollc
-from rollc.arrays import Spec
-from rollc.network import Network
+from rollc.network.arrays import Spec
+from rollc.network.network import Network
 from rollc.support.resources import specs
 
 Array = NDArray[Any]

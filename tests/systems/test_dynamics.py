@@ -12,7 +12,7 @@ import pytest
 from complex_step import Array, Leaves, built, held, leaves_of
 from scipy.integrate import odeint
 
-from rollc.network import Network
+from rollc.network.network import Network
 
 
 def test_three_layers() -> None:

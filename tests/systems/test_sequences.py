@@ -21,7 +21,7 @@ from complex_step import (
 
 from rollc.entries.graphs import kernel_graphs
 from rollc.kernel.passes import scheduled
-from rollc.noise import draw_noise
+from rollc.network.noise_draws import draw_noise
 
 SIZES = {"D": 3, "H": 4, "K": 3}
 

@@ -13,7 +13,7 @@ from complex_step import Leaves, built, held, leaves_of
 from scipy.signal import dlsim
 from scipy.stats import multivariate_normal
 
-from rollc.network import Network
+from rollc.network.network import Network
 
 S, Y = 3, 2
 

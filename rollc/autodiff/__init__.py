@@ -1,0 +1,1 @@
+"""Graphs of derivatives: adjoints, tangents, and what they are cut into."""

@@ -1,0 +1,86 @@
+"""Gradients of parameters combined by mean: over the steps at which each is read.
+
+    a read of p at every step  ->  a read of identity(p), one node for all reads over an axis
+    ~identity(p)               ->  what it was, divided by the number of steps
+
+where p is a parameter, or what is computed from parameters alone.  Its copies in the
+unrolled network are its reads by what runs over time: N of them, and their contributions to
+the gradient are averaged instead of summed.  What is read once for the whole sequence, such
+as an initial value, is one copy and adds as it is; so it is with lengths too, where a choice by
+the length has the initial value at the own end of each sequence.
+The number of steps is that of the call, with lengths too.  Values, the loss and all other
+gradients stay what they were.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from rollc.autodiff.adjoint import PREFIX, adjoint
+from rollc.ir.builder import Builder
+from rollc.ir.expressions import Value
+from rollc.ir.graph import Edge, Graph, Node
+from rollc.ir.names import lengths_leaves
+from rollc.ir.traversal import dependents
+
+
+def mean_adjoint(graph: Graph, of: Literal["loss", "outputs"] = "loss") -> Graph:
+    """The adjoint whose gradients of parameters are means over the steps."""
+    marked, copies = _marked(graph)
+    derived = adjoint(marked, of)
+    build = Builder(derived.nodes, mark=":")
+    for name, axes in copies.items():
+        whole = derived.by_name.get(PREFIX + name)
+        if whole is None:  # no gradient passes there
+            continue
+        build.prefix, build.line = whole.name, whole.line
+        total = f"{whole.name}:sum"
+        build.nodes[total] = replace(whole, name=total)
+        mean: Value = build.read(total)
+        for axis in axes[:-1]:
+            mean = mean / build.make("extent", (), axis=axis)
+        last = build.make("extent", (), axis=axes[-1])
+        build.define(whole.name, "divide", (mean, last))
+    return replace(derived, nodes=tuple(build.nodes.values()))
+
+
+def _marked(graph: Graph) -> tuple[Graph, dict[str, tuple[str, ...]]]:
+    """The graph with a node for the copies of each parameter, and the axes they are over."""
+    weights = weight_nodes(graph)
+    copies: dict[str, tuple[str, ...]] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        operands = []
+        for edge in node.operands:
+            source = graph[edge.source]
+            if source.name not in weights or not node.type.time or _by_length(graph, node):
+                operands.append(edge)
+                continue
+            axes = node.type.time
+            name = f"{source.name}'over_{'_'.join(axes)}"
+            if name not in copies:
+                copies[name] = axes
+                nodes.append(Node(name, "identity", (edge,), source.type, line=source.line))
+            operands.append(Edge(name))
+        nodes.append(replace(node, operands=tuple(operands)))
+    return graph.with_nodes(nodes), copies
+
+
+def _by_length(graph: Graph, node: Node) -> bool:
+    """Whether a node reads a length, or chooses by one: that is how initial values are read."""
+    lengths = lengths_leaves(graph.axes).values()
+    chooses = node.operation == "where"
+    read = [*node.operands, *(graph[node.operands[0].source].operands if chooses else ())]
+    return any(edge.source in lengths for edge in read)
+
+
+def weight_nodes(graph: Graph) -> set[str]:
+    """The parameters, and what is computed from parameters and numbers alone."""
+    parameters = (node.name for node in graph.leaves("param"))
+    others = (
+        node.name
+        for node in graph.nodes
+        if node.operation not in ("param", "constant") and (node.type.axes or not node.operands)
+    )
+    return dependents(graph.nodes, parameters) - dependents(graph.nodes, others)

@@ -1,0 +1,206 @@
+"""A network as segments of time, for gradients that run forward with the steps.
+
+A loss meets the steps in reductions only: sums, means, extremes, the first or the last step.
+A *segment* is a run over all steps of one axis of time, up to some reductions that depend on
+the same earlier ones: an encoder is one, the decoder that starts where it ended the next.
+Its *window* is the graph of what changes with time in it.  What it reads that is the same at
+every step comes in by leaves of the window; those of them that the gradient passes are its
+*cuts*.  All that is static is the *rest*: the loss, out of the reductions as leaves.
+
+    loss  <-  rest  <-  reductions of the last segment  <-  its cuts  <-  rest  <-  …
+
+So the derivative of the reductions in the cuts is all that a segment owes to the gradient.
+It is the same for any number of steps, and of the size of reductions times cuts; a parameter
+that the decoder does not read is no concern of the decoder's segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from rollc.autodiff.adjoint import between
+from rollc.autodiff.window_split import CannotSplit, Reduction, of_window, reduces, reduction_of
+from rollc.ir.builder import Builder
+from rollc.ir.decomposition import decomposed_over
+from rollc.ir.expressions import call
+from rollc.ir.graph import BATCH, LEAVES, Graph, Node, attributes
+from rollc.ir.operations import operation_of
+from rollc.ir.operations.linear import over_axes
+from rollc.ir.traversal import dependents, in_order, needed, needed_names, reachable
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run over the steps of one axis.
+
+    ``window`` has the reductions as outputs, by their names; over a window of steps, a mean
+    is a sum.  ``start`` computes the static leaves of the window, its outputs.  ``numbers``
+    are the nodes ``step`` of the network, which are leaves of the window.
+    """
+
+    axis: str
+    window: Graph
+    start: Graph
+    cuts: tuple[str, ...]
+    reductions: tuple[Reduction, ...]
+    numbers: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The segments in their order, and the rest: its outputs are the loss and all cuts.
+
+    ``ends`` are reductions that need no segment: the first or the last step of a leaf.
+    """
+
+    segments: tuple[Segment, ...]
+    rest: Graph
+    ends: tuple[Node, ...]
+
+
+def segments(graph: Graph) -> Segments:
+    """Cut a checked graph with a loss; raises :class:`CannotSplit`, which says why not."""
+    if graph.loss is None:
+        raise CannotSplit("it has no loss")
+    graph = needed(replace(graph, outputs=(), gradients=()), [graph.loss])
+    for node in graph.nodes:
+        if len(node.type.time) > 1:
+            raise CannotSplit(f"`{node.name}` runs over {' and '.join(node.type.time)} at once")
+    graph = decomposed_over(graph, graph.axes)  # then no step needs another one at once
+    graph = _with_numbers_at_ends(graph)
+    future = [name for name, reach in graph.reach.items() if reach.future]
+    if future:
+        raise CannotSplit(f"`{future[0]}` is read from the future")
+    found = [node for node in graph.nodes if reduces(graph, node)]
+    given = {node.name for node in found}
+    ends = tuple(node for node in found if _ends_leaf(graph, node))
+    found = [node for node in found if node not in ends]
+    static = graph.with_nodes(
+        Node(node.name, "input", (), node.type, line=node.line) if node.name in given else node
+        for node in graph.nodes
+        if node.type.static
+    )
+    params = [node.name for node in graph.leaves("param")]
+    passed = frozenset(between(graph, params, [graph.loss or ""]))
+    made = tuple(
+        _segment(graph, static, passed, axis, reductions)
+        for (_, axis), reductions in sorted(_grouped(graph, found).items())
+    )
+    cuts = dict.fromkeys(name for segment in made for name in segment.cuts)
+    wanted = dict.fromkeys([graph.loss or "", *cuts])
+    outputs = tuple((name, name) for name in wanted)
+    rest = needed(replace(static, outputs=outputs, loss=None), wanted)
+    return Segments(made, rest, ends)
+
+
+def _with_numbers_at_ends(graph: Graph) -> Graph:
+    """The first or the last of a condition as that of a number, which a leaf can be."""
+    build = Builder(graph.nodes)
+    for node in graph.nodes:
+        if node.operation in ("first", "last") and node.type.kind == "bool":
+            build.prefix, build.line = node.name, node.line
+            (edge,) = node.operands
+            number = call("where", build.read(edge.source, edge.delay, edge.axis), 1.0, 0.0)
+            end = call(node.operation, number, **node.options)
+            build.define(node.name, "not_equal", (end, build.number(0.0)))
+            build.nodes[node.name] = replace(build.nodes[node.name], initial=node.initial)
+    return graph.with_nodes(build.nodes.values())
+
+
+def _ends_leaf(graph: Graph, node: Node) -> bool:
+    (edge,) = node.operands
+    leaf = graph[edge.source].operation in LEAVES and not edge.delay
+    return leaf and node.operation in ("first", "last")
+
+
+def _grouped(graph: Graph, found: list[Node]) -> dict[tuple[int, str], list[Node]]:
+    """The reductions by how many others come before them, and by their axis."""
+    names = {node.name for node in found}
+    before = {node.name: names & needed_names(graph, [node.name]) - {node.name} for node in found}
+    depth: dict[str, int] = {}
+    for name in in_order(before, before.__getitem__):
+        depth[name] = 1 + max((depth[other] for other in before[name]), default=-1)
+    groups: dict[tuple[int, str], list[Node]] = {}
+    for node in found:
+        (axis,) = dict.fromkeys(
+            axis for edge in node.operands for axis in graph[edge.source].type.time
+        )
+        groups.setdefault((depth[node.name], axis), []).append(node)
+    return groups
+
+
+def _segment(
+    graph: Graph, static: Graph, passed: frozenset[str], axis: str, reductions: list[Node]
+) -> Segment:
+    own = _own(graph, static, [node.name for node in reductions])
+    nodes: dict[str, Node] = {}
+    numbers: list[Node] = []
+    leaves: list[str] = []
+    for node in graph.nodes:
+        if node.name not in own:
+            continue
+        if node.operation == "step":
+            numbers.append(node)
+            node = Node(node.name, "input", (), node.type, line=node.line)
+        elif node.type.static and own[node.name]:
+            leaves.append(node.name)
+            node = _as_leaf(node)
+        elif node in reductions:
+            node = of_window(node)
+        nodes[node.name] = node
+    outputs = tuple((node.name, node.name) for node in reductions)
+    window = replace(graph, nodes=tuple(nodes.values()), outputs=outputs, loss=None, axes=(axis,))
+    open_ = [name for name in leaves if name in passed]
+    cuts = tuple(
+        name for name in between(window, open_, [node.name for node in reductions]) if name in open_
+    )
+    _keep_sequences_apart(window, cuts)
+    start = needed(replace(static, outputs=tuple((n, n) for n in leaves), loss=None), leaves)
+    return Segment(axis, window, start, cuts, tuple(map(reduction_of, reductions)), tuple(numbers))
+
+
+def _own(graph: Graph, static: Graph, reductions: list[str]) -> dict[str, bool]:
+    """The nodes of a segment's window, and whether they come from outside it."""
+    told = dependents(
+        static.nodes,
+        (
+            node.name
+            for node in static.nodes
+            if operation_of(node).counts
+            or (node.operation in LEAVES and node.operation != "constant")
+        ),
+    )
+
+    def outside(name: str) -> bool:
+        """Whether a static node has a value that the window must be told."""
+        type_ = graph[name].type
+        return type_.static and name not in reductions and type_.kind != "bool" and name in told
+
+    def before(name: str) -> list[str]:
+        return [] if outside(name) else [edge.source for edge in graph[name].reads()]
+
+    return {name: outside(name) for name in reachable(reductions, before)}
+
+
+def _as_leaf(node: Node) -> Node:
+    if node.operation in LEAVES:
+        return node
+    if not node.type.axes and node.type.kind == "float":
+        options = attributes(initialiser="zeros")
+        return Node(node.name, "param", (), node.type, options, line=node.line)
+    return Node(node.name, "input", (), node.type, line=node.line)
+
+
+def _keep_sequences_apart(window: Graph, cuts: Iterable[str]) -> None:
+    """A direction of a cut with a batch is one of each sequence: they may not meet."""
+    own = [name for name in cuts if BATCH in window[name].type.axes]
+    for node in _mixing(window) if own else ():
+        raise CannotSplit(f"`{node.name}` mixes the sequences, and `{own[0]}` differs in them")
+
+
+def _mixing(window: Graph) -> Iterator[Node]:
+    for node in window.nodes:
+        batched = any(BATCH in window[edge.source].type.axes for edge in node.operands)
+        if batched and (BATCH not in node.type.axes or BATCH in over_axes(node.options)):
+            yield node

@@ -1,0 +1,128 @@
+"""A network as windows of steps: what runs in a window, and what is left for the end.
+
+A loss meets the steps in reductions only: sums, means, extremes, the first or last step.
+``split`` cuts a graph there.  The *window* holds all that changes with time; its outputs are
+the reductions over its own steps (a mean as a sum).  The *head* takes the reductions of the
+whole sequence as inputs and ends in the loss.  The *start* holds the initial values.
+
+With the state handed from window to window, the parts of all windows combine to what the
+whole sequence gives; and as the three are graphs, their adjoints are those of any graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from rollc.ir.graph import BATCH, Graph, Node
+from rollc.ir.operations import operation_of
+from rollc.ir.operations.linear import over_axes
+from rollc.ir.traversal import dependents, needed
+
+_ENDS = ("first", "last")
+
+
+class CannotSplit(ValueError):
+    """A graph that cannot run in windows, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """A node that is one value for the sequence; ``how`` combines those of the windows."""
+
+    node: str
+    how: str  # sum, mean, max, min, first, last
+
+
+@dataclass(frozen=True)
+class Split:
+    """The three graphs of a network in windows.
+
+    The window's outputs are labelled with the names of the reductions.  The head reads them
+    as static inputs of the same names.  The start's outputs are the initial values, by the
+    name of the node that they belong to.
+    """
+
+    window: Graph
+    head: Graph
+    start: Graph
+    reductions: tuple[Reduction, ...]
+
+
+def split(graph: Graph) -> Split:
+    """Cut a checked graph with a loss; raises :class:`CannotSplit`."""
+    if graph.loss is None:
+        raise CannotSplit("it has no loss")
+    if len(graph.axes) > 1:
+        raise CannotSplit("it has two time axes")
+    future = [name for name, reach in graph.reach.items() if reach.future]
+    if future:
+        raise CannotSplit(f"`{future[0]}` is read from the future")
+    counting = [node.line for node in graph.nodes if node.operation == "step"]
+    if counting:  # a window would begin to count anew
+        raise CannotSplit(f"line {counting[0]} counts the steps of the whole sequence")
+    found = [node for node in graph.nodes if reduces(graph, node)]
+    late = dependents(graph.nodes, (node.name for node in found))
+    for node in graph.nodes:
+        if node.name in late and node.type.time:
+            raise CannotSplit(f"`{node.name}` needs a value of the whole sequence at every step")
+    reductions = tuple(map(reduction_of, found))
+    early = [node for node in graph.nodes if node.name not in late]
+    parts = [of_window(node) for node in found]
+    window = replace(
+        graph,
+        nodes=(*early, *parts),
+        outputs=tuple((node.name, node.name) for node in found),
+        loss=None,
+    )
+    for node in needed(window, [node.name for node in parts]).nodes:
+        if operation_of(node).counts and node.options["axis"] != BATCH:
+            raise CannotSplit(f"`{node.name}` counts the steps of the whole sequence")
+    given = {node.name for node in found}
+    head_nodes = [
+        Node(node.name, "input", (), node.type, line=node.line) if node.name in given else node
+        for node in graph.nodes
+        if node.type.static
+    ]
+    head = needed(replace(graph, nodes=tuple(head_nodes), outputs=()), [graph.loss])
+    initials = {
+        name: graph[name].initial for name in graph.reach if graph[name].initial is not None
+    }
+    start = needed(
+        replace(
+            graph,
+            outputs=tuple((name, initial) for name, initial in initials.items() if initial),
+            loss=None,
+        ),
+        [initial for initial in initials.values() if initial],
+    )
+    return Split(window, head, start, reductions)
+
+
+def reduces(graph: Graph, node: Node) -> bool:
+    """Whether a node makes one value of a sequence; raises where it needs all steps at once."""
+    entry = operation_of(node)
+    whole = not set(node.type.time).isdisjoint(over_axes(node.options))
+    if whole or (entry.sees_end and node.type.time):
+        raise CannotSplit(f"`{node.name}` needs the whole sequence at every step")
+    if not node.type.static or not node.operands:
+        return False
+    timed = any(graph[edge.source].type.time for edge in node.operands)
+    if timed and not entry.reduces and node.operation not in _ENDS:
+        raise CannotSplit(f"`{node.name}` reduces a sequence in a way of its own")
+    return timed
+
+
+def reduction_of(node: Node) -> Reduction:
+    """How a reduction of the whole sequence comes from those of its windows."""
+    return Reduction(node.name, operation_of(node).reduces or node.operation)
+
+
+def of_window(node: Node) -> Node:
+    """A reduction over the steps of a window: a mean is a sum there."""
+    if node.operation == "mean_over":
+        over = node.options["over"]
+        assert isinstance(over, tuple)
+        if len(over) > 1:
+            raise CannotSplit(f"`{node.name}` is a mean over the steps and the batch at once")
+        return replace(node, operation="sum_over")
+    return node

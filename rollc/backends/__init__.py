@@ -1,0 +1,1 @@
+"""What makes machine code of programs."""

@@ -1,0 +1,1 @@
+"""The source of a program: a Python module for Numba."""

@@ -1,0 +1,156 @@
+"""The code of elementwise work: loops over places, and in them an operation a line.
+
+Numbers have no elements to loop over.  Where their rows of all steps and sequences follow each
+other, one loop goes over them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from math import prod
+
+from rollc.backends.numba.codegen.history import row_of_step
+from rollc.backends.numba.codegen.printer import Writer, shifted
+from rollc.ir.graph import BATCH, Attribute
+from rollc.ir.operations import OPERATIONS
+from rollc.kernel.program import Assign, Nest, Number, Operand, Ref
+
+_BY_STEP = frozenset({"impulse", "tail_steps", "step", "place"})
+
+
+class Elements:
+    """Writes nests, and the operations in them."""
+
+    def __init__(self, write: Writer) -> None:
+        self.write = write
+
+    def nest(self, nest: Nest) -> None:
+        write = self.write
+        write.comment([a.name for a in nest.body], [a.line for a in nest.body])
+        if self._is_row(nest):
+            write.say(f"for n in each({write.count(nest.over, nest.span)}):")
+            write.depth += 1
+            write.along = (nest.over, nest.span)
+            for assign in nest.body:
+                self.assign(assign, {})
+            write.along = None
+            write.depth -= 1
+            return
+        size = prod(nest.shape)
+        opened = write.open(nest.over, 1, nest.span, size == 1)
+        # What does not change along the elements is read once.
+        shared: dict[Ref, str] = {}
+        stored = {assign.store.buffer for assign in nest.body if assign.store is not None}
+        for assign in nest.body if size > 1 else ():
+            for operand in assign.operands:
+                if (
+                    isinstance(operand, Ref)
+                    and prod(operand.shape) == 1
+                    and operand.buffer not in stored
+                    and operand not in shared
+                ):
+                    name = write.names.local(operand.buffer, len(shared))
+                    write.say(f"{name} = {write.element(operand)}")
+                    shared[operand] = name
+        opened += write.open((), size, nest.span, True)
+        for assign in nest.body:
+            self.assign(assign, shared)
+        write.depth -= opened
+
+    def _is_row(self, nest: Nest) -> bool:
+        """Whether the places of a nest of numbers follow each other in memory."""
+        if nest.shape or len(nest.over) < 2:
+            return False
+        if any(assign.operation in _BY_STEP for assign in nest.body):
+            return False
+        refs = [ref for assign in nest.body for ref in _refs(assign)]
+        running = [ref for ref in refs if self._runs(ref)]
+        return (
+            all(ref.row == "step" and not self.write.buffers[ref.buffer].shape for ref in running)
+            and self.write.together(running, nest.over) == nest.over
+        )
+
+    def _runs(self, ref: Ref) -> bool:
+        """Whether a buffer has a row for each step or sequence."""
+        buffer = self.write.buffers[ref.buffer]
+        return bool(buffer.axes) or buffer.batch
+
+    def operand(self, operand: Operand, known: Mapping[Ref, str]) -> str:
+        """What is read, by its name where it has been read or computed before."""
+        name = known.get(operand) if isinstance(operand, Ref) else None
+        return name or self.write.operand(operand)
+
+    def assign(self, assign: Assign, known: Mapping[Ref, str]) -> None:
+        """One operation; ``known`` are the names of values that need not be read."""
+        write = self.write
+        operands = [self.operand(operand, known) for operand in assign.operands]
+        name = write.names.local(assign.name)
+        entry = OPERATIONS.get(assign.operation)
+        if entry is not None and entry.variadic:
+            value, *rest = operands
+            for word in rest:  # two at a time, a line each: one expression could be too deep
+                write.say(f"{name} = {value}")
+                value = _expression(entry.code, [name, word])
+        else:
+            value = self._value(assign, operands)
+        write.say(f"{name} = {value}")
+        if assign.store is not None:
+            write.say(f"{write.element(assign.store)} = {name}")
+
+    def _value(self, assign: Assign, operands: Sequence[str]) -> str:
+        write = self.write
+        options = dict(assign.options)
+        match assign.operation:
+            case "spread" | "last" | "first":
+                return operands[0]
+            case "impulse":
+                axis = str(options["axis"])
+                at = "0" if options["at"] == "first" else f"{write.steps(axis)} - 1"
+                return f"{operands[0]} if {write.step(axis)} == {at} else F(0)"
+            case "tail_steps":
+                rows, *length = assign.operands
+                whole = [write.whole(each) for each in length if isinstance(each, Number)]
+                axis = str(options["axis"])
+                return row_of_step(write, rows, axis, *(whole or operands[1:]))
+            case "step":
+                period = options.get("period")
+                value = shifted(write.step(str(options["axis"])), integer(options, "shift", 0))
+                return value if period is None else f"({value}) % {period}"
+            case "place":
+                return _place(write.step(str(options["axis"])), options)
+            case "at":
+                shape = options["shape"]
+                assert isinstance(shape, tuple)
+                place = "k" if prod(map(int, shape)) > 1 else "0"
+                return f"({operands[0]} if {operands[1]} == {place} else F(0))"
+            case "extent":
+                axis = str(options["axis"])
+                return "F(N)" if axis == BATCH else f"F({write.steps(axis)})"
+        return _expression(OPERATIONS[assign.operation].code, operands)
+
+
+def _refs(assign: Assign) -> list[Ref]:
+    return [ref for ref in (*assign.operands, assign.store) if isinstance(ref, Ref)]
+
+
+def _expression(code: str, operands: Sequence[str]) -> str:
+    """A table's expression, with the operands in their places."""
+    return re.sub(r"\{(\d)\}", lambda found: operands[int(found[1])], code)
+
+
+def _place(at: str, options: Mapping[str, Attribute]) -> str:
+    """What the operation ``place`` gives at a place."""
+    start, size, divide, modulo = (
+        integer(options, name, 0) for name in ("start", "size", "divide", "modulo")
+    )
+    counted = shifted(at, -start)
+    inside = f"{start} <= {at} < {start + size}"
+    return f"(({counted}) // {divide} % {modulo} if {inside} else {modulo})"
+
+
+def integer(options: Mapping[str, Attribute], name: str, default: int) -> int:
+    """An attribute that is a whole number."""
+    value = options.get(name, default)
+    assert isinstance(value, int)
+    return value

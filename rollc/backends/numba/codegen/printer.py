@@ -1,0 +1,311 @@
+"""Lines of generated source, and how a value of a program is spelled in them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+
+from rollc.backends.numba.codegen.symbols import Names, shown
+from rollc.ir.graph import BATCH
+from rollc.kernel.program import Buffer, Local, Number, Operand, Ref, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The header of a loop over steps, and whether it is at a border of the sequence."""
+
+    header: str
+    border: bool = False
+
+
+class Writer:
+    """Collects lines at the depth of the loops that are open.
+
+    The spellings are those inside the loops of a statement: ``T`` and ``B`` are the numbers
+    of steps and sequences, ``t``, ``n`` and ``k`` the step, the sequence and the element.
+    """
+
+    def __init__(self, buffers: dict[str, Buffer], names: Names, axes: tuple[str, ...]) -> None:
+        self.axes = axes
+        self.buffers = buffers
+        self.names = names
+        self.lines: list[str] = []
+        self.depth = 0
+        self.single = False  # whether there is one sequence only
+        self.guarded = False  # whether steps may be read that are outside the sequence
+        self.along: tuple[tuple[str, ...], Span] | None = None  # what one loop goes over
+
+    def say(self, text: str) -> None:
+        self.lines.append("    " * self.depth + text)
+
+    def comment(self, names: Sequence[str], lines: Iterable[int] = ()) -> None:
+        """What follows computes these nodes, of these lines of the spec."""
+        self.remark(", ".join(dict.fromkeys(map(shown, names))), lines)
+
+    def remark(self, text: str, lines: Iterable[int] = ()) -> None:
+        where = sorted({line for line in lines if line})
+        if where:
+            span = str(where[0]) if len(where) == 1 else f"{where[0]}-{where[-1]}"
+            text += f"  (line {span})"
+        width = 96 - 4 * self.depth
+        for row in textwrap.wrap(text, width, break_on_hyphens=False) or [text]:
+            self.say(f"# {row}")
+
+    def step(self, axis: str) -> str:
+        """The step along a time axis."""
+        return "t" if len(self.axes) < 2 else f"t_{self.axes.index(axis)}"
+
+    def steps(self, axis: str) -> str:
+        """The number of steps along a time axis."""
+        return "T" if len(self.axes) < 2 else f"T_{self.axes.index(axis)}"
+
+    @contextmanager
+    def steps_of(self, steps: Range) -> Iterator[None]:
+        """Inside is the body of a loop over steps."""
+        self.say(steps.header)
+        self.depth += 1
+        self.guarded = steps.border
+        yield
+        self.guarded = False
+        self.depth -= 1
+
+    def open(self, over: Iterable[str], size: int, span: Span, independent: bool = False) -> int:
+        """Open the loops of a statement, over axes and then elements; the number of them.
+
+        If they are ``independent``, the turns of the innermost one may run in any order.
+        """
+        loops = [
+            ("n", "B") if axis == BATCH else (self.step(axis), step_range(span, self.steps(axis)))
+            for axis in over
+        ]
+        if size > 1:
+            loops.append(("k", str(size)))
+        for number, (index, places) in enumerate(loops, 1):
+            word = "each" if independent and number == len(loops) else "range"
+            self.say(f"for {index} in {word}({places}):")
+            self.depth += 1
+        return len(loops)
+
+    def row(self, ref: Ref, steps: Mapping[str, str] | None = None) -> str:
+        """The row of a value, at the steps and the sequence of the loops around.
+
+        ``steps`` replaces the step along an axis, or the sequence.
+        """
+        buffer = self.buffers[ref.buffer]
+        row = ""
+        if self.along is not None and steps is None and (buffer.axes or buffer.batch):
+            first = self.first_row(ref, *self.along)
+            return "n" if first == "0" else f"{first} + n"
+        for axis in buffer.axes:
+            at = self.step(axis) if steps is None else steps.get(axis, self.step(axis))
+            if ref.row != "step" and axis == ref.end:
+                at = "0" if ref.row == "first" else f"{self.steps(axis)} - 1"
+            extent = self.steps(axis)
+            if buffer.role == "block" and at != "r":  # r counts the rows of the buffer
+                at = "0" if at == "begin" else f"{at} - begin"
+            if axis == buffer.axis:
+                at = shifted(at, ref.shift - (buffer.before if buffer.direct else 0))
+                extent = shifted(extent, buffer.around)
+            row = _joined(row, extent, at)
+        if buffer.apart:
+            sequence = "n" if steps is None else steps.get(BATCH, "n")
+            row = _joined(row, "N", "0" if self.single else sequence)
+        elif buffer.batch and not self.single:
+            row = _joined(row, "B", "n" if steps is None else steps.get(BATCH, "n"))
+        return row or "0"
+
+    def element(self, ref: Ref) -> str:
+        """One element, at the indices of the loops around."""
+        column = shifted("k", ref.offset) if prod(ref.shape) > 1 else str(ref.offset)
+        place = self.place(ref.buffer, self.row(ref), column)
+        shift = self.beyond(ref)
+        if not (self.guarded and shift):
+            return place
+        axis = self.buffers[ref.buffer].axis
+        step, steps = self.step(axis), self.steps(axis)
+        inside = f"{step} >= {-shift}" if shift < 0 else f"{step} < {steps} - {shift}"
+        return f"({place} if {inside} else {self.zero(ref)})"
+
+    def beyond(self, ref: Ref) -> int:
+        """How far from the step itself an array is read that has no rows around."""
+        buffer = self.buffers[ref.buffer]
+        return ref.shift - buffer.before if buffer.direct else 0
+
+    def at_step(self, ref: Ref, steps: Mapping[str, str]) -> str:
+        """A number, at given steps."""
+        return self.place(ref.buffer, self.row(ref, steps), "0")
+
+    def place(self, buffer: str, row: str, column: str) -> str:
+        """One element of a buffer; numbers lie side by side."""
+        if not self.buffers[buffer].shape:
+            row, column = "0", row if row.isdigit() else f"at({row})"
+        return f"{self.names.array(buffer)}[{row}, {column}]"
+
+    def value(self, ref: Ref) -> str:
+        """A value as the library takes it: array, row, first column."""
+        row, first = self.row(ref), str(ref.offset)
+        if not self.buffers[ref.buffer].shape:
+            row, first = "0", row
+        return f"{self.names.array(ref.buffer)}, {row}, {first}"
+
+    def has(self, ref: Ref, axis: str) -> bool:
+        """Whether a value has a row for each place along an axis."""
+        buffer = self.buffers[ref.buffer]
+        return buffer.batch if axis == BATCH else axis in buffer.axes
+
+    def stride(self, ref: Ref, along: Sequence[str]) -> str:
+        """The rows from one place to the next along the last of some axes; 0 along none."""
+        if not along or not self.has(ref, along[-1]):
+            return "0"
+        buffer = self.buffers[ref.buffer]
+        lengths = {
+            axis: shifted(self.steps(axis), buffer.around if axis == buffer.axis else 0)
+            for axis in buffer.axes
+        }
+        axes = (*buffer.axes, *((BATCH,) if buffer.batch else ()))
+        behind = axes[axes.index(along[-1]) + 1 :]
+        counts = [self.sequences(ref) if axis == BATCH else lengths[axis] for axis in behind]
+        return " * ".join(f"({count})" if " " in count else count for count in counts) or "1"
+
+    def sequences(self, ref: Ref) -> str:
+        """The rows from one step to the next."""
+        return "N" if self.buffers[ref.buffer].apart else "B"
+
+    def together(self, refs: Sequence[Ref], over: Sequence[str]) -> tuple[str, ...]:
+        """The last of ``over`` along which the rows of all references follow each other.
+
+        Those of a buffer whose rows are apart do only where one thread has all sequences.
+        """
+        inner: tuple[str, ...] = ()
+        for axis in reversed(over):
+            wider = (axis, *inner)
+            for ref in refs:
+                buffer = self.buffers[ref.buffer]
+                rows = (*buffer.axes, *((BATCH,) if buffer.batch else ()))
+                if rows[-len(wider) :] != wider or buffer.axis in inner:
+                    return inner
+            inner = wider
+        return inner
+
+    def first_row(
+        self, ref: Ref, inner: Sequence[str], span: Span, first: str | None = None
+    ) -> str:
+        """The first of the rows that a statement takes together, from the step ``first`` on."""
+        first = first or ("begin" if span.block else str(span.start))
+        start = {axis: "0" if axis == BATCH else first for axis in inner}
+        if self.buffers[ref.buffer].batch and BATCH not in inner:
+            start[BATCH] = "n"
+        return self.row(ref, {BATCH: "n", **start})
+
+    def count(self, inner: Sequence[str], span: Span, steps: str | None = None) -> str:
+        """The number of those rows, of all steps of the span or of fewer ``steps``."""
+        counts = [
+            "B" if axis == BATCH else steps or step_count(span, self.steps(axis)) for axis in inner
+        ]
+        return " * ".join(counts) or "1"
+
+    def operand(self, operand: Operand) -> str:
+        match operand:
+            case Local():
+                return self.names.local(operand.name)
+            case Number():
+                return number(operand.value)
+            case Ref():
+                return self.element(operand)
+
+    def whole(self, operand: Operand) -> str:
+        """A whole number, at the indices of the loops around."""
+        return str(int(operand.value)) if isinstance(operand, Number) else self.operand(operand)
+
+    def element_of_row(self, ref: Ref, row: str) -> str:
+        """One element of one of the rows that a value holds, at the indices of the loops."""
+        size = prod(ref.shape[1:])
+        column = row if size == 1 else f"{row} * {size} + k"
+        return self.place(ref.buffer, self.row(ref), shifted(column, ref.offset))
+
+    def zero(self, ref: Ref) -> str:
+        """The zero of a buffer's kind."""
+        return {"float": "F(0)", "index": "0", "bool": "False"}[self.buffers[ref.buffer].kind]
+
+    def call(self, name: str, *arguments: object) -> None:
+        """A call of a library routine, over several lines if it is long."""
+        words = list(map(str, arguments))
+        if sum(len(word) + 2 for word in words) + 4 * self.depth < 80:
+            self.say(f"lib.{name}({', '.join(words)})")
+            return
+        self.say(f"lib.{name}(")
+        row = "   "
+        for word in words:
+            if len(row) + len(word) + 4 * self.depth > 92:
+                self.say(row)
+                row = "   "
+            row += f" {word},"
+        self.say(row)
+        self.say(")")
+
+
+def number(value: float) -> str:
+    if value != value:
+        return "F(np.nan)"
+    if value in (float("inf"), float("-inf")):
+        return "F(np.inf)" if value > 0 else "F(-np.inf)"
+    return f"F({int(value)})" if value == int(value) and abs(value) < 1e6 else f"F({value!r})"
+
+
+def shifted(name: str, shift: int) -> str:
+    if name.isdigit():
+        return str(int(name) + shift)
+    if name.endswith(" - 1") and shift > 0:  # the last step, and on from there
+        return shifted(name.removesuffix(" - 1"), shift - 1)
+    if shift == 0:
+        return name
+    return f"{name} + {shift}" if shift > 0 else f"{name} - {-shift}"
+
+
+def _joined(row: str, extent: str, at: str) -> str:
+    """The row of a place along one dimension more."""
+    if row in ("", "0"):
+        return at
+    row = f"({row})" if " " in row else row
+    extent = f"({extent})" if " " in extent else extent
+    return f"{row} * {extent}" if at == "0" else f"{row} * {extent} + {at}"
+
+
+def step_count(span: Span, steps: str) -> str:
+    """The number of steps of a span, of ``steps`` steps."""
+    if span.block:
+        return "(end - begin)"
+    if span.stop is not None:
+        return str(span.stop - span.start)
+    return steps if span.start == 0 else f"({steps} - {span.start})"
+
+
+def step_range(span: Span, steps: str) -> str:
+    if span.block:
+        return "begin, end"
+    stop = steps if span.stop is None else str(span.stop)
+    return stop if span.start == 0 else f"{span.start}, {stop}"
+
+
+def folded(shape: Sequence[int], axis: int) -> tuple[int, int, int]:
+    """The sizes before, along and after a dimension; -1 is all dimensions as one."""
+    if axis < 0:
+        return 1, prod(shape), 1
+    return prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
+
+
+def wrapped(arguments: Sequence[str]) -> str:
+    line = ", ".join(arguments)
+    if len(line) < 80:
+        return line
+    rows: list[str] = []
+    row = "   "
+    for argument in arguments:
+        if len(row) + len(argument) > 92:
+            rows.append(row)
+            row = "   "
+        row += f" {argument},"
+    return "\n" + "\n".join([*rows, row]) + "\n"

@@ -1,0 +1,154 @@
+"""The code of reductions over time and the batch.
+
+A sum of numbers that follow each other is one call.  Sums of the same vectors, each times a
+number of its own, are a product of matrices whose rows may lie apart: the gradients of what
+attention reads.  Everything else is reduced term by term.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from rollc.backends.numba.codegen.printer import Writer
+from rollc.ir.graph import BATCH, ordered_axes
+from rollc.kernel.program import Reduce, Ref
+
+NARROW = 4  # elements; vectors with fewer leave most of a tile empty
+
+
+def write_reduction(write: Writer, reduction: Reduce) -> None:
+    write.comment([reduction.name], [reduction.line])
+    if _weighted(write, reduction):
+        return
+    out = write.element(reduction.out)
+    size = prod(reduction.shape)
+    start = {"max_over": "F(-np.inf)", "min_over": "F(np.inf)"}.get(reduction.operation, "F(0)")
+    if not reduction.accumulate:
+        opened = write.open(reduction.kept, size, reduction.span, True)
+        write.say(f"{out} = {start}")
+        write.depth -= opened
+    if reduction.kept == (BATCH,) and _is_row(write, reduction):
+        # The steps of one sequence follow each other, those of several do not.
+        write.say("if B == 1:")
+        write.depth += 1
+        write.single = True
+        _summed(write, reduction, (*reduction.over, BATCH))
+        write.single = False
+        write.depth -= 1
+        write.say("else:")
+        write.depth += 1
+        _terms(write, reduction)
+        write.depth -= 1
+    elif not reduction.kept and _is_row(write, reduction):
+        _summed(write, reduction, reduction.over)
+    else:
+        _terms(write, reduction)
+
+
+def _weighted(write: Writer, reduction: Reduce) -> bool:
+    """Write a sum of vectors times numbers, if it is one."""
+    pair = _vectors_and_numbers(write, reduction)
+    if pair is None:
+        return False
+    vectors, numbers = pair
+    over, kept, span, out = reduction.over, reduction.kept, reduction.span, reduction.out
+    # The terms: along all axes whose rows follow each other, or along one.
+    terms = write.together(pair, over)
+    if not terms:
+        terms = tuple(axis for axis in over if write.has(vectors, axis))[-1:]
+    if not terms or not all(write.has(numbers, axis) for axis in terms):
+        return False
+    # The rows of the result: along an axis of the numbers alone.
+    rows = tuple(
+        axis for axis in kept if write.has(numbers, axis) and not write.has(vectors, axis)
+    )[-1:]
+    outer = ordered_axes(tuple({*over, *kept} - {*terms, *rows}))
+    accumulate = reduction.accumulate
+    if set(outer) & set(over) and not accumulate:
+        opened = write.open(kept, 1, span)
+        write.call("clear", write.value(out), prod(out.shape))
+        write.depth -= opened
+        accumulate = True
+    opened = write.open(outer, 1, span)
+    first = (*rows, *terms)
+    write.call(
+        "weighted_rows",
+        write.names.array(numbers.buffer),
+        write.first_row(numbers, first, span),
+        write.stride(numbers, rows),
+        write.stride(numbers, terms),
+        write.names.array(vectors.buffer),
+        write.first_row(vectors, terms, span),
+        write.stride(vectors, terms),
+        vectors.offset,
+        prod(vectors.shape),
+        write.names.array(out.buffer),
+        write.first_row(out, rows, span),
+        write.stride(out, rows),
+        out.offset,
+        write.count(rows, span),
+        write.count(terms, span),
+        accumulate,
+    )
+    write.depth -= opened
+    return True
+
+
+def _vectors_and_numbers(write: Writer, reduction: Reduce) -> tuple[Ref, Ref] | None:
+    """The two values whose products are added up, where one is a number and one is not."""
+    pair = (reduction.operand, reduction.factor)
+    if reduction.operation != "sum_over" or prod(reduction.shape) < NARROW:
+        return None
+    for vectors, numbers in (pair, pair[::-1]):
+        if (
+            isinstance(vectors, Ref)
+            and isinstance(numbers, Ref)
+            and vectors.shape == reduction.out.shape == reduction.shape
+            and not write.buffers[numbers.buffer].shape
+        ):
+            return vectors, numbers
+    return None
+
+
+def _is_row(write: Writer, reduction: Reduce) -> bool:
+    """Whether a reduction adds up numbers that follow each other in memory."""
+    operand = reduction.operand
+    if (
+        reduction.operation != "sum_over"
+        or reduction.factor is not None
+        or not isinstance(operand, Ref)
+        or write.buffers[operand.buffer].shape
+    ):
+        return False
+    over = (*reduction.over, *reduction.kept)
+    return operand.row == "step" and write.together([operand], over) == over
+
+
+def _summed(write: Writer, reduction: Reduce, over: tuple[str, ...]) -> None:
+    operand = reduction.operand
+    assert isinstance(operand, Ref)
+    first = write.first_row(operand, over, reduction.span)
+    count = write.count(over, reduction.span)
+    out, numbers = write.element(reduction.out), write.names.array(operand.buffer)
+    write.say(f"{out} += lib.total({numbers}, 0, {first}, {count})")
+
+
+def _terms(write: Writer, reduction: Reduce) -> None:
+    """A reduction term by term."""
+    out, value = write.element(reduction.out), write.operand(reduction.operand)
+    if reduction.factor is not None:
+        value = f"{value} * {write.operand(reduction.factor)}"
+    axes = ordered_axes((*reduction.over, *reduction.kept))
+    size = prod(reduction.shape)
+    # Each turn of the innermost loop has a result of its own, unless it goes over terms.  Those
+    # over elements are not said to: the same row is read as soon as it is written, which a vector
+    # that is not full makes slow.
+    independent = size == 1 and axes[-1:] == reduction.kept[-1:]
+    opened = write.open(axes, size, reduction.span, independent)
+    if reduction.operation in ("max_over", "min_over"):
+        sign = ">" if reduction.operation == "max_over" else "<"
+        # A NaN is taken, and then stays: no comparison with it holds.
+        write.say(f"{out} = {value} if {value} {sign} {out} or {value} != {value} else {out}")
+    else:
+        write.say(f"{out} += {value}")
+    write.depth -= opened

@@ -1,0 +1,182 @@
+"""A recurrence of numbers for one sequence: each step waits for the last, so little else counts.
+
+What it reads of its own past is carried from step to step in variables.  What would follow each
+block of steps, elementwise work on numbers and sums over the steps, runs along instead, in the
+time in which the processor waits: nothing is stored for it that no one else reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from rollc.backends.numba.codegen.elementwise import Elements
+from rollc.backends.numba.codegen.step_ranges import ranges
+from rollc.ir.graph import BATCH
+from rollc.kernel.program import Assign, Loop, Nest, Product, Reduce, Ref, Simple, reads, writes
+
+MOST_CARRIED = 8  # steps back; what is further is read from memory
+
+Sum = Product | Reduce
+Along = Nest | Sum
+
+
+def write_single(
+    elements: Elements, loop: Loop, step: str, low: str, high: str, first: str
+) -> tuple[Along, ...] | None:
+    """Write a recurrence of numbers for one sequence; None if it is none.
+
+    Its steps are those from ``low`` to before ``high``, of which it begins at ``first``.  Answers
+    with the statements behind its steps that ran along.  Where there may be more sequences
+    (:func:`batched`), the branch for those has to follow.
+    """
+    depths = _depths(elements, loop)
+    return _Single(elements, loop, depths).written(step, low, high, first) if depths else None
+
+
+def batched(loop: Loop) -> bool:
+    """Whether a recurrence of numbers runs for each sequence."""
+    return any(BATCH in nest.over for nest in loop.body if isinstance(nest, Nest))
+
+
+def _depths(elements: Elements, loop: Loop) -> dict[str, int]:
+    """How far a loop reads back each of the numbers that it computes."""
+    for nest in loop.body:
+        if not isinstance(nest, Nest) or nest.shape or set(nest.over) - {BATCH}:
+            return {}
+    nests = [nest for nest in loop.body if isinstance(nest, Nest)]
+    made = {ref.buffer for nest in nests for ref in writes(nest)}
+    sign = 1 if loop.direction == "forward" else -1
+    found: dict[str, int] = {}
+    for ref in (ref for nest in nests for ref in reads(nest)):
+        buffer = elements.write.buffers[ref.buffer]
+        back = sign * (buffer.before - ref.shift)
+        plain = not buffer.shape and buffer.axes == (loop.axis,) and ref.row == "step"
+        if ref.buffer in made and plain and 1 <= back <= MOST_CARRIED:
+            found[ref.buffer] = max(found.get(ref.buffer, 0), back)
+    return found
+
+
+class _Single:
+    def __init__(self, elements: Elements, loop: Loop, depths: Mapping[str, int]) -> None:
+        self.elements, self.write = elements, elements.write
+        self.loop, self.depths = loop, depths
+        self.body = [nest for nest in loop.body if isinstance(nest, Nest)]
+        self.along = self._along()
+        self.sign = -1 if loop.direction == "forward" else 1
+        # The names of values of earlier steps, and of this one.
+        self.past = {
+            self._past(name, back): self.write.names.local(name, f"past{back}")
+            for name, depth in depths.items()
+            for back in range(1, depth + 1)
+        }
+        self.now = {
+            assign.store: self.write.names.local(assign.name)
+            for assign in self._assigns()
+            if assign.store is not None
+        }
+        self.unread = self._unread()
+
+    def _past(self, name: str, back: int) -> Ref:
+        """A read of a value some steps earlier, as the loop goes."""
+        return Ref(name, shift=self.write.buffers[name].before + self.sign * back)
+
+    def _nests(self) -> list[Nest]:
+        return [*self.body, *(part for part in self.along if isinstance(part, Nest))]
+
+    def _assigns(self) -> list[Assign]:
+        return [assign for nest in self._nests() for assign in nest.body]
+
+    def _along(self) -> tuple[Along, ...]:
+        """The statements behind the steps that can run along with them."""
+        late: set[str] = set()  # what those write that cannot
+        found: list[Along] = []
+        for statement in self.loop.after:
+            refs = (*reads(statement), *writes(statement))
+            if self._fits(statement) and not any(ref.buffer in late for ref in refs):
+                assert isinstance(statement, Along)
+                found.append(statement)
+            else:
+                late.update(ref.buffer for ref in writes(statement))
+        return tuple(found)
+
+    def _fits(self, statement: Simple) -> bool:
+        """Whether a statement is about the numbers of each step, at that step."""
+        match statement:
+            case Nest():
+                over, fits = statement.over, not statement.shape
+            case Product():
+                over, fits = statement.over, not statement.a.shape and statement.when is None
+            case Reduce():
+                over = (*statement.over, *statement.kept)
+                fits = statement.operation == "sum_over" and self.loop.axis in statement.over
+            case _:
+                return False
+        refs = (*reads(statement), *writes(statement))
+        return (
+            fits
+            and self.loop.axis in over
+            # Where all sequences share the recurrence, there may be several beside it.
+            and set(over) <= {self.loop.axis, *([BATCH] if batched(self.loop) else [])}
+            and not any(self.write.buffers[ref.buffer].shape for ref in refs)
+            and all(ref.row == "step" for ref in reads(statement))
+        )
+
+    def _unread(self) -> set[str]:
+        """The buffers of a block that nobody reads but by a variable's name."""
+        others = [*self.loop.before, *(part for part in self.loop.after if part not in self.along)]
+        read = {ref.buffer for statement in others for ref in reads(statement)}
+        for statement in (*self.body, *self.along):
+            for ref in reads(statement):
+                if ref not in self.now and ref not in self.past:
+                    read.add(ref.buffer)
+        blocks = {ref.buffer for ref in self.now if self.write.buffers[ref.buffer].role == "block"}
+        return blocks - read
+
+    def written(self, step: str, low: str, high: str, first: str) -> tuple[Along, ...]:
+        write, branch = self.write, batched(self.loop)
+        if branch:
+            write.say("if B == 1:")
+            write.depth += 1
+            write.single = True
+        for ref, name in self.past.items():
+            write.say(f"{name} = {write.at_step(ref, {self.loop.axis: first})}")
+        sums = {
+            part: write.names.local(part.name, "sum")
+            for part in self.along
+            if isinstance(part, Sum)
+        }
+        for name in sums.values():
+            write.say(f"{name} = 0.0")
+        whole = replace(self.loop, body=(*self.body, *self.along))
+        for each in ranges(write, whole, step, low, high):
+            with write.steps_of(each):
+                self._step(sums)
+        for part, name in sums.items():
+            write.say(f"{write.element(part.out)} += F({name})")
+        if branch:
+            write.single = False
+            write.depth -= 1
+        return self.along
+
+    def _step(self, sums: Mapping[Sum, str]) -> None:
+        write = self.write
+        known = {**self.past, **self.now}
+        for nest in self._nests():
+            write.comment([a.name for a in nest.body], [a.line for a in nest.body])
+            for assign in nest.body:
+                stored = assign.store is not None and assign.store.buffer not in self.unread
+                self.elements.assign(assign if stored else replace(assign, store=None), known)
+        for part, name in sums.items():
+            write.comment([part.name], [part.line])
+            pair = (part.a, part.b) if isinstance(part, Product) else (part.operand, part.factor)
+            factors = [self.elements.operand(each, known) for each in pair if each is not None]
+            write.say(f"{name} += {' * '.join(factors)}")
+        stores: dict[str, str] = {ref.buffer: name for ref, name in self.now.items()}
+        for buffer, depth in self.depths.items():
+            mine: Sequence[str] = [self.past[self._past(buffer, b)] for b in range(1, depth + 1)]
+            for later, earlier in zip(mine[:0:-1], mine[-2::-1], strict=True):
+                write.say(f"{later} = {earlier}")
+            value = stores[buffer]
+            kind = write.buffers[buffer].kind
+            write.say(f"{mine[0]} = {f'F({value})' if kind == 'float' else value}")

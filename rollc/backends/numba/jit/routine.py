@@ -1,0 +1,245 @@
+"""How Numba compiles kernels and routines, and how a kernel calls a routine.
+
+Numba would link a routine's code into each kernel that calls it, and optimise it again
+there.  Instead, a routine is compiled by itself, and a kernel refers to it by a symbol.
+Nothing here is needed to run what has been compiled (:mod:`rollc.backends.numba.jit.object_code`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numba
+from llvmlite import binding, ir
+from numba import boolean, config, float64, int64, njit, types
+from numba.core import cgutils
+from numba.core.compiler import Compiler
+from numba.core.registry import cpu_target
+from numba.core.typed_passes import NativeLowering
+from numba.core.untyped_passes import InlineClosureLikes
+from numba.extending import intrinsic
+
+from rollc.backends.numba.jit import object_code
+from rollc.backends.numba.jit.object_code import Code, Piece, target_machine
+from rollc.backends.numba.jit.parallel_loops import MarkedLowering
+
+Array = Any
+
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "_nrt": False,  # nothing is allocated, so no references are counted
+    "no_rewrites": True,  # they are for arrays as wholes
+}
+# Sums may be reordered, so that they vectorise.
+_ROUTINE = {**_OPTIONS, "fastmath": {"contract", "reassoc"}}
+_routines: dict[str, _Routine] = {}
+
+
+def _at(typing_context: Any, index: Any) -> Any:
+    return types.uint64(int64), lambda context, builder, signature, values: values[0]
+
+
+def plain_at(index: int) -> int:
+    """An index that is not negative: nothing is counted from an array's end.
+
+    With a plain index Numba asks for its sign, and loops with that question stay scalar.
+    """
+    return index
+
+
+at: Any = plain_at if config.DISABLE_JIT else intrinsic(_at)  # type: ignore[attr-defined]
+
+
+class Distinct(Compiler):
+    """Compiles functions whose arrays are all different: none is written through another.
+
+    They have no functions inside, so that no pass has to look for them.
+    """
+
+    def define_pipelines(self) -> Any:
+        self.state.flags.noalias = True
+        pipelines = super().define_pipelines()  # type: ignore[no-untyped-call]
+        for manager in pipelines:
+            manager.passes = [
+                (MarkedLowering if one is NativeLowering else one, text)
+                for one, text in manager.passes
+                if one is not InlineClosureLikes
+            ]
+        return pipelines
+
+
+class _Routine:
+    """A routine, and its compiled code for each precision."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.name = function.__name__
+        self.dispatcher: Any = njit(**_ROUTINE)(function)
+        signature = inspect.signature(function)
+        self.parameters = [parameter.annotation for parameter in signature.parameters.values()]
+        self.returns = signature.return_annotation
+
+    def arguments(self, number: Any) -> tuple[Any, ...]:
+        """The types of the arguments for a precision: the annotations say which."""
+        known = {
+            "Array": types.Array(number, 2, "C"),
+            "int": int64,
+            "bool": boolean,
+            "float": float64,
+        }
+        return tuple(known[annotation] for annotation in self.parameters)
+
+    def result(self, number: Any) -> Any:
+        return {"None": types.none, "int": int64, "Any": number}[self.returns]
+
+    def symbol(self, number: Any) -> str:
+        return f"rollc_{self.name}_{number}"
+
+    def link(self, number: Any) -> None:
+        """Load or compile for a precision, and make the symbol known."""
+        symbol = self.symbol(number)
+        if symbol in _linked:
+            return
+        places = object_code.places(Path(__file__).parent, symbol, numba.__version__.encode())
+        code = object_code.load(places)
+        if code is None or object_code.link(code) is None:
+            routines: dict[str, Piece] = {}
+            needs: dict[str, None] = {}
+            compiled = _compiled(self.dispatcher, self.arguments(number))
+            own = _object(compiled, routines, needs)
+            routines[symbol] = Piece(symbol, compiled.fndesc.llvm_func_name, (own,))
+            code = Code(tuple(routines.values()), (), tuple(needs))
+            object_code.save(code, places)
+            object_code.link(code)
+        _linked[symbol] = code
+
+
+_linked: dict[str, Code] = {}  # routines by symbol, each with those that it calls
+
+
+def _compiled(dispatcher: Any, arguments: tuple[Any, ...]) -> Any:
+    dispatcher.compile(arguments)
+    return dispatcher.overloads[arguments]
+
+
+def kernel(function: Callable[..., None]) -> Any:
+    """A function of a kernel: all of its arrays are different, and none is allocated."""
+    return njit(**_OPTIONS, fastmath={"contract"}, pipeline_class=Distinct)(function)
+
+
+def machine_code(
+    functions: Mapping[str, Any], arguments: Mapping[str, Sequence[Any]], library: Any = None
+) -> Code:
+    """The machine code of kernel functions, for arguments of the given types.
+
+    Each function takes whole numbers and truth values first, then arrays.  ``library`` names
+    routines that are called from outside too, and the precision of each.
+    """
+    routines: dict[str, Piece] = {}
+    needs: dict[str, None] = {}
+    pieces = []
+    for name, dispatcher in functions.items():
+        compiled = _compiled(dispatcher, tuple(arguments[name]))
+        code = _object(compiled, routines, needs)
+        described = compiled.fndesc
+        entry = _entry(name, described.llvm_func_name, described.restype, described.argtypes)
+        pieces.append(Piece(name, name, (code, entry)))
+    for name, number in (library or {}).items():
+        made = _routines[name]
+        made.link(number)
+        symbol = made.symbol(number)
+        routines.update((piece.symbol, piece) for piece in _linked[symbol].routines)
+        needs.update(dict.fromkeys(_linked[symbol].needs))
+        entry = _entry(name, symbol, made.result(number), made.arguments(number))
+        pieces.append(Piece(name, name, (entry,)))
+    return Code(tuple(routines.values()), tuple(pieces), tuple(needs))
+
+
+def _object(compiled: Any, routines: dict[str, Piece], needs: dict[str, None]) -> bytes:
+    """The object code of a function; what it calls is added, the routines to ``routines``."""
+    _, _, (code, bitcode) = compiled.library.serialize_using_object_code()
+    for function in binding.parse_bitcode(bitcode).functions:
+        symbol = function.name
+        if not function.is_declaration or symbol.startswith("llvm.") or symbol in routines:
+            continue
+        if symbol in _linked:
+            routines.update((piece.symbol, piece) for piece in _linked[symbol].routines)
+            needs.update(dict.fromkeys(_linked[symbol].needs))
+        else:
+            needs[symbol] = None
+    return bytes(code)
+
+
+def _entry(name: str, symbol: str, result: Any, arguments: Sequence[Any]) -> bytes:
+    """Object code of a function that takes all arguments as one row of integers.
+
+    Arrays are rows of :data:`native.WORDS`, as Numba lays them out.  The result is 0.
+    """
+    context = cpu_target.target_context
+    convention = context.call_conv
+    module = context.create_module(name)
+    word = ir.IntType(64)
+    entry = ir.Function(module, ir.FunctionType(ir.IntType(32), [word.as_pointer()]), name=name)
+    builder = ir.IRBuilder(entry.append_basic_block())
+    values, place = [], 0
+    for kind in arguments:
+        own = context.get_value_type(kind)
+        pointer = builder.gep(entry.args[0], [word(place)])
+        if isinstance(kind, types.Array):
+            assert context.get_abi_sizeof(own) == 8 * object_code.WORDS
+            values.append(builder.load(builder.bitcast(pointer, own.as_pointer())))
+            place += object_code.WORDS
+        else:
+            value = builder.load(pointer)
+            values.append(builder.trunc(value, own) if kind == boolean else value)
+            place += 1
+    type_ = convention.get_function_type(result, arguments)
+    callee = ir.Function(module, type_, symbol)
+    status, _ = convention.call_function(builder, callee, result, arguments, values)
+    builder.ret(status.code)
+    return bytes(target_machine().emit_object(binding.parse_assembly(str(module))))
+
+
+def shared(function: Callable[..., Any]) -> Any:
+    """A function that routines call: its code becomes part of theirs."""
+    return njit(**_ROUTINE)(function)
+
+
+def routine(function: Callable[..., Any]) -> Any:
+    """A function that kernels call by its symbol.
+
+    Its annotations are its types: ``Array`` (two dimensions, of the kernel's precision),
+    ``int``, ``bool``, ``float``; it returns nothing, an ``int``, or ``Any`` (a number of
+    the kernel's precision).
+    """
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return function
+    made = _Routine(function)
+    _routines[made.name] = made
+
+    def call(typing_context: Any, *given: Any) -> Any:
+        number = next(type_.dtype for type_ in given if isinstance(type_, types.Array))
+        made.link(number)
+        arguments, result = made.arguments(number), made.result(number)
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            convention = context.call_conv
+            type_ = convention.get_function_type(result, arguments)
+            callee = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+                builder.module, type_, made.symbol(number)
+            )
+            _, value = convention.call_function(builder, callee, result, arguments, values)
+            return context.get_dummy_value() if result is types.none else value
+
+        return result(*arguments), generate
+
+    # Numba matches a call's arguments to the parameters that it sees here.
+    context = inspect.Parameter("typing_context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    call.__signature__ = inspect.Signature([context, *parameters])  # type: ignore[attr-defined]
+    return intrinsic(call)

@@ -1,0 +1,178 @@
+"""LLVM code over vectors of numbers, as long as the host's registers: what micro-kernels share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.np.arrayobj import make_array
+
+from rollc.backends.numba.jit.target import host
+
+WORD = ir.IntType(64)
+CHAINS = 8
+"""Sums at once: as many multiply-adds as two units have under way."""
+
+_INDEX = ir.IntType(32)
+_BIT = ir.IntType(1)
+
+Turn = Callable[[Any, list[Any]], list[Any]]
+"""What one turn of a loop makes of vectors, at a place."""
+
+
+class Vectors:
+    """Code at a builder's place, over float32 or float64.
+
+    Data is a pointer to numbers, with the index of the first one that is meant.  A mask says
+    which of a vector's numbers are read or written; None is all.
+    """
+
+    def __init__(self, context: Any, builder: Any, number: Any) -> None:
+        self.context, self.builder, self.kind = context, builder, number
+        self.number = context.get_data_type(number)
+        self.bytes = 4 if number == types.float32 else 8
+        self.lanes = host().lanes(self.bytes)
+        self.vector = ir.VectorType(self.number, self.lanes)
+        self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
+
+    def data(self, array: Any) -> Any:
+        """The numbers of an array of two dimensions."""
+        kind = types.Array(self.kind, 2, "C")
+        return make_array(kind)(self.context, self.builder, array).data  # type: ignore[no-untyped-call]
+
+    def place(self, data: Any, index: Any, steps: Any = 0, step: Any = None) -> Any:
+        """A pointer to a vector: ``steps`` times ``step`` numbers after an index."""
+        builder = self.builder
+        if step is not None:
+            index = builder.add(index, builder.mul(step, WORD(steps)))
+        elif steps:
+            index = builder.add(index, WORD(steps))
+        pointer = builder.gep(data, [index], inbounds=True)
+        return builder.bitcast(pointer, self.vector.as_pointer())
+
+    def load(self, pointer: Any, mask: Any = None) -> Any:
+        """A vector; zeros where the mask says no."""
+        if mask is None:
+            return self.builder.load(pointer, align=self.bytes)
+        flags = ir.VectorType(_BIT, self.lanes)
+        kinds = [self.vector.as_pointer(), _INDEX, flags, self.vector]
+        function = self.intrinsic("masked.load", self.vector, kinds, ".p0")
+        return self.builder.call(function, [pointer, _INDEX(self.bytes), mask, self.zero])
+
+    def store(self, value: Any, pointer: Any, mask: Any = None) -> None:
+        if mask is None:
+            self.builder.store(value, pointer, align=self.bytes)
+            return
+        flags = ir.VectorType(_BIT, self.lanes)
+        kinds = [self.vector, self.vector.as_pointer(), _INDEX, flags]
+        function = self.intrinsic("masked.store", ir.VoidType(), kinds, ".p0")
+        self.builder.call(function, [value, pointer, _INDEX(self.bytes), mask])
+
+    def multiply_add(self, a: Any, b: Any, total: Any) -> Any:
+        function = self.intrinsic("fma", self.vector, [self.vector] * 3)
+        return self.builder.call(function, [a, b, total])
+
+    def same(self, number: Any, kind: Any = None) -> Any:
+        """One number in every lane."""
+        builder, vector = self.builder, kind or self.vector
+        empty = ir.Constant(vector, ir.Undefined)
+        first = builder.insert_element(empty, number, _INDEX(0))
+        zeros = ir.Constant(ir.VectorType(_INDEX, self.lanes), [0] * self.lanes)
+        return builder.shuffle_vector(first, empty, zeros)
+
+    def mask(self, count: Any, first: int = 0) -> Any:
+        """The lanes below a count, of a vector whose first lane has the number ``first``."""
+        lanes = ir.VectorType(WORD, self.lanes)
+        places = ir.Constant(lanes, [first + lane for lane in range(self.lanes)])
+        return self.builder.icmp_signed("<", places, self.same(count, lanes))
+
+    def sums(self, count: int, places: Any, turn: Turn) -> list[Any]:
+        """So many vectors of sums over the places below a number: a turn adds one place's terms.
+
+        Of few sums each would wait for the last place's, so several places are taken at once, in
+        sums of their own.
+        """
+        apart = max(1, CHAINS // count)
+
+        def several(place: Any, sums: list[Any]) -> list[Any]:
+            return [
+                more
+                for part in range(apart)
+                for more in turn(
+                    self.builder.add(place, WORD(part)), sums[part * count : (part + 1) * count]
+                )
+            ]
+
+        sums, place = [self.zero] * count, WORD(0)
+        if apart > 1:
+            found, place = self.loop(place, places, apart, sums * apart, several)
+            sums = [self.added(found[number::count]) for number in range(count)]
+        return self.loop(place, places, 1, sums, turn)[0]
+
+    def loop(
+        self,
+        first: Any,
+        end: Any,
+        step: int,
+        starts: list[Any],
+        turn: Turn,
+        whole: bool = True,
+    ) -> tuple[list[Any], Any]:
+        """What turns make of vectors, from the place ``first`` on, ``step`` places each, and the
+        place behind the last turn.  That one may be a part of a turn if they need not be ``whole``.
+        """
+        builder = self.builder
+        before = builder.block
+        head, body, after = (
+            builder.append_basic_block(f"loop.{name}") for name in ("head", "body", "after")
+        )
+        builder.branch(head)
+        builder.position_at_end(head)
+        place = builder.phi(WORD)
+        place.add_incoming(first, before)
+        vectors = [builder.phi(self.vector) for _ in starts]
+        for one, start in zip(vectors, starts, strict=True):
+            one.add_incoming(start, before)
+        following = builder.add(place, WORD(step))
+        goes_on = ("<=", following, end) if whole else ("<", place, end)
+        builder.cbranch(builder.icmp_signed(*goes_on), body, after)
+        builder.position_at_end(body)
+        for one, more in zip(vectors, turn(place, vectors), strict=True):
+            one.add_incoming(more, builder.block)
+        place.add_incoming(following, builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return vectors, place
+
+    def added(self, parts: list[Any]) -> Any:
+        """The sum of a few vectors, in pairs."""
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=False)
+            odd = parts[len(parts) - len(parts) % 2 :]
+            parts = [self.builder.fadd(one, other) for one, other in pairs] + odd
+        return parts[0]
+
+    def total(self, vector: Any) -> Any:
+        """The sum of a vector's numbers, in any order."""
+        name = f"llvm.vector.reduce.fadd.v{self.lanes}f{8 * self.bytes}"
+        module = self.builder.module
+        if name not in module.globals:
+            kinds = [self.number, self.vector]
+            ir.Function(module, ir.FunctionType(self.number, kinds), name)
+        start = ir.Constant(self.number, -0.0)
+        return self.builder.call(module.globals[name], [start, vector], fastmath=("reassoc",))
+
+    def shuffled(self, one: Any, other: Any, places: Sequence[int]) -> Any:
+        """A vector of the numbers at some places of two, one behind the other."""
+        choice = ir.Constant(ir.VectorType(_INDEX, self.lanes), list(places))
+        return self.builder.shuffle_vector(one, other, choice)
+
+    def intrinsic(self, name: str, result: Any, arguments: list[Any], end: str = "") -> Any:
+        """A function of LLVM's own, for these vectors."""
+        full = f"llvm.{name}.v{self.lanes}f{8 * self.bytes}{end}"
+        module = self.builder.module
+        if full not in module.globals:
+            ir.Function(module, ir.FunctionType(result, arguments), full)
+        return module.globals[full]

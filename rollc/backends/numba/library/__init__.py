@@ -1,0 +1,1 @@
+"""The routines that generated source calls."""

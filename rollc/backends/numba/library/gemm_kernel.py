@@ -1,0 +1,196 @@
+"""The micro-kernel: a tile of a matrix product, held in vector registers.
+
+``tile`` adds up, over ``inner`` places k, the products of ``a[r, k]`` with the row k of a
+panel, for a few rows r at once.  The sums stay in registers; each row of the panel is
+loaded once for all the rows of the tile.  What a tile holds follows from the host
+(:mod:`rollc.backends.numba.jit.target`).
+
+Goto and van de Geijn, Anatomy of high-performance matrix multiplication (2008), section 4.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import boolean, config, int64, types
+from numba.extending import intrinsic
+
+from rollc.backends.numba.jit.routine import Array, shared
+from rollc.backends.numba.jit.simd import WORD, Vectors
+from rollc.backends.numba.jit.target import VECTORS, host
+
+_WIDTH_4, _WIDTH_8 = host().width(4), host().width(8)
+
+
+@shared
+def tile_width(array: Array) -> int:
+    """The columns of a tile in the precision of an array."""
+    return _WIDTH_4 if array.itemsize == 4 else _WIDTH_8
+
+
+def plain_tile(
+    a: Any,
+    a_start: int,
+    a_row: int,
+    a_place: int,
+    panel: Any,
+    panel_start: int,
+    panel_place: int,
+    inner: int,
+    out: Any,
+    out_start: int,
+    out_row: int,
+    rows: int,
+    columns: int,
+    add: bool,
+) -> None:
+    """What ``tile`` means, in plain Python."""
+    a, panel, out = a.reshape(-1), panel.reshape(-1), out.reshape(-1)
+    for r in range(rows):
+        for j in range(columns):
+            total = out.dtype.type(0)
+            for k in range(inner):
+                weight = panel[panel_start + k * panel_place + j]
+                total += a[a_start + r * a_row + k * a_place] * weight
+            place = out_start + r * out_row + j
+            out[place] = out[place] + total if add else total
+
+
+def _tile(
+    typing_context: Any,
+    a: Any,
+    a_start: Any,
+    a_row: Any,
+    a_place: Any,
+    panel: Any,
+    panel_start: Any,
+    panel_place: Any,
+    inner: Any,
+    out: Any,
+    out_start: Any,
+    out_row: Any,
+    rows: Any,
+    columns: Any,
+    add: Any,
+) -> Any:
+    """One tile of ``out``: ``rows`` rows and ``columns`` columns, or fewer than it can hold.
+
+    Arguments are arrays with the element at which to start and the steps, in elements,
+    from row to row and from place to place.  ``add`` adds to what ``out`` holds.
+    """
+    number = a.dtype
+    array = types.Array(number, 2, "C")
+    arguments = (
+        *(array, int64, int64, int64),
+        *(array, int64, int64, int64),
+        *(array, int64, int64),
+        *(int64, int64, boolean),
+    )
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        _Tile(context, builder, number, values).build()
+        return context.get_dummy_value()
+
+    return types.none(*arguments), generate
+
+
+tile: Any = plain_tile if config.DISABLE_JIT else intrinsic(_tile)  # type: ignore[attr-defined]
+
+
+class _Tile:
+    """The LLVM code of a tile, for every number of rows, and of vectors with or without masks."""
+
+    def __init__(self, context: Any, builder: Any, number: Any, values: Any) -> None:
+        self.builder = builder
+        self.code = Vectors(context, builder, number)
+        (a, self.a_start, self.a_row, self.a_place, panel, self.panel_start) = values[:6]
+        (self.panel_place, self.inner, out, self.out_start, self.out_row) = values[6:11]
+        (self.rows, self.columns, self.add) = values[11:]
+        self.a, self.panel, self.out = map(self.code.data, (a, panel, out))
+
+    def build(self) -> None:
+        builder = self.builder
+        done = builder.append_basic_block("tile.done")
+        for vectors, masked, start in self._branches():
+            builder.position_at_end(start)
+            choice = builder.switch(self.rows, done)
+            for rows in range(1, host().rows + 1):
+                block = builder.append_basic_block(f"tile.{rows}")
+                choice.add_case(WORD(rows), block)
+                builder.position_at_end(block)
+                self._variant(rows, vectors, masked)
+                builder.branch(done)
+        builder.position_at_end(done)
+
+    def _branches(self) -> list[tuple[int, bool, Any]]:
+        """Where the code is of tiles with so many vectors, and whether those have masks."""
+        builder, lanes = self.builder, self.code.lanes
+        whole, part, more, few = (
+            builder.append_basic_block(f"tile.{name}") for name in ("whole", "part", "more", "few")
+        )
+        full = builder.icmp_signed("==", self.columns, WORD(VECTORS * lanes))
+        builder.cbranch(full, whole, part)
+        builder.position_at_end(part)
+        builder.cbranch(builder.icmp_signed(">", self.columns, WORD(lanes)), more, few)
+        return [(VECTORS, False, whole), (VECTORS, True, more), (1, True, few)]
+
+    def _variant(self, rows: int, vectors: int, masked: bool) -> None:
+        masks = [
+            self.code.mask(self.columns, v * self.code.lanes) if masked else None
+            for v in range(vectors)
+        ]
+        for row in range(rows):
+            self._prefetch(row, vectors)
+
+        def turn(place: Any, sums: list[Any]) -> list[Any]:
+            weights, found = self._weights(place, masks), []
+            for row in range(rows):
+                factor = self._factor(row, place)
+                mine = zip(weights, sums[row * vectors :], strict=False)
+                found += [self.code.multiply_add(factor, weight, total) for weight, total in mine]
+            return found
+
+        sums = self.code.sums(rows * vectors, self.inner, turn)
+        for row in range(rows):
+            for v in range(vectors):
+                self._store(row, v, sums[row * vectors + v], masks[v])
+
+    def _weights(self, k: Any, masks: list[Any]) -> list[Any]:
+        index = self.builder.add(self.panel_start, self.builder.mul(k, self.panel_place))
+        return [
+            self.code.load(self.code.place(self.panel, index, v * self.code.lanes), masks[v])
+            for v in range(len(masks))
+        ]
+
+    def _factor(self, row: int, k: Any) -> Any:
+        """One number of a, in every lane."""
+        builder = self.builder
+        offset = builder.mul(self.a_row, WORD(row))
+        index = builder.add(builder.add(self.a_start, offset), builder.mul(k, self.a_place))
+        return self.code.same(builder.load(builder.gep(self.a, [index], inbounds=True)))
+
+    def _out(self, row: int, v: int) -> Any:
+        """The place of a vector of the result."""
+        start = self.builder.add(self.out_start, self.builder.mul(self.out_row, WORD(row)))
+        return self.code.place(self.out, start, v * self.code.lanes)
+
+    def _prefetch(self, row: int, vectors: int) -> None:
+        """Ask for a row of out, which is not needed before the sums are done."""
+        builder = self.builder
+        globals_ = builder.module.globals
+        integer, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+        name = "llvm.prefetch.p0"
+        if name not in globals_:
+            type_ = ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
+            ir.Function(builder.module, type_, name)
+        to_write, to_all_caches, data = integer(1), integer(3), integer(1)
+        for v in range(vectors):
+            pointer = builder.bitcast(self._out(row, v), byte)
+            builder.call(globals_[name], [pointer, to_write, to_all_caches, data])
+
+    def _store(self, row: int, v: int, value: Any, mask: Any) -> None:
+        pointer = self._out(row, v)
+        # What out held before may be anything, NaN included: it is selected, not scaled.
+        sum_ = self.builder.fadd(value, self.code.load(pointer, mask))
+        self.code.store(self.builder.select(self.add, sum_, value), pointer, mask)

@@ -1,0 +1,20 @@
+"""The integers by which the threads of a call agree on who does what.
+
+Those that different threads write are in cache lines of their own.  Nothing here needs the
+compiler.
+"""
+
+from __future__ import annotations
+
+from rollc.backends.numba.jit.object_code import WORDS
+
+# Of a team (:mod:`rollc.backends.numba.library.thread_team`).
+TICKET, DONE, CLOSED, THREADS = 0, 8, 16, 17
+KIND, NUMBERS, ARRAYS = 24, 25, 40
+TEAM = ARRAYS + 3 * WORDS
+LIMIT = 65_536
+"""More than the chunks of a job."""
+
+# Of a matrix that all threads pack (:mod:`rollc.backends.numba.library.gemm_packing`).
+TAKEN, COPIED = 0, 8
+MATRIX = 16

@@ -1,0 +1,322 @@
+"""From a spec to a network: every pass of the compiler, and what is built with them.
+
+A network has three kernels: ``forward`` gives the outputs, ``gradient`` the loss and its
+gradients, ``vjp`` gradients for cotangents of the outputs.  Each has variants:
+``gradient.state`` takes the state and gives it back (``stream`` is the one of ``forward``),
+``gradient.lengths`` takes the length of each sequence, ``gradient.state.lengths`` both.
+With two time axes ``stream`` runs along one of them, on what ``start`` gives of the other
+(``rollc.network.streaming``).
+``window`` and ``window.vjp`` compute a gradient window by window (``rollc.network.checkpointing``);
+``tangent``, and ``tangent.2`` where a decoder follows an encoder, compute it forward in time
+(``rollc.network.forward_mode``).
+``forward`` and ``gradient`` are compiled when a network is built (``gradient`` not where it is
+built to run free), all others when they are first called.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from rollc.backends.numba.codegen.module import emit
+from rollc.driver import artefact_store
+from rollc.driver.artefact import COMBINED, DTYPES, FEEDS, kernel_name, open_artefact
+from rollc.entries.graphs import kernel_graphs
+from rollc.entries.passes import GRAPH_PASSES, NOISE
+from rollc.errors import InputError
+from rollc.ir.graph import Graph
+from rollc.ir.text import IRTextError, is_graph_text, line_of, parse_graph, print_graph
+from rollc.kernel.passes import PLANNING, planned, scheduled
+from rollc.kernel.program import Program
+from rollc.kernel.schedule import Schedule
+from rollc.kernel.text import print_program, print_schedule
+from rollc.lang.diagnostics.spec_error import SpecError
+from rollc.network.network import Network
+from rollc.runtime.kernel import Kernel
+from rollc.support import checks, fingerprint, resources
+from rollc.support.passes import Pass, Runner
+
+if TYPE_CHECKING:
+    from rollc.lang.diagnostics.source import Source
+    from rollc.lang.elaboration.expressions import Feed
+
+# Compiled when a network is built.  One that runs free is there to be run; few are trained so.
+MOST_STEPS = 10_000_000
+EAGER = {"taught": ("forward", "gradient"), "free": ("forward",)}
+
+
+EMIT = Pass("emit", emit, "a program", "the source of a Python module that Numba compiles")
+COMPILE = Pass("compile", Kernel.compile, "the source of a kernel", "machine code, kept in a file")
+KERNEL_PASSES = (*PLANNING, EMIT, COMPILE)
+PASSES = (*GRAPH_PASSES, *KERNEL_PASSES)
+"""Every pass of the compiler, in the order in which they run; nothing else runs."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Every stage of one kernel."""
+
+    graph: Graph
+    schedule: Schedule
+    program: Program
+    source: str
+
+
+def compiled(
+    graph: Graph, dtype: str, steps: int | None = None, run: Runner | None = None
+) -> Compiled:
+    """Every stage of the kernel of a graph, or of its DAG of ``steps`` steps."""
+    run = run or Runner()
+    schedule = scheduled(replace(graph, steps=steps), run)
+    program = planned(schedule, run=run)
+    return Compiled(graph, schedule, program, run(EMIT, program, dtype))
+
+
+def read_spec(
+    text: str, name: str, sets: Mapping[str, int] | None = None, feed: Feed = "taught"
+) -> tuple[Graph, dict[str, str]]:
+    """The checked graph of a spec, or of the text of a graph; and the texts of its stages.
+
+    Raises :class:`SpecError` with all diagnostics.
+    """
+    return read_source(source_of(text, name), sets, feed)
+
+
+def source_of(text: str, name: str) -> Source:
+    """A text together with the texts of the files that it uses."""
+    from rollc.lang.diagnostics.source import Source
+    from rollc.lang.expansion.imports import with_used
+
+    source = Source(name, text)
+    return source if is_graph_text(text) else with_used(source)
+
+
+def read_source(
+    source: Source,
+    sets: Mapping[str, int] | None = None,
+    feed: Feed = "taught",
+    run: Runner | None = None,
+) -> tuple[Graph, dict[str, str]]:
+    """As :func:`read_spec`, of texts that :func:`source_of` has read."""
+    run = run or Runner()
+    from rollc.lang.diagnostics.diagnostic import render
+    from rollc.lang.load import load_graph
+    from rollc.lang.syntax.formatter import format_spec
+
+    if is_graph_text(source.text):
+        return run(NOISE, _read_graph_text(source.text, source.name)), {}
+    read = load_graph(source, dict(sets or {}), feed)
+    if read.graph is None or read.spec is None:
+        raise SpecError(read.diagnostics, render(read.diagnostics, read.source), read.source)
+    return run(NOISE, read.graph), {"syntax": format_spec(read.spec)}
+
+
+def _read_graph_text(text: str, name: str) -> Graph:
+    """A graph that a person may have edited: nothing in it is taken for granted."""
+    from rollc.driver.given_graph import given_flaws, with_plain_names
+    from rollc.ir.time.causality import check
+    from rollc.ir.verifier import verify
+
+    try:
+        graph = parse_graph(text)
+    except IRTextError as error:
+        raise SpecError((), f"{name}: {error}") from None
+    flaws = verify(graph) or [*given_flaws(graph)]
+    places = [(line_of(text, flaw.node, flaw.line), str(flaw)) for flaw in flaws]
+    if not flaws:
+        places = [(0, str(finding)) for finding in check(graph).findings]
+    if places:
+        said = (f"line {line}: {what}" if line else what for line, what in places)
+        raise SpecError((), "\n".join(f"{name}: {what}" for what in said))
+    return replace(with_plain_names(graph), stage="checked")
+
+
+def build(
+    source: str | Path,
+    *,
+    sets: Mapping[str, int] | None = None,
+    dtype: str = "float32",
+    steps: int | None = None,
+    truncate: int | None = None,
+    combine: str = "sum",
+    feed: Feed = "taught",
+    directory: str | Path | None = None,
+    cache: bool = True,
+) -> Network:
+    """Build the network of a spec, or of the text of a graph.
+
+    ``source`` is the path of a file or, where there is none, the name of a spec that comes with
+    rollc, such as "lstm".  ``sets`` overrides sizes, ``dtype`` is float32 or float64, ``steps``
+    builds the kernel of that many steps (any number without).  ``truncate`` cuts gradients at
+    the borders of windows of that many steps (see :mod:`rollc.autodiff.truncation`), and
+    ``combine="mean"`` averages those of a parameter over the steps (see
+    :mod:`rollc.autodiff.averaging`).  ``feed`` says what `feed(free, taught)` reads in the spec:
+    "taught" the target, "free" the network's own value.  The artefact is kept in the cache,
+    and put into ``directory`` too if one is given.  Raises :class:`SpecError` where the spec
+    is wrong and :class:`InputError` where a file cannot be read.
+    """
+    path = resources.find_spec(str(checks.path("`source`", source)))
+    text = resources.text_of(path)
+    return build_text(
+        text,
+        str(path),
+        sets=sets,
+        dtype=dtype,
+        steps=steps,
+        truncate=truncate,
+        combine=combine,
+        feed=feed,
+        directory=directory,
+        cache=cache,
+    )[0]
+
+
+def build_text(
+    text: str,
+    name: str = "spec.roll",
+    *,
+    sets: Mapping[str, int] | None = None,
+    dtype: str = "float32",
+    steps: int | None = None,
+    truncate: int | None = None,
+    combine: str = "sum",
+    feed: Feed = "taught",
+    directory: str | Path | None = None,
+    cache: bool = True,
+    temporary: bool = True,
+    run: Runner | None = None,
+) -> tuple[Network, artefact_store.Made]:
+    """Like :func:`build`, from text; also says where the artefact lies.
+
+    Where it is not to be ``temporary`` it has to outlive the process: :class:`StoreError` is
+    raised, before the work, where it can be kept nowhere.  ``run`` runs the passes where the
+    network is not in the cache, and remembers them.
+    """
+    for what, words in (("`text`", text), ("`name`", name)):
+        if not isinstance(words, str):
+            raise InputError(f"{what}: expected a text, found {checks.shown(words)}")
+    dtype = _precision(dtype)
+    steps = None if steps is None else checks.whole("`steps`", steps, 1, MOST_STEPS)
+    truncate = None if truncate is None else checks.whole("`truncate`", truncate, 1, MOST_STEPS)
+    combine = checks.choice("combine", combine, COMBINED)
+    feed = cast("Feed", checks.choice("feed", feed, FEEDS))
+    cache = checks.switch("`cache`", cache)
+    sets = sizes_of(sets)
+    source = source_of(text, name)
+    key = fingerprint.build_key(
+        texts=[text, *(used.text for used in source.used)],
+        sets=sets,
+        dtype=dtype,
+        steps=steps,
+        truncate=truncate,
+        combine=combine,
+        feed=feed,
+    )
+
+    def write(folder: Path) -> Mapping[str, Any]:
+        with _no_collection():
+            return write_artefact(folder, source, sets, dtype, steps, truncate, combine, feed, run)
+
+    target = None if directory is None else checks.path("`directory`", directory)
+    made = artefact_store.made(key, write, target, use_cache=cache, temporary=temporary)
+    return open_artefact(made.manifest), made
+
+
+def sizes_of(sets: Any) -> dict[str, int]:
+    """Sizes by name that a caller gave, as plain whole numbers."""
+    given = {} if sets is None else checks.mapping("sets", sets, "sizes by name")
+    for name in given:
+        if not isinstance(name, str):
+            raise InputError(f"`sets`: expected names of sizes, found {checks.shown(name)}")
+    return {name: checks.whole(f"`sets`, `{name:.40}`", size, None) for name, size in given.items()}
+
+
+def _precision(dtype: Any) -> str:
+    """The name of a precision; NumPy's own types are known too."""
+    if dtype is float or isinstance(dtype, np.dtype | type):
+        with suppress(TypeError):
+            dtype = np.dtype(dtype).name
+    return checks.choice("dtype", dtype, DTYPES)
+
+
+def write_artefact(
+    folder: Path,
+    source: Source,
+    sets: Mapping[str, int],
+    dtype: str,
+    steps: int | None,
+    truncate: int | None = None,
+    combine: str = "sum",
+    feed: Feed = "taught",
+    run: Runner | None = None,
+) -> Mapping[str, Any]:
+    """Fill an empty folder with every stage and the compiled kernels."""
+    run = run or Runner()
+    graph, texts = read_source(source, sets, feed, run)
+    texts["spec"] = source.text
+    texts["checked"] = print_graph(graph)
+    if steps is not None and len(graph.axes) > 1:
+        raise InputError(
+            f"`{source.name}` has more than one time axis: it is built for any number of steps"
+        )
+    if graph.gradients and (truncate is not None or combine != "sum"):
+        raise InputError(f"`{source.name}` holds its gradients already: they stay as they are")
+    entries: dict[str, Any] = {
+        "name": graph.name,
+        "dtype": dtype,
+        "steps": steps,
+        "truncate": truncate,
+        "combine": combine,
+        "feed": feed,
+        "sets": dict(sets),
+    }
+
+    def put(name: str, text: str) -> str:
+        (folder / name).write_text(text, encoding="utf-8")
+        return name
+
+    stages = {
+        stage: put(f"{stage}.txt" if stage != "spec" else "spec.roll", text)
+        for stage, text in texts.items()
+    }
+    kernels: dict[str, dict[str, str]] = {}
+    makers = kernel_graphs(graph, truncate, combine, run)
+    if steps is not None:  # forward sensitivities run over fewer steps at a time
+        makers = {name: make for name, make in makers.items() if not name.startswith("tangent")}
+    for entry, make in makers.items():
+        result = compiled(make(), dtype, steps, run)
+        contents = {
+            "graph": print_graph(result.graph),
+            "schedule": print_schedule(result.schedule),
+            "program": print_program(result.program),
+            "source": result.source,
+        }
+        name = kernel_name(
+            entry, makers, entries, fingerprint.of_texts(contents), fingerprint.of_texts(texts)
+        )
+        kernels[entry] = {
+            part: put(name if part == "source" else f"{entry}.{part}.txt", text)
+            for part, text in contents.items()
+        }
+        if entry in EAGER[feed]:
+            kernel = Kernel(result.program, folder / name, dtype, result.source)
+            run(COMPILE, kernel)
+    return {**entries, "stages": stages, "kernels": kernels}
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Search for no garbage meanwhile: a compiler makes many objects, and little of it."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

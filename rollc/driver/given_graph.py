@@ -1,0 +1,70 @@
+"""Graphs that a person wrote or edited: the names that passes make mean nothing there.
+
+The passes name what they make after what it belongs to: ``~h`` is the cotangent of h, ``state.h``
+its state, ``h'kept`` and ``h^dot`` are made of it.  A node that has such a name already, in the
+text of a stage that is compiled anew, would be taken for what a pass makes: it gets a plain name.
+What the caller knows by its name, a leaf or a result, cannot get another: that is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from rollc.ir.graph import BATCH, Graph, Node
+from rollc.ir.names import STATE as STATE
+from rollc.ir.verifier import Flaw
+from rollc.transforms.randomness import NOISE
+
+_STEM = r"[A-Za-z_]\w*(?:\.\w+)*"
+_PLAIN = re.compile(rf"{_STEM}(?:'\d+)?", re.ASCII)
+_KNOWN = frozenset({"input", "target", "param"})
+
+
+def given_flaws(graph: Graph) -> Iterator[Flaw]:
+    """What is wrong with a graph that a person gives: what is the caller's has a name of its own,
+    and a value for each sequence.
+    """
+    # Unrolled, and in the adjoint, leaves can be a single step of something.
+    whole = graph.stage in ("graph", "checked", "simplified")
+    for node in graph.nodes:
+        if whole and node.operation in ("input", "target") and BATCH not in node.type.axes:
+            yield Flaw(node.name, "an input has a value for each sequence of a batch")
+        if node.operation in _KNOWN and _is_made(graph, node):
+            problem = f"rollc gives names of this form: call the {node.operation} another"
+            yield Flaw(node.name, problem)
+    for label, name in graph.outputs:
+        if label.startswith(STATE) and not graph.gradients:
+            problem = f"output `{label}`: rollc calls states so; give it another label"
+            yield Flaw(None, problem, f"output {label}")
+        if label == "loss" != name and graph.loss is not None:
+            problem = "output `loss`: the loss has this name; give the output another label"
+            yield Flaw(None, problem, f"output {label}")
+
+
+def with_plain_names(graph: Graph) -> Graph:
+    """The graph with other names for the nodes whose names a pass may give."""
+    taken = set(graph.by_name)
+    names: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.operation in _KNOWN or not _is_made(graph, node):
+            continue
+        found = re.search(_STEM, node.name, re.ASCII)
+        stem, number = (found.group() if found else "n").removeprefix(STATE), 1
+        while f"{stem}'{number}" in taken:
+            number += 1
+        names[node.name] = f"{stem}'{number}"
+        taken.add(names[node.name])
+    return graph.renamed(names) if names else graph
+
+
+def _is_made(graph: Graph, node: Node) -> bool:
+    """Whether a name has the form of those that passes make.
+
+    Those of the adjoint and of states are no danger where the gradients are there already.
+    """
+    if graph.gradients:
+        return "^" in node.name
+    if node.operation == NOISE and node.name.endswith("'noise"):
+        return False
+    return _PLAIN.fullmatch(node.name) is None or node.name.startswith(STATE)

@@ -1,0 +1,1 @@
+"""The graph: types, operations, text, verifier, interpreter."""

@@ -1,0 +1,670 @@
+"""Operations on one element at a time.  Numbers broadcast; other shapes must be equal.
+
+An adjoint says what leaves where a cotangent arrives; that none leaves elsewhere, whatever the
+slope is there, is seen to by :mod:`rollc.autodiff.masks`.  Code keeps NaN: NaN in, NaN out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rollc.ir.expressions import Value, call
+from rollc.ir.graph import Kind, Type
+from rollc.ir.operations.operation import (
+    FIRST,
+    Adjoint,
+    Array,
+    Choices,
+    Frame,
+    Operation,
+    Options,
+    Slope,
+    TypeMismatch,
+    need_numbers,
+    union,
+)
+
+
+def _common_shape(operands: Sequence[Type], positions: Sequence[int]) -> tuple[int, ...]:
+    shaped = [position for position in positions if operands[position].shape]
+    for position in shaped[1:]:
+        if operands[position].shape != operands[shaped[0]].shape:
+            raise TypeMismatch("equal shapes, or a number", [shaped[0], position])
+    return operands[shaped[0]].shape if shaped else ()
+
+
+def infer_numeric(operands: Sequence[Type | None], options: Options) -> Type | None:
+    """The common shape; what is known already decides while the rest is not."""
+    present = [operand for operand in operands if operand is not None]
+    if not present:
+        return None
+    need_numbers(present)
+    shape = _common_shape(present, range(len(present)))
+    return Type("float", shape, union(present))
+
+
+def infer_comparison(operands: Sequence[Type | None], options: Options) -> Type | None:
+    present = [operand for operand in operands if operand is not None]
+    if not present:
+        return None
+    return Type("bool", _common_shape(present, range(len(present))), union(present))
+
+
+def infer_where(operands: Sequence[Type | None], options: Options) -> Type | None:
+    if len(operands) == 3 and operands[0] is not None and operands[0].kind != "bool":
+        raise TypeMismatch("a condition", [0], hint="compare with something: `where(v > 0, a, b)`")
+    present = [operand for operand in operands if operand is not None]
+    branches = [operand for operand in operands[1:] if operand is not None]
+    if not branches:
+        return None
+    kind: Kind = "float"
+    bound = None
+    if all(branch.kind == "index" for branch in branches):
+        kind, bound = "index", max(branch.bound or 1 for branch in branches)
+    else:
+        need_numbers(present, [i for i, operand in enumerate(present) if operand.kind != "bool"])
+    return Type(kind, _common_shape(present, range(len(present))), union(present), bound)
+
+
+def infer_identity(operands: Sequence[Type | None], options: Options) -> Type | None:
+    """An index stays one; a condition becomes a number, as everywhere in arithmetic."""
+    (operand,) = operands
+    if operand is None:
+        return None
+    return operand if operand.kind == "index" else Type("float", operand.shape, operand.axes)
+
+
+def _identity(frame: Frame, options: Options, x: Array) -> Array:
+    return x if frame.result.kind == "index" else x.astype(frame.dtype, copy=False)
+
+
+def infer_with_slope(operands: Sequence[Type | None], options: Options) -> Type | None:
+    """The value's own shape; an argument of another shape would be no argument elementwise."""
+    found = infer_numeric(operands, options)
+    value = operands[0] if operands else None
+    if found is not None and value is not None and value.shape != found.shape:
+        shaped = [place for place, type_ in enumerate(operands) if type_ and type_.shape]
+        raise TypeMismatch("a value of the shape of its argument", [0, *shaped[-1:]])
+    return found
+
+
+def _with_slope(frame: Frame, options: Options, value: Array, slope: Array, x: Array) -> Array:
+    shape = np.broadcast_shapes(value.shape, slope.shape, x.shape)
+    return np.broadcast_to(value.astype(frame.dtype, copy=False), shape)
+
+
+def unary(
+    name: str,
+    function: Any,
+    code: str,
+    adjoint: Adjoint | None,
+    summary: str,
+    choices: Choices | None = None,
+    slope: Slope = "finite",
+    picks: bool = False,
+    **facts: Any,
+) -> Operation:
+    """An operation of one operand; ``function`` keeps the precision of what it is given."""
+
+    def evaluate(frame: Frame, options: Options, x: Array) -> Array:
+        return np.asarray(function(x.astype(frame.dtype, copy=False)))
+
+    return Operation(
+        name,
+        ("x",),
+        infer_numeric,
+        evaluate,
+        adjoint,
+        code,
+        choices,
+        slope,
+        picks,
+        elementwise=True,
+        summary=summary,
+        **facts,
+    )
+
+
+def _kink(y: Value, x: Value) -> list[Value]:
+    """Which side of zero an argument is on."""
+    return compared(x, 0.0)
+
+
+def _binary(
+    name: str,
+    function: Any,
+    code: str,
+    adjoint: Adjoint,
+    summary: str,
+    choices: Choices | None = None,
+    slope: Slope = "constant",
+    picks: bool = False,
+    **facts: Any,
+) -> Operation:
+    def evaluate(frame: Frame, options: Options, a: Array, b: Array) -> Array:
+        return np.asarray(
+            function(a.astype(frame.dtype, copy=False), b.astype(frame.dtype, copy=False))
+        )
+
+    return Operation(
+        name,
+        ("a", "b"),
+        infer_numeric,
+        evaluate,
+        adjoint,
+        code,
+        choices,
+        slope,
+        picks,
+        elementwise=True,
+        summary=summary,
+        **facts,
+    )
+
+
+def _comparison(name: str, function: Any, code: str, summary: str, **facts: Any) -> Operation:
+    def evaluate(frame: Frame, options: Options, a: Array, b: Array) -> Array:
+        return np.asarray(function(a, b))
+
+    return Operation(
+        name,
+        ("a", "b"),
+        infer_comparison,
+        evaluate,
+        None,
+        code,
+        elementwise=True,
+        summary=summary,
+        **facts,
+    )
+
+
+def _where(frame: Frame, options: Options, c: Array, a: Array, b: Array) -> Array:
+    dtype = np.dtype(np.int64) if frame.result.kind == "index" else frame.dtype
+    return np.where(c, a.astype(dtype, copy=False), b.astype(dtype, copy=False))
+
+
+def _reached(frame: Frame, options: Options, value: Array, cotangent: Array) -> Array:
+    value = value.astype(frame.dtype, copy=False)
+    return np.where(cotangent != 0, value, frame.dtype.type(0))  # NaN is not zero
+
+
+def _pick(condition: Value, then: Value | float, otherwise: Value | float) -> Value:
+    return call("where", condition, then, otherwise)
+
+
+def _sigmoid(x: Array) -> Array:
+    # exp of a negative number only: nothing overflows.
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), np.where(np.isnan(x), x, e / (1 + e)))
+
+
+def _softplus(x: Array) -> Array:
+    return np.asarray(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
+
+
+_FAR = 1000.0  # from here on sigmoid is 0 or 1: x is kept finite
+
+
+def _silu(x: Array) -> Array:
+    return np.asarray(np.maximum(x, -_FAR) * _sigmoid(x))
+
+
+def _silu_adjoint(g: Value, y: Value, x: Value) -> list[Value | None]:
+    s = call("sigmoid", x)
+    return [g * (s + call("minimum", y, _FAR) * (1 - s))]
+
+
+def _power_adjoint(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
+    # At b = 0 the slope in a is 0, and at a = 0 that in b is where b is not negative; what goes
+    # to 0 faster than the other factor grows is 0.
+    lower = call("power", a, b - 1)
+    is_finite = call("equal", b - b, 0.0)
+    gone = call("equal", _pick(is_finite, 1.0, lower), 0.0)
+    slope = _pick(call("equal", b, 0.0), 0.0, _pick(gone, 0.0, b * lower))
+    at_zero = call("equal", _pick(call("less", b, 0.0), 1.0, a), 0.0)
+    logarithm = call("log", _pick(at_zero, 1.0, a))
+    gone = call("equal", _pick(call("greater", a, 0.0), y, 1.0), 0.0)
+    return [g * slope, g * _pick(gone, 0.0, y * logarithm)]
+
+
+def _where_nan(x: Value, value: Value | float) -> Value:
+    return _pick(call("equal", x, x), 0.0, value)
+
+
+def extremes(x: Value, y: Value) -> Value:
+    """One where x is the extreme y; NaN is, where there is any."""
+    return _pick(call("equal", x, y), 1.0, _where_nan(x, 1.0))
+
+
+def _larger_adjoint(comparison: str) -> Adjoint:
+    """The operand that was taken gets the cotangent, as NaN is; equal operands get half each."""
+
+    def rule(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
+        tie = call("equal", a, b)
+        half = g * 0.5
+
+        def of(a: Value, b: Value) -> Value:
+            return _pick(tie, half, _pick(call(comparison, a, b), g, _where_nan(a, g)))
+
+        return [of(a, b), of(b, a)]
+
+    return rule
+
+
+_MAXIMUM = "({0} if ({0} > {1} or {0} != {0}) else {1})"
+_MINIMUM = "({0} if ({0} < {1} or {0} != {0}) else {1})"
+_CLIP = _MINIMUM.format(_MAXIMUM, "{2}")
+
+
+def _clip(frame: Frame, options: Options, x: Array, low: Array, high: Array) -> Array:
+    x, low, high = (array.astype(frame.dtype, copy=False) for array in (x, low, high))
+    return np.asarray(np.minimum(np.maximum(x, low), high))
+
+
+def _clip_adjoint(g: Value, y: Value, x: Value, low: Value, high: Value) -> list[Value | None]:
+    # Where the bounds cross, the upper one holds.
+    below = call("less", x, low)
+    above = call("greater", call("maximum", x, low), high)
+    return [
+        _pick(above, 0.0, _pick(below, 0.0, g)),
+        _pick(above, 0.0, _pick(below, g, 0.0)),
+        _pick(above, g, 0.0),
+    ]
+
+
+def compared(a: Value, b: Value | float) -> list[Value]:
+    """Which of two is larger, and whether they are equal."""
+    return [call("less", a, b), call("equal", a, b)]
+
+
+def _clip_choices(y: Value, x: Value, low: Value, high: Value) -> list[Value]:
+    return [*compared(x, low), *compared(call("maximum", x, low), high)]
+
+
+def _where_adjoint(g: Value, y: Value, c: Value, a: Value, b: Value) -> list[Value | None]:
+    return [None, _pick(c, g, 0.0), _pick(c, 0.0, g)]
+
+
+def _combination(
+    name: str,
+    function: Any,
+    code: str,
+    adjoint: Adjoint,
+    summary: str,
+    choices: Choices | None = None,
+    slope: Slope = "constant",
+    picks: bool = False,
+    **facts: Any,
+) -> Operation:
+    """One value of any number of values: what a reduction over time is when it is unrolled."""
+
+    def evaluate(frame: Frame, options: Options, *operands: Array) -> Array:
+        total = operands[0].astype(frame.dtype, copy=False)
+        for operand in operands[1:]:
+            total = function(total, operand.astype(frame.dtype, copy=False))
+        return np.asarray(total)
+
+    return Operation(
+        name,
+        ("x",),
+        infer_numeric,
+        evaluate,
+        adjoint,
+        code,
+        choices,
+        slope,
+        picks,
+        elementwise=True,
+        variadic=True,
+        internal=True,
+        summary=summary,
+        **facts,
+    )
+
+
+def _extreme_of_choices(y: Value, *operands: Value) -> list[Value]:
+    return [call("equal", operand, y) for operand in operands]
+
+
+def _extreme_of_adjoint(g: Value, y: Value, *operands: Value) -> list[Value | None]:
+    # Equal extremes share the gradient.
+    taken = [extremes(operand, y) for operand in operands]
+    share = g / call("sum_of", *taken)
+    return [_pick(call("greater", each, 0.0), share, 0.0) for each in taken]
+
+
+ELEMENTWISE = (
+    _binary(
+        "add",
+        np.add,
+        "{0} + {1}",
+        lambda g, y, a, b: [g, g],
+        "`a + b`",
+        linear="jointly",
+        finite=True,
+        cheap=True,
+        commutative=True,
+    ),
+    _binary(
+        "subtract",
+        np.subtract,
+        "{0} - {1}",
+        lambda g, y, a, b: [g, -g],
+        "`a - b`",
+        linear="jointly",
+        finite=True,
+        cheap=True,
+    ),
+    _binary(
+        "multiply",
+        np.multiply,
+        "{0} * {1}",
+        lambda g, y, a, b: [g * b, g * a],
+        "`a * b`",
+        slope="product",
+        linear="each",
+        finite=True,
+        cheap=True,
+        commutative=True,
+    ),
+    _binary(
+        "divide",
+        np.divide,
+        "{0} / {1}",
+        lambda g, y, a, b: [g / b, -(g * y / b)],
+        "`a / b`",
+        slope="infinite",
+        linear=FIRST,
+        cheap=True,
+    ),
+    _binary(
+        "power",
+        np.power,
+        "power({0}, {1})",
+        _power_adjoint,
+        "`a ** b`",
+        slope="infinite",
+    ),
+    _binary(
+        "minimum",
+        np.minimum,
+        _MINIMUM,
+        _larger_adjoint("less"),
+        "the smaller of two; equal ones share the gradient",
+        lambda y, a, b: compared(a, b),
+        picks=True,
+        zero=True,
+        finite=True,
+        cheap=True,
+    ),
+    _binary(
+        "maximum",
+        np.maximum,
+        _MAXIMUM,
+        _larger_adjoint("greater"),
+        "the larger of two; equal ones share the gradient",
+        lambda y, a, b: compared(a, b),
+        picks=True,
+        zero=True,
+        finite=True,
+        cheap=True,
+    ),
+    _comparison("less", np.less, "{0} < {1}", "`a < b`", cheap=True),
+    _comparison("less_equal", np.less_equal, "{0} <= {1}", "`a <= b`", cheap=True),
+    _comparison("greater", np.greater, "{0} > {1}", "`a > b`", cheap=True),
+    _comparison("greater_equal", np.greater_equal, "{0} >= {1}", "`a >= b`", cheap=True),
+    _comparison("equal", np.equal, "{0} == {1}", "`a == b`", cheap=True, commutative=True),
+    _comparison("not_equal", np.not_equal, "{0} != {1}", "`a != b`", cheap=True, commutative=True),
+    Operation(
+        "where",
+        ("condition", "then", "otherwise"),
+        infer_where,
+        _where,
+        _where_adjoint,
+        "({1} if {0} else {2})",
+        elementwise=True,
+        summary="`then` where the condition holds, else `otherwise`",
+        slope="constant",
+        picks=True,
+        linear=((1, 2),),
+        finite=True,
+        cheap=True,
+    ),
+    Operation(
+        "clip",
+        ("x", "low", "high"),
+        infer_numeric,
+        _clip,
+        _clip_adjoint,
+        _CLIP,
+        _clip_choices,
+        elementwise=True,
+        summary="x, kept between two bounds; at a bound the gradient is that of x",
+        slope="constant",
+        picks=True,
+        finite=True,
+        cheap=True,
+    ),
+    unary(
+        "negate",
+        np.negative,
+        "-{0}",
+        lambda g, y, x: [-g],
+        "`-x`",
+        slope="constant",
+        linear="jointly",
+        finite=True,
+        cheap=True,
+    ),
+    unary(
+        "tanh",
+        np.tanh,
+        "tanh({0})",
+        lambda g, y, x: [g * (1 - y * y)],
+        "tanh",
+        zero=True,
+        finite=True,
+    ),
+    unary(
+        "sigmoid",
+        _sigmoid,
+        "sigmoid({0})",
+        lambda g, y, x: [g * (y * (1 - y))],
+        "1 / (1 + exp(-x))",
+        finite=True,
+    ),
+    unary(
+        "relu",
+        lambda x: np.maximum(x, 0),
+        "(F(0) if {0} <= F(0) else {0})",
+        lambda g, y, x: [_pick(call("less_equal", x, 0.0), 0.0, g)],
+        "x where it is positive, else 0",
+        _kink,
+        slope="constant",
+        picks=True,
+        zero=True,
+        finite=True,
+        cheap=True,
+    ),
+    unary(
+        "softplus",
+        _softplus,
+        "softplus({0})",
+        lambda g, y, x: [g * call("sigmoid", x)],
+        "log(1 + exp(x))",
+        finite=True,
+    ),
+    unary(
+        "log_sigmoid",
+        lambda x: -_softplus(-x),
+        "-softplus(-{0})",
+        lambda g, y, x: [g * call("sigmoid", -x)],
+        "the logarithm of sigmoid(x), exact where that is 0 or 1",
+        finite=True,
+    ),
+    unary(
+        "silu",
+        _silu,
+        f"(F(-{_FAR}) if {{0}} < F(-{_FAR}) else {{0}}) * sigmoid({{0}})",
+        _silu_adjoint,
+        "x times sigmoid(x)",
+        zero=True,
+        finite=True,
+    ),
+    unary(
+        "exp",
+        np.exp,
+        "exp({0})",
+        lambda g, y, x: [g * y],
+        "e to the x",
+        slope="infinite",
+    ),
+    unary(
+        "log",
+        np.log,
+        "log({0})",
+        lambda g, y, x: [g / x],
+        "the natural logarithm",
+        slope="infinite",
+    ),
+    unary(
+        "sqrt",
+        np.sqrt,
+        "np.sqrt({0})",
+        lambda g, y, x: [g * 0.5 / y],
+        "the square root",
+        slope="infinite",
+        zero=True,
+    ),
+    unary(
+        "sin",
+        np.sin,
+        "sin({0})",
+        lambda g, y, x: [g * call("cos", x)],
+        "the sine, in radians",
+        zero=True,
+        finite=True,
+    ),
+    unary(
+        "cos",
+        np.cos,
+        "cos({0})",
+        lambda g, y, x: [-(g * call("sin", x))],
+        "the cosine, in radians",
+        finite=True,
+    ),
+    unary(
+        "abs",
+        np.abs,
+        "abs({0})",
+        lambda g, y, x: [g * call("sign", x)],
+        "the absolute value",
+        _kink,
+        zero=True,
+        finite=True,
+        cheap=True,
+    ),
+    unary(
+        "sign",
+        np.sign,
+        "(F(1) if {0} > F(0) else (F(-1) if {0} < F(0) else {0} + F(0)))",
+        None,
+        "-1, 0 or 1; no gradient passes",
+        _kink,
+        zero=True,
+        finite=True,
+        cheap=True,
+    ),
+    unary(
+        "stop",
+        lambda x: x,
+        "{0}",
+        None,
+        "the value of x; no gradient passes",
+        linear="jointly",
+        finite=True,
+        cheap=True,
+        moves=True,
+    ),
+    Operation(
+        "with_slope",
+        ("value", "slope", "x"),
+        infer_with_slope,
+        _with_slope,
+        lambda g, y, value, slope, x: [g, None, g * slope],
+        "{0}",
+        elementwise=True,
+        internal=True,
+        summary="the value; x gets the cotangent times the slope, the value all of it",
+        picks=(1,),
+    ),
+    Operation(
+        "reached",
+        ("value", "cotangent"),
+        infer_numeric,
+        _reached,
+        lambda g, y, value, cotangent: [call("reached", g, cotangent), None],
+        "({0} if {1} != F(0) else F(0))",
+        slope="constant",
+        picks=True,
+        elementwise=True,
+        internal=True,
+        summary="the value where a cotangent arrives, zero where that is zero",
+        linear=FIRST,
+        masks=(1,),
+        finite=True,
+        cheap=True,
+    ),
+    Operation(
+        "identity",
+        ("x",),
+        infer_identity,
+        _identity,
+        lambda g, y, x: [g],
+        "{0}",
+        elementwise=True,
+        summary="the value of x under another name",
+        slope="constant",
+        linear="jointly",
+        finite=True,
+        cheap=True,
+        moves=True,
+    ),
+    _combination(
+        "sum_of",
+        np.add,
+        "{0} + {1}",
+        lambda g, y, *operands: [g for _ in operands],
+        "the sum of several values",
+        linear="jointly",
+        finite=True,
+    ),
+    _combination(
+        "max_of",
+        np.maximum,
+        _MAXIMUM,
+        _extreme_of_adjoint,
+        "the largest of several values; equal ones share the gradient",
+        _extreme_of_choices,
+        slope="constant",
+        picks=True,
+        zero=True,
+        finite=True,
+    ),
+    _combination(
+        "min_of",
+        np.minimum,
+        _MINIMUM,
+        _extreme_of_adjoint,
+        "the smallest of several values; equal ones share the gradient",
+        _extreme_of_choices,
+        slope="constant",
+        picks=True,
+        zero=True,
+        finite=True,
+    ),
+)

@@ -1,0 +1,311 @@
+"""Matrix products and table look-ups.
+
+``matmul`` is matrix times vector or matrix times matrix; ``transpose_a`` and
+``transpose_b`` read an operand transposed without moving it.  ``outer`` and
+``embed_adjoint`` may sum over axes while they multiply (``over``), so that a weight's
+gradient is one product over all steps and the whole batch, and not a matrix a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rollc.ir.attributes import AXES, FLAG, PLACE, SIZE
+from rollc.ir.expressions import Value, call
+from rollc.ir.graph import Type
+from rollc.ir.operations.operation import (
+    FIRST,
+    Array,
+    Frame,
+    Operation,
+    Options,
+    TypeMismatch,
+    known,
+    need_numbers,
+    need_vector,
+    union,
+)
+
+
+def over_axes(options: Options) -> tuple[str, ...]:
+    """The axes that an operation sums over, as its attribute ``over`` names them."""
+    over = options.get("over", ())
+    assert isinstance(over, tuple)
+    return tuple(str(axis) for axis in over)
+
+
+def without(axes: Sequence[str], over: Sequence[str]) -> tuple[str, ...]:
+    return tuple(axis for axis in axes if axis not in over)
+
+
+def _infer_matmul(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    a, b = types
+    if len(a.shape) != 2 or len(b.shape) not in (1, 2):
+        raise TypeMismatch(
+            "a matrix times a vector or a matrix",
+            [0, 1],
+            hint="`dot(a, b)` multiplies two vectors, `*` multiplies elements",
+        )
+    rows, inner = reversed(a.shape) if options.get("transpose_a") else a.shape
+    columns = b.shape[::-1] if options.get("transpose_b") and len(b.shape) == 2 else b.shape
+    if columns[0] != inner:
+        raise TypeMismatch(f"{inner} rows on the right", [0, 1])
+    return Type("float", (rows, *columns[1:]), union(types))
+
+
+def _matmul(frame: Frame, options: Options, a: Array, b: Array) -> Array:
+    # The own shape of a is two dimensions and the leading ones are the axes, so b is a
+    # vector exactly when it has one dimension less.
+    a = a.astype(frame.dtype, copy=False)
+    b = b.astype(frame.dtype, copy=False)
+    a = np.swapaxes(a, -1, -2) if options.get("transpose_a") else a
+    if b.ndim < a.ndim:
+        return np.asarray(np.matmul(a, b[..., None])[..., 0])
+    b = np.swapaxes(b, -1, -2) if options.get("transpose_b") else b
+    return np.asarray(np.matmul(a, b))
+
+
+def _matmul_adjoint(
+    g: Value, y: Value, a: Value, b: Value, transpose_a: bool = False, transpose_b: bool = False
+) -> list[Value | None]:
+    if len(b.type.shape) == 1:
+        da = call("outer", b, g) if transpose_a else call("outer", g, b)
+        return [da, call("matmul", a, g, transpose_a=not transpose_a)]
+    if transpose_a:
+        da = call("matmul", b, g, transpose_a=transpose_b, transpose_b=True)
+    else:
+        da = call("matmul", g, b, transpose_b=not transpose_b)
+    if transpose_b:
+        db = call("matmul", g, a, transpose_a=True, transpose_b=transpose_a)
+    else:
+        db = call("matmul", a, g, transpose_a=not transpose_a)
+    return [da, db]
+
+
+def _infer_dot(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    need_vector(types, 0)
+    need_vector(types, 1)
+    if types[0].shape != types[1].shape:
+        raise TypeMismatch("two vectors of one length", [0, 1])
+    return Type("float", (), union(types))
+
+
+def _dot(frame: Frame, options: Options, a: Array, b: Array) -> Array:
+    return np.asarray((a * b).astype(frame.dtype, copy=False).sum(axis=-1))
+
+
+def _infer_outer(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    need_vector(types, 0)
+    need_vector(types, 1)
+    axes = without(union(types), over_axes(options))
+    return Type("float", (types[0].shape[0], types[1].shape[0]), axes)
+
+
+def _outer(frame: Frame, options: Options, a: Array, b: Array) -> Array:
+    a, b = np.broadcast_arrays(a[..., :, None], b[..., None, :])
+    positions = frame.positions(over_axes(options))
+    if not positions:
+        return np.asarray((a * b).astype(frame.dtype, copy=False))
+    # One matrix product: what is summed over in front, the rest kept apart.
+    letters = "abcdefgh"[: len(frame.axes)]
+    kept = "".join(letter for i, letter in enumerate(letters) if i not in positions)
+    product = np.einsum(f"{letters}m,{letters}n->{kept}mn", a[..., 0], b[..., 0, :], optimize=True)
+    return np.asarray(product.astype(frame.dtype, copy=False))
+
+
+def _outer_adjoint(
+    g: Value, y: Value, a: Value, b: Value, over: tuple[str, ...] = ()
+) -> list[Value | None]:
+    return [call("matmul", g, b), call("matmul", g, a, transpose_a=True)]
+
+
+def _infer_transpose(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    if len(types[0].shape) != 2:
+        raise TypeMismatch("a matrix", [0])
+    return Type("float", types[0].shape[::-1], types[0].axes)
+
+
+def _infer_embed(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    table, index = types
+    need_numbers(types, [0])
+    if len(table.shape) != 2:
+        raise TypeMismatch("a matrix with a row for each value of the index", [0])
+    if index.kind != "index" or index.shape:
+        raise TypeMismatch("an index", [1], hint="declare it as `input w: index(V)`")
+    if index.bound is not None and index.bound > table.shape[0]:
+        raise TypeMismatch(f"a table with at least {index.bound} rows", [0, 1])
+    return Type("float", table.shape[1:], union(types))
+
+
+def _embed(frame: Frame, options: Options, table: Array, index: Array) -> Array:
+    if table.ndim == 2 + len(frame.axes) and all(size == 1 for size in table.shape[:-2]):
+        table = table.reshape(table.shape[-2:])
+        return np.asarray(table[index])
+    rows = np.broadcast_to(
+        table, np.broadcast_shapes(table.shape, (*index.shape, 1, 1))[:-2] + table.shape[-2:]
+    )
+    chosen = np.broadcast_to(index, rows.shape[:-2])[..., None, None]
+    return np.take_along_axis(rows, chosen, axis=-2)[..., 0, :]
+
+
+def _embed_gradient(g: Value, y: Value, table: Value, index: Value) -> list[Value | None]:
+    return [call("embed_adjoint", g, index, rows=table.type.shape[0]), None]
+
+
+def _infer_embed_adjoint(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    rows = options["rows"]
+    assert isinstance(rows, int)
+    axes = without(union(types), over_axes(options))
+    return Type("float", (rows, *types[0].shape), axes)
+
+
+def _embed_adjoint(frame: Frame, options: Options, g: Array, index: Array) -> Array:
+    rows = options["rows"]
+    assert isinstance(rows, int)
+    chosen = index[..., None] == np.arange(rows)
+    # Picked and not multiplied: what is not finite stays in its own row.
+    product = np.where(chosen[..., :, None], g[..., None, :], frame.dtype.type(0))
+    positions = frame.positions(over_axes(options))
+    return np.asarray(product.sum(axis=positions) if positions else product)
+
+
+def _embed_adjoint_adjoint(
+    g: Value, y: Value, cotangent: Value, index: Value, rows: int, over: tuple[str, ...] = ()
+) -> list[Value | None]:
+    return [call("embed", g, index), None]
+
+
+def _infer_one_hot(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    (index,) = types
+    if index.kind != "index" or index.shape or index.bound is None:
+        raise TypeMismatch("an index", [0], hint="declare it as `input w: index(V)`")
+    size = options.get("size", 0) or index.bound
+    assert isinstance(size, int)
+    if size < index.bound:
+        raise TypeMismatch(f"a size of at least {index.bound}", [0])
+    return Type("float", (size,), index.axes)
+
+
+def _one_hot(frame: Frame, options: Options, index: Array) -> Array:
+    return np.asarray((index[..., None] == np.arange(frame.result.size)).astype(frame.dtype))
+
+
+LINEAR = (
+    Operation(
+        "matmul",
+        ("a", "b"),
+        _infer_matmul,
+        _matmul,
+        _matmul_adjoint,
+        summary="`a @ b`: a matrix times a vector or a matrix",
+        slope="product",
+        linear="each",
+        finite=True,
+        allowed={"transpose_a": FLAG, "transpose_b": FLAG},
+    ),
+    Operation(
+        "dot",
+        ("a", "b"),
+        _infer_dot,
+        _dot,
+        lambda g, y, a, b: [g * b, g * a],
+        "dot({0}, {1}, {shape0})",
+        summary="the sum of the products of two vectors",
+        slope="product",
+        linear="each",
+        finite=True,
+        commutative=True,
+    ),
+    Operation(
+        "outer",
+        ("a", "b"),
+        _infer_outer,
+        _outer,
+        _outer_adjoint,
+        "outer({0}, {shape0}, {1}, {shape1}, {out}, {accumulate})",
+        summary="every element of `a` times every element of `b`: a matrix",
+        slope="product",
+        linear="each",
+        finite=True,
+        allowed={"over": AXES},
+    ),
+    Operation(
+        "transpose",
+        ("a",),
+        _infer_transpose,
+        lambda frame, options, a: np.swapaxes(a, -1, -2),
+        lambda g, y, a: [call("transpose", g)],
+        "transpose({0}, {shape0}, {out})",
+        summary="a matrix with its rows as columns",
+        slope="constant",
+        linear="jointly",
+        finite=True,
+        moves=True,
+    ),
+    Operation(
+        "embed",
+        ("table", "index"),
+        _infer_embed,
+        _embed,
+        _embed_gradient,
+        "embed({0}, {1}, {out}, {shape})",
+        summary="the row of `table` that an index names",
+        slope="constant",
+        picks=True,
+        linear=FIRST,
+        finite=True,
+    ),
+    Operation(
+        "embed_adjoint",
+        ("cotangent", "index"),
+        _infer_embed_adjoint,
+        _embed_adjoint,
+        _embed_adjoint_adjoint,
+        "embed_adjoint({0}, {1}, {out}, {shape}, {accumulate})",
+        internal=True,
+        summary="a vector in the row that an index names, zeros elsewhere",
+        slope="constant",
+        linear=FIRST,
+        finite=True,
+        required={"rows": SIZE},
+        allowed={"over": AXES},
+    ),
+    Operation(
+        "one_hot",
+        ("index",),
+        _infer_one_hot,
+        _one_hot,
+        None,
+        "one_hot({0}, {out}, {shape})",
+        defaults=(("size", 0),),
+        summary="a vector with a one where the index points, zeros elsewhere",
+        allowed={"size": PLACE},
+    ),
+)

@@ -1,0 +1,391 @@
+"""Operations over an axis: over the steps of the sequence, or over the batch.
+
+A value that does not run over an axis is the same at all its places, so the adjoint of a
+sum over an axis is its cotangent as it is.  ``extent`` is the number of places, and
+``step`` the number of the place: an index, so that comparing it is exact at any length.
+A delayed read under ``first`` or ``last`` reaches any single step: ``first(x[t+2])`` is x
+at the third.
+
+Where there is no place at all, all that is made of one is 0 here; what it means is the business of
+:mod:`rollc.transforms.empty_axes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from rollc.ir.attributes import AXES, AXIS, END, PLACE, SIZE
+from rollc.ir.expressions import Value, call
+from rollc.ir.graph import Type, ordered_axes
+from rollc.ir.operations.elementwise import extremes
+from rollc.ir.operations.linear import over_axes, without
+from rollc.ir.operations.operation import (
+    Array,
+    Choices,
+    Frame,
+    Operation,
+    Options,
+    TypeMismatch,
+    known,
+    need_numbers,
+)
+from rollc.ir.operations.vector import shares
+
+MOST_STEPS = 2**31
+
+
+def _infer_over(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    (x,) = types
+    missing = [axis for axis in over_axes(options) if axis not in x.axes]
+    if missing:
+        raise TypeMismatch(f"a value that changes over `{missing[0]}`", [0])
+    return Type("float", x.shape, without(x.axes, over_axes(options)))
+
+
+def _over(
+    name: str,
+    function: Any,
+    adjoint: Any,
+    summary: str,
+    choices: Choices | None = None,
+    picks: bool = False,
+    **facts: Any,
+) -> Operation:
+    def evaluate(frame: Frame, options: Options, x: Array) -> Array:
+        x = x.astype(frame.dtype, copy=False)
+        positions = frame.positions(over_axes(options))
+        if not x.size:
+            return np.asarray(np.sum(x, axis=positions))
+        return np.asarray(function(x, axis=positions))
+
+    return Operation(
+        name,
+        ("x",),
+        _infer_over,
+        evaluate,
+        adjoint,
+        choices=choices,
+        slope="constant",
+        picks=picks,
+        summary=summary,
+        required={"over": AXES},
+        **facts,
+    )
+
+
+def _mean_over_adjoint(g: Value, y: Value, x: Value, over: tuple[str, ...]) -> list[Value | None]:
+    for axis in over:
+        g = g / call_extent(g, axis)
+    return [g]
+
+
+def call_extent(near: Value, axis: str) -> Value:
+    """The number of places along an axis."""
+    return near.maker.make("extent", (), axis=axis)
+
+
+def _extreme_over_adjoint(
+    g: Value, y: Value, x: Value, over: tuple[str, ...]
+) -> list[Value | None]:
+    taken = extremes(x, y)
+    share = g / call("sum_over", taken, over=over)
+    return [call("where", call("greater", taken, 0.0), share, 0.0)]
+
+
+def _extreme_over_choices(y: Value, x: Value, over: tuple[str, ...]) -> list[Value]:
+    return [call("equal", x, y)]
+
+
+def _softmax_over(frame: Frame, options: Options, x: Array) -> Array:
+    x = x.astype(frame.dtype, copy=False)
+    if not x.size:
+        return x
+    with np.errstate(invalid="ignore"):
+        return shares(x, frame.positions(over_axes(options)))
+
+
+def softmax_parts(x: Value, over: tuple[str, ...]) -> tuple[Value, Value]:
+    """What softmax_over divides, in operations that have slopes: exp(x - top) and its sum.
+
+    No gradient passes through the top: the shares do not depend on what is taken off everywhere.
+    Where the top is infinite, what is as large shares alone; where it is -inf, all is zero.
+    """
+    top = call("stop", call("max_over", x, over=over))
+    base = call("where", call("equal", top, -inf), 0.0, top)
+    infinite = call("where", call("equal", x, inf), 0.0, -inf)
+    e = call("exp", call("where", call("equal", top, inf), infinite, x - base))
+    total = call("sum_over", e, over=over)
+    return e, call("where", call("equal", total, 0.0), 1.0, total)
+
+
+def _infer_softmax_over(operands: Sequence[Type | None], options: Options) -> Type | None:
+    reduced = _infer_over(operands, options)
+    (x,) = operands
+    return None if reduced is None or x is None else Type("float", x.shape, x.axes)
+
+
+def _axis(options: Options) -> str:
+    axis = options["axis"]
+    assert isinstance(axis, str)
+    return axis
+
+
+def _infer_step(operands: Sequence[Type | None], options: Options) -> Type | None:
+    period = options.get("period", MOST_STEPS)
+    assert isinstance(period, int)
+    return Type("index", (), (_axis(options),), period)
+
+
+def step_number(step: int, options: Options) -> int:
+    """What the operation ``step`` gives at a step."""
+    shift, period = options.get("shift", 0), options.get("period", MOST_STEPS)
+    assert isinstance(shift, int) and isinstance(period, int)
+    return (step + shift) % period
+
+
+def step_numbers(first: int, last: int, options: Options) -> Array:
+    """What it gives from the step ``first`` on, up to the step before ``last``."""
+    return np.array([step_number(step, options) for step in range(first, last)], dtype=np.int64)
+
+
+def _step(frame: Frame, options: Options) -> Array:
+    return step_numbers(0, frame.sizes[_axis(options)], options)
+
+
+def _infer_end(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    (x,) = types
+    axis = _axis(options)
+    if axis not in x.axes:
+        raise TypeMismatch(f"a value that changes over `{axis}`", [0])
+    return Type(x.kind, x.shape, without(x.axes, [axis]), x.bound)
+
+
+def _end(name: str, place: int, summary: str, **facts: Any) -> Operation:
+    def evaluate(frame: Frame, options: Options, x: Array) -> Array:
+        position = frame.axes.index(_axis(options))
+        if not x.shape[position]:
+            return np.zeros((*x.shape[:position], *x.shape[position + 1 :]), x.dtype)
+        return np.asarray(np.take(x, place, axis=position))
+
+    return Operation(
+        name,
+        ("x",),
+        _infer_end,
+        evaluate,
+        lambda g, y, x, axis: [call("impulse", g, axis=axis, at=name)],
+        slope="constant",
+        picks=True,
+        summary=summary,
+        required={"axis": AXIS},
+        **facts,
+    )
+
+
+def _infer_with_axis(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    (x,), axis = types, _axis(options)
+    if axis in x.axes:
+        raise TypeMismatch(f"what is the same at every place along `{axis}`", [0])
+    return Type(x.kind, x.shape, ordered_axes((*x.axes, axis)), x.bound)
+
+
+def _spread_out(frame: Frame, options: Options, x: Array) -> tuple[Array, int]:
+    axis = _axis(options)
+    position = frame.result.axes.index(axis) if axis not in frame.axes else frame.axes.index(axis)
+    if axis not in frame.axes:
+        x = np.expand_dims(x, position)
+    return np.repeat(x, frame.sizes[axis], axis=position), position
+
+
+def _spread(frame: Frame, options: Options, x: Array) -> Array:
+    return _spread_out(frame, options, x)[0]
+
+
+def _impulse(frame: Frame, options: Options, x: Array) -> Array:
+    spread, position = _spread_out(frame, options, x)
+    out = np.zeros_like(spread)
+    if out.size:
+        place = (slice(None),) * position + (0 if options["at"] == "first" else -1,)
+        out[place] = spread[place]
+    return out
+
+
+def _impulse_adjoint(g: Value, y: Value, x: Value, axis: str, at: str) -> list[Value | None]:
+    # With the reader's axes, as every rule gives it; the sum over the axis is taken later.
+    return [call("impulse", call(at, g, axis=axis), axis=axis, at=at)]
+
+
+def _infer_extent(operands: Sequence[Type | None], options: Options) -> Type | None:
+    return Type("float")
+
+
+def _extent(frame: Frame, options: Options) -> Array:
+    return np.asarray(frame.sizes[_axis(options)], dtype=frame.dtype)
+
+
+def _mean_over_parts(x: Value, over: tuple[str, ...]) -> Value:
+    total = call("sum_over", x, over=over)
+    for axis in over:
+        total = total / call_extent(total, axis)
+    return total
+
+
+def _softmax_over_parts(x: Value, over: tuple[str, ...]) -> Value:
+    e, total = softmax_parts(x, over)
+    return e / total
+
+
+SEQUENCE = (
+    _over(
+        "sum_over",
+        np.sum,
+        lambda g, y, x, over: [g],
+        "the sum over the places of axes",
+        linear="jointly",
+        finite=True,
+        whole=True,
+        reduces="sum",
+        combine="sum_of",
+    ),
+    _over(
+        "mean_over",
+        np.mean,
+        _mean_over_adjoint,
+        "the mean over the places of axes",
+        decompose=_mean_over_parts,
+        linear="jointly",
+        finite=True,
+        whole=True,
+        reduces="mean",
+    ),
+    _over(
+        "max_over",
+        np.max,
+        _extreme_over_adjoint,
+        "the largest over the places of axes",
+        _extreme_over_choices,
+        picks=True,
+        zero=True,
+        finite=True,
+        whole=True,
+        reduces="max",
+        combine="max_of",
+    ),
+    _over(
+        "min_over",
+        np.min,
+        _extreme_over_adjoint,
+        "the smallest over the places of axes",
+        _extreme_over_choices,
+        picks=True,
+        zero=True,
+        finite=True,
+        whole=True,
+        reduces="min",
+        combine="min_of",
+    ),
+    Operation(
+        "softmax_over",
+        ("x",),
+        _infer_softmax_over,
+        _softmax_over,
+        lambda g, y, x, over: [y * (g - call("sum_over", g * y, over=over))],
+        internal=True,
+        summary="exp(x), scaled to the sum 1 over the places of axes",
+        decompose=_softmax_over_parts,
+        slope="finite",
+        whole=True,
+        required={"over": AXES},
+    ),
+    _end(
+        "last",
+        -1,
+        "the value at the last step",
+        linear="jointly",
+        finite=True,
+        moves=True,
+        selects=True,
+        whole=True,
+    ),
+    _end(
+        "first",
+        0,
+        "the value at the first step",
+        linear="jointly",
+        finite=True,
+        moves=True,
+        selects=True,
+        whole=True,
+    ),
+    Operation(
+        "impulse",
+        ("x",),
+        _infer_with_axis,
+        _impulse,
+        _impulse_adjoint,
+        internal=True,
+        summary="x at the first or the last step, zero at the others",
+        slope="constant",
+        linear="jointly",
+        finite=True,
+        cheap=True,
+        selects=True,
+        sees_end=True,
+        required={"axis": AXIS, "at": END},
+    ),
+    Operation(
+        "spread",
+        ("x",),
+        _infer_with_axis,
+        _spread,
+        lambda g, y, x, axis: [g],
+        internal=True,
+        summary="x at every step",
+        slope="constant",
+        linear="jointly",
+        finite=True,
+        cheap=True,
+        moves=True,
+        selects=True,
+        required={"axis": AXIS},
+    ),
+    Operation(
+        "extent",
+        (),
+        _infer_extent,
+        _extent,
+        None,
+        internal=True,
+        summary="the number of steps, or of sequences",
+        selects=True,
+        counts=True,
+        sees_end=True,
+        required={"axis": AXIS},
+    ),
+    Operation(
+        "step",
+        (),
+        _infer_step,
+        _step,
+        None,
+        internal=True,
+        summary="the number of the step, from 0; `shift` steps later, and modulo `period`",
+        selects=True,
+        counts=True,
+        required={"axis": AXIS},
+        allowed={"shift": PLACE, "period": SIZE},
+    ),
+)

@@ -1,0 +1,561 @@
+"""Operations within one value: reductions, softmax, joining and cutting.
+
+Reductions are over every element, or over one dimension with ``axis=k``.  ``slice``,
+``concat`` and ``pad`` work along one dimension, the first unless ``axis`` says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from rollc.ir.attributes import DIMENSION, DIMENSION_OR_ALL, PLACE, SHAPE, SIZE
+from rollc.ir.expressions import Value, call
+from rollc.ir.graph import Type
+from rollc.ir.operations.elementwise import extremes
+from rollc.ir.operations.operation import (
+    Array,
+    Choices,
+    Frame,
+    Operation,
+    Options,
+    TypeMismatch,
+    known,
+    need_numbers,
+    need_vector,
+    union,
+)
+
+EVERY = -1  # the value of ``axis`` that stands for all dimensions
+
+
+def _number(options: Options, name: str, default: int = 0) -> int:
+    value = options.get(name, default)
+    assert isinstance(value, int)
+    return value
+
+
+def _dimensions(frame: Frame, options: Options, x: Array) -> tuple[int, ...]:
+    """The positions in the array of the dimensions that an operation works along."""
+    axis = _number(options, "axis", EVERY)
+    own = range(len(frame.axes), x.ndim)
+    return tuple(own) if axis == EVERY else (own[axis],)
+
+
+def _infer_reduction(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    (x,) = types
+    axis = _number(options, "axis", EVERY)
+    if not x.shape or not EVERY <= axis < len(x.shape):
+        expected = "a vector" if axis == EVERY else f"at least {axis + 1} dimensions"
+        raise TypeMismatch(expected, [0], hint="over the steps, write `over t`: `sum(x, over t)`")
+    shape = () if axis == EVERY else x.shape[:axis] + x.shape[axis + 1 :]
+    return Type("float", shape, x.axes)
+
+
+def _reduction(
+    name: str,
+    function: Any,
+    adjoint: Any,
+    code: str,
+    summary: str,
+    choices: Choices | None = None,
+    picks: bool = False,
+    **facts: Any,
+) -> Operation:
+    def evaluate(frame: Frame, options: Options, x: Array) -> Array:
+        x = x.astype(frame.dtype, copy=False)
+        return np.asarray(function(x, axis=_dimensions(frame, options, x)))
+
+    return Operation(
+        name,
+        ("x",),
+        _infer_reduction,
+        evaluate,
+        adjoint,
+        code,
+        choices,
+        slope="constant",
+        picks=picks,
+        defaults=(("axis", EVERY),),
+        summary=summary,
+        allowed={"axis": DIMENSION_OR_ALL},
+        **facts,
+    )
+
+
+def _expand(value: Value, like: Value, axis: int) -> Value:
+    """A reduced value, at every place that it was reduced from."""
+    if axis == EVERY:
+        return value
+    return call("repeat", value, axis=axis, size=like.type.shape[axis])
+
+
+def _sum_adjoint(g: Value, y: Value, x: Value, axis: int = EVERY) -> list[Value | None]:
+    if axis == EVERY:
+        return [call("fill", g, shape=x.type.shape)]
+    return [_expand(g, x, axis)]
+
+
+def _mean_adjoint(g: Value, y: Value, x: Value, axis: int = EVERY) -> list[Value | None]:
+    count = x.type.size if axis == EVERY else x.type.shape[axis]
+    return _sum_adjoint(g * (1.0 / count), y, x, axis)
+
+
+def _extreme_adjoint(g: Value, y: Value, x: Value, axis: int = EVERY) -> list[Value | None]:
+    # Equal extremes share the gradient.
+    taken = extremes(x, _expand(y, x, axis))
+    share = g / call("sum", taken, axis=axis)
+    return [call("where", call("greater", taken, 0.0), _expand(share, x, axis), 0.0)]
+
+
+def _extreme_choices(y: Value, x: Value, axis: int = EVERY) -> list[Value]:
+    return [call("equal", x, _expand(y, x, axis))]
+
+
+def _infer_repeat(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    axis, size = _number(options, "axis"), _number(options, "size")
+    shape = types[0].shape
+    return Type("float", (*shape[:axis], size, *shape[axis:]), types[0].axes)
+
+
+def _repeat(frame: Frame, options: Options, x: Array) -> Array:
+    position = len(frame.axes) + _number(options, "axis")
+    return np.repeat(np.expand_dims(x, position), _number(options, "size"), axis=position)
+
+
+def _infer_fill(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    shape = options["shape"]
+    assert isinstance(shape, tuple)
+    return Type("float", tuple(int(size) for size in shape), types[0].axes)
+
+
+def _infer_zero(operands: Sequence[Type | None], options: Options) -> Type | None:
+    shape = options["shape"]
+    assert isinstance(shape, tuple)
+    return Type("float", tuple(int(size) for size in shape))
+
+
+def _fill(frame: Frame, options: Options, x: Array) -> Array:
+    shape = frame.result.shape
+    return np.broadcast_to(x.reshape(x.shape + (1,) * len(shape)), x.shape + shape)
+
+
+def infer_same_vector(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    need_vector(types, 0)
+    return Type("float", types[0].shape, types[0].axes)
+
+
+def infer_to_number(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    need_vector(types, 0)
+    return Type("float", (), types[0].axes)
+
+
+def _infer_argmax(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    need_vector(types, 0)
+    return Type("index", (), types[0].axes, types[0].shape[0])
+
+
+def below_top(x: Array, axis: int | tuple[int, ...] = -1) -> tuple[Array, Array]:
+    """How far below the largest each element is, and the largest; equal infinities are 0 apart."""
+    top = x.max(axis=axis, keepdims=True)
+    return np.where(x == top, x.dtype.type(0), x - top), top
+
+
+def shares(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
+    """exp(x), scaled to the sum 1; zeros where all of x is -inf, for there is nothing to share."""
+    below, top = below_top(x, axis)
+    e = np.exp(below)
+    total = np.where(top == -np.inf, x.dtype.type(np.inf), e.sum(axis=axis, keepdims=True))
+    return np.asarray(e / total)
+
+
+def _log_rise(below: Array) -> Array:
+    """The logarithm of the sum of exp(x - top), where the sum of all but one 1 is added to it."""
+    top = below == 0
+    rest = np.where(top, below.dtype.type(0), np.exp(below)).sum(axis=-1, keepdims=True)
+    return np.asarray(np.log1p(rest + (top.sum(axis=-1, keepdims=True) - 1).astype(below.dtype)))
+
+
+def _logsumexp(x: Array) -> Array:
+    below, top = below_top(x)
+    return np.asarray((top + _log_rise(below))[..., 0])
+
+
+def log_shares(x: Array) -> Array:
+    """The logarithm of the shares."""
+    below, top = below_top(x)
+    return np.where(top == -np.inf, x.dtype.type(-np.inf), below - _log_rise(below))
+
+
+def _on_vector(function: Callable[[Array], Array]) -> Callable[[Frame, Options, Array], Array]:
+    def evaluate(frame: Frame, options: Options, x: Array) -> Array:
+        with np.errstate(invalid="ignore"):
+            return function(x.astype(frame.dtype, copy=False))
+
+    return evaluate
+
+
+def _infer_concat(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    axis = _number(options, "axis")
+    if axis == 0:
+        # A number joins a vector as one element more.
+        shapes = [operand.shape or (1,) for operand in types]
+    else:
+        shapes = [operand.shape for operand in types]
+    for position, shape in enumerate(shapes):
+        rest = shape[:axis] + shape[axis + 1 :]
+        first = shapes[0][:axis] + shapes[0][axis + 1 :]
+        if axis >= len(shape) or len(shape) != len(shapes[0]) or rest != first:
+            raise TypeMismatch("shapes that differ only in what is joined", [0, position])
+    joined = sum(shape[axis] for shape in shapes)
+    shape = (*shapes[0][:axis], joined, *shapes[0][axis + 1 :])
+    return Type("float", shape, union(types))
+
+
+def _concat(frame: Frame, options: Options, *operands: Array) -> Array:
+    lead = len(frame.axes)
+    arrays = [array[..., None] if array.ndim == lead else array for array in operands]
+    common = np.broadcast_shapes(*(array.shape[:lead] for array in arrays))
+    arrays = [np.broadcast_to(array, common + array.shape[lead:]) for array in arrays]
+    joined = np.concatenate(arrays, axis=lead + _number(options, "axis"))
+    return np.asarray(joined.astype(frame.dtype, copy=False))
+
+
+def _concat_adjoint(g: Value, y: Value, *operands: Value, axis: int = 0) -> list[Value | None]:
+    pieces: list[Value | None] = []
+    start = 0
+    for operand in operands:
+        size = operand.type.shape[axis] if operand.type.shape else 1
+        piece = call("slice", g, start=start, stop=start + size, axis=axis)
+        pieces.append(piece if operand.type.shape else call("sum", piece))
+        start += size
+    return pieces
+
+
+def _infer_slice(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    (x,) = types
+    axis, start, stop = (_number(options, name) for name in ("axis", "start", "stop"))
+    if axis >= len(x.shape):
+        raise TypeMismatch("a vector", [0])
+    if not 0 <= start < stop <= x.shape[axis]:
+        raise TypeMismatch(f"at least {max(stop, start + 1)} elements", [0])
+    return Type("float", (*x.shape[:axis], stop - start, *x.shape[axis + 1 :]), x.axes)
+
+
+def _cut(frame: Frame, options: Options, x: Array) -> tuple[slice, ...]:
+    before = len(frame.axes) + _number(options, "axis")
+    return (slice(None),) * before + (slice(_number(options, "start"), _number(options, "stop")),)
+
+
+def _slice(frame: Frame, options: Options, x: Array) -> Array:
+    return np.asarray(x[_cut(frame, options, x)])
+
+
+def _slice_adjoint(
+    g: Value, y: Value, x: Value, start: int, stop: int, axis: int = 0
+) -> list[Value | None]:
+    return [call("pad", g, start=start, size=x.type.shape[axis], axis=axis)]
+
+
+def _infer_pad(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    axis, size = _number(options, "axis"), _number(options, "size")
+    shape = types[0].shape
+    return Type("float", (*shape[:axis], size, *shape[axis + 1 :]), types[0].axes)
+
+
+def _pad(frame: Frame, options: Options, x: Array) -> Array:
+    position = len(frame.axes) + _number(options, "axis")
+    start, size = _number(options, "start"), _number(options, "size")
+    widths = [(0, 0)] * x.ndim
+    widths[position] = (start, size - start - x.shape[position])
+    return np.pad(x, widths)
+
+
+def _pad_adjoint(
+    g: Value, y: Value, x: Value, start: int, size: int, axis: int = 0
+) -> list[Value | None]:
+    return [call("slice", g, start=start, stop=start + x.type.shape[axis], axis=axis)]
+
+
+def _infer_stack(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    for position, operand in enumerate(types):
+        if operand.shape != types[0].shape:
+            raise TypeMismatch("values of one shape", [0, position])
+    shape = (len(types), *types[0].shape)
+    if all(operand.kind == "index" for operand in types):  # the state of a delayed index
+        return Type("index", shape, union(types), max(operand.bound or 1 for operand in types))
+    if all(operand.kind == "bool" for operand in types):
+        return Type("bool", shape, union(types))
+    need_numbers(types)
+    return Type("float", shape, union(types))
+
+
+def _stack(frame: Frame, options: Options, *operands: Array) -> Array:
+    stacked = np.stack(np.broadcast_arrays(*operands), axis=len(frame.axes))
+    return stacked.astype(frame.dtype) if frame.result.kind == "float" else stacked
+
+
+def _infer_row(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    (x,), at = types, _number(options, "at")
+    if not x.shape or at >= x.shape[0]:
+        raise TypeMismatch(f"at least {at + 1} rows", [0])
+    return replace(x, shape=x.shape[1:])
+
+
+def _row(frame: Frame, options: Options, x: Array) -> Array:
+    return np.asarray(np.take(x, _number(options, "at"), axis=len(frame.axes)))
+
+
+def _row_adjoint(g: Value, y: Value, x: Value, at: int) -> list[Value | None]:
+    return [call("pad", call("stack", g), start=at, size=x.type.shape[0])]
+
+
+def _stack_adjoint(g: Value, y: Value, *operands: Value) -> list[Value | None]:
+    return [call("row", g, at=index) for index in range(len(operands))]
+
+
+VECTOR = (
+    _reduction(
+        "sum",
+        np.sum,
+        _sum_adjoint,
+        "sum_along({0}, {out}, {folded0}, False)",
+        "the sum of a vector's elements",
+        linear="jointly",
+        finite=True,
+        reduces="sum",
+    ),
+    _reduction(
+        "mean",
+        np.mean,
+        _mean_adjoint,
+        "sum_along({0}, {out}, {folded0}, True)",
+        "the mean of a vector's elements",
+        linear="jointly",
+        finite=True,
+        reduces="mean",
+    ),
+    _reduction(
+        "max",
+        np.max,
+        _extreme_adjoint,
+        "extreme_along({0}, {out}, {folded0}, True)",
+        "the largest element; equal ones share the gradient",
+        _extreme_choices,
+        picks=True,
+        zero=True,
+        finite=True,
+        reduces="max",
+    ),
+    _reduction(
+        "min",
+        np.min,
+        _extreme_adjoint,
+        "extreme_along({0}, {out}, {folded0}, False)",
+        "the smallest element; equal ones share the gradient",
+        _extreme_choices,
+        picks=True,
+        zero=True,
+        finite=True,
+        reduces="min",
+    ),
+    Operation(
+        "argmax",
+        ("x",),
+        _infer_argmax,
+        lambda frame, options, x: np.asarray(x.argmax(axis=-1)),
+        None,
+        "argmax({0}, {shape0})",
+        summary="the index of the largest element, the first of equal ones; no gradient passes",
+    ),
+    Operation(
+        "softmax",
+        ("x",),
+        infer_same_vector,
+        _on_vector(shares),
+        lambda g, y, x: [y * (g - call("dot", g, y))],
+        "softmax({0}, {out}, {shape})",
+        summary="exp(x), scaled to the sum 1",
+        slope="finite",
+    ),
+    Operation(
+        "log_softmax",
+        ("x",),
+        infer_same_vector,
+        _on_vector(log_shares),
+        lambda g, y, x: [g - call("softmax", x) * call("sum", g)],
+        "log_softmax({0}, {out}, {shape})",
+        summary="the logarithm of softmax(x)",
+        slope="finite",
+    ),
+    Operation(
+        "logsumexp",
+        ("x",),
+        infer_to_number,
+        _on_vector(_logsumexp),
+        lambda g, y, x: [g * call("softmax", x)],
+        "logsumexp({0}, {shape0})",
+        summary="the logarithm of the sum of exp(x)",
+        picks=True,
+    ),
+    Operation(
+        "concat",
+        ("x",),
+        _infer_concat,
+        _concat,
+        _concat_adjoint,
+        defaults=(("axis", 0),),
+        variadic=True,
+        summary="vectors and numbers, joined end to end",
+        slope="constant",
+        linear="jointly",
+        finite=True,
+        moves=True,
+        allowed={"axis": DIMENSION},
+    ),
+    Operation(
+        "slice",
+        ("x",),
+        _infer_slice,
+        _slice,
+        _slice_adjoint,
+        summary="`x[start:stop]`: some of the elements",
+        slope="constant",
+        picks=True,
+        linear="jointly",
+        finite=True,
+        moves=True,
+        required={"start": PLACE, "stop": PLACE},
+        allowed={"axis": DIMENSION},
+    ),
+    Operation(
+        "pad",
+        ("x",),
+        _infer_pad,
+        _pad,
+        _pad_adjoint,
+        internal=True,
+        summary="x from element `start` on, zeros around it",
+        slope="constant",
+        linear="jointly",
+        finite=True,
+        required={"start": PLACE, "size": SIZE},
+        allowed={"axis": DIMENSION},
+    ),
+    Operation(
+        "stack",
+        ("x",),
+        _infer_stack,
+        _stack,
+        _stack_adjoint,
+        variadic=True,
+        internal=True,
+        summary="values of one shape, along a new first dimension",
+        slope="constant",
+        linear="jointly",
+        finite=True,
+        moves=True,
+    ),
+    Operation(
+        "row",
+        ("x",),
+        _infer_row,
+        _row,
+        _row_adjoint,
+        internal=True,
+        summary="one of the values that a stack holds",
+        slope="constant",
+        picks=True,
+        linear="jointly",
+        finite=True,
+        moves=True,
+        required={"at": PLACE},
+    ),
+    Operation(
+        "repeat",
+        ("x",),
+        _infer_repeat,
+        _repeat,
+        lambda g, y, x, axis, size: [call("sum", g, axis=axis)],
+        internal=True,
+        summary="x again and again along a new dimension",
+        slope="constant",
+        linear="jointly",
+        finite=True,
+        moves=True,
+        required={"axis": DIMENSION, "size": SIZE},
+    ),
+    Operation(
+        "zero",
+        (),
+        _infer_zero,
+        lambda frame, options: np.zeros(frame.result.shape, dtype=frame.dtype),
+        None,
+        "F(0)",
+        elementwise=True,
+        internal=True,
+        summary="zero at every place of a shape",
+        finite=True,
+        cheap=True,
+        required={"shape": SHAPE},
+    ),
+    Operation(
+        "fill",
+        ("x",),
+        _infer_fill,
+        _fill,
+        lambda g, y, x, shape: [call("sum", g)],
+        "{0}",
+        elementwise=True,
+        internal=True,
+        summary="a number at every place of a shape",
+        slope="constant",
+        linear="jointly",
+        finite=True,
+        cheap=True,
+        moves=True,
+        required={"shape": SHAPE},
+    ),
+)

@@ -1,0 +1,1 @@
+"""What follows from delays: causality, retiming, the order of sweeps."""

@@ -1,0 +1,239 @@
+"""The check: every strongly connected component can be run.
+
+In each component of the graph
+
+1. the edges without a delay form no cycle: some order of the nodes computes a step;
+2. nothing needs a whole sequence to compute a part of that sequence: no reduction over
+   time and no initial value lies on a cycle;
+3. one direction of time serves all cycles: the total delays of all are positive, and the
+   steps are run from the first to the last, or all are negative, and they are run back.
+   Delays of both signs on one cycle are met by shifts (:mod:`rollc.ir.time.retiming`).
+
+What is wrong is found as data; who knows the text of the spec makes messages of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import networkx as nx
+
+from rollc.ir.graph import Edge, Graph, Node
+from rollc.ir.operations import operation_of
+from rollc.ir.time.retiming import NoTiming, timing
+from rollc.ir.traversal import cycles
+
+MOST_STEPS = 100_000  # along links, in search of a shortest cycle
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One edge of a cycle: ``reader`` reads ``edge`` as its operand number ``operand``.
+
+    ``operand`` is -1 where the edge is the reader's initial value.
+    """
+
+    reader: str
+    operand: int
+    edge: Edge
+
+
+@dataclass(frozen=True, slots=True)
+class CycleWithoutDelay:
+    """A shortest cycle in the part of a component that has no delays."""
+
+    cycle: tuple[Link, ...]
+
+    def __str__(self) -> str:
+        return f"cycle without a delay: {_path(self.cycle)}"
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsWhole:
+    """A cycle through ``node``, which needs all steps of what it is computed from."""
+
+    node: str
+    cycle: tuple[Link, ...]
+
+    def __str__(self) -> str:
+        return f"`{self.node}` needs a whole sequence to compute itself: {_path(self.cycle)}"
+
+
+@dataclass(frozen=True, slots=True)
+class BothDirections:
+    """Two cycles of one component, of total delays that no direction of time serves both.
+
+    That of ``past`` is positive and that of ``future`` negative; or they are one cycle,
+    which comes back to the same step.
+    """
+
+    past: tuple[Link, ...]
+    future: tuple[Link, ...]
+
+    def __str__(self) -> str:
+        if not total(self.past):
+            return f"cycle that comes back to the same step: {_path(self.past)}"
+        cycles = f"{_path(self.past)}, and {_path(self.future)}"
+        return f"cycles into the past and into the future need each other: {cycles}"
+
+
+@dataclass(frozen=True, slots=True)
+class AlongTwoAxes:
+    """Two cycles of one component, or two reads of one node, with delays along two axes."""
+
+    first: tuple[Link, ...]
+    second: tuple[Link, ...]
+
+    def __str__(self) -> str:
+        cycles = f"{_path(self.first)}, and {_path(self.second)}"
+        return f"delays along two time axes: {cycles}"
+
+
+Finding = CycleWithoutDelay | NeedsWhole | BothDirections | AlongTwoAxes
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The checked graph, or None and the reasons why it cannot be run."""
+
+    graph: Graph | None
+    findings: tuple[Finding, ...]
+
+
+def check(graph: Graph) -> Verdict:
+    """Find out whether every component can be run.  Types are not looked at."""
+    links = [link for node in graph.nodes for link in _links(node)]
+    findings = tuple(_findings(graph, links))
+    return Verdict(None if findings else replace(graph, stage="checked"), findings)
+
+
+def total(cycle: Iterable[Link]) -> int:
+    """The sum of the delays along a cycle."""
+    return sum(link.edge.delay for link in cycle)
+
+
+def _path(cycle: Iterable[Link]) -> str:
+    """A cycle in one line: who reads whom."""
+    links = list(cycle)[::-1]
+    return " <- ".join([links[0].reader, *(str(link.edge) for link in links)])
+
+
+def _links(node: Node) -> Iterator[Link]:
+    for place, edge in enumerate(node.operands):
+        yield Link(node.name, place, edge)
+    if node.initial is not None:
+        yield Link(node.name, -1, Edge(node.initial))
+
+
+def _findings(graph: Graph, links: list[Link]) -> Iterator[Finding]:
+    order = {node.name: place for place, node in enumerate(graph.nodes)}
+    links = [link for link in links if link.edge.source in order]
+    for component in _components(order, [link for link in links if not link.edge.delay]):
+        whole = next((link for link in component if _needs_whole(graph, link, None)), None)
+        if whole is None:
+            yield CycleWithoutDelay(_Cycles(component).shortest())
+        else:
+            yield NeedsWhole(whole.reader, _Cycles(component).through(whole))
+    delayed: dict[str, Link] = {}
+    for link in links:
+        if link.edge.delay:
+            other = delayed.setdefault(link.edge.source, link)
+            if other.edge.axis != link.edge.axis:
+                yield AlongTwoAxes((other,), (link,))
+    for component in _components(order, links):
+        axes = {link.edge.axis for link in component if link.edge.delay}
+        whole = next((link for link in component if _needs_whole(graph, link, axes)), None)
+        if whole is not None:
+            cycle = _Cycles(component).through(whole)
+            # Without a delay it is reported already.
+            if any(link.edge.delay for link in cycle):
+                yield NeedsWhole(whole.reader, cycle)
+            continue
+        if len(axes) > 1:
+            cycles = _Cycles(component)
+            along = [
+                next(link for link in component if link.edge.axis == axis) for axis in sorted(axes)
+            ]
+            yield AlongTwoAxes(cycles.through(along[0]), cycles.through(along[1]))
+        else:
+            yield from _without_direction(graph, component)
+
+
+def _without_direction(graph: Graph, component: list[Link]) -> Iterator[Finding]:
+    """The cycles of a component that no direction of time serves."""
+    names = dict.fromkeys(link.reader for link in component)
+    try:
+        timing(graph[name] for name in names)
+    except NoTiming as found:
+        # What hinders a loop from the first step leads into the future, or nowhere.
+        future = _Cycles(component, 1).leading(found.forward)
+        past = _Cycles(component, -1).leading(found.backward)
+        for cycle in (past, future):
+            if not total(cycle):
+                past = future = cycle
+        # Without a delay it is reported already.
+        if any(link.edge.delay for link in past):
+            yield BothDirections(past, future)
+
+
+def _needs_whole(graph: Graph, link: Link, axes: set[str] | None) -> bool:
+    """Whether a link needs all the steps along any of the axes (of any at all, for None)."""
+    if link.operand == -1:
+        return True
+    node = graph[link.reader]
+    if not operation_of(node).whole:
+        return False
+    over = node.options.get("over", (node.options.get("axis"),))
+    return axes is None or not isinstance(over, tuple) or not axes.isdisjoint(over)
+
+
+def _components(order: Mapping[str, int], links: list[Link]) -> list[list[Link]]:
+    """The links inside each component that has a cycle, in the order of the nodes."""
+    # The node that is read comes first: the arrows run the way that the values do.
+    number = cycles((link.edge.source, link.reader) for link in links)
+    inside: dict[int, list[Link]] = {}
+    for link in links:
+        if link.reader in number and number[link.reader] == number.get(link.edge.source):
+            inside.setdefault(number[link.reader], []).append(link)
+    return sorted(inside.values(), key=lambda found: min(order[link.reader] for link in found))
+
+
+class _Cycles:
+    """The cycles of one component.
+
+    Of several links from one node to another they take the one that leads least far into
+    the past (``side`` 1) or into the future (-1); the first one for 0.
+    """
+
+    def __init__(self, links: list[Link], side: int = 0) -> None:
+        self.links = links
+        self.side = side
+        self.between: dict[tuple[str, str], Link] = {}
+        for link in links:
+            known = self.between.setdefault((link.edge.source, link.reader), link)
+            if side * link.edge.delay < side * known.edge.delay:
+                self.between[link.edge.source, link.reader] = link
+        self.network: nx.DiGraph[str] = nx.DiGraph(list(self.between))
+
+    def through(self, link: Link) -> tuple[Link, ...]:
+        """The shortest cycle that begins with a link, in the order in which values flow."""
+        path = nx.shortest_path(self.network, link.reader, link.edge.source)
+        return (link, *(self.between[step] for step in pairwise(path)))
+
+    def leading(self, known: Sequence[str]) -> tuple[Link, ...]:
+        """A short cycle whose total delay is zero or against the side; ``known`` is one."""
+        found: list[tuple[Link, ...]] = []
+        links = [link for link in self.between.values() if self.side * link.edge.delay < 0]
+        for link in links[: max(1, MOST_STEPS // len(self.links))]:
+            cycle = self.through(link)
+            if self.side * total(cycle) <= 0:
+                found.append(cycle)
+        around = pairwise((*known, known[0]))
+        return min((*found, tuple(self.between[step] for step in around)), key=len)
+
+    def shortest(self) -> tuple[Link, ...]:
+        """A cycle with the fewest links; in a huge component, a short one."""
+        starts = self.links[: max(1, MOST_STEPS // len(self.links))]
+        return min((self.through(link) for link in starts), key=len)

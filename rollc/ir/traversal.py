@@ -1,0 +1,136 @@
+"""Walks over a graph: who reads what, what is reached, what is on a cycle, in which order.
+
+Each is here once.  What an edge is stands with who asks: all reads of a node, its operands, those
+of the same step, or items of a schedule in the place of nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import TypeVar
+
+import networkx
+
+from rollc.ir.graph import Edge, Graph, Node
+from rollc.ir.time.retiming import Timing, timing
+
+Reader = TypeVar("Reader")
+Vertex = TypeVar("Vertex", bound=Hashable)
+
+
+class NoOrder(ValueError):
+    """What has to come before itself."""
+
+
+def users(
+    readers: Iterable[Reader], reads: Callable[[Reader], Iterable[Edge]]
+) -> dict[str, list[tuple[Reader, Edge]]]:
+    """Who reads each value, by which edge, in the order of the readers; no entry for no reader."""
+    found: dict[str, list[tuple[Reader, Edge]]] = {}
+    for reader in readers:
+        for edge in reads(reader):
+            found.setdefault(edge.source, []).append((reader, edge))
+    return found
+
+
+def reachable(
+    starts: Iterable[Vertex], following: Callable[[Vertex], Iterable[Vertex]]
+) -> Iterator[Vertex]:
+    """The starts and what follows from them, directly or not: each once, depth first."""
+    waiting = list(dict.fromkeys(starts))
+    found = set(waiting)
+    while waiting:
+        vertex = waiting.pop()
+        yield vertex
+        for other in following(vertex):
+            if other not in found:
+                found.add(other)
+                waiting.append(other)
+
+
+def needed_names(graph: Graph, names: Iterable[str]) -> set[str]:
+    """Some nodes and all that they read, directly or not."""
+    return set(reachable(names, lambda name: (edge.source for edge in graph[name].reads())))
+
+
+def needed(graph: Graph, names: Iterable[str]) -> Graph:
+    """The graph without what some of its nodes do not need."""
+    found = needed_names(graph, names)
+    return graph.with_nodes(node for node in graph.nodes if node.name in found)
+
+
+def dependents(
+    nodes: Iterable[Node],
+    names: Iterable[str],
+    reads: Callable[[Node], Iterable[Edge]] = Node.reads,
+) -> set[str]:
+    """Some names, and all nodes that read them, directly or not."""
+    readers = users(nodes, reads)
+    return set(reachable(names, lambda name: (node.name for node, _ in readers.get(name, ()))))
+
+
+def cycles(arrows: Iterable[tuple[Vertex, Vertex]]) -> dict[Vertex, int]:
+    """The number of the strongly connected component of each vertex that is on a cycle."""
+    network: networkx.DiGraph[Vertex] = networkx.DiGraph()
+    network.add_edges_from(arrows)
+    return {
+        vertex: number
+        for number, members in enumerate(networkx.strongly_connected_components(network))
+        for vertex in members
+        if len(members) > 1 or network.has_edge(vertex, vertex)
+    }
+
+
+def in_order(
+    vertices: Iterable[Vertex], before: Callable[[Vertex], Iterable[Vertex]]
+) -> list[Vertex]:
+    """Vertices, each after those among them that come before it; otherwise as they stand.
+
+    Raises :class:`NoOrder`.
+    """
+    place = {vertex: number for number, vertex in enumerate(vertices)}
+    network: networkx.DiGraph[Vertex] = networkx.DiGraph()
+    network.add_nodes_from(place)
+    for vertex in place:
+        network.add_edges_from((other, vertex) for other in before(vertex) if other in place)
+    try:
+        return list(networkx.lexicographical_topological_sort(network, place.__getitem__))
+    except networkx.NetworkXUnfeasible:
+        first = min(cycles(network.edges), key=place.__getitem__)
+        raise NoOrder(f"the cycle through `{first}` has no delay") from None
+
+
+def in_step_order(nodes: Iterable[Node]) -> list[Node]:
+    """Nodes, each after those among them that it reads at the same step; raises NoOrder."""
+    named = {node.name: node for node in nodes}
+
+    def before(name: str) -> Iterator[str]:
+        return (edge.source for edge in named[name].operands if not edge.delay)
+
+    return [named[name] for name in in_order(named, before)]
+
+
+def components(graph: Graph) -> Iterator[tuple[list[Node], Timing]]:
+    """The strongly connected components, each after those that it reads, with its loop.
+
+    The nodes of one are in the order of a step of the loop.  Raises :class:`NoOrder` for a cycle
+    without a delay and :class:`~rollc.ir.time.retiming.NoTiming` for one that no loop computes.
+    """
+    place = {node.name: number for number, node in enumerate(graph.nodes)}
+    reads: networkx.DiGraph[str] = networkx.DiGraph()
+    reads.add_nodes_from(place)
+    reads.add_edges_from((edge.source, node.name) for node in graph.nodes for edge in node.reads())
+    condensed = networkx.condensation(reads)
+    members = {
+        number: sorted(names, key=place.__getitem__)
+        for number, names in condensed.nodes(data="members")
+    }
+    for number in networkx.lexicographical_topological_sort(
+        condensed, lambda number: place[members[number][0]]
+    ):
+        loop = timing(graph[name] for name in members[number])
+
+        def before(name: str, loop: Timing = loop) -> Iterator[str]:
+            return (edge.source for edge in graph[name].operands if loop.wait(name, edge) == 0)
+
+        yield [graph[name] for name in in_order(members[number], before)], loop

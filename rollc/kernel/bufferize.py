@@ -1,0 +1,435 @@
+"""Regions to a program: statements over buffers.
+
+What is guaranteed: every node is computed once, after all that it reads; rows outside the
+sequence hold initial values before anything reads them; a weight matrix is packed once a
+call, in front of the loop that multiplies by it; gradients of weights are one product over
+all steps and the whole batch, after the loop.
+
+What this pass does not do: change any arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby
+
+from rollc.ir.graph import Edge, Graph, Node
+from rollc.ir.operations import operation_of
+from rollc.ir.operations.linear import over_axes
+from rollc.kernel.batch_linearity import partial_sums
+from rollc.kernel.buffer_assignment import Places
+from rollc.kernel.fusion import Group, Section, order
+from rollc.kernel.program import (
+    PHASES,
+    Assign,
+    Buffer,
+    Fill,
+    Function,
+    Loop,
+    Nest,
+    Number,
+    Only,
+    Operand,
+    Pack,
+    Part,
+    Product,
+    Program,
+    Reduce,
+    Ref,
+    Result,
+    Routine,
+    Shifted,
+    Simple,
+    Sort,
+    Span,
+    Statement,
+    Times,
+    used,
+    writes,
+)
+from rollc.kernel.schedule import Item, Schedule
+
+LARGE = 40_000  # numbers of a panel: of fewer, a thread packs its own before it has another's
+
+
+def bufferize(scheduled: Schedule) -> Program:
+    """The program of a schedule."""
+    return _Planner(scheduled).program()
+
+
+class _Planner:
+    def __init__(self, scheduled: Schedule) -> None:
+        self.graph: Graph = scheduled.graph
+        self.sections = order(scheduled)
+        self.places = Places(self.graph, self.sections, scheduled.guarded)
+        self.partial = partial_sums(self.graph)
+        self.panels: dict[tuple[Part, ...], Pack] = {}
+        self.packed: set[str] = set()
+        self.filled: set[str] = set()
+
+    def program(self) -> Program:
+        functions = []
+        for phase in PHASES:
+            mine = [section for section in self.sections if section.region.phase == phase]
+            if mine:
+                self.packed = set()
+                body = tuple(statement for section in mine for statement in self._section(section))
+                if body:  # leaves alone need no code
+                    functions.append(Function(phase, used(body), body))
+        functions = _joined(functions)
+        results = tuple(self._results())
+        # A leaf that no statement reads, such as a target where there is no loss, has none.
+        needed = {name for function in functions for name in function.buffers}
+        needed.update(result.ref.buffer for result in results)
+        leaves = tuple(
+            (node.name, node.operation)
+            for node in self.graph.nodes
+            if node.name in needed and self.places.buffers[node.name].role == "leaf"
+        )
+        crossing = _crossing(functions)
+        buffers = tuple(
+            replace(buffer, role="tape")
+            if buffer.role == "scratch" and buffer.name in crossing
+            else buffer
+            for buffer in self.places.buffers.values()
+            if buffer.name in needed
+        )
+        return Program(
+            self.graph.name,
+            buffers,
+            tuple(functions),
+            results,
+            leaves,
+            self.graph.axes,
+            self.graph.steps,
+            splits=self.partial is not None,
+        )
+
+    def _results(self) -> Iterator[Result]:
+        def result(label: str, sort: Sort, name: str) -> Result:
+            partial = self.partial is not None and name in self.partial
+            return Result(label, sort, self.places.refs[name], self._phase(name), partial)
+
+        for label, name in self.graph.outputs:
+            yield result(label, "output", name)
+        if self.graph.loss is not None:
+            yield result("loss", "loss", self.graph.loss)
+        for label, name in self.graph.gradients:
+            yield result(label, "gradient", name)
+
+    def _phase(self, name: str) -> str:
+        return self.sections[self.places.home(self.places.items[name][0]).section].region.phase
+
+    def _section(self, section: Section) -> Iterator[Statement]:
+        region = section.region
+        if region.kind == "free":
+            for group in section.groups:
+                yield from self._fills(group)
+                yield from self._group(group, bound="")
+            return
+        for group in section.groups:
+            yield from self._fills(group)
+        body: list[Simple | Shifted] = []
+        shifts = any(item.shift for item in region.items)
+        for shift, groups in groupby(section.groups, key=lambda group: group.items[0].shift):
+            part: list[Simple] = []
+            for group in groups:
+                part.extend(self._group(group, bound=region.axis))
+            # Weights do not change inside a loop: their panels are packed in front of it.
+            yield from (statement for statement in part if isinstance(statement, Pack))
+            rest = tuple(statement for statement in part if not isinstance(statement, Pack))
+            if not shifts:
+                body.extend(rest)
+            elif rest:
+                body.append(Shifted(shift, rest))
+        yield Loop(region.kind, region.axis, tuple(body), Span(region.start, region.stop))
+
+    def _fills(self, group: Group) -> Iterator[Fill]:
+        """Initial values of the rows outside the sequence, before anything reads them."""
+        for item in group.items:
+            delayed = (edge.source for edge in item.node.operands if edge.delay)
+            for name in (item.node.name, *delayed):
+                buffer = self.places.buffers.get(name)
+                if buffer is not None and name not in self.filled:
+                    self.filled.add(name)
+                    yield from self._fill(buffer, self.graph[name])
+
+    def _fill(self, buffer: Buffer, node: Node) -> Iterator[Fill]:
+        if not buffer.before + buffer.after:
+            return
+        if node.initial is None:
+            yield Fill(node.name)
+            return
+        initial = self.graph[node.initial]
+        deep = len(initial.type.shape) == len(node.type.shape) + 1
+        yield Fill(node.name, self.places.static(initial), deep)
+
+    def _group(self, group: Group, bound: str) -> Iterator[Simple]:
+        if group.kind == "nest":
+            yield self._nest(group, bound)
+        elif group.kind == "stack":
+            yield from self._stack(group, bound)
+        elif group.kind == "single":
+            yield from self._single(group.items[0], bound)
+        elif group.items[0].node.operation == "constant":
+            yield from self._constant(group.items[0].node)
+
+    def _constant(self, node: Node) -> Iterator[Simple]:
+        """A constant is a literal where it is read; as a result it needs a place."""
+        if node.name in self.places.results:
+            self.places.buffers[node.name] = Buffer(node.name, "result", "float", ())
+            self.places.refs[node.name] = Ref(node.name)
+            value = node.options["value"]
+            assert isinstance(value, float)
+            yield Nest(
+                (),
+                (),
+                (Assign(node.name, "identity", (Number(value),), (), Ref(node.name)),),
+            )
+
+    @staticmethod
+    def _over(node: Node, bound: str) -> tuple[str, ...]:
+        return tuple(axis for axis in node.type.axes if axis != bound)
+
+    def _nest(self, group: Group, bound: str) -> Nest:
+        first = group.items[0]
+        body = tuple(self._assign(item) for item in group.items)
+        return Nest(
+            self._over(first.node, bound),
+            first.node.type.shape,
+            body,
+            Span(first.start, first.stop),
+        )
+
+    def _assign(self, item: Item) -> Assign:
+        node = item.node
+        operands: list[Operand] = []
+        for edge in node.operands:
+            operand = self.places.operand(edge, item)
+            if isinstance(operand, Ref) and node.operation == "first":
+                operand = replace(operand, row="first", end=_axis(node))
+            elif isinstance(operand, Ref) and node.operation == "last":
+                operand = replace(operand, row="last", end=_axis(node))
+            operands.append(operand)
+        local = node.name in self.places.locals
+        return Assign(
+            node.name,
+            node.operation,
+            tuple(operands),
+            node.attributes,
+            None if local else self.places.refs[node.name],
+            node.line,
+        )
+
+    def _panel(self, parts: tuple[Part, ...]) -> Iterator[Pack]:
+        """The panel of some matrices, packed when a function first needs it."""
+        if parts not in self.panels:
+            weights = [self.graph[part.weight].type.shape for part in parts]
+            inputs = weights[0][1] if parts[0].transposed else weights[0][0]
+            outputs = sum(
+                shape[0] if part.transposed else shape[1]
+                for shape, part in zip(weights, parts, strict=True)
+            )
+            name = "+".join(part.weight for part in parts) + (
+                "@panel" if parts[0].transposed else "@rows"
+            )
+            while name in self.places.buffers:
+                name += "'"
+            self.panels[parts] = Pack(name, parts, self._job(parts, inputs * outputs))
+            self.places.buffers[name] = Buffer(name, "panel", "float", (inputs, outputs))
+        pack = self.panels[parts]
+        if pack.panel not in self.packed:
+            self.packed.add(pack.panel)
+            yield pack
+
+    def _job(self, parts: tuple[Part, ...], size: int) -> int | None:
+        """The number of a large panel whose weights are the same in all threads."""
+        if self.partial is None or size < LARGE or any(p.weight in self.partial for p in parts):
+            return None
+        return sum(len(others) for others, pack in self.panels.items() if pack.job is not None)
+
+    def _stack(self, group: Group, bound: str) -> Iterator[Simple]:
+        nodes = [item.node for item in group.items]
+        first = group.items[0]
+        parts = tuple(
+            Part(node.operands[0].source, not node.options.get("transpose_a", False))
+            for node in nodes
+        )
+        yield from self._panel(parts)
+        out = self.places.refs[nodes[0].name]
+        width = sum(node.type.size for node in nodes)
+        operand = self.places.read(nodes[0].operands[1])
+        yield Times(
+            replace(out, shape=(width,)),
+            operand,
+            self.panels[parts].panel,
+            tuple(node.name for node in nodes),
+            self._over(nodes[0], bound),
+            Span(first.start, first.stop),
+            nodes[0].line,
+            self._when(nodes[0]),
+        )
+
+    def _when(self, node: Node) -> Ref | None:
+        """The condition under which a product is computed."""
+        condition = self.places.guarded.get(node.name)
+        return None if condition is None else self.places.read(Edge(condition))
+
+    def _single(self, item: Item, bound: str) -> Iterator[Simple]:
+        node = item.node
+        span = Span(item.start, item.stop)
+        out = self.places.refs[node.name]
+        if operation_of(node).reduces and over_axes(node.options):
+            yield self._reduce(item, out, bound, span)
+        elif node.operation == "concat":
+            yield from self._concat(item, bound, span)
+        elif node.operation in ("outer", "embed_adjoint") and node.options.get("over"):
+            yield self._summed(node, out, bound, span)
+        elif node.operation == "slice" and len(node.type.shape) == 1:
+            start = node.options["start"]
+            assert isinstance(start, int)
+            read = self.places.read(node.operands[0])
+            part = replace(read, offset=read.offset + start, shape=node.type.shape)
+            yield self._copy(node, part, out, node.type.shape, bound, span)
+        elif node.operation == "row":
+            at = node.options["at"]
+            assert isinstance(at, int)
+            read = self.places.read(node.operands[0])
+            first = read.offset + at * node.type.size
+            part = replace(read, offset=first, shape=node.type.shape)
+            yield self._copy(node, part, out, node.type.shape, bound, span)
+        else:
+            yield Routine(
+                node.name,
+                node.operation,
+                out,
+                tuple(self.places.operand(edge, item) for edge in node.operands),
+                node.attributes,
+                self._over(node, bound),
+                node.type.shape,
+                span,
+                node.line,
+            )
+
+    def _copy(
+        self,
+        node: Node,
+        operand: Operand,
+        out: Ref,
+        shape: tuple[int, ...],
+        bound: str,
+        span: Span,
+    ) -> Nest:
+        assign = Assign(node.name, "identity", (operand,), (), out, node.line)
+        return Nest(self._over(node, bound), shape, (assign,), span)
+
+    def _concat(self, item: Item, bound: str, span: Span) -> Iterator[Simple]:
+        node = item.node
+        out = self.places.refs[node.name]
+        if len(node.type.shape) != 1:
+            operands = tuple(self.places.operand(edge, item) for edge in node.operands)
+            yield Routine(
+                node.name,
+                "concat",
+                out,
+                operands,
+                node.attributes,
+                self._over(node, bound),
+                node.type.shape,
+                span,
+                node.line,
+            )
+            return
+        offset = 0
+        for edge in node.operands:
+            source = self.graph[edge.source]
+            if self.places.joined.get(edge.source) != (node.name, offset):
+                target = replace(out, offset=out.offset + offset, shape=source.type.shape)
+                operand = self.places.operand(edge, item)
+                yield self._copy(node, operand, target, source.type.shape, bound, span)
+            offset += source.type.size
+
+    def _reduce(self, item: Item, out: Ref, bound: str, span: Span) -> Reduce:
+        node = item.node
+        (edge,) = node.operands
+        source = self.graph[edge.source]
+        over = node.options["over"]
+        assert isinstance(over, tuple)
+        axes = tuple(axis for axis in source.type.axes if axis != bound)
+        return Reduce(
+            node.name,
+            node.operation,
+            out,
+            self.places.operand(edge, item),
+            tuple(axis for axis in axes if axis in over),
+            tuple(axis for axis in axes if axis not in over),
+            node.type.shape,
+            span,
+            node.line,
+        )
+
+    def _summed(self, node: Node, out: Ref, bound: str, span: Span) -> Simple:
+        """An outer product or an embedding's adjoint, summed over axes."""
+        axes: dict[str, None] = {}
+        for edge in node.operands:
+            axes.update(dict.fromkeys(self.graph[edge.source].type.axes))
+        ordered = tuple(sorted(axes, key=lambda axis: (axis == "batch", axis)))
+        over = tuple(axis for axis in ordered if axis != bound)
+        operands = tuple(self.places.read(edge) for edge in node.operands)
+        same = all(set(self.graph[edge.source].type.axes) == set(axes) for edge in node.operands)
+        if node.operation == "outer" and same and not node.type.axes:
+            when = self._when(node)
+            a, b = operands
+            return Product(node.name, out, a, b, over, span, node.line, when=when)
+        return Routine(
+            node.name,
+            node.operation,
+            out,
+            operands,
+            node.attributes,
+            over,
+            node.type.shape,
+            span,
+            node.line,
+            accumulate=True,
+            kept=self._over(node, bound),
+        )
+
+
+def _axis(node: Node) -> str:
+    axis = node.options["axis"]
+    assert isinstance(axis, str)
+    return axis
+
+
+def _joined(functions: list[Function]) -> list[Function]:
+    """The gradients of inputs as a part of the adjoint that can be left out."""
+    phases = {function.phase: function for function in functions}
+    adjoint, inputs = phases.get("adjoint"), phases.get("inputs")
+    if adjoint is None or inputs is None:
+        return functions
+    packed = {ref.buffer for pack in _packs(adjoint.body) for ref in writes(pack)}
+    more: list[Statement] = []
+    for statement in inputs.body:
+        if isinstance(statement, Loop):
+            return functions
+        if not (isinstance(statement, Pack) and statement.panel in packed):
+            more.append(Only("inputs", (statement,)))
+    body = (*adjoint.body, *more)
+    whole = Function("adjoint", used(body), body, optional="inputs")
+    return [whole if function is adjoint else function for function in functions[:-1]]
+
+
+def _packs(body: Iterable[Statement]) -> Iterator[Pack]:
+    return (statement for statement in body if isinstance(statement, Pack))
+
+
+def _crossing(functions: list[Function]) -> set[str]:
+    """The buffers that one phase leaves to another: the tape."""
+    seen: set[str] = set()
+    crossing: set[str] = set()
+    for function in functions:
+        crossing |= seen & set(function.buffers)
+        seen |= set(function.buffers)
+    return crossing

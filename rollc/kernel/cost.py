@@ -1,0 +1,70 @@
+"""The work of a program: how many operations on numbers it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+from typing import TypeGuard
+
+from rollc.ir.graph import BATCH
+from rollc.kernel.program import Loop, Nest, Product, Program, Simple, Times, simple_statements
+
+
+def work(program: Program, steps: int, batch: int) -> int:
+    """The operations of all phases, for a number of steps and of sequences."""
+    return sum(
+        times * _operations(program, statement, steps, batch)
+        for times, statement in _statements(program, steps)
+    )
+
+
+def product_work(program: Program, steps: int, batch: int) -> int:
+    """Those of the matrix products alone; a sum of products of numbers is none."""
+    return sum(
+        times * _operations(program, statement, steps, batch)
+        for times, statement in _statements(program, steps)
+        if _is_product(statement)
+    )
+
+
+def divisible_work(program: Program, steps: int, batch: int) -> int:
+    """Those of the products of all steps together, which a team can divide."""
+    return sum(
+        _operations(program, statement, steps, batch)
+        for _, statement in _statements(program, steps)
+        if _is_product(statement) and set(statement.over) - {BATCH}
+    )
+
+
+def _is_product(statement: Simple) -> TypeGuard[Times | Product]:
+    return isinstance(statement, Times) or (
+        isinstance(statement, Product) and statement.a.shape != ()
+    )
+
+
+def _statements(program: Program, steps: int) -> Iterator[tuple[int, Simple]]:
+    """Every statement, and how often it runs."""
+    for function in program.functions:
+        for statement in function.body:
+            if isinstance(statement, Loop):
+                around = (*statement.before, *statement.after)
+                yield from ((1, part) for part in simple_statements(around))
+                inside = replace(statement, before=(), after=())
+                yield from ((steps, part) for part in inside.simple())
+            else:
+                yield from ((1, part) for part in simple_statements([statement]))
+
+
+def _operations(program: Program, statement: Simple, steps: int, batch: int) -> int:
+    """The operations of one statement; what only moves numbers counts once a place."""
+    over: tuple[str, ...] = getattr(statement, "over", ())
+    places = prod(batch if axis == BATCH else steps for axis in over)
+    match statement:
+        case Times():
+            return 2 * places * prod(program.buffer(statement.panel).shape)
+        case Product():
+            return 2 * places * prod(statement.a.shape) * prod(statement.b.shape)
+        case Nest():
+            return places * prod(statement.shape) * len(statement.body)
+    return places

@@ -1,0 +1,196 @@
+"""Regions to groups: which nodes run together, and in which order.
+
+Within a region, elementwise nodes of one space (the same axes and the same shape) that can
+run in one go form one group, a *nest*; matrix products of one operand form one group,
+a *stack*; every other node is a group of its own.  Work that cannot wait for anything goes
+first, so that nests grow as large as they can.
+
+Cheap elementwise nodes of a free region that only one loop reads move into that loop: to
+compute them again from what is stored anyway costs less than to store them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rollc.ir.graph import LEAVES, Graph
+from rollc.ir.operations import operation_of
+from rollc.ir.traversal import users
+from rollc.kernel.schedule import Item, Region, Schedule, needed
+from rollc.transforms.predicate.predicate import is_weight_product, reads
+
+GroupKind = Literal["nest", "stack", "single", "leaf", "alias"]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Items that become one statement."""
+
+    kind: GroupKind
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A region whose items are grouped."""
+
+    region: Region
+    groups: tuple[Group, ...]
+
+
+def order(plan: Schedule) -> tuple[Section, ...]:
+    """The groups of every region, in the order in which they run."""
+    graph = plan.graph
+    regions = _sink(graph, plan.regions, plan.guarded)
+    delayed = set(graph.reach)
+    return tuple(
+        Section(region, tuple(_Grouper(graph, region, delayed, plan.guarded).groups()))
+        for region in regions
+    )
+
+
+def _sink(graph: Graph, regions: Sequence[Region], guarded: Mapping[str, str]) -> list[Region]:
+    """Move cheap elementwise nodes into the loop that is their only reader."""
+    results = set(graph.results())
+    initials = {node.initial for node in graph.nodes if node.initial is not None}
+    home = {id(item): position for position, region in enumerate(regions) for item in region.items}
+    items = [item for region in regions for item in region.items]
+    readers = users(items, lambda item: reads(item.node, guarded))
+    pieces = Counter(item.node.name for item in items)
+    moved: dict[int, list[Item]] = {}
+    shift = {id(item): item.shift for region in regions for item in region.items}
+    for position in reversed(range(len(regions))):
+        region = regions[position]
+        if region.kind != "free":
+            continue
+        for item in reversed(region.items):
+            node = item.node
+            mine = readers.get(node.name, [])
+            homes = {home[id(reader)] for reader, _ in mine}
+            target = homes.pop() if len(homes) == 1 else position
+            shifts = {shift[id(reader)] for reader, _ in mine}
+            if (
+                operation_of(node).cheap
+                and node.name not in results
+                and node.name not in initials
+                and pieces[node.name] == 1
+                and item.whole
+                and len(shifts) == 1
+                and regions[target].kind != "free"
+                and regions[target].axis in node.type.time
+                and all(
+                    edge.delay == 0 and regions[target].axis in reader.node.type.time
+                    for reader, edge in mine
+                )
+            ):
+                home[id(item)], shift[id(item)] = target, shifts.pop()
+                moved.setdefault(target, []).append(item)
+    answer = []
+    for position, region in enumerate(regions):
+        stay = tuple(item for item in region.items if home[id(item)] == position)
+        if region.kind != "free":
+            sunk = (
+                replace(item, start=region.start, stop=region.stop, shift=shift[id(item)])
+                for item in reversed(moved.get(position, []))
+            )
+            stay = (*sunk, *stay)
+        if stay:
+            answer.append(replace(region, items=stay))
+    return answer
+
+
+class _Grouper:
+    def __init__(
+        self, graph: Graph, region: Region, delayed: set[str], guarded: Mapping[str, str]
+    ) -> None:
+        self.graph = graph
+        self.guarded = guarded
+        self.region = region
+        self.delayed = delayed
+        self.pending = list(region.items)
+        self.waiting: dict[str, list[Item]] = {}
+        for item in region.items:
+            self.waiting.setdefault(item.node.name, []).append(item)
+
+    def groups(self) -> Iterable[Group]:
+        while self.pending:
+            group = self._next()
+            taken = set(map(id, group.items))
+            self.pending = [item for item in self.pending if id(item) not in taken]
+            for item in group.items:
+                same = self.waiting[item.node.name]
+                same[:] = [other for other in same if other is not item]
+            yield group
+
+    def _ready(self, item: Item, nest: Mapping[str, Item] | None = None) -> bool:
+        """Whether all that an item reads at this step is there, or is in the nest."""
+        loop = self.region.kind != "free"
+        for edge in needed(self.graph, item.node, self.guarded):
+            for source in self.waiting.get(edge.source, ()):
+                if loop and not item.reads_at_once(source, edge.delay):
+                    continue
+                if source is item or not item.meets(source, edge.delay):
+                    continue
+                inside = nest is not None and nest.get(edge.source) is source
+                if not inside or edge not in item.node.operands or edge.delay:
+                    return False
+        return True
+
+    def _next(self) -> Group:
+        ready = [item for item in self.pending if self._ready(item)]
+        for item in ready:
+            if item.node.operation in LEAVES:
+                return Group("leaf", (item,))
+            if self._is_alias(item):
+                return Group("alias", (item,))
+        for item in ready:
+            if is_weight_product(self.graph, item.node):
+                return Group("stack", tuple(self._stack(item, ready)))
+            if not operation_of(item.node).fusable:
+                return Group("single", (item,))
+        return Group("nest", tuple(self._nest(ready[0])))
+
+    def _is_alias(self, item: Item) -> bool:
+        """A slice of a vector is a view of it, unless it needs rows of its own."""
+        node = item.node
+        if node.operation != "slice" or node.name in self.delayed or not item.whole:
+            return False
+        source = self.graph[node.operands[0].source]
+        return len(source.type.shape) == 1 and source.type.axes == node.type.axes
+
+    def _stack(self, first: Item, ready: Sequence[Item]) -> Iterable[Item]:
+        """Products of one operand: one product with a wider matrix."""
+        yield first
+        if not self._stackable(first):
+            return
+        for item in ready:
+            same = item.node.operands[-1:] == first.node.operands[-1:]
+            product = same and is_weight_product(self.graph, item.node)
+            together = item.together(first) and (
+                self.guarded.get(item.node.name) == self.guarded.get(first.node.name)
+            )
+            if item is not first and product and together and self._stackable(item):
+                yield item
+
+    def _stackable(self, item: Item) -> bool:
+        return item.node.name not in self.delayed and item.whole
+
+    def _nest(self, first: Item) -> Iterable[Item]:
+        nest: dict[str, Item] = {}
+        space = (first.node.type.axes, first.node.type.shape)
+        grown = True
+        while grown:
+            grown = False
+            for item in self.pending:
+                node = item.node
+                if node.name in nest or not operation_of(node).fusable:
+                    continue
+                if (node.type.axes, node.type.shape) != space or not item.together(first):
+                    continue
+                if self._ready(item, nest):
+                    nest[node.name] = item
+                    grown = True
+        return nest.values()

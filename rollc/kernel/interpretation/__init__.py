@@ -1,0 +1,1 @@
+"""A program run in NumPy, with no code made of it."""

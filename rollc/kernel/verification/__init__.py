@@ -1,0 +1,1 @@
+"""Whether a schedule is a schedule and a program a program."""

@@ -1,0 +1,166 @@
+"""What is there while a program runs: which elements of its buffers have been written.
+
+A program is run with marks in the place of numbers, for a few steps of one sequence in short
+blocks.  What is read has to be marked, and is so by what has run before: in the same phase, or on
+the tape of an earlier one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from rollc.ir.graph import BATCH
+from rollc.ir.verifier import Flaw
+from rollc.kernel.interpretation.storage import Place, ProgramFault, Storage, along
+from rollc.kernel.interpretation.walk import Walk
+from rollc.kernel.program import (
+    Clear,
+    Fill,
+    Nest,
+    Pack,
+    Product,
+    Program,
+    Reduce,
+    Ref,
+    Routine,
+    Simple,
+    Times,
+    reads,
+    writes,
+)
+
+FAR = 8  # delays that sequences are longer than; of longer ones, initial values alone are read
+BLOCK = 2  # steps
+
+
+def account_flaws(program: Program) -> Iterator[Flaw]:
+    """What a program reads that nothing has written, and what it writes twice or not at all."""
+    reach = max((max(b.before, b.after) for b in program.buffers), default=0)
+    counts = [1, 2 * BLOCK + 1 + min(reach, FAR)] if program.steps is None else [program.steps]
+    short = replace(program, block=min(program.block, BLOCK))
+    phases = [function.phase for function in program.functions]
+    optional = [function.optional for function in program.functions if function.optional]
+    found: dict[tuple[str | None, str], Flaw] = {}
+    for steps in counts:
+        for wanted in [phases, [*phases, *optional]] if optional else [phases]:
+            for flaw in _run(short, steps, wanted):
+                found.setdefault((flaw.node, flaw.problem), flaw)
+    yield from found.values()
+
+
+def _run(program: Program, steps: int, phases: Collection[str]) -> list[Flaw]:
+    sizes = {**dict.fromkeys(program.axes or ("t",), steps), BATCH: 1}
+    storage = Storage(program, sizes, lambda buffer, shape: np.zeros(shape, np.bool_), True)
+    account = _Account(storage)
+    for name, _ in program.leaves:
+        buffer = storage.buffers[name]
+        array = storage.arrays[name] = storage.new(name)
+        storage.inside(buffer, array, buffer.before)[...] = True
+    try:
+        account.run(phases)
+    except ProgramFault as fault:
+        return [*account.flaws, Flaw(account.at, str(fault))]
+    for result in program.results:
+        if result.phase in phases:
+            ref = result.ref
+            if ref.buffer not in storage.arrays:
+                account.flaws.append(Flaw(result.label, "is a result that no function knows"))
+                continue
+            array = storage.arrays[ref.buffer]
+            inside = storage.inside(storage.buffers[ref.buffer], array, ref.shift)
+            size = int(np.prod(ref.shape, dtype=int))
+            if not inside[..., ref.offset : ref.offset + size].all():
+                account.flaws.append(Flaw(result.label, "is a result that is not written whole"))
+    return account.flaws
+
+
+class _Account(Walk):
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage)
+        self.flaws: list[Flaw] = []
+        self.at: str | None = None
+        self.cleared: set[str] = set()  # zeros to be added to, a part of which may be written
+
+    def statement(self, statement: Simple, place: Place) -> None:
+        self.at = name_of(statement)
+        match statement:
+            case Nest():
+                for assign in statement.body:
+                    self.at = assign.name
+                    for operand in assign.operands:
+                        if isinstance(operand, Ref):
+                            self._read(operand, place)
+                    if assign.store is not None:
+                        self._write(assign.store, place)
+            case Fill():
+                self._fill(statement)
+            case Clear():
+                self._write(self._whole(statement.buffer), self._rows(statement.buffer))
+                self.cleared.add(statement.buffer)
+            case Pack():
+                for part in statement.parts:
+                    self._read(self._whole(part.weight), place)
+                self._write(self._whole(statement.panel), place)
+            case _:
+                for ref in reads(statement):
+                    whole = isinstance(statement, Times) and ref.buffer == statement.panel
+                    self._read(self._whole(ref.buffer) if whole else ref, place)
+                adds = isinstance(statement, Product | Reduce) and statement.accumulate
+                if adds or (isinstance(statement, Routine) and statement.cleared):
+                    (out,) = writes(statement)
+                    self._read(out, place)
+                else:
+                    for ref in writes(statement):
+                        self._write(ref, place)
+
+    def _whole(self, name: str) -> Ref:
+        return Ref(name, self.storage.buffers[name].shape)
+
+    def _rows(self, name: str) -> Place:
+        """All steps of a buffer."""
+        buffer = self.storage.buffers[name]
+        return Place((*buffer.axes, *((BATCH,) if buffer.batch else ())))
+
+    def _read(self, ref: Ref, place: Place) -> None:
+        view, _ = self.storage.view(ref, place)
+        if not view.all():
+            self.flaws.append(Flaw(self.at, f"reads what is not there yet of `{ref.buffer}`"))
+
+    def _write(self, ref: Ref, place: Place) -> None:
+        view, _ = self.storage.view(ref, place)
+        # What has no place for each step of the loop is written again at every step.
+        each = set(place.steps) <= set(self.storage.buffers[ref.buffer].axes)
+        if view.any() and each and (ref.buffer not in self.cleared):
+            self.flaws.append(Flaw(self.at, f"writes what is there already of `{ref.buffer}`"))
+        view[...] = True
+
+    def _fill(self, fill: Fill) -> None:
+        storage = self.storage
+        buffer, array = storage.buffers[fill.buffer], storage.arrays[fill.buffer]
+        others = self._rows(fill.buffer)
+        others = replace(others, over=tuple(a for a in others.over if a != buffer.axis))
+        if isinstance(fill.initial, Ref):
+            self._read(fill.initial, others)
+        steps = storage.steps(buffer, buffer.axis)
+        position = buffer.axes.index(buffer.axis)
+        last = array.shape[position]
+        for rows in (slice(0, buffer.before), slice(buffer.before + steps, last)):
+            array[along(position, rows)] = True
+
+
+def name_of(statement: Simple) -> str:
+    """What a statement is called: the value that it computes, or the buffer that it prepares."""
+    match statement:
+        case Nest():
+            return statement.body[-1].name
+        case Pack():
+            return statement.panel
+        case Product() | Routine() | Reduce():
+            return statement.name
+        case Times():
+            return statement.names[0]
+    names = [ref.buffer for ref in writes(statement)]
+    return names[0] if names else type(statement).__name__.lower()

@@ -1,0 +1,427 @@
+"""Is this a statement of a program?  Its references, axes, steps and types; where it may stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from rollc.ir.graph import BATCH, Type, ordered_axes
+from rollc.ir.operations import OPERATIONS, TypeMismatch
+from rollc.ir.verifier import Flaw
+from rollc.kernel.interpretation.operand_types import typed, value_type
+from rollc.kernel.program import (
+    Assign,
+    Buffer,
+    Carry,
+    Clear,
+    Fill,
+    Function,
+    Local,
+    Loop,
+    Nest,
+    Number,
+    Only,
+    Operand,
+    Pack,
+    Product,
+    Program,
+    Reduce,
+    Ref,
+    Routine,
+    Shifted,
+    Simple,
+    Span,
+    Times,
+    reads,
+    simple_statements,
+    writes,
+)
+from rollc.kernel.verification.account import name_of
+
+
+def ref_flaws(ref: Ref, buffer: Buffer) -> Iterator[str]:
+    """Whether there are the elements and the rows of a reference."""
+    stop = ref.offset + prod(ref.shape)
+    if ref.offset < 0 or stop > prod(buffer.shape):
+        yield (
+            f"takes the elements {ref.offset} to {stop} of `{ref.buffer}`, which has"
+            f" {prod(buffer.shape)}"
+        )
+    if not 0 <= ref.shift <= buffer.before + buffer.after:
+        yield f"takes a row of `{ref.buffer}` that is not there: shift {ref.shift}"
+    if ref.row not in ("step", "first", "last") or (ref.row == "step") != (ref.end == ""):
+        yield f"takes the row `{ref.row}` of `{ref.buffer}` along `{ref.end}`"
+    elif ref.end and ref.end not in buffer.axes:
+        yield f"takes the {ref.row} row of `{ref.buffer}`, which has none along `{ref.end}`"
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What is around a statement: the axis of a loop, and whether it runs for blocks of it."""
+
+    axis: str = ""
+    block: bool = False
+    phase: str = ""
+
+
+class Statements:
+    """The statements of a function whose buffers are all declared."""
+
+    def __init__(self, program: Program, function: Function) -> None:
+        self.program = program
+        self.function = function
+        self.buffers = {buffer.name: buffer for buffer in program.buffers}
+
+    def flaws(self) -> Iterator[Flaw]:
+        for statement in self.function.body:
+            if isinstance(statement, Loop):
+                yield from self._loop(statement)
+            else:
+                yield from self._simple(statement, _Around())
+        yield from self._blocks()
+
+    def _loop(self, loop: Loop) -> Iterator[Flaw]:
+        where = f"a loop over `{loop.axis}`"
+        if loop.axis not in self.program.axes or loop.direction not in ("forward", "backward"):
+            yield Flaw(None, f"{where} {loop.direction}: no such axis, or no such direction")
+            return
+        yield from (Flaw(None, f"{where} {text}") for text in self._span(loop.span))
+        shifts = [part for part in loop.body if isinstance(part, Shifted)]
+        if shifts and len(shifts) < len(loop.body):
+            yield Flaw(None, f"{where} has parts with a shift, and others")
+        if loop.blocks and (shifts or loop.span != Span() or self.program.block < 1):
+            yield Flaw(None, f"{where} cannot run in blocks of steps")
+        inside = _Around(loop.axis)
+        for part in loop.body:
+            for statement in part.body if isinstance(part, Shifted) else (part,):
+                yield from self._simple(statement, inside)
+        for statement in (*loop.before, *loop.after):
+            if isinstance(statement, Carry) and statement in loop.before:
+                buffer = self.buffers[statement.buffer]
+                if buffer.role != "block" or not buffer.around:
+                    yield Flaw(buffer.name, "has no rows to be carried from block to block")
+            else:
+                yield from self._simple(statement, replace(inside, block=True))
+
+    def _blocks(self) -> Iterator[Flaw]:
+        """What holds a block of steps is known in its loop, and filled in front of it."""
+        loops: dict[str, int] = {}
+        for number, statement in enumerate(self.function.body):
+            for inner in simple_statements([statement]):
+                names = {ref.buffer for ref in (*reads(inner), *writes(inner))}
+                for name in sorted(names):
+                    if self.buffers[name].role != "block" or isinstance(inner, Fill):
+                        continue
+                    buffer = self.buffers[name]
+                    own = isinstance(statement, Loop) and buffer.axes == (statement.axis,)
+                    if loops.setdefault(name, number) != number or not own:
+                        yield Flaw(name_of(inner), f"takes `{name}` outside the loop of its blocks")
+
+    def _span(self, span: Span) -> Iterator[str]:
+        last = self.program.steps
+        stop = last if span.stop is None else span.stop
+        if span.start < 0 or (stop is not None and not span.start < stop <= (last or stop)):
+            yield f"runs for no steps there are: {span.start} to {stop}"
+        elif (span.start, span.stop) != (0, None) and last is None:
+            yield "runs for some steps, of a number that is not known"
+
+    def _simple(self, statement: Simple, around: _Around) -> Iterator[Flaw]:
+        if isinstance(statement, Only):
+            if around.phase or statement.phase != self.function.optional:
+                yield Flaw(None, f"`{statement.phase}` is no optional part of the function")
+            for inner in statement.body:
+                yield from self._simple(inner, replace(around, phase=statement.phase))
+            return
+        name = name_of(statement)
+        refs = [*reads(statement), *writes(statement)]
+        if not isinstance(statement, Fill | Clear | Pack | Carry):
+            found = [text for ref in refs for text in ref_flaws(ref, self.buffers[ref.buffer])]
+            yield from (Flaw(name, text) for text in dict.fromkeys(found))
+            if found:
+                return
+        for text in (*self._roles(statement), *self._place(statement, around)):
+            yield Flaw(name, text)
+        match statement:
+            case Nest():
+                yield from self._nest(statement, around)
+            case Fill():
+                texts = self._fill(statement)
+            case Pack():
+                texts = self._pack(statement)
+            case Times():
+                texts = self._times(statement, around)
+            case Product():
+                texts = self._product(statement, around)
+            case Routine():
+                texts = self._routine(statement, around)
+            case Reduce():
+                texts = self._reduce(statement, around)
+            case Clear():
+                texts = iter(())
+            case _:
+                texts = iter(["is no statement of this place"])
+        if not isinstance(statement, Nest):
+            yield from (Flaw(name, text) for text in texts)
+
+    def _roles(self, statement: Simple) -> Iterator[str]:
+        """Leaves are not written, and panels are packed and multiplied by."""
+        for ref in writes(statement):
+            role, kind = self.buffers[ref.buffer].role, self.buffers[ref.buffer].kind
+            if isinstance(statement, Times | Product | Reduce) and kind != "float":
+                yield f"writes numbers to `{ref.buffer}`, which holds {kind}"
+            if role == "leaf" and not isinstance(statement, Fill):
+                yield f"writes to `{ref.buffer}`, a leaf"
+            if (role == "panel") != isinstance(statement, Pack):
+                yield f"writes to `{ref.buffer}`, which is {'a' if role == 'panel' else 'no'} panel"
+        if any(isinstance(one, Local) for one in _operands(statement)):
+            yield "reads a value that is in a nest alone"
+        for ref in reads(statement):
+            panel = isinstance(statement, Times) and ref == Ref(statement.panel)
+            if (self.buffers[ref.buffer].role == "panel") != panel:
+                yield f"reads `{ref.buffer}`, which is {'no' if panel else 'a'} panel"
+
+    # Steps and axes --------------------------------------------------------------------
+
+    def _over(self, statement: Simple) -> tuple[str, ...]:
+        """The axes that a statement goes over."""
+        match statement:
+            case Nest() | Times() | Product() | Routine():
+                return statement.over
+            case Reduce():
+                return ordered_axes((*statement.over, *statement.kept))
+        return ()
+
+    def _place(self, statement: Simple, around: _Around) -> Iterator[str]:
+        """Whether a statement goes over axes that are there, at steps that are there."""
+        if isinstance(statement, Fill | Pack | Clear | Carry | Only):
+            if around.axis:
+                yield "is to stand in front of the loop"
+            return
+        over, span = self._over(statement), statement.span
+        if not set(over) <= {*self.program.axes, BATCH} or over != ordered_axes(over):
+            yield "goes over no axes of the program, each once and in their order"
+        if span.block != around.block:
+            yield "runs for a block of steps, or not, where it is the other way round"
+        if around.axis and (around.axis in over) != around.block:
+            yield f"goes over `{around.axis}` in a loop over it, or not at all for a block of it"
+        if not span.block:
+            yield from self._span(span)
+        for ref in reads(statement):
+            buffer = self.buffers[ref.buffer]
+            if buffer.direct and (ref.shift, ref.row) != (buffer.before, "step"):
+                # Where there are no rows around, each read of one has to be looked at.
+                one = isinstance(statement, Nest) and around == _Around(buffer.axis)
+                if not one and not (isinstance(statement, Product) and not ref.shape):
+                    yield f"takes many rows of `{ref.buffer}` at once, which has none around"
+        whole = self._whole(statement)
+        for ref in (*reads(statement), *writes(statement)):
+            buffer = self.buffers[ref.buffer]
+            own = {*over, around.axis, ref.end, *((whole,) if ref in {*reads(statement)} else ())}
+            for axis in (*buffer.axes, *((BATCH,) if buffer.batch else ())):
+                if axis not in own:
+                    yield f"takes one step of `{ref.buffer}` along `{axis}`, and goes over none"
+
+    def _whole(self, statement: Simple) -> str:
+        """The axis of which a routine takes all steps at once."""
+        if isinstance(statement, Routine) and statement.operation in OPERATIONS:
+            axis = dict(statement.options).get("axis")
+            if OPERATIONS[statement.operation].whole and isinstance(axis, str):
+                return axis
+        return ""
+
+    def _axes(self, ref: Ref, statement: Simple, around: _Around) -> tuple[str, ...]:
+        """The axes along which what is read differs from place to place."""
+        buffer = self.buffers[ref.buffer]
+        loop = "" if around.block else around.axis
+        steps = tuple(axis for axis in buffer.axes if axis != loop or axis == ref.end)
+        return (*steps, *((BATCH,) if buffer.batch else ()))
+
+    def _kept(self, out: Ref, axes: Sequence[str], around: _Around) -> Iterator[str]:
+        """What goes over some axes has a place for the value at each."""
+        buffer = self.buffers[out.buffer]
+        own = {*buffer.axes, *((BATCH,) if buffer.batch else ())}
+        for axis in axes:
+            if axis not in own:
+                yield f"has a value for each place along `{axis}`, and `{out.buffer}` has not"
+        loop = "" if around.block else around.axis
+        for axis in buffer.axes:
+            if axis != loop and axis not in axes:
+                yield f"has one value along `{axis}`, and `{out.buffer}` many"
+
+    # Statements ------------------------------------------------------------------------
+
+    def _type(self, operand: Operand, statement: Simple, around: _Around) -> Type | None:
+        """The type of what is read; None of a literal number."""
+        if not isinstance(operand, Ref):
+            return None
+        kind = self.buffers[operand.buffer].kind
+        return value_type(kind, operand.shape, self._axes(operand, statement, around))
+
+    def _nest(self, nest: Nest, around: _Around) -> Iterator[Flaw]:
+        known: dict[str, Type] = {}
+        for assign in nest.body:
+            if assign.name in known:
+                yield Flaw(assign.name, "is computed twice in a nest")
+                return
+            locals_ = [one.name for one in assign.operands if isinstance(one, Local)]
+            if unknown := [name for name in locals_ if name not in known]:
+                yield Flaw(assign.name, f"reads `{unknown[0]}`, which no line above has computed")
+                return
+            types = [
+                known[one.name] if isinstance(one, Local) else self._type(one, nest, around)
+                for one in assign.operands
+            ]
+            found, problem = _result(assign.operation, dict(assign.options), types)
+            if found is None:
+                yield Flaw(assign.name, problem)
+                return
+            # Of the steps that an operation makes itself, those of the loop are taken.
+            loop = "" if around.block else around.axis
+            axes = tuple(axis for axis in found.axes if axis != loop)
+            known[assign.name] = value_type(found.kind, nest.shape, axes)
+            yield from (Flaw(assign.name, text) for text in self._assign(assign, nest, found.kind))
+            if not set(axes) <= set(nest.over):
+                yield Flaw(assign.name, f"differs along {', '.join(axes)}, which the nest does not")
+            if assign.store is not None:
+                texts = self._kept(assign.store, nest.over, around)
+                yield from (Flaw(assign.name, text) for text in texts)
+
+    def _assign(self, assign: Assign, nest: Nest, kind: str) -> Iterator[str]:
+        if not OPERATIONS[assign.operation].fusable:
+            yield f"`{assign.operation}` is no line of a nest"
+        if (store := assign.store) is None:
+            return
+        if prod(store.shape) != prod(nest.shape):
+            yield f"has the shape {nest.shape}, and its place {store.shape}"
+        if self.buffers[store.buffer].kind != kind and not any(
+            isinstance(one, Number)
+            for one in assign.operands  # a literal is of either kind
+        ):
+            yield f"is {kind}, and `{store.buffer}` holds {self.buffers[store.buffer].kind}"
+
+    def _fill(self, fill: Fill) -> Iterator[str]:
+        buffer, initial = self.buffers[fill.buffer], fill.initial
+        if not buffer.around:
+            yield "has no rows around the sequence"
+        if not isinstance(initial, Ref):
+            return
+        source = self.buffers[initial.buffer]
+        yield from ref_flaws(initial, source)
+        expected = initial.shape[1:] if fill.depth else initial.shape
+        if prod(expected) not in (1, prod(buffer.shape)) or source.kind != buffer.kind:
+            yield f"holds other values than its initial one, `{initial.buffer}`"
+        own = {*buffer.axes, *((BATCH,) if buffer.batch else ())} - {buffer.axis}
+        if not {*source.axes, *((BATCH,) if source.batch else ())} <= own:
+            yield f"its initial value `{initial.buffer}` runs over an axis of its own"
+
+    def _pack(self, pack: Pack) -> Iterator[str]:
+        panel, columns = self.buffers[pack.panel], 0
+        if panel.role != "panel":
+            return
+        for part in pack.parts:
+            weight = self.buffers[part.weight]
+            if len(weight.shape) != 2 or weight.axes or weight.batch or weight.kind != "float":
+                yield f"`{part.weight}` is not one matrix"
+                return
+            height, width = weight.shape if part.transposed else weight.shape[::-1]
+            columns += height
+            if width != panel.shape[0]:
+                yield f"`{part.weight}` has {width} inputs, and the panel {panel.shape[0]}"
+        if columns != panel.shape[1]:
+            yield f"its matrices have {columns} columns, and the panel {panel.shape[1]}"
+
+    def _times(self, times: Times, around: _Around) -> Iterator[str]:
+        panel = self.buffers[times.panel]
+        if panel.role == "panel" and (times.operand.shape, times.out.shape) != (
+            panel.shape[:1],
+            panel.shape[1:],
+        ):
+            shapes = f"{times.operand.shape} to {times.out.shape}"
+            yield f"takes {shapes} by a panel of {panel.shape}"
+        yield from self._when(times.when)
+        yield from self._kept(times.out, times.over, around)
+
+    def _when(self, when: Ref | None) -> Iterator[str]:
+        """A condition is one for all sequences."""
+        if when is not None:
+            buffer = self.buffers[when.buffer]
+            if buffer.kind != "bool" or when.shape or buffer.batch:
+                yield f"waits for `{when.buffer}`, which is no condition at each step"
+
+    def _product(self, product: Product, around: _Around) -> Iterator[str]:
+        a, b, out = product.a.shape, product.b.shape, product.out.shape
+        if len(a) != len(b) or len(a) > 1 or out != (*a, *b):
+            yield f"makes {out} of {a} and {b}"
+        yield from self._when(product.when)
+        yield from self._kept(product.out, (), around)
+
+    def _routine(self, routine: Routine, around: _Around) -> Iterator[str]:
+        types = [self._type(one, routine, around) for one in routine.operands]
+        found, problem = _result(routine.operation, dict(routine.options), types)
+        if found is None:
+            yield problem
+            return
+        if OPERATIONS[routine.operation].fusable:
+            yield f"`{routine.operation}` is a line of a nest"
+        if prod(routine.out.shape) != prod(routine.shape):
+            yield f"has the shape {routine.shape}, and its place {routine.out.shape}"
+        if self.buffers[routine.out.buffer].kind != found.kind:
+            yield f"is {found.kind}, and `{routine.out.buffer}` is not"
+        if not set(routine.kept) <= set(routine.over) or routine.cleared > routine.accumulate:
+            yield "adds up what it does not go over"
+        own = routine.kept if routine.accumulate else routine.over
+        if not set(found.axes) <= set(own):
+            yield f"differs along {', '.join(found.axes)}, and is kept along {', '.join(own)}"
+        yield from self._kept(routine.out, own, around)
+
+    def _reduce(self, reduce: Reduce, around: _Around) -> Iterator[str]:
+        operation = OPERATIONS.get(reduce.operation)
+        if operation is None or operation.reduces is None or not operation.whole:
+            yield f"`{reduce.operation}` is no reduction over axes"
+            return
+        if (reduce.accumulate or reduce.factor is not None) and operation.reduces != "sum":
+            yield f"`{reduce.operation}` adds nothing up"
+        if not reduce.over or set(reduce.over) & set(reduce.kept):
+            yield "goes over no axis that it does not keep"
+        types = [
+            self._type(one, reduce, around)
+            for one in (reduce.operand, reduce.factor)
+            if one is not None
+        ]
+        axes = {axis for type_ in types if type_ is not None for axis in type_.axes}
+        if axes != {*reduce.over, *reduce.kept}:
+            yield f"goes over {self._over(reduce)}, and reads what runs over {ordered_axes(axes)}"
+        shapes = [type_.shape for type_ in types if type_ is not None and type_.size > 1]
+        if any(shape != reduce.shape for shape in shapes) or reduce.out.shape != reduce.shape:
+            yield f"has the shape {reduce.shape}, and reads or writes another"
+        yield from self._kept(reduce.out, reduce.kept, around)
+
+
+def _operands(statement: Simple) -> tuple[Operand | None, ...]:
+    """What a statement reads that is no nest, where it need not be a reference."""
+    match statement:
+        case Fill():
+            return (statement.initial,)
+        case Routine():
+            return statement.operands
+        case Reduce():
+            return (statement.operand, statement.factor)
+    return ()
+
+
+def _result(
+    operation: str, options: dict[str, object], types: Sequence[Type | None]
+) -> tuple[Type | None, str]:
+    """The type that an operation gives, or why it gives none."""
+    entry = OPERATIONS.get(operation)
+    if entry is None:
+        return None, f"there is no operation `{operation}`"
+    if not entry.takes(len(types)):
+        return None, f"`{operation}` does not take {len(types)} operands"
+    if missing := [name for name in entry.required if name not in options]:
+        return None, f"`{operation}` has no `{missing[0]}`"
+    try:
+        return typed(operation, options, types)[0], ""  # type: ignore[arg-type]
+    except TypeMismatch as mismatch:
+        return None, f"`{operation}` takes {mismatch.expected}"

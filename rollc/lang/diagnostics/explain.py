@@ -1,0 +1,31 @@
+"""What ``rollc explain CODE`` prints."""
+
+from __future__ import annotations
+
+from textwrap import indent
+
+from rollc.lang.diagnostics.catalogue import CODES
+from rollc.lang.diagnostics.diagnostic import render
+from rollc.lang.diagnostics.source import Source
+from rollc.lang.load import load_graph
+
+
+def explain(code: str) -> str | None:
+    """A code in words, with an example, the message for it, and the example mended.
+
+    None where there is no such code.
+    """
+    entry = CODES.get(code.strip().upper())
+    if entry is None:
+        return None
+    source = Source("example.roll", entry.bad)
+    read = load_graph(source, entry.sets)
+    message = render(read.diagnostics, read.source)
+    parts = [
+        f"{entry.severity}[{entry.code}]: {entry.title}",
+        entry.text.rstrip(),
+        f"For example\n\n{indent(entry.bad, '    ')}",
+        f"gets the message\n\n{indent(message.rstrip(), '    ')}\n",
+        f"and can be mended so:\n\n{indent(entry.fix, '    ')}",
+    ]
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"

@@ -1,0 +1,1 @@
+"""Equations to nodes whose types are not known yet."""

@@ -1,0 +1,461 @@
+"""Equations to nodes whose types are not known yet.
+
+A draft is a node without a type, with the place that each of its operands came from.
+An unnamed part of the equation of ``s`` becomes ``s'1``, ``s'2`` … in the order of
+evaluation; the outermost operation carries the name ``s`` itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Literal
+
+from rollc.ir.attribute_flaws import attribute_flaw
+from rollc.ir.graph import Attribute, Edge, attributes
+from rollc.ir.operations import OPERATIONS
+from rollc.lang.diagnostics.source import Span
+from rollc.lang.elaboration.call_checks import (
+    check_arity,
+    known_options,
+    no_axis_of_own,
+    no_option,
+    options_of,
+)
+from rollc.lang.elaboration.resets import Resets
+from rollc.lang.expansion.definitions import Definitions
+from rollc.lang.expansion.substitution import Scope, moved
+from rollc.lang.inference.axes import Marked
+from rollc.lang.symbols.builtins import (
+    CUT,
+    ENDS,
+    EVERY,
+    FEED,
+    OVER_TIME,
+    SIZE,
+    STOP,
+    SYMBOLS,
+    TIME,
+    WRITTEN,
+    functions,
+    near,
+)
+from rollc.lang.symbols.constants import LONGEST_DELAY, Rejected, Values, rejected
+from rollc.lang.symbols.table import Names, no_axis
+from rollc.lang.symbols.untyped_node import Axis, Cut, Declared, Draft, NodeTable, Operand
+from rollc.lang.syntax.ast import (
+    Binary,
+    Call,
+    Equation,
+    Expression,
+    Function,
+    Name,
+    Negate,
+    Number,
+    Slice,
+    Subscript,
+    names_in,
+    parts_in,
+)
+
+Feed = Literal["free", "taught"]
+DEEPEST = 128  # levels of an expression, with those of the functions that it calls
+MOST_INLINED = 2_000  # calls of functions of one's own, those inside functions included
+MOST_NODES = 10_000  # of the graph, whatever they come from
+
+
+class Drafts(NodeTable):
+    """Drafts of the equations of a spec."""
+
+    def __init__(self, names: Names, values: Values, definitions: Definitions, feed: Feed) -> None:
+        super().__init__()
+        self.feed = feed
+        self.names = names
+        self.values = values
+        self.definitions = definitions
+        self.initials: dict[str, Operand] = {}
+        self.declared: dict[str, list[Declared]] = {}  # by a cell and by its use, it can be twice
+        self.axes: dict[str, Axis] = {}
+        self.marked: list[Marked] = []
+        self.said: list[str] = []  # what `feed` gives where it runs free
+        self.others: set[str] = set()  # reads of the side of `feed` that is not built
+        self.resets = Resets(self, self.read)
+        self._arguments: Mapping[str, Operand] = {}  # of the function that is read just now
+        self._inlined = 0
+        self._full = False  # whether it was said that there is too much
+        self._depth = 0
+
+    # Statements
+
+    def equation(self, equation: Equation) -> None:
+        """Draft what an equation defines; raises :class:`Rejected`."""
+        names = equation.names
+        owned = [name for name in names if self.names.owns(name)]
+        value = equation.value
+        if isinstance(value, Call) and value.function.name in self.definitions.cells:
+            raise Rejected(None)  # a use that is wrong: it is still there
+        if isinstance(value, Call) and value.function.name == CUT:
+            self._split(equation, value, owned)
+        elif len(names) > 1:
+            if isinstance(value, Call):
+                self._operation(value)
+            raise rejected(
+                "R220",
+                names[1].span,
+                "several names for one value",
+                "",
+                ["`split` and cells give several results: `a, b = split(x, 2)`"],
+            )
+        else:
+            # What an equation says twice is still read, for the errors in it.
+            prefix = names[0].name
+            self.named(prefix if owned else None, value, prefix)
+
+    def named(self, name: str | None, expression: Expression, prefix: str) -> Operand:
+        """Draft an expression under a name of its own."""
+        operand = self.read(expression, prefix, name)
+        if name is not None and operand.edge != Edge(name):
+            return self.add("identity", (operand,), expression.span, prefix, name)
+        return operand
+
+    def _split(self, equation: Equation, call: Call, owned: list[Name]) -> None:
+        names = equation.names
+        check_arity(call, ("x", "parts"))
+        if call.options or call.sizes or call.over is not None:
+            raise no_option(call)
+        whole = self.read(call.operands[0], names[0].name)
+        count = self.values.count(call.operands[1])
+        if count != len(names):
+            raise rejected(
+                "R220",
+                call.operands[1].span,
+                f"`split` gives {count} results, and {len(names)} are named",
+                f"{count} parts",
+            )
+        for place, name in enumerate(names):
+            if name in owned:
+                self.drafts[name.name] = Draft(
+                    name.name, "slice", (whole,), name.span, cut=Cut(part=(place, count))
+                )
+
+    # Expressions
+
+    def read(self, expression: Expression, prefix: str, name: str | None = None) -> Operand:
+        """The node that an expression reads, drafted where there is none yet.
+
+        ``name`` is what the outermost operation is to be called.
+        """
+        self._depth += 1
+        try:
+            if self._depth > DEEPEST:
+                message = f"an expression nested more than {DEEPEST} deep, functions included"
+                raise rejected("R105", expression.span, message)
+            if len(self.drafts) >= MOST_NODES:
+                message = f"this spec becomes a graph of more than {MOST_NODES} nodes"
+                helps = "each operation is a node: of cells and functions, in every use; of resets"
+                raise self._too_much(expression.span, message, helps)
+            return self._read(expression, prefix, name)
+        finally:
+            self._depth -= 1
+
+    def _read(self, expression: Expression, prefix: str, name: str | None) -> Operand:
+        span = expression.span
+        match expression:
+            case Number(value):
+                return Operand(Edge(self.constant(float(value), span, prefix)), span)
+            case Negate(Number(value)):
+                return Operand(Edge(self.constant(-float(value), span, prefix)), span)
+            case Name(read) if read in self._arguments:
+                return Operand(self._arguments[read].edge, span)
+            case Name():
+                return Operand(Edge(self._name(expression, prefix)), span)
+            case Negate(operand):
+                return self.add("negate", (self.read(operand, prefix),), span, prefix, name)
+            case Binary(symbol, left, right):
+                # Both sides are read before an error in either is passed on.
+                operands = self._all((left, right), prefix)
+                return self.add(SYMBOLS[symbol], operands, span, prefix, name)
+            case Subscript(base, index):
+                axis = _leading_name(index)
+                if axis is not None and self._is_axis(axis):
+                    return self._delayed(base, self.axis(axis), index, span)
+                if axis is not None and axis.name not in self._arguments:
+                    self.names.find(axis, "place")
+                start = self.values.whole(index)
+                return self._cut(base, Cut(start, start + 1, element=True), span, prefix, name)
+            case Slice(base, first, last):
+                start = 0 if first is None else self.values.whole(first)
+                stop = None if last is None else self.values.whole(last)
+                if stop is not None and stop < 0:
+                    raise _negative(span, f"up to {stop}")
+                if stop is not None and stop <= start:
+                    raise rejected(
+                        "R221", span, "a slice of no elements", f"from {start} up to {stop}"
+                    )
+                return self._cut(base, Cut(start, stop), span, prefix, name)
+            case Call():
+                return self._call(expression, prefix, name)
+
+    def _too_much(self, span: Span, message: str, help_: str) -> Rejected:
+        """What a spec expands to is bounded; that is said once."""
+        known, self._full = self._full, True
+        return Rejected(None) if known else rejected("R108", span, message, "", [help_])
+
+    def _all(self, expressions: Iterable[Expression], prefix: str) -> tuple[Operand, ...]:
+        found: list[Operand] = []
+        failed: list[Rejected] = []
+        for expression in expressions:
+            try:
+                found.append(self.read(expression, prefix))
+            except Rejected as rejection:
+                failed.append(rejection)
+        for other in failed[1:]:
+            if other.diagnostic is not None:
+                self.names.problems.append(other.diagnostic)
+        if failed:
+            raise failed[0]
+        return tuple(found)
+
+    def _name(self, name: Name, prefix: str) -> str:
+        symbol = self.names.find(name)
+        if symbol is None:
+            raise Rejected(None)
+        if symbol.sort == "size":
+            value = self.values.sizes.get(name.name)
+            if value is None:
+                raise Rejected(None)
+            return self.constant(float(value), name.span, prefix)
+        return self.node_of(name.name)
+
+    def _is_axis(self, name: Name) -> bool:
+        return name.name == TIME or name.name in self.names.axes or name.name in self.axes
+
+    def axis(self, name: Name) -> str:
+        """The axis that a name stands for; raises :class:`Rejected`."""
+        if name.name not in self.names.axes and name.name not in self.axes:
+            raise Rejected(no_axis(name.name, name.span, self.names.axes))
+        return name.name
+
+    def _delayed(self, base: Expression, axis: str, index: Expression, span: Span) -> Operand:
+        if not isinstance(base, Name):
+            raise rejected(
+                "R222",
+                base.span,
+                "only a name can be read with a delay",
+                "this has no name",
+                ["give it one: `a = …`, and read `a[t-1]`"],
+            )
+        symbol = self.names.find(base)
+        if symbol is None:
+            raise Rejected(None)
+        if symbol.sort == "size":
+            raise rejected("R210", base.span, f"`{base.name}` does not change with time", "a size")
+        delay = self._delay(index)
+        source = self.node_of(base.name)
+        if not delay:
+            self.marked.append(Marked(source, axis, span))
+        return self.resets.read(Edge(source, delay, axis if delay else ""), span)
+
+    def _delay(self, index: Expression) -> int:
+        match index:
+            case Name():
+                return 0
+            case Binary("-", earlier, steps):  # `t-N-1` takes one step more from `t-N`
+                delay = self._delay(earlier) + self.values.whole(steps)
+            case Binary("+", earlier, steps):
+                delay = self._delay(earlier) - self.values.whole(steps)
+            case _:
+                raise rejected(
+                    "R222",
+                    index.span,
+                    "a delay is written `t-k` or `t+k`",
+                    "not a delay",
+                    ["for example `h[t-1]`, the value one step ago"],
+                )
+        if abs(delay) > LONGEST_DELAY:
+            raise rejected(
+                "R222",
+                index.span,
+                f"a delay is {LONGEST_DELAY} steps at most",
+                f"{abs(delay)} steps",
+            )
+        return delay
+
+    def _cut(
+        self, base: Expression, cut: Cut, span: Span, prefix: str, name: str | None
+    ) -> Operand:
+        if cut.start < 0:
+            raise _negative(span, f"from {cut.start}")
+        whole = self.read(base, prefix)
+        piece = self.add("slice", (whole,), span, prefix, None if cut.element else name, cut)
+        return self.add("sum", (piece,), span, prefix, name) if cut.element else piece
+
+    # Calls
+
+    def _call(self, call: Call, prefix: str, name: str | None) -> Operand:
+        function = call.function.name
+        if function in self.definitions.flawed:
+            raise Rejected(None)
+        if function in self.definitions.functions:
+            return self._inline(self.definitions.functions[function], call, prefix, name)
+        if function == SIZE:
+            return Operand(
+                Edge(self.constant(float(self.values.whole(call)), call.span, prefix)), call.span
+            )
+        if function == FEED:
+            return self._fed(call, prefix, name)
+        if function == STOP and call.options:
+            return self._cut_at_borders(call, prefix)
+        operation = self._operation(call)
+        entry = OPERATIONS[operation]
+        options: dict[str, Attribute] = {}
+        if call.over is not None:
+            if function not in (*OVER_TIME, *ENDS):
+                raise no_option(call)
+            axis = self.axis(call.over)
+            options |= {"axis": axis} if operation in ENDS else {"over": (axis,)}
+        check_arity(call, entry.operands, entry.variadic)
+        if call.sizes:
+            raise no_option(call)
+        options.update(options_of(call, entry.defaults, self.values))
+        operands = self._all(call.operands, prefix)
+        return self.add(operation, operands, call.span, prefix, name, options=attributes(**options))
+
+    def _fed(self, call: Call, prefix: str, name: str | None) -> Operand:
+        """`feed(free, taught)`: one of the two; of the other just the names are looked up."""
+        check_arity(call, ("free", "taught"))
+        if call.options or call.sizes or call.over is not None:
+            raise no_option(call)
+        free, taught = call.operands
+        chosen, other = (free, taught) if self.feed == "free" else (taught, free)
+        for read in names_in(other):
+            if not self._is_axis(read) and read.name not in self._arguments:
+                self.names.find(read)
+        operand = replace(self.read(chosen, prefix, name), span=call.span)
+        if self.feed == "free":
+            self.said.append(operand.edge.source)
+        self._keep(other)
+        return operand
+
+    def _keep(self, other: Expression) -> None:
+        """Read what the side of `feed` that is not built reads with a delay.
+
+        An initial value has rows for these steps too, and the state of a taught network has what
+        one that runs free reads of the past.
+        """
+        for part in parts_in(other):
+            bound = self._arguments.get(part.name) if isinstance(part, Name) else None
+            edge = self._delayed_edge(part) if bound is None else bound.edge
+            if edge is not None and edge.delay:
+                side = "free" if self.feed == "taught" and edge.delay > 0 else "other"
+                name = f"{edge.source}'{side}{'+' * (edge.delay < 0)}{abs(edge.delay)}"
+                self.drafts[name] = Draft(name, "identity", (Operand(edge, part.span),), part.span)
+                if side == "other":
+                    self.others.add(name)
+
+    def _delayed_edge(self, part: Expression) -> Edge | None:
+        """The edge of a read with a delay; None where an expression is none, or a wrong one."""
+        if not isinstance(part, Subscript) or not isinstance(part.base, Name):
+            return None
+        axis = _leading_name(part.index)
+        symbol = self.names.symbols.get(part.base.name)
+        if axis is None or not self._is_axis(axis) or symbol is None or symbol.sort == "size":
+            return None
+        delay = self._delay(part.index)
+        return Edge(self.node_of(part.base.name), delay, self.axis(axis)) if delay else None
+
+    def _cut_at_borders(self, call: Call, prefix: str) -> Operand:
+        """`stop(h[t-1], every=k)`: no gradient passes this read at the borders of windows."""
+        check_arity(call, OPERATIONS[STOP].operands)
+        if call.sizes or call.over is not None:
+            raise no_option(call)
+        steps = options_of(call, known_options(call), self.values).get(EVERY, 0)
+        flaw = attribute_flaw("step", "period", steps)
+        if flaw is not None or not isinstance(steps, int):
+            message = f"`{EVERY}` must be {flaw}"
+            raise rejected("R205", call.options[0].span, message, f"this is {steps}")
+        return self.resets.cut(self.read(call.operands[0], prefix), steps)
+
+    def _inline(self, function: Function, call: Call, prefix: str, name: str | None) -> Operand:
+        """A function of one's own, in the place of its call.
+
+        Its own derivatives are chained: each passes its argument's cotangent, and hands
+        the cotangent of the value on to the next.
+        """
+        check_arity(call, tuple(argument.name for argument in function.arguments))
+        if call.options or call.sizes:
+            raise no_option(call)
+        self._inlined += 1
+        if self._inlined > MOST_INLINED:
+            message = f"functions are called {MOST_INLINED} times at most"
+            raise self._too_much(call.span, message, "calls inside functions count too")
+        operands = self._all(call.operands, prefix)
+        edges = tuple(operand.edge for operand in operands)
+        axis = f"{prefix}'t{self._inlined}" if call.over is None else self.axis(call.over)
+        if call.over is None:
+            self.axes[axis] = Axis(edges, None, function.name.name, "…,", call.span)
+        elif useless := no_axis_of_own(function, call.over, self.definitions.find):
+            raise Rejected(useless)
+        scope = Scope(names={TIME: axis}, use=call.span)
+        outer = self._arguments
+        self._arguments = {
+            argument.name: operand
+            for argument, operand in zip(function.arguments, operands, strict=True)
+        }
+        try:
+            if not function.slopes:
+                value = self.read(moved(function.value, scope), prefix, name)
+                return replace(value, span=call.span)
+            value = self.read(moved(function.value, scope), prefix)
+            value = self.add("stop", (value,), call.span, prefix, None)
+            for place, slope in enumerate(function.slopes, 1):
+                argument = slope.argument or function.arguments[0]
+                given = self.read(moved(slope.value, scope), prefix)
+                parts = (value, given, self._arguments[argument.name])
+                last = place == len(function.slopes)
+                value = self.add("with_slope", parts, call.span, prefix, name if last else None)
+            return value
+        finally:
+            self._arguments = outer
+
+    def _operation(self, call: Call) -> str:
+        function, span = call.function.name, call.function.span
+        if call.over is not None and function in OVER_TIME:
+            return f"{function}_over"
+        if function in functions():
+            return function
+        if function in self.definitions.cells:
+            raise Rejected(None)  # a use that is wrong: it is still there
+        if function == CUT:
+            raise rejected(
+                "R220",
+                span,
+                "`split` gives several results",
+                "inside an expression",
+                ["give each a name: `a, b = split(x, 2)`"],
+            )
+        helps: tuple[str, ...] = ()
+        text = "not defined"
+        own = (*self.definitions.cells, *self.definitions.functions)
+        guess = near(function, (*functions(), CUT, FEED, *own))
+        if function in WRITTEN:
+            text = "has a notation of its own"
+            helps = (f"write `{WRITTEN[function]}`",)
+        elif function in self.names.symbols:
+            helps = (f"`{function}` is a value; to multiply, write `{function} * (…)`",)
+        elif guess is not None:
+            helps = (f"did you mean `{guess}`?",)
+        if not self.definitions.complete:
+            raise Rejected(None)  # it may be in a file that could not be read
+        raise rejected("R203", span, f"unknown function `{function}`", text, helps)
+
+
+def _negative(span: Span, text: str) -> Rejected:
+    help_ = "a slice without an end goes to the last element: `x[2:]`"
+    return rejected("R221", span, "elements are counted from 0 on", text, [help_])
+
+
+def _leading_name(expression: Expression) -> Name | None:
+    while isinstance(expression, Binary):
+        expression = expression.left
+    return expression if isinstance(expression, Name) else None

@@ -1,0 +1,73 @@
+"""How a parameter starts: what a spec may say, and what it means when it says nothing."""
+
+from __future__ import annotations
+
+from rollc.ir.attributes import INITIALISERS
+from rollc.ir.graph import Attribute, Shape
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.source import Span
+from rollc.lang.symbols.builtins import near
+from rollc.lang.symbols.constants import Rejected, Values
+from rollc.lang.syntax.ast import Call, Expression, Name
+
+WITH_NUMBERS = {"normal": ("scale",), "uniform": ("low", "high")}
+PLAIN = tuple(name for name in INITIALISERS if name not in WITH_NUMBERS and name != "number")
+
+
+def initialiser(
+    expression: Expression | None, shape: Shape, values: Values
+) -> dict[str, Attribute]:
+    """The attributes of a parameter; raises :class:`Rejected`.
+
+    A matrix that says nothing is ``glorot``, anything else zeros.
+    """
+    match expression:
+        case None:
+            return {"initialiser": "glorot" if len(shape) == 2 else "zeros"}
+        case Name(name, span) if name not in values.names.symbols:
+            if name in WITH_NUMBERS:
+                raise _wrong(span, f"`{name}` needs numbers", f"write `{_form(name)}`")
+            if name not in PLAIN:
+                raise _unknown(name, span)
+            _fits(name, shape, span)
+            return {"initialiser": name}
+        case Call(function, operands, options, over, sizes, span):
+            name = function.name
+            if name in PLAIN:
+                raise _wrong(span, f"`{name}` takes no numbers", f"write `{name}`")
+            if name not in WITH_NUMBERS:
+                raise _unknown(name, function.span)
+            wanted = WITH_NUMBERS[name]
+            counted = "one number" if len(wanted) == 1 else f"{len(wanted)} numbers"
+            if len(operands) != len(wanted) or options or sizes or over is not None:
+                raise _wrong(span, f"`{name}` takes {counted}", f"write `{_form(name)}`")
+            numbers = [values.number(operand) for operand in operands]
+            if name == "normal" and numbers[0] < 0:
+                raise _wrong(span, "a standard deviation is not negative")
+            if name == "uniform" and numbers[0] > numbers[1]:
+                raise _wrong(span, "the lower bound is above the upper one")
+            return {"initialiser": name, **dict(zip(wanted, numbers, strict=True))}
+        case _:
+            return {"initialiser": "number", "value": values.number(expression)}
+
+
+def _form(name: str) -> str:
+    return f"{name}({', '.join(WITH_NUMBERS[name])})"
+
+
+def _wrong(span: Span, message: str, *helps: str) -> Rejected:
+    return Rejected(Diagnostic("R225", message, Label(span), helps=helps))
+
+
+def _unknown(name: str, span: Span) -> Rejected:
+    guess = near(name, (*PLAIN, *WITH_NUMBERS))
+    forms = [*(f"`{plain}`" for plain in PLAIN), *(f"`{_form(name)}`" for name in WITH_NUMBERS)]
+    help_ = f"did you mean `{guess}`?" if guess else f"there are {', '.join(forms)} and numbers"
+    return _wrong(span, f"unknown initialiser `{name}`", help_)
+
+
+def _fits(name: str, shape: Shape, span: Span) -> None:
+    if name in ("glorot", "orthogonal") and len(shape) != 2:
+        raise _wrong(span, f"`{name}` is for matrices", "a vector starts as `zeros` or a number")
+    if name == "identity" and (len(shape) != 2 or shape[0] != shape[1]):
+        raise _wrong(span, "`identity` is for square matrices")

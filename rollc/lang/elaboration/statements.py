@@ -1,0 +1,317 @@
+"""Statements to drafts, sort by sort; those that need a size not known yet, later.
+
+`size(x)` in a statement is known when the shape of x is, which may follow from equations:
+these are taken as soon as they can be.  Where nothing follows any more, shapes are guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TypeVar
+
+from rollc.ir.graph import BATCH, Attribute, Type, ordered_axes
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.source import Span
+from rollc.lang.elaboration.expressions import Drafts, Feed
+from rollc.lang.elaboration.initialisers import initialiser
+from rollc.lang.expansion.definitions import Definitions
+from rollc.lang.inference.guesses import complete
+from rollc.lang.inference.shapes import Inference
+from rollc.lang.symbols.builtins import SIZE
+from rollc.lang.symbols.constants import LARGEST_SIZE, Rejected, Values, bad_size, is_size
+from rollc.lang.symbols.table import Names, twice
+from rollc.lang.symbols.untyped_node import Declared
+from rollc.lang.syntax.ast import (
+    Call,
+    Const,
+    Declaration,
+    Dim,
+    Equation,
+    Expression,
+    Index,
+    Init,
+    Input,
+    Name,
+    Param,
+    Shape,
+    Spec,
+    Statement,
+    calls_in,
+    expressions,
+    names_in,
+)
+
+STATIC = ("size", "param", "const")  # sorts of names: the same at every step
+Item = TypeVar("Item")
+
+
+class Taking:
+    """Takes the statements of a spec; ``problems`` is what it finds wrong.
+
+    ``in_rounds`` all that can be taken at once is, before new types are found: that takes longer,
+    and no type can depend on the order of statements then, even where they contradict each other.
+    ``unsized`` are the statements whose sizes cannot be told.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        sets: Mapping[str, int],
+        definitions: Definitions,
+        feed: Feed,
+        in_rounds: bool = False,
+    ) -> None:
+        self.spec = spec
+        self.in_rounds = in_rounds
+        self.sets = sets
+        self.names = Names(spec)
+        self.values = Values(self.names, self.type_of)
+        self.drafts = Drafts(self.names, self.values, definitions, feed)
+        self.known = self._inference()
+        self.late: set[str] = set()  # sizes and constants that are not known yet
+        self.unsized: list[Statement] = []
+        self.started: dict[str, Span] = {}  # where the initial value of a node is given
+        self.problems: list[Diagnostic] = []
+        self.parameters = 0
+
+    def statements(self) -> None:
+        """Take all that can be taken."""
+        sorts: tuple[tuple[type[Statement], ...], ...] = (
+            (Dim,),
+            (Input, Param, Const),
+            (Declaration,),
+            (Equation,),
+            (Init,),
+        )
+        pending = [
+            statement
+            for sort in sorts
+            for statement in self.spec.statements
+            if isinstance(statement, sort)
+        ]
+        while pending:
+            self.known.extend()
+            left = [statement for statement in pending if not self._taken(statement)]
+            if len(left) == len(pending) and not self._guessed(left):
+                self.unsized = left
+                break
+            pending = left
+        self._leaves_in_order()
+
+    def _attempt(self, step: Callable[[Item], None], item: Item) -> None:
+        """Take a step that may be rejected, and go on."""
+        try:
+            step(item)
+        except Rejected as rejection:
+            if rejection.diagnostic is not None:
+                self.problems.append(rejection.diagnostic)
+
+    def _leaves_in_order(self) -> None:
+        """A size that was known late moves no parameter from its place in the text."""
+        drafts = self.drafts.drafts
+        leaves = [
+            statement.name.name
+            for statement in self.spec.statements
+            if isinstance(statement, (Input, Param, Const))
+        ]
+        ordered = {name: drafts[name] for name in leaves if name in drafts}
+        rest = dict(drafts)
+        drafts.clear()
+        drafts.update({**ordered, **rest})
+
+    def _taken(self, statement: Statement) -> bool:
+        if next(self._missing(statement), None) is not None:
+            if isinstance(statement, (Dim, Const)):
+                self.late.add(statement.name.name)
+            return False
+        match statement:
+            case Dim(name) if self.names.owns(name):
+                self.late.discard(name.name)
+                self.values.sizes[name.name] = self._dim(statement)
+            case Input(name) if self.names.owns(name):
+                self._attempt(self._input, statement)
+            case Param(name) if self.names.owns(name):
+                self._attempt(self._param, statement)
+            case Const(name) if self.names.owns(name):
+                self.late.discard(name.name)
+                self.values.constants[name.name] = None
+                self._attempt(self._const, statement)
+            case Declaration(name) if self.names.owns(name):
+                self._attempt(self._declaration, statement)
+            case Equation():
+                self._attempt(self.drafts.equation, statement)
+            case Init():
+                self._attempt(self._init, statement)
+        return True
+
+    def _dim(self, dim: Dim) -> int | None:
+        name = dim.name.name
+        if name in self.sets:
+            value = self.sets[name]
+            return value if is_size(value) else None
+        try:
+            return self.values.count(dim.value)
+        except Rejected as rejection:
+            if rejection.diagnostic is not None:
+                self.problems.append(rejection.diagnostic)
+            return None
+
+    def type_of(self, name: str) -> Type | None:
+        """The type of a value as far as it is known."""
+        node = self.drafts.node_of(name)
+        if node in self.drafts.declared:
+            return self.drafts.declared[node][0].type
+        if not self.in_rounds:
+            self.known.extend()
+        return self.known.types.get(node)
+
+    def _inference(self, rows: Mapping[str, int] | None = None) -> Inference:
+        drafts = self.drafts
+        return Inference(drafts.drafts, drafts.initials, drafts.declared, rows)
+
+    def _missing(self, statement: Statement) -> Iterator[Expression]:
+        """What a statement has to know of sizes and is not known yet."""
+        for expression in expressions(statement):
+            for call in calls_in(expression):
+                for name in call.operands if call.function.name == SIZE else ():
+                    symbol = self.names.symbols.get(name.name) if isinstance(name, Name) else None
+                    # Without a symbol, or of a size, it is an error: computing it says so.
+                    if symbol is None or symbol.sort == "size":
+                        continue
+                    if self.type_of(symbol.name) is None:
+                        yield call
+            for name in names_in(expression) if self.late else ():
+                if name.name in self.late:
+                    yield name
+
+    def _guessed(self, left: Sequence[Statement]) -> bool:
+        """Whether guesses of shapes, where nothing follows any more, tell another size."""
+        rows = dict(self._rows(left))
+        self.known = self._inference(rows)
+        complete(self.known)
+        return any(next(self._missing(statement), None) is None for statement in left)
+
+    def _rows(self, left: Sequence[Statement]) -> Iterator[tuple[str, int]]:
+        """The number of rows of matrices of which only the number of columns is not known."""
+        for statement in left:
+            match statement:
+                case Param(name, Shape((first, _) as sizes)):
+                    alone = Const(name, first, first.span)
+                    if next(self._missing(alone), None) is None:
+                        with suppress(Rejected):
+                            yield name.name, self.values.count(sizes[0])
+
+    def still_unsized(self) -> Iterator[Diagnostic]:
+        """Sizes that could not be computed, where nothing else is the reason."""
+        for statement in self.unsized:
+            for call in self._missing(statement):
+                if isinstance(call, Call):
+                    yield Diagnostic(
+                        "R226",
+                        "a size that depends on itself",
+                        Label(call.span, "this shape is known only when the size is"),
+                        helps=(
+                            "declare the shape where the value is defined, as in"
+                            " `h: [2] = …`, or write the size as a number",
+                        ),
+                    )
+                    break
+
+    def told_otherwise(self, types: Mapping[str, Type]) -> Iterator[Diagnostic]:
+        """Sizes that were computed from other shapes than the values have in the end."""
+        before, self.values.told = self.values.told, {}
+        self.values.type_of = lambda name: types.get(self.drafts.node_of(name))
+        for call, told in before.items():
+            with suppress(Rejected):
+                found = self.values.whole(call)
+                if found != told:
+                    message = f"a size that follows from a guess: {told}, and then {found}"
+                    help_ = "declare the shape where the value is defined"
+                    yield Diagnostic("R226", message, Label(call.span), helps=(help_,))
+
+    def _type(self, type_: Shape | Index | None) -> Type:
+        match type_:
+            case None:
+                return Type("float")
+            case Index(size):
+                return Type("index", bound=self.values.count(size))
+            case shape:
+                return Type("float", self.values.shape(shape.sizes, shape.span))
+
+    def _declaration(self, statement: Declaration) -> None:
+        node = self.drafts.node_of(statement.name.name)
+        said = Declared(self._type(statement.type), statement.span)
+        self.drafts.declared.setdefault(node, []).append(said)
+
+    def _input(self, statement: Input) -> None:
+        time = self._axis(statement)
+        axes = ordered_axes((*time, BATCH))
+        operation = "target" if statement.target else "input"
+        type_ = replace(self._type(statement.type), axes=axes)
+        self.drafts.leaf(statement.name.name, operation, type_, statement.span)
+
+    def _axis(self, statement: Input) -> tuple[str, ...]:
+        """The time axis that an input runs over; none for a static one."""
+        axes, name = self.names.axes, statement.name.name
+        if statement.static and statement.axis is not None:
+            message = f"`{name}` is static: it runs over no time axis"
+            raise Rejected(Diagnostic("R230", message, Label(statement.axis.span)))
+        if statement.static:
+            return ()
+        if statement.axis is not None:
+            return (self.drafts.axis(statement.axis),)
+        if len(axes) > 1:
+            form = f"write `{name}[{axes[0]}]` or `{name}[{axes[1]}]`, or `static` before it"
+            message = f"`{name}` runs over which time axis?"
+            raise Rejected(Diagnostic("R229", message, Label(statement.name.span), helps=(form,)))
+        return axes
+
+    def _param(self, statement: Param) -> None:
+        shape: tuple[int, ...] = ()
+        if statement.shape is not None:
+            shape = self.values.shape(statement.shape.sizes, statement.shape.span)
+        options: dict[str, Attribute] = initialiser(statement.initialiser, shape, self.values)
+        type_ = Type("float", shape)
+        self.parameters += type_.size
+        if self.parameters > LARGEST_SIZE:
+            message = f"the parameters have more than {LARGEST_SIZE} elements together"
+            raise bad_size(statement.span, message, f"{self.parameters} up to here")
+        self.drafts.leaf(statement.name.name, "param", type_, statement.span, **options)
+
+    def _const(self, statement: Const) -> None:
+        name = statement.name.name
+        value = self.values.number(statement.value)
+        self.values.constants[name] = value
+        self.drafts.constant(value, statement.span, name, name)
+
+    def _init(self, init: Init) -> None:
+        name = self.drafts.node_of(init.name.name)
+        first = self.started.setdefault(name, init.name.span)
+        if first is not init.name.span:
+            message = f"the initial value of `{init.name.name}` is given"
+            raise Rejected(twice(message, first, init.name.span))
+        operand = self.drafts.read(init.value, name)
+        if self.names.find(init.name) is None or name not in self.names.symbols:
+            return
+        symbol = self.names.symbols[name]
+        if symbol.sort in STATIC:
+            raise Rejected(
+                Diagnostic(
+                    "R213",
+                    f"`{name}` has no initial value: it is the same at every step",
+                    Label(init.name.span),
+                    (Label(symbol.at, "defined here"),),
+                )
+            )
+        if operand.edge.delay:
+            raise Rejected(
+                Diagnostic(
+                    "R211",
+                    f"the initial value of `{name}` is read with a delay",
+                    Label(operand.span),
+                    helps=("an initial value does not change with time",),
+                )
+            )
+        self.drafts.initials[name] = operand

@@ -1,0 +1,366 @@
+"""Uses of cells to plain statements.
+
+    low = lstm(x; H=64)         dim low.H = 64
+                                low.t: the time axis that x runs over
+                                low.x = x                    (another name for x)
+                                param low.W: [4 * low.H, size(low.x)], …
+                                low.h = sigmoid(low.o) * tanh(low.c)
+                                low = low.h                  (another name for low.h)
+
+Every use has names of its own, under the path of what it defines.  Nothing behind this
+module knows of cells.  What is written in a cell keeps its place in the text, together
+with the use that it was put in place for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rollc.ir.names import STATE as STATE
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.source import Span
+from rollc.lang.elaboration.call_checks import no_axis_of_own
+from rollc.lang.expansion.definitions import Definitions, own_names
+from rollc.lang.expansion.substitution import Scope, moved
+from rollc.lang.symbols.builtins import TIME, near
+from rollc.lang.symbols.table import axes_of, no_axis
+from rollc.lang.syntax.ast import (
+    Alias,
+    Along,
+    Call,
+    Cell,
+    Const,
+    Declaration,
+    Dim,
+    Equation,
+    Expression,
+    Function,
+    Index,
+    Init,
+    Loss,
+    Name,
+    Negate,
+    Number,
+    Param,
+    Reset,
+    Shape,
+    Spec,
+    Statement,
+    Use,
+    calls_in,
+    expressions,
+    parts,
+    parts_in,
+)
+
+MOST_USES = 256
+MOST_STATEMENTS = 20_000  # of all uses together
+MOST_PARTS = 100_000  # numbers, names and operations in them
+DEEPEST = 32  # cells inside cells
+
+
+def put_in_place(spec: Spec, definitions: Definitions) -> tuple[Spec, list[Diagnostic]]:
+    """The spec with the statements of cells in the place of their uses.
+
+    A use that is wrong stays as it is.
+    """
+    placing = _Placing(definitions, axes_of(spec))
+    scope = Scope(
+        sizes=frozenset(dim.name.name for dim in spec.of(Dim)),
+        numbers=frozenset(const.name.name for const in spec.of(Const)),
+    )
+    placing.place(spec.statements, scope)
+    placing.unused(spec)
+    return Spec(tuple(placing.statements)), placing.problems
+
+
+class _Placing:
+    def __init__(self, definitions: Definitions, axes: Sequence[str]) -> None:
+        self.definitions = definitions
+        self.axes = axes
+        self.statements: list[Statement] = []
+        self.problems: list[Diagnostic] = []
+        self.paths: set[str] = set()
+        self.used: set[str] = set()
+        self.uses = 0
+        self.parts = 0
+        self.full = False  # whether it was said that there is too much
+        self.sizes: dict[str, int] = {}  # the parts of each cell
+
+    def place(self, statements: Sequence[Statement], scope: Scope) -> None:
+        for statement in statements:
+            span = scope.span(statement.span)
+            match statement:
+                case Use() | Cell() | Function():
+                    continue
+                case Equation(names, types, value):
+                    results = tuple(scope.name(name) for name in names)
+                    self.equation(results, value, scope, span)
+                    self.declare(results, types, scope)
+                case Loss(value):
+                    self.add(Loss(self.expression(value, scope, "loss"), span))
+                case Init(name, value):
+                    owner = scope.name(name)
+                    self.add(Init(owner, self.expression(value, scope, owner.name), span))
+                case Reset(name, condition):
+                    owner = scope.name(name)
+                    self.add(Reset(owner, self.expression(condition, scope, owner.name), span))
+                case Dim(name, value):
+                    self.add(Dim(scope.name(name), moved(value, scope), span))
+                case Const(name, value):
+                    self.add(Const(scope.name(name), moved(value, scope), span))
+                case Param(name, shape, initialiser):
+                    shape = None if shape is None else _moved_shape(shape, scope)
+                    start = None if initialiser is None else moved(initialiser, scope)
+                    self.add(Param(scope.name(name), shape, start, span))
+                case _:
+                    self.add(statement)
+
+    def add(self, statement: Statement) -> None:
+        self.statements.append(statement)
+
+    def equation(
+        self, results: tuple[Name, ...], value: Expression, scope: Scope, span: Span
+    ) -> None:
+        nothing = (None,) * len(results)
+        path = results[0].name
+        if not (isinstance(value, Call) and self.is_cell(value)):
+            self.add(Equation(results, nothing, self.expression(value, scope, path), span))
+        elif self.fresh(path) != path or not self.use(value, path, results, scope):
+            self.add(Equation(results, nothing, moved(value, scope), span))
+
+    def declare(
+        self, names: Sequence[Name], types: Sequence[Shape | Index | None], scope: Scope
+    ) -> None:
+        """The types that an equation says, in statements of their own."""
+        for name, type_ in zip(names, types, strict=True):
+            if type_ is not None:
+                self.add(Declaration(name, _moved_type(type_, scope), scope.span(type_.span)))
+
+    def is_cell(self, call: Call) -> bool:
+        return call.function.name in self.definitions.cells
+
+    def expression(self, expression: Expression, scope: Scope, owner: str) -> Expression:
+        """An expression in place; a cell used inside it stands for its first result."""
+
+        def replaced(call: Call) -> Expression | None:
+            if not self.is_cell(call):
+                return None
+            path = self.fresh(f"{owner}.{call.function.name}")
+            result = Name(path, scope.span(call.span))
+            return result if self.use(call, path, (result,), scope) else None
+
+        if scope.use is None and not any(self.is_cell(call) for call in calls_in(expression)):
+            return expression
+        return moved(expression, scope, replaced)
+
+    def fresh(self, path: str) -> str:
+        found, number = path, 1
+        while found in self.paths:
+            number += 1
+            found = f"{path}{number}"
+        self.paths.add(found)
+        return found
+
+    def use(self, call: Call, path: str, results: Sequence[Name], scope: Scope) -> bool:
+        """Put a cell in place; whether that could be done."""
+        cell = self.definitions.cells[call.function.name]
+        self.used.add(cell.name.name)
+        problem = self.problem(cell, call, results, scope) or _path_problem(path, results[0])
+        if problem is not None and not (problem.code == "R108" and self.full):
+            self.problems.append(problem)
+            self.full = self.full or problem.code == "R108"
+        if problem is not None or cell.name.name in self.definitions.flawed:
+            return False
+        self.uses += 1
+        self.parts += self.length(cell)
+        inside = self.inside(cell, call, path, scope)
+        given = {size.name.name: size.value for size in call.sizes}
+        for size in cell.sizes:
+            self.size(size.name, given.get(size.name.name), size.default, inside, scope)
+        for name, value in zip(cell.inputs, call.operands, strict=True):
+            self.input(inside.name(name), value, scope)
+        if call.over is None:
+            inputs = tuple(inside.name(name) for name in cell.inputs)
+            axis = inside.name(Name(TIME, cell.name.span))
+            span = scope.span(call.span)
+            self.add(Along(axis, inputs, scope.names.get(TIME), cell.name.name, span))
+        self.place(cell.body, inside)
+        given_inputs = {name.name for name in cell.inputs}
+        for result, name in zip(results, cell.results, strict=False):
+            of = inside.name(name)
+            if name.name in given_inputs:  # another name for another name could go round in circles
+                self.add(Equation((result,), (None,), of, result.span))
+            else:
+                self.add(Alias(result, of, scope.span(call.span)))
+        return True
+
+    def inside(self, cell: Cell, call: Call, path: str, scope: Scope) -> Scope:
+        own = own_names(cell).symbols
+        names = {name: f"{path}.{name}" for name in (TIME, *own)}
+        if call.over is not None:
+            names[TIME] = scope.name(call.over).name
+        return Scope(
+            path,
+            names,
+            frozenset(name for name, symbol in own.items() if symbol.sort == "size"),
+            frozenset(name for name, symbol in own.items() if symbol.sort == "const"),
+            scope.span(call.span),
+            scope.depth + 1,
+        )
+
+    def size(
+        self,
+        name: Name,
+        given: Expression | None,
+        default: Expression | None,
+        inside: Scope,
+        outside: Scope,
+    ) -> None:
+        """A whole number is a size inside the cell; any other number is a constant."""
+        value, scope = (given, outside) if given is not None else (default, inside)
+        assert value is not None
+        sort = Const if _is_real(value, scope) else Dim
+        target = inside.name(name)
+        self.add(sort(target, moved(value, scope), target.span))
+
+    def input(self, name: Name, value: Expression, scope: Scope) -> None:
+        if isinstance(value, Name) and value.name not in scope.sizes:
+            self.add(Alias(name, scope.name(value), scope.span(value.span)))
+        elif isinstance(value, Call) and self.is_cell(value):
+            path = self.fresh(f"{name.name}.{value.function.name}")
+            if not self.use(value, path, (name,), scope):
+                self.add(Equation((name,), (None,), moved(value, scope), scope.span(value.span)))
+        else:
+            moved_value = self.expression(value, scope, name.name)
+            self.add(Equation((name,), (None,), moved_value, scope.span(value.span)))
+
+    # What can be wrong
+
+    def problem(
+        self, cell: Cell, call: Call, results: Sequence[Name], scope: Scope
+    ) -> Diagnostic | None:
+        name, at = cell.name.name, Label(scope.span(call.span))
+        also = (Label(cell.name.span, f"`{name}` is defined here"),)
+        if len(call.operands) != len(cell.inputs):
+            wanted = f"{len(cell.inputs)} input{'s' * (len(cell.inputs) != 1)}"
+            form = ", ".join(own.name for own in cell.inputs)
+            message = f"`{name}` takes {wanted}, found {len(call.operands)}"
+            return Diagnostic("R204", message, at, also, helps=(f"write `{name}({form})`",))
+        if call.over is not None and call.over.name not in self.axes_in(scope):
+            return no_axis(call.over.name, scope.span(call.over.span), self.axes_in(scope))
+        if call.over is not None:
+            over = Name(call.over.name, scope.span(call.over.span))
+            if useless := no_axis_of_own(cell, over, self.definitions.find):
+                return useless
+        if call.options:
+            helps = (f"sizes stand behind a semicolon: `{name}(…; H=64)`",)
+            return Diagnostic("R227", f"`{name}` has no options", at, also, helps=helps)
+        if len(results) > len(cell.results):
+            count = f"{len(cell.results)} result{'s' * (len(cell.results) != 1)}"
+            message = f"`{name}` gives {count}, and {len(results)} are named"
+            return Diagnostic("R220", message, Label(results[len(cell.results)].span), also)
+        if self.uses >= MOST_USES:
+            return Diagnostic("R108", f"a spec uses cells {MOST_USES} times at most", at)
+        if len(self.statements) + len(cell.body) > MOST_STATEMENTS:
+            message = f"all cells in place have more than {MOST_STATEMENTS} statements"
+            return Diagnostic("R108", message, at)
+        if self.parts + self.length(cell) > MOST_PARTS:
+            message = (
+                f"all cells in place have more than {MOST_PARTS} names, numbers and operations"
+            )
+            return Diagnostic("R108", message, at)
+        if scope.depth >= DEEPEST:
+            return Diagnostic("R105", f"cells nested more than {DEEPEST} deep", at, also)
+        return self.size_problem(cell, call, scope, also)
+
+    def length(self, cell: Cell) -> int:
+        """How much there is in a cell, of which each use has a copy."""
+        name = cell.name.name
+        if name not in self.sizes:
+            values = [value for statement in cell.body for value in expressions(statement)]
+            self.sizes[name] = sum(1 for value in values for _ in parts_in(value))
+        return self.sizes[name]
+
+    def axes_in(self, scope: Scope) -> Sequence[str]:
+        """What a use can run along; in a cell, `t` is the axis that the cell runs along."""
+        return self.axes if scope.use is None else (TIME, *self.axes)
+
+    def size_problem(
+        self, cell: Cell, call: Call, scope: Scope, also: tuple[Label, ...]
+    ) -> Diagnostic | None:
+        name = cell.name.name
+        wanted = {size.name.name: size for size in cell.sizes}
+        seen: set[str] = set()
+        for size in call.sizes:
+            at, said = Label(scope.span(size.span)), size.name.name
+            if said not in wanted:
+                guess = near(said, wanted)
+                helps = [f"did you mean `{guess}`?"] if guess is not None else []
+                if not helps and wanted:
+                    helps = [f"its sizes are {', '.join(f'`{known}`' for known in wanted)}"]
+                message = f"`{name}` has no size `{said}`"
+                return Diagnostic("R227", message, at, also, helps=tuple(helps))
+            if said in seen:
+                return Diagnostic("R227", f"`{said}` is given twice", at)
+            seen.add(said)
+        for missing in wanted.values():
+            if missing.default is None and missing.name.name not in seen:
+                message = f"`{name}` needs the size `{missing.name.name}`"
+                help_ = f"write `{name}(…; {missing.name.name}=…)`"
+                at = Label(scope.span(call.span))
+                also = (Label(missing.span, "it has no default"),)
+                return Diagnostic("R227", message, at, also, helps=(help_,))
+        return None
+
+    def unused(self, spec: Spec) -> None:
+        """Warn of what the spec itself defines and never uses."""
+        if self.problems or self.definitions.problems:
+            return  # what is wrong may be the use
+        for cell in spec.of(Cell):
+            name = cell.name.name
+            if self.definitions.cells.get(name) is cell and name not in self.used:
+                self.problems.append(
+                    Diagnostic(
+                        "R224",
+                        f"unused cell `{name}`",
+                        Label(cell.name.span, "no equation uses it"),
+                        severity="warning",
+                    )
+                )
+
+
+def _path_problem(path: str, at: Name) -> Diagnostic | None:
+    """What a use may not be called: its parts would have names that rollc gives to others."""
+    first = path.partition(".")[0]
+    if f"{first}." != STATE:
+        return None
+    message = f"`{first}` cannot name a use of a cell"
+    text = f"`{STATE}h` is what rollc calls the state of a value `h`"
+    return Diagnostic("R109", message, Label(at.span, text), helps=("choose another name",))
+
+
+def _moved_shape(shape: Shape, scope: Scope) -> Shape:
+    return Shape(tuple(moved(size, scope) for size in shape.sizes), scope.span(shape.span))
+
+
+def _moved_type(type_: Shape | Index, scope: Scope) -> Shape | Index:
+    if isinstance(type_, Shape):
+        return _moved_shape(type_, scope)
+    return Index(moved(type_.size, scope), scope.span(type_.span))
+
+
+def _is_real(value: Expression, scope: Scope) -> bool:
+    """Whether a number that a cell is given is, by its form, no size."""
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        match part:
+            case Number(float()) | Number(0) | Negate():
+                return True
+            case Name(name) if name in scope.numbers:
+                return True
+            case Call():
+                continue
+        pending.extend(parts(part))
+    return False

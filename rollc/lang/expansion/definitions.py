@@ -1,0 +1,300 @@
+"""Cells and functions as they are defined, before any use: what is wrong with them.
+
+What is found here is said once, however often a definition is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import networkx as nx
+
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.source import Source, Span
+from rollc.lang.symbols.builtins import CUT, FEED, SIZE, TIME, functions
+from rollc.lang.symbols.table import Names, axes_of, no_axis, twice
+from rollc.lang.syntax.ast import (
+    Call,
+    Cell,
+    Const,
+    Definition,
+    Dim,
+    Expression,
+    Function,
+    Init,
+    Input,
+    Name,
+    Number,
+    Param,
+    Reset,
+    Spec,
+    Statement,
+    Subscript,
+    calls_in,
+    expressions,
+    names_in,
+    parts,
+)
+
+
+@dataclass
+class Definitions:
+    """The cells and functions that a spec can use, by name.
+
+    ``flawed`` are those in which something is wrong: no use of them is looked at.  Where
+    not all files could be read (not ``complete``), any function may be one of theirs.
+    """
+
+    cells: dict[str, Cell] = field(default_factory=dict)
+    functions: dict[str, Function] = field(default_factory=dict)
+    flawed: set[str] = field(default_factory=set)
+    problems: list[Diagnostic] = field(default_factory=list)
+    complete: bool = True
+
+    def find(self, name: str) -> Definition | None:
+        return self.cells.get(name) or self.functions.get(name)
+
+    def all(self) -> tuple[Definition, ...]:
+        return (*self.cells.values(), *self.functions.values())
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a definition sees of the text around it, and what it does not.
+
+    ``numbers`` are sizes and constants, ``axes`` time axes; ``hidden`` are the sizes and
+    constants of another file, where no definition sees them.
+    """
+
+    numbers: frozenset[str]
+    axes: tuple[str, ...]
+    hidden: Mapping[str, Span]
+
+    def unknown(self, read: Iterable[Name], names: Names) -> Iterator[Diagnostic]:
+        """The names that neither the definition nor the text around it has."""
+        for name in dict.fromkeys(read):
+            if name.name not in names.symbols and name.name in self.hidden:
+                yield Diagnostic(
+                    "R201",
+                    f"unknown name `{name.name}`",
+                    Label(name.span, "not seen from here"),
+                    (Label(self.hidden[name.name], f"`{name.name}` of this file"),),
+                    notes=("a file that is used gives its cells and functions alone",),
+                    helps=("make it a size of the cell, or an argument of the function",),
+                )
+            elif name.name in names.symbols or name.name not in (*self.numbers, *self.axes):
+                names.find(name)
+        yield from names.problems
+
+
+def defined(
+    spec: Spec, library: Iterable[Statement], source: Source, complete: bool
+) -> Definitions:
+    """The definitions of a spec and of the files that it uses."""
+    library = tuple(library)
+    found = Definitions(complete=complete)
+    for statement in (*spec.statements, *library):
+        if isinstance(statement, (Cell, Function)):
+            _define(found, statement)
+    numbers = frozenset(
+        item.name.name for item in spec.statements if isinstance(item, (Dim, Const))
+    )
+    own = Around(numbers, (TIME, *axes_of(spec)), {})
+    for definition in found.all():
+        around = own
+        if definition.span.start > len(source.text):  # in another file
+            around = Around(frozenset(), (TIME,), _hidden(library, source, definition))
+        if isinstance(definition, Cell):
+            problems = list(_cell_problems(definition, around))
+        else:
+            problems = list(_function_problems(definition, around))
+        if problems:
+            found.flawed.add(definition.name.name)
+            found.problems += problems
+    for members, problem in _recursions(found):
+        found.flawed.update(members)
+        found.problems.append(problem)
+    return found
+
+
+def _hidden(
+    library: Iterable[Statement], source: Source, definition: Definition
+) -> dict[str, Span]:
+    """The sizes and constants of the file of a definition."""
+    file, _ = source.at(definition.span.start)
+    return {
+        item.name.name: item.name.span
+        for item in library
+        if isinstance(item, (Dim, Const)) and source.at(item.span.start)[0] is file
+    }
+
+
+def _define(found: Definitions, definition: Definition) -> None:
+    name = definition.name
+    first = found.find(name.name)
+    if name.name in (*functions(), CUT, FEED, SIZE):
+        found.flawed.add(name.name)
+        found.problems.append(
+            Diagnostic(
+                "R109",
+                f"`{name.name}` is a function of the language and cannot be given another meaning",
+                Label(name.span),
+                helps=("choose another name",),
+            )
+        )
+    elif first is not None:
+        found.problems.append(twice(f"`{name.name}` is defined", first.name.span, name.span))
+    elif isinstance(definition, Cell):
+        found.cells[name.name] = definition
+    else:
+        found.functions[name.name] = definition
+
+
+# Cells
+
+
+def own_names(cell: Cell) -> Names:
+    """What the names of a cell stand for, inside it."""
+    statements: list[Statement] = [
+        Input(name, None, None, False, False, name.span) for name in cell.inputs
+    ]
+    statements += [Dim(size.name, Number(1, size.span), size.span) for size in cell.sizes]
+    return Names(Spec((*statements, *cell.body)))
+
+
+def _cell_problems(cell: Cell, around: Around) -> Iterator[Diagnostic]:
+    names = own_names(cell)
+    inputs = {name.name for name in cell.inputs}
+    read = [name for size in cell.sizes if size.default for name in names_in(size.default)]
+    for statement in cell.body:
+        for expression in expressions(statement):
+            # A name alone can be an initialiser, or an error that is found with them.
+            if not (
+                isinstance(statement, Param)
+                and isinstance(expression, Name)
+                and expression is statement.initialiser
+            ):
+                read += names_in(expression)
+            yield from _over_no_axis(expression, around.axes)
+        if isinstance(statement, (Init, Reset)):
+            read.append(statement.name)
+            if statement.name.name in inputs:
+                yield Diagnostic(
+                    "R213",
+                    f"`{statement.name.name}` has no initial value here: it is the cell's input",
+                    Label(statement.name.span),
+                )
+    read += cell.results
+    yield from around.unknown(read, names)
+    seen: dict[str, Span] = {}
+    for result in cell.results:
+        if result.name in seen:
+            yield twice(f"result `{result.name}` is given", seen[result.name], result.span)
+        seen.setdefault(result.name, result.span)
+        symbol = names.symbols.get(result.name)
+        if symbol is not None and symbol.sort == "size":
+            yield Diagnostic(
+                "R219", f"`{result.name}` is a size and cannot be a result", Label(result.span)
+            )
+
+
+# Functions
+
+
+def _function_problems(function: Function, around: Around) -> Iterator[Diagnostic]:
+    names = Names(
+        Spec(tuple(Input(name, None, None, False, False, name.span) for name in function.arguments))
+    )
+    values = (function.value, *(slope.value for slope in function.slopes))
+    for value in values:
+        yield from _not_in_functions(value, around.axes)
+        yield from _over_no_axis(value, around.axes)
+    sloped: dict[str, Span] = {}
+    for slope in function.slopes:
+        if slope.argument is None and len(function.arguments) > 1:
+            form = f"grad {function.arguments[0].name}: …"
+            yield Diagnostic(
+                "R113",
+                "the derivative with respect to which argument?",
+                Label(slope.span),
+                helps=(f"one line for each argument: `{form}`",),
+            )
+            continue
+        name = slope.argument or function.arguments[0]
+        if slope.argument is not None:
+            names.find(slope.argument)
+        if name.name in sloped:
+            yield twice(f"the derivative of `{name.name}` is given", sloped[name.name], slope.span)
+        sloped.setdefault(name.name, slope.span)
+    yield from around.unknown((name for value in values for name in names_in(value)), names)
+
+
+def _over_no_axis(value: Expression, axes: Sequence[str]) -> Iterator[Diagnostic]:
+    """What goes over an axis that the definition does not know."""
+    for call in calls_in(value):
+        if call.over is not None and call.over.name not in axes:
+            yield no_axis(call.over.name, call.over.span, axes)
+
+
+def _not_in_functions(value: Expression, axes: Sequence[str]) -> Iterator[Diagnostic]:
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        found = parts(part)
+        if isinstance(part, Subscript) and any(name.name in axes for name in names_in(part.index)):
+            yield Diagnostic(
+                "R113",
+                "a delay in a function",
+                Label(part.span),
+                helps=("give the delayed value as an argument, or write a cell",),
+            )
+            found = (part.base,)
+        elif isinstance(part, Call) and part.function.name == SIZE:
+            yield Diagnostic("R113", "a size in a function", Label(part.span))
+        pending.extend(found)
+
+
+# Definitions that need themselves
+
+
+def _recursions(found: Definitions) -> Iterator[tuple[list[str], Diagnostic]]:
+    """The names on each cycle of calls, and the message about it."""
+    calls: nx.DiGraph[str] = nx.DiGraph()
+    for caller in found.all():
+        for call in _calls(caller):
+            if found.find(call.function.name) is not None:
+                calls.add_edge(caller.name.name, call.function.name, span=call.function.span)
+    for component in nx.strongly_connected_components(calls):
+        # A graph of its own, in the order of the text: that of a set is by chance.
+        inside = nx.DiGraph(
+            [edge for edge in calls.edges(data=True) if {edge[0], edge[1]} <= component]
+        )
+        if inside.edges:
+            cycle = nx.find_cycle(inside)
+            chain = [(callee, inside.edges[caller, callee]["span"]) for caller, callee in cycle]
+            verb = "uses" if cycle[0][0] in found.cells else "calls"
+            yield list(inside), _recursion(verb, chain)
+
+
+def _calls(definition: Definition) -> Iterator[Call]:
+    if isinstance(definition, Cell):
+        values = [value for statement in definition.body for value in expressions(statement)]
+    else:
+        values = [definition.value, *(slope.value for slope in definition.slopes)]
+    for value in values:
+        yield from calls_in(value)
+
+
+def _recursion(verb: str, chain: Sequence[tuple[str, Span]]) -> Diagnostic:
+    """Each link is a name and where it is called."""
+    names = [f"`{name}`" for name, _ in chain]
+    first, *others = sorted({span for _, span in chain})
+    return Diagnostic(
+        "R304",
+        f"{names[-1]} {verb} itself",
+        Label(first),
+        tuple(Label(span) for span in others),
+        notes=(f" {verb} ".join((names[-1], *names)),),
+        helps=("what runs over the steps is written as a delay: `h[t-1]`",),
+    )

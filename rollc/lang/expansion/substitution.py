@@ -1,0 +1,88 @@
+"""Expressions put in another place: their names stand for others there, their spans stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from rollc.lang.diagnostics.source import Span
+from rollc.lang.syntax.ast import (
+    Binary,
+    Call,
+    Expression,
+    Name,
+    Negate,
+    Number,
+    Option,
+    Slice,
+    Subscript,
+)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What names stand for at a place.
+
+    ``path`` comes before the names that are defined there, ``use`` is where what is written
+    is used, and ``sizes`` and ``numbers`` are the names of sizes and constants, as written.
+    Among the names is `t`, the time axis.
+    """
+
+    path: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+    sizes: frozenset[str] = frozenset()
+    numbers: frozenset[str] = frozenset()
+    use: Span | None = None
+    depth: int = 0
+
+    def span(self, span: Span) -> Span:
+        return span if self.use is None else Span(span.start, span.end, self.use)
+
+    def name(self, name: Name) -> Name:
+        return Name(self.names.get(name.name, name.name), self.span(name.span))
+
+
+Replace = Callable[[Call], Expression | None]
+
+
+def moved(expression: Expression, scope: Scope, replaced: Replace | None = None) -> Expression:
+    """The expression at that place.  ``replaced`` may put something else for a call."""
+
+    def move(part: Expression) -> Expression:
+        span = scope.span(part.span)
+        match part:
+            case Number(value):
+                return Number(value, span)
+            case Name():
+                return scope.name(part)
+            case Negate(operand):
+                return Negate(move(operand), span)
+            case Binary(symbol, left, right):
+                return Binary(symbol, move(left), move(right), span)
+            case Subscript(base, index):
+                return Subscript(move(base), move(index), span)
+            case Slice(base, start, stop):
+                first = None if start is None else move(start)
+                return Slice(move(base), first, None if stop is None else move(stop), span)
+            case Call():
+                other = replaced(part) if replaced is not None else None
+                return other if other is not None else call(part)
+
+    def call(part: Call) -> Call:
+        function = Name(part.function.name, scope.span(part.function.span))
+        operands = tuple(move(operand) for operand in part.operands)
+        options, sizes = given(part.options), given(part.sizes)
+        over = None if part.over is None else scope.name(part.over)
+        return Call(function, operands, options, over, sizes, scope.span(part.span))
+
+    def given(options: tuple[Option, ...]) -> tuple[Option, ...]:
+        return tuple(
+            Option(
+                Name(option.name.name, scope.span(option.name.span)),
+                move(option.value),
+                scope.span(option.span),
+            )
+            for option in options
+        )
+
+    return move(expression)

@@ -1,0 +1,100 @@
+"""Drafts to a graph, with its types or, where some are missing, just its wiring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from rollc.ir.graph import Edge, Graph, Node, Type, attributes
+from rollc.lang.diagnostics.source import Source, Span
+from rollc.lang.elaboration.expressions import Drafts
+from rollc.lang.inference.shapes import Inference, cut_options
+from rollc.lang.symbols.untyped_node import Draft, Row
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the nodes of a graph and their operands are written.
+
+    Operand number -1 of a node is its initial value.
+    """
+
+    nodes: Mapping[str, Span]
+    operands: Mapping[tuple[str, int], Span]
+
+
+def wiring(drafts: Drafts, frame: Graph) -> Graph:
+    """Which node reads which; every type is a number."""
+    nodes = [
+        Node(
+            draft.name,
+            draft.operation,
+            tuple(operand.edge for operand in draft.operands),
+            Type("float"),
+            draft.attributes,
+            _initial(drafts, draft),
+        )
+        for draft in drafts.drafts.values()
+    ]
+    return frame.with_nodes(nodes)
+
+
+def places(drafts: Drafts) -> Places:
+    """Where the nodes of :func:`wiring` are written."""
+    nodes = drafts.drafts.values()
+    operands = {
+        (draft.name, place): operand.span
+        for draft in nodes
+        for place, operand in enumerate(draft.operands)
+    }
+    starts = {(name, -1): operand.span for name, operand in drafts.initials.items()}
+    return Places({draft.name: draft.span for draft in nodes}, {**operands, **starts})
+
+
+def assemble(drafts: Drafts, inference: Inference, frame: Graph, source: Source) -> Graph:
+    """The graph.  Every type must be known.
+
+    A number as the initial value of a vector stands for all its elements: it fills a
+    vector, in a node of its own.
+    """
+    nodes: list[Node] = []
+    for draft in drafts.drafts.values():
+        line = source.line_in_spec(draft.span)
+        edges = tuple(operand.edge for operand in draft.operands)
+        type_, options = inference.types[draft.name], draft.attributes
+        operation = draft.operation
+        if draft.cut is not None and draft.cut.row is not None:
+            operation, options = "identity", attributes()
+            start = inference.types[edges[0].source]
+            if start.kind != type_.kind:  # the zero of an index
+                operation, options, edges = "constant", attributes(value=0.0), ()
+            elif start.shape != type_.shape:
+                row = _row_of(drafts.fresh(draft.name.split("'")[0]), draft.cut.row, edges, start)
+                nodes.append(replace(row, line=line))
+                operation, options = "sum", attributes(axis=0)
+                edges = (Edge(row.name),)
+        elif draft.cut is not None:
+            options = attributes(**cut_options(draft.cut, inference.read(edges[0])))
+        initial = _initial(drafts, draft)
+        if initial is not None:
+            start = inference.types[initial]
+            if start.shape == () != type_.shape:
+                filled = Type(start.kind, type_.shape, start.axes)
+                shape = attributes(shape=type_.shape)
+                name = drafts.fresh(draft.name)
+                nodes.append(Node(name, "fill", (Edge(initial),), filled, shape, line=line))
+                initial = name
+        nodes.append(Node(draft.name, operation, edges, type_, options, initial, line))
+    return frame.with_nodes(nodes)
+
+
+def _row_of(name: str, row: Row, edges: tuple[Edge, ...], start: Type) -> Node:
+    """The row of an initial value, as a matrix of one row."""
+    place = row.outside - 1 if row.ahead else start.shape[0] - row.outside
+    type_ = replace(start, shape=(1, *start.shape[1:]))
+    return Node(name, "slice", edges, type_, attributes(start=place, stop=place + 1))
+
+
+def _initial(drafts: Drafts, draft: Draft) -> str | None:
+    operand = drafts.initials.get(draft.name)
+    return None if operand is None else operand.edge.source

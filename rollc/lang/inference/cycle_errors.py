@@ -1,0 +1,174 @@
+"""Findings of the check as messages that show the cycles in the text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from rollc.ir.time.causality import (
+    AlongTwoAxes,
+    BothDirections,
+    CycleWithoutDelay,
+    Finding,
+    Link,
+    NeedsWhole,
+    total,
+)
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.source import Span
+from rollc.lang.symbols.table import listed
+
+MOST_SHOWN = 40  # links of one cycle
+
+
+def blocked(findings: Iterable[Finding]) -> set[str]:
+    """The nodes of the cycles that cannot be run."""
+    return {link.reader for finding in findings for link in _links(finding)}
+
+
+def _links(finding: Finding) -> tuple[Link, ...]:
+    match finding:
+        case CycleWithoutDelay(cycle) | NeedsWhole(_, cycle):
+            return cycle
+        case BothDirections(past, future) | AlongTwoAxes(past, future):
+            return (*past, *future)
+
+
+def cycle_diagnostics(
+    findings: Iterable[Finding], places: Mapping[tuple[str, int], Span], axes: Sequence[str]
+) -> Iterator[Diagnostic]:
+    """One diagnostic for each finding; ``places`` says where an operand is written.
+
+    ``axes`` are the time axes of the network.
+    """
+    for finding in findings:
+        match finding:
+            case CycleWithoutDelay(cycle):
+                yield _without_delay(cycle, places, axes)
+            case NeedsWhole(node, cycle):
+                yield _needs_whole(node, cycle, places)
+            case BothDirections(past, future):
+                yield _both_directions(past, future, places)
+            case AlongTwoAxes(first, second):
+                yield _along_two_axes(first, second, places)
+
+
+def owner(node: str) -> str:
+    """The name, as the spec has it, whose equation a node belongs to."""
+    return node.split("'")[0]
+
+
+def _shown(cycle: Iterable[Link]) -> list[Link]:
+    """The links that are written in the text: those that read a name."""
+    return [link for link in cycle if "'" not in link.edge.source]
+
+
+def _label(link: Link, places: Mapping[tuple[str, int], Span]) -> Label:
+    reader, source = owner(link.reader), link.edge.source
+    read = f"`{source}`" if source != reader else "itself"
+    when = "at the same step"
+    if link.edge.delay:
+        steps = abs(link.edge.delay)
+        side = "ago" if link.edge.delay > 0 else "ahead"
+        when = f"{steps} step{'s' if steps > 1 else ''} {side}"
+    return Label(places[link.reader, link.operand], f"`{reader}` reads {read} {when}")
+
+
+def _labels(
+    links: Iterable[Link], places: Mapping[tuple[str, int], Span]
+) -> tuple[Label, tuple[Label, ...]]:
+    labels = sorted(
+        dict.fromkeys(_label(link, places) for link in links), key=lambda label: label.span
+    )
+    return labels[0], tuple(labels[1:MOST_SHOWN])
+
+
+def _path(cycle: Iterable[Link]) -> str:
+    """Who reads whom, from one name back to it."""
+    names = [f"`{link.edge.source}`" for link in reversed(_shown(cycle))]
+    if len(names) > MOST_SHOWN:
+        names[MOST_SHOWN:] = [f"… {len(names) - MOST_SHOWN} more, of which the last"]
+    return " reads ".join((*names, names[0]))
+
+
+def _without_delay(
+    cycle: tuple[Link, ...], places: Mapping[tuple[str, int], Span], axes: Sequence[str]
+) -> Diagnostic:
+    links = _shown(cycle)
+    at, also = _labels(links, places)
+    source = links[0].edge.source.split(".")[-1]
+    reads = " or ".join(f"`{source}[{axis}-1]`" for axis in axes)
+    return Diagnostic(
+        "R301",
+        "cycle without a delay",
+        at,
+        also,
+        notes=(_path(cycle),),
+        helps=(f"read one of them with a delay, as in {reads}",),
+    )
+
+
+def _needs_whole(
+    node: str, cycle: tuple[Link, ...], places: Mapping[tuple[str, int], Span]
+) -> Diagnostic:
+    labels = [
+        Label(places[link.reader, link.operand], f"`{link.edge.source}` is needed here")
+        for link in _shown(cycle)
+    ]
+    labels += [
+        Label(places[link.reader, -1], f"the initial value of `{link.reader}`")
+        for link in cycle
+        if link.operand == -1
+    ]
+    at, *also = sorted(labels, key=lambda label: label.span)
+    return Diagnostic(
+        "R303",
+        f"`{owner(node)}` needs a whole sequence that cannot be computed without it",
+        at,
+        tuple(also[:MOST_SHOWN]),
+        notes=(_path(cycle),),
+        helps=("a value over the steps, or an initial one, must not depend on itself",),
+    )
+
+
+def _both_directions(
+    past: tuple[Link, ...], future: tuple[Link, ...], places: Mapping[tuple[str, int], Span]
+) -> Diagnostic:
+    cycles = dict.fromkeys((past, future))
+    at, also = _labels([link for cycle in cycles for link in _shown(cycle)], places)
+    if total(past) == 0:
+        title = "delays that lead back to the same step"
+        help_ = "change one of them: a value cannot be computed from itself at the same step"
+    else:
+        title = "cycles into the past and into the future that need each other"
+        help_ = "let one chain run from the first step and another from the last, and join them"
+    notes = tuple(f"{_path(cycle)}: {_sum(cycle)}" for cycle in cycles)
+    return Diagnostic("R302", title, at, also, notes=notes, helps=(help_,))
+
+
+def _along_two_axes(
+    first: tuple[Link, ...], second: tuple[Link, ...], places: Mapping[tuple[str, int], Span]
+) -> Diagnostic:
+    delayed = [link for link in (*first, *second) if link.edge.delay]
+    labels = {_label(link, places): link.edge.axis for link in delayed}
+    at, *also = sorted(
+        (Label(label.span, f"{label.text} along `{axis}`") for label, axis in labels.items()),
+        key=lambda label: label.span,
+    )
+    axes = listed(sorted({link.edge.axis for link in delayed}))
+    return Diagnostic(
+        "R305",
+        f"delays along {axes} that depend on each other",
+        at,
+        tuple(also[:MOST_SHOWN]),
+        notes=("a value and the cycles that it is on are computed along one time axis",),
+        helps=("let one chain run along each axis, and join them",),
+    )
+
+
+def _sum(cycle: tuple[Link, ...]) -> str:
+    """The total delay of a cycle, in words."""
+    steps = total(cycle)
+    if steps == 0:
+        return "0 steps in total"
+    side = "back" if steps > 0 else "ahead"
+    return f"{abs(steps)} step{'s' if abs(steps) > 1 else ''} {side} in total"

@@ -1,0 +1,1 @@
+"""Names, sizes and functions that a spec can call."""

@@ -1,0 +1,69 @@
+"""What a spec may call: the table of operations, less what has a notation of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from rollc.ir.operations import OPERATIONS
+
+SYMBOLS = {
+    "+": "add",
+    "-": "subtract",
+    "*": "multiply",
+    "/": "divide",
+    "**": "power",
+    "@": "matmul",
+    "<": "less",
+    "<=": "less_equal",
+    ">": "greater",
+    ">=": "greater_equal",
+    "==": "equal",
+    "!=": "not_equal",
+}
+COMPARISONS = frozenset(["<", "<=", ">", ">=", "==", "!="])
+# With `over t` these are another operation.
+OVER_TIME = ("sum", "mean", "max", "min", "softmax")
+ENDS = ("first", "last")  # one step of the sequence
+OVER_AXES = frozenset([*(f"{name}_over" for name in OVER_TIME), *ENDS])  # operations
+SPREAD = "spread"  # the operation of what is the same at every step of an axis
+CUT, FEED, SIZE = "split", "feed", "size"  # functions that are no operations
+STOP, EVERY = "stop", "every"  # an option that no operation has: it is a rule on one read
+TIME = "t"
+
+# Operations that are written in another way, and how.
+WRITTEN = {
+    **{operation: f"a {symbol} b" for symbol, operation in SYMBOLS.items()},
+    "negate": "-x",
+    "slice": "x[start:stop]",
+    **{f"{name}_over": f"{name}(x, over t)" for name in OVER_TIME},
+}
+SYMBOL_OF = {operation: symbol for symbol, operation in SYMBOLS.items()}
+
+
+def functions() -> tuple[str, ...]:
+    """The operations that a spec can call."""
+    return tuple(
+        name for name, entry in OPERATIONS.items() if not entry.internal and name not in WRITTEN
+    )
+
+
+def said(operation: str) -> str:
+    """What a spec calls an operation."""
+    if operation == "negate":
+        return "-"
+    if operation == "with_slope":
+        return "grad"
+    return SYMBOL_OF.get(operation, operation.removesuffix("_over"))
+
+
+def near(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a reader most likely meant."""
+    candidates = sorted(set(known))
+    if name.lower() in candidates:
+        return name.lower()
+    if name.upper() in candidates:
+        return name.upper()
+    # A comparison of long names with thousands of others would take seconds.
+    found = get_close_matches(name[:40], candidates[:2000], n=1, cutoff=0.65)
+    return found[0] if found else None

@@ -1,0 +1,277 @@
+"""Expressions whose value is known before anything runs: sizes and constants."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping
+
+from rollc.ir.graph import Type
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.source import Span
+from rollc.lang.symbols.builtins import COMPARISONS, SIZE, near
+from rollc.lang.symbols.table import Names
+from rollc.lang.syntax.ast import Binary, Call, Expression, Name, Negate, Number
+
+LARGEST_SIZE = 2**31  # elements of one value, and of all parameters together
+LONGEST_DELAY = 10**6  # steps
+LARGEST_STEP = 2**62  # of a computation with sizes
+REAL: Mapping[str, Callable[[float, float], float | complex]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "**": operator.pow,
+}
+
+
+class Rejected(Exception):
+    """An expression without a value; ``diagnostic`` is None where that is reported already."""
+
+    def __init__(self, diagnostic: Diagnostic | None) -> None:
+        super().__init__()
+        self.diagnostic = diagnostic
+
+
+def rejected(
+    code: str, span: Span, message: str, text: str = "", helps: Iterable[str] = ()
+) -> Rejected:
+    return Rejected(Diagnostic(code, message, Label(span, text), helps=tuple(helps)))
+
+
+def bad_size(span: Span, message: str, text: str = "", *helps: str) -> Rejected:
+    return Rejected(Diagnostic("R208", message, Label(span, text), helps=helps))
+
+
+class Values:
+    """The values of sizes and constants, by name; None where there was an error.
+
+    ``type_of`` tells the type of a value, as far as it is known, for `size(x)`.
+    """
+
+    def __init__(self, names: Names, type_of: Callable[[str], Type | None]) -> None:
+        self.names = names
+        self.type_of = type_of
+        self.sizes: dict[str, int | None] = {}
+        self.constants: dict[str, float | None] = {}
+        self.told: dict[Call, int] = {}  # the sizes of values
+
+    def whole(self, expression: Expression) -> int:
+        """A whole number of any sign; raises :class:`Rejected`."""
+        match expression:
+            case Number(int() as value):
+                return value
+            case Number():
+                raise bad_size(expression.span, "a size is a whole number", "not a whole number")
+            case Name():
+                return self._size(expression)
+            case Negate(operand):
+                return -self.whole(operand)
+            case Call(function) if function.name == SIZE:
+                return self._size_of(expression)
+            case Binary(symbol, left, right) if symbol in "+-*/**":
+                return self._whole_binary(expression, symbol, self.whole(left), self.whole(right))
+            case _:
+                raise bad_size(
+                    expression.span,
+                    "a size is made of whole numbers, sizes and arithmetic",
+                    "not known before the network runs",
+                )
+
+    def _size(self, name: Name) -> int:
+        symbol = self.names.find(name, "size")
+        if symbol is None:
+            raise Rejected(None)
+        if symbol.sort != "size":
+            raise Rejected(
+                Diagnostic(
+                    "R208",
+                    f"`{name.name}` is no size",
+                    Label(name.span, "a size is needed here"),
+                    (Label(symbol.at, f"`{name.name}` is defined here"),),
+                    helps=(f"a size is declared as `dim {name.name.rsplit('.', 1)[-1]} = …`",),
+                )
+            )
+        if name.name not in self.sizes:
+            raise Rejected(
+                Diagnostic(
+                    "R208",
+                    f"`{name.name}` is used before it is defined",
+                    Label(name.span),
+                    (Label(symbol.at, "defined here"),),
+                    helps=("sizes are computed from the top: move the definition up",),
+                )
+            )
+        value = self.sizes[name.name]
+        if value is None:
+            raise Rejected(None)
+        return value
+
+    def _size_of(self, call: Call) -> int:
+        """`size(x)`: the length of a vector, the number of things that an index can name."""
+        name = size_operand(call)
+        symbol = self.names.find(name)
+        if symbol is None:
+            raise Rejected(None)
+        if symbol.sort == "size":
+            raise bad_size(call.span, f"`{name.name}` is a size itself")
+        found = self.type_of(name.name)
+        if found is None:
+            raise Rejected(None)
+        if found.kind == "index" and found.bound is not None:
+            return self.told.setdefault(call, found.bound)
+        dimension = 0
+        for option in call.options:
+            dimension = self.whole(option.value)
+        if not 0 <= dimension < len(found.shape):
+            count = len(found.shape)
+            has = f"{count} dimension{'s' * (count > 1)}" if count else "a number"
+            helps = ["a shape can be declared where a value is defined, as in `h: [2] = …`"]
+            raise bad_size(
+                call.span,
+                f"`{name.name}` has no such size",
+                f"this has {has}" if count else f"this is {has}",
+                *(helps if symbol.sort == "equation" else ()),
+            )
+        return self.told.setdefault(call, found.shape[dimension])
+
+    def _whole_binary(self, expression: Binary, symbol: str, left: int, right: int) -> int:
+        span = expression.span
+        match symbol:
+            case "+":
+                value = left + right
+            case "-":
+                value = left - right
+            case "*":
+                value = left * right
+            case "/":
+                if right == 0:
+                    raise bad_size(span, "a size divided by zero", f"{left} / 0")
+                if left % right:
+                    raise bad_size(
+                        span, f"{left} cannot be divided by {right}", "a size is a whole number"
+                    )
+                value = left // right
+            case _:
+                if right < 0 or right * max(1, left.bit_length()) > 128:
+                    raise bad_size(span, f"{left} ** {right} is no size")
+                value = left**right
+        if abs(value) > LARGEST_STEP:
+            raise bad_size(span, "a size that is too large", f"this is {value}")
+        return value
+
+    def count(self, expression: Expression) -> int:
+        """A size: a positive number within bounds."""
+        value = self.whole(expression)
+        if value <= 0:
+            raise bad_size(expression.span, "a size is positive", f"this is {value}")
+        if value > LARGEST_SIZE:
+            message = f"a size is {LARGEST_SIZE} at most"
+            raise bad_size(expression.span, message, f"this is {value}")
+        return value
+
+    def shape(self, sizes: tuple[Expression, ...], span: Span) -> tuple[int, ...]:
+        """Sizes whose product is within bounds."""
+        shape = tuple(self.count(size) for size in sizes)
+        if len(shape) > 4:
+            raise bad_size(span, "a shape has four dimensions at most", f"{len(shape)} dimensions")
+        if math.prod(shape) > LARGEST_SIZE:
+            raise too_large(span, shape)
+        return shape
+
+    def number(self, expression: Expression) -> float:
+        """A constant number; raises :class:`Rejected`."""
+        value = self._real(expression)
+        if not math.isfinite(value):
+            raise _no_constant(expression.span, "this is beyond what a float64 can hold")
+        return value
+
+    def _real(self, expression: Expression) -> float:
+        match expression:
+            case Number(value):
+                return float(value)
+            case Name():
+                return self._constant(expression)
+            case Negate(operand):
+                return -self._real(operand)
+            case Call(function) if function.name == SIZE:
+                return float(self._size_of(expression))
+            case Binary(symbol, left, right) if symbol not in COMPARISONS and symbol != "@":
+                return _real_binary(expression, symbol, self._real(left), self._real(right))
+            case _:
+                raise _no_constant(expression.span, "not a number, a name or arithmetic")
+
+    def _constant(self, name: Name) -> float:
+        symbol = self.names.find(name)
+        if symbol is None:
+            raise Rejected(None)
+        if symbol.sort == "size":
+            return float(self._size(name))
+        if symbol.sort != "const":
+            raise _no_constant(name.span, f"`{name.name}` is no constant")
+        if name.name not in self.constants:
+            raise _no_constant(name.span, f"`{name.name}` is defined further down")
+        value = self.constants[name.name]
+        if value is None:
+            raise Rejected(None)
+        return value
+
+
+def size_operand(call: Call) -> Name:
+    """The name whose size is asked for; raises :class:`Rejected`."""
+    axes = [option.name.name for option in call.options]
+    match call.operands:
+        case (Name() as name,) if axes in ([], ["axis"]) and call.over is None and not call.sizes:
+            return name
+    help_ = "write `size(x)` or, of a matrix, `size(x, axis=1)`"
+    raise bad_size(call.span, "`size` takes the name of a value", "", help_)
+
+
+def _real_binary(expression: Binary, symbol: str, left: float, right: float) -> float:
+    try:
+        value = REAL[symbol](left, right)
+    except ArithmeticError:
+        raise _no_constant(expression.span, "this has no value") from None
+    if isinstance(value, complex):
+        raise _no_constant(expression.span, "this is no real number")
+    return value
+
+
+def _no_constant(span: Span, text: str) -> Rejected:
+    return Rejected(Diagnostic("R223", "not a constant number", Label(span, text)))
+
+
+def too_large(span: Span, shape: tuple[int, ...]) -> Rejected:
+    return bad_size(
+        span,
+        f"a value of {math.prod(shape)} elements; {LARGEST_SIZE} are the most",
+        f"this is {list(shape)}",
+    )
+
+
+def overrides(sets: Mapping[str, int], names: Names) -> list[Diagnostic]:
+    """What is wrong with the sizes given from outside."""
+    problems = []
+    sizes = [
+        symbol.name
+        for symbol in names.symbols.values()
+        if symbol.sort == "size" and "." not in symbol.name
+    ]
+    for name, value in sets.items():
+        shown = str(name)[:40]
+        if name not in sizes:
+            guess = near(shown, sizes)
+            helps = (f"did you mean `{guess}`?",) if guess else ()
+            if not guess and sizes:
+                helps = (f"the sizes are {', '.join(f'`{size}`' for size in sizes[:20])}",)
+            problems.append(Diagnostic("R209", f"no size is called `{shown}`", helps=helps))
+        elif not is_size(value):
+            message = f"`{name}` must be a whole number from 1 to {LARGEST_SIZE}"
+            at = Label(names.symbols[name].at, "set from outside")
+            problems.append(Diagnostic("R209", message, at))
+    return problems
+
+
+def is_size(value: object) -> bool:
+    """Whether an override can be a size."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_SIZE

@@ -1,0 +1,155 @@
+"""The names of a spec: what each stands for, defined once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from rollc.ir.graph import BATCH
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.source import Span
+from rollc.lang.symbols.builtins import TIME, functions, near
+from rollc.lang.syntax.ast import Alias, Const, Dim, Equation, Input, Name, Param, Spec, Time
+
+MOST_AXES = 2
+MOST_GUESSES = 20  # near names are looked for: each takes a comparison with all others
+Sort = Literal["size", "input", "target", "param", "const", "equation"]
+Wanted = Sort | Literal["place"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """``name`` where it is defined; ``span`` is the whole definition."""
+
+    name: str
+    sort: Sort
+    at: Span
+    span: Span
+
+
+class Names:
+    """Every name that a spec defines, in the order of the text.
+
+    ``axes`` are the time axes, which are no values and have names all the same.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self.symbols: dict[str, Symbol] = {}
+        self.problems: list[Diagnostic] = []
+        self.axes = axes_of(spec)
+        self._unknown: set[str] = set()
+        self.declared: dict[str, Span] = {}
+        self._times(spec)
+        for statement in spec.statements:
+            match statement:
+                case Dim(name):
+                    self._define(name, "size", statement.span)
+                case Input(name, target=target):
+                    self._define(name, "target" if target else "input", statement.span)
+                case Param(name):
+                    self._define(name, "param", statement.span)
+                case Const(name):
+                    self._define(name, "const", statement.span)
+                case Alias(name):
+                    self._define(name, "equation", statement.span)
+                case Equation(names):
+                    for name in names:
+                        self._define(name, "equation", statement.span)
+
+    def _define(self, name: Name, sort: Sort, span: Span) -> None:
+        symbol = self.symbols.get(name.name)
+        first = symbol.at if symbol is not None else self.declared.get(name.name)
+        if first is not None:
+            self.problems.append(twice(f"`{name.name}` is defined", first, name.span))
+        if symbol is not None:
+            return
+        self.symbols[name.name] = Symbol(name.name, sort, name.span, span)
+
+    def _times(self, spec: Spec) -> None:
+        """The time axes: one or two, declared once."""
+        said = spec.of(Time)
+        self.problems += [twice("`time` is said", said[0].span, again.span) for again in said[1:]]
+        for axis in said[0].axes if said else ():
+            if axis.name == BATCH:
+                text = f"`{BATCH}` is what the sequences of a batch are counted by"
+                helps = ("choose another name",)
+                self.problems.append(Diagnostic("R109", text, Label(axis.span), helps=helps))
+            elif axis.name in self.declared:
+                first = self.declared[axis.name]
+                self.problems.append(twice(f"`{axis.name}` is defined", first, axis.span))
+            elif len(self.declared) == MOST_AXES:
+                self.problems.append(
+                    Diagnostic(
+                        "R114",
+                        "more than two time axes",
+                        Label(axis.span, "the third"),
+                        notes=("kernels are made for two, as an encoder and a decoder have",),
+                    )
+                )
+            self.declared.setdefault(axis.name, axis.span)
+
+    def owns(self, name: Name) -> bool:
+        """Whether this is the place where the name is defined (the first one)."""
+        return self.symbols[name.name].at == name.span
+
+    def find(self, name: Name, wanted: Wanted = None) -> Symbol | None:
+        """What a name stands for; the first read of an unknown one is reported.
+
+        ``wanted`` is the sort that a near name must have to be proposed, "place" where it
+        can be a size or a time axis.
+        """
+        symbol = self.symbols.get(name.name)
+        if symbol is None and name.name not in self._unknown:
+            self._unknown.add(name.name)
+            self.problems.append(self._missing(name, wanted))
+        return symbol
+
+    def _missing(self, name: Name, wanted: Wanted) -> Diagnostic:
+        also: tuple[Label, ...] = ()
+        helps: tuple[str, ...] = ()
+        text = "not defined"
+        sort = "size" if wanted == "place" else wanted
+        known = [item.name for item in self.symbols.values() if sort in (None, item.sort)]
+        guess = near(name.name, known) if len(self._unknown) <= MOST_GUESSES else None
+        if name.name in (TIME, *self.axes) or name.name.endswith(f".{TIME}"):
+            text = "a time axis is no value"
+            helps = ("give the network an input that counts the steps",)
+        elif name.name in functions():
+            text = "a function, here without operands"
+            helps = (f"call it: `{name.name}(…)`",)
+        elif guess is not None:
+            also = (Label(self.symbols[guess].at, f"`{guess}` is defined here"),)
+            helps = (f"did you mean `{guess}`?",)
+        elif wanted == "place":
+            text = "neither a size nor a time axis"
+            helps = (f"declare it: `dim {name.name} = …`, or `time {name.name}, {self.axes[0]}`",)
+        shown = TIME if name.name.endswith(f".{TIME}") else name.name
+        message = f"unknown name `{shown}`"
+        return Diagnostic("R201", message, Label(name.span, text), also, helps=helps)
+
+
+def axes_of(spec: Spec) -> tuple[str, ...]:
+    """The time axes that a spec declares; `t` where it declares none."""
+    declared = [axis.name for time in spec.of(Time) for axis in time.axes if axis.name != BATCH]
+    return tuple(dict.fromkeys(declared)) or (TIME,)
+
+
+def listed(axes: Iterable[str]) -> str:
+    """Axes as a message names them."""
+    return " and ".join(f"`{axis}`" for axis in dict.fromkeys(axes))
+
+
+def no_axis(name: str, at: Span, axes: Iterable[str]) -> Diagnostic:
+    """A name that should be one of the time axes and is none."""
+    known = sorted(set(axes))
+    text = f"the time {'axes are' if known[1:] else 'axis is'} {listed(known)}"
+    helps = () if known[1:] else (f"declare it: `time {name}, {known[0]}`",)
+    return Diagnostic("R230", f"`{name}` is no time axis", Label(at, text), helps=helps)
+
+
+def twice(what: str, first: Span, second: Span) -> Diagnostic:
+    """Something that may be said once was said again."""
+    return Diagnostic(
+        "R202", f"{what} twice", Label(second, "again here"), (Label(first, "first here"),)
+    )

@@ -1,0 +1,142 @@
+"""Nodes to be: what they read, and where that is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rollc.ir.graph import Attribute, Edge, Type, attributes
+from rollc.lang.diagnostics.source import Span
+
+LOSS = "loss"
+Options = tuple[tuple[str, Attribute], ...]  # in the order of their names
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A read of a node, and where it is written."""
+
+    edge: Edge
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """The type that a spec says where it defines a value, and where that is written."""
+
+    type: Type
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a read of ``node`` by ``outside`` steps (1, 2 …) outside the sequence takes.
+
+    The read is before the first step, or ``ahead`` of the last one.
+    """
+
+    node: str
+    outside: int
+    ahead: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a slice takes; the end may depend on the length of what is cut.
+
+    ``part`` is (k, n) for the k-th of n equal parts.  ``element`` is a cut of one element
+    of a vector.  ``row`` is a cut of an initial value, which is the value itself where it
+    is the same for all steps.
+    """
+
+    start: int = 0
+    stop: int | None = None
+    part: tuple[int, int] | None = None
+    element: bool = False
+    row: Row | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The time axis of one use of a cell or a function, before it is known which one it is.
+
+    It is the one that ``arguments`` run over or, where they run over none, ``outer``.
+    ``function`` is what is used, ``span`` where, and ``form`` how an axis could be said.
+    """
+
+    arguments: tuple[Edge, ...]
+    outer: str | None
+    function: str
+    form: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A node to be; ``type`` is known for leaves only.
+
+    The axes in edges and attributes can be names of :class:`Axis`, and `first` and `last`
+    can lack theirs: :mod:`rollc.lang.inference.axes` puts time axes there.
+    """
+
+    name: str
+    operation: str
+    operands: tuple[Operand, ...]
+    span: Span
+    attributes: Options = ()
+    type: Type | None = None
+    cut: Cut | None = None
+
+
+class NodeTable:
+    """The nodes to be of a spec, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self.drafts: dict[str, Draft] = {}
+        self._constants: dict[str, str] = {}  # the repr of a number to its node
+        self._aliases: dict[str, str] = {}  # a second constant of equal value to the first
+        self._counts: dict[str, int] = {}
+
+    def leaf(self, name: str, operation: str, type_: Type, span: Span, **options: Attribute) -> str:
+        self.drafts[name] = Draft(name, operation, (), span, attributes(**options), type_)
+        return name
+
+    def constant(self, value: float, span: Span, prefix: str, name: str | None = None) -> str:
+        """The node of a number; equal numbers are one node."""
+        key = repr(value)
+        if key not in self._constants:
+            chosen = self.fresh(prefix) if name is None else name
+            self._constants[key] = self.leaf(
+                chosen, "constant", Type("float"), span, value=float(value)
+            )
+        elif name is not None:
+            self._aliases[name] = self._constants[key]
+        return self._constants[key]
+
+    def add(
+        self,
+        operation: str,
+        operands: tuple[Operand, ...],
+        span: Span,
+        prefix: str,
+        name: str | None = None,
+        cut: Cut | None = None,
+        options: Options = (),
+    ) -> Operand:
+        """A read of a new node, which has that name or one made of the prefix."""
+        chosen = self.fresh(prefix) if name is None else name
+        self.drafts[chosen] = Draft(chosen, operation, operands, span, options, cut=cut)
+        return Operand(Edge(chosen), span)
+
+    def alias(self, name: str, of: str) -> None:
+        """A second name of a value."""
+        self._aliases[name] = of
+
+    def node_of(self, name: str) -> str:
+        """The node that holds the value of a name."""
+        while name in self._aliases:
+            name = self._aliases[name]
+        return name
+
+    def fresh(self, prefix: str) -> str:
+        self._counts[prefix] = self._counts.get(prefix, 0) + 1
+        return f"{prefix}'{self._counts[prefix]}"

@@ -1,0 +1,1 @@
+"""Text to a syntax tree and back."""

@@ -1,0 +1,374 @@
+"""The syntax tree of a spec: what was written, before any name is looked up.
+
+Spans take no part in equality: two trees are equal when they say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from rollc.lang.diagnostics.source import Span
+
+# Expressions
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """``3`` (an int, as sizes are) or ``0.5``."""
+
+    value: int | float
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    name: str
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Negate:
+    operand: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """``left symbol right``, for arithmetic and comparisons."""
+
+    symbol: str
+    left: Expression
+    right: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscript:
+    """``base[index]``: a delayed read such as ``h[t-1]``, or one element."""
+
+    base: Expression
+    index: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """``base[start:stop]``, either of which may be left out."""
+
+    base: Expression
+    start: Expression | None
+    stop: Expression | None
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """``epsilon=1e-5`` among the operands of a call."""
+
+    name: Name
+    value: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """``function(operands, options, over axis)``, or ``cell(inputs; sizes)``."""
+
+    function: Name
+    operands: tuple[Expression, ...]
+    options: tuple[Option, ...]
+    over: Name | None
+    sizes: tuple[Option, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+Expression = Number | Name | Negate | Binary | Subscript | Slice | Call
+
+
+# Statements
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """``[H, D]``, or ``number`` where there are no sizes."""
+
+    sizes: tuple[Expression, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """``index(K)``."""
+
+    size: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    name: Name
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    name: Name
+    value: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input, or with ``target`` a target; ``type`` is None for a number."""
+
+    name: Name
+    type: Shape | Index | None
+    axis: Name | None
+    static: bool
+    target: bool
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    name: Name
+    shape: Shape | None
+    initialiser: Expression | None
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    name: Name
+    value: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """``names = value``; several names for the parts of a split or the results of a cell.
+
+    ``types`` are those that the names are declared with, None where nothing is said.
+    """
+
+    names: tuple[Name, ...]
+    types: tuple[Shape | Index | None, ...]
+    value: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """``name: type`` before the ``=`` of an equation.
+
+    Not written alone: putting cells in place takes it out of its equation.
+    """
+
+    name: Name
+    type: Shape | Index
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    name: Name
+    value: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    name: Name
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    value: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """``use "cells/lstm.roll"``."""
+
+    path: str
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A size that a cell is given, and what it is where nothing is said."""
+
+    name: Name
+    default: Expression | None
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """``cell name(inputs; sizes) -> results { body }``."""
+
+    name: Name
+    inputs: tuple[Name, ...]
+    sizes: tuple[Size, ...]
+    results: tuple[Name, ...]
+    body: tuple[Statement, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """``grad argument: value``, or ``grad value`` of a function with one argument.
+
+    Reading a text makes it part of the function that it follows.
+    """
+
+    argument: Name | None
+    value: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """``fn name(arguments) = value`` and the derivatives that it states itself."""
+
+    name: Name
+    arguments: tuple[Name, ...]
+    value: Expression
+    slopes: tuple[Slope, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """``reset name when condition``."""
+
+    name: Name
+    condition: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """``time s, t``."""
+
+    axes: tuple[Name, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A second name of a value: the input of a cell, or a result of its use.
+
+    Not written in a spec: putting cells in place makes it.
+    """
+
+    name: Name
+    of: Name
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Along:
+    """The time axis of a use of a cell: the one that its arguments run over.
+
+    ``outer`` is the axis where they run over none.  Not written in a spec: putting cells in
+    place makes it.
+    """
+
+    name: Name
+    arguments: tuple[Name, ...]
+    outer: str | None
+    cell: str
+    span: Span = field(compare=False, repr=False)
+
+
+Definition = Cell | Function
+Statement = (
+    Net | Dim | Input | Param | Const | Equation | Init | Output | Loss
+    | Use | Cell | Function | Slope | Reset | Time | Alias | Along | Declaration
+)  # fmt: skip
+S = TypeVar(
+    "S", Net, Dim, Input, Param, Const, Equation, Init, Output, Loss, Use, Cell, Function, Reset,
+    Time, Alias, Along, Declaration,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A whole text.  ``dim D = 8, H = 32`` is two statements."""
+
+    statements: tuple[Statement, ...]
+
+    def of(self, sort: type[S]) -> list[S]:
+        return [statement for statement in self.statements if isinstance(statement, sort)]
+
+
+def parts(expression: Expression) -> tuple[Expression, ...]:
+    """The expressions directly inside one, left to right."""
+    match expression:
+        case Negate(operand):
+            return (operand,)
+        case Binary(_, left, right):
+            return (left, right)
+        case Subscript(base, index):
+            return (base, index)
+        case Slice(base, start, stop):
+            return tuple(part for part in (base, start, stop) if part is not None)
+        case Call(_, operands, options, _, sizes):
+            return (*operands, *(option.value for option in (*options, *sizes)))
+        case _:
+            return ()
+
+
+def expressions(statement: Statement) -> tuple[Expression, ...]:
+    """The expressions of a statement; what stands inside a cell or a function is not its own."""
+    match statement:
+        case Dim(_, value) | Const(_, value) | Init(_, value):
+            return (value,)
+        case Equation(_, types, value):
+            return (*(size for type_ in types for size in sizes_of(type_)), value)
+        case Declaration(_, type_):
+            return sizes_of(type_)
+        case Loss(value) | Reset(_, value):
+            return (value,)
+        case Input(_, type_):
+            return sizes_of(type_)
+        case Param(_, shape, initialiser):
+            sizes = sizes_of(shape)
+            return sizes if initialiser is None else (*sizes, initialiser)
+        case _:
+            return ()
+
+
+def sizes_of(type_: Shape | Index | None) -> tuple[Expression, ...]:
+    """The sizes that a type is written with."""
+    match type_:
+        case Shape(sizes):
+            return sizes
+        case Index(size):
+            return (size,)
+        case _:
+            return ()
+
+
+def parts_in(expression: Expression) -> Iterator[Expression]:
+    """An expression and all that is in it, an outer one before those inside it."""
+    pending = [expression]
+    while pending:
+        part = pending.pop()
+        yield part
+        pending.extend(reversed(parts(part)))
+
+
+def calls_in(expression: Expression) -> Iterator[Call]:
+    """Every call in an expression, an outer one before those inside it."""
+    return (part for part in parts_in(expression) if isinstance(part, Call))
+
+
+def names_in(expression: Expression) -> Iterator[Name]:
+    """Every name that an expression reads (functions and options are none)."""
+    return (part for part in parts_in(expression) if isinstance(part, Name))

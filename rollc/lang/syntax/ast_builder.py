@@ -1,0 +1,335 @@
+"""A parse tree to the syntax tree.
+
+What the grammar lets pass so that a good message can be given is found here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from lark import Token, Tree
+
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.source import Span
+from rollc.lang.syntax.ast import (
+    Binary,
+    Call,
+    Cell,
+    Const,
+    Dim,
+    Equation,
+    Expression,
+    Function,
+    Index,
+    Init,
+    Input,
+    Loss,
+    Name,
+    Negate,
+    Net,
+    Number,
+    Option,
+    Output,
+    Param,
+    Reset,
+    Shape,
+    Size,
+    Slice,
+    Slope,
+    Statement,
+    Subscript,
+    Time,
+    Use,
+)
+from rollc.lang.syntax.statement_splitter import span_of
+
+Branch = Tree[Token]
+MOST_DIGITS = 25
+RESERVED = {"t": "the time axis"}
+
+
+def span_of_tree(tree: Branch | Token) -> Span:
+    if isinstance(tree, Token):
+        return span_of(tree)
+    return Span(tree.meta.start_pos, tree.meta.end_pos)
+
+
+def _trees(tree: Branch) -> list[Branch]:
+    return [child for child in tree.children if isinstance(child, Tree)]
+
+
+def _tokens(tree: Branch) -> list[Token]:
+    return [child for child in tree.children if isinstance(child, Token)]
+
+
+class Reader:
+    """Reads one statement of the grammar; ``problems`` is what it found wrong."""
+
+    def __init__(self) -> None:
+        self.problems: list[Diagnostic] = []
+
+    def statements(self, tree: Branch) -> Sequence[Statement]:
+        span = span_of_tree(tree)
+        trees, tokens = _trees(tree), _tokens(tree)
+        match tree.data:
+            case "net":
+                return [Net(self.name(tokens[0]), span)]
+            case "dims":
+                return [Dim(*self.definition(child), span_of_tree(child)) for child in trees]
+            case "consts":
+                return [Const(*self.definition(child), span_of_tree(child)) for child in trees]
+            case "inputs" | "targets":
+                target = tree.data == "targets"
+                return [self.input(child, bool(tokens), target) for child in trees]
+            case "params":
+                return [self.param(child) for child in trees]
+            case "init":
+                return [Init(self.name(tokens[0]), self.expression(trees[0]), span)]
+            case "outputs":
+                return [Output(self.name(token), span_of(token)) for token in tokens]
+            case "loss":
+                return [Loss(self.expression(trees[0]), span)]
+            case "use":
+                return [Use(str(tokens[1])[1:-1], span)]
+            case "cell":
+                return [self.cell(tree, span)]
+            case "function":
+                name = self.defined(tokens[1])
+                return [Function(name, self.names(trees[0]), self.expression(trees[1]), (), span)]
+            case "grad":
+                of = self.name(tokens[1]) if len(tokens) > 1 else None
+                return [Slope(of, self.expression(trees[0]), span)]
+            case "reset":
+                return [Reset(self.name(tokens[1]), self.expression(trees[0]), span)]
+            case "times":
+                return [Time(tuple(self.name(token) for token in tokens[1:]), span)]
+            case _:
+                *defined, value = trees
+                names = tuple(self.defined(_tokens(child)[0]) for child in defined)
+                types = tuple(map(self.type_of, defined))
+                return [Equation(names, types, self.expression(value), span)]
+
+    def name(self, token: Token) -> Name:
+        return Name(str(token), span_of(token))
+
+    def defined(self, token: Token) -> Name:
+        """A name that a statement gives something to."""
+        if token in RESERVED:
+            self.problems.append(
+                Diagnostic(
+                    "R109",
+                    f"`{token}` is {RESERVED[token]} and cannot be given another meaning",
+                    Label(span_of(token)),
+                    helps=("choose another name",),
+                )
+            )
+        return self.name(token)
+
+    def names(self, tree: Branch) -> tuple[Name, ...]:
+        return tuple(self.defined(token) for token in _tokens(tree))
+
+    def cell(self, tree: Branch, span: Span) -> Cell:
+        """The head of a cell; its body is read apart."""
+        _, name, *_ = _tokens(tree)
+        inputs: tuple[Name, ...] = ()
+        sizes: tuple[Size, ...] = ()
+        *given, results = _trees(tree)
+        for child in given:
+            if child.data == "names":
+                inputs = self.names(child)
+            else:
+                sizes = tuple(self.size(size) for size in _trees(child))
+        return Cell(self.defined(name), inputs, sizes, self.names(results), (), span)
+
+    def size(self, tree: Branch) -> Size:
+        default = [self.expression(child) for child in _trees(tree)]
+        name = self.defined(_tokens(tree)[0])
+        return Size(name, default[0] if default else None, span_of_tree(tree))
+
+    def definition(self, tree: Branch) -> tuple[Name, Expression]:
+        return self.defined(_tokens(tree)[0]), self.expression(_trees(tree)[0])
+
+    def input(self, tree: Branch, static: bool, target: bool) -> Input:
+        name = self.defined(_tokens(tree)[0])
+        axes = [self.name(_tokens(child)[0]) for child in _trees(tree) if child.data == "axis"]
+        axis = axes[0] if axes else None
+        return Input(name, self.type_of(tree), axis, static, target, span_of_tree(tree))
+
+    def type_of(self, tree: Branch) -> Shape | Index | None:
+        """The type that stands behind a name, where one does."""
+        for child in _trees(tree):
+            match child.data:
+                case "shape":
+                    return self.shape(child)
+                case "index":
+                    return self.index(child)
+                case "word":
+                    return self.number_type(child)
+        return None
+
+    def shape(self, tree: Branch) -> Shape:
+        sizes = tuple(self.expression(child) for child in _trees(tree))
+        return Shape(sizes, span_of_tree(tree))
+
+    def number_type(self, tree: Branch) -> Shape:
+        """`number` says that there are no sizes."""
+        word = _tokens(tree)[0]
+        self.type_word(word, "number", str(word))
+        return Shape((), span_of_tree(tree))
+
+    def type_word(self, word: Token, expected: str, form: str) -> None:
+        if word != expected:
+            self.problems.append(
+                Diagnostic(
+                    "R101",
+                    f"expected a shape, `index(…)` or `number`, found `{form}`",
+                    Label(span_of(word), "expected `[…]`, `index(…)` or `number`"),
+                )
+            )
+
+    def index(self, tree: Branch) -> Index:
+        word = _tokens(tree)[0]
+        self.type_word(word, "index", f"{word}(…)")
+        return Index(self.expression(_trees(tree)[0]), span_of_tree(tree))
+
+    def param(self, tree: Branch) -> Param:
+        shape, initialiser = None, None
+        for child in _trees(tree):
+            match child.data:
+                case "shape":
+                    shape = self.shape(child)
+                case "word":
+                    shape = self.number_type(child)
+                case _:
+                    initialiser = self.expression(child)
+        return Param(self.defined(_tokens(tree)[0]), shape, initialiser, span_of_tree(tree))
+
+    def expression(self, tree: Branch) -> Expression:
+        span = span_of_tree(tree)
+        trees, tokens = _trees(tree), _tokens(tree)
+        match tree.data:
+            case "number":
+                return Number(self.number(tokens[0]), span)
+            case "name":
+                return self.name(tokens[0])
+            case "group":
+                return self.expression(trees[0])
+            case "comparison":
+                return self.comparison(trees, tokens, span)
+            case "binary":
+                left, right = trees
+                return Binary(str(tokens[0]), self.expression(left), self.expression(right), span)
+            case "sign":
+                if tokens[0] == "+":
+                    return self.expression(trees[0])
+                return Negate(self.expression(trees[0]), span)
+            case "subscript":
+                return Subscript(self.expression(trees[0]), self.expression(trees[1]), span)
+            case "slice":
+                return self.slice(tree)
+            case _:
+                return self.call(tree)
+
+    def number(self, token: Token) -> int | float:
+        if token.isdigit():
+            if len(token.lstrip("0")) <= MOST_DIGITS:
+                return int(token)
+        else:
+            value = float(token)
+            digits = token.lower().split("e")[0]
+            if math.isfinite(value) and (value or not digits.strip("0.")):
+                return value
+        self.problems.append(
+            Diagnostic(
+                "R106",
+                "a number that no float64 can hold",
+                Label(span_of(token)),
+                notes=("the numbers between 2.3e-308 and 1.7e308 can be held, and 0",),
+            )
+        )
+        return 0
+
+    def comparison(self, trees: list[Branch], tokens: list[Token], span: Span) -> Expression:
+        if len(tokens) > 1:
+            self.problems.append(
+                Diagnostic(
+                    "R107",
+                    "comparisons cannot be chained",
+                    Label(span_of(tokens[1]), "the second comparison"),
+                    (Label(span_of(tokens[0]), "the first"),),
+                    helps=("multiply two: `(a < b) * (b < c)` is 1 where both hold",),
+                )
+            )
+        left, right = (self.expression(tree) for tree in trees[:2])
+        return Binary(str(tokens[0]), left, right, span)
+
+    def slice(self, tree: Branch) -> Expression:
+        base, *_ = _trees(tree)
+        start, stop = None, None
+        seen = False
+        for child in tree.children[1:]:
+            if isinstance(child, Token):
+                seen = True
+            elif seen:
+                stop = self.expression(child)
+            else:
+                start = self.expression(child)
+        return Slice(self.expression(base), start, stop, span_of_tree(tree))
+
+    def call(self, tree: Branch) -> Expression:
+        function, *rest = tree.children
+        assert isinstance(function, Token)
+        operands: list[Expression] = []
+        options: list[Option] = []
+        sizes: list[Option] = []
+        behind = False  # the operands
+        for child in rest:
+            assert isinstance(child, Tree)
+            place = span_of_tree(child)
+            match child.data:
+                case "given":
+                    sizes = [*self.given(child)]
+                case "over":
+                    behind = True
+                case "option":
+                    behind = True
+                    name = self.name(_tokens(child)[0])
+                    options.append(Option(name, self.expression(_trees(child)[0]), place))
+                case _:
+                    if behind:
+                        self.misplaced(place, "an operand after an option")
+                    operands.append(self.expression(child))
+        name, over = self.name(function), self.over(tree)
+        span = span_of_tree(tree)
+        return Call(name, tuple(operands), tuple(options), over, tuple(sizes), span)
+
+    def over(self, tree: Branch) -> Name | None:
+        """The axis of a call, which stands behind its options or among its sizes."""
+        places = [*_trees(tree)]
+        places += [part for child in places if child.data == "given" for part in _trees(child)]
+        found = [place for place in places if place.data == "over"]
+        for again in found[1:]:
+            self.misplaced(span_of_tree(again), "`over` is given twice")
+        return self.name(_tokens(found[0])[-1]) if found else None
+
+    def given(self, tree: Branch) -> Iterator[Option]:
+        """What stands behind the semicolon of a call."""
+        for child in _trees(tree):
+            place = span_of_tree(child)
+            if child.data == "option":
+                name = self.name(_tokens(child)[0])
+                yield Option(name, self.expression(_trees(child)[0]), place)
+            elif child.data != "over":
+                self.problems.append(
+                    Diagnostic(
+                        "R101",
+                        "a size without its name",
+                        Label(place),
+                        helps=("say which size it is: `lstm(x; H=64)`",),
+                    )
+                )
+
+    def misplaced(self, span: Span, message: str) -> None:
+        help_ = "write operands first, then `name=number`, then `over t`"
+        self.problems.append(Diagnostic("R101", message, Label(span), helps=(help_,)))

@@ -1,0 +1,171 @@
+"""The syntax tree as normalised text: one statement a line, no more brackets than needed.
+
+Reading the text back gives an equal tree; comments and empty lines are gone.
+"""
+
+from __future__ import annotations
+
+from rollc.lang.syntax.ast import (
+    Alias,
+    Along,
+    Binary,
+    Call,
+    Cell,
+    Const,
+    Declaration,
+    Dim,
+    Equation,
+    Expression,
+    Function,
+    Index,
+    Init,
+    Input,
+    Loss,
+    Name,
+    Negate,
+    Net,
+    Number,
+    Output,
+    Param,
+    Reset,
+    Shape,
+    Slice,
+    Slope,
+    Spec,
+    Statement,
+    Subscript,
+    Time,
+    Use,
+)
+
+# How tightly an expression binds.  A comparison may stand only where brackets are.
+COMPARISON, SUM, PRODUCT, SIGN, POWER, POSTFIX = range(6)
+LEVELS = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "@": PRODUCT, "**": POWER}
+
+
+def format_spec(spec: Spec) -> str:
+    """The text of a spec."""
+    return "".join(f"{_statement(statement)}\n" for statement in spec.statements)
+
+
+def _cell(cell: Cell) -> str:
+    inputs = ", ".join(name.name for name in cell.inputs)
+    sizes = ", ".join(
+        size.name.name
+        if size.default is None
+        else f"{size.name.name}={format_expression(size.default)}"
+        for size in cell.sizes
+    )
+    results = ", ".join(name.name for name in cell.results)
+    given = f"{inputs}; {sizes}" if sizes else inputs
+    body = "".join(f"    {_statement(statement)}\n" for statement in cell.body)
+    return f"cell {cell.name.name}({given}) -> {results} {{\n{body}}}"
+
+
+def _function(function: Function) -> str:
+    arguments = ", ".join(name.name for name in function.arguments)
+    head = f"fn {function.name.name}({arguments}) = {format_expression(function.value)}"
+    return "\n".join([head, *(f"    {_statement(slope)}" for slope in function.slopes)])
+
+
+def _statement(statement: Statement) -> str:
+    match statement:
+        case Net(name):
+            return f"net {name.name}"
+        case Dim(name, value):
+            return f"dim {name.name} = {format_expression(value)}"
+        case Const(name, value):
+            return f"const {name.name} = {format_expression(value)}"
+        case Input(name, type_, axis, static, target):
+            words = f"{'static ' if static else ''}{'target' if target else 'input'} {name.name}"
+            over = f"[{axis.name}]" if axis is not None else ""
+            return f"{words}{over}{'' if type_ is None else f': {_type(type_)}'}"
+        case Param(name, shape, initialiser):
+            text = f"param {_defined(name, shape)}"
+            return text if initialiser is None else f"{text} = {format_expression(initialiser)}"
+        case Equation(names, types, value):
+            defined = map(_defined, names, types)
+            return f"{', '.join(defined)} = {format_expression(value)}"
+        case Declaration(name, type_):
+            return _defined(name, type_)
+        case Init(name, value):
+            return f"init {name.name} = {format_expression(value)}"
+        case Output(name):
+            return f"output {name.name}"
+        case Loss(value):
+            return f"loss {format_expression(value)}"
+        case Use(path):
+            return f'use "{path}"'
+        case Cell():
+            return _cell(statement)
+        case Function():
+            return _function(statement)
+        case Slope(argument, value):
+            of = f"{argument.name}: " if argument is not None else ""
+            return f"grad {of}{format_expression(value)}"
+        case Reset(name, condition):
+            return f"reset {name.name} when {format_expression(condition)}"
+        case Time(axes):
+            return f"time {', '.join(axis.name for axis in axes)}"
+        case Alias(name, of):
+            return f"{name.name} = {of.name}"
+        case Along(name):
+            return f"time {name.name}"
+
+
+def _defined(name: Name, type_: Shape | Index | None) -> str:
+    return name.name if type_ is None else f"{name.name}: {_type(type_)}"
+
+
+def _type(type_: Shape | Index) -> str:
+    if isinstance(type_, Index):
+        return f"index({format_expression(type_.size)})"
+    if not type_.sizes:
+        return "number"
+    return f"[{', '.join(format_expression(size) for size in type_.sizes)}]"
+
+
+def format_expression(expression: Expression, least: int = COMPARISON) -> str:
+    """The text of an expression that stands where things bind at least that tightly."""
+    text, level = _expression(expression)
+    return text if level >= least else f"({text})"
+
+
+def _expression(expression: Expression) -> tuple[str, int]:
+    match expression:
+        case Number(value):
+            return repr(value), POSTFIX
+        case Name(name):
+            return name, POSTFIX
+        case Negate(operand):
+            return f"-{format_expression(operand, SIGN)}", SIGN
+        case Binary("**", left, right):
+            base, exponent = format_expression(left, POSTFIX), format_expression(right, SIGN)
+            return f"{base} ** {exponent}", POWER
+        case Binary(symbol, left, right):
+            level = LEVELS.get(symbol, COMPARISON)
+            # The left operand of equal strength needs no brackets, except in a comparison.
+            first = format_expression(left, level if level else SUM)
+            return f"{first} {symbol} {format_expression(right, level + 1)}", level
+        case Subscript(base, index):
+            return f"{format_expression(base, POSTFIX)}[{_delay(index)}]", POSTFIX
+        case Slice(base, start, stop):
+            ends = [format_expression(end) if end is not None else "" for end in (start, stop)]
+            return f"{format_expression(base, POSTFIX)}[{':'.join(ends)}]", POSTFIX
+        case Call(function, operands, options, over, sizes):
+            parts = [format_expression(operand) for operand in operands]
+            parts += [f"{item.name.name}={format_expression(item.value)}" for item in options]
+            given = [f"{item.name.name}={format_expression(item.value)}" for item in sizes]
+            # Among the sizes where there are any, as a use of a cell has it.
+            (given or parts).extend([f"over {over.name}"] if over is not None else [])
+            behind = f"; {', '.join(given)}" if given else ""
+            return f"{function.name}({', '.join(parts)}{behind})", POSTFIX
+
+
+def _delay(index: Expression) -> str:
+    """A subscript; `t-1` is written without spaces, as readers expect it."""
+    match index:
+        case Binary(("+" | "-") as symbol, Name(axis), steps):
+            return f"{axis}{symbol}{format_expression(steps, PRODUCT)}"
+        case _:
+            return format_expression(index)

@@ -1,0 +1,301 @@
+"""Text to syntax tree, statement by statement, with every syntax error in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from lark import Token, Tree
+from lark.exceptions import UnexpectedToken
+
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Label, has_errors, in_order
+from rollc.lang.diagnostics.source import Source, Span
+from rollc.lang.syntax.ast import (
+    Cell,
+    Const,
+    Dim,
+    Equation,
+    Function,
+    Init,
+    Param,
+    Reset,
+    Slope,
+    Spec,
+    Statement,
+    Use,
+)
+from rollc.lang.syntax.ast_builder import Reader
+from rollc.lang.syntax.grammar import grammar
+from rollc.lang.syntax.statement_splitter import BEGINNINGS, Piece, cut, is_form, span_of
+
+LONGEST_TEXT = 200_000  # characters
+LONGEST_NAME = 100  # characters
+DEEPEST = 100  # levels of nesting in an expression
+
+SAID = {
+    "COMMA": "`,`",
+    "COLON": "`:`",
+    "EQUAL": "`=`",
+    "LPAR": "`(`",
+    "RPAR": "`)`",
+    "LSQB": "`[`",
+    "RSQB": "`]`",
+    "NAME": "a name",
+    "OVER": "`over`",
+    "SEMICOLON": "`;`",
+    "LBRACE": "`{`",
+    "ARROW": "`->`",
+    "STRING": "a path in quotes",
+    "$END": "the end of the line",
+}
+VALUE = frozenset(["NAME", "NUMBER", "LPAR", "SIGN"])
+OPERATOR = frozenset(["SIGN", "STAR"])
+OPERATORS = frozenset(["SIGN", "STAR", "POWER", "COMPARISON"])
+
+
+def parse_spec(source: Source, place: int = 0) -> tuple[Spec | None, list[Diagnostic]]:
+    """The syntax tree of a text, or None where there are errors, and the diagnostics.
+
+    ``place`` counts the files of a spec: 0 is the spec's own text, 1 the first that it uses.
+    """
+    text = (source, *source.used)[place].text
+    if len(text) > LONGEST_TEXT:
+        message = f"the text has {len(text)} characters; a spec has {LONGEST_TEXT} at most"
+        return None, [Diagnostic("R108", message)]
+    gathered = _gathered(source, place)
+    if has_errors(gathered.problems):
+        return None, list(in_order(gathered.problems))
+    return Spec(tuple(gathered.statements)), gathered.problems
+
+
+def readable(source: Source) -> tuple[Spec, frozenset[str]] | None:
+    """The statements of a text with errors that can be read, and the names in the others.
+
+    None where there are cells, functions or other files: what they lack is hard to tell.
+    """
+    if len(source.text) > LONGEST_TEXT:
+        return None
+    gathered = _gathered(source, 0)
+    plain = not any(isinstance(item, (Cell, Function, Use)) for item in gathered.statements)
+    if not plain or gathered.head is not None:
+        return None
+    return Spec(tuple(gathered.statements)), frozenset(gathered.broken)
+
+
+def _gathered(source: Source, place: int) -> _Gathered:
+    gathered = _Gathered()
+    for piece in cut((source, *source.used)[place].text, source.offsets[place]):
+        gathered.add(piece)
+    gathered.close()
+    return gathered
+
+
+class _Gathered:
+    """Pieces become statements: a cell takes those of its body, a function its ``grad``."""
+
+    def __init__(self) -> None:
+        self.statements: list[Statement] = []
+        self.problems: list[Diagnostic] = []
+        self.head: tuple[Piece, Cell | None] | None = None
+        self.body: list[Statement] = []
+        self.after_function = False
+        self.broken: set[str] = set()  # the names in what could not be read
+
+    def add(self, piece: Piece) -> None:
+        first = piece.tokens[0]
+        if first == "}" and not piece.problems:
+            self.end_cell(first)
+            return
+        grad = self.after_function and _is_grad(piece.tokens)
+        function = is_form(piece.tokens, "fn")
+        found, wrong = _statements(piece, grad)
+        self.problems.extend(wrong)
+        if has_errors(wrong):
+            self.broken.update(str(token) for token in piece.tokens if token.type == "NAME")
+        self.after_function = function or grad
+        if is_form(piece.tokens, "cell"):
+            self.begin_cell(piece, found)
+        elif grad:
+            self.add_slopes(found)
+        elif self.head is not None:
+            self.problems.extend(_outside(found))
+            self.body.extend(found)
+        else:
+            self.statements.extend(found)
+
+    def add_slopes(self, slopes: Sequence[Statement]) -> None:
+        function = self.statements[-1] if self.statements else None
+        for slope in slopes:
+            if isinstance(slope, Slope) and isinstance(function, Function):
+                span = function.span.to(slope.span)
+                function = replace(function, slopes=(*function.slopes, slope), span=span)
+                self.statements[-1] = function
+
+    def begin_cell(self, piece: Piece, found: Sequence[Statement]) -> None:
+        if self.head is not None:
+            self.problems.append(_unclosed(self.head[0]))
+        head = found[0] if found else None
+        self.head = (piece, head if isinstance(head, Cell) else None)
+        self.body = []
+
+    def end_cell(self, bracket: Token) -> None:
+        if self.head is None:
+            message = "`}` closes nothing"
+            self.problems.append(Diagnostic("R103", message, Label(span_of(bracket))))
+            return
+        _, cell = self.head
+        if cell is not None:
+            span = cell.span.to(span_of(bracket))
+            self.statements.append(replace(cell, body=tuple(self.body), span=span))
+        self.head = None
+
+    def close(self) -> None:
+        """The end of the text."""
+        if self.head is not None and not has_errors(self.problems):
+            self.problems.append(_unclosed(self.head[0]))
+
+
+def _is_grad(tokens: Sequence[Token]) -> bool:
+    return (
+        tokens[0] == "grad"
+        and len(tokens) > 1
+        and tokens[1].type not in ("EQUAL", "COMMA", "COLON")
+    )
+
+
+def _unclosed(head: Piece) -> Diagnostic:
+    opened = Label(span_of(head.tokens[-1]), "opened here")
+    return Diagnostic("R103", "`{` is never closed", opened)
+
+
+def _outside(statements: Sequence[Statement]) -> Iterator[Diagnostic]:
+    """What cannot stand in a cell."""
+    for statement in statements:
+        if not isinstance(statement, (Dim, Param, Const, Equation, Init, Reset)):
+            yield Diagnostic(
+                "R111",
+                "this cannot be part of a cell",
+                Label(statement.span),
+                helps=("a cell has `dim`, `param`, `const`, `init`, `reset` and equations",),
+            )
+
+
+def _statements(
+    piece: Piece, grad: bool = False
+) -> tuple[Sequence[Statement], Sequence[Diagnostic]]:
+    problems = [*piece.problems, *_token_problems(piece.tokens)]
+    if problems:
+        return (), problems
+    tree = _parse(_with_words(piece.tokens, grad))
+    if isinstance(tree, Diagnostic):
+        return (), (tree,)
+    deep = _too_deep(tree)
+    if deep is not None:
+        return (), (deep,)
+    reader = Reader()
+    statements = reader.statements(tree)
+    return statements, reader.problems
+
+
+def _with_words(tokens: Sequence[Token], grad: bool) -> list[Token]:
+    """The tokens, with a name that is a word of the language at its place become one."""
+    found = list(tokens)
+
+    def word(place: int) -> None:
+        token = tokens[place]
+        found[place] = Token.new_borrow_pos(token.upper(), str(token), token)
+
+    if grad or any(is_form(tokens, beginning) for beginning in BEGINNINGS):
+        word(0)
+    if is_form(tokens, "reset") and len(tokens) > 2 and tokens[2] == "when":
+        word(2)
+    return found
+
+
+def _token_problems(tokens: Sequence[Token]) -> Iterator[Diagnostic]:
+    for token in tokens:
+        if token.type == "STRANGE":
+            yield Diagnostic("R102", f"unknown character {_shown(token)}", Label(span_of(token)))
+        elif token.type in ("NAME", "STRING") and len(token) > LONGEST_NAME:
+            what = "a name" if token.type == "NAME" else "a path"
+            yield Diagnostic(
+                "R108",
+                f"{what} of {len(token)} characters; {LONGEST_NAME} are the most",
+                Label(span_of(token)),
+            )
+
+
+def _shown(token: Token) -> str:
+    letter = str(token)
+    return f"`{letter}`" if letter.isprintable() else f"U+{ord(letter):04X}"
+
+
+def _parse(tokens: Sequence[Token]) -> Tree[Token] | Diagnostic:
+    parser = grammar().parse_interactive(start="start")
+    try:
+        for token in tokens:
+            parser.feed_token(token)
+        last = tokens[-1]
+        tree = parser.feed_token(Token.new_borrow_pos("$END", "", last))
+    except UnexpectedToken as error:
+        accepted = set(parser.accepts())  # type: ignore[no-untyped-call]
+        return _unexpected(error.token, accepted, tokens)
+    assert isinstance(tree, Tree)
+    return tree
+
+
+def _unexpected(token: Token, accepted: set[str], tokens: Sequence[Token]) -> Diagnostic:
+    expected = _expected(accepted)
+    if token.type == "$END":
+        end = span_of(tokens[-1]).end
+        at = Span(end, end + 1)
+        found = "the end of the line"
+    else:
+        at = span_of(token)
+        found = f"`{token}`"
+    helps: tuple[str, ...] = ()
+    if token.type == "$END" and tokens[0].type == "NAME" and "EQUAL" in accepted:
+        helps = (f"an equation says what a name is: `{tokens[0]} = …`",)
+    if token.type not in ("NAME", "NUMBER", "$END") and str(token).isidentifier():
+        found += ", a word of the language"
+    return Diagnostic(
+        "R101",
+        f"expected {expected}, found {found}",
+        Label(at, f"expected {expected}"),
+        helps=helps,
+    )
+
+
+def _expected(accepted: set[str]) -> str:
+    """What may stand at a place, in words."""
+    rest = set(accepted)
+    said = []
+    if rest >= VALUE:
+        said.append("a value")
+        rest -= VALUE | {"OVER"}
+    if rest >= OPERATOR:
+        said.append("an operator")
+        rest -= OPERATORS | {"LSQB", "LPAR"}
+    if {"NET", "LOSS"} <= rest:
+        return "a statement"
+    said.extend(SAID.get(name, f"`{name.lower()}`") for name in sorted(rest))
+    if len(said) == 1:
+        return said[0]
+    return f"{', '.join(said[:-1])} or {said[-1]}"
+
+
+def _too_deep(tree: Tree[Token]) -> Diagnostic | None:
+    """Found without recursion, and before anything that recurses."""
+    pending = [(tree, 1)]
+    while pending:
+        node, depth = pending.pop()
+        if depth > DEEPEST:
+            assert node.meta.start_pos is not None
+            return Diagnostic(
+                "R105",
+                f"an expression nested more than {DEEPEST} deep",
+                Label(Span(node.meta.start_pos, node.meta.end_pos)),
+                helps=("give parts of it names of their own",),
+            )
+        pending.extend((child, depth + 1) for child in node.children if isinstance(child, Tree))
+    return None

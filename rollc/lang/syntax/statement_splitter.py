@@ -1,0 +1,175 @@
+"""Tokens, cut into statements, so that an error in one leaves the others readable.
+
+The end of a line ends a statement, except inside brackets.  A bracket that is never closed
+must not swallow the rest of the text: a line that stands no further right than the
+statement and begins like a statement begins one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from lark import Token
+
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.source import Span
+from rollc.lang.syntax.grammar import grammar
+
+OPENING = {")": "(", "]": "[", "}": "{"}
+KEYWORDS = frozenset(
+    ["net", "dim", "static", "input", "target", "param", "const", "init", "output", "loss"]
+)
+# Words that begin a statement where this follows them, and are names elsewhere.
+BEGINNINGS = {"cell": "NAME", "fn": "NAME", "use": "STRING", "reset": "NAME", "time": "NAME"}
+
+
+def span_of(token: Token) -> Span:
+    assert token.start_pos is not None
+    assert token.end_pos is not None
+    return Span(token.start_pos, token.end_pos)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The tokens of one statement, and what is wrong with its brackets.
+
+    A cell is several pieces: its head up to the opening bracket, the statements of its
+    body, and the closing bracket alone.
+    """
+
+    tokens: tuple[Token, ...]
+    problems: tuple[Diagnostic, ...] = ()
+
+
+def cut(text: str, base: int = 0) -> Iterator[Piece]:
+    """The statements of a text; pieces without tokens are left out.
+
+    ``base`` is where the text begins among all texts of a spec.
+    """
+    tokens = list(grammar().lex(text))
+    for token in tokens if base else ():
+        token.start_pos = span_of(token).start + base
+        token.end_pos = span_of(token).end + base
+    cutter = _Cutter(tokens)
+    while cutter.place < len(tokens):
+        piece = cutter.next()
+        if piece.tokens:
+            yield piece
+
+
+class _Cutter:
+    def __init__(self, tokens: list[Token]) -> None:
+        self.tokens = tokens
+        self.place = 0
+        # Once the end of the text was met inside a bracket, every line is a statement:
+        # looking for the end of each again would take quadratic time.
+        self.by_lines = False
+
+    def next(self) -> Piece:
+        start = self.place
+        opened: list[Token] = []
+        first_end = None
+        while self.place < len(self.tokens):
+            token = self.tokens[self.place]
+            if not opened and token == "{" and is_form(self.tokens[start : start + 2], "cell"):
+                return self.whole(start, self.place + 1)
+            if token == "}" and not opened:
+                return self.whole(start, max(self.place, start + 1))
+            if token.type == "NEWLINE":
+                first_end = self.place if first_end is None and opened else first_end
+                if not opened or self.by_lines or self.begins(self.place + 1, start):
+                    return self.finish(start, self.place, opened)
+            elif token in ("(", "[", "{"):
+                opened.append(token)
+            elif token in OPENING:
+                if not opened or opened[-1] != OPENING[token]:
+                    return self.stray(start, token, opened)
+                opened.pop()
+            self.place += 1
+        if opened and first_end is not None:
+            self.by_lines = True
+            in_line = [
+                token for token in opened if span_of(token) < span_of(self.tokens[first_end])
+            ]
+            piece = self.finish(start, first_end, in_line or opened)
+            self.skip_indented(self.tokens[start])
+            return piece
+        return self.finish(start, self.place, opened)
+
+    def whole(self, start: int, end: int) -> Piece:
+        """A piece that ends with no line: the next one begins right after it."""
+        self.place = end
+        return Piece(tuple(token for token in self.tokens[start:end] if token.type != "NEWLINE"))
+
+    def skip_indented(self, first: Token) -> None:
+        """Pass over the lines that were meant to be inside the bracket."""
+        while self.place < len(self.tokens):
+            token = self.tokens[self.place]
+            if token.type != "NEWLINE" and (token.column or 1) <= (first.column or 1):
+                return
+            while self.place < len(self.tokens) and self.tokens[self.place].type != "NEWLINE":
+                self.place += 1
+            self.place += 1
+
+    def begins(self, place: int, start: int) -> bool:
+        """Whether a statement seems to begin here, inside a bracket of another."""
+        tokens = self.tokens[place : place + 2]
+        if len(tokens) < 2 or tokens[0].column is None or start >= len(self.tokens):
+            return False
+        if tokens[0].column > (self.tokens[start].column or 1):
+            return False
+        word, after = tokens
+        if BEGINNINGS.get(word) == after.type:
+            return True
+        if word in KEYWORDS:
+            return after.type == "NAME" or word in ("loss", "static")
+        if word.type == "NAME" and after.type == "COLON":
+            return self.declares(place + 2)
+        return word.type == "NAME" and after.type in ("EQUAL", "COMMA")
+
+    def declares(self, place: int) -> bool:
+        """Whether a type and an `=` stand here; behind a `:` could be the end of a slice too."""
+        depth = 0
+        for token in islice(self.tokens, place, None):
+            depth += (token in OPENING.values()) - (token in OPENING)
+            if token.type == "NEWLINE" or depth < 0:
+                return False
+            if token.type == "EQUAL" and not depth:
+                return True
+        return False
+
+    def finish(self, start: int, end: int, opened: list[Token]) -> Piece:
+        self.place = end + 1
+        tokens = tuple(token for token in self.tokens[start:end] if token.type != "NEWLINE")
+        problems: tuple[Diagnostic, ...] = ()
+        if opened:
+            problems = (
+                Diagnostic(
+                    "R103",
+                    f"`{opened[-1]}` is never closed",
+                    Label(span_of(opened[-1]), "opened here"),
+                ),
+            )
+        return Piece(tokens, problems)
+
+    def stray(self, start: int, token: Token, opened: list[Token]) -> Piece:
+        """A closing bracket that nothing opened; its line is given up."""
+        while self.place < len(self.tokens) and self.tokens[self.place].type != "NEWLINE":
+            self.place += 1
+        also: tuple[Label, ...] = ()
+        message = f"`{token}` closes nothing"
+        if opened:
+            message = f"`{token}` does not close `{opened[-1]}`"
+            also = (Label(span_of(opened[-1]), "opened here"),)
+        problem = Diagnostic("R103", message, Label(span_of(token)), also)
+        piece = self.finish(start, self.place, [])
+        return Piece(piece.tokens, (problem,))
+
+
+def is_form(tokens: Sequence[Token], word: str) -> bool:
+    """Whether a statement begins with one of the words that are names elsewhere."""
+    if len(tokens) < 2 or tokens[0].type != "NAME":
+        return False
+    return tokens[0] == word and BEGINNINGS.get(word) == tokens[1].type

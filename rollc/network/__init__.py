@@ -1,0 +1,1 @@
+"""What a user calls: a network, its arrays, its ways to run."""

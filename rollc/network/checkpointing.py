@@ -1,0 +1,281 @@
+"""Gradients with little memory: windows of steps, whose insides are computed twice.
+
+The forward pass keeps the state at the border of each window and nothing else.  The
+backward pass takes the windows from the last to the first, computes each once more with
+its tape, and hands the cotangent of the state to the window before.  With windows of k
+steps the tape is k steps long, and a forward pass is all the extra work.
+
+Chen, Xu, Zhang and Guestrin, Training deep nets with sublinear memory cost (2016), section 4;
+for recurrent networks, Gruslys et al., Memory-efficient backpropagation through time (2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.autodiff.adjoint import adjoint, differentiable, seed_name
+from rollc.autodiff.window_split import Reduction, Split
+from rollc.errors import InputError
+from rollc.ir.graph import BATCH, LEAVES, Graph
+from rollc.ir.interpreter import initial_values, interpret
+from rollc.ir.names import STATE
+from rollc.kernel.cost import work
+from rollc.transforms.canonicalize import simplify
+from rollc.transforms.state import expose_state, final_name
+
+if TYPE_CHECKING:
+    from rollc.runtime.kernel import Kernel
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a sequence is cut, and what that takes.
+
+    ``bytes`` is what the run holds at its peak besides the caller's arrays, the gradients
+    included.  ``extra`` is the work that windows add, as a part of the work of a run
+    without them (in operations on numbers).
+    """
+
+    steps: int  # of a window
+    windows: int
+    bytes: int
+    extra: float
+
+
+class Windowed:
+    """The loss and the gradients of a network, window by window."""
+
+    def __init__(
+        self, graph: Graph, split: Split, kernel: Callable[[str], Kernel], dtype: str
+    ) -> None:
+        self.graph = graph
+        self.split = split
+        self.kernel = kernel
+        self.dtype = np.dtype(dtype)
+        self.timed = {
+            node.name for node in graph.nodes if node.operation in LEAVES and node.type.time
+        }
+        self._head_adjoint = simplify(adjoint(split.head))
+        self._start_adjoint = simplify(adjoint(split.start, of="outputs"))
+
+    def plan(self, steps: int, batch: int, every: int) -> Plan:
+        """What windows of ``every`` steps take."""
+        every = min(every, steps)
+        sizes = {self._axis: every, BATCH: batch}
+        windows = -(-steps // every)
+        states = sum(
+            prod(node.type.shape) * (batch if BATCH in node.type.axes else 1)
+            for node in expose_state(self.split.window).leaves("state")
+        )
+        # The backward pass begins with the buffers of the forward pass still there.
+        kernels = self.kernel("window").bytes(sizes) + self.kernel("window.vjp").bytes(sizes)
+        gradients = sum(
+            prod(node.type.shape)
+            * prod({self._axis: steps, BATCH: batch}[a] for a in node.type.axes)
+            for node in self.graph.nodes
+            if differentiable(node)
+        )
+        kept = ((windows + 1) * states + gradients) * self.dtype.itemsize
+        again, alone = (
+            work(self.kernel(entry).program, steps, batch) for entry in ("window", "window.vjp")
+        )
+        return Plan(every, windows, kernels + kept, again / alone)
+
+    def fitting(self, steps: int, batch: int, most: int) -> Plan:
+        """The longest windows that take at most ``most`` bytes; raises :class:`InputError`."""
+        best: Plan | None = None
+        least: Plan | None = None
+        every = steps
+        while every >= 1:
+            plan = self.plan(steps, batch, every)
+            if plan.bytes <= most:
+                best = plan
+                break
+            if least is None or plan.bytes < least.bytes:
+                least = plan
+            every = min(every - 1, int(every * 0.9))
+        if best is None:
+            assert least is not None
+            raise InputError(
+                f"{most} bytes are too few: windows of {least.steps} steps, the least that"
+                f" there is, take {least.bytes}"
+            )
+        return best
+
+    @property
+    def _axis(self) -> str:
+        return self.graph.axes[0]
+
+    def value_and_grad(
+        self, leaves: Mapping[str, Array], steps: int, batch: int, every: int
+    ) -> tuple[float, dict[str, Array]]:
+        """The loss and the gradients of parameters and inputs, by name.
+
+        ``leaves`` are arrays with time and batch in front, as the kernels take them.
+        """
+        sizes = {self._axis: steps, BATCH: batch}
+        borders = [*range(0, steps, every), steps]
+        state = {
+            STATE + name: array
+            for name, array in initial_values(self.graph, leaves, sizes, self.dtype).items()
+        }
+        states, parts = [state], []
+        for first, last in pairwise(borders):
+            found = self._run("window", leaves, state, first, last, batch, ("primal",))
+            parts.append({r.node: found["output", r.node] for r in self.split.reductions})
+            state = {name: found["output", name] for name in state}
+            states.append(state)
+        values = {
+            r.node: combined(r, [part[r.node] for part in parts], steps)
+            for r in self.split.reductions
+        }
+        loss, gradients, cotangents = self._head(leaves, values, sizes)
+        following = {name: np.zeros_like(array) for name, array in state.items()}
+        states.pop()
+        for index in reversed(range(len(parts))):
+            seeds = {
+                seed_name(r.node): shared(r, cotangents[r.node], parts, index, values, steps)
+                if r.node in cotangents
+                else np.zeros_like(values[r.node])  # the loss does not read it
+                for r in self.split.reductions
+            }
+            seeds |= {
+                seed_name(final_name(name.removeprefix(STATE))): array
+                for name, array in following.items()
+            }
+            first, last = borders[index], borders[index + 1]
+            found = self._run(
+                "window.vjp",
+                {**leaves, **seeds},
+                states.pop(),
+                first,
+                last,
+                batch,
+                ("primal", "adjoint", "inputs"),
+            )
+            for (sort, label), array in found.items():
+                if sort != "gradient":
+                    continue
+                if label in following:
+                    following[label] = array
+                elif label in self.timed:
+                    if label not in gradients:
+                        gradients[label] = np.empty((steps, *array.shape[1:]), array.dtype)
+                    gradients[label][first:last] = array
+                else:
+                    gradients[label] = gradients[label] + array if label in gradients else array
+            del found  # before the next window takes memory
+        for label, array in self._start(leaves, following, sizes).items():
+            gradients[label] = gradients[label] + array if label in gradients else array
+        return loss, gradients
+
+    def _run(
+        self,
+        entry: str,
+        leaves: Mapping[str, Array],
+        state: Mapping[str, Array],
+        first: int,
+        last: int,
+        batch: int,
+        phases: tuple[str, ...],
+    ) -> dict[tuple[str, str], Array]:
+        inside = {
+            name: array[first:last] if name in self.timed else array
+            for name, array in leaves.items()
+        }
+        return self.kernel(entry).run({**inside, **state}, last - first, batch, phases)
+
+    def _head(
+        self, leaves: Mapping[str, Array], values: Mapping[str, Array], sizes: Mapping[str, int]
+    ) -> tuple[float, dict[str, Array], dict[str, Array]]:
+        """The loss; the gradients that pass the head only, and those of the reductions."""
+        derived = self._head_adjoint
+        given = {**leaves, **{name: np.asarray(value) for name, value in values.items()}}
+        found = interpret(derived, given, sizes, self.dtype)
+        assert derived.loss is not None
+        gradients = {label: np.array(found[name]) for label, name in derived.gradients}
+        cotangents = {name: gradients.pop(name) for name in values if name in gradients}
+        return float(found[derived.loss]), gradients, cotangents
+
+    def _start(
+        self,
+        leaves: Mapping[str, Array],
+        states: Mapping[str, Array],
+        sizes: Mapping[str, int],
+    ) -> dict[str, Array]:
+        """The gradients that pass the initial values."""
+        seeds: dict[str, Array] = {}
+        for name, initial in self.split.start.outputs:
+            folded = _folded(self.graph, name, initial, states[STATE + name])
+            seed = seed_name(initial)
+            seeds[seed] = seeds[seed] + folded if seed in seeds else folded
+        if not seeds:
+            return {}
+        derived = self._start_adjoint
+        found = interpret(derived, {**leaves, **seeds}, sizes, self.dtype)
+        return {label: np.array(found[name]) for label, name in derived.gradients}
+
+
+def combined(reduction: Reduction, parts: list[Array], steps: int) -> Array:
+    """A reduction of the whole sequence, from those of its windows."""
+    match reduction.how:
+        case "first":
+            return parts[0]
+        case "last":
+            return parts[-1]
+        case "max":
+            return np.asarray(np.max(parts, axis=0))
+        case "min":
+            return np.asarray(np.min(parts, axis=0))
+        case how:
+            total = np.sum(parts, axis=0, dtype=np.float64)
+            return np.asarray(total / steps if how == "mean" else total).astype(parts[0].dtype)
+
+
+def shared(
+    reduction: Reduction,
+    cotangent: Array,
+    parts: Sequence[Mapping[str, Array]],
+    index: int,
+    values: Mapping[str, Array],
+    steps: int,
+) -> Array:
+    """What a window gets of the cotangent of a reduction."""
+    match reduction.how:
+        case "sum":
+            return cotangent
+        case "mean":
+            return np.asarray(cotangent / np.asarray(steps, dtype=cotangent.dtype))
+        case "first":
+            return cotangent if index == 0 else np.zeros_like(cotangent)
+        case "last":
+            return cotangent if index == len(parts) - 1 else np.zeros_like(cotangent)
+    # Windows with an equal extreme share alike; NaN is one, where there is any.
+    found = [part[reduction.node] for part in parts]
+    taken = [(part == values[reduction.node]) | np.isnan(part) for part in found]
+    count = np.maximum(np.sum(taken, axis=0), 1)
+    return np.asarray(np.where(taken[index], cotangent / count, 0)).astype(cotangent.dtype)
+
+
+def _folded(graph: Graph, name: str, initial: str, cotangent: Array) -> Array:
+    """The cotangent of an initial value, from that of the rows that it fills."""
+    node, start = graph[name], graph[initial]
+    lead = 1 if BATCH in node.type.axes else 0
+    if len(start.type.shape) == len(node.type.shape):
+        cotangent = cotangent.sum(axis=lead)
+    else:  # rows that nothing reads any more are in front
+        unread = start.type.shape[0] - cotangent.shape[lead]
+        rows = [(unread if axis == lead else 0, 0) for axis in range(cotangent.ndim)]
+        cotangent = np.pad(cotangent, rows)
+    if lead and BATCH not in start.type.axes:
+        cotangent = cotangent.sum(axis=0)
+    return cotangent

@@ -1,0 +1,93 @@
+"""From cotangents of a network's outputs to gradients, by the tape of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.errors import InputError
+from rollc.ir.names import STATE
+from rollc.network.arrays import Sizes, Spec, fitting, fitting_state, shape_of, unknown
+from rollc.network.gradients import Wrt, gradients, phases, wanted
+from rollc.network.interface import Arrays, Interface
+from rollc.support.checks import mapping
+from rollc.transforms.ragged import output_name
+from rollc.transforms.state import final_name
+
+if TYPE_CHECKING:
+    from rollc.runtime.call import Call
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Pullback:
+    """The function that :meth:`rollc.network.network.Network.vjp` gives.
+
+    It may be called any number of times, and by several threads: each answer is of the call
+    that it came with, whatever has become of its arrays since, and of the outputs.  The memory
+    of the tape is free when nobody refers to it any more.
+    """
+
+    interface: Interface
+    sizes: Sizes
+    names: Mapping[str, str]
+    """The nodes of the outputs by label."""
+    ragged: bool  # whether there are lengths
+    state: bool  # whether there is a state
+    labels: frozenset[str]
+    """The gradients that are wanted where nothing else is said."""
+    tape: Call
+
+    def __repr__(self) -> str:
+        return f"<Pullback of {self.interface.name}>"
+
+    def __call__(self, cotangents: Arrays, wrt: Wrt | None = None) -> dict[str, Array]:
+        """Gradients, from cotangents of the outputs' shapes by name; those left out are zero.
+
+        ``wrt`` says which, as in :meth:`~rollc.network.network.Network.value_and_grad`.  Raises
+        :class:`InputError` for an output that is no number, and so has no cotangent.
+        """
+        labels = self.labels if wrt is None else wanted(self.interface, wrt, self.state)
+        results = self.tape.run(self._seeds(cotangents), phases(self.interface, labels))
+        return gradients(results, self.interface, self.sizes, labels)
+
+    def _seeds(self, cotangents: Arrays) -> dict[str, Array]:
+        """The leaves that cotangents are."""
+        from rollc.autodiff.adjoint import seed_name
+
+        interface, sizes = self.interface, self.sizes
+        outputs = interface.ragged_outputs if self.ragged else interface.outputs
+        rows = {STATE + name: spec for name, spec in interface.states.items() if self.state}
+        self._check(outputs | rows, cotangents)
+        seeds: dict[str, Array] = {}
+        for label, spec in (outputs | rows).items():
+            if spec.kind != "float":
+                continue
+            if label not in cotangents:
+                array = np.zeros(shape_of(spec, sizes), spec.dtype)
+            elif label in rows:
+                array = fitting_state(f"cotangent `{label}`", cotangents[label], spec, sizes)
+            else:
+                array = fitting(f"cotangent `{label}`", cotangents[label], spec, sizes)
+            if label in rows:
+                node = final_name(spec.name)
+            else:
+                padded = bool(spec.time) and self.ragged
+                node = output_name(self.names[label]) if padded else self.names[label]
+            leaf = seed_name(node)
+            seeds[leaf] = seeds[leaf] + array if leaf in seeds else array
+        return seeds
+
+    @staticmethod
+    def _check(outputs: Mapping[str, Spec], cotangents: Arrays) -> None:
+        for label in mapping("cotangents", cotangents):
+            if label not in outputs:
+                raise InputError(unknown("cotangent", label, outputs))
+            kind = outputs[label].kind
+            if kind != "float":
+                raise InputError(f"cotangent `{label}`: the output is of kind {kind}, and has none")

@@ -1,0 +1,211 @@
+"""One call of a kernel: its arrays, and the phases that have run on them.
+
+The phases of most calls run at once, and the call is over.  One that is *kept* runs its first
+phase, and then the others as often as someone asks, each time from other cotangents: its frames
+hold the tape.  No phase writes what another one has written, so all of these find the same tape;
+and what they read of arrays that are the caller's, leaves and results, the call has copies of.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.backends.numba.jit import object_code
+from rollc.backends.numba.library.team_layout import MATRIX
+from rollc.ir.graph import BATCH
+from rollc.kernel.program import Result
+from rollc.runtime.executable import FIRST, Executable
+from rollc.runtime.frames import Frame, plain
+from rollc.support import threads
+from rollc.support.allocator import Lender, empty
+
+Array = NDArray[Any]
+Results = dict[tuple[str, str], Array]
+"""Arrays by sort (output, loss, gradient) and label."""
+
+_NONE: Mapping[str, Array] = {}
+_NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class _Part:
+    """The sequences that one thread computes, its frame, and the arrays that stay."""
+
+    share: slice
+    frame: Frame
+    arrays: Mapping[str, Array]
+
+    @property
+    def count(self) -> int:
+        return int(self.share.stop - self.share.start)
+
+
+class Call:
+    """A call of a kernel, over as soon as no one refers to it: others then have its frames.
+
+    With ``keep`` the first phase runs alone, and first, and the others after it any number of
+    times; several threads may ask for them.  Large batches are shared out to threads
+    (:mod:`rollc.support.threads`).
+    """
+
+    __slots__ = ("__weakref__", "_early", "_keep", "_lock", "_parts", "_sizes", "kernel")
+
+    def __init__(
+        self, kernel: Executable, steps: Mapping[str, int], batch: int, *, keep: bool = False
+    ) -> None:
+        self.kernel = kernel
+        self._sizes = sizes = {**steps, BATCH: batch}
+        self._keep = keep
+        self._parts: list[_Part] = []
+        if keep:
+            self._early: Results = {}  # gradients that the first phase has found
+            self._lock = threading.Lock()
+        for share in kernel.shares(steps, batch):
+            count = share.stop - share.start
+            frame = kernel.frame(sizes if count == batch else {**sizes, BATCH: count})
+            self._parts.append(_Part(share, frame, frame.arrays))
+
+    def __del__(self) -> None:
+        self.kernel.frames.give_back([part.frame for part in self._parts], spare=self._keep)
+
+    def run(
+        self, leaves: Mapping[str, Array], phases: Collection[str], owned: Collection[str] = ()
+    ) -> Results:
+        """The results of some phases, from the leaves that no phase before them has taken.
+
+        Results are the caller's own.  ``owned`` are leaves that nobody else will change.
+        """
+        if not self._keep:
+            return self._results(leaves, phases, _NOTHING)
+        with self._lock:
+            found = self._results(leaves, phases, self.kernel.read_later.difference(owned))
+            if FIRST in phases:
+                self._early = {key: found.pop(key) for key in [*found] if key[0] == "gradient"}
+                return found
+            return found | {key: array.copy() for key, array in self._early.items()}
+
+    def _results(
+        self, leaves: Mapping[str, Array], phases: Collection[str], copied: frozenset[str]
+    ) -> Results:
+        if len(self._parts) == 1:
+            return self._run(self._parts[0], leaves, phases, copied)
+        return self._run_parts(leaves, phases, copied)
+
+    def _run(
+        self,
+        part: _Part,
+        leaves: Mapping[str, Array],
+        phases: Collection[str],
+        copied: frozenset[str],
+        common: Mapping[str, Array] = _NONE,
+        words: int = 0,
+    ) -> Results:
+        """The results of some of the sequences.
+
+        ``common`` are arrays of all threads: those of the whole that are used as they are, from
+        the part's first sequence on, and panels, with ``words`` for those who pack them.
+        Results in them are not among those that come back.
+        """
+        kernel, frame, whole = self.kernel, part.frame, self._sizes[BATCH]
+        arrays = {**part.arrays, **common}
+        for name, shape, dtype in frame.given:
+            if name in leaves and name not in arrays:
+                array = plain(leaves[name], dtype, frame.lender, name, copy=name in copied)
+                arrays[name] = array.reshape(shape)
+        for name, inside in frame.copied.items():
+            if name in leaves:
+                inside[...] = np.asarray(leaves[name]).reshape(inside.shape)
+        functions = [one for one in kernel.program.functions if one.phase in phases]
+        for function in functions:
+            for name, shape, dtype in frame.results[function.phase]:
+                if name not in arrays:
+                    arrays[name] = frame.lender.lend(name, shape, dtype)
+
+        def call(team: int) -> None:
+            for function in functions:
+                kernel.call(function, frame, arrays, (whole, team, words), phases)
+
+        helpers = kernel.helpers(frame, phases) if part.count == whole else None
+        if helpers is None:
+            call(0)
+        else:
+            helpers.call(call, threads.count() - 1)
+        if self._keep and FIRST in phases:
+            stay = {name: arrays[name] for name in kernel.read_later if name in arrays}
+            part.arrays = {**frame.arrays, **stay}
+        found: Results = {}
+        for key, result in frame.leaving:
+            buffer = result.ref.buffer
+            if result.phase in phases and buffer not in common:
+                if key in frame.whole:
+                    array = arrays[buffer].reshape(frame.whole[key])
+                else:
+                    array = kernel.result(result, arrays[buffer], frame.sizes)
+                if self._keep:
+                    array = self._leaving(result, array, frame.lender)
+                found[key] = array
+        return found
+
+    def _leaving(self, result: Result, array: Array, lender: Lender) -> Array:
+        """A result, or a copy of it where a later phase reads its array."""
+        if result.ref.buffer not in self.kernel.read_later:
+            return array
+        return self.kernel.copy_of(result, array, lender)
+
+    def _run_parts(
+        self, leaves: Mapping[str, Array], phases: Collection[str], copied: frozenset[str]
+    ) -> Results:
+        """The results of all sequences, which threads have shared."""
+        kernel, sizes = self.kernel, self._sizes
+        wanted = [result for result in kernel.program.results if result.phase in phases]
+        rows = kernel.rows_apart(leaves, sizes, wanted, copied)
+        wholes = {
+            result: kernel.joined_array(result, sizes)
+            for result in wanted
+            if kernel.buffers[result.ref.buffer].batch and result.ref.buffer not in rows
+        }
+        # All threads read one copy of what they have in common.
+        alike = {name for name in copied if not kernel.buffers[name].batch and name in leaves}
+        leaves = {**leaves, **{name: kernel.copied(name, leaves[name]) for name in alike}}
+        panels = kernel.common_panels()
+        counts = empty((1, MATRIX * kernel.matrices), np.dtype(np.int64))
+        counts[...] = 0
+        words = 0 if object_code.interpreted() else int(counts.ctypes.data)
+
+        def run(part: _Part) -> Results:
+            own = kernel.part_of(leaves, part.share)
+            mine = {name: array[part.share.start :] for name, array in rows.items()}
+            found = self._run(part, own, phases, copied - alike, {**mine, **panels}, words)
+            for result, whole in wholes.items():
+                before = (slice(None),) * len(kernel.buffers[result.ref.buffer].axes)
+                whole[(*before, part.share)] = found.pop((result.sort, result.label))
+            return found
+
+        parts = threads.each(run, self._parts)
+
+        def joined(result: Result) -> Array:
+            key, buffer = (result.sort, result.label), result.ref.buffer
+            if buffer in rows:
+                array = kernel.result(result, rows[buffer], sizes)
+                return self._leaving(result, array, kernel.joined) if self._keep else array
+            if result in wholes:
+                return wholes[result]
+            return _sum(result, [found[key] for found in parts])
+
+        return {(result.sort, result.label): joined(result) for result in wanted}
+
+
+def _sum(result: Result, parts: Sequence[Array]) -> Array:
+    """A result of the whole batch, from those of its parts."""
+    if not result.partial:
+        return parts[0]
+    first, *rest = parts
+    for part in rest:
+        first += part
+    return first

@@ -1,0 +1,48 @@
+"""A kernel: a compiled program, and how it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from rollc.runtime.call import Call, Results
+from rollc.runtime.executable import FIRST, Array, Executable
+
+
+class Kernel(Executable):
+    """A program with its code, for one precision, which others call.
+
+    Two threads may call at once, each then has buffers of its own.
+    """
+
+    def run(
+        self,
+        leaves: Mapping[str, Array],
+        steps: int | Mapping[str, int],
+        batch: int,
+        phases: Sequence[str],
+    ) -> Results:
+        """The results of the phases: arrays by sort (output, loss, gradient) and label.
+
+        ``steps`` is the number of steps, by axis where there are several.  ``leaves`` have
+        been checked: the right shapes, dtypes and index ranges.  The arrays that come back
+        are the caller's own.  Large batches are shared out to threads.
+        """
+        return Call(self, self._by_axis(steps), batch).run(leaves, phases)
+
+    def record(
+        self,
+        leaves: Mapping[str, Array],
+        steps: int | Mapping[str, int],
+        batch: int,
+        owned: Collection[str] = (),
+    ) -> tuple[Results, Call]:
+        """The results of the first phase, and a call with its tape, to run the others.
+
+        Whatever becomes of ``leaves`` and results, those are of what is given now; ``owned`` are
+        leaves that nobody will change.
+        """
+        call = Call(self, self._by_axis(steps), batch, keep=True)
+        return call.run(leaves, (FIRST,), owned), call
+
+    def _by_axis(self, steps: int | Mapping[str, int]) -> Mapping[str, int]:
+        return {(self.program.axes or ("t",))[0]: steps} if isinstance(steps, int) else steps

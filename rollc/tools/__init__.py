@@ -1,0 +1,1 @@
+"""The command, benchmarks, demonstrations, verification, pictures."""

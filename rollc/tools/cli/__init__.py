@@ -1,0 +1,79 @@
+"""The ``rollc`` command.
+
+The product goes to standard output and talk to standard error.  The exit status is 0 where
+all is well, 1 where the spec is wrong, 2 for a wrong use or a file that cannot be read or
+written, 3 for a fault of rollc itself, 130 where it was interrupted.
+
+Start-up is part of every use: what takes long to import is imported where it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+import click
+
+from rollc.errors import RollcError
+from rollc.lang.diagnostics.spec_error import SpecError
+from rollc.tools.cli import report, streams, talk
+from rollc.tools.cli.commands import rollc
+
+FINE, WRONG_SPEC, WRONG_USE, INTERNAL, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.showwarning = talk.show_warning  # type: ignore[assignment]
+    try:
+        with streams.guarded():
+            status = _run(arguments)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        streams.forget_output()
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except streams.CannotWrite as error:
+        talk.error(str(error))
+        streams.forget_output()
+        return WRONG_USE
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        os.getcwd()
+    except OSError as error:
+        talk.error(f"cannot use the folder that you are in: {error.strerror}")
+        return WRONG_USE
+    try:
+        with rollc.make_context("rollc", arguments) as context:
+            rollc.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return WRONG_USE
+    except SpecError as error:
+        talk.wrong_spec(error)
+        return WRONG_SPEC
+    except streams.CannotWrite:
+        raise
+    except RollcError as error:
+        talk.error(str(error))
+        return WRONG_USE
+    except MemoryError:
+        talk.error("out of memory")
+        return WRONG_USE
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        report.write(arguments, error)
+        return INTERNAL
+    return FINE

@@ -1,0 +1,196 @@
+"""Options that several commands take, and how their words are read."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+# As in rollc.driver.stages, which takes long to import.
+STAGES = (
+    *("syntax", "graph", "checked", "simplified", "adjoint", "tangent", "dag"),
+    *("schedule", "program", "why", "kernel"),
+)
+GRAPHS = ("checked", "simplified", "adjoint")
+KERNELS = (
+    *("forward", "gradient", "vjp", "stream", "gradient.state", "vjp.state"),
+    *("forward.lengths", "gradient.lengths", "vjp.lengths"),
+    *("stream.lengths", "gradient.state.lengths", "vjp.state.lengths"),
+    *("start", "start.lengths", "window", "window.vjp"),
+    *("tangent", "tangent.2", "tangent.3", "tangent.4"),
+    *("tangent.lengths", "tangent.2.lengths", "tangent.3.lengths", "tangent.4.lengths"),
+)
+GRADIENTS = ("adjoint", "forward")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def sizes_of(
+    context: click.Context, option: click.Parameter, pairs: tuple[str, ...]
+) -> dict[str, int]:
+    """``H=64`` and more of them as a dictionary."""
+    sizes, seen = {}, dict[str, str]()
+    for pair in pairs:
+        name, _, number = map(str.strip, pair.partition("="))
+        try:
+            sizes[name] = int(number[:20])
+        except ValueError:
+            name = ""
+        if not name:
+            raise click.BadParameter(f"`{pair}` is not of the form NAME=INTEGER, such as H=64")
+        if seen.setdefault(name, pair) != pair:
+            raise click.BadParameter(f"`{seen[name]}` and `{pair}`: a size has one value")
+    return sizes
+
+
+def ranges_of(
+    context: click.Context, option: click.Parameter, pairs: tuple[str, ...]
+) -> dict[str, tuple[float, float]]:
+    """``x=0,1`` and more of them as bounds by name."""
+    ranges = {}
+    for pair in pairs:
+        name, _, text = map(str.strip, pair.partition("="))
+        try:
+            low, high = map(float, text.split(","))
+            sound = bool(name) and math.isfinite(low) and math.isfinite(high) and low <= high
+        except ValueError:
+            sound = False
+        if not sound:
+            raise click.BadParameter(f"`{pair}` is not of the form NAME=LOW,HIGH, such as x=0,1")
+        ranges[name] = low, high
+    return ranges
+
+
+def bytes_of(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    """``64MB`` as a number of bytes; also kB and GB, or a plain number."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([kMG]?)B?", text.strip())
+    count = float(found[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[found[2]] if found else 0
+    if count < 1:
+        raise click.BadParameter(f"`{text}` is not of the form 64MB")
+    return int(count)
+
+
+def steps_of(
+    context: click.Context, option: click.Parameter, counts: tuple[str, ...]
+) -> int | dict[str, int] | None:
+    """``20``, or ``s=20`` and one for each other axis as a dictionary."""
+    found: dict[str, int] = {}
+    for text in counts:
+        match = re.fullmatch(r"(?:([A-Za-z_]\w{0,99})=)?0*(\d{1,10})", text.strip())
+        if match is None or (match[1] is None and len(counts) > 1):
+            raise click.BadParameter(f"`{text}` is not of the form 20, or t=20 for each time axis")
+        if match[1] is None:
+            return int(match[2])
+        if match[1] in found:
+            raise click.BadParameter(f"`{text}`: the steps of {match[1]} are given twice")
+        found[match[1]] = int(match[2])
+    return found or None
+
+
+def step_sizes(
+    context: click.Context, option: click.Parameter, texts: tuple[str, ...]
+) -> list[tuple[int, int, int]]:
+    """``100x32x128``: steps, sequences and width."""
+    sizes = []
+    for text in texts:
+        found = re.fullmatch(r"(\d{1,7})x(\d{1,5})x(\d{1,5})", text.strip())
+        size = tuple(map(int, found.groups())) if found else (0,)
+        if len(size) != 3 or min(size) < 1:
+            raise click.BadParameter(f"`{text}` is not of the form TxBxH, such as 100x32x128")
+        sizes.append(size)
+    return sizes
+
+
+def words_of(context: click.Context, option: click.Parameter, text: str | None) -> list[str]:
+    """``a,b`` as a list."""
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
+
+
+def counts_of(context: click.Context, option: click.Parameter, text: str | None) -> list[int]:
+    """``1,2`` as a list of numbers from 1 on."""
+    words = words_of(context, option, text)
+    if not all(re.fullmatch(r"[1-9]\d{0,2}", word) for word in words):
+        raise click.BadParameter(f"`{text}` is not of the form 1,2")
+    return list(map(int, words))
+
+
+class RunCommand(click.Command):
+    """``--grad`` alone is ``--grad adjoint``, whatever argument comes after it."""
+
+    def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
+        given: list[str] = []
+        for place, word in enumerate(words):
+            given.append(word)
+            if word == "--grad" and words[place + 1 : place + 2] not in [[w] for w in GRADIENTS]:
+                given.append("adjoint")
+        return super().parse_args(context, given)
+
+
+def sets_option(command: Command) -> Command:
+    return click.option(
+        "--set",
+        "sets",
+        multiple=True,
+        metavar="NAME=INTEGER",
+        callback=sizes_of,
+        help="Override a size (`dim`) of the spec.  May be given several times.",
+    )(command)
+
+
+def steps_option(help_text: str) -> Callable[[Command], Command]:
+    return click.option("--steps", type=click.IntRange(min=1), metavar="N", help=help_text)
+
+
+def dtype_option(command: Command) -> Command:
+    return click.option(
+        "--dtype",
+        type=click.Choice(["float32", "float64"]),
+        default="float32",
+        show_default=True,
+        help="The type of all numbers.",
+    )(command)
+
+
+def kernel_option(command: Command) -> Command:
+    return click.option(
+        "--kernel",
+        type=click.Choice(KERNELS),
+        help="Of which kernel; if not given, `gradient` where there is a loss.",
+    )(command)
+
+
+def feed_option(command: Command) -> Command:
+    return click.option(
+        "--feed",
+        type=click.Choice(["taught", "free"]),
+        default="taught",
+        show_default=True,
+        help="What `feed` reads: the target, or what the network computed itself.",
+    )(command)
+
+
+def seed_option(command: Command) -> Command:
+    return click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        metavar="S",
+        help="Where random numbers start.",
+    )(command)
+
+
+def format_option(command: Command) -> Command:
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="For people or for machines.",
+    )(command)

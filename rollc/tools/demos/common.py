@@ -1,0 +1,99 @@
+"""What the demos share: reading, building, fitting and saving, and what is said of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.driver.build import build_text
+from rollc.errors import InputError
+from rollc.network.network import Network
+from rollc.network.training.batches import Batch
+from rollc.network.training.loop import fit
+from rollc.network.training.optimizers import optimiser
+from rollc.support import atomic_files, resources
+from rollc.tools.cli import files, talk
+from rollc.tools.datafiles import write_npz
+
+Array = NDArray[Any]
+
+
+def data_file(name: str) -> Path:
+    """A file of the data that come with rollc."""
+    return resources.folder("specs") / "data" / name
+
+
+def spec_text(name: str) -> tuple[str, str]:
+    """The text of a spec that comes with rollc, and the path of its file."""
+    path = resources.specs()[name]
+    return path.read_text(encoding="utf-8"), str(path)
+
+
+def built(name: str, **sizes: int) -> Network:
+    """A network that comes with rollc; says what was built and where it can be seen."""
+    text, path = spec_text(name)
+    start = time.perf_counter()
+    with talk.waiting(f"building {name}"):
+        network, made = build_text(text, path, sets=sizes)
+    how = "from the cache" if made.hit else "compiled"
+    size = sum(int(np.prod(param.shape)) for param in network.params.values())
+    talk.say(
+        f"the network: {path}\n"
+        f"  {len(network.graph.nodes)} nodes, {size} parameters in {network.dtype},"
+        f" {how} in {time.perf_counter() - start:.1f} s\n"
+        f"  to read every stage:  rollc ir {name} --stage STAGE, with checked, adjoint,\n"
+        "  schedule, program or kernel; or dag --steps 3, the network unrolled over 3 steps\n"
+        f"  the artefact: {made.manifest.folder}"
+    )
+    return network
+
+
+def fitted(
+    network: Network,
+    data: Callable[[np.random.Generator], Iterable[Batch]],
+    epochs: int,
+    seed: int,
+    what: str,
+    *,
+    rate: float,
+    window: int | None = None,
+    clip: float | None = None,
+) -> dict[str, Array]:
+    """The parameters after so many epochs of Adam; ``data`` gives the batches of each."""
+    random = np.random.default_rng(seed)
+    fitting = fit(
+        network,
+        network.init(seed),
+        lambda: data(random),
+        optimiser("adam", rate=rate),
+        window=window,
+        clip=clip,
+        seed=random,
+    )
+    with talk.progress(what, epochs) as advance:
+        for number, epoch in zip(range(1, epochs + 1), fitting, strict=False):
+            advance(number, f"loss {epoch.loss:.4f}")
+    return epoch.params
+
+
+def made_folder(folder: Path | None) -> None:
+    """Make the folder to write to, if there is one: before the work, and not after it."""
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder `{folder}`: {error.strerror}") from error
+    atomic_files.check_file(folder / "params.npz")
+
+
+def saved(folder: Path | None, **contents: Mapping[str, Array]) -> None:
+    """Write each as an ``.npz`` file of its name, if there is a folder to write to."""
+    if folder is not None:
+        for name, arrays in contents.items():
+            files.write_bytes(str(folder / f"{name}.npz"), write_npz(arrays))

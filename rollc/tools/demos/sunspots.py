@@ -1,0 +1,125 @@
+"""Sunspots, one year ahead.
+
+The network of ``specs/sunspots.roll`` is fitted to the yearly numbers up to 1920 through
+its adjoint kernel, and predicts those of 1921 to 2008 through its forward kernel.  Nothing
+of those years is used before.  How long to fit is found on years that are known: fitted up
+to 1840, the networks are best on 1841 to 1920 after so many updates; then they are fitted
+anew, that long, up to 1920.  Five networks from five seeds predict together, by their mean.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.network.network import Network
+from rollc.network.training.batches import Batch
+from rollc.network.training.loop import fit
+from rollc.network.training.optimizers import optimiser
+from rollc.tools.cli import talk
+from rollc.tools.datafiles import Column, read_csv
+from rollc.tools.demos.common import built, data_file, saved
+
+Array = NDArray[Any]
+
+FITTED_FIRST, KNOWN = 1840, 1920  # the last years of what is fitted
+LAGS = 9  # years that the autoregression reads
+SEEDS, UPDATES, EVERY = 5, 400, 5
+RATE = 0.003  # Adam's
+
+
+def main(quick: bool = False, save: Path | None = None) -> None:
+    """Print the errors of the predictions.  ``quick`` is one network and few updates."""
+    network = built("sunspots")
+    years, numbers = _data()
+    saved(save, train={"sunspots": numbers[years <= KNOWN]}, test={"sunspots": numbers})
+    after = years > KNOWN
+    talk.say(
+        f"the data: {len(numbers)} yearly sunspot numbers; {years[0]} to {KNOWN} are known,"
+        f" {KNOWN + 1} to {years[-1]} are to be predicted one year ahead"
+    )
+    seeds, updates = (1, 40) if quick else (SEEDS, UPDATES)
+    predicted = _predictions(network, years, numbers, seeds, updates)
+    rows = [
+        ("last year's number", numbers[:-1][after[1:]]),
+        (f"linear autoregression on {LAGS} years", _autoregression(years, numbers)),
+        (f"{_count(seeds)} of {network.params['v'].shape[0]} gated units", predicted[after]),
+    ]
+    talk.table(
+        (f"prediction of {KNOWN + 1} to {years[-1]}", "root-mean-square error"),
+        [(name, f"{_error(values, numbers[after]):.1f}") for name, values in rows],
+    )
+
+
+def _data() -> tuple[Array, Array]:
+    """The years and their numbers."""
+    file = data_file("sunspots.csv")
+    found = read_csv(file.read_bytes(), str(file), [Column("year"), Column("sunspots")])
+    return found["year"].astype(int), found["sunspots"]
+
+
+def _predictions(network: Network, years: Array, numbers: Array, seeds: int, updates: int) -> Array:
+    """The mean of the networks' predictions, for all years."""
+    known = numbers[years <= KNOWN]
+    first = known[years[: len(known)] <= FITTED_FIRST]
+    held_back = slice(len(first), len(known))
+    start = time.perf_counter()
+    trials = []
+    with talk.progress("how long to fit: network", seeds) as advance:
+        for seed in range(seeds):
+            fits = list(_fits(network, first, seed, updates))[::EVERY]
+            trials.append([_predict(network, params, known) for params in fits])
+            advance(seed + 1, f"fitted up to {FITTED_FIRST}")
+    errors = [
+        _error(predicted[held_back], known[held_back]) for predicted in np.mean(trials, axis=0)
+    ]
+    best = EVERY * int(np.argmin(errors))
+    talk.say(
+        f"after {best} updates the error on {FITTED_FIRST + 1} to {KNOWN} is least,"
+        f" {min(errors):.1f}; now the same number of updates on all years up to {KNOWN}"
+    )
+    found = []
+    for seed in range(seeds):
+        *_, params = _fits(network, known, seed, best)
+        found.append(_predict(network, params, numbers))
+    talk.say(f"fitted in {time.perf_counter() - start:.1f} s")
+    return np.asarray(np.mean(found, axis=0))
+
+
+def _fits(network: Network, numbers: Array, seed: int, updates: int) -> Iterator[dict[str, Array]]:
+    """The parameters at the start and after each update."""
+    params = network.init(seed)
+    yield params
+    fitting = fit(
+        network, params, lambda: [Batch({"sunspots": numbers})], optimiser("adam", rate=RATE)
+    )
+    for epoch in islice(fitting, updates):
+        yield epoch.params
+
+
+def _predict(network: Network, params: dict[str, Array], numbers: Array) -> Array:
+    """Each year's prediction; it reads the years before alone."""
+    return network.forward(params, {"sunspots": numbers})["prediction"]
+
+
+def _autoregression(years: Array, numbers: Array) -> Array:
+    """Least squares on the years before, with an intercept, fitted to the known years."""
+    lags = [numbers[LAGS - lag : len(numbers) - lag] for lag in range(1, LAGS + 1)]
+    table = np.stack([*lags, np.ones(len(numbers) - LAGS)], axis=1)
+    known = years[LAGS:] <= KNOWN
+    weights = np.linalg.lstsq(table[known], numbers[LAGS:][known], rcond=None)[0]
+    return np.asarray(table[~known] @ weights)
+
+
+def _error(predicted: Array, numbers: Array) -> float:
+    return float(np.sqrt(np.mean((predicted - numbers) ** 2)))
+
+
+def _count(networks: int) -> str:
+    return "one network" if networks == 1 else f"mean of {networks} networks, each"

@@ -1,0 +1,1 @@
+"""Passes from graph to graph that keep its values, or extend them."""

@@ -1,0 +1,47 @@
+"""The rewrites of :mod:`rollc.transforms.canonicalize`, one entry in a table for each operation.
+
+    x + 0, x - 0, x * 1, x / 1, x ** 1, -(-x)      ->  x
+    0 - x, x * -1                                  ->  -x
+    x + (-y), x - (-y), (-x) * (-y), -(x - y)      ->  x - y, x + y, x * y, y - x
+    x ** 2                                         ->  x * x
+    a sum with equal terms                         ->  k * x
+    where(known, a, b), where(c, a, a)             ->  a or b
+    reached(x, known), reached(k * g, g)           ->  x; k * g
+    identity, a combination of one value           ->  the value
+    sum, mean of a fill; sum of a repeat           ->  size * x, x
+    transpose of transpose; W.T @ x                ->  the matrix; matmul{transpose_a}
+    slice of slice, concat, pad, fill              ->  one slice, or none
+    pad of pad; pad or slice of everything         ->  one pad; the value
+    concat of neighbouring slices, of a concat     ->  one slice, one concat
+    a sum of pads that tile a vector               ->  one concat (the adjoint of split)
+    a row of a stack                               ->  the value stacked there
+    sum, mean, max, min, first, last over an axis
+        of a value spread along it or at one step  ->  the value, times the extent for a sum
+    W @ concat(a, b), a on the cycle and b not     ->  W[:, :m] @ a + W[:, m:] @ b
+
+The last one lets the product of ``b`` leave the loop; a concat whose parts are all on the
+cycle, or all off it, stays whole.  Parts that are zeros are dropped from it.
+
+A rule takes the workspace and a node whose operands are simplified.  It answers with a read
+that has the node's value, with the node rewritten, or with None.  Who asks looks at types:
+an answer that does not run over all the axes of the node is spread over them, or not taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rollc.transforms.patterns.arithmetic import ARITHMETIC
+from rollc.transforms.patterns.matrices import MATRICES
+from rollc.transforms.patterns.pattern import Rule, Workspace, known_number
+from rollc.transforms.patterns.reductions import REDUCTIONS
+from rollc.transforms.patterns.slices import PIECES
+
+__all__ = ["REWRITES", "Rule", "Workspace", "known_number"]
+
+REWRITES: Mapping[str, tuple[Rule, ...]] = {
+    **ARITHMETIC,
+    **PIECES,
+    **REDUCTIONS,
+    **MATRICES,
+}

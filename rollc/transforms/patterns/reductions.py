@@ -1,0 +1,84 @@
+"""Rules of reductions of one value, over its elements or along an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+from rollc.ir.graph import Edge, Node
+from rollc.ir.operations.vector import EVERY
+from rollc.transforms.patterns.pattern import Rule, Workspace, changed, without_sign
+from rollc.transforms.patterns.slices import axis_of, option_of
+
+
+def _sum(work: Workspace, node: Node) -> Node | Edge | None:
+    inner = work.defined(node.operands[0])
+    if inner is None:
+        return None
+    axis = node.options.get("axis", EVERY)
+    if inner.operation == "fill" and axis == EVERY:
+        size = prod(work.type(node.operands[0]).shape)
+        return changed(node, "multiply", inner.operands[0], work.number(float(size)))
+    if inner.operation == "repeat" and axis == axis_of(inner):
+        return changed(
+            node, "multiply", inner.operands[0], work.number(float(option_of(inner, "size")))
+        )
+    if inner.operation == "slice" and axis == axis_of(inner) == 0:
+        start, stop = option_of(inner, "start"), option_of(inner, "stop")
+        stack = work.defined(inner.operands[0])
+        if stop == start + 1 and stack is not None and stack.operation == "stack":
+            return stack.operands[start]
+    return None
+
+
+def _mean(work: Workspace, node: Node) -> Edge | None:
+    inner = work.defined(node.operands[0])
+    axis = node.options.get("axis", EVERY)
+    if inner is not None and inner.operation == "fill" and axis == EVERY:
+        return inner.operands[0]
+    return None
+
+
+def _over(work: Workspace, node: Node) -> Node | Edge | None:
+    """A reduction over an axis along which there is one value, or one value and zeros."""
+    over = node.options["over"]
+    inner = work.defined(node.operands[0])
+    assert isinstance(over, tuple)
+    if not over:
+        return node.operands[0]
+    if inner is None or inner.operation not in ("spread", "impulse"):
+        return None
+    axis = inner.options["axis"]
+    if axis not in over or (inner.operation == "impulse" and node.operation != "sum_over"):
+        return None
+    (value,) = inner.operands
+    if value.delay or axis in work.type(value).axes:
+        return None
+    rest = tuple(str(other) for other in over if other != axis)
+    if inner.operation == "spread" and node.operation == "sum_over":
+        extent = work.make("extent", axis=str(axis))
+        if not rest:
+            return changed(node, "multiply", value, extent)
+        value = work.make("multiply", value, extent)
+    return changed(node, node.operation, value, over=rest) if rest else value
+
+
+def _end(work: Workspace, node: Node) -> Edge | None:
+    """The first or last of a value that is spread, or that stands at that very step."""
+    inner = work.defined(node.operands[0])
+    if inner is None or inner.options.get("axis") != node.options["axis"]:
+        return None
+    impulse = inner.operation == "impulse" and inner.options["at"] == node.operation
+    return inner.operands[0] if inner.operation == "spread" or impulse else None
+
+
+REDUCTIONS: Mapping[str, tuple[Rule, ...]] = {
+    "sum": (_sum, without_sign),
+    "mean": (_mean,),
+    "sum_over": (_over, without_sign),
+    "mean_over": (_over,),
+    "max_over": (_over,),
+    "min_over": (_over,),
+    "first": (_end,),
+    "last": (_end,),
+}

@@ -1,0 +1,1 @@
+"""Products that are computed at the steps alone at which they are read."""

@@ -1,0 +1,65 @@
+"""Streaming: the state of a recurrence as inputs and outputs of the graph.
+
+The state of a node that is read d steps back is its last d values.  ``expose_state`` gives
+each such node an initial value from outside, the leaf ``state.NAME`` (one dimension more
+in front: the steps, the oldest first), and an output of the same name and shape with the
+values after the last step, the ``tail`` of the sequence.  A graph in which a delay reaches
+into the future has no state: its past depends on what is yet to come.  With two time axes the
+state is that of the delays along one of them, and may run over the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rollc.ir.builder import Builder
+from rollc.ir.graph import Graph, Node, Type, delayed
+from rollc.ir.names import STATE
+
+
+def state_type(graph: Graph, name: str) -> Type:
+    """The type of a node's state: as many rows as its longest delay."""
+    node = graph[name]
+    axis = graph.reach[name].axis
+    axes = tuple(other for other in node.type.axes if other != axis)
+    return replace(node.type, shape=(graph.reach[name].past, *node.type.shape), axes=axes)
+
+
+def final_name(name: str) -> str:
+    """The node with the state after the last step, of a node that is read with a delay."""
+    return f"{STATE}{name}'final"
+
+
+def expose_state(graph: Graph, axis: str | None = None) -> Graph:
+    """The graph with its state as leaves and outputs; of the delays along one axis, or of all.
+
+    Raises ``ValueError`` where such a delay reaches into the future.
+    """
+    found = delayed(graph, axis)
+    if not all(reach.future == 0 for reach in found.values()):
+        raise ValueError("a delay reaches into the future")
+    leaves: list[Node] = []
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.name in found:
+            leaf = STATE + node.name
+            leaves.append(Node(leaf, "state", (), state_type(graph, node.name), line=node.line))
+            nodes.append(replace(node, initial=leaf))
+        else:
+            nodes.append(node)
+    build = Builder((*leaves, *nodes), mark="^")
+    outputs = list(graph.outputs)
+    for name, reach in found.items():
+        build.line = graph[name].line
+        rows = (build.read(name), build.read(STATE + name))
+        final = build.define(final_name(name), "tail", rows, axis=reach.axis)
+        outputs.append((STATE + name, final.edge.source))
+    return replace(graph, nodes=tuple(build.nodes.values()), outputs=tuple(outputs))
+
+
+def why_no_state(graph: Graph) -> str | None:
+    """Why a graph cannot run in windows with its state handed on, in words."""
+    if len(graph.axes) > 1:
+        return "it has more than one time axis; `forward` and `step` take one"
+    future = [name for name, reach in graph.reach.items() if reach.future]
+    return f"`{future[0]}` is read from the future" if future else None

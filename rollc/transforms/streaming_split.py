@@ -1,0 +1,170 @@
+"""Streaming along one of two time axes: what is computed once, and what at every step.
+
+    start   all that does not run over the axis, as far as the rest reads it: the encoder
+    steps   the rest, which changes with the steps: the decoder
+
+What the steps read of the start enters them as leaves of the same names, the *held* values:
+the encoder's values at all of its steps, its last one, keys that attention compares with.
+What comes from parameters and numbers alone is cheap, and is computed with the steps.  The
+steps are a graph like any other, whose state along the axis can be exposed
+(:mod:`rollc.transforms.state`).
+
+Steps can come one by one only where none needs a later one: nothing is read from the future
+along the axis, and no output is computed from all steps together.  The last step is the one
+that there is, so what is computed from that alone may leave the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from rollc.autodiff.custom_gradients import without_slopes
+from rollc.ir.graph import Graph, Node, delayed
+from rollc.ir.operations import operation_of
+from rollc.ir.operations.linear import over_axes
+from rollc.ir.traversal import dependents, needed, reachable
+from rollc.transforms.canonicalize import simplify
+
+_GIVEN = frozenset({"input", "target", "noise"})
+
+
+class CannotStream(ValueError):
+    """A graph that cannot be run one step at a time along an axis, and why."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The two graphs of a network that is run step by step along ``axis``.
+
+    The outputs of the start are the held values, by their names, which are leaves ``state`` of
+    the steps; those of the steps are the network's.
+    """
+
+    axis: str
+    start: Graph
+    steps: Graph
+
+
+def stream(graph: Graph, axis: str, always: Sequence[str] = ()) -> Stream:
+    """Cut the outputs of a checked graph in two; raises :class:`CannotStream`.
+
+    The values of ``always``, which do not run over the axis, are held even if no step reads
+    them.
+    """
+    outputs = [name for _, name in graph.outputs]
+    whole = graph
+    graph = needed(replace(graph, loss=None, gradients=()), [*outputs, *always])
+    if not any(axis in graph[name].type.axes for name in outputs):
+        raise CannotStream(f"no output runs over {axis}")
+    for reason in _reasons(graph, axis):
+        raise CannotStream(reason)
+    late = dependents(graph.nodes, (node.name for node in graph.nodes if axis in node.type.axes))
+    given = dependents(graph.nodes, (node.name for node in graph.nodes if _is_given(node)))
+    # A condition is no value that a leaf may have, and neither long to compute.
+    early = frozenset(
+        node.name
+        for node in graph.nodes
+        if node.name in given - late and node.type.kind != "bool" and node.operation != "step"
+    )
+    found, outside = _reached(graph, [*outputs, *always], early)
+    held = [node for node in graph.nodes if node.name in found & early]
+    names = [node.name for node in held]
+    start = needed(replace(graph, outputs=tuple(zip(names, names, strict=True))), names)
+    others = tuple(other for other in graph.axes if other != axis)
+    leaves = {
+        node.name: Node(
+            node.name,
+            "state",
+            (),
+            node.type,
+            initial=node.initial if node.name in outside else None,
+            line=node.line,
+        )
+        for node in held
+    }
+    # A delayed read that nothing reads is there for the state: a run that goes on free needs it.
+    also = {node.name for node in whole.nodes if _reads_back(node, axis, found & late)}
+    nodes = [leaves.get(node.name, node) for node in whole.nodes if node.name in found | also]
+    runs = {axis, *(each for node in nodes for each in node.type.time)}
+    axes = tuple(each for each in graph.axes if each in runs)
+    steps = replace(graph, nodes=tuple(nodes), axes=axes)
+    return Stream(axis, replace(start, axes=others), steps)
+
+
+def _reached(
+    graph: Graph, names: Sequence[str], ends: frozenset[str]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """What is needed for some values if others, the ends, are given.
+
+    Also those that are read with a delay, and so outside their sequence too.
+    """
+
+    def before(name: str) -> Iterator[str]:
+        for edge in () if name in ends else graph[name].reads():
+            yield edge.source
+            initial = graph[edge.source].initial
+            if edge.delay and initial is not None:
+                yield initial
+
+    found = frozenset(reachable(names, before))
+    delayed = (e.source for name in found - ends for e in graph[name].operands if e.delay)
+    return found, frozenset(delayed)
+
+
+def why_no_stream(graph: Graph, axis: str) -> str | None:
+    """Why a graph cannot be run one step at a time along an axis, in words."""
+    try:
+        stream(graph, axis)
+    except CannotStream as error:
+        return str(error)
+    return None
+
+
+def why_no_steps(graph: Graph, axis: str) -> str | None:
+    """Why the steps along the only time axis of a graph cannot come one by one, in words.
+
+    The state is handed on, and no initial value is read.  Takes a graph that has a state.
+    """
+    names = dict.fromkeys([*(name for _, name in graph.outputs), *delayed(graph)])
+    given = graph.with_nodes(replace(node, initial=None) for node in graph.nodes)
+    results = replace(given, outputs=tuple(zip(names, names, strict=True)), loss=None, gradients=())
+    return next(_reasons(needed(results, [*names]), axis), None)
+
+
+def _reads_back(node: Node, axis: str, names: frozenset[str]) -> bool:
+    """Whether a node is one of some values a few steps ago."""
+    return node.operation == "identity" and all(
+        edge.delay > 0 and edge.axis == axis and edge.source in names for edge in node.operands
+    )
+
+
+def _is_given(node: Node) -> bool:
+    """Whether a node that does not run over the axis is told before the first step."""
+    return node.operation in _GIVEN or bool(node.type.time) or node.operation == "extent"
+
+
+def _needs_others(node: Node) -> bool:
+    """Whether what runs along an axis needs more than the steps so far."""
+    entry = operation_of(node)
+    return node.operation != "last" and not entry.counts and (entry.whole or entry.sees_end)
+
+
+def _reasons(graph: Graph, axis: str) -> Iterator[str]:
+    for name, reach in graph.reach.items():
+        if reach.axis == axis and reach.future:
+            yield f"`{name}` is read from the future"
+    ends: list[str] = []
+    for node in graph.nodes:
+        along = node.options.get("axis") == axis
+        if axis in over_axes(node.options) or (along and _needs_others(node)):
+            yield f"`{node.name}` is computed from all steps of {axis}"
+        if along and node.operation == "last":
+            ends.append(node.name)
+    late = dependents(graph.nodes, ends)
+    for node in graph.nodes:
+        for each in node.type.time if node.name in late else ():
+            yield f"`{node.name}` needs the last step of {axis} at every step of {each}"
+    for node in simplify(without_slopes(graph)).nodes:
+        if operation_of(node).counts and node.options.get("axis") == axis:
+            yield f"line {node.line} counts the steps of {axis}"
