@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from rollc.backends.numba.codegen.module import emit
-from rollc.driver.build import compiled, read_spec
+from rollc.driver.pipeline import compiled
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret

@@ -36,7 +36,7 @@ import fuzz_specs
 
 import rollc
 from rollc.driver import artefact_store
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.errors import InputError, RollcError, StoreError
 from rollc.ir.text import parse_graph, print_graph
 from rollc.ir.verifier import verify

@@ -20,7 +20,8 @@ from functools import cache
 from pathlib import Path
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import compiled, read_spec
+from rollc.driver.pipeline import compiled
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.errors import RollcError
 from rollc.ir.operations import OPERATIONS

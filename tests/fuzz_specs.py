@@ -168,7 +168,7 @@ def try_text(text: str, go_on: Callable[[Graph], None] | None = None) -> str:
 
 def build_on(graph: Graph) -> None:
     """What a build makes of a graph, up to the source of its kernels."""
-    from rollc.driver.build import compiled
+    from rollc.driver.pipeline import compiled
     from rollc.entries.graphs import kernel_graphs
     from rollc.ir.text import parse_graph, print_graph
     from rollc.transforms.unroll import unroll
@@ -185,7 +185,8 @@ def run_on(graph: Graph) -> None:
     """Run the kernels that a build makes, as plain Python, and hold them to the interpreter."""
     import numpy as np
 
-    from rollc.driver.build import compiled, kernel_graphs
+    from rollc.driver.build import kernel_graphs
+    from rollc.driver.pipeline import compiled
     from rollc.ir.interpreter import interpret
     from rollc.runtime.kernel import Kernel
 

@@ -59,23 +59,18 @@ class Part:
 
 
 PARTS = {
-    "lang": Part(("rollc/lang/*.py",)),
-    "operations": Part(("rollc/graph/operations/*.py",)),
-    "graph": Part(("rollc/graph/*.py", "rollc/graph/rewrites/*.py")),
-    # What is written for Numba or LLVM alone does not run as plain Python.
-    "kernel": Part(
-        ("rollc/kernel/*.py",),
-        tuple(
-            f"rollc/kernel/{name}.py"
-            for name in (
-                *("distribution", "each", "elementary", "helpers", "host", "library", "linear"),
-                *("linking", "native", "reductions", "routines", "rows", "special", "tile"),
-                *("turn", "vectors", "words"),
-            )
-        ),
+    "lang": Part(("rollc/lang/**/*.py",)),
+    "operations": Part(("rollc/ir/operations/*.py",)),
+    "graph": Part(
+        ("rollc/ir/*.py", "rollc/ir/time/*.py", "rollc/autodiff/*.py", "rollc/transforms/**/*.py")
     ),
+    # What is written for Numba or LLVM alone does not run as plain Python.
+    "kernel": Part(("rollc/kernel/**/*.py", "rollc/backends/numba/codegen/*.py")),
     "calls": Part(
-        ("rollc/*.py", "rollc/entries/*.py", "rollc/support/*.py"), ("rollc/__main__.py",)
+        (
+            *("rollc/runtime/*.py", "rollc/network/**/*.py", "rollc/driver/*.py"),
+            *("rollc/entries/*.py", "rollc/support/*.py"),
+        )
     ),
 }
 FORBIDS = ("strict", "frozen", "slots", "kw_only")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from operation_cases import CASES, SIZES, on_a_bench, values
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import compiled
+from rollc.driver.pipeline import compiled
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import call
 from rollc.ir.graph import BATCH, Graph, Type

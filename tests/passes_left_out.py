@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from test_kernel_texts import NETWORKS
 
-from rollc.driver.build import PASSES, compiled, read_spec
+from rollc.driver.pipeline import PASSES, compiled
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import BATCH, LEAVES, Graph
 from rollc.ir.interpreter import interpret

@@ -14,7 +14,7 @@ from operation_cases import SIZES
 from test_reached import SLOPED, changed, gradients, network, ordinary, taken, varying
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import compiled
+from rollc.driver.pipeline import compiled
 from rollc.ir.graph import BATCH
 from rollc.runtime.kernel import Kernel
 from rollc.tools.verify import largest_error

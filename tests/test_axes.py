@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.backends.numba.codegen.module import emit
-from rollc.driver.build import build_text, read_spec
+from rollc.driver.build import build_text
+from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import call

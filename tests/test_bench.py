@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.ir.interpreter import interpret
 from rollc.lang.diagnostics.diagnostic import render

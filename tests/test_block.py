@@ -10,7 +10,8 @@ import pytest
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.backends.numba.codegen.module import emit
-from rollc.driver.build import compiled, read_spec
+from rollc.driver.pipeline import compiled
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.interpreter import interpret
 from rollc.kernel.passes import planned, scheduled

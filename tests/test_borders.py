@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.autodiff.truncation import truncate
-from rollc.driver.build import build_text, read_spec
+from rollc.driver.build import build_text
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.autodiff.window_split import CannotSplit, split
-from rollc.driver.build import build_text, read_spec
+from rollc.driver.build import build_text
+from rollc.driver.sources import read_spec
 from rollc.entries.windows import window_kernels
 from rollc.errors import InputError
 from rollc.ir.interpreter import interpret

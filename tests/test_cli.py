@@ -80,7 +80,7 @@ def run(
 @pytest.fixture
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks are interpreted, where it is files that matter and no kernel."""
-    from rollc.driver.build import read_spec
+    from rollc.driver.sources import read_spec
     from rollc.tools.verify.kernels import interpreted
 
     def opened(spec: str, sets: dict[str, int], dtype: str, feed: str) -> Network:

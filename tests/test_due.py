@@ -8,7 +8,7 @@ import pytest
 from compiled_networks import agrees_in_undefined_memory, kernel_of
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.ir.graph import Graph, Type
 from rollc.ir.text import parse_graph
 from rollc.kernel.passes import planned, scheduled

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from operation_cases import Bench
 
 from rollc.autodiff.adjoint import adjoint, seed_name
-from rollc.driver.build import compiled
+from rollc.driver.pipeline import compiled
 from rollc.ir.graph import BATCH, Graph
 from rollc.ir.interpreter import interpret
 from rollc.lang.symbols.builtins import functions

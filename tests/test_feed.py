@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import rollc
-from rollc.driver.build import build_text, read_spec
+from rollc.driver.build import build_text
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.text import print_graph
 from rollc.ir.verifier import verify

@@ -26,7 +26,7 @@ from operation_kernels import along_another_axis
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.autodiff.tangent import DIRECTION
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import BATCH, Graph
 from rollc.kernel.interpretation.interpreter import Interpreter

@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rollc.backends.numba.library import routines
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import Type
 from rollc.ir.operations import OPERATIONS, Frame

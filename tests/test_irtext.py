@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stages import stages, texts
 
-from rollc.driver.build import compiled, read_spec
+from rollc.driver.pipeline import compiled
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import Edge, Graph, Node, Type, attributes
 from rollc.ir.text import IRTextError, parse_graph, print_graph

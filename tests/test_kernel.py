@@ -13,7 +13,9 @@ import pytest
 from compiled_networks import network_of
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import Compiled, build_text, compiled, read_spec
+from rollc.driver.build import build_text
+from rollc.driver.pipeline import Compiled, compiled
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.interpreter import interpret
 from rollc.kernel.fusion import order

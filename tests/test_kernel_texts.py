@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from rollc.driver.build import Compiled, compiled, read_spec
+from rollc.driver.pipeline import Compiled, compiled
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.kernel.text import print_program, print_schedule
 from rollc.support.resources import specs

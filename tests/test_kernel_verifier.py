@@ -15,7 +15,7 @@ from operation_kernels import along_another_axis
 from test_interpreter import PLANNED, SPECS, checked, planned_graphs
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import Graph
 from rollc.kernel.passes import planned, scheduled

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rollc import build
-from rollc.driver.build import build_text, read_spec
+from rollc.driver.build import build_text
+from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.tools.verify.kernels import interpreted

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.autodiff.window_split import split
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.entries.windows import window_kernels
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret

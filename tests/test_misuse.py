@@ -19,7 +19,8 @@ from rollc.network.network.training import batches as batches_module
 from rollc.network.network.training import loop, optimizers
 
 import rollc
-from rollc.driver.build import build_text, read_spec
+from rollc.driver.build import build_text
+from rollc.driver.sources import read_spec
 from rollc.errors import InputError, RollcError
 from rollc.lang.diagnostics.spec_error import SpecError
 from rollc.network.network import Network

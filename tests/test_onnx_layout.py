@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.ir.interpreter import interpret
 
 onnx = pytest.importorskip("onnx", reason="ONNX is not installed: pip install onnx")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from operation_cases import CASES, SIZES, Bench, Case, on_a_bench, values
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import compiled
+from rollc.driver.pipeline import compiled
 from rollc.ir.graph import BATCH, Graph
 from rollc.ir.interpreter import interpret
 from rollc.ir.operations import OPERATIONS

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from test_why import SPECS, Explained, explained
 
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.kernel.program import Nest, Product, Reduce, Simple, Times
 from rollc.kernel.remarks.decisions import Decision, nodes_of

@@ -14,7 +14,9 @@ import own_operations
 import pytest
 from own_operations import SPEC
 
-from rollc.driver.build import Compiled, build_text, compiled, read_spec
+from rollc.driver.build import build_text
+from rollc.driver.pipeline import Compiled, compiled
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.kernel.program import Nest, simple_statements
 from rollc.kernel.remarks.report import print_why

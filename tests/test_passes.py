@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from rollc.driver.build import KERNEL_PASSES, PASSES, compiled, read_spec
+from rollc.driver.pipeline import KERNEL_PASSES, PASSES, compiled
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import Graph
 from rollc.ir.text import parse_graph, print_graph

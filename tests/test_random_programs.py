@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from rollc.driver.build import read_spec  # noqa: E402
+from rollc.driver.sources import read_spec  # noqa: E402
 from rollc.lang.symbols.builtins import ENDS, OVER_TIME, SYMBOLS, functions  # noqa: E402
 from tests.random_programs import language as la  # noqa: E402
 from tests.random_programs.features import FORMS, features  # noqa: E402

@@ -20,7 +20,7 @@ from operation_cases import CASES, OVER, SIZES, Case, values
 
 from rollc.autodiff.adjoint import adjoint, seed_name
 from rollc.autodiff.window_split import CannotSplit
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import BATCH, Graph, Type

@@ -5,7 +5,7 @@ import pytest
 from lowering import lower, shorten
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
 from rollc.transforms.canonicalize import simplify

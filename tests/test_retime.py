@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import rollc
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import compiled
+from rollc.driver.pipeline import compiled
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
 from rollc.kernel.passes import scheduled

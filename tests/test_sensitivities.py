@@ -19,7 +19,9 @@ from test_axes import attention
 from rollc.autodiff.adjoint import adjoint
 from rollc.autodiff.segments import segments
 from rollc.autodiff.window_split import CannotSplit
-from rollc.driver.build import build_text, compiled, read_spec
+from rollc.driver.build import build_text
+from rollc.driver.pipeline import compiled
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError
 from rollc.ir.builder import Builder

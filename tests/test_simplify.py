@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from stages import stages
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import FEEDS, read_spec
+from rollc.driver.build import FEEDS
+from rollc.driver.sources import read_spec
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import call
 from rollc.ir.graph import Edge, Graph, Node

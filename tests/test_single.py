@@ -12,7 +12,7 @@ from compiled_networks import agrees_in_undefined_memory, kernel_of
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.backends.numba.codegen.module import emit
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
 from rollc.kernel.passes import planned, scheduled

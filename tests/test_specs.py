@@ -10,7 +10,7 @@ import pytest
 from plain_kernels import failures
 
 import rollc
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.ir.operations import OPERATIONS
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph

@@ -12,7 +12,7 @@ import pytest
 from compiled_networks import network_of
 from numpy.typing import NDArray
 
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import call

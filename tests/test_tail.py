@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import build_text, read_spec
+from rollc.driver.build import build_text
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.builder import Builder
 from rollc.ir.graph import BATCH, Edge, Graph, Node, Type, attributes

@@ -16,7 +16,7 @@ from compiled_networks import network_of, noted_runs
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.driver import build
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret

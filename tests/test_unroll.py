@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stages import stages
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
 from rollc.ir.text import parse_graph

@@ -15,7 +15,7 @@ from operation_cases import CASES, Bench
 from test_axes import attention
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.ir.graph import BATCH, Graph
 from rollc.ir.operations import OPERATIONS, history

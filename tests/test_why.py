@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import Edge
 from rollc.kernel.passes import planned, scheduled

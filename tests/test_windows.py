@@ -9,7 +9,8 @@ import pytest
 from forward_gradients import uncompiled
 from numpy.typing import NDArray
 
-from rollc.driver.build import build_text, read_spec
+from rollc.driver.build import build_text
+from rollc.driver.sources import read_spec
 from rollc.driver.stages import KERNELS
 from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError

@@ -1,4 +1,4 @@
-"""From a spec to a network: every pass of the compiler, and what is built with them.
+"""From a spec to a network.
 
 A network has three kernels: ``forward`` gives the outputs, ``gradient`` the loss and its
 gradients, ``vjp`` gradients for cotangents of the outputs.  Each has variants:
@@ -18,29 +18,23 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from rollc.backends.numba.codegen.module import emit
 from rollc.driver import artefact_store
 from rollc.driver.artefact import COMBINED, DTYPES, FEEDS, kernel_name, open_artefact
+from rollc.driver.pipeline import COMPILE, compiled
+from rollc.driver.sources import read_source, source_of
 from rollc.entries.graphs import kernel_graphs
-from rollc.entries.passes import GRAPH_PASSES, NOISE
 from rollc.errors import InputError
-from rollc.ir.graph import Graph
-from rollc.ir.text import IRTextError, is_graph_text, line_of, parse_graph, print_graph
-from rollc.kernel.passes import PLANNING, planned, scheduled
-from rollc.kernel.program import Program
-from rollc.kernel.schedule import Schedule
+from rollc.ir.text import print_graph
 from rollc.kernel.text import print_program, print_schedule
-from rollc.lang.diagnostics.spec_error import SpecError
 from rollc.network.network import Network
 from rollc.runtime.kernel import Kernel
 from rollc.support import checks, fingerprint, resources
-from rollc.support.passes import Pass, Runner
+from rollc.support.passes import Runner
 
 if TYPE_CHECKING:
     from rollc.lang.diagnostics.source import Source
@@ -49,92 +43,6 @@ if TYPE_CHECKING:
 # Compiled when a network is built.  One that runs free is there to be run; few are trained so.
 MOST_STEPS = 10_000_000
 EAGER = {"taught": ("forward", "gradient"), "free": ("forward",)}
-
-
-EMIT = Pass("emit", emit, "a program", "the source of a Python module that Numba compiles")
-COMPILE = Pass("compile", Kernel.compile, "the source of a kernel", "machine code, kept in a file")
-KERNEL_PASSES = (*PLANNING, EMIT, COMPILE)
-PASSES = (*GRAPH_PASSES, *KERNEL_PASSES)
-"""Every pass of the compiler, in the order in which they run; nothing else runs."""
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """Every stage of one kernel."""
-
-    graph: Graph
-    schedule: Schedule
-    program: Program
-    source: str
-
-
-def compiled(
-    graph: Graph, dtype: str, steps: int | None = None, run: Runner | None = None
-) -> Compiled:
-    """Every stage of the kernel of a graph, or of its DAG of ``steps`` steps."""
-    run = run or Runner()
-    schedule = scheduled(replace(graph, steps=steps), run)
-    program = planned(schedule, run=run)
-    return Compiled(graph, schedule, program, run(EMIT, program, dtype))
-
-
-def read_spec(
-    text: str, name: str, sets: Mapping[str, int] | None = None, feed: Feed = "taught"
-) -> tuple[Graph, dict[str, str]]:
-    """The checked graph of a spec, or of the text of a graph; and the texts of its stages.
-
-    Raises :class:`SpecError` with all diagnostics.
-    """
-    return read_source(source_of(text, name), sets, feed)
-
-
-def source_of(text: str, name: str) -> Source:
-    """A text together with the texts of the files that it uses."""
-    from rollc.lang.diagnostics.source import Source
-    from rollc.lang.expansion.imports import with_used
-
-    source = Source(name, text)
-    return source if is_graph_text(text) else with_used(source)
-
-
-def read_source(
-    source: Source,
-    sets: Mapping[str, int] | None = None,
-    feed: Feed = "taught",
-    run: Runner | None = None,
-) -> tuple[Graph, dict[str, str]]:
-    """As :func:`read_spec`, of texts that :func:`source_of` has read."""
-    run = run or Runner()
-    from rollc.lang.diagnostics.diagnostic import render
-    from rollc.lang.load import load_graph
-    from rollc.lang.syntax.formatter import format_spec
-
-    if is_graph_text(source.text):
-        return run(NOISE, _read_graph_text(source.text, source.name)), {}
-    read = load_graph(source, dict(sets or {}), feed)
-    if read.graph is None or read.spec is None:
-        raise SpecError(read.diagnostics, render(read.diagnostics, read.source), read.source)
-    return run(NOISE, read.graph), {"syntax": format_spec(read.spec)}
-
-
-def _read_graph_text(text: str, name: str) -> Graph:
-    """A graph that a person may have edited: nothing in it is taken for granted."""
-    from rollc.driver.given_graph import given_flaws, with_plain_names
-    from rollc.ir.time.causality import check
-    from rollc.ir.verifier import verify
-
-    try:
-        graph = parse_graph(text)
-    except IRTextError as error:
-        raise SpecError((), f"{name}: {error}") from None
-    flaws = verify(graph) or [*given_flaws(graph)]
-    places = [(line_of(text, flaw.node, flaw.line), str(flaw)) for flaw in flaws]
-    if not flaws:
-        places = [(0, str(finding)) for finding in check(graph).findings]
-    if places:
-        said = (f"line {line}: {what}" if line else what for line, what in places)
-        raise SpecError((), "\n".join(f"{name}: {what}" for what in said))
-    return replace(with_plain_names(graph), stage="checked")
 
 
 def build(

@@ -14,7 +14,8 @@ from difflib import get_close_matches
 
 from rollc.driver.artefact import checked_graph
 from rollc.driver.artefact_store import Manifest
-from rollc.driver.build import PASSES, compiled, read_spec
+from rollc.driver.pipeline import PASSES, compiled
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.entries.passes import CANONICALIZE
 from rollc.errors import InputError, StoreError

@@ -7,11 +7,12 @@ of the same step, or items of a schedule in the place of nodes.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 import networkx
 
-from rollc.ir.graph import Edge, Graph, Node
+from rollc.ir.graph import LEAVES, Edge, Graph, Node
 from rollc.ir.time.retiming import Timing, timing
 
 Reader = TypeVar("Reader")
@@ -57,6 +58,19 @@ def needed(graph: Graph, names: Iterable[str]) -> Graph:
     """The graph without what some of its nodes do not need."""
     found = needed_names(graph, names)
     return graph.with_nodes(node for node in graph.nodes if node.name in found)
+
+
+def without_unused(graph: Graph) -> Graph:
+    """The graph without what none of its results needs; its arguments stay."""
+    if not graph.results():
+        return graph
+    used = needed_names(graph, graph.results())
+    return graph.with_nodes(
+        # A leaf that nothing reads has no use for an initial value.
+        node if node.name in used else replace(node, initial=None)
+        for node in graph.nodes
+        if node.name in used or (node.operation in LEAVES and node.operation != "constant")
+    )
 
 
 def dependents(

@@ -35,7 +35,7 @@ from rollc.ir.graph import (
     with_names,
 )
 from rollc.ir.operations import OPERATIONS, TypeMismatch, operation_of
-from rollc.ir.traversal import cycles, needed_names
+from rollc.ir.traversal import cycles, without_unused
 from rollc.transforms.patterns import REWRITES, known_number
 
 _ROUNDS = 12  # a bound against rules that undo each other; two or three rounds are usual
@@ -429,16 +429,3 @@ def _in_order(graph: Graph) -> list[Node]:
                 open_.add(node.name)
                 waiting.extend(reversed(before))
     return order
-
-
-def without_unused(graph: Graph) -> Graph:
-    """The graph without what none of its results needs; its arguments stay."""
-    if not graph.results():
-        return graph
-    used = needed_names(graph, graph.results())
-    return graph.with_nodes(
-        # A leaf that nothing reads has no use for an initial value.
-        node if node.name in used else replace(node, initial=None)
-        for node in graph.nodes
-        if node.name in used or node.operation in _PINNED
-    )

@@ -23,7 +23,7 @@ import numpy as np
 from uncompiled import kernel_of, same
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.transforms.canonicalize import simplify
 
 FRAME = """\

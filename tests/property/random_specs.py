@@ -14,7 +14,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from rollc.driver.build import read_spec
+from rollc.driver.sources import read_spec
 from rollc.ir.graph import Graph
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 import rollc
-from rollc.driver.build import compiled, read_spec
+from rollc.driver.pipeline import compiled
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.text import parse_graph, print_graph
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule

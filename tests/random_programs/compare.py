@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import compiled, read_spec
+from rollc.driver.pipeline import compiled
+from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError
 from rollc.ir.graph import Graph

@@ -15,8 +15,7 @@ from rollc.ir.builder import Builder
 from rollc.ir.expressions import call
 from rollc.ir.graph import BATCH, LEAVES, Graph, Node, ordered_axes
 from rollc.ir.operations.linear import over_axes
-from rollc.ir.traversal import dependents
-from rollc.transforms.canonicalize import without_unused
+from rollc.ir.traversal import dependents, without_unused
 
 
 def run_free(graph: Graph, said: Iterable[str]) -> Graph:

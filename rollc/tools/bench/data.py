@@ -38,7 +38,7 @@ class Problem:
 
 def problem(workload: Workload, dtype: str) -> Problem:
     """The numbers of a workload in one precision."""
-    from rollc.driver.build import read_spec
+    from rollc.driver.sources import read_spec
     from rollc.network.parameters import initial_parameters
 
     graph, _ = read_spec(workload.spec, f"{workload.name}.roll")

@@ -65,7 +65,7 @@ def check(specs: Sequence[str], sets: Mapping[str, int], feed: Feed, form: str) 
 
 def _wrong_graph(source: Source) -> str | None:
     """What is wrong with the text of a graph."""
-    from rollc.driver.build import read_spec
+    from rollc.driver.sources import read_spec
 
     try:
         read_spec(source.text, source.name)

@@ -21,7 +21,7 @@ MOST_NAMED = 3  # specs that are named where a pass changes something in few of 
 
 def show(specs: Sequence[str], every: bool) -> None:
     """The list of passes, or in how many kernels of some specs each changes something."""
-    from rollc.driver.build import PASSES
+    from rollc.driver.pipeline import PASSES
 
     if every:
         specs = (*specs, *(str(path) for path in resources.specs().values()))
@@ -47,7 +47,8 @@ def show(specs: Sequence[str], every: bool) -> None:
 
 def _changes(spec: str) -> Iterator[str]:
     """The passes that change something in a spec, once for each kernel in which one does."""
-    from rollc.driver.build import compiled, read_source
+    from rollc.driver.pipeline import compiled
+    from rollc.driver.sources import read_source
     from rollc.entries.graphs import kernel_graphs
     from rollc.support.passes import Runner
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rollc.driver.artefact import DTYPES
-from rollc.driver.build import build_text, read_spec
+from rollc.driver.build import build_text
+from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.tools.verify.case import Case, Given, case_of, finite_case, with_gradients

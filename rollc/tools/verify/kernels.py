@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.autodiff.window_split import CannotSplit, split
-from rollc.driver.build import compiled
+from rollc.driver.pipeline import compiled
 from rollc.entries.forward_mode import prepared_graph
 from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rollc.backends.numba.jit import object_code
+from rollc.support.fingerprint import PACKAGE
 from rollc.tools.verify.case import Case
 from rollc.tools.verify.comparison import Row
 from rollc.tools.verify.kernels import checkpointed, kernels, main_kernels, on_demand, variants
@@ -46,7 +47,7 @@ def beside(case: Case) -> Iterator[Callable[[], list[Row]]]:
     if object_code.interpreted():
         yield lambda: all_kernels(case)
         return
-    root = str(Path(__file__).parent.parent.parent)
+    root = str(PACKAGE.parent)
     paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
         [sys.executable, "-m", "rollc.tools.verify.plain"],

@@ -1,0 +1,40 @@
+"""Every pass of the compiler in the order in which they run, and all of them for one kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from rollc.backends.numba.codegen.module import emit
+from rollc.entries.passes import GRAPH_PASSES
+from rollc.ir.graph import Graph
+from rollc.kernel.passes import PLANNING, planned, scheduled
+from rollc.kernel.program import Program
+from rollc.kernel.schedule import Schedule
+from rollc.runtime.kernel import Kernel
+from rollc.support.passes import Pass, Runner
+
+EMIT = Pass("emit", emit, "a program", "the source of a Python module that Numba compiles")
+COMPILE = Pass("compile", Kernel.compile, "the source of a kernel", "machine code, kept in a file")
+KERNEL_PASSES = (*PLANNING, EMIT, COMPILE)
+PASSES = (*GRAPH_PASSES, *KERNEL_PASSES)
+"""Every pass of the compiler, in the order in which they run; nothing else runs."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Every stage of one kernel."""
+
+    graph: Graph
+    schedule: Schedule
+    program: Program
+    source: str
+
+
+def compiled(
+    graph: Graph, dtype: str, steps: int | None = None, run: Runner | None = None
+) -> Compiled:
+    """Every stage of the kernel of a graph, or of its DAG of ``steps`` steps."""
+    run = run or Runner()
+    schedule = scheduled(replace(graph, steps=steps), run)
+    program = planned(schedule, run=run)
+    return Compiled(graph, schedule, program, run(EMIT, program, dtype))
