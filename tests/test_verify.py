@@ -19,11 +19,15 @@ from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.ir.graph import BATCH, Graph
 from rollc.ir.operations import OPERATIONS, history
+from rollc.kernel import passes
+from rollc.kernel.program import Program
+from rollc.support.passes import Pass
 from rollc.tools.verify import Given, verify
 from rollc.tools.verify.case import Case, finite_case
 from rollc.tools.verify.case import case_of as own_case
 from rollc.tools.verify.comparison import Row
 from rollc.tools.verify.kernels import interpreted, kernels, variants
+from rollc.tools.verify.passes import passes as verified_passes
 from rollc.tools.verify.slopes import differences
 from rollc.tools.verify.stages import stages
 from rollc.tools.verify.ways import can_be_alone, own_lengths
@@ -181,6 +185,32 @@ def test_what_is_wrong_is_found(
 ) -> None:
     monkeypatch.setattr(place, wrong)
     assert any(where in row.what for row in rows(small()) if not row.passed)
+
+
+def subtracting(graph: Graph) -> Graph:
+    """A pass that takes sums for differences."""
+    wrong = {"add": "subtract"}
+    return graph.with_nodes(
+        replace(node, operation=wrong.get(node.operation, node.operation)) for node in graph.nodes
+    )
+
+
+def forgetting(program: Program) -> Program:
+    """A pass that loses a statement."""
+    first, *rest = program.functions
+    return replace(program, functions=(replace(first, body=first.body[:-1]), *rest))
+
+
+@pytest.mark.parametrize(("last", "wrong"), [("LOWERING", subtracting), ("REFINING", forgetting)])
+def test_a_wrong_pass_is_named(
+    monkeypatch: pytest.MonkeyPatch, last: str, wrong: Callable[[Any], Any]
+) -> None:
+    case = finite_case(small(), np.random.default_rng(0), Given())
+    assert case is not None
+    assert len(found := verified_passes(case)) > 5 and not any(row.failed for row in found)
+    monkeypatch.setattr(passes, last, (*getattr(passes, last), Pass("wrong", wrong, "", "")))
+    failed = [row.what for row in verified_passes(case) if row.failed]
+    assert failed[0] == "after wrong"
 
 
 def test_sequences_that_meet_before_the_loss_are_not_compared_alone() -> None:

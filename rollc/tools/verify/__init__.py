@@ -28,6 +28,7 @@ from rollc.tools.verify.kernels import (
     operations,
     variants,
 )
+from rollc.tools.verify.passes import passes
 from rollc.tools.verify.plain import beside
 from rollc.tools.verify.slopes import differences, slopes
 from rollc.tools.verify.stages import stages
@@ -85,6 +86,8 @@ def verify(
     if compile_all:
         return [*rows, *_compiled(case, dtypes, build)]
     small = operations(case) < LARGE
+    if small:
+        rows += [case.judged(row, "float64") for row in passes(case)]
     with beside(case) if small else nullcontext(lambda: _interpreted(case)) as others:
         for dtype in dtypes:
             found = main_kernels(case, build(dtype), f", {dtype}")
