@@ -24,9 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from rollc.network.network.training import loop  # noqa: F401  (for the forks)
 
 from rollc.driver import artefact_store
+from rollc.network.training import loop  # noqa: F401  (for the forks)
 from rollc.tools.cli import main as command
 from rollc.tools.cli import running  # noqa: F401
 from rollc.tools.datafiles import write_npz

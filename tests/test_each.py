@@ -89,7 +89,7 @@ def test_each_is_range_elsewhere() -> None:
 def test_long_functions_are_vectors_too(function: str) -> None:
     module, _, name = function.partition(".")
     call = f"{name}(a[n, k]{', a[n, k]' if name == 'power' else ''})"
-    head = f"from rollc.kernel.{module} import {name}\n"
+    head = f"from rollc.backends.numba.library.vector_math_{module} import {name}\n"
     text = compiled("each", 64, more=f"            out[n, k] = {call}\n", head=head)
     assert "call float @" not in text
     assert re.search(r"fmul [a-z ]*<\d+ x (float|double)>", text)

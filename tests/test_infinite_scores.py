@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 import rollc
 from rollc.autodiff.adjoint import adjoint, seed_name
 from rollc.ir.builder import Builder
+from rollc.ir.decomposition import decomposed_over
 from rollc.ir.graph import BATCH, Graph, Type
 from rollc.ir.interpreter import interpret
 from rollc.ir.names import LENGTHS
 from rollc.transforms.ragged import with_lengths
-from rollc.transforms.reduction_split import spelled_out
 from rollc.transforms.unroll import step_leaves, unroll
 
 Array = NDArray[Any]
@@ -43,7 +43,7 @@ def shared() -> Graph:
 
 
 def in_full() -> Graph:
-    return spelled_out(shared(), ["t"])
+    return decomposed_over(shared(), ["t"])
 
 
 @pytest.mark.parametrize("name", SCORES)

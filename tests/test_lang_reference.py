@@ -14,7 +14,7 @@ from rollc.lang.expansion import cell_inlining, imports
 from rollc.lang.load import load_graph
 from rollc.lang.symbols.builtins import functions
 from rollc.lang.symbols.constants import LARGEST_SIZE, LONGEST_DELAY
-from rollc.lang.syntax.ast import parser
+from rollc.lang.syntax import parser
 from rollc.transforms import unroll
 
 LIMITS = [

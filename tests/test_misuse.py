@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rollc.network.network.training import batches as batches_module
-from rollc.network.network.training import loop, optimizers
 
 import rollc
 from rollc.driver.build import build_text
@@ -24,6 +22,8 @@ from rollc.driver.sources import read_spec
 from rollc.errors import InputError, RollcError
 from rollc.lang.diagnostics.spec_error import SpecError
 from rollc.network.network import Network
+from rollc.network.training import batches as batches_module
+from rollc.network.training import loop, optimizers
 from rollc.network.training.batches import Batch
 from rollc.support import threads
 from rollc.tools.verify.kernels import interpreted

@@ -10,11 +10,15 @@ from rollc.ir.graph import Graph
 from rollc.kernel.passes import PLANNING, planned, scheduled
 from rollc.kernel.program import Program
 from rollc.kernel.schedule import Schedule
-from rollc.runtime.kernel import Kernel
 from rollc.support.passes import Pass, Runner
 
 EMIT = Pass("emit", emit, "a program", "the source of a Python module that Numba compiles")
-COMPILE = Pass("compile", Kernel.compile, "the source of a kernel", "machine code, kept in a file")
+COMPILE = Pass(
+    "compile",
+    lambda kernel: kernel.compile(),
+    "the source of a kernel",
+    "machine code, kept in a file",
+)
 KERNEL_PASSES = (*PLANNING, EMIT, COMPILE)
 PASSES = (*GRAPH_PASSES, *KERNEL_PASSES)
 """Every pass of the compiler, in the order in which they run; nothing else runs."""

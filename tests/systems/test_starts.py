@@ -10,6 +10,8 @@ import pytest
 from complex_step import Leaves, held
 
 import rollc
+from rollc.lang.diagnostics.source import Source
+from rollc.lang.load import load_graph
 
 AROUND = """
 net around
@@ -72,5 +74,5 @@ def test_two_values_start_from_each_other(tmp_path: Path) -> None:
 )
 def test_what_needs_its_own_start_is_refused(lines: list[str]) -> None:
     text = "\n".join(["net n", "input x", *lines, "output o"])
-    checked = rollc.lang.load_graph(rollc.lang.Source("n.roll", text))
+    checked = load_graph(Source("n.roll", text))
     assert [item.code for item in checked.diagnostics] == ["R303"]
