@@ -7,9 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from rollc.ir.graph import Node
+from rollc.ir.operations.combination import COMBINATION
 from rollc.ir.operations.dense_inverse import INVERSE
 from rollc.ir.operations.distribution import DISTRIBUTION
 from rollc.ir.operations.elementwise import ELEMENTWISE
+from rollc.ir.operations.functions import FUNCTIONS
 from rollc.ir.operations.history import TAIL
 from rollc.ir.operations.linear import LINEAR
 from rollc.ir.operations.loss import LOSS
@@ -23,7 +25,7 @@ from rollc.ir.operations.vector import VECTOR
 OPERATIONS: Mapping[str, Operation] = {
     entry.name: entry
     for entries in (
-        *(ELEMENTWISE, DISTRIBUTION, LINEAR, INVERSE, VECTOR, NORMAL, LOSS),
+        *(ELEMENTWISE, COMBINATION, FUNCTIONS, DISTRIBUTION, LINEAR, INVERSE, VECTOR, NORMAL, LOSS),
         *(CHANCE, SEQUENCE, TAIL, DIRECTION),
     )
     for entry in entries

@@ -128,11 +128,6 @@ def unary(
     )
 
 
-def _kink(y: Value, x: Value) -> list[Value]:
-    """Which side of zero an argument is on."""
-    return compared(x, 0.0)
-
-
 def _binary(
     name: str,
     function: Any,
@@ -192,30 +187,8 @@ def _reached(frame: Frame, options: Options, value: Array, cotangent: Array) -> 
     return np.where(cotangent != 0, value, frame.dtype.type(0))  # NaN is not zero
 
 
-def _pick(condition: Value, then: Value | float, otherwise: Value | float) -> Value:
+def pick(condition: Value, then: Value | float, otherwise: Value | float) -> Value:
     return call("where", condition, then, otherwise)
-
-
-def _sigmoid(x: Array) -> Array:
-    # exp of a negative number only: nothing overflows.
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), np.where(np.isnan(x), x, e / (1 + e)))
-
-
-def _softplus(x: Array) -> Array:
-    return np.asarray(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
-
-
-_FAR = 1000.0  # from here on sigmoid is 0 or 1: x is kept finite
-
-
-def _silu(x: Array) -> Array:
-    return np.asarray(np.maximum(x, -_FAR) * _sigmoid(x))
-
-
-def _silu_adjoint(g: Value, y: Value, x: Value) -> list[Value | None]:
-    s = call("sigmoid", x)
-    return [g * (s + call("minimum", y, _FAR) * (1 - s))]
 
 
 def _power_adjoint(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
@@ -223,21 +196,21 @@ def _power_adjoint(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]
     # to 0 faster than the other factor grows is 0.
     lower = call("power", a, b - 1)
     is_finite = call("equal", b - b, 0.0)
-    gone = call("equal", _pick(is_finite, 1.0, lower), 0.0)
-    slope = _pick(call("equal", b, 0.0), 0.0, _pick(gone, 0.0, b * lower))
-    at_zero = call("equal", _pick(call("less", b, 0.0), 1.0, a), 0.0)
-    logarithm = call("log", _pick(at_zero, 1.0, a))
-    gone = call("equal", _pick(call("greater", a, 0.0), y, 1.0), 0.0)
-    return [g * slope, g * _pick(gone, 0.0, y * logarithm)]
+    gone = call("equal", pick(is_finite, 1.0, lower), 0.0)
+    slope = pick(call("equal", b, 0.0), 0.0, pick(gone, 0.0, b * lower))
+    at_zero = call("equal", pick(call("less", b, 0.0), 1.0, a), 0.0)
+    logarithm = call("log", pick(at_zero, 1.0, a))
+    gone = call("equal", pick(call("greater", a, 0.0), y, 1.0), 0.0)
+    return [g * slope, g * pick(gone, 0.0, y * logarithm)]
 
 
 def _where_nan(x: Value, value: Value | float) -> Value:
-    return _pick(call("equal", x, x), 0.0, value)
+    return pick(call("equal", x, x), 0.0, value)
 
 
 def extremes(x: Value, y: Value) -> Value:
     """One where x is the extreme y; NaN is, where there is any."""
-    return _pick(call("equal", x, y), 1.0, _where_nan(x, 1.0))
+    return pick(call("equal", x, y), 1.0, _where_nan(x, 1.0))
 
 
 def _larger_adjoint(comparison: str) -> Adjoint:
@@ -248,16 +221,16 @@ def _larger_adjoint(comparison: str) -> Adjoint:
         half = g * 0.5
 
         def of(a: Value, b: Value) -> Value:
-            return _pick(tie, half, _pick(call(comparison, a, b), g, _where_nan(a, g)))
+            return pick(tie, half, pick(call(comparison, a, b), g, _where_nan(a, g)))
 
         return [of(a, b), of(b, a)]
 
     return rule
 
 
-_MAXIMUM = "({0} if ({0} > {1} or {0} != {0}) else {1})"
-_MINIMUM = "({0} if ({0} < {1} or {0} != {0}) else {1})"
-_CLIP = _MINIMUM.format(_MAXIMUM, "{2}")
+MAXIMUM = "({0} if ({0} > {1} or {0} != {0}) else {1})"
+MINIMUM = "({0} if ({0} < {1} or {0} != {0}) else {1})"
+_CLIP = MINIMUM.format(MAXIMUM, "{2}")
 
 
 def _clip(frame: Frame, options: Options, x: Array, low: Array, high: Array) -> Array:
@@ -270,9 +243,9 @@ def _clip_adjoint(g: Value, y: Value, x: Value, low: Value, high: Value) -> list
     below = call("less", x, low)
     above = call("greater", call("maximum", x, low), high)
     return [
-        _pick(above, 0.0, _pick(below, 0.0, g)),
-        _pick(above, 0.0, _pick(below, g, 0.0)),
-        _pick(above, g, 0.0),
+        pick(above, 0.0, pick(below, 0.0, g)),
+        pick(above, 0.0, pick(below, g, 0.0)),
+        pick(above, g, 0.0),
     ]
 
 
@@ -286,55 +259,7 @@ def _clip_choices(y: Value, x: Value, low: Value, high: Value) -> list[Value]:
 
 
 def _where_adjoint(g: Value, y: Value, c: Value, a: Value, b: Value) -> list[Value | None]:
-    return [None, _pick(c, g, 0.0), _pick(c, 0.0, g)]
-
-
-def _combination(
-    name: str,
-    function: Any,
-    code: str,
-    adjoint: Adjoint,
-    summary: str,
-    choices: Choices | None = None,
-    slope: Slope = "constant",
-    picks: bool = False,
-    **facts: Any,
-) -> Operation:
-    """One value of any number of values: what a reduction over time is when it is unrolled."""
-
-    def evaluate(frame: Frame, options: Options, *operands: Array) -> Array:
-        total = operands[0].astype(frame.dtype, copy=False)
-        for operand in operands[1:]:
-            total = function(total, operand.astype(frame.dtype, copy=False))
-        return np.asarray(total)
-
-    return Operation(
-        name,
-        ("x",),
-        infer_numeric,
-        evaluate,
-        adjoint,
-        code,
-        choices,
-        slope,
-        picks,
-        elementwise=True,
-        variadic=True,
-        internal=True,
-        summary=summary,
-        **facts,
-    )
-
-
-def _extreme_of_choices(y: Value, *operands: Value) -> list[Value]:
-    return [call("equal", operand, y) for operand in operands]
-
-
-def _extreme_of_adjoint(g: Value, y: Value, *operands: Value) -> list[Value | None]:
-    # Equal extremes share the gradient.
-    taken = [extremes(operand, y) for operand in operands]
-    share = g / call("sum_of", *taken)
-    return [_pick(call("greater", each, 0.0), share, 0.0) for each in taken]
+    return [None, pick(c, g, 0.0), pick(c, 0.0, g)]
 
 
 ELEMENTWISE = (
@@ -392,7 +317,7 @@ ELEMENTWISE = (
     _binary(
         "minimum",
         np.minimum,
-        _MINIMUM,
+        MINIMUM,
         _larger_adjoint("less"),
         "the smaller of two; equal ones share the gradient",
         lambda y, a, b: compared(a, b),
@@ -404,7 +329,7 @@ ELEMENTWISE = (
     _binary(
         "maximum",
         np.maximum,
-        _MAXIMUM,
+        MAXIMUM,
         _larger_adjoint("greater"),
         "the larger of two; equal ones share the gradient",
         lambda y, a, b: compared(a, b),
@@ -457,125 +382,6 @@ ELEMENTWISE = (
         "`-x`",
         slope="constant",
         linear="jointly",
-        finite=True,
-        cheap=True,
-    ),
-    unary(
-        "tanh",
-        np.tanh,
-        "tanh({0})",
-        lambda g, y, x: [g * (1 - y * y)],
-        "tanh",
-        zero=True,
-        finite=True,
-    ),
-    unary(
-        "sigmoid",
-        _sigmoid,
-        "sigmoid({0})",
-        lambda g, y, x: [g * (y * (1 - y))],
-        "1 / (1 + exp(-x))",
-        finite=True,
-    ),
-    unary(
-        "relu",
-        lambda x: np.maximum(x, 0),
-        "(F(0) if {0} <= F(0) else {0})",
-        lambda g, y, x: [_pick(call("less_equal", x, 0.0), 0.0, g)],
-        "x where it is positive, else 0",
-        _kink,
-        slope="constant",
-        picks=True,
-        zero=True,
-        finite=True,
-        cheap=True,
-    ),
-    unary(
-        "softplus",
-        _softplus,
-        "softplus({0})",
-        lambda g, y, x: [g * call("sigmoid", x)],
-        "log(1 + exp(x))",
-        finite=True,
-    ),
-    unary(
-        "log_sigmoid",
-        lambda x: -_softplus(-x),
-        "-softplus(-{0})",
-        lambda g, y, x: [g * call("sigmoid", -x)],
-        "the logarithm of sigmoid(x), exact where that is 0 or 1",
-        finite=True,
-    ),
-    unary(
-        "silu",
-        _silu,
-        f"(F(-{_FAR}) if {{0}} < F(-{_FAR}) else {{0}}) * sigmoid({{0}})",
-        _silu_adjoint,
-        "x times sigmoid(x)",
-        zero=True,
-        finite=True,
-    ),
-    unary(
-        "exp",
-        np.exp,
-        "exp({0})",
-        lambda g, y, x: [g * y],
-        "e to the x",
-        slope="infinite",
-    ),
-    unary(
-        "log",
-        np.log,
-        "log({0})",
-        lambda g, y, x: [g / x],
-        "the natural logarithm",
-        slope="infinite",
-    ),
-    unary(
-        "sqrt",
-        np.sqrt,
-        "np.sqrt({0})",
-        lambda g, y, x: [g * 0.5 / y],
-        "the square root",
-        slope="infinite",
-        zero=True,
-    ),
-    unary(
-        "sin",
-        np.sin,
-        "sin({0})",
-        lambda g, y, x: [g * call("cos", x)],
-        "the sine, in radians",
-        zero=True,
-        finite=True,
-    ),
-    unary(
-        "cos",
-        np.cos,
-        "cos({0})",
-        lambda g, y, x: [-(g * call("sin", x))],
-        "the cosine, in radians",
-        finite=True,
-    ),
-    unary(
-        "abs",
-        np.abs,
-        "abs({0})",
-        lambda g, y, x: [g * call("sign", x)],
-        "the absolute value",
-        _kink,
-        zero=True,
-        finite=True,
-        cheap=True,
-    ),
-    unary(
-        "sign",
-        np.sign,
-        "(F(1) if {0} > F(0) else (F(-1) if {0} < F(0) else {0} + F(0)))",
-        None,
-        "-1, 0 or 1; no gradient passes",
-        _kink,
-        zero=True,
         finite=True,
         cheap=True,
     ),
@@ -633,38 +439,5 @@ ELEMENTWISE = (
         finite=True,
         cheap=True,
         moves=True,
-    ),
-    _combination(
-        "sum_of",
-        np.add,
-        "{0} + {1}",
-        lambda g, y, *operands: [g for _ in operands],
-        "the sum of several values",
-        linear="jointly",
-        finite=True,
-    ),
-    _combination(
-        "max_of",
-        np.maximum,
-        _MAXIMUM,
-        _extreme_of_adjoint,
-        "the largest of several values; equal ones share the gradient",
-        _extreme_of_choices,
-        slope="constant",
-        picks=True,
-        zero=True,
-        finite=True,
-    ),
-    _combination(
-        "min_of",
-        np.minimum,
-        _MINIMUM,
-        _extreme_of_adjoint,
-        "the smallest of several values; equal ones share the gradient",
-        _extreme_of_choices,
-        slope="constant",
-        picks=True,
-        zero=True,
-        finite=True,
     ),
 )
