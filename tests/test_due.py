@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from compiled_networks import agrees_in_undefined_memory, kernel_of
 
@@ -15,6 +16,8 @@ from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Product, Program, Times, simple_statements
 from rollc.kernel.text import parse_program, print_program
 from rollc.runtime.kernel import Kernel
+from rollc.tools.verify.case import Given, finite_case
+from rollc.tools.verify.passes import passes
 from rollc.transforms.canonicalize import simplify
 from rollc.transforms.predicate.predicate import guards
 
@@ -194,3 +197,25 @@ def test_what_is_left_out_is_not_read(
     made: tuple[Graph, Kernel], steps: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agrees_in_undefined_memory(*made, steps, batch, monkeypatch)
+
+
+TWO = """
+net two
+time s, t
+dim H = 2
+input x[s]: [H]
+param W: [H, H], U: [H, H]
+p = where(p[t-1] > 0.5, 0, 1)
+h = where(p > 0.5, tanh(W @ x + U @ h[t-1]), h[t-1])
+output h
+"""
+STATIC = TWO.replace("time s, t\n", "").replace("input x[s]", "static input x")
+
+
+@pytest.mark.parametrize("text", [TWO, STATIC])
+def test_a_product_that_is_one_for_all_steps_of_a_clock_does_not_wait(text: str) -> None:
+    """Along another axis, or for the whole sequence, it is due at any of the steps."""
+    graph, _ = read_spec(text, "two.roll")
+    case = finite_case(graph, np.random.default_rng(0), Given())
+    assert case is not None
+    assert not [row for row in passes(case) if row.failed]

@@ -98,9 +98,8 @@ def guards(graph: Graph) -> Mapping[str, str]:
         conditions: set[str | None] = set()
         if is_weight_product(graph, node) and BATCH in node.type.axes:
             if node.name not in found.fixed:
-                conditions = {
-                    found.selects(reader, edge) for reader, edge in found.readers.get(node.name, ())
-                }
+                picked = (found.selects(*use) for use in found.readers.get(node.name, ()))
+                conditions = {c if c and found.is_along(node, c) else None for c in picked}
         else:
             conditions = {*found.of_sum(node)}
         (condition,) = conditions if len(conditions) == 1 else (None,)
@@ -152,6 +151,10 @@ class _Conditions:
         """Whether a node reads what each sequence has of its own."""
         return any(BATCH in self.graph[edge.source].type.axes for edge in node.operands)
 
+    def is_along(self, node: Node, condition: str) -> bool:
+        """Whether a node has a value for each step of a condition: else it is one for them all."""
+        return set(self.graph[condition].type.axes) <= set(node.type.axes)
+
     def selects(self, reader: Node, edge: Edge) -> str | None:
         """The condition under which a node picks a value that it reads, at the same step."""
         if reader.operation != "where" or edge.delay or reader.operands[1] != edge:
@@ -169,7 +172,7 @@ class _Conditions:
             for group in entry.zero_groups(len(zeros)):
                 (condition, *others) = {zeros[place] for place in group}
                 found = found or (None if others else condition)
-        if found is not None:
+        if found is not None and self.is_along(node, found):
             self.zero[node.name] = found
 
     def of_sum(self, node: Node) -> set[str]:
@@ -210,7 +213,7 @@ class _Conditions:
             self._wanted_by(reader, edge) for reader, edge in self.readers.get(node.name, ())
         }
         (condition,) = conditions if len(conditions) == 1 else (None,)
-        if condition is not None:
+        if condition is not None and self.is_along(node, condition):
             self.wanted[node.name] = condition
 
     def _wanted_by(self, reader: Node, edge: Edge) -> str | None:
