@@ -8,7 +8,7 @@ from delay_graphs import random_leaves
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_specs import spec_graphs
-from test_passes import results, same_results, sizes_of
+from test_pass_properties import results, same_results, sizes_of
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.ir.graph import Graph
