@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from rollc.lang.diagnostics.source import Source
     from rollc.lang.elaboration.expressions import Feed
 
-# Compiled when a network is built.  One that runs free is there to be run; few are trained so.
 MOST_STEPS = 10_000_000
+# Compiled when a network is built.  One that runs free is there to be run; few are trained so.
 EAGER = {"taught": ("forward", "gradient"), "free": ("forward",)}
 
 

@@ -1,6 +1,6 @@
 """The passes from graph to graph, in the order in which a kernel's graph goes through them.
 
-:data:`PASSES` of :mod:`rollc.driver.build` is the whole list.
+:data:`PASSES` of :mod:`rollc.driver.pipeline` is the whole list.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ The regions come in phases, which a caller asks for: ``primal`` holds what the
 loss and the outputs need, ``adjoint`` what the gradients of parameters and states need
 besides, ``inputs`` what only the gradients of inputs need, which a caller may not want.
 
-This pass moves nothing into or out of a cycle and fuses nothing; ``plan`` does.
+This pass moves nothing into or out of a cycle and fuses nothing; ``bufferize`` does.
 """
 
 from __future__ import annotations

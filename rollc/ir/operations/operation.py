@@ -100,7 +100,7 @@ class Operation:
                  ``{folded0}`` those before, along and after ``axis``; ``{out}`` and
                  ``{shape}`` are the result's (without ``{out}`` the call returns a number),
                  ``{epsilon}`` an option.  "" where the planner knows the operation or
-                 ``lower`` rewrites it
+                 it is decomposed
     choices   -- ``rule(y, *operands, **options)``: the conditions, in terms of the table's
                  own operations, that say which smooth piece of the operation an argument is
                  in.  None: it has one piece, or its result is itself a choice

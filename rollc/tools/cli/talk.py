@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from rollc.lang.diagnostics.source import Source
     from rollc.lang.diagnostics.spec_error import SpecError
 
-if TYPE_CHECKING:
-    pass
-
 
 def in_colour(stream: TextIO) -> bool:
     """Whether to colour: on a terminal, unless NO_COLOR or a dumb terminal forbids it."""
