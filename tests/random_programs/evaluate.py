@@ -313,7 +313,10 @@ class Sequence:
             return value
         steps = (self if self.whole is None else self.whole).steps
         count = math.prod(steps[axis] for axis in axes)
-        return value.detach() + (value - value.detach()) / count
+        found = value.clone()  # itself, where it is infinite too
+        if found.requires_grad:
+            found.register_hook(lambda cotangent: cotangent / max(count, 1))
+        return found
 
     def _bound(self, index: Expression) -> int:
         """The number of values of an index."""
