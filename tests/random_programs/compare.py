@@ -507,9 +507,12 @@ def without_sequences(case: Case) -> Compared:
             array,
             right.select(place, 0) if shared else right.narrow(place, 0, 0),
         )
-    defined = not _reads(
-        case, (), True, lambda part: isinstance(part, la.Name) and part.name in specs
-    )
+    said = _said(case)
+
+    def is_of_sequences(part: la.Expression) -> bool:
+        return isinstance(part, la.Name) and (part.name in specs or part.name in said)
+
+    defined = not _reads(case, (), True, is_of_sequences)
     try:
         loss, _ = net.value_and_grad(case.params, inputs, case.steps)
         yield f"{what} loss", loss, batch.loss()
@@ -519,6 +522,19 @@ def without_sequences(case: Case) -> Compared:
         return
     if not defined:
         raise Different(f"{what}: a mean of nothing is a number")
+
+
+def _said(case: Case) -> set[str]:
+    """What a network that runs free says, and reads again: each sequence has its own."""
+    found = case.meant().meaning.found
+    names = {found.named(part.name) for part in found.said if isinstance(part, la.Name)}
+
+    def is_read_again(name: str) -> bool:
+        parts = la.walk(found.values[name].expression)
+        read = [part.name for part in parts if isinstance(part, la.Name)]
+        return _reads(case, read, False, lambda part: part == la.Name(name))
+
+    return {name for name in names & found.values.keys() if is_read_again(name)}
 
 
 def _reads(

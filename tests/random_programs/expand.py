@@ -51,6 +51,7 @@ class Expanded:
     inits: dict[str, Value] = field(default_factory=dict)
     resets: dict[str, Value] = field(default_factory=dict)
     along: dict[str, tuple[tuple[str, ...], str | None]] = field(default_factory=dict)
+    said: list[la.Expression] = field(default_factory=list)  # what `feed` gives that runs free
     outputs: tuple[str, ...] = ()
     loss: Value | None = None
 
@@ -220,6 +221,8 @@ class _Expansion:
                 return Number(self.number(expression, scope))
             case Call("feed", (free, taught)):
                 both = {"free": inner(free), "taught": inner(taught)}  # each with its parameters
+                if self.feed == "free":
+                    self.found.said.append(both["free"])
                 return both[self.feed]
             case Call(function) if function in self.cells:
                 path = self.fresh(f"{owner}.{function}")
