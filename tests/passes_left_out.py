@@ -12,33 +12,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
+from interpreted_programs import PHASES, assert_equal, meaning, random_leaves
 from test_kernel_texts import NETWORKS
 
 from rollc.driver.pipeline import PASSES, compiled
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.ir.graph import BATCH, LEAVES, Graph
-from rollc.ir.interpreter import interpret
+from rollc.ir.graph import BATCH
 from rollc.kernel.verification.verifier import verify_any
 from rollc.runtime.kernel import Kernel
 from rollc.support.passes import Pass, Runner
 
 OPTIONAL = [pass_.name for pass_ in PASSES if pass_.optional]
 BATCH_SIZE = 2
-
-
-def values(graph: Graph, sizes: dict[str, int]) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(0)
-    found = {}
-    for node in graph.nodes:
-        if node.operation in LEAVES and node.operation != "constant":
-            shape = (*(sizes[axis] for axis in node.type.axes), *node.type.shape)
-            if node.type.kind == "index":
-                found[node.name] = random.integers(0, node.type.bound or 1, shape)
-            else:
-                found[node.name] = random.normal(size=shape) * 0.5
-    return found
 
 
 def verified(pass_: Pass, value: object) -> None:
@@ -54,20 +40,16 @@ def differences(network: str, without: list[str], steps: int | None, folder: Pat
         run = Runner(without, verify=verified)
         plain = kernel_graphs(graph)[entry]()
         made = compiled(kernel_graphs(graph, run=run)[entry](), "float64", steps, run)
-        leaves = values(plain, sizes)
-        expected = interpret(plain, leaves, sizes)
+        leaves = random_leaves(plain, sizes)
         source = folder / f"{network}_{entry}_{len(list(folder.iterdir()))}.py"
         source.write_text(made.source)
         kernel = Kernel(made.program, source, "float64")
-        phases = [function.phase for function in made.program.functions]
-        phases += ["inputs"] * any(f.optional for f in made.program.functions)
-        given = {axis: sizes[axis] for axis in graph.axes}
-        found = kernel.run(leaves, given, BATCH_SIZE, phases)
-        outputs, gradients = dict(plain.outputs), dict(plain.gradients)
-        for (sort, label), array in found.items():
-            node = {"output": outputs, "gradient": gradients}.get(sort, {}).get(label, plain.loss)
-            if not np.allclose(array, expected[node], rtol=1e-9, atol=1e-12):
-                return f"{network}, {entry}, {steps} steps, without {without}: {sort} {label}"
+        steps_of = {axis: sizes[axis] for axis in graph.axes}
+        try:
+            found = kernel.run(leaves, steps_of, BATCH_SIZE, PHASES)
+            assert_equal(found, meaning(plain, leaves, sizes))
+        except AssertionError as error:
+            return f"{network}, {entry}, {steps} steps, without {without}: {error}"
     return ""
 
 

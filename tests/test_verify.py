@@ -201,7 +201,16 @@ def forgetting(program: Program) -> Program:
     return replace(program, functions=(replace(first, body=first.body[:-1]), *rest))
 
 
-@pytest.mark.parametrize(("last", "wrong"), [("LOWERING", subtracting), ("REFINING", forgetting)])
+def unlisted(program: Program) -> Program:
+    """A pass that leaves a buffer out of a list, which changes no value."""
+    first, *rest = program.functions
+    return replace(program, functions=(replace(first, buffers=first.buffers[:-1]), *rest))
+
+
+@pytest.mark.parametrize(
+    ("last", "wrong"),
+    [("LOWERING", subtracting), ("REFINING", forgetting), ("REFINING", unlisted)],
+)
 def test_a_wrong_pass_is_named(
     monkeypatch: pytest.MonkeyPatch, last: str, wrong: Callable[[Any], Any]
 ) -> None:
