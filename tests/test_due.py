@@ -210,9 +210,15 @@ h = where(p > 0.5, tanh(W @ x + U @ h[t-1]), h[t-1])
 output h
 """
 STATIC = TWO.replace("time s, t\n", "").replace("input x[s]", "static input x")
+# The choice itself reads the product; and gradients, of what is the same at every step of either.
+PICKED = TWO.replace("tanh(W @ x + U @ h[t-1])", "W @ x")
+TRAINED = TWO + "target y[t]: [H]\nloss mean(mean(mse(h, y), over t), over s)\n"
+SUMMED = TRAINED.replace("W @ x", "W @ (x * (V @ v))").replace(
+    "param ", "param v: [H], V: [H, H], "
+)
 
 
-@pytest.mark.parametrize("text", [TWO, STATIC])
+@pytest.mark.parametrize("text", [TWO, STATIC, PICKED, TRAINED, SUMMED])
 def test_a_product_that_is_one_for_all_steps_of_a_clock_does_not_wait(text: str) -> None:
     """Along another axis, or for the whole sequence, it is due at any of the steps."""
     graph, _ = read_spec(text, "two.roll")

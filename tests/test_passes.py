@@ -320,6 +320,7 @@ def test_the_command_lists_passes(spec: str) -> None:
     rows = {line.split()[0]: line.split()[1:] for line in command("passes", spec).splitlines()}
     assert rows["adjoint"] == ["1", "1", "small"]
     assert rows["tangent"] == ["0", "0"]
+    assert rows["predicate"] == ["0", "0"]  # it runs, and has nothing to do
 
 
 def test_the_command_prints_what_a_pass_makes(spec: str) -> None:
