@@ -132,6 +132,14 @@ def test_the_peak_is_what_the_plan_says(monkeypatch: pytest.MonkeyPatch) -> None
         threads.use(None)
 
 
+def test_the_plan_grows_by_the_gradients_of_inputs_and_the_states_between_windows() -> None:
+    params = network().init(0)
+    short, long = (network().windows(params, arrays(n), checkpoint=10)[0] for n in (100, 200))
+    state = BATCH * 2 * 16
+    assert long.bytes - short.bytes == 4 * (100 * BATCH * 8 + 10 * state)
+    assert short.bytes > 4 * sum(array.size for array in params.values())
+
+
 def test_a_budget_is_kept_with_windows_as_long_as_it_allows() -> None:
     params, given = network().init(0), arrays()
     tight, _ = network().windows(params, given, memory=2_500_000)

@@ -110,6 +110,44 @@ def test_reductions_make_one_of_many(operation: Operation, case: Case) -> None:
     assert found.size < ones[0].size
 
 
+# A value that is given has no number of its argument, only its slope; a score of -inf has no
+# share; and what is told where a cotangent arrives leaves what its condition says.
+NOT_BY_NUMBERS = {("with_slope", 2), ("logsumexp", 0), ("reached", 0)}
+
+
+@pytest.mark.parametrize(
+    ("operation", "place"),
+    [
+        pytest.param(operation, place, id=f"{name}-{place}")
+        for name, operation in OPERATIONS.items()
+        if operation.adjoint
+        for place in sorted({place for case in CASES[name] for place in numeric(case)})
+        if (name, place) not in NOT_BY_NUMBERS
+    ],
+)
+def test_what_may_be_left_is_what_some_numbers_leave(operation: Operation, place: int) -> None:
+    """An element that the result is not of at some numbers is one of an operand that it picks."""
+    random = np.random.default_rng(6)
+    cases = [case for case in CASES[operation.name] if place in numeric(case)]
+    assert any(leaves(operation, case, place, random) for case in cases * 4) == (
+        operation.may_leave(place)
+    )
+
+
+def leaves(operation: Operation, case: Case, place: int, random: np.random.Generator) -> bool:
+    """Whether the result is the same for another number at some element of an operand."""
+    operands = drawn(case, random)
+    if not np.isfinite(computed(operation, case, operands)).all():
+        operands = [np.abs(operand) for operand in operands]  # of a root, a logarithm
+    before = computed(operation, case, operands)
+    for at in np.ndindex(operands[place].shape):
+        others = [operand.copy() for operand in operands]
+        others[place][at] += 1e-3
+        if np.array_equal(before, computed(operation, case, others)):
+            return True
+    return False
+
+
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
 def test_facts_fit_together(operation: Operation) -> None:
     if operation.combine:

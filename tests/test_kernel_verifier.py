@@ -403,6 +403,7 @@ def test_a_node_in_a_wrong_place(name: str, node: str, heading: str, flaw: str) 
     [
         ("steps 0:1", "steps 0:2", "`s'3`: is computed more than once at some steps"),
         ("steps 1:4", "steps 2:4", "`s'3`: runs for other steps than its loop"),
+        ("steps 1:4", "steps 1:3", "`s'3`: runs for other steps than its loop"),
         ("steps 0:4", "steps 0:9", "`~V`: there are no steps 0 to 9"),
         ("steps 0:1", "steps 1:1", "`s'3`: there are no steps 1 to 1"),
         (

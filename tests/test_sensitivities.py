@@ -29,6 +29,8 @@ from rollc.ir.expressions import call
 from rollc.ir.graph import Graph, Type, attributes
 from rollc.ir.interpreter import interpret
 from rollc.ir.text import parse_graph, print_graph
+from rollc.network import forward_mode
+from rollc.network.forward_mode import Sensitivities
 from rollc.network.network import Network
 from rollc.runtime.kernel import Kernel
 from rollc.support import resources, threads
@@ -304,6 +306,24 @@ def test_through_an_encoder_into_a_decoder() -> None:
     lengths = {"s": [6, 2, 1], "t": [4, 1, 3]}
     _, ragged = net.value_and_grad(params, data, lengths=lengths)
     same(net.forward_sensitivities(params, data, lengths=lengths)[1]()[1], ragged)
+
+
+class Sized:
+    """A kernel of which nothing is known but the bytes that it takes."""
+
+    def bytes(self, sizes: dict[str, int]) -> int:
+        return 10_000 + 20 * sizes["t"]
+
+
+def test_windows_are_long_where_that_takes_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel: Any = lambda entry: Sized()  # noqa: E731
+    graph = simplify(read_spec(spec_text("sequences/labels.roll"), "labels")[0])
+    (run,) = Sensitivities(graph, kernel, "float64", longest=100_000).runs
+    assert run.every(5000, 1) == 5000
+    monkeypatch.setattr(forward_mode, "_ROOMY", 0)
+    every = run.every(5000, 1)
+    assert 1 < every < 5000
+    assert 4 * run.bytes(every, 1) <= 5 * run.bytes(1, 1) < 4 * run.bytes(2 * every, 1)
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -371,6 +371,12 @@ CASES: dict[str, tuple[str, list[str]]] = {
         f"c = concat(x, y) : float[4] over t, batch\no = matmul(M, c) {OVER}",
         ["c = concat(x, y)", "o = matmul(M, c)"],
     ),
+    "an index by what is known": (
+        "i = constant() {value=0.0} : index(2)\nj = constant() {value=1.0} : index(2)\n"
+        "c = less(two, one) : bool\nk = where(c, i, j) : index(2)\n"
+        f"e = embed(W, k) : float[2]\no = add(e, x) {OVER}",
+        ["j = constant() {value=1.0}", "e = embed(W, j)", "o = add(e, x)"],
+    ),
     "the part of a matmul that is zero": (
         "a = fill(zero) {shape=[2]} : float[2]\n"
         f"c = concat(a, x) : float[4] over t, batch\no = matmul(M, c) {OVER}",

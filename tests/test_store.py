@@ -215,6 +215,21 @@ def test_without_the_cache_nothing_is_cached(cache: Path, tmp_path: Path) -> Non
     assert not cache.exists()
 
 
+def test_the_disk_is_waited_for_where_a_user_keeps_the_artefact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def synced(*place: Path, use_cache: bool) -> set[str]:
+        found: list[Path] = []
+        monkeypatch.setattr(atomic_files, "_sync", found.append)
+        artefact_store.made("key", writer(), *place, use_cache=use_cache)
+        return {path.name for path in found}
+
+    files = {"graph.txt", "code.py", "manifest.json", tmp_path.name}
+    assert synced(tmp_path / "x", use_cache=False) >= files
+    assert synced(use_cache=True) == set()
+    assert synced(tmp_path / "y", use_cache=True) >= files
+
+
 def test_builds_without_a_cache_hold_no_files_open() -> None:
     def opened() -> int:
         return len(os.listdir("/dev/fd"))

@@ -17,8 +17,10 @@ from rollc.errors import InputError
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import call
 from rollc.ir.graph import Graph, Type
+from rollc.ir.verifier import verify
 from rollc.network.network import Network
 from rollc.tools.verify.kernels import interpreted
+from rollc.transforms.streaming_split import stream
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -169,6 +171,23 @@ def test_what_is_held_is_computed_once() -> None:
         _, state = net.step(params, state, now(step))
     assert called == ["start", *["stream"] * T]
     np.testing.assert_array_equal(state["e"], first["e"])
+
+
+def test_what_is_held_and_not_read_before_its_start_needs_none() -> None:
+    """The encoder starts from a value that the steps do not have."""
+    text = """
+net n
+time s, t
+input x[s], y[t]
+param e0
+e = tanh(x + 0.5 * e[s-1])
+init e = e0
+h = sum(e * h[t-1], over s) + y
+output h
+"""
+    graph = stream(read_spec(text, "n.roll")[0], "t").steps
+    assert verify(graph) == []
+    assert graph["e"].initial is None
 
 
 def test_windows_of_steps() -> None:

@@ -226,3 +226,10 @@ def test_every_variant_is_a_graph_that_can_be_run() -> None:
         assert check(found).findings == (), name
         cut = any("period" in node.options for node in found.nodes)
         assert cut == name.startswith(("gradient", "vjp")), name
+
+
+@pytest.mark.parametrize(("truncate", "combine"), [(None, "sum"), (2, "sum"), (None, "mean")])
+def test_windows_give_whole_gradients_alone(truncate: int | None, combine: str) -> None:
+    graph, _ = read_spec(SPEC, "deep.roll")
+    made = kernel_graphs(graph, truncate, combine)
+    assert ("window" in made) == (truncate is None and combine == "sum")
