@@ -221,9 +221,16 @@ def test_all_threads_have_the_same_panels(dtype: str, monkeypatch: pytest.Monkey
 
     def another(*given: Any) -> Array:
         kept.append(empty(*given))
+        kept[-1][...] = 7
         return kept[-1]
 
+    def begin(run: Any, parts: Any) -> Any:
+        assert not kept[-1].any()
+        return each(run, parts)
+
+    each = threads.each
     monkeypatch.setattr(call, "empty", another)
+    monkeypatch.setattr(threads, "each", begin)
     for seed in range(5):  # other weights each time
         for found, wanted in zip(everything(network, 11, seed), expected[seed], strict=True):
             np.testing.assert_array_equal(found, wanted)
