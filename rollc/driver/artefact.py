@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rollc.backends import registry
 from rollc.driver import artefact_store
 from rollc.errors import InputError, StoreError
 from rollc.ir.graph import Graph
@@ -28,7 +29,7 @@ PARTS = ("graph", "schedule", "program", "source")
 """The files of a kernel."""
 
 # What kernels depend on besides their own texts.
-_DECIDING = ("name", "dtype", "steps", "truncate", "combine", "feed", "sets")
+_DECIDING = ("name", "dtype", "steps", "truncate", "combine", "feed", "backend", "sets")
 
 
 def kernel_name(
@@ -41,7 +42,8 @@ def kernel_name(
     """
     deciding = {name: entries.get(name) for name in _DECIDING}
     made_from = [entry, sorted(kernels), deciding, *map(dict, hashes)]
-    return f"{entry}_{fingerprint.of_value(made_from)[:16]}.py"
+    suffix = registry.backend(entries["backend"]).suffix
+    return f"{entry}_{fingerprint.of_value(made_from)[:16]}{suffix}"
 
 
 def open_artefact(manifest: artefact_store.Manifest) -> Network:
@@ -51,7 +53,7 @@ def open_artefact(manifest: artefact_store.Manifest) -> Network:
     together.
     """
     kernels = manifest.entry("kernels", dict)
-    dtype = manifest.entry("dtype", str)
+    dtype, backend = (manifest.entry(name, str) for name in ("dtype", "backend"))
     steps, truncate = (manifest.entries.get(name) for name in ("steps", "truncate"))
     graph = checked_graph(manifest)
     _check(manifest, kernels)
@@ -73,7 +75,7 @@ def open_artefact(manifest: artefact_store.Manifest) -> Network:
         except ProgramTextError as error:
             raise StoreError(f"`{manifest.folder}` is damaged: {error}") from error
         source: str = files["source"]
-        return Kernel(program, manifest.folder / source, dtype, manifest.text(source))
+        return Kernel(program, manifest.folder / source, dtype, manifest.text(source), backend)
 
     feed = manifest.entry("feed", str)
     return Network(graph, kernel, dtype, steps, truncate, (open_artefact, (manifest,)), feed)
@@ -81,7 +83,7 @@ def open_artefact(manifest: artefact_store.Manifest) -> Network:
 
 def _check(manifest: artefact_store.Manifest, kernels: Mapping[str, Any]) -> None:
     """Raise :class:`StoreError` where the parts of an artefact do not belong together."""
-    choices = {"dtype": DTYPES, "combine": COMBINED, "feed": FEEDS}
+    choices = {"dtype": DTYPES, "combine": COMBINED, "feed": FEEDS, "backend": registry.NAMES}
     fits = all(manifest.entries.get(name) in known for name, known in choices.items())
     for name in ("steps", "truncate"):
         count = manifest.entries.get(name)

@@ -31,7 +31,7 @@ from rollc.support import atomic_files, fingerprint
 from rollc.support.cache_folder import COMPILED, cache_folder
 from rollc.support.version import VERSION
 
-FORMAT = 2
+FORMAT = 3
 """The version of the layout of an artefact folder; no other version is read."""
 
 MANIFEST = "manifest.json"

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from rollc.backends import registry
 from rollc.driver import artefact_store
 from rollc.driver.artefact import COMBINED, DTYPES, FEEDS, kernel_name, open_artefact
 from rollc.driver.pipeline import COMPILE, compiled
@@ -54,6 +55,7 @@ def build(
     truncate: int | None = None,
     combine: str = "sum",
     feed: Feed = "taught",
+    backend: str | None = None,
     directory: str | Path | None = None,
     cache: bool = True,
 ) -> Network:
@@ -65,8 +67,9 @@ def build(
     the borders of windows of that many steps (see :mod:`rollc.autodiff.truncation`), and
     ``combine="mean"`` averages those of a parameter over the steps (see
     :mod:`rollc.autodiff.averaging`).  ``feed`` says what `feed(free, taught)` reads in the spec:
-    "taught" the target, "free" the network's own value.  The artefact is kept in the cache,
-    and put into ``directory`` too if one is given.  Raises :class:`SpecError` where the spec
+    "taught" the target, "free" the network's own value.  ``backend`` is "numba", which compiles
+    kernels, or "reference", which interprets their programs, slowly (see
+    :mod:`rollc.backends.protocol`).  The artefact is kept in the cache, and put into ``directory`` too if one is given.  Raises :class:`SpecError` where the spec
     is wrong and :class:`InputError` where a file cannot be read.
     """
     path = resources.find_spec(str(checks.path("`source`", source)))
@@ -80,6 +83,7 @@ def build(
         truncate=truncate,
         combine=combine,
         feed=feed,
+        backend=backend,
         directory=directory,
         cache=cache,
     )[0]
@@ -95,6 +99,7 @@ def build_text(
     truncate: int | None = None,
     combine: str = "sum",
     feed: Feed = "taught",
+    backend: str | None = None,
     directory: str | Path | None = None,
     cache: bool = True,
     temporary: bool = True,
@@ -114,6 +119,7 @@ def build_text(
     truncate = None if truncate is None else checks.whole("`truncate`", truncate, 1, MOST_STEPS)
     combine = checks.choice("combine", combine, COMBINED)
     feed = cast("Feed", checks.choice("feed", feed, FEEDS))
+    backend = checks.choice("backend", backend or registry.default(), registry.NAMES)
     cache = checks.switch("`cache`", cache)
     sets = sizes_of(sets)
     source = source_of(text, name)
@@ -125,11 +131,14 @@ def build_text(
         truncate=truncate,
         combine=combine,
         feed=feed,
+        backend=[backend, registry.backend(backend).fingerprint()],
     )
 
     def write(folder: Path) -> Mapping[str, Any]:
         with _no_collection():
-            return write_artefact(folder, source, sets, dtype, steps, truncate, combine, feed, run)
+            return write_artefact(
+                folder, source, sets, dtype, steps, truncate, combine, feed, backend, run
+            )
 
     target = None if directory is None else checks.path("`directory`", directory)
     made = artefact_store.made(key, write, target, use_cache=cache, temporary=temporary)
@@ -162,10 +171,12 @@ def write_artefact(
     truncate: int | None = None,
     combine: str = "sum",
     feed: Feed = "taught",
+    backend: str | None = None,
     run: Runner | None = None,
 ) -> Mapping[str, Any]:
     """Fill an empty folder with every stage and the compiled kernels."""
     run = run or Runner()
+    backend = backend or registry.default()
     graph, texts = read_source(source, sets, feed, run)
     texts["spec"] = source.text
     texts["checked"] = print_graph(graph)
@@ -182,6 +193,7 @@ def write_artefact(
         "truncate": truncate,
         "combine": combine,
         "feed": feed,
+        "backend": backend,
         "sets": dict(sets),
     }
 
@@ -198,7 +210,7 @@ def write_artefact(
     if steps is not None:  # forward sensitivities run over fewer steps at a time
         makers = {name: make for name, make in makers.items() if not name.startswith("tangent")}
     for entry, make in makers.items():
-        result = compiled(make(), dtype, steps, run)
+        result = compiled(make(), dtype, steps, run, backend)
         contents = {
             "graph": print_graph(result.graph),
             "schedule": print_schedule(result.schedule),
@@ -213,7 +225,7 @@ def write_artefact(
             for part, text in contents.items()
         }
         if entry in EAGER[feed]:
-            kernel = Kernel(result.program, folder / name, dtype, result.source)
+            kernel = Kernel(result.program, folder / name, dtype, result.source, backend)
             run(COMPILE, kernel)
     return {**entries, "stages": stages, "kernels": kernels}
 

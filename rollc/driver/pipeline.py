@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rollc.backends.numba.codegen.module import emit
+from rollc.backends import registry
 from rollc.entries.passes import GRAPH_PASSES
 from rollc.ir.graph import Graph
 from rollc.kernel.passes import PLANNING, planned, scheduled
@@ -12,12 +12,17 @@ from rollc.kernel.program import Program
 from rollc.kernel.schedule import Schedule
 from rollc.support.passes import Pass, Runner
 
-EMIT = Pass("emit", emit, "a program", "the source of a Python module that Numba compiles")
+EMIT = Pass(
+    "emit",
+    lambda program, dtype, backend: registry.backend(backend).emit(program, dtype),
+    "a program",
+    "the source of its functions for a backend: a Python module that Numba compiles",
+)
 COMPILE = Pass(
     "compile",
     lambda kernel: kernel.compile(),
     "the source of a kernel",
-    "machine code, kept in a file",
+    "functions that can be called: machine code, kept in a file",
 )
 KERNEL_PASSES = (*PLANNING, EMIT, COMPILE)
 PASSES = (*GRAPH_PASSES, *KERNEL_PASSES)
@@ -35,10 +40,17 @@ class Compiled:
 
 
 def compiled(
-    graph: Graph, dtype: str, steps: int | None = None, run: Runner | None = None
+    graph: Graph,
+    dtype: str,
+    steps: int | None = None,
+    run: Runner | None = None,
+    backend: str | None = None,
 ) -> Compiled:
-    """Every stage of the kernel of a graph, or of its DAG of ``steps`` steps."""
+    """Every stage of the kernel of a graph, or of its DAG of ``steps`` steps.
+
+    ``backend`` is the name of one, None for the default.
+    """
     run = run or Runner()
     schedule = scheduled(replace(graph, steps=steps), run)
     program = planned(schedule, run=run)
-    return Compiled(graph, schedule, program, run(EMIT, program, dtype))
+    return Compiled(graph, schedule, program, run(EMIT, program, dtype, backend))

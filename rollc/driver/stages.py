@@ -85,6 +85,7 @@ class Choice:
     nodes: tuple[str, ...] = ()
     after: str | None = None
     without: tuple[str, ...] = ()
+    backend: str | None = None
 
 
 def known_pass(name: str) -> Pass:
@@ -112,7 +113,7 @@ def _after(graph: Graph, choice: Choice) -> str:
     wanted, run = known_pass(choice.after), runner(choice)
     kernel = _kernel(graph, choice)
     made = _kernel_graph(graph, choice, run)
-    compiled(made, choice.dtype, choice.steps, run)
+    compiled(made, choice.dtype, choice.steps, run, choice.backend)
     found = [record.after for record in run.records if record.name == wanted.name]
     if not found:
         ran = ", ".join(dict.fromkeys(f"`{record.name}`" for record in run.records))
@@ -214,10 +215,10 @@ def _unrolled(graph: Graph, steps: int) -> Graph:
 def _kernel_stage(graph: Graph, choice: Choice) -> str:
     if choice.stage == "why":
         run = runner(choice)
-        result = compiled(_kernel_graph(graph, choice, run), choice.dtype, choice.steps, run)
+        result = compiled(_kernel_graph(graph, choice, run), choice.dtype, choice.steps, run, choice.backend)
         return _why(result.schedule, result.program, choice.dtype, choice)
     run = runner(choice)
-    result = compiled(_kernel_graph(graph, choice, run), choice.dtype, choice.steps, run)
+    result = compiled(_kernel_graph(graph, choice, run), choice.dtype, choice.steps, run, choice.backend)
     match choice.stage:
         case "schedule":
             return print_schedule(result.schedule)

@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.backends.numba.jit import object_code
-from rollc.backends.numba.library.team_layout import MATRIX
 from rollc.ir.graph import BATCH
 from rollc.kernel.program import Result
-from rollc.runtime.executable import FIRST, Executable
+from rollc.runtime.batch_sharding import total
+from rollc.runtime.executable import Executable
 from rollc.runtime.frames import Frame, plain
+from rollc.runtime.memory import FIRST
 from rollc.support import threads
-from rollc.support.allocator import Lender, empty
 
 Array = NDArray[Any]
 Results = dict[tuple[str, str], Array]
@@ -66,13 +65,13 @@ class Call:
         if keep:
             self._early: Results = {}  # gradients that the first phase has found
             self._lock = threading.Lock()
-        for share in kernel.shares(steps, batch):
+        for share in kernel.sharding.shares(steps, batch):
             count = share.stop - share.start
-            frame = kernel.frame(sizes if count == batch else {**sizes, BATCH: count})
+            frame = kernel.memory.frame(sizes if count == batch else {**sizes, BATCH: count})
             self._parts.append(_Part(share, frame, frame.arrays))
 
     def __del__(self) -> None:
-        self.kernel.frames.give_back([part.frame for part in self._parts], spare=self._keep)
+        self.kernel.memory.frames.give_back([part.frame for part in self._parts], spare=self._keep)
 
     def run(
         self, leaves: Mapping[str, Array], phases: Collection[str], owned: Collection[str] = ()
@@ -84,7 +83,7 @@ class Call:
         if not self._keep:
             return self._results(leaves, phases, _NOTHING)
         with self._lock:
-            found = self._results(leaves, phases, self.kernel.read_later.difference(owned))
+            found = self._results(leaves, phases, self.kernel.memory.read_later.difference(owned))
             if FIRST in phases:
                 self._early = {key: found.pop(key) for key in [*found] if key[0] == "gradient"}
                 return found
@@ -113,6 +112,7 @@ class Call:
         Results in them are not among those that come back.
         """
         kernel, frame, whole = self.kernel, part.frame, self._sizes[BATCH]
+        memory = kernel.memory
         arrays = {**part.arrays, **common}
         for name, shape, dtype in frame.given:
             if name in leaves and name not in arrays:
@@ -131,13 +131,13 @@ class Call:
             for function in functions:
                 kernel.call(function, frame, arrays, (whole, team, words), phases)
 
-        helpers = kernel.helpers(frame, phases) if part.count == whole else None
-        if helpers is None:
+        beside = kernel.team(frame, phases) if part.count == whole else None
+        if beside is None:
             call(0)
         else:
-            helpers.call(call, threads.count() - 1)
+            beside.call(call, threads.count() - 1)
         if self._keep and FIRST in phases:
-            stay = {name: arrays[name] for name in kernel.read_later if name in arrays}
+            stay = {name: arrays[name] for name in memory.read_later if name in arrays}
             part.arrays = {**frame.arrays, **stay}
         found: Results = {}
         for key, result in frame.leaving:
@@ -146,44 +146,38 @@ class Call:
                 if key in frame.whole:
                     array = arrays[buffer].reshape(frame.whole[key])
                 else:
-                    array = kernel.result(result, arrays[buffer], frame.sizes)
+                    array = memory.result(result, arrays[buffer], frame.sizes)
                 if self._keep:
-                    array = self._leaving(result, array, frame.lender)
+                    array = memory.leaving(result, array, frame.lender)
                 found[key] = array
         return found
-
-    def _leaving(self, result: Result, array: Array, lender: Lender) -> Array:
-        """A result, or a copy of it where a later phase reads its array."""
-        if result.ref.buffer not in self.kernel.read_later:
-            return array
-        return self.kernel.copy_of(result, array, lender)
 
     def _run_parts(
         self, leaves: Mapping[str, Array], phases: Collection[str], copied: frozenset[str]
     ) -> Results:
         """The results of all sequences, which threads have shared."""
         kernel, sizes = self.kernel, self._sizes
+        memory, sharding = kernel.memory, kernel.sharding
         wanted = [result for result in kernel.program.results if result.phase in phases]
-        rows = kernel.rows_apart(leaves, sizes, wanted, copied)
+        rows = sharding.rows_apart(leaves, sizes, wanted, copied)
         wholes = {
-            result: kernel.joined_array(result, sizes)
+            result: sharding.joined_array(result, sizes)
             for result in wanted
-            if kernel.buffers[result.ref.buffer].batch and result.ref.buffer not in rows
+            if memory.buffers[result.ref.buffer].batch and result.ref.buffer not in rows
         }
         # All threads read one copy of what they have in common.
-        alike = {name for name in copied if not kernel.buffers[name].batch and name in leaves}
-        leaves = {**leaves, **{name: kernel.copied(name, leaves[name]) for name in alike}}
-        panels = kernel.common_panels()
-        counts = empty((1, MATRIX * kernel.matrices), np.dtype(np.int64))
-        counts[...] = 0
-        words = 0 if object_code.interpreted() else int(counts.ctypes.data)
+        alike = {name for name in copied if not memory.buffers[name].batch and name in leaves}
+        leaves = {**leaves, **{name: sharding.copied(name, leaves[name]) for name in alike}}
+        panels = sharding.common_panels()
+        packing = kernel.backend.packing(memory.matrices)
+        words = 0 if packing is None else int(packing.ctypes.data)
 
         def run(part: _Part) -> Results:
-            own = kernel.part_of(leaves, part.share)
+            own = sharding.part_of(leaves, part.share)
             mine = {name: array[part.share.start :] for name, array in rows.items()}
             found = self._run(part, own, phases, copied - alike, {**mine, **panels}, words)
             for result, whole in wholes.items():
-                before = (slice(None),) * len(kernel.buffers[result.ref.buffer].axes)
+                before = (slice(None),) * len(memory.buffers[result.ref.buffer].axes)
                 whole[(*before, part.share)] = found.pop((result.sort, result.label))
             return found
 
@@ -192,20 +186,10 @@ class Call:
         def joined(result: Result) -> Array:
             key, buffer = (result.sort, result.label), result.ref.buffer
             if buffer in rows:
-                array = kernel.result(result, rows[buffer], sizes)
-                return self._leaving(result, array, kernel.joined) if self._keep else array
+                array = memory.result(result, rows[buffer], sizes)
+                return memory.leaving(result, array, sharding.lender) if self._keep else array
             if result in wholes:
                 return wholes[result]
-            return _sum(result, [found[key] for found in parts])
+            return total(result, [found[key] for found in parts])
 
         return {(result.sort, result.label): joined(result) for result in wanted}
-
-
-def _sum(result: Result, parts: Sequence[Array]) -> Array:
-    """A result of the whole batch, from those of its parts."""
-    if not result.partial:
-        return parts[0]
-    first, *rest = parts
-    for part in rest:
-        first += part
-    return first

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.backends.numba.jit.object_code import Bound
-from rollc.backends.numba.worker_team import Helpers
+from rollc.backends.protocol import Bound, Team
 from rollc.ir.graph import BATCH
 from rollc.kernel.program import Buffer, Result
 from rollc.support.allocator import SPARES, Lender
@@ -31,7 +30,7 @@ class Frame:
     leaves and ``results``, by the phase that takes them, are the caller's, and others in each
     call, with ``lender`` their memory; ``leaving`` are the values that the caller gets, with
     ``whole`` the shapes of those that are a buffer as it is; ``bound`` are the functions, as they
-    were last called, and ``places`` those of the arguments that are not kept; ``helpers`` are for
+    were last called, and ``places`` those of the arguments that are not kept; ``teams`` are for
     calls of some phases, where the work of large products is ``divisible``.
     """
 
@@ -46,7 +45,7 @@ class Frame:
     bound: dict[tuple[Any, ...], Bound] = field(default_factory=dict)
     places: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     divisible: bool | None = None
-    helpers: dict[tuple[str, ...], Helpers] = field(default_factory=dict)
+    teams: dict[tuple[str, ...], Team] = field(default_factory=dict)
 
 
 class Frames:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from rollc.runtime.call import Call, Results
-from rollc.runtime.executable import FIRST, Array, Executable
+from rollc.runtime.executable import Array, Executable
+from rollc.runtime.memory import FIRST
 
 
 class Kernel(Executable):

@@ -18,8 +18,6 @@ PACKAGE = Path(__file__).resolve().parent.parent
 RUNTIME = ("backends", "runtime", "ir/operations")
 """The folders of the package with all that compiled kernels are made of and call."""
 
-_LIBRARIES = ("numpy", "numba", "llvmlite")
-
 
 def of_value(value: Any) -> str:
     """The hash of a value that JSON can hold."""
@@ -44,12 +42,10 @@ def of_runtime() -> str:
 def build_key(**parts: Any) -> str:
     """The name of a build in the cache: a hash of all that decides what it holds.
 
-    ``parts`` are values that JSON can hold; the versions of rollc, Python and the libraries that
-    compile are added.
+    ``parts`` are values that JSON can hold; the versions of rollc, Python and NumPy are added.
     """
     python = (platform.python_version(), platform.machine())
-    libraries = [version(library) for library in _LIBRARIES]
-    return of_value({**parts, "environment": [of_compiler(), *python, *libraries]})[:32]
+    return of_value({**parts, "environment": [of_compiler(), *python, version("numpy")]})[:32]
 
 
 @cache

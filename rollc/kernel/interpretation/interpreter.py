@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -47,93 +48,38 @@ Arrays = Mapping[str, Array]
 Results = dict[tuple[str, str], Array]
 """Arrays by sort (output, loss, gradient) and label."""
 
-FIRST = PHASES[0]
 _NONE: Mapping[str, Attribute] = {}
 _NOTHING = {"float": np.nan, "index": np.iinfo(np.int64).min, "bool": False}
 
 
-class Interpreter:
-    """A program, called like the kernel that is compiled from it."""
+def interpret_program(
+    program: Program,
+    leaves: Arrays,
+    sizes: Mapping[str, int],
+    phases: Collection[str] = PHASES,
+    dtype: DTypeLike = np.float64,
+) -> Results:
+    """The results of some phases: arrays by sort (output, loss, gradient) and label.
 
-    def __init__(self, program: Program, dtype: DTypeLike = np.float64) -> None:
-        self.program = program
-        self.dtype = np.dtype(dtype)
-        self._kinds: Mapping[Kind, np.dtype[Any]] = {
-            "float": self.dtype,
-            "index": np.dtype(np.int64),
-            "bool": np.dtype(np.bool_),
-        }
-
-    def run(
-        self,
-        leaves: Arrays,
-        steps: int | Mapping[str, int],
-        batch: int,
-        phases: Sequence[str],
-    ) -> Results:
-        """The results of the phases: arrays by sort (output, loss, gradient) and label.
-
-        ``steps`` is the number of steps, by axis where there are several.  Raises ``KeyError`` for
-        a leaf that is missing, ``ValueError`` for one of a wrong shape, and
-        :class:`ProgramFault` where the program cannot be run.
-        """
-        walk = _Values(self._storage(steps, batch), self.dtype)
-        walk.give(leaves)
-        walk.run(phases)
-        return walk.results(phases)
-
-    def record(
-        self,
-        leaves: Arrays,
-        steps: int | Mapping[str, int],
-        batch: int,
-        owned: Collection[str] = (),
-    ) -> tuple[Results, Recorded]:
-        """The results of the first phase, and a call that has its tape, to run the others.
-
-        Whatever becomes of ``leaves``, the call has copies of them, ``owned`` or not.
-        """
-        storage = self._storage(steps, batch)
-        walk = _Values(storage, self.dtype)
-        walk.give(leaves)
-        walk.run((FIRST,))
-        found = walk.results((FIRST,))
-        early = {key: found.pop(key) for key in [*found] if key[0] == "gradient"}
-        return found, Recorded(storage, self.dtype, early)
-
-    def bytes(self, sizes: Mapping[str, int]) -> int:
-        """The memory that a run takes, besides the caller's own arrays."""
-        storage = Storage(self.program, sizes, self._undefined)
-        return sum(
-            prod(storage.lead(buffer)) * prod(buffer.shape) * self._kinds[buffer.kind].itemsize
-            for buffer in self.program.buffers
-        )
-
-    def _storage(self, steps: int | Mapping[str, int], batch: int) -> Storage:
-        if isinstance(steps, int):
-            steps = {(self.program.axes or ("t",))[0]: steps}
-        return Storage(self.program, {**steps, BATCH: batch}, self._undefined)
-
-    def _undefined(self, buffer: Buffer, shape: tuple[int, ...]) -> Array:
-        """Memory that nothing has been written to; no index and no number is like it."""
-        return np.full(shape, _NOTHING[buffer.kind], self._kinds[buffer.kind])
+    ``sizes`` are the steps by axis, and the sequences.  Raises ``KeyError`` for a leaf that is
+    missing, ``ValueError`` for one of a wrong shape, and :class:`ProgramFault` where the program
+    cannot be run.
+    """
+    dtype = np.dtype(dtype)
+    interpreter = Interpreter(Storage(program, sizes, partial(undefined, dtype)), dtype)
+    interpreter.give(leaves)
+    interpreter.run(phases)
+    return interpreter.results(phases)
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """A call whose first phase has run; no other one writes to the arrays that it has left."""
-
-    storage: Storage
-    dtype: np.dtype[Any]
-    early: Results
-
-    def run(self, leaves: Arrays, phases: Collection[str]) -> Results:
-        """The results of some phases, from the leaves that the first one has not taken."""
-        storage = self.storage.copy()
-        walk = _Values(storage, self.dtype)
-        walk.give(leaves)
-        walk.run(phases)
-        return walk.results(phases) | {key: array.copy() for key, array in self.early.items()}
+def undefined(dtype: np.dtype[Any], buffer: Buffer, shape: tuple[int, ...]) -> Array:
+    """Memory that nothing has been written to; no index and no number is like it."""
+    kinds: Mapping[Kind, np.dtype[Any]] = {
+        "float": dtype,
+        "index": np.dtype(np.int64),
+        "bool": np.dtype(np.bool_),
+    }
+    return np.full(shape, _NOTHING[buffer.kind], kinds[buffer.kind])
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +98,8 @@ class Value:
         return value_type(self.kind, self.shape, self.axes)
 
 
-class _Values(Walk):
-    """Computes."""
+class Interpreter(Walk):
+    """Runs the functions of a program on the arrays of a storage."""
 
     def __init__(self, storage: Storage, dtype: np.dtype[Any]) -> None:
         super().__init__(storage)

@@ -127,7 +127,9 @@ def show_stage(spec: str, choice: Choice, sets: Mapping[str, int], form: str, ou
     if stage and stage not in KERNEL_STAGES and stage != "dag":
         effect.refuse(["kernel", "steps"], f"on `{stage}`, which is of the network itself")
     if stage not in ("why", "kernel") and choice.after != "emit":
-        effect.refuse(["dtype"], f"on `{stage or choice.after}`: no number in it has a type")
+        why = f"on `{stage or choice.after}`"
+        effect.refuse(["dtype"], f"{why}: no number in it has a type")
+        effect.refuse(["backend"], f"{why}, which is the same for all")
     if stage in ("syntax", "graph", "checked"):
         effect.refuse(["without"], f"on `{stage}`, which no pass has made")
     if stage == "syntax":
@@ -169,6 +171,7 @@ def stage_text(spec: str, sets: Mapping[str, int], choice: Choice) -> str:
     from rollc.driver import stages
 
     if files.is_artefact(spec):
-        return stages.of_artefact(open_artefact(spec, sets, choice.dtype, choice.feed), choice)
+        given = (choice.dtype, choice.feed, choice.backend)
+        return stages.of_artefact(open_artefact(spec, sets, *given), choice)
     source = read_source(spec)
     return stages.of_spec(source.text, source.name, sets, choice)

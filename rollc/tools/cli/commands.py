@@ -16,6 +16,7 @@ from rollc.tools.cli.options import (
     RunCommand,
     bytes_of,
     counts_of,
+    backend_option,
     dtype_option,
     feed_option,
     format_option,
@@ -90,6 +91,7 @@ def check(
 @sets_option
 @dtype_option
 @feed_option
+@backend_option
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache of builds.")
 @click.option("--timings", is_flag=True, help="Say how long each pass and the compiler take.")
 def build(
@@ -101,6 +103,7 @@ def build(
     sets: dict[str, int],
     dtype: str,
     feed: str,
+    backend: str | None,
     no_cache: bool,
     timings: bool,
 ) -> None:
@@ -108,7 +111,7 @@ def build(
     from rollc.tools.cli import building
 
     options = {"sets": sets, "dtype": dtype, "steps": steps, "feed": feed}
-    options |= {"truncate": truncate, "combine": combine, "cache": not no_cache}
+    options |= {"backend": backend, "truncate": truncate, "combine": combine, "cache": not no_cache}
     building.build(spec, output, options, timings)
 
 
@@ -135,6 +138,7 @@ def passes(specs: tuple[str, ...], every: bool) -> None:
 @sets_option
 @dtype_option
 @feed_option
+@backend_option
 @click.option(
     "--format",
     "form",
@@ -154,6 +158,7 @@ def ir(
     sets: dict[str, int],
     dtype: str,
     feed: Literal["free", "taught"],
+    backend: str | None,
     form: str,
     output: str,
 ) -> None:
@@ -166,7 +171,7 @@ def ir(
 
     if (stage is None) == (after is None):
         raise click.UsageError("give --stage or --after: one of the two")
-    choice = stages.Choice(stage or "", kernel, steps, dtype, feed, (), after, without)
+    choice = stages.Choice(stage or "", kernel, steps, dtype, feed, (), after, without, backend)
     building.show_stage(spec, choice, sets, form, output)
 
 
@@ -253,6 +258,7 @@ def draw(**options: Any) -> None:
 @sets_option
 @dtype_option
 @feed_option
+@backend_option
 def run(**options: Any) -> None:
     """Run a network forward, and with --grad backward."""
     from rollc.tools.cli import running
@@ -315,6 +321,7 @@ def run(**options: Any) -> None:
 @sets_option
 @dtype_option
 @feed_option
+@backend_option
 def train(**options: Any) -> None:
     """Fit the parameters of a network to data."""
     from rollc.tools.cli import running

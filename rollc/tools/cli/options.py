@@ -156,6 +156,15 @@ def dtype_option(command: Command) -> Command:
     )(command)
 
 
+def backend_option(command: Command) -> Command:
+    return click.option(
+        "--backend",
+        type=click.Choice(["numba", "reference"]),
+        help="What runs the kernels: Numba compiles them, and is the default unless"
+        " $ROLLC_BACKEND says otherwise; `reference` interprets their programs, slowly.",
+    )(command)
+
+
 def kernel_option(command: Command) -> Command:
     return click.option(
         "--kernel",

@@ -27,11 +27,13 @@ STATE = "state."
 NPZ = (".npz",)
 
 
-def open_network(spec: str, sets: Mapping[str, int], dtype: str, feed: str) -> Network:
+def open_network(
+    spec: str, sets: Mapping[str, int], dtype: str, feed: str, backend: str | None = None
+) -> Network:
     """The network of a spec, or of an artefact, which has its sizes and its dtype already."""
     if files.is_artefact(spec):
-        return artefact.open_artefact(sources.open_artefact(spec, sets, dtype, feed))
-    return building.build_network(spec, sets=sets, dtype=dtype, feed=feed)[0]
+        return artefact.open_artefact(sources.open_artefact(spec, sets, dtype, feed, backend))
+    return building.build_network(spec, sets=sets, dtype=dtype, feed=feed, backend=backend)[0]
 
 
 def run(
@@ -49,13 +51,14 @@ def run(
     sets: dict[str, int],
     dtype: str,
     feed: str,
+    backend: str | None,
 ) -> None:
     files.check_inputs(spec if spec == files.STREAM else None, inputs, params, state)
     files.check_outputs(outputs, save_state, endings=NPZ, keep=[spec, inputs, params])
     if outputs is not None:
         files.check_outputs(outputs, keep=[state])
     _check_ways(grad, memory, checkpoint, with_state=bool(state or save_state))
-    network = open_network(spec, sets, dtype, feed)
+    network = open_network(spec, sets, dtype, feed, backend)
     if grad and network.graph.loss is None:
         raise InputError("the spec has no loss, so there are no gradients")
     values = _values(network, params, seed)
@@ -213,6 +216,7 @@ def train(
     sets: dict[str, int],
     dtype: str,
     feed: str,
+    backend: str | None,
 ) -> None:
     from rollc.network.training.batches import batches
     from rollc.network.training.loop import fit
@@ -222,7 +226,7 @@ def train(
     files.check_outputs(output, endings=NPZ, keep=[spec, data])
     if method != "sgd":
         effect.refuse(["momentum"], f"on {method}: --momentum is for sgd")
-    network = open_network(spec, sets, dtype, feed)
+    network = open_network(spec, sets, dtype, feed, backend)
     if network.graph.loss is None:
         raise InputError("the spec has no loss, so there is nothing to fit")
     if not network.params:

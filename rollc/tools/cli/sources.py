@@ -26,14 +26,16 @@ def read_source(spec: str) -> Source:
     return source
 
 
-def open_artefact(folder: str, sets: Mapping[str, int], dtype: str, feed: str) -> Manifest:
+def open_artefact(
+    folder: str, sets: Mapping[str, int], dtype: str, feed: str, backend: str | None = None
+) -> Manifest:
     """A built network, which is what it is: it cannot be asked to be another."""
     from rollc.driver import artefact_store
 
     if sets:
         raise InputError(f"the sizes of `{folder}` are fixed: it is built; give its spec instead")
     manifest = artefact_store.read(Path(folder))
-    for name, asked in (("dtype", dtype), ("feed", feed)):
+    for name, asked in (("dtype", dtype), ("feed", feed), ("backend", backend)):
         own = manifest.entries.get(name)
         if own != asked and effect.given([name]):
             raise InputError(f"`{folder}` is built, and {own}; give its spec to have it {asked}")

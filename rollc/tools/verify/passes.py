@@ -11,8 +11,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rollc.entries.graphs import kernel_graphs
-from rollc.ir.graph import BATCH, Graph
-from rollc.kernel.interpretation.interpreter import Interpreter
+from rollc.ir.graph import Graph
+from rollc.kernel.interpretation.interpreter import interpret_program
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Program
 from rollc.kernel.verification.verifier import verify_any
@@ -65,10 +65,8 @@ def _of_graph(case: Case, graph: Graph) -> Results:
 
 
 def _of_program(case: Case, program: Program) -> Results:
-    phases = ["primal", "adjoint", "inputs"]
     leaves = {name: case.leaves[name] for name, _ in program.leaves}
-    steps = {axis: size for axis, size in case.sizes.items() if axis != BATCH}
-    found = Interpreter(program).run(leaves, steps, case.sizes[BATCH], phases)
+    found = interpret_program(program, leaves, case.sizes)
     return {
         "loss" if sort == "loss" else f"{sort} {label}": array
         for (sort, label), array in found.items()

@@ -1,0 +1,112 @@
+"""Source that Numba compiles, and machine code that is kept and linked without it.
+
+What compiles is imported where something is compiled: to load and call takes no compiler.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from rollc.backends.numba.jit import object_code
+from rollc.backends.numba.jit.target import panel_size
+from rollc.backends.numba.library.team_layout import MATRIX
+from rollc.backends.numba.worker_team import Helpers
+from rollc.backends.protocol import Array, Backend, Function, Functions, Source
+from rollc.kernel.program import Function as Phase
+from rollc.kernel.program import Program
+from rollc.kernel.target import Target
+from rollc.support.allocator import empty
+
+_HELP = "help_team"  # the routine of threads that help with large products
+
+
+class NumbaBackend(Backend):
+    """Python source for Numba, which runs as plain Python too where Numba is switched off."""
+
+    name = "numba"
+    suffix = ".py"
+    threaded = True
+    target = Target()
+
+    def emit(self, program: Program, dtype: str) -> str:
+        from rollc.backends.numba.codegen.module import emit
+
+        return emit(program, dtype)
+
+    def compile(self, source: Source) -> Functions:
+        object_code.start_compiler()
+        module = _module(source)
+        phases = source.program.functions
+        functions = {phase.phase: getattr(module, phase.phase) for phase in phases}
+        if object_code.interpreted():
+            return Functions({name: object_code.plain(own) for name, own in functions.items()})
+        from numba.np.numpy_support import from_dtype
+
+        from rollc.backends.numba.jit.routine import machine_code
+
+        arguments = {phase.phase: _types(source, phase) for phase in phases}
+        code = machine_code(functions, arguments, {_HELP: from_dtype(source.dtype)})
+        object_code.save(code, _files(source))
+        linked = object_code.link(code)
+        assert linked is not None  # this process has made it
+        return _functions(source, linked)
+
+    def load(self, source: Source) -> Functions | None:
+        code = None if object_code.interpreted() else object_code.load(_files(source))
+        linked = None if code is None else object_code.link(code)
+        return None if linked is None else _functions(source, linked)
+
+    def panel_size(self, inner: int, width: int, itemsize: int) -> int:
+        return panel_size(inner, width, itemsize)
+
+    def packing(self, matrices: int) -> Array | None:
+        if object_code.interpreted():
+            return None
+        words = empty((1, MATRIX * matrices), np.dtype(np.int64))
+        words[...] = 0
+        return words
+
+    def fingerprint(self) -> str:
+        return " ".join(version(library) for library in ("numba", "llvmlite"))
+
+
+def _functions(source: Source, linked: Mapping[str, Function]) -> Functions:
+    """The functions of a program, and those that help them."""
+    return Functions(linked, partial(Helpers, linked[_HELP], empty((1, 1), source.dtype)))
+
+
+def _files(source: Source) -> tuple[Path, ...]:
+    """Where the code of a source may be kept."""
+    made_from = f"{source.dtype}\n{source.text}".encode()
+    return object_code.places(source.path.parent, source.path.stem, made_from)
+
+
+def _types(source: Source, function: Phase) -> list[Any]:
+    """The types of a function's arguments."""
+    from numba import boolean, int64, types
+    from numba.np.numpy_support import from_dtype
+
+    number = from_dtype(source.dtype)
+    kinds = {"float": number, "index": int64, "bool": boolean}
+    counts = [int64] * (max(len(source.program.axes), 1) + 5)
+    optional = [boolean] if function.optional else []
+    buffers = {buffer.name: buffer.kind for buffer in source.program.buffers}
+    arrays = (types.Array(kinds[buffers[name]], 2, "C") for name in function.buffers)
+    return [*counts, *optional, *arrays]
+
+
+def _module(source: Source) -> ModuleType:
+    """The module of a source, under a name of its own."""
+    module = ModuleType(f"rollc_kernel_{source.path.stem}")
+    module.__file__ = str(source.path)
+    sys.modules[module.__name__] = module
+    exec(compile(source.text, source.path, "exec"), module.__dict__)
+    return module

@@ -1,0 +1,70 @@
+"""Programs as they are, interpreted in NumPy: slow, and nothing is compiled.
+
+It shares no code with another backend, so a kernel that is wrong here was planned wrong.  What no
+function has written is not a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from rollc.backends.protocol import Array, Backend, Functions, Source
+from rollc.ir.graph import BATCH
+from rollc.kernel.interpretation.interpreter import Interpreter, undefined
+from rollc.kernel.interpretation.storage import Storage
+from rollc.kernel.interpretation.walk import OWN
+from rollc.kernel.program import Function, Program
+from rollc.kernel.target import Target
+from rollc.kernel.text import print_program
+
+
+class ReferenceBackend(Backend):
+    """The interpreter of programs, behind the protocol."""
+
+    name = "reference"
+    suffix = ".txt"
+    threaded = False
+    target = Target()
+
+    def emit(self, program: Program, dtype: str) -> str:
+        return print_program(program)
+
+    def compile(self, source: Source) -> Functions:
+        own = {one.phase: partial(_bind, source, one) for one in source.program.functions}
+        return Functions(own)
+
+    load = compile
+
+    def panel_size(self, inner: int, width: int, itemsize: int) -> int:
+        return inner * width
+
+    def packing(self, matrices: int) -> None:
+        return None
+
+    def fingerprint(self) -> str:
+        return ""
+
+
+def _bind(
+    source: Source, function: Function, numbers: Sequence[int], arrays: Sequence[Array]
+) -> Callable[[], None]:
+    """A function with its arguments."""
+    program = source.program
+    sizes = dict(zip((*(program.axes or ("t",)), BATCH), numbers, strict=False))
+    phases = {function.phase, *([function.optional] if function.optional and numbers[-1] else [])}
+    earlier = program.functions[: program.functions.index(function)]
+    written = {name for one in earlier for name in one.buffers}
+
+    def run() -> None:
+        storage = Storage(program, sizes, partial(undefined, source.dtype))
+        for name, array in zip(function.buffers, arrays, strict=True):
+            buffer = storage.buffers[name]
+            if buffer.role in OWN:
+                continue
+            if buffer.role != "leaf" and name not in written:
+                array[...] = undefined(source.dtype, buffer, array.shape)
+            storage.arrays[name] = array.reshape((*storage.lead(buffer), -1))
+        Interpreter(storage, source.dtype).run(phases)
+
+    return run

@@ -1,0 +1,119 @@
+"""How a batch is shared out to threads, and what their parts make together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rollc.backends.protocol import Backend
+from rollc.ir.graph import BATCH
+from rollc.kernel.cost import product_work
+from rollc.kernel.program import Loop, Program, Result, Times
+from rollc.runtime.frames import plain
+from rollc.runtime.memory import Memory
+from rollc.support import threads
+from rollc.support.allocator import Lender
+
+Array = NDArray[Any]
+
+
+class Sharding:
+    """The shares of a program's batches; ``lender`` has memory for what they make together."""
+
+    def __init__(self, program: Program, backend: Backend, memory: Memory) -> None:
+        self.program = program
+        self.backend = backend
+        self.memory = memory
+        self.lender = Lender()
+        self._multiplies_each_step = any(
+            isinstance(part, Times)
+            for function in program.functions
+            for loop in function.body
+            if isinstance(loop, Loop)
+            for part in loop.body
+        )
+
+    def shares(self, steps: Mapping[str, int], batch: int) -> list[slice]:
+        """The sequences of each thread."""
+        target = self.backend.target
+        fewest = target.fewest_rows if self._multiplies_each_step else 1
+        count = min(threads.count(), batch // fewest)
+        if count < 2 or not (self.program.splits and self.backend.threaded):
+            return [slice(0, batch)]
+        if product_work(self.program, max(steps.values()), batch) < target.thread_start:
+            return [slice(0, batch)]
+        size = -(-batch // count)
+        return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
+
+    def sizes(self, sizes: Mapping[str, int]) -> list[dict[str, int]]:
+        """The sizes that each thread computes."""
+        steps = {axis: count for axis, count in sizes.items() if axis != BATCH}
+        shares = self.shares(steps, sizes[BATCH])
+        return [{**steps, BATCH: share.stop - share.start} for share in shares]
+
+    def rows_apart(
+        self,
+        leaves: Mapping[str, Array],
+        sizes: Mapping[str, int],
+        wanted: Sequence[Result],
+        copied: Collection[str],
+    ) -> dict[str, Array]:
+        """The rows of all sequences of the arrays that threads use where they are.
+
+        Of the leaves ``copied`` they are a copy.
+        """
+        results = {result.ref.buffer for result in wanted}
+        rows: dict[str, Array] = {}
+        for buffer in self.program.buffers:
+            name, dtype = buffer.name, self.memory.dtypes[buffer.name]
+            if not buffer.apart:
+                continue
+            shape = self.memory.dimensions(buffer, sizes)
+            if name in leaves:
+                array = plain(leaves[name], dtype, self.lender, name, copy=name in copied)
+                rows[name] = array.reshape(shape)
+            elif name in results:
+                rows[name] = self.lender.lend(name, shape, dtype)
+        return rows
+
+    def part_of(self, leaves: Mapping[str, Array], share: slice) -> dict[str, Array]:
+        """The leaves of some of the sequences."""
+        found: dict[str, Array] = {}
+        for name in self.memory.leaves & leaves.keys():
+            buffer = self.memory.buffers[name]
+            if buffer.batch and not buffer.apart:
+                found[name] = leaves[name][(*(slice(None),) * len(buffer.axes), share)]
+            elif not buffer.batch:
+                found[name] = leaves[name]
+        return found
+
+    def joined_array(self, result: Result, sizes: Mapping[str, int]) -> Array:
+        """Where the parts of a result go."""
+        buffer = self.memory.buffers[result.ref.buffer]
+        shape = (*(sizes[axis] for axis in buffer.axes), sizes[BATCH], *result.ref.shape)
+        dtype = self.memory.dtypes[result.ref.buffer]
+        return self.lender.lend((result.sort, result.label), shape, dtype)
+
+    def common_panels(self) -> dict[str, Array]:
+        """The panels that all threads of a call use."""
+        memory = self.memory
+        return {
+            name: self.lender.lend(name, memory.dimensions(memory.buffers[name], {}), memory.dtype)
+            for name in memory.panels
+        }
+
+    def copied(self, name: str, leaf: Array) -> Array:
+        """A copy of a leaf for all threads of a call."""
+        return plain(leaf, self.memory.dtypes[name], self.lender, name, copy=True)
+
+
+def total(result: Result, parts: Sequence[Array]) -> Array:
+    """A result of the whole batch, from those of its parts."""
+    if not result.partial:
+        return parts[0]
+    first, *rest = parts
+    for part in rest:
+        first += part
+    return first

@@ -1,0 +1,181 @@
+"""The memory of a kernel: how its buffers lie in arrays, and which of them a call is given."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.backends.protocol import Backend
+from rollc.ir.graph import BATCH
+from rollc.kernel.program import (
+    PHASES,
+    Buffer,
+    Pack,
+    Program,
+    Ref,
+    Result,
+    simple_statements,
+)
+from rollc.runtime.frames import Frame, Frames, inside, lead
+from rollc.support.allocator import Lender, empty
+
+Array = NDArray[Any]
+FIRST = PHASES[0]
+"""The phase that the others follow."""
+
+
+class Memory:
+    """The arrays of a program, for one precision.
+
+    Buffers that do not leave the kernel are kept for the next call of the same size, and those
+    of results that nobody holds any more are; two threads may call at once, each then has its
+    own.  ``panels`` are made from ``matrices`` by all threads of a call together, ``read_later``
+    are the leaves and results of the first phase that others read.
+    """
+
+    def __init__(self, program: Program, backend: Backend, dtype: str) -> None:
+        self.program = program
+        self.dtype = np.dtype(dtype)
+        self.buffers = {buffer.name: buffer for buffer in program.buffers}
+        kinds = {"float": self.dtype, "index": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
+        self.dtypes = {buffer.name: kinds[buffer.kind] for buffer in program.buffers}
+        self.leaves = {name for name, _ in program.leaves}
+        shared = {
+            statement.panel: len(statement.parts)
+            for function in program.functions
+            for statement in simple_statements(function.body)
+            if isinstance(statement, Pack) and statement.job is not None
+        }
+        self.panels, self.matrices = tuple(shared), sum(shared.values())
+        self.read_later = _read_later(program)
+        # Buffers that are one result, and nothing else's: others are not given away.
+        times = Counter(result.ref.buffer for result in program.results)
+        self._alone = {n for n, count in times.items() if count == 1 and self._is_result(n)}
+        self._panel_size = backend.panel_size
+        self.frames = Frames()
+
+    @staticmethod
+    def is_given(buffer: Buffer) -> bool:
+        """Whether an array is the caller's."""
+        return buffer.role == "leaf" and not buffer.around
+
+    def _is_result(self, name: str) -> bool:
+        return self.buffers[name].role == "result"
+
+    def is_own(self, buffer: Buffer) -> bool:
+        """Whether an array is a thread's alone: no one else's, and not given to the caller."""
+        lent = buffer.role == "result" or buffer.name in self.panels
+        return not lent and not self.is_given(buffer)
+
+    def dimensions(self, buffer: Buffer, sizes: Mapping[str, int]) -> tuple[int, int]:
+        """The shape of a buffer's array: its rows, and the elements of one value.
+
+        Numbers lie in one row, so that loops over sequences and steps go along it.
+        """
+        if buffer.role == "panel":
+            inner, width = buffer.shape
+            return 1, self._panel_size(inner, width, self.dtype.itemsize)
+        if buffer.role == "block":
+            (axis,) = buffer.axes
+            sizes = {**sizes, axis: min(sizes[axis], self.program.block_steps(sizes[BATCH]))}
+        rows = prod(lead(buffer, sizes))
+        return (rows, prod(buffer.shape)) if buffer.shape else (1, rows)
+
+    def bytes(self, sizes: Mapping[str, int], shares: Sequence[Mapping[str, int]]) -> int:
+        """The memory of a run, besides the caller's own arrays; ``shares`` are threads' sizes."""
+        results = [buffer for buffer in self.program.buffers if buffer.role == "result"]
+        panels = [buffer for buffer in self.program.buffers if buffer.name in self.panels]
+        own = [buffer for buffer in self.program.buffers if self.is_own(buffer)]
+        if len(shares) == 1:
+            return sum(self._size(buffer, sizes) for buffer in own + results + panels)
+        # Threads have copies of their leaves, and results are joined, but for what is apart.
+        whole = panels + [buffer for buffer in results if buffer.batch]
+        whole += [b for b in self.program.buffers if self.is_given(b) and b.axes and b.batch]
+        parts = own + [buffer for buffer in results if not buffer.apart]
+        return sum(self._size(buffer, share) for buffer in parts for share in shares) + sum(
+            self._size(buffer, sizes)
+            for buffer in whole
+            if not (buffer.apart and buffer.role == "leaf")
+        )
+
+    def _size(self, buffer: Buffer, sizes: Mapping[str, int]) -> int:
+        return prod(self.dimensions(buffer, sizes)) * self.dtypes[buffer.name].itemsize
+
+    def frame(self, sizes: Mapping[str, int]) -> Frame:
+        """A frame of that size, to be given back."""
+        found = self.frames.take(sizes)
+        if found is not None:
+            return found
+        frame = Frame(sizes)
+        phases: dict[str, list[str]] = {}  # those that take a buffer
+        for function in self.program.functions:
+            frame.results[function.phase] = []
+            for name in function.buffers:
+                phases.setdefault(name, []).append(function.phase)
+        for buffer in self.program.buffers:
+            name = buffer.name
+            shape = self.dimensions(buffer, sizes)
+            if self.is_own(buffer):
+                array = frame.arrays[name] = empty(shape, self.dtypes[name])
+                if buffer.role == "leaf":
+                    rows = array.reshape((*lead(buffer, sizes), -1))
+                    frame.copied[name] = inside(rows, buffer, sizes, buffer.before)
+            elif buffer.role == "leaf":
+                frame.given.append((name, shape, self.dtypes[name]))
+            else:
+                for phase in phases.get(name, ()):
+                    frame.results[phase].append((name, shape, self.dtypes[name]))
+        for function in self.program.functions:
+            frame.places[function.phase] = [
+                (place, name)
+                for place, name in enumerate(function.buffers)
+                if name not in frame.arrays
+            ]
+        for result in self.program.results:
+            key = result.sort, result.label
+            frame.leaving.append((key, result))
+            if self._is_whole(result.ref):
+                buffer = self.buffers[result.ref.buffer]
+                frame.whole[key] = (*lead(buffer, sizes), *result.ref.shape)
+        return frame
+
+    def result(self, result: Result, array: Array, sizes: Mapping[str, int]) -> Array:
+        """A value with its own dimensions: steps, sequences, then its shape."""
+        ref = result.ref
+        buffer = self.buffers[ref.buffer]
+        rows = array.reshape((*lead(buffer, sizes), -1))
+        steps = inside(rows, buffer, sizes, ref.shift)
+        found = steps[..., ref.offset : ref.offset + prod(ref.shape)]
+        found = found if ref.buffer in self._alone else found.copy()
+        return found.reshape((*found.shape[:-1], *ref.shape))
+
+    def leaving(self, result: Result, array: Array, lender: Lender) -> Array:
+        """A result of a call that goes on: a copy of it where a later phase reads its array."""
+        if result.ref.buffer not in self.read_later:
+            return array
+        own = lender.lend((result.sort, result.label), array.shape, array.dtype)
+        own[...] = array
+        return own
+
+    def _is_whole(self, ref: Ref) -> bool:
+        """Whether a result is all of a buffer that leaves the kernel."""
+        return ref.buffer in self._alone and not self.buffers[ref.buffer].around
+
+
+def _read_later(program: Program) -> frozenset[str]:
+    """The leaves and results of the first phase that others read."""
+    first: set[str] = set()
+    later = {result.ref.buffer for result in program.results if result.phase != FIRST}
+    for function in program.functions:
+        (first if function.phase == FIRST else later).update(function.buffers)
+    roles = {buffer.name: buffer.role for buffer in program.buffers}
+    return frozenset(
+        name
+        for name in later
+        if roles[name] == "leaf" or (roles[name] == "result" and name in first)
+    )
