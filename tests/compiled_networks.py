@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rollc.backends import registry
 from rollc.backends.numba.codegen.module import emit
 from rollc.driver.pipeline import compiled
 from rollc.driver.sources import read_spec
@@ -18,7 +20,7 @@ from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
 from rollc.kernel.passes import planned, scheduled
 from rollc.network.network import Network
-from rollc.runtime import executable
+from rollc.runtime import memory
 from rollc.runtime.call import Call
 from rollc.runtime.kernel import Kernel
 from rollc.support.allocator import Lender
@@ -53,6 +55,12 @@ def assert_close(found: Any, expected: Any, dtype: str, what: str, roundings: in
     assert error <= most, f"{what}: {error:.2g} apart, {most:.2g} allowed"
 
 
+def on_machine(monkeypatch: pytest.MonkeyPatch, **facts: Any) -> None:
+    """Have kernels run on another machine, of which something else is true (:class:`Target`)."""
+    backend = registry.backend()
+    monkeypatch.setattr(backend, "target", replace(backend.target, **facts))
+
+
 def noted_runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The arrays that the threads of coming calls have in common, one entry a thread."""
     seen: list[dict[str, Any]] = []
@@ -78,9 +86,9 @@ def agrees_in_undefined_memory(
     graph: Graph, kernel: Kernel, steps: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All results of a gradient's kernel, where nothing that it did not write is a number."""
-    monkeypatch.setattr(executable, "empty", _undefined)
+    monkeypatch.setattr(memory, "empty", _undefined)
     monkeypatch.setattr(Lender, "lend", lambda self, key, shape, dtype: _undefined(shape, dtype))
-    kernel.frames.clear()
+    kernel.memory.frames.clear()
     random = np.random.default_rng(steps)
     sizes = {"t": steps, "batch": batch}
     leaves = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,11 @@ from numpy.typing import NDArray
 from rollc.ir.graph import BATCH, LEAVES, Graph
 from rollc.ir.interpreter import interpret
 from rollc.ir.names import lengths_leaves
-from rollc.kernel.interpretation.interpreter import Interpreter
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Program
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
+from rollc.runtime.kernel import Kernel
 
 Array = NDArray[Any]
 Results = dict[tuple[str, str], Array]
@@ -26,6 +27,11 @@ def program_of(graph: Graph, steps: int | None = None, rows: int | None = None) 
     """The program of a kernel's graph, by way of its texts."""
     read: Schedule = parse_schedule(print_schedule(scheduled(replace(graph, steps=steps))))
     return parse_program(print_program(planned(read, rows)))
+
+
+def reference_kernel(program: Program, dtype: str = "float64") -> Kernel:
+    """A kernel whose program is interpreted."""
+    return Kernel(program, Path("none"), dtype, "", "reference")
 
 
 def random_leaves(graph: Graph, sizes: dict[str, int], seed: int = 0) -> dict[str, Array]:
@@ -77,11 +83,11 @@ def assert_means_the_same(
     leaves = random_leaves(graph, sizes, seed)
     expected = meaning(graph, leaves, sizes)
     steps = {axis: count for axis, count in sizes.items() if axis != BATCH}
-    interpreter = Interpreter(program)
-    assert_equal(interpreter.run(leaves, steps, sizes[BATCH], PHASES), expected)
+    kernel = reference_kernel(program)
+    assert_equal(kernel.run(leaves, steps, sizes[BATCH], PHASES), expected)
     late = {name: leaves[name] for name, sort in program.leaves if sort == "cotangent"}
     early = {name: np.array(array) for name, array in leaves.items() if name not in late}
-    results, call = interpreter.record(early, steps, sizes[BATCH])
+    results, call = kernel.record(early, steps, sizes[BATCH])
     kept = {key: array.copy() for key, array in results.items()}
     first = call.run({name: array + 1 for name, array in late.items()}, PHASES[1:])
     for array in (*early.values(), *results.values(), *first.values()):

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from rollc.backends.numba.codegen.spellings import CALLS, EXPRESSIONS
 from rollc.backends.numba.jit.routine import at, routine
 from rollc.backends.numba.library import routines
 from rollc.ir.expressions import call
@@ -47,7 +48,6 @@ FLIP = Operation(
     infer_same_vector,
     lambda frame, options, x: x[..., ::-1].astype(frame.dtype, copy=False),
     lambda g, y, x: [call("flip", g)],
-    "flip({0}, {shape0}, {out})",
     summary="a vector from its last element to its first",
     slope="constant",
     linear="jointly",
@@ -57,7 +57,6 @@ FLIP = Operation(
 CUBE = unary(
     "cube",
     lambda x: x * x * x,
-    "{0} * {0} * {0}",
     lambda g, y, x: [g * 3.0 * x * x],
     "the third power",
     cheap=True,
@@ -66,7 +65,6 @@ CUBE = unary(
 DEAD = unary(
     "dead",
     lambda x: np.where(np.abs(x) < 0.1, 0, x),
-    "(F(0) if abs({0}) < F(0.1) else {0})",
     lambda g, y, x: [call("where", call("less", call("abs", x), 0.1), 0.0, g)],
     "x, and zero where it is small",
     slope="constant",
@@ -78,9 +76,15 @@ DEAD = unary(
 
 
 def register(put: Callable[[Any, str, Any], None]) -> None:
-    """Put the operations into the table; ``put`` sets an item of a dictionary."""
+    """Put the operations into the table; ``put`` sets an item of a dictionary.
+
+    What is written for Numba is for its backend alone; the reference needs nothing.
+    """
     for operation in (FLIP, CUBE, DEAD):
         put(OPERATIONS, operation.name, operation)
+    put(EXPRESSIONS, "cube", "{0} * {0} * {0}")
+    put(EXPRESSIONS, "dead", "(F(0) if abs({0}) < F(0.1) else {0})")
+    put(CALLS, "flip", "flip({0}, {shape0}, {out})")
     put(vars(routines), "flip", flip)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compiled_networks import network_of
+from compiled_networks import network_of, on_machine
 from forward_gradients import Interpreted
 from numpy.typing import NDArray
 
@@ -22,7 +22,6 @@ from rollc.errors import InputError
 from rollc.ir.interpreter import interpret
 from rollc.network.checkpointing import Windowed
 from rollc.network.network import Network
-from rollc.runtime import executable
 from rollc.support import resources, threads
 from rollc.transforms.canonicalize import simplify
 
@@ -115,7 +114,7 @@ def measured(run: Callable[[], object]) -> int:
 
 
 def test_the_peak_is_what_the_plan_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executable, "WORTHWHILE", 0)  # threads have work of any size
+    on_machine(monkeypatch, thread_start=0)  # threads have work of any size
     params, given = network().init(0), arrays()
     network().windows(params, arrays(2), checkpoint=1)[1]()  # compiled before it is measured
     try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from textwrap import dedent
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import own_operations
@@ -20,6 +20,7 @@ from interpreted_programs import (
     meaning,
     program_of,
     random_leaves,
+    reference_kernel,
 )
 from operation_cases import CASES, SIZES, on_a_bench
 from operation_kernels import along_another_axis
@@ -29,7 +30,7 @@ from rollc.autodiff.tangent import DIRECTION
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import BATCH, Graph
-from rollc.kernel.interpretation.interpreter import Interpreter
+from rollc.kernel.interpretation.interpreter import interpret_program
 from rollc.kernel.interpretation.storage import ProgramFault
 from rollc.kernel.program import Fill, Loop, Program
 from rollc.kernel.text import parse_program
@@ -197,7 +198,7 @@ def network_of(name: str) -> Network:
 
     @cache
     def kernel(entry: str) -> Kernel:
-        return cast("Kernel", Interpreter(program_of(makers[entry](), rows=6)))
+        return reference_kernel(program_of(makers[entry](), rows=6))
 
     return Network(graph, kernel, "float64")
 
@@ -218,7 +219,7 @@ def test_in_single_precision() -> None:
     graph = kernel_graphs(checked("lstm"))["gradient"]()
     sizes = sizes_of(graph)
     leaves = random_leaves(graph, sizes)
-    found = Interpreter(program_of(graph), "float32").run(leaves, 5, 2, PHASES)
+    found = reference_kernel(program_of(graph), "float32").run(leaves, 5, 2, PHASES)
     expected = meaning(graph, leaves, sizes)
     for key, array in found.items():
         assert array.dtype == np.float32, key
@@ -234,7 +235,7 @@ def test_phases_that_are_not_asked_for() -> None:
     of_phase = {(one.sort, one.label): one.phase for one in program.results}
     assert {*of_phase.values()} == {*PHASES}
     for phases in (PHASES[:1], PHASES[:2]):
-        found = Interpreter(program).run(leaves, 5, 2, phases)
+        found = reference_kernel(program).run(leaves, 5, 2, phases)
         assert_equal(found, {k: v for k, v in expected.items() if of_phase[k] in phases})
 
 
@@ -248,7 +249,7 @@ def hold(program: Program) -> None:
     graph, _ = forward()
     sizes = sizes_of(graph)
     leaves = random_leaves(graph, sizes)
-    assert_equal(Interpreter(program).run(leaves, 5, 2, PHASES), meaning(graph, leaves, sizes))
+    assert_equal(reference_kernel(program).run(leaves, 5, 2, PHASES), meaning(graph, leaves, sizes))
 
 
 def test_what_nobody_has_written_is_no_number() -> None:
@@ -312,24 +313,25 @@ def test_a_program_that_cannot_be_run(old: str, new: str, problem: str) -> None:
     assert old in ONE_NEST
     program = parse_program(ONE_NEST.replace(old, new))
     with pytest.raises(ProgramFault, match=problem):
-        Interpreter(program).run({"x": np.ones((4, 2, 3))}, 4, 2, PHASES)
+        interpret_program(program, {"x": np.ones((4, 2, 3))}, {"t": 4, "batch": 2})
 
 
 def test_a_program_as_it_is_written() -> None:
     x = np.arange(24.0).reshape(4, 2, 3)
-    found = Interpreter(parse_program(ONE_NEST)).run({"x": x}, 4, 2, PHASES)
+    found = reference_kernel(parse_program(ONE_NEST)).run({"x": x}, 4, 2, PHASES)
     np.testing.assert_array_equal(found["output", "y"], 4 * x)
 
 
 def test_a_leaf_that_is_missing() -> None:
     with pytest.raises(KeyError, match="x"):
-        Interpreter(parse_program(ONE_NEST)).run({}, 4, 2, PHASES)
+        interpret_program(parse_program(ONE_NEST), {}, {"t": 4, "batch": 2})
 
 
 def test_no_code_is_made() -> None:
-    """The interpreter of programs knows no compiler."""
+    """The interpreter of programs knows no compiler, and neither does the backend that is it."""
     text = (
-        "import sys, rollc.kernel.interpretation.interpreter\n"
+        "import sys, rollc.runtime.kernel\nfrom rollc.backends.registry import backend\n"
+        "backend('reference')\n"
         "code = {'numba', 'llvmlite', 'rollc.backends.numba.codegen.module'}\n"
         "sys.exit(bool(code & sys.modules.keys()))"
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import own_operations
 import pytest
+from compiled_networks import on_machine
 from own_operations import SPEC
 
 from rollc.driver.build import build_text
@@ -20,7 +21,6 @@ from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.kernel.program import Nest, simple_statements
 from rollc.kernel.remarks.report import print_why
-from rollc.runtime import executable
 from rollc.support import threads
 from rollc.tools.draw.dot import draw_dot
 from rollc.transforms.rematerialize import MARK
@@ -59,8 +59,7 @@ def test_compiled_and_shared_out_to_threads(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ROLLC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(executable, "FEWEST", 1)
-    monkeypatch.setattr(executable, "WORTHWHILE", 0)
+    on_machine(monkeypatch, fewest_rows=1, thread_start=0)
     assert kernel("gradient").program.splits
     network, _ = build_text(SPEC, "own.roll", dtype="float64", cache=False)
     params, random = network.init(seed=1), np.random.default_rng(2)

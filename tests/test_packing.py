@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compiled_networks import network_of, noted_runs
+from compiled_networks import network_of, noted_runs, on_machine
 from numba import njit
 
 from rollc.backends.numba.jit.target import VECTORS, host, panel_size
@@ -25,7 +25,7 @@ from rollc.ir.text import parse_graph
 from rollc.kernel import bufferize
 from rollc.kernel.program import Pack, simple_statements
 from rollc.network.network import Network
-from rollc.runtime import call, executable
+from rollc.runtime import call
 from rollc.runtime.kernel import Kernel
 from rollc.support import threads
 from rollc.support.allocator import empty
@@ -180,8 +180,7 @@ STEPS = 7
 
 @pytest.fixture(autouse=True)
 def always_in_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(executable, "FEWEST", 1)
-    monkeypatch.setattr(executable, "WORTHWHILE", 0)
+    on_machine(monkeypatch, fewest_rows=1, thread_start=0)
     monkeypatch.delenv(threads.VARIABLE, raising=False)
     yield
     threads.use(None)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compiled_networks import network_of
+from compiled_networks import network_of, on_machine
 
 from rollc.backends.numba import worker_team
 from rollc.backends.numba.jit import object_code
@@ -26,7 +26,6 @@ from rollc.backends.numba.library.team_layout import (
 )
 from rollc.backends.numba.worker_team import Helpers
 from rollc.network.network import Network
-from rollc.runtime import executable
 from rollc.support import threads
 from rollc.support.allocator import empty
 
@@ -54,8 +53,7 @@ def network(request: pytest.FixtureRequest) -> Network:
 
 @pytest.fixture(autouse=True)
 def always_helped(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(executable, "DIVISIBLE", 0)
-    monkeypatch.setattr(executable, "WORTHWHILE", 10**15)
+    on_machine(monkeypatch, team_start=0, thread_start=10**15)
     monkeypatch.setattr(Helpers, "call", Helpers._with_team)
     monkeypatch.delenv(threads.VARIABLE, raising=False)
     yield
@@ -170,7 +168,7 @@ def job(network: Network, kind: int, numbers: list[int], arrays: list[Array]) ->
 
 
 def help_with(network: Network, words: Array, like: Array) -> threading.Thread:
-    helping = network._kernel("forward").functions["help_team"]
+    helping = network._kernel("forward").functions.phases["help_team"]
     bound = helping([int(words.ctypes.data)], [like])
     thread = threading.Thread(target=bound)
     thread.start()
@@ -179,7 +177,7 @@ def help_with(network: Network, words: Array, like: Array) -> threading.Thread:
 
 def test_a_helper_does_what_is_laid_out_until_the_team_is_closed(network: Network) -> None:
     """The job is a sum of products in chunks of 8 rows, of which another thread has one."""
-    dtype = network._kernel("forward").dtype
+    dtype = network._kernel("forward").memory.dtype
     random = np.random.default_rng(0)
     a, b = (random.normal(size=(50, width)).astype(dtype) for width in (21, 30))
     out = np.full((1, 21 * 30), 7, dtype)
@@ -202,8 +200,8 @@ def test_a_helper_does_what_is_laid_out_until_the_team_is_closed(network: Networ
 
 def test_what_fails_lets_the_helpers_go(network: Network) -> None:
     threads.use(2)
-    dtype = network._kernel("forward").dtype
-    helping = network._kernel("forward").functions["help_team"]
+    dtype = network._kernel("forward").memory.dtype
+    helping = network._kernel("forward").functions.phases["help_team"]
     seen: list[int] = []
 
     def failing(team: int) -> None:
@@ -265,11 +263,11 @@ def test_few_products_are_not_worth_a_team(
     threads.use(2)
     results(network, 1)
     assert len(asked) == 2
-    monkeypatch.setattr(executable, "DIVISIBLE", 10**12)
-    network._kernel("forward").frames.clear()
-    network._kernel("gradient").frames.clear()
+    on_machine(monkeypatch, team_start=10**12)
+    network._kernel("forward").memory.frames.clear()
+    network._kernel("gradient").memory.frames.clear()
     results(network, 1)
     threads.use(1)
-    monkeypatch.setattr(executable, "DIVISIBLE", 0)
+    on_machine(monkeypatch, team_start=0)
     results(network, 1)
     assert len(asked) == 2

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compiled_networks import network_of, noted_runs
+from compiled_networks import network_of, noted_runs, on_machine
 
 from rollc.autodiff.adjoint import adjoint
+from rollc.backends import registry
 from rollc.driver import build
 from rollc.driver.sources import read_spec
 from rollc.errors import InputError
@@ -24,7 +25,6 @@ from rollc.ir.text import parse_graph
 from rollc.kernel.batch_linearity import partial_sums
 from rollc.kernel.cost import product_work, work
 from rollc.network.network import Network
-from rollc.runtime import executable
 from rollc.runtime.call import Call
 from rollc.runtime.kernel import Kernel
 from rollc.support import resources, threads
@@ -64,8 +64,7 @@ def ragged() -> Network:
 @pytest.fixture(autouse=True)
 def small_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Threads have work of any size here."""
-    monkeypatch.setattr(executable, "FEWEST", 1)
-    monkeypatch.setattr(executable, "WORTHWHILE", 0)
+    on_machine(monkeypatch, fewest_rows=1, thread_start=0)
     monkeypatch.delenv(threads.VARIABLE, raising=False)
     yield
     threads.use(None)
@@ -137,8 +136,7 @@ def test_parts_run_in_threads_of_their_own(
     assert len(seen) == len({name for _, _, name in seen}) == 2
     for fewest, worthwhile in ((6, 0), (1, 10**12)):  # of sequences, and of work
         seen.clear()
-        monkeypatch.setattr(executable, "FEWEST", fewest)
-        monkeypatch.setattr(executable, "WORTHWHILE", worthwhile)
+        on_machine(monkeypatch, fewest_rows=fewest, thread_start=worthwhile)
         network.loss(network.init(1), arrays(11))
         assert [(batch, whole) for batch, whole, _ in seen] == [(11, 11)]
 
@@ -326,8 +324,7 @@ def test_sums_of_vectors_times_numbers_take_each_part_of_the_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread's rows of an input lie apart, step by step, and the sum went over others' rows."""
-    monkeypatch.setattr(executable, "WORTHWHILE", 0)
-    monkeypatch.setattr(executable, "FEWEST", 1)
+    on_machine(monkeypatch, thread_start=0, fewest_rows=1)
     text = "net n\ninput x: [4]\nparam p: [4]\ny = tanh(dot(p, x))\noutput y\n"
     graph = adjoint(read_spec(f"{text}loss mean(y, over t)\n", "n.roll")[0])
     made = build.compiled(graph, "float64")
@@ -347,7 +344,7 @@ def test_threads_have_about_as_many_sequences_each(network: Network) -> None:
     kernel = network._kernel("forward")
     for batch, count, parts in ((20, 2, [10, 10]), (17, 2, [9, 8]), (100, 3, [34, 34, 32])):
         threads.use(count)
-        shares = kernel.shares({"t": STEPS}, batch)
+        shares = kernel.sharding.shares({"t": STEPS}, batch)
         assert [share.stop - share.start for share in shares] == parts
 
 
@@ -358,18 +355,17 @@ def test_numbers_alone_are_not_shared_out() -> None:
     graph = build.kernel_graphs(graph)["gradient"]()
     program = build.compiled(graph, "float32").program
     assert product_work(program, 100_000, 64) == 0
-    assert work(program, 100_000, 64) > executable.WORTHWHILE
+    assert work(program, 100_000, 64) > registry.backend().target.thread_start
 
 
 def test_where_no_step_reads_a_matrix_few_sequences_are_shared_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executable, "WORTHWHILE", 0)
-    monkeypatch.setattr(executable, "FEWEST", 4)
+    on_machine(monkeypatch, thread_start=0, fewest_rows=4)
     monkeypatch.setattr(threads, "_chosen", 2)
     head = "net n\ninput x: [4]\nparam W: [4, 4], a: [4]\n"
     for body, count in (("h = a * h[t-1] + W @ x", 2), ("h = tanh(W @ h[t-1] + x)", 1)):
         graph = read_spec(f"{head}{body}\noutput h\n", "n.roll")[0]
         built = build.compiled(build.kernel_graphs(graph)["forward"](), "float32")
         kernel = Kernel(built.program, tmp_path / "n.py", "float32")
-        assert len(kernel.shares({"t": 9}, 4)) == count
+        assert len(kernel.sharding.shares({"t": 9}, 4)) == count

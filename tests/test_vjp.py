@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compiled_networks import on_machine
 from numpy.typing import NDArray
 
 from rollc.driver.build import build_text
 from rollc.errors import InputError
 from rollc.network.network import Network
-from rollc.runtime import executable
 from rollc.runtime.kernel import Kernel
 from rollc.support import threads
 
@@ -69,8 +69,7 @@ def inputs() -> Arrays:
 @pytest.fixture(params=[1, 3])
 def shared_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """One thread, and several that share a batch."""
-    monkeypatch.setattr(executable, "FEWEST", 1)
-    monkeypatch.setattr(executable, "WORTHWHILE", 0)
+    on_machine(monkeypatch, fewest_rows=1, thread_start=0)
     threads.use(request.param)
     yield request.param
     threads.use(None)
@@ -242,11 +241,11 @@ def test_a_dropped_pullback_gives_its_memory_back(
     network: Network, params: Arrays, inputs: Arrays
 ) -> None:
     kernel = network._kernel("vjp")
-    kernel.frames.clear()
+    kernel.memory.frames.clear()
     gc.disable()  # nothing waits for it
     try:
         outputs, pullback = network.vjp(params, inputs)
-        assert len(kernel.frames) == 0
+        assert len(kernel.memory.frames) == 0
         tape = weakref.ref(pullback.tape)
         frames = {id(part.frame) for part in pullback.tape._parts}
         pullback(weights(outputs))
@@ -257,10 +256,10 @@ def test_a_dropped_pullback_gives_its_memory_back(
             pullback(weights(outputs))
             assert {id(part.frame) for part in pullback.tape._parts} == frames
             del pullback
-        assert len(kernel.frames) == len(frames)
+        assert len(kernel.memory.frames) == len(frames)
         many = [network.vjp(params, inputs)[1] for _ in range(20)]
         del many
-        assert len(kernel.frames) == 2 * len(frames)
+        assert len(kernel.memory.frames) == 2 * len(frames)
     finally:
         gc.enable()
 

@@ -69,8 +69,9 @@ def build(
     :mod:`rollc.autodiff.averaging`).  ``feed`` says what `feed(free, taught)` reads in the spec:
     "taught" the target, "free" the network's own value.  ``backend`` is "numba", which compiles
     kernels, or "reference", which interprets their programs, slowly (see
-    :mod:`rollc.backends.protocol`).  The artefact is kept in the cache, and put into ``directory`` too if one is given.  Raises :class:`SpecError` where the spec
-    is wrong and :class:`InputError` where a file cannot be read.
+    :mod:`rollc.backends.protocol`).  The artefact is kept in the cache, and put into ``directory``
+    too if one is given.  Raises :class:`SpecError` where the spec is wrong and :class:`InputError`
+    where a file cannot be read.
     """
     path = resources.find_spec(str(checks.path("`source`", source)))
     text = resources.text_of(path)
@@ -136,9 +137,8 @@ def build_text(
 
     def write(folder: Path) -> Mapping[str, Any]:
         with _no_collection():
-            return write_artefact(
-                folder, source, sets, dtype, steps, truncate, combine, feed, backend, run
-            )
+            options = (sets, dtype, steps, truncate, combine, feed, backend)
+            return write_artefact(folder, source, *options, run)
 
     target = None if directory is None else checks.path("`directory`", directory)
     made = artefact_store.made(key, write, target, use_cache=cache, temporary=temporary)

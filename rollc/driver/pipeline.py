@@ -14,7 +14,7 @@ from rollc.support.passes import Pass, Runner
 
 EMIT = Pass(
     "emit",
-    lambda program, dtype, backend: registry.backend(backend).emit(program, dtype),
+    lambda program, dtype, backend=None: registry.backend(backend).emit(program, dtype),
     "a program",
     "the source of its functions for a backend: a Python module that Numba compiles",
 )

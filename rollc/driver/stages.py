@@ -215,10 +215,14 @@ def _unrolled(graph: Graph, steps: int) -> Graph:
 def _kernel_stage(graph: Graph, choice: Choice) -> str:
     if choice.stage == "why":
         run = runner(choice)
-        result = compiled(_kernel_graph(graph, choice, run), choice.dtype, choice.steps, run, choice.backend)
+        result = compiled(
+            _kernel_graph(graph, choice, run), choice.dtype, choice.steps, run, choice.backend
+        )
         return _why(result.schedule, result.program, choice.dtype, choice)
     run = runner(choice)
-    result = compiled(_kernel_graph(graph, choice, run), choice.dtype, choice.steps, run, choice.backend)
+    result = compiled(
+        _kernel_graph(graph, choice, run), choice.dtype, choice.steps, run, choice.backend
+    )
     match choice.stage:
         case "schedule":
             return print_schedule(result.schedule)

@@ -9,7 +9,7 @@ and what they read of arrays that are the caller's, leaves and results, the call
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 

@@ -35,6 +35,7 @@ from rollc.autodiff.segments import segments
 from rollc.autodiff.tangent import DIRECTION
 from rollc.autodiff.truncation import truncate
 from rollc.autodiff.window_split import CannotSplit
+from rollc.backends import registry
 from rollc.backends.numba.codegen import module as emit_module
 from rollc.backends.numba.codegen.module import emit
 from rollc.backends.numba.jit import parallel_loops as each_module
@@ -45,8 +46,8 @@ from rollc.ir.interpreter import interpret
 from rollc.ir.names import lengths_leaves
 from rollc.ir.text import print_graph
 from rollc.kernel.passes import planned, scheduled
+from rollc.kernel.target import Target
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
-from rollc.runtime import executable
 from rollc.runtime.kernel import Kernel
 from rollc.support import threads
 from rollc.transforms.canonicalize import simplify
@@ -58,7 +59,7 @@ GRAPHS = {
     "specs": spec_graphs,
     "axes": lambda: st.booleans().flatmap(two_axis_graphs),
 }
-executable.FEWEST, executable.WORTHWHILE = 1, 0  # threads have work of any size here
+registry.backend().target = Target(thread_start=0, fewest_rows=1)  # threads share any work
 emit_module.FEW = 1  # and clocked products wait for their clock with any number of sequences
 PHASES = ("primal", "adjoint", "inputs")
 

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from rollc.ir.expressions import Value, call
-from rollc.ir.operations.elementwise import MAXIMUM, MINIMUM, extremes, infer_numeric, pick
+from rollc.ir.operations.elementwise import extremes, infer_numeric, pick
 from rollc.ir.operations.operation import Adjoint, Array, Choices, Frame, Operation, Options, Slope
 
 
 def _combination(
     name: str,
     function: Any,
-    code: str,
     adjoint: Adjoint,
     summary: str,
     choices: Choices | None = None,
@@ -36,7 +35,6 @@ def _combination(
         infer_numeric,
         evaluate,
         adjoint,
-        code,
         choices,
         slope,
         picks,
@@ -63,7 +61,6 @@ COMBINATION: tuple[Operation, ...] = (
     _combination(
         "sum_of",
         np.add,
-        "{0} + {1}",
         lambda g, y, *operands: [g for _ in operands],
         "the sum of several values",
         linear="jointly",
@@ -72,7 +69,6 @@ COMBINATION: tuple[Operation, ...] = (
     _combination(
         "max_of",
         np.maximum,
-        MAXIMUM,
         _extreme_of_adjoint,
         "the largest of several values; equal ones share the gradient",
         _extreme_of_choices,
@@ -84,7 +80,6 @@ COMBINATION: tuple[Operation, ...] = (
     _combination(
         "min_of",
         np.minimum,
-        MINIMUM,
         _extreme_of_adjoint,
         "the smallest of several values; equal ones share the gradient",
         _extreme_of_choices,

@@ -122,7 +122,6 @@ INVERSE = (
         _infer_gauss_jordan,
         _gauss_jordan,
         _gauss_jordan_adjoint,
-        "gauss_jordan({0}, {shape0}, {out})",
         internal=True,
         summary="the inverse, and below it the logarithm of the absolute determinant",
     ),

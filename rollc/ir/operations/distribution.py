@@ -75,7 +75,7 @@ def _operation(name: str, function: Any, adjoint: Any, summary: str, **options: 
     def evaluate(x: Array) -> Array:
         return np.asarray(function(x)).astype(x.dtype)
 
-    return unary(name, evaluate, options.pop("code", f"{name}({{0}})"), adjoint, summary, **options)
+    return unary(name, evaluate, adjoint, summary, **options)
 
 
 DISTRIBUTION = (
@@ -84,7 +84,6 @@ DISTRIBUTION = (
         lambda x: np.maximum(x, -_FAR) * cdf(x),
         _steepness,
         "x times the normal distribution function (the exact form)",
-        code=f"(F(-{_FAR}) if {{0}} < F(-{_FAR}) else {{0}}) * normal_cdf({{0}})",
         zero=True,
         finite=True,
     ),

@@ -99,7 +99,6 @@ def _with_slope(frame: Frame, options: Options, value: Array, slope: Array, x: A
 def unary(
     name: str,
     function: Any,
-    code: str,
     adjoint: Adjoint | None,
     summary: str,
     choices: Choices | None = None,
@@ -118,7 +117,6 @@ def unary(
         infer_numeric,
         evaluate,
         adjoint,
-        code,
         choices,
         slope,
         picks,
@@ -131,7 +129,6 @@ def unary(
 def _binary(
     name: str,
     function: Any,
-    code: str,
     adjoint: Adjoint,
     summary: str,
     choices: Choices | None = None,
@@ -150,7 +147,6 @@ def _binary(
         infer_numeric,
         evaluate,
         adjoint,
-        code,
         choices,
         slope,
         picks,
@@ -160,7 +156,7 @@ def _binary(
     )
 
 
-def _comparison(name: str, function: Any, code: str, summary: str, **facts: Any) -> Operation:
+def _comparison(name: str, function: Any, summary: str, **facts: Any) -> Operation:
     def evaluate(frame: Frame, options: Options, a: Array, b: Array) -> Array:
         return np.asarray(function(a, b))
 
@@ -170,7 +166,6 @@ def _comparison(name: str, function: Any, code: str, summary: str, **facts: Any)
         infer_comparison,
         evaluate,
         None,
-        code,
         elementwise=True,
         summary=summary,
         **facts,
@@ -228,11 +223,6 @@ def _larger_adjoint(comparison: str) -> Adjoint:
     return rule
 
 
-MAXIMUM = "({0} if ({0} > {1} or {0} != {0}) else {1})"
-MINIMUM = "({0} if ({0} < {1} or {0} != {0}) else {1})"
-_CLIP = MINIMUM.format(MAXIMUM, "{2}")
-
-
 def _clip(frame: Frame, options: Options, x: Array, low: Array, high: Array) -> Array:
     x, low, high = (array.astype(frame.dtype, copy=False) for array in (x, low, high))
     return np.asarray(np.minimum(np.maximum(x, low), high))
@@ -266,7 +256,6 @@ ELEMENTWISE = (
     _binary(
         "add",
         np.add,
-        "{0} + {1}",
         lambda g, y, a, b: [g, g],
         "`a + b`",
         linear="jointly",
@@ -277,7 +266,6 @@ ELEMENTWISE = (
     _binary(
         "subtract",
         np.subtract,
-        "{0} - {1}",
         lambda g, y, a, b: [g, -g],
         "`a - b`",
         linear="jointly",
@@ -287,7 +275,6 @@ ELEMENTWISE = (
     _binary(
         "multiply",
         np.multiply,
-        "{0} * {1}",
         lambda g, y, a, b: [g * b, g * a],
         "`a * b`",
         slope="product",
@@ -299,7 +286,6 @@ ELEMENTWISE = (
     _binary(
         "divide",
         np.divide,
-        "{0} / {1}",
         lambda g, y, a, b: [g / b, -(g * y / b)],
         "`a / b`",
         slope="infinite",
@@ -309,7 +295,6 @@ ELEMENTWISE = (
     _binary(
         "power",
         np.power,
-        "power({0}, {1})",
         _power_adjoint,
         "`a ** b`",
         slope="infinite",
@@ -317,7 +302,6 @@ ELEMENTWISE = (
     _binary(
         "minimum",
         np.minimum,
-        MINIMUM,
         _larger_adjoint("less"),
         "the smaller of two; equal ones share the gradient",
         lambda y, a, b: compared(a, b),
@@ -329,7 +313,6 @@ ELEMENTWISE = (
     _binary(
         "maximum",
         np.maximum,
-        MAXIMUM,
         _larger_adjoint("greater"),
         "the larger of two; equal ones share the gradient",
         lambda y, a, b: compared(a, b),
@@ -338,19 +321,18 @@ ELEMENTWISE = (
         finite=True,
         cheap=True,
     ),
-    _comparison("less", np.less, "{0} < {1}", "`a < b`", cheap=True),
-    _comparison("less_equal", np.less_equal, "{0} <= {1}", "`a <= b`", cheap=True),
-    _comparison("greater", np.greater, "{0} > {1}", "`a > b`", cheap=True),
-    _comparison("greater_equal", np.greater_equal, "{0} >= {1}", "`a >= b`", cheap=True),
-    _comparison("equal", np.equal, "{0} == {1}", "`a == b`", cheap=True, commutative=True),
-    _comparison("not_equal", np.not_equal, "{0} != {1}", "`a != b`", cheap=True, commutative=True),
+    _comparison("less", np.less, "`a < b`", cheap=True),
+    _comparison("less_equal", np.less_equal, "`a <= b`", cheap=True),
+    _comparison("greater", np.greater, "`a > b`", cheap=True),
+    _comparison("greater_equal", np.greater_equal, "`a >= b`", cheap=True),
+    _comparison("equal", np.equal, "`a == b`", cheap=True, commutative=True),
+    _comparison("not_equal", np.not_equal, "`a != b`", cheap=True, commutative=True),
     Operation(
         "where",
         ("condition", "then", "otherwise"),
         infer_where,
         _where,
         _where_adjoint,
-        "({1} if {0} else {2})",
         elementwise=True,
         summary="`then` where the condition holds, else `otherwise`",
         slope="constant",
@@ -365,7 +347,6 @@ ELEMENTWISE = (
         infer_numeric,
         _clip,
         _clip_adjoint,
-        _CLIP,
         _clip_choices,
         elementwise=True,
         summary="x, kept between two bounds; at a bound the gradient is that of x",
@@ -377,7 +358,6 @@ ELEMENTWISE = (
     unary(
         "negate",
         np.negative,
-        "-{0}",
         lambda g, y, x: [-g],
         "`-x`",
         slope="constant",
@@ -388,7 +368,6 @@ ELEMENTWISE = (
     unary(
         "stop",
         lambda x: x,
-        "{0}",
         None,
         "the value of x; no gradient passes",
         linear="jointly",
@@ -402,7 +381,6 @@ ELEMENTWISE = (
         infer_with_slope,
         _with_slope,
         lambda g, y, value, slope, x: [g, None, g * slope],
-        "{0}",
         elementwise=True,
         internal=True,
         summary="the value; x gets the cotangent times the slope, the value all of it",
@@ -414,7 +392,6 @@ ELEMENTWISE = (
         infer_numeric,
         _reached,
         lambda g, y, value, cotangent: [call("reached", g, cotangent), None],
-        "({0} if {1} != F(0) else F(0))",
         slope="constant",
         picks=True,
         elementwise=True,
@@ -431,7 +408,6 @@ ELEMENTWISE = (
         infer_identity,
         _identity,
         lambda g, y, x: [g],
-        "{0}",
         elementwise=True,
         summary="the value of x under another name",
         slope="constant",

@@ -40,7 +40,6 @@ FUNCTIONS: tuple[Operation, ...] = (
     unary(
         "tanh",
         np.tanh,
-        "tanh({0})",
         lambda g, y, x: [g * (1 - y * y)],
         "tanh",
         zero=True,
@@ -49,7 +48,6 @@ FUNCTIONS: tuple[Operation, ...] = (
     unary(
         "sigmoid",
         _sigmoid,
-        "sigmoid({0})",
         lambda g, y, x: [g * (y * (1 - y))],
         "1 / (1 + exp(-x))",
         finite=True,
@@ -57,7 +55,6 @@ FUNCTIONS: tuple[Operation, ...] = (
     unary(
         "relu",
         lambda x: np.maximum(x, 0),
-        "(F(0) if {0} <= F(0) else {0})",
         lambda g, y, x: [pick(call("less_equal", x, 0.0), 0.0, g)],
         "x where it is positive, else 0",
         _kink,
@@ -70,7 +67,6 @@ FUNCTIONS: tuple[Operation, ...] = (
     unary(
         "softplus",
         _softplus,
-        "softplus({0})",
         lambda g, y, x: [g * call("sigmoid", x)],
         "log(1 + exp(x))",
         finite=True,
@@ -78,7 +74,6 @@ FUNCTIONS: tuple[Operation, ...] = (
     unary(
         "log_sigmoid",
         lambda x: -_softplus(-x),
-        "-softplus(-{0})",
         lambda g, y, x: [g * call("sigmoid", -x)],
         "the logarithm of sigmoid(x), exact where that is 0 or 1",
         finite=True,
@@ -86,7 +81,6 @@ FUNCTIONS: tuple[Operation, ...] = (
     unary(
         "silu",
         _silu,
-        f"(F(-{_FAR}) if {{0}} < F(-{_FAR}) else {{0}}) * sigmoid({{0}})",
         _silu_adjoint,
         "x times sigmoid(x)",
         zero=True,
@@ -95,7 +89,6 @@ FUNCTIONS: tuple[Operation, ...] = (
     unary(
         "exp",
         np.exp,
-        "exp({0})",
         lambda g, y, x: [g * y],
         "e to the x",
         slope="infinite",
@@ -103,7 +96,6 @@ FUNCTIONS: tuple[Operation, ...] = (
     unary(
         "log",
         np.log,
-        "log({0})",
         lambda g, y, x: [g / x],
         "the natural logarithm",
         slope="infinite",
@@ -111,7 +103,6 @@ FUNCTIONS: tuple[Operation, ...] = (
     unary(
         "sqrt",
         np.sqrt,
-        "np.sqrt({0})",
         lambda g, y, x: [g * 0.5 / y],
         "the square root",
         slope="infinite",
@@ -120,7 +111,6 @@ FUNCTIONS: tuple[Operation, ...] = (
     unary(
         "sin",
         np.sin,
-        "sin({0})",
         lambda g, y, x: [g * call("cos", x)],
         "the sine, in radians",
         zero=True,
@@ -129,7 +119,6 @@ FUNCTIONS: tuple[Operation, ...] = (
     unary(
         "cos",
         np.cos,
-        "cos({0})",
         lambda g, y, x: [-(g * call("sin", x))],
         "the cosine, in radians",
         finite=True,
@@ -137,7 +126,6 @@ FUNCTIONS: tuple[Operation, ...] = (
     unary(
         "abs",
         np.abs,
-        "abs({0})",
         lambda g, y, x: [g * call("sign", x)],
         "the absolute value",
         _kink,
@@ -148,7 +136,6 @@ FUNCTIONS: tuple[Operation, ...] = (
     unary(
         "sign",
         np.sign,
-        "(F(1) if {0} > F(0) else (F(-1) if {0} < F(0) else {0} + F(0)))",
         None,
         "-1, 0 or 1; no gradient passes",
         _kink,

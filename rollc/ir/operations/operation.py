@@ -1,8 +1,8 @@
 """What an entry of the table of operations is.
 
-An operation is one :class:`Operation`: how its type follows from its operands' types,
-what it means in NumPy, its adjoint, and its code in a kernel.  The entries are in the
-modules beside this one; :data:`OPERATIONS` in ``__init__`` collects them.
+An operation is one :class:`Operation`: how its type follows from its operands' types, what it means
+in NumPy, and its adjoint.  The entries are in the modules beside this one; :data:`OPERATIONS` in
+``__init__`` collects them.  How it is written in a kernel is a backend's to know.
 """
 
 from __future__ import annotations
@@ -93,14 +93,6 @@ class Operation:
                  operations: one cotangent an operand, at the reader's own step and with
                  the reader's axes; summing over what the operand does not have is not
                  the rule's business.  None: no gradient passes (``stop``, comparisons)
-    code      -- elementwise: an expression with ``{0}``, ``{1}`` … for the operands and
-                 ``F(number)`` for a number of the kernel's precision.  Otherwise a call of
-                 a library routine of the backend, for one place: ``{0}`` is an operand (a
-                 number, or array, row and first column), ``{shape0}`` its sizes,
-                 ``{folded0}`` those before, along and after ``axis``; ``{out}`` and
-                 ``{shape}`` are the result's (without ``{out}`` the call returns a number),
-                 ``{epsilon}`` an option.  "" where the planner knows the operation or
-                 it is decomposed
     choices   -- ``rule(y, *operands, **options)``: the conditions, in terms of the table's
                  own operations, that say which smooth piece of the operation an argument is
                  in.  None: it has one piece, or its result is itself a choice
@@ -140,7 +132,6 @@ class Operation:
     infer: Infer
     evaluate: Evaluate
     adjoint: Adjoint | None = None
-    code: str = ""
     choices: Choices | None = None
     slope: Slope = "infinite"
     picks: bool | tuple[int, ...] = False

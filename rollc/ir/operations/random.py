@@ -51,7 +51,6 @@ CHANCE = (
         infer_numeric,
         lambda frame, options, x: x.astype(frame.dtype, copy=False),
         lambda g, y, x, **options: [g],
-        "{0}",
         elementwise=True,
         defaults=(("rate", 0.5), ("same", 0)),
         summary="in training, zero with probability `rate` and else x / (1 - rate)",
@@ -65,7 +64,6 @@ CHANCE = (
         _infer_index,
         lambda frame, options, p: _draw(frame, options, p, np.full(p.shape[:-1], 0.5)),
         None,
-        "draw({0}, {shape0}, 0.5)",
         summary="an index drawn with the probabilities p; no gradient passes",
     ),
     Operation(
@@ -74,7 +72,6 @@ CHANCE = (
         _infer_index,
         _draw,
         None,
-        "draw({0}, {shape0}, {1})",
         internal=True,
         summary="the index whose share of the sum of p holds a number from 0 to 1",
     ),

@@ -137,7 +137,6 @@ DIRECTION = (
         _infer_element,
         _element,
         lambda g, y, x, index: [call("at", g, index, shape=x.type.shape), None],
-        "element({0}, {shape0}, {1})",
         internal=True,
         summary="the element of a vector that the index names, zero if there is none",
         slope="constant",

@@ -10,6 +10,7 @@ from math import prod
 from rollc.backends.numba.codegen.elementwise import integer
 from rollc.backends.numba.codegen.history import write_tail, write_tail_start
 from rollc.backends.numba.codegen.printer import Writer, folded
+from rollc.backends.numba.codegen.spellings import CALLS
 from rollc.ir.graph import Shape
 from rollc.ir.operations import OPERATIONS
 from rollc.kernel.program import Ref, Routine
@@ -91,9 +92,10 @@ def _template(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> None:
         )
         words[f"shape{position}"] = _listed(shape)
         words[f"folded{position}"] = _listed(folded(shape, axis)) if shaped else ""
-    name, _, arguments = entry.code.partition("(")
+    code = CALLS[routine.operation]
+    name, _, arguments = code.partition("(")
     filled = re.sub(r"\{(\w+)\}", lambda word: str(words[word[1]]), arguments[:-1])
-    if "{out}" in entry.code:
+    if "{out}" in code:
         write.call(name, *filled.split(", "))
     else:
         write.say(f"{write.element(routine.out)} = lib.{name}({filled})")

@@ -12,6 +12,7 @@ from math import prod
 
 from rollc.backends.numba.codegen.history import row_of_step
 from rollc.backends.numba.codegen.printer import Writer, shifted
+from rollc.backends.numba.codegen.spellings import EXPRESSIONS
 from rollc.ir.graph import BATCH, Attribute
 from rollc.ir.operations import OPERATIONS
 from rollc.kernel.program import Assign, Nest, Number, Operand, Ref
@@ -91,7 +92,7 @@ class Elements:
             value, *rest = operands
             for word in rest:  # two at a time, a line each: one expression could be too deep
                 write.say(f"{name} = {value}")
-                value = _expression(entry.code, [name, word])
+                value = _expression(assign.operation, [name, word])
         else:
             value = self._value(assign, operands)
         write.say(f"{name} = {value}")
@@ -127,16 +128,16 @@ class Elements:
             case "extent":
                 axis = str(options["axis"])
                 return "F(N)" if axis == BATCH else f"F({write.steps(axis)})"
-        return _expression(OPERATIONS[assign.operation].code, operands)
+        return _expression(assign.operation, operands)
 
 
 def _refs(assign: Assign) -> list[Ref]:
     return [ref for ref in (*assign.operands, assign.store) if isinstance(ref, Ref)]
 
 
-def _expression(code: str, operands: Sequence[str]) -> str:
-    """A table's expression, with the operands in their places."""
-    return re.sub(r"\{(\d)\}", lambda found: operands[int(found[1])], code)
+def _expression(operation: str, operands: Sequence[str]) -> str:
+    """An operation of some operands."""
+    return re.sub(r"\{(\d)\}", lambda found: operands[int(found[1])], EXPRESSIONS[operation])
 
 
 def _place(at: str, options: Mapping[str, Attribute]) -> str:
