@@ -1,11 +1,13 @@
-"""What all tests share: the flag that renews expected files."""
+"""What all tests share: the flag that renews expected files, and both backends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from rollc.backends.registry import VARIABLE
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,3 +27,11 @@ def expect(request: pytest.FixtureRequest) -> Callable[[str, Path], None]:
         assert text == path.read_text(encoding="utf-8")
 
     return compare
+
+
+@pytest.fixture(scope="module", params=["reference", pytest.param("numba", marks=pytest.mark.long)])
+def each_backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Networks of these tests are on one backend after the other; to compile them takes longer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, request.param)
+        yield request.param

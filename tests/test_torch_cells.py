@@ -14,6 +14,7 @@ import pytest
 from compiled_networks import assert_close, network_of
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install .[torch]")
+pytestmark = pytest.mark.usefixtures("each_backend")
 
 T, B, D, H, P = 11, 3, 4, 9, 3
 Tensor = Any

@@ -16,10 +16,12 @@ import pytest
 from compiled_networks import assert_close, network_of
 from numpy.typing import NDArray
 
+from rollc.backends import registry
 from rollc.network.network import Network
 from rollc.support.resources import folder
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install .[torch]")
+pytestmark = pytest.mark.usefixtures("each_backend")
 
 Array = NDArray[Any]
 
@@ -124,8 +126,12 @@ def both_ways(kind: str) -> str:
     return "\n".join([*lines, *(f"output o{layer}" for layer in layers)])
 
 
-@cache
 def network(kind: str, dtype: str, directions: int) -> Network:
+    return _network(kind, dtype, directions, registry.default())
+
+
+@cache
+def _network(kind: str, dtype: str, directions: int, backend: str) -> Network:
     return network_of((one_way if directions == 1 else both_ways)(kind), dtype)
 
 

@@ -88,7 +88,9 @@ MADE = _MADE.split()
 
 def words() -> list[str]:
     """Names to try: those of Python, of rollc's sources, and what names are made into."""
-    sources = [*(Path(rollc.__file__).parent / "kernel").glob("*.py")]
+    package = Path(rollc.__file__).parent
+    folders = [package / "kernel", package / "backends" / "numba" / "codegen"]
+    sources = [path for folder in folders for path in folder.rglob("*.py")]
     found = {*MADE, *keyword.kwlist, *keyword.softkwlist, *dir(builtins)}
     for path in sources:
         found.update(re.findall(r"\b[A-Za-z_]\w{0,40}\b", path.read_text(encoding="utf-8")))
