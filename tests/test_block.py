@@ -16,8 +16,8 @@ from rollc.entries.graphs import kernel_graphs
 from rollc.ir.interpreter import interpret
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Loop, Program
-from rollc.kernel.refine.time_blocking import ROWS
 from rollc.runtime.kernel import Kernel
+from rollc.support.target import GENERIC
 from rollc.transforms.canonicalize import simplify
 
 # A chain from each end, so that each function has a loop each way; and numbers that are
@@ -37,6 +37,8 @@ output o
 loss mean(mse(o, y), over t)
 """
 
+ROWS = GENERIC.stream_rows
+
 
 def program_of(text: str) -> Program:
     return compiled(simplify(adjoint(read_spec(text, "test.roll")[0])), "float64").program
@@ -45,7 +47,7 @@ def program_of(text: str) -> Program:
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
     graph = simplify(adjoint(read_spec(BOTH_WAYS, "test.roll")[0]))
-    program = planned(scheduled(graph), ROWS)
+    program = planned(scheduled(graph), GENERIC.stream_rows)
     path: Path = tmp_path_factory.mktemp("block") / "kernel.py"
     path.write_text(emit(program, "float64"))
     return Kernel(program, path, "float64")

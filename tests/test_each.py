@@ -48,7 +48,7 @@ def test_elementwise_work_is_done_by_vectors(size: int) -> None:
     assert vectors(text)
 
 
-@pytest.mark.skipif(host().bits < 256, reason="the processor has no vectors with masks")
+@pytest.mark.skipif(host().vector_bits < 256, reason="the processor has no vectors with masks")
 @pytest.mark.parametrize("size", [4, LANES - 1, LANES + 5])
 def test_a_vector_that_is_not_full_is_one_too(size: int) -> None:
     assert re.search(r"fdiv [a-z ]*float ", compiled("each", size)) is None

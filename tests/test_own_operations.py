@@ -59,7 +59,7 @@ def test_compiled_and_shared_out_to_threads(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ROLLC_CACHE", str(tmp_path / "cache"))
-    on_machine(monkeypatch, fewest_rows=1, thread_start=0)
+    on_machine(monkeypatch, product_rows=1, thread_start=0)
     assert kernel("gradient").program.splits
     network, _ = build_text(SPEC, "own.roll", dtype="float64", cache=False)
     params, random = network.init(seed=1), np.random.default_rng(2)

@@ -15,20 +15,20 @@ import pytest
 from compiled_networks import network_of, noted_runs, on_machine
 from numba import njit
 
-from rollc.backends.numba.jit.target import VECTORS, host, panel_size
+from rollc.backends.numba.jit.target import host, panel_size
 from rollc.backends.numba.library import gemm_packing
 from rollc.backends.numba.library.team_layout import COPIED, MATRIX, TAKEN
 from rollc.backends.numba.library.transpose_kernel import plain_turn, turn
 from rollc.driver import build
 from rollc.ir.interpreter import interpret
 from rollc.ir.text import parse_graph
-from rollc.kernel import bufferize
 from rollc.kernel.program import Pack, simple_statements
 from rollc.network.network import Network
 from rollc.runtime import call
 from rollc.runtime.kernel import Kernel
 from rollc.support import threads
 from rollc.support.allocator import empty
+from rollc.support.target import VECTORS
 
 Array = np.ndarray[Any, Any]
 
@@ -69,7 +69,7 @@ def test_a_block_is_turned_and_nothing_else_is_written(dtype: Any) -> None:
 
 def columns_of(panel: Array, inner: int, columns: int) -> Array:
     """A panel as a matrix, filled up to whole tiles."""
-    tile = host().width(panel.itemsize)
+    tile = host().tile_width(panel.itemsize)
     tiles = panel.reshape(-1, inner, tile)
     return np.concatenate(list(tiles), axis=1)
 
@@ -180,7 +180,7 @@ STEPS = 7
 
 @pytest.fixture(autouse=True)
 def always_in_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    on_machine(monkeypatch, fewest_rows=1, thread_start=0)
+    on_machine(monkeypatch, product_rows=1, thread_start=0)
     monkeypatch.delenv(threads.VARIABLE, raising=False)
     yield
     threads.use(None)
@@ -213,7 +213,7 @@ def test_all_threads_have_the_same_panels(dtype: str, monkeypatch: pytest.Monkey
     alone = network_of(SPEC, dtype)
     threads.use(3)
     expected = [everything(alone, 11, seed) for seed in range(5)]
-    monkeypatch.setattr(bufferize, "LARGE", 0)
+    on_machine(monkeypatch, packed_numbers=0)
     network = network_of(SPEC, dtype)
     seen = noted_runs(monkeypatch)
     kept: list[Array] = []  # so that the words of no call lie where those of another did
@@ -267,7 +267,7 @@ def test_each_thread_packs_its_own_part_of_a_sum(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A matrix that is a sum over the sequences is another one in each thread."""
-    monkeypatch.setattr(bufferize, "LARGE", 0)
+    on_machine(monkeypatch, packed_numbers=0)
     graph = parse_graph(GRAPH)
     built = build.compiled(graph, "float64")
     path = tmp_path / "kernel.py"

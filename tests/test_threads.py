@@ -64,7 +64,7 @@ def ragged() -> Network:
 @pytest.fixture(autouse=True)
 def small_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Threads have work of any size here."""
-    on_machine(monkeypatch, fewest_rows=1, thread_start=0)
+    on_machine(monkeypatch, product_rows=1, thread_start=0)
     monkeypatch.delenv(threads.VARIABLE, raising=False)
     yield
     threads.use(None)
@@ -136,7 +136,7 @@ def test_parts_run_in_threads_of_their_own(
     assert len(seen) == len({name for _, _, name in seen}) == 2
     for fewest, worthwhile in ((6, 0), (1, 10**12)):  # of sequences, and of work
         seen.clear()
-        on_machine(monkeypatch, fewest_rows=fewest, thread_start=worthwhile)
+        on_machine(monkeypatch, product_rows=2 * fewest, thread_start=worthwhile)
         network.loss(network.init(1), arrays(11))
         assert [(batch, whole) for batch, whole, _ in seen] == [(11, 11)]
 
@@ -324,7 +324,7 @@ def test_sums_of_vectors_times_numbers_take_each_part_of_the_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread's rows of an input lie apart, step by step, and the sum went over others' rows."""
-    on_machine(monkeypatch, thread_start=0, fewest_rows=1)
+    on_machine(monkeypatch, thread_start=0, product_rows=1)
     text = "net n\ninput x: [4]\nparam p: [4]\ny = tanh(dot(p, x))\noutput y\n"
     graph = adjoint(read_spec(f"{text}loss mean(y, over t)\n", "n.roll")[0])
     made = build.compiled(graph, "float64")
@@ -361,7 +361,7 @@ def test_numbers_alone_are_not_shared_out() -> None:
 def test_where_no_step_reads_a_matrix_few_sequences_are_shared_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on_machine(monkeypatch, thread_start=0, fewest_rows=4)
+    on_machine(monkeypatch, thread_start=0, product_rows=8)
     monkeypatch.setattr(threads, "_chosen", 2)
     head = "net n\ninput x: [4]\nparam W: [4, 4], a: [4]\n"
     for body, count in (("h = a * h[t-1] + W @ x", 2), ("h = tanh(W @ h[t-1] + x)", 1)):

@@ -24,13 +24,13 @@ def run(a: Any, panel: Any, out: Any, width: int, rows: int, columns: int, add: 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("add", [False, True])
 def test_a_tile_is_its_meaning_and_writes_nothing_else(dtype: Any, add: bool) -> None:
-    width = host().width(np.dtype(dtype).itemsize)
+    width = host().tile_width(np.dtype(dtype).itemsize)
     random = np.random.default_rng(0)
-    a = random.normal(size=(host().rows, 8)).astype(dtype)
+    a = random.normal(size=(host().tile_rows, 8)).astype(dtype)
     panel = random.normal(size=(7, width)).astype(dtype)
-    for rows in range(1, host().rows + 1):
+    for rows in range(1, host().tile_rows + 1):
         for columns in (1, width // 2, width - 1, width):
-            out = np.full((host().rows + 1, width + 4), 3 if add else np.nan, dtype=dtype)
+            out = np.full((host().tile_rows + 1, width + 4), 3 if add else np.nan, dtype=dtype)
             expected = out.copy()
             run(a, panel, out, width, rows, columns, add)
             plain_tile(a, 1, 8, 1, panel, 0, width, 7, expected, 2, width + 4, rows, columns, add)

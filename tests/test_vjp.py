@@ -69,7 +69,7 @@ def inputs() -> Arrays:
 @pytest.fixture(params=[1, 3])
 def shared_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """One thread, and several that share a batch."""
-    on_machine(monkeypatch, fewest_rows=1, thread_start=0)
+    on_machine(monkeypatch, product_rows=1, thread_start=0)
     threads.use(request.param)
     yield request.param
     threads.use(None)

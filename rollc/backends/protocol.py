@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.kernel.program import Program
-from rollc.kernel.target import Target
+from rollc.support.target import Target
 
 Array = NDArray[Any]
 

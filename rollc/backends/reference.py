@@ -15,8 +15,8 @@ from rollc.kernel.interpretation.interpreter import Interpreter, undefined
 from rollc.kernel.interpretation.storage import Storage
 from rollc.kernel.interpretation.walk import OWN
 from rollc.kernel.program import Function, Program
-from rollc.kernel.target import Target
 from rollc.kernel.text import print_program
+from rollc.support.target import GENERIC
 
 
 class ReferenceBackend(Backend):
@@ -25,7 +25,7 @@ class ReferenceBackend(Backend):
     name = "reference"
     suffix = ".txt"
     threaded = False
-    target = Target()
+    target = GENERIC
 
     def emit(self, program: Program, dtype: str) -> str:
         return print_program(program)

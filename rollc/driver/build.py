@@ -175,8 +175,8 @@ def write_artefact(
     run: Runner | None = None,
 ) -> Mapping[str, Any]:
     """Fill an empty folder with every stage and the compiled kernels."""
-    run = run or Runner()
     backend = backend or registry.default()
+    run = run or Runner()
     graph, texts = read_source(source, sets, feed, run)
     texts["spec"] = source.text
     texts["checked"] = print_graph(graph)

@@ -50,7 +50,7 @@ def compiled(
 
     ``backend`` is the name of one, None for the default.
     """
-    run = run or Runner()
+    run = replace(run or Runner(), target=registry.backend(backend).target)
     schedule = scheduled(replace(graph, steps=steps), run)
     program = planned(schedule, run=run)
     return Compiled(graph, schedule, program, run(EMIT, program, dtype, backend))

@@ -19,6 +19,7 @@ from rollc.ir.operations import operation_of
 from rollc.ir.operations.linear import over_axes
 from rollc.kernel.batch_linearity import partial_sums
 from rollc.kernel.buffer_assignment import Places
+from rollc.kernel.cost_model import packed_together
 from rollc.kernel.fusion import Group, Section, order
 from rollc.kernel.program import (
     PHASES,
@@ -49,17 +50,17 @@ from rollc.kernel.program import (
     writes,
 )
 from rollc.kernel.schedule import Item, Schedule
+from rollc.support.target import GENERIC, Target
 
-LARGE = 40_000  # numbers of a panel: of fewer, a thread packs its own before it has another's
 
-
-def bufferize(scheduled: Schedule) -> Program:
+def bufferize(scheduled: Schedule, target: Target = GENERIC) -> Program:
     """The program of a schedule."""
-    return _Planner(scheduled).program()
+    return _Planner(scheduled, target).program()
 
 
 class _Planner:
-    def __init__(self, scheduled: Schedule) -> None:
+    def __init__(self, scheduled: Schedule, target: Target) -> None:
+        self.target = target
         self.graph: Graph = scheduled.graph
         self.sections = order(scheduled)
         self.places = Places(self.graph, self.sections, scheduled.guarded)
@@ -245,7 +246,9 @@ class _Planner:
 
     def _job(self, parts: tuple[Part, ...], size: int) -> int | None:
         """The number of a large panel whose weights are the same in all threads."""
-        if self.partial is None or size < LARGE or any(p.weight in self.partial for p in parts):
+        if self.partial is None or not packed_together(self.target, size):
+            return None
+        if any(part.weight in self.partial for part in parts):
             return None
         return sum(len(others) for others, pack in self.panels.items() if pack.job is not None)
 

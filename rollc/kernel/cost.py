@@ -37,6 +37,17 @@ def divisible_work(program: Program, steps: int, batch: int) -> int:
     )
 
 
+def multiplies_each_step(program: Program) -> bool:
+    """Whether a loop multiplies by a matrix at each step."""
+    return any(
+        isinstance(part, Times)
+        for function in program.functions
+        for loop in function.body
+        if isinstance(loop, Loop)
+        for part in loop.body
+    )
+
+
 def _is_product(statement: Simple) -> TypeGuard[Times | Product]:
     return isinstance(statement, Times) or (
         isinstance(statement, Product) and statement.a.shape != ()

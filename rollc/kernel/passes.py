@@ -66,6 +66,7 @@ LOWERING = (
         "primitive operations",
         "a cycle multiplies by a common factor once",
         optional=True,
+        machine=True,
     ),
     Pass(
         "order-sums",
@@ -73,6 +74,7 @@ LOWERING = (
         "primitive operations",
         "in a cycle, what is known last is added last",
         optional=True,
+        machine=True,
     ),
     Pass(
         "rematerialize",
@@ -95,9 +97,14 @@ SCHEDULE = Pass(
     "a graph of primitive operations",
     "regions in the order in which they run; with a number of steps, the first and the last are"
     " peeled off a loop where they are simpler",
+    machine=True,
 )
 BUFFERIZE = Pass(
-    "bufferize", bufferize, "a schedule", "statements over buffers, each computed before it is read"
+    "bufferize",
+    bufferize,
+    "a schedule",
+    "statements over buffers, each computed before it is read",
+    machine=True,
 )
 BLOCK = Pass(
     "block-time",
@@ -105,6 +112,7 @@ BLOCK = Pass(
     "a program",
     "what only one loop needs is computed beside it for a block of steps at a time",
     optional=True,
+    machine=True,
 )
 REFINING = (
     Pass(

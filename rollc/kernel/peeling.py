@@ -9,10 +9,9 @@ state removes the matrix product of the first step.
 
 The pieces of a cycle begin and end at the same steps, and a cycle is cut only where that
 removes a product: other ends are not worth code of their own.  A cycle whose nodes run at
-shifted steps is not cut.  Where the ends would save
-little (more than :data:`MOST_STEPS` steps) or never settle (more than :data:`MOST_PIECES`
-pieces), every node is one item: a DAG whose ends are not told apart rolls up into its
-graph, which is what a covering says.
+shifted steps is not cut.  Where the ends would save little (of many steps) or never settle (in
+many pieces), every node is one item: a DAG whose ends are not told apart rolls up into its graph,
+which is what a covering says.
 
 Zeros only: no other value is followed.  An operand that is zero by its structure counts as
 zero whatever it is multiplied with.
@@ -29,25 +28,25 @@ from rollc.ir.operations import operation_of
 from rollc.ir.operations.linear import over_axes
 from rollc.ir.time.retiming import Timing
 from rollc.ir.traversal import components
+from rollc.kernel.cost_model import has_ends
 from rollc.kernel.schedule import Item, Schedule, schedule
-
-MOST_STEPS = 64
-MOST_PIECES = 6
+from rollc.support.target import GENERIC, Target
 
 _ONE_SIDED = {"add": ("identity", "identity"), "subtract": ("negate", "identity")}
 
 
-def peeled(graph: Graph) -> Schedule:
+def peeled(graph: Graph, target: Target = GENERIC) -> Schedule:
     """The schedule of a graph; of its DAG, where it has a number of steps."""
-    if graph.steps is None or graph.steps > MOST_STEPS or len(graph.axes) > 1:
+    if graph.steps is None or len(graph.axes) > 1 or not has_ends(target, graph.steps):
         return schedule(graph)
-    return schedule(graph, _Peeler(graph, graph.steps).items())
+    return schedule(graph, _Peeler(graph, graph.steps, target.code_pieces).items())
 
 
 class _Peeler:
-    def __init__(self, graph: Graph, steps: int) -> None:
+    def __init__(self, graph: Graph, steps: int, most: int) -> None:
         self.graph = graph
         self.steps = steps
+        self.most = most  # pieces of a cycle
         self.static_zeros: set[str] = set()
         # For each node over time: at which steps it is zero.
         self.zero: dict[str, list[bool]] = {}
@@ -131,7 +130,7 @@ class _Peeler:
                 if operation_of(node).is_product
             )
         ]
-        if len(cuts) >= MOST_PIECES:
+        if len(cuts) >= self.most:
             return whole
         bounds = [0, *cuts, self.steps]
         for node in timed:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from rollc.backends.protocol import Backend
 from rollc.ir.graph import BATCH
-from rollc.kernel.cost import product_work
-from rollc.kernel.program import Loop, Program, Result, Times
+from rollc.kernel import cost_model
+from rollc.kernel.cost import multiplies_each_step
+from rollc.kernel.program import Program, Result
 from rollc.runtime.frames import plain
 from rollc.runtime.memory import Memory
 from rollc.support import threads
@@ -27,22 +28,17 @@ class Sharding:
         self.backend = backend
         self.memory = memory
         self.lender = Lender()
-        self._multiplies_each_step = any(
-            isinstance(part, Times)
-            for function in program.functions
-            for loop in function.body
-            if isinstance(loop, Loop)
-            for part in loop.body
-        )
+        self._multiplies_each_step = multiplies_each_step(program)
 
     def shares(self, steps: Mapping[str, int], batch: int) -> list[slice]:
         """The sequences of each thread."""
         target = self.backend.target
-        fewest = target.fewest_rows if self._multiplies_each_step else 1
+        fewest = cost_model.fewest_sequences(target, self._multiplies_each_step)
         count = min(threads.count(), batch // fewest)
         if count < 2 or not (self.program.splits and self.backend.threaded):
             return [slice(0, batch)]
-        if product_work(self.program, max(steps.values()), batch) < target.thread_start:
+        longest = max(steps.values())
+        if not cost_model.is_shared(target, self.program, longest, batch):
             return [slice(0, batch)]
         size = -(-batch // count)
         return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]

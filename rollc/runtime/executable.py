@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rollc.backends import registry
 from rollc.backends.protocol import Bound, Functions, Source, Team
 from rollc.ir.graph import BATCH
-from rollc.kernel.cost import divisible_work
+from rollc.kernel import cost_model
 from rollc.kernel.program import Function, Program
 from rollc.runtime.batch_sharding import Sharding
 from rollc.runtime.frames import Frame
@@ -103,8 +103,8 @@ class Executable:
             return None
         if frame.divisible is None:
             (*steps, batch) = frame.sizes.values()
-            work = divisible_work(self.program, max(steps), batch)
-            frame.divisible = work >= self.backend.target.team_start
+            target = self.backend.target
+            frame.divisible = cost_model.is_divisible(target, self.program, max(steps), batch)
         if not frame.divisible:
             return None
         key = tuple(phases)

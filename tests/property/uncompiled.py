@@ -36,7 +36,6 @@ from rollc.autodiff.tangent import DIRECTION
 from rollc.autodiff.truncation import truncate
 from rollc.autodiff.window_split import CannotSplit
 from rollc.backends import registry
-from rollc.backends.numba.codegen import module as emit_module
 from rollc.backends.numba.codegen.module import emit
 from rollc.backends.numba.jit import parallel_loops as each_module
 from rollc.entries.forward_mode import tangent_kernels
@@ -46,10 +45,10 @@ from rollc.ir.interpreter import interpret
 from rollc.ir.names import lengths_leaves
 from rollc.ir.text import print_graph
 from rollc.kernel.passes import planned, scheduled
-from rollc.kernel.target import Target
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.runtime.kernel import Kernel
 from rollc.support import threads
+from rollc.support.target import Target
 from rollc.transforms.canonicalize import simplify
 from rollc.transforms.ragged import why_no_lengths, with_lengths
 
@@ -59,8 +58,9 @@ GRAPHS = {
     "specs": spec_graphs,
     "axes": lambda: st.booleans().flatmap(two_axis_graphs),
 }
-registry.backend().target = Target(thread_start=0, fewest_rows=1)  # threads share any work
-emit_module.FEW = 1  # and clocked products wait for their clock with any number of sequences
+# Threads share any work, and clocked products wait for their clock with any number of sequences.
+MACHINE = Target(thread_start=0, product_rows=1)
+registry.backend().target = MACHINE
 PHASES = ("primal", "adjoint", "inputs")
 
 
@@ -92,8 +92,10 @@ def kernel_of(graph: Graph, steps: int | None, folder: Path, rows: int = 4) -> K
     assert parse_schedule(print_schedule(schedule)) == schedule
     program = planned(schedule, rows)
     assert parse_program(print_program(program)) == program
-    source = emit(program, "float64")
-    assert source == emit(planned(parse_schedule(print_schedule(schedule)), rows), "float64")
+    source = emit(program, "float64", MACHINE)
+    assert source == emit(
+        planned(parse_schedule(print_schedule(schedule)), rows), "float64", MACHINE
+    )
     assert turns_write_apart(source), source
     path = folder / f"kernel_{len(list(folder.iterdir()))}.py"
     path.write_text(source)

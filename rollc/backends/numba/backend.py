@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 
 from rollc.backends.numba.jit import object_code
-from rollc.backends.numba.jit.target import panel_size
+from rollc.backends.numba.jit.target import host, panel_size
 from rollc.backends.numba.library.team_layout import MATRIX
 from rollc.backends.numba.worker_team import Helpers
 from rollc.backends.protocol import Array, Backend, Function, Functions, Source
 from rollc.kernel.program import Function as Phase
 from rollc.kernel.program import Program
-from rollc.kernel.target import Target
 from rollc.support.allocator import empty
 
 _HELP = "help_team"  # the routine of threads that help with large products
@@ -34,12 +33,14 @@ class NumbaBackend(Backend):
     name = "numba"
     suffix = ".py"
     threaded = True
-    target = Target()
+
+    def __init__(self) -> None:
+        self.target = host()
 
     def emit(self, program: Program, dtype: str) -> str:
         from rollc.backends.numba.codegen.module import emit
 
-        return emit(program, dtype)
+        return emit(program, dtype, self.target)
 
     def compile(self, source: Source) -> Functions:
         object_code.start_compiler()

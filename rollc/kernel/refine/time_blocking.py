@@ -27,6 +27,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import prod
 
+from rollc.kernel.cost_model import block_rows, is_carried
 from rollc.kernel.program import (
     Buffer,
     Carry,
@@ -52,19 +53,16 @@ from rollc.kernel.program import (
     used,
     writes,
 )
-
-ROWS = 256  # at least, and as many as have so many
-ELEMENTS = 16_384  # in a buffer, all of which stay in the cache
-MOST_CARRIED = 4  # steps back; with more, carrying them over takes as long as it saves
+from rollc.support.target import GENERIC, Target
 
 
-def block(program: Program, rows: int | None = None) -> Program:
+def block(program: Program, rows: int | None = None, target: Target = GENERIC) -> Program:
     """The program with its loops in blocks of steps, of about ``rows`` rows each."""
     if program.steps is not None and program.steps <= 1:
         return program
     if rows is None:
         widest = max((prod(buffer.shape) for buffer in program.buffers if buffer.axes), default=1)
-        rows = max(ROWS, ELEMENTS // widest)
+        rows = block_rows(target, widest)
     blocked = _Blocker(program)
     functions = tuple(blocked.function(function) for function in program.functions)
     if functions == program.functions:
@@ -268,7 +266,7 @@ class _Blocker:
             back, ahead_of = buffer.before, buffer.after
             if loop.direction == "backward":
                 back, ahead_of = ahead_of, back
-            near = buffer.axis == loop.axis and 1 <= back <= MOST_CARRIED and not ahead_of
+            near = buffer.axis == loop.axis and is_carried(back) and not ahead_of
             if near and name not in known and self._own(name, loop):
                 yield name
 

@@ -8,11 +8,10 @@ from math import inf
 from rollc.ir.graph import Edge, Graph, Node
 from rollc.ir.operations import operation_of
 from rollc.ir.traversal import cycles, in_step_order
+from rollc.support.target import Target
 from rollc.transforms.reassociate.sum_chains import Sums, Term, replaced
 
-# How long things take, in sums: a function such as exp, and a step at most.
-_LONG = 8
-_STEP = 1_000_000
+_STEP = 1_000_000  # what a step takes at most, in additions
 
 
 class Ready:
@@ -22,8 +21,9 @@ class Ready:
     was computed, the earlier it was.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, target: Target) -> None:
         self.graph = graph
+        self.target = target
         self.known: dict[str, float] = {}
         self.cycle = cycles(
             (edge.source, node.name)
@@ -38,7 +38,8 @@ class Ready:
 
     def know(self, node: Node) -> None:
         last = max(self.of(node.name, edge) for edge in node.operands)
-        self.known[node.name] = last + (1 if operation_of(node).cheap else _LONG)
+        takes = 1 if operation_of(node).cheap else self.target.function_time
+        self.known[node.name] = last + takes
 
     def of(self, name: str, edge: Edge) -> float:
         """When an operand of a value is known."""
@@ -53,9 +54,9 @@ Rewrite = Callable[[Ready, Node, list[Term]], tuple[float, list[Node]]]
 """Of a sum and its terms: when it is known, and the nodes in its place, none for itself."""
 
 
-def with_sums(graph: Graph, rewrite: Rewrite) -> Graph:
+def with_sums(graph: Graph, rewrite: Rewrite, target: Target) -> Graph:
     """The graph with the sums of its elementwise cycles rewritten, each when its terms are."""
-    ready = Ready(graph)
+    ready = Ready(graph, target)
     if not ready.cycle:
         return graph
     found = Sums(graph)

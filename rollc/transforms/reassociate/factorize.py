@@ -18,13 +18,14 @@ from math import inf
 from rollc.ir.graph import Edge, Graph, Node, Type, attributes
 from rollc.ir.operations import OPERATIONS
 from rollc.ir.traversal import needed
+from rollc.support.target import GENERIC, Target
 from rollc.transforms.reassociate.critical_path import Ready, with_sums
 from rollc.transforms.reassociate.sum_chains import Term, chain
 
 _MOST = 16  # factors of a product that are looked at
 
 
-def factored(graph: Graph) -> Graph:
+def factored(graph: Graph, target: Target = GENERIC) -> Graph:
     """The lowered graph of a kernel with sums of products in elementwise cycles factored."""
 
     def taken_out(ready: Ready, node: Node, terms: list[Term]) -> tuple[float, list[Node]]:
@@ -46,7 +47,7 @@ def factored(graph: Graph) -> Graph:
             terms.append(making.product(last, [rest for _, rest in several]))
         return time, [*making.nodes, *chain(graph, node, terms, "rest", making.types)]
 
-    after = with_sums(graph, taken_out)
+    after = with_sums(graph, taken_out, target)
     leaves = [node.name for node in after.nodes if not node.operands]
     return graph if after is graph else needed(after, [*after.results(), *leaves])
 

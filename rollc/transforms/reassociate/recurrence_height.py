@@ -22,6 +22,7 @@ from math import inf
 from rollc.ir.graph import LEAVES, Edge, Graph, Node
 from rollc.ir.operations import operation_of
 from rollc.ir.traversal import users
+from rollc.support.target import GENERIC, Target
 from rollc.transforms.reassociate.critical_path import Ready, with_sums
 from rollc.transforms.reassociate.sum_chains import Sums, Term, chain, fixed_names, replaced
 
@@ -142,7 +143,7 @@ def _with_late(graph: Graph, late: Mapping[str, int]) -> Iterator[Node]:
 # The order of terms ----------------------------------------------------------------------
 
 
-def ordered(graph: Graph) -> Graph:
+def ordered(graph: Graph, target: Target = GENERIC) -> Graph:
     """In sums of an elementwise cycle, the terms in the order in which they are known."""
 
     def ordered(ready: Ready, node: Node, terms: list[Term]) -> tuple[float, list[Node]]:
@@ -154,4 +155,4 @@ def ordered(graph: Graph) -> Graph:
         changed = len(terms) > 2 and wanted != terms
         return time, list(chain(graph, node, wanted, "sum")) if changed else []
 
-    return with_sums(graph, ordered)
+    return with_sums(graph, ordered, target)

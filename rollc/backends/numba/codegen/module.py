@@ -40,10 +40,7 @@ from rollc.kernel.program import (
     Span,
     Times,
 )
-
-# With fewer sequences, a product of all steps together takes less time than one for each step:
-# it fills the rows of the tiles (:mod:`rollc.backends.numba.jit.target`).
-FEW = 8
+from rollc.support.target import GENERIC, Target
 
 _HEADER = '''\
 """rollc kernel of the network {name}, {dtype}.
@@ -75,13 +72,14 @@ F = np.{dtype}
 '''
 
 
-def emit(program: Program, dtype: str) -> str:
+def emit(program: Program, dtype: str, target: Target = GENERIC) -> str:
     """The source of a program's functions, in float32 or float64."""
     if dtype not in ("float32", "float64"):
         raise ValueError(f"expected float32 or float64, found {dtype}")
     names = Names()
     functions = [
-        "\n".join(_Emitter(program, names).function(function)) for function in program.functions
+        "\n".join(_Emitter(program, names, target).function(function))
+        for function in program.functions
     ]
     header = _HEADER.format(name=plain(program.name), dtype=dtype)
     return "\n\n".join([header, *functions]) + "\n"
@@ -90,9 +88,9 @@ def emit(program: Program, dtype: str) -> str:
 class _Emitter:
     """Writes the statements of one function."""
 
-    def __init__(self, program: Program, names: Names) -> None:
+    def __init__(self, program: Program, names: Names, target: Target) -> None:
         buffers = {buffer.name: buffer for buffer in program.buffers}
-        self.write = Writer(buffers, names, program.axes)
+        self.write = Writer(buffers, names, program.axes, target)
         self.elements = Elements(self.write)
 
     def function(self, function: Function) -> list[str]:
@@ -299,12 +297,12 @@ class _Emitter:
     def _under(self, when: Ref, part: Times | Product, whole: Callable[[], None]) -> None:
         """A product of the steps where a condition holds.
 
-        Of few sequences, those of all steps together take less time.
+        Of few sequences, those of all steps together take less time: they fill the rows of tiles.
         """
         write = self.write
         steps = tuple(axis for axis in part.over if axis != BATCH)
         if steps:
-            write.say(f"if B < {FEW}:")
+            write.say(f"if B < {write.target.product_rows}:")
             write.depth += 1
             whole()
             write.depth -= 1

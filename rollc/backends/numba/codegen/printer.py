@@ -11,6 +11,7 @@ from math import prod
 from rollc.backends.numba.codegen.symbols import Names, shown
 from rollc.ir.graph import BATCH
 from rollc.kernel.program import Buffer, Local, Number, Operand, Ref, Span
+from rollc.support.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,10 @@ class Writer:
     of steps and sequences, ``t``, ``n`` and ``k`` the step, the sequence and the element.
     """
 
-    def __init__(self, buffers: dict[str, Buffer], names: Names, axes: tuple[str, ...]) -> None:
+    def __init__(
+        self, buffers: dict[str, Buffer], names: Names, axes: tuple[str, ...], target: Target
+    ) -> None:
+        self.target = target
         self.axes = axes
         self.buffers = buffers
         self.names = names

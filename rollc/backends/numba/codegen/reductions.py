@@ -11,9 +11,8 @@ from math import prod
 
 from rollc.backends.numba.codegen.printer import Writer
 from rollc.ir.graph import BATCH, ordered_axes
+from rollc.kernel.cost_model import is_narrow
 from rollc.kernel.program import Reduce, Ref
-
-NARROW = 4  # elements; vectors with fewer leave most of a tile empty
 
 
 def write_reduction(write: Writer, reduction: Reduce) -> None:
@@ -97,7 +96,7 @@ def _weighted(write: Writer, reduction: Reduce) -> bool:
 def _vectors_and_numbers(write: Writer, reduction: Reduce) -> tuple[Ref, Ref] | None:
     """The two values whose products are added up, where one is a number and one is not."""
     pair = (reduction.operand, reduction.factor)
-    if reduction.operation != "sum_over" or prod(reduction.shape) < NARROW:
+    if reduction.operation != "sum_over" or is_narrow(prod(reduction.shape)):
         return None
     for vectors, numbers in (pair, pair[::-1]):
         if (

@@ -13,9 +13,8 @@ from dataclasses import replace
 from rollc.backends.numba.codegen.elementwise import Elements
 from rollc.backends.numba.codegen.step_ranges import ranges
 from rollc.ir.graph import BATCH
+from rollc.kernel.cost_model import kept_in_registers
 from rollc.kernel.program import Assign, Loop, Nest, Product, Reduce, Ref, Simple, reads, writes
-
-MOST_CARRIED = 8  # steps back; what is further is read from memory
 
 Sum = Product | Reduce
 Along = Nest | Sum
@@ -52,7 +51,7 @@ def _depths(elements: Elements, loop: Loop) -> dict[str, int]:
         buffer = elements.write.buffers[ref.buffer]
         back = sign * (buffer.before - ref.shift)
         plain = not buffer.shape and buffer.axes == (loop.axis,) and ref.row == "step"
-        if ref.buffer in made and plain and 1 <= back <= MOST_CARRIED:
+        if ref.buffer in made and plain and kept_in_registers(elements.write.target, back):
             found[ref.buffer] = max(found.get(ref.buffer, 0), back)
     return found
 

@@ -22,7 +22,8 @@ from numba.core.compiler_machinery import register_pass
 from numba.core.lowering import Lower
 from numba.core.typed_passes import BaseNativeLowering
 
-from rollc.backends.numba.jit.target import VECTORS, host
+from rollc.backends.numba.jit.target import host
+from rollc.support.target import VECTORS
 
 each = range
 

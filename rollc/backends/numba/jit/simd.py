@@ -12,7 +12,7 @@ from numba.np.arrayobj import make_array
 from rollc.backends.numba.jit.target import host
 
 WORD = ir.IntType(64)
-CHAINS = 8
+CHAINS = host().sums_in_flight
 """Sums at once: as many multiply-adds as two units have under way."""
 
 _INDEX = ir.IntType(32)

@@ -28,11 +28,11 @@ from rollc.backends.numba.library.thread_team import (
     worthwhile,
 )
 
-_ROWS = host().rows
+_ROWS = host().tile_rows
 _WIDE_4, _WIDE_8 = wide(4), wide(8)
-_CHUNK = 64  # rows of a product that share a panel while it is in the cache
-_DEPTH = 256  # places of a sum of products that stay in the cache
-_PART = 1024  # bytes of a row that do, for all of those places
+_CHUNK = host().stream_rows // 4  # rows of a product that share a panel while it is in the cache
+_DEPTH = host().stream_rows  # places of a sum of products that stay in the cache
+_PART = host().cache_bytes // _DEPTH  # bytes of a row that do, for all of those places
 _TIMES, _PRODUCT = 0, 1  # the jobs of a team
 
 

@@ -18,9 +18,10 @@ from numba.extending import intrinsic
 
 from rollc.backends.numba.jit.routine import Array, shared
 from rollc.backends.numba.jit.simd import WORD, Vectors
-from rollc.backends.numba.jit.target import VECTORS, host
+from rollc.backends.numba.jit.target import host
+from rollc.support.target import VECTORS
 
-_WIDTH_4, _WIDTH_8 = host().width(4), host().width(8)
+_WIDTH_4, _WIDTH_8 = host().tile_width(4), host().tile_width(8)
 
 
 @shared
@@ -115,7 +116,7 @@ class _Tile:
         for vectors, masked, start in self._branches():
             builder.position_at_end(start)
             choice = builder.switch(self.rows, done)
-            for rows in range(1, host().rows + 1):
+            for rows in range(1, host().tile_rows + 1):
                 block = builder.append_basic_block(f"tile.{rows}")
                 choice.add_case(WORD(rows), block)
                 builder.position_at_end(block)

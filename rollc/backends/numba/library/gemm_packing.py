@@ -7,13 +7,14 @@ next slice by counting up, and nobody waits for a thread that has taken none.
 from __future__ import annotations
 
 from rollc.backends.numba.jit.routine import Array, at, routine, shared
-from rollc.backends.numba.jit.target import VECTORS
+from rollc.backends.numba.jit.target import host
 from rollc.backends.numba.library.gemm_kernel import tile_width
 from rollc.backends.numba.library.team_layout import COPIED, MATRIX, TAKEN
 from rollc.backends.numba.library.thread_team import increase, reach
 from rollc.backends.numba.library.transpose_kernel import turn
+from rollc.support.target import VECTORS
 
-SLICE = 64  # rows that a thread copies at a time
+SLICE = host().stream_rows // 4  # rows that a thread copies at a time
 
 
 @routine

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 from rollc.backends.numba.jit.simd import WORD, Vectors
 from rollc.backends.numba.jit.target import host
 
-WIDE = 8
+WIDE = host().sums_in_flight
 """The vectors of a row that are summed up at once."""
 _TOGETHER = 2  # vectors of a turn
 

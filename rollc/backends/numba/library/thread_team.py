@@ -26,6 +26,7 @@ from numba.extending import intrinsic
 
 from rollc.backends.numba.jit.object_code import WORDS
 from rollc.backends.numba.jit.routine import Array, shared
+from rollc.backends.numba.jit.target import host
 from rollc.backends.numba.library.team_layout import (
     ARRAYS,
     DONE,
@@ -37,8 +38,8 @@ from rollc.backends.numba.library.team_layout import (
 )
 
 CHUNKS = 4  # of each thread: who is late or slow takes fewer
-SMALLEST = 100_000  # multiply-adds of a job: less is done before a helper has seen it
-PATIENCE = 2_000  # looks at a word before the processor is left to other threads
+SMALLEST = host().job_start  # multiply-adds of a job: less is done before a helper has seen it
+PATIENCE = host().spins  # looks at a word before the processor is left to other threads
 
 
 # Atomic operations -----------------------------------------------------------------------
