@@ -9,7 +9,8 @@ import pytest
 from numba import types
 
 from rollc.backends.numba.jit.parallel_loops import each
-from rollc.backends.numba.jit.target import VECTORS, host
+from rollc.backends.numba.jit.target import host
+from rollc.support.target import VECTORS
 
 LANES = host().lanes(4)
 
