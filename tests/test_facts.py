@@ -150,6 +150,15 @@ def leaves(operation: Operation, case: Case, place: int, random: np.random.Gener
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
+def test_what_is_cheap(operation: Operation) -> None:
+    """Arithmetic, comparisons and choices."""
+    cheap = {"add", "subtract", "multiply", "divide", "negate", "abs", "sign", "relu"}
+    cheap |= {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"}
+    cheap |= {"where", "minimum", "maximum", "clip", "stop", "identity"}
+    assert operation.internal or operation.cheap == (operation.name in cheap)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
 def test_facts_fit_together(operation: Operation) -> None:
     if operation.combine:
         whole = OPERATIONS[operation.combine]

@@ -110,6 +110,31 @@ def test_no_steps() -> None:
     assert alone["h"].shape == (0, 3) and alone["end"].shape == (3,)
 
 
+def test_no_steps_of_what_starts_from_several_rows() -> None:
+    """What is read at its end is the row beside the sequence, whether it is read with a delay."""
+    net = network(
+        """net rows
+input x: [2]
+param p: [3, 2], q: [3, 2]
+h: [2] = tanh(x + h[t-1] + h[t-3])
+init h = p
+b: [2] = tanh(x + b[t+1] + b[t+3])
+init b = q
+end = last(h)
+early = last(h[t-1])
+begin = first(b)
+late = first(b[t+1])
+output end, early, begin, late
+"""
+    )
+    params = {"p": np.arange(6.0).reshape(3, 2), "q": np.arange(6.0, 12.0).reshape(3, 2)}
+    found = net.forward(params, {"x": np.zeros((0, 1, 2))})
+    for name, row in {"end": 2, "early": 1}.items():
+        np.testing.assert_array_equal(found[name][0], params["p"][row], err_msg=name)
+    for name, row in {"begin": 0, "late": 0}.items():
+        np.testing.assert_array_equal(found[name][0], params["q"][row], err_msg=name)
+
+
 def test_no_sequences() -> None:
     net = network(TEXT)
     params, data = net.init(0), arrays(net, {"t": 3}, 0)

@@ -258,3 +258,23 @@ loss mean(mse(h, y), over t)
     _, expected = network.value_and_grad(network.init(), data)
     for name, array in expected.items():
         np.testing.assert_allclose(found[name], array, err_msg=name)
+
+
+def test_a_deviation_of_zero_passes_nothing_on_for_a_factor_of_zero() -> None:
+    text = """
+net flat
+input x: [3], m
+param k = 1
+y = layer_norm(k * x, 1, 0, epsilon=0)
+loss sum(sum(m * y), over t)
+"""
+    network = interpreted(read_spec(text, "flat.roll")[0])
+    x = np.random.default_rng(0).normal(size=(4, 2, 3))
+    data = {"x": x, "m": np.ones((4, 2))}
+    data["m"][1] = 0.0
+    _, expected = network.value_and_grad(network.init(), data)
+    data["x"] = x.copy()
+    data["x"][1] = 2.0  # elements that are equal
+    _, found = network.value_and_grad(network.init(), data)
+    np.testing.assert_allclose(found["k"], expected["k"], atol=1e-12)
+    assert not found["x"][1].any()

@@ -12,6 +12,7 @@ from rollc.autodiff.adjoint import adjoint
 from rollc.driver.pipeline import compiled
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
+from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
 from rollc.runtime.kernel import Kernel
 
@@ -56,12 +57,30 @@ def test_vectors_times_numbers_are_one_product(
     text: str, entry: str, batch: int, dtype: str, tmp_path: Path
 ) -> None:
     graph, _ = read_spec(text, "n.roll")
+    sizes = {axis: SIZES[axis] if len(graph.axes) > 1 else 500 for axis in graph.axes}
+    compare(graph, entry, {**sizes, "batch": batch}, dtype, tmp_path)
+
+
+def test_all_rows_that_follow_each_other_are_terms(tmp_path: Path) -> None:
+    """The gradient of a vector that inputs of all steps and sequences are multiplied with."""
+    text = f"""
+net n
+input x: [{WIDE}]
+param p: [{WIDE}]
+y = tanh(dot(p, x))
+loss mean(y * y, over t)
+"""
+    graph, _ = read_spec(text, "n.roll")
+    compare(graph, "gradient", SIZES, "float64", tmp_path)
+
+
+def compare(graph: Graph, entry: str, sizes: dict[str, int], dtype: str, folder: Path) -> None:
+    """A kernel, which has a product of vectors and numbers, gives what the graph says."""
     built = compiled(kernel_graphs(graph)[entry](), dtype)
     assert "lib.weighted_rows(" in built.source
-    path = tmp_path / "n.py"
+    path = folder / "n.py"
     path.write_text(built.source)
-    steps = {axis: SIZES[axis] if len(graph.axes) > 1 else 500 for axis in graph.axes}
-    sizes = {**steps, "batch": batch}
+    steps = {axis: sizes[axis] for axis in graph.axes}
     random = np.random.default_rng(0)
     leaves = {
         node.name: random.normal(
@@ -73,7 +92,7 @@ def test_vectors_times_numbers_are_one_product(
     phases = ("primal", "adjoint", "inputs")
     kernel = Kernel(built.program, path, dtype)
     given = {name: leaves[name].astype(dtype) for name in kernel.leaves}
-    found = kernel.run(given, steps, batch, phases)
+    found = kernel.run(given, steps, sizes["batch"], phases)
     whole = adjoint(graph) if entry == "gradient" else graph
     expected = interpret(whole, leaves, sizes)
     names = dict(whole.gradients) if entry == "gradient" else dict(whole.outputs)

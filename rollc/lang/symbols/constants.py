@@ -118,7 +118,7 @@ class Values:
         found = self.type_of(name.name)
         if found is None:
             raise Rejected(None)
-        if found.kind == "index" and found.bound is not None:
+        if found.bound is not None:
             return self.told.setdefault(call, found.bound)
         dimension = 0
         for option in call.options:
