@@ -26,9 +26,14 @@ from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
+from rollc.kernel.interpretation.interpreter import interpret_program
+from rollc.kernel.passes import planned, scheduled
+from rollc.kernel.program import Program
+from rollc.kernel.verification.verifier import verify_any
 from rollc.network.network import Network
 from rollc.network.noise_draws import draw_noise
 from rollc.runtime.kernel import Kernel
+from rollc.support.passes import Runner
 from rollc.transforms.canonicalize import simplify
 from tests.random_programs import language as la
 from tests.random_programs.evaluate import Batch, Meaning, Noise
@@ -71,19 +76,23 @@ class Case:
         return read_spec(self.text, "random.roll", settings.sets, settings.feed)[0]
 
     def network(
-        self, truncate: int | None = None, steps: int | None = None, combine: str = "sum"
+        self,
+        truncate: int | None = None,
+        steps: int | None = None,
+        combine: str = "sum",
+        backend: str = "numba",
     ) -> Network:
-        key = (truncate, steps, combine)
+        key = (truncate, steps, combine, backend)
         if key not in self.networks:
             makers = kernel_graphs(self.graph, truncate, combine)
             kernels: dict[str, Kernel] = {}
 
             def kernel(entry: str) -> Kernel:
                 if entry not in kernels:
-                    result = compiled(makers[entry](), self.dtype, steps)
+                    result = compiled(makers[entry](), self.dtype, steps, backend=backend)
                     path = self.folder / f"kernel_{len(list(self.folder.iterdir()))}.py"
                     path.write_text(result.source, encoding="utf-8")
-                    kernels[entry] = Kernel(result.program, path, self.dtype)
+                    kernels[entry] = Kernel(result.program, path, self.dtype, None, backend)
                 return kernels[entry]
 
             self.networks[key] = Network(self.graph, kernel, self.dtype, steps, truncate)
@@ -297,6 +306,65 @@ def interpreter(case: Case) -> Compared:
             array = array.take(0, axis=derived[name].type.axes.index("batch"))
         found[label] = array
     yield from case.gradient(batch, found, batch.loss(), what)
+
+
+def passes(case: Case) -> Compared:
+    """What each pass makes on the way to the main kernels, interpreted."""
+    batch, leaves = case.meant(), _leaves(case)
+    sizes = {**case.steps, "batch": case.count}
+    for entry in ("forward", "gradient"):
+        run = Runner(keep=True)
+        make = kernel_graphs(case.graph, run=run)[entry]
+        run.records.clear()  # of what looks which kernels there are
+        planned(scheduled(make(), run), run=run)
+        for record in run.records:
+            if record.before == record.after:
+                continue
+            what = f"{entry} after {record.name}"
+            if flaws := verify_any(record.after):
+                raise Different(f"{what}: {flaws[0]}")
+            yield from _interpreted(case, batch, record.after, leaves, sizes, what)
+
+
+def _interpreted(
+    case: Case, batch: Batch, made: Any, leaves: dict[str, Any], sizes: dict[str, int], what: str
+) -> Compared:
+    """A graph or a program; a schedule says no more than its graph."""
+    found: dict[tuple[str, str], Any] = {}
+    sequences: dict[str, int] = {}  # the dimension of the batch in gradients that have one
+    if isinstance(made, Graph):
+        values = interpret(made, leaves, sizes)
+        found = {("output", label): values[name] for label, name in made.outputs}
+        found |= {("gradient", label): values[name] for label, name in made.gradients}
+        found |= {} if made.loss is None else {("loss", "loss"): values[made.loss]}
+        axes = {label: made[name].type.axes for label, name in made.gradients}
+        sequences = {label: own.index("batch") for label, own in axes.items() if "batch" in own}
+    elif isinstance(made, Program):
+        found = interpret_program(made, leaves, sizes)
+        buffers = {one.label: made.buffer(one.ref.buffer) for one in made.results}
+        sequences = {label: len(own.axes) for label, own in buffers.items() if own.batch}
+    gradients = {}
+    for (sort, label), array in found.items():
+        if sort == "output":
+            yield f"{what} output {label}", array, case.output(batch, label, array)
+        elif sort == "loss":
+            yield f"{what} loss", array, batch.loss()
+        elif label in sequences and case.settings.batch is None:
+            gradients[label] = array.take(0, axis=sequences[label])
+        else:
+            gradients[label] = array
+    if gradients:
+        yield from case.gradient(batch, gradients, batch.loss(), what)
+
+
+def reference(case: Case) -> Compared:
+    """Kernels on the backend that interprets programs, and some of its other calls."""
+    net = case.network(backend="reference")
+    lengths = case.settings.seed % 2 == 0 and net._interface.no_lengths is None
+    batch = case.meant(lengths=lengths)
+    more = {"lengths": case.given_lengths} if lengths else {}
+    way = random.Random(case.settings.seed).choice([_called, _pulled])
+    yield from way(case, net, batch, "reference", **more)
 
 
 def _called(case: Case, net: Network, batch: Batch, what: str, **more: Any) -> Compared:
@@ -754,6 +822,8 @@ WAYS: dict[str, Way] = {
         chosen,
         without_steps,
         without_sequences,
+        passes,
+        reference,
     )
 }
 
