@@ -18,7 +18,7 @@ from rollc.backends.numba.library import routines
 from rollc.ir.expressions import call
 from rollc.ir.operations import OPERATIONS, Operation
 from rollc.ir.operations.elementwise import unary
-from rollc.ir.operations.vector import infer_same_vector
+from rollc.ir.operations.reductions import infer_same_vector
 
 Array = NDArray[Any]
 

@@ -18,6 +18,7 @@ from rollc.ir.operations.loss import LOSS
 from rollc.ir.operations.normalization import NORMAL
 from rollc.ir.operations.operation import Frame, Operation, TypeMismatch
 from rollc.ir.operations.random import CHANCE
+from rollc.ir.operations.reductions import REDUCTIONS
 from rollc.ir.operations.time_axis import SEQUENCE
 from rollc.ir.operations.unit_directions import DIRECTION
 from rollc.ir.operations.vector import VECTOR
@@ -25,8 +26,8 @@ from rollc.ir.operations.vector import VECTOR
 OPERATIONS: Mapping[str, Operation] = {
     entry.name: entry
     for entries in (
-        *(ELEMENTWISE, COMBINATION, FUNCTIONS, DISTRIBUTION, LINEAR, INVERSE, VECTOR, NORMAL, LOSS),
-        *(CHANCE, SEQUENCE, TAIL, DIRECTION),
+        *(ELEMENTWISE, COMBINATION, FUNCTIONS, DISTRIBUTION, LINEAR, INVERSE, REDUCTIONS, VECTOR),
+        *(NORMAL, LOSS, CHANCE, SEQUENCE, TAIL, DIRECTION),
     )
     for entry in entries
 }

@@ -23,7 +23,7 @@ from rollc.ir.operations.operation import (
     need_vector,
     union,
 )
-from rollc.ir.operations.vector import log_shares
+from rollc.ir.operations.reductions import log_shares
 
 
 def _infer_pair(operands: Sequence[Type | None], options: Options) -> Type | None:

@@ -23,7 +23,7 @@ from rollc.ir.operations.operation import (
     need_vector,
     union,
 )
-from rollc.ir.operations.vector import infer_same_vector, infer_to_number
+from rollc.ir.operations.reductions import infer_same_vector, infer_to_number
 
 
 def _infer_layer_norm(operands: Sequence[Type | None], options: Options) -> Type | None:

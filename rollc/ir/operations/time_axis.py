@@ -33,7 +33,7 @@ from rollc.ir.operations.operation import (
     known,
     need_numbers,
 )
-from rollc.ir.operations.vector import shares
+from rollc.ir.operations.reductions import shares
 
 MOST_STEPS = 2**31
 
