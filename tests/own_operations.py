@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.backends.numba.codegen.spellings import CALLS, EXPRESSIONS
-from rollc.backends.numba.jit.routine import at, routine
+from rollc.backends.numba.jit.routine import routine, uint
 from rollc.backends.numba.library import routines
 from rollc.ir.expressions import call
 from rollc.ir.operations import OPERATIONS, Operation
@@ -37,9 +37,17 @@ loss mean(mse(flip(h) + k, y), over t)
 
 
 @routine
-def flip(x: Array, row: int, first: int, size: int, out: Array, target: int, place: int) -> None:
+def flip(
+    x: Array,
+    out: Array,
+    size: int,
+    x_row: int = 0,
+    x_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
+) -> None:
     for k in range(size):
-        out[target, at(place + k)] = x[row, at(first + size - 1 - k)]
+        out[out_row, uint(out_column + k)] = x[x_row, uint(x_column + size - 1 - k)]
 
 
 FLIP = Operation(
@@ -84,7 +92,7 @@ def register(put: Callable[[Any, str, Any], None]) -> None:
         put(OPERATIONS, operation.name, operation)
     put(EXPRESSIONS, "cube", "{0} * {0} * {0}")
     put(EXPRESSIONS, "dead", "(F(0) if abs({0}) < F(0.1) else {0})")
-    put(CALLS, "flip", "flip({0}, {shape0}, {out})")
+    put(CALLS, "flip", "flip(x={0}, out={out}, size={size0})")
     put(vars(routines), "flip", flip)
 
 

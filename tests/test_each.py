@@ -1,4 +1,4 @@
-"""Loops over ``each`` are vectors, however few turns they have; others stay what they are."""
+"""Loops over ``simd_range`` are vectors, however few iterations they have; others stay scalar."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from numba import types
 
-from rollc.backends.numba.jit.parallel_loops import each
+from rollc.backends.numba.jit.parallel_loops import simd_range
 from rollc.backends.numba.jit.target import host
 from rollc.support.target import VECTORS
 
 LANES = host().lanes(4)
 
 KERNEL = """
-from rollc.backends.numba.jit.parallel_loops import each
+from rollc.backends.numba.jit.parallel_loops import simd_range
 from rollc.backends.numba.library.vector_math import tanh
 from rollc.backends.numba.jit.routine import kernel
 
@@ -45,14 +45,14 @@ def vectors(text: str) -> bool:
 
 @pytest.mark.parametrize("size", [4, LANES - 1, LANES, LANES + 1, VECTORS * LANES, 5 * LANES + 3])
 def test_elementwise_work_is_done_by_vectors(size: int) -> None:
-    text = compiled("each", size)
+    text = compiled("simd_range", size)
     assert vectors(text)
 
 
 @pytest.mark.skipif(host().vector_bits < 256, reason="the processor has no vectors with masks")
 @pytest.mark.parametrize("size", [4, LANES - 1, LANES + 5])
 def test_a_vector_that_is_not_full_is_one_too(size: int) -> None:
-    assert re.search(r"fdiv [a-z ]*float ", compiled("each", size)) is None
+    assert re.search(r"fdiv [a-z ]*float ", compiled("simd_range", size)) is None
 
 
 @pytest.mark.parametrize("size", [4, LANES - 1])
@@ -64,8 +64,8 @@ def test_a_loop_over_range_is_left_alone(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", ["B", "a.shape[1]", "1, a.shape[1]", "2, 7"])
-def test_a_number_of_turns_that_is_not_known(size: str) -> None:
-    text = compiled("each", size)
+def test_a_number_of_iterations_that_is_not_known(size: str) -> None:
+    text = compiled("simd_range", size)
     assert vectors(text)
 
 
@@ -73,11 +73,13 @@ def test_a_number_of_turns_that_is_not_known(size: str) -> None:
 def test_long_loops_are_marked_too(size: int) -> None:
     """A jump over many lines is two instructions of Python's, and a block of its own."""
     line = "            out[n, k + {0}] = a[n, k] * {0}\n"
-    assert vectors(compiled("each", size, more="".join(map(line.format, range(100, 9100, 100)))))
+    assert vectors(
+        compiled("simd_range", size, more="".join(map(line.format, range(100, 9100, 100))))
+    )
 
 
 def test_each_is_range_elsewhere() -> None:
-    assert list(each(3)) == [0, 1, 2]
+    assert list(simd_range(3)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -91,12 +93,12 @@ def test_long_functions_are_vectors_too(function: str) -> None:
     module, _, name = function.partition(".")
     call = f"{name}(a[n, k]{', a[n, k]' if name == 'power' else ''})"
     head = f"from rollc.backends.numba.library.vector_math_{module} import {name}\n"
-    text = compiled("each", 64, more=f"            out[n, k] = {call}\n", head=head)
+    text = compiled("simd_range", 64, more=f"            out[n, k] = {call}\n", head=head)
     assert "call float @" not in text
     assert re.search(r"fmul [a-z ]*<\d+ x (float|double)>", text)
 
 
 def test_a_loop_that_cannot_be_vectors_is_no_warning(capfd: pytest.CaptureFixture[str]) -> None:
     head = "import math\n"
-    compiled("each", 64, more="            out[n, k] = math.gamma(a[n, k])\n", head=head)
+    compiled("simd_range", 64, more="            out[n, k] = math.gamma(a[n, k])\n", head=head)
     assert capfd.readouterr().err == ""

@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 @njit
 def eliminated(a: Any, size: Any, out: Any) -> Any:
-    routines.gauss_jordan(a, 1, 2, size, size, out, 0, 1)
+    routines.gauss_jordan(a, out, size, a_row=1, a_column=2, out_column=1)
 
 
 def of_kernel(matrix: Array) -> tuple[Array, float]:

@@ -154,7 +154,7 @@ def test_no_gradient_passes_a_sample(sampled: Network) -> None:
 
 @njit
 def compiled_draw(p: Any, number: Any) -> Any:
-    return routines.draw(p, 0, 0, 3, number)
+    return routines.draw(p, 3, number)
 
 
 @pytest.mark.parametrize(

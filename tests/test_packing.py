@@ -18,7 +18,7 @@ from numba import njit
 from rollc.backends.numba.jit.target import host, panel_size
 from rollc.backends.numba.library import gemm_packing
 from rollc.backends.numba.library.team_layout import COPIED, MATRIX, TAKEN
-from rollc.backends.numba.library.transpose_kernel import plain_turn, turn
+from rollc.backends.numba.library.transpose_kernel import plain_transpose_block, transpose_block
 from rollc.driver import build
 from rollc.ir.interpreter import interpret
 from rollc.ir.text import parse_graph
@@ -34,8 +34,8 @@ Array = np.ndarray[Any, Any]
 
 
 @njit
-def run_turn(a: Any, out: Any) -> None:
-    turn(a, 3, a.shape[1], out, 5, out.shape[1])
+def run_transpose_block(a: Any, out: Any) -> None:
+    transpose_block(a, out, 3, a.shape[1], 5, out.shape[1])
 
 
 @njit(nogil=True)
@@ -43,26 +43,26 @@ def run_pack(
     weight: Any,
     height: int,
     width: int,
-    turned: bool,
+    transposed: bool,
     panel: Any,
-    place: int,
+    column: int,
     sizes: Any,
-    words: int,
+    progress: int,
     number: int,
 ) -> None:
     gemm_packing.pack(
-        weight, height, width, turned, panel, place, sizes[0], sizes[1], words, number
+        weight, panel, (height, width), transposed, sizes, column, progress=progress, number=number
     )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_block_is_turned_and_nothing_else_is_written(dtype: Any) -> None:
+def test_a_block_is_transposed_and_nothing_else_is_written(dtype: Any) -> None:
     lanes = host().lanes(np.dtype(dtype).itemsize)
     a = np.random.default_rng(0).normal(size=(lanes + 1, lanes + 7)).astype(dtype)
     out = np.full((lanes + 1, lanes + 6), np.nan, dtype)
     expected = out.copy()
-    run_turn(a, out)
-    plain_turn(a, 3, lanes + 7, expected, 5, lanes + 6)
+    run_transpose_block(a, out)
+    plain_transpose_block(a, expected, 3, lanes + 7, 5, lanes + 6)
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_array_equal(out.ravel()[5 : 5 + lanes], a[:, 3][:lanes])
 
@@ -75,8 +75,8 @@ def columns_of(panel: Array, inner: int, columns: int) -> Array:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("turned", [False, True])
-def test_matrices_lie_side_by_side_in_a_panel(dtype: Any, turned: bool) -> None:
+@pytest.mark.parametrize("transposed", [False, True])
+def test_matrices_lie_side_by_side_in_a_panel(dtype: Any, transposed: bool) -> None:
     lanes = host().lanes(np.dtype(dtype).itemsize)
     random = np.random.default_rng(0)
     several = ([1], [lanes], [VECTORS * lanes], [3, lanes, 2 * lanes], [lanes, 5 * lanes + 1, 3])
@@ -89,10 +89,10 @@ def test_matrices_lie_side_by_side_in_a_panel(dtype: Any, turned: bool) -> None:
             parts = [random.normal(size=(inner, width)).astype(dtype) for width in widths]
             # The last first: what is written past a matrix stays.
             for number, part in reversed(list(enumerate(parts))):
-                weight = part.T.copy() if turned else part
+                weight = part.T.copy() if transposed else part
                 place = sum(widths[:number])
                 row, sizes = weight.reshape(1, -1), (inner, columns)
-                run_pack(row, *weight.shape, turned, panel, place, sizes, 0, 0)
+                run_pack(row, *weight.shape, transposed, panel, place, sizes, 0, 0)
             found = columns_of(panel, inner, columns)
             np.testing.assert_array_equal(found[:, :columns], np.concatenate(parts, axis=1))
             assert not found[:, columns:].any()
@@ -106,11 +106,11 @@ HEIGHT, WIDTH = 5 * gemm_packing.SLICE + 3, 3 * gemm_packing.SLICE + 21
 class Shared:
     """A matrix that is packed by several threads, the third of a call's."""
 
-    def __init__(self, turned: bool) -> None:
-        self.turned = turned
+    def __init__(self, transposed: bool) -> None:
+        self.transposed = transposed
         random = np.random.default_rng(0)
         self.weight = random.normal(size=(1, HEIGHT * WIDTH)).astype(np.float32)
-        self.sizes = (WIDTH, HEIGHT) if turned else (HEIGHT, WIDTH)
+        self.sizes = (WIDTH, HEIGHT) if transposed else (HEIGHT, WIDTH)
         self.slices = -(-HEIGHT // gemm_packing.SLICE)
         self.words = empty((1, 4 * MATRIX), np.dtype(np.int64))
         self.words[...] = 0
@@ -119,20 +119,20 @@ class Shared:
     def pack(self, panel: Array | None = None, words: int | None = None) -> None:
         address = self.words.ctypes.data if words is None else words
         into = self.panel if panel is None else panel
-        run_pack(self.weight, HEIGHT, WIDTH, self.turned, into, 0, self.sizes, address, 2)
+        run_pack(self.weight, HEIGHT, WIDTH, self.transposed, into, 0, self.sizes, address, 2)
 
     def word(self, place: int) -> int:
         return int(self.words[0, 2 * MATRIX + place])
 
 
-@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_threads_pack_each_slice_once(turned: bool, count: int) -> None:
-    expected = Shared(turned)
+def test_threads_pack_each_slice_once(transposed: bool, count: int) -> None:
+    expected = Shared(transposed)
     expected.pack(words=0)
     assert not expected.words.any()
     for _ in range(20):
-        shared = Shared(turned)
+        shared = Shared(transposed)
         packers = [threading.Thread(target=shared.pack) for _ in range(count)]
         for packer in packers:
             packer.start()

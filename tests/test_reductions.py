@@ -77,7 +77,7 @@ loss mean(y * y, over t)
 def compare(graph: Graph, entry: str, sizes: dict[str, int], dtype: str, folder: Path) -> None:
     """A kernel, which has a product of vectors and numbers, gives what the graph says."""
     built = compiled(kernel_graphs(graph)[entry](), dtype)
-    assert "lib.weighted_rows(" in built.source
+    assert "lib.matmul_strided(" in built.source
     path = folder / "n.py"
     path.write_text(built.source)
     steps = {axis: sizes[axis] for axis in graph.axes}

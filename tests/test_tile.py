@@ -10,14 +10,14 @@ from numba import njit
 
 from rollc.backends.numba.jit.target import host
 from rollc.backends.numba.library import gemm
-from rollc.backends.numba.library.gemm_kernel import plain_tile, tile
+from rollc.backends.numba.library.gemm_kernel import micro_kernel, plain_micro_kernel
 
 
 @njit
 def run(a: Any, panel: Any, out: Any, width: int, rows: int, columns: int, add: bool) -> None:
-    tile(
-        a, 1, a.shape[1], 1, panel, 0, width, a.shape[1] - 1,
-        out, 2, out.shape[1], rows, columns, add,
+    micro_kernel(
+        a, panel, out, 1, a.shape[1], 1, 0, width, a.shape[1] - 1,
+        2, out.shape[1], rows, columns, add,
     )  # fmt: skip
 
 
@@ -33,13 +33,17 @@ def test_a_tile_is_its_meaning_and_writes_nothing_else(dtype: Any, add: bool) ->
             out = np.full((host().tile_rows + 1, width + 4), 3 if add else np.nan, dtype=dtype)
             expected = out.copy()
             run(a, panel, out, width, rows, columns, add)
-            plain_tile(a, 1, 8, 1, panel, 0, width, 7, expected, 2, width + 4, rows, columns, add)
+            plain_micro_kernel(
+                a, panel, expected, 1, 8, 1, 0, width, 7, 2, width + 4, rows, columns, add
+            )
             np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
 
 
 @njit
 def run_product(a: Any, height: int, b: Any, width: int, out: Any, accumulate: bool) -> None:
-    gemm.product(a, 1, 2, height, b, 0, 3, width, out, a.shape[0] - 1, accumulate, 0)
+    gemm.sum_outer_products(
+        a, b, out, a.shape[0] - 1, height, width, 1, 2, 0, 3, accumulate=accumulate
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

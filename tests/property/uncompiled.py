@@ -37,7 +37,7 @@ from rollc.autodiff.truncation import truncate
 from rollc.autodiff.window_split import CannotSplit
 from rollc.backends import registry
 from rollc.backends.numba.codegen.module import emit
-from rollc.backends.numba.jit import parallel_loops as each_module
+from rollc.backends.numba.jit import parallel_loops
 from rollc.entries.forward_mode import tangent_kernels
 from rollc.entries.streaming import stream_kernels
 from rollc.ir.graph import Graph
@@ -65,21 +65,21 @@ PHASES = ("primal", "adjoint", "inputs")
 
 
 def in_any_order(*bounds: int) -> list[int]:
-    """The turns of a loop over ``each``, which must not depend on each other."""
-    turns = list(range(*bounds))
-    random.Random(len(turns)).shuffle(turns)
-    return turns
+    """The iterations of a loop over ``simd_range``, which must not depend on each other."""
+    indices = list(range(*bounds))
+    random.Random(len(indices)).shuffle(indices)
+    return indices
 
 
-each_module.each = in_any_order  # type: ignore[assignment,misc]
+parallel_loops.simd_range = in_any_order  # type: ignore[assignment,misc]
 
 
-def turns_write_apart(source: str) -> bool:
-    """Whether each turn writes places of its own: a sum would be the same in any order."""
+def iterations_are_independent(source: str) -> bool:
+    """Whether each iteration writes elements of its own: a sum would be the same in any order."""
     return all(
         any(isinstance(part, ast.Name) and part.id == loop.target.id for part in ast.walk(place))
         for loop in ast.walk(ast.parse(source))
-        if isinstance(loop, ast.For) and ast.unparse(loop.iter).startswith("each(")
+        if isinstance(loop, ast.For) and ast.unparse(loop.iter).startswith("simd_range(")
         for place in ast.walk(loop)
         if isinstance(place, ast.Subscript) and isinstance(place.ctx, ast.Store)
         if isinstance(loop.target, ast.Name)
@@ -96,7 +96,7 @@ def kernel_of(graph: Graph, steps: int | None, folder: Path, rows: int = 4) -> K
     assert source == emit(
         planned(parse_schedule(print_schedule(schedule)), rows), "float64", MACHINE
     )
-    assert turns_write_apart(source), source
+    assert iterations_are_independent(source), source
     path = folder / f"kernel_{len(list(folder.iterdir()))}.py"
     path.write_text(source)
     return Kernel(program, path, "float64")

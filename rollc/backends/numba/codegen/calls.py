@@ -1,15 +1,14 @@
-"""The code of routines: a call of a library routine for each place that they run at."""
+"""The code of routines: a call of a library routine for each step and sequence."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
 from rollc.backends.numba.codegen.elementwise import integer
 from rollc.backends.numba.codegen.history import write_tail, write_tail_start
-from rollc.backends.numba.codegen.printer import Writer, folded
+from rollc.backends.numba.codegen.printer import Writer, folded, start
 from rollc.backends.numba.codegen.spellings import CALLS
 from rollc.ir.graph import Shape
 from rollc.ir.operations import OPERATIONS
@@ -20,19 +19,19 @@ _MOVES = frozenset({"slice", "pad", "concat", "stack", "repeat"})
 
 
 def write_routine(write: Writer, routine: Routine) -> None:
-    """A call of a routine for each place."""
+    """A call of a routine for each step and sequence."""
     write.comment([routine.name], [routine.line])
     if routine.accumulate and not routine.cleared:
         buffer = write.buffers[routine.out.buffer]
         opened = write.open(routine.kept, 1, routine.span)
-        write.call("clear", write.value(routine.out), prod(buffer.shape))
+        write.clear(routine.out, buffer.shape)
         write.depth -= opened
-    if routine.operation == "dot" and _dots(write, routine):
+    if routine.operation == "dot" and _vecdot(write, routine):
         return
     opened = write.open(routine.over, 1, routine.span)
     shapes = [operand.shape if isinstance(operand, Ref) else () for operand in routine.operands]
     if routine.operation == "matmul":
-        _matrices(write, routine, shapes)
+        _small_matmul(write, routine, shapes)
     elif routine.operation == "tail":
         write_tail(write, routine)
     elif routine.operation == "tail_start":
@@ -44,8 +43,8 @@ def write_routine(write: Writer, routine: Routine) -> None:
     write.depth -= opened
 
 
-def _dots(write: Writer, routine: Routine) -> bool:
-    """Write the sums of products of all rows along two axes as one call, if that can be."""
+def _vecdot(write: Writer, routine: Routine) -> bool:
+    """Write the dot products of all rows along two axes as one call, if that can be."""
     a, b = routine.operands
     out, span = routine.out, routine.span
     if (
@@ -57,18 +56,24 @@ def _dots(write: Writer, routine: Routine) -> bool:
     inner = routine.over[-2:]
     opened = write.open(routine.over[:-2], 1, span)
 
-    def rows(ref: Ref) -> list[str]:
-        """The first of the rows, and how far it is from one to the next along both axes."""
-        apart = write.stride(ref, inner[:1]) if len(inner) > 1 else "0"
-        return [write.first_row(ref, inner, span), apart, write.stride(ref, inner[-1:])]
+    def strides(ref: Ref) -> str:
+        """How far it is from one row to the next along both axes."""
+        outer = write.stride(ref, inner[:1]) if len(inner) > 1 else "0"
+        return f"({outer}, {write.stride(ref, inner[-1:])})"
 
     write.call(
-        "dots",
-        *(write.names.array(a.buffer), *rows(a), a.offset),
-        *(write.names.array(b.buffer), *rows(b), b.offset, prod(a.shape)),
-        *(write.names.array(out.buffer), *rows(out)),
-        write.count(inner[:-1], span),
-        write.count(inner[-1:], span),
+        "vecdot",
+        write.array(a),
+        write.array(b),
+        out=write.array(out),
+        size=prod(a.shape),
+        shape=f"({write.count(inner[:-1], span)}, {write.count(inner[-1:], span)})",
+        a_strides=strides(a),
+        b_strides=strides(b),
+        out_strides=strides(out),
+        **start("a", write.first_row(a, inner, span), a.offset),
+        **start("b", write.first_row(b, inner, span), b.offset),
+        **start("out", 0, write.first_row(out, inner, span)),
     )
     write.depth -= opened
     return True
@@ -79,49 +84,79 @@ def _template(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> None:
     entry = OPERATIONS[routine.operation]
     options = {**dict(entry.defaults), **dict(routine.options)}
     axis = integer(options, "axis", 0)
+    refs: dict[str, Ref] = {"out": routine.out}
     words: dict[str, object] = {
-        "out": write.value(routine.out),
-        "shape": _listed(routine.shape),
-        "accumulate": routine.accumulate,
+        "accumulate": routine.accumulate or None,
         "epsilon": repr(options.get("epsilon")),
+        **_sizes("", routine.shape),
     }
     for position, (operand, shape) in enumerate(zip(routine.operands, shapes, strict=True)):
-        shaped = isinstance(operand, Ref) and operand.shape
-        words[str(position)] = (
-            write.value(operand) if isinstance(operand, Ref) and shaped else write.operand(operand)
-        )
-        words[f"shape{position}"] = _listed(shape)
-        words[f"folded{position}"] = _listed(folded(shape, axis)) if shaped else ""
-    code = CALLS[routine.operation]
-    name, _, arguments = code.partition("(")
-    filled = re.sub(r"\{(\w+)\}", lambda word: str(words[word[1]]), arguments[:-1])
-    if "{out}" in code:
-        write.call(name, *filled.split(", "))
-    else:
-        write.say(f"{write.element(routine.out)} = lib.{name}({filled})")
+        if isinstance(operand, Ref) and operand.shape:
+            refs[str(position)] = operand
+            words[f"folded{position}"] = folded(shape, axis)
+        else:
+            words[str(position)] = write.operand(operand)
+        words |= _sizes(str(position), shape)
+    name, _, parameters = CALLS[routine.operation].removesuffix(")").partition("(")
+    arrays: list[str] = []
+    named: dict[str, object] = {}
+    starts: dict[str, object] = {}
+    for parameter, _, word in (text.partition("=") for text in parameters.split(", ")):
+        key = word.strip("{}")
+        if key in refs:
+            if parameter == "out":
+                named[parameter] = write.array(refs[key])
+            else:
+                arrays.append(write.array(refs[key]))
+            starts |= write.start(parameter, refs[key])
+        else:
+            named[parameter] = words[key] if key != word else word
+    into = "" if "out" in named else f"{write.element(routine.out)} = "
+    write.call(name, *arrays, into=into, **named, **starts)
 
 
-def _matrices(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> None:
-    """A product of matrices that may differ from place to place."""
+def _sizes(position: str, shape: Shape) -> dict[str, object]:
+    """The words for the sizes of an operand, or of the result."""
+    sizes: dict[str, object] = {f"size{position}": prod(shape)}
+    if len(shape) == 2:
+        sizes |= {f"rows{position}": shape[0], f"columns{position}": shape[1]}
+    return sizes
+
+
+def _small_matmul(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> None:
+    """A product of matrices that may differ from step to step and sequence to sequence."""
     options = dict(routine.options)
     transpose_a, transpose_b = (bool(options.get(f"transpose_{side}")) for side in "ab")
-    height, inner = reversed(shapes[0]) if transpose_a else shapes[0]
-    width = routine.shape[1] if len(routine.shape) == 2 else 1
-    a, b = (write.value(operand) for operand in routine.operands if isinstance(operand, Ref))
-    out = write.value(routine.out)
-    write.call("matrix_product", a, transpose_a, b, transpose_b, out, height, inner, width)
+    rows, inner = reversed(shapes[0]) if transpose_a else shapes[0]
+    a, b = routine.operands
+    assert isinstance(a, Ref) and isinstance(b, Ref)
+    write.call(
+        "small_matmul",
+        write.array(a),
+        write.array(b),
+        out=write.array(routine.out),
+        rows=rows,
+        inner=inner,
+        columns=routine.shape[1] if len(routine.shape) == 2 else 1,
+        transpose_a=transpose_a or None,
+        transpose_b=transpose_b or None,
+        **write.start("a", a),
+        **write.start("b", b),
+        **write.start("out", routine.out),
+    )
 
 
 def _blocks(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> None:
     """What only moves elements: one block for each operand, side by side."""
     options = dict(routine.options)
     axis = integer(options, "axis", 0)
-    outside, space, inside = folded(routine.shape, axis)
-    start = integer(options, "start", 0)
-    at = 0
+    out_shape = folded(routine.shape, axis)
+    space = out_shape[1]
+    x_start = integer(options, "start", 0)
+    out_start = 0
     if routine.operation == "pad":
-        write.call("clear", write.value(routine.out), prod(routine.shape))
-        at, start = start, 0
+        write.clear(routine.out, routine.shape)
+        out_start, x_start = x_start, 0
     operands = list(zip(routine.operands, shapes, strict=True))
     if routine.operation == "repeat":
         operands *= space
@@ -132,24 +167,19 @@ def _blocks(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> None:
             length = shape[axis]
             count = space if routine.operation == "slice" else length
         if not isinstance(operand, Ref) or not shape:
-            place = routine.out.offset + at
-            out = write.element(replace(routine.out, shape=(), offset=place))
-            write.say(f"{out} = {write.operand(operand)}")
+            element = replace(routine.out, shape=(), offset=routine.out.offset + out_start)
+            write.say(f"{write.element(element)} = {write.operand(operand)}")
         else:
             write.call(
                 "copy_block",
-                write.value(operand),
-                length,
-                start,
-                write.value(routine.out),
-                space,
-                at,
-                outside,
-                count,
-                inside,
+                write.array(operand),
+                out=write.array(routine.out),
+                count=count,
+                x_shape=(out_shape[0], length, out_shape[2]),
+                out_shape=out_shape,
+                x_start=x_start or None,
+                out_start=out_start or None,
+                **write.start("x", operand),
+                **write.start("out", routine.out),
             )
-        at += count
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
+        out_start += count

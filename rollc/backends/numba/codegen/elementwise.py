@@ -30,7 +30,7 @@ class Elements:
         write = self.write
         write.comment([a.name for a in nest.body], [a.line for a in nest.body])
         if self._is_row(nest):
-            write.say(f"for n in each({write.count(nest.over, nest.span)}):")
+            write.say(f"for n in simd_range({write.count(nest.over, nest.span)}):")
             write.depth += 1
             write.along = (nest.over, nest.span)
             for assign in nest.body:
@@ -91,13 +91,13 @@ class Elements:
         if entry is not None and entry.variadic:
             value, *rest = operands
             for word in rest:  # two at a time, a line each: one expression could be too deep
-                write.say(f"{name} = {value}")
+                write.assign(name, value)
                 value = _expression(assign.operation, [name, word])
         else:
             value = self._value(assign, operands)
-        write.say(f"{name} = {value}")
+        write.assign(name, value)
         if assign.store is not None:
-            write.say(f"{write.element(assign.store)} = {name}")
+            write.assign(write.element(assign.store), name)
 
     def _value(self, assign: Assign, operands: Sequence[str]) -> str:
         write = self.write

@@ -3,18 +3,19 @@
 Every name in the source is made from letters, digits and underscores, and every other text
 is a number or a word of the tables here: nothing that a spec says can become code.  The
 functions allocate nothing and take their arrays as arguments, in the order of the
-program's buffers; ``T`` is the number of steps and ``B`` the number of sequences.
+program's buffers; the docstring of a source says what the others are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
 from rollc.backends.numba.codegen.calls import write_routine
 from rollc.backends.numba.codegen.elementwise import Elements
-from rollc.backends.numba.codegen.printer import Writer, number, shifted, wrapped
+from rollc.backends.numba.codegen.printer import WIDTH, Writer, number, shifted, start, wrapped
 from rollc.backends.numba.codegen.reductions import write_reduction
 from rollc.backends.numba.codegen.scalar_recurrence import batched, write_single
 from rollc.backends.numba.codegen.step_ranges import inside, ranges
@@ -45,31 +46,39 @@ from rollc.support.target import GENERIC, Target
 _HEADER = '''\
 """rollc kernel of the network {name}, {dtype}.
 
-T: steps; B: sequences, of N that there are in all; K: steps of a block; t, n, k: one step,
-one sequence, one element.  With two time axes there are T_0, T_1 and t_0, t_1.  A buffer has
-a row for each step and sequence (that of numbers has one row with all of them; the caller's
-may have those of all N); one that is read with a delay can have rows before and after the
-sequence too, so that h_[(t + 1) * B + n, k] may be h at step t.  v_h is one element of h, and
-d_h_ and v_d_h are those of its cotangent.  team: threads that help with products of all steps,
-or 0; words: how far threads are that pack the same panels, or 0.  each is range, of turns in any
-order.
+The arguments of a function:
+    T         the number of steps; of two time axes T_0 and T_1
+    B, N      the number of sequences here, and in the whole batch
+    K         the steps of a block, for whose steps some products are computed at once
+    team      the threads that help with such products, or 0
+    progress  how far the threads are that pack panels together, or 0
+    h_        the array of a node h; d_h_ is that of its cotangent ~h, and v_h a single element
+    W_panel_  a weight W, transposed and packed for lib.matmul; W_rows_ is not transposed
+
+An array has a row for each step and each sequence: h at step t, of sequence n, is
+h_[t * B + n, :].  One that is read with a delay has rows of initial values too, so that
+h_[(t + 1) * B + n, :] may be h at step t.  Scalars are in one row: loss_[0, t * B + n].
+A matrix is one row as well, row by row.
+
+A call of lib gives arrays first, then sizes and offsets by name.  Of an array x the routine reads
+from x[x_row, x_column] on; both are 0 where they are left out.  simd_range is range, of iterations
+that are independent of each other, and uint(i) is i, as an unsigned integer.
 """
-
-import numpy as np
-
-from rollc.backends.numba.jit.parallel_loops import each
-from rollc.backends.numba.jit.routine import at, kernel
-from rollc.backends.numba.library import routines as lib
-from rollc.backends.numba.library.vector_math import (
-    exp, log, logistic_loss, sigmoid, softplus, tanh,
-)
-from rollc.backends.numba.library.vector_math_distribution import (
-    log_normal_cdf, normal_cdf, normal_density, normal_ratio,
-)
-from rollc.backends.numba.library.vector_math_special import cos, power, sin
-
-F = np.{dtype}
 '''
+
+_IMPORTS = {
+    "jit.parallel_loops": ("simd_range",),
+    "jit.routine": ("kernel", "uint"),
+    "library": ("routines as lib",),
+    "library.vector_math": ("exp", "log", "logistic_loss", "sigmoid", "softplus", "tanh"),
+    "library.vector_math_distribution": (
+        "log_normal_cdf",
+        "normal_cdf",
+        "normal_density",
+        "normal_ratio",
+    ),
+    "library.vector_math_special": ("cos", "power", "sin"),
+}
 
 
 def emit(program: Program, dtype: str, target: Target = GENERIC) -> str:
@@ -82,7 +91,22 @@ def emit(program: Program, dtype: str, target: Target = GENERIC) -> str:
         for function in program.functions
     ]
     header = _HEADER.format(name=plain(program.name), dtype=dtype)
-    return "\n\n".join([header, *functions]) + "\n"
+    imports = "\n".join([header, "import numpy as np", "", *_imports(functions)])
+    return "\n\n\n".join([f"{imports}\n\nF = np.{dtype}", *functions]) + "\n"
+
+
+def _imports(functions: Sequence[str]) -> list[str]:
+    """The imports of what the functions use."""
+    words = {word for function in functions for word in re.findall(r"\b\w+", function)}
+    found = []
+    for module, names in _IMPORTS.items():
+        used = [name for name in names if name.split()[-1] in words]
+        if used:
+            line = f"from rollc.backends.numba.{module} import {', '.join(used)}"
+            if len(line) > WIDTH:
+                line = f"from rollc.backends.numba.{module} import (\n    {', '.join(used)},\n)"
+            found.append(line)
+    return found
 
 
 class _Emitter:
@@ -97,7 +121,7 @@ class _Emitter:
         steps = [self.write.steps(axis) for axis in self.write.axes or ("t",)]
         optional = [function.optional] if function.optional else []
         buffers = (self.write.names.array(name) for name in function.buffers)
-        arguments = [*steps, "B", "N", "K", "team", "words", *optional, *buffers]
+        arguments = [*steps, "B", "N", "K", "team", "progress", *optional, *buffers]
         self.write.say("@kernel")
         self.write.say(f"def {function.phase}({wrapped(arguments)}):")
         self.write.depth += 1
@@ -214,7 +238,7 @@ class _Emitter:
     def _fill(self, fill: Fill) -> None:
         write = self.write
         buffer = write.buffers[fill.buffer]
-        write.remark(f"{shown(fill.buffer)} outside the sequence")
+        write.remark(f"initial values of {shown(fill.buffer)}")
         size = prod(buffer.shape)
         sides = [("0", str(buffer.before), "r")] if buffer.before else []
         if buffer.after:
@@ -245,46 +269,54 @@ class _Emitter:
             elif isinstance(fill.initial, Ref):
                 value = write.element(fill.initial)
             row = write.row(Ref(fill.buffer), {buffer.axis: "r"})
-            write.say(f"{write.place(fill.buffer, row, element)} = {value}")
+            write.say(f"{write.at(fill.buffer, row, element)} = {value}")
             write.depth -= opened
 
     def _carry(self, carry: Carry, loop: Loop) -> None:
-        """The last rows of the block before, which has K steps if it is not the last."""
+        """The last rows of the previous block, which has K steps if it is not the last."""
         write = self.write
         buffer = write.buffers[carry.buffer]
-        write.remark(f"{shown(carry.buffer)} of the block before")
+        write.remark(f"the last rows of {shown(carry.buffer)} in the previous block")
         forward = loop.direction == "forward"
-        source, target = ("K", "0") if forward else ("0", "(end - begin)")
+        source, target = ("K", "0") if forward else ("0", "end - begin")
         count = str(buffer.before + buffer.after)
         if buffer.batch:
-            count = f"{count} * B"
-            source, target = ("0" if place == "0" else f"{place} * B" for place in (source, target))
+            count = "B" if count == "1" else f"{count} * B"
+            target = f"({target})" if " " in target else target
+            source, target = ("0" if step == "0" else f"{step} * B" for step in (source, target))
         name, size = write.names.array(buffer.name), prod(buffer.shape)
         if buffer.shape:
-            write.call("carry", name, source, 0, target, 0, count, size)
+            rows = start("from", source, 0) | start("to", target, 0)
+            write.call("move_rows", name, rows=count, size=size, **rows)
         else:
-            write.call("carry", name, 0, source, 0, target, 1, count)
+            columns = start("from", 0, source) | start("to", 0, target)
+            write.call("move_rows", name, rows=1, size=count, **columns)
 
     def _clear(self, clear: Clear) -> None:
         buffer = self.write.buffers[clear.buffer]
         over = (*buffer.axes, *((BATCH,) if buffer.batch else ()))
         opened = self.write.open(over, 1, Span())
-        self.write.call("clear", self.write.value(Ref(clear.buffer)), prod(buffer.shape))
+        self.write.clear(Ref(clear.buffer), buffer.shape)
         self.write.depth -= opened
 
     def _pack(self, pack: Pack) -> None:
         self.write.comment([pack.panel])
-        inner, columns = self.write.buffers[pack.panel].shape
-        place = 0
-        words = "words" if pack.job is not None else 0
+        column = 0
         for job, part in enumerate(pack.parts, pack.job or 0):
-            height, width = self.write.buffers[part.weight].shape
+            height, width = shape = self.write.buffers[part.weight].shape
             weight, panel = map(self.write.names.array, (part.weight, pack.panel))
-            self.write.say(
-                f"lib.pack({weight}, {height}, {width}, {part.transposed},"
-                f" {panel}, {place}, {inner}, {columns}, {words}, {job})"
+            shared = {"progress": "progress", "number": job} if pack.job is not None else {}
+            self.write.call(
+                "pack",
+                weight,
+                out=panel,
+                shape=shape,
+                transposed=part.transposed,
+                panel_shape=self.write.buffers[pack.panel].shape,
+                panel_column=column or None,
+                **shared,
             )
-            place += height if part.transposed else width
+            column += height if part.transposed else width
 
     def _times(self, times: Times) -> None:
         write = self.write
@@ -324,25 +356,40 @@ class _Emitter:
         self._rows_times(times, inner, times.over[: len(times.over) - len(inner)])
 
     def _rows_times(self, times: Times, inner: tuple[str, ...], outer: tuple[str, ...]) -> None:
-        """A product of the rows along some axes, at all places of others."""
+        """A product of the rows along some axes, for all indices of others."""
         write, a, out = self.write, times.operand, times.out
         opened = write.open(outer, 1, times.span)
-        source = [write.names.array(a.buffer), write.first_row(a, inner, times.span)]
-        target = [write.names.array(out.buffer), write.first_row(out, inner, times.span)]
-        panel = (write.names.array(times.panel), *write.buffers[times.panel].shape)
+        inputs, outputs = write.buffers[times.panel].shape
+        first = start("a", write.first_row(a, inner, times.span), a.offset)
+        first |= start("out", write.first_row(out, inner, times.span), out.offset)
+        arrays = (write.array(a), write.names.array(times.panel))
         steps = tuple(axis for axis in inner if axis != BATCH)
         if steps:
-            # Rows of one step may lie apart from those of another, where they are a thread's part.
-            count, apart, aside = ("B", write.sequences(a), write.sequences(out))
-            if BATCH not in inner:
-                count = apart = aside = "1"
-            counts = [count, write.count(steps, times.span), "team"]
+            batch = BATCH in inner
             write.call(
-                "steps_times", *source, apart, a.offset, *panel, *target, aside, out.offset, *counts
+                "matmul_steps",
+                *arrays,
+                out=write.array(out),
+                steps=write.count(steps, times.span),
+                rows="B" if batch else 1,
+                inner=inputs,
+                columns=outputs,
+                # Rows of one step may lie apart from those of another, in a thread's part.
+                a_stride=write.sequences(a) if batch else 1,
+                out_stride=write.sequences(out) if batch else 1,
+                **first,
+                team="team",
             )
         else:
-            count = write.count(inner, times.span)
-            write.call("times", *source, a.offset, *panel, *target, out.offset, count)
+            write.call(
+                "matmul",
+                *arrays,
+                out=write.array(out),
+                rows=write.count(inner, times.span),
+                inner=inputs,
+                columns=outputs,
+                **first,
+            )
         write.depth -= opened
 
     def _product(self, product: Product) -> None:
@@ -355,8 +402,7 @@ class _Emitter:
         inner = write.together([a, b], product.over)
         outer = product.over[: len(product.over) - len(inner)]
         if (outer or product.when is not None) and not product.accumulate:
-            out = write.names.array(product.out.buffer)
-            write.call("clear", out, 0, 0, a.shape[0] * b.shape[0])
+            write.call("clear", write.array(product.out), size=a.shape[0] * b.shape[0])
             product = replace(product, accumulate=True)
 
         def whole() -> None:
@@ -370,22 +416,20 @@ class _Emitter:
             self._under(product.when, product, whole)
 
     def _rows_product(self, product: Product, inner: tuple[str, ...]) -> None:
-        """The sum of products of the rows along some axes, at one place of the others."""
+        """The sum of products of the rows along some axes, at one index of the others."""
         write, a, b = self.write, product.a, product.b
         write.call(
-            "product",
-            write.names.array(a.buffer),
-            write.first_row(a, inner, product.span),
-            a.offset,
-            a.shape[0],
-            write.names.array(b.buffer),
-            write.first_row(b, inner, product.span),
-            b.offset,
-            b.shape[0],
-            write.names.array(product.out.buffer),
-            write.count(inner, product.span),
-            product.accumulate,
-            "team" if set(inner) - {BATCH} else 0,
+            "sum_outer_products",
+            write.array(a),
+            write.array(b),
+            out=write.array(product.out),
+            rows=write.count(inner, product.span),
+            a_size=a.shape[0],
+            b_size=b.shape[0],
+            **start("a", write.first_row(a, inner, product.span), a.offset),
+            **start("b", write.first_row(b, inner, product.span), b.offset),
+            accumulate=product.accumulate or None,
+            team="team" if set(inner) - {BATCH} else None,
         )
 
     def _dot(self, product: Product) -> None:
@@ -398,11 +442,13 @@ class _Emitter:
         opened = write.open(product.over[: len(product.over) - len(inner)], 1, product.span)
         refs = (product.a, product.b)
         first, steps = inside(write, refs, product.span)
-        numbers = [
-            f"{write.names.array(ref.buffer)}, 0,"
-            f" {write.first_row(ref, inner, product.span, first)}"
-            for ref in refs
-        ]
-        count = write.count(inner, product.span, steps=steps)
-        write.say(f"{out} += lib.dot({', '.join(numbers)}, {count})")
+        a_first, b_first = (write.first_row(ref, inner, product.span, first) for ref in refs)
+        write.call(
+            "dot",
+            *map(write.array, refs),
+            into=f"{out} += ",
+            size=write.count(inner, product.span, steps=steps),
+            **start("a", 0, a_first),
+            **start("b", 0, b_first),
+        )
         write.depth -= opened

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from math import prod
 
 from rollc.backends.numba.codegen.symbols import Names, shown
-from rollc.ir.graph import BATCH
+from rollc.ir.graph import BATCH, Shape
 from rollc.kernel.program import Buffer, Local, Number, Operand, Ref, Span
 from rollc.support.target import Target
+
+WIDTH = 100  # columns of the source
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The header of a loop over steps, and whether it is at a border of the sequence."""
+    """The header of a loop over steps, and whether it is at a boundary of the sequence."""
 
     header: str
-    border: bool = False
+    boundary: bool = False
 
 
 class Writer:
@@ -45,6 +47,16 @@ class Writer:
     def say(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
 
+    def assign(self, target: str, value: str, operator: str = "=") -> None:
+        """An assignment, over several lines if it is long."""
+        line = f"{target} {operator} {value}"
+        if len(line) + 4 * self.depth <= WIDTH:
+            self.say(line)
+            return
+        self.say(f"{target} {operator} (")
+        self.say(f"    {value}")
+        self.say(")")
+
     def comment(self, names: Sequence[str], lines: Iterable[int] = ()) -> None:
         """What follows computes these nodes, of these lines of the spec."""
         self.remark(", ".join(dict.fromkeys(map(shown, names))), lines)
@@ -54,7 +66,7 @@ class Writer:
         if where:
             span = str(where[0]) if len(where) == 1 else f"{where[0]}-{where[-1]}"
             text += f"  (line {span})"
-        width = 96 - 4 * self.depth
+        width = WIDTH - 2 - 4 * self.depth
         for row in textwrap.wrap(text, width, break_on_hyphens=False) or [text]:
             self.say(f"# {row}")
 
@@ -71,7 +83,7 @@ class Writer:
         """Inside is the body of a loop over steps."""
         self.say(steps.header)
         self.depth += 1
-        self.guarded = steps.border
+        self.guarded = steps.boundary
         yield
         self.guarded = False
         self.depth -= 1
@@ -79,7 +91,7 @@ class Writer:
     def open(self, over: Iterable[str], size: int, span: Span, independent: bool = False) -> int:
         """Open the loops of a statement, over axes and then elements; the number of them.
 
-        If they are ``independent``, the turns of the innermost one may run in any order.
+        If they are ``independent``, the iterations of the innermost one may run in any order.
         """
         loops = [
             ("n", "B") if axis == BATCH else (self.step(axis), step_range(span, self.steps(axis)))
@@ -87,9 +99,9 @@ class Writer:
         ]
         if size > 1:
             loops.append(("k", str(size)))
-        for number, (index, places) in enumerate(loops, 1):
-            word = "each" if independent and number == len(loops) else "range"
-            self.say(f"for {index} in {word}({places}):")
+        for number, (index, bounds) in enumerate(loops, 1):
+            word = "simd_range" if independent and number == len(loops) else "range"
+            self.say(f"for {index} in {word}({bounds}):")
             self.depth += 1
         return len(loops)
 
@@ -124,14 +136,14 @@ class Writer:
     def element(self, ref: Ref) -> str:
         """One element, at the indices of the loops around."""
         column = shifted("k", ref.offset) if prod(ref.shape) > 1 else str(ref.offset)
-        place = self.place(ref.buffer, self.row(ref), column)
+        element = self.at(ref.buffer, self.row(ref), column)
         shift = self.beyond(ref)
         if not (self.guarded and shift):
-            return place
+            return element
         axis = self.buffers[ref.buffer].axis
         step, steps = self.step(axis), self.steps(axis)
         inside = f"{step} >= {-shift}" if shift < 0 else f"{step} < {steps} - {shift}"
-        return f"({place} if {inside} else {self.zero(ref)})"
+        return f"({element} if {inside} else {self.zero(ref)})"
 
     def beyond(self, ref: Ref) -> int:
         """How far from the step itself an array is read that has no rows around."""
@@ -140,28 +152,31 @@ class Writer:
 
     def at_step(self, ref: Ref, steps: Mapping[str, str]) -> str:
         """A number, at given steps."""
-        return self.place(ref.buffer, self.row(ref, steps), "0")
+        return self.at(ref.buffer, self.row(ref, steps), "0")
 
-    def place(self, buffer: str, row: str, column: str) -> str:
+    def at(self, buffer: str, row: str, column: str) -> str:
         """One element of a buffer; numbers lie side by side."""
         if not self.buffers[buffer].shape:
-            row, column = "0", row if row.isdigit() else f"at({row})"
+            row, column = "0", row if row.isdigit() else f"uint({row})"
         return f"{self.names.array(buffer)}[{row}, {column}]"
 
-    def value(self, ref: Ref) -> str:
-        """A value as the library takes it: array, row, first column."""
-        row, first = self.row(ref), str(ref.offset)
+    def array(self, ref: Ref) -> str:
+        """The array of a value."""
+        return self.names.array(ref.buffer)
+
+    def start(self, parameter: str, ref: Ref) -> dict[str, object]:
+        """Where a value begins in its array, as the library takes it (:func:`start`)."""
         if not self.buffers[ref.buffer].shape:
-            row, first = "0", row
-        return f"{self.names.array(ref.buffer)}, {row}, {first}"
+            return start(parameter, "0", self.row(ref))
+        return start(parameter, self.row(ref), ref.offset)
 
     def has(self, ref: Ref, axis: str) -> bool:
-        """Whether a value has a row for each place along an axis."""
+        """Whether a value has a row for each index along an axis."""
         buffer = self.buffers[ref.buffer]
         return buffer.batch if axis == BATCH else axis in buffer.axes
 
     def stride(self, ref: Ref, along: Sequence[str]) -> str:
-        """The rows from one place to the next along the last of some axes; 0 along none."""
+        """The rows from one index to the next along the last of some axes; 0 along none."""
         if not along or not self.has(ref, along[-1]):
             return "0"
         buffer = self.buffers[ref.buffer]
@@ -209,6 +224,8 @@ class Writer:
         counts = [
             "B" if axis == BATCH else steps or step_count(span, self.steps(axis)) for axis in inner
         ]
+        if len(counts) == 1:
+            return counts[0][1:-1] if counts[0].startswith("(") else counts[0]
         return " * ".join(counts) or "1"
 
     def operand(self, operand: Operand) -> str:
@@ -228,27 +245,44 @@ class Writer:
         """One element of one of the rows that a value holds, at the indices of the loops."""
         size = prod(ref.shape[1:])
         column = row if size == 1 else f"{row} * {size} + k"
-        return self.place(ref.buffer, self.row(ref), shifted(column, ref.offset))
+        return self.at(ref.buffer, self.row(ref), shifted(column, ref.offset))
 
     def zero(self, ref: Ref) -> str:
         """The zero of a buffer's kind."""
         return {"float": "F(0)", "index": "0", "bool": "False"}[self.buffers[ref.buffer].kind]
 
-    def call(self, name: str, *arguments: object) -> None:
-        """A call of a library routine, over several lines if it is long."""
-        words = list(map(str, arguments))
-        if sum(len(word) + 2 for word in words) + 4 * self.depth < 80:
-            self.say(f"lib.{name}({', '.join(words)})")
+    def clear(self, ref: Ref, shape: Shape) -> None:
+        """Write zeros to a value of a shape."""
+        self.call("clear", self.array(ref), size=prod(shape), **self.start("out", ref))
+
+    def call(self, routine: str, *arrays: str, into: object = "", **named: object) -> None:
+        """A call of a library routine, over several lines if it is long.
+
+        ``into`` is what is done with its result; of ``named`` arguments None is left out.
+        """
+        words = [*arrays]
+        words += [f"{name}={value}" for name, value in named.items() if value is not None]
+        line = f"{into}lib.{routine}({', '.join(words)})"
+        if len(line) + 4 * self.depth <= WIDTH:
+            self.say(line)
             return
-        self.say(f"lib.{name}(")
-        row = "   "
+        self.say(f"{into}lib.{routine}(")
+        self.depth += 1
+        row = ""
         for word in words:
-            if len(row) + len(word) + 4 * self.depth > 92:
-                self.say(row)
-                row = "   "
-            row += f" {word},"
-        self.say(row)
+            if len(row) + len(word) + 2 + 4 * self.depth > WIDTH:
+                self.say(row.rstrip())
+                row = ""
+            row += f"{word}, "
+        self.say(row.rstrip())
+        self.depth -= 1
         self.say(")")
+
+
+def start(parameter: str, row: object, column: object) -> dict[str, object]:
+    """The arguments that say where a value begins in the array of a parameter; 0 is left out."""
+    named = {f"{parameter}_row": row, f"{parameter}_column": column}
+    return {name: index for name, index in named.items() if str(index) != "0"}
 
 
 def number(value: float) -> str:
@@ -270,12 +304,13 @@ def shifted(name: str, shift: int) -> str:
 
 
 def _joined(row: str, extent: str, at: str) -> str:
-    """The row of a place along one dimension more."""
+    """The row of an index along one dimension more."""
     if row in ("", "0"):
         return at
     row = f"({row})" if " " in row else row
     extent = f"({extent})" if " " in extent else extent
-    return f"{row} * {extent}" if at == "0" else f"{row} * {extent} + {at}"
+    rows = extent if row == "1" else f"{row} * {extent}"
+    return rows if at == "0" else f"{rows} + {at}"
 
 
 def step_count(span: Span, steps: str) -> str:

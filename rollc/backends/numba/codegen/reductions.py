@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import prod
 
-from rollc.backends.numba.codegen.printer import Writer
+from rollc.backends.numba.codegen.printer import Writer, start
 from rollc.ir.graph import BATCH, ordered_axes
 from rollc.kernel.cost_model import is_narrow
 from rollc.kernel.program import Reduce, Ref
@@ -65,29 +65,26 @@ def _weighted(write: Writer, reduction: Reduce) -> bool:
     accumulate = reduction.accumulate
     if set(outer) & set(over) and not accumulate:
         opened = write.open(kept, 1, span)
-        write.call("clear", write.value(out), prod(out.shape))
+        write.clear(out, out.shape)
         write.depth -= opened
         accumulate = True
     opened = write.open(outer, 1, span)
     first = (*rows, *terms)
     write.call(
-        "weighted_rows",
-        write.names.array(numbers.buffer),
-        write.first_row(numbers, first, span),
-        write.stride(numbers, rows),
-        write.stride(numbers, terms),
-        write.names.array(vectors.buffer),
-        write.first_row(vectors, terms, span),
-        write.stride(vectors, terms),
-        vectors.offset,
-        prod(vectors.shape),
-        write.names.array(out.buffer),
-        write.first_row(out, rows, span),
-        write.stride(out, rows),
-        out.offset,
-        write.count(rows, span),
-        write.count(terms, span),
-        accumulate,
+        "matmul_strided",
+        write.array(numbers),
+        write.array(vectors),
+        out=write.array(out),
+        rows=write.count(rows, span),
+        inner=write.count(terms, span),
+        columns=prod(vectors.shape),
+        a_strides=f"({write.stride(numbers, rows)}, {write.stride(numbers, terms)})",
+        b_stride=write.stride(vectors, terms),
+        out_stride=write.stride(out, rows) if rows else None,
+        **start("a", 0, write.first_row(numbers, first, span)),
+        **start("b", write.first_row(vectors, terms, span), vectors.offset),
+        **start("out", write.first_row(out, rows, span), out.offset),
+        accumulate=accumulate or None,
     )
     write.depth -= opened
     return True
@@ -126,10 +123,13 @@ def _is_row(write: Writer, reduction: Reduce) -> bool:
 def _summed(write: Writer, reduction: Reduce, over: tuple[str, ...]) -> None:
     operand = reduction.operand
     assert isinstance(operand, Ref)
-    first = write.first_row(operand, over, reduction.span)
-    count = write.count(over, reduction.span)
-    out, numbers = write.element(reduction.out), write.names.array(operand.buffer)
-    write.say(f"{out} += lib.total({numbers}, 0, {first}, {count})")
+    write.call(
+        "sum_row",
+        write.array(operand),
+        into=f"{write.element(reduction.out)} += ",
+        size=write.count(over, reduction.span),
+        **start("x", 0, write.first_row(operand, over, reduction.span)),
+    )
 
 
 def _terms(write: Writer, reduction: Reduce) -> None:
@@ -139,15 +139,16 @@ def _terms(write: Writer, reduction: Reduce) -> None:
         value = f"{value} * {write.operand(reduction.factor)}"
     axes = ordered_axes((*reduction.over, *reduction.kept))
     size = prod(reduction.shape)
-    # Each turn of the innermost loop has a result of its own, unless it goes over terms.  Those
-    # over elements are not said to: the same row is read as soon as it is written, which a vector
-    # that is not full makes slow.
+    # Each iteration of the innermost loop has a result of its own, unless it goes over terms.
+    # Those over elements are not marked: the same row is read as soon as it is written, which a
+    # vector that is not full makes slow.
     independent = size == 1 and axes[-1:] == reduction.kept[-1:]
     opened = write.open(axes, size, reduction.span, independent)
     if reduction.operation in ("max_over", "min_over"):
         sign = ">" if reduction.operation == "max_over" else "<"
         # A NaN is taken, and then stays: no comparison with it holds.
-        write.say(f"{out} = {value} if {value} {sign} {out} or {value} != {value} else {out}")
+        write.assign("value", value)
+        write.assign(out, f"value if value {sign} {out} or value != value else {out}")
     else:
-        write.say(f"{out} += {value}")
+        write.assign(out, value, "+=")
     write.depth -= opened

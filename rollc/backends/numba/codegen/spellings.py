@@ -1,11 +1,13 @@
 """How operations are written in a kernel's source.
 
 The elementwise ones are expressions of their operands ``{0}``, ``{1}`` …, with ``F(number)`` for a
-number of the kernel's precision.  The others are calls of a routine of the library, for the values
-at one step of one sequence: ``{0}`` is an operand (a number; or an array, its row and first
-column), ``{shape0}`` its sizes, ``{folded0}`` those before, along and after the option ``axis``;
-``{out}`` and ``{shape}`` are the result's (a call without ``{out}`` returns a number);
-``{epsilon}`` is an option, and ``{accumulate}`` says whether it adds to what is there.
+number of the kernel's precision.  The others are calls of a routine of the library, with its
+parameters by name, for the values at one step of one sequence: ``x={0}`` is an operand (a number; or
+an array, with ``x_row`` and ``x_column``), ``{size0}`` the number of its elements, ``{rows0}`` and
+``{columns0}`` those of a matrix, ``{folded0}`` the sizes before, along and after the option
+``axis``; ``out={out}``, ``{size}``, ``{rows}`` and ``{columns}`` are the result's (a call without
+``{out}`` returns a number); ``{epsilon}`` is an option, and ``{accumulate}`` says whether it adds to
+what is there.
 
 Operations that are not here are decomposed before, or the emitter knows them by their form.
 """
@@ -64,25 +66,26 @@ EXPRESSIONS = {
 }
 
 CALLS = {
-    "dot": "dot({0}, {1}, {shape0})",
-    "outer": "outer({0}, {shape0}, {1}, {shape1}, {out}, {accumulate})",
-    "transpose": "transpose({0}, {shape0}, {out})",
-    "embed": "embed({0}, {1}, {out}, {shape})",
-    "embed_adjoint": "embed_adjoint({0}, {1}, {out}, {shape}, {accumulate})",
-    "one_hot": "one_hot({0}, {out}, {shape})",
-    "gauss_jordan": "gauss_jordan({0}, {shape0}, {out})",
-    "sum": "sum_along({0}, {out}, {folded0}, False)",
-    "mean": "sum_along({0}, {out}, {folded0}, True)",
-    "max": "extreme_along({0}, {out}, {folded0}, True)",
-    "min": "extreme_along({0}, {out}, {folded0}, False)",
-    "argmax": "argmax({0}, {shape0})",
-    "softmax": "softmax({0}, {out}, {shape})",
-    "log_softmax": "log_softmax({0}, {out}, {shape})",
-    "logsumexp": "logsumexp({0}, {shape0})",
-    "normalise": "normalise({0}, {epsilon}, {out}, {shape})",
-    "deviation": "deviation({0}, {epsilon}, {shape0})",
-    "cross_entropy": "cross_entropy({0}, {1}, {shape0})",
-    "sample": "draw({0}, {shape0}, 0.5)",
-    "draw": "draw({0}, {shape0}, {1})",
-    "element": "element({0}, {shape0}, {1})",
+    "dot": "dot(a={0}, b={1}, size={size0})",
+    "outer": "outer(a={0}, b={1}, out={out}, rows={size0}, columns={size1}, accumulate={accumulate})",
+    "transpose": "transpose(a={0}, out={out}, rows={rows0}, columns={columns0})",
+    "embed": "embed(table={0}, out={out}, index={1}, size={size})",
+    "embed_adjoint": "embed_adjoint(cotangent={0}, out={out}, index={1}, rows={rows}, size={columns},"
+    " accumulate={accumulate})",
+    "one_hot": "one_hot(out={out}, index={0}, size={size})",
+    "gauss_jordan": "gauss_jordan(a={0}, out={out}, size={rows0})",
+    "sum": "sum_along(x={0}, out={out}, shape={folded0}, mean=False)",
+    "mean": "sum_along(x={0}, out={out}, shape={folded0}, mean=True)",
+    "max": "extreme_along(x={0}, out={out}, shape={folded0}, largest=True)",
+    "min": "extreme_along(x={0}, out={out}, shape={folded0}, largest=False)",
+    "argmax": "argmax(x={0}, size={size0})",
+    "softmax": "softmax(x={0}, out={out}, size={size})",
+    "log_softmax": "log_softmax(x={0}, out={out}, size={size})",
+    "logsumexp": "logsumexp(x={0}, size={size0})",
+    "normalise": "normalise(x={0}, out={out}, size={size}, epsilon={epsilon})",
+    "deviation": "deviation(x={0}, size={size0}, epsilon={epsilon})",
+    "cross_entropy": "cross_entropy(scores={0}, target={1}, size={size0})",
+    "sample": "draw(p={0}, size={size0}, number=0.5)",
+    "draw": "draw(p={0}, size={size0}, number={1})",
+    "element": "element(x={0}, size={size0}, index={1})",
 }

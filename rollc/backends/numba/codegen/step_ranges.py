@@ -1,4 +1,4 @@
-"""Loops and sums over steps, cut where inputs without rows around reach over an end.
+"""Loops and sums over steps, split where inputs that hold no initial values reach over an end.
 
 See :mod:`rollc.kernel.refine.halo_elision`.
 """
@@ -29,8 +29,8 @@ def ranges(write: Writer, loop: Loop, step: str, low: str, high: str) -> list[Ra
         parts.reverse()
         headers = [f"{shifted(high, -1)}, {_before(low)}, -1" for low, high, _ in parts]
     return [
-        Range(f"for {step} in range({header}):", border)
-        for header, (_, _, border) in zip(headers, parts, strict=True)
+        Range(f"for {step} in range({header}):", boundary)
+        for header, (_, _, boundary) in zip(headers, parts, strict=True)
     ]
 
 
@@ -54,7 +54,7 @@ def inside(write: Writer, refs: Sequence[Ref], span: Span) -> tuple[str | None, 
 
 
 def _reach(write: Writer, refs: Iterable[Ref]) -> tuple[int, int]:
-    """How many steps inputs without rows around are read into the past and the future."""
+    """How many steps inputs without initial values are read into the past and the future."""
     shifts = [write.beyond(ref) for ref in refs]
     return max((-shift for shift in shifts), default=0), max(shifts, default=0)
 

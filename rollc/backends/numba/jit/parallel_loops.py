@@ -1,9 +1,9 @@
-"""Loops whose places do not depend on each other, and how LLVM is told so.
+"""Loops whose iterations are independent, and how LLVM is told so.
 
-``each`` is ``range``, of a loop whose turns may run in any order or all at once: elementwise
-work is such a loop, and who writes the source knows.  LLVM would have to prove it, or to ask
-before each loop whether two rows overlap; and a loop of a few turns it unrolls before it looks
-for vectors, which leaves one function of one number after the other.
+``simd_range`` is ``range``, of a loop whose iterations may run in any order or all at once:
+elementwise work is such a loop, and who writes the source knows.  LLVM would have to prove it, or
+to ask before each loop whether two rows overlap; and a loop of a few iterations it unrolls before
+it looks for vectors, which leaves one function of one number after the other.
 
 The LLVM language reference, ``llvm.loop`` metadata.
 """
@@ -25,7 +25,7 @@ from numba.core.typed_passes import BaseNativeLowering
 from rollc.backends.numba.jit.target import host
 from rollc.support.target import VECTORS
 
-each = range
+simd_range = range
 
 
 class _Node(MDValue):  # type: ignore[misc]
@@ -40,7 +40,7 @@ class _Node(MDValue):  # type: ignore[misc]
 
 
 class _Lower(Lower):
-    """Numba's translation to LLVM, which marks the loops over ``each`` besides."""
+    """Numba's translation to LLVM, which marks the loops over ``simd_range`` besides."""
 
     def init(self) -> None:
         super().init()  # type: ignore[no-untyped-call]
@@ -58,18 +58,18 @@ class _Lower(Lower):
             call = _iterated(self.blocks, loop.header, made)
             if call is not None:
                 last = [
-                    self.ends[id(self.blocks[place])]
-                    for place, _ in flow.predecessors(loop.header)
-                    if place in loop.body
+                    self.ends[id(self.blocks[label])]
+                    for label, _ in flow.predecessors(loop.header)
+                    if label in loop.body
                 ]
                 few = self._is_narrow(call, made)
                 _mark(self.module, self.blkmap[loop.header], last, few)
         return entry
 
     def _is_narrow(self, call: Any, made: dict[str, list[Any]]) -> bool:
-        """Whether a loop has a known number of turns, and those do not fill two vectors."""
-        turns = _origin(call.args[-1], made)
-        if len(call.args) > 1 or not isinstance(turns, numba_ir.Const):
+        """Whether a loop has a known number of iterations, which do not fill two vectors."""
+        count = _origin(call.args[-1], made)
+        if len(call.args) > 1 or not isinstance(count, numba_ir.Const):
             return False
         floats = (
             kind.dtype.bitwidth // 8
@@ -77,7 +77,7 @@ class _Lower(Lower):
             if isinstance(kind, types.Array) and isinstance(kind.dtype, types.Float)
         )
         lanes = host().lanes(next(floats, 8))
-        return bool(turns.value < VECTORS * lanes and turns.value % lanes)
+        return bool(count.value < VECTORS * lanes and count.value % lanes)
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)  # type: ignore[no-untyped-call]
@@ -114,13 +114,13 @@ def _origin(variable: Any, made: dict[str, list[Any]]) -> Any:
 
 
 def _iterated(blocks: Any, header: int, made: dict[str, list[Any]]) -> Any:
-    """The call of ``each`` that a loop goes over, if it does."""
+    """The call of ``simd_range`` that a loop goes over, if it does."""
     for block in _first_blocks(blocks, header):
         for statement in block.find_exprs("iternext"):
             iterator = _origin(statement.value, made)
             call = _origin(getattr(iterator, "value", None), made)
             function = _origin(getattr(call, "func", None), made)
-            return call if getattr(function, "name", "") == "each" else None
+            return call if getattr(function, "name", "") == "simd_range" else None
     return None
 
 
@@ -136,16 +136,16 @@ def _first_blocks(blocks: Any, header: int) -> Iterator[Any]:
 
 
 def _mark(module: Any, head: Any, last: list[Any], few: bool) -> None:
-    """Say of a loop, from its first block to the last ones, that its turns are independent.
+    """Say of a loop, from its first block to the last ones, that its iterations are independent.
 
-    Of ``few`` turns a vector that is not full is one too.
+    Of ``few`` iterations a vector that is not full is one too.
     """
     accesses = _Node(module)
     for block in _between(head, last):
         for instruction in block.instructions:
             if instruction.opname in ("load", "store"):
-                place = instruction.operands[-1]
-                if not _is_variable(place):
+                pointer = instruction.operands[-1]
+                if not _is_variable(pointer):
                     instruction.set_metadata("llvm.access.group", accesses)
     yes = ir.Constant(ir.IntType(1), 1)
     said: list[tuple[Any, ...]] = [
@@ -177,8 +177,8 @@ def _between(head: Any, last: list[Any]) -> set[Any]:
     return found
 
 
-def _is_variable(place: Any) -> bool:
-    """Whether a pointer is to a variable of the function: each turn has its own in the end."""
-    while getattr(place, "opname", "") in ("getelementptr", "bitcast"):
-        place = place.operands[0]
-    return getattr(place, "opname", "") == "alloca"
+def _is_variable(pointer: Any) -> bool:
+    """Whether a pointer is to a local variable: each iteration has its own in the end."""
+    while getattr(pointer, "opname", "") in ("getelementptr", "bitcast"):
+        pointer = pointer.operands[0]
+    return getattr(pointer, "opname", "") == "alloca"

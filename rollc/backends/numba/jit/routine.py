@@ -27,6 +27,8 @@ from rollc.backends.numba.jit.object_code import Code, Piece, target_machine
 from rollc.backends.numba.jit.parallel_loops import MarkedLowering
 
 Array = Any
+Pair = tuple[int, int]
+Triple = tuple[int, int, int]
 
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
@@ -41,19 +43,19 @@ _ROUTINE = {**_OPTIONS, "fastmath": {"contract", "reassoc"}}
 _routines: dict[str, _Routine] = {}
 
 
-def _at(typing_context: Any, index: Any) -> Any:
+def _uint(typing_context: Any, index: Any) -> Any:
     return types.uint64(int64), lambda context, builder, signature, values: values[0]
 
 
-def plain_at(index: int) -> int:
-    """An index that is not negative: nothing is counted from an array's end.
+def plain_uint(index: int) -> int:
+    """An index as an unsigned integer: nothing is counted from an array's end.
 
-    With a plain index Numba asks for its sign, and loops with that question stay scalar.
+    Of a signed index Numba asks whether it is negative, and loops with that question stay scalar.
     """
     return index
 
 
-at: Any = plain_at if config.DISABLE_JIT else intrinsic(_at)  # type: ignore[attr-defined]
+uint: Any = plain_uint if config.DISABLE_JIT else intrinsic(_uint)  # type: ignore[attr-defined]
 
 
 class Distinct(Compiler):
@@ -81,7 +83,7 @@ class _Routine:
         self.name = function.__name__
         self.dispatcher: Any = njit(**_ROUTINE)(function)
         signature = inspect.signature(function)
-        self.parameters = [parameter.annotation for parameter in signature.parameters.values()]
+        self.annotations = [parameter.annotation for parameter in signature.parameters.values()]
         self.returns = signature.return_annotation
 
     def arguments(self, number: Any) -> tuple[Any, ...]:
@@ -91,8 +93,10 @@ class _Routine:
             "int": int64,
             "bool": boolean,
             "float": float64,
+            "Pair": types.UniTuple(int64, 2),  # type: ignore[no-untyped-call]
+            "Triple": types.UniTuple(int64, 3),  # type: ignore[no-untyped-call]
         }
-        return tuple(known[annotation] for annotation in self.parameters)
+        return tuple(known[annotation] for annotation in self.annotations)
 
     def result(self, number: Any) -> Any:
         return {"None": types.none, "int": int64, "Any": number}[self.returns]
@@ -178,7 +182,7 @@ def _object(compiled: Any, routines: dict[str, Piece], needs: dict[str, None]) -
 def _entry(name: str, symbol: str, result: Any, arguments: Sequence[Any]) -> bytes:
     """Object code of a function that takes all arguments as one row of integers.
 
-    Arrays are rows of :data:`native.WORDS`, as Numba lays them out.  The result is 0.
+    Arrays are rows of :data:`object_code.WORDS`, as Numba lays them out.  The result is 0.
     """
     context = cpu_target.target_context
     convention = context.call_conv
@@ -211,19 +215,21 @@ def shared(function: Callable[..., Any]) -> Any:
 
 
 def routine(function: Callable[..., Any]) -> Any:
-    """A function that kernels call by its symbol.
+    """A function that kernels call by its symbol, with arguments by position or by name.
 
     Its annotations are its types: ``Array`` (two dimensions, of the kernel's precision),
-    ``int``, ``bool``, ``float``; it returns nothing, an ``int``, or ``Any`` (a number of
-    the kernel's precision).
+    ``int``, ``bool``, ``float``, ``Pair`` or ``Triple`` (of ``int``); it returns nothing, an
+    ``int``, or ``Any`` (a number of the kernel's precision).  What has a default is an ``int`` or
+    a ``bool``.
     """
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return function
     made = _Routine(function)
     _routines[made.name] = made
 
-    def call(typing_context: Any, *given: Any) -> Any:
-        number = next(type_.dtype for type_ in given if isinstance(type_, types.Array))
+    def call(typing_context: Any, *given: Any, **named: Any) -> Any:
+        kinds = (*given, *named.values())
+        number = next(kind.dtype for kind in kinds if isinstance(kind, types.Array))
         made.link(number)
         arguments, result = made.arguments(number), made.result(number)
 

@@ -1,4 +1,4 @@
-"""LLVM code over vectors of numbers, as long as the host's registers: what micro-kernels share."""
+"""LLVM code over vectors as long as the target's registers: what the micro-kernels share."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ CHAINS = host().sums_in_flight
 _INDEX = ir.IntType(32)
 _BIT = ir.IntType(1)
 
-Turn = Callable[[Any, list[Any]], list[Any]]
-"""What one turn of a loop makes of vectors, at a place."""
+Iteration = Callable[[Any, list[Any]], list[Any]]
+"""What one iteration of a loop makes of vectors, at an index."""
 
 
 class Vectors:
-    """Code at a builder's place, over float32 or float64.
+    """Code at a builder's position, over float32 or float64.
 
     Data is a pointer to numbers, with the index of the first one that is meant.  A mask says
-    which of a vector's numbers are read or written; None is all.
+    which lanes of a vector are read or written; None is all.
     """
 
     def __init__(self, context: Any, builder: Any, number: Any) -> None:
@@ -42,13 +42,13 @@ class Vectors:
         kind = types.Array(self.kind, 2, "C")
         return make_array(kind)(self.context, self.builder, array).data  # type: ignore[no-untyped-call]
 
-    def place(self, data: Any, index: Any, steps: Any = 0, step: Any = None) -> Any:
-        """A pointer to a vector: ``steps`` times ``step`` numbers after an index."""
+    def pointer(self, data: Any, index: Any, offset: int = 0, stride: Any = None) -> Any:
+        """A pointer to a vector, ``offset`` times ``stride`` (or 1) numbers after an index."""
         builder = self.builder
-        if step is not None:
-            index = builder.add(index, builder.mul(step, WORD(steps)))
-        elif steps:
-            index = builder.add(index, WORD(steps))
+        if stride is not None:
+            index = builder.add(index, builder.mul(stride, WORD(offset)))
+        elif offset:
+            index = builder.add(index, WORD(offset))
         pointer = builder.gep(data, [index], inbounds=True)
         return builder.bitcast(pointer, self.vector.as_pointer())
 
@@ -74,7 +74,7 @@ class Vectors:
         function = self.intrinsic("fma", self.vector, [self.vector] * 3)
         return self.builder.call(function, [a, b, total])
 
-    def same(self, number: Any, kind: Any = None) -> Any:
+    def broadcast(self, number: Any, kind: Any = None) -> Any:
         """One number in every lane."""
         builder, vector = self.builder, kind or self.vector
         empty = ir.Constant(vector, ir.Undefined)
@@ -85,31 +85,32 @@ class Vectors:
     def mask(self, count: Any, first: int = 0) -> Any:
         """The lanes below a count, of a vector whose first lane has the number ``first``."""
         lanes = ir.VectorType(WORD, self.lanes)
-        places = ir.Constant(lanes, [first + lane for lane in range(self.lanes)])
-        return self.builder.icmp_signed("<", places, self.same(count, lanes))
+        numbers = ir.Constant(lanes, [first + lane for lane in range(self.lanes)])
+        return self.builder.icmp_signed("<", numbers, self.broadcast(count, lanes))
 
-    def sums(self, count: int, places: Any, turn: Turn) -> list[Any]:
-        """So many vectors of sums over the places below a number: a turn adds one place's terms.
+    def sums(self, count: int, length: Any, add_terms: Iteration) -> list[Any]:
+        """So many vectors of sums over the indices below ``length``: ``add_terms`` adds those of
+        one index.
 
-        Of few sums each would wait for the last place's, so several places are taken at once, in
-        sums of their own.
+        Of few sums each would wait for the last index's, so the loop is unrolled, with partial
+        sums of its own for each of its parts.
         """
-        apart = max(1, CHAINS // count)
+        factor = max(1, CHAINS // count)
 
-        def several(place: Any, sums: list[Any]) -> list[Any]:
+        def unrolled(index: Any, sums: list[Any]) -> list[Any]:
             return [
                 more
-                for part in range(apart)
-                for more in turn(
-                    self.builder.add(place, WORD(part)), sums[part * count : (part + 1) * count]
+                for part in range(factor)
+                for more in add_terms(
+                    self.builder.add(index, WORD(part)), sums[part * count : (part + 1) * count]
                 )
             ]
 
-        sums, place = [self.zero] * count, WORD(0)
-        if apart > 1:
-            found, place = self.loop(place, places, apart, sums * apart, several)
-            sums = [self.added(found[number::count]) for number in range(count)]
-        return self.loop(place, places, 1, sums, turn)[0]
+        sums, index = [self.zero] * count, WORD(0)
+        if factor > 1:
+            found, index = self.loop(index, length, factor, sums * factor, unrolled)
+            sums = [self.pairwise_sum(found[number::count]) for number in range(count)]
+        return self.loop(index, length, 1, sums, add_terms)[0]
 
     def loop(
         self,
@@ -117,11 +118,12 @@ class Vectors:
         end: Any,
         step: int,
         starts: list[Any],
-        turn: Turn,
+        iteration: Iteration,
         whole: bool = True,
     ) -> tuple[list[Any], Any]:
-        """What turns make of vectors, from the place ``first`` on, ``step`` places each, and the
-        place behind the last turn.  That one may be a part of a turn if they need not be ``whole``.
+        """What iterations make of vectors, for the indices ``range(first, end, step)``, and the
+        index behind the last one.  The last step may reach over the end if steps need not be
+        ``whole``.
         """
         builder = self.builder
         before = builder.block
@@ -130,31 +132,31 @@ class Vectors:
         )
         builder.branch(head)
         builder.position_at_end(head)
-        place = builder.phi(WORD)
-        place.add_incoming(first, before)
+        index = builder.phi(WORD)
+        index.add_incoming(first, before)
         vectors = [builder.phi(self.vector) for _ in starts]
         for one, start in zip(vectors, starts, strict=True):
             one.add_incoming(start, before)
-        following = builder.add(place, WORD(step))
-        goes_on = ("<=", following, end) if whole else ("<", place, end)
+        following = builder.add(index, WORD(step))
+        goes_on = ("<=", following, end) if whole else ("<", index, end)
         builder.cbranch(builder.icmp_signed(*goes_on), body, after)
         builder.position_at_end(body)
-        for one, more in zip(vectors, turn(place, vectors), strict=True):
+        for one, more in zip(vectors, iteration(index, vectors), strict=True):
             one.add_incoming(more, builder.block)
-        place.add_incoming(following, builder.block)
+        index.add_incoming(following, builder.block)
         builder.branch(head)
         builder.position_at_end(after)
-        return vectors, place
+        return vectors, index
 
-    def added(self, parts: list[Any]) -> Any:
-        """The sum of a few vectors, in pairs."""
+    def pairwise_sum(self, parts: list[Any]) -> Any:
+        """The sum of a few vectors, pair by pair."""
         while len(parts) > 1:
             pairs = zip(parts[::2], parts[1::2], strict=False)
             odd = parts[len(parts) - len(parts) % 2 :]
             parts = [self.builder.fadd(one, other) for one, other in pairs] + odd
         return parts[0]
 
-    def total(self, vector: Any) -> Any:
+    def reduce_sum(self, vector: Any) -> Any:
         """The sum of a vector's numbers, in any order."""
         name = f"llvm.vector.reduce.fadd.v{self.lanes}f{8 * self.bytes}"
         module = self.builder.module
@@ -164,9 +166,9 @@ class Vectors:
         start = ir.Constant(self.number, -0.0)
         return self.builder.call(module.globals[name], [start, vector], fastmath=("reassoc",))
 
-    def shuffled(self, one: Any, other: Any, places: Sequence[int]) -> Any:
-        """A vector of the numbers at some places of two, one behind the other."""
-        choice = ir.Constant(ir.VectorType(_INDEX, self.lanes), list(places))
+    def shuffle(self, one: Any, other: Any, lanes: Sequence[int]) -> Any:
+        """A vector of some lanes of two that are concatenated."""
+        choice = ir.Constant(ir.VectorType(_INDEX, self.lanes), list(lanes))
         return self.builder.shuffle_vector(one, other, choice)
 
     def intrinsic(self, name: str, result: Any, arguments: list[Any], end: str = "") -> Any:

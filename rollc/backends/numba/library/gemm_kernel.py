@@ -1,8 +1,8 @@
 """The micro-kernel: a tile of a matrix product, held in vector registers.
 
-``tile`` adds up, over ``inner`` places k, the products of ``a[r, k]`` with the row k of a
-panel, for a few rows r at once.  The sums stay in registers; each row of the panel is
-loaded once for all the rows of the tile.  What a tile holds follows from the host
+``micro_kernel`` adds up, over ``inner`` indices k, the products of ``a[i, k]`` with the row k
+of a panel, for a few rows i at once.  The sums stay in registers; each row of the panel is
+loaded once for all the rows of the tile.  What a tile holds follows from the target
 (:mod:`rollc.backends.numba.jit.target`).
 
 Goto and van de Geijn, Anatomy of high-performance matrix multiplication (2008), section 4.
@@ -30,64 +30,59 @@ def tile_width(array: Array) -> int:
     return _WIDTH_4 if array.itemsize == 4 else _WIDTH_8
 
 
-def plain_tile(
+def plain_micro_kernel(
     a: Any,
-    a_start: int,
-    a_row: int,
-    a_place: int,
     panel: Any,
-    panel_start: int,
-    panel_place: int,
-    inner: int,
     out: Any,
+    a_start: int,
+    a_row_stride: int,
+    a_inner_stride: int,
+    panel_start: int,
+    panel_stride: int,
+    inner: int,
     out_start: int,
-    out_row: int,
+    out_stride: int,
     rows: int,
     columns: int,
-    add: bool,
+    accumulate: bool,
 ) -> None:
-    """What ``tile`` means, in plain Python."""
+    """What ``micro_kernel`` means, in plain Python."""
     a, panel, out = a.reshape(-1), panel.reshape(-1), out.reshape(-1)
-    for r in range(rows):
+    for i in range(rows):
         for j in range(columns):
             total = out.dtype.type(0)
             for k in range(inner):
-                weight = panel[panel_start + k * panel_place + j]
-                total += a[a_start + r * a_row + k * a_place] * weight
-            place = out_start + r * out_row + j
-            out[place] = out[place] + total if add else total
+                weight = panel[panel_start + k * panel_stride + j]
+                total += a[a_start + i * a_row_stride + k * a_inner_stride] * weight
+            index = out_start + i * out_stride + j
+            out[index] = out[index] + total if accumulate else total
 
 
-def _tile(
+def _micro_kernel(
     typing_context: Any,
     a: Any,
-    a_start: Any,
-    a_row: Any,
-    a_place: Any,
     panel: Any,
-    panel_start: Any,
-    panel_place: Any,
-    inner: Any,
     out: Any,
+    a_start: Any,
+    a_row_stride: Any,
+    a_inner_stride: Any,
+    panel_start: Any,
+    panel_stride: Any,
+    inner: Any,
     out_start: Any,
-    out_row: Any,
+    out_stride: Any,
     rows: Any,
     columns: Any,
-    add: Any,
+    accumulate: Any,
 ) -> Any:
-    """One tile of ``out``: ``rows`` rows and ``columns`` columns, or fewer than it can hold.
+    """A tile of ``out = a @ panel``: ``rows`` rows and ``columns`` columns, or fewer than fit.
 
-    Arguments are arrays with the element at which to start and the steps, in elements,
-    from row to row and from place to place.  ``add`` adds to what ``out`` holds.
+    Starts and strides are in elements of the flat arrays: ``a`` has one stride from row to row
+    and one along the sum.
     """
     number = a.dtype
     array = types.Array(number, 2, "C")
-    arguments = (
-        *(array, int64, int64, int64),
-        *(array, int64, int64, int64),
-        *(array, int64, int64),
-        *(int64, int64, boolean),
-    )
+    arguments = (*[array] * 3, *[int64] * 10, boolean)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         _Tile(context, builder, number, values).build()
@@ -96,7 +91,7 @@ def _tile(
     return types.none(*arguments), generate
 
 
-tile: Any = plain_tile if config.DISABLE_JIT else intrinsic(_tile)  # type: ignore[attr-defined]
+micro_kernel: Any = plain_micro_kernel if config.DISABLE_JIT else intrinsic(_micro_kernel)  # type: ignore[attr-defined]
 
 
 class _Tile:
@@ -105,10 +100,10 @@ class _Tile:
     def __init__(self, context: Any, builder: Any, number: Any, values: Any) -> None:
         self.builder = builder
         self.code = Vectors(context, builder, number)
-        (a, self.a_start, self.a_row, self.a_place, panel, self.panel_start) = values[:6]
-        (self.panel_place, self.inner, out, self.out_start, self.out_row) = values[6:11]
-        (self.rows, self.columns, self.add) = values[11:]
-        self.a, self.panel, self.out = map(self.code.data, (a, panel, out))
+        self.a, self.panel, self.out = map(self.code.data, values[:3])
+        (self.a_start, self.a_row_stride, self.a_inner_stride) = values[3:6]
+        (self.panel_start, self.panel_stride, self.inner) = values[6:9]
+        (self.out_start, self.out_stride, self.rows, self.columns, self.accumulate) = values[9:]
 
     def build(self) -> None:
         builder = self.builder
@@ -144,37 +139,37 @@ class _Tile:
         for row in range(rows):
             self._prefetch(row, vectors)
 
-        def turn(place: Any, sums: list[Any]) -> list[Any]:
-            weights, found = self._weights(place, masks), []
+        def add_terms(k: Any, sums: list[Any]) -> list[Any]:
+            weights, found = self._weights(k, masks), []
             for row in range(rows):
-                factor = self._factor(row, place)
+                factor = self._factor(row, k)
                 mine = zip(weights, sums[row * vectors :], strict=False)
                 found += [self.code.multiply_add(factor, weight, total) for weight, total in mine]
             return found
 
-        sums = self.code.sums(rows * vectors, self.inner, turn)
+        sums = self.code.sums(rows * vectors, self.inner, add_terms)
         for row in range(rows):
             for v in range(vectors):
                 self._store(row, v, sums[row * vectors + v], masks[v])
 
     def _weights(self, k: Any, masks: list[Any]) -> list[Any]:
-        index = self.builder.add(self.panel_start, self.builder.mul(k, self.panel_place))
+        index = self.builder.add(self.panel_start, self.builder.mul(k, self.panel_stride))
         return [
-            self.code.load(self.code.place(self.panel, index, v * self.code.lanes), masks[v])
+            self.code.load(self.code.pointer(self.panel, index, v * self.code.lanes), masks[v])
             for v in range(len(masks))
         ]
 
     def _factor(self, row: int, k: Any) -> Any:
-        """One number of a, in every lane."""
+        """One element of a, in every lane."""
         builder = self.builder
-        offset = builder.mul(self.a_row, WORD(row))
-        index = builder.add(builder.add(self.a_start, offset), builder.mul(k, self.a_place))
-        return self.code.same(builder.load(builder.gep(self.a, [index], inbounds=True)))
+        offset = builder.mul(self.a_row_stride, WORD(row))
+        index = builder.add(builder.add(self.a_start, offset), builder.mul(k, self.a_inner_stride))
+        return self.code.broadcast(builder.load(builder.gep(self.a, [index], inbounds=True)))
 
     def _out(self, row: int, v: int) -> Any:
-        """The place of a vector of the result."""
-        start = self.builder.add(self.out_start, self.builder.mul(self.out_row, WORD(row)))
-        return self.code.place(self.out, start, v * self.code.lanes)
+        """A pointer to a vector of the result."""
+        start = self.builder.add(self.out_start, self.builder.mul(self.out_stride, WORD(row)))
+        return self.code.pointer(self.out, start, v * self.code.lanes)
 
     def _prefetch(self, row: int, vectors: int) -> None:
         """Ask for a row of out, which is not needed before the sums are done."""
@@ -194,4 +189,4 @@ class _Tile:
         pointer = self._out(row, v)
         # What out held before may be anything, NaN included: it is selected, not scaled.
         sum_ = self.builder.fadd(value, self.code.load(pointer, mask))
-        self.code.store(self.builder.select(self.add, sum_, value), pointer, mask)
+        self.code.store(self.builder.select(self.accumulate, sum_, value), pointer, mask)

@@ -1,17 +1,17 @@
-"""Matrices copied to where products read them: side by side, tile by tile.
+"""Packing: weights copied to where matrix products read them, tile by tile.
 
-A large one is copied by all threads of a call for all of them, slice by slice: each takes the
-next slice by counting up, and nobody waits for a thread that has taken none.
+A large one is packed by all threads of a call for all of them, slice by slice: each takes the
+next slice by incrementing a counter, and nobody waits for a thread that has taken none.
 """
 
 from __future__ import annotations
 
-from rollc.backends.numba.jit.routine import Array, at, routine, shared
+from rollc.backends.numba.jit.routine import Array, Pair, routine, shared, uint
 from rollc.backends.numba.jit.target import host
 from rollc.backends.numba.library.gemm_kernel import tile_width
 from rollc.backends.numba.library.team_layout import COPIED, MATRIX, TAKEN
-from rollc.backends.numba.library.thread_team import increase, reach
-from rollc.backends.numba.library.transpose_kernel import turn
+from rollc.backends.numba.library.thread_team import increment, wait_until
+from rollc.backends.numba.library.transpose_kernel import transpose_block
 from rollc.support.target import VECTORS
 
 SLICE = host().stream_rows // 4  # rows that a thread copies at a time
@@ -20,86 +20,86 @@ SLICE = host().stream_rows // 4  # rows that a thread copies at a time
 @routine
 def pack(
     weight: Array,
-    height: int,
-    width: int,
+    out: Array,
+    shape: Pair,
     transposed: bool,
-    panel: Array,
-    place: int,
-    inner: int,
-    columns: int,
-    words: int,
-    number: int,
+    panel_shape: Pair,
+    panel_column: int = 0,
+    progress: int = 0,
+    number: int = 0,
 ) -> None:
-    """Copy a matrix into a panel of ``inner`` rows, from the column ``place`` on.
+    """Copy a matrix of a shape, or its transpose, into a panel, from a column on.
 
     A panel holds its columns tile by tile, and the last tile is filled up with zeros.  If there
-    are ``words`` (:mod:`.team_layout`), all threads take part, and the matrix has a
-    ``number`` there.
+    is a control block ``progress`` (:mod:`.team_layout`), all threads take part, and the matrix
+    has a ``number`` there.
     """
+    height, width = shape
+    inner, columns = panel_shape
     slices = -(-height // SLICE)
-    first = number * MATRIX
-    taken = 0 if words == 0 else increase(words, first + TAKEN)
+    counters = number * MATRIX
+    taken = 0 if progress == 0 else increment(progress, counters + TAKEN)
     while taken < slices:
         begin = taken * SLICE
         end = min(begin + SLICE, height)
         if transposed:
-            _pack_columns(weight, begin, end, width, panel, place, inner)
+            _pack_columns(weight, begin, end, width, out, panel_column, inner)
         else:
-            _pack_rows(weight, begin, end, width, panel, place, inner)
-        if end == height and place + (height if transposed else width) == columns:
-            _fill_up(panel, inner, columns)
-        if words == 0:
+            _pack_rows(weight, begin, end, width, out, panel_column, inner)
+        if end == height and panel_column + (height if transposed else width) == columns:
+            _fill_up(out, inner, columns)
+        if progress == 0:
             taken += 1
         else:
-            increase(words, first + COPIED)
-            taken = increase(words, first + TAKEN)
-    if words != 0:
-        reach(words, first + COPIED, slices)
+            increment(progress, counters + COPIED)
+            taken = increment(progress, counters + TAKEN)
+    if progress != 0:
+        wait_until(progress, counters + COPIED, slices)
 
 
 @shared
 def _pack_columns(
-    weight: Array, begin: int, end: int, width: int, panel: Array, place: int, inner: int
+    weight: Array, begin: int, end: int, width: int, panel: Array, panel_column: int, inner: int
 ) -> None:
     """Copy rows of a matrix into columns of a panel, by square blocks where they fit."""
-    step = tile_width(weight)
-    lanes = step // VECTORS
+    tile = tile_width(weight)
+    lanes = tile // VECTORS
     j = begin
     while j < end:
-        column = place + j
-        start = column // step * step * inner + column % step
+        column = panel_column + j
+        start = column // tile * tile * inner + column % tile
         columns = lanes if column % lanes == 0 and j + lanes <= end else 1
         blocks = inner // lanes * lanes if columns == lanes else 0
         for i in range(0, blocks, lanes):
-            turn(weight, j * width + i, width, panel, start + i * step, step)
+            transpose_block(weight, panel, j * width + i, width, start + i * tile, tile)
         for i in range(blocks, inner):
             for k in range(columns):
-                panel[0, at(start + i * step + k)] = weight[0, at((j + k) * width + i)]
+                panel[0, uint(start + i * tile + k)] = weight[0, uint((j + k) * width + i)]
         j += columns
 
 
 @shared
 def _pack_rows(
-    weight: Array, begin: int, end: int, width: int, panel: Array, place: int, inner: int
+    weight: Array, begin: int, end: int, width: int, panel: Array, panel_column: int, inner: int
 ) -> None:
     """Copy rows of a matrix into rows of a panel."""
-    step = tile_width(weight)
+    tile = tile_width(weight)
     for i in range(begin, end):
         j = 0
         while j < width:
-            column = place + j
-            start = column // step * step * inner + column % step + i * step
-            few = min(step - column % step, width - j)
-            for k in range(few):
-                panel[0, at(start + k)] = weight[0, at(i * width + j + k)]
-            j += few
+            column = panel_column + j
+            start = column // tile * tile * inner + column % tile + i * tile
+            count = min(tile - column % tile, width - j)
+            for k in range(count):
+                panel[0, uint(start + k)] = weight[0, uint(i * width + j + k)]
+            j += count
 
 
 @shared
 def _fill_up(panel: Array, inner: int, columns: int) -> None:
     """Write zeros behind the last column."""
-    step = tile_width(panel)
-    start = columns // step * step * inner
-    for i in range(inner if columns % step else 0):
-        for k in range(columns % step, step):
-            panel[0, at(start + i * step + k)] = 0
+    tile = tile_width(panel)
+    start = columns // tile * tile * inner
+    for i in range(inner if columns % tile else 0):
+        for k in range(columns % tile, tile):
+            panel[0, uint(start + i * tile + k)] = 0

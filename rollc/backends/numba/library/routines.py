@@ -1,9 +1,12 @@
-"""The routines that kernels call: linear algebra (:mod:`.gemm`), and the rest.
+"""The routines that kernels call: matrix products (:mod:`.gemm`), small matrices, and the rest.
 
 Every buffer is an array of two dimensions: a row for each step and sequence, and in it the
-elements of one value (a matrix row by row); numbers lie side by side in one row.  A value is
-given by its array, its row and its first column.  Nothing is allocated, nothing can raise,
-and the interpreter's lock is not held.  NaN in, NaN out: no compiler flag assumes it away.
+elements of one value (a matrix row by row); numbers lie side by side in one row.
+
+A call gives arrays first, then sizes and offsets by their names.  Of an array ``x`` the value
+begins at ``x[x_row, x_column]``, which are 0 where they are not given.  Nothing is allocated,
+nothing can raise, and the interpreter's lock is not held.  NaN in, NaN out: no compiler flag
+assumes it away.
 
 A kernel calls a routine through its symbol: routines are compiled once for each precision,
 and kept as object code (:mod:`rollc.backends.numba.jit.routine`).
@@ -16,32 +19,32 @@ from typing import Any
 import numpy as np
 from numba.extending import register_jitable
 
-from rollc.backends.numba.jit.routine import Array, at, routine, shared
+from rollc.backends.numba.jit.routine import Array, Triple, routine, shared, uint
 from rollc.backends.numba.library.gemm import (
     dot,
-    dots,
-    gauss_jordan,
     help_team,
-    matrix_product,
-    outer,
-    product,
-    steps_times,
-    times,
-    transpose,
-    weighted_rows,
+    matmul,
+    matmul_steps,
+    matmul_strided,
+    sum_outer_products,
+    vecdot,
 )
 from rollc.backends.numba.library.gemm_packing import pack
+from rollc.backends.numba.library.small_matrices import (
+    gauss_jordan,
+    outer,
+    small_matmul,
+    transpose,
+)
 from rollc.backends.numba.library.vector_math import OPTIONS, exp, log_one_plus
 
 __all__ = [
     "argmax",
-    "carry",
     "clear",
     "copy_block",
     "cross_entropy",
     "deviation",
     "dot",
-    "dots",
     "draw",
     "element",
     "embed",
@@ -51,209 +54,227 @@ __all__ = [
     "help_team",
     "log_softmax",
     "logsumexp",
-    "matrix_product",
+    "matmul",
+    "matmul_steps",
+    "matmul_strided",
+    "move_rows",
     "normalise",
     "one_hot",
     "outer",
     "pack",
-    "product",
+    "small_matmul",
     "softmax",
-    "steps_times",
     "sum_along",
-    "times",
-    "total",
+    "sum_outer_products",
+    "sum_row",
     "transpose",
-    "weighted_rows",
+    "vecdot",
 ]
 
 
 @routine
-def element(x: Array, row: int, first: int, size: int, index: int) -> Any:
+def element(x: Array, size: int, index: int, x_row: int = 0, x_column: int = 0) -> Any:
+    """``x[index]`` of ``size`` elements, or zero where there is no such element."""
     if index < size:
-        return x[row, at(first + index)]
+        return x[x_row, uint(x_column + index)]
     return x.dtype.type(0)
 
 
 @routine
 def embed(
-    table: Array, row: int, first: int, index: int, out: Array, target: int, place: int, size: int
+    table: Array,
+    out: Array,
+    index: int,
+    size: int,
+    table_row: int = 0,
+    table_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
 ) -> None:
+    """The row ``index`` of a table whose rows have ``size`` elements."""
     for k in range(size):
-        out[target, at(place + k)] = table[row, at(first + index * size + k)]
+        value = table[table_row, uint(table_column + index * size + k)]
+        out[out_row, uint(out_column + k)] = value
 
 
 @routine
 def embed_adjoint(
     cotangent: Array,
-    row: int,
-    first: int,
-    index: int,
     out: Array,
-    target: int,
-    place: int,
+    index: int,
     rows: int,
     size: int,
-    accumulate: bool,
+    cotangent_row: int = 0,
+    cotangent_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
+    accumulate: bool = False,
 ) -> None:
+    """Add a vector to the row ``index`` of a table of ``rows`` rows, or make it the only one."""
     if not accumulate:
         for k in range(rows * size):
-            out[target, at(place + k)] = 0
+            out[out_row, uint(out_column + k)] = 0
     for k in range(size):
-        out[target, at(place + index * size + k)] += cotangent[row, at(first + k)]
+        value = cotangent[cotangent_row, uint(cotangent_column + k)]
+        out[out_row, uint(out_column + index * size + k)] += value
 
 
 @routine
-def one_hot(index: int, out: Array, target: int, place: int, size: int) -> None:
+def one_hot(out: Array, index: int, size: int, out_row: int = 0, out_column: int = 0) -> None:
     for k in range(size):
-        out[target, at(place + k)] = 0
-    out[target, at(place + index)] = 1
+        out[out_row, uint(out_column + k)] = 0
+    out[out_row, uint(out_column + index)] = 1
 
 
 @routine
 def copy_block(
     x: Array,
-    row: int,
-    first: int,
-    length: int,
-    start: int,
     out: Array,
-    target: int,
-    place: int,
-    space: int,
-    into: int,
-    outside: int,
     count: int,
-    inside: int,
+    x_shape: Triple,
+    out_shape: Triple,
+    x_start: int = 0,
+    out_start: int = 0,
+    x_row: int = 0,
+    x_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
 ) -> None:
-    """Copy ``count`` places along one dimension of a value to another value.
+    """``out[:, out_start : out_start + count, :] = x[:, x_start : x_start + count, :]``
 
-    The dimension has ``length`` places in x and ``space`` in out; the dimensions before it
-    together have ``outside`` places, those after it ``inside``.
+    of the values seen as arrays of three dimensions, which differ in the second one.
     """
-    for i in range(outside):
+    outer_size, length, inner_size = x_shape
+    space = out_shape[1]
+    for i in range(outer_size):
         for j in range(count):
-            for k in range(inside):
-                source = (i * length + start + j) * inside + k
-                out[target, at(place + (i * space + into + j) * inside + k)] = x[
-                    row, at(first + source)
-                ]
+            for k in range(inner_size):
+                source = x_column + (i * length + x_start + j) * inner_size + k
+                target = out_column + (i * space + out_start + j) * inner_size + k
+                out[out_row, uint(target)] = x[x_row, uint(source)]
 
 
 @routine
-def carry(x: Array, row: int, first: int, target: int, place: int, rows: int, size: int) -> None:
+def move_rows(
+    x: Array,
+    rows: int,
+    size: int,
+    from_row: int = 0,
+    from_column: int = 0,
+    to_row: int = 0,
+    to_column: int = 0,
+) -> None:
     """Copy rows to other rows of the same array, or numbers along a row; they may overlap."""
-    if row < target or first < place:
+    if from_row < to_row or from_column < to_column:
         for i in range(rows):
             for k in range(size):
                 r, c = rows - 1 - i, size - 1 - k
-                x[target + r, at(place + c)] = x[row + r, at(first + c)]
+                x[to_row + r, uint(to_column + c)] = x[from_row + r, uint(from_column + c)]
     else:
         for i in range(rows):
             for k in range(size):
-                x[target + i, at(place + k)] = x[row + i, at(first + k)]
+                x[to_row + i, uint(to_column + k)] = x[from_row + i, uint(from_column + k)]
 
 
 @routine
-def clear(out: Array, target: int, place: int, size: int) -> None:
+def clear(out: Array, size: int, out_row: int = 0, out_column: int = 0) -> None:
     for k in range(size):
-        out[target, at(place + k)] = 0
+        out[out_row, uint(out_column + k)] = 0
 
 
 @routine
 def sum_along(
     x: Array,
-    row: int,
-    first: int,
     out: Array,
-    target: int,
-    place: int,
-    outside: int,
-    length: int,
-    inside: int,
+    shape: Triple,
     mean: bool,
+    x_row: int = 0,
+    x_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
 ) -> None:
-    """The sum, or the mean, along one dimension (see :func:`copy_block`)."""
+    """The sum, or the mean, of an array of three dimensions along the second one."""
+    outer_size, length, inner_size = shape
     count = out.dtype.type(length if mean else 1)
-    for i in range(outside):
-        for k in range(inside):
-            found = out.dtype.type(0)
-            start = first + i * length * inside + k
-            if inside == 1:  # side by side: in vectors
+    for i in range(outer_size):
+        for k in range(inner_size):
+            total = out.dtype.type(0)
+            start = x_column + i * length * inner_size + k
+            if inner_size == 1:  # contiguous: in vectors
                 for j in range(length):
-                    found += x[row, at(start + j)]
+                    total += x[x_row, uint(start + j)]
             else:
                 for j in range(length):
-                    found += x[row, at(start + j * inside)]
-            out[target, at(place + i * inside + k)] = found / count
+                    total += x[x_row, uint(start + j * inner_size)]
+            out[out_row, uint(out_column + i * inner_size + k)] = total / count
 
 
 @routine
-def total(x: Array, row: int, first: int, size: int) -> Any:
-    """The sum of numbers that lie side by side, in several partial sums."""
-    found = x.dtype.type(0)
+def sum_row(x: Array, size: int, x_row: int = 0, x_column: int = 0) -> Any:
+    """The sum of contiguous numbers, in several partial sums."""
+    total = x.dtype.type(0)
     for k in range(size):
-        found += x[row, at(first + k)]
-    return found
+        total += x[x_row, uint(x_column + k)]
+    return total
 
 
 @routine
 def extreme_along(
     x: Array,
-    row: int,
-    first: int,
     out: Array,
-    target: int,
-    place: int,
-    outside: int,
-    length: int,
-    inside: int,
+    shape: Triple,
     largest: bool,
+    x_row: int = 0,
+    x_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
 ) -> None:
-    """The largest, or the smallest, along one dimension; a NaN wins."""
-    for i in range(outside):
-        for k in range(inside):
-            best = x[row, at(first + i * length * inside + k)]
+    """The largest, or the smallest, along the second of three dimensions; a NaN wins."""
+    outer_size, length, inner_size = shape
+    for i in range(outer_size):
+        for k in range(inner_size):
+            best = x[x_row, uint(x_column + i * length * inner_size + k)]
             for j in range(1, length):
-                value = x[row, at(first + (i * length + j) * inside + k)]
+                value = x[x_row, uint(x_column + (i * length + j) * inner_size + k)]
                 better = value > best if largest else value < best
                 if better or value != value:
                     best = value
-            out[target, at(place + i * inside + k)] = best
+            out[out_row, uint(out_column + i * inner_size + k)] = best
 
 
 @routine
-def argmax(x: Array, row: int, first: int, size: int) -> int:
+def argmax(x: Array, size: int, x_row: int = 0, x_column: int = 0) -> int:
     best = 0
     for k in range(1, size):
-        value, most = x[row, at(first + k)], x[row, at(first + best)]
+        value, most = x[x_row, uint(x_column + k)], x[x_row, uint(x_column + best)]
         if value > most or (value != value and most == most):
             best = k
     return best
 
 
 @routine
-def draw(p: Array, row: int, first: int, size: int, number: float) -> int:
+def draw(p: Array, size: int, number: float, p_row: int = 0, p_column: int = 0) -> int:
     """The index whose share of the sum of ``p`` holds a number from 0 to 1; never outside."""
-    total = p[row, at(first)]
+    total = p[p_row, uint(p_column)]
     last = 0 if total > 0 else size - 1
     for k in range(1, size):
-        total += p[row, at(first + k)]
-        if p[row, at(first + k)] > 0:
+        total += p[p_row, uint(p_column + k)]
+        if p[p_row, uint(p_column + k)] > 0:
             last = k
-    below = p[row, at(first)]
+    below = p[p_row, uint(p_column)]
     for k in range(size):
         if k > 0:
-            below += p[row, at(first + k)]
+            below += p[p_row, uint(p_column + k)]
         if number * total < below:
             return k
     return last
 
 
 @shared
-def largest(x: Array, row: int, first: int, size: int) -> Any:
-    best = x[row, at(first)]
+def largest(x: Array, size: int, x_row: int, x_column: int) -> Any:
+    best = x[x_row, uint(x_column)]
     for k in range(1, size):
-        value = x[row, at(first + k)]
+        value = x[x_row, uint(x_column + k)]
         if value > best or value != value:
             best = value
     return best
@@ -267,105 +288,131 @@ def below(x: Any, top: Any, zero: Any) -> Any:
 
 
 @shared
-def log_rise(x: Array, row: int, first: int, size: int, top: Any) -> Any:
+def log_sum(x: Array, size: int, x_row: int, x_column: int, top: Any) -> Any:
     """The logarithm of the sum of exp(x - top).
 
     One of the terms is 1: the logarithm of 1 and the others is exact where these are small.
     """
     zero, one = x.dtype.type(0), x.dtype.type(1)
-    rest, tops = zero, zero
+    others, tops = zero, zero
     for k in range(size):
-        value = x[row, at(first + k)]
+        value = x[x_row, uint(x_column + k)]
         e = exp(value - top)
-        rest += zero if value == top else e
+        others += zero if value == top else e
         tops += one if value == top else zero
-    return log_one_plus(rest + (tops - one))
+    return log_one_plus(others + (tops - one))
 
 
 @routine
-def logsumexp(x: Array, row: int, first: int, size: int) -> Any:
-    top = largest(x, row, first, size)
-    return top + log_rise(x, row, first, size, top)
+def logsumexp(x: Array, size: int, x_row: int = 0, x_column: int = 0) -> Any:
+    top = largest(x, size, x_row, x_column)
+    return top + log_sum(x, size, x_row, x_column, top)
 
 
 @routine
-def softmax(x: Array, row: int, first: int, out: Array, target: int, place: int, size: int) -> None:
-    """The shares; zeros where all elements are -inf, for there is nothing to share."""
-    top, zero = largest(x, row, first, size), x.dtype.type(0)
+def softmax(
+    x: Array,
+    out: Array,
+    size: int,
+    x_row: int = 0,
+    x_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
+) -> None:
+    """exp(x), scaled to the sum 1; zeros where all elements are -inf."""
+    top, zero = largest(x, size, x_row, x_column), x.dtype.type(0)
     total = zero
     for k in range(size):
-        value = exp(below(x[row, at(first + k)], top, zero))
-        out[target, at(place + k)] = value
+        value = exp(below(x[x_row, uint(x_column + k)], top, zero))
+        out[out_row, uint(out_column + k)] = value
         total += value
     if top == -np.inf:
         total = x.dtype.type(np.inf)
     for k in range(size):
-        out[target, at(place + k)] /= total
+        out[out_row, uint(out_column + k)] /= total
 
 
 @routine
 def log_softmax(
-    x: Array, row: int, first: int, out: Array, target: int, place: int, size: int
+    x: Array,
+    out: Array,
+    size: int,
+    x_row: int = 0,
+    x_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
 ) -> None:
-    top = largest(x, row, first, size)
-    rise = log_rise(x, row, first, size, top)
+    top, zero = largest(x, size, x_row, x_column), x.dtype.type(0)
+    log_of_sum = log_sum(x, size, x_row, x_column, top)
     if top == -np.inf:
-        rise = x.dtype.type(np.inf)
+        log_of_sum = x.dtype.type(np.inf)
     for k in range(size):
-        out[target, at(place + k)] = below(x[row, at(first + k)], top, x.dtype.type(0)) - rise
+        value = below(x[x_row, uint(x_column + k)], top, zero)
+        out[out_row, uint(out_column + k)] = value - log_of_sum
 
 
 @routine
-def cross_entropy(scores: Array, row: int, first: int, target: int, size: int) -> Any:
-    top = largest(scores, row, first, size)
-    rise = log_rise(scores, row, first, size, top)
+def cross_entropy(
+    scores: Array, target: int, size: int, scores_row: int = 0, scores_column: int = 0
+) -> Any:
+    """-log softmax(scores)[target]."""
+    top, zero = largest(scores, size, scores_row, scores_column), scores.dtype.type(0)
+    log_of_sum = log_sum(scores, size, scores_row, scores_column, top)
     if top == -np.inf:
-        rise = scores.dtype.type(np.inf)
-    return rise - below(scores[row, at(first + target)], top, scores.dtype.type(0))
+        log_of_sum = scores.dtype.type(np.inf)
+    return log_of_sum - below(scores[scores_row, uint(scores_column + target)], top, zero)
 
 
 @register_jitable(**OPTIONS)
-def apart(x: Any, start: Any, middle: Any) -> Any:
-    """x - (start + middle), where the first difference is exact if x is near the start."""
-    return (x - start) - middle
+def centred(x: Any, start: Any, mean: Any) -> Any:
+    """x - (start + mean), where the first difference is exact if x is near the start."""
+    return (x - start) - mean
 
 
 @shared
-def middle_from(x: Array, row: int, first: int, start: Any, size: int) -> Any:
+def mean_from(x: Array, size: int, x_row: int, x_column: int, start: Any) -> Any:
     """How far the mean is from one of the elements: what all have in common is in no sum."""
-    found = x.dtype.type(0)
+    total = x.dtype.type(0)
     for k in range(size):
-        found += x[row, at(first + k)] - start
-    return found / x.dtype.type(size)
+        total += x[x_row, uint(x_column + k)] - start
+    return total / x.dtype.type(size)
 
 
 @shared
 def deviation_from(
-    x: Array, row: int, first: int, start: Any, middle: Any, epsilon: float, size: int
+    x: Array, size: int, epsilon: float, x_row: int, x_column: int, start: Any, mean: Any
 ) -> Any:
-    """The root of the variance and a little more."""
-    variance = x.dtype.type(0)
+    """The root of the variance and ``epsilon``."""
+    total = x.dtype.type(0)
     for k in range(size):
-        distance = apart(x[row, at(first + k)], start, middle)
-        variance += distance * distance
-    return np.sqrt(variance / x.dtype.type(size) + x.dtype.type(epsilon))
+        difference = centred(x[x_row, uint(x_column + k)], start, mean)
+        total += difference * difference
+    return np.sqrt(total / x.dtype.type(size) + x.dtype.type(epsilon))
 
 
 @routine
-def deviation(x: Array, row: int, first: int, epsilon: float, size: int) -> Any:
-    """The root of the variance and a little more."""
-    start = x[row, at(first)]
-    middle = middle_from(x, row, first, start, size)
-    return deviation_from(x, row, first, start, middle, epsilon, size)
+def deviation(x: Array, size: int, epsilon: float, x_row: int = 0, x_column: int = 0) -> Any:
+    """The standard deviation: the root of the variance and ``epsilon``."""
+    start = x[x_row, uint(x_column)]
+    mean = mean_from(x, size, x_row, x_column, start)
+    return deviation_from(x, size, epsilon, x_row, x_column, start, mean)
 
 
 @routine
 def normalise(
-    x: Array, row: int, first: int, epsilon: float, out: Array, target: int, place: int, size: int
+    x: Array,
+    out: Array,
+    size: int,
+    epsilon: float,
+    x_row: int = 0,
+    x_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
 ) -> None:
     """x, shifted and scaled to mean 0 and variance 1."""
-    start = x[row, at(first)]
-    middle = middle_from(x, row, first, start, size)
-    root = deviation_from(x, row, first, start, middle, epsilon, size)
+    start = x[x_row, uint(x_column)]
+    mean = mean_from(x, size, x_row, x_column, start)
+    scale = deviation_from(x, size, epsilon, x_row, x_column, start, mean)
     for k in range(size):
-        out[target, at(place + k)] = apart(x[row, at(first + k)], start, middle) / root
+        value = centred(x[x_row, uint(x_column + k)], start, mean) / scale
+        out[out_row, uint(out_column + k)] = value

@@ -1,8 +1,8 @@
-"""Sums along rows in vector registers: what is left where no rows share a matrix.
+"""The kernels of a single row: what is left where no rows share a matrix.
 
-``row_dot`` is the sum of the products of two rows.  ``weighted_row`` is the sum of many rows,
-each times a number of its own, some vectors wide: those stay in registers, so that every row is
-read once and in one piece.
+``dot_kernel`` is the dot product of two rows.  ``gemv_kernel`` is a row times a matrix, a few
+vectors wide: the sums stay in registers, so that every row of the matrix is read once and in one
+piece.
 """
 
 from __future__ import annotations
@@ -17,113 +17,113 @@ from rollc.backends.numba.jit.target import host
 
 WIDE = host().sums_in_flight
 """The vectors of a row that are summed up at once."""
-_TOGETHER = 2  # vectors of a turn
+_UNROLL = 2  # vectors of an iteration
 
 
-def wide(itemsize: int) -> int:
-    """The columns that :func:`weighted_row` takes at most."""
+def gemv_width(itemsize: int) -> int:
+    """The columns that :func:`gemv_kernel` takes at most."""
     return WIDE * host().lanes(itemsize)
 
 
-def plain_row_dot(a: Any, a_start: int, b: Any, b_start: int, size: int) -> Any:
-    """What ``row_dot`` means, in plain Python."""
+def plain_dot_kernel(a: Any, b: Any, a_start: int, b_start: int, size: int) -> Any:
+    """What ``dot_kernel`` means, in plain Python."""
     total = a.dtype.type(0)
     for k in range(size):
         total += a.reshape(-1)[a_start + k] * b.reshape(-1)[b_start + k]
     return total
 
 
-def plain_weighted_row(
+def plain_gemv_kernel(
     a: Any,
-    a_start: int,
-    a_place: int,
     b: Any,
-    b_start: int,
-    b_place: int,
-    inner: int,
     out: Any,
+    a_start: int,
+    a_stride: int,
+    b_start: int,
+    b_stride: int,
+    inner: int,
     out_start: int,
     columns: int,
-    add: bool,
+    accumulate: bool,
 ) -> None:
-    """What ``weighted_row`` means, in plain Python."""
+    """What ``gemv_kernel`` means, in plain Python."""
     a, b, out = a.reshape(-1), b.reshape(-1), out.reshape(-1)
     for j in range(columns):
         total = out.dtype.type(0)
-        for i in range(inner):
-            total += a[a_start + i * a_place] * b[b_start + i * b_place + j]
-        out[out_start + j] = out[out_start + j] + total if add else total
+        for k in range(inner):
+            total += a[a_start + k * a_stride] * b[b_start + k * b_stride + j]
+        index = out_start + j
+        out[index] = out[index] + total if accumulate else total
 
 
-def _row_dot(typing_context: Any, a: Any, a_start: Any, b: Any, b_start: Any, size: Any) -> Any:
-    """The sum of the products of two rows.  Arguments are arrays with their first element."""
+def _dot_kernel(typing_context: Any, a: Any, b: Any, a_start: Any, b_start: Any, size: Any) -> Any:
+    """The sum of the products of two rows; starts are in elements of the flat arrays."""
     array = types.Array(a.dtype, 2, "C")
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        a, a_start, b, b_start, size = values
+        a, b, a_start, b_start, size = values
         code = Vectors(context, builder, array.dtype)
         one, other = code.data(a), code.data(b)
 
         def product(k: Any, number: int, total: Any, mask: Any = None) -> Any:
-            places = ((one, a_start), (other, b_start))
             first, second = (
-                code.load(code.place(data, builder.add(start, k), number * code.lanes), mask)
-                for data, start in places
+                code.load(code.pointer(data, builder.add(start, k), number * code.lanes), mask)
+                for data, start in ((one, a_start), (other, b_start))
             )
             return code.multiply_add(first, second, total)
 
-        def turn(k: Any, sums: list[Any]) -> list[Any]:
+        def whole_vectors(k: Any, sums: list[Any]) -> list[Any]:
             return [product(k, number, total) for number, total in enumerate(sums)]
 
-        def rest(k: Any, sums: list[Any]) -> list[Any]:
+        def remainder(k: Any, sums: list[Any]) -> list[Any]:
             return [product(k, 0, sums[0], code.mask(builder.sub(size, k)))]
 
-        step = _TOGETHER * code.lanes
-        sums, k = code.loop(WORD(0), size, step, [code.zero] * _TOGETHER, turn)
-        (total,), _ = code.loop(k, size, code.lanes, [code.added(sums)], rest, whole=False)
-        return code.total(total)
+        step = _UNROLL * code.lanes
+        sums, k = code.loop(WORD(0), size, step, [code.zero] * _UNROLL, whole_vectors)
+        (total,), _ = code.loop(
+            k, size, code.lanes, [code.pairwise_sum(sums)], remainder, whole=False
+        )
+        return code.reduce_sum(total)
 
-    return array.dtype(array, int64, array, int64, int64), generate
+    return array.dtype(array, array, int64, int64, int64), generate
 
 
-def _weighted_row(
+def _gemv_kernel(
     typing_context: Any,
     a: Any,
-    a_start: Any,
-    a_place: Any,
     b: Any,
-    b_start: Any,
-    b_place: Any,
-    inner: Any,
     out: Any,
+    a_start: Any,
+    a_stride: Any,
+    b_start: Any,
+    b_stride: Any,
+    inner: Any,
     out_start: Any,
     columns: Any,
-    add: Any,
+    accumulate: Any,
 ) -> Any:
-    """The sum, over ``inner`` places i, of the numbers a[i] times the rows b[i].
+    """A row of ``out = a @ b``, of no more columns than :func:`gemv_width` says.
 
-    Arguments are arrays with the element at which to start and the step, in elements, from
-    place to place.  ``columns`` are no more than :func:`wide` says; ``add`` adds to what
-    ``out`` holds.
+    Starts and strides are in elements of the flat arrays.
     """
     array = types.Array(a.dtype, 2, "C")
-    places = (array, int64, int64)
+    arguments = (*[array] * 3, *[int64] * 7, boolean)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        _WeightedRow(context, builder, array.dtype, values).build()
+        _Gemv(context, builder, array.dtype, values).build()
         return context.get_dummy_value()
 
-    return types.none(*places, *places, int64, array, int64, int64, boolean), generate
+    return types.none(*arguments), generate
 
 
-class _WeightedRow:
-    """The LLVM code of a sum of rows, for every number of vectors; the last one has a mask."""
+class _Gemv:
+    """The LLVM code of a row, for every number of vectors; the last one has a mask."""
 
     def __init__(self, context: Any, builder: Any, number: Any, values: Any) -> None:
         self.builder, self.code = builder, Vectors(context, builder, number)
-        (a, self.a_start, self.a_place, b, self.b_start, self.b_place) = values[:6]
-        (self.inner, out, self.out_start, self.columns, self.add) = values[6:]
-        self.a, self.b, self.out = map(self.code.data, (a, b, out))
+        self.a, self.b, self.out = map(self.code.data, values[:3])
+        (self.a_start, self.a_stride, self.b_start, self.b_stride) = values[3:7]
+        (self.inner, self.out_start, self.columns, self.accumulate) = values[7:]
 
     def build(self) -> None:
         builder, lanes = self.builder, WORD(self.code.lanes)
@@ -142,27 +142,27 @@ class _WeightedRow:
         builder, code = self.builder, self.code
         masks = [None] * (vectors - 1) + [code.mask(self.columns, (vectors - 1) * code.lanes)]
 
-        def turn(place: Any, sums: list[Any]) -> list[Any]:
-            factor = code.same(builder.load(self._weight(place)))
-            row = builder.add(self.b_start, builder.mul(place, self.b_place))
+        def add_terms(k: Any, sums: list[Any]) -> list[Any]:
+            factor = code.broadcast(builder.load(self._factor(k)))
+            row = builder.add(self.b_start, builder.mul(k, self.b_stride))
             values = (
-                code.load(code.place(self.b, row, v * code.lanes), m) for v, m in enumerate(masks)
+                code.load(code.pointer(self.b, row, v * code.lanes), m) for v, m in enumerate(masks)
             )
             return [
                 code.multiply_add(factor, value, total)
                 for value, total in zip(values, sums, strict=True)
             ]
 
-        sums = code.sums(vectors, self.inner, turn)
+        sums = code.sums(vectors, self.inner, add_terms)
         for v in range(vectors):
-            pointer = code.place(self.out, self.out_start, v * code.lanes)
+            pointer = code.pointer(self.out, self.out_start, v * code.lanes)
             # What out held before may be anything, NaN included: it is selected, not scaled.
             both = builder.fadd(sums[v], code.load(pointer, masks[v]))
-            code.store(builder.select(self.add, both, sums[v]), pointer, masks[v])
+            code.store(builder.select(self.accumulate, both, sums[v]), pointer, masks[v])
 
-    def _weight(self, place: Any) -> Any:
-        """Where the number of a row is."""
-        index = self.builder.add(self.a_start, self.builder.mul(place, self.a_place))
+    def _factor(self, k: Any) -> Any:
+        """A pointer to an element of a."""
+        index = self.builder.add(self.a_start, self.builder.mul(k, self.a_stride))
         return self.builder.gep(self.a, [index], inbounds=True)
 
 
@@ -170,4 +170,5 @@ def _made(function: Any, plain: Any) -> Any:
     return plain if config.DISABLE_JIT else intrinsic(function)  # type: ignore[attr-defined]
 
 
-row_dot, weighted_row = _made(_row_dot, plain_row_dot), _made(_weighted_row, plain_weighted_row)
+dot_kernel = _made(_dot_kernel, plain_dot_kernel)
+gemv_kernel = _made(_gemv_kernel, plain_gemv_kernel)

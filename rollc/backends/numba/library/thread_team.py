@@ -1,14 +1,14 @@
 """A team: threads that take parts of one call's large matrix products.
 
 A batch of few sequences cannot be shared out (:mod:`rollc.runtime.executable`), and a loop over
-time is one thread's.  But the products of all steps together fall apart into chunks of rows.
-The thread that runs the kernel lays such a product out as a job, and takes chunks of it until
+time is one thread's.  But the products of all steps together are divided into chunks of rows.
+The thread that runs the kernel describes such a product as a job, and takes chunks of it until
 none is left; so does every helper that is there by then.  No one is waited for but those who
 have taken a chunk, so helpers may come late or never.
 
-A team is a row of integers (:mod:`.team_layout`).  ``TICKET`` holds the number of the
+A team is a control block of integers (:mod:`.team_layout`).  ``TICKET`` holds the number of the
 job and below it how many of its chunks are left: whoever counts it down by one has a chunk.
-A job is laid out only while no chunk is left.  So a helper that read half of one job and half
+A job is described only while no chunk is left.  So a helper that read half of one job and half
 of the next cannot take a ticket: the number has changed.
 
 In a kernel a team is its address, and 0 is none.
@@ -39,7 +39,7 @@ from rollc.backends.numba.library.team_layout import (
 
 CHUNKS = 4  # of each thread: who is late or slow takes fewer
 SMALLEST = host().job_start  # multiply-adds of a job: less is done before a helper has seen it
-PATIENCE = host().spins  # looks at a word before the processor is left to other threads
+PATIENCE = host().spins  # looks at a field before the processor is yielded to other threads
 
 
 # Atomic operations -----------------------------------------------------------------------
@@ -47,18 +47,18 @@ PATIENCE = host().spins  # looks at a word before the processor is left to other
 _word = ir.IntType(64)
 
 
-def _pointer(builder: Any, team: Any, place: Any) -> Any:
-    address = builder.add(team, builder.mul(place, _word(8)))
+def _pointer(builder: Any, team: Any, field: Any) -> Any:
+    address = builder.add(team, builder.mul(field, _word(8)))
     return builder.inttoptr(address, _word.as_pointer())
 
 
-def _fields(builder: Any, team: Any, place: Any) -> Any:
-    """The place of an array's fields."""
-    return _pointer(builder, team, builder.add(_word(ARRAYS), builder.mul(place, _word(WORDS))))
+def _array_pointer(builder: Any, team: Any, number: Any) -> Any:
+    """Where the structure of an array of the job is."""
+    return _pointer(builder, team, builder.add(_word(ARRAYS), builder.mul(number, _word(WORDS))))
 
 
-def _get(typing_context: Any, team: Any, place: Any) -> Any:
-    """A word; what its writer wrote before it can be read."""
+def _load(typing_context: Any, team: Any, field: Any) -> Any:
+    """A field, with acquire ordering: what its writer wrote before it can be read."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.load_atomic(_pointer(builder, *values), "acquire", 8)
@@ -66,8 +66,8 @@ def _get(typing_context: Any, team: Any, place: Any) -> Any:
     return int64(int64, int64), generate
 
 
-def _put(typing_context: Any, team: Any, place: Any, value: Any) -> Any:
-    """Write a word; who reads it can read what was written before."""
+def _store(typing_context: Any, team: Any, field: Any, value: Any) -> Any:
+    """Write a field, with release ordering: who reads it can read what was written before."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         builder.store_atomic(values[2], _pointer(builder, *values[:2]), "release", 8)
@@ -76,8 +76,8 @@ def _put(typing_context: Any, team: Any, place: Any, value: Any) -> Any:
     return types.none(int64, int64, int64), generate
 
 
-def _exchange(typing_context: Any, team: Any, place: Any, old: Any, new: Any) -> Any:
-    """Write a word if it still is the old one, and whether it was."""
+def _compare_exchange(typing_context: Any, team: Any, field: Any, old: Any, new: Any) -> Any:
+    """Write a field if it still has the old value, and whether it had."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = _pointer(builder, *values[:2])
@@ -87,8 +87,8 @@ def _exchange(typing_context: Any, team: Any, place: Any, old: Any, new: Any) ->
     return boolean(int64, int64, int64, int64), generate
 
 
-def _increase(typing_context: Any, team: Any, place: Any) -> Any:
-    """Add one to a word, and what it was."""
+def _increment(typing_context: Any, team: Any, field: Any) -> Any:
+    """Add one to a field, and what it was."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.atomic_rmw("add", _pointer(builder, *values), _word(1), "acq_rel")
@@ -96,8 +96,8 @@ def _increase(typing_context: Any, team: Any, place: Any) -> Any:
     return int64(int64, int64), generate
 
 
-def _rest(typing_context: Any, looks: Any) -> Any:
-    """Wait a moment; after many looks, until the system has had others run."""
+def _back_off(typing_context: Any, looks: Any) -> Any:
+    """Pause in a loop that waits; after many looks, yield the processor."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         module, none = builder.module, ir.VoidType()
@@ -107,19 +107,19 @@ def _rest(typing_context: Any, looks: Any) -> Any:
             builder.call(pause, [])
         if os.name == "posix":
             kind = ir.FunctionType(ir.IntType(32), [])
-            give_way = cgutils.get_or_insert_function(module, kind, "sched_yield")  # type: ignore[no-untyped-call]
+            yield_ = cgutils.get_or_insert_function(module, kind, "sched_yield")  # type: ignore[no-untyped-call]
             with builder.if_then(builder.icmp_signed(">", values[0], _word(PATIENCE))):
-                builder.call(give_way, [])
+                builder.call(yield_, [])
         return context.get_dummy_value()
 
     return types.none(int64), generate
 
 
-def _keep(typing_context: Any, team: Any, place: Any, array: Any) -> Any:
-    """Write the fields of an array of the job."""
+def _keep_array(typing_context: Any, team: Any, number: Any, array: Any) -> Any:
+    """Write the structure of an array of the job."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _fields(builder, *values[:2])
+        pointer = _array_pointer(builder, *values[:2])
         kind = context.get_value_type(signature.args[2])
         builder.store(values[2], builder.bitcast(pointer, kind.as_pointer()), align=8)
         return context.get_dummy_value()
@@ -127,11 +127,11 @@ def _keep(typing_context: Any, team: Any, place: Any, array: Any) -> Any:
     return types.none(int64, int64, array), generate
 
 
-def _array(typing_context: Any, team: Any, place: Any, like: Any) -> Any:
-    """An array of the job, whose fields :func:`_keep` wrote; its type is that of another."""
+def _job_array(typing_context: Any, team: Any, number: Any, like: Any) -> Any:
+    """An array of the job, which :func:`_keep_array` wrote; its type is that of another."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _fields(builder, *values[:2])
+        pointer = _array_pointer(builder, *values[:2])
         kind = context.get_value_type(signature.return_type)
         return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=8)
 
@@ -146,8 +146,9 @@ def _made(function: Any) -> Any:
     return _plain if config.DISABLE_JIT else intrinsic(function)  # type: ignore[attr-defined]
 
 
-get, put, exchange, increase = _made(_get), _made(_put), _made(_exchange), _made(_increase)
-rest, keep, array = _made(_rest), _made(_keep), _made(_array)
+load, store, increment = _made(_load), _made(_store), _made(_increment)
+compare_exchange, back_off = _made(_compare_exchange), _made(_back_off)
+keep_array, job_array = _made(_keep_array), _made(_job_array)
 
 
 # Jobs ------------------------------------------------------------------------------------
@@ -162,41 +163,41 @@ def worthwhile(team: int, work: int) -> bool:
 @shared
 def chunk_size(team: int, count: int, unit: int) -> int:
     """The rows of a chunk: a multiple of ``unit``, so that rows are summed up as by one thread."""
-    chunks = min(CHUNKS * int(get(team, THREADS)), LIMIT - 1)
+    chunks = min(CHUNKS * int(load(team, THREADS)), LIMIT - 1)
     units = -(-count // unit)
     return -(-units // chunks) * unit
 
 
 @shared
 def describe(
-    team: int, kind: int, numbers: tuple[int, ...], one: Array, other: Array, out: Array
+    team: int, kind: int, numbers: tuple[int, ...], a: Array, b: Array, out: Array
 ) -> None:
-    """Lay a job out; no chunk of the last one is left."""
-    put(team, KIND, kind)
-    for place in range(len(numbers)):
-        put(team, NUMBERS + place, numbers[place])
-    keep(team, 0, one)
-    keep(team, 1, other)
-    keep(team, 2, out)
+    """Write down what a job is; no chunk of the last one is left."""
+    store(team, KIND, kind)
+    for i in range(len(numbers)):
+        store(team, NUMBERS + i, numbers[i])
+    keep_array(team, 0, a)
+    keep_array(team, 1, b)
+    keep_array(team, 2, out)
 
 
 @shared
-def number(team: int, place: int) -> int:
+def job_number(team: int, index: int) -> int:
     """One of the numbers of the job."""
-    return int(get(team, NUMBERS + place))
+    return int(load(team, NUMBERS + index))
 
 
 @shared
 def offer(team: int, chunks: int) -> None:
-    """Let the chunks of the job that is laid out be taken."""
-    put(team, DONE, 0)
-    put(team, TICKET, (get(team, TICKET) // LIMIT + 1) * LIMIT + chunks)
+    """Let the chunks of the job that is described be taken."""
+    store(team, DONE, 0)
+    store(team, TICKET, (load(team, TICKET) // LIMIT + 1) * LIMIT + chunks)
 
 
 @shared
-def reach(team: int, place: int, number: int) -> None:
-    """Wait until a word has come up to a number."""
+def wait_until(team: int, field: int, number: int) -> None:
+    """Wait until a field has reached a number."""
     looks = 0
-    while get(team, place) < number:
-        rest(looks)
+    while load(team, field) < number:
+        back_off(looks)
         looks += 1
