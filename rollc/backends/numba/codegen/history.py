@@ -61,7 +61,7 @@ def _copy(write: Writer, out: Ref, value: str) -> None:
     """Write the row ``r``, element by element."""
     write.depth += 1
     opened = write.open((), prod(out.shape[1:]), Span())
-    write.say(f"{write.element_of_row(out, 'r')} = {value}")
+    write.assign(write.element_of_row(out, "r"), value)
     write.depth -= 1 + opened
 
 
