@@ -1,4 +1,4 @@
-"""Kernels are read without the library beside them: a call gives arrays, and the rest by its name."""
+"""Kernels are read without the library beside them: calls give arrays, and the rest by name."""
 
 from __future__ import annotations
 

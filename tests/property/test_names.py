@@ -76,7 +76,8 @@ FUNCTION_NAMES = {*functions(), CUT, FEED, SIZE}
 # Words that names become, and what comes next to them.
 _MADE = """
 T B N K F t_0 t_1 T_0 T_1 T_2 n k r now begin end at first last team words each np lib kernel
-step row place inputs primal adjoint true false none nan inf block gradient steps axis graph stage
+uint simd_range progress value out rows columns a_row x_row out_row step row place
+inputs primal adjoint true false none nan inf block gradient steps axis graph stage
 rollc line init_ lengths state noise batch seed final held kept mean_ direction s_ x_ h_ v_h d_h
 d_d_h v_d_h h_1 h_2 h_1_ v_h_1 v_h_past1 v_h_sum h__1 h__ _h __h__ _ __ ___ h_2_2 W_panel W_stack
 W_rows panel rows d_h_seed h_noise h_held h_kept h_lengths v_v_h n1 n_1 _1 _1_ __1 v_1 v_ d_ a_b
@@ -133,8 +134,9 @@ def kernels(text: str) -> Iterator[tuple[str, str]]:
 
 def code(source: str) -> list[str]:
     """The words and marks of a source, without its comments."""
-    lines = source[source.index("import numpy") :].splitlines()
-    text = " ".join(line.partition("#")[0] for line in lines)
+    source = source[source.index("import numpy") :]
+    source = re.sub(r"= \(\n(.*)\n *\)\n", r"= \1\n", source)  # long values are in parentheses
+    text = " ".join(line.partition("#")[0] for line in source.splitlines())
     return WORD.findall(re.sub(r",\s*\)", ")", text))  # a long call ends with a comma
 
 

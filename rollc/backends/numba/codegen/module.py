@@ -97,7 +97,8 @@ def emit(program: Program, dtype: str, target: Target = GENERIC) -> str:
 
 def _imports(functions: Sequence[str]) -> list[str]:
     """The imports of what the functions use."""
-    words = {word for function in functions for word in re.findall(r"\b\w+", function)}
+    code = re.sub(r"#.*", "", "\n".join(functions))  # nodes in comments have any names
+    words = set(re.findall(r"\w+", code))
     found = []
     for module, names in _IMPORTS.items():
         used = [name for name in names if name.split()[-1] in words]

@@ -2,12 +2,12 @@
 
 The elementwise ones are expressions of their operands ``{0}``, ``{1}`` …, with ``F(number)`` for a
 number of the kernel's precision.  The others are calls of a routine of the library, with its
-parameters by name, for the values at one step of one sequence: ``x={0}`` is an operand (a number; or
-an array, with ``x_row`` and ``x_column``), ``{size0}`` the number of its elements, ``{rows0}`` and
-``{columns0}`` those of a matrix, ``{folded0}`` the sizes before, along and after the option
-``axis``; ``out={out}``, ``{size}``, ``{rows}`` and ``{columns}`` are the result's (a call without
-``{out}`` returns a number); ``{epsilon}`` is an option, and ``{accumulate}`` says whether it adds to
-what is there.
+parameters by name, for the values at one step of one sequence.  ``x={0}`` is an operand: a number,
+or an array with ``x_row`` and ``x_column``.  ``{size0}`` is the number of its elements, ``{rows0}``
+and ``{columns0}`` are the sizes of a matrix, ``{folded0}`` those before, along and after the option
+``axis``.  ``out={out}``, ``{size}``, ``{rows}`` and ``{columns}`` are the result's; a call without
+``{out}`` returns a number.  ``{epsilon}`` is an option, and ``{accumulate}`` says whether the call
+adds to what is there.
 
 Operations that are not here are decomposed before, or the emitter knows them by their form.
 """
@@ -67,11 +67,15 @@ EXPRESSIONS = {
 
 CALLS = {
     "dot": "dot(a={0}, b={1}, size={size0})",
-    "outer": "outer(a={0}, b={1}, out={out}, rows={size0}, columns={size1}, accumulate={accumulate})",
+    "outer": (
+        "outer(a={0}, b={1}, out={out}, rows={size0}, columns={size1}, accumulate={accumulate})"
+    ),
     "transpose": "transpose(a={0}, out={out}, rows={rows0}, columns={columns0})",
     "embed": "embed(table={0}, out={out}, index={1}, size={size})",
-    "embed_adjoint": "embed_adjoint(cotangent={0}, out={out}, index={1}, rows={rows}, size={columns},"
-    " accumulate={accumulate})",
+    "embed_adjoint": (
+        "embed_adjoint(cotangent={0}, out={out}, index={1}, rows={rows}, size={columns},"
+        " accumulate={accumulate})"
+    ),
     "one_hot": "one_hot(out={out}, index={0}, size={size})",
     "gauss_jordan": "gauss_jordan(a={0}, out={out}, size={rows0})",
     "sum": "sum_along(x={0}, out={out}, shape={folded0}, mean=False)",
