@@ -52,6 +52,7 @@ class NumbaBackend(Backend):
         from numba.np.numpy_support import from_dtype
 
         from rollc.backends.numba.jit.routine import machine_code
+        from rollc.backends.numba.library import routines  # noqa: F401  # which makes them known
 
         arguments = {phase.phase: _types(source, phase) for phase in phases}
         code = machine_code(functions, arguments, {_HELP: from_dtype(source.dtype)})
