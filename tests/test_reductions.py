@@ -91,7 +91,7 @@ def compare(graph: Graph, entry: str, sizes: dict[str, int], dtype: str, folder:
     }
     phases = ("primal", "adjoint", "inputs")
     kernel = Kernel(built.program, path, dtype)
-    given = {name: leaves[name].astype(dtype) for name in kernel.leaves}
+    given = {name: leaves[name].astype(dtype) for name, _ in kernel.program.leaves}
     found = kernel.run(given, steps, sizes["batch"], phases)
     whole = adjoint(graph) if entry == "gradient" else graph
     expected = interpret(whole, leaves, sizes)
