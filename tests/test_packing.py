@@ -15,6 +15,7 @@ import pytest
 from compiled_networks import network_of, noted_runs, on_machine
 from numba import njit
 
+from rollc.backends.numba import backend
 from rollc.backends.numba.jit.target import host, panel_size
 from rollc.backends.numba.library import gemm_packing
 from rollc.backends.numba.library.team_layout import COPIED, MATRIX, TAKEN
@@ -24,7 +25,6 @@ from rollc.ir.interpreter import interpret
 from rollc.ir.text import parse_graph
 from rollc.kernel.program import Pack, simple_statements
 from rollc.network.network import Network
-from rollc.runtime import call
 from rollc.runtime.kernel import Kernel
 from rollc.support import threads
 from rollc.support.allocator import empty
@@ -228,7 +228,7 @@ def test_all_threads_have_the_same_panels(dtype: str, monkeypatch: pytest.Monkey
         return each(run, parts)
 
     each = threads.each
-    monkeypatch.setattr(call, "empty", another)
+    monkeypatch.setattr(backend, "empty", another)
     monkeypatch.setattr(threads, "each", begin)
     for seed in range(5):  # other weights each time
         for found, wanted in zip(everything(network, 11, seed), expected[seed], strict=True):
@@ -237,12 +237,13 @@ def test_all_threads_have_the_same_panels(dtype: str, monkeypatch: pytest.Monkey
     assert jobs(alone._kernel("gradient")) == [None] * 4
     # Forward U and W * 0.5, then those and their gradients: each is packed once.
     assert jobs(kernel) == [0, 1, 2, 3]
-    assert len(kernel._panels) == 4
-    for name in kernel._panels:
+    memory = kernel.memory
+    assert len(memory.panels) == 4
+    for name in memory.panels:
         arrays = [arrays[name] for arrays in seen[:3]]
         assert all(np.shares_memory(array, arrays[0]) for array in arrays)
     sizes = {"t": STEPS, "batch": 11}
-    panels = sum(kernel._size(kernel.buffers[name], sizes) for name in kernel._panels)
+    panels = sum(memory._size(memory.buffers[name], sizes) for name in memory.panels)
     assert alone._kernel("gradient").bytes(sizes) - kernel.bytes(sizes) == 2 * panels
     threads.use(1)
     assert alone._kernel("gradient").bytes(sizes) == kernel.bytes(sizes)
