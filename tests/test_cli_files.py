@@ -348,7 +348,7 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: Path("~/.cache/rollc"))
     with pytest.raises(artefact_store.StoreError, match="no user has a home here"):
         cache_folder()
-    assert len(object_code.places(Path("x"), "name")) == 1
+    assert len(object_code.code_paths(Path("x"), "name")) == 1
 
 
 @pytest.mark.parametrize("command", ["run", "build", "explain"])

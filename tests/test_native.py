@@ -92,7 +92,8 @@ def test_code_that_is_gone_or_damaged_is_compiled_again(built: Path, damage: str
 
 
 def test_code_for_another_source_is_another_file(tmp_path: Path) -> None:
-    one, other = (object_code.places(tmp_path, "kernel", source) for source in (b"one", b"other"))
+    one = object_code.code_paths(tmp_path, "kernel", b"one")
+    other = object_code.code_paths(tmp_path, "kernel", b"other")
     assert not {*one} & {*other}
 
 

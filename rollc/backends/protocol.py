@@ -29,11 +29,11 @@ Array = NDArray[Any]
 class Bound(Protocol):
     """A function with its arguments, which may be called again with some of them exchanged."""
 
-    def count(self, place: int, number: int) -> None:
-        """Take another number in a place."""
+    def count(self, index: int, number: int) -> None:
+        """Replace a number, by its index among them."""
 
-    def give(self, place: int, array: Array) -> None:
-        """Take another array of the same shape in a place; it has to live until the call."""
+    def give(self, index: int, array: Array) -> None:
+        """Replace an array by one of the same shape, which has to live until the call."""
 
     def __call__(self) -> None: ...
 

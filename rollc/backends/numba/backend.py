@@ -72,9 +72,9 @@ class NumbaBackend(Backend):
     def packing(self, matrices: int) -> Array | None:
         if object_code.interpreted():
             return None
-        words = empty((1, MATRIX * matrices), np.dtype(np.int64))
-        words[...] = 0
-        return words
+        progress = empty((1, MATRIX * matrices), np.dtype(np.int64))
+        progress[...] = 0
+        return progress
 
     def fingerprint(self) -> str:
         return " ".join(version(library) for library in ("numba", "llvmlite"))
@@ -88,7 +88,7 @@ def _functions(source: Source, linked: Mapping[str, Function]) -> Functions:
 def _files(source: Source) -> tuple[Path, ...]:
     """Where the code of a source may be kept."""
     made_from = f"{source.dtype}\n{source.text}".encode()
-    return object_code.places(source.path.parent, source.path.stem, made_from)
+    return object_code.code_paths(source.path.parent, source.path.stem, made_from)
 
 
 def _types(source: Source, function: Phase) -> list[Any]:

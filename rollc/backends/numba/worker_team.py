@@ -64,13 +64,13 @@ class Helpers:
         self._gain = gain
 
     def _with_team(self, function: Callable[[int], None], others: int) -> None:
-        words = empty((1, TEAM), np.dtype(np.int64))
-        words[...] = 0
-        words[0, THREADS] = 1 + others
-        team = int(words.ctypes.data)
+        block = empty((1, TEAM), np.dtype(np.int64))
+        block[...] = 0
+        block[0, THREADS] = 1 + others
+        team = int(block.ctypes.data)
         helping = self._helping([team], [self._like])
 
-        def help_in(words: Array = words) -> None:  # which live as long as someone looks at them
+        def help_in(block: Array = block) -> None:  # which lives as long as someone looks at it
             helping()
 
         waiting: list[Future[None]] = []
@@ -80,6 +80,6 @@ class Helpers:
         try:
             function(team)
         finally:
-            words[0, CLOSED] = 1
+            block[0, CLOSED] = 1
             for one in waiting:
                 one.cancel()

@@ -147,7 +147,7 @@ def _small_matmul(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> N
 
 
 def _blocks(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> None:
-    """What only moves elements: one block for each operand, side by side."""
+    """What only moves elements: a block of the result for each operand."""
     options = dict(routine.options)
     axis = integer(options, "axis", 0)
     out_shape = folded(routine.shape, axis)

@@ -1,7 +1,7 @@
-"""The code of elementwise work: loops over places, and in them an operation a line.
+"""The code of elementwise work: loops over steps, sequences and elements, an operation a line.
 
-Numbers have no elements to loop over.  Where their rows of all steps and sequences follow each
-other, one loop goes over them.
+Numbers have no elements to loop over.  Where those of all steps and sequences are contiguous, one
+flat loop goes over them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Elements:
     def nest(self, nest: Nest) -> None:
         write = self.write
         write.comment([a.name for a in nest.body], [a.line for a in nest.body])
-        if self._is_row(nest):
+        if self._is_flat(nest):
             write.say(f"for n in simd_range({write.count(nest.over, nest.span)}):")
             write.depth += 1
-            write.along = (nest.over, nest.span)
+            write.flat = (nest.over, nest.span)
             for assign in nest.body:
                 self.assign(assign, {})
-            write.along = None
+            write.flat = None
             write.depth -= 1
             return
         size = prod(nest.shape)
@@ -59,8 +59,8 @@ class Elements:
             self.assign(assign, shared)
         write.depth -= opened
 
-    def _is_row(self, nest: Nest) -> bool:
-        """Whether the places of a nest of numbers follow each other in memory."""
+    def _is_flat(self, nest: Nest) -> bool:
+        """Whether the elements of a nest of numbers are contiguous."""
         if nest.shape or len(nest.over) < 2:
             return False
         if any(assign.operation in _BY_STEP for assign in nest.body):
@@ -69,7 +69,7 @@ class Elements:
         running = [ref for ref in refs if self._runs(ref)]
         return (
             all(ref.row == "step" and not self.write.buffers[ref.buffer].shape for ref in running)
-            and self.write.together(running, nest.over) == nest.over
+            and self.write.contiguous(running, nest.over) == nest.over
         )
 
     def _runs(self, ref: Ref) -> bool:
@@ -90,9 +90,9 @@ class Elements:
         entry = OPERATIONS.get(assign.operation)
         if entry is not None and entry.variadic:
             value, *rest = operands
-            for word in rest:  # two at a time, a line each: one expression could be too deep
+            for operand in rest:  # two at a time, a line each: one expression could be too deep
                 write.assign(name, value)
-                value = _expression(assign.operation, [name, word])
+                value = _expression(assign.operation, [name, operand])
         else:
             value = self._value(assign, operands)
         write.assign(name, value)
@@ -111,7 +111,7 @@ class Elements:
                 return f"{operands[0]} if {write.step(axis)} == {at} else F(0)"
             case "tail_steps":
                 rows, *length = assign.operands
-                whole = [write.whole(each) for each in length if isinstance(each, Number)]
+                whole = [write.whole(end) for end in length if isinstance(end, Number)]
                 axis = str(options["axis"])
                 return row_of_step(write, rows, axis, *(whole or operands[1:]))
             case "step":
@@ -119,12 +119,12 @@ class Elements:
                 value = shifted(write.step(str(options["axis"])), integer(options, "shift", 0))
                 return value if period is None else f"({value}) % {period}"
             case "place":
-                return _place(write.step(str(options["axis"])), options)
+                return _window_index(write.step(str(options["axis"])), options)
             case "at":
                 shape = options["shape"]
                 assert isinstance(shape, tuple)
-                place = "k" if prod(map(int, shape)) > 1 else "0"
-                return f"({operands[0]} if {operands[1]} == {place} else F(0))"
+                index = "k" if prod(map(int, shape)) > 1 else "0"
+                return f"({operands[0]} if {operands[1]} == {index} else F(0))"
             case "extent":
                 axis = str(options["axis"])
                 return "F(N)" if axis == BATCH else f"F({write.steps(axis)})"
@@ -140,8 +140,8 @@ def _expression(operation: str, operands: Sequence[str]) -> str:
     return re.sub(r"\{(\d)\}", lambda found: operands[int(found[1])], EXPRESSIONS[operation])
 
 
-def _place(at: str, options: Mapping[str, Attribute]) -> str:
-    """What the operation ``place`` gives at a place."""
+def _window_index(at: str, options: Mapping[str, Attribute]) -> str:
+    """What the operation ``place`` gives at a step."""
     start, size, divide, modulo = (
         integer(options, name, 0) for name in ("start", "size", "divide", "modulo")
     )

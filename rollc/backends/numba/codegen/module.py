@@ -141,7 +141,9 @@ class _Emitter:
         step, steps = self.write.step(loop.axis), self.write.steps(loop.axis)
         now = "now" if shifts else step
         if shifts:
-            self.write.remark("each part at a step of its own, while that is in the sequence")
+            self.write.remark(
+                "retimed: each part is at a step of its own, while that is in the sequence"
+            )
         if loop.blocks:
             self._blocks_of_steps(loop, step, steps)
             return
@@ -180,25 +182,25 @@ class _Emitter:
         write.depth -= 1
 
     def _body(self, loop: Loop, step: str, low: str, high: str, first: str) -> None:
-        """The loops over steps themselves, and what follows them in each block."""
+        """The loops over steps, and what follows them in each block."""
         write = self.write
-        along = write_single(self.elements, loop, step, low, high, first)
-        if along is None or batched(loop):
-            if along is not None:
+        fused = write_single(self.elements, loop, step, low, high, first)
+        if fused is None or batched(loop):
+            if fused is not None:
                 write.say("else:")
                 write.depth += 1
-            for each in ranges(write, loop, step, low, high):
-                with write.steps_of(each):
+            for steps in ranges(write, loop, step, low, high):
+                with write.steps_of(steps):
                     for statement in loop.body:
                         if isinstance(statement, Shifted):
                             self._shifted(statement, loop.axis)
                         else:
                             self._simple(statement)
-            for part in along or ():
+            for part in fused or ():
                 self._simple(part)
-            write.depth -= along is not None
+            write.depth -= fused is not None
         for after in loop.after:
-            if after not in (along or ()):
+            if after not in (fused or ()):
                 self._simple(after)
 
     def _shifted(self, part: Shifted, axis: str) -> None:
@@ -353,7 +355,7 @@ class _Emitter:
     def _all_times(self, times: Times) -> None:
         write = self.write
         refs = (times.operand, times.out)
-        inner = write.together(refs, times.over)
+        inner = write.contiguous(refs, times.over)
         self._rows_times(times, inner, times.over[: len(times.over) - len(inner)])
 
     def _rows_times(self, times: Times, inner: tuple[str, ...], outer: tuple[str, ...]) -> None:
@@ -375,7 +377,7 @@ class _Emitter:
                 rows="B" if batch else 1,
                 inner=inputs,
                 columns=outputs,
-                # Rows of one step may lie apart from those of another, in a thread's part.
+                # Where a thread has some of the sequences, its rows are not contiguous.
                 a_stride=write.sequences(a) if batch else 1,
                 out_stride=write.sequences(out) if batch else 1,
                 **first,
@@ -400,7 +402,7 @@ class _Emitter:
         if not a.shape:
             self._dot(product)
             return
-        inner = write.together([a, b], product.over)
+        inner = write.contiguous([a, b], product.over)
         outer = product.over[: len(product.over) - len(inner)]
         if (outer or product.when is not None) and not product.accumulate:
             write.call("clear", write.array(product.out), size=a.shape[0] * b.shape[0])
@@ -436,7 +438,7 @@ class _Emitter:
     def _dot(self, product: Product) -> None:
         """The sum of products of numbers."""
         write = self.write
-        inner = write.together([product.a, product.b], product.over)
+        inner = write.contiguous([product.a, product.b], product.over)
         out = write.element(product.out)
         if not product.accumulate:
             write.say(f"{out} = F(0)")

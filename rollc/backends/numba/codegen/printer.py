@@ -42,7 +42,7 @@ class Writer:
         self.depth = 0
         self.single = False  # whether there is one sequence only
         self.guarded = False  # whether steps may be read that are outside the sequence
-        self.along: tuple[tuple[str, ...], Span] | None = None  # what one loop goes over
+        self.flat: tuple[tuple[str, ...], Span] | None = None  # the axes that one loop goes over
 
     def say(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
@@ -112,8 +112,8 @@ class Writer:
         """
         buffer = self.buffers[ref.buffer]
         row = ""
-        if self.along is not None and steps is None and (buffer.axes or buffer.batch):
-            first = self.first_row(ref, *self.along)
+        if self.flat is not None and steps is None and (buffer.axes or buffer.batch):
+            first = self.first_row(ref, *self.flat)
             return "n" if first == "0" else f"{first} + n"
         for axis in buffer.axes:
             at = self.step(axis) if steps is None else steps.get(axis, self.step(axis))
@@ -155,7 +155,7 @@ class Writer:
         return self.at(ref.buffer, self.row(ref, steps), "0")
 
     def at(self, buffer: str, row: str, column: str) -> str:
-        """One element of a buffer; numbers lie side by side."""
+        """One element of a buffer; numbers are contiguous."""
         if not self.buffers[buffer].shape:
             row, column = "0", row if row.isdigit() else f"uint({row})"
         return f"{self.names.array(buffer)}[{row}, {column}]"
@@ -193,10 +193,10 @@ class Writer:
         """The rows from one step to the next."""
         return "N" if self.buffers[ref.buffer].apart else "B"
 
-    def together(self, refs: Sequence[Ref], over: Sequence[str]) -> tuple[str, ...]:
-        """The last of ``over`` along which the rows of all references follow each other.
+    def contiguous(self, refs: Sequence[Ref], over: Sequence[str]) -> tuple[str, ...]:
+        """The last of ``over`` along which the rows of all references are contiguous.
 
-        Those of a buffer whose rows are apart do only where one thread has all sequences.
+        Those of a buffer that has the rows of all threads are so only where one has all.
         """
         inner: tuple[str, ...] = ()
         for axis in reversed(over):

@@ -1,8 +1,8 @@
 """The code of reductions over time and the batch.
 
-A sum of numbers that follow each other is one call.  Sums of the same vectors, each times a
-number of its own, are a product of matrices whose rows may lie apart: the gradients of what
-attention reads.  Everything else is reduced term by term.
+A sum of contiguous numbers is one call.  Sums of the same vectors, each times a number of its own,
+are a product of strided matrices: the gradients of what attention reads.  Everything else is
+reduced term by term.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def write_reduction(write: Writer, reduction: Reduce) -> None:
         opened = write.open(reduction.kept, size, reduction.span, True)
         write.say(f"{out} = {start}")
         write.depth -= opened
-    if reduction.kept == (BATCH,) and _is_row(write, reduction):
-        # The steps of one sequence follow each other, those of several do not.
+    if reduction.kept == (BATCH,) and _is_contiguous(write, reduction):
+        # The steps of one sequence are contiguous, those of several are not.
         write.say("if B == 1:")
         write.depth += 1
         write.single = True
@@ -38,21 +38,21 @@ def write_reduction(write: Writer, reduction: Reduce) -> None:
         write.depth += 1
         _terms(write, reduction)
         write.depth -= 1
-    elif not reduction.kept and _is_row(write, reduction):
+    elif not reduction.kept and _is_contiguous(write, reduction):
         _summed(write, reduction, reduction.over)
     else:
         _terms(write, reduction)
 
 
 def _weighted(write: Writer, reduction: Reduce) -> bool:
-    """Write a sum of vectors times numbers, if it is one."""
+    """Write a sum of vectors times numbers as a product of matrices, if it is one."""
     pair = _vectors_and_numbers(write, reduction)
     if pair is None:
         return False
     vectors, numbers = pair
     over, kept, span, out = reduction.over, reduction.kept, reduction.span, reduction.out
-    # The terms: along all axes whose rows follow each other, or along one.
-    terms = write.together(pair, over)
+    # The terms: along all axes whose rows are contiguous, or along one.
+    terms = write.contiguous(pair, over)
     if not terms:
         terms = tuple(axis for axis in over if write.has(vectors, axis))[-1:]
     if not terms or not all(write.has(numbers, axis) for axis in terms):
@@ -106,8 +106,8 @@ def _vectors_and_numbers(write: Writer, reduction: Reduce) -> tuple[Ref, Ref] | 
     return None
 
 
-def _is_row(write: Writer, reduction: Reduce) -> bool:
-    """Whether a reduction adds up numbers that follow each other in memory."""
+def _is_contiguous(write: Writer, reduction: Reduce) -> bool:
+    """Whether a reduction adds up contiguous numbers."""
     operand = reduction.operand
     if (
         reduction.operation != "sum_over"
@@ -117,7 +117,7 @@ def _is_row(write: Writer, reduction: Reduce) -> bool:
     ):
         return False
     over = (*reduction.over, *reduction.kept)
-    return operand.row == "step" and write.together([operand], over) == over
+    return operand.row == "step" and write.contiguous([operand], over) == over
 
 
 def _summed(write: Writer, reduction: Reduce, over: tuple[str, ...]) -> None:

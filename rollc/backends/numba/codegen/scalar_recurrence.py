@@ -1,8 +1,8 @@
-"""A recurrence of numbers for one sequence: each step waits for the last, so little else counts.
+"""A recurrence of numbers for one sequence: its latency counts, for each step waits for the last.
 
-What it reads of its own past is carried from step to step in variables.  What would follow each
-block of steps, elementwise work on numbers and sums over the steps, runs along instead, in the
-time in which the processor waits: nothing is stored for it that no one else reads.
+What it reads of its own past is kept in local variables (scalar replacement).  What would follow
+each block of steps, elementwise work on numbers and sums over the steps, is fused into the loop, in
+the time in which the processor waits: nothing is stored for it that no one else reads.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from rollc.kernel.cost_model import kept_in_registers
 from rollc.kernel.program import Assign, Loop, Nest, Product, Reduce, Ref, Simple, reads, writes
 
 Sum = Product | Reduce
-Along = Nest | Sum
+Fused = Nest | Sum
 
 
 def write_single(
     elements: Elements, loop: Loop, step: str, low: str, high: str, first: str
-) -> tuple[Along, ...] | None:
+) -> tuple[Fused, ...] | None:
     """Write a recurrence of numbers for one sequence; None if it is none.
 
-    Its steps are those from ``low`` to before ``high``, of which it begins at ``first``.  Answers
-    with the statements behind its steps that ran along.  Where there may be more sequences
+    Its steps are those from ``low`` to before ``high``, of which it begins at ``first``.  Returns
+    the statements behind its steps that were fused into the loop.  Where there may be more sequences
     (:func:`batched`), the branch for those has to follow.
     """
     depths = _depths(elements, loop)
@@ -61,7 +61,7 @@ class _Single:
         self.elements, self.write = elements, elements.write
         self.loop, self.depths = loop, depths
         self.body = [nest for nest in loop.body if isinstance(nest, Nest)]
-        self.along = self._along()
+        self.fused = self._fused()
         self.sign = -1 if loop.direction == "forward" else 1
         # The names of values of earlier steps, and of this one.
         self.past = {
@@ -81,19 +81,19 @@ class _Single:
         return Ref(name, shift=self.write.buffers[name].before + self.sign * back)
 
     def _nests(self) -> list[Nest]:
-        return [*self.body, *(part for part in self.along if isinstance(part, Nest))]
+        return [*self.body, *(part for part in self.fused if isinstance(part, Nest))]
 
     def _assigns(self) -> list[Assign]:
         return [assign for nest in self._nests() for assign in nest.body]
 
-    def _along(self) -> tuple[Along, ...]:
-        """The statements behind the steps that can run along with them."""
+    def _fused(self) -> tuple[Fused, ...]:
+        """The statements behind the steps that can be fused with them."""
         late: set[str] = set()  # what those write that cannot
-        found: list[Along] = []
+        found: list[Fused] = []
         for statement in self.loop.after:
             refs = (*reads(statement), *writes(statement))
             if self._fits(statement) and not any(ref.buffer in late for ref in refs):
-                assert isinstance(statement, Along)
+                assert isinstance(statement, Fused)
                 found.append(statement)
             else:
                 late.update(ref.buffer for ref in writes(statement))
@@ -123,16 +123,16 @@ class _Single:
 
     def _unread(self) -> set[str]:
         """The buffers of a block that nobody reads but by a variable's name."""
-        others = [*self.loop.before, *(part for part in self.loop.after if part not in self.along)]
+        others = [*self.loop.before, *(part for part in self.loop.after if part not in self.fused)]
         read = {ref.buffer for statement in others for ref in reads(statement)}
-        for statement in (*self.body, *self.along):
+        for statement in (*self.body, *self.fused):
             for ref in reads(statement):
                 if ref not in self.now and ref not in self.past:
                     read.add(ref.buffer)
         blocks = {ref.buffer for ref in self.now if self.write.buffers[ref.buffer].role == "block"}
         return blocks - read
 
-    def written(self, step: str, low: str, high: str, first: str) -> tuple[Along, ...]:
+    def written(self, step: str, low: str, high: str, first: str) -> tuple[Fused, ...]:
         write, branch = self.write, batched(self.loop)
         if branch:
             write.say("if B == 1:")
@@ -142,21 +142,21 @@ class _Single:
             write.say(f"{name} = {write.at_step(ref, {self.loop.axis: first})}")
         sums = {
             part: write.names.local(part.name, "sum")
-            for part in self.along
+            for part in self.fused
             if isinstance(part, Sum)
         }
         for name in sums.values():
             write.say(f"{name} = 0.0")
-        whole = replace(self.loop, body=(*self.body, *self.along))
-        for each in ranges(write, whole, step, low, high):
-            with write.steps_of(each):
+        whole = replace(self.loop, body=(*self.body, *self.fused))
+        for steps in ranges(write, whole, step, low, high):
+            with write.steps_of(steps):
                 self._step(sums)
         for part, name in sums.items():
             write.say(f"{write.element(part.out)} += F({name})")
         if branch:
             write.single = False
             write.depth -= 1
-        return self.along
+        return self.fused
 
     def _step(self, sums: Mapping[Sum, str]) -> None:
         write = self.write
@@ -169,7 +169,7 @@ class _Single:
         for part, name in sums.items():
             write.comment([part.name], [part.line])
             pair = (part.a, part.b) if isinstance(part, Product) else (part.operand, part.factor)
-            factors = [self.elements.operand(each, known) for each in pair if each is not None]
+            factors = [self.elements.operand(one, known) for one in pair if one is not None]
             write.say(f"{name} += {' * '.join(factors)}")
         stores: dict[str, str] = {ref.buffer: name for ref, name in self.now.items()}
         for buffer, depth in self.depths.items():

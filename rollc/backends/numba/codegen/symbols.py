@@ -1,11 +1,11 @@
 """Names in generated source: letters, digits and underscores, whatever a spec calls things.
 
-    h, the array         ->  h_      the words of arrays end with an underscore
-    h, one element       ->  v_h     other words that a spec has a part in begin with ``v_``,
-    h, the step before   ->  v_h_past1                             and end with no underscore
+    h, the array         ->  h_      identifiers of arrays end with an underscore
+    h, one element       ->  v_h     others that a spec has a part in begin with ``v_``,
+    h, the step before   ->  v_h_past1                         and end with no underscore
 
-No word that the source has of its own, of Python or of the library does either, so the three
-sorts never meet.  Within a sort names that become the same word are numbered.
+No identifier that the source has of its own, of Python or of the library does either, so the three
+sorts never meet.  Within a sort names that become the same identifier are numbered.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ import re
 
 
 class Names:
-    """The words of a program, each of them given once."""
+    """The identifiers of a program, each of them given once."""
 
     def __init__(self) -> None:
-        self._words: dict[tuple[str, ...], str] = {}
+        self._identifiers: dict[tuple[str, ...], str] = {}
         self._taken: set[str] = set()
 
     def array(self, name: str) -> str:
         """The array of a buffer."""
-        return self._word("{}_", name)
+        return self._identifier("{}_", name)
 
     def local(self, name: str, *more: str | int) -> str:
         """One element of a node's or buffer's value; ``more`` tells several of them apart."""
-        return self._word("v_{}", name, *map(str, more))
+        return self._identifier("v_{}", name, *map(str, more))
 
-    def _word(self, form: str, *parts: str) -> str:
+    def _identifier(self, form: str, *parts: str) -> str:
         key = (form, *parts)
-        if key not in self._words:
+        if key not in self._identifiers:
             stem = plain("_".join(parts))
-            word, number = form.format(stem), 1
-            while word in self._taken:
+            identifier, number = form.format(stem), 1
+            while identifier in self._taken:
                 number += 1
-                word = form.format(f"{stem}_{number}")
-            self._taken.add(word)
-            self._words[key] = word
-        return self._words[key]
+                identifier = form.format(f"{stem}_{number}")
+            self._taken.add(identifier)
+            self._identifiers[key] = identifier
+        return self._identifiers[key]
 
 
 def plain(text: str) -> str:

@@ -2,7 +2,7 @@
 
 To import Numba and to ready it takes longer than most small runs, so what it compiled is
 kept as plain object code, which LLVM's linker alone loads.  A piece of code is for one
-processor and one version of everything that made it (:func:`places`); where there is none
+processor and one version of everything that made it (:func:`code_paths`); where there is none
 it is made again.
 """
 
@@ -61,7 +61,7 @@ class Code:
 # Files -----------------------------------------------------------------------------------
 
 
-def places(folder: Path, name: str, source: bytes = b"") -> tuple[Path, ...]:
+def code_paths(folder: Path, name: str, source: bytes = b"") -> tuple[Path, ...]:
     """Where the code made from a source may lie: in its folder, or in the user's cache."""
     features = binding.get_host_cpu_features().flatten()
     host = (binding.get_process_triple(), binding.get_host_cpu_name(), features)
@@ -74,18 +74,18 @@ def places(folder: Path, name: str, source: bytes = b"") -> tuple[Path, ...]:
     return tuple(found)
 
 
-def save(code: Code, places: Sequence[Path]) -> None:
-    """Keep code in the first place that can be written, if there is one."""
+def save(code: Code, paths: Sequence[Path]) -> None:
+    """Keep code at the first path that can be written, if there is one."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as file:
-        index: dict[str, Any] = {"needs": code.needs, "file": places[0].name}
+        index: dict[str, Any] = {"needs": code.needs, "file": paths[0].name}
         for part, pieces in (("routines", code.routines), ("functions", code.functions)):
             index[part] = [(piece.symbol, piece.function, len(piece.objects)) for piece in pieces]
             for piece in pieces:
                 for number, object_code in enumerate(piece.objects):
                     file.writestr(_entry(f"{piece.symbol}.{number}.o"), object_code)
         file.writestr(_entry(_INDEX), json.dumps(index))
-    for path in places:
+    for path in paths:
         with suppress(OSError):
             # An artefact that was removed does not come back for its machine code.
             path.parent.mkdir(parents=path.parent.name != COMPILED, exist_ok=True)
@@ -97,9 +97,9 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return zipfile.ZipInfo(name, _made_at)
 
 
-def load(places: Sequence[Path]) -> Code | None:
+def load(paths: Sequence[Path]) -> Code | None:
     """The code that was kept; None if there is none, or it is damaged or of another source."""
-    for path in places:
+    for path in paths:
         with suppress(Exception):  # of a damaged file the readers raise whatever comes up
             return _read(path)
     return None
@@ -187,13 +187,13 @@ class Bound:
         self._row = (ctypes.c_int64 * (len(numbers) + len(fields)))(*numbers, *fields)
         self._first = len(numbers) + _DATA
 
-    def count(self, place: int, number: int) -> None:
-        """Take another number in a place."""
-        self._row[place] = number
+    def count(self, index: int, number: int) -> None:
+        """Replace a number, by its index among them."""
+        self._row[index] = number
 
-    def give(self, place: int, array: Array) -> None:
-        """Take another array of the same shape in a place; it has to live until the call."""
-        self._row[self._first + WORDS * place] = _data(array)
+    def give(self, index: int, array: Array) -> None:
+        """Replace an array by one of the same shape, which has to live until the call."""
+        self._row[self._first + WORDS * index] = _data(array)
 
     def __call__(self) -> None:
         if self._call(self._row):
@@ -201,11 +201,11 @@ class Bound:
 
 
 def plain(code: Callable[..., None]) -> Bindable:
-    """A Python function in the place of machine code."""
+    """A Python function instead of machine code."""
     return lambda numbers, arrays: partial(code, *numbers, *arrays)
 
 
-WORDS = 9  # fields of an array, of eight bytes each
+WORDS = 9  # of eight bytes: the fields of an array
 _DATA = 4  # the one with the address of the first element
 
 

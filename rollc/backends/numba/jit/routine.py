@@ -109,8 +109,8 @@ class _Routine:
         symbol = self.symbol(number)
         if symbol in _linked:
             return
-        places = object_code.places(Path(__file__).parent, symbol, numba.__version__.encode())
-        code = object_code.load(places)
+        paths = object_code.code_paths(Path(__file__).parent, symbol, numba.__version__.encode())
+        code = object_code.load(paths)
         if code is None or object_code.link(code) is None:
             routines: dict[str, Piece] = {}
             needs: dict[str, None] = {}
@@ -118,7 +118,7 @@ class _Routine:
             own = _object(compiled, routines, needs)
             routines[symbol] = Piece(symbol, compiled.fndesc.llvm_func_name, (own,))
             code = Code(tuple(routines.values()), (), tuple(needs))
-            object_code.save(code, places)
+            object_code.save(code, paths)
             object_code.link(code)
         _linked[symbol] = code
 
@@ -190,18 +190,18 @@ def _entry(name: str, symbol: str, result: Any, arguments: Sequence[Any]) -> byt
     word = ir.IntType(64)
     entry = ir.Function(module, ir.FunctionType(ir.IntType(32), [word.as_pointer()]), name=name)
     builder = ir.IRBuilder(entry.append_basic_block())
-    values, place = [], 0
+    values, offset = [], 0
     for kind in arguments:
         own = context.get_value_type(kind)
-        pointer = builder.gep(entry.args[0], [word(place)])
+        pointer = builder.gep(entry.args[0], [word(offset)])
         if isinstance(kind, types.Array):
             assert context.get_abi_sizeof(own) == 8 * object_code.WORDS
             values.append(builder.load(builder.bitcast(pointer, own.as_pointer())))
-            place += object_code.WORDS
+            offset += object_code.WORDS
         else:
             value = builder.load(pointer)
             values.append(builder.trunc(value, own) if kind == boolean else value)
-            place += 1
+            offset += 1
     type_ = convention.get_function_type(result, arguments)
     callee = ir.Function(module, type_, symbol)
     status, _ = convention.call_function(builder, callee, result, arguments, values)

@@ -1,7 +1,7 @@
 """The routines that kernels call: matrix products (:mod:`.gemm`), small matrices, and the rest.
 
 Every buffer is an array of two dimensions: a row for each step and sequence, and in it the
-elements of one value (a matrix row by row); numbers lie side by side in one row.
+elements of one value (a matrix in row-major order); numbers are contiguous in one row.
 
 A call gives arrays first, then sizes and offsets by their names.  Of an array ``x`` the value
 begins at ``x[x_row, x_column]``, which are 0 where they are not given.  Nothing is allocated,
@@ -283,7 +283,7 @@ def largest(x: Array, size: int, x_row: int, x_column: int) -> Any:
 # Sums may be reordered in routines, and in these they may not.
 @register_jitable(**OPTIONS)
 def below(x: Any, top: Any, zero: Any) -> Any:
-    """How far x is below the largest; equal infinities are 0 apart."""
+    """x minus the largest; of equal infinities 0."""
     return zero if x == top else x - top
 
 

@@ -1,7 +1,7 @@
-"""The integers by which the threads of a call agree on who does what.
+"""The control blocks by which the threads of a call share work: the indices of their fields.
 
-Those that different threads write are in cache lines of their own.  Nothing here needs the
-compiler.
+A control block is a row of integers; those that different threads write are in cache lines of their
+own.  Nothing here needs the compiler.
 """
 
 from __future__ import annotations
