@@ -26,8 +26,8 @@ def write_single(
     """Write a recurrence of numbers for one sequence; None if it is none.
 
     Its steps are those from ``low`` to before ``high``, of which it begins at ``first``.  Returns
-    the statements behind its steps that were fused into the loop.  Where there may be more sequences
-    (:func:`batched`), the branch for those has to follow.
+    the statements behind its steps that were fused into the loop.  Where there may be more
+    sequences (:func:`batched`), the branch for those has to follow.
     """
     depths = _depths(elements, loop)
     return _Single(elements, loop, depths).written(step, low, high, first) if depths else None
