@@ -161,6 +161,7 @@ CASES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "ragged-batch": (STATE, "forward", ()),
     "canonicalize": (STATE, "forward", ()),
     "keep-outputs": (STATE, "forward", ()),
+    "keep-loss": (STATE, "loss", ()),
     "adjoint": (STATE, "gradient", ("loss",)),
     "average-adjoint": (STATE, "gradient", ("loss",)),
     "tangent": (WINDOW, "forward", (["a"],)),

@@ -57,6 +57,7 @@ KERNELS = (
     *("forward", "gradient", "vjp", "stream", "gradient.state", "vjp.state"),
     *("forward.lengths", "gradient.lengths", "vjp.lengths"),
     *("stream.lengths", "gradient.state.lengths", "vjp.state.lengths"),
+    *("loss", "loss.state", "loss.lengths", "loss.state.lengths"),
 )
 GRAPH_STAGES = ("graph", "checked", "simplified", "adjoint", "tangent", "dag")
 _KERNEL_FILES = {

@@ -18,6 +18,7 @@ from rollc.entries.passes import (
     CANONICALIZE,
     EXPOSE_STATE,
     INLINE,
+    LOSS,
     OUTPUTS,
     RAGGED,
     SEGMENTS,
@@ -49,6 +50,7 @@ def kernel_graphs(
         simple = run(CANONICALIZE, graph)
         return {
             "forward": lambda: run(CANONICALIZE, run(OUTPUTS, simple)),
+            "loss": lambda: run(CANONICALIZE, run(LOSS, simple)),
             "gradient": lambda: simple,
         }
     makers: dict[str, Callable[[], Graph]] = {}
@@ -77,6 +79,9 @@ def kernel_graphs(
             forward = f"forward{variant}".replace("forward.state", "stream")
             makers[forward] = lambda: run(CANONICALIZE, run(OUTPUTS, prepared(state, lengths)))
         if graph.loss is not None:
+            makers[f"loss{variant}"] = lambda: run(
+                CANONICALIZE, run(LOSS, prepared(state, lengths))
+            )
             makers[f"gradient{variant}"] = lambda: derived("loss")
         if any(graph[name].type.kind == "float" for _, name in graph.outputs):
             makers[f"vjp{variant}"] = lambda: derived("outputs")

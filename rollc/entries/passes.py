@@ -12,7 +12,7 @@ from rollc.autodiff.segments import segments
 from rollc.autodiff.tangent import tangent
 from rollc.autodiff.truncation import truncate
 from rollc.autodiff.window_split import split
-from rollc.ir.graph import Graph, outputs_only
+from rollc.ir.graph import Graph, loss_only, outputs_only
 from rollc.support.passes import Pass
 from rollc.transforms.canonicalize import simplify
 from rollc.transforms.ragged import with_lengths
@@ -78,6 +78,7 @@ CANONICALIZE = Pass(
     optional=True,
 )
 OUTPUTS = Pass("keep-outputs", outputs_only, "a graph", "the outputs are all its results")
+LOSS = Pass("keep-loss", loss_only, "a graph with a loss", "the loss is its only result")
 ADJOINT = Pass(
     "adjoint",
     adjoint,
@@ -109,6 +110,6 @@ UNROLL = Pass(
     "a graph of N steps without delays",
 )
 GRAPH_PASSES = (
-    *(NOISE, STREAM, WINDOWS, SEGMENTS, EXPOSE_STATE, TRUNCATE, RAGGED, CANONICALIZE, OUTPUTS),
-    *(ADJOINT, AVERAGE, TANGENT, INLINE, UNROLL),
+    *(NOISE, STREAM, WINDOWS, SEGMENTS, EXPOSE_STATE, TRUNCATE, RAGGED, CANONICALIZE),
+    *(OUTPUTS, LOSS, ADJOINT, AVERAGE, TANGENT, INLINE, UNROLL),
 )

@@ -231,6 +231,11 @@ def outputs_only(graph: Graph) -> Graph:
     return replace(graph, loss=None, gradients=())
 
 
+def loss_only(graph: Graph) -> Graph:
+    """A graph whose loss is its only result."""
+    return replace(graph, outputs=(), gradients=())
+
+
 def ordered_axes(axes: Iterable[str]) -> tuple[str, ...]:
     """The axes in the order that every array has: time axes by name, then the batch."""
     present = set(axes)

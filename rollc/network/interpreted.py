@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 
+_OF_LOSS = ("loss", "gradient")
+"""Kernels whose results are those of the loss, and not of the outputs."""
+
 _KINDS = {"index": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
 
 
@@ -107,16 +110,17 @@ def variant_of_nothing(graph: Graph, entry: str, sizes: Sizes, dtype: str) -> Ke
     Raises :class:`UndefinedError` where a result is not defined, such as a mean over nothing.
     """
     sort, *variants = entry.split(".")
-    if graph.gradients and sort == "gradient":
+    if graph.gradients and sort in _OF_LOSS:
         raise UndefinedError(
             f"`{graph.name}` holds its gradients already, and those are of at least one step of one"
             " sequence"
         )
-    names = [name for _, name in graph.outputs] if sort != "gradient" or "state" in variants else []
-    if sort == "gradient" and graph.loss is not None:
+    follows = sort == "gradient" and "state" in variants
+    names = [name for _, name in graph.outputs] if sort not in _OF_LOSS or follows else []
+    if sort in _OF_LOSS and graph.loss is not None:
         names.append(graph.loss)
     ragged = "lengths" in variants
-    if ragged and sort == "gradient" and not sizes.batch:  # the loss is a mean over them there
+    if ragged and sort in _OF_LOSS and not sizes.batch:  # the loss is a mean over them there
         raise UndefinedError(f"`{graph.name}`: a mean over nothing: there are no sequences")
     need_something(graph, names, sizes, ragged)
     built = kernel_graphs(without_steps(graph, sizes.without_steps))[entry]()

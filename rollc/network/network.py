@@ -176,11 +176,15 @@ class Network:
         training: bool = False,
         seed: Seed = 0,
     ) -> float:
-        """The loss, without gradients."""
+        """The loss, without gradients: of its kernel, which keeps nothing for them.
+
+        With a ``state`` it is that of a window, as in :meth:`value_and_grad`, and with ``lengths``
+        nothing behind them counts.
+        """
         self._need_loss()
         leaves, sizes = self._interface.leaves(params, inputs, steps, state, lengths)
         leaves |= self._noise(sizes, training, seed)
-        kernel = self._kernel_of(_entry("gradient", state, lengths), sizes)
+        kernel = self._kernel_of(_entry("loss", state, lengths), sizes)
         return float(kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))["loss", "loss"])
 
     @overload

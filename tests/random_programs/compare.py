@@ -405,6 +405,14 @@ def pulled(case: Case) -> Compared:
     yield from _pulled(case, case.network(), case.meant(), "kernels")
 
 
+def loss_alone(case: Case) -> Compared:
+    net = case.network()
+    lengths = case.settings.seed % 2 == 0 and net._interface.no_lengths is None
+    more = {"lengths": case.given_lengths} if lengths else {}
+    loss = net.loss(case.params, case.inputs, case.steps, **case.chance, **more)
+    yield "loss alone", loss, case.meant(lengths=lengths).loss()
+
+
 def with_lengths(case: Case) -> Compared:
     net = case.network()
     if net._interface.no_lengths is not None:
@@ -810,6 +818,7 @@ WAYS: dict[str, Way] = {
         interpreter,
         kernels,
         pulled,
+        loss_alone,
         with_lengths,
         pulled_with_lengths,
         truncated,

@@ -28,7 +28,7 @@ from rollc.transforms.state import expose_state
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
-Sort = Literal["forward", "gradient", "vjp"]
+Sort = Literal["forward", "loss", "gradient", "vjp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ def sorts(graph: Graph) -> Iterator[Sort]:
     if graph.outputs:
         yield "forward"
     if graph.loss is not None:
+        yield "loss"
         yield "gradient"
     if any(graph[name].type.kind == "float" for _, name in graph.outputs):
         yield "vjp"
@@ -142,7 +143,7 @@ def _part(array: Array, axes: Sequence[str], sizes: Mapping[str, int], sequence:
 
 
 def _derived(graph: Graph, sort: Sort) -> Graph:
-    if sort == "forward":
+    if sort in ("forward", "loss"):
         return graph
     return adjoint(graph if sort == "gradient" else replace(graph, loss=None), _OF[sort])
 
@@ -156,9 +157,9 @@ def _results(derived: Graph, way: Way) -> dict[str, str]:
     for label, name in derived.outputs:
         if way.sort == "forward" or (way.sort == "gradient" and label.startswith(STATE)):
             found[f"output {label}"] = name
-    if way.sort == "gradient" and derived.loss is not None:
+    if way.sort in ("loss", "gradient") and derived.loss is not None:
         found["loss"] = derived.loss
-    if way.sort != "forward":
+    if way.sort in ("gradient", "vjp"):
         found |= {f"gradient {label}": name for label, name in derived.gradients}
     return found
 
@@ -206,6 +207,9 @@ def _called(
         outside = {label: _turned(network, label, cotangents[label]) for label in cotangents}
         return labelled(network, "gradient", pullback(outside))
     everything = {**inputs, **targets}
+    if way.sort == "loss":
+        loss = network.loss(params, everything, steps, state=state, lengths=way.lengths)
+        return {"loss": np.asarray(loss)}
     if state is None:
         loss, gradients = network.value_and_grad(params, everything, steps, lengths=way.lengths)
         after: Arrays = {}
