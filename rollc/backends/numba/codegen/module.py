@@ -46,22 +46,26 @@ from rollc.support.target import GENERIC, Target
 _HEADER = '''\
 """rollc kernel of the network {name}, {dtype}.
 
-The arguments of a function:
+The arguments of its functions:
     T         the number of steps; of two time axes T_0 and T_1
     B, N      the number of sequences here, and in the whole batch
-    K         the steps of a block, for whose steps some products are computed at once
-    team      the threads that help with such products, or 0
-    progress  how far the threads are that pack panels together, or 0
-    h_        the array of a node h; d_h_ is that of its cotangent ~h, and v_h a single element
-    W_panel_  a weight W, transposed and packed for lib.matmul; W_rows_ is not transposed
+    K         the number of steps in a block: what need not be computed step by step is computed
+              for the steps of a block together
+    team      threads that help with large products, or 0
+    progress  how far threads are that pack the same weights, or 0
+    inputs    whether the gradients of inputs are asked for
+    h_        the array of a node h; d_h_ is that of its cotangent ~h
 
 An array has a row for each step and each sequence: h at step t, of sequence n, is
-h_[t * B + n, :].  One that is read with a delay has rows of initial values too, so that
-h_[(t + 1) * B + n, :] may be h at step t.  Scalars are in one row: loss_[0, t * B + n].
-A matrix is one row as well, row by row.
+h_[t * B + n, :].  If it is the caller's, it may be h_[t * N + n, :]; if it is that of a block,
+h_[(t - begin) * B + n, :].  What is read with a delay has rows of initial values too, so that
+h_[(t + 1) * B + n, :] may be h at step t.  Scalars are in one row, such as loss_[0, t * B + n],
+and a matrix is one row in row-major order.  W_panel_ and W_rows_ hold a weight W as lib.matmul
+takes it, transposed and not.  One element of h is v_h, and one of the step before v_h_past1.
 
-A call of lib gives arrays first, then sizes and offsets by name.  Of an array x the routine reads
-from x[x_row, x_column] on; both are 0 where they are left out.  simd_range is range, of iterations
+A comment says which nodes the lines below compute; i'2 is a part of the expression of i.  A call
+of lib gives arrays first, as in NumPy, then sizes and offsets by name: a_row and a_column are where
+the value begins in the array a, and 0 where they are left out.  simd_range is range, of iterations
 that are independent of each other, and uint(i) is i, as an unsigned integer.
 """
 '''

@@ -64,11 +64,11 @@ class Writer:
     def remark(self, text: str, lines: Iterable[int] = ()) -> None:
         where = sorted({line for line in lines if line})
         if where:
-            span = str(where[0]) if len(where) == 1 else f"{where[0]}-{where[-1]}"
-            text += f"  (line {span})"
+            span = f"line\xa0{where[0]}" if len(where) == 1 else f"lines\xa0{where[0]}-{where[-1]}"
+            text += f"  ({span})"
         width = WIDTH - 2 - 4 * self.depth
         for row in textwrap.wrap(text, width, break_on_hyphens=False) or [text]:
-            self.say(f"# {row}")
+            self.say("# " + row.replace("\xa0", " "))
 
     def step(self, axis: str) -> str:
         """The step along a time axis."""
