@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.autodiff.window_split import CannotSplit, split
-from rollc.backends import registry
 from rollc.driver.build import build_text
 from rollc.driver.sources import read_spec
 from rollc.entries.windows import window_kernels
@@ -114,7 +113,7 @@ def measured(run: Callable[[], object]) -> int:
     return peak
 
 
-@pytest.mark.skipif(registry.default() != "numba", reason="what interprets takes memory for itself")
+@pytest.mark.compiled
 def test_the_peak_is_what_the_plan_says(monkeypatch: pytest.MonkeyPatch) -> None:
     on_machine(monkeypatch, thread_start=0)  # threads have work of any size
     params, given = network().init(0), arrays()

@@ -326,6 +326,7 @@ def test_windows_are_long_where_that_takes_little(monkeypatch: pytest.MonkeyPatc
     assert 4 * run.bytes(every, 1) <= 5 * run.bytes(1, 1) < 4 * run.bytes(2 * every, 1)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_peak_is_what_the_plan_says_at_any_length(count: int) -> None:
     plans, peaks = [], []

@@ -30,6 +30,7 @@ from rollc.runtime.kernel import Kernel
 from rollc.support import resources, threads
 
 Array = np.ndarray[Any, Any]
+pytestmark = pytest.mark.compiled  # what interprets has one thread
 
 # What sequences share is also an output: `decay` has no batch, nor has `place`.
 SPEC = """
