@@ -52,8 +52,6 @@ def _over(work: Workspace, node: Node) -> Node | Edge | None:
     if axis not in over or (inner.operation == "impulse" and node.operation != "sum_over"):
         return None
     (value,) = inner.operands
-    if value.delay or axis in work.type(value).axes:
-        return None
     rest = tuple(str(other) for other in over if other != axis)
     if inner.operation == "spread" and node.operation == "sum_over":
         extent = work.make("extent", axis=str(axis))
