@@ -71,6 +71,21 @@ def test_linear_in_groups_of_operands(operation: Operation, case: Case) -> None:
         np.testing.assert_allclose(computed(operation, case, both), expected, atol=1e-12)
 
 
+# The one goes over to its argument's slope in a derivative, the other has another mask each time.
+LINEAR_AND_SAY_NOTHING = ("with_slope", "dropout")
+
+
+@those(lambda operation: operation.adjoint and not operation.linear)
+def test_what_is_linear_in_all_its_numbers_says_so(operation: Operation, case: Case) -> None:
+    random, chosen = np.random.default_rng(7), numeric(case)
+    a, b = drawn(case, random), drawn(case, random)
+    both = [2 * a[k] - 3 * b[k] if k in chosen else a[k] for k in range(len(a))]
+    b = [b[k] if k in chosen else a[k] for k in range(len(a))]
+    expected = 2 * computed(operation, case, a) - 3 * computed(operation, case, b)
+    found = computed(operation, case, both)
+    assert operation.name in LINEAR_AND_SAY_NOTHING or not np.allclose(found, expected)
+
+
 @those(lambda operation: operation.zero_groups(1))
 def test_zero_where_a_group_of_operands_is(operation: Operation, case: Case) -> None:
     for group in operation.zero_groups(len(case.operands)):
