@@ -247,7 +247,7 @@ class _Round:
     def _read_through(self, node: Node) -> Node | None:
         """Elementwise work broadcasts by itself: it reads a number instead of a fill of it."""
         entry = OPERATIONS[node.operation]
-        if not entry.elementwise or node.operation == "fill" or len(node.operands) < 2:
+        if not entry.elementwise or len(node.operands) < 2:
             return None
         for position, edge in enumerate(node.operands):
             inner = self._narrower(edge)
