@@ -13,8 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from rollc.driver.build import build_text
+from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.network.network import Network
+from rollc.tools.verify.kernels import interpreted
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -95,6 +97,25 @@ def test_initial_parameters_follow_the_seed(network: Network) -> None:
     assert first["start"].tolist() == [0.5] * 3
     assert first["rate"].shape == ()
     assert first["W"].dtype == np.float64
+
+
+def test_initial_matrices_are_as_large_as_is_said() -> None:
+    text = """
+net n
+input x: [200]
+param A: [300, 200], B: [300, 200] = normal(0.2), C: [300, 200] = uniform(-0.1, 0.3)
+param Q: [400, 200] = orthogonal, R: [100, 200] = orthogonal
+h = A @ x + B @ x + C @ x
+q = Q @ x
+r = R @ x
+output h, q, r
+"""
+    found = interpreted(read_spec(text, "n.roll")[0]).init(0)
+    assert np.abs(found["A"]).max() == pytest.approx(np.sqrt(6 / 500), rel=1e-3)
+    assert (found["B"].mean(), found["B"].std()) == pytest.approx((0, 0.2), abs=0.003)
+    assert (found["C"].min(), found["C"].max()) == pytest.approx((-0.1, 0.3), abs=1e-4)
+    for block in (found["Q"][:200], found["Q"][200:], found["R"]):
+        np.testing.assert_allclose(block @ block.T, np.eye(len(block)), atol=1e-12)
 
 
 def test_shapes_with_a_batch(network: Network, params: Arrays, data: Arrays) -> None:

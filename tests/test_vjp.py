@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compiled_networks import on_machine
+from compiled_networks import network_of, on_machine
 from numpy.typing import NDArray
 
 from rollc.driver.build import build_text
@@ -120,6 +120,26 @@ def test_a_pullback_is_of_its_call(
     same(pullback(cotangents), kept)
     spoil(pullback(cotangents))
     same(pullback(cotangents), kept)
+
+
+def test_what_only_a_gradient_reads_is_that_of_its_call() -> None:
+    text = """
+net n
+input x: [2], c: [2]
+param k
+fn straight(a, b) = a
+    grad a: b
+h = straight(k * x, c)
+output h
+"""
+    net = network_of(text, "float64")
+    given = {name: np.random.default_rng(0).normal(size=(4, 3, 2)) for name in "xc"}
+    params, cotangents = {"k": np.array(2.0)}, {"h": np.ones((4, 3, 2))}
+    expected = np.sum(given["c"] * given["x"])
+    _, pullback = net.vjp(params, given)
+    for arrays in (params, given):
+        spoil(arrays)
+    np.testing.assert_allclose(pullback(cotangents)["k"], expected)
 
 
 def test_the_outputs_are_the_callers_own(network: Network, params: Arrays, inputs: Arrays) -> None:
