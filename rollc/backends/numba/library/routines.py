@@ -36,7 +36,7 @@ from rollc.backends.numba.library.small_matrices import (
     small_matmul,
     transpose,
 )
-from rollc.backends.numba.library.vector_math import OPTIONS, exp, log_one_plus
+from rollc.backends.numba.library.vector_math import OPTIONS, exp, log1p
 
 __all__ = [
     "argmax",
@@ -300,7 +300,7 @@ def log_sum(x: Array, size: int, x_row: int, x_column: int, top: Any) -> Any:
         e = exp(value - top)
         others += zero if value == top else e
         tops += one if value == top else zero
-    return log_one_plus(others + (tops - one))
+    return log1p(others + (tops - one))
 
 
 @routine

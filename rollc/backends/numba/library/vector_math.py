@@ -113,7 +113,7 @@ exponent_4, exponent_8 = _both(_exponent, (23, _ROOT_4, _BITS_4), (52, _ROOT_8, 
 
 
 @register_jitable(**OPTIONS)
-def _less_one_4(r: Any) -> Any:
+def _expm1_4(r: Any) -> Any:
     """exp(r) - 1 for |r| up to log(2) / 2; the error is 1.4e-8 of it."""
     p = F(0.0013946647079736141)
     p = p * r + F(0.008366642398853774)
@@ -124,7 +124,7 @@ def _less_one_4(r: Any) -> Any:
 
 
 @register_jitable(**OPTIONS)
-def _less_one_8(r: Any) -> Any:
+def _expm1_8(r: Any) -> Any:
     """exp(r) - 1 for |r| up to log(2) / 2; the error is 1.8e-17 of it."""
     p = D(2.5114556195979796797e-8)
     p = p * r + D(2.7626447473118321905e-7)
@@ -151,7 +151,7 @@ def _exp_4(x: Any) -> Any:
     n = whole - WHOLE_4
     r = x - n * _HIGH_4 - n * _LOW_4
     # Two factors, for the results that no single power of two reaches.
-    return (_less_one_4(r) + F(1)) * _half_4(whole) * _rest_4(whole)
+    return (_expm1_4(r) + F(1)) * _half_4(whole) * _rest_4(whole)
 
 
 def _exp_8(x: Any) -> Any:
@@ -160,7 +160,7 @@ def _exp_8(x: Any) -> Any:
     whole = x * D(_LOG2E) + WHOLE_8
     n = whole - WHOLE_8
     r = x - n * HIGH_8 - n * LOW_8
-    return (_less_one_8(r) + D(1)) * _half_8(whole) * _rest_8(whole)
+    return (_expm1_8(r) + D(1)) * _half_8(whole) * _rest_8(whole)
 
 
 @overload(exp, jit_options=OPTIONS)
@@ -177,7 +177,7 @@ def exp_of_sum_4(x: Any, rest: Any) -> Any:
     whole = x * F(_LOG2E) + WHOLE_4
     n = whole - WHOLE_4
     r = x - n * _HIGH_4 - n * _LOW_4 + rest
-    return (_less_one_4(r) + F(1)) * _half_4(whole) * _rest_4(whole)
+    return (_expm1_4(r) + F(1)) * _half_4(whole) * _rest_4(whole)
 
 
 @register_jitable(**OPTIONS)
@@ -189,7 +189,7 @@ def exp_of_sum_8(x: Any, rest: Any) -> Any:
     whole = x * D(_LOG2E) + WHOLE_8
     n = whole - WHOLE_8
     r = x - n * HIGH_8 - n * LOW_8 + rest
-    return (_less_one_8(r) + D(1)) * _half_8(whole) * _rest_8(whole)
+    return (_expm1_8(r) + D(1)) * _half_8(whole) * _rest_8(whole)
 
 
 def tanh(x: Any) -> Any:
@@ -204,7 +204,7 @@ def _tanh_4(x: Any) -> Any:
     whole = x * F(_LOG2E) + WHOLE_4
     n = whole - WHOLE_4
     scale = _power_4(whole)
-    u = _less_one_4(x - n * _HIGH_4 - n * _LOW_4) * scale + (scale - F(1))
+    u = _expm1_4(x - n * _HIGH_4 - n * _LOW_4) * scale + (scale - F(1))
     return u / (u + F(2))
 
 
@@ -215,7 +215,7 @@ def _tanh_8(x: Any) -> Any:
     whole = x * D(_LOG2E) + WHOLE_8
     n = whole - WHOLE_8
     scale = _power_8(whole)
-    u = _less_one_8(x - n * HIGH_8 - n * LOW_8) * scale + (scale - D(1))
+    u = _expm1_8(x - n * HIGH_8 - n * LOW_8) * scale + (scale - D(1))
     return u / (u + D(2))
 
 
@@ -237,7 +237,7 @@ def _sigmoid_4(x: Any) -> Any:
     x = F(-87) if x < F(-87) else x
     whole = x * F(_LOG2E) + WHOLE_4
     n = whole - WHOLE_4
-    e = _less_one_4(x - n * _HIGH_4 - n * _LOW_4) + F(1)
+    e = _expm1_4(x - n * _HIGH_4 - n * _LOW_4) + F(1)
     return F(1) / (F(1) + e * _power_4(whole))
 
 
@@ -247,7 +247,7 @@ def _sigmoid_8(x: Any) -> Any:
     x = D(-708) if x < D(-708) else x
     whole = x * D(_LOG2E) + WHOLE_8
     n = whole - WHOLE_8
-    e = _less_one_8(x - n * HIGH_8 - n * LOW_8) + D(1)
+    e = _expm1_8(x - n * HIGH_8 - n * LOW_8) + D(1)
     return D(1) / (D(1) + e * _power_8(whole))
 
 
@@ -350,22 +350,22 @@ def _softplus(x: Any) -> Any:
     return _softplus_4 if x == types.float32 else _softplus_8
 
 
-def log_one_plus(x: Any) -> Any:
+def log1p(x: Any) -> Any:
     """log(1 + x) of what is not below 0."""
     return np.log1p(x)
 
 
-def _log_one_plus_4(x: Any) -> Any:
+def _log1p_4(x: Any) -> Any:
     return log(F(1) + x) if x > F(0.41421356) else log_near_one_4(x, F(0))
 
 
-def _log_one_plus_8(x: Any) -> Any:
+def _log1p_8(x: Any) -> Any:
     return log(D(1) + x) if x > D(0.41421356237309503) else log_near_one_8(x, D(0))
 
 
-@overload(log_one_plus, jit_options=OPTIONS)
-def _log_one_plus(x: Any) -> Any:
-    return _log_one_plus_4 if x == types.float32 else _log_one_plus_8
+@overload(log1p, jit_options=OPTIONS)
+def _log1p(x: Any) -> Any:
+    return _log1p_4 if x == types.float32 else _log1p_8
 
 
 def logistic_loss(score: Any, target: Any) -> Any:

@@ -34,8 +34,8 @@ from rollc.backends.numba.library.vector_math import (
 )
 from rollc.backends.numba.library.vector_math_special import (
     INLINE,
-    exact_product_4,
-    exact_product_8,
+    two_product_4,
+    two_product_8,
 )
 from rollc.ir.operations import distribution
 
@@ -50,14 +50,14 @@ _HEIGHT = 0.3989422804014327  # of the density: 1 / sqrt(2 pi)
 def _bell_4(t: Any) -> Any:
     """exp(-t**2 / 2)."""
     t = _FAR_4 if t > _FAR_4 else t
-    square, rest = exact_product_4(t, t)
+    square, rest = two_product_4(t, t)
     return exp_of_sum_4(F(-0.5) * square, F(-0.5) * rest)
 
 
 @register_jitable(**INLINE)
 def _bell_8(t: Any) -> Any:
     t = _FAR_8 if t > _FAR_8 else t
-    square, rest = exact_product_8(t, t)
+    square, rest = two_product_8(t, t)
     return exp_of_sum_8(D(-0.5) * square, D(-0.5) * rest)
 
 

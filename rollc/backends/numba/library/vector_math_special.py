@@ -50,7 +50,7 @@ _FIRST, _SECOND, _THIRD = (
 
 
 def _turns() -> list[Any]:
-    """What powers of two are in turns, without whole ones, in three parts: of the last bit of a
+    """Powers of two over 2 pi, modulo 1, in three parts (Payne and Hanek): of the last bit of a
     number, by the exponent of its first one from that of NEAR on.  There are none of infinity.
     """
     bits = 1300
@@ -76,8 +76,8 @@ _NEAR = D(2**_FROM)  # up to here the products of multiples with the first parts
 _TURN_1, _TURN_2, _TURN_3 = _turns()
 
 
-def _write_whole(typing_context: Any, x: Any) -> Any:
-    """The bits of a positive number as a whole number."""
+def _write_significand(typing_context: Any, x: Any) -> Any:
+    """The significand of a positive number as an integer."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         bits = builder.bitcast(values[0], _WORD)
@@ -88,19 +88,19 @@ def _write_whole(typing_context: Any, x: Any) -> Any:
     return types.float64(types.float64), generate
 
 
-def _write_place(typing_context: Any, x: Any) -> Any:
-    """Where a positive number's power of two is in the tables; the first one if below."""
+def _write_table_index(typing_context: Any, x: Any) -> Any:
+    """The index of a positive number's exponent in the tables; 0 if below."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         exponent = builder.lshr(builder.bitcast(values[0], _WORD), _WORD(52))
-        place = builder.sub(exponent, _WORD(1023 + _FROM))
-        below = builder.icmp_signed("<", place, _WORD(0))
-        return builder.select(below, _WORD(0), place)
+        index = builder.sub(exponent, _WORD(1023 + _FROM))
+        below = builder.icmp_signed("<", index, _WORD(0))
+        return builder.select(below, _WORD(0), index)
 
     return types.uint64(types.float64), generate
 
 
-def _write_multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+def _write_fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c, rounded once."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -110,45 +110,45 @@ def _write_multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 _WORD = ir.IntType(64)
-_whole: Any = intrinsic(_write_whole)
-_place: Any = intrinsic(_write_place)
-_multiply_add: Any = intrinsic(_write_multiply_add)
+_significand: Any = intrinsic(_write_significand)
+_table_index: Any = intrinsic(_write_table_index)
+_fma: Any = intrinsic(_write_fma)
 
 
 @register_jitable(**INLINE)
-def exact_product_4(a: Any, b: Any) -> Any:
-    """A product, and what its rounding leaves."""
-    total = _multiply_add(a, b, F(-0.0))
-    return total, _multiply_add(a, b, -total)
+def two_product_4(a: Any, b: Any) -> Any:
+    """A product and its rounding error."""
+    total = _fma(a, b, F(-0.0))
+    return total, _fma(a, b, -total)
 
 
 @register_jitable(**INLINE)
-def exact_product_8(a: Any, b: Any) -> Any:
-    """A product, and what its rounding leaves."""
-    total = _multiply_add(a, b, D(-0.0))  # not one that may become part of a sum
-    return total, _multiply_add(a, b, -total)
+def two_product_8(a: Any, b: Any) -> Any:
+    """A product and its rounding error."""
+    total = _fma(a, b, D(-0.0))  # not one that may become part of a sum
+    return total, _fma(a, b, -total)
 
 
 @register_jitable(**INLINE)
-def _exact_sum(a: Any, b: Any) -> Any:
-    """A sum, and what its rounding leaves (Knuth)."""
+def _two_sum(a: Any, b: Any) -> Any:
+    """A sum and its rounding error (Knuth)."""
     total = a + b
     other = total - a
     return total, (a - (total - other)) + (b - other)
 
 
 @register_jitable(**INLINE)
-def _turned(x: Any, quarter: Any) -> Any:
+def _sine(x: Any, quarter: Any) -> Any:
     """The sine of a positive angle and so many quarters of a turn."""
     n = (x * D(0.63661977236758134308) + _WHOLE) - _WHOLE
     r = ((x - n * _FIRST) - n * _SECOND) - n * _THIRD
-    # Of a large one: products and sums with what their rounding leaves.
-    place, m = _place(x), _whole(x)
-    one, rest = exact_product_8(m, _TURN_1[place])
-    two, tail = exact_product_8(m, _TURN_2[place])
-    tail += m * _TURN_3[place]
-    one, more = _exact_sum(one - np.floor(one), rest)
-    one, less = _exact_sum(one, two)
+    # Of a large one: products and sums with their rounding errors.
+    index, m = _table_index(x), _significand(x)
+    one, rest = two_product_8(m, _TURN_1[index])
+    two, tail = two_product_8(m, _TURN_2[index])
+    tail += m * _TURN_3[index]
+    one, more = _two_sum(one - np.floor(one), rest)
+    one, less = _two_sum(one, two)
     many = np.floor(D(4) * one + D(0.5))
     part = (D(4) * one - many) + D(4) * (more + less + tail)
     far = x >= _NEAR
@@ -181,12 +181,12 @@ def sin(x: Any) -> Any:
 
 
 def _sin_4(x: Any) -> Any:
-    y = F(_turned(abs(D(x)), D(0)))
+    y = F(_sine(abs(D(x)), D(0)))
     return -y if x < F(0) else y if x > F(0) else x
 
 
 def _sin_8(x: Any) -> Any:
-    y = _turned(abs(x), D(0))
+    y = _sine(abs(x), D(0))
     return -y if x < D(0) else y if x > D(0) else x
 
 
@@ -201,11 +201,11 @@ def cos(x: Any) -> Any:
 
 
 def _cos_4(x: Any) -> Any:
-    return F(_turned(abs(D(x)), D(1)))
+    return F(_sine(abs(D(x)), D(1)))
 
 
 def _cos_8(x: Any) -> Any:
-    return _turned(abs(x), D(1))
+    return _sine(abs(x), D(1))
 
 
 @overload(cos, jit_options=INLINE)
@@ -245,11 +245,11 @@ def _power_8(a: Any, b: Any) -> Any:
     n = exponent_8(normal) - WHOLE_8
     n = n - D(54) if small else n
     f = mantissa_8(normal) - D(1)
-    # The logarithm with what is left of each sum and product, by the series in s = f / (2 + f).
-    g, g_rest = _exact_sum(D(2), f)
+    # The logarithm with the rounding errors of sums and products, by the series in s = f / (2 + f).
+    g, g_rest = _two_sum(D(2), f)
     s = f / g
-    s_rest = (_multiply_add(-s, g, f) - s * g_rest) / g
-    z, z_rest = exact_product_8(s, s)
+    s_rest = (_fma(-s, g, f) - s * g_rest) / g
+    z, z_rest = two_product_8(s, s)
     z_rest += D(2) * s * s_rest
     p = D(0.11730107861893891006)
     p = p * z + D(0.11705571895677941267)
@@ -259,18 +259,18 @@ def _power_8(a: Any, b: Any) -> Any:
     p = p * z + D(0.22222222221637389316)
     p = p * z + D(0.28571428571429841867)
     p = p * z + D(0.40000000000000285523)
-    t, t_rest = exact_product_8(z, D(0.6666666666666666))
+    t, t_rest = two_product_8(z, D(0.6666666666666666))
     t_rest += z * D(3.7007434154171884681e-17) + z_rest * D(0.6666666666666666)
-    v, v_rest = _exact_sum(t, p * (z * z))
+    v, v_rest = _two_sum(t, p * (z * z))
     v_rest += t_rest
-    q, q_rest = exact_product_8(s, v)
-    h, h_rest = _exact_sum(D(2) * s, q)
+    q, q_rest = two_product_8(s, v)
+    h, h_rest = _two_sum(D(2) * s, q)
     h_rest += q_rest + D(2) * s_rest + s * v_rest + s_rest * v
-    high, rest = _exact_sum(n * HIGH_8, h)
-    low, low_rest = exact_product_8(n, LOW_8)
-    high, more = _exact_sum(high, low)
+    high, rest = _two_sum(n * HIGH_8, h)
+    low, low_rest = two_product_8(n, LOW_8)
+    high, more = _two_sum(high, low)
     rest += h_rest + low_rest + more
-    x, x_rest = exact_product_8(b, high)
+    x, x_rest = two_product_8(b, high)
     x_rest += b * rest
     y = exp_of_sum_8(x, x_rest)
     # The bits of those are no numbers.
