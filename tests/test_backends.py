@@ -56,6 +56,17 @@ def test_one_kernel_on_both_backends(spec: Path) -> None:
         np.testing.assert_allclose(array, gradients[1][name], rtol=1e-11, atol=1e-14)
 
 
+def test_a_result_that_is_a_part_of_what_is_computed_on_the_way(spec: Path) -> None:
+    """Nothing else reads the array of both, so it is no result's own."""
+    spec.write_text(
+        "net n\nparam p: [2, 2] = identity\nv, w = split(mean(p, axis=1), 2)\noutput w\nloss 0.5\n"
+    )
+    for name in registry.NAMES:
+        net = rollc.build(spec, dtype="float64", backend=name)
+        outputs, _ = net.vjp({"p": np.array([[1.0, 2.0], [3.0, 5.0]])}, {}, 1)
+        np.testing.assert_array_equal(outputs["w"], [4.0])
+
+
 def test_an_artefact_knows_its_backend(
     spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

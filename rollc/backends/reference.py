@@ -59,7 +59,8 @@ def _bind(
 
     def run() -> None:
         storage = Storage(program, sizes, partial(undefined, source.dtype))
-        for name, array in zip(function.buffers, arrays, strict=True):
+        given = dict(zip(function.buffers, arrays, strict=True))
+        for name, array in given.items():
             buffer = storage.buffers[name]
             if buffer.role in OWN:
                 continue
@@ -67,5 +68,8 @@ def _bind(
                 array[...] = undefined(source.dtype, buffer, array.shape)
             storage.arrays[name] = array.reshape((*storage.lead(buffer), -1))
         Interpreter(storage, source.dtype).run(phases)
+        for name, array in given.items():
+            if storage.buffers[name].role == "scratch":  # a result may be a part of it
+                array[...] = storage.arrays[name].reshape(array.shape)
 
     return run
