@@ -341,7 +341,7 @@ class _Emitter:
         write = self.write
         steps = tuple(axis for axis in part.over if axis != BATCH)
         if steps:
-            write.say(f"if B < {write.target.product_rows}:")
+            write.say(f"if B < {write.target.product_rows}:  # all steps at once take less time")
             write.depth += 1
             whole()
             write.depth -= 1

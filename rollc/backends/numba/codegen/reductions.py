@@ -21,14 +21,13 @@ def write_reduction(write: Writer, reduction: Reduce) -> None:
         return
     out = write.element(reduction.out)
     size = prod(reduction.shape)
-    start = {"max_over": "F(-np.inf)", "min_over": "F(np.inf)"}.get(reduction.operation, "F(0)")
+    neutral = {"max_over": "F(-np.inf)", "min_over": "F(np.inf)"}.get(reduction.operation, "F(0)")
     if not reduction.accumulate:
         opened = write.open(reduction.kept, size, reduction.span, True)
-        write.say(f"{out} = {start}")
+        write.say(f"{out} = {neutral}")
         write.depth -= opened
     if reduction.kept == (BATCH,) and _is_contiguous(write, reduction):
-        # The steps of one sequence are contiguous, those of several are not.
-        write.say("if B == 1:")
+        write.say("if B == 1:  # the steps of one sequence are contiguous")
         write.depth += 1
         write.single = True
         _summed(write, reduction, (*reduction.over, BATCH))

@@ -135,7 +135,7 @@ class _Single:
     def written(self, step: str, low: str, high: str, first: str) -> tuple[Fused, ...]:
         write, branch = self.write, batched(self.loop)
         if branch:
-            write.say("if B == 1:")
+            write.say("if B == 1:  # the last steps are in local variables")
             write.depth += 1
             write.single = True
         for ref, name in self.past.items():
