@@ -18,6 +18,7 @@ LAYERS = (
     ("runtime",),
     ("network",),
     ("driver",),
+    ("torch",),
     ("rollc",),
     ("tools",),
     ("__main__",),

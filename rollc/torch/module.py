@@ -1,0 +1,290 @@
+"""A network as a module of PyTorch: parameters, and calls with tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from rollc.errors import InputError
+from rollc.ir.names import STATE
+from rollc.network.arrays import Spec, unknown
+from rollc.network.network import Network
+from rollc.support import checks
+from rollc.torch import runs
+from rollc.torch.eager import uncompiled
+from rollc.torch.functions import Call, Outputs, Run
+from rollc.torch.networks import networks_of
+from rollc.torch.tensors import (
+    Precision,
+    batch_first,
+    checked,
+    lengths_of,
+    precision_of,
+    time_first,
+)
+from rollc.transforms.randomness import NOISE
+
+Tensor = Any
+Tensors = Mapping[str, Tensor]
+Results = Tensor | dict[str, Tensor]
+
+_MOST_SEED = 2**63 - 1
+
+
+class Module(nn.Module):  # type: ignore[misc]
+    """The network of a spec, with its parameters.
+
+    ``source`` is the path of a spec, the name of one that comes with rollc, such as "lstm", or the
+    folder of an artefact (``rollc build -o``).  Sizes are given by name, ``H=64``, or, where one
+    has the name of an option, by ``sizes={"steps": 4}``.  ``truncate``, ``combine``, ``feed``,
+    ``steps`` and ``backend`` are those of :func:`rollc.build`.
+
+    Parameters have the spec's names, and those of a cell are in a module of their own:
+    ``low.W`` is ``module.low.W``, and the key in ``state_dict()``.  They start as the spec says,
+    drawn from PyTorch's generator (``torch.manual_seed``), on ``device`` and of the ``dtype``
+    that are given, or else PyTorch's defaults.
+
+    The precision follows the parameters: after ``.double()`` the network of float64 computes,
+    which is built then.  Half precisions are computed in float32, and so is all under
+    ``torch.autocast``.  Kernels run on the CPU, and tensors elsewhere are refused; so is all that
+    is wrong with tensors, by an :class:`~rollc.InputError` that names what was expected and found.
+    """
+
+    def __init__(
+        self,
+        source: str | Path,
+        *,
+        sizes: Mapping[str, int] | None = None,
+        batch_first: bool = False,
+        truncate: int | None = None,
+        combine: str | None = None,
+        feed: str | None = None,
+        steps: int | None = None,
+        backend: str | None = None,
+        device: Any = None,
+        dtype: Any = None,
+        **more_sizes: int,
+    ) -> None:
+        super().__init__()
+        self.batch_first = checks.switch("`batch_first`", batch_first)
+        options = {
+            "truncate": truncate,
+            "combine": combine,
+            "feed": feed,
+            "steps": steps,
+            "backend": backend,
+        }
+        dtype = torch.get_default_dtype() if dtype is None else dtype
+        precision = precision_of({"`dtype`": dtype})
+        given = {} if sizes is None else checks.mapping("sizes", sizes, "sizes by name")
+        self._networks = networks_of(source, {**given, **more_sizes}, precision.network, options)
+        for name, spec in self._first.params.items():
+            *path, last = name.split(".")
+            home = self
+            for part in path:
+                home = home._modules.setdefault(part, nn.Module())
+            # Not by `register_parameter`, which refuses names such as `type` and `half`.
+            empty = torch.empty(spec.shape, dtype=dtype, device=device)
+            home._parameters[last] = nn.Parameter(empty)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew, as the spec says, from PyTorch's generator."""
+        drawn = self._first.init(_seed())
+        with torch.no_grad():
+            for name, array in drawn.items():
+                self._parameter(name).copy_(torch.from_numpy(array))
+
+    @uncompiled
+    def forward(
+        self,
+        *inputs: Any,
+        lengths: Any = None,
+        state: Tensors | None = None,
+        steps: int | Mapping[str, int] | None = None,
+        loss: bool = False,
+        **named: Tensor,
+    ) -> Results | tuple[Results, dict[str, Tensor]]:
+        """The outputs: a tensor where there is one, else tensors by name in a dictionary.
+
+        Inputs come in the order of the spec, by name, or in one dictionary; targets by name,
+        where the outputs read them (they are taught by them).  They are ``[T, B, ...]``, without a
+        batch ``[T, ...]``, and with ``batch_first`` ``[B, T, ...]``; outputs are like them.  An
+        index is of whole numbers.  ``lengths`` are the steps of each sequence, ``[B]``: what
+        comes after them is padding.  ``steps`` is their number where no input tells it.
+
+        With a ``state`` (see :meth:`zero_state`) the steps go on from there, and the result is
+        the outputs and the state after the last step, whose gradients go on, too.
+
+        With ``loss`` the result is the loss in the place of the outputs (see :meth:`loss`), for a
+        module that is wrapped, as by ``DistributedDataParallel``, and so is called.
+
+        Raises :class:`~rollc.InputError` for what is missing, unknown, misshapen, of another
+        precision or on another device.
+        """
+        network = self._first
+        if not network.outputs and not loss:
+            raise InputError(f"`{network.name}` has no output: call `loss`")
+        given = self._given(inputs, named)
+        found = self._called(runs.loss if loss else runs.outputs, given, lengths, state, steps)
+        results = {name: tensor for name, tensor in found.items() if not name.startswith(STATE)}
+        value = next(iter(results.values())) if len(results) == 1 else results
+        if state is None:
+            return value
+        after = found.keys() - results.keys()
+        return value, {name.removeprefix(STATE): found[name] for name in found if name in after}
+
+    def loss(self, *inputs: Any, **named: Any) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the spec: a number, the mean over the batch.
+
+        Arguments are those of :meth:`forward`, and the targets by name.  Gradients are computed
+        along with it, as far as tensors require them.  With a ``state`` the result is the loss and
+        the state after the last step, through which no gradient comes back: gradients are cut at
+        the borders of windows.
+        """
+        return self(*inputs, **named, loss=True)
+
+    def zero_state(self, batch_size: int | None = None) -> dict[str, Tensor]:
+        """A state of zeros for a number of sequences, or for one without a batch.
+
+        A tensor is ``[depth, B, ...]``: the last values of what is read with a delay.  It is where
+        a spec starts that says nothing else (``init``).  Raises :class:`~rollc.InputError` for a
+        network with two time axes, whose states hold more than that.
+        """
+        network = self._first
+        if len(network.axes) > 1:
+            raise InputError(f"`{network.name}` has two time axes, and no state of zeros")
+        if batch_size is not None:
+            batch_size = checks.whole("`batch_size`", batch_size)
+        like = next(self.parameters(), torch.empty(0))
+        return {
+            name: torch.zeros(
+                _with_batch(spec, batch_size),
+                dtype=like.dtype if spec.kind == "float" else torch.int64,
+                device=like.device,
+            )
+            for name, spec in network.states.items()
+        }
+
+    def extra_repr(self) -> str:
+        network = self._first
+        slots = ", ".join(
+            f"{name} [{', '.join(map(str, spec.dimensions()))}]"
+            for name, spec in network.inputs.items()
+        )
+        first = ", batch_first=True" if self.batch_first else ""
+        return f"{network.name}: {slots} -> {', '.join(network.outputs)}{first}"
+
+    # What a call is made of --------------------------------------------------------------
+
+    @property
+    def _first(self) -> Network:
+        """The network in one of the precisions: what it takes and gives is the same in both."""
+        return self._networks.first
+
+    def _parameter(self, name: str) -> Tensor:
+        """A parameter, or what has taken its place: a tensor that is computed of another one."""
+        home, (*path, last) = self, name.split(".")
+        for part in path:
+            home = home._modules[part]
+        found = home._parameters.get(last)
+        return getattr(home, last) if found is None else found
+
+    def _given(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        """Inputs and targets by name."""
+        network = self._first
+        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+            given = dict(inputs[0])
+        else:
+            if len(inputs) > len(network.inputs):
+                names = ", ".join(f"`{name}`" for name in network.inputs) or "none"
+                raise InputError(
+                    f"expected {len(network.inputs)} inputs in order ({names}), found"
+                    f" {len(inputs)}; targets are given by name"
+                )
+            given = dict(zip(network.inputs, inputs, strict=False))
+        for name in named:
+            if name in given:
+                raise InputError(f"input `{name}` is given twice")
+        given |= named
+        known = {**network.inputs, **network.targets}
+        for name in given:
+            if name not in known:
+                raise InputError(unknown("input", name, known))
+        return given
+
+    def _called(
+        self,
+        make: Callable[[Network, runs.Options], Run],
+        given: Mapping[str, Any],
+        lengths: Any,
+        state: Any,
+        steps: Any,
+    ) -> dict[str, Tensor]:
+        """The results of a call, as its caller has them, by name."""
+        parameters = {name: self._parameter(name) for name in self._first.params}
+        precision = self._precision(parameters, given)
+        network = self._networks.of(precision.network)
+        tensors = {
+            name: checked(f"parameter `{name}`", tensor, network.params[name], precision)
+            for name, tensor in parameters.items()
+        }
+        slots = {**network.inputs, **network.targets}
+        for name, tensor in given.items():
+            found = checked(f"input `{name}`", tensor, slots[name], precision)
+            if found.requires_grad and name in network.targets and torch.is_grad_enabled():
+                raise InputError(f"input `{name}`: a target has no gradient; pass it detached")
+            tensors[name] = time_first(found, slots[name]) if self.batch_first else found
+        if state is not None:
+            kept = network.states
+            for name, tensor in checks.mapping("state", state, "tensors by name").items():
+                if name not in kept:
+                    raise InputError(unknown("state", name, kept))
+                found = checked(f"state `{name}`", tensor, kept[name], precision)
+                tensors[STATE + name] = found
+        seed = _seed() if _draws(network, self.training) else 0
+        has_state = state is not None
+        options = runs.Options(lengths_of(lengths), steps, self.training, seed, has_state)
+        wrt = tuple(
+            name
+            for name, tensor in tensors.items()
+            if tensor.requires_grad and torch.is_grad_enabled()
+        )
+        call = Call(network.name, make(network, options), tuple(tensors), wrt)
+        found = Outputs.apply(call, *tensors.values())
+        results = dict(zip(call.results, map(precision.given_back, found), strict=True))
+        if self.batch_first:
+            for name in results.keys() & network.outputs.keys():
+                results[name] = batch_first(results[name], network.outputs[name])
+        return results
+
+    def _precision(self, parameters: Tensors, given: Mapping[str, Any]) -> Precision:
+        """That of the parameters; where there are none, of what comes in."""
+        dtypes = {f"parameter `{name}`": tensor.dtype for name, tensor in parameters.items()}
+        if not dtypes:
+            floats = {
+                f"input `{name}`": tensor.dtype
+                for name, tensor in given.items()
+                if isinstance(tensor, torch.Tensor) and tensor.is_floating_point()
+            }
+            dtypes = floats or {"the module": getattr(torch, self._first.dtype)}
+        return precision_of(dtypes)
+
+
+def _seed() -> int:
+    """A seed from PyTorch's generator."""
+    return int(torch.randint(_MOST_SEED, (), device="cpu"))
+
+
+def _draws(network: Network, training: bool) -> bool:
+    """Whether a call needs random numbers: dropout does in training alone."""
+    return any(training or "rate" not in node.options for node in network.graph.leaves(NOISE))
+
+
+def _with_batch(spec: Spec, batch: int | None) -> tuple[int, ...]:
+    depth, *own = spec.shape
+    return (depth, *([batch] if spec.batch and batch is not None else []), *own)

@@ -1,0 +1,123 @@
+"""What a module takes of tensors: their precision, their device, where their batch is."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rollc.errors import InputError
+from rollc.network.arrays import Spec
+from rollc.support.checks import shown
+
+Tensor = Any
+
+_COMPUTED = {
+    torch.float32: torch.float32,
+    torch.float64: torch.float64,
+    torch.bfloat16: torch.float32,
+    torch.float16: torch.float32,
+}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The type of a module's numbers, and the one that it computes in.
+
+    ``mixed`` is whether it takes lower precisions too, as under ``torch.autocast``.
+    """
+
+    own: Any
+    computed: Any
+    mixed: bool
+
+    @property
+    def network(self) -> str:
+        """The precision of the network, in rollc's words."""
+        return str(self.computed).removeprefix("torch.")
+
+    def takes(self, dtype: Any) -> bool:
+        return dtype == self.own or (
+            self.mixed and dtype in _COMPUTED and dtype.itemsize <= self.computed.itemsize
+        )
+
+    def given_back(self, tensor: Tensor) -> Tensor:
+        """A result, in the type of the module's numbers."""
+        if self.mixed or not tensor.is_floating_point():
+            return tensor
+        return tensor.to(self.own)
+
+
+def precision_of(dtypes: Mapping[str, Any]) -> Precision:
+    """The one precision of some things by name."""
+    (first, own), *others = dtypes.items()
+    for name, dtype in dtypes.items():
+        if dtype not in _COMPUTED:
+            known = ", ".join(map(str, _COMPUTED))
+            raise InputError(f"{name}: expected one of {known}, found {shown(dtype)}")
+    for name, dtype in others:
+        if dtype != own:
+            raise InputError(
+                f"expected all in one precision, found {first} in {own} and {name} in {dtype};"
+                " call `.float()` or `.double()` of the module"
+            )
+    mixed = torch.is_autocast_enabled("cpu")
+    if mixed:
+        warnings.warn("rollc computes in float32 under torch.autocast", stacklevel=1)
+    return Precision(own, _COMPUTED[own], mixed)
+
+
+def checked(what: str, tensor: Any, spec: Spec, precision: Precision) -> Tensor:
+    """A tensor in the precision that is computed in; shapes are the network's to look at."""
+    need_tensor(what, tensor)
+    if spec.kind != "float":
+        if tensor.is_floating_point() or tensor.is_complex():
+            raise InputError(f"{what}: expected whole numbers (torch.int64), found {tensor.dtype}")
+        return tensor
+    if not precision.takes(tensor.dtype):
+        raise InputError(
+            f"{what}: expected {precision.own}, found {tensor.dtype}; convert it, or the module"
+            " by `.float()` or `.double()`"
+        )
+    return tensor.to(precision.computed)
+
+
+def need_tensor(what: str, tensor: Any) -> None:
+    """Refuse what is no tensor, or none that lies in memory as an array does."""
+    if not isinstance(tensor, torch.Tensor):
+        raise InputError(f"{what}: expected a tensor, found {shown(tensor)}")
+    if tensor.device.type != "cpu":
+        raise InputError(
+            f"{what}: rollc computes on the CPU, and it is on {tensor.device}; call `.cpu()` of"
+            " it, and of the module"
+        )
+    if tensor.layout is not torch.strided:
+        raise InputError(
+            f"{what}: expected a dense tensor, found {tensor.layout}; call .to_dense()"
+        )
+
+
+def lengths_of(value: Any) -> Any:
+    """Lengths as a network takes them, from tensors or what else there is."""
+    if isinstance(value, Mapping):
+        return {axis: lengths_of(own) for axis, own in value.items()}
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().numpy().copy()
+    return value
+
+
+def time_first(tensor: Tensor, spec: Spec) -> Tensor:
+    """A tensor ``[B, T, ...]`` as ``[T, B, ...]``; without a batch as it is."""
+    return tensor.movedim(0, len(spec.time)) if _has_batch(tensor, spec) else tensor
+
+
+def batch_first(tensor: Tensor, spec: Spec) -> Tensor:
+    """A tensor ``[T, B, ...]`` as ``[B, T, ...]``; without a batch as it is."""
+    return tensor.movedim(len(spec.time), 0) if _has_batch(tensor, spec) else tensor
+
+
+def _has_batch(tensor: Tensor, spec: Spec) -> bool:
+    return bool(tensor.ndim == len(spec.time) + 1 + len(spec.shape))
