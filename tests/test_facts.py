@@ -166,11 +166,12 @@ def leaves(operation: Operation, case: Case, place: int, random: np.random.Gener
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
 def test_what_is_cheap(operation: Operation) -> None:
-    """Arithmetic, comparisons and choices."""
-    cheap = {"add", "subtract", "multiply", "divide", "negate", "abs", "sign", "relu"}
-    cheap |= {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"}
-    cheap |= {"where", "minimum", "maximum", "clip", "stop", "identity"}
-    assert operation.internal or operation.cheap == (operation.name in cheap)
+    """Arithmetic, comparisons and choices, and what is one number at many places."""
+    cheap = {"add", "subtract", "multiply", "divide", "negate", "abs", "sign", "relu", "identity"}
+    cheap |= {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "reached"}
+    cheap |= {"where", "minimum", "maximum", "clip", "stop"}
+    cheap |= {"zero", "fill", "spread", "impulse", "at", "tail_steps"}
+    assert operation.cheap == (operation.name in cheap)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))

@@ -810,9 +810,7 @@ def test_indices() -> None:
         module(index - 100)
 
 
-def test_the_snippets_of_the_readme_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_snippets_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     section = text.partition("## In PyTorch\n")[2].partition("\n## ")[0]
     snippets = re.findall(r"```python\n(.*?)```", section, re.DOTALL)

@@ -103,6 +103,17 @@ def test_covering(spec: str, stage: str) -> None:
     assert compared > steps
 
 
+def test_the_only_axis_has_any_name() -> None:
+    text = "net n\ntime s\ninput x\nh = tanh(x + 0.5 * h[s-1])\noutput h\nloss sum(h * h, over s)\n"
+    graph, _ = read_spec(text, "n.roll")
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    expected = interpret(graph, {"x": x}, {"s": 4, "batch": 3})
+    dag = unroll(graph, 4)
+    found = interpret(dag, step_leaves(dag, {"x": x}), {"batch": 3})
+    np.testing.assert_allclose(np.stack([found[name] for _, name in dag.outputs]), expected["h"])
+    np.testing.assert_allclose(found[dag.loss or ""], expected[graph.loss or ""])
+
+
 def test_parameters_are_not_copied() -> None:
     dag = unroll(stages(GOLDEN / "vanilla.roll")["checked"], 6)
     assert [node.name for node in dag.leaves("param")] == ["U", "W", "b", "V", "c"]
