@@ -165,6 +165,7 @@ CASES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "adjoint": (STATE, "gradient", ("loss",)),
     "average-adjoint": (STATE, "gradient", ("loss",)),
     "tangent": (WINDOW, "forward", (["a"],)),
+    "pushforward": (WINDOW, "jvp", (["a", "x"],)),
     "inline-gradients": (SLOPE, "forward", ()),
     "unroll": (STATE, "forward", (2,)),
     "decompose": (STATE, "gradient", ()),

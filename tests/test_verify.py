@@ -97,7 +97,7 @@ turned = sum(softmax(clock, over t) * clock, over t) + max(clock, over t) + firs
 output h, phase, back, late, turned, tick
 loss mean((sum(h + back) - y) ** 2, over t) + sum(turned * mean(clock, over t))
 """
-SORTS = ("forward", "loss", "gradient", "vjp")
+SORTS = ("forward", "loss", "gradient", "vjp", "jvp")
 
 
 def small() -> Graph:
@@ -149,7 +149,7 @@ def test_both_axes_have_lengths_of_their_own(graph: Callable[[], Graph], along: 
     ways = [f"{sort} kernel" for sort in SORTS]
     ways += [] if along is None else [f"step by step{along}"]
     assert names(found) == {f"{way}{extra}" for way in ways for extra in ("", " with lengths")}
-    assert names(stages(case)) == {"simplified graph"}
+    assert names(stages(case)) == {"simplified graph", "tangents"}
 
 
 def test_what_all_sequences_share_has_lengths() -> None:

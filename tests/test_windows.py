@@ -225,7 +225,7 @@ def test_every_variant_is_a_graph_that_can_be_run() -> None:
         assert verify(found) == [], name
         assert check(found).findings == (), name
         cut = any("period" in node.options for node in found.nodes)
-        assert cut == name.startswith(("gradient", "vjp")), name
+        assert cut == name.startswith(("gradient", "vjp", "jvp")), name
 
 
 @pytest.mark.parametrize(("truncate", "combine"), [(None, "sum"), (2, "sum"), (None, "mean")])

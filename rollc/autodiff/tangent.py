@@ -1,12 +1,15 @@
-"""The tangents of a graph: the derivative of every node in many directions at once.
+"""The tangents of a graph: the derivative of every node in one direction, or in many at once.
 
-The directions are the elements of some leaves, one after the other along an axis of their
-own.  The tangent of ``h`` is the node ``h^dot``, with that axis more; steps on the way to it
-are ``h^dot:1``, ``h^dot:2`` …
+The tangent of ``h`` is the node ``h^dot``; steps on the way to it are ``h^dot:1``, ``h^dot:2`` …
 
-    ^dot of a leaf u               ->  at(1, place): one at the element that the direction is
     ^dot of v = f(u[t-d], …)       ->  J u^dot[t-d] + …, J the derivative of f in u
     initial value of ^dot of v     ->  ^dot of the initial value of v
+
+``pushforward`` takes one direction, from outside: the tangent of a leaf is a leaf, the
+operation ``tangent``.  ``tangent`` takes many: the elements of some leaves, one after the other
+along an axis of their own, which all tangents have.
+
+    ^dot of a leaf u               ->  at(1, place): one at the element that the direction is
 
 There are no rules of derivation but the table's adjoints.  A rule gives J' g, linear in the
 cotangent g; the adjoint of *that* in g is J, so the rules are applied twice: first to a g
@@ -16,8 +19,8 @@ Where no tangent arrives, none leaves (:mod:`rollc.autodiff.masks`).
 (Radul, Paszke, Frostig, Johnson and Maclaurin, You only linearize once: tangents transpose
 to gradients (2023), go the other way, from tangents to adjoints.)
 
-Most directions are of matrices, and the tangent of a matrix W[m, n] holds m * n matrices.
-It is never made where W meets a vector or is looked up in, for with the unit at (i, j)
+Of many directions most are those of matrices, and the tangent of a matrix W[m, n] holds m * n
+matrices.  It is never made where W meets a vector or is looked up in, for with the unit at (i, j)
 
     W^dot @ h         ->  at(element(h, j), i)
     W.T^dot @ h       ->  at(element(h, i), j)
@@ -75,7 +78,17 @@ def tangent(graph: Graph, leaves: Sequence[str]) -> Graph:
     ``leaves`` are static nodes without operands.  An output labelled ``o`` has its tangent
     under the label ``o^dot``, if it depends on any of them; the loss has none.
     """
-    return _Tangent(graph, leaves).graph()
+    return _Sensitivities(graph, leaves).graph()
+
+
+def pushforward(graph: Graph, leaves: Sequence[str], values: bool = True) -> Graph:
+    """The graph with the tangents of its outputs in one direction, as outputs of their own.
+
+    ``leaves`` are those that move; the tangent of each that an output depends on is a leaf.  An
+    output labelled ``o`` that is a number has its tangent under the label ``o^dot``; the loss has
+    none.  Without ``values`` the tangents are all its outputs.
+    """
+    return _Tangent(graph, leaves).graph(values)
 
 
 class _Maker(Builder):
@@ -138,44 +151,63 @@ class _Maker(Builder):
 
 
 class _Tangent:
+    """Tangents in one direction."""
+
+    axes: tuple[str, ...] = ()  # that tangents have besides those of their nodes
+
     def __init__(self, graph: Graph, leaves: Sequence[str]) -> None:
         self.source = graph
-        self.directions = directions(graph, leaves)
-        self.build = _Maker(graph.nodes, self.directions)
+        self.leaves = leaves
+        self.build = Builder(graph.nodes, mark=":")
         outputs = dict.fromkeys(name for _, name in graph.outputs)
         self.active = frozenset(between(graph, leaves, outputs))
 
-    def graph(self) -> Graph:
+    def graph(self, values: bool = True) -> Graph:
         build = self.build
         for node in self.source.nodes:
             if node.name in self.active:
-                build.promise(tangent_name(node.name), _along(node.type))
-        leaves = {each.leaf for each in self.directions}
-        for each in self.directions:
-            if each.leaf in self.active:
-                node = self.source[each.leaf]
-                build.prefix, build.line = tangent_name(node.name), node.line
-                self._define(node, build.unit(each, node.type.shape))
+                build.promise(tangent_name(node.name), self._along(node.type))
+        for name in self.leaves:
+            if name in self.active:
+                node = self.source[name]
+                build.prefix, build.line = tangent_name(name), node.line
+                self._seed(node)
         for node in in_step_order(self.source.nodes):
-            if node.name in self.active - leaves:
+            if node.name in self.active.difference(self.leaves):
                 self._define(node, self._pushed(node))
         outputs = tuple(
             (tangent_name(label), tangent_name(name))
             for label, name in self.source.outputs
-            if name in self.active
+            if name in self.active or self._define_zero(self.source[name])
         )
         graph = replace(
             self.source,
             nodes=tuple(build.nodes.values()),
-            outputs=(*self.source.outputs, *outputs),
+            outputs=(*(self.source.outputs if values else ()), *outputs),
             loss=None,
-            axes=(*self.source.axes, DIRECTION),
+            axes=(*self.source.axes, *self.axes),
         )
         return _needed(graph)
 
+    def _seed(self, leaf: Node) -> None:
+        """Make the tangent of a leaf."""
+        self.build.leaf(tangent_name(leaf.name), "tangent", self._along(leaf.type))
+
+    def _define_zero(self, output: Node) -> bool:
+        """Make the tangent of an output that nothing moves; not of one that is no number."""
+        if output.type.kind != "float":
+            return False
+        self.build.prefix, self.build.line = tangent_name(output.name), output.line
+        self._define(replace(output, initial=None), self.build.number(0.0))
+        return True
+
+    def _along(self, type_: Type) -> Type:
+        """The type of a tangent."""
+        return replace(type_, axes=ordered_axes((*type_.axes, *self.axes)), bound=None)
+
     def _define(self, node: Node, value: Value) -> None:
         name = tangent_name(node.name)
-        whole = _whole(value, _along(node.type))
+        whole = _whole(value, self._along(node.type))
         self.build.define(name, "identity", (whole,))
         initial = node.initial if node.initial in self.active else None
         made = self.build.nodes[name]
@@ -213,7 +245,7 @@ class _Tangent:
         linear = self._depending(any_.edge.source, value.edge.source)
         if not linear:
             return None
-        found = {value.edge.source: _unfit(moved, value.type, like)}
+        found = {value.edge.source: self._unfit(moved, value.type, like)}
         for name in linear:
             if name == any_.edge.source:
                 continue
@@ -226,10 +258,23 @@ class _Tangent:
                 source = operand.edge.source
                 if part is None or source not in linear:
                     continue
-                target = _along(operand.type)
-                part = _whole(fit(part, target, _along(node.type).axes), target)
+                target = self._along(operand.type)
+                part = _whole(fit(part, target, self._along(node.type).axes), target)
                 found[source] = found[source] + part if source in found else part
         return found.get(any_.edge.source)
+
+    def _unfit(self, moved: Value, value: Type, like: Type) -> Value:
+        """The transpose of what makes a rule's value fit an operand: a tangent like the value.
+
+        What the operand has and the value has not was spread or filled, and is summed; what only
+        the value has was summed, and is spread or filled.
+        """
+        over = tuple(axis for axis in like.axes if axis not in value.axes)
+        if over:
+            moved = call("sum_over", moved, over=over)
+        if value.shape != like.shape:
+            moved = call("fill", moved, shape=value.shape) if value.shape else call("sum", moved)
+        return spread(moved, self._along(value).axes)
 
     def _depending(self, origin: str, end: str) -> list[str]:
         """The nodes that a value is made of and that depend on another, the value first."""
@@ -248,23 +293,21 @@ class _Tangent:
         return in_order((name for name in reads if name in linear), reads.predecessors)
 
 
-def _along(type_: Type) -> Type:
-    """The type of a tangent."""
-    return replace(type_, axes=ordered_axes((*type_.axes, DIRECTION)), bound=None)
+class _Sensitivities(_Tangent):
+    """Tangents in the directions of all elements of the leaves."""
 
+    axes = (DIRECTION,)
 
-def _unfit(moved: Value, value: Type, like: Type) -> Value:
-    """The transpose of what makes a value of a rule fit an operand: a tangent like the value.
+    def __init__(self, graph: Graph, leaves: Sequence[str]) -> None:
+        super().__init__(graph, leaves)
+        self.build: _Maker = _Maker(graph.nodes, directions(graph, leaves))
 
-    What the operand has and the value has not was spread or filled, and is summed; what only
-    the value has was summed, and is spread or filled.
-    """
-    over = tuple(axis for axis in like.axes if axis not in value.axes)
-    if over:
-        moved = call("sum_over", moved, over=over)
-    if value.shape != like.shape:
-        moved = call("fill", moved, shape=value.shape) if value.shape else call("sum", moved)
-    return spread(moved, _along(value).axes)
+    def _define_zero(self, output: Node) -> bool:
+        return False
+
+    def _seed(self, leaf: Node) -> None:
+        unit = self.build.units[tangent_name(leaf.name)]
+        self._define(leaf, self.build.unit(unit, leaf.type.shape))
 
 
 def _whole(value: Value, like: Type) -> Value:

@@ -58,6 +58,7 @@ KERNELS = (
     *("forward.lengths", "gradient.lengths", "vjp.lengths"),
     *("stream.lengths", "gradient.state.lengths", "vjp.state.lengths"),
     *("loss", "loss.state", "loss.lengths", "loss.state.lengths"),
+    *("jvp", "jvp.state", "jvp.lengths", "jvp.state.lengths"),
 )
 GRAPH_STAGES = ("graph", "checked", "simplified", "adjoint", "tangent", "dag")
 _KERNEL_FILES = {

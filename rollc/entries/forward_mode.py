@@ -1,11 +1,20 @@
-"""The graphs of the kernels that compute gradients forward in time."""
+"""The graphs of the kernels that compute derivatives forward in time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from rollc.autodiff.adjoint import differentiable
 from rollc.autodiff.segments import Segment, Segments
-from rollc.entries.passes import CANONICALIZE, EXPOSE_STATE, RAGGED, TANGENT, TRUNCATE
+from rollc.entries.passes import (
+    CANONICALIZE,
+    EXPOSE_STATE,
+    OUTPUTS,
+    PUSHFORWARD,
+    RAGGED,
+    TANGENT,
+    TRUNCATE,
+)
 from rollc.ir.graph import Graph
 from rollc.support.passes import Runner
 
@@ -22,6 +31,15 @@ def prepared_graph(
     found = graph if lengths or truncate is not None else run(CANONICALIZE, graph)
     found = found if truncate is None else run(TRUNCATE, found, truncate)
     made: Graph = run(CANONICALIZE, run(RAGGED, found) if lengths else found)
+    return made
+
+
+def moved(prepared: Graph, run: Runner | None = None) -> Graph:
+    """The outputs of a prepared graph, and their derivatives in one direction of all leaves."""
+    run = run or Runner()
+    outputs = run(CANONICALIZE, run(OUTPUTS, prepared))
+    leaves = [node.name for node in outputs.nodes if differentiable(node)]
+    made: Graph = run(CANONICALIZE, run(PUSHFORWARD, outputs, leaves))
     return made
 
 

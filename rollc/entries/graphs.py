@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from rollc.autodiff.window_split import CannotSplit
-from rollc.entries.forward_mode import prepared_graph, tangent_kernels
+from rollc.entries.forward_mode import moved, prepared_graph, tangent_kernels
 from rollc.entries.passes import (
     ADJOINT,
     AVERAGE,
@@ -85,6 +85,7 @@ def kernel_graphs(
             makers[f"gradient{variant}"] = lambda: derived("loss")
         if any(graph[name].type.kind == "float" for _, name in graph.outputs):
             makers[f"vjp{variant}"] = lambda: derived("outputs")
+            makers[f"jvp{variant}"] = lambda: moved(prepared(state, lengths, truncate), run)
 
     for lengths in (False, True):
         for state in (False, True):

@@ -9,7 +9,7 @@ from rollc.autodiff.adjoint import adjoint
 from rollc.autodiff.averaging import mean_adjoint
 from rollc.autodiff.custom_gradients import without_slopes
 from rollc.autodiff.segments import segments
-from rollc.autodiff.tangent import tangent
+from rollc.autodiff.tangent import pushforward, tangent
 from rollc.autodiff.truncation import truncate
 from rollc.autodiff.window_split import split
 from rollc.ir.graph import Graph, loss_only, outputs_only
@@ -97,6 +97,12 @@ TANGENT = Pass(
     "a graph of one loop over time",
     "the derivatives of the results along some directions are results, forward in time",
 )
+PUSHFORWARD = Pass(
+    "pushforward",
+    pushforward,
+    "a graph whose results are outputs",
+    "the derivatives of the outputs in one direction, which comes by leaves, are outputs too",
+)
 INLINE = Pass(
     "inline-gradients",
     inlined,
@@ -111,5 +117,5 @@ UNROLL = Pass(
 )
 GRAPH_PASSES = (
     *(NOISE, STREAM, WINDOWS, SEGMENTS, EXPOSE_STATE, TRUNCATE, RAGGED, CANONICALIZE),
-    *(OUTPUTS, LOSS, ADJOINT, AVERAGE, TANGENT, INLINE, UNROLL),
+    *(OUTPUTS, LOSS, ADJOINT, AVERAGE, TANGENT, PUSHFORWARD, INLINE, UNROLL),
 )

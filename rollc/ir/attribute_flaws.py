@@ -14,7 +14,7 @@ from rollc.ir.operations import OPERATIONS
 # The step of what an unrolled leaf is.
 _STEP = {"of": NAME, "step": PLACE}
 _LEAVES: Mapping[str, Mapping[str, Rule]] = {
-    **dict.fromkeys(("input", "target", "cotangent", "state"), _STEP),
+    **dict.fromkeys(("input", "target", "cotangent", "tangent", "state"), _STEP),
     "noise": {**_STEP, "rate": RATE},
 }
 

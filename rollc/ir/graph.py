@@ -27,7 +27,9 @@ Shape = tuple[int, ...]
 Attribute = int | float | str | bool | tuple[int, ...] | tuple[str, ...]
 Stage = Literal["graph", "checked", "simplified", "adjoint", "dag"]
 
-LEAVES = frozenset({"input", "target", "param", "constant", "cotangent", "state", "noise"})
+LEAVES = frozenset(
+    {"input", "target", "param", "constant", "cotangent", "tangent", "state", "noise"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -380,8 +380,7 @@ class Network:
         given state is among the gradients.
         """
         labels = self._wanted(wrt, state is not None)
-        if self.outputs and not self._has_pullback:
-            raise InputError(f"no output of `{self.name}` has a gradient: none is of real numbers")
+        self._need_slopes()
         leaves, sizes = self._interface.leaves(
             params, inputs, steps, state, lengths, need_targets=False
         )
@@ -398,6 +397,48 @@ class Network:
             tape,
         )
         return self._outputs(results, sizes, lengths), pullback
+
+    def jvp(
+        self,
+        params: Arrays,
+        inputs: Arrays | None,
+        tangents: Arrays,
+        steps: Steps | None = None,
+        *,
+        state: Arrays | None = None,
+        lengths: Lengths | None = None,
+        training: bool = False,
+        seed: Seed = 0,
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The outputs and their derivatives in one direction, forward in time and without a tape.
+
+        ``tangents`` say how what is given moves: arrays of the shapes of parameters and inputs, by
+        their names, and of a given ``state`` as ``state.NAME``; what is left out stays as it is.
+        The derivatives have the names and shapes of the outputs; outputs that are no real
+        numbers have none.  With a ``state``, the one after the last step and its derivative are
+        among the results as ``state.NAME``.
+
+            outputs, slopes = net.jvp(params, inputs, {"W": direction})  # (f(W + e d) - f(W)) / e
+
+        They are those of the adjoint, ``<g, J v> = <J' g, v>``: no derivative passes ``stop`` or
+        the borders of ``truncate``, and a ``grad`` of the spec's own counts as it is written.
+        Raises :class:`InputError` for an unknown name, a target or an index among the tangents, a
+        shape that does not fit, and where no output is of real numbers.
+
+        Reference: Griewank and Walther, Evaluating Derivatives (2008), chapter 3.
+        """
+        from rollc.network.pushforward import apart, direction
+
+        self._need_slopes()
+        leaves, sizes = self._interface.leaves(
+            params, inputs, steps, state, lengths, need_targets=False
+        )
+        leaves |= direction(self._interface, tangents, sizes, leaves, state is not None)
+        leaves |= self._noise(sizes, training, seed)
+        kernel = self._kernel_of(_entry("jvp", state, lengths), sizes)
+        results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
+        values, slopes = (self._outputs(found, sizes, lengths) for found in apart(results))
+        return values, slopes
 
     def initial_state(
         self,
@@ -475,6 +516,10 @@ class Network:
     def _need_loss(self) -> None:
         if self.graph.loss is None:
             raise InputError(f"`{self.name}` has no loss; add `loss …` to its spec")
+
+    def _need_slopes(self) -> None:
+        if self.outputs and not self._has_pullback:
+            raise InputError(f"no output of `{self.name}` has a gradient: none is of real numbers")
 
     def _kernel_of(self, entry: str, sizes: Sizes) -> Kernel:
         """The kernel of that name; of no steps or no sequences, one that does without."""

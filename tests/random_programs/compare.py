@@ -405,6 +405,36 @@ def pulled(case: Case) -> Compared:
     yield from _pulled(case, case.network(), case.meant(), "kernels")
 
 
+def moved(case: Case) -> Compared:
+    """Derivatives in one direction, weighted: those of the gradient in that direction."""
+    lengths = case.settings.seed % 2 == 0 and case.network()._interface.no_lengths is None
+    truncate = case.settings.truncate
+    net, batch = case.network(truncate), case.meant(lengths, truncate)
+    if all(spec.kind != "float" for spec in net.outputs.values()):
+        return
+    more = {"lengths": case.given_lengths} if lengths else {}
+    random = np.random.default_rng(case.settings.seed)
+    leaves = {name: case.inputs[name] for name in net.inputs} | case.params
+    tangents = {
+        name: random.normal(size=array.shape).astype(case.dtype)
+        for name, array in leaves.items()
+        if array.dtype.kind == "f"
+    }
+    outputs, slopes = net.jvp(case.params, case.inputs, tangents, case.steps, **case.chance, **more)
+    yield from case.outputs(batch, outputs, "jvp")
+    found, total = 0.0, torch.zeros((), dtype=torch.float64)
+    for label, array in slopes.items():
+        weights = random.normal(size=array.shape)
+        found += float((array * weights).sum())
+        meant = case.output(batch, label, array)
+        total = total + (meant * torch.as_tensor(weights)).sum()
+    gradients = batch.gradients(total)
+    products = [gradients[name].numpy() * array for name, array in tangents.items()]
+    scale = sum(float(np.abs(product).sum()) for product in products)
+    meant_slope = sum(float(product.sum()) for product in products)
+    yield "jvp slope", found, Scaled(np.asarray(meant_slope), scale)
+
+
 def loss_alone(case: Case) -> Compared:
     net = case.network()
     lengths = case.settings.seed % 2 == 0 and net._interface.no_lengths is None
@@ -819,6 +849,7 @@ WAYS: dict[str, Way] = {
         kernels,
         pulled,
         loss_alone,
+        moved,
         with_lengths,
         pulled_with_lengths,
         truncated,

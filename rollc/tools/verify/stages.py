@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.adjoint import adjoint, seed_name
+from rollc.autodiff.tangent import pushforward, tangent_name
 from rollc.ir.graph import Graph
 from rollc.tools.verify.case import Case, with_gradients
 from rollc.tools.verify.comparison import Row, compared
+from rollc.tools.verify.ways import leaves_with_slopes, some_tangents
 from rollc.transforms.canonicalize import simplify
 from rollc.transforms.unroll import unroll
 
@@ -24,7 +28,10 @@ def stages(case: Case) -> list[Row]:
     derived = with_gradients(case.graph)
     expected = _results(case, derived)
     simple = simplify(with_gradients(simplify(case.graph)))
-    rows = [compared("simplified graph", expected, _results(case, simple))]
+    rows = [
+        compared("simplified graph", expected, _results(case, simple)),
+        _tangents(case, derived),
+    ]
     if len(case.graph.axes) > 1:
         return rows
     (steps,) = (case.sizes[axis] for axis in case.graph.axes)
@@ -38,6 +45,26 @@ def stages(case: Case) -> list[Row]:
         other = _results(case, adjoint(unroll(case.graph, steps)))
         rows.append(compared("adjoint of the unrolled graph", expected, other))
     return rows
+
+
+def _tangents(case: Case, derived: Graph) -> Row:
+    """The slope of the loss, or of the outputs by their cotangents, in one direction: forwards in
+    time by tangents, and by the adjoint; both with the size of what is added up for it.
+    """
+    graph, moved = case.graph, some_tangents(case)
+    if graph.loss is not None:
+        graph = replace(graph, outputs=(("loss", graph.loss),), loss=None)
+    given = {tangent_name(name): array for name, array in moved.items()}
+    pushed = pushforward(graph, leaves_with_slopes(graph), values=False)
+    forwards = replace(case, leaves={**case.leaves, **given}).values(pushed)
+    backwards = case.values(derived)
+    products = [backwards[name] * moved[leaf] for leaf, name in derived.gradients if leaf in moved]
+    slope, size = (sum(float(f(each).sum()) for each in products) for f in (np.asarray, np.abs))
+    names = dict.fromkeys(name for _, name in graph.outputs if graph[name].type.kind == "float")
+    weights = {name: case.leaves.get(seed_name(name), np.ones(())) for name in names}
+    found = sum(float((forwards[tangent_name(name)] * weights[name]).sum()) for name in names)
+    expected = {"slope": np.array([slope, size])}
+    return compared("tangents, by the adjoint", expected, {"slope": np.array([found, size])})
 
 
 def _results(case: Case, graph: Graph) -> dict[str, Array]:

@@ -14,11 +14,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.autodiff.adjoint import adjoint, seed_name
+from rollc.autodiff.adjoint import adjoint, differentiable, seed_name
+from rollc.autodiff.tangent import pushforward, tangent_name
 from rollc.ir.builder import Builder
 from rollc.ir.graph import BATCH, Graph, Node
 from rollc.ir.interpreter import interpret
 from rollc.ir.names import STATE
+from rollc.ir.operations import operation_of
+from rollc.ir.operations.linear import over_axes
 from rollc.network.network import Network
 from rollc.tools.verify.case import TOLERANCE, Case, with_state
 from rollc.tools.verify.comparison import Row, compared
@@ -28,7 +31,7 @@ from rollc.transforms.state import expose_state
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
-Sort = Literal["forward", "loss", "gradient", "vjp"]
+Sort = Literal["forward", "loss", "gradient", "vjp", "jvp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ def sorts(graph: Graph) -> Iterator[Sort]:
         yield "gradient"
     if any(graph[name].type.kind == "float" for _, name in graph.outputs):
         yield "vjp"
+        yield "jvp"
 
 
 # The meaning ---------------------------------------------------------------------------
@@ -109,7 +113,7 @@ def meaning(case: Case, way: Way) -> dict[str, Array]:
     for sequence in range(count):
         sizes = {axis: int(lengths[sequence]) for axis, lengths in way.lengths.items()}
         empty = frozenset(axis for axis, steps in sizes.items() if not steps)
-        derived = _derived(without_steps(case.graph, empty), way.sort)
+        derived = _derived(_without_slopes(without_steps(case.graph, empty), empty), way.sort)
         leaves = {
             node.name: _part(case.leaves[node.name], node.type.axes, sizes, sequence)
             for node in derived.nodes
@@ -135,6 +139,19 @@ def meaning(case: Case, way: Way) -> dict[str, Array]:
     return found
 
 
+def _without_slopes(graph: Graph, empty: frozenset[str]) -> Graph:
+    """The graph where no derivative passes what is a mean or an extreme of nothing."""
+    build = Builder(graph.nodes)
+    for node in graph.nodes:
+        defined = operation_of(node).reduces in (None, "sum")
+        if not defined and not empty.isdisjoint(over_axes(node.options)):
+            name = f"{node.name}'nothing"
+            build.nodes[name] = replace(node, name=name, initial=None)
+            build.define(node.name, "stop", (build.read(name),))
+            build.nodes[node.name] = replace(build.nodes[node.name], initial=node.initial)
+    return replace(graph, nodes=tuple(build.nodes.values()))
+
+
 def _part(array: Array, axes: Sequence[str], sizes: Mapping[str, int], sequence: int) -> Array:
     """What one sequence has of an array of the batch: a view."""
     places = {axis: slice(steps) for axis, steps in sizes.items()}
@@ -145,6 +162,8 @@ def _part(array: Array, axes: Sequence[str], sizes: Mapping[str, int], sequence:
 def _derived(graph: Graph, sort: Sort) -> Graph:
     if sort in ("forward", "loss"):
         return graph
+    if sort == "jvp":
+        return pushforward(replace(graph, loss=None), leaves_with_slopes(graph))
     return adjoint(graph if sort == "gradient" else replace(graph, loss=None), _OF[sort])
 
 
@@ -155,7 +174,7 @@ def _results(derived: Graph, way: Way) -> dict[str, str]:
     """The nodes of what a way gives, by label."""
     found = {}
     for label, name in derived.outputs:
-        if way.sort == "forward" or (way.sort == "gradient" and label.startswith(STATE)):
+        if way.sort in ("forward", "jvp") or (way.sort == "gradient" and label.startswith(STATE)):
             found[f"output {label}"] = name
     if way.sort in ("loss", "gradient") and derived.loss is not None:
         found["loss"] = derived.loss
@@ -176,6 +195,9 @@ def compare(case: Case, network: Network, way: Way, which: str) -> Row:
     if way.lengths is not None:
         case = replace(case, graph=apart(case.graph))
     cotangents: dict[str, Array] = {}
+    if way.sort == "jvp":
+        tangents = {tangent_name(name): array for name, array in some_tangents(case).items()}
+        case = replace(case, leaves={**case.leaves, **tangents})
     if way.sort == "vjp":
         cotangents = some_cotangents(case)
         case = replace(case, leaves={**case.leaves, **seeds_of(case.graph, cotangents)})
@@ -206,6 +228,8 @@ def _called(
         _, pullback = network.vjp(params, inputs, steps, state=state, lengths=way.lengths)
         outside = {label: _turned(network, label, cotangents[label]) for label in cotangents}
         return labelled(network, "gradient", pullback(outside))
+    if way.sort == "jvp":
+        return _moved(case, network, way, params, inputs, state)
     everything = {**inputs, **targets}
     if way.sort == "loss":
         loss = network.loss(params, everything, steps, state=state, lengths=way.lengths)
@@ -223,6 +247,22 @@ def _called(
         "loss": np.asarray(loss),
         **labelled(network, "gradient", gradients),
     }
+
+
+def _moved(
+    case: Case, network: Network, way: Way, params: Arrays, inputs: Arrays, state: Arrays | None
+) -> dict[str, Array]:
+    """The outputs and their derivatives in some direction."""
+    tangents = some_tangents(case)
+    if way.lengths is not None:
+        graph, lengths = case.graph, way.lengths
+        tangents = {name: spoilt(graph[name], tangents[name], lengths) for name in tangents}
+    tangents = {name: _turned(network, name, array) for name, array in tangents.items()}
+    steps = {axis: case.sizes[axis] for axis in network.axes}
+    values, slopes = network.jvp(params, inputs, tangents, steps, state=state, lengths=way.lengths)
+    found = labelled(network, "output", values)
+    moved = labelled(network, "output", slopes)
+    return found | {tangent_name(label): array for label, array in moved.items()}
 
 
 def given(case: Case, network: Network) -> tuple[Arrays, Arrays, Arrays]:
@@ -272,6 +312,20 @@ def some_cotangents(case: Case) -> dict[str, Array]:
             shape = (*(case.sizes[axis] for axis in type_.axes), *type_.shape)
             count = int(np.prod(shape))
             found[label] = np.cos(np.arange(count) + place).reshape(shape)
+    return found
+
+
+def leaves_with_slopes(graph: Graph) -> tuple[str, ...]:
+    """The leaves that have a derivative."""
+    return tuple(node.name for node in graph.nodes if differentiable(node))
+
+
+def some_tangents(case: Case) -> dict[str, Array]:
+    """Some numbers for each leaf that has a derivative."""
+    found = {}
+    for place, name in enumerate(leaves_with_slopes(case.graph)):
+        shape = case.leaves[name].shape
+        found[name] = np.sin(np.arange(case.leaves[name].size) + place).reshape(shape)
     return found
 
 

@@ -1,0 +1,88 @@
+"""Derivatives in one direction: the tangents that a caller gives, and those that come of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.autodiff.tangent import tangent_name
+from rollc.errors import InputError
+from rollc.ir.names import STATE, lengths_leaves
+from rollc.network.arrays import (
+    Sizes,
+    Spec,
+    fitting,
+    fitting_state,
+    shape_of,
+    unknown,
+)
+from rollc.network.interface import Arrays, Interface
+from rollc.support.checks import mapping
+
+Array = NDArray[Any]
+Results = Mapping[tuple[str, str], Array]
+
+
+def direction(
+    interface: Interface, tangents: Arrays, sizes: Sizes, leaves: Mapping[str, Array], state: bool
+) -> dict[str, Array]:
+    """The leaves that a direction is: the tangents of all that have one, zero where none is given.
+
+    ``leaves`` are those that it is a direction of, as kernels take them, with those of a
+    ``state`` if there is one.  Raises :class:`InputError` for what has no derivative.
+    """
+    inputs = {**interface.params, **interface.inputs}
+    rows = {STATE + name: spec for name, spec in interface.states.items() if state}
+    _check(interface, mapping("tangents", tangents), inputs | rows)
+    axes = lengths_leaves(interface.axes)
+    own = {axis: leaves[name] for axis, name in axes.items() if name in leaves}
+    found: dict[str, Array] = {}
+    for name, spec in (inputs | rows).items():
+        if spec.kind != "float":
+            continue
+        what = f"tangent `{name}`"
+        if name in rows:
+            given = tangents.get(name, np.zeros(_rows_shape(spec, sizes)))
+            found[tangent_name(name)] = fitting_state(what, given, spec, sizes)
+        elif name in tangents:
+            found[tangent_name(name)] = fitting(what, tangents[name], spec, sizes, own)
+        else:
+            found[tangent_name(name)] = np.zeros(shape_of(spec, sizes), spec.dtype)
+    return found
+
+
+def _rows_shape(spec: Spec, sizes: Sizes) -> tuple[int, ...]:
+    """The shape of rows of a state as a caller has them: the depth first."""
+    depth, *own = spec.shape
+    lead = [sizes.steps[axis] for axis in spec.time]
+    return (depth, *lead, *([sizes.batch] if spec.batch and sizes.batched else []), *own)
+
+
+def _check(interface: Interface, tangents: Mapping[str, Any], known: Mapping[str, Spec]) -> None:
+    for name in tangents:
+        if name in interface.targets:
+            raise InputError(f"tangent `{name}`: it is a target, and has no derivative")
+        if name not in known:
+            if isinstance(name, str) and name.removeprefix(STATE) in interface.states:
+                raise InputError(f"tangent `{name}`: no state is given")
+            floats = {name: spec for name, spec in known.items() if spec.kind == "float"}
+            raise InputError(unknown("tangent", name, floats))
+        if known[name].kind != "float":
+            raise InputError(
+                f"tangent `{name}`: it is an {known[name].kind}, and has no derivative"
+            )
+
+
+def apart(results: Results) -> tuple[Results, Results]:
+    """The results of a kernel with tangents: the values, and the tangents under their labels."""
+    mark = tangent_name("")
+    values = {key: array for key, array in results.items() if not key[1].endswith(mark)}
+    tangents = {
+        (sort, label.removesuffix(mark)): array
+        for (sort, label), array in results.items()
+        if label.endswith(mark)
+    }
+    return values, tangents
