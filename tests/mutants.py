@@ -70,6 +70,7 @@ PARTS = {
         (
             *("rollc/runtime/*.py", "rollc/network/**/*.py", "rollc/driver/*.py"),
             *("rollc/entries/*.py", "rollc/support/*.py"),
+            *("rollc/backends/*.py", "rollc/torch/*.py"),
         )
     ),
 }
