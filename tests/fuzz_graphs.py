@@ -30,7 +30,7 @@ from rollc.lang.diagnostics.source import Source
 from rollc.lang.expansion.imports import with_used
 from rollc.lang.load import load_graph
 from rollc.network.interface import interface_of
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.unroll import unroll
 
 ROOT = Path(__file__).parent.parent
@@ -61,10 +61,10 @@ def texts() -> list[str]:
         read = load_graph(source)
         if read.graph is None:
             continue  # cells alone
-        simple = simplify(read.graph)
+        simple = canonicalize(read.graph)
         stages = [read.graph, simple]
         if read.graph.loss is not None:
-            stages.append(simplify(adjoint(simple)))
+            stages.append(canonicalize(adjoint(simple)))
         if len(read.graph.axes) == 1:
             stages.append(unroll(simple, 2))
         found += [text for text in map(print_graph, stages) if len(text) < LONGEST]

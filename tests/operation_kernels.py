@@ -26,7 +26,7 @@ from rollc.ir.graph import BATCH, Graph, Type
 from rollc.ir.interpreter import interpret
 from rollc.runtime.kernel import Kernel
 from rollc.tools.verify import largest_error
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 Array = NDArray[Any]
 
@@ -56,7 +56,7 @@ def disagreements(graph: Graph, folder: Path, sizes: Mapping[str, int] = SIZES) 
     expected = {("output", label): meaning[name] for label, name in derived.outputs}
     expected |= {("gradient", label): meaning[name] for label, name in derived.gradients}
     expected["loss", "loss"] = meaning["loss"]
-    made = compiled(simplify(derived), "float64")
+    made = compiled(canonicalize(derived), "float64")
     source = folder / f"{graph.name}.py"
     source.write_text(made.source, encoding="utf-8")
     kernel = Kernel(made.program, source, "float64")

@@ -18,7 +18,7 @@ from rollc.driver.pipeline import compiled
 from rollc.ir.graph import BATCH
 from rollc.runtime.kernel import Kernel
 from rollc.tools.verify import largest_error
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
         for number, each in enumerate(SLOPED):
             operation, case = each.values
             graph, ok = network(operation, case), taken(operation, case)
-            derived = simplify(adjoint(simplify(graph)))
+            derived = canonicalize(adjoint(canonicalize(graph)))
             made = compiled(derived, "float64")
             source = Path(folder) / f"{operation}{number}.py"
             source.write_text(made.source, encoding="utf-8")

@@ -14,7 +14,7 @@ from rollc.ir.text import print_graph
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
 from rollc.tools.draw.dot import draw_dot
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.unroll import unroll
 
 STEPS = 3
@@ -24,13 +24,13 @@ def stages(path: Path) -> dict[str, Graph]:
     """The stages in their order; the DAG is that of the adjoint."""
     read = load_graph(Source(path.name, path.read_text(encoding="utf-8")))
     assert read.graph is not None, read.diagnostics
-    simplified = simplify(read.graph)
-    gradients = simplify(adjoint(simplified))
+    simplified = canonicalize(read.graph)
+    gradients = canonicalize(adjoint(simplified))
     return {
         "checked": read.graph,
         "simplified": simplified,
         "adjoint": gradients,
-        "dag": simplify(unroll(gradients, STEPS)),
+        "dag": canonicalize(unroll(gradients, STEPS)),
     }
 
 

@@ -31,7 +31,7 @@ from rollc.kernel.schedule import schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.network.network import Network
 from rollc.runtime.kernel import Kernel
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.ragged import with_lengths
 
 Array = NDArray[Any]
@@ -149,7 +149,7 @@ loss mean(sum(d), over {loop})
 
 
 def test_the_kernel_is_the_meaning(tmp_path: Path) -> None:
-    derived = simplify(adjoint(simplify(attention())))
+    derived = canonicalize(adjoint(canonicalize(attention())))
     scheduled = schedule(lower(derived))
     assert parse_schedule(print_schedule(scheduled)) == scheduled
     loops = [(region.kind, region.axis) for region in scheduled.regions if region.axis]

@@ -18,7 +18,7 @@ from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Loop, Program
 from rollc.runtime.kernel import Kernel
 from rollc.support.target import GENERIC
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 # A chain from each end, so that each function has a loop each way; and numbers that are
 # carried from step to step, and over more steps than are.
@@ -41,12 +41,12 @@ ROWS = GENERIC.stream_rows
 
 
 def program_of(text: str) -> Program:
-    return compiled(simplify(adjoint(read_spec(text, "test.roll")[0])), "float64").program
+    return compiled(canonicalize(adjoint(read_spec(text, "test.roll")[0])), "float64").program
 
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
-    graph = simplify(adjoint(read_spec(BOTH_WAYS, "test.roll")[0]))
+    graph = canonicalize(adjoint(read_spec(BOTH_WAYS, "test.roll")[0]))
     program = planned(scheduled(graph), GENERIC.stream_rows)
     path: Path = tmp_path_factory.mktemp("block") / "kernel.py"
     path.write_text(emit(program, "float64"))

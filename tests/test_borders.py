@@ -19,7 +19,7 @@ from rollc.ir.interpreter import interpret
 from rollc.lang.diagnostics.diagnostic import render
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.unroll import step_leaves, unroll
 
 Array = NDArray[Any]
@@ -113,7 +113,7 @@ def test_a_rule_on_all_reads_is_truncation(name: str, every: int) -> None:
     leaves = leaves_of(plain)
     expected = gradients(truncate(plain, every), leaves)
     same(gradients(ruled, leaves), expected)
-    same(gradients(simplify(ruled), leaves), expected)
+    same(gradients(canonicalize(ruled), leaves), expected)
     if every < STEPS:
         whole = gradients(plain, leaves)
         assert any(not np.allclose(whole[leaf], array) for leaf, array in expected.items())

@@ -23,7 +23,7 @@ from rollc.ir.interpreter import interpret
 from rollc.network.checkpointing import Windowed
 from rollc.network.network import Network
 from rollc.support import resources, threads
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 Array = NDArray[Any]
 STEPS, BATCH = 600, 32
@@ -68,7 +68,7 @@ class Window(Interpreted):
 @pytest.mark.parametrize("how", ["max", "min"])
 def test_windows_with_an_equal_extreme_share_in_each_sequence(how: str) -> None:
     text = f"net n\ninput x\nparam a\nv = a * x\nloss {how}(v, over t)\n"
-    graph = simplify(read_spec(text, "n")[0])
+    graph = canonicalize(read_spec(text, "n")[0])
     x = np.array([[1.0, 5.0], [1.0, 2.0], [0.0, 5.0], [0.0, 2.0], [1.0, 5.0]])
     leaves, parts = {"a": np.array(1.0), "x": x}, split(graph)
     makers = window_kernels(parts)

@@ -14,11 +14,11 @@ from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.interpreter import interpret
 from rollc.kernel.passes import planned, scheduled
-from rollc.kernel.program import Assign, Buffer, Fill, Function, Nest, Only, Program, Ref
-from rollc.kernel.refine.halo_elision import direct as pass_
+from rollc.kernel.program import Assign, Buffer, Fill, Function, Nest, Optional, Program, Ref
+from rollc.kernel.refine.halo_elision import elide_halos as pass_
 from rollc.kernel.text import parse_program, print_program
 from rollc.runtime.kernel import Kernel
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 FILTER = """
 net filter
@@ -70,8 +70,8 @@ def program_of(text: str, kernel: str = "forward") -> Program:
     return compiled(kernel_graphs(read_spec(text, "test.roll")[0])[kernel](), "float64").program
 
 
-def direct(program: Program) -> set[str]:
-    return {buffer.name for buffer in program.buffers if buffer.direct}
+def elide_halos(program: Program) -> set[str]:
+    return {buffer.name for buffer in program.buffers if buffer.unpadded}
 
 
 @pytest.mark.parametrize(
@@ -86,16 +86,16 @@ def direct(program: Program) -> set[str]:
 )
 def test_what_is_not_copied(text: str, names: set[str]) -> None:
     program = program_of(text)
-    assert direct(program) == names
+    assert elide_halos(program) == names
     filled = {part.buffer for f in program.functions for part in f.body if isinstance(part, Fill)}
     assert not filled & names
     assert parse_program(print_program(program)) == program
 
 
 def test_a_gradient_needs_no_copy_for_sums_of_products() -> None:
-    assert direct(program_of(FILTER.replace("x[t-1] * u", "x[t-1]"), "gradient")) == {"x", "u"}
+    assert elide_halos(program_of(FILTER.replace("x[t-1] * u", "x[t-1]"), "gradient")) == {"x", "u"}
     # What W is multiplied with is read again, with its delay, by W's gradient.
-    assert direct(program_of(PRODUCT, "gradient")) == set()
+    assert elide_halos(program_of(PRODUCT, "gradient")) == set()
 
 
 def test_an_optional_part_fills_no_rows_that_there_are_not() -> None:
@@ -104,10 +104,10 @@ def test_an_optional_part_fills_no_rows_that_there_are_not() -> None:
     out = Buffer("d", "result", "float", (3,), ("t",), True)
     copied = Assign("d", "identity", (Ref("g", (3,)),), (), Ref("d", (3,)))
     parts = (Fill("g"), Nest(("t", "batch"), (3,), (copied,)))
-    body = tuple(Only("inputs", (part,)) for part in parts)
+    body = tuple(Optional("inputs", (part,)) for part in parts)
     function = Function("adjoint", ("g", "d"), body, optional="inputs")
     program = pass_(Program("n", (given, out), (function,), (), (("g", "input"),)))
-    assert direct(program) == {"g"}
+    assert elide_halos(program) == {"g"}
     assert program.functions[0].body == body[1:]
 
 
@@ -116,10 +116,10 @@ def test_an_optional_part_fills_no_rows_that_there_are_not() -> None:
 )
 def kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kernel:
     text, gradient = request.param
-    graph = simplify(read_spec(text, "test.roll")[0])
-    graph = simplify(adjoint(graph)) if gradient else graph
+    graph = canonicalize(read_spec(text, "test.roll")[0])
+    graph = canonicalize(adjoint(graph)) if gradient else graph
     program = planned(scheduled(graph), 8)  # a few steps in each block
-    assert direct(program)
+    assert elide_halos(program)
     path: Path = tmp_path_factory.mktemp("direct") / "kernel.py"
     path.write_text(emit(program, "float64"))
     kernel = Kernel(program, path, "float64")

@@ -16,7 +16,7 @@ from rollc.ir.graph import Edge, Graph, Node, Type
 from rollc.tools.cli.drawing import picture
 from rollc.tools.draw.dot import draw_dot
 from rollc.tools.draw.folding import Read, folded
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.unroll import unroll
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -53,7 +53,7 @@ def test_values_with_names_are_shown_and_others_folded() -> None:
 
 
 def test_gradients_of_one_origin_are_one() -> None:
-    values = folded(simplify(adjoint(graph_of("vanilla"))))
+    values = folded(canonicalize(adjoint(graph_of("vanilla"))))
     assert [sorted(value.names) for value in values if len(value.names) > 1] == [
         ["~V", "~c"],
         ["~U", "~W", "~b"],
@@ -115,7 +115,7 @@ def places(text: str) -> dict[str, tuple[float, float]]:
 
 @pytest.mark.parametrize("every_node", [False, True])
 def test_a_column_a_step_and_a_row_a_value(every_node: bool) -> None:
-    graph = unroll(simplify(adjoint(graph_of("vanilla"))), 3)
+    graph = unroll(canonicalize(adjoint(graph_of("vanilla"))), 3)
     at = places(draw_dot(graph, every_node))
     heads = [at[f"step {step}"][0] for step in range(3)]
     assert heads == sorted(heads)

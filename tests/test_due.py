@@ -13,12 +13,12 @@ from rollc.driver.sources import read_spec
 from rollc.ir.graph import Graph, Type
 from rollc.ir.text import parse_graph
 from rollc.kernel.passes import planned, scheduled
-from rollc.kernel.program import Product, Program, Times, simple_statements
+from rollc.kernel.program import MatMul, OuterProduct, Program, simple_statements
 from rollc.kernel.text import parse_program, print_program
 from rollc.runtime.kernel import Kernel
 from rollc.tools.verify.case import Given, finite_case
 from rollc.tools.verify.passes import passes
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.predicate.predicate import guards
 
 CLOCK = """
@@ -97,8 +97,8 @@ output h
 
 
 def graph_of(text: str, gradient: bool = True) -> Graph:
-    graph = simplify(read_spec(text, "test.roll")[0])
-    return simplify(adjoint(graph)) if gradient else graph
+    graph = canonicalize(read_spec(text, "test.roll")[0])
+    return canonicalize(adjoint(graph)) if gradient else graph
 
 
 def conditions(program: Program) -> dict[str, str]:
@@ -106,8 +106,8 @@ def conditions(program: Program) -> dict[str, str]:
     found = {}
     for function in program.functions:
         for part in simple_statements(function.body):
-            if isinstance(part, Times | Product) and part.when is not None:
-                name = part.names[0] if isinstance(part, Times) else part.name
+            if isinstance(part, MatMul | OuterProduct) and part.when is not None:
+                name = part.names[0] if isinstance(part, MatMul) else part.name
                 found[name] = part.when.buffer
     return found
 
@@ -177,7 +177,7 @@ def test_gates_of_one_clock_are_stacked() -> None:
         line = f"g = where({other}, tanh(U @ x), g[t-1])\nh = g + where(c, tanh(W @ x), h[t-1])"
         program = planned(scheduled(graph_of(text.format(line), gradient=False)))
         parts = [p for f in program.functions for p in simple_statements(f.body)]
-        assert sum(isinstance(part, Times) for part in parts) == products
+        assert sum(isinstance(part, MatMul) for part in parts) == products
 
 
 @pytest.fixture(

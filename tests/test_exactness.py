@@ -26,7 +26,7 @@ from rollc.ir.graph import BATCH, Graph
 from rollc.ir.interpreter import interpret
 from rollc.lang.symbols.builtins import functions
 from rollc.runtime.kernel import Kernel
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 Array = NDArray[Any]
 
@@ -239,7 +239,7 @@ def run(
     found, folder = {}, tmp_path_factory.mktemp("kernels")
     for part in range(KERNELS):
         some = {operation: drawn[operation] for operation in [*drawn][part::KERNELS]}
-        made = compiled(simplify(derived(some)), dtype)
+        made = compiled(canonicalize(derived(some)), dtype)
         source = folder / f"exact_{dtype}_{part}.py"
         source.write_text(made.source, encoding="utf-8")
         kernel = Kernel(made.program, source, dtype)

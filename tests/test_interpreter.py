@@ -38,7 +38,7 @@ from rollc.network.network import Network
 from rollc.support.resources import specs
 from rollc.tools.verify.case import finite_case
 from rollc.tools.verify.kernels import checkpointed, kernels, variants
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 if TYPE_CHECKING:
     from rollc.runtime.kernel import Kernel
@@ -175,12 +175,12 @@ def test_programs_of(what: str) -> None:
 @pytest.mark.parametrize("operation", CASES)
 def test_operations(operation: str) -> None:
     for number, case in enumerate(CASES[operation]):
-        graph = simplify(adjoint(on_a_bench(operation, case, f"{operation}{number}")))
+        graph = canonicalize(adjoint(on_a_bench(operation, case, f"{operation}{number}")))
         assert_means_the_same(graph, program_of(graph, rows=4), {**SIZES})
 
 
 def test_tails_along_another_axis() -> None:
-    graph = simplify(adjoint(along_another_axis()))
+    graph = canonicalize(adjoint(along_another_axis()))
     for steps in (2, 5, 9):  # fewer than there are rows, and more
         assert_means_the_same(graph, program_of(graph), {**SIZES, "s": steps})
 
@@ -275,7 +275,7 @@ def test_what_nobody_has_written_is_no_number() -> None:
 
 
 ONE_NEST = """\
-rollc program 1
+rollc program 2
 program name=one leaves=((x,input)) axes=(t)
   buffers:
     buffer name=x role=leaf kind=float shape=(3) axes=(t) batch=true

@@ -19,7 +19,7 @@ from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.interpreter import interpret
 from rollc.kernel.fusion import order
-from rollc.kernel.program import Loop, Nest, Pack, Product, Program, Times, simple_statements
+from rollc.kernel.program import Loop, MatMul, Nest, OuterProduct, Pack, Program, simple_statements
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import (
     ProgramTextError,
@@ -88,10 +88,13 @@ def test_what_is_on_no_cycle_runs_outside_the_loops() -> None:
 def test_weights_are_packed_and_their_gradients_summed_outside_the_loops() -> None:
     program = stages(SEPARATE_GATES).program
     for loop in loops(program):
-        assert not any(isinstance(statement, Pack | Product) for statement in loop.body)
+        assert not any(isinstance(statement, Pack | OuterProduct) for statement in loop.body)
         assert not any(isinstance(statement, Pack) for statement in simple_statements([loop]))
     products = [
-        s for f in program.functions for s in simple_statements(f.body) if isinstance(s, Product)
+        s
+        for f in program.functions
+        for s in simple_statements(f.body)
+        if isinstance(s, OuterProduct)
     ]
     assert {product.name for product in products} == {"~A", "~B", "~P", "~Q"}
     assert all(product.over == ("t", "batch") for product in products)
@@ -100,16 +103,16 @@ def test_weights_are_packed_and_their_gradients_summed_outside_the_loops() -> No
 def test_what_only_a_loop_needs_is_computed_block_by_block() -> None:
     program = stages(SEPARATE_GATES).program
     forward, backward = loops(program)
-    assert any(isinstance(statement, Times) for statement in forward.before)
-    assert {s.name for s in backward.after if isinstance(s, Product)} >= {"~A", "~P"}
+    assert any(isinstance(statement, MatMul) for statement in forward.before)
+    assert {s.name for s in backward.after if isinstance(s, OuterProduct)} >= {"~A", "~P"}
     # The cotangents of the gates have no rows for steps of other blocks.
-    (product,) = (s for s in backward.after if isinstance(s, Product) and s.name == "~A")
+    (product,) = (s for s in backward.after if isinstance(s, OuterProduct) and s.name == "~A")
     assert program.buffer(product.a.buffer).role == "block"
 
 
 def test_products_of_one_operand_are_stacked() -> None:
     forward, _ = loops(stages(SEPARATE_GATES).program)
-    products = [s for s in forward.body if isinstance(s, Times)]
+    products = [s for s in forward.body if isinstance(s, MatMul)]
     assert [len(product.names) for product in products] == [2]
 
 
@@ -125,7 +128,7 @@ def test_the_first_step_has_no_product_with_a_zero_state() -> None:
     (loop,) = loops(result.program)
     assert (loop.span.start, loop.span.stop) == (1, 5)
     before = result.program.functions[0].body[: result.program.functions[0].body.index(loop)]
-    recurrent = [s for s in before if isinstance(s, Times) and s.operand.buffer == "h"]
+    recurrent = [s for s in before if isinstance(s, MatMul) and s.operand.buffer == "h"]
     assert recurrent == []
 
 
@@ -158,10 +161,10 @@ def test_every_item_of_a_schedule_runs_once() -> None:
     "damage",
     [
         "",
-        "rollc program 1\n",
-        "rollc program 1\nloop direction=forward\n",
-        "rollc program 1\nprogram name=x oops=1 leaves=()\n",
-        "rollc program 1\nnothing\n",
+        "rollc program 2\n",
+        "rollc program 2\nloop direction=forward\n",
+        "rollc program 2\nprogram name=x oops=1 leaves=()\n",
+        "rollc program 2\nnothing\n",
     ],
 )
 def test_a_damaged_program_is_told_apart(damage: str) -> None:

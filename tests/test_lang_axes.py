@@ -20,7 +20,7 @@ from rollc.ir.verifier import verify
 from rollc.lang.diagnostics.diagnostic import render
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 Array = NDArray[Any]
 GOOD = Path(__file__).parent / "good"
@@ -248,7 +248,7 @@ def test_over_one_axis_of_two() -> None:
 def test_gradients_are_slopes(name: str) -> None:
     graph = graph_of((GOOD / f"{name}.roll").read_text())
     leaves = leaves_of(graph)
-    derived = simplify(adjoint(simplify(graph)))
+    derived = canonicalize(adjoint(canonicalize(graph)))
     values = interpret(derived, leaves, SIZES)
     rng = np.random.default_rng(1)
     for leaf, gradient in derived.gradients:

@@ -17,7 +17,7 @@ from rollc.lang.diagnostics.diagnostic import as_data, render
 from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.expansion.imports import LONGEST_TEXT, with_used
 from rollc.lang.load import load_graph
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 LAYER = """
 cell layer(x; H, K=H) -> h, k {
@@ -203,7 +203,7 @@ def test_a_span_finds_its_file() -> None:
 
 def test_a_function_takes_the_place_of_its_call() -> None:
     lines = ["fn f(a, b) = g(a) * b + a", "fn g(a) = 2 * a", "y = f(x[t-1], g(x))", "output y"]
-    graph = simplify(graph_of(net(*lines)))
+    graph = canonicalize(graph_of(net(*lines)))
     x = np.random.default_rng(0).normal(size=(5, 2, 3))
     before = np.concatenate([np.zeros((1, 2, 3)), x[:-1]])
     found = interpret(graph, {"x": x}, {"t": 5, "batch": 2})["y"]
@@ -223,7 +223,7 @@ def test_a_surrogate_in_a_cycle() -> None:
     )
     random = np.random.default_rng(0)
     x, w, steps = random.normal(size=(7, 1, 3)), random.normal(size=3), 7
-    graph = adjoint(simplify(graph_of(text)))
+    graph = adjoint(canonicalize(graph_of(text)))
     values = interpret(graph, {"x": x, "w": w}, {"t": steps, "batch": 1})
     v, s, slope = np.zeros((3, steps + 1, 3))
     for t in range(1, steps + 1):

@@ -21,7 +21,7 @@ from rollc.entries.windows import window_kernels
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
 from rollc.network.checkpointing import Windowed
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 Array = NDArray[Any]
 STEPS, BATCH = 6, 3
@@ -211,7 +211,7 @@ def spoilt(missing: Missing, inputs: dict[str, Array], bad: float) -> dict[str, 
 
 
 def windows(graph: Graph, leaves: dict[str, Array], every: int) -> tuple[float, dict[str, Array]]:
-    simple = simplify(graph)
+    simple = canonicalize(graph)
     parts = split(simple)
     makers = window_kernels(parts)
 
@@ -225,7 +225,7 @@ def windows(graph: Graph, leaves: dict[str, Array], every: int) -> tuple[float, 
 
 def pulled_back(graph: Graph, leaves: dict[str, Array]) -> dict[str, Array]:
     """The gradients for cotangents from outside."""
-    derived = simplify(adjoint(simplify(replace(graph, loss=None)), "outputs"))
+    derived = canonicalize(adjoint(canonicalize(replace(graph, loss=None)), "outputs"))
     random = np.random.default_rng(6)
     seeds = {
         leaf.name: random.normal(size=(*(SIZES[axis] for axis in leaf.type.axes), *leaf.type.shape))

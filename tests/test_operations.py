@@ -26,7 +26,7 @@ from rollc.ir.verifier import verify
 from rollc.runtime.kernel import Kernel
 from rollc.tools.verify import Case as Compared
 from rollc.tools.verify import largest_error, slopes
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 Array = NDArray[Any]
 Run = Callable[[dict[str, Array]], dict[str, Array]]
@@ -107,7 +107,7 @@ def derived() -> Graph:
 
 @pytest.fixture(scope="module")
 def kernel(derived: Graph, dtype: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    made = compiled(simplify(derived), dtype)
+    made = compiled(canonicalize(derived), dtype)
     source = tmp_path_factory.mktemp("kernels") / f"every_{dtype}.py"
     source.write_text(made.source, encoding="utf-8")
     loaded = Kernel(made.program, source, dtype)

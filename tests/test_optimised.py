@@ -16,7 +16,7 @@ from test_why import SPECS, Explained, explained
 
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
-from rollc.kernel.program import Nest, Product, Reduce, Simple, Times
+from rollc.kernel.program import MatMul, Nest, OuterProduct, Reduce, Simple
 from rollc.kernel.remarks.decisions import Decision, nodes_of
 from rollc.kernel.remarks.report import summary, waiting
 from rollc.kernel.schedule import Item
@@ -80,10 +80,10 @@ def statements(decisions: Sequence[Decision]) -> Iterator[tuple[str, str]]:
 def described(statement: Simple) -> str:
     names = ", ".join(nodes_of(statement))
     match statement:
-        case Times():
+        case MatMul():
             kind = "stacked" if len(statement.names) > 1 else "product"
             return f"{kind} {names}{waiting(statement)}"
-        case Product():
+        case OuterProduct():
             return f"product over {', '.join(statement.over)} {names}{waiting(statement)}"
         case Nest():
             return f"fused {names}" if len(statement.body) > 1 else ""

@@ -29,7 +29,7 @@ from rollc.ir.operations import OPERATIONS
 from rollc.ir.operations.linear import over_axes
 from rollc.ir.verifier import verify
 from rollc.tools.verify.kernels import interpreted
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 Array = NDArray[Any]
 
@@ -137,7 +137,7 @@ def test_a_branch_that_is_not_taken_passes_nothing_on(operation: str, case: Case
     graph = network(operation, case)
     ok = taken(operation, case)
     leaves = ordinary(graph, ok)
-    derived = simplify(adjoint(simplify(graph)))
+    derived = canonicalize(adjoint(canonicalize(graph)))
     expected = gradients(derived, leaves)
     assert all(np.isfinite(array).all() for array in expected.values())
     for bad in BAD:
@@ -154,7 +154,7 @@ def test_an_element_that_is_not_taken_passes_nothing_on(operation: str, case: Ca
     graph = network(operation, case, by_element=True)
     ok = np.random.default_rng(1).random((*taken(operation, case).shape, 3)) < 0.5
     leaves = ordinary(graph, ok)
-    derived = simplify(adjoint(simplify(graph)))
+    derived = canonicalize(adjoint(canonicalize(graph)))
     expected = gradients(derived, leaves)
     names = [name for name in varying(case) if graph[name].type.shape]
     for bad in BAD:
@@ -166,8 +166,8 @@ def test_an_element_that_is_not_taken_passes_nothing_on(operation: str, case: Ca
 @pytest.mark.parametrize(("operation", "case"), SLOPED)
 def test_a_cotangent_of_zero_from_outside_passes_nothing_on(operation: str, case: Case) -> None:
     graph = replace(network(operation, case), loss=None)
-    graph = simplify(graph)
-    derived = simplify(adjoint(graph, "outputs"))
+    graph = canonicalize(graph)
+    derived = canonicalize(adjoint(graph, "outputs"))
     result, ok = graph["r"].type, taken(operation, case)
     seed = np.random.default_rng(2).normal(size=values(derived, SIZES)[seed_name("r")].shape)
     places = tuple(place for place, axis in enumerate(OVER) if axis not in result.axes)
@@ -183,7 +183,7 @@ def test_a_cotangent_of_zero_from_outside_passes_nothing_on(operation: str, case
 
 @pytest.mark.parametrize(("operation", "case"), SLOPED)
 def test_forward_in_time_it_passes_nothing_on_either(operation: str, case: Case) -> None:
-    graph = simplify(network(operation, case))
+    graph = canonicalize(network(operation, case))
     ok = taken(operation, case)
     leaves = ordinary(graph, ok)
     try:
@@ -205,7 +205,7 @@ def test_what_is_taken_still_shows(operation: str, case: Case) -> None:
     if not ok.any():
         return
     leaves = changed(ordinary(graph, ok), varying(case), ok, np.nan)
-    found = gradients(simplify(adjoint(simplify(graph))), leaves)
+    found = gradients(canonicalize(adjoint(canonicalize(graph))), leaves)
     assert not all(np.isfinite(array).all() for array in found.values())
 
 

@@ -8,7 +8,7 @@ from rollc.autodiff.adjoint import adjoint
 from rollc.driver.sources import read_spec
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 FILTER = """
 net filter
@@ -98,7 +98,7 @@ loss mean(y + w, over t)
 
 
 def both(text: str) -> tuple[Graph, Graph]:
-    before = lower(simplify(adjoint(read_spec(text, "n.roll")[0])))
+    before = lower(canonicalize(adjoint(read_spec(text, "n.roll")[0])))
     return before, shorten(before)
 
 
@@ -164,7 +164,7 @@ def products_of(graph: Graph, source: str) -> list[str]:
 
 
 def test_a_factor_that_is_known_last_is_taken_out() -> None:
-    graph = lower(simplify(read_spec(CUBE, "cube.roll")[0]))
+    graph = lower(canonicalize(read_spec(CUBE, "cube.roll")[0]))
     after = shorten(graph)
     assert len(products_of(graph, "y")) == 5
     # c y, c y y, and y times the sum: nothing else waits for y.
@@ -174,19 +174,19 @@ def test_a_factor_that_is_known_last_is_taken_out() -> None:
 
 
 def test_factors_of_vectors_are_taken_out_too() -> None:
-    graph = lower(simplify(read_spec(ELEMENTS, "elements.roll")[0]))
+    graph = lower(canonicalize(read_spec(ELEMENTS, "elements.roll")[0]))
     assert len([name for name in products_of(graph, "q") if name.startswith("q")]) == 2
     after = shorten(graph)
     assert len([name for name in products_of(after, "q") if name.startswith("q")]) == 1
 
 
 def test_products_of_the_same_factors_are_one() -> None:
-    after = shorten(lower(simplify(read_spec(TWICE, "twice.roll")[0])))
+    after = shorten(lower(canonicalize(read_spec(TWICE, "twice.roll")[0])))
     assert 2.0 in {node.options.get("value") for node in after.nodes}
     assert [name for name in products_of(after, "y") if name.startswith("y")] == ["y^factor4"]
 
 
 def test_no_product_is_left_that_nothing_reads() -> None:
-    after = shorten(lower(simplify(read_spec(CUBE, "cube.roll")[0])))
+    after = shorten(lower(canonicalize(read_spec(CUBE, "cube.roll")[0])))
     read = {edge.source for node in after.nodes for edge in node.reads()}
     assert {node.name for node in after.nodes if node.operands} <= read | set(after.results())

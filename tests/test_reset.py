@@ -14,7 +14,7 @@ from rollc.ir.interpreter import interpret
 from rollc.lang.diagnostics.diagnostic import render
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 Array = NDArray[Any]
 
@@ -27,7 +27,7 @@ def run(text: str, x: Array, r: Array, weights: dict[str, Array]) -> dict[str, A
     """The output and the gradients."""
     read = load_graph(Source("test.roll", text))
     assert read.graph is not None, render(read.diagnostics, read.source)
-    graph = adjoint(simplify(read.graph))
+    graph = adjoint(canonicalize(read.graph))
     leaves = {"x": x, "r": r, **weights}
     values = interpret(graph, leaves, {"t": len(x), "batch": x.shape[1]})
     found = {f"~{leaf}": values[name] for leaf, name in graph.gradients}

@@ -21,7 +21,7 @@ from rollc.lang.diagnostics.diagnostic import render
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
 from rollc.support.resources import specs
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.state import why_no_state
 
 Array = NDArray[Any]
@@ -98,7 +98,7 @@ def test_the_order_of_the_equations_changes_nothing() -> None:
 
 def test_the_schedule_shows_the_shifts() -> None:
     graph = graph_of(FRAME.format("\n".join(EQUATIONS)))
-    plan = scheduled(simplify(graph))
+    plan = scheduled(canonicalize(graph))
     text = print_schedule(plan)
     assert parse_schedule(text) == plan
     moved = shifts(plan)
@@ -113,7 +113,7 @@ def test_the_schedule_shows_the_shifts() -> None:
 
 def test_the_adjoint_is_shifted_the_other_way() -> None:
     graph = adjoint(graph_of(FRAME.format("\n".join(EQUATIONS))))
-    plan = scheduled(simplify(graph))
+    plan = scheduled(canonicalize(graph))
     backward = [region for region in plan.regions if region.kind == "backward"]
     assert len(backward) == 1
     assert min(item.shift for item in backward[0].items) < 0

@@ -34,7 +34,7 @@ from rollc.network.forward_mode import Sensitivities
 from rollc.network.network import Network
 from rollc.runtime.kernel import Kernel
 from rollc.support import resources, threads
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -175,7 +175,7 @@ loss {loss}
 
 
 def graph_of(text: str) -> Graph:
-    return simplify(read_spec(text, "spec.roll")[0])
+    return canonicalize(read_spec(text, "spec.roll")[0])
 
 
 def leaves(graph: Graph, sizes: dict[str, int]) -> Arrays:
@@ -242,7 +242,7 @@ def test_attention_over_the_steps_of_one_axis(every: int) -> None:
     checked = read_spec(POOLED, "pooled.roll")[0]
     share = replace(checked["share"], operation="softmax_over", attributes=attributes(over=("t",)))
     nodes = (share if node.name == "share" else node for node in checked.nodes)
-    graph = simplify(checked.with_nodes(nodes))
+    graph = canonicalize(checked.with_nodes(nodes))
     assert [segment.axis for segment in segments(graph).segments] == ["t"] * 4
     sizes = {"t": 7, "batch": 2}
     compare(graph, leaves(graph, sizes), sizes, every)
@@ -285,7 +285,7 @@ def translate() -> Graph:
 
 def test_through_an_encoder_into_a_decoder() -> None:
     checked = translate()
-    graph = simplify(checked)
+    graph = canonicalize(checked)
     found = segments(graph)
     assert [segment.axis for segment in found.segments] == ["s", "t"]
     encoder, decoder = (set(segment.cuts) for segment in found.segments)
@@ -317,7 +317,7 @@ class Sized:
 
 def test_windows_are_long_where_that_takes_little(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel: Any = lambda entry: Sized()  # noqa: E731
-    graph = simplify(read_spec(spec_text("sequences/labels.roll"), "labels")[0])
+    graph = canonicalize(read_spec(spec_text("sequences/labels.roll"), "labels")[0])
     (run,) = Sensitivities(graph, kernel, "float64", longest=100_000).runs
     assert run.every(5000, 1) == 5000
     monkeypatch.setattr(forward_mode, "_ROOMY", 0)
@@ -378,7 +378,7 @@ def test_what_has_no_forward_sensitivities_says_why(body: str, reason: str) -> N
 
 def test_attention_between_two_axes_is_refused() -> None:
     with pytest.raises(CannotSplit, match="runs over s and t at once"):
-        segments(simplify(attention()))
+        segments(canonicalize(attention()))
 
 
 def test_a_size_that_makes_it_absurd_is_refused_with_the_bytes() -> None:

@@ -21,7 +21,7 @@ from rollc.ir.graph import Edge, Graph, Node
 from rollc.ir.interpreter import interpret
 from rollc.ir.text import parse_graph, print_graph
 from rollc.ir.verifier import verify
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.unroll import unroll
 
 Array = NDArray[Any]
@@ -389,11 +389,11 @@ CASES: dict[str, tuple[str, list[str]]] = {
 def test_rewrites(case: str) -> None:
     lines, expected = CASES[case]
     graph = network(lines)
-    simple = simplify(graph)
+    simple = canonicalize(graph)
     assert simple.stage == "simplified"
     assert body(simple) == expected
     assert verify(simple) == []
-    assert simplify(simple) == simple
+    assert canonicalize(simple) == simple
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.replace(" ", "-"))
@@ -401,7 +401,7 @@ def test_rewrites_keep_values_and_gradients(case: str) -> None:
     graph = with_loss(network(CASES[case][0]))
     leaves = given(graph)
     expected = values_and_gradients(graph, leaves)
-    found = values_and_gradients(simplify(graph), leaves)
+    found = values_and_gradients(canonicalize(graph), leaves)
     assert sorted(found) == sorted(expected)
     for name, array in expected.items():
         np.testing.assert_allclose(found[name], array, rtol=1e-12, atol=1e-14, err_msg=name)
@@ -410,13 +410,13 @@ def test_rewrites_keep_values_and_gradients(case: str) -> None:
 def test_results_keep_their_names() -> None:
     graph = network(f"o = tanh(x) {OVER}\np = tanh(x) {OVER}\nq = identity(x) {OVER}")
     graph = replace(graph, outputs=(("o", "o"), ("p", "p"), ("q", "q")))
-    simple = simplify(graph)
+    simple = canonicalize(graph)
     assert simple.outputs == graph.outputs
     assert body(simple) == ["o = tanh(x)", "p = tanh(x)", "q = identity(x)"]
 
 
 def test_leaves_stay_and_constants_go() -> None:
-    simple = simplify(network(f"o = tanh(x) {OVER}"))
+    simple = canonicalize(network(f"o = tanh(x) {OVER}"))
     assert [node.name for node in simple.nodes] == ["x", "y", "z", "u", "v", "W", "M", "o"]
 
 
@@ -431,19 +431,19 @@ def test_the_first_step_of_an_unrolled_network_has_no_matmul_with_zeros() -> Non
     graph = stages(GOLDEN / "vanilla.roll")["simplified"]
     dag = unroll(graph, 3)
     count = sum(node.operation == "matmul" for node in dag.nodes)
-    assert sum(node.operation == "matmul" for node in simplify(dag).nodes) == count - 1
+    assert sum(node.operation == "matmul" for node in canonicalize(dag).nodes) == count - 1
 
 
 def test_stages_other_than_checked_stay_what_they_are() -> None:
     found = stages(GOLDEN / "vanilla.roll")
-    assert simplify(found["adjoint"]).stage == "adjoint"
-    assert simplify(found["dag"]).stage == "dag"
-    assert simplify(found["dag"], stage="simplified").stage == "simplified"
+    assert canonicalize(found["adjoint"]).stage == "adjoint"
+    assert canonicalize(found["dag"]).stage == "dag"
+    assert canonicalize(found["dag"], stage="simplified").stage == "simplified"
 
 
 def test_a_cycle_without_a_delay_is_refused() -> None:
     with pytest.raises(ValueError, match="cycle without a delay"):
-        simplify(network(f"a = tanh(o) {OVER}\no = add(a, x) {OVER}"))
+        canonicalize(network(f"a = tanh(o) {OVER}\no = add(a, x) {OVER}"))
 
 
 def test_long_sums_take_linear_time() -> None:
@@ -457,7 +457,7 @@ def test_long_sums_take_linear_time() -> None:
         ]
         last = Node("o", "add", (Edge(f"s{terms - 1}"), Edge("x")), type_)
         others = (node for node in small.nodes if node.name != "o")
-        assert len(body(simplify(small.with_nodes((*others, *chain, last))))) == 5
+        assert len(body(canonicalize(small.with_nodes((*others, *chain, last))))) == 5
 
     assert_linear(long_sum, 500)
 
@@ -465,8 +465,8 @@ def test_long_sums_take_linear_time() -> None:
 def test_a_long_unrolled_network_takes_linear_time() -> None:
     graph = stages(GOLDEN / "vanilla.roll")["adjoint"]
     dags = {steps: unroll(graph, steps) for steps in (20, 80)}
-    assert_linear(lambda steps: simplify(dags[steps]), 20)
-    assert len(simplify(dags[80]).nodes) < len(dags[80].nodes)
+    assert_linear(lambda steps: canonicalize(dags[steps]), 20)
+    assert len(canonicalize(dags[80]).nodes) < len(dags[80].nodes)
 
 
 def test_a_delayed_read_of_what_is_rewritten_later() -> None:
@@ -483,7 +483,7 @@ y = add(h, n)         : float over t, batch
 
 output y
 """)
-    after = simplify(graph)
+    after = canonicalize(graph)
     assert [str(edge) for edge in after["y"].operands] == ["m", "m[t-1]"]
     leaves = {"x": np.random.default_rng(0).normal(size=(4, 3))}
     expected, found = interpret(graph, leaves, SIZES), interpret(after, leaves, SIZES)
@@ -501,17 +501,17 @@ output h
 loss mean(sum(h), over t)
 """
     graph, _ = read_spec(text, "folded.roll")
-    simple = simplify(graph)
+    simple = canonicalize(graph)
     assert verify(simple) == []
     assert simple["h"].type == graph["h"].type
-    assert verify(simplify(adjoint(simple))) == []
+    assert verify(canonicalize(adjoint(simple))) == []
 
 
 def test_a_leaf_that_nothing_reads_has_no_initial_value() -> None:
     """What it would start from is gone, and nothing may look for it."""
     text = "net n\ninput x: [2, 2], u\ninit x = 2\nh = u + 0.5 * h[t-1]\noutput h\n"
     for feed in FEEDS:
-        graph = simplify(read_spec(text, "n.roll", feed=feed)[0])
+        graph = canonicalize(read_spec(text, "n.roll", feed=feed)[0])
         assert verify(graph) == []
         leaves = {"x": np.zeros((3, 1, 2, 2)), "u": np.ones((3, 1))}
         found = interpret(graph, leaves, {"t": 3, "batch": 1})

@@ -17,7 +17,7 @@ from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
 from rollc.kernel.passes import planned, scheduled
 from rollc.runtime.kernel import Kernel
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 Array = np.ndarray[Any, Any]
 
@@ -81,9 +81,9 @@ def made(text: str, folder: Path, gradient: bool = True) -> tuple[Graph, Kernel]
     body = f"net n\ninput x, u\n{text.strip()}\n"
     if "output" not in body:
         body += "output y\n"
-    graph = simplify(read_spec(body, "n.roll")[0])
+    graph = canonicalize(read_spec(body, "n.roll")[0])
     if gradient:
-        graph = simplify(adjoint(graph))
+        graph = canonicalize(adjoint(graph))
     return graph, kernel_of(graph, 8, folder)
 
 
@@ -130,7 +130,7 @@ def test_what_runs_along(tmp_path: Path) -> None:
 def test_float32_adds_up_in_float64(tmp_path: Path) -> None:
     """A hundred thousand steps of the same sign, one after the other."""
     text = "net n\ninput x\nparam a\ny = a * y[t-1] + x\noutput y\nloss mean(y, over t)\n"
-    graph = simplify(adjoint(simplify(read_spec(text, "n.roll")[0])))
+    graph = canonicalize(adjoint(canonicalize(read_spec(text, "n.roll")[0])))
     program = planned(scheduled(graph))
     path = tmp_path / "kernel.py"
     path.write_text(emit(program, "float32"))

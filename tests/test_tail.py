@@ -21,7 +21,7 @@ from rollc.ir.text import IRTextError, parse_graph, print_graph
 from rollc.ir.time.causality import NeedsWhole, check
 from rollc.ir.verifier import verify
 from rollc.tools.verify.kernels import interpreted
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.ragged import why_no_lengths, with_lengths
 from rollc.transforms.state import expose_state
 from rollc.transforms.unroll import step_leaves, unroll
@@ -83,10 +83,10 @@ def test_unrolled_rows_are_picked(steps: int, length: bool, start_axes: tuple[st
     if not start_axes:
         leaves["start"] = leaves["start"][0]
     dag = unroll(graph, steps)
-    assert verify(graph) == verify(dag) == verify(simplify(dag)) == []
+    assert verify(graph) == verify(dag) == verify(canonicalize(dag)) == []
     assert parse_graph(print_graph(dag)) == dag
     rolled = interpret(graph, leaves, sizes)
-    for stage in (dag, simplify(dag)):
+    for stage in (dag, canonicalize(dag)):
         found = interpret(stage, step_leaves(stage, leaves), sizes)
         for label, name in stage.outputs:
             whole, _, step = label.partition(".")
@@ -319,6 +319,6 @@ def test_lengths_do_not_replace_a_length() -> None:
 
 def test_a_zero_cotangent_of_a_state_makes_no_work() -> None:
     graph = expose_state(read_spec(STRING, "string")[0])
-    operations = {node.operation for node in simplify(adjoint(graph)).nodes}
+    operations = {node.operation for node in canonicalize(adjoint(graph)).nodes}
     assert "tail" in operations
     assert not operations & {"tail_steps", "tail_start"}

@@ -146,7 +146,7 @@ def test_threads_use_arrays_where_they_are(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def rows_apart(entry: str) -> set[str]:
-        return {buffer.name for buffer in network._kernel(entry).program.buffers if buffer.apart}
+        return {buffer.name for buffer in network._kernel(entry).program.buffers if buffer.strided}
 
     assert rows_apart("forward") == {"x", "o"}
     assert rows_apart("gradient") == {"y", "o", "~x"}  # x is read by the sum that U's gradient is

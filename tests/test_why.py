@@ -13,7 +13,7 @@ from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import Edge
 from rollc.kernel.passes import planned, scheduled
-from rollc.kernel.program import Loop, Nest, Program, Times, simple_statements
+from rollc.kernel.program import Loop, MatMul, Nest, Program, simple_statements
 from rollc.kernel.remarks.decisions import Decision, nodes_of, why
 from rollc.kernel.remarks.report import WIDTH, print_why
 from rollc.kernel.schedule import Schedule
@@ -40,7 +40,7 @@ class Explained:
         return {
             decision.node.name
             for decision in self.decisions
-            if isinstance(decision.statement, Times) and decision.place.part == part
+            if isinstance(decision.statement, MatMul) and decision.place.part == part
         }
 
 
@@ -198,7 +198,7 @@ output h
 loss mean(mse(h, 0.1 * h), over t)
 """)
     both = stacked["z'2"].statement
-    assert isinstance(both, Times)
+    assert isinstance(both, MatMul)
     assert stacked["h'4"].statement is both
     assert both.names == ("z'2", "h'4")
     text = print_why(stacked.schedule, stacked.program, "float32")

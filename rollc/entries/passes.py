@@ -14,7 +14,7 @@ from rollc.autodiff.truncation import truncate
 from rollc.autodiff.window_split import split
 from rollc.ir.graph import Graph, loss_only, outputs_only
 from rollc.support.passes import Pass
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.ragged import with_lengths
 from rollc.transforms.randomness import with_noise
 from rollc.transforms.state import expose_state
@@ -72,7 +72,7 @@ RAGGED = Pass(
 )
 CANONICALIZE = Pass(
     "canonicalize",
-    simplify,
+    canonicalize,
     "a graph",
     "an equal graph, with fewer and cheaper nodes and no value computed twice",
     optional=True,

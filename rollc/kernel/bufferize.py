@@ -28,13 +28,14 @@ from rollc.kernel.program import (
     Fill,
     Function,
     Loop,
+    MatMul,
     Nest,
     Number,
-    Only,
     Operand,
+    Optional,
+    OuterProduct,
     Pack,
     Part,
-    Product,
     Program,
     Reduce,
     Ref,
@@ -45,7 +46,6 @@ from rollc.kernel.program import (
     Sort,
     Span,
     Statement,
-    Times,
     used,
     writes,
 )
@@ -263,7 +263,7 @@ class _Planner:
         out = self.places.refs[nodes[0].name]
         width = sum(node.type.size for node in nodes)
         operand = self.places.read(nodes[0].operands[1])
-        yield Times(
+        yield MatMul(
             replace(out, shape=(width,)),
             operand,
             self.panels[parts].panel,
@@ -384,7 +384,7 @@ class _Planner:
         if node.operation == "outer" and same and not node.type.axes:
             when = self._when(node)
             a, b = operands
-            return Product(node.name, out, a, b, over, span, node.line, when=when)
+            return OuterProduct(node.name, out, a, b, over, span, node.line, when=when)
         return Routine(
             node.name,
             node.operation,
@@ -418,7 +418,7 @@ def _joined(functions: list[Function]) -> list[Function]:
         if isinstance(statement, Loop):
             return functions
         if not (isinstance(statement, Pack) and statement.panel in packed):
-            more.append(Only("inputs", (statement,)))
+            more.append(Optional("inputs", (statement,)))
     body = (*adjoint.body, *more)
     whole = Function("adjoint", used(body), body, optional="inputs")
     return [whole if function is adjoint else function for function in functions[:-1]]

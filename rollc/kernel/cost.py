@@ -8,7 +8,15 @@ from math import prod
 from typing import TypeGuard
 
 from rollc.ir.graph import BATCH
-from rollc.kernel.program import Loop, Nest, Product, Program, Simple, Times, simple_statements
+from rollc.kernel.program import (
+    Loop,
+    MatMul,
+    Nest,
+    OuterProduct,
+    Program,
+    Simple,
+    simple_statements,
+)
 
 
 def work(program: Program, steps: int, batch: int) -> int:
@@ -40,7 +48,7 @@ def divisible_work(program: Program, steps: int, batch: int) -> int:
 def multiplies_each_step(program: Program) -> bool:
     """Whether a loop multiplies by a matrix at each step."""
     return any(
-        isinstance(part, Times)
+        isinstance(part, MatMul)
         for function in program.functions
         for loop in function.body
         if isinstance(loop, Loop)
@@ -48,9 +56,9 @@ def multiplies_each_step(program: Program) -> bool:
     )
 
 
-def _is_product(statement: Simple) -> TypeGuard[Times | Product]:
-    return isinstance(statement, Times) or (
-        isinstance(statement, Product) and statement.a.shape != ()
+def _is_product(statement: Simple) -> TypeGuard[MatMul | OuterProduct]:
+    return isinstance(statement, MatMul) or (
+        isinstance(statement, OuterProduct) and statement.a.shape != ()
     )
 
 
@@ -72,9 +80,9 @@ def _operations(program: Program, statement: Simple, steps: int, batch: int) -> 
     over: tuple[str, ...] = getattr(statement, "over", ())
     places = prod(batch if axis == BATCH else steps for axis in over)
     match statement:
-        case Times():
+        case MatMul():
             return 2 * places * prod(program.buffer(statement.panel).shape)
-        case Product():
+        case OuterProduct():
             return 2 * places * prod(statement.a.shape) * prod(statement.b.shape)
         case Nest():
             return places * prod(statement.shape) * len(statement.body)

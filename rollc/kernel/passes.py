@@ -5,19 +5,19 @@ from __future__ import annotations
 from rollc.ir.decomposition import decomposed
 from rollc.ir.graph import Graph
 from rollc.kernel.bufferize import bufferize
-from rollc.kernel.peeling import peeled
+from rollc.kernel.peeling import peel
 from rollc.kernel.program import Program
-from rollc.kernel.refine.contraction_fusion import join_products
-from rollc.kernel.refine.halo_elision import direct
-from rollc.kernel.refine.strided_io import apart
-from rollc.kernel.refine.time_blocking import block
+from rollc.kernel.refine.contraction_fusion import fuse_contractions
+from rollc.kernel.refine.halo_elision import elide_halos
+from rollc.kernel.refine.strided_io import stride_io
+from rollc.kernel.refine.time_blocking import block_time
 from rollc.kernel.schedule import Schedule
 from rollc.support.passes import Pass, Runner
 from rollc.transforms import primitive_forms
-from rollc.transforms.predicate.predicate import with_due
+from rollc.transforms.predicate.predicate import predicate
 from rollc.transforms.reassociate import recurrence_height
-from rollc.transforms.reassociate.factorize import factored
-from rollc.transforms.rematerialize import compute_again
+from rollc.transforms.reassociate.factorize import factorize
+from rollc.transforms.rematerialize import rematerialize
 
 LOWERING = (
     Pass(
@@ -62,7 +62,7 @@ LOWERING = (
     ),
     Pass(
         "factorize",
-        factored,
+        factorize,
         "primitive operations",
         "a cycle multiplies by a common factor once",
         optional=True,
@@ -78,14 +78,14 @@ LOWERING = (
     ),
     Pass(
         "rematerialize",
-        compute_again,
+        rematerialize,
         "primitive operations",
         "cheap values are computed again by the adjoint, not kept for it",
         optional=True,
     ),
     Pass(
         "predicate",
-        with_due,
+        predicate,
         "primitive operations",
         "products are computed at the steps alone at which something reads them",
         optional=True,
@@ -93,7 +93,7 @@ LOWERING = (
 )
 SCHEDULE = Pass(
     "schedule",
-    peeled,
+    peel,
     "a graph of primitive operations",
     "regions in the order in which they run; with a number of steps, the first and the last are"
     " peeled off a loop where they are simpler",
@@ -108,7 +108,7 @@ BUFFERIZE = Pass(
 )
 BLOCK = Pass(
     "block-time",
-    block,
+    block_time,
     "a program",
     "what only one loop needs is computed beside it for a block of steps at a time",
     optional=True,
@@ -117,7 +117,7 @@ BLOCK = Pass(
 REFINING = (
     Pass(
         "fuse-contractions",
-        join_products,
+        fuse_contractions,
         "a program",
         "products of all steps and their sum are one statement",
         optional=True,
@@ -125,14 +125,14 @@ REFINING = (
     BLOCK,
     Pass(
         "elide-halos",
-        direct,
+        elide_halos,
         "a program",
         "no leaf is copied for the sake of the steps outside its sequence",
         optional=True,
     ),
     Pass(
         "stride-io",
-        apart,
+        stride_io,
         "a program",
         "rows of the caller's arrays are read and written where they are",
         optional=True,

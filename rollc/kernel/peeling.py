@@ -35,7 +35,7 @@ from rollc.support.target import GENERIC, Target
 _ONE_SIDED = {"add": ("identity", "identity"), "subtract": ("negate", "identity")}
 
 
-def peeled(graph: Graph, target: Target = GENERIC) -> Schedule:
+def peel(graph: Graph, target: Target = GENERIC) -> Schedule:
     """The schedule of a graph; of its DAG, where it has a number of steps."""
     if graph.steps is None or len(graph.axes) > 1 or not has_ends(target, graph.steps):
         return schedule(graph)

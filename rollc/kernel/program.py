@@ -5,8 +5,8 @@ sequence (one for all sequences where they share the value), and in a row the el
 one value; that of a number is one row of them.  A buffer that is read with a delay along
 ``axis`` has steps ``before`` the first and ``after`` the last one, which hold initial
 values: a delayed read is then the same array at another row, and needs no test.  It has not
-where it is ``direct``, an array of the caller's (:mod:`.halo_elision`).  One whose rows
-are ``apart`` has those of all sequences, of which a thread computes some
+where it is ``unpadded``, an array of the caller's (:mod:`.halo_elision`).  One whose rows
+are ``strided`` has those of all sequences, of which a thread computes some
 (:mod:`rollc.kernel.refine.strided_io`).
 
 A program has a function for each phase of the schedule; where the gradients of inputs need no
@@ -38,13 +38,13 @@ class Buffer:
     axis: str = ""
     before: int = 0
     after: int = 0
-    direct: bool = False
-    apart: bool = False
+    unpadded: bool = False
+    strided: bool = False
 
     @property
     def around(self) -> int:
         """The steps outside the sequence that the array holds."""
-        return 0 if self.direct else self.before + self.after
+        return 0 if self.unpadded else self.before + self.after
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Copy matrices into one panel, inputs down and outputs across, for :class:`Times`.
+    """Copy matrices into one panel, inputs down and outputs across, for :class:`MatMul`.
 
     All threads of a call pack it for all where it is a ``job``: a number, and the next ones for
     its further parts.
@@ -144,7 +144,7 @@ class Pack:
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class MatMul:
     """Rows times a panel: matrix-vector products of all rows (steps, sequences) at once.
 
     With ``when``, a condition at each step, those of other steps need not be computed.
@@ -161,7 +161,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class OuterProduct:
     """A weight's gradient: the sum over all rows of the outer products of two vectors.
 
     Of two numbers it is the sum of their products.  With ``when``, a condition at each step,
@@ -237,14 +237,14 @@ class Carry:
 
 
 @dataclass(frozen=True, slots=True)
-class Only:
+class Optional:
     """Statements that are wanted only where the caller asks for the results of a phase."""
 
     phase: str
     body: tuple[Simple, ...]
 
 
-Simple = Nest | Fill | Pack | Times | Product | Routine | Reduce | Clear | Carry | Only
+Simple = Nest | Fill | Pack | MatMul | OuterProduct | Routine | Reduce | Clear | Carry | Optional
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +293,7 @@ Statement = Simple | Loop
 class Function:
     """One phase.  ``buffers`` are its arguments, in order.
 
-    ``optional`` is a phase that it can do besides, in the statements :class:`Only` for that.
+    ``optional`` is a phase that it can do besides, in the statements :class:`Optional` for that.
     """
 
     phase: str
@@ -347,7 +347,7 @@ def simple_statements(body: Iterable[Statement]) -> Iterator[Simple]:
     for statement in body:
         if isinstance(statement, Loop):
             yield from simple_statements(statement.simple())
-        elif isinstance(statement, Only):
+        elif isinstance(statement, Optional):
             yield from statement.body
         else:
             yield statement
@@ -363,9 +363,9 @@ def reads(statement: Simple) -> Iterator[Ref]:
             operands = (statement.initial,)
         case Pack():
             operands = tuple(Ref(part.weight) for part in statement.parts)
-        case Times():
+        case MatMul():
             operands = (statement.operand, Ref(statement.panel), statement.when)
-        case Product():
+        case OuterProduct():
             operands = (statement.a, statement.b, statement.when)
         case Routine():
             operands = statement.operands
@@ -373,7 +373,7 @@ def reads(statement: Simple) -> Iterator[Ref]:
             operands = (statement.operand, statement.factor)
         case Carry():
             operands = (Ref(statement.buffer),)
-        case Only():
+        case Optional():
             operands = tuple(ref for inner in statement.body for ref in reads(inner))
     yield from (operand for operand in operands if isinstance(operand, Ref))
 
@@ -387,7 +387,7 @@ def writes(statement: Simple) -> Iterator[Ref]:
             yield Ref(statement.buffer)
         case Pack():
             yield Ref(statement.panel)
-        case Only():
+        case Optional():
             for inner in statement.body:
                 yield from writes(inner)
         case _:

@@ -27,7 +27,7 @@ from rollc.kernel.schedule import Item, Region, Schedule
 
 # A region's kind, phase and axis; and of each item the name, the steps and the shift.
 _Place = tuple[str, str, str, list[tuple[str, int, int | None, int]]]
-_SCHEDULE, _PROGRAM = "rollc schedule 1", "rollc program 1"
+_SCHEDULE, _PROGRAM = "rollc schedule 1", "rollc program 2"
 
 
 class ProgramTextError(ValueError):
@@ -160,8 +160,8 @@ _LINES: dict[str, type[Any]] = {
             ir.Assign,
             ir.Fill,
         ),
-        *(ir.Pack, ir.Part, ir.Times, ir.Product, ir.Routine, ir.Reduce),
-        *(ir.Clear, ir.Carry, ir.Only),
+        *(ir.Pack, ir.Part, ir.MatMul, ir.OuterProduct, ir.Routine, ir.Reduce),
+        *(ir.Clear, ir.Carry, ir.Optional),
     )
 }
 _REF = re.compile(

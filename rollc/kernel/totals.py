@@ -14,11 +14,11 @@ from rollc.ir.graph import Kind, ordered_axes
 from rollc.ir.operations import OPERATIONS
 from rollc.kernel.program import (
     Loop,
-    Product,
+    MatMul,
+    OuterProduct,
     Program,
     Routine,
     Simple,
-    Times,
     reads,
     simple_statements,
 )
@@ -73,7 +73,7 @@ def _products(statements: Iterable[Simple], bound: str = "") -> Counter[Axes]:
     """The multiply-adds of some statements, which run for each step of ``bound``."""
     found: Counter[Axes] = Counter()
     for statement in statements:
-        if isinstance(statement, Times | Product | Routine):
+        if isinstance(statement, MatMul | OuterProduct | Routine):
             if isinstance(statement, Routine) and not OPERATIONS[statement.operation].is_product:
                 continue
             axes = ordered_axes({*statement.over, *((bound,) if bound else ())})
@@ -81,11 +81,11 @@ def _products(statements: Iterable[Simple], bound: str = "") -> Counter[Axes]:
     return found
 
 
-def _multiply_adds(statement: Times | Product | Routine) -> int:
+def _multiply_adds(statement: MatMul | OuterProduct | Routine) -> int:
     """Those for one place: m k n for a product of [m, k] and [k, n], any of which may be 1."""
     out = prod(statement.out.shape)
-    if isinstance(statement, Times):
+    if isinstance(statement, MatMul):
         return out * prod(statement.operand.shape)
-    pair = (statement.a, statement.b) if isinstance(statement, Product) else reads(statement)
+    pair = (statement.a, statement.b) if isinstance(statement, OuterProduct) else reads(statement)
     first, second = (prod(ref.shape) for ref in pair)
     return isqrt(first * second * out)

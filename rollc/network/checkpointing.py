@@ -27,7 +27,7 @@ from rollc.ir.graph import BATCH, LEAVES, Graph
 from rollc.ir.interpreter import initial_values, interpret
 from rollc.ir.names import STATE
 from rollc.kernel.cost import work
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.state import expose_state, final_name
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Windowed:
         self.timed = {
             node.name for node in graph.nodes if node.operation in LEAVES and node.type.time
         }
-        self._head_adjoint = simplify(adjoint(split.head))
-        self._start_adjoint = simplify(adjoint(split.start, of="outputs"))
+        self._head_adjoint = canonicalize(adjoint(split.head))
+        self._start_adjoint = canonicalize(adjoint(split.start, of="outputs"))
 
     def plan(self, steps: int, batch: int, every: int) -> Plan:
         """What windows of ``every`` steps take."""

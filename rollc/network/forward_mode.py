@@ -34,7 +34,7 @@ from rollc.ir.graph import BATCH, LEAVES, Graph
 from rollc.ir.interpreter import initial_values, interpret
 from rollc.ir.names import STATE
 from rollc.ir.operations.time_axis import step_numbers
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.state import expose_state
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Sensitivities:
 
     @cached_property
     def _adjoint(self) -> Graph:
-        return simplify(adjoint(self.found.rest, of="outputs"))
+        return canonicalize(adjoint(self.found.rest, of="outputs"))
 
     def _backward(
         self,

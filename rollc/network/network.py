@@ -272,7 +272,7 @@ class Network:
         is no copy.
         """
         from rollc.network.checkpointing import Plan, Windowed
-        from rollc.transforms.canonicalize import simplify
+        from rollc.transforms.canonicalize import canonicalize
 
         self._need_loss()
         if (checkpoint is None) == (memory is None):
@@ -283,7 +283,7 @@ class Network:
             memory = whole("`memory`", memory, 1)
         if self.steps is not None:
             raise InputError("windows need a network for any number of steps")
-        graph = simplify(self.graph)
+        graph = canonicalize(self.graph)
         try:
             run = Windowed(graph, split(graph), self._kernel, self.dtype)
         except CannotSplit as error:

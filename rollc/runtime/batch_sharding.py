@@ -64,7 +64,7 @@ class Sharding:
         rows: dict[str, Array] = {}
         for buffer in self.program.buffers:
             name, dtype = buffer.name, self.memory.dtypes[buffer.name]
-            if not buffer.apart:
+            if not buffer.strided:
                 continue
             shape = self.memory.dimensions(buffer, sizes)
             if name in leaves:
@@ -79,7 +79,7 @@ class Sharding:
         found: dict[str, Array] = {}
         for name in self.memory.leaves & leaves.keys():
             buffer = self.memory.buffers[name]
-            if buffer.batch and not buffer.apart:
+            if buffer.batch and not buffer.strided:
                 found[name] = leaves[name][(*(slice(None),) * len(buffer.axes), share)]
             elif not buffer.batch:
                 found[name] = leaves[name]

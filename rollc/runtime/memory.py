@@ -96,11 +96,11 @@ class Memory:
         # Threads have copies of their leaves, and results are joined, but for what is apart.
         whole = panels + [buffer for buffer in results if buffer.batch]
         whole += [b for b in self.program.buffers if self.is_given(b) and b.axes and b.batch]
-        parts = own + [buffer for buffer in results if not buffer.apart]
+        parts = own + [buffer for buffer in results if not buffer.strided]
         return sum(self._size(buffer, share) for buffer in parts for share in shares) + sum(
             self._size(buffer, sizes)
             for buffer in whole
-            if not (buffer.apart and buffer.role == "leaf")
+            if not (buffer.strided and buffer.role == "leaf")
         )
 
     def _size(self, buffer: Buffer, sizes: Mapping[str, int]) -> int:

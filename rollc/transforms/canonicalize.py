@@ -46,7 +46,7 @@ _FIRST_DIMENSION = ("axis", 0)
 _PINNED = LEAVES - {"constant"}
 
 
-def simplify(graph: Graph, stage: Stage | None = None) -> Graph:
+def canonicalize(graph: Graph, stage: Stage | None = None) -> Graph:
     """An equal graph with fewer and cheaper nodes.
 
     ``stage`` is the stage of the result; without one, a checked graph is now simplified and

@@ -23,7 +23,7 @@ from rollc.ir.traversal import needed_names, users
 MARK = "^again"
 
 
-def compute_again(graph: Graph) -> Graph:
+def rematerialize(graph: Graph) -> Graph:
     """The lowered graph of a kernel with cheap values computed again by its adjoint."""
     if not graph.gradients:
         return graph

@@ -24,7 +24,7 @@ from rollc.ir.graph import Graph, Node, delayed
 from rollc.ir.operations import operation_of
 from rollc.ir.operations.linear import over_axes
 from rollc.ir.traversal import dependents, needed, reachable
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 _GIVEN = frozenset({"input", "target", "noise"})
 
@@ -165,6 +165,6 @@ def _reasons(graph: Graph, axis: str) -> Iterator[str]:
     for node in graph.nodes:
         for each in node.type.time if node.name in late else ():
             yield f"`{node.name}` needs the last step of {axis} at every step of {each}"
-    for node in simplify(without_slopes(graph)).nodes:
+    for node in canonicalize(without_slopes(graph)).nodes:
         if operation_of(node).counts and node.options.get("axis") == axis:
             yield f"line {node.line} counts the steps of {axis}"

@@ -24,7 +24,7 @@ from uncompiled import kernel_of, same
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.driver.sources import read_spec
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 FRAME = """\
 net products
@@ -86,9 +86,9 @@ def cases() -> list[str]:
 
 
 def check(text: str, seed: int) -> None:
-    graph = simplify(read_spec(text, "spec")[0])
+    graph = canonicalize(read_spec(text, "spec")[0])
     with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
-        for built in (simplify(adjoint(graph)), simplify(replace(graph, loss=None))):
+        for built in (canonicalize(adjoint(graph)), canonicalize(replace(graph, loss=None))):
             kernel = kernel_of(built, None, Path(folder))
             same(built, kernel, 1 + seed % 3, 1 + seed % 2, seed)
 

@@ -18,7 +18,7 @@ from rollc.entries.windows import window_kernels
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
 from rollc.network.checkpointing import Windowed
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 pytestmark = pytest.mark.long  # properties, of many random examples
 
@@ -55,7 +55,7 @@ class Interpreted:
 def test_windows_give_the_gradients_of_the_whole(
     graph: Graph, steps: int, every: int, seed: int
 ) -> None:
-    simple = simplify(graph)
+    simple = canonicalize(graph)
     try:
         parts = split(simple)
     except CannotSplit as reason:

@@ -15,7 +15,7 @@ from rollc.autodiff.averaging import mean_adjoint, weight_nodes
 from rollc.ir.graph import Edge, Graph
 from rollc.ir.interpreter import interpret
 from rollc.ir.verifier import verify
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.unroll import step_leaves, unroll
 
 pytestmark = pytest.mark.long  # properties, of many random examples
@@ -58,7 +58,7 @@ def test_each_read_over_time_counts_by_its_mean(graph: Graph, steps: int, seed: 
     derived = mean_adjoint(graph)
     assert verify(derived) == []
     assert derived.loss is not None
-    short = simplify(derived)
+    short = canonicalize(derived)
     dag = unroll(derived, steps)
     found = interpret(derived, leaves, sizes)
     shorter = interpret(short, leaves, sizes)

@@ -23,8 +23,8 @@ from rollc.ir.interpreter import interpret
 from rollc.ir.text import parse_graph, print_graph
 from rollc.ir.time.causality import CycleWithoutDelay, check
 from rollc.ir.verifier import verify
-from rollc.transforms.canonicalize import simplify
-from rollc.transforms.rematerialize import compute_again
+from rollc.transforms.canonicalize import canonicalize
+from rollc.transforms.rematerialize import rematerialize
 from rollc.transforms.unroll import covering, step_leaves, unroll
 
 pytestmark = pytest.mark.long  # properties, of many random examples
@@ -98,7 +98,7 @@ def test_a_cycle_without_its_delays_is_rejected(graph: Graph) -> None:
 def test_every_pass_gives_a_graph_whose_types_fit(graph: Graph, steps: int) -> None:
     derived = adjoint(graph)
     dag = unroll(derived, steps)
-    for stage in (simplify(graph), derived, simplify(derived), dag, simplify(dag)):
+    for stage in (canonicalize(graph), derived, canonicalize(derived), dag, canonicalize(dag)):
         assert verify(stage) == []
 
 
@@ -106,7 +106,13 @@ def test_every_pass_gives_a_graph_whose_types_fit(graph: Graph, steps: int) -> N
 @given(graphs, lengths)
 def test_text_reads_back_at_each_stage(graph: Graph, steps: int) -> None:
     derived = adjoint(graph)
-    for stage in (graph, simplify(graph), derived, simplify(derived), unroll(derived, steps)):
+    for stage in (
+        graph,
+        canonicalize(graph),
+        derived,
+        canonicalize(derived),
+        unroll(derived, steps),
+    ):
         assert parse_graph(print_graph(stage)) == stage
 
 
@@ -115,8 +121,8 @@ def test_text_reads_back_at_each_stage(graph: Graph, steps: int) -> None:
 def test_simplify_keeps_values_and_gradients(graph: Graph, steps: int, seed: int) -> None:
     leaves = random_leaves(graph, sizes_of(steps), seed)
     expected = results(adjoint(graph), leaves, steps)
-    same_results(expected, results(adjoint(simplify(graph)), leaves, steps))
-    same_results(expected, results(simplify(adjoint(graph)), leaves, steps))
+    same_results(expected, results(adjoint(canonicalize(graph)), leaves, steps))
+    same_results(expected, results(canonicalize(adjoint(graph)), leaves, steps))
 
 
 @bounded
@@ -141,7 +147,7 @@ def test_a_simplified_unrolled_graph_has_the_same_results(
 ) -> None:
     leaves = random_leaves(graph, sizes_of(steps), seed)
     dag = unroll(adjoint(graph), steps)
-    same_results(results(dag, leaves, steps), results(simplify(dag), leaves, steps))
+    same_results(results(dag, leaves, steps), results(canonicalize(dag), leaves, steps))
 
 
 @bounded
@@ -199,7 +205,7 @@ def test_gradients_are_slopes(graph: Graph, steps: int, seed: int) -> None:
 @given(graphs, lengths, seeds)
 def test_what_is_computed_again_is_what_it_was(graph: Graph, steps: int, seed: int) -> None:
     leaves = random_leaves(graph, sizes_of(steps), seed)
-    lowered = lower(simplify(adjoint(graph)))
-    again = compute_again(lowered)
+    lowered = lower(canonicalize(adjoint(graph)))
+    again = rematerialize(lowered)
     assert verify(again) == []
     same_results(results(lowered, leaves, steps), results(again, leaves, steps))

@@ -18,7 +18,7 @@ from rollc.ir.interpreter import interpret
 from rollc.ir.names import LENGTHS
 from rollc.ir.time.causality import check
 from rollc.ir.verifier import verify
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.empty_axes import without_steps
 from rollc.transforms.ragged import why_no_lengths, with_lengths
 from rollc.transforms.unroll import step_leaves, unroll
@@ -80,7 +80,7 @@ def test_each_sequence_is_as_if_alone(
     leaves = padded(graph, lengths, seed)
     sizes = {"t": STEPS, "batch": len(lengths)}
     graph = graph if window is None else truncate(graph, window)
-    ragged = simplify(adjoint(simplify(with_lengths(graph))))
+    ragged = canonicalize(adjoint(canonicalize(with_lengths(graph))))
     found = interpret(ragged, {**leaves, LENGTHS: np.array(lengths)}, sizes)
     plain = adjoint(graph)
     none = adjoint(without_steps(graph, frozenset({"t"})))
@@ -132,7 +132,7 @@ def test_every_stage_with_lengths_agrees(graph: Graph, lengths: list[int], seed:
     )
     leaves = {**padded(graph, lengths, seed), LENGTHS: np.array(lengths)}
     sizes = {"t": STEPS, "batch": len(lengths)}
-    dag = simplify(unroll(derived, STEPS))
+    dag = canonicalize(unroll(derived, STEPS))
     assert verify(dag) == []
     rolled = interpret(derived, leaves, sizes)
     unrolled = interpret(dag, step_leaves(dag, leaves), sizes)

@@ -17,7 +17,7 @@ from rollc.ir.names import LENGTHS
 from rollc.ir.text import parse_graph, print_graph
 from rollc.ir.time.causality import check
 from rollc.ir.verifier import verify
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.ragged import why_no_lengths, with_lengths
 from rollc.transforms.unroll import unroll
 
@@ -40,9 +40,9 @@ def test_every_stage_of_a_spec_agrees(graph: Graph, steps: int, seed: int) -> No
     derived = adjoint(graph)
     dag = unroll(derived, steps)
     stages = (
-        simplify(adjoint(simplify(graph))),
+        canonicalize(adjoint(canonicalize(graph))),
         dag,
-        simplify(dag),
+        canonicalize(dag),
         adjoint(unroll(graph, steps)),
     )
     leaves = random_leaves(graph, sizes_of(steps), seed)
@@ -86,9 +86,9 @@ def test_lengths_of_a_spec_cut_its_sequences(graph: Graph, lengths: list[int], s
     assume(why_no_lengths(graph) is None)
     steps, batch = max(lengths), len(lengths)
     leaves = random_leaves(graph, {"t": steps, "batch": batch}, seed)
-    ragged = simplify(adjoint(simplify(with_lengths(graph))))
+    ragged = canonicalize(adjoint(canonicalize(with_lengths(graph))))
     found = interpret(ragged, {**leaves, LENGTHS: np.array(lengths)}, {"t": steps, "batch": batch})
-    plain = simplify(adjoint(graph))
+    plain = canonicalize(adjoint(graph))
     assert plain.loss is not None and ragged.loss is not None
     singles = []
     for sequence, length in enumerate(lengths):

@@ -16,7 +16,7 @@ from rollc.autodiff.segments import segments
 from rollc.autodiff.truncation import truncate
 from rollc.autodiff.window_split import CannotSplit
 from rollc.ir.graph import Edge, Graph, Node, attributes
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 
 
 @settings(
@@ -34,7 +34,7 @@ from rollc.transforms.canonicalize import simplify
     seed=st.integers(0, 99),
 )
 def test_random_graphs(graph: Graph, steps: int, every: int, window: int | None, seed: int) -> None:
-    simple = simplify(graph if window is None else truncate(graph, window))
+    simple = canonicalize(graph if window is None else truncate(graph, window))
     try:
         found = segments(simple)
     except CannotSplit as reason:

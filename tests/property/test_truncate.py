@@ -18,7 +18,7 @@ from rollc.ir.graph import Edge, Graph
 from rollc.ir.interpreter import interpret
 from rollc.ir.time.causality import check
 from rollc.ir.verifier import verify
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.unroll import step_leaves, unroll
 
 pytestmark = pytest.mark.long  # properties, of many random examples
@@ -94,7 +94,7 @@ def test_gradients_are_those_of_the_dag_with_cut_edges(
     assert verify(cut) == []
     assert check(cut).graph is not None
     leaves = random_leaves(graph, {"t": length, "batch": 2}, seed)
-    found = gradients(simplify(adjoint(cut)), leaves, length)
+    found = gradients(canonicalize(adjoint(cut)), leaves, length)
     dag = adjoint(cut_dag(graph, length, window))
     expected = gradients(dag, step_leaves(dag, leaves), length)
     whole = {}

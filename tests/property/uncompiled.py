@@ -49,7 +49,7 @@ from rollc.kernel.text import parse_program, parse_schedule, print_program, prin
 from rollc.runtime.kernel import Kernel
 from rollc.support import threads
 from rollc.support.target import Target
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.ragged import why_no_lengths, with_lengths
 
 GRAPHS = {
@@ -198,14 +198,14 @@ def main() -> None:
         graph = with_lengths(graph) if ragged else graph
         rolled = rolled or len(graph.axes) > 1
         with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
-            built = simplify(adjoint(simplify(graph), of=of))
+            built = canonicalize(adjoint(canonicalize(graph), of=of))
             note(print_graph(built))
             kernel = kernel_of(built, None if rolled else steps, Path(folder))
             same(built, kernel, steps, batch, seed)
-            forward = simplify(replace(simplify(graph), loss=None))
+            forward = canonicalize(replace(canonicalize(graph), loss=None))
             kernel = kernel_of(forward, None if rolled else steps, Path(folder))
             same(forward, kernel, steps, batch, seed)
-            tangents_agree(simplify(graph), steps, batch, seed, Path(folder))
+            tangents_agree(canonicalize(graph), steps, batch, seed, Path(folder))
             for make in stream_kernels(plain).values() if len(plain.axes) > 1 else ():
                 built = make()
                 same(built, kernel_of(built, None, Path(folder)), steps, batch, seed)

@@ -34,7 +34,7 @@ from rollc.network.network import Network
 from rollc.network.noise_draws import draw_noise
 from rollc.runtime.kernel import Kernel
 from rollc.support.passes import Runner
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from tests.random_programs import language as la
 from tests.random_programs.evaluate import Batch, Meaning, Noise
 from tests.random_programs.expand import expression_axes
@@ -286,9 +286,9 @@ def interpreter(case: Case) -> Compared:
     """The graph as it was read, simplified, and with its adjoint, all interpreted."""
     batch, leaves = case.meant(), _leaves(case)
     sizes = {**case.steps, "batch": case.count}
-    graph, simple = case.graph, simplify(case.graph)
+    graph, simple = case.graph, canonicalize(case.graph)
     rough = random.Random(case.settings.seed).random() < 0.5
-    derived = adjoint(graph) if rough else simplify(adjoint(simple))
+    derived = adjoint(graph) if rough else canonicalize(adjoint(simple))
     # Of a spec without a batch a sequence of one is interpreted.
     for what, built in (("graph", graph), ("simplified", simple), ("adjoint", derived)):
         values = interpret(built, leaves, sizes)

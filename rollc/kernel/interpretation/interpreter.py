@@ -29,18 +29,18 @@ from rollc.kernel.program import (
     Clear,
     Fill,
     Local,
+    MatMul,
     Nest,
     Number,
     Operand,
+    OuterProduct,
     Pack,
-    Product,
     Program,
     Reduce,
     Ref,
     Result,
     Routine,
     Simple,
-    Times,
 )
 
 Array = NDArray[Any]
@@ -218,9 +218,9 @@ class Interpreter(Walk):
                 self._clear(statement)
             case Pack():
                 self._pack(statement, place)
-            case Times():
+            case MatMul():
                 self._times(statement, place)
-            case Product():
+            case OuterProduct():
                 self._product(statement, place)
             case Routine():
                 self._routine(statement, place)
@@ -298,7 +298,7 @@ class Interpreter(Walk):
     def _panel(self, name: str) -> Ref:
         return Ref(name, self.storage.buffers[name].shape)
 
-    def _times(self, times: Times, place: Place) -> None:
+    def _times(self, times: MatMul, place: Place) -> None:
         rows = self.read(times.operand, place)
         panel = self.read(self._panel(times.panel), place).array
         value = replace(rows, array=np.matmul(rows.array, panel))
@@ -308,7 +308,7 @@ class Interpreter(Walk):
             value = self.compute("where", _NONE, operands, value.shape, place)
         self.write(times.out, value, place)
 
-    def _product(self, product: Product, place: Place) -> None:
+    def _product(self, product: OuterProduct, place: Place) -> None:
         a, b = self.read(product.a, place), self.read(product.b, place)
         if product.when is not None:
             condition, zero = self.read(product.when, place), Number(0.0)

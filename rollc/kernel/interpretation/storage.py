@@ -146,7 +146,7 @@ class Storage:
                 raise ProgramFault(f"`{buffer.name}` holds the steps of a block, outside its loop")
             move -= place.block[0]
         if axis == buffer.axis:
-            move += ref.shift - (buffer.before if buffer.direct else 0)
+            move += ref.shift - (buffer.before if buffer.unpadded else 0)
         return low + move, high + move
 
     def _cut(self, buffer: Buffer, array: Array, position: int, low: int, high: int) -> Array:
@@ -154,7 +154,7 @@ class Storage:
         count = array.shape[position]
         if 0 <= low <= high <= count:
             return _rows(array, position, low, high)
-        if not buffer.direct:
+        if not buffer.unpadded:
             raise ProgramFault(f"the rows {low} to {high} of `{buffer.name}`, which has {count}")
         rows = np.arange(low, high)
         found = np.take(array, np.clip(rows, 0, count - 1), axis=position)

@@ -16,15 +16,15 @@ from rollc.kernel.program import (
     Carry,
     Function,
     Loop,
+    MatMul,
     Nest,
-    Only,
-    Product,
+    Optional,
+    OuterProduct,
     Reduce,
     Role,
     Routine,
     Shifted,
     Simple,
-    Times,
     simple_statements,
     writes,
 )
@@ -68,7 +68,7 @@ class Walk(ABC):
                 self._simple(statement, Place())
 
     def _simple(self, statement: Simple, place: Place) -> None:
-        if isinstance(statement, Only):
+        if isinstance(statement, Optional):
             for inner in statement.body if statement.phase in self._phases else ():
                 self._simple(inner, place)
             return
@@ -137,7 +137,7 @@ class Walk(ABC):
 def placed(statement: Simple, place: Place) -> Place:
     """Where a statement runs, with the axes and the steps that it goes over itself."""
     match statement:
-        case Nest() | Times() | Product() | Routine():
+        case Nest() | MatMul() | OuterProduct() | Routine():
             return replace(place, over=statement.over, span=statement.span)
         case Reduce():
             over = ordered_axes((*statement.over, *statement.kept))

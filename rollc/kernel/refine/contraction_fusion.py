@@ -20,7 +20,7 @@ from rollc.kernel.program import (
     Local,
     Loop,
     Nest,
-    Product,
+    OuterProduct,
     Program,
     Reduce,
     Ref,
@@ -32,7 +32,7 @@ from rollc.kernel.program import (
 )
 
 
-def join_products(program: Program) -> Program:
+def fuse_contractions(program: Program) -> Program:
     """The program with sums of products as one statement each."""
     results = {result.ref.buffer for result in program.results}
     buffers = {buffer.name: buffer for buffer in program.buffers}
@@ -138,11 +138,11 @@ class _Joiner:
                 case _:
                     yield statement
 
-    def _sum(self, reduction: Reduce, a: Ref, b: Ref) -> Product | Reduce:
+    def _sum(self, reduction: Reduce, a: Ref, b: Ref) -> OuterProduct | Reduce:
         if reduction.kept or not all(self._is_row(ref, reduction.over) for ref in (a, b)):
             return replace(reduction, operand=a, factor=b)
         own = (reduction.name, reduction.out, a, b, reduction.over)
-        return Product(*own, reduction.span, reduction.line)
+        return OuterProduct(*own, reduction.span, reduction.line)
 
     def _is_row(self, ref: Ref, over: tuple[str, ...]) -> bool:
         """Whether numbers follow each other in memory, one for each place."""

@@ -20,8 +20,8 @@ from rollc.kernel.program import (
     Fill,
     Loop,
     Nest,
-    Only,
-    Product,
+    Optional,
+    OuterProduct,
     Program,
     Ref,
     Shifted,
@@ -32,7 +32,7 @@ from rollc.kernel.program import (
 )
 
 
-def direct(program: Program) -> Program:
+def elide_halos(program: Program) -> Program:
     """The program without copies of the inputs that it can read as they are."""
     delayed = {
         buffer.name: buffer
@@ -56,7 +56,7 @@ def direct(program: Program) -> Program:
         for function in program.functions
     )
     buffers = tuple(
-        replace(buffer, direct=True) if buffer.name in chosen else buffer
+        replace(buffer, unpadded=True) if buffer.name in chosen else buffer
         for buffer in program.buffers
     )
     return replace(program, buffers=buffers, functions=functions)
@@ -65,7 +65,7 @@ def direct(program: Program) -> Program:
 def _without_fills(body: Iterable[Statement], buffers: Collection[str]) -> Iterator[Statement]:
     """Statements but for those that write rows around some buffers."""
     for statement in body:
-        if isinstance(statement, Only):
+        if isinstance(statement, Optional):
             rest = tuple(simple_statements(_without_fills(statement.body, buffers)))
             if rest:
                 yield replace(statement, body=rest)
@@ -76,7 +76,7 @@ def _without_fills(body: Iterable[Statement], buffers: Collection[str]) -> Itera
 def _at_once(statements: Iterable[Statement], program: Program) -> Iterator[Ref]:
     """What is read not step by step in a loop, nor for a sum of products of numbers."""
     for statement in statements:
-        if isinstance(statement, Only):
+        if isinstance(statement, Optional):
             yield from _at_once(statement.body, program)
         elif isinstance(statement, Loop):
             yield from _at_once((*statement.before, *statement.after), program)
@@ -88,11 +88,11 @@ def _at_once(statements: Iterable[Statement], program: Program) -> Iterator[Ref]
                 for ref in reads(part):
                     if not (stepwise and program.buffer(ref.buffer).axis == statement.axis):
                         yield ref
-        elif not (isinstance(statement, Product) and _is_dot(statement, program)):
+        elif not (isinstance(statement, OuterProduct) and _is_dot(statement, program)):
             yield from reads(statement)
 
 
-def _is_dot(product: Product, program: Program) -> bool:
+def _is_dot(product: OuterProduct, program: Program) -> bool:
     """Whether a sum of products is over all rows of two arrays of numbers."""
     a, b = (program.buffer(ref.buffer) for ref in (product.a, product.b))
     rows = (*a.axes, *((BATCH,) if a.batch else ()))

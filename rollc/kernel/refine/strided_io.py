@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rollc.kernel.program import Product, Program, Reduce, Simple, reads, simple_statements
+from rollc.kernel.program import OuterProduct, Program, Reduce, Simple, reads, simple_statements
 
 
-def apart(program: Program) -> Program:
+def stride_io(program: Program) -> Program:
     """The program with those of its inputs and results marked whose rows may lie apart."""
     if not program.splits:
         return program
@@ -29,7 +29,7 @@ def apart(program: Program) -> Program:
     return replace(
         program,
         buffers=tuple(
-            replace(buffer, apart=True)
+            replace(buffer, strided=True)
             if buffer.shape
             and buffer.axes
             and buffer.batch
@@ -44,4 +44,4 @@ def apart(program: Program) -> Program:
 def _takes_rows_at_once(statement: Simple) -> bool:
     """Whether a statement is a sum of products, of many rows that follow each other."""
     weighted = isinstance(statement, Reduce) and statement.factor is not None
-    return weighted or isinstance(statement, Product)
+    return weighted or isinstance(statement, OuterProduct)

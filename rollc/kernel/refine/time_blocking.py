@@ -35,10 +35,11 @@ from rollc.kernel.program import (
     Fill,
     Function,
     Loop,
+    MatMul,
     Nest,
-    Only,
+    Optional,
+    OuterProduct,
     Pack,
-    Product,
     Program,
     Reduce,
     Ref,
@@ -47,7 +48,6 @@ from rollc.kernel.program import (
     Simple,
     Span,
     Statement,
-    Times,
     reads,
     simple_statements,
     used,
@@ -56,7 +56,7 @@ from rollc.kernel.program import (
 from rollc.support.target import GENERIC, Target
 
 
-def block(program: Program, rows: int | None = None, target: Target = GENERIC) -> Program:
+def block_time(program: Program, rows: int | None = None, target: Target = GENERIC) -> Program:
     """The program with its loops in blocks of steps, of about ``rows`` rows each."""
     if program.steps is not None and program.steps <= 1:
         return program
@@ -112,8 +112,8 @@ class _Blocker:
         for statement in after:
             names = {ref.buffer for ref in writes(statement)}
             mine = tuple(clear for clear in cleared if clear.buffer in names)
-            if mine and isinstance(statement, Only):
-                clears.append(Only(statement.phase, mine))
+            if mine and isinstance(statement, Optional):
+                clears.append(Optional(statement.phase, mine))
             else:
                 clears.extend(mine)
         filled = replace(
@@ -209,16 +209,16 @@ class _Blocker:
     def _movable(self, statement: Simple, loop: Loop) -> bool:
         """Whether a statement can run for the steps of a block."""
         match statement:
-            case Only():
+            case Optional():
                 return all(self._movable(inner, loop) for inner in statement.body)
-            case Product():
+            case OuterProduct():
                 over, fits = statement.over, not statement.accumulate
             case Reduce():
                 over, fits = statement.over, statement.operation == "sum_over"
             case Routine():
                 over = statement.over
                 fits = not (statement.accumulate and loop.axis in statement.kept)
-            case Nest() | Times():
+            case Nest() | MatMul():
                 over, fits = statement.over, True
             case _:
                 return False
@@ -289,7 +289,7 @@ def _touched(statements: Iterable[Statement]) -> set[str]:
 
 
 def _packs(statement: Simple) -> bool:
-    if isinstance(statement, Only):
+    if isinstance(statement, Optional):
         return all(_packs(inner) for inner in statement.body)
     return isinstance(statement, Pack)
 
@@ -304,7 +304,7 @@ def _sums(statements: Iterable[Simple]) -> list[str]:
     return [
         statement.out.buffer
         for statement in simple_statements(statements)
-        if isinstance(statement, Product | Reduce)
+        if isinstance(statement, OuterProduct | Reduce)
         or (isinstance(statement, Routine) and statement.accumulate)
     ]
 
@@ -313,12 +313,12 @@ def _of_block(statement: Simple) -> Simple:
     """A statement for the steps of a block; a sum adds to the blocks before."""
     span = Span(block=True)
     match statement:
-        case Only():
+        case Optional():
             return replace(statement, body=tuple(_of_block(inner) for inner in statement.body))
-        case Product() | Reduce():
+        case OuterProduct() | Reduce():
             return replace(statement, span=span, accumulate=True)
         case Routine():
             return replace(statement, span=span, cleared=statement.accumulate)
-        case Nest() | Times():
+        case Nest() | MatMul():
             return replace(statement, span=span)
     raise AssertionError(statement)

@@ -18,17 +18,17 @@ from rollc.kernel.buffer_assignment import Places
 from rollc.kernel.fusion import order
 from rollc.kernel.program import (
     Loop,
+    MatMul,
     Nest,
-    Only,
+    Optional,
+    OuterProduct,
     Pack,
-    Product,
     Program,
     Reduce,
     Routine,
     Shifted,
     Simple,
     Statement,
-    Times,
     reads,
 )
 from rollc.kernel.schedule import Region, Schedule
@@ -112,9 +112,9 @@ def nodes_of(statement: Simple) -> tuple[str, ...]:
     match statement:
         case Nest():
             return tuple(assign.name for assign in statement.body)
-        case Times():
+        case MatMul():
             return statement.names
-        case Product() | Routine() | Reduce():
+        case OuterProduct() | Routine() | Reduce():
             return (statement.name,)
     return ()
 
@@ -262,7 +262,7 @@ def _runs(program: Program) -> Iterator[_Run]:
                     raise AssertionError("a loop in a loop")
                 case Shifted():
                     yield from flat(statement.body, place, statement.shift)
-                case Only():
+                case Optional():
                     yield from flat(statement.body, replace(place, phase=statement.phase), shift)
                 case _:
                     counts[type(statement)] += 1

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from rollc.ir.graph import BATCH, LEAVES, Edge
-from rollc.kernel.program import Nest, Product, Program, Reduce, Routine, Times
+from rollc.kernel.program import MatMul, Nest, OuterProduct, Program, Reduce, Routine
 from rollc.kernel.remarks.decisions import Decision, Place, nodes_of, why
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.totals import Axes, totals
@@ -57,7 +57,7 @@ def print_why(scheduled: Schedule, program: Program, dtype: str, chosen: Sequenc
     return "\n".join(lines) + "\n"
 
 
-def waiting(product: Times | Product) -> str:
+def waiting(product: MatMul | OuterProduct) -> str:
     """The condition under which a product is computed, in words."""
     return "" if product.when is None else f", where {product.when.buffer} holds"
 
@@ -130,10 +130,10 @@ def _how(decision: Decision) -> str:
     match statement:
         case Nest():
             return f"nest {decision.number}: {len(others) + 1} fused" if others else "alone"
-        case Times():
+        case MatMul():
             how = f"stacked with {', '.join(others)}" if others else "matrix product"
             return how + waiting(statement)
-        case Product():
+        case OuterProduct():
             return f"one product over {_axes(statement.over)}" + waiting(statement)
         case Reduce():
             return f"{node.operation.partition('_')[0]} over {_axes(statement.over)}"

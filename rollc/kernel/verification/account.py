@@ -19,15 +19,15 @@ from rollc.kernel.interpretation.walk import Walk
 from rollc.kernel.program import (
     Clear,
     Fill,
+    MatMul,
     Nest,
+    OuterProduct,
     Pack,
-    Product,
     Program,
     Reduce,
     Ref,
     Routine,
     Simple,
-    Times,
     reads,
     writes,
 )
@@ -106,9 +106,9 @@ class _Account(Walk):
                 self._write(self._whole(statement.panel), place)
             case _:
                 for ref in reads(statement):
-                    whole = isinstance(statement, Times) and ref.buffer == statement.panel
+                    whole = isinstance(statement, MatMul) and ref.buffer == statement.panel
                     self._read(self._whole(ref.buffer) if whole else ref, place)
-                adds = isinstance(statement, Product | Reduce) and statement.accumulate
+                adds = isinstance(statement, OuterProduct | Reduce) and statement.accumulate
                 if adds or (isinstance(statement, Routine) and statement.cleared):
                     (out,) = writes(statement)
                     self._read(out, place)
@@ -158,9 +158,9 @@ def name_of(statement: Simple) -> str:
             return statement.body[-1].name
         case Pack():
             return statement.panel
-        case Product() | Routine() | Reduce():
+        case OuterProduct() | Routine() | Reduce():
             return statement.name
-        case Times():
+        case MatMul():
             return statement.names[0]
     names = [ref.buffer for ref in writes(statement)]
     return names[0] if names else type(statement).__name__.lower()

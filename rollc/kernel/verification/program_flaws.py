@@ -15,6 +15,7 @@ from rollc.kernel.program import (
     PHASES,
     Buffer,
     Function,
+    MatMul,
     Nest,
     Operand,
     Pack,
@@ -22,7 +23,6 @@ from rollc.kernel.program import (
     Ref,
     Role,
     Simple,
-    Times,
     reads,
     simple_statements,
     used,
@@ -69,7 +69,7 @@ def _buffer(program: Program, buffer: Buffer) -> Iterator[str]:
         yield "a panel is one matrix"
     if buffer.role == "block" and (len(buffer.axes) != 1 or program.block < 1):
         yield "holds a block of the steps along one axis, of a program that has blocks"
-    if buffer.direct and buffer.role != "leaf":
+    if buffer.unpadded and buffer.role != "leaf":
         yield "is no array of the caller's to be read as it is"
 
 
@@ -156,7 +156,7 @@ def _conditional(program: Program) -> Iterator[Flaw]:
         (statement.out.buffer, element): statement.when
         for function in program.functions
         for statement in simple_statements(function.body)
-        if isinstance(statement, Times) and statement.when is not None
+        if isinstance(statement, MatMul) and statement.when is not None
         for element in _elements(statement.out)
     }
     for result in program.results if under else ():

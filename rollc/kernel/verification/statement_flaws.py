@@ -19,12 +19,13 @@ from rollc.kernel.program import (
     Function,
     Local,
     Loop,
+    MatMul,
     Nest,
     Number,
-    Only,
     Operand,
+    Optional,
+    OuterProduct,
     Pack,
-    Product,
     Program,
     Reduce,
     Ref,
@@ -32,7 +33,6 @@ from rollc.kernel.program import (
     Shifted,
     Simple,
     Span,
-    Times,
     reads,
     simple_statements,
     writes,
@@ -127,7 +127,7 @@ class Statements:
             yield "runs for some steps, of a number that is not known"
 
     def _simple(self, statement: Simple, around: _Around) -> Iterator[Flaw]:
-        if isinstance(statement, Only):
+        if isinstance(statement, Optional):
             if around.phase or statement.phase != self.function.optional:
                 yield Flaw(None, f"`{statement.phase}` is no optional part of the function")
             for inner in statement.body:
@@ -149,9 +149,9 @@ class Statements:
                 texts = self._fill(statement)
             case Pack():
                 texts = self._pack(statement)
-            case Times():
+            case MatMul():
                 texts = self._times(statement, around)
-            case Product():
+            case OuterProduct():
                 texts = self._product(statement, around)
             case Routine():
                 texts = self._routine(statement, around)
@@ -168,7 +168,7 @@ class Statements:
         """Leaves are not written, and panels are packed and multiplied by."""
         for ref in writes(statement):
             role, kind = self.buffers[ref.buffer].role, self.buffers[ref.buffer].kind
-            if isinstance(statement, Times | Product | Reduce) and kind != "float":
+            if isinstance(statement, MatMul | OuterProduct | Reduce) and kind != "float":
                 yield f"writes numbers to `{ref.buffer}`, which holds {kind}"
             if role == "leaf" and not isinstance(statement, Fill):
                 yield f"writes to `{ref.buffer}`, a leaf"
@@ -177,7 +177,7 @@ class Statements:
         if any(isinstance(one, Local) for one in _operands(statement)):
             yield "reads a value that is in a nest alone"
         for ref in reads(statement):
-            panel = isinstance(statement, Times) and ref == Ref(statement.panel)
+            panel = isinstance(statement, MatMul) and ref == Ref(statement.panel)
             if (self.buffers[ref.buffer].role == "panel") != panel:
                 yield f"reads `{ref.buffer}`, which is {'no' if panel else 'a'} panel"
 
@@ -186,7 +186,7 @@ class Statements:
     def _over(self, statement: Simple) -> tuple[str, ...]:
         """The axes that a statement goes over."""
         match statement:
-            case Nest() | Times() | Product() | Routine():
+            case Nest() | MatMul() | OuterProduct() | Routine():
                 return statement.over
             case Reduce():
                 return ordered_axes((*statement.over, *statement.kept))
@@ -194,7 +194,7 @@ class Statements:
 
     def _place(self, statement: Simple, around: _Around) -> Iterator[str]:
         """Whether a statement goes over axes that are there, at steps that are there."""
-        if isinstance(statement, Fill | Pack | Clear | Carry | Only):
+        if isinstance(statement, Fill | Pack | Clear | Carry | Optional):
             if around.axis:
                 yield "is to stand in front of the loop"
             return
@@ -209,10 +209,10 @@ class Statements:
             yield from self._span(span)
         for ref in reads(statement):
             buffer = self.buffers[ref.buffer]
-            if buffer.direct and (ref.shift, ref.row) != (buffer.before, "step"):
+            if buffer.unpadded and (ref.shift, ref.row) != (buffer.before, "step"):
                 # Where there are no rows around, each read of one has to be looked at.
                 one = isinstance(statement, Nest) and around == _Around(buffer.axis)
-                if not one and not (isinstance(statement, Product) and not ref.shape):
+                if not one and not (isinstance(statement, OuterProduct) and not ref.shape):
                     yield f"takes many rows of `{ref.buffer}` at once, which has none around"
         whole = self._whole(statement)
         for ref in (*reads(statement), *writes(statement)):
@@ -331,7 +331,7 @@ class Statements:
         if columns != panel.shape[1]:
             yield f"its matrices have {columns} columns, and the panel {panel.shape[1]}"
 
-    def _times(self, times: Times, around: _Around) -> Iterator[str]:
+    def _times(self, times: MatMul, around: _Around) -> Iterator[str]:
         panel = self.buffers[times.panel]
         if panel.role == "panel" and (times.operand.shape, times.out.shape) != (
             panel.shape[:1],
@@ -349,7 +349,7 @@ class Statements:
             if buffer.kind != "bool" or when.shape or buffer.batch:
                 yield f"waits for `{when.buffer}`, which is no condition at each step"
 
-    def _product(self, product: Product, around: _Around) -> Iterator[str]:
+    def _product(self, product: OuterProduct, around: _Around) -> Iterator[str]:
         a, b, out = product.a.shape, product.b.shape, product.out.shape
         if len(a) != len(b) or len(a) > 1 or out != (*a, *b):
             yield f"makes {out} of {a} and {b}"

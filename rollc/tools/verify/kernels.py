@@ -41,7 +41,7 @@ from rollc.tools.verify.ways import (
     some_cotangents,
     sorts,
 )
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.state import expose_state, why_no_state
 
 Array = NDArray[Any]
@@ -162,7 +162,7 @@ def _two_windows(case: Case, network: Network, which: str) -> Row:
 def checkpointed(case: Case, network: Network, which: str) -> Iterator[Row]:
     """The gradient whose windows are computed twice, where the network can."""
     try:
-        split(simplify(case.graph))
+        split(canonicalize(case.graph))
     except CannotSplit:
         return
     params, inputs, targets = given(case, network)

@@ -14,7 +14,7 @@ from rollc.ir.graph import Graph
 from rollc.tools.verify.case import Case, with_gradients
 from rollc.tools.verify.comparison import Row, compared
 from rollc.tools.verify.ways import leaves_with_slopes, some_tangents
-from rollc.transforms.canonicalize import simplify
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.unroll import unroll
 
 Array = NDArray[Any]
@@ -27,7 +27,7 @@ def stages(case: Case) -> list[Row]:
     """
     derived = with_gradients(case.graph)
     expected = _results(case, derived)
-    simple = simplify(with_gradients(simplify(case.graph)))
+    simple = canonicalize(with_gradients(canonicalize(case.graph)))
     rows = [
         compared("simplified graph", expected, _results(case, simple)),
         _tangents(case, derived),
@@ -38,7 +38,7 @@ def stages(case: Case) -> list[Row]:
     dag = unroll(derived, steps)
     rows += [
         compared("unrolled graph", expected, _results(case, dag)),
-        compared("unrolled graph, simplified", expected, _results(case, simplify(dag))),
+        compared("unrolled graph, simplified", expected, _results(case, canonicalize(dag))),
     ]
     if case.graph.loss is not None:
         # The square commutes; cotangents of outputs would have other names on this way.

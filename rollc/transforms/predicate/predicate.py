@@ -39,7 +39,7 @@ def is_weight_product(graph: Graph, node: Node) -> bool:
     return not graph[node.operands[0].source].type.axes
 
 
-def with_due(graph: Graph) -> Graph:
+def predicate(graph: Graph) -> Graph:
     """The lowered graph of a kernel with zeros for products where they are not due."""
     found = _Conditions(graph)
     if not found.uniform or graph.steps is not None:  # of which the ends are peeled off

@@ -25,7 +25,7 @@ from rollc.transforms.reassociate.sum_chains import Term, chain
 _MOST = 16  # factors of a product that are looked at
 
 
-def factored(graph: Graph, target: Target = GENERIC) -> Graph:
+def factorize(graph: Graph, target: Target = GENERIC) -> Graph:
     """The lowered graph of a kernel with sums of products in elementwise cycles factored."""
 
     def taken_out(ready: Ready, node: Node, terms: list[Term]) -> tuple[float, list[Node]]:

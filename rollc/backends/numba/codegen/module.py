@@ -27,11 +27,12 @@ from rollc.kernel.program import (
     Fill,
     Function,
     Loop,
+    MatMul,
     Nest,
     Number,
-    Only,
+    Optional,
+    OuterProduct,
     Pack,
-    Product,
     Program,
     Reduce,
     Ref,
@@ -39,7 +40,6 @@ from rollc.kernel.program import (
     Shifted,
     Simple,
     Span,
-    Times,
 )
 from rollc.support.target import GENERIC, Target
 
@@ -225,9 +225,9 @@ class _Emitter:
                 self._fill(statement)
             case Pack():
                 self._pack(statement)
-            case Times():
+            case MatMul():
                 self._times(statement)
-            case Product():
+            case OuterProduct():
                 self._product(statement)
             case Routine():
                 write_routine(self.write, statement)
@@ -235,7 +235,7 @@ class _Emitter:
                 write_reduction(self.write, statement)
             case Clear():
                 self._clear(statement)
-            case Only():
+            case Optional():
                 self.write.say(f"if {statement.phase}:")
                 self.write.depth += 1
                 for inner in statement.body:
@@ -325,7 +325,7 @@ class _Emitter:
             )
             column += height if part.transposed else width
 
-    def _times(self, times: Times) -> None:
+    def _times(self, times: MatMul) -> None:
         write = self.write
         write.comment(times.names, [times.line])
         if times.when is not None:
@@ -333,7 +333,7 @@ class _Emitter:
             return
         self._all_times(times)
 
-    def _under(self, when: Ref, part: Times | Product, whole: Callable[[], None]) -> None:
+    def _under(self, when: Ref, part: MatMul | OuterProduct, whole: Callable[[], None]) -> None:
         """A product of the steps where a condition holds.
 
         Of few sequences, those of all steps together take less time: they fill the rows of tiles.
@@ -350,19 +350,19 @@ class _Emitter:
         opened = write.open(steps, 1, part.span)
         write.say(f"if {write.element(when)}:")
         write.depth += 1
-        if isinstance(part, Times):
+        if isinstance(part, MatMul):
             self._rows_times(part, (BATCH,), ())
         else:
             self._rows_product(part, (BATCH,))
         write.depth -= 1 + opened + bool(steps)
 
-    def _all_times(self, times: Times) -> None:
+    def _all_times(self, times: MatMul) -> None:
         write = self.write
         refs = (times.operand, times.out)
         inner = write.contiguous(refs, times.over)
         self._rows_times(times, inner, times.over[: len(times.over) - len(inner)])
 
-    def _rows_times(self, times: Times, inner: tuple[str, ...], outer: tuple[str, ...]) -> None:
+    def _rows_times(self, times: MatMul, inner: tuple[str, ...], outer: tuple[str, ...]) -> None:
         """A product of the rows along some axes, for all indices of others."""
         write, a, out = self.write, times.operand, times.out
         opened = write.open(outer, 1, times.span)
@@ -399,7 +399,7 @@ class _Emitter:
             )
         write.depth -= opened
 
-    def _product(self, product: Product) -> None:
+    def _product(self, product: OuterProduct) -> None:
         write = self.write
         write.comment([product.name], [product.line])
         a, b = product.a, product.b
@@ -422,7 +422,7 @@ class _Emitter:
         else:
             self._under(product.when, product, whole)
 
-    def _rows_product(self, product: Product, inner: tuple[str, ...]) -> None:
+    def _rows_product(self, product: OuterProduct, inner: tuple[str, ...]) -> None:
         """The sum of products of the rows along some axes, at one index of the others."""
         write, a, b = self.write, product.a, product.b
         write.call(
@@ -439,7 +439,7 @@ class _Emitter:
             team="team" if set(inner) - {BATCH} else None,
         )
 
-    def _dot(self, product: Product) -> None:
+    def _dot(self, product: OuterProduct) -> None:
         """The sum of products of numbers."""
         write = self.write
         inner = write.contiguous([product.a, product.b], product.over)

@@ -123,10 +123,10 @@ class Writer:
             if buffer.role == "block" and at != "r":  # r counts the rows of the buffer
                 at = "0" if at == "begin" else f"{at} - begin"
             if axis == buffer.axis:
-                at = shifted(at, ref.shift - (buffer.before if buffer.direct else 0))
+                at = shifted(at, ref.shift - (buffer.before if buffer.unpadded else 0))
                 extent = shifted(extent, buffer.around)
             row = _joined(row, extent, at)
-        if buffer.apart:
+        if buffer.strided:
             sequence = "n" if steps is None else steps.get(BATCH, "n")
             row = _joined(row, "N", "0" if self.single else sequence)
         elif buffer.batch and not self.single:
@@ -148,7 +148,7 @@ class Writer:
     def beyond(self, ref: Ref) -> int:
         """How far from the step itself an array is read that has no rows around."""
         buffer = self.buffers[ref.buffer]
-        return ref.shift - buffer.before if buffer.direct else 0
+        return ref.shift - buffer.before if buffer.unpadded else 0
 
     def at_step(self, ref: Ref, steps: Mapping[str, str]) -> str:
         """A number, at given steps."""
@@ -191,7 +191,7 @@ class Writer:
 
     def sequences(self, ref: Ref) -> str:
         """The rows from one step to the next."""
-        return "N" if self.buffers[ref.buffer].apart else "B"
+        return "N" if self.buffers[ref.buffer].strided else "B"
 
     def contiguous(self, refs: Sequence[Ref], over: Sequence[str]) -> tuple[str, ...]:
         """The last of ``over`` along which the rows of all references are contiguous.

@@ -14,9 +14,19 @@ from rollc.backends.numba.codegen.elementwise import Elements
 from rollc.backends.numba.codegen.step_ranges import ranges
 from rollc.ir.graph import BATCH
 from rollc.kernel.cost_model import kept_in_registers
-from rollc.kernel.program import Assign, Loop, Nest, Product, Reduce, Ref, Simple, reads, writes
+from rollc.kernel.program import (
+    Assign,
+    Loop,
+    Nest,
+    OuterProduct,
+    Reduce,
+    Ref,
+    Simple,
+    reads,
+    writes,
+)
 
-Sum = Product | Reduce
+Sum = OuterProduct | Reduce
 Fused = Nest | Sum
 
 
@@ -104,7 +114,7 @@ class _Single:
         match statement:
             case Nest():
                 over, fits = statement.over, not statement.shape
-            case Product():
+            case OuterProduct():
                 over, fits = statement.over, not statement.a.shape and statement.when is None
             case Reduce():
                 over = (*statement.over, *statement.kept)
@@ -168,7 +178,9 @@ class _Single:
                 self.elements.assign(assign if stored else replace(assign, store=None), known)
         for part, name in sums.items():
             write.comment([part.name], [part.line])
-            pair = (part.a, part.b) if isinstance(part, Product) else (part.operand, part.factor)
+            pair = (
+                (part.a, part.b) if isinstance(part, OuterProduct) else (part.operand, part.factor)
+            )
             factors = [self.elements.operand(one, known) for one in pair if one is not None]
             write.say(f"{name} += {' * '.join(factors)}")
         stores: dict[str, str] = {ref.buffer: name for ref, name in self.now.items()}
