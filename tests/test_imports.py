@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import networkx as nx
-from imports import imports
+
+from tests.helpers.imports import imports
 
 # A folder, or a module beside them, knows those in the rows above its own.
 LAYERS = (

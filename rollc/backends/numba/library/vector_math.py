@@ -7,7 +7,8 @@ exp and tanh reduce x to n log(2) + r with |r| <= log(2) / 2; the rest is a poly
 (exp(r) - 1 - r) / r**2.  log reduces x to 2**n m with m around 1.  The polynomials are
 minimax approximations, found with the exchange algorithm of Remez in 60 digits; the
 reduction follows Muller, Elementary Functions (third edition, 2016), chapter 11.
-``tests/test_elementary.py`` measures the errors over the whole range of both precisions.
+``tests/backends/numba/library/test_vector_math.py`` measures the errors over the whole range of
+both precisions.
 """
 
 from __future__ import annotations

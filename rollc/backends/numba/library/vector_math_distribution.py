@@ -9,7 +9,7 @@ Chebyshev's interpolation, found in 40 digits from erfc and, from 60 on, its con
 (Shepherd and Laframboise, Chebyshev approximation of (1 + 2x) exp(x**2) erfc x (1981)).  Its
 error is 4e-9 of the value in single precision and 1.2e-17 in double.  A square loses as much
 of exp(-t**2 / 2) as it is large: what its rounding leaves goes into exp too.
-``tests/test_exactness.py`` measures the errors.
+``tests/ir/operations/test_exactness.py`` measures the errors.
 """
 
 from __future__ import annotations

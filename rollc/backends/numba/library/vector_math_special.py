@@ -7,7 +7,7 @@ computed in double, and powers of double precision from a logarithm with as many
 (Dekker), of which exp takes what is left too.  The polynomials are those of Chebyshev's
 interpolation, found in 40 digits.  Muller, Elementary Functions (third edition, 2016), chapters
 2 and 11.
-``tests/test_elementary.py`` measures the errors.
+``tests/backends/numba/library/test_vector_math.py`` measures the errors.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The tests: each stands in the folder of rollc's whose work it tests."""

@@ -1,0 +1,387 @@
+"""A program without cells and functions: values by name, each with the expression that it is.
+
+The use of a cell that defines `low` gives the values `low.h` and so on; one in the middle of the
+expression of `o` is `o.layer`, the next `o.layer2`.  A function's arguments become values that no
+spec can name, so that each is computed once.  Names of sizes and constants become numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from tests.commands.random_programs import language as la
+from tests.commands.random_programs.language import Call, Expression, Name, Number
+
+SLOPED = "sloped"  # a call that no spec can write: a value, then slopes, then their arguments
+
+
+@dataclass(frozen=True)
+class Kind:
+    """``float``, ``index`` or ``bool``; the shape; of an index, the number of its values."""
+
+    name: str
+    shape: tuple[int, ...] = ()
+    bound: int = 0
+
+
+@dataclass(frozen=True)
+class Value:
+    """What an equation defines; ``part`` of so many equal parts where it is split.
+
+    ``owner`` is whose equation it is: chance is known by it.
+    """
+
+    expression: Expression
+    kind: Kind | None
+    owner: str
+    part: tuple[int, int] | None = None
+
+
+@dataclass
+class Expanded:
+    axes: tuple[str, ...]
+    numbers: dict[str, float] = field(default_factory=dict)
+    inputs: dict[str, la.Input] = field(default_factory=dict)
+    params: dict[str, la.Param] = field(default_factory=dict)
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    inits: dict[str, Value] = field(default_factory=dict)
+    resets: dict[str, Value] = field(default_factory=dict)
+    along: dict[str, tuple[tuple[str, ...], str | None]] = field(default_factory=dict)
+    said: list[la.Expression] = field(default_factory=list)  # what `feed` gives that runs free
+    outputs: tuple[str, ...] = ()
+    loss: Value | None = None
+
+    def named(self, name: str) -> str:
+        while name in self.aliases:
+            name = self.aliases[name]
+        return name
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What names stand for; ``path`` is empty for the spec itself."""
+
+    path: str
+    names: Mapping[str, str]
+    axis: str | None  # what `t` stands for, a variable that is settled later, or None
+
+
+def expand(program: la.Program, feed: str, sets: Mapping[str, int]) -> Expanded:
+    return _Expansion(program, feed, sets).found
+
+
+class _Expansion:
+    def __init__(self, program: la.Program, feed: str, sets: Mapping[str, int]) -> None:
+        self.feed, self.sets = feed, sets
+        self.cells, self.functions = program.cells, program.functions
+        self.found = Expanded(program.axes)
+        self.paths: set[str] = set()
+        self.count = 0
+        self.outside = Scope("", {}, None)
+        self.place(program.statements, self.outside)
+        found = self.found
+        found.inits = {found.named(name): value for name, value in found.inits.items()}
+        found.resets = {found.named(name): value for name, value in found.resets.items()}
+
+    # Statements
+
+    def place(self, statements: tuple[la.Statement, ...], scope: Scope) -> None:
+        found = self.found
+        for part in statements:
+            match part:
+                case la.Dim(name, value) | la.Const(name, value):
+                    full = self.name(name, scope)
+                    given = self.sets.get(full) if isinstance(part, la.Dim) else None
+                    number = self.number(value, scope)
+                    found.numbers[full] = float(given) if given is not None else number
+                case la.Input(name, type_):
+                    found.inputs[name] = part
+                    found.kinds[name] = self.kind(type_, scope)
+                case la.Param(name, shape):
+                    full = self.name(name, scope)
+                    found.params[full] = part
+                    found.kinds[full] = self.kind(la.Float(shape), scope)
+                case la.Equation(names, _, types):
+                    for name, type_ in zip(names, types, strict=True):
+                        found.kinds[self.name(name, scope)] = self.kind(type_, scope)
+        for part in statements:
+            match part:
+                case la.Equation(names, value):
+                    self.equation(names, value, scope)
+                case la.Init(name, value):
+                    full = self.name(name, scope)
+                    inner = self.inside(value, scope, full)
+                    found.inits[full] = Value(inner, None, full)
+                case la.Reset(name, condition):
+                    full = self.name(name, scope)
+                    inner = self.inside(condition, scope, full)
+                    found.resets[full] = Value(inner, None, full)
+                case la.Output(names):
+                    found.outputs += names
+                case la.Loss(value):
+                    found.loss = Value(self.inside(value, scope, "loss"), Kind("float"), "loss")
+
+    def equation(
+        self,
+        names: tuple[str, ...],
+        value: Expression,
+        scope: Scope,
+    ) -> None:
+        full = tuple(self.name(name, scope) for name in names)
+        if isinstance(value, Call) and value.function in self.cells:
+            self.fresh(full[0])
+            self.use(value, full[0], full, scope)
+        elif isinstance(value, Call) and value.function == "split":
+            whole = self.inside(value.operands[0], scope, full[0])
+            for place, name in enumerate(full):
+                kind = self.found.kinds[name]
+                self.found.values[name] = Value(whole, kind, full[0], (place, len(full)))
+        else:
+            kind = self.found.kinds[full[0]]
+            self.found.values[full[0]] = Value(self.inside(value, scope, full[0]), kind, full[0])
+
+    # Names, sizes and types
+
+    def name(self, name: str, scope: Scope) -> str:
+        if scope.path:
+            return scope.names.get(name, f"{scope.path}.{name}")
+        return name
+
+    def reach(self, name: str, scope: Scope) -> str:
+        """A name that is read: one of the scope, or a size or constant of the spec."""
+        if name in scope.names:
+            return scope.names[name]
+        return name
+
+    def fresh(self, path: str) -> str:
+        found, number = path, 1
+        while found in self.paths:
+            number += 1
+            found = f"{path}{number}"
+        self.paths.add(found)
+        return found
+
+    def number(self, value: Expression, scope: Scope) -> float:
+        match value:
+            case Number(number):
+                return number
+            case Name(name):
+                return self.found.numbers[self.reach(name, scope)]
+            case Call("size", (Name(name),), options):
+                kind = self.found.kinds[self.reach(name, scope)]
+                return float(kind.bound or kind.shape[int(dict(options).get("axis", 0))])
+            case Call("neg", (operand,)):
+                return -self.number(operand, scope)
+            case Call(symbol, (left, right)):
+                a, b = self.number(left, scope), self.number(right, scope)
+                return {
+                    "+": lambda: a + b,
+                    "-": lambda: a - b,
+                    "*": lambda: a * b,
+                    "/": lambda: a / b,
+                    "**": lambda: a**b,
+                }[symbol]()
+        raise AssertionError(value)
+
+    def kind(self, type_: la.Type, scope: Scope) -> Kind:
+        def whole(size: Expression) -> int:
+            return int(self.number(size, scope))
+
+        match type_:
+            case la.Float(shape):
+                return Kind("float", tuple(map(whole, shape)))
+            case la.Condition(shape):
+                return Kind("bool", tuple(map(whole, shape)))
+            case la.Index(bound):
+                return Kind("index", (), whole(bound))
+
+    # Expressions
+
+    def inside(self, expression: Expression, scope: Scope, owner: str) -> Expression:
+        """An expression whose names are those of the whole, without uses and functions."""
+
+        def inner(part: Expression) -> Expression:
+            return self.inside(part, scope, owner)
+
+        match expression:
+            case Number():
+                return expression
+            case Name(name, delay, axis, size=size):
+                full = self.reach(name, scope)
+                if full in self.found.numbers:
+                    return Number(self.found.numbers[full])
+                if size is not None:
+                    delay = int(math.copysign(self.number(size, scope), delay))
+                return Name(full, delay, self.axis(axis, scope))
+            case Call("size"):
+                return Number(self.number(expression, scope))
+            case Call("feed", (free, taught)):
+                both = {"free": inner(free), "taught": inner(taught)}  # each with its parameters
+                if self.feed == "free":
+                    self.found.said.append(both["free"])
+                return both[self.feed]
+            case Call(function) if function in self.cells:
+                path = self.fresh(f"{owner}.{function}")
+                self.use(expression, path, (path,), scope)
+                return Name(path)
+            case Call(function) if function in self.functions:
+                return self.inline(expression, scope, owner)
+            case Call():
+                over = None if expression.over is None else self.axis(expression.over, scope)
+                operands = tuple(inner(part) for part in expression.operands)
+                return replace(expression, operands=operands, over=over)
+            case la.Slice() | la.Element():
+                return la.with_parts(expression, (inner(expression.operand),))
+        raise AssertionError(expression)
+
+    def axis(self, axis: str, scope: Scope) -> str:
+        return scope.axis if axis == "t" and scope.axis is not None else axis
+
+    def use(self, call: Call, path: str, results: tuple[str, ...], scope: Scope) -> None:
+        cell, found = self.cells[call.function], self.found
+        own = [*cell.inputs, *(name for name, _ in cell.sizes)]
+        for part in cell.body:
+            match part:
+                case la.Param(name) | la.Dim(name) | la.Const(name):
+                    own.append(name)
+                case la.Equation(names):
+                    own += names
+        names = {name: f"{path}.{name}" for name in own}
+        axis = f"{path}.t" if call.over is None else self.axis(call.over, scope)
+        inside = Scope(path, names, axis)
+        for name, type_ in zip(cell.inputs, call.types, strict=True):
+            found.kinds[names[name]] = self.kind(type_, scope)
+        given = dict(call.sizes)
+        for name, default in cell.sizes:
+            if name in given:
+                number = self.number(given[name], scope)
+            else:
+                assert default is not None
+                number = self.number(default, inside)
+            found.numbers[names[name]] = number
+        for name, value in zip(cell.inputs, call.operands, strict=True):
+            full = names[name]
+            is_size = isinstance(value, Name) and self.reach(value.name, scope) in found.numbers
+            if isinstance(value, Name) and not value.delay and not value.marked and not is_size:
+                found.aliases[full] = self.reach(value.name, scope)
+            elif isinstance(value, Call) and value.function in self.cells:
+                self.use(value, self.fresh(f"{full}.{value.function}"), (full,), scope)
+            else:
+                self.argument(full, value, scope, full)
+        if call.over is None:
+            found.along[axis] = (tuple(names[name] for name in cell.inputs), scope.axis)
+        self.place(cell.body, inside)
+        for result, name in zip(results, cell.results, strict=False):
+            found.aliases[result] = names[name]
+
+    def argument(self, full: str, value: Expression, scope: Scope, owner: str) -> None:
+        """A value that an operand of a cell or of a function is."""
+        inner = self.inside(value, scope, owner)
+        self.found.values[full] = Value(inner, self.found.kinds.get(full), owner)
+
+    def inline(self, call: Call, scope: Scope, owner: str) -> Expression:
+        function = self.functions[call.function]
+        self.count += 1
+        path = f"{owner}'{self.count}"
+        names = {name: f"{path}.{name}" for name in function.arguments}
+        for name, value in zip(function.arguments, call.operands, strict=True):
+            self.argument(names[name], value, scope, owner)
+        axis = f"{path}.t" if call.over is None else self.axis(call.over, scope)
+        if call.over is None:
+            self.found.along[axis] = (tuple(names.values()), scope.axis)
+        inside = Scope(path, names, axis)
+        value = self.inside(function.value, inside, owner)
+        if not function.slopes:
+            return value
+        slopes = [self.inside(slope, inside, owner) for _, slope in function.slopes]
+        arguments = [Name(names[name]) for name, _ in function.slopes]
+        return Call(SLOPED, (value, *slopes, *arguments))
+
+
+Reader = Callable[[str], frozenset[str]]
+
+
+def axes_of(found: Expanded) -> tuple[dict[str, frozenset[str]], dict[str, str]]:
+    """The axes that each value runs over, and what each variable axis stands for.
+
+    A least fixpoint: an operation runs over what any of its operands does.
+    """
+    axes: dict[str, frozenset[str]] = dict.fromkeys([*found.params, *found.values], frozenset())
+    for name, given in found.inputs.items():
+        (only, *rest) = found.axes
+        along = only if given.axis is None and not rest else given.axis
+        axes[name] = frozenset() if given.static or along is None else frozenset([along])
+    settled: dict[str, str] = {}
+
+    def run() -> None:
+        changed = True
+        while changed:
+            changed = False
+            for name, value in found.values.items():
+                new = expression_axes(value.expression, found, axes, settled)
+                if name in found.resets:
+                    condition = found.resets[name].expression
+                    new |= expression_axes(condition, found, axes, settled)
+                if not new <= axes[name]:
+                    axes[name] |= new
+                    changed = True
+
+    run()
+    while len(settled) < len(found.along):
+        for variable, (names, _) in found.along.items():
+            if variable not in settled:
+                read = frozenset[str]().union(*(axes[found.named(name)] for name in names))
+                if len(read) == 1:
+                    (settled[variable],) = read
+                    break
+        else:
+            for variable, (_, around) in found.along.items():
+                if variable not in settled:
+                    outer = settled.get(around, around) if around is not None else None
+                    settled[variable] = outer if outer in found.axes else found.axes[0]
+                    if "t" in found.axes and outer is None:
+                        settled[variable] = "t"
+                    break
+        run()
+    return axes, settled
+
+
+def expression_axes(
+    expression: Expression,
+    found: Expanded,
+    axes: Mapping[str, frozenset[str]],
+    settled: Mapping[str, str],
+) -> frozenset[str]:
+    match expression:
+        case Name(name, delay, axis):
+            along = settled.get(axis, axis)
+            delayed = frozenset([along] if delay and along in found.axes else [])
+            return axes[found.named(name)] | delayed
+        case Call(function, (operand,), over=over) if function in ("first", "last"):
+            own = expression_axes(operand, found, axes, settled)
+            along = settled.get(over, over) if over is not None else None
+            return own - ({along} if along is not None else own)
+        case Call(function, (operand,), over=over) if over is not None:
+            own = expression_axes(operand, found, axes, settled)
+            along = settled.get(over, over)
+            return own | {along} if function == "softmax" else own - {along}
+    return frozenset[str]().union(
+        *(expression_axes(part, found, axes, settled) for part in la.parts(expression))
+    )
+
+
+def delays_of(found: Expanded, settled: Mapping[str, str]) -> dict[str, tuple[str, bool]]:
+    """Of what is read with a delay: along which axis, and whether into the past."""
+    delays: dict[str, tuple[str, bool]] = {}
+    values = [*found.values.values(), *found.resets.values(), *found.inits.values()]
+    for value in [*values, *([found.loss] if found.loss is not None else [])]:
+        for part in la.walk(value.expression):
+            if isinstance(part, Name) and part.delay:
+                name = found.named(part.name)
+                past = part.delay > 0 or delays.get(name, ("", False))[1]
+                delays[name] = (settled.get(part.axis, part.axis), past)
+    return delays

@@ -1,0 +1,211 @@
+"""What of the language a program has, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.commands.random_programs import language as la
+from tests.commands.random_programs.generate import Settings
+from tests.commands.random_programs.language import Call, Expression, Name
+
+# Everything that programs are to have: a test holds these to the tables of the reference.
+FORMS = frozenset(
+    [
+        *("time of another name", "two axes", "dim", "dim from others", "set", "const"),
+        *("static input", "target", "input index", "input by axis", "size of 1", "one step"),
+        *("param number", "param vector", "param matrix", "param of three dimensions"),
+        *("init number", "init parameter", "init rows", "init computed", "init last or first"),
+        *("reset", "reset of a longer delay", "cell", "cell in a cell", "cell in an expression"),
+        *("cell with several results", "cell with an init", "cell with a reset", "over a use"),
+        *("sizes in cells", "init from outside", "function", "function with a derivative"),
+        *("delay into the past", "delay into the future", "delays of both signs", "h[t]"),
+        *("delay beyond the sequence", "stop every", "slice", "element", "split"),
+        *(
+            "declared type",
+            "reset to rows",
+            "condition with a name",
+            "init of an index",
+            "init of an input",
+            "delay by a size",
+        ),
+        *("feed taught", "feed free", "training", "truncate", "no batch", "output of an index"),
+    ]
+)
+
+
+def features(program: la.Program, settings: Settings) -> frozenset[str]:
+    return frozenset(_features(program, settings))
+
+
+def _features(program: la.Program, settings: Settings) -> Iterator[str]:
+    if program.axes == ("n",):
+        yield "time of another name"
+    if len(program.axes) > 1:
+        yield "two axes"
+    if settings.training:
+        yield "training"
+    if settings.truncate is not None:
+        yield "truncate"
+    if settings.batch is None:
+        yield "no batch"
+    if settings.sets:
+        yield "set"
+    if 1 in settings.steps.values():
+        yield "one step"
+    cells, functions = program.cells, {*program.functions}
+    resets = {reset.name for reset in program.of(la.Reset)}
+    library = {cell.name for used in program.of(la.Library) for cell in used.cells}
+    used = dict(_uses(program.statements, cells))
+    rows = {param.name: len(param.shape) for param in program.of(la.Param)}
+    types = {
+        name: type_
+        for equation in program.of(la.Equation)
+        for name, type_ in zip(equation.names, equation.types, strict=True)
+    }
+    for output in program.of(la.Output):
+        if any(isinstance(types.get(name), la.Index) for name in output.names):
+            yield "output of an index"
+    inputs = {each.name for each in program.of(la.Input)}
+    for equation in program.of(la.Equation):
+        if equation.declared:
+            yield "declared type"
+        if isinstance(equation.types[0], la.Condition):
+            yield "condition with a name"
+    for init in program.of(la.Init):
+        if init.name in inputs:
+            yield "init of an input"
+        if isinstance(types.get(init.name), la.Index):
+            yield "init of an index"
+        own, value = types.get(init.name), init.value
+        deep = isinstance(value, Name) and rows.get(value.name, 0)
+        if isinstance(own, la.Float) and deep > len(own.shape):
+            yield "init rows"
+            if init.name in resets:
+                yield "reset to rows"
+    for statement in program.statements:
+        yield from _of_statement(statement, cells, functions)
+        if isinstance(statement, la.Init) and statement.name in used:
+            yield "init from outside"
+        for value in la.expressions(statement):
+            for part in la.walk(value):
+                yield from _of_expression(part, cells, functions, settings)
+                if isinstance(part, Name) and part.name in resets and abs(part.delay) > 1:
+                    yield "reset of a longer delay"
+                if isinstance(part, Call) and part.function in library:
+                    yield f"cell {part.function} of the library"
+                inside = isinstance(part, Call) and part.function in cells
+                if inside and not (isinstance(statement, la.Equation) and part is value):
+                    yield "cell in an expression"
+    signs: dict[str, set[bool]] = {}
+    for statement in program.statements:
+        for value in la.expressions(statement):
+            for part in la.walk(value):
+                if isinstance(part, Name) and part.delay and isinstance(statement, la.Equation):
+                    signs.setdefault(part.name, set()).add(part.delay > 0)
+    both = any(len(each) > 1 for each in signs.values())
+    if both or len({frozenset(each) for each in signs.values()}) > 1:
+        yield "delays of both signs"
+
+
+def _uses(
+    statements: tuple[la.Statement, ...], cells: dict[str, la.Cell]
+) -> Iterator[tuple[str, Call]]:
+    for statement in statements:
+        match statement:
+            case la.Equation(names, Call(function) as call) if function in cells:
+                yield from ((name, call) for name in names)
+
+
+def _of_statement(
+    statement: la.Statement, cells: dict[str, la.Cell], functions: set[str]
+) -> Iterator[str]:
+    match statement:
+        case la.Dim(_, value):
+            yield "dim"
+            if any(isinstance(part, Name) for part in la.walk(value)):
+                yield "dim from others"
+        case la.Const():
+            yield "const"
+        case la.Input(type=type_, axis=axis, static=static, target=target):
+            if static:
+                yield "static input"
+            if target:
+                yield "target"
+            if isinstance(type_, la.Index):
+                yield "input index"
+            if axis is not None:
+                yield "input by axis"
+            if isinstance(type_, la.Float) and la.Number(1) in type_.shape:
+                yield "size of 1"
+        case la.Param(shape=shape):
+            names = ["param number", "param vector", "param matrix", "param of three dimensions"]
+            yield names[len(shape)]
+        case la.Init(value=value):
+            match value:
+                case la.Number():
+                    yield "init number"
+                case Name():
+                    yield "init parameter"
+                case Call("first" | "last"):
+                    yield "init last or first"
+                case _:
+                    yield "init computed"
+        case la.Reset():
+            yield "reset"
+        case la.Equation(names, Call("split")):
+            yield "split"
+        case la.Equation(names, Call(function)) if function in cells and len(names) > 1:
+            yield "cell with several results"
+        case la.Cell(body=body):
+            yield "cell"
+            for part in body:
+                if isinstance(part, la.Init):
+                    yield "cell with an init"
+                if isinstance(part, la.Reset):
+                    yield "cell with a reset"
+                for value in la.expressions(part):
+                    for inner in la.walk(value):
+                        if isinstance(inner, Call) and inner.function in cells:
+                            yield "cell in a cell"
+                        if isinstance(inner, Call) and inner.function == "size":
+                            yield "sizes in cells"
+                        yield from _of_expression(inner, cells, functions, None)
+                shape = part.shape if isinstance(part, la.Param) else ()
+                if any(isinstance(each, Call) for each in shape):
+                    yield "sizes in cells"
+        case la.Function(slopes=slopes):
+            yield "function with a derivative" if slopes else "function"
+
+
+def _of_expression(
+    part: Expression,
+    cells: dict[str, la.Cell],
+    functions: set[str],
+    settings: Settings | None,
+) -> Iterator[str]:
+    match part:
+        case Name(delay=delay, axis=axis, marked=marked, size=size):
+            if size is not None:
+                yield "delay by a size"
+            if delay:
+                yield "delay into the past" if delay > 0 else "delay into the future"
+                if settings is not None and abs(delay) >= settings.steps.get(axis, 1):
+                    yield "delay beyond the sequence"
+            if marked:
+                yield "h[t]"
+        case la.Slice():
+            yield "slice"
+        case la.Element():
+            yield "element"
+        case Call("feed"):
+            yield f"feed {settings.feed}" if settings is not None else "feed"
+        case Call("stop", options=options) if options:
+            yield "stop every"
+        case Call(function, over=over, options=options):
+            if function in cells:
+                if over is not None:
+                    yield "over a use"
+            elif function not in functions:
+                along = " over" if over is not None else ""
+                named = "".join(f" {name}" for name, _ in options)
+                yield f"`{function}`{along}{named}"

@@ -1,0 +1,186 @@
+"""What operations say of themselves, which passes rely on: each fact of each, by numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rollc.backends.numba.codegen import spellings
+from rollc.ir.graph import Type
+from rollc.ir.interpreter import interpret
+from rollc.ir.operations import OPERATIONS, Operation
+from tests.helpers.operation_cases import CASES, SIZES, Bench, Case
+
+Array = NDArray[Any]
+
+
+def those(fact: Callable[[Operation], object]) -> pytest.MarkDecorator:
+    """The cases of the operations of which something is said."""
+    return pytest.mark.parametrize(
+        ("operation", "case"),
+        [
+            pytest.param(operation, case, id=f"{name}{number}")
+            for name, operation in OPERATIONS.items()
+            if fact(operation)
+            for number, case in enumerate(CASES[name])
+        ],
+    )
+
+
+def computed(operation: Operation, case: Case, operands: list[Array]) -> Array:
+    bench = Bench()
+    bench.bare(operation.name, case)
+    leaves = {f"{operation.name}_{place}": operand for place, operand in enumerate(operands)}
+    with np.errstate(all="ignore"):
+        return interpret(bench.graph("bare"), leaves, SIZES)[operation.name]
+
+
+def drawn(case: Case, random: np.random.Generator, scale: float = 1.0) -> list[Array]:
+    """Arrays for the operands; a condition is made of the sign of numbers."""
+
+    def one(type_: Type) -> Array:
+        shape = (*(SIZES[axis] for axis in type_.axes), *type_.shape)
+        if type_.kind == "index":
+            return random.integers(0, type_.bound or 1, shape)
+        return random.normal(size=shape) * scale
+
+    return [one(type_) for type_ in case.operands]
+
+
+def numeric(case: Case) -> list[int]:
+    return [place for place, type_ in enumerate(case.operands) if type_.kind == "float"]
+
+
+@those(lambda operation: operation.linear)
+def test_linear_in_groups_of_operands(operation: Operation, case: Case) -> None:
+    random = np.random.default_rng(0)
+    groups = operation.linear_in(len(case.operands))
+    assert len({place for group in groups for place in group}) == sum(map(len, groups))
+    for group in groups:
+        if not set(group) <= {*numeric(case)}:
+            continue  # of indices or conditions, which it moves
+        a, b = drawn(case, random), drawn(case, random)
+        both = [2 * a[k] - 3 * b[k] if k in group else a[k] for k in range(len(a))]
+        other = [b[k] if k in group else a[k] for k in range(len(a))]
+        expected = 2 * computed(operation, case, a) - 3 * computed(operation, case, other)
+        np.testing.assert_allclose(computed(operation, case, both), expected, atol=1e-12)
+
+
+# The one goes over to its argument's slope in a derivative, the other has another mask each time.
+LINEAR_AND_SAY_NOTHING = ("with_slope", "dropout")
+
+
+@those(lambda operation: operation.adjoint and not operation.linear)
+def test_what_is_linear_in_all_its_numbers_says_so(operation: Operation, case: Case) -> None:
+    random, chosen = np.random.default_rng(7), numeric(case)
+    a, b = drawn(case, random), drawn(case, random)
+    both = [2 * a[k] - 3 * b[k] if k in chosen else a[k] for k in range(len(a))]
+    b = [b[k] if k in chosen else a[k] for k in range(len(a))]
+    expected = 2 * computed(operation, case, a) - 3 * computed(operation, case, b)
+    found = computed(operation, case, both)
+    assert operation.name in LINEAR_AND_SAY_NOTHING or not np.allclose(found, expected)
+
+
+@those(lambda operation: operation.zero_groups(1))
+def test_zero_where_a_group_of_operands_is(operation: Operation, case: Case) -> None:
+    for group in operation.zero_groups(len(case.operands)):
+        operands = drawn(case, np.random.default_rng(1))
+        zeros = [np.zeros_like(a) if k in group else a for k, a in enumerate(operands)]
+        assert not computed(operation, case, zeros).any()
+
+
+@those(lambda operation: operation.finite)
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e10])
+def test_finite_where_operands_are(operation: Operation, case: Case, scale: float) -> None:
+    operands = drawn(case, np.random.default_rng(2), scale)
+    assert np.isfinite(computed(operation, case, operands)).all()
+
+
+@those(lambda operation: operation.moves)
+def test_what_moves_computes_nothing(operation: Operation, case: Case) -> None:
+    operands = drawn(case, np.random.default_rng(3))
+    given = np.concatenate([operand.ravel() for operand in operands])
+    given = given > 0 if case.operands[0].kind == "bool" else given
+    assert np.isin(computed(operation, case, operands), given).all()
+
+
+@those(lambda operation: operation.commutative)
+def test_operands_change_places(operation: Operation, case: Case) -> None:
+    a, b = drawn(case, np.random.default_rng(4))
+    turned = Case(case.operands[::-1], case.options)
+    there, back = computed(operation, case, [a, b]), computed(operation, turned, [b, a])
+    np.testing.assert_array_equal(there, back)
+
+
+@those(lambda operation: operation.reduces)
+def test_reductions_make_one_of_many(operation: Operation, case: Case) -> None:
+    """Equal elements stay what they are; in a sum they are counted."""
+    ones = [np.ones_like(operand) for operand in drawn(case, np.random.default_rng(5))]
+    found = computed(operation, case, ones)
+    assert (found > 1 if operation.reduces == "sum" else found == 1).all()
+    assert found.size < ones[0].size
+
+
+# A value that is given has no number of its argument, only its slope; a score of -inf has no
+# share; and what is told where a cotangent arrives leaves what its condition says.
+NOT_BY_NUMBERS = {("with_slope", 2), ("logsumexp", 0), ("reached", 0)}
+
+
+@pytest.mark.parametrize(
+    ("operation", "place"),
+    [
+        pytest.param(operation, place, id=f"{name}-{place}")
+        for name, operation in OPERATIONS.items()
+        if operation.adjoint
+        for place in sorted({place for case in CASES[name] for place in numeric(case)})
+        if (name, place) not in NOT_BY_NUMBERS
+    ],
+)
+def test_what_may_be_left_is_what_some_numbers_leave(operation: Operation, place: int) -> None:
+    """An element that the result is not of at some numbers is one of an operand that it picks."""
+    random = np.random.default_rng(6)
+    cases = [case for case in CASES[operation.name] if place in numeric(case)]
+    assert any(leaves(operation, case, place, random) for case in cases * 4) == (
+        operation.may_leave(place)
+    )
+
+
+def leaves(operation: Operation, case: Case, place: int, random: np.random.Generator) -> bool:
+    """Whether the result is the same for another number at some element of an operand."""
+    operands = drawn(case, random)
+    if not np.isfinite(computed(operation, case, operands)).all():
+        operands = [np.abs(operand) for operand in operands]  # of a root, a logarithm
+    before = computed(operation, case, operands)
+    for at in np.ndindex(operands[place].shape):
+        others = [operand.copy() for operand in operands]
+        others[place][at] += 1e-3
+        if np.array_equal(before, computed(operation, case, others)):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
+def test_what_is_cheap(operation: Operation) -> None:
+    """Arithmetic, comparisons and choices, and what is one number at many places."""
+    cheap = {"add", "subtract", "multiply", "divide", "negate", "abs", "sign", "relu", "identity"}
+    cheap |= {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "reached"}
+    cheap |= {"where", "minimum", "maximum", "clip", "stop"}
+    cheap |= {"zero", "fill", "spread", "impulse", "at", "tail_steps"}
+    assert operation.cheap == (operation.name in cheap)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
+def test_facts_fit_together(operation: Operation) -> None:
+    if operation.combine:
+        whole = OPERATIONS[operation.combine]
+        assert whole.variadic and whole.elementwise and operation.reduces is not None
+    if operation.cheap:  # an instruction or two: no function of the library is called
+        calls = re.findall(r"(\w+)\(", spellings.EXPRESSIONS.get(operation.name, ""))
+        assert operation.fusable and set(calls) <= {"F", "abs"}
+    assert not (operation.elementwise and operation.selects)
+    assert not operation.commutative or len(operation.operands) == 2

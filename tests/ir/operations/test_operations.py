@@ -1,0 +1,171 @@
+"""Every operation of the table: its adjoint is its slope and its kernel its meaning, alone and
+inside a cycle; and at the extremes nothing breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.pipeline import compiled
+from rollc.ir.graph import BATCH, Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.operations import OPERATIONS
+from rollc.ir.time.causality import check
+from rollc.ir.verifier import verify
+from rollc.runtime.kernel import Kernel
+from rollc.tools.verify import Case as Compared
+from rollc.tools.verify import largest_error, slopes
+from rollc.transforms.canonicalize import canonicalize
+from tests.helpers.operation_cases import CASES, SIZES, Bench, Case, on_a_bench, values
+from tests.helpers.processes import plain_python
+
+Array = NDArray[Any]
+Run = Callable[[dict[str, Array]], dict[str, Array]]
+
+LONG = {"t": 60, BATCH: 2}
+
+# Made for any finite score: neither the value nor the slope is ever NaN.
+SAFE = (
+    *("tanh", "sigmoid", "relu", "softplus", "gelu", "silu", "abs", "sign", "minimum", "maximum"),
+    *("clip", "where", "softmax", "log_softmax", "logsumexp", "argmax", "layer_norm", "normal_cdf"),
+    *("log_sigmoid", "log_normal_cdf", "normal_density", "normal_ratio"),
+    *("mse", "cross_entropy", "binary_cross_entropy", "logistic_loss"),
+)
+
+
+def test_every_operation_has_its_cases() -> None:
+    assert sorted(CASES) == sorted(OPERATIONS)
+
+
+@pytest.mark.parametrize(
+    ("operation", "case"),
+    [
+        pytest.param(operation, case, id=f"{operation}{number}")
+        for operation, cases in CASES.items()
+        for number, case in enumerate(cases)
+    ],
+)
+def test_the_adjoint_is_the_slope(operation: str, case: Case) -> None:
+    graph = on_a_bench(operation, case, operation)
+    assert verify(graph) == []
+    assert check(graph).graph is not None
+    compared = Compared(graph, values(graph, SIZES), SIZES)
+    if operation == "stop":  # its slope is 1, and no gradient passes
+        assert not interpret(adjoint(graph), compared.leaves, SIZES)["~stop_alone_0"].any()
+        return
+    for slope in slopes(compared, np.random.default_rng(1)):
+        assert slope.error < 1e-6, slope
+
+
+def test_every_kernel_is_the_meaning() -> None:
+    """In all ways, run as plain Python."""
+    run = plain_python("tests.commands.operation_kernels")
+    assert run.returncode == 0, run.stderr[-3000:]
+
+
+def test_many_operands_make_long_code_and_not_deep_code() -> None:
+    case = Case((CASES["max_of"][0].operands[0],) * 400)
+    bench = Bench()
+    bench.bare("max_of", case)
+    source = compiled(bench.graph("many"), "float64").source
+    assert len(source) < 400 * 400
+    compile(source, "many.py", "exec")
+
+
+# Compiled: each operation once, on inputs, with cotangents from outside --------------------
+
+
+def every_operation() -> Graph:
+    """All operations side by side."""
+    bench = Bench()
+    for operation, cases in CASES.items():
+        bench.bare(operation, cases[0])
+    return bench.graph("every")
+
+
+@pytest.fixture(scope="module", params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def derived() -> Graph:
+    return adjoint(every_operation(), "outputs")
+
+
+@pytest.fixture(scope="module")
+def kernel(derived: Graph, dtype: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    made = compiled(canonicalize(derived), dtype)
+    source = tmp_path_factory.mktemp("kernels") / f"every_{dtype}.py"
+    source.write_text(made.source, encoding="utf-8")
+    loaded = Kernel(made.program, source, dtype)
+
+    def run(leaves: dict[str, Array]) -> dict[str, Array]:
+        given = {
+            name: array.astype(dtype) if array.dtype.kind == "f" else array
+            for name, array in leaves.items()
+        }
+        phases = ("primal", "adjoint", "inputs")
+        results = loaded.run(given, LONG["t"], LONG[BATCH], phases)
+        return {f"{sort} {label}": array for (sort, label), array in results.items()}
+
+    return run
+
+
+def meaning(derived: Graph, leaves: dict[str, Array], dtype: str) -> dict[str, Array]:
+    arrays = interpret(derived, leaves, LONG, dtype)
+    found = {f"output {label}": arrays[name] for label, name in derived.outputs}
+    return found | {f"gradient {label}": arrays[name] for label, name in derived.gradients}
+
+
+def drawn_from(derived: Graph, pool: list[float], seed: int = 0) -> dict[str, Array]:
+    """Leaves whose elements are of the pool; the cotangents are ordinary numbers."""
+    random = np.random.default_rng(seed)
+    return {
+        name: random.choice(pool, array.shape)
+        if array.dtype.kind == "f" and derived[name].operation != "cotangent"
+        else array
+        for name, array in values(derived, LONG).items()
+    }
+
+
+@pytest.mark.long
+def test_compiled_kernels_are_the_meaning(derived: Graph, kernel: Run, dtype: str) -> None:
+    leaves = values(derived, LONG)
+    for name in ("log_0", "sqrt_0", "power_0"):
+        leaves[name] = np.abs(leaves[name]) + 0.1
+    expected, found = meaning(derived, leaves, "float64"), kernel(leaves)
+    assert expected.keys() == found.keys()
+    for name, array in expected.items():
+        error, _ = largest_error({name: array}, {name: found[name]})
+        assert error < (1e-4 if dtype == "float32" else 1e-9), name
+
+
+@pytest.mark.long
+def test_large_scores_give_no_nan(derived: Graph, kernel: Run, dtype: str) -> None:
+    leaves = drawn_from(derived, [1e4, -1e4, 0.0, 0.5, -0.5])
+    for results in (kernel(leaves), meaning(derived, leaves, dtype)):
+        for name, array in results.items():
+            if name.split(" ")[1].rpartition("_")[0] in SAFE or name.split(" ")[1] in SAFE:
+                assert not np.isnan(array).any(), name
+
+
+@pytest.mark.long
+def test_what_is_not_finite_is_the_same_in_kernels(derived: Graph, kernel: Run, dtype: str) -> None:
+    """NaN in, NaN out, and infinities where the meaning has them."""
+    leaves = drawn_from(derived, [np.nan, np.inf, -np.inf, 1e4, -1e4, 0.0, 0.5, -1.5])
+    expected, found = meaning(derived, leaves, dtype), kernel(leaves)
+    tests = (np.isnan, np.isposinf, np.isneginf)
+    wrong = [
+        (test.__name__, name)
+        for name, array in expected.items()
+        for test in tests
+        if array.dtype.kind == "f" and not np.array_equal(test(found[name]), test(array))
+    ]
+    assert wrong == []

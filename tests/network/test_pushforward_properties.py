@@ -1,0 +1,67 @@
+"""Derivatives in one direction are those of the adjoint, on random graphs and every operation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rollc.autodiff.truncation import truncate
+from rollc.ir.graph import Graph
+from rollc.transforms.canonicalize import canonicalize
+from rollc.transforms.ragged import with_lengths
+from rollc.transforms.state import expose_state, why_no_state
+from tests.helpers.directional_derivatives import agrees_with_the_adjoint
+from tests.helpers.operation_cases import CASES, SIZES, Case, on_a_bench, values
+from tests.helpers.strategies.delay_graphs import delay_graphs, random_leaves
+from tests.helpers.strategies.random_specs import spec_graphs
+from tests.helpers.strategies.two_axis_graphs import two_axis_graphs
+
+
+@pytest.mark.parametrize(
+    ("operation", "case"),
+    [
+        pytest.param(operation, case, id=f"{operation}{number}")
+        for operation, cases in CASES.items()
+        for number, case in enumerate(cases)
+    ],
+)
+def test_every_operation(operation: str, case: Case) -> None:
+    graph = on_a_bench(operation, case, operation)
+    with np.errstate(all="ignore"):
+        agrees_with_the_adjoint(graph, values(graph, SIZES), SIZES)
+
+
+def prepared(graph: Graph, window: int | None, state: bool, lengths: bool) -> Graph:
+    """A graph as an entry of a network has it before it is differentiated."""
+    graph = expose_state(graph) if state and why_no_state(graph) is None else graph
+    graph = graph if window is None else truncate(graph, window)
+    return with_lengths(graph) if lengths else graph
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    graph=st.one_of(delay_graphs(), delay_graphs(clocks=True), spec_graphs()),
+    steps=st.integers(1, 6),
+    window=st.sampled_from([None, None, 1, 2]),
+    state=st.booleans(),
+    simple=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_random_graphs(
+    graph: Graph, steps: int, window: int | None, state: bool, simple: bool, seed: int
+) -> None:
+    graph = prepared(graph, window, state, lengths=False)
+    sizes = {"t": steps, "batch": 2}
+    with np.errstate(all="ignore"):
+        graph = canonicalize(graph) if simple else graph
+        agrees_with_the_adjoint(graph, random_leaves(graph, sizes, seed), sizes, seed)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(graph=two_axis_graphs(), seed=st.integers(0, 99))
+def test_random_graphs_of_two_axes(graph: Graph, seed: int) -> None:
+    sizes = {"s": 3, "t": 4, "batch": 2}
+    with np.errstate(all="ignore"):
+        agrees_with_the_adjoint(graph, random_leaves(graph, sizes, seed), sizes, seed)

@@ -1,0 +1,121 @@
+"""Linear systems against SciPy's simulation; a Kalman filter and a hidden Markov model against
+the textbook and against the probability of everything at once.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.signal import dlsim
+from scipy.stats import multivariate_normal
+
+from rollc.network.network import Network
+from tests.reference.systems.complex_step import Leaves, built, held, leaves_of
+
+S, Y = 3, 2
+
+
+def test_a_linear_system() -> None:
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        s, y = p["start"], []
+        for u in p["u"]:
+            s = p["A"] @ s + p["B"] @ u
+            y.append(p["C"] @ s)
+        return {"y": np.array(y)}, np.mean((np.array(y) - p["seen"]) ** 2)
+
+    network = built("state_space/linear", {"S": S})
+    params, inputs = held(network, direct)
+    # In SciPy's form x(t+1) = A x(t) + B u(t), so that the output sees the step's own input.
+    A, B, C = (params[name] for name in "ABC")
+    u = inputs["u"][:, 0]
+    _, expected, _ = dlsim((A, B, C @ A, C @ B, 1), u, x0=params["start"])
+    np.testing.assert_allclose(network.forward(params, inputs)["y"][:, 0], expected, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def kalman() -> Network:
+    return built("state_space/kalman", {"S": S, "Y": Y})
+
+
+def test_a_kalman_filter(kalman: Network) -> None:
+    """Anderson and Moore, Optimal filtering (1979), section 3.1; the update in Joseph's form."""
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        A, B, C = (p[name] for name in "ABC")
+        Q, R, P = (p[f"F_{name}"] @ p[f"F_{name}"].T for name in "QRP")
+        mean, means, covariances, losses = p["start"], [], [], []
+        for u, y in zip(p["u"], p["y"], strict=True):
+            mean, P = A @ mean + B @ u, A @ P @ A.T + Q
+            E = C @ P @ C.T + R
+            gain = np.linalg.solve(E, C @ P).T
+            e = y - C @ mean
+            losses.append((e @ np.linalg.solve(E, e) + np.log(np.linalg.det(2 * np.pi * E))) / 2)
+            mean = mean + gain @ e
+            keep = np.eye(S) - gain @ C
+            P = keep @ P @ keep.T + gain @ R @ gain.T
+            means.append(mean)
+            covariances.append(P)
+        found = {"mean": np.array(means), "P": np.array(covariances), "nll": np.array(losses)}
+        return found, np.mean(losses)
+
+    held(kalman, direct, F_R=np.array([[0.5, 0.0], [0.2, 0.7]]))
+
+
+def test_the_likelihood_of_all_observations_at_once(kalman: Network) -> None:
+    """They are one normal vector, whose covariance the system says."""
+    T = 5
+    params, inputs = leaves_of(kalman, T, seed=2)
+    A, B, C = (params[name] for name in "ABC")
+    Q, R, P = (params[f"F_{name}"] @ params[f"F_{name}"].T for name in "QRP")
+    u, y = inputs["u"][:, 0], inputs["y"][:, 0]
+    state, spread = params["start"], P
+    means, spreads = [], []
+    for t in range(T):
+        state, spread = A @ state + B @ u[t], A @ spread @ A.T + Q
+        means.append(C @ state)
+        spreads.append(spread)
+    covariance = np.zeros((T * Y, T * Y))
+    for late in range(T):
+        for early in range(late + 1):
+            block = C @ np.linalg.matrix_power(A, late - early) @ spreads[early] @ C.T
+            block = block + (R if late == early else 0)
+            covariance[late * Y : late * Y + Y, early * Y : early * Y + Y] = block
+            covariance[early * Y : early * Y + Y, late * Y : late * Y + Y] = block.T
+    expected = -multivariate_normal(np.concatenate(means), covariance).logpdf(y.ravel())
+    found = kalman.forward(params, {"u": u, "y": y})["nll"]
+    np.testing.assert_allclose(found.sum(), expected, rtol=1e-9)
+
+
+def test_a_hidden_markov_model() -> None:
+    """Over all paths that the states can take, with no recursion."""
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        start = np.exp(p["first"]) / np.exp(p["first"]).sum()
+        move = np.exp(p["move"]) / np.exp(p["move"]).sum(axis=1)[:, None]
+        say = np.exp(p["say"]) / np.exp(p["say"]).sum(axis=0)
+
+        def masses(y: Any) -> Any:
+            """The probability of the observations with each state at the last step, and at all."""
+            found = np.zeros((len(y), S), dtype=np.result_type(start, move, say))
+            for path in product(range(S), repeat=len(y)):
+                mass = (start @ move)[path[0]] * np.prod(
+                    [say[k, s] for k, s in zip(y, path, strict=True)]
+                )
+                mass = mass * np.prod([move[i, j] for i, j in pairwise(path)])
+                for t, s in enumerate(path):
+                    found[t, s] += mass
+            return found
+
+        y = p["y"].real.astype(int)
+        upto = [masses(y[: t + 1])[-1] for t in range(len(y))]
+        whole = masses(y)
+        found = {
+            "a": np.array([mass / mass.sum() for mass in upto]),
+            "posterior": whole / whole.sum(axis=1)[:, None],
+        }
+        return found, -np.log(whole[0].sum()) / len(y)
+
+    held(built("state_space/hidden_markov", {"S": S, "V": 3}), direct, steps=4)

@@ -1,0 +1,36 @@
+"""Tests stand in the folders of what they test, and documents name what is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.paths import ROOT
+
+TESTS = ROOT / "tests"
+# Beside the folders of rollc: programs, expected texts, what tests share, other implementations.
+OWN = ("commands", "golden", "helpers", "reference")
+MODULES = [path.relative_to(TESTS) for path in sorted(TESTS.rglob("*.py"))]
+DOCUMENTS = [*ROOT.glob("*.md"), ROOT / "grammar" / "README.md"]
+NAMED = re.compile(r"`(?:\S+ )?((?:tests|rollc)/[\w./-]+)`")
+
+
+def test_folders_are_those_of_rollc() -> None:
+    """Packages, all of them: modules in two folders may have one name."""
+    folders = {path.parent for path in MODULES}
+    known = {folder for folder in folders if folder.parts[:1] in {(name,) for name in OWN}}
+    assert [folder for folder in folders - known if not (ROOT / "rollc" / folder).is_dir()] == []
+    assert [folder for folder in folders if not (TESTS / folder / "__init__.py").exists()] == []
+
+
+def test_tests_stand_in_a_folder() -> None:
+    loose = {path.name for path in MODULES if len(path.parts) == 1}
+    assert loose == {"__init__.py", "conftest.py", "test_folders.py", "test_imports.py"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_name_what_is_there(document: Path) -> None:
+    named = NAMED.findall(document.read_text(encoding="utf-8"))
+    assert [path for path in named if not (ROOT / path).exists()] == []

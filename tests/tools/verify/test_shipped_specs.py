@@ -1,0 +1,126 @@
+"""Every spec that comes with rollc: what it says is what its kernels compute."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rollc
+from rollc.driver.sources import read_spec
+from rollc.ir.operations import OPERATIONS
+from rollc.lang.diagnostics.source import Source
+from rollc.lang.load import load_graph
+from rollc.network.training.optimizers import adam, adam_start
+from rollc.support.resources import specs
+from rollc.tools.verify import Row, verify
+from tests.commands.plain_kernels import failures
+
+SPECS = specs()
+SMALL = {"D": 3, "H": 5, "K": 4, "S": 4, "V": 6, "N": 5}  # the sizes that specs share
+COMPILED = ("lstm", "gru", "delays/higher_order", "sequences/bidirectional")
+
+
+def text_of(name: str) -> str:
+    return SPECS[name].read_text(encoding="utf-8")
+
+
+def small(name: str) -> dict[str, int]:
+    graph, _ = read_spec(text_of(name), name)
+    return {size: SMALL[size] for size, _ in graph.dims if size in SMALL}
+
+
+def test_the_systems_are_there() -> None:
+    assert {"lstm", "gru", "sunspots"} <= SPECS.keys()
+    assert len(SPECS) > 12
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_spec_is_clean(name: str) -> None:
+    read = load_graph(Source(name, text_of(name)))
+    assert read.diagnostics == ()
+    assert read.graph is not None
+    assert read.graph.outputs
+    assert read.graph.loss is not None
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", sorted({name.rpartition("/")[0] for name in SPECS}))
+def test_every_stage_of_a_spec_means_the_same(family: str, tmp_path: Path) -> None:
+    """With kernels that run as plain Python; `tests/reference/systems/` compiles them."""
+    names = [name for name in SPECS if name.rpartition("/")[0] == family]
+    assert failures({str(SPECS[name]): small(name) for name in names}, tmp_path) == ""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", COMPILED)
+def test_every_compiled_kernel_means_the_same(name: str) -> None:
+    dtypes = ("float32", "float64") if name == "lstm" else ("float64",)
+    rows = verify(
+        text_of(name), f"{name}.roll", sets=small(name), dtypes=dtypes, compile_all=name != "lstm"
+    )
+    assert [row for row in rows if not row.passed] == []
+    kernels = {row.what.split(",")[0] for row in rows}
+    assert {"forward kernel", "gradient kernel", "vjp kernel"} <= kernels
+
+
+def test_verify_finds_a_wrong_adjoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = replace(OPERATIONS["tanh"], adjoint=lambda g, y, x: [g * (1.001 - y * y)])
+    monkeypatch.setattr("rollc.autodiff.adjoint.OPERATIONS", {**OPERATIONS, "tanh": wrong})
+    rows = verify(text_of("sequences/labels"), sets={"H": 3}, dtypes=())
+    assert "adjoint, central differences" in {row.what for row in rows if not row.passed}
+
+
+def test_a_row_passes_up_to_its_tolerance() -> None:
+    assert Row("it", 1e-9, 1e-9).passed
+    assert not Row("it", 1.1e-9, 1e-9).passed
+    assert not Row("it", float("nan"), 1e-9).passed
+
+
+def test_data_without_finite_results_is_said() -> None:
+    text = "net never\ninput x\ny = log(-1 - x ** 2)\noutput y\nloss mean(y, over t)\n"
+    with pytest.raises(rollc.InputError, match="no finite results"):
+        verify(text)
+
+
+def test_a_spec_trains() -> None:
+    """The biquad finds the filter that its sound went through."""
+    network = rollc.build(SPECS["delays/biquad"], dtype="float64")
+    random = np.random.default_rng(0)
+    sound = random.normal(size=200)
+    wanted = {name: np.asarray(value) for name, value in FILTER.items()}
+    heard = network.forward(wanted, {"x": sound})["y"]
+    params = network.init()
+    state = adam_start(params)
+    losses = []
+    for _ in range(400):
+        loss, gradients = network.value_and_grad(params, {"x": sound, "heard": heard})
+        losses.append(loss)
+        params, state = adam(params, gradients, state, rate=0.02)
+    assert losses[-1] < 1e-3 * losses[0]
+
+
+FILTER = {"b0": 0.4, "b1": 0.3, "b2": -0.2, "p": -0.5, "q": 0.6}
+
+
+def test_the_biquad_is_the_filter_of_the_book() -> None:
+    """Against the difference equation, a sample at a time."""
+    network = rollc.build(SPECS["delays/biquad"], dtype="float64")
+    sound = np.random.default_rng(1).normal(size=50)
+    found = network.forward({name: np.asarray(v) for name, v in FILTER.items()}, {"x": sound})
+    b0, b1, b2 = (FILTER[name] for name in ("b0", "b1", "b2"))
+    a2 = np.tanh(FILTER["q"])
+    a1 = (1 + a2) * np.tanh(FILTER["p"])
+    x, y = np.concatenate([[0, 0], sound]), np.zeros(52)
+    for t in range(2, 52):
+        y[t] = b0 * x[t] + b1 * x[t - 1] + b2 * x[t - 2] - a1 * y[t - 1] - a2 * y[t - 2]
+    np.testing.assert_allclose(found["y"], y[2:], atol=1e-12)
+
+
+def test_the_data_say_where_they_are_from() -> None:
+    folder = Path(SPECS["lstm"]).parent / "data"
+    sources = (folder / "README.md").read_text(encoding="utf-8")
+    for file in folder.iterdir():
+        assert f"`{file.name}`" in sources or file.name == "README.md"

@@ -1,0 +1,80 @@
+"""Random encoders and decoders: the check, simplification, gradients as slopes, and lengths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rollc.autodiff.adjoint import adjoint
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.text import parse_graph, print_graph
+from rollc.ir.time.causality import check
+from rollc.ir.verifier import verify
+from rollc.tools.verify.case import finite_case
+from rollc.tools.verify.kernels import interpreted
+from rollc.tools.verify.ways import Way, compare, own_lengths, sorts
+from rollc.transforms.canonicalize import canonicalize
+from tests.helpers.strategies.delay_graphs import random_leaves
+from tests.helpers.strategies.two_axis_graphs import two_axis_graphs
+
+pytestmark = pytest.mark.long  # properties, of many random examples
+
+
+@settings(
+    max_examples=30,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(two_axis_graphs(), st.integers(1, 4), st.integers(1, 4), st.integers(0, 1000))
+def test_every_stage_agrees_and_gradients_are_slopes(
+    graph: Graph, source: int, target: int, seed: int
+) -> None:
+    assert verify(graph) == []
+    assert check(graph).graph is not None
+    sizes = {"s": source, "t": target, "batch": 2}
+    derived = adjoint(graph)
+    short = canonicalize(adjoint(canonicalize(graph)))
+    leaves = random_leaves(graph, sizes, seed)
+    for stage in (derived, short):
+        assert verify(stage) == []
+        assert parse_graph(print_graph(stage)) == stage
+    expected, found = interpret(derived, leaves, sizes), interpret(short, leaves, sizes)
+    of = dict(short.gradients)
+    for label, name in derived.gradients:
+        np.testing.assert_allclose(
+            found[of[label]], expected[name], rtol=1e-8, atol=1e-10, err_msg=label
+        )
+    way = random_leaves(graph, sizes, seed + 1)
+    slope = sum(float((expected[name] * way[label]).sum()) for label, name in derived.gradients)
+
+    def loss(distance: float) -> float:
+        moved = {
+            name: array + distance * way[name] if array.dtype.kind == "f" else array
+            for name, array in leaves.items()
+        }
+        return float(interpret(graph, moved, sizes)["loss"])
+
+    step = 1e-5
+    quotient = (loss(step) - loss(-step)) / (2 * step)
+    assert abs(quotient - slope) < 1e-4 * max(1.0, abs(loss(0.0)), abs(slope))
+
+
+@settings(
+    max_examples=15,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(two_axis_graphs(), st.integers(0, 1000))
+def test_pairs_in_a_padded_batch_are_as_alone(graph: Graph, seed: int) -> None:
+    case = finite_case(replace(graph, stage="checked"), np.random.default_rng(seed))
+    assert case is not None
+    for sort in sorts(case.graph):
+        row = compare(case, interpreted(case.graph), Way(sort, lengths=own_lengths(case)), "")
+        assert row.passed, row

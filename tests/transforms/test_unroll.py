@@ -1,0 +1,359 @@
+"""Unrolling: a DAG in topological order that covers the graph and means the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rollc.autodiff.adjoint import adjoint
+from rollc.driver.sources import read_spec
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.text import parse_graph
+from rollc.ir.verifier import verify
+from rollc.transforms.unroll import UnrollError, covering, step_leaves, unroll
+from tests.helpers.growth import assert_linear
+from tests.helpers.paths import GOLDEN
+from tests.helpers.stage_texts import stages
+
+Array = NDArray[Any]
+SIZES = {"t": 5, "batch": 2}
+
+
+def network(lines: str, output: str = "o", axes: str = "t") -> Graph:
+    """A graph with inputs x (a vector) and u (a number), and a matrix W."""
+    return parse_graph(
+        f"""\
+rollc graph 1  stage checked
+net small
+axis {axes}
+x = input() : float[2] over t, batch
+u = input() : float over t, batch
+w = input() : index(3) over t, batch
+W = param() : float[2, 2]
+k = constant() {{value=0.5}} : float
+zero = constant() {{value=0.0}} : float
+{lines}
+output {output}
+"""
+    )
+
+
+def given(graph: Graph, seed: int = 0) -> dict[str, Array]:
+    random = np.random.default_rng(seed)
+    leaves: dict[str, Array] = {}
+    for node in graph.nodes:
+        if node.operation in ("input", "param"):
+            shape = tuple(SIZES[axis] for axis in node.type.axes) + node.type.shape
+            whole = node.type.kind == "index"
+            leaves[node.name] = random.integers(0, 3, shape) if whole else random.normal(size=shape)
+    return leaves
+
+
+def unrolled_output(graph: Graph, leaves: dict[str, Array], steps: int = SIZES["t"]) -> Array:
+    """The output of the unrolled graph, stacked over the steps if it has any."""
+    dag = unroll(graph, steps)
+    values = interpret(dag, step_leaves(dag, leaves), SIZES)
+    return np.stack([values[name] for _, name in dag.outputs])
+
+
+@pytest.mark.parametrize("spec", ["vanilla", "both_ways"])
+@pytest.mark.parametrize("stage", ["checked", "adjoint"])
+def test_topological_order_and_no_delays(spec: str, stage: str) -> None:
+    dag = unroll(stages(GOLDEN / f"{spec}.roll")[stage], 4)
+    assert (dag.stage, dag.steps, dag.axes) == ("dag", 4, ())
+    seen: set[str] = set()
+    for node in dag.nodes:
+        assert node.initial is None
+        assert "t" not in node.type.axes
+        assert all(edge.delay == 0 and edge.source in seen for edge in node.operands), node.name
+        seen.add(node.name)
+    assert len(seen) == len(dag.nodes)
+
+
+@pytest.mark.parametrize("spec", ["vanilla", "both_ways"])
+@pytest.mark.parametrize("stage", ["checked", "adjoint"])
+def test_covering(spec: str, stage: str) -> None:
+    """Every node has one copy a step, with the in-edges of the node that it is a copy of."""
+    steps = 9
+    graph = stages(GOLDEN / f"{spec}.roll")[stage]
+    dag = unroll(graph, steps)
+    cover = covering(dag)
+    assert list(cover) == [node.name for node in dag.nodes]
+    compared = 0
+    for node in graph.nodes:
+        if "t" not in node.type.axes or node.operation == "spread":
+            continue
+        for step in range(steps):
+            copy = dag[f"{node.name}.{step}"]
+            assert cover[copy.name] == (node.name, step)
+            assert copy.operation == node.operation
+            reads = [(edge.source, step - edge.delay) for edge in node.operands]
+            if all(0 <= at < steps for _, at in reads):
+                expected = [
+                    (source, at) if "t" in graph[source].type.axes else source
+                    for source, at in reads
+                ]
+                assert [cover[e.source] or e.source for e in copy.operands] == expected
+                compared += 1
+    assert compared > steps
+
+
+def test_the_only_axis_has_any_name() -> None:
+    text = "net n\ntime s\ninput x\nh = tanh(x + 0.5 * h[s-1])\noutput h\nloss sum(h * h, over s)\n"
+    graph, _ = read_spec(text, "n.roll")
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    expected = interpret(graph, {"x": x}, {"s": 4, "batch": 3})
+    dag = unroll(graph, 4)
+    found = interpret(dag, step_leaves(dag, {"x": x}), {"batch": 3})
+    np.testing.assert_allclose(np.stack([found[name] for _, name in dag.outputs]), expected["h"])
+    np.testing.assert_allclose(found[dag.loss or ""], expected[graph.loss or ""])
+
+
+def test_parameters_are_not_copied() -> None:
+    dag = unroll(stages(GOLDEN / "vanilla.roll")["checked"], 6)
+    assert [node.name for node in dag.leaves("param")] == ["U", "W", "b", "V", "c"]
+    inputs = [(node.name, node.options) for node in dag.leaves("input")]
+    assert inputs == [(f"x.{step}", {"of": "x", "step": step}) for step in range(6)]
+
+
+def test_reading_order_follows_time() -> None:
+    """A chain into the past runs forward, one into the future backward, its reader last."""
+    graph = network(
+        """\
+s'1 = add(u, s[t-1]) : float over t, batch
+s = tanh(s'1) : float over t, batch
+b'1 = add(s, b[t+1]) : float over t, batch
+b = sin(b'1) : float over t, batch
+o = multiply(b, s) : float over t, batch"""
+    )
+    names = [node.name for node in unroll(graph, 3).nodes if node.name[0] in "sbo"]
+    chain = ["s'1.0", "s.0", "s'1.1", "s.1", "s'1.2", "s.2"]
+    back = ["b'1.2", "b.2", "o.2", "b'1.1", "b.1", "o.1", "b'1.0", "b.0", "o.0"]
+    assert names == chain + back
+
+
+def test_zero_before_the_first_and_after_the_last_step() -> None:
+    graph = network("o = add(x[t-2], x[t+1]) : float[2] over t, batch")
+    leaves = given(graph)
+    x = np.pad(leaves["x"], [(2, 1), (0, 0), (0, 0)])
+    np.testing.assert_array_equal(unrolled_output(graph, leaves), x[:-3] + x[3:])
+
+
+def test_initial_value_of_one_shape_is_read_at_every_depth() -> None:
+    graph = network(
+        """\
+v = identity(u) init k : float over t, batch
+o = identity(v[t-3]) : float over t, batch"""
+    )
+    leaves = given(graph)
+    expected = np.concatenate([np.full((3, 2), 0.5), leaves["u"][:2]])
+    np.testing.assert_array_equal(unrolled_output(graph, leaves), expected)
+
+
+@pytest.mark.parametrize(("delay", "sign"), [(3, "-"), (3, "+")])
+def test_rows_of_an_initial_value_are_the_steps_outside_oldest_first(delay: int, sign: str) -> None:
+    graph = network(
+        f"""\
+h0 = param() : float[3, 2]
+v = identity(x) init h0 : float[2] over t, batch
+o = identity(v[t{sign}{delay}]) : float[2] over t, batch"""
+    )
+    leaves = given(graph)
+    rows = np.repeat(leaves["h0"][:, None], 2, axis=1)
+    both = [rows, leaves["x"]] if sign == "-" else [leaves["x"], rows]
+    expected = np.concatenate(both)[:5] if sign == "-" else np.concatenate(both)[3:]
+    np.testing.assert_array_equal(unrolled_output(graph, leaves), expected)
+
+
+def test_delays_longer_than_the_sequence() -> None:
+    graph = network(
+        """\
+h0 = param() : float[4, 2]
+v = identity(x) init h0 : float[2] over t, batch
+o = identity(v[t-4]) : float[2] over t, batch"""
+    )
+    leaves = {"h0": np.arange(8.0).reshape(4, 2), "W": np.eye(2)}
+    leaves |= {"x": np.ones((2, 2, 2)), "u": np.ones((2, 2)), "w": np.zeros((2, 2), dtype=int)}
+    found = unrolled_output(graph, leaves, steps=2)
+    np.testing.assert_array_equal(found[:, 0], [[0, 1], [2, 3]])
+
+
+def test_an_index_outside_the_sequence_is_the_first_one() -> None:
+    graph = network(
+        """\
+E = param() : float[3, 2]
+o = embed(E, w[t-1]) : float[2] over t, batch"""
+    )
+    leaves = given(graph)
+    found = unrolled_output(graph, leaves)
+    np.testing.assert_array_equal(found[0], np.repeat(leaves["E"][:1], 2, axis=0))
+    np.testing.assert_array_equal(found[1:], leaves["E"][leaves["w"][:-1]])
+
+
+def test_a_condition_outside_the_sequence_is_false() -> None:
+    graph = network(
+        """\
+c = equal(x, x) : bool[2] over t, batch
+o = where(c[t-1], x, zero) : float[2] over t, batch"""
+    )
+    leaves = given(graph)
+    found = unrolled_output(graph, leaves)
+    np.testing.assert_array_equal(found[0], np.zeros((2, 2)))
+    np.testing.assert_array_equal(found[1:], leaves["x"][1:])
+
+
+REDUCTIONS = {
+    "o = sum_over(x[t-1]) {over=[t]} : float[2] over batch": lambda x: x[:-1].sum(0),
+    "o = sum_over(x) {over=[t, batch]} : float[2]": lambda x: x.sum((0, 1)),
+    "o = mean_over(x) {over=[t]} : float[2] over batch": lambda x: x.mean(0),
+    "o = mean_over(x[t+1]) {over=[t, batch]} : float[2]": lambda x: x[1:].sum((0, 1)) / 10,
+    "o = mean_over(x) {over=[batch]} : float[2] over t": lambda x: x.mean(1),
+    "o = max_over(x) {over=[t]} : float[2] over batch": lambda x: x.max(0),
+    "o = max_over(x) {over=[t, batch]} : float[2]": lambda x: x.max((0, 1)),
+    "o = min_over(x) {over=[t]} : float[2] over batch": lambda x: x.min(0),
+    "o = first(x[t+2]) {axis=t} : float[2] over batch": lambda x: x[2],
+    "o = last(x[t-1]) {axis=t} : float[2] over batch": lambda x: x[-2],
+    "o = last(x[t+1]) {axis=t} : float[2] over batch": lambda x: x[-1] * 0,
+    "o = extent() {axis=t} : float": lambda x: np.asarray(5.0),
+    "o = outer(x, x) {over=[t, batch]} : float[2, 2]": lambda x: np.einsum("tbi,tbj->ij", x, x),
+    "o = outer(x, x) {over=[t]} : float[2, 2] over batch": lambda x: np.einsum(
+        "tbi,tbj->bij", x, x
+    ),
+}
+
+
+@pytest.mark.parametrize("line", REDUCTIONS)
+def test_reductions_over_time(line: str) -> None:
+    graph = network(line)
+    leaves = given(graph)
+    expected = REDUCTIONS[line](leaves["x"])
+    found = unrolled_output(graph, leaves)
+    np.testing.assert_allclose(found if "over t" in line else found[0], expected, rtol=1e-12)
+
+
+def test_embedding_gradients_summed_over_the_steps() -> None:
+    graph = network("o = embed_adjoint(x, w) {over=[t, batch], rows=3} : float[3, 2]")
+    leaves = given(graph)
+    expected = np.zeros((3, 2))
+    np.add.at(expected, leaves["w"], leaves["x"])
+    np.testing.assert_allclose(unrolled_output(graph, leaves)[0], expected, rtol=1e-12)
+
+
+def test_values_that_stand_at_one_step_or_at_all() -> None:
+    graph = network(
+        """\
+v = last(x) {axis=t} : float[2] over batch
+a = impulse(v) {at=first, axis=t} : float[2] over t, batch
+b = spread(v) {axis=t} : float[2] over t, batch
+c = multiply(b[t-1], k) : float[2] over t, batch
+o = add(a, c) : float[2] over t, batch"""
+    )
+    leaves = given(graph)
+    last = leaves["x"][-1]
+    expected = np.stack([last] + [last / 2] * 4)
+    np.testing.assert_array_equal(unrolled_output(graph, leaves), expected)
+
+
+def test_labels_of_outputs_and_gradients() -> None:
+    graph = stages(GOLDEN / "both_ways.roll")["adjoint"]
+    dag = unroll(graph, 2)
+    assert dag.outputs == (("b.0", "b.0"), ("b.1", "b.1"))
+    labels = [label for label, _ in dag.gradients]
+    assert labels == ["x.0", "x.1", "W", "b0"]
+    again = adjoint(unroll(stages(GOLDEN / "both_ways.roll")["simplified"], 2))
+    assert labels == [label for label, _ in again.gradients]
+
+
+@pytest.mark.parametrize("over", ["t", "t, batch"])
+def test_softmax_over_the_steps(over: str) -> None:
+    """As exponentials and their sum over the steps: a softmax goes over no list of nodes."""
+    graph = network(
+        f"""\
+h = matmul(W, x) : float[2] over t, batch
+o = softmax_over(h) {{over=[{over}]}} : float[2] over t, batch
+p = multiply(o, x) : float[2] over t, batch
+loss'1 = sum_over(p) {{over=[t, batch]}} : float[2]
+loss = sum(loss'1) : float
+loss loss"""
+    )
+    leaves = given(graph)
+    h = leaves["x"] @ leaves["W"].T
+    places = (0, 1) if "batch" in over else 0
+    expected = np.exp(h) / np.exp(h).sum(axis=places, keepdims=True)
+    np.testing.assert_allclose(unrolled_output(graph, leaves), expected)
+    derived = adjoint(graph)
+    dag = unroll(derived, SIZES["t"])
+    slopes = interpret(derived, leaves, SIZES)
+    found = interpret(dag, step_leaves(dag, leaves), SIZES)
+    for name in ("~W", "loss"):
+        np.testing.assert_allclose(found[name], slopes[name], atol=1e-12)
+
+
+WRONG = {
+    "two axes": ("o = identity(x) : float[2] over t, batch", "s, t", "one time axis"),
+    "no delay": ("o = add(o, u) : float over t, batch", "t", "the cycle through `o` has no delay"),
+    "cycle without a delay": (
+        "a = tanh(o) : float over t, batch\no = add(a, u) : float over t, batch",
+        "t",
+        "has no delay",
+    ),
+    "both ways": (
+        "o = add(o[t-1], o[t+1]) : float over t, batch",
+        "t",
+        "no direction of time",
+    ),
+    "through the whole": (
+        """\
+m = sum_over(o[t-1]) {over=[t]} : float over batch
+o = add(m, u) : float over t, batch""",
+        "t",
+        "no direction of time",
+    ),
+    "too few rows": (
+        """\
+h0 = param() : float[1, 2]
+o = add(x, o[t-2]) init h0 : float[2] over t, batch""",
+        "t",
+        "is read 2 steps outside the sequence",
+    ),
+    "too few rows behind the end": (
+        """\
+h0 = param() : float[1, 2]
+o = add(x, o[t+2]) init h0 : float[2] over t, batch""",
+        "t",
+        "is read 2 steps outside the sequence",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG, ids=lambda case: case.replace(" ", "-"))
+def test_what_cannot_be_unrolled(case: str) -> None:
+    lines, axes, message = WRONG[case]
+    with pytest.raises(UnrollError, match=message):
+        unroll(network(lines, axes=axes), 3)
+
+
+def test_a_sequence_has_a_step() -> None:
+    with pytest.raises(UnrollError, match="at least one step, not 0"):
+        unroll(network("o = tanh(x) : float[2] over t, batch"), 0)
+
+
+def test_too_many_steps_are_refused_before_they_fill_the_memory() -> None:
+    with pytest.raises(UnrollError, match="1000000000 steps of `small` would be 4000000000 nodes"):
+        unroll(network("o = tanh(x) : float[2] over t, batch"), 10**9)
+
+
+def test_many_steps_take_linear_time() -> None:
+    graph = stages(GOLDEN / "both_ways.roll")["adjoint"]
+    assert_linear(lambda steps: unroll(graph, steps), 25)
+
+
+def test_a_value_called_zero() -> None:
+    """What lies outside the sequence has names that no part of a value has."""
+    text = "net n\ninput x: [2]\nparam p: [2]\nzero = tanh(sigmoid(p) * 3 + sin(p))\n"
+    text += "h = tanh(h[t-1] + x + zero)\noutput h\n"
+    assert verify(unroll(read_spec(text, "n.roll")[0], 2)) == []
