@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rollc.network.network import Network
 from rollc.support import checks
 from rollc.torch import runs
 from rollc.torch.eager import uncompiled
-from rollc.torch.functions import Call, Outputs, Run
+from rollc.torch.functions import Arrays, Call, Ran, applied
 from rollc.torch.networks import networks_of
 from rollc.torch.tensors import (
     Precision,
@@ -26,7 +27,6 @@ from rollc.torch.tensors import (
     precision_of,
     time_first,
 )
-from rollc.transforms.randomness import NOISE
 
 Tensor = Any
 Tensors = Mapping[str, Tensor]
@@ -79,7 +79,7 @@ class Module(nn.Module):  # type: ignore[misc]
             "backend": backend,
         }
         dtype = torch.get_default_dtype() if dtype is None else dtype
-        precision = precision_of({"`dtype`": dtype})
+        precision = precision_of("option", {"dtype": dtype})
         given = {} if sizes is None else checks.mapping("sizes", sizes, "sizes by name")
         self._networks = networks_of(source, {**given, **more_sizes}, precision.network, options)
         for name, spec in self._first.params.items():
@@ -219,7 +219,7 @@ class Module(nn.Module):  # type: ignore[misc]
 
     def _called(
         self,
-        make: Callable[[Network, runs.Options], Run],
+        run: Callable[[Network, runs.Options, Arrays, tuple[str, ...]], Ran],
         given: Mapping[str, Any],
         lengths: Any,
         state: Any,
@@ -230,12 +230,12 @@ class Module(nn.Module):  # type: ignore[misc]
         precision = self._precision(parameters, given)
         network = self._networks.of(precision.network)
         tensors = {
-            name: checked(f"parameter `{name}`", tensor, network.params[name], precision)
+            name: checked("parameter", name, tensor, network.params[name], precision)
             for name, tensor in parameters.items()
         }
         slots = {**network.inputs, **network.targets}
         for name, tensor in given.items():
-            found = checked(f"input `{name}`", tensor, slots[name], precision)
+            found = checked("input", name, tensor, slots[name], precision)
             if found.requires_grad and name in network.targets and torch.is_grad_enabled():
                 raise InputError(f"input `{name}`: a target has no gradient; pass it detached")
             tensors[name] = time_first(found, slots[name]) if self.batch_first else found
@@ -244,19 +244,18 @@ class Module(nn.Module):  # type: ignore[misc]
             for name, tensor in checks.mapping("state", state, "tensors by name").items():
                 if name not in kept:
                     raise InputError(unknown("state", name, kept))
-                found = checked(f"state `{name}`", tensor, kept[name], precision)
+                found = checked("state", name, tensor, kept[name], precision)
                 tensors[STATE + name] = found
-        seed = _seed() if _draws(network, self.training) else 0
+        seed = _seed() if self._networks.draws(self.training) else 0
         has_state = state is not None
         options = runs.Options(lengths_of(lengths), steps, self.training, seed, has_state)
-        wrt = tuple(
-            name
-            for name, tensor in tensors.items()
-            if tensor.requires_grad and torch.is_grad_enabled()
-        )
-        call = Call(network.name, make(network, options), tuple(tensors), wrt)
-        found = Outputs.apply(call, *tensors.values())
-        results = dict(zip(call.results, map(precision.given_back, found), strict=True))
+        wrt: tuple[str, ...] = ()
+        if torch.is_grad_enabled():
+            wrt = tuple(name for name, tensor in tensors.items() if tensor.requires_grad)
+        call = Call(network.name, partial(run, network, options), tuple(tensors), wrt)
+        results = applied(call, [*tensors.values()])
+        if precision.own != precision.computed:
+            results = {name: precision.given_back(each) for name, each in results.items()}
         if self.batch_first:
             for name in results.keys() & network.outputs.keys():
                 results[name] = batch_first(results[name], network.outputs[name])
@@ -264,25 +263,21 @@ class Module(nn.Module):  # type: ignore[misc]
 
     def _precision(self, parameters: Tensors, given: Mapping[str, Any]) -> Precision:
         """That of the parameters; where there are none, of what comes in."""
-        dtypes = {f"parameter `{name}`": tensor.dtype for name, tensor in parameters.items()}
-        if not dtypes:
-            floats = {
-                f"input `{name}`": tensor.dtype
-                for name, tensor in given.items()
-                if isinstance(tensor, torch.Tensor) and tensor.is_floating_point()
-            }
-            dtypes = floats or {"the module": getattr(torch, self._first.dtype)}
-        return precision_of(dtypes)
+        if parameters:
+            return precision_of(
+                "parameter", {name: each.dtype for name, each in parameters.items()}
+            )
+        floats = {
+            name: tensor.dtype
+            for name, tensor in given.items()
+            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point()
+        }
+        return precision_of("input", floats or {"": getattr(torch, self._first.dtype)})
 
 
 def _seed() -> int:
     """A seed from PyTorch's generator."""
     return int(torch.randint(_MOST_SEED, (), device="cpu"))
-
-
-def _draws(network: Network, training: bool) -> bool:
-    """Whether a call needs random numbers: dropout does in training alone."""
-    return any(training or "rate" not in node.options for node in network.graph.leaves(NOISE))
 
 
 def _with_batch(spec: Spec, batch: int | None) -> tuple[int, ...]:

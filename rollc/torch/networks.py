@@ -13,6 +13,7 @@ from rollc.driver.build import build_text
 from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.support import checks, resources
+from rollc.transforms.randomness import NOISE
 
 # What a network is built with besides its text and its precision.
 _OPTIONS = ("steps", "truncate", "combine", "feed", "backend")
@@ -26,6 +27,13 @@ class Networks:
         self._text = manifest.text(manifest.entry("stages", dict).get("checked"))
         self._options = {name: manifest.entries.get(name) for name in _OPTIONS}
         self._known = {first.dtype: first}
+        noise = first.graph.leaves(NOISE)
+        self._draws = bool(noise), any("rate" not in node.options for node in noise)
+
+    def draws(self, training: bool) -> bool:
+        """Whether a call needs random numbers: dropout does in training alone."""
+        in_training, always = self._draws
+        return in_training if training else always
 
     def of(self, dtype: str) -> Network:
         """The network in that precision, "float32" or "float64"."""

@@ -1,13 +1,12 @@
 """What a call of a module computes: the outputs, or the loss, and their gradients.
 
-A function here takes a network and the options of a call, and gives the function of arrays that
-:mod:`rollc.torch.functions` runs.  The forward pass runs once: outputs keep the tape, and the loss
-comes with its gradients.
+:mod:`rollc.torch.functions` runs these with the arrays of tensors.  The forward pass runs once:
+outputs keep the tape, and the loss comes with its gradients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from rollc.ir.names import STATE
 from rollc.network.network import Network
-from rollc.torch.functions import Array, Arrays, Ran, Run
+from rollc.torch.functions import Arrays, Ran
 
 
 @dataclass(frozen=True)
@@ -50,44 +49,45 @@ class Options:
         }
 
 
-def outputs(network: Network, options: Options) -> Run:
+def outputs(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, ...]) -> Ran:
     """The outputs, and the state after them if one is given."""
-    no_gradient = not any(spec.kind == "float" for spec in network.outputs.values())
+    arguments = options.arguments(network, arrays)
+    real = (spec.kind == "float" for spec in network.outputs.values())
 
-    def run(arrays: Arrays, wrt: tuple[str, ...]) -> Ran:
-        arguments = options.arguments(network, arrays)
-        if not wrt or (no_gradient and not options.state):
-            found = network.forward(**arguments)
-            return Ran(found, _of_floats(found))
-        found, pullback = network.vjp(**arguments, wrt=wrt)
-        return Ran(found, _of_floats(found), pullback)
+    def push(arrays: Arrays, tangents: Arrays) -> Arrays:
+        return network.jvp(**options.arguments(network, arrays), tangents=tangents)[1]
 
-    return run
+    if not wrt or not (options.state or any(real)):
+        found = network.forward(**arguments)
+        return Ran(found, _of_floats(found), push=push)
+    found, pullback = network.vjp(**arguments, wrt=wrt)
+
+    def pull(cotangents: Arrays, wanted: tuple[str, ...]) -> Arrays:
+        return pullback(cotangents, None if wanted == wrt else wanted)
+
+    return Ran(found, _of_floats(found), pull, push)
 
 
-def loss(network: Network, options: Options) -> Run:
+def loss(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, ...]) -> Ran:
     """The loss, and the state after the steps if one is given."""
+    arguments = options.arguments(network, arrays)
+    found: Arrays = {}
+    after: Arrays = {}
+    if options.state:
+        value, found, after = network.value_and_grad(**arguments, wrt=wrt)
+    elif wrt:
+        del arguments["state"]
+        value, found = network.value_and_grad(**arguments, wrt=wrt)
+    else:
+        value = network.loss(**arguments)
 
-    def run(arrays: Arrays, wrt: tuple[str, ...]) -> Ran:
-        arguments = options.arguments(network, arrays)
-        after: Arrays = {}
-        if options.state:
-            value, found, after = network.value_and_grad(**arguments, wrt=wrt)
-        elif wrt:
-            del arguments["state"]
-            value, found = network.value_and_grad(**arguments, wrt=wrt)
-        else:
-            value, found = network.loss(**arguments), {}
+    def pull(cotangents: Arrays, wanted: tuple[str, ...]) -> Arrays:
+        slope = cotangents["loss"]
+        return {name: np.asarray(found[name] * slope) for name in wanted}
 
-        def pull(cotangents: Arrays, wanted: Sequence[str]) -> Arrays:
-            slope: Array = cotangents["loss"]
-            return {name: np.asarray(found[name] * slope) for name in wanted}
-
-        states = {STATE + name: array for name, array in after.items()}
-        results = {"loss": np.array(value, network.dtype), **states}
-        return Ran(results, frozenset({"loss"}), pull)
-
-    return run
+    states = {STATE + name: array for name, array in after.items()}
+    results = {"loss": np.array(value, network.dtype), **states}
+    return Ran(results, frozenset({"loss"}), pull)
 
 
 def _of_floats(results: Arrays) -> frozenset[str]:

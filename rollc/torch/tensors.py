@@ -46,23 +46,22 @@ class Precision:
 
     def given_back(self, tensor: Tensor) -> Tensor:
         """A result, in the type of the module's numbers."""
-        if self.mixed or not tensor.is_floating_point():
+        if self.mixed or self.own == self.computed or not tensor.is_floating_point():
             return tensor
         return tensor.to(self.own)
 
 
-def precision_of(dtypes: Mapping[str, Any]) -> Precision:
+def precision_of(sort: str, dtypes: Mapping[str, Any]) -> Precision:
     """The one precision of some things by name."""
-    (first, own), *others = dtypes.items()
+    first, own = next(iter(dtypes.items()))
     for name, dtype in dtypes.items():
         if dtype not in _COMPUTED:
             known = ", ".join(map(str, _COMPUTED))
-            raise InputError(f"{name}: expected one of {known}, found {shown(dtype)}")
-    for name, dtype in others:
+            raise InputError(f"{sort} `{name}`: expected one of {known}, found {shown(dtype)}")
         if dtype != own:
             raise InputError(
-                f"expected all in one precision, found {first} in {own} and {name} in {dtype};"
-                " call `.float()` or `.double()` of the module"
+                f"expected each {sort} in one precision, found `{first}` in {own} and `{name}` in"
+                f" {dtype}; call `.float()` or `.double()` of the module"
             )
     mixed = torch.is_autocast_enabled("cpu")
     if mixed:
@@ -70,34 +69,31 @@ def precision_of(dtypes: Mapping[str, Any]) -> Precision:
     return Precision(own, _COMPUTED[own], mixed)
 
 
-def checked(what: str, tensor: Any, spec: Spec, precision: Precision) -> Tensor:
+def checked(sort: str, name: str, tensor: Any, spec: Spec, precision: Precision) -> Tensor:
     """A tensor in the precision that is computed in; shapes are the network's to look at."""
-    need_tensor(what, tensor)
-    if spec.kind != "float":
-        if tensor.is_floating_point() or tensor.is_complex():
-            raise InputError(f"{what}: expected whole numbers (torch.int64), found {tensor.dtype}")
-        return tensor
-    if not precision.takes(tensor.dtype):
-        raise InputError(
-            f"{what}: expected {precision.own}, found {tensor.dtype}; convert it, or the module"
-            " by `.float()` or `.double()`"
-        )
-    return tensor.to(precision.computed)
-
-
-def need_tensor(what: str, tensor: Any) -> None:
-    """Refuse what is no tensor, or none that lies in memory as an array does."""
     if not isinstance(tensor, torch.Tensor):
-        raise InputError(f"{what}: expected a tensor, found {shown(tensor)}")
-    if tensor.device.type != "cpu":
+        raise InputError(f"{sort} `{name}`: expected a tensor, found {shown(tensor)}")
+    if not tensor.is_cpu:
         raise InputError(
-            f"{what}: rollc computes on the CPU, and it is on {tensor.device}; call `.cpu()` of"
-            " it, and of the module"
+            f"{sort} `{name}`: rollc computes on the CPU, and it is on {tensor.device}; call"
+            " `.cpu()` of it, and of the module"
         )
     if tensor.layout is not torch.strided:
         raise InputError(
-            f"{what}: expected a dense tensor, found {tensor.layout}; call .to_dense()"
+            f"{sort} `{name}`: expected a dense tensor, found {tensor.layout}; call `.to_dense()`"
         )
+    if spec.kind != "float":
+        if tensor.is_floating_point() or tensor.is_complex():
+            raise InputError(
+                f"{sort} `{name}`: expected whole numbers (torch.int64), found {tensor.dtype}"
+            )
+        return tensor
+    if not precision.takes(tensor.dtype):
+        raise InputError(
+            f"{sort} `{name}`: expected {precision.own}, found {tensor.dtype}; convert it, or the"
+            " module by `.float()` or `.double()`"
+        )
+    return tensor if tensor.dtype == precision.computed else tensor.to(precision.computed)
 
 
 def lengths_of(value: Any) -> Any:

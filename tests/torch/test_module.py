@@ -23,7 +23,7 @@ from tests.helpers.paths import ROOT
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install .[torch]")
 
-from torch.func import functional_call, grad, hessian, jacrev, jvp, vjp, vmap  # noqa: E402
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 import rollc.torch  # noqa: E402
@@ -267,6 +267,10 @@ def test_an_output_without_a_gradient(tmp_path: Path) -> None:
     assert not outputs["k"].requires_grad
     outputs["h"].sum().backward()
     assert module.W.grad.abs().sum() > 0
+    values, slopes = jvp(module, (x,), (torch.ones_like(x),))
+    assert torch.equal(values["k"], outputs["k"])
+    assert slopes["h"].any()
+    assert not slopes["k"].any()
     assert module.v.grad is None or not module.v.grad.any()  # the loss alone reads it
     alone = written(
         tmp_path, "net one\ninput x: [3]\nparam W: [3, 3]\nk = argmax(W @ x)\noutput k\n"
@@ -375,9 +379,7 @@ def test_the_precision_follows_the_parameters() -> None:
         with pytest.raises(InputError, match=message):
             wrong()
     module.b = torch.nn.Parameter(module.b.double())
-    with pytest.raises(
-        InputError, match=r"found parameter `W` in torch\.float32 and parameter `b`"
-    ):
+    with pytest.raises(InputError, match=r"found `W` in torch\.float32 and `b` in torch\.float64"):
         module(x.float())
     with pytest.raises(InputError, match="expected one of"):
         rollc.torch.Module("lstm", **LSTM, dtype=torch.complex64)
@@ -659,21 +661,62 @@ def test_no_derivative_is_zero_because_it_is_missing(loss: bool) -> None:
     with pytest.raises(rollc.torch.DerivativeError, match="no second derivatives"):
         slope.pow(2).sum().backward()
     x = x.detach()
-    for missing in (
-        lambda: jvp(call, (x,), (x,)),
+    missing = [
         lambda: hessian(call)(x),
         lambda: jacrev(jacrev(call))(x),
+        lambda: jacfwd(jacfwd(call))(x),
+        lambda: jacrev(jacfwd(call))(x),
         lambda: torch.autograd.functional.hvp(call, x, x),
-        lambda: torch.autograd.functional.jvp(call, x, x),
-    ):
+    ]
+    if loss:
+        missing += [lambda: jvp(call, (x,), (x,))]
+    for derivative in missing:
         with pytest.raises(rollc.torch.DerivativeError):
-            missing()
-    with torch.no_grad(), torch.autograd.forward_ad.dual_level():
-        dual = torch.autograd.forward_ad.make_dual(x, x)
-        with pytest.raises(rollc.torch.DerivativeError):
-            call(dual)
+            derivative()
     with pytest.raises(InputError, match="input `y`: a target has no gradient"):
         module.loss(x, y=given["y"].requires_grad_())
+
+
+def test_derivatives_forward_in_time() -> None:
+    module = module_of("sequences/stacked")  # in training: the masks are those of the outputs
+    x = inputs_of(module, targets=False)["x"].detach()
+    params = {name: each.detach() for name, each in module.named_parameters()}
+    directions = {name: torch.randn_like(each) for name, each in params.items()}
+
+    def function(params: Any, x: Any, state: Any) -> Any:
+        torch.manual_seed(1)
+        output, after = functional_call(module, params, (x,), {"lengths": [T, 2], "state": state})
+        return output, after["low.c"]
+
+    state = {name: each + 0.1 for name, each in module.zero_state(B).items()}
+    arguments, moved = (params, x, state), (directions, torch.randn_like(x), state)
+    found, slopes = jvp(function, arguments, moved)
+    values, pull = vjp(function, *arguments)
+    cotangents = tuple(map(torch.randn_like, values))
+    forward = sum(
+        (slope * cotangent).sum() for slope, cotangent in zip(slopes, cotangents, strict=True)
+    )
+    pairs = zip(_leaves(pull(cotangents)), _leaves(moved), strict=True)
+    torch.testing.assert_close(found, values)
+    torch.testing.assert_close(forward, sum((one * two).sum() for one, two in pairs))
+
+    module = module_of("lstm")
+    x = x[:2]
+    torch.testing.assert_close(
+        jacfwd(lambda x: module(x)["h"])(x), jacrev(lambda x: module(x)["h"])(x)
+    )
+    with torch.autograd.forward_ad.dual_level(), torch.no_grad():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+        slope = torch.autograd.forward_ad.unpack_dual(module(dual)["h"]).tangent
+    expected = jvp(lambda x: module(x)["h"], (x,), (torch.ones_like(x),))[1]
+    torch.testing.assert_close(slope, expected)
+    assert slope.abs().sum() > 0
+    each = vmap(lambda x: jvp(lambda x: module(x)["h"], (x,), (torch.ones_like(x),))[1], 1, 1)(x)
+    torch.testing.assert_close(each, expected)
+
+
+def _leaves(tree: Any) -> list[Any]:
+    return torch.utils._pytree.tree_leaves(tree)
 
 
 def test_transforms_of_functions() -> None:
