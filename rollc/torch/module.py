@@ -14,17 +14,21 @@ from rollc.errors import InputError
 from rollc.ir.names import STATE
 from rollc.network.arrays import Spec, unknown
 from rollc.network.network import Network
+from rollc.network.streaming import axis_of
 from rollc.support import checks
+from rollc.support.checks import shown
 from rollc.torch import runs
 from rollc.torch.eager import uncompiled
 from rollc.torch.functions import Arrays, Call, Ran, applied
-from rollc.torch.networks import networks_of
+from rollc.torch.networks import Networks, networks_of
 from rollc.torch.tensors import (
     Precision,
     batch_first,
     checked,
+    has_batch,
     lengths_of,
     precision_of,
+    state_rows,
     time_first,
 )
 
@@ -130,7 +134,8 @@ class Module(nn.Module):  # type: ignore[misc]
         if not network.outputs and not loss:
             raise InputError(f"`{network.name}` has no output: call `loss`")
         given = self._given(inputs, named)
-        found = self._called(runs.loss if loss else runs.outputs, given, lengths, state, steps)
+        run = runs.loss if loss else runs.outputs
+        found = self._called(self._networks, run, given, lengths, state, steps)
         results = {name: tensor for name, tensor in found.items() if not name.startswith(STATE)}
         value = next(iter(results.values())) if len(results) == 1 else results
         if state is None:
@@ -152,12 +157,11 @@ class Module(nn.Module):  # type: ignore[misc]
         """A state of zeros for a number of sequences, or for one without a batch.
 
         A tensor is ``[depth, B, ...]``: the last values of what is read with a delay.  It is where
-        a spec starts that says nothing else (``init``).  Raises :class:`~rollc.InputError` for a
-        network with two time axes, whose states hold more than that.
+        a spec starts that says nothing else (``init``).  Raises :class:`~rollc.InputError` where
+        it takes no state, and for a network with two time axes, whose states hold more than that.
         """
+        self._need_state()
         network = self._first
-        if len(network.axes) > 1:
-            raise InputError(f"`{network.name}` has two time axes, and no state of zeros")
         if batch_size is not None:
             batch_size = checks.whole("`batch_size`", batch_size)
         like = next(self.parameters(), torch.empty(0))
@@ -168,6 +172,48 @@ class Module(nn.Module):  # type: ignore[misc]
                 device=like.device,
             )
             for name, spec in network.states.items()
+        }
+
+    @uncompiled
+    def initial_state(
+        self,
+        *inputs: Any,
+        batch_size: int | None = None,
+        lengths: Any = None,
+        **named: Tensor,
+    ) -> dict[str, Tensor]:
+        """The state before the first step, with its gradient where the spec computes it (``init``).
+
+        ``inputs`` are those that initial values read, as in :meth:`forward`, or any that tell the
+        batch, or it is given as ``batch_size``.  Raises :class:`~rollc.InputError` where it takes
+        no state, and for a network with two time axes, whose states have no gradient.
+        """
+        self._need_state()
+        given = self._given(inputs, named)
+        states, slots = self._first.states, {**self._first.inputs, **self._first.targets}
+        for name, tensor in given.items():
+            if isinstance(tensor, torch.Tensor) and has_batch(tensor, slots[name]):
+                count = tensor.shape[0 if self.batch_first else len(slots[name].time)]
+                if batch_size not in (None, count):
+                    raise InputError(
+                        f"input `{name}` has {count} sequences, but expected {shown(batch_size)}"
+                    )
+                batch_size = count
+        found: dict[str, Tensor] = {}
+        starts = self._networks.starts
+        if starts is not None:
+            own = {**starts.first.inputs, **starts.first.targets}
+            read = {name: given[name] for name in own if name in given}
+            timed = any(own[name].time for name in read)
+            found = self._called(
+                starts, runs.outputs, read, lengths if timed else None, None, None if timed else 1
+            )
+        zeros = self.zero_state(batch_size)
+        return {
+            name: state_rows(found[name], starts.first.outputs[name], states[name], batch_size)
+            if starts is not None and name in found
+            else zeros[name]
+            for name in states
         }
 
     def extra_repr(self) -> str:
@@ -194,6 +240,16 @@ class Module(nn.Module):  # type: ignore[misc]
         found = home._parameters.get(last)
         return getattr(home, last) if found is None else found
 
+    def _need_state(self) -> None:
+        """Refuse what takes no state, or none that is nothing but the last values."""
+        network = self._first
+        axis_of(network.graph)
+        if len(network.axes) > 1:
+            raise InputError(
+                f"`{network.name}` has two time axes: its states have no gradient; take them from"
+                " the network, by `rollc.build`"
+            )
+
     def _given(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
         """Inputs and targets by name."""
         network = self._first
@@ -219,6 +275,7 @@ class Module(nn.Module):  # type: ignore[misc]
 
     def _called(
         self,
+        networks: Networks,
         run: Callable[[Network, runs.Options, Arrays, tuple[str, ...]], Ran],
         given: Mapping[str, Any],
         lengths: Any,
@@ -226,9 +283,9 @@ class Module(nn.Module):  # type: ignore[misc]
         steps: Any,
     ) -> dict[str, Tensor]:
         """The results of a call, as its caller has them, by name."""
-        parameters = {name: self._parameter(name) for name in self._first.params}
+        parameters = {name: self._parameter(name) for name in networks.first.params}
         precision = self._precision(parameters, given)
-        network = self._networks.of(precision.network)
+        network = networks.of(precision.network)
         tensors = {
             name: checked("parameter", name, tensor, network.params[name], precision)
             for name, tensor in parameters.items()
@@ -246,7 +303,7 @@ class Module(nn.Module):  # type: ignore[misc]
                     raise InputError(unknown("state", name, kept))
                 found = checked("state", name, tensor, kept[name], precision)
                 tensors[STATE + name] = found
-        seed = _seed() if self._networks.draws(self.training) else 0
+        seed = _seed() if networks.draws(self.training) else 0
         has_state = state is not None
         options = runs.Options(lengths_of(lengths), steps, self.training, seed, has_state)
         wrt: tuple[str, ...] = ()

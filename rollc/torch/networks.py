@@ -1,8 +1,10 @@
-"""The network that a module computes with, in the precision that its parameters have."""
+"""The networks that a module computes with, in the precision that its parameters have."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ from rollc.driver.artefact import open_artefact
 from rollc.driver.artefact_store import Manifest
 from rollc.driver.build import build_text
 from rollc.errors import InputError
+from rollc.ir.graph import Graph
+from rollc.ir.text import print_graph
+from rollc.ir.traversal import needed
 from rollc.network.network import Network
 from rollc.support import checks, resources
 from rollc.transforms.randomness import NOISE
@@ -22,10 +27,9 @@ _OPTIONS = ("steps", "truncate", "combine", "feed", "backend")
 class Networks:
     """A network in each precision: the first is there, the other is built when it is asked for."""
 
-    def __init__(self, first: Network, manifest: Manifest) -> None:
+    def __init__(self, first: Network, options: Mapping[str, Any]) -> None:
         self.first = first
-        self._text = manifest.text(manifest.entry("stages", dict).get("checked"))
-        self._options = {name: manifest.entries.get(name) for name in _OPTIONS}
+        self._options = dict(options)
         self._known = {first.dtype: first}
         noise = first.graph.leaves(NOISE)
         self._draws = bool(noise), any("rate" not in node.options for node in noise)
@@ -38,10 +42,22 @@ class Networks:
     def of(self, dtype: str) -> Network:
         """The network in that precision, "float32" or "float64"."""
         if dtype not in self._known:
-            options: dict[str, Any] = self._options
-            name = f"{self.first.name}.roll"
-            self._known[dtype] = build_text(self._text, name, dtype=dtype, **options)[0]
+            self._known[dtype] = _built(self.first.graph, dtype, self._options)
         return self._known[dtype]
+
+    @cached_property
+    def starts(self) -> Networks | None:
+        """Those that compute what a state starts from, as far as the spec says something else
+        than zero: an output for each state."""
+        graph = self.first.graph
+        names = {name: graph[name].initial for name in self.first.states}
+        outputs = tuple((name, start) for name, start in names.items() if start is not None)
+        if not outputs:
+            return None
+        before = needed(graph, [start for _, start in outputs])
+        before = replace(before, outputs=outputs, loss=None)
+        options = {"backend": self._options["backend"], "feed": self._options["feed"]}
+        return Networks(_built(before, self.first.dtype, options), options)
 
 
 def networks_of(
@@ -55,10 +71,18 @@ def networks_of(
             said = ", ".join(f"`{name}`" for name in (*sizes, *given))
             raise InputError(f"`{path}` is built: it takes no {said}; give the spec instead")
         manifest = artefact_store.read(path)
-        return Networks(open_artefact(manifest), manifest)
+        return Networks(open_artefact(manifest), _options(manifest))
     found = resources.find_spec(str(path))
     given_options = {name: value for name, value in options.items() if value is not None}
     network, made = build_text(
         resources.text_of(found), str(found), sets=sizes, dtype=dtype, **given_options
     )
-    return Networks(network, made.manifest)
+    return Networks(network, _options(made.manifest))
+
+
+def _options(manifest: Manifest) -> dict[str, Any]:
+    return {name: manifest.entries.get(name) for name in _OPTIONS}
+
+
+def _built(graph: Graph, dtype: str, options: Mapping[str, Any]) -> Network:
+    return build_text(print_graph(graph), f"{graph.name}.roll", dtype=dtype, **options)[0]

@@ -107,13 +107,31 @@ def lengths_of(value: Any) -> Any:
 
 def time_first(tensor: Tensor, spec: Spec) -> Tensor:
     """A tensor ``[B, T, ...]`` as ``[T, B, ...]``; without a batch as it is."""
-    return tensor.movedim(0, len(spec.time)) if _has_batch(tensor, spec) else tensor
+    return tensor.movedim(0, len(spec.time)) if has_batch(tensor, spec) else tensor
 
 
 def batch_first(tensor: Tensor, spec: Spec) -> Tensor:
     """A tensor ``[T, B, ...]`` as ``[B, T, ...]``; without a batch as it is."""
-    return tensor.movedim(len(spec.time), 0) if _has_batch(tensor, spec) else tensor
+    return tensor.movedim(len(spec.time), 0) if has_batch(tensor, spec) else tensor
 
 
-def _has_batch(tensor: Tensor, spec: Spec) -> bool:
+def has_batch(tensor: Tensor, spec: Spec) -> bool:
+    """Whether a tensor has the dimension of sequences."""
     return bool(tensor.ndim == len(spec.time) + 1 + len(spec.shape))
+
+
+def state_rows(value: Tensor, start: Spec, state: Spec, batch: int | None) -> Tensor:
+    """The rows of a state, ``[depth, B, ...]``, from what the spec says it starts from.
+
+    That is a number, a value of the state's shape, or a row for each step, the earliest first.
+    """
+    depth, *own = state.shape
+    lead = int(start.batch and batch is not None)
+    if len(start.shape) > len(own):
+        value = value.movedim(lead, 0)[-depth:]
+    else:
+        value = value.reshape(1, *value.shape, *[1] * (len(own) - len(start.shape)))
+    sequences = [] if batch is None or not state.batch else [batch]
+    if sequences and not lead:
+        value = value.unsqueeze(1)
+    return value.expand(depth, *sequences, *own)

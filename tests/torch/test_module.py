@@ -168,8 +168,81 @@ def test_a_state_of_zeros() -> None:
     assert [tuple(each.shape) for each in state.values()] == [(1, 3, 4)] * 2
     with pytest.raises(InputError, match="two time axes"):
         module_of("sequences/translate").zero_state(3)
+    with pytest.raises(InputError, match="cannot run step by step"):
+        module_of("sequences/tagger").zero_state(3)
     with pytest.raises(InputError, match="`batch_size`"):
         module.zero_state(2.5)
+
+
+STARTS = """
+net starts
+dim H = 3
+static input z: [H]
+input x: [H]
+param W: [H, H], own: [H], rows: [3, H], n = 0.3
+a = tanh(W @ a[t-2] + x)
+init a = own
+b = tanh(W @ b[t-3] + a)
+init b = rows
+c = 0.5 * c[t-1] + b
+init c = n
+d = d[t-2] * 0.4 + c
+init d = tanh(W @ z) + own
+e = e[t-1] * 0.3 + d
+k = argmax(e + one_hot(k[t-1], size=H))
+init e = 0.7
+h = e + 0 * one_hot(k, size=H)
+output h
+loss mean(sum(h * h), over t)
+"""
+
+
+@pytest.mark.parametrize("batch", [True, False])
+def test_a_state_that_the_spec_computes(tmp_path: Path, batch: bool) -> None:
+    """From the state before the first step on, it is the whole, with the same gradients."""
+    module = written(tmp_path, STARTS)
+    given = inputs_of(module)
+    if not batch:
+        given = {"z": given["z"][0], "x": given["x"][:, 0]}
+        given = {name: each.detach().requires_grad_() for name, each in given.items()}
+    state = module.initial_state(given)
+    zeros = module.zero_state(B if batch else None)
+    assert {name: each.shape for name, each in state.items()} == {
+        name: each.shape for name, each in zeros.items()
+    }
+    arrays = {name: each.detach().numpy() for name, each in given.items()}
+    params = {name: each.detach().numpy() for name, each in module.named_parameters()}
+    expected = module._first.initial_state(params, arrays)
+    for name, each in state.items():
+        np.testing.assert_allclose(each.detach().numpy(), expected[name], rtol=1e-12)
+    output, _ = module(given, state=state)
+    whole = module(given)
+    torch.testing.assert_close(output, whole)
+    tensors = [*module.parameters(), *given.values()]
+    cotangent = torch.randn_like(whole)
+    found = torch.autograd.grad(output, tensors, cotangent)
+    for one, two in zip(found, torch.autograd.grad(whole, tensors, cotangent), strict=True):
+        torch.testing.assert_close(one, two)
+        assert two.any()
+
+
+def test_the_batch_of_a_state() -> None:
+    module = module_of("lstm", batch_first=True)
+    x = torch.zeros(3, T, 3, dtype=torch.float64)
+    for state in (module.initial_state(x), module.initial_state(batch_size=3)):
+        assert {name: tuple(each.shape) for name, each in state.items()} == {
+            "h": (1, 3, 4),
+            "c": (1, 3, 4),
+        }
+    assert module.initial_state()["h"].shape == (1, 4)
+    with pytest.raises(InputError, match="input `x` has 3 sequences, but expected 2"):
+        module.initial_state(x, batch_size=2)
+    caption = module_of("sequences/caption").float()
+    state = caption.initial_state(torch.zeros(3, 3))
+    assert state["h"].dtype == torch.float32
+    with pytest.raises(InputError, match="missing input `picture`"):
+        caption.initial_state(batch_size=3)
+    assert copy.deepcopy(caption).double().initial_state(torch.zeros(3, 3).double())["h"].shape
 
 
 def test_batch_first(tmp_path: Path) -> None:
