@@ -186,6 +186,7 @@ def run_on(graph: Graph) -> None:
 
     from rollc.driver.build import kernel_graphs
     from rollc.driver.pipeline import compiled
+    from rollc.ir.graph import LEAVES
     from rollc.ir.interpreter import interpret
     from rollc.runtime.kernel import Kernel
 
@@ -199,7 +200,7 @@ def run_on(graph: Graph) -> None:
         leaves = {}
         for node in made.nodes:
             shape = (*(sizes[axis] for axis in node.type.axes), *node.type.shape)
-            if node.operation in ("input", "target", "param", "cotangent", "state"):
+            if node.operation in LEAVES - {"constant", "noise"}:
                 index = node.type.kind == "index"
                 leaves[node.name] = (
                     rng.integers(0, node.type.bound or 1, shape)

@@ -83,7 +83,9 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     from rollc.driver.sources import read_spec
     from rollc.tools.verify.kernels import interpreted
 
-    def opened(spec: str, sets: dict[str, int], dtype: str, feed: str) -> Network:
+    def opened(
+        spec: str, sets: dict[str, int], dtype: str, feed: str, backend: str | None
+    ) -> Network:
         graph, _ = read_spec(Path(spec).read_text(), spec, sets, feed)
         return interpreted(graph, feed)
 
