@@ -15,6 +15,8 @@ from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.network.noted_arrays import Noted
 
+pytestmark = pytest.mark.usefixtures("each_backend")
+
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 Result = tuple[float, Arrays]
@@ -36,7 +38,7 @@ WAYS: dict[str, Callable[..., tuple[Any, Callable[[], Result]]]] = {
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
+def network(each_backend: str) -> Network:
     return build_text(TEXT, "small.roll", dtype="float64")[0]
 
 

@@ -21,6 +21,8 @@ from rollc.runtime.kernel import Kernel
 from rollc.support import threads
 from tests.helpers.compiled_networks import network_of, on_machine
 
+pytestmark = pytest.mark.usefixtures("each_backend")
+
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 
@@ -45,7 +47,7 @@ loss mean(mse(o, y), over t)
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
+def network(each_backend: str) -> Network:
     return build_text(TEXT, "several.roll", dtype="float64")[0]
 
 

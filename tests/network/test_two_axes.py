@@ -34,6 +34,8 @@ from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.ragged import with_lengths
 from tests.helpers.lowering import lower
 
+pytestmark = pytest.mark.usefixtures("each_backend")
+
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 
@@ -189,7 +191,7 @@ def test_a_cycle_runs_along_one_axis() -> None:
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
+def network(each_backend: str) -> Network:
     return build_text(print_graph(attention()), "attention.txt", dtype="float64")[0]
 
 

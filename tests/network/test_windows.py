@@ -18,6 +18,8 @@ from rollc.ir.verifier import verify
 from rollc.network.network import Network
 from tests.helpers.forward_gradients import uncompiled
 
+pytestmark = pytest.mark.usefixtures("each_backend")
+
 Array = NDArray[Any]
 
 SPEC = """
@@ -48,7 +50,7 @@ def windows(size: int) -> list[slice]:
 
 
 @pytest.fixture(scope="module")
-def whole() -> Network:
+def whole(each_backend: str) -> Network:
     return build_text(SPEC, dtype="float64")[0]
 
 

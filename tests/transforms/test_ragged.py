@@ -16,6 +16,8 @@ from rollc.network.network import Network
 from rollc.tools.verify.kernels import interpreted
 from tests.helpers.paths import ROOT
 
+pytestmark = pytest.mark.usefixtures("each_backend")
+
 Array = NDArray[Any]
 SPECS = ROOT / "specs"
 
@@ -61,7 +63,7 @@ def spoilt(arrays: dict[str, Array]) -> dict[str, Array]:
 
 
 @pytest.fixture(scope="module")
-def tagger() -> Network:
+def tagger(each_backend: str) -> Network:
     return build_text(TAGGER, dtype="float64")[0]
 
 

@@ -94,7 +94,7 @@ loss -last(p)
 """
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.long), "float64"])
 def test_a_chain_with_states_that_cannot_be_reached(dtype: str, tmp_path: Path) -> None:
     spec = tmp_path / "chain.roll"
     spec.write_text(CHAIN, encoding="utf-8")

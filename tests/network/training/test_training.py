@@ -15,6 +15,8 @@ from rollc.network.training.batches import Batch, batches, streams, windows
 from rollc.network.training.loop import fit
 from rollc.network.training.optimizers import optimiser
 
+pytestmark = pytest.mark.usefixtures("each_backend")
+
 SPEC = """
 net tiny
 dim H = 3
@@ -30,7 +32,7 @@ loss mean(mse(o, y), over t)
 
 
 @pytest.fixture(scope="module")
-def tiny() -> Network:
+def tiny(each_backend: str) -> Network:
     return build_text(SPEC, dtype="float64")[0]
 
 

@@ -80,6 +80,7 @@ def test_the_grams_are_probabilities() -> None:
     assert genesis._bits("ab" * 500, "ab" * 100, 2, 2) < 0.05
 
 
+@pytest.mark.long
 def test_a_tag_needs_both_sides(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     demos.run("tagger", quick=True, save=tmp_path)
     commoner, forwards, both = scores(capsys.readouterr().out)
