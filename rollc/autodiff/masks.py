@@ -21,6 +21,7 @@ multiplied with is masked, and what is not picked is not there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from rollc.autodiff.arrivals import Arrivals
 from rollc.ir.builder import Builder
@@ -85,6 +86,32 @@ def arrived(entry: Operation, node: Node, g: Value) -> Value:
         shared = tuple(axis for axis in over if axis in g.type.axes)
         return call("sum_over", call("abs", g), over=shared) if shared else g
     return call("sum", call("abs", g)) if g.type.shape else g
+
+
+def where_it_moves(node: Node, build: Builder, tangent: Callable[[str], Value | None]) -> Node:
+    """A node of an adjoint for derivatives of that: a mask passes on where what arrives moves too.
+
+        reached(v, g)        ->  reached(v, |g| + |g^dot|)
+        reached(v, sum |g|)  ->  reached(v, sum |g| + sum |g^dot|)
+
+    A cotangent of zero whose tangent is not zero has a derivative in what it is multiplied with.
+    ``tangent`` gives those of cotangents, None where there is none.
+    """
+    if node.operation != "reached":
+        return node
+    value, mask = node.operands
+    made: list[Node] = []  # what :func:`arrived` has made of the cotangent
+    name = mask.source
+    while build.nodes[name].operation in ("abs", "sum", "sum_over"):
+        made.append(build.nodes[name])
+        name = made[-1].operands[0].source
+    moved = tangent(name)
+    if moved is None:
+        return node
+    for each in reversed(made):
+        moved = call(each.operation, moved, **each.options)
+    both = call("abs", build.read(mask.source)) + call("abs", moved)
+    return replace(node, operands=(value, both.edge))
 
 
 def _is_smaller(entry: Operation, node: Node, factor: Type, product: Type) -> bool:

@@ -36,8 +36,8 @@ from dataclasses import dataclass, replace
 
 import networkx
 
-from rollc.autodiff.adjoint import between, fit, spread
-from rollc.autodiff.masks import arrived
+from rollc.autodiff.adjoint import PREFIX, between, fit, spread
+from rollc.autodiff.masks import arrived, where_it_moves
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Attribute, Graph, Node, Type, ordered_axes
@@ -161,6 +161,7 @@ class _Tangent:
         self.build = Builder(graph.nodes, mark=":")
         outputs = dict.fromkeys(name for _, name in graph.outputs)
         self.active = frozenset(between(graph, leaves, outputs))
+        self.masks: set[str] = set()  # made for the adjoint that the source is
 
     def graph(self, values: bool = True) -> Graph:
         build = self.build
@@ -172,9 +173,10 @@ class _Tangent:
                 node = self.source[name]
                 build.prefix, build.line = tangent_name(name), node.line
                 self._seed(node)
+        nodes = {node.name: self._masked(node) for node in self.source.nodes}
         for node in in_step_order(self.source.nodes):
             if node.name in self.active.difference(self.leaves):
-                self._define(node, self._pushed(node))
+                self._define(node, self._pushed(nodes[node.name]))
         outputs = tuple(
             (tangent_name(label), tangent_name(name))
             for label, name in self.source.outputs
@@ -188,6 +190,20 @@ class _Tangent:
             axes=(*self.source.axes, *self.axes),
         )
         return _needed(graph)
+
+    def _masked(self, node: Node) -> Node:
+        """A node of the source; of an adjoint's, one whose mask is one for derivatives too."""
+        build = self.build
+
+        def moved(name: str) -> Value | None:
+            arrives = name.startswith(PREFIX) and name in self.active
+            return build.read(tangent_name(name)) if arrives else None
+
+        build.prefix, build.line = f"{tangent_name(node.name)}:reached", node.line
+        build.nodes[node.name] = masked = where_it_moves(node, build, moved)
+        if masked is not node:
+            self.masks.add(masked.operands[1].source)
+        return masked
 
     def _seed(self, leaf: Node) -> None:
         """Make the tangent of a leaf."""
@@ -281,6 +297,7 @@ class _Tangent:
 
         def operands(name: str) -> list[str]:
             given = name == origin or name in self.source.by_name or name not in self.build.nodes
+            given = given or name in self.masks
             return [] if given else [edge.source for edge in self.build.nodes[name].operands]
 
         reads: networkx.DiGraph[str] = networkx.DiGraph()
@@ -319,9 +336,8 @@ def _whole(value: Value, like: Type) -> Value:
 
 def _needed(graph: Graph) -> Graph:
     """The graph without what no output needs; leaves of the network stay."""
-    found = needed_names(graph, graph.results())
-    return graph.with_nodes(
-        node
-        for node in graph.nodes
-        if node.name in found or node.operation in ("param", "input", "target", "noise")
-    )
+    stay = [
+        leaf.name for sort in ("param", "input", "target", "noise") for leaf in graph.leaves(sort)
+    ]
+    found = needed_names(graph, [*graph.results(), *stay])
+    return graph.with_nodes(node for node in graph.nodes if node.name in found)

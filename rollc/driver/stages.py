@@ -59,6 +59,7 @@ KERNELS = (
     *("stream.lengths", "gradient.state.lengths", "vjp.state.lengths"),
     *("loss", "loss.state", "loss.lengths", "loss.state.lengths"),
     *("jvp", "jvp.state", "jvp.lengths", "jvp.state.lengths"),
+    *("hvp", "hvp.state", "hvp.lengths", "hvp.state.lengths"),
 )
 GRAPH_STAGES = ("graph", "checked", "simplified", "adjoint", "tangent", "dag")
 _KERNEL_FILES = {

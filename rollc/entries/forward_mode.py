@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rollc.autodiff.adjoint import differentiable
+from rollc.autodiff.adjoint import between, differentiable
 from rollc.autodiff.segments import Segment, Segments
 from rollc.entries.passes import (
+    ADJOINT,
     CANONICALIZE,
     EXPOSE_STATE,
+    GRADIENTS,
+    LOSS,
     OUTPUTS,
     PUSHFORWARD,
     RAGGED,
     TANGENT,
     TRUNCATE,
 )
-from rollc.ir.graph import Graph
+from rollc.ir.graph import LEAVES, Graph
+from rollc.ir.operations import operation_of
 from rollc.support.passes import Runner
 
 
@@ -41,6 +45,29 @@ def moved(prepared: Graph, run: Runner | None = None) -> Graph:
     leaves = [node.name for node in outputs.nodes if differentiable(node)]
     made: Graph = run(CANONICALIZE, run(PUSHFORWARD, outputs, leaves))
     return made
+
+
+def hessian_products(prepared: Graph, run: Runner | None = None) -> Graph:
+    """The products of the Hessian of a prepared graph's loss, for all leaves together.
+
+    They are the derivatives of the gradients in one direction, labelled with ``^dot`` behind.
+    """
+    run = run or Runner()
+    gradients = run(GRADIENTS, run(ADJOINT, run(CANONICALIZE, run(LOSS, prepared))))
+    leaves = [node.name for node in gradients.nodes if differentiable(node)]
+    made: Graph = run(CANONICALIZE, run(PUSHFORWARD, gradients, leaves, values=False))
+    return made
+
+
+def why_no_hessian(graph: Graph) -> str | None:
+    """Why the loss of a checked graph has no second derivatives, in words."""
+    leaves = [node.name for node in graph.nodes if differentiable(node)]
+    for name in between(graph, leaves, [] if graph.loss is None else [graph.loss]):
+        node = graph[name]
+        if node.operation not in LEAVES and operation_of(node).once:
+            where = f" (line {node.line})" if node.line else ""
+            return f"`{name}`{where} has a derivative of its own, `grad`, which tells no second one"
+    return None
 
 
 def tangent_entry(index: int, lengths: bool = False) -> str:

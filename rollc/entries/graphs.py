@@ -10,8 +10,15 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
+from rollc.autodiff.adjoint import differentiable
 from rollc.autodiff.window_split import CannotSplit
-from rollc.entries.forward_mode import moved, prepared_graph, tangent_kernels
+from rollc.entries.forward_mode import (
+    hessian_products,
+    moved,
+    prepared_graph,
+    tangent_kernels,
+    why_no_hessian,
+)
 from rollc.entries.passes import (
     ADJOINT,
     AVERAGE,
@@ -83,6 +90,11 @@ def kernel_graphs(
                 CANONICALIZE, run(LOSS, prepared(state, lengths))
             )
             makers[f"gradient{variant}"] = lambda: derived("loss")
+            moves = any(differentiable(node) for node in graph.nodes)
+            if moves and combine == "sum" and why_no_hessian(graph) is None:
+                makers[f"hvp{variant}"] = lambda: hessian_products(
+                    prepared(state, lengths, truncate), run
+                )
         if any(graph[name].type.kind == "float" for _, name in graph.outputs):
             makers[f"vjp{variant}"] = lambda: derived("outputs")
             makers[f"jvp{variant}"] = lambda: moved(prepared(state, lengths, truncate), run)

@@ -12,7 +12,7 @@ from rollc.autodiff.segments import segments
 from rollc.autodiff.tangent import pushforward, tangent
 from rollc.autodiff.truncation import truncate
 from rollc.autodiff.window_split import split
-from rollc.ir.graph import Graph, loss_only, outputs_only
+from rollc.ir.graph import Graph, gradients_only, loss_only, outputs_only
 from rollc.support.passes import Pass
 from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.ragged import with_lengths
@@ -91,6 +91,12 @@ AVERAGE = Pass(
     "a graph without gradients",
     "as after adjoint; those of a parameter are averaged over the steps that read it",
 )
+GRADIENTS = Pass(
+    "keep-gradients",
+    gradients_only,
+    "a graph with gradients",
+    "the gradients are its outputs, and all its results",
+)
 TANGENT = Pass(
     "tangent",
     tangent,
@@ -117,5 +123,5 @@ UNROLL = Pass(
 )
 GRAPH_PASSES = (
     *(NOISE, STREAM, WINDOWS, SEGMENTS, EXPOSE_STATE, TRUNCATE, RAGGED, CANONICALIZE),
-    *(OUTPUTS, LOSS, ADJOINT, AVERAGE, TANGENT, PUSHFORWARD, INLINE, UNROLL),
+    *(OUTPUTS, LOSS, ADJOINT, AVERAGE, GRADIENTS, TANGENT, PUSHFORWARD, INLINE, UNROLL),
 )

@@ -233,6 +233,11 @@ def outputs_only(graph: Graph) -> Graph:
     return replace(graph, loss=None, gradients=())
 
 
+def gradients_only(graph: Graph) -> Graph:
+    """A graph whose gradients are its outputs, and all its results."""
+    return replace(graph, outputs=graph.gradients, loss=None, gradients=())
+
+
 def loss_only(graph: Graph) -> Graph:
     """A graph whose loss is its only result."""
     return replace(graph, outputs=(), gradients=())

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 
-_OF_LOSS = ("loss", "gradient")
+_OF_LOSS = ("loss", "gradient", "hvp")
 """Kernels whose results are those of the loss, and not of the outputs."""
 
 _KINDS = {"index": np.dtype(np.int64), "bool": np.dtype(np.bool_)}

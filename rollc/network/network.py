@@ -440,6 +440,49 @@ class Network:
         values, slopes = (self._outputs(found, sizes, lengths) for found in apart(results))
         return values, slopes
 
+    def hvp(
+        self,
+        params: Arrays,
+        inputs: Arrays,
+        vectors: Arrays,
+        steps: Steps | None = None,
+        *,
+        state: Arrays | None = None,
+        lengths: Lengths | None = None,
+        training: bool = False,
+        seed: Seed = 0,
+    ) -> dict[str, Array]:
+        """The product of the Hessian of the loss with a vector, by the names of gradients.
+
+        It is the derivative of the gradients of :meth:`value_and_grad` in the direction of
+        ``vectors``: arrays of the shapes of parameters and inputs, by their names, and of a given
+        ``state`` as ``state.NAME``; those left out are zero.  The products are of those shapes, one
+        for each gradient: with a vector for parameters alone, those of the inputs are the mixed
+        derivatives.
+
+            products = net.hvp(params, inputs, {"W": v})  # (grad(W + e v) - grad(W)) / e
+
+        What `stop` gives, and what is read across a border of ``truncate``, counts as constant for
+        both derivatives.  Raises :class:`InputError` as :meth:`jvp` does, and where a value has a
+        derivative of its own by `grad`, which says nothing of a second one.
+
+        Reference: Pearlmutter, Fast exact multiplication by the Hessian (1994), Neural
+        Computation 6(1): the tangent of the adjoint, as here.
+        """
+        from rollc.entries.forward_mode import why_no_hessian
+        from rollc.network.pushforward import direction, products
+
+        self._need_loss()
+        why = why_no_hessian(self.graph)
+        if why is not None:
+            raise InputError(f"the loss of `{self.name}` has no second derivative: {why}")
+        leaves, sizes = self._interface.leaves(params, inputs, steps, state, lengths)
+        leaves |= direction(self._interface, vectors, sizes, leaves, state is not None, "vector")
+        leaves |= self._noise(sizes, training, seed)
+        kernel = self._kernel_of(_entry("hvp", state, lengths), sizes)
+        results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
+        return products(results, self._interface, sizes, self._wanted(ALL, state is not None))
+
     def initial_state(
         self,
         params: Arrays,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from rollc.network.arrays import (
     shape_of,
     unknown,
 )
+from rollc.network.gradients import gradients
 from rollc.network.interface import Arrays, Interface
 from rollc.support.checks import mapping
 
@@ -27,23 +28,29 @@ Results = Mapping[tuple[str, str], Array]
 
 
 def direction(
-    interface: Interface, tangents: Arrays, sizes: Sizes, leaves: Mapping[str, Array], state: bool
+    interface: Interface,
+    tangents: Arrays,
+    sizes: Sizes,
+    leaves: Mapping[str, Array],
+    state: bool,
+    word: str = "tangent",
 ) -> dict[str, Array]:
     """The leaves that a direction is: the tangents of all that have one, zero where none is given.
 
     ``leaves`` are those that it is a direction of, as kernels take them, with those of a
-    ``state`` if there is one.  Raises :class:`InputError` for what has no derivative.
+    ``state`` if there is one; ``word`` is what errors call a tangent.  Raises
+    :class:`InputError` for what has no derivative.
     """
     inputs = {**interface.params, **interface.inputs}
     rows = {STATE + name: spec for name, spec in interface.states.items() if state}
-    _check(interface, mapping("tangents", tangents), inputs | rows)
+    _check(interface, mapping(f"{word}s", tangents), inputs | rows, word)
     axes = lengths_leaves(interface.axes)
     own = {axis: leaves[name] for axis, name in axes.items() if name in leaves}
     found: dict[str, Array] = {}
     for name, spec in (inputs | rows).items():
         if spec.kind != "float":
             continue
-        what = f"tangent `{name}`"
+        what = f"{word} `{name}`"
         if name in rows:
             given = tangents.get(name, np.zeros(_rows_shape(spec, sizes)))
             found[tangent_name(name)] = fitting_state(what, given, spec, sizes)
@@ -61,19 +68,20 @@ def _rows_shape(spec: Spec, sizes: Sizes) -> tuple[int, ...]:
     return (depth, *lead, *([sizes.batch] if spec.batch and sizes.batched else []), *own)
 
 
-def _check(interface: Interface, tangents: Mapping[str, Any], known: Mapping[str, Spec]) -> None:
+def _check(
+    interface: Interface, tangents: Mapping[str, Any], known: Mapping[str, Spec], word: str
+) -> None:
     for name in tangents:
         if name in interface.targets:
-            raise InputError(f"tangent `{name}`: it is a target, and has no derivative")
+            raise InputError(f"{word} `{name}`: it is a target, and has no derivative")
         if name not in known:
             if isinstance(name, str) and name.removeprefix(STATE) in interface.states:
-                raise InputError(f"tangent `{name}`: no state is given")
+                raise InputError(f"{word} `{name}`: no state is given")
             floats = {name: spec for name, spec in known.items() if spec.kind == "float"}
-            raise InputError(unknown("tangent", name, floats))
+            raise InputError(unknown(word, name, floats))
         if known[name].kind != "float":
-            raise InputError(
-                f"tangent `{name}`: it is an {known[name].kind}, and has no derivative"
-            )
+            kind = known[name].kind
+            raise InputError(f"{word} `{name}`: it is an {kind}, and has no derivative")
 
 
 def apart(results: Results) -> tuple[Results, Results]:
@@ -86,3 +94,12 @@ def apart(results: Results) -> tuple[Results, Results]:
         if label.endswith(mark)
     }
     return values, tangents
+
+
+def products(
+    results: Results, interface: Interface, sizes: Sizes, labels: Collection[str]
+) -> dict[str, Array]:
+    """The tangents of gradients, in the shapes of what these are gradients of."""
+    _, tangents = apart(results)
+    found = {("gradient", label): array for (_, label), array in tangents.items()}
+    return gradients(found, interface, sizes, labels)

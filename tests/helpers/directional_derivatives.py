@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint, differentiable, seed_name
 from rollc.autodiff.tangent import pushforward, tangent_name
-from rollc.ir.graph import Graph
+from rollc.ir.graph import Graph, gradients_only
 from rollc.ir.interpreter import interpret
 from rollc.ir.verifier import verify
 
@@ -78,3 +78,45 @@ def agrees_with_the_adjoint(
             scale = max(1.0, np.abs(backwards).sum(), np.abs(products).sum())
             error = abs(products.sum() - backwards.sum())
             assert error <= 1e-10 * scale, (label, leaf, products.sum(), backwards.sum())
+
+
+def hessian_products(
+    graph: Graph, leaves: Arrays, sizes: Mapping[str, int], moved: Arrays
+) -> dict[str, Array]:
+    """The tangents of the gradients of the loss, by leaf."""
+    derived = gradients_only(adjoint(graph))
+    return tangents(derived, leaves, sizes, moved)
+
+
+def gradients_along(
+    graph: Graph, leaves: Arrays, sizes: Mapping[str, int], moved: Arrays
+) -> dict[str, Array]:
+    """Central differences of the gradients of the loss, of fourth order."""
+    derived, step = adjoint(graph), 1e-4
+
+    def at(distance: float) -> dict[str, Array]:
+        there = {name: leaves[name] + distance * array for name, array in moved.items()}
+        values = interpret(derived, {**leaves, **there}, sizes)
+        return {leaf: values[name] for leaf, name in derived.gradients}
+
+    far_left, left, right, far_right = (at(place * step) for place in (-2, -1, 1, 2))
+    return {
+        leaf: (8 * (right[leaf] - left[leaf]) - (far_right[leaf] - far_left[leaf])) / (12 * step)
+        for leaf in left
+    }
+
+
+def agrees_with_differences(
+    graph: Graph, leaves: Arrays, sizes: Mapping[str, int], seed: int = 0
+) -> None:
+    """Products with the Hessian of the loss: near differences, and ``<u, H v> == <v, H u>``."""
+    graph = replace(graph, outputs=())
+    u, v = (some_directions(leaves_of(graph), leaves, seed + place) for place in (2, 3))
+    hu, hv = (hessian_products(graph, leaves, sizes, moved) for moved in (u, v))
+    one, other = ([(each[name] * h[name]).sum() for name in u] for each, h in ((u, hv), (v, hu)))
+    scale = max(1.0, float(np.abs([*one, *other]).sum()))
+    assert abs(sum(one) - sum(other)) <= 1e-10 * scale
+    expected = gradients_along(graph, leaves, sizes, v)
+    scale = max(1.0, *(float(np.abs(array).max(initial=0)) for array in expected.values()))
+    for leaf, array in expected.items():
+        assert np.abs(hv[leaf] - array).max(initial=0) <= 1e-5 * scale, leaf

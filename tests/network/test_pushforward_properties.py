@@ -1,4 +1,6 @@
-"""Derivatives in one direction are those of the adjoint, on random graphs and every operation."""
+"""Derivatives in one direction are those of the adjoint, on random graphs and every operation; so
+are second ones those of differences of gradients, and alike both ways round.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,11 @@ from hypothesis import strategies as st
 
 from rollc.autodiff.truncation import truncate
 from rollc.ir.graph import Graph
+from rollc.ir.operations import OPERATIONS
 from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.ragged import with_lengths
 from rollc.transforms.state import expose_state, why_no_state
-from tests.helpers.directional_derivatives import agrees_with_the_adjoint
+from tests.helpers.directional_derivatives import agrees_with_differences, agrees_with_the_adjoint
 from tests.helpers.operation_cases import CASES, SIZES, Case, on_a_bench, values
 from tests.helpers.strategies.delay_graphs import delay_graphs, random_leaves
 from tests.helpers.strategies.random_specs import spec_graphs
@@ -65,3 +68,40 @@ def test_random_graphs_of_two_axes(graph: Graph, seed: int) -> None:
     sizes = {"s": 3, "t": 4, "batch": 2}
     with np.errstate(all="ignore"):
         agrees_with_the_adjoint(graph, random_leaves(graph, sizes, seed), sizes, seed)
+
+
+# Second derivatives ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("operation", "case"),
+    [
+        pytest.param(operation, case, id=f"{operation}{number}")
+        for operation, cases in CASES.items()
+        for number, case in enumerate(cases)
+    ],
+)
+def test_second_derivatives_of_every_operation(operation: str, case: Case) -> None:
+    graph = on_a_bench(operation, case, operation)
+    if OPERATIONS[operation].once or OPERATIONS[operation].adjoint is None:
+        return  # no second derivative is said, or none passes
+    with np.errstate(all="ignore"):
+        agrees_with_differences(graph, values(graph, SIZES), SIZES)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    graph=st.one_of(delay_graphs(smooth=True), spec_graphs(smooth=True)),
+    steps=st.integers(1, 5),
+    state=st.booleans(),
+    simple=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_second_derivatives_of_random_graphs(
+    graph: Graph, steps: int, state: bool, simple: bool, seed: int
+) -> None:
+    graph = prepared(graph, None, state, lengths=False)
+    sizes = {"t": steps, "batch": 2}
+    with np.errstate(all="ignore"):
+        graph = canonicalize(graph) if simple else graph
+        agrees_with_differences(graph, random_leaves(graph, sizes, seed), sizes, seed)

@@ -384,6 +384,7 @@ ELEMENTWISE = (
         elementwise=True,
         internal=True,
         summary="the value; x gets the cotangent times the slope, the value all of it",
+        once=True,
         picks=(1,),
     ),
     Operation(

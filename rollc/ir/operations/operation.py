@@ -99,6 +99,7 @@ class Operation:
     slope     -- ``constant``: the rule multiplies by nothing that it reads; ``product``: by
                  the other one of two operands; ``finite``: by what is finite where the
                  operands are; ``infinite``: by what need not be
+    once      -- the rule is written by hand, and a derivative of it is no second derivative
     picks     -- the operands of which it may take nothing at some steps or elements, so that
                  no cotangent arrives there: True for all of them
 
@@ -157,6 +158,7 @@ class Operation:
     optional: int = 0  # how many of the last operands may be left out
     internal: bool = False  # made by passes only; a spec cannot call it
     summary: str = ""
+    once: bool = False
 
     def slope_at(self, options: Options) -> Slope:
         """How large slopes can be with some options: deviations of zero are no divisors."""

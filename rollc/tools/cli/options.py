@@ -21,6 +21,7 @@ KERNELS = (
     *("stream.lengths", "gradient.state.lengths", "vjp.state.lengths"),
     *("loss", "loss.state", "loss.lengths", "loss.state.lengths"),
     *("jvp", "jvp.state", "jvp.lengths", "jvp.state.lengths"),
+    *("hvp", "hvp.state", "hvp.lengths", "hvp.state.lengths"),
     *("start", "start.lengths", "window", "window.vjp"),
     *("tangent", "tangent.2", "tangent.3", "tangent.4"),
     *("tangent.lengths", "tangent.2.lengths", "tangent.3.lengths", "tangent.4.lengths"),

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint, differentiable, seed_name
 from rollc.autodiff.tangent import pushforward, tangent_name
+from rollc.entries.forward_mode import why_no_hessian
 from rollc.ir.builder import Builder
-from rollc.ir.graph import BATCH, Graph, Node
+from rollc.ir.graph import BATCH, Graph, Node, gradients_only
 from rollc.ir.interpreter import interpret
 from rollc.ir.names import STATE
 from rollc.ir.operations import operation_of
@@ -31,7 +32,7 @@ from rollc.transforms.state import expose_state
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
-Sort = Literal["forward", "loss", "gradient", "vjp", "jvp"]
+Sort = Literal["forward", "loss", "gradient", "hvp", "vjp", "jvp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ def sorts(graph: Graph) -> Iterator[Sort]:
     if graph.loss is not None:
         yield "loss"
         yield "gradient"
+        if leaves_with_slopes(graph) and why_no_hessian(graph) is None:
+            yield "hvp"
     if any(graph[name].type.kind == "float" for _, name in graph.outputs):
         yield "vjp"
         yield "jvp"
@@ -126,7 +129,8 @@ def meaning(case: Case, way: Way) -> dict[str, Array]:
         for label, name in _results(derived, way).items():
             axes = derived[name].type.axes
             # The loss is the mean over the sequences; outputs have cotangents of their own.
-            mean = label == "loss" or (label.startswith("gradient ") and way.sort == "gradient")
+            of_loss = way.sort in ("gradient", "hvp")
+            mean = label == "loss" or (label.startswith("gradient ") and of_loss)
             share = values[name] / (count if mean else 1)
             shape = (*(case.sizes[axis] for axis in axes), *derived[name].type.shape)
             whole = found.setdefault(label, np.zeros(shape, dtype=share.dtype))
@@ -164,6 +168,8 @@ def _derived(graph: Graph, sort: Sort) -> Graph:
         return graph
     if sort == "jvp":
         return pushforward(replace(graph, loss=None), leaves_with_slopes(graph))
+    if sort == "hvp":
+        return pushforward(gradients_only(adjoint(graph)), leaves_with_slopes(graph), values=False)
     return adjoint(graph if sort == "gradient" else replace(graph, loss=None), _OF[sort])
 
 
@@ -174,6 +180,8 @@ def _results(derived: Graph, way: Way) -> dict[str, str]:
     """The nodes of what a way gives, by label."""
     found = {}
     for label, name in derived.outputs:
+        if way.sort == "hvp":
+            found[f"gradient {label.removesuffix(tangent_name(''))}"] = name
         if way.sort in ("forward", "jvp") or (way.sort == "gradient" and label.startswith(STATE)):
             found[f"output {label}"] = name
     if way.sort in ("loss", "gradient") and derived.loss is not None:
@@ -195,7 +203,7 @@ def compare(case: Case, network: Network, way: Way, which: str) -> Row:
     if way.lengths is not None:
         case = replace(case, graph=apart(case.graph))
     cotangents: dict[str, Array] = {}
-    if way.sort == "jvp":
+    if way.sort in ("jvp", "hvp"):
         tangents = {tangent_name(name): array for name, array in some_tangents(case).items()}
         case = replace(case, leaves={**case.leaves, **tangents})
     if way.sort == "vjp":
@@ -230,6 +238,12 @@ def _called(
         return labelled(network, "gradient", pullback(outside))
     if way.sort == "jvp":
         return _moved(case, network, way, params, inputs, state)
+    if way.sort == "hvp":
+        vectors = _tangents(case, network, way)
+        products = network.hvp(
+            params, {**inputs, **targets}, vectors, steps, state=state, lengths=way.lengths
+        )
+        return labelled(network, "gradient", products)
     everything = {**inputs, **targets}
     if way.sort == "loss":
         loss = network.loss(params, everything, steps, state=state, lengths=way.lengths)
@@ -249,15 +263,20 @@ def _called(
     }
 
 
+def _tangents(case: Case, network: Network, way: Way) -> dict[str, Array]:
+    """Some direction, as a caller of the network gives it."""
+    found = some_tangents(case)
+    if way.lengths is not None:
+        graph, lengths = case.graph, way.lengths
+        found = {name: spoilt(graph[name], found[name], lengths) for name in found}
+    return {name: _turned(network, name, array) for name, array in found.items()}
+
+
 def _moved(
     case: Case, network: Network, way: Way, params: Arrays, inputs: Arrays, state: Arrays | None
 ) -> dict[str, Array]:
     """The outputs and their derivatives in some direction."""
-    tangents = some_tangents(case)
-    if way.lengths is not None:
-        graph, lengths = case.graph, way.lengths
-        tangents = {name: spoilt(graph[name], tangents[name], lengths) for name in tangents}
-    tangents = {name: _turned(network, name, array) for name, array in tangents.items()}
+    tangents = _tangents(case, network, way)
     steps = {axis: case.sizes[axis] for axis in network.axes}
     values, slopes = network.jvp(params, inputs, tangents, steps, state=state, lengths=way.lengths)
     found = labelled(network, "output", values)

@@ -22,6 +22,7 @@ import torch
 from rollc.autodiff.adjoint import adjoint
 from rollc.driver.pipeline import compiled
 from rollc.driver.sources import read_spec
+from rollc.entries.forward_mode import why_no_hessian
 from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
@@ -36,7 +37,7 @@ from rollc.runtime.kernel import Kernel
 from rollc.support.passes import Runner
 from rollc.transforms.canonicalize import canonicalize
 from tests.commands.random_programs import language as la
-from tests.commands.random_programs.evaluate import Batch, Meaning, Noise
+from tests.commands.random_programs.evaluate import Batch, Meaning, Noise, Once
 from tests.commands.random_programs.expand import expression_axes
 from tests.commands.random_programs.generate import Settings
 
@@ -433,6 +434,33 @@ def moved(case: Case) -> Compared:
     scale = sum(float(np.abs(product).sum()) for product in products)
     meant_slope = sum(float(product.sum()) for product in products)
     yield "jvp slope", found, Scaled(np.asarray(meant_slope), scale)
+
+
+def second_derivatives(case: Case) -> Compared:
+    """Products with the Hessian of the loss, where the program has no derivatives of its own."""
+    lengths = case.settings.seed % 2 == 0 and case.network()._interface.no_lengths is None
+    truncate = case.settings.truncate
+    net, batch = case.network(truncate), case.meant(lengths, truncate)
+    if why_no_hessian(case.graph) is not None:
+        return
+    more = {"lengths": case.given_lengths} if lengths else {}
+    random = np.random.default_rng(case.settings.seed)
+    leaves = {name: case.inputs[name] for name in net.inputs} | case.params
+    vectors = {
+        name: random.normal(size=array.shape).astype(case.dtype)
+        for name, array in leaves.items()
+        if array.dtype.kind == "f"
+    }
+    found = net.hvp(case.params, case.inputs, vectors, case.steps, **case.chance, **more)
+    try:
+        right = batch.products(batch.loss(), vectors)
+    except Once as error:
+        raise Unsure("numbers that are guarded") from error
+    scale = max(
+        (float(right[name].abs().max()) for name in found if right[name].numel()), default=0
+    )
+    for name, array in found.items():
+        yield f"hvp {name}", array, Scaled(right[name], scale)
 
 
 def loss_alone(case: Case) -> Compared:
@@ -850,6 +878,7 @@ WAYS: dict[str, Way] = {
         pulled,
         loss_alone,
         moved,
+        second_derivatives,
         with_lengths,
         pulled_with_lengths,
         truncated,

@@ -547,6 +547,24 @@ class Batch:
             for (name, leaf), each in zip(wanted.items(), found, strict=True)
         }
 
+    def products(self, of: Tensor, vectors: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Those of the Hessian of a number with vectors by the names of leaves.
+
+        Raises :class:`Once` where the meaning has no second derivatives.
+        """
+        wanted = {name: leaf for name, leaf in self.leaves.items() if leaf.requires_grad}
+        slope = torch.zeros((), dtype=torch.float64)
+        if of.requires_grad:
+            leaves = [wanted[name] for name in vectors]
+            found = torch.autograd.grad(of, leaves, create_graph=True, allow_unused=True)
+            for each, vector in zip(found, vectors.values(), strict=True):
+                slope = slope if each is None else slope + (each * _leaf(vector).detach()).sum()
+        return self.gradients(slope)
+
+
+class Once(Exception):
+    """Numbers that are guarded have first derivatives alone."""
+
 
 def _leaf(array: Any) -> Tensor:
     found = torch.as_tensor(array)
@@ -576,6 +594,8 @@ class _Guarded(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise Once
         found = torch.autograd.grad(ctx.value, ctx.given, g, allow_unused=True, retain_graph=True)
         nothing = g == 0 if ctx.elementwise else (g == 0).all()
         passed = [
