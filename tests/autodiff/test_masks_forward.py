@@ -8,13 +8,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.directional_derivatives import hessian_products, leaves_of, some_directions, tangents
-from tests.helpers.operation_cases import SIZES, Case
-from tests.autodiff.test_masks import BAD, SLOPED, changed, network, ordinary, sets_of, taken, varying
 
 from rollc.ir.graph import Graph
 from rollc.ir.operations import OPERATIONS
 from rollc.transforms.canonicalize import canonicalize
+from tests.autodiff.test_masks import (
+    BAD,
+    SLOPED,
+    changed,
+    network,
+    ordinary,
+    sets_of,
+    taken,
+    varying,
+)
+from tests.helpers.directional_derivatives import (
+    hessian_products,
+    leaves_of,
+    some_directions,
+    tangents,
+)
+from tests.helpers.operation_cases import SIZES, Case
 
 Derivative = Callable[[Graph, Any, Any, Any], dict[str, Any]]
 
