@@ -1,9 +1,9 @@
 """Calls of a network as functions that PyTorch's autograd knows.
 
-:class:`Outputs` computes.  Its backward is :class:`Gradients`, and its derivative forward in time
-:class:`Slopes`: functions in turn, of cotangents or tangents and of all that the outputs were
-computed from.  So PyTorch sees that these are what a derivative depends on, and the derivative of a
-derivative, which is not there, is an error and never zero.
+:class:`Outputs` computes.  Its derivatives are functions in turn, of cotangents or tangents and of
+all that the outputs were computed from: :class:`Gradients` in the backward pass, :class:`Slopes`
+forward in time, :class:`Products` for the derivative of either.  So PyTorch sees what a derivative
+depends on, and one that is not there is an error and never zero.
 
 They follow what PyTorch asks of functions that its transforms (``torch.func``) can take: the
 forward takes no context, and ``vmap`` runs a call for each of the values.
@@ -25,20 +25,24 @@ Arrays = Mapping[str, Array]
 Tensor = Any
 Pull = Callable[[Arrays, tuple[str, ...]], Arrays]
 Push = Callable[[Arrays, Arrays], Arrays]
+Second = Callable[[Arrays, Arrays, Arrays, "Names"], tuple[Arrays, Arrays]]
 
 
 @dataclass(frozen=True)
 class Ran:
-    """Results by name, and functions from cotangents to some of the gradients and from what was
-    given and its tangents to derivatives of the results.
+    """Results by name, and functions that give their derivatives.
 
-    ``sources`` are the results that have a derivative.
+    ``sources`` are the results that have one.  ``pull`` gives some of the gradients, from
+    cotangents; ``push`` the derivatives of the results, from what was given and its tangents;
+    ``second``, from what was given, its tangents and cotangents, the derivatives of the results and
+    those of the gradients, both in the direction of the tangents.
     """
 
     results: Arrays
     sources: frozenset[str]
     pull: Pull | None = None
     push: Push | None = None
+    second: Second | None = None
 
 
 Run = Callable[[Arrays, tuple[str, ...]], Ran]
@@ -54,8 +58,8 @@ class Call:
     """One call, which keeps what its gradients are computed from.
 
     ``names`` are those of the tensors, ``wrt`` those of them whose gradients may be asked for;
-    ``results`` and ``sources`` are names once it has run, ``pull`` and ``push`` give derivatives
-    (see :class:`Ran`).  Under ``vmap`` there is a call for each value: the ``parts``.
+    ``results`` are names once it has run, and what follows is that of :class:`Ran`.  Under ``vmap``
+    there is a call for each value: the ``parts``.
     """
 
     network: str
@@ -66,11 +70,34 @@ class Call:
     sources: frozenset[str] = frozenset()
     pull: Pull | None = None
     push: Push | None = None
+    second: Second | None = None
     parts: tuple[Call, ...] = ()
 
     def release(self) -> None:
         """Drop what only another backward pass would need."""
         self.pull, self.parts = None, ()
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a derivative is given, in this order before all that the call had, and what it gives."""
+
+    vectors: tuple[str, ...] = ()
+    cotangents: tuple[str, ...] = ()
+    slopes: tuple[str, ...] = ()
+    gradients: tuple[str, ...] = ()
+
+    def given(
+        self, call: Call, tensors: Sequence[Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        """Vectors, cotangents and what the call had, by name."""
+        first = len(self.vectors)
+        second = first + len(self.cotangents)
+        return (
+            dict(zip(self.vectors, tensors[:first], strict=True)),
+            dict(zip(self.cotangents, tensors[first:second], strict=True)),
+            dict(zip(call.names, tensors[second:], strict=True)),
+        )
 
 
 class Outputs(torch.autograd.Function):  # type: ignore[misc]
@@ -81,7 +108,7 @@ class Outputs(torch.autograd.Function):  # type: ignore[misc]
         arrays = {name: array_of(tensor) for name, tensor in zip(call.names, tensors, strict=True)}
         ran = call.run(arrays, call.wrt)
         call.results, call.sources = tuple(ran.results), ran.sources
-        call.pull, call.push = ran.pull, ran.push
+        call.pull, call.push, call.second = ran.pull, ran.push, ran.second
         return tuple(map(torch.from_numpy, ran.results.values()))
 
     @staticmethod
@@ -101,19 +128,15 @@ class Outputs(torch.autograd.Function):  # type: ignore[misc]
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         call: Call = ctx.call
         tensors = ctx.saved_tensors  # raises where they were changed, or have been released
-        given = {
-            name: cotangent
-            for name, cotangent in zip(call.results, cotangents, strict=True)
-            if cotangent is not None
-        }
-        needs = zip(call.names, ctx.needs_input_grad[1:], strict=True)
-        wanted = tuple(name for name, needed in needs if needed)
+        given = _present(call.results, cotangents)
+        wanted = _needed(call.names, ctx.needs_input_grad[1:])
         if not given or not wanted:
             return (None,) * (1 + len(tensors))
+        names = Names(cotangents=tuple(given), gradients=wanted)
         if torch.is_grad_enabled() or _transforms():
-            found = Gradients.apply(call, tuple(given), wanted, *given.values(), *tensors)
+            found = Gradients.apply(call, names, *given.values(), *tensors)
         else:  # nobody asks what the gradients depend on
-            found = _gradients(call, given, wanted)
+            found = Gradients.forward(call, names, *given.values(), *tensors)
         if not _keeps_graph():
             call.release()
         gradients = dict(zip(wanted, found, strict=True))
@@ -122,10 +145,10 @@ class Outputs(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
         call: Call = ctx.call
-        named = zip(call.names, tangents, strict=True)
-        given = {name: tangent for name, tangent in named if tangent is not None}
+        given = _present(call.names, tangents)
         wanted = tuple(name for name in call.results if name in call.sources)
-        found = Slopes.apply(call, tuple(given), wanted, *given.values(), *ctx.saved_tensors)
+        names = Names(vectors=tuple(given), slopes=wanted)
+        found = Slopes.apply(call, names, *given.values(), *ctx.saved_tensors)
         slopes = dict(zip(wanted, found, strict=True))
         return tuple(slopes.get(name) for name in call.results)
 
@@ -139,50 +162,77 @@ class Outputs(torch.autograd.Function):  # type: ignore[misc]
 
 
 class _Derivative(torch.autograd.Function):  # type: ignore[misc]
-    """What is linear in the tensors ``given``; ``tensors`` are these, and all that the call had."""
+    """What is linear in vectors, in cotangents, or in both (see :class:`Names`)."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.network = inputs[0].network
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Any) -> NoReturn:
-        raise _no_second(ctx.network)
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> NoReturn:
-        raise _no_second(ctx.network)
+        ctx.call, ctx.names, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+        ctx.set_materialize_grads(False)
 
     @classmethod
     def over(
-        cls,
-        info: Any,
-        in_dims: tuple[Any, ...],
-        call: Call,
-        given: tuple[str, ...],
-        wanted: tuple[str, ...],
-        *tensors: Tensor,
+        cls, info: Any, in_dims: tuple[Any, ...], call: Call, names: Names, *tensors: Tensor
     ) -> Any:
         """It of each value that ``vmap`` goes over."""
-        dims = in_dims[3:]
+        dims = in_dims[2:]
         each = _each(info, dims, tensors)
         # Where what it had is one for each value, the call was one for each, too.
-        own = any(dim is not None for dim in dims[len(given) :])
+        own = any(dim is not None for dim in dims[-len(call.names) :])
         calls = call.parts if own else (call,) * len(each)
-        found = [
-            cls.apply(part, given, wanted, *own) for part, own in zip(calls, each, strict=True)
-        ]
-        return _stacked(found)
+        return _stacked(
+            [cls.apply(part, names, *own) for part, own in zip(calls, each, strict=True)]
+        )
 
 
 class Gradients(_Derivative):
-    """The gradients ``wanted`` from the cotangents ``given``."""
+    """The gradients from cotangents."""
 
     @staticmethod
-    def forward(
-        call: Call, given: tuple[str, ...], wanted: tuple[str, ...], *tensors: Tensor
-    ) -> tuple[Tensor, ...]:
-        return _gradients(call, dict(zip(given, tensors, strict=False)), wanted)
+    def forward(call: Call, names: Names, *tensors: Tensor) -> tuple[Tensor, ...]:
+        _, cotangents, given = map(_arrays, names.given(call, tensors))
+        pull = call.pull or call.run(given, names.gradients).pull
+        assert pull is not None
+        found = pull(cotangents, names.gradients)
+        return tuple(torch.from_numpy(found[name]) for name in names.gradients)
+
+    @staticmethod
+    def backward(ctx: Any, *vectors: Tensor | None) -> tuple[Tensor | None, ...]:
+        call, names, tensors = ctx.call, ctx.names, ctx.saved_tensors
+        given, count = _present(names.gradients, vectors), len(names.cotangents)
+        wanted = Names(
+            vectors=tuple(given),
+            cotangents=names.cotangents,
+            slopes=_needed(names.cotangents, ctx.needs_input_grad[2 : 2 + count]),
+            gradients=_needed(call.names, ctx.needs_input_grad[2 + count :]),
+        )
+        if not given:
+            return (None,) * (2 + len(tensors))
+        found = Products.apply(call, wanted, *given.values(), *tensors)
+        slopes = dict(zip(wanted.slopes, found, strict=False))
+        gradients = dict(zip(wanted.gradients, found[len(slopes) :], strict=True))
+        return (
+            *(None, None),
+            *(slopes.get(name) for name in names.cotangents),
+            *(gradients.get(name) for name in call.names),
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, __: None, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        call, names, tensors = ctx.call, ctx.names, ctx.saved_tensors
+        count = len(names.cotangents)
+        moved, given = tensors[:count], tensors[count:]
+        cotangents = _present(names.cotangents, tangents[:count])
+        vectors = _present(call.names, tangents[count:])
+        parts = []
+        if cotangents:
+            own = replace(names, cotangents=tuple(cotangents))
+            parts.append(Gradients.apply(call, own, *cotangents.values(), *given))
+        if vectors:
+            own = replace(names, vectors=tuple(vectors))
+            parts.append(Products.apply(call, own, *vectors.values(), *moved, *given))
+        return tuple(map(sum, zip(*parts, strict=True)))
 
     @staticmethod
     def vmap(*arguments: Any) -> Any:
@@ -190,25 +240,81 @@ class Gradients(_Derivative):
 
 
 class Slopes(_Derivative):
-    """The derivatives of the results ``wanted`` in the direction of the tangents ``given``."""
+    """The derivatives of the results in the direction of vectors."""
 
     @staticmethod
-    def forward(
-        call: Call, given: tuple[str, ...], wanted: tuple[str, ...], *tensors: Tensor
-    ) -> tuple[Tensor, ...]:
-        if call.push is None:
-            raise DerivativeError(
-                f"the loss of `{call.network}` has no derivative forward in time (torch.func.jvp,"
-                " jacfwd, dual tensors): take torch.func.vjp or jacrev"
-            )
-        arrays = [*map(array_of, tensors)]
-        tangents = dict(zip(given, arrays, strict=False))
-        found = call.push(dict(zip(call.names, arrays[len(given) :], strict=True)), tangents)
-        return tuple(torch.from_numpy(found[name]) for name in wanted)
+    def forward(call: Call, names: Names, *tensors: Tensor) -> tuple[Tensor, ...]:
+        vectors, _, given = map(_arrays, names.given(call, tensors))
+        assert call.push is not None
+        found = call.push(given, vectors)
+        return tuple(torch.from_numpy(found[name]) for name in names.slopes)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        call, names, tensors = ctx.call, ctx.names, ctx.saved_tensors
+        given, count = _present(names.slopes, cotangents), len(names.vectors)
+        moved, had = tensors[:count], tensors[count:]
+        if not given:
+            return (None,) * (2 + len(tensors))
+        found: dict[str, Tensor] = {}
+        back = Names(
+            cotangents=tuple(given),
+            gradients=_needed(names.vectors, ctx.needs_input_grad[2 : 2 + count]),
+        )
+        if back.gradients:
+            slopes = Gradients.apply(call, back, *given.values(), *had)
+            found = dict(zip(back.gradients, slopes, strict=True))
+        wanted = replace(
+            back,
+            vectors=names.vectors,
+            gradients=_needed(call.names, ctx.needs_input_grad[2 + count :]),
+        )
+        products: dict[str, Tensor] = {}
+        if wanted.gradients:
+            own = Products.apply(call, wanted, *moved, *given.values(), *had)
+            products = dict(zip(wanted.gradients, own, strict=True))
+        return (
+            *(None, None),
+            *(found.get(name) for name in names.vectors),
+            *(products.get(name) for name in call.names),
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> NoReturn:
+        raise DerivativeError(
+            f"`{ctx.call.network}` has no second derivatives that are both forward in time (jvp of"
+            " jvp, jacfwd of jacfwd): take torch.func.hessian, jacfwd of jacrev or jacrev of jacfwd"
+        )
 
     @staticmethod
     def vmap(*arguments: Any) -> Any:
         return Slopes.over(*arguments)
+
+
+class Products(_Derivative):
+    """The derivatives of the results in the direction of vectors, and those of the gradients."""
+
+    @staticmethod
+    def forward(call: Call, names: Names, *tensors: Tensor) -> tuple[Tensor, ...]:
+        vectors, cotangents, given = map(_arrays, names.given(call, tensors))
+        assert call.second is not None
+        slopes, products = call.second(given, vectors, cotangents, names)
+        return (
+            *(torch.from_numpy(slopes[name]) for name in names.slopes),
+            *(torch.from_numpy(products[name]) for name in names.gradients),
+        )
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Any) -> NoReturn:
+        raise _no_third(ctx.call.network)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> NoReturn:
+        raise _no_third(ctx.call.network)
+
+    @staticmethod
+    def vmap(*arguments: Any) -> Any:
+        return Products.over(*arguments)
 
 
 def applied(call: Call, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -222,13 +328,17 @@ def applied(call: Call, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
     return dict(zip(call.results, found, strict=True))
 
 
-def _gradients(
-    call: Call, cotangents: Mapping[str, Tensor], wanted: tuple[str, ...]
-) -> tuple[Tensor, ...]:
-    assert call.pull is not None
-    arrays = {name: array_of(tensor) for name, tensor in cotangents.items()}
-    found = call.pull(arrays, wanted)
-    return tuple(torch.from_numpy(found[name]) for name in wanted)
+def _present(names: Sequence[str], tensors: Sequence[Tensor | None]) -> dict[str, Tensor]:
+    named = zip(names, tensors, strict=True)
+    return {name: tensor for name, tensor in named if tensor is not None}
+
+
+def _needed(names: Sequence[str], needs: Sequence[bool]) -> tuple[str, ...]:
+    return tuple(name for name, needed in zip(names, needs, strict=True) if needed)
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
+    return {name: array_of(tensor) for name, tensor in tensors.items()}
 
 
 def _transforms() -> bool:
@@ -248,11 +358,8 @@ def array_of(tensor: Tensor) -> Array:
     return array
 
 
-def _no_second(network: str) -> DerivativeError:
-    return DerivativeError(
-        f"`{network}` has no second derivatives: derivatives of its gradients (create_graph=True,"
-        " torch.func.hessian) are not computed"
-    )
+def _no_third(network: str) -> DerivativeError:
+    return DerivativeError(f"`{network}` has no third derivatives")
 
 
 def _each(

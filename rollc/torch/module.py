@@ -304,8 +304,14 @@ class Module(nn.Module):  # type: ignore[misc]
                 found = checked("state", name, tensor, kept[name], precision)
                 tensors[STATE + name] = found
         seed = _seed() if networks.draws(self.training) else 0
-        has_state = state is not None
-        options = runs.Options(lengths_of(lengths), steps, self.training, seed, has_state)
+        options = runs.Options(
+            lengths_of(lengths),
+            steps,
+            self.training,
+            seed,
+            state is not None,
+            lambda: networks.weighted.of(precision.network),
+        )
         wrt: tuple[str, ...] = ()
         if torch.is_grad_enabled():
             wrt = tuple(name for name, tensor in tensors.items() if tensor.requires_grad)

@@ -18,6 +18,7 @@ from rollc.ir.text import print_graph
 from rollc.ir.traversal import needed
 from rollc.network.network import Network
 from rollc.support import checks, resources
+from rollc.torch.weighted import weighted
 from rollc.transforms.randomness import NOISE
 
 # What a network is built with besides its text and its precision.
@@ -58,6 +59,12 @@ class Networks:
         before = replace(before, outputs=outputs, loss=None)
         options = {"backend": self._options["backend"], "feed": self._options["feed"]}
         return Networks(_built(before, self.first.dtype, options), options)
+
+    @cached_property
+    def weighted(self) -> Networks:
+        """Those of the sum of the outputs, each times an input (:mod:`rollc.torch.weighted`)."""
+        graph = weighted(self.first.graph)
+        return Networks(_built(graph, self.first.dtype, self._options), self._options)
 
 
 def networks_of(

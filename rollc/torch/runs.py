@@ -6,7 +6,7 @@ outputs keep the tape, and the loss comes with its gradients.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +14,23 @@ import numpy as np
 
 from rollc.ir.names import STATE
 from rollc.network.network import Network
-from rollc.torch.functions import Arrays, Ran
+from rollc.torch.functions import Arrays, DerivativeError, Names, Ran
+from rollc.torch.weighted import products
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a call has besides its tensors; ``state`` is whether some of these are one."""
+    """What a call has besides its tensors; ``state`` is whether some of these are one.
+
+    ``sums`` makes the network of a weighted sum of the outputs.
+    """
 
     lengths: Any
     steps: int | Mapping[str, int] | None
     training: bool
     seed: int
     state: bool
+    sums: Callable[[], Network]
 
     def arguments(self, network: Network, arrays: Arrays) -> dict[str, Any]:
         """The arguments of a method of the network."""
@@ -57,37 +62,69 @@ def outputs(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, 
     def push(arrays: Arrays, tangents: Arrays) -> Arrays:
         return network.jvp(**options.arguments(network, arrays), tangents=tangents)[1]
 
+    def second(
+        arrays: Arrays, vectors: Arrays, cotangents: Arrays, names: Names
+    ) -> tuple[Arrays, Arrays]:
+        arguments = options.arguments(network, arrays)
+        slopes = network.jvp(**arguments, tangents=vectors)[1] if names.slopes else {}
+        if not names.gradients:
+            return slopes, {}
+        if any(name.startswith(STATE) for name in cotangents):
+            raise DerivativeError(f"`{network.name}` has no second derivatives through a state")
+        return slopes, products(network, options.sums(), arguments, vectors, cotangents, shapes)
+
     if not wrt or not (options.state or any(real)):
         found = network.forward(**arguments)
-        return Ran(found, _of_floats(found), push=push)
+        shapes = _shapes(found)
+        return Ran(found, _of_floats(found), None, push, second)
     found, pullback = network.vjp(**arguments, wrt=wrt)
+    shapes = _shapes(found)
 
     def pull(cotangents: Arrays, wanted: tuple[str, ...]) -> Arrays:
         return pullback(cotangents, None if wanted == wrt else wanted)
 
-    return Ran(found, _of_floats(found), pull, push)
+    return Ran(found, _of_floats(found), pull, push, second)
 
 
 def loss(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, ...]) -> Ran:
     """The loss, and the state after the steps if one is given."""
-    arguments = options.arguments(network, arrays)
-    found: Arrays = {}
-    after: Arrays = {}
-    if options.state:
-        value, found, after = network.value_and_grad(**arguments, wrt=wrt)
-    elif wrt:
+
+    def gradients(arrays: Arrays, wrt: tuple[str, ...]) -> tuple[float, Arrays, Arrays]:
+        arguments = options.arguments(network, arrays)
+        if options.state:
+            return network.value_and_grad(**arguments, wrt=wrt)
         del arguments["state"]
-        value, found = network.value_and_grad(**arguments, wrt=wrt)
-    else:
-        value = network.loss(**arguments)
+        if wrt:
+            return *network.value_and_grad(**arguments, wrt=wrt), {}
+        return network.loss(**arguments), {}, {}
 
     def pull(cotangents: Arrays, wanted: tuple[str, ...]) -> Arrays:
         slope = cotangents["loss"]
         return {name: np.asarray(found[name] * slope) for name in wanted}
 
+    def push(arrays: Arrays, tangents: Arrays) -> Arrays:
+        slopes = gradients(arrays, tuple(tangents))[1]
+        total = sum(np.vdot(slopes[name], tangent) for name, tangent in tangents.items())
+        return {"loss": np.array(total, network.dtype)}
+
+    def second(
+        arrays: Arrays, vectors: Arrays, cotangents: Arrays, names: Names
+    ) -> tuple[Arrays, Arrays]:
+        slopes = push(arrays, vectors) if names.slopes else {}
+        if not names.gradients:
+            return slopes, {}
+        found = network.hvp(**options.arguments(network, arrays), vectors=vectors)
+        scaled = {name: np.asarray(found[name] * cotangents["loss"]) for name in names.gradients}
+        return slopes, scaled
+
+    value, found, after = gradients(arrays, wrt)
     states = {STATE + name: array for name, array in after.items()}
     results = {"loss": np.array(value, network.dtype), **states}
-    return Ran(results, frozenset({"loss"}), pull)
+    return Ran(results, frozenset({"loss"}), pull if wrt else None, push, second)
+
+
+def _shapes(results: Arrays) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in results.items()}
 
 
 def _of_floats(results: Arrays) -> frozenset[str]:

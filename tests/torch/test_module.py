@@ -720,34 +720,117 @@ def test_no_copy_of_what_lies_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+# Second derivatives -----------------------------------------------------------------------
+
+
+OFTEN = ("lstm", "sequences/stacked", "sequences/caption", "sequences/translate")
+
+
+@pytest.mark.parametrize("loss", [False, True])
+@pytest.mark.parametrize(
+    "spec",
+    [spec if spec in OFTEN else pytest.param(spec, marks=pytest.mark.long) for spec in SPECS],
+)
+def test_second_derivatives_are_those_of_differences(spec: str, loss: bool) -> None:
+    module = module_of(spec)  # in training: the masks of dropout are those of the first
+    given = inputs_of(module)
+    function, tensors = function_of(module, given, loss=loss)
+
+    def seeded(*tensors: Any) -> Any:
+        torch.manual_seed(1)
+        return function(*tensors)
+
+    assert torch.autograd.gradgradcheck(seeded, tensors, fast_mode=True)
+
+
+@pytest.mark.parametrize("loss", [False, True])
+def test_second_derivatives_with_lengths_and_a_state(loss: bool) -> None:
+    module = module_of("lstm", batch_first=True)
+    given = inputs_of(module, batch_first=True)
+    state = {name: torch.randn_like(each) for name, each in module.zero_state(B).items()}
+    options = {"lengths": [T, 2], "loss": loss}
+    function, tensors = function_of(module, given, **options)
+    assert torch.autograd.gradgradcheck(function, tensors, fast_mode=True)
+    states = [each.requires_grad_() for each in state.values()]
+
+    def of_state(*states: Any) -> Any:
+        found = module(given, state=dict(zip(state, states, strict=True)), **options)[0]
+        return found if loss else tuple(found.values())
+
+    assert torch.autograd.gradgradcheck(of_state, states, fast_mode=True)
+    single = {name: each.select(0, 0).detach().requires_grad_() for name, each in given.items()}
+    single["y"].requires_grad_(False)
+    function, tensors = function_of(module, single, loss=loss)
+    assert torch.autograd.gradgradcheck(function, tensors, fast_mode=True)
+
+
+def test_second_derivatives_of_what_sequences_share(tmp_path: Path) -> None:
+    module = written(
+        tmp_path,
+        "net shared\ninput x\nparam w = 0.3, v = 0.7\ns = sin(v * s[t-1] + w)\n"
+        "h = s * h[t-1] + tanh(w * x)\nz = last(s)\noutput s, h, z\nloss mean(h * h, over t)\n",
+    )
+    for batch in ([], [B]):
+        x = torch.randn(T, *batch, dtype=torch.float64, requires_grad=True)
+        for options in ({}, {"lengths": [T, 2]} if batch else {"lengths": 2}):
+            function, tensors = function_of(module, {"x": x}, **options)
+            assert torch.autograd.gradgradcheck(function, tensors, fast_mode=True)
+
+
+@pytest.mark.parametrize("loss", [False, True])
+def test_hessians(loss: bool) -> None:
+    module = module_of("lstm")
+    given = {name: each.detach()[:2] for name, each in inputs_of(module).items()}
+
+    def call(x: Any, y: Any = given["y"]) -> Any:
+        return module.loss(x, y=y) if loss else module(x)["h"].square().sum()
+
+    x = given["x"]
+    found = hessian(call)(x)
+    assert found.abs().max() > 0.001
+    torch.testing.assert_close(jacrev(jacrev(call))(x), found)
+    torch.testing.assert_close(jacrev(jacfwd(call))(x), found)
+    torch.testing.assert_close(torch.autograd.functional.hessian(call, x), found)
+    each = vmap(hessian(call), in_dims=1)(x, given["y"])
+    for place in range(B):
+        own = found[:, place, :, :, place] * (B if loss else 1)
+        torch.testing.assert_close(each[place], own)
+
+
 @pytest.mark.parametrize("loss", [False, True])
 def test_no_derivative_is_zero_because_it_is_missing(loss: bool) -> None:
     module = module_of("lstm")
     given = inputs_of(module)
-    x = given["x"]
+    x = given["x"].detach()
 
     def call(x: Any) -> Any:
-        return module.loss(x, y=given["y"]) if loss else module(x)["h"].sum()
+        return module.loss(x, y=given["y"][:1, :1]) if loss else module(x)["h"].sum()
 
-    (slope,) = torch.autograd.grad(call(x), module.W, create_graph=True)
-    assert slope.requires_grad
-    with pytest.raises(rollc.torch.DerivativeError, match="no second derivatives"):
-        slope.pow(2).sum().backward()
-    x = x.detach()
-    missing = [
-        lambda: hessian(call)(x),
-        lambda: jacrev(jacrev(call))(x),
-        lambda: jacfwd(jacfwd(call))(x),
-        lambda: jacrev(jacfwd(call))(x),
-        lambda: torch.autograd.functional.hvp(call, x, x),
-    ]
-    if loss:
-        missing += [lambda: jvp(call, (x,), (x,))]
-    for derivative in missing:
+    for derivative in (jacrev(hessian(call)), jacfwd(hessian(call)), jacfwd(jacfwd(call))):
         with pytest.raises(rollc.torch.DerivativeError):
-            derivative()
+            derivative(x[:1, :1])
     with pytest.raises(InputError, match="input `y`: a target has no gradient"):
         module.loss(x, y=given["y"].requires_grad_())
+
+
+def test_no_second_derivative_through_a_state() -> None:
+    module = module_of("lstm")
+    x = inputs_of(module)["x"]
+    _, state = module(x, state=module.zero_state(B))
+    (slope,) = torch.autograd.grad(state["h"].sum(), x, create_graph=True)
+    with pytest.raises(rollc.torch.DerivativeError, match="through a state"):
+        slope.sum().backward()
+
+
+def test_no_second_derivative_beside_one_of_its_own() -> None:
+    module = module_of("spiking/spikes")
+    given = inputs_of(module)
+    for loss in (False, True):
+        function, tensors = function_of(module, given, loss=loss)
+        found = function(*tensors)[0].sum()
+        slopes = torch.autograd.grad(found, tensors, create_graph=True)
+        with pytest.raises(InputError, match="has a derivative of its own"):
+            sum(each.sum() for each in slopes).backward()
 
 
 def test_derivatives_forward_in_time() -> None:
@@ -775,6 +858,9 @@ def test_derivatives_forward_in_time() -> None:
 
     module = module_of("lstm")
     x = x[:2]
+    y = torch.randn(2, B, 2, dtype=torch.float64)
+    whole = jacfwd(lambda x: module.loss(x, y=y))(x)
+    torch.testing.assert_close(whole, grad(lambda x: module.loss(x, y=y))(x))
     torch.testing.assert_close(
         jacfwd(lambda x: module(x)["h"])(x), jacrev(lambda x: module(x)["h"])(x)
     )
