@@ -35,6 +35,7 @@ from rollc.ir.graph import (
     with_names,
 )
 from rollc.ir.operations import OPERATIONS, TypeMismatch, operation_of
+from rollc.ir.operations.linear import over_axes
 from rollc.ir.traversal import cycles, without_unused
 from rollc.transforms.patterns import REWRITES, known_number
 
@@ -245,12 +246,12 @@ class _Round:
         return inner
 
     def _read_through(self, node: Node) -> Node | None:
-        """Elementwise work broadcasts by itself: it reads a number instead of a fill of it."""
+        """What broadcasts by itself reads a number instead of a fill of it, and what is spread."""
         entry = OPERATIONS[node.operation]
-        if not entry.elementwise or len(node.operands) < 2:
+        if len(node.operands) < 2:
             return None
         for position, edge in enumerate(node.operands):
-            inner = self._narrower(edge)
+            inner = self._narrower(edge) if entry.elementwise else self._unspread(node, position)
             if inner is None:
                 continue
             operands = (*node.operands[:position], inner, *node.operands[position + 1 :])
@@ -258,6 +259,21 @@ class _Round:
             if self._fits(found):
                 return found
         return None
+
+    def _unspread(self, node: Node, position: int) -> Edge | None:
+        """What an operand is along an axis that another operand runs over as well."""
+        entry, source = OPERATIONS[node.operation], self.defined(node.operands[position])
+        if source is None or source.operation != "spread" or source.operands[0].delay:
+            return None
+        axis = source.options["axis"]
+        others = (*node.operands[:position], *node.operands[position + 1 :])
+        if not any(axis in self.type(edge).axes for edge in others):
+            return None
+        joins = axis in over_axes(node.options) or axis == node.options.get("axis")
+        alone = joins and not entry.is_product
+        return (
+            None if alone or entry.whole or entry.counts or entry.sees_end else source.operands[0]
+        )
 
     def _narrower(self, edge: Edge) -> Edge | None:
         number = self.known(edge)
