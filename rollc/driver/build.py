@@ -1,8 +1,9 @@
 """From a spec to a network.
 
-A network has six kernels: ``forward`` gives the outputs, ``loss`` the loss, ``gradient`` the loss
+A network has seven kernels: ``forward`` gives the outputs, ``loss`` the loss, ``gradient`` the loss
 and its gradients, ``vjp`` gradients for cotangents of the outputs, ``jvp`` the derivatives of the
-outputs in one direction, ``hvp`` those of the gradients.  Each has variants:
+outputs in one direction, ``hvp`` those of the gradients, ``by_sequence`` the loss and the gradients
+of each sequence.  Each has variants:
 ``gradient.state`` takes the state and gives it back (``stream`` is the one of ``forward``),
 ``gradient.lengths`` takes the length of each sequence, ``gradient.state.lengths`` both.
 With two time axes ``stream`` runs along one of them, on what ``start`` gives of the other

@@ -60,6 +60,8 @@ KERNELS = (
     *("loss", "loss.state", "loss.lengths", "loss.state.lengths"),
     *("jvp", "jvp.state", "jvp.lengths", "jvp.state.lengths"),
     *("hvp", "hvp.state", "hvp.lengths", "hvp.state.lengths"),
+    *("by_sequence", "by_sequence.state"),
+    *("by_sequence.lengths", "by_sequence.state.lengths"),
 )
 GRAPH_STAGES = ("graph", "checked", "simplified", "adjoint", "tangent", "dag")
 _KERNEL_FILES = {

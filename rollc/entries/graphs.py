@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from rollc.autodiff.adjoint import differentiable
+from rollc.autodiff.by_sequence import why_not_by_sequence
 from rollc.autodiff.window_split import CannotSplit
 from rollc.entries.forward_mode import (
     hessian_products,
@@ -22,6 +23,7 @@ from rollc.entries.forward_mode import (
 from rollc.entries.passes import (
     ADJOINT,
     AVERAGE,
+    BY_SEQUENCE,
     CANONICALIZE,
     EXPOSE_STATE,
     INLINE,
@@ -64,12 +66,16 @@ def kernel_graphs(
 
     @cache
     def prepared(state: bool, lengths: bool, window: int | None = None) -> Graph:
+        made: Graph = run(CANONICALIZE, opened(state, lengths, window))
+        return made
+
+    @cache
+    def opened(state: bool, lengths: bool, window: int | None = None) -> Graph:
         # Lengths go by what all sequences share, which the plain graph shows as it is, a state
         # has the name that it has there, and borders are crossed by the reads as written.
-        found = graph if lengths or state or window is not None else run(CANONICALIZE, graph)
-        found = run(EXPOSE_STATE, found) if state else found
+        found = run(EXPOSE_STATE, graph) if state else graph
         found = found if window is None else run(TRUNCATE, found, window)
-        made: Graph = run(CANONICALIZE, run(RAGGED, found) if lengths else found)
+        made: Graph = run(RAGGED, found) if lengths else found
         return made
 
     def add(state: bool, lengths: bool) -> None:
@@ -90,6 +96,10 @@ def kernel_graphs(
                 CANONICALIZE, run(LOSS, prepared(state, lengths))
             )
             makers[f"gradient{variant}"] = lambda: derived("loss")
+            if combine == "sum" and why_not_by_sequence(graph) is None:
+                makers[f"by_sequence{variant}"] = lambda: run(
+                    CANONICALIZE, run(BY_SEQUENCE, opened(state, lengths, truncate))
+                )
             moves = any(differentiable(node) for node in graph.nodes)
             if moves and combine == "sum" and why_no_hessian(graph) is None:
                 makers[f"hvp{variant}"] = lambda: hessian_products(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.autodiff.averaging import mean_adjoint
+from rollc.autodiff.by_sequence import by_sequence
 from rollc.autodiff.custom_gradients import without_slopes
 from rollc.autodiff.segments import segments
 from rollc.autodiff.tangent import pushforward, tangent
@@ -91,6 +92,12 @@ AVERAGE = Pass(
     "a graph without gradients",
     "as after adjoint; those of a parameter are averaged over the steps that read it",
 )
+BY_SEQUENCE = Pass(
+    "adjoint-by-sequence",
+    by_sequence,
+    "a graph whose loss is a mean over the sequences",
+    "the loss of each sequence, and the gradients of that, are outputs",
+)
 GRADIENTS = Pass(
     "keep-gradients",
     gradients_only,
@@ -123,5 +130,16 @@ UNROLL = Pass(
 )
 GRAPH_PASSES = (
     *(NOISE, STREAM, WINDOWS, SEGMENTS, EXPOSE_STATE, TRUNCATE, RAGGED, CANONICALIZE),
-    *(OUTPUTS, LOSS, ADJOINT, AVERAGE, GRADIENTS, TANGENT, PUSHFORWARD, INLINE, UNROLL),
+    *(
+        OUTPUTS,
+        LOSS,
+        ADJOINT,
+        AVERAGE,
+        BY_SEQUENCE,
+        GRADIENTS,
+        TANGENT,
+        PUSHFORWARD,
+        INLINE,
+        UNROLL,
+    ),
 )

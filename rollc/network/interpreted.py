@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 
-_OF_LOSS = ("loss", "gradient", "hvp")
+_OF_LOSS = ("loss", "gradient", "hvp", "by_sequence")
 """Kernels whose results are those of the loss, and not of the outputs."""
 
 _KINDS = {"index": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
@@ -115,7 +115,7 @@ def variant_of_nothing(graph: Graph, entry: str, sizes: Sizes, dtype: str) -> Ke
             f"`{graph.name}` holds its gradients already, and those are of at least one step of one"
             " sequence"
         )
-    follows = sort == "gradient" and "state" in variants
+    follows = sort in ("gradient", "by_sequence") and "state" in variants
     names = [name for _, name in graph.outputs] if sort not in _OF_LOSS or follows else []
     if sort in _OF_LOSS and graph.loss is not None:
         names.append(graph.loss)

@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from numpy.typing import NDArray
 
@@ -39,13 +39,14 @@ from rollc.errors import InputError
 from rollc.ir.graph import Graph
 from rollc.ir.names import STATE as STATE
 from rollc.network.arrays import Sizes, Spec, outputs_and_state
+from rollc.network.by_sequence import losses_and_gradients, need_sequences_apart, of_state
 from rollc.network.gradients import ALL, Wrt, gradients, phases, wanted
 from rollc.network.interface import Arrays, Interface, Lengths, Steps, interface_of
 from rollc.network.noise_draws import Seed, draw_noise
 from rollc.network.noted_arrays import Noted
 from rollc.network.parameters import initial_parameters
 from rollc.network.pullback import Pullback
-from rollc.support.checks import choice, whole
+from rollc.support.checks import choice, switch, whole
 
 if TYPE_CHECKING:
     from rollc.network.checkpointing import Plan
@@ -214,6 +215,21 @@ class Network:
         seed: Seed = 0,
     ) -> tuple[float, dict[str, Array], dict[str, Array]]: ...
 
+    @overload
+    def value_and_grad(
+        self,
+        params: Arrays,
+        inputs: Arrays,
+        steps: Steps | None = None,
+        wrt: Wrt = ALL,
+        *,
+        per_sequence: Literal[True],
+        state: Arrays | None = None,
+        lengths: Lengths | None = None,
+        training: bool = False,
+        seed: Seed = 0,
+    ) -> tuple[Any, ...]: ...
+
     def value_and_grad(
         self,
         params: Arrays,
@@ -223,9 +239,10 @@ class Network:
         *,
         state: Arrays | None = None,
         lengths: Lengths | None = None,
+        per_sequence: bool = False,
         training: bool = False,
         seed: Seed = 0,
-    ) -> tuple[float, dict[str, Array]] | tuple[float, dict[str, Array], dict[str, Array]]:
+    ) -> tuple[Any, ...]:
         """The loss and its gradients, by the names of parameters and inputs.
 
         A parameter's gradient is the sum over all steps, of the mean over the batch.
@@ -236,11 +253,25 @@ class Network:
         the gradients of the state are added as ``state.NAME``, and the state after the last
         step is given back too.
         No gradient of what comes later passes; :meth:`vjp` takes it.
+
+        With ``per_sequence`` there is a loss for each sequence, ``[B]``, whose mean is the loss,
+        and the gradients are those of each: ``[B, ...]`` for parameters, and for the others as they
+        are, of the loss of the sequence itself.  The gradients of parameters are then B times their
+        bytes.  Raises :class:`InputError` where the loss is no mean over
+        the sequences, or where these meet before.
         """
         self._need_loss()
+        if switch("`per_sequence`", per_sequence):
+            need_sequences_apart(self.graph, self._interface, state is not None)
         labels = self._wanted(wrt, state is not None)
         leaves, sizes = self._interface.leaves(params, inputs, steps, state, lengths)
         leaves |= self._noise(sizes, training, seed)
+        if per_sequence:
+            kernel = self._kernel_of(_entry("by_sequence", state, lengths), sizes)
+            results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
+            losses, found = losses_and_gradients(results, self._interface, sizes, labels)
+            after = self._outputs(of_state(results), sizes, lengths)
+            return (losses, found) if state is None else (losses, found, _following(after))
         kernel = self._kernel_of(_entry("gradient", state, lengths), sizes)
         taken = ("primal", *phases(self._interface, labels))
         results = kernel.run(leaves, sizes.steps, sizes.batch, taken)

@@ -166,6 +166,7 @@ CASES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "keep-loss": (STATE, "loss", ()),
     "adjoint": (STATE, "gradient", ("loss",)),
     "average-adjoint": (STATE, "gradient", ("loss",)),
+    "adjoint-by-sequence": (STATE, "by_sequence", ()),
     "tangent": (WINDOW, "forward", (["a"],)),
     "keep-gradients": (ADJOINT, "gradient", ()),
     "pushforward": (WINDOW, "jvp", (["a", "x"],)),

@@ -22,6 +22,8 @@ KERNELS = (
     *("loss", "loss.state", "loss.lengths", "loss.state.lengths"),
     *("jvp", "jvp.state", "jvp.lengths", "jvp.state.lengths"),
     *("hvp", "hvp.state", "hvp.lengths", "hvp.state.lengths"),
+    *("by_sequence", "by_sequence.state"),
+    *("by_sequence.lengths", "by_sequence.state.lengths"),
     *("start", "start.lengths", "window", "window.vjp"),
     *("tangent", "tangent.2", "tangent.3", "tangent.4"),
     *("tangent.lengths", "tangent.2.lengths", "tangent.3.lengths", "tangent.4.lengths"),

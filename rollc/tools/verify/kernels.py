@@ -73,9 +73,9 @@ def variants(case: Case, network: Network, which: str) -> list[Row]:
     stateful = bool(graph.reach) and why_no_state(graph) is None
     both = stateful and can_be_alone(expose_state(graph))
     ways = [
-        *([Way(sort, True) for sort in sorts(graph)] if stateful else []),
+        *([Way(sort, True) for sort in sorts(graph, state=True)] if stateful else []),
         *([Way(sort, False, lengths) for sort in sorts(graph)] if lengths else []),
-        *([Way(sort, True, lengths) for sort in sorts(graph)] if both else []),
+        *([Way(sort, True, lengths) for sort in sorts(graph, state=True)] if both else []),
     ]
     rows = [compare(case, network, way, which) for way in ways]
     if len(graph.axes) > 1:

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.autodiff.adjoint import adjoint, differentiable, seed_name
+from rollc.autodiff.adjoint import PREFIX, adjoint, differentiable, seed_name
+from rollc.autodiff.by_sequence import by_sequence, why_not_by_sequence
 from rollc.autodiff.tangent import pushforward, tangent_name
 from rollc.entries.forward_mode import why_no_hessian
 from rollc.ir.builder import Builder
@@ -32,7 +33,7 @@ from rollc.transforms.state import expose_state
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
-Sort = Literal["forward", "loss", "gradient", "hvp", "vjp", "jvp"]
+Sort = Literal["forward", "loss", "gradient", "by_sequence", "hvp", "vjp", "jvp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +50,16 @@ class Way:
         return f"{self.sort} kernel{state}{lengths}"
 
 
-def sorts(graph: Graph) -> Iterator[Sort]:
-    """The sorts of kernels that a graph has."""
+def sorts(graph: Graph, state: bool = False) -> Iterator[Sort]:
+    """The sorts of kernels that a graph has; those that take a ``state``."""
     if graph.outputs:
         yield "forward"
     if graph.loss is not None:
         yield "loss"
         yield "gradient"
+        shared = state and any(BATCH not in graph[name].type.axes for name in graph.reach)
+        if why_not_by_sequence(graph) is None and not shared:
+            yield "by_sequence"
         if leaves_with_slopes(graph) and why_no_hessian(graph) is None:
             yield "hvp"
     if any(graph[name].type.kind == "float" for _, name in graph.outputs):
@@ -129,8 +133,8 @@ def meaning(case: Case, way: Way) -> dict[str, Array]:
         for label, name in _results(derived, way).items():
             axes = derived[name].type.axes
             # The loss is the mean over the sequences; outputs have cotangents of their own.
-            of_loss = way.sort in ("gradient", "hvp")
-            mean = label == "loss" or (label.startswith("gradient ") and of_loss)
+            of_mean = way.sort in ("loss", "gradient", "hvp")
+            mean = of_mean and not label.startswith("output ")
             share = values[name] / (count if mean else 1)
             shape = (*(case.sizes[axis] for axis in axes), *derived[name].type.shape)
             whole = found.setdefault(label, np.zeros(shape, dtype=share.dtype))
@@ -166,6 +170,8 @@ def _part(array: Array, axes: Sequence[str], sizes: Mapping[str, int], sequence:
 def _derived(graph: Graph, sort: Sort) -> Graph:
     if sort in ("forward", "loss"):
         return graph
+    if sort == "by_sequence":
+        return by_sequence(graph)
     if sort == "jvp":
         return pushforward(replace(graph, loss=None), leaves_with_slopes(graph))
     if sort == "hvp":
@@ -180,6 +186,9 @@ def _results(derived: Graph, way: Way) -> dict[str, str]:
     """The nodes of what a way gives, by label."""
     found = {}
     for label, name in derived.outputs:
+        if way.sort == "by_sequence":
+            lead = "gradient " if label.startswith(PREFIX) else "output " if label != "loss" else ""
+            found[lead + label.removeprefix(PREFIX)] = name
         if way.sort == "hvp":
             found[f"gradient {label.removesuffix(tangent_name(''))}"] = name
         if way.sort in ("forward", "jvp") or (way.sort == "gradient" and label.startswith(STATE)):
@@ -248,6 +257,13 @@ def _called(
     if way.sort == "loss":
         loss = network.loss(params, everything, steps, state=state, lengths=way.lengths)
         return {"loss": np.asarray(loss)}
+    if way.sort == "by_sequence":
+        losses, gradients, *left = network.value_and_grad(
+            params, everything, steps, state=state, lengths=way.lengths, per_sequence=True
+        )
+        rows = {STATE + name: array for each in left for name, array in each.items()}
+        found = labelled(network, "output", rows) | labelled(network, "gradient", gradients)
+        return {**found, "loss": losses}
     if state is None:
         loss, gradients = network.value_and_grad(params, everything, steps, lengths=way.lengths)
         after: Arrays = {}

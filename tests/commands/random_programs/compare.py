@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.by_sequence import why_not_by_sequence
 from rollc.driver.pipeline import compiled
 from rollc.driver.sources import read_spec
 from rollc.entries.forward_mode import why_no_hessian
@@ -463,6 +464,26 @@ def second_derivatives(case: Case) -> Compared:
         yield f"hvp {name}", array, Scaled(right[name], scale)
 
 
+def of_each_sequence(case: Case) -> Compared:
+    """The losses and gradients of sequences: their means are those of the batch."""
+    lengths = case.settings.seed % 2 == 0 and case.network()._interface.no_lengths is None
+    truncate = case.settings.truncate
+    net, batch = case.network(truncate), case.meant(lengths, truncate)
+    if why_not_by_sequence(case.graph) is not None:
+        return
+    more = {"lengths": case.given_lengths} if lengths else {}
+    losses, found = net.value_and_grad(
+        case.params, case.inputs, case.steps, per_sequence=True, **case.chance, **more
+    )
+    yield "mean of losses", np.mean(losses), batch.loss()
+    batched = case.settings.batch is not None
+    means = {
+        name: array / case.count if name in net.inputs or not batched else array.mean(axis=0)
+        for name, array in found.items()
+    }
+    yield from case.gradient(batch, means, batch.loss(), "mean of")
+
+
 def loss_alone(case: Case) -> Compared:
     net = case.network()
     lengths = case.settings.seed % 2 == 0 and net._interface.no_lengths is None
@@ -879,6 +900,7 @@ WAYS: dict[str, Way] = {
         loss_alone,
         moved,
         second_derivatives,
+        of_each_sequence,
         with_lengths,
         pulled_with_lengths,
         truncated,

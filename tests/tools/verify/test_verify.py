@@ -97,7 +97,7 @@ turned = sum(softmax(clock, over t) * clock, over t) + max(clock, over t) + firs
 output h, phase, back, late, turned, tick
 loss mean((sum(h + back) - y) ** 2, over t) + sum(turned * mean(clock, over t))
 """
-SORTS = ("forward", "loss", "gradient", "hvp", "vjp", "jvp")
+SORTS = ("forward", "loss", "gradient", "by_sequence", "hvp", "vjp", "jvp")
 
 
 def small() -> Graph:

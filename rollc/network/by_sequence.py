@@ -1,0 +1,51 @@
+"""The losses and the gradients of the sequences of a batch, as a caller has them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rollc.autodiff.by_sequence import gradient_name, why_not_by_sequence
+from rollc.errors import InputError
+from rollc.ir.graph import Graph
+from rollc.ir.names import STATE
+from rollc.network.arrays import Sizes
+from rollc.network.gradients import gradients
+from rollc.network.interface import Interface
+
+Array = NDArray[Any]
+Results = Mapping[tuple[str, str], Array]
+
+
+def need_sequences_apart(graph: Graph, interface: Interface, state: bool) -> None:
+    """Raises :class:`InputError` where the sequences have no losses, or no state, of their own."""
+    why = why_not_by_sequence(graph)
+    shared = [name for name, spec in interface.states.items() if state and not spec.batch]
+    if why is None and shared:
+        why = f"the state of `{shared[0]}` is the same for all"
+    if why is not None:
+        raise InputError(f"the sequences of `{graph.name}` have no losses of their own: {why}")
+
+
+def losses_and_gradients(
+    results: Results, interface: Interface, sizes: Sizes, labels: Collection[str]
+) -> tuple[Array, dict[str, Array]]:
+    """The loss of each sequence, and gradients with the batch in front where they had none."""
+    own = {name: replace(spec, batch=True) for name, spec in interface.params.items()}
+    each = replace(interface, params=own)
+    names = [*interface.params, *interface.inputs, *(STATE + name for name in interface.states)]
+    found = {
+        ("gradient", name): results["output", gradient_name(name)]
+        for name in names
+        if ("output", gradient_name(name)) in results
+    }
+    loss = results["output", "loss"]
+    return loss if sizes.batched else loss[0], gradients(found, each, sizes, labels)
+
+
+def of_state(results: Results) -> Results:
+    """Those results that are the state after the last step."""
+    return {key: array for key, array in results.items() if key[1].startswith(STATE)}

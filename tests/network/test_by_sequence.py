@@ -1,0 +1,193 @@
+"""The loss and the gradients of each sequence are those of the sequence alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rollc.autodiff.by_sequence import why_not_by_sequence
+from rollc.driver.sources import read_spec
+from rollc.entries.graphs import kernel_graphs
+from rollc.errors import InputError
+from rollc.ir.graph import Edge, Node, Type
+from rollc.ir.verifier import verify
+from rollc.network.network import Network
+from rollc.support.resources import specs
+from rollc.tools.verify.kernels import interpreted
+from tests.helpers.compiled_networks import network_of
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+T, B = 5, 3
+SMALL = {"D": 3, "H": 4, "K": 3, "S": 4, "V": 5, "N": 4}
+SPECS = specs()
+
+TEXT = """
+net several
+dim D = 2, H = 3
+input x: [D], w: index(4)
+static input z: [H]
+target y: [H]
+param U: [H, D], W: [H, H], E: [4, H], a: [H], start: [H] = 0.3, unread
+clock = tanh(a + 0.5 * clock[t-1])
+init clock = start
+h = tanh(U @ x + exp(W) @ h[t-1] + 0.3 * h[t-2] + embed(E, w) + z + clock)
+init h = start
+output h, clock
+loss mean(mse(h, y), over t) + sum(W ** 2) + sum(last(clock))
+"""
+WITHOUT_CLOCK = (
+    TEXT.replace("+ clock)", ")")
+    .replace(" + sum(last(clock))", "")
+    .replace("clock = tanh(a + 0.5 * clock[t-1])\ninit clock = start\n", "")
+    .replace("h, clock", "h")
+)
+LENGTHS = [5, 0, 2]
+
+
+def network(text: str = TEXT, **sets: int) -> Network:
+    return interpreted(read_spec(text, "n.roll", sets)[0])
+
+
+def numbers(net: Network) -> tuple[Arrays, Arrays]:
+    random, inputs = np.random.default_rng(0), {}
+    steps = {axis: T + place for place, axis in enumerate(net.axes)}
+    for name, spec in {**net.inputs, **net.targets}.items():
+        shape = (*(steps[axis] for axis in spec.time), B, *spec.shape)
+        drawn = random.integers(0, spec.bound or 1, shape)
+        inputs[name] = drawn if spec.kind == "index" else np.abs(random.normal(size=shape)) + 0.1
+    params = net.init(0)
+    return {name: a + 0.2 * random.normal(size=a.shape) for name, a in params.items()}, inputs
+
+
+def agrees(net: Network, params: Arrays, inputs: Arrays, most: float = 1e-10, **more: Any) -> None:
+    """Each sequence in a batch, and alone without one."""
+    specs, lengths, state = {**net.inputs, **net.targets}, more.get("lengths"), more.get("state")
+    losses, gradients, *after = net.value_and_grad(params, inputs, per_sequence=True, **more)
+    whole = net.value_and_grad(params, inputs, **more)
+    assert losses.shape == (B,)
+    assert losses.mean() == pytest.approx(whole[0], rel=1e-5 if most > 1e-9 else 1e-12)
+    assert gradients.keys() == whole[1].keys()
+    for name, row in whole[2].items() if state is not None else ():
+        np.testing.assert_allclose(after[0][name], row, rtol=most)
+    for place in range(B):
+        alone = {
+            name: np.take(array, place, axis=len(specs[name].time))
+            for name, array in inputs.items()
+        }
+        own = dict(more)
+        if lengths is not None:
+            by_axis = isinstance(lengths, dict)
+            own["lengths"] = (
+                {axis: each[place] for axis, each in lengths.items()} if by_axis else lengths[place]
+            )
+        if state is not None:
+            own["state"] = {name: array[:, place] for name, array in state.items()}
+        loss, expected, *_ = net.value_and_grad(params, alone, **own)
+        assert losses[place] == pytest.approx(loss, rel=most, abs=most)
+        for name, array in expected.items():
+            if name in params:
+                found = gradients[name][place]
+            elif name.startswith("state."):
+                found = gradients[name][:, place]
+            else:
+                found = np.take(gradients[name], place, axis=len(specs[name].time))
+            scale = max(1.0, float(np.abs(array).max(initial=0)))
+            np.testing.assert_allclose(found, array, rtol=0, atol=most * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("way", ["plain", "state", "lengths", "state and lengths"])
+def test_every_way(way: str) -> None:
+    net = network(WITHOUT_CLOCK if "state" in way else TEXT)
+    params, inputs = numbers(net)
+    more: dict[str, Any] = {"lengths": LENGTHS} if "lengths" in way else {}
+    if "state" in way:
+        state = net.initial_state(params, inputs)
+        more["state"] = {name: array + 0.1 for name, array in state.items()}
+    agrees(net, params, inputs, **more)
+
+
+def mean_of_sequences(name: str) -> bool:
+    graph = read_spec(SPECS[name].read_text(), name)[0]
+    return why_not_by_sequence(graph) is None and not graph.leaves("noise")
+
+
+@pytest.mark.parametrize("name", [name for name in SPECS if mean_of_sequences(name)])
+def test_shipped_specs(name: str) -> None:
+    text = SPECS[name].read_text()
+    sizes = dict(read_spec(text, name)[0].dims)
+    net = network(text, **{size: SMALL[size] for size in sizes if size in SMALL})
+    for entry, make in kernel_graphs(net.graph).items():
+        assert not entry.startswith("by_sequence") or verify(make()) == [], entry
+    params, inputs = numbers(net)
+    if not inputs:
+        pytest.skip("nothing tells the batch")
+    agrees(net, params, inputs, steps={axis: T + n for n, axis in enumerate(net.axes)})
+
+
+def test_some_gradients_and_no_batch() -> None:
+    net = network()
+    params, inputs = numbers(net)
+    losses, gradients = net.value_and_grad(params, inputs, wrt=("W", "x"), per_sequence=True)
+    assert {name: array.shape for name, array in gradients.items()} == {
+        "W": (B, 3, 3),
+        "x": (T, B, 2),
+    }
+    alone = {name: a[0] if name == "z" else a[:, 0] for name, a in inputs.items()}
+    loss, gradients = net.value_and_grad(params, alone, per_sequence=True)
+    assert loss == pytest.approx(losses[0]) and gradients["W"].shape == (3, 3)
+    assert not gradients["unread"].any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_compiled(dtype: str) -> None:
+    net = network_of(TEXT, dtype)
+    params, inputs = numbers(network())
+    agrees(net, params, inputs, 1e-4 if dtype == "float32" else 1e-12)
+
+
+def test_it_takes_the_memory_of_the_gradients() -> None:
+    """Besides what the gradient of their mean takes, and what each keeps of its own loss."""
+    net = network_of(SPECS["lstm"].read_text(), "float32")
+    params = 4 * sum(int(np.prod(spec.shape)) for spec in net.params.values())
+    for steps in (50, 400):
+        sizes = {"t": steps, "batch": 16}
+        summed, each = (net._kernel(name).bytes(sizes) for name in ("gradient", "by_sequence"))
+        assert each - summed <= 16 * params + 0.25 * summed
+
+
+def test_what_has_no_losses_of_its_sequences() -> None:
+    one = network("net n\ninput x\nparam a\nh = tanh(x * a)\noutput h\nloss a ** 2\n")
+    with pytest.raises(InputError, match="own: its loss is not a mean over the sequences"):
+        one.value_and_grad({"a": np.ones(())}, {"x": np.ones((2, 2))}, per_sequence=True)
+    graph = network().graph
+    mean = next(node for node in graph.nodes if node.name == graph.loss)
+    largest = replace(mean, name="meet", operation="max_over")
+    again = replace(mean, operands=(Edge("meets"),))
+    meets = Node("meets", "spread", (Edge("meet"),), Type("float", (), ("batch",)))
+    others = [node for node in graph.nodes if node.name != graph.loss]
+    meeting = graph.with_nodes(
+        [*others, largest, replace(meets, attributes=(("axis", "batch"),)), again]
+    )
+    assert verify(meeting) == []
+    assert why_not_by_sequence(meeting) == "`meet` mixes the sequences"
+    assert not any(entry.startswith("by_sequence") for entry in kernel_graphs(meeting))
+
+
+def test_what_is_refused() -> None:
+    net = network()
+    params, inputs = numbers(net)
+    state = net.initial_state(params, inputs)
+    with pytest.raises(
+        InputError, match="no losses of their own: the state of `clock` is the same"
+    ):
+        net.value_and_grad(params, inputs, state=state, per_sequence=True)
+    with pytest.raises(InputError, match="`per_sequence`: expected True or False"):
+        net.value_and_grad(params, inputs, per_sequence=2)  # type: ignore[call-overload]
+    none = network("net n\ninput x\ny = x\noutput y\n")
+    with pytest.raises(InputError, match="`n` has no loss"):
+        none.value_and_grad({}, {"x": np.ones((1, 1))}, per_sequence=True)
