@@ -177,7 +177,7 @@ def test_a_state_of_zeros() -> None:
 STARTS = """
 net starts
 dim H = 3
-static input z: [H]
+static input z: [H], r: [2, H]
 input x: [H]
 param W: [H, H], own: [H], rows: [3, H], n = 0.3
 a = tanh(W @ a[t-2] + x)
@@ -189,9 +189,11 @@ init c = n
 d = d[t-2] * 0.4 + c
 init d = tanh(W @ z) + own
 e = e[t-1] * 0.3 + d
-k = argmax(e + one_hot(k[t-1], size=H))
+f = tanh(0.5 * f[t-2] + e)
+init f = 2 * r
+k = argmax(f + one_hot(k[t-1], size=H))
 init e = 0.7
-h = e + 0 * one_hot(k, size=H)
+h = f + 0 * one_hot(k, size=H)
 output h
 loss mean(sum(h * h), over t)
 """
@@ -203,7 +205,7 @@ def test_a_state_that_the_spec_computes(tmp_path: Path, batch: bool) -> None:
     module = written(tmp_path, STARTS)
     given = inputs_of(module)
     if not batch:
-        given = {"z": given["z"][0], "x": given["x"][:, 0]}
+        given = {"z": given["z"][0], "r": given["r"][0], "x": given["x"][:, 0]}
         given = {name: each.detach().requires_grad_() for name, each in given.items()}
     state = module.initial_state(given)
     zeros = module.zero_state(B if batch else None)
@@ -477,6 +479,7 @@ def test_half_precisions_are_computed_in_single() -> None:
         with pytest.warns(UserWarning, match="computes in float32"):
             mixed = single(x)["h"]
         torch.testing.assert_close(mixed, expected)
+        assert module(x)["h"].dtype == torch.float32
         with pytest.raises(InputError, match=r"expected torch\.float32, found torch\.float64"):
             single(x.double())
 
@@ -783,7 +786,10 @@ def test_hessians(loss: bool) -> None:
     given = {name: each.detach()[:2] for name, each in inputs_of(module).items()}
 
     def call(x: Any, y: Any = given["y"]) -> Any:
-        return module.loss(x, y=y) if loss else module(x)["h"].square().sum()
+        if loss:
+            return module.loss(x, y=y)
+        outputs = module(x)
+        return outputs["h"].square().sum() + outputs["p"].sum()  # one cotangent stays as it is
 
     x = given["x"]
     found = hessian(call)(x)
