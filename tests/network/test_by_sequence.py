@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rollc.autodiff.by_sequence import why_not_by_sequence
+from rollc.driver.pipeline import compiled
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError
@@ -158,6 +159,30 @@ def test_it_takes_the_memory_of_the_gradients() -> None:
         sizes = {"t": steps, "batch": 16}
         summed, each = (net._kernel(name).bytes(sizes) for name in ("gradient", "by_sequence"))
         assert each - summed <= 16 * params + 0.25 * summed
+
+
+@pytest.mark.parametrize("steps", [1, 2, 70])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sums_over_the_steps_are_products_of_matrices(dtype: str, steps: int) -> None:
+    """In one call for each sequence, not in one for each step too."""
+    text = """net wide
+input x: [7]
+target y: [19]
+param U: [19, 7], W: [19, 19]
+h = tanh(U @ x + W @ h[t-2])
+loss mean(mse(h, y), over t)
+"""
+    net, meant = network_of(text, dtype), network(text)
+    source = compiled(kernel_graphs(net.graph)["by_sequence"](), dtype).source
+    assert source.count("lib.sum_outer_products_strided(") == 2
+    assert "lib.outer(" not in source
+    random, params = np.random.default_rng(0), meant.init(0)
+    inputs = {"x": random.normal(size=(steps, 3, 7)), "y": random.normal(size=(steps, 3, 19))}
+    found = net.value_and_grad(params, inputs, per_sequence=True)[1]
+    expected = meant.value_and_grad(params, inputs, per_sequence=True)[1]
+    for name, array in expected.items():
+        most = 1e-4 if dtype == "float32" else 1e-12
+        np.testing.assert_allclose(found[name], array, rtol=most, atol=most, err_msg=name)
 
 
 def test_what_has_no_losses_of_its_sequences() -> None:

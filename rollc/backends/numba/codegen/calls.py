@@ -28,6 +28,8 @@ def write_routine(write: Writer, routine: Routine) -> None:
         write.depth -= opened
     if routine.operation == "dot" and _vecdot(write, routine):
         return
+    if routine.operation == "outer" and _sum_of_each(write, routine):
+        return
     opened = write.open(routine.over, 1, routine.span)
     shapes = [operand.shape if isinstance(operand, Ref) else () for operand in routine.operands]
     if routine.operation == "matmul":
@@ -74,6 +76,35 @@ def _vecdot(write: Writer, routine: Routine) -> bool:
         **start("a", write.first_row(a, inner, span), a.offset),
         **start("b", write.first_row(b, inner, span), b.offset),
         **start("out", 0, write.first_row(out, inner, span)),
+    )
+    write.depth -= opened
+    return True
+
+
+def _sum_of_each(write: Writer, routine: Routine) -> bool:
+    """Write a sum of outer products over the steps, for each sequence, as one call for each."""
+    a, b = routine.operands
+    out, span = routine.out, routine.span
+    over = [axis for axis in routine.over if axis not in routine.kept]
+    if not (routine.accumulate and routine.kept and over):
+        return False
+    if not (isinstance(a, Ref) and isinstance(b, Ref) and a.shape and b.shape):
+        return False
+    terms = over[-1:]
+    opened = write.open([axis for axis in routine.over if axis not in terms], 1, span)
+    write.call(
+        "sum_outer_products_strided",
+        write.array(a),
+        write.array(b),
+        out=write.array(out),
+        terms=write.count(terms, span),
+        a_size=prod(a.shape),
+        b_size=prod(b.shape),
+        a_stride=write.stride(a, terms),
+        b_stride=write.stride(b, terms),
+        **start("a", write.first_row(a, terms, span), a.offset),
+        **start("b", write.first_row(b, terms, span), b.offset),
+        **write.start("out", out),
     )
     write.depth -= opened
     return True

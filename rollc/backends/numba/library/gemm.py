@@ -380,3 +380,49 @@ def matmul_strided(
                 columns=min(tile, columns - column),
                 accumulate=accumulate,
             )
+
+
+@routine
+def sum_outer_products_strided(
+    a: Array,
+    b: Array,
+    out: Array,
+    terms: int,
+    a_size: int,
+    b_size: int,
+    a_stride: int,
+    b_stride: int,
+    a_row: int = 0,
+    a_column: int = 0,
+    b_row: int = 0,
+    b_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
+) -> None:
+    """``out += a.T @ b`` for some rows of a and of b, which are not beside each other.
+
+    ``a_stride`` and ``b_stride`` are the rows of their arrays from one of the ``terms`` to the
+    next; the result lies in one row of ``out``.
+    """
+    tile = tile_width(a)
+    a_start, a_step = a_row * a.shape[1] + a_column, a_stride * a.shape[1]
+    b_start, b_step = b_row * b.shape[1] + b_column, b_stride * b.shape[1]
+    out_start = out_row * out.shape[1] + out_column
+    for column in range(0, b_size, tile):
+        for row in range(0, a_size, _ROWS):
+            micro_kernel(
+                a,
+                b,
+                out,
+                a_start=a_start + row,
+                a_row_stride=1,
+                a_inner_stride=a_step,
+                panel_start=b_start + column,
+                panel_stride=b_step,
+                inner=terms,
+                out_start=out_start + row * b_size + column,
+                out_stride=b_size,
+                rows=min(_ROWS, a_size - row),
+                columns=min(tile, b_size - column),
+                accumulate=True,
+            )

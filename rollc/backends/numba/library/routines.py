@@ -27,6 +27,7 @@ from rollc.backends.numba.library.gemm import (
     matmul_steps,
     matmul_strided,
     sum_outer_products,
+    sum_outer_products_strided,
     vecdot,
 )
 from rollc.backends.numba.library.gemm_packing import pack
@@ -66,6 +67,7 @@ __all__ = [
     "softmax",
     "sum_along",
     "sum_outer_products",
+    "sum_outer_products_strided",
     "sum_row",
     "transpose",
     "vecdot",
