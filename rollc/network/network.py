@@ -257,8 +257,8 @@ class Network:
         With ``per_sequence`` there is a loss for each sequence, ``[B]``, whose mean is the loss,
         and the gradients are those of each: ``[B, ...]`` for parameters, and for the others as they
         are, of the loss of the sequence itself.  The gradients of parameters are then B times their
-        bytes, which the call takes besides what it takes without.  Raises :class:`InputError` where the loss is no mean over
-        the sequences, or where these meet before.
+        bytes; little else is added to what the call takes.  Raises :class:`InputError` where the
+        loss is no mean over the sequences, or where these meet before.
         """
         self._need_loss()
         if switch("`per_sequence`", per_sequence):
