@@ -50,7 +50,10 @@ _HOMES = {
     "build": "rollc.driver.build",
     "load": "rollc.driver.artefact",
 }
-_MODULES = {"threads": "rollc.support.threads"}
+_MODULES = {
+    "threads": "rollc.support.threads",
+    "torch": "rollc.torch",  # not in `__all__`: PyTorch takes seconds, or is not there
+}
 
 
 def __getattr__(name: str) -> Any:
