@@ -103,12 +103,12 @@ class Call:
         phases: Collection[str],
         copied: frozenset[str],
         common: Mapping[str, Array] = _NONE,
-        words: int = 0,
+        progress: int = 0,
     ) -> Results:
         """The results of some of the sequences.
 
         ``common`` are arrays of all threads: those of the whole that are used as they are, from
-        the part's first sequence on, and panels, with ``words`` for those who pack them.
+        the part's first sequence on, and panels, with the address of the ``progress`` of those who pack them.
         Results in them are not among those that come back.
         """
         kernel, frame, whole = self.kernel, part.frame, self._sizes[BATCH]
@@ -129,7 +129,7 @@ class Call:
 
         def call(team: int) -> None:
             for function in functions:
-                kernel.call(function, frame, arrays, (whole, team, words), phases)
+                kernel.call(function, frame, arrays, (whole, team, progress), phases)
 
         beside = kernel.team(frame, phases) if part.count == whole else None
         if beside is None:
@@ -170,12 +170,12 @@ class Call:
         leaves = {**leaves, **{name: sharding.copied(name, leaves[name]) for name in alike}}
         panels = sharding.common_panels()
         packing = kernel.backend.packing(memory.matrices)
-        words = 0 if packing is None else int(packing.ctypes.data)
+        progress = 0 if packing is None else int(packing.ctypes.data)
 
         def run(part: _Part) -> Results:
             own = sharding.part_of(leaves, part.share)
             mine = {name: array[part.share.start :] for name, array in rows.items()}
-            found = self._run(part, own, phases, copied - alike, {**mine, **panels}, words)
+            found = self._run(part, own, phases, copied - alike, {**mine, **panels}, progress)
             for result, whole in wholes.items():
                 before = (slice(None),) * len(memory.buffers[result.ref.buffer].axes)
                 whole[(*before, part.share)] = found.pop((result.sort, result.label))

@@ -75,15 +75,15 @@ class Executable:
         call: tuple[int, int, int],
         phases: Collection[str],
     ) -> None:
-        """Run a function.  A call has a number of sequences in all, a team and words."""
-        whole, team, words = call
+        """Run a function.  A call has a number of sequences in all, a team and a progress."""
+        whole, team, progress = call
         optional = [function.optional in phases] if function.optional else []
         key = (function.phase, whole, *optional)
         bound = frame.bound.get(key)
         if bound is None:
             steps = [frame.sizes[axis] for axis in self.program.axes or ("t",)]
             batch = frame.sizes[BATCH]
-            numbers = [*steps, batch, whole, self.program.block_steps(batch), team, words]
+            numbers = [*steps, batch, whole, self.program.block_steps(batch), team, progress]
             own = [arrays[name] for name in function.buffers]
             made = self.functions.phases[function.phase]([*numbers, *optional], own)
             if isinstance(made, Bound):
@@ -92,7 +92,7 @@ class Executable:
             return
         first = len(frame.sizes) + 2
         bound.count(first, team)
-        bound.count(first + 1, words)
+        bound.count(first + 1, progress)
         for place, name in frame.places[function.phase]:
             bound.give(place, arrays[name])
         bound()
