@@ -108,7 +108,8 @@ class Call:
         """The results of some of the sequences.
 
         ``common`` are arrays of all threads: those of the whole that are used as they are, from
-        the part's first sequence on, and panels, with the address of the ``progress`` of those who pack them.
+        the part's first sequence on, and panels, with the address of the ``progress`` of those who
+        pack them.
         Results in them are not among those that come back.
         """
         kernel, frame, whole = self.kernel, part.frame, self._sizes[BATCH]
