@@ -191,10 +191,10 @@ class Gradients(_Derivative):
 
     @staticmethod
     def forward(call: Call, names: Names, *tensors: Tensor) -> tuple[Tensor, ...]:
-        _, cotangents, given = map(_arrays, names.given(call, tensors))
-        pull = call.pull or call.run(given, names.gradients).pull
+        _, cotangents, given = names.given(call, tensors)
+        pull = call.pull or call.run(_arrays(given), names.gradients).pull
         assert pull is not None
-        found = pull(cotangents, names.gradients)
+        found = pull(_arrays(cotangents), names.gradients)
         return tuple(torch.from_numpy(found[name]) for name in names.gradients)
 
     @staticmethod
