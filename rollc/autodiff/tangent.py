@@ -208,6 +208,7 @@ class _Tangent:
     def _seed(self, leaf: Node) -> None:
         """Make the tangent of a leaf."""
         self.build.leaf(tangent_name(leaf.name), "tangent", self._along(leaf.type))
+        self._begin(leaf)
 
     def _define_zero(self, output: Node) -> bool:
         """Make the tangent of an output that nothing moves; not of one that is no number."""
@@ -225,10 +226,14 @@ class _Tangent:
         name = tangent_name(node.name)
         whole = _whole(value, self._along(node.type))
         self.build.define(name, "identity", (whole,))
-        initial = node.initial if node.initial in self.active else None
-        made = self.build.nodes[name]
-        start = None if initial is None else tangent_name(initial)
-        self.build.nodes[name] = replace(made, initial=start)
+        self._begin(node)
+
+    def _begin(self, node: Node) -> None:
+        """The tangent of a node begins with that of its initial value."""
+        if node.initial is not None and node.initial in self.active:
+            made = self.build.nodes[tangent_name(node.name)]
+            start = tangent_name(node.initial)
+            self.build.nodes[made.name] = replace(made, initial=start)
 
     def _pushed(self, node: Node) -> Value:
         """The tangent of a node, from those of its operands."""

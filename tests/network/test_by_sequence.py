@@ -36,7 +36,7 @@ target y: [H]
 param U: [H, D], W: [H, H], E: [4, H], a: [H], start: [H] = 0.3, unread
 clock = tanh(a + 0.5 * clock[t-1])
 init clock = start
-h = tanh(U @ x + exp(W) @ h[t-1] + 0.3 * h[t-2] + embed(E, w) + z + clock)
+h = tanh(U @ (x + x[t-2]) + exp(W) @ h[t-1] + 0.3 * h[t-2] + embed(E, w) + z + clock)
 init h = start
 output h, clock
 loss mean(mse(h, y), over t) + sum(W ** 2) + sum(last(clock))

@@ -31,7 +31,7 @@ input x: [D], w: index(4)
 static input z: [H]
 target y: [H]
 param U: [H, D], W: [H, H], E: [4, H], a: [H], start: [H] = 0.3
-h = tanh(U @ x + W @ h[t-1] + 0.3 * h[t-2] + embed(E, w) + z + dropout(a, rate=0.3))
+h = tanh(U @ (x + x[t-2]) + W @ h[t-1] + 0.3 * h[t-2] + embed(E, w) + z + dropout(a, rate=0.3))
 init h = start
 output h
 loss mean(mse(h, y), over t) + sum(W ** 2)

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from rollc.autodiff.adjoint import adjoint, seed_name
 from rollc.autodiff.tangent import pushforward, tangent_name
 from rollc.ir.graph import Graph
-from rollc.tools.verify.case import Case, with_gradients
+from rollc.tools.verify.case import Case, with_gradients, with_state
 from rollc.tools.verify.comparison import Row, compared
 from rollc.tools.verify.ways import leaves_with_slopes, some_tangents
 from rollc.transforms.canonicalize import canonicalize
+from rollc.transforms.state import why_no_state
 from rollc.transforms.unroll import unroll
 
 Array = NDArray[Any]
@@ -28,10 +29,9 @@ def stages(case: Case) -> list[Row]:
     derived = with_gradients(case.graph)
     expected = _results(case, derived)
     simple = canonicalize(with_gradients(canonicalize(case.graph)))
-    rows = [
-        compared("simplified graph", expected, _results(case, simple)),
-        _tangents(case, derived),
-    ]
+    rows = [compared("simplified graph", expected, _results(case, simple)), _tangents(case)]
+    if case.graph.reach and why_no_state(case.graph) is None:
+        rows.append(_tangents(with_state(case), " with a state"))
     if len(case.graph.axes) > 1:
         return rows
     (steps,) = (case.sizes[axis] for axis in case.graph.axes)
@@ -47,11 +47,11 @@ def stages(case: Case) -> list[Row]:
     return rows
 
 
-def _tangents(case: Case, derived: Graph) -> Row:
+def _tangents(case: Case, which: str = "") -> Row:
     """The slope of the loss, or of the outputs by their cotangents, in one direction: forwards in
     time by tangents, and by the adjoint; both with the size of what is added up for it.
     """
-    graph, moved = case.graph, some_tangents(case)
+    graph, moved, derived = case.graph, some_tangents(case), with_gradients(case.graph)
     if graph.loss is not None:
         graph = replace(graph, outputs=(("loss", graph.loss),), loss=None)
     given = {tangent_name(name): array for name, array in moved.items()}
@@ -64,7 +64,9 @@ def _tangents(case: Case, derived: Graph) -> Row:
     weights = {name: case.leaves.get(seed_name(name), np.ones(())) for name in names}
     found = sum(float((forwards[tangent_name(name)] * weights[name]).sum()) for name in names)
     expected = {"slope": np.array([slope, size])}
-    return compared("tangents, by the adjoint", expected, {"slope": np.array([found, size])})
+    return compared(
+        f"tangents{which}, by the adjoint", expected, {"slope": np.array([found, size])}
+    )
 
 
 def _results(case: Case, graph: Graph) -> dict[str, Array]:
