@@ -310,6 +310,7 @@ loss mean(sum(g * h), over t)
 """
 
 
+@pytest.mark.long
 def test_kernels_do_not_see_it_either() -> None:
     """At steps at which a clock holds back products, and at those of each sequence's own."""
     net = network_of(CLOCK, "float32")

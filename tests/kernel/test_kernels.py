@@ -254,6 +254,7 @@ def test_names_of_a_spec_never_become_code(tmp_path: Path) -> None:
         assert all(np.array_equal(output, alone[index]) for output in outputs)
 
 
+@pytest.mark.long
 @pytest.mark.compiled
 def test_the_same_spec_gives_the_same_bytes() -> None:
     program = f"""

@@ -154,7 +154,7 @@ def test_every_way(way: str) -> None:
     close(alone, differences(net, params, inputs, {"W": moved["W"]}, **more), 1e-7)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.long)])
 def test_compiled(dtype: str) -> None:
     net, meant = network_of(TEXT, dtype), network()
     params, inputs = numbers(meant)

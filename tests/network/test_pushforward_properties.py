@@ -43,7 +43,7 @@ def prepared(graph: Graph, window: int | None, state: bool, lengths: bool) -> Gr
     return with_lengths(graph) if lengths else graph
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     graph=st.one_of(delay_graphs(), delay_graphs(clocks=True), spec_graphs()),
     steps=st.integers(1, 6),
@@ -62,6 +62,7 @@ def test_random_graphs(
         agrees_with_the_adjoint(graph, random_leaves(graph, sizes, seed), sizes, seed)
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(graph=two_axis_graphs(), seed=st.integers(0, 99))
 def test_random_graphs_of_two_axes(graph: Graph, seed: int) -> None:
@@ -89,6 +90,7 @@ def test_second_derivatives_of_every_operation(operation: str, case: Case) -> No
         agrees_with_differences(graph, values(graph, SIZES), SIZES)
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     graph=st.one_of(delay_graphs(smooth=True), spec_graphs(smooth=True)),

@@ -729,6 +729,7 @@ def test_no_copy_of_what_lies_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 OFTEN = ("lstm", "sequences/stacked", "sequences/caption", "sequences/translate")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", [False, True])
 @pytest.mark.parametrize(
     "spec",
@@ -746,6 +747,7 @@ def test_second_derivatives_are_those_of_differences(spec: str, loss: bool) -> N
     assert torch.autograd.gradgradcheck(seeded, tensors, fast_mode=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", [False, True])
 def test_second_derivatives_with_lengths_and_a_state(loss: bool) -> None:
     module = module_of("lstm", batch_first=True)
@@ -780,6 +782,7 @@ def test_second_derivatives_of_what_sequences_share(tmp_path: Path) -> None:
             assert torch.autograd.gradgradcheck(function, tensors, fast_mode=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", [False, True])
 def test_hessians(loss: bool) -> None:
     module = module_of("lstm")
@@ -884,6 +887,7 @@ def _leaves(tree: Any) -> list[Any]:
     return torch.utils._pytree.tree_leaves(tree)
 
 
+@pytest.mark.long
 def test_transforms_of_functions() -> None:
     module = module_of("lstm")
     given = {name: each.detach() for name, each in inputs_of(module).items()}

@@ -166,6 +166,7 @@ def test_of_two_axes_too() -> None:
     np.testing.assert_allclose(again["o"], found, atol=1e-12)
 
 
+@pytest.mark.long
 def test_compiled_it_goes_on_too() -> None:
     nets = {
         feed: build_text(WRITER, "writer.roll", dtype="float64", feed=feed)[0]

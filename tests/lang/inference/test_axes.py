@@ -261,6 +261,7 @@ def test_gradients_are_slopes(name: str) -> None:
         assert found == pytest.approx(slope, rel=1e-5, abs=1e-7), leaf
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["translate", "two_axes"])
 def test_every_kernel_is_the_meaning(name: str) -> None:
     """As plain Python: to compile all of them would take a minute."""
