@@ -40,7 +40,9 @@ def slope(graph: Graph, leaves: Any, sizes: Any, moved: Any) -> dict[str, Any]:
     )
 
 
-@pytest.mark.parametrize("derivative", [slope, hessian_products])
+@pytest.mark.parametrize(
+    "derivative", [slope, pytest.param(hessian_products, marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize(("operation", "case"), SLOPED)
 def test_what_is_not_taken_moves_nothing(
     operation: str, case: Case, derivative: Derivative

@@ -19,7 +19,7 @@ from tests.commands.random_programs.generate import Settings, Writer, generate
 from tests.commands.random_programs.language import Call, Float, Name, Number
 from tests.helpers.paths import ROOT
 
-COUNT = 60
+COUNT = 30
 W, X = Name("w"), Name("x")
 
 
@@ -66,6 +66,7 @@ def test_programs_are_computed_in_every_way() -> None:
     assert {way for seed in range(200) for way in ways_of(settings(seed=seed))} == {*WAYS}
 
 
+@pytest.mark.long
 def test_cells_in_cells_tell_their_axis_wherever_there_are_two() -> None:
     seen = 0
     for seed in range(2000):

@@ -80,6 +80,7 @@ def test_windows_with_an_equal_extreme_share_in_each_sequence(how: str) -> None:
         np.testing.assert_allclose(found[label], expected[name], err_msg=label)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("start", ["param p: [3, 2]", "static input p: [3, 2]"])
 @pytest.mark.parametrize("read", ["0 * h[t-3]", "h[t-3]"])
 def test_rows_of_an_initial_value_that_nothing_reads_any_more(start: str, read: str) -> None:

@@ -22,6 +22,7 @@ from tests.helpers.strategies.random_specs import spec_graphs
 from tests.helpers.strategies.two_axis_graphs import two_axis_graphs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("operation", "case"),
     [
@@ -43,6 +44,7 @@ def prepared(graph: Graph, window: int | None, state: bool, lengths: bool) -> Gr
     return with_lengths(graph) if lengths else graph
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     graph=st.one_of(delay_graphs(), delay_graphs(clocks=True), spec_graphs()),
@@ -74,6 +76,7 @@ def test_random_graphs_of_two_axes(graph: Graph, seed: int) -> None:
 # Second derivatives ------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("operation", "case"),
     [

@@ -97,6 +97,7 @@ def _trained_beside(rank: int, folder: str) -> None:
     distributed.destroy_process_group()
 
 
+@pytest.mark.long
 def test_two_processes_learn_as_one(tmp_path: Path) -> None:
     """DistributedDataParallel: the mean of the gradients is that of the whole batch."""
     processes.spawn(_trained_beside, args=(str(tmp_path),), nprocs=2)

@@ -266,7 +266,7 @@ def test_errors_are_within_the_bounds_of_the_reference(
     assert beyond == []
 
 
-@pytest.mark.parametrize("way", ["interpreted", "run"])
+@pytest.mark.parametrize("way", ["interpreted", pytest.param("run", marks=pytest.mark.long)])
 def test_limits_are_what_they_are(
     way: str, drawn: dict[str, Points], request: pytest.FixtureRequest
 ) -> None:

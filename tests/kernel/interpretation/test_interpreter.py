@@ -204,6 +204,7 @@ def network_of(name: str) -> Network:
     return Network(graph, kernel, "float64")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["gated/minimal", "sequences/bidirectional", "sequences/reverse"])
 def test_all_that_a_network_offers(name: str) -> None:
     """An interpreter is called as kernels are: with lengths, a state, step by step, in windows."""

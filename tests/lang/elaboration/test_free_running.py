@@ -36,6 +36,7 @@ def test_taught_no_step_waits_for_another() -> None:
     assert loops("free", "forward") == ["forward"]
 
 
+@pytest.mark.long
 def test_both_ways_to_run() -> None:
     """Free is taught by what it said itself; both against the equations, a step at a time."""
     random = np.random.default_rng(0)

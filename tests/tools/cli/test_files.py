@@ -428,6 +428,7 @@ def test_a_file_of_settings_does_not_switch_compiling_off(
 # Mutations and kills, a few of them
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", fuzz_files.KINDS)
 def test_mutated_files(kind: str) -> None:
     failed: list[int] = []

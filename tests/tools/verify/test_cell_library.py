@@ -116,6 +116,7 @@ def leaves_of(graph: Graph, seed: int) -> dict[str, Array]:
     }
 
 
+@pytest.mark.long
 def test_kernels_of_stacked_cells_by_default_names() -> None:
     text = spec_of(
         "low = lstm(x; H=H)",

@@ -99,6 +99,7 @@ def network(
     return made(text, tmp_path_factory.mktemp("single"), gradient)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("steps", [1, 2, 7, 8, 30])
 def test_the_numbers_are_the_interpreters(
