@@ -161,6 +161,7 @@ def test_it_takes_the_memory_of_the_gradients() -> None:
         assert each - summed <= 16 * params + 0.25 * summed
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("steps", [1, 2, 70])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_sums_over_the_steps_are_products_of_matrices(dtype: str, steps: int) -> None:
