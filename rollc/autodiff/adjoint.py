@@ -33,7 +33,7 @@ from rollc.autodiff.masks import passed_on
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Edge, Graph, Node, Type
-from rollc.ir.operations import OPERATIONS
+from rollc.ir.operations import OPERATIONS, operation_of
 from rollc.ir.traversal import reachable
 
 PREFIX = "~"
@@ -256,7 +256,7 @@ def _sum_over(value: Value, over: tuple[str, ...]) -> Value:
     maker = value.maker
     assert isinstance(maker, Builder)
     node = maker.nodes.get(value.edge.source)
-    multiplies = node is not None and node.operation in ("outer", "embed_adjoint")
+    multiplies = node is not None and operation_of(node).may_sum
     if node is not None and multiplies and value.edge.delay == 0 and "over" not in node.options:
         operands = tuple(maker.read(edge.source, edge.delay, edge.axis) for edge in node.operands)
         return maker.make(node.operation, operands, **node.options, over=over)

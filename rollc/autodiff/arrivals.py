@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rollc.ir.graph import Edge, Graph, Node
-from rollc.ir.operations import OPERATIONS
+from rollc.ir.operations import OPERATIONS, operation_of
 from rollc.ir.operations.linear import over_axes
 from rollc.ir.traversal import users
 
@@ -56,9 +56,6 @@ def arrivals(
 
 # Everywhere ---------------------------------------------------------------------------------
 
-# The delay by which a step is read at the next one, on the way to an end.
-_NEXT = {"last": 1, "first": -1}
-
 
 def _reached(graph: Graph, seeds: Iterable[str], later: bool = False) -> set[str]:
     """The nodes that get a cotangent at every step and element.
@@ -66,7 +63,7 @@ def _reached(graph: Graph, seeds: Iterable[str], later: bool = False) -> set[str
     The last step of a value that goes on from step to step reaches all the others, one after
     the other.  ``later`` counts reads with a delay too.
     """
-    ends = {node.name for node in graph.nodes if node.operation in _NEXT}
+    ends = {node.name for node in graph.nodes if operation_of(node).end}
     while True:
         found = _reached_from(graph, seeds, ends, later)
         alone = {name for name in ends & found if not _goes_on(graph, graph[name], found)}
@@ -76,9 +73,10 @@ def _reached(graph: Graph, seeds: Iterable[str], later: bool = False) -> set[str
 
 
 def _goes_on(graph: Graph, end: Node, found: Collection[str]) -> bool:
-    """Whether what an end is of is read at the next step by what is reached itself."""
+    """Whether what an end is of is read at the next step, on the way to it, by what is reached."""
     (edge,) = end.operands
-    onwards = Edge(edge.source, _NEXT[end.operation], str(end.options["axis"]))
+    delay = 1 if operation_of(end).end == "last" else -1
+    onwards = Edge(edge.source, delay, str(end.options["axis"]))
     return any(
         node.name in found and any(onwards == read for read in _taken(node)) for node in graph.nodes
     )

@@ -16,15 +16,14 @@ from dataclasses import replace
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import call
 from rollc.ir.graph import Graph, Node
-
-_VALUE_FIRST = frozenset({"stop", "with_slope"})
+from rollc.ir.operations import operation_of
 
 
 def without_slopes(graph: Graph) -> Graph:
     """The same graph for whoever takes no derivative of it any more."""
 
     def value(node: Node) -> Node:
-        if node.operation not in _VALUE_FIRST:
+        if not operation_of(node).value_first:
             return node
         edge = node.operands[0]
         if graph[edge.source].type != node.type:

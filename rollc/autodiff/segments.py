@@ -98,7 +98,7 @@ def _with_numbers_at_ends(graph: Graph) -> Graph:
     """The first or the last of a condition as that of a number, which a leaf can be."""
     build = Builder(graph.nodes)
     for node in graph.nodes:
-        if node.operation in ("first", "last") and node.type.kind == "bool":
+        if node.type.kind == "bool" and operation_of(node).end:
             build.prefix, build.line = node.name, node.line
             (edge,) = node.operands
             number = call("where", build.read(edge.source, edge.delay, edge.axis), 1.0, 0.0)
@@ -111,7 +111,7 @@ def _with_numbers_at_ends(graph: Graph) -> Graph:
 def _ends_leaf(graph: Graph, node: Node) -> bool:
     (edge,) = node.operands
     leaf = graph[edge.source].operation in LEAVES and not edge.delay
-    return leaf and node.operation in ("first", "last")
+    return leaf and bool(operation_of(node).end)
 
 
 def _grouped(graph: Graph, found: list[Node]) -> dict[tuple[int, str], list[Node]]:

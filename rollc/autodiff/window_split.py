@@ -18,8 +18,6 @@ from rollc.ir.operations import operation_of
 from rollc.ir.operations.linear import over_axes
 from rollc.ir.traversal import dependents, needed
 
-_ENDS = ("first", "last")
-
 
 class CannotSplit(ValueError):
     """A graph that cannot run in windows, and why."""
@@ -107,7 +105,7 @@ def reduces(graph: Graph, node: Node) -> bool:
     if not node.type.static or not node.operands:
         return False
     timed = any(graph[edge.source].type.time for edge in node.operands)
-    if timed and not entry.reduces and node.operation not in _ENDS:
+    if timed and not entry.reduces and not entry.end:
         raise CannotSplit(f"`{node.name}` reduces a sequence in a way of its own")
     return timed
 

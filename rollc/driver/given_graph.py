@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from rollc.ir.graph import BATCH, Graph, Node
+from rollc.ir.graph import BATCH, GIVEN, Graph, Node
 from rollc.ir.names import STATE as STATE
 from rollc.ir.verifier import Flaw
 from rollc.transforms.randomness import NOISE
 
 _STEM = r"[A-Za-z_]\w*(?:\.\w+)*"
 _PLAIN = re.compile(rf"{_STEM}(?:'\d+)?", re.ASCII)
-_KNOWN = frozenset({"input", "target", "param"})
+_KNOWN = GIVEN | {"param"}
 
 
 def given_flaws(graph: Graph) -> Iterator[Flaw]:
@@ -28,7 +28,7 @@ def given_flaws(graph: Graph) -> Iterator[Flaw]:
     # Unrolled, and in the adjoint, leaves can be a single step of something.
     whole = graph.stage in ("graph", "checked", "simplified")
     for node in graph.nodes:
-        if whole and node.operation in ("input", "target") and BATCH not in node.type.axes:
+        if whole and node.operation in GIVEN and BATCH not in node.type.axes:
             yield Flaw(node.name, "an input has a value for each sequence of a batch")
         if node.operation in _KNOWN and _is_made(graph, node):
             problem = f"rollc gives names of this form: call the {node.operation} another"

@@ -30,6 +30,8 @@ Stage = Literal["graph", "checked", "simplified", "adjoint", "dag"]
 LEAVES = frozenset(
     {"input", "target", "param", "constant", "cotangent", "tangent", "state", "noise"}
 )
+GIVEN = frozenset({"input", "target"})
+"""The leaves whose arrays are data: those of sequences."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from functools import partial
 
 from rollc.ir.attribute_flaws import attribute_flaws
 from rollc.ir.attributes import LARGEST, MOST_DIMENSIONS
-from rollc.ir.graph import BATCH, LEAVES, Attribute, Graph, Node, Type, ordered_axes
+from rollc.ir.graph import BATCH, GIVEN, LEAVES, Attribute, Graph, Node, Type, ordered_axes
 from rollc.ir.operations import OPERATIONS, TypeMismatch
 
 LONGEST_DELAY = 10**6
@@ -179,7 +179,7 @@ def _leaf(graph: Graph, node: Node) -> Iterator[str]:
             yield "a parameter is the same at every step, for every sequence"
         else:
             yield from _initialiser(node.options, type_)
-    if node.operation in ("input", "target") and type_.kind == "bool":
+    if node.operation in GIVEN and type_.kind == "bool":
         yield "an input holds numbers or an index"
 
 

@@ -287,7 +287,7 @@ class _Planner:
             yield self._reduce(item, out, bound, span)
         elif node.operation == "concat":
             yield from self._concat(item, bound, span)
-        elif node.operation in ("outer", "embed_adjoint") and node.options.get("over"):
+        elif operation_of(node).may_sum and node.options.get("over"):
             yield self._summed(node, out, bound, span)
         elif node.operation == "slice" and len(node.type.shape) == 1:
             start = node.options["start"]

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from rollc.ir.graph import Edge, Graph, Node, attributes
+from rollc.ir.graph import GIVEN, Edge, Graph, Node, attributes
 from rollc.ir.operations import operation_of
 from rollc.ir.operations.linear import over_axes
 from rollc.ir.time.retiming import Timing
@@ -31,8 +31,6 @@ from rollc.ir.traversal import components
 from rollc.kernel.cost_model import has_ends
 from rollc.kernel.schedule import Item, Schedule, schedule
 from rollc.support.target import GENERIC, Target
-
-_ONE_SIDED = {"add": ("identity", "identity"), "subtract": ("negate", "identity")}
 
 
 def peel(graph: Graph, target: Target = GENERIC) -> Schedule:
@@ -101,11 +99,13 @@ class _Peeler:
             return replace(
                 node, operation="zero", operands=(), attributes=attributes(shape=node.type.shape)
             )
-        if node.operation in _ONE_SIDED:
-            for position, edge in enumerate(node.operands):
-                if self._reads_zero(edge, step):
-                    left = _ONE_SIDED[node.operation][position]
-                    return replace(node, operation=left, operands=(node.operands[1 - position],))
+        if (entry := operation_of(node)).is_sum:
+            terms = list(zip(entry.signs, node.operands, strict=True))
+            left = [term for term in terms if not self._reads_zero(term[1], step)]
+            if len(left) == 1:
+                ((sign, edge),) = left
+                operation = "identity" if sign > 0 else "negate"
+                return replace(node, operation=operation, operands=(edge,))
         if node.operation == "impulse":
             return replace(node, operation="identity", attributes=())
         return node
@@ -114,7 +114,7 @@ class _Peeler:
         """The items of a component: its nodes, cut where any of them changes."""
         whole = {node.name: [self._whole(node)] for node in component}
         timed = [node for node in component if node.type.time]
-        if not timed or any(node.operation in ("input", "target") for node in timed):
+        if not timed or any(node.operation in GIVEN for node in timed):
             return whole
         if loop.shifts:
             return whole

@@ -281,7 +281,7 @@ class _Round:
         if number is not None and self.type(edge).kind == "float":
             constant = source is not None and source.operation == "constant"
             return None if constant else self.number(number)
-        if source is not None and source.operation in ("fill", "spread"):
+        if source is not None and operation_of(source).broadcasts:
             return source.operands[0] if source.operands[0].delay == 0 else None
         return None
 

@@ -21,7 +21,6 @@ from rollc.ir.graph import Edge, Graph, Node, Type
 from rollc.ir.operations import operation_of
 from rollc.ir.operations.linear import over_axes
 
-_ENDS = ("first", "last")
 _OF_SOMETHING = ("mean", "max", "min")  # reductions that are not defined over nothing
 
 
@@ -29,7 +28,7 @@ def without_steps(graph: Graph, axes: frozenset[str]) -> Graph:
     """A checked graph for sequences without a step along some axes."""
     build = Builder(graph.nodes)
     for node in graph.nodes:
-        if node.operation in _ENDS and node.options["axis"] in axes:
+        if operation_of(node).end and node.options["axis"] in axes:
             build.prefix, build.line = node.name, node.line
             (edge,) = node.operands
             initial = initial_along(graph, edge, str(node.options["axis"]))
@@ -113,7 +112,7 @@ def undefined(
         ends = gone - {*graph.axes} if ragged else gone
         if ends and operation_of(node).reduces in _OF_SOMETHING:
             return _of_nothing(graph, node, gone)
-        if node.operation in _ENDS and node.options["axis"] in empty:
+        if operation_of(node).end and node.options["axis"] in empty:
             initial = initial_along(graph, node.operands[0], str(node.options["axis"]))
             waiting += [] if initial is None else [initial]
         elif not gone:

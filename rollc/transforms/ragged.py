@@ -44,11 +44,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
-from math import inf
 
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import Value, call
-from rollc.ir.graph import BATCH, Edge, Graph, Node, Type, ordered_axes
+from rollc.ir.graph import BATCH, GIVEN, Edge, Graph, Node, Type, ordered_axes
 from rollc.ir.names import STATE as STATE
 from rollc.ir.names import lengths_leaves
 from rollc.ir.operations import operation_of
@@ -63,12 +62,6 @@ from rollc.transforms.empty_axes import initial_along, named, nearest, zero
 def output_name(name: str) -> str:
     """The node with the zeros of the padding, of an output that runs over time."""
     return f"{name}'kept"
-
-
-# What a reduction takes for the steps of the padding.
-_BEYOND = {"sum": 0.0, "mean": 0.0, "max": -inf, "min": inf}
-_ENDED = ("softmax_over", "first", "last")
-_LEAVES = ("input", "target")
 
 
 class LengthsError(Exception):
@@ -100,9 +93,8 @@ def why_no_lengths(graph: Graph) -> str | None:
         entry = operation_of(node)
         if LENGTH in entry.operands and entry.fewest < len(node.operands):
             return f"`{node.name}` has a length of its own"
-        if entry.whole and not (
-            entry.reduces or LENGTH in entry.operands or node.operation in _ENDED
-        ):
+        ends = entry.neutral is not None or LENGTH in entry.operands or entry.end
+        if entry.whole and not ends:
             return f"`{node.name}` needs all steps, in a way that does not end at a length"
         deep = node.initial is not None and graph[node.initial].type.shape != node.type.shape
         future = node.name in graph.reach and graph.reach[node.name].future
@@ -202,7 +194,7 @@ class _Lengths:
 
     def graph(self) -> Graph:
         for node in self.source.nodes:
-            leaf = node.operation in _LEAVES and self._has_padding(node.type)
+            leaf = node.operation in GIVEN and self._has_padding(node.type)
             if leaf or (node.name not in self.own and node.initial in self.own):
                 name = f"{node.name}'alive"
                 self.stands[node.name] = self._mask(name, Edge(node.name), node.initial).source
@@ -346,7 +338,7 @@ class _Lengths:
         if times:
             assert isinstance(over, tuple)
             self._reduce(node, times, [str(axis) for axis in over if axis not in times])
-        elif node.operation in ("first", "last") and node.options["axis"] in self.axes:
+        elif operation_of(node).end and node.options["axis"] in self.axes:
             self._end(node, str(node.options["axis"]))
         elif LENGTH in operation_of(node).operands and node.options["axis"] in self.axes:
             own = self.lengths[str(node.options["axis"])].edge
@@ -362,15 +354,14 @@ class _Lengths:
         build = self.build
         build.prefix, build.line = node.name, node.line
         alive = self._alive(times)
-        if node.operation == "softmax_over":
-            kept = call("where", alive, self._operand(node), -inf)
-            share = call("softmax_over", kept, over=(*times, *others))
+        entry = operation_of(node)
+        assert entry.neutral is not None, node.operation
+        kept = call("where", alive, self._operand(node), entry.neutral)
+        if not entry.reduces:  # a share for each step
+            share = call(node.operation, kept, over=(*times, *others))
             build.define(node.name, "where", (alive, share, build.number(1.0)))
             return
-        reduces = operation_of(node).reduces
-        assert reduces is not None, node.operation
-        kept = call("where", alive, self._operand(node), _BEYOND[reduces])
-        if node.operation == "mean_over":
+        if entry.reduces == "mean":
             total = call("sum_over", kept, over=tuple(times))
             *rest, steps = (call("maximum", self._steps(axis), 1.0) for axis in times)
             for other in rest:
@@ -379,7 +370,7 @@ class _Lengths:
                 build.define(node.name, "divide", (total, steps))
             else:
                 build.define(node.name, node.operation, (total / steps,), over=tuple(others))
-        elif node.operation == "sum_over":
+        elif entry.reduces == "sum":
             build.define(node.name, node.operation, (kept,), over=(*times, *others))
         else:
             found = call(node.operation, kept, over=tuple(times))
@@ -400,11 +391,12 @@ class _Lengths:
         (edge,) = self.source[node.name].operands
         self.build.prefix, self.build.line = node.name, node.line
         initial = initial_along(self.source, edge, axis)
-        if node.operation == "first":
+        end = operation_of(node).end
+        if end == "first":
             value = call("first", self._operand(node), axis=axis)
         else:
             value = (self._pick if node.type.kind == "float" else self._hold)(node, axis)
-        if initial is None and node.operation == "last":  # which is zero then
+        if initial is None and end == "last":  # which is zero then
             named(self.build, node.name, value)
             return
         start = zero(self.build, node.type)

@@ -20,13 +20,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rollc.autodiff.custom_gradients import without_slopes
-from rollc.ir.graph import Graph, Node, delayed
+from rollc.ir.graph import GIVEN, Graph, Node, delayed
 from rollc.ir.operations import operation_of
 from rollc.ir.operations.linear import over_axes
 from rollc.ir.traversal import dependents, needed, reachable
 from rollc.transforms.canonicalize import canonicalize
 
-_GIVEN = frozenset({"input", "target", "noise"})
+_GIVEN = GIVEN | {"noise"}
 
 
 class CannotStream(ValueError):
@@ -147,7 +147,7 @@ def _is_given(node: Node) -> bool:
 def _needs_others(node: Node) -> bool:
     """Whether what runs along an axis needs more than the steps so far."""
     entry = operation_of(node)
-    return node.operation != "last" and not entry.counts and (entry.whole or entry.sees_end)
+    return entry.end != "last" and not entry.counts and (entry.whole or entry.sees_end)
 
 
 def _reasons(graph: Graph, axis: str) -> Iterator[str]:
@@ -159,7 +159,7 @@ def _reasons(graph: Graph, axis: str) -> Iterator[str]:
         along = node.options.get("axis") == axis
         if axis in over_axes(node.options) or (along and _needs_others(node)):
             yield f"`{node.name}` is computed from all steps of {axis}"
-        if along and node.operation == "last":
+        if along and operation_of(node).end == "last":
             ends.append(node.name)
     late = dependents(graph.nodes, ends)
     for node in graph.nodes:

@@ -203,8 +203,8 @@ class _Unrolling:
         if (combine := operation_of(node).combine) and node.options["over"] == (self.axis,):
             read = tuple(self._read(operands[0], step) for step in range(self.steps))
             operation, options = combine, ()
-        elif operation in ("first", "last") and node.options["axis"] == self.axis:
-            read = (self._read(operands[0], 0 if operation == "first" else self.steps - 1),)
+        elif (end := operation_of(node).end) and node.options["axis"] == self.axis:
+            read = (self._read(operands[0], 0 if end == "first" else self.steps - 1),)
             operation, options = "identity", ()
         elif LENGTH in operation_of(node).operands and node.options["axis"] == self.axis:
             self._tail(node)

@@ -67,6 +67,9 @@ class Infer(Protocol):
 Evaluate = Callable[..., Array]
 # g is the cotangent of the result y; an answer of None means that no gradient passes.
 Adjoint = Callable[..., "Sequence[Value | None]"]
+# What a result is: an index is a name.  ``operand``: what its operands are; ``number``: an index of
+# indices, and else a real number.
+Gives = Literal["float", "index", "bool", "operand", "number"]
 # How large the slopes of an operation can be.
 Slope = Literal["constant", "product", "finite", "infinite"]
 # y is the result; the conditions by which it was chosen.
@@ -105,6 +108,7 @@ class Operation:
 
     What passes may rely on; nothing that is said here is said of its name anywhere else:
 
+    gives       -- what sort of values the result has
     linear      -- the operands in which the result is linear: those of a group together, while
                    all others are known.  An axis that such an operand runs over and the result
                    does not is summed over
@@ -113,11 +117,17 @@ class Operation:
     cheap       -- an instruction or two for each element, no function: sooner computed again
                    than kept
     commutative -- its two operands may change places
+    signs       -- where it is no more than a sum, the sign of each operand
     moves       -- it computes nothing: each element is one of an operand's
+    value_first -- its value is that of its first operand; only derivatives tell them apart
+    broadcasts  -- it is its operand at more places: elementwise work reads that in its stead
+    end         -- which end of the sequence along its axis it takes the value at
     selects     -- an element follows from one element at one step: it runs like elementwise work,
                    though its result has other axes or another shape
     masks       -- the operands that only say where nothing is wanted: zero where one of them is
     reduces     -- how it makes one of many: their sum, mean, maximum or minimum
+    neutral     -- what stands for an element that is not there, such as one of the padding; a mean
+                   is divided by the number of those that are
     combine     -- the operation that makes the result of those of parts of the places
     whole       -- it needs all the steps along its axes at once
     counts      -- it gives another value where there are other steps before or behind
@@ -136,15 +146,21 @@ class Operation:
     choices: Choices | None = None
     slope: Slope = "infinite"
     picks: bool | tuple[int, ...] = False
+    gives: Gives = "float"
     linear: Linear = ()
     zero: bool = False
     finite: bool = False
     cheap: bool = False
     commutative: bool = False
+    signs: tuple[int, ...] = ()
     moves: bool = False
+    value_first: bool = False
+    broadcasts: bool = False
+    end: Literal["first", "last", ""] = ""
     selects: bool = False
     masks: tuple[int, ...] = ()
     reduces: Literal["sum", "mean", "max", "min"] | None = None
+    neutral: float | None = None
     combine: str = ""
     whole: bool = False
     counts: bool = False
@@ -193,6 +209,16 @@ class Operation:
     def is_product(self) -> bool:
         """Whether it sums products of two operands' elements."""
         return self.linear == "each" and not self.elementwise
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether it is a sum of several operands, each with its sign."""
+        return len(self.signs) > 1
+
+    @property
+    def may_sum(self) -> bool:
+        """Whether it can sum over axes while it computes what it sums."""
+        return "over" in self.allowed
 
     @property
     def fusable(self) -> bool:

@@ -65,6 +65,7 @@ CHANCE = (
         lambda frame, options, p: _draw(frame, options, p, np.full(p.shape[:-1], 0.5)),
         None,
         summary="an index drawn with the probabilities p; no gradient passes",
+        gives="index",
     ),
     Operation(
         "draw",
@@ -74,5 +75,6 @@ CHANCE = (
         None,
         internal=True,
         summary="the index whose share of the sum of p holds a number from 0 to 1",
+        gives="index",
     ),
 )

@@ -225,6 +225,7 @@ REDUCTIONS = (
         lambda frame, options, x: np.asarray(x.argmax(axis=-1)),
         None,
         summary="the index of the largest element, the first of equal ones; no gradient passes",
+        gives="index",
     ),
     Operation(
         "softmax",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -171,7 +171,7 @@ def _infer_end(operands: Sequence[Type | None], options: Options) -> Type | None
     return Type(x.kind, x.shape, without(x.axes, [axis]), x.bound)
 
 
-def _end(name: str, place: int, summary: str, **facts: Any) -> Operation:
+def _end(name: Literal["first", "last"], place: int, summary: str, **facts: Any) -> Operation:
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
         position = frame.axes.index(_axis(options))
         if not x.shape[position]:
@@ -185,6 +185,8 @@ def _end(name: str, place: int, summary: str, **facts: Any) -> Operation:
         evaluate,
         lambda g, y, x, axis: [call("impulse", g, axis=axis, at=name)],
         slope="constant",
+        gives="operand",
+        end=name,
         picks=True,
         summary=summary,
         required={"axis": AXIS},
@@ -258,6 +260,7 @@ SEQUENCE = (
         finite=True,
         whole=True,
         reduces="sum",
+        neutral=0.0,
         combine="sum_of",
     ),
     _over(
@@ -270,6 +273,7 @@ SEQUENCE = (
         finite=True,
         whole=True,
         reduces="mean",
+        neutral=0.0,
     ),
     _over(
         "max_over",
@@ -282,6 +286,7 @@ SEQUENCE = (
         finite=True,
         whole=True,
         reduces="max",
+        neutral=-inf,
         combine="max_of",
     ),
     _over(
@@ -295,6 +300,7 @@ SEQUENCE = (
         finite=True,
         whole=True,
         reduces="min",
+        neutral=inf,
         combine="min_of",
     ),
     Operation(
@@ -308,6 +314,7 @@ SEQUENCE = (
         decompose=_softmax_over_parts,
         slope="finite",
         whole=True,
+        neutral=-inf,
         required={"over": AXES},
     ),
     _end(
@@ -339,6 +346,7 @@ SEQUENCE = (
         internal=True,
         summary="x at the first or the last step, zero at the others",
         slope="constant",
+        gives="operand",
         linear="jointly",
         finite=True,
         cheap=True,
@@ -355,6 +363,8 @@ SEQUENCE = (
         internal=True,
         summary="x at every step",
         slope="constant",
+        gives="operand",
+        broadcasts=True,
         linear="jointly",
         finite=True,
         cheap=True,
@@ -383,6 +393,7 @@ SEQUENCE = (
         None,
         internal=True,
         summary="the number of the step, from 0; `shift` steps later, and modulo `period`",
+        gives="index",
         selects=True,
         counts=True,
         required={"axis": AXIS},

@@ -111,6 +111,7 @@ DIRECTION = (
         internal=True,
         summary="the number of a place counted from `start`, divided by `divide` and modulo"
         " `modulo`; `modulo` itself for places outside the `size` that are counted",
+        gives="index",
         selects=True,
         sees_end=True,
         required={"axis": AXIS, "start": PLACE, "size": SIZE, "divide": SIZE, "modulo": SIZE},

@@ -24,9 +24,8 @@ from dataclasses import replace
 import networkx as nx
 
 from rollc.ir.graph import Shape, Type
-from rollc.ir.operations import TypeMismatch
+from rollc.ir.operations import OPERATIONS, TypeMismatch
 from rollc.lang.inference.shapes import Inference
-from rollc.lang.symbols.builtins import ENDS, SPREAD
 from rollc.lang.symbols.untyped_node import Draft
 
 MOST_RISES = 12  # times that the bound of a guessed index rises: then it grows without end
@@ -34,9 +33,6 @@ MOST_WORK = 50_000  # nodes of one group that get a type by one guess among othe
 DEEPEST = 100  # guesses among others that depend on each other
 MOST_SHOWN = 8  # of the initial values in one group that have two readings
 MOST_LENGTHS = 12  # that a shape of which nothing is known is made of
-INDICES = frozenset(["argmax", "sample"])
-# What gives an index where it takes one.
-EITHER = frozenset(["identity", "where", "slice", *ENDS, SPREAD])
 Guess = dict[str, Type]
 
 
@@ -304,10 +300,11 @@ class _Group:
         """Every shape, for the node that most others read: a sure number, if there is one."""
         inference = self.inference
         read = Counter(source for name in cycle for source in set(inference.reads(name)))
-        floats = [name for name in cycle if inference.drafts[name].operation not in INDICES]
+        gives = {name: OPERATIONS[inference.drafts[name].operation].gives for name in cycle}
+        floats = [name for name in cycle if gives[name] != "index"]
         if not floats:
             return []
-        sure = [name for name in floats if inference.drafts[name].operation not in EITHER]
+        sure = [name for name in floats if gives[name] not in ("operand", "number")]
         name = max(sure or floats, key=read.__getitem__)
         types = [Type("float", shape) for shape in self.shapes]
         return [{name: inference.as_operation_has_it(name, type_)} for type_ in types]

@@ -23,10 +23,7 @@ from rollc.ir.graph import BATCH, Attribute, Edge, Kind, Type, ordered_axes
 from rollc.ir.operations import OPERATIONS, TypeMismatch
 from rollc.ir.traversal import reachable
 from rollc.lang.inference.axes import Settled, over, without_time
-from rollc.lang.symbols.builtins import COMPARISONS, ENDS, SPREAD, SYMBOLS
 from rollc.lang.symbols.untyped_node import Cut, Declared, Draft, Operand, Row
-
-BOOLS = frozenset(SYMBOLS[symbol] for symbol in COMPARISONS)
 
 
 class Inference:
@@ -178,9 +175,10 @@ class Inference:
         while name in self.drafts and name not in seen and kind == "float":
             seen.add(name)
             draft = self.drafts[name]
-            if draft.operation in BOOLS:
+            gives = OPERATIONS[draft.operation].gives
+            if gives == "bool":
                 kind = "bool"
-            if draft.operation not in (*ENDS, SPREAD):
+            if gives != "operand":
                 break
             name = draft.operands[0].edge.source
         return self.placed(owner, replace(type_, kind=kind))

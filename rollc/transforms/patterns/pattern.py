@@ -8,7 +8,7 @@ from typing import Protocol
 
 from rollc.ir.constant_folding import evaluated
 from rollc.ir.graph import Attribute, Edge, Node, Type, attributes
-from rollc.ir.operations import OPERATIONS
+from rollc.ir.operations import OPERATIONS, operation_of
 
 
 class Workspace(Protocol):
@@ -45,7 +45,7 @@ def without_sign(work: Workspace, node: Node) -> Node | None:
     A product only where others read that value too: it is kept for them, and its negative need
     not be.
     """
-    always = node.operation in ("sum", "sum_over")
+    always = operation_of(node).reduces == "sum"
     for place, edge in enumerate(node.operands):
         negative = work.defined(edge)
         if negative is not None and negative.operation == "negate":

@@ -16,7 +16,7 @@ from dataclasses import replace
 from math import inf
 
 from rollc.ir.graph import Edge, Graph, Node, Type, attributes
-from rollc.ir.operations import OPERATIONS
+from rollc.ir.operations import OPERATIONS, operation_of
 from rollc.ir.traversal import needed
 from rollc.support.target import GENERIC, Target
 from rollc.transforms.reassociate.critical_path import Ready, with_sums
@@ -68,9 +68,10 @@ def _factors(graph: Graph, term: Term, type_: Type) -> tuple[int, list[Edge]]:
         part = waiting.pop()
         node = graph[part.source]
         inner = part.delay == 0 and node.type == type_ and len(found) + len(waiting) < _MOST
-        if inner and node.operation == "negate":
-            sign = -sign
-        if inner and node.operation in ("multiply", "negate"):
+        signs = operation_of(node).signs
+        if inner and len(signs) == 1:
+            sign *= signs[0]
+        if inner and (node.operation == "multiply" or len(signs) == 1):
             waiting.extend(reversed(node.operands))
         else:
             found.append(part)

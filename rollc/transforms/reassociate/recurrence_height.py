@@ -96,15 +96,13 @@ def _scaled(graph: Graph, node: Node) -> int | None:
     """Which operand a node scales by what is the same at every step; zero stays zero."""
     if node.type.kind != "float" or not node.type.time:
         return None
-    if node.operation == "negate":
-        places = [0]
-    elif node.operation == "divide":
-        places = [0] if not graph[node.operands[1].source].type.time else []
-    elif node.operation == "multiply":
-        places = [place for place in (0, 1) if not graph[node.operands[1 - place].source].type.time]
-    else:
-        places = []
-    for place in places:
+    entry = operation_of(node)
+    if not entry.elementwise or entry.moves:
+        return None
+    for place in (group[0] for group in entry.linear_in(len(node.operands)) if len(group) == 1):
+        others = (*node.operands[:place], *node.operands[place + 1 :])
+        if any(graph[other.source].type.time for other in others):
+            continue
         edge = node.operands[place]
         source = graph[edge.source]
         # A leaf that is read with a delay is copied: that would be no gain.

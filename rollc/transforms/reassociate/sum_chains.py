@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from rollc.ir.graph import Edge, Graph, Node, Type
-from rollc.ir.operations import OPERATIONS
+from rollc.ir.operations import OPERATIONS, operation_of
 from rollc.ir.traversal import users
 
-_SUMS = frozenset({"add", "subtract"})
 _MOST = 100  # parts of a sum that are put in order
 
 Term = tuple[int, Edge]
@@ -28,17 +27,17 @@ class Sums:
         """Whether a sum is nothing but a part of another one."""
         mine = self.readers.get(node.name, [])
         return (
-            node.operation in _SUMS
+            operation_of(node).is_sum
             and node.name not in self.fixed
             and len(mine) == 1
             and mine[0][1].delay == 0
-            and mine[0][0].operation in _SUMS
+            and operation_of(mine[0][0]).is_sum
             and mine[0][0].type == node.type
         )
 
     def roots(self) -> Iterator[Node]:
         for node in self.graph.nodes:
-            if node.operation in _SUMS and not self.is_inner(node):
+            if operation_of(node).is_sum and not self.is_inner(node):
                 yield node
 
     def terms(self, node: Node) -> tuple[list[Term], list[str]]:
@@ -46,8 +45,8 @@ class Sums:
         inner: list[str] = []
 
         def found(part: Node, sign: int) -> Iterator[Term]:
-            for place, edge in enumerate(part.operands):
-                own = -sign if place and part.operation == "subtract" else sign
+            for own, edge in zip(operation_of(part).signs, part.operands, strict=True):
+                own *= sign
                 source = self.graph[edge.source]
                 if self.is_inner(source) and len(inner) < _MOST:
                     inner.append(source.name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from rollc.backends.numba.codegen import spellings
 from rollc.ir.graph import Type
 from rollc.ir.interpreter import interpret
-from rollc.ir.operations import OPERATIONS, Operation
+from rollc.ir.operations import OPERATIONS, Operation, TypeMismatch
 from tests.helpers.operation_cases import CASES, SIZES, Bench, Case
 
 Array = NDArray[Any]
@@ -32,12 +34,14 @@ def those(fact: Callable[[Operation], object]) -> pytest.MarkDecorator:
     )
 
 
-def computed(operation: Operation, case: Case, operands: list[Array]) -> Array:
+def computed(
+    operation: Operation, case: Case, operands: list[Array], sizes: Mapping[str, int] = SIZES
+) -> Array:
     bench = Bench()
     bench.bare(operation.name, case)
     leaves = {f"{operation.name}_{place}": operand for place, operand in enumerate(operands)}
     with np.errstate(all="ignore"):
-        return interpret(bench.graph("bare"), leaves, SIZES)[operation.name]
+        return interpret(bench.graph("bare"), leaves, sizes)[operation.name]
 
 
 def drawn(case: Case, random: np.random.Generator, scale: float = 1.0) -> list[Array]:
@@ -115,6 +119,84 @@ def test_operands_change_places(operation: Operation, case: Case) -> None:
     turned = Case(case.operands[::-1], case.options)
     there, back = computed(operation, case, [a, b]), computed(operation, turned, [b, a])
     np.testing.assert_array_equal(there, back)
+
+
+@those(lambda operation: operation.elementwise and not operation.variadic)
+def test_what_is_a_sum_of_its_operands(operation: Operation, case: Case) -> None:
+    """It is that with the signs it says, and with no others."""
+    alike = len(set(case.operands)) == 1 and len(numeric(case)) == len(case.operands)
+    if not alike or operation.value_first or operation.broadcasts or operation.name == "dropout":
+        return
+    operands = drawn(case, np.random.default_rng(8))
+    found = computed(operation, case, operands)
+    for signs in product((1, -1), repeat=len(operands)):
+        total = sum(sign * a for sign, a in zip(signs, operands, strict=True))
+        assert np.array_equal(found, total) == (signs == operation.signs)
+
+
+@those(lambda operation: operation.value_first or operation.broadcasts)
+def test_the_value_of_the_first_operand(operation: Operation, case: Case) -> None:
+    first, *rest = drawn(case, np.random.default_rng(9))
+    found = computed(operation, case, [first, *rest])
+    if operation.value_first:
+        np.testing.assert_array_equal(found, np.broadcast_to(first, found.shape))
+    else:
+        assert np.isin(found, first).all() and found.size > first.size
+
+
+@those(lambda operation: operation.end)
+def test_the_value_at_an_end(operation: Operation, case: Case) -> None:
+    (x,) = drawn(case, np.random.default_rng(10))
+    at = case.operands[0].axes.index(str(case.options["axis"]))
+    x = x > 0 if case.operands[0].kind == "bool" else x
+    expected = np.take(x, 0 if operation.end == "first" else -1, axis=at)
+    np.testing.assert_array_equal(computed(operation, case, [x]), expected)
+
+
+@those(lambda operation: operation.neutral is not None and operation.reduces != "mean")
+def test_a_neutral_element_changes_nothing(operation: Operation, case: Case) -> None:
+    """Another element more, which is neutral, leaves the result of the others as it is."""
+    (x,) = drawn(case, np.random.default_rng(11))
+    over = case.options["over"]
+    at = case.operands[0].axes.index(over[0])
+    x.swapaxes(0, at)[-1] = operation.neutral
+    found = computed(operation, case, [x])
+    sizes = {axis: SIZES[axis] - (axis == over[0]) for axis in SIZES}
+    fewer = computed(operation, case, [np.delete(x, -1, axis=at)], sizes)
+    if not operation.reduces:  # a share for each element
+        found = np.delete(found, -1, axis=at)
+    np.testing.assert_allclose(found, fewer, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("operation", "case", "kind"),
+    [
+        pytest.param(operation, case, kind, id=f"{name}{number}-{kind}")
+        for name, operation in OPERATIONS.items()
+        for number, case in enumerate(CASES[name])
+        for kind in ("float", "index")
+    ],
+)
+def test_what_sort_of_values_it_gives(operation: Operation, case: Case, kind: str) -> None:
+    """For numbers, and for indices in their place where it takes them."""
+
+    def given(type_: Type) -> Type:
+        return replace(type_, kind=kind, bound=3) if type_.kind == "float" else type_
+
+    operands = [given(type_) for type_ in case.operands]
+    try:
+        found = operation.infer(operands, case.options)
+    except TypeMismatch:
+        assert kind == "index"
+        return
+    assert found is not None
+    if operation.gives == "number":
+        numbers = [each.kind for each in operands if each.kind != "bool"]
+        assert found.kind == (numbers[-1] if numbers else "float")
+    elif operation.gives == "operand":
+        assert found.kind == operands[0].kind
+    else:
+        assert found.kind == operation.gives
 
 
 @those(lambda operation: operation.reduces)

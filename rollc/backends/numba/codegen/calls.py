@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
 
@@ -13,9 +13,6 @@ from rollc.backends.numba.codegen.spellings import CALLS
 from rollc.ir.graph import Shape
 from rollc.ir.operations import OPERATIONS
 from rollc.kernel.program import Ref, Routine
-
-# Operations that only move elements.
-_MOVES = frozenset({"slice", "pad", "concat", "stack", "repeat"})
 
 
 def write_routine(write: Writer, routine: Routine) -> None:
@@ -31,17 +28,7 @@ def write_routine(write: Writer, routine: Routine) -> None:
     if routine.operation == "outer" and _sum_of_each(write, routine):
         return
     opened = write.open(routine.over, 1, routine.span)
-    shapes = [operand.shape if isinstance(operand, Ref) else () for operand in routine.operands]
-    if routine.operation == "matmul":
-        _small_matmul(write, routine, shapes)
-    elif routine.operation == "tail":
-        write_tail(write, routine)
-    elif routine.operation == "tail_start":
-        write_tail_start(write, routine)
-    elif routine.operation in _MOVES:
-        _blocks(write, routine, shapes)
-    else:
-        _template(write, routine, shapes)
+    _WRITERS.get(routine.operation, _template)(write, routine)
     write.depth -= opened
 
 
@@ -110,7 +97,11 @@ def _sum_of_each(write: Writer, routine: Routine) -> bool:
     return True
 
 
-def _template(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> None:
+def _shapes(routine: Routine) -> list[Shape]:
+    return [operand.shape if isinstance(operand, Ref) else () for operand in routine.operands]
+
+
+def _template(write: Writer, routine: Routine) -> None:
     """The table's call of a library routine, with its words replaced."""
     entry = OPERATIONS[routine.operation]
     options = {**dict(entry.defaults), **dict(routine.options)}
@@ -121,7 +112,9 @@ def _template(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> None:
         "epsilon": repr(options.get("epsilon")),
         **_sizes("", routine.shape),
     }
-    for position, (operand, shape) in enumerate(zip(routine.operands, shapes, strict=True)):
+    for position, (operand, shape) in enumerate(
+        zip(routine.operands, _shapes(routine), strict=True)
+    ):
         if isinstance(operand, Ref) and operand.shape:
             refs[str(position)] = operand
             words[f"folded{position}"] = folded(shape, axis)
@@ -154,13 +147,13 @@ def _sizes(position: str, shape: Shape) -> dict[str, object]:
     return sizes
 
 
-def _small_matmul(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> None:
+def _small_matmul(write: Writer, routine: Routine) -> None:
     """A product of matrices that may differ from step to step and sequence to sequence."""
     options = dict(routine.options)
     transpose_a, transpose_b = (bool(options.get(f"transpose_{side}")) for side in "ab")
-    rows, inner = reversed(shapes[0]) if transpose_a else shapes[0]
     a, b = routine.operands
     assert isinstance(a, Ref) and isinstance(b, Ref)
+    rows, inner = reversed(a.shape) if transpose_a else a.shape
     write.call(
         "small_matmul",
         write.array(a),
@@ -177,7 +170,7 @@ def _small_matmul(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> N
     )
 
 
-def _blocks(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> None:
+def _blocks(write: Writer, routine: Routine) -> None:
     """What only moves elements: a block of the result for each operand."""
     options = dict(routine.options)
     axis = integer(options, "axis", 0)
@@ -188,7 +181,7 @@ def _blocks(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> None:
     if routine.operation == "pad":
         write.clear(routine.out, routine.shape)
         out_start, x_start = x_start, 0
-    operands = list(zip(routine.operands, shapes, strict=True))
+    operands = list(zip(routine.operands, _shapes(routine), strict=True))
     if routine.operation == "repeat":
         operands *= space
     for operand, shape in operands:
@@ -214,3 +207,12 @@ def _blocks(write: Writer, routine: Routine, shapes: Sequence[Shape]) -> None:
                 **write.start("out", routine.out),
             )
         out_start += count
+
+
+# Those that are no call of one routine with the arguments of a template.
+_WRITERS: Mapping[str, Callable[[Writer, Routine], None]] = {
+    "matmul": _small_matmul,
+    "tail": write_tail,
+    "tail_start": write_tail_start,
+    **dict.fromkeys(("slice", "pad", "concat", "stack", "repeat"), _blocks),
+}

@@ -17,8 +17,6 @@ from rollc.ir.graph import BATCH, Attribute
 from rollc.ir.operations import OPERATIONS
 from rollc.kernel.program import Assign, Nest, Number, Operand, Ref
 
-_BY_STEP = frozenset({"impulse", "tail_steps", "step", "place"})
-
 
 class Elements:
     """Writes nests, and the operations in them."""
@@ -63,7 +61,8 @@ class Elements:
         """Whether the elements of a nest of numbers are contiguous."""
         if nest.shape or len(nest.over) < 2:
             return False
-        if any(assign.operation in _BY_STEP for assign in nest.body):
+        known = [OPERATIONS[each.operation] for each in nest.body if each.operation in OPERATIONS]
+        if any(entry.counts or entry.sees_end for entry in known):  # by the number of the step
             return False
         refs = [ref for assign in nest.body for ref in _refs(assign)]
         running = [ref for ref in refs if self._runs(ref)]

@@ -11,6 +11,7 @@ from math import prod
 
 from rollc.backends.numba.codegen.printer import Writer, start
 from rollc.ir.graph import BATCH, ordered_axes
+from rollc.ir.operations import OPERATIONS
 from rollc.kernel.cost_model import is_narrow
 from rollc.kernel.program import Reduce, Ref
 
@@ -143,8 +144,8 @@ def _terms(write: Writer, reduction: Reduce) -> None:
     # vector that is not full makes slow.
     independent = size == 1 and axes[-1:] == reduction.kept[-1:]
     opened = write.open(axes, size, reduction.span, independent)
-    if reduction.operation in ("max_over", "min_over"):
-        sign = ">" if reduction.operation == "max_over" else "<"
+    if (reduces := OPERATIONS[reduction.operation].reduces) in ("max", "min"):
+        sign = ">" if reduces == "max" else "<"
         # A NaN is taken, and then stays: no comparison with it holds.
         write.assign("value", value)
         write.assign(out, f"value if value {sign} {out} or value != value else {out}")
