@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +12,11 @@ from rollc.autodiff.by_sequence import gradient_name, why_not_by_sequence
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
 from rollc.ir.names import STATE
-from rollc.network.arrays import Sizes
+from rollc.network.evaluation import Evaluation, Results
 from rollc.network.gradients import gradients
 from rollc.network.interface import Interface
 
 Array = NDArray[Any]
-Results = Mapping[tuple[str, str], Array]
 
 
 def need_sequences_apart(graph: Graph, interface: Interface, state: bool) -> None:
@@ -31,9 +30,10 @@ def need_sequences_apart(graph: Graph, interface: Interface, state: bool) -> Non
 
 
 def losses_and_gradients(
-    results: Results, interface: Interface, sizes: Sizes, labels: Collection[str]
+    call: Evaluation, results: Results, labels: Collection[str]
 ) -> tuple[Array, dict[str, Array]]:
     """The loss of each sequence, and gradients with the batch in front where they had none."""
+    interface, sizes = call.network.interface, call.sizes
     own = {name: replace(spec, batch=True) for name, spec in interface.params.items()}
     each = replace(interface, params=own)
     names = [*interface.params, *interface.inputs, *(STATE + name for name in interface.states)]
@@ -44,8 +44,3 @@ def losses_and_gradients(
     }
     loss = results["output", "loss"]
     return loss if sizes.batched else loss[0], gradients(found, each, sizes, labels)
-
-
-def of_state(results: Results) -> Results:
-    """Those results that are the state after the last step."""
-    return {key: array for key, array in results.items() if key[1].startswith(STATE)}

@@ -21,12 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint, differentiable, seed_name
-from rollc.autodiff.window_split import Reduction, Split
+from rollc.autodiff.window_split import CannotSplit, Reduction, Split, split
 from rollc.errors import InputError
 from rollc.ir.graph import BATCH, LEAVES, Graph
 from rollc.ir.interpreter import initial_values, interpret
 from rollc.ir.names import STATE
 from rollc.kernel.cost import work
+from rollc.network.evaluation import Evaluation, LossAndGradients
+from rollc.support.checks import whole
 from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.state import expose_state, final_name
 
@@ -223,6 +225,41 @@ class Windowed:
         derived = self._start_adjoint
         found = interpret(derived, {**leaves, **seeds}, sizes, self.dtype)
         return {label: np.array(found[name]) for label, name in derived.gradients}
+
+
+def windows(
+    call: Evaluation, checkpoint: int | None, memory: int | None
+) -> tuple[Plan, Callable[[], LossAndGradients]]:
+    """A plan for a call in windows of so many steps, or so few bytes, and what carries it out."""
+    if (checkpoint is None) == (memory is None):
+        raise InputError("expected either `checkpoint`, a number of steps, or `memory`")
+    if checkpoint is not None:
+        checkpoint = whole("`checkpoint`", checkpoint, 1)
+    if memory is not None:
+        memory = whole("`memory`", memory, 1)
+    network, sizes = call.network, call.sizes
+    graph = canonicalize(network.graph)
+    try:
+        run = Windowed(graph, split(graph), network.kernel, network.dtype)
+    except CannotSplit as error:
+        raise InputError(f"`{graph.name}` cannot run in windows: {error}") from None
+    noted, labels = call.noted("windows"), network.labels(("params", "inputs"), False)
+    if sizes.empty:
+        return Plan(0, 0, 0, 0.0), call.gradients_of_nothing(labels, noted)
+    (count,) = sizes.steps.values()
+    if memory is not None:
+        plan = run.fitting(count, sizes.batch, memory)
+    else:
+        assert checkpoint is not None
+        plan = run.plan(count, sizes.batch, checkpoint)
+
+    def value_and_grad() -> LossAndGradients:
+        noted.check()
+        loss, found = run.value_and_grad(call.leaves, count, sizes.batch, plan.steps)
+        results = {("gradient", label): array for label, array in found.items()}
+        return loss, call.gradients(results, labels)
+
+    return plan, value_and_grad
 
 
 def combined(reduction: Reduction, parts: list[Array], steps: int) -> Array:

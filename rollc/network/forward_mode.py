@@ -27,13 +27,15 @@ from numpy.typing import NDArray
 from rollc.autodiff.adjoint import adjoint, seed_name
 from rollc.autodiff.segments import Segment, segments
 from rollc.autodiff.tangent import DIRECTION, directions, tangent_name
-from rollc.autodiff.window_split import Reduction
-from rollc.entries.forward_mode import tangent_entry, with_tangents
+from rollc.autodiff.window_split import CannotSplit, Reduction
+from rollc.entries.forward_mode import prepared_graph, tangent_entry, with_tangents
 from rollc.errors import InputError
 from rollc.ir.graph import BATCH, LEAVES, Graph
 from rollc.ir.interpreter import initial_values, interpret
 from rollc.ir.names import STATE
 from rollc.ir.operations.time_axis import step_numbers
+from rollc.network.evaluation import Evaluation, LossAndGradients
+from rollc.support.checks import whole
 from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.state import expose_state
 
@@ -167,6 +169,33 @@ class Sensitivities:
         for run, own in reversed([*zip(self.runs, totals, strict=True)]):
             pull(run.pulled(reductions, own))
         return {name: array.astype(self.dtype) for name, array in gradients.items()}
+
+
+def sensitivities(
+    call: Evaluation, memory: int | None
+) -> tuple[Sensitivity, Callable[[], LossAndGradients]]:
+    """A plan for a call forward in time, in so few bytes, and what carries it out."""
+    memory = MOST if memory is None else whole("`memory`", memory, 1)
+    network, sizes = call.network, call.sizes
+    noted = call.noted("forward_sensitivities")
+    graph = prepared_graph(network.graph, network.truncate, call.lengths)
+    try:
+        run = Sensitivities(graph, network.kernel, network.dtype, call.lengths)
+    except CannotSplit as error:
+        raise InputError(f"`{graph.name}` has no forward sensitivities: {error}") from None
+    if sizes.empty:
+        labels = network.labels(("params", "inputs"), False)
+        return Sensitivity(0, 0, 0), call.gradients_of_nothing(labels, noted)
+    labels = network.labels("params", False)
+    plan = run.fitting(sizes.steps, sizes.batch, memory)
+
+    def value_and_grad() -> LossAndGradients:
+        noted.check()
+        loss, found = run.value_and_grad(call.leaves, sizes.steps, sizes.batch)
+        results = {("gradient", label): array for label, array in found.items()}
+        return loss, call.gradients(results, labels)
+
+    return plan, value_and_grad
 
 
 class _Run:

@@ -27,35 +27,33 @@ where ``training`` is true, and else gives its operand as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from numpy.typing import NDArray
 
-from rollc.autodiff.window_split import CannotSplit, split
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
 from rollc.ir.names import STATE as STATE
-from rollc.network.arrays import Sizes, Spec, outputs_and_state
-from rollc.network.by_sequence import losses_and_gradients, need_sequences_apart, of_state
-from rollc.network.gradients import ALL, Wrt, gradients, phases, wanted
+from rollc.network.arrays import Spec
+from rollc.network.by_sequence import losses_and_gradients, need_sequences_apart
+from rollc.network.definition import Definition
+from rollc.network.evaluation import evaluation_of
+from rollc.network.gradients import ALL, Wrt, phases
 from rollc.network.interface import Arrays, Interface, Lengths, Steps, interface_of
-from rollc.network.noise_draws import Seed, draw_noise
-from rollc.network.noted_arrays import Noted
+from rollc.network.noise_draws import Seed
 from rollc.network.parameters import initial_parameters
-from rollc.network.pullback import Pullback
-from rollc.support.checks import choice, switch, whole
+from rollc.network.pullback import Pullback, recorded
+from rollc.support.checks import switch
 
 if TYPE_CHECKING:
     from rollc.network.checkpointing import Plan
     from rollc.network.forward_mode import Sensitivity
-    from rollc.network.streaming import Streaming
     from rollc.runtime.kernel import Kernel
 
 Array = NDArray[Any]
-
 
 # What opens a network again, as pickles take it: a function and its arguments.
 Opened = tuple[Callable[..., "Network"], tuple[Any, ...]]
@@ -99,9 +97,9 @@ class Network:
         self.targets = self._interface.targets
         self.fed = self._interface.fed
         self.outputs = self._interface.outputs
-        self._has_pullback = any(spec.kind == "float" for spec in self.outputs.values())
-        self._asked: tuple[object, frozenset[str]] = None, frozenset()
-        self._steps: dict[tuple[str | None, bool], Streaming] = {}
+        self._definition = Definition(graph, kernel, dtype, truncate, self._interface)
+        self._values = partial(evaluation_of, self._definition, targets=False)
+        self._losses = partial(evaluation_of, self._definition)
 
     @cached_property
     def states(self) -> dict[str, Spec]:
@@ -109,7 +107,7 @@ class Network:
         if len(self.axes) == 1:
             return self._interface.states
         with suppress(InputError):
-            return self._streaming(None, False).state
+            return self._definition.streaming(None, False).state
         return {}
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -155,16 +153,11 @@ class Network:
         if state is not None and len(self.axes) > 1:
             if lengths is not None:
                 raise InputError("lengths are for `initial_state`: the state has them")
-            run = self._streaming(None, self._interface.has_lengths(state))
+            run = self._definition.streaming(None, self._interface.has_lengths(state))
             found, rows = run.forward(params, inputs, state, steps, training, seed)
             return found | {STATE + name: array for name, array in rows.items()}
-        leaves, sizes = self._interface.leaves(
-            params, inputs, steps, state, lengths, need_targets=False
-        )
-        leaves |= self._noise(sizes, training, seed)
-        kernel = self._kernel_of(_entry("forward", state, lengths), sizes)
-        results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
-        return self._outputs(results, sizes, lengths)
+        call = self._values(params, inputs, steps, state, lengths, training, seed)
+        return call.outputs(call.run("forward"))
 
     def loss(
         self,
@@ -182,11 +175,8 @@ class Network:
         With a ``state`` it is that of a window, as in :meth:`value_and_grad`, and with ``lengths``
         nothing behind them counts.
         """
-        self._need_loss()
-        leaves, sizes = self._interface.leaves(params, inputs, steps, state, lengths)
-        leaves |= self._noise(sizes, training, seed)
-        kernel = self._kernel_of(_entry("loss", state, lengths), sizes)
-        return float(kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))["loss", "loss"])
+        call = self._losses(params, inputs, steps, state, lengths, training, seed)
+        return float(call.run("loss")["loss", "loss"])
 
     @overload
     def value_and_grad(
@@ -260,26 +250,19 @@ class Network:
         bytes; little else is added to what the call takes.  Raises :class:`InputError` where the
         loss is no mean over the sequences, or where these meet before.
         """
-        self._need_loss()
+        self._definition.need_loss()
         if switch("`per_sequence`", per_sequence):
             need_sequences_apart(self.graph, self._interface, state is not None)
-        labels = self._wanted(wrt, state is not None)
-        leaves, sizes = self._interface.leaves(params, inputs, steps, state, lengths)
-        leaves |= self._noise(sizes, training, seed)
+        labels = self._definition.labels(wrt, state is not None)
+        call = self._losses(params, inputs, steps, state, lengths, training, seed)
+        loss: float | Array
         if per_sequence:
-            kernel = self._kernel_of(_entry("by_sequence", state, lengths), sizes)
-            results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
-            losses, found = losses_and_gradients(results, self._interface, sizes, labels)
-            after = self._outputs(of_state(results), sizes, lengths)
-            return (losses, found) if state is None else (losses, found, _following(after))
-        kernel = self._kernel_of(_entry("gradient", state, lengths), sizes)
-        taken = ("primal", *phases(self._interface, labels))
-        results = kernel.run(leaves, sizes.steps, sizes.batch, taken)
-        loss = float(results["loss", "loss"])
-        found = gradients(results, self._interface, sizes, labels)
-        if state is None:
-            return loss, found
-        return loss, found, _following(self._outputs(results, sizes, lengths))
+            results = call.run("by_sequence")
+            loss, found = losses_and_gradients(call, results, labels)
+        else:
+            results = call.run("gradient", ("primal", *phases(self._interface, labels)))
+            loss, found = float(results["loss", "loss"]), call.gradients(results, labels)
+        return (loss, found) if state is None else (loss, found, call.following(results))
 
     def windows(
         self,
@@ -302,42 +285,13 @@ class Network:
         bytes; and so does the function where the arrays have changed by then, of which there
         is no copy.
         """
-        from rollc.network.checkpointing import Plan, Windowed
-        from rollc.transforms.canonicalize import canonicalize
+        from rollc.network.checkpointing import windows
 
-        self._need_loss()
-        if (checkpoint is None) == (memory is None):
-            raise InputError("expected either `checkpoint`, a number of steps, or `memory`")
-        if checkpoint is not None:
-            checkpoint = whole("`checkpoint`", checkpoint, 1)
-        if memory is not None:
-            memory = whole("`memory`", memory, 1)
+        self._definition.need_loss()
         if self.steps is not None:
             raise InputError("windows need a network for any number of steps")
-        graph = canonicalize(self.graph)
-        try:
-            run = Windowed(graph, split(graph), self._kernel, self.dtype)
-        except CannotSplit as error:
-            raise InputError(f"`{self.name}` cannot run in windows: {error}") from None
-        leaves, sizes = self._interface.leaves(params, inputs, steps)
-        noted = Noted("windows", leaves)
-        leaves |= self._noise(sizes, training, seed)
-        if sizes.empty:
-            return Plan(0, 0, 0, 0.0), self._gradient_of_nothing(leaves, sizes, None, noted)
-        (count,) = sizes.steps.values()
-        if memory is not None:
-            plan = run.fitting(count, sizes.batch, memory)
-        else:
-            assert checkpoint is not None
-            plan = run.plan(count, sizes.batch, checkpoint)
-
-        def value_and_grad() -> tuple[float, dict[str, Array]]:
-            noted.check()
-            loss, found = run.value_and_grad(leaves, count, sizes.batch, plan.steps)
-            results = {("gradient", label): array for label, array in found.items()}
-            return loss, self._gradients(results, sizes, ("params", "inputs"))
-
-        return plan, value_and_grad
+        call = self._losses(params, inputs, steps, None, None, training, seed)
+        return windows(call, checkpoint, memory)
 
     def forward_sensitivities(
         self,
@@ -359,33 +313,13 @@ class Network:
         run so, or where it takes more than ``memory`` bytes (4 GB where none are given); and so
         does the function where the arrays have changed by then, of which there is no copy.
         """
-        from rollc.entries.forward_mode import prepared_graph
-        from rollc.network.forward_mode import MOST, Sensitivities, Sensitivity
+        from rollc.network.forward_mode import sensitivities
 
-        self._need_loss()
-        memory = MOST if memory is None else whole("`memory`", memory, 1)
+        self._definition.need_loss()
         if self.steps is not None:
             raise InputError("forward sensitivities need a network for any number of steps")
-        leaves, sizes = self._interface.leaves(params, inputs, steps, lengths=lengths)
-        noted = Noted("forward_sensitivities", leaves)
-        leaves |= self._noise(sizes, training, seed)
-        own = lengths is not None
-        graph = prepared_graph(self.graph, self.truncate, own)
-        try:
-            run = Sensitivities(graph, self._kernel, self.dtype, own)
-        except CannotSplit as error:
-            raise InputError(f"`{self.name}` has no forward sensitivities: {error}") from None
-        if sizes.empty:
-            return Sensitivity(0, 0, 0), self._gradient_of_nothing(leaves, sizes, lengths, noted)
-        plan = run.fitting(sizes.steps, sizes.batch, memory)
-
-        def value_and_grad() -> tuple[float, dict[str, Array]]:
-            noted.check()
-            loss, found = run.value_and_grad(leaves, sizes.steps, sizes.batch)
-            results = {("gradient", label): array for label, array in found.items()}
-            return loss, self._gradients(results, sizes, ("params",))
-
-        return plan, value_and_grad
+        call = self._losses(params, inputs, steps, None, lengths, training, seed)
+        return sensitivities(call, memory)
 
     def vjp(
         self,
@@ -410,24 +344,10 @@ class Network:
         is among them as ``state.NAME``, and so among the cotangents, and the gradient of the
         given state is among the gradients.
         """
-        labels = self._wanted(wrt, state is not None)
-        self._need_slopes()
-        leaves, sizes = self._interface.leaves(
-            params, inputs, steps, state, lengths, need_targets=False
-        )
-        noise = self._noise(sizes, training, seed)
-        kernel = self._kernel_of(_entry("vjp", state, lengths), sizes)
-        results, tape = kernel.record({**leaves, **noise}, sizes.steps, sizes.batch, noise)
-        pullback = Pullback(
-            self._interface,
-            sizes,
-            dict(self.graph.outputs),
-            lengths is not None,
-            state is not None,
-            labels,
-            tape,
-        )
-        return self._outputs(results, sizes, lengths), pullback
+        labels = self._definition.labels(wrt, state is not None)
+        self._definition.need_slopes()
+        call = self._values(params, inputs, steps, state, lengths, training, seed)
+        return recorded(call, labels)
 
     def jvp(
         self,
@@ -458,18 +378,11 @@ class Network:
 
         Reference: Griewank and Walther, Evaluating Derivatives (2008), chapter 3.
         """
-        from rollc.network.pushforward import apart, direction
+        from rollc.network.pushforward import pushed
 
-        self._need_slopes()
-        leaves, sizes = self._interface.leaves(
-            params, inputs, steps, state, lengths, need_targets=False
-        )
-        leaves |= direction(self._interface, tangents, sizes, leaves, state is not None)
-        leaves |= self._noise(sizes, training, seed)
-        kernel = self._kernel_of(_entry("jvp", state, lengths), sizes)
-        results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
-        values, slopes = (self._outputs(found, sizes, lengths) for found in apart(results))
-        return values, slopes
+        self._definition.need_slopes()
+        call = self._values(params, inputs, steps, state, lengths, training, seed)
+        return pushed(call, tangents)
 
     def hvp(
         self,
@@ -500,19 +413,10 @@ class Network:
         Reference: Pearlmutter, Fast exact multiplication by the Hessian (1994), Neural
         Computation 6(1): the tangent of the adjoint, as here.
         """
-        from rollc.entries.forward_mode import why_no_hessian
-        from rollc.network.pushforward import direction, products
+        from rollc.network.pushforward import products
 
-        self._need_loss()
-        why = why_no_hessian(self.graph)
-        if why is not None:
-            raise InputError(f"the loss of `{self.name}` has no second derivative: {why}")
-        leaves, sizes = self._interface.leaves(params, inputs, steps, state, lengths)
-        leaves |= direction(self._interface, vectors, sizes, leaves, state is not None, "vector")
-        leaves |= self._noise(sizes, training, seed)
-        kernel = self._kernel_of(_entry("hvp", state, lengths), sizes)
-        results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
-        return products(results, self._interface, sizes, self._wanted(ALL, state is not None))
+        call = self._losses(params, inputs, steps, state, lengths, training, seed)
+        return products(call, vectors)
 
     def initial_state(
         self,
@@ -538,7 +442,7 @@ class Network:
         is part of the state as far as the steps read it (``[S, B, ...]`` over the axis ``s``).
         The arrays can be saved, and the state taken up again.
         """
-        run = self._streaming(axis, lengths is not None)
+        run = self._definition.streaming(axis, lengths is not None)
         return run.initial_state(params, inputs, steps, lengths, training, seed)
 
     def step(
@@ -560,7 +464,7 @@ class Network:
         or the state needs one.  For new random numbers at each step, ``seed`` is a generator,
         or another number each time.
         """
-        run = self._streaming(axis, self._interface.has_lengths(state))
+        run = self._definition.streaming(axis, self._interface.has_lengths(state))
         return run.step(params, state, inputs, training, seed)
 
     def axis_of_steps(self, axis: str | None = None) -> str:
@@ -568,102 +472,6 @@ class Network:
 
         Raises :class:`InputError` where the network cannot run so, or along both axes.
         """
-        run = self._streaming(axis, False)
+        run = self._definition.streaming(axis, False)
         run.need_steps()
         return run.axis
-
-    def _streaming(self, axis: str | None, lengths: bool) -> Streaming:
-        """The steps along an axis; the graphs are made once."""
-        from rollc.network.streaming import axis_of, streaming_of
-
-        if axis is not None and not isinstance(axis, str):
-            axis = choice("axis", axis, self.axes)
-        if (axis, lengths) not in self._steps:
-            found = axis_of(self.graph, axis)
-            self._steps[axis, lengths] = streaming_of(
-                self.graph, self._interface, self._kernel, self.dtype, found, lengths
-            )
-        return self._steps[axis, lengths]
-
-    # Checks ----------------------------------------------------------------------------
-
-    def _need_loss(self) -> None:
-        if self.graph.loss is None:
-            raise InputError(f"`{self.name}` has no loss; add `loss …` to its spec")
-
-    def _need_slopes(self) -> None:
-        if self.outputs and not self._has_pullback:
-            raise InputError(f"no output of `{self.name}` has a gradient: none is of real numbers")
-
-    def _kernel_of(self, entry: str, sizes: Sizes) -> Kernel:
-        """The kernel of that name; of no steps or no sequences, one that does without."""
-        kernel = self._kernel(entry)
-        if not sizes.empty:
-            return kernel
-        from rollc.network.interpreted import variant_of_nothing
-
-        return variant_of_nothing(self.graph, entry, sizes, self.dtype)
-
-    def _gradient_of_nothing(
-        self, leaves: Mapping[str, Array], sizes: Sizes, lengths: Lengths | None, noted: Noted
-    ) -> Callable[[], tuple[float, dict[str, Array]]]:
-        """Loss and gradients where there are no steps or no sequences, whatever the way."""
-        kernel = self._kernel_of(_entry("gradient", None, lengths), sizes)
-
-        def value_and_grad() -> tuple[float, dict[str, Array]]:
-            noted.check()
-            results = kernel.run(leaves, sizes.steps, sizes.batch, ("primal", "adjoint", "inputs"))
-            found = self._gradients(results, sizes, ("params", "inputs"))
-            return float(results["loss", "loss"]), found
-
-        return value_and_grad
-
-    def _noise(self, sizes: Sizes, training: bool, seed: Seed) -> dict[str, Array]:
-        return draw_noise(self.graph, sizes.axes, seed, training, self.dtype)
-
-    # Results ---------------------------------------------------------------------------
-
-    def _output_specs(self, lengths: Lengths | None) -> dict[str, Spec]:
-        return self.outputs if lengths is None else self._interface.ragged_outputs
-
-    def _outputs(
-        self, results: Mapping[tuple[str, str], Array], sizes: Sizes, lengths: Lengths | None
-    ) -> dict[str, Array]:
-        specs, states = self._output_specs(lengths), self._interface.states
-        found, rows = outputs_and_state(results, specs, states, sizes)
-        return found | {STATE + name: array for name, array in rows.items()}
-
-    def _gradients(
-        self, results: Mapping[tuple[str, str], Array], sizes: Sizes, wrt: Wrt
-    ) -> dict[str, Array]:
-        return gradients(results, self._interface, sizes, self._wanted(wrt, False))
-
-    def _wanted(self, wrt: Wrt, state: bool) -> frozenset[str]:
-        """The labels of gradients; those of the last names are known."""
-        key = (wrt, state) if isinstance(wrt, str | tuple) else None
-        asked, labels = self._asked
-        if key is not None and key == asked:
-            return labels
-        labels = wanted(self._interface, wrt, state)
-        if key is not None:
-            self._asked = key, labels
-        return labels
-
-
-def _entry(sort: str, state: object, lengths: object) -> str:
-    """The name of a kernel: what it computes, and of which leaves more.
-
-    A network without delays has an empty state, and needs no kernel for it.
-    """
-    if state:
-        sort = "stream" if sort == "forward" else f"{sort}.state"
-    return sort if lengths is None else f"{sort}.lengths"
-
-
-def _following(results: Mapping[str, Array]) -> dict[str, Array]:
-    """The state after the last step."""
-    return {
-        label.removeprefix(STATE): array
-        for label, array in results.items()
-        if label.startswith(STATE)
-    }

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rollc.errors import InputError
 from rollc.ir.names import STATE
 from rollc.network.arrays import Sizes, Spec, fitting, fitting_state, shape_of, unknown
+from rollc.network.evaluation import Evaluation
 from rollc.network.gradients import Wrt, gradients, phases, wanted
 from rollc.network.interface import Arrays, Interface
 from rollc.support.checks import mapping
@@ -91,3 +92,13 @@ class Pullback:
             kind = outputs[label].kind
             if kind != "float":
                 raise InputError(f"cotangent `{label}`: the output is of kind {kind}, and has none")
+
+
+def recorded(call: Evaluation, labels: frozenset[str]) -> tuple[dict[str, Array], Pullback]:
+    """The outputs of a call, and the function from their cotangents to gradients."""
+    network, sizes = call.network, call.sizes
+    kernel = call.kernel("vjp")
+    results, tape = kernel.record(call.leaves, sizes.steps, sizes.batch, call.noise)
+    names = dict(network.graph.outputs)
+    pullback = Pullback(network.interface, sizes, names, call.lengths, call.state, labels, tape)
+    return call.outputs(results), pullback

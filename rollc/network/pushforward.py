@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rollc.autodiff.tangent import tangent_name
+from rollc.entries.forward_mode import why_no_hessian
 from rollc.errors import InputError
 from rollc.ir.names import STATE, lengths_leaves
 from rollc.network.arrays import (
@@ -19,30 +20,40 @@ from rollc.network.arrays import (
     shape_of,
     unknown,
 )
-from rollc.network.gradients import gradients
+from rollc.network.evaluation import Evaluation, Results
+from rollc.network.gradients import ALL
 from rollc.network.interface import Arrays, Interface
 from rollc.support.checks import mapping
 
 Array = NDArray[Any]
-Results = Mapping[tuple[str, str], Array]
 
 
-def direction(
-    interface: Interface,
-    tangents: Arrays,
-    sizes: Sizes,
-    leaves: Mapping[str, Array],
-    state: bool,
-    word: str = "tangent",
-) -> dict[str, Array]:
+def pushed(call: Evaluation, tangents: Arrays) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The outputs of a call, and their derivatives in the direction of ``tangents``."""
+    results = call.run("jvp", more=direction(call, tangents, "tangent"))
+    values, slopes = (call.outputs(found) for found in apart(results))
+    return values, slopes
+
+
+def products(call: Evaluation, vectors: Arrays) -> dict[str, Array]:
+    """The tangents of the gradients of a call, in the shapes of what these are gradients of."""
+    network = call.network
+    why = why_no_hessian(network.graph)
+    if why is not None:
+        raise InputError(f"the loss of `{network.graph.name}` has no second derivative: {why}")
+    _, tangents = apart(call.run("hvp", more=direction(call, vectors, "vector")))
+    found = {("gradient", label): array for (_, label), array in tangents.items()}
+    return call.gradients(found, network.labels(ALL, call.state))
+
+
+def direction(call: Evaluation, tangents: Arrays, word: str) -> dict[str, Array]:
     """The leaves that a direction is: the tangents of all that have one, zero where none is given.
 
-    ``leaves`` are those that it is a direction of, as kernels take them, with those of a
-    ``state`` if there is one; ``word`` is what errors call a tangent.  Raises
-    :class:`InputError` for what has no derivative.
+    ``word`` is what errors call a tangent.  Raises :class:`InputError` for what has no derivative.
     """
+    interface, sizes, leaves = call.network.interface, call.sizes, call.leaves
     inputs = {**interface.params, **interface.inputs}
-    rows = {STATE + name: spec for name, spec in interface.states.items() if state}
+    rows = {STATE + name: spec for name, spec in interface.states.items() if call.state}
     _check(interface, mapping(f"{word}s", tangents), inputs | rows, word)
     axes = lengths_leaves(interface.axes)
     own = {axis: leaves[name] for axis, name in axes.items() if name in leaves}
@@ -94,12 +105,3 @@ def apart(results: Results) -> tuple[Results, Results]:
         if label.endswith(mark)
     }
     return values, tangents
-
-
-def products(
-    results: Results, interface: Interface, sizes: Sizes, labels: Collection[str]
-) -> dict[str, Array]:
-    """The tangents of gradients, in the shapes of what these are gradients of."""
-    _, tangents = apart(results)
-    found = {("gradient", label): array for (_, label), array in tangents.items()}
-    return gradients(found, interface, sizes, labels)
