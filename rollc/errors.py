@@ -15,5 +15,9 @@ class UndefinedError(InputError):
     """A result is asked for that is not defined where there are no steps or no sequences."""
 
 
+class DerivativeError(InputError, NotImplementedError):
+    """A derivative was asked for that a network does not give."""
+
+
 class StoreError(RollcError):
     """An artefact folder is damaged, foreign or cannot be written."""

@@ -19,6 +19,7 @@ LAYERS = (
     ("runtime",),
     ("network",),
     ("driver",),
+    ("frameworks",),
     ("torch",),
     ("rollc",),
     ("tools",),

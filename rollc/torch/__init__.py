@@ -22,7 +22,7 @@ except ModuleNotFoundError as error:
         "rollc.torch needs PyTorch, which is not installed: pip install 'rollc[torch]'"
     ) from None
 
-from rollc.torch.functions import DerivativeError
+from rollc.errors import DerivativeError
 from rollc.torch.module import Module
 
 __all__ = ["DerivativeError", "Module"]

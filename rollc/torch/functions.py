@@ -16,41 +16,14 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import torch
-from numpy.typing import NDArray
 
-from rollc.errors import InputError
+from rollc.errors import DerivativeError, InputError
+from rollc.frameworks.runs import Array, Arrays, Pull, Push, Ran, Second
 
-Array = NDArray[Any]
-Arrays = Mapping[str, Array]
 Tensor = Any
-Pull = Callable[[Arrays, tuple[str, ...]], Arrays]
-Push = Callable[[Arrays, Arrays], Arrays]
-Second = Callable[[Arrays, Arrays, Arrays, "Names"], tuple[Arrays, Arrays]]
-
-
-@dataclass(frozen=True)
-class Ran:
-    """Results by name, and functions that give their derivatives.
-
-    ``sources`` are the results that have one.  ``pull`` gives some of the gradients, from
-    cotangents; ``push`` the derivatives of the results, from what was given and its tangents;
-    ``second``, from what was given, its tangents and cotangents, the derivatives of the results and
-    those of the gradients, both in the direction of the tangents.
-    """
-
-    results: Arrays
-    sources: frozenset[str]
-    pull: Pull | None = None
-    push: Push | None = None
-    second: Second | None = None
-
 
 Run = Callable[[Arrays, tuple[str, ...]], Ran]
 """Takes arrays by name, and the names of those whose gradients may be asked for."""
-
-
-class DerivativeError(InputError, NotImplementedError):
-    """A derivative was asked for that a network does not give."""
 
 
 @dataclass(eq=False)
@@ -298,7 +271,8 @@ class Products(_Derivative):
     def forward(call: Call, names: Names, *tensors: Tensor) -> tuple[Tensor, ...]:
         vectors, cotangents, given = map(_arrays, names.given(call, tensors))
         assert call.second is not None
-        slopes, products = call.second(given, vectors, cotangents, names)
+        moves = bool(names.slopes)
+        slopes, products = call.second(given, vectors, cotangents, moves, names.gradients)
         return (
             *(torch.from_numpy(slopes[name]) for name in names.slopes),
             *(torch.from_numpy(products[name]) for name in names.gradients),

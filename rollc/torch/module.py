@@ -11,16 +11,17 @@ import torch
 from torch import nn
 
 from rollc.errors import InputError
+from rollc.frameworks import runs
+from rollc.frameworks.networks import Networks, networks_of
+from rollc.frameworks.runs import Arrays, Ran
 from rollc.ir.names import STATE
 from rollc.network.arrays import Spec, unknown
 from rollc.network.network import Network
 from rollc.network.streaming import axis_of
 from rollc.support import checks
 from rollc.support.checks import shown
-from rollc.torch import runs
 from rollc.torch.eager import uncompiled
-from rollc.torch.functions import Arrays, Call, Ran, applied
-from rollc.torch.networks import Networks, networks_of
+from rollc.torch.functions import Call, applied
 from rollc.torch.tensors import (
     Precision,
     batch_first,

@@ -1,7 +1,6 @@
-"""What a call of a module computes: the outputs, or the loss, and their gradients.
+"""What a call computes: the outputs, or the loss, and functions for their derivatives.
 
-:mod:`rollc.torch.functions` runs these with the arrays of tensors.  The forward pass runs once:
-outputs keep the tape, and the loss comes with its gradients.
+The forward pass runs once: outputs keep the tape, and the loss comes with its gradients.
 """
 
 from __future__ import annotations
@@ -11,16 +10,40 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from rollc.errors import DerivativeError
+from rollc.frameworks.weighted import products
 from rollc.ir.names import STATE
 from rollc.network.network import Network
-from rollc.torch.functions import Arrays, DerivativeError, Names, Ran
-from rollc.torch.weighted import products
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+Pull = Callable[[Arrays, tuple[str, ...]], Arrays]
+Push = Callable[[Arrays, Arrays], Arrays]
+Second = Callable[[Arrays, Arrays, Arrays, bool, tuple[str, ...]], tuple[Arrays, Arrays]]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """Results by name, and functions that give their derivatives.
+
+    ``sources`` are the results that have one.  ``pull`` gives some of the gradients, from
+    cotangents; ``push`` the derivatives of the results, from what was given and its tangents;
+    ``second``, from what was given, its tangents and cotangents, the derivatives of the results, if
+    these are wanted, and those of some of the gradients, both in the direction of the tangents.
+    """
+
+    results: Arrays
+    sources: frozenset[str]
+    pull: Pull | None = None
+    push: Push | None = None
+    second: Second | None = None
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a call has besides its tensors; ``state`` is whether some of these are one.
+    """What a call has besides its arrays; ``state`` is whether some of these are one.
 
     ``sums`` makes the network of a weighted sum of the outputs.
     """
@@ -63,11 +86,15 @@ def outputs(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, 
         return network.jvp(**options.arguments(network, arrays), tangents=tangents)[1]
 
     def second(
-        arrays: Arrays, vectors: Arrays, cotangents: Arrays, names: Names
+        arrays: Arrays,
+        vectors: Arrays,
+        cotangents: Arrays,
+        moves: bool,
+        wanted: tuple[str, ...],
     ) -> tuple[Arrays, Arrays]:
         arguments = options.arguments(network, arrays)
-        slopes = network.jvp(**arguments, tangents=vectors)[1] if names.slopes else {}
-        if not names.gradients:
+        slopes = network.jvp(**arguments, tangents=vectors)[1] if moves else {}
+        if not wanted:
             return slopes, {}
         if any(name.startswith(STATE) for name in cotangents):
             raise DerivativeError(f"`{network.name}` has no second derivatives through a state")
@@ -108,13 +135,17 @@ def loss(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, ...
         return {"loss": np.array(total, network.dtype)}
 
     def second(
-        arrays: Arrays, vectors: Arrays, cotangents: Arrays, names: Names
+        arrays: Arrays,
+        vectors: Arrays,
+        cotangents: Arrays,
+        moves: bool,
+        wanted: tuple[str, ...],
     ) -> tuple[Arrays, Arrays]:
-        slopes = push(arrays, vectors) if names.slopes else {}
-        if not names.gradients:
+        slopes = push(arrays, vectors) if moves else {}
+        if not wanted:
             return slopes, {}
         found = network.hvp(**options.arguments(network, arrays), vectors=vectors)
-        scaled = {name: np.asarray(found[name] * cotangents["loss"]) for name in names.gradients}
+        scaled = {name: np.asarray(found[name] * cotangents["loss"]) for name in wanted}
         return slopes, scaled
 
     value, found, after = gradients(arrays, wrt)

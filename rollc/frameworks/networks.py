@@ -1,4 +1,4 @@
-"""The networks that a module computes with, in the precision that its parameters have."""
+"""The networks of a spec, in the precision that its parameters have."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rollc.driver.artefact import open_artefact
 from rollc.driver.artefact_store import Manifest
 from rollc.driver.build import build_text
 from rollc.errors import InputError
+from rollc.frameworks.weighted import weighted
 from rollc.ir.graph import Graph
 from rollc.ir.text import print_graph
 from rollc.ir.traversal import needed
 from rollc.network.network import Network
 from rollc.support import checks, resources
-from rollc.torch.weighted import weighted
 from rollc.transforms.randomness import NOISE
 
 # What a network is built with besides its text and its precision.
@@ -62,7 +62,7 @@ class Networks:
 
     @cached_property
     def weighted(self) -> Networks:
-        """Those of the sum of the outputs, each times an input (:mod:`rollc.torch.weighted`)."""
+        """The sum of the outputs, times an input each (:mod:`rollc.frameworks.weighted`)."""
         graph = weighted(self.first.graph)
         return Networks(_built(graph, self.first.dtype, self._options), self._options)
 
