@@ -140,7 +140,7 @@ class _Maker(Builder):
 
     def _place(self, of: Directions, divide: int, modulo: int) -> Value:
         return super().make(
-            "place",
+            "position",
             (),
             axis=DIRECTION,
             start=of.start,

@@ -1,18 +1,18 @@
-"""Which attributes a node may have, and what is wrong with those that it has.
+"""Verification of the attributes of a node against the constraints of its operation.
 
-Graphs come from text that people edit, so nothing about an attribute is taken for granted.
+Graphs are also read from text that people edit, so nothing about an attribute is assumed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rollc.ir.attributes import INITIALISERS, NAME, PLACE, RATE, REAL, Rule
+from rollc.ir.attributes import COUNT, INITIALISERS, NAME, RATE, REAL, Rule
 from rollc.ir.graph import Attribute
 from rollc.ir.operations import OPERATIONS
 
-# The step of what an unrolled leaf is.
-_STEP = {"of": NAME, "step": PLACE}
+# Leaves of an unrolled graph name the leaf and the step that they are.
+_STEP = {"of": NAME, "step": COUNT}
 _LEAVES: Mapping[str, Mapping[str, Rule]] = {
     **dict.fromkeys(("input", "target", "cotangent", "tangent", "state"), _STEP),
     "noise": {**_STEP, "rate": RATE},
@@ -20,14 +20,14 @@ _LEAVES: Mapping[str, Mapping[str, Rule]] = {
 
 
 def _rules(operation: str) -> tuple[Mapping[str, Rule], Mapping[str, Rule]]:
-    """What the attributes must be that a node has to have, and those that it may have."""
+    """The constraints on the required attributes of an operation, and on its optional ones."""
     if operation in OPERATIONS:
         return OPERATIONS[operation].required, OPERATIONS[operation].allowed
     return ({"value": REAL} if operation == "constant" else {}), _LEAVES.get(operation, {})
 
 
 def attribute_flaw(operation: str, name: str, value: Attribute) -> str | None:
-    """What an attribute must be, in words, where its value is not that."""
+    """The constraint that the value of one attribute violates, in words; None where it holds."""
     required, allowed = _rules(operation)
     rule = {**required, **allowed}.get(name)
     if rule is None:
@@ -36,7 +36,7 @@ def attribute_flaw(operation: str, name: str, value: Attribute) -> str | None:
 
 
 def attribute_flaws(operation: str, options: Mapping[str, Attribute]) -> list[str]:
-    """Everything that is wrong with the attributes of a node."""
+    """Every attribute that is missing, unknown or violates its constraint, a message each."""
     known, optional = _rules(operation)
     required = dict(known)
     if operation == "param":

@@ -1,4 +1,4 @@
-"""What an attribute of a node must be: a test, and the words that say it."""
+"""Constraints on the attributes of nodes: each a predicate, and the words for messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_DIMENSIONS = 4
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a value must be: a test, and its words."""
+    """A constraint on an attribute: ``holds`` tests a value, ``words`` complete "must be …"."""
 
     words: str
     holds: Callable[[Attribute], bool]
@@ -50,7 +50,7 @@ def _axes(value: Attribute) -> bool:
 FLAG = Rule("true or false", lambda value: isinstance(value, bool))
 DIMENSION = _whole(0, MOST_DIMENSIONS - 1, "a dimension, counted from 0")
 DIMENSION_OR_ALL = _whole(-1, MOST_DIMENSIONS - 1, "a dimension, counted from 0")
-PLACE = _whole(0, LARGEST, "a whole number from 0 on")
+COUNT = _whole(0, LARGEST, "a whole number from 0 on")
 SIZE = _whole(1, LARGEST, "a positive whole number")
 SHAPE = Rule("positive sizes", _sizes)
 AXES = Rule("axes, each once", _axes)
@@ -68,7 +68,7 @@ RATE = Rule(
 )
 SWITCH = _whole(0, 1, "0 or 1")
 
-# The numbers that each way to initialise a parameter needs.
+# The attributes that each initialiser of a parameter needs.
 INITIALISERS: Mapping[str, Mapping[str, Rule]] = {
     "glorot": {},
     "orthogonal": {},

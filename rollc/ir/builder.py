@@ -1,4 +1,4 @@
-"""Making nodes: names, inferred types, and equal nodes made once."""
+"""A graph under construction: fresh names, inferred types, and hash consing of equal nodes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rollc.ir.operations import OPERATIONS
 class Builder:
     """Collects the nodes of a graph under construction.
 
-    A node that is asked for twice is made once.  Nodes made while :attr:`prefix` is ``p``
-    are called ``p'1``, ``p'2`` … (``mark`` is the apostrophe) and carry :attr:`line`.
+    Equal nodes are made once (hash consing).  Nodes made while :attr:`prefix` is ``p`` are
+    called ``p'1``, ``p'2`` … (``mark`` is the apostrophe) and carry :attr:`line`.
     """
 
     def __init__(self, nodes: Iterable[Node] = (), mark: str = "'") -> None:
@@ -35,7 +35,7 @@ class Builder:
         return found
 
     def read(self, name: str, delay: int = 0, axis: str = "") -> Value:
-        """A node as an operand; the node may also only be promised yet."""
+        """A node as an operand; it may be one that is only promised."""
         edge = Edge(name, delay, axis if delay else "")
         return Value(edge, self.type_of(edge), self)
 
@@ -44,6 +44,7 @@ class Builder:
         self.promised[name] = type_
 
     def fresh(self) -> str:
+        """A name with the current prefix that no node has."""
         while True:
             self._counts[self.prefix] = self._counts.get(self.prefix, 0) + 1
             name = f"{self.prefix}{self.mark}{self._counts[self.prefix]}"
@@ -57,7 +58,7 @@ class Builder:
         operands: tuple[Value, ...],
         **options: Attribute,
     ) -> Value:
-        """Make the node of that name."""
+        """Make a node under a given name; its type is inferred."""
         edges = tuple(operand.edge for operand in operands)
         types = [operand.type for operand in operands]
         found = OPERATIONS[operation].infer(types, options)
@@ -68,16 +69,19 @@ class Builder:
         return self.read(name)
 
     def leaf(self, name: str, operation: str, type_: Type, **options: Attribute) -> Value:
+        """Make a leaf under a given name, of a given type."""
         self.nodes[name] = Node(name, operation, (), type_, attributes(**options), line=self.line)
         return self.read(name)
 
     def make(self, operation: str, operands: tuple[Value, ...], **options: Attribute) -> Value:
+        """The node of an operation on operands, under a fresh name where it is new."""
         key = (operation, tuple(operand.edge for operand in operands), attributes(**options))
         if key not in self._made:
             self._made[key] = self.define(self.fresh(), operation, operands, **options).edge.source
         return self.read(self._made[key])
 
     def number(self, value: float) -> Value:
+        """A real constant."""
         key = ("constant", repr(float(value)))
         if key not in self._made:
             self._made[key] = self.leaf(
@@ -86,7 +90,7 @@ class Builder:
         return self.read(self._made[key])
 
     def index(self, value: int) -> Value:
-        """A constant that is a whole number: where in a sequence something is."""
+        """A constant of the kind index."""
         key = ("constant", value)
         if key not in self._made:
             self._made[key] = self.leaf(

@@ -1,4 +1,4 @@
-"""The values of operations on numbers that are known."""
+"""Constant folding: elementwise operations on known numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from rollc.ir.operations import OPERATIONS, Frame
 
 
 def evaluated(node: Node, numbers: list[float]) -> float | None:
-    """Elementwise work on numbers; what is not finite is left to be seen in the graph."""
+    """An elementwise node on constants; None where the result is not finite.
+
+    Such a result stays an operation in the graph, where a reader sees how it comes about.
+    """
     frame = Frame((), {}, np.dtype(np.float64), Type(node.type.kind))
     with np.errstate(all="ignore"):
         value = OPERATIONS[node.operation].evaluate(

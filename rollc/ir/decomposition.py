@@ -1,6 +1,6 @@
-"""Operations that are made of others, as these others.
+"""Decomposition of composite operations into those that they are defined by.
 
-    f(a, b)  ->  f.decompose(a, b)    where the operation has that
+    f(a, b)  ->  f.decompose(a, b)    where the operation has a decomposition
 
 Left behind: a graph of the same values.
 """
@@ -20,9 +20,10 @@ from rollc.ir.operations.linear import over_axes
 def decomposed(
     graph: Graph, wanted: Callable[[Node], bool] = lambda node: True, mark: str = "^"
 ) -> Graph:
-    """The graph with the parts of the operations that are made of others, where ``wanted``.
+    """The graph with each ``wanted`` composite operation decomposed.
 
-    The last part has the name of the node; ``mark`` is in the names of those before it.
+    The last node of a decomposition keeps the name of the node; ``mark`` is in the names of
+    those before it.
     """
     build = Builder(graph.nodes, mark=mark)
     order: list[Node] = []
@@ -42,7 +43,10 @@ def decomposed(
 
 
 def decomposed_over(graph: Graph, axes: Iterable[str]) -> Graph:
-    """The graph with the parts of what gives each step along some axes a value made of all."""
+    """The graph with the operations decomposed that need all steps along any of some axes.
+
+    Reductions stay as they are: what is decomposed gives a value a step, as a softmax does.
+    """
     among = {*axes}
 
     def wanted(node: Node) -> bool:
@@ -55,6 +59,6 @@ def decomposed_over(graph: Graph, axes: Iterable[str]) -> Graph:
 
 
 def made_since(build: Builder, before: int) -> list[Node]:
-    """The nodes that were made since there were so many."""
+    """The nodes that were made since the builder had ``before`` nodes, in their order."""
     made = islice(reversed(build.nodes.values()), len(build.nodes) - before)
     return list(made)[::-1]

@@ -1,7 +1,7 @@
-"""Arithmetic on nodes that are not built yet: what adjoint rules and rewrites are written in.
+"""Arithmetic that builds nodes: what adjoint rules and rewrites are written in.
 
-A :class:`Value` is an edge together with whoever builds nodes; ``g * (1 - y * y)`` asks
-it for the nodes of the table's operations.
+A :class:`Value` is an edge together with the builder of nodes; ``g * (1 - y * y)`` makes the
+nodes of the table's operations, by overloaded operators.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rollc.ir.graph import Attribute, Edge, Type
 
 
 class Maker(Protocol):
-    """Whoever turns an operation and its operands into a node."""
+    """What turns an operation and its operands into a node: a builder or a rewriter."""
 
     def make(self, operation: str, operands: tuple[Value, ...], **options: Attribute) -> Value: ...
 
@@ -66,15 +66,19 @@ def call(operation: str, *operands: Value | float, **options: Attribute) -> Valu
 
 
 def cut_read(read: Value, steps: int) -> Value:
-    """A delayed read through which no gradient passes the borders of windows."""
+    """A delayed read that no gradient passes where it crosses a boundary of windows.
+
+    The windows are of ``steps`` steps each, from the first step on (truncated
+    backpropagation through time).
+    """
     make, edge = read.maker.make, read.edge
     distance = abs(edge.delay)
-    place = make("step", (), axis=edge.axis, period=steps)
+    step = make("step", (), axis=edge.axis, period=steps)
     if edge.delay > 0:
         outside = call("less", make("step", (), axis=edge.axis), float(steps))
-        crosses = call("less", place, float(distance))
+        crosses = call("less", step, float(distance))
     else:
         ahead = make("step", (), axis=edge.axis, shift=distance)
         outside = call("greater_equal", ahead, make("extent", (), axis=edge.axis))
-        crosses = call("greater_equal", place, float(steps - distance))
+        crosses = call("greater_equal", step, float(steps - distance))
     return call("where", outside, read, call("where", crosses, call("stop", read), read))

@@ -150,21 +150,23 @@ class Graph:
 
     @cached_property
     def by_name(self) -> Mapping[str, Node]:
+        """The nodes by their names."""
         return {node.name: node for node in self.nodes}
 
     def __getitem__(self, name: str) -> Node:
         return self.by_name[name]
 
     def leaves(self, operation: str) -> tuple[Node, ...]:
-        """The leaves of one sort, in the order of the spec: ``"param"``, ``"input"`` …"""
+        """The leaves of one operation, in the order of the spec: ``"param"``, ``"input"`` …"""
         return self._leaves.get(operation, ())
 
     @cached_property
     def _leaves(self) -> Mapping[str, tuple[Node, ...]]:
-        sorts = dict.fromkeys(node.operation for node in self.nodes if node.operation in LEAVES)
-        return {
-            sort: tuple(node for node in self.nodes if node.operation == sort) for sort in sorts
-        }
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            if node.operation in LEAVES:
+                found.setdefault(node.operation, []).append(node)
+        return {operation: tuple(nodes) for operation, nodes in found.items()}
 
     def results(self) -> tuple[str, ...]:
         """The nodes whose values leave the graph."""
@@ -193,7 +195,7 @@ class Graph:
         )
 
     def unused(self, name: str) -> str:
-        """A name that no node has yet: this one, or with the next number that is free."""
+        """A name that no node has: this one, or this one with the next free number."""
         stem = name.rstrip("0123456789")
         number = int(name[len(stem) :] or 1)
         while name in self.by_name:
@@ -215,13 +217,14 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The longest delay of the reads of a node, to each side, along ``axis``."""
+    """The longest delay of the reads of a node, into the past and the future, along ``axis``."""
 
     past: int = 0
     future: int = 0
     axis: str = field(default="")
 
     def extended(self, edge: Edge) -> Reach:
+        """The reach with one more read."""
         return Reach(max(self.past, edge.delay), max(self.future, -edge.delay), edge.axis)
 
 

@@ -1,8 +1,8 @@
-"""The meaning of a graph, in NumPy: the yardstick for every kernel.
+"""The reference semantics of a graph, in NumPy: what every kernel is tested against.
 
-Nothing here is clever.  A node that is on no cycle is one NumPy call over all steps; the
-nodes of a cycle are evaluated step by step, in the direction of their delays, each at its
-shift (:mod:`rollc.ir.time.retiming`).
+A node that is on no cycle is one NumPy call over all steps; the nodes of a cycle are
+evaluated step by step, in the direction of their delays, each at its shift
+(:mod:`rollc.ir.time.retiming`).
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def initial_values(
     dtype: DTypeLike = np.float64,
     axis: str | None = None,
 ) -> dict[str, Array]:
-    """What each delayed node holds before the first step, the oldest value first.
+    """The values of each delayed node before the first step, the oldest first.
 
     An array is ``[batch, depth, ...]`` (``[depth, ...]`` for a node without the batch).  With an
-    ``axis`` the nodes are those delayed along it, and what else they run over comes before.
+    ``axis`` the nodes are those delayed along it, and their other axes come before.
     """
     names = delayed(graph, axis)
     initials = (node.initial for node in graph.nodes if node.initial and node.name in names)
@@ -67,9 +67,9 @@ def evaluated(
     frame: Frame,
     operands: Sequence[tuple[Array, tuple[str, ...]]],
 ) -> Array:
-    """What an operation makes of arrays, each with the axes that its first dimensions are.
+    """The result of an operation on arrays, each with the axes of its leading dimensions.
 
-    The result may have length 1, or no dimension at all, where it is the same all along one.
+    An axis that the result is constant along may have length 1, or no dimension at all.
     """
     entry = OPERATIONS[operation]
     rank = len(frame.result.shape)
@@ -131,7 +131,7 @@ class _Interpreter:
         return self._evaluate(node, axes, operands, node.type.axes)
 
     def _work_axes(self, node: Node) -> tuple[str, ...]:
-        """The axes of a node's operands together."""
+        """The iteration space of a node: the union of the axes of its operands."""
         present = {axis for edge in node.operands for axis in self.graph[edge.source].type.axes}
         return (*sorted(present - {BATCH}), *(present & {BATCH}))
 
@@ -148,7 +148,7 @@ class _Interpreter:
         return np.broadcast_to(value, full)
 
     def _initial(self, edge: Edge, outside: int) -> Array:
-        """What a read that falls outside by ``outside`` steps (1, 2 …) takes."""
+        """The value of a read that falls outside the sequence by ``outside`` steps (1, 2 …)."""
         source = self.graph[edge.source]
         axes = tuple(axis for axis in source.type.axes if axis != edge.axis)
         shape = tuple(self.sizes[axis] for axis in axes) + source.type.shape
@@ -207,7 +207,7 @@ class _Interpreter:
         for node in component:
             kind = self.dtype if node.type.kind == "float" else np.dtype(np.int64)
             self.arrays[node.name] = np.zeros(self._extent(node), dtype=kind)
-        for now in loop.steps(self.sizes[axis]):
+        for now in loop.iterations(self.sizes[axis]):
             for node in component:
                 step = now - loop.shifts.get(node.name, 0)
                 if 0 <= step < self.sizes[axis]:
@@ -234,8 +234,8 @@ class _Interpreter:
         result = tuple(other for other in node.type.axes if other != axis)
         at_step = replace(node, type=replace(node.type, axes=result))
         value = self._evaluate(at_step, work, operands, result)
-        place = (slice(None),) * node.type.axes.index(axis) + (step,)
-        self.arrays[node.name][place] = value
+        index = (slice(None),) * node.type.axes.index(axis) + (step,)
+        self.arrays[node.name][index] = value
 
 
 def _reads_itself(node: Node) -> bool:

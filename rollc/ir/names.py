@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 STATE = "state."
-"""In front of the name of the value whose last steps the leaf holds."""
+"""The prefix of a leaf that holds the last steps of the value whose name follows."""
 
 LENGTHS = "batch'lengths"  # no spec can name it
 

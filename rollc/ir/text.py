@@ -1,4 +1,4 @@
-"""Graphs as text: what people read at a terminal, and what builds can start from again.
+"""The textual form of a graph: printed for people, and parsed back as the source of a build.
 
     rollc graph 1  stage checked
     net vanilla
@@ -18,9 +18,9 @@ braces, the initial value after ``init``, the type after the colon, and the line
 spec.  ``#`` starts a comment, and lines may stand in any order after the header.  The
 text is a function of the graph alone, and reading it back gives an equal graph.
 
-Text is untrusted: reading takes time linear in its length, evaluates nothing, and checks
-that every operation and every name that is read exists and that no name is given twice.
-What it does not check is whether types fit their operations.
+Text is untrusted: parsing takes time linear in its length, evaluates nothing, and checks that
+every operation and every name that is read exists and that no name is given twice.  Whether
+types fit their operations is left to the verifier.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _STAGES: tuple[Stage, ...] = get_args(Stage)
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 # A blank line comes before each step of an unrolled graph.
 _STEP = re.compile(r"\.\d+$")
-# A longer entry runs over its column, so that one long line does not push all the others out.
+# A longer entry overflows its column, so that it does not widen that of all lines.
 _NAME_COLUMN, _VALUE_COLUMN, _TYPE_COLUMN = 20, 48, 30
 _WORDS: dict[str, bool | float] = {
     "true": True,
@@ -62,7 +62,7 @@ _WORDS: dict[str, bool | float] = {
 
 
 class IRTextError(Exception):
-    """Text that is no graph: where it goes wrong (from 1) and what was expected there."""
+    """Text that is no graph: line and column of the error (from 1), and what was expected."""
 
     def __init__(self, line: int, column: int, message: str) -> None:
         super().__init__(f"line {line}, column {column}: {message}")
@@ -123,7 +123,7 @@ def _node_lines(graph: Graph) -> Iterator[str]:
 
 
 def _column(entries: Iterable[str], most: int) -> int:
-    """The width of a column: that of its longest entry which is no longer than ``most``."""
+    """The width of a column: that of its longest entry of at most ``most`` characters."""
     return max((len(entry) for entry in entries if len(entry) <= most), default=0)
 
 
@@ -163,12 +163,12 @@ _SPACE = re.compile(r"[ \t]*")
 
 
 def is_graph_text(text: str) -> bool:
-    """Whether a text is meant as that of a graph, and not as a spec."""
+    """Whether a text is that of a graph, by its header, and not a spec."""
     return text.startswith("rollc graph ")
 
 
 def line_of(text: str, node: str | None, start: str = "") -> int:
-    """The line of a node, or that which begins with some words; 0 where there is none."""
+    """The line that defines a node, or that begins with ``start``; 0 where there is none."""
     form = (
         rf"{re.escape(node)}[ \t]*="
         if node is not None
@@ -187,7 +187,7 @@ def parse_graph(text: str) -> Graph:
 
 
 class _Cursor:
-    """A place in one line of the text."""
+    """A position in one line of the text."""
 
     def __init__(self, text: str, line: int) -> None:
         self.text = text
@@ -209,7 +209,7 @@ class _Cursor:
         return match.group()
 
     def skip(self, mark: str) -> bool:
-        """Whether the mark is next; it is passed over."""
+        """Whether the mark is next; it is consumed."""
         if not self.text.startswith(mark, self.at):
             return False
         self.at = _SPACE.match(self.text, self.at + len(mark)).end()  # type: ignore[union-attr]
@@ -220,7 +220,7 @@ class _Cursor:
             raise self.error(f"expected `{mark}`, {self.found()}")
 
     def word(self, word: str) -> bool:
-        """Whether the word, and not a longer one, is next; it is passed over."""
+        """Whether the word, and not a longer one, is next; it is consumed."""
         match = _WORD.match(self.text, self.at)
         return match is not None and match.group() == word and self.skip(word)
 
@@ -248,7 +248,7 @@ class _Reader:
         self.gradients: dict[str, str] = {}
         self.cursors: dict[str, _Cursor] = {}
         self.types: dict[str, Type] = {}
-        # Names that lines other than those of nodes read, each with its place.
+        # Names that lines other than those of nodes read, each with its position.
         self.wanted: list[tuple[_Cursor, int, str]] = []
         self.seen: set[str] = set()
 
@@ -445,7 +445,7 @@ class _Reader:
         return _WORDS.get(word, word)
 
     def _type(self, cursor: _Cursor) -> Type:
-        """A type; few differ, so that each printed one is taken apart once."""
+        """A type; a graph has few, so that each printed form is parsed once."""
         match = _TYPE.match(cursor.text, cursor.at)
         known = None if match is None else self.types.get(match.group())
         if known is not None:
@@ -481,7 +481,7 @@ class _Reader:
         return Type(kind, shape, tuple(axes), bound)
 
     def _check_names(self) -> None:
-        """Every name that is read is a node's."""
+        """Require that every name that is read is a node's; raises :class:`IRTextError`."""
         for name, node in self.nodes.items():
             for edge in node.reads():
                 if edge.source not in self.nodes:
@@ -492,7 +492,7 @@ class _Reader:
 
     def _unknown(self, cursor: _Cursor, name: str) -> IRTextError:
         after = cursor.text.index("=")
-        places = (
+        columns = (
             match.start() for match in _NAME.finditer(cursor.text, after) if match.group() == name
         )
-        return cursor.error(f"unknown name `{name}`", next(places, after))
+        return cursor.error(f"unknown name `{name}`", next(columns, after))

@@ -1,7 +1,7 @@
-"""Walks over a graph: who reads what, what is reached, what is on a cycle, in which order.
+"""Walks over a graph: def-use chains, reachability, strongly connected components, orders.
 
-Each is here once.  What an edge is stands with who asks: all reads of a node, its operands, those
-of the same step, or items of a schedule in the place of nodes.
+Each is here once.  The caller says what an edge is: all reads of a node, its operands, those of
+the same step, or what an item of a schedule reads.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Vertex = TypeVar("Vertex", bound=Hashable)
 
 
 class NoOrder(ValueError):
-    """What has to come before itself."""
+    """Vertices that have no topological order: one has to come before itself."""
 
 
 def users(
     readers: Iterable[Reader], reads: Callable[[Reader], Iterable[Edge]]
 ) -> dict[str, list[tuple[Reader, Edge]]]:
-    """Who reads each value, by which edge, in the order of the readers; no entry for no reader."""
+    """The def-use chains: the readers of each value that has any, with the edge, in order."""
     found: dict[str, list[tuple[Reader, Edge]]] = {}
     for reader in readers:
         for edge in reads(reader):
@@ -37,16 +37,16 @@ def users(
 def reachable(
     starts: Iterable[Vertex], following: Callable[[Vertex], Iterable[Vertex]]
 ) -> Iterator[Vertex]:
-    """The starts and what follows from them, directly or not: each once, depth first."""
-    waiting = list(dict.fromkeys(starts))
-    found = set(waiting)
-    while waiting:
-        vertex = waiting.pop()
+    """The vertices that are reachable from the starts, each once, depth first."""
+    pending = list(dict.fromkeys(starts))
+    found = set(pending)
+    while pending:
+        vertex = pending.pop()
         yield vertex
         for other in following(vertex):
             if other not in found:
                 found.add(other)
-                waiting.append(other)
+                pending.append(other)
 
 
 def needed_names(graph: Graph, names: Iterable[str]) -> set[str]:
@@ -55,13 +55,13 @@ def needed_names(graph: Graph, names: Iterable[str]) -> set[str]:
 
 
 def needed(graph: Graph, names: Iterable[str]) -> Graph:
-    """The graph without what some of its nodes do not need."""
+    """The graph of those nodes that some of its nodes need."""
     found = needed_names(graph, names)
     return graph.with_nodes(node for node in graph.nodes if node.name in found)
 
 
 def without_unused(graph: Graph) -> Graph:
-    """The graph without what none of its results needs; its arguments stay."""
+    """Dead code elimination: the graph of what its results need, and its arguments."""
     if not graph.results():
         return graph
     used = needed_names(graph, graph.results())
@@ -98,24 +98,24 @@ def cycles(arrows: Iterable[tuple[Vertex, Vertex]]) -> dict[Vertex, int]:
 def in_order(
     vertices: Iterable[Vertex], before: Callable[[Vertex], Iterable[Vertex]]
 ) -> list[Vertex]:
-    """Vertices, each after those among them that come before it; otherwise as they stand.
+    """A stable topological order: each vertex after those that ``before`` gives for it.
 
     Raises :class:`NoOrder`.
     """
-    place = {vertex: number for number, vertex in enumerate(vertices)}
+    position = {vertex: number for number, vertex in enumerate(vertices)}
     network: networkx.DiGraph[Vertex] = networkx.DiGraph()
-    network.add_nodes_from(place)
-    for vertex in place:
-        network.add_edges_from((other, vertex) for other in before(vertex) if other in place)
+    network.add_nodes_from(position)
+    for vertex in position:
+        network.add_edges_from((other, vertex) for other in before(vertex) if other in position)
     try:
-        return list(networkx.lexicographical_topological_sort(network, place.__getitem__))
+        return list(networkx.lexicographical_topological_sort(network, position.__getitem__))
     except networkx.NetworkXUnfeasible:
-        first = min(cycles(network.edges), key=place.__getitem__)
+        first = min(cycles(network.edges), key=position.__getitem__)
         raise NoOrder(f"the cycle through `{first}` has no delay") from None
 
 
 def in_step_order(nodes: Iterable[Node]) -> list[Node]:
-    """Nodes, each after those among them that it reads at the same step; raises NoOrder."""
+    """Nodes in a topological order of their reads at the same step; raises NoOrder."""
     named = {node.name: node for node in nodes}
 
     def before(name: str) -> Iterator[str]:
@@ -130,21 +130,21 @@ def components(graph: Graph) -> Iterator[tuple[list[Node], Timing]]:
     The nodes of one are in the order of a step of the loop.  Raises :class:`NoOrder` for a cycle
     without a delay and :class:`~rollc.ir.time.retiming.NoTiming` for one that no loop computes.
     """
-    place = {node.name: number for number, node in enumerate(graph.nodes)}
+    position = {node.name: number for number, node in enumerate(graph.nodes)}
     reads: networkx.DiGraph[str] = networkx.DiGraph()
-    reads.add_nodes_from(place)
+    reads.add_nodes_from(position)
     reads.add_edges_from((edge.source, node.name) for node in graph.nodes for edge in node.reads())
     condensed = networkx.condensation(reads)
     members = {
-        number: sorted(names, key=place.__getitem__)
+        number: sorted(names, key=position.__getitem__)
         for number, names in condensed.nodes(data="members")
     }
     for number in networkx.lexicographical_topological_sort(
-        condensed, lambda number: place[members[number][0]]
+        condensed, lambda number: position[members[number][0]]
     ):
         loop = timing(graph[name] for name in members[number])
 
         def before(name: str, loop: Timing = loop) -> Iterator[str]:
-            return (edge.source for edge in graph[name].operands if loop.wait(name, edge) == 0)
+            return (edge.source for edge in graph[name].operands if loop.distance(name, edge) == 0)
 
         yield [graph[name] for name in in_order(members[number], before)], loop

@@ -1,8 +1,7 @@
-"""Is this a graph?  Every type inferred again, every name looked up.
+"""The verifier of graphs: every name is looked up, and every type inferred anew.
 
-Graphs are also read from text that people edit, so nothing is taken for granted here, and
-nothing raises: whatever is wrong comes back as data.  A pass can ask the same about what
-it made.
+Graphs are also read from text that people edit, so nothing is assumed here, and nothing raises:
+whatever is wrong is returned as data.  The results of passes are verified by the same rules.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ LONGEST_NAME = 200
 class Flaw:
     """What is wrong with a node; with the graph itself where the node is None.
 
-    ``line`` is what the line of its text begins with then, where there is one.
+    ``line`` is then the beginning of the line of its text, where there is one.
     """
 
     node: str | None
@@ -40,11 +39,10 @@ class Flaw:
 
 
 def verify(graph: Graph, *, wider: bool = False) -> list[Flaw]:
-    """Everything that makes a graph unusable; an empty list where nothing does.
+    """Everything that makes a graph invalid; an empty list where nothing does.
 
-    If ``wider``, nodes may run over more axes than what they read, and be of a shape where they
-    read a number: they are the same at all those places, as in a part of a DAG where the other
-    operand is zero.
+    If ``wider``, nodes may run over more axes than their operands, and have a shape where they
+    read a number: they are broadcast, as in a part of a DAG where the other operand is zero.
     """
     inferred = partial(_inferred, wider=wider)
     flaws = list(_frame(graph))
@@ -53,9 +51,9 @@ def verify(graph: Graph, *, wider: bool = False) -> list[Flaw]:
         if node.name in seen:
             flaws.append(Flaw(node.name, "defined twice"))
         seen.add(node.name)
-        # Each question may only be asked where the ones before have good answers.
-        for question in (_name, _type, _operation, _leaf, _reads, inferred, _initial):
-            problems = list(question(graph, node))
+        # Each check relies on those before it.
+        for check in (_name, _type, _operation, _leaf, _reads, inferred, _initial):
+            problems = list(check(graph, node))
             flaws.extend(Flaw(node.name, problem) for problem in problems)
             if problems:
                 break
@@ -81,15 +79,15 @@ def _frame(graph: Graph) -> Iterator[Flaw]:
     for name, size in graph.dims:
         if not _good_name(name) or not _whole(size, 1, LARGEST):
             yield Flaw(None, f"`{name}` is no size", "dim")
-    for sort, pairs in (("output", graph.outputs), ("gradient", graph.gradients)):
+    for kind, pairs in (("output", graph.outputs), ("gradient", graph.gradients)):
         labels = Counter(label for label, _ in pairs)
         for label, name in pairs:
-            line = f"{sort} {label}"
+            line = f"{kind} {label}"
             if not _good_name(label) or labels[label] > 1:
-                yield Flaw(None, f"{sort} `{label}` is given twice or is no name", line)
+                yield Flaw(None, f"{kind} `{label}` is given twice or is no name", line)
             if name not in graph.by_name:
-                yield Flaw(None, f"{sort} `{label}` is `{name}`, which does not exist", line)
-            elif sort == "gradient":
+                yield Flaw(None, f"{kind} `{label}` is `{name}`, which does not exist", line)
+            elif kind == "gradient":
                 yield from (Flaw(None, text, line) for text in _gradient(graph, label, name))
     if graph.steps is not None and not _whole(graph.steps, 1, LARGEST):
         yield Flaw(None, "the number of steps is not positive", "steps")
@@ -99,7 +97,7 @@ def _frame(graph: Graph) -> Iterator[Flaw]:
             yield Flaw(None, f"the loss is `{graph.loss}`, which does not exist", "loss")
         elif node.type != Type("float"):
             yield Flaw(None, f"the loss `{graph.loss}` is not one number: {node.type}", "loss")
-    # A sum of sizes that are each within bounds can still be out of all bounds.
+    # Sizes that are each within bounds can add up to more.
     sizes = [
         size
         for node in graph.nodes
@@ -184,12 +182,12 @@ def _leaf(graph: Graph, node: Node) -> Iterator[str]:
 
 
 def _initialiser(options: dict[str, Attribute], type_: Type) -> Iterator[str]:
-    way = options["initialiser"]
-    if way in ("glorot", "orthogonal", "identity") and len(type_.shape) != 2:
-        yield f"`{way}` is for matrices"
-    elif way == "identity" and type_.shape[0] != type_.shape[1]:
+    initialiser = options["initialiser"]
+    if initialiser in ("glorot", "orthogonal", "identity") and len(type_.shape) != 2:
+        yield f"`{initialiser}` is for matrices"
+    elif initialiser == "identity" and type_.shape[0] != type_.shape[1]:
         yield "`identity` is for square matrices"
-    if way == "uniform":
+    if initialiser == "uniform":
         low, high = options["low"], options["high"]
         if isinstance(low, float) and isinstance(high, float) and low > high:
             yield "the lower bound is above the upper one"
@@ -233,7 +231,7 @@ def _inferred(graph: Graph, node: Node, wider: bool = False) -> Iterator[str]:
 
 
 def _unfit(node: Node, types: list[Type]) -> Iterator[str]:
-    """What the rules of types leave to the passes that make these operations."""
+    """Constraints that the typing rules leave to the passes that make these operations."""
     options = node.options
     dimensions = len(types[0].shape) if types else 0
     size, start = options.get("size", 0), options.get("start", 0)
@@ -245,7 +243,7 @@ def _unfit(node: Node, types: list[Type]) -> Iterator[str]:
             elif start + types[0].shape[axis] > size:
                 yield "the padded value does not hold its operand"
         case "repeat" if isinstance(axis, int) and axis > dimensions:
-            yield f"there is no place for a dimension {axis}"
+            yield f"a dimension {axis} does not follow those of its operand"
         case "fill" if dimensions:
             yield "only a number fills a shape"
         case "embed_adjoint" if len(types) == 2 and (dimensions != 1 or types[1].kind != "index"):
@@ -266,7 +264,7 @@ def _initial(graph: Graph, node: Node) -> Iterator[str]:
     past, future = (0, 0) if reach is None else (reach.past, reach.future)
     depth = 0 if past and future else past + future
     deep = start.shape[1:] == own.shape and len(start.shape) > len(own.shape)
-    # A pass may have taken reads away, and then there are rows that nothing reads any more.
+    # Passes remove reads, and leave rows of initial values that nothing reads any more.
     late = graph.stage not in ("graph", "checked") and not (past and future)
     unread = late and deep and start.shape[0] > depth
     if start.shape not in (own.shape, (depth, *own.shape)) and not unread:

@@ -64,7 +64,7 @@ class _Peeler:
         for node in component:
             if node.type.time:
                 self.zero[node.name] = [False] * self.steps
-        for now in loop.steps(self.steps):
+        for now in loop.iterations(self.steps):
             for node in component:
                 step = now - loop.shifts.get(node.name, 0)
                 if node.type.time and 0 <= step < self.steps:

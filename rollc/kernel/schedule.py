@@ -215,7 +215,7 @@ class _Scheduler:
         def before(position: int) -> Iterator[int]:
             node = self.items[position].node
             for edge in node.operands:
-                if edge.source in names and loop.wait(node.name, edge) == 0:
+                if edge.source in names and loop.distance(node.name, edge) == 0:
                     yield from self.by_name[edge.source]
 
         items = tuple(

@@ -230,7 +230,7 @@ class _Unrolling:
             if self._stands_for_operand(node):
                 self.copies[node.name] = self._spread(node)
         body, copies = self.body, self.copies
-        for now in loop.steps(self.steps):
+        for now in loop.iterations(self.steps):
             for node, names, type_, shift in plans:
                 step = now - shift
                 if not 0 <= step < self.steps:

@@ -178,7 +178,7 @@ CASES: dict[str, list[Case]] = {
         Case((), {"axis": "t", "period": 3}),
         Case((), {"axis": "t", "period": 3, "shift": 2}),
     ],
-    "place": [
+    "position": [
         Case((), {"axis": "t", "start": 1, "size": 2, "divide": 1, "modulo": 2}),
         Case((), {"axis": "t", "start": 0, "size": 4, "divide": 2, "modulo": 2}),
         Case((), {"axis": "t", "start": 0, "size": 3, "divide": 1, "modulo": 2}),

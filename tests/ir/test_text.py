@@ -185,7 +185,7 @@ REFUSED = {
     "initial value": ("init z", "init k", 9, "its initial value `k` has another shape"),
     "state": ("output h", "output state.h = h", 13, "give it another label"),
     "input": ("x", "batch'lengths", 6, "call the input another"),
-    "spread": ("add(a, x)", "spread(x) {axis=t}", 9, "the same at every place along `t`"),
+    "spread": ("add(a, x)", "spread(x) {axis=t}", 9, "the same all along `t`"),
 }
 
 

@@ -17,7 +17,7 @@ from rollc.ir.operations.linear import LINEAR
 from rollc.ir.operations.loss import LOSS
 from rollc.ir.operations.normalization import NORMAL
 from rollc.ir.operations.operation import Frame, Operation, TypeMismatch
-from rollc.ir.operations.random import CHANCE
+from rollc.ir.operations.random import RANDOM
 from rollc.ir.operations.reductions import REDUCTIONS
 from rollc.ir.operations.time_axis import SEQUENCE
 from rollc.ir.operations.unit_directions import DIRECTION
@@ -27,7 +27,7 @@ OPERATIONS: Mapping[str, Operation] = {
     entry.name: entry
     for entries in (
         *(ELEMENTWISE, COMBINATION, FUNCTIONS, DISTRIBUTION, LINEAR, INVERSE, REDUCTIONS, VECTOR),
-        *(NORMAL, LOSS, CHANCE, SEQUENCE, TAIL, DIRECTION),
+        *(NORMAL, LOSS, RANDOM, SEQUENCE, TAIL, DIRECTION),
     )
     for entry in entries
 }
@@ -35,7 +35,7 @@ _LEAF = Operation("leaf", (), lambda operands, options: None, lambda *_: np.zero
 
 
 def operation_of(node: Node) -> Operation:
-    """What is known of the operation of a node: nothing at all, where it is a leaf."""
+    """The entry of the operation of a node; one without any traits where it is a leaf."""
     return OPERATIONS.get(node.operation, _LEAF)
 
 

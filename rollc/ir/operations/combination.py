@@ -1,4 +1,4 @@
-"""One value of any number of values, element by element: reductions over steps, unrolled."""
+"""Variadic elementwise operations: what reductions over steps are when they are unrolled."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ def _combination(
     picks: bool = False,
     **facts: Any,
 ) -> Operation:
-    """One value of any number of values: what a reduction over time is when it is unrolled."""
 
     def evaluate(frame: Frame, options: Options, *operands: Array) -> Array:
-        total = operands[0].astype(frame.dtype, copy=False)
+        result = operands[0].astype(frame.dtype, copy=False)
         for operand in operands[1:]:
-            total = function(total, operand.astype(frame.dtype, copy=False))
-        return np.asarray(total)
+            result = function(result, operand.astype(frame.dtype, copy=False))
+        return np.asarray(result)
 
     return Operation(
         name,

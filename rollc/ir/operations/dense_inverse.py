@@ -86,14 +86,14 @@ def _log_det_adjoint(g: Value, y: Value, a: Value) -> list[Value | None]:
 def _gauss_jordan_adjoint(g: Value, y: Value, a: Value) -> list[Value | None]:
     size = a.type.shape[0]
     inverse = call("slice", y, start=0, stop=size)
-    (slope,) = _inverse_adjoint(call("slice", g, start=0, stop=size), inverse, a)
+    (cotangent,) = _inverse_adjoint(call("slice", g, start=0, stop=size), inverse, a)
     corner = call("slice", call("slice", g, start=size, stop=size + 1), start=0, stop=1, axis=1)
-    assert slope is not None
-    return [slope + call("sum", corner) * call("transpose", inverse)]
+    assert cotangent is not None
+    return [cotangent + call("sum", corner) * call("transpose", inverse)]
 
 
 def _part(a: Value, start: int, stop: int) -> Value:
-    """Rows of what an inverse and a determinant are both parts of."""
+    """Rows of the elimination that an inverse and a determinant are both taken from."""
     return call("slice", call("gauss_jordan", a), start=start, stop=stop)
 
 

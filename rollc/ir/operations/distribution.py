@@ -1,4 +1,4 @@
-"""The normal distribution, exact in both tails, and what is made of it.
+"""The normal distribution, exact in both tails, and functions made of it.
 
 In NumPy: beyond t = |x| lies density(t) / f(t), where f is the continued fraction
 t + 1 / (t + 2 / (t + 3 / …)) of Laplace, whose first 128 terms are exact from 2 on; up to
@@ -25,6 +25,7 @@ _FAR = 40.0  # the density is zero there
 
 
 def density(x: Array) -> Array:
+    """The density of the normal distribution."""
     t = np.minimum(np.abs(np.asarray(x, np.float64)), _FAR)
     # The square of a number of few bits is exact; the rest is small.
     short = np.round(t * 16) / 16
@@ -34,12 +35,14 @@ def density(x: Array) -> Array:
 
 
 def cdf(x: Array) -> Array:
+    """The normal distribution function."""
     x = np.asarray(x, np.float64)
     beyond = density(x) / _fraction(x)
     return np.where(x < 0, beyond, 1 - beyond)
 
 
 def log_cdf(x: Array) -> Array:
+    """Its logarithm, exact in both tails."""
     x = np.asarray(x, np.float64)
     fraction = _fraction(x)
     with np.errstate(over="ignore"):
@@ -48,14 +51,17 @@ def log_cdf(x: Array) -> Array:
 
 
 def ratio(x: Array) -> Array:
-    """The density over the distribution function: how steep the logarithm of the latter is."""
+    """The density over the distribution function: the derivative of the latter's logarithm.
+
+    It is the inverse Mills ratio of ``-x``.
+    """
     x = np.asarray(x, np.float64)
     fraction, height = _fraction(x), density(x)
     return np.where(x < 0, fraction, height / (1 - height / fraction))
 
 
 def _fraction(x: Array) -> Array:
-    """The density over what lies beyond |x|."""
+    """The density over the probability beyond |x|: the inverse Mills ratio."""
     t = np.abs(x)
     far, near = np.maximum(t, _NEAR), np.minimum(t, _NEAR)
     found = far
@@ -65,7 +71,7 @@ def _fraction(x: Array) -> Array:
     return np.where(t < _NEAR, density(near) / beyond, found)
 
 
-def _steepness(g: Value, y: Value, x: Value) -> list[Value | None]:
+def _gelu_adjoint(g: Value, y: Value, x: Value) -> list[Value | None]:
     # Where x is infinite the density is zero: x is kept finite.
     near = call("clip", x, -_FAR, _FAR)
     return [g * (call("normal_cdf", x) + near * call("normal_density", x))]
@@ -82,7 +88,7 @@ DISTRIBUTION = (
     _operation(
         "gelu",
         lambda x: np.maximum(x, -_FAR) * cdf(x),
-        _steepness,
+        _gelu_adjoint,
         "x times the normal distribution function (the exact form)",
         zero=True,
         finite=True,

@@ -1,7 +1,7 @@
 """Operations on one element at a time.  Numbers broadcast; other shapes must be equal.
 
-An adjoint says what leaves where a cotangent arrives; that none leaves elsewhere, whatever the
-slope is there, is seen to by :mod:`rollc.autodiff.masks`.  Code keeps NaN: NaN in, NaN out.
+An adjoint is written for elements where the cotangent is not zero; :mod:`rollc.autodiff.masks`
+keeps it zero elsewhere, whatever the derivative is there.  NaN propagates: NaN in, NaN out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _common_shape(operands: Sequence[Type], positions: Sequence[int]) -> tuple[i
 
 
 def infer_numeric(operands: Sequence[Type | None], options: Options) -> Type | None:
-    """The common shape; what is known already decides while the rest is not."""
+    """The common shape of the operands; those with a known type decide while others have none."""
     present = [operand for operand in operands if operand is not None]
     if not present:
         return None
@@ -47,6 +47,7 @@ def infer_numeric(operands: Sequence[Type | None], options: Options) -> Type | N
 
 
 def infer_comparison(operands: Sequence[Type | None], options: Options) -> Type | None:
+    """A condition of the common shape of the operands."""
     present = [operand for operand in operands if operand is not None]
     if not present:
         return None
@@ -54,6 +55,7 @@ def infer_comparison(operands: Sequence[Type | None], options: Options) -> Type 
 
 
 def infer_where(operands: Sequence[Type | None], options: Options) -> Type | None:
+    """The common shape of a condition and two choices; an index where both choices are."""
     if len(operands) == 3 and operands[0] is not None and operands[0].kind != "bool":
         raise TypeMismatch("a condition", [0], hint="compare with something: `where(v > 0, a, b)`")
     present = [operand for operand in operands if operand is not None]
@@ -82,11 +84,11 @@ def _identity(frame: Frame, options: Options, x: Array) -> Array:
 
 
 def infer_with_slope(operands: Sequence[Type | None], options: Options) -> Type | None:
-    """The value's own shape; an argument of another shape would be no argument elementwise."""
+    """The common shape, which has to be that of the value."""
     found = infer_numeric(operands, options)
     value = operands[0] if operands else None
     if found is not None and value is not None and value.shape != found.shape:
-        shaped = [place for place, type_ in enumerate(operands) if type_ and type_.shape]
+        shaped = [position for position, type_ in enumerate(operands) if type_ and type_.shape]
         raise TypeMismatch("a value of the shape of its argument", [0, *shaped[-1:]])
     return found
 
@@ -106,7 +108,7 @@ def unary(
     picks: bool = False,
     **facts: Any,
 ) -> Operation:
-    """An operation of one operand; ``function`` keeps the precision of what it is given."""
+    """An operation of one operand; ``function`` keeps the precision of its argument."""
 
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
         return np.asarray(function(x.astype(frame.dtype, copy=False)))
@@ -184,20 +186,21 @@ def _reached(frame: Frame, options: Options, value: Array, cotangent: Array) -> 
 
 
 def pick(condition: Value, then: Value | float, otherwise: Value | float) -> Value:
+    """``then`` where the condition holds, else ``otherwise``."""
     return call("where", condition, then, otherwise)
 
 
 def _power_adjoint(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
-    # At b = 0 the slope in a is 0, and at a = 0 that in b is where b is not negative; what goes
-    # to 0 faster than the other factor grows is 0.
+    # The derivative in a is 0 at b = 0, and that in b is 0 at a = 0 where b is not negative.
+    # Where one factor vanishes faster than the other grows, their product is 0.
     lower = call("power", a, b - 1)
     is_finite = call("equal", b - b, 0.0)
-    gone = call("equal", pick(is_finite, 1.0, lower), 0.0)
-    slope = pick(call("equal", b, 0.0), 0.0, pick(gone, 0.0, b * lower))
+    vanishes = call("equal", pick(is_finite, 1.0, lower), 0.0)
+    in_a = pick(call("equal", b, 0.0), 0.0, pick(vanishes, 0.0, b * lower))
     at_zero = call("equal", pick(call("less", b, 0.0), 1.0, a), 0.0)
     logarithm = call("log", pick(at_zero, 1.0, a))
-    gone = call("equal", pick(call("greater", a, 0.0), y, 1.0), 0.0)
-    return [g * slope, g * pick(gone, 0.0, y * logarithm)]
+    vanishes = call("equal", pick(call("greater", a, 0.0), y, 1.0), 0.0)
+    return [g * in_a, g * pick(vanishes, 0.0, y * logarithm)]
 
 
 def _where_nan(x: Value, value: Value | float) -> Value:
@@ -205,12 +208,12 @@ def _where_nan(x: Value, value: Value | float) -> Value:
 
 
 def extremes(x: Value, y: Value) -> Value:
-    """One where x is the extreme y; NaN is, where there is any."""
+    """1 where x is the extreme y, which NaN always is; else 0."""
     return pick(call("equal", x, y), 1.0, _where_nan(x, 1.0))
 
 
 def _larger_adjoint(comparison: str) -> Adjoint:
-    """The operand that was taken gets the cotangent, as NaN is; equal operands get half each."""
+    """The cotangent goes to the operand that is the result, or NaN; half to each where equal."""
 
     def rule(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
         tie = call("equal", a, b)
@@ -230,7 +233,7 @@ def _clip(frame: Frame, options: Options, x: Array, low: Array, high: Array) -> 
 
 
 def _clip_adjoint(g: Value, y: Value, x: Value, low: Value, high: Value) -> list[Value | None]:
-    # Where the bounds cross, the upper one holds.
+    # Where the lower bound is above the upper one, the result is the upper one.
     below = call("less", x, low)
     above = call("greater", call("maximum", x, low), high)
     return [
@@ -241,7 +244,7 @@ def _clip_adjoint(g: Value, y: Value, x: Value, low: Value, high: Value) -> list
 
 
 def compared(a: Value, b: Value | float) -> list[Value]:
-    """Which of two is larger, and whether they are equal."""
+    """The conditions by which a result depends on the order of two values."""
     return [call("less", a, b), call("equal", a, b)]
 
 

@@ -1,4 +1,4 @@
-"""Functions of one number, on one element at a time."""
+"""Elementwise functions of one operand."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rollc.ir.operations.operation import Array, Operation
 
 
 def _kink(y: Value, x: Value) -> list[Value]:
-    """Which side of zero an argument is on."""
+    """The sign of the argument, for functions with a kink at zero."""
     return compared(x, 0.0)
 
 
 def _sigmoid(x: Array) -> Array:
-    # exp of a negative number only: nothing overflows.
+    # exp of a number that is not positive does not overflow.
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1 / (1 + e), np.where(np.isnan(x), x, e / (1 + e)))
 
@@ -24,7 +24,7 @@ def _softplus(x: Array) -> Array:
     return np.asarray(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
 
 
-_FAR = 1000.0  # from here on sigmoid is 0 or 1: x is kept finite
+_FAR = 1000.0  # sigmoid is 0 or 1 beyond: the product is that of a finite x
 
 
 def _silu(x: Array) -> Array:

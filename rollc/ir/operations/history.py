@@ -1,4 +1,4 @@
-"""The last rows of a sequence that goes on from earlier ones, and what is adjoint to that.
+"""``tail``: the last rows of a sequence that continues earlier rows; and its two adjoints.
 
 With K rows of ``start`` in front of y, and zeros behind it,
 
@@ -6,9 +6,8 @@ With K rows of ``start`` in front of y, and zeros behind it,
     holds    start     y[0]  y[1]  …   y[T-1]  0   …
 
 ``tail`` is the K rows from row L on: the K values before step L.  L is the number of steps
-T, or what the operand ``length`` says, which may differ from sequence to sequence.  Its
-adjoint puts the rows back to where they came from: ``tail_steps`` to the steps of y and
-``tail_start`` to the rows of the start.
+T, or the operand ``length``, which may differ from sequence to sequence.  The adjoints scatter
+the rows back: ``tail_steps`` to the steps of y and ``tail_start`` to the rows of ``start``.
 """
 
 from __future__ import annotations
@@ -41,7 +40,10 @@ def _axis(options: Options) -> str:
 
 
 def _need_same_along(axis: str, types: Sequence[Type], first: int) -> None:
-    """From the operand ``first`` on nothing changes over the axis, and a length is an index."""
+    """Require that operands from ``first`` on are constant over the axis, and a length an index.
+
+    Raises :class:`TypeMismatch`.
+    """
     for position, type_ in enumerate(types[first:], first):
         if axis in type_.axes:
             raise TypeMismatch(f"what is the same at every step over `{axis}`", [position])
@@ -65,7 +67,7 @@ def _infer_tail(operands: Sequence[Type | None], options: Options) -> Type | Non
 
 
 def _infer_rows(operands: Sequence[Type | None], options: Options) -> list[Type] | None:
-    """The types of rows, and of a length if there is one."""
+    """The types of the rows and, if there is one, of the length."""
     types = known(operands)
     if types is None:
         return None
@@ -88,50 +90,50 @@ def _infer_start(operands: Sequence[Type | None], options: Options) -> Type | No
     return None if types is None else replace(types[0], axes=union(types))
 
 
-def _picked(x: Array, first: Array, count: int, place: int) -> Array:
-    """So many rows from ``first`` on, along the dimension ``place``; zero beyond the ends.
+def _gathered(x: Array, first: Array, count: int, dimension: int) -> Array:
+    """``count`` rows from ``first`` on, along ``dimension``; zero beyond the ends.
 
     The dimensions before that one are those of ``first``, where it has any.
     """
-    common = np.broadcast_shapes(x.shape[:place], first.shape)
-    x = np.broadcast_to(x, common + x.shape[place:])
+    common = np.broadcast_shapes(x.shape[:dimension], first.shape)
+    x = np.broadcast_to(x, common + x.shape[dimension:])
     row = np.broadcast_to(first, common)[..., None] + np.arange(count)
     row = row.reshape(row.shape + (1,) * (x.ndim - row.ndim))
-    inside = (row >= 0) & (row < x.shape[place])
-    found = np.take_along_axis(x, np.where(inside, row, 0), axis=place)
+    inside = (row >= 0) & (row < x.shape[dimension])
+    found = np.take_along_axis(x, np.where(inside, row, 0), axis=dimension)
     return np.where(inside, found, np.zeros((), found.dtype))
 
 
-def _end(frame: Frame, options: Options, length: Sequence[Array], place: int) -> Array:
+def _end(frame: Frame, options: Options, length: Sequence[Array], position: int) -> Array:
     """The step behind the last one, of each sequence or of all.
 
-    ``place`` is that of the axis among the dimensions of a length; -1 where it has none.
+    ``position`` is the dimension of a length that stands for the axis; -1 where none does.
     """
     if not length:
         return np.asarray(frame.sizes[_axis(options)])
-    return length[0] if place < 0 else np.squeeze(length[0], axis=place)
+    return length[0] if position < 0 else np.squeeze(length[0], axis=position)
 
 
 def _tail(frame: Frame, options: Options, y: Array, start: Array, *length: Array) -> Array:
-    place, after = frame.axes.index(_axis(options)), len(frame.axes) - 1
-    y, start = np.moveaxis(y, place, after), np.squeeze(start, axis=place)
+    position, after = frame.axes.index(_axis(options)), len(frame.axes) - 1
+    y, start = np.moveaxis(y, position, after), np.squeeze(start, axis=position)
     common = np.broadcast_shapes(y.shape[:after], start.shape[:after])
     whole = [np.broadcast_to(part, common + part.shape[after:]) for part in (start, y)]
     rows = np.concatenate(whole, axis=after)
-    end = _end(frame, options, length, place)
-    return _picked(rows, end, frame.result.shape[0], after)
+    end = _end(frame, options, length, position)
+    return _gathered(rows, end, frame.result.shape[0], after)
 
 
 def _tail_steps(frame: Frame, options: Options, g: Array, *length: Array) -> Array:
     axis, after = _axis(options), len(frame.axes)
     first = g.shape[after] - _end(frame, options, length, -1)
-    steps = _picked(g, first, frame.sizes[axis], after)
+    steps = _gathered(g, first, frame.sizes[axis], after)
     return np.moveaxis(steps, after, frame.result.axes.index(axis))
 
 
 def _tail_start(frame: Frame, options: Options, g: Array, *length: Array) -> Array:
     after = len(frame.axes)
-    return _picked(g, -_end(frame, options, length, -1), g.shape[after], after)
+    return _gathered(g, -_end(frame, options, length, -1), g.shape[after], after)
 
 
 def _tail_adjoint(

@@ -1,9 +1,9 @@
-"""Matrix products and table look-ups.
+"""Matrix products, and gathers of rows by an index.
 
 ``matmul`` is matrix times vector or matrix times matrix; ``transpose_a`` and
 ``transpose_b`` read an operand transposed without moving it.  ``outer`` and
-``embed_adjoint`` may sum over axes while they multiply (``over``), so that a weight's
-gradient is one product over all steps and the whole batch, and not a matrix a step.
+``embed_adjoint`` may contract axes (``over``), so that the gradient of a parameter is one
+product over all steps and the whole batch, and not a matrix a step.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rollc.ir.attributes import AXES, FLAG, PLACE, SIZE
+from rollc.ir.attributes import AXES, COUNT, FLAG, SIZE
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Type
 from rollc.ir.operations.operation import (
@@ -37,6 +37,7 @@ def over_axes(options: Options) -> tuple[str, ...]:
 
 
 def without(axes: Sequence[str], over: Sequence[str]) -> tuple[str, ...]:
+    """The axes that a reduction over some of them leaves."""
     return tuple(axis for axis in axes if axis not in over)
 
 
@@ -60,8 +61,8 @@ def _infer_matmul(operands: Sequence[Type | None], options: Options) -> Type | N
 
 
 def _matmul(frame: Frame, options: Options, a: Array, b: Array) -> Array:
-    # The own shape of a is two dimensions and the leading ones are the axes, so b is a
-    # vector exactly when it has one dimension less.
+    # Both have the same leading dimensions, the axes, and a has two of its own: b is a vector
+    # exactly where it has one dimension less.
     a = a.astype(frame.dtype, copy=False)
     b = b.astype(frame.dtype, copy=False)
     a = np.swapaxes(a, -1, -2) if options.get("transpose_a") else a
@@ -120,7 +121,7 @@ def _outer(frame: Frame, options: Options, a: Array, b: Array) -> Array:
     positions = frame.positions(over_axes(options))
     if not positions:
         return np.asarray((a * b).astype(frame.dtype, copy=False))
-    # One matrix product: what is summed over in front, the rest kept apart.
+    # One contraction over the axes that are summed, which einsum makes a matrix product.
     letters = "abcdefgh"[: len(frame.axes)]
     kept = "".join(letter for i, letter in enumerate(letters) if i not in positions)
     product = np.einsum(f"{letters}m,{letters}n->{kept}mn", a[..., 0], b[..., 0, :], optimize=True)
@@ -187,7 +188,7 @@ def _embed_adjoint(frame: Frame, options: Options, g: Array, index: Array) -> Ar
     rows = options["rows"]
     assert isinstance(rows, int)
     chosen = index[..., None] == np.arange(rows)
-    # Picked and not multiplied: what is not finite stays in its own row.
+    # Selected and not multiplied: 0 times what is not finite would be NaN in every row.
     product = np.where(chosen[..., :, None], g[..., None, :], frame.dtype.type(0))
     positions = frame.positions(over_axes(options))
     return np.asarray(product.sum(axis=positions) if positions else product)
@@ -300,6 +301,6 @@ LINEAR = (
         None,
         defaults=(("size", 0),),
         summary="a vector with a one where the index points, zeros elsewhere",
-        allowed={"size": PLACE},
+        allowed={"size": COUNT},
     ),
 )

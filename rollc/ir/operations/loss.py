@@ -1,4 +1,4 @@
-"""Losses of one step, from scores.  Stable where probabilities would be 0 or 1.
+"""Losses of one step, from scores (logits): stable where probabilities would be 0 or 1.
 
 Each gives one number a step; ``mean(…, over t)`` makes one number of a sequence.
 """
@@ -23,7 +23,7 @@ from rollc.ir.operations.operation import (
     need_vector,
     union,
 )
-from rollc.ir.operations.reductions import log_shares
+from rollc.ir.operations.reductions import stable_log_softmax
 
 
 def _infer_pair(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -46,17 +46,17 @@ def _mse(frame: Frame, options: Options, a: Array, b: Array) -> Array:
 
 
 def _mse_adjoint(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
-    slope = g * (2.0 / a.type.size) * (a - b)
-    return [slope, -slope]
+    cotangent = g * (2.0 / a.type.size) * (a - b)
+    return [cotangent, -cotangent]
 
 
 def _logistic(frame: Frame, options: Options, score: Array, target: Array) -> Array:
     score = score.astype(frame.dtype, copy=False)
-    # softplus(score) - score * target, without large numbers that cancel; no score, however
-    # large, counts where the target is its limit.
+    # softplus(score) - score * target without cancellation; an infinite score has the loss 0
+    # where the target is the limit of its sigmoid.
     weight = np.where(score < 0, target, 1 - target).astype(frame.dtype, copy=False)
-    rest = np.where(weight != 0, np.abs(score) * weight, 0)
-    return np.asarray((rest + np.log1p(np.exp(-np.abs(score)))).astype(frame.dtype, copy=False))
+    linear = np.where(weight != 0, np.abs(score) * weight, 0)
+    return np.asarray((linear + np.log1p(np.exp(-np.abs(score)))).astype(frame.dtype, copy=False))
 
 
 def _square(x: Value) -> Value:
@@ -67,8 +67,8 @@ def _mean_loss(loss: Value) -> Value:
     return call("mean", loss, axis=-1) if loss.type.shape else call("identity", loss)
 
 
-def _logistic_slope(score: Value, target: Value) -> Value:
-    """sigmoid(score) - target, from the smaller of sigmoid and 1 - sigmoid."""
+def _logistic_derivative(score: Value, target: Value) -> Value:
+    """sigmoid(score) - target, by the smaller of sigmoid and 1 - sigmoid: no cancellation."""
     small = call("sigmoid", -call("abs", score))
     return call("where", call("less", score, 0.0), small - target, (1 - target) - small)
 
@@ -81,8 +81,8 @@ def _binary_cross_entropy(frame: Frame, options: Options, score: Array, target: 
 def _binary_cross_entropy_adjoint(
     g: Value, y: Value, score: Value, target: Value
 ) -> list[Value | None]:
-    share = g * (1.0 / score.type.size)
-    return [share * _logistic_slope(score, target), -(share * score)]
+    mean = g * (1.0 / score.type.size)
+    return [mean * _logistic_derivative(score, target), -(mean * score)]
 
 
 def _infer_cross_entropy(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -102,7 +102,7 @@ def _infer_cross_entropy(operands: Sequence[Type | None], options: Options) -> T
 def _cross_entropy(frame: Frame, options: Options, score: Array, target: Array) -> Array:
     score = score.astype(frame.dtype, copy=False)
     with np.errstate(invalid="ignore"):
-        logs = log_shares(score)
+        logs = stable_log_softmax(score)
     lead = np.broadcast_shapes(score.shape[:-1], target.shape)
     chosen = np.take_along_axis(
         np.broadcast_to(logs, lead + score.shape[-1:]),
@@ -152,7 +152,7 @@ LOSS = (
         ("score", "target"),
         infer_numeric,
         _logistic,
-        lambda g, y, score, target: [g * _logistic_slope(score, target), -(g * score)],
+        lambda g, y, score, target: [g * _logistic_derivative(score, target), -(g * score)],
         elementwise=True,
         internal=True,
         summary="the binary cross entropy of each element",

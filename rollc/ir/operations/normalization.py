@@ -39,9 +39,9 @@ def _infer_layer_norm(operands: Sequence[Type | None], options: Options) -> Type
 
 
 def _centred(x: Array) -> Array:
-    # From the first element on: what all have in common is no part of the sums.
-    apart = x - x[..., :1]
-    return np.asarray(apart - apart.mean(axis=-1, keepdims=True))
+    # Less the first element beforehand: a large common offset would cost the mean its precision.
+    shifted = x - x[..., :1]
+    return np.asarray(shifted - shifted.mean(axis=-1, keepdims=True))
 
 
 def _deviation(frame: Frame, options: Options, x: Array) -> Array:
@@ -112,7 +112,7 @@ NORMAL: tuple[Operation, ...] = (
         _deviation,
         _deviation_adjoint,
         internal=True,
-        summary="the standard deviation of a vector's elements, and of a little more",
+        summary="the square root of the variance of a vector's elements plus `epsilon`",
         required={"epsilon": NOT_NEGATIVE},
     ),
 )

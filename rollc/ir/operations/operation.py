@@ -1,8 +1,8 @@
-"""What an entry of the table of operations is.
+"""The type of an entry in the table of operations.
 
-An operation is one :class:`Operation`: how its type follows from its operands' types, what it means
-in NumPy, and its adjoint.  The entries are in the modules beside this one; :data:`OPERATIONS` in
-``__init__`` collects them.  How it is written in a kernel is a backend's to know.
+An operation is one :class:`Operation`: its typing rule, its meaning in NumPy, its adjoint, and
+the traits that passes rely on.  The entries are in the other modules of this folder, and
+:data:`OPERATIONS` in ``__init__`` collects them.  Its code in a kernel belongs to a backend.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Options = Mapping[str, Attribute]
 class TypeMismatch(Exception):
     """Operands that an operation cannot take.
 
-    ``expected`` says in words what would fit, ``operands`` are the positions at fault and
+    ``expected`` says in words what would fit, ``operands`` are the offending positions and
     ``hint`` says what to do, where that is known.
     """
 
@@ -54,27 +54,29 @@ class Frame:
     result: Type
 
     def positions(self, axes: Sequence[str]) -> tuple[int, ...]:
+        """The dimensions of those of some axes that the arrays run over."""
         return tuple(self.axes.index(axis) for axis in axes if axis in self.axes)
 
 
 class Infer(Protocol):
-    """Types to type: None stands for a type that is not known yet."""
+    """A typing rule: operand types to result type; None is a type that is not known yet."""
 
     def __call__(self, operands: Sequence[Type | None], options: Options) -> Type | None: ...
 
 
-# The frame, the options, then an array an operand.
+# Called with the frame, the options and one array for each operand.
 Evaluate = Callable[..., Array]
-# g is the cotangent of the result y; an answer of None means that no gradient passes.
+# Called as ``rule(g, y, *operands)``: g is the cotangent of the result y, and None in the
+# result means that no gradient passes.
 Adjoint = Callable[..., "Sequence[Value | None]"]
-# What a result is: an index is a name.  ``operand``: what its operands are; ``number``: an index of
-# indices, and else a real number.
+# The kind of a result.  ``operand``: that of its operands; ``number``: an index where all
+# operands are indices, else a real number.
 Gives = Literal["float", "index", "bool", "operand", "number"]
-# How large the slopes of an operation can be.
+# A bound on the derivatives of an operation.
 Slope = Literal["constant", "product", "finite", "infinite"]
-# y is the result; the conditions by which it was chosen.
+# Called as ``rule(y, *operands)``: y is the result.
 Choices = Callable[..., "Sequence[Value]"]
-# Operands by their positions, in groups; all of them in one group, or each in its own.
+# Groups of operands, by their positions; "jointly" is one group of all, "each" one of each.
 Groups = tuple[tuple[int, ...], ...]
 Linear = Groups | Literal["jointly", "each"]
 
@@ -97,45 +99,45 @@ class Operation:
                  the reader's axes; summing over what the operand does not have is not
                  the rule's business.  None: no gradient passes (``stop``, comparisons)
     choices   -- ``rule(y, *operands, **options)``: the conditions, in terms of the table's
-                 own operations, that say which smooth piece of the operation an argument is
-                 in.  None: it has one piece, or its result is itself a choice
-    slope     -- ``constant``: the rule multiplies by nothing that it reads; ``product``: by
-                 the other one of two operands; ``finite``: by what is finite where the
-                 operands are; ``infinite``: by what need not be
-    once      -- the rule is written by hand, and a derivative of it is no second derivative
-    picks     -- the operands of which it may take nothing at some steps or elements, so that
-                 no cotangent arrives there: True for all of them
+                 own operations, that say in which smooth piece of a piecewise function an
+                 argument lies.  None: there is one piece, or the result is itself a choice
+    slope     -- the derivative is ``constant``: the rule multiplies by nothing that it reads;
+                 a ``product``: by the other one of two operands; ``finite``: by what is
+                 finite where the operands are; ``infinite``: by what need not be finite
+    once      -- the rule is given by the user; differentiating it gives no second derivative
+    picks     -- the operands that the result may be independent of at some steps or elements,
+                 so that no cotangent arrives there: True for all of them
 
-    What passes may rely on; nothing that is said here is said of its name anywhere else:
+    Traits, which passes rely on instead of the name:
 
-    gives       -- what sort of values the result has
-    linear      -- the operands in which the result is linear: those of a group together, while
-                   all others are known.  An axis that such an operand runs over and the result
-                   does not is summed over
+    gives       -- the kind of the result
+    linear      -- the operands in which the result is linear: those of a group jointly, with
+                   all others held constant.  An axis that such an operand runs over and the
+                   result does not is summed over
     zero        -- zero where all operands are, though it is not linear
     finite      -- finite wherever all operands are, but for overflow
-    cheap       -- an instruction or two for each element, no function: sooner computed again
-                   than kept
-    commutative -- its two operands may change places
-    signs       -- where it is no more than a sum, the sign of each operand
-    moves       -- it computes nothing: each element is one of an operand's
-    value_first -- its value is that of its first operand; only derivatives tell them apart
-    broadcasts  -- it is its operand at more places: elementwise work reads that in its stead
-    end         -- which end of the sequence along its axis it takes the value at
-    selects     -- an element follows from one element at one step: it runs like elementwise work,
-                   though its result has other axes or another shape
-    masks       -- the operands that only say where nothing is wanted: zero where one of them is
-    reduces     -- how it makes one of many: their sum, mean, maximum or minimum
-    neutral     -- what stands for an element that is not there, such as one of the padding; a mean
-                   is divided by the number of those that are
-    combine     -- the operation that makes the result of those of parts of the places
+    cheap       -- an instruction or two for each element, no function call: rematerialized
+                   rather than kept
+    commutative -- its two operands can be swapped
+    signs       -- where it is a sum, the sign of each operand
+    moves       -- it copies: each element of the result is an element of an operand
+    value_first -- its value is that of its first operand; it differs in its derivatives alone
+    broadcasts  -- it broadcasts its operand: elementwise operations read the operand instead
+    end         -- the end of the sequence along its axis that it takes the value of
+    selects     -- each element depends on one element at one step: it fuses like an elementwise
+                   operation, though its result has other axes or another shape
+    masks       -- the operands that are masks: the result is zero where one of them is
+    reduces     -- the reduction that it is: a sum, mean, maximum or minimum
+    neutral     -- the neutral element of the reduction, which stands for padding; a mean is
+                   divided by the number of steps that are no padding
+    combine     -- the operation that combines partial results of the reduction
     whole       -- it needs all the steps along its axes at once
-    counts      -- it gives another value where there are other steps before or behind
-    sees_end    -- what it gives at a step depends on where the sequence begins or ends
-    required    -- the attributes that a node has to have, and what each must be
-    allowed     -- those that it may have
+    counts      -- its value changes with the number of steps before or behind
+    sees_end    -- its value at a step depends on where the sequence begins or ends
+    required    -- the required attributes of a node, with their constraints
+    allowed     -- its optional attributes
     decompose   -- ``rule(*operands, **options)``: the same value in terms of the table's own
-                   operations, which kernels have in its place
+                   operations, which kernels compute instead
     """
 
     name: str
@@ -177,37 +179,37 @@ class Operation:
     once: bool = False
 
     def slope_at(self, options: Options) -> Slope:
-        """How large slopes can be with some options: deviations of zero are no divisors."""
+        """The bound on derivatives with some options: without epsilon, a deviation can be 0."""
         return "infinite" if options.get("epsilon") == 0.0 else self.slope
 
     def may_leave(self, operand: int) -> bool:
-        """Whether there may be steps or elements of an operand that the result is not of."""
+        """Whether the result may be independent of some steps or elements of an operand."""
         return self.picks is True or (self.picks is not False and operand in self.picks)
 
     def linear_in(self, count: int) -> Groups:
-        """The groups of operands in which it is linear, where it has so many."""
+        """The groups of operands in which it is linear, where it has ``count`` operands."""
         if self.linear == "jointly":
             return (tuple(range(count)),) if count else ()
         if self.linear == "each":
-            return tuple((place,) for place in range(count))
+            return tuple((position,) for position in range(count))
         return self.linear
 
     def zero_groups(self, count: int) -> Groups:
-        """The groups of operands of which each makes it zero, where all in the group are.
+        """The groups of operands that make the result zero where all of a group are zero.
 
-        A product of zero with what is not finite is taken for zero.
+        A product of zero with a value that is not finite counts as zero.
         """
         everything = (tuple(range(count)),) if self.zero and count else ()
-        return (*self.linear_in(count), *((place,) for place in self.masks), *everything)
+        return (*self.linear_in(count), *((position,) for position in self.masks), *everything)
 
     def is_zero(self, zeros: Sequence[bool]) -> bool:
-        """Whether the result is zero, where it is known which operands are."""
+        """Whether the result is known to be zero; ``zeros`` are the operands known to be."""
         groups = self.zero_groups(len(zeros))
-        return any(all(zeros[place] for place in group) for group in groups)
+        return any(all(zeros[position] for position in group) for group in groups)
 
     @property
     def is_product(self) -> bool:
-        """Whether it sums products of two operands' elements."""
+        """Whether it is a bilinear contraction: it sums products of two operands' elements."""
         return self.linear == "each" and not self.elementwise
 
     @property
@@ -217,12 +219,12 @@ class Operation:
 
     @property
     def may_sum(self) -> bool:
-        """Whether it can sum over axes while it computes what it sums."""
+        """Whether it can contract axes: sum over them while it multiplies."""
         return "over" in self.allowed
 
     @property
     def fusable(self) -> bool:
-        """Whether it can be a line of a loop over elements."""
+        """Whether it can be computed in a fused loop over elements."""
         return self.elementwise or self.selects
 
     @property
@@ -247,7 +249,10 @@ def union(operands: Sequence[Type]) -> tuple[str, ...]:
 
 
 def need_numbers(operands: Sequence[Type], positions: Sequence[int] | None = None) -> None:
-    """An index is a name, not a quantity: only ``embed``, ``one_hot`` and comparisons read it."""
+    """Require that operands are no indices; raises :class:`TypeMismatch`.
+
+    An index is a name, not a quantity: only ``embed``, ``one_hot`` and comparisons read it.
+    """
     chosen = range(len(operands)) if positions is None else positions
     wrong = [position for position in chosen if operands[position].kind == "index"]
     if wrong:
@@ -259,5 +264,6 @@ def need_numbers(operands: Sequence[Type], positions: Sequence[int] | None = Non
 
 
 def need_vector(operands: Sequence[Type], position: int) -> None:
+    """Require that an operand is a vector; raises :class:`TypeMismatch`."""
     if len(operands[position].shape) != 1:
         raise TypeMismatch("a vector", [position])

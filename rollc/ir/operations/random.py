@@ -1,7 +1,7 @@
-"""Chance: what a spec says of it, and the draw by a number that is given.
+"""Randomness: dropout, sampling, and the draw from a distribution by a given uniform number.
 
-:mod:`rollc.transforms.randomness` puts leaves of random numbers in the place of ``dropout`` and
-``sample``.  Without them, dropout is off and a sample is drawn by the number in the middle.
+:mod:`rollc.transforms.randomness` replaces ``dropout`` and ``sample`` by operations on leaves of
+random numbers.  Without them, dropout is off and a sample is the median.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def _draw(frame: Frame, options: Options, p: Array, number: Array) -> Array:
     p = p.astype(frame.dtype, copy=False)
     total = np.cumsum(p, axis=-1)
     below = (number.astype(frame.dtype) * total[..., -1])[..., None] < total
-    # Rounding can leave none: then it is the last that has a share at all.
+    # Where rounding leaves none, it is the last one of a probability above zero.
     last = p.shape[-1] - 1 - (p[..., ::-1] > 0).argmax(axis=-1)
     return np.asarray(np.where(below.any(axis=-1), below.argmax(axis=-1), last))
 
 
-CHANCE = (
+RANDOM = (
     Operation(
         "dropout",
         ("x",),

@@ -1,4 +1,4 @@
-"""Operations that make one of a vector's elements: sums, extremes, softmax and its kin.
+"""Reductions of a vector's elements: sums, extremes, and the softmax family.
 
 Reductions are over every element, or over one dimension with ``axis=k``.
 """
@@ -26,11 +26,11 @@ from rollc.ir.operations.operation import (
     need_vector,
 )
 
-EVERY = -1  # the value of ``axis`` that stands for all dimensions
+EVERY = -1  # as ``axis``: all dimensions
 
 
 def _dimensions(frame: Frame, options: Options, x: Array) -> tuple[int, ...]:
-    """The positions in the array of the dimensions that an operation works along."""
+    """The dimensions of the array that an operation reduces."""
     axis = options.get("axis", EVERY)
     assert isinstance(axis, int)
     own = range(len(frame.axes), x.ndim)
@@ -82,7 +82,7 @@ def _reduction(
 
 
 def _expand(value: Value, like: Value, axis: int) -> Value:
-    """A reduced value, at every place that it was reduced from."""
+    """A reduced value, broadcast to the shape that it was reduced from."""
     if axis == EVERY:
         return value
     return call("repeat", value, axis=axis, size=like.type.shape[axis])
@@ -111,6 +111,7 @@ def _extreme_choices(y: Value, x: Value, axis: int = EVERY) -> list[Value]:
 
 
 def infer_same_vector(operands: Sequence[Type | None], options: Options) -> Type | None:
+    """A vector to a vector of the same length."""
     types = known(operands)
     if types is None:
         return None
@@ -120,6 +121,7 @@ def infer_same_vector(operands: Sequence[Type | None], options: Options) -> Type
 
 
 def infer_to_number(operands: Sequence[Type | None], options: Options) -> Type | None:
+    """A vector to a number."""
     types = known(operands)
     if types is None:
         return None
@@ -138,13 +140,13 @@ def _infer_argmax(operands: Sequence[Type | None], options: Options) -> Type | N
 
 
 def below_top(x: Array, axis: int | tuple[int, ...] = -1) -> tuple[Array, Array]:
-    """How far below the largest each element is, and the largest; equal infinities are 0 apart."""
+    """Each element less the largest, and the largest; equal infinities differ by 0."""
     top = x.max(axis=axis, keepdims=True)
     return np.where(x == top, x.dtype.type(0), x - top), top
 
 
-def shares(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
-    """exp(x), scaled to the sum 1; zeros where all of x is -inf, for there is nothing to share."""
+def stable_softmax(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
+    """softmax(x); all zeros where all of x is -inf, and there is no probability to share out."""
     below, top = below_top(x, axis)
     e = np.exp(below)
     total = np.where(top == -np.inf, x.dtype.type(np.inf), e.sum(axis=axis, keepdims=True))
@@ -152,7 +154,7 @@ def shares(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
 
 
 def _log_rise(below: Array) -> Array:
-    """The logarithm of the sum of exp(x - top), where the sum of all but one 1 is added to it."""
+    """The logarithm of the sum of exp(x - top), by log1p: one of the terms is exactly 1."""
     top = below == 0
     rest = np.where(top, below.dtype.type(0), np.exp(below)).sum(axis=-1, keepdims=True)
     return np.asarray(np.log1p(rest + (top.sum(axis=-1, keepdims=True) - 1).astype(below.dtype)))
@@ -163,8 +165,8 @@ def _logsumexp(x: Array) -> Array:
     return np.asarray((top + _log_rise(below))[..., 0])
 
 
-def log_shares(x: Array) -> Array:
-    """The logarithm of the shares."""
+def stable_log_softmax(x: Array) -> Array:
+    """log_softmax(x); all -inf where all of x is."""
     below, top = below_top(x)
     return np.where(top == -np.inf, x.dtype.type(-np.inf), below - _log_rise(below))
 
@@ -231,7 +233,7 @@ REDUCTIONS = (
         "softmax",
         ("x",),
         infer_same_vector,
-        _on_vector(shares),
+        _on_vector(stable_softmax),
         lambda g, y, x: [y * (g - call("dot", g, y))],
         summary="exp(x), scaled to the sum 1",
         slope="finite",
@@ -240,7 +242,7 @@ REDUCTIONS = (
         "log_softmax",
         ("x",),
         infer_same_vector,
-        _on_vector(log_shares),
+        _on_vector(stable_log_softmax),
         lambda g, y, x: [g - call("softmax", x) * call("sum", g)],
         summary="the logarithm of softmax(x)",
         slope="finite",

@@ -1,13 +1,12 @@
 """Operations over an axis: over the steps of the sequence, or over the batch.
 
-A value that does not run over an axis is the same at all its places, so the adjoint of a
-sum over an axis is its cotangent as it is.  ``extent`` is the number of places, and
-``step`` the number of the place: an index, so that comparing it is exact at any length.
-A delayed read under ``first`` or ``last`` reaches any single step: ``first(x[t+2])`` is x
-at the third.
+A value that does not run over an axis is constant along it, so the adjoint of a sum over an
+axis is its cotangent as it is.  ``extent`` is the length of an axis, and ``step`` the position
+along it: an index, so that comparing it is exact at any length.  A delayed read under ``first``
+or ``last`` reaches any single step: ``first(x[t+2])`` is x at the third.
 
-Where there is no place at all, all that is made of one is 0 here; what it means is the business of
-:mod:`rollc.transforms.empty_axes`.
+On an axis of length 0 every reduction is 0 here; what a mean or an extreme of nothing means is
+decided by :mod:`rollc.transforms.empty_axes`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rollc.ir.attributes import AXES, AXIS, END, PLACE, SIZE
+from rollc.ir.attributes import AXES, AXIS, COUNT, END, SIZE
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Type, ordered_axes
 from rollc.ir.operations.elementwise import extremes
@@ -33,7 +32,7 @@ from rollc.ir.operations.operation import (
     known,
     need_numbers,
 )
-from rollc.ir.operations.reductions import shares
+from rollc.ir.operations.reductions import stable_softmax
 
 MOST_STEPS = 2**31
 
@@ -88,7 +87,7 @@ def _mean_over_adjoint(g: Value, y: Value, x: Value, over: tuple[str, ...]) -> l
 
 
 def call_extent(near: Value, axis: str) -> Value:
-    """The number of places along an axis."""
+    """A node that holds the length of an axis."""
     return near.maker.make("extent", (), axis=axis)
 
 
@@ -109,14 +108,15 @@ def _softmax_over(frame: Frame, options: Options, x: Array) -> Array:
     if not x.size:
         return x
     with np.errstate(invalid="ignore"):
-        return shares(x, frame.positions(over_axes(options)))
+        return stable_softmax(x, frame.positions(over_axes(options)))
 
 
 def softmax_parts(x: Value, over: tuple[str, ...]) -> tuple[Value, Value]:
-    """What softmax_over divides, in operations that have slopes: exp(x - top) and its sum.
+    """Numerator and denominator of softmax_over, differentiable: exp(x - top) and its sum.
 
-    No gradient passes through the top: the shares do not depend on what is taken off everywhere.
-    Where the top is infinite, what is as large shares alone; where it is -inf, all is zero.
+    No gradient passes through the maximum: a softmax is invariant under a common offset.  Where
+    the maximum is inf, the steps that reach it share the probability; where it is -inf, all is
+    zero.
     """
     top = call("stop", call("max_over", x, over=over))
     base = call("where", call("equal", top, -inf), 0.0, top)
@@ -145,14 +145,14 @@ def _infer_step(operands: Sequence[Type | None], options: Options) -> Type | Non
 
 
 def step_number(step: int, options: Options) -> int:
-    """What the operation ``step`` gives at a step."""
+    """The value of the operation ``step`` at a step."""
     shift, period = options.get("shift", 0), options.get("period", MOST_STEPS)
     assert isinstance(shift, int) and isinstance(period, int)
     return (step + shift) % period
 
 
 def step_numbers(first: int, last: int, options: Options) -> Array:
-    """What it gives from the step ``first`` on, up to the step before ``last``."""
+    """Its values from the step ``first`` up to the one before ``last``."""
     return np.array([step_number(step, options) for step in range(first, last)], dtype=np.int64)
 
 
@@ -171,12 +171,12 @@ def _infer_end(operands: Sequence[Type | None], options: Options) -> Type | None
     return Type(x.kind, x.shape, without(x.axes, [axis]), x.bound)
 
 
-def _end(name: Literal["first", "last"], place: int, summary: str, **facts: Any) -> Operation:
+def _end(name: Literal["first", "last"], index: int, summary: str, **facts: Any) -> Operation:
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
         position = frame.axes.index(_axis(options))
         if not x.shape[position]:
             return np.zeros((*x.shape[:position], *x.shape[position + 1 :]), x.dtype)
-        return np.asarray(np.take(x, place, axis=position))
+        return np.asarray(np.take(x, index, axis=position))
 
     return Operation(
         name,
@@ -200,7 +200,7 @@ def _infer_with_axis(operands: Sequence[Type | None], options: Options) -> Type 
         return None
     (x,), axis = types, _axis(options)
     if axis in x.axes:
-        raise TypeMismatch(f"what is the same at every place along `{axis}`", [0])
+        raise TypeMismatch(f"a value that is the same all along `{axis}`", [0])
     return Type(x.kind, x.shape, ordered_axes((*x.axes, axis)), x.bound)
 
 
@@ -220,8 +220,8 @@ def _impulse(frame: Frame, options: Options, x: Array) -> Array:
     spread, position = _spread_out(frame, options, x)
     out = np.zeros_like(spread)
     if out.size:
-        place = (slice(None),) * position + (0 if options["at"] == "first" else -1,)
-        out[place] = spread[place]
+        index = (slice(None),) * position + (0 if options["at"] == "first" else -1,)
+        out[index] = spread[index]
     return out
 
 
@@ -255,7 +255,7 @@ SEQUENCE = (
         "sum_over",
         np.sum,
         lambda g, y, x, over: [g],
-        "the sum over the places of axes",
+        "the sum along axes",
         linear="jointly",
         finite=True,
         whole=True,
@@ -267,7 +267,7 @@ SEQUENCE = (
         "mean_over",
         np.mean,
         _mean_over_adjoint,
-        "the mean over the places of axes",
+        "the mean along axes",
         decompose=_mean_over_parts,
         linear="jointly",
         finite=True,
@@ -279,7 +279,7 @@ SEQUENCE = (
         "max_over",
         np.max,
         _extreme_over_adjoint,
-        "the largest over the places of axes",
+        "the largest along axes",
         _extreme_over_choices,
         picks=True,
         zero=True,
@@ -293,7 +293,7 @@ SEQUENCE = (
         "min_over",
         np.min,
         _extreme_over_adjoint,
-        "the smallest over the places of axes",
+        "the smallest along axes",
         _extreme_over_choices,
         picks=True,
         zero=True,
@@ -310,7 +310,7 @@ SEQUENCE = (
         _softmax_over,
         lambda g, y, x, over: [y * (g - call("sum_over", g * y, over=over))],
         internal=True,
-        summary="exp(x), scaled to the sum 1 over the places of axes",
+        summary="exp(x), scaled to the sum 1 along axes",
         decompose=_softmax_over_parts,
         slope="finite",
         whole=True,
@@ -397,6 +397,6 @@ SEQUENCE = (
         selects=True,
         counts=True,
         required={"axis": AXIS},
-        allowed={"shift": PLACE, "period": SIZE},
+        allowed={"shift": COUNT, "period": SIZE},
     ),
 )

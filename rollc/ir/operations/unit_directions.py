@@ -1,8 +1,8 @@
-"""What tangents are made of: unit directions, and the products with them.
+"""Unit directions of forward mode (one-hot tangents), and the products with them.
 
-The directions of a leaf stand one after the other along an axis, one for each element.
-``place`` says which element, row or column of the leaf a direction is, ``at`` is what is
-zero but there, and ``element`` the one number that such a unit picks.
+The directions of a leaf follow each other along an axis, one for each element.  ``position``
+is the element, row or column of the leaf that a direction belongs to, ``at`` the value that is
+zero but there, and ``element`` the one number that such a unit selects.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from rollc.ir.attributes import AXIS, PLACE, SHAPE, SIZE
+from rollc.ir.attributes import AXIS, COUNT, SHAPE, SIZE
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Type
 from rollc.ir.operations.operation import (
@@ -41,11 +41,11 @@ def _shape(options: Options) -> tuple[int, ...]:
     return tuple(int(size) for size in shape)
 
 
-def _infer_place(operands: Sequence[Type | None], options: Options) -> Type | None:
+def _infer_position(operands: Sequence[Type | None], options: Options) -> Type | None:
     return Type("index", (), (str(options["axis"]),), _whole(options, "modulo") + 1)
 
 
-def _place(frame: Frame, options: Options) -> Array:
+def _position(frame: Frame, options: Options) -> Array:
     element = np.arange(frame.sizes[str(options["axis"])]) - _whole(options, "start")
     inside = (element >= 0) & (element < _whole(options, "size"))
     modulo = _whole(options, "modulo")
@@ -71,7 +71,7 @@ def _infer_at(operands: Sequence[Type | None], options: Options) -> Type | None:
 def _at(frame: Frame, options: Options, x: Array, index: Array) -> Array:
     shape = _shape(options)
     taken = index[..., None] == np.arange(prod(shape))
-    # Picked and not multiplied: what is not finite stays in its own place.
+    # Selected and not multiplied: 0 times what is not finite would be NaN everywhere.
     found = np.where(taken, x[..., None], frame.dtype.type(0)).astype(frame.dtype, copy=False)
     return found.reshape(*found.shape[:-1], *shape)
 
@@ -103,18 +103,18 @@ def _element(frame: Frame, options: Options, x: Array, index: Array) -> Array:
 
 DIRECTION = (
     Operation(
-        "place",
+        "position",
         (),
-        _infer_place,
-        _place,
+        _infer_position,
+        _position,
         None,
         internal=True,
-        summary="the number of a place counted from `start`, divided by `divide` and modulo"
-        " `modulo`; `modulo` itself for places outside the `size` that are counted",
+        summary="the position counted from `start`, divided by `divide` and modulo `modulo`;"
+        " `modulo` itself for positions outside the `size` that are counted",
         gives="index",
         selects=True,
         sees_end=True,
-        required={"axis": AXIS, "start": PLACE, "size": SIZE, "divide": SIZE, "modulo": SIZE},
+        required={"axis": AXIS, "start": COUNT, "size": SIZE, "divide": SIZE, "modulo": SIZE},
     ),
     Operation(
         "at",

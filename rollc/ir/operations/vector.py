@@ -1,4 +1,4 @@
-"""Operations that move elements within one value: joining, cutting, repeating and filling.
+"""Operations that move elements of one value: concatenation, slices, padding, broadcasts.
 
 ``slice``, ``concat`` and ``pad`` work along a dimension, the first unless ``axis`` says otherwise.
 """
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rollc.ir.attributes import DIMENSION, PLACE, SHAPE, SIZE
+from rollc.ir.attributes import COUNT, DIMENSION, SHAPE, SIZE
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Type
 from rollc.ir.operations.operation import (
@@ -229,7 +229,7 @@ VECTOR = (
         linear="jointly",
         finite=True,
         moves=True,
-        required={"start": PLACE, "stop": PLACE},
+        required={"start": COUNT, "stop": COUNT},
         allowed={"axis": DIMENSION},
     ),
     Operation(
@@ -243,7 +243,7 @@ VECTOR = (
         slope="constant",
         linear="jointly",
         finite=True,
-        required={"start": PLACE, "size": SIZE},
+        required={"start": COUNT, "size": SIZE},
         allowed={"axis": DIMENSION},
     ),
     Operation(
@@ -275,7 +275,7 @@ VECTOR = (
         linear="jointly",
         finite=True,
         moves=True,
-        required={"at": PLACE},
+        required={"at": COUNT},
     ),
     Operation(
         "repeat",
@@ -284,7 +284,7 @@ VECTOR = (
         _repeat,
         lambda g, y, x, axis, size: [call("sum", g, axis=axis)],
         internal=True,
-        summary="x again and again along a new dimension",
+        summary="x, repeated along a new dimension",
         slope="constant",
         linear="jointly",
         finite=True,
@@ -299,7 +299,7 @@ VECTOR = (
         None,
         elementwise=True,
         internal=True,
-        summary="zero at every place of a shape",
+        summary="zeros of a shape",
         finite=True,
         cheap=True,
         required={"shape": SHAPE},
@@ -312,7 +312,7 @@ VECTOR = (
         lambda g, y, x, shape: [call("sum", g)],
         elementwise=True,
         internal=True,
-        summary="a number at every place of a shape",
+        summary="a number, broadcast to a shape",
         slope="constant",
         broadcasts=True,
         linear="jointly",

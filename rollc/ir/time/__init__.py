@@ -1,1 +1,1 @@
-"""What follows from delays: causality, retiming, the order of sweeps."""
+"""Analyses of delays: causality, retiming, and the order of sweeps over the steps."""

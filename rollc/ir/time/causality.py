@@ -1,15 +1,15 @@
-"""The check: every strongly connected component can be run.
+"""The causality check: every strongly connected component can be computed.
 
 In each component of the graph
 
-1. the edges without a delay form no cycle: some order of the nodes computes a step;
+1. the edges without a delay form no cycle: a topological order of them computes a step;
 2. nothing needs a whole sequence to compute a part of that sequence: no reduction over
    time and no initial value lies on a cycle;
 3. one direction of time serves all cycles: the total delays of all are positive, and the
    steps are run from the first to the last, or all are negative, and they are run back.
-   Delays of both signs on one cycle are met by shifts (:mod:`rollc.ir.time.retiming`).
+   Delays of both signs on one cycle need retiming (:mod:`rollc.ir.time.retiming`).
 
-What is wrong is found as data; who knows the text of the spec makes messages of it.
+Findings are data; :mod:`rollc.lang`, which knows the text of the spec, makes messages of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rollc.ir.operations import operation_of
 from rollc.ir.time.retiming import NoTiming, timing
 from rollc.ir.traversal import cycles
 
-MOST_STEPS = 100_000  # along links, in search of a shortest cycle
+MOST_LINKS = 100_000  # visited in search of a shortest cycle
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,10 @@ class NeedsWhole:
 
 @dataclass(frozen=True, slots=True)
 class BothDirections:
-    """Two cycles of one component, of total delays that no direction of time serves both.
+    """Two cycles of one component whose total delays have different signs.
 
-    That of ``past`` is positive and that of ``future`` negative; or they are one cycle,
-    which comes back to the same step.
+    That of ``past`` is positive and that of ``future`` negative; or they are one cycle of
+    total delay zero.
     """
 
     past: tuple[Link, ...]
@@ -103,7 +103,7 @@ class Verdict:
 
 
 def check(graph: Graph) -> Verdict:
-    """Find out whether every component can be run.  Types are not looked at."""
+    """Check that every component can be computed.  Types play no part."""
     links = [link for node in graph.nodes for link in _links(node)]
     findings = tuple(_findings(graph, links))
     return Verdict(None if findings else replace(graph, stage="checked"), findings)
@@ -115,20 +115,20 @@ def total(cycle: Iterable[Link]) -> int:
 
 
 def _path(cycle: Iterable[Link]) -> str:
-    """A cycle in one line: who reads whom."""
+    """A cycle in one line, from a reader back along its reads."""
     links = list(cycle)[::-1]
     return " <- ".join([links[0].reader, *(str(link.edge) for link in links)])
 
 
 def _links(node: Node) -> Iterator[Link]:
-    for place, edge in enumerate(node.operands):
-        yield Link(node.name, place, edge)
+    for position, edge in enumerate(node.operands):
+        yield Link(node.name, position, edge)
     if node.initial is not None:
         yield Link(node.name, -1, Edge(node.initial))
 
 
 def _findings(graph: Graph, links: list[Link]) -> Iterator[Finding]:
-    order = {node.name: place for place, node in enumerate(graph.nodes)}
+    order = {node.name: number for number, node in enumerate(graph.nodes)}
     links = [link for link in links if link.edge.source in order]
     for component in _components(order, [link for link in links if not link.edge.delay]):
         whole = next((link for link in component if _needs_whole(graph, link, None)), None)
@@ -167,9 +167,9 @@ def _without_direction(graph: Graph, component: list[Link]) -> Iterator[Finding]
     try:
         timing(graph[name] for name in names)
     except NoTiming as found:
-        # What hinders a loop from the first step leads into the future, or nowhere.
-        future = _Cycles(component, 1).leading(found.forward)
-        past = _Cycles(component, -1).leading(found.backward)
+        # The cycle that prevents a forward loop has a negative total delay, or zero.
+        future = _Cycles(component, 1).violating(found.forward)
+        past = _Cycles(component, -1).violating(found.backward)
         for cycle in (past, future):
             if not total(cycle):
                 past = future = cycle
@@ -179,7 +179,7 @@ def _without_direction(graph: Graph, component: list[Link]) -> Iterator[Finding]
 
 
 def _needs_whole(graph: Graph, link: Link, axes: set[str] | None) -> bool:
-    """Whether a link needs all the steps along any of the axes (of any at all, for None)."""
+    """Whether a link needs all the steps along one of the axes (along any axis, for None)."""
     if link.operand == -1:
         return True
     node = graph[link.reader]
@@ -191,7 +191,7 @@ def _needs_whole(graph: Graph, link: Link, axes: set[str] | None) -> bool:
 
 def _components(order: Mapping[str, int], links: list[Link]) -> list[list[Link]]:
     """The links inside each component that has a cycle, in the order of the nodes."""
-    # The node that is read comes first: the arrows run the way that the values do.
+    # Arrows point from the source to the reader, as values flow.
     number = cycles((link.edge.source, link.reader) for link in links)
     inside: dict[int, list[Link]] = {}
     for link in links:
@@ -203,17 +203,17 @@ def _components(order: Mapping[str, int], links: list[Link]) -> list[list[Link]]
 class _Cycles:
     """The cycles of one component.
 
-    Of several links from one node to another they take the one that leads least far into
-    the past (``side`` 1) or into the future (-1); the first one for 0.
+    Of several links from one node to another they take the one with the least delay into
+    the past (``sign`` 1) or into the future (-1); the first one for 0.
     """
 
-    def __init__(self, links: list[Link], side: int = 0) -> None:
+    def __init__(self, links: list[Link], sign: int = 0) -> None:
         self.links = links
-        self.side = side
+        self.sign = sign
         self.between: dict[tuple[str, str], Link] = {}
         for link in links:
             known = self.between.setdefault((link.edge.source, link.reader), link)
-            if side * link.edge.delay < side * known.edge.delay:
+            if sign * link.edge.delay < sign * known.edge.delay:
                 self.between[link.edge.source, link.reader] = link
         self.network: nx.DiGraph[str] = nx.DiGraph(list(self.between))
 
@@ -222,18 +222,18 @@ class _Cycles:
         path = nx.shortest_path(self.network, link.reader, link.edge.source)
         return (link, *(self.between[step] for step in pairwise(path)))
 
-    def leading(self, known: Sequence[str]) -> tuple[Link, ...]:
-        """A short cycle whose total delay is zero or against the side; ``known`` is one."""
+    def violating(self, known: Sequence[str]) -> tuple[Link, ...]:
+        """A short cycle whose total delay is zero or of the other sign; ``known`` is one."""
         found: list[tuple[Link, ...]] = []
-        links = [link for link in self.between.values() if self.side * link.edge.delay < 0]
-        for link in links[: max(1, MOST_STEPS // len(self.links))]:
+        links = [link for link in self.between.values() if self.sign * link.edge.delay < 0]
+        for link in links[: max(1, MOST_LINKS // len(self.links))]:
             cycle = self.through(link)
-            if self.side * total(cycle) <= 0:
+            if self.sign * total(cycle) <= 0:
                 found.append(cycle)
         around = pairwise((*known, known[0]))
         return min((*found, tuple(self.between[step] for step in around)), key=len)
 
     def shortest(self) -> tuple[Link, ...]:
-        """A cycle with the fewest links; in a huge component, a short one."""
-        starts = self.links[: max(1, MOST_STEPS // len(self.links))]
+        """A cycle with the fewest links; in a very large component, a short one."""
+        starts = self.links[: max(1, MOST_LINKS // len(self.links))]
         return min((self.through(link) for link in starts), key=len)

@@ -1,17 +1,17 @@
 """Retiming: how one loop over time meets delays of both signs.
 
-A loop that goes through the steps in one direction can compute its nodes at different
-steps: at its step ``now`` a node ``v`` with the shift ``s(v)`` computes the step
-``now - s(v)``.  A read of ``u``, ``d`` steps ago, then waits ``d + s(v) - s(u)`` steps of
-the loop, and all reads of a component are met where no wait is against the direction and
-those of no step form no cycle.
+A loop over the steps in one direction can compute its nodes at different steps: its iteration
+``i`` computes a node ``v`` of the shift ``s(v)`` at the step ``i - s(v)``.  The dependence
+distance of a read of ``u``, ``d`` steps ago, is then ``d + s(v) - s(u)`` iterations.  The loop
+is legal where no distance is against its direction and the edges of distance zero form no cycle.
 
-Around a cycle the shifts cancel: the waits add up to its total delay.  So a loop from the
+Around a cycle the shifts cancel: the distances add up to its total delay.  So a loop from the
 first step exists exactly where the total delay of every cycle is positive, and one from the
-last where every one is negative.  The shifts are shortest distances along the delays, the
-least that do; where the delays have one sign, all are zero.
+last where every one is negative.  The shifts are shortest paths along the delays, the least
+that do; where the delays have one sign, all are zero.
 
-Reference: Leiserson and Saxe, Retiming synchronous circuitry (1991), Algorithmica 6(1).
+Leiserson and Saxe, Retiming synchronous circuitry (1991), Algorithmica 6(1): the shifts are the
+lags of a retiming, and the distances the weights of the retimed edges.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ Cycle = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """A loop that meets all delays of a component.
+    """A loop over the steps that respects all dependences of a component.
 
     ``direction`` is 1 from the first step, -1 from the last.  ``shifts`` has the nodes that
-    are not computed for the loop's own step: positive in a loop from the first step,
+    are not computed at the iteration's own step: positive in a loop from the first step,
     negative in one from the last.
     """
 
     direction: Direction
     shifts: Mapping[str, int]
 
-    def wait(self, reader: str, edge: Edge) -> int:
-        """After how many steps of the loop a node reads a value of its component."""
-        later = self.shifts.get(reader, 0) - self.shifts.get(edge.source, 0)
-        return self.direction * (edge.delay + later)
+    def distance(self, reader: str, edge: Edge) -> int:
+        """The dependence distance of a read: after how many iterations it reads the value."""
+        lag = self.shifts.get(reader, 0) - self.shifts.get(edge.source, 0)
+        return self.direction * (edge.delay + lag)
 
-    def steps(self, length: int) -> range:
-        """The steps of the loop, for a sequence of so many steps."""
+    def iterations(self, length: int) -> range:
+        """The iterations of the loop, for a sequence of ``length`` steps."""
         longest = max(map(abs, self.shifts.values()), default=0)
         if self.direction == 1:
             return range(length + longest)
@@ -54,11 +54,11 @@ class Timing:
 
 
 class NoTiming(ValueError):
-    """Delays that no loop meets.
+    """Delays that no loop respects.
 
     ``forward`` and ``backward`` are the nodes, in the order in which values flow, of a
-    cycle that hinders a loop of that direction: its total delay is zero or points the
-    other way.
+    cycle that prevents a loop of that direction: its total delay is zero or has the other
+    sign.
     """
 
     def __init__(self, forward: Cycle, backward: Cycle) -> None:
@@ -70,7 +70,7 @@ class NoTiming(ValueError):
 def timing(component: Iterable[Node]) -> Timing:
     """The loop that computes the nodes of a component; raises :class:`NoTiming`.
 
-    Its cycles without any delay are not looked for.
+    Cycles without any delay are not looked for.
     """
     nodes = list(component)
     names = {node.name for node in nodes}
@@ -79,20 +79,20 @@ def timing(component: Iterable[Node]) -> Timing:
     for direction in directions:
         if all(direction * edge.delay >= 0 for _, edge in reads):
             return Timing(direction, {})
-    hindered = []
+    violated = []
     for direction in directions:
-        waits = _waits(reads, direction)
-        distances, cycle = _distances(waits)
-        cycle = cycle or _at_once(waits, distances)
+        delays = _delays(reads, direction)
+        lengths, cycle = _shortest_paths(delays)
+        cycle = cycle or _zero_cycle(delays, lengths)
         if not cycle:
-            shifts = {name: -direction * far for name, far in distances.items() if far}
+            shifts = {name: -direction * length for name, length in lengths.items() if length}
             return Timing(direction, shifts)
-        hindered.append(cycle)
-    raise NoTiming(*hindered)
+        violated.append(cycle)
+    raise NoTiming(*violated)
 
 
-def _waits(reads: Iterable[tuple[str, Edge]], direction: Direction) -> nx.DiGraph[str]:
-    """Arrows from the nodes that are read, with the least delay in a direction."""
+def _delays(reads: Iterable[tuple[str, Edge]], direction: Direction) -> nx.DiGraph[str]:
+    """Arrows from sources to readers, with the least delay of each pair in a direction."""
     network: nx.DiGraph[str] = nx.DiGraph()
     for reader, edge in reads:
         delay = direction * edge.delay
@@ -102,38 +102,38 @@ def _waits(reads: Iterable[tuple[str, Edge]], direction: Direction) -> nx.DiGrap
     return network
 
 
-def _distances(waits: nx.DiGraph[str]) -> tuple[dict[str, int], Cycle]:
-    """The length of the shortest path to each node, from any; or a cycle that has none.
+def _shortest_paths(delays: nx.DiGraph[str]) -> tuple[dict[str, int], Cycle]:
+    """The length of the shortest path to each node, from any; or a cycle of negative length.
 
-    Bellman and Ford's algorithm, which takes few rounds in an order that goes with the
-    arrows; a cycle of predecessors has a negative length (Tarjan, Data Structures and
-    Network Algorithms, 1983, chapter 7).
+    The algorithm of Bellman and Ford, which takes few rounds in reverse postorder; a cycle of
+    predecessors has a negative length (Tarjan, Data Structures and Network Algorithms, 1983,
+    chapter 7).
     """
-    order = list(nx.dfs_postorder_nodes(waits))[::-1]
-    distances = dict.fromkeys(order, 0)
-    before: dict[str, str] = {}
+    order = list(nx.dfs_postorder_nodes(delays))[::-1]
+    lengths = dict.fromkeys(order, 0)
+    predecessor: dict[str, str] = {}
     changed, cycle = True, Cycle()
     while changed and not cycle:
         changed = False
         for source in order:
-            for reader, arrow in waits[source].items():
-                through = distances[source] + arrow["delay"]
-                if through < distances[reader]:
-                    distances[reader], before[reader] = through, source
+            for reader, arrow in delays[source].items():
+                through = lengths[source] + arrow["delay"]
+                if through < lengths[reader]:
+                    lengths[reader], predecessor[reader] = through, source
                     changed = True
-        cycle = _around(before)
-    return distances, cycle
+        cycle = _around(predecessor)
+    return lengths, cycle
 
 
-def _around(before: Mapping[str, str]) -> Cycle:
-    """A cycle on which each node is before the next."""
+def _around(predecessor: Mapping[str, str]) -> Cycle:
+    """A cycle of predecessors, if there is one."""
     seen: set[str] = set()
-    for start in before:
+    for start in predecessor:
         path: dict[str, None] = {}
         name = start
-        while name in before and name not in seen and name not in path:
+        while name in predecessor and name not in seen and name not in path:
             path[name] = None
-            name = before[name]
+            name = predecessor[name]
         if name in path:
             back = list(path)
             return tuple(reversed(back[back.index(name) :]))
@@ -141,12 +141,12 @@ def _around(before: Mapping[str, str]) -> Cycle:
     return ()
 
 
-def _at_once(waits: nx.DiGraph[str], distances: Mapping[str, int]) -> Cycle:
-    """A cycle of reads that do not wait: its total delay is zero."""
+def _zero_cycle(delays: nx.DiGraph[str], lengths: Mapping[str, int]) -> Cycle:
+    """A cycle of reads of dependence distance zero: its total delay is zero."""
     network: nx.DiGraph[str] = nx.DiGraph(
         (source, reader)
-        for source, reader in waits.edges
-        if distances[reader] == distances[source] + waits[source][reader]["delay"]
+        for source, reader in delays.edges
+        if lengths[reader] == lengths[source] + delays[source][reader]["delay"]
     )
     if nx.is_directed_acyclic_graph(network):
         return ()

@@ -1,10 +1,10 @@
-"""The nodes in an order in which they can be computed, as sweeps over the steps.
+"""Assignment of nodes to sweeps: forward and backward loops over the steps, in sequence.
 
 A sweep is a loop (None for what does not change with time) and its nodes in the order
-within one step.  Sweep number n is for n % 3 = 0 no loop, for 1 one from the first step
-and for 2 one from the last; every component takes the first that fits.  What is on no
-cycle moves on to the sweep of its first reader, so that the work of the adjoint stands
-with the adjoint.
+within one step.  Sweep number n is no loop for n % 3 = 0, one from the first step for 1 and one
+from the last for 2; every component takes the first that is legal.  A node on no cycle then
+moves to the sweep of its first reader, so that what the adjoint alone reads stands with the
+adjoint.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Sweeps:
     def found(self) -> list[Sweep]:
         for component, loop in self.components:
             inside = {node.name for node in component}
-            way = self._way(component, inside, loop)
+            direction = self._direction(component, inside, loop)
             reads = [
                 (node.name, edge)
                 for node in component
@@ -49,7 +49,9 @@ class _Sweeps:
                 if edge.source not in inside
             ]
             number = 0
-            while not (_runs(number, way) and all(self._after(number, *read) for read in reads)):
+            while not (
+                _runs(number, direction) and all(self._after(number, *read) for read in reads)
+            ):
                 number += 1
             self.number.update(dict.fromkeys(inside, number))
         self._move_to_readers()
@@ -64,8 +66,8 @@ class _Sweeps:
         shifts = {node.name: self.shifts[node.name] for node in nodes if node.name in self.shifts}
         return Timing(1 if number % 3 == 1 else -1, shifts)
 
-    def _way(self, component: list[Node], inside: set[str], loop: Timing) -> int | None:
-        """The way a component runs: 0 without the axis, None if either will do."""
+    def _direction(self, component: list[Node], inside: set[str], loop: Timing) -> int | None:
+        """The direction that a component needs: 0 without the axis, None where both are legal."""
         if self.axis not in component[0].type.axes and len(component) == 1:
             return 0
         if any(self.axis not in node.type.axes for node in component):
@@ -76,11 +78,11 @@ class _Sweeps:
         return loop.direction if delayed else None
 
     def _after(self, number: int, reader: str, edge: Edge) -> bool:
-        """Whether a read in sweep ``number`` finds its source computed."""
+        """Whether the source of a read in sweep ``number`` is computed before."""
         source = self.number[edge.source]
         direction = (0, 1, -1)[number % 3]
-        later = self.shifts.get(reader, 0) - self.shifts.get(edge.source, 0)
-        return source < number or (source == number and direction * (edge.delay + later) >= 0)
+        lag = self.shifts.get(reader, 0) - self.shifts.get(edge.source, 0)
+        return source < number or (source == number and direction * (edge.delay + lag) >= 0)
 
     def _move_to_readers(self) -> None:
         readers = users(self.graph.nodes, Node.reads)
@@ -102,10 +104,10 @@ class _Sweeps:
                 self.number[node.name] = own
 
 
-def _runs(number: int, way: int | None) -> bool:
-    """Whether a sweep goes a way; None is either way through the steps."""
+def _runs(number: int, needed: int | None) -> bool:
+    """Whether a sweep has the direction needed; None is either direction."""
     direction = (0, 1, -1)[number % 3]
-    return direction != 0 if way is None else direction == way
+    return direction != 0 if needed is None else direction == needed
 
 
 def _some(nodes: list[Node]) -> str:

@@ -167,7 +167,7 @@ INTERNAL = [
     ("matmul", (MATRIX, Type("float", (3,))), {"transpose_a": True}, "4 rows"),
     ("matmul", (MATRIX, Type("float", (2, 3))), {"transpose_b": True}, "2 rows"),
     ("logistic_loss", (VECTOR, MATRIX), {}, "equal shapes"),
-    ("spread", (OVER_T,), {"axis": "t"}, "the same at every place"),
+    ("spread", (OVER_T,), {"axis": "t"}, "the same all along"),
     ("tail", (OVER_T, OVER_T), {"axis": "t"}, "the same at every step"),
     ("tail", (VECTOR, VECTOR), {"axis": "t"}, "changes over"),
     ("tail", (OVER_T, NUMBER), {"axis": "t"}, "rows"),

@@ -159,12 +159,14 @@ def test_shifts_meet_every_read_and_are_the_least(reads: list[tuple[str, str, in
     except NoTiming:
         return
     inside = [read for read in reads if read[1] in graph.by_name]
-    waits = [found.wait(reader, Edge(source, d, "t" * bool(d))) for reader, source, d in inside]
-    assert all(wait >= 0 for wait in waits)
-    # The least: each shifted node waits for one that it could not follow sooner.
+    distances = [
+        found.distance(reader, Edge(source, d, "t" * bool(d))) for reader, source, d in inside
+    ]
+    assert all(distance >= 0 for distance in distances)
+    # The least: each shifted node reads one that it could not follow sooner.
     for name, shift in found.shifts.items():
         assert shift * found.direction > 0
-        mine = [wait for wait, read in zip(waits, inside, strict=True) if read[0] == name]
+        mine = [each for each, read in zip(distances, inside, strict=True) if read[0] == name]
         assert 0 in mine
     assert timing(component[::-1]) == found
 
@@ -284,7 +286,7 @@ def test_verify_accepts_what_passes_make() -> None:
         ("pad", (3,), {"start": 2, "size": 4}, (4,), "does not hold its operand"),
         ("pad", (), {"start": 0, "size": 4}, (4,), "there is no dimension 0"),
         ("repeat", (3,), {"axis": 1, "size": 2}, (3, 2), ""),
-        ("repeat", (3,), {"axis": 2, "size": 2}, (3, 2), "no place for a dimension 2"),
+        ("repeat", (3,), {"axis": 2, "size": 2}, (3, 2), "a dimension 2 does not follow"),
         ("fill", (), {"shape": (2, 3)}, (2, 3), ""),
         ("fill", (3,), {"shape": (2, 3)}, (2, 3), "only a number fills"),
         ("slice", (3,), {"start": 1, "stop": 4}, (3,), "at least 4 elements"),

@@ -165,19 +165,19 @@ def test_what_all_sequences_share_has_lengths() -> None:
     assert BATCH in ragged["late"].type.axes and BATCH in ragged["back"].type.axes
 
 
-PICKED = history._picked
+GATHERED = history._gathered
 
 
 def _early(x: Any, first: Any, count: int, place: int) -> Any:
     """Rows from a step too early on."""
-    return PICKED(x, first - 1, count, place)
+    return GATHERED(x, first - 1, count, place)
 
 
 @pytest.mark.parametrize(
     ("place", "wrong", "where"),
     [
         ("rollc.transforms.ragged._BEYOND", {"sum": 1.0, "mean": 1.0}, "with lengths"),
-        ("rollc.ir.operations.history._picked", _early, "two windows"),
+        ("rollc.ir.operations.history._gathered", _early, "two windows"),
     ],
 )
 def test_what_is_wrong_is_found(

@@ -117,7 +117,7 @@ class Elements:
                 period = options.get("period")
                 value = shifted(write.step(str(options["axis"])), integer(options, "shift", 0))
                 return value if period is None else f"({value}) % {period}"
-            case "place":
+            case "position":
                 return _window_index(write.step(str(options["axis"])), options)
             case "at":
                 shape = options["shape"]
@@ -140,7 +140,7 @@ def _expression(operation: str, operands: Sequence[str]) -> str:
 
 
 def _window_index(at: str, options: Mapping[str, Attribute]) -> str:
-    """What the operation ``place`` gives at a step."""
+    """What the operation ``position`` gives at a step."""
     start, size, divide, modulo = (
         integer(options, name, 0) for name in ("start", "size", "divide", "modulo")
     )
