@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from rollc.driver import artefact_store
-from rollc.driver.artefact import open_artefact
+from rollc.driver.artefact import DTYPES, open_artefact
 from rollc.driver.artefact_store import Manifest
 from rollc.driver.build import build_text
 from rollc.errors import InputError
@@ -32,6 +34,10 @@ class Networks:
         self.first = first
         self._options = dict(options)
         self._known = {first.dtype: first}
+        self.slots = {**first.inputs, **first.targets}
+        self.texts = {dtype: _text(first.graph, dtype, self._options) for dtype in DTYPES}
+        """What :func:`opened` takes, by precision."""
+        _OPENED[self.texts[first.dtype]] = first
         noise = first.graph.leaves(NOISE)
         self._draws = bool(noise), any("rate" not in node.options for node in noise)
 
@@ -43,8 +49,11 @@ class Networks:
     def of(self, dtype: str) -> Network:
         """The network in that precision, "float32" or "float64"."""
         if dtype not in self._known:
-            self._known[dtype] = _built(self.first.graph, dtype, self._options)
+            self._known[dtype] = opened(self.texts[dtype])
         return self._known[dtype]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Networks, (self.first, self._options)
 
     @cached_property
     def starts(self) -> Networks | None:
@@ -58,13 +67,13 @@ class Networks:
         before = needed(graph, [start for _, start in outputs])
         before = replace(before, outputs=outputs, loss=None)
         options = {"backend": self._options["backend"], "feed": self._options["feed"]}
-        return Networks(_built(before, self.first.dtype, options), options)
+        return Networks(opened(_text(before, self.first.dtype, options)), options)
 
     @cached_property
     def weighted(self) -> Networks:
         """The sum of the outputs, times an input each (:mod:`rollc.frameworks.weighted`)."""
         graph = weighted(self.first.graph)
-        return Networks(_built(graph, self.first.dtype, self._options), self._options)
+        return Networks(opened(_text(graph, self.first.dtype, self._options)), self._options)
 
 
 def networks_of(
@@ -91,5 +100,27 @@ def _options(manifest: Manifest) -> dict[str, Any]:
     return {name: manifest.entries.get(name) for name in _OPTIONS}
 
 
-def _built(graph: Graph, dtype: str, options: Mapping[str, Any]) -> Network:
-    return build_text(print_graph(graph), f"{graph.name}.roll", dtype=dtype, **options)[0]
+# Networks as texts ------------------------------------------------------------------------
+
+_OPENED: WeakValueDictionary[str, Network] = WeakValueDictionary()
+
+
+def _text(graph: Graph, dtype: str, options: Mapping[str, Any]) -> str:
+    """All that a network is built from; it is data, and no code."""
+    made = {"name": graph.name, "dtype": dtype, **options, "graph": print_graph(graph)}
+    return json.dumps({name: value for name, value in made.items() if value is not None})
+
+
+def opened(text: str) -> Network:
+    """The network of such a text: one that is there, or else it is built."""
+    found = _OPENED.get(text)
+    if found is None:
+        _OPENED[text] = found = _built(text)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _built(text: str) -> Network:
+    made = json.loads(text)
+    graph, name = made.pop("graph"), made.pop("name")
+    return build_text(graph, f"{name}.roll", **made)[0]

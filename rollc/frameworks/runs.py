@@ -45,7 +45,7 @@ class Ran:
 class Options:
     """What a call has besides its arrays; ``state`` is whether some of these are one.
 
-    ``sums`` makes the network of a weighted sum of the outputs.
+    ``sums`` makes the network of a weighted sum of the outputs, for second derivatives.
     """
 
     lengths: Any
@@ -53,7 +53,7 @@ class Options:
     training: bool
     seed: int
     state: bool
-    sums: Callable[[], Network]
+    sums: Callable[[], Network] | None = None
 
     def arguments(self, network: Network, arrays: Arrays) -> dict[str, Any]:
         """The arguments of a method of the network."""
@@ -98,6 +98,7 @@ def outputs(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, 
             return slopes, {}
         if any(name.startswith(STATE) for name in cotangents):
             raise DerivativeError(f"`{network.name}` has no second derivatives through a state")
+        assert options.sums is not None
         return slopes, products(network, options.sums(), arguments, vectors, cotangents, shapes)
 
     if not wrt or not (options.state or any(real)):
@@ -152,6 +153,12 @@ def loss(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, ...
     states = {STATE + name: array for name, array in after.items()}
     results = {"loss": np.array(value, network.dtype), **states}
     return Ran(results, frozenset({"loss"}), pull if wrt else None, push, second)
+
+
+RUNS: Mapping[str, Callable[[Network, Options, Arrays, tuple[str, ...]], Ran]] = {
+    "outputs": outputs,
+    "loss": loss,
+}
 
 
 def _shapes(results: Arrays) -> dict[str, tuple[int, ...]]:

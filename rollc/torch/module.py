@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +10,19 @@ import torch
 from torch import nn
 
 from rollc.errors import InputError
-from rollc.frameworks import runs
 from rollc.frameworks.networks import Networks, networks_of
-from rollc.frameworks.runs import Arrays, Ran
 from rollc.ir.names import STATE
 from rollc.network.arrays import Spec, unknown
 from rollc.network.network import Network
 from rollc.network.streaming import axis_of
 from rollc.support import checks
 from rollc.support.checks import shown
-from rollc.torch.eager import uncompiled
-from rollc.torch.functions import Call, applied
-from rollc.torch.tensors import (
-    Precision,
-    batch_first,
-    checked,
-    has_batch,
-    lengths_of,
-    precision_of,
-    state_rows,
-    time_first,
-)
+from rollc.torch.calls import called, seed
+from rollc.torch.tensors import has_batch, precision_of, state_rows
 
 Tensor = Any
 Tensors = Mapping[str, Tensor]
 Results = Tensor | dict[str, Tensor]
-
-_MOST_SEED = 2**63 - 1
 
 
 class Module(nn.Module):  # type: ignore[misc]
@@ -99,12 +84,11 @@ class Module(nn.Module):  # type: ignore[misc]
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew, as the spec says, from PyTorch's generator."""
-        drawn = self._first.init(_seed())
+        drawn = self._first.init(seed())
         with torch.no_grad():
             for name, array in drawn.items():
                 self._parameter(name).copy_(torch.from_numpy(array))
 
-    @uncompiled
     def forward(
         self,
         *inputs: Any,
@@ -135,8 +119,8 @@ class Module(nn.Module):  # type: ignore[misc]
         if not network.outputs and not loss:
             raise InputError(f"`{network.name}` has no output: call `loss`")
         given = self._given(inputs, named)
-        run = runs.loss if loss else runs.outputs
-        found = self._called(self._networks, run, given, lengths, state, steps)
+        sort = "loss" if loss else "outputs"
+        found = self._called(self._networks, sort, given, lengths, state, steps)
         results = {name: tensor for name, tensor in found.items() if not name.startswith(STATE)}
         value = next(iter(results.values())) if len(results) == 1 else results
         if state is None:
@@ -175,7 +159,6 @@ class Module(nn.Module):  # type: ignore[misc]
             for name, spec in network.states.items()
         }
 
-    @uncompiled
     def initial_state(
         self,
         *inputs: Any,
@@ -207,7 +190,7 @@ class Module(nn.Module):  # type: ignore[misc]
             read = {name: given[name] for name in own if name in given}
             timed = any(own[name].time for name in read)
             found = self._called(
-                starts, runs.outputs, read, lengths if timed else None, None, None if timed else 1
+                starts, "outputs", read, lengths if timed else None, None, None if timed else 1
             )
         zeros = self.zero_state(batch_size)
         return {
@@ -277,71 +260,24 @@ class Module(nn.Module):  # type: ignore[misc]
     def _called(
         self,
         networks: Networks,
-        run: Callable[[Network, runs.Options, Arrays, tuple[str, ...]], Ran],
+        sort: str,
         given: Mapping[str, Any],
         lengths: Any,
         state: Any,
         steps: Any,
     ) -> dict[str, Tensor]:
         """The results of a call, as its caller has them, by name."""
-        parameters = {name: self._parameter(name) for name in networks.first.params}
-        precision = self._precision(parameters, given)
-        network = networks.of(precision.network)
-        tensors = {
-            name: checked("parameter", name, tensor, network.params[name], precision)
-            for name, tensor in parameters.items()
-        }
-        slots = {**network.inputs, **network.targets}
-        for name, tensor in given.items():
-            found = checked("input", name, tensor, slots[name], precision)
-            if found.requires_grad and name in network.targets and torch.is_grad_enabled():
-                raise InputError(f"input `{name}`: a target has no gradient; pass it detached")
-            tensors[name] = time_first(found, slots[name]) if self.batch_first else found
-        if state is not None:
-            kept = network.states
-            for name, tensor in checks.mapping("state", state, "tensors by name").items():
-                if name not in kept:
-                    raise InputError(unknown("state", name, kept))
-                found = checked("state", name, tensor, kept[name], precision)
-                tensors[STATE + name] = found
-        seed = _seed() if networks.draws(self.training) else 0
-        options = runs.Options(
-            lengths_of(lengths),
-            steps,
-            self.training,
-            seed,
-            state is not None,
-            lambda: networks.weighted.of(precision.network),
+        return called(
+            networks,
+            sort,
+            {name: self._parameter(name) for name in networks.first.params},
+            given,
+            batch_first=self.batch_first,
+            training=self.training,
+            lengths=lengths,
+            state=state,
+            steps=steps,
         )
-        wrt: tuple[str, ...] = ()
-        if torch.is_grad_enabled():
-            wrt = tuple(name for name, tensor in tensors.items() if tensor.requires_grad)
-        call = Call(network.name, partial(run, network, options), tuple(tensors), wrt)
-        results = applied(call, [*tensors.values()])
-        if precision.own != precision.computed:
-            results = {name: precision.given_back(each) for name, each in results.items()}
-        if self.batch_first:
-            for name in results.keys() & network.outputs.keys():
-                results[name] = batch_first(results[name], network.outputs[name])
-        return results
-
-    def _precision(self, parameters: Tensors, given: Mapping[str, Any]) -> Precision:
-        """That of the parameters; where there are none, of what comes in."""
-        if parameters:
-            return precision_of(
-                "parameter", {name: each.dtype for name, each in parameters.items()}
-            )
-        floats = {
-            name: tensor.dtype
-            for name, tensor in given.items()
-            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point()
-        }
-        return precision_of("input", floats or {"": getattr(torch, self._first.dtype)})
-
-
-def _seed() -> int:
-    """A seed from PyTorch's generator."""
-    return int(torch.randint(_MOST_SEED, (), device="cpu"))
 
 
 def _with_batch(spec: Spec, batch: int | None) -> tuple[int, ...]:

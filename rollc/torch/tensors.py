@@ -110,7 +110,7 @@ def time_first(tensor: Tensor, spec: Spec) -> Tensor:
     return tensor.movedim(0, len(spec.time)) if has_batch(tensor, spec) else tensor
 
 
-def batch_first(tensor: Tensor, spec: Spec) -> Tensor:
+def batch_to_front(tensor: Tensor, spec: Spec) -> Tensor:
     """A tensor ``[T, B, ...]`` as ``[B, T, ...]``; without a batch as it is."""
     return tensor.movedim(len(spec.time), 0) if has_batch(tensor, spec) else tensor
 
