@@ -300,11 +300,14 @@ class _Group:
         """Every shape, for the node that most others read: a sure number, if there is one."""
         inference = self.inference
         read = Counter(source for name in cycle for source in set(inference.reads(name)))
-        gives = {name: OPERATIONS[inference.drafts[name].operation].gives for name in cycle}
+        drafts = {name: inference.drafts[name] for name in cycle}
+        gives = {name: OPERATIONS[draft.operation].gives for name, draft in drafts.items()}
         floats = [name for name in cycle if gives[name] != "index"]
         if not floats:
             return []
-        sure = [name for name in floats if gives[name] not in ("operand", "number")]
+        # A row of an initial value, which is cut out here, is what the value is.
+        told = (name for name in floats if gives[name] in ("float", "bool"))
+        sure = [name for name in told if drafts[name].cut is None]
         name = max(sure or floats, key=read.__getitem__)
         types = [Type("float", shape) for shape in self.shapes]
         return [{name: inference.as_operation_has_it(name, type_)} for type_ in types]
