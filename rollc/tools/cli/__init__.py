@@ -18,7 +18,7 @@ import click
 
 from rollc.errors import RollcError
 from rollc.lang.diagnostics.spec_error import SpecError
-from rollc.tools.cli import report, streams, talk
+from rollc.tools import console, fault_report, standard_streams
 from rollc.tools.cli.commands import rollc
 
 FINE, WRONG_SPEC, WRONG_USE, INTERNAL, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
@@ -27,19 +27,19 @@ FINE, WRONG_SPEC, WRONG_USE, INTERNAL, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 13
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    warnings.showwarning = talk.show_warning  # type: ignore[assignment]
+    warnings.showwarning = console.show_warning  # type: ignore[assignment]
     try:
-        with streams.guarded():
+        with standard_streams.guarded():
             status = _run(arguments)
             sys.stdout.flush()
     except BrokenPipeError:
-        streams.forget_output()
+        standard_streams.forget_output()
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED
-    except streams.CannotWrite as error:
-        talk.error(str(error))
-        streams.forget_output()
+    except standard_streams.CannotWrite as error:
+        console.error(str(error))
+        standard_streams.forget_output()
         return WRONG_USE
     return status
 
@@ -48,7 +48,7 @@ def _run(arguments: list[str]) -> int:
     try:
         os.getcwd()
     except OSError as error:
-        talk.error(f"cannot use the folder that you are in: {error.strerror}")
+        console.error(f"cannot use the folder that you are in: {error.strerror}")
         return WRONG_USE
     try:
         with rollc.make_context("rollc", arguments) as context:
@@ -61,19 +61,19 @@ def _run(arguments: list[str]) -> int:
         error.show()
         return WRONG_USE
     except SpecError as error:
-        talk.wrong_spec(error)
+        console.wrong_spec(error)
         return WRONG_SPEC
-    except streams.CannotWrite:
+    except standard_streams.CannotWrite:
         raise
     except RollcError as error:
-        talk.error(str(error))
+        console.error(str(error))
         return WRONG_USE
     except MemoryError:
-        talk.error("out of memory")
+        console.error("out of memory")
         return WRONG_USE
     except (BrokenPipeError, KeyboardInterrupt):
         raise
     except Exception as error:
-        report.write(arguments, error)
+        fault_report.write(arguments, error)
         return INTERNAL
     return FINE

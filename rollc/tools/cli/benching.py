@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rollc.errors import InputError
-from rollc.tools.cli import effect, files, talk
+from rollc.tools import console, files
+from rollc.tools.cli import effect
 
 if TYPE_CHECKING:
     from rollc.tools.bench.conductor import Settings
@@ -40,7 +41,7 @@ def list_workloads() -> None:
         (workload.name, workload.title, ", ".join(workload.dtypes), ", ".join(workload.peers))
         for workload in WORKLOADS
     ]
-    talk.table(("name", "what it is", "types", "peers"), lines)
+    console.table(("name", "what it is", "types", "peers"), lines)
 
 
 def bench(
@@ -103,10 +104,10 @@ def bench(
             files.write_text(json_file, json.dumps(data, indent=1) + "\n")
     if files.STREAM not in (markdown, json_file):
         wide = None if sys.stdout.isatty() else _WIDTH
-        plain = not talk.in_colour(sys.stdout)
+        plain = not console.in_colour(sys.stdout)
         reports.show(found, Console(no_color=plain, highlight=False, width=wide))
     if not found.complete:
-        talk.note("interrupted: these are the workloads until then")
+        console.note("interrupted: these are the workloads until then")
         return 130
     return 3 if found.failed else 0
 
@@ -120,7 +121,7 @@ def _say_if_busy(threads: int, cores: int) -> None:
     with suppress(OSError):
         load = os.getloadavg()[0]
         if load > cores - threads + _IDLE:
-            talk.warning(
+            console.warning(
                 f"others are at work here, a load of {load:.1f} on {cores} cores: what is measured"
                 f" with {threads} thread{'s' * (threads > 1)} beside them is no measure"
             )
@@ -141,7 +142,7 @@ def _present(names: Sequence[str]) -> list[Peer]:
         for library in missing(peer):
             absent.setdefault(library, []).append(peer.name)
     for library, without in absent.items():
-        talk.note(
+        console.note(
             f"{library} is not installed: without {', '.join(without)} (pip install 'rollc[bench]')"
         )
     return [peer for peer in wanted if not missing(peer)]
@@ -164,7 +165,7 @@ def _measured(
 
     found = Report(settings)
     done = 0
-    with talk.progress("bench", len(tasks) + len(extras)) as move, suppress(KeyboardInterrupt):
+    with console.progress("bench", len(tasks) + len(extras)) as move, suppress(KeyboardInterrupt):
 
         def saying(title: str) -> Callable[[str], None]:
             return lambda text: move(done, f"{title}: {text}")
@@ -213,6 +214,6 @@ def _say_what_is_missing(found: Report) -> None:
             reasons.setdefault((peer, reason), []).append(row.task.title)
     for (peer, reason), titles in reasons.items():
         more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
-        talk.warning(f"{peer} is left out of {titles[0]}{more}: {reason}")
+        console.warning(f"{peer} is left out of {titles[0]}{more}: {reason}")
     for title, reason in found.failed.items():
-        talk.error(f"rollc could not run {title}: {reason}")
+        console.error(f"rollc could not run {title}: {reason}")

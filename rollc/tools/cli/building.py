@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from rollc.errors import InputError
 from rollc.ir.text import is_graph_text
 from rollc.lang.diagnostics.spec_error import SpecError
-from rollc.tools.cli import effect, files, talk
+from rollc.tools import console, files
+from rollc.tools.cli import effect
 from rollc.tools.cli.sources import open_artefact, read_source
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def check(specs: Sequence[str], sets: Mapping[str, int], feed: Feed, form: str) 
             wrong += message is not None
             sound += message is None
             if message is not None and form == "text":
-                print(f"error: {talk.plain(message)}")
+                print(f"error: {console.plain(message)}")
             elif message is not None:
                 data.append({"severity": "error", "message": message, "file": source.name})
             continue
@@ -53,13 +54,13 @@ def check(specs: Sequence[str], sets: Mapping[str, int], feed: Feed, form: str) 
         if form == "json":
             data += as_data(diagnostics, read.source)
         else:
-            talk.diagnostics(diagnostics, read.source, sys.stdout)
+            console.diagnostics(diagnostics, read.source, sys.stdout)
     if form == "json":
         print(json.dumps(data, indent=2))
     if libraries < len(specs):
-        talk.say(f"{sound} of {len(specs) - libraries} can be built")
+        console.say(f"{sound} of {len(specs) - libraries} can be built")
     if libraries:
-        talk.say(f"files of cells for other specs to use: {libraries}")
+        console.say(f"files of cells for other specs to use: {libraries}")
     return 1 if wrong else 0
 
 
@@ -85,7 +86,7 @@ def build(spec: str, output: Path | None, options: Mapping[str, Any], timings: b
     run = Runner()
     network, made = build_network(spec, temporary=False, directory=output, run=run, **options)
     if made.hit:
-        talk.say(f"{made.manifest.entry('name', str)}: unchanged, from the cache")
+        console.say(f"{made.manifest.entry('name', str)}: unchanged, from the cache")
     print(made.manifest.folder)
     if timings:
         built = made.manifest.entry("kernels", dict)
@@ -99,13 +100,13 @@ def build_network(spec: str, **options: Any) -> tuple[Network, Made]:
 
     source = read_source(spec)
     start = time.perf_counter()
-    with talk.waiting(f"building {source.name}"):
+    with console.waiting(f"building {source.name}"):
         network, made = build_text(source.text, source.name, **options)
     if not made.hit:
         _show_warnings(source, options["sets"], options["feed"])
         length = "any number of steps" if network.steps is None else f"{network.steps} steps"
         seconds = time.perf_counter() - start
-        talk.say(f"{network.name}: built in {seconds:.1f} s for {length} in {network.dtype}")
+        console.say(f"{network.name}: built in {seconds:.1f} s for {length} in {network.dtype}")
     return network, made
 
 
@@ -115,7 +116,7 @@ def _show_warnings(source: Source, sets: Mapping[str, int], feed: Feed) -> None:
 
     if not is_graph_text(source.text):
         read = load_graph(source, sets, feed)
-        talk.diagnostics(read.diagnostics, read.source, sys.stderr)
+        console.diagnostics(read.diagnostics, read.source, sys.stderr)
 
 
 def show_stage(spec: str, choice: Choice, sets: Mapping[str, int], form: str, output: str) -> None:

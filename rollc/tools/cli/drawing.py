@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from rollc.driver.stages import Choice
 from rollc.errors import InputError
 from rollc.ir.text import parse_graph
-from rollc.tools.cli import building, effect, files
+from rollc.tools import files
+from rollc.tools.cli import building, effect
 from rollc.tools.draw.dot import draw_dot
 
 if TYPE_CHECKING:

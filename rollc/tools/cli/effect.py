@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from rollc.errors import InputError
-from rollc.tools.cli import talk
+from rollc.tools import console
 
 
 def given(names: Iterable[str]) -> list[str]:
@@ -36,4 +36,4 @@ def refuse(names: Iterable[str], why: str) -> None:
 def say(names: Iterable[str], why: str) -> None:
     """Note that what was given has no effect, and ``why``."""
     for option in given(names):
-        talk.note(f"`{option}` has no effect {why}")
+        console.note(f"`{option}` has no effect {why}")

@@ -10,7 +10,8 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from rollc.support import resources
-from rollc.tools.cli import sources, talk
+from rollc.tools import console
+from rollc.tools.cli import sources
 
 if TYPE_CHECKING:
     from rollc.runtime.kernel import Kernel
@@ -42,7 +43,7 @@ def show(specs: Sequence[str], every: bool) -> None:
         found = [*where[pass_.name]]
         named = ", ".join(found) if len(found) <= MOST_NAMED else ""
         rows.append((pass_.name, str(len(found)), str(kernels[pass_.name]), named))
-    talk.table(("pass", "specs", "kernels", "in"), rows)
+    console.table(("pass", "specs", "kernels", "in"), rows)
 
 
 def _changes(spec: str) -> Iterator[str]:
@@ -77,6 +78,8 @@ def show_timings(run: Runner, kernels: Sequence[Kernel]) -> None:
     rows = [(name, str(times[name]), f"{1000 * took:.1f}") for name, took in seconds.items()]
     rows.append(("all", "", f"{1000 * sum(seconds.values()):.1f}"))
     for row in [("pass", "times", "ms"), *rows]:
-        talk.say(f"{row[0]:22}{row[1]:>6}{row[2]:>10}")
+        console.say(f"{row[0]:22}{row[1]:>6}{row[2]:>10}")
     if not run.records:
-        talk.note("no pass has run: the network was in the cache (`--no-cache -o DIR` builds anew)")
+        console.note(
+            "no pass has run: the network was in the cache (`--no-cache -o DIR` builds anew)"
+        )

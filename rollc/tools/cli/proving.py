@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from rollc.errors import InputError, RollcError
 from rollc.lang.diagnostics.spec_error import SpecError
-from rollc.tools.cli import effect, files, sources, talk
+from rollc.tools import console, files
+from rollc.tools.cli import effect, sources
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,9 +52,9 @@ def verify(
         try:
             source = sources.read_source(spec)
             if library_flaws(load_graph(source, sets)) == ():
-                talk.say(f"{source.name} holds cells for other specs to use")
+                console.say(f"{source.name} holds cells for other specs to use")
                 continue
-            with talk.waiting(f"verifying {source.name}"):
+            with console.waiting(f"verifying {source.name}"):
                 rows = proof.verify(
                     source.text,
                     source.name,
@@ -64,12 +65,12 @@ def verify(
                     compile_all=compile_all,
                 )
         except SpecError as error:
-            talk.wrong_spec(error)
+            console.wrong_spec(error)
             status = 1
             found.append(_not_compared(spec, error))
             continue
         except RollcError as error:
-            talk.error(str(error))
+            console.error(str(error))
             status = status or 2
             found.append(_not_compared(spec, error))
             continue
@@ -79,12 +80,12 @@ def verify(
             found += [_as_data(source.name, row) for row in rows]
         else:
             print(source.name)
-            talk.table(("  what", "largest error", "allowed", ""), [_cells(row) for row in rows])
+            console.table(("  what", "largest error", "allowed", ""), [_cells(row) for row in rows])
             sys.stdout.flush()  # the next spec takes long
     if form == "json":
         print(json.dumps(found, indent=2))
     if failed:
-        talk.error(
+        console.error(
             f"{failed} of {compared} comparisons failed: this is a fault of rollc, please report it"
         )
     return 3 if failed else status
@@ -142,7 +143,9 @@ def explain(code: str | None) -> None:
     from rollc.lang.diagnostics.explain import explain as explanation
 
     if code is None:
-        talk.table(("code", "what it is"), [(entry.code, entry.title) for entry in CODES.values()])
+        console.table(
+            ("code", "what it is"), [(entry.code, entry.title) for entry in CODES.values()]
+        )
         return
     text = explanation(code)
     if text is None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from rollc.driver import artefact
 from rollc.errors import InputError, UndefinedError
 from rollc.network.network import Network
-from rollc.tools.cli import building, effect, files, sources, talk
+from rollc.tools import console, files
+from rollc.tools.cli import building, effect, sources
 from rollc.tools.datafiles import Column, is_npz, names, read_csv, read_npz, write_npz
 from rollc.transforms.randomness import NOISE
 from rollc.transforms.streaming_split import why_no_steps
@@ -97,7 +98,7 @@ def run(
                 plan, compute = network.windows(
                     values, arrays, steps, memory=memory, checkpoint=checkpoint, seed=seed
                 )
-                talk.say(
+                console.say(
                     f"{plan.windows} windows of {plan.steps} steps: {plan.bytes / 1e6:.3g} MB,"
                     f" and {plan.extra:.0%} more work"
                 )
@@ -118,7 +119,7 @@ def run(
                 loss = network.loss(values, arrays, steps, state=before, lengths=lengths, seed=seed)
             except UndefinedError as undefined:  # the outputs are, and gradients were not asked for
                 loss = None
-                talk.note(f"no loss: {undefined}")
+                console.note(f"no loss: {undefined}")
         if loss is not None:
             results["loss"] = np.asarray(loss)
             lines.append(f"loss: {loss:.6g}")
@@ -127,7 +128,7 @@ def run(
     if save_state is not None:
         kept = {name.removeprefix(STATE): array for name, array in after.items()}
         files.write_bytes(save_state, write_npz(kept))
-    show = talk.say if files.STREAM in (outputs, save_state) else print
+    show = console.say if files.STREAM in (outputs, save_state) else print
     for line in lines:
         show(line)
 
@@ -168,7 +169,7 @@ def _state_along(
     if state is None:
         return network.initial_state(values, arrays, others, lengths=lengths, seed=seed), now, own
     if passed := arrays.keys() - now.keys():
-        talk.note(f"not read, as the state has what comes of it: {names(sorted(passed))}")
+        console.note(f"not read, as the state has what comes of it: {names(sorted(passed))}")
     return read_npz(files.read_bytes(state), state), now, own
 
 
@@ -177,7 +178,7 @@ def _say_of_window(network: Network) -> None:
     (axis,) = network.axes
     reason = why_no_steps(network.graph, axis)
     if reason is not None:
-        talk.note(f"{reason}: here of those of this run, and not of any before")
+        console.note(f"{reason}: here of those of this run, and not of any before")
 
 
 def _forward_in_time(
@@ -193,7 +194,7 @@ def _forward_in_time(
     plan, compute = network.forward_sensitivities(
         values, arrays, steps, memory=memory, lengths=lengths, seed=seed
     )
-    talk.say(
+    console.say(
         f"{plan.directions:,} derivatives beside each value, windows of {plan.steps} steps:"
         f" {plan.bytes / 1e6:.3g} MB for any number of steps"
     )
@@ -232,7 +233,7 @@ def train(
     if not network.params:
         raise InputError(f"`{network.name}` has no parameters, so there is nothing to fit")
     if output is None:
-        talk.warning("the fitted parameters are not kept: give `-o P.npz`")
+        console.warning("the fitted parameters are not kept: give `-o P.npz`")
     values = _values(network, params, seed)
     arrays, lengths = _data(network, data)
     _say_what_has_no_effect(network, arrays, params, batch, window)
@@ -249,7 +250,7 @@ def train(
         seed=random,
     )
     loss = math.nan
-    with talk.progress("fitting", epochs) as advance:
+    with console.progress("fitting", epochs) as advance:
         for number, epoch in zip(range(1, epochs + 1), fitting, strict=False):
             values, loss = epoch.params, epoch.loss
             if not math.isfinite(loss):
@@ -257,7 +258,7 @@ def train(
             advance(number, f"loss {loss:.6g}")
     if output is not None:
         files.write_bytes(output, write_npz(values))
-    show = talk.say if output == files.STREAM else print
+    show = console.say if output == files.STREAM else print
     show(f"loss: {loss:.6g} in the last of {epochs} epochs")
 
 
@@ -305,7 +306,7 @@ def _values(network: Network, params: str | None, seed: int) -> dict[str, Array]
     """The parameters from a file, or drawn from the seed, which is said."""
     if params is None:
         if _random_params(network):
-            talk.note(f"no `--params`: they are drawn at random, from seed {seed}")
+            console.note(f"no `--params`: they are drawn at random, from seed {seed}")
         return dict(network.init(seed))
     found = read_npz(files.read_bytes(params), params)
     return _known(found, network.params, params, "a parameter")
@@ -355,7 +356,7 @@ def _known(
     """The arrays that the network takes; the others are mentioned."""
     others = sorted(found.keys() - wanted.keys())
     if others:
-        talk.note(f"not {what} of the network, and not read: {names(others)} in `{file}`")
+        console.note(f"not {what} of the network, and not read: {names(others)} in `{file}`")
     return {name: array for name, array in found.items() if name in wanted}
 
 

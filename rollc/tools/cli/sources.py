@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from rollc.errors import InputError
 from rollc.ir.text import is_graph_text
-from rollc.tools.cli import effect, files
+from rollc.tools import files
+from rollc.tools.cli import effect
 
 if TYPE_CHECKING:
     from rollc.driver.artefact_store import Manifest

@@ -23,10 +23,10 @@ def run(name: str = "sunspots", quick: bool = False, save: Path | None = None) -
     """Run a demo.  ``quick`` is a short fit, to see that it runs and learns; ``save`` is a
     folder for the data and the fitted parameters, as ``rollc train`` and ``rollc run`` take
     them."""
-    from rollc.tools.cli import talk
+    from rollc.tools import console
     from rollc.tools.demos.common import made_folder
 
     made_folder(save)
     start = time.perf_counter()
     import_module(f"rollc.tools.demos.{name}").main(quick, save)
-    talk.say(f"{time.perf_counter() - start:.1f} s in all")
+    console.say(f"{time.perf_counter() - start:.1f} s in all")

@@ -17,7 +17,7 @@ from rollc.network.training.batches import Batch
 from rollc.network.training.loop import fit
 from rollc.network.training.optimizers import optimiser
 from rollc.support import atomic_files, resources
-from rollc.tools.cli import files, talk
+from rollc.tools import console, files
 from rollc.tools.datafiles import write_npz
 
 Array = NDArray[Any]
@@ -38,11 +38,11 @@ def built(name: str, **sizes: int) -> Network:
     """A network that comes with rollc; says what was built and where it can be seen."""
     text, path = spec_text(name)
     start = time.perf_counter()
-    with talk.waiting(f"building {name}"):
+    with console.waiting(f"building {name}"):
         network, made = build_text(text, path, sets=sizes)
     how = "from the cache" if made.hit else "compiled"
     size = sum(int(np.prod(param.shape)) for param in network.params.values())
-    talk.say(
+    console.say(
         f"the network: {path}\n"
         f"  {len(network.graph.nodes)} nodes, {size} parameters in {network.dtype},"
         f" {how} in {time.perf_counter() - start:.1f} s\n"
@@ -75,7 +75,7 @@ def fitted(
         clip=clip,
         seed=random,
     )
-    with talk.progress(what, epochs) as advance:
+    with console.progress(what, epochs) as advance:
         for number, epoch in zip(range(1, epochs + 1), fitting, strict=False):
             advance(number, f"loss {epoch.loss:.4f}")
     return epoch.params

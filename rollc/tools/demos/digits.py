@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.network.training.batches import batches
-from rollc.tools.cli import talk
+from rollc.tools import console
 from rollc.tools.demos.common import built, data_file, fitted, saved
 
 Array = NDArray[Any]
@@ -52,7 +52,7 @@ def main(quick: bool = False, save: Path | None = None) -> None:
     rows.append((f"a network of {units} gated units, mean over seeds", float(np.mean(alone))))
     together = np.mean(probabilities, axis=0).argmax(axis=1)
     rows.append((f"networks of seeds 0 to {seeds - 1} together", _right(together, truth)))
-    talk.table(
+    console.table(
         (f"the last {HELD_OUT} of {len(digits)} digits", "read right"),
         [(name, f"{right:.1%}") for name, right in rows],
     )

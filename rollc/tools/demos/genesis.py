@@ -19,7 +19,7 @@ import numpy as np
 from rollc.driver.build import build
 from rollc.network.training.batches import Batch, streams
 from rollc.support import resources
-from rollc.tools.cli import talk
+from rollc.tools import console
 from rollc.tools.demos.common import built, data_file, fitted, saved
 
 SEED, EPOCHS, RATE = 0, 12, 0.004
@@ -53,11 +53,11 @@ def main(quick: bool = False, save: Path | None = None) -> None:
     rows = [(f"{count}-gram", _bits(known, held_out, len(alphabet), count)) for count in GRAMS]
     units = network.params["W"].shape[1]
     rows.append((f"{units} LSTM units, seed {SEED}", network.loss(params, test) / np.log(2)))
-    talk.table(
+    console.table(
         (f"the last {len(held_out)} of {len(known + held_out)} characters", "bits each"),
         [(name, f"{bits:.2f}") for name, bits in rows],
     )
-    with talk.waiting("building it to run free"):
+    with console.waiting("building it to run free"):
         free = build(resources.specs()["text/genesis"], feed="free", sets={"V": len(alphabet)})
     drawn = free.forward(params, steps=DRAWN, seed=SEED)["drawn"]
     print("\n" + "".join(alphabet[index] for index in drawn))

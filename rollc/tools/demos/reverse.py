@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rollc.driver.build import build
 from rollc.network.training.batches import batches
 from rollc.support import resources
-from rollc.tools.cli import talk
+from rollc.tools import console
 from rollc.tools.demos.common import built, fitted, saved
 
 Array = NDArray[Any]
@@ -32,7 +32,7 @@ SEED, EPOCHS, BATCH, RATE, CLIP = 0, 80, 32, 0.003, 1.0
 def main(quick: bool = False, save: Path | None = None) -> None:
     """Print how many sequences of lengths not seen before are wholly right."""
     network = built("sequences/reverse", K=SYMBOLS + 1)
-    with talk.waiting("building it to run free"):
+    with console.waiting("building it to run free"):
         spec = resources.specs()["sequences/reverse"]
         free = build(spec, feed="free", sets={"K": SYMBOLS + 1})
     known, lengths = _data(KNOWN, SEED + 1, FITTED)
@@ -58,7 +58,7 @@ def main(quick: bool = False, save: Path | None = None) -> None:
         share = np.mean(right[new_lengths["s"] == length])
         rows.append((f"length {length}, guessed", f"{SYMBOLS**-length:.5%}"))
         rows.append((f"length {length}, {units} gated units, seed {SEED}", f"{share:.1%}"))
-    talk.table((f"{NEW} sequences of lengths not seen before", "wholly right"), rows)
+    console.table((f"{NEW} sequences of lengths not seen before", "wholly right"), rows)
 
 
 def _data(

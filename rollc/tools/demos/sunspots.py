@@ -22,7 +22,7 @@ from rollc.network.network import Network
 from rollc.network.training.batches import Batch
 from rollc.network.training.loop import fit
 from rollc.network.training.optimizers import optimiser
-from rollc.tools.cli import talk
+from rollc.tools import console
 from rollc.tools.datafiles import Column, read_csv
 from rollc.tools.demos.common import built, data_file, saved
 
@@ -40,7 +40,7 @@ def main(quick: bool = False, save: Path | None = None) -> None:
     years, numbers = _data()
     saved(save, train={"sunspots": numbers[years <= KNOWN]}, test={"sunspots": numbers})
     after = years > KNOWN
-    talk.say(
+    console.say(
         f"the data: {len(numbers)} yearly sunspot numbers; {years[0]} to {KNOWN} are known,"
         f" {KNOWN + 1} to {years[-1]} are to be predicted one year ahead"
     )
@@ -51,7 +51,7 @@ def main(quick: bool = False, save: Path | None = None) -> None:
         (f"linear autoregression on {LAGS} years", _autoregression(years, numbers)),
         (f"{_count(seeds)} of {network.params['v'].shape[0]} gated units", predicted[after]),
     ]
-    talk.table(
+    console.table(
         (f"prediction of {KNOWN + 1} to {years[-1]}", "root-mean-square error"),
         [(name, f"{_error(values, numbers[after]):.1f}") for name, values in rows],
     )
@@ -71,7 +71,7 @@ def _predictions(network: Network, years: Array, numbers: Array, seeds: int, upd
     held_back = slice(len(first), len(known))
     start = time.perf_counter()
     trials = []
-    with talk.progress("how long to fit: network", seeds) as advance:
+    with console.progress("how long to fit: network", seeds) as advance:
         for seed in range(seeds):
             fits = list(_fits(network, first, seed, updates))[::EVERY]
             trials.append([_predict(network, params, known) for params in fits])
@@ -80,7 +80,7 @@ def _predictions(network: Network, years: Array, numbers: Array, seeds: int, upd
         _error(predicted[held_back], known[held_back]) for predicted in np.mean(trials, axis=0)
     ]
     best = EVERY * int(np.argmin(errors))
-    talk.say(
+    console.say(
         f"after {best} updates the error on {FITTED_FIRST + 1} to {KNOWN} is least,"
         f" {min(errors):.1f}; now the same number of updates on all years up to {KNOWN}"
     )
@@ -88,7 +88,7 @@ def _predictions(network: Network, years: Array, numbers: Array, seeds: int, upd
     for seed in range(seeds):
         *_, params = _fits(network, known, seed, best)
         found.append(_predict(network, params, numbers))
-    talk.say(f"fitted in {time.perf_counter() - start:.1f} s")
+    console.say(f"fitted in {time.perf_counter() - start:.1f} s")
     return np.asarray(np.mean(found, axis=0))
 
 

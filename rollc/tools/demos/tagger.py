@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rollc.driver.build import build_text
 from rollc.network.training.batches import batches
-from rollc.tools.cli import talk
+from rollc.tools import console
 from rollc.tools.demos.common import built, fitted, saved, spec_text
 
 Array = NDArray[Any]
@@ -34,7 +34,7 @@ def main(quick: bool = False, save: Path | None = None) -> None:
     """Print how many tags of held-out sequences are right, read both ways and forwards."""
     both = built("sequences/tagger")
     text, path = spec_text("sequences/tagger")
-    with talk.waiting("building it with both chains forwards"):
+    with console.waiting("building it with both chains forwards"):
         forwards, _ = build_text(text.replace("g[t+1]", "g[t-1]"), path)
     known, held_out = _data(KNOWN, SEED + 1), _data(HELD_OUT, SEED + 2)
     saved(save, train=known, test=held_out)
@@ -52,7 +52,7 @@ def main(quick: bool = False, save: Path | None = None) -> None:
         said = network.forward(params, held_out)["tag"][FAR:-FAR]
         rows.append((f"{name}, seed {SEED}", np.mean(said == tags)))
     saved(save, params=params)
-    talk.table(
+    console.table(
         (f"tags of {HELD_OUT} sequences not seen before", "right"),
         [(name, f"{right:.1%}") for name, right in rows],
     )

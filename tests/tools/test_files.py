@@ -294,7 +294,7 @@ def test_a_folder_that_was_removed(tmp_path: Path) -> None:
 
 
 def test_data_without_end_are_not_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    monkeypatch.setattr("rollc.tools.cli.files._LONGEST_STREAM", 1000)
+    monkeypatch.setattr("rollc.tools.files._LONGEST_STREAM", 1000)
     for command in (("run", "tiny.roll", "--inputs"), ("train", "tiny.roll", "--data")):
         result = run(*command, "/dev/zero")
         assert result.status == 2

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rollc.errors import InputError
 from rollc.support import resources
-from rollc.tools.cli import report, streams, talk
+from rollc.tools import console, fault_report, standard_streams
 
 if TYPE_CHECKING:
     from rollc.lang.diagnostics.source import Source
@@ -42,7 +42,7 @@ def read_spec(argument: str) -> Source:
     else:
         path = resources.find_spec(argument)
         name, text = str(path), resources.text_of(path)
-    report.remember(name, text)
+    fault_report.remember(name, text)
     return Source(name, text)
 
 
@@ -135,9 +135,9 @@ def write_bytes(argument: str, content: bytes) -> None:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise streams.cannot_write(error) from error
+            raise standard_streams.cannot_write(error) from error
         return
     from rollc.support import atomic_files
 
     atomic_files.write_file(Path(argument), content)
-    talk.say(f"wrote {argument}")
+    console.say(f"wrote {argument}")

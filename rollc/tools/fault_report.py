@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from rollc import __version__
-from rollc.tools.cli import talk
+from rollc.tools import console
 
 _LIBRARIES = ("click", "lark", "llvmlite", "networkx", "numba", "numpy")
 _texts: list[tuple[str, str]] = []
@@ -33,7 +33,7 @@ def write(arguments: Sequence[str], error: Exception) -> None:
     ]
     for name, text in _texts:
         lines += ["", f"==== {name}", text]
-    talk.error(f"internal error: {type(error).__name__}: {error}")
+    console.error(f"internal error: {type(error).__name__}: {error}")
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="rollc-report-", suffix=".txt", delete=False, encoding="utf-8",
@@ -42,10 +42,10 @@ def write(arguments: Sequence[str], error: Exception) -> None:
             file.write("\n".join(lines) + "\n")
     except OSError:
         print("\n".join(lines), file=sys.stderr)
-        talk.note("this is a fault of rollc: please report it with the text above")
+        console.note("this is a fault of rollc: please report it with the text above")
     else:
-        talk.note("this is a fault of rollc, not of yours: please report it")
-        talk.note(f"what reproduces it is in {file.name} (it holds the text of the spec)")
+        console.note("this is a fault of rollc, not of yours: please report it")
+        console.note(f"what reproduces it is in {file.name} (it holds the text of the spec)")
 
 
 def _version(library: str) -> str:
