@@ -89,10 +89,15 @@ def networks_of(
         manifest = artefact_store.read(path)
         return Networks(open_artefact(manifest), _options(manifest))
     found = resources.find_spec(str(path))
-    given_options = {name: value for name, value in options.items() if value is not None}
-    network, made = build_text(
-        resources.text_of(found), str(found), sets=sizes, dtype=dtype, **given_options
-    )
+    return networks_of_text(resources.text_of(found), str(found), sizes, dtype, options)
+
+
+def networks_of_text(
+    text: str, name: str, sizes: Mapping[str, int], dtype: str, options: Mapping[str, Any]
+) -> Networks:
+    """Those of the text of a spec."""
+    given = {name: value for name, value in options.items() if value is not None}
+    network, made = build_text(text, name, sets=sizes, dtype=dtype, **given)
     return Networks(network, _options(made.manifest))
 
 

@@ -23,6 +23,7 @@ except ModuleNotFoundError as error:
     ) from None
 
 from rollc.errors import DerivativeError
+from rollc.torch.layers import convert
 from rollc.torch.module import Module
 
-__all__ = ["DerivativeError", "Module"]
+__all__ = ["DerivativeError", "Module", "convert"]
