@@ -6,8 +6,7 @@ The forward pass runs once: outputs keep the tape, and the loss comes with its g
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +18,19 @@ from rollc.network.network import Network
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
-Pull = Callable[[Arrays, tuple[str, ...]], Arrays]
+Pull = Callable[[Arrays, tuple[str, ...], bool], Arrays]
 Push = Callable[[Arrays, Arrays], Arrays]
 Second = Callable[[Arrays, Arrays, Arrays, bool, tuple[str, ...]], tuple[Arrays, Arrays]]
 
 
-@dataclass(frozen=True)
-class Ran:
+class Ran(NamedTuple):
     """Results by name, and functions that give their derivatives.
 
     ``sources`` are the results that have one.  ``pull`` gives some of the gradients, from
-    cotangents; ``push`` the derivatives of the results, from what was given and its tangents;
-    ``second``, from what was given, its tangents and cotangents, the derivatives of the results, if
-    these are wanted, and those of some of the gradients, both in the direction of the tangents.
+    cotangents, and is told whether these are the last that it is asked for; ``push`` the
+    derivatives of the results, from what was given and its tangents; ``second``, from what was
+    given, its tangents and cotangents, the derivatives of the results, if these are wanted, and
+    those of some of the gradients, both in the direction of the tangents.
     """
 
     results: Arrays
@@ -41,8 +40,7 @@ class Ran:
     second: Second | None = None
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """What a call has besides its arrays; ``state`` is whether some of these are one.
 
     ``sums`` makes the network of a weighted sum of the outputs, for second derivatives.
@@ -57,19 +55,20 @@ class Options:
 
     def arguments(self, network: Network, arrays: Arrays) -> dict[str, Any]:
         """The arguments of a method of the network."""
-        states = {
-            name.removeprefix(STATE): array
-            for name, array in arrays.items()
-            if name.startswith(STATE)
-        }
+        params = {name: arrays[name] for name in network.params}
+        inputs = {name: array for name, array in arrays.items() if name not in params}
+        state: dict[str, Array] | None = None
+        if self.state:
+            known = [*inputs]
+            state = {
+                name.removeprefix(STATE): inputs.pop(name)
+                for name in known
+                if name.startswith(STATE)
+            }
         return {
-            "params": {name: arrays[name] for name in network.params},
-            "inputs": {
-                name: array
-                for name, array in arrays.items()
-                if name not in network.params and not name.startswith(STATE)
-            },
-            "state": states if self.state else None,
+            "params": params,
+            "inputs": inputs,
+            "state": state,
             "steps": self.steps,
             "lengths": self.lengths,
             "training": self.training,
@@ -108,7 +107,7 @@ def outputs(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, 
     found, pullback = network.vjp(**arguments, wrt=wrt)
     shapes = _shapes(found)
 
-    def pull(cotangents: Arrays, wanted: tuple[str, ...]) -> Arrays:
+    def pull(cotangents: Arrays, wanted: tuple[str, ...], last: bool) -> Arrays:
         return pullback(cotangents, None if wanted == wrt else wanted)
 
     return Ran(found, _of_floats(found), pull, push, second)
@@ -126,8 +125,10 @@ def loss(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, ...
             return *network.value_and_grad(**arguments, wrt=wrt), {}
         return network.loss(**arguments), {}, {}
 
-    def pull(cotangents: Arrays, wanted: tuple[str, ...]) -> Arrays:
+    def pull(cotangents: Arrays, wanted: tuple[str, ...], last: bool) -> Arrays:
         slope = cotangents["loss"]
+        if last and slope == 1:  # as it is where the loss itself is learnt from
+            return found
         return {name: np.asarray(found[name] * slope) for name in wanted}
 
     def push(arrays: Arrays, tangents: Arrays) -> Arrays:

@@ -78,8 +78,7 @@ class Outputs(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(call: Call, *tensors: Tensor) -> tuple[Tensor, ...]:
-        arrays = {name: array_of(tensor) for name, tensor in zip(call.names, tensors, strict=True)}
-        ran = call.run(arrays, call.wrt)
+        ran = call.run(arrays_of(call.names, tensors), call.wrt)
         call.results, call.sources = tuple(ran.results), ran.sources
         call.pull, call.push, call.second = ran.pull, ran.push, ran.second
         return tuple(map(torch.from_numpy, ran.results.values()))
@@ -89,7 +88,8 @@ class Outputs(torch.autograd.Function):  # type: ignore[misc]
         call, *tensors = inputs
         ctx.call = call
         ctx.save_for_backward(*tensors)  # a change in place is found there
-        ctx.save_for_forward(*tensors)
+        if _transforms():
+            ctx.save_for_forward(*tensors)
         ctx.set_materialize_grads(False)
         if len(call.sources) < len(output):
             named = zip(call.results, output, strict=True)
@@ -105,12 +105,12 @@ class Outputs(torch.autograd.Function):  # type: ignore[misc]
         wanted = _needed(call.names, ctx.needs_input_grad[1:])
         if not given or not wanted:
             return (None,) * (1 + len(tensors))
-        names = Names(cotangents=tuple(given), gradients=wanted)
+        names, last = Names(cotangents=tuple(given), gradients=wanted), not _keeps_graph()
         if torch.is_grad_enabled() or _transforms():
             found = Gradients.apply(call, names, *given.values(), *tensors)
         else:  # nobody asks what the gradients depend on
-            found = Gradients.forward(call, names, *given.values(), *tensors)
-        if not _keeps_graph():
+            found = _pulled(call, names, (*given.values(), *tensors), last)
+        if last:
             call.release()
         gradients = dict(zip(wanted, found, strict=True))
         return (None, *(gradients.get(name) for name in call.names))
@@ -164,11 +164,7 @@ class Gradients(_Derivative):
 
     @staticmethod
     def forward(call: Call, names: Names, *tensors: Tensor) -> tuple[Tensor, ...]:
-        _, cotangents, given = names.given(call, tensors)
-        pull = call.pull or call.run(_arrays(given), names.gradients).pull
-        assert pull is not None
-        found = pull(_arrays(cotangents), names.gradients)
-        return tuple(torch.from_numpy(found[name]) for name in names.gradients)
+        return _pulled(call, names, tensors, last=False)
 
     @staticmethod
     def backward(ctx: Any, *vectors: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -210,6 +206,15 @@ class Gradients(_Derivative):
     @staticmethod
     def vmap(*arguments: Any) -> Any:
         return Gradients.over(*arguments)
+
+
+def _pulled(call: Call, names: Names, tensors: Sequence[Tensor], last: bool) -> tuple[Tensor, ...]:
+    """The gradients from cotangents; the call gives none any more after the ``last`` ones."""
+    _, cotangents, given = names.given(call, tensors)
+    pull = call.pull or call.run(_arrays(given), names.gradients).pull
+    assert pull is not None
+    found = pull(_arrays(cotangents), names.gradients, last)
+    return tuple(torch.from_numpy(found[name]) for name in names.gradients)
 
 
 class Slopes(_Derivative):
@@ -296,7 +301,8 @@ def applied(call: Call, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
     if _transforms():
         found = Outputs.apply(call, *tensors)
     elif not call.wrt:
-        found = Outputs.forward(call, *tensors)
+        results = call.run(arrays_of(call.names, tensors), ()).results
+        return {name: torch.from_numpy(array) for name, array in results.items()}
     else:  # as `apply` does then, without the signature that it binds in every call
         found = super(torch.autograd.Function, Outputs).apply(call, *tensors)
     return dict(zip(call.results, found, strict=True))
@@ -312,7 +318,7 @@ def _needed(names: Sequence[str], needs: Sequence[bool]) -> tuple[str, ...]:
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
-    return {name: array_of(tensor) for name, tensor in tensors.items()}
+    return arrays_of([*tensors], [*tensors.values()])
 
 
 def _transforms() -> bool:
@@ -320,6 +326,15 @@ def _transforms() -> bool:
     ask = getattr(torch._C, "_are_functorch_transforms_active", None)
     level = getattr(torch.autograd.forward_ad, "_current_level", 0)
     return level >= 0 or ask is None or bool(ask())
+
+
+def arrays_of(names: Sequence[str], tensors: Sequence[Tensor]) -> dict[str, Array]:
+    """The memory of tensors by name."""
+    try:
+        found = [tensor.numpy(force=True) for tensor in tensors]
+    except (RuntimeError, TypeError):  # which it is, and why, :func:`array_of` says
+        found = [*map(array_of, tensors)]
+    return dict(zip(names, found, strict=True))
 
 
 def array_of(tensor: Tensor) -> Array:

@@ -86,8 +86,8 @@ class Module(nn.Module):  # type: ignore[misc]
         """Draw the parameters anew, as the spec says, from PyTorch's generator."""
         drawn = self._first.init(seed())
         with torch.no_grad():
-            for name, array in drawn.items():
-                self._parameter(name).copy_(torch.from_numpy(array))
+            for name, tensor in self._learnt(self._first).items():
+                tensor.copy_(torch.from_numpy(drawn[name]))
 
     def forward(
         self,
@@ -121,12 +121,12 @@ class Module(nn.Module):  # type: ignore[misc]
         given = self._given(inputs, named)
         sort = "loss" if loss else "outputs"
         found = self._called(self._networks, sort, given, lengths, state, steps)
-        results = {name: tensor for name, tensor in found.items() if not name.startswith(STATE)}
-        value = next(iter(results.values())) if len(results) == 1 else results
-        if state is None:
-            return value
-        after = found.keys() - results.keys()
-        return value, {name.removeprefix(STATE): found[name] for name in found if name in after}
+        after = {}
+        if state is not None:
+            names = [name for name in found if name.startswith(STATE)]
+            after = {name.removeprefix(STATE): found.pop(name) for name in names}
+        value = next(iter(found.values())) if len(found) == 1 else found
+        return value if state is None else (value, after)
 
     def loss(self, *inputs: Any, **named: Any) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """The loss of the spec: a number, the mean over the batch.
@@ -216,13 +216,18 @@ class Module(nn.Module):  # type: ignore[misc]
         """The network in one of the precisions: what it takes and gives is the same in both."""
         return self._networks.first
 
-    def _parameter(self, name: str) -> Tensor:
-        """A parameter, or what has taken its place: a tensor that is computed of another one."""
-        home, (*path, last) = self, name.split(".")
-        for part in path:
-            home = home._modules[part]
-        found = home._parameters.get(last)
-        return getattr(home, last) if found is None else found
+    def _learnt(self, network: Network) -> dict[str, Tensor]:
+        """Its parameters by the spec's names, or what has taken the place of one: a tensor that is
+        computed of another one."""
+        found = {}
+        for name in network.params:
+            *path, last = name.split(".") if "." in name else (name,)
+            home = self
+            for part in path:
+                home = home._modules[part]
+            own = home._parameters.get(last)
+            found[name] = getattr(home, last) if own is None else own
+        return found
 
     def _need_state(self) -> None:
         """Refuse what takes no state, or none that is nothing but the last values."""
@@ -237,6 +242,8 @@ class Module(nn.Module):  # type: ignore[misc]
     def _given(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
         """Inputs and targets by name."""
         network = self._first
+        if not named and len(inputs) == len(network.inputs) == 1 and torch.is_tensor(inputs[0]):
+            return dict(zip(network.inputs, inputs, strict=True))
         if len(inputs) == 1 and isinstance(inputs[0], Mapping):
             given = dict(inputs[0])
         else:
@@ -270,7 +277,7 @@ class Module(nn.Module):  # type: ignore[misc]
         return called(
             networks,
             sort,
-            {name: self._parameter(name) for name in networks.first.params},
+            self._learnt(networks.first),
             given,
             batch_first=self.batch_first,
             training=self.training,

@@ -31,7 +31,7 @@ from rollc.frameworks.runs import Pull, Ran
 from rollc.ir.names import STATE
 from rollc.network.arrays import Spec
 from rollc.network.network import Network
-from rollc.torch.functions import array_of
+from rollc.torch.functions import array_of, arrays_of
 from rollc.transforms.ragged import own_outputs
 
 Tensor = Any
@@ -121,7 +121,7 @@ class _Request(NamedTuple):
             seed=0 if self.seed is None else int(self.seed),
             state=self.state,
         )
-        arrays = dict(zip(self.names, map(array_of, self.tensors), strict=True))
+        arrays = arrays_of(self.names, self.tensors)
         return runs.RUNS[self.sort](opened(self.network), options, arrays, wrt)
 
     def specs(self) -> list[Spec]:
@@ -209,7 +209,7 @@ def _gradients(
     if pull is None:
         pull = request.run(wrt).pull
     assert pull is not None
-    found = pull(dict(zip(sources, map(array_of, cotangents), strict=True)), wrt)
+    found = pull(arrays_of(sources, cotangents), wrt, False)
     return [torch.from_numpy(found[name]).contiguous() for name in wrt]
 
 

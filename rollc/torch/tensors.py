@@ -51,6 +51,13 @@ class Precision:
         return tensor.to(self.own)
 
 
+_PRECISIONS = {
+    (own, mixed): Precision(own, computed, mixed)
+    for own, computed in _COMPUTED.items()
+    for mixed in (False, True)
+}
+
+
 def precision_of(sort: str, dtypes: Mapping[str, Any]) -> Precision:
     """The one precision of some things by name."""
     first, own = next(iter(dtypes.items()))
@@ -66,11 +73,14 @@ def precision_of(sort: str, dtypes: Mapping[str, Any]) -> Precision:
     mixed = torch.is_autocast_enabled("cpu")
     if mixed:
         warnings.warn("rollc computes in float32 under torch.autocast", stacklevel=1)
-    return Precision(own, _COMPUTED[own], mixed)
+    return _PRECISIONS[own, mixed]
 
 
 def checked(sort: str, name: str, tensor: Any, spec: Spec, precision: Precision) -> Tensor:
     """A tensor in the precision that is computed in; shapes are the network's to look at."""
+    dense = isinstance(tensor, torch.Tensor) and tensor.is_cpu and tensor.layout is torch.strided
+    if dense and spec.kind == "float" and tensor.dtype is precision.own is precision.computed:
+        return tensor
     if not isinstance(tensor, torch.Tensor):
         raise InputError(f"{sort} `{name}`: expected a tensor, found {shown(tensor)}")
     if not tensor.is_cpu:

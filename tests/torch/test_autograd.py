@@ -24,6 +24,22 @@ def test_backward_as_often_as_the_graph_is_kept() -> None:
             torch.autograd.grad(result, module.W)
 
 
+def test_gradients_are_the_callers_to_change() -> None:
+    """Each backward pass has its own, of a loss too, whose gradients are known before."""
+    module = module_of("lstm")
+    given = inputs_of(module)
+    for call in (lambda: module(given["x"])["h"].sum(), lambda: module.loss(given)):
+        result = call()
+        passes = [torch.autograd.grad(result, module.W, retain_graph=True)[0] for _ in range(2)]
+        expected = passes[0].clone()
+        passes[0].zero_()
+        (last,) = torch.autograd.grad(result, module.W)
+        assert torch.equal(passes[1], expected)
+        assert torch.equal(last, expected)
+        last.zero_()
+        assert torch.equal(torch.autograd.grad(call(), module.W)[0], expected)
+
+
 def test_the_tape_is_free_after_the_backward_pass() -> None:
     module = module_of("lstm")
     result = module(inputs_of(module)["x"])["h"].sum()
