@@ -13,7 +13,7 @@ TESTS = ROOT / "tests"
 # Beside the folders of rollc: programs, expected texts, what tests share, other implementations.
 OWN = ("commands", "golden", "helpers", "reference")
 MODULES = [path.relative_to(TESTS) for path in sorted(TESTS.rglob("*.py"))]
-DOCUMENTS = [*ROOT.glob("*.md"), ROOT / "grammar" / "README.md"]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "grammar" / "README.md"]
 NAMED = re.compile(r"`(?:\S+ )?((?:tests|rollc)/[\w./-]+)`")
 
 
@@ -27,7 +27,13 @@ def test_folders_are_those_of_rollc() -> None:
 
 def test_tests_stand_in_a_folder() -> None:
     loose = {path.name for path in MODULES if len(path.parts) == 1}
-    assert loose == {"__init__.py", "conftest.py", "test_folders.py", "test_imports.py"}
+    assert loose == {
+        "__init__.py",
+        "conftest.py",
+        "test_documents.py",
+        "test_folders.py",
+        "test_imports.py",
+    }
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
