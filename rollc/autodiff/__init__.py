@@ -1,1 +1,1 @@
-"""Graphs of derivatives: adjoints, tangents, and what they are cut into."""
+"""Automatic differentiation of graphs: adjoints, tangents, truncation, windows and segments."""

@@ -1,15 +1,14 @@
-"""Gradients of parameters combined by mean: over the steps at which each is read.
+"""Gradient averaging: those of a parameter are means over the steps at which it is read.
 
     a read of p at every step  ->  a read of identity(p), one node for all reads over an axis
-    ~identity(p)               ->  what it was, divided by the number of steps
+    ~identity(p)               ->  the same, divided by the number of steps
 
-where p is a parameter, or what is computed from parameters alone.  Its copies in the
-unrolled network are its reads by what runs over time: N of them, and their contributions to
-the gradient are averaged instead of summed.  What is read once for the whole sequence, such
-as an initial value, is one copy and adds as it is; so it is with lengths too, where a choice by
-the length has the initial value at the own end of each sequence.
-The number of steps is that of the call, with lengths too.  Values, the loss and all other
-gradients stay what they were.
+where p is a parameter, or a value of parameters alone.  The unrolled network has N copies of p,
+one for each step of the nodes that read it, and their contributions to the gradient are averaged
+instead of summed.  A read once for the whole sequence, such as that of an initial value, is one
+copy, whose contribution is added; so it is in ragged batches, where a choice by the length takes
+the initial value at the end of each sequence.  The number of steps is that of the call, for
+ragged batches too.  Values, the loss and all other gradients are unchanged.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def mean_adjoint(graph: Graph, of: Literal["loss", "outputs"] = "loss") -> Graph
 
 
 def _marked(graph: Graph) -> tuple[Graph, dict[str, tuple[str, ...]]]:
-    """The graph with a node for the copies of each parameter, and the axes they are over."""
+    """The graph with a node for the copies of each parameter, and the axes of the copies."""
     weights = weight_nodes(graph)
     copies: dict[str, tuple[str, ...]] = {}
     nodes: list[Node] = []
@@ -68,7 +67,7 @@ def _marked(graph: Graph) -> tuple[Graph, dict[str, tuple[str, ...]]]:
 
 
 def _by_length(graph: Graph, node: Node) -> bool:
-    """Whether a node reads a length, or chooses by one: that is how initial values are read."""
+    """Whether a node reads a length, or chooses by one, as ragged batches read initial values."""
     lengths = lengths_leaves(graph.axes).values()
     chooses = node.operation == "where"
     read = [*node.operands, *(graph[node.operands[0].source].operands if chooses else ())]
@@ -76,7 +75,7 @@ def _by_length(graph: Graph, node: Node) -> bool:
 
 
 def weight_nodes(graph: Graph) -> set[str]:
-    """The parameters, and what is computed from parameters and numbers alone."""
+    """The parameters, and the values of parameters and constants alone."""
     parameters = (node.name for node in graph.leaves("param"))
     others = (
         node.name

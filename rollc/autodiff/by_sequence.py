@@ -1,11 +1,11 @@
-"""The loss of every sequence of a batch, and its gradients.
+"""Per-sequence gradients: the loss of every sequence of a batch, and its gradients.
 
-    a parameter p                      ->  p'own, its value for each sequence, in all reads
-    the loss, the mean of l over them  ->  the sum of l
+    a parameter p                           ->  p'own, a copy of it for each sequence
+    the loss, a mean of l over the batch    ->  the sum of l
 
 The cotangent of ``p'own`` is then the gradient of each sequence's own loss, and that of a leaf
-with a batch is so anyway.  What is computed from parameters alone is each sequence's too.  Once the
-adjoint is there, what meets a value of each sequence reads the parameter itself again.
+with a batch is so anyway.  Values of parameters alone have copies too.  After differentiation,
+nodes whose other operands run over the batch read the parameter itself in place of its copies.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def gradient_name(leaf: str) -> str:
 def by_sequence(graph: Graph) -> Graph:
     """The graph whose outputs are the loss of each sequence, ``loss``, and its gradients.
 
-    Those have the labels of :func:`gradient_name`; of the outputs stays the state that is left.
-    Takes a graph before the adjoint for which :func:`why_not_by_sequence` has no reason.
+    Those have the labels of :func:`gradient_name`; of the network's outputs the state remains.
+    Takes a graph before the adjoint for which :func:`why_not_by_sequence` is None.
     """
     assert graph.loss is not None
-    apart, loss, own = _apart(graph)
-    derived = adjoint(apart)
+    copied, loss, own = _with_copies(graph)
+    derived = adjoint(copied)
     build = Builder(derived.nodes, mark=":")
     outputs = [("loss", loss)]
     for leaf, gradient in derived.gradients:
@@ -71,7 +71,7 @@ def by_sequence(graph: Graph) -> Graph:
 
 
 def _reading(leaves: dict[str, str], node: Node, build: Builder) -> Node:
-    """A node that reads leaves in the place of their copies, where it stays what it is."""
+    """A node that reads leaves in place of their copies, where its type stays the same."""
     if not any(edge.source in leaves for edge in node.operands):
         return node
     operands = tuple(
@@ -82,8 +82,11 @@ def _reading(leaves: dict[str, str], node: Node, build: Builder) -> Node:
     return replace(node, operands=operands) if found == node.type else node
 
 
-def _apart(graph: Graph) -> tuple[Graph, str, dict[str, str]]:
-    """The graph with leaves that each sequence has for itself, its loss, and the leaves' names."""
+def _with_copies(graph: Graph) -> tuple[Graph, str, dict[str, str]]:
+    """The graph with copies of leaves for each sequence, the node of the losses, and the copies.
+
+    The copies are named by their leaves.
+    """
     shared = [n.name for n in graph.nodes if differentiable(n) and BATCH not in n.type.axes]
     own = {name: f"{name}'own" for name in shared}
     found = dependents(graph.nodes, shared) - {graph.loss}
@@ -93,7 +96,7 @@ def _apart(graph: Graph) -> tuple[Graph, str, dict[str, str]]:
         build.define(own[name], "spread", (build.read(name),), axis=BATCH)
     for node in graph.nodes:
         if node.name in found and node.name not in own:
-            build.nodes[node.name] = _each(node, own)
+            build.nodes[node.name] = _batched(node, own)
     assert graph.loss is not None
     node = graph[graph.loss]
     build.prefix, build.line = node.name, node.line
@@ -106,13 +109,13 @@ def _apart(graph: Graph) -> tuple[Graph, str, dict[str, str]]:
     return replace(graph, nodes=tuple(build.nodes.values())), each, own
 
 
-def _each(node: Node, own: dict[str, str]) -> Node:
-    """A node that each sequence has for itself."""
+def _batched(node: Node, own: dict[str, str]) -> Node:
+    """A node that runs over the batch, and reads copies in place of leaves."""
     operands = tuple(
         replace(edge, source=own.get(edge.source, edge.source)) for edge in node.operands
     )
     initial = None if node.initial is None else own.get(node.initial, node.initial)
     type_ = replace(node.type, axes=ordered_axes((*node.type.axes, BATCH)))
     node = replace(node, operands=operands, initial=initial, type=type_)
-    along = node.operation == "spread" and node.options["axis"] == BATCH
-    return replace(node, operation="identity", attributes=()) if along else node
+    broadcast = node.operation == "spread" and node.options["axis"] == BATCH
+    return replace(node, operation="identity", attributes=()) if broadcast else node

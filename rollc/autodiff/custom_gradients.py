@@ -1,11 +1,12 @@
-"""Derivatives of one's own: as the adjoint reads them, and gone.
+"""Custom gradients: removed after differentiation, or written out before it.
 
-``without_slopes``, once the adjoint is taken:
+``without_custom_gradients``, where no derivative is taken any more:
     stop(x)                     ->  x
     with_slope(value, slope, x) ->  value
-A node whose type is not its value's own stays: the operation is what broadcasts it.
+A node that broadcasts its value stays.
 
-``told_slopes``, so that `stop` alone is not what it seems:
+``explicit_custom_gradients``, which leaves ``stop`` as the only operation whose derivative is
+not that of its value:
     with_slope(value, slope, x) ->  value + stop(slope) * (x - stop(x))
 """
 
@@ -19,8 +20,8 @@ from rollc.ir.graph import Graph, Node
 from rollc.ir.operations import operation_of
 
 
-def without_slopes(graph: Graph) -> Graph:
-    """The same graph for whoever takes no derivative of it any more."""
+def without_custom_gradients(graph: Graph) -> Graph:
+    """A graph of the same values, without the operations that differ in derivatives alone."""
 
     def value(node: Node) -> Node:
         if not operation_of(node).value_first:
@@ -33,14 +34,14 @@ def without_slopes(graph: Graph) -> Graph:
     return graph.with_nodes(value(node) for node in graph.nodes)
 
 
-def told_slopes(graph: Graph) -> Graph:
-    """The same values and the same adjoint, without `with_slope`."""
+def explicit_custom_gradients(graph: Graph) -> Graph:
+    """A graph of the same values and the same adjoint, without ``with_slope``."""
     build = Builder(graph.nodes, mark="^")
     for node in graph.nodes:
         if node.operation == "with_slope":
             build.prefix, build.line = node.name, node.line
             value, slope, x = (build.read(e.source, e.delay, e.axis) for e in node.operands)
-            line = call("stop", slope) * (x - call("stop", x))
-            build.define(node.name, "add", (value, line))
+            linear = call("stop", slope) * (x - call("stop", x))
+            build.define(node.name, "add", (value, linear))
             build.nodes[node.name] = replace(build.nodes[node.name], initial=node.initial)
     return graph.with_nodes(build.nodes.values())

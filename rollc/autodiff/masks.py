@@ -1,21 +1,22 @@
-"""Where no cotangent arrives, none leaves, whatever the slope is there.
+"""Masks of contributions: zero where the cotangent is zero, whatever the derivative is there.
 
-A value that ``where`` did not choose may be NaN, and zero times its slope would be NaN too.
-So what a rule passes on is masked by what arrives:
+A value that ``where`` did not choose may be NaN or infinite, and so may its derivative; a
+cotangent of zero times that would be NaN.  So the contribution ``c`` of a rule is masked by the
+cotangent ``g``:
 
-    passed                  ->  where(c, passed, 0)         if one condition decides it
-    passed                  ->  reached(passed, g)          an operation on single elements
-    passed                  ->  reached(passed, sum |g|)    one on vectors, at one step
-    g * b, outer(g, b) ...  ->  g * reached(b, g) ...       a product: what g is multiplied with,
+    c                       ->  where(condition, c, 0)      if one condition decides it
+    c                       ->  reached(c, g)               an elementwise operation
+    c                       ->  reached(c, sum |g|)         one on vectors, at one step
+    g * b, outer(g, b) ...  ->  g * reached(b, g) ...       a product: the other factor is masked,
                                                             if that is no larger, so that a sum
                                                             of products stays one
 
-Where that is needed is a fact of the operation, its ``slope``, and of the graph: an infinite
-slope at a finite argument is always masked, for a factor of zero, or a flat tanh, make a
-cotangent of zero too.  Where slopes are finite as long as the operands are, only what may get
-no cotangent at all is masked (:mod:`rollc.autodiff.arrivals`): an LSTM has the adjoint that it
-would have without.  Forward in time it is the same with tangents: what an infinite slope is
-multiplied with is masked, and what is not picked is not there.
+Which contributions need a mask follows from the operation, by its ``slope``, and from the graph.
+A derivative that can be infinite at a finite argument is always masked, since arithmetic makes
+cotangents zero too (a factor of zero, a saturated tanh).  Where derivatives are finite as long as
+the operands are, only nodes that may get no cotangent at some steps or elements are masked
+(:mod:`rollc.autodiff.arrivals`): the adjoint of an LSTM has no masks.  In forward mode tangents
+are masked likewise before they meet a derivative that can be infinite.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from rollc.ir.operations import Operation
 from rollc.ir.operations.linear import over_axes
 
 
-def passed_on(
+def contributions_of(
     entry: Operation,
     node: Node,
     g: Value,
@@ -40,29 +41,32 @@ def passed_on(
     wanted: Sequence[bool],
     known: Arrivals,
 ) -> Sequence[Value | None]:
-    """What a node, of the operation ``entry``, passes on to those operands that are wanted."""
+    """The masked contributions of a node, of the operation ``entry``, to its operands.
+
+    None for an operand that is not ``wanted`` or that no gradient passes to.
+    """
     rule, slope = entry.adjoint, entry.slope_at(node.options)
     assert rule is not None
     if slope == "constant" or (node.name in known.everywhere and slope != "infinite"):
-        passed = rule(g, y, *operands, **node.options)
-        return [value if want else None for value, want in zip(passed, wanted, strict=True)]
+        values = rule(g, y, *operands, **node.options)
+        return [value if want else None for value, want in zip(values, wanted, strict=True)]
     masked = _mask(entry, node, g, known)
     read = list(operands)
-    done = [False] * len(read)  # what is read for an operand's cotangent
+    done = [False] * len(read)  # whether the factor of an operand's contribution is masked
     if slope == "product":
-        for place, want in enumerate(wanted):
-            other = operands[1 - place]
-            if want and _is_smaller(entry, node, other.type, operands[place].type):
-                read[1 - place], done[place] = masked(other), True
-    passed = rule(g, y, *read, **node.options)
+        for position, want in enumerate(wanted):
+            other = operands[1 - position]
+            if want and _is_smaller(entry, node, other.type, operands[position].type):
+                read[1 - position], done[position] = masked(other), True
+    values = rule(g, y, *read, **node.options)
     return [
         None if value is None or not want else value if ready or value is g else masked(value)
-        for value, want, ready in zip(passed, wanted, done, strict=True)
+        for value, want, ready in zip(values, wanted, done, strict=True)
     ]
 
 
 def _mask(entry: Operation, node: Node, g: Value, known: Arrivals) -> Callable[[Value], Value]:
-    """What makes a value zero where nothing arrives."""
+    """The function that makes a value zero where the cotangent is zero."""
     infinite = entry.slope_at(node.options) == "infinite"
     choice = None if infinite else known.chosen.get(node.name)
     if choice is not None:
@@ -80,7 +84,10 @@ def _mask(entry: Operation, node: Node, g: Value, known: Arrivals) -> Callable[[
 
 
 def arrived(entry: Operation, node: Node, g: Value) -> Value:
-    """What is zero exactly where all is zero that one application of an operation gets."""
+    """A value that is zero exactly where the whole cotangent of one application is zero.
+
+    An operation is applied to each element, to each vector, or to the steps of an axis.
+    """
     over = over_axes(node.options) if entry.slope != "product" else ()
     if entry.elementwise or over:
         shared = tuple(axis for axis in over if axis in g.type.axes)
@@ -88,19 +95,21 @@ def arrived(entry: Operation, node: Node, g: Value) -> Value:
     return call("sum", call("abs", g)) if g.type.shape else g
 
 
-def where_it_moves(node: Node, build: Builder, tangent: Callable[[str], Value | None]) -> Node:
-    """A node of an adjoint for derivatives of that: a mask passes on where what arrives moves too.
+def with_tangent_in_mask(
+    node: Node, build: Builder, tangent: Callable[[str], Value | None]
+) -> Node:
+    """A mask of an adjoint, widened for forward mode over it (second derivatives).
 
         reached(v, g)        ->  reached(v, |g| + |g^dot|)
         reached(v, sum |g|)  ->  reached(v, sum |g| + sum |g^dot|)
 
-    A cotangent of zero whose tangent is not zero has a derivative in what it is multiplied with.
-    ``tangent`` gives those of cotangents, None where there is none.
+    Where a cotangent is zero and its tangent is not, the product with v has a derivative.
+    ``tangent`` gives those of cotangents, None where there is none; other nodes are unchanged.
     """
     if node.operation != "reached":
         return node
     value, mask = node.operands
-    made: list[Node] = []  # what :func:`arrived` has made of the cotangent
+    made: list[Node] = []  # the nodes of :func:`arrived`, from the last one back
     name = mask.source
     while build.nodes[name].operation in ("abs", "sum", "sum_over"):
         made.append(build.nodes[name])
@@ -115,7 +124,7 @@ def where_it_moves(node: Node, build: Builder, tangent: Callable[[str], Value | 
 
 
 def _is_smaller(entry: Operation, node: Node, factor: Type, product: Type) -> bool:
-    """Whether a factor is masked at less cost than its product with the cotangent."""
+    """Whether a factor costs less to mask than its product with the cotangent."""
     covers = set(node.type.axes) <= set(factor.axes)
     if entry.elementwise:
         return covers

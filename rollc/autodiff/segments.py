@@ -1,17 +1,17 @@
-"""A network as segments of time, for gradients that run forward with the steps.
+"""Segments of a network along time, for gradients in forward mode.
 
-A loss meets the steps in reductions only: sums, means, extremes, the first or the last step.
-A *segment* is a run over all steps of one axis of time, up to some reductions that depend on
-the same earlier ones: an encoder is one, the decoder that starts where it ended the next.
-Its *window* is the graph of what changes with time in it.  What it reads that is the same at
-every step comes in by leaves of the window; those of them that the gradient passes are its
-*cuts*.  All that is static is the *rest*: the loss, out of the reductions as leaves.
+A loss depends on the steps by reductions only: sums, means, extremes, the first or the last
+step.  A *segment* is a loop over all steps of one time axis, up to the reductions that depend on
+the same earlier ones: an encoder is one, the decoder that starts from its end the next.
+Its *window* is the graph of its nodes that change with time.  Static values that it reads are
+leaves of the window; those of them that the gradient passes are its *cuts*.  All static nodes
+form the *rest*: the loss, as a function of the reductions, which are leaves there.
 
     loss  <-  rest  <-  reductions of the last segment  <-  its cuts  <-  rest  <-  …
 
-So the derivative of the reductions in the cuts is all that a segment owes to the gradient.
-It is the same for any number of steps, and of the size of reductions times cuts; a parameter
-that the decoder does not read is no concern of the decoder's segment.
+By the chain rule, a segment enters the gradient by the Jacobian of its reductions in its cuts.
+Its size does not depend on the number of steps, and a parameter that the decoder does not read
+has no column in the decoder's segment.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Segment:
     """A run over the steps of one axis.
 
     ``window`` has the reductions as outputs, by their names; over a window of steps, a mean
-    is a sum.  ``start`` computes the static leaves of the window, its outputs.  ``numbers``
+    is a sum.  ``start`` has the values of the window's static leaves as outputs.  ``numbers``
     are the nodes ``step`` of the network, which are leaves of the window.
     """
 
@@ -49,7 +49,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Segments:
-    """The segments in their order, and the rest: its outputs are the loss and all cuts.
+    """The segments in their order, and the rest, whose outputs are the loss and all cuts.
 
     ``ends`` are reductions that need no segment: the first or the last step of a leaf.
     """
@@ -60,14 +60,14 @@ class Segments:
 
 
 def segments(graph: Graph) -> Segments:
-    """Cut a checked graph with a loss; raises :class:`CannotSplit`, which says why not."""
+    """Split a checked graph with a loss; raises :class:`CannotSplit`, which says why not."""
     if graph.loss is None:
         raise CannotSplit("it has no loss")
     graph = needed(replace(graph, outputs=(), gradients=()), [graph.loss])
     for node in graph.nodes:
         if len(node.type.time) > 1:
             raise CannotSplit(f"`{node.name}` runs over {' and '.join(node.type.time)} at once")
-    graph = decomposed_over(graph, graph.axes)  # then no step needs another one at once
+    graph = decomposed_over(graph, graph.axes)  # then only reductions need all steps
     graph = _with_numbers_at_ends(graph)
     future = [name for name, reach in graph.reach.items() if reach.future]
     if future:
@@ -95,7 +95,7 @@ def segments(graph: Graph) -> Segments:
 
 
 def _with_numbers_at_ends(graph: Graph) -> Graph:
-    """The first or the last of a condition as that of a number, which a leaf can be."""
+    """The first or last step of a condition as that of a number: a leaf cannot be a condition."""
     build = Builder(graph.nodes)
     for node in graph.nodes:
         if node.type.kind == "bool" and operation_of(node).end:
@@ -115,7 +115,7 @@ def _ends_leaf(graph: Graph, node: Node) -> bool:
 
 
 def _grouped(graph: Graph, found: list[Node]) -> dict[tuple[int, str], list[Node]]:
-    """The reductions by how many others come before them, and by their axis."""
+    """The reductions by their depth in the graph of reductions, and by their axis."""
     names = {node.name for node in found}
     before = {node.name: names & needed_names(graph, [node.name]) - {node.name} for node in found}
     depth: dict[str, int] = {}
@@ -155,14 +155,14 @@ def _segment(
     cuts = tuple(
         name for name in between(window, open_, [node.name for node in reductions]) if name in open_
     )
-    _keep_sequences_apart(window, cuts)
+    _require_independent_sequences(window, cuts)
     start = needed(replace(static, outputs=tuple((n, n) for n in leaves), loss=None), leaves)
     return Segment(axis, window, start, cuts, tuple(map(reduction_of, reductions)), tuple(numbers))
 
 
 def _own(graph: Graph, static: Graph, reductions: list[str]) -> dict[str, bool]:
-    """The nodes of a segment's window, and whether they come from outside it."""
-    told = dependents(
+    """The nodes of a segment's window, and whether each is a leaf of it."""
+    variable = dependents(
         static.nodes,
         (
             node.name
@@ -173,9 +173,10 @@ def _own(graph: Graph, static: Graph, reductions: list[str]) -> dict[str, bool]:
     )
 
     def outside(name: str) -> bool:
-        """Whether a static node has a value that the window must be told."""
+        """Whether a node is a static value that the window takes as an argument."""
         type_ = graph[name].type
-        return type_.static and name not in reductions and type_.kind != "bool" and name in told
+        argument = name in variable and name not in reductions
+        return argument and type_.static and type_.kind != "bool"
 
     def before(name: str) -> list[str]:
         return [] if outside(name) else [edge.source for edge in graph[name].reads()]
@@ -192,8 +193,11 @@ def _as_leaf(node: Node) -> Node:
     return Node(node.name, "input", (), node.type, line=node.line)
 
 
-def _keep_sequences_apart(window: Graph, cuts: Iterable[str]) -> None:
-    """A direction of a cut with a batch is one of each sequence: they may not meet."""
+def _require_independent_sequences(window: Graph, cuts: Iterable[str]) -> None:
+    """Raise :class:`CannotSplit` if sequences mix although a cut runs over the batch.
+
+    A direction of such a cut is one of each sequence.
+    """
     own = [name for name in cuts if BATCH in window[name].type.axes]
     for node in _mixing(window) if own else ():
         raise CannotSplit(f"`{node.name}` mixes the sequences, and `{own[0]}` differs in them")

@@ -1,26 +1,27 @@
-"""The tangents of a graph: the derivative of every node in one direction, or in many at once.
+"""Forward mode: the derivative of every node in one direction, or in many at once.
 
-The tangent of ``h`` is the node ``h^dot``; steps on the way to it are ``h^dot:1``, ``h^dot:2`` …
+The tangent of ``h`` is the node ``h^dot``; ``h^dot:1``, ``h^dot:2`` … are intermediate values.
 
-    ^dot of v = f(u[t-d], …)       ->  J u^dot[t-d] + …, J the derivative of f in u
+    ^dot of v = f(u[t-d], …)       ->  J u^dot[t-d] + …, J the Jacobian of f in u
     initial value of ^dot of v     ->  ^dot of the initial value of v
 
-``pushforward`` takes one direction, from outside: the tangent of a leaf is a leaf, the
-operation ``tangent``.  ``tangent`` takes many: the elements of some leaves, one after the other
-along an axis of their own, which all tangents have.
+``pushforward`` has one direction, which the caller gives: the tangent of a leaf is a leaf, of
+the operation ``tangent``.  ``tangent`` has a direction for each element of some leaves, along an
+axis of their own, which all tangents have.
 
-    ^dot of a leaf u               ->  at(1, place): one at the element that the direction is
+    ^dot of a leaf u               ->  at(1, position): 1 at the element of the direction
 
-There are no rules of derivation but the table's adjoints.  A rule gives J' g, linear in the
-cotangent g; the adjoint of *that* in g is J, so the rules are applied twice: first to a g
-that stands for any, then back from what came out to g, with u^dot as the cotangent.
-Derivatives of one's own, ``stop`` and cut delays thus are what they are for the adjoint.
-Where no tangent arrives, none leaves (:mod:`rollc.autodiff.masks`).
-(Radul, Paszke, Frostig, Johnson and Maclaurin, You only linearize once: tangents transpose
-to gradients (2023), go the other way, from tangents to adjoints.)
+There are no rules but the adjoints of the operations.  A rule gives J' g, which is linear in the
+cotangent g; the transpose of that is J.  So rules are applied twice: to a dummy cotangent g, and
+then backwards from the result to g, with u^dot as the cotangent.  Hence custom gradients, ``stop``
+and truncated delays have the derivatives that the adjoint gives them.  Where a tangent is zero,
+so is what depends on it (:mod:`rollc.autodiff.masks`).
 
-Of many directions most are those of matrices, and the tangent of a matrix W[m, n] holds m * n
-matrices.  It is never made where W meets a vector or is looked up in, for with the unit at (i, j)
+Transposition in the other direction, of tangents to adjoints: Radul, Paszke, Frostig, Johnson and
+Maclaurin, You only linearize once: tangents transpose to gradients (2023).
+
+Most directions are those of matrices, and the tangents of a matrix W[m, n] are m * n matrices.
+They are not made where W multiplies a vector or rows of it are looked up: for the unit at (i, j)
 
     W^dot @ h         ->  at(element(h, j), i)
     W.T^dot @ h       ->  at(element(h, i), j)
@@ -37,7 +38,7 @@ from dataclasses import dataclass, replace
 import networkx
 
 from rollc.autodiff.adjoint import PREFIX, between, fit, spread
-from rollc.autodiff.masks import arrived, where_it_moves
+from rollc.autodiff.masks import arrived, with_tangent_in_mask
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Attribute, Graph, Node, Type, ordered_axes
@@ -45,11 +46,11 @@ from rollc.ir.operations import OPERATIONS
 from rollc.ir.traversal import in_order, in_step_order, needed_names, reachable
 
 DIRECTION = "~direction"
-"""The axis of the directions: no spec can write it, and it stands behind all axes of time."""
+"""The axis of the directions: no spec can name it, and it sorts behind all time axes."""
 
 
 def tangent_name(name: str) -> str:
-    """The node with the tangent of a node."""
+    """The name of a node's tangent."""
     return f"{name}^dot"
 
 
@@ -84,23 +85,23 @@ def tangent(graph: Graph, leaves: Sequence[str]) -> Graph:
 def pushforward(graph: Graph, leaves: Sequence[str], values: bool = True) -> Graph:
     """The graph with the tangents of its outputs in one direction, as outputs of their own.
 
-    ``leaves`` are those that move; the tangent of each that an output depends on is a leaf.  An
-    output labelled ``o`` that is a number has its tangent under the label ``o^dot``; the loss has
-    none.  Without ``values`` the tangents are all its outputs.
+    The tangent of each of the ``leaves`` that an output depends on is a leaf.  A float output
+    labelled ``o`` has its tangent under the label ``o^dot``; the loss has none.  Without
+    ``values`` the tangents are the only outputs.
     """
     return _Tangent(graph, leaves).graph(values)
 
 
 class _Maker(Builder):
-    """Makes nodes, and products with unit directions without the units."""
+    """A builder that makes products with unit matrices without making the matrices."""
 
     def __init__(self, nodes: Iterable[Node], found: Iterable[Directions]) -> None:
         super().__init__(nodes, mark=":")
         self.units = {tangent_name(each.leaf): each for each in found}
 
     def unit(self, of: Directions, shape: tuple[int, ...]) -> Value:
-        """What is one at the element that a direction is, and zero elsewhere."""
-        return call("at", self.number(1.0), self._place(of, 1, of.size), shape=shape)
+        """The unit of each direction: 1 at its element, and 0 elsewhere."""
+        return call("at", self.number(1.0), self._position(of, 1, of.size), shape=shape)
 
     def make(self, operation: str, operands: tuple[Value, ...], **options: Attribute) -> Value:
         if operation in ("matmul", "embed"):
@@ -112,7 +113,7 @@ class _Maker(Builder):
         return super().make(operation, operands, **options)
 
     def _unspread(self, value: Value) -> str:
-        """The node that a value is at every step and for every sequence."""
+        """The node that a value is a broadcast of."""
         name = value.edge.source
         while name in self.nodes and self.nodes[name].operation == "spread":
             name = self.nodes[name].operands[0].source
@@ -125,20 +126,20 @@ class _Maker(Builder):
         operands: tuple[Value, ...],
         options: Mapping[str, Attribute],
     ) -> Value | None:
-        """The product of a unit matrix and a vector, or its row that an index names."""
+        """The product of a unit matrix and a vector, or its row at an index; None for others."""
         matrix, other = operands
         height, width = matrix.type.shape
-        row, column = self._place(unit, width, height), self._place(unit, 1, width)
+        row, column = self._position(unit, width, height), self._position(unit, 1, width)
         if operation == "embed":
-            taken = call("where", call("equal", row, other), 1.0, 0.0)
-            return call("at", taken, column, shape=(width,))
+            selected = call("where", call("equal", row, other), 1.0, 0.0)
+            return call("at", selected, column, shape=(width,))
         if len(other.type.shape) != 1:
             return None
         if options.get("transpose_a"):
             row, column, height = column, row, width
         return call("at", call("element", other, column), row, shape=(height,))
 
-    def _place(self, of: Directions, divide: int, modulo: int) -> Value:
+    def _position(self, of: Directions, divide: int, modulo: int) -> Value:
         return super().make(
             "position",
             (),
@@ -153,7 +154,7 @@ class _Maker(Builder):
 class _Tangent:
     """Tangents in one direction."""
 
-    axes: tuple[str, ...] = ()  # that tangents have besides those of their nodes
+    axes: tuple[str, ...] = ()  # of tangents, besides those of their nodes
 
     def __init__(self, graph: Graph, leaves: Sequence[str]) -> None:
         self.source = graph
@@ -161,7 +162,7 @@ class _Tangent:
         self.build = Builder(graph.nodes, mark=":")
         outputs = dict.fromkeys(name for _, name in graph.outputs)
         self.active = frozenset(between(graph, leaves, outputs))
-        self.masks: set[str] = set()  # made for the adjoint that the source is
+        self.masks: set[str] = set()  # of the adjoint, where the source is one
 
     def graph(self, values: bool = True) -> Graph:
         build = self.build
@@ -192,7 +193,7 @@ class _Tangent:
         return _needed(graph)
 
     def _masked(self, node: Node) -> Node:
-        """A node of the source; of an adjoint's, one whose mask is one for derivatives too."""
+        """A node of the source; a mask of an adjoint is widened by the cotangent's tangent."""
         build = self.build
 
         def moved(name: str) -> Value | None:
@@ -200,7 +201,7 @@ class _Tangent:
             return build.read(tangent_name(name)) if arrives else None
 
         build.prefix, build.line = f"{tangent_name(node.name)}:reached", node.line
-        build.nodes[node.name] = masked = where_it_moves(node, build, moved)
+        build.nodes[node.name] = masked = with_tangent_in_mask(node, build, moved)
         if masked is not node:
             self.masks.add(masked.operands[1].source)
         return masked
@@ -211,7 +212,7 @@ class _Tangent:
         self._begin(leaf)
 
     def _define_zero(self, output: Node) -> bool:
-        """Make the tangent of an output that nothing moves; not of one that is no number."""
+        """Make the tangent of an output that depends on no leaf; False where it is no float."""
         if output.type.kind != "float":
             return False
         self.build.prefix, self.build.line = tangent_name(output.name), output.line
@@ -229,7 +230,7 @@ class _Tangent:
         self._begin(node)
 
     def _begin(self, node: Node) -> None:
-        """The tangent of a node begins with that of its initial value."""
+        """Give the tangent of a node its initial value: the tangent of the node's."""
         if node.initial is not None and node.initial in self.active:
             made = self.build.nodes[tangent_name(node.name)]
             start = tangent_name(node.initial)
@@ -243,62 +244,64 @@ class _Tangent:
         total: Value | None = None
         operands = [build.read(edge.source, edge.delay, edge.axis) for edge in node.operands]
         if entry is not None and entry.adjoint is not None:
-            any_ = build.leaf(f"{name}:any", "cotangent", replace(node.type, bound=None))
-            passed = entry.adjoint(any_, build.read(node.name), *operands, **node.options)
-            for operand, value in zip(operands, passed, strict=True):
+            dummy = build.leaf(f"{name}:any", "cotangent", replace(node.type, bound=None))
+            values = entry.adjoint(dummy, build.read(node.name), *operands, **node.options)
+            for operand, value in zip(operands, values, strict=True):
                 if value is None or operand.edge.source not in self.active:
                     continue
                 edge = operand.edge
                 moved = build.read(tangent_name(edge.source), edge.delay, edge.axis)
-                part = self._transposed(any_, value, moved, operand.type)
-                if part is not None and entry.slope_at(node.options) == "infinite":
-                    part = call("reached", part, arrived(entry, node, moved))
-                if part is not None:
-                    total = part if total is None else total + part
+                term = self._transposed(dummy, value, moved, operand.type)
+                if term is not None and entry.slope_at(node.options) == "infinite":
+                    term = call("reached", term, arrived(entry, node, moved))
+                if term is not None:
+                    total = term if total is None else total + term
         return build.number(0.0) if total is None else total
 
-    def _transposed(self, any_: Value, value: Value, moved: Value, like: Type) -> Value | None:
-        """J u^dot, from a value J' g with a ``g`` that stands for ``any_`` cotangent.
+    def _transposed(self, dummy: Value, value: Value, tangent: Value, like: Type) -> Value | None:
+        """J u^dot, from a value J' g of a ``dummy`` cotangent g.
 
-        ``moved`` is u^dot and ``like`` the type of u.  None where the value has no g in it.
+        ``tangent`` is u^dot and ``like`` the type of u.  None where the value does not depend
+        on g.
         """
         build = self.build
-        linear = self._depending(any_.edge.source, value.edge.source)
+        linear = self._depending(dummy.edge.source, value.edge.source)
         if not linear:
             return None
-        found = {value.edge.source: self._unfit(moved, value.type, like)}
+        found = {value.edge.source: self._unfit(tangent, value.type, like)}
         for name in linear:
-            if name == any_.edge.source:
+            if name == dummy.edge.source:
                 continue
             node, cotangent = build.nodes[name], found[name]
             rule = OPERATIONS[node.operation].adjoint
             assert rule is not None
             operands = [build.read(edge.source, edge.delay, edge.axis) for edge in node.operands]
-            passed = rule(cotangent, build.read(name), *operands, **node.options)
-            for operand, part in zip(operands, passed, strict=True):
+            values = rule(cotangent, build.read(name), *operands, **node.options)
+            for operand, term in zip(operands, values, strict=True):
                 source = operand.edge.source
-                if part is None or source not in linear:
+                if term is None or source not in linear:
                     continue
                 target = self._along(operand.type)
-                part = _whole(fit(part, target, self._along(node.type).axes), target)
-                found[source] = found[source] + part if source in found else part
-        return found.get(any_.edge.source)
+                term = _whole(fit(term, target, self._along(node.type).axes), target)
+                found[source] = found[source] + term if source in found else term
+        return found.get(dummy.edge.source)
 
-    def _unfit(self, moved: Value, value: Type, like: Type) -> Value:
-        """The transpose of what makes a rule's value fit an operand: a tangent like the value.
+    def _unfit(self, tangent: Value, value: Type, like: Type) -> Value:
+        """The transpose of :func:`fit`: a tangent of the type ``like``, as one of ``value``.
 
-        What the operand has and the value has not was spread or filled, and is summed; what only
-        the value has was summed, and is spread or filled.
+        Axes and shape that the operand alone has were broadcast, and are summed; those that the
+        value alone has were summed, and are broadcast.
         """
         over = tuple(axis for axis in like.axes if axis not in value.axes)
         if over:
-            moved = call("sum_over", moved, over=over)
+            tangent = call("sum_over", tangent, over=over)
         if value.shape != like.shape:
-            moved = call("fill", moved, shape=value.shape) if value.shape else call("sum", moved)
-        return spread(moved, self._along(value).axes)
+            broadcast = value.shape
+            tangent = call("fill", tangent, shape=broadcast) if broadcast else call("sum", tangent)
+        return spread(tangent, self._along(value).axes)
 
     def _depending(self, origin: str, end: str) -> list[str]:
-        """The nodes that a value is made of and that depend on another, the value first."""
+        """The nodes on the paths from ``origin`` to ``end``, in topological order from the end."""
 
         def operands(name: str) -> list[str]:
             given = name == origin or name in self.source.by_name or name not in self.build.nodes
@@ -333,16 +336,15 @@ class _Sensitivities(_Tangent):
 
 
 def _whole(value: Value, like: Type) -> Value:
-    """A value with the shape and all the axes of a type."""
+    """A value, broadcast to the shape and all the axes of a type."""
     if value.type.shape != like.shape:
         value = call("fill", value, shape=like.shape)
     return spread(value, like.axes)
 
 
 def _needed(graph: Graph) -> Graph:
-    """The graph without what no output needs; leaves of the network stay."""
-    stay = [
-        leaf.name for sort in ("param", "input", "target", "noise") for leaf in graph.leaves(sort)
-    ]
-    found = needed_names(graph, [*graph.results(), *stay])
+    """Dead code elimination that keeps the leaves of the network."""
+    operations = ("param", "input", "target", "noise")
+    leaves = [leaf.name for operation in operations for leaf in graph.leaves(operation)]
+    found = needed_names(graph, [*graph.results(), *leaves])
     return graph.with_nodes(node for node in graph.nodes if node.name in found)

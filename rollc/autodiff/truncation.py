@@ -1,21 +1,20 @@
-"""Truncated backpropagation: no gradient passes the border of a window.
+"""Truncated backpropagation through time: no gradient crosses a boundary of windows.
 
-The windows are the steps 0 … k-1, k … 2k-1 and so on.  A read with a delay that crosses a
-border gives its value and takes no cotangent:
+The windows are the steps 0 … k-1, k … 2k-1 and so on.  A delayed read across a boundary has its
+value, and passes no cotangent back:
 
     u[t-d]  ->  where(t < k, u[t-d], where(t mod k < d, stop(u[t-d]), u[t-d]))
     u[t+d]  ->  where(t+d >= T, u[t+d], where(t mod k >= k-d, stop(u[t+d]), u[t+d]))
 
-The first window cuts nothing: what it reads outside is the initial value.  Nor does a read
-behind the last step.  Values and the loss stay what they were; the gradients of parameters
-are the sums of those of the windows, run one after the other with the state carried on.
-The pass comes before anything is rewritten: what moves an operation to the other side of a
-read would move the read to other steps.
+Reads outside the sequence are exempt, since they take initial values.  Values and the loss are
+unchanged; the gradients of parameters are the sums of those of the windows, run one after the
+other with the state carried over.  The pass runs before any rewrite: a pattern that moves an
+operation across a delayed read would move the boundary to other steps.
 
-What ``truncate`` does to all reads, a spec can do to one: ``stop(h[t-1], every=k)``.
+A spec can do the same to a single read: ``stop(h[t-1], every=k)``.
 
-Reference: Williams and Peng, An efficient gradient-based algorithm for on-line training of
-recurrent network trajectories (1990), Neural Computation 2(4), BPTT(h; h').
+Williams and Peng, An efficient gradient-based algorithm for on-line training of recurrent network
+trajectories (1990), Neural Computation 2(4), BPTT(h; h').
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from rollc.ir.graph import Edge, Graph
 
 
 def truncate(graph: Graph, steps: int) -> Graph:
-    """The graph whose adjoint goes back to the beginning of each window of ``steps`` steps.
+    """The graph whose gradients stop at the beginning of each window of ``steps`` steps.
 
     Takes a graph before the adjoint.  Raises ``ValueError`` for fewer than one step.
     """

@@ -1,12 +1,12 @@
-"""A network as windows of steps: what runs in a window, and what is left for the end.
+"""Split of a network for windows of steps (checkpointing): the loop, its start and its end.
 
-A loss meets the steps in reductions only: sums, means, extremes, the first or last step.
-``split`` cuts a graph there.  The *window* holds all that changes with time; its outputs are
-the reductions over its own steps (a mean as a sum).  The *head* takes the reductions of the
-whole sequence as inputs and ends in the loss.  The *start* holds the initial values.
+A loss depends on the steps by reductions only: sums, means, extremes, the first or last step.
+``split`` cuts a graph there.  The *window* holds all nodes that change with time; its outputs
+are the reductions over its own steps (a mean as a sum).  The *head* computes the loss from the
+reductions of the whole sequence, its inputs.  The *start* holds the initial values.
 
-With the state handed from window to window, the parts of all windows combine to what the
-whole sequence gives; and as the three are graphs, their adjoints are those of any graph.
+With the state carried from window to window, the partial reductions of all windows combine to
+those of the whole sequence.  All three are graphs, and are differentiated as such.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class CannotSplit(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
-    """A node that is one value for the sequence; ``how`` combines those of the windows."""
+    """A node that reduces the sequence; ``how`` combines the results of windows."""
 
     node: str
     how: str  # sum, mean, max, min, first, last
@@ -35,9 +35,9 @@ class Reduction:
 class Split:
     """The three graphs of a network in windows.
 
-    The window's outputs are labelled with the names of the reductions.  The head reads them
-    as static inputs of the same names.  The start's outputs are the initial values, by the
-    name of the node that they belong to.
+    The window's outputs are labelled with the names of the reductions, and the head has static
+    inputs of the same names.  The start's outputs are the initial values, labelled with the
+    nodes that they belong to.
     """
 
     window: Graph
@@ -47,7 +47,7 @@ class Split:
 
 
 def split(graph: Graph) -> Split:
-    """Cut a checked graph with a loss; raises :class:`CannotSplit`."""
+    """Split a checked graph with a loss; raises :class:`CannotSplit`."""
     if graph.loss is None:
         raise CannotSplit("it has no loss")
     if len(graph.axes) > 1:
@@ -56,7 +56,7 @@ def split(graph: Graph) -> Split:
     if future:
         raise CannotSplit(f"`{future[0]}` is read from the future")
     counting = [node.line for node in graph.nodes if node.operation == "step"]
-    if counting:  # a window would begin to count anew
+    if counting:  # a window would count from its own beginning
         raise CannotSplit(f"line {counting[0]} counts the steps of the whole sequence")
     found = [node for node in graph.nodes if reduces(graph, node)]
     late = dependents(graph.nodes, (node.name for node in found))
@@ -97,7 +97,11 @@ def split(graph: Graph) -> Split:
 
 
 def reduces(graph: Graph, node: Node) -> bool:
-    """Whether a node makes one value of a sequence; raises where it needs all steps at once."""
+    """Whether a node reduces a sequence to one value.
+
+    Raises :class:`CannotSplit` where a step needs all steps, or where results of windows do not
+    combine.
+    """
     entry = operation_of(node)
     whole = not set(node.type.time).isdisjoint(over_axes(node.options))
     if whole or (entry.sees_end and node.type.time):
@@ -111,12 +115,12 @@ def reduces(graph: Graph, node: Node) -> bool:
 
 
 def reduction_of(node: Node) -> Reduction:
-    """How a reduction of the whole sequence comes from those of its windows."""
+    """A reduction, with the way in which the results of windows combine."""
     return Reduction(node.name, operation_of(node).reduces or node.operation)
 
 
 def of_window(node: Node) -> Node:
-    """A reduction over the steps of a window: a mean is a sum there."""
+    """A reduction over the steps of a window alone: a mean becomes a sum."""
     if node.operation == "mean_over":
         over = node.options["over"]
         assert isinstance(over, tuple)

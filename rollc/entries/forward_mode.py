@@ -1,4 +1,4 @@
-"""The graphs of the kernels that compute derivatives forward in time."""
+"""The graphs of the forward-mode kernels: ``jvp``, ``hvp`` and those of segments."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from rollc.support.passes import Runner
 def prepared_graph(
     graph: Graph, truncate: int | None = None, lengths: bool = False, run: Runner | None = None
 ) -> Graph:
-    """The graph whose gradients are wanted, of a checked one.
+    """A checked graph, ready to be differentiated.
 
-    No gradient passes the borders of windows of ``truncate`` steps; with ``lengths`` each
-    sequence stops at its own end.
+    No gradient crosses a boundary of windows of ``truncate`` steps; with ``lengths`` each
+    sequence ends at its own length.
     """
     run = run or Runner()
     found = graph if lengths or truncate is not None else run(CANONICALIZE, graph)
@@ -38,7 +38,7 @@ def prepared_graph(
     return made
 
 
-def moved(prepared: Graph, run: Runner | None = None) -> Graph:
+def jvp_graph(prepared: Graph, run: Runner | None = None) -> Graph:
     """The outputs of a prepared graph, and their derivatives in one direction of all leaves."""
     run = run or Runner()
     outputs = run(CANONICALIZE, run(OUTPUTS, prepared))
@@ -60,7 +60,7 @@ def hessian_products(prepared: Graph, run: Runner | None = None) -> Graph:
 
 
 def why_no_hessian(graph: Graph) -> str | None:
-    """Why the loss of a checked graph has no second derivatives, in words."""
+    """Why the loss of a checked graph has no second derivatives, in words; None if it has."""
     leaves = [node.name for node in graph.nodes if differentiable(node)]
     for name in between(graph, leaves, [] if graph.loss is None else [graph.loss]):
         node = graph[name]
@@ -71,7 +71,7 @@ def why_no_hessian(graph: Graph) -> str | None:
 
 
 def tangent_entry(index: int, lengths: bool = False) -> str:
-    """The kernel of a segment."""
+    """The name of a segment's kernel."""
     return "tangent" + (f".{index + 1}" if index else "") + ".lengths" * lengths
 
 

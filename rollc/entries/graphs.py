@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rollc.autodiff.adjoint import differentiable
 from rollc.autodiff.by_sequence import why_not_by_sequence
 from rollc.autodiff.window_split import CannotSplit
 from rollc.entries.forward_mode import (
     hessian_products,
-    moved,
+    jvp_graph,
     prepared_graph,
     tangent_kernels,
     why_no_hessian,
@@ -41,18 +41,15 @@ from rollc.support.passes import Runner
 from rollc.transforms.ragged import LengthsError, why_no_lengths
 from rollc.transforms.state import expose_state, why_no_state
 
-if TYPE_CHECKING:
-    pass
-
 
 def kernel_graphs(
     graph: Graph, truncate: int | None = None, combine: str = "sum", run: Runner | None = None
 ) -> dict[str, Callable[[], Graph]]:
-    """The graph that each kernel computes, of a checked graph; made when asked for.
+    """The graph that each kernel computes, by its name; each is made when it is called.
 
-    ``truncate`` is the number of steps of the windows whose borders no gradient passes;
-    ``combine`` says how the gradients of a parameter's copies become one: ``sum`` or ``mean``.
-    ``run`` runs the passes.
+    ``truncate`` is the number of steps of the windows whose boundaries no gradient crosses;
+    ``combine`` says how the gradients of a parameter at all steps are combined: ``sum`` or
+    ``mean``.  ``run`` runs the passes.
     """
     run = run or Runner()
     if graph.gradients:  # the text of an adjoint: its gradients are there already
@@ -71,8 +68,8 @@ def kernel_graphs(
 
     @cache
     def opened(state: bool, lengths: bool, window: int | None = None) -> Graph:
-        # Lengths go by what all sequences share, which the plain graph shows as it is, a state
-        # has the name that it has there, and borders are crossed by the reads as written.
+        # These come before canonicalization: a state keeps the name of its node, and truncation
+        # and lengths apply to the reads as they are written.
         found = run(EXPOSE_STATE, graph) if state else graph
         found = found if window is None else run(TRUNCATE, found, window)
         made: Graph = run(RAGGED, found) if lengths else found
@@ -100,14 +97,14 @@ def kernel_graphs(
                 makers[f"by_sequence{variant}"] = lambda: run(
                     CANONICALIZE, run(BY_SEQUENCE, opened(state, lengths, truncate))
                 )
-            moves = any(differentiable(node) for node in graph.nodes)
-            if moves and combine == "sum" and why_no_hessian(graph) is None:
+            has_leaves = any(differentiable(node) for node in graph.nodes)
+            if has_leaves and combine == "sum" and why_no_hessian(graph) is None:
                 makers[f"hvp{variant}"] = lambda: hessian_products(
                     prepared(state, lengths, truncate), run
                 )
         if any(graph[name].type.kind == "float" for _, name in graph.outputs):
             makers[f"vjp{variant}"] = lambda: derived("outputs")
-            makers[f"jvp{variant}"] = lambda: moved(prepared(state, lengths, truncate), run)
+            makers[f"jvp{variant}"] = lambda: jvp_graph(prepared(state, lengths, truncate), run)
 
     for lengths in (False, True):
         for state in (False, True):
@@ -130,7 +127,7 @@ def kernel_graphs(
 
 
 def _finished(make: Callable[[], Graph], run: Runner) -> Callable[[], Graph]:
-    """A kernel's graph, of which no derivative is taken any more."""
+    """The maker of a kernel's graph, with custom gradients removed from its result."""
 
     def finish() -> Graph:
         graph = make()

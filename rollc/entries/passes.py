@@ -8,7 +8,7 @@ from __future__ import annotations
 from rollc.autodiff.adjoint import adjoint
 from rollc.autodiff.averaging import mean_adjoint
 from rollc.autodiff.by_sequence import by_sequence
-from rollc.autodiff.custom_gradients import without_slopes
+from rollc.autodiff.custom_gradients import without_custom_gradients
 from rollc.autodiff.segments import segments
 from rollc.autodiff.tangent import pushforward, tangent
 from rollc.autodiff.truncation import truncate
@@ -24,8 +24,8 @@ from rollc.transforms.unroll import unroll
 
 
 def inlined(graph: Graph) -> Graph:
-    """A graph of which no derivative is taken any more, without derivatives of a spec's own."""
-    plain = without_slopes(graph)
+    """A graph of which no derivative is taken any more, without custom gradients."""
+    plain = without_custom_gradients(graph)
     return graph if plain == graph else plain
 
 
@@ -33,7 +33,7 @@ NOISE = Pass(
     "noise",
     with_noise,
     "a checked graph",
-    "chance comes in by leaves, and no operation draws a number",
+    "random numbers are leaves, and no operation draws one",
 )
 STREAM = Pass(
     "split-steps",
@@ -45,31 +45,31 @@ WINDOWS = Pass(
     "split-windows",
     split,
     "a checked graph with a loss",
-    "a graph of the steps of a window, with sums in the place of losses, and one of the rest",
+    "a graph of the steps of a window, whose means are sums, one of the loss and one of the start",
 )
 SEGMENTS = Pass(
     "split-segments",
     segments,
     "a checked graph with a loss",
-    "graphs of the loops over time, each with what it is given by others as leaves",
+    "graphs of the loops over time, with the results of others as leaves",
 )
 EXPOSE_STATE = Pass(
     "expose-state",
     expose_state,
     "delays into the past alone",
-    "the state is leaves that are given, and outputs that are left",
+    "the state at the beginning is leaves, and that at the end is outputs",
 )
 TRUNCATE = Pass(
     "truncate",
     truncate,
     "a checked graph that nothing has rewritten",
-    "no gradient passes the border of a window",
+    "no gradient crosses a boundary of windows",
 )
 RAGGED = Pass(
     "ragged-batch",
     with_lengths,
     "a graph before its adjoint",
-    "each sequence ends at its own length, and nothing behind it counts",
+    "each sequence ends at its own length, and no result depends on padding",
 )
 CANONICALIZE = Pass(
     "canonicalize",
@@ -120,7 +120,7 @@ INLINE = Pass(
     "inline-gradients",
     inlined,
     "a graph of which no derivative is taken any more",
-    "no operation is there for a derivative alone",
+    "no operation that differs from its operand in derivatives alone",
 )
 UNROLL = Pass(
     "unroll",

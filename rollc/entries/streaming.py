@@ -1,4 +1,4 @@
-"""The graphs of the kernels of a network with two time axes that is run step by step."""
+"""The graphs of the kernels that run a network with two time axes step by step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rollc.transforms.streaming_split import Stream, why_no_stream
 
 
 def stream_kernels(graph: Graph, run: Runner | None = None) -> dict[str, Callable[[], Graph]]:
-    """The graphs of the kernels of a network with two time axes that is run step by step."""
+    """The makers of the kernels' graphs, by the kernels' names: a start and a step an axis."""
     run = run or Runner()
     makers: dict[str, Callable[[], Graph]] = {}
 
@@ -37,11 +37,11 @@ def stream_kernels(graph: Graph, run: Runner | None = None) -> dict[str, Callabl
     return makers
 
 
-def stream_entry(graph: Graph, sort: str, axis: str, lengths: bool) -> str:
-    """The kernel of the start or of the steps; the axis is told where there is a choice."""
+def stream_entry(graph: Graph, kind: str, axis: str, lengths: bool) -> str:
+    """The name of the kernel ``start`` or ``stream``; with the axis if several can be stepped."""
     others = [other for other in graph.axes if other != axis]
     choice = any(why_no_stream(graph, other) is None for other in others)
-    return sort + f".{axis}" * choice + ".lengths" * lengths
+    return kind + f".{axis}" * choice + ".lengths" * lengths
 
 
 def prepared_stream(graph: Graph, axis: str, lengths: bool, run: Runner | None = None) -> Stream:
@@ -60,6 +60,6 @@ def prepared_stream(graph: Graph, axis: str, lengths: bool, run: Runner | None =
 
 
 def exposed_steps(steps: Graph, axis: str, run: Runner | None = None) -> Graph:
-    """The steps with their state as leaves and outputs, and no leaf held that is not read."""
+    """The steps with their state as leaves and outputs, and no leaf that is not read."""
     exposed = (run or Runner())(EXPOSE_STATE, steps, axis)
     return needed(exposed, [name for _, name in exposed.outputs])

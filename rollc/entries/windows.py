@@ -12,7 +12,7 @@ from rollc.support.passes import Runner
 
 
 def window_kernels(split: Split, run: Runner | None = None) -> dict[str, Callable[[], Graph]]:
-    """The graphs of the two kernels that windows need."""
+    """The makers of the graphs of the two kernels that windows need, by the kernels' names."""
     run = run or Runner()
 
     def opened() -> Graph:

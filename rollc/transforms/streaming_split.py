@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rollc.autodiff.custom_gradients import without_slopes
+from rollc.autodiff.custom_gradients import without_custom_gradients
 from rollc.ir.graph import GIVEN, Graph, Node, delayed
 from rollc.ir.operations import operation_of
 from rollc.ir.operations.linear import over_axes
@@ -165,6 +165,6 @@ def _reasons(graph: Graph, axis: str) -> Iterator[str]:
     for node in graph.nodes:
         for each in node.type.time if node.name in late else ():
             yield f"`{node.name}` needs the last step of {axis} at every step of {each}"
-    for node in canonicalize(without_slopes(graph)).nodes:
+    for node in canonicalize(without_custom_gradients(graph)).nodes:
         if operation_of(node).counts and node.options.get("axis") == axis:
             yield f"line {node.line} counts the steps of {axis}"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.autodiff.custom_gradients import told_slopes
+from rollc.autodiff.custom_gradients import explicit_custom_gradients
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
 from rollc.tools.verify.case import Case, with_gradients, with_state
@@ -83,7 +83,7 @@ def _with_slopes_as_told(case: Case) -> Case:
     """The case with every `stop` held at its value, so that differences see no slope either,
     and every derivative of one's own as that of a straight line.
     """
-    graph = told_slopes(case.graph)
+    graph = explicit_custom_gradients(case.graph)
     values = case.values(graph)
     held = {node.name: values[node.name] for node in graph.nodes if node.operation == "stop"}
     nodes = [
