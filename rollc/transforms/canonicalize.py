@@ -1,20 +1,19 @@
-"""The same values from fewer and cheaper nodes.  A graph at any stage, also a DAG.
+"""Canonicalization of a graph at any stage, also of a DAG: the same values from fewer nodes.
 
-- Values that are one known number everywhere become constants; what is left of them is a
-  ``constant``, or a ``fill`` or ``spread`` of one.  A product with a literal zero counts as
-  zero: an infinity or NaN in the other factor does not show.  This is what removes the
-  matmuls on the zeros before the first step.
-- Nodes that compute the same are one node.  A name that a person wrote wins over one that a
-  pass made; leaves, outputs, the loss and gradients keep theirs.  Nodes that are read with a
-  delay are one only if their initial values are.
-- Nodes that no result needs are gone; leaves stay, constants excepted.
-- The rewrites of :mod:`rollc.transforms.patterns`.
+- Constant propagation: a value that is one known number everywhere becomes a ``constant``, or a
+  ``fill`` or ``spread`` of one.  A product with a literal zero counts as zero, whatever the
+  other factor is: so the matmuls on the zeros before the first step go.
+- Value numbering: nodes that compute the same value become one.  A name that a person wrote wins
+  over one that a pass made; leaves, outputs, the loss and gradients keep theirs.  Nodes that are
+  read with a delay are equal only if their initial values are.
+- Dead code elimination: nodes that no result needs go; leaves stay, except for constants.
+- The patterns of :mod:`rollc.transforms.patterns`.
 
 What it does not do: it moves nothing in time (no delay changes), reassociates no sum or
-product except to join equal terms and pieces of one vector, stacks no matmuls, and keeps
+product except to join equal terms and slices of one vector, stacks no matmuls, and keeps
 ``stop``, which has a meaning for the adjoint.
 
-It repeats until nothing changes; each round takes time linear in the graph.
+It repeats to a fixed point; each round takes time linear in the graph.
 """
 
 from __future__ import annotations
@@ -39,19 +38,19 @@ from rollc.ir.operations.linear import over_axes
 from rollc.ir.traversal import cycles, without_unused
 from rollc.transforms.patterns import REWRITES, known_number
 
-_ROUNDS = 12  # a bound against rules that undo each other; two or three rounds are usual
+_ROUNDS = 12  # a bound against patterns that undo each other; two or three rounds are usual
 _PER_NODE = 12
-# What `slice`, `concat` and `pad` mean where they do not say it.
+# The default of `slice`, `concat` and `pad`.
 _FIRST_DIMENSION = ("axis", 0)
-# Leaves that the outside world knows by their names.
+# Leaves that callers know by their names.
 _PINNED = LEAVES - {"constant"}
 
 
 def canonicalize(graph: Graph, stage: Stage | None = None) -> Graph:
-    """An equal graph with fewer and cheaper nodes.
+    """An equivalent graph with fewer and cheaper nodes.
 
-    ``stage`` is the stage of the result; without one, a checked graph is now simplified and
-    any other stays what it is.  Values may differ from the original's by rounding.
+    ``stage`` is the stage of the result; by default a checked graph becomes simplified, and
+    any other keeps its stage.  Values may differ from the original's by rounding.
     """
     for _ in range(_ROUNDS):
         simpler = _Round(graph).result()
@@ -64,7 +63,7 @@ def canonicalize(graph: Graph, stage: Stage | None = None) -> Graph:
 
 
 class _Round:
-    """One pass over the nodes, operands first; rewrites see it as their workspace."""
+    """One round over the nodes, operands first; it is the workspace of the patterns."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -73,12 +72,12 @@ class _Round:
         self.terms = _terms(graph)
         self.shared = _shared(graph)
         self.nodes: dict[str, Node] = dict(graph.by_name)
-        self.place = {node.name: (index, 0) for index, node in enumerate(graph.nodes)}
+        self.position = {node.name: (index, 0) for index, node in enumerate(graph.nodes)}
         self.done: set[str] = set()
-        self.stands_for: dict[str, Edge] = {}
+        self.replacement: dict[str, Edge] = {}
         self.names: dict[str, str] = {}  # a better name for a node
-        self.numbers: dict[str, float] = {}  # the one number that a node holds everywhere
-        self.same: dict[tuple[object, ...], str] = {}
+        self.numbers: dict[str, float] = {}  # the values of uniform nodes
+        self.numbering: dict[tuple[object, ...], str] = {}
         self.current = ""
         self.made = 0
         self.counts: dict[str, int] = {}
@@ -89,7 +88,7 @@ class _Round:
             self.current, self.made = node.name, 0
             self._visit(node)
         nodes = [self._final(node) for name, node in self.nodes.items() if name in self.done]
-        nodes.sort(key=lambda node: self.place[node.name])
+        nodes.sort(key=lambda node: self.position[node.name])
         renamed = self.names
 
         def final(name: str) -> str:
@@ -109,7 +108,7 @@ class _Round:
         return without_unused(graph)
 
     def _final(self, node: Node) -> Node:
-        """A node whose every read is of what is left."""
+        """A node with its reads of replaced nodes resolved."""
         operands = tuple(self.resolved(edge) for edge in node.operands)
         initial = node.initial
         if initial is not None:
@@ -129,20 +128,20 @@ class _Round:
             if changed is None:
                 break
             if isinstance(changed, Edge):
-                self._stand_for(node, changed)
+                self._replace(node, changed)
                 return
             node = self.nodes[node.name] = changed
         if node.operation in _PINNED:
             self.done.add(node.name)
             return
-        known = self.same.setdefault(_key(node), node.name)
-        if known == node.name or not self._may_stand_for(node, Edge(known)):
+        known = self.numbering.setdefault(_key(node), node.name)
+        if known == node.name or not self._may_replace(node, Edge(known)):
             self.done.add(node.name)
         else:
-            self._stand_for(node, Edge(known))
+            self._replace(node, Edge(known))
 
     def _rewritten(self, node: Node) -> Node | Edge | None:
-        """What the first rule that applies makes of a node."""
+        """The result of the first pattern that applies to a node; None where none does."""
         if node.operation in LEAVES:
             if node.operation == "constant":
                 self.numbers[node.name] = float(node.options["value"])  # type: ignore[arg-type]
@@ -154,13 +153,13 @@ class _Round:
         for rule in REWRITES.get(node.operation, ()):
             found = rule(self, node)
             if isinstance(found, Edge):
-                found = self._standing(node, found)
+                found = self._replacing(node, found)
             if found is not None and found != node and self._fits(found):
                 return found
         return self._read_through(node)
 
     def _fits(self, found: Node | Edge) -> bool:
-        """Whether a rewritten node has the type that it had: its kind, its shape, its axes."""
+        """Whether a rewritten node still has its type."""
         if isinstance(found, Edge):
             return True
         types = [self.type(edge) for edge in found.operands]
@@ -169,16 +168,16 @@ class _Round:
         except TypeMismatch:
             return False
 
-    def _standing(self, node: Node, edge: Edge) -> Node | Edge | None:
-        """A read that takes a node's place, or at least a node that only repeats it."""
-        if self._may_stand_for(node, edge):
+    def _replacing(self, node: Node, edge: Edge) -> Node | Edge | None:
+        """The read that replaces a node; where the node has to stay, a copy or a broadcast."""
+        if self._may_replace(node, edge):
             return edge
         if self.type(edge) != node.type:
             return self._broadcast(node, edge)
         return replace(node, operation="identity", operands=(edge,), attributes=())
 
     def _broadcast(self, node: Node, edge: Edge) -> Node | None:
-        """A node whose value is a read with a smaller type at every place of its own."""
+        """A node as the broadcast of a read with fewer axes or without a shape."""
         found, wanted = self.type(edge), node.type
         if found.kind != wanted.kind or found.shape not in ((), wanted.shape):
             return None
@@ -190,7 +189,7 @@ class _Round:
             edge = self.make(inner, edge, **dict(inner_options))
         return replace(node, operation=operation, operands=(edge,), attributes=options)
 
-    def _may_stand_for(self, node: Node, edge: Edge) -> bool:
+    def _may_replace(self, node: Node, edge: Edge) -> bool:
         source = self.nodes[edge.source]
         if source.name == node.name or self.type(edge) != node.type:
             return False
@@ -199,14 +198,14 @@ class _Round:
         if node.name in self.delayed and node.initial != source.initial:
             return False
         if node.name in self.kept:
-            return source.operation not in _PINNED and not self._taken(source.name)
+            return source.operation not in _PINNED and not self._is_result(source.name)
         return True
 
-    def _taken(self, name: str) -> bool:
+    def _is_result(self, name: str) -> bool:
         return name in self.kept or self.names.get(name, name) in self.kept
 
-    def _stand_for(self, node: Node, edge: Edge) -> None:
-        self.stands_for[node.name] = edge
+    def _replace(self, node: Node, edge: Edge) -> None:
+        self.replacement[node.name] = edge
         self.nodes.pop(node.name, None)
         source = edge.source
         if edge.delay:
@@ -214,13 +213,13 @@ class _Round:
         if node.name in self.delayed:
             self.delayed.add(source)
         better = self.names.get(node.name, node.name)
-        if self.nodes[source].operation in _PINNED or self._taken(source):
+        if self.nodes[source].operation in _PINNED or self._is_result(source):
             return
         if better in self.kept or _rank(better) < _rank(self.names.get(source, source)):
             self.names[source] = better
 
     def _of_number(self, node: Node, number: float) -> Node | None:
-        """A node that holds one number everywhere, in the cheapest form."""
+        """A uniform node in its canonical form; None where it is that already, or no float."""
         type_ = node.type
         if type_.kind != "float":
             return None
@@ -246,7 +245,7 @@ class _Round:
         return inner
 
     def _read_through(self, node: Node) -> Node | None:
-        """What broadcasts by itself reads a number instead of a fill of it, and what is spread."""
+        """A node that reads the operand of a broadcast where it broadcasts its operands itself."""
         entry = OPERATIONS[node.operation]
         if len(node.operands) < 2:
             return None
@@ -261,7 +260,7 @@ class _Round:
         return None
 
     def _unspread(self, node: Node, position: int) -> Edge | None:
-        """What an operand is along an axis that another operand runs over as well."""
+        """The operand of a spread, along an axis that another operand runs over as well."""
         entry, source = OPERATIONS[node.operation], self.defined(node.operands[position])
         if source is None or source.operation != "spread" or source.operands[0].delay:
             return None
@@ -269,11 +268,9 @@ class _Round:
         others = (*node.operands[:position], *node.operands[position + 1 :])
         if not any(axis in self.type(edge).axes for edge in others):
             return None
-        joins = axis in over_axes(node.options) or axis == node.options.get("axis")
-        alone = joins and not entry.is_product
-        return (
-            None if alone or entry.whole or entry.counts or entry.sees_end else source.operands[0]
-        )
+        reduced = axis in over_axes(node.options) or axis == node.options.get("axis")
+        depends = entry.whole or entry.counts or entry.sees_end
+        return None if depends or (reduced and not entry.is_product) else source.operands[0]
 
     def _narrower(self, edge: Edge) -> Edge | None:
         number = self.known(edge)
@@ -285,13 +282,13 @@ class _Round:
             return source.operands[0] if source.operands[0].delay == 0 else None
         return None
 
-    # The workspace of the rewrites.
+    # The workspace of the patterns.
 
     def resolved(self, edge: Edge) -> Edge:
-        """The read that a read has become."""
-        while edge.source in self.stands_for:
-            stand = self.stands_for[edge.source]
-            edge = Edge(stand.source, stand.delay or edge.delay, stand.axis or edge.axis)
+        """A read, by way of the replacements of its source."""
+        while edge.source in self.replacement:
+            other = self.replacement[edge.source]
+            edge = Edge(other.source, other.delay or edge.delay, other.axis or edge.axis)
         return edge
 
     def type(self, edge: Edge) -> Type:
@@ -305,14 +302,14 @@ class _Round:
         if edge.delay:
             return None
         node = self.nodes[edge.source]
-        # What it reads with a delay may have been rewritten after it.
+        # Sources of its delayed reads can be rewritten after it.
         operands = tuple(self.resolved(read) for read in node.operands)
         if operands != node.operands:
             node = self.nodes[node.name] = replace(node, operands=operands)
         return node
 
     def known(self, edge: Edge) -> float | None:
-        """The one number that a read takes everywhere, where that is known."""
+        """The value of a uniform read, where it is known."""
         number = self.numbers.get(edge.source)
         if edge.delay and (number != 0 or self.nodes[edge.source].initial is not None):
             return None
@@ -339,7 +336,7 @@ class _Round:
         return self._add("constant", (), Type("float"), attributes(value=value))
 
     def make(self, operation: str, *operands: Edge, **options: Attribute) -> Edge:
-        """A new node beside the one that is rewritten, or an equal one that exists."""
+        """A new node in front of the one that is rewritten, or an equal one that exists."""
         types = [self.type(edge) for edge in operands]
         found = OPERATIONS[operation].infer(types, options)
         assert found is not None
@@ -354,16 +351,16 @@ class _Round:
     ) -> Edge:
         line = self.nodes[self.current].line if self.current in self.nodes else 0
         node = Node("", operation, operands, type_, options, None, line)
-        known = self.same.get(_key(node))
+        known = self.numbering.get(_key(node))
         if known is not None:
             return Edge(known)
         node = replace(node, name=self._fresh())
-        self.same[_key(node)] = node.name
+        self.numbering[_key(node)] = node.name
         self.nodes[node.name] = node
         self.done.add(node.name)
-        index, _ = self.place[self.current]
+        index, _ = self.position[self.current]
         self.made += 1
-        self.place[node.name] = (index - 1, self.made)
+        self.position[node.name] = (index - 1, self.made)
         number = known_number(self, node)
         if operation == "constant":
             number = float(node.options["value"])  # type: ignore[arg-type]
@@ -379,22 +376,22 @@ class _Round:
         while True:
             self.counts[prefix] = self.counts.get(prefix, 0) + 1
             name = f"{prefix}{mark}{self.counts[prefix]}"
-            if name not in self.place:
+            if name not in self.position:
                 return name
 
 
 def _key(node: Node) -> tuple[object, ...]:
-    """What two nodes that compute the same have in common."""
+    """The key of value numbering: equal for nodes that compute the same value."""
     operands = node.operands
     if operation_of(node).commutative:
         operands = tuple(sorted(operands, key=lambda edge: (edge.source, edge.delay)))
-    # By their text: 0.0 and -0.0 are equal, 1 and True too, but they are not the same.
+    # As text, which tells 0.0 from -0.0 and 1 from True.
     options = repr([pair for pair in node.attributes if pair != _FIRST_DIMENSION])
     return (node.operation, operands, options, node.type, node.initial)
 
 
 def _rank(name: str) -> tuple[int, int]:
-    """How little a person has to do with a name: 0 for one that a spec wrote."""
+    """How far a name is from one that a spec has, which is of rank 0."""
     return (name.count("'") + 2 * name.count(":"), name.count("~"))
 
 
@@ -403,8 +400,8 @@ def _terms(graph: Graph) -> set[str]:
     once: dict[str, bool] = dict.fromkeys(graph.results(), False)
     for node in graph.nodes:
         for edge in node.reads():
-            alone = edge.source not in once
-            once[edge.source] = alone and node.operation == "add" and edge.delay == 0
+            first = edge.source not in once
+            once[edge.source] = first and node.operation == "add" and edge.delay == 0
     return {name for name, term in once.items() if term}
 
 
@@ -420,15 +417,18 @@ def _shared(graph: Graph) -> set[str]:
 
 
 def _in_order(graph: Graph) -> list[Node]:
-    """The nodes, each after what it reads at the same step; otherwise as they stand."""
+    """The nodes in depth-first topological order of their reads at the same step.
+
+    Raises ``ValueError`` for a cycle without a delay.
+    """
     nodes, done, open_ = graph.by_name, set[str](), set[str]()
     order: list[Node] = []
     for start in graph.nodes:
-        waiting = [start]
-        while waiting:
-            node = waiting[-1]
+        path = [start]
+        while path:
+            node = path[-1]
             if node.name in done:
-                waiting.pop()
+                path.pop()
                 continue
             before = [
                 nodes[edge.source]
@@ -436,12 +436,12 @@ def _in_order(graph: Graph) -> list[Node]:
                 if edge.delay == 0 and edge.source not in done
             ]
             if not before:
-                waiting.pop()
+                path.pop()
                 done.add(node.name)
                 order.append(node)
             elif node.name in open_:
                 raise ValueError(f"`{node.name}` is on a cycle without a delay")
             else:
                 open_.add(node.name)
-                waiting.extend(reversed(before))
+                path.extend(reversed(before))
     return order

@@ -1,13 +1,13 @@
-"""No steps at all, or no sequences: what a graph means then.
+"""Axes of length 0: the meaning of a graph for no steps, or for no sequences.
 
-Along an axis without a step there is nothing to compute step by step.  What is left:
+Along an axis without a step
 
     last(x), first(x)  ->  the initial value of x, zero if it has none
     a sum over it      ->  0
-    a mean, max or min ->  not defined: :func:`undefined` finds it
+    a mean, max or min ->  undefined: :func:`undefined` finds it
 
-A sequence without a step in a batch of others (:mod:`rollc.transforms.ragged`) is treated alike,
-but there what is not defined is 0, and no gradient passes: it is not to spoil the others.
+In a ragged batch (:mod:`rollc.transforms.ragged`) a sequence of length 0 has the same values,
+except that an undefined one is 0 and passes no gradient, since the other sequences are defined.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from rollc.ir.graph import Edge, Graph, Node, Type
 from rollc.ir.operations import operation_of
 from rollc.ir.operations.linear import over_axes
 
-_OF_SOMETHING = ("mean", "max", "min")  # reductions that are not defined over nothing
+_PARTIAL = ("mean", "max", "min")  # reductions that are undefined on an empty axis
 
 
 def without_steps(graph: Graph, axes: frozenset[str]) -> Graph:
-    """A checked graph for sequences without a step along some axes."""
+    """A checked graph, for calls with no steps along some axes."""
     build = Builder(graph.nodes)
     for node in graph.nodes:
         if operation_of(node).end and node.options["axis"] in axes:
@@ -42,7 +42,7 @@ def without_steps(graph: Graph, axes: frozenset[str]) -> Graph:
 
 
 def named(build: Builder, name: str, value: Value) -> None:
-    """The node of that name, which is a value of any kind."""
+    """Make a node of that name that is equal to a value of any kind."""
     if value.type.kind == "bool":  # an identity would be a number
         build.define(name, "not_equal", (value, build.number(0.0)))
     else:
@@ -50,7 +50,7 @@ def named(build: Builder, name: str, value: Value) -> None:
 
 
 def initial_along(graph: Graph, edge: Edge, axis: str) -> str | None:
-    """What a read takes outside the sequence along an axis; None where that is zero."""
+    """The initial value of a read along an axis; None where that is zero."""
     initial, reach = graph[edge.source].initial, graph.reach.get(edge.source)
     along = (reach is None or reach.axis == axis) and edge.axis in ("", axis)
     if initial is None or not along or axis in graph[initial].type.axes:
@@ -59,9 +59,9 @@ def initial_along(graph: Graph, edge: Edge, axis: str) -> str | None:
 
 
 def nearest(graph: Graph, edge: Edge, initial: Value) -> Value:
-    """An initial value as a read finds it where there is no step.
+    """The value of a read on an empty axis: a row of the initial value, if that has rows.
 
-    Of rows for the steps outside it is the nearest one, or that of the delay.
+    It is the row of the delay, or the nearest one to the sequence for a read without a delay.
     """
     if len(initial.type.shape) == len(graph[edge.source].type.shape):
         return initial
@@ -73,17 +73,17 @@ def nearest(graph: Graph, edge: Edge, initial: Value) -> Value:
 
 
 def zero(build: Builder, like: Type) -> Value:
-    """Zero as a value of some kind; as a number it fits every shape."""
+    """Zero of the kind of a type; as a number it is broadcast to every shape."""
     if like.kind != "index":
         return build.number(0.0)
-    name = f"index'zero{like.bound}"  # which no part of a spec's value is called
+    name = f"index'zero{like.bound}"  # which no spec can name
     if name not in build.nodes:
         build.leaf(name, "constant", Type("index", (), (), like.bound), value=0.0)
     return build.read(name)
 
 
 def _spread_out(value: Value, like: Type) -> Value:
-    """A value in the shape and along the axes of a type."""
+    """A value, broadcast to the shape and the axes of a type, and of its kind."""
     if like.kind == "bool" and value.type.kind != "bool":
         value = call("greater", value, 0.0)
     if value.type.shape != like.shape:
@@ -97,31 +97,31 @@ def _spread_out(value: Value, like: Type) -> Value:
 def undefined(
     graph: Graph, results: Iterable[str], empty: frozenset[str], ragged: bool = False
 ) -> str | None:
-    """Why some results of a checked graph are not defined where axes have no place, in words.
+    """Why some results of a checked graph are undefined where axes are empty, in words.
 
-    ``ragged`` is whether sequences have lengths of their own.
+    ``ragged`` is whether sequences have lengths of their own.  None where all are defined.
     """
     found: set[str] = set()
-    waiting = list(results)
-    while waiting:
-        node = graph[waiting.pop()]
+    pending = list(results)
+    while pending:
+        node = graph[pending.pop()]
         if node.name in found or not empty.isdisjoint(node.type.axes):
-            continue  # there are no values of it
+            continue  # it has no elements
         found.add(node.name)
-        gone = empty.intersection(over_axes(node.options))
-        ends = gone - {*graph.axes} if ragged else gone
-        if ends and operation_of(node).reduces in _OF_SOMETHING:
-            return _of_nothing(graph, node, gone)
+        reduced = empty.intersection(over_axes(node.options))
+        undefined_over = reduced - {*graph.axes} if ragged else reduced
+        if undefined_over and operation_of(node).reduces in _PARTIAL:
+            return _message(graph, node, reduced)
         if operation_of(node).end and node.options["axis"] in empty:
             initial = initial_along(graph, node.operands[0], str(node.options["axis"]))
-            waiting += [] if initial is None else [initial]
-        elif not gone:
-            waiting += [edge.source for edge in node.reads()]
+            pending += [] if initial is None else [initial]
+        elif not reduced:
+            pending += [edge.source for edge in node.reads()]
     return None
 
 
-def _of_nothing(graph: Graph, node: Node, gone: frozenset[str]) -> str:
-    times = sorted(gone.intersection(graph.axes))
+def _message(graph: Graph, node: Node, reduced: frozenset[str]) -> str:
+    times = sorted(reduced.intersection(graph.axes))
     what = f"steps of {times[0]}" if len(graph.axes) > 1 and times else "steps"
     what = what if times else "sequences"
     where = f" (line {node.line})" if node.line else ""

@@ -1,13 +1,13 @@
-"""Graph to graph: the form that kernels are planned from.
+"""Lowering of primitive operations to the forms that kernels are scheduled from.
 
-Rewrites of primitive operations (:mod:`rollc.ir.decomposition` has made them):
-  sum(a * b)                     ->  dot(a, b)           vectors, the product read here alone
+After :mod:`rollc.ir.decomposition`:
+  sum(a * b)                     ->  dot(a, b)           vectors, with no other reader of a * b
   f(condition)                   ->  f(where(condition, 1, 0))  f takes numbers
   slice(f(a, b))                 ->  f(slice(a), slice(b))   f elementwise, read by slices only
 
-The last one lets the parts of a split be fused with what reads them: the gates of a cell
-become one nest, and no vector of all gates is written.  Left behind: a graph of primitive
-operations with the same values.  What it does not do: change the order of any sum.
+The last one lets the parts of a split fuse with their readers: the gates of a cell become one
+loop nest, and no vector of all gates is written.  Left behind: a graph of primitive operations
+with the same values.  What it does not do: reassociate a sum.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rollc.ir.traversal import users
 
 
 def with_dots(graph: Graph) -> Graph:
-    """The sum of the products of two vectors in one."""
+    """The graph with dot products in place of sums of the products of two vectors."""
     readers = Counter(edge.source for node in graph.nodes for edge in node.reads())
     kept = {*graph.results(), *graph.reach}
     dots: dict[str, tuple[Edge, ...]] = {}
@@ -51,7 +51,7 @@ def with_dots(graph: Graph) -> Graph:
 
 
 def with_numbers(graph: Graph) -> Graph:
-    """Conditions as the numbers 0 and 1, where an operation reads them as numbers."""
+    """The graph with conditions converted to 0 and 1 where an operation takes numbers."""
     build = Builder(graph.nodes, mark="^")
     order: list[Node] = []
     for node in graph.nodes:
@@ -61,9 +61,9 @@ def with_numbers(graph: Graph) -> Graph:
         before = len(build.nodes)
         build.prefix, build.line = node.name, node.line
         operands = []
-        for place, edge in enumerate(node.operands):
+        for position, edge in enumerate(node.operands):
             value = build.read(edge.source, edge.delay, edge.axis)
-            if value.type.kind == "bool" and (node.operation, place) != ("where", 0):
+            if value.type.kind == "bool" and (node.operation, position) != ("where", 0):
                 edge = call("where", value, 1.0, 0.0).edge
             operands.append(edge)
         order.extend(made_since(build, before))
@@ -72,24 +72,24 @@ def with_numbers(graph: Graph) -> Graph:
 
 
 def with_early_slices(graph: Graph) -> Graph:
-    """The graph with slices as early as they can be."""
+    """The graph with slices moved before elementwise operations, as far as they go."""
     while True:
-        sunk = _sink_slices(graph)
-        if sunk is graph:
+        hoisted = _hoist_slices(graph)
+        if hoisted is graph:
             return graph
-        graph = sunk
+        graph = hoisted
 
 
-def _sink_slices(graph: Graph) -> Graph:
-    """Move the slices of elementwise nodes to their operands, once for each such node."""
+def _hoist_slices(graph: Graph) -> Graph:
+    """Move the slices of elementwise nodes to their operands, by one node."""
     kept = {*graph.results(), *graph.reach}
     kept.update(node.initial for node in graph.nodes if node.initial is not None)
     readers = users(graph.nodes, lambda node: node.operands)
 
-    def sinks(node: Node) -> bool:
+    def is_passed(node: Node) -> bool:
         if not operation_of(node).elementwise or len(node.type.shape) != 1:
             return False
-        # A slice is of numbers: there is none of a condition.
+        # There are no slices of conditions.
         types = (node.type, *(graph[edge.source].type for edge in node.operands))
         if any(type_.shape and type_.kind != "float" for type_ in types):
             return False
@@ -98,8 +98,8 @@ def _sink_slices(graph: Graph) -> Graph:
             return False
         return sum(reader.type.size for reader, _ in mine) <= node.type.size
 
-    sinking = {node.name: node for node in graph.nodes if sinks(node)}
-    if not sinking:
+    passed = {node.name: node for node in graph.nodes if is_passed(node)}
+    if not passed:
         return graph
     nodes: list[Node] = []
     slices: dict[tuple[Edge, Attribute, Attribute], str] = {
@@ -108,12 +108,12 @@ def _sink_slices(graph: Graph) -> Graph:
         if node.operation == "slice"
         and len(node.type.shape) == 1
         and node.name not in kept
-        and node.operands[0].source not in sinking
+        and node.operands[0].source not in passed
     }
     for node in graph.nodes:
-        if node.name in sinking:
+        if node.name in passed:
             continue
-        source = sinking.get(node.operands[0].source) if node.operation == "slice" else None
+        source = passed.get(node.operands[0].source) if node.operation == "slice" else None
         if source is None:
             nodes.append(node)
             continue

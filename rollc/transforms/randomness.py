@@ -1,16 +1,15 @@
-"""Random numbers as leaves: where a spec asks for chance, a leaf brings it.
+"""Random operations as functions of random leaves, so that a kernel draws no numbers.
 
     dropout{rate=r}(x)          ->  x * n, n a leaf like x: 0 with probability r, else 1 / (1 - r)
     dropout{rate=r, same=1}(x)  ->  the same with an n that has no time axis
-    sample(p)                   ->  draw(p, n), n a leaf: a number from 0 to 1, without the 1
+    sample(p)                   ->  draw(p, n), n a leaf: uniform on [0, 1)
 
 The leaf ``n`` has the operation ``noise``, and the attribute ``rate`` where it is a factor of
-dropout.  With its values given the network is a function like any other: the same numbers
-give the same results, and the gradient is that of the mask that was drawn.
+dropout.  Given its values the network is deterministic: the same numbers give the same results,
+and the gradient is that of the mask that was drawn (reparameterization).
 
-Reference: Srivastava and others, Dropout (2014), JMLR 15; one mask for all steps: Gal and
-Ghahramani, A theoretically grounded application of dropout in recurrent neural networks
-(2016), NeurIPS 29.
+Srivastava and others, Dropout (2014), JMLR 15; one mask for all steps: Gal and Ghahramani, A
+theoretically grounded application of dropout in recurrent neural networks (2016), NeurIPS 29.
 """
 
 from __future__ import annotations

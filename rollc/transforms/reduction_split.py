@@ -1,7 +1,7 @@
-"""Operations over time and more, divided into a part at each step and one over time.
+"""Splitting of reductions over time and other axes into one at each step and one over time.
 
-What is left over time is a sum, a maximum or a minimum of values of the steps: an unrolled
-graph has an operation for that (``Operation.combine``).
+The one over time is a sum, a maximum or a minimum, for which an unrolled graph has a variadic
+operation (``Operation.combine``).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from rollc.ir.graph import Edge, Graph, Node, Type, attributes, ordered_axes
 from rollc.ir.operations import operation_of
 
 EACH = "'each"
-"""What is behind the name of a part at each step; no spec can write it."""
+"""The suffix of the reduction at each step; no spec can name it."""
 
 
-def divided(graph: Graph, axis: str, steps: int) -> Graph:
-    """Operations over time and more, divided into a part at each step and one over time."""
+def split_reductions(graph: Graph, axis: str, steps: int) -> Graph:
+    """The graph with its reductions along ``axis`` split; ``steps`` is the length of it."""
     nodes: list[Node] = []
     for node in decomposed_over(graph, [axis]).nodes:
         nodes.extend(_parts(node, axis, steps))
@@ -55,7 +55,7 @@ def _parts(node: Node, axis: str, steps: int) -> Iterator[Node]:
         yield total
         return
     yield replace(total, name=f"{node.name}'sum", initial=None)
-    share = Node(f"{node.name}'share", "constant", (), Type("float"), attributes(value=1 / steps))
-    yield share
-    mean = (Edge(f"{node.name}'sum"), Edge(share.name))
+    factor = Node(f"{node.name}'share", "constant", (), Type("float"), attributes(value=1 / steps))
+    yield factor
+    mean = (Edge(f"{node.name}'sum"), Edge(factor.name))
     yield replace(node, operation="multiply", operands=mean, attributes=())

@@ -1,11 +1,11 @@
 """Streaming: the state of a recurrence as inputs and outputs of the graph.
 
 The state of a node that is read d steps back is its last d values.  ``expose_state`` gives
-each such node an initial value from outside, the leaf ``state.NAME`` (one dimension more
-in front: the steps, the oldest first), and an output of the same name and shape with the
-values after the last step, the ``tail`` of the sequence.  A graph in which a delay reaches
-into the future has no state: its past depends on what is yet to come.  With two time axes the
-state is that of the delays along one of them, and may run over the other.
+each such node a leaf ``state.NAME`` as its initial value (one dimension more in front: the
+steps, the oldest first), and adds an output of the same name and shape with the values after
+the last step, the ``tail`` of the sequence.  A graph with a read from the future has no state:
+a window of it depends on later ones.  With two time axes the state is that of the delays along
+one of them, and may run over the other.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ def state_type(graph: Graph, name: str) -> Type:
 
 
 def final_name(name: str) -> str:
-    """The node with the state after the last step, of a node that is read with a delay."""
+    """The name of the node that holds the state of a node after the last step."""
     return f"{STATE}{name}'final"
 
 
 def expose_state(graph: Graph, axis: str | None = None) -> Graph:
-    """The graph with its state as leaves and outputs; of the delays along one axis, or of all.
+    """The graph with its state as leaves and outputs, for delays along one axis or along all.
 
-    Raises ``ValueError`` where such a delay reaches into the future.
+    Raises ``ValueError`` for a read from the future.
     """
     found = delayed(graph, axis)
     if not all(reach.future == 0 for reach in found.values()):
@@ -58,7 +58,7 @@ def expose_state(graph: Graph, axis: str | None = None) -> Graph:
 
 
 def why_no_state(graph: Graph) -> str | None:
-    """Why a graph cannot run in windows with its state handed on, in words."""
+    """Why a graph cannot run in windows that carry its state, in words; None if it can."""
     if len(graph.axes) > 1:
         return "it has more than one time axis; `forward` and `step` take one"
     future = [name for name, reach in graph.reach.items() if reach.future]

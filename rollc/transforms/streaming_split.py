@@ -1,17 +1,17 @@
-"""Streaming along one of two time axes: what is computed once, and what at every step.
+"""Streaming along one of two time axes: a graph that runs once, and one that runs each step.
 
-    start   all that does not run over the axis, as far as the rest reads it: the encoder
-    steps   the rest, which changes with the steps: the decoder
+    start   the nodes that do not run over the axis and that the others read: the encoder
+    steps   the others: the decoder
 
-What the steps read of the start enters them as leaves of the same names, the *held* values:
-the encoder's values at all of its steps, its last one, keys that attention compares with.
-What comes from parameters and numbers alone is cheap, and is computed with the steps.  The
+Values of the start that the steps read are leaves of the same names there, the *held* values:
+the encoder's values at all of its steps, its last one, the keys of attention.
+Values of parameters and constants alone are cheap, and are computed with the steps.  The
 steps are a graph like any other, whose state along the axis can be exposed
 (:mod:`rollc.transforms.state`).
 
-Steps can come one by one only where none needs a later one: nothing is read from the future
-along the axis, and no output is computed from all steps together.  The last step is the one
-that there is, so what is computed from that alone may leave the graph.
+Steps can be run one by one only where none depends on a later one: there is no read from the
+future along the axis, and no output depends on all steps.  The last step is the current one, so
+an output may depend on it.
 """
 
 from __future__ import annotations
@@ -47,10 +47,9 @@ class Stream:
 
 
 def stream(graph: Graph, axis: str, always: Sequence[str] = ()) -> Stream:
-    """Cut the outputs of a checked graph in two; raises :class:`CannotStream`.
+    """Split the outputs of a checked graph; raises :class:`CannotStream`.
 
-    The values of ``always``, which do not run over the axis, are held even if no step reads
-    them.
+    The nodes of ``always``, which do not run over the axis, are held even if no step reads them.
     """
     outputs = [name for _, name in graph.outputs]
     whole = graph
@@ -61,7 +60,7 @@ def stream(graph: Graph, axis: str, always: Sequence[str] = ()) -> Stream:
         raise CannotStream(reason)
     late = dependents(graph.nodes, (node.name for node in graph.nodes if axis in node.type.axes))
     given = dependents(graph.nodes, (node.name for node in graph.nodes if _is_given(node)))
-    # A condition is no value that a leaf may have, and neither long to compute.
+    # A leaf cannot be a condition, which is cheap to compute with the steps.
     early = frozenset(
         node.name
         for node in graph.nodes
@@ -83,7 +82,7 @@ def stream(graph: Graph, axis: str, always: Sequence[str] = ()) -> Stream:
         )
         for node in held
     }
-    # A delayed read that nothing reads is there for the state: a run that goes on free needs it.
+    # An identity of a delayed read, even unread, is part of the state that free running needs.
     also = {node.name for node in whole.nodes if _reads_back(node, axis, found & late)}
     nodes = [leaves.get(node.name, node) for node in whole.nodes if node.name in found | also]
     runs = {axis, *(each for node in nodes for each in node.type.time)}
@@ -95,9 +94,9 @@ def stream(graph: Graph, axis: str, always: Sequence[str] = ()) -> Stream:
 def _reached(
     graph: Graph, names: Sequence[str], ends: frozenset[str]
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """What is needed for some values if others, the ends, are given.
+    """The nodes that some nodes need if others, the ends, are given.
 
-    Also those that are read with a delay, and so outside their sequence too.
+    Also those of them that are read with a delay, and so before the first step too.
     """
 
     def before(name: str) -> Iterator[str]:
@@ -113,7 +112,7 @@ def _reached(
 
 
 def why_no_stream(graph: Graph, axis: str) -> str | None:
-    """Why a graph cannot be run one step at a time along an axis, in words."""
+    """Why a graph cannot be run one step at a time along an axis, in words; None if it can."""
     try:
         stream(graph, axis)
     except CannotStream as error:
@@ -122,9 +121,9 @@ def why_no_stream(graph: Graph, axis: str) -> str | None:
 
 
 def why_no_steps(graph: Graph, axis: str) -> str | None:
-    """Why the steps along the only time axis of a graph cannot come one by one, in words.
+    """Why a graph with one time axis cannot be run one step at a time, in words; None if it can.
 
-    The state is handed on, and no initial value is read.  Takes a graph that has a state.
+    The state is carried over, so that no initial value is read.  Takes a graph that has a state.
     """
     names = dict.fromkeys([*(name for _, name in graph.outputs), *delayed(graph)])
     given = graph.with_nodes(replace(node, initial=None) for node in graph.nodes)
@@ -133,19 +132,19 @@ def why_no_steps(graph: Graph, axis: str) -> str | None:
 
 
 def _reads_back(node: Node, axis: str, names: frozenset[str]) -> bool:
-    """Whether a node is one of some values a few steps ago."""
+    """Whether a node is an identity of a delayed read of one of some nodes."""
     return node.operation == "identity" and all(
         edge.delay > 0 and edge.axis == axis and edge.source in names for edge in node.operands
     )
 
 
 def _is_given(node: Node) -> bool:
-    """Whether a node that does not run over the axis is told before the first step."""
+    """Whether a node that does not run over the axis depends on the arguments of the start."""
     return node.operation in _GIVEN or bool(node.type.time) or node.operation == "extent"
 
 
 def _needs_others(node: Node) -> bool:
-    """Whether what runs along an axis needs more than the steps so far."""
+    """Whether an operation along an axis depends on later steps."""
     entry = operation_of(node)
     return entry.end != "last" and not entry.counts and (entry.whole or entry.sees_end)
 

@@ -1,4 +1,4 @@
-"""A graph over N steps becomes a graph without delays: the unrolled network, a DAG.
+"""Loop unrolling: a graph over N steps becomes a DAG without delays.
 
     v over t                 ->  v.0 … v.N-1, each without the axis t
     u[t-d] read by v         ->  v.k reads u.(k-d)
@@ -8,24 +8,24 @@
     tail{axis=t}(x, start)   ->  stack(…, x.N-2, x.N-1), before these the last rows of the start
     sum_over{over=[t]}(x)    ->  sum_of(x.0, …, x.N-1); the same for max and min
     mean_over{over=[t]}(x)   ->  sum_of(x.0, …, x.N-1) * (1 / N)
-    softmax_over{over=[t]}(x) -> exp(x - max), divided by the sum of these
+    softmax_over{over=[t]}(x) -> exp(x - max), split_reductions by the sum of these
     spread{axis=t}(x)        ->  x at every step; no node
     impulse{axis=t}(x)       ->  x at its one step, zero at the others; no node
     tail_steps{axis=t}(x)    ->  rows of x at the last steps, zero at the others
     extent{axis=t}()         ->  N
     step{axis=t}()           ->  the constants 0 … N-1
 
-An operation that sums over t and more besides (over the batch, or while it multiplies)
-does the rest at each step: a weight's gradient ``~W`` is the sum of ``~W.0 … ~W.N-1``.
-What does not change with time is not copied: parameters, constants, static values.
+A reduction over t and other axes, or of a product, is split (:mod:`.reduction_split`): the
+gradient of a parameter ``~W`` is the sum of ``~W.0 … ~W.N-1``.
+Static values are not copied: parameters, constants.
 
 The form left behind: no delay, no axis ``t``, no initial value; nodes in topological
-order, first the leaves and then sweeps over the steps, so that it reads as it runs: each
+order, first the leaves and then sweeps over the steps, in the order in which loops run: each
 node at its shift (:mod:`rollc.ir.time.retiming`).
 ``v.k`` has the in-edges of ``v`` where these stay inside the sequence: the map from
-``v.k`` to ``v`` is a covering away from the ends.
+``v.k`` to ``v`` is a covering of graphs away from the ends.
 
-It does not simplify: a matmul with a boundary's zeros is still a matmul.
+What it does not do: canonicalize.  A matmul with a boundary's zeros is still a matmul.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ from rollc.ir.operations.operation import LENGTH
 from rollc.ir.operations.time_axis import step_number
 from rollc.ir.time.retiming import Timing
 from rollc.ir.time.sweeps import NoSweeps, found_sweeps
-from rollc.transforms.reduction_split import EACH, divided
+from rollc.transforms.reduction_split import EACH, split_reductions
 
 Array = NDArray[np.generic]
 
 _COPY = re.compile(r"(.+)\.(\d{1,9})")
-# More would not fit into a machine's memory, let alone be read.
+# A bound on memory.
 MOST_NODES = 1_000_000
 
 
@@ -85,21 +85,21 @@ def unroll(graph: Graph, steps: int) -> Graph:
         raise UnrollError(
             f"{steps} steps of `{graph.name}` would be {nodes} nodes, and {MOST_NODES} is the most"
         )
-    return _Unrolling(divided(graph, axis, steps), axis, steps).graph()
+    return _Unrolling(split_reductions(graph, axis, steps), axis, steps).graph()
 
 
 def covering(dag: Graph) -> Mapping[str, tuple[str, int] | None]:
     """For each node of an unrolled graph the node and step that it is a copy of.
 
-    None for what does not change with time and for what holds a boundary's values.
+    None for static nodes and for those of boundary values.
     """
     return {node.name: _copied(node.name, dag.steps or 0) for node in dag.nodes}
 
 
 def step_leaves(dag: Graph, leaves: Mapping[str, Array]) -> dict[str, Array]:
-    """The leaves' values of an unrolled graph, from those of the graph it came from.
+    """The arrays of the leaves of an unrolled graph, from those of its source.
 
-    Arrays have the time first (``[t, batch, ...]``), and a step's are views of them.
+    Those of the source have the time first (``[t, batch, ...]``); those of a step are views.
     """
     found: dict[str, Array] = {}
     for node in dag.nodes:
@@ -126,7 +126,7 @@ class _Unrolling:
         self.steps = steps
         self.front: list[Node] = []
         self.body: list[Node] = []
-        # The reads that stand for a node at each of its steps.
+        # For each node over the axis, the reads of its copies.
         self.copies: dict[str, list[Edge]] = {}
         self.outside: dict[str, Edge] = {}
         self.early = {node.name for node in graph.nodes if node.operation in LEAVES}
@@ -178,7 +178,7 @@ class _Unrolling:
         return replace(node.type, axes=axes)
 
     def _promise(self, name: str) -> list[str]:
-        """The names of a node's copies; from now on they can be read."""
+        """The names of a node's copies, which can be read from now on."""
         names = [f"{name.removesuffix(EACH)}.{step}" for step in range(self.steps)]
         self.copies[name] = [Edge(copy) for copy in names]
         return names
@@ -218,16 +218,14 @@ class _Unrolling:
             if node.operation == "step":
                 self._number_steps(node)
         written = [
-            node
-            for node in nodes
-            if node.operation != "step" and not self._stands_for_operand(node)
+            node for node in nodes if node.operation != "step" and not self._is_operand(node)
         ]
         plans = [
             (node, self._promise(node.name), self._type(node), loop.shifts.get(node.name, 0))
             for node in written
         ]
         for node in nodes:
-            if self._stands_for_operand(node):
+            if self._is_operand(node):
                 self.copies[node.name] = self._spread(node)
         body, copies = self.body, self.copies
         for now in loop.iterations(self.steps):
@@ -260,37 +258,37 @@ class _Unrolling:
             value = attributes(value=float(step_number(step, node.options)))
             self.front.append(Node(name, "constant", (), self._type(node), value, line=node.line))
 
-    def _stands_for_operand(self, node: Node) -> bool:
-        standing = ("spread", "impulse", "tail_steps")
-        return node.operation in standing and node.options["axis"] == self.axis
+    def _is_operand(self, node: Node) -> bool:
+        moving = ("spread", "impulse", "tail_steps")
+        return node.operation in moving and node.options["axis"] == self.axis
 
     def _spread(self, node: Node) -> list[Edge]:
         if node.operation == "tail_steps":
             return [self._row_of_step(node, step) for step in range(self.steps)]
         reads = [self._read(node.operands[0], step) for step in range(self.steps)]
         if node.operation == "impulse":
-            place = 0 if node.options["at"] == "first" else self.steps - 1
+            at = 0 if node.options["at"] == "first" else self.steps - 1
             zero = self._zero(node.type)
-            reads = [read if step == place else zero for step, read in enumerate(reads)]
+            reads = [read if step == at else zero for step, read in enumerate(reads)]
         return reads
 
     def _read(self, edge: Edge, step: int) -> Edge:
-        """What an edge reads at a step of its reader."""
+        """The read of an edge at a step of its reader."""
         at = step - edge.delay
         if edge.delay and not 0 <= at < self.steps:
             return self._boundary(self.source[edge.source], at)
         copies = self.copies.get(edge.source)
         return Edge(edge.source) if copies is None else copies[at]
 
-    # Tails: the last rows of a sequence, which ends at step N or at a length of its own.
+    # Tails: the last rows of a sequence, which ends at step N or at its own length.
 
     def _tail(self, node: Node) -> None:
-        """A tail, or the rows that the start has given to it."""
+        """Make a ``tail``, or a ``tail_start``."""
         count = node.type.shape[0]
         row = self._row_of_tail if node.operation == "tail" else self._row_of_start
 
         def rows(end: int) -> tuple[Edge, ...]:
-            return tuple(row(node, place, end) for place in range(count))
+            return tuple(row(node, index, end) for index in range(count))
 
         def stacked(end: int) -> Edge:
             return self._once(f"{node.name}'end{end}", "stack", rows(end), node.type, (), node.line)
@@ -300,10 +298,10 @@ class _Unrolling:
             operation, read = "stack", rows(end)
         else:
             ends = range(self.steps + count if node.operation == "tail" else count)
-            picked = self._by_end(node, node.name, node.type, ends, stacked)
-            operation, read = "identity", (picked,)
-            if node.type.kind == "bool":  # what was picked is a number
-                operation, read = "greater", (picked, self._static_zero(Type("float")))
+            selected = self._by_end(node, node.name, node.type, ends, stacked)
+            operation, read = "identity", (selected,)
+            if node.type.kind == "bool":  # a select of conditions is a number
+                operation, read = "greater", (selected, self._static_zero(Type("float")))
         self.body.append(Node(node.name, operation, read, node.type, (), None, node.line))
 
     def _row_of_tail(self, node: Node, row: int, end: int) -> Edge:
@@ -320,7 +318,7 @@ class _Unrolling:
         return self._row_or_zero(node, row - end)
 
     def _row_of_step(self, node: Node, step: int) -> Edge:
-        """What a tail passes on to a step."""
+        """The row that ``tail_steps`` has at a step."""
         count = self.source[node.operands[0].source].type.shape[0]
 
         def row(end: int) -> Edge:
@@ -348,21 +346,24 @@ class _Unrolling:
     def _by_end(
         self, node: Node, name: str, type_: Type, ends: range, value: Callable[[int], Edge]
     ) -> Edge:
-        """The value of the end that each sequence has; of all ends not in the range it is one."""
+        """A chain of selects by the length of each sequence: a value for each end in a range.
+
+        All ends outside the range have the same value.
+        """
         length = node.operands[-1]
         index = self.source[length.source].type
         type_ = replace(type_, kind="float") if type_.kind == "bool" else type_
         number, condition = replace(index, axes=()), Type("bool", (), index.axes)
-        picked = value(ends.stop)
+        selected = value(ends.stop)
         for end in range(ends.start, min(ends.stop, index.bound or 0)):
             options = attributes(value=float(end))
             known = self._once(f"{length.source}'at{end}", "constant", (), number, options)
             here = self._once(f"{length.source}'is{end}", "equal", (length, known), condition, ())
-            reads = (here, value(end), picked)
-            picked = self._once(f"{name}'to{end}", "where", reads, type_, (), node.line)
-        return picked
+            reads = (here, value(end), selected)
+            selected = self._once(f"{name}'to{end}", "where", reads, type_, (), node.line)
+        return selected
 
-    # The values outside the sequence, each made once.
+    # Values outside the sequence, each made once.
 
     def _boundary(self, node: Node, at: int) -> Edge:
         """The value of a node at a step before the first or after the last."""
@@ -387,7 +388,7 @@ class _Unrolling:
         return self._once(name, "row", (Edge(initial.name),), flat, at, initial.line), flat
 
     def _everywhere(self, edge: Edge, type_: Type, axes: tuple[str, ...]) -> Edge:
-        """A value at every place of the axes, so that types stay what they were."""
+        """A value, broadcast along the axes, so that types are unchanged."""
         for axis in axes:
             if axis != self.axis and axis not in type_.axes:
                 type_ = replace(type_, axes=ordered_axes((*type_.axes, axis)))
@@ -422,7 +423,7 @@ class _Unrolling:
         options: tuple[tuple[str, Attribute], ...],
         line: int = 0,
     ) -> Edge:
-        """A node for what lies outside the sequence, made where it is needed first."""
+        """A node of a value outside the sequence, made at its first use."""
         if name not in self.outside:
             self.outside[name] = Edge(name)
             node = Node(name, operation, operands, type_, options, None, line)

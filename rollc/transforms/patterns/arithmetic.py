@@ -1,4 +1,4 @@
-"""Rules of arithmetic: what is known of the numbers 0 and 1, of signs, and of choices."""
+"""Algebraic identities: neutral elements, signs, powers, and choices by known conditions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rollc.transforms.patterns.pattern import Rule, Workspace, changed, without_
 from rollc.transforms.patterns.sums import sum_of_terms
 
 _FACTORS = range(2, 17)
-"""Exponents of powers that are products: each rounds less often than the exponent is large."""
+"""Exponents of powers that become products (strength reduction, by repeated squaring)."""
 
 
 def _identity(work: Workspace, node: Node) -> Edge:
@@ -98,7 +98,7 @@ def _reached(work: Workspace, node: Node) -> Node | Edge | None:
 
 
 def _is_zero_with(work: Workspace, value: Edge, cotangent: Edge) -> bool:
-    """Whether a value is zero where a cotangent is, as far as numbers and signs tell."""
+    """Whether a value is a finite multiple of a cotangent, so that it is zero where that is."""
     node = work.defined(value)
     if value == cotangent or node is None:
         return value == cotangent

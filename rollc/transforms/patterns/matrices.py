@@ -1,4 +1,4 @@
-"""Rules of matrices."""
+"""Patterns of matrix products and transposes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ def _transpose(work: Workspace, node: Node) -> Edge | None:
 
 def _matmul(work: Workspace, node: Node) -> Node | None:
     a, b = node.operands
-    for place, flag in ((0, "transpose_a"), (1, "transpose_b")):
-        inner = work.defined(node.operands[place])
+    for position, flag in ((0, "transpose_a"), (1, "transpose_b")):
+        inner = work.defined(node.operands[position])
         if inner is not None and inner.operation == "transpose":
             options = {**node.options, flag: not node.options.get(flag, False)}
-            operands = (*node.operands[:place], inner.operands[0], *node.operands[place + 1 :])
+            before, after = node.operands[:position], node.operands[position + 1 :]
+            operands = (*before, inner.operands[0], *after)
             return changed(node, "matmul", *operands, **_only_true(options))
     vector = work.defined(b)
     if vector is not None and vector.operation == "concat" and len(vector.type.shape) == 1:
@@ -35,18 +36,18 @@ def _only_true(options: dict[str, Attribute]) -> dict[str, Attribute]:
 
 
 def _by_parts(work: Workspace, node: Node, matrix: Edge, vector: Node) -> Node | None:
-    """A matmul by a concat, with the parts that leave the cycle, or are zero, by themselves."""
+    """A product with a concat, split where its parts change between on and off the cycle."""
     runs: list[tuple[str, int, int, list[Edge]]] = []
     start = 0
     for part in vector.operands:
         stop = start + length_of(work, part, 0)
-        sort = "on" if work.inside_loop(node.name, part) else "off"
-        sort = "zero" if work.known(part) == 0 else sort
-        if runs and runs[-1][0] == sort:
+        kind = "on" if work.inside_loop(node.name, part) else "off"
+        kind = "zero" if work.known(part) == 0 else kind
+        if runs and runs[-1][0] == kind:
             _, begin, _, parts = runs.pop()
-            runs.append((sort, begin, stop, [*parts, part]))
+            runs.append((kind, begin, stop, [*parts, part]))
         else:
-            runs.append((sort, start, stop, [part]))
+            runs.append((kind, start, stop, [part]))
         start = stop
     kept = [run for run in runs if run[0] != "zero"]
     if len(runs) < 2 or not kept:
@@ -57,8 +58,8 @@ def _by_parts(work: Workspace, node: Node, matrix: Edge, vector: Node) -> Node |
         axis = 0 if transposed else 1
         columns = work.make("slice", matrix, axis=axis, start=begin, stop=stop)
         whole = len(parts) == 1 and work.type(parts[0]).shape
-        piece = parts[0] if whole else work.make("concat", *parts, axis=0)
-        products.append(work.make("matmul", columns, piece, **node.options))
+        joined = parts[0] if whole else work.make("concat", *parts, axis=0)
+        products.append(work.make("matmul", columns, joined, **node.options))
     total, *rest = products
     if not rest:
         return changed(node, "identity", total)

@@ -1,4 +1,4 @@
-"""Rules of reductions of one value, over its elements or along an axis."""
+"""Patterns of reductions of broadcasts, over elements or along an axis."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _mean(work: Workspace, node: Node) -> Edge | None:
 
 
 def _over(work: Workspace, node: Node) -> Node | Edge | None:
-    """A reduction over an axis along which there is one value, or one value and zeros."""
+    """A reduction over an axis of a spread, or a sum of an impulse."""
     over = node.options["over"]
     inner = work.defined(node.operands[0])
     assert isinstance(over, tuple)
@@ -62,7 +62,7 @@ def _over(work: Workspace, node: Node) -> Node | Edge | None:
 
 
 def _end(work: Workspace, node: Node) -> Edge | None:
-    """The first or last of a value that is spread, or that stands at that very step."""
+    """The first or last step of a spread, or of an impulse at that step."""
     inner = work.defined(node.operands[0])
     if inner is None or inner.options.get("axis") != node.options["axis"]:
         return None

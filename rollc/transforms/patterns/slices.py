@@ -1,4 +1,4 @@
-"""Rules of pieces of vectors: slices, pads and concatenations."""
+"""Patterns of slices, pads and concatenations."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from rollc.transforms.patterns.pattern import Rule, Workspace, changed
 
 
 def option_of(node: Node, name: str) -> int:
+    """An attribute that is a whole number, by default 0."""
     value = node.options.get(name, 0)
     assert isinstance(value, int)
     return value
 
 
 def axis_of(node: Node) -> int:
+    """The dimension that a slice, pad or concat works along."""
     return option_of(node, "axis")
 
 
@@ -46,6 +48,7 @@ def _slice(work: Workspace, node: Node) -> Node | Edge | None:
 
 
 def length_of(work: Workspace, edge: Edge, axis: int) -> int:
+    """The length of a part of a concat along a dimension; a number is one element."""
     shape = work.type(edge).shape
     return shape[axis] if shape else 1
 
@@ -53,7 +56,10 @@ def length_of(work: Workspace, edge: Edge, axis: int) -> int:
 def _cut(
     work: Workspace, node: Node, pieces: list[tuple[int, Edge]], axis: int, start: int, stop: int
 ) -> Node | Edge | None:
-    """A slice that lies in one piece, or takes several whole."""
+    """A slice that lies within one part, or is a run of whole parts.
+
+    ``pieces`` are the parts, each with the position where it begins.
+    """
     whole: list[Edge] = []
     for begin, piece in pieces:
         end = begin + length_of(work, piece, axis)
@@ -90,7 +96,7 @@ def _concat(work: Workspace, node: Node) -> Node | Edge | None:
         parts.extend(inner.operands if inner is not None and nested else (edge,))
     joined: list[Edge] = []
     for edge in parts:
-        merged = _neighbours(work, joined[-1], edge, axis) if joined else None
+        merged = _merged(work, joined[-1], edge, axis) if joined else None
         if merged is None:
             joined.append(edge)
         else:
@@ -101,8 +107,8 @@ def _concat(work: Workspace, node: Node) -> Node | Edge | None:
     return None if operands == node.operands else replace(node, operands=operands)
 
 
-def _neighbours(work: Workspace, left: Edge, right: Edge, axis: int) -> Edge | None:
-    """The one slice that two slices beside each other are."""
+def _merged(work: Workspace, left: Edge, right: Edge, axis: int) -> Edge | None:
+    """Two adjacent slices of one value as a single slice."""
     a, b = work.defined(left), work.defined(right)
     if a is None or b is None or not a.operation == b.operation == "slice":
         return None
@@ -117,7 +123,7 @@ def _neighbours(work: Workspace, left: Edge, right: Edge, axis: int) -> Edge | N
     return work.make("slice", source, axis=axis, start=start, stop=stop)
 
 
-PIECES: Mapping[str, tuple[Rule, ...]] = {
+SLICES: Mapping[str, tuple[Rule, ...]] = {
     "slice": (_slice,),
     "pad": (_pad_rule,),
     "concat": (_concat,),

@@ -1,4 +1,4 @@
-"""Rules of sums of several terms."""
+"""Patterns of chains of additions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from rollc.transforms.patterns.slices import axis_of, option_of
 
 
 def sum_of_terms(work: Workspace, node: Node) -> Node | None:
-    """Equal terms of a chain of additions joined, and pads that tile a vector."""
+    """A chain of additions with equal terms joined, and pads that tile a vector concatenated."""
     if work.is_term(node.name):
-        return None  # the sum that it is a part of will see to it
+        return None  # the chain is rewritten at its last addition
     if len(set(node.operands)) > 1 and not any(
         _addition(work, edge) or _pad(work, edge) for edge in node.operands
     ):
@@ -39,14 +39,14 @@ def _times(work: Workspace, term: Edge, count: int) -> Edge:
 
 
 def _terms(work: Workspace, node: Node) -> list[Edge]:
-    """The terms of a chain of additions, through those that nothing else reads."""
+    """The terms of a chain of additions whose inner ones have no other reader."""
     terms: list[Edge] = []
-    waiting = list(reversed(node.operands))
-    while waiting:
-        edge = waiting.pop()
+    pending = list(reversed(node.operands))
+    while pending:
+        edge = pending.pop()
         inner = _addition(work, edge)
         if inner is not None:
-            waiting.extend(reversed(inner.operands))
+            pending.extend(reversed(inner.operands))
         else:
             terms.append(edge)
     return terms
@@ -65,13 +65,13 @@ def _pad(work: Workspace, edge: Edge) -> Node | None:
 
 
 def _tiled(work: Workspace, node: Node, terms: list[Edge]) -> list[Edge]:
-    """The terms, with pads that tile the whole replaced by one concat."""
+    """The terms, with pads that tile a vector replaced by one concat."""
     groups: dict[tuple[int, int], list[tuple[int, int, Edge]]] = {}
-    for place, term in enumerate(terms):
+    for number, term in enumerate(terms):
         pad = _pad(work, term)
         if pad is not None:
             axis, start, size = axis_of(pad), option_of(pad, "start"), option_of(pad, "size")
-            groups.setdefault((axis, size), []).append((start, place, pad.operands[0]))
+            groups.setdefault((axis, size), []).append((start, number, pad.operands[0]))
     replaced: dict[int, Edge | None] = {}
     for (axis, size), group in groups.items():
         group.sort(key=lambda piece: piece[0])
@@ -79,9 +79,9 @@ def _tiled(work: Workspace, node: Node, terms: list[Edge]) -> list[Edge]:
         for start, _, piece in group:
             end = end + work.type(piece).shape[axis] if start == end else -1
         if end == size:
-            first = min(place for _, place, _ in group)
-            replaced.update(dict.fromkeys((place for _, place, _ in group), None))
+            first = min(number for _, number, _ in group)
+            replaced.update(dict.fromkeys((number for _, number, _ in group), None))
             pieces = (piece for _, _, piece in group)
             replaced[first] = work.make("concat", *pieces, axis=axis)
-    joined = (replaced.get(place, term) for place, term in enumerate(terms))
+    joined = (replaced.get(number, term) for number, term in enumerate(terms))
     return [term for term in joined if term is not None]

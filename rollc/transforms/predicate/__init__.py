@@ -1,1 +1,1 @@
-"""Products that are computed at the steps alone at which they are read."""
+"""Predication: products that are computed only at the steps at which they are used."""

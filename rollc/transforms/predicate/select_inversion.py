@@ -1,10 +1,10 @@
-"""Choices turned around: what is wanted where a condition does not hold gets one that does.
+"""Inversion of selects: a value that is used where a condition is false gets its complement.
 
     where(c, 0, x)  ->  where(not c, x, 0)
-    where(c, y, x)  ->  where(c, y, where(not c, x, 0))   if x is made with a matrix, at this step
+    where(c, y, x)  ->  where(c, y, where(not c, x, 0))   if x depends on a product at this step
 
-so that a product in either choice waits for its clock (:mod:`.predicate`).  What is
-guaranteed: the values of the graph.
+so that a product in either choice can be predicated (:mod:`.predicate`).  What is guaranteed:
+the values of the graph.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from rollc.ir.graph import Edge, Graph, Node, Type, attributes
 MARK = "^not"
 
 
-def turned(
-    graph: Graph, conditions: Collection[str], is_made: Callable[[Edge], bool]
+def with_selects_inverted(
+    graph: Graph, conditions: Collection[str], has_product: Callable[[Edge], bool]
 ) -> tuple[Node, ...]:
-    """The nodes of a graph, with the choices turned that depend on some conditions.
+    """The nodes of a graph, with the selects inverted that have one of some conditions.
 
-    ``is_made`` says of a read whether its value is made with a matrix.  The nodes that are
-    added may come before what they read.
+    ``has_product`` says of a read whether its value depends on a product.  Nodes that are added
+    may come before those that they read.
     """
     zero = graph.unused("zero" + MARK)
     names = {name: graph.unused(name + MARK) for name in conditions}
@@ -43,7 +43,7 @@ def turned(
             if is_zero(graph, chosen):
                 used.add(at.source)
                 yield replace(node, operands=(opposite, other, chosen))
-            elif is_made(other):
+            elif has_product(other):
                 used.add(at.source)
                 inner = graph.unused(node.name + MARK)
                 yield replace(node, name=inner, operands=(opposite, other, Edge(zero)))
@@ -63,5 +63,6 @@ def turned(
 
 
 def is_zero(graph: Graph, edge: Edge) -> bool:
+    """Whether a read is of the constant zero."""
     node = graph[edge.source]
     return node.operation == "constant" and node.options.get("value") == 0.0

@@ -1,1 +1,1 @@
-"""Sums and products in the order that takes least from step to step."""
+"""Reassociation of sums and products: a shorter recurrence from step to step."""

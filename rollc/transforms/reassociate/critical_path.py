@@ -1,4 +1,4 @@
-"""When values are known within a step: what an elementwise cycle waits for."""
+"""The critical path of elementwise cycles: the time at which each value is ready in a step."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from rollc.ir.traversal import cycles, in_step_order
 from rollc.support.target import Target
 from rollc.transforms.reassociate.sum_chains import Sums, Term, replaced
 
-_STEP = 1_000_000  # what a step takes at most, in additions
+_STEP = 1_000_000  # a bound on the latency of a step, in additions
 
 
 class Ready:
-    """When each value in an elementwise cycle is known, in operations since the step began.
+    """The ready time of each value in an elementwise cycle, in additions from the step's start.
 
-    What comes from outside the cycle is known from the start, and the more steps ago a value
-    was computed, the earlier it was.
+    Operands from outside the cycle are ready from the start, and delayed ones the earlier the
+    longer the delay is.
     """
 
     def __init__(self, graph: Graph, target: Target) -> None:
         self.graph = graph
         self.target = target
-        self.known: dict[str, float] = {}
+        self.time: dict[str, float] = {}
         self.cycle = cycles(
             (edge.source, node.name)
             for node in graph.nodes
@@ -33,29 +33,30 @@ class Ready:
         )
 
     def order(self) -> list[Node]:
-        """The values, each after those that it is computed from in the same step."""
+        """The nodes of the cycles, in topological order of their reads at the same step."""
         return in_step_order(node for node in self.graph.nodes if node.name in self.cycle)
 
-    def know(self, node: Node) -> None:
+    def add(self, node: Node) -> None:
+        """Compute the ready time of a node from those of its operands."""
         last = max(self.of(node.name, edge) for edge in node.operands)
-        takes = 1 if operation_of(node).cheap else self.target.function_time
-        self.known[node.name] = last + takes
+        latency = 1 if operation_of(node).cheap else self.target.function_time
+        self.time[node.name] = last + latency
 
     def of(self, name: str, edge: Edge) -> float:
-        """When an operand of a value is known."""
+        """The ready time of an operand of a node."""
         if self.cycle.get(edge.source) != self.cycle[name]:
             return -inf
         if edge.delay == 0:
-            return self.known[edge.source]
+            return self.time[edge.source]
         return (1 - abs(edge.delay)) * _STEP
 
 
 Rewrite = Callable[[Ready, Node, list[Term]], tuple[float, list[Node]]]
-"""Of a sum and its terms: when it is known, and the nodes in its place, none for itself."""
+"""Of a sum and its terms: its ready time, and the nodes that replace it, if any."""
 
 
 def with_sums(graph: Graph, rewrite: Rewrite, target: Target) -> Graph:
-    """The graph with the sums of its elementwise cycles rewritten, each when its terms are."""
+    """The graph with the sums of its elementwise cycles rewritten, in topological order."""
     ready = Ready(graph, target)
     if not ready.cycle:
         return graph
@@ -65,10 +66,10 @@ def with_sums(graph: Graph, rewrite: Rewrite, target: Target) -> Graph:
     sums: dict[str, list[Node]] = {}
     for node in ready.order():
         if node.name not in roots:
-            ready.know(node)
+            ready.add(node)
             continue
         terms, inner = found.terms(node)
-        ready.known[node.name], nodes = rewrite(ready, node, terms)
+        ready.time[node.name], nodes = rewrite(ready, node, terms)
         if nodes:
             gone.update(inner)
             sums[node.name] = nodes

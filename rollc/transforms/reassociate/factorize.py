@@ -1,11 +1,11 @@
-"""Sums of products in an elementwise cycle, with the factor that is known last taken out.
+"""Factorization of sums of products in elementwise cycles, by the factor that is ready last.
 
-    s = d a + d b + c      ->  s = d (a + b) + c      d is known after a and b
+    s = d a + d b + c      ->  s = d (a + b) + c      d is ready after a and b
 
-From d to s there is one multiply-add then, where there was one for each term.  Products of the
-same factors are one (a b + b a is 2 a b).
+The path from d to s is then one multiply-add, and not one for each term.  Products of the same
+factors are joined (a b + b a is 2 a b).
 
-What this pass does not do: take out what is outside the cycle, or the same at every step.
+What this pass does not do: factor out values from outside the cycle, or loop invariants.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from rollc.support.target import GENERIC, Target
 from rollc.transforms.reassociate.critical_path import Ready, with_sums
 from rollc.transforms.reassociate.sum_chains import Term, chain
 
-_MOST = 16  # factors of a product that are looked at
+_MOST = 16  # factors of a product
 
 
 def factorize(graph: Graph, target: Target = GENERIC) -> Graph:
     """The lowered graph of a kernel with sums of products in elementwise cycles factored."""
 
-    def taken_out(ready: Ready, node: Node, terms: list[Term]) -> tuple[float, list[Node]]:
+    def factored(ready: Ready, node: Node, terms: list[Term]) -> tuple[float, list[Node]]:
         time = len(terms) + max(ready.of(node.name, edge) for _, edge in terms)
-        alike: dict[Edge, list[tuple[Term, tuple[int, list[Edge]]]]] = {}
+        by_factor: dict[Edge, list[tuple[Term, tuple[int, list[Edge]]]]] = {}
         for term in terms:
             sign, factors = _factors(graph, term, node.type)
             last = max(factors, key=lambda factor: ready.of(node.name, factor))
             if len(factors) > 1 and ready.of(node.name, last) > -inf:
                 factors.remove(last)
-                alike.setdefault(last, []).append((term, (sign, factors)))
-        groups = {last: several for last, several in alike.items() if len(several) > 1}
+                by_factor.setdefault(last, []).append((term, (sign, factors)))
+        groups = {last: several for last, several in by_factor.items() if len(several) > 1}
         if not groups:
             return time, []
         making = _Making(graph, node)
@@ -47,7 +47,7 @@ def factorize(graph: Graph, target: Target = GENERIC) -> Graph:
             terms.append(making.product(last, [rest for _, rest in several]))
         return time, [*making.nodes, *chain(graph, node, terms, "rest", making.types)]
 
-    after = with_sums(graph, taken_out, target)
+    after = with_sums(graph, factored, target)
     leaves = [node.name for node in after.nodes if not node.operands]
     return graph if after is graph else needed(after, [*after.results(), *leaves])
 
@@ -60,19 +60,19 @@ def _key(factors: Sequence[Edge]) -> Key:
 
 
 def _factors(graph: Graph, term: Term, type_: Type) -> tuple[int, list[Edge]]:
-    """The sign of a term, and what it is the product of."""
+    """The sign of a term, and its factors."""
     sign, edge = term
     found: list[Edge] = []
-    waiting = [edge]
-    while waiting:
-        part = waiting.pop()
+    pending = [edge]
+    while pending:
+        part = pending.pop()
         node = graph[part.source]
-        inner = part.delay == 0 and node.type == type_ and len(found) + len(waiting) < _MOST
+        inner = part.delay == 0 and node.type == type_ and len(found) + len(pending) < _MOST
         signs = operation_of(node).signs
         if inner and len(signs) == 1:
             sign *= signs[0]
         if inner and (node.operation == "multiply" or len(signs) == 1):
-            waiting.extend(reversed(node.operands))
+            pending.extend(reversed(node.operands))
         else:
             found.append(part)
     return sign, found
@@ -87,17 +87,17 @@ class _Making:
         self.types: dict[str, Type] = {}
 
     def product(self, last: Edge, several: Sequence[tuple[int, Sequence[Edge]]]) -> Term:
-        """A factor times the sum of what it was multiplied with, and the sign of that."""
+        """A factor times the sum of its cofactors, and the sign of that."""
         counts = Counter((sign, _key(rest)) for sign, rest in several)
         terms = [(sign, self._times(rest, count)) for (sign, rest), count in counts.items()]
-        terms.sort(key=lambda term: -term[0])  # begin with one that is added
+        terms.sort(key=lambda term: -term[0])  # positive ones first
         (first, total), *others = terms
         for sign, edge in others:
             total = self._make("add" if sign == first else "subtract", total, edge)
         return first, self._make("multiply", last, total)
 
     def _times(self, rest: Key, count: int) -> Edge:
-        """A product of factors, so many times."""
+        """A product of factors, times a count."""
         product, *others = rest
         for factor in others:
             product = self._make("multiply", product, factor)

@@ -1,16 +1,18 @@
-"""Recurrences in the form that takes the fewest instructions from one step to the next.
+"""Recurrence height reduction: the fewest dependent operations from one step to the next.
 
     s = a[t-d] + b[t-d] + …           ->  r[t-d] + …   with  r = a + b
-    v = c u      read as v[t-d] only  ->  c u[t-d]     c is the same at every step
+    v = c u      read as v[t-d] only  ->  c u[t-d]     c is loop-invariant
     s = d a + d b    in a cycle       ->  d (a + b)    (:mod:`.factorize`)
-    s = a + b + d    in a cycle       ->  b + d + a    what is known last is added last
+    s = a + b + d    in a cycle       ->  b + d + a    the operand that is ready last is added last
 
-The first two save places: one value is kept for the next step, not several of which it is the
-sum, and none that is only another one scaled.  The others are for elementwise cycles, where
-little else can be done meanwhile: a filter of any order takes one multiply-add from step to
-step.
+The first two carry fewer values from step to step: a sum in place of its terms, and no multiple
+of another value.  The others are for elementwise cycles, whose latency nothing else hides: a
+filter of any order takes one multiply-add from step to step.
 
-What this pass does not do: touch delayed reads that have an initial value.
+What this pass does not do: change delayed reads that have an initial value.
+
+Schlansker and Kathail, Acceleration of first and higher order recurrences on processors with
+instruction level parallelism (1993), LCPC 6.
 """
 
 from __future__ import annotations
@@ -30,22 +32,22 @@ from rollc.transforms.reassociate.sum_chains import Sums, Term, chain, fixed_nam
 
 
 def collected(graph: Graph) -> Graph:
-    """In sums, one read of a sum with a delay for several reads with that delay."""
+    """The graph with several terms of one delay replaced by a delayed read of their sum."""
     found = Sums(graph)
     gone: set[str] = set()
     sums: dict[str, list[Node]] = {}
     for node in found.roots():
         terms, inner = found.terms(node)
-        alike: dict[tuple[int, str], list[Term]] = {}
+        by_delay: dict[tuple[int, str], list[Term]] = {}
         for sign, edge in terms:
             source = graph[edge.source]
-            alone = sum(read.delay != 0 for _, read in found.readers[edge.source]) == 1
-            # What is no line of a nest would need a nest more to be added up.
+            single = sum(read.delay != 0 for _, read in found.readers[edge.source]) == 1
+            # A term that does not fuse would cost one more loop nest.
             plain = source.initial is None and operation_of(source).fusable
-            if edge.delay and sign > 0 and alone and plain and source.type == node.type:
-                alike.setdefault((edge.delay, edge.axis), []).append((sign, edge))
+            if edge.delay and sign > 0 and single and plain and source.type == node.type:
+                by_delay.setdefault((edge.delay, edge.axis), []).append((sign, edge))
         made: list[Node] = []
-        for (delay, axis), several in alike.items():
+        for (delay, axis), several in by_delay.items():
             if len(several) < 2:
                 continue
             when = f"{'past' if delay > 0 else 'next'}{abs(delay)}"
@@ -65,16 +67,16 @@ def collected(graph: Graph) -> Graph:
 
 
 def with_late_scaling(graph: Graph) -> Graph:
-    """Read with a delay what is scaled, and not the scaled value."""
+    """The graph with multiples of a value computed after the delayed read, and not before."""
     while True:
         readers = users(graph.nodes, lambda node: node.operands)
         fixed = fixed_names(graph)
         late = {
-            node.name: place
+            node.name: position
             for node in graph.nodes
             if node.name in graph.reach
             and node.name not in fixed
-            and (place := _scaled(graph, node)) is not None
+            and (position := _scaled(graph, node)) is not None
             and all(
                 edge.delay and operation_of(reader).fusable and reader.type == node.type
                 for reader, edge in readers[node.name]
@@ -82,9 +84,9 @@ def with_late_scaling(graph: Graph) -> Graph:
         }
         # Of a scaled value of a scaled value, the outer one goes first.
         late = {
-            name: place
-            for name, place in late.items()
-            if (source := graph[name].operands[place].source) not in late
+            name: position
+            for name, position in late.items()
+            if (source := graph[name].operands[position].source) not in late
             and _along_one(graph, name, source)
         }
         if not late:
@@ -93,27 +95,28 @@ def with_late_scaling(graph: Graph) -> Graph:
 
 
 def _scaled(graph: Graph, node: Node) -> int | None:
-    """Which operand a node scales by what is the same at every step; zero stays zero."""
+    """The position of the operand that a node is a loop-invariant multiple of."""
     if node.type.kind != "float" or not node.type.time:
         return None
     entry = operation_of(node)
     if not entry.elementwise or entry.moves:
         return None
-    for place in (group[0] for group in entry.linear_in(len(node.operands)) if len(group) == 1):
-        others = (*node.operands[:place], *node.operands[place + 1 :])
+    groups = entry.linear_in(len(node.operands))
+    for position in (group[0] for group in groups if len(group) == 1):
+        others = (*node.operands[:position], *node.operands[position + 1 :])
         if any(graph[other.source].type.time for other in others):
             continue
-        edge = node.operands[place]
+        edge = node.operands[position]
         source = graph[edge.source]
-        # A leaf that is read with a delay is copied: that would be no gain.
-        near = source.operation not in LEAVES or edge.source in graph.reach
-        if edge.delay == 0 and near and source.type == node.type and source.initial is None:
-            return place
+        # A leaf that is read with a delay needs a copy, which is no gain.
+        carried = source.operation not in LEAVES or edge.source in graph.reach
+        if edge.delay == 0 and carried and source.type == node.type and source.initial is None:
+            return position
     return None
 
 
 def _along_one(graph: Graph, *names: str) -> bool:
-    """Whether all that is read with a delay is along one axis."""
+    """Whether the delayed reads of some nodes are all along one axis."""
     return len({graph.reach[name].axis for name in names if name in graph.reach}) == 1
 
 
@@ -130,8 +133,8 @@ def _with_late(graph: Graph, late: Mapping[str, int]) -> Iterator[Node]:
                     when = f"{'past' if edge.delay > 0 else 'next'}{abs(edge.delay)}"
                     made[edge] = graph.unused(f"{edge.source}^{when}")
                     own = list(scaled.operands)
-                    place = late[edge.source]
-                    own[place] = replace(own[place], delay=edge.delay, axis=edge.axis)
+                    position = late[edge.source]
+                    own[position] = replace(own[position], delay=edge.delay, axis=edge.axis)
                     yield replace(scaled, name=made[edge], operands=tuple(own))
                 edge = Edge(made[edge])
             operands.append(edge)
@@ -142,7 +145,7 @@ def _with_late(graph: Graph, late: Mapping[str, int]) -> Iterator[Node]:
 
 
 def ordered(graph: Graph, target: Target = GENERIC) -> Graph:
-    """In sums of an elementwise cycle, the terms in the order in which they are known."""
+    """The graph with the terms of sums in elementwise cycles in the order of their ready times."""
 
     def ordered(ready: Ready, node: Node, terms: list[Term]) -> tuple[float, list[Node]]:
         when = {edge: ready.of(node.name, edge) for _, edge in terms}

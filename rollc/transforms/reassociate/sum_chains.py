@@ -1,4 +1,4 @@
-"""Sums of a graph as what they are to a compiler: terms with signs, in any order."""
+"""Chains of additions as sums of signed terms, in any order."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from rollc.ir.graph import Edge, Graph, Node, Type
 from rollc.ir.operations import OPERATIONS, operation_of
 from rollc.ir.traversal import users
 
-_MOST = 100  # parts of a sum that are put in order
+_MOST = 100  # inner sums of a chain
 
 Term = tuple[int, Edge]
 """An operand of a sum, and its sign."""
 
 
 class Sums:
-    """The sums of a graph, each of all its terms."""
+    """The sums of a graph, each with all its terms."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -24,7 +24,7 @@ class Sums:
         self.fixed = fixed_names(graph)
 
     def is_inner(self, node: Node) -> bool:
-        """Whether a sum is nothing but a part of another one."""
+        """Whether the only use of a sum is as a term of another one."""
         mine = self.readers.get(node.name, [])
         return (
             operation_of(node).is_sum
@@ -36,6 +36,7 @@ class Sums:
         )
 
     def roots(self) -> Iterator[Node]:
+        """The sums that are no terms of others alone."""
         for node in self.graph.nodes:
             if operation_of(node).is_sum and not self.is_inner(node):
                 yield node
@@ -76,19 +77,18 @@ def chain(
     mark: str,
     made: Mapping[str, Type] | None = None,
 ) -> Iterator[Node]:
-    """A sum, one term after the other; the last node has the name of the sum.
+    """The additions of a sum, one term after the other; the last has the name of the sum.
 
-    ``mark`` is in the names of the others.  ``made`` has the types of terms that are no nodes of
-    the graph yet.
+    ``mark`` is in the names of the others.  ``made`` has the types of terms that are new nodes.
     """
     types = dict(made or {})
     (sign, total), *rest = terms
     if not rest:
         operation = "identity" if sign > 0 else "negate"
         yield replace(node, operation=operation, operands=(total,))
-    for place, (own, edge) in enumerate(rest):
-        last = place == len(rest) - 1
-        name = node.name if last else graph.unused(f"{node.name}^{mark}{place}")
+    for number, (own, edge) in enumerate(rest):
+        last = number == len(rest) - 1
+        name = node.name if last else graph.unused(f"{node.name}^{mark}{number}")
         if sign > 0:
             operation, operands = "add" if own > 0 else "subtract", (total, edge)
         elif own > 0:
@@ -103,7 +103,7 @@ def chain(
         if last:
             yield replace(node, operation=operation, operands=operands)
             return
-        # The first terms together may be a number, or the same at all steps.
+        # The first terms can have fewer axes or no shape.
         known = [types.get(part.source) or graph[part.source].type for part in operands]
         type_ = types[name] = OPERATIONS[operation].infer(known, {}) or node.type
         yield replace(
@@ -113,7 +113,7 @@ def chain(
 
 
 def fixed_names(graph: Graph) -> set[str]:
-    """The nodes whose values leave the graph, are initial values, or have one."""
+    """The nodes that are results or initial values, or have an initial value."""
     started = [node for node in graph.nodes if node.initial is not None]
     return {
         *graph.results(),

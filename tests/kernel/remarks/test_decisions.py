@@ -215,9 +215,9 @@ def test_what_is_cheap_is_computed_again_and_not_kept() -> None:
     # 1 - z, of which the adjoint has z.
     assert found["h.z"].kept == "tape"
     assert found["h.h'2"].kept == "local"
-    assert found["h.h'2^again"].kept == "local"
-    assert found["h.h'2^again"].place.part == "body"
-    assert found["h.h'2^again"].place.phase == "adjoint"
+    assert found["h.h'2^recomputed"].kept == "local"
+    assert found["h.h'2^recomputed"].place.part == "body"
+    assert found["h.h'2^recomputed"].place.phase == "adjoint"
     step = ("t", "batch")
     assert totals(found.program).tape == {(step, "float"): 5 * 12}
 

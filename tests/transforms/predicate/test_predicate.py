@@ -120,14 +120,14 @@ def test_what_waits_for_a_clock() -> None:
     assert len([name for name in found if name.startswith("g'")]) == 2
     assert {"m", "~W", "~V", "~M"} <= found.keys()
     assert "~U" not in found  # its two terms wait for two clocks
-    assert len({name.removesuffix("^again") for name in found.values()}) == 3
+    assert len({name.removesuffix("^recomputed") for name in found.values()}) == 3
     assert parse_program(print_program(program)) == program
 
 
 def test_what_waits_for_the_other_choice() -> None:
     found = conditions(planned(scheduled(graph_of(OTHER))))
-    assert {found[name].removesuffix("^again") for name in ("~W", "~V", "~M")} == {"c^not"}
-    assert found["~U"].removesuffix("^again") == "c"
+    assert {found[name].removesuffix("^recomputed") for name in ("~W", "~V", "~M")} == {"c^not"}
+    assert found["~U"].removesuffix("^recomputed") == "c"
     forward = conditions(planned(scheduled(graph_of(OTHER, gradient=False))))
     assert sorted(forward.values()) == ["c", "c^not", "c^not", "c^not"]
 
