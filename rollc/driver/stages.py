@@ -22,7 +22,7 @@ from rollc.errors import InputError, StoreError
 from rollc.ir.graph import Graph
 from rollc.ir.text import is_graph_text, print_graph
 from rollc.kernel.program import Program
-from rollc.kernel.remarks.report import print_why
+from rollc.kernel.remarks.report import print_remarks
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import (
     ProgramTextError,
@@ -239,7 +239,7 @@ def _kernel_stage(graph: Graph, choice: Choice) -> str:
 
 def _why(planned: Schedule, program: Program, dtype: str, choice: Choice) -> str:
     try:
-        return print_why(planned, program, dtype, choice.nodes)
+        return print_remarks(planned, program, dtype, choice.nodes)
     except KeyError as error:
         name = str(error.args[0])
         near = get_close_matches(name, (node.name for node in planned.graph.nodes), n=1)

@@ -1,1 +1,1 @@
-"""From a graph to a program of loops over buffers."""
+"""Scheduling and bufferization: from a graph to a program of loops over buffers."""

@@ -1,12 +1,12 @@
-"""Whether a batch can be computed in parts, and how the parts become the whole.
+"""Batch linearity: whether a batch can be sharded, and which results are then partial sums.
 
-Sequences meet nowhere but in sums over the batch: the loss, and the gradients of what all
-sequences share.  Computed for a part of the sequences, such a node is a *partial* sum, and
-so is whatever is linear in partial sums; the parts add up to the whole.  A node that is
-neither linear in them nor free of them needs all sequences at once, and then the batch
-stays in one piece.  What only masks where no cotangent arrives may differ from part to part:
-where none arrives of a part, it has nothing to add.  The number of sequences (``extent``, and
-what a mean divides by) is that of the whole batch in every part.
+Sequences interact only in sums over the batch: the loss, and the gradients of values that all
+sequences share.  Computed for a shard of the batch, such a node is a *partial* sum, and so is a
+node that is linear in partial sums; those of all shards add up to the whole.  A node that is
+neither linear in them nor independent of them needs all sequences at once, and then the batch is
+not sharded.  An operand that is only a mask of cotangents may differ from shard to shard: where
+the cotangent of a shard is zero, so is its term.  The number of sequences (``extent``, and the
+divisor of a mean) is that of the whole batch in every shard.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rollc.ir.traversal import dependents, users
 
 
 def partial_sums(graph: Graph) -> frozenset[str] | None:
-    """The nodes that are sums over the sequences; None where parts would not add up."""
+    """The nodes that are partial sums in a shard; None where those would not add up."""
     masks = _masks(graph)
     nodes = [node for node in graph.nodes if node.name not in masks]
     starts = (node.name for node in nodes if _sums_batch(graph, node))
@@ -29,25 +29,25 @@ def partial_sums(graph: Graph) -> frozenset[str] | None:
 
 
 def _summed(node: Node) -> Iterator[Edge]:
-    """The reads of a node, but for what only masks."""
+    """The reads of a node, except for masks."""
     masks = operation_of(node).masks
     if not masks:
         return node.reads()
-    return (edge for place, edge in enumerate(node.operands) if place not in masks)
+    return (edge for position, edge in enumerate(node.operands) if position not in masks)
 
 
 def _masks(graph: Graph) -> set[str]:
-    """The nodes that nothing reads but to mask."""
+    """The nodes whose only use is as masks."""
     readers, summing = users(graph.nodes, Node.reads), users(graph.nodes, _summed)
     results = set(graph.results())
     found: set[str] = set()
-    waiting = [node.name for node in graph.nodes if node.name not in results]
-    while waiting:
-        name = waiting.pop()
+    pending = [node.name for node in graph.nodes if node.name not in results]
+    while pending:
+        name = pending.pop()
         only = all(node.name in found for node, _ in summing.get(name, ()))
         if name not in found and name in readers and only:
             found.add(name)
-            waiting.extend(e.source for e in graph[name].reads() if e.source not in results)
+            pending.extend(e.source for e in graph[name].reads() if e.source not in results)
     return found
 
 
@@ -58,17 +58,20 @@ def _sums_batch(graph: Graph, node: Node) -> bool:
 
 
 def _adds_up(graph: Graph, node: Node, partial: set[str]) -> bool:
-    """Whether a partial sum is one: linear in the others, and not read by one sequence."""
+    """Whether a node's values in all shards add up: it is linear, and not of one sequence."""
     if BATCH in node.type.axes or node.initial in partial:
         return False
     groups = operation_of(node).linear_in(len(node.operands))
-    parts = {place for place, edge in enumerate(node.operands) if edge.source in partial}
+    positions = {number for number, edge in enumerate(node.operands) if edge.source in partial}
     if _sums_batch(graph, node):
-        return bool(groups) and not parts
-    parts -= {*operation_of(node).masks}
+        return bool(groups) and not positions
+    positions -= {*operation_of(node).masks}
     return any(
-        parts <= {*group}
-        and all(place in parts or _is_zero(graph[node.operands[place].source]) for place in group)
+        positions <= {*group}
+        and all(
+            position in positions or _is_zero(graph[node.operands[position].source])
+            for position in group
+        )
         for group in groups
     )
 

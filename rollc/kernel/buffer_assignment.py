@@ -1,12 +1,12 @@
-"""Where every value lives: in a local of its nest, in a buffer, or as a view of one.
+"""Buffer assignment: each value is a local of its nest, in a buffer, or a view of one.
 
 A value that only its own nest reads is a local.  One that only its own loop reads, at the
-same step of the loop, has a buffer without a time dimension.  Everything else has a value a
-step: what is read with a delay or a shift, what leaves the loop, and with that what the
-adjoint needs, the tape.
+same step of the loop, has a buffer without a time dimension.  All others have a value a step:
+those that are read with a delay or a shift, and those that leave the loop, among them the tape,
+which the adjoint reads.
 
-A slice is a view of its source.  What a concatenation joins is written to its place at
-once, where nothing forbids it.  Products of one operand share the buffer of their stack.
+A slice is a view of its source.  Parts of a concatenation are written into its buffer directly,
+where that is legal.  Stacked products of one operand share a buffer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rollc.transforms.predicate.predicate import reads
 
 
 @dataclass(frozen=True, slots=True)
-class _Home:
+class _Location:
     """Where an item runs: a section and a group in it."""
 
     section: int
@@ -31,7 +31,7 @@ class _Home:
     kind: str
 
 
-class Places:
+class BufferAssignment:
     """The buffers of a program, and the reference to each node's value."""
 
     def __init__(
@@ -42,34 +42,35 @@ class Places:
         self.results = set(graph.results())
         self.initials = {node.initial for node in graph.nodes if node.initial is not None}
         self.guarded = guarded
-        self.items: dict[str, list[Item]] = {}  # the pieces of each node
+        self.items: dict[str, list[Item]] = {}  # of each node, one a piece
         items = [item for section in sections for group in section.groups for item in group.items]
         self.readers = users(items, lambda item: reads(item.node, guarded))
         self.buffers: dict[str, Buffer] = {}
         self.refs: dict[str, Ref] = {}
-        self._homes: dict[int, _Home] = {}  # by the identity of an item
-        self._find_homes()
+        self._locations: dict[int, _Location] = {}  # by the identity of an item
+        self._locate()
         self.joined = self._joined()
-        self.together = self._clusters()
+        self.clusters = self._clusters()
         self.locals = {name for name in self.items if self._stays_local(name)}
-        self._place()
+        self._assign()
 
-    def home(self, item: Item) -> _Home:
-        return self._homes[id(item)]
+    def location(self, item: Item) -> _Location:
+        """Where an item runs."""
+        return self._locations[id(item)]
 
     def operand(self, edge: Edge, reader: Item) -> Operand:
-        """What an item's read becomes inside its statement."""
-        home = self.home(reader)
-        if home.kind == "nest" and edge.delay == 0:
+        """The operand of an item's statement that a read becomes."""
+        location = self.location(reader)
+        if location.kind == "nest" and edge.delay == 0:
             met = [item for item in self.items.get(edge.source, ()) if reader.meets(item, 0)]
-            if met and all(self.home(item) == home for item in met):
+            if met and all(self.location(item) == location for item in met):
                 return Local(edge.source)
         if edge.delay == 0:
             return self.static(self.graph[edge.source])
         return self.read(edge)
 
     def static(self, node: Node) -> Operand:
-        """A read of this step, or of what does not change."""
+        """A read without a delay."""
         if node.operation == "constant":
             value = node.options["value"]
             assert isinstance(value, float)
@@ -77,34 +78,34 @@ class Places:
         return self.refs[node.name]
 
     def read(self, edge: Edge) -> Ref:
-        """A read of a buffer, at the row of its delay."""
+        """A read of a buffer, with its delay."""
         ref = self.refs[edge.source]
         return replace(ref, shift=ref.shift - edge.delay)
 
     def _stays_local(self, name: str) -> bool:
-        """Whether no piece of a node ever leaves its nest."""
+        """Whether all readers of a node are in its own nest."""
         if name in self.results or name in self.initials or name in self.joined:
             return False
         if name in self.graph.reach:
             return False
-        if any(self.home(item).kind != "nest" for item in self.items[name]):
+        if any(self.location(item).kind != "nest" for item in self.items[name]):
             return False
         return all(
-            self.home(source) == self.home(reader)
+            self.location(source) == self.location(reader)
             for reader, _ in self.readers.get(name, [])
             for source in self.items[name]
             if reader.meets(source, 0)
         )
 
-    def _find_homes(self) -> None:
+    def _locate(self) -> None:
         for index, section in enumerate(self.sections):
             for position, group in enumerate(section.groups):
                 for item in group.items:
-                    self._homes[id(item)] = _Home(index, position, group.kind)
+                    self._locations[id(item)] = _Location(index, position, group.kind)
                     self.items.setdefault(item.node.name, []).append(item)
 
     def _joined(self) -> dict[str, tuple[str, int]]:
-        """The nodes that are written straight into a concatenation: its name, the offset."""
+        """The nodes that are written into the buffer of a concatenation: its name, the offset."""
         found: dict[str, tuple[str, int]] = {}
         for name, items in self.items.items():
             node = self.graph[name]
@@ -122,10 +123,10 @@ class Places:
         items = self.items[edge.source]
         if edge.delay or len(items) > 1 or source.operation == "concat":
             return False
-        home = self.home(items[0])
+        location = self.location(items[0])
         return (
-            home.kind in ("nest", "single")
-            and home.section == self.home(concat).section
+            location.kind in ("nest", "single")
+            and location.section == self.location(concat).section
             and source.type.kind == "float"
             and source.type.axes == concat.node.type.axes
             and edge.source not in self.graph.reach
@@ -133,20 +134,20 @@ class Places:
         )
 
     def axes(self, name: str) -> tuple[str, ...]:
-        """The time axes for whose steps a node needs values of their own.
+        """The time axes of a node's buffer.
 
-        Inside a loop a value that only this step reads is written over by the next one.
+        A value that only its own iteration reads has no dimension for the axis of the loop.
         """
         node = self.graph[name]
         items = self.items.get(name, [])
         if not items or self.outlives_step(name):
             return node.type.time
-        region = self.sections[self.home(items[0]).section].region
+        region = self.sections[self.location(items[0]).section].region
         return tuple(axis for axis in node.type.time if axis != region.axis)
 
     def outlives_step(self, name: str) -> str:
-        """Why a value in a node's buffer is read after the step of its loop; "" if it is not."""
-        reasons = (self._escapes(member) for member in self.together[self.root(name)])
+        """Why a value in a node's buffer is live after its iteration; "" if it is not."""
+        reasons = (self._escapes(member) for member in self.clusters[self.root(name)])
         return next(filter(None, reasons), "")
 
     def _escapes(self, name: str) -> str:
@@ -158,52 +159,52 @@ class Places:
             return f"read at {reach.axis}{-reach.past or reach.future:+d}"
         if len(items) > 1:
             return "computed in pieces"
-        home = self.home(items[0])
-        if self.sections[home.section].region.kind == "free":
+        location = self.location(items[0])
+        if self.sections[location.section].region.kind == "free":
             return "free of time"
         for reader, _ in self.readers.get(name, []):
-            if self.home(reader).section != home.section or reader.shift != items[0].shift:
+            if self.location(reader).section != location.section or reader.shift != items[0].shift:
                 return f"{reader.node.name} reads it"
         return ""
 
     def root(self, name: str) -> str:
-        """The node in whose buffer a node's value lies."""
+        """The node whose buffer holds a node's value."""
         while True:
             items = self.items[name]
             if name in self.joined:
                 name = self.joined[name][0]
-            elif len(items) == 1 and self.home(items[0]).kind == "alias":
+            elif len(items) == 1 and self.location(items[0]).kind == "alias":
                 name = items[0].node.operands[0].source
             else:
                 return name
 
     def _clusters(self) -> dict[str, list[str]]:
-        """The nodes whose values lie in one buffer, by the node that it belongs to."""
+        """The nodes that share a buffer, by the node that it belongs to."""
         found: dict[str, list[str]] = {}
         for name in self.items:
             found.setdefault(self.root(name), []).append(name)
         return found
 
-    def _place(self) -> None:
-        late: list[Node] = []
+    def _assign(self) -> None:
+        views: list[Node] = []
         for section in self.sections:
             for group in section.groups:
                 if group.kind == "stack" and len(group.items) > 1:
-                    self._place_stack(group)
+                    self._assign_stack(group)
                     continue
                 for item in group.items:
                     node = item.node
                     if node.operation == "constant" or node.name in self.refs:
                         continue
                     if group.kind == "alias" or node.name in self.joined:
-                        late.append(node)
+                        views.append(node)
                     elif node.name not in self.locals:
-                        self._place_alone(self.graph[node.name])
+                        self._assign_buffer(self.graph[node.name])
         for name in self.graph.reach:
-            # Only its initial value may be read.
+            # A node that no item computes has a buffer if its initial value is read.
             if name in self.readers and name not in self.items:
-                self._place_alone(self.graph[name])
-        for node in late:
+                self._assign_buffer(self.graph[name])
+        for node in views:
             self.refs[node.name] = self._view(node)
 
     def _view(self, node: Node) -> Ref:
@@ -221,7 +222,7 @@ class Places:
             start = offset
         return replace(whole, offset=whole.offset + start, shape=node.type.shape)
 
-    def _place_alone(self, node: Node) -> None:
+    def _assign_buffer(self, node: Node) -> None:
         reach = self.graph.reach.get(node.name, Reach())
         role: Role = "scratch"
         if node.operation in LEAVES:
@@ -241,9 +242,9 @@ class Places:
         )
         self.refs[node.name] = Ref(node.name, node.type.shape, shift=reach.past)
 
-    def _place_stack(self, group: Group) -> None:
+    def _assign_stack(self, group: Group) -> None:
         first = group.items[0].node
-        name = f"{first.name}@stack"  # as no node is called
+        name = f"{first.name}@stack"  # no node has such a name
         nodes = [item.node for item in group.items]
         self.buffers[name] = Buffer(
             name,

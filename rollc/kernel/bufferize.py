@@ -1,8 +1,8 @@
-"""Regions to a program: statements over buffers.
+"""Bufferization: from the regions of a schedule to statements over buffers.
 
-What is guaranteed: every node is computed once, after all that it reads; rows outside the
-sequence hold initial values before anything reads them; a weight matrix is packed once a
-call, in front of the loop that multiplies by it; gradients of weights are one product over
+What is guaranteed: every node is computed once, after its operands; rows outside the
+sequence hold initial values before they are read; a parameter matrix is packed once a
+call, before the loop that multiplies by it; gradients of parameter matrices are one product over
 all steps and the whole batch, after the loop.
 
 What this pass does not do: change any arithmetic.
@@ -18,7 +18,7 @@ from rollc.ir.graph import Edge, Graph, Node
 from rollc.ir.operations import operation_of
 from rollc.ir.operations.linear import over_axes
 from rollc.kernel.batch_linearity import partial_sums
-from rollc.kernel.buffer_assignment import Places
+from rollc.kernel.buffer_assignment import BufferAssignment
 from rollc.kernel.cost_model import packed_together
 from rollc.kernel.fusion import Group, Section, order
 from rollc.kernel.program import (
@@ -40,10 +40,10 @@ from rollc.kernel.program import (
     Reduce,
     Ref,
     Result,
+    ResultKind,
     Routine,
     Shifted,
     Simple,
-    Sort,
     Span,
     Statement,
     used,
@@ -55,15 +55,15 @@ from rollc.support.target import GENERIC, Target
 
 def bufferize(scheduled: Schedule, target: Target = GENERIC) -> Program:
     """The program of a schedule."""
-    return _Planner(scheduled, target).program()
+    return _Bufferizer(scheduled, target).program()
 
 
-class _Planner:
+class _Bufferizer:
     def __init__(self, scheduled: Schedule, target: Target) -> None:
         self.target = target
         self.graph: Graph = scheduled.graph
         self.sections = order(scheduled)
-        self.places = Places(self.graph, self.sections, scheduled.guarded)
+        self.assignment = BufferAssignment(self.graph, self.sections, scheduled.guarded)
         self.partial = partial_sums(self.graph)
         self.panels: dict[tuple[Part, ...], Pack] = {}
         self.packed: set[str] = set()
@@ -76,24 +76,24 @@ class _Planner:
             if mine:
                 self.packed = set()
                 body = tuple(statement for section in mine for statement in self._section(section))
-                if body:  # leaves alone need no code
+                if body:  # a phase of leaves has no code
                     functions.append(Function(phase, used(body), body))
-        functions = _joined(functions)
+        functions = _with_optional_inputs(functions)
         results = tuple(self._results())
-        # A leaf that no statement reads, such as a target where there is no loss, has none.
+        # A leaf that no statement reads, such as a target without a loss, has no buffer.
         needed = {name for function in functions for name in function.buffers}
         needed.update(result.ref.buffer for result in results)
         leaves = tuple(
             (node.name, node.operation)
             for node in self.graph.nodes
-            if node.name in needed and self.places.buffers[node.name].role == "leaf"
+            if node.name in needed and self.assignment.buffers[node.name].role == "leaf"
         )
         crossing = _crossing(functions)
         buffers = tuple(
             replace(buffer, role="tape")
             if buffer.role == "scratch" and buffer.name in crossing
             else buffer
-            for buffer in self.places.buffers.values()
+            for buffer in self.assignment.buffers.values()
             if buffer.name in needed
         )
         return Program(
@@ -108,9 +108,9 @@ class _Planner:
         )
 
     def _results(self) -> Iterator[Result]:
-        def result(label: str, sort: Sort, name: str) -> Result:
+        def result(label: str, kind: ResultKind, name: str) -> Result:
             partial = self.partial is not None and name in self.partial
-            return Result(label, sort, self.places.refs[name], self._phase(name), partial)
+            return Result(label, kind, self.assignment.refs[name], self._phase(name), partial)
 
         for label, name in self.graph.outputs:
             yield result(label, "output", name)
@@ -120,7 +120,8 @@ class _Planner:
             yield result(label, "gradient", name)
 
     def _phase(self, name: str) -> str:
-        return self.sections[self.places.home(self.places.items[name][0]).section].region.phase
+        location = self.assignment.location(self.assignment.items[name][0])
+        return self.sections[location.section].region.phase
 
     def _section(self, section: Section) -> Iterator[Statement]:
         region = section.region
@@ -137,7 +138,7 @@ class _Planner:
             part: list[Simple] = []
             for group in groups:
                 part.extend(self._group(group, bound=region.axis))
-            # Weights do not change inside a loop: their panels are packed in front of it.
+            # Packing is loop-invariant: it is hoisted.
             yield from (statement for statement in part if isinstance(statement, Pack))
             rest = tuple(statement for statement in part if not isinstance(statement, Pack))
             if not shifts:
@@ -147,11 +148,11 @@ class _Planner:
         yield Loop(region.kind, region.axis, tuple(body), Span(region.start, region.stop))
 
     def _fills(self, group: Group) -> Iterator[Fill]:
-        """Initial values of the rows outside the sequence, before anything reads them."""
+        """Writes of initial values to the rows outside the sequence, before their first reads."""
         for item in group.items:
             delayed = (edge.source for edge in item.node.operands if edge.delay)
             for name in (item.node.name, *delayed):
-                buffer = self.places.buffers.get(name)
+                buffer = self.assignment.buffers.get(name)
                 if buffer is not None and name not in self.filled:
                     self.filled.add(name)
                     yield from self._fill(buffer, self.graph[name])
@@ -164,7 +165,7 @@ class _Planner:
             return
         initial = self.graph[node.initial]
         deep = len(initial.type.shape) == len(node.type.shape) + 1
-        yield Fill(node.name, self.places.static(initial), deep)
+        yield Fill(node.name, self.assignment.static(initial), deep)
 
     def _group(self, group: Group, bound: str) -> Iterator[Simple]:
         if group.kind == "nest":
@@ -177,10 +178,10 @@ class _Planner:
             yield from self._constant(group.items[0].node)
 
     def _constant(self, node: Node) -> Iterator[Simple]:
-        """A constant is a literal where it is read; as a result it needs a place."""
-        if node.name in self.places.results:
-            self.places.buffers[node.name] = Buffer(node.name, "result", "float", ())
-            self.places.refs[node.name] = Ref(node.name)
+        """A write of a constant that is a result; operands have it as a literal."""
+        if node.name in self.assignment.results:
+            self.assignment.buffers[node.name] = Buffer(node.name, "result", "float", ())
+            self.assignment.refs[node.name] = Ref(node.name)
             value = node.options["value"]
             assert isinstance(value, float)
             yield Nest(
@@ -207,24 +208,24 @@ class _Planner:
         node = item.node
         operands: list[Operand] = []
         for edge in node.operands:
-            operand = self.places.operand(edge, item)
+            operand = self.assignment.operand(edge, item)
             if isinstance(operand, Ref) and node.operation == "first":
                 operand = replace(operand, row="first", end=_axis(node))
             elif isinstance(operand, Ref) and node.operation == "last":
                 operand = replace(operand, row="last", end=_axis(node))
             operands.append(operand)
-        local = node.name in self.places.locals
+        local = node.name in self.assignment.locals
         return Assign(
             node.name,
             node.operation,
             tuple(operands),
             node.attributes,
-            None if local else self.places.refs[node.name],
+            None if local else self.assignment.refs[node.name],
             node.line,
         )
 
     def _panel(self, parts: tuple[Part, ...]) -> Iterator[Pack]:
-        """The panel of some matrices, packed when a function first needs it."""
+        """The packing of some matrices into a panel, before its first use in a function."""
         if parts not in self.panels:
             weights = [self.graph[part.weight].type.shape for part in parts]
             inputs = weights[0][1] if parts[0].transposed else weights[0][0]
@@ -235,17 +236,17 @@ class _Planner:
             name = "+".join(part.weight for part in parts) + (
                 "@panel" if parts[0].transposed else "@rows"
             )
-            while name in self.places.buffers:
+            while name in self.assignment.buffers:
                 name += "'"
             self.panels[parts] = Pack(name, parts, self._job(parts, inputs * outputs))
-            self.places.buffers[name] = Buffer(name, "panel", "float", (inputs, outputs))
+            self.assignment.buffers[name] = Buffer(name, "panel", "float", (inputs, outputs))
         pack = self.panels[parts]
         if pack.panel not in self.packed:
             self.packed.add(pack.panel)
             yield pack
 
     def _job(self, parts: tuple[Part, ...], size: int) -> int | None:
-        """The number of a large panel whose weights are the same in all threads."""
+        """The job by which threads pack a large panel together; None where each packs its own."""
         if self.partial is None or not packed_together(self.target, size):
             return None
         if any(part.weight in self.partial for part in parts):
@@ -260,9 +261,9 @@ class _Planner:
             for node in nodes
         )
         yield from self._panel(parts)
-        out = self.places.refs[nodes[0].name]
+        out = self.assignment.refs[nodes[0].name]
         width = sum(node.type.size for node in nodes)
-        operand = self.places.read(nodes[0].operands[1])
+        operand = self.assignment.read(nodes[0].operands[1])
         yield MatMul(
             replace(out, shape=(width,)),
             operand,
@@ -275,14 +276,14 @@ class _Planner:
         )
 
     def _when(self, node: Node) -> Ref | None:
-        """The condition under which a product is computed."""
-        condition = self.places.guarded.get(node.name)
-        return None if condition is None else self.places.read(Edge(condition))
+        """The condition of a predicated product."""
+        condition = self.assignment.guarded.get(node.name)
+        return None if condition is None else self.assignment.read(Edge(condition))
 
     def _single(self, item: Item, bound: str) -> Iterator[Simple]:
         node = item.node
         span = Span(item.start, item.stop)
-        out = self.places.refs[node.name]
+        out = self.assignment.refs[node.name]
         if operation_of(node).reduces and over_axes(node.options):
             yield self._reduce(item, out, bound, span)
         elif node.operation == "concat":
@@ -292,13 +293,13 @@ class _Planner:
         elif node.operation == "slice" and len(node.type.shape) == 1:
             start = node.options["start"]
             assert isinstance(start, int)
-            read = self.places.read(node.operands[0])
+            read = self.assignment.read(node.operands[0])
             part = replace(read, offset=read.offset + start, shape=node.type.shape)
             yield self._copy(node, part, out, node.type.shape, bound, span)
         elif node.operation == "row":
             at = node.options["at"]
             assert isinstance(at, int)
-            read = self.places.read(node.operands[0])
+            read = self.assignment.read(node.operands[0])
             first = read.offset + at * node.type.size
             part = replace(read, offset=first, shape=node.type.shape)
             yield self._copy(node, part, out, node.type.shape, bound, span)
@@ -307,7 +308,7 @@ class _Planner:
                 node.name,
                 node.operation,
                 out,
-                tuple(self.places.operand(edge, item) for edge in node.operands),
+                tuple(self.assignment.operand(edge, item) for edge in node.operands),
                 node.attributes,
                 self._over(node, bound),
                 node.type.shape,
@@ -329,9 +330,9 @@ class _Planner:
 
     def _concat(self, item: Item, bound: str, span: Span) -> Iterator[Simple]:
         node = item.node
-        out = self.places.refs[node.name]
+        out = self.assignment.refs[node.name]
         if len(node.type.shape) != 1:
-            operands = tuple(self.places.operand(edge, item) for edge in node.operands)
+            operands = tuple(self.assignment.operand(edge, item) for edge in node.operands)
             yield Routine(
                 node.name,
                 "concat",
@@ -347,9 +348,9 @@ class _Planner:
         offset = 0
         for edge in node.operands:
             source = self.graph[edge.source]
-            if self.places.joined.get(edge.source) != (node.name, offset):
+            if self.assignment.joined.get(edge.source) != (node.name, offset):
                 target = replace(out, offset=out.offset + offset, shape=source.type.shape)
-                operand = self.places.operand(edge, item)
+                operand = self.assignment.operand(edge, item)
                 yield self._copy(node, operand, target, source.type.shape, bound, span)
             offset += source.type.size
 
@@ -364,7 +365,7 @@ class _Planner:
             node.name,
             node.operation,
             out,
-            self.places.operand(edge, item),
+            self.assignment.operand(edge, item),
             tuple(axis for axis in axes if axis in over),
             tuple(axis for axis in axes if axis not in over),
             node.type.shape,
@@ -379,7 +380,7 @@ class _Planner:
             axes.update(dict.fromkeys(self.graph[edge.source].type.axes))
         ordered = tuple(sorted(axes, key=lambda axis: (axis == "batch", axis)))
         over = tuple(axis for axis in ordered if axis != bound)
-        operands = tuple(self.places.read(edge) for edge in node.operands)
+        operands = tuple(self.assignment.read(edge) for edge in node.operands)
         same = all(set(self.graph[edge.source].type.axes) == set(axes) for edge in node.operands)
         if node.operation == "outer" and same and not node.type.axes:
             when = self._when(node)
@@ -406,8 +407,11 @@ def _axis(node: Node) -> str:
     return axis
 
 
-def _joined(functions: list[Function]) -> list[Function]:
-    """The gradients of inputs as a part of the adjoint that can be left out."""
+def _with_optional_inputs(functions: list[Function]) -> list[Function]:
+    """The functions with the phase of input gradients as an optional part of the adjoint.
+
+    Where that phase has a loop, it stays a function.
+    """
     phases = {function.phase: function for function in functions}
     adjoint, inputs = phases.get("adjoint"), phases.get("inputs")
     if adjoint is None or inputs is None:
@@ -429,7 +433,7 @@ def _packs(body: Iterable[Statement]) -> Iterator[Pack]:
 
 
 def _crossing(functions: list[Function]) -> set[str]:
-    """The buffers that one phase leaves to another: the tape."""
+    """The buffers that several phases use: the tape."""
     seen: set[str] = set()
     crossing: set[str] = set()
     for function in functions:

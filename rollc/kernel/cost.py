@@ -1,4 +1,4 @@
-"""The work of a program: how many operations on numbers it takes."""
+"""The cost of a program: the number of its arithmetic operations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rollc.kernel.program import (
 
 
 def work(program: Program, steps: int, batch: int) -> int:
-    """The operations of all phases, for a number of steps and of sequences."""
+    """The operations of all phases, for a number of steps and a batch size."""
     return sum(
         times * _operations(program, statement, steps, batch)
         for times, statement in _statements(program, steps)
@@ -28,7 +28,7 @@ def work(program: Program, steps: int, batch: int) -> int:
 
 
 def product_work(program: Program, steps: int, batch: int) -> int:
-    """Those of the matrix products alone; a sum of products of numbers is none."""
+    """The operations of its matrix products; a sum of products of numbers is none."""
     return sum(
         times * _operations(program, statement, steps, batch)
         for times, statement in _statements(program, steps)
@@ -37,7 +37,7 @@ def product_work(program: Program, steps: int, batch: int) -> int:
 
 
 def divisible_work(program: Program, steps: int, batch: int) -> int:
-    """Those of the products of all steps together, which a team can divide."""
+    """The operations of its products over all steps, which a worker team can divide."""
     return sum(
         _operations(program, statement, steps, batch)
         for _, statement in _statements(program, steps)
@@ -63,7 +63,7 @@ def _is_product(statement: Simple) -> TypeGuard[MatMul | OuterProduct]:
 
 
 def _statements(program: Program, steps: int) -> Iterator[tuple[int, Simple]]:
-    """Every statement, and how often it runs."""
+    """Every statement, with its trip count."""
     for function in program.functions:
         for statement in function.body:
             if isinstance(statement, Loop):
@@ -76,14 +76,14 @@ def _statements(program: Program, steps: int) -> Iterator[tuple[int, Simple]]:
 
 
 def _operations(program: Program, statement: Simple, steps: int, batch: int) -> int:
-    """The operations of one statement; what only moves numbers counts once a place."""
+    """The operations of one statement; one without arithmetic counts once an iteration."""
     over: tuple[str, ...] = getattr(statement, "over", ())
-    places = prod(batch if axis == BATCH else steps for axis in over)
+    iterations = prod(batch if axis == BATCH else steps for axis in over)
     match statement:
         case MatMul():
-            return 2 * places * prod(program.buffer(statement.panel).shape)
+            return 2 * iterations * prod(program.buffer(statement.panel).shape)
         case OuterProduct():
-            return 2 * places * prod(statement.a.shape) * prod(statement.b.shape)
+            return 2 * iterations * prod(statement.a.shape) * prod(statement.b.shape)
         case Nest():
-            return places * prod(statement.shape) * len(statement.body)
-    return places
+            return iterations * prod(statement.shape) * len(statement.body)
+    return iterations

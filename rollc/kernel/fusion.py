@@ -1,12 +1,12 @@
-"""Regions to groups: which nodes run together, and in which order.
+"""Loop fusion: from the items of a region to groups that become one statement each.
 
-Within a region, elementwise nodes of one space (the same axes and the same shape) that can
-run in one go form one group, a *nest*; matrix products of one operand form one group,
-a *stack*; every other node is a group of its own.  Work that cannot wait for anything goes
-first, so that nests grow as large as they can.
+Within a region, elementwise nodes of one iteration space (the same axes and the same shape) that
+can be fused form one group, a *nest*; matrix products of one operand form one group, a *stack*;
+every other node is a group of its own.  Products and other nodes that are ready go first, so that
+nests grow as large as possible (greedy fusion in topological order).
 
-Cheap elementwise nodes of a free region that only one loop reads move into that loop: to
-compute them again from what is stored anyway costs less than to store them.
+Cheap elementwise nodes of a free region whose only readers are in one loop are sunk into that
+loop: to compute them there, from values that are stored anyway, costs less than to store them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ GroupKind = Literal["nest", "stack", "single", "leaf", "alias"]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Items that become one statement."""
+    """Items that are fused into one statement."""
 
     kind: GroupKind
     items: tuple[Item, ...]
@@ -42,7 +42,7 @@ class Section:
 
 
 def order(plan: Schedule) -> tuple[Section, ...]:
-    """The groups of every region, in the order in which they run."""
+    """The groups of every region, in the order of execution."""
     graph = plan.graph
     regions = _sink(graph, plan.regions, plan.guarded)
     delayed = set(graph.reach)
@@ -53,10 +53,12 @@ def order(plan: Schedule) -> tuple[Section, ...]:
 
 
 def _sink(graph: Graph, regions: Sequence[Region], guarded: Mapping[str, str]) -> list[Region]:
-    """Move cheap elementwise nodes into the loop that is their only reader."""
+    """Sink cheap elementwise nodes into the loop that has all their readers."""
     results = set(graph.results())
     initials = {node.initial for node in graph.nodes if node.initial is not None}
-    home = {id(item): position for position, region in enumerate(regions) for item in region.items}
+    region_of = {
+        id(item): position for position, region in enumerate(regions) for item in region.items
+    }
     items = [item for region in regions for item in region.items]
     readers = users(items, lambda item: reads(item.node, guarded))
     pieces = Counter(item.node.name for item in items)
@@ -69,8 +71,8 @@ def _sink(graph: Graph, regions: Sequence[Region], guarded: Mapping[str, str]) -
         for item in reversed(region.items):
             node = item.node
             mine = readers.get(node.name, [])
-            homes = {home[id(reader)] for reader, _ in mine}
-            target = homes.pop() if len(homes) == 1 else position
+            targets = {region_of[id(reader)] for reader, _ in mine}
+            target = targets.pop() if len(targets) == 1 else position
             shifts = {shift[id(reader)] for reader, _ in mine}
             if (
                 operation_of(node).cheap
@@ -86,11 +88,11 @@ def _sink(graph: Graph, regions: Sequence[Region], guarded: Mapping[str, str]) -
                     for reader, edge in mine
                 )
             ):
-                home[id(item)], shift[id(item)] = target, shifts.pop()
+                region_of[id(item)], shift[id(item)] = target, shifts.pop()
                 moved.setdefault(target, []).append(item)
-    answer = []
+    found = []
     for position, region in enumerate(regions):
-        stay = tuple(item for item in region.items if home[id(item)] == position)
+        stay = tuple(item for item in region.items if region_of[id(item)] == position)
         if region.kind != "free":
             sunk = (
                 replace(item, start=region.start, stop=region.stop, shift=shift[id(item)])
@@ -98,8 +100,8 @@ def _sink(graph: Graph, regions: Sequence[Region], guarded: Mapping[str, str]) -
             )
             stay = (*sunk, *stay)
         if stay:
-            answer.append(replace(region, items=stay))
-    return answer
+            found.append(replace(region, items=stay))
+    return found
 
 
 class _Grouper:
@@ -111,26 +113,26 @@ class _Grouper:
         self.region = region
         self.delayed = delayed
         self.pending = list(region.items)
-        self.waiting: dict[str, list[Item]] = {}
+        self.pending_by_name: dict[str, list[Item]] = {}
         for item in region.items:
-            self.waiting.setdefault(item.node.name, []).append(item)
+            self.pending_by_name.setdefault(item.node.name, []).append(item)
 
     def groups(self) -> Iterable[Group]:
         while self.pending:
             group = self._next()
-            taken = set(map(id, group.items))
-            self.pending = [item for item in self.pending if id(item) not in taken]
+            scheduled = set(map(id, group.items))
+            self.pending = [item for item in self.pending if id(item) not in scheduled]
             for item in group.items:
-                same = self.waiting[item.node.name]
+                same = self.pending_by_name[item.node.name]
                 same[:] = [other for other in same if other is not item]
             yield group
 
     def _ready(self, item: Item, nest: Mapping[str, Item] | None = None) -> bool:
-        """Whether all that an item reads at this step is there, or is in the nest."""
+        """Whether the operands of an item at this step are computed before, or in the nest."""
         loop = self.region.kind != "free"
         for edge in needed(self.graph, item.node, self.guarded):
-            for source in self.waiting.get(edge.source, ()):
-                if loop and not item.reads_at_once(source, edge.delay):
+            for source in self.pending_by_name.get(edge.source, ()):
+                if loop and not item.reads_same_iteration(source, edge.delay):
                     continue
                 if source is item or not item.meets(source, edge.delay):
                     continue
@@ -154,7 +156,7 @@ class _Grouper:
         return Group("nest", tuple(self._nest(ready[0])))
 
     def _is_alias(self, item: Item) -> bool:
-        """A slice of a vector is a view of it, unless it needs rows of its own."""
+        """Whether an item is a slice of a vector that can be a view of it."""
         node = item.node
         if node.operation != "slice" or node.name in self.delayed or not item.whole:
             return False
@@ -162,17 +164,17 @@ class _Grouper:
         return len(source.type.shape) == 1 and source.type.axes == node.type.axes
 
     def _stack(self, first: Item, ready: Sequence[Item]) -> Iterable[Item]:
-        """Products of one operand: one product with a wider matrix."""
+        """The ready products of the operand of one: one product with a wider matrix."""
         yield first
         if not self._stackable(first):
             return
         for item in ready:
             same = item.node.operands[-1:] == first.node.operands[-1:]
             product = same and is_weight_product(self.graph, item.node)
-            together = item.together(first) and (
+            compatible = item.same_iterations(first) and (
                 self.guarded.get(item.node.name) == self.guarded.get(first.node.name)
             )
-            if item is not first and product and together and self._stackable(item):
+            if item is not first and product and compatible and self._stackable(item):
                 yield item
 
     def _stackable(self, item: Item) -> bool:
@@ -188,7 +190,7 @@ class _Grouper:
                 node = item.node
                 if node.name in nest or not operation_of(node).fusable:
                     continue
-                if (node.type.axes, node.type.shape) != space or not item.together(first):
+                if (node.type.axes, node.type.shape) != space or not item.same_iterations(first):
                     continue
                 if self._ready(item, nest):
                     nest[node.name] = item

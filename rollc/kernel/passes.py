@@ -24,7 +24,7 @@ LOWERING = (
         "decompose",
         decomposed,
         "the graph of a kernel, canonical",
-        "every operation is one that a kernel has code for",
+        "every operation is one that backends have code for",
     ),
     Pass(
         "fuse-dots",
@@ -43,7 +43,7 @@ LOWERING = (
         "sink-slices",
         primitive_forms.with_early_slices,
         "primitive operations",
-        "slices are taken before elementwise work, so that its parts can be fused with others",
+        "slices come before elementwise operations, whose parts can then be fused with others",
         optional=True,
     ),
     Pass(
@@ -57,7 +57,7 @@ LOWERING = (
         "delay-before-scaling",
         recurrence_height.with_late_scaling,
         "primitive operations",
-        "what is delayed is not scaled before by what is the same at every step",
+        "no delayed value is a loop-invariant multiple of another one",
         optional=True,
     ),
     Pass(
@@ -72,7 +72,7 @@ LOWERING = (
         "order-sums",
         recurrence_height.ordered,
         "primitive operations",
-        "in a cycle, what is known last is added last",
+        "in a cycle, the term that is ready last is added last",
         optional=True,
         machine=True,
     ),
@@ -80,14 +80,14 @@ LOWERING = (
         "rematerialize",
         rematerialize,
         "primitive operations",
-        "cheap values are computed again by the adjoint, not kept for it",
+        "cheap values are recomputed by the adjoint, not kept for it",
         optional=True,
     ),
     Pass(
         "predicate",
         predicate,
         "primitive operations",
-        "products are computed at the steps alone at which something reads them",
+        "products are computed only at the steps at which they are used",
         optional=True,
     ),
 )
@@ -95,7 +95,7 @@ SCHEDULE = Pass(
     "schedule",
     peel,
     "a graph of primitive operations",
-    "regions in the order in which they run; with a number of steps, the first and the last are"
+    "regions in the order of execution; for a known number of steps, the first and the last are"
     " peeled off a loop where they are simpler",
     machine=True,
 )
@@ -110,7 +110,7 @@ BLOCK = Pass(
     "block-time",
     block_time,
     "a program",
-    "what only one loop needs is computed beside it for a block of steps at a time",
+    "loops run in blocks of steps, with the statements that only they need in each block",
     optional=True,
     machine=True,
 )
@@ -127,14 +127,14 @@ REFINING = (
         "elide-halos",
         elide_halos,
         "a program",
-        "no leaf is copied for the sake of the steps outside its sequence",
+        "leaves that are read with a delay are not copied into padded buffers",
         optional=True,
     ),
     Pass(
         "stride-io",
         stride_io,
         "a program",
-        "rows of the caller's arrays are read and written where they are",
+        "rows of the caller's arrays are read and written in place",
         optional=True,
     ),
 )
@@ -157,7 +157,7 @@ def scheduled(graph: Graph, run: Runner | None = None) -> Schedule:
 
 
 def planned(schedule: Schedule, rows: int | None = None, run: Runner | None = None) -> Program:
-    """The program of a schedule, its loops in blocks of about ``rows`` rows (see ``block``)."""
+    """The program of a schedule, its loops in blocks of about ``rows`` rows."""
     run = run or Runner()
     program: Program = run(BUFFERIZE, schedule)
     for pass_ in REFINING:

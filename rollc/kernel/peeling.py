@@ -1,20 +1,19 @@
-"""The DAG of N steps as loops with ends of their own.
+"""Loop peeling: the DAG of N steps as loops whose first and last iterations are specialized.
 
 A copy ``v.k`` of the unrolled network computes what ``v`` computes, except near the ends:
-a read outside the sequence may be a zero, and then a product is zero and a sum has a term
-less.  This pass goes through the DAG step by step and follows such zeros from the boundary
-inwards.  Consecutive copies of a node that compute the same become one item again, so
-that the steady part of the DAG is a loop, however many steps there are, and a zero initial
-state removes the matrix product of the first step.
+a read outside the sequence can be zero, and then a product is zero and a sum has a term
+less.  This pass propagates such zeros from the boundary inwards, step by step.  Consecutive
+copies of a node that compute the same are rerolled into one item, so that the steady state is a
+loop for any number of steps, and a zero initial state removes the matrix product of the first
+step.
 
-The pieces of a cycle begin and end at the same steps, and a cycle is cut only where that
-removes a product: other ends are not worth code of their own.  A cycle whose nodes run at
-shifted steps is not cut.  Where the ends would save little (of many steps) or never settle (in
-many pieces), every node is one item: a DAG whose ends are not told apart rolls up into its graph,
-which is what a covering says.
+The pieces of a cycle begin and end at the same steps, and a cycle is split only where that
+removes a product: others do not justify more code.  A cycle whose nodes run at shifted steps is
+not split.  Where peeling would save little (of many steps) or there would be many pieces, every
+node is one item: the DAG, a covering of its graph, is rerolled into that.
 
-Zeros only: no other value is followed.  An operand that is zero by its structure counts as
-zero whatever it is multiplied with.
+Zero propagation only: no other constants.  A structurally zero operand makes a product zero
+whatever the other factor is.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from rollc.ir.operations import operation_of
 from rollc.ir.operations.linear import over_axes
 from rollc.ir.time.retiming import Timing
 from rollc.ir.traversal import components
-from rollc.kernel.cost_model import has_ends
+from rollc.kernel.cost_model import is_peeled
 from rollc.kernel.schedule import Item, Schedule, schedule
 from rollc.support.target import GENERIC, Target
 
 
 def peel(graph: Graph, target: Target = GENERIC) -> Schedule:
-    """The schedule of a graph; of its DAG, where it has a number of steps."""
-    if graph.steps is None or len(graph.axes) > 1 or not has_ends(target, graph.steps):
+    """The schedule of a graph, with peeled loops where its number of steps is known."""
+    if graph.steps is None or len(graph.axes) > 1 or not is_peeled(target, graph.steps):
         return schedule(graph)
     return schedule(graph, _Peeler(graph, graph.steps, target.code_pieces).items())
 
@@ -52,14 +51,14 @@ class _Peeler:
     def items(self) -> list[Item]:
         found = list(components(self.graph))
         for component, loop in found:
-            self._follow(component, loop)
+            self._propagate(component, loop)
         items: dict[str, list[Item]] = {}
         for component, loop in found:
             for node, pieces in self._pieces(component, loop).items():
                 items[node] = pieces
         return [item for node in self.graph.nodes for item in items[node.name]]
 
-    def _follow(self, component: Sequence[Node], loop: Timing) -> None:
+    def _propagate(self, component: Sequence[Node], loop: Timing) -> None:
         """Find the zeros of a component, in its direction of time."""
         for node in component:
             if node.type.time:
@@ -94,7 +93,7 @@ class _Peeler:
         return entry.is_zero([self._reads_zero(edge, step) for edge in node.operands])
 
     def _variant(self, node: Node, step: int) -> Node:
-        """The node as it is at one step."""
+        """The node, specialized to one step."""
         if self.zero[node.name][step] and node.operation != "constant":
             return replace(
                 node, operation="zero", operands=(), attributes=attributes(shape=node.type.shape)
@@ -111,7 +110,7 @@ class _Peeler:
         return node
 
     def _pieces(self, component: Sequence[Node], loop: Timing) -> dict[str, list[Item]]:
-        """The items of a component: its nodes, cut where any of them changes."""
+        """The items of a component: its nodes, split where products become zero or nonzero."""
         whole = {node.name: [self._whole(node)] for node in component}
         timed = [node for node in component if node.type.time]
         if not timed or any(node.operation in GIVEN for node in timed):
@@ -135,7 +134,7 @@ class _Peeler:
         bounds = [0, *cuts, self.steps]
         for node in timed:
             found = variants[node.name]
-            # Where only some steps of a piece are simpler, it stays as it is.
+            # A piece is specialized only if all of its steps are.
             chosen = [
                 found[start] if all(v == found[start] for v in found[start:stop]) else node
                 for start, stop in pairwise(bounds)
@@ -151,7 +150,7 @@ class _Peeler:
         return whole
 
     def _whole(self, node: Node) -> Item:
-        """One item; a sum of products leaves out the steps at which they are zero."""
+        """The node as one item; a sum of products skips the steps at which they are zero."""
         if node.operation != "outer" or "t" not in node.options.get("over", ()):  # type: ignore[operator]
             return Item(node)
         useful = [

@@ -1,16 +1,16 @@
-"""What a kernel does, as data: buffers, and statements over them.
+"""The loop-level representation of a kernel: buffers, and statements over them.
 
 A *buffer* is one array of rows.  It has a row for each step of its ``axes`` and each
-sequence (one for all sequences where they share the value), and in a row the elements of
-one value; that of a number is one row of them.  A buffer that is read with a delay along
-``axis`` has steps ``before`` the first and ``after`` the last one, which hold initial
-values: a delayed read is then the same array at another row, and needs no test.  It has not
-where it is ``unpadded``, an array of the caller's (:mod:`.halo_elision`).  One whose rows
-are ``strided`` has those of all sequences, of which a thread computes some
+sequence (one for all sequences where they share the value); a row holds the elements of one
+value, and the rows of a number are one element each.  A buffer that is read with a delay along
+``axis`` is padded by a halo, steps ``before`` the first and ``after`` the last one, which hold
+initial values: a delayed read is then another row of the same array, and needs no test.  An
+``unpadded`` one, an array of the caller's, has no halo (:mod:`rollc.kernel.refine.halo_elision`).
+A ``strided`` one has the rows of all sequences, of which a thread computes some
 (:mod:`rollc.kernel.refine.strided_io`).
 
 A program has a function for each phase of the schedule; where the gradients of inputs need no
-loop of their own they are an optional part of the adjoint.
+loop they are an optional part of the adjoint.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Literal
 
 from rollc.ir.graph import Attribute, Kind, Shape
 
-Sort = Literal["output", "loss", "gradient"]
+ResultKind = Literal["output", "loss", "gradient"]
 Phase = Literal["primal", "adjoint", "inputs"]
 PHASES: tuple[Phase, ...] = ("primal", "adjoint", "inputs")
 Role = Literal["leaf", "result", "tape", "scratch", "block", "panel"]
@@ -29,6 +29,8 @@ Role = Literal["leaf", "result", "tape", "scratch", "block", "panel"]
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
+    """An array of rows (see the module)."""
+
     name: str
     role: Role
     kind: Kind
@@ -43,7 +45,7 @@ class Buffer:
 
     @property
     def around(self) -> int:
-        """The steps outside the sequence that the array holds."""
+        """The number of rows of its halo."""
         return 0 if self.unpadded else self.before + self.after
 
 
@@ -51,8 +53,8 @@ class Buffer:
 class Ref:
     """A read or a write of a buffer.
 
-    ``row`` says which step: this one (``step``), or the ``first`` or the ``last`` along the
-    axis ``end``; ``shift`` is added to it along the axis of the buffer's delays.  ``shape``
+    ``row`` is the current ``step``, or the ``first`` or the ``last`` one along the axis
+    ``end``; ``shift`` is added to it along the axis of the buffer's delays.  ``shape``
     is the value's own shape; a vector that is part of a longer one starts at ``offset``.
     """
 
@@ -66,13 +68,15 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A value that an earlier line of the same nest computed."""
+    """A value that an earlier assignment of the same nest computed."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
+    """A literal."""
+
     value: float
 
 
@@ -81,7 +85,7 @@ Operand = Ref | Local | Number
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """One elementwise operation inside a nest; ``store`` is where the value is kept."""
+    """One elementwise operation inside a nest; ``store`` is where the value is stored, if it is."""
 
     name: str
     operation: str
@@ -95,7 +99,7 @@ class Assign:
 class Span:
     """The steps that a statement runs for; ``stop`` None is the end of the sequence.
 
-    With ``block`` they are those of the block that the loop around it is at.
+    With ``block`` they are those of the current block of the loop around it.
     """
 
     start: int = 0
@@ -105,7 +109,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """Fused elementwise work: loops over ``over`` (and ``shape``) around assignments."""
+    """A loop nest of fused elementwise operations, over the axes ``over`` and the ``shape``."""
 
     over: tuple[str, ...]
     shape: Shape
@@ -115,7 +119,10 @@ class Nest:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """Write initial values (zero for None) into a buffer's rows outside the sequence."""
+    """Write initial values (zero for None) into the halo of a buffer.
+
+    With ``depth`` the initial value has a row for each row of the halo.
+    """
 
     buffer: str
     initial: Operand | None = None
@@ -134,8 +141,8 @@ class Part:
 class Pack:
     """Copy matrices into one panel, inputs down and outputs across, for :class:`MatMul`.
 
-    All threads of a call pack it for all where it is a ``job``: a number, and the next ones for
-    its further parts.
+    With a ``job``, a number, the threads of a call share the panel and pack it together; the next
+    numbers are those of its further parts.
     """
 
     panel: str
@@ -147,7 +154,7 @@ class Pack:
 class MatMul:
     """Rows times a panel: matrix-vector products of all rows (steps, sequences) at once.
 
-    With ``when``, a condition at each step, those of other steps need not be computed.
+    It is predicated by ``when``, a condition at each step: other steps need not be computed.
     """
 
     out: Ref
@@ -162,10 +169,10 @@ class MatMul:
 
 @dataclass(frozen=True, slots=True)
 class OuterProduct:
-    """A weight's gradient: the sum over all rows of the outer products of two vectors.
+    """The gradient of a matrix: the sum over all rows of the outer products of two vectors.
 
-    Of two numbers it is the sum of their products.  With ``when``, a condition at each step,
-    the products of other steps are zero.
+    Of two numbers it is the sum of their products.  It is predicated by ``when``, a condition at
+    each step: the products of other steps are zero.
     """
 
     name: str
@@ -181,10 +188,10 @@ class OuterProduct:
 
 @dataclass(frozen=True, slots=True)
 class Routine:
-    """A library routine for each place of ``over``.
+    """A library routine for each iteration over the axes ``over``.
 
-    With ``accumulate`` the result is zeroed first, for each place of ``kept``, and each
-    place of ``over`` adds to it; it is zero already if ``cleared``.
+    With ``accumulate`` the result is zeroed first, along the axes ``kept``, and each iteration
+    adds to it; it is zero already if ``cleared``.
     """
 
     name: str
@@ -205,8 +212,8 @@ class Routine:
 class Reduce:
     """A reduction over axes: ``sum_over``, ``max_over`` or ``min_over``.
 
-    A sum may be that of the products with a ``factor``; it adds to what is there with
-    ``accumulate``.
+    A sum may be that of the products with a ``factor``; with ``accumulate`` it is added to the
+    stored value.
     """
 
     name: str
@@ -224,21 +231,21 @@ class Reduce:
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Write zeros to a buffer that statements then add to."""
+    """Write zeros to a buffer that statements accumulate into."""
 
     buffer: str
 
 
 @dataclass(frozen=True, slots=True)
 class Carry:
-    """Take the rows at the edge of one block to where the next one reads them."""
+    """Copy the last rows of a block to where the next block reads them."""
 
     buffer: str
 
 
 @dataclass(frozen=True, slots=True)
 class Optional:
-    """Statements that are wanted only where the caller asks for the results of a phase."""
+    """Statements that run only if the caller asks for the results of a phase."""
 
     phase: str
     body: tuple[Simple, ...]
@@ -249,7 +256,7 @@ Simple = Nest | Fill | Pack | MatMul | OuterProduct | Routine | Reduce | Clear |
 
 @dataclass(frozen=True, slots=True)
 class Shifted:
-    """What a loop computes, at its step t, for the step ``t - shift`` of the sequence."""
+    """The statements that iteration t of a loop runs for the step ``t - shift``."""
 
     shift: int
     body: tuple[Simple, ...]
@@ -260,9 +267,9 @@ class Loop:
     """A recurrence: its body once a step, in one direction of time.
 
     Where there are shifts, all of the body is in parts with a shift (it can be 0), and the
-    loop goes on until the last of them is through with the sequence.  Where there are
-    statements ``before`` and ``after``, the loop runs in blocks of steps, and those run once
-    a block, for all of its steps together.
+    loop has iterations until the last of them has reached the end of the sequence.  Where there
+    are statements ``before`` and ``after``, the loop runs in blocks of steps, and those run once
+    a block, for all of its steps.
     """
 
     direction: Literal["forward", "backward"]
@@ -278,7 +285,7 @@ class Loop:
         return bool(self.before or self.after)
 
     def simple(self) -> Iterator[Simple]:
-        """The statements, without the parts that they are in."""
+        """The statements, also those inside shifted parts."""
         for statement in (*self.before, *self.body, *self.after):
             if isinstance(statement, Shifted):
                 yield from statement.body
@@ -293,7 +300,7 @@ Statement = Simple | Loop
 class Function:
     """One phase.  ``buffers`` are its arguments, in order.
 
-    ``optional`` is a phase that it can do besides, in the statements :class:`Optional` for that.
+    ``optional`` is a phase that it can compute too, by its statements :class:`Optional`.
     """
 
     phase: str
@@ -306,11 +313,11 @@ class Function:
 class Result:
     """A value that leaves the kernel: an output, the loss or a gradient.
 
-    ``partial`` is a sum over the sequences: those of parts of a batch add up.
+    A ``partial`` one is a sum over the sequences: those of the shards of a batch add up.
     """
 
     label: str
-    sort: Sort
+    kind: ResultKind
     ref: Ref
     phase: str
     partial: bool = False
@@ -318,10 +325,11 @@ class Result:
 
 @dataclass(frozen=True)
 class Program:
-    """``axes`` are the time axes; ``leaves`` pairs each leaf of the caller with its operation.
+    """A kernel: its buffers, functions and results.
 
+    ``axes`` are the time axes; ``leaves`` pairs each leaf that the caller gives with its operation.
     ``block`` is the number of rows (steps times sequences) of a block of steps, at least.
-    ``splits`` says whether a batch can be computed in parts (:mod:`rollc.kernel.batch_linearity`).
+    ``splits`` says whether a batch can be sharded (:mod:`rollc.kernel.batch_linearity`).
     """
 
     name: str
@@ -335,15 +343,16 @@ class Program:
     splits: bool = False
 
     def block_steps(self, batch: int) -> int:
-        """The steps of a block, for a number of sequences."""
+        """The number of steps of a block, for a batch size."""
         return max(1, self.block // batch)
 
     def buffer(self, name: str) -> Buffer:
+        """The buffer of that name."""
         return next(buffer for buffer in self.buffers if buffer.name == name)
 
 
 def simple_statements(body: Iterable[Statement]) -> Iterator[Simple]:
-    """Every statement, those inside others included."""
+    """Every statement, also those inside loops and optional parts."""
     for statement in body:
         if isinstance(statement, Loop):
             yield from simple_statements(statement.simple())
@@ -354,7 +363,7 @@ def simple_statements(body: Iterable[Statement]) -> Iterator[Simple]:
 
 
 def reads(statement: Simple) -> Iterator[Ref]:
-    """What a statement reads; a panel is read whole."""
+    """The reads of a statement; a panel is read whole."""
     operands: tuple[Operand | None, ...] = ()
     match statement:
         case Nest():
@@ -379,7 +388,7 @@ def reads(statement: Simple) -> Iterator[Ref]:
 
 
 def writes(statement: Simple) -> Iterator[Ref]:
-    """What a statement writes."""
+    """The writes of a statement."""
     match statement:
         case Nest():
             yield from (assign.store for assign in statement.body if assign.store is not None)
@@ -395,7 +404,7 @@ def writes(statement: Simple) -> Iterator[Ref]:
 
 
 def used(body: Iterable[Statement]) -> tuple[str, ...]:
-    """The buffers of some statements, in the order in which they come up."""
+    """The buffers of some statements, in the order of their first use."""
     refs = (
         ref
         for statement in simple_statements(body)

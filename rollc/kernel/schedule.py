@@ -1,15 +1,16 @@
-"""Graph to regions: the condensation of the graph is the schedule.
+"""Scheduling: the strongly connected components of a graph, in topological order, are regions.
 
-A strongly connected component with a cycle becomes a loop over time, forward where its
-delays are positive, backward where they are negative.  Where they are both, its nodes run
-at shifted steps (:mod:`rollc.ir.time.retiming`).  Everything between is free of time and runs
-for all steps at once, outside every loop.
+A component with a cycle becomes a loop over time, forward where its delays are positive, backward
+where they are negative.  Where they are both, its nodes run at shifted steps
+(:mod:`rollc.ir.time.retiming`).  All others are *free*: they run for all steps at once, outside
+every loop (loop distribution: Kennedy and Allen, Optimizing compilers for modern architectures,
+2001, section 2.4).
 
-The regions come in phases, which a caller asks for: ``primal`` holds what the
-loss and the outputs need, ``adjoint`` what the gradients of parameters and states need
-besides, ``inputs`` what only the gradients of inputs need, which a caller may not want.
+Regions belong to phases, which a caller asks for: ``primal`` has the nodes that the loss and the
+outputs need, ``adjoint`` those that the gradients of parameters and states need besides, and
+``inputs`` those that only the gradients of inputs need.
 
-This pass moves nothing into or out of a cycle and fuses nothing; ``bufferize`` does.
+This pass moves nothing into or out of a cycle and fuses nothing: :mod:`rollc.kernel.fusion` does.
 """
 
 from __future__ import annotations
@@ -32,11 +33,10 @@ Kind = Literal["free", "forward", "backward"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A node at the steps ``start`` to ``stop`` (None: the last one).
+    """A node at the steps from ``start`` up to ``stop`` (None: the end of the sequence).
 
-    In a rolled graph every node is one item; a rerolled one may compute a node
-    differently near the ends of the sequence.  At step t of its loop an item computes its
-    step ``t - shift``.
+    Every node is one item, unless loop peeling specializes it near the ends of the sequence.  In
+    iteration t of its loop an item computes the step ``t - shift``.
     """
 
     node: Node
@@ -49,29 +49,28 @@ class Item:
         """Whether this is all of its node."""
         return self.start == 0 and self.stop is None
 
-    def together(self, other: Item) -> bool:
-        """Whether another item runs for the same steps at the same time."""
+    def same_iterations(self, other: Item) -> bool:
+        """Whether another item runs in the same iterations, with the same shift."""
         mine, theirs = (self.start, self.stop, self.shift), (other.start, other.stop, other.shift)
         return mine == theirs
 
     def meets(self, other: Item, delay: int) -> bool:
-        """Whether this item, reading ``delay`` steps ago, needs the steps of the other."""
+        """Whether a read of the other item, ``delay`` steps ago, falls into its steps."""
         if other.node.type.static or not set(other.node.type.time) <= set(self.node.type.time):
             return True
         low, high = self.start - delay, None if self.stop is None else self.stop - delay
         after = other.stop is not None and low >= other.stop
         return not (after or (high is not None and high <= other.start))
 
-    def reads_at_once(self, other: Item, delay: int) -> bool:
-        """Whether a read of another item of the loop is of its value of the same loop step."""
+    def reads_same_iteration(self, other: Item, delay: int) -> bool:
+        """Whether the dependence distance of a read of another item of the loop is zero."""
         return delay + self.shift - other.shift == 0
 
 
 def needed(graph: Graph, node: Node, guarded: Mapping[str, str]) -> Iterator[Edge]:
-    """Every read that must be served before a node runs, its condition with them.
+    """The dependences of a node: its reads, its condition, and initial values.
 
-    A delayed read needs the source's initial value too: the steps that it meets may all
-    lie outside the sequence.
+    A delayed read depends on the source's initial value too.
     """
     yield from reads(node, guarded)
     if node.initial is not None:
@@ -84,7 +83,7 @@ def needed(graph: Graph, node: Node, guarded: Mapping[str, str]) -> Iterator[Edg
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Items that run together: a loop over ``axis``, or all steps at once."""
+    """Items of one loop over ``axis``, or of a sequence of statements over all steps."""
 
     kind: Kind
     phase: Phase
@@ -96,19 +95,19 @@ class Region:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The regions in the order in which they run, and the graph that they come from."""
+    """The regions in the order of execution, and their graph."""
 
     graph: Graph
     regions: tuple[Region, ...]
 
     @cached_property
     def guarded(self) -> Mapping[str, str]:
-        """The products that are computed under a condition, and the condition of each."""
+        """The predicated products, each with its condition."""
         return guards(self.graph)
 
 
 def schedule(graph: Graph, items: Sequence[Item] | None = None) -> Schedule:
-    """The regions of a checked graph, of its adjoint, or of the items of a rerolled DAG."""
+    """The schedule of a graph, or of the items of a peeled one."""
     if items is None:
         items = [Item(node) for node in graph.nodes]
     regions = tuple(_Scheduler(graph, items).regions())
@@ -116,7 +115,7 @@ def schedule(graph: Graph, items: Sequence[Item] | None = None) -> Schedule:
 
 
 def _in_running_order(graph: Graph, regions: Sequence[Region]) -> list[Node]:
-    """The nodes as they run; then those that run in pieces, and what nothing needs."""
+    """The nodes in the order of execution; then those in pieces, and dead code."""
     ordered = [item.node for region in regions for item in region.items if item.whole]
     found = {node.name for node in ordered}
     return [*ordered, *(node for node in graph.nodes if node.name not in found)]
@@ -142,13 +141,13 @@ class _Scheduler:
         return depends
 
     def _met(self, item: Item, edge: Edge) -> Iterable[int]:
-        """The items that a read meets."""
+        """The items that a read depends on."""
         for position in self.by_name[edge.source]:
             if item.meets(self.items[position], edge.delay):
                 yield position
 
     def _phases(self, graph: Graph) -> list[Phase | None]:
-        """The first phase whose results need an item; None if nothing does."""
+        """The first phase whose results need each item; None for dead code."""
         values = [name for _, name in graph.outputs]
         if graph.loss is not None:
             values.append(graph.loss)
@@ -174,26 +173,26 @@ class _Scheduler:
         for phase in PHASES:
             mine = [c for c, inside in members.items() if self.phase[inside[0]] == phase]
             mine.sort(key=lambda component: members[component][0])
-            waiting = list(mine)
-            while waiting:
+            pending = list(mine)
+            while pending:
                 free: list[int] = []
                 found = True
                 while found:
-                    # Everything free of time that can run now, however long its chains.
+                    # All free components that are ready, and those that they make ready.
                     found = False
-                    for component in list(waiting):
+                    for component in list(pending):
                         if missing[component] == 0 and not self._is_loop(members[component]):
                             free.extend(members[component])
-                            waiting.remove(component)
+                            pending.remove(component)
                             self._done(condensed, component, missing)
                             found = True
                 if free:
                     yield Region("free", phase, tuple(self.items[position] for position in free))
-                if not waiting:
+                if not pending:
                     break
-                # A component waits for components only, and those have no cycle: one is ready.
-                loop = next(component for component in waiting if missing[component] == 0)
-                waiting.remove(loop)
+                # The condensation is acyclic: some component is ready.
+                loop = next(component for component in pending if missing[component] == 0)
+                pending.remove(loop)
                 self._done(condensed, loop, missing)
                 yield self._loop(members[loop], phase)
 
@@ -207,7 +206,7 @@ class _Scheduler:
         return len(positions) > 1 or self.depends.has_edge(first, first)
 
     def _loop(self, positions: Sequence[int], phase: Phase) -> Region:
-        """The body of a component in the order of one step of its loop."""
+        """The loop of a component, its items in the topological order of an iteration."""
         nodes = [self.items[position].node for position in positions]
         names = {node.name for node in nodes}
         loop = timing(nodes)

@@ -1,13 +1,12 @@
-"""Text of a schedule and of a program, and back.
+"""The textual forms of a schedule and of a program, printed and parsed.
 
-A schedule is the text of its graph, with the nodes in the order in which they run and a
+A schedule is the text of its graph, with the nodes in the order of execution and a
 line in front of each region.  A node that runs in pieces has a line for each, numbered
-``h^piece1``, with its steps; the node itself stands under ``region none``, with what
-nothing needs.  A node that its loop computes at a shifted step has that step behind it:
-``at t-2``.
+``h^piece1``, with its steps; the node itself is under ``region none``, with dead code.
+A node that its loop computes at a shifted step has that step behind it: ``at t-2``.
 
-A program has a line for each buffer and statement: a word, then ``name=value`` for what is
-not a default.  What belongs to a line is indented below it.  A reference to a buffer is
+A program has a line for each buffer and statement: a word, then ``name=value`` for each field
+that is not the default.  Nested statements are indented below.  A reference to a buffer is
 written ``h[t+1;8:4]``: the row, the first element and the shape of the value.
 """
 
@@ -26,8 +25,8 @@ from rollc.kernel.program import Local, Number, Program, Ref, Span
 from rollc.kernel.schedule import Item, Region, Schedule
 
 # A region's kind, phase and axis; and of each item the name, the steps and the shift.
-_Place = tuple[str, str, str, list[tuple[str, int, int | None, int]]]
-_SCHEDULE, _PROGRAM = "rollc schedule 1", "rollc program 2"
+_RegionText = tuple[str, str, str, list[tuple[str, int, int | None, int]]]
+_SCHEDULE, _PROGRAM = "rollc schedule 1", "rollc program 3"
 
 
 class ProgramTextError(ValueError):
@@ -69,7 +68,7 @@ def print_schedule(scheduled: Schedule) -> str:
                 behind[node.name] = f"  at {region.axis}{-item.shift:+d}"
             nodes.append(node)
     whole = {node.name for node in nodes}
-    headings[len(nodes)] = "region none  # what runs in pieces, and what nothing needs"
+    headings[len(nodes)] = "region none  # nodes that run in pieces, and dead code"
     nodes.extend(node for node in scheduled.graph.nodes if node.name not in whole)
     printed = print_graph(scheduled.graph.with_nodes(nodes)).splitlines()
     lines = [_SCHEDULE]
@@ -94,7 +93,7 @@ def parse_schedule(text: str) -> Schedule:
     if first != _SCHEDULE:
         raise ProgramTextError(f"line 1: expected `{_SCHEDULE}`, found `{first[:60]}`")
     plain: list[str] = []
-    places: list[_Place] = []
+    regions: list[_RegionText] = []
     inside = False
     for number, line in enumerate(lines, 2):
         if line.startswith("region "):
@@ -102,7 +101,7 @@ def parse_schedule(text: str) -> Schedule:
             found = _REGION.fullmatch(words)
             inside = found is not None
             if found is not None:
-                places.append((found[1], found[2], found[3] or "", []))
+                regions.append((found[1], found[2], found[3] or "", []))
             elif words != "none":
                 raise ProgramTextError(f"line {number}: unknown region `{words[:60]}`")
             continue
@@ -115,18 +114,18 @@ def parse_schedule(text: str) -> Schedule:
                 start = int(span[1]) if span else 0
                 stop = int(span[2]) if span and span[2] != "end" else None
                 name = line.partition(" = ")[0].rstrip()
-                places[-1][3].append((name, start, stop, -int(shift[1]) if shift else 0))
+                regions[-1][3].append((name, start, stop, -int(shift[1]) if shift else 0))
         plain.append(line)
     try:
         graph = parse_graph("\n".join(plain) + "\n")
     except IRTextError as error:
         raise ProgramTextError(f"not a schedule: {error.message}") from None
-    return _assembled(graph, places)
+    return _assembled(graph, regions)
 
 
-def _assembled(graph: Graph, places: Sequence[_Place]) -> Schedule:
+def _assembled(graph: Graph, texts: Sequence[_RegionText]) -> Schedule:
     regions = []
-    for kind, phase, axis, members in places:
+    for kind, phase, axis, members in texts:
         items = []
         for name, start, stop, shift in members:
             if name not in graph.by_name:
@@ -175,7 +174,7 @@ def print_program(program: Program) -> str:
 
 
 def _printed(value: Any, indent: str) -> Iterator[str]:
-    """The line of a statement, and the lines of what belongs to it."""
+    """The line of a statement, and the lines of those nested in it."""
     words = [type(value).__name__.lower()]
     below: list[tuple[str, Any]] = []
     for field in fields(value):
@@ -250,7 +249,7 @@ class _Reader:
         self.at = 1
 
     def statement(self, depth: int) -> Any:
-        """The statement of the line at hand, with what is indented below it."""
+        """The statement of the current line, with those that are indented below it."""
         word, *rest = self.lines[self.at].split()
         type_ = _LINES[word]
         hints = _hints(word)
@@ -292,7 +291,7 @@ def _parsed(text: str, hint: Any) -> Any:
 
 
 def _plain(text: str) -> Any:
-    """A value whose own form tells what it is; a name that looks like another is in quotes."""
+    """A value by its form; a name that has the form of another value is in quotes."""
     if text.startswith('"'):
         return text.strip('"')
     if text in ("true", "false", "none"):
@@ -319,7 +318,7 @@ def _plain(text: str) -> Any:
 
 
 def _split(text: str) -> list[str]:
-    """The parts between commas that are in no parentheses."""
+    """The parts between commas outside parentheses."""
     parts, depth, start = [], 0, 0
     for position, letter in enumerate(text):
         depth += (letter == "(") - (letter == ")")

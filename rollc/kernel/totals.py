@@ -1,6 +1,6 @@
-"""What a program keeps and multiplies, and what of it is in its loops.
+"""Totals of a program: the size of its tape, and its multiply-adds in and outside loops.
 
-A sum is given for one place of its axes: ``("t", "batch")`` is for a step and a sequence.
+A total is by axes, for one iteration over them: ``("t", "batch")`` is for a step and a sequence.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Axes = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Totals:
-    """``tape`` has the numbers that are kept for the adjoint, by axes and kind, in ``buffers``.
+    """``tape`` is the number of elements kept for the adjoint, by axes and kind, in ``buffers``.
 
     ``inside`` has the multiply-adds of matrix products in the bodies of loops, ``outside``
-    those of all others.  ``ahead`` and ``behind`` count the statements that run in blocks of
-    steps, in front of their loop and behind it.
+    those of all others.  ``ahead`` and ``behind`` count the statements that run once a block of
+    steps, before its iterations and after them.
     """
 
     buffers: int
@@ -44,7 +44,7 @@ class Totals:
 
 
 def totals(program: Program) -> Totals:
-    """The sums over all functions of a program."""
+    """The totals of all functions of a program."""
     taped = [buffer for buffer in program.buffers if buffer.role == "tape"]
     tape: Counter[tuple[Axes, Kind]] = Counter()
     for buffer in taped:
@@ -70,7 +70,7 @@ def totals(program: Program) -> Totals:
 
 
 def _products(statements: Iterable[Simple], bound: str = "") -> Counter[Axes]:
-    """The multiply-adds of some statements, which run for each step of ``bound``."""
+    """The multiply-adds of some statements inside a loop over ``bound``, if there is one."""
     found: Counter[Axes] = Counter()
     for statement in statements:
         if isinstance(statement, MatMul | OuterProduct | Routine):
@@ -82,7 +82,7 @@ def _products(statements: Iterable[Simple], bound: str = "") -> Counter[Axes]:
 
 
 def _multiply_adds(statement: MatMul | OuterProduct | Routine) -> int:
-    """Those for one place: m k n for a product of [m, k] and [k, n], any of which may be 1."""
+    """The multiply-adds of an iteration: m k n for [m, k] times [k, n], each of which can be 1."""
     out = prod(statement.out.shape)
     if isinstance(statement, MatMul):
         return out * prod(statement.operand.shape)

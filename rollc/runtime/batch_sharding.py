@@ -38,7 +38,7 @@ class Sharding:
         if count < 2 or not (self.program.splits and self.backend.threaded):
             return [slice(0, batch)]
         longest = max(steps.values())
-        if not cost_model.is_shared(target, self.program, longest, batch):
+        if not cost_model.is_sharded(target, self.program, longest, batch):
             return [slice(0, batch)]
         size = -(-batch // count)
         return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
@@ -90,7 +90,7 @@ class Sharding:
         buffer = self.memory.buffers[result.ref.buffer]
         shape = (*(sizes[axis] for axis in buffer.axes), sizes[BATCH], *result.ref.shape)
         dtype = self.memory.dtypes[result.ref.buffer]
-        return self.lender.lend((result.sort, result.label), shape, dtype)
+        return self.lender.lend((result.kind, result.label), shape, dtype)
 
     def common_panels(self) -> dict[str, Array]:
         """The panels that all threads of a call use."""

@@ -179,13 +179,13 @@ class Call:
             found = self._run(part, own, phases, copied - alike, {**mine, **panels}, progress)
             for result, whole in wholes.items():
                 before = (slice(None),) * len(memory.buffers[result.ref.buffer].axes)
-                whole[(*before, part.share)] = found.pop((result.sort, result.label))
+                whole[(*before, part.share)] = found.pop((result.kind, result.label))
             return found
 
         parts = threads.each(run, self._parts)
 
         def joined(result: Result) -> Array:
-            key, buffer = (result.sort, result.label), result.ref.buffer
+            key, buffer = (result.kind, result.label), result.ref.buffer
             if buffer in rows:
                 array = memory.result(result, rows[buffer], sizes)
                 return memory.leaving(result, array, sharding.lender) if self._keep else array
@@ -193,4 +193,4 @@ class Call:
                 return wholes[result]
             return total(result, [found[key] for found in parts])
 
-        return {(result.sort, result.label): joined(result) for result in wanted}
+        return {(result.kind, result.label): joined(result) for result in wanted}

@@ -137,7 +137,7 @@ class Memory:
                 if name not in frame.arrays
             ]
         for result in self.program.results:
-            key = result.sort, result.label
+            key = result.kind, result.label
             frame.leaving.append((key, result))
             if self._is_whole(result.ref):
                 buffer = self.buffers[result.ref.buffer]
@@ -158,7 +158,7 @@ class Memory:
         """A result of a call that goes on: a copy of it where a later phase reads its array."""
         if result.ref.buffer not in self.read_later:
             return array
-        own = lender.lend((result.sort, result.label), array.shape, array.dtype)
+        own = lender.lend((result.kind, result.label), array.shape, array.dtype)
         own[...] = array
         return own
 

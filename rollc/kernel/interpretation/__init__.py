@@ -1,1 +1,1 @@
-"""A program run in NumPy, with no code made of it."""
+"""An interpreter of programs in NumPy: their reference semantics."""

@@ -1,9 +1,9 @@
-"""The meaning of a program, in NumPy: statement by statement, one step after the other.
+"""The reference semantics of a program, in NumPy: statement by statement, step by step.
 
-Which rows and elements, in which order, is what the statements say; what an operation makes of
-them is its own meaning in the table, as it is for graphs (:mod:`.interpreter`).  Nothing here knows
-how code is made of a program, so that a fault of planning shows where the code does what it is
-told.  What nobody has written is not a number here.
+Statements say which rows and elements are computed, and in which order; the meaning of an
+operation is that of the table, as for graphs (:mod:`rollc.ir.interpreter`).  The interpreter shares
+nothing with code generation, so that it tells an error in a program from one in its code.
+Memory that has not been written holds NaN.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rollc.ir.graph import BATCH, Attribute, Kind, Shape, Type, ordered_axes
 from rollc.ir.interpreter import evaluated
 from rollc.ir.operations import OPERATIONS, Frame, TypeMismatch
 from rollc.kernel.interpretation.operand_types import typed, value_type
-from rollc.kernel.interpretation.storage import Place, ProgramFault, Storage, along
+from rollc.kernel.interpretation.storage import Domain, ProgramFault, Storage, along
 from rollc.kernel.interpretation.walk import Walk
 from rollc.kernel.program import (
     PHASES,
@@ -46,7 +46,7 @@ from rollc.kernel.program import (
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Results = dict[tuple[str, str], Array]
-"""Arrays by sort (output, loss, gradient) and label."""
+"""Arrays by kind (output, loss, gradient) and label."""
 
 _NONE: Mapping[str, Attribute] = {}
 _NOTHING = {"float": np.nan, "index": np.iinfo(np.int64).min, "bool": False}
@@ -59,11 +59,11 @@ def interpret_program(
     phases: Collection[str] = PHASES,
     dtype: DTypeLike = np.float64,
 ) -> Results:
-    """The results of some phases: arrays by sort (output, loss, gradient) and label.
+    """The results of some phases: arrays by kind (output, loss, gradient) and label.
 
-    ``sizes`` are the steps by axis, and the sequences.  Raises ``KeyError`` for a leaf that is
-    missing, ``ValueError`` for one of a wrong shape, and :class:`ProgramFault` where the program
-    cannot be run.
+    ``sizes`` has the length of every axis, and the batch size.  Raises ``KeyError`` for a leaf
+    that is missing, ``ValueError`` for one of a wrong shape, and :class:`ProgramFault` where the
+    program cannot be run.
     """
     dtype = np.dtype(dtype)
     interpreter = Interpreter(Storage(program, sizes, partial(undefined, dtype)), dtype)
@@ -73,7 +73,7 @@ def interpret_program(
 
 
 def undefined(dtype: np.dtype[Any], buffer: Buffer, shape: tuple[int, ...]) -> Array:
-    """Memory that nothing has been written to; no index and no number is like it."""
+    """Uninitialized memory, whose values no computation gives by chance."""
     kinds: Mapping[Kind, np.dtype[Any]] = {
         "float": dtype,
         "index": np.dtype(np.int64),
@@ -84,7 +84,7 @@ def undefined(dtype: np.dtype[Any], buffer: Buffer, shape: tuple[int, ...]) -> A
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a statement reads or makes: a dimension for each of some axes, then its own shape."""
+    """An operand or a result: an array with a dimension for each axis, then its own shape."""
 
     array: Array
     axes: tuple[str, ...]
@@ -95,6 +95,7 @@ class Value:
         return self.array.shape[len(self.axes) :]
 
     def type(self) -> Type:
+        """Its type, as :mod:`.operand_types` has them."""
         return value_type(self.kind, self.shape, self.axes)
 
 
@@ -106,7 +107,7 @@ class Interpreter(Walk):
         self.dtype = dtype
 
     def give(self, leaves: Arrays) -> None:
-        """Copy leaves to where statements read them."""
+        """Copy leaves into their buffers."""
         for name, _ in self.program.leaves:
             if name in leaves:
                 buffer = self.storage.buffers[name]
@@ -115,9 +116,9 @@ class Interpreter(Walk):
                 inside[...] = np.asarray(leaves[name]).reshape(inside.shape)
 
     def results(self, phases: Collection[str]) -> Results:
-        """The results of some phases; the arrays are nobody else's."""
+        """The results of some phases, in new arrays."""
         return {
-            (result.sort, result.label): self._result(result)
+            (result.kind, result.label): self._result(result)
             for result in self.program.results
             if result.phase in phases
         }
@@ -135,18 +136,18 @@ class Interpreter(Walk):
 
     # Reading, computing, writing -------------------------------------------------------
 
-    def read(self, ref: Ref, place: Place) -> Value:
-        """What a reference means, at the place of a statement."""
-        array, axes = self.storage.view(ref, place)
-        shape = (*array.shape[:-1], *ref.shape)  # a copy: others may write there
+    def read(self, ref: Ref, domain: Domain) -> Value:
+        """The value of a reference in the iteration domain of a statement."""
+        array, axes = self.storage.view(ref, domain)
+        shape = (*array.shape[:-1], *ref.shape)  # a copy, since the buffer may be written
         return Value(array.copy().reshape(shape), axes, self.storage.buffers[ref.buffer].kind)
 
-    def write(self, ref: Ref, value: Value, place: Place) -> None:
-        """Keep a value; it is the same along the axes that it does not have."""
-        view, axes = self.storage.view(ref, place)
+    def write(self, ref: Ref, value: Value, domain: Domain) -> None:
+        """Store a value, broadcast along the axes that it does not have."""
+        view, axes = self.storage.view(ref, domain)
         if not set(value.axes) <= set(axes):
             (axis, *_) = set(value.axes) - set(axes)
-            raise ProgramFault(f"`{ref.buffer}` has no place for each value along `{axis}`")
+            raise ProgramFault(f"`{ref.buffer}` has no dimension for values along `{axis}`")
         dimensions = iter(value.array.shape)
         lead = [next(dimensions) if axis in value.axes else 1 for axis in axes]
         view[...] = value.array.reshape((*lead, prod(value.shape)))
@@ -157,9 +158,9 @@ class Interpreter(Walk):
         options: Mapping[str, Attribute],
         operands: Sequence[Value | Number],
         shape: Shape,
-        place: Place,
+        domain: Domain,
     ) -> Value:
-        """What an operation makes of some values, at the place of a statement."""
+        """The result of an operation in the iteration domain of a statement."""
         found, values = self._typed(operation, options, operands)
         axes = ordered_axes(axis for value in values for axis in value.axes)
         extents = dict(self.sizes)
@@ -175,10 +176,10 @@ class Interpreter(Walk):
             if axis in axes or axis == BATCH:
                 kept.append(axis)
                 continue
-            # The operation has made values for all steps: those at hand are taken.
-            low, high = place.range(axis, self.sizes[axis])
+            # The operation gives values for all steps: those of the domain are taken.
+            low, high = domain.range(axis, self.sizes[axis])
             array = array[along(len(kept), slice(low, high))]
-            if axis in place.over:
+            if axis in domain.over:
                 kept.append(axis)
             else:
                 array = np.squeeze(array, axis=len(kept))
@@ -190,7 +191,7 @@ class Interpreter(Walk):
         options: Mapping[str, Attribute],
         operands: Sequence[Value | Number],
     ) -> tuple[Type, list[Value]]:
-        """The type of a result, and its operands: a number is an index for whom takes one."""
+        """The type of a result, and the operands with literals of the kind that it takes."""
         if operation not in OPERATIONS:
             raise ProgramFault(f"there is no operation `{operation}`")
         types = [None if isinstance(one, Number) else one.type() for one in operands]
@@ -208,140 +209,142 @@ class Interpreter(Walk):
 
     # Statements ------------------------------------------------------------------------
 
-    def statement(self, statement: Simple, place: Place) -> None:
+    def statement(self, statement: Simple, domain: Domain) -> None:
         match statement:
             case Nest():
-                self._nest(statement, place)
+                self._nest(statement, domain)
             case Fill():
                 self._fill(statement)
             case Clear():
                 self._clear(statement)
             case Pack():
-                self._pack(statement, place)
+                self._pack(statement, domain)
             case MatMul():
-                self._times(statement, place)
+                self._times(statement, domain)
             case OuterProduct():
-                self._product(statement, place)
+                self._product(statement, domain)
             case Routine():
-                self._routine(statement, place)
+                self._routine(statement, domain)
             case Reduce():
-                self._reduce(statement, place)
+                self._reduce(statement, domain)
             case _:
                 raise ProgramFault(f"{type(statement).__name__} cannot be run here")
 
     def _operand(
-        self, operand: Operand, place: Place, known: Mapping[str, Value]
+        self, operand: Operand, domain: Domain, known: Mapping[str, Value]
     ) -> Value | Number:
         match operand:
             case Ref():
-                return self.read(operand, place)
+                return self.read(operand, domain)
             case Local():
                 if operand.name not in known:
                     raise ProgramFault(f"`{operand.name}` has not been computed in this nest")
                 return known[operand.name]
         return operand
 
-    def _nest(self, nest: Nest, place: Place) -> None:
+    def _nest(self, nest: Nest, domain: Domain) -> None:
         known: dict[str, Value] = {}
         for assign in nest.body:
-            operands = [self._operand(operand, place, known) for operand in assign.operands]
+            operands = [self._operand(operand, domain, known) for operand in assign.operands]
             value = self.compute(
-                assign.operation, dict(assign.options), operands, nest.shape, place
+                assign.operation, dict(assign.options), operands, nest.shape, domain
             )
             known[assign.name] = value
             if assign.store is not None:
-                self.write(assign.store, value, place)
+                self.write(assign.store, value, domain)
 
     def _fill(self, fill: Fill) -> None:
-        """Rows before the first step and after the last one, by their depth."""
+        """Write the rows before the first step and after the last one."""
         buffer = self.storage.buffers[fill.buffer]
         array = self.storage.arrays[fill.buffer]
         steps = self.storage.steps(buffer, buffer.axis)
         position = buffer.axes.index(buffer.axis)
         others = tuple(axis for axis in buffer.axes if axis != buffer.axis)
-        place = Place((*others, *((BATCH,) if buffer.batch else ())))
+        domain = Domain((*others, *((BATCH,) if buffer.batch else ())))
         for row in (*range(buffer.before), *range(steps + buffer.before, array.shape[position])):
-            early = row < buffer.before
-            value = self._initial(fill, buffer, row if early else row - steps, early, place)
+            before = row < buffer.before
+            value = self._initial(fill, buffer, row if before else row - steps, before, domain)
             view = array[along(position, row)]
             dimensions = iter(value.array.shape)
-            lead = [next(dimensions) if axis in value.axes else 1 for axis in place.over]
+            lead = [next(dimensions) if axis in value.axes else 1 for axis in domain.over]
             view[...] = value.array.reshape((*lead, prod(value.shape)))
 
-    def _initial(self, fill: Fill, buffer: Buffer, depth: int, early: bool, place: Place) -> Value:
-        """What one of the rows around a sequence holds; ``early`` ones are those before it."""
+    def _initial(
+        self, fill: Fill, buffer: Buffer, depth: int, before: bool, domain: Domain
+    ) -> Value:
+        """The initial value of a row ``before`` the sequence, or else after it."""
         initial = fill.initial
         if isinstance(initial, Ref):
             if fill.depth:
-                # There may be rows for depths that nothing reads any more, the oldest first.
-                row = depth + initial.shape[0] - buffer.before if early else depth - buffer.before
+                # The initial value can have more rows than the buffer, the oldest first.
+                row = depth + initial.shape[0] - buffer.before if before else depth - buffer.before
                 offset = initial.offset + row * prod(buffer.shape)
                 initial = replace(initial, shape=buffer.shape, offset=offset)
-            return self.read(initial, place)
+            return self.read(initial, domain)
         number = initial if isinstance(initial, Number) else Number(0.0)
         return self._literal(number, buffer.kind)
 
     def _clear(self, clear: Clear) -> None:
         buffer = self.storage.buffers[clear.buffer]
-        place = Place((*buffer.axes, *((BATCH,) if buffer.batch else ())))
-        self.write(Ref(clear.buffer, buffer.shape), self._literal(Number(0.0), "float"), place)
+        domain = Domain((*buffer.axes, *((BATCH,) if buffer.batch else ())))
+        self.write(Ref(clear.buffer, buffer.shape), self._literal(Number(0.0), "float"), domain)
 
-    def _pack(self, pack: Pack, place: Place) -> None:
+    def _pack(self, pack: Pack, domain: Domain) -> None:
         matrices = []
         for part in pack.parts:
             shape = self.storage.buffers[part.weight].shape
-            weight = self.read(Ref(part.weight, shape), place).array
+            weight = self.read(Ref(part.weight, shape), domain).array
             matrices.append(weight.T if part.transposed else weight)
         whole = Value(np.concatenate(matrices, axis=1), (), "float")
-        self.write(self._panel(pack.panel), whole, place)
+        self.write(self._panel(pack.panel), whole, domain)
 
     def _panel(self, name: str) -> Ref:
         return Ref(name, self.storage.buffers[name].shape)
 
-    def _times(self, times: MatMul, place: Place) -> None:
-        rows = self.read(times.operand, place)
-        panel = self.read(self._panel(times.panel), place).array
+    def _times(self, times: MatMul, domain: Domain) -> None:
+        rows = self.read(times.operand, domain)
+        panel = self.read(self._panel(times.panel), domain).array
         value = replace(rows, array=np.matmul(rows.array, panel))
-        if times.when is not None:  # nobody needs it at other steps
-            condition = self.read(times.when, place)
+        if times.when is not None:  # undefined where the condition is false
+            condition = self.read(times.when, domain)
             operands = (condition, value, Number(np.nan))
-            value = self.compute("where", _NONE, operands, value.shape, place)
-        self.write(times.out, value, place)
+            value = self.compute("where", _NONE, operands, value.shape, domain)
+        self.write(times.out, value, domain)
 
-    def _product(self, product: OuterProduct, place: Place) -> None:
-        a, b = self.read(product.a, place), self.read(product.b, place)
+    def _product(self, product: OuterProduct, domain: Domain) -> None:
+        a, b = self.read(product.a, domain), self.read(product.b, domain)
         if product.when is not None:
-            condition, zero = self.read(product.when, place), Number(0.0)
+            condition, zero = self.read(product.when, domain), Number(0.0)
             a, b = (
-                self.compute("where", _NONE, (condition, one, zero), one.shape, place)
+                self.compute("where", _NONE, (condition, one, zero), one.shape, domain)
                 for one in (a, b)
             )
         over: Mapping[str, Attribute] = {"over": product.over}
         if a.shape:
-            total = self.compute("outer", over, (a, b), (*a.shape, *b.shape), place)
+            total = self.compute("outer", over, (a, b), (*a.shape, *b.shape), domain)
         else:
-            products = self.compute("multiply", _NONE, (a, b), (), place)
-            total = self.compute("sum_over", over, (products,), (), place)
-        self._keep(product.out, total, product.accumulate, place)
+            products = self.compute("multiply", _NONE, (a, b), (), domain)
+            total = self.compute("sum_over", over, (products,), (), domain)
+        self._keep(product.out, total, product.accumulate, domain)
 
-    def _routine(self, routine: Routine, place: Place) -> None:
-        operands = [self._operand(operand, place, {}) for operand in routine.operands]
+    def _routine(self, routine: Routine, domain: Domain) -> None:
+        operands = [self._operand(operand, domain, {}) for operand in routine.operands]
         options = dict(routine.options)
-        value = self.compute(routine.operation, options, operands, routine.shape, place)
-        kept = replace(place, over=routine.kept) if routine.accumulate else place
+        value = self.compute(routine.operation, options, operands, routine.shape, domain)
+        kept = replace(domain, over=routine.kept) if routine.accumulate else domain
         self._keep(routine.out, value, routine.cleared, kept)
 
-    def _reduce(self, reduce: Reduce, place: Place) -> None:
-        operands = [self._operand(reduce.operand, place, {})]
+    def _reduce(self, reduce: Reduce, domain: Domain) -> None:
+        operands = [self._operand(reduce.operand, domain, {})]
         if reduce.factor is not None:
-            operands.append(self._operand(reduce.factor, place, {}))
-            operands = [self.compute("multiply", _NONE, operands, reduce.shape, place)]
+            operands.append(self._operand(reduce.factor, domain, {}))
+            operands = [self.compute("multiply", _NONE, operands, reduce.shape, domain)]
         over: Mapping[str, Attribute] = {"over": reduce.over}
-        value = self.compute(reduce.operation, over, operands, reduce.shape, place)
-        self._keep(reduce.out, value, reduce.accumulate, place)
+        value = self.compute(reduce.operation, over, operands, reduce.shape, domain)
+        self._keep(reduce.out, value, reduce.accumulate, domain)
 
-    def _keep(self, out: Ref, value: Value, accumulate: bool, place: Place) -> None:
-        """Write a value, or add it to what is there."""
+    def _keep(self, out: Ref, value: Value, accumulate: bool, domain: Domain) -> None:
+        """Store a value, or add it to the stored one."""
         if accumulate:
-            value = self.compute("add", _NONE, (self.read(out, place), value), out.shape, place)
-        self.write(out, value, place)
+            value = self.compute("add", _NONE, (self.read(out, domain), value), out.shape, domain)
+        self.write(out, value, domain)

@@ -1,4 +1,4 @@
-"""The type of what a line of a program computes, which says neither kinds nor axes itself."""
+"""Type inference for the assignments of a program, which have neither kinds nor axes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LITERALS: tuple[Kind, ...] = ("float", "index")
 
 
 def value_type(kind: Kind, shape: tuple[int, ...], axes: tuple[str, ...]) -> Type:
-    """The type of a value that is read; a program knows no bound of an index."""
+    """The type of an operand; a program has no bounds of indices."""
     return Type(kind, shape, axes, 1 if kind == "index" else None)
 
 

@@ -1,8 +1,8 @@
-"""The arrays of a program's buffers, and the part of one that a reference means.
+"""The arrays of a program's buffers, and the views of them that references denote.
 
-An array has a dimension for each time axis of its buffer and one for the sequences, if it has
-them, and then the elements of one value side by side.  How kernels lay out their memory is
-:mod:`rollc.runtime.executable`'s business; which rows and elements there are is the program's.
+An array has a dimension for each time axis of its buffer, one for the batch if it has that, and
+then one for the elements of a value.  The memory layout of kernels is decided by
+:mod:`rollc.runtime.memory`; which rows and elements there are, by the program.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class ProgramFault(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a statement runs.
+class Domain:
+    """The iteration domain of a statement.
 
-    ``over`` are the axes that it goes over itself, at the steps of ``span``; ``steps`` has the
-    step of each loop around it.  ``block`` is the first step of the block that such a loop is at,
-    and the step behind its last one.
+    ``over`` are the axes that it iterates over itself, at the steps of ``span``; ``steps`` has
+    the current step of each loop around it.  ``block`` is the first step of the current block of
+    such a loop, and the step behind its last one.
     """
 
     over: tuple[str, ...] = ()
@@ -55,10 +55,10 @@ class Place:
 
 
 class Storage:
-    """The arrays that there are, by the names of their buffers.
+    """The arrays of a program, by the names of their buffers.
 
-    ``make`` gives memory that nothing has been written to; ``outside`` is what is read before or
-    behind an input that is read as it is.
+    ``make`` allocates uninitialized memory; ``outside`` is the value of rows outside an unpadded
+    input.
     """
 
     def __init__(
@@ -76,18 +76,18 @@ class Storage:
         self._outside = outside
 
     def copy(self) -> Storage:
-        """The same arrays, to which others may come."""
+        """A storage of the same arrays, to which others can be added."""
         found = Storage(self.program, self.sizes, self._make, self._outside)
         found.arrays.update(self.arrays)
         return found
 
     def new(self, name: str) -> Array:
-        """An array for a buffer."""
+        """A new array for a buffer."""
         buffer = self.buffers[name]
         return self._make(buffer, (*self.lead(buffer), prod(buffer.shape)))
 
     def lead(self, buffer: Buffer) -> tuple[int, ...]:
-        """The dimensions of a buffer's array but for the elements."""
+        """The leading dimensions of a buffer's array: all but that of the elements."""
         steps = (
             self.steps(buffer, axis) + (buffer.around if axis == buffer.axis else 0)
             for axis in buffer.axes
@@ -95,33 +95,33 @@ class Storage:
         return (*steps, *((self.sizes[BATCH],) if buffer.batch else ()))
 
     def steps(self, buffer: Buffer, axis: str) -> int:
-        """How many steps of the sequence a buffer holds along an axis."""
+        """The number of steps of the sequence that a buffer holds along an axis."""
         if buffer.role != "block":
             return self.sizes[axis]
         return min(self.sizes[axis], self.program.block_steps(self.sizes[BATCH]))
 
     def inside(self, buffer: Buffer, array: Array, first: int) -> Array:
-        """As many steps as the sequence has, from the row ``first`` of an array on."""
+        """The view of the steps of the sequence, from the row ``first`` of an array on."""
         if not buffer.around:
             return array
         return _rows(array, buffer.axes.index(buffer.axis), first, first + self.sizes[buffer.axis])
 
-    def view(self, ref: Ref, place: Place) -> tuple[Array, tuple[str, ...]]:
-        """The elements that a reference means, and the axes of the dimensions before them.
+    def view(self, ref: Ref, domain: Domain) -> tuple[Array, tuple[str, ...]]:
+        """The elements that a reference denotes, and the axes of the dimensions before them.
 
-        The array is part of the buffer's own, but for an input that is read as it is.  An axis that
-        neither the statement nor a loop around it goes over is there with all of its steps, and
-        one of which the first or the last step is read with that step alone.
+        It is a view of the buffer's array, or a copy for an unpadded input.  An axis that neither
+        the statement nor a loop around it iterates over has all of its steps, and one whose first
+        or last step is read has that step.
         """
         buffer, array = self.buffers.get(ref.buffer), self.arrays.get(ref.buffer)
         if buffer is None or array is None:
             raise ProgramFault(f"`{ref.buffer}` is not among the buffers of the function")
         axes: list[str] = []
         for axis in buffer.axes:
-            low, high = self._rows(buffer, ref, axis, place)
+            low, high = self._rows(buffer, ref, axis, domain)
             array = self._cut(buffer, array, len(axes), low, high)
             end = ref.row != "step" and axis == ref.end
-            if axis in place.steps and axis not in place.over and not end:
+            if axis in domain.steps and axis not in domain.over and not end:
                 array = array[along(len(axes), 0)]
             else:
                 axes.append(axis)
@@ -133,18 +133,18 @@ class Storage:
             )
         return array[..., ref.offset : stop], (*axes, *((BATCH,) if buffer.batch else ()))
 
-    def _rows(self, buffer: Buffer, ref: Ref, axis: str, place: Place) -> tuple[int, int]:
-        """The first row that is meant along an axis, and the one behind the last."""
+    def _rows(self, buffer: Buffer, ref: Ref, axis: str, domain: Domain) -> tuple[int, int]:
+        """The range of rows that a reference denotes along an axis."""
         if ref.row != "step" and axis == ref.end:
             low = 0 if ref.row == "first" else self.sizes[axis] - 1
             high = low + 1
         else:
-            low, high = place.range(axis, self.sizes[axis])
+            low, high = domain.range(axis, self.sizes[axis])
         move = 0
         if buffer.role == "block":
-            if place.block is None:
+            if domain.block is None:
                 raise ProgramFault(f"`{buffer.name}` holds the steps of a block, outside its loop")
-            move -= place.block[0]
+            move -= domain.block[0]
         if axis == buffer.axis:
             move += ref.shift - (buffer.before if buffer.unpadded else 0)
         return low + move, high + move

@@ -1,7 +1,7 @@
-"""The order in which a program runs: functions, loops, blocks of steps, steps, statements.
+"""The control flow of a program: functions, loops, blocks of steps, steps, statements.
 
-What a statement does is what a subclass makes of it: :mod:`.interpreter` computes, and
-:mod:`rollc.kernel.verification.verifier` keeps account of what is there.
+Subclasses say what a statement does: :mod:`.interpreter` computes it, and
+:mod:`rollc.kernel.verification.account` notes which elements it reads and writes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from rollc.ir.graph import ordered_axes
-from rollc.kernel.interpretation.storage import Place, ProgramFault, Storage
+from rollc.kernel.interpretation.storage import Domain, ProgramFault, Storage
 from rollc.kernel.program import (
     Carry,
     Function,
@@ -29,11 +29,11 @@ from rollc.kernel.program import (
     writes,
 )
 
-OWN: frozenset[Role] = frozenset({"scratch", "block", "panel"})  # of one run of a function alone
+OWN: frozenset[Role] = frozenset({"scratch", "block", "panel"})  # allocated by each function
 
 
 class Walk(ABC):
-    """Goes through the statements of a program as they run, for one number of steps."""
+    """Visits the statements of a program in the order of execution, for given sizes."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -42,8 +42,8 @@ class Walk(ABC):
         self._phases: frozenset[str] = frozenset()
 
     @abstractmethod
-    def statement(self, statement: Simple, place: Place) -> None:
-        """What a statement does; it is neither of those with statements in them, nor a carry."""
+    def statement(self, statement: Simple, domain: Domain) -> None:
+        """Run a statement that contains no others and is no carry, in its iteration domain."""
 
     def run(self, phases: Collection[str]) -> None:
         """Run some phases, in the order of the program."""
@@ -53,6 +53,7 @@ class Walk(ABC):
                 self.function(function)
 
     def function(self, function: Function) -> None:
+        """Run one function; raises :class:`ProgramFault`, and ``KeyError`` for a missing leaf."""
         arrays, buffers = self.storage.arrays, self.storage.buffers
         for name in function.buffers:
             if name not in buffers:
@@ -65,24 +66,24 @@ class Walk(ABC):
             if isinstance(statement, Loop):
                 self._loop(statement)
             else:
-                self._simple(statement, Place())
+                self._simple(statement, Domain())
 
-    def _simple(self, statement: Simple, place: Place) -> None:
+    def _simple(self, statement: Simple, domain: Domain) -> None:
         if isinstance(statement, Optional):
             for inner in statement.body if statement.phase in self._phases else ():
-                self._simple(inner, place)
+                self._simple(inner, domain)
             return
-        self.statement(statement, placed(statement, place))
+        self.statement(statement, domain_of(statement, domain))
 
     def _loop(self, loop: Loop) -> None:
         if loop.blocks:
             for begin, end in self._blocks(loop):
-                inside = Place(block=(begin, end))
+                inside = Domain(block=(begin, end))
                 self._all([one for one in loop.before if not isinstance(one, Carry)], inside)
                 self._steps(loop, begin, end, inside)
                 self._all(loop.after, inside)
             return
-        # Parts with a shift go on until the last of them is through with the sequence.
+        # Shifted parts need iterations beyond the sequence.
         longest = max((abs(one.shift) for one in loop.body if isinstance(one, Shifted)), default=0)
         steps = self.sizes[loop.axis]
         low, high = loop.span.start, steps if loop.span.stop is None else loop.span.stop
@@ -90,10 +91,10 @@ class Walk(ABC):
             high += longest if loop.span.stop is None else 0
         else:
             low -= longest
-        self._steps(loop, low, high, Place())
+        self._steps(loop, low, high, Domain())
 
     def _blocks(self, loop: Loop) -> Iterator[tuple[int, int]]:
-        """The blocks of a loop, what is carried from one to the next in its place."""
+        """The blocks of a loop, each after its carried rows have been copied."""
         steps, count = self.sizes[loop.axis], self.program.block_steps(self.sizes["batch"])
         starts = range(0, steps, count)
         ranges = [(begin, min(begin + count, steps)) for begin in starts]
@@ -105,7 +106,7 @@ class Walk(ABC):
             yield begin, end
 
     def _next_block(self, loop: Loop, before: int, now: int) -> None:
-        """Have new arrays for a block of ``now`` steps, behind one of ``before`` steps."""
+        """Allocate arrays for a block of ``now`` steps, after one of ``before`` steps."""
         arrays, buffers = self.storage.arrays, self.storage.buffers
         written = {ref.buffer for one in simple_statements([loop]) for ref in writes(one)}
         carried = {one.buffer for one in loop.before if isinstance(one, Carry)}
@@ -118,28 +119,28 @@ class Walk(ABC):
                 count = buffers[name].around
                 arrays[name][target : target + count] = old[source : source + count]
 
-    def _steps(self, loop: Loop, low: int, high: int, place: Place) -> None:
+    def _steps(self, loop: Loop, low: int, high: int, domain: Domain) -> None:
         steps = range(low, high)
         for now in steps if loop.direction == "forward" else reversed(steps):
             for part in loop.body:
                 if isinstance(part, Shifted):
                     step = now - part.shift
                     if 0 <= step < self.sizes[loop.axis]:
-                        self._all(part.body, replace(place, steps={loop.axis: step}))
+                        self._all(part.body, replace(domain, steps={loop.axis: step}))
                 else:
-                    self._simple(part, replace(place, steps={loop.axis: now}))
+                    self._simple(part, replace(domain, steps={loop.axis: now}))
 
-    def _all(self, statements: Sequence[Simple], place: Place) -> None:
+    def _all(self, statements: Sequence[Simple], domain: Domain) -> None:
         for statement in statements:
-            self._simple(statement, place)
+            self._simple(statement, domain)
 
 
-def placed(statement: Simple, place: Place) -> Place:
-    """Where a statement runs, with the axes and the steps that it goes over itself."""
+def domain_of(statement: Simple, domain: Domain) -> Domain:
+    """The iteration domain of a statement inside that of its loops."""
     match statement:
         case Nest() | MatMul() | OuterProduct() | Routine():
-            return replace(place, over=statement.over, span=statement.span)
+            return replace(domain, over=statement.over, span=statement.span)
         case Reduce():
             over = ordered_axes((*statement.over, *statement.kept))
-            return replace(place, over=over, span=statement.span)
-    return place
+            return replace(domain, over=over, span=statement.span)
+    return domain

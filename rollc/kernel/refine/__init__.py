@@ -1,1 +1,1 @@
-"""Passes from program to program."""
+"""Optimizing passes from program to program."""

@@ -1,11 +1,11 @@
-"""Sums of products, without the products.
+"""Contraction fusion: a product and its sum become one statement, and the product is not stored.
 
     p = a * b  for each row             ->    s = the sum of a * b over those axes
     s = the sum of p over some axes
 
-The gradient of a coefficient is such a sum, and so is what attention gives.  What is guaranteed:
-the same terms, added in another order.  What this pass does not do: touch a product that is
-read by anything else.
+The gradient of a coefficient is such a sum, and so is the result of attention.  What is
+guaranteed: the same terms, added in another order.  What this pass does not do: fuse a product
+that has other readers.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def fuse_contractions(program: Program) -> Program:
             for statement in simple_statements(body)
             for ref in (*reads(statement), *writes(statement))
         }
-        body = _Joiner(function, known, buffers).body()
+        body = _Fuser(function, known, buffers).body()
         functions.append(replace(function, body=body, buffers=used(body)))
     if tuple(functions) == program.functions:
         return program
@@ -54,8 +54,8 @@ def fuse_contractions(program: Program) -> Program:
     return replace(program, functions=tuple(functions), buffers=kept)
 
 
-class _Joiner:
-    """Joins the sums of products of one function; others know the buffers ``known``."""
+class _Fuser:
+    """Fuses the contractions of one function; ``known`` are the buffers of others."""
 
     def __init__(self, function: Function, known: set[str], buffers: Mapping[str, Buffer]) -> None:
         self.function = function
@@ -71,14 +71,14 @@ class _Joiner:
 
     def body(self) -> tuple[Statement, ...]:
         return tuple(
-            replace(statement, body=self._joined(statement.body))
+            replace(statement, body=self._fused(statement.body))
             if isinstance(statement, Loop)
             else statement
-            for statement in self._joined(self.function.body)
+            for statement in self._fused(self.function.body)
         )
 
-    def _joined(self, body: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The statements of a function or of a loop; none in between is moved over."""
+    def _fused(self, body: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The statements of a function or of a loop, fused within it."""
         found: dict[str, tuple[Ref, Ref]] = {}
         nests = [statement for statement in body if isinstance(statement, Nest)]
         for reduction in body:
@@ -90,7 +90,7 @@ class _Joiner:
         return tuple(self._without(body, found)) if found else body
 
     def _fits(self, reduction: Reduce) -> bool:
-        """Whether a sum is the only one to read a buffer, which is written once."""
+        """Whether a sum is the only reader of a buffer that is written once."""
         assert isinstance(reduction.operand, Ref)
         name = reduction.operand.buffer
         return (
@@ -104,7 +104,7 @@ class _Joiner:
         )
 
     def _factors(self, name: str, nest: Nest, reduction: Reduce) -> tuple[Ref, Ref] | None:
-        """The two values whose product a nest writes to a buffer."""
+        """The operands of the product that a nest writes to a buffer, if it does."""
         same = {*nest.over} == {*reduction.over, *reduction.kept} and nest.span == reduction.span
         if not same or nest.shape != reduction.shape:
             return None
@@ -122,7 +122,7 @@ class _Joiner:
     def _without(
         self, body: Iterable[Any], found: Mapping[str, tuple[Ref, Ref]]
     ) -> Iterator[Statement]:
-        """Statements without the products, and with their sums in one."""
+        """The statements without the products, and with fused sums."""
         for statement in body:
             match statement:
                 case Nest():
@@ -145,7 +145,7 @@ class _Joiner:
         return OuterProduct(*own, reduction.span, reduction.line)
 
     def _is_row(self, ref: Ref, over: tuple[str, ...]) -> bool:
-        """Whether numbers follow each other in memory, one for each place."""
+        """Whether a value is one number for each iteration, contiguous in memory."""
         buffer = self.buffers[ref.buffer]
         rows = (*buffer.axes, *(("batch",) if buffer.batch else ()))
         return not buffer.shape and ref.row == "step" and rows == over

@@ -1,13 +1,13 @@
-"""Inputs that are read with a delay, where they are: not copied between rows of zeros.
+"""Halo elision: inputs that are read with a delay are read in place, without a padded copy.
 
-    x[t-1] in a loop over steps     ->  the caller's x, and zero at the steps before it has any
-    the sum over t of d[t] x[t-1]   ->  over the steps that have one
+    x[t-1] in a loop over steps     ->  the caller's x, and zero outside the sequence
+    the sum over t of d[t] x[t-1]   ->  over the steps inside the sequence
 
-The kernel has the loop twice then: for the few steps at a border, with tests, and for all
-others, without.  A copy would take as long as the arithmetic of a filter.
+Code generation then splits the loop (boundary peeling): a few iterations at a boundary with
+tests, and all others without.  A copy would take as long as the arithmetic of a filter.
 
-What this pass does not do: touch an input that something else reads with a delay (a product
-with a matrix takes many rows at once), or one with an initial value.
+What this pass does not do: elide the halo of an input with other delayed readers (a product
+with a matrix takes many rows at once), or of one with an initial value.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from rollc.kernel.program import (
 
 
 def elide_halos(program: Program) -> Program:
-    """The program without copies of the inputs that it can read as they are."""
+    """The program with its inputs unpadded where that is legal."""
     delayed = {
         buffer.name: buffer
         for buffer in program.buffers
@@ -45,7 +45,7 @@ def elide_halos(program: Program) -> Program:
     excluded.update(fill.buffer for fill in fills if fill.initial)
     excluded.update(
         ref.buffer
-        for ref in _at_once(statements, program)
+        for ref in _reads_of_many_rows(statements, program)
         if ref.buffer in delayed and (ref.shift, ref.row) != (delayed[ref.buffer].before, "step")
     )
     chosen = delayed.keys() - excluded
@@ -63,7 +63,7 @@ def elide_halos(program: Program) -> Program:
 
 
 def _without_fills(body: Iterable[Statement], buffers: Collection[str]) -> Iterator[Statement]:
-    """Statements but for those that write rows around some buffers."""
+    """The statements without the fills of some buffers."""
     for statement in body:
         if isinstance(statement, Optional):
             rest = tuple(simple_statements(_without_fills(statement.body, buffers)))
@@ -73,13 +73,13 @@ def _without_fills(body: Iterable[Statement], buffers: Collection[str]) -> Itera
             yield statement
 
 
-def _at_once(statements: Iterable[Statement], program: Program) -> Iterator[Ref]:
-    """What is read not step by step in a loop, nor for a sum of products of numbers."""
+def _reads_of_many_rows(statements: Iterable[Statement], program: Program) -> Iterator[Ref]:
+    """The reads that are neither step by step in a loop nor of a sum of products of numbers."""
     for statement in statements:
         if isinstance(statement, Optional):
-            yield from _at_once(statement.body, program)
+            yield from _reads_of_many_rows(statement.body, program)
         elif isinstance(statement, Loop):
-            yield from _at_once((*statement.before, *statement.after), program)
+            yield from _reads_of_many_rows((*statement.before, *statement.after), program)
             for part in statement.body:
                 if isinstance(part, Shifted):
                     yield from (ref for inner in part.body for ref in reads(inner))

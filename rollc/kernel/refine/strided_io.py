@@ -1,11 +1,11 @@
-"""Arrays of the caller's that threads use where they are: no copies of their parts.
+"""Strided input and output: threads use the caller's arrays in place, without copies of shards.
 
-A thread computes some of the sequences.  A vector's rows for them lie apart then, step by
-step: as many rows as there are sequences in all.  Elementwise work goes row by row in any
-case, and a product with a matrix takes the rows of one step after those of another.
+A thread computes a shard of the batch, whose rows are strided in the caller's array: from step to
+step by the size of the whole batch.  Elementwise operations take them row by row anyway, and a
+product with a matrix takes the rows of one step after those of another.
 
-What this pass does not do: touch what a sum of products reads (it takes many rows at once),
-or numbers, which lie side by side.
+What this pass does not do: stride operands of a sum of products, which takes many rows at once,
+or numbers, which need to be contiguous.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rollc.kernel.program import OuterProduct, Program, Reduce, Simple, reads, s
 
 
 def stride_io(program: Program) -> Program:
-    """The program with those of its inputs and results marked whose rows may lie apart."""
+    """The program with those of its inputs and results marked whose rows may be strided."""
     if not program.splits:
         return program
     at_once = {
@@ -42,6 +42,6 @@ def stride_io(program: Program) -> Program:
 
 
 def _takes_rows_at_once(statement: Simple) -> bool:
-    """Whether a statement is a sum of products, of many rows that follow each other."""
+    """Whether a statement is a sum of products, which takes contiguous rows."""
     weighted = isinstance(statement, Reduce) and statement.factor is not None
     return weighted or isinstance(statement, OuterProduct)

@@ -1,9 +1,8 @@
-"""Loops in blocks of steps: what is free of time runs close to the loop that needs it.
+"""Time blocking (strip mining and loop fusion): statements over all steps join their loop.
 
-A statement that computes all steps at once fills a buffer for all of them, which the loop
-reads only after it has left the cache.  Here it goes into the loop instead, and computes
-the steps of one block in front of them, or after them where it reads what the loop
-computes:
+A statement that computes all steps at once fills a buffer for all of them, which has left the
+cache when the loop reads it.  Here it joins the loop and computes one block of steps at a time,
+before the block's iterations, or after them where it reads values of the loop:
 
     a = x @ W  for all steps           for each block of steps:
     for each step t:                       a = x @ W  for its steps
@@ -11,14 +10,15 @@ computes:
     d = sum over t of a[t] h[t]                h = f(a[t], h[t-1])
                                            d += sum over them of a[t] h[t]
 
-A block has as many steps as make up :data:`ROWS` rows of all sequences, or more of narrow
-ones, so that a matrix product loses nothing.  A buffer that only one block needs has no rows
-for the others; what is read a few steps back besides is carried over from the block before.
+A block has as many rows as the cost model says, of all sequences together, so that a matrix
+product is as fast as over all steps.  A buffer that only one block needs has no rows for the
+others; rows that are read a few steps later are carried over to the next block.
 
-What is guaranteed: each statement still runs after all that it reads and before all that
-reads it.  Sums over the steps are added up block by block, so they are rounded differently.
-What this pass does not do: touch loops over a part of the steps, with shifts, or statements
-that run over another time axis.
+What is guaranteed: all dependences.  Sums over the steps are accumulated block by block, and
+rounded differently.  What this pass does not do: block loops over a part of the steps or with
+shifts, or statements over another time axis.
+
+Wolfe, Iteration space tiling for memory hierarchies (1987), SIAM PPSC 3.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class _Blocker:
         self.program = program
         self.by_name = {buffer.name: buffer for buffer in program.buffers}
         self.results = {result.ref.buffer for result in program.results}
-        # In how many functions a buffer is known.
+        # The number of functions that use a buffer.
         self.shared: dict[str, int] = {}
         for function in program.functions:
             for name in function.buffers:
@@ -103,7 +103,7 @@ class _Blocker:
     def _filled(
         self, body: list[Statement], position: int, loop: Loop
     ) -> tuple[list[Statement], int]:
-        """The statements around a loop, with those gone that now are inside."""
+        """The statements of a function, with those that a loop takes in moved inside it."""
         before = self._before(body, position, loop)
         packs, after = self._after(body, position, loop)
         moved = {id(statement) for statement in (*before, *packs, *after)}
@@ -131,7 +131,7 @@ class _Blocker:
         return [*ahead, *packs, *clears, filled, *behind], len([*ahead, *packs, *clears])
 
     def _before(self, body: list[Statement], position: int, loop: Loop) -> list[Simple]:
-        """The statements whose values only the loop reads, at its own step."""
+        """The statements before a loop whose values only it reads, at the current step."""
         inside = {id(statement) for statement in loop.simple()}
         chosen: list[Simple] = []
         for statement in reversed(body[:position]):
@@ -149,13 +149,14 @@ class _Blocker:
             ]
             if all(id(other) in known and ref.row == "step" for other, ref in readers):
                 chosen.append(statement)
-        # A buffer moves with all that write to it.
-        chosen = self._together(chosen, body, inside)
+        # A statement moves only with all others that use its buffers.
+        chosen = self._closed(chosen, body, inside)
         return chosen[::-1]
 
-    def _together(
+    def _closed(
         self, chosen: list[Simple], body: list[Statement], inside: set[int]
     ) -> list[Simple]:
+        """Those of some statements whose buffers no statement that stays outside uses."""
         while True:
             known = inside | {id(statement) for statement in chosen}
             partly = {
@@ -176,12 +177,13 @@ class _Blocker:
     def _after(
         self, body: list[Statement], position: int, loop: Loop
     ) -> tuple[list[Simple], list[Simple]]:
-        """The statements that read what the loop has computed by the end of a block.
+        """The packs that have to come before a loop, and the statements after it that join it.
 
-        In front of them, the panels that they may need: those can be packed at once.
+        The latter read values of the loop that are computed by the end of a block; the former
+        are the panels that they need.
         """
         made = {ref.buffer for statement in loop.simple() for ref in writes(statement)}
-        late: set[str] = set()  # what the statements that stay behind the loop write
+        late: set[str] = set()  # written by statements that stay after the loop
         packs: list[Simple] = []
         chosen: list[Simple] = []
         for statement in body[position + 1 :]:
@@ -207,7 +209,7 @@ class _Blocker:
         return packs, chosen
 
     def _movable(self, statement: Simple, loop: Loop) -> bool:
-        """Whether a statement can run for the steps of a block."""
+        """Whether a statement can run for a block of steps at a time."""
         match statement:
             case Optional():
                 return all(self._movable(inner, loop) for inner in statement.body)
@@ -231,16 +233,16 @@ class _Blocker:
         )
 
     def _private(self, name: str, loop: Loop) -> bool:
-        """Whether no one outside a function knows a buffer of values for each step."""
+        """Whether a buffer is local to a function, has a value for each step, and no halo."""
         return not self.by_name[name].axis and self._own(name, loop)
 
     def _own(self, name: str, loop: Loop) -> bool:
-        """The same of a buffer that may have rows outside the sequence."""
+        """Whether a buffer is local to a function and has a value for each step."""
         steps = self.by_name[name].axes == (loop.axis,)
         return steps and name not in self.results and self.shared[name] == 1
 
     def _ready(self, ref: Ref, loop: Loop) -> bool:
-        """Whether the loop has computed what is read, for the step at hand."""
+        """Whether the loop has computed the value of a read at the current step."""
         buffer = self.by_name[ref.buffer]
         if ref.row != "step" or buffer.axes != (loop.axis,):
             return False
@@ -248,7 +250,7 @@ class _Blocker:
         return ahead <= 0 if loop.direction == "forward" else ahead >= 0
 
     def _short(self, loop: Loop, others: Iterable[Statement]) -> Iterator[str]:
-        """The buffers that a block alone needs."""
+        """The buffers that need only the rows of one block."""
         known = _touched(others)
         for name in self._written(loop):
             if name not in known and self._private(name, loop):
@@ -257,7 +259,7 @@ class _Blocker:
     def _carried(
         self, loop: Loop, ahead: Sequence[Statement], behind: Sequence[Statement]
     ) -> Iterator[str]:
-        """The buffers that a block needs with a few rows of the one before."""
+        """The buffers that need the rows of one block and a few of the block before."""
         fills = [part for part in ahead if isinstance(part, Fill)]
         known = _touched([part for part in ahead if not isinstance(part, Fill)])
         known |= _touched(behind) | {ref.buffer for fill in fills for ref in reads(fill)}
@@ -266,12 +268,12 @@ class _Blocker:
             back, ahead_of = buffer.before, buffer.after
             if loop.direction == "backward":
                 back, ahead_of = ahead_of, back
-            near = buffer.axis == loop.axis and is_carried(back) and not ahead_of
-            if near and name not in known and self._own(name, loop):
+            carried = buffer.axis == loop.axis and is_carried(back) and not ahead_of
+            if carried and name not in known and self._own(name, loop):
                 yield name
 
     def _written(self, loop: Loop) -> list[str]:
-        """What a loop writes, and reads at none but its own steps."""
+        """The buffers that a loop writes, and reads at the current step only."""
         inner = list(simple_statements(loop.simple()))
         names = dict.fromkeys(ref.buffer for statement in inner for ref in writes(statement))
         elsewhere = {
@@ -300,7 +302,7 @@ def _whole(loop: Loop) -> bool:
 
 
 def _sums(statements: Iterable[Simple]) -> list[str]:
-    """The buffers that statements add to."""
+    """The buffers that statements accumulate into."""
     return [
         statement.out.buffer
         for statement in simple_statements(statements)
@@ -310,7 +312,7 @@ def _sums(statements: Iterable[Simple]) -> list[str]:
 
 
 def _of_block(statement: Simple) -> Simple:
-    """A statement for the steps of a block; a sum adds to the blocks before."""
+    """A statement for the steps of a block; a sum accumulates those of all blocks."""
     span = Span(block=True)
     match statement:
         case Optional():

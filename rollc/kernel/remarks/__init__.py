@@ -1,1 +1,1 @@
-"""What became of each node in a kernel, and why."""
+"""Optimization remarks: how each node of a kernel is computed and stored, and why."""

@@ -1,9 +1,9 @@
-"""Why a kernel is as it is: what was decided of each node, and for what reason.
+"""The decisions of the passes for each node, with their reasons, read back from the program.
 
-Nothing is decided here.  Where a node runs, and together with what, is read from the
-program that runs; what moved, from the order that it was planned in; how long a value
-lives, from its buffer, and why, from the places that the planner gave out.  What is in a
-loop without having been moved there is on a cycle, and the shortest one is the reason.
+Nothing is decided here.  Where a node runs, and what it is fused with, is read from the
+program; whether it was sunk into a loop, from the schedule; how long its value lives, from its
+buffer, and why, from the buffer assignment.  A node in a loop that was not sunk is on a cycle,
+and the shortest one is the reason.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rollc.ir.graph import LEAVES, Edge, Node
-from rollc.kernel.buffer_assignment import Places
+from rollc.kernel.buffer_assignment import BufferAssignment
 from rollc.kernel.fusion import order
 from rollc.kernel.program import (
     Loop,
@@ -40,12 +40,12 @@ Kept = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where a node is computed.
 
-    ``given`` by the caller or as a number, ``free`` for all steps at once, in the ``body``
-    of a loop or, in its blocks of steps, ``before`` or ``after`` it; ``none`` where nothing
-    needs it.  Loops are counted from 1; ``free`` is behind as many.
+    ``given`` by the caller or as a literal, ``free`` for all steps at once, in the ``body``
+    of a loop or, in its blocks of steps, ``before`` or ``after`` it; ``none`` for dead code.
+    Loops are counted from 1; of a ``free`` node the number is that of the loop before it.
     """
 
     part: Part
@@ -57,24 +57,24 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided of one node.
+    """The decisions for one node.
 
-    ``statement`` computes it, the one with that ``number`` of its sort, at the step that
-    its ``shift`` says; None for what needs none: what is given, or a part of another value.
-    It may be the statement of another node, ``into`` which it went.
+    ``statement`` computes it, the one with that ``number`` of its type, at a step shifted by
+    ``shift``; None for a value that is given, or a view.  It can be the statement of another
+    node, ``into`` which this one was fused.
 
-    The value is in ``buffer``, "" for none; where ``within`` names a node, as a part of
+    The value is in ``buffer``, "" for none; where ``within`` names a node, as a view of
     that one's value.  There it is ``kept``: not at all (a ``local``, a ``literal``), by the
     caller (``leaf``), one for the sequence (``once``), for a step (``row``), for a block of
-    steps, or for all ``steps``, ``because`` of what is said there.
+    steps, or for all ``steps``, for the reason ``because``.
 
-    ``cycle`` has the reads that keep it in a loop, around to itself; ``moved`` says that it
-    is on none, and was moved in.  ``packed`` is a matrix that is laid out for products once
-    a call.  ``pieces`` counts the parts that it is computed in.
+    ``cycle`` has the reads of the shortest cycle that it is on; ``moved`` says that it
+    is on none, and was sunk into its loop.  ``packed`` is a matrix that is packed for products
+    once a call.  ``pieces`` is the number of pieces that it is computed in (loop peeling).
     """
 
     node: Node
-    place: Place
+    location: Location
     statement: Simple | None = None
     number: int = 0
     shift: int = 0
@@ -91,24 +91,24 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A statement and where it runs."""
+    """A statement and where it runs; ``number`` counts those of its type."""
 
     statement: Simple
-    place: Place
+    location: Location
     number: int
     shift: int
 
 
-def why(scheduled: Schedule, program: Program) -> tuple[Decision, ...]:
-    """A decision for each node, in the order in which they run.
+def decisions(scheduled: Schedule, program: Program) -> tuple[Decision, ...]:
+    """The decisions for each node, in the order of execution.
 
-    ``program`` was planned from ``scheduled``.
+    ``program`` was made from ``scheduled``.
     """
-    return tuple(_Reader(scheduled, program).decisions())
+    return tuple(_Decisions(scheduled, program).decisions())
 
 
 def nodes_of(statement: Simple) -> tuple[str, ...]:
-    """The nodes that a statement computes; none where it only prepares."""
+    """The nodes that a statement computes; none of a fill, pack, clear or carry."""
     match statement:
         case Nest():
             return tuple(assign.name for assign in statement.body)
@@ -119,24 +119,24 @@ def nodes_of(statement: Simple) -> tuple[str, ...]:
     return ()
 
 
-class _Reader:
-    """Reads the decisions from what they led to."""
+class _Decisions:
+    """Reads the decisions back from a schedule and its program."""
 
     def __init__(self, scheduled: Schedule, program: Program) -> None:
         self.graph = scheduled.graph
-        self.places = Places(self.graph, order(scheduled), scheduled.guarded)
+        self.assignment = BufferAssignment(self.graph, order(scheduled), scheduled.guarded)
         self.buffers = {buffer.name: buffer for buffer in program.buffers}
         self.runs = tuple(_runs(program))
-        self.makers: dict[str, list[int]] = {}  # the runs that compute a node
-        self.readers: dict[str, list[int]] = {}  # those that read a buffer
+        self.writers: dict[str, list[int]] = {}  # the runs that compute a node
+        self.readers: dict[str, list[int]] = {}  # the runs that read a buffer
         for position, run in enumerate(self.runs):
             for name in nodes_of(run.statement):
-                self.makers.setdefault(name, []).append(position)
+                self.writers.setdefault(name, []).append(position)
             for ref in reads(run.statement):
                 self.readers.setdefault(ref.buffer, []).append(position)
         self.cycles = _cycles(scheduled.regions)
-        # Scheduled outside of every loop, and run inside one.
-        sections = self.places.sections
+        # Scheduled outside all loops, and sunk into one.
+        sections = self.assignment.sections
         self.moved = _looped(section.region for section in sections) - _looped(scheduled.regions)
         self.packed = {
             part.weight
@@ -146,46 +146,46 @@ class _Reader:
         }
 
     def decisions(self) -> Iterable[Decision]:
-        ranks: dict[Place, int] = {Place("given"): 0}
+        ranks: dict[Location, int] = {Location("given"): 0}
         for run in self.runs:
-            ranks.setdefault(run.place, len(ranks))
+            ranks.setdefault(run.location, len(ranks))
         found = [(self._run(node.name), self._decision(node)) for node in self.graph.nodes]
-        # The unneeded come last.
-        found.sort(key=lambda pair: (ranks.get(pair[1].place, len(ranks)), pair[0]))
+        # Dead code comes last.
+        found.sort(key=lambda pair: (ranks.get(pair[1].location, len(ranks)), pair[0]))
         return (decision for _, decision in found)
 
     def _run(self, name: str) -> int:
-        """The run that a node's value is there after; -1 where it is given.
+        """The run that completes a node's value; -1 where it is given.
 
-        Of a node in pieces it is the one in a loop.  A view is there with its source.
+        Of a node in pieces it is the one in a loop; of a view, that of its source.
         """
-        if name in self.makers:
-            mine = self.makers[name]
-            return next((at for at in mine if self.runs[at].place.part == "body"), mine[-1])
+        if name in self.writers:
+            mine = self.writers[name]
+            return next((at for at in mine if self.runs[at].location.part == "body"), mine[-1])
         node = self.graph[name]
-        if node.operation in LEAVES or name not in self.places.items:
+        if node.operation in LEAVES or name not in self.assignment.items:
             return -1
         if reader := self._into(name):
             return self._run(reader)
         return max((self._run(edge.source) for edge in node.operands), default=-1)
 
     def _into(self, name: str) -> str:
-        """The node whose statement computes a node that has neither one nor a place."""
-        ref = self.places.refs.get(name)
-        if name in self.makers or ref is None or ref.buffer in self.buffers:
+        """The node that a node without a statement and a buffer was fused into; "" for none."""
+        ref = self.assignment.refs.get(name)
+        if name in self.writers or ref is None or ref.buffer in self.buffers:
             return ""
-        readers = (reader.node.name for reader, _ in self.places.readers.get(name, ()))
-        return next((reader for reader in readers if reader in self.makers), "")
+        readers = (reader.node.name for reader, _ in self.assignment.readers.get(name, ()))
+        return next((reader for reader in readers if reader in self.writers), "")
 
     def _decision(self, node: Node) -> Decision:
         name, at = node.name, self._run(node.name)
-        items = self.places.items.get(name, [])
+        items = self.assignment.items.get(name, [])
         if not items:
-            return Decision(node, Place("none"))
+            return Decision(node, Location("none"))
         run = self.runs[at] if at >= 0 else None
         decision = Decision(
             node,
-            Place("given") if run is None else run.place,
+            Location("given") if run is None else run.location,
             shift=items[0].shift,
             cycle=self.cycles.get(name, ()),
             moved=name in self.moved,
@@ -193,48 +193,48 @@ class _Reader:
             pieces=len(items),
         )
         into = self._into(name)
-        if run is not None and (name in self.makers or into):
+        if run is not None and (name in self.writers or into):
             decision = replace(decision, statement=run.statement, number=run.number, into=into)
         return self._kept(decision)
 
     def _kept(self, decision: Decision) -> Decision:
-        """Where the value is, for how long, and why."""
-        node, places = decision.node, self.places
-        if node.name in places.locals or decision.into:
+        """A decision, completed by where the value is kept, for how long, and why."""
+        node, assignment = decision.node, self.assignment
+        if node.name in assignment.locals or decision.into:
             return replace(decision, kept="local")
-        ref = places.refs.get(node.name)
+        ref = assignment.refs.get(node.name)
         if ref is None or ref.buffer not in self.buffers:
             number = node.operation == "constant"
             return replace(decision, kept="literal" if number else "none")
-        buffer, root = self.buffers[ref.buffer], places.root(node.name)
+        buffer, root = self.buffers[ref.buffer], assignment.root(node.name)
         decision = replace(decision, buffer=buffer.name, within=root if root != node.name else "")
         if buffer.role in ("leaf", "block", "result"):
             carried = buffer.role == "block" and buffer.axis
             copied = buffer.role == "leaf" and bool(buffer.around)
-            reason = places.outlives_step(node.name) if carried or copied else ""
+            reason = assignment.outlives_step(node.name) if carried or copied else ""
             return replace(decision, kept="copy" if copied else buffer.role, because=reason)
         if buffer.role == "tape":
             return replace(decision, kept="tape", because=self._reader(decision))
         if buffer.axes:
-            reason = places.outlives_step(node.name)
+            reason = assignment.outlives_step(node.name)
             if not reason or reason == "free of time":
                 reason = self._reader(decision)
             return replace(decision, kept="steps", because=reason)
         return replace(decision, kept="row" if node.type.time else "once")
 
     def _reader(self, decision: Decision) -> str:
-        """The first node that reads a value; the first of another phase, if it is taped."""
+        """The first reader of a value; of a tape, the first in another phase."""
         tape = self.buffers[decision.buffer].role == "tape"
-        waiting = [decision.buffer]
-        while waiting:
-            buffer = waiting.pop()
+        pending = [decision.buffer]
+        while pending:
+            buffer = pending.pop()
             for at in self.readers.get(buffer, ()):
                 run = self.runs[at]
                 if isinstance(run.statement, Pack):
-                    waiting.append(run.statement.panel)
+                    pending.append(run.statement.panel)
                     continue
                 reader = self._reading(run.statement, buffer)
-                other = run.place.phase != decision.place.phase
+                other = run.location.phase != decision.location.phase
                 if reader not in ("", decision.node.name) and (other or not tape):
                     return f"{reader} reads it"
         return ""
@@ -250,35 +250,37 @@ class _Reader:
 
 
 def _runs(program: Program) -> Iterator[_Run]:
-    """All statements in the order in which they run; each sort is counted."""
+    """All statements in the order of execution; those of each type are counted."""
     counts: Counter[type] = Counter()
 
     def flat(
-        statements: Iterable[Statement | Shifted], place: Place, shift: int = 0
+        statements: Iterable[Statement | Shifted], location: Location, shift: int = 0
     ) -> Iterator[_Run]:
         for statement in statements:
             match statement:
                 case Loop():
                     raise AssertionError("a loop in a loop")
                 case Shifted():
-                    yield from flat(statement.body, place, statement.shift)
+                    yield from flat(statement.body, location, statement.shift)
                 case Optional():
-                    yield from flat(statement.body, replace(place, phase=statement.phase), shift)
+                    yield from flat(statement.body, replace(location, phase=statement.phase), shift)
                 case _:
                     counts[type(statement)] += 1
-                    yield _Run(statement, place, counts[type(statement)], shift)
+                    yield _Run(statement, location, counts[type(statement)], shift)
 
     loops = 0
     for function in program.functions:
         for statement in function.body:
             if isinstance(statement, Loop):
                 loops += 1
-                inside = Place("body", function.phase, loops, statement.direction, statement.axis)
+                inside = Location(
+                    "body", function.phase, loops, statement.direction, statement.axis
+                )
                 yield from flat(statement.before, replace(inside, part="before"))
                 yield from flat(statement.body, inside)
                 yield from flat(statement.after, replace(inside, part="after"))
             else:
-                yield from flat([statement], Place("free", function.phase, loops))
+                yield from flat([statement], Location("free", function.phase, loops))
 
 
 def _looped(regions: Iterable[Region]) -> set[str]:
@@ -300,18 +302,18 @@ def _cycles(regions: Iterable[Region]) -> Mapping[str, tuple[Edge, ...]]:
 
 
 def _cycle(reads_of: Mapping[str, Sequence[Edge]], start: str) -> tuple[Edge, ...]:
-    """The fewest reads that lead from a node back to itself."""
-    waiting = deque([start])
-    came: dict[str, tuple[str, Edge]] = {}  # by whom, and by which read, a node was reached
-    while start not in came and waiting:
-        name = waiting.popleft()
+    """The shortest cycle of reads from a node back to itself (breadth first)."""
+    pending = deque([start])
+    predecessor: dict[str, tuple[str, Edge]] = {}
+    while start not in predecessor and pending:
+        name = pending.popleft()
         for edge in reads_of[name]:
-            if edge.source not in came:
-                came[edge.source] = (name, edge)
-                waiting.append(edge.source)
+            if edge.source not in predecessor:
+                predecessor[edge.source] = (name, edge)
+                pending.append(edge.source)
     path: list[Edge] = []
     at = start
-    while at in came and (not path or at != start):
-        at, edge = came[at]
+    while at in predecessor and (not path or at != start):
+        at, edge = predecessor[at]
         path.append(edge)
     return tuple(reversed(path))

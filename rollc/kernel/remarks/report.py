@@ -1,4 +1,4 @@
-"""The reasons of :mod:`rollc.kernel.remarks.decisions` in words: a line for each node."""
+"""The remarks as text: the decisions and reasons for each node, a line each, and a summary."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from itertools import groupby
 
 from rollc.ir.graph import BATCH, LEAVES, Edge
 from rollc.kernel.program import MatMul, Nest, OuterProduct, Program, Reduce, Routine
-from rollc.kernel.remarks.decisions import Decision, Place, nodes_of, why
+from rollc.kernel.remarks.decisions import Decision, Location, decisions, nodes_of
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.totals import Axes, totals
 from rollc.transforms.rematerialize import MARK
 
 WIDTH = 100
-WIDEST = 32  # column, unless a cell is wider
-MOST_ON_CYCLE = 3  # nodes that are shown of it
-_BYTES = {"index": 8, "bool": 1}  # whatever the type of the numbers is
+WIDEST = 32  # of a column, in characters, unless a cell is wider
+MOST_ON_CYCLE = 3  # nodes of a cycle that are shown
+_BYTES = {"index": 8, "bool": 1}  # for any type of the numbers
 _KEPT = {
     "none": "",
     "local": "not stored",
     "literal": "a number where it is read",
     "leaf": "the caller's",
-    "copy": "a copy, with steps around",
+    "copy": "a padded copy",
     "once": "one value",
     "row": "one row, reused",
     "block": "rows of a block",
@@ -33,32 +33,34 @@ _KEPT = {
 }
 
 
-def print_why(scheduled: Schedule, program: Program, dtype: str, chosen: Sequence[str] = ()) -> str:
-    """The reasons for each node, by where it is computed, and a summary.
+def print_remarks(
+    scheduled: Schedule, program: Program, dtype: str, chosen: Sequence[str] = ()
+) -> str:
+    """The remarks for each node, by where it is computed, and a summary.
 
-    Of the ``chosen`` nodes alone, if there are any, with all that belongs to an equation
-    that is named.  Raises :class:`KeyError` for a name that no node has.
+    With ``chosen`` those for these nodes alone, and for the parts and cotangents of equations of
+    these names.  Raises :class:`KeyError` for a name that no node has.
     """
-    decisions = why(scheduled, program)
+    found = decisions(scheduled, program)
     if chosen:
-        decisions = _chosen(decisions, chosen)
+        found = _chosen(found, chosen)
     lines: list[str] = []
-    for place, group in groupby(decisions, lambda decision: decision.place):
+    for location, group in groupby(found, lambda decision: decision.location):
         rows = [_row(decision) for decision in group]
         widths = [min(max(map(len, column)), WIDEST) for column in zip(*rows, strict=True)]
-        lines += ["", _heading(place)] if lines else [_heading(place)]
+        lines += ["", _heading(location)] if lines else [_heading(location)]
         for row in rows:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             lines.append(_fitted("  " + "  ".join(cells).rstrip()))
     if not chosen:
         lines.append("")
-        for line in summary(decisions, program, dtype):
+        for line in summary(found, program, dtype):
             lines += textwrap.wrap(line, WIDTH, subsequent_indent=" " * 18)
     return "\n".join(lines) + "\n"
 
 
-def waiting(product: MatMul | OuterProduct) -> str:
-    """The condition under which a product is computed, in words."""
+def predicate_text(product: MatMul | OuterProduct) -> str:
+    """The condition of a predicated product, in words; "" without one."""
     return "" if product.when is None else f", where {product.when.buffer} holds"
 
 
@@ -66,15 +68,15 @@ def _fitted(line: str) -> str:
     return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
 
 
-def _chosen(decisions: Sequence[Decision], names: Sequence[str]) -> tuple[Decision, ...]:
-    """The decisions for some nodes: also the parts of ``h``, and its cotangent."""
+def _chosen(every: Sequence[Decision], names: Sequence[str]) -> tuple[Decision, ...]:
+    """The decisions for some nodes, for the parts of their equations, and for their cotangents."""
     found: set[str] = set()
     for name in names:
-        mine = {decision.node.name for decision in decisions if _belongs(decision.node.name, name)}
+        mine = {decision.node.name for decision in every if _belongs(decision.node.name, name)}
         if not mine:
             raise KeyError(name)
         found |= mine
-    return tuple(decision for decision in decisions if decision.node.name in found)
+    return tuple(decision for decision in every if decision.node.name in found)
 
 
 def _belongs(node: str, name: str) -> bool:
@@ -84,19 +86,19 @@ def _belongs(node: str, name: str) -> bool:
     )
 
 
-def _heading(place: Place) -> str:
-    phase = f"{place.phase}: "
-    loop = f"loop {place.loop}"
-    toward = "forwards" if place.direction == "forward" else "backwards"
-    match place.part:
+def _heading(location: Location) -> str:
+    phase = f"{location.phase}: "
+    loop = f"loop {location.loop}"
+    toward = "forwards" if location.direction == "forward" else "backwards"
+    match location.part:
         case "given":
             return "given"
         case "none":
-            return "not computed: nothing needs it"
+            return "dead code: not computed"
         case "free":
             return phase + "all steps at once, on no cycle"
         case "body":
-            return phase + f"{loop}, {toward} over {place.axis}, step by step: on a cycle"
+            return phase + f"{loop}, {toward} over {location.axis}, step by step: on a cycle"
         case "before":
             return phase + f"on no cycle, in front of each block of steps of {loop}"
         case "after":
@@ -104,10 +106,10 @@ def _heading(place: Place) -> str:
 
 
 def _row(decision: Decision) -> tuple[str, str, str, str]:
-    """The node, how it is computed, where its value is kept, and why in a loop."""
+    """The cells of a line: the node, its statement, its buffer, and why it is in a loop."""
     name = decision.node.name
     if decision.shift:
-        name += f" at {decision.place.axis}{-decision.shift:+d}"
+        name += f" at {decision.location.axis}{-decision.shift:+d}"
     how = _how(decision)
     if decision.packed:
         how += ", packed once a call"
@@ -118,12 +120,12 @@ def _row(decision: Decision) -> tuple[str, str, str, str]:
 
 def _how(decision: Decision) -> str:
     node, statement = decision.node, decision.statement
-    if decision.place.part == "none":
+    if decision.location.part == "none":
         return ""
     if node.operation in LEAVES:
         return node.operation
     if statement is None:
-        return f"view of {decision.within}" if node.operation == "slice" else "put together"
+        return f"view of {decision.within}" if node.operation == "slice" else "joined in place"
     if decision.into:
         return f"inside {decision.into}"
     others = [name for name in nodes_of(statement) if name != node.name]
@@ -132,9 +134,9 @@ def _how(decision: Decision) -> str:
             return f"nest {decision.number}: {len(others) + 1} fused" if others else "alone"
         case MatMul():
             how = f"stacked with {', '.join(others)}" if others else "matrix product"
-            return how + waiting(statement)
+            return how + predicate_text(statement)
         case OuterProduct():
-            return f"one product over {_axes(statement.over)}" + waiting(statement)
+            return f"one product over {_axes(statement.over)}" + predicate_text(statement)
         case Reduce():
             return f"{node.operation.partition('_')[0]} over {_axes(statement.over)}"
         case Routine():
@@ -154,24 +156,24 @@ def _where(decision: Decision) -> str:
 
 
 def _why_inside(decision: Decision) -> str:
-    if decision.place.part != "body":
+    if decision.location.part != "body":
         return ""
     if MARK in decision.node.name:
-        return "computed again, to keep less"
+        return "recomputed, to keep less"
     if decision.moved:
         return "moved in: cheap, only read here"
-    return _around(decision.cycle) if decision.cycle else "no work, on no cycle itself"
+    return _cycle_text(decision.cycle) if decision.cycle else "no code, on no cycle itself"
 
 
-def _around(cycle: Sequence[Edge]) -> str:
+def _cycle_text(cycle: Sequence[Edge]) -> str:
     """A cycle by its delays and the names of the spec, without the node that it is for."""
     shown = [
         edge
-        for place, edge in enumerate(cycle, 1)
-        if edge.delay or (place < len(cycle) and not set(edge.source) & set("':^"))
+        for number, edge in enumerate(cycle, 1)
+        if edge.delay or (number < len(cycle) and not set(edge.source) & set("':^"))
     ]
     words = [str(edge) for edge in shown]
-    delayed = next(place for place, edge in enumerate(shown) if edge.delay)
+    delayed = next(index for index, edge in enumerate(shown) if edge.delay)
     if delayed >= MOST_ON_CYCLE:
         words[1:delayed] = ["…"]
     if len(words) > MOST_ON_CYCLE:
@@ -184,8 +186,8 @@ def _axes(axes: Axes) -> str:
     return ", ".join("sequences" if axis == BATCH else axis for axis in axes)
 
 
-def summary(decisions: Sequence[Decision], program: Program, dtype: str) -> list[str]:
-    """How many nodes are where, what is kept, and the products."""
+def summary(every: Sequence[Decision], program: Program, dtype: str) -> list[str]:
+    """The lines of a summary: nodes in and outside loops, blocks, the tape, and products."""
     sums = totals(program)
 
     def counted(counts: Mapping[Axes, int], unit: str) -> str:
@@ -200,8 +202,8 @@ def summary(decisions: Sequence[Decision], program: Program, dtype: str) -> list
     taped: Counter[Axes] = Counter()
     for (axes, kind), count in sums.tape.items():
         taped[axes] += count * _BYTES.get(kind, number)
-    parts = Counter(decision.place.part for decision in decisions)
-    moved = sum(decision.moved for decision in decisions)
+    parts = Counter(decision.location.part for decision in every)
+    moved = sum(decision.moved for decision in every)
     outside = parts["free"] + parts["before"] + parts["after"]
     return [
         f"nodes: {parts['given']} given, {outside} outside loops, {parts['body']} inside"
@@ -214,7 +216,7 @@ def summary(decisions: Sequence[Decision], program: Program, dtype: str) -> list
 
 
 def _each(axes: Axes, several: bool) -> str:
-    """``a step and sequence``, or ``once``; with several time axes, which one's step."""
+    """``a step and sequence``, or ``once``; with ``several`` time axes, ``a step of s``."""
     time = [f"step of {axis}" if several else "step" for axis in axes if axis != BATCH]
     words = [*time, *(["sequence"] if BATCH in axes else [])]
     return f"a {' and '.join(words)}" if words else "once"

@@ -1,1 +1,1 @@
-"""Whether a schedule is a schedule and a program a program."""
+"""The verifiers of schedules and programs."""

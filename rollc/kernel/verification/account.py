@@ -1,8 +1,10 @@
-"""What is there while a program runs: which elements of its buffers have been written.
+"""Reads of uninitialized elements and double writes, found with shadow memory.
 
-A program is run with marks in the place of numbers, for a few steps of one sequence in short
-blocks.  What is read has to be marked, and is so by what has run before: in the same phase, or on
-the tape of an earlier one.
+A program is run on arrays of flags, written or not, for a few steps of one sequence in short
+blocks.  An element that is read has to be written before, in the same phase or, on the tape, in
+an earlier one.
+
+Nethercote and Seward, How to shadow every byte of memory used by a program (2007), VEE.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import numpy as np
 
 from rollc.ir.graph import BATCH
 from rollc.ir.verifier import Flaw
-from rollc.kernel.interpretation.storage import Place, ProgramFault, Storage, along
+from rollc.kernel.interpretation.storage import Domain, ProgramFault, Storage, along
 from rollc.kernel.interpretation.walk import Walk
 from rollc.kernel.program import (
     Clear,
@@ -32,12 +34,12 @@ from rollc.kernel.program import (
     writes,
 )
 
-FAR = 8  # delays that sequences are longer than; of longer ones, initial values alone are read
+FAR = 8  # sequences are longer than delays up to this; of longer ones only initial values are read
 BLOCK = 2  # steps
 
 
 def account_flaws(program: Program) -> Iterator[Flaw]:
-    """What a program reads that nothing has written, and what it writes twice or not at all."""
+    """Elements that a program reads before it writes them, writes twice, or never writes."""
     reach = max((max(b.before, b.after) for b in program.buffers), default=0)
     counts = [1, 2 * BLOCK + 1 + min(reach, FAR)] if program.steps is None else [program.steps]
     short = replace(program, block=min(program.block, BLOCK))
@@ -67,7 +69,7 @@ def _run(program: Program, steps: int, phases: Collection[str]) -> list[Flaw]:
         if result.phase in phases:
             ref = result.ref
             if ref.buffer not in storage.arrays:
-                account.flaws.append(Flaw(result.label, "is a result that no function knows"))
+                account.flaws.append(Flaw(result.label, "is a result that no function writes"))
                 continue
             array = storage.arrays[ref.buffer]
             inside = storage.inside(storage.buffers[ref.buffer], array, ref.shift)
@@ -82,9 +84,9 @@ class _Account(Walk):
         super().__init__(storage)
         self.flaws: list[Flaw] = []
         self.at: str | None = None
-        self.cleared: set[str] = set()  # zeros to be added to, a part of which may be written
+        self.cleared: set[str] = set()  # zeros that may be accumulated into, or written
 
-    def statement(self, statement: Simple, place: Place) -> None:
+    def statement(self, statement: Simple, domain: Domain) -> None:
         self.at = name_of(statement)
         match statement:
             case Nest():
@@ -92,9 +94,9 @@ class _Account(Walk):
                     self.at = assign.name
                     for operand in assign.operands:
                         if isinstance(operand, Ref):
-                            self._read(operand, place)
+                            self._read(operand, domain)
                     if assign.store is not None:
-                        self._write(assign.store, place)
+                        self._write(assign.store, domain)
             case Fill():
                 self._fill(statement)
             case Clear():
@@ -102,39 +104,39 @@ class _Account(Walk):
                 self.cleared.add(statement.buffer)
             case Pack():
                 for part in statement.parts:
-                    self._read(self._whole(part.weight), place)
-                self._write(self._whole(statement.panel), place)
+                    self._read(self._whole(part.weight), domain)
+                self._write(self._whole(statement.panel), domain)
             case _:
                 for ref in reads(statement):
                     whole = isinstance(statement, MatMul) and ref.buffer == statement.panel
-                    self._read(self._whole(ref.buffer) if whole else ref, place)
+                    self._read(self._whole(ref.buffer) if whole else ref, domain)
                 adds = isinstance(statement, OuterProduct | Reduce) and statement.accumulate
                 if adds or (isinstance(statement, Routine) and statement.cleared):
                     (out,) = writes(statement)
-                    self._read(out, place)
+                    self._read(out, domain)
                 else:
                     for ref in writes(statement):
-                        self._write(ref, place)
+                        self._write(ref, domain)
 
     def _whole(self, name: str) -> Ref:
         return Ref(name, self.storage.buffers[name].shape)
 
-    def _rows(self, name: str) -> Place:
-        """All steps of a buffer."""
+    def _rows(self, name: str) -> Domain:
+        """The domain of all rows of a buffer."""
         buffer = self.storage.buffers[name]
-        return Place((*buffer.axes, *((BATCH,) if buffer.batch else ())))
+        return Domain((*buffer.axes, *((BATCH,) if buffer.batch else ())))
 
-    def _read(self, ref: Ref, place: Place) -> None:
-        view, _ = self.storage.view(ref, place)
+    def _read(self, ref: Ref, domain: Domain) -> None:
+        view, _ = self.storage.view(ref, domain)
         if not view.all():
-            self.flaws.append(Flaw(self.at, f"reads what is not there yet of `{ref.buffer}`"))
+            self.flaws.append(Flaw(self.at, f"reads elements of `{ref.buffer}` not yet written"))
 
-    def _write(self, ref: Ref, place: Place) -> None:
-        view, _ = self.storage.view(ref, place)
-        # What has no place for each step of the loop is written again at every step.
-        each = set(place.steps) <= set(self.storage.buffers[ref.buffer].axes)
-        if view.any() and each and (ref.buffer not in self.cleared):
-            self.flaws.append(Flaw(self.at, f"writes what is there already of `{ref.buffer}`"))
+    def _write(self, ref: Ref, domain: Domain) -> None:
+        view, _ = self.storage.view(ref, domain)
+        # A buffer without a dimension for the loop is overwritten by every iteration.
+        once = set(domain.steps) <= set(self.storage.buffers[ref.buffer].axes)
+        if view.any() and once and (ref.buffer not in self.cleared):
+            self.flaws.append(Flaw(self.at, f"writes elements of `{ref.buffer}` twice"))
         view[...] = True
 
     def _fill(self, fill: Fill) -> None:
@@ -152,7 +154,7 @@ class _Account(Walk):
 
 
 def name_of(statement: Simple) -> str:
-    """What a statement is called: the value that it computes, or the buffer that it prepares."""
+    """The name of a statement in messages: the value that it computes, or its buffer."""
     match statement:
         case Nest():
             return statement.body[-1].name

@@ -1,5 +1,7 @@
-"""Is this a program?  Buffers, functions and results; :mod:`.statement_flaws` has the
-statements, and :mod:`rollc.kernel.verification.account` what is there when one runs.
+"""The verifier of programs: buffers, functions, results and conditions.
+
+Statements are verified by :mod:`.statement_flaws`, and the order of reads and writes by
+:mod:`.account`.
 """
 
 from __future__ import annotations
@@ -34,12 +36,12 @@ ROLES = get_args(Role)
 
 
 def program_flaws(program: Program) -> Iterator[Flaw]:
-    """What makes a program unusable.
+    """Everything that makes a program invalid, of the first check that finds anything.
 
-    Each question may only be asked where the ones before have good answers.
+    Each check relies on those before it.
     """
-    for question in (_buffers, _leaves, _functions, _results, _statements, account_flaws):
-        flaws = list(question(program))
+    for check in (_buffers, _leaves, _functions, _results, _statements, account_flaws):
+        flaws = list(check(program))
         yield from flaws
         if flaws:
             return
@@ -62,7 +64,7 @@ def _buffer(program: Program, buffer: Buffer) -> Iterator[str]:
     if not set(buffer.axes) <= {*program.axes} or buffer.axes != ordered_axes(buffer.axes):
         yield "its axes are not time axes of the program, in their order"
     if buffer.before < 0 or buffer.after < 0:
-        yield "there are no fewer than no rows around a sequence"
+        yield "the number of rows around a sequence is negative"
     if buffer.before + buffer.after > 0 and buffer.axis not in buffer.axes:
         yield "has rows around the sequence along no axis of its own"
     if buffer.role == "panel" and (len(buffer.shape) != 2 or buffer.axes or buffer.batch):
@@ -70,7 +72,7 @@ def _buffer(program: Program, buffer: Buffer) -> Iterator[str]:
     if buffer.role == "block" and (len(buffer.axes) != 1 or program.block < 1):
         yield "holds a block of the steps along one axis, of a program that has blocks"
     if buffer.unpadded and buffer.role != "leaf":
-        yield "is no array of the caller's to be read as it is"
+        yield "is unpadded, and no leaf"
 
 
 def _leaves(program: Program) -> Iterator[Flaw]:
@@ -94,7 +96,7 @@ def _functions(program: Program) -> Iterator[Flaw]:
     for function in program.functions:
         optional = function.optional
         if optional and (optional not in PHASES or optional in phases):
-            yield Flaw(None, f"`{optional}` is no phase of its own that {function.phase} can do")
+            yield Flaw(None, f"`{optional}` is no other phase that {function.phase} can compute")
         yield from _function_buffers(program, function)
 
 
@@ -116,11 +118,11 @@ def _function_buffers(program: Program, function: Function) -> Iterator[Flaw]:
 
 def _results(program: Program) -> Iterator[Flaw]:
     buffers = {buffer.name: buffer for buffer in program.buffers}
-    counts = Counter((result.sort, result.label) for result in program.results)
+    counts = Counter((result.kind, result.label) for result in program.results)
     done = {phase for one in program.functions for phase in (one.phase, one.optional) if phase}
     for result in program.results:
-        if counts[result.sort, result.label] > 1:
-            yield Flaw(result.label, f"is a result of the sort {result.sort} more than once")
+        if counts[result.kind, result.label] > 1:
+            yield Flaw(result.label, f"is a result of the kind {result.kind} more than once")
         buffer = buffers.get(result.ref.buffer)
         if buffer is None or buffer.role in ("block", "panel"):
             yield Flaw(result.label, f"is a result, and `{result.ref.buffer}` holds none")
@@ -129,7 +131,8 @@ def _results(program: Program) -> Iterator[Flaw]:
         if result.ref.row != "step":
             yield Flaw(result.label, "a result has all steps")
         if buffer.role != "leaf" and result.phase not in done:
-            yield Flaw(result.label, f"is a result of the phase {result.phase}, which nothing does")
+            text = f"is a result of the phase {result.phase}, which no function computes"
+            yield Flaw(result.label, text)
 
 
 def _statements(program: Program) -> Iterator[Flaw]:
@@ -140,46 +143,46 @@ def _statements(program: Program) -> Iterator[Flaw]:
 
 
 def _jobs(program: Program) -> Iterator[Flaw]:
-    """All threads of a call pack a matrix together, by its number."""
+    """Jobs by which threads pack panels together: each belongs to one panel."""
     panels: dict[int, str] = {}
     for function in program.functions:
         for pack in simple_statements(function.body):
             if isinstance(pack, Pack) and pack.job is not None:
                 for job in range(pack.job, pack.job + len(pack.parts)):
                     if panels.setdefault(job, pack.panel) != pack.panel:
-                        yield Flaw(name_of(pack), f"has a matrix of the number of another: {job}")
+                        yield Flaw(name_of(pack), f"packs by job {job}, which is another panel's")
 
 
 def _conditional(program: Program) -> Iterator[Flaw]:
-    """What is computed under a condition is read where that is picked by the same condition."""
-    under = {
+    """A predicated product is read only by a select with the same condition."""
+    predicated = {
         (statement.out.buffer, element): statement.when
         for function in program.functions
         for statement in simple_statements(function.body)
         if isinstance(statement, MatMul) and statement.when is not None
         for element in _elements(statement.out)
     }
-    for result in program.results if under else ():
-        if any((result.ref.buffer, element) in under for element in _elements(result.ref)):
-            yield Flaw(result.label, "is a result that is computed under a condition")
-    for function in program.functions if under else ():
+    for result in program.results if predicated else ():
+        if any((result.ref.buffer, element) in predicated for element in _elements(result.ref)):
+            yield Flaw(result.label, "is a result, and predicated")
+    for function in program.functions if predicated else ():
         for statement in simple_statements(function.body):
-            for name, ref, condition in _reads_under(statement):
-                conditions = {under.get((ref.buffer, element)) for element in _elements(ref)}
+            for name, ref, condition in _reads_with_conditions(statement):
+                conditions = {predicated.get((ref.buffer, element)) for element in _elements(ref)}
                 if conditions - {None, condition}:
-                    yield Flaw(name, f"reads `{ref.buffer}` where it need not be computed")
+                    yield Flaw(name, f"reads `{ref.buffer}` where it may not be computed")
 
 
-def _reads_under(statement: Simple) -> Iterator[tuple[str, Ref, Operand | None]]:
-    """What a statement reads, each under which condition if there is one."""
+def _reads_with_conditions(statement: Simple) -> Iterator[tuple[str, Ref, Operand | None]]:
+    """The reads of a statement, each with the condition under which a select uses it."""
     if not isinstance(statement, Nest):
         yield from ((name_of(statement), ref, None) for ref in reads(statement))
         return
     for assign in statement.body:
-        for place, ref in enumerate(assign.operands):
+        for position, ref in enumerate(assign.operands):
             if isinstance(ref, Ref):
-                picked = assign.operation == "where" and place == 1
-                yield assign.name, ref, assign.operands[0] if picked else None
+                selected = assign.operation == "where" and position == 1
+                yield assign.name, ref, assign.operands[0] if selected else None
 
 
 def _elements(ref: Ref) -> range:

@@ -1,4 +1,4 @@
-"""Is this a statement of a program?  Its references, axes, steps and types; where it may stand."""
+"""The verifier of statements: references, axes, steps, types, and where each may be."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from rollc.kernel.verification.account import name_of
 
 
 def ref_flaws(ref: Ref, buffer: Buffer) -> Iterator[str]:
-    """Whether there are the elements and the rows of a reference."""
+    """References to elements or rows that a buffer does not have."""
     stop = ref.offset + prod(ref.shape)
     if ref.offset < 0 or stop > prod(buffer.shape):
         yield (
@@ -57,8 +57,8 @@ def ref_flaws(ref: Ref, buffer: Buffer) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Around:
-    """What is around a statement: the axis of a loop, and whether it runs for blocks of it."""
+class _Context:
+    """What encloses a statement: a loop over ``axis``, a ``block`` of it, an optional phase."""
 
     axis: str = ""
     block: bool = False
@@ -74,11 +74,12 @@ class Statements:
         self.buffers = {buffer.name: buffer for buffer in program.buffers}
 
     def flaws(self) -> Iterator[Flaw]:
+        """Everything that is wrong with the statements of the function."""
         for statement in self.function.body:
             if isinstance(statement, Loop):
                 yield from self._loop(statement)
             else:
-                yield from self._simple(statement, _Around())
+                yield from self._simple(statement, _Context())
         yield from self._blocks()
 
     def _loop(self, loop: Loop) -> Iterator[Flaw]:
@@ -92,7 +93,7 @@ class Statements:
             yield Flaw(None, f"{where} has parts with a shift, and others")
         if loop.blocks and (shifts or loop.span != Span() or self.program.block < 1):
             yield Flaw(None, f"{where} cannot run in blocks of steps")
-        inside = _Around(loop.axis)
+        inside = _Context(loop.axis)
         for part in loop.body:
             for statement in part.body if isinstance(part, Shifted) else (part,):
                 yield from self._simple(statement, inside)
@@ -105,7 +106,7 @@ class Statements:
                 yield from self._simple(statement, replace(inside, block=True))
 
     def _blocks(self) -> Iterator[Flaw]:
-        """What holds a block of steps is known in its loop, and filled in front of it."""
+        """Buffers of a block of steps are used in one loop, and filled before it."""
         loops: dict[str, int] = {}
         for number, statement in enumerate(self.function.body):
             for inner in simple_statements([statement]):
@@ -116,22 +117,22 @@ class Statements:
                     buffer = self.buffers[name]
                     own = isinstance(statement, Loop) and buffer.axes == (statement.axis,)
                     if loops.setdefault(name, number) != number or not own:
-                        yield Flaw(name_of(inner), f"takes `{name}` outside the loop of its blocks")
+                        yield Flaw(name_of(inner), f"uses `{name}` outside the loop of its blocks")
 
     def _span(self, span: Span) -> Iterator[str]:
         last = self.program.steps
         stop = last if span.stop is None else span.stop
         if span.start < 0 or (stop is not None and not span.start < stop <= (last or stop)):
-            yield f"runs for no steps there are: {span.start} to {stop}"
+            yield f"runs for steps that do not exist: {span.start} to {stop}"
         elif (span.start, span.stop) != (0, None) and last is None:
             yield "runs for some steps, of a number that is not known"
 
-    def _simple(self, statement: Simple, around: _Around) -> Iterator[Flaw]:
+    def _simple(self, statement: Simple, context: _Context) -> Iterator[Flaw]:
         if isinstance(statement, Optional):
-            if around.phase or statement.phase != self.function.optional:
+            if context.phase or statement.phase != self.function.optional:
                 yield Flaw(None, f"`{statement.phase}` is no optional part of the function")
             for inner in statement.body:
-                yield from self._simple(inner, replace(around, phase=statement.phase))
+                yield from self._simple(inner, replace(context, phase=statement.phase))
             return
         name = name_of(statement)
         refs = [*reads(statement), *writes(statement)]
@@ -140,32 +141,32 @@ class Statements:
             yield from (Flaw(name, text) for text in dict.fromkeys(found))
             if found:
                 return
-        for text in (*self._roles(statement), *self._place(statement, around)):
+        for text in (*self._roles(statement), *self._domain(statement, context)):
             yield Flaw(name, text)
         match statement:
             case Nest():
-                yield from self._nest(statement, around)
+                yield from self._nest(statement, context)
             case Fill():
                 texts = self._fill(statement)
             case Pack():
                 texts = self._pack(statement)
             case MatMul():
-                texts = self._times(statement, around)
+                texts = self._times(statement, context)
             case OuterProduct():
-                texts = self._product(statement, around)
+                texts = self._product(statement, context)
             case Routine():
-                texts = self._routine(statement, around)
+                texts = self._routine(statement, context)
             case Reduce():
-                texts = self._reduce(statement, around)
+                texts = self._reduce(statement, context)
             case Clear():
                 texts = iter(())
             case _:
-                texts = iter(["is no statement of this place"])
+                texts = iter(["may not be here"])
         if not isinstance(statement, Nest):
             yield from (Flaw(name, text) for text in texts)
 
     def _roles(self, statement: Simple) -> Iterator[str]:
-        """Leaves are not written, and panels are packed and multiplied by."""
+        """Leaves are not written, and only packs write and products read panels."""
         for ref in writes(statement):
             role, kind = self.buffers[ref.buffer].role, self.buffers[ref.buffer].kind
             if isinstance(statement, MatMul | OuterProduct | Reduce) and kind != "float":
@@ -175,7 +176,7 @@ class Statements:
             if (role == "panel") != isinstance(statement, Pack):
                 yield f"writes to `{ref.buffer}`, which is {'a' if role == 'panel' else 'no'} panel"
         if any(isinstance(one, Local) for one in _operands(statement)):
-            yield "reads a value that is in a nest alone"
+            yield "reads a local outside its nest"
         for ref in reads(statement):
             panel = isinstance(statement, MatMul) and ref == Ref(statement.panel)
             if (self.buffers[ref.buffer].role == "panel") != panel:
@@ -184,7 +185,7 @@ class Statements:
     # Steps and axes --------------------------------------------------------------------
 
     def _over(self, statement: Simple) -> tuple[str, ...]:
-        """The axes that a statement goes over."""
+        """The axes that a statement iterates over."""
         match statement:
             case Nest() | MatMul() | OuterProduct() | Routine():
                 return statement.over
@@ -192,73 +193,73 @@ class Statements:
                 return ordered_axes((*statement.over, *statement.kept))
         return ()
 
-    def _place(self, statement: Simple, around: _Around) -> Iterator[str]:
-        """Whether a statement goes over axes that are there, at steps that are there."""
+    def _domain(self, statement: Simple, context: _Context) -> Iterator[str]:
+        """Iterations over axes or steps that do not exist, and accesses that do not match them."""
         if isinstance(statement, Fill | Pack | Clear | Carry | Optional):
-            if around.axis:
-                yield "is to stand in front of the loop"
+            if context.axis:
+                yield "has to be before the loop"
             return
         over, span = self._over(statement), statement.span
         if not set(over) <= {*self.program.axes, BATCH} or over != ordered_axes(over):
-            yield "goes over no axes of the program, each once and in their order"
-        if span.block != around.block:
-            yield "runs for a block of steps, or not, where it is the other way round"
-        if around.axis and (around.axis in over) != around.block:
-            yield f"goes over `{around.axis}` in a loop over it, or not at all for a block of it"
+            yield "iterates over axes that are not those of the program, once and in their order"
+        if span.block != context.block:
+            yield "runs for a block of steps outside of one, or for all steps inside of one"
+        if context.axis and (context.axis in over) != context.block:
+            yield f"iterates over `{context.axis}` inside an iteration, or not inside a block"
         if not span.block:
             yield from self._span(span)
         for ref in reads(statement):
             buffer = self.buffers[ref.buffer]
             if buffer.unpadded and (ref.shift, ref.row) != (buffer.before, "step"):
-                # Where there are no rows around, each read of one has to be looked at.
-                one = isinstance(statement, Nest) and around == _Around(buffer.axis)
+                # Without a halo, each read of a row is tested.
+                one = isinstance(statement, Nest) and context == _Context(buffer.axis)
                 if not one and not (isinstance(statement, OuterProduct) and not ref.shape):
-                    yield f"takes many rows of `{ref.buffer}` at once, which has none around"
+                    yield f"reads many rows of `{ref.buffer}` at once, which has no halo"
         whole = self._whole(statement)
         for ref in (*reads(statement), *writes(statement)):
             buffer = self.buffers[ref.buffer]
-            own = {*over, around.axis, ref.end, *((whole,) if ref in {*reads(statement)} else ())}
+            own = {*over, context.axis, ref.end, *((whole,) if ref in {*reads(statement)} else ())}
             for axis in (*buffer.axes, *((BATCH,) if buffer.batch else ())):
                 if axis not in own:
-                    yield f"takes one step of `{ref.buffer}` along `{axis}`, and goes over none"
+                    yield f"accesses steps of `{ref.buffer}` along `{axis}`, not iterating over it"
 
     def _whole(self, statement: Simple) -> str:
-        """The axis of which a routine takes all steps at once."""
+        """The axis all of whose steps a routine reads at once; "" for none."""
         if isinstance(statement, Routine) and statement.operation in OPERATIONS:
             axis = dict(statement.options).get("axis")
             if OPERATIONS[statement.operation].whole and isinstance(axis, str):
                 return axis
         return ""
 
-    def _axes(self, ref: Ref, statement: Simple, around: _Around) -> tuple[str, ...]:
-        """The axes along which what is read differs from place to place."""
+    def _axes(self, ref: Ref, statement: Simple, context: _Context) -> tuple[str, ...]:
+        """The axes along which a read varies."""
         buffer = self.buffers[ref.buffer]
-        loop = "" if around.block else around.axis
+        loop = "" if context.block else context.axis
         steps = tuple(axis for axis in buffer.axes if axis != loop or axis == ref.end)
         return (*steps, *((BATCH,) if buffer.batch else ()))
 
-    def _kept(self, out: Ref, axes: Sequence[str], around: _Around) -> Iterator[str]:
-        """What goes over some axes has a place for the value at each."""
+    def _kept(self, out: Ref, axes: Sequence[str], context: _Context) -> Iterator[str]:
+        """A buffer that is written by iterations over some axes has these axes."""
         buffer = self.buffers[out.buffer]
         own = {*buffer.axes, *((BATCH,) if buffer.batch else ())}
         for axis in axes:
             if axis not in own:
-                yield f"has a value for each place along `{axis}`, and `{out.buffer}` has not"
-        loop = "" if around.block else around.axis
+                yield f"has values along `{axis}`, and `{out.buffer}` one"
+        loop = "" if context.block else context.axis
         for axis in buffer.axes:
             if axis != loop and axis not in axes:
                 yield f"has one value along `{axis}`, and `{out.buffer}` many"
 
     # Statements ------------------------------------------------------------------------
 
-    def _type(self, operand: Operand, statement: Simple, around: _Around) -> Type | None:
-        """The type of what is read; None of a literal number."""
+    def _type(self, operand: Operand, statement: Simple, context: _Context) -> Type | None:
+        """The type of an operand; None of a literal number."""
         if not isinstance(operand, Ref):
             return None
         kind = self.buffers[operand.buffer].kind
-        return value_type(kind, operand.shape, self._axes(operand, statement, around))
+        return value_type(kind, operand.shape, self._axes(operand, statement, context))
 
-    def _nest(self, nest: Nest, around: _Around) -> Iterator[Flaw]:
+    def _nest(self, nest: Nest, context: _Context) -> Iterator[Flaw]:
         known: dict[str, Type] = {}
         for assign in nest.body:
             if assign.name in known:
@@ -266,34 +267,35 @@ class Statements:
                 return
             locals_ = [one.name for one in assign.operands if isinstance(one, Local)]
             if unknown := [name for name in locals_ if name not in known]:
-                yield Flaw(assign.name, f"reads `{unknown[0]}`, which no line above has computed")
+                yield Flaw(assign.name, f"reads `{unknown[0]}`, which no line before it computes")
                 return
             types = [
-                known[one.name] if isinstance(one, Local) else self._type(one, nest, around)
+                known[one.name] if isinstance(one, Local) else self._type(one, nest, context)
                 for one in assign.operands
             ]
             found, problem = _result(assign.operation, dict(assign.options), types)
             if found is None:
                 yield Flaw(assign.name, problem)
                 return
-            # Of the steps that an operation makes itself, those of the loop are taken.
-            loop = "" if around.block else around.axis
+            # An operation that gives a value for each step gives that of the iteration.
+            loop = "" if context.block else context.axis
             axes = tuple(axis for axis in found.axes if axis != loop)
             known[assign.name] = value_type(found.kind, nest.shape, axes)
             yield from (Flaw(assign.name, text) for text in self._assign(assign, nest, found.kind))
             if not set(axes) <= set(nest.over):
-                yield Flaw(assign.name, f"differs along {', '.join(axes)}, which the nest does not")
+                text = f"varies along {', '.join(axes)}, which the nest does not iterate over"
+                yield Flaw(assign.name, text)
             if assign.store is not None:
-                texts = self._kept(assign.store, nest.over, around)
+                texts = self._kept(assign.store, nest.over, context)
                 yield from (Flaw(assign.name, text) for text in texts)
 
     def _assign(self, assign: Assign, nest: Nest, kind: str) -> Iterator[str]:
         if not OPERATIONS[assign.operation].fusable:
-            yield f"`{assign.operation}` is no line of a nest"
+            yield f"`{assign.operation}` cannot be in a nest"
         if (store := assign.store) is None:
             return
         if prod(store.shape) != prod(nest.shape):
-            yield f"has the shape {nest.shape}, and its place {store.shape}"
+            yield f"has the shape {nest.shape}, and is stored as {store.shape}"
         if self.buffers[store.buffer].kind != kind and not any(
             isinstance(one, Number)
             for one in assign.operands  # a literal is of either kind
@@ -310,7 +312,7 @@ class Statements:
         yield from ref_flaws(initial, source)
         expected = initial.shape[1:] if fill.depth else initial.shape
         if prod(expected) not in (1, prod(buffer.shape)) or source.kind != buffer.kind:
-            yield f"holds other values than its initial one, `{initial.buffer}`"
+            yield f"has another type than its initial value, `{initial.buffer}`"
         own = {*buffer.axes, *((BATCH,) if buffer.batch else ())} - {buffer.axis}
         if not {*source.axes, *((BATCH,) if source.batch else ())} <= own:
             yield f"its initial value `{initial.buffer}` runs over an axis of its own"
@@ -331,7 +333,7 @@ class Statements:
         if columns != panel.shape[1]:
             yield f"its matrices have {columns} columns, and the panel {panel.shape[1]}"
 
-    def _times(self, times: MatMul, around: _Around) -> Iterator[str]:
+    def _times(self, times: MatMul, context: _Context) -> Iterator[str]:
         panel = self.buffers[times.panel]
         if panel.role == "panel" and (times.operand.shape, times.out.shape) != (
             panel.shape[:1],
@@ -340,66 +342,66 @@ class Statements:
             shapes = f"{times.operand.shape} to {times.out.shape}"
             yield f"takes {shapes} by a panel of {panel.shape}"
         yield from self._when(times.when)
-        yield from self._kept(times.out, times.over, around)
+        yield from self._kept(times.out, times.over, context)
 
     def _when(self, when: Ref | None) -> Iterator[str]:
-        """A condition is one for all sequences."""
+        """A condition of a product has one value a step, for all sequences."""
         if when is not None:
             buffer = self.buffers[when.buffer]
             if buffer.kind != "bool" or when.shape or buffer.batch:
-                yield f"waits for `{when.buffer}`, which is no condition at each step"
+                yield f"is predicated by `{when.buffer}`, which is no condition at each step"
 
-    def _product(self, product: OuterProduct, around: _Around) -> Iterator[str]:
+    def _product(self, product: OuterProduct, context: _Context) -> Iterator[str]:
         a, b, out = product.a.shape, product.b.shape, product.out.shape
         if len(a) != len(b) or len(a) > 1 or out != (*a, *b):
             yield f"makes {out} of {a} and {b}"
         yield from self._when(product.when)
-        yield from self._kept(product.out, (), around)
+        yield from self._kept(product.out, (), context)
 
-    def _routine(self, routine: Routine, around: _Around) -> Iterator[str]:
-        types = [self._type(one, routine, around) for one in routine.operands]
+    def _routine(self, routine: Routine, context: _Context) -> Iterator[str]:
+        types = [self._type(one, routine, context) for one in routine.operands]
         found, problem = _result(routine.operation, dict(routine.options), types)
         if found is None:
             yield problem
             return
         if OPERATIONS[routine.operation].fusable:
-            yield f"`{routine.operation}` is a line of a nest"
+            yield f"`{routine.operation}` has to be in a nest"
         if prod(routine.out.shape) != prod(routine.shape):
-            yield f"has the shape {routine.shape}, and its place {routine.out.shape}"
+            yield f"has the shape {routine.shape}, and is stored as {routine.out.shape}"
         if self.buffers[routine.out.buffer].kind != found.kind:
             yield f"is {found.kind}, and `{routine.out.buffer}` is not"
         if not set(routine.kept) <= set(routine.over) or routine.cleared > routine.accumulate:
-            yield "adds up what it does not go over"
+            yield "accumulates along axes that it does not iterate over"
         own = routine.kept if routine.accumulate else routine.over
         if not set(found.axes) <= set(own):
-            yield f"differs along {', '.join(found.axes)}, and is kept along {', '.join(own)}"
-        yield from self._kept(routine.out, own, around)
+            yield f"varies along {', '.join(found.axes)}, and is stored along {', '.join(own)}"
+        yield from self._kept(routine.out, own, context)
 
-    def _reduce(self, reduce: Reduce, around: _Around) -> Iterator[str]:
+    def _reduce(self, reduce: Reduce, context: _Context) -> Iterator[str]:
         operation = OPERATIONS.get(reduce.operation)
         if operation is None or operation.reduces is None or not operation.whole:
             yield f"`{reduce.operation}` is no reduction over axes"
             return
         if (reduce.accumulate or reduce.factor is not None) and operation.reduces != "sum":
-            yield f"`{reduce.operation}` adds nothing up"
+            yield f"`{reduce.operation}` does not accumulate"
         if not reduce.over or set(reduce.over) & set(reduce.kept):
-            yield "goes over no axis that it does not keep"
+            yield "reduces no axis, or one that it keeps"
         types = [
-            self._type(one, reduce, around)
+            self._type(one, reduce, context)
             for one in (reduce.operand, reduce.factor)
             if one is not None
         ]
         axes = {axis for type_ in types if type_ is not None for axis in type_.axes}
         if axes != {*reduce.over, *reduce.kept}:
-            yield f"goes over {self._over(reduce)}, and reads what runs over {ordered_axes(axes)}"
+            yield f"iterates over {self._over(reduce)}, and reads along {ordered_axes(axes)}"
         shapes = [type_.shape for type_ in types if type_ is not None and type_.size > 1]
         if any(shape != reduce.shape for shape in shapes) or reduce.out.shape != reduce.shape:
             yield f"has the shape {reduce.shape}, and reads or writes another"
-        yield from self._kept(reduce.out, reduce.kept, around)
+        yield from self._kept(reduce.out, reduce.kept, context)
 
 
 def _operands(statement: Simple) -> tuple[Operand | None, ...]:
-    """What a statement reads that is no nest, where it need not be a reference."""
+    """The operands of a statement other than a nest that can be locals or literals."""
     match statement:
         case Fill():
             return (statement.initial,)

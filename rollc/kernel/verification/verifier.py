@@ -1,7 +1,6 @@
-"""Is this a schedule, is this a program?  Whatever is wrong comes back as data.
+"""The verifiers of schedules and programs, of passes' results and of texts that people edit.
 
-The graph has :mod:`rollc.ir.verifier`, which asks the same.  A pass can ask what it has made, and
-who reads a text can ask that.
+Nothing raises: whatever is wrong is returned as data, as :mod:`rollc.ir.verifier` does of graphs.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ __all__ = ["Flaw", "verify_any", "verify_program", "verify_schedule"]
 
 
 def verify_any(value: object) -> list[Flaw]:
-    """The flaws of what a pass makes: a graph, a schedule, a program, or none of them."""
+    """The flaws of a pass's result: of a graph, a schedule or a program; none of other values."""
     match value:
         case Graph():
             return verify(value)
@@ -29,17 +28,17 @@ def verify_any(value: object) -> list[Flaw]:
 
 
 def verify_schedule(scheduled: Schedule) -> list[Flaw]:
-    """Everything that makes a schedule unusable; an empty list where nothing does.
+    """Everything that makes a schedule invalid; an empty list where nothing does.
 
-    Every node is computed once, and after all that it reads, its initial value and its condition;
-    what is wrong with the graph itself is a flaw too.
+    Every node is computed once, after its operands, initial value and condition; the flaws of its
+    graph are among them.
     """
     return list(schedule_flaws(scheduled))
 
 
 def verify_program(program: Program) -> list[Flaw]:
-    """Everything that makes a program unusable; an empty list where nothing does.
+    """Everything that makes a program invalid; an empty list where nothing does.
 
-    The name of a flaw is that of a buffer, a result or the value that a statement computes.
+    A flaw has the name of a buffer, a result, or the value that a statement computes.
     """
     return list(program_flaws(program))

@@ -1,5 +1,5 @@
 """Operations that no module of rollc knows are verified, differentiated, fused, shared out to
-threads, computed again, left out where they are zero, drawn and explained like all others.
+threads, recomputed, left out where they are zero, drawn and explained like all others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rollc.driver.pipeline import Compiled, compiled
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.kernel.program import Nest, simple_statements
-from rollc.kernel.remarks.report import print_why
+from rollc.kernel.remarks.report import print_remarks
 from rollc.support import threads
 from rollc.tools.draw.dot import draw_dot
 from rollc.transforms.rematerialize import MARK
@@ -95,5 +95,5 @@ def test_drawn_and_explained(name: str) -> None:
     nodes = [node.name for node in made.graph.nodes if node.operation == name]
     assert nodes
     assert name in draw_dot(made.graph, every_node=True)
-    explained = print_why(made.schedule, made.program, "float64")
+    explained = print_remarks(made.schedule, made.program, "float64")
     assert all(f" {node} " in explained for node in nodes)

@@ -234,7 +234,7 @@ def test_phases_that_are_not_asked_for() -> None:
     leaves = random_leaves(graph, sizes)
     expected = meaning(graph, leaves, sizes)
     program = program_of(graph)
-    of_phase = {(one.sort, one.label): one.phase for one in program.results}
+    of_phase = {(one.kind, one.label): one.phase for one in program.results}
     assert {*of_phase.values()} == {*PHASES}
     for phases in (PHASES[:1], PHASES[:2]):
         found = reference_kernel(program).run(leaves, 5, 2, phases)
@@ -277,7 +277,7 @@ def test_what_nobody_has_written_is_no_number() -> None:
 
 
 ONE_NEST = """\
-rollc program 2
+rollc program 3
 program name=one leaves=((x,input)) axes=(t)
   buffers:
     buffer name=x role=leaf kind=float shape=(3) axes=(t) batch=true
@@ -292,7 +292,7 @@ program name=one leaves=((x,input)) axes=(t)
         nest over=(t) shape=()
             assign name=i operation=step operands=() options=((axis,t)) store=i[]
   results:
-    result label=y sort=output ref=y[t+1:3] phase=primal
+    result label=y kind=output ref=y[t+1:3] phase=primal
 """
 
 

@@ -14,8 +14,8 @@ from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import Edge
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Loop, MatMul, Nest, Program, simple_statements
-from rollc.kernel.remarks.decisions import Decision, nodes_of, why
-from rollc.kernel.remarks.report import WIDTH, print_why
+from rollc.kernel.remarks.decisions import Decision, decisions, nodes_of
+from rollc.kernel.remarks.report import WIDTH, print_remarks
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.kernel.totals import totals
@@ -40,7 +40,7 @@ class Explained:
         return {
             decision.node.name
             for decision in self.decisions
-            if isinstance(decision.statement, MatMul) and decision.place.part == part
+            if isinstance(decision.statement, MatMul) and decision.location.part == part
         }
 
 
@@ -56,7 +56,7 @@ def of_text(
     graph, _ = read_spec(text, name)
     schedule = scheduled(replace(kernel_graphs(graph)[kernel](), steps=steps))
     program = planned(schedule)
-    return Explained(schedule, program, why(schedule, program))
+    return Explained(schedule, program, decisions(schedule, program))
 
 
 def kernels(spec: str) -> Iterator[tuple[str, int | None]]:
@@ -105,7 +105,7 @@ def holds(found: Explained, what: str) -> None:
             assert decision.kept in kinds.get(role, (role,)), name
         if decision.kept in ("tape", "steps", "copy"):
             assert decision.because, name
-        assert (decision.kept == "none") == (decision.place.part == "none"), name
+        assert (decision.kept == "none") == (decision.location.part == "none"), name
 
     inside = {node for loop in loops(program) for node in in_body(loop)}
     for decision in decisions:
@@ -113,7 +113,9 @@ def holds(found: Explained, what: str) -> None:
         if decision.statement is not None:
             body = (decision.into or decision.node.name) in inside
             assert (decision.into or decision.node.name) in nodes_of(decision.statement), name
-            assert (decision.place.part == "body") == body == (decision.moved or around(decision))
+            assert (
+                (decision.location.part == "body") == body == (decision.moved or around(decision))
+            )
         else:
             assert decision.node.name not in inside, name
     unstored = {
@@ -127,7 +129,7 @@ def holds(found: Explained, what: str) -> None:
     local = {d.node.name for d in decisions if d.kept == "local" and not d.into}
     assert local == unstored, what
 
-    lines = print_why(found.schedule, program, "float32").splitlines()
+    lines = print_remarks(found.schedule, program, "float32").splitlines()
     named = [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]
     assert sorted(named) == sorted(names), what
     assert max(map(len, lines)) <= WIDTH, what
@@ -158,9 +160,9 @@ def around(decision: Decision) -> bool:
 def test_lstm() -> None:
     found = explained("gated/lstm")
     # The input's product left the loop; the state's cannot.
-    assert found["h.i'1"].place.part == "before"
+    assert found["h.i'1"].location.part == "before"
     recurrent = found["h.i'2"]
-    assert (recurrent.place.part, recurrent.place.loop) == ("body", 1)
+    assert (recurrent.location.part, recurrent.location.loop) == ("body", 1)
     assert Edge("h.h", 1, "t") in recurrent.cycle
     assert found["h.c"].cycle == (Edge("h.c'2"), Edge("h.c", 1, "t"))
     assert found.products("body") == {"h.i'2", "~h.i'2:2"}
@@ -201,7 +203,7 @@ loss mean(mse(h, 0.1 * h), over t)
     assert isinstance(both, MatMul)
     assert stacked["h'4"].statement is both
     assert both.names == ("z'2", "h'4")
-    text = print_why(stacked.schedule, stacked.program, "float32")
+    text = print_remarks(stacked.schedule, stacked.program, "float32")
     assert "z'2  stacked with h'4  one row, reused" in text
     found = explained("gated/gru", "forward")
     assert found["h.wr"].moved
@@ -216,8 +218,8 @@ def test_what_is_cheap_is_computed_again_and_not_kept() -> None:
     assert found["h.z"].kept == "tape"
     assert found["h.h'2"].kept == "local"
     assert found["h.h'2^recomputed"].kept == "local"
-    assert found["h.h'2^recomputed"].place.part == "body"
-    assert found["h.h'2^recomputed"].place.phase == "adjoint"
+    assert found["h.h'2^recomputed"].location.part == "body"
+    assert found["h.h'2^recomputed"].location.phase == "adjoint"
     step = ("t", "batch")
     assert totals(found.program).tape == {(step, "float"): 5 * 12}
 
@@ -229,17 +231,17 @@ def nodes_of_statement(decision: Decision) -> set[str]:
 def test_a_loop_says_which_way_it_runs() -> None:
     for kernel, ways in (("forward", {"forwards"}), ("gradient", {"forwards", "backwards"})):
         found = explained("lstm", kernel)
-        text = print_why(found.schedule, found.program, "float32")
+        text = print_remarks(found.schedule, found.program, "float32")
         assert set(re.findall(r"(\w+) over t, step by step", text)) == ways
 
 
 def test_bidirectional_has_a_loop_each_way() -> None:
     found = explained("sequences/bidirectional", "forward")
-    assert found["f"].place.direction == "forward"
-    assert found["g"].place.direction == "backward"
+    assert found["f"].location.direction == "forward"
+    assert found["g"].location.direction == "backward"
     assert found["g"].cycle[0].source in ("g'4", "g'3")
     assert set(nodes_of_statement(found["f'1"])) == {"f'1", "g'1"}
-    assert found["f'1"].place.part == "free"
+    assert found["f'1"].location.part == "free"
 
 
 def test_biquad_moves_its_feedforward_terms_in() -> None:
@@ -253,27 +255,27 @@ def test_biquad_moves_its_feedforward_terms_in() -> None:
 
 def test_a_taught_network_has_no_loop_left() -> None:
     taught = explained("sequences/teacher")
-    assert {decision.place.part for decision in taught.decisions} == {"given", "free"}
+    assert {decision.location.part for decision in taught.decisions} == {"given", "free"}
     path = specs()["sequences/teacher"]
     graph, _ = read_spec(path.read_text(encoding="utf-8"), str(path), feed="free")
     schedule = scheduled(kernel_graphs(graph)["forward"]())
-    free = {decision.node.name: decision for decision in why(schedule, planned(schedule))}
-    assert free["h"].place.part == "body"
+    free = {decision.node.name: decision for decision in decisions(schedule, planned(schedule))}
+    assert free["h"].location.part == "body"
     assert any(edge.source == "o" or edge.delay for edge in free["h"].cycle)
 
 
 def test_an_encoder_and_its_decoder_are_loops_over_their_own_axes() -> None:
     found = explained("sequences/reverse")
-    assert (found["e.h"].place.axis, found["d.h"].place.axis) == ("s", "t")
-    assert found["e.h"].place.loop < found["d.h"].place.loop
-    text = print_why(found.schedule, found.program, "float32")
+    assert (found["e.h"].location.axis, found["d.h"].location.axis) == ("s", "t")
+    assert found["e.h"].location.loop < found["d.h"].location.loop
+    text = print_remarks(found.schedule, found.program, "float32")
     assert "a step of s and sequence" in text
 
 
 def test_shifted_nodes_and_pieces_are_said() -> None:
     found = explained("delays/retimed", "forward")
     assert (found["late"].shift, found["early"].shift) == (1, 2)
-    assert "late at t-1 " in print_why(found.schedule, found.program, "float32")
+    assert "late at t-1 " in print_remarks(found.schedule, found.program, "float32")
     assert explained("gated/lstm", "forward", 3)["h.h"].pieces > 1
 
 
@@ -282,7 +284,7 @@ def test_shifted_nodes_and_pieces_are_said() -> None:
 
 def test_the_words_for_an_lstm() -> None:
     found = explained("gated/lstm")
-    text = print_why(found.schedule, found.program, "float32")
+    text = print_remarks(found.schedule, found.program, "float32")
     lines = {line.split()[0]: " ".join(line.split()[1:]) for line in text.splitlines() if line}
     assert lines["h.i'1"] == "matrix product rows of a block"
     assert lines["h.i'2"] == "matrix product one row, reused through h.h[t-1] <- h.o"
@@ -294,15 +296,15 @@ def test_the_words_for_an_lstm() -> None:
 
 def test_some_nodes_alone() -> None:
     found = explained("gated/lstm")
-    text = print_why(found.schedule, found.program, "float32", ["o"])
+    text = print_remarks(found.schedule, found.program, "float32", ["o"])
     named = {line.split()[0] for line in text.splitlines() if line.startswith("  ")}
     assert named == {"o", "o'1", "~o", "~o'1:2"}
     with pytest.raises(KeyError):
-        print_why(found.schedule, found.program, "float32", ["o", "nothing"])
+        print_remarks(found.schedule, found.program, "float32", ["o", "nothing"])
 
 
 def test_what_was_written_down_is_explained_alike() -> None:
     found = explained("gated/lstm", steps=3)
     schedule = parse_schedule(print_schedule(found.schedule))
     program = parse_program(print_program(found.program))
-    assert why(schedule, program) == found.decisions
+    assert decisions(schedule, program) == found.decisions

@@ -1,8 +1,8 @@
 """What the compiler makes of every spec: the facts of its optimisation, as goldens.
 
 A pass that no longer fires costs time and breaks nothing, so no other test sees it.  Here each
-product that waits for a condition, is stacked, taken out of its loop or in its blocks, each nest of
-fused work and all that is moved or computed again has its name.  ``bin/test --renew`` writes what
+product that is predicated, is stacked, taken out of its loop or in its blocks, each nest of
+fused work and all that is moved or recomputed has its name.  ``bin/test --renew`` writes what
 is found; the difference is to be read before it is committed.
 """
 
@@ -17,7 +17,7 @@ from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.kernel.program import MatMul, Nest, OuterProduct, Reduce, Simple
 from rollc.kernel.remarks.decisions import Decision, nodes_of
-from rollc.kernel.remarks.report import summary, waiting
+from rollc.kernel.remarks.report import predicate_text, summary
 from rollc.kernel.schedule import Item
 from rollc.support.resources import specs
 from rollc.transforms.rematerialize import MARK
@@ -54,10 +54,10 @@ def facts(entry: str, found: Explained) -> str:
     """The facts of a kernel, a line each."""
     lines = [entry, *summary(found.decisions, found.program, "float32")]
     lines += [f"{where}: {what}" for where, what in statements(found.decisions)]
-    again = [decision.node.name for decision in found.decisions if MARK in decision.node.name]
+    recomputed = [decision.node.name for decision in found.decisions if MARK in decision.node.name]
     moved = [decision.node.name for decision in found.decisions if decision.moved]
     inside = [d.node.name for d in found.decisions if d.into]
-    for head, names in (("computed again", again), ("moved in", moved), ("inside others", inside)):
+    for head, names in (("recomputed", recomputed), ("moved in", moved), ("inside others", inside)):
         lines.append(f"{head}: {', '.join(names) or 'none'}")
     return "\n  ".join(lines) + "\n"
 
@@ -72,7 +72,7 @@ def statements(decisions: Sequence[Decision]) -> Iterator[tuple[str, str]]:
         seen.add(id(statement))
         what = described(statement)
         if what:
-            place = decision.place
+            place = decision.location
             yield f"{place.phase} {place.part}{f' {place.loop}' if place.loop else ''}", what
 
 
@@ -81,9 +81,9 @@ def described(statement: Simple) -> str:
     match statement:
         case MatMul():
             kind = "stacked" if len(statement.names) > 1 else "product"
-            return f"{kind} {names}{waiting(statement)}"
+            return f"{kind} {names}{predicate_text(statement)}"
         case OuterProduct():
-            return f"product over {', '.join(statement.over)} {names}{waiting(statement)}"
+            return f"product over {', '.join(statement.over)} {names}{predicate_text(statement)}"
         case Nest():
             return f"fused {names}" if len(statement.body) > 1 else ""
         case Reduce():

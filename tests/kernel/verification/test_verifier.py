@@ -98,27 +98,27 @@ BUFFERS = [
     ("name=o role=result kind=float", "name=o role=result kind=text", "`text` is no buffer"),
     ("kind=float shape=(4,3)", "kind=float shape=(4,0)", "a shape has positive sizes"),
     ("kind=float shape=(2) axes=(t)", "kind=float shape=(2) axes=(s)", "`x`: its axes are not"),
-    ("axis=t before=1", "axis=t before=-1", "`s`: there are no fewer than no rows"),
+    ("axis=t before=1", "axis=t before=-1", "`s`: the number of rows around a sequence"),
     ("axis=t before=1", "before=1", "`s`: has rows around the sequence along no axis"),
     ("panel kind=float shape=(2,3)", "panel kind=float shape=(6)", "a panel is one matrix"),
     (" block=4096", "", "holds a block of the steps along one axis, of a program that has blocks"),
-    ("axis=t before=1", "axis=t before=1 unpadded=true", "`s`: is no array of the caller's"),
+    ("axis=t before=1", "axis=t before=1 unpadded=true", "`s`: is unpadded, and no leaf"),
     ("(b,param)", "(W,param)", "`W`: is a leaf more than once"),
     ("(b,param)", "(s,param)", "`s`: is a leaf, and no buffer for one"),
     ("(b,param),", "", "`b`: is a buffer for a leaf that the program does not name"),
 ]
 FUNCTIONS = [
     ("phase=adjoint buffers", "phase=primal buffers", "the functions are primal, primal"),
-    ("optional=inputs", "optional=adjoint", "`adjoint` is no phase of its own"),
+    ("optional=inputs", "optional=adjoint", "`adjoint` is no other phase"),
     ("buffers=(U,", "buffers=(U,U,", "`U`: is an argument of primal more than once"),
     ("(o'1[:4],c[:4])", "(o'1[:4],w[:4])", "`w`: is used by primal, and is no buffer"),
     ("s'2,b,o'1", "s'2,o'1", "`b`: is used by primal, and is not among its arguments"),
     ("buffers=(U,", "buffers=(~U,U,", "`~U`: is an argument of primal, which does not use it"),
-    ("label=W", "label=U", "`U`: is a result of the sort gradient more than once"),
+    ("label=W", "label=U", "`U`: is a result of the kind gradient more than once"),
     ("ref=~c[:4]", "ref=W@rows[:4]", "`c`: is a result, and `W@rows` holds none"),
     ("ref=~c[:4]", "ref=~c[:5]", "`c`: takes the elements 0 to 5 of `~c`, which has 4"),
     ("ref=o[:4]", "ref=o[last.t:4]", "`o`: a result has all steps"),
-    (" optional=inputs", "", "`x`: is a result of the phase inputs, which nothing does"),
+    (" optional=inputs", "", "`x`: is a result of the phase inputs, which no function"),
 ]
 PLACES = [
     ("operand=s[:3]", "operand=s[;1:3]", "`s'2`: takes the elements 1 to 4 of `s`, which has 3"),
@@ -144,11 +144,11 @@ PLACES = [
         "a loop over `t` has parts with a shift, and others",
     ),
     ("carry buffer=~s'2:2", "carry buffer=~s'4", "`~s'4`: has no rows to be carried"),
-    ("b=s[t+1:3]", "b=~s'4[:3]", "`~V`: takes `~s'4` outside the loop of its blocks"),
+    ("b=s[t+1:3]", "b=~s'4[:3]", "`~V`: uses `~s'4` outside the loop of its blocks"),
     (
         "over=(t,batch) shape=(4)\n",
         "over=(t,batch) shape=(4) span=3:2\n",
-        "`~o`: runs for no steps there are: 3 to 2",
+        "`~o`: runs for steps that do not exist: 3 to 2",
     ),
     (
         "optional phase=inputs",
@@ -158,21 +158,21 @@ PLACES = [
     (
         "            matmul out=s'2",
         "            clear buffer=s'2\n            matmul out=s'2",
-        "`s'2`: is to stand in front of the loop",
+        "`s'2`: has to be before the loop",
     ),
     (
         "over=(t,batch) shape=(4)\n",
         "over=(s,batch) shape=(4)\n",
-        "`~o`: goes over no axes of the program",
+        "`~o`: iterates over axes that are not those",
     ),
     (
         "over=(t,batch) shape=(4)\n",
         "over=(t,t,batch) shape=(4)\n",
-        "`~o`: goes over no axes of the program, each once",
+        "`~o`: iterates over axes that are not those",
     ),
-    ("shape=(4) span=block", "shape=(4)", "`o`: runs for a block of steps, or not"),
-    ("(s'2) over=(batch)", "(s'2) over=(t,batch)", "`s'2`: goes over `t` in a loop over it"),
-    ("over=(t,batch) shape=(4)\n", "over=(batch) shape=(4)\n", "takes one step of `~o` along `t`"),
+    ("shape=(4) span=block", "shape=(4)", "`o`: runs for a block of steps outside"),
+    ("(s'2) over=(batch)", "(s'2) over=(t,batch)", "`s'2`: iterates over `t` inside an iteration"),
+    ("over=(t,batch) shape=(4)\n", "over=(batch) shape=(4)\n", "accesses steps of `~o` along `t`"),
 ]
 PART = "            part weight={} transposed=true\n"
 STATEMENTS = [
@@ -182,75 +182,75 @@ STATEMENTS = [
     ("(s[t+1:3],s[t+1:3])", "(W@rows[:3],s[t+1:3])", "reads `W@rows`, which is a panel"),
     ("panel=W@rows names", "panel=W names", "`~s'2:2`: reads `W`, which is no panel"),
     ("name=s'4 operation", "name=s'3 operation", "`s'3`: is computed twice in a nest"),
-    ("(%s'3,b[:3])", "(%s'9,b[:3])", "`s'4`: reads `s'9`, which no line above has computed"),
+    ("(%s'3,b[:3])", "(%s'9,b[:3])", "`s'4`: reads `s'9`, which no line before it computes"),
     ("operation=tanh", "operation=tan", "`s`: there is no operation `tan`"),
     ("operands=(%s'4)", "operands=(%s'4,%s'3)", "`s`: `tanh` does not take 2 operands"),
     ("options=((axis,t))", "options=()", "`loss'2^2`: `extent` has no `axis`"),
     ("(%s'3,b[:3])", "(%s'3,b[:2])", "`s'4`: `add` takes equal shapes"),
-    ("operation=tanh", "operation=softmax", "`s`: `softmax` is no line of a nest"),
+    ("operation=tanh", "operation=softmax", "`s`: `softmax` cannot be in a nest"),
     (
         "nest over=(batch) shape=()\n            assign name=~loss'2 ",
         "nest over=() shape=()\n            assign name=~loss'2 ",
-        "`~loss'2`: differs along batch, which the nest does not",
+        "`~loss'2`: varies along batch, which the nest does not",
     ),
     (
         "nest over=(batch) shape=()\n            assign name=~loss'2 ",
         "nest over=(t,batch) shape=()\n            assign name=~loss'2 ",
-        "`~loss'2:2`: has a value for each place along `t`, and `~loss'2:2` has not",
+        "`~loss'2:2`: has values along `t`, and `~loss'2:2` one",
     ),
-    ("store=s[t+1:3]", "store=s[t+1:2]", "`s`: has the shape (3,), and its place (2,)"),
+    ("store=s[t+1:3]", "store=s[t+1:2]", "`s`: has the shape (3,), and is stored as (2,)"),
     ("o role=result kind=float", "o role=result kind=bool", "`o`: is float, and `o` holds bool"),
     ("s'2 role=scratch kind=float", "s'2 role=scratch kind=bool", "writes numbers to `s'2`"),
     ("fill buffer=s\n", "fill buffer=s'2\n", "`s'2`: has no rows around the sequence"),
     (
         "fill buffer=s\n",
         "fill buffer=s initial=b[:2]\n",
-        "`s`: holds other values than its initial",
+        "`s`: has another type than its initial",
     ),
     ("fill buffer=s\n", "fill buffer=s initial=x[:1]\n", "`x` runs over an axis of its own"),
     (PART.format("W"), PART.format("W") + PART.format("b"), "`W@panel`: `b` is not one matrix"),
     (PART.format("W"), PART.format("W") + PART.format("U"), "`U` has 2 inputs, and the panel 3"),
     (PART.format("W"), PART.format("W") + PART.format("V"), "have 7 columns, and the panel 3"),
     ("out=s'2[:3]", "out=s'2[:2]", "`s'2`: takes (3,) to (2,) by a panel of (3, 3)"),
-    ("(s'2) over=(batch)", "(s'2) over=(batch) when=b[:3]", "waits for `b`, which is no condition"),
+    ("(s'2) over=(batch)", "(s'2) over=(batch) when=b[:3]", "is predicated by `b`, which is no"),
     ("out=~W[:3x3]", "out=~W[:9]", "`~W`: makes (9,) of (3,) and (3,)"),
-    ("operation=softmax", "operation=tanh", "`~loss'1:2`: `tanh` is a line of a nest"),
+    ("operation=softmax", "operation=tanh", "`~loss'1:2`: `tanh` has to be in a nest"),
     ("operation=softmax", "operation=argmax", "`~loss'1:2`: is index, and `~loss'1:2` is not"),
-    ("operands=(o[:4],y[])", "operands=(%o,y[])", "reads a value that is in a nest alone"),
+    ("operands=(o[:4],y[])", "operands=(%o,y[])", "reads a local outside its nest"),
     ("operands=(o[:4],y[])", "operands=(y[],y[])", "`loss'1`: `cross_entropy` takes a number"),
-    ("out=~loss'1:2[:4]", "out=~loss'1:2[:3]", "has the shape (4,), and its place (3,)"),
+    ("out=~loss'1:2[:4]", "out=~loss'1:2[:3]", "has the shape (4,), and is stored as (3,)"),
     (
         "options=() over=(t,batch) shape=(4)",
         "options=() over=(t,batch) shape=(4) cleared=true",
-        "`~loss'1:2`: adds up what it does not go over",
+        "`~loss'1:2`: accumulates along axes that it does not iterate over",
     ),
     (
         "options=() over=(t,batch) shape=(4)",
         "options=() over=(t,batch) shape=(4) accumulate=true",
-        "`~loss'1:2`: differs along t, batch, and is kept along ",
+        "`~loss'1:2`: varies along t, batch, and is stored along ",
     ),
     ("operation=sum_over", "operation=sum", "`loss'2^1`: `sum` is no reduction over axes"),
-    ("operation=sum_over", "operation=max_over", "`loss'2^1`: `max_over` adds nothing up"),
-    ("over=(t,batch) kept=()", "over=() kept=(t,batch)", "`~c`: goes over no axis"),
-    ("operand=loss'2[]", "operand=loss'2^2[]", "`loss^1`: goes over ('batch',), and reads"),
+    ("operation=sum_over", "operation=max_over", "`loss'2^1`: `max_over` does not accumulate"),
+    ("over=(t,batch) kept=()", "over=() kept=(t,batch)", "`~c`: reduces no axis"),
+    ("operand=loss'2[]", "operand=loss'2^2[]", "`loss^1`: iterates over ('batch',), and reads"),
     ("operand=~o[:4] over", "operand=~o[:3] over", "`~c`: has the shape (4,), and reads or"),
 ]
 RUNS = [
-    ("        fill buffer=s\n", "", "`s'2`: reads what is not there yet of `s`"),
-    ("direction=forward", "direction=backward", "`s'2`: reads what is not there yet of `s`"),
-    ("direction=backward", "direction=forward", "`~s`: reads what is not there yet of `~s'2:2`"),
-    ("            carry buffer=~s'2:2\n", "", "`~s`: reads what is not there yet of `~s'2:2`"),
-    ("        clear buffer=~W\n", "", "`~W`: reads what is not there yet of `~W`"),
-    ("name=s role=tape", "name=s role=scratch", "`~V`: reads what is not there yet of `s`"),
+    ("        fill buffer=s\n", "", "`s'2`: reads elements of `s` not yet written"),
+    ("direction=forward", "direction=backward", "`s'2`: reads elements of `s` not yet written"),
+    ("direction=backward", "direction=forward", "`~s`: reads elements of `~s'2:2` not yet written"),
+    ("            carry buffer=~s'2:2\n", "", "`~s`: reads elements of `~s'2:2` not yet written"),
+    ("        clear buffer=~W\n", "", "`~W`: reads elements of `~W` not yet written"),
+    ("name=s role=tape", "name=s role=scratch", "`~V`: reads elements of `s` not yet written"),
     (
         "assign name=s operation=tanh operands=(%s'4) store=s[t+1:3]",
         "assign name=s operation=tanh operands=(%s'4) store=s[:3]",
-        "`s`: writes what is there already of `s`",
+        "`s`: writes elements of `s` twice",
     ),
     (
         "            optional phase=inputs\n                matmul out=~x",
         "            matmul out=~x",
-        "`~x`: reads what is not there yet of `U@rows`",
+        "`~x`: reads elements of `U@rows` not yet written",
     ),
     ("ref=~c[:4]", "ref=~s'2:2[:3]", "`c`: is a result, and `~s'2:2` holds none"),
 ]
@@ -267,14 +267,14 @@ def test_a_flaw_of_a_program(old: str, new: str, flaw: str) -> None:
 def test_a_panel_that_is_not_packed() -> None:
     pack = "        pack panel=W@panel\n            part weight=W transposed=true\n"
     found = program_flaws("vanilla.gradient", (pack, ""), ("s,W,W@panel", "s,W@panel"))
-    assert found == ["`s'2`: reads what is not there yet of `W@panel`"]
+    assert found == ["`s'2`: reads elements of `W@panel` not yet written"]
 
 
 def test_a_panel_that_others_pack() -> None:
     job = ("pack panel=W@panel", "pack panel=W@panel job=0")
     other = ("pack panel=V@panel", "pack panel=V@panel job=0")
     found = program_flaws("vanilla.gradient", job, other)
-    assert found == ["`V@panel`: has a matrix of the number of another: 0"]
+    assert found == ["`V@panel`: packs by job 0, which is another panel's"]
 
 
 def test_zeros_are_written_before_what_is_added_to_them() -> None:
@@ -282,7 +282,7 @@ def test_zeros_are_written_before_what_is_added_to_them() -> None:
     assert program_flaws("vanilla.gradient", (reduce, clear + reduce)) == []
     pack = "        pack panel=V@rows"
     found = program_flaws("vanilla.gradient", (pack, clear + pack))
-    assert found == ["`~c`: writes what is there already of `~c`"]
+    assert found == ["`~c`: writes elements of `~c` twice"]
 
 
 def test_a_result_of_which_a_part_is_missing() -> None:
@@ -299,7 +299,7 @@ def test_an_input_that_is_read_as_it_is() -> None:
     nest = "            assign name=z operation=identity operands=(x[t+1]) store=y[t+2]\n"
     fill = "        fill buffer=y\n"
     found = program_flaws("biquad.forward", (fill, f"{fill}        {plain}\n    {nest}"))
-    assert "`z`: takes many rows of `x` at once, which has none around" in found
+    assert "`z`: reads many rows of `x` at once, which has no halo" in found
     assert program_flaws("biquad.forward", (loop, loop)) == []
 
 
@@ -314,14 +314,14 @@ def test_what_is_computed_under_a_condition() -> None:
         "operation=add operands=(#0.0,middle.h'3[:4])",
     ):
         found = program_flaws("clockwork.gradient", (picks, other))
-        assert any("where it need not be computed" in flaw for flaw in found), found
+        assert any("where it may not be computed" in flaw for flaw in found), found
 
 
 def test_a_result_that_is_computed_under_a_condition() -> None:
     found = program_flaws(
         "clockwork.gradient", ("ref=o[:3] phase=primal", "ref=middle.h'3[:4] phase=primal")
     )
-    assert "`o`: is a result that is computed under a condition" in found
+    assert "`o`: is a result, and predicated" in found
 
 
 # Schedules ------------------------------------------------------------------------------
@@ -371,8 +371,8 @@ def test_golden_schedules(path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "flaw"),
     [
-        ("free primal", "free adjoint", "the phase primal comes again after another one"),
-        ("free primal", "free primal over t", "what is on no cycle goes over no axis: `t`"),
+        ("free primal", "free adjoint", "the phase primal is repeated after another one"),
+        ("free primal", "free primal over t", "a region without a cycle has the axis `t`"),
         ("primal over t", "primal over s", "a loop over `s`, which is no time axis"),
         ("= add(s'3, b)", "= add(s'3, c)", "`s'4`: `add` takes equal shapes, or a number"),
         ("line 12", "line 12  at t-1", "`o'1`: is computed at a shifted step outside a loop"),
@@ -393,9 +393,14 @@ def test_a_flaw_of_a_schedule(old: str, new: str, flaw: str) -> None:
         ("vanilla", "o", "s'1 ", "`o`: reads `o'1` before it is computed"),
         ("vanilla", "s'1", "~U", "`s'3`: reads `s'1` before it is computed"),
         ("vanilla", "s'1", "region none", "`s'3`: reads `s'1`, which nothing computes"),
-        ("vanilla", "~b", "region none", "`~b`: leaves the graph, and nothing computes it"),
-        ("vanilla", "~U", "region free inputs", "is wanted in the phase adjoint, and is in inputs"),
-        ("vanilla", "~b", "~s'2:2", "`~b`: is in a loop over `t`, and the same at all its steps"),
+        ("vanilla", "~b", "region none", "`~b`: is a result, and nothing computes it"),
+        (
+            "vanilla",
+            "~U",
+            "region free inputs",
+            "is a result of the phase adjoint, and is in inputs",
+        ),
+        ("vanilla", "~b", "~s'2:2", "`~b`: is in a loop over `t`, and does not run over that"),
         # A condition and an initial value are read too.
         ("clockwork", "slow.h'2", "slow.h'3 ", "`slow.h'3`: reads `slow.h'2` before it is"),
         (
@@ -441,7 +446,7 @@ def test_pieces_that_are_missing() -> None:
     whole = next(line for line in in_pieces().splitlines() if line.startswith("    o "))
     piece = whole.replace("    o ", "    o^piece1 ") + "  steps 1:4"
     found = schedule_flaws(in_pieces(), (whole, piece), ("region none", f"region none\n{whole}\n#"))
-    assert "`o`: leaves the graph, and is not computed at the step 0" in found
+    assert "`o`: is a result, and is not computed at the step 0" in found
 
 
 def test_a_sum_that_is_computed_twice() -> None:
@@ -463,7 +468,7 @@ def test_what_no_text_can_say() -> None:
     assert found() == []
     assert found(kind="sideways") == ["`region sideways primal` is no region"]
     other = replace(first, node=replace(first.node, line=99))
-    assert found(items=(other, *rest)) == ["`s'2`: is another node in the graph"]
+    assert found(items=(other, *rest)) == ["`s'2`: differs from the node of that name in the graph"]
     other = replace(first, node=replace(first.node, name="r"))
     assert "`r`: is no node of the graph" in found(items=(other, *rest))
     assert "`s'2`: is computed more than once at some steps" in found(items=(first, *region.items))
