@@ -1,1 +1,1 @@
-"""What makes machine code of programs."""
+"""Backends: the protocol, and two ways to run a program, compiled or interpreted."""

@@ -1,11 +1,11 @@
-"""What a backend is: the one way from a program to functions that can be called.
+"""The protocol of backends: from a program to functions that can be called.
 
-Whatever calls kernels (:mod:`rollc.runtime`) knows backends by this alone.  A function takes whole
-numbers and arrays.  The numbers are the steps along each time axis, the sequences of this call, the
-sequences in all, the steps of a block, the addresses of what threads agree in (0 for none: a team,
-and the packing of common panels), and whether to do the function's optional phase, if it has one.
-Each array has two dimensions: the rows of a buffer (steps by axis, then sequences) and the elements
-of one value; a buffer of numbers is one row of them.
+:mod:`rollc.runtime` uses backends through this protocol alone.  A function takes whole numbers and
+arrays.  The numbers are the steps along each time axis, the sequences of this thread, those of the
+whole batch, the steps of a block, the addresses of two control blocks (0 for none: of a worker
+team, and of the packing of shared panels), and whether to run the function's optional phase, if it
+has one.  Each array has two dimensions: the rows of a buffer (steps by axis, then sequences) and
+the elements of one value; a buffer of numbers is one row of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Array = NDArray[Any]
 
 @runtime_checkable
 class Bound(Protocol):
-    """A function with its arguments, which may be called again with some of them exchanged."""
+    """A function with its arguments, some of which can be replaced between calls."""
 
     def count(self, index: int, number: int) -> None:
         """Replace a number, by its index among them."""
@@ -39,21 +39,21 @@ class Bound(Protocol):
 
 
 Function = Callable[[Sequence[int], Sequence[Array]], "Bound | Callable[[], object]"]
-"""A function of numbers and arrays: what it gives is to be called, and kept only if `Bound`."""
+"""A function of numbers and arrays, which returns a function to call; only a `Bound` is kept."""
 
 
 class Team(Protocol):
-    """Threads that help in calls of one kind."""
+    """The worker threads of calls with the same phases."""
 
     def call(self, function: Callable[[int], None], others: int) -> None:
-        """A function of a team's address, in which ``others`` help, or of 0 where none do."""
+        """Call a function with the address of a team of ``others``, or with 0 without one."""
 
 
 @dataclass(frozen=True)
 class Functions:
     """The functions of a loaded program, by phase.
 
-    ``team`` makes threads that help with large products, where the backend has any.
+    ``team`` makes a team of workers for large products, where the backend has such teams.
     """
 
     phases: Mapping[str, Function]
@@ -76,8 +76,8 @@ class Source:
 class Backend(ABC):
     """A way to run programs.
 
-    ``suffix`` ends the names of its sources.  Where it is ``threaded`` calls share out large
-    batches to threads.
+    ``suffix`` ends the names of its sources.  Where it is ``threaded``, calls shard large batches
+    among threads.
     """
 
     name: str
@@ -91,11 +91,11 @@ class Backend(ABC):
 
     @abstractmethod
     def compile(self, source: Source) -> Functions:
-        """The functions of a source, which is compiled now; the code is kept for :meth:`load`."""
+        """Compile a source to its functions; the code is saved for :meth:`load`."""
 
     @abstractmethod
     def load(self, source: Source) -> Functions | None:
-        """The functions of a source that has been compiled, if its code was kept."""
+        """The functions of a source that has been compiled; None if its code was not saved."""
 
     @abstractmethod
     def panel_size(self, inner: int, width: int, itemsize: int) -> int:
@@ -103,8 +103,8 @@ class Backend(ABC):
 
     @abstractmethod
     def packing(self, matrices: int) -> Array | None:
-        """Memory in which threads agree on who packs which of some matrices, if they do."""
+        """A control block by which threads pack matrices together; None if they do not."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A text that is another one where kept code may be of no use."""
+        """A text that differs between versions of the backend whose code is incompatible."""

@@ -1,7 +1,7 @@
-"""Programs as they are, interpreted in NumPy: slow, and nothing is compiled.
+"""The reference backend: programs are interpreted in NumPy, slowly, and nothing is compiled.
 
-It shares no code with another backend, so a kernel that is wrong here was planned wrong.  What no
-function has written is not a number.
+It shares no code with another backend, so a kernel that is wrong here has a wrong program.  Memory
+that no function has written holds NaN.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _bind(
             storage.arrays[name] = array.reshape((*storage.lead(buffer), -1))
         Interpreter(storage, source.dtype).run(phases)
         for name, array in given.items():
-            if storage.buffers[name].role == "scratch":  # a result may be a part of it
+            if storage.buffers[name].role == "scratch":  # a result can be a view of it
                 array[...] = storage.arrays[name].reshape(array.shape)
 
     return run

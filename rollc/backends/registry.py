@@ -1,4 +1,4 @@
-"""The backends there are, by name."""
+"""The registry of backends, by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VARIABLE = "ROLLC_BACKEND"
 
 
 def default() -> str:
-    """The name of the backend where none is chosen: ``$ROLLC_BACKEND``, or Numba's."""
+    """The name of the default backend: ``$ROLLC_BACKEND``, or Numba's."""
     name = os.environ.get(VARIABLE) or NAMES[0]
     if name not in NAMES:
         raise InputError(f"${VARIABLE}: expected {' or '.join(NAMES)}, found `{name:.40}`")
@@ -21,7 +21,7 @@ def default() -> str:
 
 
 def backend(name: str | None = None) -> Backend:
-    """The backend of a name, or the default one; no other is imported."""
+    """The backend of a name, or the default one, which is imported."""
     return _made(name or default())
 
 

@@ -1,1 +1,1 @@
-"""Compiled programs, called on arrays."""
+"""The run time: memory, threads and calls of compiled programs."""

@@ -1,4 +1,4 @@
-"""How a batch is shared out to threads, and what their parts make together."""
+"""Batch sharding: the shard of each thread, and the results of all shards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 
 class Sharding:
-    """The shares of a program's batches; ``lender`` has memory for what they make together."""
+    """The shards of a program's batches; ``lender`` has memory for their joint arrays."""
 
     def __init__(self, program: Program, backend: Backend, memory: Memory) -> None:
         self.program = program
@@ -31,7 +31,7 @@ class Sharding:
         self._multiplies_each_step = multiplies_each_step(program)
 
     def shares(self, steps: Mapping[str, int], batch: int) -> list[slice]:
-        """The sequences of each thread."""
+        """The shards of a batch: the sequences of each thread."""
         target = self.backend.target
         fewest = cost_model.fewest_sequences(target, self._multiplies_each_step)
         count = min(threads.count(), batch // fewest)
@@ -44,21 +44,21 @@ class Sharding:
         return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
 
     def sizes(self, sizes: Mapping[str, int]) -> list[dict[str, int]]:
-        """The sizes that each thread computes."""
+        """The sizes of each thread's shard."""
         steps = {axis: count for axis, count in sizes.items() if axis != BATCH}
         shares = self.shares(steps, sizes[BATCH])
         return [{**steps, BATCH: share.stop - share.start} for share in shares]
 
-    def rows_apart(
+    def strided_rows(
         self,
         leaves: Mapping[str, Array],
         sizes: Mapping[str, int],
         wanted: Sequence[Result],
         copied: Collection[str],
     ) -> dict[str, Array]:
-        """The rows of all sequences of the arrays that threads use where they are.
+        """The rows of all sequences of the arrays that threads use in place.
 
-        Of the leaves ``copied`` they are a copy.
+        Those of the leaves in ``copied`` are copies.
         """
         results = {result.ref.buffer for result in wanted}
         rows: dict[str, Array] = {}
@@ -75,7 +75,7 @@ class Sharding:
         return rows
 
     def part_of(self, leaves: Mapping[str, Array], share: slice) -> dict[str, Array]:
-        """The leaves of some of the sequences."""
+        """The leaves of a shard."""
         found: dict[str, Array] = {}
         for name in self.memory.leaves & leaves.keys():
             buffer = self.memory.buffers[name]
@@ -86,14 +86,14 @@ class Sharding:
         return found
 
     def joined_array(self, result: Result, sizes: Mapping[str, int]) -> Array:
-        """Where the parts of a result go."""
+        """The array of the whole batch for a result."""
         buffer = self.memory.buffers[result.ref.buffer]
         shape = (*(sizes[axis] for axis in buffer.axes), sizes[BATCH], *result.ref.shape)
         dtype = self.memory.dtypes[result.ref.buffer]
         return self.lender.lend((result.kind, result.label), shape, dtype)
 
     def common_panels(self) -> dict[str, Array]:
-        """The panels that all threads of a call use."""
+        """The panels that the threads of a call share."""
         memory = self.memory
         return {
             name: self.lender.lend(name, memory.dimensions(memory.buffers[name], {}), memory.dtype)
@@ -101,12 +101,12 @@ class Sharding:
         }
 
     def copied(self, name: str, leaf: Array) -> Array:
-        """A copy of a leaf for all threads of a call."""
+        """A copy of a leaf that the threads of a call share."""
         return plain(leaf, self.memory.dtypes[name], self.lender, name, copy=True)
 
 
 def total(result: Result, parts: Sequence[Array]) -> Array:
-    """A result of the whole batch, from those of its parts."""
+    """A result of the whole batch, from those of its shards."""
     if not result.partial:
         return parts[0]
     first, *rest = parts

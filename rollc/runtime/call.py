@@ -1,9 +1,9 @@
 """One call of a kernel: its arrays, and the phases that have run on them.
 
-The phases of most calls run at once, and the call is over.  One that is *kept* runs its first
-phase, and then the others as often as someone asks, each time from other cotangents: its frames
-hold the tape.  No phase writes what another one has written, so all of these find the same tape;
-and what they read of arrays that are the caller's, leaves and results, the call has copies of.
+Most calls run all phases and are over.  One that is *kept* runs its first phase, and then the
+others any number of times, each time from other cotangents: its frames hold the tape.  No phase
+writes buffers of another one, so that all runs read the same tape; of the caller's arrays that
+they read, leaves and results, the call has copies.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rollc.support import threads
 
 Array = NDArray[Any]
 Results = dict[tuple[str, str], Array]
-"""Arrays by sort (output, loss, gradient) and label."""
+"""Arrays by kind (output, loss, gradient) and label."""
 
 _NONE: Mapping[str, Array] = {}
 _NOTHING: frozenset[str] = frozenset()
@@ -34,7 +34,7 @@ _NOTHING: frozenset[str] = frozenset()
 
 @dataclass(slots=True)
 class _Part:
-    """The sequences that one thread computes, its frame, and the arrays that stay."""
+    """The shard that one thread computes, its frame, and the arrays that it keeps."""
 
     share: slice
     frame: Frame
@@ -46,10 +46,10 @@ class _Part:
 
 
 class Call:
-    """A call of a kernel, over as soon as no one refers to it: others then have its frames.
+    """A call of a kernel; when it is collected, other calls reuse its frames.
 
-    With ``keep`` the first phase runs alone, and first, and the others after it any number of
-    times; several threads may ask for them.  Large batches are shared out to threads
+    With ``keep`` the first phase runs first, by itself, and the others after it any number of
+    times, from any thread.  Large batches are sharded among threads
     (:mod:`rollc.support.threads`).
     """
 
@@ -63,7 +63,7 @@ class Call:
         self._keep = keep
         self._parts: list[_Part] = []
         if keep:
-            self._early: Results = {}  # gradients that the first phase has found
+            self._early: Results = {}  # gradients that the first phase computes
             self._lock = threading.Lock()
         for share in kernel.sharding.shares(steps, batch):
             count = share.stop - share.start
@@ -76,7 +76,7 @@ class Call:
     def run(
         self, leaves: Mapping[str, Array], phases: Collection[str], owned: Collection[str] = ()
     ) -> Results:
-        """The results of some phases, from the leaves that no phase before them has taken.
+        """The results of some phases, from the leaves that no earlier phase has taken.
 
         Results are the caller's own.  ``owned`` are leaves that nobody else will change.
         """
@@ -105,12 +105,11 @@ class Call:
         common: Mapping[str, Array] = _NONE,
         progress: int = 0,
     ) -> Results:
-        """The results of some of the sequences.
+        """The results of a shard.
 
-        ``common`` are arrays of all threads: those of the whole that are used as they are, from
-        the part's first sequence on, and panels, with the address of the ``progress`` of those who
-        pack them.
-        Results in them are not among those that come back.
+        ``common`` are arrays of all threads: strided arrays of the whole batch, from the shard's
+        first sequence on, and shared panels, with the address of the control block ``progress``
+        of their packing.  Results in them are not returned.
         """
         kernel, frame, whole = self.kernel, part.frame, self._sizes[BATCH]
         memory = kernel.memory
@@ -132,11 +131,11 @@ class Call:
             for function in functions:
                 kernel.call(function, frame, arrays, (whole, team, progress), phases)
 
-        beside = kernel.team(frame, phases) if part.count == whole else None
-        if beside is None:
+        team = kernel.team(frame, phases) if part.count == whole else None
+        if team is None:
             call(0)
         else:
-            beside.call(call, threads.count() - 1)
+            team.call(call, threads.count() - 1)
         if self._keep and FIRST in phases:
             stay = {name: arrays[name] for name in memory.read_later if name in arrays}
             part.arrays = {**frame.arrays, **stay}
@@ -156,17 +155,17 @@ class Call:
     def _run_parts(
         self, leaves: Mapping[str, Array], phases: Collection[str], copied: frozenset[str]
     ) -> Results:
-        """The results of all sequences, which threads have shared."""
+        """The results of the whole batch, sharded among threads."""
         kernel, sizes = self.kernel, self._sizes
         memory, sharding = kernel.memory, kernel.sharding
         wanted = [result for result in kernel.program.results if result.phase in phases]
-        rows = sharding.rows_apart(leaves, sizes, wanted, copied)
+        rows = sharding.strided_rows(leaves, sizes, wanted, copied)
         wholes = {
             result: sharding.joined_array(result, sizes)
             for result in wanted
             if memory.buffers[result.ref.buffer].batch and result.ref.buffer not in rows
         }
-        # All threads read one copy of what they have in common.
+        # Threads share one copy of leaves without the batch.
         alike = {name for name in copied if not memory.buffers[name].batch and name in leaves}
         leaves = {**leaves, **{name: sharding.copied(name, leaves[name]) for name in alike}}
         panels = sharding.common_panels()

@@ -1,4 +1,4 @@
-"""A program with its functions: loaded, or compiled when they are first needed, and called."""
+"""An executable: a program with its functions, loaded or else compiled at the first call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Array = NDArray[Any]
 class Executable:
     """A program with its code, for one precision.
 
-    ``text`` is what the file ``source`` holds; without it, it is read when it is needed.
+    ``text`` is the content of the file ``source``, which is otherwise read when it is needed.
     ``backend`` is the name of one, None for the default.
     """
 
@@ -55,7 +55,7 @@ class Executable:
         return self._functions
 
     def compile(self) -> None:
-        """Compile every function now, and keep the code."""
+        """Compile every function now, and save the code."""
         self._functions = self.backend.compile(self._source())
 
     def _source(self) -> Source:
@@ -64,7 +64,7 @@ class Executable:
         return Source(self.program, self.memory.dtype, self.source, self._text)
 
     def bytes(self, sizes: Mapping[str, int]) -> int:
-        """The memory that a run takes, besides the caller's own arrays; the next has it again."""
+        """The memory of a call, besides the caller's own arrays; the next call reuses it."""
         return self.memory.bytes(sizes, self.sharding.sizes(sizes))
 
     def call(
@@ -75,7 +75,9 @@ class Executable:
         call: tuple[int, int, int],
         phases: Collection[str],
     ) -> None:
-        """Run a function.  A call has a number of sequences in all, a team and a progress."""
+        """Run a function.  ``call`` is the whole batch size, and the addresses of two control
+        blocks: of a worker team, and of the packing of shared panels.
+        """
         whole, team, progress = call
         optional = [function.optional in phases] if function.optional else []
         key = (function.phase, whole, *optional)
@@ -93,12 +95,12 @@ class Executable:
         first = len(frame.sizes) + 2
         bound.count(first, team)
         bound.count(first + 1, progress)
-        for place, name in frame.places[function.phase]:
-            bound.give(place, arrays[name])
+        for position, name in frame.replaced[function.phase]:
+            bound.give(position, arrays[name])
         bound()
 
     def team(self, frame: Frame, phases: Collection[str]) -> Team | None:
-        """Threads beside this one, where it alone runs the loops but not every product."""
+        """A worker team for the products over all steps; None where it does not pay off."""
         if threads.count() < 2 or self.functions.team is None:
             return None
         if frame.divisible is None:

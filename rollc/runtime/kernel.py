@@ -1,4 +1,4 @@
-"""A kernel: a compiled program, and how it is called."""
+"""Kernels: executables with their two ways of calling, at once or with a tape."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from rollc.runtime.memory import FIRST
 
 
 class Kernel(Executable):
-    """A program with its code, for one precision, which others call.
-
-    Two threads may call at once, each then has buffers of its own.
-    """
+    """A program with its code, for one precision; it can be called from several threads at once."""
 
     def run(
         self,
@@ -22,11 +19,11 @@ class Kernel(Executable):
         batch: int,
         phases: Sequence[str],
     ) -> Results:
-        """The results of the phases: arrays by sort (output, loss, gradient) and label.
+        """The results of the phases: arrays by kind (output, loss, gradient) and label.
 
         ``steps`` is the number of steps, by axis where there are several.  ``leaves`` have
-        been checked: the right shapes, dtypes and index ranges.  The arrays that come back
-        are the caller's own.  Large batches are shared out to threads.
+        been checked: the right shapes, dtypes and index ranges.  The arrays that it returns
+        are the caller's own.  Large batches are sharded among threads.
         """
         return Call(self, self._by_axis(steps), batch).run(leaves, phases)
 
@@ -39,8 +36,8 @@ class Kernel(Executable):
     ) -> tuple[Results, Call]:
         """The results of the first phase, and a call with its tape, to run the others.
 
-        Whatever becomes of ``leaves`` and results, those are of what is given now; ``owned`` are
-        leaves that nobody will change.
+        Later changes of ``leaves`` and results do not affect the others; ``owned`` are leaves that
+        nobody will change, which are not copied for that.
         """
         call = Call(self, self._by_axis(steps), batch, keep=True)
         return call.run(leaves, (FIRST,), owned), call

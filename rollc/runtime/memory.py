@@ -1,4 +1,4 @@
-"""The memory of a kernel: how its buffers lie in arrays, and which of them a call is given."""
+"""The memory of a kernel: the layout of its buffers, and which are the caller's."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from rollc.support.allocator import Lender, empty
 
 Array = NDArray[Any]
 FIRST = PHASES[0]
-"""The phase that the others follow."""
+"""The phase that runs before the others."""
 
 
 class Memory:
     """The arrays of a program, for one precision.
 
-    Buffers that do not leave the kernel are kept for the next call of the same size, and those
-    of results that nobody holds any more are; two threads may call at once, each then has its
-    own.  ``panels`` are made from ``matrices`` by all threads of a call together, ``read_later``
-    are the leaves and results of the first phase that others read.
+    The kernel's own buffers are reused by the next call of the same size, and so are those of
+    results that nobody holds any more; calls from several threads have separate ones.  ``panels``
+    are packed from a number of ``matrices`` by the threads of a call together; ``read_later`` are
+    the leaves and results of the first phase that others read.
     """
 
     def __init__(self, program: Program, backend: Backend, dtype: str) -> None:
@@ -53,9 +53,9 @@ class Memory:
         }
         self.panels, self.matrices = tuple(shared), sum(shared.values())
         self.read_later = _read_later(program)
-        # Buffers that are one result, and nothing else's: others are not given away.
+        # Buffers that hold a single result are returned to the caller; others are copied from.
         times = Counter(result.ref.buffer for result in program.results)
-        self._alone = {n for n, count in times.items() if count == 1 and self._is_result(n)}
+        self._single = {n for n, count in times.items() if count == 1 and self._is_result(n)}
         self._panel_size = backend.panel_size
         self.frames = Frames()
 
@@ -68,14 +68,14 @@ class Memory:
         return self.buffers[name].role == "result"
 
     def is_own(self, buffer: Buffer) -> bool:
-        """Whether an array is a thread's alone: no one else's, and not given to the caller."""
+        """Whether an array is private to a thread: not shared, and not the caller's."""
         lent = buffer.role == "result" or buffer.name in self.panels
         return not lent and not self.is_given(buffer)
 
     def dimensions(self, buffer: Buffer, sizes: Mapping[str, int]) -> tuple[int, int]:
         """The shape of a buffer's array: its rows, and the elements of one value.
 
-        Numbers lie in one row, so that loops over sequences and steps go along it.
+        Numbers are contiguous in one row.
         """
         if buffer.role == "panel":
             inner, width = buffer.shape
@@ -87,13 +87,13 @@ class Memory:
         return (rows, prod(buffer.shape)) if buffer.shape else (1, rows)
 
     def bytes(self, sizes: Mapping[str, int], shares: Sequence[Mapping[str, int]]) -> int:
-        """The memory of a run, besides the caller's own arrays; ``shares`` are threads' sizes."""
+        """The memory of a call, besides the caller's own arrays; ``shares`` are threads' sizes."""
         results = [buffer for buffer in self.program.buffers if buffer.role == "result"]
         panels = [buffer for buffer in self.program.buffers if buffer.name in self.panels]
         own = [buffer for buffer in self.program.buffers if self.is_own(buffer)]
         if len(shares) == 1:
             return sum(self._size(buffer, sizes) for buffer in own + results + panels)
-        # Threads have copies of their leaves, and results are joined, but for what is apart.
+        # Shards have copies of leaves, and results are joined, except for strided arrays.
         whole = panels + [buffer for buffer in results if buffer.batch]
         whole += [b for b in self.program.buffers if self.is_given(b) and b.axes and b.batch]
         parts = own + [buffer for buffer in results if not buffer.strided]
@@ -107,12 +107,12 @@ class Memory:
         return prod(self.dimensions(buffer, sizes)) * self.dtypes[buffer.name].itemsize
 
     def frame(self, sizes: Mapping[str, int]) -> Frame:
-        """A frame of that size, to be given back."""
+        """A frame of that size, idle or new; the call gives it back."""
         found = self.frames.take(sizes)
         if found is not None:
             return found
         frame = Frame(sizes)
-        phases: dict[str, list[str]] = {}  # those that take a buffer
+        phases: dict[str, list[str]] = {}  # of each buffer, those that use it
         for function in self.program.functions:
             frame.results[function.phase] = []
             for name in function.buffers:
@@ -131,9 +131,9 @@ class Memory:
                 for phase in phases.get(name, ()):
                     frame.results[phase].append((name, shape, self.dtypes[name]))
         for function in self.program.functions:
-            frame.places[function.phase] = [
-                (place, name)
-                for place, name in enumerate(function.buffers)
+            frame.replaced[function.phase] = [
+                (position, name)
+                for position, name in enumerate(function.buffers)
                 if name not in frame.arrays
             ]
         for result in self.program.results:
@@ -145,17 +145,17 @@ class Memory:
         return frame
 
     def result(self, result: Result, array: Array, sizes: Mapping[str, int]) -> Array:
-        """A value with its own dimensions: steps, sequences, then its shape."""
+        """A result from the array of its buffer: steps, sequences, then its own shape."""
         ref = result.ref
         buffer = self.buffers[ref.buffer]
         rows = array.reshape((*lead(buffer, sizes), -1))
         steps = inside(rows, buffer, sizes, ref.shift)
         found = steps[..., ref.offset : ref.offset + prod(ref.shape)]
-        found = found if ref.buffer in self._alone else found.copy()
+        found = found if ref.buffer in self._single else found.copy()
         return found.reshape((*found.shape[:-1], *ref.shape))
 
     def leaving(self, result: Result, array: Array, lender: Lender) -> Array:
-        """A result of a call that goes on: a copy of it where a later phase reads its array."""
+        """A result of a kept call: a copy where a later phase reads its array."""
         if result.ref.buffer not in self.read_later:
             return array
         own = lender.lend((result.kind, result.label), array.shape, array.dtype)
@@ -163,8 +163,8 @@ class Memory:
         return own
 
     def _is_whole(self, ref: Ref) -> bool:
-        """Whether a result is all of a buffer that leaves the kernel."""
-        return ref.buffer in self._alone and not self.buffers[ref.buffer].around
+        """Whether a result is a whole buffer that is returned to the caller."""
+        return ref.buffer in self._single and not self.buffers[ref.buffer].around
 
 
 def _read_later(program: Program) -> frozenset[str]:

@@ -1,6 +1,6 @@
-"""Source that Numba compiles, and machine code that is kept and linked without it.
+"""The Numba backend: source that Numba compiles, and machine code that is linked without it.
 
-What compiles is imported where something is compiled: to load and call takes no compiler.
+The compiler is imported only to compile: loading and calling a kernel do not need it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import numpy as np
 from rollc.backends.numba.jit import object_code
 from rollc.backends.numba.jit.target import host, panel_size
 from rollc.backends.numba.library.team_layout import MATRIX
-from rollc.backends.numba.worker_team import Helpers
+from rollc.backends.numba.worker_team import WorkerTeam
 from rollc.backends.protocol import Array, Backend, Function, Functions, Source
 from rollc.kernel.program import Function as Phase
 from rollc.kernel.program import Program
 from rollc.support.allocator import empty
 
-_HELP = "help_team"  # the routine of threads that help with large products
+_WORKER = "work_for_team"  # the routine that the threads of a worker team run
 
 
 class NumbaBackend(Backend):
@@ -52,10 +52,10 @@ class NumbaBackend(Backend):
         from numba.np.numpy_support import from_dtype
 
         from rollc.backends.numba.jit.routine import machine_code
-        from rollc.backends.numba.library import routines  # noqa: F401  # which makes them known
+        from rollc.backends.numba.library import routines  # noqa: F401  # registers them
 
         arguments = {phase.phase: _types(source, phase) for phase in phases}
-        code = machine_code(functions, arguments, {_HELP: from_dtype(source.dtype)})
+        code = machine_code(functions, arguments, {_WORKER: from_dtype(source.dtype)})
         object_code.save(code, _files(source))
         linked = object_code.link(code)
         assert linked is not None  # this process has made it
@@ -81,12 +81,12 @@ class NumbaBackend(Backend):
 
 
 def _functions(source: Source, linked: Mapping[str, Function]) -> Functions:
-    """The functions of a program, and those that help them."""
-    return Functions(linked, partial(Helpers, linked[_HELP], empty((1, 1), source.dtype)))
+    """The functions of a program, and the maker of their worker teams."""
+    return Functions(linked, partial(WorkerTeam, linked[_WORKER], empty((1, 1), source.dtype)))
 
 
 def _files(source: Source) -> tuple[Path, ...]:
-    """Where the code of a source may be kept."""
+    """The files that the code of a source can be kept in."""
     made_from = f"{source.dtype}\n{source.text}".encode()
     return object_code.code_paths(source.path.parent, source.path.stem, made_from)
 
@@ -106,7 +106,7 @@ def _types(source: Source, function: Phase) -> list[Any]:
 
 
 def _module(source: Source) -> ModuleType:
-    """The module of a source, under a name of its own."""
+    """The module of a source, under a unique name."""
     module = ModuleType(f"rollc_kernel_{source.path.stem}")
     module.__file__ = str(source.path)
     sys.modules[module.__name__] = module

@@ -1,9 +1,9 @@
-"""The helpers of a call: threads that take parts of its large products (:mod:`.thread_team`).
+"""The worker team of a call: threads that compute chunks of its large products.
 
-They are there only while the call runs, and no call waits for one that has not begun a part.
-What they gain depends on how far apart the processor's cores are, and on who else uses them, so
-it is measured: now and then a few calls run with helpers and a few without, and the others as
-those that took less time.  The numbers are the same.  Nothing here needs the compiler.
+See :mod:`.library.thread_team`.  Workers run only during the call, which waits for none that has
+not taken a chunk.  The speedup depends on the latency between the processor's cores, and on its
+load, so it is measured: at intervals a few calls run with a team and a few without, and the
+others as those that were faster.  The results are the same.  Nothing here needs the compiler.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from rollc.backends.numba.library.team_layout import CLOSED, TEAM, THREADS
 from rollc.support import threads
 from rollc.support.allocator import empty
 
-MOST = 7  # helpers: what is divided takes microseconds
-TRIES = 3  # calls of either way, of which the fastest counts
-PERIOD = 128  # calls from one comparison to the next; twice as many after each like the last
+MOST = 7  # workers: a product takes microseconds
+TRIES = 3  # calls with and without a team, of which the fastest counts
+PERIOD = 128  # calls from one comparison to the next; doubled after each with the same outcome
 LONGEST = 100 * PERIOD
 
 
-class Helpers:
-    """What helps in calls of one kind."""
+class WorkerTeam:
+    """The worker team of calls with the same phases, and whether it pays off."""
 
-    def __init__(self, helping: Bindable, like: Array) -> None:
-        """``helping`` is the function that helps, in the precision of the array ``like``."""
-        self._helping = helping
+    def __init__(self, worker: Bindable, like: Array) -> None:
+        """``worker`` is the function that workers run, for the precision of the array ``like``."""
+        self._worker = worker
         self._like = like
         self._calls = 0  # since the last comparison began
         self._period = PERIOD
@@ -40,16 +40,16 @@ class Helpers:
         self._gain = True
 
     def call(self, function: Callable[[int], None], others: int) -> None:
-        """A function of a team, in which ``others`` help; of no team where that is faster."""
+        """Call a function with a team of ``others``, or without one where that is faster."""
         trying = self._calls < 2 * TRIES
-        helped = self._calls % 2 == 0 if trying else self._gain
+        teamed = self._calls % 2 == 0 if trying else self._gain
         began = perf_counter()
-        if helped:
+        if teamed:
             self._with_team(function, min(others, MOST))
         else:
             function(0)
         if trying:
-            self._least[helped] = min(self._least[helped], perf_counter() - began)
+            self._least[teamed] = min(self._least[teamed], perf_counter() - began)
         self._calls += 1
         if self._calls == 2 * TRIES:
             self._compare()
@@ -68,18 +68,18 @@ class Helpers:
         block[...] = 0
         block[0, THREADS] = 1 + others
         team = int(block.ctypes.data)
-        helping = self._helping([team], [self._like])
+        worker = self._worker([team], [self._like])
 
-        def help_in(block: Array = block) -> None:  # which lives as long as someone looks at it
-            helping()
+        def work(block: Array = block) -> None:  # holds the block while the worker runs
+            worker()
 
-        waiting: list[Future[None]] = []
-        with suppress(RuntimeError):  # no more threads can be started: it goes without
+        workers: list[Future[None]] = []
+        with suppress(RuntimeError):  # no more threads can be started: go on with those there are
             for _ in range(others):
-                waiting.append(threads.beside(help_in))
+                workers.append(threads.beside(work))
         try:
             function(team)
         finally:
             block[0, CLOSED] = 1
-            for one in waiting:
+            for one in workers:
                 one.cancel()

@@ -23,7 +23,7 @@ from rollc.backends.numba.library.team_layout import (
     THREADS,
     TICKET,
 )
-from rollc.backends.numba.worker_team import Helpers
+from rollc.backends.numba.worker_team import WorkerTeam
 from rollc.network.network import Network
 from rollc.support import threads
 from rollc.support.allocator import empty
@@ -54,7 +54,7 @@ def network(request: pytest.FixtureRequest) -> Network:
 @pytest.fixture(autouse=True)
 def always_helped(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     on_machine(monkeypatch, team_start=0, thread_start=10**15)
-    monkeypatch.setattr(Helpers, "call", Helpers._with_team)
+    monkeypatch.setattr(WorkerTeam, "call", WorkerTeam._with_team)
     monkeypatch.delenv(threads.VARIABLE, raising=False)
     yield
     threads.use(None)
@@ -168,7 +168,7 @@ def job(network: Network, kind: int, numbers: list[int], arrays: list[Array]) ->
 
 
 def help_with(network: Network, words: Array, like: Array) -> threading.Thread:
-    helping = network._kernel("forward").functions.phases["help_team"]
+    helping = network._kernel("forward").functions.phases["work_for_team"]
     bound = helping([int(words.ctypes.data)], [like])
     thread = threading.Thread(target=bound)
     thread.start()
@@ -201,7 +201,7 @@ def test_a_helper_does_what_is_laid_out_until_the_team_is_closed(network: Networ
 def test_what_fails_lets_the_helpers_go(network: Network) -> None:
     threads.use(2)
     dtype = network._kernel("forward").memory.dtype
-    helping = network._kernel("forward").functions.phases["help_team"]
+    helping = network._kernel("forward").functions.phases["work_for_team"]
     seen: list[int] = []
 
     def failing(team: int) -> None:
@@ -209,12 +209,12 @@ def test_what_fails_lets_the_helpers_go(network: Network) -> None:
         raise MemoryError("no room")
 
     with pytest.raises(MemoryError, match="no room"):
-        Helpers(helping, np.empty((1, 1), dtype)).call(failing, 1)
+        WorkerTeam(helping, np.empty((1, 1), dtype)).call(failing, 1)
     assert seen[0] != 0
     assert threads.beside(lambda: None).result(5) is None  # the only thread is free again
 
 
-CALL = Helpers.call
+CALL = WorkerTeam.call
 
 
 @pytest.mark.parametrize(("alone", "together"), [(3.0, 2.0), (2.0, 3.0)])
@@ -234,7 +234,7 @@ def test_helpers_are_asked_where_they_gain(
         # The first call of all takes longer in any case.
         now[0] += (together if team else alone) + 10 * (len(calls) == 1)
 
-    team = Helpers(lambda numbers, arrays: lambda: None, np.empty((1, 1)))  # type: ignore
+    team = WorkerTeam(lambda numbers, arrays: lambda: None, np.empty((1, 1)))  # type: ignore
 
     def run(period: int) -> None:
         """The calls up to the next comparison: some of either way, and the faster way."""
@@ -259,7 +259,9 @@ def test_few_products_are_not_worth_a_team(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(Helpers, "call", lambda self, function, others: asked.append(function(0)))
+    monkeypatch.setattr(
+        WorkerTeam, "call", lambda self, function, others: asked.append(function(0))
+    )
     threads.use(2)
     results(network, 1)
     assert len(asked) == 2

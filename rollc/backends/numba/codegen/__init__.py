@@ -1,1 +1,1 @@
-"""The source of a program: a Python module for Numba."""
+"""Code generation: from a program to the source of a Python module for Numba."""

@@ -1,4 +1,4 @@
-"""The code of routines: a call of a library routine for each step and sequence."""
+"""Code generation of routines: a call of a library routine for each step and sequence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rollc.kernel.program import Ref, Routine
 
 
 def write_routine(write: Writer, routine: Routine) -> None:
-    """A call of a routine for each step and sequence."""
+    """Write the loops of a routine and its calls."""
     write.comment([routine.name], [routine.line])
     if routine.accumulate and not routine.cleared:
         buffer = write.buffers[routine.out.buffer]
@@ -33,7 +33,7 @@ def write_routine(write: Writer, routine: Routine) -> None:
 
 
 def _vecdot(write: Writer, routine: Routine) -> bool:
-    """Write the dot products of all rows along two axes as one call, if that can be."""
+    """Write the dot products of all rows along two axes as one call, where they are that."""
     a, b = routine.operands
     out, span = routine.out, routine.span
     if (
@@ -46,7 +46,7 @@ def _vecdot(write: Writer, routine: Routine) -> bool:
     opened = write.open(routine.over[:-2], 1, span)
 
     def strides(ref: Ref) -> str:
-        """How far it is from one row to the next along both axes."""
+        """The strides of the rows along both axes."""
         outer = write.stride(ref, inner[:1]) if len(inner) > 1 else "0"
         return f"({outer}, {write.stride(ref, inner[-1:])})"
 
@@ -69,7 +69,7 @@ def _vecdot(write: Writer, routine: Routine) -> bool:
 
 
 def _sum_of_each(write: Writer, routine: Routine) -> bool:
-    """Write a sum of outer products over the steps, for each sequence, as one call for each."""
+    """Write a sum of outer products over the steps, for each sequence, as a call for each."""
     a, b = routine.operands
     out, span = routine.out, routine.span
     over = [axis for axis in routine.over if axis not in routine.kept]
@@ -102,7 +102,7 @@ def _shapes(routine: Routine) -> list[Shape]:
 
 
 def _template(write: Writer, routine: Routine) -> None:
-    """The table's call of a library routine, with its words replaced."""
+    """Write the call of :data:`CALLS` for an operation, with its placeholders replaced."""
     entry = OPERATIONS[routine.operation]
     options = {**dict(entry.defaults), **dict(routine.options)}
     axis = integer(options, "axis", 0)
@@ -140,7 +140,7 @@ def _template(write: Writer, routine: Routine) -> None:
 
 
 def _sizes(position: str, shape: Shape) -> dict[str, object]:
-    """The words for the sizes of an operand, or of the result."""
+    """The placeholders for the sizes of an operand, or of the result."""
     sizes: dict[str, object] = {f"size{position}": prod(shape)}
     if len(shape) == 2:
         sizes |= {f"rows{position}": shape[0], f"columns{position}": shape[1]}
@@ -148,7 +148,7 @@ def _sizes(position: str, shape: Shape) -> dict[str, object]:
 
 
 def _small_matmul(write: Writer, routine: Routine) -> None:
-    """A product of matrices that may differ from step to step and sequence to sequence."""
+    """Write a product of two matrices at each step and sequence."""
     options = dict(routine.options)
     transpose_a, transpose_b = (bool(options.get(f"transpose_{side}")) for side in "ab")
     a, b = routine.operands
@@ -171,7 +171,7 @@ def _small_matmul(write: Writer, routine: Routine) -> None:
 
 
 def _blocks(write: Writer, routine: Routine) -> None:
-    """What only moves elements: a block of the result for each operand."""
+    """Write an operation that moves elements: a block of the result for each operand."""
     options = dict(routine.options)
     axis = integer(options, "axis", 0)
     out_shape = folded(routine.shape, axis)
@@ -209,7 +209,7 @@ def _blocks(write: Writer, routine: Routine) -> None:
         out_start += count
 
 
-# Those that are no call of one routine with the arguments of a template.
+# Operations that are not the call of one routine.
 _WRITERS: Mapping[str, Callable[[Writer, Routine], None]] = {
     "matmul": _small_matmul,
     "tail": write_tail,

@@ -1,7 +1,6 @@
-"""The code of elementwise work: loops over steps, sequences and elements, an operation a line.
+"""Code generation of nests: loops over steps, sequences and elements, an operation a line.
 
-Numbers have no elements to loop over.  Where those of all steps and sequences are contiguous, one
-flat loop goes over them.
+Numbers that are contiguous over all steps and sequences have one flat loop (loop collapsing).
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ class Elements:
         self.write = write
 
     def nest(self, nest: Nest) -> None:
+        """Write a nest."""
         write = self.write
         write.comment([a.name for a in nest.body], [a.line for a in nest.body])
         if self._is_flat(nest):
@@ -38,7 +38,7 @@ class Elements:
             return
         size = prod(nest.shape)
         opened = write.open(nest.over, 1, nest.span, size == 1)
-        # What does not change along the elements is read once.
+        # Reads that are invariant in the loop over elements are hoisted.
         shared: dict[Ref, str] = {}
         stored = {assign.store.buffer for assign in nest.body if assign.store is not None}
         for assign in nest.body if size > 1 else ():
@@ -62,7 +62,7 @@ class Elements:
         if nest.shape or len(nest.over) < 2:
             return False
         known = [OPERATIONS[each.operation] for each in nest.body if each.operation in OPERATIONS]
-        if any(entry.counts or entry.sees_end for entry in known):  # by the number of the step
+        if any(entry.counts or entry.sees_end for entry in known):  # they need the step's number
             return False
         refs = [ref for assign in nest.body for ref in _refs(assign)]
         running = [ref for ref in refs if self._runs(ref)]
@@ -77,19 +77,19 @@ class Elements:
         return bool(buffer.axes) or buffer.batch
 
     def operand(self, operand: Operand, known: Mapping[Ref, str]) -> str:
-        """What is read, by its name where it has been read or computed before."""
+        """The expression of an operand: a variable where it has been read or computed before."""
         name = known.get(operand) if isinstance(operand, Ref) else None
         return name or self.write.operand(operand)
 
     def assign(self, assign: Assign, known: Mapping[Ref, str]) -> None:
-        """One operation; ``known`` are the names of values that need not be read."""
+        """Write one operation; ``known`` are the variables of values that are read already."""
         write = self.write
         operands = [self.operand(operand, known) for operand in assign.operands]
         name = write.names.local(assign.name)
         entry = OPERATIONS.get(assign.operation)
         if entry is not None and entry.variadic:
             value, *rest = operands
-            for operand in rest:  # two at a time, a line each: one expression could be too deep
+            for operand in rest:  # a line for each, since one expression could be too deep
                 write.assign(name, value)
                 value = _expression(assign.operation, [name, operand])
         else:
@@ -135,12 +135,12 @@ def _refs(assign: Assign) -> list[Ref]:
 
 
 def _expression(operation: str, operands: Sequence[str]) -> str:
-    """An operation of some operands."""
+    """The expression of an operation, with its operands."""
     return re.sub(r"\{(\d)\}", lambda found: operands[int(found[1])], EXPRESSIONS[operation])
 
 
 def _window_index(at: str, options: Mapping[str, Attribute]) -> str:
-    """What the operation ``position`` gives at a step."""
+    """The expression of the operation ``position`` at a step."""
     start, size, divide, modulo = (
         integer(options, name, 0) for name in ("start", "size", "divide", "modulo")
     )

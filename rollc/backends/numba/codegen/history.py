@@ -1,6 +1,6 @@
-"""The code of the last rows of a sequence, and of what is adjoint to them.
+"""Code generation of ``tail`` and its adjoints (:mod:`rollc.ir.operations.history`).
 
-A sequence ends before a step that is the number of steps, or a length of its own; its tail
+A sequence ends before a step that is the number of steps, or its own length; its tail
 has a row for each step before that one, and for steps before the first a row of the start.
 """
 
@@ -24,7 +24,7 @@ def row_of_step(write: Writer, rows: Operand, axis: str, length: str = "") -> st
 
 
 def write_tail(write: Writer, routine: Routine) -> None:
-    """The rows of the last steps, and of the start."""
+    """Write ``tail``: the rows of the last steps, and of the start."""
     y, start, *length = routine.operands
     assert isinstance(y, Ref) and isinstance(start, Ref)
     axis, count, out = _axis(routine), routine.shape[0], routine.out
@@ -43,7 +43,7 @@ def write_tail(write: Writer, routine: Routine) -> None:
 
 
 def write_tail_start(write: Writer, routine: Routine) -> None:
-    """The rows that the start has given to a tail."""
+    """Write ``tail_start``: the rows that a tail takes from its start."""
     rows, *length = routine.operands
     assert isinstance(rows, Ref)
     axis, count, out = _axis(routine), routine.shape[0], routine.out

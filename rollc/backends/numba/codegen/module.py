@@ -1,9 +1,9 @@
-"""A program to Numba source: readable Python, with the nodes and spec lines it came from.
+"""Code generation of a program: readable Python for Numba, with its nodes and spec lines.
 
 Every name in the source is made from letters, digits and underscores, and every other text
-is a number or a word of the tables here: nothing that a spec says can become code.  The
+is a number or a word of the tables here: no text of a spec can become code.  The
 functions allocate nothing and take their arrays as arguments, in the order of the
-program's buffers; the docstring of a source says what the others are.
+program's buffers; the docstring of a source explains the others.
 """
 
 from __future__ import annotations
@@ -49,24 +49,25 @@ _HEADER = '''\
 The arguments of its functions:
     T         the number of steps; of two time axes T_0 and T_1
     B, N      the number of sequences here, and in the whole batch
-    K         the number of steps in a block: what need not be computed step by step is computed
-              for the steps of a block together
-    team      threads that help with large products, or 0
-    progress  how far threads are that pack the same weights, or 0
-    inputs    whether the gradients of inputs are asked for
+    K         the number of steps in a block: statements outside the recurrence are computed for
+              all steps of a block together
+    team      the control block of a team of worker threads for large products, or 0
+    progress  the control block of threads that pack panels together, or 0
+    inputs    whether the gradients of inputs are computed
     h_        the array of a node h; d_h_ is that of its cotangent ~h
 
 An array has a row for each step and each sequence: h at step t, of sequence n, is
 h_[t * B + n, :].  If it is the caller's, it may be h_[t * N + n, :]; if it is that of a block,
-h_[(t - begin) * B + n, :].  What is read with a delay has rows of initial values too, so that
-h_[(t + 1) * B + n, :] may be h at step t.  Scalars are in one row, such as loss_[0, t * B + n],
-and a matrix is one row in row-major order.  W_panel_ and W_rows_ hold a weight W as lib.matmul
-takes it, transposed and not.  One element of h is v_h, and one of the step before v_h_past1.
+h_[(t - begin) * B + n, :].  An array that is read with a delay has rows of initial values too, so
+that h_[(t + 1) * B + n, :] may be h at step t.  Scalars are in one row, such as
+loss_[0, t * B + n], and a matrix is one row in row-major order.  W_panel_ and W_rows_ hold a
+matrix W packed for lib.matmul, transposed and not.  One element of h is v_h, and one of the step
+before v_h_past1.
 
-A comment says which nodes the lines below compute; i'2 is a part of the expression of i.  A call
-of lib gives arrays first, as in NumPy, then sizes and offsets by name: a_row and a_column are where
-the value begins in the array a, and 0 where they are left out.  simd_range is range, of iterations
-that are independent of each other, and uint(i) is i, as an unsigned integer.
+A comment names the nodes that the lines below compute; i'2 is a part of the expression of i.  A
+call of lib has arrays first, as in NumPy, then sizes and offsets by name: the value begins at
+a_row and a_column of the array a, which are 0 where they are left out.  simd_range is a range of
+independent iterations, and uint(i) is i as an unsigned integer.
 """
 '''
 
@@ -146,7 +147,7 @@ class _Emitter:
         now = "now" if shifts else step
         if shifts:
             self.write.remark(
-                "retimed: each part is at a step of its own, while that is in the sequence"
+                "retimed: each part runs at its own step, where that is inside the sequence"
             )
         if loop.blocks:
             self._blocks_of_steps(loop, step, steps)
@@ -161,7 +162,7 @@ class _Emitter:
         self._body(loop, now, low, high, first)
 
     def _blocks_of_steps(self, loop: Loop, step: str, steps: str) -> None:
-        """A loop over blocks of steps, around the loop over the steps of a block."""
+        """Write a loop over blocks of steps, around the loop over the steps of a block."""
         write = self.write
         if loop.direction == "forward":
             write.say(f"for begin in range(0, {steps}, K):")
@@ -186,7 +187,7 @@ class _Emitter:
         write.depth -= 1
 
     def _body(self, loop: Loop, step: str, low: str, high: str, first: str) -> None:
-        """The loops over steps, and what follows them in each block."""
+        """Write the loops over steps, and the statements after them in each block."""
         write = self.write
         fused = write_single(self.elements, loop, step, low, high, first)
         if fused is None or batched(loop):
@@ -208,7 +209,7 @@ class _Emitter:
                 self._simple(after)
 
     def _shifted(self, part: Shifted, axis: str) -> None:
-        """A part of a loop, for those of its steps that are inside the sequence."""
+        """Write a part of a loop, under the condition that its step is inside the sequence."""
         step = self.write.step(axis)
         self.write.say(f"{step} = {shifted('now', -part.shift)}")
         self.write.say(f"if 0 <= {step} < {self.write.steps(axis)}:")
@@ -250,7 +251,7 @@ class _Emitter:
         sides = [("0", str(buffer.before), "r")] if buffer.before else []
         if buffer.after:
             steps = write.steps(buffer.axis)
-            if buffer.role == "block":  # the first block of a loop that runs back
+            if buffer.role == "block":  # the first block of a backward loop
                 steps = f"min(K, {steps})"
             low = shifted(steps, buffer.before)
             high = shifted(steps, buffer.before + buffer.after)
@@ -267,7 +268,7 @@ class _Emitter:
                 value = number(fill.initial.value)
             elif isinstance(fill.initial, Ref) and fill.depth:
                 initial = fill.initial
-                # There may be rows for depths that nothing reads any more, the oldest first.
+                # The initial value can have more rows than the halo, the oldest first.
                 unread = initial.shape[0] - buffer.before if low == "0" else 0
                 value = (
                     f"{write.names.array(initial.buffer)}[{write.row(initial)},"
@@ -280,7 +281,7 @@ class _Emitter:
             write.depth -= opened
 
     def _carry(self, carry: Carry, loop: Loop) -> None:
-        """The last rows of the previous block, which has K steps if it is not the last."""
+        """Write the copy of the last rows of the previous block, which has K steps."""
         write = self.write
         buffer = write.buffers[carry.buffer]
         write.remark(f"the last rows of {shown(carry.buffer)} in the previous block")
@@ -329,19 +330,21 @@ class _Emitter:
         write = self.write
         write.comment(times.names, [times.line])
         if times.when is not None:
-            self._under(times.when, times, lambda: self._all_times(times))
+            self._predicated(times.when, times, lambda: self._all_times(times))
             return
         self._all_times(times)
 
-    def _under(self, when: Ref, part: MatMul | OuterProduct, whole: Callable[[], None]) -> None:
-        """A product of the steps where a condition holds.
+    def _predicated(
+        self, when: Ref, part: MatMul | OuterProduct, whole: Callable[[], None]
+    ) -> None:
+        """Write a predicated product: step by step, where the condition holds.
 
-        Of few sequences, those of all steps together take less time: they fill the rows of tiles.
+        For few sequences the product over all steps is faster, since it fills register tiles.
         """
         write = self.write
         steps = tuple(axis for axis in part.over if axis != BATCH)
         if steps:
-            write.say(f"if B < {write.target.product_rows}:  # all steps at once take less time")
+            write.say(f"if B < {write.target.product_rows}:  # all steps at once are faster")
             write.depth += 1
             whole()
             write.depth -= 1
@@ -363,7 +366,7 @@ class _Emitter:
         self._rows_times(times, inner, times.over[: len(times.over) - len(inner)])
 
     def _rows_times(self, times: MatMul, inner: tuple[str, ...], outer: tuple[str, ...]) -> None:
-        """A product of the rows along some axes, for all indices of others."""
+        """Write a product of the rows along some axes, in loops over the others."""
         write, a, out = self.write, times.operand, times.out
         opened = write.open(outer, 1, times.span)
         inputs, outputs = write.buffers[times.panel].shape
@@ -381,7 +384,7 @@ class _Emitter:
                 rows="B" if batch else 1,
                 inner=inputs,
                 columns=outputs,
-                # Where a thread has some of the sequences, its rows are not contiguous.
+                # The rows of a shard are not contiguous.
                 a_stride=write.sequences(a) if batch else 1,
                 out_stride=write.sequences(out) if batch else 1,
                 **first,
@@ -420,10 +423,10 @@ class _Emitter:
         if product.when is None:
             whole()
         else:
-            self._under(product.when, product, whole)
+            self._predicated(product.when, product, whole)
 
     def _rows_product(self, product: OuterProduct, inner: tuple[str, ...]) -> None:
-        """The sum of products of the rows along some axes, at one index of the others."""
+        """Write the sum of outer products of the rows along some axes."""
         write, a, b = self.write, product.a, product.b
         write.call(
             "sum_outer_products",
@@ -440,7 +443,7 @@ class _Emitter:
         )
 
     def _dot(self, product: OuterProduct) -> None:
-        """The sum of products of numbers."""
+        """Write a sum of products of numbers."""
         write = self.write
         inner = write.contiguous([product.a, product.b], product.over)
         out = write.element(product.out)

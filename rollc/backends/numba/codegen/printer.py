@@ -1,4 +1,4 @@
-"""Lines of generated source, and how a value of a program is spelled in them."""
+"""The writer of generated source: lines, indices, and calls of the library."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Range:
 
 
 class Writer:
-    """Collects lines at the depth of the loops that are open.
+    """Collects lines at the depth of the open loops.
 
-    The spellings are those inside the loops of a statement: ``T`` and ``B`` are the numbers
+    Expressions are those inside the loops of a statement: ``T`` and ``B`` are the numbers
     of steps and sequences, ``t``, ``n`` and ``k`` the step, the sequence and the element.
     """
 
@@ -40,15 +40,16 @@ class Writer:
         self.names = names
         self.lines: list[str] = []
         self.depth = 0
-        self.single = False  # whether there is one sequence only
-        self.guarded = False  # whether steps may be read that are outside the sequence
-        self.flat: tuple[tuple[str, ...], Span] | None = None  # the axes that one loop goes over
+        self.single = False  # whether this is the code for a batch of one sequence
+        self.guarded = False  # whether reads are tested to be inside the sequence
+        self.flat: tuple[tuple[str, ...], Span] | None = None  # the axes of a collapsed loop
 
     def say(self, text: str) -> None:
+        """Write a line."""
         self.lines.append("    " * self.depth + text)
 
     def assign(self, target: str, value: str, operator: str = "=") -> None:
-        """An assignment, over several lines if it is long."""
+        """Write an assignment, over several lines if it is long."""
         line = f"{target} {operator} {value}"
         if len(line) + 4 * self.depth <= WIDTH:
             self.say(line)
@@ -58,10 +59,11 @@ class Writer:
         self.say(")")
 
     def comment(self, names: Sequence[str], lines: Iterable[int] = ()) -> None:
-        """What follows computes these nodes, of these lines of the spec."""
+        """Write a comment that names the nodes computed below, and their lines of the spec."""
         self.remark(", ".join(dict.fromkeys(map(shown, names))), lines)
 
     def remark(self, text: str, lines: Iterable[int] = ()) -> None:
+        """Write a comment."""
         where = sorted({line for line in lines if line})
         if where:
             span = f"line\xa0{where[0]}" if len(where) == 1 else f"lines\xa0{where[0]}-{where[-1]}"
@@ -71,16 +73,16 @@ class Writer:
             self.say("# " + row.replace("\xa0", " "))
 
     def step(self, axis: str) -> str:
-        """The step along a time axis."""
+        """The variable of the step along a time axis."""
         return "t" if len(self.axes) < 2 else f"t_{self.axes.index(axis)}"
 
     def steps(self, axis: str) -> str:
-        """The number of steps along a time axis."""
+        """The variable of the number of steps along a time axis."""
         return "T" if len(self.axes) < 2 else f"T_{self.axes.index(axis)}"
 
     @contextmanager
     def steps_of(self, steps: Range) -> Iterator[None]:
-        """Inside is the body of a loop over steps."""
+        """Open a loop over steps for a body."""
         self.say(steps.header)
         self.depth += 1
         self.guarded = steps.boundary
@@ -89,9 +91,9 @@ class Writer:
         self.depth -= 1
 
     def open(self, over: Iterable[str], size: int, span: Span, independent: bool = False) -> int:
-        """Open the loops of a statement, over axes and then elements; the number of them.
+        """Open the loops of a statement, over axes and then elements; returns their number.
 
-        If they are ``independent``, the iterations of the innermost one may run in any order.
+        If the iterations of the innermost loop are ``independent``, it is marked so.
         """
         loops = [
             ("n", "B") if axis == BATCH else (self.step(axis), step_range(span, self.steps(axis)))
@@ -106,7 +108,7 @@ class Writer:
         return len(loops)
 
     def row(self, ref: Ref, steps: Mapping[str, str] | None = None) -> str:
-        """The row of a value, at the steps and the sequence of the loops around.
+        """The row of a value, at the steps and the sequence of the open loops.
 
         ``steps`` replaces the step along an axis, or the sequence.
         """
@@ -134,7 +136,7 @@ class Writer:
         return row or "0"
 
     def element(self, ref: Ref) -> str:
-        """One element, at the indices of the loops around."""
+        """One element of a value, at the indices of the open loops."""
         column = shifted("k", ref.offset) if prod(ref.shape) > 1 else str(ref.offset)
         element = self.at(ref.buffer, self.row(ref), column)
         shift = self.beyond(ref)
@@ -146,12 +148,12 @@ class Writer:
         return f"({element} if {inside} else {self.zero(ref)})"
 
     def beyond(self, ref: Ref) -> int:
-        """How far from the step itself an array is read that has no rows around."""
+        """The delay of a read of an unpadded array, as an offset from the current step."""
         buffer = self.buffers[ref.buffer]
         return ref.shift - buffer.before if buffer.unpadded else 0
 
     def at_step(self, ref: Ref, steps: Mapping[str, str]) -> str:
-        """A number, at given steps."""
+        """A value that is a number, at given steps."""
         return self.at(ref.buffer, self.row(ref, steps), "0")
 
     def at(self, buffer: str, row: str, column: str) -> str:
@@ -165,7 +167,7 @@ class Writer:
         return self.names.array(ref.buffer)
 
     def start(self, parameter: str, ref: Ref) -> dict[str, object]:
-        """Where a value begins in its array, as the library takes it (:func:`start`)."""
+        """The arguments of a call for where a value begins in its array (:func:`start`)."""
         if not self.buffers[ref.buffer].shape:
             return start(parameter, "0", self.row(ref))
         return start(parameter, self.row(ref), ref.offset)
@@ -176,7 +178,7 @@ class Writer:
         return buffer.batch if axis == BATCH else axis in buffer.axes
 
     def stride(self, ref: Ref, along: Sequence[str]) -> str:
-        """The rows from one index to the next along the last of some axes; 0 along none."""
+        """The stride, in rows, along the last of some axes; 0 for no axis, or to broadcast."""
         if not along or not self.has(ref, along[-1]):
             return "0"
         buffer = self.buffers[ref.buffer]
@@ -190,13 +192,13 @@ class Writer:
         return " * ".join(f"({count})" if " " in count else count for count in counts) or "1"
 
     def sequences(self, ref: Ref) -> str:
-        """The rows from one step to the next."""
+        """The stride, in rows, from one step to the next."""
         return "N" if self.buffers[ref.buffer].strided else "B"
 
     def contiguous(self, refs: Sequence[Ref], over: Sequence[str]) -> tuple[str, ...]:
         """The last of ``over`` along which the rows of all references are contiguous.
 
-        Those of a buffer that has the rows of all threads are so only where one has all.
+        A strided buffer counts as one whose thread has the whole batch.
         """
         inner: tuple[str, ...] = ()
         for axis in reversed(over):
@@ -212,7 +214,7 @@ class Writer:
     def first_row(
         self, ref: Ref, inner: Sequence[str], span: Span, first: str | None = None
     ) -> str:
-        """The first of the rows that a statement takes together, from the step ``first`` on."""
+        """The first row of those along some axes, from the step ``first`` of the span on."""
         first = first or ("begin" if span.block else str(span.start))
         start = {axis: "0" if axis == BATCH else first for axis in inner}
         if self.buffers[ref.buffer].batch and BATCH not in inner:
@@ -220,7 +222,7 @@ class Writer:
         return self.row(ref, {BATCH: "n", **start})
 
     def count(self, inner: Sequence[str], span: Span, steps: str | None = None) -> str:
-        """The number of those rows, of all steps of the span or of fewer ``steps``."""
+        """The number of rows along some axes, for all steps of the span or fewer ``steps``."""
         counts = [
             "B" if axis == BATCH else steps or step_count(span, self.steps(axis)) for axis in inner
         ]
@@ -229,6 +231,7 @@ class Writer:
         return " * ".join(counts) or "1"
 
     def operand(self, operand: Operand) -> str:
+        """The expression of an operand, at the indices of the open loops."""
         match operand:
             case Local():
                 return self.names.local(operand.name)
@@ -238,11 +241,11 @@ class Writer:
                 return self.element(operand)
 
     def whole(self, operand: Operand) -> str:
-        """A whole number, at the indices of the loops around."""
+        """The expression of an operand that is a whole number."""
         return str(int(operand.value)) if isinstance(operand, Number) else self.operand(operand)
 
     def element_of_row(self, ref: Ref, row: str) -> str:
-        """One element of one of the rows that a value holds, at the indices of the loops."""
+        """One element of a row of a value with rows, at the indices of the open loops."""
         size = prod(ref.shape[1:])
         column = row if size == 1 else f"{row} * {size} + k"
         return self.at(ref.buffer, self.row(ref), shifted(column, ref.offset))
@@ -252,13 +255,14 @@ class Writer:
         return {"float": "F(0)", "index": "0", "bool": "False"}[self.buffers[ref.buffer].kind]
 
     def clear(self, ref: Ref, shape: Shape) -> None:
-        """Write zeros to a value of a shape."""
+        """Write a call that writes zeros to a value of a shape."""
         self.call("clear", self.array(ref), size=prod(shape), **self.start("out", ref))
 
     def call(self, routine: str, *arrays: str, into: object = "", **named: object) -> None:
-        """A call of a library routine, over several lines if it is long.
+        """Write a call of a library routine, over several lines if it is long.
 
-        ``into`` is what is done with its result; of ``named`` arguments None is left out.
+        ``into`` is the text before it, such as ``x = ``; ``named`` arguments that are None are
+        left out.
         """
         words = [*arrays]
         words += [f"{name}={value}" for name, value in named.items() if value is not None]
@@ -280,12 +284,13 @@ class Writer:
 
 
 def start(parameter: str, row: object, column: object) -> dict[str, object]:
-    """The arguments that say where a value begins in the array of a parameter; 0 is left out."""
+    """The arguments for where a value begins in the array of a parameter; 0 is left out."""
     named = {f"{parameter}_row": row, f"{parameter}_column": column}
     return {name: index for name, index in named.items() if str(index) != "0"}
 
 
 def number(value: float) -> str:
+    """A literal in the kernel's precision."""
     if value != value:
         return "F(np.nan)"
     if value in (float("inf"), float("-inf")):
@@ -294,9 +299,10 @@ def number(value: float) -> str:
 
 
 def shifted(name: str, shift: int) -> str:
+    """The expression of an index plus a number."""
     if name.isdigit():
         return str(int(name) + shift)
-    if name.endswith(" - 1") and shift > 0:  # the last step, and on from there
+    if name.endswith(" - 1") and shift > 0:
         return shifted(name.removesuffix(" - 1"), shift - 1)
     if shift == 0:
         return name
@@ -304,7 +310,7 @@ def shifted(name: str, shift: int) -> str:
 
 
 def _joined(row: str, extent: str, at: str) -> str:
-    """The row of an index along one dimension more."""
+    """The row of an index in row-major order, with one more dimension."""
     if row in ("", "0"):
         return at
     row = f"({row})" if " " in row else row
@@ -323,6 +329,7 @@ def step_count(span: Span, steps: str) -> str:
 
 
 def step_range(span: Span, steps: str) -> str:
+    """The arguments of ``range`` for a span, of ``steps`` steps."""
     if span.block:
         return "begin, end"
     stop = steps if span.stop is None else str(span.stop)
@@ -337,6 +344,7 @@ def folded(shape: Sequence[int], axis: int) -> tuple[int, int, int]:
 
 
 def wrapped(arguments: Sequence[str]) -> str:
+    """The parameters of a function, over several lines if they are many."""
     line = ", ".join(arguments)
     if len(line) < 80:
         return line

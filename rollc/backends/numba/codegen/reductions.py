@@ -1,8 +1,7 @@
-"""The code of reductions over time and the batch.
+"""Code generation of reductions over time and the batch.
 
-A sum of contiguous numbers is one call.  Sums of the same vectors, each times a number of its own,
-are a product of strided matrices: the gradients of what attention reads.  Everything else is
-reduced term by term.
+A sum of contiguous numbers is one call.  A sum of vectors, each times a number, is a product of
+strided matrices: attention and its gradients are such sums.  All others are loops over the terms.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from rollc.kernel.program import Reduce, Ref
 
 
 def write_reduction(write: Writer, reduction: Reduce) -> None:
+    """Write a reduction."""
     write.comment([reduction.name], [reduction.line])
     if _weighted(write, reduction):
         return
@@ -91,7 +91,7 @@ def _weighted(write: Writer, reduction: Reduce) -> bool:
 
 
 def _vectors_and_numbers(write: Writer, reduction: Reduce) -> tuple[Ref, Ref] | None:
-    """The two values whose products are added up, where one is a number and one is not."""
+    """The factors of a sum of products of vectors and numbers; None where it is no such sum."""
     pair = (reduction.operand, reduction.factor)
     if reduction.operation != "sum_over" or is_narrow(prod(reduction.shape)):
         return None
@@ -107,7 +107,7 @@ def _vectors_and_numbers(write: Writer, reduction: Reduce) -> tuple[Ref, Ref] | 
 
 
 def _is_contiguous(write: Writer, reduction: Reduce) -> bool:
-    """Whether a reduction adds up contiguous numbers."""
+    """Whether a reduction is a sum of contiguous numbers."""
     operand = reduction.operand
     if (
         reduction.operation != "sum_over"
@@ -133,20 +133,19 @@ def _summed(write: Writer, reduction: Reduce, over: tuple[str, ...]) -> None:
 
 
 def _terms(write: Writer, reduction: Reduce) -> None:
-    """A reduction term by term."""
+    """Write a reduction as a loop over its terms."""
     out, value = write.element(reduction.out), write.operand(reduction.operand)
     if reduction.factor is not None:
         value = f"{value} * {write.operand(reduction.factor)}"
     axes = ordered_axes((*reduction.over, *reduction.kept))
     size = prod(reduction.shape)
-    # Each iteration of the innermost loop has a result of its own, unless it goes over terms.
-    # Those over elements are not marked: the same row is read as soon as it is written, which a
-    # vector that is not full makes slow.
+    # Iterations of the innermost loop are independent unless it is over terms.  Loops over elements
+    # are not marked: masked vectors would defeat store forwarding from one term to the next.
     independent = size == 1 and axes[-1:] == reduction.kept[-1:]
     opened = write.open(axes, size, reduction.span, independent)
     if (reduces := OPERATIONS[reduction.operation].reduces) in ("max", "min"):
         sign = ">" if reduces == "max" else "<"
-        # A NaN is taken, and then stays: no comparison with it holds.
+        # NaN propagates: it is selected, and no later comparison with it holds.
         write.assign("value", value)
         write.assign(out, f"value if value {sign} {out} or value != value else {out}")
     else:

@@ -1,8 +1,11 @@
-"""A recurrence of numbers for one sequence: its latency counts, for each step waits for the last.
+"""Scalar replacement: code generation of a recurrence of numbers for one sequence.
 
-What it reads of its own past is kept in local variables (scalar replacement).  What would follow
-each block of steps, elementwise work on numbers and sums over the steps, is fused into the loop, in
-the time in which the processor waits: nothing is stored for it that no one else reads.
+Such a loop is bound by the latency from step to step.  The last values are in local variables, and
+not loaded.  Elementwise operations on numbers and sums over the steps that would follow each block
+of steps are fused into the loop, whose latency hides them; values that only these read are not
+stored.
+
+Callahan, Carr and Kennedy, Improving register allocation for subscripted variables (1990), PLDI.
 """
 
 from __future__ import annotations
@@ -33,11 +36,11 @@ Fused = Nest | Sum
 def write_single(
     elements: Elements, loop: Loop, step: str, low: str, high: str, first: str
 ) -> tuple[Fused, ...] | None:
-    """Write a recurrence of numbers for one sequence; None if it is none.
+    """Write a recurrence of numbers for one sequence; None if the loop is no such recurrence.
 
-    Its steps are those from ``low`` to before ``high``, of which it begins at ``first``.  Returns
-    the statements behind its steps that were fused into the loop.  Where there may be more
-    sequences (:func:`batched`), the branch for those has to follow.
+    Its steps are those from ``low`` to before ``high``, beginning at ``first``.  Returns the
+    statements after the steps that are fused into the loop.  Where the recurrence is
+    :func:`batched`, the branch for more sequences has to follow.
     """
     depths = _depths(elements, loop)
     return _Single(elements, loop, depths).written(step, low, high, first) if depths else None
@@ -49,7 +52,7 @@ def batched(loop: Loop) -> bool:
 
 
 def _depths(elements: Elements, loop: Loop) -> dict[str, int]:
-    """How far a loop reads back each of the numbers that it computes."""
+    """The largest dependence distance of each number that a loop reads from earlier steps."""
     for nest in loop.body:
         if not isinstance(nest, Nest) or nest.shape or set(nest.over) - {BATCH}:
             return {}
@@ -73,7 +76,7 @@ class _Single:
         self.body = [nest for nest in loop.body if isinstance(nest, Nest)]
         self.fused = self._fused()
         self.sign = -1 if loop.direction == "forward" else 1
-        # The names of values of earlier steps, and of this one.
+        # The variables of values of earlier steps, and of the current one.
         self.past = {
             self._past(name, back): self.write.names.local(name, f"past{back}")
             for name, depth in depths.items()
@@ -87,7 +90,7 @@ class _Single:
         self.unread = self._unread()
 
     def _past(self, name: str, back: int) -> Ref:
-        """A read of a value some steps earlier, as the loop goes."""
+        """A read of a value ``back`` iterations ago."""
         return Ref(name, shift=self.write.buffers[name].before + self.sign * back)
 
     def _nests(self) -> list[Nest]:
@@ -97,8 +100,8 @@ class _Single:
         return [assign for nest in self._nests() for assign in nest.body]
 
     def _fused(self) -> tuple[Fused, ...]:
-        """The statements behind the steps that can be fused with them."""
-        late: set[str] = set()  # what those write that cannot
+        """The statements after the steps that can be fused with them."""
+        late: set[str] = set()  # written by those that cannot
         found: list[Fused] = []
         for statement in self.loop.after:
             refs = (*reads(statement), *writes(statement))
@@ -110,7 +113,7 @@ class _Single:
         return tuple(found)
 
     def _fits(self, statement: Simple) -> bool:
-        """Whether a statement is about the numbers of each step, at that step."""
+        """Whether a statement reads and writes only numbers of the current step."""
         match statement:
             case Nest():
                 over, fits = statement.over, not statement.shape
@@ -125,14 +128,14 @@ class _Single:
         return (
             fits
             and self.loop.axis in over
-            # Where all sequences share the recurrence, there may be several beside it.
+            # A recurrence that all sequences share has statements of each sequence after it.
             and set(over) <= {self.loop.axis, *([BATCH] if batched(self.loop) else [])}
             and not any(self.write.buffers[ref.buffer].shape for ref in refs)
             and all(ref.row == "step" for ref in reads(statement))
         )
 
     def _unread(self) -> set[str]:
-        """The buffers of a block that nobody reads but by a variable's name."""
+        """The buffers of a block whose every read is of a variable."""
         others = [*self.loop.before, *(part for part in self.loop.after if part not in self.fused)]
         read = {ref.buffer for statement in others for ref in reads(statement)}
         for statement in (*self.body, *self.fused):
@@ -143,6 +146,7 @@ class _Single:
         return blocks - read
 
     def written(self, step: str, low: str, high: str, first: str) -> tuple[Fused, ...]:
+        """Write the loop; returns the statements that are fused into it."""
         write, branch = self.write, batched(self.loop)
         if branch:
             write.say("if B == 1:  # the last steps are in local variables")

@@ -1,15 +1,16 @@
-"""How operations are written in a kernel's source.
+"""Templates of operations in generated source.
 
-The elementwise ones are expressions of their operands ``{0}``, ``{1}`` …, with ``F(number)`` for a
-number of the kernel's precision.  The others are calls of a routine of the library, with its
+Elementwise operations are expressions of their operands ``{0}``, ``{1}`` …, with ``F(number)`` for
+a number of the kernel's precision.  The others are calls of a routine of the library, with its
 parameters by name, for the values at one step of one sequence.  ``x={0}`` is an operand: a number,
 or an array with ``x_row`` and ``x_column``.  ``{size0}`` is the number of its elements, ``{rows0}``
 and ``{columns0}`` are the sizes of a matrix, ``{folded0}`` those before, along and after the option
 ``axis``.  ``out={out}``, ``{size}``, ``{rows}`` and ``{columns}`` are the result's; a call without
 ``{out}`` returns a number.  ``{epsilon}`` is an option, and ``{accumulate}`` says whether the call
-adds to what is there.
+adds to the stored value.
 
-Operations that are not here are decomposed before, or the emitter knows them by their form.
+Operations that are not here are decomposed, or have a writer in :mod:`.calls` or
+:mod:`.elementwise`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Loops and sums over steps, split where inputs that hold no initial values reach over an end.
+"""Boundary peeling: loops over steps, split where reads of unpadded inputs leave the sequence.
 
-See :mod:`rollc.kernel.refine.halo_elision`.
+Only the iterations at a boundary have tests (:mod:`rollc.kernel.refine.halo_elision`).
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def ranges(write: Writer, loop: Loop, step: str, low: str, high: str) -> list[Ra
 
 
 def inside(write: Writer, refs: Sequence[Ref], span: Span) -> tuple[str | None, str | None]:
-    """The first step that all references have, and the number of them to the last one.
+    """The first step at which all references are inside the sequence, and the number of such steps.
 
-    None stands for those of the span: where no input is read over an end of its only axis.
+    None stands for those of the span, where no reference leaves the sequence.
     """
     past, future = _reach(write, refs)
     if not (past or future):
@@ -54,7 +54,7 @@ def inside(write: Writer, refs: Sequence[Ref], span: Span) -> tuple[str | None, 
 
 
 def _reach(write: Writer, refs: Iterable[Ref]) -> tuple[int, int]:
-    """How many steps inputs without initial values are read into the past and the future."""
+    """The longest delays of reads of unpadded inputs, into the past and the future."""
     shifts = [write.beyond(ref) for ref in refs]
     return max((-shift for shift in shifts), default=0), max(shifts, default=0)
 

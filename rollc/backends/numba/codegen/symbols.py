@@ -1,11 +1,11 @@
-"""Names in generated source: letters, digits and underscores, whatever a spec calls things.
+"""Identifiers in generated source: letters, digits and underscores, for any names in a spec.
 
     h, the array         ->  h_      identifiers of arrays end with an underscore
     h, one element       ->  v_h     others that a spec has a part in begin with ``v_``,
     h, the step before   ->  v_h_past1                         and end with no underscore
 
-No identifier that the source has of its own, of Python or of the library does either, so the three
-sorts never meet.  Within a sort names that become the same identifier are numbered.
+All other identifiers, of the source itself, of Python and of the library, do neither, so that the
+three kinds do not clash.  Names of one kind that give the same identifier are numbered.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 
 
 class Names:
-    """The identifiers of a program, each of them given once."""
+    """The identifiers of a program, each unique."""
 
     def __init__(self) -> None:
         self._identifiers: dict[tuple[str, ...], str] = {}
@@ -25,7 +25,7 @@ class Names:
         return self._identifier("{}_", name)
 
     def local(self, name: str, *more: str | int) -> str:
-        """One element of a node's or buffer's value; ``more`` tells several of them apart."""
+        """The variable of one element of a value; ``more`` distinguishes several of one value."""
         return self._identifier("v_{}", name, *map(str, more))
 
     def _identifier(self, form: str, *parts: str) -> str:
@@ -48,5 +48,5 @@ def plain(text: str) -> str:
 
 
 def shown(name: str) -> str:
-    """A node's name in a comment: nothing that could end the line."""
+    """A node's name in a comment, without characters that could end the line."""
     return re.sub(r"[^\x21-\x7e]", "?", name)

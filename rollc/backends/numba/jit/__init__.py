@@ -1,1 +1,1 @@
-"""From source to machine code, kept and linked."""
+"""Compilation of source to object code, its cache, and its linking."""

@@ -1,9 +1,8 @@
-"""Machine code: how it is kept in a file, loaded and called, without the compiler.
+"""Object code: saved to a file, loaded, linked and called without the compiler.
 
-To import Numba and to ready it takes longer than most small runs, so what it compiled is
-kept as plain object code, which LLVM's linker alone loads.  A piece of code is for one
-processor and one version of everything that made it (:func:`code_paths`); where there is none
-it is made again.
+Importing Numba takes longer than most small runs, so what it has compiled is saved as object
+code, which LLVM's linker loads.  Object code is for one processor and one version of everything
+that made it (:func:`code_paths`); where there is none, the source is compiled.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ from rollc.support.cache_folder import COMPILED, cache_folder
 
 Array = NDArray[Any]
 Bindable = Callable[[Sequence[int], Sequence[Array]], "Bound | Callable[[], object]"]
-"""A function of numbers and arrays: what it gives is to be called, and may be kept if `Bound`."""
+"""A function of numbers and arrays, which returns a function to call; a `Bound` can be kept."""
 
 _INDEX = "index.json"
-_made_at = (1980, 1, 1, 0, 0, 0)  # the same content is the same file
+_made_at = (1980, 1, 1, 0, 0, 0)  # fixed, so that equal contents are equal files
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Object code that defines ``function``; other code knows it as ``symbol``."""
+    """Object code that defines ``function``; other code refers to it as ``symbol``."""
 
     symbol: str
     function: str
@@ -48,9 +47,9 @@ class Piece:
 
 @dataclass(frozen=True)
 class Code:
-    """The functions of a kernel, and before them the routines that they call.
+    """The functions of a kernel, and the routines that they call.
 
-    ``needs`` are the symbols that the process has to know besides.
+    ``needs`` are the other symbols that the process has to define.
     """
 
     routines: tuple[Piece, ...]
@@ -62,7 +61,7 @@ class Code:
 
 
 def code_paths(folder: Path, name: str, source: bytes = b"") -> tuple[Path, ...]:
-    """Where the code made from a source may lie: in its folder, or in the user's cache."""
+    """The files that the code of a source can be in: in its folder, or in the user's cache."""
     features = binding.get_host_cpu_features().flatten()
     host = (binding.get_process_triple(), binding.get_host_cpu_name(), features)
     made_by = (fingerprint.of_runtime(), llvmlite.__version__)
@@ -75,7 +74,7 @@ def code_paths(folder: Path, name: str, source: bytes = b"") -> tuple[Path, ...]
 
 
 def save(code: Code, paths: Sequence[Path]) -> None:
-    """Keep code at the first path that can be written, if there is one."""
+    """Save code to the first path that can be written, if there is one."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as file:
         index: dict[str, Any] = {"needs": code.needs, "file": paths[0].name}
@@ -87,7 +86,7 @@ def save(code: Code, paths: Sequence[Path]) -> None:
         file.writestr(_entry(_INDEX), json.dumps(index))
     for path in paths:
         with suppress(OSError):
-            # An artefact that was removed does not come back for its machine code.
+            # The folder of an artefact that was removed is not made anew.
             path.parent.mkdir(parents=path.parent.name != COMPILED, exist_ok=True)
             atomic_files.replace_file(path, made.getvalue())
             return
@@ -98,9 +97,9 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def load(paths: Sequence[Path]) -> Code | None:
-    """The code that was kept; None if there is none, or it is damaged or of another source."""
+    """The code that was saved; None if there is none, or it is damaged or of another source."""
     for path in paths:
-        with suppress(Exception):  # of a damaged file the readers raise whatever comes up
+        with suppress(Exception):  # reading a damaged file can raise anything
             return _read(path)
     return None
 
@@ -126,7 +125,7 @@ def _read(path: Path) -> Code:
 
 # Linking ---------------------------------------------------------------------------------
 
-_engines: list[Any] = []  # what holds the code of this process
+_engines: list[Any] = []  # they own the code that is linked into this process
 
 
 def link(code: Code) -> dict[str, Bindable] | None:
@@ -142,7 +141,7 @@ def link(code: Code) -> dict[str, Bindable] | None:
 
 @cache
 def _ready() -> None:
-    """Ready LLVM, and have it look for symbols in this process."""
+    """Initialize LLVM, and have it resolve symbols of this process."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     _engines.append(_engine())
@@ -175,10 +174,10 @@ def _address(piece: Piece) -> int:
 
 
 class Bound:
-    """A function of a kernel with its arguments, of which arrays can be exchanged.
+    """A function of a kernel with its arguments, of which some can be replaced.
 
     Machine code takes them as one row of integers: the numbers, then for each array the
-    fields that Numba gives it.
+    fields of Numba's array structure.
     """
 
     def __init__(self, code: int, numbers: Sequence[int], arrays: Sequence[Array]) -> None:
@@ -210,8 +209,7 @@ _DATA = 4  # the one with the address of the first element
 
 
 def _fields(array: Array) -> tuple[int, ...]:
-    """No owner, no parent; elements, bytes of one, address; rows, columns; bytes from one to
-    the next of both."""
+    """Numba's array structure: no owner, no parent; size, itemsize, address; shape; strides."""
     return (0, 0, array.size, array.itemsize, _data(array), *array.shape, *array.strides)
 
 
@@ -222,12 +220,12 @@ def _data(array: Array) -> int:
     """The address of an array's first element."""
     try:
         return ctypes.addressof(_from_buffer(array))
-    except (TypeError, ValueError):  # it can only be read, or has no elements
+    except (TypeError, ValueError):  # it is read-only, or empty
         return int(array.ctypes.data)
 
 
 def start_compiler() -> None:
-    """Import Numba.  Raises :class:`InputError` where its settings are of no use."""
+    """Import Numba.  Raises :class:`InputError` where its settings do not allow compilation."""
     for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"):
         if os.environ.get(name):
             raise InputError(f"${name} is set: code is for the processor that it runs on; unset it")

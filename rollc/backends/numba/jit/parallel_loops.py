@@ -1,9 +1,9 @@
-"""Loops whose iterations are independent, and how LLVM is told so.
+"""Parallel loops: metadata for LLVM that the iterations of a loop are independent.
 
-``simd_range`` is ``range``, of a loop whose iterations may run in any order or all at once:
-elementwise work is such a loop, and who writes the source knows.  LLVM would have to prove it, or
-to ask before each loop whether two rows overlap; and a loop of a few iterations it unrolls before
-it looks for vectors, which leaves one function of one number after the other.
+``simd_range`` is ``range``, of a loop whose iterations may run in any order or at once, as those
+of elementwise operations.  Code generation knows that; LLVM would have to prove it, or to test
+before each loop whether two rows overlap.  It also unrolls loops of a few iterations before it
+vectorizes, which leaves one scalar function call after the other.
 
 The LLVM language reference, ``llvm.loop`` metadata.
 """
@@ -29,7 +29,7 @@ simd_range = range
 
 
 class _Node(MDValue):  # type: ignore[misc]
-    """Metadata that is equal to nothing else."""
+    """A distinct metadata node."""
 
     def __init__(self, module: Any) -> None:
         super().__init__(module, (), str(len(module.metadata)))
@@ -40,11 +40,11 @@ class _Node(MDValue):  # type: ignore[misc]
 
 
 class _Lower(Lower):
-    """Numba's translation to LLVM, which marks the loops over ``simd_range`` besides."""
+    """Numba's lowering to LLVM, which also marks the loops over ``simd_range``."""
 
     def init(self) -> None:
         super().init()  # type: ignore[no-untyped-call]
-        self.ends: dict[int, Any] = {}  # LLVM's last block of each of Numba's
+        self.ends: dict[int, Any] = {}  # the last LLVM block of each block of Numba
 
     def lower_block(self, block: Any) -> None:
         super().lower_block(block)  # type: ignore[no-untyped-call]
@@ -67,7 +67,7 @@ class _Lower(Lower):
         return entry
 
     def _is_narrow(self, call: Any, made: dict[str, list[Any]]) -> bool:
-        """Whether a loop has a known number of iterations, which do not fill two vectors."""
+        """Whether a loop has a known trip count that does not fill two vectors."""
         count = _origin(call.args[-1], made)
         if len(call.args) > 1 or not isinstance(count, numba_ir.Const):
             return False
@@ -82,7 +82,7 @@ class _Lower(Lower):
 
 @register_pass(mutates_CFG=True, analysis_only=False)  # type: ignore[no-untyped-call]
 class MarkedLowering(BaseNativeLowering):
-    """Numba's pass, with the translation above."""
+    """Numba's lowering pass, with the class above."""
 
     _name = "marked_lowering"  # type: ignore[assignment]
 
@@ -95,7 +95,7 @@ class MarkedLowering(BaseNativeLowering):
 
 
 def _definitions(blocks: Any) -> dict[str, list[Any]]:
-    """The values that each variable is given."""
+    """The values that are assigned to each variable."""
     made: dict[str, list[Any]] = {}
     for block in blocks:
         for statement in block.find_insts(numba_ir.Assign):
@@ -104,7 +104,7 @@ def _definitions(blocks: Any) -> dict[str, list[Any]]:
 
 
 def _origin(variable: Any, made: dict[str, list[Any]]) -> Any:
-    """The value of a variable that has one, through others that it is a copy of."""
+    """The value of a variable with a single definition, through copies; None for others."""
     while isinstance(variable, numba_ir.Var):
         values = made.get(variable.name, [])
         if len(values) != 1:
@@ -114,7 +114,7 @@ def _origin(variable: Any, made: dict[str, list[Any]]) -> Any:
 
 
 def _iterated(blocks: Any, header: int, made: dict[str, list[Any]]) -> Any:
-    """The call of ``simd_range`` that a loop goes over, if it does."""
+    """The call of ``simd_range`` that a loop iterates over, if it does."""
     for block in _first_blocks(blocks, header):
         for statement in block.find_exprs("iternext"):
             iterator = _origin(statement.value, made)
@@ -125,7 +125,7 @@ def _iterated(blocks: Any, header: int, made: dict[str, list[Any]]) -> Any:
 
 
 def _first_blocks(blocks: Any, header: int) -> Iterator[Any]:
-    """The block that a loop begins with, and the one behind it if that one only goes on to it."""
+    """The header of a loop, and the block that it jumps to, if it always does."""
     yield blocks[header]
     end = blocks[header].terminator
     if isinstance(end, numba_ir.Jump):
@@ -136,9 +136,9 @@ def _first_blocks(blocks: Any, header: int) -> Iterator[Any]:
 
 
 def _mark(module: Any, head: Any, last: list[Any], few: bool) -> None:
-    """Say of a loop, from its first block to the last ones, that its iterations are independent.
+    """Mark the iterations of a loop, from its header to its latches, as independent.
 
-    Of ``few`` iterations a vector that is not full is one too.
+    A loop of ``few`` iterations is vectorized with masks.
     """
     accesses = _Node(module)
     for block in _between(head, last):
@@ -162,7 +162,7 @@ def _mark(module: Any, head: Any, last: list[Any], few: bool) -> None:
 
 
 def _between(head: Any, last: list[Any]) -> set[Any]:
-    """The blocks of a loop."""
+    """The blocks of a loop, from its header to its latches."""
     before: dict[Any, list[Any]] = {}
     for block in head.function.blocks:
         for following in block.terminator.operands if block.terminator is not None else ():
@@ -178,7 +178,7 @@ def _between(head: Any, last: list[Any]) -> set[Any]:
 
 
 def _is_variable(pointer: Any) -> bool:
-    """Whether a pointer is to a local variable: each iteration has its own in the end."""
+    """Whether a pointer is to a local variable, which LLVM promotes to registers."""
     while getattr(pointer, "opname", "") in ("getelementptr", "bitcast"):
         pointer = pointer.operands[0]
     return getattr(pointer, "opname", "") == "alloca"

@@ -1,8 +1,8 @@
-"""How Numba compiles kernels and routines, and how a kernel calls a routine.
+"""Compilation of kernels and routines by Numba, and the call of a routine from a kernel.
 
-Numba would link a routine's code into each kernel that calls it, and optimise it again
-there.  Instead, a routine is compiled by itself, and a kernel refers to it by a symbol.
-Nothing here is needed to run what has been compiled (:mod:`rollc.backends.numba.jit.object_code`).
+Numba would link a routine's code into each kernel that calls it, and optimise it there once more.
+Instead, a routine is compiled separately, and a kernel refers to it by a symbol.
+Compiled code runs without this module (:mod:`rollc.backends.numba.jit.object_code`).
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _OPTIONS: dict[str, Any] = {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
     "_nrt": False,  # nothing is allocated, so no references are counted
-    "no_rewrites": True,  # they are for arrays as wholes
+    "no_rewrites": True,  # they are for array expressions, which kernels do not have
 }
-# Sums may be reordered, so that they vectorise.
+# Sums may be reassociated, so that they vectorize.
 _ROUTINE = {**_OPTIONS, "fastmath": {"contract", "reassoc"}}
 _routines: dict[str, _Routine] = {}
 
@@ -48,9 +48,9 @@ def _uint(typing_context: Any, index: Any) -> Any:
 
 
 def plain_uint(index: int) -> int:
-    """An index as an unsigned integer: nothing is counted from an array's end.
+    """An index as an unsigned integer.
 
-    Of a signed index Numba asks whether it is negative, and loops with that question stay scalar.
+    Numba tests whether a signed index is negative, and loops with that test are not vectorized.
     """
     return index
 
@@ -59,9 +59,9 @@ uint: Any = plain_uint if config.DISABLE_JIT else intrinsic(_uint)  # type: igno
 
 
 class Distinct(Compiler):
-    """Compiles functions whose arrays are all different: none is written through another.
+    """A compiler of functions whose array arguments do not alias.
 
-    They have no functions inside, so that no pass has to look for them.
+    They have no closures, so that the pass for those is left out.
     """
 
     def define_pipelines(self) -> Any:
@@ -87,7 +87,7 @@ class _Routine:
         self.returns = signature.return_annotation
 
     def arguments(self, number: Any) -> tuple[Any, ...]:
-        """The types of the arguments for a precision: the annotations say which."""
+        """The types of the arguments for a precision, from the annotations."""
         known = {
             "Array": types.Array(number, 2, "C"),
             "int": int64,
@@ -105,7 +105,7 @@ class _Routine:
         return f"rollc_{self.name}_{number}"
 
     def link(self, number: Any) -> None:
-        """Load or compile for a precision, and make the symbol known."""
+        """Load or compile the code for a precision, and define its symbol."""
         symbol = self.symbol(number)
         if symbol in _linked:
             return
@@ -132,7 +132,7 @@ def _compiled(dispatcher: Any, arguments: tuple[Any, ...]) -> Any:
 
 
 def kernel(function: Callable[..., None]) -> Any:
-    """A function of a kernel: all of its arrays are different, and none is allocated."""
+    """A decorator of functions of a kernel: their arrays do not alias, and nothing allocates."""
     return njit(**_OPTIONS, fastmath={"contract"}, pipeline_class=Distinct)(function)
 
 
@@ -141,8 +141,8 @@ def machine_code(
 ) -> Code:
     """The machine code of kernel functions, for arguments of the given types.
 
-    Each function takes whole numbers and truth values first, then arrays.  ``library`` names
-    routines that are called from outside too, and the precision of each.
+    Each function takes whole numbers and truth values first, then arrays.  ``library`` has
+    routines that are entry points too, each with its precision.
     """
     routines: dict[str, Piece] = {}
     needs: dict[str, None] = {}
@@ -165,7 +165,7 @@ def machine_code(
 
 
 def _object(compiled: Any, routines: dict[str, Piece], needs: dict[str, None]) -> bytes:
-    """The object code of a function; what it calls is added, the routines to ``routines``."""
+    """The object code of a function; its callees are added to ``routines`` and ``needs``."""
     _, _, (code, bitcode) = compiled.library.serialize_using_object_code()
     for function in binding.parse_bitcode(bitcode).functions:
         symbol = function.name
@@ -180,9 +180,9 @@ def _object(compiled: Any, routines: dict[str, Piece], needs: dict[str, None]) -
 
 
 def _entry(name: str, symbol: str, result: Any, arguments: Sequence[Any]) -> bytes:
-    """Object code of a function that takes all arguments as one row of integers.
+    """Object code of an entry point, which takes all arguments as one row of integers.
 
-    Arrays are rows of :data:`object_code.WORDS`, as Numba lays them out.  The result is 0.
+    Arrays are :data:`object_code.WORDS` integers each, as Numba lays them out.  It returns 0.
     """
     context = cpu_target.target_context
     convention = context.call_conv
@@ -210,12 +210,12 @@ def _entry(name: str, symbol: str, result: Any, arguments: Sequence[Any]) -> byt
 
 
 def shared(function: Callable[..., Any]) -> Any:
-    """A function that routines call: its code becomes part of theirs."""
+    """A decorator of functions that routines call and that are linked into them."""
     return njit(**_ROUTINE)(function)
 
 
 def routine(function: Callable[..., Any]) -> Any:
-    """A function that kernels call by its symbol, with arguments by position or by name.
+    """A decorator of functions that kernels call by symbol, with arguments by position or name.
 
     Its annotations are its types: ``Array`` (two dimensions, of the kernel's precision),
     ``int``, ``bool``, ``float``, ``Pair`` or ``Triple`` (of ``int``); it returns nothing, an

@@ -1,4 +1,4 @@
-"""LLVM code over vectors as long as the target's registers: what the micro-kernels share."""
+"""A builder of LLVM code over vector registers: what the micro-kernels share."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from rollc.backends.numba.jit.target import host
 
 WORD = ir.IntType(64)
 CHAINS = host().sums_in_flight
-"""Sums at once: as many multiply-adds as two units have under way."""
+"""Independent sums that hide the latency of multiply-adds."""
 
 _INDEX = ir.IntType(32)
 _BIT = ir.IntType(1)
 
 Iteration = Callable[[Any, list[Any]], list[Any]]
-"""What one iteration of a loop makes of vectors, at an index."""
+"""The body of a loop: from an index and the loop-carried vectors to their next values."""
 
 
 class Vectors:
-    """Code at a builder's position, over float32 or float64.
+    """Emits code at a builder's position, over float32 or float64.
 
-    Data is a pointer to numbers, with the index of the first one that is meant.  A mask says
-    which lanes of a vector are read or written; None is all.
+    Data is a pointer to numbers, with the index of a first one.  A mask says which lanes of a
+    vector are read or written; None is all.
     """
 
     def __init__(self, context: Any, builder: Any, number: Any) -> None:
@@ -38,7 +38,7 @@ class Vectors:
         self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
 
     def data(self, array: Any) -> Any:
-        """The numbers of an array of two dimensions."""
+        """The data pointer of an array of two dimensions."""
         kind = types.Array(self.kind, 2, "C")
         return make_array(kind)(self.context, self.builder, array).data  # type: ignore[no-untyped-call]
 
@@ -53,7 +53,7 @@ class Vectors:
         return builder.bitcast(pointer, self.vector.as_pointer())
 
     def load(self, pointer: Any, mask: Any = None) -> Any:
-        """A vector; zeros where the mask says no."""
+        """Load a vector; zeros in masked lanes."""
         if mask is None:
             return self.builder.load(pointer, align=self.bytes)
         flags = ir.VectorType(_BIT, self.lanes)
@@ -62,6 +62,7 @@ class Vectors:
         return self.builder.call(function, [pointer, _INDEX(self.bytes), mask, self.zero])
 
     def store(self, value: Any, pointer: Any, mask: Any = None) -> None:
+        """Store a vector, except for masked lanes."""
         if mask is None:
             self.builder.store(value, pointer, align=self.bytes)
             return
@@ -71,6 +72,7 @@ class Vectors:
         self.builder.call(function, [value, pointer, _INDEX(self.bytes), mask])
 
     def multiply_add(self, a: Any, b: Any, total: Any) -> Any:
+        """``a * b + total``, rounded once."""
         function = self.intrinsic("fma", self.vector, [self.vector] * 3)
         return self.builder.call(function, [a, b, total])
 
@@ -89,11 +91,11 @@ class Vectors:
         return self.builder.icmp_signed("<", numbers, self.broadcast(count, lanes))
 
     def sums(self, count: int, length: Any, add_terms: Iteration) -> list[Any]:
-        """So many vectors of sums over the indices below ``length``: ``add_terms`` adds those of
+        """Vectors of ``count`` sums over the indices below ``length``; ``add_terms`` adds those of
         one index.
 
-        Of few sums each would wait for the last index's, so the loop is unrolled, with partial
-        sums of its own for each of its parts.
+        A loop of few sums is bound by their latency, so it is unrolled, with partial sums for
+        each copy of the body.
         """
         factor = max(1, CHAINS // count)
 
@@ -121,9 +123,9 @@ class Vectors:
         iteration: Iteration,
         whole: bool = True,
     ) -> tuple[list[Any], Any]:
-        """What iterations make of vectors, for the indices ``range(first, end, step)``, and the
-        index behind the last one.  The last step may reach over the end if steps need not be
-        ``whole``.
+        """Emit a loop over ``range(first, end, step)``; returns the loop-carried vectors and the
+        index behind the last one.  If steps need not be ``whole``, the last one may extend beyond
+        the end.
         """
         builder = self.builder
         before = builder.block
@@ -138,8 +140,8 @@ class Vectors:
         for one, start in zip(vectors, starts, strict=True):
             one.add_incoming(start, before)
         following = builder.add(index, WORD(step))
-        goes_on = ("<=", following, end) if whole else ("<", index, end)
-        builder.cbranch(builder.icmp_signed(*goes_on), body, after)
+        condition = ("<=", following, end) if whole else ("<", index, end)
+        builder.cbranch(builder.icmp_signed(*condition), body, after)
         builder.position_at_end(body)
         for one, more in zip(vectors, iteration(index, vectors), strict=True):
             one.add_incoming(more, builder.block)
@@ -157,7 +159,7 @@ class Vectors:
         return parts[0]
 
     def reduce_sum(self, vector: Any) -> Any:
-        """The sum of a vector's numbers, in any order."""
+        """The sum of a vector's lanes, in any order."""
         name = f"llvm.vector.reduce.fadd.v{self.lanes}f{8 * self.bytes}"
         module = self.builder.module
         if name not in module.globals:
@@ -172,7 +174,7 @@ class Vectors:
         return self.builder.shuffle_vector(one, other, choice)
 
     def intrinsic(self, name: str, result: Any, arguments: list[Any], end: str = "") -> Any:
-        """A function of LLVM's own, for these vectors."""
+        """An LLVM intrinsic for these vectors."""
         full = f"llvm.{name}.v{self.lanes}f{8 * self.bytes}{end}"
         module = self.builder.module
         if full not in module.globals:

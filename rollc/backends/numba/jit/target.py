@@ -1,4 +1,4 @@
-"""The processor: its vectors, and what a tile of a matrix product holds on it.
+"""The host processor: the size of its vector registers, and of a tile in them.
 
 Vectors have 512 bits with AVX-512, 256 with AVX2, 128 elsewhere (NEON, SSE).  A tile is two
 of them wide, and has as many rows as registers allow.
@@ -25,6 +25,6 @@ def host() -> Target:
 
 
 def panel_size(inner: int, width: int, itemsize: int) -> int:
-    """The elements of a packed panel: its columns are filled up to whole tiles."""
+    """The elements of a packed panel, whose columns are padded to whole tiles."""
     tile_width = host().tile_width(itemsize)
     return inner * tile_width * -(-width // tile_width)

@@ -1,1 +1,1 @@
-"""The routines that generated source calls."""
+"""The run-time library: routines that generated source calls."""

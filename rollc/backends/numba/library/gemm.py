@@ -1,6 +1,6 @@
-"""Matrix products, and the sums of products that are their relatives.
+"""Matrix products (GEMM), sums of outer products, and dot products.
 
-See :mod:`rollc.backends.numba.library.routines` for what their arguments are.
+:mod:`rollc.backends.numba.library.routines` explains the arguments.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from rollc.backends.numba.library.thread_team import (
 
 _ROWS = host().tile_rows
 _GEMV_4, _GEMV_8 = gemv_width(4), gemv_width(8)
-_CHUNK = host().stream_rows // 4  # rows of a product that share a panel while it is in the cache
-_DEPTH = host().stream_rows  # terms of a sum of products whose factors stay in the cache
-_PART = host().cache_bytes // _DEPTH  # bytes of a row that do, for all of those terms
-_MATMUL, _OUTER_PRODUCTS = 0, 1  # the jobs of a team
+# Cache blocking: the rows of a product for which a column of tiles of the panel is in the cache,
+# the terms of a sum of outer products, and the bytes of each factor for so many terms.
+_CHUNK = host().stream_rows // 4
+_DEPTH = host().stream_rows
+_PART = host().cache_bytes // _DEPTH
+_MATMUL, _OUTER_PRODUCTS = 0, 1  # the kinds of jobs of a team
 
 
 @routine
@@ -93,7 +95,7 @@ def matmul_steps(
 ) -> None:
     """:func:`matmul` for ``rows`` rows at each of some steps.
 
-    ``a_stride`` and ``out_stride`` are the rows from one step to the next.  A team takes part
+    ``a_stride`` and ``out_stride`` are the strides of the steps, in rows.  A team shares the work
     where all rows are contiguous.
     """
     if a_stride != rows or out_stride != rows:
@@ -118,7 +120,7 @@ def matmul_steps(
     size = chunk_size(team, total, _ROWS)
     numbers = (a_row, a_column, inner, columns, out_row, out_column, total, size)
     describe(team, _MATMUL, numbers, a, panel, out)
-    _together(team, -(-total // size), a)
+    _run_job(team, -(-total // size), a)
 
 
 @routine
@@ -136,9 +138,7 @@ def outer_products_rows(
     out_column: int,
     accumulate: bool,
 ) -> None:
-    """``a_size`` rows of the matrix of :func:`sum_outer_products`; the first begins at
-    ``out_column``.
-    """
+    """``a_size`` rows of the result of :func:`sum_outer_products`, from ``out_column`` on."""
     tile = tile_width(a)
     a_stride, b_stride = a.shape[1], b.shape[1]
     part = _PART // a.itemsize // _ROWS * _ROWS
@@ -201,23 +201,23 @@ def sum_outer_products(
     size = chunk_size(team, a_size, _ROWS)
     numbers = (a_row, a_column, a_size, b_row, b_column, b_size, rows, int(accumulate), size)
     describe(team, _OUTER_PRODUCTS, numbers, a, b, out)
-    _together(team, -(-a_size // size), a)
+    _run_job(team, -(-a_size // size), a)
 
 
 @shared
-def _together(team: int, chunks: int, like: Array) -> None:
-    """Do the job that is described, with all helpers that come."""
+def _run_job(team: int, chunks: int, like: Array) -> None:
+    """Run the job that is described, together with the workers that join."""
     offer(team, chunks)
     team_chunks(team, like)
-    wait_until(team, DONE, chunks)  # by those who have taken a chunk
+    wait_until(team, DONE, chunks)  # for chunks that workers have taken
 
 
 @routine
 def team_chunks(team: int, like: Array) -> None:
-    """Take chunks of the job at hand until none is left."""
+    """Take chunks of the current job and compute them, until none is left."""
     ticket = load(team, TICKET)
     while ticket % LIMIT > 0:
-        # All that is known of the job is read before a chunk of it is taken.
+        # The job is read before a chunk of it is taken: afterwards it may be another one.
         kind, chunk = load(team, KIND), ticket % LIMIT - 1
         n0, n1, n2 = job_number(team, 0), job_number(team, 1), job_number(team, 2)
         n3, n4, n5 = job_number(team, 3), job_number(team, 4), job_number(team, 5)
@@ -264,8 +264,11 @@ def team_chunks(team: int, like: Array) -> None:
 
 
 @routine
-def help_team(team: int, like: Array) -> None:
-    """Take part in the jobs of a team until it is closed.  ``like`` has its precision."""
+def work_for_team(team: int, like: Array) -> None:
+    """The loop of a worker: take chunks of a team's jobs until the team is closed.
+
+    ``like`` is an array of the jobs' precision.
+    """
     looks = 0
     job = 0
     while load(team, CLOSED) == 0:
@@ -287,6 +290,7 @@ def dot(
     b_row: int = 0,
     b_column: int = 0,
 ) -> Any:
+    """The dot product of two vectors."""
     return dot_kernel(a, b, a_row * a.shape[1] + a_column, b_row * b.shape[1] + b_column, size)
 
 
@@ -308,8 +312,7 @@ def vecdot(
 ) -> None:
     """:func:`dot` of rows along two axes, of the lengths ``shape``: as ``numpy.vecdot``.
 
-    The strides are the rows, and in ``out`` the elements, from one to the next along each axis;
-    0 broadcasts.
+    The strides along both axes are in rows, and those of ``out`` in elements; 0 broadcasts.
     """
     for i in range(shape[0]):
         for j in range(shape[1]):
@@ -337,10 +340,10 @@ def matmul_strided(
     out_column: int = 0,
     accumulate: bool = False,
 ) -> None:
-    """``out = a @ b``, where no matrix has been packed.
+    """``out = a @ b`` of unpacked matrices.
 
-    ``a_strides`` are the elements of a from one row and one column to the next, ``b_stride`` and
-    ``out_stride`` the rows of their arrays from one row of the matrix to the next.
+    ``a_strides`` are the strides of the rows and columns of a, in elements; ``b_stride`` and
+    ``out_stride`` those of the rows of the others, in rows of their arrays.
     """
     tile = tile_width(a)
     b_start, b_step = b_row * b.shape[1] + b_column, b_stride * b.shape[1]
@@ -399,10 +402,10 @@ def sum_outer_products_strided(
     out_row: int = 0,
     out_column: int = 0,
 ) -> None:
-    """``out += a.T @ b`` for some rows of a and of b, which are not beside each other.
+    """``out += a.T @ b`` of strided rows of a and of b.
 
-    ``a_stride`` and ``b_stride`` are the rows of their arrays from one of the ``terms`` to the
-    next; the result lies in one row of ``out``.
+    ``a_stride`` and ``b_stride`` are the strides of the ``terms``, in rows of their arrays; the
+    result is in one row of ``out``.
     """
     tile = tile_width(a)
     a_start, a_step = a_row * a.shape[1] + a_column, a_stride * a.shape[1]

@@ -1,8 +1,8 @@
-"""The micro-kernel: a tile of a matrix product, held in vector registers.
+"""The register-blocked micro-kernel: a tile of a matrix product, held in vector registers.
 
-``micro_kernel`` adds up, over ``inner`` indices k, the products of ``a[i, k]`` with the row k
+``micro_kernel`` sums, over ``inner`` indices k, the products of ``a[i, k]`` with the row k
 of a panel, for a few rows i at once.  The sums stay in registers; each row of the panel is
-loaded once for all the rows of the tile.  What a tile holds follows from the target
+loaded once for all the rows of the tile.  The size of a tile follows from the target
 (:mod:`rollc.backends.numba.jit.target`).
 
 Goto and van de Geijn, Anatomy of high-performance matrix multiplication (2008), section 4.
@@ -46,7 +46,7 @@ def plain_micro_kernel(
     columns: int,
     accumulate: bool,
 ) -> None:
-    """What ``micro_kernel`` means, in plain Python."""
+    """``micro_kernel`` in plain Python."""
     a, panel, out = a.reshape(-1), panel.reshape(-1), out.reshape(-1)
     for i in range(rows):
         for j in range(columns):
@@ -95,7 +95,8 @@ micro_kernel: Any = plain_micro_kernel if config.DISABLE_JIT else intrinsic(_mic
 
 
 class _Tile:
-    """The LLVM code of a tile, for every number of rows, and of vectors with or without masks."""
+    """The LLVM code of a tile: a variant for each number of rows and vectors, with and without
+    masks."""
 
     def __init__(self, context: Any, builder: Any, number: Any, values: Any) -> None:
         self.builder = builder
@@ -120,7 +121,7 @@ class _Tile:
         builder.position_at_end(done)
 
     def _branches(self) -> list[tuple[int, bool, Any]]:
-        """Where the code is of tiles with so many vectors, and whether those have masks."""
+        """The blocks of the variants: the number of vectors, and whether they are masked."""
         builder, lanes = self.builder, self.code.lanes
         whole, part, more, few = (
             builder.append_basic_block(f"tile.{name}") for name in ("whole", "part", "more", "few")
@@ -172,7 +173,7 @@ class _Tile:
         return self.code.pointer(self.out, start, v * self.code.lanes)
 
     def _prefetch(self, row: int, vectors: int) -> None:
-        """Ask for a row of out, which is not needed before the sums are done."""
+        """Prefetch a row of out, which is stored after the sums."""
         builder = self.builder
         globals_ = builder.module.globals
         integer, byte = ir.IntType(32), ir.IntType(8).as_pointer()
@@ -187,6 +188,6 @@ class _Tile:
 
     def _store(self, row: int, v: int, value: Any, mask: Any) -> None:
         pointer = self._out(row, v)
-        # What out held before may be anything, NaN included: it is selected, not scaled.
+        # Uninitialized memory can hold NaN: it is selected, not multiplied by 0.
         sum_ = self.builder.fadd(value, self.code.load(pointer, mask))
         self.code.store(self.builder.select(self.accumulate, sum_, value), pointer, mask)

@@ -1,7 +1,7 @@
-"""Packing: weights copied to where matrix products read them, tile by tile.
+"""Packing: matrices are copied into panels, in the order in which products read them.
 
-A large one is packed by all threads of a call for all of them, slice by slice: each takes the
-next slice by incrementing a counter, and nobody waits for a thread that has taken none.
+A large panel is shared by the threads of a call, which pack it together: each takes the next
+slice by incrementing a counter, and none waits for a thread that has not taken a slice.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def pack(
 ) -> None:
     """Copy a matrix of a shape, or its transpose, into a panel, from a column on.
 
-    A panel holds its columns tile by tile, and the last tile is filled up with zeros.  If there
-    is a control block ``progress`` (:mod:`.team_layout`), all threads take part, and the matrix
-    has a ``number`` there.
+    A panel holds its columns tile by tile, and the last tile is padded with zeros.  With a control
+    block ``progress`` (:mod:`.team_layout`), all threads pack the matrix together; its counters
+    there have the ``number``.
     """
     height, width = shape
     inner, columns = panel_shape
@@ -61,7 +61,7 @@ def pack(
 def _pack_columns(
     weight: Array, begin: int, end: int, width: int, panel: Array, panel_column: int, inner: int
 ) -> None:
-    """Copy rows of a matrix into columns of a panel, by square blocks where they fit."""
+    """Copy rows of a matrix into columns of a panel, by transposed square blocks where they fit."""
     tile = tile_width(weight)
     lanes = tile // VECTORS
     j = begin
@@ -97,7 +97,7 @@ def _pack_rows(
 
 @shared
 def _fill_up(panel: Array, inner: int, columns: int) -> None:
-    """Write zeros behind the last column."""
+    """Pad the last tile with zeros."""
     tile = tile_width(panel)
     start = columns // tile * tile * inner
     for i in range(inner if columns % tile else 0):

@@ -1,15 +1,14 @@
-"""The routines that kernels call: matrix products (:mod:`.gemm`), small matrices, and the rest.
+"""The routines that kernels call: matrix products (:mod:`.gemm`), small matrices, and others.
 
 Every buffer is an array of two dimensions: a row for each step and sequence, and in it the
 elements of one value (a matrix in row-major order); numbers are contiguous in one row.
 
-A call gives arrays first, then sizes and offsets by their names.  Of an array ``x`` the value
-begins at ``x[x_row, x_column]``, which are 0 where they are not given.  Nothing is allocated,
-nothing can raise, and the interpreter's lock is not held.  NaN in, NaN out: no compiler flag
-assumes it away.
+A call has arrays first, then sizes and offsets by their names.  The value in an array ``x``
+begins at ``x[x_row, x_column]``, which are 0 by default.  Nothing is allocated, nothing can raise,
+and the interpreter's lock is not held.  NaN propagates: no compiler flag assumes its absence.
 
 A kernel calls a routine through its symbol: routines are compiled once for each precision,
-and kept as object code (:mod:`rollc.backends.numba.jit.routine`).
+and saved as object code (:mod:`rollc.backends.numba.jit.routine`).
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from numba.extending import register_jitable
 from rollc.backends.numba.jit.routine import Array, Triple, routine, shared, uint
 from rollc.backends.numba.library.gemm import (
     dot,
-    help_team,
     matmul,
     matmul_steps,
     matmul_strided,
     sum_outer_products,
     sum_outer_products_strided,
     vecdot,
+    work_for_team,
 )
 from rollc.backends.numba.library.gemm_packing import pack
 from rollc.backends.numba.library.small_matrices import (
@@ -52,7 +51,6 @@ __all__ = [
     "embed_adjoint",
     "extreme_along",
     "gauss_jordan",
-    "help_team",
     "log_softmax",
     "logsumexp",
     "matmul",
@@ -71,6 +69,7 @@ __all__ = [
     "sum_row",
     "transpose",
     "vecdot",
+    "work_for_team",
 ]
 
 
@@ -123,6 +122,7 @@ def embed_adjoint(
 
 @routine
 def one_hot(out: Array, index: int, size: int, out_row: int = 0, out_column: int = 0) -> None:
+    """A vector of zeros with a one at an index."""
     for k in range(size):
         out[out_row, uint(out_column + k)] = 0
     out[out_row, uint(out_column + index)] = 1
@@ -180,6 +180,7 @@ def move_rows(
 
 @routine
 def clear(out: Array, size: int, out_row: int = 0, out_column: int = 0) -> None:
+    """Write zeros."""
     for k in range(size):
         out[out_row, uint(out_column + k)] = 0
 
@@ -202,7 +203,7 @@ def sum_along(
         for k in range(inner_size):
             total = out.dtype.type(0)
             start = x_column + i * length * inner_size + k
-            if inner_size == 1:  # contiguous: in vectors
+            if inner_size == 1:  # contiguous, so that it vectorizes
                 for j in range(length):
                     total += x[x_row, uint(start + j)]
             else:
@@ -213,7 +214,7 @@ def sum_along(
 
 @routine
 def sum_row(x: Array, size: int, x_row: int = 0, x_column: int = 0) -> Any:
-    """The sum of contiguous numbers, in several partial sums."""
+    """The sum of contiguous numbers."""
     total = x.dtype.type(0)
     for k in range(size):
         total += x[x_row, uint(x_column + k)]
@@ -231,7 +232,7 @@ def extreme_along(
     out_row: int = 0,
     out_column: int = 0,
 ) -> None:
-    """The largest, or the smallest, along the second of three dimensions; a NaN wins."""
+    """The largest, or the smallest, along the second of three dimensions; NaN propagates."""
     outer_size, length, inner_size = shape
     for i in range(outer_size):
         for k in range(inner_size):
@@ -246,6 +247,7 @@ def extreme_along(
 
 @routine
 def argmax(x: Array, size: int, x_row: int = 0, x_column: int = 0) -> int:
+    """The index of the largest element, the first of equal ones; that of a NaN if there is one."""
     best = 0
     for k in range(1, size):
         value, most = x[x_row, uint(x_column + k)], x[x_row, uint(x_column + best)]
@@ -256,7 +258,7 @@ def argmax(x: Array, size: int, x_row: int = 0, x_column: int = 0) -> int:
 
 @routine
 def draw(p: Array, size: int, number: float, p_row: int = 0, p_column: int = 0) -> int:
-    """The index whose share of the sum of ``p`` holds a number from 0 to 1; never outside."""
+    """The index whose interval of the cumulative sum of ``p`` contains a number from 0 to 1."""
     total = p[p_row, uint(p_column)]
     last = 0 if total > 0 else size - 1
     for k in range(1, size):
@@ -274,6 +276,7 @@ def draw(p: Array, size: int, number: float, p_row: int = 0, p_column: int = 0) 
 
 @shared
 def largest(x: Array, size: int, x_row: int, x_column: int) -> Any:
+    """The largest element; NaN propagates."""
     best = x[x_row, uint(x_column)]
     for k in range(1, size):
         value = x[x_row, uint(x_column + k)]
@@ -282,10 +285,10 @@ def largest(x: Array, size: int, x_row: int, x_column: int) -> Any:
     return best
 
 
-# Sums may be reordered in routines, and in these they may not.
+# Unlike in other routines, sums may not be reassociated here.
 @register_jitable(**OPTIONS)
 def below(x: Any, top: Any, zero: Any) -> Any:
-    """x minus the largest; of equal infinities 0."""
+    """x minus the largest element; 0 for equal infinities."""
     return zero if x == top else x - top
 
 
@@ -293,7 +296,7 @@ def below(x: Any, top: Any, zero: Any) -> Any:
 def log_sum(x: Array, size: int, x_row: int, x_column: int, top: Any) -> Any:
     """The logarithm of the sum of exp(x - top).
 
-    One of the terms is 1: the logarithm of 1 and the others is exact where these are small.
+    One of the terms is 1: log1p of the others is exact where these are small.
     """
     zero, one = x.dtype.type(0), x.dtype.type(1)
     others, tops = zero, zero
@@ -307,6 +310,7 @@ def log_sum(x: Array, size: int, x_row: int, x_column: int, top: Any) -> Any:
 
 @routine
 def logsumexp(x: Array, size: int, x_row: int = 0, x_column: int = 0) -> Any:
+    """The logarithm of the sum of exp(x)."""
     top = largest(x, size, x_row, x_column)
     return top + log_sum(x, size, x_row, x_column, top)
 
@@ -367,13 +371,13 @@ def cross_entropy(
 
 @register_jitable(**OPTIONS)
 def centred(x: Any, start: Any, mean: Any) -> Any:
-    """x - (start + mean), where the first difference is exact if x is near the start."""
+    """x - (start + mean), whose first difference is exact if x is near the start."""
     return (x - start) - mean
 
 
 @shared
 def mean_from(x: Array, size: int, x_row: int, x_column: int, start: Any) -> Any:
-    """How far the mean is from one of the elements: what all have in common is in no sum."""
+    """The mean, less one of the elements: no sum contains a common offset."""
     total = x.dtype.type(0)
     for k in range(size):
         total += x[x_row, uint(x_column + k)] - start
@@ -384,7 +388,7 @@ def mean_from(x: Array, size: int, x_row: int, x_column: int, start: Any) -> Any
 def deviation_from(
     x: Array, size: int, epsilon: float, x_row: int, x_column: int, start: Any, mean: Any
 ) -> Any:
-    """The root of the variance and ``epsilon``."""
+    """The square root of the variance plus ``epsilon``."""
     total = x.dtype.type(0)
     for k in range(size):
         difference = centred(x[x_row, uint(x_column + k)], start, mean)
@@ -394,7 +398,7 @@ def deviation_from(
 
 @routine
 def deviation(x: Array, size: int, epsilon: float, x_row: int = 0, x_column: int = 0) -> Any:
-    """The standard deviation: the root of the variance and ``epsilon``."""
+    """The standard deviation: the square root of the variance plus ``epsilon``."""
     start = x[x_row, uint(x_column)]
     mean = mean_from(x, size, x_row, x_column, start)
     return deviation_from(x, size, epsilon, x_row, x_column, start, mean)

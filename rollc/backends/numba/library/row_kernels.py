@@ -1,8 +1,8 @@
-"""The kernels of a single row: what is left where no rows share a matrix.
+"""The kernels of a single row: dot products, and a vector times a matrix (GEMV).
 
 ``dot_kernel`` is the dot product of two rows.  ``gemv_kernel`` is a row times a matrix, a few
-vectors wide: the sums stay in registers, so that every row of the matrix is read once and in one
-piece.
+vectors wide: the sums stay in registers, so that every row of the matrix is read once,
+contiguously.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from rollc.backends.numba.jit.simd import WORD, Vectors
 from rollc.backends.numba.jit.target import host
 
 WIDE = host().sums_in_flight
-"""The vectors of a row that are summed up at once."""
+"""The vectors of a row whose sums are in registers."""
 _UNROLL = 2  # vectors of an iteration
 
 
 def gemv_width(itemsize: int) -> int:
-    """The columns that :func:`gemv_kernel` takes at most."""
+    """The most columns of :func:`gemv_kernel`."""
     return WIDE * host().lanes(itemsize)
 
 
 def plain_dot_kernel(a: Any, b: Any, a_start: int, b_start: int, size: int) -> Any:
-    """What ``dot_kernel`` means, in plain Python."""
+    """``dot_kernel`` in plain Python."""
     total = a.dtype.type(0)
     for k in range(size):
         total += a.reshape(-1)[a_start + k] * b.reshape(-1)[b_start + k]
@@ -46,7 +46,7 @@ def plain_gemv_kernel(
     columns: int,
     accumulate: bool,
 ) -> None:
-    """What ``gemv_kernel`` means, in plain Python."""
+    """``gemv_kernel`` in plain Python."""
     a, b, out = a.reshape(-1), b.reshape(-1), out.reshape(-1)
     for j in range(columns):
         total = out.dtype.type(0)
@@ -102,7 +102,7 @@ def _gemv_kernel(
     columns: Any,
     accumulate: Any,
 ) -> Any:
-    """A row of ``out = a @ b``, of no more columns than :func:`gemv_width` says.
+    """A row of ``out = a @ b``, of at most :func:`gemv_width` columns.
 
     Starts and strides are in elements of the flat arrays.
     """
@@ -117,7 +117,7 @@ def _gemv_kernel(
 
 
 class _Gemv:
-    """The LLVM code of a row, for every number of vectors; the last one has a mask."""
+    """The LLVM code of a row: a variant for each number of vectors; the last vector is masked."""
 
     def __init__(self, context: Any, builder: Any, number: Any, values: Any) -> None:
         self.builder, self.code = builder, Vectors(context, builder, number)
@@ -156,7 +156,7 @@ class _Gemv:
         sums = code.sums(vectors, self.inner, add_terms)
         for v in range(vectors):
             pointer = code.pointer(self.out, self.out_start, v * code.lanes)
-            # What out held before may be anything, NaN included: it is selected, not scaled.
+            # Uninitialized memory can hold NaN: it is selected, not multiplied by 0.
             both = builder.fadd(sums[v], code.load(pointer, masks[v]))
             code.store(builder.select(self.accumulate, both, sums[v]), pointer, masks[v])
 

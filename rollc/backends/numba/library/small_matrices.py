@@ -1,6 +1,6 @@
-"""Linear algebra of one small matrix: what differs from step to step and sequence to sequence.
+"""Linear algebra of small matrices, one for each step and sequence.
 
-See :mod:`rollc.backends.numba.library.routines` for what their arguments are.
+:mod:`rollc.backends.numba.library.routines` explains the arguments.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def small_matmul(
     out_row: int = 0,
     out_column: int = 0,
 ) -> None:
-    """``out = a @ b``, of either or its transpose; a vector is a matrix of one column."""
+    """``out = a @ b``, each of them transposed or not; a vector is a matrix of one column."""
     for i in range(rows):
         for j in range(columns):
             total = out.dtype.type(0)
@@ -53,6 +53,7 @@ def outer(
     out_column: int = 0,
     accumulate: bool = False,
 ) -> None:
+    """The outer product of two vectors."""
     for i in range(rows):
         for j in range(columns):
             value = a[a_row, uint(a_column + i)] * b[b_row, uint(b_column + j)]
@@ -71,6 +72,7 @@ def transpose(
     out_row: int = 0,
     out_column: int = 0,
 ) -> None:
+    """The transpose of a matrix."""
     for i in range(rows):
         for j in range(columns):
             value = a[a_row, uint(a_column + i * columns + j)]
@@ -87,10 +89,10 @@ def gauss_jordan(
     out_row: int = 0,
     out_column: int = 0,
 ) -> None:
-    """The inverse by elimination with row pivots, and in the row below it log |det a|.
+    """The inverse by Gauss-Jordan elimination with partial pivoting, and below it log |det a|.
 
-    Golub and Van Loan, Matrix computations (fourth edition, 2013), section 3.4; in place, so
-    that the row below holds where the pivots came from until all columns are done.
+    In place: the row below holds the pivots until all columns are eliminated.
+    (Golub and Van Loan, Matrix computations, fourth edition, 2013, section 3.4.)
     """
     below = out_column + size * size
     finite = True
@@ -125,7 +127,7 @@ def gauss_jordan(
                 out[out_row, row + k] = 0
                 for j in range(size):
                     out[out_row, row + j] -= factor * out[out_row, pivot_row + j]
-    # Rows that were exchanged are columns of the inverse that are to be changed back.
+    # Exchanges of rows are undone by exchanges of columns of the inverse, in reverse order.
     for back in range(size):
         k = size - 1 - back
         pivot = int(out[out_row, below + k])

@@ -1,7 +1,7 @@
-"""The control blocks by which the threads of a call share work: the indices of their fields.
+"""The layout of the control blocks by which the threads of a call share work.
 
-A control block is a row of integers; those that different threads write are in cache lines of their
-own.  Nothing here needs the compiler.
+A control block is a row of integers; those that different threads write are in separate cache
+lines.  Nothing here needs the compiler.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ TICKET, DONE, CLOSED, THREADS = 0, 8, 16, 17
 KIND, NUMBERS, ARRAYS = 24, 25, 40
 TEAM = ARRAYS + 3 * WORDS
 LIMIT = 65_536
-"""More than the chunks of a job."""
+"""A bound on the chunks of a job: the low digits of a ticket."""
 
-# Of a matrix that all threads pack (:mod:`rollc.backends.numba.library.gemm_packing`).
+# Of a matrix that threads pack together (:mod:`rollc.backends.numba.library.gemm_packing`).
 TAKEN, COPIED = 0, 8
 MATRIX = 16

@@ -1,17 +1,17 @@
-"""A team: threads that take parts of one call's large matrix products.
+"""Worker teams: threads that compute chunks of one call's large matrix products.
 
-A batch of few sequences cannot be shared out (:mod:`rollc.runtime.executable`), and a loop over
-time is one thread's.  But the products of all steps together are divided into chunks of rows.
+A batch of few sequences is not sharded (:mod:`rollc.runtime.batch_sharding`), and a loop over
+time is sequential.  But the products over all steps are divided into chunks of rows.
 The thread that runs the kernel describes such a product as a job, and takes chunks of it until
-none is left; so does every helper that is there by then.  No one is waited for but those who
-have taken a chunk, so helpers may come late or never.
+none is left; so does every worker that has started by then.  It waits only for workers that have
+taken a chunk: others may start late or never.
 
 A team is a control block of integers (:mod:`.team_layout`).  ``TICKET`` holds the number of the
-job and below it how many of its chunks are left: whoever counts it down by one has a chunk.
-A job is described only while no chunk is left.  So a helper that read half of one job and half
-of the next cannot take a ticket: the number has changed.
+job and, in its low digits, the number of chunks that are left: a thread that decrements it by
+compare-and-exchange has a chunk.  A job is described only while no chunk is left.  So a worker
+that has read half of one job and half of the next cannot take a chunk: the number has changed.
 
-In a kernel a team is its address, and 0 is none.
+In a kernel a team is the address of its control block, and 0 is none.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from rollc.backends.numba.library.team_layout import (
     TICKET,
 )
 
-CHUNKS = 4  # of each thread: who is late or slow takes fewer
-SMALLEST = host().job_start  # multiply-adds of a job: less is done before a helper has seen it
-PATIENCE = host().spins  # looks at a field before the processor is yielded to other threads
+CHUNKS = 4  # for each thread, for load balance
+SMALLEST = host().job_start  # multiply-adds of a job; smaller ones end before a worker sees them
+PATIENCE = host().spins  # reads of a field before a waiting thread yields its core
 
 
 # Atomic operations -----------------------------------------------------------------------
@@ -53,12 +53,12 @@ def _pointer(builder: Any, team: Any, field: Any) -> Any:
 
 
 def _array_pointer(builder: Any, team: Any, number: Any) -> Any:
-    """Where the structure of an array of the job is."""
+    """The address of the structure of an array of the job."""
     return _pointer(builder, team, builder.add(_word(ARRAYS), builder.mul(number, _word(WORDS))))
 
 
 def _load(typing_context: Any, team: Any, field: Any) -> Any:
-    """A field, with acquire ordering: what its writer wrote before it can be read."""
+    """Read a field, with acquire ordering."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.load_atomic(_pointer(builder, *values), "acquire", 8)
@@ -67,7 +67,7 @@ def _load(typing_context: Any, team: Any, field: Any) -> Any:
 
 
 def _store(typing_context: Any, team: Any, field: Any, value: Any) -> Any:
-    """Write a field, with release ordering: who reads it can read what was written before."""
+    """Write a field, with release ordering."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         builder.store_atomic(values[2], _pointer(builder, *values[:2]), "release", 8)
@@ -77,7 +77,7 @@ def _store(typing_context: Any, team: Any, field: Any, value: Any) -> Any:
 
 
 def _compare_exchange(typing_context: Any, team: Any, field: Any, old: Any, new: Any) -> Any:
-    """Write a field if it still has the old value, and whether it had."""
+    """Write a field if it has the old value; returns whether it had."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = _pointer(builder, *values[:2])
@@ -88,7 +88,7 @@ def _compare_exchange(typing_context: Any, team: Any, field: Any, old: Any, new:
 
 
 def _increment(typing_context: Any, team: Any, field: Any) -> Any:
-    """Add one to a field, and what it was."""
+    """Add one to a field; returns the old value."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.atomic_rmw("add", _pointer(builder, *values), _word(1), "acq_rel")
@@ -97,7 +97,7 @@ def _increment(typing_context: Any, team: Any, field: Any) -> Any:
 
 
 def _back_off(typing_context: Any, looks: Any) -> Any:
-    """Pause in a loop that waits; after many looks, yield the processor."""
+    """Pause in a spinning loop; after many iterations, yield the core."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         module, none = builder.module, ir.VoidType()
@@ -128,7 +128,7 @@ def _keep_array(typing_context: Any, team: Any, number: Any, array: Any) -> Any:
 
 
 def _job_array(typing_context: Any, team: Any, number: Any, like: Any) -> Any:
-    """An array of the job, which :func:`_keep_array` wrote; its type is that of another."""
+    """Read an array of the job, of the type of ``like``."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = _array_pointer(builder, *values[:2])
@@ -156,13 +156,13 @@ keep_array, job_array = _made(_keep_array), _made(_job_array)
 
 @shared
 def worthwhile(team: int, work: int) -> bool:
-    """Whether a product of so many multiply-adds is to be a job."""
+    """Whether a product of ``work`` multiply-adds is shared with a team."""
     return team != 0 and work >= SMALLEST
 
 
 @shared
 def chunk_size(team: int, count: int, unit: int) -> int:
-    """The rows of a chunk: a multiple of ``unit``, so that rows are summed up as by one thread."""
+    """The rows of a chunk: a multiple of ``unit``, so that rounding does not depend on threads."""
     chunks = min(CHUNKS * int(load(team, THREADS)), LIMIT - 1)
     units = -(-count // unit)
     return -(-units // chunks) * unit
@@ -172,7 +172,7 @@ def chunk_size(team: int, count: int, unit: int) -> int:
 def describe(
     team: int, kind: int, numbers: tuple[int, ...], a: Array, b: Array, out: Array
 ) -> None:
-    """Write down what a job is; no chunk of the last one is left."""
+    """Write the description of a job, while no chunk of the last one is left."""
     store(team, KIND, kind)
     for i in range(len(numbers)):
         store(team, NUMBERS + i, numbers[i])
@@ -189,14 +189,14 @@ def job_number(team: int, index: int) -> int:
 
 @shared
 def offer(team: int, chunks: int) -> None:
-    """Let the chunks of the job that is described be taken."""
+    """Publish the chunks of the described job, for threads to take."""
     store(team, DONE, 0)
     store(team, TICKET, (load(team, TICKET) // LIMIT + 1) * LIMIT + chunks)
 
 
 @shared
 def wait_until(team: int, field: int, number: int) -> None:
-    """Wait until a field has reached a number."""
+    """Spin until a field has reached a number."""
     looks = 0
     while load(team, field) < number:
         back_off(looks)

@@ -1,7 +1,7 @@
-"""A square block of a matrix transposed in vector registers: the other micro-kernel.
+"""SIMD transpose: a square block of a matrix is transposed in vector registers.
 
-As many rows as a vector has lanes are loaded, and exchange ever larger parts: after stage s,
-rows whose indices differ in bit s have exchanged the elements whose columns do.
+As many rows as a vector has lanes are loaded, and exchanged in stages (a butterfly): in stage s,
+rows whose indices differ in bit s exchange the elements whose columns do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rollc.backends.numba.jit.target import host
 def plain_transpose_block(
     a: Any, out: Any, a_start: int, a_stride: int, out_start: int, out_stride: int
 ) -> None:
-    """What ``transpose_block`` means, in plain Python."""
+    """``transpose_block`` in plain Python."""
     lanes = host().lanes(a.itemsize)
     a, out = a.reshape(-1), out.reshape(-1)
     for i in range(lanes):
@@ -60,7 +60,7 @@ def _transpose_block(
 
 
 def _exchange(code: Vectors, one: Any, other: Any, half: int) -> tuple[Any, Any]:
-    """Two rows that have exchanged the elements whose columns differ in a bit."""
+    """One stage for two rows: they exchange the elements whose columns differ in a bit."""
     lanes = range(code.lanes)
     # Lanes of the two rows concatenated: those of the second begin at ``lanes``.
     low = [e + code.lanes - half if e & half else e for e in lanes]

@@ -1,6 +1,6 @@
-"""exp, log, tanh, sigmoid, softplus … as arithmetic, so that loops around them vectorise.
+"""exp, log, tanh, sigmoid, softplus … as arithmetic, so that loops over them vectorize.
 
-A call of the C library in a loop keeps it scalar.  These are branch-free: both sides of a
+A loop with a call of the C library is not vectorized.  These are branch-free: both sides of a
 choice are computed, and one is selected.  NaN gives NaN, infinities give their limits.
 
 exp and tanh reduce x to n log(2) + r with |r| <= log(2) / 2; the rest is a polynomial for
@@ -25,9 +25,8 @@ from numba.extending import intrinsic, overload, register_jitable
 # Python's floats are of double precision: single needs its own constants.
 F, D = np.float32, np.float64
 
-# A multiplication next to an addition is one instruction.  No other licence is given, also
-# where the caller has more: rounding to a whole number relies on the order of two sums.
-# It is the same code in all kernels, and kept where that is possible.
+# A product and a sum may be contracted.  Nothing else is relaxed, whatever the flags of the caller:
+# rounding to a whole number relies on the order of two sums.  Numba's cache keeps the code.
 OPTIONS: Any = {
     "fastmath": {"contract"},
     "error_model": "numpy",
@@ -45,7 +44,7 @@ HIGH_8, LOW_8 = D(6.93145751953125e-1), D(1.42860682030941723212e-6)
 def _of_bits(number: Any, integer: Any, kind: Any, build: Any, result: Any = None) -> Any:
     """A function of numbers that works on their bits: ``build(builder, *bits)``.
 
-    ``result`` is the type that it gives, a number of the same kind if None.
+    ``result`` is the type of its result, that of its argument if None.
     """
 
     def typed(typing_context: Any, x: Any) -> Any:
@@ -375,7 +374,7 @@ def logistic_loss(score: Any, target: Any) -> Any:
     """
     kind = type(score)
     weight = target if score < 0 else kind(1) - target
-    # No score, however large, counts where the target is its limit.
+    # An infinite score has the loss 0 where the target is the limit of its sigmoid.
     rest = abs(score) * weight if weight != 0 else kind(0)
     return rest + softplus(-abs(score))
 

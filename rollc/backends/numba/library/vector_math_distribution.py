@@ -1,6 +1,6 @@
 """The normal distribution as arithmetic, exact in both tails.
 
-Everything comes from the part of it beyond t = |x|, without what makes that small:
+All functions follow from the probability beyond t = |x|, without its exponential factor:
 
     beyond(t) = exp(-t**2 / 2) w(t) / 2    w(t) = exp(t**2 / 2) erfc(t / sqrt(2))
 
@@ -41,7 +41,7 @@ from rollc.ir.operations import distribution
 
 F, D = np.float32, np.float64
 
-# From here on the density is zero, and what is beyond too.
+# The density and the probability beyond are zero from here on.
 _FAR_4, _FAR_8 = F(15), D(40)
 _HEIGHT = 0.3989422804014327  # of the density: 1 / sqrt(2 pi)
 
@@ -196,7 +196,7 @@ def _log_cdf(x: Any) -> Any:
 
 
 def normal_ratio(x: Any) -> Any:
-    """The density over the distribution function: how steep the logarithm of the latter is."""
+    """The density over the distribution function: the derivative of the latter's logarithm."""
     return type(x)(distribution.ratio(x))
 
 

@@ -1,10 +1,10 @@
 """Sine, cosine and powers as arithmetic, as :mod:`.vector_math` has exp.
 
-Angles are reduced by multiples of pi / 2, whose first parts are so short that the products are
-exact (Cody and Waite); of those of millions, the turns that their last bit makes are looked up,
-to three times the precision (Payne and Hanek).  In single precision, angles and powers are
-computed in double, and powers of double precision from a logarithm with as many digits again
-(Dekker), of which exp takes what is left too.  The polynomials are those of Chebyshev's
+Angles are reduced by multiples of pi / 2 in three parts, the first of which are short, so that
+the products are exact (Cody and Waite); angles of millions are reduced by a table of powers of
+two over 2 pi in three parts (Payne and Hanek).  In single precision, angles and powers are
+computed in double; powers in double precision come from a logarithm in double-double arithmetic
+(Dekker), both parts of which enter exp.  The polynomials are those of Chebyshev's
 interpolation, found in 40 digits.  Muller, Elementary Functions (third edition, 2016), chapters
 2 and 11.
 ``tests/backends/numba/library/test_vector_math.py`` measures the errors.
@@ -34,7 +34,7 @@ from rollc.backends.numba.library.vector_math import (
 
 F, D = np.float32, np.float64
 
-# They are long, and a call that stays one keeps a loop scalar.
+# A loop with a call that is not inlined does not vectorize, and these are long.
 INLINE: Any = {**OPTIONS, "forceinline": True}
 
 
@@ -139,10 +139,10 @@ def _two_sum(a: Any, b: Any) -> Any:
 
 @register_jitable(**INLINE)
 def _sine(x: Any, quarter: Any) -> Any:
-    """The sine of a positive angle and so many quarters of a turn."""
+    """The sine of a positive angle plus a number of quarter turns."""
     n = (x * D(0.63661977236758134308) + _WHOLE) - _WHOLE
     r = ((x - n * _FIRST) - n * _SECOND) - n * _THIRD
-    # Of a large one: products and sums with their rounding errors.
+    # A large angle: products and sums with their rounding errors.
     index, m = _table_index(x), _significand(x)
     one, rest = two_product_8(m, _TURN_1[index])
     two, tail = two_product_8(m, _TURN_2[index])
@@ -217,13 +217,13 @@ def _cos(x: Any) -> Any:
 
 
 def power(a: Any, b: Any) -> Any:
-    """a to the b; what IEEE 754 says of zeros, infinities and NaN."""
+    """a to the b, with the special values of IEEE 754."""
     return np.power(a, b)
 
 
 @register_jitable(**INLINE)
 def _with_sign(a: Any, b: Any, y: Any) -> Any:
-    """a to the b, where y is that of the size of a."""
+    """a to the b, where y is |a| to the b."""
     half = b * D(0.5)
     whole = np.floor(b) == b
     odd = whole and np.floor(half) != half
@@ -273,7 +273,7 @@ def _power_8(a: Any, b: Any) -> Any:
     x, x_rest = two_product_8(b, high)
     x_rest += b * rest
     y = exp_of_sum_8(x, x_rest)
-    # The bits of those are no numbers.
+    # The special values, whose bits the logarithm does not take.
     y = (D(0) if b > D(0) else D(np.inf)) if size == D(0) else y
     y = (D(np.inf) if b > D(0) else D(0)) if size == D(np.inf) else y
     y = a + b if a != a or b != b else y
