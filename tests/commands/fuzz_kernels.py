@@ -32,7 +32,7 @@ from rollc.autodiff.window_split import CannotSplit
 from rollc.backends import registry
 from rollc.backends.numba.codegen.module import emit
 from rollc.backends.numba.jit import parallel_loops
-from rollc.entries.forward_mode import hessian_products, moved, tangent_kernels
+from rollc.entries.forward_mode import hessian_products, jvp_graph, tangent_kernels
 from rollc.entries.streaming import stream_kernels
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
@@ -202,7 +202,7 @@ def main() -> None:
             forward = canonicalize(replace(canonicalize(graph), loss=None))
             kernel = kernel_of(forward, None if rolled else steps, Path(folder))
             same(forward, kernel, steps, batch, seed)
-            built = (moved, hessian_products)[seed % 2](canonicalize(graph))
+            built = (jvp_graph, hessian_products)[seed % 2](canonicalize(graph))
             kernel = kernel_of(built, None if rolled else steps, Path(folder))
             same(built, kernel, steps, batch, seed)
             tangents_agree(canonicalize(graph), steps, batch, seed, Path(folder))
