@@ -15,7 +15,7 @@ import pytest
 from rollc.driver import artefact_store
 from rollc.errors import StoreError
 from rollc.support import atomic_files
-from rollc.tools.cli import files as cli_files
+from rollc.tools import files as cli_files
 
 
 def put(target: Path, text: str) -> None:
