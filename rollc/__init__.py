@@ -52,7 +52,9 @@ _HOMES = {
 }
 _MODULES = {
     "threads": "rollc.support.threads",
-    "torch": "rollc.torch",  # not in `__all__`: PyTorch takes seconds, or is not there
+    # Not in `__all__`: these take seconds, or are not there.
+    "jax": "rollc.jax",
+    "torch": "rollc.torch",
 }
 
 

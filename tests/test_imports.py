@@ -20,7 +20,7 @@ LAYERS = (
     ("network",),
     ("driver",),
     ("frameworks",),
-    ("torch",),
+    ("jax", "torch"),
     ("rollc",),
     ("tools",),
     ("__main__",),

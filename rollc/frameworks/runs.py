@@ -30,7 +30,8 @@ class Ran(NamedTuple):
     cotangents, and is told whether these are the last that it is asked for; ``push`` the
     derivatives of the results, from what was given and its tangents; ``second``, from what was
     given, its tangents and cotangents, the derivatives of the results, if these are wanted, and
-    those of some of the gradients, both in the direction of the tangents.
+    those of some of the gradients, both in the direction of the tangents.  ``kept`` says how many
+    bytes ``pull`` keeps.
     """
 
     results: Arrays
@@ -38,6 +39,7 @@ class Ran(NamedTuple):
     pull: Pull | None = None
     push: Push | None = None
     second: Second | None = None
+    kept: Callable[[], int] = int
 
 
 class Options(NamedTuple):
@@ -82,7 +84,7 @@ def outputs(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, 
     real = (spec.kind == "float" for spec in network.outputs.values())
 
     def push(arrays: Arrays, tangents: Arrays) -> Arrays:
-        return network.jvp(**options.arguments(network, arrays), tangents=tangents)[1]
+        return outputs_slopes(network, options, arrays, tangents)
 
     def second(
         arrays: Arrays,
@@ -110,20 +112,11 @@ def outputs(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, 
     def pull(cotangents: Arrays, wanted: tuple[str, ...], last: bool) -> Arrays:
         return pullback(cotangents, None if wanted == wrt else wanted)
 
-    return Ran(found, _of_floats(found), pull, push, second)
+    return Ran(found, _of_floats(found), pull, push, second, lambda: pullback.bytes)
 
 
 def loss(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, ...]) -> Ran:
     """The loss, and the state after the steps if one is given."""
-
-    def gradients(arrays: Arrays, wrt: tuple[str, ...]) -> tuple[float, Arrays, Arrays]:
-        arguments = options.arguments(network, arrays)
-        if options.state:
-            return network.value_and_grad(**arguments, wrt=wrt)
-        del arguments["state"]
-        if wrt:
-            return *network.value_and_grad(**arguments, wrt=wrt), {}
-        return network.loss(**arguments), {}, {}
 
     def pull(cotangents: Arrays, wanted: tuple[str, ...], last: bool) -> Arrays:
         slope = cotangents["loss"]
@@ -132,9 +125,7 @@ def loss(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, ...
         return {name: np.asarray(found[name] * slope) for name in wanted}
 
     def push(arrays: Arrays, tangents: Arrays) -> Arrays:
-        slopes = gradients(arrays, tuple(tangents))[1]
-        total = sum(np.vdot(slopes[name], tangent) for name, tangent in tangents.items())
-        return {"loss": np.array(total, network.dtype)}
+        return loss_slope(network, options, arrays, tangents)
 
     def second(
         arrays: Arrays,
@@ -150,15 +141,44 @@ def loss(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, ...
         scaled = {name: np.asarray(found[name] * cotangents["loss"]) for name in wanted}
         return slopes, scaled
 
-    value, found, after = gradients(arrays, wrt)
+    value, found, after = _loss_and_gradients(network, options, arrays, wrt)
     states = {STATE + name: array for name, array in after.items()}
     results = {"loss": np.array(value, network.dtype), **states}
     return Ran(results, frozenset({"loss"}), pull if wrt else None, push, second)
 
 
+def outputs_slopes(network: Network, options: Options, arrays: Arrays, tangents: Arrays) -> Arrays:
+    """The derivatives of the results of :func:`outputs` in the direction of ``tangents``."""
+    return network.jvp(**options.arguments(network, arrays), tangents=tangents)[1]
+
+
+def loss_slope(network: Network, options: Options, arrays: Arrays, tangents: Arrays) -> Arrays:
+    """The derivative of the loss in the direction of ``tangents``."""
+    _, slopes, _ = _loss_and_gradients(network, options, arrays, tuple(tangents))
+    total = sum(np.vdot(slopes[name], tangent) for name, tangent in tangents.items())
+    return {"loss": np.array(total, network.dtype)}
+
+
+def _loss_and_gradients(
+    network: Network, options: Options, arrays: Arrays, wrt: tuple[str, ...]
+) -> tuple[float, Arrays, Arrays]:
+    """The loss, its gradients, and the state after the steps if one is given."""
+    arguments = options.arguments(network, arrays)
+    if options.state:
+        return network.value_and_grad(**arguments, wrt=wrt)
+    del arguments["state"]
+    if wrt:
+        return *network.value_and_grad(**arguments, wrt=wrt), {}
+    return network.loss(**arguments), {}, {}
+
+
 RUNS: Mapping[str, Callable[[Network, Options, Arrays, tuple[str, ...]], Ran]] = {
     "outputs": outputs,
     "loss": loss,
+}
+SLOPES: Mapping[str, Callable[[Network, Options, Arrays, Arrays], Arrays]] = {
+    "outputs": outputs_slopes,
+    "loss": loss_slope,
 }
 
 

@@ -83,6 +83,10 @@ class _Recorded:
     steps: Mapping[str, int]
     batch: int
 
+    @property
+    def bytes(self) -> int:
+        return sum(np.asarray(array).nbytes for array in self.leaves.values())
+
     def run(self, leaves: Arrays, phases: Sequence[str]) -> dict[tuple[str, str], Array]:
         return self.kernel.run({**self.leaves, **leaves}, self.steps, self.batch, phases)
 

@@ -44,6 +44,11 @@ class Pullback:
     """The gradients that are wanted where nothing else is said."""
     tape: Call
 
+    @property
+    def bytes(self) -> int:
+        """The memory that it keeps."""
+        return self.tape.bytes
+
     def __repr__(self) -> str:
         return f"<Pullback of {self.interface.name}>"
 

@@ -73,6 +73,11 @@ class Call:
     def __del__(self) -> None:
         self.kernel.memory.frames.give_back([part.frame for part in self._parts], spare=self._keep)
 
+    @property
+    def bytes(self) -> int:
+        """The memory that it has to itself."""
+        return sum(array.nbytes for part in self._parts for array in part.arrays.values())
+
     def run(
         self, leaves: Mapping[str, Array], phases: Collection[str], owned: Collection[str] = ()
     ) -> Results:

@@ -1,0 +1,385 @@
+"""A network as a function of JAX's arrays."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+
+from rollc.errors import InputError
+from rollc.frameworks.networks import Networks, networks_of
+from rollc.ir.names import STATE
+from rollc.jax import rules
+from rollc.jax.arguments import (
+    Precision,
+    by_name,
+    fitting,
+    lengths_of,
+    precision_named,
+    precision_of,
+    results_of,
+    rows_shape,
+    seed_of,
+    sizes_of,
+    state_rows,
+)
+from rollc.jax.plans import Plan, seed_number
+from rollc.jax.tapes import Tapes
+from rollc.network.arrays import unknown
+from rollc.network.interface import Interface, interface_of
+from rollc.network.network import Network
+from rollc.network.streaming import axis_of
+from rollc.support import checks
+
+Array = Any
+Arrays = Mapping[str, Array]
+
+
+def function(
+    source: str | Path,
+    *,
+    sizes: Mapping[str, int] | None = None,
+    truncate: int | None = None,
+    combine: str | None = None,
+    feed: str | None = None,
+    steps: int | None = None,
+    backend: str | None = None,
+    memory: int = 2**30,
+    **more_sizes: int,
+) -> Function:
+    """The network of a spec as a function.
+
+    ``source`` is the path of a spec, the name of one that comes with rollc, such as "lstm", or the
+    folder of an artefact (``rollc build -o``).  Sizes are given by name, ``H=64``, or, where one
+    has the name of an option, by ``sizes={"steps": 4}``.  ``truncate``, ``combine``, ``feed``,
+    ``steps`` and ``backend`` are those of :func:`rollc.build`.
+
+    Gradients of outputs are computed from a tape that the forward pass keeps.  As nobody can tell
+    whether they will be asked for, tapes take up to ``memory`` bytes: of more, the oldest are
+    dropped, and those gradients run the forward pass again.
+    """
+    options = {
+        "truncate": truncate,
+        "combine": combine,
+        "feed": feed,
+        "steps": steps,
+        "backend": backend,
+    }
+    given = {} if sizes is None else checks.mapping("sizes", sizes, "sizes by name")
+    networks = networks_of(source, {**given, **more_sizes}, precision_named(None).computed, options)
+    return Function(networks, Tapes(checks.whole("`memory`", memory)))
+
+
+class Function:
+    """The network of a spec, as a function of its parameters.
+
+    It works under ``jax.jit``, ``jax.grad``, ``jax.vmap`` and what is made of them; ``init`` gives
+    parameters, by the spec's names.  Arrays are ``[T, B, ...]``, without a batch ``[T, ...]``.  All
+    numbers of a call have one precision; half precisions are computed in float32, and float64 needs
+    ``jax_enable_x64``.
+
+    What is wrong with arrays raises :class:`~rollc.InputError` while JAX traces the call.  What
+    only their values tell, such as an index out of range, is found where the kernel runs: under
+    ``jit`` JAX then raises an error of its own, with that message.
+    """
+
+    def __init__(self, networks: Networks, tapes: Tapes) -> None:
+        self._networks = networks
+        self._tapes = tapes
+        self._forward = False
+
+    def __repr__(self) -> str:
+        network = self._first
+        slots = ", ".join(
+            f"{name} [{', '.join(map(str, spec.dimensions()))}]"
+            for name, spec in network.inputs.items()
+        )
+        return f"<Function {network.name}: {slots} -> {', '.join(network.outputs)}>"
+
+    @property
+    def forward_mode(self) -> Function:
+        """The same function with derivatives forward in time, for ``jax.jvp`` and ``jax.jacfwd``.
+
+        JAX takes one rule of a function: this one has no gradients, and the other no ``jvp``.
+        """
+        other = copy.copy(self)
+        other._forward = True
+        return other
+
+    def init(self, seed: Any = 0, dtype: Any = None) -> dict[str, Array]:
+        """Initial parameters, as the spec says, from a number or a key of ``jax.random``."""
+        precision = precision_named(dtype)
+        if isinstance(seed, jax.core.Tracer):
+            raise InputError("`seed`: expected one that is known when JAX traces; init outside")
+        drawn = self._networks.of(precision.computed).init(seed_number(seed_of(seed)))
+        return {name: jnp.asarray(array, precision.own) for name, array in drawn.items()}
+
+    def __call__(
+        self,
+        params: Arrays,
+        *inputs: Any,
+        lengths: Any = None,
+        state: Arrays | None = None,
+        steps: int | Mapping[str, int] | None = None,
+        training: bool = False,
+        seed: Any = None,
+        **named: Array,
+    ) -> Any:
+        """The outputs by name; with a ``state`` these, and the state after the last step.
+
+        Inputs come in the order of the spec, by name, or in one dictionary; targets by name, where
+        the outputs read them.  ``lengths`` are the steps of each sequence, ``[B]``: what comes
+        after them is padding.  ``steps`` is their number where no input tells it.  With
+        ``training`` dropout is on; what draws random numbers takes them from ``seed``, a number or
+        a key of ``jax.random``, and equal calls give equal results.
+
+        With a ``state`` (see :meth:`zero_state`) the steps go on from there, and gradients pass
+        through it.  Raises :class:`~rollc.InputError` for what is missing, unknown or misshapen.
+        """
+        if not self._first.outputs:
+            raise InputError(f"`{self._first.name}` has no output: call `loss`")
+        given = self._given(inputs, named)
+        found, after = self._called(
+            self._networks, False, params, given, lengths, state, steps, training, seed
+        )
+        return found if state is None else (found, after)
+
+    def loss(
+        self,
+        params: Arrays,
+        *inputs: Any,
+        lengths: Any = None,
+        state: Arrays | None = None,
+        steps: int | Mapping[str, int] | None = None,
+        training: bool = False,
+        seed: Any = None,
+        **named: Array,
+    ) -> Any:
+        """The loss of the spec: a number, the mean over the batch.
+
+        Arguments are those of a call, and the targets by name.  With a ``state`` the result is the
+        loss and the state after the last step, through which no gradient comes back: where one is
+        asked for, that is an error, and ``jax.lax.stop_gradient`` cuts it.
+        """
+        given = self._given(inputs, named)
+        found, after = self._called(
+            self._networks, True, params, given, lengths, state, steps, training, seed
+        )
+        return found["loss"] if state is None else (found["loss"], after)
+
+    def zero_state(self, batch_size: int | None = None, dtype: Any = None) -> dict[str, Array]:
+        """A state of zeros for a number of sequences, or for one without a batch.
+
+        An array is ``[depth, B, ...]``: the last values of what is read with a delay.  It is where
+        a spec starts that says nothing else (``init``).  Raises :class:`~rollc.InputError` where
+        it takes no state, and for a network with two time axes, whose states hold more than that.
+        """
+        self._need_state()
+        if batch_size is not None:
+            batch_size = checks.whole("`batch_size`", batch_size)
+        own = precision_named(dtype).own
+        return {
+            name: jnp.zeros(rows_shape(spec, batch_size), own if spec.kind == "float" else int)
+            for name, spec in self._first.states.items()
+        }
+
+    def initial_state(
+        self,
+        params: Arrays,
+        *inputs: Any,
+        batch_size: int | None = None,
+        lengths: Any = None,
+        **named: Array,
+    ) -> dict[str, Array]:
+        """The state before the first step, with its gradient where the spec computes it (``init``).
+
+        ``inputs`` are those that initial values read, as in a call, or any that tell the batch, or
+        it is given as ``batch_size``.  Raises :class:`~rollc.InputError` as :meth:`zero_state`
+        does.
+        """
+        self._need_state()
+        network, given = self._first, self._given(inputs, named)
+        slots = {**network.inputs, **network.targets}
+        for name, value in given.items():
+            spec, shape = slots[name], jnp.shape(value)
+            if len(shape) == len(spec.time) + 1 + len(spec.shape):
+                count = shape[len(spec.time)]
+                if batch_size not in (None, count):
+                    raise InputError(
+                        f"input `{name}` has {count} sequences, but expected"
+                        f" {checks.shown(batch_size)}"
+                    )
+                batch_size = count
+        own = self._precision(self._networks, params, given).own
+        found, starts = self.zero_state(batch_size, own), self._networks.starts
+        if starts is None:
+            return found
+        first = starts.first
+        read = {name: given[name] for name in {**first.inputs, **first.targets} if name in given}
+        timed = any(slots[name].time for name in read)
+        mine = {name: params[name] for name in first.params if name in params}
+        values, _ = self._called(
+            starts, False, mine, read, lengths if timed else None, None, None if timed else 1
+        )
+        computed = {
+            name: state_rows(value, first.outputs[name], network.states[name], batch_size)
+            for name, value in values.items()
+        }
+        return found | computed
+
+    # What a call is made of --------------------------------------------------------------
+
+    @property
+    def _first(self) -> Network:
+        """The network in one of the precisions: what it takes and gives is the same in both."""
+        return self._networks.first
+
+    def _need_state(self) -> None:
+        """Refuse what takes no state, or none that is nothing but the last values."""
+        axis_of(self._first.graph)
+        if len(self._first.axes) > 1:
+            raise InputError(
+                f"`{self._first.name}` has two time axes: its states have no gradient; take them"
+                " from the network, by `rollc.build`"
+            )
+
+    def _given(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        """Inputs and targets by name."""
+        network = self._first
+        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+            given = dict(inputs[0])
+        else:
+            if len(inputs) > len(network.inputs):
+                names = ", ".join(f"`{name}`" for name in network.inputs) or "none"
+                raise InputError(
+                    f"expected {len(network.inputs)} inputs in order ({names}), found"
+                    f" {len(inputs)}; targets are given by name"
+                )
+            given = dict(zip(network.inputs, inputs, strict=False))
+        for name in named:
+            if name in given:
+                raise InputError(f"input `{name}` is given twice")
+        given |= named
+        known = {**network.inputs, **network.targets}
+        for name in given:
+            if name not in known:
+                raise InputError(unknown("input", name, known))
+        return given
+
+    def _precision(self, networks: Networks, params: Arrays, given: Mapping[str, Any]) -> Precision:
+        """That of the parameters; where there are none, of what comes in."""
+        known = networks.first.params
+        own = {
+            name: jnp.asarray(array)
+            for name, array in by_name("parameter", params, known).items()
+            if known[name].kind == "float"
+        }
+        if own:
+            return precision_of("parameter", own)
+        slots = {**networks.first.inputs, **networks.first.targets}
+        floats = {
+            name: jnp.asarray(value) for name, value in given.items() if slots[name].kind == "float"
+        }
+        return precision_of("input", floats) if floats else precision_named(None)
+
+    def _called(
+        self,
+        networks: Networks,
+        loss: bool,
+        params: Arrays,
+        given: Mapping[str, Any],
+        lengths: Any = None,
+        state: Any = None,
+        steps: Any = None,
+        training: bool = False,
+        seed: Any = None,
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The results of a call by name, and the state after it."""
+        precision = self._precision(networks, params, given)
+        network = networks.of(precision.computed)
+        if loss and network.graph.loss is None:
+            raise InputError(f"`{network.name}` has no loss; add `loss …` to its spec")
+        slots = {**network.inputs, **network.targets}
+        arrays = {
+            name: fitting("parameter", name, value, network.params[name], precision)
+            for name, value in params.items()
+        }
+        for name, value in given.items():
+            arrays[name] = fitting("input", name, value, slots[name], precision)
+        if state is not None:
+            self._need_state()
+            for name, value in by_name("state", state, network.states).items():
+                spec = network.states[name]
+                arrays[STATE + name] = fitting("state", name, value, spec, precision)
+        extras = {}
+        if lengths is not None:
+            extras["lengths"] = lengths_of(lengths)
+        training = checks.switch("`training`", training)
+        if networks.draws(training):
+            if seed is None:
+                raise InputError(
+                    f"`{network.name}` draws random numbers: give `seed`, a number or a key of"
+                    " jax.random"
+                )
+            extras["seed"] = seed_of(seed)
+        plan = _plan(
+            networks, network, self._tapes, arrays, extras, loss, state is not None, steps, training
+        )
+        found = (rules.forward if self._forward else rules.reverse)(plan, arrays, extras)
+        results = {
+            name: array.astype(precision.own) if jnp.issubdtype(array.dtype, np.floating) else array
+            for name, array in found.items()
+        }
+        after = {name for name in results if name.startswith(STATE)}
+        return (
+            {name: array for name, array in results.items() if name not in after},
+            {name.removeprefix(STATE): results[name] for name in results if name in after},
+        )
+
+
+@cache
+def _interface(network: Network) -> Interface:
+    free = network.feed == "free"
+    return interface_of(network.graph, network.dtype, network.steps, free=free)
+
+
+def _plan(
+    networks: Networks,
+    network: Network,
+    tapes: Tapes,
+    arrays: Arrays,
+    extras: Mapping[str, Any],
+    loss: bool,
+    state: bool,
+    steps: Any,
+    training: bool,
+) -> Plan:
+    """What is known of a call without the values of its arrays; shapes are found to fit."""
+    interface = _interface(network)
+    lengths = extras.get("lengths")
+    sizes = sizes_of(interface, arrays, steps, state, lengths, need_targets=loss)
+    results = results_of(interface, sizes, state, lengths is not None, loss, network.dtype)
+    floats = frozenset(
+        name
+        for name, array in arrays.items()
+        if jnp.issubdtype(array.dtype, np.floating) and name not in network.targets
+    )
+    real = {name for name, each in results.items() if jnp.issubdtype(each.dtype, np.floating)}
+    return Plan(
+        networks=networks,
+        dtype=network.dtype,
+        loss=loss,
+        steps=tuple(steps.items()) if isinstance(steps, Mapping) else steps,
+        training=training,
+        state=state,
+        moving=floats,
+        sources=frozenset({"loss"} if loss else real),
+        shapes=tuple(results.items()),
+        tapes=tapes,
+    )
