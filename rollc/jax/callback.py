@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NoReturn
 
 import jax
@@ -26,7 +26,7 @@ Tree = Any
 
 
 class Host(ABC):
-    """A function of arrays of NumPy, on the CPU.  Equal ones are compiled once.
+    """A function of arrays of NumPy, on the CPU.
 
     ``forward`` and ``backward`` say why it has no derivative in that direction.
     """
@@ -99,14 +99,13 @@ def _at(array: Any, place: tuple[int, ...]) -> Any:
     return array[tuple(index if size > 1 else 0 for index, size in sizes)]
 
 
-@lru_cache(maxsize=1024)
-def _compiled(**options: Any) -> Any:
-    return jax.jit(partial(_call.bind, **options))
-
-
 @_call.def_impl  # type: ignore[untyped-decorator]
-def _eager(*arrays: Any, **options: Any) -> Any:
-    return _compiled(**options)(*arrays)
+def _eager(*arrays: Any, host: Host, results: Any, trees: Any, sizes: Any) -> list[Any]:
+    """Outside of ``jit`` it runs here, so that what it raises is what its caller sees."""
+    found = _run(host, results, trees, sizes, *map(np.asarray, arrays))
+    devices = {device for array in arrays for device in getattr(array, "devices", set)()}
+    with jax.default_device(devices.pop() if len(devices) == 1 else None):
+        return [jax.numpy.array(array) for array in found]
 
 
 # Without a token there is none to return; JAX asks since 0.7.

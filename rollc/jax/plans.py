@@ -25,7 +25,7 @@ TOKEN = jax.ShapeDtypeStruct((WORDS,), np.uint32)
 
 @dataclass(frozen=True)
 class Plan:
-    """A call without its arrays.  Equal ones are compiled once.
+    """A call without its arrays.
 
     It gives outputs, or the ``loss``.  ``moving`` are the arrays that have derivatives, and
     ``sources`` the results; ``shapes`` are those of all results.
