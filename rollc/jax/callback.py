@@ -71,7 +71,7 @@ def _shapes(*_: Any, results: Any, sizes: Any, **__: Any) -> Any:
     return tuple(jax.core.ShapedArray((*sizes, *each.shape), each.dtype) for each in results)
 
 
-def _run(host: Host, results: Any, trees: Any, sizes: Any, *arrays: Any) -> tuple[Any, ...]:
+def _run(*arrays: Any, host: Host, results: Any, trees: Any, sizes: Any) -> tuple[Any, ...]:
     """The arrays that JAX takes: those of all values that ``vmap`` goes over in one."""
     tree, given_back = trees
     places = [*np.ndindex(*sizes)]
@@ -100,15 +100,54 @@ def _at(array: Any, place: tuple[int, ...]) -> Any:
 
 
 @_call.def_impl  # type: ignore[untyped-decorator]
-def _eager(*arrays: Any, host: Host, results: Any, trees: Any, sizes: Any) -> list[Any]:
+def _eager(*arrays: Any, **options: Any) -> list[Any]:
     """Outside of ``jit`` it runs here, so that what it raises is what its caller sees."""
-    found = _run(host, results, trees, sizes, *map(np.asarray, arrays))
+    found = _run(*map(np.asarray, arrays), **options)
     devices = {device for array in arrays for device in getattr(array, "devices", set)()}
     with jax.default_device(devices.pop() if len(devices) == 1 else None):
         return [jax.numpy.array(array) for array in found]
 
 
-# Without a token there is none to return; JAX asks since 0.7.
+# What a callback returns in 64 bits JAX makes shorter where `enable_x64` is not set in the thread
+# that runs it.  So it comes as pairs of 32 bits.
+_halves = Primitive("rollc_halves")
+_halves.multiple_results = True
+_HALF = np.dtype(np.uint32)
+
+
+def _is_long(result: Any) -> bool:
+    return bool(result.dtype.itemsize > _HALF.itemsize)
+
+
+@_halves.def_abstract_eval  # type: ignore[untyped-decorator]
+def _halves_shapes(*_: Any, results: Any, sizes: Any, **__: Any) -> Any:
+    return tuple(
+        jax.core.ShapedArray((*sizes, *each.shape, 2), _HALF)
+        if _is_long(each)
+        else jax.core.ShapedArray((*sizes, *each.shape), each.dtype)
+        for each in results
+    )
+
+
+def _joined(*arrays: Any, **options: Any) -> list[Any]:
+    found = _halves.bind(*arrays, **options)
+    return [
+        jax.lax.bitcast_convert_type(array, each.dtype) if _is_long(each) else array
+        for array, each in zip(found, options["results"], strict=True)
+    ]
+
+
+def _run_halves(*arrays: Any, results: Any, **options: Any) -> tuple[Any, ...]:
+    found = _run(*arrays, results=results, **options)
+    return tuple(
+        np.ascontiguousarray(array).reshape(-1).view(_HALF).reshape(*array.shape, 2)
+        if _is_long(each)
+        else array
+        for array, each in zip(found, results, strict=True)
+    )
+
+
+# Without a token there is none to return; newer versions of JAX ask.
 _PLAIN = (
     {"returns_token": False}
     if "returns_token" in inspect.signature(mlir.emit_python_callback).parameters
@@ -117,7 +156,7 @@ _PLAIN = (
 
 
 def _lowered(context: Any, *operands: Any, **options: Any) -> Any:
-    run = partial(_run, *(options[name] for name in ("host", "results", "trees", "sizes")))
+    run = partial(_run_halves, **options)
     shapes = context.avals_in, context.avals_out
     return mlir.emit_python_callback(
         context, run, None, [*operands], *shapes, has_side_effect=False, **_PLAIN
@@ -155,7 +194,8 @@ def _spared(used: list[bool], equation: Any) -> tuple[list[bool], Any]:
     return [True] * count, equation.replace(params={**options, "host": host})
 
 
-mlir.register_lowering(_call, _lowered)
+mlir.register_lowering(_halves, _lowered)
+mlir.register_lowering(_call, mlir.lower_fun(_joined, multiple_results=True))
 batching.primitive_batchers[_call] = _batched
 ad.primitive_jvps[_call] = _no_jvp
 ad.primitive_transposes[_call] = _no_transpose

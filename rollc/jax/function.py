@@ -374,7 +374,7 @@ def _plan(
     return Plan(
         networks=networks,
         dtype=network.dtype,
-        loss=loss,
+        sort="loss" if loss else "outputs",
         steps=tuple(steps.items()) if isinstance(steps, Mapping) else steps,
         training=training,
         state=state,

@@ -27,13 +27,13 @@ TOKEN = jax.ShapeDtypeStruct((WORDS,), np.uint32)
 class Plan:
     """A call without its arrays.
 
-    It gives outputs, or the ``loss``.  ``moving`` are the arrays that have derivatives, and
+    ``sort`` is "outputs" or "loss".  ``moving`` are the arrays that have derivatives, and
     ``sources`` the results; ``shapes`` are those of all results.
     """
 
     networks: Networks
     dtype: str
-    loss: bool
+    sort: str
     steps: tuple[tuple[str, int], ...] | int | None
     training: bool
     state: bool
@@ -45,6 +45,10 @@ class Plan:
     @property
     def name(self) -> str:
         return self.networks.first.name
+
+    @property
+    def loss(self) -> bool:
+        return self.sort == "loss"
 
     @property
     def results(self) -> dict[str, jax.ShapeDtypeStruct]:
@@ -61,11 +65,11 @@ class Plan:
         )
 
     def run(self, arrays: Arrays, extras: Extras, wrt: tuple[str, ...] = ()) -> Ran:
-        run = runs.loss if self.loss else runs.outputs
+        run = runs.RUNS[self.sort]
         return run(self.networks.of(self.dtype), self.options(extras), arrays, wrt)
 
     def push(self, arrays: Arrays, extras: Extras, vectors: Arrays) -> Arrays:
-        run = runs.loss_slope if self.loss else runs.outputs_slopes
+        run = runs.SLOPES[self.sort]
         return run(self.networks.of(self.dtype), self.options(extras), arrays, vectors)
 
 
