@@ -64,7 +64,9 @@ def test_gradients_are_those_of_differences(spec: str) -> None:
     check_grads(outputs, (params, floats))
 
 
-@pytest.mark.parametrize("spec", ["lstm", "gru", "skip"])
+@pytest.mark.parametrize(
+    "spec", ["skip", *(pytest.param(spec, marks=pytest.mark.long) for spec in ("lstm", "gru"))]
+)
 def test_it_is_what_scan_gives(spec: str, tmp_path: Path) -> None:
     """Values, gradients, second derivatives: of a loop that shares no code with rollc."""
     path = tmp_path / "skip.roll"

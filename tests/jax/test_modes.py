@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 import warnings
 from typing import Any
 
@@ -15,6 +17,7 @@ from jax import numpy as jnp
 import rollc.jax
 from tests.helpers.paths import ROOT
 from tests.jax.cells import B, T, close, function_of, given, scanned
+from tests.jax.conftest import enable_x64
 
 Pieces = tuple[rollc.jax.Function, Any, Any, Any]
 
@@ -59,8 +62,8 @@ def test_vmap(pieces: Pieces, axes: tuple[Any, Any], jit: bool) -> None:
         )
         for place in range(3)
     ]
-    given = [each if axis == 0 else single
-             for each, single, axis in zip(many, (params, x), axes, strict=True)]  # fmt: skip
+    pairs = zip(many, (params, x), axes, strict=True)
+    mapped = [each if axis == 0 else single for each, single, axis in pairs]
     for call in (
         function,
         jax.grad(energy(function), argnums=(0, 1)),
@@ -68,7 +71,7 @@ def test_vmap(pieces: Pieces, axes: tuple[Any, Any], jit: bool) -> None:
         jax.grad(lambda params, x: function.loss(params, x, y=y)),
     ):
         vmapped = jax.vmap(call, axes)
-        found = (jax.jit(vmapped) if jit else vmapped)(*given)
+        found = (jax.jit(vmapped) if jit else vmapped)(*mapped)
         close(found, stacked([call(*each) for each in own]))
     assert len(function._tapes) == 0
 
@@ -153,6 +156,7 @@ def test_each_direction_has_a_function_of_its_own(pieces: Pieces) -> None:
             jax.grad(wrap(energy(function.forward_mode)))(params, x)
 
 
+@pytest.mark.long
 def test_second_derivatives(pieces: Pieces) -> None:
     """Forward in time of gradients: against `scan`, and under `jit` and `vmap`."""
     function, params, x, y = pieces
@@ -232,11 +236,7 @@ def test_control_flow(pieces: Pieces) -> None:
     assert not jax.jit(jax.grad(chosen))(params, False)["W"].any()
     with jax.disable_jit():
         close(jax.grad(energy(function))(params, x), expected)
-    steps = jax.lax.fori_loop(
-        0, 3, lambda _, x: function({**params, "V": params["U"][:3]}, x)["h"][..., :3], x
-    ) if False else jax.lax.fori_loop(
-        0, 3, lambda _, total: total + energy(function)(params, x), 0.0
-    )  # fmt: skip
+    steps = jax.lax.fori_loop(0, 3, lambda _, total: total + energy(function)(params, x), 0.0)
     np.testing.assert_allclose(steps, 3 * energy(function)(params, x))
 
 
@@ -268,12 +268,10 @@ def test_export(pieces: Pieces) -> None:
         export.export(jax.jit(function))(params, x).serialize()
 
 
-# Processes with other devices, and threads ------------------------------------------------------
+# Processes with other devices -----------------------------------------------------------------
 
 
 def run(code: str, **environment: str) -> str:
-    import os
-
     own = {**os.environ, "ROLLC_BACKEND": "reference", **environment}
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=own
@@ -322,49 +320,30 @@ print("right")
 """
 
 
+@pytest.mark.long
 def test_several_devices() -> None:
     """Sharded arguments, another device, `pmap` and `shard_map`."""
     flags = "--xla_force_host_platform_device_count=2"
     assert run(DEVICES, XLA_FLAGS=flags) == "right\n"
 
 
-THREADS = """
-import faulthandler, threading
-import jax, numpy as np, rollc.jax
-from jax import numpy as jnp
+def test_threads(pieces: Pieces) -> None:
+    """They may share a function, and each has the gradients of its own call."""
+    function, params, x, _ = pieces
+    step = jax.jit(jax.grad(energy(function)))
+    expected = [step(params, scale * x) for scale in range(3)]
+    found: dict[int, Any] = {}
 
-faulthandler.dump_traceback_later(240, exit=True)  # whoever waits for ever says where
-function = rollc.jax.function("lstm", D=256, H=8, K=2)
-params = function.init(0)
-x = jax.random.normal(jax.random.key(0), (8, 64, 256))
+    def work(scale: int) -> None:
+        with enable_x64(True):  # a thread has its own
+            found[scale] = [step(params, scale * x) for _ in range(5)]
 
-@jax.jit
-def step(params, x, scale):
-    # Large arguments that have just been computed, and others that wait for the callback.
-    energy = lambda params: (function(params, jnp.sin(x) * scale)["h"] ** 2).sum()
-    first = jax.value_and_grad(energy)(params)
-    second = jax.value_and_grad(energy)(jax.tree.map(lambda p, g: p - g, params, first[1]))
-    return first[0] + second[0]
-
-expected = [float(step(params, x, scale)) for scale in (1.0, 2.0)]
-wrong = []
-
-def work():
-    for _ in range(10):
-        pending = [step(params, x, scale) for scale in (1.0, 2.0)]
-        if not np.allclose(pending, expected, rtol=1e-5):
-            wrong.append(pending)
-
-threads = [threading.Thread(target=work) for _ in range(6)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-assert not wrong
-print("right")
-"""
-
-
-def test_threads_with_large_arrays() -> None:
-    """A callback of JAX that converts its arguments waits there for ever."""
-    assert run(THREADS) == "right\n"
+    threads = [threading.Thread(target=work, args=(scale,)) for scale in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for scale, grads in found.items():
+        for each in grads:
+            close(each, expected[scale], rtol=0)
+    assert len(found) == 3
