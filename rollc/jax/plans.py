@@ -124,7 +124,7 @@ class Recorded(_Host):
             ran = self.plan.run(arrays, extras, self.wrt if self.keeps else ())
             token = np.zeros(WORDS, np.uint32)
             if ran.pull is not None:
-                token = self.plan.tapes.keep(ran.pull, ran.kept)
+                token = self.plan.tapes.keep(ran.pull, ran.kept())
             found.append((ran.results, token))
         return found
 
@@ -145,7 +145,7 @@ class Pulled(_Host):
                 pull = self.plan.run(arrays, extras, self.wrt).pull if pull is None else pull
                 assert pull is not None
                 tapes[key] = pull
-            found.append(tapes[key](cotangents, self.wrt))
+            found.append(tapes[key](cotangents, self.wrt, False))
         return found
 
 
@@ -167,7 +167,7 @@ class Valued(_Host):
                 gradients = {name: np.zeros_like(arrays[name]) for name in self.wrt}
             else:
                 one = np.ones((), self.plan.dtype)
-                gradients = dict(ran.pull({"loss": one}, self.wrt))
+                gradients = dict(ran.pull({"loss": one}, self.wrt, True))
             found.append((ran.results, gradients))
         return found
 
