@@ -15,9 +15,13 @@ from rollc.ir.graph import Attribute, Edge, Type
 class Maker(Protocol):
     """What turns an operation and its operands into a node: a builder or a rewriter."""
 
-    def make(self, operation: str, operands: tuple[Value, ...], **options: Attribute) -> Value: ...
+    def make(self, operation: str, operands: tuple[Value, ...], **options: Attribute) -> Value:
+        """The node of an operation on operands."""
+        ...
 
-    def number(self, value: float) -> Value: ...
+    def number(self, value: float) -> Value:
+        """A real constant."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -92,6 +92,7 @@ class Value:
 
     @property
     def shape(self) -> Shape:
+        """Its own shape, without the axes."""
         return self.array.shape[len(self.axes) :]
 
     def type(self) -> Type:

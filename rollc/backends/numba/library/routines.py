@@ -348,6 +348,7 @@ def log_softmax(
     out_row: int = 0,
     out_column: int = 0,
 ) -> None:
+    """The logarithm of :func:`softmax`; -inf where all elements are."""
     top, zero = largest(x, size, x_row, x_column), x.dtype.type(0)
     log_of_sum = log_sum(x, size, x_row, x_column, top)
     if top == -np.inf:
