@@ -1,1 +1,1 @@
-"""From a spec to a built network: the list of passes, builds, artefacts, stages."""
+"""The driver: the list of passes, builds, artefacts and their store, and printed stages."""

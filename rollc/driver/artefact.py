@@ -1,6 +1,6 @@
-"""Built networks on disk, opened again.
+"""Loading of built networks.
 
-Nothing that builds is imported here: to open a network takes no longer than to read it.
+The compiler is not imported here, so that loading takes no longer than reading the files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DTYPES = ("float32", "float64")
 FEEDS = ("taught", "free")
 COMBINED = ("sum", "mean")
 OF_OUTPUTS = ("forward", "stream", "vjp", "jvp")
-"""Kernels that a network without outputs has not."""
+"""The kernels that need outputs."""
 
 PARTS = ("graph", "schedule", "program", "source")
 """The files of a kernel."""
@@ -37,10 +37,10 @@ _DECIDING = ("name", "dtype", "steps", "truncate", "combine", "feed", "backend",
 def kernel_name(
     entry: str, kernels: Iterable[str], entries: Mapping[str, Any], *hashes: Mapping[str, Any]
 ) -> str:
-    """The name of a kernel's source, which tells all that belongs to it.
+    """The file name of a kernel's source, with a hash of everything that belongs to it.
 
-    ``kernels`` are all that there are, ``entries`` those of the manifest, ``hashes`` those of the
-    kernel's texts and of the stages of the network: with another one of them, it is another.
+    ``kernels`` are the names of all kernels, ``entries`` those of the manifest, ``hashes`` those of
+    the kernel's texts and of the stages of the network.
     """
     deciding = {name: entries.get(name) for name in _DECIDING}
     made_from = [entry, sorted(kernels), deciding, *map(dict, hashes)]
@@ -103,7 +103,7 @@ def _check(manifest: artefact_store.Manifest, kernels: Mapping[str, Any]) -> Non
 
 
 def _hashes(manifest: artefact_store.Manifest, files: Mapping[str, Any]) -> dict[str, str | None]:
-    """The hashes of files, by what they are."""
+    """The hashes of files, by their part."""
     return {
         part: manifest.hashes.get(name) if isinstance(name, str) else None
         for part, name in files.items()

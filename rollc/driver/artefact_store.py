@@ -1,10 +1,10 @@
 """Artefacts: folders that hold a built network, and the cache of builds.
 
 An artefact is one flat folder: a manifest, the files that it lists with the hash of each, and
-machine code in ``__pycache__``, which comes and goes with the machine.  It is complete or absent
-(:mod:`rollc.support.atomic_files`), and it is read as a whole when it is opened: whatever becomes
-of the folder later, an open artefact is the one that it was.  The manifest has a hash of its own
-entries too, so that what is damaged, edited or foreign is told apart.
+object code in ``__pycache__``, which is specific to a machine.  It is complete or absent
+(:mod:`rollc.support.atomic_files`), and all of it is read when it is opened: later changes of the
+folder do not affect an open artefact.  The manifest has a hash of its own entries too, so that
+damaged, edited and foreign ones are recognized.
 
 An artefact holds code that runs when it is loaded.  The hashes find damage, not malice:
 load an artefact only where you would run a program of the same origin.
@@ -44,8 +44,8 @@ Checked = TypeVar("Checked")
 
 @dataclass(frozen=True)
 class Manifest:
-    """An artefact: the folder that it was read from, what its files hold, and their hashes by
-    name; and what its builder says of it, the ``entries``."""
+    """An artefact: the folder that it was read from, the contents and hashes of its files by name,
+    and the ``entries`` that describe the build."""
 
     folder: Path
     files: Mapping[str, bytes]
@@ -53,7 +53,7 @@ class Manifest:
     entries: Mapping[str, Any]
 
     def entry(self, name: str, kind: type[Checked]) -> Checked:
-        """One entry, of the type that it must have; :class:`StoreError` where it has not."""
+        """One entry; raises :class:`StoreError` where it is not of the type ``kind``."""
         value = self.entries.get(name)
         if not isinstance(value, kind):
             raise StoreError(
@@ -63,7 +63,7 @@ class Manifest:
         return value
 
     def text(self, name: object) -> str:
-        """What a file holds; :class:`StoreError` where the manifest does not list it."""
+        """The text of a file; raises :class:`StoreError` where the manifest does not list it."""
         if not isinstance(name, str) or name not in self.files:
             raise StoreError(
                 f"`{self.folder / MANIFEST}` is damaged: it names a file that it does not list"
@@ -91,7 +91,7 @@ def _unpacked(
 
 @dataclass(frozen=True)
 class Made:
-    """A whole artefact, and whether it was there before."""
+    """An artefact, and whether it was in the cache."""
 
     manifest: Manifest
     hit: bool
@@ -120,9 +120,9 @@ def made(
         atomic_files.check_folder(directory)
     if use_cache:
         try:
-            place = cache_folder() / key
-            known = _known(place, key)
-            manifest = known or _write_artefact(place, key, write, cached=True)
+            cached = cache_folder() / key
+            known = _known(cached, key)
+            manifest = known or _write_artefact(cached, key, write, cached=True)
         except StoreError as error:
             if directory is None and not temporary:
                 raise StoreError(
@@ -130,7 +130,7 @@ def made(
                 ) from error
             warnings.warn(f"building without the cache: {error}", stacklevel=2)
         else:
-            _forget_unused(place)
+            _forget_unused(cached)
             if directory is not None:
                 manifest = _copied(manifest, directory)
             return Made(manifest, hit=known is not None)
@@ -146,15 +146,15 @@ def _write_artefact(
     *,
     cached: bool = False,
 ) -> Manifest:
-    # Nobody waits for the disk for the cache: files that it has lost are noticed when they are
-    # read, and built again.
+    # Files of the cache are not synced to disk: damage is noticed when they are read, and the
+    # network is built anew.
     with atomic_files.staging(target, durable=False) if cached else staging(target) as folder:
         manifest = seal(folder, {**write(folder), "key": key})
     return replace(manifest, folder=target)
 
 
 def _copied(manifest: Manifest, target: Path) -> Manifest:
-    """An artefact with its machine code, in another place."""
+    """A copy of an artefact with its object code in another folder."""
     with staging(target) as folder:
         for name, content in manifest.files.items():
             (folder / name).write_bytes(content)
@@ -176,7 +176,7 @@ def _known(folder: Path, key: str) -> Manifest | None:
 
 
 def _forget_unused(used: Path) -> None:
-    """Note that a cached build was used, and remove those that were not for long."""
+    """Touch a cached build, and remove those that have not been used for long."""
     with suppress(OSError):  # a cache that can only be read
         os.utime(used)
         oldest = time.time() - _FORGET_AFTER
@@ -206,7 +206,7 @@ def _write_manifest(folder: Path, entries: Mapping[str, Any], hashes: Mapping[st
 
 
 def read(folder: Path) -> Manifest:
-    """The whole artefact in a folder: one version of it, whoever replaces it meanwhile.
+    """The artefact in a folder: one version of it, even if it is replaced meanwhile.
 
     Raises :class:`StoreError` where the folder is none, or a file is missing or changed.
     """
@@ -242,7 +242,7 @@ def _read(folder: Path, descriptor: int) -> Manifest:
 
 
 def _is_unchanged(content: Mapping[str, Any]) -> bool:
-    """Whether a manifest has the hash of all else that it says."""
+    """Whether the hash in a manifest is that of its other entries."""
     with suppress(ValueError, RecursionError):
         return content.get("hash") == fingerprint.of_value({**content, "hash": None})
     return False

@@ -1,18 +1,18 @@
 """From a spec to a network.
 
-A network has seven kernels: ``forward`` gives the outputs, ``loss`` the loss, ``gradient`` the loss
-and its gradients, ``vjp`` gradients for cotangents of the outputs, ``jvp`` the derivatives of the
-outputs in one direction, ``hvp`` those of the gradients, ``by_sequence`` the loss and the gradients
-of each sequence.  Each has variants:
-``gradient.state`` takes the state and gives it back (``stream`` is the one of ``forward``),
-``gradient.lengths`` takes the length of each sequence, ``gradient.state.lengths`` both.
-With two time axes ``stream`` runs along one of them, on what ``start`` gives of the other
-(``rollc.network.streaming``).
+A network has seven kernels: ``forward`` computes the outputs, ``loss`` the loss, ``gradient`` the
+loss and its gradients, ``vjp`` gradients for cotangents of the outputs, ``jvp`` the derivatives of
+the outputs in one direction, ``hvp`` those of the gradients, ``by_sequence`` the loss and the
+gradients of each sequence.  Each has variants:
+``gradient.state`` takes a state and returns the next one (``stream`` is that variant of
+``forward``), ``gradient.lengths`` takes the length of each sequence, ``gradient.state.lengths``
+both.  With two time axes ``stream`` runs along one of them, on the results of ``start`` along the
+other (``rollc.network.streaming``).
 ``window`` and ``window.vjp`` compute a gradient window by window (``rollc.network.checkpointing``);
 ``tangent``, and ``tangent.2`` where a decoder follows an encoder, compute it forward in time
 (``rollc.network.forward_mode``).
 ``forward`` and ``gradient`` are compiled when a network is built (``gradient`` not where it is
-built to run free), all others when they are first called.
+built for free running), all others when they are first called.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from rollc.lang.elaboration.expressions import Feed
 
 MOST_STEPS = 10_000_000
-# Compiled when a network is built.  One that runs free is there to be run; few are trained so.
+# Compiled when a network is built.  Few networks are trained in free running.
 EAGER = {"taught": ("forward", "gradient"), "free": ("forward",)}
 
 
@@ -65,8 +65,8 @@ def build(
 
     ``source`` is the path of a file or, where there is none, the name of a spec that comes with
     rollc, such as "lstm".  ``sets`` overrides sizes, ``dtype`` is float32 or float64, ``steps``
-    builds the kernel of that many steps (any number without).  ``truncate`` cuts gradients at
-    the borders of windows of that many steps (see :mod:`rollc.autodiff.truncation`), and
+    builds kernels for that many steps (any number without).  ``truncate`` stops gradients at
+    the boundaries of windows of that many steps (see :mod:`rollc.autodiff.truncation`), and
     ``combine="mean"`` averages those of a parameter over the steps (see
     :mod:`rollc.autodiff.averaging`).  ``feed`` says what `feed(free, taught)` reads in the spec:
     "taught" the target, "free" the network's own value.  ``backend`` is "numba", which compiles
@@ -108,11 +108,11 @@ def build_text(
     temporary: bool = True,
     run: Runner | None = None,
 ) -> tuple[Network, artefact_store.Made]:
-    """Like :func:`build`, from text; also says where the artefact lies.
+    """Like :func:`build`, from text; also returns the artefact.
 
-    Where it is not to be ``temporary`` it has to outlive the process: :class:`StoreError` is
-    raised, before the work, where it can be kept nowhere.  ``run`` runs the passes where the
-    network is not in the cache, and remembers them.
+    An artefact that must not be ``temporary`` has to outlive the process: :class:`StoreError` is
+    raised, before the work, where it cannot be stored.  ``run`` runs the passes, and records them,
+    where the network is not in the cache.
     """
     for what, words in (("`text`", text), ("`name`", name)):
         if not isinstance(words, str):
@@ -157,7 +157,7 @@ def sizes_of(sets: Any) -> dict[str, int]:
 
 
 def _precision(dtype: Any) -> str:
-    """The name of a precision; NumPy's own types are known too."""
+    """The name of a precision, given as a name or as a type of NumPy."""
     if dtype is float or isinstance(dtype, np.dtype | type):
         with suppress(TypeError):
             dtype = np.dtype(dtype).name
@@ -234,7 +234,7 @@ def write_artefact(
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Search for no garbage meanwhile: a compiler makes many objects, and little of it."""
+    """Switch the garbage collector off: a compiler makes many objects, and little garbage."""
     was_on = gc.isenabled()
     gc.disable()
     try:

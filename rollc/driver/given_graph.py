@@ -1,9 +1,9 @@
-"""Graphs that a person wrote or edited: the names that passes make mean nothing there.
+"""Graphs that a person wrote or edited: names that passes reserve are replaced or refused.
 
-The passes name what they make after what it belongs to: ``~h`` is the cotangent of h, ``state.h``
-its state, ``h'kept`` and ``h^dot`` are made of it.  A node that has such a name already, in the
-text of a stage that is compiled anew, would be taken for what a pass makes: it gets a plain name.
-What the caller knows by its name, a leaf or a result, cannot get another: that is refused.
+Passes name their nodes after those that they belong to: ``~h`` is the cotangent of h, ``state.h``
+its state, ``h'kept`` and ``h^dot`` are made of it.  A node with such a name, in the text of a stage
+that is compiled anew, would be mistaken for one of them: it gets a plain name.  A leaf or a result,
+which the caller knows by its name, cannot get another one, and is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from rollc.ir.graph import BATCH, GIVEN, Graph, Node
-from rollc.ir.names import STATE as STATE
+from rollc.ir.names import STATE
 from rollc.ir.verifier import Flaw
 from rollc.transforms.randomness import NOISE
 
@@ -22,10 +22,8 @@ _KNOWN = GIVEN | {"param"}
 
 
 def given_flaws(graph: Graph) -> Iterator[Flaw]:
-    """What is wrong with a graph that a person gives: what is the caller's has a name of its own,
-    and a value for each sequence.
-    """
-    # Unrolled, and in the adjoint, leaves can be a single step of something.
+    """Leaves and results with reserved names, and inputs without the batch."""
+    # Leaves of an unrolled graph and of an adjoint can be single steps.
     whole = graph.stage in ("graph", "checked", "simplified")
     for node in graph.nodes:
         if whole and node.operation in GIVEN and BATCH not in node.type.axes:
@@ -43,7 +41,7 @@ def given_flaws(graph: Graph) -> Iterator[Flaw]:
 
 
 def with_plain_names(graph: Graph) -> Graph:
-    """The graph with other names for the nodes whose names a pass may give."""
+    """The graph with other names for the nodes whose names are reserved."""
     taken = set(graph.by_name)
     names: dict[str, str] = {}
     for node in graph.nodes:
@@ -59,9 +57,9 @@ def with_plain_names(graph: Graph) -> Graph:
 
 
 def _is_made(graph: Graph, node: Node) -> bool:
-    """Whether a name has the form of those that passes make.
+    """Whether a name is reserved for passes.
 
-    Those of the adjoint and of states are no danger where the gradients are there already.
+    Names of adjoints and states are allowed in a graph that has its gradients.
     """
     if graph.gradients:
         return "^" in node.name

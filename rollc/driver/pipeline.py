@@ -1,4 +1,4 @@
-"""Every pass of the compiler in the order in which they run, and all of them for one kernel."""
+"""The pass pipeline: every pass of the compiler in its order, and all stages of one kernel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMPILE = Pass(
     "compile",
     lambda kernel: kernel.compile(),
     "the source of a kernel",
-    "functions that can be called: machine code, kept in a file",
+    "functions that can be called: object code, saved to a file",
 )
 KERNEL_PASSES = (*PLANNING, EMIT, COMPILE)
 PASSES = (*GRAPH_PASSES, *KERNEL_PASSES)
@@ -31,7 +31,7 @@ PASSES = (*GRAPH_PASSES, *KERNEL_PASSES)
 
 @dataclass(frozen=True)
 class Compiled:
-    """Every stage of one kernel."""
+    """The stages of one kernel."""
 
     graph: Graph
     schedule: Schedule
@@ -46,7 +46,7 @@ def compiled(
     run: Runner | None = None,
     backend: str | None = None,
 ) -> Compiled:
-    """Every stage of the kernel of a graph, or of its DAG of ``steps`` steps.
+    """The stages of the kernel of a graph, or of its DAG of ``steps`` steps.
 
     ``backend`` is the name of one, None for the default.
     """

@@ -1,4 +1,4 @@
-"""The graph of a spec with the files that it uses, or of a text that is a graph."""
+"""Reading of sources: a spec with the files that it uses, or the text of a graph."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def read_source(
 
 
 def _read_graph_text(text: str, name: str) -> Graph:
-    """A graph that a person may have edited: nothing in it is taken for granted."""
+    """A graph that a person can have edited, which is verified and checked."""
     from rollc.driver.given_graph import given_flaws, with_plain_names
     from rollc.ir.time.causality import check
     from rollc.ir.verifier import verify
@@ -67,10 +67,10 @@ def _read_graph_text(text: str, name: str) -> Graph:
     except IRTextError as error:
         raise SpecError((), f"{name}: {error}") from None
     flaws = verify(graph) or [*given_flaws(graph)]
-    places = [(line_of(text, flaw.node, flaw.line), str(flaw)) for flaw in flaws]
+    problems = [(line_of(text, flaw.node, flaw.line), str(flaw)) for flaw in flaws]
     if not flaws:
-        places = [(0, str(finding)) for finding in check(graph).findings]
-    if places:
-        said = (f"line {line}: {what}" if line else what for line, what in places)
-        raise SpecError((), "\n".join(f"{name}: {what}" for what in said))
+        problems = [(0, str(finding)) for finding in check(graph).findings]
+    if problems:
+        messages = (f"line {line}: {problem}" if line else problem for line, problem in problems)
+        raise SpecError((), "\n".join(f"{name}: {message}" for message in messages))
     return replace(with_plain_names(graph), stage="checked")

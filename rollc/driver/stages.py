@@ -1,9 +1,9 @@
 """The text of any stage of the compilation, of a spec and of an artefact.
 
-``syntax``, ``graph``, ``checked`` and ``simplified`` are of the network; ``adjoint``,
-``tangent``, ``schedule``, ``program``, ``why`` and ``kernel`` are of one of its kernels;
-``dag`` is the network unrolled, or the graph of a kernel if one is named.  ``why`` says of
-each node what became of it, and for what reason.
+``syntax``, ``graph``, ``checked`` and ``simplified`` are stages of the network; ``adjoint``,
+``tangent``, ``schedule``, ``program``, ``why`` and ``kernel`` are stages of one of its kernels;
+``dag`` is the network unrolled, or the graph of a kernel if one is named.  ``why`` has the
+optimization remarks for each node.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ _KERNEL_FILES = {
 
 @dataclass(frozen=True)
 class Choice:
-    """Which text is wanted: the stage, of which kernel, for how many steps, in what type.
+    """Which text to print: the stage, of which kernel, for how many steps, in what type.
 
-    ``nodes`` are those that ``why`` is asked about; all of them if there are none.  ``after`` is
-    the pass whose result is wanted in the place of a stage, the last one where it runs several
-    times; ``without`` are passes that are left out.
+    ``nodes`` are those that ``why`` prints, by default all.  ``after`` is the pass whose result is
+    printed instead of a stage, that of its last run if there are several; ``without`` are passes
+    that are left out.
     """
 
     stage: str
@@ -104,7 +104,7 @@ def known_pass(name: str) -> Pass:
 
 
 def runner(choice: Choice) -> Runner:
-    """What runs the passes, less those that are left out, and keeps what they make."""
+    """The runner of the passes for a choice; raises :class:`InputError` for one it cannot omit."""
     for name in choice.without:
         if not known_pass(name).optional:
             optional = ", ".join(f"`{pass_.name}`" for pass_ in PASSES if pass_.optional)
@@ -113,7 +113,7 @@ def runner(choice: Choice) -> Runner:
 
 
 def _after(graph: Graph, choice: Choice) -> str:
-    """What a pass makes on the way to a kernel."""
+    """The text of the result of a pass, on the way to a kernel."""
     assert choice.after is not None
     wanted, run = known_pass(choice.after), runner(choice)
     kernel = _kernel(graph, choice)
@@ -139,7 +139,7 @@ def _after(graph: Graph, choice: Choice) -> str:
 def of_spec(text: str, name: str, sets: Mapping[str, int], choice: Choice) -> str:
     """A stage of a spec, or of the text of a graph.  Raises :class:`SpecError`.
 
-    The first stages of a spec that is wrong are there as far as it could be read.
+    The first stages of an erroneous spec are printed as far as it could be read.
     """
     if choice.stage in ("syntax", "graph") and not is_graph_text(text):
         source = Source(name, text)
@@ -160,7 +160,7 @@ def of_spec(text: str, name: str, sets: Mapping[str, int], choice: Choice) -> st
 
 
 def of_artefact(manifest: Manifest, choice: Choice) -> str:
-    """A stage of a built network: the text that was written then, where it was."""
+    """A stage of a built network: the text in its artefact, or else compiled from its graph."""
     folder = manifest.folder
     stages, kernels = manifest.entry("stages", dict), manifest.entry("kernels", dict)
     graph = checked_graph(manifest)
@@ -181,7 +181,7 @@ def of_artefact(manifest: Manifest, choice: Choice) -> str:
             return manifest.text(files.get(_KERNEL_FILES[choice.stage]))
     if choice.stage in GRAPH_STAGES:
         return print_graph(graph_stage(graph, choice))
-    raise InputError(f"`{folder}` holds no `{choice.stage}` of that sort; give the spec instead")
+    raise InputError(f"`{folder}` holds no `{choice.stage}` of that kind; give the spec instead")
 
 
 def graph_stage(graph: Graph, choice: Choice) -> Graph:
@@ -254,12 +254,12 @@ def _kernel_graph(graph: Graph, choice: Choice, run: Runner | None = None) -> Gr
     if kernel not in makers:
         known = ", ".join(f"`{name}`" for name in makers) or "none"
         raise InputError(f"`{graph.name}` has no `{kernel}` kernel; it has {known}")
-    run.records.clear()  # passes that look whether there is a kernel
+    run.records.clear()  # of passes that only decide which kernels there are
     return makers[kernel]()
 
 
 def _kernel(graph: Graph, choice: Choice) -> str:
-    """The kernel that was asked for, or the one that says most."""
+    """The chosen kernel, or a default."""
     if choice.kernel is not None:
         return choice.kernel
     if choice.stage == "tangent":

@@ -1,1 +1,1 @@
-"""Services that know nothing of graphs and kernels."""
+"""Services that do not depend on graphs or kernels."""

@@ -1,9 +1,9 @@
-"""Memory for a kernel's arrays: it begins at a cache line, and is used again.
+"""The allocator of a kernel's arrays: aligned to cache lines, and reused.
 
-A vector that crosses a cache line takes two reads.  And fresh memory is costly: the system
+A vector load that crosses a cache line takes two reads.  And fresh memory is costly: the system
 clears it page by page, which for a small network can take as long as its arithmetic.  So the
-memory of results is lent: once no array that was given away lives any more, the next call has
-it again.
+memory of results is pooled: when no array that was returned lives any more, the next call reuses
+it.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ Array = NDArray[Any]
 LINE = 64  # bytes
 SMALL = 16_384  # bytes that need no fresh pages
 SPARES = 2
-"""The memories kept for a result: a caller in a loop still holds the last call's results."""
+"""The blocks pooled for a result: a caller in a loop still holds the last call's results."""
 
 
 def owner(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Memory for an array: bytes, of which those from the first cache line on are used."""
+    """A block for an array: bytes, of which those from the first cache line on are used."""
     return np.empty(prod(shape) * dtype.itemsize + LINE, np.uint8)
 
 
 def within(memory: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An array in memory that :func:`owner` made.  Its values are arbitrary."""
+    """An array in a block of :func:`owner`.  Its values are arbitrary."""
     first = -memory.ctypes.data % LINE
     return memory[first : first + prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An array at a cache line.  Its values are arbitrary."""
+    """An array that is aligned to a cache line.  Its values are arbitrary."""
     return within(owner(shape, dtype), shape, dtype)
 
 
 class Lender:
-    """Arrays that are given away, in memory that is lent again when none of them is left.
+    """A pool of arrays, whose memory is reused when no view of it is left.
 
-    Every view of an array refers to the memory's owner: while one is left, the owner has more
-    references than the lender's own.  May be asked by several threads.
+    Every view of an array refers to its block: while one is left, the block has more references
+    than the pool's own.  Several threads can use a pool.
     """
 
     def __init__(self) -> None:
@@ -63,9 +63,9 @@ class Lender:
             if arrays and arrays[0].shape != shape:
                 owners.clear()
                 arrays.clear()
-            for place in range(len(owners)):
-                if _references(owners, place) == _LENDERS:
-                    return arrays[place].view()
+            for index in range(len(owners)):
+                if _references(owners, index) == _LENDERS:
+                    return arrays[index].view()
             if len(owners) == SPARES:
                 del owners[0], arrays[0]
             memory = owner(shape, dtype)
@@ -74,12 +74,12 @@ class Lender:
             return arrays[-1].view()
 
 
-def _references(owners: list[Array], place: int) -> int:
-    return sys.getrefcount(owners[place])
+def _references(owners: list[Array], index: int) -> int:
+    return sys.getrefcount(owners[index])
 
 
 def _lenders() -> int:
-    """The references to a memory of which no array is lent."""
+    """The number of references to a block of which no array is lent."""
     owners = [owner((1,), np.dtype(np.float32))]
     arrays = [within(owners[0], (1,), np.dtype(np.float32))]
     return _references(owners, 0) if arrays else 0

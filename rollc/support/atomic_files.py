@@ -1,16 +1,16 @@
-"""Files and folders that are complete or absent, and reading that never mixes two of them.
+"""Atomic writes of files and folders, and reads of one version of a folder.
 
-What is written has another name beside its target until it is whole, and is then renamed into
-place.  Among processes that may die at any point this stays right because
+A file or folder is written under a temporary name in the same folder as its target, and renamed
+when it is complete.  This is safe for processes that can die at any point, because
 
-* a writer holds a lock on what is unfinished for as long as it lives: what can be locked was
-  left behind by the dead, and the next writer beside it removes it;
-* the rename is the only step that others can see.  Where it cannot exchange two folders (other
-  systems than Linux and macOS, some file systems), the old one is set aside first: between two
-  renames it has no name of its own, but is still found, by readers and by the next writer beside
-  it, who puts it back if this one died;
-* a reader holds a folder itself and not its name, so that all that it reads is of one version,
-  whoever exchanges the folder meanwhile.  It looks again only where that version was removed.
+* a writer holds a lock on its temporary file for as long as it lives: one that can be locked was
+  left by a dead process, and the next writer in the folder removes it;
+* the rename is the only step that other processes see.  Where it cannot exchange two folders
+  (other systems than Linux and macOS, some file systems), the old one is set aside first: between
+  two renames it has another name, but is still found, by readers and by the next writer, which
+  restores it if this one died;
+* a reader holds a descriptor of a folder, so that all that it reads is of one version, even if
+  the folder is exchanged meanwhile.  It tries again only where that version was removed.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from typing import TypeVar
 from rollc.errors import StoreError
 
 LARGEST = 2**30
-"""The bytes of a file, if nothing else is said, from which on it is not read."""
+"""The default limit of the bytes of a file that is read."""
 
 _UNFINISHED = ".rollc-tmp"
-_ASIDE = ".rollc-old"  # holds a folder, under its own name, while another one takes its place
-_LOOKS, _PAUSE = 5, 0.02  # times and seconds, where a folder has no name for a moment
+_ASIDE = ".rollc-old"  # holds a folder, under its own name, while another one replaces it
+_LOOKS, _PAUSE = 5, 0.02  # attempts and seconds, while a folder is set aside
 
 Found = TypeVar("Found")
 
@@ -46,7 +46,7 @@ Found = TypeVar("Found")
 
 
 def held(folder: Path, look: Callable[[int], Found]) -> Found:
-    """What ``look`` finds in a folder, whose open descriptor it gets: one version of it.
+    """The result of ``look``, called with a descriptor of a folder: of one version of it.
 
     Raises :class:`StoreError` where there is no such folder, or ``look`` does.
     """
@@ -62,7 +62,7 @@ def held(folder: Path, look: Callable[[int], Found]) -> Found:
 
 
 def is_there(folder: Path) -> bool:
-    """Whether there is such a folder, be it set aside at the moment."""
+    """Whether there is such a folder, perhaps set aside at the moment."""
     return os.path.isdir(folder) or bool(_set_aside(folder)) or os.path.isdir(folder)
 
 
@@ -88,10 +88,10 @@ def _opened(folder: Path) -> tuple[int, Path]:
 
 
 def _set_aside(folder: Path) -> list[Path]:
-    """Where a folder is that has no name of its own at the moment, the newest first."""
+    """The paths at which a folder is set aside at the moment, the newest first."""
     real = Path(os.path.realpath(folder))
-    places = [path / real.name for path in _left(real.parent, real.name) if _is_aside(path)]
-    return [place for place in places if place.is_dir()]
+    paths = [path / real.name for path in _left(real.parent, real.name) if _is_aside(path)]
+    return [path for path in paths if path.is_dir()]
 
 
 def _has_name(descriptor: int, folder: Path) -> bool:
@@ -102,9 +102,9 @@ def _has_name(descriptor: int, folder: Path) -> bool:
 
 
 def content(path: Path, folder: int | None = None, most: int = LARGEST) -> bytes:
-    """What a plain file holds, below an open folder if one is given.
+    """The content of a regular file, relative to an open folder if one is given.
 
-    Nothing else is read: a link may lead anywhere, and a pipe has no end.  Raises
+    Nothing else is read: a link can lead anywhere, and a pipe has no end.  Raises
     :class:`StoreError`, and ``FileNotFoundError`` where there is no such file.
     """
     try:
@@ -132,10 +132,10 @@ def content(path: Path, folder: int | None = None, most: int = LARGEST) -> bytes
 
 @contextmanager
 def staging(target: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A fresh folder that becomes ``target`` when the block ends without an error.
+    """A new folder that becomes ``target`` when the block ends without an error.
 
-    A folder that was there is replaced.  ``durable``: the disk holds all of it before it has its
-    name.  Raises :class:`StoreError` where it cannot be written.
+    An old folder is replaced.  If ``durable``, its files are synced to disk before it is renamed.
+    Raises :class:`StoreError` where it cannot be written.
     """
     target = Path(os.path.realpath(target))
     try:
@@ -159,7 +159,7 @@ def staging(target: Path, *, durable: bool = True) -> Iterator[Path]:
 
 @cache
 def scratch() -> Path:
-    """The folder for this process alone: it goes when the process ends, or with the next one's."""
+    """A temporary folder of this process, removed at its end or by the next one."""
     try:
         parent = Path(tempfile.gettempdir())
         _sweep(parent)
@@ -185,7 +185,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Have a name hold what it held, whatever that is, or all of the new content.
+    """Replace a file atomically: it has the old content or all of the new.
 
     Raises ``OSError`` where it cannot be written.
     """
@@ -233,14 +233,14 @@ def check_folder(target: Path) -> None:
 
 
 def retire(folder: Path) -> None:
-    """Remove a folder: it is there as a whole or not at all."""
+    """Remove a folder atomically."""
     retired = _temporary(folder)
     folder.rename(retired)
     shutil.rmtree(retired, ignore_errors=True)
 
 
 def _takes_writes(path: Path) -> bool:
-    """Whether a path is a device or a pipe, which has no old content."""
+    """Whether a path is a device or a pipe, which is written in place."""
     with suppress(OSError):
         mode = path.stat().st_mode
         return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
@@ -278,7 +278,7 @@ def _made_file(path: Path) -> int:
 def _claim(
     target: Path, make: Callable[[Path], int | None], ending: str = _UNFINISHED
 ) -> tuple[Path, int]:
-    """Something new beside the target, open, and locked: that says that its writer lives."""
+    """A new temporary file or folder for a target, open and locked."""
     while True:
         path = _temporary(target, ending)
         descriptor = make(path)
@@ -291,9 +291,9 @@ def _claim(
 
 
 def _left(parent: Path, name: str = "") -> list[Path]:
-    """What is unfinished or set aside in a folder, the newest first; of one target if it is named.
+    """The temporary files in a folder, the newest first; of one target if it is named.
 
-    A writer is at it, or it was left behind.
+    Each belongs to a running writer, or was left by a dead one.
     """
 
     def age(path: Path) -> int:
@@ -310,7 +310,7 @@ def _left(parent: Path, name: str = "") -> list[Path]:
 
 
 def _sweep(parent: Path) -> None:
-    """Put back what writers that died have set aside, and remove all else that they left."""
+    """Restore folders that dead writers have set aside, and remove their temporary files."""
     for path in _left(parent):
         with suppress(OSError):
             lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -327,7 +327,7 @@ def _sweep(parent: Path) -> None:
 
 
 def _publish(folder: Path, target: Path) -> None:
-    """Put a whole folder in the target's place; of several at once the last one stays."""
+    """Replace the target by a complete folder; of concurrent writers the last one wins."""
     while not _renamed(folder, target):
         if _exchanged(folder, target):
             break  # the old one now has the unfinished name, and is removed with it
@@ -345,7 +345,7 @@ def _publish(folder: Path, target: Path) -> None:
 
 
 def _put_back(aside: Path) -> None:
-    """Give what was set aside its name, if no other has that by now, and remove the rest."""
+    """Restore a folder that was set aside, unless its name is taken by now."""
     for path in aside.iterdir():
         _renamed(path, aside.parent / path.name)
     retire(aside)
@@ -363,7 +363,7 @@ def _renamed(folder: Path, target: Path) -> bool:
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Have two folders change names in one step; false where the system cannot.
+    """Exchange two folders in one step; false where the system cannot.
 
     The calls are Linux's ``renameat2`` with ``RENAME_EXCHANGE`` and macOS's ``renamex_np`` with
     ``RENAME_SWAP``, which Python does not offer.

@@ -1,4 +1,4 @@
-"""Where builds and machine code are kept."""
+"""The cache folder of builds and machine code."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rollc.errors import StoreError
 CACHE_VARIABLE = "ROLLC_CACHE"
 
 COMPILED = "__pycache__"
-"""The folder of machine code in that of an artefact: it comes and goes with the machine."""
+"""The folder of object code in an artefact, which is specific to a machine."""
 
 
 def cache_folder() -> Path:
-    """Where builds are kept: ``$ROLLC_CACHE``, or the user's own cache folder.
+    """The cache folder: ``$ROLLC_CACHE``, or the one of the user's system.
 
     Raises :class:`StoreError` where that is no folder's name.
     """

@@ -1,7 +1,7 @@
-"""Single values that a caller gave: taken as what they stand for, or refused by name.
+"""Checks of scalar arguments: each is converted to one type, or refused by name.
 
-What Python takes for a whole number (NumPy's integers too) is one, but for truth values.
-Each function returns the value as the one type that the rest of rollc knows, and raises
+A whole number is what Python takes for one (NumPy's integers too), except for truth values.
+Each function returns the value as the type that the rest of rollc uses, and raises
 :class:`InputError` with what was expected and what was found.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from rollc.errors import InputError
 
 ANY = 2**31 - 1
-"""As many as there can be: a bound that needs no words."""
+"""A bound that messages do not mention."""
 
 _Switch = bool | np.bool_
 
@@ -32,7 +32,7 @@ def whole(what: str, value: Any, least: int | None = 0, most: int | None = None)
     if not isinstance(value, _Switch):
         try:
             number = operator.index(value)
-        except (TypeError, ValueError, RuntimeError):  # others' scalars raise what they like
+        except (TypeError, ValueError, RuntimeError):  # scalars of other libraries raise anything
             pass
         else:
             if (least is None or number >= least) and (most is None or number <= most):
@@ -63,7 +63,7 @@ def positive(what: str, value: Any) -> float:
 
 
 def switch(what: str, value: Any) -> bool:
-    """True or False, and not what only counts as one of them."""
+    """True or False, and no other value that counts as one of them."""
     if isinstance(value, _Switch):
         return bool(value)
     raise InputError(f"{what}: expected True or False, found {shown(value)}")

@@ -1,4 +1,4 @@
-"""Hashes that tell whether a build, or machine code, can be used again."""
+"""Hashes that decide whether a cached build, or object code, is still valid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rollc.support import resources
 PACKAGE = Path(__file__).resolve().parent.parent
 
 RUNTIME = ("backends", "runtime", "ir/operations")
-"""The folders of the package with all that compiled kernels are made of and call."""
+"""The folders of the package that generate the code of kernels, and that kernels call."""
 
 
 def of_value(value: Any) -> str:
@@ -30,17 +30,17 @@ def of_texts(texts: Mapping[str, str]) -> dict[str, str]:
 
 
 def of_compiler() -> str:
-    """The hash of rollc's own source and grammar: another compiler makes another build."""
+    """The hash of rollc's own source and grammar: a build is of one version of the compiler."""
     return of_sources((PACKAGE, resources.folder("grammar")))
 
 
 def of_runtime() -> str:
-    """The hash of what compiled kernels call: with another run time they must not be run."""
+    """The hash of the run time: kernels that were compiled for another one must not run."""
     return of_sources(tuple(PACKAGE / folder for folder in RUNTIME))
 
 
 def build_key(**parts: Any) -> str:
-    """The name of a build in the cache: a hash of all that decides what it holds.
+    """The name of a build in the cache: a hash of everything that it depends on.
 
     ``parts`` are values that JSON can hold; the versions of rollc, Python and NumPy are added.
     """
@@ -52,8 +52,8 @@ def build_key(**parts: Any) -> str:
 def of_sources(folders: Sequence[Path]) -> str:
     """The hash of the sources in some folders, and those below, by their names.
 
-    Raises :class:`FileNotFoundError` for a folder without any: the hash of nothing would take
-    old machine code for new.
+    Raises :class:`FileNotFoundError` for a folder without any: the hash of no file would make old
+    object code valid.
     """
     total = hashlib.sha256()
     for folder in folders:

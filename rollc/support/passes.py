@@ -1,6 +1,6 @@
-"""What a pass is, and what runs passes.
+"""Passes, and the pass manager.
 
-A :class:`Runner` can leave some out, and remembers what it has run::
+A :class:`Runner` can leave passes out, and records those that it has run::
 
     run = Runner(without=["canonicalize"], keep=True)
     graph = run(ADJOINT, run(CANONICALIZE, graph))
@@ -19,10 +19,10 @@ from rollc.support.target import GENERIC, Target
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A pass: its name, what runs, and in words what it needs and what it guarantees.
+    """A pass: its name, its function, and in words what it needs and what it guarantees.
 
-    Without an ``optional`` one all values are the same, and slower to compute.  One that asks for
-    the ``machine`` takes a ``target``.
+    Without an ``optional`` pass all values are the same, and slower to compute.  One that depends
+    on the ``machine`` takes a ``target``.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A pass that has run: what it was given and has made, if that is kept, in how long."""
+    """A run of a pass: its argument and result, if they are kept, and its time."""
 
     name: str
     seconds: float
@@ -45,10 +45,10 @@ class Record:
 
 @dataclass
 class Runner:
-    """Runs passes, less those that are left out, and remembers what has run.
+    """Runs passes, except for those in ``without``, and records them.
 
-    ``keep`` remembers what each has made too.  ``verify`` is called with what a pass has made.
-    ``target`` is the machine that they plan for.
+    With ``keep`` records have arguments and results.  ``verify`` is called with the result of each
+    pass.  ``target`` is the machine that passes optimize for.
     """
 
     without: Collection[str] = ()

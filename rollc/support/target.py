@@ -1,7 +1,7 @@
-"""The machine that kernels run on, as far as the cost of work depends on it.
+"""The target: a description of the machine that kernels run on, for the cost model.
 
-A backend describes its machine (:mod:`rollc.backends.protocol`), and tests describe others.  What
-follows for a kernel is decided by :mod:`rollc.kernel.cost_model`; no pass has numbers of its own.
+A backend describes its machine (:mod:`rollc.backends.protocol`), and tests describe others.
+:mod:`rollc.kernel.cost_model` makes decisions by it; no pass has constants of its own.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ class Target:
     """A machine: the defaults are those of a common processor of several cores.
 
     vector_bits      -- the size of a vector register
-    tile_rows        -- the rows of a matrix product that vector registers hold, two vectors wide
-    sums_in_flight   -- the additions that a core has begun and not ended: their latency times
-                        how many begin at once
-    function_time    -- what a function such as exp takes, in additions
-    cache_bytes      -- what of a core's own cache the data of one product may take
-    product_rows     -- the rows of a product from which on each costs the same
-    stream_rows      -- those from which on it no longer matters what a product finds in caches
-    packed_numbers   -- the numbers that a thread copies in the time in which it gets another's
-    job_start        -- the multiply-adds in the time in which a helping thread sees a job
-    spins            -- how often a waiting thread looks before it leaves the core to others
-    thread_start     -- the operations of products in the time in which another thread has its data
-    team_start       -- those in which all numbers of a team's products go to and fro
-    code_steps       -- the steps of an unrolled sequence whose ends are worth code of their own
-    code_pieces      -- the pieces that a loop may be cut into for that
+    tile_rows        -- the rows of a register tile of a matrix product, two vectors wide
+    sums_in_flight   -- the independent additions that saturate a core: latency times throughput
+    function_time    -- the latency of a function such as exp, in additions
+    cache_bytes      -- the part of a core's own cache that the data of one product may take
+    product_rows     -- the rows of a product from which on the cost of a row is constant
+    stream_rows      -- the rows from which on the cost of loading the panel is amortized
+    packed_numbers   -- the numbers that a thread packs in the time of a cache transfer from
+                        another core
+    job_start        -- the multiply-adds in the time in which a worker notices a job
+    spins            -- the iterations of a spinning thread before it yields its core
+    thread_start     -- the operations of products in the time in which a thread starts on its shard
+    team_start       -- the operations in the time in which a team transfers the data of a product
+    code_steps       -- the largest number of steps for which loops are peeled
+    code_pieces      -- the largest number of pieces of a peeled loop
     """
 
     vector_bits: int = 256
@@ -46,14 +46,14 @@ class Target:
     code_pieces: int = 6
 
     def lanes(self, itemsize: int) -> int:
-        """The numbers in one vector."""
+        """The numbers in one vector register."""
         return self.vector_bits // (8 * itemsize)
 
     def tile_width(self, itemsize: int) -> int:
-        """The columns of a tile."""
+        """The columns of a register tile."""
         return VECTORS * self.lanes(itemsize)
 
 
 VECTORS = 2
-"""The vectors that a tile is wide."""
+"""The width of a register tile, in vectors."""
 GENERIC = Target()

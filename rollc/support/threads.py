@@ -1,9 +1,9 @@
-"""How many threads a kernel may use.
+"""The threads of kernels: their number, and their pool.
 
-A large batch is cut into parts, and each part runs by itself from the first step to the
-last: no thread waits for another inside a loop.  Of few sequences one thread runs the loops,
-and others help with the products of all steps (:mod:`.worker_team`).  The number is the
-caller's to choose; it is no one else's pool, and nothing but kernels runs in it.
+A large batch is sharded, and each shard runs independently from the first step to the last: no
+thread waits for another inside a loop.  For few sequences one thread runs the loops, and a worker
+team shares the products over all steps.  The caller can choose the number of threads; the pool
+is rollc's own, and only kernels run in it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _chosen: int | None = None
 
 
 def count() -> int:
-    """The number of threads: what :func:`use` said, ``$ROLLC_THREADS``, or one a core."""
+    """The number of threads: that of :func:`use`, ``$ROLLC_THREADS``, or one a core."""
     if _chosen is not None:
         return _chosen
     text = os.environ.get(VARIABLE, "")
@@ -44,7 +44,7 @@ def count() -> int:
 
 @cache
 def _quota() -> int:
-    """The cores whose time a container may use, as Linux counts it."""
+    """The cores of a container's CPU quota on Linux (cgroup v2)."""
     try:
         most, period = QUOTA.read_text(encoding="ascii").split()
         return max(1, ceil(int(most) / int(period)))
@@ -53,7 +53,7 @@ def _quota() -> int:
 
 
 def use(number: int | None) -> None:
-    """Let kernels use up to ``number`` threads; None is the default again."""
+    """Let kernels use up to ``number`` threads; None restores the default."""
     global _chosen
     _chosen = None if number is None else whole("threads", number, 1, 1024)
 
@@ -63,19 +63,19 @@ def _pool(number: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(number, thread_name_prefix="rollc")
 
 
-# The threads of a pool stay behind when a process forks: the child makes its own.
+# A forked child has none of its parent's threads, and makes its own pool.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def beside(function: Callable[..., Made], *arguments: Any) -> Future[Made]:
-    """A function of some values in another thread: this one is the first of :func:`count`."""
+    """Run a function in the pool, which has one thread less than :func:`count`."""
     return _pool(max(count() - 1, 1)).submit(function, *arguments)
 
 
 def each(function: Callable[[Given], Made], values: Sequence[Given]) -> list[Made]:
-    """A function of each value: the first in this thread, the others beside it."""
+    """The results of a function for each value: the first in this thread, others in the pool."""
     first, *others = values
-    waiting = [beside(function, value) for value in others]
+    futures = [beside(function, value) for value in others]
     own = function(first)
-    return [own, *(one.result() for one in waiting)]
+    return [own, *(future.result() for future in futures)]
