@@ -1,1 +1,1 @@
-"""Text to a checked graph: the language of specs, and messages about what is wrong."""
+"""The front end: from the text of a spec to a checked graph, or to diagnostics."""

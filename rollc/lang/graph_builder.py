@@ -1,4 +1,4 @@
-"""Drafts to a graph, with its types or, where some are missing, just its wiring."""
+"""The graph of drafts with types; or, where types are missing, its edges alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rollc.lang.symbols.untyped_node import Draft, Row
 
 @dataclass(frozen=True)
 class Places:
-    """Where the nodes of a graph and their operands are written.
+    """The spans of the nodes of a graph and of their operands.
 
     Operand number -1 of a node is its initial value.
     """
@@ -24,7 +24,7 @@ class Places:
 
 
 def wiring(drafts: Drafts, frame: Graph) -> Graph:
-    """Which node reads which; every type is a number."""
+    """The graph of the edges; the type of every node is a number."""
     nodes = [
         Node(
             draft.name,
@@ -40,7 +40,7 @@ def wiring(drafts: Drafts, frame: Graph) -> Graph:
 
 
 def places(drafts: Drafts) -> Places:
-    """Where the nodes of :func:`wiring` are written."""
+    """The spans of the nodes of :func:`wiring`, and of their operands."""
     nodes = drafts.drafts.values()
     operands = {
         (draft.name, place): operand.span
@@ -54,8 +54,7 @@ def places(drafts: Drafts) -> Places:
 def assemble(drafts: Drafts, inference: Inference, frame: Graph, source: Source) -> Graph:
     """The graph.  Every type must be known.
 
-    A number as the initial value of a vector stands for all its elements: it fills a
-    vector, in a node of its own.
+    A number as the initial value of a vector is broadcast, by a node of its own.
     """
     nodes: list[Node] = []
     for draft in drafts.drafts.values():

@@ -1,4 +1,4 @@
-"""A text to a checked graph, with everything that is wrong with it in one go."""
+"""The front end as a whole: a text to a checked graph, with all its diagnostics."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MOST_SHOWN = 100
 
 @dataclass(frozen=True)
 class Checked:
-    """What became of a text.
+    """The results of the front end.
 
     ``graph`` has the stage "checked" and is None where there are errors; ``unchecked`` is
-    the graph before the check (stage "graph"), and ``spec`` the syntax, as far as they
-    exist.  ``source`` has the texts of the files that the spec uses: the diagnostics can be
-    places in them.
+    the graph before the check (stage "graph"), and ``spec`` the syntax tree, as far as they
+    exist.  ``source`` has the texts of the files that the spec uses, in which diagnostics can have
+    spans.
     """
 
     graph: Graph | None
@@ -41,11 +41,10 @@ class Checked:
 def load_graph(
     source: Source, sets: Mapping[str, int] | None = None, feed: Feed = "taught"
 ) -> Checked:
-    """The checked graph of a spec; ``sets`` overrides sizes by name, ``feed`` says what `feed`
-    reads.
+    """The checked graph of a spec; ``sets`` overrides sizes by name, ``feed`` is a side of `feed`.
 
     The files that it uses are read, if the source does not have their texts yet.
-    Never raises: what is wrong with the text is in the diagnostics, in its order.
+    Never raises: errors of the text are in the diagnostics, in its order.
     """
     if not source.used:
         source = with_used(source)
@@ -77,9 +76,9 @@ def load_graph(
 
 
 def library_flaws(checked: Checked) -> tuple[Diagnostic, ...] | None:
-    """What is wrong with a file of cells and functions; None for a text that is more.
+    """The diagnostics of a file of cells and functions; None for a text that is a spec.
 
-    Such a file is there to be used by others: it has no network, and need not use its cells.
+    Such a file has no network, and need not use its cells.
     """
     if checked.spec is None or not checked.spec.statements:
         return None

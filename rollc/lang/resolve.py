@@ -1,4 +1,4 @@
-"""Syntax to graph: names looked up, sizes computed, types inferred."""
+"""From a syntax tree to a graph: expansion, elaboration, inference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rollc.lang.diagnostics.diagnostic import Diagnostic, Label, has_errors, in_
 from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.elaboration.expressions import Feed
 from rollc.lang.elaboration.statements import STATIC, Taking
-from rollc.lang.expansion.cell_inlining import put_in_place
+from rollc.lang.expansion.cell_inlining import inline_cells
 from rollc.lang.expansion.definitions import Definitions, defined
 from rollc.lang.graph_builder import Places, assemble, places, wiring
 from rollc.lang.inference.axes import Settled, settled
@@ -32,12 +32,12 @@ from rollc.lang.syntax.ast import Alias, Along, Init, Loss, Net, Output, Reset, 
 
 @dataclass(frozen=True)
 class Resolved:
-    """What became of a spec.
+    """The result of resolving a spec.
 
-    ``graph`` is None where there are errors.  ``wiring`` is the graph without its types:
-    which node reads which is known even then, so that its cycles can be looked at.
-    ``places`` says where its nodes and their operands are written.  ``said`` are the values
-    that `feed` gives where it runs free, ``others`` reads that only its other side has.
+    ``graph`` is None where there are errors.  ``wiring`` is the graph without its types, which is
+    known even then, so that its cycles can be checked.
+    ``places`` are the spans of its nodes and their operands.  ``said`` are the values
+    that `feed` reads in free running, ``others`` reads that only its other side has.
     """
 
     graph: Graph | None
@@ -56,13 +56,13 @@ def resolve(
     complete: bool = True,
     feed: Feed = "taught",
 ) -> Resolved:
-    """The graph of a spec; ``sets`` overrides sizes by name, ``feed`` says what `feed` reads.
+    """The graph of a spec; ``sets`` overrides sizes by name, ``feed`` chooses a side of `feed`.
 
     ``library`` are the cells and functions of the files that it uses, ``complete`` where
     all of them could be read.
     """
     definitions = defined(spec, library, source, complete)
-    plain, problems = put_in_place(spec, definitions)
+    plain, problems = inline_cells(spec, definitions)
     found = [*definitions.problems, *problems]
     resolver = _Resolver(plain, source, sets or {}, definitions, [*found], feed)
     resolved = resolver.run()
@@ -130,7 +130,7 @@ class _Resolver:
         said, others = tuple(self.drafts.said), frozenset(self.drafts.others)
         return Resolved(graph, wired, places(self.drafts), diagnostics, said, others)
 
-    # Statements, sort by sort
+    # Statements, by kind
 
     def _frame(self) -> None:
         """What a spec must have, and have once."""
@@ -200,7 +200,7 @@ class _Resolver:
             if first is not reset:
                 message = f"the reset of `{reset.name.name}` is given"
                 self.problems.append(twice(message, first.span, reset.span))
-            elif symbol.sort in STATIC:
+            elif symbol.kind in STATIC:
                 self.problems.append(
                     Diagnostic(
                         "R213",
@@ -217,7 +217,7 @@ class _Resolver:
             symbol = self.names.find(output.name)
             if name in seen:
                 self.problems.append(twice(f"output `{name}` is given", seen[name], output.span))
-            elif symbol is not None and symbol.sort == "size":
+            elif symbol is not None and symbol.kind == "size":
                 self.problems.append(
                     Diagnostic(
                         "R219",
@@ -282,7 +282,7 @@ class _Resolver:
         } | self.drafts.resets.circular
         for reset in self.spec.of(Reset) if not self.taking.unsized else ():
             name = self.drafts.node_of(reset.name.name)
-            static = name in self.names.symbols and self.names.symbols[name].sort in STATIC
+            static = name in self.names.symbols and self.names.symbols[name].kind in STATIC
             if name in self.names.symbols and name not in delayed and not static:
                 yield Diagnostic(
                     "R212",

@@ -17,7 +17,7 @@ from rollc.ir.time.causality import check
 from rollc.ir.verifier import verify
 from rollc.tools.verify.case import finite_case
 from rollc.tools.verify.kernels import interpreted
-from rollc.tools.verify.ways import Way, compare, own_lengths, sorts
+from rollc.tools.verify.ways import Way, compare, own_lengths, entries
 from rollc.transforms.canonicalize import canonicalize
 from tests.helpers.strategies.delay_graphs import random_leaves
 from tests.helpers.strategies.two_axis_graphs import two_axis_graphs
@@ -75,6 +75,6 @@ def test_every_stage_agrees_and_gradients_are_slopes(
 def test_pairs_in_a_padded_batch_are_as_alone(graph: Graph, seed: int) -> None:
     case = finite_case(replace(graph, stage="checked"), np.random.default_rng(seed))
     assert case is not None
-    for sort in sorts(case.graph):
-        row = compare(case, interpreted(case.graph), Way(sort, lengths=own_lengths(case)), "")
+    for entry in entries(case.graph):
+        row = compare(case, interpreted(case.graph), Way(entry, lengths=own_lengths(case)), "")
         assert row.passed, row

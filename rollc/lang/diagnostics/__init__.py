@@ -1,1 +1,1 @@
-"""What is wrong with a text, where and why."""
+"""Diagnostics: what is wrong with a text, where, why, and how to mend it."""

@@ -1,6 +1,6 @@
-"""Diagnostics as data, and the one renderer, which decides nothing.
+"""Diagnostics as data, and their renderer.
 
-The layout is that of rustc: the code and the message, the place, the lines of the source
+The layout is that of rustc: the code and the message, the location, the lines of the source
 with carets under the smallest span, then notes and help.
 """
 
@@ -23,7 +23,7 @@ BOLD, RED, YELLOW, BLUE, CYAN, PLAIN = (
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A place and what is to be said about it; the text may be empty."""
+    """A span, and what a message says about it; the text may be empty."""
 
     span: Span
     text: str = ""
@@ -31,10 +31,10 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One thing that is wrong (or, as a warning, that looks wrong).
+    """One error or warning.
 
-    ``at`` is the place that the message is about; ``None`` where the spec has no such
-    place (an override of a size that does not exist).  ``also`` are places that explain it.
+    ``at`` is the location of the problem; None where the spec has none (an override of a size that
+    does not exist).  ``also`` are other locations that explain it.
     """
 
     code: str

@@ -11,7 +11,7 @@ from rollc.lang.load import load_graph
 
 
 def explain(code: str) -> str | None:
-    """A code in words, with an example, the message for it, and the example mended.
+    """The text of ``rollc explain CODE``: a description, an example with its message, and its mend.
 
     None where there is no such code.
     """

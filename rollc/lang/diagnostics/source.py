@@ -1,7 +1,7 @@
-"""The texts of a spec, and places in them.
+"""The texts of a spec and the files that it uses, and spans in them.
 
-A spec can use other files.  Their texts follow its own in one line of characters, so that
-a span is two numbers whatever file it lies in.
+The texts of used files follow that of the spec in one sequence of characters, so that a span is
+two numbers, whatever file it is in.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import cached_property
 class Span:
     """The characters from ``start`` up to, not including, ``end``.
 
-    ``use`` is where a cell that the characters belong to was used; it takes no part in
-    equality: the same words are wrong once, however often they are used.
+    ``use`` is where the cell that they belong to is used; it plays no part in equality, so that an
+    error in a cell is reported once, however often the cell is used.
     """
 
     start: int
@@ -30,7 +30,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Source:
-    """A text and the name that messages call it by (mostly the path of its file).
+    """A text and its name in messages (mostly the path of its file).
 
     ``used`` are the texts of other files that it uses, directly or not.
     """

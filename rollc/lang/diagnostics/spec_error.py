@@ -1,4 +1,4 @@
-"""The error of a spec that is wrong."""
+"""The exception for an erroneous spec."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rollc.lang.diagnostics.source import Source
 
 
 class SpecError(RollcError):
-    """A spec is wrong; the message is as it is shown at a terminal.
+    """A spec is erroneous; the message is that of a terminal.
 
     ``diagnostics`` say where in ``source`` and why, in its order; both are missing where
     the text is that of a graph.

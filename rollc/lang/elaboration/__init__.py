@@ -1,1 +1,1 @@
-"""Equations to nodes whose types are not known yet."""
+"""Elaboration: statements and expressions to untyped nodes."""

@@ -1,4 +1,4 @@
-"""What stands in the brackets of a call: the number of operands, options, and `over`."""
+"""Checks of calls: the number of operands, options, and `over`."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ def no_option(call: Call) -> Rejected:
 def no_axis_of_own(
     definition: Cell | Function, over: Name, find: Callable[[str], object]
 ) -> Diagnostic | None:
-    """What is wrong with `over` on a cell or function that runs along no axis of its own.
+    """The diagnostic for `over` on a cell or function that runs along no axis of its own.
 
-    One that uses another, which ``find`` finds by its name, may hand its axis on.
+    One that uses another, which ``find`` looks up by its name, can pass its axis on.
     """
     if isinstance(definition, Cell):
         values = [value for statement in definition.body for value in expressions(statement)]

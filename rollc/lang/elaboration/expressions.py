@@ -1,8 +1,8 @@
-"""Equations to nodes whose types are not known yet.
+"""Expression elaboration: equations to untyped nodes (drafts).
 
-A draft is a node without a type, with the place that each of its operands came from.
-An unnamed part of the equation of ``s`` becomes ``s'1``, ``s'2`` … in the order of
-evaluation; the outermost operation carries the name ``s`` itself.
+A draft is a node without a type, with the span of each of its operands.
+An unnamed subexpression of the equation of ``s`` becomes ``s'1``, ``s'2`` … in the order of
+evaluation; the outermost operation has the name ``s`` itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rollc.lang.elaboration.call_checks import (
 )
 from rollc.lang.elaboration.resets import Resets
 from rollc.lang.expansion.definitions import Definitions
-from rollc.lang.expansion.substitution import Scope, moved
+from rollc.lang.expansion.substitution import Scope, substituted
 from rollc.lang.inference.axes import Marked
 from rollc.lang.symbols.builtins import (
     CUT,
@@ -141,9 +141,9 @@ class Drafts(NodeTable):
     # Expressions
 
     def read(self, expression: Expression, prefix: str, name: str | None = None) -> Operand:
-        """The node that an expression reads, drafted where there is none yet.
+        """The node that an expression reads, drafted if it is new.
 
-        ``name`` is what the outermost operation is to be called.
+        ``name`` is the name of the outermost operation.
         """
         self._depth += 1
         try:
@@ -220,7 +220,7 @@ class Drafts(NodeTable):
         symbol = self.names.find(name)
         if symbol is None:
             raise Rejected(None)
-        if symbol.sort == "size":
+        if symbol.kind == "size":
             value = self.values.sizes.get(name.name)
             if value is None:
                 raise Rejected(None)
@@ -248,7 +248,7 @@ class Drafts(NodeTable):
         symbol = self.names.find(base)
         if symbol is None:
             raise Rejected(None)
-        if symbol.sort == "size":
+        if symbol.kind == "size":
             raise rejected("R210", base.span, f"`{base.name}` does not change with time", "a size")
         delay = self._delay(index)
         source = self.node_of(base.name)
@@ -338,10 +338,10 @@ class Drafts(NodeTable):
         return operand
 
     def _keep(self, other: Expression) -> None:
-        """Read what the side of `feed` that is not built reads with a delay.
+        """Draft the delayed reads of the side of `feed` that is not built.
 
-        An initial value has rows for these steps too, and the state of a taught network has what
-        one that runs free reads of the past.
+        An initial value has rows for these steps too, and the state of a taught network has the
+        earlier values that a free running one reads.
         """
         for part in parts_in(other):
             bound = self._arguments.get(part.name) if isinstance(part, Name) else None
@@ -359,7 +359,7 @@ class Drafts(NodeTable):
             return None
         axis = _leading_name(part.index)
         symbol = self.names.symbols.get(part.base.name)
-        if axis is None or not self._is_axis(axis) or symbol is None or symbol.sort == "size":
+        if axis is None or not self._is_axis(axis) or symbol is None or symbol.kind == "size":
             return None
         delay = self._delay(part.index)
         return Edge(self.node_of(part.base.name), delay, self.axis(axis)) if delay else None
@@ -377,10 +377,10 @@ class Drafts(NodeTable):
         return self.resets.cut(self.read(call.operands[0], prefix), steps)
 
     def _inline(self, function: Function, call: Call, prefix: str, name: str | None) -> Operand:
-        """A function of one's own, in the place of its call.
+        """Inline a function at its call.
 
-        Its own derivatives are chained: each passes its argument's cotangent, and hands
-        the cotangent of the value on to the next.
+        Its custom derivatives are chained: each node passes the cotangent of one argument, and the
+        cotangent of the value on to the next.
         """
         check_arity(call, tuple(argument.name for argument in function.arguments))
         if call.options or call.sizes:
@@ -404,13 +404,13 @@ class Drafts(NodeTable):
         }
         try:
             if not function.slopes:
-                value = self.read(moved(function.value, scope), prefix, name)
+                value = self.read(substituted(function.value, scope), prefix, name)
                 return replace(value, span=call.span)
-            value = self.read(moved(function.value, scope), prefix)
+            value = self.read(substituted(function.value, scope), prefix)
             value = self.add("stop", (value,), call.span, prefix, None)
             for place, slope in enumerate(function.slopes, 1):
                 argument = slope.argument or function.arguments[0]
-                given = self.read(moved(slope.value, scope), prefix)
+                given = self.read(substituted(slope.value, scope), prefix)
                 parts = (value, given, self._arguments[argument.name])
                 last = place == len(function.slopes)
                 value = self.add("with_slope", parts, call.span, prefix, name if last else None)

@@ -1,9 +1,9 @@
-"""A network that runs free: of what teaches it only its shape is left.
+"""Free running: a network that reads its own outputs in place of targets.
 
-Where `feed` reads what the network said itself, nothing reads the targets that would teach it,
-and what hangs on them alone is taken out.  Yet each sequence has a text of its own, as where it
-is taught: what the network says has the batch among its axes, and so have all who read it, as far
-as they read each other in a cycle.  A state then is one of a batch, like that of a taught run.
+Where `feed` reads the network's own value, nothing reads the targets, and dead code is removed.
+Every value that a target gave the batch to has it still: the network's own values run over the
+batch, and so do their readers, as far as they are on a cycle.  So the state is one of a batch, like
+that of a taught run.
 """
 
 from __future__ import annotations

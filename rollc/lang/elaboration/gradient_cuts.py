@@ -1,7 +1,7 @@
-"""A gradient rule on one read: `stop(h[t-1], every=k)`.
+"""Truncation of a single read: `stop(h[t-1], every=k)`.
 
-No gradient passes the read where it crosses the border of a window of k steps: what
-:mod:`rollc.autodiff.truncation` does to every read with a delay, done to one.
+No gradient passes the read where it crosses a boundary of windows of k steps, as
+:mod:`rollc.autodiff.truncation` does to every delayed read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a parameter starts: what a spec may say, and what it means when it says nothing."""
+"""Initialisers of parameters, and their default."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def initialiser(
 ) -> dict[str, Attribute]:
     """The attributes of a parameter; raises :class:`Rejected`.
 
-    A matrix that says nothing is ``glorot``, anything else zeros.
+    The default of a matrix is ``glorot``, of anything else zeros.
     """
     match expression:
         case None:

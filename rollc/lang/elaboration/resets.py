@@ -1,9 +1,9 @@
-"""States that start anew inside a sequence.
+"""Resets: states that start anew inside a sequence.
 
     reset h when r
 
 A read ``h[t-d]`` is the initial value where r holds at any of the steps t-d+1 … t, and
-``h[t-d]`` elsewhere: a choice among values, so that no gradient passes a reset.  An initial
+``h[t-d]`` elsewhere: a select, so that no gradient passes a reset.  An initial
 value with a row for each step counts its rows from the last reset, as from the first step.
 """
 
@@ -40,9 +40,9 @@ class Resets:
         self.circular: set[str] = set()  # states whose resets need themselves
 
     def read(self, edge: Edge, span: Span, every: int | None = None) -> Operand:
-        """The read of an edge, across the resets of its source where there are any.
+        """The read of an edge, with selects for the resets of its source if there are any.
 
-        With ``every`` no gradient passes the borders of windows of so many steps.
+        With ``every`` no gradient passes the boundaries of windows of that many steps.
         """
         read = Operand(edge, span)
         if edge.source not in self.resets or not edge.delay:

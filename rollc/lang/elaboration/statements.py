@@ -1,7 +1,7 @@
-"""Statements to drafts, sort by sort; those that need a size not known yet, later.
+"""Statement elaboration: statements to drafts, by kind; those with unknown sizes are deferred.
 
 `size(x)` in a statement is known when the shape of x is, which may follow from equations:
-these are taken as soon as they can be.  Where nothing follows any more, shapes are guessed.
+such statements are elaborated as soon as they can be.  At the fixed point, shapes are guessed.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ Item = TypeVar("Item")
 
 
 class Taking:
-    """Takes the statements of a spec; ``problems`` is what it finds wrong.
+    """Elaborates the statements of a spec; ``problems`` are its diagnostics.
 
-    ``in_rounds`` all that can be taken at once is, before new types are found: that takes longer,
-    and no type can depend on the order of statements then, even where they contradict each other.
-    ``unsized`` are the statements whose sizes cannot be told.
+    ``in_rounds``, all statements that can be elaborated are, before types are inferred anew: that
+    takes longer, and no type can then depend on the order of statements, even in a contradictory
+    spec.  ``unsized`` are the statements whose sizes cannot be inferred.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Taking:
 
     def statements(self) -> None:
         """Take all that can be taken."""
-        sorts: tuple[tuple[type[Statement], ...], ...] = (
+        types: tuple[tuple[type[Statement], ...], ...] = (
             (Dim,),
             (Input, Param, Const),
             (Declaration,),
@@ -87,9 +87,9 @@ class Taking:
         )
         pending = [
             statement
-            for sort in sorts
+            for type_ in types
             for statement in self.spec.statements
-            if isinstance(statement, sort)
+            if isinstance(statement, type_)
         ]
         while pending:
             self.known.extend()
@@ -178,7 +178,7 @@ class Taking:
                 for name in call.operands if call.function.name == SIZE else ():
                     symbol = self.names.symbols.get(name.name) if isinstance(name, Name) else None
                     # Without a symbol, or of a size, it is an error: computing it says so.
-                    if symbol is None or symbol.sort == "size":
+                    if symbol is None or symbol.kind == "size":
                         continue
                     if self.type_of(symbol.name) is None:
                         yield call
@@ -296,7 +296,7 @@ class Taking:
         if self.names.find(init.name) is None or name not in self.names.symbols:
             return
         symbol = self.names.symbols[name]
-        if symbol.sort in STATIC:
+        if symbol.kind in STATIC:
             raise Rejected(
                 Diagnostic(
                     "R213",

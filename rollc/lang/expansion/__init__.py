@@ -1,1 +1,1 @@
-"""Cells, functions and files that are used, in the place of their uses."""
+"""Expansion: cells are inlined, files included, functions looked up."""

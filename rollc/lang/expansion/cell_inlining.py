@@ -1,15 +1,14 @@
-"""Uses of cells to plain statements.
+"""Cell inlining: uses of cells become plain statements.
 
     low = lstm(x; H=64)         dim low.H = 64
                                 low.t: the time axis that x runs over
-                                low.x = x                    (another name for x)
+                                low.x = x                    (an alias of x)
                                 param low.W: [4 * low.H, size(low.x)], …
                                 low.h = sigmoid(low.o) * tanh(low.c)
-                                low = low.h                  (another name for low.h)
+                                low = low.h                  (an alias of low.h)
 
-Every use has names of its own, under the path of what it defines.  Nothing behind this
-module knows of cells.  What is written in a cell keeps its place in the text, together
-with the use that it was put in place for.
+The names of each use are qualified by the path of what it defines.  Later modules do not know
+cells.  Spans of inlined statements are those in the cell, together with the span of the use.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.call_checks import no_axis_of_own
 from rollc.lang.expansion.definitions import Definitions, own_names
-from rollc.lang.expansion.substitution import Scope, moved
+from rollc.lang.expansion.substitution import Scope, substituted
 from rollc.lang.symbols.builtins import TIME, near
 from rollc.lang.symbols.table import axes_of, no_axis
 from rollc.lang.syntax.ast import (
@@ -59,22 +58,22 @@ MOST_PARTS = 100_000  # numbers, names and operations in them
 DEEPEST = 32  # cells inside cells
 
 
-def put_in_place(spec: Spec, definitions: Definitions) -> tuple[Spec, list[Diagnostic]]:
-    """The spec with the statements of cells in the place of their uses.
+def inline_cells(spec: Spec, definitions: Definitions) -> tuple[Spec, list[Diagnostic]]:
+    """The spec with uses of cells replaced by the statements of the cells.
 
-    A use that is wrong stays as it is.
+    An erroneous use is left as it is.
     """
-    placing = _Placing(definitions, axes_of(spec))
+    inliner = _Inliner(definitions, axes_of(spec))
     scope = Scope(
         sizes=frozenset(dim.name.name for dim in spec.of(Dim)),
         numbers=frozenset(const.name.name for const in spec.of(Const)),
     )
-    placing.place(spec.statements, scope)
-    placing.unused(spec)
-    return Spec(tuple(placing.statements)), placing.problems
+    inliner.inline(spec.statements, scope)
+    inliner.unused(spec)
+    return Spec(tuple(inliner.statements)), inliner.problems
 
 
-class _Placing:
+class _Inliner:
     def __init__(self, definitions: Definitions, axes: Sequence[str]) -> None:
         self.definitions = definitions
         self.axes = axes
@@ -87,7 +86,7 @@ class _Placing:
         self.full = False  # whether it was said that there is too much
         self.sizes: dict[str, int] = {}  # the parts of each cell
 
-    def place(self, statements: Sequence[Statement], scope: Scope) -> None:
+    def inline(self, statements: Sequence[Statement], scope: Scope) -> None:
         for statement in statements:
             span = scope.span(statement.span)
             match statement:
@@ -106,12 +105,12 @@ class _Placing:
                     owner = scope.name(name)
                     self.add(Reset(owner, self.expression(condition, scope, owner.name), span))
                 case Dim(name, value):
-                    self.add(Dim(scope.name(name), moved(value, scope), span))
+                    self.add(Dim(scope.name(name), substituted(value, scope), span))
                 case Const(name, value):
-                    self.add(Const(scope.name(name), moved(value, scope), span))
+                    self.add(Const(scope.name(name), substituted(value, scope), span))
                 case Param(name, shape, initialiser):
-                    shape = None if shape is None else _moved_shape(shape, scope)
-                    start = None if initialiser is None else moved(initialiser, scope)
+                    shape = None if shape is None else _substituted_shape(shape, scope)
+                    start = None if initialiser is None else substituted(initialiser, scope)
                     self.add(Param(scope.name(name), shape, start, span))
                 case _:
                     self.add(statement)
@@ -127,21 +126,21 @@ class _Placing:
         if not (isinstance(value, Call) and self.is_cell(value)):
             self.add(Equation(results, nothing, self.expression(value, scope, path), span))
         elif self.fresh(path) != path or not self.use(value, path, results, scope):
-            self.add(Equation(results, nothing, moved(value, scope), span))
+            self.add(Equation(results, nothing, substituted(value, scope), span))
 
     def declare(
         self, names: Sequence[Name], types: Sequence[Shape | Index | None], scope: Scope
     ) -> None:
-        """The types that an equation says, in statements of their own."""
+        """Add the types that an equation declares, as separate statements."""
         for name, type_ in zip(names, types, strict=True):
             if type_ is not None:
-                self.add(Declaration(name, _moved_type(type_, scope), scope.span(type_.span)))
+                self.add(Declaration(name, _substituted_type(type_, scope), scope.span(type_.span)))
 
     def is_cell(self, call: Call) -> bool:
         return call.function.name in self.definitions.cells
 
     def expression(self, expression: Expression, scope: Scope, owner: str) -> Expression:
-        """An expression in place; a cell used inside it stands for its first result."""
+        """An expression with cells inlined; a cell in an expression is its first result."""
 
         def replaced(call: Call) -> Expression | None:
             if not self.is_cell(call):
@@ -152,7 +151,7 @@ class _Placing:
 
         if scope.use is None and not any(self.is_cell(call) for call in calls_in(expression)):
             return expression
-        return moved(expression, scope, replaced)
+        return substituted(expression, scope, replaced)
 
     def fresh(self, path: str) -> str:
         found, number = path, 1
@@ -163,7 +162,7 @@ class _Placing:
         return found
 
     def use(self, call: Call, path: str, results: Sequence[Name], scope: Scope) -> bool:
-        """Put a cell in place; whether that could be done."""
+        """Inline a use of a cell; False if it is erroneous."""
         cell = self.definitions.cells[call.function.name]
         self.used.add(cell.name.name)
         problem = self.problem(cell, call, results, scope) or _path_problem(path, results[0])
@@ -185,7 +184,7 @@ class _Placing:
             axis = inside.name(Name(TIME, cell.name.span))
             span = scope.span(call.span)
             self.add(Along(axis, inputs, scope.names.get(TIME), cell.name.name, span))
-        self.place(cell.body, inside)
+        self.inline(cell.body, inside)
         given_inputs = {name.name for name in cell.inputs}
         for result, name in zip(results, cell.results, strict=False):
             of = inside.name(name)
@@ -203,8 +202,8 @@ class _Placing:
         return Scope(
             path,
             names,
-            frozenset(name for name, symbol in own.items() if symbol.sort == "size"),
-            frozenset(name for name, symbol in own.items() if symbol.sort == "const"),
+            frozenset(name for name, symbol in own.items() if symbol.kind == "size"),
+            frozenset(name for name, symbol in own.items() if symbol.kind == "const"),
             scope.span(call.span),
             scope.depth + 1,
         )
@@ -220,9 +219,9 @@ class _Placing:
         """A whole number is a size inside the cell; any other number is a constant."""
         value, scope = (given, outside) if given is not None else (default, inside)
         assert value is not None
-        sort = Const if _is_real(value, scope) else Dim
+        kind = Const if _is_real(value, scope) else Dim
         target = inside.name(name)
-        self.add(sort(target, moved(value, scope), target.span))
+        self.add(kind(target, substituted(value, scope), target.span))
 
     def input(self, name: Name, value: Expression, scope: Scope) -> None:
         if isinstance(value, Name) and value.name not in scope.sizes:
@@ -230,10 +229,12 @@ class _Placing:
         elif isinstance(value, Call) and self.is_cell(value):
             path = self.fresh(f"{name.name}.{value.function.name}")
             if not self.use(value, path, (name,), scope):
-                self.add(Equation((name,), (None,), moved(value, scope), scope.span(value.span)))
+                self.add(
+                    Equation((name,), (None,), substituted(value, scope), scope.span(value.span))
+                )
         else:
-            moved_value = self.expression(value, scope, name.name)
-            self.add(Equation((name,), (None,), moved_value, scope.span(value.span)))
+            substituted_value = self.expression(value, scope, name.name)
+            self.add(Equation((name,), (None,), substituted_value, scope.span(value.span)))
 
     # What can be wrong
 
@@ -275,7 +276,7 @@ class _Placing:
         return self.size_problem(cell, call, scope, also)
 
     def length(self, cell: Cell) -> int:
-        """How much there is in a cell, of which each use has a copy."""
+        """The number of subexpressions of a cell, of which each use has a copy."""
         name = cell.name.name
         if name not in self.sizes:
             values = [value for statement in cell.body for value in expressions(statement)]
@@ -283,7 +284,7 @@ class _Placing:
         return self.sizes[name]
 
     def axes_in(self, scope: Scope) -> Sequence[str]:
-        """What a use can run along; in a cell, `t` is the axis that the cell runs along."""
+        """The axes that a use can name; in a cell, `t` is the axis that the cell runs along."""
         return self.axes if scope.use is None else (TIME, *self.axes)
 
     def size_problem(
@@ -314,7 +315,7 @@ class _Placing:
         return None
 
     def unused(self, spec: Spec) -> None:
-        """Warn of what the spec itself defines and never uses."""
+        """Warn of cells that the spec itself defines and never uses."""
         if self.problems or self.definitions.problems:
             return  # what is wrong may be the use
         for cell in spec.of(Cell):
@@ -331,7 +332,7 @@ class _Placing:
 
 
 def _path_problem(path: str, at: Name) -> Diagnostic | None:
-    """What a use may not be called: its parts would have names that rollc gives to others."""
+    """The diagnostic for the name of a use that would make reserved names."""
     first = path.partition(".")[0]
     if f"{first}." != STATE:
         return None
@@ -340,18 +341,18 @@ def _path_problem(path: str, at: Name) -> Diagnostic | None:
     return Diagnostic("R109", message, Label(at.span, text), helps=("choose another name",))
 
 
-def _moved_shape(shape: Shape, scope: Scope) -> Shape:
-    return Shape(tuple(moved(size, scope) for size in shape.sizes), scope.span(shape.span))
+def _substituted_shape(shape: Shape, scope: Scope) -> Shape:
+    return Shape(tuple(substituted(size, scope) for size in shape.sizes), scope.span(shape.span))
 
 
-def _moved_type(type_: Shape | Index, scope: Scope) -> Shape | Index:
+def _substituted_type(type_: Shape | Index, scope: Scope) -> Shape | Index:
     if isinstance(type_, Shape):
-        return _moved_shape(type_, scope)
-    return Index(moved(type_.size, scope), scope.span(type_.span))
+        return _substituted_shape(type_, scope)
+    return Index(substituted(type_.size, scope), scope.span(type_.span))
 
 
 def _is_real(value: Expression, scope: Scope) -> bool:
-    """Whether a number that a cell is given is, by its form, no size."""
+    """Whether the form of an argument shows that it is a number and no size."""
     pending = [value]
     while pending:
         part = pending.pop()

@@ -1,6 +1,6 @@
-"""Cells and functions as they are defined, before any use: what is wrong with them.
+"""Definitions of cells and functions, and their diagnostics, before any use.
 
-What is found here is said once, however often a definition is used.
+An error in a definition is reported once, however often it is used.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from rollc.lang.syntax.ast import (
 class Definitions:
     """The cells and functions that a spec can use, by name.
 
-    ``flawed`` are those in which something is wrong: no use of them is looked at.  Where
-    not all files could be read (not ``complete``), any function may be one of theirs.
+    ``flawed`` are erroneous ones, whose uses are not elaborated.  Where not all files could be read
+    (not ``complete``), an unknown function can be one of theirs.
     """
 
     cells: dict[str, Cell] = field(default_factory=dict)
@@ -60,11 +60,11 @@ class Definitions:
 
 
 @dataclass(frozen=True)
-class Around:
-    """What a definition sees of the text around it, and what it does not.
+class Context:
+    """The names outside a definition that it can refer to.
 
     ``numbers`` are sizes and constants, ``axes`` time axes; ``hidden`` are the sizes and
-    constants of another file, where no definition sees them.
+    constants of another file, which no definition can refer to.
     """
 
     numbers: frozenset[str]
@@ -72,7 +72,7 @@ class Around:
     hidden: Mapping[str, Span]
 
     def unknown(self, read: Iterable[Name], names: Names) -> Iterator[Diagnostic]:
-        """The names that neither the definition nor the text around it has."""
+        """The diagnostics for names that neither the definition nor its context defines."""
         for name in dict.fromkeys(read):
             if name.name not in names.symbols and name.name in self.hidden:
                 yield Diagnostic(
@@ -100,15 +100,15 @@ def defined(
     numbers = frozenset(
         item.name.name for item in spec.statements if isinstance(item, (Dim, Const))
     )
-    own = Around(numbers, (TIME, *axes_of(spec)), {})
+    own = Context(numbers, (TIME, *axes_of(spec)), {})
     for definition in found.all():
-        around = own
+        context = own
         if definition.span.start > len(source.text):  # in another file
-            around = Around(frozenset(), (TIME,), _hidden(library, source, definition))
+            context = Context(frozenset(), (TIME,), _hidden(library, source, definition))
         if isinstance(definition, Cell):
-            problems = list(_cell_problems(definition, around))
+            problems = list(_cell_problems(definition, context))
         else:
-            problems = list(_function_problems(definition, around))
+            problems = list(_function_problems(definition, context))
         if problems:
             found.flawed.add(definition.name.name)
             found.problems += problems
@@ -155,7 +155,7 @@ def _define(found: Definitions, definition: Definition) -> None:
 
 
 def own_names(cell: Cell) -> Names:
-    """What the names of a cell stand for, inside it."""
+    """The names that a cell defines."""
     statements: list[Statement] = [
         Input(name, None, None, False, False, name.span) for name in cell.inputs
     ]
@@ -163,7 +163,7 @@ def own_names(cell: Cell) -> Names:
     return Names(Spec((*statements, *cell.body)))
 
 
-def _cell_problems(cell: Cell, around: Around) -> Iterator[Diagnostic]:
+def _cell_problems(cell: Cell, context: Context) -> Iterator[Diagnostic]:
     names = own_names(cell)
     inputs = {name.name for name in cell.inputs}
     read = [name for size in cell.sizes if size.default for name in names_in(size.default)]
@@ -176,7 +176,7 @@ def _cell_problems(cell: Cell, around: Around) -> Iterator[Diagnostic]:
                 and expression is statement.initialiser
             ):
                 read += names_in(expression)
-            yield from _over_no_axis(expression, around.axes)
+            yield from _over_no_axis(expression, context.axes)
         if isinstance(statement, (Init, Reset)):
             read.append(statement.name)
             if statement.name.name in inputs:
@@ -186,14 +186,14 @@ def _cell_problems(cell: Cell, around: Around) -> Iterator[Diagnostic]:
                     Label(statement.name.span),
                 )
     read += cell.results
-    yield from around.unknown(read, names)
+    yield from context.unknown(read, names)
     seen: dict[str, Span] = {}
     for result in cell.results:
         if result.name in seen:
             yield twice(f"result `{result.name}` is given", seen[result.name], result.span)
         seen.setdefault(result.name, result.span)
         symbol = names.symbols.get(result.name)
-        if symbol is not None and symbol.sort == "size":
+        if symbol is not None and symbol.kind == "size":
             yield Diagnostic(
                 "R219", f"`{result.name}` is a size and cannot be a result", Label(result.span)
             )
@@ -202,14 +202,14 @@ def _cell_problems(cell: Cell, around: Around) -> Iterator[Diagnostic]:
 # Functions
 
 
-def _function_problems(function: Function, around: Around) -> Iterator[Diagnostic]:
+def _function_problems(function: Function, context: Context) -> Iterator[Diagnostic]:
     names = Names(
         Spec(tuple(Input(name, None, None, False, False, name.span) for name in function.arguments))
     )
     values = (function.value, *(slope.value for slope in function.slopes))
     for value in values:
-        yield from _not_in_functions(value, around.axes)
-        yield from _over_no_axis(value, around.axes)
+        yield from _not_in_functions(value, context.axes)
+        yield from _over_no_axis(value, context.axes)
     sloped: dict[str, Span] = {}
     for slope in function.slopes:
         if slope.argument is None and len(function.arguments) > 1:
@@ -227,11 +227,11 @@ def _function_problems(function: Function, around: Around) -> Iterator[Diagnosti
         if name.name in sloped:
             yield twice(f"the derivative of `{name.name}` is given", sloped[name.name], slope.span)
         sloped.setdefault(name.name, slope.span)
-    yield from around.unknown((name for value in values for name in names_in(value)), names)
+    yield from context.unknown((name for value in values for name in names_in(value)), names)
 
 
 def _over_no_axis(value: Expression, axes: Sequence[str]) -> Iterator[Diagnostic]:
-    """What goes over an axis that the definition does not know."""
+    """The diagnostics for `over` with an axis that the definition does not know."""
     for call in calls_in(value):
         if call.over is not None and call.over.name not in axes:
             yield no_axis(call.over.name, call.over.span, axes)
@@ -287,7 +287,7 @@ def _calls(definition: Definition) -> Iterator[Call]:
 
 
 def _recursion(verb: str, chain: Sequence[tuple[str, Span]]) -> Diagnostic:
-    """Each link is a name and where it is called."""
+    """The diagnostic for a cycle of calls; each link is a name and the span of the call."""
     names = [f"`{name}`" for name, _ in chain]
     first, *others = sorted({span for _, span in chain})
     return Diagnostic(

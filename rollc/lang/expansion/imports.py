@@ -1,8 +1,8 @@
-"""The files that a spec uses.
+"""Imports: the files that a spec uses.
 
-A path stands for a file in the folder of the text that uses it, or else in the folder of
-the specs that come with rollc.  A spec is untrusted: its paths lead to no other folder,
-to no file that is not a spec's, and to no more text than a person would write.
+A path is relative to the folder of the text that uses it, or else to the folder of the specs that
+come with rollc.  A spec is untrusted: paths cannot leave these folders or name other kinds of
+files, and the size of all texts is bounded.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _USE = re.compile(r'^[ \t]*use[ \t]*"([^"\n]*)"', re.MULTILINE)
 def with_used(source: Source) -> Source:
     """The source with the text of every file that it uses, directly or not.
 
-    Files that cannot be read are left out: :func:`unread` says why.  One that uses itself,
-    by whatever way, is there once.
+    Files that cannot be read are left out: :func:`unread` says why.  A file that uses itself,
+    directly or not, is included once.
     """
     found: dict[Path, Source] = {}
     pending, left = [source], LONGEST_USED

@@ -1,4 +1,4 @@
-"""Expressions put in another place: their names stand for others there, their spans stay."""
+"""Substitution of names in expressions, which keep their spans."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from rollc.lang.syntax.ast import (
 
 @dataclass(frozen=True)
 class Scope:
-    """What names stand for at a place.
+    """The substitution of names at a use.
 
-    ``path`` comes before the names that are defined there, ``use`` is where what is written
-    is used, and ``sizes`` and ``numbers`` are the names of sizes and constants, as written.
-    Among the names is `t`, the time axis.
+    ``path`` qualifies the names that are defined there, ``use`` is the span of the use, and
+    ``sizes`` and ``numbers`` are the names of sizes and constants, as written.  `t`, the time axis,
+    is one of the names.
     """
 
     path: str = ""
@@ -45,8 +45,10 @@ class Scope:
 Replace = Callable[[Call], Expression | None]
 
 
-def moved(expression: Expression, scope: Scope, replaced: Replace | None = None) -> Expression:
-    """The expression at that place.  ``replaced`` may put something else for a call."""
+def substituted(
+    expression: Expression, scope: Scope, replaced: Replace | None = None
+) -> Expression:
+    """An expression with its names substituted.  ``replaced`` can replace a call."""
 
     def move(part: Expression) -> Expression:
         span = scope.span(part.span)

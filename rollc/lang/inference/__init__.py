@@ -1,1 +1,1 @@
-"""The shapes, kinds and axes of nodes, and what is wrong with them."""
+"""Type inference: shapes, kinds and time axes of nodes, and the diagnostics of types."""

@@ -1,13 +1,13 @@
-"""The time axes of drafts, through cycles: a least fixpoint.
+"""Inference of time axes, through cycles: a least fixed point.
 
-    a leaf                    runs over what it is declared with
-    h[s-1]                    runs over s, and what h runs over
-    mean(x, over s)           runs over what x does, less s
-    last(x)                   goes over the only axis of x
+    a leaf                    runs over its declared axes
+    h[s-1]                    runs over s, and the axes of h
+    mean(x, over s)           runs over the axes of x, less s
+    last(x)                   is along the only axis of x
     `t` inside a cell         is the only axis of the arguments of its use
 
-Every other operation runs over what any of its operands does.  What is left behind names
-a time axis wherever an axis is named.
+Every other operation runs over the union of its operands' axes.  Left behind: drafts that
+name time axes only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NONE: Axes = frozenset()
 class Settled:
     """Drafts whose axes are time axes.
 
-    ``axes`` are those that each runs over, ``wrong`` the drafts in which an error was found.
+    ``axes`` are those that each runs over, ``wrong`` the erroneous drafts.
     """
 
     drafts: Mapping[str, Draft]

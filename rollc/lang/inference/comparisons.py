@@ -1,7 +1,7 @@
-"""Comparisons of an index or a condition with a number that always come out the same.
+"""Comparisons of an index or a condition with a constant that have a constant result.
 
-An index of n values is one of 0 … n - 1, and a condition counts as 0 or 1: compared with a number
-that none of these is, or with a bound that all of them are on one side of, it says nothing.
+An index of n values is in 0 … n - 1, and a condition counts as 0 or 1: a comparison with a number
+outside that range is always true or always false.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Values that start from themselves: `init v = last(v)`, or two that start from each other.
+"""Cyclic initial values: `init v = last(v)`, or two values that start from each other.
 
-The initial value of v is needed by what reads v with a delay, and not by v.  In a graph it
-belongs to the node that is read, so that v would need its own last step; where nothing that v
-is computed from reads it with a delay, these reads go to a copy of v, which has the initial
-value in its place.
+The initial value of v is needed by delayed reads of v, and not by v itself.  In a graph it
+belongs to the node that is read, so that v would depend on its own last step.  Where v does not
+depend on delayed reads of v, these go to a copy of v, which has the initial value instead.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Findings of the check as messages that show the cycles in the text."""
+"""The findings of the causality check as diagnostics that show the cycles in the text."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _links(finding: Finding) -> tuple[Link, ...]:
 def cycle_diagnostics(
     findings: Iterable[Finding], places: Mapping[tuple[str, int], Span], axes: Sequence[str]
 ) -> Iterator[Diagnostic]:
-    """One diagnostic for each finding; ``places`` says where an operand is written.
+    """One diagnostic for each finding; ``places`` are the spans of operands.
 
     ``axes`` are the time axes of the network.
     """

@@ -1,18 +1,18 @@
-"""Shapes that do not follow from what is known: those of cycles that say nothing of theirs.
+"""Guesses of shapes that do not follow from known ones, on cycles without declared types.
 
-Such cycles are taken one after the other, those that read no other first.  In a cycle
+Such cycles are solved in topological order.  In a cycle
 
 1. a value has the shape of its initial value or, where that can have a row for each step, of
    one row: both are tried;
-2. else every product with a known matrix meets a vector;
-3. else what meets numbers alone is a number (or an index, where it meets indices alone);
-4. else a value has the one shape that fits everything.
+2. else every product with a known matrix has a vector as its operand;
+3. else a value that combines with numbers alone is a number (or an index, with indices alone);
+4. else a value has the one shape that satisfies everything.
 
-A guess is tried on everything that follows from it, and taken back where something does not
-fit.  Where none of these fits, the types are the only ones that do, if there are such.  Where
-both readings of an initial value fit, whatever else has to be so, it is ambiguous.
+A guess is propagated, and retracted where it leads to a contradiction (backtracking).  Where none
+of these rules succeeds, the solution is the unique one, if there is one.  Where both readings of
+an initial value are solutions, it is ambiguous.
 
-Nothing here depends on the order of the drafts.
+The result does not depend on the order of the drafts.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def _groups(inference: Inference) -> Iterator[list[str]]:
 
 
 def _shapes(inference: Inference) -> list[Shape]:
-    """The shapes that a value of which nothing is known could have.
+    """The candidate shapes of a value of which nothing is known.
 
-    They are those of the spec, and made of its lengths, their sums and their differences.
+    They consist of the shapes of the spec, and of its lengths, their sums and their differences.
     """
     known = [type_.shape for type_ in inference.types.values()]
     lengths = {1, *(length for shape in known for length in shape)}
@@ -91,9 +91,9 @@ class _TooMuch(Exception):
 
 
 class _Group:
-    """Nodes that have no types, and that nothing but themselves keeps from having them.
+    """Nodes without types that depend on no others without types.
 
-    ``excused`` are the nodes of which it is known that they do not fit.
+    ``excused`` are nodes that are known to be erroneous.
     """
 
     def __init__(
@@ -129,9 +129,9 @@ class _Group:
         self.take(found[0] if told else None)
 
     def take(self, types: Mapping[str, Type] | None) -> None:
-        """Let types be those of the nodes.
+        """Assign types to the nodes.
 
-        Without them, types for messages about what does not fit: all first guesses stand.
+        Without a solution the first guesses are assigned, for the sake of diagnostics.
         """
         if types is not None:
             self.types.update(types)
@@ -216,7 +216,7 @@ class _Group:
         return fit > 1
 
     def assume(self, guess: Guess, trail: list[str]) -> bool:
-        """Whether what follows from a guess fits; ``trail`` gets what has a type by it.
+        """Whether a guess leads to no contradiction; ``trail`` gets the nodes that it gives a type.
 
         An index that is guessed has the least bound that its cycle allows.
         """

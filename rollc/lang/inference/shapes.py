@@ -1,13 +1,12 @@
-"""Types of drafts, through cycles.
+"""Type inference through cycles, by constraint propagation.
 
-The types of a spec are those that all its operations, declarations and initial values allow.
-What follows from what is known is found first, and is never taken back: the type of an
-operation whose operands are known, a declared shape, and the shape of an elementwise
-operation with an operand that is known and no number.  For what is left,
-:mod:`rollc.lang.inference.guesses` finds out what fits.
+The types of a spec satisfy all its operations, declarations and initial values.  Types that
+follow from known ones are propagated first, and never retracted: the type of an operation whose
+operands are known, a declared shape, and the shape of an elementwise operation with a known
+operand that is no number.  The others are guessed by :mod:`rollc.lang.inference.guesses`.
 
-The time axes are known before (:mod:`rollc.lang.inference.axes`).  Errors are not found here:
-:mod:`rollc.lang.inference.type_errors` looks at every node once, at the end.
+The time axes are known before (:mod:`rollc.lang.inference.axes`).  Diagnostics are made by
+:mod:`rollc.lang.inference.type_errors`, which checks every node once, at the end.
 """
 
 from __future__ import annotations
@@ -29,10 +28,9 @@ from rollc.lang.symbols.untyped_node import Cut, Declared, Draft, Operand, Row
 class Inference:
     """The types that are known so far, by node.
 
-    ``settled`` are the time axes of all drafts.  Without them just shapes are found, as if
-    all were one step; then drafts can be missing still, and what fits is not yet certain.
-    ``declared`` are the types that the spec itself gives to nodes.  ``ambiguous`` are the nodes
-    whose initial value can be read in two ways, ``unfit`` those that do not fit what they read.
+    ``settled`` are the time axes of all drafts.  Without them only shapes are inferred, and drafts
+    can be missing.  ``declared`` are the types that the spec declares.  ``ambiguous`` are the nodes
+    whose initial value has two readings, ``unfit`` those whose operands do not fit.
     """
 
     def __init__(
@@ -136,7 +134,7 @@ class Inference:
     def _row(self, row: Row, start: Type | None) -> Type | None:
         """The type of a row of an initial value, or of the value itself.
 
-        What has no initial value starts from the number 0, and from index 0 if it is an index.
+        The default initial value is the number 0, or the index 0 of an index.
         """
         node = self.types.get(row.node)
         if node is not None and node.kind == "index" and row.node not in self.initials:
@@ -146,9 +144,9 @@ class Inference:
         return replace(start, shape=start.shape[1:])
 
     def partial(self, draft: Draft, numbers: bool = False) -> Type | None:
-        """The type as far as the known operands of an elementwise operation tell it.
+        """The type of an elementwise operation as far as its known operands determine it.
 
-        Numbers tell nothing, for they fit any shape, and an index could have a larger bound.
+        Numbers determine no shape, since they broadcast, and an index could have a larger bound.
         """
         draft = without_time(draft) if self.axes is None else draft
         if not OPERATIONS[draft.operation].elementwise or not draft.operands:
@@ -189,12 +187,12 @@ class Inference:
         trail: list[str] | None = None,
         excused: Collection[str] = (),
     ) -> set[str]:
-        """Find what follows from what the names now have; return what does not fit.
+        """Propagate the types of the names; return the nodes that do not fit.
 
-        ``trail`` gets the names of the nodes that got a type; with one, the first thing that
-        does not fit and is not ``excused`` ends it.  What is computed at one step is looked at
-        in the order of evaluation, and all that comes equally early at once: so nothing depends
-        on the order of the drafts.
+        ``trail`` gets the names of the nodes that got a type; with one, propagation ends at the
+        first contradiction that is not ``excused``.  Nodes of one step are visited in the order of
+        evaluation, those of one cycle at once, so that the result does not depend on the order of
+        the drafts.
         """
         pending = _Pending(self._ranks, names)
         unfit: set[str] = set()

@@ -1,8 +1,7 @@
-"""What does not fit, said with both shapes and where each came from.
+"""Type errors, with both shapes and their origins.
 
-Every draft is looked at once, when inference has found all types that it could.  A node
-is silent as long as the type of one of its operands is missing: the reason for that is
-reported where it lies.
+Every draft is checked once, after inference.  No error is reported for a node whose operand has
+no type: the reason is reported where it originates.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a spec defines and neither an output nor the loss needs."""
+"""Warnings for definitions that neither an output nor the loss depends on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rollc.ir.traversal import reachable
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.expansion.definitions import Definitions
-from rollc.lang.symbols.table import Names, Sort
+from rollc.lang.symbols.table import Names, SymbolKind
 from rollc.lang.syntax.ast import (
     Alias,
     Const,
@@ -25,13 +25,13 @@ from rollc.lang.syntax.ast import (
     names_in,
 )
 
-SAID: dict[Sort, str] = {"equation": "value", "const": "constant", "param": "parameter"}
+SAID: dict[SymbolKind, str] = {"equation": "value", "const": "constant", "param": "parameter"}
 
 
 def unused(spec: Spec, names: Names, definitions: Definitions) -> Iterator[Diagnostic]:
-    """A warning for each name that nothing needed reads; sizes count by mere mention.
+    """A warning for each name that no result depends on; a size is used where it is mentioned.
 
-    Only the names that the spec itself defines are looked at, not those inside cells.
+    Only the names that the spec itself defines are checked, not those inside cells.
     """
     reads: dict[str, set[str]] = {name: set() for name in names.symbols}
     aliases = {alias.name.name: alias.of.name for alias in spec.of(Alias)}
@@ -73,13 +73,13 @@ def unused(spec: Spec, names: Names, definitions: Definitions) -> Iterator[Diagn
             needed |= group
     for symbol in names.symbols.values():
         unread = symbol.name not in needed
-        if symbol.sort == "size":
+        if symbol.kind == "size":
             unread = symbol.name not in mentioned
         if unread and "." not in symbol.name:
-            sort = SAID.get(symbol.sort, symbol.sort)
+            kind = SAID.get(symbol.kind, symbol.kind)
             yield Diagnostic(
                 "R224",
-                f"unused {sort} `{symbol.name}`",
+                f"unused {kind} `{symbol.name}`",
                 Label(symbol.at, "neither an output nor the loss needs it"),
                 severity="warning",
             )

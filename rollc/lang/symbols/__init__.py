@@ -1,1 +1,1 @@
-"""Names, sizes and functions that a spec can call."""
+"""Symbols: names, sizes, constants and functions that a spec can refer to."""

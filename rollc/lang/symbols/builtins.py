@@ -1,4 +1,4 @@
-"""What a spec may call: the table of operations, less what has a notation of its own."""
+"""The built-in functions: the table of operations, except for those with their own notation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Expressions whose value is known before anything runs: sizes and constants."""
+"""Constant expressions: sizes and constants, evaluated before elaboration."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def bad_size(span: Span, message: str, text: str = "", *helps: str) -> Rejected:
 class Values:
     """The values of sizes and constants, by name; None where there was an error.
 
-    ``type_of`` tells the type of a value, as far as it is known, for `size(x)`.
+    ``type_of`` gives the type of a value, as far as it is known, for `size(x)`.
     """
 
     def __init__(self, names: Names, type_of: Callable[[str], Type | None]) -> None:
@@ -82,7 +82,7 @@ class Values:
         symbol = self.names.find(name, "size")
         if symbol is None:
             raise Rejected(None)
-        if symbol.sort != "size":
+        if symbol.kind != "size":
             raise Rejected(
                 Diagnostic(
                     "R208",
@@ -113,7 +113,7 @@ class Values:
         symbol = self.names.find(name)
         if symbol is None:
             raise Rejected(None)
-        if symbol.sort == "size":
+        if symbol.kind == "size":
             raise bad_size(call.span, f"`{name.name}` is a size itself")
         found = self.type_of(name.name)
         if found is None:
@@ -131,7 +131,7 @@ class Values:
                 call.span,
                 f"`{name.name}` has no such size",
                 f"this has {has}" if count else f"this is {has}",
-                *(helps if symbol.sort == "equation" else ()),
+                *(helps if symbol.kind == "equation" else ()),
             )
         return self.told.setdefault(call, found.shape[dimension])
 
@@ -205,9 +205,9 @@ class Values:
         symbol = self.names.find(name)
         if symbol is None:
             raise Rejected(None)
-        if symbol.sort == "size":
+        if symbol.kind == "size":
             return float(self._size(name))
-        if symbol.sort != "const":
+        if symbol.kind != "const":
             raise _no_constant(name.span, f"`{name.name}` is no constant")
         if name.name not in self.constants:
             raise _no_constant(name.span, f"`{name.name}` is defined further down")
@@ -255,7 +255,7 @@ def overrides(sets: Mapping[str, int], names: Names) -> list[Diagnostic]:
     sizes = [
         symbol.name
         for symbol in names.symbols.values()
-        if symbol.sort == "size" and "." not in symbol.name
+        if symbol.kind == "size" and "." not in symbol.name
     ]
     for name, value in sets.items():
         shown = str(name)[:40]

@@ -1,4 +1,4 @@
-"""The names of a spec: what each stands for, defined once."""
+"""The symbol table of a spec: each name is defined once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rollc.lang.syntax.ast import Alias, Const, Dim, Equation, Input, Name, Para
 
 MOST_AXES = 2
 MOST_GUESSES = 20  # near names are looked for: each takes a comparison with all others
-Sort = Literal["size", "input", "target", "param", "const", "equation"]
-Wanted = Sort | Literal["place"] | None
+SymbolKind = Literal["size", "input", "target", "param", "const", "equation"]
+Wanted = SymbolKind | Literal["place"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Symbol:
     """``name`` where it is defined; ``span`` is the whole definition."""
 
     name: str
-    sort: Sort
+    kind: SymbolKind
     at: Span
     span: Span
 
@@ -57,14 +57,14 @@ class Names:
                     for name in names:
                         self._define(name, "equation", statement.span)
 
-    def _define(self, name: Name, sort: Sort, span: Span) -> None:
+    def _define(self, name: Name, kind: SymbolKind, span: Span) -> None:
         symbol = self.symbols.get(name.name)
         first = symbol.at if symbol is not None else self.declared.get(name.name)
         if first is not None:
             self.problems.append(twice(f"`{name.name}` is defined", first, name.span))
         if symbol is not None:
             return
-        self.symbols[name.name] = Symbol(name.name, sort, name.span, span)
+        self.symbols[name.name] = Symbol(name.name, kind, name.span, span)
 
     def _times(self, spec: Spec) -> None:
         """The time axes: one or two, declared once."""
@@ -94,10 +94,9 @@ class Names:
         return self.symbols[name.name].at == name.span
 
     def find(self, name: Name, wanted: Wanted = None) -> Symbol | None:
-        """What a name stands for; the first read of an unknown one is reported.
+        """The symbol of a name; the first read of an unknown one is reported.
 
-        ``wanted`` is the sort that a near name must have to be proposed, "place" where it
-        can be a size or a time axis.
+        ``wanted`` is the kind of names that are proposed for it, "place" for sizes and time axes.
         """
         symbol = self.symbols.get(name.name)
         if symbol is None and name.name not in self._unknown:
@@ -109,8 +108,8 @@ class Names:
         also: tuple[Label, ...] = ()
         helps: tuple[str, ...] = ()
         text = "not defined"
-        sort = "size" if wanted == "place" else wanted
-        known = [item.name for item in self.symbols.values() if sort in (None, item.sort)]
+        kind = "size" if wanted == "place" else wanted
+        known = [item.name for item in self.symbols.values() if kind in (None, item.kind)]
         guess = near(name.name, known) if len(self._unknown) <= MOST_GUESSES else None
         if name.name in (TIME, *self.axes) or name.name.endswith(f".{TIME}"):
             text = "a time axis is no value"

@@ -1,4 +1,4 @@
-"""Nodes to be: what they read, and where that is written."""
+"""Untyped nodes (drafts): what they read, with spans."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a read of ``node`` by ``outside`` steps (1, 2 …) outside the sequence takes.
+    """The value of a read of ``node`` by ``outside`` steps (1, 2 …) outside the sequence.
 
     The read is before the first step, or ``ahead`` of the last one.
     """
@@ -41,10 +41,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What a slice takes; the end may depend on the length of what is cut.
+    """A slice; its end can depend on the length of its operand.
 
-    ``part`` is (k, n) for the k-th of n equal parts.  ``element`` is a cut of one element
-    of a vector.  ``row`` is a cut of an initial value, which is the value itself where it
+    ``part`` is (k, n) for the k-th of n equal parts.  ``element`` is a slice of one element
+    of a vector.  ``row`` is a slice of an initial value, or the value itself where it
     is the same for all steps.
     """
 
@@ -57,10 +57,10 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The time axis of one use of a cell or a function, before it is known which one it is.
+    """The time axis of one use of a cell or a function, as a variable of inference.
 
     It is the one that ``arguments`` run over or, where they run over none, ``outer``.
-    ``function`` is what is used, ``span`` where, and ``form`` how an axis could be said.
+    ``function`` is what is used, ``span`` where, and ``form`` how the axis can be written.
     """
 
     arguments: tuple[Edge, ...]
@@ -72,10 +72,10 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A node to be; ``type`` is known for leaves only.
+    """An untyped node; ``type`` is known for leaves only.
 
     The axes in edges and attributes can be names of :class:`Axis`, and `first` and `last`
-    can lack theirs: :mod:`rollc.lang.inference.axes` puts time axes there.
+    can lack theirs: :mod:`rollc.lang.inference.axes` replaces them by time axes.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""Text to a syntax tree and back."""
+"""Lexing, parsing, the syntax tree, and its formatter."""

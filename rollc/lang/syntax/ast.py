@@ -1,6 +1,6 @@
-"""The syntax tree of a spec: what was written, before any name is looked up.
+"""The syntax tree of a spec, before names are resolved.
 
-Spans take no part in equality: two trees are equal when they say the same.
+Spans play no part in equality.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Const:
 class Equation:
     """``names = value``; several names for the parts of a split or the results of a cell.
 
-    ``types`` are those that the names are declared with, None where nothing is said.
+    ``types`` are the declared types of the names, None for no declaration.
     """
 
     names: tuple[Name, ...]
@@ -163,7 +163,7 @@ class Equation:
 class Declaration:
     """``name: type`` before the ``=`` of an equation.
 
-    Not written alone: putting cells in place takes it out of its equation.
+    Not written alone: cell inlining separates it from its equation.
     """
 
     name: Name
@@ -223,7 +223,7 @@ class Cell:
 class Slope:
     """``grad argument: value``, or ``grad value`` of a function with one argument.
 
-    Reading a text makes it part of the function that it follows.
+    The parser makes it a part of the function that it follows.
     """
 
     argument: Name | None
@@ -261,9 +261,9 @@ class Time:
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """A second name of a value: the input of a cell, or a result of its use.
+    """Another name of a value: the input of a cell, or a result of its use.
 
-    Not written in a spec: putting cells in place makes it.
+    Not written in a spec: cell inlining makes it.
     """
 
     name: Name
@@ -275,8 +275,7 @@ class Alias:
 class Along:
     """The time axis of a use of a cell: the one that its arguments run over.
 
-    ``outer`` is the axis where they run over none.  Not written in a spec: putting cells in
-    place makes it.
+    ``outer`` is the axis where they run over none.  Not written in a spec: cell inlining makes it.
     """
 
     name: Name
@@ -303,8 +302,8 @@ class Spec:
 
     statements: tuple[Statement, ...]
 
-    def of(self, sort: type[S]) -> list[S]:
-        return [statement for statement in self.statements if isinstance(statement, sort)]
+    def of(self, kind: type[S]) -> list[S]:
+        return [statement for statement in self.statements if isinstance(statement, kind)]
 
 
 def parts(expression: Expression) -> tuple[Expression, ...]:

@@ -1,6 +1,6 @@
-"""A parse tree to the syntax tree.
+"""The AST builder: from a parse tree to the syntax tree.
 
-What the grammar lets pass so that a good message can be given is found here.
+It reports errors that the grammar accepts for the sake of good messages.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The syntax tree as normalised text: one statement a line, no more brackets than needed.
+"""The formatter: a syntax tree as normalized text, one statement a line, with minimal brackets.
 
-Reading the text back gives an equal tree; comments and empty lines are gone.
+Parsing the text gives an equal tree; comments and empty lines are dropped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Text to syntax tree, statement by statement, with every syntax error in one go."""
+"""The parser: from a text to a syntax tree, statement by statement, with all syntax errors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ OPERATORS = frozenset(["SIGN", "STAR", "POWER", "COMPARISON"])
 def parse_spec(source: Source, place: int = 0) -> tuple[Spec | None, list[Diagnostic]]:
     """The syntax tree of a text, or None where there are errors, and the diagnostics.
 
-    ``place`` counts the files of a spec: 0 is the spec's own text, 1 the first that it uses.
+    ``place`` is the number of the file: 0 is the spec itself, 1 the first that it uses.
     """
     text = (source, *source.used)[place].text
     if len(text) > LONGEST_TEXT:
@@ -69,9 +69,9 @@ def parse_spec(source: Source, place: int = 0) -> tuple[Spec | None, list[Diagno
 
 
 def readable(source: Source) -> tuple[Spec, frozenset[str]] | None:
-    """The statements of a text with errors that can be read, and the names in the others.
+    """The statements of an erroneous text that can be parsed, and the names in the others.
 
-    None where there are cells, functions or other files: what they lack is hard to tell.
+    None where there are cells, functions or other files, whose missing parts are not known.
     """
     if len(source.text) > LONGEST_TEXT:
         return None

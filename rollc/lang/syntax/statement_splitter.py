@@ -1,7 +1,7 @@
-"""Tokens, cut into statements, so that an error in one leaves the others readable.
+"""Error recovery: tokens are split into statements, so that an error is confined to one.
 
 The end of a line ends a statement, except inside brackets.  A bracket that is never closed
-must not swallow the rest of the text: a line that stands no further right than the
+does not extend to the end of the text: a line that is not indented further than the
 statement and begins like a statement begins one.
 """
 
@@ -33,10 +33,10 @@ def span_of(token: Token) -> Span:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The tokens of one statement, and what is wrong with its brackets.
+    """The tokens of one statement, and the errors of its brackets.
 
     A cell is several pieces: its head up to the opening bracket, the statements of its
-    body, and the closing bracket alone.
+    body, and the closing bracket.
     """
 
     tokens: tuple[Token, ...]
@@ -46,7 +46,7 @@ class Piece:
 def cut(text: str, base: int = 0) -> Iterator[Piece]:
     """The statements of a text; pieces without tokens are left out.
 
-    ``base`` is where the text begins among all texts of a spec.
+    ``base`` is the offset of the text among all texts of a spec.
     """
     tokens = list(grammar().lex(text))
     for token in tokens if base else ():

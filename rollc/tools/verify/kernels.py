@@ -32,6 +32,7 @@ from rollc.tools.verify.ways import (
     Way,
     can_be_alone,
     compare,
+    entries,
     given,
     given_state,
     labelled,
@@ -39,7 +40,6 @@ from rollc.tools.verify.ways import (
     own_lengths,
     seeds_of,
     some_cotangents,
-    sorts,
 )
 from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.state import expose_state, why_no_state
@@ -53,13 +53,13 @@ _LITTLE = 200_000_000  # bytes for forward sensitivities without kernels
 
 def main_kernels(case: Case, network: Network, which: str) -> list[Row]:
     """The outputs, and the loss with its gradients."""
-    ways = [Way(sort) for sort in sorts(case.graph) if sort in ("forward", "gradient")]
+    ways = [Way(entry) for entry in entries(case.graph) if entry in ("forward", "gradient")]
     return [compare(case, network, way, which) for way in ways]
 
 
 def kernels(case: Case, network: Network, which: str) -> list[Row]:
     """What a network of any number of steps is called for most."""
-    rows = [compare(case, network, Way(sort), which) for sort in sorts(case.graph)]
+    rows = [compare(case, network, Way(entry), which) for entry in entries(case.graph)]
     rows += [step_by_step(case, network, axis, which) for axis in axes_of_steps(case.graph)]
     return rows
 
@@ -73,9 +73,9 @@ def variants(case: Case, network: Network, which: str) -> list[Row]:
     stateful = bool(graph.reach) and why_no_state(graph) is None
     both = stateful and can_be_alone(expose_state(graph))
     ways = [
-        *([Way(sort, True) for sort in sorts(graph, state=True)] if stateful else []),
-        *([Way(sort, False, lengths) for sort in sorts(graph)] if lengths else []),
-        *([Way(sort, True, lengths) for sort in sorts(graph, state=True)] if both else []),
+        *([Way(entry, True) for entry in entries(graph, state=True)] if stateful else []),
+        *([Way(entry, False, lengths) for entry in entries(graph)] if lengths else []),
+        *([Way(entry, True, lengths) for entry in entries(graph, state=True)] if both else []),
     ]
     rows = [compare(case, network, way, which) for way in ways]
     if len(graph.axes) > 1:

@@ -13,7 +13,7 @@ from rollc.ir.graph import BATCH, Graph
 from rollc.network.network import Network
 from rollc.tools.verify.case import TOLERANCE, Case
 from rollc.tools.verify.comparison import Row, compared
-from rollc.tools.verify.ways import Way, apart, given, labelled, meaning, sorts, spoilt
+from rollc.tools.verify.ways import Way, apart, entries, given, labelled, meaning, spoilt
 from rollc.transforms.state import why_no_state
 from rollc.transforms.streaming_split import why_no_steps, why_no_stream
 
@@ -27,7 +27,7 @@ def axes_of_steps(graph: Graph) -> list[str]:
         return []
     if len(graph.axes) > 1:
         return [axis for axis in graph.axes if why_no_stream(graph, axis) is None]
-    if not graph.reach or why_no_state(graph) is not None or "vjp" not in sorts(graph):
+    if not graph.reach or why_no_state(graph) is not None or "vjp" not in entries(graph):
         return []
     return [axis for axis in graph.axes if why_no_steps(graph, axis) is None]
 

@@ -1,8 +1,8 @@
 """The ways to call a network, and what each means.
 
-A *way* is a sort of kernel (``forward``, ``gradient``, ``vjp``) with or without a state, with
-or without lengths.  The interpreter has no notion of lengths: what a padded batch gives is
-put together from the sequences, each interpreted alone.
+A *way* is an entry point (``forward``, ``gradient``, ``vjp``) with or without a state, with
+or without lengths.  The interpreter has no notion of lengths: the results of a ragged batch are
+assembled from those of its sequences, each interpreted by itself.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ from rollc.transforms.state import expose_state
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
-Sort = Literal["forward", "loss", "gradient", "by_sequence", "hvp", "vjp", "jvp"]
+Entry = Literal["forward", "loss", "gradient", "by_sequence", "hvp", "vjp", "jvp"]
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
     """A way to call a network; ``lengths`` are by axis."""
 
-    sort: Sort
+    entry: Entry
     state: bool = False
     lengths: Mapping[str, Array] | None = None
 
     def __str__(self) -> str:
         state = " with a state" if self.state else ""
         lengths = f"{' and' if state else ' with'} lengths" if self.lengths is not None else ""
-        return f"{self.sort} kernel{state}{lengths}"
+        return f"{self.entry} kernel{state}{lengths}"
 
 
-def sorts(graph: Graph, state: bool = False) -> Iterator[Sort]:
-    """The sorts of kernels that a graph has; those that take a ``state``."""
+def entries(graph: Graph, state: bool = False) -> Iterator[Entry]:
+    """The entries of kernels that a graph has; those that take a ``state``."""
     if graph.outputs:
         yield "forward"
     if graph.loss is not None:
@@ -112,7 +112,7 @@ def apart(graph: Graph) -> Graph:
 def meaning(case: Case, way: Way) -> dict[str, Array]:
     """What a way gives, by the interpreter."""
     if way.lengths is None:
-        derived = _derived(case.graph, way.sort)
+        derived = _derived(case.graph, way.entry)
         values = case.values(derived)
         return {label: values[name] for label, name in _results(derived, way).items()}
     count = case.sizes[BATCH]
@@ -120,7 +120,7 @@ def meaning(case: Case, way: Way) -> dict[str, Array]:
     for sequence in range(count):
         sizes = {axis: int(lengths[sequence]) for axis, lengths in way.lengths.items()}
         empty = frozenset(axis for axis, steps in sizes.items() if not steps)
-        derived = _derived(_without_slopes(without_steps(case.graph, empty), empty), way.sort)
+        derived = _derived(_without_slopes(without_steps(case.graph, empty), empty), way.entry)
         leaves = {
             node.name: _part(case.leaves[node.name], node.type.axes, sizes, sequence)
             for node in derived.nodes
@@ -133,7 +133,7 @@ def meaning(case: Case, way: Way) -> dict[str, Array]:
         for label, name in _results(derived, way).items():
             axes = derived[name].type.axes
             # The loss is the mean over the sequences; outputs have cotangents of their own.
-            of_mean = way.sort in ("loss", "gradient", "hvp")
+            of_mean = way.entry in ("loss", "gradient", "hvp")
             mean = of_mean and not label.startswith("output ")
             share = values[name] / (count if mean else 1)
             shape = (*(case.sizes[axis] for axis in axes), *derived[name].type.shape)
@@ -167,16 +167,16 @@ def _part(array: Array, axes: Sequence[str], sizes: Mapping[str, int], sequence:
     return array[tuple(places[axis] for axis in axes)]
 
 
-def _derived(graph: Graph, sort: Sort) -> Graph:
-    if sort in ("forward", "loss"):
+def _derived(graph: Graph, entry: Entry) -> Graph:
+    if entry in ("forward", "loss"):
         return graph
-    if sort == "by_sequence":
+    if entry == "by_sequence":
         return by_sequence(graph)
-    if sort == "jvp":
+    if entry == "jvp":
         return pushforward(replace(graph, loss=None), leaves_with_slopes(graph))
-    if sort == "hvp":
+    if entry == "hvp":
         return pushforward(gradients_only(adjoint(graph)), leaves_with_slopes(graph), values=False)
-    return adjoint(graph if sort == "gradient" else replace(graph, loss=None), _OF[sort])
+    return adjoint(graph if entry == "gradient" else replace(graph, loss=None), _OF[entry])
 
 
 _OF: dict[str, Literal["loss", "outputs"]] = {"gradient": "loss", "vjp": "outputs"}
@@ -186,16 +186,16 @@ def _results(derived: Graph, way: Way) -> dict[str, str]:
     """The nodes of what a way gives, by label."""
     found = {}
     for label, name in derived.outputs:
-        if way.sort == "by_sequence":
+        if way.entry == "by_sequence":
             lead = "gradient " if label.startswith(PREFIX) else "output " if label != "loss" else ""
             found[lead + label.removeprefix(PREFIX)] = name
-        if way.sort == "hvp":
+        if way.entry == "hvp":
             found[f"gradient {label.removesuffix(tangent_name(''))}"] = name
-        if way.sort in ("forward", "jvp") or (way.sort == "gradient" and label.startswith(STATE)):
+        if way.entry in ("forward", "jvp") or (way.entry == "gradient" and label.startswith(STATE)):
             found[f"output {label}"] = name
-    if way.sort in ("loss", "gradient") and derived.loss is not None:
+    if way.entry in ("loss", "gradient") and derived.loss is not None:
         found["loss"] = derived.loss
-    if way.sort in ("gradient", "vjp"):
+    if way.entry in ("gradient", "vjp"):
         found |= {f"gradient {label}": name for label, name in derived.gradients}
     return found
 
@@ -212,10 +212,10 @@ def compare(case: Case, network: Network, way: Way, which: str) -> Row:
     if way.lengths is not None:
         case = replace(case, graph=apart(case.graph))
     cotangents: dict[str, Array] = {}
-    if way.sort in ("jvp", "hvp"):
+    if way.entry in ("jvp", "hvp"):
         tangents = {tangent_name(name): array for name, array in some_tangents(case).items()}
         case = replace(case, leaves={**case.leaves, **tangents})
-    if way.sort == "vjp":
+    if way.entry == "vjp":
         cotangents = some_cotangents(case)
         case = replace(case, leaves={**case.leaves, **seeds_of(case.graph, cotangents)})
     expected = meaning(case, way)
@@ -238,26 +238,26 @@ def _called(
         }
     steps = {axis: case.sizes[axis] for axis in network.axes}
     state = given_state(case, network) if way.state else None
-    if way.sort == "forward":
+    if way.entry == "forward":
         found = network.forward(params, inputs, state, steps, lengths=way.lengths)
         return labelled(network, "output", found)
-    if way.sort == "vjp":
+    if way.entry == "vjp":
         _, pullback = network.vjp(params, inputs, steps, state=state, lengths=way.lengths)
         outside = {label: _turned(network, label, cotangents[label]) for label in cotangents}
         return labelled(network, "gradient", pullback(outside))
-    if way.sort == "jvp":
+    if way.entry == "jvp":
         return _moved(case, network, way, params, inputs, state)
-    if way.sort == "hvp":
+    if way.entry == "hvp":
         vectors = _tangents(case, network, way)
         products = network.hvp(
             params, {**inputs, **targets}, vectors, steps, state=state, lengths=way.lengths
         )
         return labelled(network, "gradient", products)
     everything = {**inputs, **targets}
-    if way.sort == "loss":
+    if way.entry == "loss":
         loss = network.loss(params, everything, steps, state=state, lengths=way.lengths)
         return {"loss": np.asarray(loss)}
-    if way.sort == "by_sequence":
+    if way.entry == "by_sequence":
         losses, gradients, *left = network.value_and_grad(
             params, everything, steps, state=state, lengths=way.lengths, per_sequence=True
         )
@@ -302,8 +302,8 @@ def _moved(
 
 def given(case: Case, network: Network) -> tuple[Arrays, Arrays, Arrays]:
     """The parameters, inputs and targets."""
-    sorts = (network.params, network.inputs, network.targets)
-    params, inputs, targets = ({name: case.leaves[name] for name in sort} for sort in sorts)
+    groups = (network.params, network.inputs, network.targets)
+    params, inputs, targets = ({name: case.leaves[name] for name in group} for group in groups)
     inputs |= {name: targets[name] for name in sorted(network.fed)}
     return params, inputs, targets
 
@@ -314,9 +314,9 @@ def given_state(case: Case, network: Network) -> Arrays:
     return {name: _turned(network, leaf, case.leaves[leaf]) for name, leaf in leaves.items()}
 
 
-def labelled(network: Network, sort: str, arrays: Arrays) -> dict[str, Array]:
+def labelled(network: Network, kind: str, arrays: Arrays) -> dict[str, Array]:
     """Arrays of the network as :func:`meaning` has them."""
-    return {f"{sort} {label}": _turned(network, label, arrays[label]) for label in arrays}
+    return {f"{kind} {label}": _turned(network, label, arrays[label]) for label in arrays}
 
 
 def _turned(network: Network, label: str, array: Array) -> Array:
