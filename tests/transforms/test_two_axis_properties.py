@@ -17,7 +17,7 @@ from rollc.ir.time.causality import check
 from rollc.ir.verifier import verify
 from rollc.tools.verify.case import finite_case
 from rollc.tools.verify.kernels import interpreted
-from rollc.tools.verify.ways import Way, compare, own_lengths, entries
+from rollc.tools.verify.ways import Way, compare, entries, own_lengths
 from rollc.transforms.canonicalize import canonicalize
 from tests.helpers.strategies.delay_graphs import random_leaves
 from tests.helpers.strategies.two_axis_graphs import two_axis_graphs

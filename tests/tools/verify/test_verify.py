@@ -15,8 +15,8 @@ import pytest
 from rollc.autodiff.adjoint import adjoint
 from rollc.driver.sources import read_spec
 from rollc.errors import InputError
-from rollc.ir.graph import BATCH, Graph
-from rollc.ir.operations import OPERATIONS, history
+from rollc.ir.graph import BATCH, Graph, Node
+from rollc.ir.operations import OPERATIONS, Operation, history, operation_of
 from rollc.kernel import passes
 from rollc.kernel.program import Program
 from rollc.support.passes import Pass
@@ -173,10 +173,16 @@ def _early(x: Any, first: Any, count: int, place: int) -> Any:
     return GATHERED(x, first - 1, count, place)
 
 
+def _counting_padding(node: Node) -> Operation:
+    """Operations whose sums and means count a step of the padding as 1."""
+    entry = operation_of(node)
+    return replace(entry, neutral=1.0) if entry.neutral == 0.0 else entry
+
+
 @pytest.mark.parametrize(
     ("place", "wrong", "where"),
     [
-        ("rollc.transforms.ragged._BEYOND", {"sum": 1.0, "mean": 1.0}, "with lengths"),
+        ("rollc.transforms.ragged.operation_of", _counting_padding, "with lengths"),
         ("rollc.ir.operations.history._gathered", _early, "two windows"),
     ],
 )
