@@ -3,9 +3,10 @@
 :mod:`rollc.runtime` uses backends through this protocol alone.  A function takes whole numbers and
 arrays.  The numbers are the steps along each time axis, the sequences of this thread, those of the
 whole batch, the steps of a block, the addresses of two control blocks (0 for none: of a worker
-team, and of the packing of shared panels), and whether to run the function's optional phase, if it
-has one.  Each array has two dimensions: the rows of a buffer (steps by axis, then sequences) and
-the elements of one value; a buffer of numbers is one row of them.
+team, and of the packing of shared panels), which part of the function is to run
+(:data:`rollc.kernel.program.WHOLE`), and whether to run its optional phase, if it has one.  Each
+array has two dimensions: the rows of a buffer (steps by axis, then sequences) and the elements of
+one value; a buffer of numbers is one row of them.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from rollc.ir.graph import BATCH
 from rollc.kernel.interpretation.interpreter import Interpreter, undefined
 from rollc.kernel.interpretation.storage import Storage
 from rollc.kernel.interpretation.walk import OWN
-from rollc.kernel.program import Function, Program
+from rollc.kernel.program import PROLOGUE, REST, WHOLE, Function, Program, used, writes
 from rollc.kernel.text import print_program
 from rollc.support.target import GENERIC
 
@@ -54,6 +54,11 @@ def _bind(
     program = source.program
     sizes = dict(zip((*(program.axes or ("t",)), BATCH), numbers, strict=False))
     phases = {function.phase, *([function.optional] if function.optional and numbers[-1] else [])}
+    part = numbers[len(sizes) + 4]
+    kept = {ref.buffer for one in function.prologue for ref in writes(one)} if part else set()
+    taken = used(
+        {WHOLE: function.statements, PROLOGUE: function.prologue, REST: function.body}[part]
+    )
     earlier = program.functions[: program.functions.index(function)]
     written = {name for one in earlier for name in one.buffers}
 
@@ -62,14 +67,17 @@ def _bind(
         given = dict(zip(function.buffers, arrays, strict=True))
         for name, array in given.items():
             buffer = storage.buffers[name]
-            if buffer.role in OWN:
+            if name not in taken or (buffer.role in OWN and not (name in kept and part == REST)):
                 continue
-            if buffer.role != "leaf" and name not in written:
+            if buffer.role != "leaf" and name not in written and name not in kept:
                 array[...] = undefined(source.dtype, buffer, array.shape)
             storage.arrays[name] = array.reshape((*storage.lead(buffer), -1))
-        Interpreter(storage, source.dtype).run(phases)
+        interpreter = Interpreter(storage, source.dtype)
+        interpreter.part = part
+        interpreter.run(phases)
         for name, array in given.items():
-            if storage.buffers[name].role == "scratch":  # a result can be a view of it
+            # A result can be a view of it, and what the prologue writes is kept.
+            if name in kept or (storage.buffers[name].role == "scratch" and part != PROLOGUE):
                 array[...] = storage.arrays[name].reshape(array.shape)
 
     return run

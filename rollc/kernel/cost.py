@@ -65,7 +65,7 @@ def _is_product(statement: Simple) -> TypeGuard[MatMul | OuterProduct]:
 def _statements(program: Program, steps: int) -> Iterator[tuple[int, Simple]]:
     """Every statement, with its trip count."""
     for function in program.functions:
-        for statement in function.body:
+        for statement in function.statements:
             if isinstance(statement, Loop):
                 around = (*statement.before, *statement.after)
                 yield from ((1, part) for part in simple_statements(around))

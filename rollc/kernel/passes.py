@@ -9,6 +9,7 @@ from rollc.kernel.peeling import peel
 from rollc.kernel.program import Program
 from rollc.kernel.refine.contraction_fusion import fuse_contractions
 from rollc.kernel.refine.halo_elision import elide_halos
+from rollc.kernel.refine.prologue import separate_prologue
 from rollc.kernel.refine.strided_io import stride_io
 from rollc.kernel.refine.time_blocking import block_time
 from rollc.kernel.schedule import Schedule
@@ -135,6 +136,13 @@ REFINING = (
         stride_io,
         "a program",
         "rows of the caller's arrays are read and written in place",
+        optional=True,
+    ),
+    Pass(
+        "separate-prologue",
+        separate_prologue,
+        "a program",
+        "what parameters alone give, such as packed weights, is computed first, and can be kept",
         optional=True,
     ),
 )

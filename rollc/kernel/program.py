@@ -10,7 +10,8 @@ A ``strided`` one has the rows of all sequences, of which a thread computes some
 (:mod:`rollc.kernel.refine.strided_io`).
 
 A program has a function for each phase of the schedule; where the gradients of inputs need no
-loop they are an optional part of the adjoint.
+loop they are an optional part of the adjoint.  What depends on parameters alone can be the prologue
+of a function, which can then be called without it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ ResultKind = Literal["output", "loss", "gradient"]
 Phase = Literal["primal", "adjoint", "inputs"]
 PHASES: tuple[Phase, ...] = ("primal", "adjoint", "inputs")
 Role = Literal["leaf", "result", "tape", "scratch", "block", "panel"]
+WHOLE, PROLOGUE, REST = range(3)
+"""What of a function is to run: all of it, its prologue, or what comes after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,13 +303,21 @@ Statement = Simple | Loop
 class Function:
     """One phase.  ``buffers`` are its arguments, in order.
 
-    ``optional`` is a phase that it can compute too, by its statements :class:`Optional`.
+    ``optional`` is a phase that it can compute too, by its statements :class:`Optional`.  The
+    ``prologue`` comes before the body.  It reads parameters alone, and need not run again as long
+    as they and the buffers that it writes stay as they are.
     """
 
     phase: str
     buffers: tuple[str, ...]
     body: tuple[Statement, ...]
     optional: str = ""
+    prologue: tuple[Simple, ...] = ()
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """The prologue and the body."""
+        return (*self.prologue, *self.body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from rollc.kernel.schedule import Item, Region, Schedule
 
 # A region's kind, phase and axis; and of each item the name, the steps and the shift.
 _RegionText = tuple[str, str, str, list[tuple[str, int, int | None, int]]]
-_SCHEDULE, _PROGRAM = "rollc schedule 1", "rollc program 3"
+_SCHEDULE, _PROGRAM = "rollc schedule 1", "rollc program 4"
 
 
 class ProgramTextError(ValueError):

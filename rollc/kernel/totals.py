@@ -54,7 +54,7 @@ def totals(program: Program) -> Totals:
     outside: Counter[Axes] = Counter()
     ahead = behind = 0
     for function in program.functions:
-        for statement in function.body:
+        for statement in function.statements:
             if isinstance(statement, Loop):
                 body = Loop(statement.direction, statement.axis, statement.body)
                 inside.update(_products(body.simple(), statement.axis))

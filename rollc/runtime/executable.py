@@ -85,9 +85,10 @@ class Executable:
         if bound is None:
             steps = [frame.sizes[axis] for axis in self.program.axes or ("t",)]
             batch = frame.sizes[BATCH]
-            numbers = [*steps, batch, whole, self.program.block_steps(batch), team, progress]
+            block, part = self.program.block_steps(batch), self.memory.part
+            numbers = [*steps, batch, whole, block, team, progress, part, *optional]
             own = [arrays[name] for name in function.buffers]
-            made = self.functions.phases[function.phase]([*numbers, *optional], own)
+            made = self.functions.phases[function.phase](numbers, own)
             if isinstance(made, Bound):
                 frame.bound[key] = made
             made()

@@ -14,6 +14,8 @@ from rollc.backends.protocol import Backend
 from rollc.ir.graph import BATCH
 from rollc.kernel.program import (
     PHASES,
+    REST,
+    WHOLE,
     Buffer,
     Pack,
     Program,
@@ -35,21 +37,32 @@ class Memory:
     The kernel's own buffers are reused by the next call of the same size, and so are those of
     results that nobody holds any more; calls from several threads have separate ones.  ``panels``
     are packed from a number of ``matrices`` by the threads of a call together; ``read_later`` are
-    the leaves and results of the first phase that others read.
+    the leaves and results of the first phase that others read.  ``constants`` are parameters, and
+    what prologues have computed from them: those do not run again.
     """
 
-    def __init__(self, program: Program, backend: Backend, dtype: str) -> None:
+    def __init__(
+        self,
+        program: Program,
+        backend: Backend,
+        dtype: str,
+        constants: Mapping[str, Array] | None = None,
+    ) -> None:
         self.program = program
         self.dtype = np.dtype(dtype)
         self.buffers = {buffer.name: buffer for buffer in program.buffers}
         kinds = {"float": self.dtype, "index": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
         self.dtypes = {buffer.name: kinds[buffer.kind] for buffer in program.buffers}
-        self.leaves = {name for name, _ in program.leaves}
+        self.constants = constants or {}
+        self.part = WHOLE if constants is None else REST
+        self.leaves = {name for name, _ in program.leaves if name not in self.constants}
         shared = {
             statement.panel: len(statement.parts)
             for function in program.functions
-            for statement in simple_statements(function.body)
-            if isinstance(statement, Pack) and statement.job is not None
+            for statement in simple_statements(function.statements)
+            if isinstance(statement, Pack)
+            and statement.job is not None
+            and statement.panel not in self.constants
         }
         self.panels, self.matrices = tuple(shared), sum(shared.values())
         self.read_later = _read_later(program)
@@ -59,10 +72,9 @@ class Memory:
         self._panel_size = backend.panel_size
         self.frames = Frames()
 
-    @staticmethod
-    def is_given(buffer: Buffer) -> bool:
+    def is_given(self, buffer: Buffer) -> bool:
         """Whether an array is the caller's."""
-        return buffer.role == "leaf" and not buffer.around
+        return buffer.role == "leaf" and not buffer.around and buffer.name not in self.constants
 
     def _is_result(self, name: str) -> bool:
         return self.buffers[name].role == "result"
@@ -70,7 +82,7 @@ class Memory:
     def is_own(self, buffer: Buffer) -> bool:
         """Whether an array is private to a thread: not shared, and not the caller's."""
         lent = buffer.role == "result" or buffer.name in self.panels
-        return not lent and not self.is_given(buffer)
+        return not (lent or self.is_given(buffer) or buffer.name in self.constants)
 
     def dimensions(self, buffer: Buffer, sizes: Mapping[str, int]) -> tuple[int, int]:
         """The shape of a buffer's array: its rows, and the elements of one value.
@@ -120,7 +132,9 @@ class Memory:
         for buffer in self.program.buffers:
             name = buffer.name
             shape = self.dimensions(buffer, sizes)
-            if self.is_own(buffer):
+            if name in self.constants:
+                frame.arrays[name] = self.constants[name]
+            elif self.is_own(buffer):
                 array = frame.arrays[name] = empty(shape, self.dtypes[name])
                 if buffer.role == "leaf":
                     rows = array.reshape((*lead(buffer, sizes), -1))
@@ -145,13 +159,17 @@ class Memory:
         return frame
 
     def result(self, result: Result, array: Array, sizes: Mapping[str, int]) -> Array:
-        """A result from the array of its buffer: steps, sequences, then its own shape."""
+        """A result with its own dimensions, to be given away."""
+        found = self.view(result, array, sizes)
+        return found if result.ref.buffer in self._single else found.copy()
+
+    def view(self, result: Result, array: Array, sizes: Mapping[str, int]) -> Array:
+        """A result in the array of its buffer: steps, sequences, then its own shape."""
         ref = result.ref
         buffer = self.buffers[ref.buffer]
         rows = array.reshape((*lead(buffer, sizes), -1))
         steps = inside(rows, buffer, sizes, ref.shift)
         found = steps[..., ref.offset : ref.offset + prod(ref.shape)]
-        found = found if ref.buffer in self._single else found.copy()
         return found.reshape((*found.shape[:-1], *ref.shape))
 
     def leaving(self, result: Result, array: Array, lender: Lender) -> Array:

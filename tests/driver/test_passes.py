@@ -188,6 +188,7 @@ CASES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "block-time": (SLICES, "forward", ()),
     "elide-halos": (PAST, "forward", ()),
     "stride-io": (SLICES, "forward", ()),
+    "separate-prologue": (SLICES, "forward", ()),
     "emit": (FILTER, "forward", ("float64",)),
 }
 

@@ -161,10 +161,10 @@ def test_every_item_of_a_schedule_runs_once() -> None:
     "damage",
     [
         "",
-        "rollc program 3\n",
-        "rollc program 3\nloop direction=forward\n",
-        "rollc program 3\nprogram name=x oops=1 leaves=()\n",
-        "rollc program 3\nnothing\n",
+        "rollc program 4\n",
+        "rollc program 4\nloop direction=forward\n",
+        "rollc program 4\nprogram name=x oops=1 leaves=()\n",
+        "rollc program 4\nnothing\n",
     ],
 )
 def test_a_damaged_program_is_told_apart(damage: str) -> None:

@@ -98,7 +98,7 @@ def _types(source: Source, function: Phase) -> list[Any]:
 
     number = from_dtype(source.dtype)
     kinds = {"float": number, "index": int64, "bool": boolean}
-    counts = [int64] * (max(len(source.program.axes), 1) + 5)
+    counts = [int64] * (max(len(source.program.axes), 1) + 6)
     optional = [boolean] if function.optional else []
     buffers = {buffer.name: buffer.kind for buffer in source.program.buffers}
     arrays = (types.Array(kinds[buffers[name]], 2, "C") for name in function.buffers)

@@ -13,6 +13,9 @@ from dataclasses import replace
 from rollc.ir.graph import ordered_axes
 from rollc.kernel.interpretation.storage import Domain, ProgramFault, Storage
 from rollc.kernel.program import (
+    PROLOGUE,
+    REST,
+    WHOLE,
     Carry,
     Function,
     Loop,
@@ -26,6 +29,7 @@ from rollc.kernel.program import (
     Shifted,
     Simple,
     simple_statements,
+    used,
     writes,
 )
 
@@ -39,6 +43,7 @@ class Walk(ABC):
         self.storage = storage
         self.program = storage.program
         self.sizes: Mapping[str, int] = storage.sizes
+        self.part = WHOLE  # what of each function is to run
         self._phases: frozenset[str] = frozenset()
 
     @abstractmethod
@@ -55,14 +60,18 @@ class Walk(ABC):
     def function(self, function: Function) -> None:
         """Run one function; raises :class:`ProgramFault`, and ``KeyError`` for a missing leaf."""
         arrays, buffers = self.storage.arrays, self.storage.buffers
-        for name in function.buffers:
+        body = {WHOLE: function.statements, PROLOGUE: function.prologue, REST: function.body}
+        kept = {ref.buffer for one in function.prologue for ref in writes(one)}
+        for name in function.buffers if self.part == WHOLE else used(body[self.part]):
             if name not in buffers:
                 raise ProgramFault(f"`{name}` is no buffer")
             if buffers[name].role == "leaf" and name not in arrays:
                 raise KeyError(name)
+            if self.part == REST and name in kept:
+                continue
             if buffers[name].role in OWN or name not in arrays:
                 arrays[name] = self.storage.new(name)
-        for statement in function.body:
+        for statement in body[self.part]:
             if isinstance(statement, Loop):
                 self._loop(statement)
             else:

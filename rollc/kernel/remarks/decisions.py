@@ -270,7 +270,7 @@ def _runs(program: Program) -> Iterator[_Run]:
 
     loops = 0
     for function in program.functions:
-        for statement in function.body:
+        for statement in function.statements:
             if isinstance(statement, Loop):
                 loops += 1
                 inside = Location(

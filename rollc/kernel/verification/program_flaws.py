@@ -105,7 +105,7 @@ def _function_buffers(program: Program, function: Function) -> Iterator[Flaw]:
     for name, count in Counter(function.buffers).items():
         if count > 1:
             yield Flaw(name, f"is an argument of {function.phase} more than once")
-    touched = used(function.body)
+    touched = used(function.statements)
     for name in touched:
         if name not in declared:
             yield Flaw(name, f"is used by {function.phase}, and is no buffer")
@@ -146,7 +146,7 @@ def _jobs(program: Program) -> Iterator[Flaw]:
     """Jobs by which threads pack panels together: each belongs to one panel."""
     panels: dict[int, str] = {}
     for function in program.functions:
-        for pack in simple_statements(function.body):
+        for pack in simple_statements(function.statements):
             if isinstance(pack, Pack) and pack.job is not None:
                 for job in range(pack.job, pack.job + len(pack.parts)):
                     if panels.setdefault(job, pack.panel) != pack.panel:
@@ -158,7 +158,7 @@ def _conditional(program: Program) -> Iterator[Flaw]:
     predicated = {
         (statement.out.buffer, element): statement.when
         for function in program.functions
-        for statement in simple_statements(function.body)
+        for statement in simple_statements(function.statements)
         if isinstance(statement, MatMul) and statement.when is not None
         for element in _elements(statement.out)
     }
@@ -166,7 +166,7 @@ def _conditional(program: Program) -> Iterator[Flaw]:
         if any((result.ref.buffer, element) in predicated for element in _elements(result.ref)):
             yield Flaw(result.label, "is a result, and predicated")
     for function in program.functions if predicated else ():
-        for statement in simple_statements(function.body):
+        for statement in simple_statements(function.statements):
             for name, ref, condition in _reads_with_conditions(statement):
                 conditions = {predicated.get((ref.buffer, element)) for element in _elements(ref)}
                 if conditions - {None, condition}:

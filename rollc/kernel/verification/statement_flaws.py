@@ -37,6 +37,7 @@ from rollc.kernel.program import (
     simple_statements,
     writes,
 )
+from rollc.kernel.refine.prologue import reads_sizes
 from rollc.kernel.verification.account import name_of
 
 
@@ -75,12 +76,33 @@ class Statements:
 
     def flaws(self) -> Iterator[Flaw]:
         """Everything that is wrong with the statements of the function."""
+        yield from self._prologue()
         for statement in self.function.body:
             if isinstance(statement, Loop):
                 yield from self._loop(statement)
             else:
                 yield from self._simple(statement, _Context())
         yield from self._blocks()
+
+    def _prologue(self) -> Iterator[Flaw]:
+        """It reads parameters, and nothing else writes what it has written."""
+        known = {name for name, operation in self.program.leaves if operation == "param"}
+        for statement in self.function.prologue:
+            yield from self._simple(statement, _Context())
+            if reads_sizes(statement):
+                yield Flaw(name_of(statement), "depends on sizes, which may change")
+            for ref in reads(statement):
+                if ref.buffer not in known:
+                    yield Flaw(name_of(statement), f"reads `{ref.buffer}`, which may change")
+            for ref in writes(statement):
+                known.add(ref.buffer)
+                if self.buffers[ref.buffer].axes or self.buffers[ref.buffer].batch:
+                    yield Flaw(name_of(statement), f"writes `{ref.buffer}`, whose size may change")
+        for other in self.program.functions:
+            for statement in simple_statements(other.body):
+                for ref in writes(statement):
+                    if ref.buffer in known:
+                        yield Flaw(name_of(statement), f"writes `{ref.buffer}`, which is to stay")
 
     def _loop(self, loop: Loop) -> Iterator[Flaw]:
         where = f"a loop over `{loop.axis}`"

@@ -277,7 +277,7 @@ def test_what_nobody_has_written_is_no_number() -> None:
 
 
 ONE_NEST = """\
-rollc program 3
+rollc program 4
 program name=one leaves=((x,input)) axes=(t)
   buffers:
     buffer name=x role=leaf kind=float shape=(3) axes=(t) batch=true

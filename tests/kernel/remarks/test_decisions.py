@@ -121,7 +121,7 @@ def holds(found: Explained, what: str) -> None:
     unstored = {
         assign.name
         for function in program.functions
-        for statement in simple_statements(function.body)
+        for statement in simple_statements(function.statements)
         if isinstance(statement, Nest)
         for assign in statement.body
         if assign.store is None

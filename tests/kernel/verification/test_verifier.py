@@ -280,9 +280,28 @@ def test_a_panel_that_others_pack() -> None:
 def test_zeros_are_written_before_what_is_added_to_them() -> None:
     reduce, clear = "        reduce name=~c", "        clear buffer=~c\n"
     assert program_flaws("vanilla.gradient", (reduce, clear + reduce)) == []
-    pack = "        pack panel=V@rows"
-    found = program_flaws("vanilla.gradient", (pack, clear + pack))
+    outer = "        outerproduct name=~V"
+    found = program_flaws("vanilla.gradient", (outer, clear + outer))
     assert found == ["`~c`: writes elements of `~c` twice"]
+
+
+def test_a_prologue_is_of_parameters_alone() -> None:
+    """What it gives stays for calls of other arrays, and of other sizes."""
+    start = "      prologue:\n        pack panel=U@panel"
+    lines = (KERNELS / "vanilla.gradient.program.txt").read_text(encoding="utf-8").splitlines(True)
+    place = next(number for number, line in enumerate(lines) if "name=loss'2^2 op" in line)
+    nest = "".join(lines[place - 1 : place + 2])  # of the numbers of steps and of sequences
+    found = program_flaws(
+        "vanilla.gradient", (nest, ""), (start, f"{start[:16]}{nest}{start[16:]}")
+    )
+    assert found == ["`loss^2`: depends on sizes, which may change"]
+    clear = "        clear buffer=loss'2^1\n"
+    found = program_flaws("vanilla.gradient", (start, f"{start[:16]}{clear}{start[16:]}"))
+    assert "`loss'2^1`: depends on sizes, which may change" in found
+    assert "`loss'2^1`: writes `loss'2^1`, whose size may change" in found
+    assert "`loss'2^1`: writes `loss'2^1`, which is to stay" in found
+    leaf = ("(W,param)", "(W,input)")
+    assert "`W@panel`: reads `W`, which may change" in program_flaws("vanilla.gradient", leaf)
 
 
 def test_a_result_of_which_a_part_is_missing() -> None:

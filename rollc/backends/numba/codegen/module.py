@@ -22,6 +22,8 @@ from rollc.backends.numba.codegen.step_ranges import inside, ranges
 from rollc.backends.numba.codegen.symbols import Names, plain, shown
 from rollc.ir.graph import BATCH
 from rollc.kernel.program import (
+    PROLOGUE,
+    REST,
     Carry,
     Clear,
     Fill,
@@ -53,6 +55,7 @@ The arguments of its functions:
               all steps of a block together
     team      the control block of a team of worker threads for large products, or 0
     progress  the control block of threads that pack panels together, or 0
+    part      what is to run: 0 for all, 1 for the prologue alone, 2 for all but the prologue
     inputs    whether the gradients of inputs are computed
     h_        the array of a node h; d_h_ is that of its cotangent ~h
 
@@ -127,10 +130,12 @@ class _Emitter:
         steps = [self.write.steps(axis) for axis in self.write.axes or ("t",)]
         optional = [function.optional] if function.optional else []
         buffers = (self.write.names.array(name) for name in function.buffers)
-        arguments = [*steps, "B", "N", "K", "team", "progress", *optional, *buffers]
+        arguments = [*steps, "B", "N", "K", "team", "progress", "part", *optional, *buffers]
         self.write.say("@kernel")
         self.write.say(f"def {function.phase}({wrapped(arguments)}):")
         self.write.depth += 1
+        if function.prologue:
+            self._prologue(function)
         for statement in function.body:
             if isinstance(statement, Loop):
                 self._loop(statement)
@@ -138,6 +143,16 @@ class _Emitter:
                 self._simple(statement)
         self.write.depth -= 1
         return self.write.lines
+
+    def _prologue(self, function: Function) -> None:
+        """What can be left out where it has been done before."""
+        self.write.say(f"if part != {REST}:")
+        self.write.depth += 1
+        for statement in function.prologue:
+            self._simple(statement)
+        self.write.say(f"if part == {PROLOGUE}:")
+        self.write.say("    return")
+        self.write.depth -= 1
 
     def _loop(self, loop: Loop) -> None:
         span = loop.span
