@@ -142,13 +142,13 @@ def fitting(
         return _indices(what, _without_padding(array, spec, own), spec).reshape(shape)
     if array.dtype == spec.dtype and array.flags.c_contiguous:
         return array
-    return _converted(what, array, spec, own)
+    return converted(what, array, spec, own)
 
 
-def _converted(
+def converted(
     what: str, array: Array, spec: Spec, lengths: Mapping[str, Array] | None = None
 ) -> Array:
-    """Numbers in the precision of a network; none becomes infinite by that."""
+    """Numbers in the precision of a network; raises where one would become infinite by that."""
     with np.errstate(over="ignore", invalid="ignore"):
         # NumPy makes one of no dimensions a vector.
         found = np.ascontiguousarray(array, dtype=spec.dtype).reshape(array.shape)
@@ -250,7 +250,7 @@ def fitting_state(what: str, value: ArrayLike, spec: Spec, sizes: Sizes) -> Arra
     if spec.batch and not sizes.batched:
         array = np.expand_dims(array, 1 + len(lead))
     array = np.moveaxis(array, 0, len(lead) + int(spec.batch))
-    return _converted(what, array, spec)
+    return converted(what, array, spec)
 
 
 def state_given_back(array: Array, spec: Spec, sizes: Sizes) -> Array:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
@@ -16,13 +18,16 @@ if TYPE_CHECKING:
     from rollc.network.streaming import Streaming
     from rollc.runtime.kernel import Kernel
 
+Array = NDArray[Any]
+
 
 @dataclass(frozen=True)
 class Definition:
     """What all calls of a network have in common.
 
     ``kernel`` gives the kernel of an entry point, ``truncate`` is the number of steps that
-    gradients go back, if they are cut.
+    gradients go back, if they are cut.  ``constants`` are parameters that the kernels have already:
+    no caller gives them.
     """
 
     graph: Graph
@@ -30,6 +35,7 @@ class Definition:
     dtype: str
     truncate: int | None
     interface: Interface
+    constants: Mapping[str, Array] = field(default_factory=dict)
     _asked: dict[object, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
     _steps: dict[object, Streaming] = field(default_factory=dict, compare=False, repr=False)
 
@@ -66,6 +72,12 @@ class Definition:
         if key not in self._steps:
             found = axis_of(self.graph, axis)
             self._steps[key] = streaming_of(
-                self.graph, self.interface, self.kernel, self.dtype, found, lengths
+                self.graph,
+                self.interface,
+                self.kernel,
+                self.dtype,
+                found,
+                lengths,
+                self.constants,
             )
         return self._steps[key]

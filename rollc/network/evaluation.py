@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from rollc.errors import InputError
 from rollc.ir.names import STATE
 from rollc.network.arrays import Sizes, outputs_and_state
 from rollc.network.definition import Definition
@@ -124,4 +125,45 @@ def evaluation_of(
     )
     noise = draw_noise(network.graph, sizes.axes, seed, training, network.dtype)
     leaves |= noise
+    if sizes.empty:  # what does without kernels has no constants of its own
+        leaves |= network.constants
     return Evaluation(network, leaves, noise, sizes, state is not None, lengths is not None)
+
+
+def forward(
+    network: Definition,
+    params: Arrays,
+    inputs: Arrays | None,
+    state: Arrays | None,
+    steps: Steps | None,
+    lengths: Lengths | None,
+    training: bool,
+    seed: Seed,
+) -> dict[str, Array]:
+    """The outputs, and where a state is given the one after the last step."""
+    own = network.interface
+    if state is not None and len(own.axes) > 1:
+        if lengths is not None:
+            raise InputError("lengths are for `initial_state`: the state has them")
+        run = network.streaming(None, own.has_lengths(state))
+        found, rows = run.forward(params, inputs, state, steps, training, seed)
+        return found | {STATE + name: array for name, array in rows.items()}
+    call = evaluation_of(
+        network, params, inputs, steps, state, lengths, training, seed, targets=False
+    )
+    return call.outputs(call.run("forward"))
+
+
+def loss(
+    network: Definition,
+    params: Arrays,
+    inputs: Arrays,
+    steps: Steps | None,
+    state: Arrays | None,
+    lengths: Lengths | None,
+    training: bool,
+    seed: Seed,
+) -> float:
+    """The loss, of the kernel that keeps nothing for gradients."""
+    call = evaluation_of(network, params, inputs, steps, state, lengths, training, seed)
+    return float(call.run("loss")["loss", "loss"])

@@ -39,6 +39,8 @@ Steps = int | Mapping[str, int]
 Lengths = ArrayLike | Mapping[str, ArrayLike]
 Alike = tuple[object, ...]
 
+_NO_SIZES = Sizes({}, 1, False)  # of what has no axes
+
 
 @dataclass(frozen=True)
 class Interface:
@@ -123,10 +125,7 @@ class Interface:
             name: fitting(f"input `{name}`", array, wanted[name], sizes, own)
             for name, array in arrays.items()
         }
-        for name, spec in self.params.items():
-            if name not in params:
-                raise InputError(f"missing parameter `{name}`: expected {words(spec)}")
-            leaves[name] = fitting(f"parameter `{name}`", params[name], spec, sizes)
+        leaves |= self._parameters(params)
         for name, spec in kept.items() if state is not None else ():
             assert state is not None
             if name in self.held:
@@ -139,6 +138,20 @@ class Interface:
             self.known[alike] = sizes
         names = lengths_leaves(self.axes)
         return leaves | {names[axis]: array for axis, array in own.items()}, sizes
+
+    def parameters(self, params: Arrays) -> dict[str, Array]:
+        """The parameters alone, as arrays of the right shapes."""
+        params = mapping("params", params)
+        _all_known("parameter", params, self.params)
+        return self._parameters(params)
+
+    def _parameters(self, params: Arrays) -> dict[str, Array]:
+        found = {}
+        for name, spec in self.params.items():
+            if name not in params:
+                raise InputError(f"missing parameter `{name}`: expected {words(spec)}")
+            found[name] = fitting(f"parameter `{name}`", params[name], spec, _NO_SIZES)
+        return found
 
     def _of_teacher(self, state: Arrays) -> dict[str, ArrayLike]:
         """What is needed of the state of a taught run, which has more of it and longer."""

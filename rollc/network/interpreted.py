@@ -42,6 +42,13 @@ class Interpreted:
         read.update(graph.results())  # other leaves stay in a graph, and need no array
         self.graph = graph.with_nodes(node for node in graph.nodes if node.name in read)
         self.dtype = np.dtype(dtype)
+        self.constants: Arrays = {}
+
+    def with_parameters(self, params: Arrays) -> Interpreted:
+        """The same graph with leaves that it has already."""
+        found = Interpreted(self.graph, self.dtype.name)
+        found.constants = params
+        return found
 
     def bytes(self, sizes: Mapping[str, int]) -> int:
         """The memory of all values together."""
@@ -52,7 +59,8 @@ class Interpreted:
         self, leaves: Arrays, steps: Mapping[str, int], batch: int, phases: Sequence[str]
     ) -> dict[tuple[str, str], Array]:
         """All results, whatever the phases."""
-        values = interpret(self.graph, leaves, {**steps, BATCH: batch}, self.dtype)
+        given = {**leaves, **self.constants}
+        values = interpret(self.graph, given, {**steps, BATCH: batch}, self.dtype)
 
         def result(name: str) -> Array:
             # A value that is the same at all places is one of NumPy's views, not to be written to.

@@ -40,7 +40,7 @@ from rollc.ir.names import STATE as STATE
 from rollc.network.arrays import Spec
 from rollc.network.by_sequence import losses_and_gradients, need_sequences_apart
 from rollc.network.definition import Definition
-from rollc.network.evaluation import evaluation_of
+from rollc.network.evaluation import evaluation_of, forward, loss
 from rollc.network.gradients import ALL, Wrt, phases
 from rollc.network.interface import Arrays, Interface, Lengths, Steps, interface_of
 from rollc.network.noise_draws import Seed
@@ -51,6 +51,7 @@ from rollc.support.checks import switch
 if TYPE_CHECKING:
     from rollc.network.checkpointing import Plan
     from rollc.network.forward_mode import Sensitivity
+    from rollc.network.prepared import Prepared
     from rollc.runtime.kernel import Kernel
 
 Array = NDArray[Any]
@@ -150,14 +151,8 @@ class Network:
         With two time axes the steps are those along the one that a state can go along, and the
         inputs those that run along it; what is computed from all of them is refused.
         """
-        if state is not None and len(self.axes) > 1:
-            if lengths is not None:
-                raise InputError("lengths are for `initial_state`: the state has them")
-            run = self._definition.streaming(None, self._interface.has_lengths(state))
-            found, rows = run.forward(params, inputs, state, steps, training, seed)
-            return found | {STATE + name: array for name, array in rows.items()}
-        call = self._values(params, inputs, steps, state, lengths, training, seed)
-        return call.outputs(call.run("forward"))
+        own = self._definition
+        return forward(own, params, inputs, state, steps, lengths, training, seed)
 
     def loss(
         self,
@@ -175,8 +170,8 @@ class Network:
         With a ``state`` it is that of a window, as in :meth:`value_and_grad`, and with ``lengths``
         nothing behind them counts.
         """
-        call = self._losses(params, inputs, steps, state, lengths, training, seed)
-        return float(call.run("loss")["loss", "loss"])
+        own = self._definition
+        return loss(own, params, inputs, steps, state, lengths, training, seed)
 
     @overload
     def value_and_grad(
@@ -466,6 +461,24 @@ class Network:
         """
         run = self._definition.streaming(axis, self._interface.has_lengths(state))
         return run.step(params, state, inputs, training, seed)
+
+    def prepare(self, params: Arrays) -> Prepared:
+        """The network with these parameters: weights are packed once, and buffers stay.
+
+        What is prepared has `forward`, `loss`, `initial_state` and `step` without ``params``, with
+        the same results.  It has copies of the parameters: what becomes of the arrays changes
+        nothing.  With a clock, its :meth:`~rollc.network.prepared.Prepared.stream` is the shortest
+        way from an input to the outputs:
+
+            stream = net.prepare(params).stream()
+            for x in microphone:
+                outputs = stream(x)  # the state goes on in it
+
+        Raises :class:`InputError` for parameters that are missing, unknown or misshapen.
+        """
+        from rollc.network.prepared import Prepared
+
+        return Prepared(self, self._definition, params)
 
     def axis_of_steps(self, axis: str | None = None) -> str:
         """The time axis that :meth:`step` goes along, if none is said or this one.

@@ -9,8 +9,9 @@ run along it is computed once, from the inputs that do not, and is part of the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from rollc.network.arrays import (
     as_array,
     given_back,
     outputs_and_state,
+    shape_of,
     state_given_back,
     unknown,
     words,
@@ -42,9 +44,12 @@ from rollc.transforms.state import why_no_state
 from rollc.transforms.streaming_split import why_no_steps, why_no_stream
 
 if TYPE_CHECKING:
+    from rollc.network.stepper import Stepper
     from rollc.runtime.kernel import Kernel
 
 Array = NDArray[Any]
+
+_SIZES = 2  # of arrays, for which steps are kept ready
 
 
 def axis_of(graph: Graph, axis: str | None = None) -> str:
@@ -83,7 +88,8 @@ class Streaming:
 
     ``whole`` is the interface of the network and ``own`` that of the steps, whose graph is
     ``steps``.  ``start`` computes what the steps start from; None where that is nothing but
-    initial values.  ``names`` are the kernels of the steps and of the start.
+    initial values.  ``names`` are the kernels of the steps and of the start.  ``constants`` are
+    parameters that the kernels have already, and no caller gives.
     """
 
     axis: str
@@ -94,6 +100,8 @@ class Streaming:
     kernel: Callable[[str], Kernel]
     names: tuple[str, str]
     dtype: str
+    constants: Mapping[str, Array] = field(default_factory=dict)
+    _steppers: deque[Stepper] = field(default_factory=lambda: deque(maxlen=_SIZES), compare=False)
 
     def initial_state(
         self,
@@ -131,6 +139,7 @@ class Streaming:
         )
         graph = self.steps if self.start is None else self.start
         leaves |= draw_noise(graph, sizes.axes, seed, training, self.dtype)
+        leaves |= self.constants
         held: dict[str, Array] = {}
         if self.start is not None and self.start.outputs:
             results = self._results(self.names[1], leaves, sizes)
@@ -158,6 +167,17 @@ class Streaming:
         seed: Seed,
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """The outputs of some steps, and the state after the last of them."""
+        return self._forward(params, inputs, state, steps, training, seed)[:2]
+
+    def _forward(
+        self,
+        params: Arrays,
+        inputs: Arrays | None,
+        state: Arrays,
+        steps: Steps | None,
+        training: bool,
+        seed: Seed,
+    ) -> tuple[dict[str, Array], dict[str, Array], Sizes]:
         params, state = mapping("params", params), mapping("state", state)
         inputs = {} if inputs is None else mapping("inputs", inputs)
         if steps is not None and not isinstance(steps, Mapping):
@@ -178,22 +198,72 @@ class Streaming:
         outputs, rows = outputs_and_state(results, self.own.outputs, self.own.states, sizes)
         # What is held is the same at every step, but each state is the caller's to change.
         rows |= {name: np.array(state[name]) for name in self.own.held}
-        return outputs, rows | {self._counts[axis]: np.array(counts[axis]) for axis in counts}
+        rows |= {self._counts[axis]: np.array(counts[axis]) for axis in counts}
+        return outputs, rows, sizes
 
     def step(
         self, params: Arrays, state: Arrays, inputs: Arrays | None, training: bool, seed: Seed
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """The outputs of one step and the state after it; arrays are without the axis."""
-        self.need_steps()
         inputs = {} if inputs is None else mapping("inputs", inputs)
-        inputs = {name: self._widened(name, array) for name, array in inputs.items()}
-        found, following = self.forward(params, inputs, state, {self.axis: 1}, training, seed)
+        if type(params) is dict and params.keys() == self.whole.params.keys():
+            done = self._like_before(params, state, inputs, training, seed)
+            if done is not None:
+                return done
+        outputs, following, sizes = self.one_step(params, state, inputs, training, seed)
+        if not any(one.is_for(sizes, inputs) for one in self._steppers):
+            stepper = self.stepper(sizes, inputs)
+            if stepper is not None:
+                self._steppers.append(stepper)
+        return outputs, following
+
+    def one_step(
+        self, params: Arrays, state: Arrays, inputs: Arrays, training: bool, seed: Seed
+    ) -> tuple[dict[str, Array], dict[str, Array], Sizes]:
+        """A step for arrays of any sort, with what they tell of sizes."""
+        self.need_steps()
+        wide = {name: self._widened(name, array) for name, array in inputs.items()}
+        found, following, sizes = self._forward(params, wide, state, {self.axis: 1}, training, seed)
         outputs = {}
         for label, spec in self.own.outputs.items():
-            array = found[label]
-            along = self.axis in spec.time
-            outputs[label] = np.moveaxis(array, self._place(spec), 0)[0] if along else array
-        return outputs, following
+            first = (slice(None),) * self._place(spec) + ((0,) if self.axis in spec.time else ())
+            outputs[label] = found[label][(*first, ...)]
+        return outputs, following, sizes
+
+    def _like_before(
+        self, params: Arrays, state: Arrays, inputs: Arrays, training: bool, seed: Seed
+    ) -> tuple[dict[str, Array], dict[str, Array]] | None:
+        """A step for arrays that are like those of one before, if there was one."""
+        for _ in range(len(self._steppers)):
+            try:
+                stepper = self._steppers.pop()
+            except IndexError:  # other threads have them
+                return None
+            done = None
+            try:
+                done = stepper.step(params, state, inputs, training, seed)
+            finally:
+                if done is None:
+                    self._steppers.appendleft(stepper)
+                else:
+                    self._steppers.append(stepper)
+            if done is not None:
+                return done
+        return None
+
+    def stepper(self, sizes: Sizes, given: Iterable[str]) -> Stepper | None:
+        """What does steps of arrays of one size; None where those are done otherwise."""
+        from rollc.network.stepper import Stepper
+        from rollc.runtime.kernel import Kernel
+        from rollc.runtime.resident import is_worth_threads
+
+        kernel = self.kernel(self.names[0])
+        if sizes.empty or not isinstance(kernel, Kernel):
+            return None
+        if is_worth_threads(kernel, sizes.steps, sizes.batch):
+            return None
+        counts = {name: sizes.steps[axis] for axis, name in self._counts.items()}
+        return Stepper(kernel, self.steps, self.axis, self.own, sizes, given, counts)
 
     def _results(
         self, name: str, leaves: Mapping[str, Array], sizes: Sizes
@@ -201,11 +271,45 @@ class Streaming:
         """What the kernel of the start or of the steps gives."""
         kernel = self.kernel(name)
         if sizes.empty:
+            leaves = {**leaves, **self.constants}
             starts = self.start is not None and name == self.names[1]
             graph = self.start if starts else exposed_steps(self.steps, self.axis)
             assert graph is not None
             kernel = kernel_of_nothing(graph, sizes, self.dtype)
         return kernel.run(leaves, sizes.steps, sizes.batch, ("primal",))
+
+    def taken_state(self, state: Arrays) -> tuple[dict[str, Array], Sizes]:
+        """A state, looked at, with what it tells of sizes; the arrays are no one else's."""
+        state = mapping("state", state)
+        counts: dict[str, Any] = {
+            axis: state[name] for axis, name in self._counts.items() if name in state
+        }
+        rows = {name: state[name] for name in state if name not in self._counts.values()}
+        _, sizes = self.own.leaves(
+            {},
+            {},
+            {**counts, self.axis: 1},
+            rows,
+            need_inputs=False,
+            need_targets=False,
+        )
+        return {name: np.array(array) for name, array in state.items()}, sizes
+
+    def of_batch(self, batch: int) -> dict[str, Array]:
+        """Some input that tells the batch, and is not read by the state before the first step."""
+        if len(self.whole.axes) > 1:
+            raise InputError("with two time axes `initial_state` gives the state of a batch")
+        read = {node.name for node in self._before.nodes}
+        takes = {**self.whole.inputs, **self.whole.targets}
+        batched = {name: spec for name, spec in takes.items() if spec.batch}
+        if not batched:
+            raise InputError(f"`{self.whole.name}` has no input that differs in a batch")
+        sizes = Sizes({self.axis: self.whole.steps or 1}, batch, True)
+        return {
+            name: np.zeros(shape_of(spec, sizes), spec.dtype)
+            for name, spec in batched.items()
+            if name not in read
+        }
 
     def need_steps(self) -> None:
         """Raises :class:`InputError` where a step alone has not the outputs of all."""
@@ -309,26 +413,33 @@ def streaming_of(
     dtype: str,
     axis: str,
     lengths: bool = False,
+    constants: Mapping[str, Array] | None = None,
 ) -> Streaming:
     """The steps of a network along an axis (see :func:`axis_of`).
 
-    ``lengths`` is whether the sequences have lengths along another one.
+    ``lengths`` is whether the sequences have lengths along another one.  ``constants`` are
+    parameters that the kernels have already.
     """
+    constants = constants or {}
     if len(graph.axes) < 2:
         # Without delays the state is empty, and the steps need no kernel of their own.
         names = ("stream" if whole.states else "forward", "")
-        return Streaming(axis, whole, whole, None, graph, kernel, names, dtype)
+        return Streaming(axis, whole, whole, None, graph, kernel, names, dtype, constants)
     if lengths and whole.no_lengths is not None:
         raise InputError(f"`{graph.name}` takes no lengths: {whole.no_lengths}")
     found = prepared_stream(graph, axis, lengths)
     own = interface_of(found.steps, dtype, None, axis, whole.free)
     read = {node.name for node in exposed_steps(found.steps, axis).nodes} | {*_lengths_of(graph)}
-    own = replace(own, held={name: spec for name, spec in own.held.items() if name in read})
+    own = replace(
+        own,
+        held={name: spec for name, spec in own.held.items() if name in read},
+        params={name: spec for name, spec in own.params.items() if name not in constants},
+    )
     names = (
         stream_entry(graph, "stream", axis, lengths),
         stream_entry(graph, "start", axis, lengths),
     )
-    return Streaming(axis, whole, own, found.start, found.steps, kernel, names, dtype)
+    return Streaming(axis, whole, own, found.start, found.steps, kernel, names, dtype, constants)
 
 
 def _lengths_of(graph: Graph) -> tuple[str, ...]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 
+from rollc.runtime.batch_sharding import Sharding
 from rollc.runtime.call import Call, Results
+from rollc.runtime.constants import constants_of
 from rollc.runtime.executable import Array, Executable
-from rollc.runtime.memory import FIRST
+from rollc.runtime.memory import FIRST, Memory
 
 
 class Kernel(Executable):
@@ -41,6 +44,17 @@ class Kernel(Executable):
         """
         call = Call(self, self._by_axis(steps), batch, keep=True)
         return call.run(leaves, (FIRST,), owned), call
+
+    def with_parameters(self, params: Mapping[str, Array]) -> Kernel:
+        """The same kernel with parameters of its own: what they alone give is computed now.
+
+        Its leaves are the others.  The arrays of ``params`` are to stay as they are.
+        """
+        constants = constants_of(self, params)
+        found = copy(self)
+        found.memory = Memory(self.program, self.backend, self.memory.dtype.name, constants)
+        found.sharding = Sharding(self.program, self.backend, found.memory)
+        return found
 
     def _by_axis(self, steps: int | Mapping[str, int]) -> Mapping[str, int]:
         return {(self.program.axes or ("t",))[0]: steps} if isinstance(steps, int) else steps

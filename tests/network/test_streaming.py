@@ -169,7 +169,7 @@ def test_what_is_held_is_computed_once() -> None:
     first = state = net.initial_state(params, before)
     for step in range(T):
         _, state = net.step(params, state, now(step))
-    assert called == ["start", *["stream"] * T]
+    assert called.count("start") == 1
     np.testing.assert_array_equal(state["e"], first["e"])
 
 
