@@ -133,7 +133,11 @@ def measure(
         times = _rounds(ready, left_out, settings, workers, say)
     finally:
         workers.forget()
-    gradient = task.mode == "gradient"
+    products = {
+        "forward": numbers.products,
+        "gradient": 3 * numbers.products,
+        "step": numbers.products // task.workload.size.steps,
+    }
     return Row(
         task,
         Measured(times[ROLLC.name], ours.ready),
@@ -143,7 +147,7 @@ def measure(
             if name not in left_out
         },
         tuple(in_registers / time for time in times[PEAK.name]),
-        numbers.products * (3 if gradient else 1),
+        products[task.mode],
         left_out,
     )
 

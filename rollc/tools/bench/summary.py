@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rollc.tools.bench.conductor import Row
 from rollc.tools.bench.statistics import geometric_mean
-from rollc.tools.bench.task import MODES, Mode
+from rollc.tools.bench.task import USUAL, Mode
 from rollc.tools.bench.workloads import BUILT_IN, OWN, SCALAR, STACKS
 
 
@@ -62,7 +62,7 @@ def groups(rows: Sequence[Row]) -> tuple[Group, ...]:
     """The groups of which there is a row with their peer."""
     found = []
     for group, title, peer in _GROUPS:
-        for mode in reversed(MODES):
+        for mode in (*reversed(USUAL), "step"):
             ratios: dict[str, float] = {}
             for row in rows:
                 against = peer or row.best

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from rollc.tools.bench.workloads import Size, Workload, chosen
 
 Array = NDArray[Any]
-Mode = Literal["forward", "gradient"]
-MODES: tuple[Mode, ...] = ("forward", "gradient")
+Mode = Literal["forward", "gradient", "step"]
+MODES: tuple[Mode, ...] = ("forward", "gradient", "step")
+USUAL = MODES[:2]
+"""What is measured where nothing else is said."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A workload, in one precision, forward or with gradients, on so many cores."""
+    """A workload, in one precision, on so many cores: forward, with gradients, or step by step."""
 
     workload: Workload
     dtype: str
@@ -52,7 +54,9 @@ class Ready:
     """A task that a peer is ready to run.
 
     ``call`` runs it once, to the end; ``results`` makes NumPy arrays of what it gave:
-    ``y`` forward; with gradients ``loss``, and ``grad.NAME`` for each parameter and input.
+    ``y`` forward; with gradients ``loss``, and ``grad.NAME`` for each parameter and input.  Step by
+    step a call is one step, from the state that the one before has left, with the inputs of the
+    first; ``results`` are those of the first call, ``y`` of one step.
     ``multiply_adds`` is the work of a call where the peer is there to measure the machine.
     """
 

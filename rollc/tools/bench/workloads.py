@@ -66,6 +66,11 @@ class Workload:
         )
 
     @property
+    def streams(self) -> bool:
+        """Whether it runs step by step, with nothing from the future and no second time axis."""
+        return self.leaves != TWO_AXES and "[t+" not in self.body
+
+    @property
     def scalar(self) -> bool:
         """Whether a step is a single number, and there is no width."""
         return self.leaves == NUMBERS

@@ -64,7 +64,7 @@ def bench(
 
     from rollc.tools.bench import report as reports
     from rollc.tools.bench.conductor import Settings
-    from rollc.tools.bench.task import MODES, Task
+    from rollc.tools.bench.task import USUAL, Task
     from rollc.tools.bench.workers import cores
     from rollc.tools.bench.workloads import Size, chosen
 
@@ -88,8 +88,11 @@ def bench(
         for count in sound
         for workload in workloads
         for dtype in dtypes or workload.dtypes
-        for mode in modes or MODES
+        for mode in modes or USUAL
+        if mode != "step" or workload.streams
     ]
+    if modes and not tasks:
+        raise InputError("none of these workloads runs step by step")
     extras = [name for name in (BUILD, MEMORY) if not names or name in names]
     _say_if_busy(max((task.threads for task in tasks), default=1), len(cores()))
     with tempfile.TemporaryDirectory(prefix="rollc-bench-") as scratch:

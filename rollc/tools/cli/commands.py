@@ -421,9 +421,10 @@ def explain(
 @click.option(
     "--mode",
     "modes",
-    type=click.Choice(["forward", "gradient"]),
+    type=click.Choice(["forward", "gradient", "step"]),
     multiple=True,
-    help="What to run; both if not given.",
+    help="What to run; all steps forward, and with gradients, if not given.  Step by step, with"
+    " prepared weights, it is the time of one.",
 )
 @click.option(
     "--dtype",

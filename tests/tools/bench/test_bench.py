@@ -258,6 +258,44 @@ def test_onnx_runtime(name: str) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("peer", ["rollc", "onnx", "torch"])
+def test_steps(peer: str, name: str, batch: int) -> None:
+    """The first call is the first step, and each call goes on from there."""
+    if peer != "rollc":
+        need(peer)
+    size = TINY._replace(batch=batch)
+    made, _ = expected(name, size)
+    dtype = "float32"
+    x = np.repeat(made.inputs["x"][:1], 3, axis=0)  # each call has the inputs of the first
+    given = Problem(
+        {key: value.astype(dtype) for key, value in made.params.items()},
+        {"x": made.inputs["x"].astype(dtype)},
+        made.g,
+        made.products,
+    )
+    graph = read_spec(tiny(name, size).spec, "bench.roll")[0]
+    leaves = {**made.params, "x": x, "g": made.g[:3]}
+    values = interpret(graph, leaves, {"t": 3, "batch": batch})
+    wanted = np.asarray(values[dict(graph.outputs)["y"]])
+    ready = peers.function(peer)(Task(tiny(name, size), dtype, "step", 1), given)
+    for step in range(3):
+        found = ready.results(ready.call())["y"]
+        np.testing.assert_allclose(found, wanted[step : step + 1], atol=1e-5)
+
+
+def test_what_runs_step_by_step() -> None:
+    streams = {name: tiny(name).streams for name in SYSTEMS}
+    assert {name for name, runs in streams.items() if not runs} == {"attention", "bidirectional"}
+    assert main(["bench", "attention", "--mode", "step"]) == 2
+    need("torch")
+    task = Task(tiny("stacked"), "float32", "step", 1)
+    given = problem(task.workload, "float32")
+    with pytest.raises(ValueError, match="there is no cell like `stacked`"):
+        peers.function("torch")(task, given)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("name", ["iir", "oscillator"])
 def test_numba_by_hand(name: str, batch: int) -> None:
     compare("numba", name, "gradient", TINY._replace(batch=batch))

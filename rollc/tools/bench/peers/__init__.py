@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from rollc.tools.bench.task import MODES, Mode, Ready, Task
+from rollc.tools.bench.task import MODES, USUAL, Mode, Ready, Task
 
 if TYPE_CHECKING:
     from rollc.tools.bench.data import Problem
@@ -32,7 +32,7 @@ class Peer:
     title: str
     module: str
     library: str
-    modes: tuple[Mode, ...] = MODES
+    modes: tuple[Mode, ...] = USUAL
     dtypes: tuple[str, ...] = ("float32", "float64")
     usual: bool = True
     any_system: bool = False
@@ -43,18 +43,20 @@ def _loop(name: str, title: str, function: str, usual: bool = True) -> Peer:
     return Peer(name, title, "torch_loop", "torch", usual=usual, any_system=True, function=function)
 
 
-ROLLC = Peer("rollc", "rollc", "network", "rollc")
+ROLLC = Peer("rollc", "rollc", "network", "rollc", MODES)
 PEAK = Peer("peak", "multiply-adds in registers", "peak", "numba")
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
-        Peer("torch", "PyTorch's own layer", "torch_layer", "torch"),
+        Peer("torch", "PyTorch's own layer or cell", "torch_layer", "torch", MODES),
         _loop("torch-eager", "PyTorch, a loop", "eager"),
         _loop("torch-compile", "PyTorch, compiled step", "compiled_step"),
         _loop("torch-compile-loop", "PyTorch, compiled loop", "compiled_loop", usual=False),
         Peer("jax", "JAX lax.scan", "jax_scan", "jax", any_system=True),
         Peer("pytensor", "PyTensor scan", "pytensor_scan", "pytensor", any_system=True),
-        Peer("onnx", "ONNX Runtime", "onnx_runtime", "onnxruntime", ("forward",), ("float32",)),
+        Peer(
+            "onnx", "ONNX Runtime", "onnx_runtime", "onnxruntime", ("forward", "step"), ("float32",)
+        ),
         Peer("numba", "Numba by hand", "numba_loop", "numba"),
         Peer(
             "numpy",

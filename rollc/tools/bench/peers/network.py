@@ -14,6 +14,10 @@ def prepare(task: Task, problem: Problem) -> Ready:
     workload = task.workload
     network, _ = build_text(workload.spec, f"{workload.name}.roll", dtype=task.dtype)
     threads.use(task.threads)
+    if task.mode == "step":
+        stream = network.prepare(problem.params).stream(batch=workload.size.batch)
+        now = {name: array[0] for name, array in problem.inputs.items()}
+        return Ready(lambda: stream(now), lambda outputs: {"y": outputs["y"][None]})
     if task.mode == "forward":
         return Ready(
             lambda: network.forward(problem.params, problem.inputs),

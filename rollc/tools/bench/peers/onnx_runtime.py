@@ -1,5 +1,6 @@
-"""ONNX Runtime, forward: its recurrent operators, with the weights as constants of the model.
+"""ONNX Runtime: its recurrent operators, with the weights as constants of the model.
 
+Step by step, the state goes in and out as arrays of NumPy, as ONNX Runtime's users have it.
 ONNX stacks an LSTM's gates i, o, f, g and a GRU's z, r, n; the specs have PyTorch's orders.
 """
 
@@ -21,13 +22,34 @@ def prepare(task: Task, problem: Problem) -> Ready:
     options.intra_op_num_threads = task.threads
     options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(
-        _model(task.workload.system, problem), options, providers=["CPUExecutionProvider"]
+        _model(task.workload.system, problem, task.mode == "step"),
+        options,
+        providers=["CPUExecutionProvider"],
     )
     given = problem.inputs
+    if task.mode == "step":
+        return _one_step(session, problem)
     return Ready(lambda: session.run(["y"], given)[0], lambda y: {"y": y[:, 0]})
 
 
-def _model(system: str, problem: Problem) -> bytes:
+def _one_step(session: onnxruntime.InferenceSession, problem: Problem) -> Ready:
+    x = problem.inputs["x"][:1]
+    rows = np.zeros((1, x.shape[1], problem.params["y.U"].shape[1]), x.dtype)
+    names = [one.name for one in session.get_outputs()]
+    given = {"x": x, **{f"{name}0": rows for name in names}}
+
+    def step() -> Array:
+        found = session.run(names, given)
+        for name, array in zip(names, found, strict=True):
+            given[f"{name}0"] = array
+        y: Array = found[0]
+        return y
+
+    return Ready(step, lambda y: {"y": y})
+
+
+def _model(system: str, problem: Problem, one_step: bool) -> bytes:
+    """The operator over all steps, which gives them as y; or over one, from a state to the next."""
     kind, order = _ORDERS[system]
     weights = {
         "W": _reordered(problem.params["y.W"], order),
@@ -43,11 +65,20 @@ def _model(system: str, problem: Problem) -> bytes:
     if kind == "GRU":
         attributes["linear_before_reset"] = 1
     number = helper.np_dtype_to_tensor_dtype(problem.inputs["x"].dtype)
+    states = ["h", "c"] if kind == "LSTM" else ["h"]
+    shape = problem.inputs["x"].shape
+    takes, gives = [("x", shape)], ["y"]
+    node = helper.make_node(kind, ["x", "W", "R", "B"], ["y"], **attributes)
+    if one_step:
+        rows = (1, shape[1], attributes["hidden_size"])
+        takes, gives = [("x", (1, *shape[1:])), *((f"{one}0", rows) for one in states)], states
+        reads = ["x", "W", "R", "B", "", *(f"{one}0" for one in states)]
+        node = helper.make_node(kind, reads, ["", *states], **attributes)
     graph = helper.make_graph(
-        [helper.make_node(kind, ["x", "W", "R", "B"], ["y"], **attributes)],
+        [node],
         system,
-        [helper.make_tensor_value_info("x", number, problem.inputs["x"].shape)],
-        [helper.make_tensor_value_info("y", number, None)],
+        [helper.make_tensor_value_info(name, number, shape) for name, shape in takes],
+        [helper.make_tensor_value_info(name, number, None) for name in gives],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
     opsets = [helper.make_opsetid("", _OPSET)]

@@ -25,6 +25,8 @@ _LAYERS: dict[str, tuple[str, dict[str, str]]] = {
 
 def prepare(task: Task, problem: Problem) -> Ready:
     torch.set_num_threads(task.threads)
+    if task.mode == "step":
+        return _one_step(task.workload.system, problem)
     kind, uses = _LAYERS[task.workload.system]
     layer = _layer(kind, uses, problem)
     x = torch.from_numpy(problem.inputs["x"])
@@ -50,6 +52,30 @@ def prepare(task: Task, problem: Problem) -> Ready:
         return gradient_results(found[0], {**slopes, "x": of_x})
 
     return Ready(gradient, results)
+
+
+def _one_step(system: str, problem: Problem) -> Ready:
+    """A step of ``torch.nn.LSTMCell`` and its like, whose names of parameters are the layer's."""
+    kind, uses = _LAYERS[system]
+    if len(uses) > 1:
+        raise ValueError(f"there is no cell like `{system}`")
+    layer = _layer(kind, uses, problem)
+    cell: Any = getattr(torch.nn, f"{kind}Cell")(layer.input_size, layer.hidden_size)
+    cell = cell.to(next(layer.parameters()).dtype)
+    x = torch.from_numpy(problem.inputs["x"][0])
+    with torch.no_grad():
+        for name, weight in cell.named_parameters():
+            weight.copy_(getattr(layer, f"{name}_l0"))
+        rows = x.new_zeros(len(x), layer.hidden_size)
+        state: Any = (rows, rows) if kind == "LSTM" else rows
+
+    def step() -> Any:
+        nonlocal state
+        with torch.no_grad():
+            state = cell(x, state)
+        return state[0] if kind == "LSTM" else state
+
+    return Ready(step, lambda y: {"y": y.numpy()[None]})
 
 
 def _layer(kind: str, uses: dict[str, str], problem: Problem) -> Any:
