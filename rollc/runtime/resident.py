@@ -53,7 +53,7 @@ class Resident:
             self._arrays[name] = empty(shape, dtype)
         self.places = {name: self._place(name) for name in memory.leaves}
         self.results = {
-            (result.sort, result.label): self._view(result)
+            (result.kind, result.label): self._view(result)
             for result in kernel.program.results
             if result.phase == FIRST
         }
