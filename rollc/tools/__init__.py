@@ -1,1 +1,1 @@
-"""The command, benchmarks, demonstrations, verification, pictures."""
+"""The tools: the command, benchmarks, demonstrations, verification, pictures."""

@@ -1,4 +1,4 @@
-"""What the command says on standard error, and tables on standard output."""
+"""Messages on standard error, and tables on standard output."""
 
 from __future__ import annotations
 

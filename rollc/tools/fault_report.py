@@ -1,4 +1,4 @@
-"""A fault of rollc itself: what reproduces it goes into a file, and the user is asked for it."""
+"""Reports of bugs of rollc itself: a file that reproduces one, and a message that asks for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that a command reads and writes; ``-`` is standard input or output."""
+"""The files that commands read and write; ``-`` is standard input or output."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Standard output and error: their faults are told apart from all others.
+"""Faults of standard output and error, distinguished from all others.
 
-Where the product cannot be written, that is one line and no report of a fault; where talk cannot,
-the product is still made.  A reader that leaves (``| head``) is no fault at all.
+An output that cannot be written is an error of one line, and no bug report; messages that cannot be
+written are dropped.  A reader that closes the pipe (``| head``) is no error.
 """
 
 from __future__ import annotations

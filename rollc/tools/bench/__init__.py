@@ -1,13 +1,13 @@
-"""``rollc bench``: what rollc's kernels take beside those of others, on this machine, now.
+"""``rollc bench``: the speed of rollc's kernels compared with that of other libraries.
 
-    workloads   what is computed: a spec, its sizes, and who else can compute it
-    data        numbers for a spec: parameters, inputs and what the loss is weighted with
+    workloads   the computations: a spec, its sizes, and the peers that can run it
+    data        numbers for a spec: parameters, inputs and the weights of the loss
     systems     the same equations over any library of arrays
     peers/      the libraries, rollc itself and the machine's peak, a module each
     worker      a process that runs peers on some cores and nothing else
-    conductor   workers take turns, after their numbers have been compared
-    building    how long builds take
-    memory      how much memory a training step takes
+    conductor   runs workers alternately, after their results have been compared
+    building    the time of builds
+    memory      the memory of a training step
     statistics  medians of ratios
     report      the tables
 

@@ -1,6 +1,6 @@
-"""How long builds and runs take, each as a whole process of the ``rollc`` command.
+"""The time of builds and runs, each as a whole process of the ``rollc`` command.
 
-*cold* has an empty cache of builds (the routines that all kernels share are compiled: the very
+*cold* has an empty cache of builds (routines that all kernels share are compiled already: the very
 first build on a machine takes longer); *warm* finds the build in the cache; *run* is ``rollc
 run --grad`` of a built folder on little data.
 """

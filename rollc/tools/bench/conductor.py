@@ -1,8 +1,8 @@
-"""All peers of a task on the same cores: numbers compared first, then times, turn by turn.
+"""The benchmark of one task: peers on the same cores, compared in results, then timed alternately.
 
-Each library has a process of its own (:mod:`.worker`), which waits while another has
-its turn.  A round is a turn of each: rollc, every peer, and the machine's peak, so that what the
-machine is doing besides, and its clock, are much the same for all of a round.
+Each library has its own process (:mod:`.worker`), which is idle while another is measured.  A
+round measures rollc, every peer, and the machine's peak once each, so that the load and the clock
+of the machine are much the same for all of a round.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Numbers for a workload, drawn from its seed, and the work that they make.
+"""Numbers for a workload, drawn from its seed, and the operations that it takes.
 
-Parameters start as the spec says; vectors and single numbers are moved a little, so that a
-peer that leaves one out is found out.  The input and the weights of the loss are normal.
+Parameters have the initial values of the spec; vectors and single numbers are perturbed, so that
+results differ if a peer leaves one out.  The input and the weights of the loss are normal.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The memory of a training step: what a process needs on top of its libraries.
+"""The memory of a training step: the memory of a process beyond that of its libraries.
 
-In a process of its own, a peer first runs a short sequence, then the long one, twice.  Counted
-is the most that the process ever had in memory, less what that was before the long sequence:
-arrays of the caller's, buffers, the tape and gradients.
+In its own process, a peer first runs a short sequence, then the long one, twice.  The result is the
+peak memory of the process, less its peak before the long sequence: the caller's arrays, buffers,
+the tape and gradients.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What was measured, as tables for people and as data for machines."""
+"""The results of a benchmark, as tables for people and as data for machines."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is made of many times: medians, quartiles, and ratios round by round.
+"""Statistics of times: medians, quartiles, and ratios round by round.
 
 Machines are noisy, and their clocks drift.  A ratio is therefore taken within a round, in which
-all had their turn one after the other, and then the median of the rounds.
+all peers are measured one after the other, and then the median of the rounds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all rows come to: by groups of workloads, against what rollc is meant to reach."""
+"""The summary of a benchmark: by groups of workloads, compared with rollc's targets."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 A system maps parameters and inputs ``[T, B, I]`` to an output ``[T, B, H]`` (``[T, B]`` for
 single numbers).  ``xp`` is a :class:`Space`: the few functions that libraries call by other
-names, and ``scan``, in which they differ.  What does not depend on the state stands outside the
-scan, as an expert would write it; the equations are those of the specs, whose names the
+names, and ``scan``, in which they differ.  What does not depend on the state is computed outside
+the scan, as an expert would write it; the equations are those of the specs, whose names the
 parameters have.
 """
 

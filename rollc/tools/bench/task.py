@@ -1,4 +1,4 @@
-"""What a peer is asked to run, and what it answers with."""
+"""The request to a peer and its answer."""
 
 from __future__ import annotations
 

@@ -1,19 +1,19 @@
-"""A process of its own in which peers run, on some cores and with as many threads.
+"""A process that runs peers, on given cores and with as many threads.
 
 ``python -m rollc.tools.bench.worker CORES`` reads requests from standard input and answers on
 standard output, a line of JSON each.  The cores are set before any library is imported, and so
-is the number of threads, by the environment that :func:`environment` gives.
+is the number of threads, by the environment that :func:`environment` returns.
 
     {"do": "prepare", "peer": …, "task": …, "data": FILE, "results": FILE}
-        runs it once, writes what it gave; answers with the seconds that took
+        runs it once, writes its results; answers with the seconds that it took
     {"do": "turn", "peer": …, "seconds": …}
-        runs it once more untimed, then again and again for so long; answers with the times
+        runs it once untimed, then repeatedly for so long; answers with the times
     {"do": "forget"}
-        lets go of everything that is prepared
+        releases everything that is prepared
     {"do": "peak memory"}
-        answers with the most memory that the process has had so far, in bytes
+        answers with the peak memory of the process so far, in bytes
 
-An answer with ``error`` says what went wrong; the process goes on.
+An answer with ``error`` has the message of an exception; the process goes on.
 """
 
 from __future__ import annotations

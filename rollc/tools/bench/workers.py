@@ -1,4 +1,4 @@
-"""Workers as the conductor sees them: started, asked, and ended whatever happens."""
+"""Handles of worker processes: started, asked, and always ended."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The workloads: networks with sizes, and who else can compute them.
+"""The workloads: networks with sizes, and the peers that can run them.
 
 A name is a system and its sizes: ``lstm-100x32x128`` has 100 steps, 32 sequences and a
-width of 128, which is also that of the inputs.  A spec reads ``x``, gives ``y`` and weighs
-it with the target ``g``.
+width of 128, which is also that of the inputs.  A spec reads ``x``, has the output ``y`` and
+weights it by the target ``g``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The ``rollc`` command.
 
-The product goes to standard output and talk to standard error.  The exit status is 0 where
-all is well, 1 where the spec is wrong, 2 for a wrong use or a file that cannot be read or
-written, 3 for a fault of rollc itself, 130 where it was interrupted.
+Results go to standard output and messages to standard error.  The exit status is 0 where
+all is well, 1 for an erroneous spec, 2 for wrong usage or a file that cannot be read or
+written, 3 for a bug of rollc itself, 130 where it was interrupted.
 
-Start-up is part of every use: what takes long to import is imported where it is needed.
+Start-up is part of every use: slow imports are done where they are needed.
 """
 
 from __future__ import annotations

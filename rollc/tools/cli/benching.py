@@ -1,4 +1,4 @@
-"""``bench``: what rollc's kernels take beside those of others."""
+"""``bench``: rollc's kernels compared with other libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands: what each takes, and what it prints."""
+"""The commands: their options, and their output."""
 
 from __future__ import annotations
 

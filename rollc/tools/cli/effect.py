@@ -1,5 +1,7 @@
-"""Options that would have no effect are refused before the work, or said where only the data tell:
-who gives one expects something of it."""
+"""Options without an effect are refused before the work, or reported where only the data show it.
+
+A user who gives an option expects an effect.
+"""
 
 from __future__ import annotations
 

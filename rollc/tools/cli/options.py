@@ -1,4 +1,4 @@
-"""Options that several commands take, and how their words are read."""
+"""Options that several commands take, and the parsing of their values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``passes``, and the times of a build."""
+"""``passes``, and the times of passes in a build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``verify`` and ``explain``: what can be trusted, and what went wrong."""
+"""``verify`` and ``explain``."""
 
 from __future__ import annotations
 

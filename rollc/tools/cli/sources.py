@@ -1,4 +1,4 @@
-"""What a command works on: the text of a spec, or a built network."""
+"""The argument of a command: the text of a spec, or a built network."""
 
 from __future__ import annotations
 

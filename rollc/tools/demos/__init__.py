@@ -1,7 +1,7 @@
-"""Networks fitted to data while you watch: a module a demo.
+"""Demonstrations: networks that are fitted to data, a module each.
 
-Each prints a table of scores to standard output, the network's beside those of simpler
-means, and the rest to standard error.
+Each prints a table of scores to standard output, of the network and of simpler methods, and the
+rest to standard error.
 """
 
 from __future__ import annotations

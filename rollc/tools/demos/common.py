@@ -1,4 +1,4 @@
-"""What the demos share: reading, building, fitting and saving, and what is said of it."""
+"""What demonstrations share: reading, building, fitting, saving, and their messages."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Pictures of graphs."""
+"""Pictures of graphs, by Graphviz."""

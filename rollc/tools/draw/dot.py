@@ -1,9 +1,9 @@
-"""A graph as a picture, in the language of Graphviz's ``dot``, read from top to bottom.
+"""A graph in the language of Graphviz's ``dot``, drawn from top to bottom.
 
-A graph is its circuit diagram: a delay is black squares on the way, one for each step, and a
-value that is read with several delays has one line of squares with a tap for each; ``+`` stands
-beside those that read the future.  An unrolled graph has a column a step, from left to right,
-and the copies of a value stand in one row.  An adjoint is red, below what it belongs to.
+A graph is its circuit diagram: a delay is a chain of black squares on an edge, one for each step,
+and a value that is read with several delays has one chain with a tap for each; reads of the future
+are marked by ``+``.  An unrolled graph has a column for each step, from left to right, and the
+copies of a value are in one row.  An adjoint is red, below its primal.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""A graph as a person thinks of it: the values with names, and what each of them reads.
+"""Folding of a graph to the values that have names in the spec.
 
     h = tanh(W @ x + U @ h[t-1])   ->   h reads x, and itself one step ago; it has W and U
 
-The operations on the way, which have no name of the spec's own, are folded into the value that
-they lead to, and delays on the way add up.  Parameters are part of what reads them.  In an
-adjoint the gradients of parameters that come from the same values are one value.
+Nodes without a name of the spec are folded into the value that depends on them, and delays along a
+path add up.  Parameters are part of their readers.  In an adjoint the gradients of parameters that
+come from the same values are one value.
 """
 
 from __future__ import annotations

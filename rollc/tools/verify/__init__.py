@@ -1,8 +1,8 @@
-"""Is a spec compiled to what it means?  Every stage held to the next, on random data.
+"""Differential testing of a compiled spec: every stage is compared with the next, on random data.
 
-The interpreter on the checked graph, in float64, is the meaning.  Held to it are the other
-stages in the interpreter, the kernels in both precisions, and its gradients: those against
-central differences, which know nothing of the adjoint.
+The interpreter on the checked graph, in float64, is the reference.  Compared with it are the other
+stages in the interpreter, the kernels in both precisions, and gradients: those with central
+differences, which do not depend on the adjoint.
 """
 
 from __future__ import annotations

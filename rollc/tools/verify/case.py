@@ -1,4 +1,4 @@
-"""A graph with random data, on which all that is made of it is compared."""
+"""A graph with random data, on which everything compiled from it is compared."""
 
 from __future__ import annotations
 

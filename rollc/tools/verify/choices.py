@@ -1,8 +1,8 @@
-"""Where a network is not smooth: the choices that its values are made by.
+"""The choices of a network: where it is not smooth.
 
-A comparison, a largest element, the branch of a ``where``: while all of them stay as they are
-a network is a smooth function of its parameters, inputs and state.  Where one of them changes
-there is a kink or a jump, and a difference across it is no slope.
+A comparison, a largest element, the branch of a ``where``: while none of them changes, a network
+is a smooth function of its parameters, inputs and state.  Where one changes there is a kink or a
+jump, and a difference quotient across it is no derivative.
 """
 
 from __future__ import annotations

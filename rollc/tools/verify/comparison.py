@@ -1,7 +1,7 @@
-"""One comparison: what was expected, what was found, and how far they are apart.
+"""One comparison: the expected values, the values found, and their difference.
 
-Errors are relative to the largest element of each array, since a single element may be the
-small difference of large ones; what should cancel to nothing is measured against the other
+Errors are relative to the largest element of each array, since a single element can be the
+small difference of large ones; values that should cancel to nothing are measured against the other
 arrays of the comparison.
 """
 

@@ -1,4 +1,4 @@
-"""What a network offers, against the interpreter."""
+"""The calls of a network, compared with the interpreter."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every pass on the way to the main kernels: what it makes is well formed, and means the same.
+"""Every pass on the way to the main kernels: its result is valid, and equivalent to its argument.
 
-Graphs and programs are interpreted; a schedule says no more than its graph, and is verified.
+Graphs and programs are interpreted; a schedule is verified, and has the meaning of its graph.
 """
 
 from __future__ import annotations

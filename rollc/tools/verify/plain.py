@@ -1,8 +1,8 @@
-"""All kernels of a network as plain Python, in a process of their own.
+"""All kernels of a network as plain Python, in a separate process.
 
-To compile a kernel takes a second or two and finds little that running its source does not.
+Compiling a kernel takes a second or two, and finds little that running its source does not.
 Numba is switched off for a whole process, before anything is imported: so these kernels have one,
-which computes while the main kernels are compiled here.
+which runs while the main kernels are compiled here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The adjoint against central differences, which know nothing of it.
+"""The adjoint compared with central differences.
 
-A difference is a slope where the network is smooth between its points: where none of the
-choices that it makes (:mod:`.choices`) changes, and where differences over several
-distances agree.  Where no direction has such a difference, a leaf is not compared.
+A difference quotient is a derivative where the network is smooth between its points: where none of
+its choices (:mod:`.choices`) changes, and where quotients over several distances agree.  A leaf
+without such a direction is not compared.
 """
 
 from __future__ import annotations

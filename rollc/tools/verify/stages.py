@@ -1,4 +1,4 @@
-"""The passes, each in the interpreter."""
+"""The stages of a network, compared in the interpreter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outputs of the steps, one call each, against those of all steps at once."""
+"""The outputs of single steps, one call each, compared with those of all steps at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways to call a network, and what each means.
+"""The ways to call a network, and the reference results of each.
 
 A *way* is an entry point (``forward``, ``gradient``, ``vjp``) with or without a state, with
 or without lengths.  The interpreter has no notion of lengths: the results of a ragged batch are

@@ -1,8 +1,8 @@
-"""Who runs the workloads: a module each, all optional but rollc and Numba.
+"""The peers that run the workloads: a module each, all optional except for rollc and Numba.
 
-A module has ``prepare(task, problem)``, which does all that is done once and gives a
-:class:`~.Ready`; where several peers share a module each has a function of its
-own.  The library is imported there alone.
+A module has ``prepare(task, problem)``, which does everything that is done once and returns a
+:class:`~.Ready`; where several peers share a module each has its own function.
+A library is imported by its module alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Loops for single numbers as one would write them by hand in Numba, gradients by hand too.
+"""Loops over numbers, written by hand in Numba, with gradients by hand.
 
 For one sequence the state is in a few local variables; for several, the loop over them is the
-inner one, so that it becomes vector instructions.
+inner one, so that it vectorizes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A loop over time in NumPy: forward only, and the plainest meaning of the systems."""
+"""A loop over time in NumPy, forward only: the reference semantics of the systems."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The machine's peak: multiply-adds of independent vectors that never leave the registers.
+"""The machine's peak: multiply-adds of independent vectors in registers.
 
-What the processor can do at most, on as many threads as the others have, whatever its clock
-is at that moment.
+It is the most that the processor can do on the same number of threads, at its current clock.
 """
 
 from __future__ import annotations
