@@ -142,7 +142,7 @@ REFINING = (
         "separate-prologue",
         separate_prologue,
         "a program",
-        "what parameters alone give, such as packed weights, is computed first, and can be kept",
+        "values of parameters alone, such as packed weights, are computed first, and can be kept",
         optional=True,
     ),
 )

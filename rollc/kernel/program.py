@@ -10,8 +10,8 @@ A ``strided`` one has the rows of all sequences, of which a thread computes some
 (:mod:`rollc.kernel.refine.strided_io`).
 
 A program has a function for each phase of the schedule; where the gradients of inputs need no
-loop they are an optional part of the adjoint.  What depends on parameters alone can be the prologue
-of a function, which can then be called without it.
+loop they are an optional part of the adjoint.  Statements of parameters alone can be the prologue
+of a function, which a call can skip.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Phase = Literal["primal", "adjoint", "inputs"]
 PHASES: tuple[Phase, ...] = ("primal", "adjoint", "inputs")
 Role = Literal["leaf", "result", "tape", "scratch", "block", "panel"]
 WHOLE, PROLOGUE, REST = range(3)
-"""What of a function is to run: all of it, its prologue, or what comes after that."""
+"""The parts of a function that a call can run: all of it, its prologue, or its body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,8 +304,8 @@ class Function:
     """One phase.  ``buffers`` are its arguments, in order.
 
     ``optional`` is a phase that it can compute too, by its statements :class:`Optional`.  The
-    ``prologue`` comes before the body.  It reads parameters alone, and need not run again as long
-    as they and the buffers that it writes stay as they are.
+    ``prologue`` comes before the body.  It reads parameters alone, and a call can skip it as long
+    as they and the buffers that it writes are unchanged.
     """
 
     phase: str

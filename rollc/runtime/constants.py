@@ -1,7 +1,7 @@
-"""Parameters that stay for many calls of a kernel, and what comes of them alone.
+"""Parameters that many calls of a kernel share, and the results of its prologue.
 
-Weights in packed panels are most of that (:mod:`rollc.kernel.refine.prologue`).  No size of a call
-plays a part in it, so that calls of all sizes, in all threads, read the same arrays.
+Weights in packed panels are most of them (:mod:`rollc.kernel.refine.prologue`).  They depend on
+no size of a call, so that calls of all sizes, in all threads, read the same arrays.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 
 def constants_of(kernel: Executable, params: Mapping[str, Array]) -> dict[str, Array]:
-    """The arrays by the names of buffers; of what nothing else reads there is no more than one."""
+    """The arrays by the names of buffers; a buffer of the prologue alone has one element."""
     program, memory = kernel.program, kernel.memory
     nothing = {kind: empty((1, 1), np.dtype(kind)) for kind in {*memory.dtypes.values()}}
     found = {

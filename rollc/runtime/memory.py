@@ -37,8 +37,8 @@ class Memory:
     The kernel's own buffers are reused by the next call of the same size, and so are those of
     results that nobody holds any more; calls from several threads have separate ones.  ``panels``
     are packed from a number of ``matrices`` by the threads of a call together; ``read_later`` are
-    the leaves and results of the first phase that others read.  ``constants`` are parameters, and
-    what prologues have computed from them: those do not run again.
+    the leaves and results of the first phase that others read.  ``constants`` are parameters and
+    the results of prologues, which calls then skip.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""A kernel with arrays that stay: calls of one size, one after the other, in one thread.
+"""Resident kernels: calls of one size, one after the other, in one thread, on the same arrays.
 
-A call of :class:`~rollc.runtime.kernel.Kernel` finds memory and threads, takes arrays of any sort,
-and gives its results away.  Of a step of a small network that is most of the time.  Here all of it
-has been done before the call: what is given is written to the leaves' places, and what comes of it
-is read from the results'.
+A call of :class:`~rollc.runtime.kernel.Kernel` allocates memory, starts threads, converts its
+arguments, and returns its results.  For a step of a small network that is most of the time.  A
+resident kernel does all of it beforehand: the caller writes leaves into its arrays, and reads
+results from them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Array = NDArray[Any]
 
 
 def is_worth_threads(kernel: Kernel, steps: Mapping[str, int], batch: int) -> bool:
-    """Whether a call of that size is faster if other threads have a part in it."""
+    """Whether a call of that size is faster with several threads."""
     if len(kernel.sharding.shares(steps, batch)) > 1:
         return True
     frame = kernel.memory.frame({**steps, BATCH: batch})
@@ -37,7 +37,7 @@ def is_worth_threads(kernel: Kernel, steps: Mapping[str, int], batch: int) -> bo
 class Resident:
     """The first phase of a kernel, for one size.
 
-    ``places`` are where leaves are written to, and ``results`` where what they give is found, both
+    ``places`` are the arrays that leaves are written to, and ``results`` those of results, both
     with time and batch in front.
     """
 
@@ -65,11 +65,11 @@ class Resident:
         self._bound = isinstance(self._call, Bound)
 
     def takes(self, name: str) -> bool:
-        """Whether a leaf can be an array of the caller's, where it lies: see :meth:`give`."""
+        """Whether a leaf can be an array of the caller's, in place: see :meth:`give`."""
         return self._bound and name in self._indices
 
     def give(self, name: str, array: Array) -> None:
-        """Have the next call read a leaf where it lies: an array in order, as large as its place.
+        """Have the next call read a leaf from an array in place, contiguous and of the leaf's size.
 
         It has to live until then.
         """
@@ -77,7 +77,7 @@ class Resident:
         self._call.give(self._indices[name], array)
 
     def run(self) -> None:
-        """Compute the results of what is in the places now."""
+        """Compute the results of the leaves in the arrays."""
         if self._bound:
             self._call()
         else:

@@ -1,9 +1,8 @@
-"""What parameters alone give, apart: it need not be computed again as long as they stay.
+"""Loop-invariant code of calls: statements of parameters alone are the prologue of a function.
 
 A network that is called step by step, or many times with the same parameters, would spend more
-time on copying weights into panels than on products with them.  What a function does with nothing
-but parameters goes to its prologue, which a caller can do without
-(:class:`~rollc.kernel.program.Function`).
+time on packing weights into panels than on products with them.  A caller that keeps the results of
+the prologue can skip it (:class:`~rollc.kernel.program.Function`).
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from rollc.kernel.program import (
 
 
 def separate_prologue(program: Program) -> Program:
-    """What reads parameters alone is the prologue of each function."""
+    """The program with the statements of parameters alone in the prologue of each function."""
     params = {name for name, operation in program.leaves if operation == "param"}
     results = {result.ref.buffer for result in program.results}
     fixed = {
@@ -60,7 +59,7 @@ def _separated(function: Function, params: Collection[str], fixed: Collection[st
 def _written_elsewhere(
     program: Program, params: Collection[str], fixed: Collection[str]
 ) -> Iterator[str]:
-    """The buffers that statements write which are not for a prologue."""
+    """The buffers that statements outside a prologue write."""
     for function in program.functions:
         body = function.body
         own = {ref.buffer for statement in simple_statements(body) for ref in writes(statement)}
@@ -73,7 +72,7 @@ def _written_elsewhere(
 
 
 def _is_fixed(statement: Simple, params: Collection[str], fixed: Collection[str]) -> bool:
-    """Whether a statement reads nothing but parameters, and writes what nothing else does."""
+    """Whether a statement reads parameters alone, and writes buffers of a prologue alone."""
     return (
         not reads_sizes(statement)
         and all(ref.buffer in params or ref.buffer in fixed for ref in reads(statement))
@@ -82,9 +81,9 @@ def _is_fixed(statement: Simple, params: Collection[str], fixed: Collection[str]
 
 
 def reads_sizes(statement: Simple) -> bool:
-    """Whether what a statement computes may depend on the number of steps or of sequences.
+    """Whether a statement can depend on the number of steps or of sequences.
 
-    An operation knows these by an axis among its options.
+    An operation depends on these by an axis among its options.
     """
     match statement:
         case Pack():

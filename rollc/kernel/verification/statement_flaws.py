@@ -85,7 +85,7 @@ class Statements:
         yield from self._blocks()
 
     def _prologue(self) -> Iterator[Flaw]:
-        """It reads parameters, and nothing else writes what it has written."""
+        """The prologue reads parameters alone, and only it writes its buffers."""
         known = {name for name, operation in self.program.leaves if operation == "param"}
         for statement in self.function.prologue:
             yield from self._simple(statement, _Context())

@@ -55,7 +55,7 @@ The arguments of its functions:
               all steps of a block together
     team      the control block of a team of worker threads for large products, or 0
     progress  the control block of threads that pack panels together, or 0
-    part      what is to run: 0 for all, 1 for the prologue alone, 2 for all but the prologue
+    part      the part to run: 0 for all, 1 for the prologue alone, 2 for all but the prologue
     inputs    whether the gradients of inputs are computed
     h_        the array of a node h; d_h_ is that of its cotangent ~h
 
@@ -145,7 +145,7 @@ class _Emitter:
         return self.write.lines
 
     def _prologue(self, function: Function) -> None:
-        """What can be left out where it has been done before."""
+        """Write the prologue of a function, which a call can skip."""
         self.write.say(f"if part != {REST}:")
         self.write.depth += 1
         for statement in function.prologue:
