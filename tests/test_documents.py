@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,49 +18,62 @@ from tests.helpers.paths import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCED = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-NEEDED = re.compile(r"^(?:import|from) (\w+)|^import rollc\.(\w+)", re.MULTILINE)
+IMPORTED = re.compile(r"^(?:import|from) (?:rollc\.)?(\w+)", re.MULTILINE)
+QUICK = ("README.md", "faster-lstm-in-one-line.md")  # nothing is trained there
+OPTIONAL = ("jax", "lightning", "torch")
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def snippets(page: Path) -> Iterator[tuple[str, str | None, str, int]]:
-    """The language of each, the file that it is of, its text, and the line where it begins."""
+    """The language of each, the file that it is, its text, and the line where it begins."""
     text = page.read_text(encoding="utf-8")
     for found in FENCED.finditer(text):
         language, file, content = found.groups()
         yield language, file, content, text.count("\n", 0, found.start()) + 1
 
 
-def _missing(text: str) -> str | None:
-    """A package that a snippet imports, and that is not installed."""
-    for names in NEEDED.findall(text):
-        for name in filter(None, names):
-            if name != "rollc" and importlib.util.find_spec(name) is None:
-                return str(name)
-    return None
-
-
-def _run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What a page has defined at its end, in an empty folder where its files are written."""
+def run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page in an empty folder, where its files are written and its commands run."""
     monkeypatch.chdir(folder)
     session: dict[str, Any] = {"__name__": "__main__"}
     for language, file, content, line in snippets(page):
+        needed = [name for name in IMPORTED.findall(content) if name in OPTIONAL]
+        absent = [name for name in needed if importlib.util.find_spec(name) is None]
+        if language == "python" and absent:
+            pytest.skip(f"from line {line} on: {absent[0]} is not installed")
         if file is not None:
             (folder / file).write_text(content, encoding="utf-8")
         elif language == "python":
-            missing = _missing(content)
-            if missing is not None:
-                pytest.skip(f"line {line}: {missing} is not installed")
             exec(compile("\n" * line + content, page.name, "exec"), session)
-    return session
+        elif language == "console":
+            for command in re.findall(r"^\$ (.*)$", content, re.MULTILINE):
+                environment = {**os.environ, "PATH": PATH, "PYTHONPATH": str(ROOT)}
+                ran = subprocess.run(
+                    command.split(), env=environment, capture_output=True, text=True, timeout=600
+                )
+                assert ran.returncode == 0, ran.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name in QUICK], ids=lambda path: path.name
+)
 def test_a_page_is_one_session(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "reference")  # what is shown here is no kernel
-    assert _run(page, tmp_path, monkeypatch)
+    monkeypatch.setenv(VARIABLE, "reference")  # no kernel is what is shown
+    run(page, tmp_path, monkeypatch)
 
 
 @pytest.mark.long
 @pytest.mark.compiled
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_a_page_with_kernels(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _run(page, tmp_path, monkeypatch)
+    run(page, tmp_path, monkeypatch)
+
+
+def test_scripts_are_short() -> None:
+    """What the page of a cell of one's own says: a script of 40 lines."""
+    (script,) = (
+        text
+        for _, file, text, _ in snippets(ROOT / "docs/your-cell-in-pytorch.md")
+        if file == "train.py"
+    )
+    assert len(script.splitlines()) <= 40
