@@ -492,6 +492,19 @@ def loss_alone(case: Case) -> Compared:
     yield "loss alone", loss, case.meant(lengths=lengths).loss()
 
 
+def prepared(case: Case) -> Compared:
+    """Calls of a network with parameters of its own: the first one, and others."""
+    net = case.network()
+    lengths = case.settings.seed % 2 == 0 and net._interface.no_lengths is None
+    more = {"lengths": case.given_lengths} if lengths else {}
+    batch, ready = case.meant(lengths=lengths), net.prepare(case.params)
+    for what in ("first", "second"):
+        outputs = ready.forward(case.inputs, steps=case.steps, **case.chance, **more)
+        yield from case.outputs(batch, outputs, f"prepared forward, {what}")
+        loss = ready.loss(case.inputs, case.steps, **case.chance, **more)
+        yield f"prepared loss, {what}", loss, batch.loss()
+
+
 def with_lengths(case: Case) -> Compared:
     net = case.network()
     if net._interface.no_lengths is not None:
@@ -747,7 +760,7 @@ def _by_chance(case: Case) -> bool:
 
 
 def stepped(case: Case) -> Compared:
-    """Step by step, and in windows that hand the state on."""
+    """Step by step, prepared or not, and in windows that hand the state on."""
     net, batch = case.network(), case.meant()
     inputs = {**case.inputs}
     try:
@@ -770,20 +783,25 @@ def stepped(case: Case) -> Compared:
         state = net.initial_state(case.params, before, others, lengths=own)
     if case.settings.batch is not None and not two and not inputs:
         return
-    rows: dict[str, list[Any]] = {}
+    rows: dict[tuple[str, str], list[Any]] = {}
     whole = {} if two else static
+    ready = net.prepare(case.params)
+    stream = ready.stream(state)
     for step in range(case.steps[axis]):
         now = {
             name: np.take(array, step, axis=specs[name].time.index(axis))
             for name, array in along.items()
         }
-        outputs, state = net.step(case.params, state, {**whole, **now})
-        for label, array in outputs.items():
-            rows.setdefault(label, []).append(array)
-    for label, arrays in rows.items():
+        own = {**whole, **now}
+        ways = {"prepared step": ready.step(state, own)[0], "stream": stream(own)}
+        ways["step by step"], state = net.step(case.params, state, own)
+        for what, outputs in ways.items():
+            for label, array in outputs.items():
+                rows.setdefault((what, label), []).append(array)
+    for (what, label), arrays in rows.items():
         axes = batch.output_axes(label)
         found = np.stack(arrays, axes.index(axis)) if axis in axes else arrays[-1]
-        yield f"step by step output {label}", found, case.output(batch, label, found)
+        yield f"{what} output {label}", found, case.output(batch, label, found)
     real = any(spec.kind == "float" for spec in net.outputs.values())
     cut = any(_has_every(value.expression) for value in batch.meaning.found.values.values())
     if not two and real and not cut:  # borders are counted from the first step of a call
@@ -898,6 +916,7 @@ WAYS: dict[str, Way] = {
         kernels,
         pulled,
         loss_alone,
+        prepared,
         moved,
         second_derivatives,
         of_each_sequence,
