@@ -151,8 +151,7 @@ class Network:
         With two time axes the steps are those along the one that a state can go along, and the
         inputs those that run along it; what is computed from all of them is refused.
         """
-        own = self._definition
-        return forward(own, params, inputs, state, steps, lengths, training, seed)
+        return forward(self._definition, params, inputs, state, steps, lengths, training, seed)
 
     def loss(
         self,
@@ -170,8 +169,7 @@ class Network:
         With a ``state`` it is that of a window, as in :meth:`value_and_grad`, and with ``lengths``
         nothing behind them counts.
         """
-        own = self._definition
-        return loss(own, params, inputs, steps, state, lengths, training, seed)
+        return loss(self._definition, params, inputs, steps, state, lengths, training, seed)
 
     @overload
     def value_and_grad(
@@ -242,8 +240,8 @@ class Network:
         With ``per_sequence`` there is a loss for each sequence, ``[B]``, whose mean is the loss,
         and the gradients are those of each: ``[B, ...]`` for parameters, and for the others as they
         are, of the loss of the sequence itself.  The gradients of parameters are then B times their
-        bytes; little else is added to what the call takes.  Raises :class:`InputError` where the
-        loss is no mean over the sequences, or where these meet before.
+        bytes, and little else is added (:meth:`gradient_bytes`).  Raises :class:`InputError` where
+        the loss is no mean over the sequences, or where these meet before.
         """
         self._definition.need_loss()
         if switch("`per_sequence`", per_sequence):
@@ -258,6 +256,22 @@ class Network:
             results = call.run("gradient", ("primal", *phases(self._interface, labels)))
             loss, found = float(results["loss", "loss"]), call.gradients(results, labels)
         return (loss, found) if state is None else (loss, found, call.following(results))
+
+    def gradient_bytes(
+        self,
+        params: Arrays,
+        inputs: Arrays,
+        steps: Steps | None = None,
+        *,
+        state: Arrays | None = None,
+        lengths: Lengths | None = None,
+        per_sequence: bool = False,
+    ) -> int:
+        """The bytes that :meth:`value_and_grad` would take, those of the gradients among them."""
+        call = self._losses(params, inputs, steps, state, lengths, False, 0)
+        if switch("`per_sequence`", per_sequence):
+            need_sequences_apart(self.graph, self._interface, state is not None)
+        return call.kernel("by_sequence" if per_sequence else "gradient").bytes(call.sizes.axes)
 
     def windows(
         self,
@@ -282,7 +296,6 @@ class Network:
         """
         from rollc.network.checkpointing import windows
 
-        self._definition.need_loss()
         if self.steps is not None:
             raise InputError("windows need a network for any number of steps")
         call = self._losses(params, inputs, steps, None, None, training, seed)
@@ -310,7 +323,6 @@ class Network:
         """
         from rollc.network.forward_mode import sensitivities
 
-        self._definition.need_loss()
         if self.steps is not None:
             raise InputError("forward sensitivities need a network for any number of steps")
         call = self._losses(params, inputs, steps, None, lengths, training, seed)
@@ -385,6 +397,7 @@ class Network:
         inputs: Arrays,
         vectors: Arrays,
         steps: Steps | None = None,
+        wrt: Wrt = ALL,
         *,
         state: Arrays | None = None,
         lengths: Lengths | None = None,
@@ -396,8 +409,8 @@ class Network:
         It is the derivative of the gradients of :meth:`value_and_grad` in the direction of
         ``vectors``: arrays of the shapes of parameters and inputs, by their names, and of a given
         ``state`` as ``state.NAME``; those left out are zero.  The products are of those shapes, one
-        for each gradient: with a vector for parameters alone, those of the inputs are the mixed
-        derivatives.
+        for each gradient that ``wrt`` names: with a vector for parameters alone, those of the
+        inputs are the mixed derivatives.
 
             products = net.hvp(params, inputs, {"W": v})  # (grad(W + e v) - grad(W)) / e
 
@@ -410,8 +423,9 @@ class Network:
         """
         from rollc.network.pushforward import products
 
+        labels = self._definition.labels(wrt, state is not None)
         call = self._losses(params, inputs, steps, state, lengths, training, seed)
-        return products(call, vectors)
+        return products(call, vectors, labels)
 
     def initial_state(
         self,
@@ -466,15 +480,9 @@ class Network:
         """The network with these parameters: weights are packed once, and buffers stay.
 
         What is prepared has `forward`, `loss`, `initial_state` and `step` without ``params``, with
-        the same results.  It has copies of the parameters: what becomes of the arrays changes
-        nothing.  With a clock, its :meth:`~rollc.network.prepared.Prepared.stream` is the shortest
-        way from an input to the outputs:
-
-            stream = net.prepare(params).stream()
-            for x in microphone:
-                outputs = stream(x)  # the state goes on in it
-
-        Raises :class:`InputError` for parameters that are missing, unknown or misshapen.
+        the same results, and copies of the parameters.  For steps with a clock there is
+        :meth:`~rollc.network.prepared.Prepared.stream`.  Raises :class:`InputError` for parameters
+        that are missing, unknown or misshapen.
         """
         from rollc.network.prepared import Prepared
 

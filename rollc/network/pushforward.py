@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from rollc.network.arrays import (
     unknown,
 )
 from rollc.network.evaluation import Evaluation, Results
-from rollc.network.gradients import ALL
 from rollc.network.interface import Arrays, Interface
 from rollc.support.checks import mapping
 
@@ -35,7 +34,7 @@ def pushed(call: Evaluation, tangents: Arrays) -> tuple[dict[str, Array], dict[s
     return values, slopes
 
 
-def products(call: Evaluation, vectors: Arrays) -> dict[str, Array]:
+def products(call: Evaluation, vectors: Arrays, labels: Collection[str]) -> dict[str, Array]:
     """The tangents of the gradients of a call, in the shapes of what these are gradients of."""
     network = call.network
     why = why_no_hessian(network.graph)
@@ -43,7 +42,7 @@ def products(call: Evaluation, vectors: Arrays) -> dict[str, Array]:
         raise InputError(f"the loss of `{network.graph.name}` has no second derivative: {why}")
     _, tangents = apart(call.run("hvp", more=direction(call, vectors, "vector")))
     found = {("gradient", label): array for (_, label), array in tangents.items()}
-    return call.gradients(found, network.labels(ALL, call.state))
+    return call.gradients(found, labels)
 
 
 def direction(call: Evaluation, tangents: Arrays, word: str) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -159,6 +160,25 @@ def test_it_takes_the_memory_of_the_gradients() -> None:
         sizes = {"t": steps, "batch": 16}
         summed, each = (net._kernel(name).bytes(sizes) for name in ("gradient", "by_sequence"))
         assert each - summed <= 16 * params + 0.25 * summed
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_the_memory_is_said_beforehand(each: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROLLC_THREADS", "1")
+    net = network_of(SPECS["lstm"].read_text(), "float32")
+    params, ones = net.init(), np.ones((100, 16, 16), "float32")
+    inputs = {"x": ones, "y": np.ascontiguousarray(ones[..., :8])}
+    few = {name: np.ascontiguousarray(array[:1]) for name, array in inputs.items()}
+    net.value_and_grad(params, few, per_sequence=each)  # compiles
+    said = net.gradient_bytes(params, inputs, per_sequence=each)
+    tracemalloc.start()
+    found = net.value_and_grad(params, inputs, per_sequence=each)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.9 * peak <= said <= 1.2 * peak, (said, peak)
+    assert said > sum(array.nbytes for array in found[1].values())
+    with pytest.raises(InputError, match="`per_sequence`: expected True or False"):
+        net.gradient_bytes(params, inputs, per_sequence=1)  # type: ignore[arg-type]
 
 
 @pytest.mark.compiled

@@ -288,3 +288,17 @@ def test_no_loss_and_no_steps() -> None:
     summed = network("net n\ninput x\nparam a\ny = a * x\nloss sum(y, over t) + a ** 2\n")
     found = summed.hvp({"a": np.array(3.0)}, {"x": np.zeros((0, 2))}, {"a": 1.0})
     assert found["a"] == 2 and found["x"].shape == (0, 2)
+
+
+def test_some_products_alone() -> None:
+    net = network()
+    params, inputs = numbers(net)
+    vectors = directions(net, params, inputs, None, 1)
+    every = net.hvp(params, inputs, vectors)
+    some = net.hvp(params, inputs, vectors, wrt=("W", "x"))
+    assert some.keys() == {"W", "x"}
+    assert net.hvp(params, inputs, vectors, wrt="params").keys() == net.params.keys()
+    for name, array in some.items():
+        np.testing.assert_array_equal(array, every[name])
+    with pytest.raises(InputError, match="`wrt`: unknown name `Q`"):
+        net.hvp(params, inputs, vectors, wrt="Q")
