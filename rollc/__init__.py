@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rollc.lang.diagnostics.spec_error import SpecError
     from rollc.network.network import Network
     from rollc.support import threads
+    from rollc.training.fit import fit
 
 __version__ = VERSION
 
@@ -37,6 +38,7 @@ __all__ = [
     "StoreError",
     "__version__",
     "build",
+    "fit",
     "load",
     "threads",
 ]
@@ -48,6 +50,7 @@ _HOMES = {
     "SpecError": "rollc.lang.diagnostics.spec_error",
     "StoreError": "rollc.errors",
     "build": "rollc.driver.build",
+    "fit": "rollc.training.fit",
     "load": "rollc.driver.artefact",
 }
 _MODULES = {

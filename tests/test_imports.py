@@ -18,6 +18,7 @@ LAYERS = (
     ("backends",),
     ("runtime",),
     ("network",),
+    ("training",),
     ("driver",),
     ("frameworks",),
     ("jax", "torch"),

@@ -132,7 +132,7 @@ def made(
         else:
             _forget_unused(cached)
             if directory is not None:
-                manifest = _copied(manifest, directory)
+                manifest = copied(manifest, directory)
             return Made(manifest, hit=known is not None)
     if directory is None:
         directory = atomic_files.scratch() / key
@@ -153,7 +153,7 @@ def _write_artefact(
     return replace(manifest, folder=target)
 
 
-def _copied(manifest: Manifest, target: Path) -> Manifest:
+def copied(manifest: Manifest, target: Path) -> Manifest:
     """A copy of an artefact with its object code in another folder."""
     with staging(target) as folder:
         for name, content in manifest.files.items():

@@ -84,6 +84,14 @@ def mapping(what: str, value: Any, of: str = "arrays by name") -> Mapping[str, A
     raise InputError(f"`{what}`: expected {of}, such as a dictionary, found {shown(value)}")
 
 
+def words(what: str, value: Any, of: str = "words") -> tuple[str, ...]:
+    """Several words, such as names; a single string is not taken for its letters."""
+    found = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    if found and all(isinstance(each, str) for each in value):
+        return tuple(map(str, value))
+    raise InputError(f"{what}: expected {of}, found {shown(value)}")
+
+
 def path(what: str, value: Any) -> Path:
     """The path of a file or folder."""
     if isinstance(value, str | os.PathLike):

@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 
 from rollc.driver import artefact_store
-from rollc.network.training import loop  # noqa: F401  (for the forks)
 from rollc.tools.cli import main as command
 from rollc.tools.cli import running  # noqa: F401
 from rollc.tools.datafiles import write_npz
+from rollc.training import loop  # noqa: F401  (for the forks)
 
 SPEC = """\
 net small

@@ -22,11 +22,9 @@ from rollc.driver.sources import read_spec
 from rollc.errors import InputError, RollcError
 from rollc.lang.diagnostics.spec_error import SpecError
 from rollc.network.network import Network
-from rollc.network.training import batches as batches_module
-from rollc.network.training import loop, optimizers
-from rollc.network.training.batches import Batch
 from rollc.support import threads
 from rollc.tools.verify.kernels import interpreted
+from rollc.training import batches, optimizers
 
 TEXT = """
 net small
@@ -326,36 +324,47 @@ def test_fitting(net: Network) -> None:
     """The loop of training and the parts of data that it reads."""
     arrays = data()
 
-    def once(**given: Any) -> Any:
-        return next(loop.fit(**given))
-
     def all_of(**given: Any) -> Any:
-        return list(batches_module.batches(net, **given))
+        found = batches.Batches(net, **given)
+        return [found.at(1, number) for number in range(len(found))]
 
     def cut(**given: Any) -> Any:
-        return list(batches_module.windows(net, **given))
+        found = batches.Windows(net, **given)
+        return [found.at(number) for number in range(len(found))]
 
     fit = {
-        "network": net,
+        "data": arrays,
+        "lengths": None,
+        "valid": arrays,
+        "valid_lengths": None,
         "params": net.init(),
-        "data": lambda: [Batch(arrays)],
-        "optimiser": optimizers.optimiser("sgd"),
+        "optimiser": "sgd",
+        "rate": 0.1,
+        "schedule": "constant",
+        "epochs": 1,
+        "batch": 2,
         "window": 2,
         "clip": 1.0,
+        "clip_value": 1.0,
+        "decay": 0.1,
+        "no_decay": ("U",),
+        "accumulate": 1,
+        "patience": 1,
+        "min_delta": 0.0,
         "seed": 0,
+        "callbacks": (),
     }
+
+    def fitted(**given: Any) -> Any:
+        return rollc.fit(net, **given)
+
     for call, given in (
-        (once, fit),
+        (fitted, fit),
         (all_of, {"arrays": arrays, "size": 2, "lengths": np.array([5, 0, 2]), "seed": 0}),
         (cut, {"arrays": arrays, "steps": 2}),
-        (batches_module.streams, {"sequence": np.arange(10), "count": 3}),
-        (
-            optimizers.optimiser,
-            {"name": "adam", "rate": 0.1, "decay": (0.9, 0.99), "epsilon": 1e-8},
-        ),
+        (batches.streams, {"sequence": np.arange(10), "count": 3}),
+        (optimizers.optimizer, {"name": "adam", "rate": 0.1, "beta1": 0.9, "epsilon": 1e-8}),
     ):
         call(**given)
-        for argument in set(given) - {"network", "data"}:
+        for argument in given:
             settled(call, given, argument)
-    for batches in ([], [3], [None]):
-        refused(once, {**fit, "data": lambda batches=batches: batches})

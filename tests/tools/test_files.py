@@ -52,7 +52,7 @@ def environment(**more: str) -> dict[str, str]:
         ("run tiny.roll --grad forward --checkpoint 2", "take neither `--checkpoint` nor a state"),
         ("run tiny.roll --grad forward --save-state s.npz", "nor a state"),
         ("run tiny.roll --grad --checkpoint 2 --save-state s.npz", "take no state"),
-        ("train tiny.roll --data data.npz --momentum 0", "--momentum is for sgd"),
+        ("train tiny.roll --data data.npz --momentum 0", "--momentum is for sgd and rmsprop"),
         ("ir tiny.roll --stage syntax --set H=3", "`--set` has no effect on `syntax`"),
         ("ir tiny.roll --stage checked --kernel forward", "`--kernel` has no effect"),
         ("ir tiny.roll --stage graph --steps 3", "`--steps` has no effect on `graph`"),
@@ -88,8 +88,8 @@ def test_what_the_data_make_of_options_is_said(run: Run, tmp_path: Path) -> None
     result = run(*fit, "--batch", "2", "--window", "4")
     assert result.status == 0, result.err
     assert "`--batch` has no effect here: the data are 1 sequence" in result.err
-    assert "`--window` has no effect here: the sequences have 4 steps" in result.err
-    assert "the fitted parameters are not kept: give `-o P.npz`" in result.err
+    assert "`--window` has no effect here: the sequences have no more steps" in result.err
+    assert "the fitted network is not kept: give `-o RUN`" in result.err
     assert "drawn at random, from seed 0" in result.err
     result = run(*fit, "-o", "p.npz")
     assert "not kept" not in result.err
@@ -158,7 +158,7 @@ def test_a_command_reads_an_artefact_once(
         ("run tiny.roll --inputs data.npz --state absent", "cannot read `absent`"),
         ("run - --inputs -", "standard input can be read once"),
         ("train tiny.roll --data absent.npz", "cannot read `absent.npz`: No such file"),
-        ("train tiny.roll --data data.npz -o p.csv", "is to be written as .npz"),
+        ("train tiny.roll --data data.npz -o p.csv", "is to be a folder for the run"),
         ("train tiny.roll --data data.npz -o data.npz", "would be lost"),
         ("train tiny.roll --data data.npz -o absent/p.npz", "there is no folder"),
         ("ir tiny.roll --stage graph -o tiny.roll", "would be lost"),

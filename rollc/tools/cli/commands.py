@@ -12,10 +12,12 @@ from rollc.tools.cli.options import (
     GRADIENTS,
     GRAPHS,
     KERNELS,
+    SECONDS,
     STAGES,
     RunCommand,
     backend_option,
     bytes_of,
+    configured,
     counts_of,
     dtype_option,
     feed_option,
@@ -24,6 +26,7 @@ from rollc.tools.cli.options import (
     ranges_of,
     seed_option,
     sets_option,
+    shares_of,
     step_sizes,
     steps_of,
     steps_option,
@@ -267,10 +270,30 @@ def run(**options: Any) -> None:
 
 
 @rollc.command()
-@click.argument("spec", metavar="SPEC|DIR")
-@click.option("--data", required=True, metavar="F.npz|F.csv", help="The inputs and targets.")
+@click.argument("spec", metavar="SPEC|DIR", required=False)
+@click.option("--data", metavar="F.npz|F.csv", help="The inputs and targets.")
+@click.option("--valid", metavar="F", help="Data that the loss is computed on after each epoch.")
+@click.option(
+    "--split",
+    callback=shares_of,
+    metavar="0.8,0.1,0.1",
+    help="Shares of the data for training, validation and test, in their order.",
+)
 @click.option("--params", metavar="P.npz", help="Where to start, if not from the seed.")
-@click.option("-o", "--output", metavar="P.npz", help="Where to write the fitted parameters.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="RUN",
+    help="A new folder for the fitted network and all of the run; or P.npz, its parameters alone.",
+)
+@click.option("--resume", metavar="RUN", help="Go on with a run that was interrupted.")
+@click.option(
+    "--config",
+    metavar="F.toml",
+    is_eager=True,
+    callback=configured,
+    help="Options from a file, such as the options.toml of a run; others given here come first.",
+)
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
@@ -285,6 +308,7 @@ def run(**options: Any) -> None:
     metavar="B",
     help="Sequences in one update; all of them if not given.",
 )
+@click.option("--by-length", is_flag=True, help="Batches of sequences of almost one length.")
 @click.option(
     "--window",
     type=click.IntRange(min=1),
@@ -292,9 +316,16 @@ def run(**options: Any) -> None:
     help="Update after windows of K steps: the state goes on, the gradient is cut.",
 )
 @click.option(
+    "--accumulate",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="K",
+    help="Update after K batches, with their mean gradient.",
+)
+@click.option(
     "--optimiser",
     "method",
-    type=click.Choice(["adam", "adagrad", "sgd"]),
+    type=click.Choice(["adam", "adamw", "adagrad", "rmsprop", "sgd"]),
     default="adam",
     show_default=True,
     help="How parameters follow their gradients.",
@@ -302,14 +333,58 @@ def run(**options: Any) -> None:
 @click.option(
     "--rate",
     type=click.FloatRange(min=0.0, min_open=True),
-    help="The step size.  [default: 0.001 for adam, 0.01 for adagrad and sgd]",
+    help="The step size.  [default: 0.001 for adam and adamw, 0.01 for the others]",
 )
 @click.option(
     "--momentum",
     type=click.FloatRange(min=0.0, max=1.0, max_open=True),
     default=0.0,
     show_default=True,
-    help="The weight of the past in the steps of sgd.",
+    help="The weight of the past in the steps of sgd and rmsprop.",
+)
+@click.option("--nesterov", is_flag=True, help="Nesterov's momentum, for sgd.")
+@click.option(
+    "--decay",
+    type=click.FloatRange(min=0.0),
+    default=0.0,
+    help="Weight decay; with adamw it is taken from the parameters themselves.",
+)
+@click.option(
+    "--no-decay", multiple=True, metavar="NAME", help="A parameter that does not decay; again."
+)
+@click.option(
+    "--schedule",
+    type=click.Choice(["constant", "cosine", "step", "plateau"]),
+    default="constant",
+    show_default=True,
+    help="How the rate falls: by half a cosine, in steps, or where validation stands still.",
+)
+@click.option(
+    "--warmup",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="K",
+    help="Updates in which the rate rises from 0.",
+)
+@click.option(
+    "--schedule-every",
+    type=click.IntRange(min=1),
+    default=10,
+    metavar="N",
+    help="Epochs between steps.  [default: 10]",
+)
+@click.option(
+    "--schedule-factor",
+    type=click.FloatRange(min=0.0, max=1.0, min_open=True, max_open=True),
+    default=0.1,
+    help="What a step or a plateau multiplies the rate with.  [default: 0.1]",
+)
+@click.option(
+    "--schedule-patience",
+    type=click.IntRange(min=0),
+    default=5,
+    metavar="N",
+    help="Epochs without a better validation loss that are no plateau yet.  [default: 5]",
 )
 @click.option(
     "--clip",
@@ -317,16 +392,48 @@ def run(**options: Any) -> None:
     metavar="NORM",
     help="Scale the gradients down where their joint norm is larger.",
 )
+@click.option(
+    "--clip-value",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="C",
+    help="Bound each element of the gradients.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="End after N epochs without a better validation loss; the best parameters are kept.",
+)
+@click.option(
+    "--min-delta",
+    type=click.FloatRange(min=0.0),
+    default=0.0,
+    help="How much lower a validation loss has to be to be a better one.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=SECONDS,
+    default="60s",
+    show_default=True,
+    metavar="60s",
+    help="How much of the work may be lost: 30s, 5m, 1h.",
+)
+@click.option("--quiet", is_flag=True, help="Say nothing but the result.")
 @seed_option
 @sets_option
 @dtype_option
 @feed_option
 @backend_option
-def train(**options: Any) -> None:
-    """Fit the parameters of a network to data."""
-    from rollc.tools.cli import running
+@click.pass_context
+def train(context: click.Context, /, **options: Any) -> None:
+    """Fit the parameters of a network to data.
 
-    running.train(**options)
+    With `-o RUN` the folder holds the network, its parameters, a checkpoint, the metrics and the
+    options.  Ctrl-C ends after the update, and `--resume RUN` goes on as if nothing had been.
+    """
+    from rollc.tools.cli import training
+
+    context.exit(training.train(**options))
 
 
 @rollc.command()

@@ -69,6 +69,75 @@ def ranges_of(
     return ranges
 
 
+def shares_of(
+    context: click.Context, option: click.Parameter, text: str | tuple[float, ...] | None
+) -> tuple[float, ...] | None:
+    """``0.8,0.1,0.1`` as numbers whose sum is 1; a single one leaves the rest for validation."""
+    if text is None or isinstance(text, tuple):
+        return text
+    try:
+        shares = [float(part) for part in text.split(",")]
+    except ValueError:
+        shares = []
+    shares += [1 - shares[0]] if len(shares) == 1 else []
+    if not 2 <= len(shares) <= 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise click.BadParameter(
+            f"`{text}` is not of the form 0.8,0.1,0.1: two or three shares whose sum is 1"
+        )
+    return tuple(shares)
+
+
+class _Seconds(click.ParamType):  # type: ignore[type-arg]
+    """``60s``, ``5m`` or ``1h``; a plain number is of seconds."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, option: click.Parameter | None, context: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)\s*([smh]?)", str(value).strip())
+        if found is None:
+            self.fail(f"`{value}` is not of the form 60s, 5m or 1h", option, context)
+        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+SECONDS = _Seconds()
+
+
+def written_name(option: click.Parameter) -> str:
+    """What an option or argument is called in a file: as on the command line, without dashes."""
+    return max(option.opts, key=len).lstrip("-")
+
+
+def configured(context: click.Context, option: click.Parameter, path: str | None) -> str | None:
+    """Take the options of a TOML file for those that are not given."""
+    if path is None:
+        return None
+    from pathlib import Path
+
+    from rollc.training.run_folder import read_options
+
+    known = {written_name(each): each for each in context.command.params}
+    found: dict[str, Any] = {}
+    for name, value in read_options(Path(path)).items():
+        if name not in known:
+            raise click.BadParameter(f"`{path}` has `{name}`, which is no option of this command")
+        found[known[name].name or name] = as_given(known[name], value)
+    context.default_map = {**(context.default_map or {}), **found}
+    return path
+
+
+def as_given(option: click.Parameter, value: Any) -> Any:
+    """A value of a file as the command line would have it."""
+    if isinstance(value, dict):
+        return [f"{name}={number}" for name, number in value.items()]
+    if isinstance(value, list) and not option.multiple:
+        return ",".join(map(str, value))
+    return value
+
+
 def bytes_of(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
     """``64MB`` as a number of bytes; also kB and GB, or a plain number."""
     if text is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from rollc.driver.build import build_text
 from rollc.errors import InputError
 from rollc.network.network import Network
-from rollc.network.training.batches import Batch
-from rollc.network.training.loop import fit
-from rollc.network.training.optimizers import optimiser
 from rollc.support import atomic_files, resources
 from rollc.tools import console, files
 from rollc.tools.datafiles import write_npz
+from rollc.training.batches import Batches
+from rollc.training.loop import Trainer
+from rollc.training.optimizers import optimizer
+from rollc.training.settings import Settings
 
 Array = NDArray[Any]
 
@@ -55,7 +56,7 @@ def built(name: str, **sizes: int) -> Network:
 
 def fitted(
     network: Network,
-    data: Callable[[np.random.Generator], Iterable[Batch]],
+    data: Batches,
     epochs: int,
     seed: int,
     what: str,
@@ -64,21 +65,15 @@ def fitted(
     window: int | None = None,
     clip: float | None = None,
 ) -> dict[str, Array]:
-    """The parameters after so many epochs of Adam; ``data`` gives the batches of each."""
-    random = np.random.default_rng(seed)
-    fitting = fit(
-        network,
-        network.init(seed),
-        lambda: data(random),
-        optimiser("adam", rate=rate),
-        window=window,
-        clip=clip,
-        seed=random,
-    )
+    """The parameters after so many epochs of Adam."""
+    chosen = optimizer("adam", rate=rate)
+    settings = Settings(chosen, epochs=epochs, window=window, clip=clip, seed=seed)
+    trainer = Trainer(network, data, settings)
     with console.progress(what, epochs) as advance:
-        for number, epoch in zip(range(1, epochs + 1), fitting, strict=False):
-            advance(number, f"loss {epoch.loss:.4f}")
-    return epoch.params
+        for update in trainer:
+            if (ended := update.ended) is not None:
+                advance(ended.number, f"loss {ended.loss:.4f}")
+    return trainer.params
 
 
 def made_folder(folder: Path | None) -> None:

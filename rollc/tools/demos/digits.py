@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.network.training.batches import batches
 from rollc.tools import console
 from rollc.tools.demos.common import built, data_file, fitted, saved
+from rollc.training.batches import Batches
 
 Array = NDArray[Any]
 
@@ -37,7 +37,7 @@ def main(quick: bool = False, save: Path | None = None) -> None:
     for seed in range(seeds):
         params = fitted(
             network,
-            lambda random: batches(network, known, BATCH, seed=random),
+            Batches(network, known, BATCH, seed=seed),
             epochs,
             seed,
             f"seed {seed}: epoch",

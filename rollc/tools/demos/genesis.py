@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from rollc.driver.build import build
-from rollc.network.training.batches import Batch, streams
 from rollc.support import resources
 from rollc.tools import console
 from rollc.tools.demos.common import built, data_file, fitted, saved
+from rollc.training.batches import Batches, streams
 
 SEED, EPOCHS, RATE = 0, 12, 0.004
 STREAMS, WINDOW, CLIP = 32, 50, 1.0
@@ -41,7 +41,7 @@ def main(quick: bool = False, save: Path | None = None) -> None:
     saved(save, train=train, test=test)
     params = fitted(
         network,
-        lambda random: [Batch(train)],
+        Batches(network, train),
         3 if quick else EPOCHS,
         SEED,
         "epoch",

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.driver.build import build
-from rollc.network.training.batches import batches
 from rollc.support import resources
 from rollc.tools import console
 from rollc.tools.demos.common import built, fitted, saved
+from rollc.training.batches import Batches
 
 Array = NDArray[Any]
 
@@ -40,7 +40,7 @@ def main(quick: bool = False, save: Path | None = None) -> None:
     saved(save, train=_with_lengths(known, lengths), test=_with_lengths(new, new_lengths))
     params = fitted(
         network,
-        lambda random: batches(network, known, BATCH, lengths=lengths, seed=random),
+        Batches(network, known, BATCH, lengths=lengths, seed=SEED),
         6 if quick else EPOCHS,
         SEED,
         "epoch",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.network.network import Network
-from rollc.network.training.batches import Batch
-from rollc.network.training.loop import fit
-from rollc.network.training.optimizers import optimiser
 from rollc.tools import console
 from rollc.tools.datafiles import Column, read_csv
 from rollc.tools.demos.common import built, data_file, saved
+from rollc.training.batches import Batches
+from rollc.training.loop import Trainer
+from rollc.training.optimizers import optimizer
+from rollc.training.settings import Settings
 
 Array = NDArray[Any]
 
@@ -94,13 +94,12 @@ def _predictions(network: Network, years: Array, numbers: Array, seeds: int, upd
 
 def _fits(network: Network, numbers: Array, seed: int, updates: int) -> Iterator[dict[str, Array]]:
     """The parameters at the start and after each update."""
-    params = network.init(seed)
-    yield params
-    fitting = fit(
-        network, params, lambda: [Batch({"sunspots": numbers})], optimiser("adam", rate=RATE)
-    )
-    for epoch in islice(fitting, updates):
-        yield epoch.params
+    data = Batches(network, {"sunspots": numbers})
+    settings = Settings(optimizer("adam", rate=RATE), epochs=updates, seed=seed)
+    trainer = Trainer(network, data, settings)
+    yield trainer.params
+    for _ in trainer:
+        yield trainer.params
 
 
 def _predict(network: Network, params: dict[str, Array], numbers: Array) -> Array:

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.driver.build import build_text
-from rollc.network.training.batches import batches
 from rollc.tools import console
 from rollc.tools.demos.common import built, fitted, saved, spec_text
+from rollc.training.batches import Batches
 
 Array = NDArray[Any]
 
@@ -43,7 +43,7 @@ def main(quick: bool = False, save: Path | None = None) -> None:
     for name, network in (("both chains forwards", forwards), ("one chain from each end", both)):
         params = fitted(
             network,
-            lambda random: batches(both, known, BATCH, seed=random),
+            Batches(both, known, BATCH, seed=SEED),
             5 if quick else EPOCHS,
             SEED,
             f"{name}: epoch",

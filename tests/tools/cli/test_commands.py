@@ -479,7 +479,7 @@ def test_train_fits_and_run_takes_what_it_wrote(run: Run) -> None:
     before = loss_in(run("run", "tiny.roll", "--inputs", "data.npz").out)
     result = run(*fit, "--epochs", "60")
     assert result.status == 0, result.err
-    assert "fitting 60/60: loss " in result.err
+    assert "epoch 60/60: loss " in result.err
     after = loss_in(run("run", "tiny.roll", "--inputs", "data.npz", "--params", "p.npz").out)
     assert after < before / 2
     assert loss_in(result.out) == pytest.approx(after, rel=0.1)
@@ -524,7 +524,7 @@ def test_a_fit_that_runs_away_says_so(run: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "nan.npz", x=np.full(4, np.nan), y=np.ones(4))
     result = run("train", "tiny.roll", "--data", "nan.npz", "-o", "p.npz")
     assert result.status == 2
-    assert "the loss became nan in epoch 1" in result.err
+    assert "the loss became nan at update 1, in epoch 1" in result.err
     assert not (tmp_path / "p.npz").exists()
 
 

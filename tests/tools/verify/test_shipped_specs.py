@@ -13,7 +13,6 @@ from rollc.driver.sources import read_spec
 from rollc.ir.operations import OPERATIONS
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.network.training.optimizers import adam, adam_start
 from rollc.support.resources import specs
 from rollc.tools.verify import Row, verify
 from tests.commands.plain_kernels import failures
@@ -92,13 +91,8 @@ def test_a_spec_trains() -> None:
     sound = random.normal(size=200)
     wanted = {name: np.asarray(value) for name, value in FILTER.items()}
     heard = network.forward(wanted, {"x": sound})["y"]
-    params = network.init()
-    state = adam_start(params)
-    losses = []
-    for _ in range(400):
-        loss, gradients = network.value_and_grad(params, {"x": sound, "heard": heard})
-        losses.append(loss)
-        params, state = adam(params, gradients, state, rate=0.02)
+    data = {"x": sound, "heard": heard}
+    losses = rollc.fit(network, data, rate=0.02, epochs=400).curve()
     assert losses[-1] < 1e-3 * losses[0]
 
 

@@ -1,1 +1,0 @@
-"""Training loops, optimisers, batches."""

@@ -1,0 +1,125 @@
+"""``rollc.fit``: parameters fitted to data, from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rollc.errors import InputError
+from rollc.network.network import Network
+from rollc.support.checks import shown, words
+from rollc.training.batches import Batches
+from rollc.training.flat import Layout
+from rollc.training.loop import Trainer, Update
+from rollc.training.optimizers import Optimizer, optimizer
+from rollc.training.run import Run
+from rollc.training.run_folder import Record, RunFolder, is_run
+from rollc.training.schedules import Schedule
+from rollc.training.settings import Settings
+
+Array = NDArray[Any]
+Callback = Callable[[Trainer, Update], bool | None]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What has come of a fit.
+
+    ``params`` are those of the best validation loss, or the last ones where nothing was
+    validated; ``history`` has a record for each epoch, with its ``loss`` and, if there is one, its
+    ``valid`` loss; ``done`` is False where a callback has ended it.
+    """
+
+    params: dict[str, Array]
+    history: list[Record] = field(repr=False)
+    done: bool
+
+    def curve(self, name: str = "loss") -> list[float]:
+        """One number of each epoch, to plot."""
+        return [record[name] for record in self.history]
+
+
+def fit(
+    network: Network,
+    data: Mapping[str, Any],
+    *,
+    lengths: Any = None,
+    valid: Mapping[str, Any] | None = None,
+    valid_lengths: Any = None,
+    params: Mapping[str, Any] | None = None,
+    optimiser: str | Optimizer = "adam",
+    rate: float | None = None,
+    schedule: str | Schedule = "constant",
+    epochs: int = 100,
+    batch: int | None = None,
+    window: int | None = None,
+    clip: float | None = None,
+    clip_value: float | None = None,
+    decay: float = 0.0,
+    no_decay: Sequence[str] = (),
+    accumulate: int = 1,
+    patience: int | None = None,
+    min_delta: float = 0.0,
+    seed: int = 0,
+    callbacks: Sequence[Callback] = (),
+    directory: str | Path | None = None,
+) -> Fit:
+    """Fit the parameters of a network to arrays by name, time first (``[T, B, ...]``).
+
+        found = rollc.fit(net, {"x": x, "y": y}, batch=32, epochs=50, rate=1e-3)
+        net.forward(found.params, {"x": x})
+
+    The settings are those of :class:`~rollc.training.settings.Settings`; ``batch`` is the number of
+    sequences in an update, all without it.  A callback is called after each update with the
+    :class:`~rollc.training.loop.Trainer` and the update, whose ``ended`` tells of an epoch; where
+    it gives True the fit ends.  ``directory`` is a folder for checkpoints: a fit that finds one
+    there goes on with it.
+
+    Raises :class:`InputError` for what does not fit, and
+    :class:`~rollc.training.loop.Diverged`, with the last good parameters, where a loss or a
+    gradient is no number.
+    """
+    method = optimiser if isinstance(optimiser, Optimizer) else optimizer(optimiser)
+    if rate is not None:
+        method = method.at(rate)
+    settings = Settings(
+        method,
+        schedule if isinstance(schedule, Schedule) else Schedule(schedule),
+        epochs=epochs,
+        window=window,
+        clip=clip,
+        clip_value=clip_value,
+        decay=decay,
+        no_decay=words("`no_decay`", no_decay, "names of parameters"),
+        accumulate=accumulate,
+        patience=patience,
+        min_delta=min_delta,
+        seed=seed,
+    )
+    batches = Batches(network, data, batch, lengths=lengths, seed=settings.seed)
+    held = None
+    if valid is not None:
+        held = Batches(network, valid, batch, lengths=valid_lengths, shuffle=False)
+    folder = None if directory is None else RunFolder(Path(directory))
+    progress, records = None, list[Record]()
+    if folder is not None and folder.has_checkpoint():
+        progress, records = folder.resume(Layout.of(network.params), network.dtype)
+    elif folder is not None:
+        if is_run(folder.path):
+            raise InputError(f"`{directory}` is a run of `rollc train`: go on with it there")
+        folder.path.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(network, batches, settings, valid=held, params=params, progress=progress)
+    if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise InputError(f"`callbacks`: expected functions, found {shown(callbacks)}")
+    ended: list[bool] = []
+
+    def watch(update: Update) -> None:
+        ended.extend(True for each in callbacks if each(trainer, update) is True)
+
+    run = Run(trainer, folder, records=records)
+    done = run.go(watch, lambda: bool(ended))
+    return Fit(trainer.best_params, run.records, done)

@@ -1,0 +1,101 @@
+"""A fit from its beginning to its end, with what it leaves behind on the way."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from rollc.errors import InputError
+from rollc.training.loop import Epoch, Trainer, Update
+from rollc.training.run_folder import Record, RunFolder, finite
+
+KEPT_EVERY = 60.0  # seconds between checkpoints
+
+
+@dataclass
+class Run:
+    """A trainer, the records of its epochs, and the folder that keeps them, if there is one.
+
+    A checkpoint is written before the first update, after the last one, and in between whenever
+    ``every`` seconds have passed: what a power cut takes is no more than that.
+    """
+
+    trainer: Trainer
+    folder: RunFolder | None = None
+    every: float = KEPT_EVERY
+    records: list[Record] = field(default_factory=list)
+    _kept: float = 0.0
+
+    def go(
+        self,
+        watch: Callable[[Update], None] = lambda update: None,
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Go on to the end; False where it was stopped before.
+
+        ``watch`` sees every update.  Raises :class:`rollc.training.loop.Diverged`: the last
+        checkpoint stays as it was.
+        """
+        began = time.monotonic()
+        before = float(self.records[-1]["seconds"]) if self.records else 0.0
+        self.keep()
+        for update in self.trainer:
+            if update.ended is not None:
+                seconds = before + time.monotonic() - began
+                self.records.append(record_of(update, update.ended, seconds))
+            watch(update)
+            if is_stopped():
+                break
+            if time.monotonic() - self._kept >= self.every:
+                self.keep()
+        self.keep()
+        return self.trainer.done
+
+    def keep(self) -> None:
+        """Write a checkpoint."""
+        if self.folder is not None:
+            self.folder.keep(self.trainer.progress, self.trainer.layout, self.records)
+        self._kept = time.monotonic()
+
+
+def record_of(update: Update, epoch: Epoch, seconds: float) -> Record:
+    """What the metrics say of an epoch."""
+    found: dict[str, Any] = {
+        "epoch": epoch.number,
+        "update": update.number,
+        "loss": finite(epoch.loss),
+        "rate": update.rate,
+        "seconds": round(seconds, 3),
+    }
+    if epoch.valid is not None:
+        found |= {"valid": finite(epoch.valid), "better": epoch.better}
+    return found
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[Callable[[], bool]]:
+    """Whether the user or the system has asked to end, which a run does after its update.
+
+    The second time, Ctrl-C ends it at once.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError as error:  # not the main thread
+        raise InputError(f"signals reach the main thread alone: {error}") from error
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

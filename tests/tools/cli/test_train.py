@@ -1,0 +1,203 @@
+"""`rollc train` with a run folder: nothing is lost, whenever it is killed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from rollc.tools.cli import main
+from tests.helpers.training import SPEC, arrays
+
+ROLLC = [sys.executable, "-m", "rollc"]
+OPTIONS = ("--batch", "1", "--rate", "0.01", "--clip", "1", "--backend", "reference")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "tiny.roll").write_text(SPEC)
+    np.savez(tmp_path / "data.npz", **arrays(steps=4, batch=6))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("warnings.showwarning", lambda *_: None)  # put back what main changes
+    return tmp_path
+
+
+@dataclass
+class Done:
+    stdout: str
+    stderr: str
+
+
+def train(*words: str, status: int = 0) -> Done:
+    """The command in this process; standard error is where the test sees it."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        found = main(["train", *words])
+    assert found == status, err.getvalue()
+    return Done(out.getvalue(), err.getvalue())
+
+
+def begun(run: str, *words: str) -> tuple[str, ...]:
+    return ("tiny.roll", "--data", "data.npz", *OPTIONS, *words, "-o", run)
+
+
+def left(run: str) -> dict[str, Any]:
+    """What a run has come to: its parameters, its progress and its losses."""
+    records = [json.loads(line) for line in Path(run, "metrics.jsonl").read_text().splitlines()]
+    losses = [(record["epoch"], record["update"], record["loss"]) for record in records]
+    arrays = load_file(Path(run, "checkpoint.safetensors"))
+    arrays |= {f"p/{name}": a for name, a in load_file(Path(run, "params.safetensors")).items()}
+    return {"losses": losses, **{name: a.tobytes() for name, a in arrays.items()}}
+
+
+def test_a_run_leaves_all_that_it_is_made_of(folder: Path) -> None:
+    done = train(*begun("run", "--epochs", "3", "--split", "0.7,0.3"))
+    assert "training data: x [4, 4], y [4, 4], z [4]: 4 sequences of 4 steps" in done.stderr
+    assert "an update: 1 sequence; 4 updates an epoch; 15 parameters" in done.stderr
+    assert sorted(path.name for path in Path("run").iterdir()) == [
+        *("checkpoint.safetensors", "metrics.jsonl", "network", "options.toml"),
+        *("params.safetensors", "run.json"),
+    ]
+    options = tomllib.loads(Path("run/options.toml").read_text())
+    assert options["batch"] == 1 and options["split"] == [0.7, 0.3] and options["seed"] == 0
+    about = json.loads(Path("run/run.json").read_text())
+    assert about["data"]["sequences"] == 4 and about["valid"]["sequences"] == 2
+    again = train("--config", "run/options.toml", "-o", "again")
+    assert left("again") == left("run")
+    assert again.stdout == done.stdout
+    assert "is a run already: go on with `--resume run`" in train(*begun("run"), status=2).stderr
+
+
+def test_ctrl_c_ends_after_the_update_and_it_goes_on_to_the_same_bits(folder: Path) -> None:
+    train(*begun("whole", "--epochs", "200"))
+    words = [*ROLLC, "train", *begun("run", "--epochs", "200")]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("epoch 20/200"):
+            process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    text = "".join(said)
+    assert "note: interrupted in epoch" in text
+    assert "go on with `rollc train --resume run`" in text
+    assert len(left("run")["losses"]) < 200
+    done = train("--resume", "run")
+    assert "goes on after epoch" in done.stderr
+    assert left("run") == left("whole")
+
+
+@pytest.mark.parametrize("count", [1, pytest.param(200, marks=pytest.mark.long)])
+def test_a_run_that_is_killed_loses_nothing_before_its_checkpoint(folder: Path, count: int) -> None:
+    """At random moments, again and again; it reaches the bits of one that nobody disturbed."""
+    epochs = str(100 if count == 1 else 4000)
+    train(*begun("whole", "--epochs", epochs))
+    often, chosen = ("--checkpoint-every", "0s"), random.Random(0)
+    words = begun("run", "--epochs", epochs)
+    for _ in range(count):
+        process = subprocess.Popen(
+            [*ROLLC, "train", *words, *often], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        )
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith(b"an update"):  # the next one is
+                break
+        time.sleep(chosen.random() * 0.05)
+        process.kill()
+        process.communicate()
+        words = ("--resume", "run") if Path("run/checkpoint.safetensors").exists() else words
+        if words[0] != "--resume":
+            shutil.rmtree("run", ignore_errors=True)
+    train(*words)
+    assert left("run") == left("whole")
+    assert not [name for name in os.listdir("run") if name.startswith(".")]
+
+
+def test_what_may_change_when_it_goes_on(folder: Path) -> None:
+    train(*begun("run", "--epochs", "2"))
+    train(*begun("whole", "--epochs", "5"))
+    train("--resume", "run", "--epochs", "5")
+    assert left("run") == left("whole")
+    said = train("--resume", "run", "--rate", "0.5", status=2).stderr
+    assert "`--rate` has no effect with `--resume`" in said
+    np.savez("data.npz", **arrays(steps=5, batch=6))
+    said = train("--resume", "run", "--epochs", "9", status=2).stderr
+    assert "the data have changed since the run began" in said
+    for name in ("nothing", "tiny.roll"):
+        assert "is no run of `rollc train`" in train("--resume", name, status=2).stderr
+
+
+def test_a_damaged_checkpoint_is_refused(folder: Path) -> None:
+    train(*begun("run", "--epochs", "2"))
+    for name in ("checkpoint.safetensors", "metrics.jsonl", "options.toml", "run.json"):
+        path = Path("run", name)
+        content = path.read_bytes()
+        for damaged in (b"", content[: len(content) // 2], b"\xff" * 100):
+            path.write_bytes(damaged)
+            err = io.StringIO()
+            with redirect_stdout(io.StringIO()), redirect_stderr(err):
+                found = main(["train", "--resume", "run"])
+            assert found in (0, 2), err.getvalue()  # half of the metrics may be all that count
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "what"),
+    [
+        ({"x": (2, 1)}, "the input `x` (line 3) is nan at step 2 of t, sequence 1", "data hold it"),
+        ({"y": (0, 5)}, "the target `y` (line 4) is nan at step 0 of t, sequence 5", "data hold"),
+    ],
+)
+def test_a_number_that_is_none_is_found(
+    folder: Path, change: dict[str, Any], where: str, what: str
+) -> None:
+    given = arrays(steps=4, batch=6)
+    for name, at in change.items():
+        given[name][at] = np.nan
+    np.savez("data.npz", **given)
+    options = ("--epochs", "2", "--backend", "reference", "-o", "run")
+    said = train("tiny.roll", "--data", "data.npz", *options, status=2).stderr
+    assert "the loss became nan at update 1, in epoch 1" in said
+    assert where in said and what in said
+
+
+def test_a_step_that_is_too_large_says_so(folder: Path) -> None:
+    wild = ("--rate", "1e200", "--optimiser", "sgd", "--dtype", "float64")
+    options = ("--epochs", "9", "--backend", "reference", "-o", "run")
+    said = train("tiny.roll", "--data", "data.npz", *wild, *options, status=2).stderr
+    assert "it begins here: " in said
+    assert "--rate" in said and "the parameters of the last checkpoint are in run" in said
+    assert all(np.isfinite(a).all() for a in load_file("run/params.safetensors").values())
+
+
+def test_what_would_have_no_effect_is_refused(folder: Path) -> None:
+    for words, said in (
+        (("--patience", "3"), "without validation data"),
+        (("--nesterov",), "--nesterov is for sgd"),
+        (("--schedule-every", "3"), "on the schedule `constant`"),
+        (("--valid", "data.npz", "--split", "0.5,0.5"), "and so does `--split`"),
+        (("--split", "0.5,0.4"), "is not of the form 0.8,0.1,0.1"),
+        (("--checkpoint-every", "soon"), "is not of the form 60s, 5m or 1h"),
+        (("--config", "tiny.roll"), "cannot read `tiny.roll` as TOML"),
+    ):
+        assert said in train(*begun("run", *words), status=2).stderr, words
+        assert not Path("run").exists()
+    Path("run").mkdir()
+    Path("run", "mine").write_text("")
+    assert "is no run: give the name of a new folder" in train(*begun("run"), status=2).stderr

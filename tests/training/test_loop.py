@@ -1,0 +1,241 @@
+"""The loop: updates by hand, and runs that are taken up again."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rollc
+from rollc.errors import InputError
+from rollc.network.network import Network
+from rollc.training.batches import Batches, Windows
+from rollc.training.loop import Diverged, Progress, Trainer
+from rollc.training.optimizers import optimizer
+from rollc.training.schedules import Schedule
+from rollc.training.settings import Settings
+from tests.helpers.training import SPEC, arrays, tiny_network
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Network:
+    return tiny_network()
+
+
+def trained(trainer: Trainer) -> list[float]:
+    return [update.loss for update in trainer]
+
+
+def moved(one: Any, other: Any) -> float:
+    return float(sum(np.sum((one[name] - other[name]) ** 2) for name in one)) ** 0.5
+
+
+def test_an_epoch_is_an_update_for_each_batch(tiny: Network) -> None:
+    given, params = arrays(), tiny.init(0)
+    settings = Settings(optimizer("sgd", rate=0.1), epochs=2)
+    data = Batches(tiny, given, 3)
+    trainer = Trainer(tiny, data, settings)
+    updates = list(trainer)
+    for update in updates:
+        epoch, number = divmod(update.number - 1, 2)
+        loss, gradients = tiny.value_and_grad(params, data.at(epoch, number).arrays)
+        assert update.loss == pytest.approx(loss, rel=1e-12)
+        params = {name: value - 0.1 * gradients[name] for name, value in params.items()}
+    for name, value in params.items():
+        np.testing.assert_allclose(trainer.params[name], value, rtol=1e-12)
+    ended = updates[-1].ended
+    assert ended is not None and ended.last
+    assert ended.loss == pytest.approx((3 * updates[2].loss + updates[3].loss) / 4)
+
+
+def test_accumulated_gradients_are_the_mean(tiny: Network) -> None:
+    given, params = arrays(), tiny.init(0)
+    data = Batches(tiny, given, 1)
+    (update, last) = Trainer(
+        tiny, data, Settings(optimizer("sgd", rate=1.0), epochs=1, accumulate=3)
+    )
+    trainer = Trainer(tiny, data, Settings(optimizer("sgd", rate=1.0), epochs=1, accumulate=4))
+    (whole,) = trainer
+    loss, gradients = tiny.value_and_grad(params, given)
+    assert whole.loss == pytest.approx(loss)
+    for name, value in gradients.items():
+        if name in params:
+            np.testing.assert_allclose(params[name] - trainer.params[name], value, rtol=1e-9)
+    assert (update.number, last.number) == (1, 2)
+
+
+def test_the_state_goes_from_window_to_window(tiny: Network) -> None:
+    """At a rate of nothing the windows' losses are those of the steps of the whole."""
+    given, params = arrays(steps=12), tiny.init(0)
+    still = optimizer("sgd", rate=0.0)
+    losses = trained(Trainer(tiny, Batches(tiny, given), Settings(still, epochs=1, window=3)))
+    assert np.mean(losses) == pytest.approx(tiny.loss(params, given), rel=1e-12)
+    cut = Windows(tiny, given, 3)
+    alone = [tiny.loss(params, cut.at(number)) for number in range(len(cut))]
+    assert abs(np.mean(alone) - np.mean(losses)) > 1e-3
+
+
+def test_clipping_bounds_the_step(tiny: Network) -> None:
+    params, data = tiny.init(0), Batches(tiny, arrays())
+    settings = Settings(optimizer("sgd", rate=1.0), epochs=1, clip=1e-3)
+    trainer = Trainer(tiny, data, settings)
+    trained(trainer)
+    assert moved(trainer.params, params) == pytest.approx(1e-3)
+    settings = Settings(optimizer("sgd", rate=1.0), epochs=1, clip_value=1e-4)
+    trainer = Trainer(tiny, data, settings)
+    trained(trainer)
+    most = max(np.abs(trainer.params[name] - params[name]).max() for name in params)
+    assert most == pytest.approx(1e-4)
+
+
+def test_only_some_parameters_decay(tiny: Network) -> None:
+    settings = Settings(optimizer("adamw", rate=0.5), epochs=1, decay=0.1, no_decay=("U",))
+    plain = Settings(optimizer("adamw", rate=0.5), epochs=1)
+    data, params = Batches(tiny, arrays()), tiny.init(0)
+    one, other = Trainer(tiny, data, settings), Trainer(tiny, data, plain)
+    trained(one), trained(other)
+    np.testing.assert_allclose(one.params["U"], other.params["U"])
+    np.testing.assert_allclose(other.params["W"] - one.params["W"], 0.05 * params["W"], rtol=1e-9)
+    with pytest.raises(InputError, match="no parameter `w`; there are U, W, v"):
+        Trainer(tiny, data, Settings(decay=0.1, no_decay=("w",)))
+
+
+# Going on -----------------------------------------------------------------------------------
+
+DRAWS = SPEC.replace("o = dot(v, h)", "o = dot(v, dropout(h, rate=0.3))")
+RUNS = {
+    "batches": (SPEC, {"batch": 2}, Settings(optimizer("adam", rate=0.01), epochs=4)),
+    "windows": (SPEC, {}, Settings(optimizer("adam"), epochs=3, window=4)),
+    "dropout": (DRAWS, {"batch": 3}, Settings(optimizer("rmsprop", momentum=0.5), epochs=3)),
+    "accumulated": (SPEC, {"batch": 1}, Settings(optimizer("sgd"), epochs=3, accumulate=3)),
+    "validated": (
+        SPEC,
+        {"batch": 2},
+        Settings(
+            optimizer("adamw", rate=0.1),
+            Schedule("plateau", warmup=3, patience=0, factor=0.5),
+            epochs=6,
+            patience=3,
+            decay=0.01,
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_that_goes_on_reaches_the_same_bits(name: str) -> None:
+    """From every one of its updates."""
+    text, batch, settings = RUNS[name]
+    net = tiny_network(text)
+    valid = Batches(net, arrays(steps=6)) if name == "validated" else None
+
+    def trainer(progress: Progress | None) -> Trainer:
+        data = Batches(net, arrays(), batch.get("batch"))
+        return Trainer(net, data, settings, valid=valid, progress=progress)
+
+    undisturbed, kept = trainer(None), [copy.deepcopy(trainer(None).progress)]
+    for _ in undisturbed:
+        kept.append(copy.deepcopy(undisturbed.progress))
+    assert len(kept) > 6
+    for progress in kept:
+        again = trainer(progress)
+        trained(again)
+        for found, expected in (
+            (again.params, undisturbed.params),
+            (again.best_params, undisturbed.best_params),
+        ):
+            for each, value in expected.items():
+                np.testing.assert_array_equal(found[each], value)
+        assert again.progress.update == undisturbed.progress.update
+
+
+def test_the_best_parameters_are_kept_and_it_ends_early(tiny: Network) -> None:
+    given, held = arrays(), arrays(steps=5)
+    settings = Settings(optimizer("sgd", rate=0.5), epochs=200, patience=4)
+    trainer = Trainer(tiny, Batches(tiny, given), settings, valid=Batches(tiny, held))
+    ended = [update.ended for update in trainer]
+    losses = [epoch.valid for epoch in ended if epoch is not None and epoch.valid is not None]
+    best = int(np.argmin(losses))
+    assert len(losses) == min(200, best + 1 + 4)
+    assert tiny.loss(trainer.best_params, held) == pytest.approx(losses[best], rel=1e-12)
+
+
+# What does not go ----------------------------------------------------------------------------
+
+
+def test_windows_need_a_state_that_can_be_carried() -> None:
+    learned = SPEC.replace("param ", "param s: [H], ").replace("output", "init h = s\noutput")
+    net = tiny_network(learned)
+    with pytest.raises(InputError, match="`s` tells where a state starts"):
+        Trainer(net, Batches(net, arrays()), Settings(window=3))
+    net = tiny_network(SPEC.replace("t-1", "t+1"))
+    with pytest.raises(InputError, match="read from the future"):
+        trained(Trainer(net, Batches(net, arrays()), Settings(window=3)))
+    data = Batches(net, arrays(), lengths=[3, 10, 10, 10])
+    with pytest.raises(InputError, match="no `lengths`"):
+        Trainer(net, data, Settings(window=3))
+
+
+def test_what_a_trainer_refuses(tiny: Network) -> None:
+    data = Batches(tiny, arrays())
+    for settings, why in (
+        (Settings(patience=3), "to stop early needs validation data"),
+        (Settings(schedule=Schedule("plateau")), "needs validation data"),
+    ):
+        with pytest.raises(InputError, match=why):
+            Trainer(tiny, data, settings)
+    with pytest.raises(InputError, match="no array for the parameter `U`"):
+        Trainer(tiny, data, params={"W": np.zeros((3, 3))})
+    with pytest.raises(InputError, match=r"parameter `U`: expected the shape \[3\], found \[2\]"):
+        Trainer(tiny, data, params={**tiny.init(0), "U": np.zeros(2)})
+    for given in ({"epochs": -1}, {"window": 0}, {"clip": 0}, {"accumulate": 0}, {"decay": -1}):
+        with pytest.raises(InputError):
+            Settings(**given)
+    net = tiny_network("net n\ninput x\nparam a\no = a * x\noutput o\n")
+    with pytest.raises(InputError, match="no loss, so there is nothing to fit"):
+        Trainer(net, Batches(net, {"x": np.zeros((2, 2))}))
+
+
+def test_what_diverges_says_so_and_keeps_what_was_good(tiny: Network) -> None:
+    given = arrays()
+    wild = Settings(optimizer("sgd", rate=1e200), epochs=10)
+    trainer = Trainer(tiny, Batches(tiny, given), wild)
+    with pytest.raises(Diverged, match=r"the loss became (nan|inf) at update \d+, in epoch \d+"):
+        trained(trainer)
+    assert trainer.progress.update > 0
+
+
+# From Python ---------------------------------------------------------------------------------
+
+
+def test_fit(tiny: Network) -> None:
+    seen = []
+    found = rollc.fit(
+        tiny,
+        arrays(),
+        batch=2,
+        epochs=5,
+        rate=0.01,
+        valid=arrays(steps=5),
+        callbacks=[lambda trainer, update: seen.append(update.number)],
+    )
+    assert found.done and seen == list(range(1, 11))
+    assert len(found.curve()) == len(found.curve("valid")) == 5
+    assert found.params.keys() == tiny.params.keys()
+    stopped = rollc.fit(
+        tiny, arrays(), epochs=50, callbacks=[lambda trainer, update: update.number == 3]
+    )
+    assert not stopped.done and len(stopped.history) == 3
+
+
+def test_fit_goes_on_in_its_folder(tiny: Network, tmp_path: Any) -> None:
+    options: Any = {"batch": 2, "epochs": 6, "rate": 0.01}
+    whole = rollc.fit(tiny, arrays(), **options)
+    halfway = [lambda trainer, update: update.number == 5]
+    rollc.fit(tiny, arrays(), **options, directory=tmp_path / "fit", callbacks=halfway)
+    found = rollc.fit(tiny, arrays(), **options, directory=tmp_path / "fit")
+    for name, value in whole.params.items():
+        np.testing.assert_array_equal(found.params[name], value)
+    assert found.curve() == whole.curve()
