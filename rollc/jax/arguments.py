@@ -68,6 +68,8 @@ def precision_named(dtype: Any) -> Precision:
 
 def as_array(what: str, value: Any) -> Array:
     """An array of JAX, or one that it traces."""
+    if value is None:  # NaN for older versions of JAX
+        raise InputError(f"{what}: expected an array, found None")
     try:
         return jnp.asarray(value)
     except (TypeError, ValueError, OverflowError) as error:

@@ -368,7 +368,7 @@ def test_what_is_refused(jit: bool) -> None:
         (lambda: wrap(tagger)(tagger.init(0), jnp.ones((2, 2))), "`x`: expected whole numbers"),
         (lambda: function([1], x), "`parameter`: expected arrays by name"),
         (lambda: function(params, "word"), "input `x`: not an array"),
-        (lambda: function(params, None), "input `x`: not an array"),
+        (lambda: function(params, None), "input `x`: expected an array, found None"),
         (lambda: function(params, x, steps=T + 1), "steps"),
         (lambda: tagger(tagger.init(0), np.full((2, 2), 7)), "expected 0 to 1, found 7"),
         (lambda: function(params, x, lengths=[T + 1] * B), "expected 0 to 6, found 7"),
