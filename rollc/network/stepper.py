@@ -8,7 +8,7 @@ is whether an array is like those before: where it is not, nothing is done here,
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,6 @@ from rollc.network.noise_draws import Seed, draw_noise, seed_of
 from rollc.runtime.resident import Resident
 from rollc.support.checks import switch
 from rollc.transforms.randomness import NOISE
-
-if TYPE_CHECKING:
-    from rollc.runtime.kernel import Kernel
 
 Array = NDArray[Any]
 Results = dict[str, Array]
@@ -54,7 +51,8 @@ class Stepper:
 
     def __init__(
         self,
-        kernel: Kernel,
+        resident: Resident,
+        dtype: str,
         steps: Graph,
         axis: str,
         interface: Interface,
@@ -64,8 +62,8 @@ class Stepper:
     ) -> None:
         self.sizes = sizes
         self.given = frozenset(given)
-        self._resident = Resident(kernel, sizes.steps, sizes.batch)
-        self._graph, self._dtype = steps, kernel.memory.dtype
+        self._resident = resident
+        self._graph, self._dtype = steps, dtype
         self._noisy = bool(steps.leaves(NOISE))
         self._counts = dict(counts)
         takes = {**interface.inputs, **interface.targets}

@@ -255,15 +255,17 @@ class Streaming:
         """What does steps of arrays of one size; None where those are done otherwise."""
         from rollc.network.stepper import Stepper
         from rollc.runtime.kernel import Kernel
-        from rollc.runtime.resident import is_worth_threads
+        from rollc.runtime.resident import Resident, shares_of
 
         kernel = self.kernel(self.names[0])
         if sizes.empty or not isinstance(kernel, Kernel):
             return None
-        if is_worth_threads(kernel, sizes.steps, sizes.batch):
+        shares = shares_of(kernel, sizes.steps, sizes.batch)
+        if shares is None:
             return None
+        resident = Resident(kernel, sizes.steps, sizes.batch, shares)
         counts = {name: sizes.steps[axis] for axis, name in self._counts.items()}
-        return Stepper(kernel, self.steps, self.axis, self.own, sizes, given, counts)
+        return Stepper(resident, self.dtype, self.steps, self.axis, self.own, sizes, given, counts)
 
     def _results(
         self, name: str, leaves: Mapping[str, Array], sizes: Sizes
