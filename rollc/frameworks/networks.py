@@ -41,6 +41,11 @@ class Networks:
         noise = first.graph.leaves(NOISE)
         self._draws = bool(noise), any("rate" not in node.options for node in noise)
 
+    @property
+    def averages(self) -> bool:
+        """Whether gradients are averaged over the steps (``combine="mean"``)."""
+        return bool(self._options.get("combine") == "mean")
+
     def draws(self, training: bool) -> bool:
         """Whether a call needs random numbers: dropout does in training alone."""
         in_training, always = self._draws

@@ -96,7 +96,7 @@ def _at(array: Any, place: tuple[int, ...]) -> Any:
     if not place:
         return array
     sizes = zip(place, array.shape, strict=False)
-    return array[tuple(index if size > 1 else 0 for index, size in sizes)]
+    return array[(*(index if size > 1 else 0 for index, size in sizes), ...)]
 
 
 @_call.def_impl  # type: ignore[untyped-decorator]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from rollc.ir.names import STATE
 from rollc.jax import rules
 from rollc.jax.arguments import (
     Precision,
+    as_array,
     by_name,
     fitting,
     lengths_of,
@@ -29,6 +30,7 @@ from rollc.jax.arguments import (
     sizes_of,
     state_rows,
 )
+from rollc.jax.batches import axes
 from rollc.jax.plans import Plan, seed_number
 from rollc.jax.tapes import Tapes
 from rollc.network.arrays import unknown
@@ -276,15 +278,17 @@ class Function:
         """That of the parameters; where there are none, of what comes in."""
         known = networks.first.params
         own = {
-            name: jnp.asarray(array)
-            for name, array in by_name("parameter", params, known).items()
+            name: as_array(f"parameter `{name}`", value)
+            for name, value in by_name("parameter", params, known).items()
             if known[name].kind == "float"
         }
         if own:
             return precision_of("parameter", own)
         slots = {**networks.first.inputs, **networks.first.targets}
         floats = {
-            name: jnp.asarray(value) for name, value in given.items() if slots[name].kind == "float"
+            name: as_array(f"input `{name}`", value)
+            for name, value in given.items()
+            if slots[name].kind == "float"
         }
         return precision_of("input", floats) if floats else precision_named(None)
 
@@ -343,7 +347,7 @@ class Function:
         )
 
 
-@cache
+@lru_cache(maxsize=256)
 def _interface(network: Network) -> Interface:
     free = network.feed == "free"
     return interface_of(network.graph, network.dtype, network.steps, free=free)
@@ -370,6 +374,10 @@ def _plan(
         for name, array in arrays.items()
         if jnp.issubdtype(array.dtype, np.floating) and name not in network.targets
     )
+    batches = None
+    if not (sizes.batched or networks.averages or "seed" in extras):
+        ragged = lengths is not None
+        batches = axes(interface, network.graph, [*arrays], loss, state, ragged)
     real = {name for name, each in results.items() if jnp.issubdtype(each.dtype, np.floating)}
     return Plan(
         networks=networks,
@@ -381,5 +389,6 @@ def _plan(
         moving=floats,
         sources=frozenset({"loss"} if loss else real),
         shapes=tuple(results.items()),
+        batches=batches,
         tapes=tapes,
     )

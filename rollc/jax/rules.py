@@ -19,17 +19,8 @@ from jax.custom_derivatives import SymbolicZero
 from rollc.errors import DerivativeError, InputError
 from rollc.ir.names import STATE
 from rollc.jax.callback import Tree, called
-from rollc.jax.plans import (
-    TOKEN,
-    Extras,
-    Plan,
-    Products,
-    Pulled,
-    Pushed,
-    Recorded,
-    Results,
-    Valued,
-)
+from rollc.jax.hosts import TOKEN, Products, Pulled, Pushed, Recorded, Results, Valued
+from rollc.jax.plans import Extras, Plan
 
 Arrays = Mapping[str, Any]
 Wrt = tuple[str, ...]

@@ -38,9 +38,13 @@ class Tapes:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def token(self) -> NDArray[np.uint32]:
+        """One that no tape has."""
+        return np.array([self._own, next(self._numbers)], np.uint64).view(np.uint32)
+
     def keep(self, pull: Pull, size: int) -> NDArray[np.uint32]:
         """The token of a tape of so many bytes."""
-        token = np.array([self._own, next(self._numbers)], np.uint64).view(np.uint32)
+        token = self.token()
         with self._lock:
             self._kept[token.tobytes()] = pull, size
             self.bytes += size
