@@ -68,18 +68,6 @@ def test_it_has_no_derivative() -> None:
             jax.linear_transpose(own, jnp.ones(2))(1.0)
 
 
-def test_numbers_of_64_bits_where_another_thread_computes() -> None:
-    """`enable_x64` holds in the thread that calls; JAX runs a loop in one of its own."""
-
-    @jax.jit
-    def loop(x: Any) -> Any:
-        return jax.lax.scan(lambda carry, each: (sums(carry, each @ each)["b"], 0), x, many)[0]
-
-    many = jnp.ones((4, 200, 200)) / 200 + 1e-12
-    expected = many[0] + sum(np.asarray(each) @ np.asarray(each) for each in many)
-    np.testing.assert_allclose(loop(many[0]), expected, rtol=1e-14)
-
-
 def test_no_memory_of_the_function_is_kept() -> None:
     """What it returns it may write to afterwards."""
     kept = np.zeros(100_000)

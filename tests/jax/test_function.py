@@ -138,7 +138,10 @@ def test_lengths() -> None:
 
 
 def test_windows_of_a_state_are_the_whole() -> None:
-    """By `scan`, with gradients that pass from window to window."""
+    """By `scan`, with gradients that pass from window to window.
+
+    JAX runs it in another thread, where `enable_x64` is not set.
+    """
     function = function_of()
     params, x = function.init(0), given(function, targets=False)["x"]
 
