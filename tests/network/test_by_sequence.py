@@ -162,6 +162,7 @@ def test_it_takes_the_memory_of_the_gradients() -> None:
         assert each - summed <= 16 * params + 0.25 * summed
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("each", [False, True])
 def test_the_memory_is_said_beforehand(each: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROLLC_THREADS", "1")

@@ -237,6 +237,7 @@ def test_a_decoder_agrees(lengths: list[int] | None) -> None:
     same(window, net.forward(params, {"y": inputs["y"]}, state=state))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["cell", "delays"])
 def test_compiled_calls_agree(name: str, dtype: str) -> None:
@@ -245,6 +246,7 @@ def test_compiled_calls_agree(name: str, dtype: str) -> None:
         agree(net, *data(net, batch=batch), 4, False)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("text", [CELL, DELAYS, PLAIN, CLOCKED])
 def test_threads_share_a_batch(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     on_machine(monkeypatch, thread_start=0, product_rows=1, packed_numbers=1)
