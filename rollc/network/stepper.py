@@ -1,8 +1,7 @@
-"""One step of a network, again and again, for arrays that are alike.
+"""Steps of a network on a resident kernel, for arguments of the same shapes and types.
 
-What a step needs to know of shapes, kernels and memory is found once.  What is left of the checks
-is whether an array is like those before: where it is not, nothing is done here, and
-:meth:`rollc.network.streaming.Streaming.step` says what is wrong or makes it right.
+Shapes, kernels and memory are looked up once.  A step compares its arguments with those; where
+they differ, :meth:`rollc.network.streaming.Streaming.step` converts them, or raises.
 """
 
 from __future__ import annotations
@@ -29,21 +28,22 @@ _FEW = 16  # indices that Python looks at in less time than NumPy
 
 
 class Slot(NamedTuple):
-    """What an array of a caller's is like, and its place in a kernel, as he has it.
+    """An argument: its shape and type, the bound of an index, and the kernel's array for it.
 
-    ``bound`` is that of an index.  An array that no kernel reads has no place.
+    That is a view without a batch where the caller has none.  Of an argument that the kernel does
+    not read there is none.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     bound: int | None
-    place: Array | None
+    array: Array | None
     spec: Spec
 
 
 class Stepper:
-    """The steps of arrays of one size; it is one thread's at a time.
+    """The steps of arguments of one size, for one thread at a time.
 
     ``interface`` is that of the steps, whose graph is ``steps``, along ``axis``; ``given`` are the
     names of the inputs.  ``counts`` is what a state has of axes that no array tells.
@@ -85,11 +85,11 @@ class Stepper:
         """Whether it does steps of such sizes, with inputs of such names."""
         return self.sizes == sizes and self.given == frozenset(given)
 
-    # Where things are ------------------------------------------------------------------
+    # Views -----------------------------------------------------------------------------
 
     def _slot(self, spec: Spec, axis: str = "") -> Slot:
-        place = self._resident.places.get(spec.name)
-        shown = None if place is None else self._shown(place, spec, axis)
+        leaf = self._resident.leaves.get(spec.name)
+        shown = None if leaf is None else self._shown(leaf, spec, axis)
         shape = np.broadcast_to(0, shape_of(spec, self.sizes))
         return Slot(
             spec.name,
@@ -101,8 +101,10 @@ class Stepper:
         )
 
     def _state(self, spec: Spec) -> Slot:
-        place = self._resident.places[STATE + spec.name]
-        shown = self._shown_rows(place, spec)
+        leaf = self._resident.leaves.get(STATE + spec.name)
+        if leaf is None:  # the kernel does not read it
+            leaf = np.empty_like(self._resident.results["output", STATE + spec.name])
+        shown = self._shown_rows(leaf, spec)
         bound = spec.bound if spec.kind == "index" else None
         return Slot(spec.name, shown.shape, np.dtype(spec.dtype), bound, shown, spec)
 
@@ -134,7 +136,7 @@ class Stepper:
         training: bool,
         seed: Seed,
     ) -> tuple[Results, Results] | None:
-        """The outputs of a step and the state after it; None where an array is another sort."""
+        """The outputs of a step and the state after it; None where an argument differs."""
         if not (self.takes_state(state, self._held) and self.takes(inputs)):
             return None
         for slots, arrays in ((self._params, params), (self._held, state)):
@@ -148,7 +150,7 @@ class Stepper:
         return self.outputs(), rows
 
     def takes(self, inputs: Mapping[str, Any]) -> bool:
-        """Whether inputs are as before; they are at their places then."""
+        """Whether the inputs have the shapes and types; if so they are copied."""
         return len(inputs) == len(self.inputs) and _put("input", self.inputs.values(), inputs)
 
     def begins(self, state: Mapping[str, Any]) -> bool:
@@ -156,7 +158,7 @@ class Stepper:
         return self.takes_state(state, self._held) and _put("state", self._held, state)
 
     def takes_state(self, state: Mapping[str, Any], others: Sequence[Slot] = ()) -> bool:
-        """Whether a state, with ``others`` beside it, is as before; it is at its place then."""
+        """Whether a state, with ``others`` in it, has the shapes and types; if so it is copied."""
         if type(state) is not dict:
             return False
         if len(state) != len(self._states) + len(others) + len(self._counts):
@@ -167,26 +169,26 @@ class Stepper:
         return _put("state", self._states, state)
 
     def _lends(self, slot: Slot, array: Any) -> bool:
-        """Whether an array is as before, and can be read where it lies; it will be then."""
-        name, shape, dtype, bound, place, _ = slot
+        """Whether an array has the shape and type; if so the kernel reads it, in place if it can."""
+        name, shape, dtype, bound, own, _ = slot
         if type(array) is not np.ndarray or array.shape != shape or array.dtype is not dtype:
             return False
         if not array.flags.c_contiguous or not (bound is None or _is_below(array, bound)):
             return False
         if self._resident.takes(name):
             self._resident.give(name, array)
-        elif place is not None:
-            place[...] = array
+        elif own is not None:
+            own[...] = array
         return True
 
     def run(self, training: bool, seed: Seed) -> None:
-        """One step, from what is at its place."""
+        """One step, of the arguments that have been copied."""
         if self._noisy:
             sizes = self.sizes.axes
             drawn = draw_noise(self._graph, sizes, seed, training, self._dtype)
             for name, array in drawn.items():
-                if name in self._resident.places:
-                    self._resident.places[name][...] = array
+                if name in self._resident.leaves:
+                    self._resident.leaves[name][...] = array
         elif type(seed) is not int or seed or training is not False:
             seed_of(seed), switch("`training`", training)
         self._resident.run()
@@ -202,22 +204,22 @@ class Stepper:
 
     def before(self) -> Results:
         """The state that the next step begins with, without what is held."""
-        rows = {slot.name: np.array(slot.place) for slot in self._states}
+        rows = {slot.name: np.array(slot.array) for slot in self._states}
         return rows | {name: np.array(count) for name, count in self._counts.items()}
 
     def carry(self) -> None:
         """Have the next step begin with the state after the last one."""
         for slot, (_, array) in zip(self._states, self._following, strict=True):
-            assert slot.place is not None
-            slot.place[...] = array
+            assert slot.array is not None
+            slot.array[...] = array
 
 
 def _put(sort: str, slots: Iterable[Slot], given: Mapping[str, Any]) -> bool:
-    """Whether arrays are what they are to be; they are copied to their places then.
+    """Whether arrays have the shapes and types of arguments; if so they are copied.
 
     Real numbers may be of another precision; raises :class:`InputError` where one is too large.
     """
-    for name, shape, dtype, bound, place, spec in slots:
+    for name, shape, dtype, bound, own, spec in slots:
         array = given.get(name)
         if type(array) is not np.ndarray or array.shape != shape:
             return False
@@ -227,8 +229,8 @@ def _put(sort: str, slots: Iterable[Slot], given: Mapping[str, Any]) -> bool:
             array = converted(f"{sort} `{name}`", array, spec)
         if bound is not None and not _is_below(array, bound):
             return False
-        if place is not None:
-            place[...] = array
+        if own is not None:
+            own[...] = array
     return True
 
 

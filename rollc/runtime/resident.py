@@ -61,7 +61,7 @@ def _is_shareable(kernel: Kernel, name: str, sizes: Mapping[str, int]) -> bool:
 class Resident:
     """The first phase of a kernel, for one size; each of ``shares`` is for a thread.
 
-    ``places`` are the arrays that leaves are written to, and ``results`` those of results, both
+    ``leaves`` are the arrays that leaves are written to, and ``results`` those of results, both
     with time and batch in front.
     """
 
@@ -80,18 +80,18 @@ class Resident:
         for name, *_ in (*frame.given, *frame.results.get(FIRST, ())):
             shape = memory.dimensions(memory.buffers[name], self._sizes)
             self._arrays[name] = empty(shape, memory.dtypes[name])
-        self.places = {name: self._place(name) for name in memory.leaves}
+        self.leaves = {name: self._leaf(name) for name in memory.leaves}
         self.results = {
             (result.kind, result.label): self._view(result)
             for result in kernel.program.results
             if result.phase == FIRST
         }
         names = self._function.buffers if self._function else ()
-        # What is an output as it is stays at its place, from where results are read.
+        # A leaf that is an output too is read from the resident array.
         fixed = {*frame.copied, *(result.ref.buffer for result in kernel.program.results)}
         self._indices = {
-            name: place
-            for place, name in enumerate(names)
+            name: index
+            for index, name in enumerate(names)
             if name not in fixed and not (memory.buffers[name].batch and len(shares) > 1)
         }
         self._shares = [*zip(self._frames, shares, strict=True)]
@@ -149,14 +149,14 @@ class Resident:
             return array
         return array[share] if buffer.shape else array[:, share]
 
-    def _place(self, name: str) -> Array:
+    def _leaf(self, name: str) -> Array:
         memory = self._kernel.memory
         buffer = memory.buffers[name]
         array = self._frames[0].copied.get(name, self._arrays[name])
         lead = [self._sizes[axis] for axis in (*buffer.axes, *((BATCH,) if buffer.batch else ()))]
-        place = array.reshape((*lead, *buffer.shape))
-        assert np.may_share_memory(place, array)
-        return place
+        leaf = array.reshape((*lead, *buffer.shape))
+        assert np.may_share_memory(leaf, array)
+        return leaf
 
     def _view(self, result: Result) -> Array:
         array = self._arrays[result.ref.buffer]
