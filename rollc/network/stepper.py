@@ -169,7 +169,7 @@ class Stepper:
         return _put("state", self._states, state)
 
     def _lends(self, slot: Slot, array: Any) -> bool:
-        """Whether an array has the shape and type; if so the kernel reads it, in place if it can."""
+        """Whether an array has the shape and type; if so the kernel reads it, or a copy."""
         name, shape, dtype, bound, own, _ = slot
         if type(array) is not np.ndarray or array.shape != shape or array.dtype is not dtype:
             return False
