@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import torch
@@ -65,12 +65,12 @@ class Form:
         """The size of a layer's output, in one direction."""
         return self.proj_size or self.hidden_size
 
-    @cached_property
+    @property
     def states(self) -> dict[str, int]:
         """The values that a layer hands on from step to step, and their sizes."""
         return {"h": self.size} | ({"c": self.hidden_size} if self.mode == "LSTM" else {})
 
-    @cached_property
+    @property
     def endings(self) -> list[str]:
         """Those of the names of each layer and direction, in PyTorch's order."""
         ways = ["", "_reverse"] if self.bidirectional else [""]

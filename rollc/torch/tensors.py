@@ -71,7 +71,7 @@ def precision_of(sort: str, dtypes: Mapping[str, Any]) -> Precision:
                 f" {dtype}; call `.float()` or `.double()` of the module"
             )
     mixed = torch.is_autocast_enabled("cpu")
-    if mixed:
+    if mixed and not torch.compiler.is_compiling():
         warnings.warn("rollc computes in float32 under torch.autocast", stacklevel=1)
     return _PRECISIONS[own, mixed]
 

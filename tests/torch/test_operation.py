@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,14 @@ def test_the_precision_and_a_loss_of_several_windows() -> None:
     module = module_of("lstm").float()
     given = {name: each.detach().float() for name, each in inputs_of(module).items()}
 
+    def mixed(x: Any) -> Any:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return module(x)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        held(mixed, module, given["x"])
+
     def windows(x: Any, y: Any) -> Any:
         state, total = module.initial_state(x), 0.0
         for own, target in zip(x.split(2), y.split(2), strict=True):
@@ -177,6 +186,16 @@ def test_a_tape_goes_with_its_graph() -> None:
     del first, second, value
     gc.collect()
     assert not operation._TAPES
+
+
+def test_a_part_that_is_computed_again() -> None:
+    module = module_of("lstm")
+    x = inputs_of(module)["x"]
+
+    def part(x: Any) -> Any:
+        return torch.utils.checkpoint.checkpoint(module, x, use_reentrant=False)
+
+    held(part, module, x)
 
 
 def test_a_change_in_place_is_found() -> None:
