@@ -21,7 +21,7 @@ from rollc.errors import InputError
 ANY = 2**31 - 1
 """A bound that messages do not mention."""
 
-_Switch = bool | np.bool_
+_SWITCH = (bool, np.bool_)  # no union: compilers of PyTorch read this too
 
 
 def whole(what: str, value: Any, least: int | None = 0, most: int | None = None) -> int:
@@ -29,7 +29,7 @@ def whole(what: str, value: Any, least: int | None = 0, most: int | None = None)
     bounds = "" if least is None else f" from {least} on"
     if least is not None and most is not None and most < ANY:
         bounds = f" from {least} to {most}"
-    if not isinstance(value, _Switch):
+    if not isinstance(value, _SWITCH):
         try:
             number = operator.index(value)
         except (TypeError, ValueError, RuntimeError):  # scalars of other libraries raise anything
@@ -42,7 +42,7 @@ def whole(what: str, value: Any, least: int | None = 0, most: int | None = None)
 
 def real(what: str, value: Any, words: str = "a number") -> float:
     """A finite number."""
-    if not isinstance(value, _Switch | str | bytes):
+    if not isinstance(value, (*_SWITCH, str, bytes)):
         try:
             number = float(value)
         except (TypeError, ValueError, OverflowError, RuntimeError):
@@ -64,7 +64,7 @@ def positive(what: str, value: Any) -> float:
 
 def switch(what: str, value: Any) -> bool:
     """True or False, and no other value that counts as one of them."""
-    if isinstance(value, _Switch):
+    if isinstance(value, _SWITCH):
         return bool(value)
     raise InputError(f"{what}: expected True or False, found {shown(value)}")
 

@@ -68,7 +68,9 @@ class Form:
     @property
     def states(self) -> dict[str, int]:
         """The values that a layer hands on from step to step, and their sizes."""
-        return {"h": self.size} | ({"c": self.hidden_size} if self.mode == "LSTM" else {})
+        if self.mode == "LSTM":
+            return {"h": self.size, "c": self.hidden_size}
+        return {"h": self.size}
 
     @property
     def endings(self) -> list[str]:
@@ -280,7 +282,7 @@ def _states(form: Form, hx: Any) -> list[Any]:
     """The tensors of a state: None where there is none."""
     if hx is None or len(form.states) == 1:
         return [hx] * len(form.states)
-    if not isinstance(hx, list | tuple) or len(hx) != len(form.states):
+    if not isinstance(hx, (list, tuple)) or len(hx) != len(form.states):
         raise InputError(f"expected a state of h_0 and c_0, found {_of(hx)}")
     return [*hx]
 

@@ -149,7 +149,7 @@ class Module(nn.Module):  # type: ignore[misc]
         network = self._first
         if batch_size is not None:
             batch_size = checks.whole("`batch_size`", batch_size)
-        like = next(self.parameters(), torch.empty(0))
+        like = [*self._learnt(network).values(), torch.empty(0)][0]
         return {
             name: torch.zeros(
                 _with_batch(spec, batch_size),
@@ -257,7 +257,7 @@ class Module(nn.Module):  # type: ignore[misc]
         for name in named:
             if name in given:
                 raise InputError(f"input `{name}` is given twice")
-        given |= named
+        given.update(named)
         known = {**network.inputs, **network.targets}
         for name in given:
             if name not in known:
