@@ -1,4 +1,4 @@
-"""Arrays in files: ``.npz`` for all of a network's arrays, ``.csv`` for sequences of numbers.
+"""Arrays in ``.npz`` and ``.npy`` files.
 
 Files are untrusted: nothing in them is executed, and whatever is wrong with one is an
 :class:`InputError` that names the file.
@@ -6,14 +6,10 @@ Files are untrusted: nothing in them is executed, and whatever is wrong with one
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import zipfile
-from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
@@ -32,21 +28,6 @@ _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second is that of an empty one
 _NPY = b"\x93NUMPY"
 
 
-@dataclass(frozen=True)
-class Column:
-    """A sequence that a table may hold: its name and the shape of one step."""
-
-    name: str
-    shape: tuple[int, ...] = ()
-
-    @property
-    def labels(self) -> list[str]:
-        """The heads of its columns: ``x`` for a number, ``x.0``, ``x.1`` … for a vector."""
-        if not self.shape:
-            return [self.name]
-        return [f"{self.name}.{'.'.join(map(str, at))}" for at in np.ndindex(self.shape)]
-
-
 def read_npz(content: bytes, file: str) -> dict[str, Array]:
     """The arrays of an ``.npz`` file by name; they hold numbers or truth values.
 
@@ -63,6 +44,11 @@ def read_npz(content: bytes, file: str) -> dict[str, Array]:
         raise
     except Exception as error:  # the formats' readers raise whatever comes up
         raise InputError(f"cannot read `{file}` as .npz: {error}") from error
+
+
+def read_npy(content: bytes, file: str) -> Array:
+    """The array of an ``.npy`` file; nothing is unpickled."""
+    return _array(content, f"the array of `{file}`")
 
 
 def _members(archive: zipfile.ZipFile, file: str) -> dict[str, Array]:
@@ -134,89 +120,6 @@ def write_npz(arrays: Mapping[str, Array]) -> bytes:
             np.lib.format.write_array(member, np.asarray(found), allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
     return content.getvalue()
-
-
-def read_csv(content: bytes, file: str, columns: Sequence[Column]) -> dict[str, Array]:
-    """The sequences of a table with a row a step, each of shape ``[T, *shape]``.
-
-    With a first row of heads the columns are found by their labels, and other columns are
-    passed over; a sequence of which no column is there is left out.  Without heads the
-    columns are those of ``columns`` in that order, and there are no others.
-    """
-    rows = _rows(content, file)
-    first, cells = next(rows, (0, []))
-    if not cells:
-        raise InputError(f"`{file}` is empty")
-    head = [cell.strip() for cell in cells]
-    if any(_number(cell) is None for cell in head):
-        first, cells = next(rows, (0, []))
-    else:
-        head = [label for column in columns for label in column.labels]
-        if len(head) != len(cells):
-            raise InputError(
-                f"`{file}` has {len(cells)} columns without heads, where {len(head)} were"
-                f" expected: {', '.join(head[:8])}{' …' if len(head) > 8 else ''}"
-            )
-    places = {label: place for place, label in reversed(list(enumerate(head)))}
-    wanted: dict[Column, list[int]] = {}
-    for column in columns:
-        missing = [label for label in column.labels if label not in places]
-        if len(missing) == len(column.labels):
-            continue
-        if missing:
-            raise InputError(f"`{file}` has no column `{missing[0]}`")
-        wanted[column] = [places[label] for label in column.labels]
-    if not wanted:
-        known = ", ".join(f"`{column.labels[0]}`" for column in columns[:8])
-        raise InputError(f"no column of `{file}` has a name that was looked for, such as {known}")
-    numbers = {column: array("d") for column in wanted}
-    for line, row in chain([(first, cells)] if cells else [], rows):
-        for column, own in wanted.items():
-            numbers[column].extend(_cell(row, place, line, file) for place in own)
-    return {
-        column.name: np.array(found, np.float64).reshape(-1, *column.shape)
-        for column, found in numbers.items()
-    }
-
-
-def _rows(content: bytes, file: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are not empty, each with the number of its line, one after the other."""
-    try:
-        reader = csv.reader(_lines(content, file), strict=True)
-        for row in reader:
-            if any(map(str.strip, row)):
-                yield reader.line_num, row
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read `{file}` as a table: {error}") from error
-
-
-def _lines(content: bytes, file: str) -> Iterator[str]:
-    if len(content) > LONGEST_TABLE:
-        raise InputError(
-            f"`{file}` is a table of more than {LONGEST_TABLE // 2**20} MB; save it as .npz"
-        )
-    start = 0
-    while start < len(content):  # so that no endless line is cut into cells
-        end = content.find(b"\n", start) + 1 or len(content)
-        if end - start > LONGEST_LINE:
-            raise InputError(f"`{file}` has a line of more than {LONGEST_LINE // 2**20} MB")
-        start = end
-    yield from io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
-def _cell(row: Sequence[str], place: int, line: int, file: str) -> float:
-    value = _number(row[place]) if place < len(row) else None
-    if value is None:
-        found = f"found `{row[place]:.20}`" if place < len(row) else "the row ends before"
-        raise InputError(f"`{file}`, line {line}, column {place + 1}: expected a number, {found}")
-    return value
 
 
 def names(arrays: Iterable[str]) -> str:

@@ -20,10 +20,11 @@ Array = NDArray[Any]
 @dataclass(frozen=True)
 class Sequences:
     """Inputs and targets by name, time first, and the number of steps of each sequence if they
-    differ."""
+    differ.  ``masked`` are those whose missing numbers are NaN until they are prepared."""
 
     arrays: Mapping[str, Array]
     lengths: Lengths | None = None
+    masked: frozenset[str] = frozenset()
 
     def described(self, network: Network) -> str:
         """What there is, for people: ``x [500, 8], y [500, 8]: 8 sequences of 500 steps``."""
@@ -82,7 +83,7 @@ def split(
             arrays = {
                 name: a[start:stop] if slots[name].time else a for name, a in data.arrays.items()
             }
-            return Sequences(arrays)
+            return Sequences(arrays, masked=data.masked)
         arrays = {
             name: a.take(chosen, axes[name]) if name in axes else a
             for name, a in data.arrays.items()
@@ -90,7 +91,8 @@ def split(
         own = data.lengths
         if isinstance(own, Mapping):
             own = {axis: each[chosen] for axis, each in own.items()}
-        return Sequences(arrays, own if own is None or isinstance(own, dict) else own[chosen])
+        own = own if own is None or isinstance(own, dict) else own[chosen]
+        return Sequences(arrays, own, data.masked)
 
     return [part(*pair) for pair in pairwise(borders)], what
 

@@ -5,6 +5,7 @@
     run.json                versions, the command, and what the data were
     checkpoint.safetensors  all that the next update needs
     params.safetensors      the parameters: the best, or the last ones
+    preparation.json        what was done to the data: scales, and the symbols of a text
     metrics.jsonl           a line for each epoch
     loss.svg                their losses
 
@@ -29,10 +30,12 @@ import tomli_w
 from numpy.typing import NDArray
 
 from rollc.errors import InputError, StoreError
+from rollc.network.network import Network
 from rollc.support import atomic_files
 from rollc.training.flat import Layout
 from rollc.training.loop import Progress
 from rollc.training.optimizers import State
+from rollc.training.preparation import Preparation, preparation_of
 from rollc.training.schedules import Plateau
 
 Array = NDArray[Any]
@@ -40,7 +43,7 @@ Record = dict[str, Any]
 
 NETWORK, OPTIONS, ABOUT = "network", "options.toml", "run.json"
 CHECKPOINT, PARAMS = "checkpoint.safetensors", "params.safetensors"
-METRICS, PICTURE = "metrics.jsonl", "loss.svg"
+METRICS, PICTURE, PREPARATION = "metrics.jsonl", "loss.svg", "preparation.json"
 
 _NUMBERS = ("epoch", "part", "update", "total", "weight", "best_loss", "best_epoch", "since_best")
 _PROGRESS = "progress"  # of the metadata
@@ -61,8 +64,15 @@ class RunFolder:
     def network(self) -> Path:
         return self.path / NETWORK
 
-    def begin(self, options: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    def begin(
+        self,
+        options: Mapping[str, Any],
+        about: Mapping[str, Any],
+        preparation: Preparation | None = None,
+    ) -> None:
         """Write what a run is told, and where it comes from; the network is there."""
+        told = (preparation or Preparation()).told()
+        self._write(PREPARATION, (json.dumps(told, ensure_ascii=False) + "\n").encode())
         given = {name: value for name, value in options.items() if value is not None}
         self._write(OPTIONS, tomli_w.dumps(given).encode())
         self._write(ABOUT, (json.dumps(about, indent=2) + "\n").encode())
@@ -73,6 +83,13 @@ class RunFolder:
 
     def about(self) -> dict[str, Any]:
         return _json_object(self._read(ABOUT), self.path / ABOUT)
+
+    def preparation(self, network: Network) -> Preparation:
+        """What is done to data before the network reads them; nothing, where none was kept."""
+        path = self.path / PREPARATION
+        if not path.is_file():
+            return Preparation()
+        return preparation_of(_json_object(self._read(PREPARATION), path), network, str(path))
 
     # Checkpoints ------------------------------------------------------------------------
 
@@ -138,7 +155,7 @@ def read_options(path: Path) -> dict[str, Any]:
 
 def written_params(params: Mapping[str, Array]) -> bytes:
     """Parameters in the format of safetensors."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in params.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in params.items()}
     return bytes(safetensors.numpy.save(arrays))
 
 

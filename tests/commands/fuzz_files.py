@@ -40,9 +40,12 @@ from rollc.ir.verifier import verify
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.diagnostics.spec_error import SpecError
 from rollc.lang.load import load_graph
+from rollc.network.arrays import Spec
 from rollc.runtime.kernel import Kernel
 from rollc.support import fingerprint
-from rollc.tools.datafiles import Column, read_csv, read_npz
+from rollc.tools.columns import Columns, arrange
+from rollc.tools.datafiles import read_npz
+from rollc.tools.tables import read_table
 from tests.commands import fuzz_specs
 
 LONGEST = 10.0  # seconds of the processor for one
@@ -305,8 +308,13 @@ def try_csv(random_: random.Random) -> tuple[str, Files]:
     rows = ["x.0,x.1,y"] if random_.random() < 0.7 else []
     rows += [f"{random_.random()},{random_.randint(-3, 3)},1e{random_.randint(-9, 9)}"] * 4
     content = change_bytes(random_, "\n".join(rows).encode(), b"y,x.0\n1,2\n")
-    columns = [Column("x", (2,)), Column("y")]
-    return _reads(lambda: read_csv(content, "f.csv", columns), {"f.csv": content})
+    slots = {"x": Spec("x", "float", (2,), "float32", ("t",), True)}
+    slots["y"] = Spec("y", "float", (), "float32", ("t",), True)
+
+    def read() -> Mapping[str, Any]:
+        return arrange(read_table(content, "f.csv"), slots, Columns()).arrays
+
+    return _reads(read, {"f.csv": content})
 
 
 def _reads(read: Callable[[], Mapping[str, Any]], files: Files) -> tuple[str, Files]:

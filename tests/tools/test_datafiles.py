@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollc.errors import InputError
-from rollc.tools import datafiles
-from rollc.tools.datafiles import Column, read_csv, read_npz, write_npz
+from rollc.tools.datafiles import read_npz, write_npz
 
 
 def npz(**arrays: Any) -> bytes:
@@ -107,16 +106,6 @@ def test_orders_and_types_of_numbers() -> None:
         assert found[name].flags.writeable
 
 
-def test_tables_have_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datafiles, "LONGEST_TABLE", 200)
-    monkeypatch.setattr(datafiles, "LONGEST_LINE", 100)
-    assert len(read_csv(b"y\n" + b"1\n" * 90, "f.csv", [Y])["y"]) == 90
-    with pytest.raises(InputError, match=r"`f\.csv` is a table of more than"):
-        read_csv(b"y\n" + b"1\n" * 100, "f.csv", [Y])
-    with pytest.raises(InputError, match=r"`f\.csv` has a line of more than"):
-        read_csv(b"y\n" + b"1," * 60, "f.csv", [Y])
-
-
 @pytest.mark.parametrize("array", [np.array(["text"]), np.array([1j]), np.array(["2020"], "M8")])
 def test_only_numbers_are_read(array: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"`a` in `f\.npz` holds neither numbers"):
@@ -142,48 +131,3 @@ def test_a_damaged_file_is_an_input_error(data: st.DataObject) -> None:
     except InputError:
         return
     assert all(isinstance(array, np.ndarray) for array in found.values())
-
-
-X, Y, Z = Column("x", (2,)), Column("y"), Column("z", (2, 2))
-
-
-def test_columns_are_found_by_their_heads() -> None:
-    table = b"year,x.1,y,x.0\r\n1700,1,2,3\r\n\r\n1701,4,5e0,6\r\n"
-    found = read_csv(table, "f.csv", [X, Y])
-    np.testing.assert_array_equal(found["x"], [[3, 1], [6, 4]])
-    np.testing.assert_array_equal(found["y"], [2, 5])
-
-
-def test_without_heads_the_columns_are_in_order() -> None:
-    found = read_csv(b"1,2,3\n4,5,nan\n", "f.csv", [X, Y])
-    np.testing.assert_array_equal(found["x"], [[1, 2], [4, 5]])
-    np.testing.assert_array_equal(found["y"], [3, np.nan])
-
-
-def test_the_heads_of_a_matrix() -> None:
-    found = read_csv(b"z.0.0,z.0.1,z.1.0,z.1.1\n1,2,3,4\n", "f.csv", [Z])
-    np.testing.assert_array_equal(found["z"], [[[1, 2], [3, 4]]])
-
-
-def test_what_is_not_there_is_left_out() -> None:
-    assert read_csv(b"y\n1\n", "f.csv", [X, Y]).keys() == {"y"}
-
-
-@pytest.mark.parametrize(
-    ("table", "message"),
-    [
-        (b"", "`f.csv` is empty"),
-        (b"\n \n", "`f.csv` is empty"),
-        (b"x.0,y\n1,2\n", "`f.csv` has no column `x.1`"),
-        (b"a,b\n1,2\n", "no column of `f.csv` has a name that was looked for, such as `x.0`, `y`"),
-        (b"1,2\n", "has 2 columns without heads, where 3 were expected: x.0, x.1, y"),
-        (b"y\n1\ntwo\n", "`f.csv`, line 3, column 1: expected a number, found `two`"),
-        (b"a,y\n1,2\n3\n", "`f.csv`, line 3, column 2: expected a number, the row ends before"),
-        (b"y\n\xff\n", "cannot read `f.csv` as a table"),
-        (b'y\n"1\n', "cannot read `f.csv` as a table"),
-    ],
-)
-def test_a_bad_table_is_named(table: bytes, message: str) -> None:
-    with pytest.raises(InputError) as caught:
-        read_csv(table, "f.csv", [X, Y])
-    assert message in str(caught.value)

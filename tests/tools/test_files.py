@@ -146,7 +146,7 @@ def test_a_command_reads_an_artefact_once(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("run tiny.roll --inputs data.npz --outputs X.csv", "is to be written as .npz"),
+        ("run tiny.roll --inputs data.npz --outputs X.txt", "is to be written as .npz"),
         ("run tiny.roll --inputs data.npz --save-state X", "is to be written as .npz"),
         ("run tiny.roll --inputs data.npz --outputs absent/o.npz", "there is no folder `absent`"),
         ("run tiny.roll --inputs data.npz --outputs data.npz", "would be lost"),

@@ -30,6 +30,7 @@ from rollc.tools.cli.options import (
     step_sizes,
     steps_of,
     steps_option,
+    table_options,
     words_of,
 )
 from rollc.tools.demos import DEMOS
@@ -212,19 +213,25 @@ def draw(**options: Any) -> None:
 
 
 @rollc.command(cls=RunCommand)
-@click.argument("spec", metavar="SPEC|DIR")
+@click.argument("spec", metavar="SPEC|DIR|RUN")
 @click.option(
     "--inputs",
-    metavar="F.npz|F.csv",
-    help="The inputs, and for a loss the targets: time first, then the batch if there is one."
-    " An array `lengths` has the number of steps of each sequence; with two time axes there"
-    " is one for each, such as `lengths.s`.",
+    metavar="F",
+    help="The inputs, and for a loss the targets, as .npz or a table: time first, then the batch if"
+    " there is one.  An array `lengths` has the number of steps of each sequence; with two time"
+    " axes there is one for each, such as `lengths.s`.",
 )
 @click.option(
     "--params", metavar="P.npz", help="The parameters.  Without it they are drawn from the seed."
 )
 @seed_option
-@click.option("--outputs", metavar="O.npz", help="Where to write what was computed.")
+@click.option(
+    "-o",
+    "--outputs",
+    metavar="O",
+    help="Where to write what was computed: .npz, or a table (.csv, .tsv, .parquet) with the"
+    " columns of the one that came in that were not read.",
+)
 @click.option(
     "--grad",
     type=click.Choice(GRADIENTS),
@@ -258,12 +265,17 @@ def draw(**options: Any) -> None:
     callback=steps_of,
     help="How many steps to run where no input says so; by axis where there are two.",
 )
+@table_options
 @sets_option
 @dtype_option
 @feed_option
 @backend_option
 def run(**options: Any) -> None:
-    """Run a network forward, and with --grad backward."""
+    """Run a network forward, and with --grad backward.
+
+    A RUN is what `rollc train -o RUN` has left: its network, with its parameters, its columns and
+    its units.
+    """
     from rollc.tools.cli import running
 
     running.run(**options)
@@ -271,13 +283,25 @@ def run(**options: Any) -> None:
 
 @rollc.command()
 @click.argument("spec", metavar="SPEC|DIR", required=False)
-@click.option("--data", metavar="F.npz|F.csv", help="The inputs and targets.")
+@click.option(
+    "--data",
+    metavar="F",
+    help="The inputs and targets: .npz, or a table (.csv, .tsv, .gz of these, .parquet, .npy), or a"
+    " folder of tables with a sequence each.",
+)
 @click.option("--valid", metavar="F", help="Data that the loss is computed on after each epoch.")
 @click.option(
     "--split",
     callback=shares_of,
     metavar="0.8,0.1,0.1",
     help="Shares of the data for training, validation and test, in their order.",
+)
+@table_options
+@click.option(
+    "--standardise",
+    is_flag=True,
+    help="Inputs and targets as multiples of their spread from their mean, both of the training"
+    " part; the run keeps them, and predictions have the units of the data.",
 )
 @click.option("--params", metavar="P.npz", help="Where to start, if not from the seed.")
 @click.option(

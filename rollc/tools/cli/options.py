@@ -29,6 +29,14 @@ KERNELS = (
     *("tangent.lengths", "tangent.2.lengths", "tangent.3.lengths", "tangent.4.lengths"),
 )
 GRADIENTS = ("adjoint", "forward")
+READING = {  # how tables are read: options of click, and what a user writes
+    "mapping": "map",
+    "target": "target",
+    "missing": "missing",
+    "mask": "mask",
+    "sequence": "sequence",
+    "separator": "separator",
+}
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -245,6 +253,69 @@ def kernel_option(command: Command) -> Command:
         type=click.Choice(KERNELS),
         help="Of which kernel; if not given, `gradient` where there is a loss.",
     )(command)
+
+
+def table_options(command: Command) -> Command:
+    """How a table becomes arrays: for commands that read one."""
+    for option in reversed(
+        (
+            click.option(
+                "--map",
+                "mapping",
+                multiple=True,
+                metavar="NAME=COLUMN,...",
+                callback=pairs_in,
+                help="The columns of a table that make an input or target.  Again for others.",
+            ),
+            click.option(
+                "--target", metavar="COLUMN,...", help="The columns of the target, if it is one."
+            ),
+            click.option(
+                "--missing",
+                type=click.Choice(["error", "drop", "hold", "mask"]),
+                default="error",
+                show_default=True,
+                help="Where a cell is missing: drop the row, hold the cell before, or mask it.",
+            ),
+            click.option(
+                "--mask",
+                multiple=True,
+                metavar="NAME[=OF]",
+                help="The input that is 1 where no cell of the row is missing (or none of OF),"
+                " and else 0.",
+            ),
+            click.option(
+                "--sequence", metavar="COLUMN", help="The column that tells sequences apart."
+            ),
+            click.option(
+                "--separator",
+                metavar="CHARACTER",
+                callback=separator_in,
+                help="Between the cells of a table; found in its first line if not given.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def pairs_in(
+    context: click.Context, option: click.Parameter, pairs: tuple[str, ...]
+) -> tuple[str, ...]:
+    """``x=pressure,temperature`` and more of them, as they are."""
+    for pair in pairs:
+        name, _, columns = pair.partition("=")
+        if not (name.strip() and columns.strip()):
+            raise click.BadParameter(f"`{pair}` is not of the form NAME=COLUMN,..., such as x=a,b")
+    return pairs
+
+
+def separator_in(context: click.Context, option: click.Parameter, text: str | None) -> str | None:
+    """One character; `\\t` and `tab` are a tabulator."""
+    text = {"\\t": "\t", "tab": "\t"}.get(text or "", text)
+    if text is not None and (len(text) != 1 or text in '"\r\n' or not text.isascii()):
+        raise click.BadParameter(f"`{text}` is not one character, such as `;` or tab")
+    return text
 
 
 def feed_option(command: Command) -> Command:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,25 +14,27 @@ from rollc.errors import InputError, UndefinedError
 from rollc.network.network import Network
 from rollc.tools import console, files
 from rollc.tools.cli import effect
+from rollc.tools.cli.data import columns_of, load
 from rollc.tools.cli.networks import (
-    data_of,
     draws_at_random,
     has_random_params,
     known,
     open_network,
     values_of,
 )
+from rollc.tools.cli.options import READING
+from rollc.tools.cli.predictions import in_units, predicted_columns
+from rollc.tools.cli.trained import open_run
 from rollc.tools.datafiles import names, read_npz, write_npz
+from rollc.tools.tables import write_table
+from rollc.training.preparation import Preparation
+from rollc.training.run_folder import is_run
 from rollc.transforms.streaming_split import why_no_steps
-
-if TYPE_CHECKING:
-    pass
 
 Array = NDArray[Any]
 
-LENGTHS = "lengths"  # the array with the number of steps of each sequence
 STATE = "state."
-NPZ = (".npz",)
+NPZ, TABLES = (".npz",), (".csv", ".tsv", ".parquet")
 
 
 def run(
@@ -48,22 +53,41 @@ def run(
     dtype: str,
     feed: str,
     backend: str | None,
+    **reading: Any,
 ) -> None:
-    files.check_inputs(spec if spec == files.STREAM else None, inputs, params, state)
-    files.check_outputs(outputs, save_state, endings=NPZ, keep=[spec, inputs, params])
+    file = None if inputs is None or os.path.isdir(inputs) else inputs
+    files.check_inputs(spec if spec == files.STREAM else None, file, params, state)
+    files.check_outputs(outputs, endings=(*NPZ, *TABLES))
+    files.check_outputs(save_state, endings=NPZ)
+    files.check_outputs(outputs, save_state, keep=[spec, file, params])
     if outputs is not None:
         files.check_outputs(outputs, keep=[state])
     _check_ways(grad, memory, checkpoint, with_state=bool(state or save_state))
-    network = open_network(spec, sets, dtype, feed, backend)
+    if inputs is None:
+        effect.refuse(READING, "without `--inputs`")
+    trained = None
+    if is_run(Path(spec)):
+        effect.refuse(["sets", "dtype", "feed", "backend"], "on a run, which has its network")
+        trained = open_run(spec)
+    network = trained.network if trained else open_network(spec, sets, dtype, feed, backend)
     if grad and network.graph.loss is None:
         raise InputError("the spec has no loss, so there are no gradients")
-    values = values_of(network, params, seed)
-    if not draws_at_random(network) and (params is not None or not has_random_params(network)):
+    values = trained.params if trained and not params else values_of(network, params, seed)
+    known_values = params is not None or trained is not None or not has_random_params(network)
+    if not draws_at_random(network) and known_values:
         effect.say(["seed"], "here: nothing is drawn at random")
     if (state or save_state) and not network.states and len(network.axes) == 1:
         network.initial_state(values, {}, steps or 1)  # says why, where that is not its nature
         raise InputError(f"`{network.name}` has no state: it reads nothing of another step")
-    arrays, lengths = data_of(network, inputs) if inputs else ({}, None)
+    loaded, preparation = None, trained.preparation if trained else Preparation()
+    arrays: dict[str, Array] = {}
+    lengths: Any = None
+    if inputs:
+        options = trained.reading(reading) if trained else reading
+        columns = replace(columns_of(network, options), optional=frozenset(network.targets))
+        loaded = load(network, inputs, columns)
+        data = preparation(loaded.data)
+        arrays, lengths = dict(data.arrays), data.lengths
     before: dict[str, Array] | None = None
     apart = len(network.axes) > 1 and bool(state or save_state)
     if apart:
@@ -77,7 +101,9 @@ def run(
         _say_of_window(network)
     found = network.forward(values, arrays, before, steps, lengths=lengths, seed=seed)
     after = {name: array for name, array in found.items() if name.startswith(STATE)}
-    results = {name: array for name, array in found.items() if name not in after}
+    results = in_units(
+        network, {n: array for n, array in found.items() if n not in after}, preparation
+    )
     lines = [f"output {name}: {_described(array)}" for name, array in results.items()]
     has_loss = network.graph.loss is not None and not (apart and not grad)
     if has_loss and (grad or network.targets.keys() <= arrays.keys()):
@@ -117,8 +143,12 @@ def run(
                 console.note(f"no loss: {undefined}")
         if loss is not None:
             results["loss"] = np.asarray(loss)
-            lines.append(f"loss: {loss:.6g}")
-    if outputs is not None:
+            scaled = " (of standardised numbers)" if preparation.scales else ""
+            lines.append(f"loss: {loss:.6g}{scaled}")
+    if outputs is not None and outputs.lower().endswith(TABLES):
+        predicted = predicted_columns(network, results, loaded, lengths)
+        files.write_bytes(outputs, write_table(predicted, outputs))
+    elif outputs is not None:
         files.write_bytes(outputs, write_npz(results))
     if save_state is not None:
         kept = {name.removeprefix(STATE): array for name, array in after.items()}

@@ -21,13 +21,14 @@ from rollc.network.not_finite import first_not_finite
 from rollc.support.version import VERSION
 from rollc.tools import console, files
 from rollc.tools.cli import building, effect, sources
-from rollc.tools.cli.networks import data_of, has_random_params, values_of
+from rollc.tools.cli.data import parts_of
+from rollc.tools.cli.networks import has_random_params, values_of
 from rollc.tools.cli.options import as_given, written_name
 from rollc.tools.datafiles import write_npz
 from rollc.training import run_folder
 from rollc.training.advice import advice
 from rollc.training.batches import Batches, Windows
-from rollc.training.data import Sequences, counted, split
+from rollc.training.data import Sequences, counted
 from rollc.training.flat import Layout
 from rollc.training.loop import Diverged, Trainer, Update
 from rollc.training.optimizers import optimizer
@@ -53,7 +54,8 @@ def train(**given: Any) -> int:
     settings = _settings(options)
     network = _network(options, folder, given["resume"] is not None)
     _need_something_to_fit(network)
-    train_data, valid_data = _data(network, options)
+    parts = parts_of(network, options, options["quiet"])
+    train_data, valid_data = parts.train, parts.valid
     data = Batches(
         network,
         train_data.arrays,
@@ -78,7 +80,7 @@ def train(**given: Any) -> int:
         params = values_of(network, options["params"], settings.seed)
     trainer = Trainer(network, data, settings, valid=valid, params=params, progress=progress)
     if folder is not None and not given["resume"]:
-        folder.begin(_kept(options), about)
+        folder.begin(_kept(options), about, parts.preparation)
     if output is None:
         console.warning("the fitted network is not kept: give `-o RUN`, the name of a folder")
     if not options["quiet"]:
@@ -165,9 +167,8 @@ def _folder(output: str | None, resumed: bool) -> RunFolder | None:
 def _check(options: Mapping[str, Any], output: str | None, folder: RunFolder | None) -> None:
     """Raise, before the work, for what is asked in vain."""
     spec = options["spec"]
-    files.check_inputs(
-        spec if spec == files.STREAM else None, options["data"], options["valid"], options["params"]
-    )
+    data = [name for name in (options["data"], options["valid"]) if not os.path.isdir(name or "")]
+    files.check_inputs(spec if spec == files.STREAM else None, *data, options["params"])
     if folder is None:
         files.check_outputs(output, endings=PARAMS, keep=[spec, options["data"]])
         effect.refuse(["checkpoint_every"], "without `-o RUN`: there is no folder to keep it in")
@@ -236,20 +237,6 @@ def _need_something_to_fit(network: Network) -> None:
         raise InputError("the spec has no loss, so there is nothing to fit")
     if not network.params:
         raise InputError(f"`{network.name}` has no parameters, so there is nothing to fit")
-
-
-def _data(network: Network, options: Mapping[str, Any]) -> tuple[Sequences, Sequences | None]:
-    """What is learned from, and what is validated on."""
-    found = Sequences(*data_of(network, options["data"]))
-    if options["valid"]:
-        return found, Sequences(*data_of(network, options["valid"]))
-    if not options["split"]:
-        return found, None
-    shares = options["split"]
-    parts, what = split(network, found, shares)
-    if not options["quiet"]:
-        console.say(f"split by {what}, in order: {', '.join(f'{share:.0%}' for share in shares)}")
-    return parts[0], parts[1]
 
 
 def _about(options: Mapping[str, Any], data: Batches, valid: Batches | None) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from rollc.network.network import Network
 from rollc.tools import console
-from rollc.tools.datafiles import Column, read_csv
 from rollc.tools.demos.common import built, data_file, saved
 from rollc.training.batches import Batches
 from rollc.training.loop import Trainer
@@ -59,9 +58,8 @@ def main(quick: bool = False, save: Path | None = None) -> None:
 
 def _data() -> tuple[Array, Array]:
     """The years and their numbers."""
-    file = data_file("sunspots.csv")
-    found = read_csv(file.read_bytes(), str(file), [Column("year"), Column("sunspots")])
-    return found["year"].astype(int), found["sunspots"]
+    table = np.loadtxt(data_file("sunspots.csv"), delimiter=",", skiprows=1)
+    return table[:, 0].astype(int), table[:, 1]
 
 
 def _predictions(network: Network, years: Array, numbers: Array, seeds: int, updates: int) -> Array:

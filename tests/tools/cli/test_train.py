@@ -71,7 +71,7 @@ def test_a_run_leaves_all_that_it_is_made_of(folder: Path) -> None:
     assert "an update: 1 sequence; 4 updates an epoch; 15 parameters" in done.stderr
     assert sorted(path.name for path in Path("run").iterdir()) == [
         *("checkpoint.safetensors", "metrics.jsonl", "network", "options.toml"),
-        *("params.safetensors", "run.json"),
+        *("params.safetensors", "preparation.json", "run.json"),
     ]
     options = tomllib.loads(Path("run/options.toml").read_text())
     assert options["batch"] == 1 and options["split"] == [0.7, 0.3] and options["seed"] == 0

@@ -1,0 +1,219 @@
+"""Data for ``run``, ``train`` and their like: from files to the arrays that a network reads."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.errors import InputError
+from rollc.network.network import Network
+from rollc.tools import console, files
+from rollc.tools.cli.networks import known
+from rollc.tools.columns import Arranged, Columns, arrange, padded
+from rollc.tools.datafiles import names, read_npz
+from rollc.tools.tables import TABLES, is_table, read_table
+from rollc.training.data import Sequences, counted, split
+from rollc.training.pairs import compared
+from rollc.training.preparation import Preparation, standardised
+
+if TYPE_CHECKING:
+    from rollc.network.arrays import Spec
+
+Array = NDArray[Any]
+
+LENGTHS = "lengths"  # the array with the number of steps of each sequence
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The inputs and targets of a file, and how they lay in a table, if it was one."""
+
+    data: Sequences
+    arranged: Arranged | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is learned from, validated on and tested on, as the network reads them."""
+
+    train: Sequences
+    valid: Sequences | None
+    test: Sequences | None
+    preparation: Preparation
+
+
+def columns_of(network: Network, options: Mapping[str, Any]) -> Columns:
+    """The columns that options name; raises :class:`InputError` for what does not fit."""
+    mapping: dict[str, tuple[str, ...]] = {}
+    for pair in options.get("mapping") or ():
+        name, _, listed = pair.partition("=")
+        if name in mapping:
+            raise InputError(f"`--map {pair}`: the columns of `{name}` are given twice")
+        mapping[name.strip()] = labels_in(listed)
+    if target := options.get("target"):
+        if len(network.targets) != 1:
+            raise InputError(
+                f"`--target` is for a network with one target, and there are"
+                f" {len(network.targets)}: give `--map NAME={target}`"
+            )
+        mapping[next(iter(network.targets))] = labels_in(target)
+    masks = dict(pair.partition("=")[::2] for pair in options.get("mask") or ())
+    missing = options.get("missing") or "error"
+    if (missing == "mask") != bool(masks):
+        raise InputError(
+            "`--missing mask` and `--mask NAME` go together: NAME is the input that is 0 where a"
+            " cell is missing, and 1 where none is"
+        )
+    return Columns(mapping, missing, masks, options.get("sequence"), options.get("separator"))
+
+
+def labels_in(text: str) -> tuple[str, ...]:
+    """``a,b`` as names of columns; one with a comma stands in quotes."""
+    try:
+        (row,) = csv.reader([text], strict=True, skipinitialspace=True)
+    except (csv.Error, ValueError) as error:
+        raise InputError(f"`{text}` are no names of columns: {error}") from None
+    return tuple(label.strip() for label in row)
+
+
+def load(network: Network, file: str, columns: Columns | None = None) -> Loaded:
+    """The inputs and targets of a file, or of a folder of tables with a sequence each.
+
+    Raises :class:`InputError` for what cannot be read or does not fit, and says what is left out.
+    """
+    columns = columns or Columns()
+    slots = {**network.inputs, **network.targets}
+    if file != files.STREAM and os.path.isdir(file):
+        return _folder(network, file, columns)
+    content = files.read_bytes(file)
+    if not is_table(content, file):
+        _refuse(columns, file)
+        found = read_npz(content, file)
+        lengths = _lengths(network, found, file)
+        return Loaded(Sequences(known(found, slots, file, "an input or target"), lengths))
+    _need_one_axis(network, file)
+    arranged = arrange(read_table(content, file, columns.separator), slots, columns)
+    _say_others([arranged], columns)
+    lengths = None if arranged.lengths is None else {network.axes[0]: arranged.lengths}
+    return Loaded(Sequences(arranged.arrays, lengths, _masked(arranged, columns, slots)), arranged)
+
+
+def _folder(network: Network, folder: str, columns: Columns) -> Loaded:
+    """The tables of a folder, each a sequence, in the order of their names."""
+    _need_one_axis(network, folder)
+    slots = {**network.inputs, **network.targets}
+    paths = [
+        path
+        for path in sorted(Path(folder).iterdir())
+        if path.name.lower().removesuffix(".gz").endswith(TABLES) and path.is_file()
+    ]
+    if not paths:
+        raise InputError(f"there is no table in the folder `{folder}`: {', '.join(TABLES)}")
+    if columns.sequence is not None:
+        raise InputError("each file of a folder is a sequence: `--sequence` has no effect")
+    each = [
+        arrange(
+            read_table(files.read_bytes(str(path)), str(path), columns.separator), slots, columns
+        )
+        for path in paths
+    ]
+    _say_others(each, columns)
+    arrays: dict[str, Array] = {}
+    for name in each[0].arrays:
+        lacking = [one.table.file for one in each if name not in one.arrays]
+        if lacking:
+            raise InputError(f"`{lacking[0]}` has no column for `{name}`, and others have")
+        own = [one.arrays[name] for one in each]
+        if slots[name].time:
+            arrays[name] = padded(own)
+        else:
+            arrays[name] = np.stack(own) if slots[name].batch else own[0]
+    lengths = {network.axes[0]: np.array([len(one.rows[0]) for one in each])}
+    return Loaded(Sequences(arrays, lengths, _masked(each[0], columns, slots)))
+
+
+def _masked(arranged: Arranged, columns: Columns, slots: Mapping[str, Spec]) -> frozenset[str]:
+    """The arrays whose missing cells are still NaN."""
+    if not columns.masks:
+        return frozenset()
+    floats = {name for name in arranged.arrays if slots[name].kind == "float"}
+    return frozenset(floats - columns.masks.keys())
+
+
+def _say_others(each: Sequence[Arranged], columns: Columns) -> None:
+    """The columns that nothing reads, and the rows that were dropped."""
+    first = each[0]
+    taken = {label for own in first.labels.values() for label in own} | {columns.sequence}
+    others = [head for head in first.table.heads or () if head not in taken]
+    if others:
+        console.note(f"not read: {names(others[:20])} of `{first.table.file}`")
+    for one in each:
+        if one.dropped:
+            rows = counted(one.dropped, "row")
+            console.say(f"`{one.table.file}`: {rows} with missing cells dropped")
+
+
+def _need_one_axis(network: Network, file: str) -> None:
+    if len(network.axes) > 1:
+        raise InputError(f"`{file}` is a table of steps, and there are several sorts: give an .npz")
+
+
+def _refuse(columns: Columns, file: str) -> None:
+    """An archive of named arrays has no columns."""
+    if replace(columns, optional=frozenset()) != Columns():
+        raise InputError(
+            f"`{file}` holds arrays by name: what is said of the columns of a table has no effect"
+        )
+
+
+def _lengths(network: Network, found: dict[str, Array], file: str) -> dict[str, Array] | None:
+    """The lengths by axis, taken out of the arrays of a file; None if it has none."""
+    own_names = {f"{LENGTHS}.{axis}": axis for axis in network.axes}
+    if len(network.axes) == 1:
+        own_names[LENGTHS] = network.axes[0]
+    taken = {*network.inputs, *network.targets}
+    if LENGTHS in found.keys() - own_names.keys() - taken:
+        expected = " and ".join(f"`{name}`" for name in own_names)
+        raise InputError(f"`{file}`: `{LENGTHS}` are of one time axis; expected {expected}")
+    own = {
+        axis: found.pop(name) for name, axis in own_names.items() if name in found.keys() - taken
+    }
+    return own or None
+
+
+def parts_of(network: Network, options: Mapping[str, Any], quiet: bool = False) -> Parts:
+    """The data of a run, in its parts, and what was learned of the first of them."""
+    columns = columns_of(network, options)
+    train = load(network, options["data"], columns).data
+    valid = test = None
+    if options["valid"]:
+        valid = load(network, options["valid"], columns).data
+    elif options["split"]:
+        shares = options["split"]
+        found, what = split(network, train, shares)
+        if not quiet:
+            said = ", ".join(f"{share:.0%}" for share in shares)
+            console.say(f"split by {what}, in order: {said}")
+        train, valid = found[:2]
+        test = found[2] if len(found) > 2 else None
+    apart = {
+        *columns.masks,
+        *(name for name, kind in compared(network).items() if kind != "numbers"),
+    }
+    scales = standardised(network, train, apart) if options["standardise"] else {}
+    if options["standardise"] and not scales:
+        raise InputError("`--standardise` has no effect: the data have no numbers that change")
+    prepare = Preparation(scales)
+    return Parts(
+        prepare(train),
+        None if valid is None else prepare(valid),
+        None if test is None else prepare(test),
+        prepare,
+    )

@@ -1,0 +1,136 @@
+"""What a network has computed, with the names and the units of the data that it read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.errors import InputError
+from rollc.network.network import Network
+from rollc.tools.columns import labels_of
+from rollc.training.pairs import Pair, pairs_of
+from rollc.training.preparation import Preparation
+
+if TYPE_CHECKING:
+    from rollc.tools.cli.data import Loaded
+
+Array = NDArray[Any]
+
+
+def in_units(
+    network: Network, results: Mapping[str, Array], preparation: Preparation
+) -> dict[str, Array]:
+    """Outputs in the units of the data that the loss holds them to."""
+    found = dict(results)
+    for pair in pairs_of(network):
+        if pair.kind == "numbers" and pair.compared in preparation.scales:
+            dtype = found[pair.output].dtype
+            found[pair.output] = (
+                preparation.scales[pair.compared].back(found[pair.output]).astype(dtype)
+            )
+    return found
+
+
+def predicted_columns(
+    network: Network, results: Mapping[str, Array], loaded: Loaded | None, lengths: Any
+) -> dict[str, Any]:
+    """The columns of a table: those that nothing read, then what was computed.
+
+    A row is a step, or a sequence where nothing that was computed changes with time.
+    """
+    if len(network.axes) > 1:
+        raise InputError("there are several sorts of steps, and a table has one: write .npz")
+    outputs = {name: a for name, a in results.items() if name in network.outputs}
+    timed = {name for name in outputs if network.outputs[name].time}
+    batched = any(
+        a.ndim == len(network.outputs[name].dimensions()) and network.outputs[name].batch
+        for name, a in outputs.items()
+    )
+    first = next((outputs[name] for name in outputs if name in timed), None)
+    if first is not None:
+        steps = len(first)
+    sequences = next(
+        (
+            a.shape[len(network.outputs[n].time)]
+            for n, a in outputs.items()
+            if batched and network.outputs[n].batch
+        ),
+        1,
+    )
+    ends = [steps if timed else 1] * sequences
+    if lengths is not None and timed:
+        own = next(iter(lengths.values())) if isinstance(lengths, Mapping) else lengths
+        ends = [int(each) for each in own]
+    chosen = [(step, sequence) for sequence, end in enumerate(ends) for step in range(end)]
+    at = np.array(chosen, int).reshape(-1, 2)
+    columns = _kept(loaded, bool(timed), at, batched)
+    labels = {} if loaded is None or loaded.arranged is None else loaded.arranged.labels
+    pairs = {pair.output: pair for pair in pairs_of(network)}
+    for name, array in outputs.items():
+        spec = network.outputs[name]
+        whole = np.asarray(array)
+        if not (batched and spec.batch):
+            whole = np.expand_dims(whole, len(spec.time))
+        if not spec.time:
+            whole = whole[None]
+        rows = whole[
+            at[:, 0] if spec.time else np.zeros(len(at), int),
+            at[:, 1] if batched and spec.batch else np.zeros(len(at), int),
+        ].reshape(len(at), -1)
+        for label, column in _named(labels_of(spec), rows, pairs.get(name), labels):
+            while label in columns:
+                label += "_"
+            columns[label] = column
+    return columns
+
+
+def _kept(loaded: Loaded | None, timed: bool, at: Array, batched: bool) -> dict[str, Any]:
+    """What tells the rows apart: the columns of the table that nothing read, or numbers."""
+    arranged = None if loaded is None else loaded.arranged
+    if arranged is None or arranged.table.heads is None:
+        numbers = {"sequence": at[:, 1]} if batched else {}
+        return numbers | ({"step": at[:, 0]} if timed else {})
+    read = {label for own in arranged.labels.values() for label in own}
+    rows = [int(arranged.rows[sequence][step]) for step, sequence in at]
+    frame = arranged.table.frame[rows] if rows else arranged.table.frame.head(0)
+    heads = arranged.table.heads
+    return {
+        head: frame.to_series(place)
+        for place, head in enumerate(heads)
+        if head not in read and heads.index(head) == place
+    }
+
+
+def _named(
+    own: list[str], rows: Array, pair: Pair | None, labels: Mapping[str, tuple[str, ...]]
+) -> list[tuple[str, Array]]:
+    """The columns of an output, by the names of what it predicts."""
+    if pair is None:
+        return list(zip(own, rows.T, strict=True))
+    names = labels.get(pair.compared) or (pair.compared,)
+    if pair.kind == "numbers":
+        if len(names) != len(own):
+            names = tuple(label.replace(pair.output, pair.compared, 1) for label in own)
+        return [(f"predicted_{name}", column) for name, column in zip(names, rows.T, strict=True)]
+    name, chances = names[0], probabilities(rows, pair)
+    if pair.kind == "choice":
+        return [(f"predicted_{name}", rows[:, 0])]
+    if pair.kind in ("binary_score", "binary"):
+        if len(own) > 1:
+            return list(zip(own, rows.T, strict=True))
+        return [(f"probability_{name}", chances[:, 0])]
+    each = [(f"probability_{name}_{k}", column) for k, column in enumerate(chances.T)]
+    return [(f"predicted_{name}", rows.argmax(axis=1)), *each]
+
+
+def probabilities(scores: Array, pair: Pair) -> Array:
+    """Probabilities of what the loss compares, from an output ``[..., K]``."""
+    if pair.kind == "scores":
+        powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+    if pair.kind == "binary_score":
+        return np.asarray(0.5 * (1 + np.tanh(0.5 * scores)))
+    return scores

@@ -1,0 +1,122 @@
+"""`rollc train` and `rollc run` on tables: columns, missing cells, units, and what a run keeps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import rollc.training.run_folder as run_folder
+from tests.helpers.training import command, weather
+
+SPEC = """net weather
+dim H = 3
+input x: [2]
+input m
+target y
+param U: [H, 2] = normal(0.3), W: [H, H] = orthogonal, v: [H] = normal(0.3), b
+h = tanh(U @ x + W @ h[t-1])
+o = dot(v, h) + b
+output o
+loss mean(m * mse(o, y), over t)
+"""
+COLUMNS = ("--map", "x=pressure,temperature", "--target", "sales")
+MASK = ("--missing", "mask", "--mask", "m")
+REFERENCE = ("--backend", "reference")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "weather.roll").write_text(SPEC)
+    (tmp_path / "d.csv").write_text(weather(missing=(7, 30)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("warnings.showwarning", lambda *_: None)  # put back what main changes
+    return tmp_path
+
+
+def test_a_run_keeps_columns_and_units(folder: Path) -> None:
+    words = ("train", "weather.roll", "--data", "d.csv", *COLUMNS, *REFERENCE)
+    said = command(*words, status=2).stderr
+    assert "`d.csv`, line 9, column 3 (`temperature`): the cell is missing (2 such" in said
+    more = ("--standardise", "--split", "0.7,0.3", "--epochs", "40", "--rate", "0.03", "-o", "run")
+    said = command(*words, *MASK, *more).stderr
+    assert "note: not read: `when` of `d.csv`" in said
+    kept = json.loads(Path("run/preparation.json").read_text())
+    frame = pl.read_csv("d.csv").head(42)  # of the training part alone, and of what is there
+    assert kept["scales"].keys() == {"x", "y"}
+    np.testing.assert_allclose(kept["scales"]["y"]["mean"], frame["sales"].mean())
+    expected = [frame[name].std(ddof=0) for name in ("pressure", "temperature")]
+    np.testing.assert_allclose(kept["scales"]["x"]["spread"], expected)
+
+    assert "of standardised numbers" in command("run", "run", "--inputs", "d.csv").stdout
+    whole = pl.read_csv("d.csv")
+    whole.drop("sales").reverse().write_parquet("new.parquet")  # targets are not needed
+    whole.drop("sales").write_csv("new.tsv", separator="\t")
+    for name in ("new.tsv", "new.parquet"):
+        command("run", "run", "--inputs", name, "-o", f"predicted-{name}")
+    predicted = pl.read_csv("predicted-new.tsv", separator="\t")
+    assert predicted.columns == ["when", "predicted_sales"]
+    assert predicted["when"].to_list() == whole["when"].to_list()
+    error = np.sqrt(np.mean((predicted["predicted_sales"] - whole["sales"]).to_numpy() ** 2))
+    assert error < 0.5 * whole["sales"].std(), "the units are those of the table"
+    backwards = pl.read_parquet("predicted-new.parquet")
+    assert backwards["when"].to_list() == whole["when"].to_list()[::-1]
+
+
+def test_sequences_by_a_column_and_by_files(folder: Path) -> None:
+    frame = pl.read_csv("d.csv").drop_nulls()
+    frame = frame.with_columns(shop=pl.Series(["a"] * 20 + ["b"] * (len(frame) - 20)))
+    frame.write_csv("shops.csv")
+    (folder / "shops").mkdir()
+    for (name,), part in frame.group_by("shop"):
+        part.write_csv(folder / "shops" / f"{name}.csv")
+    (folder / "shops" / "notes.md").write_text("not a table")
+    left = []
+    spec = SPEC.replace("input m\n", "").replace("m * ", "")
+    Path("weather.roll").write_text(spec)
+    for data, run in (("shops.csv", "one"), ("shops", "two")):
+        by = ("--sequence", "shop") if run == "one" else ()
+        words = ("--data", data, *COLUMNS, *by, *REFERENCE, "--epochs", "2", "-o", run)
+        said = command("train", "weather.roll", *words).stderr
+        assert "x [38, 2, 2], y [38, 2]: 2 sequences of 20 to 38 steps" in said
+        left.append(run_folder.RunFolder(Path(run)).params())
+    for name, array in left[0].items():
+        np.testing.assert_array_equal(array, left[1][name])
+    command("run", "one", "--inputs", "shops.csv", "-o", "p.csv")
+    predicted = pl.read_csv("p.csv")
+    assert predicted.columns == ["when", "shop", "predicted_sales"]
+    assert predicted["when"].to_list() == frame["when"].to_list()
+
+
+def test_what_does_not_fit_is_said(folder: Path) -> None:
+    for words, said in (
+        (("--map", "x=a"), "`x` has 2 numbers at a step, and 1 columns are given"),
+        (("--map", "x=pressure,heat"), "`d.csv` has no column `heat`; it has `when`, `pressure`"),
+        (("--map", "q=when"), "`q` is no input or target of the network: `x`, `m`, `y`"),
+        (("--map", "x"), "is not of the form NAME=COLUMN"),
+        ((*COLUMNS, "--missing", "mask"), "`--missing mask` and `--mask NAME` go together"),
+        ((*COLUMNS, "--separator", "ab"), "is not one character"),
+        ((), "say with `--map` which is which"),
+        (("--target", "when"), "(`when`): expected a number, found `day 0`"),
+        (("--sequence", "shop", *COLUMNS, "--missing", "drop"), "has no column `shop`"),
+    ):
+        words = ("train", "weather.roll", "--data", "d.csv", *REFERENCE, *words)
+        found = command(*words, status=2).stderr
+        assert said in found, (words, found)
+    Path("empty").mkdir()
+    found = command("train", "weather.roll", "--data", "empty", *REFERENCE, status=2).stderr
+    assert "there is no table in the folder `empty`" in found
+
+
+def test_a_damaged_preparation_is_refused(folder: Path) -> None:
+    words = ("--data", "d.csv", *COLUMNS, *MASK, *REFERENCE, "--standardise", "--epochs", "1")
+    command("train", "weather.roll", *words, "-o", "run")
+    path = Path("run/preparation.json")
+    for content in ("", "[]", "{}", path.read_text().replace('"y"', '"z"'), '{"scales": {"x": 1}}'):
+        path.write_text(content)
+        said = command("run", "run", "--inputs", "d.csv", status=2).stderr
+        assert "is damaged" in said and "preparation.json" in said
+    command("run", "run", "--inputs", "d.csv", "--dtype", "float64", status=2)

@@ -1,0 +1,200 @@
+"""Tables from files: what is right is read, and what is wrong is named with its line and column."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rollc.errors import InputError
+from rollc.network.arrays import Spec
+from rollc.tools import datafiles, tables
+from rollc.tools.columns import Arranged, Columns, arrange
+from rollc.tools.tables import read_table, write_table
+
+
+def slot(name: str, *shape: int, bound: int | None = None, static: bool = False) -> Spec:
+    kind = "float" if bound is None else "index"
+    return Spec(name, kind, shape, "float64", () if static else ("t",), True, bound)
+
+
+SLOTS = {"x": slot("x", 2), "y": slot("y")}
+
+
+def read(content: bytes, file: str = "f.csv", slots: Any = SLOTS, **columns: Any) -> Arranged:
+    return arrange(read_table(content, file), slots, Columns(**columns))
+
+
+def test_columns_are_found_by_their_heads() -> None:
+    found = read(b"year,x.1,y,x.0\r\n1700,1,2,3\r\n\r\n1701,4,5e0,6\r\n").arrays
+    np.testing.assert_array_equal(found["x"], [[3, 1], [6, 4]])
+    np.testing.assert_array_equal(found["y"], [2, 5])
+
+
+def test_without_heads_the_columns_are_in_order() -> None:
+    found = read(b"1,2,3\n4,5,-inf\n").arrays
+    np.testing.assert_array_equal(found["x"], [[1, 2], [4, 5]])
+    np.testing.assert_array_equal(found["y"], [3, -np.inf])
+
+
+def test_the_heads_of_a_matrix() -> None:
+    found = read(b"z.0.0,z.0.1,z.1.0,z.1.1\n1,2,3,4\n", slots={"z": slot("z", 2, 2)}).arrays
+    np.testing.assert_array_equal(found["z"], [[[1, 2], [3, 4]]])
+
+
+def test_what_is_not_there_is_left_out() -> None:
+    assert read(b"y\n1\n").arrays.keys() == {"y"}
+
+
+def test_columns_have_names_of_their_own() -> None:
+    mapping = {"x": ("pressure", "temp; C"), "y": ("pressure",)}
+    found = read(b'pressure,"temp; C"\n1,2\n3,4\n', mapping=mapping).arrays
+    np.testing.assert_array_equal(found["x"], [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(found["y"], [1, 3])
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_any_separator(separator: str) -> None:
+    text = "x.0,x.1,y\n1,2,3\n".replace(",", separator).encode()
+    for content, file in ((text, "f.csv"), (gzip.compress(text), "f.csv.gz"), (text, "-")):
+        np.testing.assert_array_equal(read(content, file).arrays["y"], [3])
+
+
+def test_the_same_table_in_every_format() -> None:
+    numbers = np.arange(6.0).reshape(2, 3) + 0.5
+    frame = pl.DataFrame(dict(zip(("x.0", "x.1", "y"), numbers.T, strict=True)))
+    parquet, npy = io.BytesIO(), io.BytesIO()
+    frame.write_parquet(parquet)
+    np.save(npy, numbers)
+    columns = dict(zip(frame.columns, numbers.T, strict=True))
+    for content, file in (
+        (parquet.getvalue(), "f.parquet"),
+        (npy.getvalue(), "f.npy"),
+        *((write_table(columns, file), file) for file in ("f.csv", "f.tsv", "f.parquet")),
+    ):
+        found = read(content, file).arrays
+        np.testing.assert_array_equal(np.c_[found["x"], found["y"]], numbers)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (b"", "`f.csv` is empty"),
+        (b"\n \n", "`f.csv` is empty"),
+        (b"x.0,y\n1,2\n", "`f.csv` has no column `x.1`"),
+        (b"a,b\n1,2\n", "no column of `f.csv` has a name that was looked for, such as `x.0`, `y`"),
+        (b"1,2\n", "has 2 columns without heads, where 3 were expected: x.0, x.1, y"),
+        (b"y\n1\ntwo\n", "`f.csv`, line 3, column 1 (`y`): expected a number, found `two`"),
+        (b"\n\ny\n1\n\ntwo\n", "`f.csv`, line 6, column 1 (`y`): expected a number, found `two`"),
+        (b'a,y\n"1\n2",1\n3,two\n', "`f.csv`, line 4, column 2 (`y`): expected a number"),
+        (b"a,y\n1,2\n3\n", "`f.csv`, line 3, column 2 (`y`): the cell is missing; say what to do"),
+        (b"a,y\n1,2\n,\n4,NaN\n", "line 3, column 2 (`y`): the cell is missing (2 such cells"),
+        (b"1,2,3\n4,5,nan\n", "`f.csv`, line 2, column 3: the cell is missing"),
+        (b"y,a\n1,2\n3,4,5\n", "line 3 has 3 cells, where the first row has 2"),
+        (b"y,y\n1,2\n", "`f.csv` has more than one column `y`"),
+        (b"y\n\xff\n", "cannot read `f.csv` as a table: line 2 is not UTF-8"),
+        (b'y\n"1\n', "cannot read `f.csv` as a table"),
+        (b"x\x01\n1\n", "cannot read `f.csv` as a table: it begins with a control character"),
+        (b"\x1f\x8bnot", "cannot read `f.csv` as a gzipped file"),
+        (b"PAR1PAR1", "cannot read `f.csv` as Parquet"),
+    ],
+)
+def test_a_bad_table_is_named(table: bytes, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read(table)
+    assert message in str(caught.value)
+
+
+def test_tables_have_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datafiles, "LONGEST_TABLE", 200)
+    monkeypatch.setattr(datafiles, "LONGEST_LINE", 100)
+    assert len(read(b"y\n" + b"1\n" * 90).arrays["y"]) == 90
+    for long in (b"y\n" + b"1\n" * 100, gzip.compress(b"y\n" + b"1\n" * 9999)):
+        with pytest.raises(InputError, match=r"`f\.csv` is a table of more than"):
+            read(long)
+    with pytest.raises(InputError, match=r"`f\.csv` has a line of more than"):
+        read(b"y\n" + b"1," * 60)
+
+
+def test_a_parquet_file_that_unpacks_to_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = io.BytesIO()
+    pl.DataFrame({"y": np.zeros(100_000)}).write_parquet(content)
+    assert len(content.getvalue()) < 10_000
+    monkeypatch.setattr(tables, "most_bytes", lambda: 100_000)
+    with pytest.raises(InputError, match="that is too much to read"):
+        read(content.getvalue(), "f.parquet")
+
+
+GAPS = b"x.0,x.1,y\n1,2,3\n4,,6\n7,8,NA\n10,11,12\n"
+
+
+def test_rows_with_missing_cells_are_dropped() -> None:
+    found = read(GAPS, missing="drop")
+    np.testing.assert_array_equal(found.arrays["x"], [[1, 2], [10, 11]])
+    assert found.dropped == 2
+    assert found.table.where(1, 0) == "`f.csv`, line 5, column 1 (`x.0`)"
+
+
+def test_the_cell_before_is_held() -> None:
+    found = read(GAPS, missing="hold").arrays
+    np.testing.assert_array_equal(found["x"], [[1, 2], [4, 2], [7, 8], [10, 11]])
+    np.testing.assert_array_equal(found["y"], [3, 6, 6, 12])
+    with pytest.raises(InputError, match=r"line 2, column 2 \(`x\.1`\).*none is before it"):
+        read(b"x.0,x.1\n1,\n2,3\n", missing="hold")
+
+
+def test_missing_cells_are_masked() -> None:
+    slots = {**SLOTS, "m": slot("m"), "mx": slot("mx", 2)}
+    found = read(GAPS, slots=slots, missing="mask", masks={"m": "", "mx": "x"}).arrays
+    np.testing.assert_array_equal(found["m"], [1, 0, 0, 1])
+    np.testing.assert_array_equal(found["mx"], [[1, 1], [1, 0], [1, 1], [1, 1]])
+    np.testing.assert_array_equal(found["x"], [[1, 2], [4, np.nan], [7, 8], [10, 11]])
+    for masks, message in (
+        ({"mx": ""}, "give `--mask mx=OF`"),
+        ({"q": ""}, "`q` is no input or target"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read(GAPS, slots=slots, missing="mask", masks=masks)
+
+
+def test_a_column_tells_sequences_apart() -> None:
+    slots = {"y": slot("y"), "k": slot("k", bound=3, static=True)}
+    table = b"id,y,k\na,1,2\nb,5,0\na,2,2\na,3,2\n"
+    found = read(table, slots=slots, sequence="id")
+    np.testing.assert_array_equal(found.arrays["y"], [[1, 5], [2, 0], [3, 0]])
+    np.testing.assert_array_equal(found.arrays["k"], [2, 0])
+    assert found.lengths is not None and found.lengths.tolist() == [3, 1]
+    with pytest.raises(InputError, match=r"line 4, column 3 \(`k`\): the network reads one value"):
+        read(table.replace(b"a,2,2", b"a,2,1"), slots=slots, sequence="id")
+    with pytest.raises(InputError, match=r"line 3, column 1 \(`id`\): the cell is missing"):
+        read(table.replace(b"b,5", b",5"), slots=slots, sequence="id")
+
+
+@pytest.mark.parametrize("cell", ["3", "-1", "0.5", "inf"])
+def test_an_index_is_one_of_its_values(cell: str) -> None:
+    with pytest.raises(InputError, match=r"line 3, column 1 \(`k`\): expected an integer from 0"):
+        read(f"k\n1\n{cell}\n".encode(), slots={"k": slot("k", bound=3)})
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_table_is_an_input_error(data: st.DataObject) -> None:
+    """Whatever is read has a number for each cell."""
+    frame, parquet = pl.DataFrame({"y": [1.0, 2.5], "a": ["b", "c"]}), io.BytesIO()
+    frame.write_parquet(parquet)
+    whole = data.draw(st.sampled_from([b'y,a\n1,"b"\n2.5,c\n', parquet.getvalue()]))
+    content = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(0, len(content)))]
+    try:
+        found = read(bytes(content))
+    except InputError:
+        return
+    assert all(array.dtype == np.float64 for array in found.arrays.values())
