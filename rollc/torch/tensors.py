@@ -33,11 +33,8 @@ class Precision:
     own: Any
     computed: Any
     mixed: bool
-
-    @property
-    def network(self) -> str:
-        """The precision of the network, in rollc's words."""
-        return str(self.computed).removeprefix("torch.")
+    network: str
+    """The precision that is computed in, in rollc's words."""
 
     def takes(self, dtype: Any) -> bool:
         return dtype == self.own or (
@@ -52,7 +49,7 @@ class Precision:
 
 
 _PRECISIONS = {
-    (own, mixed): Precision(own, computed, mixed)
+    (own, mixed): Precision(own, computed, mixed, str(computed).removeprefix("torch."))
     for own, computed in _COMPUTED.items()
     for mixed in (False, True)
 }

@@ -209,6 +209,13 @@ def test_copies_pickles_and_precisions() -> None:
     torch.testing.assert_close(single(x.float()), expected(x.float()))
     with pytest.raises(InputError, match=r"expected torch\.float64, found torch\.float32"):
         own(x.float())
+    own.flatten_parameters()  # what code that knows of these layers calls
+    assert [[*map(id, each)] for each in own.all_weights] == [
+        [id(getattr(own, name)) for name in names] for names in own._all_weights
+    ]
+    fresh = copy.deepcopy(own)
+    fresh.reset_parameters()
+    assert not torch.equal(fresh(x)[0], own(x)[0])
     nn.utils.parametrizations.weight_norm(own, "weight_hh_l0")
     torch.testing.assert_close(own(x), layer(x))
 
