@@ -17,6 +17,9 @@ from rollc.ir.graph import BATCH
 from rollc.kernel.program import Buffer, Result
 from rollc.support.allocator import SPARES, Lender
 
+SMALL = 4_000_000
+"""The bytes of idle frames that are kept besides the spare ones."""
+
 Array = NDArray[Any]
 Argument = tuple[str, tuple[int, int], np.dtype[Any]]
 """The name, shape and type of an array."""
@@ -73,12 +76,17 @@ class Frames:
         return frame
 
     def give_back(self, frames: Sequence[Frame], *, spare: bool = False) -> None:
-        """Return the frames of a call; if ``spare``, only as long as few are idle.
+        """Return the frames of a call; if ``spare``, only as long as few are idle, or small ones.
 
-        Any number of calls can have kept frames, but only as many as there are threads run.
+        Any number of calls can have kept frames, but only as many as there are threads run.  Where
+        many tapes are kept at once, as of calls of one step each, their frames are small.
         """
-        if not spare or len(self._idle) < SPARES * len(frames):
-            self._idle.extend(frames)
+        idle = len(self._idle)
+        if spare and idle >= SPARES * len(frames):
+            own = sum(array.nbytes for frame in frames for array in frame.arrays.values())
+            if (idle // len(frames) + 1) * own > SMALL:
+                return
+        self._idle.extend(frames)
 
 
 def plain(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rollc.driver.build import build_text
 from rollc.errors import InputError
 from rollc.network.network import Network
+from rollc.runtime import frames as runtime_frames
 from rollc.runtime.kernel import Kernel
 from rollc.support import threads
 from tests.helpers.compiled_networks import network_of, on_machine
@@ -260,7 +261,7 @@ def test_nothing_is_computed_twice_or_for_no_one(
 
 @pytest.mark.usefixtures("shared_out")
 def test_a_dropped_pullback_gives_its_memory_back(
-    network: Network, params: Arrays, inputs: Arrays
+    network: Network, params: Arrays, inputs: Arrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel = network._kernel("vjp")
     kernel.memory.frames.clear()
@@ -279,9 +280,11 @@ def test_a_dropped_pullback_gives_its_memory_back(
             assert {id(part.frame) for part in pullback.tape._parts} == frames
             del pullback
         assert len(kernel.memory.frames) == len(frames)
-        many = [network.vjp(params, inputs)[1] for _ in range(20)]
-        del many
-        assert len(kernel.memory.frames) == 2 * len(frames)
+        for small, count in ((0, 2), (runtime_frames.SMALL, 20)):  # small ones all stay
+            monkeypatch.setattr(runtime_frames, "SMALL", small)
+            many = [network.vjp(params, inputs)[1] for _ in range(20)]
+            del many
+            assert len(kernel.memory.frames) == count * len(frames)
     finally:
         gc.enable()
 
