@@ -7,10 +7,11 @@ gradients of each sequence.  Each has variants:
 ``gradient.state`` takes a state and returns the next one (``stream`` is that variant of
 ``forward``), ``gradient.lengths`` takes the length of each sequence, ``gradient.state.lengths``
 both.  With two time axes ``stream`` runs along one of them, on the results of ``start`` along the
-other (``rollc.network.streaming``).
-``window`` and ``window.vjp`` compute a gradient window by window (``rollc.network.checkpointing``);
+other (``rollc.network.steps.streaming``).
+``window`` and ``window.vjp`` compute a gradient window by window
+(``rollc.network.derivatives.checkpointing``);
 ``tangent``, and ``tangent.2`` where a decoder follows an encoder, compute it forward in time
-(``rollc.network.forward_mode``).
+(``rollc.network.derivatives.forward_mode``).
 ``forward`` and ``gradient`` are compiled when a network is built (``gradient`` not where it is
 built for free running), all others when they are first called.
 """

@@ -36,7 +36,7 @@ from rollc.jax.tapes import Tapes
 from rollc.network.arrays import unknown
 from rollc.network.interface import Interface, interface_of
 from rollc.network.network import Network
-from rollc.network.streaming import axis_of
+from rollc.network.steps.streaming import axis_of
 from rollc.support import checks
 
 Array = Any

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
-from rollc.network.gradients import Wrt, wanted
+from rollc.network.derivatives.gradients import Wrt, wanted
 from rollc.network.interface import Interface
 from rollc.support.checks import choice
 
 if TYPE_CHECKING:
-    from rollc.network.streaming import Streaming
+    from rollc.network.steps.streaming import Streaming
     from rollc.runtime.kernel import Kernel
 
 Array = NDArray[Any]
@@ -64,7 +64,7 @@ class Definition:
 
     def streaming(self, axis: str | None, lengths: bool) -> Streaming:
         """The steps along an axis; the graphs are made once."""
-        from rollc.network.streaming import axis_of, streaming_of
+        from rollc.network.steps.streaming import axis_of, streaming_of
 
         if axis is not None and not isinstance(axis, str):
             axis = choice("axis", axis, self.interface.axes)

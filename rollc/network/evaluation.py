@@ -12,7 +12,7 @@ from rollc.errors import InputError
 from rollc.ir.names import STATE
 from rollc.network.arrays import Sizes, outputs_and_state
 from rollc.network.definition import Definition
-from rollc.network.gradients import gradients
+from rollc.network.derivatives.gradients import gradients
 from rollc.network.interface import Arrays, Lengths, Steps
 from rollc.network.noise_draws import Seed, draw_noise
 from rollc.network.noted_arrays import Noted

@@ -38,20 +38,20 @@ from rollc.errors import InputError
 from rollc.ir.graph import Graph
 from rollc.ir.names import STATE as STATE
 from rollc.network.arrays import Spec
-from rollc.network.by_sequence import losses_and_gradients, need_sequences_apart
 from rollc.network.definition import Definition
+from rollc.network.derivatives.by_sequence import losses_and_gradients, need_sequences_apart
+from rollc.network.derivatives.gradients import ALL, Wrt, phases
+from rollc.network.derivatives.pullback import Pullback, recorded
 from rollc.network.evaluation import evaluation_of, forward, loss
-from rollc.network.gradients import ALL, Wrt, phases
 from rollc.network.interface import Arrays, Interface, Lengths, Steps, interface_of
 from rollc.network.noise_draws import Seed
 from rollc.network.parameters import initial_parameters
-from rollc.network.pullback import Pullback, recorded
 from rollc.support.checks import switch
 
 if TYPE_CHECKING:
-    from rollc.network.checkpointing import Plan
-    from rollc.network.forward_mode import Sensitivity
-    from rollc.network.prepared import Prepared
+    from rollc.network.derivatives.checkpointing import Plan
+    from rollc.network.derivatives.forward_mode import Sensitivity
+    from rollc.network.steps.prepared import Prepared
     from rollc.runtime.kernel import Kernel
 
 Array = NDArray[Any]
@@ -294,7 +294,7 @@ class Network:
         bytes; and so does the function where the arrays have changed by then, of which there
         is no copy.
         """
-        from rollc.network.checkpointing import windows
+        from rollc.network.derivatives.checkpointing import windows
 
         if self.steps is not None:
             raise InputError("windows need a network for any number of steps")
@@ -321,7 +321,7 @@ class Network:
         run so, or where it takes more than ``memory`` bytes (4 GB where none are given); and so
         does the function where the arrays have changed by then, of which there is no copy.
         """
-        from rollc.network.forward_mode import sensitivities
+        from rollc.network.derivatives.forward_mode import sensitivities
 
         if self.steps is not None:
             raise InputError("forward sensitivities need a network for any number of steps")
@@ -385,7 +385,7 @@ class Network:
 
         Reference: Griewank and Walther, Evaluating Derivatives (2008), chapter 3.
         """
-        from rollc.network.pushforward import pushed
+        from rollc.network.derivatives.pushforward import pushed
 
         self._definition.need_slopes()
         call = self._values(params, inputs, steps, state, lengths, training, seed)
@@ -421,7 +421,7 @@ class Network:
         Reference: Pearlmutter, Fast exact multiplication by the Hessian (1994), Neural
         Computation 6(1): the tangent of the adjoint, as here.
         """
-        from rollc.network.pushforward import products
+        from rollc.network.derivatives.pushforward import products
 
         labels = self._definition.labels(wrt, state is not None)
         call = self._losses(params, inputs, steps, state, lengths, training, seed)
@@ -481,10 +481,10 @@ class Network:
 
         What is prepared has `forward`, `loss`, `initial_state` and `step` without ``params``, with
         the same results, and copies of the parameters.  For steps with a clock there is
-        :meth:`~rollc.network.prepared.Prepared.stream`.  Raises :class:`InputError` for parameters
-        that are missing, unknown or misshapen.
+        :meth:`~rollc.network.steps.prepared.Prepared.stream`.  Raises :class:`InputError` for
+        parameters that are missing, unknown or misshapen.
         """
-        from rollc.network.prepared import Prepared
+        from rollc.network.steps.prepared import Prepared
 
         return Prepared(self, self._definition, params)
 

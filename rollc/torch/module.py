@@ -14,7 +14,7 @@ from rollc.frameworks.networks import Networks, networks_of
 from rollc.ir.names import STATE
 from rollc.network.arrays import Spec, unknown
 from rollc.network.network import Network
-from rollc.network.streaming import axis_of
+from rollc.network.steps.streaming import axis_of
 from rollc.support import checks
 from rollc.support.checks import shown
 from rollc.torch.calls import called, seed

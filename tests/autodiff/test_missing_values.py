@@ -18,7 +18,7 @@ from rollc.driver.sources import read_spec
 from rollc.entries.windows import window_kernels
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
-from rollc.network.checkpointing import Windowed
+from rollc.network.derivatives.checkpointing import Windowed
 from rollc.transforms.canonicalize import canonicalize
 from tests.helpers.compiled_networks import network_of
 from tests.helpers.forward_gradients import Interpreted, uncompiled

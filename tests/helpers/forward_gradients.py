@@ -15,7 +15,7 @@ from rollc.entries.forward_mode import tangent_kernels
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import BATCH, Graph
 from rollc.ir.interpreter import interpret
-from rollc.network.forward_mode import Sensitivities
+from rollc.network.derivatives.forward_mode import Sensitivities
 from rollc.network.network import Network
 
 Array = NDArray[Any]

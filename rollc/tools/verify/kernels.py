@@ -21,7 +21,7 @@ from rollc.ir.names import STATE
 from rollc.ir.traversal import needed
 from rollc.kernel.cost import work
 from rollc.kernel.passes import planned, scheduled
-from rollc.network.forward_mode import Sensitivities
+from rollc.network.derivatives.forward_mode import Sensitivities
 from rollc.network.interpreted import Interpreted
 from rollc.network.network import Network
 from rollc.runtime.kernel import Kernel

@@ -12,8 +12,8 @@ from rollc.autodiff.by_sequence import gradient_name, why_not_by_sequence
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
 from rollc.ir.names import STATE
+from rollc.network.derivatives.gradients import gradients
 from rollc.network.evaluation import Evaluation, Results
-from rollc.network.gradients import gradients
 from rollc.network.interface import Interface
 
 Array = NDArray[Any]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from rollc.errors import InputError
 from rollc.ir.names import STATE
 from rollc.network.arrays import Sizes, Spec, fitting, fitting_state, shape_of, unknown
+from rollc.network.derivatives.gradients import Wrt, gradients, phases, wanted
 from rollc.network.evaluation import Evaluation
-from rollc.network.gradients import Wrt, gradients, phases, wanted
 from rollc.network.interface import Arrays, Interface
 from rollc.support.checks import mapping
 from rollc.transforms.ragged import output_name

@@ -28,14 +28,14 @@ from rollc.ir.graph import Graph
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import PROLOGUE, REST, WHOLE
 from rollc.network.network import Network
-from rollc.network.prepared import Prepared
+from rollc.network.steps.prepared import Prepared
 from rollc.runtime.kernel import Kernel
 from rollc.support import threads
 from rollc.transforms.streaming_split import why_no_steps
 from tests.helpers.compiled_networks import network_of, on_machine
 from tests.helpers.strategies.delay_graphs import delay_graphs, random_leaves
-from tests.network.test_streaming import ATTENTION
-from tests.network.test_streaming_properties import into_the_past
+from tests.network.steps.test_streaming import ATTENTION
+from tests.network.steps.test_streaming_properties import into_the_past
 
 Array = NDArray[Any]
 Arrays = dict[str, Any]

@@ -18,7 +18,7 @@ from rollc.driver.sources import read_spec
 from rollc.entries.windows import window_kernels
 from rollc.errors import InputError
 from rollc.ir.interpreter import interpret
-from rollc.network.checkpointing import Windowed
+from rollc.network.derivatives.checkpointing import Windowed
 from rollc.network.network import Network
 from rollc.support import resources, threads
 from rollc.transforms.canonicalize import canonicalize

@@ -44,7 +44,7 @@ from rollc.transforms.state import why_no_state
 from rollc.transforms.streaming_split import why_no_steps, why_no_stream
 
 if TYPE_CHECKING:
-    from rollc.network.stepper import Stepper
+    from rollc.network.steps.stepper import Stepper
     from rollc.runtime.kernel import Kernel
 
 Array = NDArray[Any]
@@ -253,7 +253,7 @@ class Streaming:
 
     def stepper(self, sizes: Sizes, given: Iterable[str]) -> Stepper | None:
         """What does steps of arrays of one size; None where those are done otherwise."""
-        from rollc.network.stepper import Stepper
+        from rollc.network.steps.stepper import Stepper
         from rollc.runtime.kernel import Kernel
         from rollc.runtime.resident import Resident, shares_of
 

@@ -1,7 +1,7 @@
 """Steps of a network on a resident kernel, for arguments of the same shapes and types.
 
 Shapes, kernels and memory are looked up once.  A step compares its arguments with those; where
-they differ, :meth:`rollc.network.streaming.Streaming.step` converts them, or raises.
+they differ, :meth:`rollc.network.steps.streaming.Streaming.step` converts them, or raises.
 """
 
 from __future__ import annotations

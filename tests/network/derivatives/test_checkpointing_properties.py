@@ -16,7 +16,7 @@ from rollc.autodiff.window_split import CannotSplit, split
 from rollc.entries.windows import window_kernels
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
-from rollc.network.checkpointing import Windowed
+from rollc.network.derivatives.checkpointing import Windowed
 from rollc.transforms.canonicalize import canonicalize
 from tests.helpers.strategies.delay_graphs import delay_graphs, random_leaves
 

@@ -24,8 +24,8 @@ from rollc.network.noise_draws import Seed, seed_of
 from rollc.support.checks import shown, switch, whole
 
 if TYPE_CHECKING:
-    from rollc.network.stepper import Stepper
-    from rollc.network.streaming import Streaming
+    from rollc.network.steps.stepper import Stepper
+    from rollc.network.steps.streaming import Streaming
     from rollc.runtime.kernel import Kernel
 
 Array = NDArray[Any]

@@ -27,8 +27,8 @@ from rollc.ir.expressions import call
 from rollc.ir.graph import Graph, Type, attributes
 from rollc.ir.interpreter import interpret
 from rollc.ir.text import parse_graph, print_graph
-from rollc.network import forward_mode
-from rollc.network.forward_mode import Sensitivities
+from rollc.network.derivatives import forward_mode
+from rollc.network.derivatives.forward_mode import Sensitivities
 from rollc.network.network import Network
 from rollc.runtime.kernel import Kernel
 from rollc.support import resources, threads

@@ -1,0 +1,1 @@
+"""A network step by step, and with parameters that are prepared once."""
