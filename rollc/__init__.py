@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from rollc.support.version import VERSION
 
 if TYPE_CHECKING:
-    from rollc.driver.artefact import load
     from rollc.driver.build import build
+    from rollc.driver.trained import load
     from rollc.errors import InputError, RollcError, StoreError
     from rollc.lang.diagnostics.spec_error import SpecError
     from rollc.network.network import Network
@@ -51,7 +51,7 @@ _HOMES = {
     "StoreError": "rollc.errors",
     "build": "rollc.driver.build",
     "fit": "rollc.training.fit",
-    "load": "rollc.driver.artefact",
+    "load": "rollc.driver.trained",
 }
 _MODULES = {
     "threads": "rollc.support.threads",

@@ -42,6 +42,10 @@ _FORGET_AFTER = 30 * 24 * 3600.0  # seconds that a cached build is kept unused
 Checked = TypeVar("Checked")
 
 
+class OtherVersion(StoreError):
+    """An artefact that another version of rollc has built."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """An artefact: the folder that it was read from, the contents and hashes of its files by name,
@@ -217,7 +221,7 @@ def _read(folder: Path, descriptor: int) -> Manifest:
     content = _parse(folder, descriptor)
     hashes = content["files"]
     if (content.get("format"), content.get("runtime")) != (FORMAT, fingerprint.of_runtime()):
-        raise StoreError(f"`{folder}` was built by another version of rollc; build it again")
+        raise OtherVersion(f"`{folder}` was built by another version of rollc; build it again")
     if not _is_unchanged(content):
         raise StoreError(f"`{folder / MANIFEST}` has changed since it was built; build it again")
     files = {}

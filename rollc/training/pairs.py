@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rollc.ir.graph import Graph, Node
 from rollc.ir.operations.loss import LOSS
 from rollc.ir.traversal import needed_names
 from rollc.network.network import Network
+from rollc.training.preparation import Preparation
 
+Array = NDArray[Any]
 Kind = Literal["numbers", "scores", "probabilities", "choice", "binary_score", "binary"]
 
 _LOSSES = {operation.name for operation in LOSS} | {"subtract"}
@@ -32,6 +38,29 @@ class Pair:
     output: str
     compared: str
     kind: Kind
+
+
+def in_units(
+    network: Network, results: Mapping[str, Array], preparation: Preparation
+) -> dict[str, Array]:
+    """Outputs in the units of the data that the loss holds them to."""
+    found = dict(results)
+    for pair in pairs_of(network):
+        scale = preparation.scales.get(pair.compared)
+        if pair.kind == "numbers" and scale is not None and pair.output in found:
+            output = np.asarray(found[pair.output])
+            found[pair.output] = scale.back(output).astype(output.dtype)
+    return found
+
+
+def probabilities(scores: Array, pair: Pair) -> Array:
+    """Probabilities of what the loss compares, from an output ``[..., K]``."""
+    if pair.kind == "scores":
+        powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+    if pair.kind == "binary_score":
+        return np.asarray(0.5 * (1 + np.tanh(0.5 * scores)))
+    return scores
 
 
 def compared(network: Network) -> dict[str, Kind]:

@@ -461,6 +461,40 @@ def train(context: click.Context, /, **options: Any) -> None:
 
 
 @rollc.command()
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--data",
+    metavar="F",
+    help="What to evaluate on; if not given, the test part of the run's `--split`.",
+)
+@click.option(
+    "--season",
+    type=click.IntRange(min=1),
+    metavar="M",
+    help="Also hold it to the value M steps before.",
+)
+@click.option(
+    "--compare",
+    multiple=True,
+    metavar="OUTPUT=DATA",
+    help="What to measure, if not what the loss compares.  May be given several times.",
+)
+@table_options
+@format_option
+def evaluate(**options: Any) -> None:
+    """Measure what a run has learned, beside baselines that need no network.
+
+    Numbers have RMSE, MAE and R2, beside the last value, a season's, the mean, and a linear
+    prediction; classes have accuracy, F1 and perplexity, beside the class of most and the last
+    one.  All are in the units of the data, on the same steps.  What baselines learn they learn
+    from the run's training part, if it is still there.
+    """
+    from rollc.tools.cli import evaluating
+
+    evaluating.evaluate(**options)
+
+
+@rollc.command()
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
 @click.option(
     "--data", metavar="FILE", help="Inputs and targets (.npz) to compare on, not random ones."

@@ -21,7 +21,7 @@ from rollc.tools.datafiles import names, read_npz
 from rollc.tools.tables import TABLES, is_table, read_table
 from rollc.training.data import Sequences, counted, split
 from rollc.training.pairs import compared
-from rollc.training.preparation import Preparation, standardised
+from rollc.training.preparation import Preparation, Scale, standardised
 
 if TYPE_CHECKING:
     from rollc.network.arrays import Spec
@@ -83,7 +83,9 @@ def labels_in(text: str) -> tuple[str, ...]:
     return tuple(label.strip() for label in row)
 
 
-def load(network: Network, file: str, columns: Columns | None = None) -> Loaded:
+def load(
+    network: Network, file: str, columns: Columns | None = None, quiet: bool = False
+) -> Loaded:
     """The inputs and targets of a file, or of a folder of tables with a sequence each.
 
     Raises :class:`InputError` for what cannot be read or does not fit, and says what is left out.
@@ -91,7 +93,7 @@ def load(network: Network, file: str, columns: Columns | None = None) -> Loaded:
     columns = columns or Columns()
     slots = {**network.inputs, **network.targets}
     if file != files.STREAM and os.path.isdir(file):
-        return _folder(network, file, columns)
+        return _folder(network, file, columns, quiet)
     content = files.read_bytes(file)
     if not is_table(content, file):
         _refuse(columns, file)
@@ -100,12 +102,13 @@ def load(network: Network, file: str, columns: Columns | None = None) -> Loaded:
         return Loaded(Sequences(known(found, slots, file, "an input or target"), lengths))
     _need_one_axis(network, file)
     arranged = arrange(read_table(content, file, columns.separator), slots, columns)
-    _say_others([arranged], columns)
+    if not quiet:
+        _say_others([arranged], columns)
     lengths = None if arranged.lengths is None else {network.axes[0]: arranged.lengths}
     return Loaded(Sequences(arranged.arrays, lengths, _masked(arranged, columns, slots)), arranged)
 
 
-def _folder(network: Network, folder: str, columns: Columns) -> Loaded:
+def _folder(network: Network, folder: str, columns: Columns, quiet: bool) -> Loaded:
     """The tables of a folder, each a sequence, in the order of their names."""
     _need_one_axis(network, folder)
     slots = {**network.inputs, **network.targets}
@@ -124,7 +127,8 @@ def _folder(network: Network, folder: str, columns: Columns) -> Loaded:
         )
         for path in paths
     ]
-    _say_others(each, columns)
+    if not quiet:
+        _say_others(each, columns)
     arrays: dict[str, Array] = {}
     for name in each[0].arrays:
         lacking = [one.table.file for one in each if name not in one.arrays]
@@ -188,32 +192,40 @@ def _lengths(network: Network, found: dict[str, Array], file: str) -> dict[str, 
     return own or None
 
 
+def raw_parts(
+    network: Network, options: Mapping[str, Any], quiet: bool = False
+) -> tuple[Loaded, Loaded | None, Loaded | None]:
+    """The data of a run in its parts, as they are in the files: to learn from, to validate on and
+    to test on."""
+    columns = columns_of(network, options)
+    train = load(network, options["data"], columns, quiet)
+    if options["valid"]:
+        return train, load(network, options["valid"], columns, quiet), None
+    if not options["split"]:
+        return train, None, None
+    shares = options["split"]
+    found, what = split(network, train.data, shares)
+    if not quiet:
+        said = ", ".join(f"{share:.0%}" for share in shares)
+        console.say(f"split by {what}, in order: {said}")
+    first, second, *rest = [replace(train, data=part) for part in found]
+    return first, second, rest[0] if rest else None
+
+
 def parts_of(network: Network, options: Mapping[str, Any], quiet: bool = False) -> Parts:
     """The data of a run, in its parts, and what was learned of the first of them."""
-    columns = columns_of(network, options)
-    train = load(network, options["data"], columns).data
-    valid = test = None
-    if options["valid"]:
-        valid = load(network, options["valid"], columns).data
-    elif options["split"]:
-        shares = options["split"]
-        found, what = split(network, train, shares)
-        if not quiet:
-            said = ", ".join(f"{share:.0%}" for share in shares)
-            console.say(f"split by {what}, in order: {said}")
-        train, valid = found[:2]
-        test = found[2] if len(found) > 2 else None
-    apart = {
-        *columns.masks,
-        *(name for name, kind in compared(network).items() if kind != "numbers"),
-    }
-    scales = standardised(network, train, apart) if options["standardise"] else {}
-    if options["standardise"] and not scales:
-        raise InputError("`--standardise` has no effect: the data have no numbers that change")
+    train, valid, test = raw_parts(network, options, quiet)
+    scales: dict[str, Scale] = {}
+    if options["standardise"]:
+        yes_or_no = {name for name, kind in compared(network).items() if kind != "numbers"}
+        apart = {*columns_of(network, options).masks, *yes_or_no}
+        scales = standardised(network, train.data, apart)
+        if not scales:
+            raise InputError("`--standardise` has no effect: the data have no numbers that change")
     prepare = Preparation(scales)
     return Parts(
-        prepare(train),
-        None if valid is None else prepare(valid),
-        None if test is None else prepare(test),
+        prepare(train.data),
+        None if valid is None else prepare(valid.data),
+        None if test is None else prepare(test.data),
         prepare,
     )

@@ -11,27 +11,12 @@ from numpy.typing import NDArray
 from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.tools.columns import labels_of
-from rollc.training.pairs import Pair, pairs_of
-from rollc.training.preparation import Preparation
+from rollc.training.pairs import Pair, pairs_of, probabilities
 
 if TYPE_CHECKING:
     from rollc.tools.cli.data import Loaded
 
 Array = NDArray[Any]
-
-
-def in_units(
-    network: Network, results: Mapping[str, Array], preparation: Preparation
-) -> dict[str, Array]:
-    """Outputs in the units of the data that the loss holds them to."""
-    found = dict(results)
-    for pair in pairs_of(network):
-        if pair.kind == "numbers" and pair.compared in preparation.scales:
-            dtype = found[pair.output].dtype
-            found[pair.output] = (
-                preparation.scales[pair.compared].back(found[pair.output]).astype(dtype)
-            )
-    return found
 
 
 def predicted_columns(
@@ -124,13 +109,3 @@ def _named(
         return [(f"probability_{name}", chances[:, 0])]
     each = [(f"probability_{name}_{k}", column) for k, column in enumerate(chances.T)]
     return [(f"predicted_{name}", rows.argmax(axis=1)), *each]
-
-
-def probabilities(scores: Array, pair: Pair) -> Array:
-    """Probabilities of what the loss compares, from an output ``[..., K]``."""
-    if pair.kind == "scores":
-        powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
-    if pair.kind == "binary_score":
-        return np.asarray(0.5 * (1 + np.tanh(0.5 * scores)))
-    return scores

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rollc.driver.trained import open_run
 from rollc.errors import InputError, UndefinedError
 from rollc.network.network import Network
 from rollc.tools import console, files
@@ -23,10 +24,11 @@ from rollc.tools.cli.networks import (
     values_of,
 )
 from rollc.tools.cli.options import READING
-from rollc.tools.cli.predictions import in_units, predicted_columns
-from rollc.tools.cli.trained import open_run
+from rollc.tools.cli.predictions import predicted_columns
+from rollc.tools.cli.trained import reading as reading_of
 from rollc.tools.datafiles import names, read_npz, write_npz
 from rollc.tools.tables import write_table
+from rollc.training.pairs import in_units
 from rollc.training.preparation import Preparation
 from rollc.training.run_folder import is_run
 from rollc.transforms.streaming_split import why_no_steps
@@ -68,7 +70,7 @@ def run(
     trained = None
     if is_run(Path(spec)):
         effect.refuse(["sets", "dtype", "feed", "backend"], "on a run, which has its network")
-        trained = open_run(spec)
+        trained = open_run(Path(spec))
     network = trained.network if trained else open_network(spec, sets, dtype, feed, backend)
     if grad and network.graph.loss is None:
         raise InputError("the spec has no loss, so there are no gradients")
@@ -83,7 +85,7 @@ def run(
     arrays: dict[str, Array] = {}
     lengths: Any = None
     if inputs:
-        options = trained.reading(reading) if trained else reading
+        options = reading_of(trained, reading) if trained else reading
         columns = replace(columns_of(network, options), optional=frozenset(network.targets))
         loaded = load(network, inputs, columns)
         data = preparation(loaded.data)

@@ -1,0 +1,89 @@
+"""What ``rollc train`` has left, opened again: a network, its parameters, and its data's units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rollc.driver import artefact, artefact_store, build
+from rollc.errors import InputError, StoreError
+from rollc.network.arrays import as_array
+from rollc.network.network import Network
+from rollc.support import atomic_files
+from rollc.support.checks import mapping, path
+from rollc.training.data import Sequences
+from rollc.training.pairs import in_units
+from rollc.training.preparation import Preparation
+from rollc.training.run_folder import PARAMS, RunFolder, is_run
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with the parameters that a run has found.
+
+        trained = rollc.load("RUN")
+        trained.forward({"x": x})["o"]  # in the units of the data, standardised or not
+        trained.network.step(trained.params, state, ...)  # all else; of standardised numbers
+
+    ``preparation`` is what was done to the data, ``options`` are those of the command.
+    """
+
+    network: Network
+    params: dict[str, Array] = field(repr=False)
+    preparation: Preparation = field(repr=False, default_factory=Preparation)
+    options: Mapping[str, Any] = field(repr=False, default_factory=dict)
+
+    def forward(
+        self, inputs: Mapping[str, Any], *, lengths: Any = None, seed: int = 0
+    ) -> dict[str, Array]:
+        """The outputs on inputs ``[T, ...]`` or ``[T, B, ...]``, in the units of the data.
+
+        Raises :class:`InputError` for what does not fit.
+        """
+        given = {
+            name: as_array(f"`{name}`", array) for name, array in mapping("inputs", inputs).items()
+        }
+        arrays = self.preparation(Sequences(given)).arrays
+        found = self.network.forward(self.params, arrays, lengths=lengths, seed=seed)
+        return in_units(self.network, found, self.preparation)
+
+
+def open_run(folder: Path) -> Trained:
+    """The run in a folder.  Raises :class:`StoreError` where it is damaged."""
+    kept = RunFolder(folder)
+    if not is_run(folder):
+        raise InputError(f"`{folder}` is no run of `rollc train`")
+    params = kept.params()
+    network = _network(kept, params)
+    shapes = {name: spec.shape for name, spec in network.params.items()}
+    if {name: array.shape for name, array in params.items()} != shapes:
+        raise StoreError(f"`{folder / PARAMS}` is damaged: it is not of this network")
+    return Trained(network, params, kept.preparation(network), kept.options())
+
+
+def _network(kept: RunFolder, params: Mapping[str, Array]) -> Network:
+    """The network that is kept; of another version of rollc, built again from its graph."""
+    try:
+        return artefact.open_artefact(artefact_store.read(kept.network))
+    except artefact_store.OtherVersion:
+        path, told = kept.network / "checked.txt", kept.options()
+        text = atomic_files.content(path).decode("utf-8", "replace")
+        dtype = next((str(array.dtype) for array in params.values()), "float32")
+        backend = told.get("backend")
+        return build.build_text(text, str(path), dtype=dtype, backend=backend)[0]
+
+
+def load(directory: str | Path) -> Network | Trained:
+    """The network of an artefact folder, or of what ``rollc train -o RUN`` left, with its
+    parameters.  Raises :class:`StoreError` if it is damaged.
+
+    A folder holds code: load one only where you would run a program of its author's.
+    """
+    found = path("`directory`", directory)
+    return open_run(found) if is_run(found) else artefact.load(found)
