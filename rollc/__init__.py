@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rollc.lang.diagnostics.spec_error import SpecError
     from rollc.network.network import Network
     from rollc.support import threads
+    from rollc.training.data import padded
     from rollc.training.fit import fit
 
 __version__ = VERSION
@@ -40,6 +41,7 @@ __all__ = [
     "build",
     "fit",
     "load",
+    "padded",
     "threads",
 ]
 
@@ -52,6 +54,7 @@ _HOMES = {
     "build": "rollc.driver.build",
     "fit": "rollc.training.fit",
     "load": "rollc.driver.trained",
+    "padded": "rollc.training.data",
 }
 _MODULES = {
     "threads": "rollc.support.threads",

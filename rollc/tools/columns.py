@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rollc.errors import InputError
 from rollc.tools.datafiles import names
 from rollc.tools.tables import Table
+from rollc.training.data import side_by_side
 
 if TYPE_CHECKING:
     from rollc.network.arrays import Spec
@@ -86,7 +87,7 @@ def arrange(table: Table, slots: Mapping[str, Spec], columns: Columns) -> Arrang
             parts = [_constant(part, at, table, own) for part, at in zip(parts, rows, strict=True)]
             arrays[name] = np.stack(parts) if several and slot.batch else parts[0]
         else:
-            arrays[name] = padded(parts) if several else parts[0]
+            arrays[name] = side_by_side(parts) if several else parts[0]
     lengths = np.array([len(part) for part in rows]) if several else None
     if lengths is not None and lengths.size and (lengths == lengths[0]).all():
         lengths = None
@@ -106,15 +107,6 @@ def labels_of(slot: Spec) -> list[str]:
     if not slot.shape:
         return [slot.name]
     return [f"{slot.name}.{'.'.join(map(str, at))}" for at in np.ndindex(slot.shape)]
-
-
-def padded(parts: Sequence[Array]) -> Array:
-    """Sequences of different lengths side by side, ``[T, B, ...]``, with zeros behind each."""
-    longest = max(map(len, parts), default=0)
-    found = np.zeros((longest, len(parts), *parts[0].shape[1:]), parts[0].dtype)
-    for at, part in enumerate(parts):
-        found[: len(part), at] = part
-    return found
 
 
 def _places(table: Table, slots: Mapping[str, Spec], columns: Columns) -> dict[str, list[int]]:
@@ -263,10 +255,3 @@ def _add_masks(
             own = tuple(range(array.ndim - len(slots[each].shape), array.ndim))
             found.append(there if slot.shape else there.all(axis=own))
         arrays[name] = np.logical_and.reduce(found).astype(np.float64)
-
-
-def parts_of(rows: Sequence[Array]) -> Iterator[tuple[int, int, int]]:
-    """Sequence, step and row of each step that a table has."""
-    for sequence, own in enumerate(rows):
-        for step, row in enumerate(own):
-            yield sequence, step, int(row)

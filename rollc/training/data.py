@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.errors import InputError
+from rollc.network.arrays import as_array
 from rollc.network.network import Network
-from rollc.training.batches import Lengths
+from rollc.support.checks import mapping, whole
+from rollc.training.batches import Lengths, streams
 
 Array = NDArray[Any]
 
@@ -95,6 +97,107 @@ def split(
         return Sequences(arrays, own, data.masked)
 
     return [part(*pair) for pair in pairwise(borders)], what
+
+
+def cut(
+    network: Network, data: Sequences, window: int, stride: int | None = None
+) -> tuple[Sequences, int]:
+    """Pieces of ``window`` steps, each a sequence of its own, that begin every ``stride`` steps:
+    side by side without a stride, else overlapping.  And the steps that are in none of them.
+
+    Pieces of a single sequence share its memory.  Raises :class:`InputError` where no sequence has
+    so many steps.
+    """
+    window, stride = whole("`window`", window, 1), whole("`stride`", stride or window, 1)
+    if len(network.axes) != 1:
+        raise InputError("windows need one time axis")
+    slots, steps = {**network.inputs, **network.targets}, data.steps(network)
+    if steps is None:
+        raise InputError("windows need inputs or targets over time")
+    axes, count = data.axes(network), data.count(network)
+    own = data.lengths
+    if isinstance(own, Mapping):
+        own = own.get(network.axes[0])
+    ends = [steps] * count if own is None else [int(end) for end in own]
+    pieces = [max(0, (end - window) // stride + 1) for end in ends]
+    if not sum(pieces):
+        raise InputError(
+            f"no sequence has a window of {counted(window, 'step')}: {max(ends)} at most"
+        )
+    arrays = {}
+    for name, array in data.arrays.items():
+        slot = slots[name]
+        if slot.time:
+            parts = [array[:end, at] if name in axes else array for at, end in enumerate(ends)]
+            arrays[name] = _joined(
+                [_windows(part, window, stride) for part in parts if len(part) >= window]
+            )
+        else:
+            arrays[name] = array.repeat(pieces, axis=0) if name in axes else array
+    covered = [(n - 1) * stride + window if n and stride < window else n * window for n in pieces]
+    dropped = sum(max(0, end - each) for end, each in zip(ends, covered, strict=True))
+    return Sequences(arrays, masked=data.masked), dropped
+
+
+def _windows(array: Array, window: int, stride: int) -> Array:
+    """``[window, pieces, ...]`` of a sequence ``[T, ...]``, in its memory."""
+    found = np.lib.stride_tricks.sliding_window_view(array, window, axis=0)[::stride]
+    return np.moveaxis(found, -1, 0)
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def in_streams(network: Network, data: Sequences, count: int) -> tuple[Sequences, int]:
+    """One long sequence as ``count`` equal ones side by side, and the steps that are left over."""
+    steps = data.steps(network)
+    if data.count(network) != 1 or steps is None:
+        raise InputError("streams are cut from one sequence")
+    slots = {**network.inputs, **network.targets}
+    arrays = {}
+    for name, array in data.arrays.items():
+        slot = slots[name]
+        if slot.time:
+            one = array[:, 0] if name in data.axes(network) else array
+            arrays[name] = streams(one, count)
+        else:
+            arrays[name] = array
+    return Sequences(arrays, masked=data.masked), steps % count
+
+
+def padded(sequences: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Array], Array]:
+    """Sequences of different lengths as one batch: arrays ``[T, B, ...]`` with zeros behind each
+    end, and the lengths ``[B]``.
+
+        arrays, lengths = rollc.padded({"x": [one, two], "y": [of_one, of_two]})
+        rollc.fit(net, arrays, lengths=lengths)
+
+    Raises :class:`InputError` where two arrays of one sequence have different steps.
+    """
+    found, ends = {}, None
+    for name, given in mapping("sequences", sequences, "lists of arrays by name").items():
+        if not isinstance(given, list | tuple) or not given:
+            raise InputError(f"`{name}`: expected a list with an array for each sequence")
+        parts = [as_array(f"`{name}`", each) for each in given]
+        if any(part.ndim < 1 or part.shape[1:] != parts[0].shape[1:] for part in parts):
+            raise InputError(f"`{name}`: expected arrays [steps, ...] that are alike but for steps")
+        steps = [len(part) for part in parts]
+        if ends is not None and steps != ends:
+            raise InputError(f"`{name}` has sequences of other steps than the arrays before it")
+        ends = steps
+        found[name] = side_by_side(parts)
+    return found, np.array(ends or [], np.int64)
+
+
+def side_by_side(parts: Sequence[Array]) -> Array:
+    """Sequences ``[T, ...]`` as ``[T, B, ...]``, with zeros behind each end."""
+    longest = max(map(len, parts), default=0)
+    dtype = np.result_type(*parts)
+    found = np.zeros((longest, len(parts), *parts[0].shape[1:]), dtype)
+    for at, part in enumerate(parts):
+        found[: len(part), at] = part
+    return found
 
 
 def counted(count: int, what: str) -> str:

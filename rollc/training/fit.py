@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from rollc.errors import InputError
 from rollc.network.network import Network
-from rollc.support.checks import shown, words
+from rollc.support.checks import shown, switch, words
 from rollc.training.batches import Batches
+from rollc.training.data import Sequences, cut
 from rollc.training.flat import Layout
 from rollc.training.loop import Trainer, Update
 from rollc.training.optimizers import Optimizer, optimizer
@@ -57,6 +58,8 @@ def fit(
     epochs: int = 100,
     batch: int | None = None,
     window: int | None = None,
+    stride: int | None = None,
+    stateful: bool = False,
     clip: float | None = None,
     clip_value: float | None = None,
     decay: float = 0.0,
@@ -74,10 +77,12 @@ def fit(
         net.forward(found.params, {"x": x})
 
     The settings are those of :class:`~rollc.training.settings.Settings`; ``batch`` is the number of
-    sequences in an update, all without it.  A callback is called after each update with the
-    :class:`~rollc.training.loop.Trainer` and the update, whose ``ended`` tells of an epoch; where
-    it gives True the fit ends.  ``directory`` is a folder for checkpoints: a fit that finds one
-    there goes on with it.
+    sequences in an update, all without it.  With ``window`` the sequences are cut into pieces of so
+    many steps, each a sequence of its own, which begin every ``stride`` steps; if ``stateful``, the
+    windows are read in their order, and the state goes on from one to the next.  A callback is
+    called after each update with the :class:`~rollc.training.loop.Trainer` and the update, whose
+    ``ended`` tells of an epoch; where it gives True the fit ends.  ``directory`` is a folder for
+    checkpoints: a fit that finds one there goes on with it.
 
     Raises :class:`InputError` for what does not fit, and
     :class:`~rollc.training.loop.Diverged`, with the last good parameters, where a loss or a
@@ -90,7 +95,7 @@ def fit(
         method,
         schedule if isinstance(schedule, Schedule) else Schedule(schedule),
         epochs=epochs,
-        window=window,
+        window=window if switch("`stateful`", stateful) else None,
         clip=clip,
         clip_value=clip_value,
         decay=decay,
@@ -100,10 +105,20 @@ def fit(
         min_delta=min_delta,
         seed=seed,
     )
-    batches = Batches(network, data, batch, lengths=lengths, seed=settings.seed)
-    held = None
-    if valid is not None:
-        held = Batches(network, valid, batch, lengths=valid_lengths, shuffle=False)
+    if stride is not None and (window is None or stateful):
+        raise InputError("`stride` has no effect without `window`, nor on stateful windows")
+    if stateful and window is None:
+        raise InputError("`stateful` has no effect without `window`")
+
+    def pieces(arrays: Mapping[str, Any], own: Any, shuffle: bool = True) -> Batches:
+        whole = Batches(network, arrays, batch, lengths=own, seed=settings.seed, shuffle=shuffle)
+        if window is None or stateful:
+            return whole
+        found, _ = cut(network, Sequences(whole.arrays, whole.lengths), window, stride)
+        return Batches(network, found.arrays, batch, seed=settings.seed, shuffle=shuffle)
+
+    batches = pieces(data, lengths)
+    held = None if valid is None else pieces(valid, valid_lengths, shuffle=False)
     folder = None if directory is None else RunFolder(Path(directory))
     progress, records = None, list[Record]()
     if folder is not None and folder.has_checkpoint():

@@ -19,8 +19,9 @@ class Settings:
     optimizer  -- the method, with its rate and numbers
     schedule   -- how the rate changes
     epochs     -- times through the data
-    window     -- steps of a window: the state goes on from one to the next, and the gradient is cut
-                  between them (truncated backpropagation through time).  None: whole sequences
+    window     -- steps of a stateful window: the state goes on from one to the next, and the
+                  gradient is cut between them (truncated backpropagation through time).  None:
+                  whole sequences
     clip       -- the largest norm of all gradients together
     clip_value -- the largest size of an element of a gradient
     decay      -- weight decay, of the parameters that ``no_decay`` does not name

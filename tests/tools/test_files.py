@@ -85,7 +85,7 @@ def test_the_text_of_a_graph_has_its_sizes(run: Run, tmp_path: Path) -> None:  #
 def test_what_the_data_make_of_options_is_said(run: Run, tmp_path: Path) -> None:  # noqa: F811
     np.savez(tmp_path / "one.npz", x=np.ones(4), y=np.ones(4))
     fit = ("train", "tiny.roll", "--data", "one.npz", "--epochs", "1")
-    result = run(*fit, "--batch", "2", "--window", "4")
+    result = run(*fit, "--batch", "2", "--window", "4", "--stateful")
     assert result.status == 0, result.err
     assert "`--batch` has no effect here: the data are 1 sequence" in result.err
     assert "`--window` has no effect here: the sequences have no more steps" in result.err

@@ -10,7 +10,11 @@ import pytest
 from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.training.batches import Batches, Windows, streams
-from rollc.training.data import Sequences, split
+from rollc.training.data import Sequences, cut, in_streams, padded, split
+from rollc.training.fit import fit
+from rollc.training.loop import Trainer
+from rollc.training.optimizers import optimizer
+from rollc.training.settings import Settings
 from tests.helpers.training import arrays, tiny_network
 
 
@@ -82,11 +86,11 @@ def test_what_has_no_batch_is_part_of_every_one(tiny: Network) -> None:
 
 def test_windows_are_the_whole(tiny: Network) -> None:
     given = arrays()
-    cut = Windows(tiny, given, 4)
-    found = [cut.at(number) for number in range(len(cut))]
+    windows = Windows(tiny, given, 4)
+    found = [windows.at(number) for number in range(len(windows))]
     assert [len(part["x"]) for part in found] == [4, 4, 2]
     np.testing.assert_array_equal(np.concatenate([part["y"] for part in found]), given["y"])
-    assert all(part["z"] is cut.arrays["z"] for part in found)
+    assert all(part["z"] is windows.arrays["z"] for part in found)
 
 
 def test_what_does_not_fit_together(tiny: Network) -> None:
@@ -130,3 +134,84 @@ def test_splits_that_leave_nothing(tiny: Network) -> None:
     for shares in ((0.5, 0.4), (1.5, -0.5), ()):
         with pytest.raises(InputError, match="whose sum is 1"):
             split(tiny, data, shares)
+
+
+# Windows, streams, and sequences of different lengths ------------------------------------------
+
+
+def test_windows_are_sequences_of_their_own(tiny: Network) -> None:
+    given = arrays(steps=11, batch=2)
+    found, dropped = cut(tiny, Sequences(given), 4)
+    assert dropped == 6
+    assert found.arrays["x"].shape == found.arrays["y"].shape == (4, 4)
+    for place, (at, start) in enumerate([(0, 0), (0, 4), (1, 0), (1, 4)]):
+        np.testing.assert_array_equal(
+            found.arrays["x"][:, place], given["x"][start : start + 4, at]
+        )
+    np.testing.assert_array_equal(found.arrays["z"], given["z"].repeat(2))
+
+
+def test_windows_overlap_and_share_memory(tiny: Network) -> None:
+    x = np.arange(11.0)
+    found, dropped = cut(tiny, Sequences({"x": x, "y": x, "z": np.array(1.0)}), 4, 3)
+    np.testing.assert_array_equal(found.arrays["x"].T, [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9]])
+    assert dropped == 1
+    assert np.shares_memory(found.arrays["x"], x)
+    gaps, dropped = cut(tiny, Sequences({"x": x, "y": x}), 2, 4)
+    np.testing.assert_array_equal(gaps.arrays["x"].T, [[0, 1], [4, 5], [8, 9]])
+    assert dropped == 5
+
+
+def test_windows_end_where_sequences_do(tiny: Network) -> None:
+    given = arrays(steps=9, batch=3)
+    found, dropped = cut(tiny, Sequences(given, np.array([9, 3, 5])), 4)
+    assert dropped == 1 + 3 + 1
+    np.testing.assert_array_equal(found.arrays["x"][:, 2], given["x"][:4, 2])
+    np.testing.assert_array_equal(found.arrays["z"], given["z"][[0, 0, 2]])
+    with pytest.raises(InputError, match="no sequence has a window of 10 steps: 9 at most"):
+        cut(tiny, Sequences(given), 10)
+    with pytest.raises(InputError, match="`stride`: expected a whole number from 1 on"):
+        cut(tiny, Sequences(given), 4, -1)
+
+
+def test_streams_are_cut_from_one_sequence(tiny: Network) -> None:
+    x = np.arange(11.0)
+    found, left = in_streams(tiny, Sequences({"x": x, "y": x, "z": np.array(1.0)}), 3)
+    np.testing.assert_array_equal(found.arrays["x"].T, [[0, 1, 2], [3, 4, 5], [6, 7, 8]])
+    assert left == 2
+    with pytest.raises(InputError, match="streams are cut from one sequence"):
+        in_streams(tiny, Sequences(arrays()), 2)
+
+
+def test_a_list_of_sequences_is_a_batch(tiny: Network) -> None:
+    x = [np.arange(3.0), np.arange(5.0), np.arange(1)]
+    given, lengths = padded({"x": x, "y": [np.sin(each) for each in x]})
+    assert given["x"].shape == (5, 3) and lengths.tolist() == [3, 5, 1]
+    np.testing.assert_array_equal(given["x"][:, 0], [0, 1, 2, 0, 0])
+    given["z"] = np.zeros(3)
+    params = tiny.init(0)
+    alone = [tiny.loss(params, {"x": each, "y": np.sin(each), "z": np.array(0.0)}) for each in x]
+    assert tiny.loss(params, given, lengths=lengths) == pytest.approx(np.mean(alone))
+    for wrong, message in (
+        ({"x": []}, "expected a list with an array for each sequence"),
+        ({"x": [1.0]}, r"expected arrays \[steps, ...\]"),
+        ({"x": x, "y": x[:2]}, "`y` has sequences of other steps"),
+    ):
+        with pytest.raises(InputError, match=message):
+            padded(wrong)
+
+
+def test_a_fit_in_windows(tiny: Network) -> None:
+    given = arrays(steps=12, batch=2)
+    pieces, _ = cut(tiny, Sequences(given), 4, 2)
+    by_hand = fit(tiny, pieces.arrays, batch=3, epochs=2)
+    found = fit(tiny, given, batch=3, epochs=2, window=4, stride=2)
+    assert found.curve() == by_hand.curve()
+    on = fit(tiny, given, epochs=2, window=4, stateful=True)
+    settings = Settings(optimizer("adam"), epochs=2, window=4)
+    trainer = Trainer(tiny, Batches(tiny, given), settings)
+    losses = [update.ended.loss for update in trainer if update.ended is not None]
+    assert on.curve() == losses != found.curve()
+    for wrong in ({"stride": 2}, {"stateful": True}, {"window": 4, "stride": 2, "stateful": True}):
+        with pytest.raises(InputError, match="has no effect"):
+            fit(tiny, given, **wrong)

@@ -337,7 +337,25 @@ def run(**options: Any) -> None:
     "--window",
     type=click.IntRange(min=1),
     metavar="K",
-    help="Update after windows of K steps: the state goes on, the gradient is cut.",
+    help="Cut the sequences into windows of K steps, each a sequence of its own.",
+)
+@click.option(
+    "--stride",
+    type=click.IntRange(min=1),
+    metavar="S",
+    help="A window begins every S steps; side by side if not given.",
+)
+@click.option(
+    "--stateful",
+    is_flag=True,
+    help="Read the windows in their order: the state goes on from one to the next, the gradient is"
+    " cut between them, and each is an update.",
+)
+@click.option(
+    "--streams",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --stateful: cut one long sequence into N that are read side by side.",
 )
 @click.option(
     "--accumulate",

@@ -16,10 +16,10 @@ from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.tools import console, files
 from rollc.tools.cli.networks import known
-from rollc.tools.columns import Arranged, Columns, arrange, padded
+from rollc.tools.columns import Arranged, Columns, arrange
 from rollc.tools.datafiles import names, read_npz
 from rollc.tools.tables import TABLES, is_table, read_table
-from rollc.training.data import Sequences, counted, split
+from rollc.training.data import Sequences, counted, cut, in_streams, side_by_side, split
 from rollc.training.pairs import compared
 from rollc.training.preparation import Preparation, Scale, standardised
 
@@ -136,7 +136,7 @@ def _folder(network: Network, folder: str, columns: Columns, quiet: bool) -> Loa
             raise InputError(f"`{lacking[0]}` has no column for `{name}`, and others have")
         own = [one.arrays[name] for one in each]
         if slots[name].time:
-            arrays[name] = padded(own)
+            arrays[name] = side_by_side(own)
         else:
             arrays[name] = np.stack(own) if slots[name].batch else own[0]
     lengths = {network.axes[0]: np.array([len(one.rows[0]) for one in each])}
@@ -229,3 +229,23 @@ def parts_of(network: Network, options: Mapping[str, Any], quiet: bool = False) 
         None if test is None else prepare(test.data),
         prepare,
     )
+
+
+def pieces_of(network: Network, parts: Parts, options: Mapping[str, Any]) -> Parts:
+    """The data as the loop reads them: in windows or streams; what is dropped is said."""
+    window, train, valid = options["window"], parts.train, parts.valid
+    if options["streams"] is not None:
+        train, dropped = in_streams(network, train, options["streams"])
+        _say_dropped(dropped, "in no stream", options)
+    if window is not None and not options["stateful"]:
+        train, dropped = cut(network, train, window, options["stride"])
+        _say_dropped(dropped, "in no window", options)
+        if valid is not None:
+            valid, dropped = cut(network, valid, window, options["stride"])
+            _say_dropped(dropped, "of the validation data in no window", options)
+    return replace(parts, train=train, valid=valid)
+
+
+def _say_dropped(steps: int, where: str, options: Mapping[str, Any]) -> None:
+    if steps and not options["quiet"]:
+        console.say(f"dropped: {counted(steps, 'step')} {where}")

@@ -21,7 +21,7 @@ from rollc.network.not_finite import first_not_finite
 from rollc.support.version import VERSION
 from rollc.tools import console, files
 from rollc.tools.cli import building, effect, sources
-from rollc.tools.cli.data import parts_of
+from rollc.tools.cli.data import Parts, parts_of, pieces_of
 from rollc.tools.cli.networks import has_random_params, values_of
 from rollc.tools.cli.options import as_given, written_name
 from rollc.tools.datafiles import write_npz
@@ -55,7 +55,8 @@ def train(**given: Any) -> int:
     network = _network(options, folder, given["resume"] is not None)
     _need_something_to_fit(network)
     parts = parts_of(network, options, options["quiet"])
-    train_data, valid_data = parts.train, parts.valid
+    pieces = pieces_of(network, parts, options)
+    train_data, valid_data = pieces.train, pieces.valid
     data = Batches(
         network,
         train_data.arrays,
@@ -69,7 +70,7 @@ def train(**given: Any) -> int:
         valid = Batches(
             network, valid_data.arrays, options["batch"], lengths=valid_data.lengths, shuffle=False
         )
-    about = _about(options, data, valid)
+    about = _about(network, parts)
     progress, params = None, None
     records: list[run_folder.Record] = []
     if folder is not None and given["resume"]:
@@ -178,6 +179,12 @@ def _check(options: Mapping[str, Any], output: str | None, folder: RunFolder | N
         effect.refuse(["nesterov"], f"on {options['method']}: --nesterov is for sgd")
     if options["valid"] and options["split"]:
         raise InputError("`--valid` gives validation data, and so does `--split`: give one")
+    if options["window"] is None:
+        effect.refuse(["stride", "stateful", "streams"], "without `--window`")
+    if options["stateful"]:
+        effect.refuse(["stride"], "with `--stateful`: its windows are side by side")
+    else:
+        effect.refuse(["streams"], "without `--stateful`")
     if not options["valid"] and not options["split"]:
         why = "without validation data: give `--valid` or `--split`"
         effect.refuse(["patience", "min_delta"], why)
@@ -202,7 +209,7 @@ def _settings(options: Mapping[str, Any]) -> Settings:
         optimizer(options["method"], **numbers),
         schedule,
         epochs=options["epochs"],
-        window=options["window"],
+        window=options["window"] if options["stateful"] else None,
         clip=options["clip"],
         clip_value=options["clip_value"],
         decay=options["decay"],
@@ -239,24 +246,24 @@ def _need_something_to_fit(network: Network) -> None:
         raise InputError(f"`{network.name}` has no parameters, so there is nothing to fit")
 
 
-def _about(options: Mapping[str, Any], data: Batches, valid: Batches | None) -> dict[str, Any]:
+def _about(network: Network, parts: Parts) -> dict[str, Any]:
     """Versions, the command, and what the data are."""
 
-    def hashed(batches: Batches) -> dict[str, Any]:
+    def hashed(data: Sequences) -> dict[str, Any]:
         digest = hashlib.sha256()
-        for name, array in sorted(batches.arrays.items()):
+        for name, array in sorted(data.arrays.items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
-        shapes = {name: list(array.shape) for name, array in batches.arrays.items()}
-        return {"sha256": digest.hexdigest(), "shapes": shapes, "sequences": batches.sequences}
+        shapes = {name: list(array.shape) for name, array in data.arrays.items()}
+        return {"sha256": digest.hexdigest(), "shapes": shapes, "sequences": data.count(network)}
 
     return {
         "rollc": VERSION,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "command": sys.argv[1:],
-        "data": hashed(data),
-        "valid": None if valid is None else hashed(valid),
+        "data": hashed(parts.train),
+        "valid": None if parts.valid is None else hashed(parts.valid),
     }
 
 
@@ -282,9 +289,9 @@ def _say_what_is_done(
     if valid is not None:
         console.say(f"validation data: {valid.described(network)}")
     sizes = f"{counted(trainer.data.size, 'sequence')}"
-    window = options["window"]
+    window = options["window"] if options["stateful"] else None
     if window is not None:
-        sizes += f", windows of {counted(window, 'step')}"
+        sizes += f", windows of {counted(window, 'step')} one after the other"
     parameters = counted(trainer.layout.size, "parameter")
     console.say(f"an update: {sizes}; {counted(trainer.updates, 'update')} an epoch; {parameters}")
     if options["batch"] is not None and options["batch"] >= trainer.data.sequences:

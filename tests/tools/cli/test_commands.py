@@ -503,7 +503,7 @@ def test_train_has_optimisers(run: Run) -> None:
         ["--optimiser", "sgd"],
         ["--optimiser", "sgd", "--momentum", "0.9"],
         ["--optimiser", "sgd", "--clip", "0.01"],
-        ["--optimiser", "sgd", "--window", "2"],
+        ["--optimiser", "sgd", "--window", "2", "--stateful"],
     ]
     before = loss_in(run("run", "tiny.roll", "--inputs", "data.npz").out)
     losses = [loss_in(run(*fit, *way).out) for way in ways]

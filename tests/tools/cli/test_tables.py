@@ -120,3 +120,37 @@ def test_a_damaged_preparation_is_refused(folder: Path) -> None:
         said = command("run", "run", "--inputs", "d.csv", status=2).stderr
         assert "is damaged" in said and "preparation.json" in said
     command("run", "run", "--inputs", "d.csv", "--dtype", "float64", status=2)
+
+
+def test_windows_and_streams_say_what_they_drop(folder: Path) -> None:
+    words = ("train", "weather.roll", "--data", "d.csv", *COLUMNS, *MASK, *REFERENCE)
+    epoch = ("--epochs", "1", "--window", "7")
+    said = command(*words, *epoch, "--batch", "4").stderr
+    assert "dropped: 4 steps in no window" in said
+    assert "x [7, 8, 2], y [7, 8], m [7, 8]: 8 sequences of 7 steps" in said
+    assert "an update: 4 sequences; 2 updates an epoch" in said
+    said = command(*words, *epoch, "--stride", "2", "--split", "0.7,0.3").stderr
+    assert "dropped: 1 step in no window" in said
+    assert "dropped: 1 step of the validation data in no window" in said
+    said = command(*words, *epoch, "--stateful", "--streams", "4").stderr
+    assert "y [15, 4], m [15, 4]: 4 sequences of 15 steps" in said
+    assert "an update: 4 sequences, windows of 7 steps one after the other; 3 updates" in said
+    for wrong, why in (
+        (("--stride", "2"), "`--stride` has no effect without `--window`"),
+        (("--stateful",), "`--stateful` has no effect without `--window`"),
+        (("--window", "7", "--stateful", "--stride", "2"), "`--stride` has no effect with"),
+        (("--window", "7", "--streams", "2"), "`--streams` has no effect without `--stateful`"),
+        (("--window", "61"), "no sequence has a window of 61 steps: 60 at most"),
+    ):
+        assert why in command(*words, *wrong, status=2).stderr
+
+
+def test_windows_are_taken_up_again(folder: Path) -> None:
+    words = ("--data", "d.csv", *COLUMNS, *MASK, *REFERENCE, "--standardise", "--stride", "2")
+    for run, epochs in (("whole", "4"), ("run", "2")):
+        more = ("--window", "7", "--batch", "3", "--epochs", epochs, "-o", run)
+        command("train", "weather.roll", *words, *more)
+    command("train", "--resume", "run", "--epochs", "4")
+    left = [run_folder.RunFolder(Path(run)).params() for run in ("whole", "run")]
+    for name, array in left[0].items():
+        np.testing.assert_array_equal(array, left[1][name])
