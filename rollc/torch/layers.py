@@ -137,10 +137,10 @@ class _Layer(nn.RNNBase):  # type: ignore[misc]
 
         Raises :class:`~rollc.InputError` where a tensor does not fit.
         """
-        form, networks = self._rollc
+        form, networks, sizes, endings = self._rollc
         if form.num_layers > 1 and form.dropout != self.dropout:
             self._build()
-            form, networks = self._rollc
+            form, networks, sizes, endings = self._rollc
         packed = isinstance(input, PackedSequence)
         x, lengths = input, None
         if packed:  # in the order in which it is sorted
@@ -152,15 +152,15 @@ class _Layer(nn.RNNBase):  # type: ignore[misc]
         batch_first = self.batch_first and not packed
         batch = [x.shape[0 if batch_first else 1]] if x.dim() == 3 else []
         given = {"x": x}
-        for (name, size), state in zip(form.states.items(), _states(form, hx), strict=True):
-            expected = (len(form.endings), *batch, size)
+        for (name, size), state in zip(sizes.items(), _states(sizes, hx), strict=True):
+            expected = (len(endings), *batch, size)
             if state is None:
                 rows = [x.new_zeros(expected[1:])] * expected[0]
             elif isinstance(state, torch.Tensor) and state.shape == expected:
                 rows = _ordered(state, input.sorted_indices if packed else None).unbind()
             else:
                 raise InputError(f"state `{name}_0`: expected {[*expected]}, found {_of(state)}")
-            for ending, row in zip(form.endings, rows, strict=True):
+            for ending, row in zip(endings, rows, strict=True):
                 given[f"{name}0_{ending}"] = row
         own = self._parameters
         parameters = {  # or what has taken the place of one
@@ -176,7 +176,7 @@ class _Layer(nn.RNNBase):  # type: ignore[misc]
             training=self.training,
             lengths=lengths,
         ).values()
-        count = len(form.states)
+        count = len(sizes)
         if packed:
             data = pack_padded_sequence(y, lengths).data
             y = PackedSequence(data, *input[1:])
@@ -187,7 +187,7 @@ class _Layer(nn.RNNBase):  # type: ignore[misc]
 
     def _build(self) -> None:
         """Take the networks of its form, which are built if there are none yet."""
-        self._rollc = _form_and_networks(self)
+        self._rollc = _built(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles are PyTorch's: they hold no networks, and no code."""
@@ -235,7 +235,7 @@ def convert(model: Model) -> Model:
     taken = {}
     for name, layer in model.named_modules():
         if type(layer) in _LAYERS:
-            taken[layer] = _form_and_networks(layer)
+            taken[layer] = _built(layer)
         elif isinstance(layer, tuple(_LAYERS)):
             kind = type(layer).__name__
             warnings.warn(
@@ -247,7 +247,8 @@ def convert(model: Model) -> Model:
     return model
 
 
-def _form_and_networks(layer: Any) -> tuple[Form, Networks]:
+def _built(layer: Any) -> tuple[Form, Networks, dict[str, int], list[str]]:
+    """The form of a layer and its networks, and of the form what each call needs."""
     between = layer.dropout if layer.num_layers > 1 else 0.0
     if between == 1:
         raise InputError("expected a dropout below 1, found 1, which leaves nothing")
@@ -269,7 +270,8 @@ def _form_and_networks(layer: Any) -> tuple[Form, Networks]:
                 f"parameter `{name}`: rollc computes on the CPU, and it is on {own.device};"
                 " call `.cpu()` of the module"
             )
-    return form, _networks(form, precision.network, registry.default())
+    networks = _networks(form, precision.network, registry.default())
+    return form, networks, form.states, form.endings
 
 
 @lru_cache(maxsize=256)
@@ -278,11 +280,11 @@ def _networks(form: Form, dtype: str, backend: str) -> Networks:
     return networks_of_text(form.spec(), f"{name}.roll", {}, dtype, {"backend": backend})
 
 
-def _states(form: Form, hx: Any) -> list[Any]:
+def _states(sizes: dict[str, int], hx: Any) -> list[Any]:
     """The tensors of a state: None where there is none."""
-    if hx is None or len(form.states) == 1:
-        return [hx] * len(form.states)
-    if not isinstance(hx, (list, tuple)) or len(hx) != len(form.states):
+    if hx is None or len(sizes) == 1:
+        return [hx] * len(sizes)
+    if not isinstance(hx, (list, tuple)) or len(hx) != len(sizes):
         raise InputError(f"expected a state of h_0 and c_0, found {_of(hx)}")
     return [*hx]
 
