@@ -14,6 +14,7 @@ from rollc.errors import InputError
 from rollc.tools.datafiles import names
 from rollc.tools.tables import Table
 from rollc.training.data import side_by_side
+from rollc.training.symbols import Symbols
 
 if TYPE_CHECKING:
     from rollc.network.arrays import Spec
@@ -34,6 +35,8 @@ class Columns:
                  ``""``
     sequence  -- the column whose values tell sequences apart
     separator -- between the cells of a text; found if not given
+    text      -- read no table but a text, of ``characters`` or ``words``, whose ``symbols`` are
+                 those that it has if none are given
     optional  -- arrays that are left out where a column or a cell of theirs is not there
     """
 
@@ -42,6 +45,8 @@ class Columns:
     masks: Mapping[str, str] = field(default_factory=dict)
     sequence: str | None = None
     separator: str | None = None
+    text: str | None = None
+    symbols: Symbols | None = None
     optional: frozenset[str] = frozenset()
 
 

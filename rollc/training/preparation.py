@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rollc.errors import StoreError
 from rollc.network.network import Network
 from rollc.training.data import Sequences
+from rollc.training.symbols import Symbols
 
 Array = NDArray[Any]
 
@@ -35,8 +36,7 @@ class Preparation:
     """The scales of inputs and targets by name, and the symbols that a text is made of."""
 
     scales: Mapping[str, Scale] = field(default_factory=dict)
-    symbols: tuple[str, ...] = ()
-    words: bool = False
+    symbols: Symbols = field(default_factory=lambda: Symbols(()))
 
     def __call__(self, data: Sequences) -> Sequences:
         """The data as the network reads them: standardised, and 0 where a cell is masked."""
@@ -54,7 +54,7 @@ class Preparation:
             name: {"mean": scale.mean.tolist(), "spread": scale.spread.tolist()}
             for name, scale in self.scales.items()
         }
-        return {"scales": scales, "symbols": list(self.symbols), "words": self.words}
+        return {"scales": scales, "symbols": list(self.symbols.names), "words": self.symbols.words}
 
 
 def preparation_of(told: Mapping[str, Any], network: Network, file: str) -> Preparation:
@@ -77,7 +77,7 @@ def preparation_of(told: Mapping[str, Any], network: Network, file: str) -> Prep
         sound = False
     if not sound:
         raise StoreError(f"`{file}` is damaged: it is not of this network")
-    return Preparation(scales, symbols, words)
+    return Preparation(scales, Symbols(symbols, words))
 
 
 def standardised(network: Network, data: Sequences, but: Iterable[str] = ()) -> dict[str, Scale]:

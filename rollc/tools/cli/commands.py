@@ -513,6 +513,43 @@ def evaluate(**options: Any) -> None:
 
 
 @rollc.command()
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--length",
+    type=click.IntRange(1, 10_000_000),
+    default=500,
+    show_default=True,
+    metavar="N",
+    help="How many steps: characters, words, or rows.",
+)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0.0, 100.0),
+    default=1.0,
+    show_default=True,
+    help="Below 1 the likely symbols are drawn more often; at 0 always the likeliest.",
+)
+@click.option(
+    "--top-k", type=click.IntRange(min=1), metavar="K", help="Draw from the K likeliest alone."
+)
+@click.option(
+    "--prompt",
+    metavar="TEXT|F",
+    help="What it goes on from: a text, or a table where the network predicts numbers.",
+)
+@click.option("-o", "--output", default="-", metavar="FILE", help="Where to write, if not here.")
+@seed_option
+def sample(**options: Any) -> None:
+    """Go on by itself: a text, or the steps of a trajectory.
+
+    The network reads what it said at the step before.
+    """
+    from rollc.tools.cli import sampling
+
+    sampling.sample(**options)
+
+
+@rollc.command()
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
 @click.option(
     "--data", metavar="FILE", help="Inputs and targets (.npz) to compare on, not random ones."

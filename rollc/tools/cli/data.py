@@ -22,6 +22,7 @@ from rollc.tools.tables import TABLES, is_table, read_table
 from rollc.training.data import Sequences, counted, cut, in_streams, side_by_side, split
 from rollc.training.pairs import compared
 from rollc.training.preparation import Preparation, Scale, standardised
+from rollc.training.symbols import Symbols
 
 if TYPE_CHECKING:
     from rollc.network.arrays import Spec
@@ -37,6 +38,7 @@ class Loaded:
 
     data: Sequences
     arranged: Arranged | None = None
+    symbols: Symbols | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,14 @@ def columns_of(network: Network, options: Mapping[str, Any]) -> Columns:
             "`--missing mask` and `--mask NAME` go together: NAME is the input that is 0 where a"
             " cell is missing, and 1 where none is"
         )
-    return Columns(mapping, missing, masks, options.get("sequence"), options.get("separator"))
+    return Columns(
+        mapping,
+        missing,
+        masks,
+        options.get("sequence"),
+        options.get("separator"),
+        options.get("text"),
+    )
 
 
 def labels_in(text: str) -> tuple[str, ...]:
@@ -95,6 +104,8 @@ def load(
     if file != files.STREAM and os.path.isdir(file):
         return _folder(network, file, columns, quiet)
     content = files.read_bytes(file)
+    if _is_text(columns, file, slots):
+        return _text(network, content, file, columns)
     if not is_table(content, file):
         _refuse(columns, file)
         found = read_npz(content, file)
@@ -143,6 +154,45 @@ def _folder(network: Network, folder: str, columns: Columns, quiet: bool) -> Loa
     return Loaded(Sequences(arrays, lengths, _masked(each[0], columns, slots)))
 
 
+def _is_text(columns: Columns, file: str, slots: Mapping[str, Spec]) -> bool:
+    """Whether a file is read as a text: if that was said, or nothing else can be meant."""
+    of_symbols = all(slot.bound is not None for slot in slots.values() if slot.time)
+    is_known = columns.text is not None or columns.symbols is not None
+    return is_known or (of_symbols and file.lower().endswith(".txt"))
+
+
+def _text(network: Network, content: bytes, file: str, columns: Columns) -> Loaded:
+    """A text, each of whose symbols the network reads or says: with an input and a target, the
+    target is the symbol after that of the input."""
+    slots = {**network.inputs, **network.targets}
+    named = [name for name, slot in slots.items() if slot.time]
+    bounds = {slot.bound for slot in slots.values() if slot.time}
+    of_indices = len(bounds) == 1 and not any(slots[name].shape for name in named)
+    sound = len(named) <= 2 and of_indices and len(named) - len(network.targets) in (0, 1)
+    most = next(iter(bounds), None)
+    if not sound or most is None:
+        raise InputError(
+            "a text is for a network of one target, an index, and at most one input, an index of as"
+            f" many; this one has {names(named)}"
+        )
+    try:
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"`{file}`, line {line} is not UTF-8: {error.reason}") from None
+    try:
+        symbols = columns.symbols or Symbols.of(text, columns.text == "words", most)
+    except InputError as error:
+        raise InputError(f"`{file}`: {error}") from None
+    numbers = symbols.numbers(text, f"`{file}`")
+    if len(numbers) < 2:
+        raise InputError(f"`{file}` has too little text")
+    if len(named) == 1:
+        return Loaded(Sequences({named[0]: numbers}), symbols=symbols)
+    inputs, (target,) = [name for name in named if name in network.inputs], network.targets
+    return Loaded(Sequences({inputs[0]: numbers[:-1], target: numbers[1:]}), symbols=symbols)
+
+
 def _masked(arranged: Arranged, columns: Columns, slots: Mapping[str, Spec]) -> frozenset[str]:
     """The arrays whose missing cells are still NaN."""
     if not columns.masks:
@@ -171,7 +221,7 @@ def _need_one_axis(network: Network, file: str) -> None:
 
 def _refuse(columns: Columns, file: str) -> None:
     """An archive of named arrays has no columns."""
-    if replace(columns, optional=frozenset()) != Columns():
+    if replace(columns, optional=frozenset(), symbols=None) != Columns():
         raise InputError(
             f"`{file}` holds arrays by name: what is said of the columns of a table has no effect"
         )
@@ -193,12 +243,16 @@ def _lengths(network: Network, found: dict[str, Array], file: str) -> dict[str, 
 
 
 def raw_parts(
-    network: Network, options: Mapping[str, Any], quiet: bool = False
+    network: Network,
+    options: Mapping[str, Any],
+    quiet: bool = False,
+    symbols: Symbols | None = None,
 ) -> tuple[Loaded, Loaded | None, Loaded | None]:
     """The data of a run in its parts, as they are in the files: to learn from, to validate on and
     to test on."""
-    columns = columns_of(network, options)
+    columns = replace(columns_of(network, options), symbols=symbols)
     train = load(network, options["data"], columns, quiet)
+    columns = replace(columns, symbols=train.symbols)
     if options["valid"]:
         return train, load(network, options["valid"], columns, quiet), None
     if not options["split"]:
@@ -222,7 +276,7 @@ def parts_of(network: Network, options: Mapping[str, Any], quiet: bool = False) 
         scales = standardised(network, train.data, apart)
         if not scales:
             raise InputError("`--standardise` has no effect: the data have no numbers that change")
-    prepare = Preparation(scales)
+    prepare = Preparation(scales, train.symbols or Symbols(()))
     return Parts(
         prepare(train.data),
         None if valid is None else prepare(valid.data),

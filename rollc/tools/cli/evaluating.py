@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from rollc.tools.evaluate import baselines
 from rollc.tools.evaluate.metrics import Metrics, of_classes, of_numbers, of_yes_or_no
 from rollc.training.data import Sequences, counted
 from rollc.training.pairs import Pair, in_units, pairs_of, probabilities
+from rollc.training.symbols import Symbols
 
 Array = NDArray[Any]
 Rows = dict[str, Metrics]  # the measures of each way to predict
@@ -84,6 +86,12 @@ def evaluate(
         )
 
 
+def _symbols(trained: Trained) -> Symbols | None:
+    """Those of the text that was trained on."""
+    own = trained.preparation.symbols
+    return own if own.names else None
+
+
 def _from(first: int, network: Network, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """What changes with time from a step on."""
     slots = {**network.inputs, **network.targets}
@@ -128,9 +136,10 @@ def _data(
 ) -> tuple[Loaded, Sequences | None, int]:
     """What is evaluated on, what was learned from, if it is still there, and the first step that
     counts: those before it are read, as they are known then."""
-    network, columns = trained.network, columns_of(trained.network, options)
+    network, symbols = trained.network, _symbols(trained)
+    columns = replace(columns_of(network, options), symbols=symbols)
     try:
-        known, valid, test = raw_parts(network, options, quiet=True)
+        known, valid, test = raw_parts(network, options, quiet=True, symbols=symbols)
     except RollcError as error:
         if data is None:
             raise

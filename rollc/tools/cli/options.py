@@ -36,6 +36,7 @@ READING = {  # how tables are read: options of click, and what a user writes
     "mask": "mask",
     "sequence": "sequence",
     "separator": "separator",
+    "text": "text",
 }
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -292,6 +293,11 @@ def table_options(command: Command) -> Command:
                 metavar="CHARACTER",
                 callback=separator_in,
                 help="Between the cells of a table; found in its first line if not given.",
+            ),
+            click.option(
+                "--text",
+                type=click.Choice(["characters", "words"]),
+                help="Read a text, whose symbols are what the network takes as an index.",
             ),
         )
     ):

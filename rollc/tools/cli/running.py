@@ -86,7 +86,9 @@ def run(
     lengths: Any = None
     if inputs:
         options = reading_of(trained, reading) if trained else reading
-        columns = replace(columns_of(network, options), optional=frozenset(network.targets))
+        own = preparation.symbols if preparation.symbols.names else None
+        columns = columns_of(network, options)
+        columns = replace(columns, optional=frozenset(network.targets), symbols=own)
         loaded = load(network, inputs, columns)
         data = preparation(loaded.data)
         arrays, lengths = dict(data.arrays), data.lengths

@@ -1,0 +1,127 @@
+"""`rollc sample`: networks of texts and of trajectories go on by themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import rollc
+from tests.helpers.training import command
+
+REFERENCE = ("--backend", "reference", "--quiet", "-o", "run")
+ITSELF = """net itself
+dim V = 5
+target y: index(V)
+param W: [V, V] = normal(1), b: [V]
+before = feed(drawn[t-1], y[t-1])
+o = W @ one_hot(before, size=V) + b
+drawn = sample(softmax(o))
+output o
+loss mean(cross_entropy(o, y), over t)
+"""
+NEXT = """net next
+dim V = 5
+input x: index(V)
+target y: index(V)
+param W: [V, V] = normal(1)
+o = W @ one_hot(x, size=V)
+p = softmax(o)
+output p
+loss mean(cross_entropy(o, y), over t)
+"""
+WAVE = """net wave
+input x
+param a = 1.0, b = 0.0
+o = a * x[t-1] + b * x[t-2]
+output o
+loss mean(mse(o, x), over t)
+"""
+FIT = ("--rate", "0.1", "--epochs", "200")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, spec in (("itself", ITSELF), ("next", NEXT), ("wave", WAVE)):
+        (tmp_path / f"{name}.roll").write_text(spec)
+    (tmp_path / "text.txt").write_text("abcd" * 20)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("warnings.showwarning", lambda *_: None)  # put back what main changes
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["itself", "next"])
+def test_a_text_goes_on(folder: Path, name: str) -> None:
+    words = ("--data", "text.txt", "--text", "characters", *FIT, *REFERENCE, "--split", ".7,.1,.2")
+    command("train", f"{name}.roll", *words)
+    kept = json.loads(Path("run/preparation.json").read_text())
+    assert kept["symbols"] == ["a", "b", "c", "d"]
+    said = command("sample", "run", "--length", "6", "--prompt", "dab", "--temperature", "0.1")
+    assert said.stdout == "dabcdabcd\n"
+    for more in (("--top-k", "1"), ("--temperature", "0")):
+        said = command("sample", "run", "--length", "5", "--prompt", "b", *more)
+        assert said.stdout == "bcdabc\n"
+    wild = ("sample", "run", "--length", "40", "--temperature", "50", "-o", "out.txt")
+    command(*wild)
+    one = Path("out.txt").read_text()
+    command(*wild)
+    assert Path("out.txt").read_text() == one, "a seed gives one text"
+    command(*wild, "--seed", "1")
+    assert Path("out.txt").read_text() != one
+    assert set(one) <= set("abcd\n")
+    said = command("sample", "run", "--prompt", "ax", status=2).stderr
+    assert "the prompt, line 1, column 2: 'x' is none of the 4 characters" in said
+    found = json.loads(command("evaluate", "run", "--format", "json").stdout)["y"]
+    assert found["the network"]["accuracy"] == 1 and found["the network"]["perplexity"] < 1.2
+    assert found["the last class"]["accuracy"] == 0
+    Path("new.text").write_text("abx")
+    said = command("evaluate", "run", "--data", "new.text", status=2).stderr
+    assert "`new.text`, line 1, column 3: 'x' is none of the 4 characters" in said
+
+
+def test_words_go_on(folder: Path) -> None:
+    Path("text.txt").write_text("the cat sat.\n" * 20)
+    words = ("--data", "text.txt", "--text", "words", *FIT, *REFERENCE)
+    command("train", "next.roll", *words)
+    said = command("sample", "run", "--length", "8", "--prompt", "the", "--top-k", "1").stdout
+    assert said == "the cat sat.\nthe cat sat.\n"
+
+
+def test_a_trajectory_goes_on_in_its_units(folder: Path) -> None:
+    wave = 50 + 3 * np.cos(np.arange(60) * 0.4)
+    pl.DataFrame({"x": wave[:40]}).write_csv("d.csv")
+    words = ("--data", "d.csv", "--standardise", "--dtype", "float64", *FIT, *REFERENCE)
+    command("train", "wave.roll", *words, "--epochs", "600")
+    command("sample", "run", "--length", "10", "--prompt", "d.csv", "-o", "on.csv")
+    found = pl.read_csv("on.csv")
+    assert found["step"].to_list() == list(range(40, 50))
+    trained = rollc.load("run")
+    by_hand = list(wave[:40])
+    for _ in range(10):
+        by_hand.append(trained.forward({"x": np.array([*by_hand, 0.0])})["o"][-1])
+    np.testing.assert_allclose(found["x"], by_hand[40:], rtol=1e-9)
+    np.testing.assert_allclose(found["x"][:4], wave[40:44], atol=0.5)
+    said = command("sample", "run", "--top-k", "3", status=2).stderr
+    assert "`--top-k` has no effect on numbers" in said
+
+
+def test_what_cannot_go_on(folder: Path) -> None:
+    Path("deaf.roll").write_text(
+        "net deaf\ninput x\ninput z\ntarget y\nparam w = 1.0\no = w * x + z\noutput o\n"
+        "loss mean(mse(o, y), over t)\n"
+    )
+    pl.DataFrame({"x": [1.0, 2], "y": [2.0, 4], "z": [0.0, 0]}).write_csv("d.csv")
+    command("train", "deaf.roll", "--data", "d.csv", "--epochs", "1", *REFERENCE)
+    said = command("sample", "run", "--prompt", "d.csv", status=2).stderr
+    assert "reads nothing but what it predicts can go on by itself; this one reads x, z" in said
+    said = command("train", "wave.roll", "--data", "text.txt", "--text", "words", status=2).stderr
+    assert "a text is for a network of one target, an index" in said
+    Path("text.txt").write_text("abcdef")
+    said = command("train", "next.roll", "--data", "text.txt", status=2).stderr
+    assert "`text.txt`: the text has 6 characters, and the network takes 5" in said
+    Path("text.txt").write_bytes(b"ab\n\xff")
+    said = command("train", "next.roll", "--data", "text.txt", status=2).stderr
+    assert "`text.txt`, line 2 is not UTF-8" in said
