@@ -175,11 +175,11 @@ def _from_text(content: bytes, file: str, separator: str | None) -> Table:
     lines = np.arange(frame.height) + above + 1
     empty = frame.select(pl.all_horizontal(pl.all().is_null())).to_series().to_numpy()
     if b'"' in body or empty.any():
-        found = list(_rows(text, separator))
-        lines = np.array([line for line, _ in found]) + above
-        empty = np.array([not any(row) and len(row) < 2 for _, row in found])
-        if frame.width == 1:
-            empty = np.array([not row for _, row in found])
+        try:
+            found = np.array([(line, not row) for line, row in _rows(text, separator)])
+        except csv.Error as error:
+            raise InputError(f"cannot read `{file}` as a table: {error}") from None
+        lines, empty = found[:, 0] + above, found[:, 1].astype(bool)
         if len(found) != frame.height:
             raise InputError(f"cannot read `{file}` as a table: its quotes are not in order")
     drop = empty | (np.arange(frame.height) < has_heads)

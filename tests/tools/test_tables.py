@@ -100,6 +100,8 @@ def test_the_same_table_in_every_format() -> None:
         (b"y,y\n1,2\n", "`f.csv` has more than one column `y`"),
         (b"y\n\xff\n", "cannot read `f.csv` as a table: line 2 is not UTF-8"),
         (b'y\n"1\n', "cannot read `f.csv` as a table"),
+        (b'y\n"1"2\n', "`f.csv`"),
+        (b'y\n"' + b"1" * 200_000 + b'"\n', "`f.csv`"),
         (b"x\x01\n1\n", "cannot read `f.csv` as a table: it begins with a control character"),
         (b"\x1f\x8bnot", "cannot read `f.csv` as a gzipped file"),
         (b"PAR1PAR1", "cannot read `f.csv` as Parquet"),

@@ -282,7 +282,8 @@ def _features(
     for name, slot in network.inputs.items():
         if name == pair.compared or name not in data.arrays or name not in learned.arrays:
             continue
-        if not slot.time or slot.kind != "float":
+        is_mask = bool(data.masked) and name not in data.masked
+        if not slot.time or slot.kind != "float" or is_mask:
             continue
         parts = [each.reshape(len(each), -1) for each in _by_sequence(slot, data)]
         first = [each.reshape(len(each), -1) for each in _by_sequence(slot, learned)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from rollc.network.network import Network
 from rollc.tools import console, files
 from rollc.tools.cli import building, sources
 from rollc.tools.datafiles import names, read_npz
+from rollc.training.run_folder import read_params
 from rollc.transforms.randomness import NOISE
 
 if TYPE_CHECKING:
@@ -48,7 +50,10 @@ def values_of(network: Network, params: str | None, seed: int) -> dict[str, Arra
         if has_random_params(network):
             console.note(f"no `--params`: they are drawn at random, from seed {seed}")
         return dict(network.init(seed))
-    found = read_npz(files.read_bytes(params), params)
+    if params.lower().endswith(".safetensors"):
+        found = read_params(Path(params))
+    else:
+        found = read_npz(files.read_bytes(params), params)
     return known(found, network.params, params, "a parameter")
 
 

@@ -119,7 +119,19 @@ def test_a_damaged_preparation_is_refused(folder: Path) -> None:
         path.write_text(content)
         said = command("run", "run", "--inputs", "d.csv", status=2).stderr
         assert "is damaged" in said and "preparation.json" in said
-    command("run", "run", "--inputs", "d.csv", "--dtype", "float64", status=2)
+    said = command("run", "run", "--inputs", "d.csv", "--dtype", "float64", status=2).stderr
+    assert "`--dtype` has no effect on a run" in said
+
+
+def test_parameters_alone_are_read_again(folder: Path) -> None:
+    words = ("--data", "d.csv", *COLUMNS, *MASK, *REFERENCE, "--epochs", "2")
+    outputs = []
+    for name in ("p.npz", "p.safetensors"):
+        command("train", "weather.roll", *words, "-o", name)
+        read = ("--inputs", "d.csv", *COLUMNS, *MASK, *REFERENCE, "-o", "o.csv")
+        command("run", "weather.roll", "--params", name, *read)
+        outputs.append(Path("o.csv").read_text())
+    assert outputs[0] == outputs[1]
 
 
 def test_windows_and_streams_say_what_they_drop(folder: Path) -> None:
