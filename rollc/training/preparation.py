@@ -66,10 +66,10 @@ def preparation_of(told: Mapping[str, Any], network: Network, file: str) -> Prep
             for name, each in told["scales"].items()
         }
         symbols = tuple(told["symbols"])
-        sound = all(isinstance(each, str) for each in symbols) and all(
+        sound = all(isinstance(each, str) and each for each in symbols) and all(
             name in slots
             and scale.mean.shape == scale.spread.shape == slots[name].shape
-            and bool(np.isfinite([scale.mean, scale.spread]).all())
+            and bool(np.isfinite([scale.mean, scale.spread]).all() and (scale.spread > 0).all())
             for name, scale in scales.items()
         )
         words = bool(told["words"])

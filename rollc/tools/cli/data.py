@@ -16,7 +16,7 @@ from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.tools import console, files
 from rollc.tools.cli.networks import known
-from rollc.tools.columns import Arranged, Columns, arrange
+from rollc.tools.columns import MISSING, Arranged, Columns, arrange
 from rollc.tools.datafiles import names, read_npz
 from rollc.tools.tables import TABLES, is_table, read_table
 from rollc.training.data import Sequences, counted, cut, in_streams, side_by_side, split
@@ -55,19 +55,24 @@ def columns_of(network: Network, options: Mapping[str, Any]) -> Columns:
     """The columns that options name; raises :class:`InputError` for what does not fit."""
     mapping: dict[str, tuple[str, ...]] = {}
     for pair in options.get("mapping") or ():
-        name, _, listed = pair.partition("=")
+        name, _, listed = map(str.strip, pair.partition("="))
         if name in mapping:
             raise InputError(f"`--map {pair}`: the columns of `{name}` are given twice")
-        mapping[name.strip()] = labels_in(listed)
+        mapping[name] = labels_in(listed)
     if target := options.get("target"):
         if len(network.targets) != 1:
             raise InputError(
                 f"`--target` is for a network with one target, and there are"
                 f" {len(network.targets)}: give `--map NAME={target}`"
             )
-        mapping[next(iter(network.targets))] = labels_in(target)
+        (name,) = network.targets
+        if name in mapping:
+            raise InputError(f"`--target {target}`: the columns of `{name}` are given twice")
+        mapping[name] = labels_in(target)
     masks = dict(pair.partition("=")[::2] for pair in options.get("mask") or ())
-    missing = options.get("missing") or "error"
+    missing, separator = options.get("missing") or "error", options.get("separator")
+    if missing not in MISSING or (separator is not None and len(separator) != 1):
+        raise InputError(f"`--missing {missing}`, `--separator {separator}`: no such way to read")
     if (missing == "mask") != bool(masks):
         raise InputError(
             "`--missing mask` and `--mask NAME` go together: NAME is the input that is 0 where a"
@@ -78,7 +83,7 @@ def columns_of(network: Network, options: Mapping[str, Any]) -> Columns:
         missing,
         masks,
         options.get("sequence"),
-        options.get("separator"),
+        separator,
         options.get("text"),
     )
 

@@ -18,6 +18,7 @@ from rollc.network.arrays import Spec
 from rollc.network.network import Network
 from rollc.tools import console, files
 from rollc.tools.cli.data import Loaded, columns_of, load, raw_parts
+from rollc.tools.cli.trained import data_of
 from rollc.tools.cli.trained import reading as reading_of
 from rollc.tools.columns import labels_of
 from rollc.tools.evaluate import baselines
@@ -47,10 +48,7 @@ def evaluate(
     trained = open_run(Path(run))
     network = trained.network
     pairs = _pairs(network, compare)
-    options = {
-        **{name: trained.options.get(name) for name in ("data", "valid", "split")},
-        **reading_of(trained, given),
-    }
+    options = {**data_of(trained), **reading_of(trained, given)}
     test, known, first = _data(trained, data, options)
     prepared = trained.preparation(test.data)
     lengths = prepared.lengths

@@ -49,8 +49,8 @@ def predicted_columns(
     if lengths is not None and timed:
         own = next(iter(lengths.values())) if isinstance(lengths, Mapping) else lengths
         ends = [int(each) for each in own]
-    chosen = [(step, sequence) for sequence, end in enumerate(ends) for step in range(end)]
-    at = np.array(chosen, int).reshape(-1, 2)
+    own_steps = [np.arange(end) for end in ends]
+    at = np.column_stack([np.concatenate(own_steps), np.repeat(np.arange(len(ends)), ends)])
     columns = _kept(loaded, bool(timed), at, batched)
     labels = {} if loaded is None or loaded.arranged is None else loaded.arranged.labels
     pairs = {pair.output: pair for pair in pairs_of(network)}
@@ -79,8 +79,8 @@ def _kept(loaded: Loaded | None, timed: bool, at: Array, batched: bool) -> dict[
         numbers = {"sequence": at[:, 1]} if batched else {}
         return numbers | ({"step": at[:, 0]} if timed else {})
     read = {label for own in arranged.labels.values() for label in own}
-    rows = [int(arranged.rows[sequence][step]) for step, sequence in at]
-    frame = arranged.table.frame[rows] if rows else arranged.table.frame.head(0)
+    rows = arranged.rows if timed else [own[:1] for own in arranged.rows]
+    frame = arranged.table.frame[np.concatenate(rows)]
     heads = arranged.table.heads
     return {
         head: frame.to_series(place)

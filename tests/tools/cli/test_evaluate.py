@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import tomli_w
 
 import rollc
 from tests.helpers.training import SPEC, command, weather
@@ -147,3 +149,29 @@ def test_a_run_of_another_version_still_predicts(
         rollc.load("run/network")
     found = rollc.load("run").forward({"x": np.ones(4), "z": 0.5})["o"]
     np.testing.assert_array_equal(found, expected)
+
+
+def test_damaged_options_are_refused(folder: Path) -> None:
+    trained("--split", "0.6,0.2,0.2")
+    path = Path("run/options.toml")
+    whole = path.read_text()
+    for line, said in (
+        ("map = 5", "`map` is 5"),
+        ('map = ["x"]', "`x` has 1 numbers at a step, and 0 columns"),
+        ("split = [2.0, 1.0]", "expected positive numbers whose sum is 1"),
+        ("split = 3", "`split` is 3"),
+        ('missing = "no"', "no such way to read"),
+        ('separator = "ab"', "no such way to read"),
+        ("data = 1", "`data` is 1"),
+        ('data = ""', "cannot read"),
+        ('text = "letters"', "a text is for a network"),
+    ):
+        name = line.partition(" ")[0]
+        kept = tomllib.loads(whole)
+        kept.pop(name, None)
+        path.write_text(f"{line}\n{tomli_w.dumps(kept)}")
+        for words in (("evaluate", "run"), ("run", "run", "--inputs", "d.csv")):
+            if words[0] == "run" and name in ("split", "data"):
+                continue
+            found = command(*words, status=2).stderr
+            assert said in found, (line, found)
