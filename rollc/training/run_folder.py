@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -51,7 +52,7 @@ _PROGRESS = "progress"  # of the metadata
 
 def is_run(path: Path) -> bool:
     """Whether a folder is one that a run has left."""
-    return (path / ABOUT).is_file()
+    return os.path.isfile(path / ABOUT)  # False, too, where it may not be looked at
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class RunFolder:
     def preparation(self, network: Network) -> Preparation:
         """What is done to data before the network reads them; nothing, where none was kept."""
         path = self.path / PREPARATION
-        if not path.is_file():
+        if not os.path.isfile(path):
             return Preparation()
         return preparation_of(_json_object(self._read(PREPARATION), path), network, str(path))
 
@@ -114,7 +115,7 @@ class RunFolder:
         return progress, [_json_object(line.encode(), self.path / METRICS) for line in lines]
 
     def has_checkpoint(self) -> bool:
-        return (self.path / CHECKPOINT).is_file()
+        return os.path.isfile(self.path / CHECKPOINT)
 
     def params(self) -> dict[str, Array]:
         """The parameters that the run has found."""

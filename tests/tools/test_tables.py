@@ -200,3 +200,16 @@ def test_a_damaged_table_is_an_input_error(data: st.DataObject) -> None:
     except InputError:
         return
     assert all(array.dtype == np.float64 for array in found.arrays.values())
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.floats(allow_nan=False, width=64) | st.integers(-(2**60), 2**60), min_size=1, max_size=20
+    ),
+    st.sampled_from([repr, lambda x: f"{x:+.17e}", lambda x: f' "{float(x)!r}"']),
+)
+def test_numbers_are_those_that_are_written(numbers: list[float], written: Any) -> None:
+    table = "y\n" + "".join(f"{written(number).strip()}\n" for number in numbers)
+    found = read(table.encode()).arrays["y"]
+    np.testing.assert_array_equal(found, np.array([float(number) for number in numbers]))

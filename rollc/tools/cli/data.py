@@ -128,10 +128,14 @@ def _folder(network: Network, folder: str, columns: Columns, quiet: bool) -> Loa
     """The tables of a folder, each a sequence, in the order of their names."""
     _need_one_axis(network, folder)
     slots = {**network.inputs, **network.targets}
+    try:
+        there = sorted(Path(folder).iterdir())
+    except OSError as error:
+        raise InputError(f"cannot read the folder `{folder}`: {error.strerror}") from error
     paths = [
         path
-        for path in sorted(Path(folder).iterdir())
-        if path.name.lower().removesuffix(".gz").endswith(TABLES) and path.is_file()
+        for path in there
+        if path.name.lower().removesuffix(".gz").endswith(TABLES) and os.path.isfile(path)
     ]
     if not paths:
         raise InputError(f"there is no table in the folder `{folder}`: {', '.join(TABLES)}")

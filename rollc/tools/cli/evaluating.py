@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,7 @@ def evaluate(
     **given: Any,
 ) -> None:
     """Print the loss and the measures of what it compares, beside those of the baselines."""
-    if data is not None and not Path(data).is_dir():
+    if data is not None and not os.path.isdir(data):
         files.check_inputs(data)
     trained = open_run(Path(run))
     network = trained.network
