@@ -117,7 +117,7 @@ def polars(what: str) -> ModuleType:
         import polars as pl
     except ImportError:
         raise InputError(
-            f"{what} is read by polars, which is not installed: `pip install 'rollc[data]'`"
+            f"{what} takes polars, which is not installed: `pip install 'rollc[data]'`"
         ) from None
     return pl
 

@@ -27,7 +27,7 @@ from rollc.tools.cli.options import READING
 from rollc.tools.cli.predictions import predicted_columns
 from rollc.tools.cli.trained import reading as reading_of
 from rollc.tools.datafiles import names, read_npz, write_npz
-from rollc.tools.tables import write_table
+from rollc.tools.tables import polars, write_table
 from rollc.training.pairs import in_units
 from rollc.training.preparation import Preparation
 from rollc.training.run_folder import is_run
@@ -60,6 +60,8 @@ def run(
     file = None if inputs is None or os.path.isdir(inputs) else inputs
     files.check_inputs(spec if spec == files.STREAM else None, file, params, state)
     files.check_outputs(outputs, endings=(*NPZ, *TABLES))
+    if outputs is not None and outputs.lower().endswith(TABLES):
+        polars(f"`{outputs}`")  # before the work
     files.check_outputs(save_state, endings=NPZ)
     files.check_outputs(outputs, save_state, keep=[spec, file, params])
     if outputs is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,19 @@ def test_a_damaged_preparation_is_refused(folder: Path) -> None:
         assert "is damaged" in said and "preparation.json" in said
     said = command("run", "run", "--inputs", "d.csv", "--dtype", "float64", status=2).stderr
     assert "`--dtype` has no effect on a run" in said
+
+
+def test_without_polars_it_is_said_what_to_install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "polars", None)
+    np.savez("d.npz", x=np.ones((4, 2)), m=np.ones(4), y=np.ones(4))
+    say = "which is not installed: `pip install 'rollc[data]'`"
+    said = command("train", "weather.roll", "--data", "d.csv", *REFERENCE, status=2).stderr
+    assert f"the table `d.csv` takes polars, {say}" in said
+    words = ("run", "weather.roll", "--inputs", "d.npz", *REFERENCE)
+    assert say in command(*words, "-o", "o.csv", status=2).stderr
+    command(*words, "-o", "o.npz")  # arrays by name take nothing more
 
 
 def test_parameters_alone_are_read_again(folder: Path) -> None:
