@@ -26,6 +26,7 @@ from rollc.tools.evaluate import baselines
 from rollc.tools.evaluate.metrics import Metrics, of_classes, of_numbers, of_yes_or_no
 from rollc.training.data import Sequences, counted
 from rollc.training.pairs import Pair, in_units, pairs_of, probabilities
+from rollc.training.run_folder import finite
 from rollc.training.symbols import Symbols
 
 Array = NDArray[Any]
@@ -66,7 +67,14 @@ def evaluate(
     for pair in pairs:
         found |= _measured(network, pair, results, test, known, season, first)
     if form == "json":
-        print(json.dumps({"loss": loss, **found}, indent=2).replace("NaN", "null"))
+        measures = {
+            title: {
+                name: {head: finite(number) for head, number in row.items()}
+                for name, row in rows.items()
+            }
+            for title, rows in found.items()
+        }
+        print(json.dumps({"loss": finite(loss), **measures}, indent=2))
         return
     scaled = " (of standardised numbers)" if trained.preparation.scales else ""
     print(f"loss: {loss:.6g}{scaled}")

@@ -73,6 +73,8 @@ def test_numbers_beside_baselines(folder: Path) -> None:
 def test_what_is_compared(folder: Path) -> None:
     trained()
     assert "has no test part" in command("evaluate", "run", status=2).stderr
+    Path("still.csv").write_text("pressure,shop,sales\n" + "20,0.5,500\n" * 30)
+    assert measured("--data", "still.csv")["sales"]["the network"]["R2"] is None
     found = measured("--data", "d.csv", "--compare", "o=x")
     assert found["pressure"]["the network"]["RMSE"] > 1
     for wrong in ("o", "o=q", "h=y"):
