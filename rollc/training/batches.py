@@ -60,6 +60,9 @@ class Batches:
         self.lengths = _own_lengths(lengths)
         self.seed, self.shuffle = whole("`seed`", seed), shuffle
         slots = {**network.inputs, **network.targets}
+        for name in self.arrays:
+            if name not in slots:
+                raise InputError(f"`{name!s:.40}` is no input or target of `{network.name}`")
         self._axes = {
             name: len(slot.time)
             for name, slot in slots.items()

@@ -56,10 +56,19 @@ class Sequences:
         return max((self.arrays[name].shape[axis] for name, axis in axes.items()), default=1)
 
     def steps(self, network: Network) -> int | None:
-        """The number of steps, with one time axis; None where nothing tells it."""
+        """The number of steps, with one time axis; None where nothing tells it.
+
+        Raises :class:`InputError` where arrays tell different ones.
+        """
+        if len(network.axes) != 1:
+            return None
         slots = {**network.inputs, **network.targets}
-        timed = [len(a) for name, a in self.arrays.items() if slots[name].time and a.ndim]
-        return max(timed, default=None) if len(network.axes) == 1 else None
+        timed = {name: a for name, a in self.arrays.items() if name in slots and slots[name].time}
+        counts = {name: len(a) if a.ndim else 0 for name, a in timed.items()}
+        if len(set(counts.values())) > 1:
+            found = ", ".join(f"{count} in `{name}`" for name, count in counts.items())
+            raise InputError(f"expected one number of steps, found {found}")
+        return next(iter(counts.values()), None)
 
 
 def split(
