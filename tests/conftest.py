@@ -30,8 +30,14 @@ def expect(request: pytest.FixtureRequest) -> Callable[[str, Path], None]:
 
 
 @pytest.fixture(scope="module", params=["reference", pytest.param("numba", marks=pytest.mark.long)])
-def each_backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Networks of these tests are on one backend after the other; to compile them takes longer."""
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of one backend after the other; to compile takes longer."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def each_backend(backend: str) -> Iterator[str]:
+    """Networks of these tests are on one backend after the other."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, request.param)
-        yield request.param
+        patch.setenv(VARIABLE, backend)
+        yield backend

@@ -25,18 +25,13 @@ from rollc.ir.verifier import verify
 from rollc.tools.verify.kernels import interpreted
 from rollc.transforms.canonicalize import canonicalize
 from tests.helpers.forward_gradients import forward_gradients
-from tests.helpers.operation_cases import CASES, OVER, SIZES, Case, values
+from tests.helpers.operation_cases import OVER, SIZES, Case, each_case, values
 from tests.helpers.processes import plain_python
 
 Array = NDArray[Any]
 
 BAD = (0.0, -1.0, np.inf, -np.inf, np.nan, 1e300)
-SLOPED = [
-    pytest.param(operation, case, id=f"{operation}{number}")
-    for operation, cases in CASES.items()
-    for number, case in enumerate(cases)
-    if OPERATIONS[operation].adjoint is not None and OPERATIONS[operation].slope != "constant"
-]
+SLOPED = each_case(lambda each: each.adjoint is not None and each.slope != "constant")
 
 
 def result_type(operation: str, case: Case) -> Type:

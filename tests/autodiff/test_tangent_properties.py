@@ -15,7 +15,7 @@ from rollc.autodiff.window_split import CannotSplit
 from rollc.ir.graph import Edge, Graph, Node, attributes
 from rollc.transforms.canonicalize import canonicalize
 from tests.helpers.forward_gradients import compare
-from tests.helpers.operation_cases import CASES, OVER, SIZES, Case, on_a_bench, values
+from tests.helpers.operation_cases import OVER, SIZES, Case, each_case, on_a_bench, values
 from tests.helpers.strategies.delay_graphs import delay_graphs, random_leaves
 
 
@@ -45,14 +45,7 @@ def test_random_graphs(graph: Graph, steps: int, every: int, window: int | None,
     compare(simple, random_leaves(simple, sizes, seed), sizes, every)
 
 
-@pytest.mark.parametrize(
-    ("operation", "case"),
-    [
-        pytest.param(operation, case, id=f"{operation}{number}")
-        for operation, cases in CASES.items()
-        for number, case in enumerate(cases)
-    ],
-)
+@pytest.mark.parametrize(("operation", "case"), each_case())
 def test_every_operation(operation: str, case: Case) -> None:
     """Where a parameter is added to every input."""
     graph = _with_offsets(on_a_bench(operation, case, operation))

@@ -19,7 +19,7 @@ from tests.commands.random_programs.generate import Settings, Writer, generate
 from tests.commands.random_programs.language import Call, Float, Name, Number
 from tests.helpers.paths import ROOT
 
-COUNT = 30
+COUNT = 15
 W, X = Name("w"), Name("x")
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import BATCH, LEAVES, Attribute, Graph, Type
-from rollc.ir.operations import OPERATIONS
+from rollc.ir.operations import OPERATIONS, Operation
 
 Array = NDArray[Any]
 
@@ -326,3 +327,16 @@ def values(graph: Graph, sizes: Mapping[str, int], seed: int = 0) -> dict[str, A
             else:
                 leaves[node.name] = random.normal(size=shape)
     return leaves
+
+
+def each_case(said: Callable[[Operation], object] = lambda operation: True) -> list[Any]:
+    """Parameters of a test: the operations of which something is said, with each of their cases.
+
+    All but the first of each take the longer run.
+    """
+    return [
+        pytest.param(name, case, id=f"{name}{number}", marks=pytest.mark.long if number else ())
+        for name, cases in CASES.items()
+        if said(OPERATIONS[name])
+        for number, case in enumerate(cases)
+    ]

@@ -77,8 +77,10 @@ def equal(found: list[Array], expected: list[Array]) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize(
+    ("batch", "count"),
+    [(1, 2), (3, 5), *(pytest.param(*each, marks=pytest.mark.long) for each in ((1, 5), (3, 2)))],
+)
 def test_the_numbers_are_those_of_one_thread(network: Network, batch: int, count: int) -> None:
     threads.use(1)
     expected = results(network, batch)

@@ -16,22 +16,14 @@ from rollc.backends.numba.codegen import spellings
 from rollc.ir.graph import Type
 from rollc.ir.interpreter import interpret
 from rollc.ir.operations import OPERATIONS, Operation, TypeMismatch
-from tests.helpers.operation_cases import CASES, SIZES, Bench, Case
+from tests.helpers.operation_cases import CASES, SIZES, Bench, Case, each_case
 
 Array = NDArray[Any]
 
 
 def those(fact: Callable[[Operation], object]) -> pytest.MarkDecorator:
     """The cases of the operations of which something is said."""
-    return pytest.mark.parametrize(
-        ("operation", "case"),
-        [
-            pytest.param(operation, case, id=f"{name}{number}")
-            for name, operation in OPERATIONS.items()
-            if fact(operation)
-            for number, case in enumerate(CASES[name])
-        ],
-    )
+    return pytest.mark.parametrize(("name", "case"), each_case(fact))
 
 
 def computed(
@@ -61,7 +53,8 @@ def numeric(case: Case) -> list[int]:
 
 
 @those(lambda operation: operation.linear)
-def test_linear_in_groups_of_operands(operation: Operation, case: Case) -> None:
+def test_linear_in_groups_of_operands(name: str, case: Case) -> None:
+    operation = OPERATIONS[name]
     random = np.random.default_rng(0)
     groups = operation.linear_in(len(case.operands))
     assert len({place for group in groups for place in group}) == sum(map(len, groups))
@@ -80,7 +73,8 @@ LINEAR_AND_SAY_NOTHING = ("with_slope", "dropout")
 
 
 @those(lambda operation: operation.adjoint and not operation.linear)
-def test_what_is_linear_in_all_its_numbers_says_so(operation: Operation, case: Case) -> None:
+def test_what_is_linear_in_all_its_numbers_says_so(name: str, case: Case) -> None:
+    operation = OPERATIONS[name]
     random, chosen = np.random.default_rng(7), numeric(case)
     a, b = drawn(case, random), drawn(case, random)
     both = [2 * a[k] - 3 * b[k] if k in chosen else a[k] for k in range(len(a))]
@@ -91,7 +85,8 @@ def test_what_is_linear_in_all_its_numbers_says_so(operation: Operation, case: C
 
 
 @those(lambda operation: operation.zero_groups(1))
-def test_zero_where_a_group_of_operands_is(operation: Operation, case: Case) -> None:
+def test_zero_where_a_group_of_operands_is(name: str, case: Case) -> None:
+    operation = OPERATIONS[name]
     for group in operation.zero_groups(len(case.operands)):
         operands = drawn(case, np.random.default_rng(1))
         zeros = [np.zeros_like(a) if k in group else a for k, a in enumerate(operands)]
@@ -100,13 +95,15 @@ def test_zero_where_a_group_of_operands_is(operation: Operation, case: Case) -> 
 
 @those(lambda operation: operation.finite)
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e10])
-def test_finite_where_operands_are(operation: Operation, case: Case, scale: float) -> None:
+def test_finite_where_operands_are(name: str, case: Case, scale: float) -> None:
+    operation = OPERATIONS[name]
     operands = drawn(case, np.random.default_rng(2), scale)
     assert np.isfinite(computed(operation, case, operands)).all()
 
 
 @those(lambda operation: operation.moves)
-def test_what_moves_computes_nothing(operation: Operation, case: Case) -> None:
+def test_what_moves_computes_nothing(name: str, case: Case) -> None:
+    operation = OPERATIONS[name]
     operands = drawn(case, np.random.default_rng(3))
     given = np.concatenate([operand.ravel() for operand in operands])
     given = given > 0 if case.operands[0].kind == "bool" else given
@@ -114,7 +111,8 @@ def test_what_moves_computes_nothing(operation: Operation, case: Case) -> None:
 
 
 @those(lambda operation: operation.commutative)
-def test_operands_change_places(operation: Operation, case: Case) -> None:
+def test_operands_change_places(name: str, case: Case) -> None:
+    operation = OPERATIONS[name]
     a, b = drawn(case, np.random.default_rng(4))
     turned = Case(case.operands[::-1], case.options)
     there, back = computed(operation, case, [a, b]), computed(operation, turned, [b, a])
@@ -122,8 +120,9 @@ def test_operands_change_places(operation: Operation, case: Case) -> None:
 
 
 @those(lambda operation: operation.elementwise and not operation.variadic)
-def test_what_is_a_sum_of_its_operands(operation: Operation, case: Case) -> None:
+def test_what_is_a_sum_of_its_operands(name: str, case: Case) -> None:
     """It is that with the signs it says, and with no others."""
+    operation = OPERATIONS[name]
     alike = len(set(case.operands)) == 1 and len(numeric(case)) == len(case.operands)
     if not alike or operation.value_first or operation.broadcasts or operation.name == "dropout":
         return
@@ -135,7 +134,8 @@ def test_what_is_a_sum_of_its_operands(operation: Operation, case: Case) -> None
 
 
 @those(lambda operation: operation.value_first or operation.broadcasts)
-def test_the_value_of_the_first_operand(operation: Operation, case: Case) -> None:
+def test_the_value_of_the_first_operand(name: str, case: Case) -> None:
+    operation = OPERATIONS[name]
     first, *rest = drawn(case, np.random.default_rng(9))
     found = computed(operation, case, [first, *rest])
     if operation.value_first:
@@ -145,7 +145,8 @@ def test_the_value_of_the_first_operand(operation: Operation, case: Case) -> Non
 
 
 @those(lambda operation: operation.end)
-def test_the_value_at_an_end(operation: Operation, case: Case) -> None:
+def test_the_value_at_an_end(name: str, case: Case) -> None:
+    operation = OPERATIONS[name]
     (x,) = drawn(case, np.random.default_rng(10))
     at = case.operands[0].axes.index(str(case.options["axis"]))
     x = x > 0 if case.operands[0].kind == "bool" else x
@@ -154,8 +155,9 @@ def test_the_value_at_an_end(operation: Operation, case: Case) -> None:
 
 
 @those(lambda operation: operation.neutral is not None and operation.reduces != "mean")
-def test_a_neutral_element_changes_nothing(operation: Operation, case: Case) -> None:
+def test_a_neutral_element_changes_nothing(name: str, case: Case) -> None:
     """Another element more, which is neutral, leaves the result of the others as it is."""
+    operation = OPERATIONS[name]
     (x,) = drawn(case, np.random.default_rng(11))
     over = case.options["over"]
     at = case.operands[0].axes.index(over[0])
@@ -168,17 +170,11 @@ def test_a_neutral_element_changes_nothing(operation: Operation, case: Case) -> 
     np.testing.assert_allclose(found, fewer, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("operation", "case", "kind"),
-    [
-        pytest.param(operation, case, kind, id=f"{name}{number}-{kind}")
-        for name, operation in OPERATIONS.items()
-        for number, case in enumerate(CASES[name])
-        for kind in ("float", "index")
-    ],
-)
-def test_what_sort_of_values_it_gives(operation: Operation, case: Case, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["float", "index"])
+@those(lambda operation: True)
+def test_what_sort_of_values_it_gives(name: str, case: Case, kind: str) -> None:
     """For numbers, and for indices in their place where it takes them."""
+    operation = OPERATIONS[name]
 
     def given(type_: Type) -> Type:
         return replace(type_, kind=kind, bound=3) if type_.kind == "float" else type_
@@ -200,8 +196,9 @@ def test_what_sort_of_values_it_gives(operation: Operation, case: Case, kind: st
 
 
 @those(lambda operation: operation.reduces)
-def test_reductions_make_one_of_many(operation: Operation, case: Case) -> None:
+def test_reductions_make_one_of_many(name: str, case: Case) -> None:
     """Equal elements stay what they are; in a sum they are counted."""
+    operation = OPERATIONS[name]
     ones = [np.ones_like(operand) for operand in drawn(case, np.random.default_rng(5))]
     found = computed(operation, case, ones)
     assert (found > 1 if operation.reduces == "sum" else found == 1).all()

@@ -22,7 +22,7 @@ from rollc.runtime.kernel import Kernel
 from rollc.tools.verify import Case as Compared
 from rollc.tools.verify import largest_error, slopes
 from rollc.transforms.canonicalize import canonicalize
-from tests.helpers.operation_cases import CASES, SIZES, Bench, Case, on_a_bench, values
+from tests.helpers.operation_cases import CASES, SIZES, Bench, Case, each_case, on_a_bench, values
 from tests.helpers.processes import plain_python
 
 Array = NDArray[Any]
@@ -43,14 +43,7 @@ def test_every_operation_has_its_cases() -> None:
     assert sorted(CASES) == sorted(OPERATIONS)
 
 
-@pytest.mark.parametrize(
-    ("operation", "case"),
-    [
-        pytest.param(operation, case, id=f"{operation}{number}")
-        for operation, cases in CASES.items()
-        for number, case in enumerate(cases)
-    ],
-)
+@pytest.mark.parametrize(("operation", "case"), each_case())
 def test_the_adjoint_is_the_slope(operation: str, case: Case) -> None:
     graph = on_a_bench(operation, case, operation)
     assert verify(graph) == []

@@ -38,7 +38,7 @@ from tests.helpers.interpreted_programs import (
     random_leaves,
     reference_kernel,
 )
-from tests.helpers.operation_cases import CASES, SIZES, on_a_bench
+from tests.helpers.operation_cases import SIZES, Case, each_case, on_a_bench
 
 if TYPE_CHECKING:
     from rollc.runtime.kernel import Kernel
@@ -173,11 +173,10 @@ def test_programs_of(what: str) -> None:
             assert_means_the_same(graph, program_of(graph, rows=rows), sizes_of(graph, 7))
 
 
-@pytest.mark.parametrize("operation", CASES)
-def test_operations(operation: str) -> None:
-    for number, case in enumerate(CASES[operation]):
-        graph = canonicalize(adjoint(on_a_bench(operation, case, f"{operation}{number}")))
-        assert_means_the_same(graph, program_of(graph, rows=4), {**SIZES})
+@pytest.mark.parametrize(("operation", "case"), each_case())
+def test_operations(operation: str, case: Case) -> None:
+    graph = canonicalize(adjoint(on_a_bench(operation, case, operation)))
+    assert_means_the_same(graph, program_of(graph, rows=4), {**SIZES})
 
 
 def test_tails_along_another_axis() -> None:

@@ -114,7 +114,9 @@ def test_an_optional_part_fills_no_rows_that_there_are_not() -> None:
 @pytest.fixture(
     scope="module", params=[(FILTER, True), (VECTORS, False)], ids=["filter", "vectors"]
 )
-def kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kernel:
+def kernel(
+    backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Kernel:
     text, gradient = request.param
     graph = canonicalize(read_spec(text, "test.roll")[0])
     graph = canonicalize(adjoint(graph)) if gradient else graph
@@ -122,7 +124,7 @@ def kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     assert elide_halos(program)
     path: Path = tmp_path_factory.mktemp("direct") / "kernel.py"
     path.write_text(emit(program, "float64"))
-    kernel = Kernel(program, path, "float64")
+    kernel = Kernel(program, path, "float64", None, backend)
     kernel.__dict__["graph"] = graph
     return kernel
 

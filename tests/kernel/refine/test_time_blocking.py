@@ -45,12 +45,12 @@ def program_of(text: str) -> Program:
 
 
 @pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
+def kernel(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Kernel:
     graph = canonicalize(adjoint(read_spec(BOTH_WAYS, "test.roll")[0]))
     program = planned(scheduled(graph), GENERIC.stream_rows)
     path: Path = tmp_path_factory.mktemp("block") / "kernel.py"
     path.write_text(emit(program, "float64"))
-    return Kernel(program, path, "float64")
+    return Kernel(program, path, "float64", None, backend)
 
 
 def test_a_function_may_have_several_loops_in_blocks() -> None:

@@ -113,7 +113,9 @@ def test_the_order_of_a_random_spec_changes_nothing(text: str, random: Random) -
     check_order(text, random)
 
 
-@pytest.mark.parametrize("first", range(0, 200, 50))
+@pytest.mark.parametrize(
+    "first", [0, *(pytest.param(first, marks=pytest.mark.long) for first in (50, 100, 150))]
+)
 def test_the_order_of_a_system_changes_nothing(first: int) -> None:
     for seed in range(first, first + 50):
         check_order(system(seed).text(), Random(seed), 2)

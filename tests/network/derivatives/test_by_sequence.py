@@ -184,7 +184,7 @@ def test_the_memory_is_said_beforehand(each: bool, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.compiled
 @pytest.mark.parametrize("steps", [1, 2, 70])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.long), "float64"])
 def test_sums_over_the_steps_are_products_of_matrices(dtype: str, steps: int) -> None:
     """In one call for each sequence, not in one for each step too."""
     text = """net wide

@@ -16,21 +16,14 @@ from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.ragged import with_lengths
 from rollc.transforms.state import expose_state, why_no_state
 from tests.helpers.directional_derivatives import agrees_with_differences, agrees_with_the_adjoint
-from tests.helpers.operation_cases import CASES, SIZES, Case, on_a_bench, values
+from tests.helpers.operation_cases import SIZES, Case, each_case, on_a_bench, values
 from tests.helpers.strategies.delay_graphs import delay_graphs, random_leaves
 from tests.helpers.strategies.random_specs import spec_graphs
 from tests.helpers.strategies.two_axis_graphs import two_axis_graphs
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("operation", "case"),
-    [
-        pytest.param(operation, case, id=f"{operation}{number}")
-        for operation, cases in CASES.items()
-        for number, case in enumerate(cases)
-    ],
-)
+@pytest.mark.parametrize(("operation", "case"), each_case())
 def test_every_operation(operation: str, case: Case) -> None:
     graph = on_a_bench(operation, case, operation)
     with np.errstate(all="ignore"):
@@ -77,14 +70,7 @@ def test_random_graphs_of_two_axes(graph: Graph, seed: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("operation", "case"),
-    [
-        pytest.param(operation, case, id=f"{operation}{number}")
-        for operation, cases in CASES.items()
-        for number, case in enumerate(cases)
-    ],
-)
+@pytest.mark.parametrize(("operation", "case"), each_case())
 def test_second_derivatives_of_every_operation(operation: str, case: Case) -> None:
     graph = on_a_bench(operation, case, operation)
     if OPERATIONS[operation].once or OPERATIONS[operation].adjoint is None:
