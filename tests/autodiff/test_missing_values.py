@@ -253,8 +253,15 @@ def ways(graph: Graph, params: Any, inputs: Any) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_a_gradient_does_not_know_what_was_not_taken(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        pytest.param(name, bad, marks=pytest.mark.long if number else ())
+        for name, missing in CASES.items()
+        for number, bad in enumerate(missing.bad)
+    ],
+)
+def test_a_gradient_does_not_know_what_was_not_taken(name: str, bad: float) -> None:
     missing = CASES[name]
     graph, _ = read_spec(missing.text, f"{name}.roll")
     params, inputs = leaves_of(graph)
@@ -266,17 +273,16 @@ def test_a_gradient_does_not_know_what_was_not_taken(name: str) -> None:
                 assert np.isfinite(array).all(), (what, label)
         return
     expected = ways(graph, params, inputs)
-    for bad in missing.bad:
-        found = ways(graph, params, spoilt(missing, inputs, bad))
-        for what, (loss, grads) in expected.items():
-            assert np.isclose(found[what][0], loss), (what, bad)
-            for label, array in grads.items():
-                assert np.isfinite(found[what][1][label]).all(), (what, bad, label)
-                if label == "ok":  # its own slope may be what is spoilt
-                    continue
-                np.testing.assert_allclose(
-                    found[what][1][label], array, 1e-9, 1e-12, err_msg=f"{what} {bad} {label}"
-                )
+    found = ways(graph, params, spoilt(missing, inputs, bad))
+    for what, (loss, grads) in expected.items():
+        assert np.isclose(found[what][0], loss), what
+        for label, array in grads.items():
+            assert np.isfinite(found[what][1][label]).all(), (what, label)
+            if label == "ok":  # its own slope may be what is spoilt
+                continue
+            np.testing.assert_allclose(
+                found[what][1][label], array, 1e-9, 1e-12, err_msg=f"{what} {label}"
+            )
 
 
 def test_a_logarithm_that_is_not_taken() -> None:

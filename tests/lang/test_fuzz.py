@@ -153,4 +153,4 @@ GROWING: dict[str, Callable[[int], str]] = {
 
 @pytest.mark.parametrize("name", GROWING)
 def test_work_grows_with_the_text_and_no_faster(name: str) -> None:
-    assert_linear(lambda size: try_text(GROWING[name](size)), 200)
+    assert_linear(lambda size: try_text(GROWING[name](size)), 100)

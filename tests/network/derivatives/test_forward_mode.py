@@ -45,9 +45,10 @@ def spec_text(name: str) -> str:
 
 
 @cache
-def labels() -> Network:
+def labels(backend: str) -> Network:
     """A network with its kernels."""
-    return build_text(spec_text("sequences/labels.roll"), "labels", dtype="float64")[0]
+    text = spec_text("sequences/labels.roll")
+    return build_text(text, "labels", dtype="float64", backend=backend)[0]
 
 
 @cache
@@ -71,9 +72,9 @@ def same(found: Arrays, expected: Arrays) -> None:
         np.testing.assert_allclose(array, expected[name], atol=1e-11 * scale, err_msg=name)
 
 
-def test_the_messages_of_the_textbook() -> None:
+def test_the_messages_of_the_textbook(backend: str) -> None:
     """System 4, with the messages in NumPy: alpha_t = da_t/dW + diag(1 - h^2) W alpha_(t-1)."""
-    net = labels()
+    net = labels(backend)
     params, data = net.init(0), arrays(net, 9, batch=1)
     U, W, b, V, c = (params[name] for name in "UWbVc")  # noqa: N806
     hidden, inner = U.shape
@@ -326,14 +327,14 @@ def test_windows_are_long_where_that_takes_little(monkeypatch: pytest.MonkeyPatc
     assert 4 * run.bytes(every, 1) <= 5 * run.bytes(1, 1) < 4 * run.bytes(2 * every, 1)
 
 
-@pytest.mark.compiled
+@pytest.mark.long
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_peak_is_what_the_plan_says_at_any_length(count: int) -> None:
     plans, peaks = [], []
     threads.use(count)
     try:
         for steps in (300, 3000):
-            net = labels()
+            net = labels("numba")
             params = net.init(0)
             # Compiled before it is measured, and no buffers of that size are there yet.
             net.forward_sensitivities(params, arrays(net, 3))[1]()
@@ -388,8 +389,9 @@ def test_a_size_that_makes_it_absurd_is_refused_with_the_bytes() -> None:
     net = Network(graph, lambda entry: Kernel(program, Path(entry), "float32"))
     with pytest.raises(InputError, match=r"[\d,]{13,} bytes for the sensitivities of [\d,]{7,} "):
         net.forward_sensitivities(net.init(0), arrays(net, 5))
+    net = labels("reference")
     with pytest.raises(InputError, match="more than 1,000"):
-        labels().forward_sensitivities(labels().init(0), arrays(labels(), 5), memory=1000)
+        net.forward_sensitivities(net.init(0), arrays(net, 5), memory=1000)
 
 
 def test_other_refusals() -> None:
