@@ -207,7 +207,9 @@ loss mean(mse(h, W @ x), over t)
 """
 
 
-@pytest.mark.parametrize("text", [JOINED, UNREAD_ROW, CONDITIONS])
+@pytest.mark.parametrize(
+    "text", [CONDITIONS, *(pytest.param(t, marks=pytest.mark.long) for t in (JOINED, UNREAD_ROW))]
+)
 def test_the_kernel_is_the_meaning_where_buffers_are_shared_or_deep(text: str) -> None:
     network, _ = build_text(text, dtype="float64", cache=False)
     params = network.init(1)

@@ -18,6 +18,7 @@ from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.support.resources import specs
 from rollc.tools.verify.kernels import interpreted
+from tests.helpers.shipped_specs import each_spec
 
 Array = NDArray[Any]
 SMALL = {"D": 3, "H": 5, "K": 4, "S": 4, "V": 6, "N": 5}
@@ -249,7 +250,7 @@ def test_forward_sensitivities_with_empty_sequences() -> None:
         assert slopes[name] == pytest.approx(gradients[name])
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", each_spec(SPECS))
 def test_every_spec_of_nothing(name: str) -> None:
     """Results of the right shapes, or an error that says what has no meaning."""
     net = small(name)

@@ -39,6 +39,7 @@ from tests.helpers.interpreted_programs import (
     reference_kernel,
 )
 from tests.helpers.operation_cases import SIZES, Case, each_case, on_a_bench
+from tests.helpers.shipped_specs import each_spec
 
 if TYPE_CHECKING:
     from rollc.runtime.kernel import Kernel
@@ -62,7 +63,7 @@ def sizes_of(graph: Graph, steps: int = 5, batch: int = 2) -> dict[str, int]:
     return {**{axis: steps + i for i, axis in enumerate(graph.axes)}, BATCH: batch}
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", each_spec(SPECS))
 def test_programs_of_a_spec(name: str) -> None:
     """In blocks of two steps, of which the last one is short."""
     makers = kernel_graphs(checked(name))

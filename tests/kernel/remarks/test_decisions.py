@@ -20,6 +20,7 @@ from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
 from rollc.kernel.totals import totals
 from rollc.support.resources import specs
+from tests.helpers.shipped_specs import each_spec
 
 SPECS = [name for name in specs() if not name.startswith("cells/")]
 
@@ -71,7 +72,7 @@ def kernels(spec: str) -> Iterator[tuple[str, int | None]]:
 # What is said is so ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", each_spec(SPECS))
 def test_every_node_has_one_line_that_the_program_bears_out(spec: str) -> None:
     for kernel, steps in kernels(spec):
         holds(explained(spec, kernel, steps), f"{spec} {kernel} {steps}")

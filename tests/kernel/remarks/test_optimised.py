@@ -22,6 +22,7 @@ from rollc.kernel.schedule import Item
 from rollc.support.resources import specs
 from rollc.transforms.rematerialize import MARK
 from tests.helpers.paths import GOLDEN
+from tests.helpers.shipped_specs import each_spec
 from tests.kernel.remarks.test_decisions import SPECS, Explained, explained
 
 
@@ -31,7 +32,7 @@ def kernels_of(name: str) -> list[str]:
     return [entry for entry in ("forward", "gradient") if entry in kernel_graphs(graph)]
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", each_spec(SPECS))
 def test_what_is_optimised_in_a_spec(name: str, expect: Callable[[str, Path], None]) -> None:
     text = "\n".join(facts(entry, explained(name, entry)) for entry in kernels_of(name))
     expect(text, GOLDEN / "optimised" / f"{name.replace('/', '.')}.txt")

@@ -22,6 +22,7 @@ from rollc.transforms.canonicalize import canonicalize
 from tests.commands.operation_kernels import along_another_axis
 from tests.helpers.operation_cases import CASES, on_a_bench
 from tests.helpers.paths import GOLDEN
+from tests.helpers.shipped_specs import each_spec
 from tests.kernel.interpretation.test_interpreter import (
     PLANNED,
     SOME,
@@ -39,7 +40,7 @@ def flaws_of(graph: Graph, steps: int | None = None) -> list[str]:
     return [*map(str, verify_schedule(schedule)), *map(str, verify_program(planned(schedule)))]
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", each_spec(SPECS))
 def test_kernels_of_a_spec(name: str) -> None:
     makers = kernel_graphs(checked(name))
     for entry in makers.keys() & {"forward", "gradient"}:

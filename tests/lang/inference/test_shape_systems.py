@@ -20,6 +20,7 @@ from rollc.lang.syntax.ast import Const, Dim, Spec
 from rollc.lang.syntax.formatter import format_spec
 from rollc.lang.syntax.parser import parse_spec
 from rollc.support.resources import specs
+from tests.helpers.shipped_specs import each_spec
 from tests.helpers.strategies.random_specs import specs as texts
 from tests.reference.shape_systems import System, shapes, system
 
@@ -100,7 +101,7 @@ def check_order(text: str, random: Random, times: int = 1) -> None:
         assert summary(other) == expected, other
 
 
-@pytest.mark.parametrize("name", sorted(specs()))
+@pytest.mark.parametrize("name", each_spec(sorted(specs())))
 def test_the_order_of_a_shipped_spec_changes_nothing(name: str) -> None:
     text = specs()[name].read_text(encoding="utf-8")
     check_order(text, Random(name), 2)

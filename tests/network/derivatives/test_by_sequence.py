@@ -21,6 +21,7 @@ from rollc.network.network import Network
 from rollc.support.resources import specs
 from rollc.tools.verify.kernels import interpreted
 from tests.helpers.compiled_networks import network_of
+from tests.helpers.shipped_specs import each_spec
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -118,7 +119,7 @@ def mean_of_sequences(name: str) -> bool:
     return why_not_by_sequence(graph) is None and not graph.leaves("noise")
 
 
-@pytest.mark.parametrize("name", [name for name in SPECS if mean_of_sequences(name)])
+@pytest.mark.parametrize("name", each_spec(filter(mean_of_sequences, SPECS)))
 def test_shipped_specs(name: str) -> None:
     text = SPECS[name].read_text()
     sizes = dict(read_spec(text, name)[0].dims)

@@ -238,8 +238,16 @@ def test_a_decoder_agrees(lengths: list[int] | None) -> None:
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["cell", "delays"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("cell", "float32"),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in (("cell", "float64"), ("delays", "float32"), ("delays", "float64"))
+        ),
+    ],
+)
 def test_compiled_calls_agree(name: str, dtype: str) -> None:
     net = network_of(SPECS[name], dtype)
     for batch in (2, None):

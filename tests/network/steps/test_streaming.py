@@ -126,6 +126,7 @@ def test_every_prefix_is_forward(feed: str, lengths: list[int] | None, batched: 
         same(outputs, {label: at(net, label, array, step) for label, array in whole.items()})
 
 
+@pytest.mark.long
 def test_the_compiled_steps_are_forward() -> None:
     net = network_of(ATTENTION, "float64")
     params, given = params_of(net), data(net)

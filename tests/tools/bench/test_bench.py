@@ -258,7 +258,9 @@ def test_onnx_runtime(name: str) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize(
+    "name", ["lstm", *(pytest.param(name, marks=pytest.mark.long) for name in ("gru", "rnn"))]
+)
 @pytest.mark.parametrize("peer", ["rollc", "onnx", "torch"])
 def test_steps(peer: str, name: str, batch: int) -> None:
     """The first call is the first step, and each call goes on from there."""

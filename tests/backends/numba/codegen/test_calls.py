@@ -13,6 +13,7 @@ from rollc.driver.pipeline import compiled
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.support.resources import specs
+from tests.helpers.shipped_specs import each_spec
 
 MOST = 8  # arguments of a call without a name
 SPECS = specs()
@@ -38,7 +39,7 @@ def check_routine(call: ast.Call, name: str) -> None:
     inspect.Signature(parameters).bind(*call.args, **named)
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", each_spec(SPECS))
 def test_calls_name_their_arguments(name: str) -> None:
     for source in sources(name):
         for call in ast.walk(ast.parse(source)):
