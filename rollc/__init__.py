@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rollc.lang.diagnostics.spec_error import SpecError
     from rollc.network.network import Network
     from rollc.support import threads
-    from rollc.training.data import padded
+    from rollc.training.data.sequences import padded
     from rollc.training.fit import fit
 
 __version__ = VERSION
@@ -54,7 +54,7 @@ _HOMES = {
     "build": "rollc.driver.build",
     "fit": "rollc.training.fit",
     "load": "rollc.driver.trained",
-    "padded": "rollc.training.data",
+    "padded": "rollc.training.data.sequences",
 }
 _MODULES = {
     "threads": "rollc.support.threads",

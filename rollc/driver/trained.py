@@ -15,9 +15,9 @@ from rollc.network.arrays import as_array
 from rollc.network.network import Network
 from rollc.support import atomic_files
 from rollc.support.checks import mapping, path
-from rollc.training.data import Sequences
-from rollc.training.pairs import in_units
-from rollc.training.preparation import Preparation
+from rollc.training.data.pairs import in_units
+from rollc.training.data.preparation import Preparation
+from rollc.training.data.sequences import Sequences
 from rollc.training.run_folder import PARAMS, RunFolder, is_run
 
 Array = NDArray[Any]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from rollc.errors import InputError
 from rollc.tools.datafiles import names
 from rollc.tools.tables import Table
-from rollc.training.data import side_by_side
-from rollc.training.symbols import Symbols
+from rollc.training.data.sequences import side_by_side
+from rollc.training.data.symbols import Symbols
 
 if TYPE_CHECKING:
     from rollc.network.arrays import Spec

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.support.checks import shown, switch, words
-from rollc.training.batches import Batches
-from rollc.training.data import Sequences, cut
+from rollc.training.data.batches import Batches
+from rollc.training.data.sequences import Sequences, cut
 from rollc.training.flat import Layout
 from rollc.training.loop import Trainer, Update
 from rollc.training.optimizers import Optimizer, optimizer

@@ -20,7 +20,7 @@ from rollc.ir.traversal import needed_names
 from rollc.network.arrays import as_array
 from rollc.network.network import Network
 from rollc.support.checks import mapping
-from rollc.training.batches import Batch, Batches, Windows
+from rollc.training.data.batches import Batch, Batches, Windows
 from rollc.training.flat import Layout
 from rollc.training.optimizers import State, clip_norm, clip_value
 from rollc.training.schedules import Plateau

@@ -33,10 +33,10 @@ from numpy.typing import NDArray
 from rollc.errors import InputError, StoreError
 from rollc.network.network import Network
 from rollc.support import atomic_files
+from rollc.training.data.preparation import Preparation, preparation_of
 from rollc.training.flat import Layout
 from rollc.training.loop import Progress
 from rollc.training.optimizers import State
-from rollc.training.preparation import Preparation, preparation_of
 from rollc.training.schedules import Plateau
 
 Array = NDArray[Any]

@@ -27,7 +27,7 @@ import numpy as np
 
 from rollc.driver import artefact_store
 from rollc.tools.cli import main as command
-from rollc.tools.cli import running  # noqa: F401
+from rollc.tools.cli.data_commands import running  # noqa: F401
 from rollc.tools.datafiles import write_npz
 from rollc.training import loop  # noqa: F401  (for the forks)
 

@@ -11,7 +11,7 @@ import pytest
 import rollc
 from rollc.errors import InputError
 from rollc.network.network import Network
-from rollc.training.batches import Batches, Windows
+from rollc.training.data.batches import Batches, Windows
 from rollc.training.loop import Diverged, Progress, Trainer
 from rollc.training.optimizers import optimizer
 from rollc.training.schedules import Schedule

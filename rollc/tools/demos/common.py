@@ -16,7 +16,7 @@ from rollc.network.network import Network
 from rollc.support import atomic_files, resources
 from rollc.tools import console, files
 from rollc.tools.datafiles import write_npz
-from rollc.training.batches import Batches
+from rollc.training.data.batches import Batches
 from rollc.training.loop import Trainer
 from rollc.training.optimizers import optimizer
 from rollc.training.settings import Settings

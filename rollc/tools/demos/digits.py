@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rollc.tools import console
 from rollc.tools.demos.common import built, data_file, fitted, saved
-from rollc.training.batches import Batches
+from rollc.training.data.batches import Batches
 
 Array = NDArray[Any]
 

@@ -20,7 +20,7 @@ from rollc.driver.build import build
 from rollc.support import resources
 from rollc.tools import console
 from rollc.tools.demos.common import built, data_file, fitted, saved
-from rollc.training.batches import Batches, streams
+from rollc.training.data.batches import Batches, streams
 
 SEED, EPOCHS, RATE = 0, 12, 0.004
 STREAMS, WINDOW, CLIP = 32, 50, 1.0

@@ -18,7 +18,7 @@ from rollc.driver.build import build
 from rollc.support import resources
 from rollc.tools import console
 from rollc.tools.demos.common import built, fitted, saved
-from rollc.training.batches import Batches
+from rollc.training.data.batches import Batches
 
 Array = NDArray[Any]
 

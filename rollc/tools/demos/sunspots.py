@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rollc.network.network import Network
 from rollc.tools import console
 from rollc.tools.demos.common import built, data_file, saved
-from rollc.training.batches import Batches
+from rollc.training.data.batches import Batches
 from rollc.training.loop import Trainer
 from rollc.training.optimizers import optimizer
 from rollc.training.settings import Settings

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rollc.driver.build import build_text
 from rollc.tools import console
 from rollc.tools.demos.common import built, fitted, saved, spec_text
-from rollc.training.batches import Batches
+from rollc.training.data.batches import Batches
 
 Array = NDArray[Any]
 

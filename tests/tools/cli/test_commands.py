@@ -89,7 +89,7 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
         graph, _ = read_spec(Path(spec).read_text(), spec, sets, feed)
         return interpreted(graph, feed)
 
-    monkeypatch.setattr("rollc.tools.cli.running.open_network", opened)
+    monkeypatch.setattr("rollc.tools.cli.data_commands.running.open_network", opened)
 
 
 # The command itself

@@ -14,7 +14,7 @@ from rollc.errors import InputError
 from rollc.network.arrays import as_array
 from rollc.network.network import Network
 from rollc.support.checks import mapping, whole
-from rollc.training.batches import Lengths, streams
+from rollc.training.data.batches import Lengths, streams
 
 Array = NDArray[Any]
 

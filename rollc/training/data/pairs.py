@@ -13,7 +13,7 @@ from rollc.ir.graph import Graph, Node
 from rollc.ir.operations.loss import LOSS
 from rollc.ir.traversal import needed_names
 from rollc.network.network import Network
-from rollc.training.preparation import Preparation
+from rollc.training.data.preparation import Preparation
 
 Array = NDArray[Any]
 Kind = Literal["numbers", "scores", "probabilities", "choice", "binary_score", "binary"]

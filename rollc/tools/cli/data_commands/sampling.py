@@ -13,12 +13,12 @@ from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.tools import files
 from rollc.tools.cli import effect
-from rollc.tools.cli.data import columns_of, load
-from rollc.tools.cli.trained import reading
+from rollc.tools.cli.data_commands.arrays import columns_of, load
+from rollc.tools.cli.data_commands.trained import reading
 from rollc.tools.columns import labels_of
 from rollc.tools.tables import write_table
-from rollc.training.pairs import Pair, pairs_of
-from rollc.training.symbols import Symbols
+from rollc.training.data.pairs import Pair, pairs_of
+from rollc.training.data.symbols import Symbols
 
 Array = NDArray[Any]
 

@@ -9,8 +9,8 @@ import pytest
 
 from rollc.errors import InputError
 from rollc.network.network import Network
-from rollc.training.batches import Batches, Windows, streams
-from rollc.training.data import Sequences, cut, in_streams, padded, split
+from rollc.training.data.batches import Batches, Windows, streams
+from rollc.training.data.sequences import Sequences, cut, in_streams, padded, split
 from rollc.training.fit import fit
 from rollc.training.loop import Trainer
 from rollc.training.optimizers import optimizer

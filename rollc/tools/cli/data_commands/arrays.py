@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.tools import console, files
-from rollc.tools.cli.networks import known
+from rollc.tools.cli.data_commands.networks import known
 from rollc.tools.columns import MISSING, Arranged, Columns, arrange
 from rollc.tools.datafiles import names, read_npz
 from rollc.tools.tables import TABLES, is_table, read_table
-from rollc.training.data import Sequences, counted, cut, in_streams, side_by_side, split
-from rollc.training.pairs import compared
-from rollc.training.preparation import Preparation, Scale, standardised
-from rollc.training.symbols import Symbols
+from rollc.training.data.pairs import compared
+from rollc.training.data.preparation import Preparation, Scale, standardised
+from rollc.training.data.sequences import Sequences, counted, cut, in_streams, side_by_side, split
+from rollc.training.data.symbols import Symbols
 
 if TYPE_CHECKING:
     from rollc.network.arrays import Spec

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from rollc.errors import StoreError
 from rollc.network.network import Network
-from rollc.training.data import Sequences
-from rollc.training.symbols import Symbols
+from rollc.training.data.sequences import Sequences
+from rollc.training.data.symbols import Symbols
 
 Array = NDArray[Any]
 

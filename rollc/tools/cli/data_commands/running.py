@@ -15,21 +15,21 @@ from rollc.errors import InputError, UndefinedError
 from rollc.network.network import Network
 from rollc.tools import console, files
 from rollc.tools.cli import effect
-from rollc.tools.cli.data import columns_of, load
-from rollc.tools.cli.networks import (
+from rollc.tools.cli.data_commands.arrays import columns_of, load
+from rollc.tools.cli.data_commands.networks import (
     draws_at_random,
     has_random_params,
     known,
     open_network,
     values_of,
 )
+from rollc.tools.cli.data_commands.predictions import predicted_columns
+from rollc.tools.cli.data_commands.trained import reading as reading_of
 from rollc.tools.cli.options import READING
-from rollc.tools.cli.predictions import predicted_columns
-from rollc.tools.cli.trained import reading as reading_of
 from rollc.tools.datafiles import names, read_npz, write_npz
 from rollc.tools.tables import polars, write_table
-from rollc.training.pairs import in_units
-from rollc.training.preparation import Preparation
+from rollc.training.data.pairs import in_units
+from rollc.training.data.preparation import Preparation
 from rollc.training.run_folder import is_run
 from rollc.transforms.streaming_split import why_no_steps
 

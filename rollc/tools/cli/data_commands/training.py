@@ -21,14 +21,14 @@ from rollc.network.not_finite import first_not_finite
 from rollc.support.version import VERSION
 from rollc.tools import console, files
 from rollc.tools.cli import building, effect, sources
-from rollc.tools.cli.data import Parts, parts_of, pieces_of
-from rollc.tools.cli.networks import has_random_params, values_of
+from rollc.tools.cli.data_commands.arrays import Parts, parts_of, pieces_of
+from rollc.tools.cli.data_commands.networks import has_random_params, values_of
 from rollc.tools.cli.options import as_given, written_name
 from rollc.tools.datafiles import write_npz
 from rollc.training import run_folder
 from rollc.training.advice import advice
-from rollc.training.batches import Batches, Windows
-from rollc.training.data import Sequences, counted
+from rollc.training.data.batches import Batches, Windows
+from rollc.training.data.sequences import Sequences, counted
 from rollc.training.flat import Layout
 from rollc.training.loop import Diverged, Trainer, Update
 from rollc.training.optimizers import optimizer

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.tools.columns import labels_of
-from rollc.training.pairs import Pair, pairs_of, probabilities
+from rollc.training.data.pairs import Pair, pairs_of, probabilities
 
 if TYPE_CHECKING:
-    from rollc.tools.cli.data import Loaded
+    from rollc.tools.cli.data_commands.arrays import Loaded
 
 Array = NDArray[Any]
 

@@ -18,16 +18,16 @@ from rollc.errors import InputError, RollcError, UndefinedError
 from rollc.network.arrays import Spec
 from rollc.network.network import Network
 from rollc.tools import console, files
-from rollc.tools.cli.data import Loaded, columns_of, load, raw_parts
-from rollc.tools.cli.trained import data_of
-from rollc.tools.cli.trained import reading as reading_of
+from rollc.tools.cli.data_commands.arrays import Loaded, columns_of, load, raw_parts
+from rollc.tools.cli.data_commands.trained import data_of
+from rollc.tools.cli.data_commands.trained import reading as reading_of
 from rollc.tools.columns import labels_of
 from rollc.tools.evaluate import baselines
 from rollc.tools.evaluate.metrics import Metrics, of_classes, of_numbers, of_yes_or_no
-from rollc.training.data import Sequences, counted
-from rollc.training.pairs import Pair, in_units, pairs_of, probabilities
+from rollc.training.data.pairs import Pair, in_units, pairs_of, probabilities
+from rollc.training.data.sequences import Sequences, counted
+from rollc.training.data.symbols import Symbols
 from rollc.training.run_folder import finite
-from rollc.training.symbols import Symbols
 
 Array = NDArray[Any]
 Rows = dict[str, Metrics]  # the measures of each way to predict

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollc.errors import InputError
-from rollc.training.symbols import UNKNOWN, Symbols
+from rollc.training.data.symbols import UNKNOWN, Symbols
 
 
 @given(st.text(min_size=1, max_size=200))

@@ -1,0 +1,1 @@
+"""Commands that take a user's data: what is run, fitted, judged and sampled."""
