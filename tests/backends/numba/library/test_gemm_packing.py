@@ -202,7 +202,7 @@ def jobs(kernel: Kernel) -> list[int | None]:
     return [
         statement.job
         for function in kernel.program.functions
-        for statement in simple_statements(function.body)
+        for statement in simple_statements(function.statements)
         if isinstance(statement, Pack)
     ]
 
