@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from rollc.frameworks.weighted import weighted
 from rollc.ir.graph import Graph
 from rollc.ir.text import print_graph
 from rollc.ir.traversal import needed
+from rollc.network.arrays import unknown
 from rollc.network.network import Network
 from rollc.support import checks, resources
 from rollc.transforms.randomness import NOISE
@@ -134,3 +135,31 @@ def _built(text: str) -> Network:
     made = json.loads(text)
     graph, name = made.pop("graph"), made.pop("name")
     return build_text(graph, f"{name}.roll", **made)[0]
+
+
+def named_inputs(
+    network: Network, inputs: Sequence[Any], named: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Inputs and targets by name: of a call with inputs in their order, or one mapping, and names.
+
+    Raises :class:`InputError` for too many, one that is given twice, and one that is unknown.
+    """
+    if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+        given = dict(inputs[0])
+    else:
+        if len(inputs) > len(network.inputs):
+            names = ", ".join(f"`{name}`" for name in network.inputs) or "none"
+            raise InputError(
+                f"expected {len(network.inputs)} inputs in order ({names}), found"
+                f" {len(inputs)}; targets are given by name"
+            )
+        given = dict(zip(network.inputs, inputs, strict=False))
+    for name in named:
+        if name in given:
+            raise InputError(f"input `{name}` is given twice")
+    given.update(named)
+    known = {**network.inputs, **network.targets}
+    for name in given:
+        if name not in known:
+            raise InputError(unknown("input", name, known))
+    return given

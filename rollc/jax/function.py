@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from rollc.errors import InputError
-from rollc.frameworks.networks import Networks, networks_of
+from rollc.frameworks.networks import Networks, named_inputs, networks_of
 from rollc.ir.names import STATE
 from rollc.jax import rules
 from rollc.jax.arguments import (
@@ -33,7 +33,6 @@ from rollc.jax.arguments import (
 from rollc.jax.batches import axes
 from rollc.jax.plans import Plan, seed_number
 from rollc.jax.tapes import Tapes
-from rollc.network.arrays import unknown
 from rollc.network.interface import Interface, interface_of
 from rollc.network.network import Network
 from rollc.network.steps.streaming import axis_of
@@ -146,7 +145,7 @@ class Function:
         """
         if not self._first.outputs:
             raise InputError(f"`{self._first.name}` has no output: call `loss`")
-        given = self._given(inputs, named)
+        given = named_inputs(self._first, inputs, named)
         found, after = self._called(
             self._networks, False, params, given, lengths, state, steps, training, seed
         )
@@ -169,7 +168,7 @@ class Function:
         loss and the state after the last step, through which no gradient comes back: where one is
         asked for, that is an error, and ``jax.lax.stop_gradient`` cuts it.
         """
-        given = self._given(inputs, named)
+        given = named_inputs(self._first, inputs, named)
         found, after = self._called(
             self._networks, True, params, given, lengths, state, steps, training, seed
         )
@@ -206,7 +205,7 @@ class Function:
         does.
         """
         self._need_state()
-        network, given = self._first, self._given(inputs, named)
+        network, given = self._first, named_inputs(self._first, inputs, named)
         slots = {**network.inputs, **network.targets}
         for name, value in given.items():
             spec, shape = slots[name], jnp.shape(value)
@@ -250,29 +249,6 @@ class Function:
                 f"`{self._first.name}` has two time axes: its states have no gradient; take them"
                 " from the network, by `rollc.build`"
             )
-
-    def _given(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
-        """Inputs and targets by name."""
-        network = self._first
-        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
-            given = dict(inputs[0])
-        else:
-            if len(inputs) > len(network.inputs):
-                names = ", ".join(f"`{name}`" for name in network.inputs) or "none"
-                raise InputError(
-                    f"expected {len(network.inputs)} inputs in order ({names}), found"
-                    f" {len(inputs)}; targets are given by name"
-                )
-            given = dict(zip(network.inputs, inputs, strict=False))
-        for name in named:
-            if name in given:
-                raise InputError(f"input `{name}` is given twice")
-        given |= named
-        known = {**network.inputs, **network.targets}
-        for name in given:
-            if name not in known:
-                raise InputError(unknown("input", name, known))
-        return given
 
     def _precision(self, networks: Networks, params: Arrays, given: Mapping[str, Any]) -> Precision:
         """That of the parameters; where there are none, of what comes in."""

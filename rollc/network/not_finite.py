@@ -1,11 +1,13 @@
 """Where the first number that is none comes from: the node, the step and the sequence.
 
-The graph of the loss and its gradients is interpreted, component after component in the order in
-which they are computed; the first one with an infinite or missing value is where it began.
+The graph of the loss and its gradients is interpreted.  From what is wrong among its results,
+values that are not finite lead back to where they began, the first of them in the order of
+evaluation.  Others, such as padding or the -inf of a mask, lead to no result and are passed over.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,7 @@ from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import BATCH, LEAVES, Graph, Node
 from rollc.ir.interpreter import interpret
 from rollc.ir.names import STATE
-from rollc.ir.traversal import components
+from rollc.ir.traversal import components, reachable
 from rollc.network.evaluation import Evaluation
 
 Array = NDArray[Any]
@@ -61,11 +63,25 @@ def first_not_finite(evaluation: Evaluation) -> NotFinite | None:
     graph = kernel_graphs(network.graph, network.truncate)[f"gradient{variant}"]()
     sizes = {**evaluation.sizes.steps, BATCH: evaluation.sizes.batch}
     values = interpret(graph, evaluation.leaves, sizes, network.dtype)
+
+    def is_wrong(name: str) -> bool:
+        return graph[name].type.kind == "float" and not np.isfinite(values[name]).all()
+
+    def before(name: str) -> Iterator[str]:
+        for edge in graph[name].reads():
+            for source in (edge.source, graph[edge.source].initial):
+                if source is not None and is_wrong(source):
+                    yield source
+
+    assert graph.loss is not None
+    results = [graph.loss, *(name for _, name in graph.gradients)]
+    led = set(reachable(filter(is_wrong, results), before))
     forward = {node.name for node in network.graph.nodes}
     for component, loop in components(graph):
         found = [
             (abs(at.get(axis, 0) - (0 if loop.direction == 1 else sizes[axis])), order, node, at)
             for order, node in enumerate(component)
+            if node.name in led
             if (at := _first(node, values[node.name], loop.direction)) is not None
             for axis in (node.type.time or ("",))[:1]
         ]

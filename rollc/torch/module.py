@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from rollc.errors import InputError
-from rollc.frameworks.networks import Networks, networks_of
+from rollc.frameworks.networks import Networks, named_inputs, networks_of
 from rollc.ir.names import STATE
-from rollc.network.arrays import Spec, unknown
+from rollc.network.arrays import Spec
 from rollc.network.network import Network
 from rollc.network.steps.streaming import axis_of
 from rollc.support import checks
@@ -244,25 +244,7 @@ class Module(nn.Module):  # type: ignore[misc]
         network = self._first
         if not named and len(inputs) == len(network.inputs) == 1 and torch.is_tensor(inputs[0]):
             return dict(zip(network.inputs, inputs, strict=True))
-        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
-            given = dict(inputs[0])
-        else:
-            if len(inputs) > len(network.inputs):
-                names = ", ".join(f"`{name}`" for name in network.inputs) or "none"
-                raise InputError(
-                    f"expected {len(network.inputs)} inputs in order ({names}), found"
-                    f" {len(inputs)}; targets are given by name"
-                )
-            given = dict(zip(network.inputs, inputs, strict=False))
-        for name in named:
-            if name in given:
-                raise InputError(f"input `{name}` is given twice")
-        given.update(named)
-        known = {**network.inputs, **network.targets}
-        for name in given:
-            if name not in known:
-                raise InputError(unknown("input", name, known))
-        return given
+        return named_inputs(network, inputs, named)
 
     def _called(
         self,

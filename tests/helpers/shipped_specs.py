@@ -16,6 +16,20 @@ FIRST = frozenset(
     ]
 )
 
+LSTM = {"D": 3, "H": 4, "K": 2}
+# Sizes of specs of every kind: two outputs, cells with names of their own, embeddings, static
+# inputs and taught outputs, both directions, two time axes, delays of many steps.
+OF_EVERY_KIND: dict[str, dict[str, int]] = {
+    "lstm": LSTM,
+    "gru": LSTM,
+    "sequences/stacked": LSTM,
+    "sequences/tagger": {},
+    "sequences/caption": {"Z": 3, "E": 2, "H": 3, "V": 4},
+    "sequences/translate": {},
+    "delays/string": {},
+    "state_space/kalman": {},
+}
+
 
 def each_spec(names: Iterable[str]) -> list[Any]:
     """All of the specs; those that are like others take the longer run."""

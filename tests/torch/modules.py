@@ -9,21 +9,10 @@ import torch
 from torch.func import functional_call
 
 import rollc.torch
+from tests.helpers.shipped_specs import LSTM as LSTM
+from tests.helpers.shipped_specs import OF_EVERY_KIND as SPECS
 
 T, B = 4, 2
-LSTM = {"D": 3, "H": 4, "K": 2}
-# Sizes of specs of every kind: two outputs, cells with names of their own, embeddings, static
-# inputs and taught outputs, both directions, two time axes, delays of many steps.
-SPECS: dict[str, dict[str, int]] = {
-    "lstm": LSTM,
-    "gru": LSTM,
-    "sequences/stacked": LSTM,
-    "sequences/tagger": {},
-    "sequences/caption": {"Z": 3, "E": 2, "H": 3, "V": 4},
-    "sequences/translate": {},
-    "delays/string": {},
-    "state_space/kalman": {},
-}
 
 
 def module_of(spec: str = "lstm", **options: Any) -> Any:

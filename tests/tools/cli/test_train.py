@@ -177,6 +177,19 @@ def test_a_number_that_is_none_is_found(
     assert where in said and what in said
 
 
+def test_padding_and_masks_are_no_cause(folder: Path) -> None:
+    """Of a batch with lengths: what is behind them may be anything, and masks are infinite."""
+    text = SPEC.replace("o = dot(v, h)", "o = dot(v, h) + 0 * max(x, over t)")
+    Path("tiny.roll").write_text(text.replace("mse(o, y)", "mse(log(-1 - o * o), y)"))
+    given = arrays(steps=4, batch=3)
+    given["x"][2:, 1] = np.nan
+    np.savez("data.npz", **given, lengths=[4, 2, 3])
+    options = ("--epochs", "2", "--backend", "reference", "-o", "run")
+    said = train("tiny.roll", "--data", "data.npz", *options, status=2).stderr
+    assert "it begins here: " in said and "(line 10)" in said, said
+    assert "the input" not in said
+
+
 def test_a_step_that_is_too_large_says_so(folder: Path) -> None:
     wild = ("--rate", "1e200", "--optimiser", "sgd", "--dtype", "float64")
     options = ("--epochs", "9", "--backend", "reference", "-o", "run")
