@@ -294,6 +294,7 @@ ELEMENTWISE = (
         np.divide,
         lambda g, y, a, b: [g / b, -(g * y / b)],
         "`a / b`",
+        domain="a division by 0 or by almost nothing: keep the divisor away from 0",
         slope="infinite",
         linear=FIRST,
         cheap=True,
@@ -303,6 +304,7 @@ ELEMENTWISE = (
         np.power,
         _power_adjoint,
         "`a ** b`",
+        domain="a power that is not defined or too large: bound its base or its exponent",
         slope="infinite",
     ),
     _binary(

@@ -91,6 +91,7 @@ FUNCTIONS: tuple[Operation, ...] = (
         np.exp,
         lambda g, y, x: [g * y],
         "e to the x",
+        domain="an exponential that is too large: bound its argument, such as by `minimum`",
         slope="infinite",
     ),
     unary(
@@ -98,6 +99,7 @@ FUNCTIONS: tuple[Operation, ...] = (
         np.log,
         lambda g, y, x: [g / x],
         "the natural logarithm",
+        domain="the logarithm of 0 or less: keep its argument positive, such as `log(x + 1e-6)`",
         slope="infinite",
     ),
     unary(
@@ -105,6 +107,7 @@ FUNCTIONS: tuple[Operation, ...] = (
         np.sqrt,
         lambda g, y, x: [g * 0.5 / y],
         "the square root",
+        domain="a root of less than 0, or the slope of one at 0: keep its argument positive",
         slope="infinite",
         zero=True,
     ),

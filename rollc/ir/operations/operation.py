@@ -134,6 +134,7 @@ class Operation:
     whole       -- it needs all the steps along its axes at once
     counts      -- its value changes with the number of steps before or behind
     sees_end    -- its value at a step depends on where the sequence begins or ends
+    domain      -- of one that is finite for some arguments alone: what is wrong with the others
     required    -- the required attributes of a node, with their constraints
     allowed     -- its optional attributes
     decompose   -- ``rule(*operands, **options)``: the same value in terms of the table's own
@@ -167,6 +168,7 @@ class Operation:
     whole: bool = False
     counts: bool = False
     sees_end: bool = False
+    domain: str = ""
     required: Mapping[str, Rule] = field(default_factory=dict)
     allowed: Mapping[str, Rule] = field(default_factory=dict)
     decompose: Callable[..., Value] | None = None

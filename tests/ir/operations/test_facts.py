@@ -253,6 +253,19 @@ def test_what_is_cheap(operation: Operation) -> None:
     assert operation.cheap == (operation.name in cheap)
 
 
+@those(lambda operation: operation.domain)
+def test_what_has_a_domain_leaves_it(name: str, case: Case) -> None:
+    """It is not finite for some arguments, and its slope may be infinite."""
+    operation = OPERATIONS[name]
+    assert not operation.finite and operation.slope == "infinite"
+    given = [
+        [np.full_like(a, number) for number in (0, -1, 1e4)]
+        for a in drawn(case, np.random.default_rng(0))
+    ]
+    found = (computed(operation, case, list(operands)) for operands in product(*given))
+    assert not all(np.isfinite(each).all() for each in found)
+
+
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
 def test_facts_fit_together(operation: Operation) -> None:
     if operation.combine:
