@@ -145,6 +145,8 @@ CASES: dict[str, list[Case]] = {
         Case((VECTOR,), {"axis": 0, "size": 2}),
         Case((VECTOR,), {"axis": 1, "size": 2}),
     ],
+    "range": [Case((), {"size": size}) for size in (1, 3)],
+    "eye": [Case((), {"size": size}) for size in (1, 3)],
     "zero": [Case((), {"shape": (3,)})],
     "fill": [Case((NUMBER,), {"shape": (3,)}), Case((NUMBER,), {"shape": (2, 3)})],
     "mse": [Case((VECTOR, VECTOR)), Case((NUMBER, NUMBER))],

@@ -86,6 +86,7 @@ def test_printed_syntax_reads_back_equal(path: Path) -> None:
         ("f(a, n = 1e-05, over t)", "f(a, n=1e-05, over t)"),
         ("f(a , over s; H = 2)", "f(a; H=2, over s)"),
         ("f(; over s)", "f(over s)"),
+        ("[ a+b , [1][0] ][:2] @ [[0, -1], [1, 0]]", "[a + b, [1][0]][:2] @ [[0, -1], [1, 0]]"),
         ("1e22 + .5 + 7.", "1e+22 + 0.5 + 7.0"),
     ],
 )

@@ -11,7 +11,7 @@ from rollc.lang.diagnostics.source import Source
 from rollc.lang.elaboration import expressions, resets
 from rollc.lang.expansion import cell_inlining, imports
 from rollc.lang.load import load_graph
-from rollc.lang.symbols.builtins import functions
+from rollc.lang.symbols.builtins import SHAPED, functions
 from rollc.lang.symbols.constants import LARGEST_SIZE, LONGEST_DELAY
 from rollc.lang.syntax import parser
 from rollc.transforms import unroll
@@ -41,6 +41,11 @@ def test_every_function_is_there_as_the_table_has_it(name: str) -> None:
     assert row[2] == entry.summary
     words = [word.split("=")[0] for word in row[1].replace(", …", "").split(", ")]
     assert words == [*entry.operands, *(option for option, _ in entry.defaults)]
+
+
+@pytest.mark.parametrize("name", SHAPED)
+def test_every_constant_with_a_shape_is_there(name: str) -> None:
+    assert re.search(rf"^\| .*`{name}\([^`]*\)`.* \| ", TEXT, re.MULTILINE)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

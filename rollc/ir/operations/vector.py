@@ -49,6 +49,9 @@ def _infer_fill(operands: Sequence[Type | None], options: Options) -> Type | Non
     types = known(operands)
     if types is None:
         return None
+    need_numbers(types)
+    if types[0].shape:
+        raise TypeMismatch("a number", [0])
     shape = options["shape"]
     assert isinstance(shape, tuple)
     return Type("float", tuple(int(size) for size in shape), types[0].axes)
@@ -63,6 +66,14 @@ def _infer_zero(operands: Sequence[Type | None], options: Options) -> Type | Non
 def _fill(frame: Frame, options: Options, x: Array) -> Array:
     shape = frame.result.shape
     return np.broadcast_to(x.reshape(x.shape + (1,) * len(shape)), x.shape + shape)
+
+
+def _infer_range(operands: Sequence[Type | None], options: Options) -> Type | None:
+    return Type("float", (_number(options, "size"),))
+
+
+def _infer_eye(operands: Sequence[Type | None], options: Options) -> Type | None:
+    return Type("float", (_number(options, "size"),) * 2)
 
 
 def _infer_concat(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -303,6 +314,32 @@ VECTOR = (
         finite=True,
         cheap=True,
         required={"shape": SHAPE},
+    ),
+    Operation(
+        "range",
+        (),
+        _infer_range,
+        lambda frame, options: np.arange(frame.result.size).astype(frame.dtype),
+        None,
+        internal=True,
+        summary="the numbers from 0 on",
+        finite=True,
+        cheap=True,
+        selects=True,
+        required={"size": SIZE},
+    ),
+    Operation(
+        "eye",
+        (),
+        _infer_eye,
+        lambda frame, options: np.eye(frame.result.shape[0], dtype=frame.dtype),
+        None,
+        internal=True,
+        summary="the identity matrix",
+        finite=True,
+        cheap=True,
+        selects=True,
+        required={"size": SIZE},
     ),
     Operation(
         "fill",

@@ -16,7 +16,7 @@ from rollc.lang.syntax.ast import Call, Cell, Function, Name, calls_in, expressi
 def check_arity(call: Call, wanted: tuple[str, ...], variadic: bool = False) -> None:
     """Raises :class:`Rejected` where there are not as many operands as a call needs."""
     found = len(call.operands)
-    if found == len(wanted) or (variadic and found):
+    if found == len(wanted) or (variadic and found >= len(wanted)):
         return
     function = call.function.name
     form = f"{function}({', '.join(wanted)}{', …' if variadic else ''})"

@@ -30,8 +30,14 @@ from rollc.lang.symbols.builtins import (
     CUT,
     ENDS,
     EVERY,
+    EYE,
     FEED,
+    FULL,
+    NO_OPERATIONS,
+    ONES,
     OVER_TIME,
+    RANGE,
+    SHAPED,
     SIZE,
     STOP,
     SYMBOLS,
@@ -49,6 +55,7 @@ from rollc.lang.syntax.ast import (
     Equation,
     Expression,
     Function,
+    Listing,
     Name,
     Negate,
     Number,
@@ -193,6 +200,9 @@ class Drafts(NodeTable):
                         "R221", span, "a slice of no elements", f"from {start} up to {stop}"
                     )
                 return self._cut(base, Cut(start, stop), span, prefix, name)
+            case Listing(elements):
+                operands = self._all(elements, prefix)
+                return self.add("stack", operands, span, prefix, name)
             case Call():
                 return self._call(expression, prefix, name)
 
@@ -304,6 +314,8 @@ class Drafts(NodeTable):
             )
         if function == FEED:
             return self._fed(call, prefix, name)
+        if function in SHAPED:
+            return self._shaped(call, prefix, name)
         if function == STOP and call.options:
             return self._cut_at_borders(call, prefix)
         operation = self._operation(call)
@@ -320,6 +332,27 @@ class Drafts(NodeTable):
         options.update(options_of(call, entry.defaults, self.values))
         operands = self._all(call.operands, prefix)
         return self.add(operation, operands, call.span, prefix, name, options=attributes(**options))
+
+    def _shaped(self, call: Call, prefix: str, name: str | None) -> Operand:
+        """A constant of some sizes; `full` has a value before them."""
+        function = call.function.name
+        if call.options or call.sizes or call.over is not None:
+            raise no_option(call)
+        first = function == FULL
+        one = function in (EYE, RANGE)
+        wanted = (*["x"] * first, "N")
+        check_arity(call, wanted, variadic=not one)
+        sizes = self.values.shape(call.operands[first:], call.span)
+        if one:
+            options = attributes(size=sizes[0])
+            return self.add(function, (), call.span, prefix, name, options=options)
+        if first:
+            value = self.read(call.operands[0], prefix)
+        else:
+            number = self.constant(float(function == ONES), call.span, prefix)
+            value = Operand(Edge(number), call.span)
+        options = attributes(shape=sizes)
+        return self.add("fill", (value,), call.span, prefix, name, options=options)
 
     def _fed(self, call: Call, prefix: str, name: str | None) -> Operand:
         """`feed(free, taught)`: one of the two; of the other just the names are looked up."""
@@ -437,7 +470,7 @@ class Drafts(NodeTable):
         helps: tuple[str, ...] = ()
         text = "not defined"
         own = (*self.definitions.cells, *self.definitions.functions)
-        guess = near(function, (*functions(), CUT, FEED, *own))
+        guess = near(function, (*functions(), *NO_OPERATIONS, *own))
         if function in WRITTEN:
             text = "has a notation of its own"
             helps = (f"write `{WRITTEN[function]}`",)

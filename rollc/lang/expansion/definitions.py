@@ -12,7 +12,7 @@ import networkx as nx
 
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.diagnostics.source import Source, Span
-from rollc.lang.symbols.builtins import CUT, FEED, SIZE, TIME, functions
+from rollc.lang.symbols.builtins import NO_OPERATIONS, SIZE, TIME, functions
 from rollc.lang.symbols.table import Names, axes_of, no_axis, twice
 from rollc.lang.syntax.ast import (
     Call,
@@ -133,7 +133,7 @@ def _hidden(
 def _define(found: Definitions, definition: Definition) -> None:
     name = definition.name
     first = found.find(name.name)
-    if name.name in (*functions(), CUT, FEED, SIZE):
+    if name.name in (*functions(), *NO_OPERATIONS):
         found.flawed.add(name.name)
         found.problems.append(
             Diagnostic(

@@ -10,6 +10,7 @@ from rollc.lang.syntax.ast import (
     Binary,
     Call,
     Expression,
+    Listing,
     Name,
     Negate,
     Number,
@@ -66,6 +67,8 @@ def substituted(
             case Slice(base, start, stop):
                 first = None if start is None else move(start)
                 return Slice(move(base), first, None if stop is None else move(stop), span)
+            case Listing(elements):
+                return Listing(tuple(map(move, elements)), span)
             case Call():
                 other = replaced(part) if replaced is not None else None
                 return other if other is not None else call(part)

@@ -20,6 +20,7 @@ import networkx as nx
 
 from rollc.ir.graph import BATCH, Attribute, Edge, Kind, Type, ordered_axes
 from rollc.ir.operations import OPERATIONS, TypeMismatch
+from rollc.ir.operations.operation import need_numbers
 from rollc.ir.traversal import reachable
 from rollc.lang.inference.axes import Settled, over, without_time
 from rollc.lang.symbols.untyped_node import Cut, Declared, Draft, Operand, Row
@@ -109,6 +110,8 @@ class Inference:
         else:
             if plain.cut is not None:
                 options = cut_options(plain.cut, types[0])
+            if plain.operation == "stack":
+                need_numbers([type_ for type_ in types if type_ is not None])
             found = OPERATIONS[plain.operation].infer(types, options)
         return None if found is None else self.placed(draft.name, found)
 

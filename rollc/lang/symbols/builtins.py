@@ -28,6 +28,10 @@ ENDS = ("first", "last")  # one step of the sequence
 OVER_AXES = frozenset([*(f"{name}_over" for name in OVER_TIME), *ENDS])  # operations
 SPREAD = "spread"  # the operation of what is the same at every step of an axis
 CUT, FEED, SIZE = "split", "feed", "size"  # functions that are no operations
+# Constants with a shape, functions of sizes: `full` has a value before them.
+ZEROS, ONES, FULL, EYE, RANGE = "zeros", "ones", "full", "eye", "range"
+SHAPED = (ZEROS, ONES, FULL, EYE, RANGE)
+NO_OPERATIONS = (CUT, FEED, SIZE, *SHAPED)
 STOP, EVERY = "stop", "every"  # an option that no operation has: it is a rule on one read
 TIME = "t"
 
@@ -38,6 +42,7 @@ WRITTEN = {
     "slice": "x[start:stop]",
     **{f"{name}_over": f"{name}(x, over t)" for name in OVER_TIME},
 }
+OTHERWISE = {"with_slope": "grad", "fill": FULL, "stack": "[…]"}
 SYMBOL_OF = {operation: symbol for symbol, operation in SYMBOLS.items()}
 
 
@@ -52,8 +57,8 @@ def said(operation: str) -> str:
     """What a spec calls an operation."""
     if operation == "negate":
         return "-"
-    if operation == "with_slope":
-        return "grad"
+    if operation in OTHERWISE:
+        return OTHERWISE[operation]
     return SYMBOL_OF.get(operation, operation.removesuffix("_over"))
 
 

@@ -11,7 +11,7 @@ from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.symbols.builtins import COMPARISONS, SIZE, near
 from rollc.lang.symbols.table import Names
-from rollc.lang.syntax.ast import Binary, Call, Expression, Name, Negate, Number
+from rollc.lang.syntax.ast import Binary, Call, Expression, Listing, Name, Negate, Number
 
 LARGEST_SIZE = 2**31  # elements of one value, and of all parameters together
 LONGEST_DELAY = 10**6  # steps
@@ -198,6 +198,9 @@ class Values:
                 return float(self._size_of(expression))
             case Binary(symbol, left, right) if symbol not in COMPARISONS and symbol != "@":
                 return _real_binary(expression, symbol, self._real(left), self._real(right))
+            case Listing():
+                help_ = "an equation gives it a name: `K = […]`, without `const`"
+                raise _no_constant(expression.span, "not one number", help_)
             case _:
                 raise _no_constant(expression.span, "not a number, a name or arithmetic")
 
@@ -237,8 +240,8 @@ def _real_binary(expression: Binary, symbol: str, left: float, right: float) -> 
     return value
 
 
-def _no_constant(span: Span, text: str) -> Rejected:
-    return Rejected(Diagnostic("R223", "not a constant number", Label(span, text)))
+def _no_constant(span: Span, text: str, *helps: str) -> Rejected:
+    return Rejected(Diagnostic("R223", "not a constant number", Label(span, text), helps=helps))
 
 
 def too_large(span: Span, shape: tuple[int, ...]) -> Rejected:

@@ -64,6 +64,14 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """``[a, b, c]``: a vector of numbers, a matrix of rows."""
+
+    elements: tuple[Expression, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Option:
     """``epsilon=1e-5`` among the operands of a call."""
 
@@ -84,7 +92,7 @@ class Call:
     span: Span = field(compare=False, repr=False)
 
 
-Expression = Number | Name | Negate | Binary | Subscript | Slice | Call
+Expression = Number | Name | Negate | Binary | Subscript | Slice | Listing | Call
 
 
 # Statements
@@ -317,6 +325,8 @@ def parts(expression: Expression) -> tuple[Expression, ...]:
             return (base, index)
         case Slice(base, start, stop):
             return tuple(part for part in (base, start, stop) if part is not None)
+        case Listing(elements):
+            return elements
         case Call(_, operands, options, _, sizes):
             return (*operands, *(option.value for option in (*options, *sizes)))
         case _:

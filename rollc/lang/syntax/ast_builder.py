@@ -24,6 +24,7 @@ from rollc.lang.syntax.ast import (
     Index,
     Init,
     Input,
+    Listing,
     Loss,
     Name,
     Negate,
@@ -228,6 +229,8 @@ class Reader:
                 return Subscript(self.expression(trees[0]), self.expression(trees[1]), span)
             case "slice":
                 return self.slice(tree)
+            case "listing":
+                return Listing(tuple(map(self.expression, trees)), span)
             case _:
                 return self.call(tree)
 

@@ -20,6 +20,7 @@ from rollc.lang.syntax.ast import (
     Index,
     Init,
     Input,
+    Listing,
     Loss,
     Name,
     Negate,
@@ -152,6 +153,8 @@ def _expression(expression: Expression) -> tuple[str, int]:
         case Slice(base, start, stop):
             ends = [format_expression(end) if end is not None else "" for end in (start, stop)]
             return f"{format_expression(base, POSTFIX)}[{':'.join(ends)}]", POSTFIX
+        case Listing(elements):
+            return f"[{', '.join(map(format_expression, elements))}]", POSTFIX
         case Call(function, operands, options, over, sizes):
             parts = [format_expression(operand) for operand in operands]
             parts += [f"{item.name.name}={format_expression(item.value)}" for item in options]

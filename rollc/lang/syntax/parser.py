@@ -48,7 +48,7 @@ SAID = {
     "STRING": "a path in quotes",
     "$END": "the end of the line",
 }
-VALUE = frozenset(["NAME", "NUMBER", "LPAR", "SIGN"])
+VALUE = frozenset(["NAME", "NUMBER", "LPAR", "LSQB", "SIGN"])
 OPERATOR = frozenset(["SIGN", "STAR"])
 OPERATORS = frozenset(["SIGN", "STAR", "POWER", "COMPARISON"])
 

@@ -690,7 +690,17 @@ def _binary_cross_entropy(options: Mapping[str, float], score: Tensor, target: T
     return (torch.logaddexp(score, torch.zeros_like(score)) - score * target).mean()
 
 
+def _full(options: Mapping[str, float], x: Tensor | float, *sizes: Tensor) -> Tensor:
+    return torch.as_tensor(x, dtype=torch.float64).expand(*map(int, sizes))
+
+
 OTHERS: dict[str, Callable[..., Tensor]] = {
+    "zeros": lambda options, *sizes: _full(options, 0.0, *sizes),
+    "ones": lambda options, *sizes: _full(options, 1.0, *sizes),
+    "full": _full,
+    "eye": lambda options, size: torch.eye(int(size), dtype=torch.float64),
+    "range": lambda options, size: torch.arange(int(size), dtype=torch.float64),
+    "[]": lambda options, *elements: torch.stack(elements),
     "@": lambda options, a, b: a @ b,
     "dot": lambda options, a, b: (a * b).sum(),
     "outer": lambda options, a, b: a[:, None] * b[None, :],

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from tests.commands.random_programs import language as la
 from tests.commands.random_programs.language import Call, Expression, Name, Number
 
+SHAPED = ("zeros", "ones", "full", "eye", "range")  # functions of sizes
 SLOPED = "sloped"  # a call that no spec can write: a value, then slopes, then their arguments
 
 
@@ -224,6 +225,10 @@ class _Expansion:
                 if self.feed == "free":
                     self.found.said.append(both["free"])
                 return both[self.feed]
+            case Call(function, operands) if function in SHAPED:
+                first = function == "full"
+                sizes = (Number(self.number(size, scope)) for size in operands[first:])
+                return Call(function, (*map(inner, operands[:first]), *sizes))
             case Call(function) if function in self.cells:
                 path = self.fresh(f"{owner}.{function}")
                 self.use(expression, path, (path,), scope)

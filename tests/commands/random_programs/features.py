@@ -26,6 +26,7 @@ FORMS = frozenset(
             "condition with a name",
             "init of an index",
             "init of an input",
+            "init of a constant",
             "delay by a size",
         ),
         *("feed taught", "feed free", "training", "truncate", "no batch", "output of an index"),
@@ -148,6 +149,8 @@ def _of_statement(
                     yield "init parameter"
                 case Call("first" | "last"):
                     yield "init last or first"
+                case Call("zeros" | "ones" | "full" | "eye" | "range" | "[]"):
+                    yield "init of a constant"
                 case _:
                     yield "init computed"
         case la.Reset():

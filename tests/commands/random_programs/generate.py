@@ -276,8 +276,38 @@ class Writer:
                     add(name, known, 0, chain.axis)
         return self.choose(*found)() if found else None
 
+    def constant(self, shape: Shape, scope: Scope, static: bool = False) -> Written:
+        """A constant with a shape, or numbers written out; ``static`` ones read no names."""
+        sizes = self.sizes(shape)
+        forms = ["zeros", "ones", "full", "full"]
+        forms += ["range", "range"] if len(shape) == 1 else []
+        forms += ["eye", "eye"] if len(shape) == 2 and shape[0] == shape[1] else []
+        forms += ["[]", "[]", "[]"] if all(isinstance(size, int) for size in shape) else []
+        match self.choose(*forms):
+            case "full":
+                value, size = self.number() if static else self.leaf((), scope)
+                return Call("full", (value, *sizes)), size
+            case "range":
+                return Call("range", sizes), 6.0
+            case "eye":
+                return Call("eye", sizes[:1]), 1.0
+            case "[]":
+                return self.listing(shape, scope, static)
+            case name:
+                return Call(name, sizes), 1.0
+
+    def listing(self, shape: Shape, scope: Scope, static: bool) -> Written:
+        if not shape:
+            return self.number() if static or self.chance() else self.leaf((), scope)
+        size, *rest = shape
+        assert isinstance(size, int)
+        rows = [self.listing(tuple(rest), scope, static) for _ in range(size)]
+        return Call("[]", tuple(row for row, _ in rows)), max(size for _, size in rows)
+
     def leaf(self, shape: Shape, scope: Scope) -> Written:
         inside = scope.inside == "function"
+        if shape and not inside and self.chance(0.1):
+            return self.constant(shape, scope)
         found = self.read(shape, scope) if inside or self.chance(0.9) else None
         if found is not None:
             return found
@@ -1152,7 +1182,9 @@ class Writer:
             and not each.axes
         ]
         forms = ("zero", "zero", "number", "param", "static", "computed", "rows", "rows", "end")
-        match self.choose(*forms):
+        match self.choose(*forms, "constant"):
+            case "constant" if known.shape:
+                value, _ = self.constant(known.shape, scope, static=True)
             case "number":
                 value, _ = self.number()
             case "param":

@@ -35,7 +35,9 @@ class Name:
 
 @dataclass(frozen=True)
 class Call:
-    """A function, an operator by its symbol (`neg` is the sign), or a cell with its sizes.
+    """A function, an operator by its symbol, or a cell with its sizes.
+
+    `neg` is the sign, and `[]` a vector or a matrix that is written out.
 
     ``types`` are those of a cell's operands.
     """
@@ -309,6 +311,8 @@ def _show(expression: Expression) -> tuple[str, int]:
             return f"{within(operand, _ATOM)}[{':'.join(bounds)}]", _ATOM
         case Element(operand, index):
             return f"{within(operand, _ATOM)}[{index}]", _ATOM
+        case Call("[]", operands):
+            return f"[{', '.join(map(show, operands))}]", _ATOM
         case Call("neg", (operand,)):
             return f"-{within(operand, _SIGN)}", _SIGN
         case Call("**", (left, right)):

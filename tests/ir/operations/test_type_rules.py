@@ -87,6 +87,10 @@ LINES = [
     ("o = one_hot(ws)", "R207", "an index"),
     ("o = one_hot(w, size=9)", "R206", "at least 10"),
     # vectors
+    ("o = full(x, 2)", "R207", "a number"),
+    ("o = full(w, 2)", "R207", "a number"),
+    ("o = [w, w]", "R207", "a number"),
+    ("o = [x, s]", "R206", "one shape"),
     ("o = sum(w)", "R207", "a number"),
     ("o = sum(u)", "R206", "a vector"),
     ("o = mean(u, axis=0)", "R206", "at least 1 dimensions"),

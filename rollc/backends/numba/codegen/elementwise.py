@@ -124,6 +124,11 @@ class Elements:
                 assert isinstance(shape, tuple)
                 index = "k" if prod(map(int, shape)) > 1 else "0"
                 return f"({operands[0]} if {operands[1]} == {index} else F(0))"
+            case "range":
+                return "F(k)" if integer(options, "size", 1) > 1 else "F(0)"
+            case "eye":
+                size = integer(options, "size", 1)
+                return f"(F(1) if k % {size + 1} == 0 else F(0))" if size > 1 else "F(1)"
             case "extent":
                 axis = str(options["axis"])
                 return "F(N)" if axis == BATCH else f"F({write.steps(axis)})"

@@ -24,7 +24,7 @@ from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.text import parse_graph, print_graph
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
-from rollc.lang.symbols.builtins import CUT, FEED, SIZE, functions
+from rollc.lang.symbols.builtins import NO_OPERATIONS, functions
 from rollc.lang.syntax.statement_splitter import KEYWORDS
 from rollc.transforms.unroll import unroll
 
@@ -72,7 +72,7 @@ loss mean(mse(<d>, <y>), over <Z>)
 RESERVED = {*KEYWORDS, "over", "t"}
 PLACE = re.compile(r"<(\w+)>")
 WORD = re.compile(r"[A-Za-z_]\w*|[\d.]\w*|\S")
-FUNCTION_NAMES = {*functions(), CUT, FEED, SIZE}
+FUNCTION_NAMES = {*functions(), *NO_OPERATIONS}
 # Words that names become, and what comes next to them.
 _MADE = """
 T B N K F t_0 t_1 T_0 T_1 T_2 n k r now begin end at first last team words each np lib kernel
