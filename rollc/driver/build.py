@@ -1,9 +1,9 @@
 """From a spec to a network.
 
-A network has seven kernels: ``forward`` computes the outputs, ``loss`` the loss, ``gradient`` the
+A network has eight kernels: ``forward`` computes the outputs, ``loss`` the loss, ``gradient`` the
 loss and its gradients, ``vjp`` gradients for cotangents of the outputs, ``jvp`` the derivatives of
-the outputs in one direction, ``hvp`` those of the gradients, ``by_sequence`` the loss and the
-gradients of each sequence.  Each has variants:
+the outputs in one direction, ``hvp`` those of the gradients, ``gradient_vjp`` those of gradients
+for cotangents, ``by_sequence`` the loss and the gradients of each sequence.  Each has variants:
 ``gradient.state`` takes a state and returns the next one (``stream`` is that variant of
 ``forward``), ``gradient.lengths`` takes the length of each sequence, ``gradient.state.lengths``
 both.  With two time axes ``stream`` runs along one of them, on the results of ``start`` along the

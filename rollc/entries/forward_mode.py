@@ -1,8 +1,9 @@
-"""The graphs of the forward-mode kernels: ``jvp``, ``hvp`` and those of segments."""
+"""The graphs of the forward-mode kernels: ``jvp``, ``hvp``, ``gradient_vjp``, those of segments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from rollc.autodiff.adjoint import between, differentiable
 from rollc.autodiff.segments import Segment, Segments
@@ -47,22 +48,28 @@ def jvp_graph(prepared: Graph, run: Runner | None = None) -> Graph:
     return made
 
 
-def hessian_products(prepared: Graph, run: Runner | None = None) -> Graph:
+def hessian_products(
+    prepared: Graph, run: Runner | None = None, of: Literal["loss", "outputs"] = "loss"
+) -> Graph:
     """The products of the Hessian of a prepared graph's loss, for all leaves together.
 
-    They are the derivatives of the gradients in one direction, labelled with ``^dot`` behind.
+    They are the derivatives of the gradients in one direction, labelled with ``^dot`` behind; of
+    the outputs those of the gradients from cotangents, which are leaves as in ``vjp``.
     """
     run = run or Runner()
-    gradients = run(GRADIENTS, run(ADJOINT, run(CANONICALIZE, run(LOSS, prepared))))
+    results = run(CANONICALIZE, run(LOSS if of == "loss" else OUTPUTS, prepared))
+    gradients = run(GRADIENTS, run(ADJOINT, results, of))
     leaves = [node.name for node in gradients.nodes if differentiable(node)]
     made: Graph = run(CANONICALIZE, run(PUSHFORWARD, gradients, leaves, values=False))
     return made
 
 
-def why_no_hessian(graph: Graph) -> str | None:
-    """Why the loss of a checked graph has no second derivatives, in words; None if it has."""
+def why_no_hessian(graph: Graph, of: Literal["loss", "outputs"] = "loss") -> str | None:
+    """Why the loss of a checked graph, or an output, has no second derivatives; None if it has."""
     leaves = [node.name for node in graph.nodes if differentiable(node)]
-    for name in between(graph, leaves, [] if graph.loss is None else [graph.loss]):
+    outputs = [name for _, name in graph.outputs]
+    loss = [] if graph.loss is None else [graph.loss]
+    for name in between(graph, leaves, loss if of == "loss" else outputs):
         node = graph[name]
         if node.operation not in LEAVES and operation_of(node).once:
             where = f" (line {node.line})" if node.line else ""

@@ -60,6 +60,7 @@ def kernel_graphs(
             "gradient": lambda: simple,
         }
     makers: dict[str, Callable[[], Graph]] = {}
+    has_second = combine == "sum" and any(differentiable(node) for node in graph.nodes)
 
     @cache
     def prepared(state: bool, lengths: bool, window: int | None = None) -> Graph:
@@ -97,14 +98,17 @@ def kernel_graphs(
                 makers[f"by_sequence{variant}"] = lambda: run(
                     CANONICALIZE, run(BY_SEQUENCE, opened(state, lengths, truncate))
                 )
-            has_leaves = any(differentiable(node) for node in graph.nodes)
-            if has_leaves and combine == "sum" and why_no_hessian(graph) is None:
+            if has_second and why_no_hessian(graph) is None:
                 makers[f"hvp{variant}"] = lambda: hessian_products(
                     prepared(state, lengths, truncate), run
                 )
         if any(graph[name].type.kind == "float" for _, name in graph.outputs):
             makers[f"vjp{variant}"] = lambda: derived("outputs")
             makers[f"jvp{variant}"] = lambda: jvp_graph(prepared(state, lengths, truncate), run)
+            if has_second and why_no_hessian(graph, "outputs") is None:
+                makers[f"gradient_vjp{variant}"] = lambda: hessian_products(
+                    prepared(state, lengths, truncate), run, "outputs"
+                )
 
     for lengths in (False, True):
         for state in (False, True):

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.errors import DerivativeError
-from rollc.frameworks.weighted import products
 from rollc.ir.names import STATE
+from rollc.network.derivatives.gradients import COTANGENTS
 from rollc.network.network import Network
 
 Array = NDArray[Any]
@@ -43,17 +42,13 @@ class Ran(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What a call has besides its arrays; ``state`` is whether some of these are one.
-
-    ``sums`` makes the network of a weighted sum of the outputs, for second derivatives.
-    """
+    """What a call has besides its arrays; ``state`` is whether some of these are one."""
 
     lengths: Any
     steps: int | Mapping[str, int] | None
     training: bool
     seed: int
     state: bool
-    sums: Callable[[], Network] | None = None
 
     def arguments(self, network: Network, arrays: Arrays) -> dict[str, Any]:
         """The arguments of a method of the network."""
@@ -93,21 +88,18 @@ def outputs(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, 
         moves: bool,
         wanted: tuple[str, ...],
     ) -> tuple[Arrays, Arrays]:
-        arguments = options.arguments(network, arrays)
-        slopes = network.jvp(**arguments, tangents=vectors)[1] if moves else {}
-        if not wanted:
-            return slopes, {}
-        if any(name.startswith(STATE) for name in cotangents):
-            raise DerivativeError(f"`{network.name}` has no second derivatives through a state")
-        assert options.sums is not None
-        return slopes, products(network, options.sums(), arguments, vectors, cotangents, shapes)
+        found, slopes = network.gradient_vjp(
+            **options.arguments(network, arrays),
+            cotangents=cotangents,
+            vectors=vectors,
+            wrt=(*wanted, *([COTANGENTS] if moves else [])),
+        )
+        return slopes, found
 
     if not wrt or not (options.state or any(real)):
         found = network.forward(**arguments)
-        shapes = _shapes(found)
         return Ran(found, _of_floats(found), None, push, second)
     found, pullback = network.vjp(**arguments, wrt=wrt)
-    shapes = _shapes(found)
 
     def pull(cotangents: Arrays, wanted: tuple[str, ...], last: bool) -> Arrays:
         return pullback(cotangents, None if wanted == wrt else wanted)
@@ -180,10 +172,6 @@ SLOPES: Mapping[str, Callable[[Network, Options, Arrays, Arrays], Arrays]] = {
     "outputs": outputs_slopes,
     "loss": loss_slope,
 }
-
-
-def _shapes(results: Arrays) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in results.items()}
 
 
 def _of_floats(results: Arrays) -> frozenset[str]:

@@ -60,7 +60,6 @@ class Plan:
             self.training,
             seed_number(extras["seed"]) if "seed" in extras else 0,
             self.state,
-            lambda: self.networks.weighted.of(self.dtype),
         )
 
     def run(self, arrays: Arrays, extras: Extras, wrt: tuple[str, ...] = ()) -> Ran:

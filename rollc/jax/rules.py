@@ -17,7 +17,6 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from rollc.errors import DerivativeError, InputError
-from rollc.ir.names import STATE
 from rollc.jax.callback import Tree, called
 from rollc.jax.hosts import TOKEN, Products, Pulled, Pushed, Recorded, Results, Valued
 from rollc.jax.plans import Extras, Plan
@@ -120,8 +119,6 @@ def _pulled_jvp(plan: Plan, wrt: Wrt, primals: Any, tangents: Any) -> Any:
     if slopes:
         parts.append(pulled(plan, wrt, token, arrays, extras, slopes))
     vectors = _moved(plan, tangents[1])
-    if vectors and any(name.startswith(STATE) for name in cotangents):
-        raise DerivativeError(f"`{plan.name}` has no second derivatives through a state")
     if vectors:
         parts.append(_products(plan, wrt, arrays, extras, vectors, cotangents))
     zeros = {name: _nothing(each) for name, each in found.items()}

@@ -40,7 +40,7 @@ from rollc.ir.names import STATE as STATE
 from rollc.network.arrays import Spec
 from rollc.network.definition import Definition
 from rollc.network.derivatives.by_sequence import losses_and_gradients, need_sequences_apart
-from rollc.network.derivatives.gradients import ALL, Wrt, phases
+from rollc.network.derivatives.gradients import ALL, COTANGENTS, Wrt, names_of, phases
 from rollc.network.derivatives.pullback import Pullback, recorded
 from rollc.network.evaluation import evaluation_of, forward, loss
 from rollc.network.interface import Arrays, Interface, Lengths, Steps, interface_of
@@ -426,6 +426,47 @@ class Network:
         labels = self._definition.labels(wrt, state is not None)
         call = self._losses(params, inputs, steps, state, lengths, training, seed)
         return products(call, vectors, labels)
+
+    def gradient_vjp(
+        self,
+        params: Arrays,
+        inputs: Arrays | None,
+        cotangents: Arrays,
+        vectors: Arrays,
+        steps: Steps | None = None,
+        wrt: Wrt = (*ALL, COTANGENTS),
+        *,
+        state: Arrays | None = None,
+        lengths: Lengths | None = None,
+        training: bool = False,
+        seed: Seed = 0,
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The vector-Jacobian product of gradients: what a second backward pass computes.
+
+        The gradients are those of :meth:`vjp` from ``cotangents``, a function of parameters,
+        inputs, a given ``state`` and the cotangents.  ``vectors`` are cotangents of the gradients,
+        in their shapes and by their names; those left out are zero.  The first result is what
+        comes back to parameters, inputs and state, as far as ``wrt`` names them; the second, if
+        ``"cotangents"`` is among ``wrt``, what comes back to the cotangents, by the outputs' names.
+
+            gradients = net.vjp(params, inputs)[1](cotangents)
+            products, slopes = net.gradient_vjp(params, inputs, cotangents, {"W": v})
+
+        In JAX that is ``jax.vjp`` of the gradients, of a function that ``jax.vjp`` gives; of the
+        gradients of the loss it is :meth:`hvp`, and so is what counts as constant.  Gradients are
+        linear in the cotangents: what comes back to those is :meth:`jvp` along ``vectors``.
+        Raises :class:`InputError` as :meth:`vjp` and :meth:`jvp` do, and where a value has a
+        derivative of its own by `grad`, which says nothing of a second one.
+        """
+        from rollc.network.derivatives.pushforward import products, pushed
+
+        asked = names_of(wrt)
+        own = tuple(name for name in asked if name != COTANGENTS)
+        labels = self._definition.labels(own, state is not None)
+        self._definition.need_slopes()
+        call = self._values(params, inputs, steps, state, lengths, training, seed)
+        found = products(call, vectors, labels, cotangents) if labels else {}
+        return found, pushed(call, vectors)[1] if COTANGENTS in asked else {}
 
     def initial_state(
         self,

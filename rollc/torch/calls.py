@@ -89,7 +89,6 @@ def called(
             training,
             seed() if networks.draws(training) else 0,
             state is not None,
-            lambda: networks.weighted.of(precision.network),
         )
         network = networks.of(precision.network)
         call = Call(network.name, partial(runs.RUNS[sort], network, options), tuple(tensors), wrt)

@@ -83,3 +83,18 @@ def test_an_lstm(jax: Any) -> None:
     products = net.hvp(params, data, moved)
     for name, right in {**of_params, "x": of_x}.items():
         np.testing.assert_allclose(products[name], right, rtol=1e-9, atol=1e-12, err_msg=name)
+    (of_params, of_x) = jax.vjp(gradient, params, data["x"])[1](along)
+    for name, right in {**of_params, "x": of_x}.items():
+        np.testing.assert_allclose(products[name], right, rtol=1e-9, atol=1e-12, err_msg=name)
+
+    def gradients(params: Any, x: Any, cotangents: Any) -> Any:
+        return jax.vjp(outputs, params, x)[1](cotangents)
+
+    cotangents = {label: random.normal(size=array.shape) for label, array in values.items()}
+    _, pull = jax.vjp(gradients, params, data["x"], cotangents)
+    of_params, of_x, of_cotangents = pull(along)
+    products, slopes = net.gradient_vjp(params, {"x": data["x"]}, cotangents, moved)
+    for found, expected in ((products, {**of_params, "x": of_x}), (slopes, of_cotangents)):
+        assert found.keys() == expected.keys()
+        for name, right in expected.items():
+            np.testing.assert_allclose(found[name], right, rtol=1e-9, atol=1e-12, err_msg=name)

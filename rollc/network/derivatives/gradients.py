@@ -19,6 +19,8 @@ Wrt = str | Iterable[str]
 
 ALL = ("params", "inputs", "state")
 """Words for all gradients of a sort; those of a state are there where one is given."""
+COTANGENTS = "cotangents"
+"""The word for what comes back to cotangents, of which gradients are a function."""
 
 
 def wanted(interface: Interface, wrt: Wrt, state: bool) -> frozenset[str]:
@@ -33,7 +35,7 @@ def wanted(interface: Interface, wrt: Wrt, state: bool) -> frozenset[str]:
         "state": states if state else {},
     }
     found: set[str] = set()
-    for name in _names(wrt):
+    for name in names_of(wrt):
         own = sorts.get(name)
         if own is not None:
             found.update(label for label, spec in own.items() if spec.kind == "float")
@@ -53,7 +55,8 @@ def wanted(interface: Interface, wrt: Wrt, state: bool) -> frozenset[str]:
     return frozenset(found)
 
 
-def _names(wrt: Wrt) -> list[str]:
+def names_of(wrt: Wrt) -> list[str]:
+    """The names and words that ``wrt`` is."""
     if isinstance(wrt, str):
         return [wrt]
     names: list[Any]

@@ -59,44 +59,56 @@ class Pullback:
         :class:`InputError` for an output that is no number, and so has no cotangent.
         """
         labels = self.labels if wrt is None else wanted(self.interface, wrt, self.state)
-        results = self.tape.run(self._seeds(cotangents), phases(self.interface, labels))
+        seeds = seeds_of(
+            self.interface, self.names, self.sizes, cotangents, self.ragged, self.state
+        )
+        results = self.tape.run(seeds, phases(self.interface, labels))
         return gradients(results, self.interface, self.sizes, labels)
 
-    def _seeds(self, cotangents: Arrays) -> dict[str, Array]:
-        """The leaves that cotangents are."""
-        from rollc.autodiff.adjoint import seed_name
 
-        interface, sizes = self.interface, self.sizes
-        outputs = interface.ragged_outputs if self.ragged else interface.outputs
-        rows = {STATE + name: spec for name, spec in interface.states.items() if self.state}
-        self._check(outputs | rows, cotangents)
-        seeds: dict[str, Array] = {}
-        for label, spec in (outputs | rows).items():
-            if spec.kind != "float":
-                continue
-            if label not in cotangents:
-                array = np.zeros(shape_of(spec, sizes), spec.dtype)
-            elif label in rows:
-                array = fitting_state(f"cotangent `{label}`", cotangents[label], spec, sizes)
-            else:
-                array = fitting(f"cotangent `{label}`", cotangents[label], spec, sizes)
-            if label in rows:
-                node = final_name(spec.name)
-            else:
-                padded = bool(spec.time) and self.ragged
-                node = output_name(self.names[label]) if padded else self.names[label]
-            leaf = seed_name(node)
-            seeds[leaf] = seeds[leaf] + array if leaf in seeds else array
-        return seeds
+def seeds_of(
+    interface: Interface,
+    names: Mapping[str, str],
+    sizes: Sizes,
+    cotangents: Arrays,
+    ragged: bool,
+    state: bool,
+) -> dict[str, Array]:
+    """The leaves that cotangents are; ``names`` are the nodes of the outputs by label.
 
-    @staticmethod
-    def _check(outputs: Mapping[str, Spec], cotangents: Arrays) -> None:
-        for label in mapping("cotangents", cotangents):
-            if label not in outputs:
-                raise InputError(unknown("cotangent", label, outputs))
-            kind = outputs[label].kind
-            if kind != "float":
-                raise InputError(f"cotangent `{label}`: the output is of kind {kind}, and has none")
+    Raises :class:`InputError` for what is no output, or none of real numbers.
+    """
+    from rollc.autodiff.adjoint import seed_name
+
+    outputs = interface.ragged_outputs if ragged else interface.outputs
+    rows = {STATE + name: spec for name, spec in interface.states.items() if state}
+    _check(outputs | rows, cotangents)
+    seeds: dict[str, Array] = {}
+    for label, spec in (outputs | rows).items():
+        if spec.kind != "float":
+            continue
+        if label not in cotangents:
+            array = np.zeros(shape_of(spec, sizes), spec.dtype)
+        elif label in rows:
+            array = fitting_state(f"cotangent `{label}`", cotangents[label], spec, sizes)
+        else:
+            array = fitting(f"cotangent `{label}`", cotangents[label], spec, sizes)
+        if label in rows:
+            node = final_name(spec.name)
+        else:
+            node = output_name(names[label]) if spec.time and ragged else names[label]
+        leaf = seed_name(node)
+        seeds[leaf] = seeds[leaf] + array if leaf in seeds else array
+    return seeds
+
+
+def _check(outputs: Mapping[str, Spec], cotangents: Arrays) -> None:
+    for label in mapping("cotangents", cotangents):
+        if label not in outputs:
+            raise InputError(unknown("cotangent", label, outputs))
+        kind = outputs[label].kind
+        if kind != "float":
+            raise InputError(f"cotangent `{label}`: the output is of kind {kind}, and has none")
 
 
 def recorded(call: Evaluation, labels: frozenset[str]) -> tuple[dict[str, Array], Pullback]:

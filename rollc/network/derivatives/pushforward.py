@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from rollc.network.arrays import (
     shape_of,
     unknown,
 )
+from rollc.network.derivatives.pullback import seeds_of
 from rollc.network.evaluation import Evaluation, Results
 from rollc.network.interface import Arrays, Interface
 from rollc.support.checks import mapping
@@ -34,13 +35,33 @@ def pushed(call: Evaluation, tangents: Arrays) -> tuple[dict[str, Array], dict[s
     return values, slopes
 
 
-def products(call: Evaluation, vectors: Arrays, labels: Collection[str]) -> dict[str, Array]:
-    """The tangents of the gradients of a call, in the shapes of what these are gradients of."""
-    network = call.network
-    why = why_no_hessian(network.graph)
+def products(
+    call: Evaluation,
+    vectors: Arrays,
+    labels: Collection[str],
+    cotangents: Arrays | None = None,
+) -> dict[str, Array]:
+    """The tangents of the gradients of a call, in the shapes of what these are gradients of.
+
+    With ``cotangents`` they are those of the gradients of the outputs, else of the loss.
+    """
+    network, graph = call.network, call.network.graph
+    of: Literal["loss", "outputs"] = "loss" if cotangents is None else "outputs"
+    why = why_no_hessian(graph, of)
     if why is not None:
-        raise InputError(f"the loss of `{network.graph.name}` has no second derivative: {why}")
-    _, tangents = apart(call.run("hvp", more=direction(call, vectors, "vector")))
+        what = "the loss of " if of == "loss" else ""
+        raise InputError(f"{what}`{graph.name}` has no second derivative: {why}")
+    leaves = direction(call, vectors, "vector")
+    if cotangents is not None:
+        leaves |= seeds_of(
+            network.interface,
+            dict(graph.outputs),
+            call.sizes,
+            cotangents,
+            call.lengths,
+            call.state,
+        )
+    _, tangents = apart(call.run("hvp" if of == "loss" else "gradient_vjp", more=leaves))
     found = {("gradient", label): array for (_, label), array in tangents.items()}
     return call.gradients(found, labels)
 

@@ -22,6 +22,8 @@ KERNELS = (
     *("loss", "loss.state", "loss.lengths", "loss.state.lengths"),
     *("jvp", "jvp.state", "jvp.lengths", "jvp.state.lengths"),
     *("hvp", "hvp.state", "hvp.lengths", "hvp.state.lengths"),
+    *("gradient_vjp", "gradient_vjp.state"),
+    *("gradient_vjp.lengths", "gradient_vjp.state.lengths"),
     *("by_sequence", "by_sequence.state"),
     *("by_sequence.lengths", "by_sequence.state.lengths"),
     *("start", "start.lengths", "window", "window.vjp"),

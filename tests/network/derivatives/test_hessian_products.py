@@ -1,4 +1,4 @@
-"""`net.hvp`: products with the Hessian of the loss, held to differences of gradients."""
+"""`net.hvp` and `net.gradient_vjp`: second derivatives, held to differences of gradients."""
 
 from __future__ import annotations
 
@@ -64,9 +64,15 @@ def directions(net: Network, params: Arrays, inputs: Arrays, state: Any, seed: i
 
 
 def differences(
-    net: Network, params: Arrays, inputs: Arrays, moved: Arrays, state: Any = None, **more: Any
+    net: Network,
+    params: Arrays,
+    inputs: Arrays,
+    moved: Arrays,
+    state: Any = None,
+    cotangents: Any = None,
+    **more: Any,
 ) -> Arrays:
-    """Central differences of the gradients, of fourth order."""
+    """Central differences of the gradients of the loss, or from cotangents; of fourth order."""
 
     def at(distance: float) -> Arrays:
         def there(arrays: Arrays, lead: str = "") -> Arrays:
@@ -76,6 +82,9 @@ def differences(
             }
 
         given = (there(params), there(inputs))
+        if cotangents is not None:
+            own = None if state is None else there(state, "state.")
+            return net.vjp(*given, state=own, **more)[1](cotangents)
         if state is None:
             return net.value_and_grad(*given, **more)[1]
         return net.value_and_grad(*given, state=there(state, "state."), **more)[1]
@@ -163,6 +172,127 @@ def test_compiled(dtype: str) -> None:
     found = net.hvp(params, inputs, moved)
     assert {array.dtype.name for array in found.values()} == {dtype}
     close(found, meant.hvp(params, inputs, moved), 1e-4 if dtype == "float32" else 1e-12)
+
+
+# Of gradients from cotangents --------------------------------------------------------------
+
+OUTPUTS = """
+net outputs
+dim D = 2, H = 3
+input x: [D], w: index(4)
+static input z: [H]
+param U: [H, D], W: [H, H], E: [4, H], a: [H], start: [H] = 0.3, k = 0.4
+s = sin(k * s[t-1] + k)
+h = tanh(U @ (x + x[t-2]) + W @ h[t-1] + 0.3 * h[t-2] + s * z + embed(E, w) + dropout(a, rate=0.3))
+init h = start
+m = max(h)
+q = mean(h ** 2, over t)
+also = h
+output h, also, s, m, w, x, q, k
+"""
+
+
+def cotangents_of(outputs: Arrays, seed: int = 7) -> Arrays:
+    random = np.random.default_rng(seed)
+    return {
+        name: random.normal(size=array.shape)
+        for name, array in outputs.items()
+        if array.dtype.kind == "f"
+    }
+
+
+@pytest.mark.parametrize("way", [*WAYS, "without a batch"])
+def test_gradients_from_cotangents(way: str) -> None:
+    text = OUTPUTS
+    if way == "state and lengths":  # a state that sequences share takes none
+        text = OUTPUTS.replace("s[t-1] + k", "s[t-1] + max(x)")
+    net = network(text)
+    params, inputs = numbers(net)
+    if way == "without a batch":
+        inputs = {name: a.take(0, axis=0 if name == "z" else 1) for name, a in inputs.items()}
+    more: dict[str, Any] = {"training": True, "seed": 4} if way == "training" else {}
+    if "lengths" in way:
+        more["lengths"] = LENGTHS
+    if "state" in way:
+        state = net.initial_state(params, inputs)
+        more["state"] = {name: array + 0.1 for name, array in state.items()}
+    outputs, pullback = net.vjp(params, inputs, **more)
+    cotangents = cotangents_of(outputs)
+    assert ("state.h" in cotangents) == ("state" in way)
+    moved = directions(net, params, inputs, more.get("state"), 5)
+    found, slopes = net.gradient_vjp(params, inputs, cotangents, moved, **more)
+    close(found, differences(net, params, inputs, moved, cotangents=cotangents, **more), 1e-7)
+    expected = net.jvp(params, inputs, moved, **more)[1]
+    assert slopes.keys() == expected.keys() == cotangents.keys()
+    # Both are what comes back: <v, G(W + e u, c + e d)> moves by <u, products> + <d, slopes>.
+    other = cotangents_of(outputs, 8)
+    np.testing.assert_allclose(inner(other, slopes), inner(pullback(other), moved), rtol=1e-9)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(slopes[name], array)
+    some = {name: moved[name] for name in ("W", "x")}
+    own, none = net.gradient_vjp(params, inputs, {"h": cotangents["h"]}, some, wrt="W", **more)
+    expected = differences(net, params, inputs, some, cotangents={"h": cotangents["h"]}, **more)
+    close(own, {"W": expected["W"]}, 1e-7)
+    assert none == {}
+
+
+def test_of_the_cotangents_alone() -> None:
+    net = network(OUTPUTS)
+    params, inputs = numbers(net)
+    found, slopes = net.gradient_vjp(params, inputs, {}, {"k": 1.0}, wrt="cotangents")
+    assert found == {} and slopes["k"] == 1 and np.abs(slopes["s"]).max() > 0.1
+
+
+@pytest.mark.long
+def test_compiled_for_cotangents() -> None:
+    net, meant = network_of(OUTPUTS, "float32"), network(OUTPUTS)
+    params, inputs = numbers(meant)
+    cotangents = cotangents_of(meant.forward(params, inputs))
+    moved = directions(meant, params, inputs, None, 5)
+    found = net.gradient_vjp(params, inputs, cotangents, moved)
+    expected = meant.gradient_vjp(params, inputs, cotangents, moved)
+    for own, right in zip(found, expected, strict=True):
+        assert {array.dtype.name for array in own.values()} == {"float32"}
+        close(own, right, 1e-4)
+
+
+def test_what_is_refused_of_cotangents() -> None:
+    net = network(OUTPUTS)
+    params, inputs = numbers(net)
+
+    def call(cotangents: Any, vectors: Any, **more: Any) -> Any:
+        return net.gradient_vjp(params, inputs, cotangents, vectors, **more)
+
+    with pytest.raises(InputError, match="unknown cotangent `z`: expected `h`, `also`"):
+        call({"z": 1.0}, {})
+    with pytest.raises(InputError, match="cotangent `w`: the output is of kind index"):
+        call({"w": np.zeros((T, B))}, {})
+    with pytest.raises(InputError, match="vector `h`: no state is given"):
+        call({}, {"h": 1.0})
+    with pytest.raises(InputError, match="`wrt`: unknown name `Q`"):
+        call({}, {}, wrt=("cotangents", "Q"))
+    text = (
+        "net n\ninput x\nfn spike(v) = where(v > 0, 1, 0)\n    grad v: 1 / (1 + v ** 2)\n"
+        "param a\ns = spike(a * x)\noutput s\nloss sum((a * x) ** 2, over t)\n"
+    )
+    x = np.ones((2, 1))
+    with pytest.raises(InputError, match=r"`n` has no second derivative: `s` .line 6. has a deriv"):
+        network(text).gradient_vjp({"a": np.array(1.0)}, {"x": x}, {"s": x}, {"a": 1.0})
+    options: dict[str, Any] = {"dtype": "float64", "backend": "reference", "combine": "mean"}
+    mean = build_text("net n\nparam a\ny = a * y[t-1] + 1\noutput y\n", "n.roll", **options)[0]
+    with pytest.raises(InputError, match="it was built to combine gradients by their mean"):
+        mean.gradient_vjp({"a": 1.0}, {}, {}, {}, steps=2)
+    of_index = network("net n\ninput w: index(3)\noutput w\n")
+    with pytest.raises(InputError, match="no output of `n` has a gradient"):
+        of_index.gradient_vjp({}, {"w": np.zeros((2, 1), int)}, {}, {})
+
+
+def test_cotangents_of_no_steps() -> None:
+    net = network("net n\ninput x\nparam a\ny = a ** 2 * x\nz = a ** 3\noutput y, z\n")
+    x, y = np.zeros((0, 2)), np.zeros((0, 2))
+    found, slopes = net.gradient_vjp({"a": 3.0}, {"x": x}, {"y": y, "z": 2.0}, {"a": 1.0})
+    assert found["a"] == 36 and found["x"].shape == (0, 2)
+    assert slopes["z"] == 27 and slopes["y"].shape == (0, 2)
 
 
 # Where cotangents are zero ------------------------------------------------------------------
