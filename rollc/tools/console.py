@@ -81,11 +81,11 @@ def waiting(what: str) -> Iterator[None]:
         yield
         return
 
-    with _console().status(what):
+    with standard_error().status(what):
         yield
 
 
-def _console() -> Console:
+def standard_error() -> Console:
     """Standard error as rich sees it."""
     from rich.console import Console
 
@@ -117,7 +117,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[said]}"),
     )
-    with Progress(*columns, console=_console()) as bar:
+    with Progress(*columns, console=standard_error()) as bar:
         task = bar.add_task(what, total=total, said="")
 
         def move(done: int, text: str) -> None:

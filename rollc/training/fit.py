@@ -16,6 +16,7 @@ from rollc.training.data.batches import Batches
 from rollc.training.data.sequences import Sequences, cut
 from rollc.training.flat import Layout
 from rollc.training.loop import Trainer, Update
+from rollc.training.measures import Measures
 from rollc.training.optimizers import Optimizer, optimizer
 from rollc.training.run import Run
 from rollc.training.run_folder import Record, RunFolder, is_run
@@ -31,8 +32,9 @@ class Fit:
     """What has come of a fit.
 
     ``params`` are those of the best validation loss, or the last ones where nothing was
-    validated; ``history`` has a record for each epoch, with its ``loss`` and, if there is one, its
-    ``valid`` loss; ``done`` is False where a callback has ended it.
+    validated; ``history`` has a record for each epoch and each validation: ``epoch``, ``update``,
+    ``loss``, and after a validation ``valid`` and ``metrics``, such as accuracy or RMSE; ``done``
+    is False where a callback has ended it.
     """
 
     params: dict[str, Array]
@@ -40,8 +42,9 @@ class Fit:
     done: bool
 
     def curve(self, name: str = "loss") -> list[float]:
-        """One number of each epoch, to plot."""
-        return [record[name] for record in self.history]
+        """One number of each record, or one of its metrics, to plot: ``curve("accuracy")``."""
+        flat = [{**record.get("metrics", {}), **record} for record in self.history]
+        return [each[name] for each in flat if name in each]
 
 
 def fit(
@@ -65,6 +68,7 @@ def fit(
     decay: float = 0.0,
     no_decay: Sequence[str] = (),
     accumulate: int = 1,
+    valid_every: int | None = None,
     patience: int | None = None,
     min_delta: float = 0.0,
     seed: int = 0,
@@ -101,6 +105,7 @@ def fit(
         decay=decay,
         no_decay=words("`no_decay`", no_decay, "names of parameters"),
         accumulate=accumulate,
+        valid_every=valid_every,
         patience=patience,
         min_delta=min_delta,
         seed=seed,
@@ -127,7 +132,15 @@ def fit(
         if is_run(folder.path):
             raise InputError(f"`{directory}` is a run of `rollc train`: go on with it there")
         folder.path.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(network, batches, settings, valid=held, params=params, progress=progress)
+    trainer = Trainer(
+        network,
+        batches,
+        settings,
+        valid=held,
+        measures=Measures(network),
+        params=params,
+        progress=progress,
+    )
     if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
         raise InputError(f"`callbacks`: expected functions, found {shown(callbacks)}")
     ended: list[bool] = []

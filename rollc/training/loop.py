@@ -8,8 +8,8 @@ bits of one that was never disturbed, at the same number of threads.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from rollc.network.network import Network
 from rollc.support.checks import mapping
 from rollc.training.data.batches import Batch, Batches, Windows
 from rollc.training.flat import Layout
+from rollc.training.measures import Measures
+from rollc.training.metrics import Metrics
 from rollc.training.optimizers import State, clip_norm, clip_value
 from rollc.training.schedules import Plateau
 from rollc.training.settings import Settings
@@ -79,29 +81,40 @@ class Progress:
     best: Array | None = None
     best_loss: float = math.inf
     best_epoch: int = 0
+    best_update: int = 0
     since_best: int = 0
 
 
 @dataclass(frozen=True)
 class Update:
-    """One update: its number, the loss that it started from, its rate, and what an epoch ended."""
+    """One update: its number, the loss that it started from, its rate, and what came after it: a
+    validation, the end of an epoch.  ``mean`` is that of the losses of the epoch so far."""
 
     number: int
     epoch: int
     loss: float
     rate: float
+    mean: float
+    validation: Validation | None = None
     ended: Epoch | None = None
 
 
 @dataclass(frozen=True)
+class Validation:
+    """The validation loss, whether it is the best so far, and what fits the loss: accuracy and its
+    like (:mod:`rollc.training.measures`)."""
+
+    loss: float
+    better: bool
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
 class Epoch:
-    """One more time through the data: the mean of the losses that its updates started from, and
-    the validation loss after it."""
+    """One more time through the data: the mean of the losses that its updates started from."""
 
     number: int
     loss: float
-    valid: float | None
-    better: bool
     last: bool
 
 
@@ -113,7 +126,8 @@ class Trainer:
             print(update.loss)
         params = trainer.params
 
-    ``valid`` are batches that the loss is computed on after each epoch.  Raises
+    ``valid`` are batches that the loss is computed on after each epoch, and ``measures`` what else
+    is measured on them.  Raises
     :class:`InputError` for what does not fit, and :class:`Diverged` where a loss or a gradient is
     no number.
     """
@@ -125,6 +139,7 @@ class Trainer:
         settings: Settings | None = None,
         *,
         valid: Batches | None = None,
+        measures: Measures | None = None,
         params: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -134,6 +149,7 @@ class Trainer:
             raise InputError(f"`{network.name}` has no parameters, so there is nothing to fit")
         settings = settings or Settings()
         self.network, self.data, self.valid, self.settings = network, data, valid, settings
+        self.measures = measures
         self.layout = Layout.of(network.params)
         self._decay = self._decay_vector()
         if progress is None:
@@ -156,6 +172,8 @@ class Trainer:
             raise InputError("a schedule by `plateau` needs validation data")
         if settings.patience is not None and valid is None:
             raise InputError("to stop early needs validation data")
+        if settings.valid_every is not None and valid is None:
+            raise InputError("to validate every so many updates needs validation data")
 
     # What it is made of -----------------------------------------------------------------
 
@@ -182,7 +200,7 @@ class Trainer:
 
     @property
     def done(self) -> bool:
-        """Whether the last epoch is over."""
+        """Whether the last epoch is over, or no better validation loss is waited for."""
         progress, settings = self.progress, self.settings
         early = settings.patience is not None and progress.since_best >= settings.patience
         return progress.epoch >= settings.epochs or early
@@ -210,8 +228,14 @@ class Trainer:
         while not self.done:
             yield self.step()
 
+    def drive(self, see: Callable[[Update], bool]) -> None:
+        """Go on to the end, or until ``see``, which is told of each update, says to stop."""
+        for update in self:
+            if see(update):
+                break
+
     def step(self) -> Update:
-        """The next update; after the last one of an epoch it is validated."""
+        """The next update; after the last one of an epoch, and others, it is validated."""
         progress, settings = self.progress, self.settings
         rate, loss = self._rate(), self._accumulated()
         if settings.clip_value is not None:
@@ -222,8 +246,17 @@ class Trainer:
             progress.values, self._gradient, progress.optimizer, rate, self._decay
         )
         progress.update += 1
-        update = Update(progress.update, progress.epoch + 1, loss, rate)
-        return replace(update, ended=self._end()) if progress.part == self.parts else update
+        return self._updated(loss, rate)
+
+    def _updated(self, loss: float, rate: float) -> Update:
+        """What comes after an update."""
+        progress, every = self.progress, self.settings.valid_every
+        number, epoch = progress.update, progress.epoch + 1
+        mean, is_end = progress.total / progress.weight, progress.part == self.parts
+        is_due = is_end or (every is not None and number % every == 0)
+        validation = self._validate() if is_due and self.valid is not None else None
+        ended = self._end(mean) if is_end else None
+        return Update(number, epoch, loss, rate, mean, validation, ended)
 
     def _rate(self) -> float:
         progress, settings = self.progress, self.settings
@@ -303,23 +336,28 @@ class Trainer:
         text = f"{what} at update {update}, in epoch {epoch}"
         raise Diverged(text, self.best_params, failed)
 
-    # The end of an epoch --------------------------------------------------------------------
+    # Validation, and the end of an epoch -----------------------------------------------------
 
-    def _end(self) -> Epoch:
+    def _validate(self) -> Validation:
         progress, settings = self.progress, self.settings
-        loss = progress.total / progress.weight
-        valid, better = None, False
-        if self.valid is not None:
-            valid = self.loss_of(self.valid)
-            progress.plateau.see(valid, settings.schedule)
-            better = valid < progress.best_loss - settings.min_delta
-            progress.since_best = 0 if better else progress.since_best + 1
-            if better:
-                progress.best, progress.best_loss = progress.values.copy(), valid
-                progress.best_epoch = progress.epoch + 1
+        assert self.valid is not None
+        loss = self.loss_of(self.valid)
+        progress.plateau.see(loss, settings.schedule)
+        better = loss < progress.best_loss - settings.min_delta
+        progress.since_best = 0 if better else progress.since_best + 1
+        if better:
+            progress.best, progress.best_loss = progress.values.copy(), loss
+            progress.best_epoch, progress.best_update = progress.epoch + 1, progress.update
+        metrics = {}
+        if self.measures is not None:
+            metrics = self.measures(self._views, self.valid, settings.seed)
+        return Validation(loss, better, metrics)
+
+    def _end(self, loss: float) -> Epoch:
+        progress = self.progress
         progress.epoch, progress.part = progress.epoch + 1, 0
         progress.total, progress.weight, progress.carried = 0.0, 0.0, None
-        return Epoch(progress.epoch, loss, valid, better, self.done)
+        return Epoch(progress.epoch, loss, self.done)
 
     def loss_of(self, data: Batches) -> float:
         """The mean loss on other data, without dropout."""

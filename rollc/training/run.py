@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from rollc.errors import InputError
-from rollc.training.loop import Epoch, Trainer, Update
+from rollc.training.loop import Trainer, Update
 from rollc.training.run_folder import Record, RunFolder, finite
 
 KEPT_EVERY = 60.0  # seconds between checkpoints
@@ -19,7 +19,8 @@ KEPT_EVERY = 60.0  # seconds between checkpoints
 
 @dataclass
 class Run:
-    """A trainer, the records of its epochs, and the folder that keeps them, if there is one.
+    """A trainer, the records of its epochs and validations, and the folder that keeps them, if
+    there is one.
 
     A checkpoint is written before the first update, after the last one, and in between whenever
     ``every`` seconds have passed: what a power cut takes is no more than that.
@@ -44,15 +45,19 @@ class Run:
         began = time.monotonic()
         before = float(self.records[-1]["seconds"]) if self.records else 0.0
         self.keep()
-        for update in self.trainer:
-            if update.ended is not None:
+
+        def see(update: Update) -> bool:
+            if update.ended is not None or update.validation is not None:
                 seconds = before + time.monotonic() - began
-                self.records.append(record_of(update, update.ended, seconds))
+                self.records.append(record_of(self.trainer, update, seconds))
             watch(update)
             if is_stopped():
-                break
+                return True
             if time.monotonic() - self._kept >= self.every:
                 self.keep()
+            return False
+
+        self.trainer.drive(see)
         self.keep()
         return self.trainer.done
 
@@ -63,17 +68,21 @@ class Run:
         self._kept = time.monotonic()
 
 
-def record_of(update: Update, epoch: Epoch, seconds: float) -> Record:
-    """What the metrics say of an epoch."""
+def record_of(trainer: Trainer, update: Update, seconds: float) -> Record:
+    """What the metrics say after an update; within an epoch its number is a fraction."""
+    progress = trainer.progress
+    through = progress.part / trainer.parts
     found: dict[str, Any] = {
-        "epoch": epoch.number,
+        "epoch": progress.epoch + through if through else progress.epoch,
         "update": update.number,
-        "loss": finite(epoch.loss),
+        "loss": finite(update.mean),
         "rate": update.rate,
         "seconds": round(seconds, 3),
     }
-    if epoch.valid is not None:
-        found |= {"valid": finite(epoch.valid), "better": epoch.better}
+    if (valid := update.validation) is not None:
+        found |= {"valid": finite(valid.loss), "better": valid.better}
+        if valid.metrics:
+            found["metrics"] = {name: finite(each) for name, each in valid.metrics.items()}
     return found
 
 

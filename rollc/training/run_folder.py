@@ -6,8 +6,8 @@
     checkpoint.safetensors  all that the next update needs
     params.safetensors      the parameters: the best, or the last ones
     preparation.json        what was done to the data: scales, and the symbols of a text
-    metrics.jsonl           a line for each epoch
-    loss.svg                their losses
+    metrics.jsonl           a line for each epoch, and each validation
+    loss.svg                their losses, as a picture
 
 The checkpoint counts the lines of the metrics that belong to it: a run that is taken up again drops
 those behind, and says them once more.
@@ -46,7 +46,10 @@ NETWORK, OPTIONS, ABOUT = "network", "options.toml", "run.json"
 CHECKPOINT, PARAMS = "checkpoint.safetensors", "params.safetensors"
 METRICS, PICTURE, PREPARATION = "metrics.jsonl", "loss.svg", "preparation.json"
 
-_NUMBERS = ("epoch", "part", "update", "total", "weight", "best_loss", "best_epoch", "since_best")
+_NUMBERS = (
+    *("epoch", "part", "update", "total", "weight"),
+    *("best_loss", "best_epoch", "best_update", "since_best"),
+)
 _PROGRESS = "progress"  # of the metadata
 
 
@@ -122,7 +125,7 @@ class RunFolder:
         return read_params(self.path / PARAMS)
 
     def records(self) -> list[Record]:
-        """The metrics, a record for each epoch."""
+        """The metrics, a record for each epoch and each validation."""
         path = self.path / METRICS
         lines = self._read(METRICS).decode("utf-8", "replace").splitlines()
         return [_json_object(line.encode(), path) for line in lines]

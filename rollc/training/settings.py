@@ -26,7 +26,8 @@ class Settings:
     clip_value -- the largest size of an element of a gradient
     decay      -- weight decay, of the parameters that ``no_decay`` does not name
     accumulate -- batches or windows whose mean gradient makes one update
-    patience   -- epochs without a better validation loss after which it ends; None: never
+    valid_every -- updates between validations, besides the one after each epoch
+    patience   -- validations without a better loss after which it ends; None: never
     min_delta  -- how much lower a validation loss has to be to count as better
     seed       -- of initial values, the order of the data, dropout and sampling
     """
@@ -40,6 +41,7 @@ class Settings:
     decay: float = 0.0
     no_decay: tuple[str, ...] = ()
     accumulate: int = 1
+    valid_every: int | None = None
     patience: int | None = None
     min_delta: float = 0.0
     seed: int = 0
@@ -50,7 +52,7 @@ class Settings:
             "accumulate": whole("`accumulate`", self.accumulate, 1),
             "seed": whole("`seed`", self.seed, 0),
         }
-        for name in ("window", "patience"):
+        for name in ("window", "valid_every", "patience"):
             if (number := getattr(self, name)) is not None:
                 taken[name] = whole(f"`{name}`", number, 1)
         for name in ("clip", "clip_value"):

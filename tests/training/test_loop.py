@@ -121,6 +121,11 @@ RUNS = {
             decay=0.01,
         ),
     ),
+    "validated often": (
+        SPEC,
+        {"batch": 1},
+        Settings(optimizer("sgd", rate=0.3), epochs=5, valid_every=3, patience=4),
+    ),
 }
 
 
@@ -129,7 +134,7 @@ def test_a_run_that_goes_on_reaches_the_same_bits(name: str) -> None:
     """From every one of its updates."""
     text, batch, settings = RUNS[name]
     net = tiny_network(text)
-    valid = Batches(net, arrays(steps=6)) if name == "validated" else None
+    valid = Batches(net, arrays(steps=6)) if name.startswith("validated") else None
 
     def trainer(progress: Progress | None) -> Trainer:
         data = Batches(net, arrays(), batch.get("batch"))
@@ -155,11 +160,24 @@ def test_the_best_parameters_are_kept_and_it_ends_early(tiny: Network) -> None:
     given, held = arrays(), arrays(steps=5)
     settings = Settings(optimizer("sgd", rate=0.5), epochs=200, patience=4)
     trainer = Trainer(tiny, Batches(tiny, given), settings, valid=Batches(tiny, held))
-    ended = [update.ended for update in trainer]
-    losses = [epoch.valid for epoch in ended if epoch is not None and epoch.valid is not None]
+    losses = [each.validation.loss for each in trainer if each.validation is not None]
     best = int(np.argmin(losses))
     assert len(losses) == min(200, best + 1 + 4)
     assert tiny.loss(trainer.best_params, held) == pytest.approx(losses[best], rel=1e-12)
+
+
+def test_it_is_validated_every_so_many_updates_too(tiny: Network) -> None:
+    data, held = Batches(tiny, arrays(batch=5), 1), Batches(tiny, arrays(steps=5))
+    settings = Settings(optimizer("sgd", rate=0.01), epochs=2, valid_every=2)
+    updates = list(Trainer(tiny, data, settings, valid=held))
+    validated = [each.number for each in updates if each.validation is not None]
+    assert validated == [2, 4, 5, 6, 8, 10]
+    assert [each.number for each in updates if each.ended is not None] == [5, 10]
+    assert updates[1].mean == pytest.approx(np.mean([updates[0].loss, updates[1].loss]))
+    worse = Settings(optimizer("sgd", rate=0.0), epochs=9, valid_every=2, patience=3)
+    trainer = Trainer(tiny, data, worse, valid=held)
+    assert len(list(trainer)) == 6 and trainer.done  # after those of 4, 5 and 6
+    assert trainer.progress.best_update == 2
 
 
 # What does not go ----------------------------------------------------------------------------
@@ -183,6 +201,7 @@ def test_what_a_trainer_refuses(tiny: Network) -> None:
     for settings, why in (
         (Settings(patience=3), "to stop early needs validation data"),
         (Settings(schedule=Schedule("plateau")), "needs validation data"),
+        (Settings(valid_every=3), "needs validation data"),
     ):
         with pytest.raises(InputError, match=why):
             Trainer(tiny, data, settings)
@@ -222,7 +241,12 @@ def test_fit(tiny: Network) -> None:
         callbacks=[lambda trainer, update: seen.append(update.number)],
     )
     assert found.done and seen == list(range(1, 11))
-    assert len(found.curve()) == len(found.curve("valid")) == 5
+    assert len(found.curve()) == len(found.curve("valid")) == len(found.curve("RMSE")) == 5
+    often = rollc.fit(
+        tiny, arrays(), batch=1, epochs=2, valid=arrays(steps=5), valid_every=3
+    ).history
+    assert [each["epoch"] for each in often] == [0.75, 1, 1.5, 2]
+    assert all("valid" in each and "R2" in each["metrics"] for each in often)
     assert found.params.keys() == tiny.params.keys()
     stopped = rollc.fit(
         tiny, arrays(), epochs=50, callbacks=[lambda trainer, update: update.number == 3]

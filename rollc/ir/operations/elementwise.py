@@ -277,6 +277,7 @@ ELEMENTWISE = (
         linear="jointly",
         finite=True,
         cheap=True,
+        compares="numbers",
     ),
     _binary(
         "multiply",

@@ -51,6 +51,7 @@ FUNCTIONS: tuple[Operation, ...] = (
         lambda g, y, x: [g * (y * (1 - y))],
         "1 / (1 + exp(-x))",
         finite=True,
+        answers="probability",
     ),
     unary(
         "relu",

@@ -125,6 +125,7 @@ LOSS = (
         _mse,
         _mse_adjoint,
         summary="the mean of the squared differences",
+        compares="numbers",
         decompose=lambda a, b: _mean_loss(_square(a - b)),
         slope="finite",
     ),
@@ -135,6 +136,7 @@ LOSS = (
         _cross_entropy,
         _cross_entropy_adjoint,
         summary="-log softmax(scores)[target]: the loss of a choice among classes",
+        compares="classes",
         slope="finite",
     ),
     Operation(
@@ -144,6 +146,7 @@ LOSS = (
         _binary_cross_entropy,
         _binary_cross_entropy_adjoint,
         summary="the loss of a yes or no, from its score; targets are 0 to 1",
+        compares="yes",
         decompose=lambda score, target: _mean_loss(call("logistic_loss", score, target)),
         slope="finite",
     ),
@@ -156,6 +159,7 @@ LOSS = (
         elementwise=True,
         internal=True,
         summary="the binary cross entropy of each element",
+        compares="yes",
         slope="finite",
     ),
 )

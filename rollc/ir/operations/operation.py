@@ -134,6 +134,10 @@ class Operation:
     whole       -- it needs all the steps along its axes at once
     counts      -- its value changes with the number of steps before or behind
     sees_end    -- its value at a step depends on where the sequence begins or ends
+    compares    -- of a loss, or of a difference: what its first operand says of the second: its
+                   ``numbers``, the score of each of its ``classes``, or that of a ``yes``
+    answers     -- what it makes of the scores that a loss reads: scores that are as good, the
+                   probabilities of all classes, the class that is chosen, the probability of a yes
     domain      -- of one that is finite for some arguments alone: what is wrong with the others
     required    -- the required attributes of a node, with their constraints
     allowed     -- its optional attributes
@@ -168,6 +172,8 @@ class Operation:
     whole: bool = False
     counts: bool = False
     sees_end: bool = False
+    compares: Literal["numbers", "classes", "yes", ""] = ""
+    answers: Literal["scores", "probabilities", "choice", "probability", ""] = ""
     domain: str = ""
     required: Mapping[str, Rule] = field(default_factory=dict)
     allowed: Mapping[str, Rule] = field(default_factory=dict)

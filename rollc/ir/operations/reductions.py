@@ -228,6 +228,7 @@ REDUCTIONS = (
         None,
         summary="the index of the largest element, the first of equal ones; no gradient passes",
         gives="index",
+        answers="choice",
     ),
     Operation(
         "softmax",
@@ -237,6 +238,7 @@ REDUCTIONS = (
         lambda g, y, x: [y * (g - call("dot", g, y))],
         summary="exp(x), scaled to the sum 1",
         slope="finite",
+        answers="probabilities",
     ),
     Operation(
         "log_softmax",
@@ -246,6 +248,7 @@ REDUCTIONS = (
         lambda g, y, x: [g - call("softmax", x) * call("sum", g)],
         summary="the logarithm of softmax(x)",
         slope="finite",
+        answers="scores",
     ),
     Operation(
         "logsumexp",

@@ -9,20 +9,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.ir.graph import Graph, Node
-from rollc.ir.operations.loss import LOSS
-from rollc.ir.traversal import needed_names
+from rollc.ir.graph import Graph
+from rollc.ir.operations import OPERATIONS, operation_of
+from rollc.ir.traversal import in_step_order, needed_names
 from rollc.network.network import Network
 from rollc.training.data.preparation import Preparation
 
 Array = NDArray[Any]
 Kind = Literal["numbers", "scores", "probabilities", "choice", "binary_score", "binary"]
 
-_LOSSES = {operation.name for operation in LOSS} | {"subtract"}
-_DERIVED: dict[str, dict[str, Kind]] = {  # of the scores that a loss reads
-    "scores": {"softmax": "probabilities", "argmax": "choice"},
-    "binary_score": {"sigmoid": "binary"},
-    "numbers": {},
+_KINDS: dict[str, Kind] = {"numbers": "numbers", "classes": "scores", "yes": "binary_score"}
+_ANSWERS: dict[Kind, dict[str, Kind]] = {  # of what a loss reads
+    "scores": {"scores": "scores", "probabilities": "probabilities", "choice": "choice"},
+    "binary_score": {"probability": "binary"},
 }
 
 
@@ -32,12 +31,14 @@ class Pair:
 
     ``numbers`` like those of the data; ``scores`` of classes before softmax, their
     ``probabilities``, or the ``choice`` itself; of a yes or no the ``binary_score`` before sigmoid,
-    or its ``binary`` probability.  ``compared`` is the name of the data.
+    or its ``binary`` probability.  ``compared`` is the name of the data, and ``mask`` that of an
+    input or target which the loss is multiplied with: where it is 0, nothing counts.
     """
 
     output: str
     compared: str
     kind: Kind
+    mask: str | None = None
 
 
 def in_units(
@@ -65,53 +66,69 @@ def probabilities(scores: Array, pair: Pair) -> Array:
 
 def compared(network: Network) -> dict[str, Kind]:
     """The inputs and targets that the loss compares something with, and with what."""
-    return {data: kind for _, data, kind in _comparisons(network)}
+    return {each.data: each.kind for each in _comparisons(network)}
 
 
 def pairs_of(network: Network) -> list[Pair]:
     """The outputs that can be held to data; the most telling of each, where there are several."""
     graph, found = network.graph, dict[str, Pair]()
     by_node = {node: label for label, node in graph.outputs}
-    for source, data, kind in _comparisons(network):
-        choices: list[tuple[str, Kind]] = [(source, kind)]
+    for each in _comparisons(network):
+        choices: list[tuple[str, Kind]] = [(each.source, each.kind)]
         for node in graph.nodes:
-            derived = _DERIVED[kind].get(node.operation)
-            if derived and [(edge.source, edge.delay) for edge in node.operands] == [(source, 0)]:
+            derived = _ANSWERS.get(each.kind, {}).get(operation_of(node).answers)
+            if derived and [(e.source, e.delay) for e in node.operands] == [(each.source, 0)]:
                 choices.append((node.name, derived))
         for name, what in choices:
             if name in by_node:
-                found.setdefault(data, Pair(by_node[name], data, what))
+                mask = _mask(network, each.node)
+                found.setdefault(each.data, Pair(by_node[name], each.data, what, mask))
     return list(found.values())
 
 
-def _comparisons(network: Network) -> list[tuple[str, str, Kind]]:
-    """A node, the data that a loss compares it with, and what its numbers are."""
+@dataclass(frozen=True)
+class _Comparison:
+    """A node of a loss that compares another one, ``source``, with data."""
+
+    node: str
+    source: str
+    data: str
+    kind: Kind
+
+
+def _comparisons(network: Network) -> list[_Comparison]:
     graph: Graph = network.graph
     if graph.loss is None:
         return []
     slots, needed = {**network.inputs, **network.targets}, needed_names(graph, [graph.loss])
     found = []
     for node in graph.nodes:
-        if node.name not in needed or node.operation not in _LOSSES or len(node.operands) != 2:
+        compares = operation_of(node).compares
+        if not compares or node.name not in needed or any(e.delay for e in node.operands[:2]):
             continue
-        if any(edge.delay for edge in node.operands):
-            continue
-        one, other = (edge.source for edge in node.operands)
+        one, other = (edge.source for edge in node.operands[:2])
         for source, data in ((one, other), (other, one)):
             is_target = data in network.targets
-            if (
-                data in slots
-                and source not in slots
-                and (is_target or node.operation != "subtract")
-            ):
-                found.append((source, data, _kind(node, graph[data])))
+            # A difference from an input is part of many equations.
+            is_loss = is_target or not OPERATIONS[node.operation].linear
+            if data in slots and source not in slots and is_loss:
+                found.append(_Comparison(node.name, source, data, _KINDS[compares]))
                 break
     return found
 
 
-def _kind(loss: Node, data: Node) -> Kind:
-    if data.type.kind == "index":
-        return "scores"
-    return (
-        "binary_score" if loss.operation in ("binary_cross_entropy", "logistic_loss") else "numbers"
-    )
+def _mask(network: Network, comparison: str) -> str | None:
+    """The input or target that a comparison is multiplied with on its way to the loss."""
+    graph, slots = network.graph, {**network.inputs, **network.targets}
+    behind = {comparison}
+    for node in in_step_order(graph.nodes):
+        now = {edge.source for edge in node.operands if not edge.delay}
+        if not now & behind:
+            continue
+        behind.add(node.name)
+        entry, others = operation_of(node), now - behind
+        if entry.elementwise and entry.linear == "each" and len(node.operands) == 2:
+            found = next(iter(others & slots.keys()), None)
+            if found is not None:
+                return found
+    return None

@@ -276,3 +276,37 @@ def test_facts_fit_together(operation: Operation) -> None:
         assert operation.fusable and set(calls) <= {"F", "abs"}
     assert not (operation.elementwise and operation.selects)
     assert not operation.commutative or len(operation.operands) == 2
+
+
+@those(lambda operation: operation.compares)
+def test_what_is_compared_is_least_where_it_is_right(name: str, case: Case) -> None:
+    """And a difference is zero there."""
+    operation, random = OPERATIONS[name], np.random.default_rng(0)
+    said, data = drawn(case, random)
+    if operation.compares == "numbers":
+        np.testing.assert_array_equal(computed(operation, case, [said, said]), 0.0)
+        assert np.all(computed(operation, case, [said, said + 1]) != 0)
+        return
+    if operation.compares == "yes":
+        data = random.integers(0, 2, np.shape(data)).astype(float)
+        right = 50 * (2 * data - 1)
+    else:
+        right = 50 * np.eye(said.shape[-1])[data]
+    assert np.all(computed(operation, case, [right, data]) < 1e-12)
+    assert np.all(computed(operation, case, [-right, data]) > 10)
+
+
+@those(lambda operation: operation.answers)
+def test_answers_are_of_the_scores_that_losses_read(name: str, case: Case) -> None:
+    operation, (scores,) = OPERATIONS[name], drawn(case, np.random.default_rng(0))
+    found = computed(operation, case, [scores])
+    powers = np.exp(scores)
+    if operation.answers == "choice":
+        np.testing.assert_array_equal(found, scores.argmax(axis=-1))
+    elif operation.answers == "probability":
+        np.testing.assert_allclose(found, powers / (1 + powers))
+    else:
+        chances = powers / powers.sum(axis=-1, keepdims=True)
+        np.testing.assert_allclose(
+            np.exp(found) if operation.answers == "scores" else found, chances
+        )

@@ -83,6 +83,42 @@ def test_a_run_leaves_all_that_it_is_made_of(folder: Path) -> None:
     assert "is a run already: go on with `--resume run`" in train(*begun("run"), status=2).stderr
 
 
+def test_what_fits_the_loss_is_measured_after_each_epoch_and_in_between(folder: Path) -> None:
+    words = ("--epochs", "2", "--valid", "data.npz", "--valid-every", "4")
+    done = train(*begun("run", *words))
+    records = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert [(each["epoch"], each["update"]) for each in records] == [
+        *((4 / 6, 4), (1, 6), (1 + 2 / 6, 8), (2, 12)),
+    ]
+    assert all(each["metrics"].keys() == {"RMSE", "MAE", "R2"} for each in records)
+    best = min(records, key=lambda each: each["valid"])
+    assert f"measured there: RMSE {best['metrics']['RMSE']:.4g}, R2 " in done.stdout
+    lines = [line for line in done.stderr.splitlines() if line.startswith("epoch ")]
+    assert len(lines) == 10 and lines[0].startswith("epoch 1/2, update 1/12: loss ")
+    assert lines[-1].startswith("epoch 2/2: loss ") and ", validation " in lines[-1]
+    assert " (best), RMSE " in lines[-1] and ", R2 " in lines[-1]
+    said = train(*begun("other", "--valid-every", "4"), status=2).stderr
+    assert "`--valid-every` has no effect without validation data" in said
+
+
+def test_a_terminal_has_a_bar(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "150")
+    monkeypatch.setenv("TERM", "xterm")
+    err = Terminal()
+    with redirect_stdout(io.StringIO()), redirect_stderr(err):
+        assert main(["train", *begun("run", "--epochs", "3", "--split", "0.7,0.3")]) == 0
+    last = err.getvalue().rpartition("epoch 3/3")[2]
+    assert " updates/s " in last and " loss " in last and ", validation " in last
+    err = Terminal()
+    with redirect_stdout(io.StringIO()), redirect_stderr(err):
+        assert main(["train", *begun("still", "--epochs", "3", "--quiet")]) == 0
+    assert "epoch" not in err.getvalue()
+
+
 def test_ctrl_c_ends_after_the_update_and_it_goes_on_to_the_same_bits(folder: Path) -> None:
     train(*begun("whole", "--epochs", "200"))
     words = [*ROLLC, "train", *begun("run", "--epochs", "200")]

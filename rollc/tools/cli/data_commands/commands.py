@@ -101,7 +101,17 @@ def run(**options: Any) -> None:
     help="The inputs and targets: .npz, or a table (.csv, .tsv, .gz of these, .parquet, .npy), or a"
     " folder of tables with a sequence each.",
 )
-@click.option("--valid", metavar="F", help="Data that the loss is computed on after each epoch.")
+@click.option(
+    "--valid",
+    metavar="F",
+    help="Data that the loss, and what fits it, is computed on after each epoch.",
+)
+@click.option(
+    "--valid-every",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Validate after every K updates, too.",
+)
 @click.option(
     "--split",
     callback=shares_of,
@@ -238,7 +248,7 @@ def run(**options: Any) -> None:
     type=click.IntRange(min=0),
     default=5,
     metavar="N",
-    help="Epochs without a better validation loss that are no plateau yet.  [default: 5]",
+    help="Validations without a better loss that are no plateau yet.  [default: 5]",
 )
 @click.option(
     "--clip",
@@ -256,7 +266,7 @@ def run(**options: Any) -> None:
     "--patience",
     type=click.IntRange(min=1),
     metavar="N",
-    help="End after N epochs without a better validation loss; the best parameters are kept.",
+    help="End after N validations without a better loss; the best parameters are kept.",
 )
 @click.option(
     "--min-delta",

@@ -23,10 +23,10 @@ from rollc.tools.cli.data_commands.trained import data_of
 from rollc.tools.cli.data_commands.trained import reading as reading_of
 from rollc.tools.columns import labels_of
 from rollc.tools.evaluate import baselines
-from rollc.tools.evaluate.metrics import Metrics, of_classes, of_numbers, of_yes_or_no
 from rollc.training.data.pairs import Pair, in_units, pairs_of, probabilities
 from rollc.training.data.sequences import Sequences, counted
 from rollc.training.data.symbols import Symbols
+from rollc.training.metrics import Metrics, of_classes, of_numbers, of_yes_or_no
 from rollc.training.run_folder import finite
 
 Array = NDArray[Any]
@@ -182,12 +182,12 @@ def _measured(
         raise InputError(f"the data have no `{pair.compared}`, which the network is held to")
     output = Sequences({pair.output: np.asarray(results[pair.output])}, test.data.lengths)
     predicted = _by_sequence(network.outputs[pair.output], output)
-    actual = _by_sequence(slots[pair.compared], test.data)
+    actual = _counted(pair, slots, test.data)
     if [len(each) for each in predicted] != [len(each) for each in actual]:
         raise InputError(f"`{pair.output}` and `{pair.compared}` do not have the same steps")
     before = None
     if known is not None and pair.compared in known.arrays:
-        before = _by_sequence(slots[pair.compared], known)
+        before = _counted(pair, slots, known)
     labels = () if test.arranged is None else test.arranged.labels.get(pair.compared, ())
     labels = labels or tuple(labels_of(slots[pair.compared]))
     is_timed = bool(slots[pair.compared].time)
@@ -225,6 +225,24 @@ def _by_sequence(spec: Spec, data: Sequences) -> list[Array]:
         own = own.get(spec.time[0])
     ends = [len(array)] * array.shape[1] if own is None else own
     return [array[: int(end), at] for at, end in enumerate(ends)]
+
+
+def _counted(pair: Pair, slots: Mapping[str, Spec], data: Sequences) -> list[Array]:
+    """What a network is held to, ``[T, ...]`` of each sequence: NaN, or -1 for a class, where the
+    loss counts nothing."""
+    actual = _by_sequence(slots[pair.compared], data)
+    if pair.mask is None or pair.mask not in data.arrays:
+        return actual
+    if slots[pair.mask].time != slots[pair.compared].time:
+        return actual
+    other = -1 if slots[pair.compared].kind == "index" else np.nan
+    masks = _by_sequence(slots[pair.mask], data)
+    if len(masks) != len(actual):
+        masks = masks * len(actual)
+    shaped = [
+        m.reshape(m.shape + (1,) * (a.ndim - m.ndim)) for m, a in zip(masks, actual, strict=True)
+    ]
+    return [np.where(m != 0, a, other) for m, a in zip(shaped, actual, strict=True)]
 
 
 def _numbers(
@@ -317,7 +335,9 @@ def _classes(
 ) -> Rows:
     """Accuracy, F1 and perplexity of classes; at the first step the last one is that of most."""
     truth = np.concatenate([each[first:] for each in actual]).astype(np.int64)
-    scores = np.concatenate([each[first:] for each in predicted])
+    there = truth >= 0
+    truth = truth[there]
+    scores = np.concatenate([each[first:] for each in predicted])[there]
     if not len(truth):
         raise InputError(f"the data have no `{pair.compared}`, which the network is held to")
     if pair.kind == "choice":
@@ -329,7 +349,7 @@ def _classes(
     most = 0
     if past is not None:
         seen = np.concatenate(list(past)).astype(np.int64)
-        counts = np.bincount(seen, minlength=count or 0)
+        counts = np.bincount(seen[seen >= 0], minlength=count or 0)
         most = int(counts.argmax())
         shares = None
         if count is not None:
@@ -337,7 +357,8 @@ def _classes(
         found["the class of most"] = of_classes(np.full(len(truth), most), truth, shares)
     if timed:
         before = [np.concatenate([[most], each[:-1]])[first:] for each in actual if len(each)]
-        found["the last class"] = of_classes(np.concatenate(before).astype(np.int64), truth)
+        last = np.concatenate(before).astype(np.int64)[there]
+        found["the last class"] = of_classes(np.where(last < 0, most, last), truth)
     return found
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import click
 import numpy as np
 
 from rollc.driver import artefact, artefact_store
@@ -23,35 +20,35 @@ from rollc.tools import console, files
 from rollc.tools.cli import building, effect, sources
 from rollc.tools.cli.data_commands.arrays import Parts, parts_of, pieces_of
 from rollc.tools.cli.data_commands.networks import has_random_params, values_of
-from rollc.tools.cli.options import as_given, written_name
+from rollc.tools.cli.data_commands.progress import shown
+from rollc.tools.cli.data_commands.train_options import (
+    check,
+    folder_of,
+    kept_options,
+    settings_of,
+    taken_up,
+)
 from rollc.tools.datafiles import write_npz
 from rollc.training import run_folder
 from rollc.training.advice import advice
 from rollc.training.data.batches import Batches, Windows
 from rollc.training.data.sequences import Sequences, counted
 from rollc.training.flat import Layout
-from rollc.training.loop import Diverged, Trainer, Update
-from rollc.training.optimizers import optimizer
+from rollc.training.loop import Diverged, Trainer
+from rollc.training.measures import Measures
 from rollc.training.run import Run, stopped_by_signals
 from rollc.training.run_folder import RunFolder
-from rollc.training.schedules import Schedule
-from rollc.training.settings import Settings
-
-PARAMS = (".npz", ".safetensors")
-FILES = (".csv", ".tsv", ".txt", ".json", ".npy", ".pt", ".pth", ".pkl", ".h5", ".toml", ".roll")
-OF_RUN = frozenset({"resume", "config", "quiet", "checkpoint_every"})
-"""Options that say how a run is carried out, not what it computes."""
 
 
 def train(**given: Any) -> int:
     """Fit parameters; the exit status."""
-    options = _taken_up(given) if given["resume"] else dict(given)
+    options = taken_up(given) if given["resume"] else dict(given)
     if options["spec"] is None or options["data"] is None:
         raise InputError("expected a SPEC and `--data F`, or `--resume RUN`")
     output = given["resume"] or given["output"]
-    folder = _folder(output, given["resume"] is not None)
-    _check(options, output, folder)
-    settings = _settings(options)
+    folder = folder_of(output, given["resume"] is not None)
+    check(options, output, folder)
+    settings = settings_of(options)
     network = _network(options, folder, given["resume"] is not None)
     _need_something_to_fit(network)
     parts = parts_of(network, options, options["quiet"])
@@ -79,16 +76,24 @@ def train(**given: Any) -> int:
         console.say(f"goes on after epoch {progress.epoch}, update {progress.update}")
     else:
         params = values_of(network, options["params"], settings.seed)
-    trainer = Trainer(network, data, settings, valid=valid, params=params, progress=progress)
+    trainer = Trainer(
+        network,
+        data,
+        settings,
+        valid=valid,
+        measures=Measures(network, parts.preparation),
+        params=params,
+        progress=progress,
+    )
     if folder is not None and not given["resume"]:
-        folder.begin(_kept(options), about, parts.preparation)
+        folder.begin(kept_options(options), about, parts.preparation)
     if output is None:
         console.warning("the fitted network is not kept: give `-o RUN`, the name of a folder")
     if not options["quiet"]:
         _say_what_is_done(network, trainer, train_data, valid_data, options)
     run = Run(trainer, folder, options["checkpoint_every"], records)
     try:
-        with stopped_by_signals() as is_stopped, _shown(trainer, options["quiet"]) as watch:
+        with stopped_by_signals() as is_stopped, shown(trainer, options["quiet"]) as watch:
             done = run.go(watch, is_stopped)
     except Diverged as diverged:
         return _diverged(network, diverged, folder, output)
@@ -100,125 +105,6 @@ def train(**given: Any) -> int:
             console.note(f"go on with `rollc train --resume {folder.path}`")
         return 130
     return 0
-
-
-# What was asked for ------------------------------------------------------------------------
-
-
-def _taken_up(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a run that goes on; those that are given now must be ones that may change."""
-    changed = effect.given(set(given) - OF_RUN - {"epochs"})
-    if changed:
-        raise InputError(
-            f"`{changed[0]}` has no effect with `--resume`: the run goes on as it began; only"
-            " `--epochs` may change"
-        )
-    context = click.get_current_context()
-    folder = RunFolder(Path(given["resume"]))
-    if not run_folder.is_run(folder.path):
-        raise InputError(f"`{folder.path}` is no run of `rollc train`")
-    known = {written_name(each): each for each in context.command.params}
-    options = dict(given)
-    for name, value in folder.options().items():
-        if name not in known:
-            raise InputError(f"`{folder.path}` has the option `{name}`, which there is not")
-        option = known[name]
-        told = option.process_value(context, as_given(option, value))
-        if not (name == "epochs" and effect.given(["epochs"])):
-            options[option.name or name] = told
-    return options
-
-
-def _kept(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options as the run folder has them, by their written names; files by whole paths."""
-    kept: dict[str, Any] = {}
-    for option in click.get_current_context().command.params:
-        value: Any = options.get(option.name or "")
-        nothing = value is None or value is False or value in ((), {})
-        if option.name in OF_RUN | {"output"} or nothing:
-            continue
-        is_path = option.name in ("data", "valid", "params", "spec")
-        if is_path and value != files.STREAM and os.path.exists(value):
-            value = os.path.abspath(value)
-        kept[written_name(option)] = list(value) if isinstance(value, tuple) else value
-    return kept
-
-
-def _folder(output: str | None, resumed: bool) -> RunFolder | None:
-    """The folder of the run, if one is asked for and not only the parameters."""
-    if output is None or output == files.STREAM or output.lower().endswith(PARAMS):
-        return None
-    path = Path(output)
-    if resumed:
-        return RunFolder(path)
-    if path.suffix.lower() in FILES and not path.is_dir():
-        raise InputError(
-            f"`{output}` is to be a folder for the run, or a file with its parameters alone:"
-            f" {' or '.join(PARAMS)}"
-        )
-    if run_folder.is_run(path):
-        raise InputError(
-            f"`{output}` is a run already: go on with `--resume {output}`, or give another name"
-        )
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"`{output}` is there and is no run: give the name of a new folder")
-    return RunFolder(path)
-
-
-def _check(options: Mapping[str, Any], output: str | None, folder: RunFolder | None) -> None:
-    """Raise, before the work, for what is asked in vain."""
-    spec = options["spec"]
-    data = [name for name in (options["data"], options["valid"]) if not os.path.isdir(name or "")]
-    files.check_inputs(spec if spec == files.STREAM else None, *data, options["params"])
-    if folder is None:
-        files.check_outputs(output, endings=PARAMS, keep=[spec, options["data"]])
-        effect.refuse(["checkpoint_every"], "without `-o RUN`: there is no folder to keep it in")
-    if options["method"] not in ("sgd", "rmsprop"):
-        effect.refuse(["momentum"], f"on {options['method']}: --momentum is for sgd and rmsprop")
-    if options["method"] != "sgd":
-        effect.refuse(["nesterov"], f"on {options['method']}: --nesterov is for sgd")
-    if options["valid"] and options["split"]:
-        raise InputError("`--valid` gives validation data, and so does `--split`: give one")
-    if options["window"] is None:
-        effect.refuse(["stride", "stateful", "streams"], "without `--window`")
-    if options["stateful"]:
-        effect.refuse(["stride"], "with `--stateful`: its windows are side by side")
-    else:
-        effect.refuse(["streams"], "without `--stateful`")
-    if not options["valid"] and not options["split"]:
-        why = "without validation data: give `--valid` or `--split`"
-        effect.refuse(["patience", "min_delta"], why)
-    if options["schedule"] not in ("step", "plateau"):
-        effect.refuse(["schedule_factor"], f"on the schedule `{options['schedule']}`")
-    if options["schedule"] != "step":
-        effect.refuse(["schedule_every"], f"on the schedule `{options['schedule']}`")
-    if options["schedule"] != "plateau":
-        effect.refuse(["schedule_patience"], f"on the schedule `{options['schedule']}`")
-
-
-def _settings(options: Mapping[str, Any]) -> Settings:
-    numbers = {name: options[name] for name in ("rate", "momentum", "nesterov") if options[name]}
-    schedule = Schedule(
-        options["schedule"],
-        options["warmup"],
-        options["schedule_every"],
-        options["schedule_factor"],
-        options["schedule_patience"],
-    )
-    return Settings(
-        optimizer(options["method"], **numbers),
-        schedule,
-        epochs=options["epochs"],
-        window=options["window"] if options["stateful"] else None,
-        clip=options["clip"],
-        clip_value=options["clip_value"],
-        decay=options["decay"],
-        no_decay=tuple(options.get("no_decay") or ()),
-        accumulate=options["accumulate"],
-        patience=options["patience"],
-        min_delta=options["min_delta"],
-        seed=options["seed"],
-    )
 
 
 # What it is done with -------------------------------------------------------------------------
@@ -305,34 +191,7 @@ def _say_what_is_done(
         effect.say(["seed"], "here: nothing is drawn at random")
 
 
-# What is shown and left ------------------------------------------------------------------------
-
-
-class _shown:  # noqa: N801 - used like a function
-    """A bar on a terminal, lines elsewhere: epochs, loss, validation, updates a second."""
-
-    def __init__(self, trainer: Trainer, quiet: bool) -> None:
-        self.trainer, self.quiet = trainer, quiet
-
-    def __enter__(self) -> Callable[[Update], None]:
-        if self.quiet:
-            return lambda update: None
-        epochs = self.trainer.settings.epochs
-        self._bar = console.progress("epoch", epochs)
-        move = self._bar.__enter__()
-
-        def watch(update: Update) -> None:
-            if (ended := update.ended) is not None:
-                said = f"loss {ended.loss:.6g}"
-                if ended.valid is not None:
-                    said += f", validation {ended.valid:.6g}{' (best)' if ended.better else ''}"
-                move(ended.number, said)
-
-        return watch
-
-    def __exit__(self, *error: Any) -> None:
-        if not self.quiet:
-            self._bar.__exit__(*error)
+# What is left --------------------------------------------------------------------------------
 
 
 def _leave(run: Run, folder: RunFolder | None, output: str | None) -> None:
@@ -346,14 +205,28 @@ def _leave(run: Run, folder: RunFolder | None, output: str | None) -> None:
     show = console.say if output == files.STREAM else print
     if run.records:
         last = run.records[-1]
-        show(f"loss: {last['loss']:.6g} in the last of {counted(last['epoch'], 'epoch')}")
+        whole = isinstance(last["epoch"], int)
+        when = f"in the last of {counted(last['epoch'], 'epoch')}" if whole else "in the last epoch"
+        show(f"loss: {_number(last['loss'])} {when}")
     progress = trainer.progress
     if progress.best_epoch:
-        show(f"validation: {progress.best_loss:.6g} after epoch {progress.best_epoch}, the best")
+        best = next(each for each in run.records if each["update"] == progress.best_update)
+        when = f"epoch {progress.best_epoch}"
+        if not isinstance(best["epoch"], int):
+            when = f"update {progress.best_update}"
+        show(f"validation: {progress.best_loss:.6g} after {when}, the best")
+        if trainer.measures is not None and (metrics := best.get("metrics")):
+            known = {name: each for name, each in metrics.items() if each is not None}
+            show(f"measured there: {trainer.measures.shown(known)}")
         if trainer.done and progress.epoch < trainer.settings.epochs:
-            console.say(f"ended early: no better one in {progress.since_best} epochs")
+            validations = counted(progress.since_best, "validation")
+            console.say(f"ended early: no better one in {validations}")
     if folder is not None:
         console.say(f"the run is in {folder.path}")
+
+
+def _number(number: float | None) -> str:
+    return "no number" if number is None else f"{number:.6g}"
 
 
 def _diverged(

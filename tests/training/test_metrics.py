@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rollc.tools.evaluate.metrics import of_classes, of_numbers, of_yes_or_no
+from rollc.training.metrics import of_classes, of_numbers, of_yes_or_no
 
 
 def test_by_hand() -> None:
