@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rollc.tools import console
-from rollc.training.loop import Trainer, Update
+from rollc.training.loop import Trainer, Update, Validation
 
 Watch = Callable[[Update], None]
 
@@ -31,17 +31,20 @@ class _Said:
     """The loss, and what validation said last."""
 
     def __init__(self, trainer: Trainer) -> None:
-        self._trainer, self._validation = trainer, ""
+        self._trainer = trainer
+        self._validation: Validation | None = None
 
     def see(self, update: Update) -> None:
         if (valid := update.validation) is not None:
-            said = [f"validation {valid.loss:.6g}{' (best)' if valid.better else ''}"]
+            self._validation = valid
+
+    def text(self, update: Update, digits: int = 6) -> str:
+        said = [f"loss {update.mean:.{digits}g}"]
+        if (valid := self._validation) is not None:
+            said.append(f"validation {valid.loss:.{digits}g}{' (best)' if valid.better else ''}")
             if valid.metrics and self._trainer.measures is not None:
                 said.append(self._trainer.measures.shown(valid.metrics))
-            self._validation = ", ".join(["", *filter(None, said)])
-
-    def text(self, update: Update) -> str:
-        return f"loss {update.mean:.6g}{self._validation}"
+        return ", ".join(filter(None, said))
 
 
 def _lines(trainer: Trainer) -> Watch:
@@ -84,14 +87,17 @@ def _bar(trainer: Trainer) -> Iterator[Watch]:
             return Text("" if speed is None else f"{speed:.3g} updates/s")
 
     epochs, said = trainer.settings.epochs, _Said(trainer)
+    terminal = console.standard_error()
+    width = 16 if terminal.width >= 100 else 8
+    room = terminal.width - width - len(f"epoch {epochs}/{epochs}") - 24  # for what is said
     columns = (
         TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=width),
         TimeRemainingColumn(compact=True),
-        Speed(),
+        Speed(table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[said]}", markup=False, table_column=Column(no_wrap=True)),
     )
-    with Progress(*columns, console=console.standard_error(), refresh_per_second=4) as bar:
+    with Progress(*columns, console=terminal, refresh_per_second=4) as bar:
         at, seen = trainer.progress, 0.0
         total = trainer.updates * epochs
         task = bar.add_task("fit", total=total, completed=at.update, epoch=at.epoch + 1, said="")
@@ -101,7 +107,8 @@ def _bar(trainer: Trainer) -> Iterator[Watch]:
             said.see(update)
             now = time.monotonic()
             if now - seen >= OFTEN or (update.ended is not None and update.ended.last):
-                seen, text = now, said.text(update)
+                seen, text = now, said.text(update, 4)
+                text = text if len(text) <= room else f"{text[: room - 1]}…"
                 bar.update(task, completed=update.number, epoch=update.epoch, said=text)
 
         yield watch
