@@ -15,7 +15,7 @@ Where the cotangent of a node is zero, so are its contributions (:mod:`rollc.aut
 
 The result holds the nodes of the network, those of its adjoint (all named with ``~`` in
 front: ``~h`` is the cotangent of ``h``, ``~h:1`` an intermediate value of it), and a gradient
-for every parameter, float input and state.
+for every parameter that is not frozen, float input and state.
 
 Griewank and Walther, Evaluating Derivatives (2008), chapter 3; for delays, Werbos,
 Backpropagation through time (1990), Proc. IEEE 78(10), equation 22.
@@ -219,8 +219,12 @@ class _Adjoint:
 
 
 def differentiable(node: Node) -> bool:
-    """Whether a node is a leaf that has a gradient: a parameter, an input or a state."""
-    return node.operation in ("param", "input", "state") and node.type.kind == "float"
+    """Whether a node is a leaf that has a gradient: a parameter, an input or a state.
+
+    A parameter that is frozen has none.
+    """
+    leaf = node.operation in ("param", "input", "state") and node.type.kind == "float"
+    return leaf and not node.options.get("frozen")
 
 
 def between(graph: Graph, leaves: Iterable[str], results: Iterable[str]) -> tuple[str, ...]:

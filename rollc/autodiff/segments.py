@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from rollc.autodiff.adjoint import between
+from rollc.autodiff.adjoint import between, differentiable
 from rollc.autodiff.window_split import CannotSplit, Reduction, of_window, reduces, reduction_of
 from rollc.ir.builder import Builder
 from rollc.ir.decomposition import decomposed_over
@@ -81,7 +81,7 @@ def segments(graph: Graph) -> Segments:
         for node in graph.nodes
         if node.type.static
     )
-    params = [node.name for node in graph.leaves("param")]
+    params = [node.name for node in graph.leaves("param") if differentiable(node)]
     passed = frozenset(between(graph, params, [graph.loss or ""]))
     made = tuple(
         _segment(graph, static, passed, axis, reductions)

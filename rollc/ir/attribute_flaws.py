@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rollc.ir.attributes import COUNT, INITIALISERS, NAME, RATE, REAL, Rule
+from rollc.ir.attributes import COUNT, FLAG, INITIALISERS, NAME, RATE, REAL, Rule
 from rollc.ir.graph import Attribute
 from rollc.ir.operations import OPERATIONS
 
@@ -16,6 +16,7 @@ _STEP = {"of": NAME, "step": COUNT}
 _LEAVES: Mapping[str, Mapping[str, Rule]] = {
     **dict.fromkeys(("input", "target", "cotangent", "tangent", "state"), _STEP),
     "noise": {**_STEP, "rate": RATE},
+    "param": {"frozen": FLAG},
 }
 
 

@@ -114,6 +114,8 @@ def _gradient(graph: Graph, label: str, name: str) -> Iterator[str]:
         yield f"gradient `{label}`: there is no parameter or input of that name"
     elif leaf.type.kind != "float":
         yield f"gradient `{label}`: an index has none"
+    elif leaf.options.get("frozen"):
+        yield f"gradient `{label}`: the parameter is frozen"
     elif graph[name].type != leaf.type:
         yield f"gradient `{label}` is {graph[name].type}, and `{label}` is {leaf.type}"
 

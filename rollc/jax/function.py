@@ -363,6 +363,7 @@ def _plan(
         training=training,
         state=state,
         moving=floats,
+        frozen=frozenset(name for name, spec in network.params.items() if spec.frozen),
         sources=frozenset({"loss"} if loss else real),
         shapes=tuple(results.items()),
         batches=batches,

@@ -24,9 +24,10 @@ Extras = Mapping[str, Any]
 class Plan:
     """A call without its arrays.
 
-    ``sort`` is "outputs" or "loss".  ``moving`` are the arrays that have derivatives, and
-    ``sources`` the results; ``shapes`` are those of all results.  ``batches``, where calls of
-    single sequences are the same in a batch, says where it is in arrays and results, by name.
+    ``sort`` is "outputs" or "loss".  ``moving`` are the arrays that have derivatives (those of
+    ``frozen`` parameters are zero), and ``sources`` the results; ``shapes`` are those of all
+    results.  ``batches``, where calls of single sequences are the same in a batch, says where it
+    is in arrays and results, by name.
     """
 
     networks: Networks
@@ -36,6 +37,7 @@ class Plan:
     training: bool
     state: bool
     moving: frozenset[str]
+    frozen: frozenset[str]
     sources: frozenset[str]
     shapes: tuple[tuple[str, jax.ShapeDtypeStruct], ...]
     batches: tuple[tuple[str, int | None], ...] | None

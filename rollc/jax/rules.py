@@ -65,7 +65,9 @@ def _reverse_first(plan: Plan, arrays: Arrays, extras: Extras) -> tuple[Tree, _K
     wrt = tuple(
         name
         for name, primal in arrays.items()
-        if primal.perturbed and jax.numpy.issubdtype(primal.value.dtype, np.floating)
+        if primal.perturbed
+        and jax.numpy.issubdtype(primal.value.dtype, np.floating)
+        and name not in plan.frozen
     )
     _check_moving(plan, wrt)
     arrays, extras = jax.custom_derivatives.custom_vjp_primal_tree_values((arrays, extras))
@@ -172,7 +174,9 @@ def _moved(plan: Plan, tangents: Mapping[str, Any]) -> dict[str, Any]:
     found = {
         name: each
         for name, each in tangents.items()
-        if type(each) is not SymbolicZero and each.dtype != jax.dtypes.float0
+        if type(each) is not SymbolicZero
+        and each.dtype != jax.dtypes.float0
+        and name not in plan.frozen
     }
     _check_moving(plan, tuple(found))
     return found

@@ -27,7 +27,8 @@ class Spec:
 
     ``shape`` is the shape at one step of one sequence; ``time`` are the time axes that the
     array has in front, and ``batch`` says whether the batch comes after them.  ``bound`` is
-    the number of values that an index may take.
+    the number of values that an index may take.  What is ``frozen`` is a parameter without a
+    gradient.
     """
 
     name: str
@@ -37,6 +38,12 @@ class Spec:
     time: tuple[str, ...]
     batch: bool
     bound: int | None = None
+    frozen: bool = False
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether it has a gradient, if it is one of a parameter, an input or a state."""
+        return self.kind == "float" and not self.frozen
 
     def dimensions(self, batched: bool = True) -> tuple[str | int, ...]:
         """The dimensions in words: ``("T", "B", 3)``; that of the axis ``s`` is ``S``."""
@@ -54,6 +61,7 @@ def spec_of(node: Node, dtype: str) -> Spec:
         node.type.time,
         BATCH in node.type.axes,
         node.type.bound,
+        bool(node.options.get("frozen")),
     )
 
 

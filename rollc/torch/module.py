@@ -36,7 +36,7 @@ class Module(nn.Module):  # type: ignore[misc]
     Parameters have the spec's names, and those of a cell are in a module of their own:
     ``low.W`` is ``module.low.W``, and the key in ``state_dict()``.  They start as the spec says,
     drawn from PyTorch's generator (``torch.manual_seed``), on ``device`` and of the ``dtype``
-    that are given, or else PyTorch's defaults.
+    that are given, or else PyTorch's defaults.  Those that are ``frozen`` are buffers.
 
     The precision follows the parameters: after ``.double()`` the network of float64 computes,
     which is built then.  Half precisions are computed in float32, and so is all under
@@ -79,7 +79,10 @@ class Module(nn.Module):  # type: ignore[misc]
                 home = home._modules.setdefault(part, nn.Module())
             # Not by `register_parameter`, which refuses names such as `type` and `half`.
             empty = torch.empty(spec.shape, dtype=dtype, device=device)
-            home._parameters[last] = nn.Parameter(empty)
+            if spec.frozen:
+                home._buffers[last] = empty
+            else:
+                home._parameters[last] = nn.Parameter(empty)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -226,6 +229,7 @@ class Module(nn.Module):  # type: ignore[misc]
             for part in path:
                 home = home._modules[part]
             own = home._parameters.get(last)
+            own = home._buffers.get(last) if own is None else own
             found[name] = getattr(home, last) if own is None else own
         return found
 

@@ -143,14 +143,17 @@ class Trainer:
         params: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> None:
-        if network.graph.loss is None:
-            raise InputError("the spec has no loss, so there is nothing to fit")
-        if not network.params:
-            raise InputError(f"`{network.name}` has no parameters, so there is nothing to fit")
+        need_something_to_fit(network)
         settings = settings or Settings()
         self.network, self.data, self.valid, self.settings = network, data, valid, settings
         self.measures = measures
         self.layout = Layout.of(network.params)
+        # A frozen parameter is part of the vector, which a checkpoint keeps, and stands still.
+        self._frozen = {
+            name: np.zeros(spec.shape, network.dtype)
+            for name, spec in network.params.items()
+            if spec.frozen
+        }
         self._decay = self._decay_vector()
         if progress is None:
             given = network.init(settings.seed) if params is None else self._given(params)
@@ -219,7 +222,7 @@ class Trainer:
         return given
 
     def _decay_vector(self) -> float | Array:
-        decay = self.settings.decay_of(self.network.params)
+        decay = self.settings.decay_of(self.network.params, self._frozen)
         return self.layout.each(decay, self.network.dtype) if isinstance(decay, dict) else decay
 
     # One update after the other -----------------------------------------------------------
@@ -299,7 +302,7 @@ class Trainer:
             loss, found = self.network.value_and_grad(
                 params, arrays, lengths=batch.lengths, **options
             )
-        self.layout.into(gradient, found)
+        self.layout.into(gradient, {**found, **self._frozen})
         if not (math.isfinite(loss) and _is_finite(gradient)):
             again = np.random.default_rng(self._drawn()) if self._draws else 0
             self._raise(loss, params, arrays, batch.lengths, state, again)
@@ -374,6 +377,16 @@ class Trainer:
         return float(np.average(losses, weights=sizes))
 
 
+def need_something_to_fit(network: Network) -> None:
+    """Raises :class:`InputError` where there is no loss, or no parameter that is learned."""
+    if network.graph.loss is None:
+        raise InputError("the spec has no loss, so there is nothing to fit")
+    if not network.params:
+        raise InputError(f"`{network.name}` has no parameters, so there is nothing to fit")
+    if all(spec.frozen for spec in network.params.values()):
+        raise InputError(f"all parameters of `{network.name}` are frozen: there is nothing to fit")
+
+
 def _is_finite(vector: Array) -> bool:
     """Whether all numbers are; a sum of squares that is tells it sooner."""
     return math.isfinite(float(np.dot(vector, vector))) or bool(np.isfinite(vector).all())
@@ -383,7 +396,8 @@ def _check_starts(network: Network) -> None:
     """No parameter may be left out of training without a word."""
     graph = network.graph
     initials = (node.initial for node in graph.nodes if node.initial is not None)
-    learned = sorted(needed_names(graph, initials) & network.params.keys())
+    names = {name for name, spec in network.params.items() if not spec.frozen}
+    learned = sorted(needed_names(graph, initials) & names)
     if learned:
         raise InputError(
             f"`{learned[0]}` tells where a state starts: in windows no gradient passes to it"

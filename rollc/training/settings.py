@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,12 +65,15 @@ class Settings:
         for name, value in taken.items():  # as the one type that the rest knows
             object.__setattr__(self, name, value)
 
-    def decay_of(self, names: Mapping[str, Any]) -> float | dict[str, float]:
-        """The weight decay: one number, or one for each parameter."""
+    def decay_of(
+        self, names: Mapping[str, Any], frozen: Collection[str] = ()
+    ) -> float | dict[str, float]:
+        """The weight decay: one number, or one for each parameter; the frozen ones have none."""
         unknown = [name for name in self.no_decay if name not in names]
         if unknown:
             known = ", ".join(names)
             raise InputError(f"`no_decay`: no parameter `{unknown[0]}`; there are {known}")
-        if not self.decay or not self.no_decay:
+        without = {*self.no_decay, *frozen}
+        if not self.decay or not without:
             return self.decay
-        return {name: 0.0 if name in self.no_decay else self.decay for name in names}
+        return {name: 0.0 if name in without else self.decay for name in names}

@@ -31,6 +31,21 @@ def mine(outputs: Any) -> Any:
     return sum((each**2).sum() for each in leaves if jnp.issubdtype(each.dtype, np.floating))
 
 
+def test_what_is_frozen_has_no_derivative(tmp_path: Path) -> None:
+    path = tmp_path / "frozen.roll"
+    path.write_text(
+        "net n\ninput x: [3]\nparam W: [2, 3] = normal(1.0) frozen, v: [2] = 1.0\n"
+        "o = tanh(dot(v, W @ x))\noutput o\nloss mean(o * o, over t)\n"
+    )
+    x = {"x": jnp.ones((4, 3))}
+    function = rollc.jax.function(path)
+    params = function.init(0)
+    for grad, of in ((jax.grad, function), (jax.jacfwd, function.forward_mode)):
+        for loss in (partial(of.loss, **x), lambda params, of=of: mine(of(params, x))):
+            found = grad(loss)(params)
+            assert not found["W"].any() and found["v"].all()
+
+
 @pytest.mark.parametrize("spec", SPECS)
 def test_outputs_loss_and_gradients_are_those_of_the_network(spec: str) -> None:
     function = function_of(spec)

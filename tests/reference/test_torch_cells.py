@@ -239,7 +239,9 @@ def test_a_cell(name: str, dtype: str) -> None:
 
     loss, slopes = net.value_and_grad(params, inputs)
     assert_close(loss, error.item(), dtype, "loss")
-    assert slopes.keys() == leaves.keys() - {"wanted"}
+    frozen = {leaf for leaf, spec in net.params.items() if spec.frozen}
+    assert slopes.keys() == leaves.keys() - {"wanted"} - frozen
+    assert all(leaves[leaf].grad is None for leaf in frozen)
     for leaf, slope in slopes.items():
         expected = leaves[leaf].grad
         expected = torch.zeros_like(leaves[leaf]) if expected is None else expected

@@ -33,6 +33,29 @@ def test_parameters_have_the_names_of_the_spec() -> None:
     assert module.low.W is dict(module.named_parameters())["low.W"]
 
 
+def test_what_is_frozen_is_a_buffer(tmp_path: Path) -> None:
+    text = (
+        "net own\ninput x: [3]\nparam W: [2, 3] = normal(1.0) frozen, half: [2] = 0.5 frozen\n"
+        "param v: [2] = 1.0\ncell c(x; H) -> y {\n param type: [H] = 2.0 frozen\n y = x * type\n}\n"
+        "o = dot(v, W @ c(x; H=3) + half)\noutput o\n"
+    )
+    module = written(tmp_path, text)
+    assert [name for name, _ in module.named_parameters()] == ["v"]
+    assert [name for name, _ in module.named_buffers()] == ["W", "half", "o.c.type"]
+    assert {*module.state_dict()} == {"W", "half", "v", "o.c.type"}
+    x = torch.ones(T, 3, dtype=module.v.dtype)
+    module(x).sum().backward()
+    torch.testing.assert_close(module.v.grad, (module.W @ (2 * x[0]) + 0.5) * T)
+    other = written(tmp_path, text)
+    other.reset_parameters()
+    assert not torch.equal(other.W, module.W)
+    other.load_state_dict(module.state_dict())
+    torch.testing.assert_close(other(x), module(x), rtol=0, atol=0)
+    module.float()
+    assert module.W.dtype == torch.float32
+    module(x.float()).sum().backward()
+
+
 def test_names_that_modules_have_themselves(tmp_path: Path) -> None:
     module = written(
         tmp_path,

@@ -60,6 +60,8 @@ def _wrong(span: Span, message: str, *helps: str) -> Rejected:
 
 
 def _unknown(name: str, span: Span) -> Rejected:
+    if name == "frozen":
+        raise _wrong(span, "`frozen` is no initialiser", "leave the `=` out: `param W: [2] frozen`")
     guess = near(name, (*PLAIN, *WITH_NUMBERS))
     forms = [*(f"`{plain}`" for plain in PLAIN), *(f"`{_form(name)}`" for name in WITH_NUMBERS)]
     help_ = f"did you mean `{guess}`?" if guess else f"there are {', '.join(forms)} and numbers"

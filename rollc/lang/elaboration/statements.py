@@ -273,6 +273,8 @@ class Taking:
         if statement.shape is not None:
             shape = self.values.shape(statement.shape.sizes, statement.shape.span)
         options: dict[str, Attribute] = initialiser(statement.initialiser, shape, self.values)
+        if statement.frozen:
+            options["frozen"] = True
         type_ = Type("float", shape)
         self.parameters += type_.size
         if self.parameters > LARGEST_SIZE:

@@ -108,10 +108,10 @@ class _Inliner:
                     self.add(Dim(scope.name(name), substituted(value, scope), span))
                 case Const(name, value):
                     self.add(Const(scope.name(name), substituted(value, scope), span))
-                case Param(name, shape, initialiser):
+                case Param(name, shape, initialiser, frozen):
                     shape = None if shape is None else _substituted_shape(shape, scope)
                     start = None if initialiser is None else substituted(initialiser, scope)
-                    self.add(Param(scope.name(name), shape, start, span))
+                    self.add(Param(scope.name(name), shape, start, frozen, span))
                 case _:
                     self.add(statement)
 

@@ -144,6 +144,7 @@ class Param:
     name: Name
     shape: Shape | None
     initialiser: Expression | None
+    frozen: bool
     span: Span = field(compare=False, repr=False)
 
 

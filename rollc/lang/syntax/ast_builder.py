@@ -204,7 +204,9 @@ class Reader:
                     shape = self.number_type(child)
                 case _:
                     initialiser = self.expression(child)
-        return Param(self.defined(_tokens(tree)[0]), shape, initialiser, span_of_tree(tree))
+        name, *frozen = _tokens(tree)
+        span = span_of_tree(tree)
+        return Param(self.defined(name), shape, initialiser, bool(frozen), span)
 
     def expression(self, tree: Branch) -> Expression:
         span = span_of_tree(tree)

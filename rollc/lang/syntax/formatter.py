@@ -81,9 +81,11 @@ def _statement(statement: Statement) -> str:
             words = f"{'static ' if static else ''}{'target' if target else 'input'} {name.name}"
             over = f"[{axis.name}]" if axis is not None else ""
             return f"{words}{over}{'' if type_ is None else f': {_type(type_)}'}"
-        case Param(name, shape, initialiser):
+        case Param(name, shape, initialiser, frozen):
             text = f"param {_defined(name, shape)}"
-            return text if initialiser is None else f"{text} = {format_expression(initialiser)}"
+            if initialiser is not None:
+                text += f" = {format_expression(initialiser)}"
+            return f"{text} frozen" if frozen else text
         case Equation(names, types, value):
             defined = map(_defined, names, types)
             return f"{', '.join(defined)} = {format_expression(value)}"

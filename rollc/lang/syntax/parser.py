@@ -49,6 +49,7 @@ SAID = {
     "$END": "the end of the line",
 }
 VALUE = frozenset(["NAME", "NUMBER", "LPAR", "LSQB", "SIGN"])
+ENDS_VALUE = ("NUMBER", "RPAR", "RSQB")
 OPERATOR = frozenset(["SIGN", "STAR"])
 OPERATORS = frozenset(["SIGN", "STAR", "POWER", "COMPARISON"])
 
@@ -209,6 +210,10 @@ def _with_words(tokens: Sequence[Token], grad: bool) -> list[Token]:
         word(0)
     if is_form(tokens, "reset") and len(tokens) > 2 and tokens[2] == "when":
         word(2)
+    for place in range(2, len(tokens)) if tokens[0] == "param" else ():
+        # Behind a name or a value no other name can stand.
+        if tokens[place] == "frozen" and tokens[place - 1].type in ("NAME", *ENDS_VALUE):
+            word(place)
     return found
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.autodiff.adjoint import adjoint, seed_name
+from rollc.autodiff.adjoint import adjoint, differentiable, seed_name
 from rollc.autodiff.segments import Segment, segments
 from rollc.autodiff.tangent import DIRECTION, directions, tangent_name
 from rollc.autodiff.window_split import CannotSplit, Reduction
@@ -144,6 +144,7 @@ class Sensitivities:
         gradients = {
             node.name: np.zeros(_extent(self.graph, node.name, sizes), _WHOLE)
             for node in self.graph.leaves("param")
+            if differentiable(node)
         }
         reductions = {
             reduction.node: np.zeros(_extent(run.segment.window, reduction.node, sizes), _WHOLE)

@@ -38,12 +38,13 @@ def wanted(interface: Interface, wrt: Wrt, state: bool) -> frozenset[str]:
     for name in names_of(wrt):
         own = sorts.get(name)
         if own is not None:
-            found.update(label for label, spec in own.items() if spec.kind == "float")
+            found.update(label for label, spec in own.items() if spec.differentiable)
             continue
         spec = next((named[name] for named in sorts.values() if name in named), None)
-        if spec is None or spec.kind != "float":
+        if spec is None or not spec.differentiable:
             if spec is not None:
-                why = f"`{name}` is an {spec.kind}, and has no gradient"
+                what = "frozen" if spec.frozen else f"an {spec.kind}"
+                why = f"`{name}` is {what}, and has no gradient"
             elif name in interface.targets:
                 why = f"`{name}` is a target, and has no gradient"
             elif name in states:
@@ -71,7 +72,7 @@ def names_of(wrt: Wrt) -> list[str]:
 
 
 def _possible(sorts: Mapping[str, Mapping[str, Any]]) -> str:
-    single = (name for own in sorts.values() for name in own if own[name].kind == "float")
+    single = (name for own in sorts.values() for name in own if own[name].differentiable)
     names = [f"`{name}`" for name in (*sorts, *single)]
     return ", ".join(dict.fromkeys(names))
 

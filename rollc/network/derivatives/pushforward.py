@@ -79,7 +79,7 @@ def direction(call: Evaluation, tangents: Arrays, word: str) -> dict[str, Array]
     own = {axis: leaves[name] for axis, name in axes.items() if name in leaves}
     found: dict[str, Array] = {}
     for name, spec in (inputs | rows).items():
-        if spec.kind != "float":
+        if not spec.differentiable:
             continue
         what = f"{word} `{name}`"
         if name in rows:
@@ -108,11 +108,11 @@ def _check(
         if name not in known:
             if isinstance(name, str) and name.removeprefix(STATE) in interface.states:
                 raise InputError(f"{word} `{name}`: no state is given")
-            floats = {name: spec for name, spec in known.items() if spec.kind == "float"}
+            floats = {name: spec for name, spec in known.items() if spec.differentiable}
             raise InputError(unknown(word, name, floats))
-        if known[name].kind != "float":
-            kind = known[name].kind
-            raise InputError(f"{word} `{name}`: it is an {kind}, and has no derivative")
+        if not known[name].differentiable:
+            what = "frozen" if known[name].frozen else f"an {known[name].kind}"
+            raise InputError(f"{word} `{name}`: it is {what}, and has no derivative")
 
 
 def apart(results: Results) -> tuple[Results, Results]:

@@ -176,8 +176,8 @@ def _leaves(
             continue
         drawn = scale * random.normal(size=shape)
         if node.operation == "param":
-            drawn = start[node.name] + 0.2 * drawn
-        if node.operation in positive:
+            drawn = start[node.name] + (0.0 if node.options.get("frozen") else 0.2) * drawn
+        if node.operation in positive and not node.options.get("frozen"):
             drawn = np.abs(drawn) + 0.1 * scale
         leaves[node.name] = _in_single(drawn)
     for name, drawn in _cotangents(graph, sizes, random).items():

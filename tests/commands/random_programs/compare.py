@@ -126,6 +126,11 @@ class Case:
             found[name] = (array + noise).clip(-1.5, 1.5).astype(self.dtype)
         return found
 
+    @property
+    def learned(self) -> dict[str, Array]:
+        specs = self.network().params
+        return {name: array for name, array in self.params.items() if not specs[name].frozen}
+
     @cached_property
     def inputs(self) -> dict[str, Array]:
         net, found = self.network(), {}
@@ -229,9 +234,13 @@ class Case:
         scale = max(
             (float(array.abs().max()) for array in right.values() if array.numel()), default=0
         )
-        missing = {*(self.network().params if wanted is None else wanted)} - found.keys()
+        params = self.network().params
+        frozen = {name for name, spec in params.items() if spec.frozen}
+        missing = {*(params if wanted is None else wanted)} - found.keys() - frozen
         if missing:
             raise Different(f"{what}: no gradient of {missing}")
+        if frozen & found.keys():
+            raise Different(f"{what}: a gradient of {frozen & found.keys()}")
         for name, array in found.items():
             if name in right:
                 yield f"{what} gradient {name}", array, Scaled(right[name], scale)
@@ -416,7 +425,7 @@ def moved(case: Case) -> Compared:
         return
     more = {"lengths": case.given_lengths} if lengths else {}
     random = np.random.default_rng(case.settings.seed)
-    leaves = {name: case.inputs[name] for name in net.inputs} | case.params
+    leaves = {name: case.inputs[name] for name in net.inputs} | case.learned
     tangents = {
         name: random.normal(size=array.shape).astype(case.dtype)
         for name, array in leaves.items()
@@ -446,7 +455,7 @@ def second_derivatives(case: Case) -> Compared:
         return
     more = {"lengths": case.given_lengths} if lengths else {}
     random = np.random.default_rng(case.settings.seed)
-    leaves = {name: case.inputs[name] for name in net.inputs} | case.params
+    leaves = {name: case.inputs[name] for name in net.inputs} | case.learned
     vectors = {
         name: random.normal(size=array.shape).astype(case.dtype)
         for name, array in leaves.items()

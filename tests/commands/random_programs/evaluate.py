@@ -477,6 +477,9 @@ class Batch:
         self.lengths, self.batched = lengths, batched
         self.margin = Margin()
         self.leaves = {name: _leaf(array) for name, array in {**params, **inputs}.items()}
+        for name, param in meaning.found.params.items():
+            if param.frozen:
+                self.leaves[name] = self.leaves[name].detach()
         self.sequences = [self._sequence(number, noise or {}) for number in range(count)]
 
     def _sequence(self, number: int, noise: Mapping[tuple[str, float | None], Noise]) -> Sequence:

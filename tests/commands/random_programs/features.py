@@ -27,6 +27,7 @@ FORMS = frozenset(
             "init of an index",
             "init of an input",
             "init of a constant",
+            "param frozen",
             "delay by a size",
         ),
         *("feed taught", "feed free", "training", "truncate", "no batch", "output of an index"),
@@ -138,7 +139,9 @@ def _of_statement(
                 yield "input by axis"
             if isinstance(type_, la.Float) and la.Number(1) in type_.shape:
                 yield "size of 1"
-        case la.Param(shape=shape):
+        case la.Param(shape=shape, frozen=frozen):
+            if frozen:
+                yield "param frozen"
             names = ["param number", "param vector", "param matrix", "param of three dimensions"]
             yield names[len(shape)]
         case la.Init(value=value):

@@ -191,7 +191,7 @@ class Writer:
         forms = ["", "normal(0.5)", "uniform(-0.5, 0.5)", "0.5", "zeros", "-1 / 4"]
         forms += ["orthogonal", "glorot"] if len(shape) == 2 else []
         text = self.choose(*forms) if start is None else start
-        scope.body.append(la.Param(name, self.sizes(shape), text))
+        scope.body.append(la.Param(name, self.sizes(shape), text, self.chance(0.08)))
         return Name(name), 1.5
 
     def number(self) -> Written:

@@ -121,6 +121,7 @@ class Param:
     name: str
     shape: tuple[Expression, ...] = ()
     start: str = ""  # the text of its initialiser
+    frozen: bool = False
 
 
 @dataclass(frozen=True)
@@ -372,9 +373,10 @@ def _lines(statement: Statement) -> list[str]:
                 return [f"{words} {name}{along}: index({show(type_.bound)})"]
             sizes = f": {_shape(type_.shape)}" if type_.shape else ""
             return [f"{words} {name}{along}{sizes}"]
-        case Param(name, sizes, start):
+        case Param(name, sizes, start, frozen):
             shape = f": {_shape(sizes)}" if sizes else ""
-            return [f"param {name}{shape}" + (f" = {start}" if start else "")]
+            value = f" = {start}" if start else ""
+            return [f"param {name}{shape}{value}{' frozen' * frozen}"]
         case Equation(names, value, types, declared):
             said = map(_declared, names, types) if declared else names
             return [f"{', '.join(said)} = {show(value)}"]

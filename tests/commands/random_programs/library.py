@@ -142,9 +142,9 @@ CELLS = {
     """,
     "echo_state": """
         cell echo_state(x; H, radius=0.9, leak=1.0) -> h
-        param W: [H, size(x)]
-        param U: [H, H]
-        h: [H] = (1 - leak) * h[t-1] + leak * tanh(stop(W) @ x + radius * (stop(U) @ h[t-1]))
+        param W: [H, size(x)] frozen
+        param U: [H, H] frozen
+        h: [H] = (1 - leak) * h[t-1] + leak * tanh(W @ x + radius * (U @ h[t-1]))
     """,
     "lif": """
         cell lif(x; H, decay=0.9, threshold=1.0) -> s, v
@@ -198,7 +198,8 @@ def _statement(line: str, cells: Collection[str]) -> la.Statement:
     word, _, rest = line.partition(" ")
     if word == "param":
         name, _, shape = rest.partition(": ")
-        return la.Param(name, _shape(shape))
+        frozen = shape.endswith(" frozen")
+        return la.Param(name, _shape(shape.removesuffix(" frozen")), frozen=frozen)
     if word == "init":
         name, _, value = rest.partition(" = ")
         return la.Init(name, read(value))

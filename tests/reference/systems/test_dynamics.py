@@ -169,13 +169,13 @@ def reservoir() -> Network:
 def echoes(p: Leaves) -> Array:
     h, states = np.zeros(6), []
     for x in p["x"]:
-        h = 0.3 * h + 0.7 * np.tanh(p["h.W"].real @ x + 0.95 * (p["h.U"].real @ h))
+        h = 0.3 * h + 0.7 * np.tanh(p["h.W"] @ x + 0.95 * (p["h.U"] @ h))
         states.append(h)
     return np.array(states)
 
 
 def test_of_a_reservoir_only_the_readout_is_trained(reservoir: Network) -> None:
-    """A real part is what no derivative passes; the input has one."""
+    """The input has a derivative too."""
 
     def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
         h = echoes(p)
@@ -184,8 +184,7 @@ def test_of_a_reservoir_only_the_readout_is_trained(reservoir: Network) -> None:
 
     params, inputs = held(reservoir, direct)
     _, gradients = reservoir.value_and_grad(params, inputs)
-    assert not gradients["h.W"].any()
-    assert not gradients["h.U"].any()
+    assert gradients.keys() == {"V", "c", "x"}
     assert gradients["x"].any()
 
 

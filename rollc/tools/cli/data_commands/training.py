@@ -34,7 +34,7 @@ from rollc.training.advice import advice
 from rollc.training.data.batches import Batches, Windows
 from rollc.training.data.sequences import Sequences, counted
 from rollc.training.flat import Layout
-from rollc.training.loop import Diverged, Trainer
+from rollc.training.loop import Diverged, Trainer, need_something_to_fit
 from rollc.training.measures import Measures
 from rollc.training.run import Run, stopped_by_signals
 from rollc.training.run_folder import RunFolder
@@ -50,7 +50,7 @@ def train(**given: Any) -> int:
     check(options, output, folder)
     settings = settings_of(options)
     network = _network(options, folder, given["resume"] is not None)
-    _need_something_to_fit(network)
+    need_something_to_fit(network)
     parts = parts_of(network, options, options["quiet"])
     pieces = pieces_of(network, parts, options)
     train_data, valid_data = pieces.train, pieces.valid
@@ -123,13 +123,6 @@ def _network(options: Mapping[str, Any], folder: RunFolder | None, resumed: bool
             manifest = artefact_store.copied(manifest, directory)
         return artefact.open_artefact(manifest)
     return building.build_network(spec, **chosen, directory=directory)[0]
-
-
-def _need_something_to_fit(network: Network) -> None:
-    if network.graph.loss is None:
-        raise InputError("the spec has no loss, so there is nothing to fit")
-    if not network.params:
-        raise InputError(f"`{network.name}` has no parameters, so there is nothing to fit")
 
 
 def _about(network: Network, parts: Parts) -> dict[str, Any]:
