@@ -319,6 +319,18 @@ class Function:
         """The prologue and the body."""
         return (*self.prologue, *self.body)
 
+    @property
+    def prologue_buffers(self) -> tuple[str, ...]:
+        """The buffers of the prologue, in the order of :attr:`buffers`."""
+        own = used(self.prologue)
+        return tuple(name for name in self.buffers if name in own)
+
+    @property
+    def body_buffers(self) -> tuple[str, ...]:
+        """The buffers of all but the prologue, in the order of :attr:`buffers`."""
+        own = {*used(self.prologue)}.difference(used(self.body))
+        return tuple(name for name in self.buffers if name not in own)
+
 
 @dataclass(frozen=True, slots=True)
 class Result:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -27,8 +26,7 @@ LossAndGradients = tuple[float, dict[str, Array]]
 _VALUES = ("primal",)
 
 
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(NamedTuple):
     """A network and the leaves of one call of it.
 
     ``leaves`` have time and batch in front, as kernels take them; ``noise`` are those that have

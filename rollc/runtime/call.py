@@ -145,13 +145,10 @@ class Call:
             stay = {name: arrays[name] for name in memory.read_later if name in arrays}
             part.arrays = {**frame.arrays, **stay}
         found: Results = {}
-        for key, result in frame.leaving:
+        for key, result, view in frame.leaving:
             buffer = result.ref.buffer
             if result.phase in phases and buffer not in common:
-                if key in frame.whole:
-                    array = arrays[buffer].reshape(frame.whole[key])
-                else:
-                    array = memory.result(result, arrays[buffer], frame.sizes)
+                array = view.given_away(arrays[buffer])
                 if self._keep:
                     array = memory.leaving(result, array, frame.lender)
                 found[key] = array

@@ -25,16 +25,42 @@ Argument = tuple[str, tuple[int, int], np.dtype[Any]]
 """The name, shape and type of an array."""
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """The view of a result in the array of its buffer.
+
+    It has the ``shape`` of the result, steps and sequences in front.  A result that is not all of
+    its buffer is at ``index`` of the array in the shape ``rows``.  One that is not ``alone`` in
+    its buffer leaves as a copy.
+    """
+
+    shape: tuple[int, ...]
+    alone: bool
+    rows: tuple[int, ...] | None = None
+    index: tuple[slice, ...] = ()
+
+    def of(self, array: Array) -> Array:
+        """The result in an array."""
+        if self.rows is None:
+            return array.reshape(self.shape)
+        return array.reshape(self.rows)[self.index].reshape(self.shape)
+
+    def given_away(self, array: Array) -> Array:
+        """The result as an array of the caller's."""
+        found = self.of(array)
+        return found if self.alone else found.copy()
+
+
 @dataclass
 class Frame:
     """What calls of one size reuse.
 
     ``arrays`` are the kernel's own, with ``copied`` the views of them that leaves are copied to.
     ``given`` leaves and ``results``, by phase, are other arrays in each call, with ``lender``
-    their memory.  ``leaving`` are the results of the program, with ``whole`` the shapes of those
-    that are whole buffers.  ``bound`` are the functions with the arguments of the last call, and
-    ``replaced`` the positions of arguments that differ from call to call.  ``teams`` are the
-    worker teams, by phases, where products are ``divisible``.
+    their memory.  ``leaving`` are the results of the program, and their views.  ``bound`` are the
+    functions with the arguments of the last call, and ``replaced`` the positions of arguments
+    that differ from call to call.  ``teams`` are the worker teams, by phases, where products are
+    ``divisible``.
     """
 
     sizes: Mapping[str, int]
@@ -43,8 +69,7 @@ class Frame:
     copied: dict[str, Array] = field(default_factory=dict)
     given: list[Argument] = field(default_factory=list)
     results: dict[str, list[Argument]] = field(default_factory=dict)
-    leaving: list[tuple[tuple[str, str], Result]] = field(default_factory=list)
-    whole: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
+    leaving: list[tuple[tuple[str, str], Result, View]] = field(default_factory=list)
     bound: dict[tuple[Any, ...], Bound] = field(default_factory=dict)
     replaced: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     divisible: bool | None = None

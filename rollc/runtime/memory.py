@@ -19,11 +19,10 @@ from rollc.kernel.program import (
     Buffer,
     Pack,
     Program,
-    Ref,
     Result,
     simple_statements,
 )
-from rollc.runtime.frames import Frame, Frames, inside, lead
+from rollc.runtime.frames import Frame, Frames, View, inside, lead
 from rollc.support.allocator import Lender, empty
 
 Array = NDArray[Any]
@@ -152,25 +151,31 @@ class Memory:
             ]
         for result in self.program.results:
             key = result.kind, result.label
-            frame.leaving.append((key, result))
-            if self._is_whole(result.ref):
-                buffer = self.buffers[result.ref.buffer]
-                frame.whole[key] = (*lead(buffer, sizes), *result.ref.shape)
+            frame.leaving.append((key, result, self._view_of(result, sizes)))
         return frame
 
     def result(self, result: Result, array: Array, sizes: Mapping[str, int]) -> Array:
         """A result with its own dimensions, to be given away."""
-        found = self.view(result, array, sizes)
-        return found if result.ref.buffer in self._single else found.copy()
+        return self._view_of(result, sizes).given_away(array)
 
     def view(self, result: Result, array: Array, sizes: Mapping[str, int]) -> Array:
         """A result in the array of its buffer: steps, sequences, then its own shape."""
+        return self._view_of(result, sizes).of(array)
+
+    def _view_of(self, result: Result, sizes: Mapping[str, int]) -> View:
         ref = result.ref
-        buffer = self.buffers[ref.buffer]
-        rows = array.reshape((*lead(buffer, sizes), -1))
-        steps = inside(rows, buffer, sizes, ref.shift)
-        found = steps[..., ref.offset : ref.offset + prod(ref.shape)]
-        return found.reshape((*found.shape[:-1], *ref.shape))
+        buffer, single = self.buffers[ref.buffer], ref.buffer in self._single
+        rows = lead(buffer, sizes)
+        without_halo = (*(sizes[axis] for axis in buffer.axes), *rows[len(buffer.axes) :])
+        shape = (*without_halo, *ref.shape)
+        if not buffer.around and ref.shape == buffer.shape:
+            return View(shape, single)
+        index = [slice(None)] * len(rows)
+        if buffer.around:
+            steps = buffer.axes.index(buffer.axis)
+            index[steps] = slice(ref.shift, ref.shift + sizes[buffer.axis])
+        elements = slice(ref.offset, ref.offset + prod(ref.shape))
+        return View(shape, single, (*rows, prod(buffer.shape)), (*index, elements))
 
     def leaving(self, result: Result, array: Array, lender: Lender) -> Array:
         """A result of a kept call: a copy where a later phase reads its array."""
@@ -179,10 +184,6 @@ class Memory:
         own = lender.lend((result.kind, result.label), array.shape, array.dtype)
         own[...] = array
         return own
-
-    def _is_whole(self, ref: Ref) -> bool:
-        """Whether a result is a whole buffer that is returned to the caller."""
-        return ref.buffer in self._single and not self.buffers[ref.buffer].around
 
 
 def _read_later(program: Program) -> frozenset[str]:

@@ -6,7 +6,7 @@ The compiler is imported only to compile: loading and calling a kernel do not ne
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from rollc.backends.numba.entry_points import Part, numbers, parts
 from rollc.backends.numba.jit import object_code
 from rollc.backends.numba.jit.target import host, panel_size
 from rollc.backends.numba.library.team_layout import MATRIX
@@ -46,16 +47,15 @@ class NumbaBackend(Backend):
         object_code.start_compiler()
         module = _module(source)
         phases = source.program.functions
-        functions = {phase.phase: getattr(module, phase.phase) for phase in phases}
         if object_code.interpreted():
-            return Functions({name: object_code.plain(own) for name, own in functions.items()})
+            return Functions({one.phase: partial(_plain, source, module, one) for one in phases})
         from numba.np.numpy_support import from_dtype
 
         from rollc.backends.numba.jit.routine import machine_code
         from rollc.backends.numba.library import routines  # noqa: F401  # registers them
 
-        arguments = {phase.phase: _types(source, phase) for phase in phases}
-        code = machine_code(functions, arguments, {_WORKER: from_dtype(source.dtype)})
+        entries = [_entry(source, module, phase) for phase in phases]
+        code = machine_code(entries, {_WORKER: from_dtype(source.dtype)})
         object_code.save(code, _files(source))
         linked = object_code.link(code)
         assert linked is not None  # this process has made it
@@ -91,18 +91,57 @@ def _files(source: Source) -> tuple[Path, ...]:
     return object_code.code_paths(source.path.parent, source.path.stem, made_from)
 
 
-def _types(source: Source, function: Phase) -> list[Any]:
-    """The types of a function's arguments."""
+def _entry(source: Source, module: ModuleType, phase: Phase) -> Any:
+    """An entry point to be compiled."""
     from numba import boolean, int64, types
     from numba.np.numpy_support import from_dtype
 
+    from rollc.backends.numba.jit.routine import Entry, EntryCall
+
     number = from_dtype(source.dtype)
     kinds = {"float": number, "index": int64, "bool": boolean}
-    counts = [int64] * (max(len(source.program.axes), 1) + 6)
-    optional = [boolean] if function.optional else []
+    own = numbers(source.program, phase)
+    found = {name: boolean if name == phase.optional else int64 for name in own}
     buffers = {buffer.name: buffer.kind for buffer in source.program.buffers}
-    arrays = (types.Array(kinds[buffers[name]], 2, "C") for name in function.buffers)
-    return [*counts, *optional, *arrays]
+    arrays = (types.Array(kinds[buffers[name]], 2, "C") for name in phase.buffers)
+    calls = [
+        EntryCall(
+            getattr(module, part.name),
+            _places(own, phase, part),
+            (own.index("part"), part.without),
+        )
+        for part in parts(source.program, phase)
+    ]
+    return Entry(phase.phase, [*found.values(), *arrays], calls)
+
+
+def _places(own: Sequence[str], phase: Phase, part: Part) -> list[int]:
+    """The arguments of a function of the source among those of its entry point."""
+    arrays = (len(own) + phase.buffers.index(name) for name in part.buffers)
+    return [*map(own.index, part.numbers), *arrays]
+
+
+def _plain(
+    source: Source,
+    module: ModuleType,
+    phase: Phase,
+    given: Sequence[int],
+    arrays: Sequence[Array],
+) -> Callable[[], None]:
+    """An entry point in Python, with its arguments."""
+    own = numbers(source.program, phase)
+    part_to_run, row = given[own.index("part")], [*given, *arrays]
+    calls = [
+        partial(getattr(module, part.name), *(row[place] for place in _places(own, phase, part)))
+        for part in parts(source.program, phase)
+        if part.without != part_to_run
+    ]
+
+    def run() -> None:
+        for call in calls:
+            call()
+
+    return run
 
 
 def _module(source: Source) -> ModuleType:

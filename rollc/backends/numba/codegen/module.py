@@ -20,14 +20,12 @@ from rollc.backends.numba.codegen.reductions import write_reduction
 from rollc.backends.numba.codegen.scalar_recurrence import batched, write_single
 from rollc.backends.numba.codegen.step_ranges import inside, ranges
 from rollc.backends.numba.codegen.symbols import Names, plain, shown
+from rollc.backends.numba.entry_points import Part, parts
 from rollc.ir.graph import BATCH
 from rollc.kernel.program import (
-    PROLOGUE,
-    REST,
     Carry,
     Clear,
     Fill,
-    Function,
     Loop,
     MatMul,
     Nest,
@@ -55,7 +53,6 @@ The arguments of its functions:
               all steps of a block together
     team      the control block of a team of worker threads for large products, or 0
     progress  the control block of threads that pack panels together, or 0
-    part      the part to run: 0 for all, 1 for the prologue alone, 2 for all but the prologue
     inputs    whether the gradients of inputs are computed
     h_        the array of a node h; d_h_ is that of its cotangent ~h
 
@@ -95,8 +92,9 @@ def emit(program: Program, dtype: str, target: Target = GENERIC) -> str:
         raise ValueError(f"expected float32 or float64, found {dtype}")
     names = Names()
     functions = [
-        "\n".join(_Emitter(program, names, target).function(function))
+        _Emitter(program, names, target).function(part)
         for function in program.functions
+        for part in parts(program, function)
     ]
     header = _HEADER.format(name=plain(program.name), dtype=dtype)
     imports = "\n".join([header, "import numpy as np", "", *_imports(functions)])
@@ -126,33 +124,19 @@ class _Emitter:
         self.write = Writer(buffers, names, program.axes, target)
         self.elements = Elements(self.write)
 
-    def function(self, function: Function) -> list[str]:
-        steps = [self.write.steps(axis) for axis in self.write.axes or ("t",)]
-        optional = [function.optional] if function.optional else []
-        buffers = (self.write.names.array(name) for name in function.buffers)
-        arguments = [*steps, "B", "N", "K", "team", "progress", "part", *optional, *buffers]
+    def function(self, part: Part) -> str:
+        """The source of a function."""
+        arrays = (self.write.names.array(buffer) for buffer in part.buffers)
         self.write.say("@kernel")
-        self.write.say(f"def {function.phase}({wrapped(arguments)}):")
+        self.write.say(f"def {part.name}({wrapped([*part.numbers, *arrays])}):")
         self.write.depth += 1
-        if function.prologue:
-            self._prologue(function)
-        for statement in function.body:
+        for statement in part.body:
             if isinstance(statement, Loop):
                 self._loop(statement)
             else:
                 self._simple(statement)
         self.write.depth -= 1
-        return self.write.lines
-
-    def _prologue(self, function: Function) -> None:
-        """Write the prologue of a function, which a call can skip."""
-        self.write.say(f"if part != {REST}:")
-        self.write.depth += 1
-        for statement in function.prologue:
-            self._simple(statement)
-        self.write.say(f"if part == {PROLOGUE}:")
-        self.write.say("    return")
-        self.write.depth -= 1
+        return "\n".join(self.write.lines)
 
     def _loop(self, loop: Loop) -> None:
         span = loop.span

@@ -199,11 +199,6 @@ class Bound:
             raise RuntimeError("a kernel stopped")
 
 
-def plain(code: Callable[..., None]) -> Bindable:
-    """A Python function instead of machine code."""
-    return lambda numbers, arrays: partial(code, *numbers, *arrays)
-
-
 WORDS = 9  # of eight bytes: the fields of an array
 _DATA = 4  # the one with the address of the first element
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -136,31 +137,55 @@ def kernel(function: Callable[..., None]) -> Any:
     return njit(**_OPTIONS, fastmath={"contract"}, pipeline_class=Distinct)(function)
 
 
-def machine_code(
-    functions: Mapping[str, Any], arguments: Mapping[str, Sequence[Any]], library: Any = None
-) -> Code:
-    """The machine code of kernel functions, for arguments of the given types.
+@dataclass(frozen=True)
+class EntryCall:
+    """A kernel function that an entry point calls.
 
-    Each function takes whole numbers and truth values first, then arrays.  ``library`` has
-    routines that are entry points too, each with its precision.
+    ``places`` are its arguments among those of the entry point.  With ``unless``, it is not
+    called where the argument at a place is a number.
+    """
+
+    function: Any
+    places: Sequence[int]
+    unless: Pair | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry point: the types of its arguments, numbers before arrays, and what it calls."""
+
+    name: str
+    arguments: Sequence[Any]
+    calls: Sequence[EntryCall]
+
+
+def machine_code(entries: Sequence[Entry], library: Mapping[str, Any] | None = None) -> Code:
+    """The machine code of entry points to a kernel.
+
+    ``library`` has routines that are entry points too, each with its precision.
     """
     routines: dict[str, Piece] = {}
     needs: dict[str, None] = {}
     pieces = []
-    for name, dispatcher in functions.items():
-        compiled = _compiled(dispatcher, tuple(arguments[name]))
-        code = _object(compiled, routines, needs)
-        described = compiled.fndesc
-        entry = _entry(name, described.llvm_func_name, described.restype, described.argtypes)
-        pieces.append(Piece(name, name, (code, entry)))
+    for entry in entries:
+        objects, calls = [], []
+        for call in entry.calls:
+            types_ = tuple(entry.arguments[place] for place in call.places)
+            compiled = _compiled(call.function, types_)
+            objects.append(_object(compiled, routines, needs))
+            described = compiled.fndesc
+            calls.append((described.llvm_func_name, described.restype, call))
+        code = _entry_code(entry.name, entry.arguments, calls)
+        pieces.append(Piece(entry.name, entry.name, (*objects, code)))
     for name, number in (library or {}).items():
         made = _routines[name]
         made.link(number)
-        symbol = made.symbol(number)
+        symbol, arguments = made.symbol(number), made.arguments(number)
         routines.update((piece.symbol, piece) for piece in _linked[symbol].routines)
         needs.update(dict.fromkeys(_linked[symbol].needs))
-        entry = _entry(name, symbol, made.result(number), made.arguments(number))
-        pieces.append(Piece(name, name, (entry,)))
+        call = EntryCall(None, range(len(arguments)))
+        code = _entry_code(name, arguments, [(symbol, made.result(number), call)])
+        pieces.append(Piece(name, name, (code,)))
     return Code(tuple(routines.values()), tuple(pieces), tuple(needs))
 
 
@@ -179,10 +204,13 @@ def _object(compiled: Any, routines: dict[str, Piece], needs: dict[str, None]) -
     return bytes(code)
 
 
-def _entry(name: str, symbol: str, result: Any, arguments: Sequence[Any]) -> bytes:
+def _entry_code(
+    name: str, arguments: Sequence[Any], calls: Sequence[tuple[str, Any, EntryCall]]
+) -> bytes:
     """Object code of an entry point, which takes all arguments as one row of integers.
 
-    Arrays are :data:`object_code.WORDS` integers each, as Numba lays them out.  It returns 0.
+    Arrays are :data:`object_code.WORDS` integers each, as Numba lays them out.  Each call has
+    the symbol of its function, and the type of what that returns.  The entry point returns 0.
     """
     context = cpu_target.target_context
     convention = context.call_conv
@@ -202,10 +230,19 @@ def _entry(name: str, symbol: str, result: Any, arguments: Sequence[Any]) -> byt
             value = builder.load(pointer)
             values.append(builder.trunc(value, own) if kind == boolean else value)
             offset += 1
-    type_ = convention.get_function_type(result, arguments)
-    callee = ir.Function(module, type_, symbol)
-    status, _ = convention.call_function(builder, callee, result, arguments, values)
-    builder.ret(status.code)
+    for symbol, result, call in calls:
+        own_types = [arguments[place] for place in call.places]
+        callee = ir.Function(module, convention.get_function_type(result, own_types), symbol)
+        taken = [values[place] for place in call.places]
+        wanted = ir.IntType(1)(1)
+        if call.unless:
+            place, number = call.unless
+            wanted = builder.icmp_signed("!=", values[place], word(number))
+        with builder.if_then(wanted):
+            status, _ = convention.call_function(builder, callee, result, own_types, taken)
+            with builder.if_then(status.is_error):
+                builder.ret(status.code)
+    builder.ret(ir.IntType(32)(0))
     return bytes(target_machine().emit_object(binding.parse_assembly(str(module))))
 
 
