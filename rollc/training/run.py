@@ -12,9 +12,11 @@ from typing import Any
 
 from rollc.errors import InputError
 from rollc.training.loop import Trainer, Update
+from rollc.training.picture import picture
 from rollc.training.run_folder import Record, RunFolder, finite
 
 KEPT_EVERY = 60.0  # seconds between checkpoints
+DRAWN_EVERY = 60.0  # between pictures of the losses, whatever the checkpoints
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Run:
     every: float = KEPT_EVERY
     records: list[Record] = field(default_factory=list)
     _kept: float = 0.0
+    _drawn: float = 0.0
 
     def go(
         self,
@@ -42,7 +45,7 @@ class Run:
         ``watch`` sees every update.  Raises :class:`rollc.training.loop.Diverged`: the last
         checkpoint stays as it was.
         """
-        began = time.monotonic()
+        began = self._drawn = time.monotonic()
         before = float(self.records[-1]["seconds"]) if self.records else 0.0
         self.keep()
 
@@ -57,7 +60,10 @@ class Run:
                 self.keep()
             return False
 
-        self.trainer.drive(see)
+        try:
+            self.trainer.drive(see)
+        finally:
+            self._draw()
         self.keep()
         return self.trainer.done
 
@@ -66,6 +72,13 @@ class Run:
         if self.folder is not None:
             self.folder.keep(self.trainer.progress, self.trainer.layout, self.records)
         self._kept = time.monotonic()
+        if self._kept - self._drawn >= DRAWN_EVERY:
+            self._draw()
+
+    def _draw(self) -> None:
+        self._drawn = time.monotonic()
+        if self.folder is not None and (svg := picture(self.records)) is not None:
+            self.folder.write_picture(svg)
 
 
 def record_of(trainer: Trainer, update: Update, seconds: float) -> Record:

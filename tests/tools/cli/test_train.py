@@ -70,7 +70,7 @@ def test_a_run_leaves_all_that_it_is_made_of(folder: Path) -> None:
     assert "training data: x [4, 4], y [4, 4], z [4]: 4 sequences of 4 steps" in done.stderr
     assert "an update: 1 sequence; 4 updates an epoch; 15 parameters" in done.stderr
     assert sorted(path.name for path in Path("run").iterdir()) == [
-        *("checkpoint.safetensors", "metrics.jsonl", "network", "options.toml"),
+        *("checkpoint.safetensors", "loss.svg", "metrics.jsonl", "network", "options.toml"),
         *("params.safetensors", "preparation.json", "run.json"),
     ]
     options = tomllib.loads(Path("run/options.toml").read_text())
@@ -79,6 +79,7 @@ def test_a_run_leaves_all_that_it_is_made_of(folder: Path) -> None:
     assert about["data"]["sequences"] == 4 and about["valid"]["sequences"] == 2
     again = train("--config", "run/options.toml", "-o", "again")
     assert left("again") == left("run")
+    assert Path("again/loss.svg").read_bytes() == Path("run/loss.svg").read_bytes()
     assert again.stdout == done.stdout
     assert "is a run already: go on with `--resume run`" in train(*begun("run"), status=2).stderr
 
