@@ -26,16 +26,19 @@ if TYPE_CHECKING:
     from rollc.lang.diagnostics.spec_error import SpecError
     from rollc.network.network import Network
     from rollc.support import threads
+    from rollc.training.callbacks import Callback, StopTraining
     from rollc.training.data.sequences import padded
     from rollc.training.fit import fit
 
 __version__ = VERSION
 
 __all__ = [
+    "Callback",
     "InputError",
     "Network",
     "RollcError",
     "SpecError",
+    "StopTraining",
     "StoreError",
     "__version__",
     "build",
@@ -46,10 +49,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Callback": "rollc.training.callbacks",
     "InputError": "rollc.errors",
     "Network": "rollc.network.network",
     "RollcError": "rollc.errors",
     "SpecError": "rollc.lang.diagnostics.spec_error",
+    "StopTraining": "rollc.training.callbacks",
     "StoreError": "rollc.errors",
     "build": "rollc.driver.build",
     "fit": "rollc.training.fit",

@@ -11,20 +11,21 @@ from numpy.typing import NDArray
 
 from rollc.errors import InputError
 from rollc.network.network import Network
-from rollc.support.checks import shown, switch, words
+from rollc.support.checks import real, shown, switch, words
+from rollc.training.callbacks import Callback, StopTraining
 from rollc.training.data.batches import Batches
 from rollc.training.data.sequences import Sequences, cut
 from rollc.training.flat import Layout
 from rollc.training.loop import Trainer, Update
 from rollc.training.measures import Measures
 from rollc.training.optimizers import Optimizer, optimizer
-from rollc.training.run import Run
+from rollc.training.run import KEPT_EVERY, Run
 from rollc.training.run_folder import Record, RunFolder, is_run
 from rollc.training.schedules import Schedule
 from rollc.training.settings import Settings
 
 Array = NDArray[Any]
-Callback = Callable[[Trainer, Update], bool | None]
+Called = Callback | Callable[[Trainer, Update], bool | None]
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ def fit(
     patience: int | None = None,
     min_delta: float = 0.0,
     seed: int = 0,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Called] = (),
     directory: str | Path | None = None,
+    checkpoint_every: float = KEPT_EVERY,
 ) -> Fit:
     """Fit the parameters of a network to arrays by name, time first (``[T, B, ...]``).
 
@@ -83,10 +85,11 @@ def fit(
     The settings are those of :class:`~rollc.training.settings.Settings`; ``batch`` is the number of
     sequences in an update, all without it.  With ``window`` the sequences are cut into pieces of so
     many steps, each a sequence of its own, which begin every ``stride`` steps; if ``stateful``, the
-    windows are read in their order, and the state goes on from one to the next.  A callback is
-    called after each update with the :class:`~rollc.training.loop.Trainer` and the update, whose
-    ``ended`` tells of an epoch; where it gives True the fit ends.  ``directory`` is a folder for
-    checkpoints: a fit that finds one there goes on with it.
+    windows are read in their order, and the state goes on from one to the next.  A callback is a
+    :class:`~rollc.training.callbacks.Callback`, or a function that is called after each update with
+    the :class:`~rollc.training.loop.Trainer` and the update; where it gives True, or raises
+    :class:`~rollc.training.callbacks.StopTraining`, the fit ends.  ``directory`` is a folder for
+    checkpoints, each ``checkpoint_every`` seconds: a fit that finds one there goes on with it.
 
     Raises :class:`InputError` for what does not fit, and
     :class:`~rollc.training.loop.Diverged`, with the last good parameters, where a loss or a
@@ -122,6 +125,7 @@ def fit(
         found, _ = cut(network, Sequences(whole.arrays, whole.lengths), window, stride)
         return Batches(network, found.arrays, batch, seed=settings.seed, shuffle=shuffle)
 
+    seconds = real("`checkpoint_every`", checkpoint_every, "a number of seconds")
     batches = pieces(data, lengths)
     held = None if valid is None else pieces(valid, valid_lengths, shuffle=False)
     folder = None if directory is None else RunFolder(Path(directory))
@@ -141,13 +145,50 @@ def fit(
         params=params,
         progress=progress,
     )
-    if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
-        raise InputError(f"`callbacks`: expected functions, found {shown(callbacks)}")
-    ended: list[bool] = []
+    run = Run(trainer, folder, seconds, records)
+    done = _watched(run, _called(callbacks))
+    return Fit(trainer.best_params, run.records, done)
+
+
+def _called(callbacks: Any) -> list[Callback]:
+    """Callbacks, each of a function too."""
+    if not isinstance(callbacks, Sequence) or not all(
+        isinstance(each, Callback) or (callable(each) and not isinstance(each, type))
+        for each in callbacks
+    ):
+        raise InputError(
+            f"`callbacks`: expected a list of functions or `rollc.Callback`s, found"
+            f" {shown(callbacks)}"
+        )
+    return [each if isinstance(each, Callback) else _Function(each) for each in callbacks]
+
+
+class _Function(Callback):
+    def __init__(self, function: Callable[[Trainer, Update], bool | None]) -> None:
+        self._function = function
+
+    def on_update(self, trainer: Trainer, update: Update) -> bool | None:
+        return self._function(trainer, update)
+
+
+def _watched(run: Run, callbacks: Sequence[Callback]) -> bool:
+    """Carry a run out, and tell callbacks of it; whether it was not ended before."""
+    trainer, folder, is_ended = run.trainer, run.folder, False
 
     def watch(update: Update) -> None:
-        ended.extend(True for each in callbacks if each(trainer, update) is True)
+        nonlocal is_ended
+        try:
+            answers = [each.on_update(trainer, update) for each in callbacks]
+            if update.ended is not None:
+                answers += [each.on_epoch(trainer, run.records[-1]) for each in callbacks]
+        except StopTraining:
+            answers = [True]
+        is_ended = any(answer is True for answer in answers)
 
-    run = Run(trainer, folder, records=records)
-    done = run.go(watch, lambda: bool(ended))
-    return Fit(trainer.best_params, run.records, done)
+    def kept() -> None:
+        if folder is not None:
+            for each in callbacks:
+                each.on_checkpoint(trainer, folder.path)
+
+    run.kept = kept
+    return run.go(watch, lambda: is_ended)

@@ -32,6 +32,7 @@ class Run:
     folder: RunFolder | None = None
     every: float = KEPT_EVERY
     records: list[Record] = field(default_factory=list)
+    kept: Callable[[], None] = lambda: None  # called after each checkpoint
     _kept: float = 0.0
     _drawn: float = 0.0
 
@@ -71,6 +72,7 @@ class Run:
         """Write a checkpoint."""
         if self.folder is not None:
             self.folder.keep(self.trainer.progress, self.trainer.layout, self.records)
+            self.kept()
         self._kept = time.monotonic()
         if self._kept - self._drawn >= DRAWN_EVERY:
             self._draw()

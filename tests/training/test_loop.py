@@ -254,6 +254,41 @@ def test_fit(tiny: Network) -> None:
     assert not stopped.done and len(stopped.history) == 3
 
 
+def test_callbacks(tiny: Network, tmp_path: Any) -> None:
+    class Seen(rollc.Callback):
+        def __init__(self) -> None:
+            self.said: list[Any] = []
+
+        def on_update(self, trainer: Trainer, update: Any) -> None:
+            self.said.append(update.number)
+
+        def on_epoch(self, trainer: Trainer, record: Any) -> bool:
+            self.said.append((record["epoch"], "RMSE" in record["metrics"]))
+            return record["epoch"] == 3
+
+        def on_checkpoint(self, trainer: Trainer, directory: Any) -> None:
+            self.said.append((directory / "params.safetensors").exists())
+
+    seen = Seen()
+    options: Any = {"batch": 2, "epochs": 9, "valid": arrays(), "directory": tmp_path / "fit"}
+    found = rollc.fit(tiny, arrays(), **options, callbacks=[rollc.Callback(), seen])
+    assert seen.said == [True, 1, 2, (1, True), 3, 4, (2, True), 5, 6, (3, True), True]
+    assert not found.done and len(found.history) == 3
+    seen.said.clear()
+    rollc.fit(tiny, arrays(), **options, checkpoint_every=0, callbacks=[seen])
+    assert seen.said[:5] == [True, 7, True, 8, (4, True)]
+
+    class Stops(rollc.Callback):
+        def on_epoch(self, trainer: Trainer, record: Any) -> None:
+            raise rollc.StopTraining
+
+    found = rollc.fit(tiny, arrays(), batch=2, epochs=9, callbacks=[Stops()])
+    assert not found.done and len(found.history) == 1
+    for wrong in ([3], [Stops], Stops()):
+        with pytest.raises(InputError, match=r"`callbacks`: expected a list of functions or"):
+            rollc.fit(tiny, arrays(), callbacks=wrong)
+
+
 def test_fit_goes_on_in_its_folder(tiny: Network, tmp_path: Any) -> None:
     options: Any = {"batch": 2, "epochs": 6, "rate": 0.01}
     whole = rollc.fit(tiny, arrays(), **options)
