@@ -59,6 +59,11 @@ def regular(x: Value) -> Value:
     return call("stack", *turn) + call("tanh", x) * 0.3
 
 
+def inside(x: Value) -> Value:
+    """From -1 to 1."""
+    return call("tanh", x) * 0.9
+
+
 @dataclass(frozen=True)
 class Case:
     """Operands by their types; ``domain`` takes real numbers to those that are allowed."""
@@ -99,6 +104,13 @@ CASES: dict[str, list[Case]] = {
     **dict.fromkeys(("negate", "tanh", "sigmoid", "relu", "softplus", "gelu", "silu"), ONE),
     **dict.fromkeys(("exp", "sin", "cos", "abs", "sign", "stop", "log_sigmoid"), ONE),
     **dict.fromkeys(("normal_cdf", "log_normal_cdf", "normal_density", "normal_ratio"), ONE),
+    **dict.fromkeys(("floor", "round", "atan", "sinh", "cosh", "expm1"), ONE),
+    **dict.fromkeys(("erf", "erfc", "erf_slope"), ONE),
+    **dict.fromkeys(("asin", "acos"), elementwise(VECTOR, domain=inside)),
+    **dict.fromkeys(("log1p", "cbrt", "lgamma", "digamma"), elementwise(VECTOR, domain=positive)),
+    "polygamma": [Case((VECTOR,), {"order": order}, positive) for order in (1, 2)],
+    "atan2": TWO,
+    "mod": [Case(case.operands, domain=negative) for case in TWO],
     "identity": [Case((VECTOR,)), Case((INDEX,))],
     "reached": [Case((VECTOR, VECTOR)), Case((VECTOR, NUMBER))],
     "with_slope": [Case((VECTOR, VECTOR, VECTOR)), Case((VECTOR, NUMBER, VECTOR))],

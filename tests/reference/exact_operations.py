@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -161,7 +162,87 @@ def softplus(x: Number) -> Number:
     return max(x, 0) + mp.log1p(mp.exp(-abs(x)))
 
 
+def only(inside: Callable[[Number], bool], function: Callable[[Number], Number]) -> Any:
+    """A function that is no number elsewhere."""
+    return lambda x: function(x) if inside(x) else mpf("nan")
+
+
+def over(above: Callable[[Number], Number]) -> Callable[[Number], Number]:
+    """1 over a number, infinite where that is 0."""
+    return lambda x: 1 / above(x) if above(x) else mpf("inf")
+
+
+def unit(x: Number) -> bool:
+    return abs(x) <= 1
+
+
+def leg(x: Number) -> Number:
+    return mp.sqrt((1 - x) * (1 + x))
+
+
+def cube_root(x: Number) -> Number:
+    return mp.sign(x) * mp.cbrt(abs(x))
+
+
+def erfc(x: Number) -> Number:
+    return mp.erfc(x) if abs(x) < PAST else mpf(0 if x > 0 else 2)
+
+
+def erf_slope(x: Number) -> Number:
+    return 2 / mp.sqrt(mp.pi) * mp.exp(-x * x) if abs(x) < PAST else mpf(0)
+
+
+def digamma(x: Number) -> Pair:
+    return mp.digamma(x), 1 + abs(mp.log(x)) + 1 / x
+
+
+def nearest(x: Number) -> Number:
+    below = mp.floor(x)
+    rest = x - below
+    return below if rest < 0.5 or (rest == 0.5 and below % 2 == 0) else below + 1
+
+
+def nothing(x: Number) -> Number:
+    return mpf(0)
+
+
 ONE = {
+    "floor": one(mp.floor, nothing, (INF, INF, 0), (-INF, -INF, 0), of_none=0),
+    "round": one(
+        nearest,
+        nothing,
+        (INF, INF, 0),
+        *((x + 0.5, x + x % 2, 0) for x in (-2, -1, 0, 1, 2)),
+        of_none=0,
+    ),
+    "atan": one(mp.atan, lambda x: 1 / (1 + x * x), (INF, np.pi / 2, 0), (-INF, -np.pi / 2, 0)),
+    "asin": one(only(unit, mp.asin), only(unit, over(leg)), (INF, NAN, NAN)),
+    "acos": one(
+        only(unit, mp.acos), only(unit, lambda x: -over(leg)(x)), (INF, NAN, NAN), (1, 0, -INF)
+    ),
+    "sinh": one(mp.sinh, mp.cosh, (INF, INF, INF), (-INF, -INF, INF)),
+    "cosh": one(mp.cosh, mp.sinh, (INF, INF, INF), (-INF, INF, -INF)),
+    "log1p": one(
+        lambda x: mp.log1p(x) if x > -1 else mpf("-inf" if x == -1 else "nan"),
+        over(lambda x: 1 + x),
+        (INF, INF, 0),
+        (-1, -INF, INF),
+    ),
+    "expm1": one(mp.expm1, mp.exp, (INF, INF, INF), (-INF, -1, 0)),
+    "cbrt": one(cube_root, over(lambda x: 3 * cube_root(x) ** 2), (INF, INF, 0), (-INF, -INF, 0)),
+    "erf": one(lambda x: mp.erf(x) if abs(x) < PAST else mp.sign(x), erf_slope, (INF, 1, 0)),
+    "erfc": one(erfc, lambda x: -erf_slope(x), (INF, 0, 0), (-INF, 2, 0)),
+    "lgamma": one(
+        mp.loggamma, digamma, (INF, INF, INF), (0, INF, -INF), (-1.5, NAN, NAN), positive=True
+    ),
+    "digamma": one(
+        digamma,
+        lambda x: mp.polygamma(1, x),
+        (INF, INF, 0),
+        (0, -INF, INF),
+        (-1.5, NAN, NAN),
+        positive=True,
+    ),
     "tanh": one(mp.tanh, sech2, (INF, 1, 0), (-INF, -1, 0)),
     "sigmoid": one(
         sigmoid, lambda x: sigmoid(x) * sigmoid(-x), (INF, 1, 0), (-INF, 0, 0), (0, 0.5, 0.25)
@@ -279,7 +360,47 @@ def logistic_slope(score: Number, target: Number) -> Pair:
     return (small - rest if score < 0 else rest - small), small + rest
 
 
+def remainder(a: Number, b: Number) -> Number:
+    # Exact, whatever the quotient.
+    found = Fraction(float(a)) % Fraction(float(b))
+    return mpf(found.numerator) / found.denominator
+
+
+def quotient(a: Number, b: Number) -> Number:
+    return -mpf(Fraction(float(a)) // Fraction(float(b)))
+
+
 TWO = {
+    "mod": two(
+        remainder,
+        lambda a, b: mpf(1),
+        quotient,
+        limits=(
+            ((1, 0), NAN, (1, NAN)),
+            ((INF, 1), NAN, (1, NAN)),
+            ((1, INF), 1, (1, 0)),
+            ((-7, 3), 2, (1, 3)),
+            ((7, -3), -2, (1, 3)),
+            ((6, 3), 0, (1, -2)),
+        ),
+    ),
+    "atan2": two(
+        mp.atan2,
+        lambda a, b: b / (a * a + b * b),
+        lambda a, b: -a / (a * a + b * b),
+        limits=(
+            ((INF, 1), np.pi / 2, (0, 0)),
+            ((1, INF), 0, (0, 0)),
+            ((-1, -INF), -np.pi, (0, 0)),
+            ((INF, INF), np.pi / 4, (0, 0)),
+            ((INF, -INF), 3 * np.pi / 4, (0, 0)),
+            ((0, 0), 0, (NAN, NAN)),
+            ((0.0, -1), np.pi, (-1, 0)),
+            ((-0.0, -1), np.pi, (-1, 0)),
+            ((0, -0.0), 0, (NAN, NAN)),
+            ((NAN, 1), NAN, (NAN, NAN)),
+        ),
+    ),
     "add": two(lambda a, b: a + b, lambda a, b: mpf(1), lambda a, b: mpf(1)),
     "subtract": two(lambda a, b: a - b, lambda a, b: mpf(1), lambda a, b: mpf(-1)),
     "multiply": two(

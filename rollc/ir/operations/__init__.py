@@ -10,6 +10,7 @@ from rollc.ir.graph import Node
 from rollc.ir.operations.combination import COMBINATION
 from rollc.ir.operations.dense_inverse import INVERSE
 from rollc.ir.operations.distribution import DISTRIBUTION
+from rollc.ir.operations.elementary import ELEMENTARY
 from rollc.ir.operations.elementwise import ELEMENTWISE
 from rollc.ir.operations.functions import FUNCTIONS
 from rollc.ir.operations.history import TAIL
@@ -19,6 +20,8 @@ from rollc.ir.operations.normalization import NORMAL
 from rollc.ir.operations.operation import Frame, Operation, TypeMismatch
 from rollc.ir.operations.random import RANDOM
 from rollc.ir.operations.reductions import REDUCTIONS
+from rollc.ir.operations.rounding import ROUNDING
+from rollc.ir.operations.special import SPECIAL
 from rollc.ir.operations.time_axis import SEQUENCE
 from rollc.ir.operations.unit_directions import DIRECTION
 from rollc.ir.operations.vector import VECTOR
@@ -26,7 +29,8 @@ from rollc.ir.operations.vector import VECTOR
 OPERATIONS: Mapping[str, Operation] = {
     entry.name: entry
     for entries in (
-        *(ELEMENTWISE, COMBINATION, FUNCTIONS, DISTRIBUTION, LINEAR, INVERSE, REDUCTIONS, VECTOR),
+        *(ELEMENTWISE, ROUNDING, COMBINATION, FUNCTIONS, ELEMENTARY, DISTRIBUTION, SPECIAL),
+        *(LINEAR, INVERSE, REDUCTIONS, VECTOR),
         *(NORMAL, LOSS, RANDOM, SEQUENCE, TAIL, DIRECTION),
     )
     for entry in entries

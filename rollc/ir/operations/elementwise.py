@@ -128,16 +128,18 @@ def unary(
     )
 
 
-def _binary(
+def binary(
     name: str,
     function: Any,
     adjoint: Adjoint,
     summary: str,
     choices: Choices | None = None,
     slope: Slope = "constant",
-    picks: bool = False,
+    picks: bool | tuple[int, ...] = False,
     **facts: Any,
 ) -> Operation:
+    """An operation of two operands; ``function`` keeps the precision of its arguments."""
+
     def evaluate(frame: Frame, options: Options, a: Array, b: Array) -> Array:
         return np.asarray(
             function(a.astype(frame.dtype, copy=False), b.astype(frame.dtype, copy=False))
@@ -257,7 +259,7 @@ def _where_adjoint(g: Value, y: Value, c: Value, a: Value, b: Value) -> list[Val
 
 
 ELEMENTWISE = (
-    _binary(
+    binary(
         "add",
         np.add,
         lambda g, y, a, b: [g, g],
@@ -268,7 +270,7 @@ ELEMENTWISE = (
         cheap=True,
         commutative=True,
     ),
-    _binary(
+    binary(
         "subtract",
         np.subtract,
         lambda g, y, a, b: [g, -g],
@@ -279,7 +281,7 @@ ELEMENTWISE = (
         cheap=True,
         compares="numbers",
     ),
-    _binary(
+    binary(
         "multiply",
         np.multiply,
         lambda g, y, a, b: [g * b, g * a],
@@ -290,7 +292,7 @@ ELEMENTWISE = (
         cheap=True,
         commutative=True,
     ),
-    _binary(
+    binary(
         "divide",
         np.divide,
         lambda g, y, a, b: [g / b, -(g * y / b)],
@@ -300,7 +302,7 @@ ELEMENTWISE = (
         linear=FIRST,
         cheap=True,
     ),
-    _binary(
+    binary(
         "power",
         np.power,
         _power_adjoint,
@@ -308,7 +310,7 @@ ELEMENTWISE = (
         domain="a power that is not defined or too large: bound its base or its exponent",
         slope="infinite",
     ),
-    _binary(
+    binary(
         "minimum",
         np.minimum,
         _larger_adjoint("less"),
@@ -319,7 +321,7 @@ ELEMENTWISE = (
         finite=True,
         cheap=True,
     ),
-    _binary(
+    binary(
         "maximum",
         np.maximum,
         _larger_adjoint("greater"),

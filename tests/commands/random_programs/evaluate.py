@@ -439,6 +439,12 @@ class Sequence:
         """Note how far from a kink an operation is."""
         x, *rest = numbers
         match function:
+            case "floor" | "round":
+                jump = x if function == "floor" else x + 0.5
+                self.margin.see(jump - jump.round(), x.abs(), function)
+            case "mod":
+                turns = x / rest[0]
+                self.margin.see(turns - turns.round(), turns.abs(), function)
             case "relu" | "abs" | "sign":
                 self.margin.see(x, 1.0, function)
             case "maximum" | "minimum":
@@ -664,6 +670,22 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "normal_cdf": torch.special.ndtr,
     "log_normal_cdf": torch.special.log_ndtr,
     "log_sigmoid": torch.nn.functional.logsigmoid,
+    "floor": torch.floor,
+    "round": torch.round,
+    "mod": torch.remainder,
+    "atan": torch.atan,
+    "atan2": torch.atan2,
+    "asin": torch.asin,
+    "acos": torch.acos,
+    "sinh": torch.sinh,
+    "cosh": torch.cosh,
+    "expm1": torch.expm1,
+    "log1p": torch.log1p,
+    "cbrt": lambda x: torch.sign(x).detach() * torch.exp(torch.log(torch.abs(x)) / 3),
+    "erf": torch.erf,
+    "erfc": torch.erfc,
+    "lgamma": torch.lgamma,
+    "digamma": torch.digamma,
 }
 
 

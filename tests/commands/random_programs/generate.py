@@ -32,6 +32,7 @@ Written = tuple[Expression, float]
 """An expression, and a bound of its absolute value."""
 
 BOUNDED = {"tanh": 1.0, "sin": 1.0, "cos": 1.0, "sigmoid": 1.0, "normal_cdf": 1.0}
+BOUNDED |= {"atan": 1.6, "erf": 1.0, "erfc": 2.0}
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 REDUCTIONS = ("sum", "mean", "max", "min", "dot", "logsumexp", "log_det", "mse", "cross_entropy")
 REDUCTIONS += ("binary_cross_entropy",)
@@ -373,8 +374,10 @@ class Writer:
             name = self.choose(*KEPT)
             return Call(name, (operand,)), size
         if self.chance(0.2):
-            name = self.choose("softplus", "sign", "log_sigmoid", "log_normal_cdf")
-            if name == "softplus":
+            name = self.choose(
+                *("softplus", "sign", "log_sigmoid", "log_normal_cdf", "floor", "round")
+            )
+            if name in ("softplus", "floor", "round"):
                 return Call(name, (operand,)), size + 1
             if name == "sign":
                 return Call(name, (operand,)), 1.0
@@ -397,7 +400,9 @@ class Writer:
         """Operations of a domain, kept inside it."""
         a, size = self.expression(shape, scope, depth)
         positive = Call(self.choose("sigmoid", "softplus"), (a,))
-        match self.choose("/", "/", "**", "**", "exp", "log", "sqrt"):
+        match self.choose("/", "/", "**", "**", "exp", "log", "sqrt", "new", "new"):
+            case "new":
+                return self.elementary(shape, scope, depth, a, size, positive)
             case "/":
                 b, _ = self.expression(shape, scope, depth)
                 below = Call("+", (Number(1.5), Call(self.choose("sigmoid", "tanh"), (b,))))
@@ -421,6 +426,39 @@ class Writer:
                 twice = self.chance() and not by_chance(a)
                 square = Call("*", (a, a)) if twice else positive
                 return Call("sqrt", (Call("+", (square, Number(0.1))),)), size + 1
+        raise AssertionError
+
+    def elementary(
+        self,
+        shape: Shape,
+        scope: Scope,
+        depth: int,
+        a: Expression,
+        size: float,
+        positive: Expression,
+    ) -> Written:
+        above = Call("+", (positive, Number(0.3)))
+        angle = Call("*", (Number(0.9), Call("tanh", (a,))))
+        tame, _ = self.tame((a, size), 1.5)
+        match self.choose("mod", "atan2", "asin", "sinh", "log1p", "cbrt", "gamma"):
+            case "mod":
+                divisor = Call("+", (Number(1.5), Call("sigmoid", (a,))))
+                sign = Call("*", (Number(self.choose(1, -1)), divisor))
+                other, _ = self.expression(shape, scope, depth)
+                return Call("mod", (other, sign)), 2.5
+            case "atan2":
+                b, _ = self.expression(shape if self.chance() else (), scope, depth)
+                return Call("atan2", (b, above)), 1.6
+            case "asin":
+                return Call(self.choose("asin", "acos"), (angle,)), 3.0
+            case "sinh":
+                return Call(self.choose("sinh", "cosh", "expm1"), (tame,)), 4.0
+            case "log1p":
+                return Call("log1p", (self.choose(positive, angle),)), size + 3
+            case "cbrt":
+                return Call("cbrt", (above,)), size + 1
+            case _:
+                return Call(self.choose("lgamma", "digamma"), (above,)), size * 2 + 4
         raise AssertionError
 
     def bounded_choice(self, shape: Shape, scope: Scope, depth: int) -> Written | None:

@@ -248,7 +248,7 @@ def test_what_is_cheap(operation: Operation) -> None:
     """Arithmetic, comparisons and choices, and what is one number at many places."""
     cheap = {"add", "subtract", "multiply", "divide", "negate", "abs", "sign", "relu", "identity"}
     cheap |= {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "reached"}
-    cheap |= {"where", "minimum", "maximum", "clip", "stop"}
+    cheap |= {"where", "minimum", "maximum", "clip", "stop", "floor", "round"}
     cheap |= {"range", "eye", "zero", "fill", "spread", "impulse", "at", "tail_steps"}
     assert operation.cheap == (operation.name in cheap)
 
@@ -273,7 +273,7 @@ def test_facts_fit_together(operation: Operation) -> None:
         assert whole.variadic and whole.elementwise and operation.reduces is not None
     if operation.cheap:  # an instruction or two: no function of the library is called
         calls = re.findall(r"(\w+)\(", spellings.EXPRESSIONS.get(operation.name, ""))
-        assert operation.fusable and set(calls) <= {"F", "abs"}
+        assert operation.fusable and set(calls) <= {"F", "abs", "floor", "rint"}
     assert not (operation.elementwise and operation.selects)
     assert not operation.commutative or len(operation.operands) == 2
 

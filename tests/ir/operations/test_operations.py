@@ -35,6 +35,7 @@ SAFE = (
     *("tanh", "sigmoid", "relu", "softplus", "gelu", "silu", "abs", "sign", "minimum", "maximum"),
     *("clip", "where", "softmax", "log_softmax", "logsumexp", "argmax", "layer_norm", "normal_cdf"),
     *("log_sigmoid", "log_normal_cdf", "normal_density", "normal_ratio"),
+    *("floor", "round", "atan", "erf", "erfc", "erf_slope"),
     *("mse", "cross_entropy", "binary_cross_entropy", "logistic_loss"),
 )
 

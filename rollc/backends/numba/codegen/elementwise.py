@@ -132,16 +132,22 @@ class Elements:
             case "extent":
                 axis = str(options["axis"])
                 return "F(N)" if axis == BATCH else f"F({write.steps(axis)})"
-        return _expression(assign.operation, operands)
+        return _expression(assign.operation, operands, options)
 
 
 def _refs(assign: Assign) -> list[Ref]:
     return [ref for ref in (*assign.operands, assign.store) if isinstance(ref, Ref)]
 
 
-def _expression(operation: str, operands: Sequence[str]) -> str:
-    """The expression of an operation, with its operands."""
-    return re.sub(r"\{(\d)\}", lambda found: operands[int(found[1])], EXPRESSIONS[operation])
+def _expression(
+    operation: str, operands: Sequence[str], options: Mapping[str, Attribute] | None = None
+) -> str:
+    """The expression of an operation, with its operands and options."""
+
+    def given(found: re.Match[str]) -> str:
+        return operands[int(found[1])] if found[1].isdigit() else str((options or {})[found[1]])
+
+    return re.sub(r"\{(\w+)\}", given, EXPRESSIONS[operation])
 
 
 def _window_index(at: str, options: Mapping[str, Attribute]) -> str:

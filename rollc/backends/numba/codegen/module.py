@@ -75,13 +75,22 @@ _IMPORTS = {
     "jit.parallel_loops": ("simd_range",),
     "jit.routine": ("kernel", "uint"),
     "library": ("routines as lib",),
-    "library.vector_math": ("exp", "log", "logistic_loss", "sigmoid", "softplus", "tanh"),
+    "library.vector_math": (
+        *("exp", "expm1", "log", "log1p", "logistic_loss", "sigmoid", "softplus", "tanh"),
+    ),
     "library.vector_math_distribution": (
+        "erf",
+        "erf_slope",
+        "erfc",
         "log_normal_cdf",
         "normal_cdf",
         "normal_density",
         "normal_ratio",
     ),
+    "library.vector_math_elementary": (
+        *("acos", "asin", "atan", "atan2", "cbrt", "cosh", "mod", "sinh"),
+    ),
+    "library.vector_math_gamma": ("digamma", "lgamma", "polygamma"),
     "library.vector_math_special": ("cos", "power", "sin"),
 }
 

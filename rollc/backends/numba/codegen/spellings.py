@@ -6,8 +6,8 @@ parameters by name, for the values at one step of one sequence.  ``x={0}`` is an
 or an array with ``x_row`` and ``x_column``.  ``{size0}`` is the number of its elements, ``{rows0}``
 and ``{columns0}`` are the sizes of a matrix, ``{folded0}`` those before, along and after the option
 ``axis``.  ``out={out}``, ``{size}``, ``{rows}`` and ``{columns}`` are the result's; a call without
-``{out}`` returns a number.  ``{epsilon}`` is an option, and ``{accumulate}`` says whether the call
-adds to the stored value.
+``{out}`` returns a number.  ``{epsilon}`` and ``{order}`` are options, and ``{accumulate}`` says
+whether the call adds to the stored value.
 
 Operations that are not here are decomposed, or have a writer in :mod:`.calls` or
 :mod:`.elementwise`.
@@ -51,8 +51,18 @@ EXPRESSIONS = {
     "exp": "exp({0})",
     "log": "log({0})",
     "sqrt": "np.sqrt({0})",
-    "sin": "sin({0})",
-    "cos": "cos({0})",
+    "floor": "np.floor({0})",
+    "round": "np.rint({0})",
+    **{
+        name: f"{name}({{0}})"
+        for name in (
+            *("sin", "cos", "atan", "asin", "acos", "sinh", "cosh", "log1p", "expm1", "cbrt"),
+            *("erf", "erfc", "erf_slope", "lgamma", "digamma"),
+        )
+    },
+    "atan2": "atan2({0}, {1})",
+    "mod": "mod({0}, {1})",
+    "polygamma": "polygamma({order}, {0})",
     "abs": "abs({0})",
     "sign": "(F(1) if {0} > F(0) else (F(-1) if {0} < F(0) else {0} + F(0)))",
     "gelu": "(F(-40.0) if {0} < F(-40.0) else {0}) * normal_cdf({0})",

@@ -192,6 +192,37 @@ def exp_of_sum_8(x: Any, rest: Any) -> Any:
     return (_expm1_8(r) + D(1)) * _half_8(whole) * _rest_8(whole)
 
 
+def expm1(x: Any) -> Any:
+    """exp(x) - 1."""
+    return np.expm1(x)
+
+
+def _expm1_any_4(x: Any) -> Any:
+    x = F(89) if x > F(89) else x
+    x = F(-20) if x < F(-20) else x
+    whole = x * F(_LOG2E) + WHOLE_4
+    n = whole - WHOLE_4
+    # Half of the power of two, which is a number where all of it is not.
+    half = _power_4(whole - F(1))
+    p = _expm1_4(x - n * _HIGH_4 - n * _LOW_4) * half + (half - F(0.5))
+    return p + p
+
+
+def _expm1_any_8(x: Any) -> Any:
+    x = D(710) if x > D(710) else x
+    x = D(-40) if x < D(-40) else x
+    whole = x * D(_LOG2E) + WHOLE_8
+    n = whole - WHOLE_8
+    half = _power_8(whole - D(1))
+    p = _expm1_8(x - n * HIGH_8 - n * LOW_8) * half + (half - D(0.5))
+    return p + p
+
+
+@overload(expm1, jit_options=OPTIONS)
+def _expm1(x: Any) -> Any:
+    return _expm1_any_4 if x == types.float32 else _expm1_any_8
+
+
 def tanh(x: Any) -> Any:
     """The hyperbolic tangent: u / (u + 2) with u = exp(2 x) - 1."""
     return np.tanh(x)
@@ -351,16 +382,18 @@ def _softplus(x: Any) -> Any:
 
 
 def log1p(x: Any) -> Any:
-    """log(1 + x) of what is not below 0."""
+    """log(1 + x)."""
     return np.log1p(x)
 
 
 def _log1p_4(x: Any) -> Any:
-    return log(F(1) + x) if x > F(0.41421356) else log_near_one_4(x, F(0))
+    far = x > F(0.41421356) or x < F(-0.29289322)
+    return log(F(1) + x) if far else log_near_one_4(x, F(0))
 
 
 def _log1p_8(x: Any) -> Any:
-    return log(D(1) + x) if x > D(0.41421356237309503) else log_near_one_8(x, D(0))
+    far = x > D(0.41421356237309503) or x < D(-0.2928932188134525)
+    return log(D(1) + x) if far else log_near_one_8(x, D(0))
 
 
 @overload(log1p, jit_options=OPTIONS)

@@ -130,7 +130,7 @@ def two_product_8(a: Any, b: Any) -> Any:
 
 
 @register_jitable(**INLINE)
-def _two_sum(a: Any, b: Any) -> Any:
+def two_sum(a: Any, b: Any) -> Any:
     """A sum and its rounding error (Knuth)."""
     total = a + b
     other = total - a
@@ -147,8 +147,8 @@ def _sine(x: Any, quarter: Any) -> Any:
     one, rest = two_product_8(m, _TURN_1[index])
     two, tail = two_product_8(m, _TURN_2[index])
     tail += m * _TURN_3[index]
-    one, more = _two_sum(one - np.floor(one), rest)
-    one, less = _two_sum(one, two)
+    one, more = two_sum(one - np.floor(one), rest)
+    one, less = two_sum(one, two)
     many = np.floor(D(4) * one + D(0.5))
     part = (D(4) * one - many) + D(4) * (more + less + tail)
     far = x >= _NEAR
@@ -246,7 +246,7 @@ def _power_8(a: Any, b: Any) -> Any:
     n = n - D(54) if small else n
     f = mantissa_8(normal) - D(1)
     # The logarithm with the rounding errors of sums and products, by the series in s = f / (2 + f).
-    g, g_rest = _two_sum(D(2), f)
+    g, g_rest = two_sum(D(2), f)
     s = f / g
     s_rest = (_fma(-s, g, f) - s * g_rest) / g
     z, z_rest = two_product_8(s, s)
@@ -261,14 +261,14 @@ def _power_8(a: Any, b: Any) -> Any:
     p = p * z + D(0.40000000000000285523)
     t, t_rest = two_product_8(z, D(0.6666666666666666))
     t_rest += z * D(3.7007434154171884681e-17) + z_rest * D(0.6666666666666666)
-    v, v_rest = _two_sum(t, p * (z * z))
+    v, v_rest = two_sum(t, p * (z * z))
     v_rest += t_rest
     q, q_rest = two_product_8(s, v)
-    h, h_rest = _two_sum(D(2) * s, q)
+    h, h_rest = two_sum(D(2) * s, q)
     h_rest += q_rest + D(2) * s_rest + s * v_rest + s_rest * v
-    high, rest = _two_sum(n * HIGH_8, h)
+    high, rest = two_sum(n * HIGH_8, h)
     low, low_rest = two_product_8(n, LOW_8)
-    high, more = _two_sum(high, low)
+    high, more = two_sum(high, low)
     rest += h_rest + low_rest + more
     x, x_rest = two_product_8(b, high)
     x_rest += b * rest
