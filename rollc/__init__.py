@@ -65,6 +65,7 @@ _MODULES = {
     "threads": "rollc.support.threads",
     # Not in `__all__`: these take seconds, or are not there.
     "jax": "rollc.jax",
+    "sklearn": "rollc.sklearn",
     "torch": "rollc.torch",
 }
 

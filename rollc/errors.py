@@ -19,5 +19,9 @@ class DerivativeError(InputError, NotImplementedError):
     """A derivative was asked for that a network does not give."""
 
 
+class EstimatorError(InputError, ValueError):
+    """What is given to an estimator of scikit-learn, whose callers expect a ``ValueError``."""
+
+
 class StoreError(RollcError):
     """An artefact folder is damaged, foreign or cannot be written."""

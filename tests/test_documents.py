@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCED = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 IMPORTED = re.compile(r"^(?:import|from) (?:rollc\.)?(\w+)", re.MULTILINE)
 QUICK = ("README.md", "faster-lstm-in-one-line.md")  # nothing is trained there
-OPTIONAL = ("jax", "lightning", "polars", "torch")
+OPTIONAL = ("jax", "lightning", "polars", "sklearn", "torch")
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 

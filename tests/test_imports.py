@@ -21,7 +21,7 @@ LAYERS = (
     ("training",),
     ("driver",),
     ("frameworks",),
-    ("jax", "torch"),
+    ("jax", "sklearn", "torch"),
     ("rollc",),
     ("tools",),
     ("__main__",),

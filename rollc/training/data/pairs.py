@@ -86,6 +86,21 @@ def pairs_of(network: Network) -> list[Pair]:
     return list(found.values())
 
 
+def pair_of(network: Network, output: str, data: str) -> Pair | None:
+    """An output and data that it can be held to, whether the loss does so or not; None where their
+    shapes or kinds do not fit each other."""
+    found = [pair for pair in pairs_of(network) if (pair.output, pair.compared) == (output, data)]
+    if found:
+        return found[0]
+    one, other = network.outputs[output], {**network.inputs, **network.targets}[data]
+    if other.bound is None:
+        is_like = one.shape == other.shape and one.kind == "float"
+        return Pair(output, data, "numbers") if is_like else None
+    if one.shape == (other.bound,):
+        return Pair(output, data, "scores")
+    return Pair(output, data, "choice") if one.kind == "index" else None
+
+
 @dataclass(frozen=True)
 class _Comparison:
     """A node of a loss that compares another one, ``source``, with data."""

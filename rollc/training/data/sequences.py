@@ -86,26 +86,28 @@ def split(
     borders = [0, *(round(total * float(part)) for part in np.cumsum(shares))]
     if any(stop <= start for start, stop in pairwise(borders)):
         raise InputError(f"cannot split {counted(total, what[:-1])} into parts of {list(shares)}")
-    axes, slots = data.axes(network), {**network.inputs, **network.targets}
+    slots = {**network.inputs, **network.targets}
 
     def part(start: int, stop: int) -> Sequences:
-        chosen = np.arange(start, stop)
-        if what == "steps":
-            arrays = {
-                name: a[start:stop] if slots[name].time else a for name, a in data.arrays.items()
-            }
-            return Sequences(arrays, masked=data.masked)
-        arrays = {
-            name: a.take(chosen, axes[name]) if name in axes else a
-            for name, a in data.arrays.items()
-        }
-        own = data.lengths
-        if isinstance(own, Mapping):
-            own = {axis: each[chosen] for axis, each in own.items()}
-        own = own if own is None or isinstance(own, dict) else own[chosen]
-        return Sequences(arrays, own, data.masked)
+        if what == "sequences":
+            return chosen(network, data, np.arange(start, stop))
+        arrays = {name: a[start:stop] if slots[name].time else a for name, a in data.arrays.items()}
+        return Sequences(arrays, masked=data.masked)
 
     return [part(*pair) for pair in pairwise(borders)], what
+
+
+def chosen(network: Network, data: Sequences, which: Array) -> Sequences:
+    """Some of the sequences, by their numbers; what has no batch dimension is part of all."""
+    axes, own = data.axes(network), data.lengths
+    arrays = {
+        name: a.take(which, axes[name]) if name in axes else a for name, a in data.arrays.items()
+    }
+    if isinstance(own, Mapping):
+        own = {axis: each[which] for axis, each in own.items()}
+    elif own is not None:
+        own = own[which]
+    return Sequences(arrays, own, data.masked)
 
 
 def cut(

@@ -23,7 +23,7 @@ from rollc.tools.cli.data_commands.trained import data_of
 from rollc.tools.cli.data_commands.trained import reading as reading_of
 from rollc.tools.columns import labels_of
 from rollc.tools.evaluate import baselines
-from rollc.training.data.pairs import Pair, in_units, pairs_of, probabilities
+from rollc.training.data.pairs import Pair, in_units, pair_of, pairs_of, probabilities
 from rollc.training.data.sequences import Sequences, counted
 from rollc.training.data.symbols import Symbols
 from rollc.training.metrics import Metrics, of_classes, of_numbers, of_yes_or_no
@@ -121,20 +121,10 @@ def _pairs(network: Network, compare: Sequence[str]) -> list[Pair]:
                 f"`--compare {text}`: expected OUTPUT=DATA, an output"
                 f" ({', '.join(network.outputs)}) and an input or target ({', '.join(slots)})"
             )
-        of_loss = [
-            pair for pair in pairs_of(network) if (pair.output, pair.compared) == (output, data)
-        ]
-        one, other = network.outputs[output], slots[data]
-        if of_loss:
-            found.append(of_loss[0])
-        elif other.bound is None and one.shape == other.shape and one.kind == "float":
-            found.append(Pair(output, data, "numbers"))
-        elif other.bound is not None and one.shape == (other.bound,):
-            found.append(Pair(output, data, "scores"))
-        elif other.bound is not None and one.kind == "index":
-            found.append(Pair(output, data, "choice"))
-        else:
+        pair = pair_of(network, output, data)
+        if pair is None:
             raise InputError(f"`--compare {text}`: their shapes or kinds do not fit each other")
+        found.append(pair)
     return found
 
 
