@@ -6,8 +6,10 @@ from rollc.ir.operations import OPERATIONS
 from rollc.network.not_finite import NotFinite
 
 
-def advice(found: NotFinite | None) -> str:
-    """A line on what to do."""
+def advice(found: NotFinite | None, lbfgs: bool = False) -> str:
+    """A line on what to do; ``lbfgs`` has no rate and does not clip."""
+    if lbfgs and (found is None or found.leaf not in ("input", "target")):
+        return "it begins where the loss is no number: try other initial values (--seed, --params)"
     if found is None:
         return "computed again it is finite: try `--dtype float64`, or a smaller --rate"
     if found.leaf in ("input", "target"):

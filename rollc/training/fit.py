@@ -16,6 +16,7 @@ from rollc.training.callbacks import Callback, StopTraining
 from rollc.training.data.batches import Batches
 from rollc.training.data.sequences import Sequences, cut
 from rollc.training.flat import Layout
+from rollc.training.lbfgs import trainer_of
 from rollc.training.loop import Trainer, Update
 from rollc.training.measures import Measures
 from rollc.training.optimizers import Optimizer, optimizer
@@ -89,7 +90,8 @@ def fit(
     :class:`~rollc.training.callbacks.Callback`, or a function that is called after each update with
     the :class:`~rollc.training.loop.Trainer` and the update; where it gives True, or raises
     :class:`~rollc.training.callbacks.StopTraining`, the fit ends.  ``directory`` is a folder for
-    checkpoints, each ``checkpoint_every`` seconds: a fit that finds one there goes on with it.
+    checkpoints, each ``checkpoint_every`` seconds: a fit that finds one there goes on with it, to
+    the bits of an undisturbed one (but for ``lbfgs``, see :mod:`rollc.training.lbfgs`).
 
     Raises :class:`InputError` for what does not fit, and
     :class:`~rollc.training.loop.Diverged`, with the last good parameters, where a loss or a
@@ -136,7 +138,7 @@ def fit(
         if is_run(folder.path):
             raise InputError(f"`{directory}` is a run of `rollc train`: go on with it there")
         folder.path.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(
+    trainer = trainer_of(
         network,
         batches,
         settings,

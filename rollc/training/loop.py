@@ -66,7 +66,8 @@ class Progress:
 
     ``values`` are the parameters, as one vector; ``part`` is the number of batches or windows of
     ``epoch`` that have been read, ``update`` that of all updates; ``carried`` is the state that the
-    next window goes on from; ``total`` and ``weight`` are the losses of the epoch so far.
+    next window goes on from; ``total`` and ``weight`` are the losses of the epoch so far;
+    ``converged``: the method has found nothing better, and ended.
     """
 
     values: Array
@@ -83,6 +84,7 @@ class Progress:
     best_epoch: int = 0
     best_update: int = 0
     since_best: int = 0
+    converged: bool = False
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,7 @@ class Trainer:
         """Whether the last epoch is over, or no better validation loss is waited for."""
         progress, settings = self.progress, self.settings
         early = settings.patience is not None and progress.since_best >= settings.patience
-        return progress.epoch >= settings.epochs or early
+        return progress.epoch >= settings.epochs or early or progress.converged
 
     def _given(self, params: Mapping[str, Any]) -> dict[str, Array]:
         given = {

@@ -1,4 +1,5 @@
-"""How parameters follow their gradients: SGD, AdaGrad, RMSProp, Adam and AdamW, on one vector.
+"""How parameters follow their gradients: SGD, AdaGrad, RMSProp, Adam and AdamW, on one vector;
+and L-BFGS, which :mod:`rollc.training.lbfgs` carries out.
 
 An :class:`Optimizer` is a method with its numbers.  Its state is arrays by name, of the vector's
 length, and the number of updates so far: what a checkpoint keeps.  An update changes the vector and
@@ -38,7 +39,10 @@ Update = Callable[..., None]
 
 @dataclass(frozen=True)
 class Optimizer:
-    """A method of :data:`METHODS` with its numbers; ``rate`` is the usual one of the method."""
+    """A method of :data:`METHODS` with its numbers; ``rate`` is the usual one of the method.
+
+    ``whole``: it reads all the data at each step, whose size it finds itself; it has no rate.
+    """
 
     name: str
     rate: float
@@ -46,9 +50,12 @@ class Optimizer:
     slots: tuple[str, ...]
     rule: Update = field(repr=False)
     decoupled: bool = False
+    whole: bool = False
 
     def at(self, rate: float) -> Optimizer:
         """The same method with another rate."""
+        if self.whole:
+            raise InputError(f"{self.name} has no rate: it finds the size of each step")
         return replace(self, rate=real("`rate`", rate))
 
     def start(self, size: int, dtype: Any) -> State:
@@ -172,6 +179,18 @@ METHODS: Mapping[str, Optimizer] = {
 }
 
 
+def _no_rule(*_: Any, **__: Any) -> None:
+    raise InputError("lbfgs makes its steps by itself: rollc.training.lbfgs.Minimizer")
+
+
+# Its numbers are those of SciPy: the gradients that are kept, and the least relative change of the
+# loss and the least slope, at which it ends.
+LBFGS = Optimizer(
+    "lbfgs", 1.0, {"history": 10, "change": 2.2e-9, "slope": 1e-5}, (), _no_rule, whole=True
+)
+ALL: Mapping[str, Optimizer] = {**METHODS, LBFGS.name: LBFGS}
+
+
 def optimizer(name: str = "adam", **numbers: Any) -> Optimizer:
     """A method by its name, with its numbers where they are not the usual.
 
@@ -179,14 +198,14 @@ def optimizer(name: str = "adam", **numbers: Any) -> Optimizer:
 
     Raises :class:`InputError` for an unknown name or number.
     """
-    if not isinstance(name, str) or name not in METHODS:
-        raise InputError(f"unknown optimiser {shown(name)}: expected {', '.join(METHODS)}")
-    method = METHODS[name]
+    if not isinstance(name, str) or name not in ALL:
+        raise InputError(f"unknown optimiser {shown(name)}: expected {', '.join(ALL)}")
+    method = ALL[name]
     found = dict(method.numbers)
     rate = method.rate
     for each, number in numbers.items():
         if each == "rate":
-            rate = real("`rate`", number)
+            rate = method.at(number).rate
         elif each == "nesterov" and each in found:
             found[each] = float(bool(number))
         elif each in found:
@@ -195,7 +214,7 @@ def optimizer(name: str = "adam", **numbers: Any) -> Optimizer:
             raise InputError(f"{name} has no `{each}`: expected {', '.join(['rate', *found])}")
     if found.get("nesterov") and not found["momentum"]:
         raise InputError("`nesterov` needs a `momentum` of more than 0")
-    return Optimizer(name, rate, found, method.slots, method.rule, method.decoupled)
+    return replace(method, rate=rate, numbers=found)
 
 
 def clip_norm(gradient: Array, most: float) -> Array:

@@ -48,7 +48,7 @@ METRICS, PICTURE, PREPARATION = "metrics.jsonl", "loss.svg", "preparation.json"
 
 _NUMBERS = (
     *("epoch", "part", "update", "total", "weight"),
-    *("best_loss", "best_epoch", "best_update", "since_best"),
+    *("best_loss", "best_epoch", "best_update", "since_best", "converged"),
 )
 _PROGRESS = "progress"  # of the metadata
 

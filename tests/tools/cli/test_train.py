@@ -166,6 +166,22 @@ def test_a_run_that_is_killed_loses_nothing_before_its_checkpoint(folder: Path, 
     assert not [name for name in os.listdir("run") if name.startswith(".")]
 
 
+def test_lbfgs(folder: Path) -> None:
+    pytest.importorskip("scipy")
+    words = ("tiny.roll", "--data", "data.npz", "--backend", "reference", "--optimiser", "lbfgs")
+    train(*words, "--epochs", "3", "-o", "run")
+    assert [each[:2] for each in left("run")["losses"]] == [(1, 1), (2, 2), (3, 3)]
+    done = train("--resume", "run", "--epochs", "500")
+    assert "note: lbfgs begins anew at these parameters" in done.stderr
+    assert "steps: it has converged" in done.stderr or "no step finds a lower loss" in done.stderr
+    said = train(*words, "--rate", "0.1", "-o", "other", status=2).stderr
+    assert "`--rate` has no effect on lbfgs: it reads all the data at each step" in said
+    text = SPEC.replace("mse(o, y)", "log(0 * o - 1)")
+    Path("tiny.roll").write_text(text)
+    said = train(*words, "-o", "other", status=2).stderr
+    assert "the loss became nan at update 1" in said and "try other initial values" in said
+
+
 def test_what_may_change_when_it_goes_on(folder: Path) -> None:
     train(*begun("run", "--epochs", "2"))
     train(*begun("whole", "--epochs", "5"))

@@ -189,10 +189,11 @@ def run(**options: Any) -> None:
 @click.option(
     "--optimiser",
     "method",
-    type=click.Choice(["adam", "adamw", "adagrad", "rmsprop", "sgd"]),
+    type=click.Choice(["adam", "adamw", "adagrad", "rmsprop", "sgd", "lbfgs"]),
     default="adam",
     show_default=True,
-    help="How parameters follow their gradients.",
+    help="How parameters follow their gradients; lbfgs (SciPy's, for small problems) reads all the"
+    " data at each step, which is an epoch.",
 )
 @click.option(
     "--rate",

@@ -21,6 +21,10 @@ from rollc.training.settings import Settings
 
 PARAMS = (".npz", ".safetensors")
 FILES = (".csv", ".tsv", ".txt", ".json", ".npy", ".pt", ".pth", ".pkl", ".h5", ".toml", ".roll")
+NOT_OF_LBFGS = (
+    *("rate", "batch", "by_length", "stateful", "streams", "accumulate", "clip", "clip_value"),
+    *("schedule", "warmup", "valid_every"),
+)
 OF_RUN = frozenset({"resume", "config", "quiet", "checkpoint_every"})
 """Options that say how a run is carried out, not what it computes."""
 
@@ -97,6 +101,9 @@ def check(options: Mapping[str, Any], output: str | None, folder: RunFolder | No
         effect.refuse(["momentum"], f"on {options['method']}: --momentum is for sgd and rmsprop")
     if options["method"] != "sgd":
         effect.refuse(["nesterov"], f"on {options['method']}: --nesterov is for sgd")
+    if options["method"] == "lbfgs":
+        why = "on lbfgs: it reads all the data at each step, whose size it finds"
+        effect.refuse(NOT_OF_LBFGS, why)
     if options["valid"] and options["split"]:
         raise InputError("`--valid` gives validation data, and so does `--split`: give one")
     if options["window"] is None:

@@ -34,6 +34,7 @@ from rollc.training.advice import advice
 from rollc.training.data.batches import Batches, Windows
 from rollc.training.data.sequences import Sequences, counted
 from rollc.training.flat import Layout
+from rollc.training.lbfgs import Minimizer, trainer_of
 from rollc.training.loop import Diverged, Trainer, need_something_to_fit
 from rollc.training.measures import Measures
 from rollc.training.run import Run, stopped_by_signals
@@ -74,9 +75,14 @@ def train(**given: Any) -> int:
         _same_data(folder.about(), about)
         progress, records = folder.resume(Layout.of(network.params), network.dtype)
         console.say(f"goes on after epoch {progress.epoch}, update {progress.update}")
+        if settings.optimizer.whole:
+            console.note(
+                "lbfgs begins anew at these parameters, without the gradients before: it does not"
+                " reach the bits of a run that nobody interrupted"
+            )
     else:
         params = values_of(network, options["params"], settings.seed)
-    trainer = Trainer(
+    trainer = trainer_of(
         network,
         data,
         settings,
@@ -96,7 +102,7 @@ def train(**given: Any) -> int:
         with stopped_by_signals() as is_stopped, shown(trainer, options["quiet"]) as watch:
             done = run.go(watch, is_stopped)
     except Diverged as diverged:
-        return _diverged(network, diverged, folder, output)
+        return _diverged(trainer, diverged, folder, output)
     _leave(run, folder, output)
     if not done:
         progress = trainer.progress
@@ -211,11 +217,21 @@ def _leave(run: Run, folder: RunFolder | None, output: str | None) -> None:
         if trainer.measures is not None and (metrics := best.get("metrics")):
             known = {name: each for name, each in metrics.items() if each is not None}
             show(f"measured there: {trainer.measures.shown(known)}")
-        if trainer.done and progress.epoch < trainer.settings.epochs:
+        if progress.since_best and progress.since_best == trainer.settings.patience:
             validations = counted(progress.since_best, "validation")
             console.say(f"ended early: no better one in {validations}")
+    if isinstance(trainer, Minimizer) and trainer.why:
+        console.say(f"ended after {counted(progress.update, 'step')}: {_why_ended(trainer)}")
     if folder is not None:
         console.say(f"the run is in {folder.path}")
+
+
+def _why_ended(trainer: Minimizer) -> str:
+    if trainer.why.startswith("CONVERGENCE"):
+        return "it has converged"
+    more = "; in float32 that may be rounding: try `--dtype float64`"
+    is_single = trainer.network.dtype == "float32"
+    return f"no step finds a lower loss{more if is_single else ''}"
 
 
 def _number(number: float | None) -> str:
@@ -223,13 +239,13 @@ def _number(number: float | None) -> str:
 
 
 def _diverged(
-    network: Network, diverged: Diverged, folder: RunFolder | None, output: str | None
+    trainer: Trainer, diverged: Diverged, folder: RunFolder | None, output: str | None
 ) -> int:
     """Say where a fit has stopped, and what to do; the last good parameters are kept."""
-    failed = diverged.found
+    failed, is_whole = diverged.found, trainer.settings.optimizer.whole
     console.error(str(diverged))
     evaluation = evaluation_of(
-        network._definition,
+        trainer.network._definition,
         failed.params,
         failed.arrays,
         None,
@@ -241,7 +257,7 @@ def _diverged(
     found = first_not_finite(evaluation)
     if found is not None:
         console.say(f"it begins here: {found}")
-    console.say(advice(found))
+    console.say(advice(found, lbfgs=is_whole))
     if folder is not None:
         console.note(f"the parameters of the last checkpoint are in {folder.path}")
     elif output is not None:
