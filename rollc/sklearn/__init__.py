@@ -21,6 +21,7 @@ except ModuleNotFoundError as error:
     ) from None
 
 
+from rollc.sklearn.forecaster import Forecaster
 from rollc.sklearn.supervised import SequenceClassifier, SequenceRegressor
 
-__all__ = ["SequenceClassifier", "SequenceRegressor"]
+__all__ = ["Forecaster", "SequenceClassifier", "SequenceRegressor"]

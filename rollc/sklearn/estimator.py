@@ -19,7 +19,7 @@ from rollc.sklearn.interface import SPECS, Interface, dims_of, interface_of, tex
 from rollc.support.checks import real
 from rollc.training.data.pairs import Pair, compared, pair_of, pairs_of
 from rollc.training.data.preparation import Preparation, standardised
-from rollc.training.data.sequences import Sequences, chosen
+from rollc.training.data.sequences import Sequences, chosen, split
 from rollc.training.fit import fit
 from rollc.training.optimizers import Optimizer
 from rollc.training.schedules import Schedule
@@ -135,17 +135,19 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         return interface_of(self._path(self.spec), self._sizes)
 
     def _target(self, interface: Interface) -> str:
-        """What the network is to predict: the only target, if none is named."""
+        """What the network is to predict, if nothing is named: its only target, or what the loss
+        compares with an output."""
         if self.target is not None:
             if self.target not in interface.slots:
                 there = ", ".join(interface.slots)
                 raise EstimatorError(f"`target`: expected one of {there}, found {self.target!r}")
             return self.target
         names = list(interface.targets)
+        names = names if len(names) == 1 else list(compared(interface))
         if len(names) != 1:
             raise EstimatorError(
-                f"expected a spec with one target, found {len(names)}: say by `target` which of"
-                f" {', '.join(interface.slots)} is to be predicted"
+                f"the loss compares an output with {', '.join(names) or 'nothing'}: say by `target`"
+                f" which of {', '.join(interface.slots)} is to be predicted"
             )
         return names[0]
 
@@ -217,8 +219,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 def _parted(
     network: Network, data: Sequences, share: Any, random: np.random.RandomState
 ) -> tuple[Sequences, Sequences]:
-    """The sequences to learn from, and those to validate on, drawn at random."""
+    """The sequences to learn from, and those to validate on, drawn at random; of a single one its
+    last steps."""
     share, count = real("`validation`", share), data.count(network)
+    if count == 1:
+        (known, held_out), _ = split(network, data, [1 - share, share])
+        return known, held_out
     held = round(share * count)
     if not 0 < held < count:
         raise EstimatorError(

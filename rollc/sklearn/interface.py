@@ -9,7 +9,9 @@ from pathlib import Path
 
 from rollc.driver.sources import read_spec
 from rollc.errors import EstimatorError
+from rollc.ir.graph import Graph
 from rollc.ir.text import is_graph_text
+from rollc.ir.traversal import needed_names
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.syntax.ast import (
     Dim,
@@ -71,12 +73,14 @@ class Dims:
 
 @dataclass(frozen=True)
 class Interface:
-    """The inputs and targets of a spec, at the sizes that were given."""
+    """The inputs and targets of a spec, at the sizes that were given; its outputs ``read`` some."""
 
     text: str
     file: str
+    graph: Graph
     inputs: Mapping[str, Spec]
     targets: Mapping[str, Spec]
+    read: frozenset[str]
     dims: Dims
 
     @property
@@ -88,7 +92,7 @@ def interface_of(spec: str | Path, sizes: Mapping[str, int]) -> Interface:
     """The interface of a spec, by its path or its name.
 
     Raises :class:`rollc.SpecError` where it is wrong, and :class:`EstimatorError` where its inputs
-    are of several sorts of steps, or of none.
+    are of several sorts of steps, or static.
     """
     text, file = text_of(spec)
     graph, _ = read_spec(text, file, sizes)
@@ -99,10 +103,13 @@ def interface_of(spec: str | Path, sizes: Mapping[str, int]) -> Interface:
     if len(graph.axes) != 1:
         raise EstimatorError(f"`{graph.name}` has several time axes: an estimator takes one")
     static = [name for name, slot in inputs.items() if not slot.time]
-    if static or not inputs:
-        found = f"`{static[0]}` is static" if static else "there are none"
-        raise EstimatorError(f"the inputs of `{graph.name}` are to be given at each step: {found}")
-    return Interface(text, file, inputs, targets, dims_of(text, file))
+    if static:
+        raise EstimatorError(
+            f"the inputs of `{graph.name}` are to be given at each step: `{static[0]}` is static"
+        )
+    needed = needed_names(graph, [node for _, node in graph.outputs])
+    read = frozenset(needed & {*inputs, *targets})
+    return Interface(text, file, graph, inputs, targets, read, dims_of(text, file))
 
 
 def text_of(spec: str | Path) -> tuple[str, str]:

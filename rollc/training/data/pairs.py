@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from rollc.ir.traversal import in_step_order, needed_names
 from rollc.network.network import Network
 from rollc.training.data.preparation import Preparation
 
+if TYPE_CHECKING:
+    from rollc.network.arrays import Spec
+
 Array = NDArray[Any]
 Kind = Literal["numbers", "scores", "probabilities", "choice", "binary_score", "binary"]
 
@@ -23,6 +26,17 @@ _ANSWERS: dict[Kind, dict[str, Kind]] = {  # of what a loss reads
     "scores": {"scores": "scores", "probabilities": "probabilities", "choice": "choice"},
     "binary_score": {"probability": "binary"},
 }
+
+
+class Interface(Protocol):
+    """A network, or what is known of it before it is built."""
+
+    @property
+    def graph(self) -> Graph: ...
+    @property
+    def inputs(self) -> Mapping[str, Spec]: ...
+    @property
+    def targets(self) -> Mapping[str, Spec]: ...
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ def probabilities(scores: Array, pair: Pair) -> Array:
     return scores
 
 
-def compared(network: Network) -> dict[str, Kind]:
+def compared(network: Interface) -> dict[str, Kind]:
     """The inputs and targets that the loss compares something with, and with what."""
     return {each.data: each.kind for each in _comparisons(network)}
 
@@ -111,7 +125,7 @@ class _Comparison:
     kind: Kind
 
 
-def _comparisons(network: Network) -> list[_Comparison]:
+def _comparisons(network: Interface) -> list[_Comparison]:
     graph: Graph = network.graph
     if graph.loss is None:
         return []

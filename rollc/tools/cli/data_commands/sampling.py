@@ -17,6 +17,7 @@ from rollc.tools.cli.data_commands.arrays import columns_of, load
 from rollc.tools.cli.data_commands.trained import reading
 from rollc.tools.columns import labels_of
 from rollc.tools.tables import write_table
+from rollc.training.autoregression import Autoregression, fed_with
 from rollc.training.data.pairs import Pair, pairs_of
 from rollc.training.data.symbols import Symbols
 
@@ -74,22 +75,16 @@ def _predicted(network: Network) -> Pair:
 
 
 def _fed(trained: Trained, pair: Pair, masks: set[str]) -> str:
-    """The input that what was predicted goes into: that which it is compared with, or another."""
+    """The input that what was predicted goes into; there may be no other."""
     network = trained.network
     read = [name for name, slot in network.inputs.items() if slot.time and name not in masks]
     read += [name for name in network.targets if name in network.fed]
-    slots = {**network.inputs, **network.targets}
     if len(read) != 1 or len(network.axes) != 1:
         raise InputError(
             "only a network that reads nothing but what it predicts can go on by itself; this one"
             f" reads {', '.join(read) or 'nothing'}"
         )
-    one, other = slots[read[0]], slots[pair.compared]
-    if (one.shape, one.bound) != (other.shape, other.bound):
-        raise InputError(
-            f"`{pair.output}` predicts `{other.name}`, and `{one.name}` is not like it"
-        )
-    return read[0]
+    return fed_with(network, pair, masks)
 
 
 def _prompt(trained: Trained, pair: Pair, prompt: str | None) -> tuple[Array, set[str]]:
@@ -126,35 +121,27 @@ def _drawn(
     seed: int,
 ) -> Array:
     """The steps that come after those before."""
-    network, params, random = trained.network, trained.params, np.random.default_rng(seed)
+    network, random = trained.network, np.random.default_rng(seed)
     slots = {**network.inputs, **network.targets}
-    fed = _fed(trained, pair, masks)
-    # What is compared at a step is read at the next one, by itself or as another input.
-    is_itself = fed == pair.compared
-    ones = {name: np.ones(slots[name].shape) for name in masks}
-    scales = trained.preparation.scales
-
-    def read(value: Any) -> dict[str, Any]:
-        if not is_itself and pair.compared in scales:
-            value = scales[pair.compared].back(value)
-        if not is_itself and fed in scales:
-            value = scales[fed].to(value)
-        return {**ones, fed: value}
-
-    state = network.initial_state(params, {})
-    outputs: dict[str, Array] = {}
+    run = Autoregression(
+        network,
+        trained.params,
+        pair,
+        _fed(trained, pair, masks),
+        preparation=trained.preparation,
+        seed=random,
+    )
+    ones, symbols = (
+        {name: np.ones(slots[name].shape) for name in masks},
+        trained.preparation.symbols,
+    )
     for value in before:
-        outputs, state = network.step(params, state, {**ones, fed: value}, seed=random)
+        run.hear(value, ones)
     found = []
-    nothing = np.zeros(slots[fed].shape, np.int64 if slots[fed].bound is not None else np.float64)
     for _ in range(length):
-        if is_itself:  # what is said does not read what is compared with it
-            outputs, _ = network.step(params, state, {**ones, fed: nothing}, seed=random)
-        value = _next(
-            outputs[pair.output], pair, trained.preparation.symbols, temperature, top_k, random
-        )
+        value = _next(run.say(ones), pair, symbols, temperature, top_k, random)
         found.append(value)
-        outputs, state = network.step(params, state, read(value), seed=random)
+        run.hear(run.read_from(value), ones)
     return np.array(found).reshape(length, *slots[pair.compared].shape)
 
 
