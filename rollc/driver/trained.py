@@ -59,6 +59,9 @@ def open_run(folder: Path) -> Trained:
     kept = RunFolder(folder)
     if not is_run(folder):
         raise InputError(f"`{folder}` is no run of `rollc train`")
+    if kept.has_seeds():
+        one = kept.of_seed(int(kept.options().get("seed", 0))).path
+        raise InputError(f"`{folder}` has runs of several seeds: give one of them, such as `{one}`")
     params = kept.params()
     network = _network(kept, params)
     shapes = {name: spec.shape for name, spec in network.params.items()}

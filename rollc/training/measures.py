@@ -53,15 +53,18 @@ class Measures:
             for name, number in own.metrics().items()
         }
 
-    def shown(self, metrics: Metrics) -> str:
-        """The most telling ones, in a line."""
+    def names(self) -> list[str]:
+        """Those of the most telling measures."""
         alone = len(self.pairs) == 1
-        names = [
+        return [
             name if alone else f"{pair.compared}.{name}"
             for pair in self.pairs
             for name in _SHOWN_OF.get(pair.kind, ("accuracy", "perplexity"))
         ]
-        return ", ".join(f"{name} {metrics[name]:.4g}" for name in names if name in metrics)
+
+    def shown(self, metrics: Metrics) -> str:
+        """The most telling ones, in a line."""
+        return ", ".join(f"{name} {metrics[name]:.4g}" for name in self.names() if name in metrics)
 
     def _of(self, params: Mapping[str, Array], batch: Batch, seed: int) -> dict[Pair, Sums]:
         network = self.network

@@ -32,6 +32,7 @@ class Run:
     folder: RunFolder | None = None
     every: float = KEPT_EVERY
     records: list[Record] = field(default_factory=list)
+    recorded: Callable[[Record], None] = lambda record: None  # called with each record
     kept: Callable[[], None] = lambda: None  # called after each checkpoint
     _kept: float = 0.0
     _drawn: float = 0.0
@@ -54,6 +55,7 @@ class Run:
             if update.ended is not None or update.validation is not None:
                 seconds = before + time.monotonic() - began
                 self.records.append(record_of(self.trainer, update, seconds))
+                self.recorded(self.records[-1])
             watch(update)
             if is_stopped():
                 return True
@@ -67,6 +69,11 @@ class Run:
             self._draw()
         self.keep()
         return self.trainer.done
+
+    def best(self) -> Record | None:
+        """What was recorded at the best validation loss."""
+        update = self.trainer.progress.best_update
+        return next((each for each in self.records if each["update"] == update), None)
 
     def keep(self) -> None:
         """Write a checkpoint."""

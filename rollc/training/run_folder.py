@@ -9,6 +9,9 @@
     metrics.jsonl           a line for each epoch, and each validation
     loss.svg                their losses, as a picture
 
+With several seeds a folder has a run of each below it, ``seed-0`` and so on, and ``seeds.json``:
+what has come of them, their mean and spread.
+
 The checkpoint counts the lines of the metrics that belong to it: a run that is taken up again drops
 those behind, and says them once more.
 """
@@ -45,6 +48,7 @@ Record = dict[str, Any]
 NETWORK, OPTIONS, ABOUT = "network", "options.toml", "run.json"
 CHECKPOINT, PARAMS = "checkpoint.safetensors", "params.safetensors"
 METRICS, PICTURE, PREPARATION = "metrics.jsonl", "loss.svg", "preparation.json"
+SEEDS = "seeds.json"
 
 _NUMBERS = (
     *("epoch", "part", "update", "total", "weight"),
@@ -130,10 +134,23 @@ class RunFolder:
         lines = self._read(METRICS).decode("utf-8", "replace").splitlines()
         return [_json_object(line.encode(), path) for line in lines]
 
-    def write_picture(self, svg: bytes) -> None:
-        self._write(PICTURE, svg)
+    # Several seeds -------------------------------------------------------------------------
+
+    def of_seed(self, seed: int) -> RunFolder:
+        """The folder of the run of one of several seeds."""
+        return RunFolder(self.path / f"seed-{seed}")
+
+    def has_seeds(self) -> bool:
+        return os.path.isfile(self.path / SEEDS)
+
+    def write_seeds(self, told: Mapping[str, Any]) -> None:
+        """Write what has come of several seeds."""
+        self._write(SEEDS, (json.dumps(told, indent=2) + "\n").encode())
 
     # Files --------------------------------------------------------------------------------
+
+    def write_picture(self, svg: bytes) -> None:
+        self._write(PICTURE, svg)
 
     def _write(self, name: str, content: bytes) -> None:
         atomic_files.write_file(self.path / name, content)

@@ -284,7 +284,17 @@ def run(**options: Any) -> None:
     help="How much of the work may be lost: 30s, 5m, 1h.",
 )
 @click.option("--quiet", is_flag=True, help="Say nothing but the result.")
+@click.option(
+    "--tensorboard", is_flag=True, help="Also write the metrics as events, to RUN/tensorboard."
+)
 @seed_option
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Fit N times, from N seeds beginning with --seed, each in a folder of its own; and say"
+    " the mean and the spread.",
+)
 @sets_option
 @dtype_option
 @feed_option

@@ -14,6 +14,7 @@ from rollc.tools import files
 from rollc.tools.cli import effect
 from rollc.tools.cli.options import as_given, written_name
 from rollc.training import run_folder
+from rollc.training.events import need_writer
 from rollc.training.optimizers import optimizer
 from rollc.training.run_folder import RunFolder
 from rollc.training.schedules import Schedule
@@ -94,6 +95,12 @@ def check(options: Mapping[str, Any], output: str | None, folder: RunFolder | No
     spec = options["spec"]
     data = [name for name in (options["data"], options["valid"]) if not os.path.isdir(name or "")]
     files.check_inputs(spec if spec == files.STREAM else None, *data, options["params"])
+    if options["tensorboard"]:
+        need_writer()
+        if folder is None:
+            raise InputError("`--tensorboard` has no effect without `-o RUN`: a folder for events")
+    if options["seeds"] is not None and output is not None and folder is None:
+        raise InputError(f"`--seeds`: `{output}` cannot hold the parameters of each; give `-o RUN`")
     if folder is None:
         files.check_outputs(output, endings=PARAMS, keep=[spec, options["data"]])
         effect.refuse(["checkpoint_every"], "without `-o RUN`: there is no folder to keep it in")
