@@ -49,6 +49,9 @@ class Team(Protocol):
     def call(self, function: Callable[[int], None], others: int) -> None:
         """Call a function with the address of a team of ``others``, or with 0 without one."""
 
+    def repeated(self, bound: Bound, number: int, others: int) -> Callable[[], None]:
+        """A function that is called often, with such an address as its argument ``number``."""
+
 
 @dataclass(frozen=True)
 class Functions:

@@ -36,13 +36,19 @@ def product_work(program: Program, steps: int, batch: int) -> int:
     )
 
 
-def divisible_work(program: Program, steps: int, batch: int) -> int:
-    """The operations of its products over all steps, which a worker team can divide."""
-    return sum(
-        _operations(program, statement, steps, batch)
-        for _, statement in _statements(program, steps)
-        if _is_product(statement) and set(statement.over) - {BATCH}
-    )
+def divisible_work(program: Program, steps: int, batch: int, least: int) -> int:
+    """The operations of its products that a worker team can divide.
+
+    Those are the products over all steps, and those of a step with ``least`` operations or more.
+    """
+    found = 0
+    for times, statement in _statements(program, steps):
+        if _is_product(statement):
+            operations = _operations(program, statement, steps, batch)
+            in_step = isinstance(statement, MatMul) and operations >= least
+            if in_step or set(statement.over) - {BATCH}:
+                found += times * operations
+    return found
 
 
 def multiplies_each_step(program: Program) -> bool:

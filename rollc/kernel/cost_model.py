@@ -5,7 +5,7 @@ The operations of a program are counted by :mod:`rollc.kernel.cost`.
 
 from __future__ import annotations
 
-from rollc.kernel.cost import divisible_work, product_work
+from rollc.kernel.cost import divisible_work, product_work, work
 from rollc.kernel.program import Program
 from rollc.support.target import Target
 
@@ -55,5 +55,22 @@ def is_sharded(target: Target, program: Program, steps: int, batch: int) -> bool
 
 
 def is_divisible(target: Target, program: Program, steps: int, batch: int) -> bool:
-    """Whether it pays off to divide the products over all steps among a worker team."""
-    return divisible_work(program, steps, batch) >= target.team_start
+    """Whether it pays off to divide products among a worker team."""
+    return divisible_work(program, steps, batch, _job(target)) >= target.team_start
+
+
+def is_divisible_often(target: Target, program: Program, steps: int, batch: int) -> bool:
+    """The same for calls that follow one another: workers are there, and their caches warm.
+
+    Where the operations beside products, which a team does not divide, take longer than the start
+    of a thread, the sequences are sharded instead.
+    """
+    others = work(program, steps, batch) - product_work(program, steps, batch)
+    if target.function_time * others >= target.thread_start:
+        return False
+    return divisible_work(program, steps, batch, _job(target)) >= _job(target)
+
+
+def _job(target: Target) -> int:
+    """The least operations of a product that is divided."""
+    return 2 * target.job_start

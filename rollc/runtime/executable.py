@@ -101,7 +101,7 @@ class Executable:
         bound()
 
     def team(self, frame: Frame, phases: Collection[str]) -> Team | None:
-        """A worker team for the products over all steps; None where it does not pay off."""
+        """A worker team for large products; None where it does not pay off."""
         if threads.count() < 2 or self.functions.team is None:
             return None
         if frame.divisible is None:
@@ -114,3 +114,12 @@ class Executable:
         if key not in frame.teams:
             frame.teams[key] = self.functions.team()
         return frame.teams[key]
+
+    def standing_team(self, steps: Mapping[str, int], batch: int) -> Team | None:
+        """A worker team for calls that follow one another; None where it does not pay off."""
+        if threads.count() < 2 or self.functions.team is None:
+            return None
+        target, longest = self.backend.target, max(steps.values())
+        if not cost_model.is_divisible_often(target, self.program, longest, batch):
+            return None
+        return self.functions.team()

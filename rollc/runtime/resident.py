@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.backends.protocol import Bound
+from rollc.backends.protocol import Bound, Team
 from rollc.ir.graph import BATCH
 from rollc.kernel.program import Result
 from rollc.runtime.frames import Frame, lead
@@ -27,25 +27,24 @@ from rollc.support.allocator import empty
 Array = NDArray[Any]
 
 
-def shares_of(kernel: Kernel, steps: Mapping[str, int], batch: int) -> list[slice] | None:
-    """The sequences of each thread of a resident kernel; None where it cannot be one.
+def resident_of(kernel: Kernel, steps: Mapping[str, int], batch: int) -> Resident | None:
+    """A resident kernel; None where it cannot be one.
 
-    That is so where other threads help with products of all steps, and where threads of their own
-    sequences would have to make something together.
+    That is so where threads of their own sequences would have to make something together.
     """
-    sizes, memory = {**steps, BATCH: batch}, kernel.memory
-    shares = kernel.sharding.shares(steps, batch)
-    if len(shares) > 1:
-        shared = not memory.panels and all(
-            _is_shareable(kernel, result.ref.buffer, sizes) and not result.partial
-            for result in kernel.program.results
-        )
-        shared = shared and all(_is_shareable(kernel, name, sizes) for name in memory.leaves)
-        return shares if shared else None
-    frame = memory.frame(sizes)
-    helped = kernel.team(frame, (FIRST,)) is not None
-    memory.frames.give_back([frame])
-    return None if helped else shares
+    team = kernel.standing_team(steps, batch)
+    shares = [slice(0, batch)] if team is not None else kernel.sharding.shares(steps, batch)
+    if len(shares) > 1 and not _are_shareable(kernel, {**steps, BATCH: batch}):
+        return None
+    return Resident(kernel, steps, batch, shares, team)
+
+
+def _are_shareable(kernel: Kernel, sizes: Mapping[str, int]) -> bool:
+    """Whether threads can have some sequences each."""
+    if kernel.memory.panels or any(result.partial for result in kernel.program.results):
+        return False
+    names = {*kernel.memory.leaves, *(result.ref.buffer for result in kernel.program.results)}
+    return all(_is_shareable(kernel, name, sizes) for name in names)
 
 
 def _is_shareable(kernel: Kernel, name: str, sizes: Mapping[str, int]) -> bool:
@@ -61,12 +60,17 @@ def _is_shareable(kernel: Kernel, name: str, sizes: Mapping[str, int]) -> bool:
 class Resident:
     """The first phase of a kernel, for one size; each of ``shares`` is for a thread.
 
-    ``leaves`` are the arrays that leaves are written to, and ``results`` those of results, both
-    with time and batch in front.
+    With a ``team`` there is one share, and the team divides products.  ``leaves`` are the arrays
+    that leaves are written to, and ``results`` those of results, both with time and batch in front.
     """
 
     def __init__(
-        self, kernel: Kernel, steps: Mapping[str, int], batch: int, shares: Sequence[slice]
+        self,
+        kernel: Kernel,
+        steps: Mapping[str, int],
+        batch: int,
+        shares: Sequence[slice],
+        team: Team | None = None,
     ) -> None:
         self._kernel = kernel
         self._sizes = {**steps, BATCH: batch}
@@ -97,6 +101,17 @@ class Resident:
         self._shares = [*zip(self._frames, shares, strict=True)]
         self._calls = [self._made(*one) for one in self._shares]
         self._bound = all(isinstance(call, Bound) for call in self._calls)
+        self._all = self._together(team) if self._bound else None
+
+    def _together(self, team: Team | None) -> Callable[[], object]:
+        """What calls the functions of all threads."""
+        if len(self._calls) > 1:
+            return lambda: threads.each(lambda call: call(), self._calls)
+        (call,) = self._calls
+        if team is None:
+            return call
+        assert isinstance(call, Bound)
+        return team.repeated(call, len(self._sizes) + 2, threads.count() - 1)
 
     def takes(self, name: str) -> bool:
         """Whether a leaf can be an array of the caller's, in place: see :meth:`give`."""
@@ -113,13 +128,10 @@ class Resident:
 
     def run(self) -> None:
         """Compute the results of the leaves in the arrays."""
-        calls = self._calls
-        if not self._bound:
-            calls = [self._made(*one) for one in self._shares]
-        if len(calls) == 1:
-            calls[0]()
+        if self._all is not None:
+            self._all()
         else:
-            threads.each(lambda call: call(), calls)
+            threads.each(lambda call: call(), [self._made(*one) for one in self._shares])
 
     def _made(self, frame: Frame, share: slice) -> Callable[[], object]:
         """The function for some sequences."""

@@ -24,6 +24,7 @@ class Target:
                         another core
     job_start        -- the multiply-adds in the time in which a worker notices a job
     spins            -- the iterations of a spinning thread before it yields its core
+    stay             -- the iterations of a worker without a call before it leaves
     thread_start     -- the operations of products in the time in which a thread starts on its shard
     team_start       -- the operations in the time in which a team transfers the data of a product
     code_steps       -- the largest number of steps for which loops are peeled
@@ -40,6 +41,7 @@ class Target:
     packed_numbers: int = 40_000
     job_start: int = 100_000
     spins: int = 2_000
+    stay: int = 4_000
     thread_start: int = 20_000_000
     team_start: int = 50_000_000
     code_steps: int = 64

@@ -2,8 +2,8 @@
 
 A large batch is sharded, and each shard runs independently from the first step to the last: no
 thread waits for another inside a loop.  For few sequences one thread runs the loops, and a worker
-team shares the products over all steps.  The caller can choose the number of threads; the pool
-is rollc's own, and only kernels run in it.
+team, of other threads, shares the large products.  The caller can choose the number of threads; the
+pool is rollc's own, and only kernels run in it.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from rollc.backends.numba.codegen.module import emit
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import Graph
+from rollc.kernel import cost_model
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Loop, Pack, Program, simple_statements
 from rollc.support.passes import Runner
@@ -80,6 +81,20 @@ def test_clocked_products_of_few_rows_are_done_together() -> None:
     made = program("delays/clockwork", GENERIC)
     assert "if B < 8:" in emit(made, "float32")
     assert "if B < 3:" in emit(made, "float32", replace(GENERIC, product_rows=3))
+
+
+def test_steps_share_products_or_sequences_whichever_is_more_work() -> None:
+    """Where what a team does not divide takes long, threads have sequences of their own."""
+    steps = planned(scheduled(graph("lstm", "stream")))
+
+    def shared(batch: int, **facts: int) -> bool:
+        return cost_model.is_divisible_often(replace(GENERIC, **facts), steps, 1, batch)
+
+    assert not shared(1)
+    assert shared(1, job_start=1)
+    assert shared(1000)
+    assert not shared(1000, function_time=10_000)
+    assert not shared(1000, thread_start=0)
 
 
 def test_sums_end_with_what_is_known_last() -> None:

@@ -41,4 +41,4 @@ def parts(program: Program, function: Function) -> tuple[Part, ...]:
     if not function.prologue:
         return (rest,)
     name, buffers = f"{function.phase}_prologue", function.prologue_buffers
-    return Part(name, ("progress",), buffers, function.prologue, REST), rest
+    return Part(name, ("team", "progress"), buffers, function.prologue, REST), rest

@@ -255,15 +255,14 @@ class Streaming:
         """What does steps of arrays of one size; None where those are done otherwise."""
         from rollc.network.steps.stepper import Stepper
         from rollc.runtime.kernel import Kernel
-        from rollc.runtime.resident import Resident, shares_of
+        from rollc.runtime.resident import resident_of
 
         kernel = self.kernel(self.names[0])
         if sizes.empty or not isinstance(kernel, Kernel):
             return None
-        shares = shares_of(kernel, sizes.steps, sizes.batch)
-        if shares is None:
+        resident = resident_of(kernel, sizes.steps, sizes.batch)
+        if resident is None:
             return None
-        resident = Resident(kernel, sizes.steps, sizes.batch, shares)
         counts = {name: sizes.steps[axis] for axis, name in self._counts.items()}
         return Stepper(resident, self.dtype, self.steps, self.axis, self.own, sizes, given, counts)
 

@@ -407,6 +407,7 @@ class _Emitter:
                 inner=inputs,
                 columns=outputs,
                 **first,
+                team="team",
             )
         write.depth -= opened
 

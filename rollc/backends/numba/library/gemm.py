@@ -11,19 +11,29 @@ from rollc.backends.numba.jit.routine import Array, Pair, routine, shared, uint
 from rollc.backends.numba.jit.target import host
 from rollc.backends.numba.library.gemm_kernel import micro_kernel, tile_width
 from rollc.backends.numba.library.row_kernels import dot_kernel, gemv_kernel, gemv_width
-from rollc.backends.numba.library.team_layout import CLOSED, DONE, KIND, LIMIT, TICKET
+from rollc.backends.numba.library.team_layout import (
+    CALLS,
+    DONE,
+    KIND,
+    LIMIT,
+    OWNED,
+    TICKET,
+    WORKERS,
+)
 from rollc.backends.numba.library.thread_team import (
+    add,
     back_off,
     chunk_size,
     compare_exchange,
     describe,
-    increment,
     job_array,
     job_number,
     load,
+    most_chunks,
     offer,
+    store,
+    taken,
     wait_until,
-    worthwhile,
 )
 
 _ROWS = host().tile_rows
@@ -33,7 +43,47 @@ _GEMV_4, _GEMV_8 = gemv_width(4), gemv_width(8)
 _CHUNK = host().stream_rows // 4
 _DEPTH = host().stream_rows
 _PART = host().cache_bytes // _DEPTH
-_MATMUL, _OUTER_PRODUCTS = 0, 1  # the kinds of jobs of a team
+_STAY = host().stay
+_MATMUL_ROWS, _MATMUL_COLUMNS, _OUTER_PRODUCTS = 0, 1, 2  # the kinds of jobs of a team
+
+
+@routine
+def matmul_tiles(
+    a: Array,
+    panel: Array,
+    out: Array,
+    rows: int,
+    inner: int,
+    columns: int,
+    a_row: int = 0,
+    a_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
+    first: int = 0,
+) -> None:
+    """:func:`matmul` by one thread, of ``columns`` columns from ``first`` on, a number of tiles."""
+    tile = tile_width(a)
+    a_stride, out_stride = a.shape[1], out.shape[1]
+    for chunk in range(0, rows, _CHUNK):
+        stop = min(chunk + _CHUNK, rows)
+        for column in range(0, columns, tile):
+            for row in range(chunk, stop, _ROWS):
+                micro_kernel(
+                    a,
+                    panel,
+                    out,
+                    a_start=(a_row + row) * a_stride + a_column,
+                    a_row_stride=a_stride,
+                    a_inner_stride=1,
+                    panel_start=(first + column) * inner,
+                    panel_stride=tile,
+                    inner=inner,
+                    out_start=(out_row + row) * out_stride + out_column + first + column,
+                    out_stride=out_stride,
+                    rows=min(_ROWS, stop - row),
+                    columns=min(tile, columns - column),
+                    accumulate=False,
+                )
 
 
 @routine
@@ -48,32 +98,26 @@ def matmul(
     a_column: int = 0,
     out_row: int = 0,
     out_column: int = 0,
+    team: int = 0,
 ) -> None:
     """``out = a @ panel`` for ``rows`` rows, of a panel of ``inner`` rows and ``columns`` columns
     (:func:`~rollc.backends.numba.library.gemm_packing.pack`).
+
+    A team shares the rows, or the columns where there are fewer tiles of rows.
     """
+    work = rows * inner * columns
+    if not taken(team, work):
+        matmul_tiles(a, panel, out, rows, inner, columns, a_row, a_column, out_row, out_column)
+        return
     tile = tile_width(a)
-    a_stride, out_stride = a.shape[1], out.shape[1]
-    for chunk in range(0, rows, _CHUNK):
-        stop = min(chunk + _CHUNK, rows)
-        for column in range(0, columns, tile):
-            for row in range(chunk, stop, _ROWS):
-                micro_kernel(
-                    a,
-                    panel,
-                    out,
-                    a_start=(a_row + row) * a_stride + a_column,
-                    a_row_stride=a_stride,
-                    a_inner_stride=1,
-                    panel_start=column * inner,
-                    panel_stride=tile,
-                    inner=inner,
-                    out_start=(out_row + row) * out_stride + out_column + column,
-                    out_stride=out_stride,
-                    rows=min(_ROWS, stop - row),
-                    columns=min(tile, columns - column),
-                    accumulate=False,
-                )
+    chunks = most_chunks(team, work)
+    by_columns = rows // _ROWS < min(chunks, columns // tile)
+    count = columns if by_columns else rows
+    size = chunk_size(chunks, count, tile if by_columns else _ROWS)
+    kind = _MATMUL_COLUMNS if by_columns else _MATMUL_ROWS
+    numbers = (size, a_row, a_column, inner, columns, out_row, out_column, rows)
+    describe(team, kind, numbers, a, panel, out)
+    _run_job(team, -(-count // size), a)
 
 
 @routine
@@ -95,32 +139,24 @@ def matmul_steps(
 ) -> None:
     """:func:`matmul` for ``rows`` rows at each of some steps.
 
-    ``a_stride`` and ``out_stride`` are the strides of the steps, in rows.  A team shares the work
-    where all rows are contiguous.
+    ``a_stride`` and ``out_stride`` are the strides of the steps, in rows.
     """
-    if a_stride != rows or out_stride != rows:
-        for step in range(steps):
-            matmul(
-                a,
-                panel,
-                out,
-                rows,
-                inner,
-                columns,
-                a_row=a_row + step * a_stride,
-                a_column=a_column,
-                out_row=out_row + step * out_stride,
-                out_column=out_column,
-            )
-        return
-    total = rows * steps
-    if not worthwhile(team, total * inner * columns):
-        matmul(a, panel, out, total, inner, columns, a_row, a_column, out_row, out_column)
-        return
-    size = chunk_size(team, total, _ROWS)
-    numbers = (a_row, a_column, inner, columns, out_row, out_column, total, size)
-    describe(team, _MATMUL, numbers, a, panel, out)
-    _run_job(team, -(-total // size), a)
+    if a_stride == rows and out_stride == rows:
+        rows, steps = rows * steps, 1
+    for step in range(steps):
+        matmul(
+            a,
+            panel,
+            out,
+            rows,
+            inner,
+            columns,
+            a_row=a_row + step * a_stride,
+            a_column=a_column,
+            out_row=out_row + step * out_stride,
+            out_column=out_column,
+            team=team,
+        )
 
 
 @routine
@@ -182,7 +218,8 @@ def sum_outer_products(
     team: int = 0,
 ) -> None:
     """``out = a.T @ b``: the sum, over ``rows`` rows, of the outer products of two vectors."""
-    if not worthwhile(team, a_size * b_size * rows):
+    work = a_size * b_size * rows
+    if not taken(team, work):
         outer_products_rows(
             a,
             b,
@@ -198,18 +235,19 @@ def sum_outer_products(
             accumulate=accumulate,
         )
         return
-    size = chunk_size(team, a_size, _ROWS)
-    numbers = (a_row, a_column, a_size, b_row, b_column, b_size, rows, int(accumulate), size)
+    size = chunk_size(most_chunks(team, work), a_size, _ROWS)
+    numbers = (size, a_row, a_column, a_size, b_row, b_column, b_size, rows, int(accumulate))
     describe(team, _OUTER_PRODUCTS, numbers, a, b, out)
     _run_job(team, -(-a_size // size), a)
 
 
 @shared
 def _run_job(team: int, chunks: int, like: Array) -> None:
-    """Run the job that is described, together with the workers that join."""
+    """Run the job that is described, together with the workers that join, and leave the team."""
     offer(team, chunks)
     team_chunks(team, like)
     wait_until(team, DONE, chunks)  # for chunks that workers have taken
+    store(team, OWNED, 0)
 
 
 @routine
@@ -219,32 +257,16 @@ def team_chunks(team: int, like: Array) -> None:
     while ticket % LIMIT > 0:
         # The job is read before a chunk of it is taken: afterwards it may be another one.
         kind, chunk = load(team, KIND), ticket % LIMIT - 1
-        n0, n1, n2 = job_number(team, 0), job_number(team, 1), job_number(team, 2)
+        size, n1, n2 = job_number(team, 0), job_number(team, 1), job_number(team, 2)
         n3, n4, n5 = job_number(team, 3), job_number(team, 4), job_number(team, 5)
         n6, n7, n8 = job_number(team, 6), job_number(team, 7), job_number(team, 8)
         a, b = job_array(team, 0, like), job_array(team, 1, like)
         out = job_array(team, 2, like)
         if compare_exchange(team, TICKET, ticket, ticket - 1):
-            if kind == _MATMUL:
-                a_row, a_column, inner, columns, out_row, out_column = n0, n1, n2, n3, n4, n5
-                total, size = n6, n7
-                begin = chunk * size
-                matmul(
-                    a,
-                    b,
-                    out,
-                    min(size, total - begin),
-                    inner,
-                    columns,
-                    a_row=a_row + begin,
-                    a_column=a_column,
-                    out_row=out_row + begin,
-                    out_column=out_column,
-                )
-            else:
-                a_row, a_column, a_size, b_row, b_column, b_size = n0, n1, n2, n3, n4, n5
-                rows, accumulate, size = n6, n7 != 0, n8
-                begin = chunk * size
+            begin = chunk * size
+            if kind == _OUTER_PRODUCTS:
+                a_row, a_column, a_size, b_row, b_column, b_size = n1, n2, n3, n4, n5, n6
+                rows, accumulate = n7, n8 != 0
                 outer_products_rows(
                     a,
                     b,
@@ -259,25 +281,50 @@ def team_chunks(team: int, like: Array) -> None:
                     out_column=begin * b_size,
                     accumulate=accumulate,
                 )
-            increment(team, DONE)
+            else:
+                a_row, a_column, inner, columns, out_row, out_column = n1, n2, n3, n4, n5, n6
+                rows, first = n7, 0
+                if kind == _MATMUL_ROWS:
+                    a_row, out_row, rows = a_row + begin, out_row + begin, min(size, rows - begin)
+                else:
+                    first, columns = begin, min(size, columns - begin)
+                matmul_tiles(
+                    a,
+                    b,
+                    out,
+                    rows,
+                    inner,
+                    columns,
+                    a_row=a_row,
+                    a_column=a_column,
+                    out_row=out_row,
+                    out_column=out_column,
+                    first=first,
+                )
+            add(team, DONE, 1)
         ticket = load(team, TICKET)
 
 
 @routine
 def work_for_team(team: int, like: Array) -> None:
-    """The loop of a worker: take chunks of a team's jobs until the team is closed.
+    """The loop of a worker: take chunks of jobs, and leave after a while without a job or a call.
 
     ``like`` is an array of the jobs' precision.
     """
-    looks = 0
-    job = 0
-    while load(team, CLOSED) == 0:
+    add(team, WORKERS, 1)
+    looks = idle = job = 0
+    while idle < _STAY:
         ticket = load(team, TICKET)
         if ticket % LIMIT > 0:
             team_chunks(team, like)
-        looks = 0 if ticket // LIMIT != job else looks + 1
+        looks, idle = looks + 1, idle + 1
+        if ticket // LIMIT != job:
+            looks = idle = 0
+        if load(team, CALLS) > 0:
+            idle = 0
         job = ticket // LIMIT
         back_off(looks)
+    add(team, WORKERS, -1)
 
 
 @routine

@@ -10,7 +10,7 @@ from rollc.backends.numba.jit.routine import Array, Pair, routine, shared, uint
 from rollc.backends.numba.jit.target import host
 from rollc.backends.numba.library.gemm_kernel import tile_width
 from rollc.backends.numba.library.team_layout import COPIED, MATRIX, TAKEN
-from rollc.backends.numba.library.thread_team import increment, wait_until
+from rollc.backends.numba.library.thread_team import add, wait_until
 from rollc.backends.numba.library.transpose_kernel import transpose_block
 from rollc.support.target import VECTORS
 
@@ -38,7 +38,7 @@ def pack(
     inner, columns = panel_shape
     slices = -(-height // SLICE)
     counters = number * MATRIX
-    taken = 0 if progress == 0 else increment(progress, counters + TAKEN)
+    taken = 0 if progress == 0 else add(progress, counters + TAKEN, 1)
     while taken < slices:
         begin = taken * SLICE
         end = min(begin + SLICE, height)
@@ -51,8 +51,8 @@ def pack(
         if progress == 0:
             taken += 1
         else:
-            increment(progress, counters + COPIED)
-            taken = increment(progress, counters + TAKEN)
+            add(progress, counters + COPIED, 1)
+            taken = add(progress, counters + TAKEN, 1)
     if progress != 0:
         wait_until(progress, counters + COPIED, slices)
 

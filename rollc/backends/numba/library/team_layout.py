@@ -9,8 +9,8 @@ from __future__ import annotations
 from rollc.backends.numba.jit.object_code import WORDS
 
 # Of a team (:mod:`rollc.backends.numba.library.thread_team`).
-TICKET, DONE, CLOSED, THREADS = 0, 8, 16, 17
-KIND, NUMBERS, ARRAYS = 24, 25, 40
+TICKET, DONE, CALLS, THREADS, OWNED, WORKERS = 0, 8, 16, 17, 24, 32
+KIND, NUMBERS, ARRAYS = 40, 41, 56
 TEAM = ARRAYS + 3 * WORDS
 LIMIT = 65_536
 """A bound on the chunks of a job: the low digits of a ticket."""

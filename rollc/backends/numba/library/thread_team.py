@@ -1,10 +1,11 @@
 """Worker teams: threads that compute chunks of one call's large matrix products.
 
 A batch of few sequences is not sharded (:mod:`rollc.runtime.batch_sharding`), and a loop over
-time is sequential.  But the products over all steps are divided into chunks of rows.
+time is sequential.  But large products are divided: those over all steps into chunks of rows, and
+those of a step, whose matrix is more than a core reads quickly, into chunks of columns.
 The thread that runs the kernel describes such a product as a job, and takes chunks of it until
-none is left; so does every worker that has started by then.  It waits only for workers that have
-taken a chunk: others may start late or never.
+none is left; so does every worker that is there.  It waits only for workers that have
+taken a chunk: others may come late or never.  Of several calls, one at a time has the team.
 
 A team is a control block of integers (:mod:`.team_layout`).  ``TICKET`` holds the number of the
 job and, in its low digits, the number of chunks that are left: a thread that decrements it by
@@ -33,12 +34,15 @@ from rollc.backends.numba.library.team_layout import (
     KIND,
     LIMIT,
     NUMBERS,
+    OWNED,
     THREADS,
     TICKET,
+    WORKERS,
 )
 
-CHUNKS = 4  # for each thread, for load balance
+_CHUNKS = 4  # for each thread, for load balance
 SMALLEST = host().job_start  # multiply-adds of a job; smaller ones end before a worker sees them
+_CHUNK = 2 * SMALLEST  # multiply-adds of a chunk, in which taking it is a few percent
 PATIENCE = host().spins  # reads of a field before a waiting thread yields its core
 
 
@@ -87,13 +91,13 @@ def _compare_exchange(typing_context: Any, team: Any, field: Any, old: Any, new:
     return boolean(int64, int64, int64, int64), generate
 
 
-def _increment(typing_context: Any, team: Any, field: Any) -> Any:
-    """Add one to a field; returns the old value."""
+def _add(typing_context: Any, team: Any, field: Any, number: Any) -> Any:
+    """Add a number to a field; returns the old value."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.atomic_rmw("add", _pointer(builder, *values), _word(1), "acq_rel")
+        return builder.atomic_rmw("add", _pointer(builder, *values[:2]), values[2], "acq_rel")
 
-    return int64(int64, int64), generate
+    return int64(int64, int64, int64), generate
 
 
 def _back_off(typing_context: Any, looks: Any) -> Any:
@@ -146,7 +150,7 @@ def _made(function: Any) -> Any:
     return _plain if config.DISABLE_JIT else intrinsic(function)  # type: ignore[attr-defined]
 
 
-load, store, increment = _made(_load), _made(_store), _made(_increment)
+load, store, add = _made(_load), _made(_store), _made(_add)
 compare_exchange, back_off = _made(_compare_exchange), _made(_back_off)
 keep_array, job_array = _made(_keep_array), _made(_job_array)
 
@@ -155,15 +159,27 @@ keep_array, job_array = _made(_keep_array), _made(_job_array)
 
 
 @shared
-def worthwhile(team: int, work: int) -> bool:
-    """Whether a product of ``work`` multiply-adds is shared with a team."""
-    return team != 0 and work >= SMALLEST
+def taken(team: int, work: int) -> bool:
+    """Take the team for a product of ``work`` multiply-adds, where that pays off.
+
+    It does not where no worker is there, or another call has the team.
+    """
+    if team == 0 or work < SMALLEST or load(team, WORKERS) == 0 or load(team, OWNED) != 0:
+        return False
+    return bool(compare_exchange(team, OWNED, 0, 1))
 
 
 @shared
-def chunk_size(team: int, count: int, unit: int) -> int:
-    """The rows of a chunk: a multiple of ``unit``, so that rounding does not depend on threads."""
-    chunks = min(CHUNKS * int(load(team, THREADS)), LIMIT - 1)
+def most_chunks(team: int, work: int) -> int:
+    """The most chunks of a job: several for each thread, but not small ones."""
+    count = int(load(team, THREADS))
+    return min(count * max(1, min(work // (count * _CHUNK), _CHUNKS)), LIMIT - 1)
+
+
+@shared
+def chunk_size(chunks: int, count: int, unit: int) -> int:
+    """The rows, or columns, of a chunk: a multiple of ``unit``, so that rounding does not depend
+    on threads."""
     units = -(-count // unit)
     return -(-units // chunks) * unit
 
