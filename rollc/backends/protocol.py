@@ -36,6 +36,9 @@ class Bound(Protocol):
     def give(self, index: int, array: Array) -> None:
         """Replace an array by one of the same shape, which has to live until the call."""
 
+    def point(self, places: Sequence[tuple[int, int]], addresses: Sequence[int]) -> None:
+        """Replace arrays, by their index: each by what is at an address, by its place in a row."""
+
     def __call__(self) -> None: ...
 
 

@@ -41,6 +41,8 @@ class Networks:
         _OPENED[self.texts[first.dtype]] = first
         noise = first.graph.leaves(NOISE)
         self._draws = bool(noise), any("rate" not in node.options for node in noise)
+        self.plans: dict[object, Any] = {}
+        """What a framework knows of calls like those before."""
 
     @property
     def averages(self) -> bool:

@@ -18,26 +18,19 @@ from rollc.network.network import Network
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Pull = Callable[[Arrays, tuple[str, ...], bool], Arrays]
-Push = Callable[[Arrays, Arrays], Arrays]
-Second = Callable[[Arrays, Arrays, Arrays, bool, tuple[str, ...]], tuple[Arrays, Arrays]]
 
 
 class Ran(NamedTuple):
-    """Results by name, and functions that give their derivatives.
+    """Results by name, and the function that gives their gradients.
 
-    ``sources`` are the results that have one.  ``pull`` gives some of the gradients, from
-    cotangents, and is told whether these are the last that it is asked for; ``push`` the
-    derivatives of the results, from what was given and its tangents; ``second``, from what was
-    given, its tangents and cotangents, the derivatives of the results, if these are wanted, and
-    those of some of the gradients, both in the direction of the tangents.  ``kept`` says how many
-    bytes ``pull`` keeps.
+    ``sources`` are the results that have some.  ``pull`` gives some of the gradients, from
+    cotangents, and is told whether these are the last that it is asked for.  ``kept`` says how
+    many bytes it keeps.
     """
 
     results: Arrays
     sources: frozenset[str]
     pull: Pull | None = None
-    push: Push | None = None
-    second: Second | None = None
     kept: Callable[[], int] = int
 
 
@@ -73,42 +66,64 @@ class Options(NamedTuple):
         }
 
 
-def outputs(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, ...]) -> Ran:
+class Sort(NamedTuple):
+    """What can be computed of a call, from a network, options and arrays.
+
+    ``run`` gives results, and gradients of some of the arrays; ``slopes`` the derivatives of the
+    results in the direction of tangents; ``second``, from tangents and cotangents, the derivatives
+    of the results, if these are wanted, and those of some of the gradients, both in the direction
+    of the tangents.
+    """
+
+    run: Callable[[Network, Options, Arrays, tuple[str, ...]], Ran]
+    slopes: Callable[[Network, Options, Arrays, Arrays], Arrays]
+    second: Callable[
+        [Network, Options, Arrays, Arrays, Arrays, bool, tuple[str, ...]], tuple[Arrays, Arrays]
+    ]
+
+
+def _outputs(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, ...]) -> Ran:
     """The outputs, and the state after them if one is given."""
     arguments = options.arguments(network, arrays)
     real = (spec.kind == "float" for spec in network.outputs.values())
-
-    def push(arrays: Arrays, tangents: Arrays) -> Arrays:
-        return outputs_slopes(network, options, arrays, tangents)
-
-    def second(
-        arrays: Arrays,
-        vectors: Arrays,
-        cotangents: Arrays,
-        moves: bool,
-        wanted: tuple[str, ...],
-    ) -> tuple[Arrays, Arrays]:
-        found, slopes = network.gradient_vjp(
-            **options.arguments(network, arrays),
-            cotangents=cotangents,
-            vectors=vectors,
-            wrt=(*wanted, *([COTANGENTS] if moves else [])),
-        )
-        return slopes, found
-
     if not wrt or not (options.state or any(real)):
         found = network.forward(**arguments)
-        return Ran(found, _of_floats(found), None, push, second)
+        return Ran(found, _of_floats(found))
     found, pullback = network.vjp(**arguments, wrt=wrt)
 
     def pull(cotangents: Arrays, wanted: tuple[str, ...], last: bool) -> Arrays:
         return pullback(cotangents, None if wanted == wrt else wanted)
 
-    return Ran(found, _of_floats(found), pull, push, second, lambda: pullback.bytes)
+    return Ran(found, _of_floats(found), pull, lambda: pullback.bytes)
 
 
-def loss(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, ...]) -> Ran:
+def _slopes_of_outputs(
+    network: Network, options: Options, arrays: Arrays, tangents: Arrays
+) -> Arrays:
+    return network.jvp(**options.arguments(network, arrays), tangents=tangents)[1]
+
+
+def _second_of_outputs(
+    network: Network,
+    options: Options,
+    arrays: Arrays,
+    vectors: Arrays,
+    cotangents: Arrays,
+    moves: bool,
+    wanted: tuple[str, ...],
+) -> tuple[Arrays, Arrays]:
+    found, slopes = network.gradient_vjp(
+        **options.arguments(network, arrays),
+        cotangents=cotangents,
+        vectors=vectors,
+        wrt=(*wanted, *([COTANGENTS] if moves else [])),
+    )
+    return slopes, found
+
+
+def _loss(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, ...]) -> Ran:
     """The loss, and the state after the steps if one is given."""
+    value, found, after = _loss_and_gradients(network, options, arrays, wrt)
 
     def pull(cotangents: Arrays, wanted: tuple[str, ...], last: bool) -> Arrays:
         slope = cotangents["loss"]
@@ -116,39 +131,31 @@ def loss(network: Network, options: Options, arrays: Arrays, wrt: tuple[str, ...
             return found
         return {name: np.asarray(found[name] * slope) for name in wanted}
 
-    def push(arrays: Arrays, tangents: Arrays) -> Arrays:
-        return loss_slope(network, options, arrays, tangents)
-
-    def second(
-        arrays: Arrays,
-        vectors: Arrays,
-        cotangents: Arrays,
-        moves: bool,
-        wanted: tuple[str, ...],
-    ) -> tuple[Arrays, Arrays]:
-        slopes = push(arrays, vectors) if moves else {}
-        if not wanted:
-            return slopes, {}
-        found = network.hvp(**options.arguments(network, arrays), vectors=vectors)
-        scaled = {name: np.asarray(found[name] * cotangents["loss"]) for name in wanted}
-        return slopes, scaled
-
-    value, found, after = _loss_and_gradients(network, options, arrays, wrt)
     states = {STATE + name: array for name, array in after.items()}
     results = {"loss": np.array(value, network.dtype), **states}
-    return Ran(results, frozenset({"loss"}), pull if wrt else None, push, second)
+    return Ran(results, frozenset({"loss"}), pull if wrt else None)
 
 
-def outputs_slopes(network: Network, options: Options, arrays: Arrays, tangents: Arrays) -> Arrays:
-    """The derivatives of the results of :func:`outputs` in the direction of ``tangents``."""
-    return network.jvp(**options.arguments(network, arrays), tangents=tangents)[1]
-
-
-def loss_slope(network: Network, options: Options, arrays: Arrays, tangents: Arrays) -> Arrays:
-    """The derivative of the loss in the direction of ``tangents``."""
+def _slope_of_loss(network: Network, options: Options, arrays: Arrays, tangents: Arrays) -> Arrays:
     _, slopes, _ = _loss_and_gradients(network, options, arrays, tuple(tangents))
     total = sum(np.vdot(slopes[name], tangent) for name, tangent in tangents.items())
     return {"loss": np.array(total, network.dtype)}
+
+
+def _second_of_loss(
+    network: Network,
+    options: Options,
+    arrays: Arrays,
+    vectors: Arrays,
+    cotangents: Arrays,
+    moves: bool,
+    wanted: tuple[str, ...],
+) -> tuple[Arrays, Arrays]:
+    slopes = _slope_of_loss(network, options, arrays, vectors) if moves else {}
+    if not wanted:
+        return slopes, {}
+    found = network.hvp(**options.arguments(network, arrays), vectors=vectors)
+    return slopes, {name: np.asarray(found[name] * cotangents["loss"]) for name in wanted}
 
 
 def _loss_and_gradients(
@@ -164,13 +171,9 @@ def _loss_and_gradients(
     return network.loss(**arguments), {}, {}
 
 
-RUNS: Mapping[str, Callable[[Network, Options, Arrays, tuple[str, ...]], Ran]] = {
-    "outputs": outputs,
-    "loss": loss,
-}
-SLOPES: Mapping[str, Callable[[Network, Options, Arrays, Arrays], Arrays]] = {
-    "outputs": outputs_slopes,
-    "loss": loss_slope,
+SORTS: Mapping[str, Sort] = {
+    "outputs": Sort(_outputs, _slopes_of_outputs, _second_of_outputs),
+    "loss": Sort(_loss, _slope_of_loss, _second_of_loss),
 }
 
 

@@ -155,8 +155,6 @@ class Products(_Host):
     def __call__(self, calls: Calls) -> list[Tree]:
         found = []
         for arrays, extras, vectors, cotangents in calls:
-            second = self.plan.run(arrays, extras).second
-            assert second is not None
-            _, products = second(arrays, vectors, cotangents, False, self.wrt)
+            products = self.plan.products(arrays, extras, vectors, cotangents, self.wrt)
             found.append({name: products[name] for name in self.wrt})
         return found

@@ -65,12 +65,23 @@ class Plan:
         )
 
     def run(self, arrays: Arrays, extras: Extras, wrt: tuple[str, ...] = ()) -> Ran:
-        run = runs.RUNS[self.sort]
+        run = runs.SORTS[self.sort].run
         return run(self.networks.of(self.dtype), self.options(extras), arrays, wrt)
 
     def push(self, arrays: Arrays, extras: Extras, vectors: Arrays) -> Arrays:
-        run = runs.SLOPES[self.sort]
+        run = runs.SORTS[self.sort].slopes
         return run(self.networks.of(self.dtype), self.options(extras), arrays, vectors)
+
+    def products(
+        self,
+        arrays: Arrays,
+        extras: Extras,
+        vectors: Arrays,
+        cotangents: Arrays,
+        wanted: tuple[str, ...],
+    ) -> Arrays:
+        run, network = runs.SORTS[self.sort].second, self.networks.of(self.dtype)
+        return run(network, self.options(extras), arrays, vectors, cotangents, False, wanted)[1]
 
 
 def seed_number(seed: Any) -> int:

@@ -17,7 +17,7 @@ from rollc.ir.graph import BATCH
 from rollc.kernel.program import Buffer, Result
 from rollc.support.allocator import SPARES, Lender
 
-_SMALL = 4_000_000
+SMALL = 4_000_000
 """The bytes of idle frames that are kept besides the spare ones."""
 
 Array = NDArray[Any]
@@ -109,7 +109,7 @@ class Frames:
         idle = len(self._idle)
         if spare and idle >= SPARES * len(frames):
             own = sum(array.nbytes for frame in frames for array in frame.arrays.values())
-            if (idle // len(frames) + 1) * own > _SMALL:
+            if (idle // len(frames) + 1) * own > SMALL:
                 return
         self._idle.extend(frames)
 

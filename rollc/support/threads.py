@@ -52,6 +52,11 @@ def _quota() -> int:
         return sys.maxsize
 
 
+def chosen() -> int | None:
+    """The number that :func:`use` was told."""
+    return _chosen
+
+
 def use(number: int | None) -> None:
     """Let kernels use up to ``number`` threads; None restores the default."""
     global _chosen

@@ -11,19 +11,17 @@ forward takes no context, and ``vmap`` runs a call for each of the values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import torch
 
 from rollc.errors import DerivativeError, InputError
-from rollc.frameworks.runs import Array, Arrays, Pull, Push, Ran, Second
+from rollc.frameworks.runs import Array, Arrays, Options, Pull, Ran, Sort
+from rollc.network.network import Network
 
 Tensor = Any
-
-Run = Callable[[Arrays, tuple[str, ...]], Ran]
-"""Takes arrays by name, and the names of those whose gradients may be asked for."""
 
 
 @dataclass(eq=False)
@@ -35,16 +33,19 @@ class Call:
     there is a call for each value: the ``parts``.
     """
 
-    network: str
-    run: Run
+    network: Network
+    options: Options
+    sort: Sort
     names: tuple[str, ...]
     wrt: tuple[str, ...]
     results: tuple[str, ...] = ()
     sources: frozenset[str] = frozenset()
     pull: Pull | None = None
-    push: Push | None = None
-    second: Second | None = None
     parts: tuple[Call, ...] = ()
+
+    def run(self, arrays: Arrays, wrt: tuple[str, ...]) -> Ran:
+        """The results, and what gives gradients of ``wrt``."""
+        return self.sort.run(self.network, self.options, arrays, wrt)
 
     def release(self) -> None:
         """Drop what only another backward pass would need."""
@@ -80,7 +81,7 @@ class Outputs(torch.autograd.Function):  # type: ignore[misc]
     def forward(call: Call, *tensors: Tensor) -> tuple[Tensor, ...]:
         ran = call.run(arrays_of(call.names, tensors), call.wrt)
         call.results, call.sources = tuple(ran.results), ran.sources
-        call.pull, call.push, call.second = ran.pull, ran.push, ran.second
+        call.pull = ran.pull
         return tuple(map(torch.from_numpy, ran.results.values()))
 
     @staticmethod
@@ -88,7 +89,7 @@ class Outputs(torch.autograd.Function):  # type: ignore[misc]
         call, *tensors = inputs
         ctx.call = call
         ctx.save_for_backward(*tensors)  # a change in place is found there
-        if _transforms():
+        if transforms():
             ctx.save_for_forward(*tensors)
         ctx.set_materialize_grads(False)
         if len(call.sources) < len(output):
@@ -105,8 +106,8 @@ class Outputs(torch.autograd.Function):  # type: ignore[misc]
         wanted = _needed(call.names, ctx.needs_input_grad[1:])
         if not given or not wanted:
             return (None,) * (1 + len(tensors))
-        names, last = Names(cotangents=tuple(given), gradients=wanted), not _keeps_graph()
-        if torch.is_grad_enabled() or _transforms():
+        names, last = Names(cotangents=tuple(given), gradients=wanted), not keeps_graph()
+        if torch.is_grad_enabled() or transforms():
             found = Gradients.apply(call, names, *given.values(), *tensors)
         else:  # nobody asks what the gradients depend on
             found = _pulled(call, names, (*given.values(), *tensors), last)
@@ -223,8 +224,7 @@ class Slopes(_Derivative):
     @staticmethod
     def forward(call: Call, names: Names, *tensors: Tensor) -> tuple[Tensor, ...]:
         vectors, _, given = map(_arrays, names.given(call, tensors))
-        assert call.push is not None
-        found = call.push(given, vectors)
+        found = call.sort.slopes(call.network, call.options, given, vectors)
         return tuple(torch.from_numpy(found[name]) for name in names.slopes)
 
     @staticmethod
@@ -260,8 +260,9 @@ class Slopes(_Derivative):
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> NoReturn:
         raise DerivativeError(
-            f"`{ctx.call.network}` has no second derivatives that are both forward in time (jvp of"
-            " jvp, jacfwd of jacfwd): take torch.func.hessian, jacfwd of jacrev or jacrev of jacfwd"
+            f"`{ctx.call.network.name}` has no second derivatives that are both forward in time"
+            " (jvp of jvp, jacfwd of jacfwd): take torch.func.hessian, jacfwd of jacrev or jacrev"
+            " of jacfwd"
         )
 
     @staticmethod
@@ -275,9 +276,10 @@ class Products(_Derivative):
     @staticmethod
     def forward(call: Call, names: Names, *tensors: Tensor) -> tuple[Tensor, ...]:
         vectors, cotangents, given = map(_arrays, names.given(call, tensors))
-        assert call.second is not None
-        moves = bool(names.slopes)
-        slopes, products = call.second(given, vectors, cotangents, moves, names.gradients)
+        slopes, products = call.sort.second(
+            *(call.network, call.options, given, vectors, cotangents),
+            *(bool(names.slopes), names.gradients),
+        )
         return (
             *(torch.from_numpy(slopes[name]) for name in names.slopes),
             *(torch.from_numpy(products[name]) for name in names.gradients),
@@ -285,11 +287,11 @@ class Products(_Derivative):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> NoReturn:
-        raise _no_third(ctx.call.network)
+        raise _no_third(ctx.call.network.name)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> NoReturn:
-        raise _no_third(ctx.call.network)
+        raise _no_third(ctx.call.network.name)
 
     @staticmethod
     def vmap(*arguments: Any) -> Any:
@@ -298,7 +300,7 @@ class Products(_Derivative):
 
 def applied(call: Call, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
     """The results of a call by name."""
-    if _transforms():
+    if transforms():
         found = Outputs.apply(call, *tensors)
     elif not call.wrt:
         results = call.run(arrays_of(call.names, tensors), ()).results
@@ -321,7 +323,7 @@ def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
     return arrays_of([*tensors], [*tensors.values()])
 
 
-def _transforms() -> bool:
+def transforms() -> bool:
     """Whether a transform of ``torch.func`` may run, or derivatives forward in time be taken."""
     ask = getattr(torch._C, "_are_functorch_transforms_active", None)
     level = getattr(torch.autograd.forward_ad, "_current_level", 0)
@@ -371,7 +373,7 @@ def _stacked(found: Sequence[tuple[Tensor, ...]]) -> tuple[tuple[Tensor, ...], t
     return stacked, (0,) * len(stacked)
 
 
-def _keeps_graph() -> bool:
+def keeps_graph() -> bool:
     """Whether the backward pass that runs may be followed by another one of the same graph."""
     ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
     return True if ask is None else bool(ask())

@@ -78,6 +78,15 @@ class Form:
         ways = ["", "_reverse"] if self.bidirectional else [""]
         return [f"l{layer}{way}" for layer in range(self.num_layers) for way in ways]
 
+    @property
+    def stacks(self) -> dict[str, tuple[str, ...]]:
+        """What the tensors of states hold, of all layers and directions."""
+        return {
+            f"{name}_{end}": tuple(f"{name}{end}_{ending}" for ending in self.endings)
+            for end in "0n"
+            for name in self.states
+        }
+
     def spec(self) -> str:
         """The layers as a text of rollc's language."""
         return "\n".join(self._lines()) + "\n"
@@ -137,10 +146,10 @@ class _Layer(nn.RNNBase):  # type: ignore[misc]
 
         Raises :class:`~rollc.InputError` where a tensor does not fit.
         """
-        form, networks, sizes, endings = self._rollc
+        form, networks, sizes, stacks, count = self._rollc
         if form.num_layers > 1 and form.dropout != self.dropout:
             self._build()
-            form, networks, sizes, endings = self._rollc
+            form, networks, sizes, stacks, count = self._rollc
         packed = isinstance(input, PackedSequence)
         x, lengths = input, None
         if packed:  # in the order in which it is sorted
@@ -153,21 +162,19 @@ class _Layer(nn.RNNBase):  # type: ignore[misc]
         batch = [x.shape[0 if batch_first else 1]] if x.dim() == 3 else []
         given = {"x": x}
         for (name, size), state in zip(sizes.items(), _states(sizes, hx), strict=True):
-            expected = (len(endings), *batch, size)
+            expected = (count, *batch, size)
             if state is None:
-                rows = [x.new_zeros(expected[1:])] * expected[0]
+                given[f"{name}_0"] = x.new_zeros(expected)
             elif isinstance(state, torch.Tensor) and state.shape == expected:
-                rows = _ordered(state, input.sorted_indices if packed else None).unbind()
+                given[f"{name}_0"] = _ordered(state, input.sorted_indices if packed else None)
             else:
                 raise InputError(f"state `{name}_0`: expected {[*expected]}, found {_of(state)}")
-            for ending, row in zip(endings, rows, strict=True):
-                given[f"{name}0_{ending}"] = row
         own = self._parameters
         parameters = {  # or what has taken the place of one
             name: own[name] if name in own else getattr(self, name)
             for name in networks.first.params
         }
-        y, *after = called(
+        y, *ends = called(
             networks,
             "outputs",
             parameters,
@@ -175,15 +182,13 @@ class _Layer(nn.RNNBase):  # type: ignore[misc]
             batch_first=batch_first,
             training=self.training,
             lengths=lengths,
+            stacks=stacks,
         ).values()
-        count = len(sizes)
         if packed:
             data = pack_padded_sequence(y, lengths).data
             y = PackedSequence(data, *input[1:])
-        ends = [torch.stack(after[place::count]) for place in range(count)]
-        if packed:
             ends = [_ordered(end, input.unsorted_indices) for end in ends]
-        return y, ends[0] if count == 1 else tuple(ends)
+        return y, ends[0] if len(ends) == 1 else tuple(ends)
 
     def _build(self) -> None:
         """Take the networks of its form, which are built if there are none yet."""
@@ -247,7 +252,10 @@ def convert(model: Model) -> Model:
     return model
 
 
-def _built(layer: Any) -> tuple[Form, Networks, dict[str, int], list[str]]:
+_Built = tuple[Form, Networks, dict[str, int], dict[str, tuple[str, ...]], int]
+
+
+def _built(layer: Any) -> _Built:
     """The form of a layer and its networks, and of the form what each call needs."""
     between = layer.dropout if layer.num_layers > 1 else 0.0
     if between == 1:
@@ -271,7 +279,7 @@ def _built(layer: Any) -> tuple[Form, Networks, dict[str, int], list[str]]:
                 " call `.cpu()` of the module"
             )
     networks = _networks(form, precision.network, registry.default())
-    return form, networks, form.states, form.endings
+    return form, networks, form.states, form.stacks, len(form.endings)
 
 
 @lru_cache(maxsize=256)

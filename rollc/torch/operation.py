@@ -122,7 +122,7 @@ class _Request(NamedTuple):
             state=self.state,
         )
         arrays = arrays_of(self.names, self.tensors)
-        return runs.RUNS[self.sort](opened(self.network), options, arrays, wrt)
+        return runs.SORTS[self.sort].run(opened(self.network), options, arrays, wrt)
 
     def specs(self) -> list[Spec]:
         """What the results are."""

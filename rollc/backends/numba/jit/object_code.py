@@ -194,6 +194,12 @@ class Bound:
         """Replace an array by one of the same shape, which has to live until the call."""
         self._row[self._first + WORDS * index] = _data(array)
 
+    def point(self, places: Sequence[tuple[int, int]], addresses: Sequence[int]) -> None:
+        """Replace arrays, by their index, by what is at addresses, and has to live until then."""
+        row, first = self._row, self._first
+        for index, place in places:
+            row[first + WORDS * index] = addresses[place]
+
     def __call__(self) -> None:
         if self._call(self._row):
             raise RuntimeError("a kernel stopped")
