@@ -38,6 +38,8 @@ class Columns:
     text      -- read no table but a text, of ``characters`` or ``words``, whose ``symbols`` are
                  those that it has if none are given
     optional  -- arrays that are left out where a column or a cell of theirs is not there
+    classes   -- the words that stand for 0, 1, … in the column of an array; None where they are
+                 to be found
     """
 
     mapping: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -48,6 +50,7 @@ class Columns:
     text: str | None = None
     symbols: Symbols | None = None
     optional: frozenset[str] = frozenset()
+    classes: Mapping[str, tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,15 @@ def arrange(table: Table, slots: Mapping[str, Spec], columns: Columns) -> Arrang
     Raises :class:`InputError` with the file, line and column of what does not fit.
     """
     places = _places(table, slots, columns)
+    cells = {
+        place: _cells(table, place, (columns.classes or {}).get(name))
+        for name, own in places.items()
+        for place in own
+    }
     for name in columns.optional & places.keys():
-        if not all(table.numbers(place)[1].all() for place in places[name]):
+        if not all(cells[place][1].all() for place in places[name]):
             del places[name]
-    table, read, dropped = _complete(table, places, columns)
+    table, read, dropped = _complete(table, places, cells, columns)
     rows = _sequences(table, columns.sequence)
     arrays: dict[str, Array] = {}
     several = columns.sequence is not None
@@ -163,12 +171,55 @@ def _in_order(table: Table, wanted: Mapping[str, Spec], columns: Columns) -> dic
     return found
 
 
+def words_of(
+    tables: Sequence[Table], slots: Mapping[str, Spec], columns: Columns, bounds: Mapping[str, int]
+) -> dict[str, tuple[str, ...]]:
+    """The words, in their order, of each column that is to hold classes and has no numbers.
+
+    Raises :class:`InputError` where there are more than ``bounds`` says of the array.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    every = [(table, _places(table, slots, columns)) for table in tables]
+    for name, most in bounds.items():
+        own = [(table, places[name][0]) for table, places in every if name in places]
+        if not any(table.has_words(place) for table, place in own):
+            continue
+        words = {word for table, place in own for word in table.words(place) if word is not None}
+        if len(words) > most:
+            raise InputError(
+                f"`{tables[0].file}` has {len(words)} classes of `{name}`, such as"
+                f" {names(sorted(words)[:8])}, and the network takes {most}: build it for so many,"
+                f" such as with `--set K={len(words)}`"
+            )
+        found[name] = tuple(sorted(words))
+    return found
+
+
+def _cells(table: Table, place: int, classes: tuple[str, ...] | None) -> tuple[Array, Array]:
+    """The numbers of a column, of words by their place among the classes, and where they are."""
+    if classes is None:
+        return table.numbers(place)
+    numbers = {word: float(number) for number, word in enumerate(classes)}
+    words = table.words(place)
+    for row, word in enumerate(words):
+        if word is not None and word not in numbers:
+            raise InputError(
+                f"{table.where(row, place)}: `{word:.40}` is none of the {len(classes)} classes"
+                f" that are known: {names(classes[:12])}"
+            )
+    found = np.array([np.nan if word is None else numbers[word] for word in words], np.float64)
+    return found, ~np.isnan(found)
+
+
 def _complete(
-    table: Table, places: Mapping[str, list[int]], columns: Columns
+    table: Table,
+    places: Mapping[str, list[int]],
+    cells: Mapping[int, tuple[Array, Array]],
+    columns: Columns,
 ) -> tuple[Table, dict[int, Array], int]:
     """The columns that are read, as numbers, with what was asked for missing cells."""
     every = sorted({place for own in places.values() for place in own})
-    read = {place: table.numbers(place) for place in every}
+    read = {place: cells[place] for place in every}
     absent = {place: ~present for place, (_, present) in read.items()}
     numbers = {place: values for place, (values, _) in read.items()}
     lacking = np.logical_or.reduce([np.zeros(len(table), bool), *absent.values()])

@@ -33,6 +33,7 @@ TABLES = (".csv", ".tsv", ".parquet", ".npy")
 """The endings of files that are read as tables, without that of gzip."""
 
 _MISSING = ("", "na", "n/a", "nan", "null", "none")  # what a cell says that holds no number
+_NO_WORD = _MISSING[:-1]  # `none` can be a word like others
 _SEPARATORS = ",;\t|"
 _GZIP, _PARQUET, _NPY = b"\x1f\x8b", b"PAR1", b"\x93NUMPY"
 
@@ -75,8 +76,7 @@ class Table:
         pl = polars("a table")
         column = self.frame.to_series(place)
         if column.dtype == pl.String:
-            cells = column.str.strip_chars()
-            missing = column.is_null() | cells.str.to_lowercase().is_in(_MISSING)
+            cells, missing = _cells(column)
             numbers = cells.cast(pl.Float64, strict=False)
             wrong = numbers.is_null() & ~missing.fill_null(True)
             if wrong.any():
@@ -90,6 +90,22 @@ class Table:
             raise InputError(f"{self.where(0, place)}: expected numbers, found {column.dtype}")
         present = ~missing.fill_null(True).to_numpy()
         return np.where(present, numbers.fill_null(np.nan).to_numpy(), np.nan), present
+
+    def has_words(self, place: int) -> bool:
+        """Whether a column holds words, and not numbers alone."""
+        column = self.frame.to_series(place)
+        if column.dtype != polars("a table").String:
+            return False
+        cells, missing = _cells(column)
+        is_number = cells.cast(polars("a table").Float64, strict=False).is_not_null()
+        return not bool((is_number | missing).all())
+
+    def words(self, place: int) -> list[str | None]:
+        """The words of a column; a missing one is None."""
+        column = self.frame.to_series(place).cast(polars("a table").String)
+        cells, _ = _cells(column)
+        missing = column.is_null() | cells.str.to_lowercase().is_in(_NO_WORD)
+        return [None if absent else str(cell) for cell, absent in zip(cells, missing, strict=True)]
 
     def texts(self, place: int) -> list[str]:
         """The cells of a column as they are written; a missing one is an error."""
@@ -109,6 +125,12 @@ class Table:
         line = f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
         name = "" if self.heads is None else f" (`{self.heads[place]}`)"
         return f"`{self.file}`, {line}, column {place + 1}{name}"
+
+
+def _cells(column: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The cells of a text, and whether each says that there is no number."""
+    cells = column.str.strip_chars()
+    return cells, column.is_null() | cells.str.to_lowercase().is_in(_MISSING)
 
 
 def polars(what: str) -> ModuleType:

@@ -33,10 +33,12 @@ class Scale:
 
 @dataclass(frozen=True)
 class Preparation:
-    """The scales of inputs and targets by name, and the symbols that a text is made of."""
+    """The scales of inputs and targets by name, the symbols that a text is made of, and the words
+    of a table that stand for the classes 0, 1, … of an input or target."""
 
     scales: Mapping[str, Scale] = field(default_factory=dict)
     symbols: Symbols = field(default_factory=lambda: Symbols(()))
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __call__(self, data: Sequences) -> Sequences:
         """The data as the network reads them: standardised, and 0 where a cell is masked."""
@@ -54,7 +56,12 @@ class Preparation:
             name: {"mean": scale.mean.tolist(), "spread": scale.spread.tolist()}
             for name, scale in self.scales.items()
         }
-        return {"scales": scales, "symbols": list(self.symbols.names), "words": self.symbols.words}
+        return {
+            "scales": scales,
+            "symbols": list(self.symbols.names),
+            "words": self.symbols.words,
+            "classes": {name: list(words) for name, words in self.classes.items()},
+        }
 
 
 def preparation_of(told: Mapping[str, Any], network: Network, file: str) -> Preparation:
@@ -73,11 +80,16 @@ def preparation_of(told: Mapping[str, Any], network: Network, file: str) -> Prep
             for name, scale in scales.items()
         )
         words = bool(told["words"])
+        classes = {name: tuple(own) for name, own in told.get("classes", {}).items()}
+        sound = sound and all(
+            name in slots and all(isinstance(each, str) and each for each in own)
+            for name, own in classes.items()
+        )
     except (KeyError, TypeError, ValueError, AttributeError):
         sound = False
     if not sound:
         raise StoreError(f"`{file}` is damaged: it is not of this network")
-    return Preparation(scales, Symbols(symbols, words))
+    return Preparation(scales, Symbols(symbols, words), classes)
 
 
 def standardised(network: Network, data: Sequences, but: Iterable[str] = ()) -> dict[str, Scale]:

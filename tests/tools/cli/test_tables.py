@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import rollc
 import rollc.training.run_folder as run_folder
 from tests.helpers.training import command, weather
 
@@ -183,3 +184,99 @@ def test_windows_are_taken_up_again(folder: Path) -> None:
     left = [run_folder.RunFolder(Path(run)).params() for run in ("whole", "run")]
     for name, array in left[0].items():
         np.testing.assert_array_equal(array, left[1][name])
+
+
+MOODS = """net moods
+dim K = 4
+input x, day: index(7)
+target mood: index(K)
+param v: [K] = normal(0.5), W: [K, 7] = normal(0.5), b: [K]
+o = v * x + W @ one_hot(day, size=7) + b
+output o
+loss mean(cross_entropy(o, mood), over t)
+"""
+RAINS = """net rains
+input x
+target rain
+param a = 0.1, b
+o = a * x + b
+p = sigmoid(o)
+output p
+loss mean(binary_cross_entropy(o, rain), over t)
+"""
+QUICK = (*REFERENCE, "--epochs", "200", "--rate", "0.1", "-o", "run")
+
+
+def moods(rows: int = 40) -> str:
+    """A class by its word, which the day decides, by its word too."""
+    random, days = np.random.default_rng(0), ("mon", "tue", "wed")
+    lines = ["x,day,mood,note"]
+    for row in range(rows):
+        day = days[row % 3]
+        mood = {"mon": "tired", "tue": "none", "wed": "glad"}[day]
+        lines.append(f"{random.normal():.3f},{day},{mood},row {row}")
+    return "\n".join(lines) + "\n"
+
+
+def test_classes_by_their_words(folder: Path) -> None:
+    """Kept with the run, in predictions, and refused where they were never seen."""
+    Path("moods.roll").write_text(MOODS)
+    Path("moods.csv").write_text(moods())
+    command("train", "moods.roll", "--data", "moods.csv", "--split", "0.7,0.1,0.2", *QUICK)
+    kept = json.loads(Path("run/preparation.json").read_text())["classes"]
+    assert kept == {"day": ["mon", "tue", "wed"], "mood": ["glad", "none", "tired"]}
+    assert rollc.load("run").preparation.classes["mood"] == ("glad", "none", "tired")
+    whole = pl.read_csv("moods.csv")
+    for new in (whole, whole.drop("mood")):  # without what is to be predicted, too
+        new.write_csv("new.csv")
+        command("run", "run", "--inputs", "new.csv", "-o", "said.csv")
+        said = pl.read_csv("said.csv")
+        chances = [f"probability_mood_{word}" for word in kept["mood"]]
+        assert said.columns == ["note", "predicted_mood", *chances]
+        assert said["predicted_mood"].to_list() == whole["mood"].to_list()
+        np.testing.assert_allclose(said.select(chances).sum_horizontal(), 1, rtol=1e-5)
+    found = json.loads(command("evaluate", "run", "--format", "json").stdout)["mood"]
+    assert found["the network"]["accuracy"] == 1
+
+    Path("new.csv").write_text(moods().replace("wed,glad,row 5", "sun,glad,row 5"))
+    said = command("run", "run", "--inputs", "new.csv", status=2).stderr
+    assert "`new.csv`, line 7, column 2 (`day`): `sun` is none of the 3 classes" in said
+    Path("new.csv").write_text("x,day\n1,2\n")  # once by words, always by words
+    assert "`2` is none of the 3" in command("run", "run", "--inputs", "new.csv", status=2).stderr
+    Path("new.csv").write_text("x,day,mood\n1,mon,\n")
+    said = command("evaluate", "run", "--data", "new.csv", status=2).stderr
+    assert "`new.csv`, line 2, column 3 (`mood`): the cell is missing" in said
+
+
+def test_classes_that_nothing_is_learned_of(folder: Path) -> None:
+    Path("moods.roll").write_text(MOODS)
+    Path("moods.csv").write_text(moods() + "0.5,mon,odd,last\n")
+    words = ("train", "moods.roll", "--data", "moods.csv", *QUICK)
+    said = command(*words, "--split", "0.8,0.2", status=2).stderr
+    assert "`moods.csv`, line 42, column 3 (`mood`): the class `odd` is not in the part" in said
+    Path("first.csv").write_text(moods())
+    words = ("train", "moods.roll", "--data", "first.csv", "--valid", "moods.csv", *QUICK)
+    said = command(*words, status=2).stderr
+    assert "`moods.csv`, line 42, column 3 (`mood`): `odd` is none of the 3 classes" in said
+    said = command(*words[:4], *QUICK, "--set", "K=2", status=2).stderr
+    assert "`first.csv` has 3 classes of `mood`, such as `glad`, `none`, `tired`, and" in said
+    Path("weather.csv").write_text(weather().replace("day 4,", "day 4,x"))
+    said = command("train", "weather.roll", "--data", "weather.csv", *COLUMNS, status=2).stderr
+    assert "expected a number, found `x" in said, "words are classes, and no numbers"
+
+
+def test_classes_of_a_folder_and_of_a_yes_or_no(folder: Path) -> None:
+    """Each file has some of the classes only."""
+    Path("rains.roll").write_text(RAINS)
+    Path("days").mkdir()
+    for name, low in (("a", -3), ("b", 0)):
+        numbers = [low + 0.1 + 0.3 * step for step in range(10)]
+        rows = [f"{x:.1f},{'wet' if x > 0 else 'dry'}" for x in numbers]
+        Path(f"days/{name}.csv").write_text("\n".join(["x,rain", *rows]) + "\n")
+    command("train", "rains.roll", "--data", "days", *QUICK, "--standardise")
+    command("run", "run", "--inputs", "days/b.csv", "-o", "said.parquet")
+    said = pl.read_parquet("said.parquet")
+    assert said.columns == ["predicted_rain", "probability_rain_dry", "probability_rain_wet"]
+    assert said["predicted_rain"][-1] == "wet"
+    command("run", "run", "--inputs", "days/a.csv", "-o", "said.csv")
+    assert pl.read_csv("said.csv")["predicted_rain"][0] == "dry"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,9 @@ from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.tools import console, files
 from rollc.tools.cli.data_commands.networks import known
-from rollc.tools.columns import MISSING, Arranged, Columns, arrange
+from rollc.tools.columns import MISSING, Arranged, Columns, arrange, words_of
 from rollc.tools.datafiles import names, read_npz
-from rollc.tools.tables import TABLES, is_table, read_table
+from rollc.tools.tables import TABLES, Table, is_table, read_table
 from rollc.training.data.pairs import compared
 from rollc.training.data.preparation import Preparation, Scale, standardised
 from rollc.training.data.sequences import Sequences, counted, cut, in_streams, side_by_side, split
@@ -39,6 +39,7 @@ class Loaded:
     data: Sequences
     arranged: Arranged | None = None
     symbols: Symbols | None = None
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,26 @@ def load(
         lengths = _lengths(network, found, file)
         return Loaded(Sequences(known(found, slots, file, "an input or target"), lengths))
     _need_one_axis(network, file)
-    arranged = arrange(read_table(content, file, columns.separator), slots, columns)
+    table = read_table(content, file, columns.separator)
+    columns = _with_classes(network, [table], columns)
+    arranged = arrange(table, slots, columns)
     if not quiet:
         _say_others([arranged], columns)
     lengths = None if arranged.lengths is None else {network.axes[0]: arranged.lengths}
-    return Loaded(Sequences(arranged.arrays, lengths, _masked(arranged, columns, slots)), arranged)
+    data = Sequences(arranged.arrays, lengths, _masked(arranged, columns, slots))
+    return Loaded(data, arranged, classes=columns.classes or {})
+
+
+def _with_classes(network: Network, tables: Sequence[Table], columns: Columns) -> Columns:
+    """With the words that stand for classes, found if they are not known from a run."""
+    if columns.classes is not None:
+        return columns
+    slots = {**network.inputs, **network.targets}
+    bounds = {name: slot.bound for name, slot in slots.items() if slot.bound is not None}
+    yes = [name for name, kind in compared(network).items() if kind == "binary_score"]
+    bounds |= {name: 2 for name in yes if not slots[name].shape}
+    of_words = {name: most for name, most in bounds.items() if name not in columns.masks}
+    return replace(columns, classes=words_of(tables, slots, columns, of_words))
 
 
 def _folder(network: Network, folder: str, columns: Columns, quiet: bool) -> Loaded:
@@ -141,12 +157,11 @@ def _folder(network: Network, folder: str, columns: Columns, quiet: bool) -> Loa
         raise InputError(f"there is no table in the folder `{folder}`: {', '.join(TABLES)}")
     if columns.sequence is not None:
         raise InputError("each file of a folder is a sequence: `--sequence` has no effect")
-    each = [
-        arrange(
-            read_table(files.read_bytes(str(path)), str(path), columns.separator), slots, columns
-        )
-        for path in paths
+    tables = [
+        read_table(files.read_bytes(str(path)), str(path), columns.separator) for path in paths
     ]
+    columns = _with_classes(network, tables, columns)
+    each = [arrange(table, slots, columns) for table in tables]
     if not quiet:
         _say_others(each, columns)
     arrays: dict[str, Array] = {}
@@ -160,7 +175,8 @@ def _folder(network: Network, folder: str, columns: Columns, quiet: bool) -> Loa
         else:
             arrays[name] = np.stack(own) if slots[name].batch else own[0]
     lengths = {network.axes[0]: np.array([len(one.rows[0]) for one in each])}
-    return Loaded(Sequences(arrays, lengths, _masked(each[0], columns, slots)))
+    data = Sequences(arrays, lengths, _masked(each[0], columns, slots))
+    return Loaded(data, classes=columns.classes or {})
 
 
 def _is_text(columns: Columns, file: str, slots: Mapping[str, Spec]) -> bool:
@@ -230,7 +246,7 @@ def _need_one_axis(network: Network, file: str) -> None:
 
 def _refuse(columns: Columns, file: str) -> None:
     """An archive of named arrays has no columns."""
-    if replace(columns, optional=frozenset(), symbols=None) != Columns():
+    if replace(columns, optional=frozenset(), symbols=None, classes=None) != Columns():
         raise InputError(
             f"`{file}` holds arrays by name: what is said of the columns of a table has no effect"
         )
@@ -255,13 +271,13 @@ def raw_parts(
     network: Network,
     options: Mapping[str, Any],
     quiet: bool = False,
-    symbols: Symbols | None = None,
+    known: Preparation | None = None,
 ) -> tuple[Loaded, Loaded | None, Loaded | None]:
     """The data of a run in its parts, as they are in the files: to learn from, to validate on and
-    to test on."""
-    columns = replace(columns_of(network, options), symbols=symbols)
+    to test on; ``known`` is what a run has kept."""
+    columns = as_kept(columns_of(network, options), known)
     train = load(network, options["data"], columns, quiet)
-    columns = replace(columns, symbols=train.symbols)
+    columns = replace(columns, symbols=train.symbols, classes=train.classes)
     if options["valid"]:
         return train, load(network, options["valid"], columns, quiet), None
     if not options["split"]:
@@ -271,8 +287,47 @@ def raw_parts(
     if not quiet:
         said = ", ".join(f"{share:.0%}" for share in shares)
         console.say(f"split by {what}, in order: {said}")
+    for part in found[1:]:
+        _check_classes(train, found[0], part)
     first, second, *rest = [replace(train, data=part) for part in found]
     return first, second, rest[0] if rest else None
+
+
+def as_kept(columns: Columns, known: Preparation | None) -> Columns:
+    """With the symbols and the classes that a run has kept."""
+    if known is None:
+        return columns
+    symbols = known.symbols if known.symbols.names else None
+    return replace(columns, symbols=symbols, classes=known.classes)
+
+
+def _check_classes(loaded: Loaded, train: Sequences, other: Sequences) -> None:
+    """Raise where a part has a class that nothing is learned of."""
+    for name, words in loaded.classes.items():
+        if name not in train.arrays:
+            continue
+        unknown = np.setdiff1d(_there(other, name), _there(train, name))
+        if not unknown.size:
+            continue
+        word, arranged = words[int(unknown[0])], loaded.arranged
+        where = f"`{name}`"
+        if arranged is not None:
+            table = arranged.table
+            place = table.place(arranged.labels[name][0]) if table.heads else 0
+            where = table.where(table.words(place).index(word), place)
+        raise InputError(
+            f"{where}: the class `{word}` is not in the part that is learned from; give another"
+            " `--split`, or data with each class"
+        )
+
+
+def _there(data: Sequences, name: str) -> Array:
+    """The numbers of an array, without padding and what is missing."""
+    array, own = data.arrays[name], data.lengths
+    own = next(iter(own.values())) if isinstance(own, Mapping) else own
+    if own is not None and array.ndim > 1:
+        array = array[np.arange(len(array))[:, None] < own]
+    return np.asarray(array[~np.isnan(array)])
 
 
 def parts_of(network: Network, options: Mapping[str, Any], quiet: bool = False) -> Parts:
@@ -285,7 +340,7 @@ def parts_of(network: Network, options: Mapping[str, Any], quiet: bool = False) 
         scales = standardised(network, train.data, apart)
         if not scales:
             raise InputError("`--standardise` has no effect: the data have no numbers that change")
-    prepare = Preparation(scales, train.symbols or Symbols(()))
+    prepare = Preparation(scales, train.symbols or Symbols(()), train.classes)
     return Parts(
         prepare(train.data),
         None if valid is None else prepare(valid.data),

@@ -6,7 +6,6 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,13 @@ from rollc.errors import InputError, RollcError, UndefinedError
 from rollc.network.arrays import Spec
 from rollc.network.network import Network
 from rollc.tools import console, files
-from rollc.tools.cli.data_commands.arrays import Loaded, columns_of, load, raw_parts
+from rollc.tools.cli.data_commands.arrays import Loaded, as_kept, columns_of, load, raw_parts
 from rollc.tools.cli.data_commands.trained import data_of
 from rollc.tools.cli.data_commands.trained import reading as reading_of
 from rollc.tools.columns import labels_of
 from rollc.tools.evaluate import baselines
 from rollc.training.data.pairs import Pair, in_units, pair_of, pairs_of, probabilities
 from rollc.training.data.sequences import Sequences, counted
-from rollc.training.data.symbols import Symbols
 from rollc.training.metrics import Metrics, of_classes, of_numbers, of_yes_or_no
 from rollc.training.run_folder import finite
 
@@ -93,12 +91,6 @@ def evaluate(
         )
 
 
-def _symbols(trained: Trained) -> Symbols | None:
-    """Those of the text that was trained on."""
-    own = trained.preparation.symbols
-    return own if own.names else None
-
-
 def _from(first: int, network: Network, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """What changes with time from a step on."""
     slots = {**network.inputs, **network.targets}
@@ -133,10 +125,10 @@ def _data(
 ) -> tuple[Loaded, Sequences | None, int]:
     """What is evaluated on, what was learned from, if it is still there, and the first step that
     counts: those before it are read, as they are known then."""
-    network, symbols = trained.network, _symbols(trained)
-    columns = replace(columns_of(network, options), symbols=symbols)
+    network = trained.network
+    columns = as_kept(columns_of(network, options), trained.preparation)
     try:
-        known, valid, test = raw_parts(network, options, quiet=True, symbols=symbols)
+        known, valid, test = raw_parts(network, options, True, trained.preparation)
     except RollcError as error:
         if data is None:
             raise

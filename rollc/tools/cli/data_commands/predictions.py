@@ -20,7 +20,11 @@ Array = NDArray[Any]
 
 
 def predicted_columns(
-    network: Network, results: Mapping[str, Array], loaded: Loaded | None, lengths: Any
+    network: Network,
+    results: Mapping[str, Array],
+    loaded: Loaded | None,
+    lengths: Any,
+    classes: Mapping[str, tuple[str, ...]],
 ) -> dict[str, Any]:
     """The columns of a table: those that nothing read, then what was computed.
 
@@ -65,7 +69,7 @@ def predicted_columns(
             at[:, 0] if spec.time else np.zeros(len(at), int),
             at[:, 1] if batched and spec.batch else np.zeros(len(at), int),
         ].reshape(len(at), -1)
-        for label, column in _named(labels_of(spec), rows, pairs.get(name), labels):
+        for label, column in _named(labels_of(spec), rows, pairs.get(name), labels, classes):
             while label in columns:
                 label += "_"
             columns[label] = column
@@ -90,7 +94,11 @@ def _kept(loaded: Loaded | None, timed: bool, at: Array, batched: bool) -> dict[
 
 
 def _named(
-    own: list[str], rows: Array, pair: Pair | None, labels: Mapping[str, tuple[str, ...]]
+    own: list[str],
+    rows: Array,
+    pair: Pair | None,
+    labels: Mapping[str, tuple[str, ...]],
+    classes: Mapping[str, tuple[str, ...]],
 ) -> list[tuple[str, Array]]:
     """The columns of an output, by the names of what it predicts."""
     if pair is None:
@@ -100,12 +108,27 @@ def _named(
         if len(names) != len(own):
             names = tuple(label.replace(pair.output, pair.compared, 1) for label in own)
         return [(f"predicted_{name}", column) for name, column in zip(names, rows.T, strict=True)]
-    name, chances = names[0], probabilities(rows, pair)
+    name, words = names[0], classes.get(pair.compared)
     if pair.kind == "choice":
-        return [(f"predicted_{name}", rows[:, 0])]
+        return [(f"predicted_{name}", _as_words(rows[:, 0], words))]
+    chances = probabilities(rows, pair)
     if pair.kind in ("binary_score", "binary"):
         if len(own) > 1:
             return list(zip(own, rows.T, strict=True))
-        return [(f"probability_{name}", chances[:, 0])]
-    each = [(f"probability_{name}_{k}", column) for k, column in enumerate(chances.T)]
-    return [(f"predicted_{name}", rows.argmax(axis=1)), *each]
+        if words is None:
+            return [(f"probability_{name}", chances[:, 0])]
+        chances = np.concatenate([1 - chances, chances], axis=1)
+    if words is not None:  # the network can have more than there were
+        chances = chances[:, : len(words)] / chances[:, : len(words)].sum(axis=1, keepdims=True)
+    said = words or range(chances.shape[1])
+    each = [
+        (f"probability_{name}_{word}", column) for word, column in zip(said, chances.T, strict=True)
+    ]
+    return [(f"predicted_{name}", _as_words(chances.argmax(axis=1), words)), *each]
+
+
+def _as_words(numbers: Array, words: tuple[str, ...] | None) -> Array:
+    """Classes by the words of the table that stand for them, if any do."""
+    if words is None:
+        return numbers
+    return np.asarray(np.array(words)[numbers.astype(np.int64).clip(0, len(words) - 1)])

@@ -15,7 +15,7 @@ from rollc.errors import InputError, UndefinedError
 from rollc.network.network import Network
 from rollc.tools import console, files
 from rollc.tools.cli import effect
-from rollc.tools.cli.data_commands.arrays import columns_of, load
+from rollc.tools.cli.data_commands.arrays import as_kept, columns_of, load
 from rollc.tools.cli.data_commands.networks import (
     draws_at_random,
     has_random_params,
@@ -88,9 +88,8 @@ def run(
     lengths: Any = None
     if inputs:
         options = reading_of(trained, reading) if trained else reading
-        own = preparation.symbols if preparation.symbols.names else None
-        columns = columns_of(network, options)
-        columns = replace(columns, optional=frozenset(network.targets), symbols=own)
+        columns = as_kept(columns_of(network, options), preparation)
+        columns = replace(columns, optional=frozenset(network.targets))
         loaded = load(network, inputs, columns)
         data = preparation(loaded.data)
         arrays, lengths = dict(data.arrays), data.lengths
@@ -152,7 +151,7 @@ def run(
             scaled = " (of standardised numbers)" if preparation.scales else ""
             lines.append(f"loss: {loss:.6g}{scaled}")
     if outputs is not None and outputs.lower().endswith(TABLES):
-        predicted = predicted_columns(network, results, loaded, lengths)
+        predicted = predicted_columns(network, results, loaded, lengths, preparation.classes)
         files.write_bytes(outputs, write_table(predicted, outputs))
     elif outputs is not None:
         files.write_bytes(outputs, write_npz(results))

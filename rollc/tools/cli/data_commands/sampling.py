@@ -13,7 +13,7 @@ from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.tools import files
 from rollc.tools.cli import effect
-from rollc.tools.cli.data_commands.arrays import columns_of, load
+from rollc.tools.cli.data_commands.arrays import as_kept, columns_of, load
 from rollc.tools.cli.data_commands.trained import reading
 from rollc.tools.columns import labels_of
 from rollc.tools.tables import write_table
@@ -90,7 +90,7 @@ def _fed(trained: Trained, pair: Pair, masks: set[str]) -> str:
 def _prompt(trained: Trained, pair: Pair, prompt: str | None) -> tuple[Array, set[str]]:
     """What is read before, as the network reads it, and the masks that are all ones."""
     network, options = trained.network, reading(trained, {})
-    columns = columns_of(network, options)
+    columns = as_kept(columns_of(network, options), trained.preparation)
     masks = set(columns.masks)
     slot = {**network.inputs, **network.targets}[pair.compared]
     if pair.kind != "numbers":

@@ -85,9 +85,14 @@ def folder_of(output: str | None, resumed: bool) -> RunFolder | None:
         raise InputError(
             f"`{output}` is a run already: go on with `--resume {output}`, or give another name"
         )
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    # A network alone is what is left where the data did not fit.
+    if path.exists() and not (path.is_dir() and _names_in(path) <= {run_folder.NETWORK}):
         raise InputError(f"`{output}` is there and is no run: give the name of a new folder")
     return RunFolder(path)
+
+
+def _names_in(folder: Path) -> set[str]:
+    return {each.name for each in folder.iterdir()}
 
 
 def check(options: Mapping[str, Any], output: str | None, folder: RunFolder | None) -> None:
