@@ -13,6 +13,7 @@ import pytest
 
 from rollc.driver.sources import read_spec
 from rollc.lang.symbols.builtins import ENDS, OVER_TIME, SHAPED, SYMBOLS, functions
+from rollc.lang.symbols.library import LIBRARY
 from tests.commands.random_programs import language as la
 from tests.commands.random_programs.features import FORMS, features
 from tests.commands.random_programs.generate import Settings, Writer, generate
@@ -50,7 +51,9 @@ def test_programs_have_every_operation_and_every_form() -> None:
     found: set[str] = set()
     for seed in range(700):
         found |= features(*generate(seed))
-    wanted = {f"`{name}`" for name in (*functions(), *SHAPED, *SYMBOLS, "split", "neg", "[]")}
+    wanted = {
+        f"`{name}`" for name in (*functions(), *LIBRARY, *SHAPED, *SYMBOLS, "split", "neg", "[]")
+    }
     wanted |= {f"`{name}` over" for name in (*OVER_TIME, *ENDS)}
     found |= {" ".join(name.split()[:1]) for name in found if name.startswith("`")}
     assert not wanted - found

@@ -79,6 +79,7 @@ def elementwise(*operands: Type, domain: Callable[[Value], Value] = anywhere) ->
 
 
 ONE = elementwise(VECTOR)
+BOTH = [Case((CONDITION, CONDITION)), Case((SWITCH, CONDITION))]
 # Numbers broadcast to either side.
 TWO = [Case((VECTOR, VECTOR)), Case((NUMBER, VECTOR)), Case((VECTOR, NUMBER))]
 SEVERAL = [Case((VECTOR, VECTOR, NUMBER))]
@@ -93,6 +94,9 @@ ALONG_TIME = [Case((VECTOR,), {"axis": "t"})]
 CASES: dict[str, list[Case]] = {
     **dict.fromkeys(("add", "subtract", "multiply", "minimum", "maximum"), TWO),
     **dict.fromkeys(("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"), TWO),
+    "and": BOTH,
+    "or": BOTH,
+    "not": [Case((CONDITION,))],
     "divide": [Case(case.operands, domain=negative) for case in TWO],
     "power": [Case(case.operands, domain=positive) for case in TWO],
     "where": [
@@ -162,6 +166,7 @@ CASES: dict[str, list[Case]] = {
     "zero": [Case((), {"shape": (3,)})],
     "fill": [Case((NUMBER,), {"shape": (3,)}), Case((NUMBER,), {"shape": (2, 3)})],
     "mse": [Case((VECTOR, VECTOR)), Case((NUMBER, NUMBER))],
+    "average": [Case((MATRIX,)), Case((NUMBER,))],
     "cross_entropy": [Case((VECTOR, INDEX))],
     "binary_cross_entropy": [Case((VECTOR, VECTOR)), Case((NUMBER, NUMBER))],
     "logistic_loss": [Case((VECTOR, VECTOR))],

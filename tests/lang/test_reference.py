@@ -13,6 +13,7 @@ from rollc.lang.expansion import cell_inlining, imports
 from rollc.lang.load import load_graph
 from rollc.lang.symbols.builtins import SHAPED, functions
 from rollc.lang.symbols.constants import LARGEST_SIZE, LONGEST_DELAY
+from rollc.lang.symbols.library import LIBRARY
 from rollc.lang.syntax import parser
 from rollc.transforms import unroll
 from tests.helpers.paths import ROOT
@@ -33,9 +34,9 @@ TEXT = (ROOT / "grammar" / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```roll\n(.*?)```", TEXT, re.DOTALL)
 
 
-@pytest.mark.parametrize("name", functions())
+@pytest.mark.parametrize("name", [*functions(), *LIBRARY])
 def test_every_function_is_there_as_the_table_has_it(name: str) -> None:
-    entry = OPERATIONS[name]
+    entry = LIBRARY.get(name) or OPERATIONS[name]
     row = re.search(rf"^\| `{name}\(([^`]*)\)` \| (.*) \|$", TEXT, re.MULTILINE)
     assert row is not None
     assert row[2] == entry.summary

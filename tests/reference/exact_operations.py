@@ -206,7 +206,54 @@ def nothing(x: Number) -> Number:
     return mpf(0)
 
 
+def softsign_slope(x: Number) -> Number:
+    return 1 / (1 + abs(x)) ** 2
+
+
 ONE = {
+    "tan": one(mp.tan, lambda x: 1 / mp.cos(x) ** 2, (INF, NAN, NAN), (0, 0, 1)),
+    "rsqrt": one(
+        lambda x: 1 / mp.sqrt(x),
+        lambda x: -1 / (2 * x * mp.sqrt(x)),
+        (INF, 0, 0),
+        (0, INF, -INF),
+        positive=True,
+    ),
+    "elu": one(
+        lambda x: x if x > 0 else mp.expm1(x),
+        lambda x: mpf(1) if x > 0 else mp.exp(x),
+        (INF, INF, 1),
+        (-INF, -1, 0),
+        (0, 0, 1),
+    ),
+    "leaky_relu": one(
+        lambda x: x if x > 0 else x * mpf(0.01),
+        lambda x: mpf(1) if x > 0 else mpf(0.01),
+        (INF, INF, 1),
+        (-INF, -INF, 0.01),
+        (0, 0, 0.01),
+        of_none=0.01,
+    ),
+    "hard_sigmoid": one(
+        lambda x: min(max(x / 6 + 0.5, mpf(0)), mpf(1)),
+        lambda x: mpf(1) / 6 if abs(x) < 3 else mpf(0),
+        (INF, 1, 0),
+        (-INF, 0, 0),
+        (3, 1, 0),
+        (-3, 0, 0),
+        of_none=1 / 6,
+    ),
+    "hard_tanh": one(
+        lambda x: min(max(x, mpf(-1)), mpf(1)),
+        lambda x: mpf(abs(x) < 1),
+        (INF, 1, 0),
+        (-INF, -1, 0),
+        (1, 1, 0),
+        of_none=1,
+    ),
+    "softsign": one(
+        lambda x: x / (1 + abs(x)), softsign_slope, (INF, 1, 0), (-INF, -1, 0), (0, 0, 1)
+    ),
     "floor": one(mp.floor, nothing, (INF, INF, 0), (-INF, -INF, 0), of_none=0),
     "round": one(
         nearest,
@@ -708,6 +755,255 @@ VECTORS = {
 }
 
 
+def lengths(dtype: Any, rng: np.random.Generator) -> list[Point]:
+    """Vectors of any length, to the ends of the numbers."""
+    found = []
+    for (x,) in vectors(1)(dtype, rng):
+        size = 2.0 ** rng.uniform(-np.finfo(dtype).maxexp + 30, np.finfo(dtype).maxexp - 90)
+        found.append((x, (x * dtype(size)))[len(found) % 2])
+    return [(x,) for x in found]
+
+
+def length(x: Any) -> Number:
+    return mp.sqrt(sum(each * each for each in x))
+
+
+def averaged(each: Callable[..., Pair], *operands: Any) -> Pair:
+    """The mean of elements, and that of their terms."""
+    pairs = [each(*some) for some in zip(*operands, strict=True)]
+    return tuple(sum(part) / len(pairs) for part in zip(*pairs, strict=True))  # type: ignore
+
+
+def loss(
+    value: Callable[..., Pair],
+    *slopes: Callable[..., Pair],
+    points: Callable[[Any, np.random.Generator], list[Point]],
+    limits: tuple[Any, ...] = (),
+    count: int = 2,
+) -> Exact:
+    """The mean over elements, each with its value and its slopes."""
+    return Exact(
+        (VECTOR,) * count,
+        points,
+        lambda *x: [averaged(value, *x)],
+        lambda g, *x: [
+            [(g[0] * found / 3, abs(g[0]) * terms / 3) for found, terms in map(slope, *x)]
+            for slope in slopes
+        ],
+        limits,
+    )
+
+
+def huber(a: Number, b: Number) -> Pair:
+    d = abs(a - b)
+    return alone(d * d / 2 if d <= 1 else d - 0.5)
+
+
+def huber_slope(a: Number, b: Number) -> Pair:
+    return alone(min(max(a - b, mpf(-1)), mpf(1)))
+
+
+def yes_or_no(dtype: Any, rng: np.random.Generator) -> list[Point]:
+    return [(x, rng.choice([-1, 1], 3).astype(dtype)) for (x,) in vectors(1)(dtype, rng)]
+
+
+def counts(dtype: Any, rng: np.random.Generator) -> list[Point]:
+    return [
+        (rng.normal(size=3).astype(dtype) * 3, rng.integers(0, 20, 3).astype(dtype))
+        for _ in range(60)
+    ]
+
+
+def shares(dtype: Any, rng: np.random.Generator) -> list[Point]:
+    """Scores and probabilities, some of which are 0."""
+    found = []
+    for number, (x,) in enumerate(vectors(1)(dtype, rng)):
+        p = rng.dirichlet([0.3] * 3)
+        p[number % 3] *= number % 2
+        found.append((x, p.astype(dtype)))
+    return found
+
+
+def densities(dtype: Any, rng: np.random.Generator) -> list[Point]:
+    found = rng.normal(size=(60, 3, 3))
+    found[:, 1] = np.exp(3 * found[:, 1])
+    return [tuple(each) for each in found.astype(dtype)]
+
+
+def mixtures(dtype: Any, rng: np.random.Generator) -> list[Point]:
+    return [
+        (rng.normal(size=3).astype(dtype), mean, variance, dtype(rng.normal()))
+        for mean, variance, _ in densities(dtype, rng)
+    ]
+
+
+LOG_TWO_PI = mp.log(2 * mp.pi)
+
+
+def normal_terms(mean: Number, variance: Number, y: Number) -> Pair:
+    """-2 log of the density, and its terms."""
+    square, log = (mean - y) ** 2 / variance, mp.log(variance)
+    return square + log + LOG_TWO_PI, square + abs(log) + LOG_TWO_PI
+
+
+def gaussian(mean: Number, variance: Number, y: Number) -> Pair:
+    found, terms = normal_terms(mean, variance, y)
+    return found / 2, terms / 2
+
+
+def gaussian_variance(mean: Number, variance: Number, y: Number) -> Pair:
+    square = (mean - y) ** 2 / variance
+    return (1 - square) / (2 * variance), (1 + square) / (2 * variance)
+
+
+def logs_of(scores: Any, means: Any, variances: Any, y: Number) -> list[Pair]:
+    """The logarithms of the shares times the densities, and their terms."""
+    logs = log_softmax(scores)
+    each = [normal_terms(m, v, y) for m, v in zip(means, variances, strict=True)]
+    return [(p - d / 2, s + t / 2) for (p, s), (d, t) in zip(logs, each, strict=True)]
+
+
+def mixture(scores: Any, means: Any, variances: Any, y: Number) -> list[Pair]:
+    logs = logs_of(scores, means, variances, y)
+    top = max(each for each, _ in logs)
+    weights = [mp.exp(each - top) for each, _ in logs]
+    terms = sum(w * t for w, (_, t) in zip(weights, logs, strict=True)) / sum(weights)
+    return [(-top - mp.log(sum(weights)), abs(top) + terms + 1)]
+
+
+def mixture_slopes(g: Any, scores: Any, means: Any, variances: Any, y: Number) -> list[list[Pair]]:
+    logs = logs_of(scores, means, variances, y)
+    top = max(each for each, _ in logs)
+    weights = [mp.exp(each - top) for each, _ in logs]
+    parts_of = [w / sum(weights) for w in weights]
+    prior = [p for p, _ in softmax(scores)]
+    size = 1 + max(t for _, t in logs)  # how much of exp is lost
+    means_, variances_ = [], []
+    for r, m, v in zip(parts_of, means, variances, strict=True):
+        d = (m - y) / v
+        means_.append((g[0] * r * d, abs(g[0] * r * d) * size))
+        of_v = r * (1 / v - d * d) / 2
+        variances_.append((g[0] * of_v, abs(g[0]) * r * (1 / v + d * d) / 2 * size))
+    y_slope = (-sum(p for p, _ in means_), sum(t for _, t in means_))
+    return [
+        [
+            (g[0] * (p - r), abs(g[0]) * (p + r) * size)
+            for p, r in zip(prior, parts_of, strict=True)
+        ],
+        means_,
+        variances_,
+        [y_slope],
+    ]
+
+
+def divergence(scores: Any, y: Any) -> list[Pair]:
+    pairs = [
+        (t * (mp.log(t) - s), t * (abs(mp.log(t)) + size))
+        for t, (s, size) in zip(y, log_softmax(scores), strict=True)
+        if t
+    ]
+    return [tuple(map(sum, zip(*pairs, strict=True)))]  # type: ignore
+
+
+def divergence_slopes(g: Any, scores: Any, y: Any) -> list[list[Pair]]:
+    total, logs = sum(y), log_softmax(scores)
+    of_scores = [
+        (g[0] * (p * total - t), abs(g[0]) * (size * total + t))
+        for t, (p, size) in zip(y, softmax(scores), strict=True)
+    ]
+    of_y = [
+        (g[0] * (mp.log(t) - s + 1), abs(g[0]) * (abs(mp.log(t)) + size + 1))
+        if t
+        else (mpf(0), mpf(0))
+        for t, (s, size) in zip(y, logs, strict=True)
+    ]
+    return [of_scores, of_y]
+
+
+def overlap(p: Any, y: Any) -> list[Pair]:
+    both = 2 * sum(a * b for a, b in zip(p, y, strict=True)) + 1
+    all_ = sum(p) + sum(y) + 1
+    return [(1 - both / all_, 1 + both / all_)]
+
+
+def overlap_slopes(g: Any, p: Any, y: Any) -> list[list[Pair]]:
+    both = 2 * sum(a * b for a, b in zip(p, y, strict=True)) + 1
+    all_ = sum(p) + sum(y) + 1
+
+    def of(other: Any) -> list[Pair]:
+        return [
+            (
+                g[0] * (both / all_ - 2 * each) / all_,
+                abs(g[0]) * (both / all_ + 2 * abs(each)) / all_,
+            )
+            for each in other
+        ]
+
+    return [of(y), of(p)]
+
+
+LOSSES = {
+    "norm": Exact(
+        (VECTOR,),
+        lengths,
+        lambda x: [alone(length(x))],
+        lambda g, x: [[alone(g[0] * each / length(x) if length(x) else mpf(0)) for each in x]],
+        (
+            ((np.zeros(3),), 0, (np.zeros(3),)),
+            ((np.array([INF, 1, 2]),), INF, (np.zeros(3),)),
+            ((np.array([NAN, 1, 2]),), NAN, (np.full(3, NAN),)),
+        ),
+    ),
+    "huber": loss(
+        huber,
+        huber_slope,
+        lambda a, b: alone(-huber_slope(a, b)[0]),
+        points=vectors(2),
+        limits=(
+            (
+                (np.array([INF, 0, 0]), np.zeros(3)),
+                INF,
+                (np.array([1 / 3, 0, 0]), np.array([-1 / 3, 0, 0])),
+            ),
+        ),
+    ),
+    "hinge": loss(
+        lambda s, y: (max(1 - s * y, mpf(0)), 1 + abs(s * y)),
+        lambda s, y: alone(-y if s * y < 1 else mpf(0)),
+        lambda s, y: alone(-s if s * y < 1 else mpf(0)),
+        points=yes_or_no,
+    ),
+    "poisson_nll": loss(
+        lambda s, y: (
+            mp.exp(s) - y * s + mp.loggamma(y + 1),
+            mp.exp(s) + abs(y * s) + mp.loggamma(y + 1),
+        ),
+        lambda s, y: (mp.exp(s) - y, mp.exp(s) + y),
+        lambda s, y: (mp.digamma(y + 1) - s, abs(s) + digamma(y + 1)[1]),
+        points=counts,
+    ),
+    "gaussian_nll": loss(
+        gaussian,
+        lambda m, v, y: alone((m - y) / v),
+        gaussian_variance,
+        lambda m, v, y: alone((y - m) / v),
+        points=densities,
+        count=3,
+    ),
+    "mixture_nll": Exact((VECTOR, VECTOR, VECTOR, NUMBER), mixtures, mixture, mixture_slopes),
+    "kl_divergence": Exact((VECTOR, VECTOR), shares, divergence, divergence_slopes),
+    "dice": Exact(
+        (VECTOR, VECTOR),
+        lambda dtype, rng: [
+            (p.astype(dtype), y.astype(dtype))
+            for p, y in zip(rng.uniform(size=(60, 3)), rng.integers(0, 2, (60, 3)), strict=True)
+        ],
+        overlap,
+        overlap_slopes,
+    ),
+}
+
+
 # Matrices -------------------------------------------------------------------------------
 
 
@@ -782,4 +1078,4 @@ MATRICES = {
     ),
 }
 
-EXACT: dict[str, Exact] = {**ONE, **TWO, **VECTORS, **MATRICES}
+EXACT: dict[str, Exact] = {**ONE, **TWO, **VECTORS, **LOSSES, **MATRICES}

@@ -7,6 +7,7 @@ keeps it zero elsewhere, whatever the derivative is there.  NaN propagates: NaN 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,14 @@ def infer_comparison(operands: Sequence[Type | None], options: Options) -> Type 
     if not present:
         return None
     return Type("bool", _common_shape(present, range(len(present))), union(present))
+
+
+def infer_condition(operands: Sequence[Type | None], options: Options) -> Type | None:
+    """A condition of conditions."""
+    wrong = [place for place, type_ in enumerate(operands) if type_ and type_.kind != "bool"]
+    if wrong:
+        raise TypeMismatch("a condition", wrong, hint="compare with something: `v > 0`")
+    return infer_comparison(operands, options)
 
 
 def infer_where(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -338,6 +347,24 @@ ELEMENTWISE = (
     _comparison("greater_equal", np.greater_equal, "`a >= b`", cheap=True),
     _comparison("equal", np.equal, "`a == b`", cheap=True, commutative=True),
     _comparison("not_equal", np.not_equal, "`a != b`", cheap=True, commutative=True),
+    replace(
+        _comparison("and", np.logical_and, "`a and b`", cheap=True, commutative=True),
+        infer=infer_condition,
+    ),
+    replace(
+        _comparison("or", np.logical_or, "`a or b`", cheap=True, commutative=True),
+        infer=infer_condition,
+    ),
+    Operation(
+        "not",
+        ("condition",),
+        infer_condition,
+        lambda frame, options, c: np.logical_not(c),
+        gives="bool",
+        elementwise=True,
+        summary="`not c`",
+        cheap=True,
+    ),
     Operation(
         "where",
         ("condition", "then", "otherwise"),

@@ -117,6 +117,23 @@ def _cross_entropy_adjoint(g: Value, y: Value, score: Value, target: Value) -> l
     return [g * (call("softmax", score) - picked), None]
 
 
+def _infer_average(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    return Type("float", (), types[0].axes)
+
+
+def _average(frame: Frame, options: Options, x: Array) -> Array:
+    return np.asarray(x.astype(frame.dtype, copy=False).mean(axis=_own(frame, x)))
+
+
+def _average_adjoint(g: Value, y: Value, x: Value) -> list[Value | None]:
+    share = g * (1.0 / x.type.size)
+    return [call("fill", share, shape=x.type.shape) if x.type.shape else share]
+
+
 LOSS = (
     Operation(
         "mse",
@@ -161,5 +178,18 @@ LOSS = (
         summary="the binary cross entropy of each element",
         compares="yes",
         slope="finite",
+    ),
+    Operation(
+        "average",
+        ("x",),
+        _infer_average,
+        _average,
+        _average_adjoint,
+        internal=True,
+        summary="the mean of the elements, or the number itself",
+        decompose=_mean_loss,
+        slope="constant",
+        linear="jointly",
+        finite=True,
     ),
 )

@@ -10,6 +10,7 @@ from rollc.ir.operations import OPERATIONS
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.symbols.builtins import ENDS, EVERY, OVER_TIME, STOP, TIME
 from rollc.lang.symbols.constants import Rejected, Values, rejected
+from rollc.lang.symbols.library import LIBRARY
 from rollc.lang.syntax.ast import Call, Cell, Function, Name, calls_in, expressions, names_in
 
 
@@ -97,7 +98,7 @@ def no_axis_of_own(
     if isinstance(definition, Cell):
         values = [value for statement in definition.body for value in expressions(statement)]
     else:
-        values = [definition.value, *(slope.value for slope in definition.slopes)]
+        values = [*definition.values]
     calls = [call for value in values for call in calls_in(value)]
     named = [name for value in values for name in names_in(value)]
     named += [call.over for call in calls if call.over is not None]
@@ -117,4 +118,6 @@ def known_options(call: Call) -> tuple[tuple[str, Attribute], ...]:
     function = call.function.name
     if function == STOP:
         return ((EVERY, 0),)
+    if function in LIBRARY:
+        return LIBRARY[function].defaults
     return OPERATIONS[function].defaults if function in OPERATIONS else ()

@@ -34,6 +34,7 @@ from rollc.lang.symbols.builtins import (
     FEED,
     FULL,
     NO_OPERATIONS,
+    NOT,
     ONES,
     OVER_TIME,
     RANGE,
@@ -47,6 +48,7 @@ from rollc.lang.symbols.builtins import (
     near,
 )
 from rollc.lang.symbols.constants import LONGEST_DELAY, Rejected, Values, rejected
+from rollc.lang.symbols.library import LIBRARY
 from rollc.lang.symbols.table import Names, no_axis
 from rollc.lang.symbols.untyped_node import Axis, Cut, Declared, Draft, NodeTable, Operand
 from rollc.lang.syntax.ast import (
@@ -58,6 +60,7 @@ from rollc.lang.syntax.ast import (
     Listing,
     Name,
     Negate,
+    Not,
     Number,
     Slice,
     Subscript,
@@ -87,7 +90,9 @@ class Drafts(NodeTable):
         self.said: list[str] = []  # what `feed` gives where it runs free
         self.others: set[str] = set()  # reads of the side of `feed` that is not built
         self.resets = Resets(self, self.read)
-        self._arguments: Mapping[str, Operand] = {}  # of the function that is read just now
+        # Of the function that is read just now: what its names are, and equations of others.
+        self._arguments: dict[str, Operand] = {}
+        self._body: Mapping[str, Equation] = {}
         self._inlined = 0
         self._full = False  # whether it was said that there is too much
         self._depth = 0
@@ -127,23 +132,28 @@ class Drafts(NodeTable):
 
     def _split(self, equation: Equation, call: Call, owned: list[Name]) -> None:
         names = equation.names
-        check_arity(call, ("x", "parts"))
-        if call.options or call.sizes or call.over is not None:
-            raise no_option(call)
-        whole = self.read(call.operands[0], names[0].name)
-        count = self.values.count(call.operands[1])
-        if count != len(names):
-            raise rejected(
-                "R220",
-                call.operands[1].span,
-                f"`split` gives {count} results, and {len(names)} are named",
-                f"{count} parts",
-            )
+        whole = self._whole(call, len(names), names[0].name)
         for place, name in enumerate(names):
             if name in owned:
                 self.drafts[name.name] = Draft(
-                    name.name, "slice", (whole,), name.span, cut=Cut(part=(place, count))
+                    name.name, "slice", (whole,), name.span, cut=Cut(part=(place, len(names)))
                 )
+
+    def _whole(self, call: Call, named: int, prefix: str) -> Operand:
+        """What is split in as many parts as are named."""
+        check_arity(call, ("x", "parts"))
+        if call.options or call.sizes or call.over is not None:
+            raise no_option(call)
+        whole = self.read(call.operands[0], prefix)
+        count = self.values.count(call.operands[1])
+        if count != named:
+            raise rejected(
+                "R220",
+                call.operands[1].span,
+                f"`split` gives {count} results, and {named} are named",
+                f"{count} parts",
+            )
+        return whole
 
     # Expressions
 
@@ -172,12 +182,18 @@ class Drafts(NodeTable):
                 return Operand(Edge(self.constant(float(value), span, prefix)), span)
             case Negate(Number(value)):
                 return Operand(Edge(self.constant(-float(value), span, prefix)), span)
+            case Name(read) if read in self._body:
+                return Operand(self._local(read, prefix, name).edge, span)
             case Name(read) if read in self._arguments:
-                return Operand(self._arguments[read].edge, span)
+                argument = self._arguments[read]
+                # A function of the library has no text: what it is given is where it is given.
+                return argument if self.part_of else Operand(argument.edge, span)
             case Name():
                 return Operand(Edge(self._name(expression, prefix)), span)
             case Negate(operand):
                 return self.add("negate", (self.read(operand, prefix),), span, prefix, name)
+            case Not(operand):
+                return self.add(NOT, (self.read(operand, prefix),), span, prefix, name)
             case Binary(symbol, left, right):
                 # Both sides are read before an error in either is passed on.
                 operands = self._all((left, right), prefix)
@@ -186,7 +202,7 @@ class Drafts(NodeTable):
                 axis = _leading_name(index)
                 if axis is not None and self._is_axis(axis):
                     return self._delayed(base, self.axis(axis), index, span)
-                if axis is not None and axis.name not in self._arguments:
+                if axis is not None and not self._inside(axis):
                     self.names.find(axis, "place")
                 start = self.values.whole(index)
                 return self._cut(base, Cut(start, start + 1, element=True), span, prefix, name)
@@ -236,6 +252,10 @@ class Drafts(NodeTable):
                 raise Rejected(None)
             return self.constant(float(value), name.span, prefix)
         return self.node_of(name.name)
+
+    def _inside(self, name: Name) -> bool:
+        """Whether a name is one of the function that is read just now."""
+        return name.name in self._arguments or name.name in self._body
 
     def _is_axis(self, name: Name) -> bool:
         return name.name == TIME or name.name in self.names.axes or name.name in self.axes
@@ -306,12 +326,14 @@ class Drafts(NodeTable):
         function = call.function.name
         if function in self.definitions.flawed:
             raise Rejected(None)
-        if function in self.definitions.functions:
+        if function in self.definitions.functions and not self.part_of:
             return self._inline(self.definitions.functions[function], call, prefix, name)
         if function == SIZE:
             return Operand(
                 Edge(self.constant(float(self.values.whole(call)), call.span, prefix)), call.span
             )
+        if function in LIBRARY and function not in self.definitions.cells:
+            return self._from_library(call, prefix, name)
         if function == FEED:
             return self._fed(call, prefix, name)
         if function in SHAPED:
@@ -362,7 +384,7 @@ class Drafts(NodeTable):
         free, taught = call.operands
         chosen, other = (free, taught) if self.feed == "free" else (taught, free)
         for read in names_in(other):
-            if not self._is_axis(read) and read.name not in self._arguments:
+            if not self._is_axis(read) and not self._inside(read):
                 self.names.find(read)
         operand = replace(self.read(chosen, prefix, name), span=call.span)
         if self.feed == "free":
@@ -430,32 +452,81 @@ class Drafts(NodeTable):
         elif useless := no_axis_of_own(function, call.over, self.definitions.find):
             raise Rejected(useless)
         scope = Scope(names={TIME: axis}, use=call.span)
-        outer = self._arguments
-        self._arguments = {
-            argument.name: operand
-            for argument, operand in zip(function.arguments, operands, strict=True)
+        return self._expand(function, operands, scope, prefix, name, call.span)
+
+    def _expand(
+        self,
+        function: Function,
+        operands: tuple[Operand, ...],
+        scope: Scope,
+        prefix: str,
+        name: str | None,
+        span: Span,
+    ) -> Operand:
+        """What a function is of operands, in the place of a call."""
+        outer = self._arguments, self._body
+        names = (argument.name for argument in function.arguments)
+        self._arguments = dict(zip(names, operands, strict=False))
+        self._body = {
+            own.name: replace(equation, value=substituted(equation.value, scope))
+            for equation in function.body
+            for own in equation.names
         }
         try:
             if not function.slopes:
                 value = self.read(substituted(function.value, scope), prefix, name)
-                return replace(value, span=call.span)
+                return replace(value, span=span)
             value = self.read(substituted(function.value, scope), prefix)
-            value = self.add("stop", (value,), call.span, prefix, None)
+            value = self.add("stop", (value,), span, prefix, None)
             for place, slope in enumerate(function.slopes, 1):
                 argument = slope.argument or function.arguments[0]
                 given = self.read(substituted(slope.value, scope), prefix)
                 parts = (value, given, self._arguments[argument.name])
                 last = place == len(function.slopes)
-                value = self.add("with_slope", parts, call.span, prefix, name if last else None)
+                value = self.add("with_slope", parts, span, prefix, name if last else None)
             return value
         finally:
-            self._arguments = outer
+            self._arguments, self._body = outer
+
+    def _local(self, read: str, prefix: str, name: str | None) -> Operand:
+        """What an equation of a function says that a name is."""
+        if read in self._arguments:
+            return self._arguments[read]
+        equation = self._body[read]
+        value = equation.value
+        if isinstance(value, Call) and value.function.name == CUT:
+            whole = self._whole(value, len(equation.names), prefix)
+            for place, own in enumerate(equation.names):
+                cut = Cut(part=(place, len(equation.names)))
+                self._arguments[own.name] = self.add("slice", (whole,), own.span, prefix, None, cut)
+        else:
+            self._arguments[read] = self.read(value, prefix, name)
+        return self._arguments[read]
+
+    def _from_library(self, call: Call, prefix: str, name: str | None) -> Operand:
+        """A function that the language defines in itself."""
+        function = call.function.name
+        defined = LIBRARY[function]
+        check_arity(call, defined.operands)
+        if call.sizes or (call.over is not None and not defined.reduces):
+            raise no_option(call)
+        options = dict(defined.defaults) | options_of(call, defined.defaults, self.values)
+        operands = self._all(call.operands, prefix)
+        outer, self.part_of = self.part_of, self.part_of or function
+        numbers = {key: value for key, value in options.items() if isinstance(value, (int, float))}
+        found, scope = defined.function, Scope(at=call.span, values=numbers)
+        if defined.reduces:
+            found = replace(found, value=_along(found.value, call))
+        try:
+            return self._expand(found, operands, scope, prefix, name, call.span)
+        finally:
+            self.part_of = outer
 
     def _operation(self, call: Call) -> str:
         function, span = call.function.name, call.function.span
         if call.over is not None and function in OVER_TIME:
             return f"{function}_over"
-        if function in functions():
+        if function in functions() or self.part_of:
             return function
         if function in self.definitions.cells:
             raise Rejected(None)  # a use that is wrong: it is still there
@@ -470,7 +541,7 @@ class Drafts(NodeTable):
         helps: tuple[str, ...] = ()
         text = "not defined"
         own = (*self.definitions.cells, *self.definitions.functions)
-        guess = near(function, (*functions(), *NO_OPERATIONS, *own))
+        guess = near(function, (*functions(), *LIBRARY, *NO_OPERATIONS, *own))
         if function in WRITTEN:
             text = "has a notation of its own"
             helps = (f"write `{WRITTEN[function]}`",)
@@ -481,6 +552,14 @@ class Drafts(NodeTable):
         if not self.definitions.complete:
             raise Rejected(None)  # it may be in a file that could not be read
         raise rejected("R203", span, f"unknown function `{function}`", text, helps)
+
+
+def _along(value: Expression, call: Call) -> Expression:
+    """An expression whose reduction goes the way that a call says."""
+    if isinstance(value, Binary):
+        return replace(value, left=_along(value.left, call))
+    assert isinstance(value, Call)
+    return replace(value, options=call.options, over=call.over)
 
 
 def _negative(span: Span, text: str) -> Rejected:

@@ -12,7 +12,7 @@ import networkx as nx
 
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.diagnostics.source import Source, Span
-from rollc.lang.symbols.builtins import NO_OPERATIONS, SIZE, TIME, functions
+from rollc.lang.symbols.builtins import CUT, NO_OPERATIONS, SIZE, TIME, functions
 from rollc.lang.symbols.table import Names, axes_of, no_axis, twice
 from rollc.lang.syntax.ast import (
     Call,
@@ -203,10 +203,10 @@ def _cell_problems(cell: Cell, context: Context) -> Iterator[Diagnostic]:
 
 
 def _function_problems(function: Function, context: Context) -> Iterator[Diagnostic]:
-    names = Names(
-        Spec(tuple(Input(name, None, None, False, False, name.span) for name in function.arguments))
-    )
-    values = (function.value, *(slope.value for slope in function.slopes))
+    defined = [*function.arguments, *(name for each in function.body for name in each.names)]
+    names = Names(Spec(tuple(Input(name, None, None, False, False, name.span) for name in defined)))
+    values = function.values
+    yield from _body_problems(function)
     for value in values:
         yield from _not_in_functions(value, context.axes)
         yield from _over_no_axis(value, context.axes)
@@ -228,6 +228,37 @@ def _function_problems(function: Function, context: Context) -> Iterator[Diagnos
             yield twice(f"the derivative of `{name.name}` is given", sloped[name.name], slope.span)
         sloped.setdefault(name.name, slope.span)
     yield from context.unknown((name for value in values for name in names_in(value)), names)
+
+
+def _body_problems(function: Function) -> Iterator[Diagnostic]:
+    """What is wrong with the equations of a function of several lines."""
+    reads: nx.DiGraph[str] = nx.DiGraph()
+    for equation in function.body:
+        value = equation.value
+        parts_of_one = isinstance(value, Call) and value.function.name == CUT
+        if len(equation.names) > 1 and not parts_of_one:
+            message = "several names for one value"
+            help_ = "in a function, `split` alone gives several results: `a, b = split(x, 2)`"
+            yield Diagnostic("R220", message, Label(equation.names[1].span), helps=(help_,))
+        for declared in (type_ for type_ in equation.types if type_ is not None):
+            help_ = "leave it out: a function takes values of any shape that its expressions take"
+            yield Diagnostic(
+                "R113", "a declaration in a function", Label(declared.span), helps=(help_,)
+            )
+        for name in equation.names:
+            reads.add_edges_from((name.name, read.name) for read in names_in(value))
+    for members in nx.strongly_connected_components(reads):
+        name = min(members)
+        if len(members) > 1 or reads.has_edge(name, name):
+            own = next(
+                each
+                for equation in function.body
+                for each in equation.names
+                if each.name in members
+            )
+            help_ = "what runs over the steps is written as a delay, in a cell: `h[t-1]`"
+            message = f"`{own.name}` needs itself"
+            yield Diagnostic("R304", message, Label(own.span), helps=(help_,))
 
 
 def _over_no_axis(value: Expression, axes: Sequence[str]) -> Iterator[Diagnostic]:
@@ -281,7 +312,7 @@ def _calls(definition: Definition) -> Iterator[Call]:
     if isinstance(definition, Cell):
         values = [value for statement in definition.body for value in expressions(statement)]
     else:
-        values = [definition.value, *(slope.value for slope in definition.slopes)]
+        values = [*definition.values]
     for value in values:
         yield from calls_in(value)
 

@@ -13,6 +13,7 @@ from rollc.lang.syntax.ast import (
     Listing,
     Name,
     Negate,
+    Not,
     Number,
     Option,
     Slice,
@@ -26,7 +27,8 @@ class Scope:
 
     ``path`` qualifies the names that are defined there, ``use`` is the span of the use, and
     ``sizes`` and ``numbers`` are the names of sizes and constants, as written.  `t`, the time axis,
-    is one of the names.
+    is one of the names.  ``at`` is the span of all that has none in the text, and ``values`` are
+    numbers that take the place of names.
     """
 
     path: str = ""
@@ -35,8 +37,12 @@ class Scope:
     numbers: frozenset[str] = frozenset()
     use: Span | None = None
     depth: int = 0
+    at: Span | None = None
+    values: Mapping[str, int | float] = field(default_factory=dict)
 
     def span(self, span: Span) -> Span:
+        if self.at is not None:
+            return self.at
         return span if self.use is None else Span(span.start, span.end, self.use)
 
     def name(self, name: Name) -> Name:
@@ -56,10 +62,14 @@ def substituted(
         match part:
             case Number(value):
                 return Number(value, span)
+            case Name(name) if name in scope.values:
+                return Number(scope.values[name], span)
             case Name():
                 return scope.name(part)
             case Negate(operand):
                 return Negate(move(operand), span)
+            case Not(operand):
+                return Not(move(operand), span)
             case Binary(symbol, left, right):
                 return Binary(symbol, move(left), move(right), span)
             case Subscript(base, index):

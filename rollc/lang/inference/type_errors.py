@@ -14,6 +14,7 @@ from dataclasses import replace
 from rollc.ir.graph import BATCH, Type
 from rollc.ir.operations import OPERATIONS, TypeMismatch
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.source import Span
 from rollc.lang.inference.axes import over
 from rollc.lang.inference.comparisons import always_the_same
 from rollc.lang.inference.shapes import Inference
@@ -56,11 +57,14 @@ class Types:
         self.wrong: set[str] = set(inference.wrong)
 
     def problems(self) -> Iterator[Diagnostic]:
+        seen: set[tuple[str, Span]] = set()  # calls of the library, each with one error
         for draft in self.inference.drafts.values():
             found = self._problem(draft)
             if found is not None:
                 self.wrong.add(draft.name)
-                yield found
+                if not draft.part_of or (draft.part_of, draft.span) not in seen:
+                    yield found
+                seen.add((draft.part_of, draft.span))
         for name, declared in self.inference.declared.items():
             yield from self._declared(name, declared)
         for name, initial in self.inference.initials.items():
@@ -98,7 +102,7 @@ class Types:
         *others, last = [draft.operands[place] for place in faulty]
         *other_types, last_type = [operands[place] for place in faulty]
         found = " and ".join(described(operands[place]) for place in faulty)
-        name = f"`{said(draft.operation)}`"
+        name = f"`{draft.part_of or said(draft.operation)}`"
         if draft.cut is not None:
             name = "`split`" if draft.cut.part else "a slice"
         also = [

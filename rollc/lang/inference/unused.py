@@ -63,7 +63,7 @@ def unused(spec: Spec, names: Names, definitions: Definitions) -> Iterator[Diagn
             case Output(name):
                 needed.add(name.name)
     for function in definitions.functions.values():
-        for value in (function.value, *(slope.value for slope in function.slopes)):
+        for value in function.values:
             found = {name.name for name in names_in(value)}
             mentioned |= found
             needed |= found & names.symbols.keys()

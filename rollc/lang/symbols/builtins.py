@@ -20,8 +20,12 @@ SYMBOLS = {
     ">=": "greater_equal",
     "==": "equal",
     "!=": "not_equal",
+    "and": "and",
+    "or": "or",
 }
 COMPARISONS = frozenset(["<", "<=", ">", ">=", "==", "!="])
+NOT = "not"
+CONDITIONS = frozenset([*COMPARISONS, "and", "or"])
 # With `over t` these are another operation.
 OVER_TIME = ("sum", "mean", "max", "min", "softmax")
 ENDS = ("first", "last")  # one step of the sequence
@@ -39,6 +43,7 @@ TIME = "t"
 WRITTEN = {
     **{operation: f"a {symbol} b" for symbol, operation in SYMBOLS.items()},
     "negate": "-x",
+    NOT: "not c",
     "slice": "x[start:stop]",
     **{f"{name}_over": f"{name}(x, over t)" for name in OVER_TIME},
 }

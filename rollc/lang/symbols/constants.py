@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from rollc.ir.graph import Type
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.diagnostics.source import Span
-from rollc.lang.symbols.builtins import COMPARISONS, SIZE, near
+from rollc.lang.symbols.builtins import CONDITIONS, SIZE, near
 from rollc.lang.symbols.table import Names
 from rollc.lang.syntax.ast import Binary, Call, Expression, Listing, Name, Negate, Number
 
@@ -196,7 +196,7 @@ class Values:
                 return -self._real(operand)
             case Call(function) if function.name == SIZE:
                 return float(self._size_of(expression))
-            case Binary(symbol, left, right) if symbol not in COMPARISONS and symbol != "@":
+            case Binary(symbol, left, right) if symbol not in CONDITIONS and symbol != "@":
                 return _real_binary(expression, symbol, self._real(left), self._real(right))
             case Listing():
                 help_ = "an equation gives it a name: `K = […]`, without `const`"

@@ -75,7 +75,8 @@ class Draft:
     """An untyped node; ``type`` is known for leaves only.
 
     The axes in edges and attributes can be names of :class:`Axis`, and `first` and `last`
-    can lack theirs: :mod:`rollc.lang.inference.axes` replaces them by time axes.
+    can lack theirs: :mod:`rollc.lang.inference.axes` replaces them by time axes.  ``part_of`` is
+    the function of the library that it comes from.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Draft:
     attributes: Options = ()
     type: Type | None = None
     cut: Cut | None = None
+    part_of: str = ""
 
 
 class NodeTable:
@@ -95,6 +97,7 @@ class NodeTable:
         self._constants: dict[str, str] = {}  # the repr of a number to its node
         self._aliases: dict[str, str] = {}  # a second constant of equal value to the first
         self._counts: dict[str, int] = {}
+        self.part_of = ""  # the function of the library that is read just now
 
     def leaf(self, name: str, operation: str, type_: Type, span: Span, **options: Attribute) -> str:
         self.drafts[name] = Draft(name, operation, (), span, attributes(**options), type_)
@@ -124,7 +127,9 @@ class NodeTable:
     ) -> Operand:
         """A read of a new node, which has that name or one made of the prefix."""
         chosen = self.fresh(prefix) if name is None else name
-        self.drafts[chosen] = Draft(chosen, operation, operands, span, options, cut=cut)
+        self.drafts[chosen] = Draft(
+            chosen, operation, operands, span, options, cut=cut, part_of=self.part_of
+        )
         return Operand(Edge(chosen), span)
 
     def alias(self, name: str, of: str) -> None:

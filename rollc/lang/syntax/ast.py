@@ -35,8 +35,14 @@ class Negate:
 
 
 @dataclass(frozen=True, slots=True)
+class Not:
+    operand: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Binary:
-    """``left symbol right``, for arithmetic and comparisons."""
+    """``left symbol right``, for arithmetic, comparisons, `and` and `or`."""
 
     symbol: str
     left: Expression
@@ -92,7 +98,7 @@ class Call:
     span: Span = field(compare=False, repr=False)
 
 
-Expression = Number | Name | Negate | Binary | Subscript | Slice | Listing | Call
+Expression = Number | Name | Negate | Not | Binary | Subscript | Slice | Listing | Call
 
 
 # Statements
@@ -242,13 +248,23 @@ class Slope:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """``fn name(arguments) = value`` and the derivatives that it states itself."""
+    """``fn name(arguments) = value`` and the derivatives that it states itself.
+
+    Of ``fn name(arguments) -> value { body }`` the value is a name.
+    """
 
     name: Name
     arguments: tuple[Name, ...]
     value: Expression
     slopes: tuple[Slope, ...]
     span: Span = field(compare=False, repr=False)
+    body: tuple[Equation, ...] = ()
+
+    @property
+    def values(self) -> tuple[Expression, ...]:
+        """All expressions in it."""
+        body, slopes = (each.value for each in self.body), (each.value for each in self.slopes)
+        return (self.value, *body, *slopes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +334,7 @@ class Spec:
 def parts(expression: Expression) -> tuple[Expression, ...]:
     """The expressions directly inside one, left to right."""
     match expression:
-        case Negate(operand):
+        case Negate(operand) | Not(operand):
             return (operand,)
         case Binary(_, left, right):
             return (left, right)

@@ -29,6 +29,7 @@ from rollc.lang.syntax.ast import (
     Name,
     Negate,
     Net,
+    Not,
     Number,
     Option,
     Output,
@@ -98,6 +99,10 @@ class Reader:
             case "function":
                 name = self.defined(tokens[1])
                 return [Function(name, self.names(trees[0]), self.expression(trees[1]), (), span)]
+            case "function_head":
+                _, named, _, result = tokens
+                names = self.names(trees[0])
+                return [Function(self.defined(named), names, self.name(result), (), span)]
             case "grad":
                 of = self.name(tokens[1]) if len(tokens) > 1 else None
                 return [Slope(of, self.expression(trees[0]), span)]
@@ -227,6 +232,8 @@ class Reader:
                 if tokens[0] == "+":
                     return self.expression(trees[0])
                 return Negate(self.expression(trees[0]), span)
+            case "not":
+                return Not(self.expression(trees[0]), span)
             case "subscript":
                 return Subscript(self.expression(trees[0]), self.expression(trees[1]), span)
             case "slice":
@@ -263,7 +270,7 @@ class Reader:
                     "comparisons cannot be chained",
                     Label(span_of(tokens[1]), "the second comparison"),
                     (Label(span_of(tokens[0]), "the first"),),
-                    helps=("multiply two: `(a < b) * (b < c)` is 1 where both hold",),
+                    helps=("write two: `a < b and b < c`",),
                 )
             )
         left, right = (self.expression(tree) for tree in trees[:2])

@@ -25,6 +25,7 @@ from rollc.lang.syntax.ast import (
     Name,
     Negate,
     Net,
+    Not,
     Number,
     Output,
     Param,
@@ -39,9 +40,18 @@ from rollc.lang.syntax.ast import (
     Use,
 )
 
-# How tightly an expression binds.  A comparison may stand only where brackets are.
-COMPARISON, SUM, PRODUCT, SIGN, POWER, POSTFIX = range(6)
-LEVELS = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "@": PRODUCT, "**": POWER}
+# How tightly an expression binds.
+OR, AND, NOT, COMPARISON, SUM, PRODUCT, SIGN, POWER, POSTFIX = range(9)
+LEVELS = {
+    "or": OR,
+    "and": AND,
+    "+": SUM,
+    "-": SUM,
+    "*": PRODUCT,
+    "/": PRODUCT,
+    "@": PRODUCT,
+    "**": POWER,
+}
 
 
 def format_spec(spec: Spec) -> str:
@@ -65,7 +75,12 @@ def _cell(cell: Cell) -> str:
 
 def _function(function: Function) -> str:
     arguments = ", ".join(name.name for name in function.arguments)
-    head = f"fn {function.name.name}({arguments}) = {format_expression(function.value)}"
+    head, value = f"fn {function.name.name}({arguments})", format_expression(function.value)
+    if function.body:
+        body = "".join(f"    {_statement(equation)}\n" for equation in function.body)
+        head = f"{head} -> {value} {{\n{body}}}"
+    else:
+        head = f"{head} = {value}"
     return "\n".join([head, *(f"    {_statement(slope)}" for slope in function.slopes)])
 
 
@@ -128,7 +143,7 @@ def _type(type_: Shape | Index) -> str:
     return f"[{', '.join(format_expression(size) for size in type_.sizes)}]"
 
 
-def format_expression(expression: Expression, least: int = COMPARISON) -> str:
+def format_expression(expression: Expression, least: int = OR) -> str:
     """The text of an expression that stands where things bind at least that tightly."""
     text, level = _expression(expression)
     return text if level >= least else f"({text})"
@@ -142,13 +157,15 @@ def _expression(expression: Expression) -> tuple[str, int]:
             return name, POSTFIX
         case Negate(operand):
             return f"-{format_expression(operand, SIGN)}", SIGN
+        case Not(operand):
+            return f"not {format_expression(operand, NOT)}", NOT
         case Binary("**", left, right):
             base, exponent = format_expression(left, POSTFIX), format_expression(right, SIGN)
             return f"{base} ** {exponent}", POWER
         case Binary(symbol, left, right):
             level = LEVELS.get(symbol, COMPARISON)
             # The left operand of equal strength needs no brackets, except in a comparison.
-            first = format_expression(left, level if level else SUM)
+            first = format_expression(left, SUM if level == COMPARISON else level)
             return f"{first} {symbol} {format_expression(right, level + 1)}", level
         case Subscript(base, index):
             return f"{format_expression(base, POSTFIX)}[{_delay(index)}]", POSTFIX

@@ -97,7 +97,7 @@ class _Gathered:
     def __init__(self) -> None:
         self.statements: list[Statement] = []
         self.problems: list[Diagnostic] = []
-        self.head: tuple[Piece, Cell | None] | None = None
+        self.head: tuple[Piece, Cell | Function | None] | None = None
         self.body: list[Statement] = []
         self.after_function = False
         self.broken: set[str] = set()  # the names in what could not be read
@@ -105,7 +105,7 @@ class _Gathered:
     def add(self, piece: Piece) -> None:
         first = piece.tokens[0]
         if first == "}" and not piece.problems:
-            self.end_cell(first)
+            self.end_body(first)
             return
         grad = self.after_function and _is_grad(piece.tokens)
         function = is_form(piece.tokens, "fn")
@@ -114,12 +114,12 @@ class _Gathered:
         if has_errors(wrong):
             self.broken.update(str(token) for token in piece.tokens if token.type == "NAME")
         self.after_function = function or grad
-        if is_form(piece.tokens, "cell"):
-            self.begin_cell(piece, found)
+        if is_form(piece.tokens, "cell") or (function and piece.tokens[-1] == "{"):
+            self.begin_body(piece, found)
         elif grad:
             self.add_slopes(found)
         elif self.head is not None:
-            self.problems.extend(_outside(found))
+            self.problems.extend(_outside(found, is_form(self.head[0].tokens, "fn")))
             self.body.extend(found)
         else:
             self.statements.extend(found)
@@ -132,22 +132,26 @@ class _Gathered:
                 function = replace(function, slopes=(*function.slopes, slope), span=span)
                 self.statements[-1] = function
 
-    def begin_cell(self, piece: Piece, found: Sequence[Statement]) -> None:
+    def begin_body(self, piece: Piece, found: Sequence[Statement]) -> None:
         if self.head is not None:
             self.problems.append(_unclosed(self.head[0]))
         head = found[0] if found else None
-        self.head = (piece, head if isinstance(head, Cell) else None)
+        self.head = (piece, head if isinstance(head, (Cell, Function)) else None)
         self.body = []
 
-    def end_cell(self, bracket: Token) -> None:
+    def end_body(self, bracket: Token) -> None:
         if self.head is None:
             message = "`}` closes nothing"
             self.problems.append(Diagnostic("R103", message, Label(span_of(bracket))))
             return
-        _, cell = self.head
-        if cell is not None:
-            span = cell.span.to(span_of(bracket))
-            self.statements.append(replace(cell, body=tuple(self.body), span=span))
+        _, head = self.head
+        span = span_of(bracket) if head is None else head.span.to(span_of(bracket))
+        if isinstance(head, Cell):
+            self.statements.append(replace(head, body=tuple(self.body), span=span))
+        elif head is not None:
+            body = tuple(item for item in self.body if isinstance(item, Equation))
+            self.statements.append(replace(head, body=body, span=span))
+        self.after_function = isinstance(head, Function)
         self.head = None
 
     def close(self) -> None:
@@ -169,10 +173,17 @@ def _unclosed(head: Piece) -> Diagnostic:
     return Diagnostic("R103", "`{` is never closed", opened)
 
 
-def _outside(statements: Sequence[Statement]) -> Iterator[Diagnostic]:
-    """What cannot stand in a cell."""
+def _outside(statements: Sequence[Statement], function: bool) -> Iterator[Diagnostic]:
+    """What cannot stand in a cell, or in a function."""
     for statement in statements:
-        if not isinstance(statement, (Dim, Param, Const, Equation, Init, Reset)):
+        if function and not isinstance(statement, Equation):
+            yield Diagnostic(
+                "R111",
+                "this cannot be part of a function",
+                Label(statement.span),
+                helps=("a function has equations alone; a cell can have more",),
+            )
+        elif not function and not isinstance(statement, (Dim, Param, Const, Equation, Init, Reset)):
             yield Diagnostic(
                 "R111",
                 "this cannot be part of a cell",
@@ -213,6 +224,15 @@ def _with_words(tokens: Sequence[Token], grad: bool) -> list[Token]:
     for place in range(2, len(tokens)) if tokens[0] == "param" else ():
         # Behind a name or a value no other name can stand.
         if tokens[place] == "frozen" and tokens[place - 1].type in ("NAME", *ENDS_VALUE):
+            word(place)
+    begun = 1 + (found[0].type != tokens[0].type)  # what a statement begins with, and its name
+    for place in range(begun, len(tokens) - 1):
+        after = tokens[place + 1].type
+        if found[place - 1].type in ("NAME", *ENDS_VALUE):
+            operator = tokens[place] in ("and", "or") and after not in ("EQUAL", "COLON")
+        else:
+            operator = tokens[place] == "not" and after in ("NAME", "NUMBER", "LPAR", "SIGN")
+        if operator:
             word(place)
     return found
 
@@ -273,7 +293,7 @@ def _unexpected(token: Token, accepted: set[str], tokens: Sequence[Token]) -> Di
 
 def _expected(accepted: set[str]) -> str:
     """What may stand at a place, in words."""
-    rest = set(accepted)
+    rest = accepted - {"AND", "OR", "NOT"}  # where one can stand other operators or values can
     said = []
     if rest >= VALUE:
         said.append("a value")

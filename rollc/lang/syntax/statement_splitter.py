@@ -35,8 +35,8 @@ def span_of(token: Token) -> Span:
 class Piece:
     """The tokens of one statement, and the errors of its brackets.
 
-    A cell is several pieces: its head up to the opening bracket, the statements of its
-    body, and the closing bracket.
+    A cell or a function of several lines is several pieces: its head up to the opening bracket,
+    the statements of its body, and the closing bracket.
     """
 
     tokens: tuple[Token, ...]
@@ -73,7 +73,7 @@ class _Cutter:
         first_end = None
         while self.place < len(self.tokens):
             token = self.tokens[self.place]
-            if not opened and token == "{" and is_form(self.tokens[start : start + 2], "cell"):
+            if not opened and token == "{" and self.has_body(start):
                 return self.whole(start, self.place + 1)
             if token == "}" and not opened:
                 return self.whole(start, max(self.place, start + 1))
@@ -97,6 +97,10 @@ class _Cutter:
             self.skip_indented(self.tokens[start])
             return piece
         return self.finish(start, self.place, opened)
+
+    def has_body(self, start: int) -> bool:
+        head = self.tokens[start : start + 2]
+        return is_form(head, "cell") or is_form(head, "fn")
 
     def whole(self, start: int, end: int) -> Piece:
         """A piece that ends with no line: the next one begins right after it."""

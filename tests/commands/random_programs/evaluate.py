@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from tests.commands.random_programs import language as la
 from tests.commands.random_programs.expand import (
@@ -273,6 +274,12 @@ class Sequence:
             return self._where(*operands)
         if function in COMPARISONS:
             return self._compare(function, *operands)
+        if function in CONNECTIVES:
+            return CONNECTIVES[function](*torch.broadcast_tensors(*operands))
+        if function in QUANTIFIERS:
+            axis = options.get("axis")
+            held = operands[0].reshape(-1) if axis is None else operands[0].movedim(int(axis), 0)
+            return QUANTIFIERS[function](held)
         if function == "identity" and not isinstance(operands[0], Tensor):
             return operands[0]
         if function == "embed":
@@ -366,13 +373,18 @@ class Sequence:
     def _over(self, call: Call, at: Place, owner: str) -> Tensor:
         axis = self._axis(call)
         if not self.steps[axis]:
-            return self.real(self._nothing(call.operands[0], axis, at, owner))
+            nothing = self.real(self._nothing(call.operands[0], axis, at, owner))
+            if call.function in QUANTIFIERS:
+                return QUANTIFIERS[call.function](nothing[None][:0] != 0)
+            return nothing
         every = [
             self.real(self.compute(call.operands[0], {**at, axis: step}, owner))
             for step in range(self.steps[axis])
         ]
         stacked = torch.stack(every)
         match call.function:
+            case "any" | "all" | "count":
+                return QUANTIFIERS[call.function](stacked != 0)
             case "sum":
                 return stacked.sum(0)
             case "mean":
@@ -445,7 +457,12 @@ class Sequence:
             case "mod":
                 turns = x / rest[0]
                 self.margin.see(turns - turns.round(), turns.abs(), function)
-            case "relu" | "abs" | "sign":
+            case "hard_tanh" | "hard_sigmoid":
+                bend = 1.0 if function == "hard_tanh" else 3.0
+                self.margin.see(x.abs() - bend, bend, function)
+            case "hinge":
+                self.margin.see(1 - x * rest[0], 1.0, function)
+            case "leaky_relu" | "relu" | "abs" | "sign":
                 self.margin.see(x, 1.0, function)
             case "maximum" | "minimum":
                 self.margin.see(x - rest[0], torch.maximum(x.abs(), rest[0].abs()), function)
@@ -637,10 +654,27 @@ COMPARISONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
+CONNECTIVES: dict[str, Callable[..., Tensor]] = {
+    "and": torch.logical_and,
+    "or": torch.logical_or,
+    "not": lambda *c: torch.logical_not(c[0]),
+}
+QUANTIFIERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "any": lambda held: held.any(0),
+    "all": lambda held: held.all(0),
+    "count": lambda held: held.to(torch.float64).sum(0),
+}
+
+
 def _clip(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """At a bound the gradient is that of x; where the bounds cross, the upper one holds."""
     raised = torch.where(x < low, low, x)
     return torch.where(raised > high, high, raised)
+
+
+def _hard_sigmoid(x: Tensor) -> Tensor:
+    """PyTorch's own has a sixth in single precision."""
+    return torch.where(x <= -3, 0.0, torch.where(x >= 3, 1.0, x / 6 + 0.5))
 
 
 ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
@@ -686,6 +720,13 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "erfc": torch.erfc,
     "lgamma": torch.lgamma,
     "digamma": torch.digamma,
+    "tan": torch.tan,
+    "rsqrt": torch.rsqrt,
+    "elu": functional.elu,
+    "leaky_relu": functional.leaky_relu,
+    "hard_sigmoid": _hard_sigmoid,
+    "hard_tanh": functional.hardtanh,
+    "softsign": functional.softsign,
 }
 
 
@@ -719,6 +760,28 @@ def _full(options: Mapping[str, float], x: Tensor | float, *sizes: Tensor) -> Te
     return torch.as_tensor(x, dtype=torch.float64).expand(*map(int, sizes))
 
 
+def _poisson_nll(options: Mapping[str, float], score: Tensor, y: Tensor) -> Tensor:
+    return (torch.exp(score) - y * score + torch.lgamma(y + 1)).mean()
+
+
+def _gaussian_nll(
+    options: Mapping[str, float], mean: Tensor, variance: Tensor, y: Tensor
+) -> Tensor:
+    return -torch.distributions.Normal(mean, variance.sqrt()).log_prob(y).mean()
+
+
+def _mixture_nll(
+    options: Mapping[str, float], scores: Tensor, means: Tensor, variances: Tensor, y: Tensor
+) -> Tensor:
+    each = torch.distributions.Normal(means, variances.sqrt()).log_prob(y)
+    return -torch.logsumexp(torch.log_softmax(scores, 0) + each, 0)
+
+
+def _dice(options: Mapping[str, float], p: Tensor, y: Tensor) -> Tensor:
+    smooth = options.get("smooth", 1.0)
+    return 1 - (2 * (p * y).sum() + smooth) / (p.sum() + y.sum() + smooth)
+
+
 OTHERS: dict[str, Callable[..., Tensor]] = {
     "zeros": lambda options, *sizes: _full(options, 0.0, *sizes),
     "ones": lambda options, *sizes: _full(options, 1.0, *sizes),
@@ -743,4 +806,14 @@ OTHERS: dict[str, Callable[..., Tensor]] = {
     "concat": _concat,
     "mse": lambda options, a, b: ((a - b) ** 2).mean(),
     "binary_cross_entropy": _binary_cross_entropy,
+    "norm": lambda options, x: torch.linalg.norm(x),
+    "huber": lambda options, a, b: functional.huber_loss(a, b, delta=options.get("delta", 1.0)),
+    "hinge": lambda options, score, y: torch.relu(1 - y * score).mean(),
+    "kl_divergence": lambda options, scores, y: (
+        torch.xlogy(y, y) - y * torch.log_softmax(scores, 0)
+    ).sum(),
+    "poisson_nll": _poisson_nll,
+    "gaussian_nll": _gaussian_nll,
+    "mixture_nll": _mixture_nll,
+    "dice": _dice,
 }

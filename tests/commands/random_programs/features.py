@@ -30,6 +30,7 @@ FORMS = frozenset(
             "param frozen",
             "delay by a size",
         ),
+        "function of several lines",
         *("feed taught", "feed free", "training", "truncate", "no batch", "output of an index"),
     ]
 )
@@ -179,7 +180,9 @@ def _of_statement(
                 shape = part.shape if isinstance(part, la.Param) else ()
                 if any(isinstance(each, Call) for each in shape):
                     yield "sizes in cells"
-        case la.Function(slopes=slopes):
+        case la.Function(slopes=slopes, several=several):
+            if several:
+                yield "function of several lines"
             yield "function with a derivative" if slopes else "function"
 
 

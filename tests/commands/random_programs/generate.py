@@ -33,10 +33,21 @@ Written = tuple[Expression, float]
 
 BOUNDED = {"tanh": 1.0, "sin": 1.0, "cos": 1.0, "sigmoid": 1.0, "normal_cdf": 1.0}
 BOUNDED |= {"atan": 1.6, "erf": 1.0, "erfc": 2.0}
+BOUNDED |= {"hard_sigmoid": 1.0, "hard_tanh": 1.0, "softsign": 1.0}
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 REDUCTIONS = ("sum", "mean", "max", "min", "dot", "logsumexp", "log_det", "mse", "cross_entropy")
 REDUCTIONS += ("binary_cross_entropy",)
-KEPT = ("relu", "abs", "silu", "gelu", "identity", "neg", "stop")  # no larger than their operand
+KEPT = (
+    "leaky_relu",
+    "elu",
+    "relu",
+    "abs",
+    "silu",
+    "gelu",
+    "identity",
+    "neg",
+    "stop",
+)  # no larger than their operand
 ODD_NAMES = (
     *("T", "B", "S", "F", "I", "np", "batch", "steps", "out", "exp", "mean", "tanh", "sum"),
     *("lengths", "stated", "each", "range", "cell", "time", "reset", "use", "x_1", "v_h", "loop"),
@@ -440,7 +451,7 @@ class Writer:
         above = Call("+", (positive, Number(0.3)))
         angle = Call("*", (Number(0.9), Call("tanh", (a,))))
         tame, _ = self.tame((a, size), 1.5)
-        match self.choose("mod", "atan2", "asin", "sinh", "log1p", "cbrt", "gamma"):
+        match self.choose("mod", "atan2", "asin", "sinh", "log1p", "cbrt", "tan", "gamma"):
             case "mod":
                 divisor = Call("+", (Number(1.5), Call("sigmoid", (a,))))
                 sign = Call("*", (Number(self.choose(1, -1)), divisor))
@@ -456,7 +467,9 @@ class Writer:
             case "log1p":
                 return Call("log1p", (self.choose(positive, angle),)), size + 3
             case "cbrt":
-                return Call("cbrt", (above,)), size + 1
+                return Call(self.choose("cbrt", "rsqrt"), (above,)), size + 2
+            case "tan":
+                return Call("tan", (angle,)), 1.3
             case _:
                 return Call(self.choose("lgamma", "digamma"), (above,)), size * 2 + 4
         raise AssertionError
@@ -490,7 +503,36 @@ class Writer:
         found = self.read(shape, scope, "bool") if self.chance(0.3) else None
         if found is not None:
             return found[0]
+        if self.chance(0.25):
+            parts = [self.condition(shape, scope, depth - 1)]
+            if self.chance(0.3):
+                return Call("not", (parts[0],))
+            parts.insert(
+                self.choose(0, 1), self.condition(self.choose(shape, ()), scope, depth - 1)
+            )
+            return Call(self.choose("and", "or"), tuple(parts))
+        if self.chance(0.2) and scope.inside != "function":
+            whole = self.quantified(shape, scope, depth)
+            if whole is not None:
+                return whole
         return self.compared(shape, scope, depth)
+
+    def quantified(self, shape: Shape, scope: Scope, depth: int) -> Expression | None:
+        """Whether all or any of some conditions hold, over elements or over steps."""
+        name = self.choose("any", "all")
+        if not shape and self.chance(0.6):
+            return Call(name, (self.compared((self.some(scope),), scope, depth - 1),))
+        if len(shape) == 1 and self.chance(0.6):
+            axis = self.choose(0, 1)
+            full = (self.some(scope), *shape) if axis == 0 else (*shape, self.some(scope))
+            compared = self.compared(full, scope, depth - 1)
+            return Call(name, (compared,), (("axis", float(axis)),))
+        along = self.choose(*scope.axes)
+        found = None if self.online else self.timed(shape, scope, along)
+        if found is None or along not in self.axes(found[0], scope):
+            return None
+        compared = Call(self.choose("<", ">"), (found[0], self.number()[0]))
+        return Call(name, (compared,), over=along)
 
     def compared(self, shape: Shape, scope: Scope, depth: int) -> Expression:
         a, _ = self.expression(shape, scope, depth)
@@ -804,7 +846,15 @@ class Writer:
     def reduced(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
         size = self.some(scope)
         x, bound = self.vector(size, scope, depth)
-        match self.choose("sum", "mean", "max", "min", "dot", "logsumexp", "log_det", "matrix"):
+        match self.choose(
+            *("sum", "mean", "max", "min", "dot", "logsumexp", "log_det", "matrix"),
+            *("norm", "count"),
+        ):
+            case "norm":
+                spread, more = self.param(scope, (size,), "uniform(-1, 1)")
+                return Call("norm", (Call("+", (x, spread)),)), bound * 2 + more
+            case "count":
+                return Call("count", (self.compared((size,), scope, depth - 1),)), 3.0
             case "dot":
                 y, more = self.vector(size, scope, depth)
                 return Call("dot", (x, y)), bound * more * 3
@@ -821,7 +871,9 @@ class Writer:
 
     def losses(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
         size = self.some(scope)
-        match self.choose("mse", "cross_entropy", "binary_cross_entropy"):
+        match self.choose("mse", "cross_entropy", "binary_cross_entropy", "library", "library"):
+            case "library":
+                return self.library_loss(size, scope, depth)
             case "mse":
                 own = self.choose((), (size,), (size, self.some(scope)))
                 a, bound = self.expression(own, scope, depth)
@@ -840,6 +892,34 @@ class Writer:
                 target, _ = self.expression(own, scope, depth)
                 target = Call("sigmoid", (target,))
                 return Call("binary_cross_entropy", (score, target)), bound + 1
+        raise AssertionError
+
+    def library_loss(self, size: Size, scope: Scope, depth: int) -> Written:
+        own = self.choose((), (size,))
+        a, bound = self.tame(self.expression(own, scope, depth), 2.0)
+        b, more = self.tame(self.expression(own, scope, depth), 2.0)
+        x, _ = self.tame(self.vector(size, scope, depth), 2.0)
+        y, _ = self.tame(self.vector(size, scope, depth), 2.0)
+        above = Call("exp", (Call("tanh", (b,)),))
+        match self.choose("huber", "hinge", "kl", "poisson", "gaussian", "mixture", "dice"):
+            case "huber":
+                options = (("delta", 0.75),) if self.chance() else ()
+                return Call("huber", (a, b), options), bound + more
+            case "hinge":
+                return Call("hinge", (a, Call("tanh", (b,)))), bound + 1
+            case "kl":
+                return Call("kl_divergence", (x, Call("softmax", (y,)))), 6.0
+            case "poisson":
+                return Call("poisson_nll", (a, above)), 16.0
+            case "gaussian":
+                return Call("gaussian_nll", (a, above, b)), 30.0
+            case "mixture":
+                variances = Call("exp", (Call("tanh", (x,)),))
+                number, _ = self.tame(self.expression((), scope, depth), 2.0)
+                return Call("mixture_nll", (y, x, variances, number)), 30.0
+            case _:
+                options = (("smooth", 0.5),) if self.chance() else ()
+                return Call("dice", (Call("sigmoid", (x,)), Call("sigmoid", (y,))), options), 1.0
         raise AssertionError
 
     def element(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
@@ -1062,7 +1142,8 @@ class Writer:
         for argument in arguments:  # the value runs over what its arguments do
             if argument not in read:
                 value = Call("+", (value, Call("*", (Number(0.5), Name(argument)))))
-        self.statements.append(la.Function(name, arguments, value, tuple(slopes)))
+        several = isinstance(value, Call) and self.chance(0.4)
+        self.statements.append(la.Function(name, arguments, value, tuple(slopes), several))
         self.functions[name] = (count, True)
 
     # Equations

@@ -163,6 +163,7 @@ class Function:
     arguments: tuple[str, ...]
     value: Expression
     slopes: tuple[tuple[str, Expression], ...] = ()
+    several: bool = False  # lines, with a name for each operand of the outermost call
 
 
 @dataclass(frozen=True)
@@ -274,7 +275,7 @@ def expressions(statement: Statement) -> tuple[Expression, ...]:
 
 # Text ------------------------------------------------------------------------------------
 
-_ATOM, _POWER, _SIGN, _PRODUCT, _SUM, _COMPARISON = range(6)
+_ATOM, _POWER, _SIGN, _PRODUCT, _SUM, _COMPARISON, _NOT, _AND, _OR = range(9)
 _LEVELS = {
     "**": _POWER,
     "*": _PRODUCT,
@@ -283,6 +284,8 @@ _LEVELS = {
     "+": _SUM,
     "-": _SUM,
     **dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), _COMPARISON),
+    "and": _AND,
+    "or": _OR,
 }
 OPERATORS = frozenset(_LEVELS)
 
@@ -316,6 +319,8 @@ def _show(expression: Expression) -> tuple[str, int]:
             return f"[{', '.join(map(show, operands))}]", _ATOM
         case Call("neg", (operand,)):
             return f"-{within(operand, _SIGN)}", _SIGN
+        case Call("not", (operand,)):
+            return f"not {within(operand, _NOT)}", _NOT
         case Call("**", (left, right)):
             return f"{within(left, _ATOM)} ** {within(right, _SIGN)}", _POWER
         case Call(symbol, (left, right)) if symbol in OPERATORS:
@@ -391,8 +396,22 @@ def _lines(statement: Statement) -> list[str]:
                 head += f"; {', '.join(given)}"
             inner = [f"    {line}" for part in body for line in _lines(part)]
             return [f"cell {name}({head}) -> {', '.join(results)} {{", *inner, "}"]
-        case Function(name, arguments, value, slopes):
-            lines = [f"fn {name}({', '.join(arguments)}) = {show(value)}"]
+        case Function(name, arguments, value, slopes, several):
+            head = f"fn {name}({', '.join(arguments)})"
+            lines = [f"{head} = {show(value)}"]
+            if several and isinstance(value, Call):
+                named = {
+                    f"part{place}": operand
+                    for place, operand in enumerate(value.operands)
+                    if isinstance(operand, Call)
+                }
+                operands = [
+                    Name(f"part{place}") if f"part{place}" in named else operand
+                    for place, operand in enumerate(value.operands)
+                ]
+                outer = show(replace(value, operands=tuple(operands)))
+                inner = [f"    {part} = {show(operand)}" for part, operand in named.items()]
+                lines = [f"{head} -> all_ {{", f"    all_ = {outer}", *inner, "}"]
             for argument, slope in slopes:
                 which = f"{argument}: " if len(arguments) > 1 else ""
                 lines.append(f"    grad {which}{show(slope)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +22,11 @@ from rollc.autodiff.adjoint import adjoint, seed_name
 from rollc.driver.pipeline import compiled
 from rollc.ir.graph import BATCH, Graph
 from rollc.ir.interpreter import interpret
+from rollc.ir.operations import OPERATIONS
+from rollc.lang.diagnostics.source import Source
+from rollc.lang.load import load_graph
 from rollc.lang.symbols.builtins import functions
+from rollc.lang.symbols.library import LIBRARY
 from rollc.runtime.kernel import Kernel
 from rollc.transforms.canonicalize import canonicalize
 from tests.helpers.operation_cases import Bench
@@ -38,7 +43,7 @@ LEAST = {"silu": 1000}  # smallest normal numbers: what an error has to be to be
 # What moves or chooses numbers, or rounds once.
 MOVES = {
     *("where", "clip", "sign", "outer", "transpose", "embed", "one_hot", "argmax", "concat"),
-    *("first", "last", "dropout", "sample", "stop", "identity"),
+    *("first", "last", "dropout", "sample", "stop", "identity", "count", "any", "all"),
 }
 SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
 
@@ -77,14 +82,35 @@ def test_the_table_has_what_is_held_to_it_and_every_function_that_computes() -> 
     held = {operation for operation in EXACT if row_of(operation)}
     assert len(held) == len(EXACT) == len(BOUNDS)
     assert all(len(row) == 4 for row in BOUNDS.values())
-    assert set(functions()) - EXACT.keys() == MOVES
+    assert {*functions(), *LIBRARY} - EXACT.keys() == MOVES
 
 
 def derived(operations: Iterable[str]) -> Graph:
+    operations = list(operations)
     bench = Bench()
     for operation in operations:
-        bench.bare(operation, EXACT[operation].case)
-    return adjoint(bench.graph("exact"), "outputs")
+        if operation in OPERATIONS:
+            bench.bare(operation, EXACT[operation].case)
+    graph, library = bench.graph("exact"), in_the_language(operations)
+    if library is not None:
+        outputs = (*graph.outputs, *library.outputs)
+        graph = replace(graph, nodes=(*graph.nodes, *library.nodes), outputs=outputs)
+    return adjoint(graph, "outputs")
+
+
+def in_the_language(functions: Iterable[str]) -> Graph | None:
+    """Those that the language defines in itself, each with the name of the function."""
+    lines = []
+    for function in functions:
+        if function in LIBRARY:
+            names = [f"{function}_{place}" for place in range(len(EXACT[function].operands))]
+            for name, type_ in zip(names, EXACT[function].operands, strict=True):
+                shape = f"[{type_.shape[0]}]" if type_.shape else "number"
+                lines.append(f"input {name}: {shape}")
+            lines += [f"{function} = {function}({', '.join(names)})", f"output {function}"]
+    if not lines:
+        return None
+    return load_graph(Source("library", "\n".join(["net library", *lines]))).graph
 
 
 DERIVED = derived(EXACT)

@@ -249,6 +249,7 @@ def test_what_is_cheap(operation: Operation) -> None:
     cheap = {"add", "subtract", "multiply", "divide", "negate", "abs", "sign", "relu", "identity"}
     cheap |= {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "reached"}
     cheap |= {"where", "minimum", "maximum", "clip", "stop", "floor", "round"}
+    cheap |= {"and", "or", "not"}
     cheap |= {"range", "eye", "zero", "fill", "spread", "impulse", "at", "tail_steps"}
     assert operation.cheap == (operation.name in cheap)
 

@@ -110,8 +110,7 @@ SYNTAX = (
         "R107",
         "comparisons cannot be chained",
         """
-        A comparison has two sides. Conditions count as 1 and 0 in arithmetic, so that the
-        product of two is 1 where both hold.
+        A comparison has two sides. `and` joins two conditions, as `or` and `not` do.
         """,
         """
         net inside
@@ -122,7 +121,7 @@ SYNTAX = (
         """
         net inside
         input u
-        h = (0 < u) * (u < 1) * u
+        h = where(0 < u and u < 1, u, 0)
         output h
         """,
     ),
