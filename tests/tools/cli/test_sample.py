@@ -82,6 +82,32 @@ def test_a_text_goes_on(folder: Path, name: str) -> None:
     assert "`new.text`, line 1, column 3: 'x' is none of the 4 characters" in said
 
 
+@pytest.mark.parametrize("name", ["itself", "next"])
+def test_a_folder_of_texts(folder: Path, name: str) -> None:
+    """Each is a sequence; what is at the end of one is not before the next."""
+    Path("texts").mkdir()
+    for number, text in enumerate(("abcd" * 5, "cdab" * 3, "dabc" * 4)):
+        Path(f"texts/{number}.txt").write_text(text)
+    Path("texts/other.csv").write_text("x\n1\n")
+    said = command("train", f"{name}.roll", "--data", "texts", *FIT, "-o", "run", *REFERENCE[:2])
+    assert "3 sequences of " in said.stderr
+    assert rollc.load("run").preparation.symbols.names == ("a", "b", "c", "d")
+    said = command("sample", "run", "--length", "5", "--prompt", "d", "--temperature", "0")
+    assert said.stdout == "dabcda\n"
+    found = command("evaluate", "run", "--data", "texts", "--format", "json").stdout
+    assert json.loads(found)["y"]["the network"]["accuracy"] > 0.9
+    Path("texts/4.txt").write_text("abx")
+    said = command("evaluate", "run", "--data", "texts", status=2).stderr
+    assert "`texts/4.txt`, line 1, column 3: 'x' is none of the 4 characters" in said
+    Path("texts/4.txt").write_bytes(b"ab\n\xff")
+    words = ("train", f"{name}.roll", "--data", "texts", "-o", "other")
+    assert "`texts/4.txt`, line 2 is not UTF-8" in command(*words, status=2).stderr
+    Path("tables").mkdir()
+    words = ("train", f"{name}.roll", "--data", "tables", "--text", "words", "-o", "other")
+    said = command(*words, status=2).stderr
+    assert "there is no text in the folder `tables`: .txt" in said
+
+
 def test_words_go_on(folder: Path) -> None:
     Path("text.txt").write_text("the cat sat.\n" * 20)
     words = ("--data", "text.txt", "--text", "words", *FIT, *REFERENCE)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+TEXT = ".txt"
 LENGTHS = "lengths"  # the array with the number of steps of each sequence
 
 
@@ -101,7 +102,7 @@ def labels_in(text: str) -> tuple[str, ...]:
 def load(
     network: Network, file: str, columns: Columns | None = None, quiet: bool = False
 ) -> Loaded:
-    """The inputs and targets of a file, or of a folder of tables with a sequence each.
+    """The inputs and targets of a file, or of a folder of tables or texts with a sequence each.
 
     Raises :class:`InputError` for what cannot be read or does not fit, and says what is left out.
     """
@@ -111,7 +112,7 @@ def load(
         return _folder(network, file, columns, quiet)
     content = files.read_bytes(file)
     if _is_text(columns, file, slots):
-        return _text(network, content, file, columns)
+        return _texts(network, {file: content}, columns)
     if not is_table(content, file):
         _refuse(columns, file)
         found = read_npz(content, file)
@@ -141,20 +142,20 @@ def _with_classes(network: Network, tables: Sequence[Table], columns: Columns) -
 
 
 def _folder(network: Network, folder: str, columns: Columns, quiet: bool) -> Loaded:
-    """The tables of a folder, each a sequence, in the order of their names."""
+    """The tables of a folder, or the texts, each a sequence, in the order of their names."""
     _need_one_axis(network, folder)
     slots = {**network.inputs, **network.targets}
     try:
-        there = sorted(Path(folder).iterdir())
+        there = [path for path in sorted(Path(folder).iterdir()) if os.path.isfile(path)]
     except OSError as error:
         raise InputError(f"cannot read the folder `{folder}`: {error.strerror}") from error
-    paths = [
-        path
-        for path in there
-        if path.name.lower().removesuffix(".gz").endswith(TABLES) and os.path.isfile(path)
-    ]
-    if not paths:
-        raise InputError(f"there is no table in the folder `{folder}`: {', '.join(TABLES)}")
+    texts = [str(path) for path in there if path.name.lower().endswith(TEXT)]
+    if texts and all(_is_text(columns, file, slots) for file in texts):
+        return _texts(network, {file: files.read_bytes(file) for file in texts}, columns)
+    paths = [path for path in there if path.name.lower().removesuffix(".gz").endswith(TABLES)]
+    if not paths or columns.text is not None:
+        what, endings = ("table", TABLES) if columns.text is None else ("text", (TEXT,))
+        raise InputError(f"there is no {what} in the folder `{folder}`: {', '.join(endings)}")
     if columns.sequence is not None:
         raise InputError("each file of a folder is a sequence: `--sequence` has no effect")
     tables = [
@@ -183,12 +184,12 @@ def _is_text(columns: Columns, file: str, slots: Mapping[str, Spec]) -> bool:
     """Whether a file is read as a text: if that was said, or nothing else can be meant."""
     of_symbols = all(slot.bound is not None for slot in slots.values() if slot.time)
     is_known = columns.text is not None or columns.symbols is not None
-    return is_known or (of_symbols and file.lower().endswith(".txt"))
+    return is_known or (of_symbols and file.lower().endswith(TEXT))
 
 
-def _text(network: Network, content: bytes, file: str, columns: Columns) -> Loaded:
-    """A text, each of whose symbols the network reads or says: with an input and a target, the
-    target is the symbol after that of the input."""
+def _texts(network: Network, contents: Mapping[str, bytes], columns: Columns) -> Loaded:
+    """Texts by the names of their files, each a sequence of symbols that the network reads or says:
+    with an input and a target, the target is the symbol after that of the input."""
     slots = {**network.inputs, **network.targets}
     named = [name for name, slot in slots.items() if slot.time]
     bounds = {slot.bound for slot in slots.values() if slot.time}
@@ -200,22 +201,35 @@ def _text(network: Network, content: bytes, file: str, columns: Columns) -> Load
             "a text is for a network of one target, an index, and at most one input, an index of as"
             f" many; this one has {names(named)}"
         )
+    texts = {file: _decoded(content, file) for file, content in contents.items()}
     try:
-        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+        whole = (" " if columns.text == "words" else "").join(texts.values())
+        symbols = columns.symbols or Symbols.of(whole, columns.text == "words", most)
+    except InputError as error:
+        first, *others = texts
+        raise InputError(f"`{os.path.dirname(first) if others else first}`: {error}") from None
+    each = []
+    for file, text in texts.items():
+        each.append(symbols.numbers(text, f"`{file}`"))
+        if len(each[-1]) < 2:
+            raise InputError(f"`{file}` has too little text")
+    parts = {named[0]: each}
+    if len(named) == 2:
+        (read,), (target,) = [name for name in named if name in network.inputs], network.targets
+        parts = {read: [own[:-1] for own in each], target: [own[1:] for own in each]}
+    if len(each) == 1:
+        return Loaded(Sequences({name: own[0] for name, own in parts.items()}), symbols=symbols)
+    arrays = {name: side_by_side(own) for name, own in parts.items()}
+    lengths = {network.axes[0]: np.array([len(own) for own in next(iter(parts.values()))])}
+    return Loaded(Sequences(arrays, lengths), symbols=symbols)
+
+
+def _decoded(content: bytes, file: str) -> str:
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(f"`{file}`, line {line} is not UTF-8: {error.reason}") from None
-    try:
-        symbols = columns.symbols or Symbols.of(text, columns.text == "words", most)
-    except InputError as error:
-        raise InputError(f"`{file}`: {error}") from None
-    numbers = symbols.numbers(text, f"`{file}`")
-    if len(numbers) < 2:
-        raise InputError(f"`{file}` has too little text")
-    if len(named) == 1:
-        return Loaded(Sequences({named[0]: numbers}), symbols=symbols)
-    inputs, (target,) = [name for name in named if name in network.inputs], network.targets
-    return Loaded(Sequences({inputs[0]: numbers[:-1], target: numbers[1:]}), symbols=symbols)
 
 
 def _masked(arranged: Arranged, columns: Columns, slots: Mapping[str, Spec]) -> frozenset[str]:
