@@ -61,7 +61,10 @@ class Plateau:
     factor: float = 1.0
 
     def see(self, loss: float, schedule: Schedule) -> None:
-        """Take a validation loss in; the factor falls where it is one too many without a better."""
+        """Take a validation loss in; the factor falls where it is one too many without a better,
+        if that is what the schedule says."""
+        if schedule.kind != "plateau":
+            return
         if loss < self.best:
             self.best, self.since = loss, 0
             return

@@ -166,6 +166,19 @@ def test_the_best_parameters_are_kept_and_it_ends_early(tiny: Network) -> None:
     assert tiny.loss(trainer.best_params, held) == pytest.approx(losses[best], rel=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["constant", "cosine", "step"])
+def test_validation_leaves_the_rate_of_other_schedules(tiny: Network, kind: str) -> None:
+    """Even where no validation is better than the first one, as no parameter moves."""
+    schedule = Schedule(kind, every=4, patience=0)
+    settings = Settings(optimizer("sgd", rate=1e-30), schedule, epochs=12)
+    data = Batches(tiny, arrays())
+
+    def rates(valid: Batches | None) -> list[float]:
+        return [update.rate for update in Trainer(tiny, data, settings, valid=valid)]
+
+    assert rates(data) == rates(None)
+
+
 def test_it_is_validated_every_so_many_updates_too(tiny: Network) -> None:
     data, held = Batches(tiny, arrays(batch=5), 1), Batches(tiny, arrays(steps=5))
     settings = Settings(optimizer("sgd", rate=0.01), epochs=2, valid_every=2)
