@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,7 @@ def network(request: pytest.FixtureRequest) -> Network:
     return network_of(SPEC, request.param)
 
 
-@pytest.fixture(scope="module", params=["float32", "float64"])
+@pytest.fixture(scope="module", params=["float32", pytest.param("float64", marks=pytest.mark.long)])
 def wide(request: pytest.FixtureRequest) -> Network:
     return network_of(STEP, request.param)
 
@@ -96,12 +96,22 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Workers, "gather", seem)
 
 
-def jobs() -> int:
+def jobs(calls: int = 0) -> int:
     """The jobs so far."""
     (workers,) = worker_team._workers.values()
     assert workers.fields[TICKET] % LIMIT == 0  # no chunk is left
-    assert workers.fields[CALLS] == workers.fields[OWNED] == 0
+    assert workers.fields[OWNED] == 0
+    assert workers.fields[CALLS] == calls
     return int(workers.fields[TICKET]) // LIMIT
+
+
+@contextmanager
+def staying() -> Iterator[Workers]:
+    """The workers, which are all there meanwhile."""
+    (workers,) = worker_team._workers.values()
+    with workers.call():
+        until(lambda: workers.there)
+        yield workers
 
 
 def results(network: Network, batch: int) -> list[Array]:
@@ -346,10 +356,6 @@ def stepped(stream: Any, count: int = 20) -> Array:
     return np.array([stream({"x": x})["s"] for x in inputs(like)])
 
 
-def repeated(stream: Any) -> Any:
-    return stream._stepper._resident._all
-
-
 @pytest.mark.parametrize(("batch", "count"), [(None, 2), (3, 5)])
 def test_steps_have_the_numbers_of_one_thread(wide: Network, batch: int | None, count: int) -> None:
     ready = wide.prepare(wide.init(1))
@@ -357,13 +363,11 @@ def test_steps_have_the_numbers_of_one_thread(wide: Network, batch: int | None, 
     expected = stepped(ready.stream(batch=batch))
     threads.use(count)
     stream = ready.stream(batch=batch)
-    first = copy.copy(stream)
-    stream({"x": np.zeros((190,) if batch is None else (batch, 190))})
-    (workers,) = worker_team._workers.values()
-    until(lambda: workers.there)
-    before = jobs()
-    np.testing.assert_array_equal(stepped(first), expected)
-    assert jobs() > before
+    stream.__copy__()({"x": np.zeros((190,) if batch is None else (batch, 190))})
+    with staying() as workers:
+        before = jobs(calls=1)
+        np.testing.assert_array_equal(stepped(stream), expected)
+        assert jobs(calls=1) == before + 2 * len(expected)
     state = ready.initial_state(None if batch is None else {"x": np.zeros((1, batch, 190))})
     for step, x in enumerate(inputs(expected)):
         outputs, state = ready.step(state, {"x": x})
@@ -426,23 +430,25 @@ def test_workers_are_asked_again_when_they_have_left(
     wide: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between comparisons too, and only where a team gains."""
+    asked: list[Workers] = []
+    monkeypatch.setattr(Workers, "gather", lambda self: asked.append(self))
     monkeypatch.setattr(WorkerTeam, "compare", COMPARE)
     threads.use(2)
     stream = wide.prepare(wide.init(1)).stream()
     now = {"x": np.zeros(190)}
     stream(now)
-    steady = repeated(stream)
+    steady = stream._stepper._resident._all  # type: ignore
     (workers,) = worker_team._workers.values()
-    for gain in (True, False):
+    for there, gain in ((0, True), (0, False), (1, True)):
+        asked.clear()
+        workers.fields[WORKERS] = there
         steady._left = 1
         steady._choose(gain)
-        left(workers)
         before = jobs()
         stream(now)
         assert steady._left == 0
-        assert any(workers._asked) == gain or jobs() > before
-        assert gain or jobs() == before
-    left(workers)
+        assert len(asked) == (gain and not there)
+        assert jobs() == before + 2 * there
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
@@ -457,10 +463,10 @@ def test_a_forked_process_has_workers_of_its_own(wide: Network) -> None:
     if child == 0:  # pragma: no cover - another process
         try:
             stream(np.zeros(190))
-            until(lambda: workers.there)
-            before = jobs()
-            stream(np.zeros(190))
-            os._exit(jobs() == before)
+            with staying():
+                before = jobs(calls=1)
+                stream(np.zeros(190))
+                os._exit(jobs(calls=1) != before + 2)
         finally:
             os._exit(2)
     workers.fields[TICKET] -= 1

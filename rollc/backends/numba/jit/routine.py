@@ -251,6 +251,11 @@ def shared(function: Callable[..., Any]) -> Any:
     return njit(**_ROUTINE)(function)
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """:func:`shared`, without a call: one with arrays takes as long as a small product."""
+    return njit(**_ROUTINE, inline="always")(function)
+
+
 def routine(function: Callable[..., Any]) -> Any:
     """A decorator of functions that kernels call by symbol, with arguments by position or name.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rollc.backends.numba.jit.routine import Array, Pair, routine, shared, uint
+from rollc.backends.numba.jit.routine import Array, Pair, inlined, routine, shared, uint
 from rollc.backends.numba.jit.target import host
 from rollc.backends.numba.library.gemm_kernel import micro_kernel, tile_width
 from rollc.backends.numba.library.row_kernels import dot_kernel, gemv_kernel, gemv_width
@@ -47,19 +47,19 @@ _STAY = host().stay
 _MATMUL_ROWS, _MATMUL_COLUMNS, _OUTER_PRODUCTS = 0, 1, 2  # the kinds of jobs of a team
 
 
-@routine
-def matmul_tiles(
+@inlined
+def multiply_tiles(
     a: Array,
     panel: Array,
     out: Array,
     rows: int,
     inner: int,
     columns: int,
-    a_row: int = 0,
-    a_column: int = 0,
-    out_row: int = 0,
-    out_column: int = 0,
-    first: int = 0,
+    a_row: int,
+    a_column: int,
+    out_row: int,
+    out_column: int,
+    first: int,
 ) -> None:
     """:func:`matmul` by one thread, of ``columns`` columns from ``first`` on, a number of tiles."""
     tile = tile_width(a)
@@ -107,7 +107,7 @@ def matmul(
     """
     work = rows * inner * columns
     if not taken(team, work):
-        matmul_tiles(a, panel, out, rows, inner, columns, a_row, a_column, out_row, out_column)
+        multiply_tiles(a, panel, out, rows, inner, columns, a_row, a_column, out_row, out_column, 0)
         return
     tile = tile_width(a)
     chunks = most_chunks(team, work)
@@ -288,18 +288,8 @@ def team_chunks(team: int, like: Array) -> None:
                     a_row, out_row, rows = a_row + begin, out_row + begin, min(size, rows - begin)
                 else:
                     first, columns = begin, min(size, columns - begin)
-                matmul_tiles(
-                    a,
-                    b,
-                    out,
-                    rows,
-                    inner,
-                    columns,
-                    a_row=a_row,
-                    a_column=a_column,
-                    out_row=out_row,
-                    out_column=out_column,
-                    first=first,
+                multiply_tiles(
+                    a, b, out, rows, inner, columns, a_row, a_column, out_row, out_column, first
                 )
             add(team, DONE, 1)
         ticket = load(team, TICKET)
