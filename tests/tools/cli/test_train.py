@@ -22,6 +22,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from rollc.tools.cli import main
+from tests.helpers.forked_commands import forked_commands
 from tests.helpers.training import SPEC, arrays
 
 ROLLC = [sys.executable, "-m", "rollc"]
@@ -143,24 +144,21 @@ def test_ctrl_c_ends_after_the_update_and_it_goes_on_to_the_same_bits(folder: Pa
 @pytest.mark.parametrize("count", [1, pytest.param(200, marks=pytest.mark.long)])
 def test_a_run_that_is_killed_loses_nothing_before_its_checkpoint(folder: Path, count: int) -> None:
     """At random moments, again and again; it reaches the bits of one that nobody disturbed."""
-    epochs = str(100 if count == 1 else 4000)
+    epochs = str(30 if count == 1 else 400)
     train(*begun("whole", "--epochs", epochs))
     often, chosen = ("--checkpoint-every", "0s"), random.Random(0)
     words = begun("run", "--epochs", epochs)
-    for _ in range(count):
-        process = subprocess.Popen(
-            [*ROLLC, "train", *words, *often], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-        )
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith(b"an update"):  # the next one is
-                break
-        time.sleep(chosen.random() * 0.05)
-        process.kill()
-        process.communicate()
-        words = ("--resume", "run") if Path("run/checkpoint.safetensors").exists() else words
-        if words[0] != "--resume":
-            shutil.rmtree("run", ignore_errors=True)
+    with forked_commands() as commands:
+        for _ in range(count):
+            process = commands.start(["train", *words, *often], until=b"an update: ")
+            time.sleep(chosen.random() * 0.05)
+            os.kill(process, signal.SIGKILL)
+            killed = commands.wait() == -signal.SIGKILL
+            if killed and Path("run/checkpoint.safetensors").exists():
+                words = ("--resume", "run")
+            else:
+                words = begun("run", "--epochs", epochs)
+                shutil.rmtree("run", ignore_errors=True)
     train(*words)
     assert left("run") == left("whole")
     assert not [name for name in os.listdir("run") if name.startswith(".")]
