@@ -1,19 +1,65 @@
-"""What all tests share: the flag that renews expected files, and both backends."""
+"""What all tests share: renewed expectations, samples of cases, and both backends."""
 
 from __future__ import annotations
 
+import random
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from rollc.backends.registry import VARIABLE
+from tests.helpers.paths import ROOT
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--renew", action="store_true", help="write what the tests find as what they expect"
     )
+    parser.addoption(
+        "--sample",
+        metavar="SEED|all",
+        help="which of the cases of `sampled` tests are tried; left out, the commit says which",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.sample is None:  # processes of pytest-xdist are given what it becomes
+        config.option.sample = commit()
+
+
+def commit() -> str:
+    """The commit that is checked out; another one has other samples."""
+    words = ["git", "rev-parse", "--short=10", "HEAD"]
+    try:
+        found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        found = ""
+    return found or "0"
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"sample: {config.option.sample} (the same cases: --sample {config.option.sample})"
+
+
+@pytest.hookimpl(trylast=True)  # of the cases that `-m` and `-k` have left
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out all but so many cases of each test that is ``sampled``."""
+    if config.option.sample == "all":
+        return
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("sampled") and item.get_closest_marker("long"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    left_out = set()
+    for name, several in cases.items():
+        (count,) = several[0].get_closest_marker("sampled").args
+        # Tests of a file that have the same cases, of one fixture, are tried with the same.
+        drawn = random.Random(f"{config.option.sample} {name.partition('::')[0]}")
+        left_out |= {*drawn.sample(several, max(0, len(several) - count))}
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture

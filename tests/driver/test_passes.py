@@ -287,6 +287,7 @@ def test_what_each_pass_makes_of(what: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("name", specs())
 def test_what_each_pass_makes_is_well_formed(name: str) -> None:
     graph, _ = read_spec(specs()[name].read_text(encoding="utf-8"), name)

@@ -112,12 +112,14 @@ def test_mutated_specs_get_diagnostics_or_a_graph(seed: int) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.sampled(14)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_texts(name: str) -> None:
     try_text(HOSTILE[name])
 
 
 @pytest.mark.long
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("name", "message"),
     [

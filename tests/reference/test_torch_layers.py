@@ -259,6 +259,7 @@ def compare(
     assert wanted.keys() <= slopes.keys()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_layers(kind: str) -> None:
     top = KINDS[kind].up
@@ -270,6 +271,7 @@ def test_layers(kind: str) -> None:
     compare(kind, "float32", 1, layers=top, steps=7, batch=2, bias=False)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "kind",
     # The projected cell takes the longest; backwards it is another cell that is read backwards.
@@ -285,6 +287,7 @@ def test_layers_both_ways_and_packed_sequences(kind: str) -> None:
     compare(kind, "float64", 2, layers=top, steps=7, batch=2, lengths=[3, 7], bias=False)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["rnn", "rnn_relu", "lstm", "gru"])
 def test_one_step_at_a_time(kind: str) -> None:
     """``step`` is PyTorch's cell, one above the other."""

@@ -20,6 +20,7 @@ OFTEN = ("lstm", "sequences/stacked", "sequences/caption", "sequences/translate"
 
 
 @pytest.mark.long
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("loss", [False, True])
 @pytest.mark.parametrize(
     "spec",
@@ -73,6 +74,7 @@ def test_second_derivatives_of_what_sequences_share(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("loss", [False, True])
 def test_hessians(loss: bool) -> None:
     module = module_of("lstm")

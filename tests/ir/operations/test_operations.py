@@ -130,6 +130,7 @@ def drawn_from(derived: Graph, pool: list[float], seed: int = 0) -> dict[str, Ar
 
 
 @pytest.mark.long
+@pytest.mark.sampled(1)
 def test_compiled_kernels_are_the_meaning(derived: Graph, kernel: Run, dtype: str) -> None:
     leaves = values(derived, LONG)
     for name in ("log_0", "sqrt_0", "power_0"):
@@ -142,6 +143,7 @@ def test_compiled_kernels_are_the_meaning(derived: Graph, kernel: Run, dtype: st
 
 
 @pytest.mark.long
+@pytest.mark.sampled(1)
 def test_large_scores_give_no_nan(derived: Graph, kernel: Run, dtype: str) -> None:
     leaves = drawn_from(derived, [1e4, -1e4, 0.0, 0.5, -0.5])
     for results in (kernel(leaves), meaning(derived, leaves, dtype)):
@@ -151,6 +153,7 @@ def test_large_scores_give_no_nan(derived: Graph, kernel: Run, dtype: str) -> No
 
 
 @pytest.mark.long
+@pytest.mark.sampled(1)
 def test_what_is_not_finite_is_the_same_in_kernels(derived: Graph, kernel: Run, dtype: str) -> None:
     """NaN in, NaN out, and infinities where the meaning has them."""
     leaves = drawn_from(derived, [np.nan, np.inf, -np.inf, 1e4, -1e4, 0.0, 0.5, -1.5])

@@ -22,6 +22,7 @@ from rollc.kernel.interpretation.interpreter import interpret_program
 from rollc.kernel.interpretation.storage import ProgramFault
 from rollc.kernel.program import Fill, Loop, Program
 from rollc.kernel.text import parse_program
+from rollc.kernel.verification.verifier import verify_program
 from rollc.network.network import Network
 from rollc.support.resources import specs
 from rollc.tools.verify.case import finite_case
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from rollc.runtime.kernel import Kernel
 
 SPECS = specs()
-SOME = [*SPECS][::3]  # of which all kernels are interpreted, and verified
 SMALL = {"D": 3, "H": 4, "K": 3, "S": 3, "V": 5, "N": 4}  # the sizes that specs share
 MAIN = ("forward", "gradient", "vjp", "gradient.state.lengths")
 
@@ -73,17 +73,23 @@ def test_programs_of_a_spec(name: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", SOME)
-def test_all_programs_of_a_spec(name: str) -> None:
-    """Of all kernels, in blocks and not, for any number of steps and for one."""
+@pytest.mark.sampled(12)
+@pytest.mark.parametrize(("steps", "batch", "rows"), [(1, 1, None), (7, 3, 6), (5, 2, 1)])
+@pytest.mark.parametrize("name", SPECS)
+def test_all_programs_of_a_spec(name: str, steps: int, batch: int, rows: int | None) -> None:
+    """Of all kernels, in blocks and not, for any number of steps and for one: without a flaw."""
     for make in kernel_graphs(checked(name)).values():
         graph = make()
-        for steps, batch, rows in ((1, 1, None), (7, 3, 6), (5, 2, 1)):
-            sizes = sizes_of(graph, steps, batch)
-            assert_means_the_same(graph, program_of(graph, rows=rows), sizes)
-            # Directions of tangents are as many as a caller gives at a time.
-            if len(graph.axes) == 1 and DIRECTION not in graph.axes:
-                assert_means_the_same(graph, program_of(graph, steps), sizes)
+        sizes = sizes_of(graph, steps, batch)
+        hold_program(graph, program_of(graph, rows=rows), sizes)
+        # Directions of tangents are as many as a caller gives at a time.
+        if len(graph.axes) == 1 and DIRECTION not in graph.axes:
+            hold_program(graph, program_of(graph, steps), sizes)
+
+
+def hold_program(graph: Graph, program: Program, sizes: dict[str, int]) -> None:
+    assert [*map(str, verify_program(program))] == []
+    assert_means_the_same(graph, program, sizes)
 
 
 @pytest.mark.parametrize("name", ["lstm", "delays/biquad", "delays/retimed", "delays/clockwork"])

@@ -25,7 +25,6 @@ from tests.helpers.paths import GOLDEN
 from tests.helpers.shipped_specs import each_spec
 from tests.kernel.interpretation.test_interpreter import (
     PLANNED,
-    SOME,
     SPECS,
     checked,
     planned_graphs,
@@ -52,15 +51,6 @@ def test_kernels_of(what: str) -> None:
     for graph in planned_graphs(what):
         assert flaws_of(graph) == []
         assert flaws_of(graph, 4) == []
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", SOME)
-def test_all_kernels_of_a_spec(name: str) -> None:
-    for make in kernel_graphs(checked(name)).values():
-        graph = make()
-        for steps in (None, 1, 4, 9) if len(graph.axes) == 1 else (None,):
-            assert flaws_of(graph, steps) == []
 
 
 @pytest.mark.parametrize("operation", CASES)

@@ -97,6 +97,7 @@ def spoil(arrays: Arrays) -> None:
 # Whatever becomes of the arrays -----------------------------------------------------------
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.usefixtures("shared_out")
 @pytest.mark.parametrize("kind", ["plain", "state", "lengths", "training"])
 def test_a_pullback_is_of_its_call(

@@ -161,6 +161,7 @@ def check(template: str, names: Sequence[str]) -> None:
                 assert word == other, (text, entry)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("template", "seed"),
     [

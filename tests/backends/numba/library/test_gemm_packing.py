@@ -208,6 +208,7 @@ def jobs(kernel: Kernel) -> list[int | None]:
 
 
 @pytest.mark.long
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_all_threads_have_the_same_panels(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = network_of(SPEC, dtype)
