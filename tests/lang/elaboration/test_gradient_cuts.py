@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.autodiff.truncation import truncate
-from rollc.driver.build import build_text
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import Graph
@@ -21,6 +20,7 @@ from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
 from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.unroll import step_leaves, unroll
+from tests.helpers.compiled_networks import network_of
 
 Array = NDArray[Any]
 
@@ -179,7 +179,7 @@ def test_one_read_is_cut_and_the_others_are_not(read: str, crosses: Any) -> None
 
 def test_the_kernels_keep_the_rule() -> None:
     text = spec("cell", 3)
-    network, _ = build_text(text, "cell.roll", dtype="float64")
+    network = network_of(text, "float64")
     graph, _ = read_spec(text, "cell.roll")
     for steps in (1, 3, 4, 7):
         leaves = leaves_of(graph, steps)

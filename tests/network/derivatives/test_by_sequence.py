@@ -146,7 +146,9 @@ def test_some_gradients_and_no_batch() -> None:
     assert not gradients["unread"].any()
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_compiled(dtype: str) -> None:
     net = network_of(TEXT, dtype)
     params, inputs = numbers(network())
