@@ -45,18 +45,19 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.hookimpl(trylast=True)  # of the cases that `-m` and `-k` have left
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out all but so many cases of each test that is ``sampled``."""
+    """Leave out all but so many cases of each test that is ``sampled``, or of several together."""
     if config.option.sample == "all":
         return
-    cases: dict[str, list[pytest.Item]] = {}
+    cases: dict[tuple[str, int], list[pytest.Item]] = {}
     for item in items:
-        if item.get_closest_marker("sampled") and item.get_closest_marker("long"):
-            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+        mark = item.get_closest_marker("sampled")
+        if mark and item.get_closest_marker("long"):
+            of = mark.kwargs.get("among", item.nodeid.partition("[")[0])
+            cases.setdefault((of, *mark.args), []).append(item)
     left_out = set()
-    for name, several in cases.items():
-        (count,) = several[0].get_closest_marker("sampled").args
+    for (of, count), several in cases.items():
         # Tests of a file that have the same cases, of one fixture, are tried with the same.
-        drawn = random.Random(f"{config.option.sample} {name.partition('::')[0]}")
+        drawn = random.Random(f"{config.option.sample} {of.partition('::')[0]}")
         left_out |= {*drawn.sample(several, max(0, len(several) - count))}
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]

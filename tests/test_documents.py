@@ -63,15 +63,9 @@ def test_a_page_is_one_session(page: Path, tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.long
+@pytest.mark.sampled(2)
 @pytest.mark.compiled
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, marks=pytest.mark.sampled(1) if page.name in QUICK else ())
-        for page in PAGES
-    ],
-    ids=lambda path: path.name,
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_a_page_with_kernels(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(page, tmp_path, monkeypatch)
 

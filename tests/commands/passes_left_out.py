@@ -1,6 +1,6 @@
 """Kernels with optional passes left out compute what their graphs mean.
 
-    NUMBA_DISABLE_JIT=1 python -m tests.commands.passes_left_out
+    NUMBA_DISABLE_JIT=1 python -m tests.commands.passes_left_out [NETWORK...]
 
 All at once, and each alone; what differs is printed.
 """
@@ -56,7 +56,7 @@ def main() -> int:
     assert os.environ.get("NUMBA_DISABLE_JIT") == "1", "set NUMBA_DISABLE_JIT=1"
     wrong = []
     with tempfile.TemporaryDirectory() as folder:
-        for network in NETWORKS:
+        for network in sys.argv[1:] or NETWORKS:
             for without in ([], OPTIONAL, *([name] for name in OPTIONAL)):
                 wrong.append(differences(network, without, None, Path(folder)))
             if network != "attention":

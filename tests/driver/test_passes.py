@@ -28,6 +28,7 @@ from rollc.support.resources import specs
 from rollc.tools.cli import rollc
 from tests.helpers.paths import GOLDEN
 from tests.helpers.processes import plain_python
+from tests.kernel.test_kernel_texts import NETWORKS
 
 BY_NAME = {pass_.name: pass_ for pass_ in PASSES}
 
@@ -287,7 +288,7 @@ def test_what_each_pass_makes_of(what: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.sampled(9)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", specs())
 def test_what_each_pass_makes_is_well_formed(name: str) -> None:
     graph, _ = read_spec(specs()[name].read_text(encoding="utf-8"), name)
@@ -298,9 +299,11 @@ def test_what_each_pass_makes_is_well_formed(name: str) -> None:
 
 
 @pytest.mark.long
-def test_optional_passes_can_be_left_out() -> None:
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_optional_passes_can_be_left_out(network: str) -> None:
     """Kernels as plain Python, to the interpreter."""
-    run = plain_python("tests.commands.passes_left_out")
+    run = plain_python("tests.commands.passes_left_out", network)
     assert run.returncode == 0, run.stdout + run.stderr[-3000:]
 
 

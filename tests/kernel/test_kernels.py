@@ -273,7 +273,7 @@ for text in ({SEPARATE_GATES!r}, {HOSTILE!r}):
             print(print_schedule(made.schedule), print_program(made.program), made.source)
 """
     outputs = set()
-    for seed in ("0", "1", "2"):
+    for seed in ("0", "1"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         run = subprocess.run(
             [sys.executable, "-c", program], env=environment, capture_output=True, check=True

@@ -112,7 +112,7 @@ def test_mutated_specs_get_diagnostics_or_a_graph(seed: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.sampled(14)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_texts(name: str) -> None:
     try_text(HOSTILE[name])

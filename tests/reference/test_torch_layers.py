@@ -259,7 +259,7 @@ def compare(
     assert wanted.keys() <= slopes.keys()
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_layers(kind: str) -> None:
     top = KINDS[kind].up
@@ -271,7 +271,7 @@ def test_layers(kind: str) -> None:
     compare(kind, "float32", 1, layers=top, steps=7, batch=2, bias=False)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "kind",
     # The projected cell takes the longest; backwards it is another cell that is read backwards.

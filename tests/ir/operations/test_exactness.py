@@ -276,6 +276,7 @@ def run(
 
 
 @pytest.mark.long
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("way", ["interpreted", "run"])
 def test_errors_are_within_the_bounds_of_the_reference(
     way: str, drawn: dict[str, Points], dtype: str, request: pytest.FixtureRequest

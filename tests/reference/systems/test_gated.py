@@ -73,7 +73,6 @@ CELLS: dict[str, Step] = {
 
 
 @pytest.mark.long
-@pytest.mark.sampled(4)
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_gated_cell(cell: str) -> None:
     def direct(p: Leaves) -> tuple[dict[str, Any], Any]:

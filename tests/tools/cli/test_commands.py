@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rollc.backends.registry import VARIABLE
 from rollc.driver import artefact_store
 from rollc.network.network import Network
 from rollc.support.cache_folder import CACHE_VARIABLE
@@ -695,9 +696,9 @@ loss mean((d - y) ** 2, over t)
 """
 
 
-@pytest.mark.long
-def test_two_time_axes(run: Run, tmp_path: Path) -> None:
+def test_two_time_axes(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lengths and steps are given by axis, for `run` and for `train`."""
+    monkeypatch.setenv(VARIABLE, "reference")  # it is the words of the command that matter
     (tmp_path / "pair.roll").write_text(PAIR)
     random = np.random.default_rng(0)
     x, y = random.normal(size=(5, 2)), random.normal(size=(4, 2))

@@ -54,6 +54,7 @@ def test_digits_are_learned(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
 
 
 @pytest.mark.long
+@pytest.mark.sampled(1, among="demos")
 def test_genesis_is_learned(capsys: pytest.CaptureFixture[str]) -> None:
     demos.run("genesis", quick=True)
     printed = capsys.readouterr().out
@@ -81,6 +82,7 @@ def test_the_grams_are_probabilities() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.sampled(1, among="demos")
 def test_a_tag_needs_both_sides(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     demos.run("tagger", quick=True, save=tmp_path)
     commoner, forwards, both = scores(capsys.readouterr().out)
@@ -93,6 +95,7 @@ def test_a_tag_needs_both_sides(capsys: pytest.CaptureFixture[str], tmp_path: Pa
 
 
 @pytest.mark.long
+@pytest.mark.sampled(1, among="demos")
 def test_sequences_of_other_lengths_are_said_backwards(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -47,7 +47,7 @@ def test_a_spec_is_clean(name: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("part", range(PROCESSES))
 def test_every_stage_of_a_spec_means_the_same(part: int, tmp_path: Path) -> None:
     """With kernels that run as plain Python; `tests/reference/systems/` compiles them."""

@@ -8,7 +8,7 @@ from tests.helpers.processes import plain_python
 
 
 @pytest.mark.long
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     ("of", "count"), [("graphs", 70), ("states", 40), ("specs", 40), ("axes", 30)]
