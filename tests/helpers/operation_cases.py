@@ -351,10 +351,11 @@ def values(graph: Graph, sizes: Mapping[str, int], seed: int = 0) -> dict[str, A
 def each_case(said: Callable[[Operation], object] = lambda operation: True) -> list[Any]:
     """Parameters of a test: the operations of which something is said, with each of their cases.
 
-    All but the first of each take the longer run.
+    All but the first of each take the longer run, some at a time.
     """
+    later = (pytest.mark.long, pytest.mark.sampled(25))
     return [
-        pytest.param(name, case, id=f"{name}{number}", marks=pytest.mark.long if number else ())
+        pytest.param(name, case, id=f"{name}{number}", marks=later if number else ())
         for name, cases in CASES.items()
         if said(OPERATIONS[name])
         for number, case in enumerate(cases)

@@ -31,6 +31,7 @@ OF_EVERY_KIND: dict[str, dict[str, int]] = {
 }
 
 
-def each_spec(names: Iterable[str]) -> list[Any]:
-    """All of the specs; those that are like others take the longer run."""
-    return [pytest.param(name, marks=() if name in FIRST else pytest.mark.long) for name in names]
+def each_spec(names: Iterable[str], sampled: int = 8) -> list[Any]:
+    """All of the specs; those that are like others take the longer run, so many at a time."""
+    later = (pytest.mark.long, pytest.mark.sampled(sampled))
+    return [pytest.param(name, marks=() if name in FIRST else later) for name in names]

@@ -104,6 +104,7 @@ def test_they_are_one_call(noted: list[tuple[str, Any]]) -> None:
     assert len(function._tapes) == 0
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.long
 @pytest.mark.parametrize("option", [{"truncate": 2}, {"combine": "mean"}])
 def test_with_gradients_of_another_kind(option: dict[str, Any]) -> None:

@@ -79,6 +79,7 @@ def test_gradients_are_those_of_differences(spec: str) -> None:
     check_grads(outputs, (params, floats))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "spec", ["skip", *(pytest.param(spec, marks=pytest.mark.long) for spec in ("lstm", "gru"))]
 )

@@ -32,7 +32,7 @@ def kernels_of(name: str) -> list[str]:
     return [entry for entry in ("forward", "gradient") if entry in kernel_graphs(graph)]
 
 
-@pytest.mark.parametrize("name", each_spec(SPECS))
+@pytest.mark.parametrize("name", each_spec(SPECS, len(SPECS)))
 def test_what_is_optimised_in_a_spec(name: str, expect: Callable[[str, Path], None]) -> None:
     text = "\n".join(facts(entry, explained(name, entry)) for entry in kernels_of(name))
     expect(text, GOLDEN / "optimised" / f"{name.replace('/', '.')}.txt")

@@ -74,6 +74,7 @@ def test_a_built_network_runs_without_the_compiler(built: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("damage", ["removed", "cut", "changed"])
 def test_code_that_is_gone_or_damaged_is_compiled_again(built: Path, damage: str) -> None:
     before = ran(built)
