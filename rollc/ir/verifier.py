@@ -244,8 +244,6 @@ def _unfit(node: Node, types: list[Type]) -> Iterator[str]:
                 yield f"there is no dimension {axis}"
             elif start + types[0].shape[axis] > size:
                 yield "the padded value does not hold its operand"
-        case "repeat" if isinstance(axis, int) and axis > dimensions:
-            yield f"a dimension {axis} does not follow those of its operand"
         case "fill" if dimensions:
             yield "only a number fills a shape"
         case "embed_adjoint" if len(types) == 2 and (dimensions != 1 or types[1].kind != "index"):

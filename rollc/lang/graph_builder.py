@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from rollc.ir.graph import Edge, Graph, Node, Type, attributes
+from rollc.ir.graph import Attribute, Edge, Graph, Node, Shape, Type, attributes
+from rollc.ir.operations import OPERATIONS
 from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.elaboration.expressions import Drafts
+from rollc.lang.inference.broadcasting import broadcasts, fitted
 from rollc.lang.inference.shapes import Inference, cut_options
 from rollc.lang.symbols.untyped_node import Draft, Row
 
@@ -54,9 +56,11 @@ def places(drafts: Drafts) -> Places:
 def assemble(drafts: Drafts, inference: Inference, frame: Graph, source: Source) -> Graph:
     """The graph.  Every type must be known.
 
-    A number as the initial value of a vector is broadcast, by a node of its own.
+    What is broadcast has a node of its own: operands of elementwise operations, and a number as the
+    initial value of a vector.
     """
     nodes: list[Node] = []
+    made: dict[tuple[Edge, Shape], Edge] = {}
     for draft in drafts.drafts.values():
         line = source.line_in_spec(draft.span)
         edges = tuple(operand.edge for operand in draft.operands)
@@ -74,6 +78,7 @@ def assemble(drafts: Drafts, inference: Inference, frame: Graph, source: Source)
                 edges = (Edge(row.name),)
         elif draft.cut is not None:
             options = attributes(**cut_options(draft.cut, inference.read(edges[0])))
+        edges = _fitted(drafts, draft, edges, inference, nodes, made, line)
         initial = _initial(drafts, draft)
         if initial is not None:
             start = inference.types[initial]
@@ -85,6 +90,38 @@ def assemble(drafts: Drafts, inference: Inference, frame: Graph, source: Source)
                 initial = name
         nodes.append(Node(draft.name, operation, edges, type_, options, initial, line))
     return frame.with_nodes(nodes)
+
+
+def _fitted(
+    drafts: Drafts,
+    draft: Draft,
+    edges: tuple[Edge, ...],
+    inference: Inference,
+    nodes: list[Node],
+    made: dict[tuple[Edge, Shape], Edge],
+    line: int,
+) -> tuple[Edge, ...]:
+    """The operands of a node in the shape that they broadcast to, by nodes that are ``made``."""
+    shape = inference.types[draft.name].shape
+    entry = OPERATIONS.get(draft.operation)
+    if draft.cut is not None or entry is None or not broadcasts(entry):
+        return edges
+
+    def make(
+        operation: str, operands: tuple[Edge, ...], type_: Type, options: dict[str, Attribute]
+    ) -> Edge:
+        name = drafts.fresh(draft.name.split("'")[0])
+        nodes.append(Node(name, operation, operands, type_, attributes(**options), line=line))
+        return Edge(name)
+
+    found = []
+    for edge in edges:
+        if (edge, shape) not in made:
+            type_ = inference.read(edge)
+            assert type_ is not None
+            made[edge, shape] = fitted(edge, type_, shape, make)
+        found.append(made[edge, shape])
+    return tuple(found)
 
 
 def _row_of(name: str, row: Row, edges: tuple[Edge, ...], start: Type) -> Node:

@@ -157,7 +157,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "stack": [Case((VECTOR, VECTOR)), Case((INDEX, INDEX)), Case((SWITCH, SWITCH))],
     "row": [Case((MATRIX,), {"at": 1}), Case((VECTOR,), {"at": 2})],
-    "repeat": [
+    "expand": [
         Case((VECTOR,), {"axis": 0, "size": 2}),
         Case((VECTOR,), {"axis": 1, "size": 2}),
     ],

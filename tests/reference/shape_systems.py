@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import product
 from random import Random
 
+import numpy as np
+
 Shape = tuple[int, ...]
 # ("name", v, delay) | ("number",) | ("sized", v) | (operation, option, *trees)
 Tree = tuple
@@ -44,16 +46,22 @@ def joined(parts: list[Shape]) -> Shape:
     return (sum(part[0] for part in parts), *parts[0][1:])
 
 
-def elementwise(parts: list[Shape]) -> Shape:
+def elementwise(parts: list[Shape], alike: bool) -> Shape:
+    """What they broadcast to; if they have to be ``alike``, only numbers broadcast."""
     found = {part for part in parts if part}
-    return UNFIT if len(found) > 1 else found.pop() if found else ()
+    if alike:
+        return UNFIT if len(found) > 1 else found.pop() if found else ()
+    try:
+        return np.broadcast_shapes(*found)
+    except ValueError:
+        return UNFIT
 
 
 def times(a: Shape, b: Shape) -> Shape:
     return (a[0], *b[1:]) if len(a) == 2 and len(b) in (1, 2) and a[1] == b[0] else UNFIT
 
 
-def shape_of(tree: Tree, shape: Mapping[str, Shape]) -> Shape:
+def shape_of(tree: Tree, shape: Mapping[str, Shape], alike: bool = False) -> Shape:
     """The shape of an expression, or UNFIT."""
     match tree:
         case ("name", str(name), _):
@@ -63,13 +71,13 @@ def shape_of(tree: Tree, shape: Mapping[str, Shape]) -> Shape:
         case ("sized", str(name)):  # a parameter with as many columns as a value has elements
             return (2, shape[name][0]) if shape[name] else UNFIT
     operation, option, *below = tree
-    parts = [shape_of(part, shape) for part in below]
+    parts = [shape_of(part, shape, alike) for part in below]
     if UNFIT in parts:
         return UNFIT
     first = parts[0]
     match operation:
         case "elementwise":
-            return elementwise(parts)
+            return elementwise(parts, alike)
         case "@":
             return times(*parts)
         case "concat":
@@ -203,8 +211,8 @@ class System:
             for name, tree in self.equations.items()
         )
 
-    def solutions(self, tried: list[Shape]) -> list[dict[str, Shape]]:
-        """All solutions among the shapes that are tried."""
+    def solutions(self, tried: list[Shape], alike: bool = True) -> list[dict[str, Shape]]:
+        """All solutions among the shapes that are tried; if ``alike``, only numbers broadcast."""
         names = list(self.equations)
         reads = {
             name: {read for read, _ in names_of(tree) if read not in LEAVES} | {name}
@@ -226,7 +234,7 @@ class System:
                 shape[name] = option
                 known = {**LEAVES, **shape}
                 if self.starts(name, option) and all(
-                    shape_of(self.equations[other], known) == shape[other] for other in ready
+                    shape_of(self.equations[other], known, alike) == shape[other] for other in ready
                 ):
                     choose(place + 1, shape)
             shape.pop(name, None)

@@ -290,8 +290,8 @@ CASES: dict[str, tuple[str, list[str]]] = {
         f"c = sum(b) {{axis=0}} {OVER}\no = tanh(c) {OVER}",
         ["o = tanh(y)"],
     ),
-    "sum of a repeat": (
-        "a = repeat(x) {axis=0, size=2} : float[2, 2] over t, batch\n"
+    "sum of an expand": (
+        "a = expand(x) {axis=0, size=2} : float[2, 2] over t, batch\n"
         f"o = sum(a) {{axis=0}} {OVER}",
         ["two = constant() {value=2.0}", "o = multiply(x, two)"],
     ),

@@ -85,7 +85,7 @@ def _expand(value: Value, like: Value, axis: int) -> Value:
     """A reduced value, broadcast to the shape that it was reduced from."""
     if axis == EVERY:
         return value
-    return call("repeat", value, axis=axis, size=like.type.shape[axis])
+    return call("expand", value, axis=axis, size=like.type.shape[axis])
 
 
 def _sum_adjoint(g: Value, y: Value, x: Value, axis: int = EVERY) -> list[Value | None]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rollc.ir.attributes import COUNT, DIMENSION, SHAPE, SIZE
+from rollc.ir.attributes import COUNT, DIMENSION, MOST_DIMENSIONS, SHAPE, SIZE
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Type
 from rollc.ir.operations.operation import (
@@ -31,18 +31,22 @@ def _number(options: Options, name: str, default: int = 0) -> int:
     return value
 
 
-def _infer_repeat(operands: Sequence[Type | None], options: Options) -> Type | None:
+def _infer_expand(operands: Sequence[Type | None], options: Options) -> Type | None:
     types = known(operands)
     if types is None:
         return None
-    axis, size = _number(options, "axis"), _number(options, "size")
+    axis, size = _number(options, "axis"), _number(options, "size", 1)
     shape = types[0].shape
-    return Type("float", (*shape[:axis], size, *shape[axis:]), types[0].axes)
+    if axis > len(shape):
+        raise TypeMismatch("a vector" if axis == 1 else f"at least {axis} dimensions", [0])
+    if len(shape) == MOST_DIMENSIONS:
+        raise TypeMismatch(f"{MOST_DIMENSIONS - 1} dimensions at most", [0])
+    return replace(types[0], shape=(*shape[:axis], size, *shape[axis:]))
 
 
-def _repeat(frame: Frame, options: Options, x: Array) -> Array:
+def _expand(frame: Frame, options: Options, x: Array) -> Array:
     position = len(frame.axes) + _number(options, "axis")
-    return np.repeat(np.expand_dims(x, position), _number(options, "size"), axis=position)
+    return np.repeat(np.expand_dims(x, position), _number(options, "size", 1), axis=position)
 
 
 def _infer_fill(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -289,18 +293,21 @@ VECTOR = (
         required={"at": COUNT},
     ),
     Operation(
-        "repeat",
+        "expand",
         ("x",),
-        _infer_repeat,
-        _repeat,
-        lambda g, y, x, axis, size: [call("sum", g, axis=axis)],
-        internal=True,
-        summary="x, repeated along a new dimension",
+        _infer_expand,
+        _expand,
+        lambda g, y, x, axis=0, size=1: [call("sum", g, axis=axis)],
+        defaults=(("axis", 0), ("size", 1)),
+        summary="x with one more dimension, the same all along it",
         slope="constant",
+        gives="operand",
         linear="jointly",
         finite=True,
+        cheap=True,
         moves=True,
-        required={"axis": DIMENSION, "size": SIZE},
+        selects=True,
+        allowed={"axis": DIMENSION, "size": SIZE},
     ),
     Operation(
         "zero",

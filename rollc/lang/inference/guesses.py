@@ -18,14 +18,14 @@ The result does not depend on the order of the drafts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import networkx as nx
 
 from rollc.ir.graph import Shape, Type
 from rollc.ir.operations import OPERATIONS, TypeMismatch
-from rollc.lang.inference.shapes import Inference
+from rollc.lang.inference.shapes import Inference, Trail
 from rollc.lang.symbols.untyped_node import Draft
 
 MOST_RISES = 12  # times that the bound of a guessed index rises: then it grows without end
@@ -117,7 +117,7 @@ class _Group:
     def complete(self) -> None:
         found = self.solutions(by_rule=True)
         if not found and self.final and not self.cut_short:
-            found = self.solutions(by_rule=False)
+            found = self.alike(by_rule=False) or self.solutions(by_rule=False)
             self.take(found[0] if len(found) == 1 and not self.cut_short else None)
             return
         # Where it would take too long to find out, what is meant can be declared.
@@ -125,8 +125,17 @@ class _Group:
         self.inference.ambiguous |= ambiguous
         if ambiguous and not self.final:
             return  # no size may follow from one of the readings
+        if len(found) > 1 and not (ambiguous or self.cut_short):
+            found = self.alike(by_rule=True)
         told = found and (ambiguous or len(found) == 1)
         self.take(found[0] if told else None)
+
+    def alike(self, by_rule: bool) -> list[dict[str, Type]]:
+        """The solutions where only numbers broadcast: one of them is meant, if there is one."""
+        self.inference.alike = True
+        found = self.solutions(by_rule)
+        self.inference.alike = False
+        return [] if self.cut_short else found
 
     def take(self, types: Mapping[str, Type] | None) -> None:
         """Assign types to the nodes.
@@ -135,6 +144,7 @@ class _Group:
         """
         if types is not None:
             self.types.update(types)
+            self.inference.spread([*types, *self.inference.readers(types)])  # others can get wider
             return
         for layer in self.layers:
             while guess := self.first_guess(self.open_cycles(layer)):
@@ -163,7 +173,7 @@ class _Group:
 
     def solve(self, by_rule: bool, found: list[dict[str, Type]], most: int, layer: int) -> None:
         """Find the solutions with the types that are known now; ``layer`` is the first open one."""
-        trail: list[str] = []
+        trail: Trail = []
         self.deep += 1
         try:
             options: list[Guess] = []
@@ -209,21 +219,22 @@ class _Group:
         """Whether both readings of an initial value fit, of a node that has no type."""
         fit = 0
         for reading in self.readings(name):
-            trail: list[str] = []
+            trail: Trail = []
             if self.assume({name: reading}, trail):
                 fit += bool(self.solutions(by_rule=False, most=1)) or self.cut_short
             self.take_back(trail)
         return fit > 1
 
-    def assume(self, guess: Guess, trail: list[str]) -> bool:
+    def assume(self, guess: Guess, trail: Trail) -> bool:
         """Whether a guess leads to no contradiction; ``trail`` gets the nodes that it gives a type.
 
         An index that is guessed has the least bound that its cycle allows.
         """
         for _ in range(MOST_RISES):
             start = len(trail)
+            trail.extend((name, self.types.get(name)) for name in guess)
             self.types.update(guess)
-            trail.extend(guess)
+            self.inference.loose.difference_update(guess)
             about = [*guess, *self.inference.readers(guess)]
             unfit = self.inference.spread(about, trail, self.excused) - self.excused
             self.work += 1 + len(trail) - start
@@ -247,9 +258,13 @@ class _Group:
                     risen[name] = found
         return risen
 
-    def take_back(self, names: Iterable[str]) -> None:
-        for name in names:
-            self.types.pop(name, None)
+    def take_back(self, trail: Sequence[tuple[str, Type | None]]) -> None:
+        for name, before in reversed(trail):
+            if before is None:
+                self.types.pop(name, None)
+                self.inference.loose.discard(name)
+            else:
+                self.types[name] = before
 
     # Guesses
 

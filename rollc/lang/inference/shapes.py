@@ -2,8 +2,9 @@
 
 The types of a spec satisfy all its operations, declarations and initial values.  Types that
 follow from known ones are propagated first, and never retracted: the type of an operation whose
-operands are known, a declared shape, and the shape of an elementwise operation with a known
-operand that is no number.  The others are guessed by :mod:`rollc.lang.inference.guesses`.
+operands are known, a declared shape, and, where none of these tells more, the widest shape that
+the known operands of an elementwise operation broadcast to.  The others are guessed by
+:mod:`rollc.lang.inference.guesses`.
 
 The time axes are known before (:mod:`rollc.lang.inference.axes`).  Diagnostics are made by
 :mod:`rollc.lang.inference.type_errors`, which checks every node once, at the end.
@@ -11,6 +12,7 @@ The time axes are known before (:mod:`rollc.lang.inference.axes`).  Diagnostics 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
@@ -18,12 +20,16 @@ from itertools import islice
 
 import networkx as nx
 
-from rollc.ir.graph import BATCH, Attribute, Edge, Kind, Type, ordered_axes
-from rollc.ir.operations import OPERATIONS, TypeMismatch
+from rollc.ir.graph import BATCH, Attribute, Edge, Kind, Shape, Type, ordered_axes
+from rollc.ir.operations import OPERATIONS, Operation, TypeMismatch
 from rollc.ir.operations.operation import need_numbers
 from rollc.ir.traversal import reachable
 from rollc.lang.inference.axes import Settled, over, without_time
+from rollc.lang.inference.broadcasting import aligned, broadcast
 from rollc.lang.symbols.untyped_node import Cut, Declared, Draft, Operand, Row
+
+MOST_WIDENED = 4  # times that a type which followed from some operands alone gets another
+Trail = list[tuple[str, Type | None]]
 
 
 class Inference:
@@ -52,6 +58,8 @@ class Inference:
         self.doubtful: set[str] = set(self.wrong)
         self.ambiguous: set[str] = set()
         self.unfit: set[str] = set()
+        self.loose: set[str] = set()  # whose types follow from some of what they read
+        self.alike = False  # whether only numbers broadcast
         self._batch = frozenset[str]() if settled is None else _with_batch(drafts, initials)
         self._delays: dict[str, set[int]] = {}
         self._readers: dict[str, list[str]] = {}
@@ -110,9 +118,10 @@ class Inference:
         else:
             if plain.cut is not None:
                 options = cut_options(plain.cut, types[0])
-            if plain.operation == "stack":
+            if plain.operation in ("stack", "expand"):
                 need_numbers([type_ for type_ in types if type_ is not None])
-            found = OPERATIONS[plain.operation].infer(types, options)
+            entry = OPERATIONS[plain.operation]
+            found = entry.infer(self._aligned(entry, types), options)
         return None if found is None else self.placed(draft.name, found)
 
     def fits(self, name: str, start: Type) -> bool:
@@ -158,10 +167,18 @@ class Inference:
         known = [type_ for type_ in types if type_ is not None]
         if not known or not (numbers or any(type_.shape for type_ in known)):
             return None
-        found = OPERATIONS[draft.operation].infer(types, dict(draft.attributes))
+        entry = OPERATIONS[draft.operation]
+        found = entry.infer(self._aligned(entry, types), dict(draft.attributes))
         if found is None or (found.kind == "index" and not numbers):
             return None
+        start = None if numbers else self.start(draft.name)
+        if start is not None and self.depth(draft.name) != (start.shape or (0,))[0]:
+            # Its initial value tells what it broadcasts to, where that is no row for each step.
+            found = replace(found, shape=_wider(found.shape, start.shape))
         return self.placed(draft.name, found)
+
+    def _aligned(self, entry: Operation, types: Sequence[Type | None]) -> Sequence[Type | None]:
+        return types if self.alike else aligned(entry, types)
 
     def placed(self, name: str, type_: Type) -> Type:
         """The type, over all the axes that the node runs over."""
@@ -187,43 +204,58 @@ class Inference:
     def spread(
         self,
         names: Iterable[str],
-        trail: list[str] | None = None,
+        trail: Trail | None = None,
         excused: Collection[str] = (),
     ) -> set[str]:
         """Propagate the types of the names; return the nodes that do not fit.
 
-        ``trail`` gets the names of the nodes that got a type; with one, propagation ends at the
-        first contradiction that is not ``excused``.  Nodes of one step are visited in the order of
-        evaluation, those of one cycle at once, so that the result does not depend on the order of
-        the drafts.
+        ``trail`` gets the nodes that got a type, and the one before; with it, propagation ends at
+        the first contradiction that is not ``excused``.  Nodes of one step are visited in the
+        order of evaluation, those of one cycle at once, so that the result does not depend on the
+        order of the drafts.
         """
-        pending = _Pending(self._ranks, names)
+        pending, partly = _Pending(self._ranks, names), _Partly(self._ranks)
+        widened = Counter[str]()
         unfit: set[str] = set()
-        while pending:
+        while pending or partly:
             told: dict[str, Type] = {}
-            for name in pending.earliest():
+            for name in pending.earliest() if pending else ():
                 draft = self.drafts.get(name)
-                if draft is not None and not self._looked_at(draft, told):
+                if draft is None:
+                    continue
+                if self._looked_at(draft, told, partly, widened[name] < MOST_WIDENED):
+                    unfit.discard(name)
+                else:
                     unfit.add(name)
-            self.types.update(told)
+            widened.update(name for name in told if name in self.types)
+            self.loose |= {name for name in told if not self.loose.isdisjoint(self.reads(name))}
+            if not (told or pending):
+                told = partly.widest(self.types)
+                self.loose.update(told)
             if trail is not None:
-                trail.extend(told)
-                if not unfit <= set(excused):
-                    break
+                trail.extend((name, self.types.get(name)) for name in told)
+            self.types.update(told)
+            if trail is not None and not unfit <= set(excused):
+                break
             # What got a type is looked at again: its initial value has to fit.
             pending.add([*told, *self.readers(told)])
         return unfit
 
-    def _looked_at(self, draft: Draft, told: dict[str, Type]) -> bool:
-        """Whether a node fits what it reads; ``told`` gets its type, if that was not known."""
+    def _looked_at(self, draft: Draft, told: dict[str, Type], partly: _Partly, again: bool) -> bool:
+        """Whether a node fits what it reads; ``told`` gets its type, if that was not known.
+
+        ``partly`` gets what its known operands alone say of it.  What followed from that is told
+        ``again``, if it is another after all.
+        """
         known = self.types.get(draft.name)
         try:
             found = self.exact(draft)
             if found is None and known is None:
-                found = self.partial(draft)
+                partly.add(draft.name, self.partial(draft))
         except TypeMismatch:
+            partly.add(draft.name, None)
             return False
-        if known is None:
+        if known is None or (found not in (None, known) and again and draft.name in self.loose):
             if found is not None:
                 told[draft.name] = found
             return True
@@ -290,6 +322,11 @@ class Inference:
         return self.placed(draft.name, Type("float", left.shape[:1]))
 
 
+def _wider(shape: Shape, other: Shape) -> Shape:
+    """The other shape, where this one broadcasts to it."""
+    return other if broadcast(shape, other) == other else shape
+
+
 class _Pending:
     """Nodes that are to be looked at, the earliest of them first."""
 
@@ -311,6 +348,45 @@ class _Pending:
 
     def earliest(self) -> set[str]:
         return self.names.pop(heappop(self.order))
+
+
+class _Partly:
+    """Nodes with the types that their known operands say, the widest first.
+
+    What else they read can broadcast these further, so that the widest are sure first: nothing that
+    they read in a cycle is known to be wider.
+    """
+
+    def __init__(self, ranks: Mapping[str, int]) -> None:
+        self.ranks = ranks
+        self.order: list[tuple[int, int, int, str]] = []
+        self.types: dict[str, Type] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.order)
+
+    def add(self, name: str, type_: Type | None) -> None:
+        if type_ is None:
+            self.types.pop(name, None)
+        elif self.types.get(name) != type_:
+            self.types[name] = type_
+            place = -type_.size, -len(type_.shape), self.ranks.get(name, 0)
+            heappush(self.order, (*place, name))
+
+    def widest(self, known: Mapping[str, Type]) -> dict[str, Type]:
+        """The types of the widest without one, and of these the earliest."""
+        found: dict[str, Type] = {}
+        place: tuple[int, int, int] | None = None
+        while self.order and (place is None or self.order[0][:3] == place):
+            *first, name = heappop(self.order)
+            type_ = self.types.get(name)
+            if type_ is None or name in known:
+                continue
+            # An earlier entry of a node that got wider is left out.
+            if (-type_.size, -len(type_.shape)) == (first[0], first[1]):
+                found[name] = type_
+                place = first[0], first[1], first[2]
+        return found
 
 
 def _ranks(drafts: Mapping[str, Draft]) -> dict[str, int]:

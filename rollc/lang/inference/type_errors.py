@@ -16,6 +16,7 @@ from rollc.ir.operations import OPERATIONS, TypeMismatch
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.inference.axes import over
+from rollc.lang.inference.broadcasting import broadcast
 from rollc.lang.inference.comparisons import always_the_same
 from rollc.lang.inference.shapes import Inference
 from rollc.lang.symbols.builtins import OVER_AXES, said
@@ -261,7 +262,10 @@ def _no_shape(draft: Draft, found: Type, guess: Type | None) -> Diagnostic:
         return unknown_shape(draft)
     name = draft.name.split("'")[0]
     text = f"this is {described(found)} where `{name}` is {described(guess)}"
-    return Diagnostic("R217", f"no shape fits `{name}`", Label(draft.span, text))
+    helps: tuple[str, ...] = ()
+    if name == draft.name and broadcast(found.shape, guess.shape) == found.shape:
+        helps = (f"declare it, if it is that: `{name.split('.')[-1]}: {written(found)} = …`",)
+    return Diagnostic("R217", f"no shape fits `{name}`", Label(draft.span, text), helps=helps)
 
 
 def unknown_shape(draft: Draft) -> Diagnostic:

@@ -8,7 +8,7 @@
     where(known, a, b), where(c, a, a)             ->  a or b
     reached(x, known), reached(k * g, g)           ->  x; k * g
     identity, sum_of or max_of of one value        ->  the value
-    sum, mean of a fill; sum of a repeat           ->  size * x, x
+    sum, mean of a fill; sum of an expand          ->  size * x, x
     transpose of transpose; W.T @ x                ->  the matrix; matmul{transpose_a}
     slice of slice, concat, pad, fill              ->  one slice, or none
     pad of pad; pad or slice of everything         ->  one pad; the value

@@ -19,10 +19,9 @@ def _sum(work: Workspace, node: Node) -> Node | Edge | None:
     if inner.operation == "fill" and axis == EVERY:
         size = prod(work.type(node.operands[0]).shape)
         return changed(node, "multiply", inner.operands[0], work.number(float(size)))
-    if inner.operation == "repeat" and axis == axis_of(inner):
-        return changed(
-            node, "multiply", inner.operands[0], work.number(float(option_of(inner, "size")))
-        )
+    if inner.operation == "expand" and axis == axis_of(inner):
+        size = work.type(node.operands[0]).shape[axis_of(inner)]
+        return changed(node, "multiply", inner.operands[0], work.number(float(size)))
     if inner.operation == "slice" and axis == axis_of(inner) == 0:
         start, stop = option_of(inner, "start"), option_of(inner, "stop")
         stack = work.defined(inner.operands[0])

@@ -782,7 +782,13 @@ def _dice(options: Mapping[str, float], p: Tensor, y: Tensor) -> Tensor:
     return 1 - (2 * (p * y).sum() + smooth) / (p.sum() + y.sum() + smooth)
 
 
+def _expand(options: Mapping[str, float], x: Tensor) -> Tensor:
+    axis = int(options.get("axis", 0))
+    return x.unsqueeze(axis).repeat_interleave(int(options.get("size", 1)), axis)
+
+
 OTHERS: dict[str, Callable[..., Tensor]] = {
+    "expand": _expand,
     "zeros": lambda options, *sizes: _full(options, 0.0, *sizes),
     "ones": lambda options, *sizes: _full(options, 1.0, *sizes),
     "full": _full,

@@ -363,12 +363,42 @@ class Writer:
             elif not shape:
                 forms += [self.reduced, self.reduced, self.losses, self.element]
             elif len(shape) == 2:
-                forms += [self.matrix, self.matrix, self.matrix]
+                forms += [self.matrix, self.matrix, self.matrix, self.broadcast]
         for _ in range(4):
             found = self.choose(*forms)(shape, scope, depth - 1)
             if found is not None:
                 return self.tame(found, 6.0)
         return self.leaf(shape, scope)
+
+    def narrower(self, shape: Shape) -> Shape:
+        """A shape that broadcasts to another one."""
+        if len(shape) == 1:
+            return (1,)
+        return self.choose(shape[1:], shape[1:], (shape[0], 1), (shape[0], 1), (1, shape[1]), (1,))
+
+    def operand(self, shape: Shape, scope: Scope, depth: int) -> Written:
+        """An operand beside one of the shape: sometimes it broadcasts."""
+        if shape and scope.inside != "function" and self.chance(0.1 * len(shape)):
+            shape = self.narrower(shape)
+        return self.expression(shape, scope, depth)
+
+    def broadcast(self, shape: Shape, scope: Scope, depth: int) -> Written:
+        """Operands of which each broadcasts, or a dimension that is put in."""
+        rows, columns = shape
+        if self.chance():
+            a, size = self.expression((rows, 1), scope, depth)
+            b, more = self.vector(columns, scope, depth)
+            a, b = (b, a) if self.chance() else (a, b)
+            symbol = self.choose("+", "-", "*")
+            return Call(symbol, (a, b)), size * more if symbol == "*" else size + more
+        axis = self.choose(0, 1)
+        x, size = self.vector(shape[1 - axis], scope, depth)
+        options = (("axis", 1.0),) if axis or self.chance(0.2) else ()
+        options = tuple((name, float(axis)) for name, _ in options)
+        if isinstance(shape[axis], int) and self.chance():
+            return Call("expand", (x,), (*options, ("size", float(shape[axis])))), size
+        other, more = self.expression(shape, scope, depth)
+        return Call("*", (Call("expand", (x,), options), other)), size * more
 
     def vector(self, size: Size, scope: Scope, depth: int) -> Written:
         return self.expression((size,), scope, depth)
@@ -399,7 +429,7 @@ class Writer:
     def binary(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
         a, size = self.expression(shape, scope, depth)
         other = () if shape and self.chance(0.25) else shape
-        b, more = self.expression(other, scope, depth) if self.chance(0.8) else self.number()
+        b, more = self.operand(other, scope, depth) if self.chance(0.8) else self.number()
         if self.chance(0.3):
             (a, size), (b, more) = (b, more), (a, size)
             if not shape or (other == shape and not isinstance(a, Number)):
@@ -479,7 +509,7 @@ class Writer:
         match self.choose("maximum", "minimum", "clip", "clip"):
             case "clip":
                 if self.chance(0.3):
-                    low, more = self.expression(shape, scope, depth)
+                    low, more = self.operand(shape, scope, depth)
                     high, most = self.expression((), scope, depth)
                     return Call("clip", (a, low, high)), max(size, more, most)
                 bounds = self.choose((-0.5, 0.5), (0.0, 1.0), (-2.0, 0.25))
@@ -487,7 +517,7 @@ class Writer:
             case name:
                 if self.chance(0.2) and not by_chance(a):
                     return Call(name, (a, a)), size  # equal ones share the gradient
-                b, more = self.expression(shape, scope, depth)
+                b, more = self.operand(shape, scope, depth)
                 return Call(name, (a, b)), max(size, more)
 
     def condition(self, shape: Shape, scope: Scope, depth: int) -> Expression:
@@ -536,17 +566,20 @@ class Writer:
 
     def compared(self, shape: Shape, scope: Scope, depth: int) -> Expression:
         a, _ = self.expression(shape, scope, depth)
-        b, _ = self.expression(shape if self.chance(0.3) else (), scope, depth)
+        b, _ = self.operand(shape if self.chance(0.3) else (), scope, depth)
         if self.chance(0.4):
             b = self.number()[0]
         return Call(self.choose(*COMPARISONS), (a, b))
 
     def where(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
-        condition = self.condition(shape if self.chance(0.6) else (), scope, depth - 1)
+        over = shape if self.chance(0.6) else ()
+        if over and scope.inside != "function" and self.chance(0.2):
+            over = self.narrower(over)
+        condition = self.condition(over, scope, depth - 1)
         a, size = self.expression(shape, scope, depth)
         if self.chance(0.2):
             return Call("*", (condition, a)), size
-        b, more = self.expression(shape if self.chance(0.7) else (), scope, depth)
+        b, more = self.operand(shape if self.chance(0.7) else (), scope, depth)
         if self.chance(0.2):
             a, b = b, a
         return Call("where", (condition, a, b)), max(size, more)

@@ -43,6 +43,7 @@ LEAST = {"silu": 1000}  # smallest normal numbers: what an error has to be to be
 # What moves or chooses numbers, or rounds once.
 MOVES = {
     *("where", "clip", "sign", "outer", "transpose", "embed", "one_hot", "argmax", "concat"),
+    "expand",
     *("first", "last", "dropout", "sample", "stop", "identity", "count", "any", "all"),
 }
 SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}

@@ -250,7 +250,7 @@ def test_what_is_cheap(operation: Operation) -> None:
     cheap |= {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "reached"}
     cheap |= {"where", "minimum", "maximum", "clip", "stop", "floor", "round"}
     cheap |= {"and", "or", "not"}
-    cheap |= {"range", "eye", "zero", "fill", "spread", "impulse", "at", "tail_steps"}
+    cheap |= {"range", "eye", "expand", "zero", "fill", "spread", "impulse", "at", "tail_steps"}
     assert operation.cheap == (operation.name in cheap)
 
 

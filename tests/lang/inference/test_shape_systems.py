@@ -44,6 +44,9 @@ def outcome(found: System) -> str:
         if len(solutions) == 1:
             if "size(" in found.text():  # what is said to be a size has to be known first
                 return "refused, a size that follows from itself"
+            if "R231" in codes:  # an initial value can be read in two ways, if shapes broadcast
+                assert len(found.solutions(SMALL, alike=False)) > 1
+                return "refused, several that broadcast"
             # There can be others of lengths that were not tried.
             assert len(found.solutions(LARGE)) > 1, f"{solutions[0]} alone fits"
             return "refused, several"

@@ -35,7 +35,7 @@ SIZES = {"s": 2, "t": 3, BATCH: 2}
 # Left out: what needs operands of a kind that nothing here has, or that is not defined everywhere.
 LEFT_OUT = {"tail", "tail_steps", "tail_start", "position", "at", "element", "draw", "sample"}
 LEFT_OUT |= {"dropout", "gauss_jordan", "inverse", "log_det"}
-KNOWN = ["fill", "spread", "repeat", "multiply", "pad", "zero", "stack", "less", "equal"]
+KNOWN = ["fill", "spread", "expand", "multiply", "pad", "zero", "stack", "less", "equal"]
 OPERATION_NAMES = [name for name in OPERATIONS if name not in LEFT_OUT]
 
 
@@ -80,7 +80,7 @@ def options_of(random_: random.Random, operation: str, operands: list[Type]) -> 
             return {"axis": axis, "start": start, "size": start + length + random_.randrange(2)}
         case "row":
             return {"at": random_.randrange(shape[0] if shape else 1)}
-        case "repeat":
+        case "expand":
             return {"axis": random_.randint(0, len(shape)), "size": random_.choice([1, 2, 3])}
         case "fill" | "zero":
             return {"shape": random_.choice(SHAPES[1:])}

@@ -182,10 +182,8 @@ def _blocks(write: Writer, routine: Routine) -> None:
         write.clear(routine.out, routine.shape)
         out_start, x_start = x_start, 0
     operands = list(zip(routine.operands, _shapes(routine), strict=True))
-    if routine.operation == "repeat":
-        operands *= space
     for operand, shape in operands:
-        if routine.operation in ("stack", "repeat"):
+        if routine.operation == "stack":
             length = count = 1
         else:
             length = shape[axis]
@@ -214,5 +212,5 @@ _WRITERS: Mapping[str, Callable[[Writer, Routine], None]] = {
     "matmul": _small_matmul,
     "tail": write_tail,
     "tail_start": write_tail_start,
-    **dict.fromkeys(("slice", "pad", "concat", "stack", "repeat"), _blocks),
+    **dict.fromkeys(("slice", "pad", "concat", "stack"), _blocks),
 }

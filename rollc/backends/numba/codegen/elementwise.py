@@ -52,7 +52,16 @@ class Elements:
                     name = write.names.local(operand.buffer, len(shared))
                     write.say(f"{name} = {write.element(operand)}")
                     shared[operand] = name
-        opened += write.open((), size, nest.span, True)
+        if any(map(_is_expanded, nest.body)):
+            # A loop over rows and one over their elements: no element needs a division.
+            rows, columns = prod(nest.shape[:-1]), nest.shape[-1]
+            write.say(f"for j in range({rows}):")
+            write.say(f"    for i in simd_range({columns}):")
+            write.depth += 2
+            write.say(f"k = j * {columns} + i")
+            opened += 2
+        else:
+            opened += write.open((), size, nest.span, True)
         for assign in nest.body:
             self.assign(assign, shared)
         write.depth -= opened
@@ -84,7 +93,12 @@ class Elements:
     def assign(self, assign: Assign, known: Mapping[Ref, str]) -> None:
         """Write one operation; ``known`` are the variables of values that are read already."""
         write = self.write
-        operands = [self.operand(operand, known) for operand in assign.operands]
+        if _is_expanded(assign):
+            (ref,) = assign.operands
+            assert isinstance(ref, Ref)
+            operands = [write.element(ref, _index_of_row(ref.shape, dict(assign.options)))]
+        else:
+            operands = [self.operand(operand, known) for operand in assign.operands]
         name = write.names.local(assign.name)
         entry = OPERATIONS.get(assign.operation)
         if entry is not None and entry.variadic:
@@ -102,7 +116,7 @@ class Elements:
         write = self.write
         options = dict(assign.options)
         match assign.operation:
-            case "spread" | "last" | "first":
+            case "spread" | "last" | "first" | "expand":
                 return operands[0]
             case "impulse":
                 axis = str(options["axis"])
@@ -133,6 +147,29 @@ class Elements:
                 axis = str(options["axis"])
                 return "F(N)" if axis == BATCH else f"F({write.steps(axis)})"
         return _expression(assign.operation, operands, options)
+
+
+def _is_expanded(assign: Assign) -> bool:
+    """Whether an operation reads another element than the one that it gives."""
+    (first, *_) = assign.operands or (None,)
+    return assign.operation == "expand" and isinstance(first, Ref) and prod(first.shape) > 1
+
+
+def _index_of_row(shape: Sequence[int], options: Mapping[str, Attribute]) -> str:
+    """The element that is read of a shape which gets one more dimension, by row j and column i."""
+    axis, size = integer(options, "axis", 0), integer(options, "size", 1)
+    if axis == len(shape):
+        return "j"
+    columns, inner, outer = shape[-1], prod(shape[axis:-1]), prod(shape[:axis])
+    before = f"j // {size * inner}" if outer > 1 else ""
+    within = f"j % {inner}" if inner > 1 else ""
+    if not before:
+        row = within and f"({within})"
+    elif within:
+        row = f"({before} * {inner} + {within})"
+    else:
+        row = f"({before})"
+    return f"{row} * {columns} + i" if row else "i"
 
 
 def _refs(assign: Assign) -> list[Ref]:

@@ -135,9 +135,9 @@ class Writer:
             row = _joined(row, "B", "n" if steps is None else steps.get(BATCH, "n"))
         return row or "0"
 
-    def element(self, ref: Ref) -> str:
-        """One element of a value, at the indices of the open loops."""
-        column = shifted("k", ref.offset) if prod(ref.shape) > 1 else str(ref.offset)
+    def element(self, ref: Ref, index: str = "k") -> str:
+        """One element of a value, at the indices of the open loops or at another ``index``."""
+        column = shifted(index, ref.offset) if prod(ref.shape) > 1 else str(ref.offset)
         element = self.at(ref.buffer, self.row(ref), column)
         shift = self.beyond(ref)
         if not (self.guarded and shift):
