@@ -348,10 +348,11 @@ def bench(context: click.Context, /, listed: bool, **options: Any) -> None:
     metavar="DIR",
     help="Where to write the data and the fitted parameters, for `rollc train` and `rollc run`.",
 )
-def demo(name: str, quick: bool, save: Path | None) -> None:
+@seed_option
+def demo(name: str, quick: bool, save: Path | None, seed: int) -> None:
     from rollc.tools import demos
 
-    demos.run(name, quick, save)
+    demos.run(name, quick, save, seed)
 
 
 demo.help = "Fit a network to data, and say how well it does.\n\n\b\n" + "\n".join(

@@ -19,6 +19,7 @@ from rollc.tools.datafiles import write_npz
 from rollc.training.data.batches import Batches
 from rollc.training.loop import Trainer
 from rollc.training.optimizers import optimizer
+from rollc.training.schedules import Schedule
 from rollc.training.settings import Settings
 
 Array = NDArray[Any]
@@ -64,10 +65,12 @@ def fitted(
     rate: float,
     window: int | None = None,
     clip: float | None = None,
+    schedule: str = "constant",
 ) -> dict[str, Array]:
     """The parameters after so many epochs of Adam."""
     chosen = optimizer("adam", rate=rate)
-    settings = Settings(chosen, epochs=epochs, window=window, clip=clip, seed=seed)
+    how = Schedule(schedule)
+    settings = Settings(chosen, how, epochs=epochs, window=window, clip=clip, seed=seed)
     trainer = Trainer(network, data, settings)
     with console.progress(what, epochs) as advance:
         for update in trainer:

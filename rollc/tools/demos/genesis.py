@@ -22,13 +22,13 @@ from rollc.tools import console
 from rollc.tools.demos.common import built, data_file, fitted, saved
 from rollc.training.data.batches import Batches, streams
 
-SEED, EPOCHS, RATE = 0, 12, 0.004
+EPOCHS, RATE = 12, 0.004
 STREAMS, WINDOW, CLIP = 32, 50, 1.0
 GRAMS = (1, 3, 6)
 DRAWN = 600  # characters
 
 
-def main(quick: bool = False, save: Path | None = None) -> None:
+def main(quick: bool = False, save: Path | None = None, seed: int = 0) -> None:
     """Print the bits that a held-out character takes, and a text drawn from the network."""
     text = data_file("genesis.txt").read_text(encoding="ascii")
     alphabet = sorted(set(text))
@@ -43,7 +43,7 @@ def main(quick: bool = False, save: Path | None = None) -> None:
         network,
         Batches(network, train),
         3 if quick else EPOCHS,
-        SEED,
+        seed,
         "epoch",
         rate=RATE,
         window=WINDOW,
@@ -52,14 +52,14 @@ def main(quick: bool = False, save: Path | None = None) -> None:
     saved(save, params=params)
     rows = [(f"{count}-gram", _bits(known, held_out, len(alphabet), count)) for count in GRAMS]
     units = network.params["W"].shape[1]
-    rows.append((f"{units} LSTM units, seed {SEED}", network.loss(params, test) / np.log(2)))
+    rows.append((f"{units} LSTM units, seed {seed}", network.loss(params, test) / np.log(2)))
     console.table(
         (f"the last {len(held_out)} of {len(known + held_out)} characters", "bits each"),
         [(name, f"{bits:.2f}") for name, bits in rows],
     )
     with console.waiting("building it to run free"):
         free = build(resources.specs()["text/genesis"], feed="free", sets={"V": len(alphabet)})
-    drawn = free.forward(params, steps=DRAWN, seed=SEED)["drawn"]
+    drawn = free.forward(params, steps=DRAWN, seed=seed)["drawn"]
     print("\n" + "".join(alphabet[index] for index in drawn))
 
 

@@ -33,7 +33,7 @@ SEEDS, UPDATES, EVERY = 5, 400, 5
 RATE = 0.003  # Adam's
 
 
-def main(quick: bool = False, save: Path | None = None) -> None:
+def main(quick: bool = False, save: Path | None = None, seed: int = 0) -> None:
     """Print the errors of the predictions.  ``quick`` is one network and few updates."""
     network = built("sunspots")
     years, numbers = _data()
@@ -43,12 +43,13 @@ def main(quick: bool = False, save: Path | None = None) -> None:
         f"the data: {len(numbers)} yearly sunspot numbers; {years[0]} to {KNOWN} are known,"
         f" {KNOWN + 1} to {years[-1]} are to be predicted one year ahead"
     )
-    seeds, updates = (1, 40) if quick else (SEEDS, UPDATES)
+    count, updates = (1, 40) if quick else (SEEDS, UPDATES)
+    seeds = range(seed, seed + count)
     predicted = _predictions(network, years, numbers, seeds, updates)
     rows = [
         ("last year's number", numbers[:-1][after[1:]]),
         (f"linear autoregression on {LAGS} years", _autoregression(years, numbers)),
-        (f"{_count(seeds)} of {network.params['v'].shape[0]} gated units", predicted[after]),
+        (f"{_count(len(seeds))} of {network.params['v'].shape[0]} gated units", predicted[after]),
     ]
     console.table(
         (f"prediction of {KNOWN + 1} to {years[-1]}", "root-mean-square error"),
@@ -62,18 +63,20 @@ def _data() -> tuple[Array, Array]:
     return table[:, 0].astype(int), table[:, 1]
 
 
-def _predictions(network: Network, years: Array, numbers: Array, seeds: int, updates: int) -> Array:
+def _predictions(
+    network: Network, years: Array, numbers: Array, seeds: range, updates: int
+) -> Array:
     """The mean of the networks' predictions, for all years."""
     known = numbers[years <= KNOWN]
     first = known[years[: len(known)] <= FITTED_FIRST]
     held_back = slice(len(first), len(known))
     start = time.perf_counter()
     trials = []
-    with console.progress("how long to fit: network", seeds) as advance:
-        for seed in range(seeds):
+    with console.progress("how long to fit: network", len(seeds)) as advance:
+        for number, seed in enumerate(seeds, 1):
             fits = list(_fits(network, first, seed, updates))[::EVERY]
             trials.append([_predict(network, params, known) for params in fits])
-            advance(seed + 1, f"fitted up to {FITTED_FIRST}")
+            advance(number, f"fitted up to {FITTED_FIRST}")
     errors = [
         _error(predicted[held_back], known[held_back]) for predicted in np.mean(trials, axis=0)
     ]
@@ -83,7 +86,7 @@ def _predictions(network: Network, years: Array, numbers: Array, seeds: int, upd
         f" {min(errors):.1f}; now the same number of updates on all years up to {KNOWN}"
     )
     found = []
-    for seed in range(seeds):
+    for seed in seeds:
         *_, params = _fits(network, known, seed, best)
         found.append(_predict(network, params, numbers))
     console.say(f"fitted in {time.perf_counter() - start:.1f} s")

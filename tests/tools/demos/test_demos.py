@@ -33,7 +33,7 @@ def test_nothing_after_1920_has_any_part_in_it() -> None:
     years, numbers = sunspots._data()
     other = np.where(years > sunspots.KNOWN, 500 - numbers, numbers)
     found = [
-        sunspots._predictions(network, years, data, seeds=1, updates=20)
+        sunspots._predictions(network, years, data, seeds=range(1), updates=20)
         for data in (numbers, other)
     ]
     # The first year to be predicted is the last that reads known years alone.
@@ -116,6 +116,7 @@ def test_sequences_of_other_lengths_are_said_backwards(
 def test_every_demo_has_a_module_and_a_line() -> None:
     folder_of_demos = Path(demos.__file__).parent
     about = (folder("specs") / "README.md").read_text(encoding="utf-8")
+    assert demos.DEMOS.keys() == demos.SPREADS.keys()
     for name in demos.DEMOS:
         assert (folder_of_demos / f"{name}.py").exists()
         assert f"`rollc demo {name}`" in about or name == "sunspots"
