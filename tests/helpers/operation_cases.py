@@ -140,6 +140,11 @@ CASES: dict[str, list[Case]] = {
     "one_hot": [Case((INDEX,)), Case((INDEX,), {"size": 5})],
     **dict.fromkeys(("sum", "mean", "max", "min"), ALONG),
     **dict.fromkeys(("argmax", "softmax", "log_softmax", "logsumexp"), ONE),
+    "linear_scan": [Case((VECTOR, VECTOR, NUMBER), options) for options in ({}, {"reverse": True})],
+    "prod": ONE,
+    **dict.fromkeys(("arrange", "put_back"), TWO[:1]),
+    "convolve": [Case((VECTOR, LONGER)), Case((LONGER, VECTOR))],
+    "correlate": [Case((LONGER, VECTOR)), Case((VECTOR, VECTOR))],
     "layer_norm": [
         Case((VECTOR, VECTOR, VECTOR), {"epsilon": 1e-5}),
         Case((VECTOR, NUMBER, NUMBER), {"epsilon": 0.1}),

@@ -942,6 +942,89 @@ def overlap_slopes(g: Any, p: Any, y: Any) -> list[list[Pair]]:
     return [of(y), of(p)]
 
 
+def products_to(x: Any) -> list[Number]:
+    """The products of the elements up to each."""
+    found = [mpf(1)]
+    for each in x:
+        found.append(found[-1] * each)
+    return found[1:]
+
+
+def products_slopes(g: Any, x: Any) -> list[list[Pair]]:
+    found = []
+    for k in range(len(x)):
+        without = products_to([mpf(1) if place == k else each for place, each in enumerate(x)])
+        terms = [a * p for a, p in list(zip(g, without, strict=True))[k:]]
+        found.append(summed(terms))
+    return [found]
+
+
+def others(g: Any, x: Any) -> list[list[Pair]]:
+    a, b, c = x
+    return [[alone(g[0] * b * c), alone(g[0] * a * c), alone(g[0] * a * b)]]
+
+
+def convolved(x: Any, kernel: Any) -> list[Pair]:
+    size = len(x) + len(kernel) - 1
+    return [
+        summed([x[i] * kernel[k - i] for i in range(len(x)) if 0 <= k - i < len(kernel)])
+        for k in range(size)
+    ]
+
+
+def convolved_slopes(g: Any, x: Any, kernel: Any) -> list[list[Pair]]:
+    def of(size: int, other: Any) -> list[Pair]:
+        return [summed([g[k + i] * other[i] for i in range(len(other))]) for k in range(size)]
+
+    return [of(len(x), kernel), of(len(kernel), x)]
+
+
+ZEROS = np.array([0.0, 2.0, 3.0])
+ALONG = {
+    "prod": Exact(
+        (VECTOR,),
+        vectors(1),
+        lambda x: [alone(products_to(x)[-1])],
+        others,
+        (
+            ((ZEROS,), 0, (np.array([6, 0, 0]),)),
+            ((np.array([0.0, 0, 3]),), 0, (np.zeros(3),)),
+            ((np.array([NAN, 1, 2]),), NAN, (np.array([2, NAN, NAN]),)),
+        ),
+    ),
+    "cumprod": Exact(
+        (VECTOR,),
+        vectors(1),
+        lambda x: list(map(alone, products_to(x))),
+        products_slopes,
+        (((ZEROS,), [0, 0, 0], (np.array([9, 0, 0]),)),),
+    ),
+    "convolve": Exact((VECTOR, VECTOR), vectors(2), convolved, convolved_slopes),
+    "sort": Exact(
+        (VECTOR,),
+        vectors(1),
+        lambda x: list(map(alone, sorted(x))),
+        lambda g, x: [[alone(g[place]) for place in places(x)]],
+        (
+            ((np.array([NAN, INF, -1]),), [-1, INF, NAN], (np.ones(3),)),
+            ((np.array([0.0, -INF, -0.0]),), [-INF, 0, 0], (np.ones(3),)),
+        ),
+    ),
+    "top_k": Exact(
+        (VECTOR,),
+        vectors(1),
+        lambda x: [alone(max(x))],
+        lambda g, x: [[alone(g[0] * (k == list(x).index(max(x)))) for k in range(3)]],
+    ),
+}
+
+
+def places(x: Any) -> list[int]:
+    """Where each element is when they are sorted."""
+    order = sorted(range(len(x)), key=lambda k: x[k])
+    return [order.index(k) for k in range(len(x))]
+
+
 LOSSES = {
     "norm": Exact(
         (VECTOR,),
@@ -1078,4 +1161,4 @@ MATRICES = {
     ),
 }
 
-EXACT: dict[str, Exact] = {**ONE, **TWO, **VECTORS, **LOSSES, **MATRICES}
+EXACT: dict[str, Exact] = {**ONE, **TWO, **VECTORS, **ALONG, **LOSSES, **MATRICES}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from rollc.ir.graph import Node
+from rollc.ir.operations.along_vector import ALONG_VECTOR
 from rollc.ir.operations.combination import COMBINATION
 from rollc.ir.operations.dense_inverse import INVERSE
 from rollc.ir.operations.distribution import DISTRIBUTION
@@ -30,7 +31,7 @@ OPERATIONS: Mapping[str, Operation] = {
     entry.name: entry
     for entries in (
         *(ELEMENTWISE, ROUNDING, COMBINATION, FUNCTIONS, ELEMENTARY, DISTRIBUTION, SPECIAL),
-        *(LINEAR, INVERSE, REDUCTIONS, VECTOR),
+        *(LINEAR, INVERSE, REDUCTIONS, VECTOR, ALONG_VECTOR),
         *(NORMAL, LOSS, RANDOM, SEQUENCE, TAIL, DIRECTION),
     )
     for entry in entries

@@ -104,7 +104,7 @@ class Types:
         *other_types, last_type = [operands[place] for place in faulty]
         found = " and ".join(described(operands[place]) for place in faulty)
         name = f"`{draft.part_of or said(draft.operation)}`"
-        if draft.cut is not None:
+        if draft.cut is not None and not draft.part_of:
             name = "`split`" if draft.cut.part else "a slice"
         also = [
             Label(operand.span, f"this is {described(type_)}")

@@ -111,6 +111,21 @@ REDUCTIONS = {
     ),
 }
 
+VECTORS = {
+    "cumprod": Defined(
+        "cumprod(x) = linear_scan(x, 0 * x, 1)", "the products of the elements up to each"
+    ),
+    "sort": Defined("sort(x) = arrange(x, x)", "the elements from the smallest to the largest"),
+    "top_k": Defined(
+        """top_k(x, k) -> y {
+            below = -x
+            y = -arrange(below, below)[:k]
+        }""",
+        "the k largest elements, the largest first",
+        (("k", 1),),
+    ),
+}
+
 LOSSES = {
     "huber": Defined(
         """huber(a, b, delta) -> e {
@@ -162,4 +177,4 @@ LOSSES = {
     ),
 }
 
-LIBRARY: Mapping[str, Defined] = {**ELEMENTWISE, **ACTIVATIONS, **REDUCTIONS, **LOSSES}
+LIBRARY: Mapping[str, Defined] = {**ELEMENTWISE, **ACTIVATIONS, **REDUCTIONS, **VECTORS, **LOSSES}

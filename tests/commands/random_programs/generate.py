@@ -710,7 +710,9 @@ class Writer:
 
     def on_vector(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
         x, size = self.vector(shape[0], scope, depth)
-        match self.choose("softmax", "log_softmax", "layer_norm"):
+        match self.choose("softmax", "log_softmax", "layer_norm", "along", "along"):
+            case "along":
+                return self.along(shape[0], x, size, scope, depth)
             case "layer_norm":
                 gain, bias = self.param(scope, shape, "1.0"), self.param(scope, shape)
                 # Without an element of its own, a variance of zero makes slopes of 1 / epsilon.
@@ -724,6 +726,31 @@ class Writer:
                 return Call("softmax", (x,)), 1.0
             case _:
                 return Call("log_softmax", (x,)), 2 * size + 2
+        raise AssertionError
+
+    def along(
+        self, size: Size, x: Expression, bound: float, scope: Scope, depth: int
+    ) -> Written | None:
+        """Operations along a vector."""
+        match self.choose("cumprod", "sort", "top_k", "convolve"):
+            case "cumprod":
+                return Call("cumprod", (self.tame((x, bound), 1.5)[0],)), 3.5
+            case "sort":
+                return None if by_chance(x) else (Call("sort", (x,)), bound)
+            case "top_k":
+                if not isinstance(size, int):
+                    return None
+                more, bound = self.vector(size + self.choose(0, 1), scope, depth)
+                options = (("k", float(size)),) if size > 1 or self.chance() else ()
+                return Call("top_k", (more,), options), bound
+            case _:
+                if not isinstance(size, int):
+                    return None
+                many = self.random.randint(1, size)
+                a, bound = self.vector(size + 1 - many, scope, depth)
+                b, more = self.vector(many, scope, depth)
+                operands = (a, b) if self.chance() else (b, a)
+                return Call("convolve", operands), bound * more * 3
         raise AssertionError
 
     def index(self, scope: Scope, depth: int) -> tuple[Expression, int] | None:
@@ -881,8 +908,10 @@ class Writer:
         x, bound = self.vector(size, scope, depth)
         match self.choose(
             *("sum", "mean", "max", "min", "dot", "logsumexp", "log_det", "matrix"),
-            *("norm", "count"),
+            *("norm", "count", "prod"),
         ):
+            case "prod":
+                return Call("prod", (self.tame((x, bound), 1.5)[0],)), 3.5
             case "norm":
                 spread, more = self.param(scope, (size,), "uniform(-1, 1)")
                 return Call("norm", (Call("+", (x, spread)),)), bound * 2 + more

@@ -109,7 +109,7 @@ def _template(write: Writer, routine: Routine) -> None:
     refs: dict[str, Ref] = {"out": routine.out}
     words: dict[str, object] = {
         "accumulate": routine.accumulate or None,
-        "epsilon": repr(options.get("epsilon")),
+        **{name: repr(value) for name, value in options.items()},
         **_sizes("", routine.shape),
     }
     for position, (operand, shape) in enumerate(

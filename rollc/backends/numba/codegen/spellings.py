@@ -6,8 +6,8 @@ parameters by name, for the values at one step of one sequence.  ``x={0}`` is an
 or an array with ``x_row`` and ``x_column``.  ``{size0}`` is the number of its elements, ``{rows0}``
 and ``{columns0}`` are the sizes of a matrix, ``{folded0}`` those before, along and after the option
 ``axis``.  ``out={out}``, ``{size}``, ``{rows}`` and ``{columns}`` are the result's; a call without
-``{out}`` returns a number.  ``{epsilon}`` and ``{order}`` are options, and ``{accumulate}`` says
-whether the call adds to the stored value.
+``{out}`` returns a number.  ``{epsilon}``, ``{order}`` and ``{reverse}`` are options, and
+``{accumulate}`` says whether the call adds to the stored value.
 
 Operations that are not here are decomposed, or have a writer in :mod:`.calls` or
 :mod:`.elementwise`.
@@ -91,6 +91,13 @@ CALLS = {
         " accumulate={accumulate})"
     ),
     "one_hot": "one_hot(out={out}, index={0}, size={size})",
+    "linear_scan": (
+        "linear_scan(factor={0}, term={1}, out={out}, size={size}, start={2}, reverse={reverse})"
+    ),
+    "arrange": "arrange(x={0}, keys={1}, out={out}, size={size}, back=False)",
+    "put_back": "arrange(x={0}, keys={1}, out={out}, size={size}, back=True)",
+    "convolve": "convolve(x={0}, kernel={1}, out={out}, size={size0}, many={size1})",
+    "correlate": "correlate(x={0}, kernel={1}, out={out}, size={size}, many={size1})",
     "gauss_jordan": "gauss_jordan(a={0}, out={out}, size={rows0})",
     "sum": "sum_along(x={0}, out={out}, shape={folded0}, mean=False)",
     "mean": "sum_along(x={0}, out={out}, shape={folded0}, mean=True)",

@@ -40,8 +40,11 @@ from rollc.backends.numba.library.vector_math import OPTIONS, exp, log1p
 
 __all__ = [
     "argmax",
+    "arrange",
     "clear",
+    "convolve",
     "copy_block",
+    "correlate",
     "cross_entropy",
     "deviation",
     "dot",
@@ -51,6 +54,7 @@ __all__ = [
     "embed_adjoint",
     "extreme_along",
     "gauss_jordan",
+    "linear_scan",
     "log_softmax",
     "logsumexp",
     "matmul",
@@ -423,3 +427,103 @@ def normalise(
     for k in range(size):
         value = centred(x[x_row, uint(x_column + k)], start, mean) / scale
         out[out_row, uint(out_column + k)] = value
+
+
+@routine
+def linear_scan(
+    factor: Array,
+    term: Array,
+    out: Array,
+    size: int,
+    start: float,
+    reverse: bool,
+    factor_row: int = 0,
+    factor_column: int = 0,
+    term_row: int = 0,
+    term_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
+) -> None:
+    """At each element, factor times the one before plus term; ``start`` is before them."""
+    value = factor.dtype.type(start)
+    for step in range(size):
+        k = size - 1 - step if reverse else step
+        value = factor[factor_row, uint(factor_column + k)] * value
+        value += term[term_row, uint(term_column + k)]
+        out[out_row, uint(out_column + k)] = value
+
+
+@routine
+def arrange(
+    x: Array,
+    keys: Array,
+    out: Array,
+    size: int,
+    back: bool,
+    x_row: int = 0,
+    x_column: int = 0,
+    keys_row: int = 0,
+    keys_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
+) -> None:
+    """x in the order of its keys, or ``back`` from it: each is counted, since nothing is allocated.
+
+    NaN is the largest; equal keys stay as they stand.
+    """
+    for k in range(size):
+        key = keys[keys_row, uint(keys_column + k)]
+        rank = 0
+        for other in range(size):
+            value = keys[keys_row, uint(keys_column + other)]
+            less = value < key or (key != key and value == value)
+            equal = value == key or (key != key and value != value)
+            rank += less or (equal and other < k)
+        place, source = (k, rank) if back else (rank, k)
+        out[out_row, uint(out_column + place)] = x[x_row, uint(x_column + source)]
+
+
+@routine
+def convolve(
+    x: Array,
+    kernel: Array,
+    out: Array,
+    size: int,
+    many: int,
+    x_row: int = 0,
+    x_column: int = 0,
+    kernel_row: int = 0,
+    kernel_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
+) -> None:
+    """The convolution of a vector of ``size`` with a kernel of ``many`` elements."""
+    for k in range(size + many - 1):
+        out[out_row, uint(out_column + k)] = 0
+    for i in range(many):
+        factor = kernel[kernel_row, uint(kernel_column + i)]
+        for k in range(size):
+            out[out_row, uint(out_column + i + k)] += factor * x[x_row, uint(x_column + k)]
+
+
+@routine
+def correlate(
+    x: Array,
+    kernel: Array,
+    out: Array,
+    size: int,
+    many: int,
+    x_row: int = 0,
+    x_column: int = 0,
+    kernel_row: int = 0,
+    kernel_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
+) -> None:
+    """Sums of products with a kernel of ``many`` elements, at the ``size`` places where it fits."""
+    for k in range(size):
+        out[out_row, uint(out_column + k)] = 0
+    for i in range(many):
+        factor = kernel[kernel_row, uint(kernel_column + i)]
+        for k in range(size):
+            out[out_row, uint(out_column + k)] += factor * x[x_row, uint(x_column + i + k)]
