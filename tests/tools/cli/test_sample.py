@@ -134,6 +134,17 @@ def test_a_trajectory_goes_on_in_its_units(folder: Path) -> None:
     assert "`--top-k` has no effect on numbers" in said
 
 
+def test_a_trajectory_that_starts_from_its_first_step(folder: Path) -> None:
+    Path("drift.roll").write_text(
+        "net drift\ninput x\ninit x = first(x)\nparam b = 0.5\no = x[t-1] + b\noutput o\n"
+        "loss mean(mse(o, x), over t)\n"
+    )
+    pl.DataFrame({"x": np.arange(20.0)}).write_csv("d.csv")
+    command("train", "drift.roll", "--data", "d.csv", *FIT, *REFERENCE)
+    command("sample", "run", "--length", "3", "--prompt", "d.csv", "-o", "on.csv")
+    np.testing.assert_allclose(pl.read_csv("on.csv")["x"], [20, 21, 22], atol=0.3)
+
+
 def test_what_cannot_go_on(folder: Path) -> None:
     Path("deaf.roll").write_text(
         "net deaf\ninput x\ninput z\ntarget y\nparam w = 1.0\no = w * x + z\noutput o\n"

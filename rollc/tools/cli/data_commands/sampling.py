@@ -123,17 +123,18 @@ def _drawn(
     """The steps that come after those before."""
     network, random = trained.network, np.random.default_rng(seed)
     slots = {**network.inputs, **network.targets}
+    fed, symbols = _fed(trained, pair, masks), trained.preparation.symbols
+    ones = {name: np.ones(slots[name].shape) for name in masks}
+    known = {name: np.ones((len(before), *slots[name].shape)) for name in masks} | {fed: before}
     run = Autoregression(
         network,
         trained.params,
         pair,
-        _fed(trained, pair, masks),
+        fed,
+        # What a state starts from may be the beginning of what is known.
+        state=network.initial_state(trained.params, known if len(before) else {}),
         preparation=trained.preparation,
         seed=random,
-    )
-    ones, symbols = (
-        {name: np.ones(slots[name].shape) for name in masks},
-        trained.preparation.symbols,
     )
     for value in before:
         run.hear(value, ones)
