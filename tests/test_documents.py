@@ -32,6 +32,16 @@ def snippets(page: Path) -> Iterator[tuple[str, str | None, str, int]]:
         yield language, file, content, text.count("\n", 0, found.start()) + 1
 
 
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """What a page sets ends with it."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
 def run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page in an empty folder, where its files are written and its commands run."""
     monkeypatch.chdir(folder)
