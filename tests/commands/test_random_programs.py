@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rollc.driver.sources import read_spec
-from rollc.lang.symbols.builtins import ENDS, OVER_TIME, SHAPED, SYMBOLS, functions
+from rollc.lang.symbols.builtins import ENDS, MOVED, OVER_TIME, SHAPED, SYMBOLS, functions
 from rollc.lang.symbols.library import LIBRARY
 from tests.commands.random_programs import language as la
 from tests.commands.random_programs.features import FORMS, features
@@ -52,7 +52,8 @@ def test_programs_have_every_operation_and_every_form() -> None:
     for seed in range(700):
         found |= features(*generate(seed))
     wanted = {
-        f"`{name}`" for name in (*functions(), *LIBRARY, *SHAPED, *SYMBOLS, "split", "neg", "[]")
+        f"`{name}`"
+        for name in (*functions(), *LIBRARY, *SHAPED, *MOVED, *SYMBOLS, "split", "neg", "[]")
     }
     wanted |= {f"`{name}` over" for name in (*OVER_TIME, *ENDS)}
     found |= {" ".join(name.split()[:1]) for name in found if name.startswith("`")}

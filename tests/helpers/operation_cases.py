@@ -166,6 +166,17 @@ CASES: dict[str, list[Case]] = {
         Case((VECTOR,), {"axis": 0, "size": 2}),
         Case((VECTOR,), {"axis": 1, "size": 2}),
     ],
+    **{
+        name: [
+            *(Case((LONGER,), {"by": by}) for by in (1, -2, 0)),
+            *(Case((MATRIX,), {"by": by, "axis": 1}) for by in (3, -1)),
+        ]
+        for name in ("shift", "roll")
+    },
+    "zero_pad": [
+        Case((VECTOR,), {"before": 1, "after": 2}),
+        Case((MATRIX,), {"before": 0, "after": 1, "axis": 1}),
+    ],
     "range": [Case((), {"size": size}) for size in (1, 3)],
     "eye": [Case((), {"size": size}) for size in (1, 3)],
     "zero": [Case((), {"shape": (3,)})],

@@ -11,7 +11,7 @@ from rollc.lang.diagnostics.source import Source
 from rollc.lang.elaboration import expressions, resets
 from rollc.lang.expansion import cell_inlining, imports
 from rollc.lang.load import load_graph
-from rollc.lang.symbols.builtins import SHAPED, functions
+from rollc.lang.symbols.builtins import MOVED, SHAPED, functions
 from rollc.lang.symbols.constants import LARGEST_SIZE, LONGEST_DELAY
 from rollc.lang.symbols.library import LIBRARY
 from rollc.lang.syntax import parser
@@ -44,8 +44,8 @@ def test_every_function_is_there_as_the_table_has_it(name: str) -> None:
     assert words == [*entry.operands, *(option for option, _ in entry.defaults)]
 
 
-@pytest.mark.parametrize("name", SHAPED)
-def test_every_constant_with_a_shape_is_there(name: str) -> None:
+@pytest.mark.parametrize("name", [*SHAPED, *MOVED])
+def test_every_function_of_sizes_is_there(name: str) -> None:
     assert re.search(rf"^\| .*`{name}\([^`]*\)`.* \| ", TEXT, re.MULTILINE)
 
 

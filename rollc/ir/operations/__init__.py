@@ -19,6 +19,7 @@ from rollc.ir.operations.linear import LINEAR
 from rollc.ir.operations.loss import LOSS
 from rollc.ir.operations.normalization import NORMAL
 from rollc.ir.operations.operation import Frame, Operation, TypeMismatch
+from rollc.ir.operations.places import PLACES
 from rollc.ir.operations.random import RANDOM
 from rollc.ir.operations.reductions import REDUCTIONS
 from rollc.ir.operations.rounding import ROUNDING
@@ -31,7 +32,7 @@ OPERATIONS: Mapping[str, Operation] = {
     entry.name: entry
     for entries in (
         *(ELEMENTWISE, ROUNDING, COMBINATION, FUNCTIONS, ELEMENTARY, DISTRIBUTION, SPECIAL),
-        *(LINEAR, INVERSE, REDUCTIONS, VECTOR, ALONG_VECTOR),
+        *(LINEAR, INVERSE, REDUCTIONS, VECTOR, ALONG_VECTOR, PLACES),
         *(NORMAL, LOSS, RANDOM, SEQUENCE, TAIL, DIRECTION),
     )
     for entry in entries

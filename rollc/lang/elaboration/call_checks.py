@@ -8,7 +8,7 @@ from rollc.ir.attribute_flaws import attribute_flaw
 from rollc.ir.graph import Attribute
 from rollc.ir.operations import OPERATIONS
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
-from rollc.lang.symbols.builtins import ENDS, EVERY, OVER_TIME, STOP, TIME
+from rollc.lang.symbols.builtins import ENDS, EVERY, MOVED, OVER_TIME, STOP, TIME
 from rollc.lang.symbols.constants import Rejected, Values, rejected
 from rollc.lang.symbols.library import LIBRARY
 from rollc.lang.syntax.ast import Call, Cell, Function, Name, calls_in, expressions, names_in
@@ -118,6 +118,8 @@ def known_options(call: Call) -> tuple[tuple[str, Attribute], ...]:
     function = call.function.name
     if function == STOP:
         return ((EVERY, 0),)
+    if function in MOVED:
+        return (("axis", 0),)
     if function in LIBRARY:
         return LIBRARY[function].defaults
     return OPERATIONS[function].defaults if function in OPERATIONS else ()

@@ -33,6 +33,7 @@ from rollc.lang.symbols.builtins import (
     EYE,
     FEED,
     FULL,
+    MOVED,
     NO_OPERATIONS,
     NOT,
     ONES,
@@ -338,6 +339,8 @@ class Drafts(NodeTable):
             return self._fed(call, prefix, name)
         if function in SHAPED:
             return self._shaped(call, prefix, name)
+        if function in MOVED:
+            return self._moved(call, prefix, name)
         if function == STOP and call.options:
             return self._cut_at_borders(call, prefix)
         operation = self._operation(call)
@@ -375,6 +378,23 @@ class Drafts(NodeTable):
             value = Operand(Edge(number), call.span)
         options = attributes(shape=sizes)
         return self.add("fill", (value,), call.span, prefix, name, options=options)
+
+    def _moved(self, call: Call, prefix: str, name: str | None) -> Operand:
+        """Elements moved along a dimension, by whole numbers that are known when it is built."""
+        operation, *numbers = MOVED[call.function.name]
+        if call.sizes or call.over is not None:
+            raise no_option(call)
+        check_arity(call, ("x", *numbers))
+        options = options_of(call, known_options(call), self.values)
+        for number, operand in zip(numbers, call.operands[1:], strict=True):
+            value = options[number] = self.values.whole(operand)
+            flaw = attribute_flaw(operation, number, value)
+            if flaw is not None:
+                raise rejected(
+                    "R205", operand.span, f"`{number}` must be {flaw}", f"this is {value}"
+                )
+        moved = self.read(call.operands[0], prefix)
+        return self.add(operation, (moved,), call.span, prefix, name, options=attributes(**options))
 
     def _fed(self, call: Call, prefix: str, name: str | None) -> Operand:
         """`feed(free, taught)`: one of the two; of the other just the names are looked up."""

@@ -35,7 +35,9 @@ CUT, FEED, SIZE = "split", "feed", "size"  # functions that are no operations
 # Constants with a shape, functions of sizes: `full` has a value before them.
 ZEROS, ONES, FULL, EYE, RANGE = "zeros", "ones", "full", "eye", "range"
 SHAPED = (ZEROS, ONES, FULL, EYE, RANGE)
-NO_OPERATIONS = (CUT, FEED, SIZE, *SHAPED)
+# Functions of a value and whole numbers: the operations, and their attributes for the numbers.
+MOVED = {"shift": ("shift", "by"), "roll": ("roll", "by"), "pad": ("zero_pad", "before", "after")}
+NO_OPERATIONS = (CUT, FEED, SIZE, *SHAPED, *MOVED)
 STOP, EVERY = "stop", "every"  # an option that no operation has: it is a rule on one read
 TIME = "t"
 
@@ -47,7 +49,7 @@ WRITTEN = {
     "slice": "x[start:stop]",
     **{f"{name}_over": f"{name}(x, over t)" for name in OVER_TIME},
 }
-OTHERWISE = {"with_slope": "grad", "fill": FULL, "stack": "[…]"}
+OTHERWISE = {"with_slope": "grad", "fill": FULL, "stack": "[…]", "zero_pad": "pad"}
 SYMBOL_OF = {operation: symbol for symbol, operation in SYMBOLS.items()}
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from rollc.ir.graph import BATCH
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.diagnostics.source import Span
-from rollc.lang.symbols.builtins import SHAPED, TIME, functions, near
+from rollc.lang.symbols.builtins import MOVED, SHAPED, TIME, functions, near
 from rollc.lang.syntax.ast import Alias, Const, Dim, Equation, Input, Name, Param, Spec, Time
 
 MOST_AXES = 2
@@ -114,7 +114,7 @@ class Names:
         if name.name in (TIME, *self.axes) or name.name.endswith(f".{TIME}"):
             text = "a time axis is no value"
             helps = ("give the network an input that counts the steps",)
-        elif name.name in (*functions(), *SHAPED):
+        elif name.name in (*functions(), *SHAPED, *MOVED):
             text = "a function, here without operands"
             helps = (f"call it: `{name.name}(…)`",)
         elif guess is not None:

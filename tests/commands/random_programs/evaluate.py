@@ -816,7 +816,26 @@ def _convolve(x: Tensor, kernel: Tensor) -> Tensor:
     return padded.unfold(0, len(kernel), 1) @ kernel.flip(0)
 
 
+def _shift(options: Mapping[str, float], x: Tensor, by: Tensor) -> Tensor:
+    axis, count = int(options.get("axis", 0)), int(by)
+    size = x.shape[axis]
+    zeros = torch.zeros_like(x.narrow(axis, 0, abs(count)))
+    if count >= 0:
+        return torch.cat([zeros, x.narrow(axis, 0, size - count)], axis)
+    return torch.cat([x.narrow(axis, -count, size + count), zeros], axis)
+
+
+def _pad(options: Mapping[str, float], x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    axis = int(options.get("axis", 0))
+    shapes = ((*x.shape[:axis], int(count), *x.shape[axis + 1 :]) for count in (before, after))
+    first, last = (torch.zeros(shape, dtype=x.dtype) for shape in shapes)
+    return torch.cat([first, x, last], axis)
+
+
 OTHERS: dict[str, Callable[..., Tensor]] = {
+    "shift": _shift,
+    "roll": lambda options, x, by: torch.roll(x, int(by), int(options.get("axis", 0))),
+    "pad": _pad,
     "expand": _expand,
     "zeros": lambda options, *sizes: _full(options, 0.0, *sizes),
     "ones": lambda options, *sizes: _full(options, 1.0, *sizes),

@@ -359,11 +359,18 @@ class Writer:
             forms += [self.dropout, self.over, self.over, self.end, self.plus_param, self.fed]
             if len(shape) == 1:
                 forms += [self.product, self.product, self.on_vector, self.on_vector]
-                forms += [self.looked_up, self.of_matrix, self.cell, self.cell, self.joined]
+                forms += [
+                    self.looked_up,
+                    self.of_matrix,
+                    self.cell,
+                    self.cell,
+                    self.joined,
+                    self.moved,
+                ]
             elif not shape:
                 forms += [self.reduced, self.reduced, self.losses, self.element]
             elif len(shape) == 2:
-                forms += [self.matrix, self.matrix, self.matrix, self.broadcast]
+                forms += [self.matrix, self.matrix, self.matrix, self.broadcast, self.moved]
         for _ in range(4):
             found = self.choose(*forms)(shape, scope, depth - 1)
             if found is not None:
@@ -399,6 +406,24 @@ class Writer:
             return Call("expand", (x,), (*options, ("size", float(shape[axis])))), size
         other, more = self.expression(shape, scope, depth)
         return Call("*", (Call("expand", (x,), options), other)), size * more
+
+    def moved(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
+        """Elements moved along a dimension."""
+        axis = self.choose(*range(len(shape)))
+        size = shape[axis]
+        if not isinstance(size, int):
+            return None
+        options = (("axis", float(axis)),) if axis or self.chance(0.2) else ()
+        if size > 1 and self.chance(0.3):
+            before = self.random.randrange(size)
+            after = self.random.randrange(size - before)
+            inner = (*shape[:axis], size - before - after, *shape[axis + 1 :])
+            x, bound = self.expression(inner, scope, depth)
+            return Call("pad", (x, Number(before), Number(after)), options), bound
+        name = self.choose("roll", "shift")
+        most = size - 1 if name == "shift" else 2 * size
+        x, bound = self.expression(shape, scope, depth)
+        return Call(name, (x, Number(self.random.randint(-most, most))), options), bound
 
     def vector(self, size: Size, scope: Scope, depth: int) -> Written:
         return self.expression((size,), scope, depth)

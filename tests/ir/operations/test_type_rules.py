@@ -89,6 +89,11 @@ LINES = [
     ("o = one_hot(ws)", "R207", "an index"),
     ("o = one_hot(w, size=9)", "R206", "at least 10"),
     # vectors
+    ("o = shift(w, 1)", "R207", "a number"),
+    ("o = shift(u, 1)", "R206", "a vector"),
+    ("o = roll(x, 1, axis=1)", "R206", "at least 2 dimensions"),
+    ("o = shift(s, -3)", "R206", "more than 3 elements"),
+    ("o = pad(w, 1, 1)", "R207", "a number"),
     ("o = expand(w)", "R207", "a number"),
     ("o = expand(u, axis=1)", "R206", "a vector"),
     ("o = expand(x, axis=3)", "R206", "at least 3 dimensions"),
