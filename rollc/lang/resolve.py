@@ -107,7 +107,7 @@ class _Resolver:
         inference = Inference(drafts, initials, self.drafts.declared, settled=axes)
         complete(inference)
         frame = self._empty()
-        types = Types(inference, self.names)
+        types = Types(inference, self.names, self.drafts.losses)
         self.problems += types.problems()
         self.problems += self._unread_inits()
         self.problems += self._loss_problem(inference)

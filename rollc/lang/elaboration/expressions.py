@@ -49,7 +49,7 @@ from rollc.lang.symbols.builtins import (
     near,
 )
 from rollc.lang.symbols.constants import LONGEST_DELAY, Rejected, Values, rejected
-from rollc.lang.symbols.library import LIBRARY
+from rollc.lang.symbols.library import LIBRARY, LOSSES
 from rollc.lang.symbols.table import Names, no_axis
 from rollc.lang.symbols.untyped_node import Axis, Cut, Declared, Draft, NodeTable, Operand
 from rollc.lang.syntax.ast import (
@@ -533,6 +533,8 @@ class Drafts(NodeTable):
         options = dict(defined.defaults) | options_of(call, defined.defaults, self.values)
         operands = self._all(call.operands, prefix)
         outer, self.part_of = self.part_of, self.part_of or function
+        if function in LOSSES:
+            self.losses.append(Draft("", "", operands, call.span, part_of=function))
         numbers = {key: value for key, value in options.items() if isinstance(value, (int, float))}
         found, scope = defined.function, Scope(at=call.span, values=numbers)
         if defined.reduces:

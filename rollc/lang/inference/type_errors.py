@@ -50,11 +50,15 @@ def _alike(said: Type, found: Type) -> bool:
 
 
 class Types:
-    """Looks at the drafts; ``wrong`` are the nodes that an error was found in."""
+    """Looks at the drafts; ``wrong`` are the nodes that an error was found in.
 
-    def __init__(self, inference: Inference, names: Names) -> None:
+    ``losses`` are calls whose operands have one shape: what they average is not broadcast.
+    """
+
+    def __init__(self, inference: Inference, names: Names, losses: Sequence[Draft]) -> None:
         self.inference = inference
         self.names = names
+        self.losses = losses
         self.wrong: set[str] = set(inference.wrong)
 
     def problems(self) -> Iterator[Diagnostic]:
@@ -66,6 +70,10 @@ class Types:
                 if not draft.part_of or (draft.part_of, draft.span) not in seen:
                     yield found
                 seen.add((draft.part_of, draft.span))
+        for draft in self.losses:
+            unlike = self._unlike(draft)
+            if unlike is not None and (draft.part_of, draft.span) not in seen:
+                yield unlike
         for name, declared in self.inference.declared.items():
             yield from self._declared(name, declared)
         for name, initial in self.inference.initials.items():
@@ -97,6 +105,18 @@ class Types:
         if math.prod(found.shape) > LARGEST_SIZE:
             return too_large(draft.span, found.shape).diagnostic
         return always_the_same(draft, known, self.inference.drafts)
+
+    def _unlike(self, draft: Draft) -> Diagnostic | None:
+        types = [self.inference.read(operand.edge) for operand in draft.operands]
+        known = [type_ for type_ in types if type_ is not None]
+        if len(known) < len(types):
+            return None
+        shaped = [place for place, type_ in enumerate(known) if type_.shape]
+        for place in shaped[1:]:
+            if known[place].shape != known[shaped[0]].shape:
+                mismatch = TypeMismatch("values of one shape, or numbers", [shaped[0], place])
+                return self._mismatch(draft, mismatch, known)
+        return None
 
     def _mismatch(self, draft: Draft, mismatch: TypeMismatch, operands: list[Type]) -> Diagnostic:
         faulty = mismatch.operands or tuple(range(len(operands)))

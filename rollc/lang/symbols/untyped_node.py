@@ -97,6 +97,7 @@ class NodeTable:
         self._constants: dict[str, str] = {}  # the repr of a number to its node
         self._aliases: dict[str, str] = {}  # a second constant of equal value to the first
         self._counts: dict[str, int] = {}
+        self.losses: list[Draft] = []  # calls of the library whose operands have one shape
         self.part_of = ""  # the function of the library that is read just now
 
     def leaf(self, name: str, operation: str, type_: Type, span: Span, **options: Attribute) -> str:
