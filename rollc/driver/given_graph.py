@@ -12,11 +12,11 @@ import re
 from collections.abc import Iterator
 
 from rollc.ir.graph import BATCH, GIVEN, Graph, Node
-from rollc.ir.names import STATE
+from rollc.ir.names import GREEK, STATE
 from rollc.ir.verifier import Flaw
 from rollc.transforms.randomness import NOISE
 
-_STEM = r"[A-Za-z_]\w*(?:\.\w+)*"
+_STEM = rf"[A-Za-z_{GREEK}][\w{GREEK}]*(?:\.[\w{GREEK}]+)*"
 _PLAIN = re.compile(rf"{_STEM}(?:'\d+)?", re.ASCII)
 _KNOWN = GIVEN | {"param"}
 

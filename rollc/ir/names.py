@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+# The Greek letters that names can have: those that do not look like Latin ones.
+GREEK = "αβγδεζηθικλμνξπρςστυφχψωΓΔΘΛΞΠΣΦΨΩ"
+
 STATE = "state."
 """The prefix of a leaf that holds the last steps of the value whose name follows."""
 

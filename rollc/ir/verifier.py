@@ -16,10 +16,11 @@ from functools import partial
 from rollc.ir.attribute_flaws import attribute_flaws
 from rollc.ir.attributes import LARGEST, MOST_DIMENSIONS
 from rollc.ir.graph import BATCH, GIVEN, LEAVES, Attribute, Graph, Node, Type, ordered_axes
+from rollc.ir.names import GREEK
 from rollc.ir.operations import OPERATIONS, TypeMismatch
 
 LONGEST_DELAY = 10**6
-NAME = re.compile(r"~*[A-Za-z_][A-Za-z0-9_.'~:^]*", re.ASCII)
+NAME = re.compile(rf"~*[A-Za-z_{GREEK}][A-Za-z0-9_.'~:^{GREEK}]*", re.ASCII)
 LONGEST_NAME = 200
 
 

@@ -10,7 +10,7 @@ import networkx as nx
 from rollc.ir.graph import BATCH, Edge, Graph, attributes, ordered_axes
 from rollc.ir.time.causality import check
 from rollc.ir.traversal import reachable
-from rollc.lang.diagnostics.diagnostic import Diagnostic, Label, has_errors, in_order
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label, has_errors, in_order
 from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.elaboration.expressions import Feed
 from rollc.lang.elaboration.statements import STATIC, Taking
@@ -313,14 +313,20 @@ class _Resolver:
             return
         what = described(type_)
         helps: tuple[str, ...] = ()
+        edits: tuple[Edit, ...] = ()
         if type_.time:
             what += " at every step"
-            helps = (f"take the mean over the steps: `mean(…, over {type_.time[0]})`",)
-        elif type_.shape:
-            helps = ("take the mean of its elements: `mean(…)`",)
+        if (type_.time or type_.shape) and type_.kind != "index":
+            form = "mean(…)" if type_.shape else "…"
+            for axis in type_.time:
+                form = f"mean({form}, over {axis})"
+            helps = (f"take the mean: `{form}`",)
+            before, behind = form.split("…")
+            start, end = self.loss_value.span.start, self.loss_value.span.end
+            edits = (Edit(Span(start, start), before), Edit(Span(end, end), behind))
         yield Diagnostic(
             "R215", "the loss is not one number", Label(self.loss_value.span, f"this is {what}"),
-            helps=helps,
+            helps=helps, edits=edits,
         )  # fmt: skip
 
     def _unknown_types(

@@ -30,11 +30,20 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """A change of the text: what stands at the span becomes ``text``."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One error or warning.
 
     ``at`` is the location of the problem; None where the spec has none (an override of a size that
-    does not exist).  ``also`` are other locations that explain it.
+    does not exist).  ``also`` are other locations that explain it.  ``edits`` do what the first
+    help says; there are none where the author has to choose.
     """
 
     code: str
@@ -44,6 +53,7 @@ class Diagnostic:
     notes: tuple[str, ...] = ()
     helps: tuple[str, ...] = ()
     severity: Severity = "error"
+    edits: tuple[Edit, ...] = ()
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -59,6 +69,13 @@ def _place(diagnostic: Diagnostic) -> tuple[int, int, str, str]:
     at = diagnostic.at
     start, end = (at.span.start, at.span.end) if at else (-1, -1)
     return start, end, diagnostic.code, diagnostic.message
+
+
+def edited(text: str, edits: Iterable[Edit]) -> str:
+    """A text with changes applied, which do not overlap."""
+    for edit in sorted(edits, key=lambda edit: edit.span, reverse=True):
+        text = text[: edit.span.start] + edit.text + text[edit.span.end :]
+    return text
 
 
 def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
@@ -89,6 +106,9 @@ def as_data(diagnostics: Iterable[Diagnostic], source: Source) -> list[dict[str,
             "labels": [place(label, label is diagnostic.at) for label in diagnostic.labels],
             "notes": list(diagnostic.notes),
             "helps": list(diagnostic.helps),
+            "edits": [
+                {**place(Label(edit.span), False), "text": edit.text} for edit in diagnostic.edits
+            ],
         }
         for diagnostic in diagnostics
     ]

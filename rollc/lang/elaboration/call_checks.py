@@ -7,11 +7,24 @@ from collections.abc import Callable
 from rollc.ir.attribute_flaws import attribute_flaw
 from rollc.ir.graph import Attribute
 from rollc.ir.operations import OPERATIONS
-from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
+from rollc.lang.diagnostics.source import Span
 from rollc.lang.symbols.builtins import ENDS, EVERY, MOVED, OVER_TIME, STOP, TIME
 from rollc.lang.symbols.constants import Rejected, Values, rejected
 from rollc.lang.symbols.library import LIBRARY
-from rollc.lang.syntax.ast import Call, Cell, Function, Name, calls_in, expressions, names_in
+from rollc.lang.symbols.other_names import OPTIONS
+from rollc.lang.syntax.ast import (
+    Call,
+    Cell,
+    Function,
+    Name,
+    Number,
+    calls_in,
+    expressions,
+    names_in,
+)
+
+ALONG_A_VECTOR = ("softmax", "log_softmax", "logsumexp", "layer_norm", "argmax", "cross_entropy")
 
 
 def check_arity(call: Call, wanted: tuple[str, ...], variadic: bool = False) -> None:
@@ -21,9 +34,7 @@ def check_arity(call: Call, wanted: tuple[str, ...], variadic: bool = False) -> 
         return
     function = call.function.name
     form = f"{function}({', '.join(wanted)}{', …' if variadic else ''})"
-    helps = [f"write `{form}`"]
-    if function in ("max", "min") and found == 2:
-        helps = [f"of two values, `{function}imum(a, b)` takes one"]
+    help_, edits = _in_place(call, wanted) or (f"write `{form}`", ())
     least = "at least " if variadic else ""
     operands = "operand" if len(wanted) == 1 else "operands"
     raise rejected(
@@ -31,8 +42,38 @@ def check_arity(call: Call, wanted: tuple[str, ...], variadic: bool = False) -> 
         call.span,
         f"`{function}` takes {least}{len(wanted)} {operands}, found {found}",
         "",
-        helps,
+        [help_],
+        edits,
     )
+
+
+def _in_place(call: Call, wanted: tuple[str, ...]) -> tuple[str, tuple[Edit, ...]] | None:
+    """What operands too many or too few most likely are: options, an axis, a comparison."""
+    function, found = call.function.name, len(call.operands)
+    options = [name for name, _ in known_options(call)]
+    given = [option.name.name for option in call.options]
+    extra = call.operands[len(wanted) :]
+    if function in ("max", "min") and found == 2 and not isinstance(extra[0], Number):
+        edit = Edit(call.function.span, f"{function}imum")
+        return f"of two values, `{function}imum(a, b)` takes one", (edit,)
+    match extra:
+        case (Name(axis, span),) if axis == TIME and function in (*OVER_TIME, *ENDS):
+            return f"write `{function}(x, over {axis})`", (Edit(span, f"over {axis}"),)
+    if function in ("max", "min") and found == 2:
+        edit = Edit(call.function.span, f"{function}imum")
+        help_ = f"of two values, `{function}imum(a, b)` takes one; `axis=0` chooses a dimension"
+        return help_, (edit,)
+    if extra and len(extra) + len(given) <= len(options) and not given:
+        named = list(zip(options, extra, strict=False))
+        edits = tuple(Edit(Span(value.span.start, value.span.start), f"{name}=")
+                      for name, value in named)  # fmt: skip
+        form = ", ".join((*wanted, *(f"{name}=…" for name, _ in named)))
+        return f"options have their names: `{function}({form})`", edits
+    first = call.options[0] if call.options and given[0] not in options else None
+    if first is not None and found + len(given) == len(wanted):
+        gap = Span(first.name.span.end, first.value.span.start)
+        return "a comparison is written with `==`", (Edit(gap, " == "),)
+    return None
 
 
 def options_of(
@@ -47,6 +88,12 @@ def options_of(
             raise no_option(call)
         if name in given:
             raise rejected("R205", option.span, f"`{name}` is given twice")
+        match option.value:
+            case Name(axis) if axis == TIME and call.function.name in OVER_TIME:
+                text = f"over {axis}"
+                help_ = f"a time axis stands behind `over`: `{text}`"
+                message = f"`{axis}` is no dimension"
+                raise rejected("R205", option.span, message, "", [help_], [Edit(option.span, text)])
         value: Attribute
         if isinstance(known[name], int):
             value = values.whole(option.value)
@@ -56,7 +103,14 @@ def options_of(
         if value == known[name] == -1:
             flaw = "a dimension, counted from 0"  # -1 stands for all, if nothing is said
         if flaw is not None:
-            raise rejected("R205", option.span, f"`{name}` must be {flaw}", f"this is {value}")
+            helps = ["the last of a matrix is `axis=1`; of a vector leave it out"]
+            raise rejected(
+                "R205",
+                option.span,
+                f"`{name}` must be {flaw}",
+                f"this is {value}",
+                helps if name == "axis" else (),
+            )
         given[name] = value
     floats = {name: value for name, value in known.items() if isinstance(value, float)}
     return {
@@ -77,7 +131,14 @@ def no_option(call: Call) -> Rejected:
             options = ", ".join(f"`{name}`" for name in known)
             help_ = f"its options are {options}" if options else "it has none here"
             message = f"`{function}` has no option `{option.name.name}`"
-            return rejected("R205", option.name.span, message, "", [help_])
+            ours = OPTIONS.get(option.name.name, option.name.name)
+            edits: tuple[Edit, ...] = ()
+            if ours in known:
+                help_, edits = f"write `{ours}`", (Edit(option.name.span, ours),)
+            elif ours == "axis" and function in ALONG_A_VECTOR and call.operands:
+                before = Span(call.operands[-1].span.end, option.span.end)
+                help_, edits = f"`{function}` is of a vector: leave it out", (Edit(before, ""),)
+            return rejected("R205", option.name.span, message, "", [help_], edits)
     assert call.over is not None
     return rejected(
         "R205",

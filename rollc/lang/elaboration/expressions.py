@@ -22,7 +22,9 @@ from rollc.lang.elaboration.call_checks import (
     no_option,
     options_of,
 )
+from rollc.lang.elaboration.index_errors import in_brackets, negative, no_delay, range_of_steps
 from rollc.lang.elaboration.resets import Resets
+from rollc.lang.elaboration.unknown_calls import unknown_function
 from rollc.lang.expansion.definitions import Definitions
 from rollc.lang.expansion.substitution import Scope, substituted
 from rollc.lang.inference.axes import Marked
@@ -34,7 +36,6 @@ from rollc.lang.symbols.builtins import (
     FEED,
     FULL,
     MOVED,
-    NO_OPERATIONS,
     NOT,
     ONES,
     OVER_TIME,
@@ -44,9 +45,7 @@ from rollc.lang.symbols.builtins import (
     STOP,
     SYMBOLS,
     TIME,
-    WRITTEN,
     functions,
-    near,
 )
 from rollc.lang.symbols.constants import LONGEST_DELAY, Rejected, Values, rejected
 from rollc.lang.symbols.library import LIBRARY, LOSSES
@@ -203,15 +202,20 @@ class Drafts(NodeTable):
                 axis = _leading_name(index)
                 if axis is not None and self._is_axis(axis):
                     return self._delayed(base, self.axis(axis), index, span)
-                if axis is not None and not self._inside(axis):
-                    self.names.find(axis, "place")
+                self._check_index(base, index, axis)
                 start = self.values.whole(index)
+                if start < 0:
+                    raise negative(base, index, span, f"from {start}", element=True)
                 return self._cut(base, Cut(start, start + 1, element=True), span, prefix, name)
             case Slice(base, first, last):
+                if any(self._is_axis(name) for end in (first, last) for name in _names(end)):
+                    raise range_of_steps(base, first, last, span)
                 start = 0 if first is None else self.values.whole(first)
                 stop = None if last is None else self.values.whole(last)
-                if stop is not None and stop < 0:
-                    raise _negative(span, f"up to {stop}")
+                if stop is not None and stop < 0 and last is not None:
+                    raise negative(base, last, span, f"up to {stop}")
+                if start < 0:
+                    raise negative(base, first, span, f"from {start}")
                 if stop is not None and stop <= start:
                     raise rejected(
                         "R221", span, "a slice of no elements", f"from {start} up to {stop}"
@@ -258,6 +262,23 @@ class Drafts(NodeTable):
         """Whether a name is one of the function that is read just now."""
         return name.name in self._arguments or name.name in self._body
 
+    def _check_index(self, base: Expression, index: Expression, leading: Name | None) -> None:
+        """What an index can be meant to be, where no time axis leads it."""
+        if any(self._is_axis(name) for name in names_in(index)):
+            raise no_delay(index)
+        if isinstance(base, Name) and base.name in functions() and not self._known(base):
+            raise in_brackets(base, index)
+        if leading is None or self._inside(leading):
+            return
+        unknown = leading.name not in self.names.symbols
+        if unknown and isinstance(index, Binary) and not self.names.axes[1:]:
+            (axis,) = self.names.axes
+            self.names.unknown(leading, f"the time axis is `{axis}`: write `{axis}` here", axis)
+        self.names.find(leading, "place")
+
+    def _known(self, name: Name) -> bool:
+        return name.name in self.names.symbols or self._inside(name)
+
     def _is_axis(self, name: Name) -> bool:
         return name.name == TIME or name.name in self.names.axes or name.name in self.axes
 
@@ -296,13 +317,7 @@ class Drafts(NodeTable):
             case Binary("+", earlier, steps):
                 delay = self._delay(earlier) - self.values.whole(steps)
             case _:
-                raise rejected(
-                    "R222",
-                    index.span,
-                    "a delay is written `t-k` or `t+k`",
-                    "not a delay",
-                    ["for example `h[t-1]`, the value one step ago"],
-                )
+                raise no_delay(index)
         if abs(delay) > LONGEST_DELAY:
             raise rejected(
                 "R222",
@@ -315,8 +330,6 @@ class Drafts(NodeTable):
     def _cut(
         self, base: Expression, cut: Cut, span: Span, prefix: str, name: str | None
     ) -> Operand:
-        if cut.start < 0:
-            raise _negative(span, f"from {cut.start}")
         whole = self.read(base, prefix)
         piece = self.add("slice", (whole,), span, prefix, None if cut.element else name, cut)
         return self.add("sum", (piece,), span, prefix, name) if cut.element else piece
@@ -560,20 +573,9 @@ class Drafts(NodeTable):
                 "inside an expression",
                 ["give each a name: `a, b = split(x, 2)`"],
             )
-        helps: tuple[str, ...] = ()
-        text = "not defined"
-        own = (*self.definitions.cells, *self.definitions.functions)
-        guess = near(function, (*functions(), *LIBRARY, *NO_OPERATIONS, *own))
-        if function in WRITTEN:
-            text = "has a notation of its own"
-            helps = (f"write `{WRITTEN[function]}`",)
-        elif function in self.names.symbols:
-            helps = (f"`{function}` is a value; to multiply, write `{function} * (…)`",)
-        elif guess is not None:
-            helps = (f"did you mean `{guess}`?",)
         if not self.definitions.complete:
             raise Rejected(None)  # it may be in a file that could not be read
-        raise rejected("R203", span, f"unknown function `{function}`", text, helps)
+        raise Rejected(unknown_function(call, self.names, self.definitions))
 
 
 def _along(value: Expression, call: Call) -> Expression:
@@ -584,9 +586,8 @@ def _along(value: Expression, call: Call) -> Expression:
     return replace(value, options=call.options, over=call.over)
 
 
-def _negative(span: Span, text: str) -> Rejected:
-    help_ = "a slice without an end goes to the last element: `x[2:]`"
-    return rejected("R221", span, "elements are counted from 0 on", text, [help_])
+def _names(expression: Expression | None) -> Iterable[Name]:
+    return () if expression is None else names_in(expression)
 
 
 def _leading_name(expression: Expression) -> Name | None:

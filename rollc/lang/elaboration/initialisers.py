@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rollc.ir.attributes import INITIALISERS
 from rollc.ir.graph import Attribute, Shape
-from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
+from rollc.lang.symbols import other_names
 from rollc.lang.symbols.builtins import near
 from rollc.lang.symbols.constants import Rejected, Values
 from rollc.lang.syntax.ast import Call, Expression, Name
@@ -62,6 +63,12 @@ def _wrong(span: Span, message: str, *helps: str) -> Rejected:
 def _unknown(name: str, span: Span) -> Rejected:
     if name == "frozen":
         raise _wrong(span, "`frozen` is no initialiser", "leave the `=` out: `param W: [2] frozen`")
+    ours = other_names.INITIALISERS.get(name)
+    if ours is not None:
+        message = f"unknown initialiser `{name}`"
+        edits = (Edit(span, ours),)
+        help_ = f"write `{ours}`"
+        return Rejected(Diagnostic("R225", message, Label(span), helps=(help_,), edits=edits))
     guess = near(name, (*PLAIN, *WITH_NUMBERS))
     forms = [*(f"`{plain}`" for plain in PLAIN), *(f"`{_form(name)}`" for name in WITH_NUMBERS)]
     help_ = f"did you mean `{guess}`?" if guess else f"there are {', '.join(forms)} and numbers"

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from rollc.ir.graph import BATCH, Attribute, Type, ordered_axes
-from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.expressions import Drafts, Feed
 from rollc.lang.elaboration.initialisers import initialiser
@@ -252,6 +252,27 @@ class Taking:
         type_ = replace(self._type(statement.type), axes=axes)
         self.drafts.leaf(statement.name.name, operation, type_, statement.span)
 
+    def _no_shape(self, statement: Input) -> None:
+        """Raises :class:`Rejected` where a shape stands in the place of the time axis."""
+        axis = statement.axis
+        assert axis is not None
+        symbol = self.names.symbols.get(axis.name)
+        if symbol is None or symbol.kind != "size" or axis.name in self.names.axes:
+            return
+        name = statement.name
+        text = f"`{name.name}: [{axis.name}]`"
+        edit = Edit(Span(name.span.end, axis.span.start), ": [")
+        message = f"`{axis.name}` is a size, and no time axis"
+        raise Rejected(
+            Diagnostic(
+                "R230",
+                message,
+                Label(axis.span),
+                helps=(f"a shape stands behind a `:`: {text}",),
+                edits=(edit,),
+            )
+        )
+
     def _axis(self, statement: Input) -> tuple[str, ...]:
         """The time axis that an input runs over; none for a static one."""
         axes, name = self.names.axes, statement.name.name
@@ -261,6 +282,7 @@ class Taking:
         if statement.static:
             return ()
         if statement.axis is not None:
+            self._no_shape(statement)
             return (self.drafts.axis(statement.axis),)
         if len(axes) > 1:
             form = f"write `{name}[{axes[0]}]` or `{name}[{axes[1]}]`, or `static` before it"

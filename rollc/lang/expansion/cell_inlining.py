@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rollc.ir.names import STATE as STATE
-from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.call_checks import no_axis_of_own
 from rollc.lang.expansion.definitions import Definitions, own_names
@@ -247,7 +247,10 @@ class _Inliner:
             wanted = f"{len(cell.inputs)} input{'s' * (len(cell.inputs) != 1)}"
             form = ", ".join(own.name for own in cell.inputs)
             message = f"`{name}` takes {wanted}, found {len(call.operands)}"
-            return Diagnostic("R204", message, at, also, helps=(f"write `{name}({form})`",))
+            helps, edits = (f"write `{name}({form})`",), _as_sizes(cell, call)
+            if edits:
+                helps = (f"sizes stand behind a semicolon: `{name}({form}; …)`",)
+            return Diagnostic("R204", message, at, also, helps=helps, edits=edits)
         if call.over is not None and call.over.name not in self.axes_in(scope):
             return no_axis(call.over.name, scope.span(call.over.span), self.axes_in(scope))
         if call.over is not None:
@@ -256,7 +259,12 @@ class _Inliner:
                 return useless
         if call.options:
             helps = (f"sizes stand behind a semicolon: `{name}(…; H=64)`",)
-            return Diagnostic("R227", f"`{name}` has no options", at, also, helps=helps)
+            edits = ()
+            if call.operands and not call.sizes:
+                gap = Span(call.operands[-1].span.end, call.options[0].span.start)
+                edits = (Edit(gap, "; "),)
+            message = f"`{name}` has no options"
+            return Diagnostic("R227", message, at, also, helps=helps, edits=edits)
         if len(results) > len(cell.results):
             count = f"{len(cell.results)} result{'s' * (len(cell.results) != 1)}"
             message = f"`{name}` gives {count}, and {len(results)} are named"
@@ -365,3 +373,18 @@ def _is_real(value: Expression, scope: Scope) -> bool:
                 continue
         pending.extend(parts(part))
     return False
+
+
+def _as_sizes(cell: Cell, call: Call) -> tuple[Edit, ...]:
+    """The operands that a use has too many as its sizes."""
+    inputs = len(cell.inputs)
+    extra = call.operands[inputs:]
+    if call.sizes or call.options or not inputs or not 0 < len(extra) <= len(cell.sizes):
+        return ()
+    starts = [operand.span.end for operand in call.operands[inputs - 1 : -1]]
+    names = [f"{size.name.name}=" for size in cell.sizes]
+    marks = ["; ", *[", "] * (len(extra) - 1)]
+    return tuple(
+        Edit(Span(start, value.span.start), f"{mark}{name}")
+        for start, value, mark, name in zip(starts, extra, marks, names, strict=False)
+    )

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.symbols.builtins import near
 from rollc.lang.syntax.ast import Use
@@ -58,12 +58,19 @@ def unread(use: Use, file: Source, source: Source) -> Diagnostic | None:
     helps: tuple[str, ...] = ()
     if not _is_tame(use.path):
         text = f"a path leads down from a spec's folder, to a file that ends in `{ENDING}`"
+        for path in (f"cells/{use.path}{ENDING}", f"{use.path}{ENDING}"):
+            if located(path, file) is not None:
+                written = (Edit(use.span, f'use "{path}"'),)
+                message = f"`{use.path}` is not the path of a spec"
+                return Diagnostic("R112", message, at, helps=(f'write `"{path}"`',), edits=written)
         return Diagnostic("R112", f"`{use.path}` is not the path of a spec", at, helps=(text,))
     if place is None:
         guess = near(use.path, _known(use.path, file))
         helps = (f"did you mean `{guess}`?",) if guess is not None else ()
         notes = ("looked for in the folder of this file, and among the specs of rollc",)
-        return Diagnostic("R112", f"there is no file `{use.path}`", at, notes=notes, helps=helps)
+        edits = () if guess is None else (Edit(use.span, f'use "{guess}"'),)
+        message = f"there is no file `{use.path}`"
+        return Diagnostic("R112", message, at, notes=notes, helps=helps, edits=edits)
     if len(source.used) >= MOST_FILES:
         return Diagnostic("R112", f"a spec uses {MOST_FILES} files at most", at)
     text = f"it is no text in UTF-8 of {LONGEST_TEXT} characters at most"

@@ -7,10 +7,10 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 
 from rollc.ir.graph import Type
-from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.symbols.builtins import CONDITIONS, SIZE, near
-from rollc.lang.symbols.table import Names
+from rollc.lang.symbols.table import Names, Symbol, shown
 from rollc.lang.syntax.ast import Binary, Call, Expression, Listing, Name, Negate, Number
 
 LARGEST_SIZE = 2**31  # elements of one value, and of all parameters together
@@ -34,9 +34,21 @@ class Rejected(Exception):
 
 
 def rejected(
-    code: str, span: Span, message: str, text: str = "", helps: Iterable[str] = ()
+    code: str,
+    span: Span,
+    message: str,
+    text: str = "",
+    helps: Iterable[str] = (),
+    edits: Iterable[Edit] = (),
 ) -> Rejected:
-    return Rejected(Diagnostic(code, message, Label(span, text), helps=tuple(helps)))
+    at = Label(span, text)
+    return Rejected(Diagnostic(code, message, at, helps=tuple(helps), edits=tuple(edits)))
+
+
+def _as_size(symbol: Symbol) -> tuple[Edit, ...]:
+    """An equation or a constant that is declared as a size."""
+    start = symbol.span.start
+    return (Edit(Span(start, start), "dim "),) if symbol.kind == "equation" else ()
 
 
 def bad_size(span: Span, message: str, text: str = "", *helps: str) -> Rejected:
@@ -54,6 +66,7 @@ class Values:
         self.type_of = type_of
         self.sizes: dict[str, int | None] = {}
         self.constants: dict[str, float | None] = {}
+        self.no_sizes: set[str] = set()  # names of other things, said once of each
         self.told: dict[Call, int] = {}  # the sizes of values
 
     def whole(self, expression: Expression) -> int:
@@ -61,8 +74,11 @@ class Values:
         match expression:
             case Number(int() as value):
                 return value
-            case Number():
-                raise bad_size(expression.span, "a size is a whole number", "not a whole number")
+            case Number(value):
+                edits = [Edit(expression.span, str(int(value)))]
+                message, text = "a size is a whole number", "not a whole number"
+                helps = [f"write `{int(value)}`"]
+                raise rejected("R208", expression.span, message, text, helps, edits)
             case Name():
                 return self._size(expression)
             case Negate(operand):
@@ -83,13 +99,17 @@ class Values:
         if symbol is None:
             raise Rejected(None)
         if symbol.kind != "size":
+            if name.name in self.no_sizes:
+                raise Rejected(None)
+            self.no_sizes.add(name.name)
             raise Rejected(
                 Diagnostic(
                     "R208",
                     f"`{name.name}` is no size",
                     Label(name.span, "a size is needed here"),
                     (Label(symbol.at, f"`{name.name}` is defined here"),),
-                    helps=(f"a size is declared as `dim {name.name.rsplit('.', 1)[-1]} = …`",),
+                    helps=(f"a size is declared as `dim {shown(name.name)} = …`",),
+                    edits=_as_size(symbol),
                 )
             )
         if name.name not in self.sizes:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rollc.ir.graph import BATCH
-from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.symbols.builtins import MOVED, SHAPED, TIME, functions, near
-from rollc.lang.syntax.ast import Alias, Const, Dim, Equation, Input, Name, Param, Spec, Time
+from rollc.lang.symbols.other_names import BATCHES, NUMBERS, STEPS
+from rollc.lang.syntax.ast import Alias, Const, Dim, Equation, Input, Name, Net, Param, Spec, Time
 
 MOST_AXES = 2
 MOST_GUESSES = 20  # near names are looked for: each takes a comparison with all others
@@ -38,6 +39,8 @@ class Names:
         self.symbols: dict[str, Symbol] = {}
         self.problems: list[Diagnostic] = []
         self.axes = axes_of(spec)
+        nets = spec.of(Net)
+        self.begin = nets[0].span.end if nets else None  # where a line can be put in
         self._unknown: set[str] = set()
         self.declared: dict[str, Span] = {}
         self._times(spec)
@@ -104,28 +107,65 @@ class Names:
             self.problems.append(self._missing(name, wanted))
         return symbol
 
+    def unknown(self, name: Name, help_: str, instead: str) -> None:
+        """Report a name that stands for another one."""
+        if name.name not in self._unknown:
+            self._unknown.add(name.name)
+            message, edits = f"unknown name `{shown(name.name)}`", (Edit(name.span, instead),)
+            at = Label(name.span, "not defined")
+            self.problems.append(Diagnostic("R201", message, at, helps=(help_,), edits=edits))
+
     def _missing(self, name: Name, wanted: Wanted) -> Diagnostic:
         also: tuple[Label, ...] = ()
         helps: tuple[str, ...] = ()
+        edits: tuple[Edit, ...] = ()
         text = "not defined"
         kind = "size" if wanted == "place" else wanted
         known = [item.name for item in self.symbols.values() if kind in (None, item.kind)]
         guess = near(name.name, known) if len(self._unknown) <= MOST_GUESSES else None
         if name.name in (TIME, *self.axes) or name.name.endswith(f".{TIME}"):
             text = "a time axis is no value"
-            helps = ("give the network an input that counts the steps",)
+            helps = ("count the steps: `step = step[t-1] + 1`",)
+            if self.begin is not None and "step" not in self.symbols and name.name in self.axes:
+                counts = f"\nstep = step[{name.name}-1] + 1"
+                edits = (Edit(Span(self.begin, self.begin), counts), Edit(name.span, "step"))
+        elif name.name in NUMBERS:
+            helps = (f"write `{NUMBERS[name.name]}`",)
+            edits = (Edit(name.span, NUMBERS[name.name]),)
+        elif stem := self._without_step(name.name):
+            text = f"`{stem}` is the value at this step"
+            helps, edits = (f"write `{stem}`",), (Edit(name.span, stem),)
+        elif f"{name.name}_{TIME}" in self.symbols:
+            symbol = self.symbols[f"{name.name}_{TIME}"]
+            also = (Label(symbol.at, f"`{symbol.name}` is another name"),)
+            helps, edits = (f"call it `{name.name}` there",), (Edit(symbol.at, name.name),)
+        elif wanted == "size" and name.name in (*BATCHES, *STEPS):
+            text = "a shape is that of one step of one sequence"
+            helps = ("leave it out",)
         elif name.name in (*functions(), *SHAPED, *MOVED):
             text = "a function, here without operands"
             helps = (f"call it: `{name.name}(…)`",)
         elif guess is not None:
             also = (Label(self.symbols[guess].at, f"`{guess}` is defined here"),)
-            helps = (f"did you mean `{guess}`?",)
+            helps = (f"did you mean `{shown(guess)}`?",)
+            edits = (Edit(name.span, shown(guess)),)
         elif wanted == "place":
             text = "neither a size nor a time axis"
             helps = (f"declare it: `dim {name.name} = …`, or `time {name.name}, {self.axes[0]}`",)
-        shown = TIME if name.name.endswith(f".{TIME}") else name.name
-        message = f"unknown name `{shown}`"
-        return Diagnostic("R201", message, Label(name.span, text), also, helps=helps)
+        message = f"unknown name `{shown(name.name)}`"
+        return Diagnostic("R201", message, Label(name.span, text), also, helps=helps, edits=edits)
+
+    def _without_step(self, name: str) -> str | None:
+        """What is written with its step in its name, as papers do it: `h` of `h_t`."""
+        for end in (f"_{axis}" for axis in self.axes):
+            if name.endswith(end) and name.removesuffix(end) in self.symbols:
+                return name.removesuffix(end)
+        return None
+
+
+def shown(name: str) -> str:
+    """A name as the text has it: inside a cell, without that of the use."""
+    return name.rsplit(".", 1)[-1]
 
 
 def axes_of(spec: Spec) -> tuple[str, ...]:
@@ -143,8 +183,19 @@ def no_axis(name: str, at: Span, axes: Iterable[str]) -> Diagnostic:
     """A name that should be one of the time axes and is none."""
     known = sorted(set(axes))
     text = f"the time {'axes are' if known[1:] else 'axis is'} {listed(known)}"
-    helps = () if known[1:] else (f"declare it: `time {name}, {known[0]}`",)
-    return Diagnostic("R230", f"`{name}` is no time axis", Label(at, text), helps=helps)
+    helps: tuple[str, ...] = ()
+    edits = () if known[1:] else (Edit(at, known[0]),)
+    if name in BATCHES:
+        helps = (f"a sequence sees no other one of its batch: write `{known[0]}`",)
+        notes = ("the loss is the mean over the batch by itself",)
+        return Diagnostic("R230", f"`{name}` is no time axis", Label(at, text), (), notes, helps,
+            edits=edits)  # fmt: skip
+    if not known[1:]:
+        second = f"a second axis is declared with what runs over it: `time {name}, {known[0]}`"
+        helps = (f"write `{known[0]}`", f"{second} and `input x[{name}]`")
+    return Diagnostic(
+        "R230", f"`{name}` is no time axis", Label(at, text), helps=helps, edits=edits
+    )
 
 
 def twice(what: str, first: Span, second: Span) -> Diagnostic:

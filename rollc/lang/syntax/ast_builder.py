@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from lark import Token, Tree
 
-from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
+from rollc.lang.symbols.other_names import INDEX_TYPES, NUMBER_TYPES
 from rollc.lang.syntax.ast import (
     Binary,
     Call,
@@ -44,10 +45,12 @@ from rollc.lang.syntax.ast import (
     Time,
     Use,
 )
+from rollc.lang.syntax.formatter import format_expression
 from rollc.lang.syntax.statement_splitter import span_of
 
 Branch = Tree[Token]
 MOST_DIGITS = 25
+_BEHIND = ("option", "over", "given")  # what stands behind the operands of a call
 RESERVED = {"t": "the time axis"}
 
 
@@ -180,24 +183,41 @@ class Reader:
 
     def number_type(self, tree: Branch) -> Shape:
         """`number` says that there are no sizes."""
-        word = _tokens(tree)[0]
-        self.type_word(word, "number", str(word))
-        return Shape((), span_of_tree(tree))
+        word, span = _tokens(tree)[0], span_of_tree(tree)
+        if word == "number":
+            return Shape((), span)
+        if word in INDEX_TYPES:
+            self.no_type(word, str(word), "write how many there are: `index(5)`")
+        elif word in NUMBER_TYPES:
+            self.no_type(word, str(word), "write `number`", Edit(span, "number"))
+        else:
+            self.no_type(word, str(word), f"write `[{word}]`", Edit(span, f"[{word}]"))
+            return Shape((self.name(word),), span)
+        return Shape((), span)
 
-    def type_word(self, word: Token, expected: str, form: str) -> None:
-        if word != expected:
-            self.problems.append(
-                Diagnostic(
-                    "R101",
-                    f"expected a shape, `index(…)` or `number`, found `{form}`",
-                    Label(span_of(word), "expected `[…]`, `index(…)` or `number`"),
-                )
+    def index(self, tree: Branch) -> Shape | Index:
+        word, span = _tokens(tree)[0], span_of_tree(tree)
+        size = self.expression(_trees(tree)[0])
+        if word == "index":
+            return Index(size, span)
+        if word in INDEX_TYPES:
+            self.no_type(word, f"{word}(…)", "write `index(…)`", Edit(span_of(word), "index"))
+            return Index(size, span)
+        opened = Edit(Span(span.start, size.span.start), "[")
+        closed = Edit(Span(size.span.end, span.end), "]")
+        self.no_type(word, f"{word}(…)", "write `[…]`", opened, closed)
+        return Shape((size,), span)
+
+    def no_type(self, word: Token, form: str, help_: str, *edits: Edit) -> None:
+        self.problems.append(
+            Diagnostic(
+                "R101",
+                f"expected a shape, `index(…)` or `number`, found `{form}`",
+                Label(span_of(word), "expected `[…]`, `index(…)` or `number`"),
+                helps=(help_,),
+                edits=edits,
             )
-
-    def index(self, tree: Branch) -> Index:
-        word = _tokens(tree)[0]
-        self.type_word(word, "index", f"{word}(…)")
-        return Index(self.expression(_trees(tree)[0]), span_of_tree(tree))
+        )
 
     def param(self, tree: Branch) -> Param:
         shape, initialiser = None, None
@@ -271,10 +291,18 @@ class Reader:
                     Label(span_of(tokens[1]), "the second comparison"),
                     (Label(span_of(tokens[0]), "the first"),),
                     helps=("write two: `a < b and b < c`",),
+                    edits=self.two_comparisons(trees),
                 )
             )
         left, right = (self.expression(tree) for tree in trees[:2])
         return Binary(str(tokens[0]), left, right, span)
+
+    def two_comparisons(self, trees: list[Branch]) -> tuple[Edit, ...]:
+        """`a < b < c` as `a < b and b < c`: what stands in the middle is said again."""
+        if len(trees) != 3:
+            return ()
+        end = span_of_tree(trees[1]).end
+        return (Edit(Span(end, end), f" and {format_expression(self.expression(trees[1]))}"),)
 
     def slice(self, tree: Branch) -> Expression:
         base, *_ = _trees(tree)
@@ -292,10 +320,12 @@ class Reader:
     def call(self, tree: Branch) -> Expression:
         function, *rest = tree.children
         assert isinstance(function, Token)
+        self.compared(rest)
         operands: list[Expression] = []
         options: list[Option] = []
         sizes: list[Option] = []
-        behind = False  # the operands
+        behind: Span | None = None  # the operands
+        end = span_of(function).end
         for child in rest:
             assert isinstance(child, Tree)
             place = span_of_tree(child)
@@ -303,18 +333,41 @@ class Reader:
                 case "given":
                     sizes = [*self.given(child)]
                 case "over":
-                    behind = True
+                    behind = behind or place
                 case "option":
-                    behind = True
+                    behind = behind or place
                     name = self.name(_tokens(child)[0])
                     options.append(Option(name, self.expression(_trees(child)[0]), place))
                 case _:
-                    if behind:
-                        self.misplaced(place, "an operand after an option")
-                    operands.append(self.expression(child))
+                    operand = self.expression(child)
+                    operands.append(operand)
+                    if behind is not None and not self.problems:
+                        before = Edit(
+                            Span(behind.start, behind.start), f"{format_expression(operand)}, "
+                        )
+                        after = Edit(Span(end, place.end), "")
+                        self.misplaced(place, "an operand after an option", before, after)
+            end = place.end
         name, over = self.name(function), self.over(tree)
         span = span_of_tree(tree)
         return Call(name, tuple(operands), tuple(options), over, tuple(sizes), span)
+
+    def compared(self, arguments: Sequence[Branch | Token]) -> None:
+        """An option before all operands is most likely meant as a comparison."""
+        match [child for child in arguments if isinstance(child, Tree)]:
+            case [Tree(data="option") as first, second, *_] if second.data not in _BEHIND:
+                name, value = _tokens(first)[0], _trees(first)[0]
+                edit = Edit(Span(span_of(name).end, span_of_tree(value).start), " == ")
+                at = Label(span_of_tree(first), "an option stands behind all operands")
+                self.problems.append(
+                    Diagnostic(
+                        "R101",
+                        "an operand after an option",
+                        at,
+                        helps=("a comparison is written with `==`",),
+                        edits=(edit,),
+                    )
+                )
 
     def over(self, tree: Branch) -> Name | None:
         """The axis of a call, which stands behind its options or among its sizes."""
@@ -322,7 +375,9 @@ class Reader:
         places += [part for child in places if child.data == "given" for part in _trees(child)]
         found = [place for place in places if place.data == "over"]
         for again in found[1:]:
-            self.misplaced(span_of_tree(again), "`over` is given twice")
+            span = span_of_tree(again)
+            start = max(place.meta.end_pos for place in places if place.meta.end_pos <= span.start)
+            self.misplaced(span, "`over` is given twice", Edit(Span(start, span.end), ""))
         return self.name(_tokens(found[0])[-1]) if found else None
 
     def given(self, tree: Branch) -> Iterator[Option]:
@@ -342,6 +397,7 @@ class Reader:
                     )
                 )
 
-    def misplaced(self, span: Span, message: str) -> None:
+    def misplaced(self, span: Span, message: str, *edits: Edit) -> None:
         help_ = "write operands first, then `name=number`, then `over t`"
-        self.problems.append(Diagnostic("R101", message, Label(span), helps=(help_,)))
+        at = Label(span)
+        self.problems.append(Diagnostic("R101", message, at, helps=(help_,), edits=edits))

@@ -12,7 +12,7 @@ from rollc.support.resources import folder
 @cache
 def grammar() -> Lark:
     """The parser of one statement, and the lexer of a whole text."""
-    return Lark(
+    language = Lark(
         (folder("grammar") / "rollc.lark").read_text(encoding="utf-8"),
         parser="lalr",
         lexer="basic",
@@ -20,3 +20,5 @@ def grammar() -> Lark:
         propagate_positions=True,
         maybe_placeholders=False,
     )
+    language.lexer = language._build_lexer()  # once: `lex` builds one for each text without
+    return language

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any
 
 from lark import Token, Tree
 from lark.exceptions import UnexpectedToken
@@ -25,11 +28,13 @@ from rollc.lang.syntax.ast import (
     Use,
 )
 from rollc.lang.syntax.ast_builder import Reader
+from rollc.lang.syntax.corrections import Mended, mended
 from rollc.lang.syntax.grammar import grammar
 from rollc.lang.syntax.statement_splitter import BEGINNINGS, Piece, cut, is_form, span_of
 
 LONGEST_TEXT = 200_000  # characters
 LONGEST_NAME = 100  # characters
+MOST_MENDED = 100  # messages of a text before corrections are no longer looked for
 DEEPEST = 100  # levels of nesting in an expression
 
 SAID = {
@@ -66,7 +71,7 @@ def parse_spec(source: Source, place: int = 0) -> tuple[Spec | None, list[Diagno
     gathered = _gathered(source, place)
     if has_errors(gathered.problems):
         return None, list(in_order(gathered.problems))
-    return Spec(tuple(gathered.statements)), gathered.problems
+    return Spec(tuple(gathered.statements)), list(gathered.problems)
 
 
 def readable(source: Source) -> tuple[Spec, frozenset[str]] | None:
@@ -83,33 +88,76 @@ def readable(source: Source) -> tuple[Spec, frozenset[str]] | None:
     return Spec(tuple(gathered.statements)), frozenset(gathered.broken)
 
 
+@lru_cache(maxsize=1)
 def _gathered(source: Source, place: int) -> _Gathered:
-    gathered = _Gathered()
-    for piece in cut((source, *source.used)[place].text, source.offsets[place]):
-        gathered.add(piece)
-    gathered.close()
+    gathered = _Gathered((source, *source.used)[place].text, source.offsets[place])
+    gathered.read()
     return gathered
 
 
 class _Gathered:
     """Pieces become statements: a cell takes those of its body, a function its ``grad``."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str, base: int) -> None:
+        self.text = text
+        self.base = base
         self.statements: list[Statement] = []
         self.problems: list[Diagnostic] = []
+        self.said: dict[str, int] = {}  # faults of several places, to the place of their message
         self.head: tuple[Piece, Cell | Function | None] | None = None
         self.body: list[Statement] = []
         self.after_function = False
         self.broken: set[str] = set()  # the names in what could not be read
 
-    def add(self, piece: Piece) -> None:
+    def read(self) -> None:
+        end = 0
+        for piece in cut(self.text, self.base):
+            if span_of(piece.tokens[0]).start >= end:
+                end = self.add(piece)
+        self.close()
+
+    def add(self, piece: Piece) -> int:
+        """The statement of a piece; the offset where the next one can begin."""
         first = piece.tokens[0]
         if first == "}" and not piece.problems:
             self.end_body(first)
-            return
+            return 0
         grad = self.after_function and _is_grad(piece.tokens)
+        read = _statements(piece, grad)
+        if has_errors(read[1]) and len(self.problems) < MOST_MENDED:
+            meant = mended(self.text, self.base, piece, partial(_failure, grad=grad))
+            if meant is not None:
+                self.add_meant(meant, piece)
+                return meant.end
+        self.add_read(piece, grad, *read)
+        return 0
+
+    def add_meant(self, meant: Mended, piece: Piece) -> None:
+        """A statement as it was meant, and what was wrong with it; one message for one fault."""
+        for key, problem in meant.problems:
+            if key in self.said:
+                known = self.problems[self.said[key]]
+                edits = (*known.edits, *problem.edits)
+                self.problems[self.said[key]] = replace(known, edits=edits)
+                continue
+            if key:
+                self.said[key] = len(self.problems)
+            self.problems.append(problem)
+        if not meant.pieces:
+            text = self.text[span_of(piece.tokens[0]).start - self.base : meant.end - self.base]
+            self.broken.update(re.findall(r"[^\W\d]\w*", text))
+        for part in meant.pieces:
+            first = part.tokens[0]
+            if first == "}" and not part.problems:
+                self.end_body(first)
+            else:
+                grad = self.after_function and _is_grad(part.tokens)
+                self.add_read(part, grad, *_statements(part, grad))
+
+    def add_read(
+        self, piece: Piece, grad: bool, found: Sequence[Statement], wrong: Sequence[Diagnostic]
+    ) -> None:
         function = is_form(piece.tokens, "fn")
-        found, wrong = _statements(piece, grad)
         self.problems.extend(wrong)
         if has_errors(wrong):
             self.broken.update(str(token) for token in piece.tokens if token.type == "NAME")
@@ -237,6 +285,20 @@ def _with_words(tokens: Sequence[Token], grad: bool) -> list[Token]:
     return found
 
 
+def _failure(piece: Piece, grad: bool) -> int | None:
+    """Where a piece cannot be parsed."""
+    if piece.problems:
+        at = piece.problems[0].at
+        return at.span.start if at is not None else None
+    if piece.tokens[0] == "}":
+        return None
+    _, result = _fed(_with_words(piece.tokens, grad))
+    if not isinstance(result, UnexpectedToken):
+        return None
+    token = result.token
+    return span_of(piece.tokens[-1]).end if token.type == "$END" else span_of(token).start
+
+
 def _token_problems(tokens: Sequence[Token]) -> Iterator[Diagnostic]:
     for token in tokens:
         if token.type == "STRANGE":
@@ -256,6 +318,15 @@ def _shown(token: Token) -> str:
 
 
 def _parse(tokens: Sequence[Token]) -> Tree[Token] | Diagnostic:
+    parser, result = _fed(tokens)
+    if isinstance(result, UnexpectedToken):
+        accepted = set(parser.accepts())
+        return _unexpected(result.token, accepted, tokens)
+    return result
+
+
+def _fed(tokens: Sequence[Token]) -> tuple[Any, Tree[Token] | UnexpectedToken]:
+    """The parser, and the tree that it made of the tokens or the error."""
     parser = grammar().parse_interactive(start="start")
     try:
         for token in tokens:
@@ -263,10 +334,9 @@ def _parse(tokens: Sequence[Token]) -> Tree[Token] | Diagnostic:
         last = tokens[-1]
         tree = parser.feed_token(Token.new_borrow_pos("$END", "", last))
     except UnexpectedToken as error:
-        accepted = set(parser.accepts())  # type: ignore[no-untyped-call]
-        return _unexpected(error.token, accepted, tokens)
+        return parser, error
     assert isinstance(tree, Tree)
-    return tree
+    return parser, tree
 
 
 def _unexpected(token: Token, accepted: set[str], tokens: Sequence[Token]) -> Diagnostic:

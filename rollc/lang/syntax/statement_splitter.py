@@ -13,11 +13,14 @@ from itertools import islice
 
 from lark import Token
 
-from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.syntax.grammar import grammar
 
+# The minus sign of a typeset text, and the blanks of one, are read as those of a keyboard.
+SAME = {0x2212: "-", **dict.fromkeys((0xA0, 0x2002, 0x2003, 0x2009, 0x202F), " ")}
 OPENING = {")": "(", "]": "[", "}": "{"}
+CLOSING = {opening: closing for closing, opening in OPENING.items()}
 KEYWORDS = frozenset(
     ["net", "dim", "static", "input", "target", "param", "const", "init", "output", "loss"]
 )
@@ -48,7 +51,7 @@ def cut(text: str, base: int = 0) -> Iterator[Piece]:
 
     ``base`` is the offset of the text among all texts of a spec.
     """
-    tokens = list(grammar().lex(text))
+    tokens = list(grammar().lex(text.translate(SAME)))
     for token in tokens if base else ():
         token.start_pos = span_of(token).start + base
         token.end_pos = span_of(token).end + base
@@ -149,11 +152,18 @@ class _Cutter:
         tokens = tuple(token for token in self.tokens[start:end] if token.type != "NEWLINE")
         problems: tuple[Diagnostic, ...] = ()
         if opened:
+            last = span_of(tokens[-1]).end
+            closing = "".join(CLOSING[bracket] for bracket in reversed(opened))
+            help_, edit = f"close it: `{closing}`", Edit(Span(last, last), closing)
+            if opened[-1] == "{":  # that of a body stands behind its head
+                help_, edit = "leave it out", Edit(span_of(opened[-1]), "")
             problems = (
                 Diagnostic(
                     "R103",
                     f"`{opened[-1]}` is never closed",
                     Label(span_of(opened[-1]), "opened here"),
+                    helps=(help_,),
+                    edits=(edit,),
                 ),
             )
         return Piece(tokens, problems)
@@ -167,7 +177,11 @@ class _Cutter:
         if opened:
             message = f"`{token}` does not close `{opened[-1]}`"
             also = (Label(span_of(opened[-1]), "opened here"),)
-        problem = Diagnostic("R103", message, Label(span_of(token)), also)
+        instead = CLOSING[opened[-1]] if opened else ""
+        help_ = f"write `{instead}`" if opened else "leave it out"
+        edits = (Edit(span_of(token), instead),)
+        at = Label(span_of(token))
+        problem = Diagnostic("R103", message, at, also, helps=(help_,), edits=edits)
         piece = self.finish(start, self.place, [])
         return Piece(piece.tokens, (problem,))
 

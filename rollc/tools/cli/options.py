@@ -166,7 +166,7 @@ def steps_of(
     """``20``, or ``s=20`` and one for each other axis as a dictionary."""
     found: dict[str, int] = {}
     for text in counts:
-        match = re.fullmatch(r"(?:([A-Za-z_]\w{0,99})=)?0*(\d{1,10})", text.strip())
+        match = re.fullmatch(r"(?:([^\W\d]\w{0,99})=)?0*(\d{1,10})", text.strip())
         if match is None or (match[1] is None and len(counts) > 1):
             raise click.BadParameter(f"`{text}` is not of the form 20, or t=20 for each time axis")
         if match[1] is None:

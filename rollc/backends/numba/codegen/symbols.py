@@ -11,6 +11,9 @@ three kinds do not clash.  Names of one kind that give the same identifier are n
 from __future__ import annotations
 
 import re
+import unicodedata
+
+from rollc.ir.names import GREEK
 
 
 class Names:
@@ -43,10 +46,17 @@ class Names:
 
 def plain(text: str) -> str:
     """A text as letters, digits and single underscores between them, a letter in front."""
-    cleaned = re.sub(r"[^A-Za-z0-9]+", "_", text.replace("~", "d_")).strip("_")
+    latin = re.sub(rf"[{GREEK}]", _spelt, text.replace("~", "d_"))
+    cleaned = re.sub(r"[^A-Za-z0-9]+", "_", latin).strip("_")
     return cleaned if cleaned[:1].isalpha() else f"n{cleaned}"
+
+
+def _spelt(match: re.Match[str]) -> str:
+    """A Greek letter as a word, a capital one with a capital: of λ_1 it is lamda_1."""
+    word = unicodedata.name(match[0]).split()[-1]
+    return word.capitalize() if match[0].isupper() else word.lower()
 
 
 def shown(name: str) -> str:
     """A node's name in a comment, without characters that could end the line."""
-    return re.sub(r"[^\x21-\x7e]", "?", name)
+    return re.sub(rf"[^\x21-\x7e{GREEK}]", "?", name)

@@ -30,13 +30,14 @@ SYNTAX = (
         "R102",
         "unknown character",
         """
-        The character is no part of the language. Names are made of the letters a to z and
-        A to Z, digits and underscores; anything may stand in a comment, after `#`.
+        The character is no part of the language. Names are made of Latin letters without
+        accents, Greek letters that do not look like these, digits and underscores; anything may
+        stand in a comment, after `#`.
         """,
         """
         net filter
         input u
-        h = 0.5 · h[t-1] + u
+        h = 0.5 * h[t-1] + § u
         output h
         """,
         """
@@ -278,6 +279,27 @@ SYNTAX = (
         time s, t
         input x[s], y[s], z[t]
         h = h[t-1] + z + last(x) + last(y)
+        output h
+        """,
+    ),
+    Entry(
+        "R115",
+        "written as in another language",
+        """
+        NumPy, PyTorch, MATLAB, Julia, LaTeX and papers write this in another way. The help says
+        how it is written here: `x ** 2`, `h[t-1]`, `where(c, a, b)`, `transpose(W) @ h`. The rest
+        of the statement is read as if it were written so.
+        """,
+        """
+        net filter
+        input u
+        h = 0.5 * h[t-1] + u^2
+        output h
+        """,
+        """
+        net filter
+        input u
+        h = 0.5 * h[t-1] + u ** 2
         output h
         """,
     ),

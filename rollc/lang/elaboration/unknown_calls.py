@@ -1,0 +1,147 @@
+"""What is said of a call of a function that there is none of, and the edits that mend it."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
+from rollc.lang.diagnostics.source import Span
+from rollc.lang.expansion.definitions import Definitions
+from rollc.lang.symbols.builtins import NO_OPERATIONS, TIME, WRITTEN, functions, near
+from rollc.lang.symbols.library import LIBRARY
+from rollc.lang.symbols.other_names import FORMS, FUNCTIONS, WITHOUT, normal
+from rollc.lang.symbols.table import Names
+from rollc.lang.syntax.ast import (
+    Binary,
+    Call,
+    Expression,
+    Listing,
+    Name,
+    Negate,
+    Number,
+    Subscript,
+    names_in,
+)
+from rollc.support.resources import folder
+
+Mend = tuple[str, tuple[Edit, ...]]  # a help, and what it does
+
+
+def unknown_function(call: Call, names: Names, definitions: Definitions) -> Diagnostic:
+    """The diagnostic of a call of a function that is not defined."""
+    function = call.function.name
+    text = "has a notation of its own" if function in WRITTEN else "not defined"
+    message = f"unknown function `{function}`"
+    if function in names.symbols:
+        text = "a value, and no function"
+    help_, edits = _mend(call, names, definitions)
+    at = Label(call.function.span, text)
+    return Diagnostic("R203", message, at, helps=(help_,) if help_ else (), edits=edits)
+
+
+def _mend(call: Call, names: Names, definitions: Definitions) -> Mend:
+    function, span = call.function.name, call.function.span
+    if function in names.symbols:
+        return _of_value(call, names)
+    known = (*functions(), *LIBRARY, *NO_OPERATIONS)
+    own = (*definitions.cells, *definitions.functions)
+    form = FORMS.get(function, FORMS.get(normal(function)))
+    if form is not None:
+        mend = filled(form, call)
+        if mend is not None:
+            return mend
+    if function in WRITTEN:
+        return f"write `{WRITTEN[function]}`", ()
+    if function in WITHOUT:
+        return WITHOUT[function], ()
+    cell = _cells().get(normal(function))
+    if cell is not None and cell[0] not in definitions.cells:
+        name, path = cell
+        edits = (
+            [Edit(Span(names.begin, names.begin), f'\nuse "{path}"')]
+            if names.begin is not None
+            else []
+        )
+        if name != function:
+            edits.append(Edit(span, name))
+        return f'`{name}` is a cell: add the line `use "{path}"`', tuple(edits)
+    ours = FUNCTIONS.get(normal(function), FUNCTIONS.get(function))
+    guess = ours if ours in known else near(function, (*known, *own))
+    if guess is None:
+        return "", ()
+    said = f"write `{guess}`" if guess == ours else f"did you mean `{guess}`?"
+    return said, (Edit(span, guess), *_unlisted(guess, call))
+
+
+def _of_value(call: Call, names: Names) -> Mend:
+    """A value with brackets behind it: a delay, an element or a product."""
+    name = call.function.name
+    shown = name.rsplit(".", 1)[-1]
+    if len(call.operands) == 1 and not call.options:
+        (operand,) = call.operands
+        axes = (TIME, *names.axes)
+        leading = next(iter(names_in(operand)), None)
+        brackets = (
+            Edit(Span(call.function.span.end, operand.span.start), "["),
+            Edit(Span(operand.span.end, call.span.end), "]"),
+        )
+        if leading is not None and leading.name in axes:
+            return f"the value at another step is written in `[…]`: `{shown}[t-1]`", brackets
+        if isinstance(operand, Number):
+            return f"an element is written in `[…]`: `{shown}[2]`", brackets
+    return f"to multiply, write `{shown} * (…)`", (Edit(_gap(call.function), " * "),)
+
+
+def _gap(name: Name) -> Span:
+    return Span(name.span.end, name.span.end)
+
+
+def _unlisted(function: str, call: Call) -> tuple[Edit, ...]:
+    """The vectors of ``concat([a, b])`` without the brackets."""
+    if function != "concat" or len(call.operands) != 1 or call.options:
+        return ()
+    match call.operands[0]:
+        case Listing((first, *_) as elements, span):
+            opened = Edit(Span(span.start, first.span.start), "")
+            return opened, Edit(Span(elements[-1].span.end, span.end), "")
+    return ()
+
+
+def filled(form: str, call: Call) -> Mend | None:
+    """A form with the operands of a call; None where they are not as many."""
+    literals = re.split(r"\{\d\}", form)
+    operands = call.operands
+    if len(operands) != len(literals) - 1 or call.options or call.sizes:
+        return None
+    texts = []
+    tight = form.startswith("{0}[")
+    for place, literal in enumerate(literals):
+        before = place > 0 and _loose(operands[place - 1])
+        after = place < len(operands) and _loose(operands[place])
+        if tight and (before or after):
+            return None
+        texts.append(f"{')' * before}{literal}{'(' * after}")
+    starts = [call.span.start, *(operand.span.end for operand in operands)]
+    ends = [*(operand.span.start for operand in operands), call.span.end]
+    edits = (
+        Edit(Span(start, end), text) for start, end, text in zip(starts, ends, texts, strict=True)
+    )
+    letters = ("a", "b") if len(operands) > 1 else ("x",)
+    return f"write `{form.format(*letters)}`", tuple(edits)
+
+
+def _loose(operand: Expression) -> bool:
+    return isinstance(operand, (Binary, Negate)) or not isinstance(
+        operand, (Name, Number, Call, Subscript, Listing)
+    )
+
+
+@cache
+def _cells() -> dict[str, tuple[str, str]]:
+    """The cells that come with rollc, with the files that have them."""
+    found = {}
+    for path in sorted((folder("specs") / "cells").glob("*.roll")):
+        for name in re.findall(r"^cell (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+            found[normal(name)] = (name, f"cells/{path.name}")
+    return found

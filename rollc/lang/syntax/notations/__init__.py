@@ -1,0 +1,13 @@
+"""What people write who know another language: the table that is tried where parsing failed."""
+
+from __future__ import annotations
+
+from rollc.lang.syntax.notations.expressions import EXPRESSIONS
+from rollc.lang.syntax.notations.lines import LINES
+from rollc.lang.syntax.notations.notation import Correction, Notation
+from rollc.lang.syntax.notations.statements import STATEMENTS
+
+__all__ = ["NOTATIONS", "Correction", "Notation"]
+
+# In the order in which they are tried: what concerns whole lines before what is inside them.
+NOTATIONS = (*LINES, *STATEMENTS, *EXPRESSIONS)
