@@ -70,7 +70,10 @@ def _in_place(call: Call, wanted: tuple[str, ...]) -> tuple[str, tuple[Edit, ...
         form = ", ".join((*wanted, *(f"{name}=…" for name, _ in named)))
         return f"options have their names: `{function}({form})`", edits
     first = call.options[0] if call.options and given[0] not in options else None
-    if first is not None and found + len(given) == len(wanted):
+    if first is not None and given[0] in wanted:
+        edit = Edit(Span(first.name.span.start, first.value.span.start), "")
+        return f"operands have no names: `{function}({', '.join(wanted)})`", (edit,)
+    if first is not None and found + len(given) == len(wanted) and function == "where":
         gap = Span(first.name.span.end, first.value.span.start)
         return "a comparison is written with `==`", (Edit(gap, " == "),)
     return None
@@ -109,7 +112,7 @@ def options_of(
                 option.span,
                 f"`{name}` must be {flaw}",
                 f"this is {value}",
-                helps if name == "axis" else (),
+                helps if name == "axis" and isinstance(value, int) and value < 0 else (),
             )
         given[name] = value
     floats = {name: value for name, value in known.items() if isinstance(value, float)}

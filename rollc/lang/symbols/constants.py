@@ -75,9 +75,10 @@ class Values:
             case Number(int() as value):
                 return value
             case Number(value):
-                edits = [Edit(expression.span, str(int(value)))]
+                whole = [int(value)] if value >= 1 else []
+                edits = [Edit(expression.span, str(number)) for number in whole]
+                helps = [f"write `{number}`" for number in whole]
                 message, text = "a size is a whole number", "not a whole number"
-                helps = [f"write `{int(value)}`"]
                 raise rejected("R208", expression.span, message, text, helps, edits)
             case Name():
                 return self._size(expression)

@@ -90,7 +90,6 @@ FORMS: Mapping[str, str] = {
     "previous": "{0}[t-1]",
     "delay": "{0}[t-{1}]",
     "lag": "{0}[t-{1}]",
-    "shift": "{0}[t-{1}]",
     "next": "{0}[t+1]",
 }
 
@@ -106,7 +105,7 @@ WITHOUT: Mapping[str, str] = {
     ),
     **dict.fromkeys(("einsum", "tensordot", "kron"), "write `A @ b`, `dot(a, b)` or `outer(a, b)`"),
     **dict.fromkeys(
-        ("conv", "conv1d", "convolve", "convolution"),
+        ("conv", "conv1d", "convolution"),
         "write it out: `y = A @ x + B @ x[t-1] + C @ x[t-2]`",
     ),
     **dict.fromkeys(

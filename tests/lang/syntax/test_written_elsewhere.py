@@ -16,6 +16,9 @@ import pytest
 from rollc.lang.diagnostics.diagnostic import Diagnostic, edited
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import Checked, load_graph
+from rollc.lang.symbols.builtins import NO_OPERATIONS, functions
+from rollc.lang.symbols.library import LIBRARY
+from rollc.lang.symbols.other_names import FORMS, FUNCTIONS, WITHOUT
 from rollc.lang.syntax.notations import NOTATIONS
 
 LINES = {
@@ -126,3 +129,9 @@ def test_every_notation_is_of_some_text() -> None:
     said = {item.message for case in CASES for item in errors(spec_of(case)[0])[0]}
     fixed = {item.message for item in NOTATIONS if "\\" not in item.message}
     assert fixed - said == set()
+
+
+def test_names_of_other_languages_are_none_of_this_one() -> None:
+    known = {*functions(), *LIBRARY, *NO_OPERATIONS}
+    assert set(FUNCTIONS.values()) <= known
+    assert not {*FUNCTIONS, *FORMS, *WITHOUT} & known

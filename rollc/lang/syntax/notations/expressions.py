@@ -199,7 +199,7 @@ EXPRESSIONS = (
     Notation(r"([^\W\d]\w*)\.(?:dot|matmul|mm|mv|bmm) \((INSIDE)\)", _ATTRIBUTE, r"(\1 @ \2)"),
     Notation(r"([^\W\d]\w*)\.pow \((INSIDE)\)", _ATTRIBUTE, r"(\1 ** \2)"),
     Notation(r"([^\W\d]\w*)\.(?:shape|size) (?:\[ 0 \]|\( 0? \))?", _ATTRIBUTE, r"size(\1)"),
-    Notation(r"([^\W\d]\w*)\.(?:shift|roll|delay|lag) \( (\w+) \)", _DELAY, r"\1[t-\2]"),
+    Notation(r"([^\W\d]\w*)\.(?:shift|delay|lag) \( (\w+) \)", _DELAY, r"\1[t-\2]"),
     Notation(r"([^\W\d]\w*|\(INSIDE\))\.(NAME) \((?P<inside>INSIDE)\)", _ATTRIBUTE, _method),
     Notation(
         r"(?:[^\W\d]\w*|[)\]])\.NAME",
