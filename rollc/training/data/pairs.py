@@ -13,6 +13,7 @@ from rollc.ir.graph import Graph
 from rollc.ir.operations import OPERATIONS, operation_of
 from rollc.ir.traversal import in_step_order, needed_names
 from rollc.network.network import Network
+from rollc.training.data.likelihood import Variance, variance_of
 from rollc.training.data.preparation import Preparation
 
 if TYPE_CHECKING:
@@ -46,13 +47,15 @@ class Pair:
     ``numbers`` like those of the data; ``scores`` of classes before softmax, their
     ``probabilities``, or the ``choice`` itself; of a yes or no the ``binary_score`` before sigmoid,
     or its ``binary`` probability.  ``compared`` is the name of the data, and ``mask`` that of an
-    input or target which the loss is multiplied with: where it is 0, nothing counts.
+    input or target which the loss is multiplied with: where it is 0, nothing counts.  ``variance``
+    is that of the data, where the loss is the likelihood of a normal distribution.
     """
 
     output: str
     compared: str
     kind: Kind
     mask: str | None = None
+    variance: Variance | None = None
 
 
 def in_units(
@@ -65,6 +68,35 @@ def in_units(
         if pair.kind == "numbers" and scale is not None and pair.output in found:
             output = np.asarray(found[pair.output])
             found[pair.output] = scale.back(output).astype(output.dtype)
+    return found
+
+
+def deviations(
+    network: Network,
+    params: Mapping[str, Array],
+    results: Mapping[str, Array],
+    preparation: Preparation,
+) -> dict[str, Array]:
+    """The standard deviation of what outputs predict, by their names and in the units of the data,
+    as far as the loss has one and outputs and parameters tell it.
+
+    ``results`` are the outputs as the network gives them.
+    """
+    graph, found = network.graph, dict[str, Array]()
+    known = {**params, **{node: results[name] for name, node in graph.outputs if name in results}}
+    for pair in pairs_of(network):
+        if pair.variance is None or not pair.variance.nodes <= known.keys():
+            continue
+        own, dimensions = results[pair.output], len(network.outputs[pair.output].shape)
+        values = {}
+        for name in pair.variance.nodes:
+            value = np.asarray(known[name])
+            is_number = value.ndim and not graph[name].type.shape  # one for all elements
+            values[name] = value[(..., *[None] * dimensions)] if is_number else value
+        deviation = np.broadcast_to(np.sqrt(pair.variance.of(values)), own.shape)
+        scale = preparation.scales.get(pair.compared)
+        in_its_units = deviation if scale is None else deviation * scale.spread
+        found[pair.output] = in_its_units.astype(own.dtype)
     return found
 
 
@@ -96,7 +128,8 @@ def pairs_of(network: Network) -> list[Pair]:
         for name, what in choices:
             if name in by_node:
                 mask = _mask(network, each.node)
-                found.setdefault(each.data, Pair(by_node[name], each.data, what, mask))
+                variance = variance_of(graph, each.node) if what == "numbers" else None
+                found.setdefault(each.data, Pair(by_node[name], each.data, what, mask, variance))
     return list(found.values())
 
 
@@ -130,6 +163,7 @@ def _comparisons(network: Interface) -> list[_Comparison]:
     if graph.loss is None:
         return []
     slots, needed = {**network.inputs, **network.targets}, needed_names(graph, [graph.loss])
+    read = needed_names(graph, [node for _, node in graph.outputs])
     found = []
     for node in graph.nodes:
         compares = operation_of(node).compares
@@ -138,9 +172,10 @@ def _comparisons(network: Interface) -> list[_Comparison]:
         one, other = (edge.source for edge in node.operands[:2])
         for source, data in ((one, other), (other, one)):
             is_target = data in network.targets
-            # A difference from an input is part of many equations.
-            is_loss = is_target or not OPERATIONS[node.operation].linear
-            if data in slots and source not in slots and is_loss:
+            # A difference from an input is part of many equations, which outputs read too.
+            is_loss = is_target or not OPERATIONS[node.operation].linear or node.name not in read
+            is_computed = source not in slots and bool(graph[source].operands)
+            if data in slots and is_computed and is_loss:
                 found.append(_Comparison(node.name, source, data, _KINDS[compares]))
                 break
     return found

@@ -280,3 +280,26 @@ def test_classes_of_a_folder_and_of_a_yes_or_no(folder: Path) -> None:
     assert said["predicted_rain"][-1] == "wet"
     command("run", "run", "--inputs", "days/a.csv", "-o", "said.csv")
     assert pl.read_csv("said.csv")["predicted_rain"][0] == "dry"
+
+
+def test_bounds_where_the_loss_is_a_likelihood(folder: Path) -> None:
+    """Nine of ten numbers lie between them; a spec that only compares has none."""
+    Path("noisy.roll").write_text(
+        "net noisy\ndim D = 2\ninput x: [D]\ntarget y: [D]\nparam a = 0.5, l: [D], b: [D]\n"
+        "o = a * x + b\noutput o\nloss mean(mean((y - o) ** 2 * exp(-l) + l), over t)\n"
+    )
+    random = np.random.default_rng(0)
+    x, noise = random.normal(size=(500, 2)), random.normal(size=(500, 2))
+    y = 100 + [3, 30] * (x + [0.5, 0.2] * noise)
+    columns = dict(zip("abpq", [*x.T, *y.T], strict=True))
+    pl.DataFrame(columns).write_csv("d.csv")
+    words = ("train", "noisy.roll", "--data", "d.csv", "--map", "x=a,b", "--target", "p,q")
+    command(*words, "--standardise", *QUICK)
+    command("run", "run", "--inputs", "d.csv", "-o", "said.csv")
+    said = pl.read_csv("said.csv")
+    names = ["predicted_p", "predicted_q", "low_p", "high_p", "low_q", "high_q"]
+    assert said.columns == names
+    for name in "pq":
+        low, high = (said[f"{bound}_{name}"].to_numpy() for bound in ("low", "high"))
+        between = (low < columns[name]) & (columns[name] < high)
+        assert 0.86 < between.mean() < 0.94, name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +15,12 @@ from rollc.tools.columns import labels_of
 from rollc.training.data.pairs import Pair, pairs_of, probabilities
 
 if TYPE_CHECKING:
+    from rollc.network.arrays import Spec
     from rollc.tools.cli.data_commands.arrays import Loaded
 
 Array = NDArray[Any]
+
+FAR = NormalDist().inv_cdf(0.95)  # deviations from the mean to each bound
 
 
 def predicted_columns(
@@ -25,10 +29,13 @@ def predicted_columns(
     loaded: Loaded | None,
     lengths: Any,
     classes: Mapping[str, tuple[str, ...]],
+    deviations: Mapping[str, Array],
 ) -> dict[str, Any]:
     """The columns of a table: those that nothing read, then what was computed.
 
-    A row is a step, or a sequence where nothing that was computed changes with time.
+    A row is a step, or a sequence where nothing that was computed changes with time.  Where an
+    output has a standard deviation among ``deviations``, its bounds are there too, between which
+    the number lies with a probability of 0.9.
     """
     if len(network.axes) > 1:
         raise InputError("there are several sorts of steps, and a table has one: write .npz")
@@ -58,22 +65,39 @@ def predicted_columns(
     columns = _kept(loaded, bool(timed), at, batched)
     labels = {} if loaded is None or loaded.arranged is None else loaded.arranged.labels
     pairs = {pair.output: pair for pair in pairs_of(network)}
-    for name, array in outputs.items():
-        spec = network.outputs[name]
+
+    def rows_of(array: Array, spec: Spec) -> Array:
         whole = np.asarray(array)
         if not (batched and spec.batch):
             whole = np.expand_dims(whole, len(spec.time))
         if not spec.time:
             whole = whole[None]
-        rows = whole[
+        part = whole[
             at[:, 0] if spec.time else np.zeros(len(at), int),
             at[:, 1] if batched and spec.batch else np.zeros(len(at), int),
-        ].reshape(len(at), -1)
-        for label, column in _named(labels_of(spec), rows, pairs.get(name), labels, classes):
+        ]
+        return np.asarray(part.reshape(len(at), -1))
+
+    for name, array in outputs.items():
+        spec = network.outputs[name]
+        rows = rows_of(array, spec)
+        found = _named(labels_of(spec), rows, pairs.get(name), labels, classes)
+        if name in deviations:
+            found += _bounds(found, rows_of(deviations[name], spec))
+        for label, column in found:
             while label in columns:
                 label += "_"
             columns[label] = column
     return columns
+
+
+def _bounds(predicted: list[tuple[str, Array]], deviation: Array) -> list[tuple[str, Array]]:
+    """The bounds of numbers with a normal distribution."""
+    found = []
+    for (label, column), own in zip(predicted, deviation.T, strict=True):
+        name = label.removeprefix("predicted_")
+        found += [(f"low_{name}", column - FAR * own), (f"high_{name}", column + FAR * own)]
+    return found
 
 
 def _kept(loaded: Loaded | None, timed: bool, at: Array, batched: bool) -> dict[str, Any]:

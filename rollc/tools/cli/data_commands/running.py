@@ -28,7 +28,7 @@ from rollc.tools.cli.data_commands.trained import reading as reading_of
 from rollc.tools.cli.options import READING
 from rollc.tools.datafiles import names, read_npz, write_npz
 from rollc.tools.tables import polars, write_table
-from rollc.training.data.pairs import in_units
+from rollc.training.data.pairs import deviations, in_units
 from rollc.training.data.preparation import Preparation
 from rollc.training.run_folder import is_run
 from rollc.transforms.streaming_split import why_no_steps
@@ -106,9 +106,8 @@ def run(
         _say_of_window(network)
     found = network.forward(values, arrays, before, steps, lengths=lengths, seed=seed)
     after = {name: array for name, array in found.items() if name.startswith(STATE)}
-    results = in_units(
-        network, {n: array for n, array in found.items() if n not in after}, preparation
-    )
+    raw = {name: array for name, array in found.items() if name not in after}
+    results = in_units(network, raw, preparation)
     lines = [f"output {name}: {_described(array)}" for name, array in results.items()]
     has_loss = network.graph.loss is not None and not (apart and not grad)
     if has_loss and (grad or network.targets.keys() <= arrays.keys()):
@@ -151,7 +150,10 @@ def run(
             scaled = " (of standardised numbers)" if preparation.scales else ""
             lines.append(f"loss: {loss:.6g}{scaled}")
     if outputs is not None and outputs.lower().endswith(TABLES):
-        predicted = predicted_columns(network, results, loaded, lengths, preparation.classes)
+        spread = deviations(network, values, raw, preparation)
+        predicted = predicted_columns(
+            network, results, loaded, lengths, preparation.classes, spread
+        )
         files.write_bytes(outputs, write_table(predicted, outputs))
     elif outputs is not None:
         files.write_bytes(outputs, write_npz(results))
