@@ -1,0 +1,146 @@
+"""Systems whose equations have constant matrices, rows and columns that broadcast, and neighbours.
+
+Each stands as its paper has it, and is held to NumPy written on its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rollc.driver.build import build_text
+from rollc.network.network import Network
+from tests.reference.systems.complex_step import Array, Leaves, held, sigmoid
+
+
+def network(text: str) -> Network:
+    return build_text(text, dtype="float64")[0]
+
+
+def test_oscillators_that_pull_at_each_other() -> None:
+    """Kuramoto (1984), Chemical oscillations, waves, and turbulence, equation 5.4.1."""
+    net = network("""
+        net kuramoto
+        dim N = 4
+        const dt = 0.1
+        input push: [N]
+        static input start: [N]
+        param pace: [N] = 1.0, K = 0.8
+        gap = expand(phase[t-1], axis=0) - expand(phase[t-1], axis=1)
+        phase = phase[t-1] + dt * (pace + K * mean(sin(gap), axis=1)) + push
+        init phase = start
+        order = mean(cos(phase)) ** 2 + mean(sin(phase)) ** 2
+        output phase, order
+        loss mean(order, over t)
+        """)
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        phase, phases = p["start"], []
+        for push in p["push"]:
+            pull = np.array([np.sin(phase - one).mean() for one in phase])
+            phase = phase + 0.1 * (p["pace"] + p["K"] * pull) + push
+            phases.append(phase)
+        order = [np.cos(one).mean() ** 2 + np.sin(one).mean() ** 2 for one in phases]
+        return {"phase": np.array(phases), "order": np.array(order)}, np.mean(order)
+
+    held(net, direct)
+
+
+def test_linear_attention_whose_rows_decay() -> None:
+    """Yang et al., Gated linear attention transformers with hardware-efficient training (2024),
+    equation 3: a matrix of memory, with a gate for each of its rows."""
+    net = network("""
+        net gated_linear_attention
+        dim D = 3, K = 2, V = 4
+        input x: [D]
+        target y: [V]
+        param Q: [K, D], P: [K, D], W: [V, D], A: [K, D], a: [K] = 1.0
+        q = Q @ x / sqrt(K)
+        k = P @ x
+        v = W @ x
+        decay = sigmoid(A @ x + a) ** (1 / 16)
+        S = expand(decay, axis=1) * S[t-1] + outer(k, v)
+        o = transpose(S) @ q
+        output o, S
+        loss mean(mse(o, y), over t)
+        """)
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        S, memories, seen = np.zeros((2, 4)), [], []
+        for x in p["x"]:
+            decay = sigmoid(p["A"] @ x + p["a"]) ** (1 / 16)
+            S = np.diag(decay) @ S + np.outer(p["P"] @ x, p["W"] @ x)
+            memories.append(S)
+            seen.append(p["Q"] @ x @ S / np.sqrt(2))
+        loss = np.mean((np.array(seen) - p["y"]) ** 2)
+        return {"o": np.array(seen), "S": np.array(memories)}, loss
+
+    held(net, direct)
+
+
+def test_two_chemicals_on_a_ring() -> None:
+    """Gray and Scott (1984); Pearson, Complex patterns in a simple system (1993), equation 2."""
+    net = network("""
+        net gray_scott
+        dim N = 5
+        const F = 0.04, k = 0.06
+        input drop: [N]
+        param rate: [2] = 0.1
+        near = roll(c[t-1], 1, axis=1) + roll(c[t-1], -1, axis=1) - 2 * c[t-1]
+        u = sum(c[t-1][0:1], axis=0)
+        v = sum(c[t-1][1:2], axis=0)
+        made = u * v ** 2
+        c = c[t-1] + expand(rate, axis=1) * near + [F * (1 - u) - made + drop, made - (F + k) * v]
+        init c = expand([1, 0.2], axis=1, size=N)
+        output c
+        loss mean(sum(c * c), over t)
+        """)
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        u, v, states = np.ones(5), np.full(5, 0.2), []
+        for drop in p["drop"]:
+            near = [np.roll(one, 1) + np.roll(one, -1) - 2 * one for one in (u, v)]
+            made = u * v * v
+            u, v = (
+                u + p["rate"][0] * near[0] + 0.04 * (1 - u) - made + drop,
+                v + p["rate"][1] * near[1] + made - 0.1 * v,
+            )
+            states.append(np.array([u, v]))
+        return {"c": np.array(states)}, np.mean([(state**2).sum() for state in states])
+
+    held(net, direct)
+
+
+def test_a_memory_of_legendre_polynomials() -> None:
+    """Voelker, Kajic and Eliasmith, Legendre memory units (2019), equations 1 and 2, by Euler's
+    rule: the matrices are constants."""
+    net = network("""
+        net legendre
+        dim N = 4
+        const window = 20
+        input x
+        target y
+        param w: [N] = normal(0.5), gain = 1.0
+        i = expand(range(N), axis=1)
+        j = expand(range(N), axis=0)
+        A = (2 * i + 1) * where(i < j, -1, (-1) ** (i - j + 1))
+        B = (2 * range(N) + 1) * (-1) ** range(N)
+        m = (eye(N) + A / window) @ m[t-1] + B / window * (gain * x)
+        init m = zeros(N)
+        o = dot(w, m)
+        output m, o
+        loss mean(mse(o, y), over t)
+        """)
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        A: Array = np.array([[-1, -1, -1, -1], [3, -3, -3, -3], [-5, 5, -5, -5], [7, -7, 7, -7.0]])
+        B: Array = np.array([1, -3, 5, -7.0])
+        m, states = np.zeros(4), []
+        for x in p["x"]:
+            m = m + (A @ m + B * p["gain"] * x) / 20
+            states.append(m)
+        o = np.array(states) @ p["w"]
+        return {"m": np.array(states), "o": o}, np.mean((o - p["y"]) ** 2)
+
+    held(net, direct)
