@@ -19,8 +19,9 @@ from typing import Literal
 from rollc.autodiff.adjoint import PREFIX, adjoint
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import Value
-from rollc.ir.graph import Edge, Graph, Node
+from rollc.ir.graph import LEAVES, Edge, Graph, Node
 from rollc.ir.names import lengths_leaves
+from rollc.ir.operations import operation_of
 from rollc.ir.traversal import dependents
 
 
@@ -80,6 +81,11 @@ def weight_nodes(graph: Graph) -> set[str]:
     others = (
         node.name
         for node in graph.nodes
-        if node.operation not in ("param", "constant") and (node.type.axes or not node.operands)
+        if node.operation not in ("param", "constant") and (node.type.axes or _given(node))
     )
     return dependents(graph.nodes, parameters) - dependents(graph.nodes, others)
+
+
+def _given(node: Node) -> bool:
+    """Whether a node comes with a call: a leaf, or the number of steps."""
+    return node.operation in LEAVES or operation_of(node).counts
