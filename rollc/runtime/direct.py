@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,7 @@ class Direct:
         known: dict[Key, Result] = {(each.kind, each.label): each for each in program.results}
         self._kernel, self._sizes = kernel, {**steps, BATCH: batch}
         self._phases = tuple(phase for turn in turns for phase in turn.phases)
+        self._functions = [one for one in program.functions if one.phase in self._phases]
         wanted = {key for turn in turns for key in turn.results}
         leaves = {name for turn in turns for name in turn.leaves}
         size = kernel.bytes(self._sizes)
@@ -76,13 +77,9 @@ class Direct:
         rows = {each[0]: each for own in frame.results.values() for each in own}
         if any(result.ref.buffer not in rows for result in self._wanted.values()):
             raise Unfit  # it is a leaf, or a buffer of the kernel's own
-        given = [
-            {key for key in turn.results if self._is_alone(known[key], rows, turn)}
-            for turn in turns
-        ]
         self.written = [
-            [key for key in turn.results if key in own]
-            for turn, own in zip(turns, given, strict=True)
+            [key for key in turn.results if self._is_alone(known[key], rows, turn)]
+            for turn in turns
         ]
         places = [
             [*turn.leaves, *(known[key].ref.buffer for key in own)]
@@ -91,15 +88,9 @@ class Direct:
         told = {name for each in places for name in each}
         self._told = [*frame.given, *(own for name, own in rows.items() if name in told)]
         self._kept = [own for name, own in rows.items() if name not in told]
-        self._points = [
-            [
-                [(index, own.index(name)) for index, name in enumerate(each.buffers) if name in own]
-                for each in self._functions()
-            ]
-            for own in places
-        ]
-        self._order = [
-            [place for place, each in enumerate(self._functions()) if each.phase in turn.phases]
+        self.points = [[*self._points(own)] for own in places]
+        self.order = [
+            [place for place, each in enumerate(self._functions) if each.phase in turn.phases]
             for turn in turns
         ]
         self._idle = [self._made(frame.arrays)]
@@ -119,24 +110,29 @@ class Direct:
             self._idle.append(own)
 
     def _is_alone(self, result: Result, rows: Mapping[str, Argument], turn: Turn) -> bool:
-        """Whether a result is all of a buffer, which its own turn writes and no other reads."""
-        name, memory = result.ref.buffer, self._kernel.memory
-        if result.phase not in turn.phases or name in memory.read_later:
+        """Whether a result is all of a buffer, which is known to its own turn alone."""
+        name = result.ref.buffer
+        if any(name in one.buffers for one in self._functions if one.phase not in turn.phases):
             return False
         if [each.ref.buffer for each in self._kernel.program.results].count(name) > 1:
             return False
         array = np.empty(rows[name][1])
-        view = memory.view(result, array, self._sizes)
+        view = self._kernel.memory.view(result, array, self._sizes)
         return view.size == array.size and view.flags.c_contiguous
 
-    def _functions(self) -> list[Function]:
-        return [one for one in self._kernel.program.functions if one.phase in self._phases]
+    def _points(self, names: Sequence[str]) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """Each function that has some arrays, with their index there and their place in names."""
+        known = {name: place for place, name in enumerate(names)}
+        for place, one in enumerate(self._functions):
+            own = [(i, known[name]) for i, name in enumerate(one.buffers) if name in known]
+            if own:
+                yield place, own
 
     def _made(self, frame: Mapping[str, Array]) -> Own:
         kept = {name: empty(shape, dtype) for name, shape, dtype in self._kept}
         # Of what is told by an address there is a shape in the row.
         like = {name: np.empty(shape, dtype) for name, shape, dtype in self._told}
-        bound = [self._bound(each, {**frame, **kept, **like}) for each in self._functions()]
+        bound = [self._bound(each, {**frame, **kept, **like}) for each in self._functions]
         views = {
             key: self._kernel.memory.view(result, kept[result.ref.buffer], self._sizes)
             for key, result in self._wanted.items()
@@ -201,7 +197,7 @@ class Tape:
         only one to call holds the ``lock`` until results are copied.
         """
         direct, bound = self._direct, self._own.bound
-        for one, places in zip(bound, direct._points[turn], strict=True):
-            one.point(places, addresses)
-        for place in direct._order[turn]:
+        for place, own in direct.points[turn]:
+            bound[place].point(own, addresses)
+        for place in direct.order[turn]:
             bound[place]()

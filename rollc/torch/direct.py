@@ -36,17 +36,17 @@ def facts_of(tensors: Iterable[Any]) -> Facts | None:
                     type(each),
                     each.dtype,
                     each.shape,
-                    each.layout,
                     each.is_cpu,
                     each.is_contiguous(),
                     each.is_neg(),
                     has_storage(each),
+                    each._is_zerotensor(),
                     each.requires_grad,
                 )
                 for each in tensors
             ],
         )
-    except (AttributeError, RuntimeError, TypeError):  # not dense, or no tensor at all
+    except (AttributeError, RuntimeError, TypeError):  # one that is not dense, or none at all
         return None
 
 
@@ -273,7 +273,7 @@ def plan_of(
     """
     takes = {name: stacks.get(name, (name,)) for name in asked}
     gives = {name: stacks.get(name, (name,)) for name in found}
-    if not all(type(each) in _TYPES and has_storage(each) for each in asked.values()):
+    if not all(type(each) in _TYPES and each.data_ptr() for each in asked.values()):
         return None
     if not all(_holds(asked[name], names, tensors) for name, names in takes.items()):
         return None

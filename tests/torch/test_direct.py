@@ -350,6 +350,8 @@ def test_cotangents_of_any_layout(planned: Any) -> None:
         for each in (whole, turned, mirrored)
     ]
     assert torch.equal(grads[0], grads[1]) and torch.equal(grads[0], grads[2])
+    nothing = torch._efficientzerotensor(whole.shape, dtype=torch.float64)
+    assert not torch.autograd.grad(outputs["h"], x, nothing, retain_graph=True)[0].any()
     of_p = torch.autograd.grad(outputs["p"].sum(), x, retain_graph=True)[0]
     both = torch.autograd.grad([outputs["h"], outputs["p"].sum()], x, [whole, None])[0]
     torch.testing.assert_close(both, grads[0] + of_p)
@@ -363,6 +365,8 @@ def test_tensors_that_a_plan_does_not_take(planned: Any) -> None:
         torch.complex(x.detach(), -x.detach()).conj().imag,
         nn.Parameter(x.detach().clone()),
     ]
+    nothing = torch._efficientzerotensor(x.shape, dtype=torch.float64)
+    assert torch.equal(module(nothing)["h"], module(torch.zeros_like(x))["h"])
     for other in others:
         for _ in range(4):
             assert torch.equal(module(other)["h"].detach(), right)
