@@ -234,7 +234,9 @@ class Planned(torch.autograd.Function):  # type: ignore[misc]
         else:
             if not plan.loss:
                 own = plan.gradients(ctx.found, cotangents)
-            elif last and cotangents[0] == 1:  # as it is where the loss itself is learnt from
+            elif (
+                last and cotangents[0].item() == 1
+            ):  # as it is where the loss itself is learnt from
                 own = ctx.found
             else:
                 own = [each * cotangents[0] for each in ctx.found]

@@ -3,7 +3,8 @@
     python -m tests.commands.converted_models [--rounds 25] [--threads 2]
 
 Three models as people write them, forward alone and forward with backward, first as PyTorch has
-them, then converted.  All are timed in turn, in one process; a line has the medians of the rounds.
+them, then converted.  All are timed in turn, in one process; a line has the medians of the rounds,
+with one thread of processor time, which others on the machine take no part of.
 """
 
 from __future__ import annotations
@@ -91,19 +92,19 @@ def ways(model: Any) -> dict[str, Callable[[], Any]]:
     return {"forward": forward, "forward and backward": both}
 
 
-def medians(calls: list[Callable[[], Any]], rounds: int) -> list[float]:
+def medians(calls: list[Callable[[], Any]], rounds: int, clock: Callable[[], float]) -> list[float]:
     """Seconds of each, measured in turn."""
     found: list[list[float]] = [[] for _ in calls]
     for round_ in range(rounds + 2):
         for place, call in enumerate(calls):
-            start = time.perf_counter()
+            start = clock()
             call()
             if round_ > 1:
-                found[place].append(time.perf_counter() - start)
+                found[place].append(clock() - start)
     return [statistics.median(each) for each in found]
 
 
-def lines(rounds: int) -> Iterator[str]:
+def lines(rounds: int, clock: Callable[[], float]) -> Iterator[str]:
     yield "| model | | PyTorch, ms | rollc, ms | times as fast |"
     yield "| --- | --- | --- | --- | --- |"
     for sort in (LanguageModel, Tagger, Agent):
@@ -112,7 +113,7 @@ def lines(rounds: int) -> Iterator[str]:
         converted = rollc.torch.convert(copy.deepcopy(model))
         torch.testing.assert_close(converted(), model(), rtol=1e-4, atol=1e-4)
         for way, theirs in ways(model).items():
-            before, after = medians([theirs, ways(converted)[way]], rounds)
+            before, after = medians([theirs, ways(converted)[way]], rounds, clock)
             yield (
                 f"| {sort.said} | {way} | {before * 1e3:.2f} | {after * 1e3:.2f} |"
                 f" {before / after:.2f} |"
@@ -126,7 +127,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     threads.use(arguments.threads)
-    for line in lines(arguments.rounds):
+    clock = time.process_time if arguments.threads == 1 else time.perf_counter
+    for line in lines(arguments.rounds, clock):
         print(line, flush=True)
 
 
