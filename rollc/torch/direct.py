@@ -232,14 +232,13 @@ class Planned(torch.autograd.Function):  # type: ignore[misc]
             needs = ctx.needs_input_grad[1:]
             found = plan.differentiable(tensors, cotangents, needs) if any(needs) else nothing
         else:
+            slope: Any = cotangents[0]
             if not plan.loss:
                 own = plan.gradients(ctx.found, cotangents)
-            elif (
-                last and cotangents[0].item() == 1
-            ):  # as it is where the loss itself is learnt from
+            elif last and slope.item() == 1:  # as it is where the loss itself is learnt from
                 own = ctx.found
             else:
-                own = [each * cotangents[0] for each in ctx.found]
+                own = [each * slope for each in ctx.found]
             found = nothing
             for place, gradient in zip(plan.wanted, own, strict=True):
                 found[place] = gradient
