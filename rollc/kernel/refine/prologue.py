@@ -99,4 +99,5 @@ def reads_sizes(statement: Simple) -> bool:
 
 
 def _names_axis(options: Collection[tuple[str, Attribute]]) -> bool:
-    return any(name in ("axis", "over") for name, _ in options)
+    """Whether an option is a time axis or the batch; a number is a dimension of the value."""
+    return any(name in ("axis", "over") and not isinstance(value, int) for name, value in options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -17,6 +18,7 @@ from rollc.ir.interpreter import interpret
 from rollc.ir.text import parse_graph, print_graph
 from rollc.ir.verifier import verify
 from rollc.kernel.passes import planned, scheduled
+from rollc.kernel.text import print_program
 from rollc.lang.inference.broadcasting import broadcast
 
 Array = NDArray[Any]
@@ -90,3 +92,11 @@ def test_what_is_broadcast_is_in_no_buffer() -> None:
     assert copies and not copies & {buffer.name for buffer in program.buffers}
     source = backend("numba").emit(program, "float64")
     assert "% " not in source and "//" not in source.split("kernel\n")[1]
+
+
+def test_what_parameters_alone_broadcast_to_is_computed_once() -> None:
+    graph = graph_of("o = o[t-1] * u + c * range(M) + m[1:2] * eye(M)[0:N]")
+    program = planned(scheduled(kernel_graphs(graph)["forward"]()))
+    (function,) = program.functions
+    text = print_program(replace(program, functions=(replace(function, body=()),)))
+    assert all(f"operation={name}" in text for name in ("expand", "range", "eye", "slice"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 from rollc.driver import artefact, artefact_store
@@ -106,7 +107,9 @@ def _say_what_is_done(job: Job, trainer: Trainer) -> None:
     window = options["window"] if options["stateful"] else None
     if window is not None:
         sizes += f", windows of {counted(window, 'step')} one after the other"
-    parameters = counted(trainer.layout.size, "parameter")
+    frozen = sum(prod(spec.shape) for spec in network.params.values() if spec.frozen)
+    parameters = counted(trainer.layout.size - frozen, "parameter")
+    parameters += f", and {frozen} that are frozen" if frozen else ""
     console.say(f"an update: {sizes}; {counted(trainer.updates, 'update')} an epoch; {parameters}")
     if options["batch"] is not None and options["batch"] >= trainer.data.sequences:
         many = counted(trainer.data.sequences, "sequence")
