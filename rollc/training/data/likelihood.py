@@ -26,8 +26,8 @@ class Variance:
     """``scale`` times the powers of some nodes, times the exponentials of multiples of others."""
 
     scale: float
-    powers: Mapping[str, float]
-    exponents: Mapping[str, float]
+    powers: Mapping[str, float] = field(hash=False)
+    exponents: Mapping[str, float] = field(hash=False)
 
     @property
     def nodes(self) -> set[str]:

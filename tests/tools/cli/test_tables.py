@@ -294,7 +294,9 @@ def test_bounds_where_the_loss_is_a_likelihood(folder: Path) -> None:
     columns = dict(zip("abpq", [*x.T, *y.T], strict=True))
     pl.DataFrame(columns).write_csv("d.csv")
     words = ("train", "noisy.roll", "--data", "d.csv", "--map", "x=a,b", "--target", "p,q")
-    command(*words, "--standardise", *QUICK)
+    command(*words, "--standardise", "--split", "0.8,0.1,0.1", *QUICK)
+    found = json.loads(command("evaluate", "run", "--format", "json").stdout)
+    assert found["p"]["the network"]["R2"] > 0.5
     command("run", "run", "--inputs", "d.csv", "-o", "said.csv")
     said = pl.read_csv("said.csv")
     names = ["predicted_p", "predicted_q", "low_p", "high_p", "low_q", "high_q"]
@@ -302,4 +304,4 @@ def test_bounds_where_the_loss_is_a_likelihood(folder: Path) -> None:
     for name in "pq":
         low, high = (said[f"{bound}_{name}"].to_numpy() for bound in ("low", "high"))
         between = (low < columns[name]) & (columns[name] < high)
-        assert 0.86 < between.mean() < 0.94, name
+        assert 0.84 < between.mean() < 0.95, name
