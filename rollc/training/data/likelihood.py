@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.ir.graph import Graph, Node
-from rollc.ir.traversal import needed_names
+from rollc.ir.traversal import in_step_order, needed_names
 
 Array = NDArray[Any]
+
+_LONGEST = 200  # operations of a formula
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,19 @@ class _Term:
 def variance_of(graph: Graph, difference: str) -> Variance | None:
     """The variance of what a difference is taken from, in terms of outputs and other nodes; None
     where the loss is no such likelihood."""
+    atoms = frozenset(node for _, node in graph.outputs)
     assert graph.loss is not None
-    needed = needed_names(graph, [graph.loss])
-    sums = _Sums(graph, frozenset(node for _, node in graph.outputs), difference)
-    for node in graph.nodes:
-        if node.name in needed and node.operation in ("add", "subtract", "negate", "multiply"):
-            found = _variance(sums, list(sums.terms(node.name, 1.0)), difference)
-            if found is not None:
-                return found
+    behind, needed = {difference}, needed_names(graph, [graph.loss])
+    for node in in_step_order(graph.nodes):
+        if node.name not in needed:
+            continue
+        if any(edge.source in behind and not edge.delay for edge in node.operands):
+            behind.add(node.name)
+            if node.operation in ("add", "subtract", "negate", "multiply"):
+                sums = _Sums(graph, atoms, difference)
+                found = _variance(sums, list(sums.terms(node.name, 1.0)), difference)
+                if found is not None:
+                    return found
     return None
 
 
@@ -103,6 +110,7 @@ class _Sums:
     graph: Graph
     atoms: frozenset[str]
     difference: str
+    seen: list[str] = field(default_factory=list)  # of a formula that is longer, no more is read
 
     def terms(self, name: str, factor: float) -> Iterator[_Term]:
         """The terms of a sum."""
@@ -178,7 +186,9 @@ class _Sums:
     def _sources(self, name: str) -> list[str]:
         """The operands of a node; none of an atom, and where one is of another step."""
         operands = self.graph[name].operands
-        if name in self.atoms or any(edge.delay for edge in operands):
+        self.seen.append(name)
+        longer = len(self.seen) > _LONGEST
+        if longer or name in self.atoms or any(edge.delay for edge in operands):
             return []
         return [edge.source for edge in operands]
 

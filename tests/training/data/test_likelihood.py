@@ -73,6 +73,16 @@ def test_other_losses_have_none(spread: str, loss: str) -> None:
     assert found is None or found.nodes != {"s"}
 
 
+def test_a_long_loss_takes_no_time() -> None:
+    """One whose terms double with each equation, and one of many equations."""
+    doubled = [f"e{step + 1} = e{step} + e{step}" for step in range(60)]
+    deep = [f"f{step + 1} = f{step} + 0.1 * b" for step in range(1500)]
+    for lines, last in ((doubled, "e60"), (deep, "f1500")):
+        loss = "gaussian_nll(m, s, y)"
+        lines = [POSITIVE, f"e0 = {loss}", f"f0 = {loss}", *lines]
+        assert variance_in("\n".join(lines), last) is not None
+
+
 def test_a_deviation_is_in_the_units_of_the_data() -> None:
     net = tiny_network(SPEC.format(spread=POSITIVE, loss="gaussian_nll(m, s, y)"))
     results = net.forward(net.init(0), {"x": np.ones(3)})
