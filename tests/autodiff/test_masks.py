@@ -84,9 +84,9 @@ def taken(operation: str, case: Case) -> Array:
 
 
 def ordinary(graph: Graph, ok: Array) -> dict[str, Array]:
-    """Leaves that suit every operation, and the condition."""
+    """Leaves that suit every operation, of numbers from 0.5 to 1, and the condition."""
     leaves = {
-        name: np.abs(array) + 0.5 if array.dtype.kind == "f" else array
+        name: 0.5 + 0.45 * np.tanh(np.abs(array)) if array.dtype.kind == "f" else array
         for name, array in values(graph, SIZES).items()
     }
     return {**leaves, "ok": np.where(ok, 1.0, -1.0)}

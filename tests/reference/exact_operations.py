@@ -446,6 +446,8 @@ TWO = {
             ((-0.0, -1), np.pi, (-1, 0)),
             ((0, -0.0), 0, (NAN, NAN)),
             ((NAN, 1), NAN, (NAN, NAN)),
+            ((NAN, 0), NAN, (NAN, NAN)),
+            ((0, NAN), NAN, (NAN, NAN)),
         ),
     ),
     "add": two(lambda a, b: a + b, lambda a, b: mpf(1), lambda a, b: mpf(1)),

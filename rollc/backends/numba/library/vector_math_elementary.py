@@ -53,7 +53,7 @@ def _angle(a: Any, b: Any) -> Any:
     low, high = (b, a) if steep else (a, b)
     q = low / high
     q = D(1) if low == high else q
-    q = D(0) if high == D(0) else q
+    q = D(0) if high == D(0) and low == D(0) else q
     wide = q > D(0.4142135623730951)
     q = (q - D(1)) / (q + D(1)) if wide else q
     z = q * q
