@@ -7,7 +7,7 @@ what was found.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from rollc.errors import InputError
 from rollc.ir.graph import BATCH, Node
 from rollc.ir.names import STATE
+from rollc.network import hints
 
 Array = NDArray[Any]
 
@@ -129,17 +130,25 @@ def fitting(
     spec: Spec,
     sizes: Sizes,
     lengths: Mapping[str, Array] | None = None,
+    dims: Iterable[tuple[str, int]] = (),
 ) -> Array:
     """An array of the shape with time and batch, of the right dtype and range.
 
-    With ``lengths`` by axis, an index may be anything in the padding.
+    With ``lengths`` by axis, an index may be anything in the padding.  ``dims`` are the sizes that
+    its shape is made of.
     """
     array = as_array(what, value)
     expected = shape_of(spec, sizes, sizes.batched)
     if array.shape != expected:
+        free = [None] * (len(expected) - len(spec.shape))
+        hint = (
+            hints.in_order(array.shape, [*free, *spec.shape] if free else expected)
+            or hints.of_classes(array.shape, expected, spec.bound)
+            or hints.of_sizes(dims, expected, array.shape)
+        )
         raise InputError(
             f"{what}: expected {words(spec, sizes.batched)}"
-            f" with shape {brackets(expected)}, found {brackets(array.shape)}"
+            f" with shape {brackets(expected)}, found {brackets(array.shape)}{hint}"
         )
     own, shape = lengths or {}, shape_of(spec, sizes)
     if array.shape != shape:
@@ -175,12 +184,14 @@ def converted(
 
 def _indices(what: str, array: Array, spec: Spec) -> Array:
     if array.size and array.dtype.kind not in "iub":  # an empty list is an array of numbers
-        raise InputError(f"{what}: expected integers, found {array.dtype}")
+        hint = hints.of_integers(array)
+        raise InputError(f"{what}: expected integers, found {array.dtype}{hint}")
     if array.size and spec.bound is not None:
         low, high = int(array.min()), int(array.max())
         if low < 0 or high >= spec.bound:
             wrong = low if low < 0 else high
-            raise InputError(f"{what}: expected 0 to {spec.bound - 1}, found {wrong}")
+            hint = hints.of_range(low, high, spec.bound)
+            raise InputError(f"{what}: expected 0 to {spec.bound - 1}, found {wrong}{hint}")
     return np.ascontiguousarray(array, dtype=np.int64)
 
 

@@ -17,6 +17,7 @@ from rollc.errors import InputError
 from rollc.ir.graph import Graph, delayed
 from rollc.ir.names import STATE, lengths_leaves
 from rollc.ir.traversal import needed_names
+from rollc.network import hints
 from rollc.network.arrays import (
     Sizes,
     Spec,
@@ -52,6 +53,7 @@ class Interface:
     delayed values, and ``held`` what else a state has: values that are the same at every step.
     ``no_state`` and ``no_lengths`` say why it takes none, where it does not, and ``no_both``
     why not both.
+    ``dims`` are the sizes that it was built with.
     ``ragged_outputs`` are the outputs where lengths are given: those that all sequences share
     are each sequence's own then, as far as they change with time.
     """
@@ -73,6 +75,7 @@ class Interface:
     no_state: str | None
     no_lengths: str | None
     no_both: str | None
+    dims: tuple[tuple[str, int], ...]
     known: dict[Alike, Sizes] = field(default_factory=dict, compare=False, repr=False)
     """Of the last arrays that were taken as they are: what they are like, and their sizes."""
 
@@ -150,7 +153,8 @@ class Interface:
         for name, spec in self.params.items():
             if name not in params:
                 raise InputError(f"missing parameter `{name}`: expected {words(spec)}")
-            found[name] = fitting(f"parameter `{name}`", params[name], spec, _NO_SIZES)
+            what = f"parameter `{name}`"
+            found[name] = fitting(what, params[name], spec, _NO_SIZES, dims=self.dims)
         return found
 
     def _of_teacher(self, state: Arrays) -> dict[str, ArrayLike]:
@@ -196,6 +200,12 @@ class Interface:
                 raise InputError(
                     f"{sort} `{name}`: expected {words(spec)}, found {brackets(array.shape)}"
                 )
+            own = array.shape[array.ndim - len(spec.shape) :]
+            if sort == "input" and own != spec.shape:
+                free = [None] * (array.ndim - len(own))
+                if hint := hints.in_order(array.shape, [*free, *spec.shape]):
+                    found_shape = f"found {brackets(array.shape)}{hint}"
+                    raise InputError(f"{sort} `{name}`: expected {words(spec)}, {found_shape}")
             if spec.batch and batch is None:
                 batched = array.ndim == full
                 batch = array.shape[lead + len(spec.time)] if batched else 1
@@ -305,6 +315,7 @@ def interface_of(
         no_state=no_state,
         no_lengths=why_no_lengths(graph),
         no_both=None if no_state else why_no_lengths(expose_state(graph, axis)),
+        dims=graph.dims,
     )
 
 

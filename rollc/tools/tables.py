@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,10 @@ class Table:
         """The place of a column, from 0 on."""
         if label not in self.places:
             there = datafiles.names((self.heads or ())[:12])
-            raise InputError(f"`{self.file}` has no column `{label}`; it has {there}")
+            apart = ""
+            if self.heads is not None and len(self.heads) == 1 and label in self.heads[0]:
+                apart = "; where its cells stand apart by something else, say it by `--separator`"
+            raise InputError(f"`{self.file}` has no column `{label}`; it has {there}{apart}")
         if self.heads is not None and self.heads.count(label) > 1:
             raise InputError(f"`{self.file}` has more than one column `{label}`")
         return self.places[label]
@@ -82,6 +86,8 @@ class Table:
             if wrong.any():
                 row = wrong.arg_max() or 0
                 found = f"found `{cells[row]:.20}`"
+                if re.fullmatch(r"[+-]?\d+,\d+", str(cells[row])):
+                    found += "; the decimal point is `.`, and this file has commas"
                 raise InputError(f"{self.where(row, place)}: expected a number, {found}")
         elif column.dtype.is_numeric() or column.dtype == pl.Boolean:
             numbers = column.cast(pl.Float64)

@@ -90,6 +90,11 @@ def test_the_same_table_in_every_format() -> None:
         (b"x.0,y\n1,2\n", "`f.csv` has no column `x.1`"),
         (b"a,b\n1,2\n", "no column of `f.csv` has a name that was looked for, such as `x.0`, `y`"),
         (b"1,2\n", "has 2 columns without heads, where 3 were expected: x.0, x.1, y"),
+        (
+            b"x.0;x.1;y\n1,5;2;3\n",
+            "(`x.0`): expected a number, found `1,5`; the decimal point is `.`, and this file has"
+            " commas",
+        ),
         (b"y\n1\ntwo\n", "`f.csv`, line 3, column 1 (`y`): expected a number, found `two`"),
         (b"\n\ny\n1\n\ntwo\n", "`f.csv`, line 6, column 1 (`y`): expected a number, found `two`"),
         (b'a,y\n"1\n2",1\n3,two\n', "`f.csv`, line 4, column 2 (`y`): expected a number"),
@@ -213,3 +218,10 @@ def test_numbers_are_those_that_are_written(numbers: list[float], written: Any) 
     table = "y\n" + "".join(f"{written(number).strip()}\n" for number in numbers)
     found = read(table.encode()).arrays["y"]
     np.testing.assert_array_equal(found, np.array([float(number) for number in numbers]))
+
+
+def test_a_table_that_is_one_column_may_have_another_separator() -> None:
+    with pytest.raises(
+        InputError, match=r"has no column `a`; it has `a b`; where .* `--separator`"
+    ):
+        read_table(b"a b\n1 2\n", "f.csv", None).place("a")
