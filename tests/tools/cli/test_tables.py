@@ -305,3 +305,16 @@ def test_bounds_where_the_loss_is_a_likelihood(folder: Path) -> None:
         low, high = (said[f"{bound}_{name}"].to_numpy() for bound in ("low", "high"))
         between = (low < columns[name]) & (columns[name] < high)
         assert 0.84 < between.mean() < 0.95, name
+
+
+def test_a_loss_that_is_no_number_is_led_back_to_the_data(folder: Path) -> None:
+    text = (
+        "net one\ninput x\ntarget y\nh = 0.5 * h[t-1] + x\noutput h\nloss mean(mse(h, y), over t)\n"
+    )
+    (folder / "one.roll").write_text(text)
+    (folder / "i.csv").write_text("x,y\n1,2\ninf,3\n")
+    said = command("run", "one.roll", "--inputs", "i.csv", *REFERENCE).stderr
+    assert "the loss is no number, and `i.csv`, line 3, column 1 (`x`) is inf" in said
+    np.savez("n.npz", x=np.array([1.0, 2.0, np.nan]), y=np.zeros(3))
+    said = command("run", "one.roll", "--inputs", "n.npz", *REFERENCE).stderr
+    assert "the loss is no number, and `x` in `n.npz` is nan at [2]" in said

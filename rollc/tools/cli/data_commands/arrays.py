@@ -129,6 +129,25 @@ def load(
     return Loaded(data, arranged, classes=columns.classes or {})
 
 
+def not_finite(loaded: Loaded, file: str) -> str | None:
+    """The first number of data that is NaN or infinite, and its place; None if there is none."""
+    for name, array in loaded.data.arrays.items():
+        wrong = ~np.isfinite(array)
+        if not wrong.any():
+            continue
+        if loaded.arranged is not None:
+            table = loaded.arranged.table
+            for label in loaded.arranged.labels[name] if table.heads else ():
+                numbers, present = table.numbers(table.place(label))
+                infinite = present & ~np.isfinite(numbers)
+                if infinite.any():
+                    row = int(infinite.argmax())
+                    return f"{table.where(row, table.place(label))} is {numbers[row]:g}"
+        place = [int(number) for number in np.argwhere(wrong)[0]]
+        return f"`{name}` in `{file}` is {array[tuple(place)]:g} at {place}"
+    return None
+
+
 def _with_classes(network: Network, tables: Sequence[Table], columns: Columns) -> Columns:
     """With the words that stand for classes, found if they are not known from a run."""
     if columns.classes is not None:

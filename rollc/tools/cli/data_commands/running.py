@@ -15,7 +15,7 @@ from rollc.errors import InputError, UndefinedError
 from rollc.network.network import Network
 from rollc.tools import console, files
 from rollc.tools.cli import effect
-from rollc.tools.cli.data_commands.arrays import as_kept, columns_of, load
+from rollc.tools.cli.data_commands.arrays import as_kept, columns_of, load, not_finite
 from rollc.tools.cli.data_commands.networks import (
     draws_at_random,
     has_random_params,
@@ -149,6 +149,11 @@ def run(
             results["loss"] = np.asarray(loss)
             scaled = " (of standardised numbers)" if preparation.scales else ""
             lines.append(f"loss: {loss:.6g}{scaled}")
+            cause = (
+                None if loaded is None or np.isfinite(loss) else not_finite(loaded, inputs or "")
+            )
+            if cause is not None:
+                console.note(f"the loss is no number, and {cause}")
     if outputs is not None and outputs.lower().endswith(TABLES):
         spread = deviations(network, values, raw, preparation)
         predicted = predicted_columns(
