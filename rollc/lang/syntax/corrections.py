@@ -15,7 +15,7 @@ from rollc.lang.diagnostics.source import Span
 from rollc.lang.syntax.notations import NOTATIONS, Correction
 from rollc.lang.syntax.statement_splitter import SAME, Piece, cut, span_of
 
-LONGEST = 2000  # characters of a statement, with the lines below it, that are searched
+LONGEST = 1000  # characters of a statement, with the lines below it, that are searched
 MOST = 8  # faults of one statement
 
 Fails = Callable[[Piece], int | None]  # where a piece cannot be parsed
