@@ -285,8 +285,12 @@ def test_what_is_compared_is_least_where_it_is_right(name: str, case: Case) -> N
     operation, random = OPERATIONS[name], np.random.default_rng(0)
     said, data = drawn(case, random)
     if operation.compares == "numbers":
-        np.testing.assert_array_equal(computed(operation, case, [said, said]), 0.0)
-        assert np.all(computed(operation, case, [said, said + 1]) != 0)
+        if np.shape(said) != np.shape(data):  # one is broadcast
+            said, data = np.full_like(said, 0.3), np.full_like(data, 0.3)
+        else:
+            data = said
+        np.testing.assert_array_equal(computed(operation, case, [said, data]), 0.0)
+        assert np.all(computed(operation, case, [said, data + 1]) != 0)
         return
     if operation.compares == "yes":
         data = random.integers(0, 2, np.shape(data)).astype(float)

@@ -281,8 +281,8 @@ def test_a_dropped_pullback_gives_its_memory_back(
             assert {id(part.frame) for part in pullback.tape._parts} == frames
             del pullback
         assert len(kernel.memory.frames) == len(frames)
-        for small, count in ((0, 2), (runtime_frames._SMALL, 20)):  # small ones all stay
-            monkeypatch.setattr(runtime_frames, "_SMALL", small)
+        for small, count in ((0, 2), (runtime_frames.SMALL, 20)):  # small ones all stay
+            monkeypatch.setattr(runtime_frames, "SMALL", small)
             many = [network.vjp(params, inputs)[1] for _ in range(20)]
             del many
             assert len(kernel.memory.frames) == count * len(frames)
