@@ -276,9 +276,11 @@ def run(
     return found
 
 
+RUN = pytest.param("run", marks=(pytest.mark.long, pytest.mark.sampled(1)))  # in one precision
+
+
 @pytest.mark.long
-@pytest.mark.sampled(2)
-@pytest.mark.parametrize("way", ["interpreted", "run"])
+@pytest.mark.parametrize("way", ["interpreted", RUN])
 def test_errors_are_within_the_bounds_of_the_reference(
     way: str, drawn: dict[str, Points], dtype: str, request: pytest.FixtureRequest
 ) -> None:
@@ -294,7 +296,7 @@ def test_errors_are_within_the_bounds_of_the_reference(
     assert beyond == []
 
 
-@pytest.mark.parametrize("way", ["interpreted", pytest.param("run", marks=pytest.mark.long)])
+@pytest.mark.parametrize("way", ["interpreted", RUN])
 def test_limits_are_what_they_are(
     way: str, drawn: dict[str, Points], request: pytest.FixtureRequest
 ) -> None:
