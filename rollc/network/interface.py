@@ -48,11 +48,11 @@ class Interface:
     """The arrays that a network takes and gives, by name.
 
     ``axes`` are its time axes; ``steps`` is the number of steps that it was built for, None
-    for any number; ``fed`` are the targets that the outputs read, ``read`` all that they read and
-    ``learnt`` what the loss does.  ``states`` are the rows of
-    delayed values, and ``held`` what else a state has: values that are the same at every step.
-    ``no_state`` and ``no_lengths`` say why it takes none, where it does not, and ``no_both``
-    why not both.
+    for any number; ``fed`` are the targets that the outputs read, ``read`` all that they read,
+    ``carried`` what a state after some steps does, and ``learnt`` what the loss does.
+    ``states`` are the rows of delayed values, and ``held`` what else a state has: values that are
+    the same at every step.  ``no_state`` and ``no_lengths`` say why it takes none, where it does
+    not, and ``no_both`` why not both.
     ``dims`` are the sizes that it was built with.
     ``ragged_outputs`` are the outputs where lengths are given: those that all sequences share
     are each sequence's own then, as far as they change with time.
@@ -70,6 +70,7 @@ class Interface:
     held: dict[str, Spec]
     fed: frozenset[str]
     read: frozenset[str]
+    carried: frozenset[str]
     learnt: frozenset[str]
     free: bool
     no_state: str | None
@@ -109,6 +110,8 @@ class Interface:
         _all_known("parameter", params, self.params)
         _all_known("input", inputs, wanted)
         read = self.read | self.learnt if need_targets else self.read
+        if state is not None:
+            read |= self.carried
         for name, spec in wanted.items() if need_inputs else ():
             if name in read and name not in inputs:
                 sort = "target" if name in self.targets else "input"
@@ -310,6 +313,7 @@ def interface_of(
         held=leaves("state") if axis is not None else {},
         fed=read.intersection(targets),
         read=read,
+        carried=_behind(graph, list(states)),
         learnt=_behind(graph, [] if graph.loss is None else [graph.loss]),
         free=free,
         no_state=no_state,

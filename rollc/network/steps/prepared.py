@@ -193,7 +193,7 @@ class Stream:
         self._training = switch("`training`", training)
         self._random = random
         takes = (*run.own.inputs, *run.own.targets)
-        self._names = [name for name in takes if name in run.own.read]
+        self._names = [name for name in takes if name in run.own.read | run.own.carried]
         self._only = self._names[0] if len(self._names) == 1 else ""
         self._lock = threading.Lock()
         self.state = state

@@ -24,6 +24,7 @@ from rollc.ir.interpreter import interpret
 from rollc.ir.names import STATE
 from rollc.ir.operations import operation_of
 from rollc.ir.operations.linear import over_axes
+from rollc.ir.traversal import needed_names
 from rollc.network.network import Network
 from rollc.tools.verify.case import TOLERANCE, Case, with_state
 from rollc.tools.verify.comparison import Row, compared
@@ -301,10 +302,11 @@ def _moved(
 
 
 def given(case: Case, network: Network) -> tuple[Arrays, Arrays, Arrays]:
-    """The parameters, inputs and targets."""
+    """The parameters, inputs and targets; inputs have the targets that outputs or states need."""
     groups = (network.params, network.inputs, network.targets)
     params, inputs, targets = ({name: case.leaves[name] for name in group} for group in groups)
-    inputs |= {name: targets[name] for name in sorted(network.fed)}
+    carried = needed_names(network.graph, list(network.states))
+    inputs |= {name: targets[name] for name in targets if name in carried or name in network.fed}
     return params, inputs, targets
 
 

@@ -126,3 +126,22 @@ def test_verify_holds_steps_to_all_steps() -> None:
     rows = verify(text, dtypes=())
     assert [row for row in rows if not row.passed] == []
     assert "step by step, plain Python" in [row.what for row in rows]
+
+
+def test_a_state_that_only_the_loss_reads_needs_its_targets() -> None:
+    equations = "target y: [3]\ne = 0.5 * e[t-1] + sum((h - y) ** 2)\noutput h\nloss last(e)"
+    net = network(equations)
+    params, y = net.init(), np.ones((T, B, 3))
+    state = net.initial_state(params, {"x": x()})
+    net.forward(params, {"x": x()})  # without a state nothing reads it
+    missing = "missing target `y`"
+    with pytest.raises(InputError, match=missing):
+        net.step(params, state, {"x": x()[0]})
+    with pytest.raises(InputError, match=missing):
+        net.forward(params, {"x": x()}, state)
+    whole = net.forward(params, {"x": x(), "y": y}, state)
+    for now, target in zip(x(), y, strict=True):
+        _, state = net.step(params, state, {"x": now, "y": target})
+    for name, row in state.items():
+        np.testing.assert_allclose(row, whole[f"state.{name}"], rtol=1e-12)
+    assert all(row.passed for row in verify(FRAME.format(equations), dtypes=()))
