@@ -37,7 +37,7 @@ from rollc.support.allocator import empty
 
 MOST = 7  # workers: a product takes microseconds
 TRIES = 3  # calls with and without a team, of which the fastest counts
-STARTS = 32  # calls with a team that do not count, at most, while workers start
+PATIENCE = 0.02  # seconds, at least, of calls with a team; those without workers do not count
 PERIOD = 128  # calls from one comparison to the next; doubled after each with the same outcome
 LONGEST = 100 * PERIOD
 
@@ -133,6 +133,7 @@ class WorkerTeam:
         self.gain = True
         self.left = 0  # calls until the next comparison
         self._period = PERIOD
+        self._asked = 0.0  # when workers were first asked for in this comparison
         self._begin()
 
     def call(self, function: Callable[[int], None], others: int) -> None:
@@ -158,14 +159,18 @@ class WorkerTeam:
 
     def compare(self, run: Callable[[bool], None], workers: Workers) -> None:
         """One of the calls by which it is found out whether a team pays off."""
-        teamed = self._tries[True] < TRIES
-        counts = not teamed or workers.there or not self._starts
         began = perf_counter()
+        if not self._asked:
+            self._asked = began
+        # Between short steps a worker takes many of them to get the interpreter, and on a busy
+        # machine it has a core for some of them alone.
+        waiting = began < self._asked + PATIENCE
+        teamed = waiting or self._tries[True] < TRIES
+        counts = not (teamed and waiting) or workers.there
         run(teamed)
-        seconds = perf_counter() - began
         if not counts:
-            self._starts -= 1
             return
+        seconds = perf_counter() - began
         self._tries[teamed] += 1
         self._least[teamed] = min(self._least[teamed], seconds)
         if self._tries[False] == TRIES:
@@ -179,7 +184,7 @@ class WorkerTeam:
     def _begin(self) -> None:
         self._tries = [0, 0]  # alone, and together
         self._least = [inf, inf]
-        self._starts = STARTS
+        self._asked = 0.0
 
     def _workers(self, others: int) -> Workers:
         key = self._like.dtype.char, min(others, MOST)

@@ -316,8 +316,13 @@ def test_helpers_are_asked_where_they_gain(
 def test_a_comparison_does_not_wait_for_workers_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WorkerTeam, "compare", COMPARE)
     monkeypatch.setattr(Workers, "gather", lambda self: None)
+    now = [1.0]
+    monkeypatch.setattr(worker_team, "perf_counter", lambda: now[0])
     team = WorkerTeam(lambda numbers, arrays: lambda: None, np.empty((1, 1)))  # type: ignore
-    for _ in range(worker_team.STARTS + 2 * worker_team.TRIES):
+    for _ in range(100):
+        team.call(lambda team: None, 1)
+    now[0] += worker_team.PATIENCE
+    for _ in range(2 * worker_team.TRIES):
         assert not team.left
         team.call(lambda team: None, 1)
     assert team.left
