@@ -37,7 +37,7 @@ BOUNDS = {
     "kernel/verification/account.py": {"FAR", "BLOCK"},
     "kernel/verification/schedule_flaws.py": {"ENDLESS"},
     # Of memory that is kept for later calls.
-    "runtime/frames.py": {"_SMALL"},
+    "runtime/frames.py": {"SMALL"},
     "kernel/cost_model.py": {"_BUFFERS", "_NARROW", "_MOST_CARRIED"},
 }
 

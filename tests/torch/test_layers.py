@@ -275,7 +275,7 @@ def test_what_is_not_converted() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (lambda x: (x[..., :2],), r"input `x`: expected float \[T, B, 3\] with shape \[4, 3, 3\]"),
+        (lambda x: (x[..., :2],), r"input `x`: expected float \[T, B, 3\], found \[4, 3, 2\]"),
         (lambda x: (x[0, 0],), r"expected a tensor of two dimensions, .* found \[3\]"),
         (lambda x: (x.tolist(),), "expected a tensor of two dimensions"),
         (lambda x: (x, torch.zeros(2, B, H)), r"expected a state of h_0 and c_0, found"),
