@@ -70,6 +70,20 @@ def test_numbers_beside_baselines(folder: Path) -> None:
     assert "linear" not in said.stdout and "the last value" in said.stdout
 
 
+def test_data_of_their_own_to_test_on(folder: Path) -> None:
+    frame = pl.read_csv("d.csv")
+    frame[:70].write_csv("early.csv")
+    frame[70:].write_csv("late.csv")
+    words = ("train", "tiny.roll", "--data", "early.csv", "--split", "0.8,0.2", *TABLE, *REFERENCE)
+    fit = ("--epochs", "2", "--quiet", "-o", "run", "--test")
+    said = command(*words, *fit, "d.csv", "--split", "0.6,0.2,0.2", status=2)
+    assert "the third part of `--split`" in said.stderr
+    said = command(*words, *fit, "nowhere.csv", status=2)
+    assert "nowhere.csv" in said.stderr and not Path("run").exists()
+    command(*words, *fit, "late.csv")
+    assert measured() == measured("--data", "late.csv") != measured("--data", "early.csv")
+
+
 def test_what_is_compared(folder: Path) -> None:
     trained()
     assert "has no test part" in command("evaluate", "run", status=2).stderr

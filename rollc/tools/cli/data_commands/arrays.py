@@ -311,10 +311,11 @@ def raw_parts(
     columns = as_kept(columns_of(network, options), known)
     train = load(network, options["data"], columns, quiet)
     columns = replace(columns, symbols=train.symbols, classes=train.classes)
+    test = load(network, options["test"], columns, quiet) if options["test"] else None
     if options["valid"]:
-        return train, load(network, options["valid"], columns, quiet), None
+        return train, load(network, options["valid"], columns, quiet), test
     if not options["split"]:
-        return train, None, None
+        return train, None, test
     shares = options["split"]
     found, what = split(network, train.data, shares)
     if not quiet:
@@ -323,7 +324,7 @@ def raw_parts(
     for part in found[1:]:
         _check_classes(train, found[0], part)
     first, second, *rest = [replace(train, data=part) for part in found]
-    return first, second, rest[0] if rest else None
+    return first, second, rest[0] if rest else test
 
 
 def as_kept(columns: Columns, known: Preparation | None) -> Columns:

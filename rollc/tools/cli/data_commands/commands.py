@@ -107,6 +107,11 @@ def run(**options: Any) -> None:
     help="Data that the loss, and what fits it, is computed on after each epoch.",
 )
 @click.option(
+    "--test",
+    metavar="F",
+    help="Data that `rollc evaluate RUN` measures on; the fit does not see them.",
+)
+@click.option(
     "--valid-every",
     type=click.IntRange(min=1),
     metavar="K",
@@ -316,7 +321,7 @@ def train(context: click.Context, /, **options: Any) -> None:
 @click.option(
     "--data",
     metavar="F",
-    help="What to evaluate on; if not given, the test part of the run's `--split`.",
+    help="What to evaluate on; if not given, the run's `--test`, or that part of its `--split`.",
 )
 @click.option(
     "--season",

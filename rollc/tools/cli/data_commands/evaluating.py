@@ -125,7 +125,7 @@ def _data(
 ) -> tuple[Loaded, Sequences | None, int]:
     """What is evaluated on, what was learned from, if it is still there, and the first step that
     counts: those before it are read, as they are known then."""
-    network = trained.network
+    network, data = trained.network, data or options["test"]
     columns = as_kept(columns_of(network, options), trained.preparation)
     try:
         known, valid, test = raw_parts(network, options, True, trained.preparation)

@@ -62,7 +62,7 @@ def kept_options(options: Mapping[str, Any]) -> dict[str, Any]:
         nothing = value is None or value is False or value in ((), {})
         if option.name in OF_RUN | {"output"} or nothing:
             continue
-        is_path = option.name in ("data", "valid", "params", "spec")
+        is_path = option.name in ("data", "valid", "test", "params", "spec")
         if is_path and value != files.STREAM and os.path.exists(value):
             value = os.path.abspath(value)
         kept[written_name(option)] = list(value) if isinstance(value, tuple) else value
@@ -98,7 +98,8 @@ def _names_in(folder: Path) -> set[str]:
 def check(options: Mapping[str, Any], output: str | None, folder: RunFolder | None) -> None:
     """Raise, before the work, for what is asked in vain."""
     spec = options["spec"]
-    data = [name for name in (options["data"], options["valid"]) if not os.path.isdir(name or "")]
+    own = (options["data"], options["valid"], options["test"])
+    data = [name for name in own if not os.path.isdir(name or "")]
     files.check_inputs(spec if spec == files.STREAM else None, *data, options["params"])
     if options["tensorboard"]:
         need_writer()
@@ -109,6 +110,7 @@ def check(options: Mapping[str, Any], output: str | None, folder: RunFolder | No
     if folder is None:
         files.check_outputs(output, endings=PARAMS, keep=[spec, options["data"]])
         effect.refuse(["checkpoint_every"], "without `-o RUN`: there is no folder to keep it in")
+        effect.refuse(["test"], "without `-o RUN`: it is for `rollc evaluate RUN`")
     if options["method"] not in ("sgd", "rmsprop"):
         effect.refuse(["momentum"], f"on {options['method']}: --momentum is for sgd and rmsprop")
     if options["method"] != "sgd":
@@ -118,6 +120,8 @@ def check(options: Mapping[str, Any], output: str | None, folder: RunFolder | No
         effect.refuse(NOT_OF_LBFGS, why)
     if options["valid"] and options["split"]:
         raise InputError("`--valid` gives validation data, and so does `--split`: give one")
+    if options["test"] and len(options["split"] or ()) > 2:
+        raise InputError("`--test` gives test data, and so does the third part of `--split`")
     if options["window"] is None:
         effect.refuse(["stride", "stateful", "streams"], "without `--window`")
     if options["stateful"]:

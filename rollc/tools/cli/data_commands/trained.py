@@ -10,7 +10,7 @@ from rollc.errors import StoreError
 from rollc.tools.cli import effect
 from rollc.tools.cli.options import READING
 
-DATA = ("data", "valid", "split")
+DATA = ("data", "valid", "test", "split")
 _LISTS: dict[str, Any] = {"map": str, "mask": str, "split": (int, float)}
 
 
