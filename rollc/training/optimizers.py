@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.errors import InputError
-from rollc.support.checks import real, shown
+from rollc.support.checks import positive, real, shown
 
 Array = NDArray[Any]
 Decay = float | Array
@@ -56,7 +56,7 @@ class Optimizer:
         """The same method with another rate."""
         if self.whole:
             raise InputError(f"{self.name} has no rate: it finds the size of each step")
-        return replace(self, rate=real("`rate`", rate))
+        return replace(self, rate=positive("`rate`", rate))
 
     def start(self, size: int, dtype: Any) -> State:
         """The state before the first update."""
@@ -191,6 +191,9 @@ LBFGS = Optimizer(
 ALL: Mapping[str, Optimizer] = {**METHODS, LBFGS.name: LBFGS}
 
 
+_WEIGHTS = ("momentum", "alpha", "beta1", "beta2")
+
+
 def optimizer(name: str = "adam", **numbers: Any) -> Optimizer:
     """A method by its name, with its numbers where they are not the usual.
 
@@ -209,12 +212,21 @@ def optimizer(name: str = "adam", **numbers: Any) -> Optimizer:
         elif each == "nesterov" and each in found:
             found[each] = float(bool(number))
         elif each in found:
-            found[each] = real(f"`{each}`", number)
+            found[each] = _number(each, number)
         else:
             raise InputError(f"{name} has no `{each}`: expected {', '.join(['rate', *found])}")
     if found.get("nesterov") and not found["momentum"]:
         raise InputError("`nesterov` needs a `momentum` of more than 0")
     return replace(method, rate=rate, numbers=found)
+
+
+def _number(name: str, value: Any) -> float:
+    """One of a method's numbers: what weighs the past is less than 1."""
+    number = real(f"`{name}`", value)
+    if number < 0 or (number >= 1 and name in _WEIGHTS):
+        words = "from 0 on, and less than 1" if name in _WEIGHTS else "from 0 on"
+        raise InputError(f"`{name}`: expected a number {words}, found {shown(value)}")
+    return number
 
 
 def clip_norm(gradient: Array, most: float) -> Array:

@@ -116,6 +116,14 @@ def test_what_is_no_method_is_named() -> None:
         optimizer("adma")
     with pytest.raises(InputError, match="adam has no `momentum`: expected rate, beta1"):
         optimizer("adam", momentum=0.9)
+    for rate in (0, -1.0, np.nan):
+        with pytest.raises(InputError, match="`rate`: expected a number more than 0"):
+            optimizer("sgd", rate=rate)
+    for name, numbers in (("sgd", {"momentum": 1}), ("adam", {"beta2": -0.1})):
+        with pytest.raises(InputError, match="expected a number from 0 on, and less than 1"):
+            optimizer(name, **numbers)
+    with pytest.raises(InputError, match="`epsilon`: expected a number from 0 on, found -1"):
+        optimizer("adam", epsilon=-1)
     with pytest.raises(InputError, match="`nesterov` needs a `momentum`"):
         optimizer("sgd", nesterov=True)
 
