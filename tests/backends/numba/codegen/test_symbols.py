@@ -84,7 +84,7 @@ W_rows panel rows d_h_seed h_noise h_held h_kept h_lengths v_v_h n1 n_1 _1 _1_ _
 a__b a_b_ _a_b A_B aB ab output_ state_h h_past1 h_next1 h_final h_init region free forward
 backward piece time cell fn use reset when grad split size index feed e5 E5 x1 O0 o0 I l ll1
 """
-MADE = _MADE.split()
+MADE = [*dict.fromkeys(_MADE.split())]
 
 
 def words() -> list[str]:
