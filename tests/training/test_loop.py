@@ -69,7 +69,7 @@ def test_accumulated_gradients_are_the_mean(tiny: Network) -> None:
 def test_the_state_goes_from_window_to_window(tiny: Network) -> None:
     """At a rate of nothing the windows' losses are those of the steps of the whole."""
     given, params = arrays(steps=12), tiny.init(0)
-    still = optimizer("sgd", rate=0.0)
+    still = optimizer("sgd", rate=1e-30)
     losses = trained(Trainer(tiny, Batches(tiny, given), Settings(still, epochs=1, window=3)))
     assert np.mean(losses) == pytest.approx(tiny.loss(params, given), rel=1e-12)
     cut = Windows(tiny, given, 3)
@@ -187,7 +187,7 @@ def test_it_is_validated_every_so_many_updates_too(tiny: Network) -> None:
     assert validated == [2, 4, 5, 6, 8, 10]
     assert [each.number for each in updates if each.ended is not None] == [5, 10]
     assert updates[1].mean == pytest.approx(np.mean([updates[0].loss, updates[1].loss]))
-    worse = Settings(optimizer("sgd", rate=0.0), epochs=9, valid_every=2, patience=3)
+    worse = Settings(optimizer("sgd", rate=1e-30), epochs=9, valid_every=2, patience=3)
     trainer = Trainer(tiny, data, worse, valid=held)
     assert len(list(trainer)) == 6 and trainer.done  # after those of 4, 5 and 6
     assert trainer.progress.best_update == 2
