@@ -17,6 +17,7 @@ from rollc.ir.graph import Attribute, Type
 from rollc.ir.operations.operation import (
     FIRST,
     Array,
+    Evaluate,
     Frame,
     Operation,
     Options,
@@ -152,6 +153,24 @@ def _order_choices(y: Value, x: Value, keys: Value) -> list[Value]:
     return [call("arrange", places, keys)]
 
 
+def _permutation(name: str, evaluate: Evaluate, inverse: str, summary: str) -> Operation:
+    return Operation(
+        name,
+        ("x", "keys"),
+        _infer_arranged,
+        evaluate,
+        lambda g, y, x, keys: [call(inverse, g, keys), None],
+        _order_choices,
+        internal=True,
+        summary=summary,
+        slope="constant",
+        picks=(1,),
+        linear=FIRST,
+        finite=True,
+        moves=True,
+    )
+
+
 # Convolutions -----------------------------------------------------------------------------
 
 
@@ -222,35 +241,14 @@ ALONG_VECTOR: tuple[Operation, ...] = (
         zero=True,
         finite=True,
     ),
-    Operation(
-        "arrange",
-        ("x", "keys"),
-        _infer_arranged,
-        _arrange,
-        lambda g, y, x, keys: [call("put_back", g, keys), None],
-        _order_choices,
-        internal=True,
-        summary="a vector in the order of its keys, the smallest first",
-        slope="constant",
-        picks=(1,),
-        linear=FIRST,
-        finite=True,
-        moves=True,
+    _permutation(
+        "arrange", _arrange, "put_back", "a vector in the order of its keys, the smallest first"
     ),
-    Operation(
+    _permutation(
         "put_back",
-        ("x", "keys"),
-        _infer_arranged,
         _put_back,
-        lambda g, y, x, keys: [call("arrange", g, keys), None],
-        _order_choices,
-        internal=True,
-        summary="the vector whose elements in the order of the keys are those of x",
-        slope="constant",
-        picks=(1,),
-        linear=FIRST,
-        finite=True,
-        moves=True,
+        "arrange",
+        "the vector whose elements in the order of the keys are those of x",
     ),
     Operation(
         "convolve",

@@ -256,6 +256,13 @@ def union(operands: Sequence[Type]) -> tuple[str, ...]:
     return ordered_axes(axis for operand in operands for axis in operand.axes)
 
 
+def whole_option(options: Options, name: str, default: int = 0) -> int:
+    """An option that is a whole number."""
+    value = options.get(name, default)
+    assert isinstance(value, int)
+    return value
+
+
 def need_numbers(operands: Sequence[Type], positions: Sequence[int] | None = None) -> None:
     """Require that operands are no indices; raises :class:`TypeMismatch`.
 

@@ -20,13 +20,8 @@ from rollc.ir.operations.operation import (
     TypeMismatch,
     known,
     need_numbers,
+    whole_option,
 )
-
-
-def _whole(options: Options, name: str) -> int:
-    value = options.get(name, 0)
-    assert isinstance(value, int)
-    return value
 
 
 def _operand(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -35,7 +30,7 @@ def _operand(operands: Sequence[Type | None], options: Options) -> Type | None:
     if types is None:
         return None
     need_numbers(types)
-    axis = _whole(options, "axis")
+    axis = whole_option(options, "axis")
     if axis >= len(types[0].shape):
         raise TypeMismatch(f"at least {axis + 1} dimensions" if axis else "a vector", [0])
     return Type("float", types[0].shape, types[0].axes)
@@ -43,8 +38,8 @@ def _operand(operands: Sequence[Type | None], options: Options) -> Type | None:
 
 def _infer_shift(operands: Sequence[Type | None], options: Options) -> Type | None:
     found = _operand(operands, options)
-    by = abs(_whole(options, "by"))
-    if found is not None and by >= found.shape[_whole(options, "axis")]:
+    by = abs(whole_option(options, "by"))
+    if found is not None and by >= found.shape[whole_option(options, "axis")]:
         raise TypeMismatch(f"more than {by} elements", [0])
     return found
 
@@ -53,13 +48,16 @@ def _infer_padded(operands: Sequence[Type | None], options: Options) -> Type | N
     found = _operand(operands, options)
     if found is None:
         return None
-    axis, more = _whole(options, "axis"), _whole(options, "before") + _whole(options, "after")
+    axis, more = (
+        whole_option(options, "axis"),
+        whole_option(options, "before") + whole_option(options, "after"),
+    )
     shape = found.shape
     return Type("float", (*shape[:axis], shape[axis] + more, *shape[axis + 1 :]), found.axes)
 
 
 def _shift(frame: Frame, options: Options, x: Array) -> Array:
-    by, axis = _whole(options, "by"), len(frame.axes) + _whole(options, "axis")
+    by, axis = whole_option(options, "by"), len(frame.axes) + whole_option(options, "axis")
     found = np.roll(x.astype(frame.dtype, copy=False), by, axis)
     gone = slice(by) if by >= 0 else slice(by, None)
     found[(*(slice(None),) * axis, gone)] = 0
@@ -67,14 +65,14 @@ def _shift(frame: Frame, options: Options, x: Array) -> Array:
 
 
 def _roll(frame: Frame, options: Options, x: Array) -> Array:
-    axis = len(frame.axes) + _whole(options, "axis")
-    return np.roll(x.astype(frame.dtype, copy=False), _whole(options, "by"), axis)
+    axis = len(frame.axes) + whole_option(options, "axis")
+    return np.roll(x.astype(frame.dtype, copy=False), whole_option(options, "by"), axis)
 
 
 def _padded(frame: Frame, options: Options, x: Array) -> Array:
     widths = [(0, 0)] * x.ndim
-    place = len(frame.axes) + _whole(options, "axis")
-    widths[place] = _whole(options, "before"), _whole(options, "after")
+    place = len(frame.axes) + whole_option(options, "axis")
+    widths[place] = whole_option(options, "before"), whole_option(options, "after")
     return np.pad(x.astype(frame.dtype, copy=False), widths)
 
 

@@ -22,20 +22,15 @@ from rollc.ir.operations.operation import (
     known,
     need_numbers,
     union,
+    whole_option,
 )
-
-
-def _number(options: Options, name: str, default: int = 0) -> int:
-    value = options.get(name, default)
-    assert isinstance(value, int)
-    return value
 
 
 def _infer_expand(operands: Sequence[Type | None], options: Options) -> Type | None:
     types = known(operands)
     if types is None:
         return None
-    axis, size = _number(options, "axis"), _number(options, "size", 1)
+    axis, size = whole_option(options, "axis"), whole_option(options, "size", 1)
     shape = types[0].shape
     if axis > len(shape):
         raise TypeMismatch("a vector" if axis == 1 else f"at least {axis} dimensions", [0])
@@ -45,8 +40,8 @@ def _infer_expand(operands: Sequence[Type | None], options: Options) -> Type | N
 
 
 def _expand(frame: Frame, options: Options, x: Array) -> Array:
-    position = len(frame.axes) + _number(options, "axis")
-    return np.repeat(np.expand_dims(x, position), _number(options, "size", 1), axis=position)
+    position = len(frame.axes) + whole_option(options, "axis")
+    return np.repeat(np.expand_dims(x, position), whole_option(options, "size", 1), axis=position)
 
 
 def _infer_fill(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -73,11 +68,11 @@ def _fill(frame: Frame, options: Options, x: Array) -> Array:
 
 
 def _infer_range(operands: Sequence[Type | None], options: Options) -> Type | None:
-    return Type("float", (_number(options, "size"),))
+    return Type("float", (whole_option(options, "size"),))
 
 
 def _infer_eye(operands: Sequence[Type | None], options: Options) -> Type | None:
-    return Type("float", (_number(options, "size"),) * 2)
+    return Type("float", (whole_option(options, "size"),) * 2)
 
 
 def _infer_concat(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -85,7 +80,7 @@ def _infer_concat(operands: Sequence[Type | None], options: Options) -> Type | N
     if types is None:
         return None
     need_numbers(types)
-    axis = _number(options, "axis")
+    axis = whole_option(options, "axis")
     if axis == 0:
         # A number joins a vector as one element more.
         shapes = [operand.shape or (1,) for operand in types]
@@ -106,7 +101,7 @@ def _concat(frame: Frame, options: Options, *operands: Array) -> Array:
     arrays = [array[..., None] if array.ndim == lead else array for array in operands]
     common = np.broadcast_shapes(*(array.shape[:lead] for array in arrays))
     arrays = [np.broadcast_to(array, common + array.shape[lead:]) for array in arrays]
-    joined = np.concatenate(arrays, axis=lead + _number(options, "axis"))
+    joined = np.concatenate(arrays, axis=lead + whole_option(options, "axis"))
     return np.asarray(joined.astype(frame.dtype, copy=False))
 
 
@@ -127,7 +122,7 @@ def _infer_slice(operands: Sequence[Type | None], options: Options) -> Type | No
         return None
     need_numbers(types)
     (x,) = types
-    axis, start, stop = (_number(options, name) for name in ("axis", "start", "stop"))
+    axis, start, stop = (whole_option(options, name) for name in ("axis", "start", "stop"))
     if axis >= len(x.shape):
         raise TypeMismatch("a vector", [0])
     if not 0 <= start < stop <= x.shape[axis]:
@@ -136,8 +131,10 @@ def _infer_slice(operands: Sequence[Type | None], options: Options) -> Type | No
 
 
 def _cut(frame: Frame, options: Options, x: Array) -> tuple[slice, ...]:
-    before = len(frame.axes) + _number(options, "axis")
-    return (slice(None),) * before + (slice(_number(options, "start"), _number(options, "stop")),)
+    before = len(frame.axes) + whole_option(options, "axis")
+    return (slice(None),) * before + (
+        slice(whole_option(options, "start"), whole_option(options, "stop")),
+    )
 
 
 def _slice(frame: Frame, options: Options, x: Array) -> Array:
@@ -154,14 +151,14 @@ def _infer_pad(operands: Sequence[Type | None], options: Options) -> Type | None
     types = known(operands)
     if types is None:
         return None
-    axis, size = _number(options, "axis"), _number(options, "size")
+    axis, size = whole_option(options, "axis"), whole_option(options, "size")
     shape = types[0].shape
     return Type("float", (*shape[:axis], size, *shape[axis + 1 :]), types[0].axes)
 
 
 def _pad(frame: Frame, options: Options, x: Array) -> Array:
-    position = len(frame.axes) + _number(options, "axis")
-    start, size = _number(options, "start"), _number(options, "size")
+    position = len(frame.axes) + whole_option(options, "axis")
+    start, size = whole_option(options, "start"), whole_option(options, "size")
     widths = [(0, 0)] * x.ndim
     widths[position] = (start, size - start - x.shape[position])
     return np.pad(x, widths)
@@ -198,14 +195,14 @@ def _infer_row(operands: Sequence[Type | None], options: Options) -> Type | None
     types = known(operands)
     if types is None:
         return None
-    (x,), at = types, _number(options, "at")
+    (x,), at = types, whole_option(options, "at")
     if not x.shape or at >= x.shape[0]:
         raise TypeMismatch(f"at least {at + 1} rows", [0])
     return replace(x, shape=x.shape[1:])
 
 
 def _row(frame: Frame, options: Options, x: Array) -> Array:
-    return np.asarray(np.take(x, _number(options, "at"), axis=len(frame.axes)))
+    return np.asarray(np.take(x, whole_option(options, "at"), axis=len(frame.axes)))
 
 
 def _row_adjoint(g: Value, y: Value, x: Value, at: int) -> list[Value | None]:
