@@ -126,3 +126,10 @@ def test_what_it_refuses(tiny: Network) -> None:
         rollc.fit(tiny, arrays(), optimiser="lbfgs", rate=0.1)
     with pytest.raises(InputError, match="makes its steps by itself"):
         next(iter(Trainer(tiny, data, Settings(LBFGS))))
+
+
+def test_looking_along_a_line_leaves_the_parameters(tiny: Network) -> None:
+    trainer = Minimizer(tiny, Batches(tiny, arrays()), Settings(LBFGS))
+    before = trainer.progress.values.copy()
+    trainer._value_and_slope(before.astype(np.float64) + 1)
+    np.testing.assert_array_equal(trainer.progress.values, before)

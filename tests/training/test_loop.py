@@ -193,6 +193,13 @@ def test_it_is_validated_every_so_many_updates_too(tiny: Network) -> None:
     assert trainer.progress.best_update == 2
 
 
+def test_better_by_less_than_the_least_is_no_better(tiny: Network) -> None:
+    data = Batches(tiny, arrays())
+    settings = Settings(optimizer("sgd", rate=0.01), epochs=50, patience=2, min_delta=100.0)
+    trainer = Trainer(tiny, data, settings, valid=data)
+    assert len(list(trainer)) == 3 and trainer.progress.best_update == 1
+
+
 # What does not go ----------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rollc.training.metrics import of_classes, of_numbers, of_yes_or_no
+from rollc.training.metrics import Numbers, of_classes, of_numbers, of_yes_or_no
 
 
 def test_by_hand() -> None:
@@ -21,6 +21,14 @@ def test_by_hand() -> None:
     assert found["perplexity"] == pytest.approx(1 / np.sqrt(0.5 * 0.25))
     found = of_yes_or_no(np.array([0.9, 0.4, 0.6]), np.array([1.0, 1, 0]))
     assert found["accuracy"] == pytest.approx(1 / 3) and found["F1"] == 0.5
+
+
+def test_numbers_in_parts_are_those_of_the_whole() -> None:
+    random = np.random.default_rng(0)
+    actual = random.normal(size=(30, 2)) + np.repeat([[0.0], [5.0]], [10, 20], axis=0)
+    predicted = actual + random.normal(size=(30, 2))
+    parts = Numbers.of(predicted[:10], actual[:10]) + Numbers.of(predicted[10:], actual[10:])
+    assert parts.metrics() == pytest.approx(of_numbers(predicted, actual))
 
 
 def test_as_scikit_learn() -> None:

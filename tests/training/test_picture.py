@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from rollc.training import picture as module
 from rollc.training.picture import picture
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -58,3 +59,10 @@ def test_many_points_are_thinned_and_the_last_is_there() -> None:
 
 def test_without_losses_there_is_none() -> None:
     assert picture([]) is None and picture(records([None])) is None
+
+
+def test_many_points_are_thinned_to_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST", 4)
+    losses = [1.0] * 9 + [0.5]
+    ((*earlier, last),), _ = drawn(records(losses))
+    assert len(earlier) < 4 and len({*earlier}) == 1 and last != earlier[0]

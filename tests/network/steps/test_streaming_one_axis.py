@@ -139,6 +139,8 @@ def test_a_state_that_only_the_loss_reads_needs_its_targets() -> None:
         net.step(params, state, {"x": x()[0]})
     with pytest.raises(InputError, match=missing):
         net.forward(params, {"x": x()}, state)
+    with pytest.raises(InputError, match=missing):
+        net.prepare(params).stream(batch=B)({"x": x()[0]})
     whole = net.forward(params, {"x": x(), "y": y}, state)
     for now, target in zip(x(), y, strict=True):
         _, state = net.step(params, state, {"x": now, "y": target})

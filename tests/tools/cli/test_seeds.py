@@ -12,6 +12,7 @@ import pytest
 
 import rollc
 from rollc.tools.cli import main
+from rollc.tools.cli.data_commands.seeds import _summary
 from tests.helpers.training import SPEC, arrays, command
 
 WORDS = ("--batch", "2", "--rate", "0.05", "--backend", "reference", "--split", "0.7,0.3")
@@ -164,3 +165,9 @@ def test_without_tensorboardx_it_is_said_what_to_install(
     words = ("tiny.roll", "--data", "data.npz", "--backend", "reference", "--optimiser", "lbfgs")
     assert "`pip install 'rollc[lbfgs]'`" in train(*words, status=2).stderr
     assert main(["train", *begun("--epochs", "1", "--quiet")]) == 0
+
+
+def test_a_seed_that_diverged_is_in_no_mean() -> None:
+    done = {"status": "done", "loss": 1.0, "valid": 2.0, "metrics": {}}
+    found = _summary([done, {**done, "valid": 4.0}, {**done, "status": "diverged", "valid": 1e9}])
+    assert 3.0 in found["mean"].values() and 1e9 not in found["mean"].values()
