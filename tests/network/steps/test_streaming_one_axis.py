@@ -141,6 +141,12 @@ def test_a_state_that_only_the_loss_reads_needs_its_targets() -> None:
         net.forward(params, {"x": x()}, state)
     with pytest.raises(InputError, match=missing):
         net.prepare(params).stream(batch=B)({"x": x()[0]})
+    stream = net.prepare(params).stream(batch=B)
+    stream({"x": x()[0], "y": y[0]})
+    with pytest.raises(InputError, match="`y`|two|inputs"):
+        stream({"x": x()[1]})
+    with pytest.raises(InputError, match="dictionary|by name|expected"):
+        stream(x()[1])  # of two inputs none is meant
     whole = net.forward(params, {"x": x(), "y": y}, state)
     for now, target in zip(x(), y, strict=True):
         _, state = net.step(params, state, {"x": now, "y": target})
