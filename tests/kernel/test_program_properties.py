@@ -112,7 +112,8 @@ def test_programs_agree_with_the_interpreter_of_graphs(of: str, number: int) -> 
                 rows,
                 seed,
             )
-            hold(canonicalize(replace(graph, loss=None)), count, sizes, rows, seed)
+            if graph.outputs:  # some graphs have nothing but a loss
+                hold(canonicalize(replace(graph, loss=None)), count, sizes, rows, seed)
             for built, directions in tangents(graph):
                 hold(built, None, {**sizes, DIRECTION: directions}, rows, seed)
             for make in stream_kernels(plain).values() if len(axes) > 1 else ():
