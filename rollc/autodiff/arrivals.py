@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from rollc.ir.graph import Edge, Graph, Node
 from rollc.ir.operations import OPERATIONS, operation_of
-from rollc.ir.operations.linear import over_axes
+from rollc.ir.operations.vectors.linear import over_axes
 from rollc.ir.traversal import users
 
 

@@ -18,7 +18,7 @@ from rollc.ir.expressions import call
 from rollc.ir.graph import BATCH, Graph, Node, ordered_axes
 from rollc.ir.names import STATE
 from rollc.ir.operations import OPERATIONS
-from rollc.ir.operations.linear import over_axes
+from rollc.ir.operations.vectors.linear import over_axes
 from rollc.ir.traversal import dependents, needed
 
 

@@ -29,7 +29,7 @@ from rollc.ir.builder import Builder
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Node, Type
 from rollc.ir.operations import Operation
-from rollc.ir.operations.linear import over_axes
+from rollc.ir.operations.vectors.linear import over_axes
 
 
 def contributions_of(

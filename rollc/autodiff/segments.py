@@ -26,7 +26,7 @@ from rollc.ir.decomposition import decomposed_over
 from rollc.ir.expressions import call
 from rollc.ir.graph import BATCH, LEAVES, Graph, Node, attributes
 from rollc.ir.operations import operation_of
-from rollc.ir.operations.linear import over_axes
+from rollc.ir.operations.vectors.linear import over_axes
 from rollc.ir.traversal import dependents, in_order, needed, needed_names, reachable
 
 

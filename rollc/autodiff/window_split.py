@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from rollc.ir.graph import BATCH, Graph, Node
 from rollc.ir.operations import operation_of
-from rollc.ir.operations.linear import over_axes
+from rollc.ir.operations.vectors.linear import over_axes
 from rollc.ir.traversal import dependents, needed
 
 

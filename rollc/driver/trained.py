@@ -18,7 +18,7 @@ from rollc.support.checks import mapping, path
 from rollc.training.data.pairs import in_units
 from rollc.training.data.preparation import Preparation
 from rollc.training.data.sequences import Sequences
-from rollc.training.run_folder import PARAMS, RunFolder, is_run
+from rollc.training.runs.run_folder import PARAMS, RunFolder, is_run
 
 Array = NDArray[Any]
 

@@ -14,7 +14,7 @@ from itertools import islice
 from rollc.ir.builder import Builder
 from rollc.ir.graph import Graph, Node
 from rollc.ir.operations import operation_of
-from rollc.ir.operations.linear import over_axes
+from rollc.ir.operations.vectors.linear import over_axes
 
 
 def decomposed(

@@ -16,7 +16,7 @@ from rollc.autodiff.by_sequence import why_not_by_sequence
 from rollc.frameworks.weighted import weight_name
 from rollc.ir.graph import BATCH, Graph
 from rollc.ir.names import STATE
-from rollc.ir.operations.linear import over_axes
+from rollc.ir.operations.vectors.linear import over_axes
 from rollc.ir.traversal import needed
 from rollc.jax.callback import Tree
 from rollc.jax.plans import Extras, Plan

@@ -16,7 +16,7 @@ from itertools import groupby
 
 from rollc.ir.graph import Edge, Graph, Node
 from rollc.ir.operations import operation_of
-from rollc.ir.operations.linear import over_axes
+from rollc.ir.operations.vectors.linear import over_axes
 from rollc.kernel.batch_linearity import partial_sums
 from rollc.kernel.buffer_assignment import BufferAssignment
 from rollc.kernel.cost_model import packed_together

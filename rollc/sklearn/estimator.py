@@ -21,8 +21,8 @@ from rollc.training.data.pairs import Pair, compared, pair_of, pairs_of
 from rollc.training.data.preparation import Preparation, standardised
 from rollc.training.data.sequences import Sequences, chosen, split
 from rollc.training.fit import fit
-from rollc.training.optimizers import Optimizer
-from rollc.training.schedules import Schedule
+from rollc.training.updates.optimizers import Optimizer
+from rollc.training.updates.schedules import Schedule
 
 Array = NDArray[Any]
 _LARGEST_SEED = 2**31 - 1

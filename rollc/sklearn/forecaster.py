@@ -18,8 +18,8 @@ from rollc.support.checks import whole
 from rollc.training.autoregression import Autoregression, fed_with
 from rollc.training.data.preparation import Scale
 from rollc.training.data.sequences import Sequences
-from rollc.training.optimizers import Optimizer
-from rollc.training.schedules import Schedule
+from rollc.training.updates.optimizers import Optimizer
+from rollc.training.updates.schedules import Schedule
 
 Array = NDArray[Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rollc.training.loop import Trainer, Update
-from rollc.training.run_folder import Record
+from rollc.training.runs.run_folder import Record
 
 
 class StopTraining(Exception):

@@ -15,15 +15,15 @@ from rollc.support.checks import real, shown, switch, words
 from rollc.training.callbacks import Callback, StopTraining
 from rollc.training.data.batches import Batches
 from rollc.training.data.sequences import Sequences, cut
-from rollc.training.flat import Layout
-from rollc.training.lbfgs import trainer_of
 from rollc.training.loop import Trainer, Update
-from rollc.training.measures import Measures
-from rollc.training.optimizers import Optimizer, optimizer
-from rollc.training.run import KEPT_EVERY, Run
-from rollc.training.run_folder import Record, RunFolder, is_run
-from rollc.training.schedules import Schedule
-from rollc.training.settings import Settings
+from rollc.training.measures.measures import Measures
+from rollc.training.runs.run import KEPT_EVERY, Run
+from rollc.training.runs.run_folder import Record, RunFolder, is_run
+from rollc.training.runs.settings import Settings
+from rollc.training.updates.flat import Layout
+from rollc.training.updates.lbfgs import trainer_of
+from rollc.training.updates.optimizers import Optimizer, optimizer
+from rollc.training.updates.schedules import Schedule
 
 Array = NDArray[Any]
 Called = Callback | Callable[[Trainer, Update], bool | None]
@@ -83,15 +83,16 @@ def fit(
         found = rollc.fit(net, {"x": x, "y": y}, batch=32, epochs=50, rate=1e-3)
         net.forward(found.params, {"x": x})
 
-    The settings are those of :class:`~rollc.training.settings.Settings`; ``batch`` is the number of
-    sequences in an update, all without it.  With ``window`` the sequences are cut into pieces of so
-    many steps, each a sequence of its own, which begin every ``stride`` steps; if ``stateful``, the
-    windows are read in their order, and the state goes on from one to the next.  A callback is a
-    :class:`~rollc.training.callbacks.Callback`, or a function that is called after each update with
-    the :class:`~rollc.training.loop.Trainer` and the update; where it gives True, or raises
-    :class:`~rollc.training.callbacks.StopTraining`, the fit ends.  ``directory`` is a folder for
-    checkpoints, each ``checkpoint_every`` seconds: a fit that finds one there goes on with it, to
-    the bits of an undisturbed one (but for ``lbfgs``, see :mod:`rollc.training.lbfgs`).
+    The settings are those of :class:`~rollc.training.runs.settings.Settings`; ``batch`` is the
+    number of sequences in an update, all without it.  With ``window`` the sequences are cut into
+    pieces of so many steps, each a sequence of its own, which begin every ``stride`` steps; if
+    ``stateful``, the windows are read in their order, and the state goes on from one to the next.
+    A callback is a :class:`~rollc.training.callbacks.Callback`, or a function that is called after
+    each update with the :class:`~rollc.training.loop.Trainer` and the update; where it gives True,
+    or raises :class:`~rollc.training.callbacks.StopTraining`, the fit ends.  ``directory`` is a
+    folder for checkpoints, each ``checkpoint_every`` seconds: a fit that finds one there goes on
+    with it, to the bits of an undisturbed one (but for ``lbfgs``, see
+    :mod:`rollc.training.updates.lbfgs`).
 
     Raises :class:`InputError` for what does not fit, and
     :class:`~rollc.training.loop.Diverged`, with the last good parameters, where a loss or a

@@ -21,12 +21,12 @@ from rollc.network.arrays import as_array
 from rollc.network.network import Network
 from rollc.support.checks import mapping
 from rollc.training.data.batches import Batch, Batches, Windows
-from rollc.training.flat import Layout
-from rollc.training.measures import Measures
-from rollc.training.metrics import Metrics
-from rollc.training.optimizers import State, clip_norm, clip_value
-from rollc.training.schedules import Plateau
-from rollc.training.settings import Settings
+from rollc.training.measures.measures import Measures
+from rollc.training.measures.metrics import Metrics
+from rollc.training.runs.settings import Settings
+from rollc.training.updates.flat import Layout
+from rollc.training.updates.optimizers import State, clip_norm, clip_value
+from rollc.training.updates.schedules import Plateau
 
 Array = NDArray[Any]
 
@@ -104,7 +104,7 @@ class Update:
 @dataclass(frozen=True)
 class Validation:
     """The validation loss, whether it is the best so far, and what fits the loss: accuracy and its
-    like (:mod:`rollc.training.measures`)."""
+    like (:mod:`rollc.training.measures.measures`)."""
 
     loss: float
     better: bool

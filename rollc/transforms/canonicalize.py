@@ -34,7 +34,7 @@ from rollc.ir.graph import (
     with_names,
 )
 from rollc.ir.operations import OPERATIONS, TypeMismatch, operation_of
-from rollc.ir.operations.linear import over_axes
+from rollc.ir.operations.vectors.linear import over_axes
 from rollc.ir.traversal import cycles, without_unused
 from rollc.transforms.patterns import REWRITES, known_number
 

@@ -19,7 +19,7 @@ from rollc.ir.builder import Builder
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Edge, Graph, Node, Type
 from rollc.ir.operations import operation_of
-from rollc.ir.operations.linear import over_axes
+from rollc.ir.operations.vectors.linear import over_axes
 
 _PARTIAL = ("mean", "max", "min")  # reductions that are undefined on an empty axis
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from rollc.autodiff.custom_gradients import without_custom_gradients
 from rollc.ir.graph import GIVEN, Graph, Node, delayed
 from rollc.ir.operations import operation_of
-from rollc.ir.operations.linear import over_axes
+from rollc.ir.operations.vectors.linear import over_axes
 from rollc.ir.traversal import dependents, needed, reachable
 from rollc.transforms.canonicalize import canonicalize
 

@@ -20,7 +20,7 @@ from rollc.ir.expressions import Value, call
 from rollc.ir.graph import BATCH, Graph, Type
 from rollc.ir.interpreter import interpret
 from rollc.ir.operations import OPERATIONS
-from rollc.ir.operations.linear import over_axes
+from rollc.ir.operations.vectors.linear import over_axes
 from rollc.ir.verifier import verify
 from rollc.tools.verify.kernels import interpreted
 from rollc.transforms.canonicalize import canonicalize

@@ -22,8 +22,8 @@ from rollc.support import resources, threads
 from rollc.tools import console
 from rollc.training.data.batches import Batches
 from rollc.training.loop import Trainer
-from rollc.training.optimizers import optimizer
-from rollc.training.settings import Settings
+from rollc.training.runs.settings import Settings
+from rollc.training.updates.optimizers import optimizer
 
 SIZES = ((32, 50, 4), (32, 50, 8), (128, 100, 32))  # units, steps, sequences in a batch
 BATCHES = 32

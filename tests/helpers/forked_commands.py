@@ -63,8 +63,8 @@ def forked_commands() -> Iterator[Commands]:
 
 
 def main() -> None:
+    import rollc.tools.cli.data_commands.train.command  # noqa: F401  (for the forks)
     from rollc.tools.cli import main as command
-    from rollc.tools.cli.data_commands import training  # noqa: F401  (for the forks)
 
     for line in sys.stdin:
         process = os.fork()

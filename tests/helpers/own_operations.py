@@ -17,8 +17,8 @@ from rollc.backends.numba.jit.routine import routine, uint
 from rollc.backends.numba.library import routines
 from rollc.ir.expressions import call
 from rollc.ir.operations import OPERATIONS, Operation
-from rollc.ir.operations.elementwise import unary
-from rollc.ir.operations.reductions import infer_same_vector
+from rollc.ir.operations.elementwise.arithmetic import unary
+from rollc.ir.operations.vectors.reductions import infer_same_vector
 
 Array = NDArray[Any]
 

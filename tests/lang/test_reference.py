@@ -8,7 +8,7 @@ import pytest
 
 from rollc.ir.operations import OPERATIONS
 from rollc.lang.diagnostics.source import Source
-from rollc.lang.elaboration import expressions, resets
+from rollc.lang.elaboration import drafts, expressions, resets
 from rollc.lang.expansion import cell_inlining, imports
 from rollc.lang.load import load_graph
 from rollc.lang.symbols.builtins import MOVED, SHAPED, functions
@@ -23,7 +23,7 @@ LIMITS = [
     *(expressions.DEEPEST, imports.MOST_FILES, imports.LONGEST_TEXT, imports.LONGEST_USED),
     *(
         expressions.MOST_NODES,
-        expressions.MOST_INLINED,
+        drafts.MOST_INLINED,
         cell_inlining.MOST_USES,
         cell_inlining.DEEPEST,
     ),

@@ -20,8 +20,8 @@ from rollc.network.network import Network
 from rollc.tools.verify.case import finite_case
 from rollc.training.data.batches import Batches
 from rollc.training.loop import Trainer
-from rollc.training.optimizers import METHODS, optimizer
-from rollc.training.settings import Settings
+from rollc.training.runs.settings import Settings
+from rollc.training.updates.optimizers import METHODS, optimizer
 
 SPEC = """
 net reservoir

@@ -24,8 +24,8 @@ from rollc.lang.diagnostics.spec_error import SpecError
 from rollc.network.network import Network
 from rollc.support import threads
 from rollc.tools.verify.kernels import interpreted
-from rollc.training import optimizers
 from rollc.training.data import batches
+from rollc.training.updates import optimizers
 
 TEXT = """
 net small

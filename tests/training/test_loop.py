@@ -13,9 +13,9 @@ from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.training.data.batches import Batches, Windows
 from rollc.training.loop import Diverged, Progress, Trainer
-from rollc.training.optimizers import optimizer
-from rollc.training.schedules import Schedule
-from rollc.training.settings import Settings
+from rollc.training.runs.settings import Settings
+from rollc.training.updates.optimizers import optimizer
+from rollc.training.updates.schedules import Schedule
 from tests.helpers.training import SPEC, arrays, tiny_network
 
 

@@ -7,26 +7,26 @@ from collections.abc import Mapping
 import numpy as np
 
 from rollc.ir.graph import Node
-from rollc.ir.operations.along_vector import ALONG_VECTOR
-from rollc.ir.operations.combination import COMBINATION
-from rollc.ir.operations.dense_inverse import INVERSE
-from rollc.ir.operations.distribution import DISTRIBUTION
-from rollc.ir.operations.elementary import ELEMENTARY
-from rollc.ir.operations.elementwise import ELEMENTWISE
-from rollc.ir.operations.functions import FUNCTIONS
+from rollc.ir.operations.elementwise.arithmetic import ELEMENTWISE
+from rollc.ir.operations.elementwise.combination import COMBINATION
+from rollc.ir.operations.elementwise.distribution import DISTRIBUTION
+from rollc.ir.operations.elementwise.elementary import ELEMENTARY
+from rollc.ir.operations.elementwise.functions import FUNCTIONS
+from rollc.ir.operations.elementwise.rounding import ROUNDING
+from rollc.ir.operations.elementwise.special import SPECIAL
 from rollc.ir.operations.history import TAIL
-from rollc.ir.operations.linear import LINEAR
 from rollc.ir.operations.loss import LOSS
-from rollc.ir.operations.normalization import NORMAL
 from rollc.ir.operations.operation import Frame, Operation, TypeMismatch
-from rollc.ir.operations.places import PLACES
 from rollc.ir.operations.random import RANDOM
-from rollc.ir.operations.reductions import REDUCTIONS
-from rollc.ir.operations.rounding import ROUNDING
-from rollc.ir.operations.special import SPECIAL
 from rollc.ir.operations.time_axis import SEQUENCE
 from rollc.ir.operations.unit_directions import DIRECTION
-from rollc.ir.operations.vector import VECTOR
+from rollc.ir.operations.vectors.along_vector import ALONG_VECTOR
+from rollc.ir.operations.vectors.dense_inverse import INVERSE
+from rollc.ir.operations.vectors.linear import LINEAR
+from rollc.ir.operations.vectors.normalization import NORMAL
+from rollc.ir.operations.vectors.places import PLACES
+from rollc.ir.operations.vectors.reductions import REDUCTIONS
+from rollc.ir.operations.vectors.vector import VECTOR
 
 OPERATIONS: Mapping[str, Operation] = {
     entry.name: entry

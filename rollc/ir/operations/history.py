@@ -20,7 +20,6 @@ import numpy as np
 from rollc.ir.attributes import AXIS
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Type, ordered_axes
-from rollc.ir.operations.linear import without
 from rollc.ir.operations.operation import (
     FIRST,
     Array,
@@ -31,6 +30,7 @@ from rollc.ir.operations.operation import (
     known,
     union,
 )
+from rollc.ir.operations.vectors.linear import without
 
 
 def _axis(options: Options) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Type
-from rollc.ir.operations.elementwise import infer_numeric
+from rollc.ir.operations.elementwise.arithmetic import infer_numeric
 from rollc.ir.operations.operation import (
     Array,
     Frame,
@@ -23,7 +23,7 @@ from rollc.ir.operations.operation import (
     need_vector,
     union,
 )
-from rollc.ir.operations.reductions import stable_log_softmax
+from rollc.ir.operations.vectors.reductions import stable_log_softmax
 
 
 def _infer_pair(operands: Sequence[Type | None], options: Options) -> Type | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from rollc.ir.attributes import RATE, SWITCH
 from rollc.ir.graph import Type
-from rollc.ir.operations.elementwise import infer_numeric
+from rollc.ir.operations.elementwise.arithmetic import infer_numeric
 from rollc.ir.operations.operation import (
     Array,
     Frame,

@@ -20,8 +20,7 @@ import numpy as np
 from rollc.ir.attributes import AXES, AXIS, COUNT, END, SIZE
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Type, ordered_axes
-from rollc.ir.operations.elementwise import extremes
-from rollc.ir.operations.linear import over_axes, without
+from rollc.ir.operations.elementwise.arithmetic import extremes
 from rollc.ir.operations.operation import (
     Array,
     Choices,
@@ -32,7 +31,8 @@ from rollc.ir.operations.operation import (
     known,
     need_numbers,
 )
-from rollc.ir.operations.reductions import stable_softmax
+from rollc.ir.operations.vectors.linear import over_axes, without
+from rollc.ir.operations.vectors.reductions import stable_softmax
 
 MOST_STEPS = 2**31
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import call
 from rollc.ir.graph import BATCH, LEAVES, Graph, Node, ordered_axes
-from rollc.ir.operations.linear import over_axes
+from rollc.ir.operations.vectors.linear import over_axes
 from rollc.ir.traversal import dependents, without_unused
 
 

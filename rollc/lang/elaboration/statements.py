@@ -14,7 +14,8 @@ from typing import TypeVar
 from rollc.ir.graph import BATCH, Attribute, Type, ordered_axes
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
-from rollc.lang.elaboration.expressions import Drafts, Feed
+from rollc.lang.elaboration.drafts import Drafts
+from rollc.lang.elaboration.expressions import Feed
 from rollc.lang.elaboration.initialisers import initialiser
 from rollc.lang.expansion.definitions import Definitions
 from rollc.lang.inference.guesses import complete

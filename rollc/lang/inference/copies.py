@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import networkx as nx
 
-from rollc.lang.elaboration.expressions import Drafts
+from rollc.lang.elaboration.drafts import Drafts
 from rollc.lang.inference.shapes import Inference
 from rollc.lang.symbols.untyped_node import Draft, Operand
 

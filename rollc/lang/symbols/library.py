@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rollc.ir.graph import Attribute
-from rollc.ir.operations.reductions import EVERY
+from rollc.ir.operations.vectors.reductions import EVERY
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.syntax.ast import Function
 from rollc.lang.syntax.parser import parse_spec

@@ -128,7 +128,7 @@ def configured(context: click.Context, option: click.Parameter, path: str | None
         return None
     from pathlib import Path
 
-    from rollc.training.run_folder import read_options
+    from rollc.training.runs.run_folder import read_options
 
     known = {written_name(each): each for each in context.command.params}
     found: dict[str, Any] = {}

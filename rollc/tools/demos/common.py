@@ -18,9 +18,9 @@ from rollc.tools import console, files
 from rollc.tools.datafiles import write_npz
 from rollc.training.data.batches import Batches
 from rollc.training.loop import Trainer
-from rollc.training.optimizers import optimizer
-from rollc.training.schedules import Schedule
-from rollc.training.settings import Settings
+from rollc.training.runs.settings import Settings
+from rollc.training.updates.optimizers import optimizer
+from rollc.training.updates.schedules import Schedule
 
 Array = NDArray[Any]
 

@@ -22,8 +22,8 @@ from rollc.tools import console
 from rollc.tools.demos.common import built, data_file, saved
 from rollc.training.data.batches import Batches
 from rollc.training.loop import Trainer
-from rollc.training.optimizers import optimizer
-from rollc.training.settings import Settings
+from rollc.training.runs.settings import Settings
+from rollc.training.updates.optimizers import optimizer
 
 Array = NDArray[Any]
 

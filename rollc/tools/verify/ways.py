@@ -23,7 +23,7 @@ from rollc.ir.graph import BATCH, Graph, Node, gradients_only
 from rollc.ir.interpreter import interpret
 from rollc.ir.names import STATE
 from rollc.ir.operations import operation_of
-from rollc.ir.operations.linear import over_axes
+from rollc.ir.operations.vectors.linear import over_axes
 from rollc.ir.traversal import needed_names
 from rollc.network.network import Network
 from rollc.tools.verify.case import TOLERANCE, Case, with_state

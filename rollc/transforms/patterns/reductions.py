@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import prod
 
 from rollc.ir.graph import Edge, Node
-from rollc.ir.operations.reductions import EVERY
+from rollc.ir.operations.vectors.reductions import EVERY
 from rollc.transforms.patterns.pattern import Rule, Workspace, changed, without_sign
 from rollc.transforms.patterns.slices import axis_of, option_of
 

@@ -12,7 +12,7 @@ import pytest
 
 import rollc
 from rollc.tools.cli import main
-from rollc.tools.cli.data_commands.seeds import _summary
+from rollc.tools.cli.data_commands.train.seeds import _summary
 from tests.helpers.training import SPEC, arrays, command
 
 WORDS = ("--batch", "2", "--rate", "0.05", "--backend", "reference", "--split", "0.7,0.3")

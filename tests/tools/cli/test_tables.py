@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import rollc
-import rollc.training.run_folder as run_folder
+import rollc.training.runs.run_folder as run_folder
 from tests.helpers.training import command, weather
 
 SPEC = """net weather

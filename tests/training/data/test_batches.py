@@ -13,8 +13,8 @@ from rollc.training.data.batches import Batches, Windows, streams
 from rollc.training.data.sequences import Sequences, cut, in_streams, padded, split
 from rollc.training.fit import fit
 from rollc.training.loop import Trainer
-from rollc.training.optimizers import optimizer
-from rollc.training.settings import Settings
+from rollc.training.runs.settings import Settings
+from rollc.training.updates.optimizers import optimizer
 from tests.helpers.training import arrays, tiny_network
 
 

@@ -75,10 +75,10 @@ _IMPORTS = {
     "jit.parallel_loops": ("simd_range",),
     "jit.routine": ("kernel", "uint"),
     "library": ("routines as lib",),
-    "library.vector_math": (
+    "library.vector_math.functions": (
         *("exp", "expm1", "log", "log1p", "logistic_loss", "sigmoid", "softplus", "tanh"),
     ),
-    "library.vector_math_distribution": (
+    "library.vector_math.distribution": (
         "erf",
         "erf_slope",
         "erfc",
@@ -87,11 +87,11 @@ _IMPORTS = {
         "normal_density",
         "normal_ratio",
     ),
-    "library.vector_math_elementary": (
+    "library.vector_math.elementary": (
         *("acos", "asin", "atan", "atan2", "cbrt", "cosh", "mod", "sinh"),
     ),
-    "library.vector_math_gamma": ("digamma", "lgamma", "polygamma"),
-    "library.vector_math_special": ("cos", "power", "sin"),
+    "library.vector_math.gamma": ("digamma", "lgamma", "polygamma"),
+    "library.vector_math.special": ("cos", "power", "sin"),
 }
 
 

@@ -15,6 +15,6 @@ TEAM = ARRAYS + 3 * WORDS
 LIMIT = 65_536
 """A bound on the chunks of a job: the low digits of a ticket."""
 
-# Of a matrix that threads pack together (:mod:`rollc.backends.numba.library.gemm_packing`).
+# Of a matrix that threads pack together (:mod:`rollc.backends.numba.library.gemm.packing`).
 TAKEN, COPIED = 0, 8
 MATRIX = 16

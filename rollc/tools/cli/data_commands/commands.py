@@ -311,9 +311,9 @@ def train(context: click.Context, /, **options: Any) -> None:
     With `-o RUN` the folder holds the network, its parameters, a checkpoint, the metrics and the
     options.  Ctrl-C ends after the update, and `--resume RUN` goes on as if nothing had been.
     """
-    from rollc.tools.cli.data_commands import training
+    from rollc.tools.cli.data_commands.train import command
 
-    context.exit(training.train(**options))
+    context.exit(command.train(**options))
 
 
 @click.command()

@@ -24,8 +24,8 @@ from rollc.tools.columns import labels_of
 from rollc.tools.evaluate import baselines
 from rollc.training.data.pairs import Pair, in_units, pair_of, pairs_of, probabilities
 from rollc.training.data.sequences import Sequences, counted
-from rollc.training.metrics import Metrics, of_classes, of_numbers, of_yes_or_no
-from rollc.training.run_folder import finite
+from rollc.training.measures.metrics import Metrics, of_classes, of_numbers, of_yes_or_no
+from rollc.training.runs.run_folder import finite
 
 Array = NDArray[Any]
 Rows = dict[str, Metrics]  # the measures of each way to predict

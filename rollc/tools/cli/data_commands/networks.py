@@ -13,7 +13,7 @@ from rollc.network.network import Network
 from rollc.tools import console, files
 from rollc.tools.cli import building, sources
 from rollc.tools.datafiles import names, read_npz
-from rollc.training.run_folder import read_params
+from rollc.training.runs.run_folder import read_params
 from rollc.transforms.randomness import NOISE
 
 if TYPE_CHECKING:

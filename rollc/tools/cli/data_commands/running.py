@@ -30,7 +30,7 @@ from rollc.tools.datafiles import names, read_npz, write_npz
 from rollc.tools.tables import polars, write_table
 from rollc.training.data.pairs import deviations, in_units
 from rollc.training.data.preparation import Preparation
-from rollc.training.run_folder import is_run
+from rollc.training.runs.run_folder import is_run
 from rollc.transforms.streaming_split import why_no_steps
 
 Array = NDArray[Any]

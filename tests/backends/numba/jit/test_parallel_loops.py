@@ -16,7 +16,7 @@ LANES = host().lanes(4)
 
 KERNEL = """
 from rollc.backends.numba.jit.parallel_loops import simd_range
-from rollc.backends.numba.library.vector_math import tanh
+from rollc.backends.numba.library.vector_math.functions import tanh
 from rollc.backends.numba.jit.routine import kernel
 
 @kernel
@@ -94,7 +94,7 @@ def test_each_is_range_elsewhere() -> None:
 def test_long_functions_are_vectors_too(function: str) -> None:
     module, _, name = function.partition(".")
     call = f"{name}(a[n, k]{', a[n, k]' if name in ('power', 'atan2') else ''})"
-    head = f"from rollc.backends.numba.library.vector_math_{module} import {name}\n"
+    head = f"from rollc.backends.numba.library.vector_math.{module} import {name}\n"
     text = compiled("simd_range", 64, more=f"            out[n, k] = {call}\n", head=head)
     assert "call float @" not in text
     assert re.search(r"fmul [a-z ]*<\d+ x (float|double)>", text)

@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 
 from rollc.backends.numba.jit.target import host
-from rollc.backends.numba.library import gemm
+from rollc.backends.numba.library.gemm import products as gemm
 from rollc.backends.numba.library.row_kernels import (
     dot_kernel,
     gemv_kernel,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from rollc.backends.numba.library.vector_math import exp, log, sigmoid, softplus, tanh
-from rollc.backends.numba.library.vector_math_special import cos, power, sin
+from rollc.backends.numba.library.vector_math.functions import exp, log, sigmoid, softplus, tanh
+from rollc.backends.numba.library.vector_math.special import cos, power, sin
 
 # Units in the last place that an error may be.  Below the normal numbers, and for values
 # that come from a sum, the absolute error is what counts.

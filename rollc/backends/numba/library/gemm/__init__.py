@@ -1,0 +1,1 @@
+"""Matrix products, in blocks that fit the caches."""

@@ -1,0 +1,118 @@
+"""Normalisation of a vector: shifted to mean 0, and divided by its standard deviation.
+
+Ba, Kiros and Hinton, Layer normalization (2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rollc.ir.attributes import NOT_NEGATIVE
+from rollc.ir.expressions import Value, call
+from rollc.ir.graph import Type
+from rollc.ir.operations.operation import (
+    Array,
+    Frame,
+    Operation,
+    Options,
+    TypeMismatch,
+    known,
+    need_numbers,
+    need_vector,
+    union,
+)
+from rollc.ir.operations.vectors.reductions import infer_same_vector, infer_to_number
+
+
+def _infer_layer_norm(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    need_vector(types, 0)
+    for position in (1, 2):
+        if types[position].shape not in ((), types[0].shape):
+            raise TypeMismatch("a gain and a bias of the vector's shape", [0, position])
+    return Type("float", types[0].shape, union(types))
+
+
+def _centred(x: Array) -> Array:
+    # Less the first element beforehand: a large common offset would cost the mean its precision.
+    shifted = x - x[..., :1]
+    return np.asarray(shifted - shifted.mean(axis=-1, keepdims=True))
+
+
+def _deviation(frame: Frame, options: Options, x: Array) -> Array:
+    epsilon = options["epsilon"]
+    assert isinstance(epsilon, float)
+    centred = _centred(x.astype(frame.dtype, copy=False))
+    return np.asarray(np.sqrt((centred * centred).mean(axis=-1) + frame.dtype.type(epsilon)))
+
+
+def _normalise(frame: Frame, options: Options, x: Array) -> Array:
+    centred = _centred(x.astype(frame.dtype, copy=False))
+    return np.asarray(centred / _deviation(frame, options, x)[..., None])
+
+
+def _layer_norm(frame: Frame, options: Options, x: Array, gain: Array, bias: Array) -> Array:
+    gain, bias = (p if p.ndim == x.ndim else p[..., None] for p in (gain, bias))
+    return np.asarray(_normalise(frame, options, x) * gain + bias)
+
+
+def _normalise_adjoint(g: Value, y: Value, x: Value, epsilon: float) -> list[Value | None]:
+    part = 1.0 / x.type.size
+    rest = g - call("sum", g) * part - y * (call("dot", g, y) * part)
+    return [rest / call("deviation", x, epsilon=epsilon)]
+
+
+def _deviation_adjoint(g: Value, y: Value, x: Value, epsilon: float) -> list[Value | None]:
+    return [call("normalise", x, epsilon=epsilon) * (g * (1.0 / x.type.size))]
+
+
+def _layer_norm_adjoint(
+    g: Value, y: Value, x: Value, gain: Value, bias: Value, epsilon: float
+) -> list[Value | None]:
+    normal = call("normalise", x, epsilon=epsilon)
+    dx = _normalise_adjoint(g * gain, normal, x, epsilon)[0]
+    return [dx, g * normal, g]
+
+
+NORMAL: tuple[Operation, ...] = (
+    Operation(
+        "layer_norm",
+        ("x", "gain", "bias"),
+        _infer_layer_norm,
+        _layer_norm,
+        _layer_norm_adjoint,
+        defaults=(("epsilon", 1e-5),),
+        summary="x, shifted and scaled to mean 0 and variance 1; times gain plus bias",
+        decompose=lambda x, gain, bias, epsilon: (
+            call("normalise", x, epsilon=epsilon) * gain + bias
+        ),
+        slope="finite",
+        required={"epsilon": NOT_NEGATIVE},
+    ),
+    Operation(
+        "normalise",
+        ("x",),
+        infer_same_vector,
+        _normalise,
+        _normalise_adjoint,
+        internal=True,
+        summary="x, shifted and scaled to mean 0 and variance 1",
+        slope="finite",
+        required={"epsilon": NOT_NEGATIVE},
+    ),
+    Operation(
+        "deviation",
+        ("x",),
+        infer_to_number,
+        _deviation,
+        _deviation_adjoint,
+        internal=True,
+        summary="the square root of the variance of a vector's elements plus `epsilon`",
+        required={"epsilon": NOT_NEGATIVE},
+    ),
+)

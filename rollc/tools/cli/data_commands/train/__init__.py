@@ -1,0 +1,1 @@
+"""``train``: its options, its fits, and what they show on the way."""

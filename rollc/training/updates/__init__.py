@@ -1,0 +1,1 @@
+"""How parameters move: optimisers, their rates, and L-BFGS."""
