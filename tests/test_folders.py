@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def test_tests_stand_in_a_folder() -> None:
         "test_folders.py",
         "test_imports.py",
     }
+
+
+def test_modules_are_short_and_folders_small() -> None:
+    modules = [*(ROOT / "rollc").rglob("*.py")]
+    long = [path for path in modules if len(path.read_text(encoding="utf-8").splitlines()) > 500]
+    assert [path.relative_to(ROOT).as_posix() for path in long] == ["rollc/network/network.py"]
+    folders = Counter(path.parent for path in modules if path.name != "__init__.py")
+    assert [folder for folder, count in folders.items() if count > 12] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
