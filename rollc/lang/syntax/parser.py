@@ -122,7 +122,7 @@ class _Gathered:
         if first == "}" and not piece.problems:
             self.end_body(first)
             return 0
-        grad = self.after_function and _is_grad(piece.tokens)
+        grad = self.after_function and is_grad(piece.tokens)
         read = _statements(piece, grad)
         if has_errors(read[1]) and len(self.problems) < MOST_MENDED:
             meant = mended(self.text, self.base, piece, partial(_failure, grad=grad))
@@ -151,7 +151,7 @@ class _Gathered:
             if first == "}" and not part.problems:
                 self.end_body(first)
             else:
-                grad = self.after_function and _is_grad(part.tokens)
+                grad = self.after_function and is_grad(part.tokens)
                 self.add_read(part, grad, *_statements(part, grad))
 
     def add_read(
@@ -208,7 +208,7 @@ class _Gathered:
             self.problems.append(_unclosed(self.head[0]))
 
 
-def _is_grad(tokens: Sequence[Token]) -> bool:
+def is_grad(tokens: Sequence[Token]) -> bool:
     return (
         tokens[0] == "grad"
         and len(tokens) > 1
@@ -246,7 +246,7 @@ def _statements(
     problems = [*piece.problems, *_token_problems(piece.tokens)]
     if problems:
         return (), problems
-    tree = _parse(_with_words(piece.tokens, grad))
+    tree = _parse(with_words(piece.tokens, grad))
     if isinstance(tree, Diagnostic):
         return (), (tree,)
     deep = _too_deep(tree)
@@ -257,7 +257,7 @@ def _statements(
     return statements, reader.problems
 
 
-def _with_words(tokens: Sequence[Token], grad: bool) -> list[Token]:
+def with_words(tokens: Sequence[Token], grad: bool) -> list[Token]:
     """The tokens, with a name that is a word of the language at its place become one."""
     found = list(tokens)
 
@@ -292,7 +292,7 @@ def _failure(piece: Piece, grad: bool) -> int | None:
         return at.span.start if at is not None else None
     if piece.tokens[0] == "}":
         return None
-    _, result = _fed(_with_words(piece.tokens, grad))
+    _, result = _fed(with_words(piece.tokens, grad))
     if not isinstance(result, UnexpectedToken):
         return None
     token = result.token

@@ -26,6 +26,7 @@ from rollc.tools.cli.options import (
     steps_option,
     words_of,
 )
+from rollc.tools.cli.text_commands import commands as texts
 from rollc.tools.demos import DEMOS
 
 
@@ -40,7 +41,7 @@ def rollc() -> None:
     forward and adjoint."""
 
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, *texts.COMMANDS):
     rollc.add_command(_command)
 
 

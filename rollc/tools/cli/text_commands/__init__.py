@@ -1,0 +1,1 @@
+"""Commands that write and show texts: specs, their layout, what comes with rollc, its manual."""
