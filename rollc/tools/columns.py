@@ -58,7 +58,8 @@ class Arranged:
     """Arrays of one sequence, ``[T, ...]``, or of several of them, ``[T, B, ...]`` and lengths.
 
     A missing cell is NaN, where it is masked; ``rows`` are the rows of ``table`` that each step is
-    of, by sequence, and ``labels`` the columns of each array, in the table or not.
+    of, by sequence, and ``labels`` the columns of each array, in the table or not.  ``lacking``
+    has the column and the place of a missing cell of each optional array that is left out for it.
     """
 
     arrays: dict[str, Array]
@@ -67,6 +68,7 @@ class Arranged:
     table: Table
     labels: dict[str, tuple[str, ...]]
     dropped: int = 0
+    lacking: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def arrange(table: Table, slots: Mapping[str, Spec], columns: Columns) -> Arranged:
@@ -80,10 +82,17 @@ def arrange(table: Table, slots: Mapping[str, Spec], columns: Columns) -> Arrang
         for name, own in places.items()
         for place in own
     }
-    for name in columns.optional & places.keys():
-        if not all(cells[place][1].all() for place in places[name]):
+    lacking = dict[str, tuple[str, str]]()
+    for name in sorted(columns.optional & places.keys()):
+        gap = next((place for place in places[name] if not cells[place][1].all()), None)
+        if gap is not None:
+            label = table.heads[gap] if table.heads else name
+            lacking[name] = label, table.where(int(cells[gap][1].argmin()), gap)
             del places[name]
     table, read, dropped = _complete(table, places, cells, columns)
+    if not len(table):
+        why = " left: each lacks a cell" if dropped else ""
+        raise InputError(f"`{table.file}` has no rows{why}")
     rows = _sequences(table, columns.sequence)
     arrays: dict[str, Array] = {}
     several = columns.sequence is not None
@@ -112,7 +121,7 @@ def arrange(table: Table, slots: Mapping[str, Spec], columns: Columns) -> Arrang
     labels = dict(columns.mapping)
     if heads:
         labels |= {name: tuple(heads[place] for place in own) for name, own in places.items()}
-    return Arranged(arrays, lengths, rows, table, labels, dropped)
+    return Arranged(arrays, lengths, rows, table, labels, dropped, lacking)
 
 
 def labels_of(slot: Spec) -> list[str]:
@@ -247,8 +256,6 @@ def _sequences(table: Table, sequence: str | None) -> list[Array]:
     ids: dict[str, list[int]] = {}
     for row, name in enumerate(table.texts(table.place(sequence))):
         ids.setdefault(name, []).append(row)
-    if not ids:
-        raise InputError(f"`{table.file}` has no rows")
     return [np.array(rows) for rows in ids.values()]
 
 
@@ -278,8 +285,6 @@ def _check_index(numbers: Array, bound: int, table: Table, place: int) -> None:
 
 def _constant(part: Array, rows: Array, table: Table, places: Sequence[int]) -> Array:
     """The value of what does not change with time: the same in all rows of a sequence."""
-    if not len(part):
-        raise InputError(f"`{table.file}` has no rows")
     changes = (part != part[0]).reshape(len(part), -1)
     changes &= ~np.isnan(part).reshape(len(part), -1)
     if changes.any():

@@ -13,7 +13,7 @@ import io
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ TABLES = (".csv", ".tsv", ".parquet", ".npy")
 _MISSING = ("", "na", "n/a", "nan", "null", "none")  # what a cell says that holds no number
 _NO_WORD = _MISSING[:-1]  # `none` can be a word like others
 _SEPARATORS = ",;\t|"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _GZIP, _PARQUET, _NPY = b"\x1f\x8b", b"PAR1", b"\x93NUMPY"
 
 
@@ -43,13 +44,15 @@ _GZIP, _PARQUET, _NPY = b"\x1f\x8b", b"PAR1", b"\x93NUMPY"
 class Table:
     """Rows and columns: ``heads`` are the names of the columns, None where the file has none.
 
-    ``frame`` has the cells, texts where the file is a text; ``lines`` tells the line of each row.
+    ``frame`` has the cells, texts where the file is a text; ``lines`` tells the line of each row,
+    and ``blank`` how many lines between them have nothing in them.
     """
 
     file: str
     heads: tuple[str, ...] | None
     frame: pl.DataFrame
     lines: Array | None = None
+    blank: int = 0
 
     def __len__(self) -> int:
         return self.frame.height
@@ -124,7 +127,7 @@ class Table:
     def without(self, rows: Array) -> Table:
         """The table without some rows."""
         lines = None if self.lines is None else self.lines[~rows]
-        return Table(self.file, self.heads, self.frame.filter(~rows), lines)
+        return replace(self, frame=self.frame.filter(~rows), lines=lines)
 
     def where(self, row: int, place: int) -> str:
         """A cell in words."""
@@ -182,10 +185,14 @@ def _unpacked(content: bytes, file: str) -> bytes:
 
 def _from_text(content: bytes, file: str, separator: str | None) -> Table:
     content = content.removeprefix(b"\xef\xbb\xbf")
+    if b"\n" not in content:
+        content = content.replace(b"\r", b"\n")  # lines as they once ended
     body = content.lstrip(b" \r\n")
     if not body:
         raise InputError(f"`{file}` is empty")
     above = content[: len(content) - len(body)].count(b"\n")
+    end = body.find(b"\n", len(body.rstrip(b" \r\n")))  # polars takes `1,2,` at the end for two
+    body = (body if end < 0 else body[:end]) + b"\n"
     text = _checked(body, file)
     separator = separator or _separator(text, file)
     pl = polars(f"the table `{file}`")
@@ -199,19 +206,41 @@ def _from_text(content: bytes, file: str, separator: str | None) -> Table:
         raise InputError(f"cannot read `{file}` as a table: {wrong or first}") from None
     top = ["" if cell is None else cell.strip() for cell in frame.row(0)]
     has_heads = any(_number(cell) is None and cell.lower() not in _MISSING for cell in top)
-    # Where nothing is quoted over several lines, a row is a line, as polars keeps empty ones.
-    lines = np.arange(frame.height) + above + 1
-    empty = frame.select(pl.all_horizontal(pl.all().is_null())).to_series().to_numpy()
-    if b'"' in body or empty.any():
-        try:
-            found = np.array([(line, not row) for line, row in _rows(text, separator)])
-        except csv.Error as error:
-            raise InputError(f"cannot read `{file}` as a table: {error}") from None
-        lines, empty = found[:, 0] + above, found[:, 1].astype(bool)
-        if len(found) != frame.height:
-            raise InputError(f"cannot read `{file}` as a table: its quotes are not in order")
-    drop = empty | (np.arange(frame.height) < has_heads)
-    return Table(file, tuple(top) if has_heads else None, frame.filter(~drop), lines[~drop])
+    # Where no last cell is missing, each row is whole, and where nothing is quoted it is a line.
+    lines, blank = np.arange(frame.height) + above + 1, np.zeros(frame.height, bool)
+    if b'"' in body or frame.to_series(-1).has_nulls():
+        lines, blank = _lines(text, separator, frame.shape, above, file)
+    drop = blank | (np.arange(frame.height) < has_heads)
+    heads = tuple(top) if has_heads else None
+    return Table(file, heads, frame.filter(~drop), lines[~drop], int(blank.sum()))
+
+
+def _lines(
+    text: str, separator: str, shape: tuple[int, int], above: int, file: str
+) -> tuple[Array, Array]:
+    """The line of each row, and whether nothing is in it.
+
+    In a table of one column such a line is a cell that is missing.  Raises :class:`InputError` for
+    a row that lacks cells: it may have been cut off.
+    """
+    lines, blank, (height, width) = [], [], shape
+    try:
+        for line, row in _rows(text, separator):
+            lines.append(line + above)
+            blank.append(width > 1 and not "".join(row).strip() and len(row) < width)
+            if 0 < len(row) < width and not blank[-1]:
+                cells = f"{len(row)} cell{'s' if len(row) > 1 else ''}"
+                raise InputError(
+                    f"cannot read `{file}` as a table: line {line + above} has {cells}, where the"
+                    f" first row has {width}; a cell that is missing is an empty one"
+                )
+    except csv.Error as error:
+        raise InputError(f"cannot read `{file}` as a table: {error}") from None
+    if len(lines) != height:
+        raise InputError(
+            f"cannot read `{file}` as a table: its quotes or the ends of its lines are not in order"
+        )
+    return np.array(lines), np.array(blank)
 
 
 def _checked(body: bytes, file: str) -> str:
@@ -227,9 +256,10 @@ def _checked(body: bytes, file: str) -> str:
         text = body.decode()
     except UnicodeDecodeError as error:
         line = body.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"cannot read `{file}` as a table: line {line} is not UTF-8: {error.reason}"
-        ) from None
+        why = f"line {line} is not UTF-8: {error.reason}"
+        if body.startswith(_UTF16):
+            why = "it is UTF-16; save it as UTF-8"
+        raise InputError(f"cannot read `{file}` as a table: {why}") from None
     # polars would unpack what begins like a compressed file, without a limit.
     if any(ord(letter) < 32 and letter not in "\t\r\n" for letter in text[:2]):
         raise InputError(f"cannot read `{file}` as a table: it begins with a control character")
@@ -237,7 +267,7 @@ def _checked(body: bytes, file: str) -> str:
 
 
 def _separator(text: str, file: str) -> str:
-    line = text.partition("\n")[0]
+    line = re.sub('"[^"]*("|$)', "", text.partition("\n")[0])
     if file.lower().removesuffix(".gz").endswith(".tsv"):
         return "\t"
     return max(_SEPARATORS, key=line.count)  # the first of those that are as frequent: a comma

@@ -98,11 +98,20 @@ def test_the_same_table_in_every_format() -> None:
         (b"y\n1\ntwo\n", "`f.csv`, line 3, column 1 (`y`): expected a number, found `two`"),
         (b"\n\ny\n1\n\ntwo\n", "`f.csv`, line 6, column 1 (`y`): expected a number, found `two`"),
         (b'a,y\n"1\n2",1\n3,two\n', "`f.csv`, line 4, column 2 (`y`): expected a number"),
-        (b"a,y\n1,2\n3\n", "`f.csv`, line 3, column 2 (`y`): the cell is missing; say what to do"),
+        (b"a,y\n1,2\n3,\n", "`f.csv`, line 3, column 2 (`y`): the cell is missing; say what to do"),
+        (b"a,y\n1,2\n3\n", "line 3 has 1 cell, where the first row has 2; a cell that is missing"),
+        (b"\xef\xbb\xbfa,b,y\r\n1,2,3\r\n\r\n4,5\r\n6,7,8", "line 4 has 2 cells, where the first"),
+        (b'a,y\n"1\n2",3\n"4"', "line 4 has 1 cell, where the first row has 2"),
+        (b"x.0,y,x.1\n1,2", "line 2 has 2 cells, where the first row has 3"),
+        (b"a,y\n1,2,", "line 2 has 3 cells, where the first row has 2"),
+        (b"y\n1\n\n2\n\n", "`f.csv`, line 3, column 1 (`y`): the cell is missing; say what"),
+        (b"a,y\n", "`f.csv` has no rows"),
+        (b"a,y", "`f.csv` has no rows"),
         (b"a,y\n1,2\n,\n4,NaN\n", "line 3, column 2 (`y`): the cell is missing (2 such cells"),
         (b"1,2,3\n4,5,nan\n", "`f.csv`, line 2, column 3: the cell is missing"),
         (b"y,a\n1,2\n3,4,5\n", "line 3 has 3 cells, where the first row has 2"),
         (b"y,y\n1,2\n", "`f.csv` has more than one column `y`"),
+        ("a,y\n1,2\n".encode("utf-16"), "it is UTF-16; save it as UTF-8"),
         (b"y\n\xff\n", "cannot read `f.csv` as a table: line 2 is not UTF-8"),
         (b'y\n"1\n', "cannot read `f.csv` as a table"),
         (b'y\n"1"2\n', "`f.csv`"),
@@ -116,6 +125,38 @@ def test_a_bad_table_is_named(table: bytes, message: str) -> None:
     with pytest.raises(InputError) as caught:
         read(table)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["error", "drop", "hold"])
+def test_a_row_that_was_cut_off_is_no_missing_cell(missing: str) -> None:
+    """Whatever is to be done with those."""
+    for row in (b"7", b"7\n8,9\n", b'"7"\n8,9\n'):
+        with pytest.raises(InputError, match="line 3 has 1 cell, where the first row has 2"):
+            read(b"a,y\n1,2\n" + row, missing=missing)
+
+
+def test_lines_end_in_many_ways() -> None:
+    for content in (
+        b"a,y\n1,2\n3,4",
+        b"\xef\xbb\xbfa,y\r\n1,2\r\n3,4\r\n\r\n",
+        b"a,y\r1,2\r3,4\r",
+        b'\n"a","y"\n"1","2"\n  \n"3","4"\n\n',
+    ):
+        np.testing.assert_array_equal(read(content).arrays["y"], [2, 4])
+    assert read_table(b"a,y\n1,2\n\n  \n3,\n\n", "f.csv").blank == 2
+    gaps = read(b"y\n1\n\n3\n\n", slots={"y": slot("y")}, missing="hold")
+    np.testing.assert_array_equal(gaps.arrays["y"], [1, 1, 3])
+
+
+def test_quotes_hold_separators() -> None:
+    table = b'"temp; C; mean","y, in mm"\n1,"2"\n'
+    mapping = {"x": ("temp; C; mean", "temp; C; mean"), "y": ("y, in mm",)}
+    np.testing.assert_array_equal(read(table, mapping=mapping).arrays["y"], [2])
+
+
+def test_no_row_is_left() -> None:
+    with pytest.raises(InputError, match="has no rows left: each lacks a cell"):
+        read(b"a,y\n1,\n2,NA\n", missing="drop")
 
 
 def test_tables_have_limits(monkeypatch: pytest.MonkeyPatch) -> None:

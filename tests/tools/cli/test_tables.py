@@ -116,6 +116,45 @@ def test_what_does_not_fit_is_said(folder: Path) -> None:
     assert "there is no table in the folder `empty`" in found
 
 
+def test_rows_that_lack_cells_are_refused_wherever_a_table_is_read(folder: Path) -> None:
+    """They are no missing target, nor a missing cell."""
+    words = ("--data", "d.csv", *COLUMNS, *MASK, *REFERENCE, "--epochs", "1", "-o", "run")
+    command("train", "weather.roll", *words)
+    lines = Path("d.csv").read_text().splitlines()
+    cases = {
+        "short.csv": (
+            "\n".join([*lines[:-1], lines[-1].rpartition(",")[0]]),
+            "line 61 has 3 cells",
+        ),
+        "head.csv": (lines[0], "`head.csv` has no rows"),
+    }
+    for name, (text, message) in cases.items():
+        Path(name).write_text(text)
+        read = (*COLUMNS, *MASK, *REFERENCE)
+        for command_ in (
+            ("train", "weather.roll", "--data", name, *read),
+            ("run", "weather.roll", "--inputs", name, *read),
+            ("run", "run", "--inputs", name),
+            ("evaluate", "run", "--data", name),
+        ):
+            assert message in command(*command_, status=2).stderr, command_
+
+
+def test_a_target_that_is_not_known_everywhere_is_no_loss(folder: Path) -> None:
+    """As of days to come; it is said of which cell."""
+    words = ("--data", "d.csv", *COLUMNS, *MASK, *REFERENCE, "--epochs", "1", "-o", "run")
+    command("train", "weather.roll", *words)
+    Path("days").mkdir()
+    lines = Path("d.csv").read_text().splitlines()
+    Path("days/a.csv").write_text("\n".join(lines[:20]))
+    Path("days/b.csv").write_text("\n".join([*lines[:9], lines[9].rpartition(",")[0] + ","]))
+    for name in ("days/b.csv", "days"):
+        done = command("run", "run", "--inputs", name)
+        said = "no loss, as `y` is not read: `days/b.csv`, line 10, column 4 (`sales`): the cell is"
+        assert said in done.stderr and "not read: `when` of" in done.stderr
+        assert "output o" in done.stdout and "loss" not in done.stdout
+
+
 def test_a_damaged_preparation_is_refused(folder: Path) -> None:
     words = ("--data", "d.csv", *COLUMNS, *MASK, *REFERENCE, "--standardise", "--epochs", "1")
     command("train", "weather.roll", *words, "-o", "run")

@@ -125,7 +125,7 @@ def load(
     if not quiet:
         _say_others([arranged], columns)
     lengths = None if arranged.lengths is None else {network.axes[0]: arranged.lengths}
-    data = Sequences(arranged.arrays, lengths, _masked(arranged, columns, slots))
+    data = Sequences(arranged.arrays, lengths, _masked(arranged.arrays, columns, slots))
     return Loaded(data, arranged, classes=columns.classes or {})
 
 
@@ -185,7 +185,10 @@ def _folder(network: Network, folder: str, columns: Columns, quiet: bool) -> Loa
     if not quiet:
         _say_others(each, columns)
     arrays: dict[str, Array] = {}
+    incomplete = {name for one in each for name in one.lacking}
     for name in each[0].arrays:
+        if name in incomplete:
+            continue
         lacking = [one.table.file for one in each if name not in one.arrays]
         if lacking:
             raise InputError(f"`{lacking[0]}` has no column for `{name}`, and others have")
@@ -195,7 +198,7 @@ def _folder(network: Network, folder: str, columns: Columns, quiet: bool) -> Loa
         else:
             arrays[name] = np.stack(own) if slots[name].batch else own[0]
     lengths = {network.axes[0]: np.array([len(one.rows[0]) for one in each])}
-    data = Sequences(arrays, lengths, _masked(each[0], columns, slots))
+    data = Sequences(arrays, lengths, _masked(arrays, columns, slots))
     return Loaded(data, classes=columns.classes or {})
 
 
@@ -251,11 +254,13 @@ def _decoded(content: bytes, file: str) -> str:
         raise InputError(f"`{file}`, line {line} is not UTF-8: {error.reason}") from None
 
 
-def _masked(arranged: Arranged, columns: Columns, slots: Mapping[str, Spec]) -> frozenset[str]:
+def _masked(
+    arrays: Mapping[str, Array], columns: Columns, slots: Mapping[str, Spec]
+) -> frozenset[str]:
     """The arrays whose missing cells are still NaN."""
     if not columns.masks:
         return frozenset()
-    floats = {name for name in arranged.arrays if slots[name].kind == "float"}
+    floats = {name for name in arrays if slots[name].kind == "float"}
     return frozenset(floats - columns.masks.keys())
 
 
@@ -263,10 +268,17 @@ def _say_others(each: Sequence[Arranged], columns: Columns) -> None:
     """The columns that nothing reads, and the rows that were dropped."""
     first = each[0]
     taken = {label for own in first.labels.values() for label in own} | {columns.sequence}
+    incomplete = {name: at for one in each for name, at in one.lacking.items()}
+    for name, (label, where) in incomplete.items():
+        taken.add(label)
+        console.note(f"no loss, as `{name}` is not read: {where}: the cell is missing")
     others = [head for head in first.table.heads or () if head not in taken]
     if others:
         console.note(f"not read: {names(others[:20])} of `{first.table.file}`")
     for one in each:
+        if one.table.blank:
+            lines = counted(one.table.blank, "blank line")
+            console.note(f"left out: {lines} between the rows of `{one.table.file}`")
         if one.dropped:
             rows = counted(one.dropped, "row")
             console.say(f"`{one.table.file}`: {rows} with missing cells dropped")
