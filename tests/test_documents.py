@@ -14,12 +14,16 @@ from typing import Any
 import pytest
 
 from rollc.backends.registry import VARIABLE
+from tests.helpers.messages_page import messages_page
 from tests.helpers.paths import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCED = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 IMPORTED = re.compile(r"^(?:import|from) (?:rollc\.)?(\w+)", re.MULTILINE)
-QUICK = ("README.md", "faster-lstm-in-one-line.md")  # nothing is trained there
+QUICK = (  # little is trained there
+    *("README.md", "faster-lstm-in-one-line.md", "unrolling.md", "streaming.md"),
+    *("paper-to-spec.md", "python.md", "speed.md", "pytorch.md"),
+)
 OPTIONAL = ("jax", "lightning", "polars", "sklearn", "torch")
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
@@ -42,6 +46,15 @@ def _environment() -> Iterator[None]:
     os.environ.update(before)
 
 
+def in_order(shown: list[str], printed: list[str]) -> None:
+    """What a page shows of an output is there, in that order; ``…`` is what it leaves out."""
+    place = 0
+    for line in shown:
+        if line != "…":
+            assert line in printed[place:], f"not printed: {line}"
+            place += printed[place:].index(line) + 1
+
+
 def run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page in an empty folder, where its files are written and its commands run."""
     monkeypatch.chdir(folder)
@@ -56,12 +69,14 @@ def run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         elif language == "python":
             exec(compile("\n" * line + content, page.name, "exec"), session)
         elif language == "console":
-            for command in re.findall(r"^\$ (.*)$", content, re.MULTILINE):
+            for shown in re.split(r"^\$ ", content, flags=re.MULTILINE)[1:]:
+                command, *lines = shown.splitlines()
                 environment = {**os.environ, "PATH": PATH, "PYTHONPATH": str(ROOT)}
                 ran = subprocess.run(
                     command.split(), env=environment, capture_output=True, text=True, timeout=600
                 )
-                assert ran.returncode == 0, ran.stderr
+                assert (ran.returncode == 0) != ("error" in shown), ran.stderr
+                in_order(lines, (ran.stdout + ran.stderr).splitlines())
 
 
 @pytest.mark.parametrize(
@@ -78,6 +93,22 @@ def test_a_page_is_one_session(page: Path, tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_a_page_with_kernels(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(page, tmp_path, monkeypatch)
+
+
+@pytest.mark.long
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("furo")
+    words = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "docs", str(tmp_path)]
+    built = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    assert (tmp_path / "unrolling.html").exists()
+
+
+def test_every_message_is_on_its_page(request: pytest.FixtureRequest) -> None:
+    page = ROOT / "docs" / "messages.md"
+    if request.config.option.renew:
+        page.write_text(messages_page(), encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == messages_page(), "pytest --renew writes it anew"
 
 
 def test_scripts_are_short() -> None:
