@@ -14,7 +14,7 @@ from rollc.lang.elaboration.expressions import Feed
 from rollc.lang.elaboration.free_running import run_free, without_reads
 from rollc.lang.expansion.imports import unread, with_used
 from rollc.lang.inference.cycle_errors import cycle_diagnostics
-from rollc.lang.resolve import resolve
+from rollc.lang.resolve import Known, resolve
 from rollc.lang.syntax.ast import Cell, Function, Spec, Statement, Use
 from rollc.lang.syntax.parser import parse_spec, readable
 
@@ -28,7 +28,7 @@ class Checked:
     ``graph`` has the stage "checked" and is None where there are errors; ``unchecked`` is
     the graph before the check (stage "graph"), and ``spec`` the syntax tree, as far as they
     exist.  ``source`` has the texts of the files that the spec uses, in which diagnostics can have
-    spans.
+    spans.  ``known`` is what an editor shows of each name.
     """
 
     graph: Graph | None
@@ -36,6 +36,7 @@ class Checked:
     diagnostics: tuple[Diagnostic, ...]
     spec: Spec | None
     unchecked: Graph | None = None
+    known: tuple[Known, ...] = ()
 
 
 def load_graph(
@@ -72,7 +73,8 @@ def load_graph(
             graph = without_reads(graph, resolved.others)
         if graph is not None and feed == "free":
             graph = run_free(graph, resolved.said)
-    return Checked(graph, source, _bounded(diagnostics), spec, resolved.graph)
+    diagnostics = _bounded(diagnostics)
+    return Checked(graph, source, diagnostics, spec, resolved.graph, resolved.known)
 
 
 def library_flaws(checked: Checked) -> tuple[Diagnostic, ...] | None:

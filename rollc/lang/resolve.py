@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import networkx as nx
 
-from rollc.ir.graph import BATCH, Edge, Graph, attributes, ordered_axes
+from rollc.ir.graph import BATCH, Edge, Graph, Type, attributes, ordered_axes
 from rollc.ir.time.causality import check
 from rollc.ir.traversal import reachable
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label, has_errors, in_order
@@ -30,6 +30,20 @@ from rollc.lang.symbols.untyped_node import LOSS, Axis, Draft, Operand
 from rollc.lang.syntax.ast import Alias, Along, Init, Loss, Net, Output, Reset, Spec, Statement
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a name, also where there are errors elsewhere.
+
+    ``at`` is where it is defined: in a cell, once for each use.  A size or a constant has a
+    ``number``, anything else a ``type``; None where there was an error.
+    """
+
+    name: str
+    at: Span
+    type: Type | None
+    number: float | None
+
+
 @dataclass(frozen=True)
 class Resolved:
     """The result of resolving a spec.
@@ -37,7 +51,8 @@ class Resolved:
     ``graph`` is None where there are errors.  ``wiring`` is the graph without its types, which is
     known even then, so that its cycles can be checked.
     ``places`` are the spans of its nodes and their operands.  ``said`` are the values
-    that `feed` reads in free running, ``others`` reads that only its other side has.
+    that `feed` reads in free running, ``others`` reads that only its other side has.  ``known`` is
+    what an editor shows of each name.
     """
 
     graph: Graph | None
@@ -46,6 +61,7 @@ class Resolved:
     diagnostics: tuple[Diagnostic, ...]
     said: tuple[str, ...] = ()
     others: frozenset[str] = frozenset()
+    known: tuple[Known, ...] = ()
 
 
 def resolve(
@@ -128,7 +144,15 @@ class _Resolver:
         if not has_errors(diagnostics) and all(name in inference.types for name in drafts):
             graph = assemble(self.drafts, inference, frame, self.source)
         said, others = tuple(self.drafts.said), frozenset(self.drafts.others)
-        return Resolved(graph, wired, places(self.drafts), diagnostics, said, others)
+        known = tuple(self._known(inference))
+        return Resolved(graph, wired, places(self.drafts), diagnostics, said, others, known)
+
+    def _known(self, inference: Inference) -> Iterator[Known]:
+        values = self.taking.values
+        numbers: dict[str, float | None] = {**values.sizes, **values.constants}
+        for name, symbol in self.names.symbols.items():
+            type_ = inference.types.get(self.drafts.node_of(name))
+            yield Known(name, symbol.at, type_, numbers.get(name))
 
     # Statements, by kind
 

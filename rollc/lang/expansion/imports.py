@@ -65,7 +65,7 @@ def unread(use: Use, file: Source, source: Source) -> Diagnostic | None:
                 return Diagnostic("R112", message, at, helps=(f'write `"{path}"`',), edits=written)
         return Diagnostic("R112", f"`{use.path}` is not the path of a spec", at, helps=(text,))
     if place is None:
-        guess = near(use.path, _known(use.path, file))
+        guess = near(use.path, known_paths(use.path, file))
         helps = (f"did you mean `{guess}`?",) if guess is not None else ()
         notes = ("looked for in the folder of this file, and among the specs of rollc",)
         edits = () if guess is None else (Edit(use.span, f'use "{guess}"'),)
@@ -117,7 +117,7 @@ def _text(place: Path) -> str | None:
     return text if len(text) <= LONGEST_TEXT else None
 
 
-def _known(path: str, file: Source) -> list[str]:
+def known_paths(path: str, file: Source) -> list[str]:
     """Paths that could have been meant: what lies where the path leads, and rollc's cells."""
     cells = folder("specs") / "cells"
     known = [f"cells/{place.name}" for place in cells.glob(f"*{ENDING}")]

@@ -88,6 +88,13 @@ def readable(source: Source) -> tuple[Spec, frozenset[str]] | None:
     return Spec(tuple(gathered.statements)), frozenset(gathered.broken)
 
 
+def statements_of(source: Source, place: int = 0) -> Spec:
+    """The statements of a text that can be parsed, whatever is wrong with the others."""
+    if len((source, *source.used)[place].text) > LONGEST_TEXT:
+        return Spec(())
+    return Spec(tuple(_gathered(source, place).statements))
+
+
 @lru_cache(maxsize=1)
 def _gathered(source: Source, place: int) -> _Gathered:
     gathered = _Gathered((source, *source.used)[place].text, source.offsets[place])

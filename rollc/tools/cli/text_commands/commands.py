@@ -22,4 +22,22 @@ def fmt(context: click.Context, files: tuple[str, ...], check: bool, difference:
     context.exit(formatting.format_files(files, check, difference))
 
 
-COMMANDS = (fmt,)
+@click.command()
+def lsp() -> None:
+    """Answer an editor by the Language Server Protocol, on standard input and output.
+
+    Messages with their fixes while one types, what a name or a function is, its definition and
+    uses, other names, completion, an outline, the layout of `rollc fmt`, and a picture of the
+    net.  It needs `pip install 'rollc[lsp]'`.  `editors/` has what VS Code needs.
+    """
+    try:
+        import pygls  # noqa: F401
+    except ModuleNotFoundError:
+        message = "the language server needs pygls: pip install 'rollc[lsp]'"
+        raise click.ClickException(message) from None
+    from rollc.tools.language_server import features
+
+    features.serve()
+
+
+COMMANDS = (fmt, lsp)

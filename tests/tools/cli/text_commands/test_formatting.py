@@ -71,3 +71,11 @@ def test_what_is_no_file_of_a_spec(folder: Path, capsys: pytest.CaptureFixture[s
     ):
         assert cli.main(["fmt", path]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_the_language_server_says_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pygls", None)
+    assert cli.main(["lsp"]) == 2
+    assert "pip install 'rollc[lsp]'" in capsys.readouterr().err

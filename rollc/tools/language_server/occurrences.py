@@ -1,0 +1,248 @@
+"""Where the names of a spec, and of the files that it uses, are defined and read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rollc.lang.diagnostics.source import Source, Span
+from rollc.lang.syntax.ast import (
+    Call,
+    Cell,
+    Const,
+    Definition,
+    Dim,
+    Equation,
+    Expression,
+    Function,
+    Init,
+    Input,
+    Name,
+    Net,
+    Output,
+    Param,
+    Reset,
+    Spec,
+    Statement,
+    Time,
+    expressions,
+    parts,
+)
+from rollc.lang.syntax.parser import statements_of
+
+Kind = Literal[
+    "net", "axis", "size", "const", "input", "target", "param", "value", "cell", "function",
+    "argument",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A name, where it is defined, and by which statement; ``owner`` is the cell or function."""
+
+    name: str
+    kind: Kind
+    at: Span
+    statement: Statement
+    owner: Definition | None = None
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    span: Span
+    symbol: Symbol
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """Names by what they mean; ``outer`` are seen where they are not hidden."""
+
+    symbols: Mapping[str, Symbol]
+    outer: _Scope | None = None
+
+    def find(self, name: str) -> Symbol | None:
+        found = self.symbols.get(name)
+        return self.outer.find(name) if found is None and self.outer is not None else found
+
+
+@dataclass(frozen=True)
+class Occurrences:
+    """All of them, in the order of the text, and the names that each definition sees."""
+
+    all: tuple[Occurrence, ...]
+    _top: _Scope
+    _inner: Mapping[Span, _Scope] = field(default_factory=dict)
+    definitions: Mapping[str, Symbol] = field(default_factory=dict)
+
+    def at(self, offset: int) -> Occurrence | None:
+        """The name at an offset, or right before it."""
+        inside = (each for each in self.all if each.span.start <= offset <= each.span.end)
+        return next(inside, None)
+
+    def of(self, symbol: Symbol) -> list[Span]:
+        return [each.span for each in self.all if each.symbol.at == symbol.at]
+
+    def seen_from(self, offset: int) -> dict[str, Symbol]:
+        """The values, sizes and axes that can be named at an offset."""
+        inner = (scope for span, scope in self._inner.items() if span.start <= offset < span.end)
+        scope: _Scope | None = next(inner, self._top)
+        found: dict[str, Symbol] = {}
+        while scope is not None:
+            found = {**scope.symbols, **found}
+            scope = scope.outer
+        return found
+
+
+def occurrences(source: Source) -> Occurrences:
+    """The names of a text, as far as it can be parsed, and of the files that it uses."""
+    specs = [statements_of(source, place) for place in range(len(source.used) + 1)]
+    reader = _Reader(specs)
+    for place, spec in enumerate(specs):
+        reader.file(spec, own=place == 0)
+    found = sorted(reader.found, key=lambda each: each.span)
+    return Occurrences(tuple(found), reader.top, reader.inner, reader.definitions)
+
+
+class _Reader:
+    def __init__(self, specs: Iterable[Spec]) -> None:
+        self.found: list[Occurrence] = []
+        self.inner: dict[Span, _Scope] = {}
+        self.top = _Scope({})
+        self.definitions: dict[str, Symbol] = {}
+        self.sizes: dict[str, dict[str, Symbol]] = {}  # those of each cell
+        for spec in specs:
+            for statement in spec.statements:
+                if isinstance(statement, (Cell, Function)):
+                    self._define(statement)
+
+    def _define(self, definition: Definition) -> None:
+        name = definition.name
+        kind: Kind = "cell" if isinstance(definition, Cell) else "function"
+        if name.name not in self.definitions:
+            self.definitions[name.name] = Symbol(name.name, kind, name.span, definition)
+
+    def file(self, spec: Spec, own: bool) -> None:
+        """Read the statements of a file; those of another one define cells and functions alone."""
+        scope = _Scope(_by_name(spec.statements))
+        numbers = {
+            name: each
+            for name, each in scope.symbols.items()
+            if own and each.kind in ("size", "const", "axis")
+        }
+        if own:
+            self.top = scope
+        for statement in spec.statements:
+            if isinstance(statement, (Cell, Function)):
+                self.definition(statement, _Scope(numbers))
+            elif own:
+                self.statement(statement, scope)
+
+    def definition(self, definition: Definition, outer: _Scope) -> None:
+        symbol = self.definitions[definition.name.name]
+        if symbol.at != definition.name.span:  # defined twice
+            return
+        self.add(definition.name.span, symbol)
+        scope = _Scope(_inside(definition), outer)
+        self.inner[definition.span] = scope
+        for own in scope.symbols.values():
+            self.add(own.at, own)
+        if isinstance(definition, Cell):
+            for size in definition.sizes:
+                self.expression(size.default, outer)
+            for result in definition.results:
+                self.read(result, scope)
+            for statement in definition.body:
+                self.statement(statement, scope, defined=False)
+            return
+        for value in definition.values:
+            self.expression(value, scope)
+        for slope in definition.slopes:
+            self.read(slope.argument, scope)
+
+    def statement(self, statement: Statement, scope: _Scope, defined: bool = True) -> None:
+        for symbol in _defined(statement) if defined else ():
+            self.add(symbol.at, symbol)
+        if isinstance(statement, (Init, Reset, Output)):
+            self.read(statement.name, scope)
+        if isinstance(statement, Input):
+            self.read(statement.axis, scope)
+        for expression in expressions(statement):
+            self.expression(expression, scope)
+
+    def expression(self, expression: Expression | None, scope: _Scope) -> None:
+        pending = [] if expression is None else [expression]
+        while pending:
+            part = pending.pop()
+            pending.extend(parts(part))
+            if isinstance(part, Name):
+                self.read(part, scope)
+            elif isinstance(part, Call):
+                self.call(part, scope)
+
+    def call(self, call: Call, scope: _Scope) -> None:
+        self.read(call.over, scope)
+        symbol = self.definitions.get(call.function.name)
+        if symbol is None:
+            return
+        self.add(call.function.span, symbol)
+        if isinstance(symbol.statement, Cell):
+            own = _inside(symbol.statement)
+            for option in (*call.sizes, *call.options):
+                if option.name.name in own:
+                    self.add(option.name.span, own[option.name.name])
+
+    def read(self, name: Name | None, scope: _Scope) -> None:
+        symbol = None if name is None else scope.find(name.name)
+        if name is not None and symbol is not None:
+            self.add(name.span, symbol)
+
+    def add(self, span: Span, symbol: Symbol) -> None:
+        self.found.append(Occurrence(span, symbol))
+
+
+def _by_name(statements: Iterable[Statement], owner: Definition | None = None) -> dict[str, Symbol]:
+    """The first definition of each name."""
+    found: dict[str, Symbol] = {}
+    for statement in statements:
+        for symbol in _defined(statement, owner):
+            if symbol.kind != "net":  # which cannot be read
+                found.setdefault(symbol.name, symbol)
+    return found
+
+
+def _inside(definition: Definition) -> dict[str, Symbol]:
+    """The names of a cell's or a function's own."""
+    arguments = definition.inputs if isinstance(definition, Cell) else definition.arguments
+    found = {
+        name.name: Symbol(name.name, "argument", name.span, definition, definition)
+        for name in arguments
+    }
+    for size in definition.sizes if isinstance(definition, Cell) else ():
+        name = size.name
+        found.setdefault(name.name, Symbol(name.name, "size", name.span, definition, definition))
+    return {**_by_name(definition.body, definition), **found}
+
+
+def _defined(statement: Statement, owner: Definition | None = None) -> Iterator[Symbol]:
+    names: tuple[Name, ...]
+    kind: Kind
+    match statement:
+        case Net(name):
+            names, kind = (name,), "net"
+        case Time(names):
+            kind = "axis"
+        case Dim(name):
+            names, kind = (name,), "size"
+        case Const(name):
+            names, kind = (name,), "const"
+        case Input(name, target=target):
+            names, kind = (name,), "target" if target else "input"
+        case Param(name):
+            names, kind = (name,), "param"
+        case Equation(names):
+            kind = "value"
+        case _:
+            return
+    for name in names:
+        yield Symbol(name.name, kind, name.span, statement, owner)

@@ -1,0 +1,143 @@
+"""The server's texts, and places in them: offsets here, lines and columns in the protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from lsprotocol import types as lsp
+from pygls.lsp.server import LanguageServer
+from pygls.uris import from_fs_path, to_fs_path
+from pygls.workspace import PositionCodec
+
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit
+from rollc.lang.diagnostics.source import Source, Span
+from rollc.lang.expansion.imports import LONGEST_TEXT
+from rollc.support.version import VERSION
+from rollc.tools.language_server import rename
+from rollc.tools.language_server.document import Document, read_document
+from rollc.tools.language_server.occurrences import Symbol
+
+MOST_FILES = 500  # of a workspace, that are searched for a name
+
+
+class RollServer(LanguageServer):
+    """Documents are read when something is asked of them, once for each version."""
+
+    def __init__(self) -> None:
+        full = lsp.TextDocumentSyncKind.Full
+        super().__init__("rollc", VERSION, text_document_sync_kind=full)
+        self.read: dict[str, tuple[tuple[str, ...], Document]] = {}
+        self.waiting: dict[str, asyncio.Task[None]] = {}
+
+    def document(self, uri: str) -> Document:
+        text = self.workspace.get_text_document(uri).source
+        opened = self.opened()
+        key = (text, *(f"{path}\n{other}" for path, other in opened.items()))
+        found = self.read.get(uri)
+        if found is None or found[0] != key:
+            name = to_fs_path(uri) or uri
+            found = self.read[uri] = key, read_document(Source(name, text), opened)
+        return found[1]
+
+    def opened(self) -> dict[Path, str]:
+        """The texts that are open in the editor, saved or not."""
+        return {
+            Path(document.path).resolve(): document.source
+            for document in self.workspace.text_documents.values()
+        }
+
+    # Places: offsets here, lines and columns there
+
+    def offset(self, document: Document, position: lsp.Position) -> int:
+        lines = document.source.text.split("\n")
+        own = self.codec.position_from_client_units(lines, position)
+        starts = document.source.line_starts
+        if own.line >= len(starts):
+            return len(document.source.text)
+        return min(starts[own.line] + own.character, len(document.source.text))
+
+    def position(self, source: Source, offset: int) -> lsp.Position:
+        file, _ = source.at(offset)
+        number = source.line_of(offset)
+        before = file.line(number)[: source.column_of(offset) - 1]
+        return lsp.Position(number - 1, self.codec.client_num_units(before))
+
+    def range(self, source: Source, span: Span) -> lsp.Range:
+        return lsp.Range(self.position(source, span.start), self.position(source, span.end))
+
+    def location(self, source: Source, span: Span) -> lsp.Location:
+        file, _ = source.at(span.start)
+        return lsp.Location(uri_of(file.name), self.range(source, span))
+
+    @property
+    def codec(self) -> PositionCodec:
+        return self.workspace.position_codec
+
+    # Diagnostics
+
+    def diagnose(self, uri: str) -> None:
+        document = self.document(uri)
+        found = [self.diagnostic(document, each) for each in document.diagnostics]
+        self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, found))
+
+    def diagnostic(self, document: Document, found: Diagnostic) -> lsp.Diagnostic:
+        error = found.severity == "error"
+        at = found.at.span if found.at is not None else Span(0, 0)
+        use = at
+        while not document.owns(use) and use.use is not None:
+            use = use.use
+        if not document.owns(use):  # of a file that is used: said where it is
+            use = Span(0, 0)
+        related = [
+            lsp.DiagnosticRelatedInformation(
+                self.location(document.source, label.span), label.text or "here"
+            )
+            for label in found.labels
+            if label is not found.at or use != at
+        ]
+        said = [found.message, *([found.at.text] if found.at and found.at.text else [])]
+        said += [*(f"note: {note}" for note in found.notes), *(f"help: {h}" for h in found.helps)]
+        return lsp.Diagnostic(
+            range=self.range(document.source, use),
+            message="\n".join(said),
+            severity=lsp.DiagnosticSeverity.Error if error else lsp.DiagnosticSeverity.Warning,
+            code=found.code,
+            source="rollc",
+            related_information=related,
+        )
+
+    def edits(self, document: Document, edits: Iterable[Edit]) -> lsp.WorkspaceEdit:
+        changes: dict[str, list[lsp.TextEdit]] = {}
+        for edit in edits:
+            location = self.location(document.source, edit.span)
+            changes.setdefault(location.uri, []).append(lsp.TextEdit(location.range, edit.text))
+        return lsp.WorkspaceEdit(changes=dict(changes))
+
+    # Names in several files
+
+    def written(self, document: Document, symbol: Symbol) -> Iterator[tuple[Document, list[Span]]]:
+        """The texts that have a name, and where."""
+        place = rename.place_of(document, symbol)
+        documents = {Path(document.source.name).resolve(): document}
+        if rename.shared(symbol):
+            for path in (place[0], *self.files()):
+                if path not in documents and path.is_file():
+                    documents[path] = self.document(uri_of(str(path)))
+        for each in documents.values():
+            if spans := rename.written(each, place):
+                yield each, spans
+
+    def files(self) -> list[Path]:
+        """The specs of the workspace, and those that are open."""
+        found = [*self.opened()]
+        for root in self.workspace.folders:
+            path = to_fs_path(root)
+            files = Path(path).rglob("*.roll") if path else ()
+            found += [each.resolve() for each, _ in zip(files, range(MOST_FILES), strict=False)]
+        return [path for path in found if path.stat().st_size <= LONGEST_TEXT]
+
+
+def uri_of(path: str) -> str:
+    return from_fs_path(str(Path(path).resolve())) or path
