@@ -76,7 +76,7 @@ def run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                     command.split(), env=environment, capture_output=True, text=True, timeout=600
                 )
                 assert (ran.returncode == 0) != ("error" in shown), ran.stderr
-                in_order(lines, (ran.stdout + ran.stderr).splitlines())
+                in_order(lines, (ran.stdout.rstrip("\n") + "\n" + ran.stderr).splitlines())
 
 
 @pytest.mark.parametrize(

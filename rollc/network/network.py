@@ -27,7 +27,7 @@ where ``training`` is true, and else gives its operand as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -51,6 +51,7 @@ from rollc.support.checks import switch
 if TYPE_CHECKING:
     from rollc.network.derivatives.checkpointing import Plan
     from rollc.network.derivatives.forward_mode import Sensitivity
+    from rollc.network.diagnosis.flow import Flow
     from rollc.network.steps.prepared import Prepared
     from rollc.runtime.kernel import Kernel
 
@@ -272,6 +273,34 @@ class Network:
         if switch("`per_sequence`", per_sequence):
             need_sequences_apart(self.graph, self._interface, state is not None)
         return call.kernel("by_sequence" if per_sequence else "gradient").bytes(call.sizes.axes)
+
+    def trace(
+        self,
+        params: Arrays,
+        inputs: Arrays | None = None,
+        steps: Steps | None = None,
+        *,
+        names: Collection[str] = (),
+        lengths: Lengths | None = None,
+        training: bool = False,
+        seed: Seed = 0,
+    ) -> tuple[Flow, ...]:
+        """Norms of values, and of the derivatives of the loss by them, at each step.
+
+        For every value that the spec names and that changes with time, or those in ``names``, a
+        :class:`~rollc.network.diagnosis.flow.Flow` with two arrays ``[T]``, ``value`` and
+        ``adjoint``: a gradient that vanishes or explodes is seen at once.  The network is
+        interpreted, in the memory of all its values.  Without the targets there are no
+        derivatives.  Raises :class:`InputError` for a name that no value has.
+
+            for flow in net.trace(params, inputs, names=["h"]):
+                print(flow.name, flow.adjoint[0] / flow.adjoint[-1])
+        """
+        from rollc.network.diagnosis.flow import flows
+
+        has_loss = self.graph.loss is not None and self.targets.keys() <= (inputs or {}).keys()
+        of = self._losses if has_loss else self._values
+        return flows(of(params, inputs, steps, None, lengths, training, seed), has_loss, names)
 
     def windows(
         self,

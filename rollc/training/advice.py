@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollc.ir.operations import OPERATIONS
-from rollc.network.not_finite import NotFinite
+from rollc.network.diagnosis.not_finite import NotFinite
 
 
 def advice(found: NotFinite | None, lbfgs: bool = False) -> str:

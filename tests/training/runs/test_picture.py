@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rollc.training.runs import picture as module
+from rollc.support import chart
 from rollc.training.runs.picture import picture
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -62,7 +62,7 @@ def test_without_losses_there_is_none() -> None:
 
 
 def test_many_points_are_thinned_to_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST", 4)
+    monkeypatch.setattr(chart, "_MOST", 4)
     losses = [1.0] * 8 + [0.5]
     ((*earlier, last),), _ = drawn(records(losses))
     assert len(earlier) < 4 and len({*earlier}) == 1 and last != earlier[0]

@@ -387,4 +387,38 @@ def sample(**options: Any) -> None:
     sampling.sample(**options)
 
 
-COMMANDS = (run, train, evaluate, sample)
+@click.command()
+@click.argument("spec", metavar="SPEC|DIR|RUN")
+@click.argument("names", nargs=-1, metavar="[VALUE...]")
+@click.option(
+    "--inputs", metavar="F", help="The inputs, and for gradients the targets, as for `rollc run`."
+)
+@click.option(
+    "--params", metavar="P.npz", help="The parameters.  Without it they are drawn from the seed."
+)
+@seed_option
+@click.option("-o", "--output", metavar="O.svg", help="Also a picture of the gradients' norms.")
+@format_option
+@click.option(
+    "--steps",
+    multiple=True,
+    metavar="N|AXIS=N",
+    callback=steps_of,
+    help="How many steps to run where no input says so; by axis where there are two.",
+)
+@table_options
+@sets_option
+@feed_option
+def trace(**options: Any) -> None:
+    """Show how large values and gradients are from step to step.
+
+    Norms over the elements, averaged over the sequences, of every VALUE that changes with time, and
+    of the derivative of the loss by it, its slope: vanishing and exploding gradients are seen at
+    once.  The network is interpreted, in double precision.
+    """
+    from rollc.tools.cli.data_commands import tracing
+
+    tracing.trace(**options)
+
+
+COMMANDS = (run, train, evaluate, sample, trace)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rollc.network.diagnosis.not_finite import first_not_finite
 from rollc.network.evaluation import evaluation_of
 from rollc.network.network import Network
-from rollc.network.not_finite import first_not_finite
 from rollc.support import threads
 from rollc.support.version import VERSION
 from rollc.tools import console

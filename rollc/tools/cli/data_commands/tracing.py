@@ -1,0 +1,184 @@
+"""``trace``: how large values and gradients are from step to step."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollc.driver.artefact import open_artefact
+from rollc.driver.sources import read_spec
+from rollc.driver.trained import open_run
+from rollc.errors import InputError
+from rollc.network.diagnosis.flow import Flow
+from rollc.network.network import Network
+from rollc.support.chart import Point, chart
+from rollc.tools import console, files
+from rollc.tools.cli import effect, sources
+from rollc.tools.cli.data_commands.arrays import as_kept, columns_of, load
+from rollc.tools.cli.data_commands.networks import values_of
+from rollc.tools.cli.data_commands.trained import reading as reading_of
+from rollc.tools.cli.options import READING
+from rollc.tools.datafiles import names as names_of
+from rollc.training.data.preparation import Preparation
+from rollc.training.runs.run_folder import is_run
+
+if TYPE_CHECKING:
+    from rollc.lang.elaboration.expressions import Feed
+    from rollc.runtime.kernel import Kernel
+
+Array = NDArray[np.float64]
+
+_BARS = "▁▂▃▄▅▆▇█"
+_WIDTH = 32  # of a curve in the terminal
+_FAR = 1e3  # a gradient that changes by so much between two ends vanishes or explodes
+
+
+def trace(
+    spec: str,
+    names: tuple[str, ...],
+    inputs: str | None,
+    params: str | None,
+    seed: int,
+    output: str | None,
+    form: str,
+    steps: int | dict[str, int] | None,
+    sets: dict[str, int],
+    feed: Feed,
+    **reading: Any,
+) -> None:
+    """Print the norms of values and gradients at the steps, or write their picture."""
+    file = None if inputs is None or os.path.isdir(inputs) else inputs
+    files.check_inputs(spec if spec == files.STREAM else None, file, params)
+    files.check_outputs(output, keep=[spec, file, params], endings=[".svg"])
+    if inputs is None:
+        effect.refuse(READING, "without `--inputs`")
+    trained = None
+    if is_run(Path(spec)):
+        effect.refuse(["sets", "feed"], "on a run, which has its network")
+        trained = open_run(Path(spec))
+    network = trained.network if trained else _network(spec, sets, feed)
+    values = trained.params if trained and not params else values_of(network, params, seed)
+    preparation = trained.preparation if trained else Preparation()
+    arrays: dict[str, Any] = {}
+    lengths: Any = None
+    if inputs:
+        options = reading_of(trained, reading) if trained else reading
+        columns = as_kept(columns_of(network, options), preparation)
+        columns = replace(columns, optional=frozenset(network.targets))
+        data = preparation(load(network, inputs, columns).data)
+        arrays, lengths = dict(data.arrays), data.lengths
+    if network.graph.loss is not None and (absent := network.targets.keys() - arrays.keys()):
+        console.note(f"no gradients: there is no {names_of(sorted(absent))} among the inputs")
+    found = network.trace(values, arrays, steps, names=names, lengths=lengths, seed=seed)
+    if not found:
+        raise InputError(f"`{network.name}` has no value over time that is a number")
+    if output is not None:
+        files.write_bytes(output, _picture(found, bool(names)))
+    if form == "json":
+        print(json.dumps([_as_data(flow) for flow in found], indent=2))
+        return
+    heads = ("value", "line", "axis", "norm", "over the steps", "slope, first", "slope, last")
+    console.table((*heads, "over the steps"), [_row(flow) for flow in found])
+    for flow in found:
+        if (verdict := _verdict(flow)) is not None:
+            console.note(verdict)
+
+
+def _network(spec: str, sets: Mapping[str, int], feed: Feed) -> Network:
+    """A network that is interpreted: no kernel is made for it, but those that an artefact has."""
+    if files.is_artefact(spec):
+        return open_artefact(sources.open_artefact(spec, sets, "float32", feed))
+    source = sources.read_source(spec)
+    graph, _ = read_spec(source.text, source.name, sets, feed)
+    return Network(graph, _no_kernel, "float64", feed=feed)
+
+
+def _no_kernel(entry: str) -> Kernel:
+    raise AssertionError(entry)
+
+
+def _row(flow: Flow) -> tuple[str, ...]:
+    norm = f"{float(np.sqrt(np.mean(flow.value**2))):.3g}"
+    row = (flow.name, str(flow.line or ""), flow.axis, norm, _curve(flow.value))
+    if flow.adjoint is None:
+        return (*row, "", "", "")
+    first, last = flow.adjoint[0], flow.adjoint[-1]
+    return (*row, f"{first:.3g}", f"{last:.3g}", _curve(flow.adjoint, logarithmic=True))
+
+
+def _curve(norms: Array, logarithmic: bool = False) -> str:
+    """The norms as bars of eight heights; ``!`` where one is no number or infinite."""
+    parts = np.array_split(norms, min(_WIDTH, norms.size))
+    heights = np.array([part.max() if np.isfinite(part).all() else np.nan for part in parts])
+    sound = np.isfinite(heights) & ((heights > 0) | (not logarithmic))
+    if logarithmic:
+        heights = np.log(np.where(sound, heights, 1.0))
+    if not sound.any():
+        return "".join("!" if np.isnan(height) else " " for height in heights)
+    low = heights[sound].min() if logarithmic else min(0.0, heights[sound].min())
+    span = heights[sound].max() - low
+    bars = ""
+    for height, there in zip(heights, sound, strict=True):
+        if not there:
+            bars += "!" if np.isnan(height) else " "
+            continue
+        bars += _BARS[round((height - low) / span * (len(_BARS) - 1)) if span > 0 else 3]
+    return bars
+
+
+def _verdict(flow: Flow) -> str | None:
+    """What is remarkable: a number that is none, or a gradient that vanishes or explodes."""
+    for what, norms in (("the value", flow.value), ("the gradient through", flow.adjoint)):
+        if norms is not None and not np.isfinite(norms).all():
+            step = int(np.argmax(~np.isfinite(norms)))
+            return f"{what} `{flow.name}` is no number at step {step} of {flow.axis}"
+    if not flow.delayed or flow.adjoint is None or flow.adjoint.size < 2:
+        return None
+    ends = flow.adjoint[0], flow.adjoint[-1]
+    if min(ends) <= 0 or max(ends) / min(ends) < _FAR:
+        return None
+    ratio, steps = ends[0] / ends[1], flow.adjoint.size
+    verb = "vanishes" if ratio < 1 else "explodes"
+    return (
+        f"the gradient through `{flow.name}` {verb}: at the first of {steps} steps it is"
+        f" {ratio:.2g} of what it is at the last"
+    )
+
+
+def _picture(found: Sequence[Flow], all_of_them: bool) -> bytes:
+    """The norms of the gradients, or of the values where there are none, of what is delayed."""
+    shown = [flow for flow in found if flow.delayed or all_of_them] or list(found)
+    has_slopes = any(flow.adjoint is not None for flow in shown)
+    curves = {}
+    for flow in shown:
+        norms = flow.adjoint if has_slopes else flow.value
+        if norms is not None and (points := _points(norms)):
+            curves[flow.name] = points
+    if not curves:
+        raise InputError("nothing to draw: all norms are zero, or no numbers")
+    return chart(curves, "step", "norm of the gradient" if has_slopes else "norm")
+
+
+def _points(norms: Array) -> list[Point]:
+    return [(float(at), float(norm)) for at, norm in enumerate(norms) if 0 < norm < np.inf]
+
+
+def _as_data(flow: Flow) -> dict[str, Any]:
+    def numbers(norms: Array | None) -> list[float | None] | None:
+        return None if norms is None else [float(n) if np.isfinite(n) else None for n in norms]
+
+    return {
+        "name": flow.name,
+        "line": flow.line,
+        "axis": flow.axis,
+        "delayed": flow.delayed,
+        "value": numbers(flow.value),
+        "adjoint": numbers(flow.adjoint),
+    }
