@@ -40,17 +40,19 @@ def contributions_of(
     operands: Sequence[Value],
     wanted: Sequence[bool],
     known: Arrivals,
+    again: bool = False,
 ) -> Sequence[Value | None]:
     """The masked contributions of a node, of the operation ``entry``, to its operands.
 
-    None for an operand that is not ``wanted`` or that no gradient passes to.
+    None for an operand that is not ``wanted`` or that no gradient passes to.  ``again`` where the
+    contributions will be differentiated: see :func:`finite`.
     """
     rule, slope = entry.adjoint, entry.slope_at(node.options)
     assert rule is not None
     if slope == "constant" or (node.name in known.everywhere and slope != "infinite"):
         values = rule(g, y, *operands, **node.options)
         return [value if want else None for value, want in zip(values, wanted, strict=True)]
-    masked = _mask(entry, node, g, known)
+    masked = _mask(entry, node, g, known, again)
     read = list(operands)
     done = [False] * len(read)  # whether the factor of an operand's contribution is masked
     if slope == "product":
@@ -65,7 +67,9 @@ def contributions_of(
     ]
 
 
-def _mask(entry: Operation, node: Node, g: Value, known: Arrivals) -> Callable[[Value], Value]:
+def _mask(
+    entry: Operation, node: Node, g: Value, known: Arrivals, again: bool
+) -> Callable[[Value], Value]:
     """The function that makes a value zero where the cotangent is zero."""
     infinite = entry.slope_at(node.options) == "infinite"
     choice = None if infinite else known.chosen.get(node.name)
@@ -80,7 +84,20 @@ def _mask(entry: Operation, node: Node, g: Value, known: Arrivals) -> Callable[[
                 return lambda value: call("where", condition, value, 0.0)
             return lambda value: call("where", condition, 0.0, value)
     arrives = arrived(entry, node, g)
+    if again:
+        return lambda value: finite(value, arrives)
     return lambda value: call("reached", value, arrives)
+
+
+def finite(value: Value, arrives: Value) -> Value:
+    """A value, zero where nothing ``arrives`` and it is not finite.
+
+    Like ``reached``, but with the derivative of the value: at x = 1 the slope of log(x) ** 2 is 0,
+    since the cotangent of the logarithm is, and the slope of that is 2.
+    """
+    unreached = call("equal", arrives, 0.0)
+    infinite = call("not_equal", value - value, 0.0)
+    return call("where", call("and", unreached, infinite), 0.0, value)
 
 
 def arrived(entry: Operation, node: Node, g: Value) -> Value:

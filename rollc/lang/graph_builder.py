@@ -11,6 +11,7 @@ from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.elaboration.drafts import Drafts
 from rollc.lang.inference.broadcasting import broadcasts, fitted
 from rollc.lang.inference.shapes import Inference, cut_options
+from rollc.lang.symbols.builtins import DERIVATIVES
 from rollc.lang.symbols.untyped_node import Draft, Row
 
 
@@ -26,11 +27,14 @@ class Places:
 
 
 def wiring(drafts: Drafts, frame: Graph) -> Graph:
-    """The graph of the edges; the type of every node is a number."""
+    """The graph of the edges; the type of every node is a number.
+
+    A derivative reads what it is the derivative of, and at which value.
+    """
     nodes = [
         Node(
             draft.name,
-            draft.operation,
+            "identity" if draft.operation in DERIVATIVES else draft.operation,
             tuple(operand.edge for operand in draft.operands),
             Type("float"),
             draft.attributes,

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import networkx as nx
 
+from rollc.autodiff.step_derivatives import with_derivatives
 from rollc.ir.graph import BATCH, Edge, Graph, Type, attributes, ordered_axes
 from rollc.ir.time.causality import check
 from rollc.ir.traversal import reachable
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label, has_errors, in_order
 from rollc.lang.diagnostics.source import Source, Span
-from rollc.lang.elaboration.expressions import Feed
+from rollc.lang.elaboration.expressions import MOST_NODES, Feed
 from rollc.lang.elaboration.statements import STATIC, Taking
 from rollc.lang.expansion.cell_inlining import inline_cells
 from rollc.lang.expansion.definitions import Definitions, defined
@@ -24,6 +25,7 @@ from rollc.lang.inference.guesses import complete
 from rollc.lang.inference.shapes import Inference
 from rollc.lang.inference.type_errors import Types, described, unknown_shape
 from rollc.lang.inference.unused import unused
+from rollc.lang.symbols.builtins import DERIVATIVES
 from rollc.lang.symbols.constants import Rejected, overrides
 from rollc.lang.symbols.table import twice
 from rollc.lang.symbols.untyped_node import LOSS, Axis, Draft, Operand
@@ -143,6 +145,9 @@ class _Resolver:
         graph = None
         if not has_errors(diagnostics) and all(name in inference.types for name in drafts):
             graph = assemble(self.drafts, inference, frame, self.source)
+            if any(node.operation in DERIVATIVES for node in graph.nodes):
+                graph = self._differentiated(graph, wired)
+                diagnostics = in_order(self.problems)
         said, others = tuple(self.drafts.said), frozenset(self.drafts.others)
         known = tuple(self._known(inference))
         return Resolved(graph, wired, places(self.drafts), diagnostics, said, others, known)
@@ -153,6 +158,22 @@ class _Resolver:
         for name, symbol in self.names.symbols.items():
             type_ = inference.types.get(self.drafts.node_of(name))
             yield Known(name, symbol.at, type_, numbers.get(name))
+
+    def _differentiated(self, graph: Graph, wired: Graph) -> Graph | None:
+        """The graph with ordinary nodes for derivatives; None where there is none of something."""
+        if check(wired).findings:
+            return None  # a cycle is reported by itself
+        found: Graph | None = None
+        for result in with_derivatives(graph, MOST_NODES):
+            if isinstance(result, Graph):
+                found = result
+            else:
+                name, reason = result
+                at = Label(self.drafts.drafts[name].operands[0].span, "differentiated here")
+                notes = (reason.note,) if reason.note else ()
+                code = "R108" if reason.too_large else "R234"
+                self.problems.append(Diagnostic(code, reason.message, at, notes=notes))
+        return found
 
     # Statements, by kind
 

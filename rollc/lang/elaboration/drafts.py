@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from rollc.ir.attribute_flaws import attribute_flaw
@@ -20,11 +21,13 @@ from rollc.lang.elaboration.unknown_calls import unknown_function
 from rollc.lang.expansion.substitution import Scope, substituted
 from rollc.lang.symbols.builtins import (
     CUT,
+    DERIVATIVES,
     ENDS,
     EVERY,
     EYE,
     FEED,
     FULL,
+    JACOBIAN,
     MOVED,
     ONES,
     OVER_TIME,
@@ -37,6 +40,7 @@ from rollc.lang.symbols.builtins import (
 )
 from rollc.lang.symbols.constants import Rejected, rejected
 from rollc.lang.symbols.library import LIBRARY, LOSSES
+from rollc.lang.symbols.table import shown
 from rollc.lang.symbols.untyped_node import Axis, Cut, Draft, Operand
 from rollc.lang.syntax.ast import (
     Binary,
@@ -46,6 +50,7 @@ from rollc.lang.syntax.ast import (
     Function,
     Name,
     Subscript,
+    calls_in,
     names_in,
     parts_in,
 )
@@ -134,6 +139,8 @@ class Drafts(Expressions):
             return self._shaped(call, prefix, name)
         if function in MOVED:
             return self._moved(call, prefix, name)
+        if function in DERIVATIVES:
+            return self._derivative(call, prefix, name)
         if function == STOP and call.options:
             return self._cut_at_borders(call, prefix)
         operation = self._operation(call)
@@ -188,6 +195,37 @@ class Drafts(Expressions):
                 )
         moved = self.read(call.operands[0], prefix)
         return self.add(operation, (moved,), call.span, prefix, name, options=attributes(**options))
+
+    def _derivative(self, call: Call, prefix: str, name: str | None) -> Operand:
+        """`grad(e, x)` and `jacobian(f, x)`: nodes that wait until all types are known."""
+        function = call.function.name
+        if call.options or call.sizes or call.over is not None:
+            raise no_option(call)
+        check_arity(call, ("f" if function == JACOBIAN else "e", "x"))
+        value, at = self.all_of(call.operands, prefix)
+        self._need_variable(call.operands[1], at)
+        return self.add(function, (value, at), call.span, prefix, name)
+
+    def _need_variable(self, expression: Expression, at: Operand) -> None:
+        """Raises :class:`Rejected` where nothing can be differentiated with respect to a read."""
+        base = expression.base if isinstance(expression, Subscript) else expression
+        index = expression.index if isinstance(expression, Subscript) else None
+        axis = None if index is None else leading_name(index)
+        delayed = axis is not None and self.is_axis(axis)
+        if not isinstance(base, Name) or not (index is None or delayed):
+            message = "a derivative is with respect to a name"
+            helps = ["give it one: `a = …`, and read `a` in what is differentiated too"]
+            raise rejected("R234", expression.span, message, "this has no name", helps)
+        draft = self.drafts.get(at.edge.source)
+        if draft is not None and draft.operation == "constant":
+            message = f"`{shown(base.name)}` is a constant"
+            raise rejected("R234", expression.span, message, "nothing changes with it")
+        use, dot, _ = base.name.rpartition(".")
+        for other in self.aliases_in(use) if dot else ():
+            if other != base.name and self.node_of(other) == self.node_of(base.name):
+                message = f"`{shown(base.name)}` and `{shown(other)}` are one value in this use"
+                helps = ["give one of them another name before: `b = identity(a)`"]
+                raise rejected("R234", expression.span, message, "a derivative in one", helps)
 
     def _fed(self, call: Call, prefix: str, name: str | None) -> Operand:
         """`feed(free, taught)`: one of the two; of the other just the names are looked up."""
@@ -277,9 +315,13 @@ class Drafts(Expressions):
         span: Span,
     ) -> Operand:
         """What a function is of operands, in the place of a call."""
-        outer = self._arguments, self._body
+        outer = self._arguments, self._body, self._variables
         names = (argument.name for argument in function.arguments)
-        self._arguments = dict(zip(names, operands, strict=False))
+        self._variables = frozenset(_variables(function))
+        self._arguments = {
+            name: self._variable(name, operand, prefix)
+            for name, operand in zip(names, operands, strict=False)
+        }
         self._body = {
             own.name: replace(equation, value=substituted(equation.value, scope))
             for equation in function.body
@@ -299,7 +341,16 @@ class Drafts(Expressions):
                 value = self.add("with_slope", parts, span, prefix, name if last else None)
             return value
         finally:
-            self._arguments, self._body = outer
+            self._arguments, self._body, self._variables = outer
+
+    def _variable(self, name: str, value: Operand, prefix: str) -> Operand:
+        """What a name of a function is; a node of its own where a derivative is taken in it.
+
+        Two arguments may be given one value, and the derivative in one of them is not that in it.
+        """
+        if name not in self._variables:
+            return value
+        return self.add("identity", (value,), value.span, prefix)
 
     def local(self, read: str, prefix: str, name: str | None) -> Operand:
         """What an equation of a function says that a name is."""
@@ -313,7 +364,8 @@ class Drafts(Expressions):
                 cut = Cut(part=(place, len(equation.names)))
                 self._arguments[own.name] = self.add("slice", (whole,), own.span, prefix, None, cut)
         else:
-            self._arguments[read] = self.read(value, prefix, name)
+            named = None if read in self._variables else name
+            self._arguments[read] = self._variable(read, self.read(value, prefix, named), prefix)
         return self._arguments[read]
 
     def _from_library(self, call: Call, prefix: str, name: str | None) -> Operand:
@@ -356,6 +408,15 @@ class Drafts(Expressions):
         if not self.definitions.complete:
             raise Rejected(None)  # it may be in a file that could not be read
         raise Rejected(unknown_function(call, self.names, self.definitions))
+
+
+def _variables(function: Function) -> Iterator[str]:
+    """The names of a function that a derivative in it is with respect to."""
+    for value in function.values:
+        for call in calls_in(value):
+            for at in call.operands[1:] if call.function.name in DERIVATIVES else ():
+                if isinstance(at, Name):
+                    yield at.name
 
 
 def _along(value: Expression, call: Call) -> Expression:

@@ -61,9 +61,11 @@ class Expressions(NodeTable):
         self.said: list[str] = []  # what `feed` gives where it runs free
         self.others: set[str] = set()  # reads of the side of `feed` that is not built
         self.resets = Resets(self, self.read)
-        # Of the function that is read just now: what its names are, and equations of others.
+        # Of the function that is read just now: what its names are, equations of others, and the
+        # names that a derivative in it is with respect to.
         self._arguments: dict[str, Operand] = {}
         self._body: Mapping[str, Equation] = {}
+        self._variables = frozenset[str]()
         self._inlined = 0
         self._full = False  # whether it was said that there is too much
         self._depth = 0

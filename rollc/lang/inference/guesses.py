@@ -24,8 +24,9 @@ from dataclasses import replace
 import networkx as nx
 
 from rollc.ir.graph import Shape, Type
-from rollc.ir.operations import OPERATIONS, TypeMismatch
+from rollc.ir.operations import TypeMismatch
 from rollc.lang.inference.shapes import Inference, Trail
+from rollc.lang.symbols.derivatives import RULES
 from rollc.lang.symbols.untyped_node import Draft
 
 MOST_RISES = 12  # times that the bound of a guessed index rises: then it grows without end
@@ -316,7 +317,7 @@ class _Group:
         inference = self.inference
         read = Counter(source for name in cycle for source in set(inference.reads(name)))
         drafts = {name: inference.drafts[name] for name in cycle}
-        gives = {name: OPERATIONS[draft.operation].gives for name, draft in drafts.items()}
+        gives = {name: RULES[draft.operation].gives for name, draft in drafts.items()}
         floats = [name for name in cycle if gives[name] != "index"]
         if not floats:
             return []

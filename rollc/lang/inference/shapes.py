@@ -21,11 +21,12 @@ from itertools import islice
 import networkx as nx
 
 from rollc.ir.graph import BATCH, Attribute, Edge, Kind, Shape, Type, ordered_axes
-from rollc.ir.operations import OPERATIONS, Operation, TypeMismatch
+from rollc.ir.operations import Operation, TypeMismatch
 from rollc.ir.operations.operation import need_numbers
 from rollc.ir.traversal import reachable
 from rollc.lang.inference.axes import Settled, over, without_time
 from rollc.lang.inference.broadcasting import aligned, broadcast
+from rollc.lang.symbols.derivatives import RULES
 from rollc.lang.symbols.untyped_node import Cut, Declared, Draft, Operand, Row
 
 MOST_WIDENED = 4  # times that a type which followed from some operands alone gets another
@@ -120,7 +121,7 @@ class Inference:
                 options = cut_options(plain.cut, types[0])
             if plain.operation in ("stack", "expand"):
                 need_numbers([type_ for type_ in types if type_ is not None])
-            entry = OPERATIONS[plain.operation]
+            entry = RULES[plain.operation]
             found = entry.infer(self._aligned(entry, types), options)
         return None if found is None else self.placed(draft.name, found)
 
@@ -161,13 +162,13 @@ class Inference:
         Numbers determine no shape, since they broadcast, and an index could have a larger bound.
         """
         draft = without_time(draft) if self.axes is None else draft
-        if not OPERATIONS[draft.operation].elementwise or not draft.operands:
+        if not RULES[draft.operation].elementwise or not draft.operands:
             return None
         types = self.operand_types(draft)
         known = [type_ for type_ in types if type_ is not None]
         if not known or not (numbers or any(type_.shape for type_ in known)):
             return None
-        entry = OPERATIONS[draft.operation]
+        entry = RULES[draft.operation]
         found = entry.infer(self._aligned(entry, types), dict(draft.attributes))
         if found is None or (found.kind == "index" and not numbers):
             return None
@@ -193,7 +194,7 @@ class Inference:
         while name in self.drafts and name not in seen and kind == "float":
             seen.add(name)
             draft = self.drafts[name]
-            gives = OPERATIONS[draft.operation].gives
+            gives = RULES[draft.operation].gives
             if gives == "bool":
                 kind = "bool"
             if gives != "operand":

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from rollc.ir.graph import BATCH, Type
-from rollc.ir.operations import OPERATIONS, TypeMismatch
+from rollc.ir.operations import TypeMismatch
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.inference.axes import over
@@ -21,6 +21,7 @@ from rollc.lang.inference.comparisons import always_the_same
 from rollc.lang.inference.shapes import Inference
 from rollc.lang.symbols.builtins import OVER_AXES, said
 from rollc.lang.symbols.constants import LARGEST_SIZE, too_large
+from rollc.lang.symbols.derivatives import RULES
 from rollc.lang.symbols.table import Names, listed
 from rollc.lang.symbols.untyped_node import LOSS, Declared, Draft, Operand
 
@@ -179,7 +180,7 @@ class Types:
         sources = [operand.edge.source for operand in draft.operands]
         if draft.operation == "matmul":
             return sources[0]
-        if OPERATIONS[draft.operation].elementwise or draft.operation in OVER_AXES:
+        if RULES[draft.operation].elementwise or draft.operation in OVER_AXES:
             shape = types[draft.name].shape if draft.name in types else None
             for source in sources:
                 if source in types and types[source].shape == shape:

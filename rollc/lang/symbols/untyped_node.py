@@ -137,6 +137,10 @@ class NodeTable:
         """A second name of a value."""
         self._aliases[name] = of
 
+    def aliases_in(self, use: str) -> list[str]:
+        """The second names of values that the use of a cell makes."""
+        return [name for name in self._aliases if name.rpartition(".")[0] == use]
+
     def node_of(self, name: str) -> str:
         """The node that holds the value of a name."""
         while name in self._aliases:

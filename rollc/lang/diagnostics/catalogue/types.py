@@ -326,4 +326,31 @@ TYPES = (
         output h, g
         """,
     ),
+    Entry(
+        "R234",
+        "a derivative that there is none of",
+        """
+        `grad(e, x)` and `jacobian(f, x)` are derivatives within a step: x is a name, or a name
+        with a delay, that e is computed from at the same step. In `grad(e, q[t-1])` the read is
+        what changes, and in every other derivative it is a constant. No derivative passes a value
+        over all steps, `stop`, or a choice such as `floor` and `argmax`, nor a function with a
+        derivative of its own, which does not say what its slope is.
+        """,
+        """
+        net pendulum
+        input u
+        q = q[t-1] + u
+        e = 1 - cos(q[t-1])
+        f = -grad(e, q)
+        output q, f
+        """,
+        """
+        net pendulum
+        input u
+        q = q[t-1] + u
+        e = 1 - cos(q[t-1])
+        f = -grad(e, q[t-1])
+        output q, f
+        """,
+    ),
 )

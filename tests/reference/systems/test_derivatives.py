@@ -1,0 +1,162 @@
+"""Systems whose equations have derivatives in them, these by hand here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rollc
+from rollc.network.network import Network
+from tests.reference.systems.complex_step import Leaves, built, held
+
+pytestmark = pytest.mark.long
+
+
+def of_text(text: str, folder: Path) -> Network:
+    path = folder / "net.roll"
+    path.write_text(text, encoding="utf-8")
+    return rollc.build(path, dtype="float64")
+
+
+def test_an_extended_kalman_filter() -> None:
+    """The Jacobians of a pendulum as the textbooks print them."""
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        dt, mean, P = 0.1, p["start"], np.eye(2)
+        Q, R = p["F_Q"] @ p["F_Q"].T, p["r"] ** 2
+        means, covariances, losses = [], [], []
+        for y in p["y"]:
+            angle, speed = mean
+            F = np.array([[1, dt], [-dt * p["pull"] * np.cos(angle), 1 - dt * p["friction"]]])
+            mean = np.array(
+                [
+                    angle + dt * speed,
+                    speed - dt * (p["pull"] * np.sin(angle) + p["friction"] * speed),
+                ]
+            )
+            P = F @ P @ F.T + Q
+            H = np.array([p["length"] * np.cos(mean[0]), 0])
+            E = H @ P @ H + R
+            gain, e = P @ H / E, y - p["length"] * np.sin(mean[0])
+            losses.append((e * e / E + np.log(6.283185307179586 * E)) / 2)
+            mean, P = mean + gain * e, P - np.outer(gain, H) @ P
+            means.append(mean)
+            covariances.append(P)
+        return {"mean": np.array(means), "P": np.array(covariances)}, np.mean(losses)
+
+    held(built("state_space/extended_kalman"), direct)
+
+
+def test_a_hamiltonian_network() -> None:
+    """The slope of the network that is the potential, layer by layer."""
+
+    def force(p: Leaves, q: Any) -> Any:
+        hidden = np.tanh(p["A"] @ q + p["b"])
+        return -p["A"].T @ (p["v"] * (1 - hidden**2))
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        dt, q, momentum = 0.1, p["place"], p["push"]
+        places, pushes, losses = [], [], []
+        for y in p["y"]:
+            half = momentum + dt / 2 * force(p, q)
+            q = q + dt * p["M"].T @ p["M"] @ half
+            momentum = half + dt / 2 * force(p, q)
+            places.append(q)
+            pushes.append(momentum)
+            losses.append(np.mean((q - y) ** 2))
+        return {"q": np.array(places), "p": np.array(pushes)}, np.mean(losses)
+
+    held(built("dynamics/hamiltonian", {"H": 4}), direct)
+
+
+def test_a_learned_optimiser(tmp_path: Path) -> None:
+    """Andrychowicz et al., Learning to learn by gradient descent by gradient descent (2016).
+
+    The same cell for each element of what is optimised; its gradient is differentiated too.
+    """
+    text = """
+    net learned_optimiser
+    dim N = 3
+    static input A: [N, N], b: [N], start: [N]
+    param see = 0.5, keep = 0.3, bias = 0.1, pace = -0.2
+    fn far(z, A, b) = sum((A @ z - b) ** 2)
+    h = tanh(see * grad(far(z[t-1], A, b), z[t-1]) + keep * h[t-1] + bias)
+    z = z[t-1] + pace * h
+    init z = start
+    output z
+    loss mean(far(z, A, b), over t)
+    """
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        z, h, found, losses = p["start"], np.zeros(3), [], []
+        for _ in range(6):
+            slope = 2 * p["A"].T @ (p["A"] @ z - p["b"])
+            h = np.tanh(p["see"] * slope + p["keep"] * h + p["bias"])
+            z = z + p["pace"] * h
+            found.append(z)
+            losses.append(np.sum((p["A"] @ z - p["b"]) ** 2))
+        return {"z": np.array(found)}, np.mean(losses)
+
+    held(of_text(text, tmp_path), direct)
+
+
+def test_a_network_that_is_to_solve_an_equation(tmp_path: Path) -> None:
+    """u'' + x u' + u = 0 in the loss: Raissi et al., Physics-informed neural networks (2019)."""
+    text = """
+    net physics_informed
+    dim H = 4
+    input x
+    param w: [H] = normal(1.0), b: [H], v: [H] = normal(1.0)
+    u = dot(v, tanh(w * x + b))
+    slope = grad(u, x)
+    bend = grad(slope, x)
+    output u, slope
+    loss mean((bend + x * slope + u) ** 2, over t)
+    """
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        hidden = np.tanh(np.multiply.outer(p["x"], p["w"]) + p["b"])
+        around = 1 - hidden**2
+        u, slope = hidden @ p["v"], around @ (p["v"] * p["w"])
+        bend = (-2 * hidden * around) @ (p["v"] * p["w"] ** 2)
+        return {"u": u, "slope": slope}, np.mean((bend + p["x"] * slope + u) ** 2)
+
+    held(of_text(text, tmp_path), direct)
+
+
+def test_a_lagrangian_network(tmp_path: Path) -> None:
+    """Cranmer et al., Lagrangian neural networks (2020), equation 6, for one of known slopes.
+
+    L = m(q) v.v / 2 - V(q) has accelerations by the inverse of its Hessian in v.
+    """
+    text = """
+    net lagrangian
+    dim N = 2
+    static input start: [N]
+    param a: [N], k = 2.0
+    q = place[t-1]
+    v = speed[t-1]
+    L = exp(dot(a, q)) * dot(v, v) / 2 - k * sum(q ** 4) / 4
+    slope = grad(L, v)
+    bend = inverse(jacobian(slope, v)) @ (grad(L, q) - jacobian(slope, q) @ v)
+    speed = v + 0.1 * bend
+    place = q + 0.1 * speed
+    init place = start
+    output place
+    loss mean(sum(place * place), over t)
+    """
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        q, v, found = p["start"], np.zeros(2), []
+        for _ in range(6):
+            mass = np.exp(p["a"] @ q)
+            along = p["a"] * mass * (v @ v) / 2 - p["k"] * q**3
+            v = v + 0.1 * (along - mass * v * (p["a"] @ v)) / mass
+            q = q + 0.1 * v
+            found.append(q)
+        return {"place": np.array(found)}, np.mean(np.sum(np.array(found) ** 2, axis=1))
+
+    held(of_text(text, tmp_path), direct)
