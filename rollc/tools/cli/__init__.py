@@ -15,11 +15,13 @@ import warnings
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import shell_complete
 
 from rollc.errors import RollcError
 from rollc.lang.diagnostics.spec_error import SpecError
 from rollc.tools import console, fault_report, standard_streams
 from rollc.tools.cli.commands import rollc
+from rollc.tools.cli.text_commands import completion
 
 FINE, WRONG_SPEC, WRONG_USE, INTERNAL, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
 
@@ -50,6 +52,8 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         console.error(f"cannot use the folder that you are in: {error.strerror}")
         return WRONG_USE
+    if asked := os.environ.get(completion.VARIABLE):  # by a shell, for its completion
+        return shell_complete(rollc, {}, "rollc", completion.VARIABLE, asked)
     try:
         with rollc.make_context("rollc", arguments) as context:
             rollc.invoke(context)

@@ -9,6 +9,7 @@ import click
 
 from rollc import __version__
 from rollc.tools.cli.data_commands.commands import COMMANDS
+from rollc.tools.cli.examples import epilog
 from rollc.tools.cli.options import (
     GRAPHS,
     KERNELS,
@@ -27,6 +28,7 @@ from rollc.tools.cli.options import (
     words_of,
 )
 from rollc.tools.cli.text_commands import commands as texts
+from rollc.tools.cli.text_commands import completion
 from rollc.tools.demos import DEMOS
 
 
@@ -46,7 +48,9 @@ for _command in (*COMMANDS, *texts.COMMANDS):
 
 
 @rollc.command()
-@click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
+@click.argument(
+    "specs", nargs=-1, required=True, metavar="SPEC...", shell_complete=completion.specs
+)
 @sets_option
 @feed_option
 @format_option
@@ -68,7 +72,7 @@ def check(
 
 
 @rollc.command()
-@click.argument("spec", metavar="SPEC")
+@click.argument("spec", metavar="SPEC", shell_complete=completion.specs)
 @click.option(
     "-o",
     "--output",
@@ -118,7 +122,7 @@ def build(
 
 
 @rollc.command()
-@click.argument("specs", nargs=-1, metavar="[SPEC]...")
+@click.argument("specs", nargs=-1, metavar="[SPEC]...", shell_complete=completion.specs)
 @click.option("--all", "every", is_flag=True, help="Count in all specs that come with rollc.")
 def passes(specs: tuple[str, ...], every: bool) -> None:
     """List the passes of the compiler, in their order.
@@ -131,7 +135,7 @@ def passes(specs: tuple[str, ...], every: bool) -> None:
 
 
 @rollc.command()
-@click.argument("spec", metavar="SPEC|DIR")
+@click.argument("spec", metavar="SPEC|DIR", shell_complete=completion.specs)
 @click.option("--stage", type=click.Choice(STAGES), help="Which text to print.")
 @click.option("--after", metavar="PASS", help="Print what a pass makes (`rollc passes`).")
 @click.option("--without", multiple=True, metavar="PASS", help="Leave out a pass; several times.")
@@ -178,7 +182,7 @@ def ir(
 
 
 @rollc.command()
-@click.argument("spec", metavar="SPEC|DIR")
+@click.argument("spec", metavar="SPEC|DIR", shell_complete=completion.specs)
 @click.option(
     "-o",
     "--output",
@@ -211,7 +215,9 @@ def draw(**options: Any) -> None:
 
 
 @rollc.command()
-@click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
+@click.argument(
+    "specs", nargs=-1, required=True, metavar="SPEC...", shell_complete=completion.specs
+)
 @click.option(
     "--data", metavar="FILE", help="Inputs and targets (.npz) to compare on, not random ones."
 )
@@ -249,8 +255,10 @@ def verify(context: click.Context, /, specs: tuple[str, ...], **options: Any) ->
 
 
 @rollc.command()
-@click.argument("subject", required=False, metavar="[CODE|SPEC|DIR]")
-@click.argument("nodes", nargs=-1, metavar="[NODE...]")
+@click.argument(
+    "subject", required=False, metavar="[CODE|SPEC|DIR]", shell_complete=completion.specs_and_codes
+)
+@click.argument("nodes", nargs=-1, metavar="[NODE...]", shell_complete=completion.values)
 @kernel_option
 @steps_option("Of the network unrolled over N steps.")
 @sets_option
@@ -359,3 +367,6 @@ def demo(name: str, quick: bool, save: Path | None, seed: int) -> None:
 demo.help = "Fit a network to data, and say how well it does.\n\n\b\n" + "\n".join(
     f"{name:<9} {what}" for name, what in DEMOS.items()
 )
+
+for _name, _command in rollc.commands.items():
+    _command.epilog = epilog(_name)

@@ -22,10 +22,11 @@ from rollc.tools.cli.options import (
     steps_of,
     table_options,
 )
+from rollc.tools.cli.text_commands import completion
 
 
 @click.command(cls=RunCommand)
-@click.argument("spec", metavar="SPEC|DIR|RUN")
+@click.argument("spec", metavar="SPEC|DIR|RUN", shell_complete=completion.specs)
 @click.option(
     "--inputs",
     metavar="F",
@@ -94,7 +95,7 @@ def run(**options: Any) -> None:
 
 
 @click.command()
-@click.argument("spec", metavar="SPEC|DIR", required=False)
+@click.argument("spec", metavar="SPEC|DIR", required=False, shell_complete=completion.specs)
 @click.option(
     "--data",
     metavar="F",

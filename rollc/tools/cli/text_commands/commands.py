@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from rollc.tools.cli.text_commands import completion
+
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE|DIR...")
@@ -40,4 +42,67 @@ def lsp() -> None:
     features.serve()
 
 
-COMMANDS = (fmt, lsp)
+@click.command("list")
+@click.argument("words", nargs=-1, metavar="[WORD]...", shell_complete=completion.specs_and_cells)
+@click.option("--json", "as_json", is_flag=True, help="For programs: a list with their files.")
+def listing(words: tuple[str, ...], as_json: bool) -> None:
+    """List the specs and the cells that come with rollc, with a line on each.
+
+    With WORD those alone that have it in their names or in that line, and with several those
+    that have all.
+    """
+    from rollc.tools.cli.text_commands import listing
+
+    listing.show(words, as_json)
+
+
+@click.command()
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--template",
+    metavar="SPEC",
+    shell_complete=completion.specs,
+    help="Start from a spec that comes with rollc (`rollc list`), such as lstm, delays/biquad or"
+    " spiking/spikes.  Without it, from a plain recurrent layer.",
+)
+def new(name: str, template: str | None) -> None:
+    """Write a commented spec to start from, NAME.roll.
+
+    A file that exists is left as it is.
+    """
+    from rollc.tools.cli.text_commands import starting
+
+    starting.write(name, template)
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(completion.SHELLS))
+@click.pass_context
+def complete(context: click.Context, shell: str) -> None:
+    """Print what a shell has to read to complete commands, options, and names of specs.
+
+    \b
+    bash   echo 'eval "$(rollc completion bash)"' >> ~/.bashrc
+    zsh    echo 'eval "$(rollc completion zsh)"' >> ~/.zshrc
+    fish   rollc completion fish > ~/.config/fish/completions/rollc.fish
+    """
+    click.echo(completion.script(context.find_root().command, shell))
+
+
+@click.command()
+@click.pass_context
+def man(context: click.Context) -> None:
+    """Print this help as a page of the manual.
+
+    \b
+    To read it      rollc man | man -l -
+    To install it   rollc man > ~/.local/share/man/man1/rollc.1
+    """
+    from rollc.tools.cli.text_commands import manual
+
+    group = context.find_root().command
+    assert isinstance(group, click.Group)
+    click.echo(manual.page(group), nl=False)
+
+
+COMMANDS = (fmt, new, listing, lsp, complete, man)

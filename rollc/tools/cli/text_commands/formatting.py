@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rollc.driver.artefact_store import MANIFEST
 from rollc.errors import InputError
 from rollc.ir.text import is_graph_text
 from rollc.support import resources
@@ -59,10 +60,20 @@ def _files(paths: Iterable[str]) -> Iterator[str]:
         if path == files.STREAM or not os.path.isdir(path):
             yield path
             continue
-        found = sorted(Path(path).rglob(f"*{ENDING}"))
+        found = [*_inside(path)]
         if not found:
             raise InputError(f"there is no `{ENDING}` file in `{path}`")
-        yield from map(str, found)
+        yield from found
+
+
+def _inside(folder: str) -> Iterator[str]:
+    """The specs of a folder; not those of artefacts, which are what was built, nor hidden ones."""
+    for root, folders, names in os.walk(folder):
+        if MANIFEST in names:
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (os.path.join(root, name) for name in sorted(names) if name.endswith(ENDING))
 
 
 def _sources(paths: Sequence[str]) -> list[Source]:

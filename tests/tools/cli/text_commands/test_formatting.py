@@ -61,6 +61,19 @@ def test_a_folder_and_a_wrong_text(folder: Path, capsys: pytest.CaptureFixture[s
     assert "1 laid out, 1 already were, 1 cannot be read" in err
 
 
+def test_what_was_built_stays_as_it_is(folder: Path) -> None:
+    """An artefact holds the hash of its spec, and hidden folders are not one's own work."""
+    for name, beside in (("built", "manifest.json"), (".hidden", "a.txt")):
+        (folder / name).mkdir()
+        (folder / name / "spec.roll").write_text(UGLY)
+        (folder / name / beside).write_text("{}")
+    (folder / "wrong.roll").unlink()
+    assert cli.main(["fmt", "."]) == 0
+    assert (folder / "ugly.roll").read_text() == FAIR
+    assert (folder / "built" / "spec.roll").read_text() == UGLY
+    assert (folder / ".hidden" / "spec.roll").read_text() == UGLY
+
+
 def test_what_is_no_file_of_a_spec(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "graph.txt").write_text("rollc graph 1  stage graph\nnet a\n")
     (folder / "empty").mkdir()
