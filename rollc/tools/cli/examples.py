@@ -29,6 +29,10 @@ EXAMPLES = {
         "rollc sample text.run --length 200",
         "rollc sample text.run --prompt 'In the beginning' --temperature 0.5",
     ),
+    "trace": (
+        "rollc trace my.roll --inputs data.npz",
+        "rollc trace my.roll h --inputs data.npz -o norms.svg",
+    ),
     "train": (
         "rollc train my.roll --data data.npz --epochs 20 -o params.npz",
         "rollc train my.roll --data table.csv --map x=a,b --split 0.7,0.2,0.1 -o my.run --epochs 9",
