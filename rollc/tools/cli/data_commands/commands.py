@@ -16,6 +16,7 @@ from rollc.tools.cli.options import (
     dtype_option,
     feed_option,
     format_option,
+    kernel_option,
     seed_option,
     sets_option,
     shares_of,
@@ -422,4 +423,47 @@ def trace(**options: Any) -> None:
     tracing.trace(**options)
 
 
-COMMANDS = (run, train, evaluate, sample, trace)
+@click.command()
+@click.argument("spec", metavar="SPEC|DIR|RUN")
+@click.option(
+    "-o", "--output", metavar="O.html", required=True, help="The page, which needs no other file."
+)
+@click.option(
+    "--inputs",
+    metavar="F",
+    help="Inputs and targets, as for `rollc run`: norms of values and gradients are shown then.",
+)
+@click.option(
+    "--params", metavar="P.npz", help="The parameters.  Without it they are drawn from the seed."
+)
+@seed_option
+@kernel_option
+@click.option(
+    "--unroll",
+    type=click.IntRange(1, 100),
+    default=6,
+    show_default=True,
+    metavar="N",
+    help="The most steps that the graph is shown over.",
+)
+@click.option(
+    "--steps",
+    multiple=True,
+    metavar="N|AXIS=N",
+    callback=steps_of,
+    help="How many steps to run where no input says so; by axis where there are two.",
+)
+@table_options
+@sets_option
+@feed_option
+def report(**options: Any) -> None:
+    """Write one page of every stage, from the text to the kernel.
+
+    What is pointed at lights up in all of them: what it came from, and what it became.
+    """
+    from rollc.tools.cli.data_commands import reporting
+
+    reporting.report(**options)
+
+
+COMMANDS = (run, train, evaluate, sample, trace, report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,23 +40,41 @@ _WIDTH = 32  # of a curve in the terminal
 _FAR = 1e3  # a gradient that changes by so much between two ends vanishes or explodes
 
 
-def trace(
+def trace(spec: str, names: tuple[str, ...], output: str | None, form: str, **given: Any) -> None:
+    """Print the norms of values and gradients at the steps, or write their picture."""
+    files.check_outputs(output, keep=read_files(spec, **given), endings=[".svg"])
+    found = flows_of(spec, names, **given)
+    if output is not None:
+        files.write_bytes(output, _picture(found, bool(names)))
+    if form == "json":
+        print(json.dumps([_as_data(flow) for flow in found], indent=2))
+        return
+    heads = ("value", "line", "axis", "norm", "over the steps", "slope, first", "slope, last")
+    console.table((*heads, "over the steps"), [_row(flow) for flow in found])
+    for note in verdicts(found):
+        console.note(note)
+
+
+def read_files(spec: str, inputs: str | None, params: str | None, **_: Any) -> list[str | None]:
+    """What a command reads."""
+    return [spec, None if inputs is None or os.path.isdir(inputs) else inputs, params]
+
+
+def flows_of(
     spec: str,
     names: tuple[str, ...],
+    *,
     inputs: str | None,
     params: str | None,
     seed: int,
-    output: str | None,
-    form: str,
     steps: int | dict[str, int] | None,
     sets: dict[str, int],
     feed: Feed,
     **reading: Any,
-) -> None:
-    """Print the norms of values and gradients at the steps, or write their picture."""
-    file = None if inputs is None or os.path.isdir(inputs) else inputs
+) -> tuple[Flow, ...]:
+    """The flows of a network, an artefact or a run on a user's data."""
+    _, file, _ = read_files(spec, inputs, params)
     files.check_inputs(spec if spec == files.STREAM else None, file, params)
-    files.check_outputs(output, keep=[spec, file, params], endings=[".svg"])
     if inputs is None:
         effect.refuse(READING, "without `--inputs`")
     trained = None
@@ -79,16 +97,12 @@ def trace(
     found = network.trace(values, arrays, steps, names=names, lengths=lengths, seed=seed)
     if not found:
         raise InputError(f"`{network.name}` has no value over time that is a number")
-    if output is not None:
-        files.write_bytes(output, _picture(found, bool(names)))
-    if form == "json":
-        print(json.dumps([_as_data(flow) for flow in found], indent=2))
-        return
-    heads = ("value", "line", "axis", "norm", "over the steps", "slope, first", "slope, last")
-    console.table((*heads, "over the steps"), [_row(flow) for flow in found])
-    for flow in found:
-        if (verdict := _verdict(flow)) is not None:
-            console.note(verdict)
+    return found
+
+
+def verdicts(found: Iterable[Flow]) -> list[str]:
+    """What is remarkable of flows, a sentence each."""
+    return [verdict for flow in found if (verdict := _verdict(flow)) is not None]
 
 
 def _network(spec: str, sets: Mapping[str, int], feed: Feed) -> Network:

@@ -1,0 +1,166 @@
+"""What a report shows: the texts of all stages, what each pass changed, and what flowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import unified_diff
+from typing import Any
+
+from rollc.driver.pipeline import Compiled, compiled
+from rollc.driver.stages import known_pass
+from rollc.entries.graphs import kernel_graphs
+from rollc.entries.passes import CANONICALIZE
+from rollc.errors import InputError
+from rollc.ir.graph import Graph
+from rollc.ir.text import print_graph
+from rollc.kernel.program import Program
+from rollc.kernel.remarks.report import print_remarks
+from rollc.kernel.schedule import Schedule
+from rollc.kernel.text import print_program, print_schedule
+from rollc.support.passes import Runner
+from rollc.tools.report import origins
+from rollc.tools.report.origins import Line
+from rollc.transforms.unroll import UnrollError, unroll
+
+MOST_UNROLLED = 1500
+"""The lines of the longest unrolled graph that is shown."""
+
+
+@dataclass(frozen=True)
+class Pane:
+    """A text with a title, a word on what it is, and where more of it is printed."""
+
+    key: str
+    title: str
+    about: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a pass made of what it was given."""
+
+    name: str
+    needs: str
+    guarantees: str
+    seconds: float
+    difference: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The spec, its stages and those of one ``kernel``, the graph unrolled over 1, 2 … steps, and
+    what the passes did."""
+
+    kernel: str
+    spec: tuple[Line, ...]
+    panes: tuple[Pane, ...]
+    unrolled: tuple[Pane, ...]
+    changes: tuple[Change, ...]
+
+
+def stages(
+    text: str, graph: Graph, kernel: str | None, steps: int, dtype: str = "float32"
+) -> Stages:
+    """All stages of a network and one of its kernels; raises :class:`InputError`.
+
+    ``text`` is the spec, ``graph`` the checked graph of it; ``steps`` the most that it is unrolled
+    over.
+    """
+    run = Runner(keep=True)
+    simplified: Graph = run(CANONICALIZE, graph)
+    makers = kernel_graphs(graph, run=run)
+    chosen = kernel or ("gradient" if "gradient" in makers else "forward")
+    if chosen not in makers:
+        known = ", ".join(f"`{name}`" for name in makers)
+        raise InputError(f"`{graph.name}` has no `{chosen}` kernel; it has {known}")
+    run.records.clear()
+    made = compiled(makers[chosen](), dtype, run=run)
+    return Stages(
+        chosen,
+        origins.of_spec(text),
+        (
+            _graph("graph", "graph", "a node for each operation; `h[t-1]` is an edge", graph),
+            _graph("simplified", "simplified", "what the passes on graphs leave", simplified),
+            _graph("adjoint", f"{chosen}: graph", "with gradients, if it has any", made.graph),
+            *_of_kernel(made, dtype),
+        ),
+        tuple(_unrolled(simplified, steps)),
+        tuple(_changes(run)),
+    )
+
+
+def _graph(key: str, title: str, about: str, graph: Graph) -> Pane:
+    return Pane(key, title, about, origins.of_graph(print_graph(graph)))
+
+
+def _of_kernel(made: Compiled, dtype: str) -> list[Pane]:
+    lines = {node.name: (node.line,) for node in made.schedule.graph.nodes if node.line}
+    why = print_remarks(made.schedule, made.program, dtype)
+    return [
+        Pane(
+            "schedule",
+            "schedule",
+            "what is a loop over time, and what is free of it",
+            origins.of_graph(print_schedule(made.schedule)),
+        ),
+        Pane(
+            "why",
+            "remarks",
+            "what became of each node, and why",
+            origins.of_remarks(why, lambda name: lines.get(name, ())),
+        ),
+        Pane(
+            "program",
+            "program",
+            "statements over buffers",
+            origins.of_program(print_program(made.program)),
+        ),
+        Pane("kernel", "kernel", "the source that is compiled", origins.of_kernel(made.source)),
+    ]
+
+
+def _unrolled(graph: Graph, steps: int) -> list[Pane]:
+    """The graph over 1, 2 … steps, as far as it can be and is not too long."""
+    panes: list[Pane] = []
+    for count in range(1, steps + 1):
+        try:
+            made = unroll(graph, count)
+        except UnrollError:
+            break
+        pane = _graph(f"dag{count}", f"{count} steps", "", made)
+        if len(pane.lines) > MOST_UNROLLED:
+            break
+        panes.append(pane)
+    return panes
+
+
+def _changes(run: Runner) -> list[Change]:
+    """What each pass changed, of those that changed something."""
+    found = []
+    for record in run.records:
+        before, after = _text(record.before), _text(record.after)
+        if after is None or before == after:
+            continue
+        pass_ = known_pass(record.name)
+        lines: Sequence[str] = ()
+        if before is not None and type(record.before) is type(record.after):
+            lines = [*unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2)][2:]
+        found.append(
+            Change(record.name, pass_.needs, pass_.guarantees, record.seconds, tuple(lines))
+        )
+    return found
+
+
+def _text(value: Any) -> str | None:
+    match value:
+        case Graph():
+            return print_graph(value)
+        case Schedule():
+            return print_schedule(value)
+        case Program():
+            return print_program(value)
+        case str():
+            return value
+    return None

@@ -1,0 +1,133 @@
+"""Which lines of a spec, and which of its values, each line of a printed stage comes from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_GRAPH = re.compile(r"^\s*(\S+)\s+= .*?(?:  line (\d+))?$")
+_STATEMENT = re.compile(r"\bname=(\S+)(?:.*?\bline=(\d+))?")
+_REMARK = re.compile(r"^  (\S+)  ")
+_COMMENT = re.compile(r"^\s*# (.*)$")
+_LINES = re.compile(r"\(lines? (\d+)(?:-(\d+))?\)")
+_DEFINED = re.compile(r"^\s*([\w.Α-ω]+(?:\s*,\s*[\w.Α-ω]+)*)\s*(?::[^=]*)?=(?!=)")
+_DECLARED = re.compile(r"^\s*(?:static\s+)?(?:input|target|param|output|init)\b(.*)$")
+_WORD = re.compile(r"[A-Za-zΑ-ω_][\wΑ-ω]*")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a text, the lines of the spec that it comes from, and the values of the spec."""
+
+    text: str
+    origins: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+def base(name: str) -> str:
+    """The value of the spec that a node is a part, a copy or the adjoint of.
+
+    >>> base("~h'2:2^next1"), base("h.3"), base("low.h'1.2")
+    ('h', 'h', 'low.h')
+    """
+    found = re.split(r"['^:]", name.lstrip("~%"))[0]
+    return re.sub(r"\.\d+$", "", found)
+
+
+def of_spec(text: str) -> tuple[Line, ...]:
+    """The text of a spec: a line is its own origin, and names what it defines or declares."""
+    lines = []
+    for number, line in enumerate(text.splitlines(), 1):
+        statement = line.partition("#")[0]
+        lines.append(Line(line, (number,) if statement.strip() else (), _named(statement)))
+    return tuple(lines)
+
+
+def _named(line: str) -> tuple[str, ...]:
+    if declared := _DECLARED.match(line):
+        shapes_left_out = re.sub(r"\[[^\]]*\]|=[^,]*", "", declared[1])
+        return tuple(dict.fromkeys(_WORD.findall(shapes_left_out)))
+    defined = _DEFINED.match(line)
+    return () if defined is None else tuple(name.strip() for name in defined[1].split(","))
+
+
+def of_graph(text: str) -> tuple[Line, ...]:
+    """The text of a graph or of a schedule: a node a line."""
+    return tuple(_matched(line, _GRAPH) for line in text.splitlines())
+
+
+def of_program(text: str) -> tuple[Line, ...]:
+    return tuple(_matched(line, _STATEMENT, search=True) for line in text.splitlines())
+
+
+def of_remarks(text: str, origin: Callable[[str], tuple[int, ...]]) -> tuple[Line, ...]:
+    """The remarks on nodes; ``origin`` gives the lines of a node."""
+    lines = []
+    for line in text.splitlines():
+        found = _REMARK.match(line)
+        name = "" if found is None else found[1]
+        lines.append(Line(line, origin(name), (base(name),)) if name else Line(line))
+    return tuple(lines)
+
+
+def _matched(line: str, pattern: re.Pattern[str], search: bool = False) -> Line:
+    found = pattern.search(line) if search else pattern.match(line)
+    if found is None:
+        return Line(line)
+    return Line(line, (int(found[2]),) if found[2] else (), (base(found[1]),))
+
+
+def of_kernel(text: str) -> tuple[Line, ...]:
+    """The source of a kernel: a comment tells of the statements, or the one loop, below it."""
+    scopes: list[_Scope] = []
+    found: list[Line] = []
+    for line in text.splitlines():
+        indentation = len(line) - len(line.lstrip())
+        if not line.strip():
+            scopes.clear()
+            found.append(Line(line))
+            continue
+        scopes = [scope for scope in scopes if scope.holds(line, indentation)]
+        if (comment := _COMMENT.match(line)) is not None:
+            told = _told(line, comment[1])
+            before = scopes[-1] if scopes and scopes[-1].indentation == indentation else None
+            if before is not None and before.open:  # a comment of several lines
+                names = tuple(dict.fromkeys((*before.told.names, *told.names)))
+                told = Line(line, told.origins, names)
+            scopes = [scope for scope in scopes if scope.indentation < indentation]
+            scopes.append(_Scope(indentation, told))
+            found.append(told)
+            continue
+        near = scopes[-1].told if scopes else Line("")
+        found.append(Line(line, near.origins, near.names))
+    return tuple(found)
+
+
+class _Scope:
+    """Of what a comment tells: statements as far as the next loop, or a loop and what is in it."""
+
+    def __init__(self, indentation: int, told: Line) -> None:
+        self.indentation = indentation
+        self.told = told
+        self.open = True  # nothing but comments yet
+        self._loop = False
+
+    def holds(self, line: str, indentation: int) -> bool:
+        if indentation != self.indentation or line.lstrip().startswith(("#", "else:")):
+            return indentation >= self.indentation
+        first, self.open = self.open, False
+        compound = line.rstrip().partition("  #")[0].endswith(":")
+        if first:
+            self._loop = compound
+            return True
+        return not self._loop and not compound
+
+
+def _told(text: str, comment: str) -> Line:
+    names = comment.partition("  (")[0].rstrip(",").split(", ")
+    known = tuple(dict.fromkeys(base(name.split()[-1]) for name in names if name.split()))
+    found = _LINES.search(comment)
+    if found is None:
+        return Line(text, (), known)
+    return Line(text, tuple(range(int(found[1]), int(found[2] or found[1]) + 1)), known)

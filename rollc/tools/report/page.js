@@ -1,0 +1,99 @@
+"use strict";
+const all = (what, where = document) => [...where.querySelectorAll(what)];
+const words = (line, key) => (line.dataset[key] ? line.dataset[key].split(" ") : []);
+const lines = all(".l");
+let pinned = null;
+
+// What comes from the same line of the spec lights up, and what is of the same value more so.
+function light(line) {
+  const origins = new Set(line ? words(line, "l") : []), names = new Set(line ? words(line, "n") : []);
+  for (const other of lines) {
+    const same = words(other, "n").some((name) => names.has(name));
+    const near = words(other, "l").some((origin) => origins.has(origin));
+    other.classList.toggle("same", same || other === line && line !== null);
+    other.classList.toggle("near", near && !same);
+  }
+}
+
+// Each pane that is seen, but for the one that was pointed at, goes to its first line that is lit.
+function follow(line) {
+  for (const body of all(".body")) {
+    if (body.contains(line)) continue;
+    const lit = all(".l.same, .l.near", body).filter((each) => each.offsetParent !== null);
+    const first = lit.find((each) => each.classList.contains("same")) || lit[0];
+    if (first) body.scrollTop += first.getBoundingClientRect().top - body.getBoundingClientRect().top - 60;
+  }
+}
+
+function pin(line) {
+  pinned = line === pinned ? null : line;
+  light(pinned);
+  if (pinned) follow(pinned);
+}
+
+const lineOf = (event) => event.target.closest(".l[data-l], .l[data-n]");
+document.addEventListener("mouseover", (event) => { if (!pinned) light(lineOf(event)); });
+document.addEventListener("click", (event) => { const line = lineOf(event); if (line) pin(line); });
+
+// The two panes.
+function show(section, key) {
+  for (const pane of all(".pane", section)) pane.hidden = pane.dataset.key !== key;
+  const select = section.querySelector("select");
+  if (select.value !== key) select.value = key;
+  if (pinned) { light(pinned); follow(pinned); }
+}
+for (const section of all("section.stages")) {
+  const select = section.querySelector("select");
+  select.addEventListener("change", () => show(section, select.value));
+  show(section, select.value);
+}
+
+// The steps that the graph is unrolled over.
+for (const slider of all("input[type=range]")) {
+  const pane = slider.closest(".pane");
+  const move = () => {
+    for (const part of all("[data-steps]", pane)) part.hidden = part.dataset.steps !== slider.value;
+    pane.querySelector("output").textContent = slider.value;
+  };
+  slider.addEventListener("input", move);
+  move();
+}
+
+// Search, in all that is seen.
+const search = document.getElementById("search"), count = document.getElementById("count");
+let found = [], at = -1;
+function find() {
+  const wanted = search.value.trim().toLowerCase();
+  found = [];
+  for (const line of lines) {
+    const hit = wanted !== "" && line.offsetParent !== null && line.textContent.toLowerCase().includes(wanted);
+    line.classList.toggle("found", hit);
+    if (hit) found.push(line);
+  }
+  at = -1;
+  count.textContent = wanted === "" ? "" : `${found.length} lines`;
+}
+function next(way) {
+  if (!found.length) return;
+  at = (at + way + found.length) % found.length;
+  found[at].scrollIntoView({ block: "center" });
+  found[at].focus();
+}
+search.addEventListener("input", find);
+search.addEventListener("keydown", (event) => { if (event.key === "Enter") next(event.shiftKey ? -1 : 1); });
+
+// Keys: / searches, Escape lets go, arrows go through a text, Enter pins.
+document.addEventListener("keydown", (event) => {
+  const line = document.activeElement.closest ? document.activeElement.closest(".l") : null;
+  if (event.key === "Escape") { pinned = null; light(null); document.activeElement.blur(); return; }
+  if (event.target.matches("input, select")) return;
+  if (event.key === "/") { event.preventDefault(); search.focus(); search.select(); }
+  if (event.key === "n" || event.key === "N") next(event.key === "n" ? 1 : -1);
+  if (line && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+    event.preventDefault();
+    const own = all(".l[tabindex]", line.closest("pre"));
+    const to = own[own.indexOf(line) + (event.key === "ArrowDown" ? 1 : -1)];
+    if (to) { to.focus(); if (!pinned) light(to); }
+  }
+  if (line && event.key === "Enter") pin(line);
+});

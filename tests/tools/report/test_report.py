@@ -1,0 +1,141 @@
+"""``rollc report``: one file, which a browser shows and in which pointing has its effect."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rollc.tools.cli import main
+
+TEXT = """\
+net two
+dim H = 3
+input x: [H]
+target y
+param W: [H, H], v: [H]
+h = tanh(W @ h[t-1] + x)
+o = dot(v, h)
+output o
+loss mean((o - y) ** 2, over t)  # <b> & "quoted"
+"""
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "two.roll").write_text(TEXT)
+    random = np.random.default_rng(0)
+    np.savez(folder / "data.npz", x=random.normal(size=(9, 2, 3)), y=random.normal(size=(9, 2)))
+    words = ["report", str(folder / "two.roll"), "--inputs", str(folder / "data.npz")]
+    assert main([*words, "--unroll", "3", "-o", str(folder / "two.html")]) == 0
+    return (folder / "two.html").read_text(encoding="utf-8")
+
+
+def test_the_page_needs_nothing_else(page: str) -> None:
+    assert len(page) < 3_000_000
+    assert not re.search(r"""(?:src|href)\s*=|@import|url\(|<b> & "quoted""", page)
+    assert "&lt;b&gt; &amp; &quot;quoted&quot;" in page
+    for title in ("adjoint", "schedule", "remarks", "program", "kernel", "unrolled", "passes"):
+        assert f">{title}" in page or f": {title}" in page or f'value="{title}"' in page
+    assert page.count('data-steps="') == 2 * 3  # each of two panes over 1, 2 and 3 steps
+    assert "norm of the gradient" in page
+
+
+def in_browser(page: str, script: str, folder: Path) -> dict[str, object]:
+    """What a script finds, once it has done to the page what a person would."""
+    if BROWSER is None:
+        pytest.skip("no Chromium")
+    done = f"<script>document.title = JSON.stringify((() => {{ {script} }})())</script></body>"
+    (folder / "driven.html").write_text(page.replace("</body>", done), encoding="utf-8")
+    shown = subprocess.run(
+        [
+            *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
+            *(f"--user-data-dir={folder}/profile", (folder / "driven.html").as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = re.search(r"<title>(.*?)</title>", shown.stdout)
+    assert found is not None
+    return dict(json.loads(found[1]))
+
+
+TOOLS = """
+const lines = (where) => [...document.querySelectorAll(where + " .l")];
+const seen = (where) => lines(where).filter((line) => line.offsetParent !== null);
+const lit = (where, how) => seen(where).filter((line) => line.classList.contains(how))
+  .map((line) => line.textContent.trim().split(/ +/)[0]);
+const choose = (section, key) => { const select = document.querySelector(section + " select");
+  select.value = key; select.dispatchEvent(new Event("change")); };
+const key = (name, at = document.body) =>
+  at.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
+const line = (text) => lines("#spec").find((line) => line.textContent.includes(text));
+"""
+
+
+@pytest.mark.long
+def test_pointing_lights_up_what_belongs_together(page: str, tmp_path: Path) -> None:
+    script = f"""{TOOLS}
+    line("h = tanh").dispatchEvent(new MouseEvent("mouseover", {{ bubbles: true }}));
+    const pointed = lit("#first", "same");
+    line("o = dot").click();
+    choose("#first", "schedule");
+    const pinned = [...new Set(lit("#first", "same"))];
+    const kernel = lit("#second", "same").length;
+    const near = lit("#first", "near");
+    key("Escape");
+    return {{ pointed, pinned, kernel, near, free: lit("#first", "same").length }};
+    """
+    found = in_browser(page, script, tmp_path)
+    assert found["pointed"] == ["h'1", "h'2", "h"]
+    assert {"o", "~o", "~o:1"} <= set(found["pinned"])
+    assert not {"h", "~h"} & set(found["pinned"])
+    assert found["kernel"] > 3 and found["free"] == 0
+    assert "~v" in found["near"]
+
+
+@pytest.mark.long
+def test_slider_search_and_keys(page: str, tmp_path: Path) -> None:
+    script = f"""{TOOLS}
+    choose("#first", "unrolled");
+    const slider = document.querySelector("#first input[type=range]");
+    const before = seen("#first").length;
+    slider.value = 1; slider.dispatchEvent(new Event("input"));
+    const after = seen("#first").length;
+    const search = document.getElementById("search");
+    search.value = "tanh("; search.dispatchEvent(new Event("input"));
+    key("Enter", search);
+    const focused = document.activeElement.textContent;
+    key("Enter", document.activeElement);
+    const kept = lit("#spec", "same").length;
+    key("ArrowDown", document.activeElement);
+    return {{ before, after, found: document.getElementById("count").textContent, focused, kept,
+      moved: document.activeElement.textContent }};
+    """
+    found = in_browser(page, script, tmp_path)
+    assert found["before"] > found["after"] > 5
+    assert re.fullmatch(r"\d+ lines", str(found["found"]))
+    assert "tanh(" in str(found["focused"]) and found["kept"] == 1
+    assert str(found["moved"]).strip().startswith("7o = dot")
+
+
+def test_wrong_uses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "two.roll").write_text(TEXT)
+    spec, html = str(tmp_path / "two.roll"), str(tmp_path / "two.html")
+    for words, message in (
+        ([spec, "-o", spec], "is to be written as .html"),
+        ([spec, "-o", html, "--params", "p.npz"], "without `--inputs`"),
+        (["nothing.roll", "-o", html], "no file"),
+    ):
+        assert main(["report", *words]) == 2, words
+        assert message in capsys.readouterr().err.replace("\n", " "), words
+    assert not (tmp_path / "two.html").exists()
