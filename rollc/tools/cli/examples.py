@@ -29,6 +29,10 @@ EXAMPLES = {
         "rollc sample text.run --length 200",
         "rollc sample text.run --prompt 'In the beginning' --temperature 0.5",
     ),
+    "report": (
+        "rollc report my.roll -o my.html",
+        "rollc report my.roll --inputs data.npz -o my.html",
+    ),
     "trace": (
         "rollc trace my.roll --inputs data.npz",
         "rollc trace my.roll h --inputs data.npz -o norms.svg",
