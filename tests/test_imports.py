@@ -16,6 +16,7 @@ LAYERS = (
     ("transforms",),
     ("entries",),
     ("kernel",),
+    ("drawing",),
     ("backends",),
     ("runtime",),
     ("network",),

@@ -16,8 +16,7 @@ from rollc.driver.artefact import checked_graph
 from rollc.driver.artefact_store import Manifest
 from rollc.driver.pipeline import PASSES, compiled
 from rollc.driver.sources import read_spec
-from rollc.entries.graphs import kernel_graphs
-from rollc.entries.passes import CANONICALIZE
+from rollc.entries.stage_graphs import default_kernel, kernel_graph, stage_graph
 from rollc.errors import InputError, StoreError
 from rollc.ir.graph import Graph
 from rollc.ir.text import is_graph_text, print_graph
@@ -38,7 +37,6 @@ from rollc.lang.elaboration.expressions import Feed
 from rollc.lang.load import load_graph
 from rollc.lang.syntax.formatter import format_spec
 from rollc.support.passes import Pass, Runner
-from rollc.transforms.unroll import UnrollError, unroll
 
 STAGES = (
     "syntax",
@@ -188,35 +186,7 @@ def of_artefact(manifest: Manifest, choice: Choice) -> str:
 
 def graph_stage(graph: Graph, choice: Choice) -> Graph:
     """A stage that is a graph, of a checked graph."""
-    match choice.stage:
-        case "simplified":
-            return _simplified(graph, choice)
-        case "adjoint" | "tangent":
-            made = _kernel_graph(graph, choice)
-            return made if choice.steps is None else _unrolled(made, choice.steps)
-        case "dag":
-            if choice.steps is None:
-                raise InputError("the stage `dag` is the network over N steps: give `--steps N`")
-            rolled = (
-                _simplified(graph, choice)
-                if choice.kernel is None
-                else _kernel_graph(graph, choice)
-            )
-            return _unrolled(rolled, choice.steps)
-        case _:
-            return graph
-
-
-def _simplified(graph: Graph, choice: Choice) -> Graph:
-    made: Graph = runner(choice)(CANONICALIZE, graph)
-    return made
-
-
-def _unrolled(graph: Graph, steps: int) -> Graph:
-    try:
-        return unroll(graph, steps)
-    except UnrollError as error:
-        raise InputError(f"`{graph.name}` cannot be unrolled: {error}") from error
+    return stage_graph(graph, choice.stage, choice.kernel, choice.steps, runner(choice))
 
 
 def _kernel_stage(graph: Graph, choice: Choice) -> str:
@@ -250,22 +220,9 @@ def _why(planned: Schedule, program: Program, dtype: str, choice: Choice) -> str
 
 
 def _kernel_graph(graph: Graph, choice: Choice, run: Runner | None = None) -> Graph:
-    run = run or runner(choice)
-    makers = kernel_graphs(graph, run=run)
-    kernel = _kernel(graph, choice)
-    if kernel not in makers:
-        known = ", ".join(f"`{name}`" for name in makers) or "none"
-        raise InputError(f"`{graph.name}` has no `{kernel}` kernel; it has {known}")
-    run.records.clear()  # of passes that only decide which kernels there are
-    return makers[kernel]()
+    return kernel_graph(graph, choice.stage, choice.kernel, run or runner(choice))
 
 
 def _kernel(graph: Graph, choice: Choice) -> str:
     """The chosen kernel, or a default."""
-    if choice.kernel is not None:
-        return choice.kernel
-    if choice.stage == "tangent":
-        return "tangent"
-    if graph.loss is not None:
-        return "gradient"
-    return "vjp" if choice.stage == "adjoint" else "forward"
+    return choice.kernel or default_kernel(graph, choice.stage)

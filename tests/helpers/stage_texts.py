@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 from rollc.autodiff.adjoint import adjoint
+from rollc.drawing.picture import draw
 from rollc.ir.graph import Graph
 from rollc.ir.text import print_graph
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
-from rollc.tools.draw.dot import draw_dot
 from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.unroll import unroll
 
@@ -38,8 +38,8 @@ def texts(path: Path) -> dict[str, str]:
     """The text of each stage, and the pictures of the first and the last."""
     found = stages(path)
     written = {f"{stage}.txt": print_graph(graph) for stage, graph in found.items()}
-    written["checked.dot"] = draw_dot(found["checked"])
-    written["dag.dot"] = draw_dot(found["dag"])
+    written["checked.dot"] = draw(found["checked"]).dot()
+    written["dag.dot"] = draw(found["dag"]).dot()
     return written
 
 

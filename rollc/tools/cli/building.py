@@ -144,10 +144,10 @@ def show_stage(spec: str, choice: Choice, sets: Mapping[str, int], form: str, ou
     if form == "dot" and not is_graph_text(text):
         raise InputError(f"what `{choice.after}` makes is no graph, and has no picture")
     if form == "dot":
+        from rollc.drawing.picture import draw
         from rollc.ir.text import parse_graph
-        from rollc.tools.draw.dot import draw_dot
 
-        text = draw_dot(parse_graph(text), every_node=True)
+        text = draw(parse_graph(text), every_node=True, theme="light").dot()
     files.write_text(output, text)
 
 

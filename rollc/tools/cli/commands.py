@@ -11,9 +11,10 @@ from rollc import __version__
 from rollc.tools.cli.data_commands.commands import COMMANDS
 from rollc.tools.cli.examples import epilog
 from rollc.tools.cli.options import (
-    GRAPHS,
+    DRAWN,
     KERNELS,
     STAGES,
+    THEMES,
     backend_option,
     counts_of,
     dtype_option,
@@ -188,26 +189,41 @@ def ir(
     "--output",
     default="-",
     metavar="FILE",
-    help="The picture: FILE.svg, .png or .pdf by way of Graphviz, or .dot, which is text for it."
+    help="The picture: FILE.svg, .png, .pdf or .tex (TikZ), or .dot, which is text for Graphviz."
     "  Without it the text is printed.",
 )
 @click.option(
     "--stage",
-    type=click.Choice(GRAPHS),
+    type=click.Choice(DRAWN),
     default="checked",
     show_default=True,
-    help="Which graph to draw.",
+    help="Which graph to draw; a schedule has its regions as frames.",
 )
-@click.option("--kernel", type=click.Choice(KERNELS), help="Of which kernel, for `adjoint`.")
+@click.option("--kernel", type=click.Choice(KERNELS), help="Of which kernel, for `adjoint` and on.")
 @steps_option("Unroll the graph over N steps: a column a step.")
-@click.option("--every-node", is_flag=True, help="Also draw what has no name, and parameters.")
+@click.option("--every-node", is_flag=True, help="A box for each operation, and for parameters.")
+@click.option(
+    "--open",
+    "opened",
+    multiple=True,
+    metavar="CELL",
+    help="Show what is in a cell; several times, or `all`.  By default all, if few boxes do.",
+)
+@click.option(
+    "--theme",
+    type=click.Choice(THEMES),
+    default="auto",
+    show_default=True,
+    help="The colours; `auto` is as the reader of an SVG has it.",
+)
 @sets_option
 @feed_option
 def draw(**options: Any) -> None:
     """Draw a network: its circuit with delays as black squares, or unrolled over steps.
 
-    A value of the spec is one box, with the parameters that it is made with; the adjoint is
-    red, below the network.
+    A value of the spec is one box with its equation, and a cell a frame, or one box where there
+    are many.  The adjoint is red, below the network.  Where there is no program `dot`,
+    `pip install 'rollc[draw]'` brings Graphviz.
     """
     from rollc.tools.cli import drawing
 

@@ -14,7 +14,8 @@ STAGES = (
     *("syntax", "graph", "checked", "simplified", "adjoint", "tangent", "dag"),
     *("schedule", "program", "why", "kernel"),
 )
-GRAPHS = ("checked", "simplified", "adjoint")
+DRAWN = ("graph", "checked", "simplified", "adjoint", "tangent", "dag", "schedule")
+THEMES = ("auto", "light", "dark")  # as in rollc.drawing.formats.theme
 KERNELS = (
     *("forward", "gradient", "vjp", "stream", "gradient.state", "vjp.state"),
     *("forward.lengths", "gradient.lengths", "vjp.lengths"),

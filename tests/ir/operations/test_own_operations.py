@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rollc.drawing.picture import draw
 from rollc.driver.build import build_text
 from rollc.driver.pipeline import Compiled, compiled
 from rollc.driver.sources import read_spec
@@ -16,7 +17,6 @@ from rollc.entries.graphs import kernel_graphs
 from rollc.kernel.program import Nest, simple_statements
 from rollc.kernel.remarks.report import print_remarks
 from rollc.support import threads
-from rollc.tools.draw.dot import draw_dot
 from rollc.transforms.rematerialize import MARK
 from tests.helpers import own_operations
 from tests.helpers.compiled_networks import on_machine
@@ -94,6 +94,6 @@ def test_drawn_and_explained(name: str) -> None:
     made = kernel("forward")
     nodes = [node.name for node in made.graph.nodes if node.operation == name]
     assert nodes
-    assert name in draw_dot(made.graph, every_node=True)
+    assert name in draw(made.graph, every_node=True).dot()
     explained = print_remarks(made.schedule, made.program, "float64")
     assert all(f" {node} " in explained for node in nodes)
