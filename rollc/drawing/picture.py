@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -26,6 +26,7 @@ from rollc.errors import InputError
 from rollc.ir.graph import LEAVES, Graph
 from rollc.kernel.schedule import Region, Schedule
 from rollc.support.atomic_files import write_file
+from rollc.support.checks import choice, switch, words
 
 MANY = 60
 """Boxes, at most, of a picture whose cells are open, and without frames around values."""
@@ -119,7 +120,7 @@ def draw(
     shown: Graph | Schedule,
     *,
     every_node: bool = False,
-    opened: Iterable[str] | None = None,
+    opened: Collection[str] | None = None,
     theme: str = "auto",
 ) -> Picture:
     """The picture of a graph, unrolled or not, or of a schedule with its regions as frames.
@@ -128,9 +129,8 @@ def draw(
     ``("all",)`` for all of them, None for all if there are no more than 60 boxes then.  Raises
     :class:`InputError` for cells and themes that there are not, and for more than 3000 boxes.
     """
-    if theme not in THEMES:
-        known = ", ".join(f"`{name}`" for name in THEMES)
-        raise InputError(f"there is no theme `{theme}`; there are {known}")
+    theme = choice("as `theme`", theme, THEMES)
+    every_node = switch("`every_node`", every_node)
     frames = None if isinstance(shown, Graph) else _regions(shown)
     graph = shown if isinstance(shown, Graph) else shown.graph
     if graph.steps is not None and not every_node:
@@ -152,11 +152,11 @@ def draw(
     return Picture(values, frames, next(known for known in THEMES if known == theme))
 
 
-def _opened(values: Folded, wanted: Iterable[str] | None) -> frozenset[str]:
+def _opened(values: Folded, wanted: Collection[str] | None) -> frozenset[str]:
     known = cells(values)
     if wanted is None:
         return frozenset(known if len(values.values) <= MANY else ())
-    wanted = tuple(wanted)
+    wanted = words("`opened`", wanted, "cells")
     if wanted == (ALL,):
         return frozenset(known)
     for name in wanted:

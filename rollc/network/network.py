@@ -49,6 +49,7 @@ from rollc.network.parameters import initial_parameters
 from rollc.support.checks import switch
 
 if TYPE_CHECKING:
+    from rollc.drawing.picture import Picture
     from rollc.network.derivatives.checkpointing import Plan
     from rollc.network.derivatives.forward_mode import Sensitivity
     from rollc.network.diagnosis.flow import Flow
@@ -127,6 +128,30 @@ class Network:
     def __repr__(self) -> str:
         steps = "any number of" if self.steps is None else self.steps
         return f"<Network {self.name}: {self.dtype}, {steps} steps>"
+
+    def draw(
+        self,
+        stage: str = "checked",
+        *,
+        steps: int | None = None,
+        kernel: str | None = None,
+        every_node: bool = False,
+        opened: Collection[str] | None = None,
+        theme: str = "auto",
+    ) -> Picture:
+        """A picture of the network: a notebook shows it, and its ``save("net.svg")`` writes it.
+
+        ``stage`` is ``graph``, ``checked``, ``simplified``, ``adjoint``, ``tangent``, ``dag``
+        (which needs ``steps``) or ``schedule``; with ``steps`` there is a column for each.
+        ``kernel`` is another one than the default of the stage, ``opened`` are the cells to look
+        into (``["all"]``: every one), and ``theme`` is ``auto``, ``light`` or ``dark``.  Raises
+        :class:`InputError` where there is no such stage, kernel or cell, and no Graphviz.
+        """
+        from rollc.drawing.picture import draw
+        from rollc.network.diagnosis.pictures import drawn_stage
+
+        shown = drawn_stage(self.graph, stage, kernel, steps)
+        return draw(shown, every_node=every_node, opened=opened, theme=theme)
 
     def init(self, seed: Seed = 0) -> dict[str, Array]:
         """Initial parameters, drawn from ``seed`` as the spec's initialisers say."""

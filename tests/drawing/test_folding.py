@@ -10,6 +10,7 @@ import pytest
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.drawing import graphviz
+from rollc.drawing.folding.equations import full_text
 from rollc.drawing.folding.folding import Read, folded
 from rollc.drawing.picture import draw
 from rollc.errors import InputError
@@ -174,3 +175,18 @@ def test_what_graphviz_says_is_said() -> None:
     if graphviz.is_there():
         with pytest.raises(InputError, match="Graphviz could not draw it"):
             graphviz.run("digraph {", "svg")
+
+
+def test_values_that_are_long_to_write_out_are_written_in_time() -> None:
+    """Thirty squares of a square would be 2**30 factors; a cycle of values has no end."""
+    type_ = Type("float", (), ("t",))
+    nodes = [Node("x", "input", (), type_)]
+    for number in range(30):
+        last = nodes[-1].name
+        nodes.append(Node(f"a'{number}", "multiply", (Edge(last), Edge(last)), type_))
+    nodes.append(Node("a", "tanh", (Edge(nodes[-1].name),), type_))
+    (_, value) = folded(graph := Graph("n", "graph", tuple(nodes))).values
+    assert len(full_text(folded(graph), value)) < 5000
+    one = Node("b'1", "tanh", (Edge("b'2", 1, "t"),), type_)
+    other = Node("b'2", "tanh", (Edge("b'1"),), type_)
+    assert "tanh" in dot(Graph("n", "graph", (one, other)))

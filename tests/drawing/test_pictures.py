@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -17,6 +18,7 @@ from rollc.entries.stage_graphs import kernel_graph, stage_graph
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
 from rollc.kernel.passes import scheduled
+from rollc.network.network import Network
 from rollc.support.passes import Runner
 from tests.drawing.overlaps import curves, flaws
 from tests.helpers.paths import ROOT
@@ -255,7 +257,7 @@ def test_themes(small: Picture) -> None:
     assert "prefers-color-scheme" not in light + dark
     assert '#ffffff"' in light
     assert '#ffffff"' not in dark
-    with pytest.raises(InputError, match="there is no theme `red`; there are `auto`"):
+    with pytest.raises(InputError, match="expected as `theme` auto, light or dark, found `red`"):
         draw(small.values.graph, theme="red")
 
 
@@ -282,6 +284,37 @@ def test_a_cell_that_is_not_there_is_named() -> None:
         draw(graph_of("lstm"), opened=["low"])
 
 
-def test_too_many_boxes_are_refused() -> None:
-    with pytest.raises(InputError, match="boxes cannot be read, and 3000 are the most"):
-        draw(stage_graph(graph_of("lstm"), "dag", None, 400))
+def test_too_many_boxes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollc.drawing.picture.MOST", 10)
+    with pytest.raises(InputError, match="of 11 boxes cannot be read, and 10 are the most"):
+        draw(graph_of("lstm"))
+
+
+# From Python
+
+
+def test_a_network_draws_itself(tmp_path: Path) -> None:
+    net = Network(graph_of("lstm"), lambda kernel: pytest.fail(f"`{kernel}` is not needed"))
+    picture = net.draw()
+    assert picture._repr_svg_() == picture_of("lstm").svg()
+    net.draw("adjoint", steps=2, theme="dark").save(tmp_path / "lstm.pdf")
+    assert (tmp_path / "lstm.pdf").read_bytes().startswith(b"%PDF")
+    assert [frame.label for frame in net.draw(steps=2).diagram.frames] == ["t = 0", "t = 1"]
+    assert "loop over t" in net.draw("schedule").svg()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"stage": "adjont"}, "expected as `stage` graph, .* found `adjont`"),
+        ({"stage": "dag"}, "give `steps`"),
+        ({"steps": 0}, "`steps`: expected a whole number from 1 on, found 0"),
+        ({"kernel": "vjp"}, "`kernel` has no effect on `checked`"),
+        ({"stage": "adjoint", "kernel": "no"}, "`lstm` has no `no` kernel; it has `forward`"),
+        ({"opened": "low"}, "`opened`: expected cells, found `low`"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(arguments: dict[str, Any], message: str) -> None:
+    net = Network(graph_of("lstm"), lambda kernel: pytest.fail(f"`{kernel}` is not needed"))
+    with pytest.raises(InputError, match=message):
+        net.draw(**arguments)

@@ -21,7 +21,7 @@ _LEVELS = {"or": _OR, "and": _AND, "+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PR
 _LEVELS |= {"@": _PRODUCT, "**": _POWER}
 _SHORT_NAMES = {"sigmoid": "σ"}
 _SILENT = frozenset({"identity", "spread", "fill", "with_slope", "stop", "impulse"})
-_DEEPEST = 24
+_DEEPEST, _MOST = 24, 200  # levels, and operations
 _BRIEF, _SHALLOW = 8, 2  # characters, and levels, of what is written out though it has a box
 LEFT_OUT = "…"
 
@@ -76,11 +76,12 @@ def outside_name(folded: Folded, name: str) -> str:
     return f"{base}[{step}]"
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Writer:
     folded: Folded
     of: Value
     short: bool
+    left: int = _MOST
 
     @property
     def graph(self) -> Graph:
@@ -129,11 +130,11 @@ class _Writer:
             if self.folded.every or not any(mark in base for mark in "':^"):
                 return self._name(base) + away, _TIGHT
             if self.short:
-                text, level = self._node(node, self._step(node.name), _SHALLOW)
+                text, level = self._node(node, self._step(node.name), min(depth - 1, _SHALLOW))
                 if len(text) > _BRIEF or LEFT_OUT in text:
                     return f"({LEFT_OUT}){away}", _TIGHT
                 return (f"({text}){away}", _TIGHT) if away else (text, level)
-        elif not any(mark in base for mark in "':^") and node.name != self.of.node.name:
+        if not any(mark in base for mark in "':^") and node.name != self.of.node.name:
             return self._name(base) + away, _TIGHT  # folded into a cell that is closed
         if node.name == self.of.node.name:
             return self._name(base) + away, _TIGHT
@@ -151,7 +152,8 @@ class _Writer:
         return text if level >= least else f"({text})"
 
     def _node(self, node: Node, step: int | None, depth: int) -> tuple[str, int]:
-        if depth <= 0:
+        self.left -= 1
+        if depth <= 0 or self.left < 0:
             return LEFT_OUT, _TIGHT
         operation, operands, options = node.operation, node.operands, node.options
         symbol = SYMBOL_OF.get(operation)

@@ -323,14 +323,51 @@ def test_a_picture_needs_no_graphviz_as_text(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "a.dot").read_text(encoding="utf-8") == drawn
 
 
-@pytest.mark.parametrize("name", ["p.svg", "p.png", "p.pdf", "p.jpg", "p"])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--stage", "graph"), "t-1"),
+        (("--stage", "dag", "--steps", "2"), "t = 1"),
+        (("--stage", "tangent"), "digraph"),
+        (("--stage", "schedule"), "loop over t, from the first step"),
+        (("--stage", "schedule", "--kernel", "forward"), "loop over t, from the first step"),
+        (("--theme", "dark"), "#0f1419"),
+    ],
+)
+def test_a_picture_of_any_stage(run: Run, options: tuple[str, ...], said: str) -> None:
+    result = run("draw", "tiny.roll", *options)
+    assert result.status == 0, result.err
+    assert said in result.out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--stage", "dag"), "give `--steps N`"),
+        (("--stage", "graph", "--kernel", "vjp"), "`--kernel` has no effect on `graph`"),
+        (("--open", "low"), "no cell `low`; it has none"),
+        (("-o", "p.tex", "--theme", "dark"), "`--theme` has no effect on TikZ"),
+        (("--every-node", "--open", "all"), "cells cannot be opened where every node is drawn"),
+    ],
+)
+def test_what_cannot_be_drawn(
+    run: Run, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    result = run("draw", "tiny.roll", *options)
+    assert result.status == 2
+    assert said in result.err
+    assert not (tmp_path / "p.tex").exists()
+
+
+@pytest.mark.parametrize("name", ["p.svg", "p.png", "p.pdf", "p.tex", "p.jpg", "p"])
 def test_no_picture_is_left_where_none_could_be_made(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("rollc.drawing.graphviz.find_spec", lambda name: None)
     result = run("draw", "tiny.roll", "-o", name)
     assert result.status == 2
-    assert ("Graphviz" if name in ("p.svg", "p.png", "p.pdf") else ".svg") in result.err
+    assert (".svg" if name in ("p.jpg", "p") else "pip install 'rollc[draw]'") in result.err
     assert not (tmp_path / name).exists()
 
 
