@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # The Greek letters that names can have: those that do not look like Latin ones.
 GREEK = "αβγδεζηθικλμνξπρςστυφχψωΓΔΘΛΞΠΣΦΨΩ"
 
 STATE = "state."
 """The prefix of a leaf that holds the last steps of the value whose name follows."""
+
+REAL, IMAGINARY = "'re", "'im"
+"""What follows the name of a complex value in those of its parts; no spec can name them."""
 
 LENGTHS = "batch'lengths"  # no spec can name it
 
@@ -18,3 +21,13 @@ def lengths_leaves(axes: Sequence[str]) -> dict[str, str]:
     if len(axes) == 1:
         return {axes[0]: LENGTHS}
     return {axis: f"{LENGTHS}.{axis}" for axis in axes}
+
+
+def whole_names(names: Iterable[str]) -> dict[str, str]:
+    """The complex values whose parts are among some names, by the names of the parts."""
+    return {
+        name: name.removesuffix(part)
+        for name in names
+        for part in (REAL, IMAGINARY)
+        if name.endswith(part)
+    }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rollc.ir.graph import Attribute, Edge, Graph, Node, Shape, Type, attributes
-from rollc.ir.operations import OPERATIONS
+from rollc.lang.symbols.operations import OPERATIONS
 from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.elaboration.drafts import Drafts
 from rollc.lang.inference.broadcasting import broadcasts, fitted

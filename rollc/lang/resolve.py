@@ -25,6 +25,8 @@ from rollc.lang.inference.guesses import complete
 from rollc.lang.inference.shapes import Inference
 from rollc.lang.inference.type_errors import Types, described, unknown_shape
 from rollc.lang.inference.unused import unused
+from rollc.lang.pairs.expansion import expanded, in_parts
+from rollc.lang.pairs.kinds import ComplexKinds
 from rollc.lang.symbols.builtins import DERIVATIVES
 from rollc.lang.symbols.constants import Rejected, overrides
 from rollc.lang.symbols.table import twice
@@ -129,6 +131,8 @@ class _Resolver:
         self.problems += types.problems()
         self.problems += self._unread_inits()
         self.problems += self._loss_problem(inference)
+        kinds = ComplexKinds(self.drafts, inference)
+        self.problems += kinds.problems()
         with_copies(self.drafts, inference)
         wired = wiring(self.drafts, frame)
         self.problems += self._unknown_types(inference, types, wired)
@@ -145,10 +149,12 @@ class _Resolver:
         graph = None
         if not has_errors(diagnostics) and all(name in inference.types for name in drafts):
             graph = assemble(self.drafts, inference, frame, self.source)
+            graph = expanded(graph, self.drafts.complex)
             if any(node.operation in DERIVATIVES for node in graph.nodes):
                 graph = self._differentiated(graph, wired)
                 diagnostics = in_order(self.problems)
-        said, others = tuple(self.drafts.said), frozenset(self.drafts.others)
+        said = tuple(in_parts(self.drafts.said, kinds.names))
+        others = frozenset(in_parts(self.drafts.others, kinds.names))
         known = tuple(self._known(inference))
         return Resolved(graph, wired, places(self.drafts), diagnostics, said, others, known)
 

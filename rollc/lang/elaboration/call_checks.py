@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rollc.ir.attribute_flaws import attribute_flaw
 from rollc.ir.graph import Attribute
-from rollc.ir.operations import OPERATIONS
+from rollc.lang.symbols.operations import OPERATIONS
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.symbols.builtins import ENDS, EVERY, MOVED, OVER_TIME, STOP, TIME

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rollc.ir.attribute_flaws import attribute_flaw
 from rollc.ir.graph import Attribute, Edge, attributes
-from rollc.ir.operations import OPERATIONS
+from rollc.lang.symbols.operations import OPERATIONS
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.call_checks import (
     check_arity,

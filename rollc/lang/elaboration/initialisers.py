@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rollc.ir.attributes import INITIALISERS
 from rollc.ir.graph import Attribute, Shape
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
@@ -50,6 +52,40 @@ def initialiser(
             return {"initialiser": name, **dict(zip(wanted, numbers, strict=True))}
         case _:
             return {"initialiser": "number", "value": values.number(expression)}
+
+
+def initialisers_of_parts(
+    expression: Expression | None, shape: Shape, values: Values
+) -> tuple[dict[str, Attribute], dict[str, Attribute]]:
+    """The attributes of the real and of the imaginary part of a complex parameter.
+
+    What is drawn has the mean square that it has for a real one: that of a part is half of it.
+    """
+    match expression:
+        case Call(Name("complex", span), operands) if "complex" not in values.names.symbols:
+            if len(operands) != 2 or expression.options or expression.sizes or expression.over:
+                raise _wrong(span, "`complex` takes two initialisers", "write `complex(a, b)`")
+            real, imaginary = (initialiser(operand, shape, values) for operand in operands)
+            return real, imaginary
+    found = initialiser(expression, shape, values)
+    match found["initialiser"]:
+        case "zeros" | "number" | "identity":
+            return found, {"initialiser": "zeros"}
+        case "glorot":
+            limit = math.sqrt(3 / sum(shape[-2:]))
+            part = {"initialiser": "uniform", "low": -limit, "high": limit}
+        case "normal":
+            part = {"initialiser": "normal", "scale": _number(found["scale"]) / math.sqrt(2)}
+        case name:
+            assert expression is not None
+            help_ = "say both parts: `complex(uniform(0, 1), 0)`"
+            raise _wrong(expression.span, f"`{name}` is for real parameters", help_)
+    return {**part}, {**part}
+
+
+def _number(value: Attribute) -> float:
+    assert isinstance(value, float)
+    return value
 
 
 def _form(name: str) -> str:

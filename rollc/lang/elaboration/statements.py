@@ -11,19 +11,19 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from rollc.ir.graph import BATCH, Attribute, Type, ordered_axes
+from rollc.ir.graph import BATCH, Attribute, Type, attributes, ordered_axes
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.drafts import Drafts
 from rollc.lang.elaboration.expressions import Feed
-from rollc.lang.elaboration.initialisers import initialiser
+from rollc.lang.elaboration.initialisers import initialiser, initialisers_of_parts
 from rollc.lang.expansion.definitions import Definitions
 from rollc.lang.inference.guesses import complete
 from rollc.lang.inference.shapes import Inference
 from rollc.lang.symbols.builtins import SIZE
 from rollc.lang.symbols.constants import LARGEST_SIZE, Rejected, Values, bad_size, is_size
 from rollc.lang.symbols.table import Names, twice
-from rollc.lang.symbols.untyped_node import Declared
+from rollc.lang.symbols.untyped_node import Complex, Declared
 from rollc.lang.syntax.ast import (
     Call,
     Const,
@@ -245,6 +245,8 @@ class Taking:
         node = self.drafts.node_of(statement.name.name)
         said = Declared(self._type(statement.type), statement.span)
         self.drafts.declared.setdefault(node, []).append(said)
+        if isinstance(statement.type, Shape) and statement.type.complex:
+            self.drafts.complex.setdefault(node, Complex(statement.span))
 
     def _input(self, statement: Input) -> None:
         time = self._axis(statement)
@@ -252,6 +254,8 @@ class Taking:
         operation = "target" if statement.target else "input"
         type_ = replace(self._type(statement.type), axes=axes)
         self.drafts.leaf(statement.name.name, operation, type_, statement.span)
+        if isinstance(statement.type, Shape) and statement.type.complex:
+            self.drafts.complex[statement.name.name] = Complex(statement.span)
 
     def _no_shape(self, statement: Input) -> None:
         """Raises :class:`Rejected` where a shape stands in the place of the time axis."""
@@ -295,15 +299,25 @@ class Taking:
         shape: tuple[int, ...] = ()
         if statement.shape is not None:
             shape = self.values.shape(statement.shape.sizes, statement.shape.span)
-        options: dict[str, Attribute] = initialiser(statement.initialiser, shape, self.values)
-        if statement.frozen:
+        whole = statement.shape is not None and statement.shape.complex
+        first = statement.initialiser
+        parts = (
+            [*initialisers_of_parts(first, shape, self.values)]
+            if whole
+            else [initialiser(first, shape, self.values)]
+        )
+        for options in parts if statement.frozen else ():
             options["frozen"] = True
         type_ = Type("float", shape)
-        self.parameters += type_.size
+        self.parameters += type_.size * (1 + whole)
         if self.parameters > LARGEST_SIZE:
             message = f"the parameters have more than {LARGEST_SIZE} elements together"
             raise bad_size(statement.span, message, f"{self.parameters} up to here")
-        self.drafts.leaf(statement.name.name, "param", type_, statement.span, **options)
+        name, span = statement.name.name, statement.span
+        self.drafts.leaf(name, "param", type_, span, **parts[0])
+        if whole:
+            real, imaginary = (attributes(**options) for options in parts)
+            self.drafts.complex[name] = Complex(span, (real, imaginary))
 
     def _const(self, statement: Const) -> None:
         name = statement.name.name

@@ -14,6 +14,7 @@ cells.  Spans of inlined statements are those in the cell, together with the spa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rollc.ir.names import STATE as STATE
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
@@ -350,7 +351,8 @@ def _path_problem(path: str, at: Name) -> Diagnostic | None:
 
 
 def _substituted_shape(shape: Shape, scope: Scope) -> Shape:
-    return Shape(tuple(substituted(size, scope) for size in shape.sizes), scope.span(shape.span))
+    sizes = tuple(substituted(size, scope) for size in shape.sizes)
+    return replace(shape, sizes=sizes, span=scope.span(shape.span))
 
 
 def _substituted_type(type_: Shape | Index, scope: Scope) -> Shape | Index:

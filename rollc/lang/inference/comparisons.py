@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from rollc.ir.constant_folding import evaluated
 from rollc.ir.graph import Node, Type
+from rollc.ir.operations import OPERATIONS
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.symbols.builtins import COMPARISONS, said
-from rollc.lang.symbols.derivatives import RULES
 from rollc.lang.symbols.untyped_node import Draft
 
 _DEEPEST = 50  # operations that a number is computed by
@@ -66,7 +66,8 @@ def known_number(name: str, drafts: Mapping[str, Draft], deep: int = 0) -> float
     if draft.operation == "constant":
         value = dict(draft.attributes).get("value")
         return value if isinstance(value, float) else None
-    if not draft.operands or not RULES[draft.operation].elementwise:
+    entry = OPERATIONS.get(draft.operation)  # of numbers none is a complex one or a derivative
+    if not draft.operands or entry is None or not entry.elementwise:
         return None
     numbers: list[float] = []
     for operand in draft.operands:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from rollc.ir.operations import OPERATIONS
+from rollc.lang.symbols.operations import OPERATIONS
 
 SYMBOLS = {
     "+": "add",

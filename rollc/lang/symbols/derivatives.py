@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from rollc.autodiff.step_derivatives import GRAD, JACOBIAN, OPERANDS
 from rollc.ir.graph import Type
-from rollc.ir.operations import OPERATIONS
 from rollc.ir.operations.operation import (
     Array,
     Frame,
@@ -20,6 +19,7 @@ from rollc.ir.operations.operation import (
     known,
     union,
 )
+from rollc.lang.symbols.operations import OPERATIONS
 
 
 def _infer_grad(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -57,4 +57,4 @@ DERIVATIVES = (
     Operation(JACOBIAN, OPERANDS[JACOBIAN], _infer_jacobian, _evaluate),
 )
 RULES: Mapping[str, Operation] = {**OPERATIONS, **{entry.name: entry for entry in DERIVATIVES}}
-"""What inference knows: the table of operations, and derivatives."""
+"""What inference knows: the table of operations, those of complex numbers, and derivatives."""

@@ -28,6 +28,14 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True)
+class Complex:
+    """Where a value is declared as complex; of a leaf with the options of both parts."""
+
+    span: Span
+    parts: tuple[Options, Options] = ((), ())
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """The value of a read of ``node`` by ``outside`` steps (1, 2 …) outside the sequence.
 
@@ -94,6 +102,7 @@ class NodeTable:
 
     def __init__(self) -> None:
         self.drafts: dict[str, Draft] = {}
+        self.complex: dict[str, Complex] = {}  # what is declared so
         self._constants: dict[str, str] = {}  # the repr of a number to its node
         self._aliases: dict[str, str] = {}  # a second constant of equal value to the first
         self._counts: dict[str, int] = {}

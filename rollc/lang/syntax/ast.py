@@ -106,10 +106,11 @@ Expression = Number | Name | Negate | Not | Binary | Subscript | Slice | Listing
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """``[H, D]``, or ``number`` where there are no sizes."""
+    """``[H, D]``, or ``number`` where there are no sizes; ``complex[H, D]``, ``complex``."""
 
     sizes: tuple[Expression, ...]
     span: Span = field(compare=False, repr=False)
+    complex: bool = False
 
 
 @dataclass(frozen=True, slots=True)

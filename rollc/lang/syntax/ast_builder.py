@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from lark import Token, Tree
 
@@ -175,17 +176,27 @@ class Reader:
                     return self.index(child)
                 case "word":
                     return self.number_type(child)
+                case "kinded":
+                    return self.kinded(child)
         return None
 
     def shape(self, tree: Branch) -> Shape:
         sizes = tuple(self.expression(child) for child in _trees(tree))
         return Shape(sizes, span_of_tree(tree))
 
+    def kinded(self, tree: Branch) -> Shape:
+        """A shape behind the kind of its elements."""
+        (word,), (child,) = _tokens(tree), _trees(tree)
+        if word != "complex":
+            before = Edit(span_of(word), "")
+            self.no_type(word, f"{word}[…]", "write `[…]`, or `complex[…]`", before)
+        return replace(self.shape(child), span=span_of_tree(tree), complex=word == "complex")
+
     def number_type(self, tree: Branch) -> Shape:
         """`number` says that there are no sizes."""
         word, span = _tokens(tree)[0], span_of_tree(tree)
-        if word == "number":
-            return Shape((), span)
+        if word in ("number", "complex"):
+            return Shape((), span, complex=word == "complex")
         if word in INDEX_TYPES:
             self.no_type(word, str(word), "write how many there are: `index(5)`")
         elif word in NUMBER_TYPES:
@@ -227,6 +238,8 @@ class Reader:
                     shape = self.shape(child)
                 case "word":
                     shape = self.number_type(child)
+                case "kinded":
+                    shape = self.kinded(child)
                 case _:
                     initialiser = self.expression(child)
         name, *frozen = _tokens(tree)

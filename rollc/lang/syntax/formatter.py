@@ -139,8 +139,9 @@ def _type(type_: Shape | Index) -> str:
     if isinstance(type_, Index):
         return f"index({format_expression(type_.size)})"
     if not type_.sizes:
-        return "number"
-    return f"[{', '.join(format_expression(size) for size in type_.sizes)}]"
+        return "complex" if type_.complex else "number"
+    kind = "complex" if type_.complex else ""
+    return f"{kind}[{', '.join(format_expression(size) for size in type_.sizes)}]"
 
 
 def format_expression(expression: Expression, least: int = OR) -> str:

@@ -1,0 +1,36 @@
+"""The operations of a spec: those of a graph, and those of complex numbers.
+
+A graph has none of the latter: :mod:`rollc.lang.pairs` puts operations on real and imaginary parts
+in their place.  Their shapes are those of elementwise operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NoReturn
+
+from rollc.ir.operations import OPERATIONS as OF_GRAPHS
+from rollc.ir.operations import Operation
+from rollc.ir.operations.elementwise.arithmetic import infer_numeric
+
+
+def _never(*_: object) -> NoReturn:
+    raise AssertionError("an operation that no graph has")
+
+
+def _elementwise(name: str, operands: tuple[str, ...], summary: str) -> Operation:
+    return Operation(name, operands, infer_numeric, _never, elementwise=True, summary=summary)
+
+
+COMPLEX: Mapping[str, Operation] = {
+    entry.name: entry
+    for entry in (
+        _elementwise("complex", ("a", "b"), "a + bi, of two real values"),
+        _elementwise("real", ("z",), "the real part"),
+        _elementwise("imag", ("z",), "the imaginary part"),
+        _elementwise("conj", ("z",), "the conjugate: the imaginary part negated"),
+        _elementwise("angle", ("z",), "the angle in radians, from -pi to pi; of 0 it is 0"),
+    )
+}
+
+OPERATIONS: Mapping[str, Operation] = {**OF_GRAPHS, **COMPLEX}
