@@ -17,6 +17,7 @@ from rollc.ir.graph import Graph
 from rollc.ir.text import IRTextError, parse_graph
 from rollc.kernel.text import ProgramTextError, parse_program
 from rollc.network.network import Network
+from rollc.network.pairs.network import with_complex_arrays
 from rollc.runtime.kernel import Kernel
 from rollc.support import fingerprint
 from rollc.support.checks import path
@@ -124,4 +125,5 @@ def load(directory: str | Path) -> Network:
 
     An artefact holds code: load one only where you would run a program of its author's.
     """
-    return open_artefact(artefact_store.read(path("`directory`", directory)))
+    network = open_artefact(artefact_store.read(path("`directory`", directory)))
+    return with_complex_arrays(network)

@@ -36,6 +36,7 @@ from rollc.errors import InputError
 from rollc.ir.text import print_graph
 from rollc.kernel.text import print_program, print_schedule
 from rollc.network.network import Network
+from rollc.network.pairs.network import with_complex_arrays
 from rollc.runtime.kernel import Kernel
 from rollc.support import checks, fingerprint, resources
 from rollc.support.passes import Runner
@@ -78,7 +79,7 @@ def build(
     """
     path = resources.find_spec(str(checks.path("`source`", source)))
     text = resources.text_of(path)
-    return build_text(
+    network, _ = build_text(
         text,
         str(path),
         sets=sets,
@@ -90,7 +91,8 @@ def build(
         backend=backend,
         directory=directory,
         cache=cache,
-    )[0]
+    )
+    return with_complex_arrays(network)
 
 
 def build_text(
@@ -110,6 +112,8 @@ def build_text(
     run: Runner | None = None,
 ) -> tuple[Network, artefact_store.Made]:
     """Like :func:`build`, from text; also returns the artefact.
+
+    The network takes and gives real arrays alone: a complex value is in two parts.
 
     An artefact that must not be ``temporary`` has to outlive the process: :class:`StoreError` is
     raised, before the work, where it cannot be stored.  ``run`` runs the passes, and records them,

@@ -44,7 +44,7 @@ class Spec:
     @property
     def differentiable(self) -> bool:
         """Whether it has a gradient, if it is one of a parameter, an input or a state."""
-        return self.kind == "float" and not self.frozen
+        return self.kind in ("float", "complex") and not self.frozen
 
     def dimensions(self, batched: bool = True) -> tuple[str | int, ...]:
         """The dimensions in words: ``("T", "B", 3)``; that of the axis ``s`` is ``S``."""
@@ -113,6 +113,11 @@ def as_array(what: str, value: ArrayLike) -> Array:
         array = np.asarray(value)
     except Exception as error:  # of a foreign array it may be any
         raise InputError(f"{what}: not an array ({error})") from None
+    if array.dtype.kind == "c":
+        raise InputError(
+            f"{what}: expected real numbers, found {array.dtype}; a spec declares what is complex:"
+            " `z: complex[3]`"
+        )
     if array.dtype.kind not in "fiub":
         raise InputError(f"{what}: expected numbers, found {array.dtype}")
     return array

@@ -6,7 +6,7 @@ names too, and :mod:`rollc.network.complex_network` joins them for its user.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from rollc.ir.builder import Builder
@@ -66,7 +66,9 @@ class _Expansion:
             )
         )
         found = replace(self.whole, nodes=tuple(self.build.nodes.values()), outputs=outputs)
-        return found.renamed(self.names)
+        found = found.renamed(self.names)
+        named = [node.name for node in self.whole.nodes if "'" not in node.name]
+        return found.with_nodes(_by_part(found, in_parts(named, self.found)))
 
     def _node(self, node: Node) -> None:
         whole = node.name in self.found
@@ -123,6 +125,25 @@ class _Expansion:
     def _is_new(self, name: str) -> bool:
         known = self.build.nodes.get(name)
         return known is not None and self.build.mark in name and known.operation not in LEAVES
+
+
+def _by_part(graph: Graph, named: Iterable[str]) -> Iterator[Node]:
+    """The nodes, with what a named value reads at the same step before it: part after part.
+
+    That is the order of equations which say the parts one by one.
+    """
+    left, opened = dict(graph.by_name), set[str]()
+    for name in (*named, *graph.by_name):
+        pending = [name]
+        while pending:
+            node = left.get(pending[-1])
+            reads = () if node is None else node.operands
+            before = [edge.source for edge in reads if not edge.delay and edge.source in left]
+            if node is not None and before and node.name not in opened:
+                opened.add(node.name)
+                pending.extend(reversed(before))
+            elif left.pop(pending.pop(), None) is not None and node is not None:
+                yield node
 
 
 def _same(type_: Type, other: Type) -> bool:

@@ -193,7 +193,8 @@ def _multilinear(
 ) -> Pair:
     """The sum over all choices of a part for each group, i to the power of the imaginary ones."""
     sums: list[Value | None] = [None, None]
-    for choice in product((False, True), repeat=len(groups)):
+    choices = sorted(product((False, True), repeat=len(groups)), key=lambda each: sum(each) % 2)
+    for choice in choices:
         imaginary = {place for chosen, group in zip(choice, groups, strict=True) if chosen
                      for place in group}  # fmt: skip
         term = _term(operation, operands, imaginary, options)
