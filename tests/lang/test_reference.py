@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from rollc.ir.operations import OPERATIONS
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.elaboration import drafts, expressions, resets
 from rollc.lang.expansion import cell_inlining, imports
@@ -14,6 +13,7 @@ from rollc.lang.load import load_graph
 from rollc.lang.symbols.builtins import MOVED, SHAPED, functions
 from rollc.lang.symbols.constants import LARGEST_SIZE, LONGEST_DELAY
 from rollc.lang.symbols.library import LIBRARY
+from rollc.lang.symbols.operations import OPERATIONS
 from rollc.lang.syntax import parser
 from rollc.transforms import unroll
 from tests.helpers.paths import ROOT

@@ -138,7 +138,7 @@ class ComplexKinds:
         elif name in ("mse", "huber"):
             help_ = "the mean of the squared differences is `mean(abs(a - b) ** 2)`"
         also = tuple(self._origin(operand.edge))
-        return Diagnostic("R234", message, Label(operand.span, "this is complex"), also,
+        return Diagnostic("R236", message, Label(operand.span, "this is complex"), also,
                           helps=(help_,))  # fmt: skip
 
     def _origin(self, edge: Edge) -> Iterator[Label]:
@@ -160,7 +160,7 @@ class ComplexKinds:
                 own, type_ = name.split(".")[-1], self.inference.types.get(name)
                 form = f"`{own}: {'complex' if type_ is None else _complex(written(type_))} = …`"
                 yield Diagnostic(
-                    "R234",
+                    "R236",
                     f"the initial value of `{name}` is complex, and `{name}` is real",
                     Label(initial.span, "this is complex"),
                     helps=(f"declare it where it is defined: {form}",),

@@ -51,8 +51,10 @@ def _modulus(z: Pair) -> Value:
 
 
 def _angle(z: Pair) -> Value:
+    """That of 0 is 0, with slope 0."""
     a, b = z.parts
-    return call("atan2", b, a)
+    zero = call("and", call("equal", a, 0.0), call("equal", b, 0.0))
+    return call("where", zero, 0.0, call("atan2", b, a))
 
 
 # Complex results.
@@ -77,17 +79,19 @@ def _logarithm(z: Pair) -> Pair:
 
 
 def _root(z: Pair) -> Pair:
-    """The root in the right half plane; of what cancels nothing is taken."""
+    """The root in the right half plane; of what cancels nothing is taken.
+
+    It has the slopes of one side where a part is 0, as `abs` would not.
+    """
     a, b = z.parts
-    longer = call("sqrt", 0.5 * (_modulus(z) + call("abs", a)))
+    right, below = call("greater_equal", a, 0.0), call("less", b, 0.0)
+    longer = call("sqrt", 0.5 * (_modulus(z) + call("where", right, a, -a)))
     nothing = call("equal", longer, 0.0)
-    shorter = call("where", nothing, 0.0, 0.5 * b / call("where", nothing, 1.0, longer))
-    right = call("greater_equal", a, 0.0)
-    below = call("less", b, 0.0)
-    left = call("where", below, -longer, longer)
+    divisor = call("where", nothing, 1.0, longer)
+    shorter = call("where", nothing, call("sqrt", b), 0.5 * b / divisor)
     return Pair(
-        call("where", right, longer, call("abs", shorter)),
-        call("where", right, shorter, left),
+        call("where", right, longer, call("where", below, -shorter, shorter)),
+        call("where", right, shorter, call("where", below, -longer, longer)),
     )
 
 

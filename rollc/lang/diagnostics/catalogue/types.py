@@ -353,4 +353,28 @@ TYPES = (
         output q, f
         """,
     ),
+    Entry(
+        "R236",
+        "a complex value where a real one is needed",
+        """
+        What is computed from complex values is complex. Arithmetic, `conj`, `exp`, `log`, `sqrt` and
+        all that is linear take them; whatever else takes real numbers, as `real(z)`, `imag(z)`, `abs(z)`
+        and `angle(z)` are. A value that starts from a complex one is declared: `h: complex[3] = …`.
+        """,
+        """
+        net rotor
+        input x: [3]
+        param pole: complex[3]
+        h = tanh(pole * h[t-1] + x)
+        output h
+        """,
+        """
+        net rotor
+        input x: [3]
+        param pole: complex[3]
+        v = pole * h[t-1] + x
+        h = v * tanh(abs(v))
+        output h
+        """,
+    ),
 )
