@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rollc.driver import artefact, artefact_store, build
 from rollc.errors import InputError, StoreError
 from rollc.network.arrays import as_array
 from rollc.network.network import Network
+from rollc.network.pairs.network import as_taken, in_pairs, with_complex_arrays
 from rollc.support import atomic_files
 from rollc.support.checks import mapping, path
 from rollc.training.data.pairs import in_units
@@ -46,12 +47,14 @@ class Trained:
 
         Raises :class:`InputError` for what does not fit.
         """
-        given = {
-            name: as_array(f"`{name}`", array) for name, array in mapping("inputs", inputs).items()
-        }
-        arrays = self.preparation(Sequences(given)).arrays
-        found = self.network.forward(self.params, arrays, lengths=lengths, seed=seed)
-        return in_units(self.network, found, self.preparation)
+        network, parts = in_pairs(self.network)
+        with parts.in_messages():
+            own = parts.split(mapping("inputs", inputs))
+            given = {name: as_array(f"`{name}`", array) for name, array in own.items()}
+            arrays = self.preparation(Sequences(given)).arrays
+            params = parts.split(self.params)
+            found = network.forward(params, arrays, lengths=lengths, seed=seed)
+        return parts.joined(in_units(network, found, self.preparation))
 
 
 def open_run(folder: Path) -> Trained:
@@ -89,4 +92,10 @@ def load(directory: str | Path) -> Network | Trained:
     A folder holds code: load one only where you would run a program of its author's.
     """
     found = path("`directory`", directory)
-    return open_run(found) if is_run(found) else artefact.load(found)
+    return _for_user(open_run(found)) if is_run(found) else artefact.load(found)
+
+
+def _for_user(trained: Trained) -> Trained:
+    """The run with complex arrays, where its network has complex values."""
+    network = with_complex_arrays(trained.network)
+    return replace(trained, network=network, params=as_taken(network, trained.params))

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rollc.ir.graph import Attribute, Edge, Graph, Node, Shape, Type, attributes
-from rollc.lang.symbols.operations import OPERATIONS
 from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.elaboration.drafts import Drafts
 from rollc.lang.inference.broadcasting import broadcasts, fitted
 from rollc.lang.inference.shapes import Inference, cut_options
 from rollc.lang.symbols.builtins import DERIVATIVES
+from rollc.lang.symbols.operations import OPERATIONS
 from rollc.lang.symbols.untyped_node import Draft, Row
 
 

@@ -84,7 +84,7 @@ def _array(content: bytes, what: str) -> Array:
         shape, by_columns, dtype = read(stream)
     except Exception as error:
         raise InputError(f"{what} has no header that can be read: {error}") from error
-    if dtype.kind not in "biuf" or dtype.shape:
+    if dtype.kind not in "biufc" or dtype.shape:
         raise InputError(
             f"{what} holds neither numbers nor truth values: its type is `{dtype!s:.60}`"
         )

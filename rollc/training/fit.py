@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rollc.errors import InputError
 from rollc.network.network import Network
+from rollc.network.pairs.network import in_pairs
 from rollc.support.checks import real, shown, switch, words
 from rollc.training.callbacks import Callback, StopTraining
 from rollc.training.data.batches import Batches
@@ -98,6 +99,9 @@ def fit(
     :class:`~rollc.training.loop.Diverged`, with the last good parameters, where a loss or a
     gradient is no number.
     """
+    network, parts = in_pairs(network)
+    data, valid = parts.split(data), parts.split(valid)
+    params, no_decay = parts.split(params), parts.split_names(no_decay)
     method = optimiser if isinstance(optimiser, Optimizer) else optimizer(optimiser)
     if rate is not None:
         method = method.at(rate)
@@ -150,7 +154,7 @@ def fit(
     )
     run = Run(trainer, folder, seconds, records)
     done = _watched(run, _called(callbacks))
-    return Fit(trainer.best_params, run.records, done)
+    return Fit(parts.joined(trainer.best_params), run.records, done)
 
 
 def _called(callbacks: Any) -> list[Callback]:

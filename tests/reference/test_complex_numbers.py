@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import rollc
-from rollc.network.network import Network
 
 torch = pytest.importorskip("torch")
 
@@ -93,13 +92,13 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.parametrize("place", range(len(EXPRESSIONS)), ids=list(EXPRESSIONS))
 def test_an_expression_and_its_slopes(called: Any, place: int) -> None:
     outputs, pull, arrays, random = called
-    leaves = {
-        name: torch.tensor(array, requires_grad=True) for name, array in arrays.items()
-    }
+    leaves = {name: torch.tensor(array, requires_grad=True) for name, array in arrays.items()}
     expected = [*EXPRESSIONS.values()][place](*(leaves[name] for name in ("z", "w", "x", "M", "a")))
     found = outputs[f"o{place}"]
     assert (found.dtype == np.complex128) == expected.is_complex()
-    np.testing.assert_allclose(found, expected.detach().resolve_conj().numpy(), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        found, expected.detach().resolve_conj().numpy(), rtol=1e-12, atol=1e-12
+    )
     cotangent = random.normal(size=found.shape)
     if expected.is_complex():
         cotangent = cotangent + 1j * random.normal(size=found.shape)
@@ -127,10 +126,8 @@ def test_functions_where_a_part_is_zero_or_a_square_is_none(name: str, tmp_path:
         outputs, pull = network.vjp({}, {"z": z[None]}, steps=1)
         found = pull({"o": cotangent.numpy()})["z"]
     np.testing.assert_allclose(outputs["o"], expected.detach().numpy(), rtol=1e-13, atol=0)
-    if name == "angle":  # of the angles of large and small numbers PyTorch has no slope
-        ordinary = (abs(z) < 1e100) & (abs(z) > 1e-100)
-    else:
-        ordinary = np.ones(7, bool)
+    # Of the angles of large and small numbers PyTorch has no slope.
+    ordinary = (name != "angle") | ((abs(z) < 1e100) & (abs(z) > 1e-100))
     expected.backward(cotangent)
     slopes = leaf.grad.resolve_conj().numpy()
     np.testing.assert_allclose(found[0, ordinary], slopes[0, ordinary], rtol=1e-12)

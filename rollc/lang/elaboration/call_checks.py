@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from rollc.ir.attribute_flaws import attribute_flaw
 from rollc.ir.graph import Attribute
-from rollc.lang.symbols.operations import OPERATIONS
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.symbols.builtins import ENDS, EVERY, MOVED, OVER_TIME, STOP, TIME
 from rollc.lang.symbols.constants import Rejected, Values, rejected
 from rollc.lang.symbols.library import LIBRARY
+from rollc.lang.symbols.operations import OPERATIONS
 from rollc.lang.symbols.other_names import OPTIONS
 from rollc.lang.syntax.ast import (
     Call,

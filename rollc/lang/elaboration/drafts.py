@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from rollc.ir.attribute_flaws import attribute_flaw
 from rollc.ir.graph import Attribute, Edge, attributes
-from rollc.lang.symbols.operations import OPERATIONS
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.call_checks import (
     check_arity,
@@ -40,6 +39,7 @@ from rollc.lang.symbols.builtins import (
 )
 from rollc.lang.symbols.constants import Rejected, rejected
 from rollc.lang.symbols.library import LIBRARY, LOSSES
+from rollc.lang.symbols.operations import OPERATIONS
 from rollc.lang.symbols.table import shown
 from rollc.lang.symbols.untyped_node import Axis, Cut, Draft, Operand
 from rollc.lang.syntax.ast import (

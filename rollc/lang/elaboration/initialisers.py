@@ -73,7 +73,7 @@ def initialisers_of_parts(
             return found, {"initialiser": "zeros"}
         case "glorot":
             limit = math.sqrt(3 / sum(shape[-2:]))
-            part = {"initialiser": "uniform", "low": -limit, "high": limit}
+            part: dict[str, Attribute] = {"initialiser": "uniform", "low": -limit, "high": limit}
         case "normal":
             part = {"initialiser": "normal", "scale": _number(found["scale"]) / math.sqrt(2)}
         case name:

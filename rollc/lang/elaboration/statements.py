@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from rollc.ir.graph import BATCH, Attribute, Type, attributes, ordered_axes
+from rollc.ir.graph import BATCH, Type, attributes, ordered_axes
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.drafts import Drafts

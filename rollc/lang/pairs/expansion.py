@@ -73,7 +73,9 @@ class _Expansion:
     def _node(self, node: Node) -> None:
         whole = node.name in self.found
         if node.operation in LEAVES and whole:
-            for part, options in zip((REAL, IMAGINARY), self.declared[node.name].parts, strict=True):
+            for part, options in zip(
+                (REAL, IMAGINARY), self.declared[node.name].parts, strict=True
+            ):
                 name = node.name + part
                 self.build.nodes[name] = replace(node, name=name, attributes=options)
             return

@@ -128,7 +128,7 @@ class ComplexKinds:
         elif name == "**":
             help_ = "write `exp(w * log(z))`"
         elif name in COMPARISONS:
-            help_ = f"complex numbers have no order: compare `abs(z)` or `real(z)`"
+            help_ = "complex numbers have no order: compare `abs(z)` or `real(z)`"
             if name in ("==", "!="):
                 help_ = "compare the parts: `real(z) == real(w) and imag(z) == imag(w)`"
         elif name == "complex":

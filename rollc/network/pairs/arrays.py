@@ -52,7 +52,7 @@ class Parts:
         found: dict[str, Any] = {}
         for name, array in arrays.items():
             whole = self.whole.get(name)
-            if whole is None:
+            if whole is None or not {whole + REAL, whole + IMAGINARY} <= arrays.keys():
                 found[name] = array
             elif whole not in found:
                 found[whole] = _complex(arrays[whole + REAL], arrays[whole + IMAGINARY])

@@ -7,7 +7,7 @@ step against it goes downhill.  Cotangents and tangents are complex likewise, pa
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -40,7 +40,7 @@ class ComplexNetwork(Network):
         self.fed = frozenset(self.parts.whole.get(name, name) for name in pairs.fed)
 
     @property
-    def states(self) -> dict[str, Spec]:  # type: ignore[override]
+    def states(self) -> dict[str, Spec]:
         """The arrays of a state."""
         return self.parts.specs(self.pairs.states)
 
@@ -119,6 +119,14 @@ def with_complex_arrays(network: Network) -> Network:
     graph = network.graph
     names = [node.name for node in graph.nodes] + [label for label, _ in graph.outputs]
     return ComplexNetwork(network) if parts_of(names).whole else network
+
+
+def as_taken(network: Network, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays of a file as a network takes them: complex ones, or their parts."""
+    if isinstance(network, ComplexNetwork):
+        return network.parts.joined(arrays)
+    parts = parts_of((*network.params, *network.inputs, *network.targets))
+    return dict(parts.split(arrays))
 
 
 def in_pairs(network: Network) -> tuple[Network, Parts]:

@@ -357,9 +357,10 @@ TYPES = (
         "R236",
         "a complex value where a real one is needed",
         """
-        What is computed from complex values is complex. Arithmetic, `conj`, `exp`, `log`, `sqrt` and
-        all that is linear take them; whatever else takes real numbers, as `real(z)`, `imag(z)`, `abs(z)`
-        and `angle(z)` are. A value that starts from a complex one is declared: `h: complex[3] = …`.
+        What is computed from complex values is complex. Arithmetic, `conj`, `exp`, `log`,
+        `sqrt` and all that is linear take them. Whatever else takes real numbers, which
+        `real(z)`, `imag(z)`, `abs(z)` and `angle(z)` are. A value that starts from a complex one
+        is declared: `h: complex[3] = …`.
         """,
         """
         net rotor

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rollc.errors import InputError
 from rollc.network.network import Network
+from rollc.network.pairs.network import as_taken
 from rollc.tools import console, files
 from rollc.tools.cli.data_commands.networks import known
 from rollc.tools.columns import MISSING, Arranged, Columns, arrange, words_of
@@ -115,7 +116,7 @@ def load(
         return _texts(network, {file: content}, columns)
     if not is_table(content, file):
         _refuse(columns, file)
-        found = read_npz(content, file)
+        found = as_taken(network, read_npz(content, file))
         lengths = _lengths(network, found, file)
         return Loaded(Sequences(known(found, slots, file, "an input or target"), lengths))
     _need_one_axis(network, file)

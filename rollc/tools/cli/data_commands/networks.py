@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rollc.driver import artefact
 from rollc.network.network import Network
+from rollc.network.pairs.network import as_taken
 from rollc.tools import console, files
 from rollc.tools.cli import building, sources
 from rollc.tools.datafiles import names, read_npz
@@ -54,7 +55,7 @@ def values_of(network: Network, params: str | None, seed: int) -> dict[str, Arra
         found = read_params(Path(params))
     else:
         found = read_npz(files.read_bytes(params), params)
-    return known(found, network.params, params, "a parameter")
+    return known(as_taken(network, found), network.params, params, "a parameter")
 
 
 def known(

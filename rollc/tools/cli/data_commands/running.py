@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rollc.driver.trained import open_run
 from rollc.errors import InputError, UndefinedError
 from rollc.network.network import Network
+from rollc.network.pairs.network import with_complex_arrays
 from rollc.tools import console, files
 from rollc.tools.cli import effect
 from rollc.tools.cli.data_commands.arrays import as_kept, columns_of, load, not_finite
@@ -74,6 +75,7 @@ def run(
         effect.refuse(["sets", "dtype", "feed", "backend"], "on a run, which has its network")
         trained = open_run(Path(spec))
     network = trained.network if trained else open_network(spec, sets, dtype, feed, backend)
+    network = with_complex_arrays(network)
     if grad and network.graph.loss is None:
         raise InputError("the spec has no loss, so there are no gradients")
     values = trained.params if trained and not params else values_of(network, params, seed)
@@ -241,5 +243,5 @@ def _forward_in_time(
 def _described(array: Array) -> str:
     array = np.asarray(array)
     if array.ndim == 0:
-        return f"{float(array):.6g}"
+        return f"{array.item():.6g}"
     return f"{array.dtype}[{', '.join(map(str, array.shape))}]"
