@@ -39,13 +39,15 @@ class Known:
     """What is known of a name, also where there are errors elsewhere.
 
     ``at`` is where it is defined: in a cell, once for each use.  A size or a constant has a
-    ``number``, anything else a ``type``; None where there was an error.
+    ``number``, anything else a ``type``, of the parts of what is ``whole``: complex.  None where
+    there was an error.
     """
 
     name: str
     at: Span
     type: Type | None
     number: float | None
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,15 +157,16 @@ class _Resolver:
                 diagnostics = in_order(self.problems)
         said = tuple(in_parts(self.drafts.said, kinds.names))
         others = frozenset(in_parts(self.drafts.others, kinds.names))
-        known = tuple(self._known(inference))
+        known = tuple(self._known(inference, kinds.names))
         return Resolved(graph, wired, places(self.drafts), diagnostics, said, others, known)
 
-    def _known(self, inference: Inference) -> Iterator[Known]:
+    def _known(self, inference: Inference, whole: set[str]) -> Iterator[Known]:
         values = self.taking.values
         numbers: dict[str, float | None] = {**values.sizes, **values.constants}
         for name, symbol in self.names.symbols.items():
-            type_ = inference.types.get(self.drafts.node_of(name))
-            yield Known(name, symbol.at, type_, numbers.get(name))
+            node = self.drafts.node_of(name)
+            type_ = inference.types.get(node)
+            yield Known(name, symbol.at, type_, numbers.get(name), node in whole)
 
     def _differentiated(self, graph: Graph, wired: Graph) -> Graph | None:
         """The graph with ordinary nodes for derivatives; None where there is none of something."""

@@ -20,7 +20,7 @@ from rollc.autodiff.truncation import truncate
 from rollc.errors import InputError
 from rollc.ir.graph import BATCH, Graph, Node
 from rollc.ir.interpreter import interpret
-from rollc.ir.names import lengths_leaves
+from rollc.ir.names import IMAGINARY, REAL, lengths_leaves
 from rollc.ir.traversal import needed
 from rollc.network.evaluation import Evaluation
 from rollc.transforms.ragged import with_lengths
@@ -86,7 +86,8 @@ def flows(evaluation: Evaluation, slopes: bool, names: Collection[str] = ()) -> 
 
 def _is_traced(node: Node, graph: Graph) -> bool:
     """Whether a spec names the value, and it is a number that changes with time."""
-    named = "'" not in node.name and node.name != graph.loss and node.operation != "target"
+    whole = node.name.removesuffix(REAL).removesuffix(IMAGINARY)  # of a part of a complex value
+    named = "'" not in whole and node.name != graph.loss and node.operation != "target"
     return named and node.type.kind == "float" and bool(node.type.time)
 
 

@@ -7,14 +7,19 @@ step against it goes downhill.  Cotangents and tangents are complex likewise, pa
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from rollc.network.arrays import Spec
 from rollc.network.network import Network
 from rollc.network.pairs.arrays import Parts, parts_of
-from rollc.network.steps.prepared import Prepared, Stream
+
+if TYPE_CHECKING:
+    from rollc.network.diagnosis.flow import Flow
 
 # The arguments of a network's methods, and of what they give, that are arrays by name.
 _ARRAYS = frozenset(["params", "inputs", "state", "tangents", "vectors", "cotangents"])
@@ -44,11 +49,31 @@ class ComplexNetwork(Network):
         """The arrays of a state."""
         return self.parts.specs(self.pairs.states)
 
+    def trace(self, *args: Any, names: Collection[str] = (), **kwargs: Any) -> tuple[Flow, ...]:
+        """Norms as :meth:`rollc.network.network.Network.trace` has them, of both parts together."""
+        graph = parts_of(self.graph.by_name)
+        chosen = graph.split_names(list(names))
+        found: dict[str, Flow] = {}
+        for flow in _called(self.pairs.trace, self.parts, args, {**kwargs, "names": chosen}):
+            name = graph.whole.get(flow.name, flow.name)
+            found[name] = flow if name not in found else _together(name, found[name], flow)
+        return tuple(found.values())
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         return ComplexNetwork, (self.pairs,)
 
     def __copy__(self) -> ComplexNetwork:
         return ComplexNetwork(self.pairs.__copy__())
+
+
+def _together(name: str, one: Flow, other: Flow) -> Flow:
+    """The flow of a complex value, from those of its parts."""
+    adjoint = one.adjoint if other.adjoint is None else other.adjoint
+    if one.adjoint is not None and other.adjoint is not None:
+        adjoint = np.hypot(one.adjoint, other.adjoint)
+    delayed = one.delayed or other.delayed
+    value = np.hypot(one.value, other.value)
+    return replace(one, name=name, delayed=delayed, value=value, adjoint=adjoint)
 
 
 class Joined:
@@ -89,6 +114,8 @@ def _called(function: Any, parts: Parts, args: Any, kwargs: Any) -> Any:
 
 def _joined(value: Any, parts: Parts) -> Any:
     """A result with complex arrays."""
+    from rollc.network.steps.prepared import Prepared, Stream
+
     if isinstance(value, dict):
         return parts.joined(value)
     if isinstance(value, tuple):

@@ -85,18 +85,18 @@ def told(known: Known) -> str:
     """The number or the type of a name; empty where it is not known."""
     if known.number is not None:
         return f"{known.number:.12g}"
-    return "" if known.type is None else described(known.type)
+    return "" if known.type is None else described(known.type, known.whole)
 
 
-def described(type_: Type) -> str:
-    """A type in words, with the axes that it runs over."""
+def described(type_: Type, whole: bool = False) -> str:
+    """A type in words, with the axes that it runs over; ``whole`` is whether it is complex."""
     shape = f"[{', '.join(map(str, type_.shape))}]" if type_.shape else ""
     if type_.kind == "index":
         text = f"index({type_.bound})"
     elif type_.kind == "bool":
         text = f"condition {shape}".rstrip()
     else:
-        text = shape or "number"
+        text = f"complex{shape}" if whole else shape or "number"
     if type_.time:
         return f"{text}, at every step along {' and '.join(f'`{axis}`' for axis in type_.time)}"
     same = "one for each sequence" if BATCH in type_.axes else "the same at every step"
