@@ -16,7 +16,7 @@ from rollc.lang.elaboration.drafts import Drafts
 from rollc.lang.inference.shapes import Inference
 from rollc.lang.inference.type_errors import described, written
 from rollc.lang.pairs.rules import HIGHEST_POWER, gives_complex, takes
-from rollc.lang.symbols.builtins import COMPARISONS, said
+from rollc.lang.symbols.builtins import COMPARISONS, DERIVATIVES, said
 from rollc.lang.symbols.untyped_node import LOSS, Draft, Operand
 
 
@@ -135,6 +135,8 @@ class ComplexKinds:
             help_ = "its operands are the real and the imaginary part, both real"
         elif name == "dropout":
             help_ = "drop both parts at once: `z * dropout(ones(N))`"
+        elif name in DERIVATIVES:
+            help_ = "write the slopes in the real and in the imaginary part"
         elif name in ("mse", "huber"):
             help_ = "the mean of the squared differences is `mean(abs(a - b) ** 2)`"
         also = tuple(self._origin(operand.edge))

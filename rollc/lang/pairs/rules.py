@@ -13,7 +13,7 @@ from itertools import product
 
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Attribute
-from rollc.lang.symbols.operations import OPERATIONS
+from rollc.lang.symbols.derivatives import RULES
 
 HIGHEST_POWER = 64
 
@@ -157,7 +157,7 @@ def takes(operation: str, places: Sequence[int], count: int, power: float | None
         return True
     if operation == "complex":
         return False
-    groups = OPERATIONS[operation].linear_in(count)
+    groups = RULES[operation].linear_in(count)
     return all(any(place in group for group in groups) for place in places)
 
 
@@ -181,7 +181,7 @@ def parts_of(
         return _complex(*operands)
     if operation == "power" and power is not None:
         return _power(operands[0], int(power))
-    groups = OPERATIONS[operation].linear_in(len(operands))
+    groups = RULES[operation].linear_in(len(operands))
     places = [place for place, pair in enumerate(operands) if pair.imaginary is not None]
     if all(any(place in group for group in groups) for place in places) and operation != "conj":
         acting = [group for group in groups if not set(group).isdisjoint(places)]
@@ -219,7 +219,7 @@ def _term(
     imaginary: set[int],
     options: Mapping[str, Attribute],
 ) -> Value:
-    entry = OPERATIONS[operation]
+    entry = RULES[operation]
     if entry.is_sum and imaginary:
         return _sum_of([pair.imaginary for pair in operands], entry.signs)
     chosen = []
