@@ -106,7 +106,7 @@ class _Maker(Builder):
     def make(self, operation: str, operands: tuple[Value, ...], **options: Attribute) -> Value:
         if operation in ("matmul", "embed"):
             unit = self.units.get(self._unspread(operands[0]))
-            if unit is not None:
+            if unit is not None and len(operands[0].type.shape) == 2:
                 found = self._times(unit, operation, operands, options)
                 if found is not None:
                     return spread(found, operands[0].type.axes)

@@ -40,6 +40,13 @@ def _sizes(value: Attribute) -> bool:
     )
 
 
+def _order(value: Attribute) -> bool:
+    if not isinstance(value, tuple) or len(value) > MOST_DIMENSIONS:
+        return False
+    places = [place for place in value if isinstance(place, int) and not isinstance(place, bool)]
+    return len(places) == len(value) and sorted(places) == [*range(len(value))]
+
+
 def _axes(value: Attribute) -> bool:
     if not isinstance(value, tuple) or not value:
         return False
@@ -54,6 +61,7 @@ COUNT = _whole(0, LARGEST, "a whole number from 0 on")
 WHOLE = _whole(-LARGEST, LARGEST, "a whole number")
 SIZE = _whole(1, LARGEST, "a positive whole number")
 SHAPE = Rule("positive sizes", _sizes)
+ORDER = Rule("the dimensions, each once", _order)
 AXES = Rule("axes, each once", _axes)
 AXIS = Rule("the name of an axis", lambda value: isinstance(value, str))
 NAME = Rule("a name", lambda value: isinstance(value, str))

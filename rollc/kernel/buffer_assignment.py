@@ -217,7 +217,7 @@ class BufferAssignment:
             (edge,) = node.operands
             whole = self._view(self.graph[edge.source])
             whole = replace(whole, shift=whole.shift - edge.delay)
-            offset = node.options["start"]
+            offset = node.options.get("start", 0)
             assert isinstance(offset, int)
             start = offset
         return replace(whole, offset=whole.offset + start, shape=node.type.shape)

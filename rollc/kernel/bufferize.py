@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
+from math import prod
 
 from rollc.ir.graph import Edge, Graph, Node
 from rollc.ir.operations import operation_of
@@ -289,13 +290,17 @@ class _Bufferizer:
         elif node.operation == "concat":
             yield from self._concat(item, bound, span)
         elif operation_of(node).may_sum and node.options.get("over"):
-            yield self._summed(node, out, bound, span)
+            yield from self._summed(node, out, bound, span)
         elif node.operation == "slice" and len(node.type.shape) == 1:
             start = node.options["start"]
             assert isinstance(start, int)
             read = self.assignment.read(node.operands[0])
             part = replace(read, offset=read.offset + start, shape=node.type.shape)
             yield self._copy(node, part, out, node.type.shape, bound, span)
+        elif node.operation == "reshape":
+            read = self.assignment.read(node.operands[0])
+            whole = replace(read, shape=node.type.shape)
+            yield self._copy(node, whole, out, node.type.shape, bound, span)
         elif node.operation == "row":
             at = node.options["at"]
             assert isinstance(at, int)
@@ -373,7 +378,7 @@ class _Bufferizer:
             node.line,
         )
 
-    def _summed(self, node: Node, out: Ref, bound: str, span: Span) -> Simple:
+    def _summed(self, node: Node, out: Ref, bound: str, span: Span) -> Iterator[Simple]:
         """An outer product or an embedding's adjoint, summed over axes."""
         axes: dict[str, None] = {}
         for edge in node.operands:
@@ -385,8 +390,17 @@ class _Bufferizer:
         if node.operation == "outer" and same and not node.type.axes:
             when = self._when(node)
             a, b = operands
-            return OuterProduct(node.name, out, a, b, over, span, node.line, when=when)
-        return Routine(
+            for part in range(prod(a.shape[:-1])):  # matrices side by side
+                one, other = (
+                    replace(ref, shape=ref.shape[-1:], offset=ref.offset + part * ref.shape[-1])
+                    for ref in (a, b)
+                )
+                size = one.shape[0] * other.shape[0]
+                place = out.offset + part * size
+                into = replace(out, shape=(*one.shape, *other.shape), offset=place)
+                yield OuterProduct(node.name, into, one, other, over, span, node.line, when=when)
+            return
+        yield Routine(
             node.name,
             node.operation,
             out,

@@ -156,12 +156,16 @@ class _Grouper:
         return Group("nest", tuple(self._nest(ready[0])))
 
     def _is_alias(self, item: Item) -> bool:
-        """Whether an item is a slice of a vector that can be a view of it."""
+        """Whether an item is a slice of a vector, or a reshaped value, that can be a view of it."""
         node = item.node
-        if node.operation != "slice" or node.name in self.delayed or not item.whole:
+        if node.operation not in ("slice", "reshape") or node.name in self.delayed:
             return False
         source = self.graph[node.operands[0].source]
-        return len(source.type.shape) == 1 and source.type.axes == node.type.axes
+        if not item.whole or source.type.axes != node.type.axes:
+            return False
+        if node.operation == "reshape":  # what is packed has a buffer of its own
+            return bool(node.type.axes)
+        return len(source.type.shape) == 1
 
     def _stack(self, first: Item, ready: Sequence[Item]) -> Iterable[Item]:
         """The ready products of the operand of one: one product with a wider matrix."""

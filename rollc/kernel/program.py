@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rollc.ir.graph import Attribute, Kind, Shape
+from rollc.ir.operations import OPERATIONS
 
 ResultKind = Literal["output", "loss", "gradient"]
 Phase = Literal["primal", "adjoint", "inputs"]
@@ -209,6 +210,13 @@ class Routine:
     accumulate: bool = False
     kept: tuple[str, ...] = ()
     cleared: bool = False
+
+
+def repeated(routine: Routine) -> Shape:
+    """The dimensions before those that a routine works on: it is called for each element."""
+    first = routine.operands[0] if routine.operands else None
+    core = OPERATIONS[routine.operation].core
+    return first.shape[:-core] if core and isinstance(first, Ref) else ()
 
 
 @dataclass(frozen=True, slots=True)

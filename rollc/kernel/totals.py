@@ -20,6 +20,7 @@ from rollc.kernel.program import (
     Routine,
     Simple,
     reads,
+    repeated,
     simple_statements,
 )
 
@@ -87,5 +88,6 @@ def _multiply_adds(statement: MatMul | OuterProduct | Routine) -> int:
     if isinstance(statement, MatMul):
         return out * prod(statement.operand.shape)
     pair = (statement.a, statement.b) if isinstance(statement, OuterProduct) else reads(statement)
-    first, second = (prod(ref.shape) for ref in pair)
-    return isqrt(first * second * out)
+    many = prod(repeated(statement)) if isinstance(statement, Routine) else 1
+    first, second = (prod(ref.shape) // many for ref in pair)
+    return many * isqrt(first * second * out // many)

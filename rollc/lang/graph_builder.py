@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from rollc.ir.graph import Attribute, Edge, Graph, Node, Shape, Type, attributes
 from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.elaboration.drafts import Drafts
-from rollc.lang.inference.broadcasting import broadcasts, fitted
+from rollc.lang.inference.broadcasting import PRODUCT, Make, aligned, broadcasts, fitted
+from rollc.lang.inference.dimensions import Order, along, has_axis, inverse, place
 from rollc.lang.inference.shapes import Inference, cut_options
 from rollc.lang.symbols.builtins import DERIVATIVES
 from rollc.lang.symbols.operations import OPERATIONS
@@ -82,7 +83,21 @@ def assemble(drafts: Drafts, inference: Inference, frame: Graph, source: Source)
                 edges = (Edge(row.name),)
         elif draft.cut is not None:
             options = attributes(**cut_options(draft.cut, inference.read(edges[0])))
-        edges = _fitted(drafts, draft, edges, inference, nodes, made, line)
+        make = _maker(drafts, draft, nodes, line)
+        edges = _fitted(draft, edges, inference, made, make)
+        entry = OPERATIONS.get(operation)
+        back: Order = ()
+        if draft.along is not None and entry is not None:
+            types = [_read(inference, edge) for edge in edges]
+            if has_axis(entry):
+                at = place(draft.along, entry, types)
+                rest = {key: value for key, value in options if key != "axis"}
+                whole = entry.reduces is not None and len(types[0].shape) == 1
+                usual = whole or at == dict(entry.defaults).get("axis", 0)
+                chosen: dict[str, Attribute] = {} if usual else {"axis": at}
+                options = attributes(**rest, **chosen)
+            else:
+                edges, back = along(draft, edges, types, make)
         initial = _initial(drafts, draft)
         if initial is not None:
             start = inference.types[initial]
@@ -92,24 +107,18 @@ def assemble(drafts: Drafts, inference: Inference, frame: Graph, source: Source)
                 name = drafts.fresh(draft.name)
                 nodes.append(Node(name, "fill", (Edge(initial),), filled, shape, line=line))
                 initial = name
+        if len(back) == len(type_.shape) > 0:
+            moved = replace(type_, shape=tuple(type_.shape[at] for at in inverse(back)))
+            edges = (make(operation, edges, moved, dict(options)),)
+            operation, options = "permute", attributes(order=back)
+            if back == (1, 0):
+                operation, options = "transpose", ()
         nodes.append(Node(draft.name, operation, edges, type_, options, initial, line))
     return frame.with_nodes(nodes)
 
 
-def _fitted(
-    drafts: Drafts,
-    draft: Draft,
-    edges: tuple[Edge, ...],
-    inference: Inference,
-    nodes: list[Node],
-    made: dict[tuple[Edge, Shape], Edge],
-    line: int,
-) -> tuple[Edge, ...]:
-    """The operands of a node in the shape that they broadcast to, by nodes that are ``made``."""
-    shape = inference.types[draft.name].shape
-    entry = OPERATIONS.get(draft.operation)
-    if draft.cut is not None or entry is None or not broadcasts(entry):
-        return edges
+def _maker(drafts: Drafts, draft: Draft, nodes: list[Node], line: int) -> Make:
+    """What makes the nodes that a draft needs besides its own."""
 
     def make(
         operation: str, operands: tuple[Edge, ...], type_: Type, options: dict[str, Attribute]
@@ -118,14 +127,37 @@ def _fitted(
         nodes.append(Node(name, operation, operands, type_, attributes(**options), line=line))
         return Edge(name)
 
-    found = []
-    for edge in edges:
+    return make
+
+
+def _read(inference: Inference, edge: Edge) -> Type:
+    type_ = inference.read(edge)
+    assert type_ is not None
+    return type_
+
+
+def _fitted(
+    draft: Draft,
+    edges: tuple[Edge, ...],
+    inference: Inference,
+    made: dict[tuple[Edge, Shape], Edge],
+    make: Make,
+) -> tuple[Edge, ...]:
+    """The operands of a node in the shape that they broadcast to, by nodes that are ``made``."""
+    entry = OPERATIONS.get(draft.operation)
+    if draft.cut is not None or entry is None:
+        return edges
+    if broadcasts(entry):
+        shapes = [inference.types[draft.name].shape] * len(edges)
+    elif entry.name == PRODUCT:
+        types = aligned(entry, [_read(inference, edge) for edge in edges])
+        shapes = [() if type_ is None else type_.shape for type_ in types]
+    else:
+        return edges
+    for edge, shape in zip(edges, shapes, strict=True):
         if (edge, shape) not in made:
-            type_ = inference.read(edge)
-            assert type_ is not None
-            made[edge, shape] = fitted(edge, type_, shape, make)
-        found.append(made[edge, shape])
-    return tuple(found)
+            made[edge, shape] = fitted(edge, _read(inference, edge), shape, make)
+    return tuple(made[edge, shape] for edge, shape in zip(edges, shapes, strict=True))
 
 
 def _row_of(name: str, row: Row, edges: tuple[Edge, ...], start: Type) -> Node:

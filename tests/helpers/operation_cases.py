@@ -24,12 +24,15 @@ Array = NDArray[Any]
 
 OVER = ("t", BATCH)
 NUMBER = Type("float", (), OVER)
+HEADS = Type("float", (2, 3), OVER)
+CUBE = Type("float", (2, 3, 4), OVER)
 VECTOR = Type("float", (3,), OVER)
 LONGER = Type("float", (4,), OVER)
 MATRIX = Type("float", (3, 4), OVER)
 TALL = Type("float", (4, 2), OVER)
 SQUARE = Type("float", (3, 3), OVER)
 WEIGHT = Type("float", (3, 4))
+WEIGHTS = Type("float", (2, 3, 4))
 STATIC = Type("float", (3,), (BATCH,))
 INDEX = Type("index", (), OVER, 3)
 LARGE_INDEX = Type("index", (), OVER, 5)
@@ -79,6 +82,7 @@ def elementwise(*operands: Type, domain: Callable[[Value], Value] = anywhere) ->
 
 
 ONE = elementwise(VECTOR)
+EACH = [*elementwise(VECTOR), *elementwise(HEADS), *elementwise(Type("float", (2, 1, 3), OVER))]
 BOTH = [Case((CONDITION, CONDITION)), Case((SWITCH, CONDITION))]
 # Numbers broadcast to either side.
 TWO = [Case((VECTOR, VECTOR)), Case((NUMBER, VECTOR)), Case((VECTOR, NUMBER))]
@@ -127,9 +131,27 @@ CASES: dict[str, list[Case]] = {
         Case((MATRIX, VECTOR), {"transpose_a": True}),
         Case((MATRIX, TALL)),
         Case((TALL, MATRIX), {"transpose_a": True, "transpose_b": True}),
+        Case((WEIGHTS, HEADS), {"transpose_a": True}),
+        Case((CUBE, replace(CUBE, shape=(2, 4)))),
+        Case((CUBE, replace(CUBE, shape=(2, 4, 3)))),
+        Case((CUBE, replace(WEIGHTS, shape=(2, 2, 3))), {"transpose_a": True, "transpose_b": True}),
     ],
-    "dot": [Case((VECTOR, VECTOR))],
-    "outer": [Case((VECTOR, LONGER)), Case((VECTOR, LONGER), {"over": OVER})],
+    "dot": [Case((VECTOR, VECTOR)), Case((HEADS, HEADS)), Case((CUBE, CUBE))],
+    "outer": [
+        *(Case((VECTOR, LONGER), options) for options in ({}, {"over": OVER})),
+        *(Case((HEADS, HEADS), options) for options in ({}, {"over": OVER})),
+        Case((HEADS, HEADS), {"over": (BATCH,)}, cycle=False),
+    ],
+    "permute": [
+        Case((MATRIX,), {"order": (1, 0)}),
+        Case((CUBE,), {"order": (1, 2, 0)}),
+        Case((CUBE,), {"order": (2, 1, 0)}),
+    ],
+    "reshape": [
+        Case((MATRIX,), {"shape": (2, 3, 2)}),
+        Case((LONGER,), {"shape": (2, 2)}),
+        Case((MATRIX,), {"shape": (12,)}),
+    ],
     "transpose": [Case((MATRIX,))],
     **dict.fromkeys(("inverse", "log_det", "gauss_jordan"), elementwise(SQUARE, domain=regular)),
     "embed": [Case((WEIGHT, INDEX)), Case((MATRIX, INDEX))],
@@ -139,18 +161,32 @@ CASES: dict[str, list[Case]] = {
     ],
     "one_hot": [Case((INDEX,)), Case((INDEX,), {"size": 5})],
     **dict.fromkeys(("sum", "mean", "max", "min"), ALONG),
-    **dict.fromkeys(("argmax", "softmax", "log_softmax", "logsumexp"), ONE),
-    "linear_scan": [Case((VECTOR, VECTOR, NUMBER), options) for options in ({}, {"reverse": True})],
-    "prod": ONE,
-    **dict.fromkeys(("arrange", "put_back"), TWO[:1]),
+    **dict.fromkeys(("argmax", "softmax", "log_softmax", "logsumexp"), EACH),
+    "linear_scan": [
+        Case((*(vectors, vectors), start), options)
+        for options in ({}, {"reverse": True})
+        for vectors, start in (
+            *((VECTOR, NUMBER), (HEADS, NUMBER), (HEADS, replace(NUMBER, shape=(2,)))),
+            (replace(NUMBER, shape=(3, 1)), VECTOR),
+        )
+    ],
+    "prod": EACH,
+    **{name: [TWO[0], Case((HEADS, HEADS))] for name in ("arrange", "put_back")},
     "convolve": [Case((VECTOR, LONGER)), Case((LONGER, VECTOR))],
     "correlate": [Case((LONGER, VECTOR)), Case((VECTOR, VECTOR))],
     "layer_norm": [
         Case((VECTOR, VECTOR, VECTOR), {"epsilon": 1e-5}),
         Case((VECTOR, NUMBER, NUMBER), {"epsilon": 0.1}),
+        Case((HEADS, VECTOR, NUMBER), {"epsilon": 0.1}),
     ],
-    "normalise": [Case((VECTOR,), {"epsilon": epsilon}) for epsilon in (1e-5, 0.5)],
-    "deviation": [Case((VECTOR,), {"epsilon": epsilon}) for epsilon in (1e-5, 0.5)],
+    **{
+        name: [
+            Case((each,), {"epsilon": epsilon})
+            for epsilon in (1e-5, 0.5)
+            for each in (VECTOR, HEADS)
+        ]
+        for name in ("normalise", "deviation")
+    },
     "concat": [Case((VECTOR, NUMBER, LONGER)), Case((MATRIX, MATRIX), {"axis": 1})],
     "slice": [
         Case((LONGER,), {"start": 1, "stop": 3}),
@@ -304,7 +340,9 @@ class Bench:
         build.prefix = f"{name}_seen"
         if value.type.kind == "index":
             table = self.input(f"{name}_table", Type("float", (value.type.bound or 1, 2)))
-            rows = [call("row", value, at=at) for at in range(sum(value.type.shape))] or [value]
+            rows = [value]
+            for size in value.type.shape:
+                rows = [call("row", each, at=at) for each in rows for at in range(size)]
             value = call("sum_of", *(call("embed", table, index) for index in rows))
         elif value.type.kind == "bool":
             value = call("where", value, 0.5, -0.25)

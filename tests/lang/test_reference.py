@@ -10,7 +10,7 @@ from rollc.lang.diagnostics.source import Source
 from rollc.lang.elaboration import drafts, expressions, resets
 from rollc.lang.expansion import cell_inlining, imports
 from rollc.lang.load import load_graph
-from rollc.lang.symbols.builtins import MOVED, SHAPED, functions
+from rollc.lang.symbols.builtins import ALONG, MOVED, SHAPED, functions
 from rollc.lang.symbols.constants import LARGEST_SIZE, LONGEST_DELAY
 from rollc.lang.symbols.library import LIBRARY
 from rollc.lang.symbols.operations import OPERATIONS
@@ -41,7 +41,8 @@ def test_every_function_is_there_as_the_table_has_it(name: str) -> None:
     assert row is not None
     assert row[2] == entry.summary
     words = [word.split("=")[0] for word in row[1].replace(", …", "").split(", ")]
-    assert words == [*entry.operands, *(option for option, _ in entry.defaults)]
+    options = [option for option, _ in entry.defaults]
+    assert words == [*entry.operands, *options, *(["axis"] if name in ALONG else [])]
 
 
 @pytest.mark.parametrize("name", [*SHAPED, *MOVED])

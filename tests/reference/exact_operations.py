@@ -1001,6 +1001,13 @@ ALONG = {
         products_slopes,
         (((ZEROS,), [0, 0, 0], (np.array([9, 0, 0]),)),),
     ),
+    "cumsum": Exact(
+        (VECTOR,),
+        vectors(1),
+        lambda x: [summed(list(x[: k + 1])) for k in range(len(x))],
+        lambda g, x: [[summed(list(g[k:])) for k in range(len(x))]],
+        (((np.array([1.0, INF, 2.0]),), [1, INF, INF], (np.array([3, 2, 1]),)),),
+    ),
     "convolve": Exact((VECTOR, VECTOR), vectors(2), convolved, convolved_slopes),
     "sort": Exact(
         (VECTOR,),

@@ -100,7 +100,7 @@ def shape_of(tree: Tree, shape: Mapping[str, Shape], alike: bool = False) -> Sha
             start, stop = option
             return (stop - start, *first[1:]) if first and stop <= first[0] else UNFIT
         case "element":
-            return () if len(first) == 1 and option < first[0] else UNFIT
+            return first[1:] if first and option < first[0] else UNFIT
         case "mse":
             return () if first == parts[1] else UNFIT
     raise AssertionError(operation)

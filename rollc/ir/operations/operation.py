@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rollc.ir.attributes import Rule
+from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Attribute, Type, ordered_axes
-
-if TYPE_CHECKING:
-    from rollc.ir.expressions import Value
 
 Array = NDArray[Any]
 Options = Mapping[str, Attribute]
@@ -141,6 +139,8 @@ class Operation:
     domain      -- of one that is finite for some arguments alone: what is wrong with the others
     required    -- the required attributes of a node, with their constraints
     allowed     -- its optional attributes
+    core        -- it goes along the last dimensions of its first operand, this many, and again
+                   for each element of those before, which all operands with a shape have
     decompose   -- ``rule(*operands, **options)``: the same value in terms of the table's own
                    operations, which kernels compute instead
     """
@@ -177,6 +177,7 @@ class Operation:
     domain: str = ""
     required: Mapping[str, Rule] = field(default_factory=dict)
     allowed: Mapping[str, Rule] = field(default_factory=dict)
+    core: int = 0
     decompose: Callable[..., Value] | None = None
     elementwise: bool = False
     defaults: tuple[tuple[str, Attribute], ...] = field(default=())
@@ -282,3 +283,17 @@ def need_vector(operands: Sequence[Type], position: int) -> None:
     """Require that an operand is a vector; raises :class:`TypeMismatch`."""
     if len(operands[position].shape) != 1:
         raise TypeMismatch("a vector", [position])
+
+
+def need_vectors(operands: Sequence[Type], position: int) -> None:
+    """Require that an operand is a vector, or vectors along its last dimension."""
+    if not operands[position].shape:
+        raise TypeMismatch("a vector", [position])
+
+
+def along_last(value: Value, like: Value) -> Value:
+    """A number for each vector of a value, in its shape; for one vector the number itself."""
+    shape = like.type.shape
+    if value.type.shape != shape[:-1] or not value.type.shape:
+        return value
+    return call("expand", value, axis=len(shape) - 1, size=shape[-1])

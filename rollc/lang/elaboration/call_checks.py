@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rollc.ir.attribute_flaws import attribute_flaw
+from rollc.ir.attributes import MOST_DIMENSIONS
 from rollc.ir.graph import Attribute
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
-from rollc.lang.symbols.builtins import ENDS, EVERY, MOVED, OVER_TIME, STOP, TIME
+from rollc.lang.symbols.builtins import ALONG, ENDS, EVERY, MOVED, OVER_TIME, STOP, TIME
 from rollc.lang.symbols.constants import Rejected, Values, rejected
 from rollc.lang.symbols.library import LIBRARY
 from rollc.lang.symbols.operations import OPERATIONS
@@ -24,7 +25,7 @@ from rollc.lang.syntax.ast import (
     names_in,
 )
 
-ALONG_A_VECTOR = ("softmax", "log_softmax", "logsumexp", "layer_norm", "argmax", "cross_entropy")
+AXIS = "axis"
 
 
 def check_arity(call: Call, wanted: tuple[str, ...], variadic: bool = False) -> None:
@@ -103,23 +104,24 @@ def options_of(
         else:
             value = values.number(option.value)
         flaw = attribute_flaw(call.function.name, name, value)
-        if value == known[name] == -1:
-            flaw = "a dimension, counted from 0"  # -1 stands for all, if nothing is said
+        if name == AXIS:
+            inside = isinstance(value, int) and -MOST_DIMENSIONS <= value < MOST_DIMENSIONS
+            flaw = None if inside else "a dimension: 0 is the first, and -1 the last"
         if flaw is not None:
-            helps = ["the last of a matrix is `axis=1`; of a vector leave it out"]
-            raise rejected(
-                "R205",
-                option.span,
-                f"`{name}` must be {flaw}",
-                f"this is {value}",
-                helps if name == "axis" and isinstance(value, int) and value < 0 else (),
-            )
+            raise rejected("R205", option.span, f"`{name}` must be {flaw}", f"this is {value}")
         given[name] = value
     floats = {name: value for name, value in known.items() if isinstance(value, float)}
     return {
         **floats,
-        **{name: value for name, value in given.items() if value != known[name]},
+        **{name: value for name, value in given.items() if value != known[name] or name == AXIS},
     }
+
+
+def along_of(options: dict[str, Attribute]) -> int | None:
+    """The dimension among the options of a call, which is taken from them."""
+    axis = options.pop(AXIS, None)
+    assert axis is None or isinstance(axis, int)
+    return axis
 
 
 def no_option(call: Call) -> Rejected:
@@ -138,9 +140,6 @@ def no_option(call: Call) -> Rejected:
             edits: tuple[Edit, ...] = ()
             if ours in known:
                 help_, edits = f"write `{ours}`", (Edit(option.name.span, ours),)
-            elif ours == "axis" and function in ALONG_A_VECTOR and call.operands:
-                before = Span(call.operands[-1].span.end, option.span.end)
-                help_, edits = f"`{function}` is of a vector: leave it out", (Edit(before, ""),)
             return rejected("R205", option.name.span, message, "", [help_], edits)
     assert call.over is not None
     return rejected(
@@ -186,4 +185,5 @@ def known_options(call: Call) -> tuple[tuple[str, Attribute], ...]:
         return (("axis", 0),)
     if function in LIBRARY:
         return LIBRARY[function].defaults
-    return OPERATIONS[function].defaults if function in OPERATIONS else ()
+    axis = ((AXIS, -1),) if function in ALONG else ()
+    return (*OPERATIONS[function].defaults, *axis) if function in OPERATIONS else ()

@@ -9,6 +9,7 @@ from rollc.ir.attribute_flaws import attribute_flaw
 from rollc.ir.graph import Attribute, Edge, attributes
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.call_checks import (
+    along_of,
     check_arity,
     known_options,
     no_axis_of_own,
@@ -154,9 +155,11 @@ class Drafts(Expressions):
         check_arity(call, entry.operands, entry.variadic)
         if call.sizes:
             raise no_option(call)
-        options.update(options_of(call, entry.defaults, self.values))
+        options.update(options_of(call, known_options(call), self.values))
+        along = None if operation in ENDS else along_of(options)
         operands = self.all_of(call.operands, prefix)
-        return self.add(operation, operands, call.span, prefix, name, options=attributes(**options))
+        chosen = attributes(**options)
+        return self.add(operation, operands, call.span, prefix, name, options=chosen, along=along)
 
     def _shaped(self, call: Call, prefix: str, name: str | None) -> Operand:
         """A constant of some sizes; `full` has a value before them."""
@@ -193,8 +196,10 @@ class Drafts(Expressions):
                 raise rejected(
                     "R205", operand.span, f"`{number}` must be {flaw}", f"this is {value}"
                 )
+        along = along_of(options)
         moved = self.read(call.operands[0], prefix)
-        return self.add(operation, (moved,), call.span, prefix, name, options=attributes(**options))
+        chosen = attributes(**options)
+        return self.add(operation, (moved,), call.span, prefix, name, options=chosen, along=along)
 
     def _derivative(self, call: Call, prefix: str, name: str | None) -> Operand:
         """`grad(e, x)` and `jacobian(f, x)`: nodes that wait until all types are known."""
@@ -382,7 +387,7 @@ class Drafts(Expressions):
             self.losses.append(Draft("", "", operands, call.span, part_of=function))
         numbers = {key: value for key, value in options.items() if isinstance(value, (int, float))}
         found, scope = defined.function, Scope(at=call.span, values=numbers)
-        if defined.reduces:
+        if defined.along:
             found = replace(found, value=_along(found.value, call))
         try:
             return self._expand(found, operands, scope, prefix, name, call.span)

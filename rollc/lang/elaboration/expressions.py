@@ -255,7 +255,9 @@ class Expressions(NodeTable):
     ) -> Operand:
         whole = self.read(base, prefix)
         piece = self.add("slice", (whole,), span, prefix, None if cut.element else name, cut)
-        return self.add("sum", (piece,), span, prefix, name) if cut.element else piece
+        if not cut.element:
+            return piece
+        return self.add("sum", (piece,), span, prefix, name, along=cut.axis)
 
 
 def _names(expression: Expression | None) -> Iterable[Name]:

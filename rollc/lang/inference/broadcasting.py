@@ -14,6 +14,7 @@ from math import prod
 from rollc.ir.graph import Attribute, Edge, Shape, Type
 from rollc.ir.operations import Operation, TypeMismatch
 
+PRODUCT = "matmul"
 # Makes a node of an operation on operands, of a type.
 Make = Callable[[str, tuple[Edge, ...], Type, dict[str, Attribute]], Edge]
 
@@ -40,6 +41,8 @@ def aligned(entry: Operation, types: Sequence[Type | None]) -> list[Type | None]
 
     Numbers stay numbers.  Raises :class:`TypeMismatch` where the shapes do not fit.
     """
+    if entry.name == PRODUCT:
+        return _factors(types)
     if not broadcasts(entry):
         return [*types]
     shape: Shape = ()
@@ -64,6 +67,25 @@ def aligned(entry: Operation, types: Sequence[Type | None]) -> list[Type | None]
     return [
         replace(type_, shape=shape) if type_ is not None and type_.shape else type_
         for type_ in types
+    ]
+
+
+def _factors(types: Sequence[Type | None]) -> list[Type | None]:
+    """The types of the factors of a product, with the same dimensions before the matrices."""
+    a, b = types
+    if a is None or b is None or max(len(a.shape), len(b.shape)) < 3 or len(a.shape) < 2:
+        return [*types]
+    core = min(2, len(b.shape))
+    before = broadcast(a.shape[:-2], b.shape[:-core]) if core else None
+    if before is None:
+        raise TypeMismatch(
+            "matrices in values whose dimensions before them broadcast",
+            [0, 1],
+            'in general, write `einsum("hnk,hk->hn", a, b)`',
+        )
+    return [
+        replace(a, shape=(*before, *a.shape[-2:])),
+        replace(b, shape=(*before, *b.shape[-core:])),
     ]
 
 

@@ -26,6 +26,7 @@ from rollc.ir.operations.operation import need_numbers
 from rollc.ir.traversal import reachable
 from rollc.lang.inference.axes import Settled, over, without_time
 from rollc.lang.inference.broadcasting import aligned, broadcast
+from rollc.lang.inference.dimensions import dimension, inferred
 from rollc.lang.symbols.derivatives import RULES
 from rollc.lang.symbols.untyped_node import Cut, Declared, Draft, Operand, Row
 
@@ -122,7 +123,7 @@ class Inference:
             if plain.operation in ("stack", "expand"):
                 need_numbers([type_ for type_ in types if type_ is not None])
             entry = RULES[plain.operation]
-            found = entry.infer(self._aligned(entry, types), options)
+            found = inferred(plain, entry, self._aligned(entry, types), options)
         return None if found is None else self.placed(draft.name, found)
 
     def fits(self, name: str, start: Type) -> bool:
@@ -423,13 +424,13 @@ def _with_batch(drafts: Mapping[str, Draft], initials: Mapping[str, Operand]) ->
 def cut_options(cut: Cut, type_: Type | None) -> dict[str, Attribute]:
     """The attributes of a slice of a value of that type; raises :class:`TypeMismatch`."""
     assert type_ is not None
-    if not type_.shape or (cut.element and len(type_.shape) != 1):
-        raise TypeMismatch("a vector", [0])
-    length = type_.shape[0]
+    axis = dimension(cut.axis, len(type_.shape))
+    length = type_.shape[axis]
+    along: dict[str, Attribute] = {"axis": axis} if axis else {}
     if cut.part is not None:
         place, count = cut.part
         if length % count:
             raise TypeMismatch(f"a length that {count} divides", [0])
         size = length // count
-        return {"start": place * size, "stop": (place + 1) * size}
-    return {"start": cut.start, "stop": length if cut.stop is None else cut.stop}
+        return {"start": place * size, "stop": (place + 1) * size, **along}
+    return {"start": cut.start, "stop": length if cut.stop is None else cut.stop, **along}

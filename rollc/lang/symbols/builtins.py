@@ -37,6 +37,11 @@ ZEROS, ONES, FULL, EYE, RANGE = "zeros", "ones", "full", "eye", "range"
 SHAPED = (ZEROS, ONES, FULL, EYE, RANGE)
 # Functions of a value and whole numbers: the operations, and their attributes for the numbers.
 MOVED = {"shift": ("shift", "by"), "roll": ("roll", "by"), "pad": ("zero_pad", "before", "after")}
+# Functions of vectors that go along any dimension of other values.
+ALONG = (
+    *("softmax", "log_softmax", "logsumexp", "argmax", "layer_norm", "prod"),
+    *("linear_scan", "arrange"),  # in functions of the library
+)
 GRAD, JACOBIAN = DERIVATIVES = ("grad", "jacobian")  # of the same step: `symbols/derivatives.py`
 NO_OPERATIONS = (CUT, FEED, SIZE, *SHAPED, *MOVED, *DERIVATIVES)
 STOP, EVERY = "stop", "every"  # an option that no operation has: it is a rule on one read

@@ -20,8 +20,8 @@ from rollc.lang.syntax.parser import parse_spec
 class Defined:
     """A function by its text; its last arguments are the options that have ``defaults``.
 
-    The reduction of one that ``reduces`` goes along the axis or over the steps that a call says.
-    It can call internal operations.
+    The reduction of one that ``reduces`` goes along the axis or over the steps that a call says;
+    so does the one call of another that has an ``axis``.  It can call internal operations.
     """
 
     text: str
@@ -39,10 +39,15 @@ class Defined:
     @cached_property
     def operands(self) -> tuple[str, ...]:
         names = tuple(argument.name for argument in self.function.arguments)
-        return names if self.reduces else names[: len(names) - len(self.defaults)]
+        return names if self.along else names[: len(names) - len(self.defaults)]
+
+    @property
+    def along(self) -> bool:
+        """Whether a call can say the dimension."""
+        return self.defaults is _ALONG
 
 
-_ALONG = (("axis", EVERY),)
+_ALONG: tuple[tuple[str, Attribute], ...] = (("axis", EVERY),)
 
 ELEMENTWISE = {
     "tan": Defined("tan(x) = sin(x) / cos(x)", "the tangent, in radians"),
@@ -113,9 +118,20 @@ REDUCTIONS = {
 
 VECTORS = {
     "cumprod": Defined(
-        "cumprod(x) = linear_scan(x, 0 * x, 1)", "the products of the elements up to each"
+        "cumprod(x) = linear_scan(x, 0 * x, 1)",
+        "the products of the elements up to each",
+        _ALONG,
     ),
-    "sort": Defined("sort(x) = arrange(x, x)", "the elements from the smallest to the largest"),
+    "cumsum": Defined(
+        "cumsum(x) = linear_scan(0 * x + 1, x, 0)",
+        "the sums of the elements up to each",
+        _ALONG,
+    ),
+    "sort": Defined(
+        "sort(x) = arrange(x, x)",
+        "the elements from the smallest to the largest",
+        _ALONG,
+    ),
     "top_k": Defined(
         """top_k(x, k) -> y {
             below = -x

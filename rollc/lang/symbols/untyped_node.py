@@ -49,11 +49,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A slice; its end can depend on the length of its operand.
+    """A slice along a dimension; its end can depend on the length of its operand.
 
-    ``part`` is (k, n) for the k-th of n equal parts.  ``element`` is a slice of one element
-    of a vector.  ``row`` is a slice of an initial value, or the value itself where it
-    is the same for all steps.
+    ``part`` is (k, n) for the k-th of n equal parts.  ``element`` is a slice of one element.
+    ``row`` is a slice of an initial value, or the value itself where it is the same for all steps.
     """
 
     start: int = 0
@@ -61,6 +60,7 @@ class Cut:
     part: tuple[int, int] | None = None
     element: bool = False
     row: Row | None = None
+    axis: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,9 @@ class Draft:
     """An untyped node; ``type`` is known for leaves only.
 
     The axes in edges and attributes can be names of :class:`Axis`, and `first` and `last`
-    can lack theirs: :mod:`rollc.lang.inference.axes` replaces them by time axes.  ``part_of`` is
-    the function of the library that it comes from.
+    can lack theirs: :mod:`rollc.lang.inference.axes` replaces them by time axes.  ``along`` is the
+    dimension that is written, which counts from the end where it is negative.  ``part_of`` is the
+    function of the library that it comes from.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Draft:
     attributes: Options = ()
     type: Type | None = None
     cut: Cut | None = None
+    along: int | None = None
     part_of: str = ""
 
 
@@ -134,11 +136,15 @@ class NodeTable:
         name: str | None = None,
         cut: Cut | None = None,
         options: Options = (),
+        along: int | None = None,
     ) -> Operand:
         """A read of a new node, which has that name or one made of the prefix."""
         chosen = self.fresh(prefix) if name is None else name
         self.drafts[chosen] = Draft(
-            chosen, operation, operands, span, options, cut=cut, part_of=self.part_of
+            *(chosen, operation, operands, span, options),
+            cut=cut,
+            along=along,
+            part_of=self.part_of,
         )
         return Operand(Edge(chosen), span)
 

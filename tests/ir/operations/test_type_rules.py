@@ -21,7 +21,7 @@ net rules
 input x: [4], s: [3], u, w: index(10), y: index(3)
 static input z: [4]
 param E: [4, 4], M: [4, 2], T: [10, 3], g: [3], c
-input cube: [2, 2, 2]
+input cube: [2, 2, 2], stacks: [3, 2, 2]
 ws = where(x > 0, w, w)
 fn own(a) = sum(a)
     grad 2 * a
@@ -58,10 +58,11 @@ LINES = [
     ("o = w @ x", "R207", "a number"),
     ("o = E @ w", "R207", "a number"),
     ("o = x @ x", "R206", "a matrix times"),
-    ("o = cube @ x", "R206", "a matrix times"),
+    ("o = cube @ x", "R206", "2 rows on the right"),
     ("o = u @ x", "R206", "a matrix times"),
     ("o = E @ u", "R206", "a matrix times"),
-    ("o = E @ cube", "R206", "a matrix times"),
+    ("o = E @ cube", "R206", "4 rows on the right"),
+    ("o = stacks @ cube", "R206", "dimensions before them broadcast"),
     ("o = E @ s", "R206", "4 rows on the right"),
     ("o = M @ M", "R206", "2 rows on the right"),
     ("o = dot(w, x)", "R207", "a number"),
@@ -113,6 +114,9 @@ LINES = [
     ("o = sum(w)", "R207", "a number"),
     ("o = sum(u)", "R206", "a vector"),
     ("o = mean(u, axis=0)", "R206", "at least 1 dimensions"),
+    ("o = mean(u, axis=-1)", "R206", "a vector"),
+    ("o = softmax(E, axis=2)", "R206", "at least 3 dimensions"),
+    ("o = sort(x, axis=-2)", "R206", "at least 2 dimensions"),
     ("o = max(x, axis=1)", "R206", "at least 2 dimensions"),
     ("o = min(E, axis=2)", "R206", "at least 3 dimensions"),
     ("o = softmax(w)", "R207", "a number"),
@@ -136,7 +140,7 @@ LINES = [
     ("o = concat(M, T, axis=1)", "R206", "what is joined"),
     ("o = u[0:1]", "R221", "a vector"),
     ("o = u[0]", "R221", "a vector"),
-    ("o = E[0]", "R221", "a vector"),
+    ("o = E[0][0][0]", "R221", "a vector"),
     ("o = ws[0:1]", "R207", "a number"),
     ("o = x[2:5]", "R221", "at least 5 elements"),
     ("o = x[4:]", "R221", "at least 5 elements"),
@@ -184,7 +188,7 @@ INTERNAL = [
     ("slice", (VECTOR,), {"start": 2, "stop": 2}, "at least 3 elements"),
     ("average", (INDEX,), {}, "a number"),
     ("arrange", (INDEX, VECTOR), {}, "a number"),
-    ("arrange", (MATRIX, MATRIX), {}, "a vector"),
+    ("arrange", (NUMBER, NUMBER), {}, "a vector"),
     ("arrange", (VECTOR, Type("float", (3,))), {}, "one length"),
     ("correlate", (INDEX, VECTOR), {}, "a number"),
     ("correlate", (NUMBER, VECTOR), {}, "a vector"),
@@ -195,7 +199,7 @@ INTERNAL = [
     ("linear_scan", (VECTOR, VECTOR, VECTOR), {}, "a number"),
     ("normalise", (INDEX,), {}, "a number"),
     ("normalise", (NUMBER,), {}, "a vector"),
-    ("deviation", (MATRIX,), {}, "a vector"),
+    ("deviation", (NUMBER,), {}, "a vector"),
     ("gauss_jordan", (MATRIX,), {}, "a square matrix"),
     ("matmul", (MATRIX, VECTOR), {"transpose_b": True}, "2 rows"),
     ("matmul", (MATRIX, Type("float", (3,))), {"transpose_a": True}, "4 rows"),

@@ -12,7 +12,7 @@ from rollc.backends.numba.codegen.printer import Writer, folded, start
 from rollc.backends.numba.codegen.spellings import CALLS
 from rollc.ir.graph import Shape
 from rollc.ir.operations import OPERATIONS
-from rollc.kernel.program import Ref, Routine
+from rollc.kernel.program import Operand, Ref, Routine, repeated
 
 
 def write_routine(write: Writer, routine: Routine) -> None:
@@ -23,13 +23,41 @@ def write_routine(write: Writer, routine: Routine) -> None:
         opened = write.open(routine.kept, 1, routine.span)
         write.clear(routine.out, buffer.shape)
         write.depth -= opened
-    if routine.operation == "dot" and _vecdot(write, routine):
+    before = repeated(routine)
+    if routine.operation == "dot" and not before and _vecdot(write, routine):
         return
-    if routine.operation == "outer" and _sum_of_each(write, routine):
+    if routine.operation == "outer" and not before and _sum_of_each(write, routine):
         return
     opened = write.open(routine.over, 1, routine.span)
+    if before:
+        write.say(f"for j in range({prod(before)}):")
+        write.depth += 1
+        opened += 1
+        routine, write.parts = _of_one(routine, before)
     _WRITERS.get(routine.operation, _template)(write, routine)
+    write.parts = frozenset()
     write.depth -= opened
+
+
+def _of_one(routine: Routine, before: Shape) -> tuple[Routine, frozenset[Ref]]:
+    """The call for one element of the dimensions before those that a routine works on.
+
+    Also the references to the part of a value that belongs to the element.
+    """
+    parts: set[Ref] = set()
+
+    def part(ref: Operand) -> Operand:
+        if not isinstance(ref, Ref) or ref.shape[: len(before)] != before:
+            return ref
+        own = replace(ref, shape=ref.shape[len(before) :])
+        parts.add(own)
+        return own
+
+    out = part(routine.out)
+    assert isinstance(out, Ref)
+    operands = tuple(part(operand) for operand in routine.operands)
+    shape = routine.shape[len(before) :]
+    return replace(routine, out=out, operands=operands, shape=shape), frozenset(parts)
 
 
 def _vecdot(write: Writer, routine: Routine) -> bool:
@@ -207,9 +235,28 @@ def _blocks(write: Writer, routine: Routine) -> None:
         out_start += count
 
 
+def _permute(write: Writer, routine: Routine) -> None:
+    """Write a change of the order of dimensions."""
+    order = dict(routine.options)["order"]
+    (x,) = routine.operands
+    assert isinstance(order, tuple) and isinstance(x, Ref)
+    strides = [prod(x.shape[int(place) + 1 :]) for place in order]
+    more = 4 - len(strides)
+    write.call(
+        "permute",
+        write.array(x),
+        out=write.array(routine.out),
+        shape=(*(1,) * more, *routine.shape),
+        strides=(*(0,) * more, *strides),
+        **write.start("x", x),
+        **write.start("out", routine.out),
+    )
+
+
 # Operations that are not the call of one routine.
 _WRITERS: Mapping[str, Callable[[Writer, Routine], None]] = {
     "matmul": _small_matmul,
+    "permute": _permute,
     "tail": write_tail,
     "tail_start": write_tail_start,
     **dict.fromkeys(("slice", "pad", "concat", "stack"), _blocks),

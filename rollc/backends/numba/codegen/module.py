@@ -421,7 +421,7 @@ class _Emitter:
         inner = write.contiguous([a, b], product.over)
         outer = product.over[: len(product.over) - len(inner)]
         if (outer or product.when is not None) and not product.accumulate:
-            write.call("clear", write.array(product.out), size=a.shape[0] * b.shape[0])
+            write.clear(product.out, product.out.shape)
             product = replace(product, accumulate=True)
 
         def whole() -> None:
@@ -447,6 +447,7 @@ class _Emitter:
             b_size=b.shape[0],
             **start("a", write.first_row(a, inner, product.span), a.offset),
             **start("b", write.first_row(b, inner, product.span), b.offset),
+            **start("out", 0, product.out.offset),
             accumulate=product.accumulate or None,
             team="team" if set(inner) - {BATCH} else None,
         )

@@ -43,6 +43,7 @@ class Writer:
         self.single = False  # whether this is the code for a batch of one sequence
         self.guarded = False  # whether reads are tested to be inside the sequence
         self.flat: tuple[tuple[str, ...], Span] | None = None  # the axes of a collapsed loop
+        self.parts: frozenset[Ref] = frozenset()  # of values that a loop over j takes apart
 
     def say(self, text: str) -> None:
         """Write a line."""
@@ -137,7 +138,7 @@ class Writer:
 
     def element(self, ref: Ref, index: str = "k") -> str:
         """One element of a value, at the indices of the open loops or at another ``index``."""
-        column = shifted(index, ref.offset) if prod(ref.shape) > 1 else str(ref.offset)
+        column = shifted(index, ref.offset) if prod(ref.shape) > 1 else self.column(ref)
         element = self.at(ref.buffer, self.row(ref), column)
         shift = self.beyond(ref)
         if not (self.guarded and shift):
@@ -170,7 +171,14 @@ class Writer:
         """The arguments of a call for where a value begins in its array (:func:`start`)."""
         if not self.buffers[ref.buffer].shape:
             return start(parameter, "0", self.row(ref))
-        return start(parameter, self.row(ref), ref.offset)
+        return start(parameter, self.row(ref), self.column(ref))
+
+    def column(self, ref: Ref) -> str:
+        """The first element of a value in its row."""
+        if ref not in self.parts:
+            return str(ref.offset)
+        size = prod(ref.shape)
+        return shifted("j" if size == 1 else f"j * {size}", ref.offset)
 
     def has(self, ref: Ref, axis: str) -> bool:
         """Whether a value has a row for each index along an axis."""

@@ -30,6 +30,7 @@ from rollc.backends.numba.jit.parallel_loops import MarkedLowering
 Array = Any
 Pair = tuple[int, int]
 Triple = tuple[int, int, int]
+Quadruple = tuple[int, int, int, int]
 
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
@@ -96,6 +97,7 @@ class _Routine:
             "float": float64,
             "Pair": types.UniTuple(int64, 2),  # type: ignore[no-untyped-call]
             "Triple": types.UniTuple(int64, 3),  # type: ignore[no-untyped-call]
+            "Quadruple": types.UniTuple(int64, 4),  # type: ignore[no-untyped-call]
         }
         return tuple(known[annotation] for annotation in self.annotations)
 
@@ -260,9 +262,9 @@ def routine(function: Callable[..., Any]) -> Any:
     """A decorator of functions that kernels call by symbol, with arguments by position or name.
 
     Its annotations are its types: ``Array`` (two dimensions, of the kernel's precision),
-    ``int``, ``bool``, ``float``, ``Pair`` or ``Triple`` (of ``int``); it returns nothing, an
-    ``int``, or ``Any`` (a number of the kernel's precision).  What has a default is an ``int`` or
-    a ``bool``.
+    ``int``, ``bool``, ``float``, ``Pair``, ``Triple`` or ``Quadruple`` (of ``int``); it returns
+    nothing, an ``int``, or ``Any`` (a number of the kernel's precision).  What has a default is an
+    ``int`` or a ``bool``.
     """
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return function

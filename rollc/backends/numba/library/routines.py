@@ -40,6 +40,7 @@ from rollc.backends.numba.library.rows import (
     embed_adjoint,
     move_rows,
     one_hot,
+    permute,
 )
 from rollc.backends.numba.library.scores import (
     cross_entropy,
@@ -88,6 +89,7 @@ __all__ = [
     "one_hot",
     "outer",
     "pack",
+    "permute",
     "small_matmul",
     "softmax",
     "sum_along",

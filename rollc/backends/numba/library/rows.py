@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rollc.backends.numba.jit.routine import Array, Triple, routine, uint
+from rollc.backends.numba.jit.routine import Array, Quadruple, Triple, routine, uint
 
 
 @routine
@@ -91,6 +91,28 @@ def copy_block(
                 source = x_column + (i * length + x_start + j) * inner_size + k
                 target = out_column + (i * space + out_start + j) * inner_size + k
                 out[out_row, uint(target)] = x[x_row, uint(source)]
+
+
+@routine
+def permute(
+    x: Array,
+    out: Array,
+    shape: Quadruple,
+    strides: Quadruple,
+    x_row: int = 0,
+    x_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
+) -> None:
+    """A value of ``shape``, whose elements lie in ``x`` with ``strides``."""
+    target = out_column
+    for i in range(shape[0]):
+        for j in range(shape[1]):
+            for k in range(shape[2]):
+                source = x_column + i * strides[0] + j * strides[1] + k * strides[2]
+                for m in range(shape[3]):
+                    out[out_row, uint(target)] = x[x_row, uint(source + m * strides[3])]
+                    target += 1
 
 
 @routine

@@ -22,12 +22,14 @@ from rollc.ir.operations.operation import (
     Operation,
     Options,
     TypeMismatch,
+    along_last,
     known,
     need_numbers,
     need_vector,
+    need_vectors,
     union,
 )
-from rollc.ir.operations.vectors.reductions import infer_to_number
+from rollc.ir.operations.vectors.reductions import infer_to_number, sum_last
 
 # Recurrences ------------------------------------------------------------------------------
 
@@ -37,10 +39,10 @@ def _infer_scan(operands: Sequence[Type | None], options: Options) -> Type | Non
     if types is None:
         return None
     need_numbers(types)
-    need_vector(types, 0)
+    need_vectors(types, 0)
     if types[0].shape != types[1].shape:
         raise TypeMismatch("two vectors of one length", [0, 1])
-    if types[2].shape:
+    if types[2].shape not in ((), types[0].shape[:-1]):
         raise TypeMismatch("a number", [2])
     return Type("float", types[0].shape, union(types))
 
@@ -48,6 +50,7 @@ def _infer_scan(operands: Sequence[Type | None], options: Options) -> Type | Non
 def _scan(frame: Frame, options: Options, factor: Array, term: Array, start: Array) -> Array:
     factor, term, start = (each.astype(frame.dtype, copy=False) for each in (factor, term, start))
     size = factor.shape[-1]
+    start = start.reshape(start.shape + (1,) * (factor.ndim - 1 - start.ndim))
     lead = np.broadcast_shapes(factor.shape[:-1], term.shape[:-1], start.shape)
     found = np.empty((*lead, size), frame.dtype)
     value: Any = start
@@ -59,20 +62,34 @@ def _scan(frame: Frame, options: Options, factor: Array, term: Array, start: Arr
 
 def _shifted(x: Value, reverse: bool) -> Value:
     """The elements one place on, with a zero for the first; one place back if reversed."""
-    size = x.type.size
+    size = x.type.shape[-1]
     if size == 1:
-        return call("fill", x.maker.number(0.0), shape=(1,))
-    kept = call("slice", x, start=int(reverse), stop=size - 1 + int(reverse))
-    return call("pad", kept, start=int(not reverse), size=size)
+        return call("fill", x.maker.number(0.0), shape=x.type.shape)
+    kept = _part(x, int(reverse), size - 1 + int(reverse))
+    return call("pad", kept, start=int(not reverse), size=size, **_last(x))
+
+
+def _last(x: Value) -> dict[str, Attribute]:
+    """The option that says the last dimension."""
+    return {"axis": len(x.type.shape) - 1} if len(x.type.shape) > 1 else {}
+
+
+def _part(x: Value, start: int, stop: int) -> Value:
+    """Some of the last dimension."""
+    return call("slice", x, start=start, stop=stop, **_last(x))
 
 
 def _before(y: Value, start: Value, reverse: bool) -> Value:
     """What each step of a recurrence reads."""
-    size = y.type.size
+    *before, size = y.type.shape
+    if start.type.shape:
+        start = call("expand", start, axis=len(before), size=1)
+    elif before or size == 1:
+        start = call("fill", start, shape=(*before, 1))
     if size == 1:
-        return call("fill", start, shape=(1,))
-    kept = call("slice", y, start=int(reverse), stop=size - 1 + int(reverse))
-    return call("concat", kept, start) if reverse else call("concat", start, kept)
+        return start
+    kept = _part(y, int(reverse), size - 1 + int(reverse))
+    return call("concat", *((kept, start) if reverse else (start, kept)), **_last(y))
 
 
 def _linear_scan(factor: Value, term: Value, start: float, reverse: bool) -> Value:
@@ -85,8 +102,8 @@ def _scan_adjoint(
 ) -> list[Value | None]:
     later = _shifted(factor, not reverse)
     of_term = _linear_scan(later, g, 0.0, not reverse)
-    first = factor.type.size - 1 if reverse else 0
-    ends = (call("slice", each, start=first, stop=first + 1) for each in (factor, of_term))
+    first = factor.type.shape[-1] - 1 if reverse else 0
+    ends = (_part(each, first, first + 1) for each in (factor, of_term))
     return [of_term * _before(y, start, reverse), of_term, call("dot", *ends)]
 
 
@@ -106,12 +123,12 @@ def _products(x: Value, reverse: bool = False) -> Value:
 def _product_adjoint(g: Value, y: Value, x: Value) -> list[Value | None]:
     one = x.maker.number(1.0)
     others = [_before(_products(x, reverse), one, reverse) for reverse in (False, True)]
-    return [g * (others[0] * others[1])]
+    return [along_last(g, x) * (others[0] * others[1])]
 
 
 def _whole_product(x: Value) -> Value:
-    size = x.type.size
-    return call("sum", call("slice", _products(x), start=size - 1, stop=size))
+    size = x.type.shape[-1]
+    return sum_last(_part(_products(x), size - 1, size))
 
 
 # Orders -----------------------------------------------------------------------------------
@@ -122,7 +139,7 @@ def _infer_arranged(operands: Sequence[Type | None], options: Options) -> Type |
     if types is None:
         return None
     need_numbers(types)
-    need_vector(types, 0)
+    need_vectors(types, 0)
     if types[0].shape != types[1].shape:
         raise TypeMismatch("two vectors of one length", [0, 1])
     return Type("float", types[0].shape, union(types))
@@ -149,7 +166,9 @@ def _put_back(frame: Frame, options: Options, x: Array, keys: Array) -> Array:
 
 
 def _order_choices(y: Value, x: Value, keys: Value) -> list[Value]:
-    places = keys.maker.make("range", (), size=keys.type.size)
+    places = keys.maker.make("range", (), size=keys.type.shape[-1])
+    for length in reversed(keys.type.shape[:-1]):
+        places = call("expand", places, axis=0, size=length)
     return [call("arrange", places, keys)]
 
 
@@ -163,6 +182,7 @@ def _permutation(name: str, evaluate: Evaluate, inverse: str, summary: str) -> O
         _order_choices,
         internal=True,
         summary=summary,
+        core=1,
         slope="constant",
         picks=(1,),
         linear=FIRST,
@@ -223,6 +243,7 @@ ALONG_VECTOR: tuple[Operation, ...] = (
         _scan_adjoint,
         internal=True,
         summary="at each element, factor times the one before plus term; `start` is before them",
+        core=1,
         slope="finite",
         linear=((1, 2),),
         finite=True,
@@ -236,6 +257,7 @@ ALONG_VECTOR: tuple[Operation, ...] = (
         _product,
         _product_adjoint,
         summary="the product of a vector's elements",
+        core=1,
         decompose=_whole_product,
         slope="finite",
         zero=True,

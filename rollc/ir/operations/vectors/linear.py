@@ -4,6 +4,9 @@
 ``transpose_b`` read an operand transposed without moving it.  ``outer`` and
 ``embed_adjoint`` may contract axes (``over``), so that the gradient of a parameter is one
 product over all steps and the whole batch, and not a matrix a step.
+
+Products are of the last dimensions.  Those before are the same in both operands, and there is a
+product for each of their elements: ``[heads, n, k] @ [heads, k]`` is ``[heads, n]``.
 """
 
 from __future__ import annotations
@@ -22,9 +25,10 @@ from rollc.ir.operations.operation import (
     Operation,
     Options,
     TypeMismatch,
+    along_last,
     known,
     need_numbers,
-    need_vector,
+    need_vectors,
     union,
 )
 
@@ -47,17 +51,20 @@ def _infer_matmul(operands: Sequence[Type | None], options: Options) -> Type | N
         return None
     need_numbers(types)
     a, b = types
-    if len(a.shape) != 2 or len(b.shape) not in (1, 2):
+    before = a.shape[:-2]
+    rank = len(b.shape) - len(before)
+    if len(a.shape) < 2 or rank not in (1, 2) or b.shape[: len(before)] != before:
         raise TypeMismatch(
             "a matrix times a vector or a matrix",
             [0, 1],
             hint="`dot(a, b)` multiplies two vectors, `*` multiplies elements",
         )
-    rows, inner = reversed(a.shape) if options.get("transpose_a") else a.shape
-    columns = b.shape[::-1] if options.get("transpose_b") and len(b.shape) == 2 else b.shape
+    rows, inner = a.shape[:-3:-1] if options.get("transpose_a") else a.shape[-2:]
+    columns = b.shape[len(before) :]
+    columns = columns[::-1] if options.get("transpose_b") and rank == 2 else columns
     if columns[0] != inner:
         raise TypeMismatch(f"{inner} rows on the right", [0, 1])
-    return Type("float", (rows, *columns[1:]), union(types))
+    return Type("float", (*before, rows, *columns[1:]), union(types))
 
 
 def _matmul(frame: Frame, options: Options, a: Array, b: Array) -> Array:
@@ -75,7 +82,7 @@ def _matmul(frame: Frame, options: Options, a: Array, b: Array) -> Array:
 def _matmul_adjoint(
     g: Value, y: Value, a: Value, b: Value, transpose_a: bool = False, transpose_b: bool = False
 ) -> list[Value | None]:
-    if len(b.type.shape) == 1:
+    if len(b.type.shape) < len(a.type.shape):
         da = call("outer", b, g) if transpose_a else call("outer", g, b)
         return [da, call("matmul", a, g, transpose_a=not transpose_a)]
     if transpose_a:
@@ -94,11 +101,11 @@ def _infer_dot(operands: Sequence[Type | None], options: Options) -> Type | None
     if types is None:
         return None
     need_numbers(types)
-    need_vector(types, 0)
-    need_vector(types, 1)
+    need_vectors(types, 0)
+    need_vectors(types, 1)
     if types[0].shape != types[1].shape:
         raise TypeMismatch("two vectors of one length", [0, 1])
-    return Type("float", (), union(types))
+    return Type("float", types[0].shape[:-1], union(types))
 
 
 def _dot(frame: Frame, options: Options, a: Array, b: Array) -> Array:
@@ -110,10 +117,12 @@ def _infer_outer(operands: Sequence[Type | None], options: Options) -> Type | No
     if types is None:
         return None
     need_numbers(types)
-    need_vector(types, 0)
-    need_vector(types, 1)
-    axes = without(union(types), over_axes(options))
-    return Type("float", (types[0].shape[0], types[1].shape[0]), axes)
+    need_vectors(types, 0)
+    need_vectors(types, 1)
+    a, b = (operand.shape for operand in types)
+    if a[:-1] != b[:-1]:
+        raise TypeMismatch("two vectors", [0, 1])
+    return Type("float", (*a, b[-1]), without(union(types), over_axes(options)))
 
 
 def _outer(frame: Frame, options: Options, a: Array, b: Array) -> Array:
@@ -124,7 +133,8 @@ def _outer(frame: Frame, options: Options, a: Array, b: Array) -> Array:
     # One contraction over the axes that are summed, which einsum makes a matrix product.
     letters = "abcdefgh"[: len(frame.axes)]
     kept = "".join(letter for i, letter in enumerate(letters) if i not in positions)
-    product = np.einsum(f"{letters}m,{letters}n->{kept}mn", a[..., 0], b[..., 0, :], optimize=True)
+    one = f"{letters}...m,{letters}...n->{kept}...mn"
+    product = np.einsum(one, a[..., 0], b[..., 0, :], optimize=True)
     return np.asarray(product.astype(frame.dtype, copy=False))
 
 
@@ -226,6 +236,7 @@ LINEAR = (
         _matmul,
         _matmul_adjoint,
         summary="`a @ b`: a matrix times a vector or a matrix",
+        core=2,
         slope="product",
         linear="each",
         finite=True,
@@ -236,8 +247,9 @@ LINEAR = (
         ("a", "b"),
         _infer_dot,
         _dot,
-        lambda g, y, a, b: [g * b, g * a],
+        lambda g, y, a, b: [along_last(g, b) * b, along_last(g, a) * a],
         summary="the sum of the products of two vectors",
+        core=1,
         slope="product",
         linear="each",
         finite=True,
@@ -250,6 +262,7 @@ LINEAR = (
         _outer,
         _outer_adjoint,
         summary="every element of `a` times every element of `b`: a matrix",
+        core=1,
         slope="product",
         linear="each",
         finite=True,

@@ -18,12 +18,13 @@ from rollc.ir.operations.operation import (
     Operation,
     Options,
     TypeMismatch,
+    along_last,
     known,
     need_numbers,
-    need_vector,
+    need_vectors,
     union,
 )
-from rollc.ir.operations.vectors.reductions import infer_same_vector, infer_to_number
+from rollc.ir.operations.vectors.reductions import infer_same_vector, infer_to_number, sum_last
 
 
 def _infer_layer_norm(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -31,9 +32,9 @@ def _infer_layer_norm(operands: Sequence[Type | None], options: Options) -> Type
     if types is None:
         return None
     need_numbers(types)
-    need_vector(types, 0)
+    need_vectors(types, 0)
     for position in (1, 2):
-        if types[position].shape not in ((), types[0].shape):
+        if types[position].shape not in ((), types[0].shape[-1:]):
             raise TypeMismatch("a gain and a bias of the vector's shape", [0, position])
     return Type("float", types[0].shape, union(types))
 
@@ -57,26 +58,53 @@ def _normalise(frame: Frame, options: Options, x: Array) -> Array:
 
 
 def _layer_norm(frame: Frame, options: Options, x: Array, gain: Array, bias: Array) -> Array:
-    gain, bias = (p if p.ndim == x.ndim else p[..., None] for p in (gain, bias))
+    lead = len(frame.axes)
+    between = (1,) * (x.ndim - lead - 1)
+    gain, bias = (
+        p.reshape(p.shape[:lead] + between + (p.shape[lead:] or (1,))) for p in (gain, bias)
+    )
     return np.asarray(_normalise(frame, options, x) * gain + bias)
 
 
+def _for_each(parameter: Value, x: Value) -> Value:
+    """A gain or a bias, the same for each vector."""
+    before = x.type.shape[:-1]
+    if not parameter.type.shape and before:
+        return call("fill", parameter, shape=x.type.shape)
+    for length in reversed(before):
+        parameter = call("expand", parameter, axis=0, size=length)
+    return parameter
+
+
+def _scaled(x: Value, gain: Value, bias: Value, epsilon: float) -> Value:
+    return call("normalise", x, epsilon=epsilon) * _for_each(gain, x) + _for_each(bias, x)
+
+
 def _normalise_adjoint(g: Value, y: Value, x: Value, epsilon: float) -> list[Value | None]:
-    part = 1.0 / x.type.size
-    rest = g - call("sum", g) * part - y * (call("dot", g, y) * part)
-    return [rest / call("deviation", x, epsilon=epsilon)]
+    part = 1.0 / x.type.shape[-1]
+    mean, slope = sum_last(g) * part, call("dot", g, y) * part
+    rest = g - along_last(mean, x) - y * along_last(slope, x)
+    return [rest / along_last(call("deviation", x, epsilon=epsilon), x)]
 
 
 def _deviation_adjoint(g: Value, y: Value, x: Value, epsilon: float) -> list[Value | None]:
-    return [call("normalise", x, epsilon=epsilon) * (g * (1.0 / x.type.size))]
+    share = g * (1.0 / x.type.shape[-1])
+    return [call("normalise", x, epsilon=epsilon) * along_last(share, x)]
 
 
 def _layer_norm_adjoint(
     g: Value, y: Value, x: Value, gain: Value, bias: Value, epsilon: float
 ) -> list[Value | None]:
     normal = call("normalise", x, epsilon=epsilon)
-    dx = _normalise_adjoint(g * gain, normal, x, epsilon)[0]
-    return [dx, g * normal, g]
+    dx = _normalise_adjoint(g * _for_each(gain, x), normal, x, epsilon)[0]
+    return [dx, _of_each(g * normal, gain), _of_each(g, bias)]
+
+
+def _of_each(g: Value, parameter: Value) -> Value:
+    """The cotangent of a gain or a bias: the sum of those of all vectors."""
+    for _ in g.type.shape[1:] if parameter.type.shape else ():
+        g = call("sum", g, axis=0)
+    return g
 
 
 NORMAL: tuple[Operation, ...] = (
@@ -88,9 +116,7 @@ NORMAL: tuple[Operation, ...] = (
         _layer_norm_adjoint,
         defaults=(("epsilon", 1e-5),),
         summary="x, shifted and scaled to mean 0 and variance 1; times gain plus bias",
-        decompose=lambda x, gain, bias, epsilon: (
-            call("normalise", x, epsilon=epsilon) * gain + bias
-        ),
+        decompose=_scaled,
         slope="finite",
         required={"epsilon": NOT_NEGATIVE},
     ),
@@ -100,6 +126,7 @@ NORMAL: tuple[Operation, ...] = (
         infer_same_vector,
         _normalise,
         _normalise_adjoint,
+        core=1,
         internal=True,
         summary="x, shifted and scaled to mean 0 and variance 1",
         slope="finite",
@@ -111,6 +138,7 @@ NORMAL: tuple[Operation, ...] = (
         infer_to_number,
         _deviation,
         _deviation_adjoint,
+        core=1,
         internal=True,
         summary="the square root of the variance of a vector's elements plus `epsilon`",
         required={"epsilon": NOT_NEGATIVE},

@@ -21,9 +21,10 @@ from rollc.ir.operations.operation import (
     Operation,
     Options,
     TypeMismatch,
+    along_last,
     known,
     need_numbers,
-    need_vector,
+    need_vectors,
 )
 
 EVERY = -1  # as ``axis``: all dimensions
@@ -94,6 +95,12 @@ def _sum_adjoint(g: Value, y: Value, x: Value, axis: int = EVERY) -> list[Value 
     return [_expand(g, x, axis)]
 
 
+def sum_last(x: Value) -> Value:
+    """The sum along the last dimension."""
+    rank = len(x.type.shape)
+    return call("sum", x) if rank == 1 else call("sum", x, axis=rank - 1)
+
+
 def _mean_adjoint(g: Value, y: Value, x: Value, axis: int = EVERY) -> list[Value | None]:
     count = x.type.size if axis == EVERY else x.type.shape[axis]
     return _sum_adjoint(g * (1.0 / count), y, x, axis)
@@ -111,23 +118,23 @@ def _extreme_choices(y: Value, x: Value, axis: int = EVERY) -> list[Value]:
 
 
 def infer_same_vector(operands: Sequence[Type | None], options: Options) -> Type | None:
-    """A vector to a vector of the same length."""
+    """A vector to a vector of the same length; or vectors along the last dimension."""
     types = known(operands)
     if types is None:
         return None
     need_numbers(types)
-    need_vector(types, 0)
+    need_vectors(types, 0)
     return Type("float", types[0].shape, types[0].axes)
 
 
 def infer_to_number(operands: Sequence[Type | None], options: Options) -> Type | None:
-    """A vector to a number."""
+    """A vector to a number; or vectors along the last dimension to a number each."""
     types = known(operands)
     if types is None:
         return None
     need_numbers(types)
-    need_vector(types, 0)
-    return Type("float", (), types[0].axes)
+    need_vectors(types, 0)
+    return Type("float", types[0].shape[:-1], types[0].axes)
 
 
 def _infer_argmax(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -135,8 +142,8 @@ def _infer_argmax(operands: Sequence[Type | None], options: Options) -> Type | N
     if types is None:
         return None
     need_numbers(types)
-    need_vector(types, 0)
-    return Type("index", (), types[0].axes, types[0].shape[0])
+    need_vectors(types, 0)
+    return Type("index", types[0].shape[:-1], types[0].axes, types[0].shape[-1])
 
 
 def below_top(x: Array, axis: int | tuple[int, ...] = -1) -> tuple[Array, Array]:
@@ -227,6 +234,7 @@ REDUCTIONS = (
         lambda frame, options, x: np.asarray(x.argmax(axis=-1)),
         None,
         summary="the index of the largest element, the first of equal ones; no gradient passes",
+        core=1,
         gives="index",
         answers="choice",
     ),
@@ -235,8 +243,9 @@ REDUCTIONS = (
         ("x",),
         infer_same_vector,
         _on_vector(stable_softmax),
-        lambda g, y, x: [y * (g - call("dot", g, y))],
+        lambda g, y, x: [y * (g - along_last(call("dot", g, y), y))],
         summary="exp(x), scaled to the sum 1",
+        core=1,
         slope="finite",
         answers="probabilities",
     ),
@@ -245,8 +254,9 @@ REDUCTIONS = (
         ("x",),
         infer_same_vector,
         _on_vector(stable_log_softmax),
-        lambda g, y, x: [g - call("softmax", x) * call("sum", g)],
+        lambda g, y, x: [g - call("softmax", x) * along_last(sum_last(g), x)],
         summary="the logarithm of softmax(x)",
+        core=1,
         slope="finite",
         answers="scores",
     ),
@@ -255,8 +265,9 @@ REDUCTIONS = (
         ("x",),
         infer_to_number,
         _on_vector(_logsumexp),
-        lambda g, y, x: [g * call("softmax", x)],
+        lambda g, y, x: [along_last(g, x) * call("softmax", x)],
         summary="the logarithm of the sum of exp(x)",
+        core=1,
         picks=True,
     ),
 )

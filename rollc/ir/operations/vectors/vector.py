@@ -1,5 +1,6 @@
 """Operations that move elements of one value: concatenation, slices, padding, broadcasts.
 
+``permute`` changes the order of the dimensions, and ``reshape`` says others of the same elements.
 ``slice``, ``concat`` and ``pad`` work along a dimension, the first unless ``axis`` says otherwise.
 """
 
@@ -10,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rollc.ir.attributes import COUNT, DIMENSION, MOST_DIMENSIONS, SHAPE, SIZE
+from rollc.ir.attributes import COUNT, DIMENSION, MOST_DIMENSIONS, ORDER, SHAPE, SIZE
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Type
 from rollc.ir.operations.operation import (
@@ -170,6 +171,48 @@ def _pad_adjoint(
     return [call("slice", g, start=start, stop=start + x.type.shape[axis], axis=axis)]
 
 
+def _order(options: Options) -> tuple[int, ...]:
+    order = options["order"]
+    assert isinstance(order, tuple)
+    return tuple(int(place) for place in order)
+
+
+def _infer_permute(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    (x,), order = types, _order(options)
+    if len(order) != len(x.shape):
+        raise TypeMismatch(f"{len(order)} dimensions", [0])
+    return Type("float", tuple(x.shape[place] for place in order), x.axes)
+
+
+def _permute(frame: Frame, options: Options, x: Array) -> Array:
+    lead = len(frame.axes)
+    return np.transpose(x, (*range(lead), *(lead + place for place in _order(options))))
+
+
+def _permute_adjoint(g: Value, y: Value, x: Value, order: tuple[int, ...]) -> list[Value | None]:
+    return [call("permute", g, order=tuple(order.index(place) for place in range(len(order))))]
+
+
+def _infer_reshape(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    need_numbers(types)
+    found = _infer_zero((), options)
+    assert found is not None
+    if found.size != types[0].size:
+        raise TypeMismatch(f"{found.size} elements", [0])
+    return replace(found, axes=types[0].axes)
+
+
+def _reshape(frame: Frame, options: Options, x: Array) -> Array:
+    return np.reshape(x, (*x.shape[: len(frame.axes)], *frame.result.shape))
+
+
 def _infer_stack(operands: Sequence[Type | None], options: Options) -> Type | None:
     types = known(operands)
     if types is None:
@@ -257,6 +300,34 @@ VECTOR = (
         finite=True,
         required={"start": COUNT, "size": SIZE},
         allowed={"axis": DIMENSION},
+    ),
+    Operation(
+        "permute",
+        ("x",),
+        _infer_permute,
+        _permute,
+        _permute_adjoint,
+        internal=True,
+        summary="x with its dimensions in another order",
+        slope="constant",
+        linear="jointly",
+        finite=True,
+        moves=True,
+        required={"order": ORDER},
+    ),
+    Operation(
+        "reshape",
+        ("x",),
+        _infer_reshape,
+        _reshape,
+        lambda g, y, x, shape: [call("reshape", g, shape=x.type.shape)],
+        internal=True,
+        summary="the elements of x, row by row, in another shape",
+        slope="constant",
+        linear="jointly",
+        finite=True,
+        moves=True,
+        required={"shape": SHAPE},
     ),
     Operation(
         "stack",

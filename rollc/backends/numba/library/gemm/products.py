@@ -214,6 +214,7 @@ def sum_outer_products(
     a_column: int = 0,
     b_row: int = 0,
     b_column: int = 0,
+    out_column: int = 0,
     accumulate: bool = False,
     team: int = 0,
 ) -> None:
@@ -231,12 +232,15 @@ def sum_outer_products(
             a_column,
             b_row,
             b_column,
-            out_column=0,
+            out_column=out_column,
             accumulate=accumulate,
         )
         return
     size = chunk_size(most_chunks(team, work), a_size, _ROWS)
-    numbers = (size, a_row, a_column, a_size, b_row, b_column, b_size, rows, int(accumulate))
+    numbers = (
+        *(size, a_row, a_column, a_size, b_row, b_column, b_size, rows, int(accumulate)),
+        out_column,
+    )
     describe(team, _OUTER_PRODUCTS, numbers, a, b, out)
     _run_job(team, -(-a_size // size), a)
 
@@ -260,6 +264,7 @@ def team_chunks(team: int, like: Array) -> None:
         size, n1, n2 = job_number(team, 0), job_number(team, 1), job_number(team, 2)
         n3, n4, n5 = job_number(team, 3), job_number(team, 4), job_number(team, 5)
         n6, n7, n8 = job_number(team, 6), job_number(team, 7), job_number(team, 8)
+        n9 = job_number(team, 9)
         a, b = job_array(team, 0, like), job_array(team, 1, like)
         out = job_array(team, 2, like)
         if compare_exchange(team, TICKET, ticket, ticket - 1):
@@ -278,7 +283,7 @@ def team_chunks(team: int, like: Array) -> None:
                     a_column=a_column + begin,
                     b_row=b_row,
                     b_column=b_column,
-                    out_column=begin * b_size,
+                    out_column=n9 + begin * b_size,
                     accumulate=accumulate,
                 )
             else:
