@@ -100,8 +100,15 @@ def occurrences(source: Source) -> Occurrences:
     reader = _Reader(specs)
     for place, spec in enumerate(specs):
         reader.file(spec, own=place == 0)
-    found = sorted(reader.found, key=lambda each: each.span)
+    # What was corrected while it was parsed may have spans of more than the name.
+    written = (each for each in reader.found if _text(source, each.span) == each.symbol.name)
+    found = sorted(written, key=lambda each: each.span)
     return Occurrences(tuple(found), reader.top, reader.inner, reader.definitions)
+
+
+def _text(source: Source, span: Span) -> str:
+    file, start = source.at(span.start)
+    return file.text[start : start + span.end - span.start]
 
 
 class _Reader:

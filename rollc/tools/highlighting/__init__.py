@@ -1,0 +1,1 @@
+"""The colours of a spec: a lexer for Pygments and a grammar for TextMate, with the same words."""
