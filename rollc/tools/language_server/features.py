@@ -220,6 +220,20 @@ def code_actions(ls: RollServer, params: lsp.CodeActionParams) -> list[lsp.CodeA
     return actions
 
 
+@server.command("rollc.draw")
+def draw(ls: RollServer, uri: str) -> str:
+    """The circuit of a text as SVG."""
+    from rollc.drawing.picture import draw
+
+    graph = ls.document(uri).graph
+    if graph is None:
+        raise JsonRpcInvalidParams("there is no picture of a text with errors")
+    try:
+        return draw(graph, theme="light").svg()
+    except RollcError as error:
+        raise JsonRpcInvalidParams(str(error)) from error
+
+
 def _apart(diagnostics: Iterable[Diagnostic]) -> list[Edit]:
     """The changes of all diagnostics, less those of one that would change what another does."""
     taken: list[Edit] = []

@@ -92,7 +92,7 @@ def test_the_grammar_of_textmate_is_the_one_that_the_words_give(
     text = json.dumps(textmate.grammar(), indent=2, ensure_ascii=False) + "\n"
     if pytestconfig.getoption("renew"):
         GRAMMAR.write_text(text, encoding="utf-8")
-    assert GRAMMAR.read_text(encoding="utf-8") == text
+    assert GRAMMAR.read_text(encoding="utf-8") == text, "bin/test --renew writes it"
 
 
 def scopes(line: str) -> dict[str, str]:

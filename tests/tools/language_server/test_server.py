@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rollc.drawing import graphviz
 from tests.helpers.language_client import Client, ServerError, edited, place
 
 pytest.importorskip("pygls")
@@ -185,6 +186,21 @@ def test_formatting(client: Client) -> None:
     )
     client.open("ugly.roll", "net a\nh = (")
     assert client.ask("formatting", "ugly.roll", options=options) == []
+
+
+def test_a_picture_on_demand(client: Client) -> None:
+    def draw(name: str) -> str:
+        given = {"command": "rollc.draw", "arguments": [client.uri(name)]}
+        return str(client.request("workspace/executeCommand", given))
+
+    if graphviz.is_there():
+        assert draw("net.roll").lstrip().startswith(("<svg", "<?xml"))
+    else:
+        with pytest.raises(ServerError, match="no Graphviz"):
+            draw("net.roll")
+    client.open("unfinished.roll", "net a\nh = (")
+    with pytest.raises(ServerError, match="no picture of a text with errors"):
+        draw("unfinished.roll")
 
 
 def test_references(client: Client) -> None:
