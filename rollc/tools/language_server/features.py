@@ -19,7 +19,7 @@ from rollc.lang.syntax.ast import Use
 from rollc.lang.syntax.layout import laid_out
 from rollc.lang.syntax.parser import statements_of
 from rollc.tools.language_server import completion, hover, outline, rename
-from rollc.tools.language_server.server import RollServer, uri_of
+from rollc.tools.language_server.server import RollServer
 
 DELAY = 0.15  # seconds without a change before a text is read
 SYMBOLS = {
@@ -63,8 +63,8 @@ def did_change(ls: RollServer, params: lsp.DidChangeTextDocumentParams) -> None:
     for task in ls.waiting.values():
         task.cancel()
     ls.waiting = {
-        uri: asyncio.get_running_loop().create_task(_soon(ls, uri))
-        for uri in ls.workspace.text_documents
+        document.uri: asyncio.get_running_loop().create_task(_soon(ls, document.uri))
+        for document in ls.workspace.text_documents.values()
     }
 
 
@@ -104,7 +104,7 @@ def definition(ls: RollServer, params: lsp.DefinitionParams) -> lsp.Location | N
         path = located(use.path, document.source)
         if use.span.start <= offset <= use.span.end and path is not None:
             start = lsp.Position(0, 0)
-            return lsp.Location(uri_of(str(path)), lsp.Range(start, start))
+            return lsp.Location(ls.uri_of(str(path)), lsp.Range(start, start))
     return None
 
 
@@ -137,7 +137,7 @@ def renaming(ls: RollServer, params: lsp.RenameParams) -> lsp.WorkspaceEdit:
         place = rename.place_of(document, found.symbol)
         for text, spans in ls.written(document, found.symbol):
             rename.check_name(text, place, params.new_name)
-            changes[uri_of(text.source.name)] = [
+            changes[ls.uri_of(text.source.name)] = [
                 lsp.TextEdit(ls.range(text.source, span), params.new_name) for span in spans
             ]
     except RollcError as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 from lsprotocol import types as lsp
@@ -13,13 +15,14 @@ from pygls.workspace import PositionCodec
 
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit
 from rollc.lang.diagnostics.source import Source, Span
-from rollc.lang.expansion.imports import LONGEST_TEXT
+from rollc.lang.expansion.imports import ENDING, LONGEST_TEXT
 from rollc.support.version import VERSION
 from rollc.tools.language_server import rename
 from rollc.tools.language_server.document import Document, read_document
 from rollc.tools.language_server.occurrences import Symbol
 
-MOST_FILES = 500  # of a workspace, that are searched for a name
+MOST_FOLDERS = 1000  # of a workspace, that are searched for a name
+UNSEARCHED = (".", "node_modules")
 
 
 class RollServer(LanguageServer):
@@ -43,10 +46,16 @@ class RollServer(LanguageServer):
 
     def opened(self) -> dict[Path, str]:
         """The texts that are open in the editor, saved or not."""
-        return {
-            Path(document.path).resolve(): document.source
-            for document in self.workspace.text_documents.values()
-        }
+        documents = self.workspace.text_documents.values()
+        return {_resolved(document.path): document.source for document in documents}
+
+    def uri_of(self, path: str | Path) -> str:
+        """The name of a file, as the editor has it where it is open there."""
+        place = _resolved(path)
+        for document in self.workspace.text_documents.values():
+            if _resolved(document.path) == place:
+                return str(document.uri)
+        return from_fs_path(str(place)) or str(path)
 
     # Places: offsets here, lines and columns there
 
@@ -69,7 +78,7 @@ class RollServer(LanguageServer):
 
     def location(self, source: Source, span: Span) -> lsp.Location:
         file, _ = source.at(span.start)
-        return lsp.Location(uri_of(file.name), self.range(source, span))
+        return lsp.Location(self.uri_of(file.name), self.range(source, span))
 
     @property
     def codec(self) -> PositionCodec:
@@ -123,21 +132,26 @@ class RollServer(LanguageServer):
         documents = {Path(document.source.name).resolve(): document}
         if rename.shared(symbol):
             for path in (place[0], *self.files()):
-                if path not in documents and path.is_file():
-                    documents[path] = self.document(uri_of(str(path)))
+                if path not in documents and _is_spec(path):
+                    documents[path] = self.document(self.uri_of(path))
         for each in documents.values():
             if spans := rename.written(each, place):
                 yield each, spans
 
-    def files(self) -> list[Path]:
+    def files(self) -> Iterator[Path]:
         """The specs of the workspace, and those that are open."""
-        found = [*self.opened()]
-        for root in self.workspace.folders:
-            path = to_fs_path(root)
-            files = Path(path).rglob("*.roll") if path else ()
-            found += [each.resolve() for each, _ in zip(files, range(MOST_FILES), strict=False)]
-        return [path for path in found if path.stat().st_size <= LONGEST_TEXT]
+        yield from self.opened()
+        given = self.workspace.folders.values()
+        roots = [path for folder in given if (path := to_fs_path(folder.uri))]
+        walks = (os.walk(root) for root in roots)
+        for folder, folders, names in islice(chain(*walks), MOST_FOLDERS):
+            folders[:] = [name for name in folders if not name.startswith(UNSEARCHED)]
+            yield from (_resolved(Path(folder) / name) for name in names if name.endswith(ENDING))
 
 
-def uri_of(path: str) -> str:
-    return from_fs_path(str(Path(path).resolve())) or path
+def _is_spec(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size <= LONGEST_TEXT
+
+
+def _resolved(path: str | Path) -> Path:
+    return Path(path).resolve()

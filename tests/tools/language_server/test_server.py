@@ -36,7 +36,9 @@ loss mean(cross_entropy(o, y), over t)
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with Client(tmp_path_factory.mktemp("workspace")) as client:
+    root = tmp_path_factory.mktemp("workspace") / "with ünd %20"  # names are encoded in a URI
+    root.mkdir()
+    with Client(root) as client:
         client.open("parts.roll", CELLS)
         assert client.diagnostics("parts.roll") == []
         client.open("net.roll", NET)
@@ -129,6 +131,20 @@ def test_a_cell_and_its_sizes_are_renamed_in_all_files(client: Client, of: str, 
     assert (f"{new}(x" in text) == (old == "leaky")
     assert (f"{new}=" in text) == (old != "leaky")
     assert "dim D = 3, H = 4" in text
+
+
+def test_a_file_is_called_as_the_editor_calls_it(client: Client) -> None:
+    """A name can be encoded in several ways; the text is the one that is open."""
+    text = CELLS.replace("leaky", "slow")
+    uri = client.uri("slow.roll").replace("slow.roll", "sl%6Fw.roll")
+    (client.root / "slow.roll").write_text("")
+    document = {"uri": uri, "languageId": "roll", "version": 1, "text": text}
+    client.notify("textDocument/didOpen", {"textDocument": document})
+    client.open("reader.roll", 'net a\nuse "slow.roll"\ninput x: [2]\nh = slow(x; H=3)\noutput h\n')
+    at = {"line": 3, "character": 4}
+    assert client.ask("definition", "reader.roll", at)["uri"] == uri
+    found = client.ask("rename", "reader.roll", at, newName="lazy")["changes"]
+    assert {uri, client.uri("reader.roll")} == set(found)
 
 
 @pytest.mark.parametrize("new", ["x", "loss", "2a", "a b", "D"])

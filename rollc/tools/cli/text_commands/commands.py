@@ -25,6 +25,7 @@ def fmt(context: click.Context, files: tuple[str, ...], check: bool, difference:
 
 
 @click.command()
+@click.option("--stdio", is_flag=True, hidden=True, expose_value=False)  # as many editors say it
 def lsp() -> None:
     """Answer an editor by the Language Server Protocol, on standard input and output.
 
