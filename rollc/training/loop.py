@@ -270,17 +270,24 @@ class Trainer:
         return settings.optimizer.rate * factor * progress.plateau.factor
 
     def _accumulated(self) -> float:
-        """The mean loss of the next parts; their mean gradient is in the vector of it."""
+        """The mean loss of the next parts; their mean gradient is in the vector of it.
+
+        Each counts as often as it has sequences, so that they are as one larger batch.
+        """
         progress = self.progress
         count = min(self.settings.accumulate, self.parts - progress.part)
         if count == 1:
             return self._read(self._gradient)
-        one, sum_, losses = np.empty_like(self._gradient), np.zeros_like(self._gradient), 0.0
+        one, sum_ = np.empty_like(self._gradient), np.zeros_like(self._gradient)
+        losses, sizes = 0.0, 0.0
         for _ in range(count):
-            losses += self._read(one)
-            sum_ += one
-        np.divide(sum_, count, out=self._gradient)
-        return losses / count
+            before = progress.weight
+            loss = self._read(one)
+            size = progress.weight - before
+            sum_ += size * one
+            losses, sizes = losses + size * loss, sizes + size
+        np.divide(sum_, sizes, out=self._gradient)
+        return losses / sizes
 
     def _read(self, gradient: Array) -> float:
         """Read the next part: its loss, and its gradient into the vector."""

@@ -193,6 +193,11 @@ def test_the_cell_before_is_held() -> None:
     found = read(GAPS, missing="hold").arrays
     np.testing.assert_array_equal(found["x"], [[1, 2], [4, 2], [7, 8], [10, 11]])
     np.testing.assert_array_equal(found["y"], [3, 6, 6, 12])
+    shops = b"id,y\na,1\nb,2\na,\nb,\n"
+    by_shop = read(shops, missing="hold", sequence="id").arrays["y"]
+    np.testing.assert_array_equal(by_shop, [[1, 2], [1, 2]])
+    with pytest.raises(InputError, match=r"line 3, column 2 \(`y`\).*none is before it"):
+        read(shops.replace(b"b,2", b"b,"), missing="hold", sequence="id")
     with pytest.raises(InputError, match=r"line 2, column 2 \(`x\.1`\).*none is before it"):
         read(b"x.0,x.1\n1,\n2,3\n", missing="hold")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.training.data.batches import Batches, Windows
 from rollc.training.loop import Diverged, Progress, Trainer
+from rollc.training.runs.run_folder import RunFolder
 from rollc.training.runs.settings import Settings
 from rollc.training.updates.optimizers import optimizer
 from rollc.training.updates.schedules import Schedule
@@ -50,20 +51,39 @@ def test_an_epoch_is_an_update_for_each_batch(tiny: Network) -> None:
     assert ended.loss == pytest.approx((3 * updates[2].loss + updates[3].loss) / 4)
 
 
-def test_accumulated_gradients_are_the_mean(tiny: Network) -> None:
-    given, params = arrays(), tiny.init(0)
-    data = Batches(tiny, given, 1)
-    (update, last) = Trainer(
-        tiny, data, Settings(optimizer("sgd", rate=1.0), epochs=1, accumulate=3)
-    )
-    trainer = Trainer(tiny, data, Settings(optimizer("sgd", rate=1.0), epochs=1, accumulate=4))
+@pytest.mark.parametrize("size", [1, 3])
+def test_accumulated_batches_are_as_one(tiny: Network, size: int) -> None:
+    """Whatever is left for the last of them, or for the last update of an epoch."""
+    params, rate = tiny.init(0), optimizer("sgd", rate=1.0)
+    data = Batches(tiny, arrays(), size)
+    trainer = Trainer(tiny, data, Settings(rate, epochs=1, accumulate=len(data)))
     (whole,) = trainer
-    loss, gradients = tiny.value_and_grad(params, given)
+    loss, gradients = tiny.value_and_grad(params, arrays())
     assert whole.loss == pytest.approx(loss)
-    for name, value in gradients.items():
-        if name in params:
-            np.testing.assert_allclose(params[name] - trainer.params[name], value, rtol=1e-9)
-    assert (update.number, last.number) == (1, 2)
+    for name, value in trainer.params.items():
+        np.testing.assert_allclose(params[name] - value, gradients[name], rtol=1e-9)
+    trainer = Trainer(
+        tiny, Batches(tiny, arrays(batch=5), 1), Settings(rate, epochs=1, accumulate=3)
+    )
+    assert trainer.updates == 2
+    trainer.step()
+    params, last = trainer.params, [trainer.data.at(0, number).arrays for number in (3, 4)]
+    each = [tiny.value_and_grad(params, part)[1] for part in last]
+    assert trainer.step().ended is not None
+    for name, value in trainer.params.items():
+        mean = (each[0][name] + each[1][name]) / 2
+        np.testing.assert_allclose(params[name] - value, mean, rtol=1e-9)
+
+
+def test_a_schedule_ends_with_the_last_update(tiny: Network) -> None:
+    """Of all epochs, however many batches an update reads."""
+    settings = Settings(optimizer("sgd", rate=0.1), Schedule("cosine"), epochs=2, accumulate=3)
+    trainer = Trainer(tiny, Batches(tiny, arrays(), 1), settings)
+    expected = [0.05 * (1 + np.cos(np.pi * number / 4)) for number in range(4)]
+    np.testing.assert_allclose([update.rate for update in trainer], expected)
+    settings = Settings(optimizer("sgd"), Schedule("step", every=2, factor=0.5), epochs=5)
+    rates = [update.rate for update in Trainer(tiny, Batches(tiny, arrays(), 2), settings)]
+    np.testing.assert_allclose(rates, np.repeat([0.01, 0.005, 0.0025], [4, 4, 2]))
 
 
 def test_the_state_goes_from_window_to_window(tiny: Network) -> None:
@@ -88,6 +108,17 @@ def test_clipping_bounds_the_step(tiny: Network) -> None:
     trained(trainer)
     most = max(np.abs(trainer.params[name] - params[name]).max() for name in params)
     assert most == pytest.approx(1e-4)
+    # Both: first each element, then the norm of what is left.
+    _, found = tiny.value_and_grad(params, arrays())
+    gradient = np.concatenate([found[name].ravel() for name in params])
+    value = np.abs(gradient).max() / 2
+    bounded = np.clip(gradient, -value, value)
+    norm = np.linalg.norm(bounded) / 2
+    settings = Settings(optimizer("sgd", rate=1.0), epochs=1, clip=norm, clip_value=value)
+    trainer = Trainer(tiny, data, settings)
+    trained(trainer)
+    steps = np.concatenate([(params[name] - trainer.params[name]).ravel() for name in params])
+    np.testing.assert_allclose(steps, bounded / 2, rtol=1e-9)
 
 
 def test_only_some_parameters_decay(tiny: Network) -> None:
@@ -98,6 +129,10 @@ def test_only_some_parameters_decay(tiny: Network) -> None:
     trained(one), trained(other)
     np.testing.assert_allclose(one.params["U"], other.params["U"])
     np.testing.assert_allclose(other.params["W"] - one.params["W"], 0.05 * params["W"], rtol=1e-9)
+    net = tiny_network(SPEC.replace("W: [H, H] = orthogonal", "W: [H, H] = orthogonal frozen"))
+    one = Trainer(net, data, Settings(optimizer("adamw", rate=0.5), epochs=1, decay=0.1))
+    trained(one)
+    np.testing.assert_array_equal(one.params["W"], net.init(0)["W"])
     with pytest.raises(InputError, match="no parameter `w`; there are U, W, v"):
         Trainer(tiny, data, Settings(decay=0.1, no_decay=("w",)))
 
@@ -124,14 +159,14 @@ RUNS = {
     "validated often": (
         SPEC,
         {"batch": 1},
-        Settings(optimizer("sgd", rate=0.3), epochs=5, valid_every=3, patience=4),
+        Settings(optimizer("sgd", rate=0.3), epochs=3, valid_every=3, patience=4),
     ),
 }
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_that_goes_on_reaches_the_same_bits(name: str) -> None:
-    """From every one of its updates."""
+def test_a_run_that_goes_on_reaches_the_same_bits(name: str, tmp_path: Path) -> None:
+    """From every one of its updates, by what a checkpoint in a file has of it."""
     text, batch, settings = RUNS[name]
     net = tiny_network(text)
     valid = Batches(net, arrays(steps=6)) if name.startswith("validated") else None
@@ -140,9 +175,17 @@ def test_a_run_that_goes_on_reaches_the_same_bits(name: str) -> None:
         data = Batches(net, arrays(), batch.get("batch"))
         return Trainer(net, data, settings, valid=valid, progress=progress)
 
-    undisturbed, kept = trainer(None), [copy.deepcopy(trainer(None).progress)]
+    folder, undisturbed = RunFolder(tmp_path), trainer(None)
+
+    def left(found: Trainer) -> Progress:
+        folder.keep(found.progress, found.layout, [])
+        for each, value in folder.params().items():
+            np.testing.assert_array_equal(found.best_params[each], value)
+        return folder.resume(found.layout, net.dtype)[0]
+
+    kept = [left(undisturbed)]
     for _ in undisturbed:
-        kept.append(copy.deepcopy(undisturbed.progress))
+        kept.append(left(undisturbed))
     assert len(kept) > 6
     for progress in kept:
         again = trainer(progress)
@@ -154,6 +197,31 @@ def test_a_run_that_goes_on_reaches_the_same_bits(name: str) -> None:
             for each, value in expected.items():
                 np.testing.assert_array_equal(found[each], value)
         assert again.progress.update == undisturbed.progress.update
+        assert again.progress.plateau == undisturbed.progress.plateau
+
+
+def test_what_is_drawn_is_drawn_anew_for_each_part() -> None:
+    """Dropout: while training alone, another mask for each batch and epoch, the same of a seed."""
+    net = tiny_network(DRAWS)
+    one = {name: array[..., :1] for name, array in arrays().items()}
+    twice = {name: array.repeat(2, axis=-1) for name, array in one.items()}
+    still = Settings(optimizer("sgd", rate=1e-30), epochs=2)
+    losses = trained(Trainer(net, Batches(net, twice, 1), still))
+    assert len(set(losses)) == 4
+    assert losses == trained(Trainer(net, Batches(net, twice, 1), still))
+    whole = net.loss(net.init(0), one)
+    trainer = Trainer(net, Batches(net, twice, 1), still, valid=Batches(net, one))
+    validated = [each.validation.loss for each in trainer if each.validation is not None]
+    assert whole not in losses and validated == [whole, whole]
+
+
+def test_a_validation_loss_is_that_of_all_sequences(tiny: Network) -> None:
+    """In batches of different sizes, too."""
+    trainer = Trainer(tiny, Batches(tiny, arrays()), Settings(epochs=1))
+    held = arrays(steps=5)
+    for size in (None, 1, 3):
+        found = trainer.loss_of(Batches(tiny, held, size))
+        assert found == pytest.approx(tiny.loss(tiny.init(0), held), rel=1e-12)
 
 
 def test_the_best_parameters_are_kept_and_it_ends_early(tiny: Network) -> None:

@@ -23,9 +23,9 @@ class Settings:
                   gradient is cut between them (truncated backpropagation through time).  None:
                   whole sequences
     clip       -- the largest norm of all gradients together
-    clip_value -- the largest size of an element of a gradient
+    clip_value -- the largest size of an element of a gradient, before that
     decay      -- weight decay, of the parameters that ``no_decay`` does not name
-    accumulate -- batches or windows whose mean gradient makes one update
+    accumulate -- batches or windows whose mean gradient makes one update, as if they were one batch
     valid_every -- updates between validations, besides the one after each epoch
     patience   -- validations without a better loss after which it ends; None: never
     min_delta  -- how much lower a validation loss has to be to count as better

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rollc.training.measures.metrics import Numbers, of_classes, of_numbers, of_yes_or_no
+from rollc.training.measures.metrics import (
+    Classes,
+    Numbers,
+    YesOrNo,
+    of_classes,
+    of_numbers,
+    of_yes_or_no,
+)
 
 
 def test_by_hand() -> None:
@@ -21,6 +28,33 @@ def test_by_hand() -> None:
     assert found["perplexity"] == pytest.approx(1 / np.sqrt(0.5 * 0.25))
     found = of_yes_or_no(np.array([0.9, 0.4, 0.6]), np.array([1.0, 1, 0]))
     assert found["accuracy"] == pytest.approx(1 / 3) and found["F1"] == 0.5
+
+
+def test_what_is_missing_does_not_count() -> None:
+    """By column; one without any, or whose numbers are all the same, has no part in a mean."""
+    nan = np.nan
+    actual = np.array([[1.0, nan, nan, 7], [3, 5, nan, 7], [5, 9, nan, 7]])
+    predicted = np.array([[2.0, 1e9, 1e9, 8], [3, 6, 1e9, 8], [4, 9, 1e9, 8]])
+    found = Numbers.of(predicted, actual).metrics()
+    assert found["RMSE"] == pytest.approx((np.sqrt(2 / 3) + np.sqrt(1 / 2) + 1) / 3)
+    assert found["MAE"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+    assert found["R2"] == pytest.approx(((1 - 2 / 8) + (1 - 1 / 8)) / 2)
+    chances = np.array([[0.9, 0.8, 0.9], [0.4, 0.45, 0.9], [0.9, 0.6, 0.9]])
+    truth = np.array([[1, nan, nan], [1, 0, nan], [0, 1, nan]])
+    found = YesOrNo.of(chances, truth).metrics()
+    assert found["accuracy"] == pytest.approx((1 / 3 + 1) / 2)
+    assert found["F1"] == pytest.approx((2 / 4 + 1) / 2)
+    each = [(0.9 * 0.4 * 0.1) ** (-1 / 3), (0.55 * 0.6) ** (-1 / 2)]
+    assert found["perplexity"] == pytest.approx(np.mean(each))
+
+
+def test_classes_that_do_not_occur() -> None:
+    """They are in no mean, nor are there more examples by them."""
+    chances = np.array([[0.5, 0.25, 0.25, 0], [0.25, 0.5, 0.25, 0]])
+    found = Classes.of(np.array([0, 1]), np.array([0, 1]), chances, 4).metrics()
+    assert found == pytest.approx({"accuracy": 1, "F1": 1, "perplexity": 2})
+    parts = [Classes.of(np.array([k]), np.array([k]), chances[[k]], 4) for k in (0, 1)]
+    assert (parts[0] + parts[1]).metrics() == pytest.approx(found)
 
 
 def test_numbers_in_parts_are_those_of_the_whole() -> None:

@@ -157,6 +157,14 @@ def test_schedules_are_pytorchs() -> None:
     np.testing.assert_allclose([chosen.at(update, 8, 0) for update in range(8)], rising)
 
 
+def test_a_cosine_begins_after_the_warmup() -> None:
+    chosen = Schedule("cosine", warmup=4)
+    rising = [0.25, 0.5, 0.75, 1.0]
+    falling = [0.5 * (1 + np.cos(np.pi * number / 6)) for number in range(6)]
+    found = [chosen.at(update, 10, 0) for update in range(10)]
+    np.testing.assert_allclose(found, [*rising, *falling])
+
+
 def test_a_plateau_is_pytorchs() -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     losses = [3.0, 2.0, 2.5, 2.2, 2.1, 1.9, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
