@@ -13,7 +13,7 @@ def advice(found: NotFinite | None, lbfgs: bool = False) -> str:
     if found is None:
         return "computed again it is finite: try `--dtype float64`, or a smaller --rate"
     if found.leaf in ("input", "target"):
-        return "the data hold it: mend them, or leave those cells out (`--missing`)"
+        return "the data hold it: mend them; an empty cell of a table can be left out (`--missing`)"
     if found.leaf == "param":
         return "an update made it: try a smaller --rate, or --clip"
     if found.leaf == "state":

@@ -354,6 +354,13 @@ def test_a_loss_that_is_no_number_is_led_back_to_the_data(folder: Path) -> None:
     (folder / "i.csv").write_text("x,y\n1,2\ninf,3\n")
     said = command("run", "one.roll", "--inputs", "i.csv", *REFERENCE).stderr
     assert "the loss is no number, and `i.csv`, line 3, column 1 (`x`) is inf" in said
+    (folder / "fit.roll").write_text(text.replace("0.5", "a").replace("input x", "param a\ninput x"))
+    rows = "".join(f"{row},{2 * row}\n" for row in range(8))
+    (folder / "i.csv").write_text(f"x,y\n{rows}inf,3\n5,6\n")
+    options = (*REFERENCE, "--standardise", "--split", "0.9,0.1")
+    said = command("train", "fit.roll", "--data", "i.csv", *options, status=2).stderr
+    assert "input `x` (line 3) is inf at step 8 of t" in said
+    assert ": `i.csv`, line 10, column 1 (`x`) is inf" in said and "the data hold it" in said
     np.savez("n.npz", x=np.array([1.0, 2.0, np.nan]), y=np.zeros(3))
     said = command("run", "one.roll", "--inputs", "n.npz", *REFERENCE).stderr
     assert "the loss is no number, and `x` in `n.npz` is nan at [2]" in said

@@ -118,7 +118,8 @@ def test_a_terminal_has_a_bar(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     err = Terminal()
     with redirect_stdout(io.StringIO()), redirect_stderr(err):
         assert main(["train", *begun("still", "--epochs", "3", "--quiet")]) == 0
-    assert "epoch" not in err.getvalue()
+        assert main(["train", "--resume", "still", "--quiet"]) == 0
+    assert "epoch" not in err.getvalue() and "note: " not in err.getvalue()
 
 
 def test_ctrl_c_ends_after_the_update_and_it_goes_on_to_the_same_bits(folder: Path) -> None:

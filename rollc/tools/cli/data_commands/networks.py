@@ -45,10 +45,12 @@ def has_random_params(network: Network) -> bool:
     return any(node.options["initialiser"] not in fixed for node in leaves)
 
 
-def values_of(network: Network, params: str | None, seed: int) -> dict[str, Array]:
-    """The parameters from a file, or drawn from the seed, which is said."""
+def values_of(
+    network: Network, params: str | None, seed: int, quiet: bool = False
+) -> dict[str, Array]:
+    """The parameters from a file, or drawn from the seed, which is said if not ``quiet``."""
     if params is None:
-        if has_random_params(network):
+        if has_random_params(network) and not quiet:
             console.note(f"no `--params`: they are drawn at random, from seed {seed}")
         return dict(network.init(seed))
     if params.lower().endswith(".safetensors"):

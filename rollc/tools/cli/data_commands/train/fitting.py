@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.network.diagnosis.not_finite import first_not_finite
+from rollc.network.diagnosis.not_finite import NotFinite, first_not_finite
 from rollc.network.evaluation import evaluation_of
 from rollc.network.network import Network
 from rollc.support import threads
 from rollc.support.version import VERSION
-from rollc.tools import console
-from rollc.tools.cli.data_commands.arrays import Parts
+from rollc.tools import console, files
+from rollc.tools.cli.data_commands.arrays import Parts, not_finite, raw_parts
 from rollc.tools.cli.data_commands.networks import values_of
 from rollc.tools.cli.data_commands.train.options import kept_options
 from rollc.tools.cli.data_commands.train.progress import shown
@@ -132,7 +132,7 @@ class Job:
             progress, records = folder.resume(Layout.of(network.params), network.dtype)
             self._say_how_it_goes_on(folder, progress)
         else:
-            params = values_of(network, options["params"], settings.seed)
+            params = values_of(network, options["params"], settings.seed, options["quiet"])
         trainer = self.trainer(settings, params, progress)
         if folder is not None and not is_resumed:
             folder.begin(kept_options(options), self.about, self.parts.preparation)
@@ -149,11 +149,12 @@ class Job:
                 failed = diverged
             else:
                 return Outcome(run, 0 if done else 130)
-        _say_where_it_diverged(trainer, failed, folder)
+        self._say_where_it_diverged(trainer, failed, folder)
         return Outcome(run, 2, failed)
 
     def _say_how_it_goes_on(self, folder: RunFolder, progress: Progress) -> None:
-        console.say(f"goes on after epoch {progress.epoch}, update {progress.update}")
+        if not self.options["quiet"]:
+            console.say(f"goes on after epoch {progress.epoch}, update {progress.update}")
         if self.settings.optimizer.whole:
             console.note(
                 "lbfgs begins anew at these parameters, without the gradients before: it does not"
@@ -166,24 +167,34 @@ class Job:
                 " in another order, and their last bits may differ"
             )
 
+    def _say_where_it_diverged(
+        self, trainer: Trainer, diverged: Diverged, folder: RunFolder | None
+    ) -> None:
+        """Say where a fit has stopped, and what to do; the last good parameters are kept."""
+        failed = diverged.found
+        console.error(str(diverged))
+        evaluation = evaluation_of(
+            trainer.network._definition,
+            failed.params,
+            failed.arrays,
+            None,
+            failed.state,
+            failed.lengths,
+            True,
+            failed.seed,
+        )
+        found = first_not_finite(evaluation)
+        if found is not None:
+            console.say(f"it begins here: {found}{self._place_in_file(found)}")
+        console.say(advice(found, lbfgs=trainer.settings.optimizer.whole))
+        if folder is not None:
+            console.note(f"the parameters of the last checkpoint are in {folder.path}")
 
-def _say_where_it_diverged(trainer: Trainer, diverged: Diverged, folder: RunFolder | None) -> None:
-    """Say where a fit has stopped, and what to do; the last good parameters are kept."""
-    failed = diverged.found
-    console.error(str(diverged))
-    evaluation = evaluation_of(
-        trainer.network._definition,
-        failed.params,
-        failed.arrays,
-        None,
-        failed.state,
-        failed.lengths,
-        True,
-        failed.seed,
-    )
-    found = first_not_finite(evaluation)
-    if found is not None:
-        console.say(f"it begins here: {found}")
-    console.say(advice(found, lbfgs=trainer.settings.optimizer.whole))
-    if folder is not None:
-        console.note(f"the parameters of the last checkpoint are in {folder.path}")
+    def _place_in_file(self, found: NotFinite) -> str:
+        """Where the data have a number that is none."""
+        file = self.options["data"]
+        if found.leaf not in ("input", "target") or file == files.STREAM:
+            return ""
+        loaded = raw_parts(self.network, self.options, quiet=True)[0]
+        place = not_finite(loaded, file)
+        return "" if place is None else f": {place}"

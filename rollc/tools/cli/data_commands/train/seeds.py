@@ -31,7 +31,8 @@ def fit_seeds(
         folder.write_seeds({"seeds": []})
     outcomes, told = dict[int, Outcome](), list[dict[str, Any]]()
     for seed in range(first, first + count):
-        console.say(f"seed {seed}, {seed - first + 1} of {count}:")
+        if not job.options["quiet"]:
+            console.say(f"seed {seed}, {seed - first + 1} of {count}:")
         own = None if folder is None else folder.of_seed(seed)
         goes_on = own is not None and own.has_checkpoint()
         if folder is not None and own is not None and not goes_on:
