@@ -354,7 +354,8 @@ def test_a_loss_that_is_no_number_is_led_back_to_the_data(folder: Path) -> None:
     (folder / "i.csv").write_text("x,y\n1,2\ninf,3\n")
     said = command("run", "one.roll", "--inputs", "i.csv", *REFERENCE).stderr
     assert "the loss is no number, and `i.csv`, line 3, column 1 (`x`) is inf" in said
-    (folder / "fit.roll").write_text(text.replace("0.5", "a").replace("input x", "param a\ninput x"))
+    fits = text.replace("0.5", "a").replace("input x", "param a\ninput x")
+    (folder / "fit.roll").write_text(fits)
     rows = "".join(f"{row},{2 * row}\n" for row in range(8))
     (folder / "i.csv").write_text(f"x,y\n{rows}inf,3\n5,6\n")
     options = (*REFERENCE, "--standardise", "--split", "0.9,0.1")

@@ -195,6 +195,21 @@ def test_what_may_change_when_it_goes_on(folder: Path) -> None:
         assert "is no run of `rollc train`" in train("--resume", name, status=2).stderr
 
 
+def test_it_goes_on_from_any_folder_with_the_same_validation_data(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez("valid.npz", **arrays(steps=4, batch=2))
+    for run, epochs in (("run", "2"), ("whole", "4")):
+        train(*begun(run, "--epochs", epochs, "--valid", "valid.npz"))
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    train("--resume", "../run", "--epochs", "4")
+    assert left("../run") == left("../whole")
+    np.savez("../valid.npz", **arrays(steps=5, batch=2))
+    said = train("--resume", "../run", "--epochs", "9", status=2).stderr
+    assert "the data have changed since the run began" in said
+
+
 def test_a_damaged_checkpoint_is_refused(folder: Path) -> None:
     train(*begun("run", "--epochs", "2"))
     for name in ("checkpoint.safetensors", "metrics.jsonl", "options.toml", "run.json"):
