@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any
 
+from rollc.drawing.picture import draw
 from rollc.driver.pipeline import Compiled, compiled
 from rollc.driver.stages import known_pass
 from rollc.entries.graphs import kernel_graphs
@@ -29,12 +31,13 @@ MOST_UNROLLED = 1500
 
 @dataclass(frozen=True)
 class Pane:
-    """A text with a title, a word on what it is, and where more of it is printed."""
+    """A stage: its title, a word on what it is, its text, and its picture (SVG) if it has one."""
 
     key: str
     title: str
     about: str
     lines: tuple[Line, ...]
+    picture: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def stages(
         chosen,
         origins.of_spec(text),
         (
-            _graph("graph", "graph", "a node for each operation; `h[t-1]` is an edge", graph),
+            _graph("graph", "graph", "a node for each operation; `h[t-1]` is an edge", graph, True),
             _graph("simplified", "simplified", "what the passes on graphs leave", simplified),
             _graph("adjoint", f"{chosen}: graph", "with gradients, if it has any", made.graph),
             *_of_kernel(made, dtype),
@@ -91,8 +94,11 @@ def stages(
     )
 
 
-def _graph(key: str, title: str, about: str, graph: Graph) -> Pane:
-    return Pane(key, title, about, origins.of_graph(print_graph(graph)))
+def _graph(key: str, title: str, about: str, graph: Graph, drawn: bool = False) -> Pane:
+    picture = ""
+    with suppress(InputError):  # without Graphviz there is the text alone
+        picture = draw(graph).svg() if drawn else ""
+    return Pane(key, title, about, origins.of_graph(print_graph(graph)), picture)
 
 
 def _of_kernel(made: Compiled, dtype: str) -> list[Pane]:
@@ -129,7 +135,7 @@ def _unrolled(graph: Graph, steps: int) -> list[Pane]:
             made = unroll(graph, count)
         except UnrollError:
             break
-        pane = _graph(f"dag{count}", f"{count} steps", "", made)
+        pane = _graph(f"dag{count}", f"{count} steps", "", made, True)
         if len(pane.lines) > MOST_UNROLLED:
             break
         panes.append(pane)

@@ -1,7 +1,10 @@
 "use strict";
 const all = (what, where = document) => [...where.querySelectorAll(what)];
 const words = (line, key) => (line.dataset[key] ? line.dataset[key].split(" ") : []);
-const lines = all(".l");
+const lines = all(".l, .box[data-name]");
+for (const box of all(".box[data-name]")) // the value of the spec that a node is a part of
+  box.dataset.n = box.dataset.name.replace(/^~+/, "").split(/['^:]/)[0].replace(/\.\d+$/, "");
+const isSeen = (line) => line.getClientRects().length > 0;
 let pinned = null;
 
 // What comes from the same line of the spec lights up, and what is of the same value more so.
@@ -19,7 +22,7 @@ function light(line) {
 function follow(line) {
   for (const body of all(".body")) {
     if (body.contains(line)) continue;
-    const lit = all(".l.same, .l.near", body).filter((each) => each.offsetParent !== null);
+    const lit = all(".l.same, .l.near", body).filter(isSeen);
     const first = lit.find((each) => each.classList.contains("same")) || lit[0];
     if (first) body.scrollTop += first.getBoundingClientRect().top - body.getBoundingClientRect().top - 60;
   }
@@ -31,7 +34,7 @@ function pin(line) {
   if (pinned) follow(pinned);
 }
 
-const lineOf = (event) => event.target.closest(".l[data-l], .l[data-n]");
+const lineOf = (event) => event.target.closest(".l[data-l], .l[data-n], .box[data-n]");
 document.addEventListener("mouseover", (event) => { if (!pinned) light(lineOf(event)); });
 document.addEventListener("click", (event) => { const line = lineOf(event); if (line) pin(line); });
 
@@ -66,7 +69,7 @@ function find() {
   const wanted = search.value.trim().toLowerCase();
   found = [];
   for (const line of lines) {
-    const hit = wanted !== "" && line.offsetParent !== null && line.textContent.toLowerCase().includes(wanted);
+    const hit = wanted !== "" && isSeen(line) && line.textContent.toLowerCase().includes(wanted);
     line.classList.toggle("found", hit);
     if (hit) found.push(line);
   }
@@ -97,3 +100,22 @@ document.addEventListener("keydown", (event) => {
   }
   if (line && event.key === "Enter") pin(line);
 });
+
+// Pictures move, and grow with the wheel.
+for (const box of all(".picture")) {
+  const svg = box.querySelector("svg");
+  let x = 0, y = 0, scale = 1, from = null;
+  const place = () => { svg.style.transform = `translate(${x}px, ${y}px) scale(${scale})`; };
+  box.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    const factor = Math.exp(-event.deltaY / 400), own = box.getBoundingClientRect();
+    const px = event.clientX - own.left, py = event.clientY - own.top;
+    x = px - (px - x) * factor; y = py - (py - y) * factor; scale *= factor;
+    place();
+  }, { passive: false });
+  box.addEventListener("pointerdown", (event) => { from = [event.clientX - x, event.clientY - y]; });
+  box.addEventListener("pointermove", (event) => {
+    if (from && event.buttons) { x = event.clientX - from[0]; y = event.clientY - from[1]; place(); }
+  });
+  box.addEventListener("dblclick", () => { x = y = 0; scale = 1; place(); });
+}

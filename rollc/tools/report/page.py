@@ -11,19 +11,21 @@ from rollc.support.chart import chart
 from rollc.tools.report.collect import Change, Pane, Stages
 from rollc.tools.report.origins import Line
 
-FIRST, SECOND = "simplified", "kernel"
-"""What the two panes beside the spec show at first."""
+FIRST, SECOND = "graph", "kernel"
+"""What the two panes beside the spec show at first, where there is no picture."""
 
 
 def page(name: str, found: Stages, flows: Sequence[Flow] = (), notes: Sequence[str] = ()) -> str:
     """The page; ``notes`` are what is to be said of the flows."""
     asset = files("rollc.tools.report").joinpath
     panes = [
+        *(("picture", "picture", _picture(pane)) for pane in found.panes if pane.picture),
         *((pane.key, pane.title, _text(pane)) for pane in found.panes),
         *([("unrolled", "unrolled", _unrolled(found.unrolled))] if found.unrolled else []),
         ("passes", "passes", _passes(found.changes)),
         *([("flow", "values and gradients", _flow(flows, notes))] if flows else []),
     ]
+    first = panes[0][0] if found.panes[0].picture else FIRST
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -44,7 +46,7 @@ go</span>
 <main>
 <section id="spec"><div class="head">the spec</div><div class="body">
 {_pre(found.spec, numbered=True)}</div></section>
-{_section("first", panes, FIRST)}
+{_section("first", panes, first)}
 {_section("second", panes, SECOND)}
 </main>
 <script>
@@ -70,6 +72,10 @@ def _section(name: str, panes: Sequence[tuple[str, str, str]], chosen: str) -> s
     )
 
 
+def _picture(pane: Pane) -> str:
+    return f'<div class="picture">{pane.picture}</div>'
+
+
 def _text(pane: Pane) -> str:
     return f"<p>{escape(pane.about)}</p>{_pre(pane.lines)}"
 
@@ -90,7 +96,8 @@ def _pre(lines: Iterable[Line], numbered: bool = False) -> str:
 
 def _unrolled(panes: Sequence[Pane]) -> str:
     parts = "".join(
-        f'<div data-steps="{count}" hidden>{_pre(pane.lines)}</div>'
+        f'<div data-steps="{count}" hidden>{_picture(pane) * bool(pane.picture)}'
+        f"{_pre(pane.lines)}</div>"
         for count, pane in enumerate(panes, 1)
     )
     last = len(panes)

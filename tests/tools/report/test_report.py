@@ -85,18 +85,22 @@ const line = (text) => lines("#spec").find((line) => line.textContent.includes(t
 @pytest.mark.long
 def test_pointing_lights_up_what_belongs_together(page: str, tmp_path: Path) -> None:
     script = f"""{TOOLS}
+    const boxes = () => [...document.querySelectorAll("#first .box.same")]
+      .map((box) => box.dataset.name).filter((name) => !name.includes("'"));
+    choose("#first", "simplified");
     line("h = tanh").dispatchEvent(new MouseEvent("mouseover", {{ bubbles: true }}));
-    const pointed = lit("#first", "same");
+    const pointed = lit("#first", "same"), lit_boxes = boxes();
     line("o = dot").click();
     choose("#first", "schedule");
     const pinned = [...new Set(lit("#first", "same"))];
     const kernel = lit("#second", "same").length;
     const near = lit("#first", "near");
     key("Escape");
-    return {{ pointed, pinned, kernel, near, free: lit("#first", "same").length }};
+    const free = lit("#first", "same").length;
+    return {{ pointed, boxes: lit_boxes, pinned, kernel, near, free }};
     """
     found = in_browser(page, script, tmp_path)
-    assert found["pointed"] == ["h'1", "h'2", "h"]
+    assert found["pointed"] == ["h'1", "h'2", "h"] and {"h", "h.1"} <= set(found["boxes"])
     assert {"o", "~o", "~o:1"} <= set(found["pinned"])
     assert not {"h", "~h"} & set(found["pinned"])
     assert found["kernel"] > 3 and found["free"] == 0
