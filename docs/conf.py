@@ -8,6 +8,7 @@ from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 
 from rollc.support.version import VERSION
+from rollc.tools.highlighting.pygments_lexer import RollLexer
 
 project = "rollc"
 author = "the authors of rollc"
@@ -39,5 +40,6 @@ def display(writer: Any, node: nodes.math_block) -> None:
 
 
 def setup(app: Any) -> None:
+    app.add_lexer("roll", RollLexer)
     # Formulas as MathML, which browsers draw: no script, and nothing from a network.
     app.add_html_math_renderer("mathml", (inline, None), (display, None))

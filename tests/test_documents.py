@@ -22,7 +22,7 @@ FENCED = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILIN
 IMPORTED = re.compile(r"^(?:import|from) (?:rollc\.)?(\w+)", re.MULTILINE)
 QUICK = (  # little is trained there
     *("README.md", "faster-lstm-in-one-line.md", "unrolling.md", "streaming.md"),
-    *("paper-to-spec.md", "python.md", "speed.md", "pytorch.md"),
+    *("paper-to-spec.md", "python.md", "speed.md", "pytorch.md", "editor.md"),
 )
 OPTIONAL = ("jax", "lightning", "polars", "sklearn", "torch")
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

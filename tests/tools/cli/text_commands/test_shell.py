@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -17,6 +19,7 @@ from rollc.tools.cli.commands import rollc
 from rollc.tools.cli.text_commands.completion import SHELLS, VARIABLE
 from rollc.tools.cli.text_commands.listing import items
 from rollc.tools.cli.text_commands.manual import page
+from tests.helpers.paths import ROOT
 
 Out = pytest.CaptureFixture[str]
 
@@ -76,6 +79,27 @@ def test_the_script_of_a_shell_is_one(shell: str, folder: Path, capsys: Out) -> 
     (folder / "script").write_text(script)
     if shutil.which(shell):
         assert subprocess.run([shell, "-n", "script"]).returncode == 0
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
+def test_bash_completes_with_the_script_that_it_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = folder / "rollc"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m rollc "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    asked = """
+        eval "$(rollc completion bash)"
+        COMP_WORDS=(rollc check sequences/t) COMP_CWORD=2
+        _rollc_completion rollc
+        echo "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True)
+    assert done.stdout.split() == [
+        f"sequences/{name}" for name in ("tagger", "teacher", "translate")
+    ]
 
 
 # The manual
