@@ -36,8 +36,8 @@ _NOISE = 1  # what random numbers are drawn for, beside the seed
 class Diverged(InputError):
     """A loss or a gradient that is no number any more.
 
-    ``params`` are the last ones whose loss and gradients were finite; ``batch``, ``values`` and
-    ``state`` are what the update read at which they were not.
+    ``params`` are those of the best validation loss, or else the last ones whose loss and gradients
+    were finite; ``found`` is what the update read at which they were not.
     """
 
     def __init__(self, text: str, params: Mapping[str, Array], found: Failed) -> None:
@@ -165,6 +165,7 @@ class Trainer:
         self.progress = progress
         self._views = self.layout.views(progress.values)  # updates are in place
         self._gradient = np.empty_like(progress.values)
+        self._good = progress.values.copy()  # before the last update
         self._draws = bool(network.graph.leaves("noise"))
         self._windows = 1
         if settings.window is not None:
@@ -247,6 +248,7 @@ class Trainer:
             self._gradient = clip_value(self._gradient, settings.clip_value)
         if settings.clip is not None:
             self._gradient = clip_norm(self._gradient, settings.clip)
+        self._good[...] = progress.values
         settings.optimizer.update(
             progress.values, self._gradient, progress.optimizer, rate, self._decay
         )
@@ -346,7 +348,8 @@ class Trainer:
         update, epoch = progress.update + 1, progress.epoch + 1
         failed = Failed(update, epoch, loss, held, arrays, lengths, state, seed)
         text = f"{what} at update {update}, in epoch {epoch}"
-        raise Diverged(text, self.best_params, failed)
+        good = self._good if progress.best is None else progress.best
+        raise Diverged(text, self.layout.views(good.copy()), failed)
 
     # Validation, and the end of an epoch -----------------------------------------------------
 

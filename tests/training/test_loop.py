@@ -13,6 +13,7 @@ from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.training.data.batches import Batches, Windows
 from rollc.training.loop import Diverged, Progress, Trainer
+from rollc.training.runs.run import Run
 from rollc.training.runs.run_folder import RunFolder
 from rollc.training.runs.settings import Settings
 from rollc.training.updates.optimizers import optimizer
@@ -305,13 +306,37 @@ def test_what_a_trainer_refuses(tiny: Network) -> None:
         Trainer(net, Batches(net, {"x": np.zeros((2, 2))}))
 
 
-def test_what_diverges_says_so_and_keeps_what_was_good(tiny: Network) -> None:
-    given = arrays()
+def test_what_diverges_says_so_and_keeps_what_was_good(tiny: Network, tmp_path: Path) -> None:
+    """The parameters of the last finite loss, or of the best one that was validated."""
+    data = Batches(tiny, arrays())
     wild = Settings(optimizer("sgd", rate=1e200), epochs=10)
-    trainer = Trainer(tiny, Batches(tiny, given), wild)
-    with pytest.raises(Diverged, match=r"the loss became (nan|inf) at update \d+, in epoch \d+"):
+    trainer = Trainer(tiny, data, wild)
+    with pytest.raises(
+        Diverged, match=r"the loss became (nan|inf) at update \d+, in epoch \d+"
+    ) as at:
         trained(trainer)
     assert trainer.progress.update > 0
+    assert np.isfinite(tiny.loss(at.value.params, arrays()))
+    assert not np.isfinite(tiny.loss(trainer.params, arrays()))
+    folder = RunFolder(tmp_path)
+    with pytest.raises(Diverged) as at:
+        Run(Trainer(tiny, data, wild), folder, every=0.0).go()
+    for name, value in at.value.params.items():
+        np.testing.assert_array_equal(folder.params()[name], value)
+
+    def worsens(trainer: Trainer) -> None:
+        trainer.step()
+        best = trainer.params
+        trainer.progress.values *= 1.1
+        trainer.step()
+        trainer.progress.values[:] = np.nan
+        with pytest.raises(Diverged) as at:
+            trainer.step()
+        for name, value in best.items():
+            np.testing.assert_array_equal(at.value.params[name], value)
+
+    slow = Settings(optimizer("sgd", rate=0.01), epochs=10, min_delta=10.0)
+    worsens(Trainer(tiny, data, slow, valid=data))
 
 
 # From Python ---------------------------------------------------------------------------------

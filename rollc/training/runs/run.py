@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from rollc.errors import InputError
-from rollc.training.loop import Trainer, Update
+from rollc.training.loop import Diverged, Trainer, Update
 from rollc.training.runs.picture import picture
 from rollc.training.runs.run_folder import Record, RunFolder, finite
 
@@ -45,7 +45,7 @@ class Run:
         """Go on to the end; False where it was stopped before.
 
         ``watch`` sees every update.  Raises :class:`rollc.training.loop.Diverged`: the last
-        checkpoint stays as it was.
+        checkpoint stays as it was, and the parameters are the last good ones.
         """
         began = self._drawn = time.monotonic()
         before = float(self.records[-1]["seconds"]) if self.records else 0.0
@@ -65,6 +65,10 @@ class Run:
 
         try:
             self.trainer.drive(see)
+        except Diverged as diverged:
+            if self.folder is not None:
+                self.folder.write_params(diverged.params)
+            raise
         finally:
             self._draw()
         self.keep()

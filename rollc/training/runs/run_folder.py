@@ -106,7 +106,7 @@ class RunFolder:
         best = progress.values if progress.best is None else progress.best
         lines = "".join(json.dumps(record) + "\n" for record in records)
         self._write(METRICS, lines.encode())
-        self._write(PARAMS, written_params(layout.views(best)))
+        self.write_params(layout.views(best))
         self._write(CHECKPOINT, _written(progress, len(records)))
 
     def resume(self, layout: Layout, dtype: str) -> tuple[Progress, list[Record]]:
@@ -148,6 +148,9 @@ class RunFolder:
         self._write(SEEDS, (json.dumps(told, indent=2) + "\n").encode())
 
     # Files --------------------------------------------------------------------------------
+
+    def write_params(self, params: Mapping[str, Array]) -> None:
+        self._write(PARAMS, written_params(params))
 
     def write_picture(self, svg: bytes) -> None:
         self._write(PICTURE, svg)

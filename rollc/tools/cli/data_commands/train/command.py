@@ -58,7 +58,11 @@ def train(**given: Any) -> int:
         outcome = job.fit(folder, is_resumed, is_stopped)
     if outcome.diverged is not None:
         if folder is None and output is not None:
-            console.note(f"`{output}` was not written")
+            if not outcome.run.trainer.progress.update:  # nothing was learned
+                console.note(f"`{output}` was not written")
+            else:
+                _write(output, outcome.diverged.params)
+                console.note(f"the last good parameters are in {output}")
         return outcome.status
     _leave(outcome.run, folder, output)
     if outcome.status:
@@ -129,10 +133,7 @@ def _leave(run: Run, folder: RunFolder | None, output: str | None) -> None:
     """Write what was asked for, and say what has come of it."""
     trainer = run.trainer
     if folder is None and output is not None:
-        content = write_npz(trainer.best_params)
-        if output.lower().endswith(".safetensors"):
-            content = run_folder.written_params(trainer.best_params)
-        files.write_bytes(output, content)
+        _write(output, trainer.best_params)
     show = console.say if output == files.STREAM else print
     if run.records:
         last = run.records[-1]
@@ -156,6 +157,12 @@ def _leave(run: Run, folder: RunFolder | None, output: str | None) -> None:
         console.say(f"ended after {counted(progress.update, 'step')}: {_why_ended(trainer)}")
     if folder is not None:
         console.say(f"the run is in {folder.path}")
+
+
+def _write(file: str, params: Mapping[str, Any]) -> None:
+    """Parameters alone."""
+    is_npz = not file.lower().endswith(".safetensors")
+    files.write_bytes(file, write_npz(params) if is_npz else run_folder.written_params(params))
 
 
 def _why_ended(trainer: Minimizer) -> str:

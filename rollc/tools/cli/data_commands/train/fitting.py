@@ -188,7 +188,7 @@ class Job:
             console.say(f"it begins here: {found}{self._place_in_file(found)}")
         console.say(advice(found, lbfgs=trainer.settings.optimizer.whole))
         if folder is not None:
-            console.note(f"the parameters of the last checkpoint are in {folder.path}")
+            console.note(f"the last good parameters are in {folder.path}")
 
     def _place_in_file(self, found: NotFinite) -> str:
         """Where the data have a number that is none."""
