@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import r2_score
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from rollc.errors import EstimatorError
 from rollc.sklearn.estimator import Estimator
 from rollc.sklearn.interface import Interface, width
-from rollc.support.checks import whole
+from rollc.support.checks import real, whole
 from rollc.training.autoregression import Autoregression, fed_with
-from rollc.training.data.preparation import Scale
+from rollc.training.data.pairs import deviations
+from rollc.training.data.preparation import Preparation, Scale
 from rollc.training.data.sequences import Sequences
 from rollc.training.updates.optimizers import Optimizer
 from rollc.training.updates.schedules import Schedule
@@ -29,6 +32,7 @@ class Forecaster(Estimator):
 
         forecaster = Forecaster("spec.roll", H=32).fit(y)
         forecaster.predict(steps=12)
+        low, high = forecaster.predict_interval(steps=12)
 
     ``y`` is a series ``[steps]``, or several side by side, ``[steps, series]``.  The spec compares
     an output with an input that it reads with a delay, or with a target, the next value of the one
@@ -171,11 +175,36 @@ class Forecaster(Estimator):
 
         ``X`` has a row for each of them, where the fit had an ``X``.
         """
+        return self._as_given(np.array([*self._ahead(steps, X)]))
+
+    def predict_interval(
+        self, steps: int = 1, X: Any = None, *, coverage: float = 0.9, samples: int = 1000
+    ) -> tuple[Array, Array]:
+        """The bounds, each as :meth:`predict` has them, between which a step lies with the
+        probability ``coverage``.
+
+        They are those of ``samples`` series that are drawn, each of which reads what was drawn for
+        it: what is further ahead is less certain.  Raises :class:`EstimatorError` where the loss is
+        not the likelihood of a normal distribution, such as ``gaussian_nll(o, v, y)``, whose
+        variance is an output or learned itself.
+        """
+        coverage, samples = real("`coverage`", coverage), whole("`samples`", samples, 1)
+        if not 0 < coverage < 1:
+            raise EstimatorError(f"`coverage`: expected a number between 0 and 1, found {coverage}")
+        drawn = np.array([*self._ahead(steps, X, samples)])
+        bounds = np.quantile(drawn, [(1 - coverage) / 2, (1 + coverage) / 2], axis=1)
+        low, high = map(self._as_given, bounds)
+        return low, high
+
+    def _ahead(self, steps: int, X: Any, samples: int | None = None) -> Iterator[Array]:
+        """What is said of each step after the series, as the network says it; with ``samples``
+        so many numbers are drawn."""
         check_is_fitted(self)
         steps = whole("`steps`", steps, 1)
         features = self._features_of(X, steps)
         if features.shape[1] != (count := width(slot for slot, _ in self._others)):
             raise EstimatorError(f"X has {features.shape[1]} columns, and had {count} in the fit")
+        random = check_random_state(self.random_state)
         run = Autoregression(
             self.network_,
             self.params_,
@@ -183,18 +212,35 @@ class Forecaster(Estimator):
             self._read,
             state=self.state_,
             preparation=self.preparation_,
+            samples=samples,
         )
         if self._read != self._pair.compared:
             run.hear(self._last, {})
         given = {each: self._scaled(each, array) for each, array in self._given(features).items()}
-        said = []
         for step in range(steps):
             now = {each: array[step] for each, array in given.items()}
-            said.append(run.say(now))
-            run.hear(run.read_from(said[-1]), now)
+            said = run.say(now)
+            if samples is not None:
+                said = said + self._deviation(run.outputs) * random.normal(size=said.shape)
+            yield said
+            run.hear(run.read_from(said), now)
+
+    def _deviation(self, outputs: Mapping[str, Array]) -> Array:
+        """That of what is predicted, as the network says it."""
+        found = deviations(self.network_, self.params_, outputs, Preparation())
+        if self._pair.output not in found:
+            raise EstimatorError(
+                f"the loss of `{self.network_.name}` tells no variance of"
+                f" `{self._pair.compared}`: it is none such as `gaussian_nll(o, v, y)`, or its"
+                " variance is neither an output nor learned itself"
+            )
+        return found[self._pair.output]
+
+    def _as_given(self, said: Array) -> Array:
+        """Steps in the units of the series, and as flat as it was."""
         scale = self._scale(self._pair.compared)
-        found = np.array(said, np.float64)
-        found = (found if scale is None else scale.back(found)).reshape(steps, -1)
+        found = np.asarray(said, np.float64)
+        found = (found if scale is None else scale.back(found)).reshape(len(found), -1)
         return found[:, 0] if self._flat else found
 
     def score(self, y: Any, X: Any = None) -> float:

@@ -69,7 +69,9 @@ class Autoregression:
 
     Values are as the network reads them in ``fed``; ``others`` are its other inputs at the step.
     Where the output predicts what it is itself compared with, a step is read when it is known;
-    where it predicts the next value of another input, it is read to say the one after it.
+    where it predicts the next value of another input, it is read to say the one after it.  With
+    ``samples`` there are so many sequences side by side, which begin alike; ``outputs`` are all
+    those of what was said last.
     """
 
     def __init__(
@@ -82,9 +84,17 @@ class Autoregression:
         state: Mapping[str, Array] | None = None,
         preparation: Preparation | None = None,
         seed: Any = 0,
+        samples: int | None = None,
     ) -> None:
         self.network, self.params, self.pair, self.fed = network, params, pair, fed
         self.state = network.initial_state(params, {}) if state is None else dict(state)
+        self.outputs: dict[str, Array] = {}
+        self._samples = samples
+        if samples is not None:  # a state is [steps, B, ...]
+            self.state = {
+                name: array[:, None].repeat(samples, 1) if network.states[name].batch else array
+                for name, array in self.state.items()
+            }
         self.is_itself = fed == pair.compared
         self._scales = (preparation or Preparation()).scales
         self._seed = seed
@@ -104,12 +114,13 @@ class Autoregression:
         if self.is_itself:  # what it says does not read what is to be said
             slot = {**self.network.inputs, **self.network.targets}[self.fed]
             kind = np.float64 if slot.bound is None else np.int64
-            outputs, _ = self._stepped(np.zeros(slot.shape, kind), others)
-            return outputs[self.pair.output]
+            self.outputs, _ = self._stepped(np.zeros(slot.shape, kind), others)
+            return self.outputs[self.pair.output]
         if self._last is None:
             raise InputError(f"nothing was read yet: `{self.pair.output}` predicts what comes next")
         last, self._last = self._last, None
-        return self._step(last, others)[self.pair.output]
+        self.outputs = self._step(last, others)
+        return self.outputs[self.pair.output]
 
     def read_from(self, said: Any) -> Any:
         """A number that was said as the network reads it."""
@@ -127,4 +138,10 @@ class Autoregression:
         self, value: Any, others: Mapping[str, Any]
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         inputs = {**others, self.fed: value}
+        if self._samples is not None:
+            slots = {**self.network.inputs, **self.network.targets}
+            inputs = {
+                name: np.broadcast_to(array, (self._samples, *slots[name].shape))
+                for name, array in inputs.items()
+            }
         return self.network.step(self.params, self.state, inputs, seed=self._seed)

@@ -134,6 +134,59 @@ def test_what_is_taught_goes_on(spec: str) -> None:
     np.testing.assert_allclose(found.predict(10), y[30:], atol=0.3)
 
 
+NOISY = """
+net noisy
+dim D = 1
+input y: [D]{more}
+param a: [D], b = 0.0, l: [D]
+o = a * y[t-1] + {read}
+output o
+loss mean({loss}, over t)
+"""
+LIKELIHOOD = "gaussian_nll(o, exp(l), y)"
+
+
+@pytest.mark.parametrize("is_next", [False, True])
+@pytest.mark.parametrize("series", [1, 2])
+def test_bounds_grow_as_drawn_series_do(tmp_path: Path, series: int, is_next: bool) -> None:
+    """Of autoregressions, h steps ahead: the variance of one step times 1 + a**2 + … + a**(2h-2);
+    what is known of later steps moves them alone."""
+    text = NOISY.format(more=", u", read="b * u", loss=LIKELIHOOD)
+    if is_next:
+        text = text.replace("input y: [D]", "input x: [D]").replace("param", "target y: [D]\nparam")
+        text = text.replace("y[t-1]", "x")
+    (tmp_path / "noisy.roll").write_text(text)
+    y, u = np.random.default_rng(0).normal(50, 3, size=(30, series)), np.arange(30.0)
+    found = Forecaster(tmp_path / "noisy.roll", epochs=1, random_state=0, backend="reference")
+    found.fit(y[:, 0] if series == 1 else y, u)
+    a, spread = np.array([0.8, -0.5])[:series], np.array([0.5, 0.1])[:series]
+    found.params_ = {"a": a, "b": np.array(0.25), "l": np.log(spread**2)}
+    later = np.arange(30.0, 36)
+    low, high = found.predict_interval(6, later, samples=4000)
+    assert low.shape == high.shape == found.predict(6, later).shape
+    powers = np.cumsum(a ** (2.0 * np.arange(6)[:, None]), axis=0)
+    width = 2 * 1.6449 * y.std(axis=0) * spread * np.sqrt(powers)
+    np.testing.assert_allclose((high - low).reshape(6, -1), width, rtol=0.08)
+    middle = found.predict(6, later).reshape(6, -1)
+    np.testing.assert_allclose((low + high).reshape(6, -1) / 2, middle, atol=0.06 * width.max())
+    half = np.subtract(*found.predict_interval(6, later, coverage=0.5, samples=4000)[::-1])
+    np.testing.assert_allclose(half.reshape(6, -1), width * 0.6745 / 1.6449, rtol=0.1)
+    again = found.predict_interval(6, later, samples=4000)
+    np.testing.assert_array_equal(again, (low, high))
+
+
+@pytest.mark.parametrize("loss", ["mse(o, y)", "gaussian_nll(o, exp(l + 0 * a), y)"])
+def test_what_has_no_bounds(tmp_path: Path, loss: str) -> None:
+    text = NOISY.format(more="", read="b", loss=loss)
+    (tmp_path / "noisy.roll").write_text(text)
+    found = Forecaster(tmp_path / "noisy.roll", epochs=1, backend="reference").fit(WAVE)
+    with pytest.raises(ValueError, match="the loss of `noisy` tells no variance of `y`"):
+        found.predict_interval(3)
+    for coverage in (0, 1, -0.1):
+        with pytest.raises(ValueError, match="`coverage`"):
+            found.predict_interval(3, coverage=coverage)
+
+
 @pytest.mark.long
 def test_searches_in_the_order_of_time() -> None:
     """Of the network that is there without a spec; a fit in windows, too."""
