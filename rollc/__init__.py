@@ -58,6 +58,7 @@ _HOMES = {
     "StoreError": "rollc.errors",
     "build": "rollc.driver.build",
     "fit": "rollc.training.fit",
+    "load_ipython_extension": "rollc.tools.notebook",  # `%load_ext rollc`
     "load": "rollc.driver.trained",
     "padded": "rollc.training.data.sequences",
 }

@@ -148,10 +148,47 @@ class Network:
         :class:`InputError` where there is no such stage, kernel or cell, and no Graphviz.
         """
         from rollc.drawing.picture import draw
-        from rollc.network.diagnosis.pictures import drawn_stage
+        from rollc.network.diagnosis.stages import stage_of
 
-        shown = drawn_stage(self.graph, stage, kernel, steps)
+        shown = stage_of(self.graph, stage, kernel, steps)
         return draw(shown, every_node=every_node, opened=opened, theme=theme)
+
+    def ir(
+        self, stage: str = "checked", *, steps: int | None = None, kernel: str | None = None
+    ) -> str:
+        """The text of a stage, as ``rollc ir`` prints it; a notebook shows it as it is.
+
+        ``stage`` is one of those of :meth:`draw`, ``program`` or ``kernel``.  Raises
+        :class:`InputError` where there is no such stage or kernel.
+
+            net.ir("dag", steps=3)
+        """
+        from rollc.network.diagnosis.stages import text_of
+
+        return text_of(self.graph, stage, kernel, steps, self.dtype, None)
+
+    def explain(self, *nodes: str, kernel: str | None = None) -> str:
+        """Why a kernel is as it is: what became of its nodes, as ``rollc explain`` prints it.
+
+        Raises :class:`InputError` for a name that no node has, and for an unknown kernel.
+        """
+        from rollc.network.diagnosis.stages import remarks_of
+
+        return remarks_of(self.graph, nodes, kernel, self.dtype)
+
+    def _repr_html_(self) -> str:
+        from rollc.network.diagnosis.notebook import page
+
+        arrays = {
+            "input": self.inputs,
+            "target": self.targets,
+            "param": self.params,
+            "output": self.outputs,
+        }
+        picture = ""
+        with suppress(InputError):  # without Graphviz there is none
+            picture = self.draw().svg()
+        return page(f"{self.name}, {self.dtype}", arrays, picture, self.ir())
 
     def init(self, seed: Seed = 0) -> dict[str, Array]:
         """Initial parameters, drawn from ``seed`` as the spec's initialisers say."""
