@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from rollc.backends.registry import VARIABLE
+from tests.commands.document_pictures import FOLDER, PICTURES, picture
 from tests.helpers.messages_page import messages_page
 from tests.helpers.paths import ROOT
 
@@ -102,6 +103,17 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     built = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     assert (tmp_path / "unrolling.html").exists()
+
+
+def test_pictures_are_those_of_the_specs() -> None:
+    """Their boxes and arrows; places are those of the Graphviz that drew them."""
+    for name in PICTURES:
+        file = FOLDER / f"{name}.svg"
+        drawn, kept = (
+            re.findall(r"<title>[^<]*</title>", text)
+            for text in (picture(name).svg(), file.read_text(encoding="utf-8"))
+        )
+        assert sorted(drawn) == sorted(kept), "python -m tests.commands.document_pictures"
 
 
 def test_every_message_is_on_its_page(request: pytest.FixtureRequest) -> None:
