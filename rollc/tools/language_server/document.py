@@ -34,12 +34,16 @@ class Document:
         return span.end <= len(self.source.text)
 
 
-def read_document(source: Source, opened: Mapping[Path, str] | None = None) -> Document:
-    """What is known of a text; ``opened`` are texts that take the place of files."""
+def gathered(source: Source, opened: Mapping[Path, str]) -> Source:
+    """A text with those of the files that it uses; ``opened`` take the place of files."""
     source = with_used(source)
-    if opened:
-        used = (_opened(file, opened) for file in source.used)
-        source = replace(source, used=tuple(used))
+    return replace(source, used=tuple(_opened(file, opened) for file in source.used))
+
+
+def read_document(source: Source) -> Document:
+    """What is known of a text, and of the files that it uses."""
+    if not source.used:
+        source = with_used(source)
     checked = load_graph(source)
     flaws = library_flaws(checked)
     diagnostics = checked.diagnostics if flaws is None else flaws

@@ -11,7 +11,7 @@ from rollc.lang.syntax.ast import Cell, Function, Param, Spec
 from rollc.lang.syntax.formatter import format_spec
 from rollc.tools.language_server.document import Document
 from rollc.tools.language_server.occurrences import Symbol
-from rollc.tools.language_server.reference import functions_of_language, keywords
+from rollc.tools.language_server.reference import functions_of_language, keywords, operators
 
 MOST_USES = 4  # of a cell, that are shown
 
@@ -28,7 +28,7 @@ KINDS = {
     "function": "a function",
     "argument": "an argument",
 }
-_WORD = re.compile(r"[^\W\d]\w*")
+_WORD = re.compile(r"[^\W\d]\w*|\*\*|[<>=!]=|[-+*/@<>]")
 
 
 def hover(document: Document, offset: int) -> tuple[Span, str] | None:
@@ -37,8 +37,9 @@ def hover(document: Document, offset: int) -> tuple[Span, str] | None:
     if found is not None and document.owns(found.span):
         return found.span, of_symbol(document, found.symbol)
     text = document.source.text
-    for match in _WORD.finditer(text, text.rfind("\n", 0, offset) + 1):
-        if match.start() > offset:
+    start = text.rfind("\n", 0, offset) + 1
+    for match in _WORD.finditer(text, start):
+        if match.start() > offset or "#" in text[start : match.start()].partition('"')[0]:
             break
         if match.end() < offset:
             continue
@@ -49,9 +50,10 @@ def hover(document: Document, offset: int) -> tuple[Span, str] | None:
 
 
 def of_word(text: str, match: re.Match[str]) -> str | None:
-    """A function or a word of the language."""
+    """A function, an operator or a word of the language."""
     called = text[match.end() :].lstrip(" ").startswith("(")
-    meaning = functions_of_language().get(match[0]) if called else keywords().get(match[0])
+    known = functions_of_language() if called else {**keywords(), **operators()}
+    meaning = known.get(match[0])
     return None if meaning is None else f"{_code(meaning.form)}\n\n{meaning.text}"
 
 

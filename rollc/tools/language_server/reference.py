@@ -57,6 +57,19 @@ def keywords() -> dict[str, Meaning]:
     return found
 
 
+@cache
+def operators() -> dict[str, Meaning]:
+    """Every operator between two values, by its symbol."""
+    found: dict[str, Meaning] = {}
+    for forms, text in _rows("Expressions", "Cells"):
+        for form in re.findall(r"`([^`]*)`", forms):
+            symbol = re.fullmatch(r"(?:\w (\S+) \w|([<>=!]=?))", form)
+            if symbol is not None:
+                symbols = symbol[1] or symbol[2]
+                found.setdefault(symbols, Meaning(form if symbol[1] else f"a {form} b", text))
+    return found
+
+
 def _rows(begin: str, end: str) -> list[tuple[str, str]]:
     """The rows of the tables between two headings."""
     text = (folder("grammar") / "README.md").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.expansion.imports import ENDING, LONGEST_TEXT
 from rollc.support.version import VERSION
 from rollc.tools.language_server import rename
-from rollc.tools.language_server.document import Document, read_document
+from rollc.tools.language_server.document import Document, gathered, read_document
 from rollc.tools.language_server.occurrences import Symbol
 
 MOST_FOLDERS = 1000  # of a workspace, that are searched for a name
@@ -26,23 +26,20 @@ UNSEARCHED = (".", "node_modules")
 
 
 class RollServer(LanguageServer):
-    """Documents are read when something is asked of them, once for each version."""
+    """Documents are read when something is asked of them, and anew where a text has changed."""
 
     def __init__(self) -> None:
         full = lsp.TextDocumentSyncKind.Full
         super().__init__("rollc", VERSION, text_document_sync_kind=full)
-        self.read: dict[str, tuple[tuple[str, ...], Document]] = {}
+        self.read: dict[str, Document] = {}
         self.waiting: dict[str, asyncio.Task[None]] = {}
 
     def document(self, uri: str) -> Document:
         text = self.workspace.get_text_document(uri).source
-        opened = self.opened()
-        key = (text, *(f"{path}\n{other}" for path, other in opened.items()))
-        found = self.read.get(uri)
-        if found is None or found[0] != key:
-            name = to_fs_path(uri) or uri
-            found = self.read[uri] = key, read_document(Source(name, text), opened)
-        return found[1]
+        source = gathered(Source(to_fs_path(uri) or uri, text), self.opened())
+        if uri not in self.read or self.read[uri].source != source:
+            self.read[uri] = read_document(source)
+        return self.read[uri]
 
     def opened(self) -> dict[Path, str]:
         """The texts that are open in the editor, saved or not."""

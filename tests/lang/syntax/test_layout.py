@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -11,11 +12,13 @@ from hypothesis import strategies as st
 
 from rollc.ir.graph import Graph
 from rollc.ir.text import print_graph
+from rollc.lang.diagnostics.diagnostic import has_errors
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
 from rollc.lang.syntax.layout import laid_out
 from rollc.lang.syntax.statement_splitter import cut
 from rollc.support import resources
+from tests.commands.fuzz_specs import mutations, seeds
 from tests.helpers.strategies.random_specs import specs
 
 SHIPPED: list[Path] = sorted(resources.folder("specs").rglob("*.roll"))
@@ -46,7 +49,7 @@ def tokens(text: str) -> list[str]:
     return [str(token) for piece in cut(text) for token in piece.tokens]
 
 
-def ruined(text: str, random: st.Random) -> str:
+def ruined(text: str, random: Random) -> str:
     """The text with other blanks, more empty lines and comments."""
     lines = []
     for line in text.splitlines():
@@ -79,7 +82,7 @@ def meaning(text: str) -> str:
 
 @settings(max_examples=25, deadline=None)
 @given(specs(), st.randoms(use_true_random=False))
-def test_a_layout_changes_blanks_alone(text: str, random: st.Random) -> None:
+def test_a_layout_changes_blanks_alone(text: str, random: Random) -> None:
     text = ruined(text, random)
     found = layout(text)
     assert layout(found) == found
@@ -89,8 +92,39 @@ def test_a_layout_changes_blanks_alone(text: str, random: st.Random) -> None:
 
 @settings(max_examples=5, deadline=None)
 @given(specs(), st.randoms(use_true_random=False))
-def test_a_layout_leaves_the_graph(text: str, random: st.Random) -> None:
+def test_a_layout_leaves_the_graph(text: str, random: Random) -> None:
     assert meaning(layout(ruined(text, random))) == meaning(text)
+
+
+def broken(text: str, random: Random) -> str:
+    """The text with ends of lines and comments inside brackets."""
+    found, depth = [], 0
+    for token in re.split(r'("[^"\n]*"|#[^\n]*|[()\[\],])', text):
+        depth += (token in ("(", "[")) - (token in (")", "]"))
+        found.append(token)
+        if depth and token in ("(", "[", ",") and random.random() < 0.5:
+            found.append(random.choice(["\n" + " " * 9, "  # inside\n" + " " * 20]))
+    return "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("seed", "count"),
+    [(0, 15), *(pytest.param(seed, 100, marks=pytest.mark.long) for seed in (1, 2))],
+)
+def test_whatever_can_be_parsed_keeps_its_words_and_comments(seed: int, count: int) -> None:
+    """Texts that were changed at random, and those with lines broken inside brackets."""
+    random = Random(seed)
+    laid = 0
+    for text in (*mutations(count, seed), *(broken(text, random) for text in seeds()[:count])):
+        found, diagnostics = laid_out(Source("fuzz.roll", text))
+        if found is None:
+            assert has_errors(diagnostics)
+            continue
+        laid += 1
+        assert layout(found) == found
+        assert tokens(found) == tokens(text)
+        assert comments(found) == comments(text)
+    assert laid > count / 2
 
 
 def test_what_cannot_be_parsed_is_left() -> None:

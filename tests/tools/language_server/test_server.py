@@ -13,7 +13,7 @@ from tests.helpers.language_client import Client, ServerError, edited, place
 pytest.importorskip("pygls")
 
 CELLS = """\
-# A leaky unit.
+# A leaky unit, of use.
 cell leaky(x; H, keep=0.9) -> h {
     param W: [H, size(x)]             # what it sees
     h = keep * h[t-1] + W @ x
@@ -85,8 +85,10 @@ def test_hover_tells_kind_shape_and_axes(client: Client) -> None:
     assert "-log softmax(scores)[target]" in hover(client, NET, "cross_entropy")
     said = hover(client, NET, "leaky")
     assert "cell leaky(x; H, keep=0.9) -> h" in said
-    assert "A leaky unit." in said
+    assert "A leaky unit, of use." in said
+    assert "a matrix times a vector" in hover(client, NET, "@")
     assert hover(client, NET, "𝛾") == ""
+    assert hover(client, CELLS, "use.", name="parts.roll") == ""
 
 
 def test_hover_in_a_cell_tells_each_use(client: Client) -> None:
