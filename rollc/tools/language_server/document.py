@@ -9,9 +9,10 @@ from pathlib import Path
 from rollc.ir.graph import Graph
 from rollc.lang.diagnostics.diagnostic import Diagnostic
 from rollc.lang.diagnostics.source import Source, Span
-from rollc.lang.expansion.imports import with_used
+from rollc.lang.expansion.imports import located, with_used
 from rollc.lang.load import library_flaws, load_graph
 from rollc.lang.resolve import Known, resolve
+from rollc.lang.syntax.ast import Use
 from rollc.lang.syntax.parser import statements_of
 from rollc.tools.language_server.occurrences import Occurrences, occurrences
 
@@ -32,6 +33,20 @@ class Document:
     def owns(self, span: Span) -> bool:
         """Whether a span lies in the text itself, and in none that it uses."""
         return span.end <= len(self.source.text)
+
+    def own(self, span: Span) -> Span:
+        """The place in the text itself of what is in a file that it uses.
+
+        That is the use of a cell, or else the statement that names the file.
+        """
+        while not self.owns(span) and span.use is not None:
+            span = span.use
+        if self.owns(span):
+            return span
+        file, _ = self.source.at(span.start)
+        uses = statements_of(self.source).of(Use)
+        named = [use.span for use in uses if Path(file.name) == located(use.path, self.source)]
+        return next(iter([*named, *(use.span for use in uses)]), Span(0, 0))
 
 
 def gathered(source: Source, opened: Mapping[Path, str]) -> Source:

@@ -91,22 +91,18 @@ class RollServer(LanguageServer):
     def diagnostic(self, document: Document, found: Diagnostic) -> lsp.Diagnostic:
         error = found.severity == "error"
         at = found.at.span if found.at is not None else Span(0, 0)
-        use = at
-        while not document.owns(use) and use.use is not None:
-            use = use.use
-        if not document.owns(use):  # of a file that is used: said where it is
-            use = Span(0, 0)
+        own = document.own(at)
         related = [
             lsp.DiagnosticRelatedInformation(
                 self.location(document.source, label.span), label.text or "here"
             )
             for label in found.labels
-            if label is not found.at or use != at
+            if label is not found.at or own != at
         ]
         said = [found.message, *([found.at.text] if found.at and found.at.text else [])]
         said += [*(f"note: {note}" for note in found.notes), *(f"help: {h}" for h in found.helps)]
         return lsp.Diagnostic(
-            range=self.range(document.source, use),
+            range=self.range(document.source, own),
             message="\n".join(said),
             severity=lsp.DiagnosticSeverity.Error if error else lsp.DiagnosticSeverity.Warning,
             code=found.code,

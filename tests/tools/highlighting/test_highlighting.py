@@ -12,6 +12,7 @@ from pygments.token import Comment, Keyword, Name, Number, Operator, String, Tex
 from rollc.ir.attributes import INITIALISERS
 from rollc.ir.names import GREEK
 from rollc.support import resources
+from rollc.support.version import VERSION
 from rollc.tools.highlighting import textmate, words
 from rollc.tools.highlighting.pygments_lexer import RollLexer
 from tests.helpers.paths import ROOT
@@ -132,3 +133,19 @@ def test_the_grammar_of_textmate_tells_what_is_what() -> None:
     assert lines[5]["t"] == "variable.parameter.roll"
     assert lines[5]["time"] == "variable.other.roll"
     assert lines[6]["loss"] == "keyword.control.roll"
+
+
+def test_the_extension_names_files_that_are_there() -> None:
+    folder = GRAMMAR.parent.parent
+    package = json.loads((folder / "package.json").read_text())
+    (language,) = package["contributes"]["languages"]
+    (grammar,) = package["contributes"]["grammars"]
+    for path in (package["main"], language["configuration"], grammar["path"]):
+        assert (folder / path).is_file()
+    assert grammar["scopeName"] == textmate.grammar()["scopeName"]
+    assert package["version"] == VERSION
+    configuration = json.loads((folder / "language-configuration.json").read_text())
+    assert re.fullmatch(configuration["wordPattern"], "γ_1")
+    commands = {each["command"] for each in package["contributes"]["commands"]}
+    script = (folder / package["main"]).read_text()
+    assert commands == set(re.findall(r'registerCommand\("([\w.]+)"', script))

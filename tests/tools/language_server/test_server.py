@@ -73,6 +73,19 @@ def test_diagnostics_while_typing_with_changes_to_apply(client: Client) -> None:
     assert client.diagnostics(name) == []
 
 
+def test_what_is_wrong_in_a_file_that_is_used(client: Client) -> None:
+    """It is said at the `use`, with the place in the other file."""
+    (client.root / "wrong.roll").write_text("cell f(x; H) -> y {\n    y = z\n}\n")
+    text = 'net a\nuse "wrong.roll"\ninput x: [2]\ny = f(x; H=3)\noutput y\n'
+    client.open("uses.roll", text)
+    found = client.diagnostics("uses.roll")
+    (unknown,) = (each for each in found if "unknown name `z`" in each["message"])
+    assert unknown["range"]["start"] == place(text, "use")
+    (related,) = unknown["relatedInformation"]
+    assert related["location"]["uri"] == client.uri("wrong.roll")
+    assert related["location"]["range"]["start"] == {"line": 1, "character": 8}
+
+
 def test_hover_tells_kind_shape_and_axes(client: Client) -> None:
     said = hover(client, NET, "γ", 2)
     assert "γ = leaky(x * α; H=H)" in said

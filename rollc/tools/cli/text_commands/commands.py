@@ -31,7 +31,7 @@ def lsp() -> None:
 
     Messages with their fixes while one types, what a name or a function is, its definition and
     uses, other names, completion, an outline, the layout of `rollc fmt`, and a picture of the
-    net.  It needs `pip install 'rollc[lsp]'`.  `editors/` has what VS Code needs.
+    net.  It needs `pip install 'rollc[lsp]'`.
     """
     try:
         import pygls  # noqa: F401
