@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollc.drawing.diagram import Box, BoxLook, Line, fits, wrapped
-from rollc.drawing.folding.equations import applied_name, equation, full_text, outside_name
+from rollc.drawing.folding.equations import applied_name, equation, full_text
 from rollc.drawing.folding.folding import INITIAL, Folded, Value, is_adjoint
 from rollc.ir.graph import LEAVES, Node
 
@@ -15,9 +15,7 @@ def value_box(folded: Folded, value: Value, frames: tuple[str, ...] = (), short:
     node = value.node
     base = folded.copies.get(node.name, (node.name, 0))[0]
     look: BoxLook = "value"
-    if node.name.endswith(INITIAL):
-        look, lines = "initial", _initial_lines(folded, value)
-    elif value.closed:
+    if value.closed:
         look, lines = "cell", _cell_lines(folded, value)
     elif node.operation in LEAVES:
         look = "target" if node.operation == "target" else "input"
@@ -58,15 +56,6 @@ def _leaf_lines(node: Node, short: str) -> list[Line]:
     if node.type.shape:
         size = f"[{', '.join(map(str, node.type.shape))}]"
     return [Line(short), *([Line(size, "parameters")] if size else [])]
-
-
-def _initial_lines(folded: Folded, value: Value) -> list[Line]:
-    names = ", ".join(outside_name(folded, name) for name in value.names)
-    if value.closed:
-        cell = folded.copies[value.node.name][0].split(".")[0]
-        names = f"{cell}[{folded.copies[value.node.name][1]}]"
-    text = equation(folded, value, fits)
-    return [Line(part, "equation") for part in wrapped(f"{names} = {text}" if text else names)]
 
 
 def _cell_lines(folded: Folded, value: Value) -> list[Line]:

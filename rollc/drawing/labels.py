@@ -60,11 +60,16 @@ def _first_free(frame: Rectangle, width: float, line: Points, taken: Sequence[Re
 
 
 def _places(frame: Rectangle, width: float) -> Iterator[Point]:
-    """Along the upper border, along the lower one, and outside of both, from the left."""
-    last = max(frame.left + _INSIDE, frame.right - _INSIDE - width)
-    across = np.arange(frame.left + _INSIDE, last + 0.01, _STEP)
-    for y in (frame.top + LABEL + 3, frame.bottom - 3, frame.top - 3, frame.bottom + LABEL + 1):
+    """From the upper left corner on, through all of the frame; then around it."""
+    left, right = frame.left + _INSIDE, frame.right - _INSIDE - width
+    top, bottom = frame.top + LABEL + 3, frame.bottom - 3
+    across = np.arange(left, max(left, right) + 0.01, _STEP)
+    for y in np.arange(top, bottom + 0.01, _STEP) if right >= left else ():
+        yield from ((float(x), float(y)) for x in across)
+    for y in (frame.top - 3, frame.bottom + LABEL + 1):
         yield from ((float(x), y) for x in across)
+    for y in np.arange(top, bottom + 0.01, _STEP):
+        yield from ((x, float(y)) for x in (frame.right + 4, frame.left - width - 4))
 
 
 def sampled(curve: Curve) -> Points:

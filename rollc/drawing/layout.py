@@ -7,7 +7,7 @@ from typing import Any
 
 from rollc.drawing import graphviz
 from rollc.drawing.diagram import Diagram
-from rollc.drawing.formats.dot import print_dot
+from rollc.drawing.formats.dot import LABEL_OF, POINTS, print_dot
 from rollc.drawing.labels import label_places
 from rollc.drawing.places import Curve, Layout, Point, Rectangle
 
@@ -24,11 +24,16 @@ def lay_out(diagram: Diagram) -> Layout:
     sizes = {box.name: (box.width, box.height) for box in diagram.boxes}
     boxes: dict[str, Rectangle] = {}
     frames: dict[str, Rectangle] = {}
+    labels: dict[str, Point] = {}
     for thing in found.get("objects", ()):
         name = thing["name"]
         if name in sizes and "pos" in thing:
             (x, y), (width, height) = point(thing["pos"]), sizes[name]
             boxes[name] = Rectangle(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        elif name.startswith(LABEL_OF) and "pos" in thing:
+            x, y = point(thing["pos"])
+            frame = name.removeprefix(LABEL_OF)
+            labels[frame] = x - float(thing["width"]) * POINTS / 2 + 3, y + 4
         elif name.startswith("cluster ") and "bb" in thing:
             x0, y0, x1, y1 = map(float, thing["bb"].split(","))
             frames[name.removeprefix("cluster ")] = Rectangle(
@@ -41,7 +46,7 @@ def lay_out(diagram: Diagram) -> Layout:
     for number, arrow in enumerate(diagram.arrows):
         if arrow.look == "order":
             curves[number] = None
-    labels = label_places(diagram, boxes, frames, curves)
+    labels = label_places(diagram, boxes, frames, curves) | labels
     return Layout(right - left, top - bottom, boxes, frames, tuple(curves), labels)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 
 from rollc.drawing import graphviz
 from rollc.drawing.circuit import circuit
-from rollc.drawing.columns import columns
+from rollc.drawing.copies import copies_in_grid, copies_of_dag
 from rollc.drawing.diagram import Diagram, Frame
 from rollc.drawing.folding.cells import cells, with_closed_cells
 from rollc.drawing.folding.folding import Folded, folded, is_adjoint, unfolded
@@ -22,6 +22,7 @@ from rollc.drawing.formats.theme import THEMES, Theme
 from rollc.drawing.formats.tikz import print_tikz
 from rollc.drawing.layout import lay_out
 from rollc.drawing.places import Layout
+from rollc.drawing.unrolled import unrolled
 from rollc.errors import InputError
 from rollc.ir.graph import LEAVES, Graph
 from rollc.kernel.schedule import Region, Schedule
@@ -46,12 +47,16 @@ class Picture:
     values: Folded
     frames: Mapping[str, Frame] | None = None
     theme: Theme = "auto"
+    grid: Mapping[str, int] | None = None
 
     @cached_property
     def _drawn(self) -> tuple[Diagram, Layout]:
+        table = not self.values.every
+        if self.grid is not None:
+            return unrolled(copies_in_grid(self.values, self.grid), table)
         if self.values.graph.steps is not None and self.frames is None:
-            return columns(self.values, table=not self.values.every)
-        diagram = circuit(self.values, self.frames, table=not self.values.every)
+            return unrolled(copies_of_dag(self.values), table)
+        diagram = circuit(self.values, self.frames, table)
         return diagram, lay_out(diagram)
 
     @property
@@ -122,14 +127,18 @@ def draw(
     every_node: bool = False,
     opened: Collection[str] | None = None,
     theme: str = "auto",
+    steps: Mapping[str, int] | None = None,
 ) -> Picture:
     """The picture of a graph, unrolled or not, or of a schedule with its regions as frames.
 
+    ``steps`` are those of a graph with two time axes, which is then drawn as a grid of them.
     ``every_node`` has a box for each operation; ``opened`` are the cells that are not one box each,
     ``("all",)`` for all of them, None for all if there are no more than 60 boxes then.  Raises
     :class:`InputError` for cells and themes that there are not, and for more than 3000 boxes.
     """
     theme = choice("as `theme`", theme, THEMES)
+    if steps is not None and every_node:
+        raise InputError("the grid of two time axes has named values, and no single nodes")
     every_node = switch("`every_node`", every_node)
     frames = None if isinstance(shown, Graph) else _regions(shown)
     graph = shown if isinstance(shown, Graph) else shown.graph
@@ -138,6 +147,8 @@ def draw(
     regions = {name: frame.name for name, frame in (frames or {}).items()}
     values = unfolded(graph) if every_node else folded(graph, regions)
     if frames is None and not every_node:
+        if steps is not None and opened is None:
+            opened = (ALL,)  # what is in a cell may run along either axis
         values = with_closed_cells(values, _opened(values, opened))
     elif opened is not None:
         why = "every node is drawn" if every_node else "a schedule has regions"
@@ -147,9 +158,15 @@ def draw(
             f"a picture of {len(values.values)} boxes cannot be read, and {MOST} are the most: draw"
             " fewer steps, or no single nodes"
         )
-    if frames is None and graph.steps is None and len(values.values) > MANY and not cells(values):
+    if (
+        steps is None
+        and frames is None
+        and graph.steps is None
+        and len(values.values) > MANY
+        and not cells(values)
+    ):
         frames = _by_value(values)
-    return Picture(values, frames, next(known for known in THEMES if known == theme))
+    return Picture(values, frames, next(known for known in THEMES if known == theme), steps)
 
 
 def _opened(values: Folded, wanted: Collection[str] | None) -> frozenset[str]:

@@ -92,7 +92,8 @@ class _Grid:
         self.wires = wires
         self.home = {box.name: number for number, b in enumerate(blocks) for box in b.boxes}
         self.columns = sorted({block.column for block in blocks})
-        self.last = max(block.row for block in blocks)
+        self.rows = sorted({block.row for block in blocks})
+        self.end = self.rows[-1] + 1
         self.gaps: dict[int, _Tracks] = {}
         self.lanes: dict[int, _Tracks] = {}
         self.above: dict[tuple[int, int], _Tracks] = {}  # of a block and a row of its boxes
@@ -119,7 +120,7 @@ class _Grid:
             first = second = start
         lane = None
         if first != second:
-            lane = target.row if not self._goes_below(wire) else self.last + 1
+            lane = target.row if not self._goes_below(wire) else self.end
         return first, second, lane
 
     def _goes_below(self, wire: Wire) -> bool:
@@ -156,8 +157,9 @@ class _Grid:
             inner = f"{block.label}" or outer
             if block.kind:
                 frames.append(Frame(outer, inner, "step"))
-                right, bottom = x + self.width[block.column], y + self.height[block.row]
-                frame_places[outer] = Rectangle(x - 8, y - self.title, right + 8, bottom + 8)
+                left, top = self.left[block.column], self.top[block.row]
+                right, bottom = left + self.width[block.column], top + self.height[block.row]
+                frame_places[outer] = Rectangle(left - 8, top - self.title, right + 8, bottom + 8)
             for box in block.boxes:
                 around = tuple(f"{frame} {block.column}" for frame in box.frames)
                 known = {frame.name for frame in block.frames}
@@ -246,8 +248,7 @@ class _Grid:
             column: max(b.width for b in self.blocks if b.column == column)
             for column in self.columns
         }
-        rows = range(self.last + 1)
-        self.height = {row: max(b.height for b in self.blocks if b.row == row) for row in rows}
+        self.height = {row: max(b.height for b in self.blocks if b.row == row) for row in self.rows}
         self.title = _TITLE
         x = 0.0
         if -1 in self.gaps:
@@ -262,11 +263,11 @@ class _Grid:
         y = 0.0
         self.top: dict[int, float] = {}
         self.lane_start: dict[int, float] = {}
-        for row in (*rows, self.last + 1):
+        for row in (*self.rows, self.end):
             self.lane_start[row] = y + CLEAR
             tracks = self.lanes.get(row)
             y += 0.0 if tracks is None else 2 * CLEAR + SPACING * len(tracks.buses)
-            if row <= self.last:
+            if row < self.end:
                 y += self.title
                 self.top[row] = y
                 y += self.height[row] + 14

@@ -133,7 +133,7 @@ class Network:
         self,
         stage: str = "checked",
         *,
-        steps: int | None = None,
+        steps: Steps | None = None,
         kernel: str | None = None,
         every_node: bool = False,
         opened: Collection[str] | None = None,
@@ -142,16 +142,17 @@ class Network:
         """A picture of the network: a notebook shows it, and its ``save("net.svg")`` writes it.
 
         ``stage`` is ``graph``, ``checked``, ``simplified``, ``adjoint``, ``tangent``, ``dag``
-        (which needs ``steps``) or ``schedule``; with ``steps`` there is a column for each.
-        ``kernel`` is another one than the default of the stage, ``opened`` are the cells to look
-        into (``["all"]``: every one), and ``theme`` is ``auto``, ``light`` or ``dark``.  Raises
-        :class:`InputError` where there is no such stage, kernel or cell, and no Graphviz.
+        (which needs ``steps``) or ``schedule``; with ``steps`` there is a column for each, and
+        with two time axes a grid of them.  ``kernel`` is another one than the default of the stage,
+        ``opened`` are the cells to look into (``["all"]``: every one), and ``theme`` is ``auto``,
+        ``light`` or ``dark``.  Raises :class:`InputError` where there is no such stage, kernel or
+        cell, and no Graphviz.
         """
         from rollc.drawing.picture import draw
-        from rollc.network.diagnosis.stages import stage_of
+        from rollc.network.diagnosis.stages import drawn_stage
 
-        shown = stage_of(self.graph, stage, kernel, steps)
-        return draw(shown, every_node=every_node, opened=opened, theme=theme)
+        shown, grid = drawn_stage(self.graph, stage, kernel, steps)
+        return draw(shown, every_node=every_node, opened=opened, theme=theme, steps=grid)
 
     def ir(
         self, stage: str = "checked", *, steps: int | None = None, kernel: str | None = None

@@ -103,13 +103,14 @@ def columns_of(picture: Picture) -> dict[str, set[float]]:
         if base and step.isdigit():
             frame, place = picture.layout.frames[box.frames[0]], picture.layout.boxes[box.name]
             assert frame.left < place.left < place.right < frame.right
-            found.setdefault(base, set()).add(round(place.left - frame.left, 1))
+            found.setdefault(base, set()).add(place.left - frame.left)
     return found
 
 
 def test_a_column_a_step_with_the_same_places_in_each() -> None:
     picture = picture_of("lstm", "adjoint", 3)
-    assert all(len(places) == 1 for places in columns_of(picture).values())
+    for places in columns_of(picture).values():
+        assert max(places) == pytest.approx(min(places))
     heads = [picture.layout.frames[f"block 0 {step}"] for step in range(3)]
     assert [frame.label for frame in picture.diagram.frames] == ["t = 0", "t = 1", "t = 2"]
     assert heads[0].right < heads[1].left
@@ -152,6 +153,34 @@ def test_values_outside_the_sequence_stand_before_and_behind_it(
     assert sorted(found[True]) == after
 
 
+def test_two_time_axes_are_a_grid() -> None:
+    """Encoder on the left, decoder at the bottom, and each pair of steps where theirs meet."""
+    graph = stage_graph(graph_of("sequences/translate"), "simplified")
+    picture = draw(graph, steps={"s": 3, "t": 2})
+    place = picture.layout.boxes
+    for s in range(3):
+        for t in range(2):
+            frame = picture.layout.frames[f"block {s} {t + 1}"]
+            assert frame.left < place[f"score.{s}.{t}"].left < frame.right
+            assert place[f"e.{s}"].right < frame.left
+            assert frame.bottom < place[f"d.{t}"].top
+    arrows = {(arrow.source, arrow.target) for arrow in picture.diagram.arrows}
+    assert {source for source, target in arrows if target == "score.1.1"} == {"e.1", "d.0"}
+    assert {source for source, target in arrows if target == "share.1.1"} == {
+        f"score.{s}.1" for s in range(3)
+    }
+    assert {source for source, target in arrows if target == "context.0"} == {
+        *(f"e.{s}" for s in range(3)),
+        *(f"share.{s}.0" for s in range(3)),
+    }
+    assert ("e.2", "d.-1'initial") in arrows  # last(e)
+    assert ("e.1", "d.-1'initial") not in arrows
+    assert {"e[-1] = 0", "d[-1] = last(e, over s)"} <= {*said(picture).values()}
+    assert flaws(picture.svg()) == []
+    adjoint = draw(stage_graph(graph_of("sequences/translate"), "adjoint"), steps={"s": 2, "t": 2})
+    assert flaws(adjoint.svg()) == []
+
+
 def test_regions_of_a_schedule_are_frames() -> None:
     run = Runner()
     picture = draw(scheduled(kernel_graph(graph_of("lstm"), "schedule", None, run), run))
@@ -186,6 +215,9 @@ def test_of_all_specs_nothing_is_on_anything_else(path: Path) -> None:
         stage_graph(graph, "adjoint", None, steps_of(graph)),
     ):
         assert flaws(draw(shown).svg()) == [], shown.stage
+    if len(graph.axes) > 1:
+        steps = dict(zip(graph.axes, (3, 2), strict=True))
+        assert flaws(draw(stage_graph(graph, "adjoint"), steps=steps).svg()) == []
 
 
 def moved(svg: str, name: str, x: float, y: float) -> str:
@@ -309,6 +341,8 @@ def test_a_network_draws_itself(tmp_path: Path) -> None:
         ({"stage": "adjont"}, "expected as `stage` graph, .* found `adjont`"),
         ({"stage": "dag"}, "give `steps`"),
         ({"steps": 0}, "`steps`: expected a whole number from 1 on, found 0"),
+        ({"steps": {"s": 2}}, "`steps`: there is no time axis `s`, but `t`"),
+        ({"steps": 2, "stage": "schedule"}, "leave out `steps`"),
         ({"kernel": "vjp"}, "`kernel` has no effect on `checked`"),
         ({"stage": "adjoint", "kernel": "no"}, "`lstm` has no `no` kernel; it has `forward`"),
         ({"opened": "low"}, "`opened`: expected cells, found `low`"),

@@ -31,11 +31,16 @@ INITIAL = "'initial"
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A read of a value, maybe with a delay; an ``initial`` one is for before the sequence."""
+    """A read of a value, maybe with a delay; an ``initial`` one is for before the sequence.
+
+    ``ends`` are the axes along which it is of one step alone, the ``first`` or the ``last``, or of
+    ``all``, as a softmax over time is.
+    """
 
     source: str
     delays: Delays = ()
     initial: bool = False
+    ends: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -263,23 +268,26 @@ class _Folding:
     def _look_behind(self, node: Node) -> _Behind:
         found = _Behind()
         for edge in node.operands:
-            self._add(found, edge, initial=False)
+            self._add(found, edge, initial=False, ends=_ends(node))
         if node.initial is not None:
-            self._add(found, Edge(node.initial), initial=True)
+            self._add(found, Edge(node.initial), initial=True, ends=())
         return found
 
-    def _add(self, found: _Behind, edge: Edge, *, initial: bool) -> None:
+    def _add(
+        self, found: _Behind, edge: Edge, *, initial: bool, ends: tuple[tuple[str, str], ...]
+    ) -> None:
         source = self.box.get(edge.source, edge.source)
         if source in self.weights:
             found.parameters[source] = None
         elif source in self.shown:
-            found.reads[Read(source, _sum((), edge), initial)] = None
+            found.reads[Read(source, _sum((), edge), initial, ends)] = None
         else:
             behind = self.behind[source]
             found.parameters |= behind.parameters
             for read in behind.reads:
                 delays = _sum(read.delays, edge)
-                found.reads[Read(read.source, delays, initial or read.initial)] = None
+                both = tuple(dict.fromkeys((*read.ends, *ends)))
+                found.reads[Read(read.source, delays, initial or read.initial, both)] = None
 
     def folded(self) -> Folded:
         found: dict[object, Value] = {}
@@ -300,6 +308,15 @@ class _Folding:
                 applied = self.applied.get(node.name)
                 found[key] = Value(node, (node.name,), parameters, reads, applied)
         return Folded(self.graph, tuple(found.values()))
+
+
+def _ends(node: Node) -> tuple[tuple[str, str], ...]:
+    """The axes along which a node has to do with one step alone or, at each step, with all."""
+    axis, over = node.options.get("axis"), node.options.get("over")
+    if operation_of(node).whole and isinstance(over, tuple):
+        return tuple((str(each), "all") for each in over if each in node.type.time)
+    end = operation_of(node).end or node.options.get("at")
+    return ((axis, end),) if isinstance(axis, str) and isinstance(end, str) and end else ()
 
 
 def _is_activation(node: Node) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from rollc.drawing.diagram import SIZES, Arrow, Box, Diagram, Frame
+from rollc.drawing.diagram import LABEL, SIZES, Arrow, Box, Diagram, Frame
 from rollc.drawing.formats.theme import (
     Role,
     Style,
@@ -19,6 +19,7 @@ from rollc.drawing.places import Curve, Layout
 
 POINTS = 72.0
 FONT = "Helvetica"
+LABEL_OF = "label "  # of a frame: what the box of its label is called
 
 
 def print_dot(diagram: Diagram, theme: Theme = "light", layout: Layout | None = None) -> str:
@@ -38,7 +39,9 @@ class _Text:
 
     def lines(self) -> Iterator[str]:
         yield f"digraph {quoted(self.diagram.name)} {{"
-        yield "  rankdir=TB; newrank=true; nodesep=0.25; ranksep=0.32;"
+        # Rows across frames need ranks of their own, which lead arrows through boxes at times.
+        ranks = "newrank=true; " if self.diagram.rows else ""
+        yield f"  rankdir=TB; {ranks}nodesep=0.25; ranksep=0.32;"
         yield f'  bgcolor="{self._of("paper")}";'
         yield f'  fontname="{FONT}"; fontsize=10;'
         if self.layout is not None:
@@ -75,6 +78,8 @@ class _Text:
             frame = self.adjacent[name]
             yield f"{indent}subgraph {quoted(f'cluster {name}')} {{"
             yield f"{indent}  {self._frame(frame)}"
+            if self.layout is None and frame.look == "region":
+                yield f"{indent}  {self._label_box(frame)}"
             yield from self._inside((*path, name), level + 1)
             yield f"{indent}}}"
 
@@ -95,7 +100,16 @@ class _Text:
             x, y = self.layout.labels[frame.name]
             x += label_width(frame.label) / 2
             look += f' lp="{x:.1f},{self._up(y - 4):.1f}";'
-        return f"label={quoted(frame.label)}; labeljust=l; margin=9; {look}{title}"
+        label = "" if self.layout is None and frame.look == "region" else frame.label
+        return f"label={quoted(label)}; labeljust=l; margin=9; {look}{title}"
+
+    def _label_box(self, frame: Frame) -> str:
+        """The label of a frame that many arrows enter: as a box, which they are led around."""
+        sizes = f"width={(label_width(frame.label) + 6) / POINTS:.3f}, height={18 / POINTS:.3f}"
+        return (
+            f"{quoted(LABEL_OF + frame.name)} [shape=plaintext, {sizes}, fontsize={LABEL:g},"
+            f" label={quoted(frame.label)}, fontcolor={quoted(self._of(frame_style(frame).text))}];"
+        )
 
     def _box(self, box: Box) -> str:
         style = box_style(box)

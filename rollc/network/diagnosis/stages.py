@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from html import escape
 
 from rollc.backends import registry
+from rollc.drawing.copies import steps_along
 from rollc.entries.stage_graphs import kernel_graph, stage_graph
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
@@ -36,15 +37,26 @@ class Text(str):
         return f"<pre>{escape(self)}</pre>"
 
 
-def stage_of(graph: Graph, stage: str, kernel: str | None, steps: int | None) -> Graph | Schedule:
+def drawn_stage(
+    graph: Graph, stage: str, kernel: str | None, steps: int | Mapping[str, int] | None
+) -> tuple[Graph | Schedule, dict[str, int] | None]:
     """A stage of a checked graph that has a picture; over some steps ``dag`` is meant.
 
+    With two time axes the steps are given back, for a grid of the stage before it is unrolled.
     Raises :class:`InputError`.
     """
-    stage, steps = _checked(stage, (*OF_NETWORK, *OF_KERNELS), kernel, steps)
-    if stage != "schedule":
-        return stage_graph(graph, stage, kernel, steps)
-    return _planned(graph, stage, kernel, steps)[0]
+    along = None if steps is None else steps_along(graph.axes, steps)
+    count = None if along is None else next(iter(along.values()), None)
+    stage, count = _checked(stage, (*OF_NETWORK, *OF_KERNELS), kernel, count)
+    if stage == "schedule":
+        if count is not None:
+            raise InputError("a schedule is drawn for any number of steps: leave out `steps`")
+        return _planned(graph, stage, kernel, None)[0], None
+    if along is None or len(along) < 2:
+        return stage_graph(graph, stage, kernel, count), None
+    if stage == "dag" and kernel is None:
+        return stage_graph(graph, "simplified"), along
+    return kernel_graph(graph, stage, kernel, Runner()), along
 
 
 def text_of(
@@ -86,7 +98,7 @@ def _checked(
     if kernel is not None and stage in OF_NETWORK:
         raise InputError(f"`kernel` has no effect on `{stage}`, which is of the network itself")
     if stage == "dag" and steps is None:
-        raise InputError("the stage `dag` is the network over some steps: give `steps`")
+        raise InputError("the stage `dag` is the network over N steps: give `steps` (`--steps N`)")
     return stage, steps
 
 

@@ -25,6 +25,7 @@ from rollc.tools.cli.options import (
     seed_option,
     sets_option,
     step_sizes,
+    steps_of,
     steps_option,
     words_of,
 )
@@ -200,7 +201,13 @@ def ir(
     help="Which graph to draw; a schedule has its regions as frames.",
 )
 @click.option("--kernel", type=click.Choice(KERNELS), help="Of which kernel, for `adjoint` and on.")
-@steps_option("Unroll the graph over N steps: a column a step.")
+@click.option(
+    "--steps",
+    multiple=True,
+    metavar="N|AXIS=N",
+    callback=steps_of,
+    help="A column for each of N steps; with two time axes a grid, such as s=4 and t=3.",
+)
 @click.option("--every-node", is_flag=True, help="A box for each operation, and for parameters.")
 @click.option(
     "--open",

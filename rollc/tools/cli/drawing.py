@@ -9,14 +9,12 @@ from rollc.drawing.picture import TEXT, suffix_of
 from rollc.drawing.picture import draw as drawn
 from rollc.driver.stages import Choice
 from rollc.ir.text import parse_graph
-from rollc.kernel.text import parse_schedule
+from rollc.network.diagnosis.stages import OF_KERNELS, drawn_stage
 from rollc.tools import files
 from rollc.tools.cli import building, effect
 
 if TYPE_CHECKING:
     from rollc.lang.elaboration.expressions import Feed
-
-OF_KERNELS = ("adjoint", "tangent", "dag", "schedule")
 
 
 def draw(
@@ -24,7 +22,7 @@ def draw(
     output: str,
     stage: str,
     kernel: str | None,
-    steps: int | None,
+    steps: int | Mapping[str, int] | None,
     every_node: bool,
     opened: tuple[str, ...],
     theme: str,
@@ -40,11 +38,10 @@ def draw(
         theme = "light"  # only SVG can follow its reader
     if suffix == ".tex":
         effect.refuse(["theme"], "on TikZ, whose colours are defined in the file")
-    if steps is not None and stage not in OF_KERNELS:
-        stage = "dag"
-    text = building.stage_text(spec, sets, Choice(stage, kernel, steps, feed=feed))
-    shown = parse_schedule(text) if stage == "schedule" else parse_graph(text)
-    picture = drawn(shown, every_node=every_node, opened=opened or None, theme=theme)
+    read = "graph" if stage == "graph" and steps is None else "checked"
+    graph = parse_graph(building.stage_text(spec, sets, Choice(read, feed=feed)))
+    shown, grid = drawn_stage(graph, stage, kernel, steps)
+    picture = drawn(shown, every_node=every_node, opened=opened or None, theme=theme, steps=grid)
     content = picture.content(suffix)
     if suffix in TEXT:
         files.write_text(output, content.decode())

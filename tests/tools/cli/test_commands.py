@@ -328,6 +328,7 @@ def test_a_picture_needs_no_graphviz_as_text(run: Run, tmp_path: Path) -> None:
     [
         (("--stage", "graph"), "t-1"),
         (("--stage", "dag", "--steps", "2"), "t = 1"),
+        (("--steps", "t=2"), "t = 1"),
         (("--stage", "tangent"), "digraph"),
         (("--stage", "schedule"), "loop over t, from the first step"),
         (("--stage", "schedule", "--kernel", "forward"), "loop over t, from the first step"),
@@ -343,9 +344,11 @@ def test_a_picture_of_any_stage(run: Run, options: tuple[str, ...], said: str) -
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--stage", "dag"), "give `--steps N`"),
+        (("--stage", "dag"), "(`--steps N`)"),
         (("--stage", "graph", "--kernel", "vjp"), "`--kernel` has no effect on `graph`"),
         (("--open", "low"), "no cell `low`; it has none"),
+        (("--steps", "s=2"), "there is no time axis `s`, but `t`"),
+        (("--steps", "2", "--stage", "schedule"), "leave out `steps`"),
         (("-o", "p.tex", "--theme", "dark"), "`--theme` has no effect on TikZ"),
         (("--every-node", "--open", "all"), "cells cannot be opened where every node is drawn"),
     ],
