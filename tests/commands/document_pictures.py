@@ -6,7 +6,7 @@ import re
 
 from rollc.drawing.picture import Picture, draw
 from rollc.driver.sources import read_spec
-from rollc.network.diagnosis.stages import stage_of
+from rollc.network.diagnosis.stages import drawn_stage
 from tests.helpers.paths import ROOT
 
 FOLDER = ROOT / "docs" / "pictures"
@@ -25,7 +25,8 @@ def picture(name: str) -> Picture:
     text = (ROOT / page).read_text(encoding="utf-8")
     found = re.search(rf"^```roll {re.escape(file)}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert found is not None
-    return draw(stage_of(read_spec(found[1], file)[0], stage, None, steps))
+    shown, grid = drawn_stage(read_spec(found[1], file)[0], stage, None, steps)
+    return draw(shown, steps=grid)
 
 
 def main() -> None:
