@@ -53,7 +53,10 @@ class RollLexer(RegexLexer):  # type: ignore[misc]
             (r'"[^"\n]*"', String),
             (NUMBER, Number),
             (words(INSIDE, prefix=r"\b", suffix=r"\b"), Operator.Word),
-            (r"(:)(\s*)(index(?=\s*\()|number\b)", bygroups(Punctuation, Whitespace, Keyword.Type)),
+            (
+                r"(:)(\s*)(index(?=\s*\()|(?:number|complex)\b)",
+                bygroups(Punctuation, Whitespace, Keyword.Type),
+            ),
             (rf"{NAME}(?=\s*\()", _called),
             (NAME, Name),
             (SYMBOLS, Operator),

@@ -10,7 +10,7 @@ STATEMENTS = (
 )
 """What a statement begins with."""
 INSIDE = ("when", "frozen", "over", "and", "or", "not")
-TYPES = ("index", "number")
+TYPES = ("index", "number", "complex")
 INITIALISERS = ("glorot", "orthogonal", "identity", "zeros", "normal", "uniform")
 LETTERS = "A-Za-z_αβγδεζηθικλμνξπρςστυφχψωΓΔΘΛΞΠΣΦΨΩ"
 NAME = f"[{LETTERS}][{LETTERS}0-9]*"

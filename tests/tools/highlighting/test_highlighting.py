@@ -21,7 +21,7 @@ GRAMMAR = ROOT / "editors" / "vscode" / "syntaxes" / "roll.tmLanguage.json"
 TEXT = """\
 net α_net  # a comment
 use "cells/lstm.roll"
-static input z: index(4), init_: number
+static input z: index(4), init_: number, u: complex[2]
 param W: [2*H, D] = normal(0.1) frozen
 reset h when r > 1e-3 and not b
 h = where(h[t-1] <= .5, mine(x), time) ** 2
@@ -55,6 +55,7 @@ def test_the_lexer_tells_what_is_what() -> None:
         (Keyword, "static"),
         (Keyword.Type, "index"),
         (Keyword.Type, "number"),
+        (Keyword.Type, "complex"),
         (Name, "init_"),
         (Operator.Word, "frozen"),
         (Operator.Word, "when"),
@@ -124,7 +125,7 @@ def test_the_grammar_of_textmate_tells_what_is_what() -> None:
     assert lines[0]["# a comment"].startswith("comment")
     assert lines[1]['"cells/lstm.roll"'].startswith("string")
     assert lines[2]["static"] == lines[2]["input"] == "keyword.control.roll"
-    assert lines[2]["index"] == lines[2]["number"] == "storage.type.roll"
+    assert {lines[2][word] for word in words.TYPES} == {"storage.type.roll"}
     assert lines[3]["normal"] == "support.constant.roll"
     assert lines[3]["frozen"] == lines[4]["when"] == "keyword.operator.word.roll"
     assert lines[4]["1e-3"] == "constant.numeric.roll"
