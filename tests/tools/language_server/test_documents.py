@@ -68,6 +68,16 @@ def test_every_name_of_a_spec_is_known(name: str) -> None:
             assert known.type is not None or known.number is not None
 
 
+def lines_of(text: str, of: str) -> list[int]:
+    """The lines that have the name whose first occurrence begins as given."""
+    document = read_document(Source("a.roll", text))
+    assert [each for each in document.diagnostics if each.severity == "error"] == []
+    found = document.names.at(text.index(of))
+    assert found is not None
+    spans = written(document, place_of(document, found.symbol))
+    return [text[: span.start].count("\n") + 1 for span in spans]
+
+
 def test_names_of_a_cell_are_not_those_of_the_spec() -> None:
     text = """\
 net a
@@ -81,24 +91,38 @@ fn g(x) = x * K
 y = f(g(x); H=H, back=1)
 output y
 """
-    document = read_document(Source("a.roll", text))
-    assert document.diagnostics == ()
+    assert lines_of(text, "x: [H]") == [3, 9]
+    assert lines_of(text, "H = 2") == [2, 3, 9]
+    assert lines_of(text, "x; H") == [4, 5]
+    assert lines_of(text, "H=2") == [4, 5, 9]
+    assert lines_of(text, "back=K") == [4, 5, 9]
+    assert lines_of(text, "K = 3") == [2, 4, 7, 8]
+    assert lines_of(text, "x) = ") == [7, 7, 8]
+    assert lines_of(text, "y = f") == [9, 10]
+    assert lines_of(text, "y {") == [4, 5, 5]
+    assert lines_of(text, "g(x)") == [7, 9]
 
-    def places(of: str, count: int) -> list[int]:
-        offset = -1
-        for _ in range(count + 1):
-            offset = text.index(of, offset + 1)
-        found = document.names.at(offset)
-        assert found is not None
-        spans = written(document, place_of(document, found.symbol))
-        return [text[: span.start].count("\n") + 1 for span in spans]
 
-    assert places("x", 0) == [3, 9]
-    assert places("H", 0) == [2, 3, 9]
-    assert places("x;", 0) == [4, 5]
-    assert places("H=2", 0) == [4, 5, 9]
-    assert places("back", 0) == [4, 5, 9]
-    assert places("K", 0) == [2, 4, 7, 8]
-    assert places("x)", 0) == [7, 7, 8]
-    assert places("y = f", 0) == [9, 10]
-    assert places("y {", 0) == [4, 5, 5]
+def test_every_statement_reads_its_names() -> None:
+    text = """\
+net a
+time s, t
+const k = 0.5
+input x[s], y[t]
+param start, W: [2, 2]
+h = k * h[s-1] + x
+init h = start
+reset h when x > 1
+a, b = split(W @ [last(h), y], 2)
+c: [1] = tanh(a + c[t-1])
+output c, b
+loss mean(sum(c), over t)
+"""
+    assert lines_of(text, "s, t") == [2, 4, 6]
+    assert lines_of(text, "t\nconst") == [2, 4, 10, 12]
+    assert lines_of(text, "h = k") == [6, 6, 7, 8, 9]
+    assert lines_of(text, "start, W") == [5, 7]
+    assert lines_of(text, "x[s]") == [4, 6, 8]
+    assert lines_of(text, "k = 0.5") == [3, 6]
+    assert lines_of(text, "b = split") == [9, 11]
+    assert lines_of(text, "c: [1]") == [10, 10, 11, 12]

@@ -48,9 +48,9 @@ def format_files(paths: Sequence[str], check: bool, difference: bool) -> int:
         elif text != source.text:
             _rewrite(Path(source.name), text)
     looked = check or difference
-    parts = ((changed, "to be laid out" if looked else "laid out"), (same, "already were"))
-    said = [f"{count} {what}" for count, what in parts if count]
-    console.say(", ".join([*said, *([f"{wrong} cannot be read"] if wrong else [])]))
+    counts = {"to be laid out" if looked else "laid out": changed, "unchanged": same}
+    counts["with errors, left as they are"] = wrong
+    console.say(", ".join(f"{count} {what}" for what, count in counts.items() if count))
     return 1 if wrong or (changed and looked) else 0
 
 

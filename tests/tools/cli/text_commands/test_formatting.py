@@ -40,7 +40,7 @@ def test_nothing_is_written_where_one_only_looks(
     assert (folder / "ugly.roll").read_text() == UGLY
     out, err = capsys.readouterr()
     assert said in out
-    assert "1 to be laid out, 1 already were" in err
+    assert "1 to be laid out, 1 unchanged" in err
 
 
 def test_standard_input_goes_to_standard_output(
@@ -58,7 +58,7 @@ def test_a_folder_and_a_wrong_text(folder: Path, capsys: pytest.CaptureFixture[s
     assert (folder / "wrong.roll").read_text() == WRONG
     err = capsys.readouterr().err
     assert "error[R103]" in err
-    assert "1 laid out, 1 already were, 1 cannot be read" in err
+    assert "1 laid out, 1 unchanged, 1 with errors" in err
 
 
 def test_what_was_built_stays_as_it_is(folder: Path) -> None:
