@@ -186,9 +186,9 @@ def _leaf(graph: Graph, node: Node) -> Iterator[str]:
 
 def _initialiser(options: dict[str, Attribute], type_: Type) -> Iterator[str]:
     initialiser = options["initialiser"]
-    if initialiser in ("glorot", "orthogonal", "identity") and len(type_.shape) != 2:
+    if initialiser in ("glorot", "orthogonal", "identity") and len(type_.shape) < 2:
         yield f"`{initialiser}` is for matrices"
-    elif initialiser == "identity" and type_.shape[0] != type_.shape[1]:
+    elif initialiser == "identity" and type_.shape[-2] != type_.shape[-1]:
         yield "`identity` is for square matrices"
     if initialiser == "uniform":
         low, high = options["low"], options["high"]

@@ -29,6 +29,7 @@ from rollc.lang.pairs.expansion import expanded, in_parts
 from rollc.lang.pairs.kinds import ComplexKinds
 from rollc.lang.symbols.builtins import DERIVATIVES
 from rollc.lang.symbols.constants import Rejected, overrides
+from rollc.lang.symbols.forms import written_out
 from rollc.lang.symbols.table import twice
 from rollc.lang.symbols.untyped_node import LOSS, Axis, Draft, Operand
 from rollc.lang.syntax.ast import Alias, Along, Init, Loss, Net, Output, Reset, Spec, Statement
@@ -151,6 +152,7 @@ class _Resolver:
         graph = None
         if not has_errors(diagnostics) and all(name in inference.types for name in drafts):
             graph = assemble(self.drafts, inference, frame, self.source)
+            graph = written_out(graph)
             graph = expanded(graph, self.drafts.complex)
             if any(node.operation in DERIVATIVES for node in graph.nodes):
                 graph = self._differentiated(graph, wired)

@@ -16,6 +16,7 @@ def initial_parameters(
 ) -> dict[str, NDArray[Any]]:
     """One array for each parameter, drawn in the order of the spec.
 
+    Of more than two dimensions the last two are matrices, each of which is drawn by itself.
     ``glorot``: uniform in ±sqrt(6 / (rows + columns)) (Glorot and Bengio 2010, equation 16).
     ``orthogonal``: the Q of a normal matrix, its signs fixed by R (Saxe et al. 2014).
     """
@@ -41,16 +42,22 @@ def _initial(node: Node, generator: np.random.Generator) -> NDArray[Any]:
         case "number":
             return np.full(shape, number("value"))
         case "identity":
-            return np.eye(shape[0], shape[1])
+            return np.broadcast_to(np.eye(shape[-2], shape[-1]), shape)
         case "normal":
             return generator.normal(0.0, number("scale"), shape)
         case "uniform":
             return generator.uniform(number("low"), number("high"), shape)
         case "orthogonal":
-            return _orthogonal(shape, generator)
+            return _orthogonal_matrices(shape, generator)
         case _:
             limit = float(np.sqrt(6.0 / sum(shape[-2:])))
             return generator.uniform(-limit, limit, shape)
+
+
+def _orthogonal_matrices(shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[Any]:
+    if len(shape) == 2:
+        return _orthogonal(shape, generator)
+    return np.stack([_orthogonal_matrices(shape[1:], generator) for _ in range(shape[0])])
 
 
 def _orthogonal(shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[Any]:

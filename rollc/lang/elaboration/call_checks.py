@@ -9,7 +9,7 @@ from rollc.ir.attributes import MOST_DIMENSIONS
 from rollc.ir.graph import Attribute
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
-from rollc.lang.symbols.builtins import ALONG, ENDS, EVERY, MOVED, OVER_TIME, STOP, TIME
+from rollc.lang.symbols.builtins import ALONG, CUT, ENDS, EVERY, MOVED, OVER_TIME, STACK, STOP, TIME
 from rollc.lang.symbols.constants import Rejected, Values, rejected
 from rollc.lang.symbols.library import LIBRARY
 from rollc.lang.symbols.operations import OPERATIONS
@@ -181,7 +181,7 @@ def known_options(call: Call) -> tuple[tuple[str, Attribute], ...]:
     function = call.function.name
     if function == STOP:
         return ((EVERY, 0),)
-    if function in MOVED:
+    if function in (*MOVED, CUT, STACK):
         return (("axis", 0),)
     if function in LIBRARY:
         return LIBRARY[function].defaults

@@ -16,7 +16,8 @@ from rollc.lang.elaboration.call_checks import (
     no_option,
     options_of,
 )
-from rollc.lang.elaboration.expressions import Expressions, leading_name
+from rollc.lang.elaboration.calls_of_sizes import CallsOfSizes
+from rollc.lang.elaboration.expressions import leading_name
 from rollc.lang.elaboration.unknown_calls import unknown_function
 from rollc.lang.expansion.substitution import Scope, substituted
 from rollc.lang.symbols.builtins import (
@@ -24,21 +25,21 @@ from rollc.lang.symbols.builtins import (
     DERIVATIVES,
     ENDS,
     EVERY,
-    EYE,
     FEED,
-    FULL,
     JACOBIAN,
     MOVED,
-    ONES,
     OVER_TIME,
-    RANGE,
+    RESHAPE,
     SHAPED,
     SIZE,
+    STACK,
     STOP,
     TIME,
+    TRANSPOSE,
     functions,
 )
 from rollc.lang.symbols.constants import Rejected, rejected
+from rollc.lang.symbols.forms import EINSUM
 from rollc.lang.symbols.library import LIBRARY, LOSSES
 from rollc.lang.symbols.operations import OPERATIONS
 from rollc.lang.symbols.table import shown
@@ -59,7 +60,7 @@ from rollc.lang.syntax.ast import (
 MOST_INLINED = 2_000  # calls of functions of one's own, those inside functions included
 
 
-class Drafts(Expressions):
+class Drafts(CallsOfSizes):
     """Drafts of the equations of a spec."""
 
     # Statements
@@ -101,14 +102,15 @@ class Drafts(Expressions):
         for place, name in enumerate(names):
             if name in owned:
                 self.drafts[name.name] = Draft(
-                    name.name, "slice", (whole,), name.span, cut=Cut(part=(place, len(names)))
+                    name.name, "slice", (whole,), name.span, cut=self._part(call, place, len(names))
                 )
 
     def _whole(self, call: Call, named: int, prefix: str) -> Operand:
         """What is split in as many parts as are named."""
         check_arity(call, ("x", "parts"))
-        if call.options or call.sizes or call.over is not None:
+        if call.sizes or call.over is not None:
             raise no_option(call)
+        self._part(call, 0, named)
         whole = self.read(call.operands[0], prefix)
         count = self.values.count(call.operands[1])
         if count != named:
@@ -119,6 +121,11 @@ class Drafts(Expressions):
                 f"{count} parts",
             )
         return whole
+
+    def _part(self, call: Call, place: int, count: int) -> Cut:
+        """One of the parts of a `split`."""
+        axis = along_of(options_of(call, known_options(call), self.values)) or 0
+        return Cut(part=(place, count), axis=axis)
 
     # Calls
 
@@ -137,9 +144,15 @@ class Drafts(Expressions):
         if function == FEED:
             return self._fed(call, prefix, name)
         if function in SHAPED:
-            return self._shaped(call, prefix, name)
+            return self.shaped(call, prefix, name)
         if function in MOVED:
-            return self._moved(call, prefix, name)
+            return self.moved(call, prefix, name)
+        if function == EINSUM:
+            return self.einsum(call, prefix, name)
+        if function == STACK:
+            return self.stack(call, prefix, name)
+        if function == RESHAPE or (function == TRANSPOSE and len(call.operands) > 1):
+            return self.in_dimensions(call, prefix, name)
         if function in DERIVATIVES:
             return self._derivative(call, prefix, name)
         if function == STOP and call.options:
@@ -160,46 +173,6 @@ class Drafts(Expressions):
         operands = self.all_of(call.operands, prefix)
         chosen = attributes(**options)
         return self.add(operation, operands, call.span, prefix, name, options=chosen, along=along)
-
-    def _shaped(self, call: Call, prefix: str, name: str | None) -> Operand:
-        """A constant of some sizes; `full` has a value before them."""
-        function = call.function.name
-        if call.options or call.sizes or call.over is not None:
-            raise no_option(call)
-        first = function == FULL
-        one = function in (EYE, RANGE)
-        wanted = (*["x"] * first, "N")
-        check_arity(call, wanted, variadic=not one)
-        sizes = self.values.shape(call.operands[first:], call.span)
-        if one:
-            options = attributes(size=sizes[0])
-            return self.add(function, (), call.span, prefix, name, options=options)
-        if first:
-            value = self.read(call.operands[0], prefix)
-        else:
-            number = self.constant(float(function == ONES), call.span, prefix)
-            value = Operand(Edge(number), call.span)
-        options = attributes(shape=sizes)
-        return self.add("fill", (value,), call.span, prefix, name, options=options)
-
-    def _moved(self, call: Call, prefix: str, name: str | None) -> Operand:
-        """Elements moved along a dimension, by whole numbers that are known when it is built."""
-        operation, *numbers = MOVED[call.function.name]
-        if call.sizes or call.over is not None:
-            raise no_option(call)
-        check_arity(call, ("x", *numbers))
-        options = options_of(call, known_options(call), self.values)
-        for number, operand in zip(numbers, call.operands[1:], strict=True):
-            value = options[number] = self.values.whole(operand)
-            flaw = attribute_flaw(operation, number, value)
-            if flaw is not None:
-                raise rejected(
-                    "R205", operand.span, f"`{number}` must be {flaw}", f"this is {value}"
-                )
-        along = along_of(options)
-        moved = self.read(call.operands[0], prefix)
-        chosen = attributes(**options)
-        return self.add(operation, (moved,), call.span, prefix, name, options=chosen, along=along)
 
     def _derivative(self, call: Call, prefix: str, name: str | None) -> Operand:
         """`grad(e, x)` and `jacobian(f, x)`: nodes that wait until all types are known."""
@@ -366,7 +339,7 @@ class Drafts(Expressions):
         if isinstance(value, Call) and value.function.name == CUT:
             whole = self._whole(value, len(equation.names), prefix)
             for place, own in enumerate(equation.names):
-                cut = Cut(part=(place, len(equation.names)))
+                cut = self._part(value, place, len(equation.names))
                 self._arguments[own.name] = self.add("slice", (whole,), own.span, prefix, None, cut)
         else:
             named = None if read in self._variables else name

@@ -7,22 +7,32 @@ evaluation; the outermost operation has the name ``s`` itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal, TypeGuard
 
-from rollc.ir.graph import Edge
+from rollc.ir.graph import Edge, attributes
 from rollc.lang.diagnostics.source import Span
-from rollc.lang.elaboration.index_errors import in_brackets, negative, no_delay, range_of_steps
+from rollc.lang.elaboration.index_errors import (
+    delay_among_places,
+    in_brackets,
+    negative,
+    no_delay,
+    range_of_steps,
+)
 from rollc.lang.elaboration.resets import Resets
 from rollc.lang.expansion.definitions import Definitions
 from rollc.lang.inference.axes import Marked
 from rollc.lang.symbols.builtins import (
     NOT,
+    SIZE,
     SYMBOLS,
     TIME,
     functions,
 )
 from rollc.lang.symbols.constants import LONGEST_DELAY, Rejected, Values, rejected
+from rollc.lang.symbols.forms import GATHER
 from rollc.lang.symbols.table import Names, no_axis
 from rollc.lang.symbols.untyped_node import Axis, Cut, Declared, NodeTable, Operand
 from rollc.lang.syntax.ast import (
@@ -35,14 +45,27 @@ from rollc.lang.syntax.ast import (
     Negate,
     Not,
     Number,
+    Range,
+    Rest,
+    Selection,
     Slice,
     Subscript,
+    Text,
     names_in,
+    parts,
 )
 
 Feed = Literal["free", "taught"]
 DEEPEST = 128  # levels of an expression, with those of the functions that it calls
 MOST_NODES = 10_000  # of the graph, whatever they come from
+
+
+@dataclass(frozen=True)
+class Gather:
+    """A look-up along a dimension by an index that is computed."""
+
+    index: Operand
+    axis: int
 
 
 class Expressions(NodeTable):
@@ -118,24 +141,15 @@ class Expressions(NodeTable):
                 if axis is not None and self.is_axis(axis):
                     return self._delayed(base, self.axis(axis), index, span)
                 self._check_index(base, index, axis)
-                start = self.values.whole(index)
-                if start < 0:
-                    raise negative(base, index, span, f"from {start}", element=True)
-                return self._cut(base, Cut(start, start + 1, element=True), span, prefix, name)
+                place = self._element(base, index, 0, span, prefix)
+                return self._cut(self.read(base, prefix), place, span, prefix, name)
             case Slice(base, first, last):
-                if any(self.is_axis(name) for end in (first, last) for name in _names(end)):
-                    raise range_of_steps(base, first, last, span)
-                start = 0 if first is None else self.values.whole(first)
-                stop = None if last is None else self.values.whole(last)
-                if stop is not None and stop < 0 and last is not None:
-                    raise negative(base, last, span, f"up to {stop}")
-                if start < 0:
-                    raise negative(base, first, span, f"from {start}")
-                if stop is not None and stop <= start:
-                    raise rejected(
-                        "R221", span, "a slice of no elements", f"from {start} up to {stop}"
-                    )
-                return self._cut(base, Cut(start, stop), span, prefix, name)
+                cut = self._range(base, first, last, 0, span)
+                return self._cut(self.read(base, prefix), cut, span, prefix, name)
+            case Selection(base, places):
+                return self._selected(base, places, span, prefix, name)
+            case Text():
+                raise rejected("R204", span, "a text is the first operand of `einsum` alone")
             case Listing(elements):
                 operands = self.all_of(elements, prefix)
                 return self.add("stack", operands, span, prefix, name)
@@ -250,14 +264,107 @@ class Expressions(NodeTable):
             )
         return delay
 
-    def _cut(
-        self, base: Expression, cut: Cut, span: Span, prefix: str, name: str | None
+    def _selected(
+        self,
+        base: Expression,
+        places: Sequence[Expression | Range | Rest],
+        span: Span,
+        prefix: str,
+        name: str | None,
     ) -> Operand:
-        whole = self.read(base, prefix)
+        """A place for each dimension; those behind `...` are counted from the end."""
+        if any(map(self.is_axis, chain(*(names_in(x) for x in places if _is_expression(x))))):
+            raise delay_among_places(base, places, span)
+        rests = [at for at, place in enumerate(places) if isinstance(place, Rest)]
+        for at in rests[1:]:
+            raise rejected("R221", places[at].span, "`...` stands for dimensions once", "again")
+        middle = rests[0] if rests else len(places)
+        cuts: list[Cut | Gather] = []
+        kept = 0
+        for place in places[:middle]:
+            cuts += self._placed(base, place, kept, span, prefix)
+            kept += isinstance(place, Range)
+        behind = -1
+        for place in reversed(places[middle + 1 :]):
+            cuts += self._placed(base, place, behind, span, prefix)
+            behind -= isinstance(place, Range)
+        value = self.read(base, prefix)
+        for at, cut in enumerate(cuts, 1):
+            value = self._cut(value, cut, span, prefix, name if at == len(cuts) else None)
+        if not cuts:
+            return self.add("identity", (value,), span, prefix, name)
+        return value
+
+    def _placed(
+        self, base: Expression, place: Expression | Range | Rest, axis: int, span: Span, prefix: str
+    ) -> list[Cut | Gather]:
+        """What is taken along one of several dimensions."""
+        match place:
+            case Range(None, None) | Rest():
+                return []
+            case Range(first, last):
+                return [self._range(base, first, last, axis, span)]
+        self._check_index(base, place, leading_name(place))
+        return [self._element(base, place, axis, span, prefix)]
+
+    def _element(
+        self, base: Expression, index: Expression, axis: int, span: Span, prefix: str
+    ) -> Cut | Gather:
+        """One element along a dimension, by a number or by an index that is computed."""
+        if self._is_computed(index):
+            return Gather(self.read(index, prefix), axis)
+        start = self.values.whole(index)
+        if start < 0:
+            text = f"from {start}"
+            raise negative(base, index, span, text, element=True, axis=axis)
+        return Cut(start, start + 1, element=True, axis=axis)
+
+    def _is_computed(self, index: Expression) -> bool:
+        """Whether an index is a value of the network; a size of one is none."""
+        match index:
+            case Call(function):
+                return function.name != SIZE
+            case Name(name):
+                symbol = self.names.symbols.get(name)
+                numbers = symbol is None or symbol.kind in ("size", "const")
+                return self.inside(index) or not numbers
+        return any(map(self._is_computed, parts(index)))
+
+    def _range(
+        self,
+        base: Expression,
+        first: Expression | None,
+        last: Expression | None,
+        axis: int,
+        span: Span,
+    ) -> Cut:
+        """Some elements along a dimension."""
+        if any(self.is_axis(name) for end in (first, last) for name in _names(end)):
+            raise range_of_steps(base, first, last, span)
+        start = 0 if first is None else self.values.whole(first)
+        stop = None if last is None else self.values.whole(last)
+        if stop is not None and stop < 0 and last is not None:
+            raise negative(base, last, span, f"up to {stop}", axis=axis)
+        if start < 0:
+            raise negative(base, first, span, f"from {start}", axis=axis)
+        if stop is not None and stop <= start:
+            raise rejected("R221", span, "a slice of no elements", f"from {start} up to {stop}")
+        return Cut(start, stop, axis=axis)
+
+    def _cut(
+        self, whole: Operand, cut: Cut | Gather, span: Span, prefix: str, name: str | None
+    ) -> Operand:
+        if isinstance(cut, Gather):
+            operands, options = (whole, cut.index), attributes(axis=cut.axis)
+            return self.add(GATHER, operands, span, prefix, name, options=options)
         piece = self.add("slice", (whole,), span, prefix, None if cut.element else name, cut)
         if not cut.element:
             return piece
         return self.add("sum", (piece,), span, prefix, name, along=cut.axis)
+
+
+def _is_expression(place: Expression | Range | Rest) -> TypeGuard[Expression]:
+    return not isinstance(place, Range | Rest)
 
 
 def _names(expression: Expression | None) -> Iterable[Name]:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rollc.lang.diagnostics.diagnostic import Edit
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.symbols.constants import Rejected, rejected
 from rollc.lang.symbols.table import shown
-from rollc.lang.syntax.ast import Binary, Expression, Name, Negate, Number
+from rollc.lang.syntax.ast import Binary, Expression, Name, Negate, Number, Range, Rest
 
 MOST_WRITTEN = 16  # steps that a help writes one by one
 
 
 def negative(
-    base: Expression, end: Expression | None, span: Span, text: str, element: bool = False
+    base: Expression,
+    end: Expression | None,
+    span: Span,
+    text: str,
+    element: bool = False,
+    axis: int = 0,
 ) -> Rejected:
     """A count from the end: of elements, or of one meant to be of steps."""
     helps = ["a slice without an end goes to the last element: `x[2:]`"]
     edits: list[Edit] = []
     match base, end:
-        case Name(name), Negate(Number(int() as count)):
+        case Name(name), Negate(Number(int() as count)) if axis >= 0:
             assert end is not None
-            last = f"size({shown(name)})-{count}"
+            last = f"size({shown(name)}{f', axis={axis}' if axis > 0 else ''})-{count}"
             helps = [f"counted from the last element it is `{last}`", *helps]
             edits = [Edit(end.span, last)]
-            if element:
+            if element and not axis:
                 ago = "one step" if count == 1 else f"{count} steps"
                 helps = [f"the value {ago} ago is `{shown(name)}[t-{count}]`", helps[0]]
                 edits = [Edit(end.span, f"t-{count}")]
@@ -34,6 +41,20 @@ def no_delay(index: Expression) -> Rejected:
     """An index with a time axis that is not of the form of a delay."""
     message, help_ = "a delay is written `t-k` or `t+k`", "`h[t-1]` is the value one step ago"
     return rejected("R222", index.span, message, "not a delay", [help_])
+
+
+def delay_among_places(
+    base: Expression, places: Sequence[Expression | Range | Rest], span: Span
+) -> Rejected:
+    """A delay or a step beside places in the dimensions of a value."""
+    helps, edits = ["`h[t-1][2, :]` is of one step ago, and `h[2, :]` of this one"], []
+    match places:
+        case (Name(), Range(None, None)) | (Range(None, None), Name()):
+            helps = ["a plain name is the value at this step"]
+            edits = [Edit(Span(base.span.end, span.end), "")]
+        case (Binary() as delay, *others) if isinstance(others[0], Name | Number):
+            edits = [Edit(Span(delay.span.end, others[0].span.start), "][")]
+    return rejected("R222", span, "a delay has brackets of its own", "", helps, edits)
 
 
 def in_brackets(function: Name, operand: Expression) -> Rejected:

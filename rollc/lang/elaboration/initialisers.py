@@ -22,11 +22,11 @@ def initialiser(
 ) -> dict[str, Attribute]:
     """The attributes of a parameter; raises :class:`Rejected`.
 
-    The default of a matrix is ``glorot``, of anything else zeros.
+    The default of a matrix, and of what holds several, is ``glorot``; of anything else zeros.
     """
     match expression:
         case None:
-            return {"initialiser": "glorot" if len(shape) == 2 else "zeros"}
+            return {"initialiser": "glorot" if len(shape) > 1 else "zeros"}
         case Name(name, span) if name not in values.names.symbols:
             if name in WITH_NUMBERS:
                 raise _wrong(span, f"`{name}` needs numbers", f"write `{_form(name)}`")
@@ -112,7 +112,7 @@ def _unknown(name: str, span: Span) -> Rejected:
 
 
 def _fits(name: str, shape: Shape, span: Span) -> None:
-    if name in ("glorot", "orthogonal") and len(shape) != 2:
+    if name in ("glorot", "orthogonal") and len(shape) < 2:
         raise _wrong(span, f"`{name}` is for matrices", "a vector starts as `zeros` or a number")
-    if name == "identity" and (len(shape) != 2 or shape[0] != shape[1]):
+    if name == "identity" and (len(shape) < 2 or shape[-2] != shape[-1]):
         raise _wrong(span, "`identity` is for square matrices")

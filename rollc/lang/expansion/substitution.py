@@ -16,8 +16,12 @@ from rollc.lang.syntax.ast import (
     Not,
     Number,
     Option,
+    Range,
+    Rest,
+    Selection,
     Slice,
     Subscript,
+    Text,
 )
 
 
@@ -77,11 +81,26 @@ def substituted(
             case Slice(base, start, stop):
                 first = None if start is None else move(start)
                 return Slice(move(base), first, None if stop is None else move(stop), span)
+            case Selection(base, places):
+                return Selection(move(base), tuple(map(moved, places)), span)
+            case Text(text):
+                return Text(text, span)
             case Listing(elements):
                 return Listing(tuple(map(move, elements)), span)
             case Call():
                 other = replaced(part) if replaced is not None else None
                 return other if other is not None else call(part)
+
+    def moved(place: Expression | Range | Rest) -> Expression | Range | Rest:
+        match place:
+            case Range(start, stop):
+                first = None if start is None else move(start)
+                last = None if stop is None else move(stop)
+                return Range(first, last, scope.span(place.span))
+            case Rest():
+                return Rest(scope.span(place.span))
+            case _:
+                return move(place)
 
     def call(part: Call) -> Call:
         function = Name(part.function.name, scope.span(part.function.span))

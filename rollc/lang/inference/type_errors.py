@@ -22,6 +22,7 @@ from rollc.lang.inference.shapes import Inference
 from rollc.lang.symbols.builtins import OVER_AXES, said
 from rollc.lang.symbols.constants import LARGEST_SIZE, too_large
 from rollc.lang.symbols.derivatives import RULES
+from rollc.lang.symbols.forms import GATHER
 from rollc.lang.symbols.table import Names, listed
 from rollc.lang.symbols.untyped_node import LOSS, Declared, Draft, Operand
 
@@ -127,6 +128,8 @@ class Types:
         name = f"`{draft.part_of or said(draft.operation)}`"
         if draft.cut is not None and not draft.part_of:
             name = "`split`" if draft.cut.part else "a slice"
+        elif draft.operation == GATHER:
+            name = "a look-up"
         also = [
             Label(operand.span, f"this is {described(type_)}")
             for operand, type_ in zip(others, other_types, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from rollc.lang.symbols.forms import EINSUM
 from rollc.lang.symbols.operations import OPERATIONS
 
 SYMBOLS = {
@@ -37,13 +38,15 @@ ZEROS, ONES, FULL, EYE, RANGE = "zeros", "ones", "full", "eye", "range"
 SHAPED = (ZEROS, ONES, FULL, EYE, RANGE)
 # Functions of a value and whole numbers: the operations, and their attributes for the numbers.
 MOVED = {"shift": ("shift", "by"), "roll": ("roll", "by"), "pad": ("zero_pad", "before", "after")}
+# Functions of a value and its new sizes, and of its dimensions in their new order.
+RESHAPE, TRANSPOSE, STACK = "reshape", "transpose", "stack"
 # Functions of vectors that go along any dimension of other values.
 ALONG = (
     *("softmax", "log_softmax", "logsumexp", "argmax", "layer_norm", "prod"),
     *("linear_scan", "arrange"),  # in functions of the library
 )
 GRAD, JACOBIAN = DERIVATIVES = ("grad", "jacobian")  # of the same step: `symbols/derivatives.py`
-NO_OPERATIONS = (CUT, FEED, SIZE, *SHAPED, *MOVED, *DERIVATIVES)
+NO_OPERATIONS = (CUT, FEED, SIZE, *SHAPED, *MOVED, RESHAPE, STACK, EINSUM, *DERIVATIVES)
 STOP, EVERY = "stop", "every"  # an option that no operation has: it is a rule on one read
 TIME = "t"
 
@@ -56,6 +59,7 @@ WRITTEN = {
     **{f"{name}_over": f"{name}(x, over t)" for name in OVER_TIME},
 }
 OTHERWISE = {"with_slope": "grad", "fill": FULL, "stack": "[…]", "zero_pad": "pad"}
+OTHERWISE |= {"stacked": STACK, "permute": TRANSPOSE}
 SYMBOL_OF = {operation: symbol for symbol, operation in SYMBOLS.items()}
 
 

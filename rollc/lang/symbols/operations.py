@@ -1,7 +1,8 @@
-"""The operations of a spec: those of a graph, and those of complex numbers.
+"""The operations of a spec: those of a graph, those of complex numbers, and forms of others.
 
-A graph has none of the latter: :mod:`rollc.lang.pairs` puts operations on real and imaginary parts
-in their place.  Their shapes are those of elementwise operations.
+A graph has none of the latter.  :mod:`rollc.lang.pairs` puts operations on real and imaginary parts
+in the place of those of complex numbers, whose shapes are those of elementwise operations;
+:mod:`rollc.lang.symbols.forms` says what is in the place of forms.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import NoReturn
 from rollc.ir.operations import OPERATIONS as OF_GRAPHS
 from rollc.ir.operations import Operation
 from rollc.ir.operations.elementwise.arithmetic import infer_numeric
+from rollc.lang.symbols.forms import FORMS
 
 
 def _never(*_: object) -> NoReturn:
@@ -33,4 +35,4 @@ COMPLEX: Mapping[str, Operation] = {
     )
 }
 
-OPERATIONS: Mapping[str, Operation] = {**OF_GRAPHS, **COMPLEX}
+OPERATIONS: Mapping[str, Operation] = {**OF_GRAPHS, **COMPLEX, **FORMS}

@@ -70,6 +70,39 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """``start:stop`` among several places."""
+
+    start: Expression | None
+    stop: Expression | None
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """``...``: all dimensions between the others."""
+
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """``base[1, :, 2:4]``: a place for each dimension."""
+
+    base: Expression
+    places: tuple[Expression | Range | Rest, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """``"nk,nv->nkv"``, the subscripts of `einsum`."""
+
+    text: str
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """``[a, b, c]``: a vector of numbers, a matrix of rows."""
 
@@ -98,7 +131,9 @@ class Call:
     span: Span = field(compare=False, repr=False)
 
 
-Expression = Number | Name | Negate | Not | Binary | Subscript | Slice | Listing | Call
+Expression = (
+    Number | Name | Negate | Not | Binary | Subscript | Slice | Selection | Text | Listing | Call
+)  # fmt: skip
 
 
 # Statements
@@ -343,6 +378,17 @@ def parts(expression: Expression) -> tuple[Expression, ...]:
             return (base, index)
         case Slice(base, start, stop):
             return tuple(part for part in (base, start, stop) if part is not None)
+        case Selection(base, places):
+            inner: list[Expression] = [base]
+            for place in places:
+                match place:
+                    case Range(start, stop):
+                        inner += [end for end in (start, stop) if end is not None]
+                    case Rest():
+                        pass
+                    case _:
+                        inner.append(place)
+            return tuple(inner)
         case Listing(elements):
             return elements
         case Call(_, operands, options, _, sizes):

@@ -36,13 +36,17 @@ from rollc.lang.syntax.ast import (
     Option,
     Output,
     Param,
+    Range,
     Reset,
+    Rest,
+    Selection,
     Shape,
     Size,
     Slice,
     Slope,
     Statement,
     Subscript,
+    Text,
     Time,
     Use,
 )
@@ -271,6 +275,12 @@ class Reader:
                 return Subscript(self.expression(trees[0]), self.expression(trees[1]), span)
             case "slice":
                 return self.slice(tree)
+            case "selection":
+                base, *places = trees
+                found = tuple(map(self.place, places))
+                return Selection(self.expression(base), found, span)
+            case "text":
+                return Text(str(tokens[0])[1:-1], span)
             case "listing":
                 return Listing(tuple(map(self.expression, trees)), span)
             case _:
@@ -319,16 +329,33 @@ class Reader:
 
     def slice(self, tree: Branch) -> Expression:
         base, *_ = _trees(tree)
+        return Slice(self.expression(base), *self.ends(tree.children[1:]), span_of_tree(tree))
+
+    def ends(
+        self, children: Sequence[Branch | Token]
+    ) -> tuple[Expression | None, Expression | None]:
+        """What stands before and behind a colon."""
         start, stop = None, None
         seen = False
-        for child in tree.children[1:]:
+        for child in children:
             if isinstance(child, Token):
                 seen = True
             elif seen:
                 stop = self.expression(child)
             else:
                 start = self.expression(child)
-        return Slice(self.expression(base), start, stop, span_of_tree(tree))
+        return start, stop
+
+    def place(self, tree: Branch) -> Expression | Range | Rest:
+        """One of several places in an index."""
+        match tree.data:
+            case "range":
+                start, stop = self.ends(tree.children)
+                return Range(start, stop, span_of_tree(tree))
+            case "rest":
+                return Rest(span_of_tree(tree))
+            case _:
+                return self.expression(tree)
 
     def call(self, tree: Branch) -> Expression:
         function, *rest = tree.children

@@ -29,13 +29,17 @@ from rollc.lang.syntax.ast import (
     Number,
     Output,
     Param,
+    Range,
     Reset,
+    Rest,
+    Selection,
     Shape,
     Slice,
     Slope,
     Spec,
     Statement,
     Subscript,
+    Text,
     Time,
     Use,
 )
@@ -173,6 +177,11 @@ def _expression(expression: Expression) -> tuple[str, int]:
         case Slice(base, start, stop):
             ends = [format_expression(end) if end is not None else "" for end in (start, stop)]
             return f"{format_expression(base, POSTFIX)}[{':'.join(ends)}]", POSTFIX
+        case Selection(base, places):
+            inner = ", ".join(map(_place, places))
+            return f"{format_expression(base, POSTFIX)}[{inner}]", POSTFIX
+        case Text(text):
+            return f'"{text}"', POSTFIX
         case Listing(elements):
             return f"[{', '.join(map(format_expression, elements))}]", POSTFIX
         case Call(function, operands, options, over, sizes):
@@ -183,6 +192,16 @@ def _expression(expression: Expression) -> tuple[str, int]:
             (given or parts).extend([f"over {over.name}"] if over is not None else [])
             behind = f"; {', '.join(given)}" if given else ""
             return f"{function.name}({', '.join(parts)}{behind})", POSTFIX
+
+
+def _place(place: Expression | Range | Rest) -> str:
+    match place:
+        case Range(start, stop):
+            return ":".join("" if end is None else format_expression(end) for end in (start, stop))
+        case Rest():
+            return "..."
+        case _:
+            return format_expression(place)
 
 
 def _delay(index: Expression) -> str:

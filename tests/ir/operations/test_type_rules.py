@@ -21,7 +21,7 @@ net rules
 input x: [4], s: [3], u, w: index(10), y: index(3)
 static input z: [4]
 param E: [4, 4], M: [4, 2], T: [10, 3], g: [3], c
-input cube: [2, 2, 2], stacks: [3, 2, 2]
+input cube: [2, 2, 2], stacks: [3, 2, 2], big: [1, 2, 2, 1]
 ws = where(x > 0, w, w)
 fn own(a) = sum(a)
     grad 2 * a
@@ -146,6 +146,28 @@ LINES = [
     ("o = x[4:]", "R221", "at least 5 elements"),
     ("o, p = split(s, 2)", "R221", "2 divides"),
     ("o, p = split(u, 2)", "R221", "a vector"),
+    # of any number of dimensions
+    ('o = einsum("nk,n->k", M, w)', "R207", "a number"),
+    ('o = einsum("nk,n->k", M, s)', "R206", "one size for `n`"),
+    ('o = einsum("nk,n->k", x, x)', "R206", "2 dimensions for `nk`"),
+    ('o = einsum("n,n->", M, x)', "R206", "a vector for `n`"),
+    ('o = einsum("hnk,mj,mj->hnk", cube, M, M)', "R206", "4 dimensions at most on the way"),
+    ("o = x @ M", "R206", "a matrix times"),
+    ("o = x[y + 1]", "R207", "a number"),
+    ("o = w[y]", "R207", "a number"),
+    ("o = x[u]", "R207", "an index"),
+    ("o = u[y]", "R206", "a vector"),
+    ("o = M[:, :, y]", "R206", "at least 3 dimensions"),
+    ("o = x[w]", "R206", "at least 10 elements"),
+    ("o = stack(x, w)", "R207", "a number"),
+    ("o = stack(x, s)", "R206", "one shape"),
+    ("o = stack(x, x, axis=2)", "R206", "at least 2 dimensions"),
+    ("o = stack(big, big)", "R206", "3 dimensions at most"),
+    ("o = reshape(w, 1)", "R207", "a number"),
+    ("o = reshape(x, 3)", "R206", "3 elements"),
+    ("o = transpose(w, 0)", "R207", "a number"),
+    ("o = transpose(M, 0, 2, 1)", "R206", "3 dimensions"),
+    ("o = M[..., 2:9, :]", "R221", "at least 9 elements"),
     # losses
     ("o = mse(w, u)", "R207", "a number"),
     ("o = mse(x, s)", "R206", "one shape"),

@@ -54,11 +54,10 @@ def _infer_matmul(operands: Sequence[Type | None], options: Options) -> Type | N
     before = a.shape[:-2]
     rank = len(b.shape) - len(before)
     if len(a.shape) < 2 or rank not in (1, 2) or b.shape[: len(before)] != before:
-        raise TypeMismatch(
-            "a matrix times a vector or a matrix",
-            [0, 1],
-            hint="`dot(a, b)` multiplies two vectors, `*` multiplies elements",
-        )
+        hint = "`dot(a, b)` multiplies two vectors, `*` multiplies elements"
+        if len(a.shape) == 1 and len(b.shape) == 2:
+            hint = "a vector is multiplied from the left: `transpose(B) @ a`"
+        raise TypeMismatch("a matrix times a vector or a matrix", [0, 1], hint)
     rows, inner = a.shape[:-3:-1] if options.get("transpose_a") else a.shape[-2:]
     columns = b.shape[len(before) :]
     columns = columns[::-1] if options.get("transpose_b") and rank == 2 else columns
@@ -150,7 +149,8 @@ def _infer_transpose(operands: Sequence[Type | None], options: Options) -> Type 
         return None
     need_numbers(types)
     if len(types[0].shape) != 2:
-        raise TypeMismatch("a matrix", [0])
+        hint = "of more dimensions say the order: `transpose(x, 0, 2, 1)`"
+        raise TypeMismatch("a matrix", [0], hint if len(types[0].shape) > 2 else "")
     return Type("float", types[0].shape[::-1], types[0].axes)
 
 

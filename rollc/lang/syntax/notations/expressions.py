@@ -208,14 +208,6 @@ EXPRESSIONS = (
         "write a function before it, `sum(x)`, or give the part a name of its own",
     ),
     # Steps and elements.
-    Notation(r"\[ : , t \]|\[ t , : \]", "a plain name is the value at this step", ""),
-    Notation(r"\[ (t [-+]? \w*) , (SOME) \]", "each number has brackets of its own", r"[\1][\2]"),
-    Notation(
-        r"\[ (?:\.\.\.|:) ,[^\[\]\n]*\]|(?<=[\w)\]])\[[^\[\]\n]*,[^\[\]\n]*\]",
-        "elements are cut from the first dimension alone",
-        None,
-        "steps are read as `h[t-1]`, and elements as `x[2]` or `x[2:5]`",
-    ),
     Notation(
         r"\[[^\[\]\n]*:[^\[\]\n]*:[^\[\]\n]*\]",
         "a slice has no stride",
@@ -239,12 +231,6 @@ EXPRESSIONS = (
         r"(?: , (?:(?:dim|axis) = )?-?\d+)? \)",
         "vectors are joined by `concat(a, b)`",
         _joined,
-    ),
-    Notation(
-        r"\beinsum \([^\n]*",
-        "no operation is named by a text",
-        None,
-        "write `A @ b`, `dot(a, b)` or `outer(a, b)`",
     ),
     # Options.
     Notation(r"\bdim =", "a dimension is chosen by `axis`", _option),
