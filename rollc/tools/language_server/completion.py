@@ -13,6 +13,7 @@ from rollc.tools.language_server.document import Document
 from rollc.tools.language_server.hover import of_symbol, summary
 from rollc.tools.language_server.occurrences import Kind
 from rollc.tools.language_server.reference import functions_of_language, keywords
+from rollc.tools.language_server.signature import opened_call
 
 Sort = Kind | Literal["keyword", "builtin", "path"]
 _PATH = re.compile(r'\buse\s*"([^"\n]*)$')
@@ -54,7 +55,7 @@ def _proposals(document: Document, offset: int, line: str) -> Iterator[Proposal]
         for word, meaning in keywords().items():
             yield Proposal(word, "keyword", meaning.form, meaning.text)
         return
-    cell = _cell_around(document, line)
+    cell = _cell_around(document, document.source.text[:offset])
     for size in cell.sizes if cell is not None else ():
         yield Proposal(f"{size.name.name}=", "size", "a size of the cell")
     for name, symbol in document.names.definitions.items():
@@ -64,15 +65,9 @@ def _proposals(document: Document, offset: int, line: str) -> Iterator[Proposal]
             yield Proposal(name, "builtin", meaning.form, meaning.text)
 
 
-def _cell_around(document: Document, line: str) -> Cell | None:
-    """The cell among whose sizes a line ends."""
-    depth = 0
-    for place in range(len(line) - 1, -1, -1):
-        depth += (line[place] in ")]") - (line[place] in "([")
-        if depth < 0:
-            inside, before = line[place + 1 :], line[:place]
-            name = re.search(r"(\w+)\s*$", before)
-            symbol = document.names.definitions.get(name[1]) if name else None
-            found = symbol.statement if symbol is not None else None
-            return found if isinstance(found, Cell) and ";" in inside else None
-    return None
+def _cell_around(document: Document, text: str) -> Cell | None:
+    """The cell among whose sizes a text ends."""
+    name, given = opened_call(text) or ("", "")
+    symbol = document.names.definitions.get(name)
+    found = symbol.statement if symbol is not None else None
+    return found if isinstance(found, Cell) and ";" in given else None

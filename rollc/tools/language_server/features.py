@@ -18,7 +18,7 @@ from rollc.lang.expansion.imports import located
 from rollc.lang.syntax.ast import Use
 from rollc.lang.syntax.layout import laid_out
 from rollc.lang.syntax.parser import statements_of
-from rollc.tools.language_server import completion, hover, outline, rename
+from rollc.tools.language_server import completion, hover, outline, rename, signature
 from rollc.tools.language_server.server import RollServer
 
 DELAY = 0.15  # seconds without a change before a text is read
@@ -158,6 +158,22 @@ def complete(ls: RollServer, params: lsp.CompletionParams) -> list[lsp.Completio
         )
         for each in completion.proposals(document, offset)
     ]
+
+
+@server.feature(
+    lsp.TEXT_DOCUMENT_SIGNATURE_HELP, lsp.SignatureHelpOptions(trigger_characters=["(", ",", ";"])
+)
+def signatures(ls: RollServer, params: lsp.SignatureHelpParams) -> lsp.SignatureHelp | None:
+    document = ls.document(params.text_document.uri)
+    found = signature.signature(document, ls.offset(document, params.position))
+    if found is None:
+        return None
+    shown = lsp.SignatureInformation(
+        label=found.form,
+        documentation=lsp.MarkupContent(lsp.MarkupKind.Markdown, found.meaning),
+        parameters=[lsp.ParameterInformation(each) for each in found.operands],
+    )
+    return lsp.SignatureHelp([shown], active_signature=0, active_parameter=found.active)
 
 
 @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)

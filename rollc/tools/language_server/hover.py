@@ -59,7 +59,7 @@ def of_word(text: str, match: re.Match[str]) -> str | None:
 
 def of_symbol(document: Document, symbol: Symbol) -> str:
     """A name of the text, or of a file that it uses."""
-    parts = [_code(_head(symbol))]
+    parts = [_code(head_of(symbol))]
     known = document.known.get(symbol.at, ())
     parts.append(summary(symbol, known[0] if len(known) == 1 else None))
     if len(known) > 1:
@@ -109,7 +109,7 @@ def _code(text: str) -> str:
     return f"```roll\n{text}\n```"
 
 
-def _head(symbol: Symbol) -> str:
+def head_of(symbol: Symbol) -> str:
     """The statement that defines a name; of a cell its first line."""
     text = format_spec(Spec((symbol.statement,))).rstrip()
     if isinstance(symbol.statement, (Cell, Function)):

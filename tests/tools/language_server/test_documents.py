@@ -13,6 +13,7 @@ from rollc.tools.language_server.document import read_document
 from rollc.tools.language_server.hover import hover
 from rollc.tools.language_server.outline import Entry, outline
 from rollc.tools.language_server.rename import place_of, written
+from rollc.tools.language_server.signature import signature
 
 SPECS = ("sequences/stacked", "sequences/translate", "spiking/spikes", "state_space/kalman")
 
@@ -42,6 +43,7 @@ def test_a_text_that_is_begun_has_answers(name: str) -> None:
         for offset in [0, len(text), *draw.choices(range(len(text) + 1), k=30)]:
             hover(document, offset)
             proposals(document, offset)
+            signature(document, offset)
         pending = outline(document)
         while pending:
             entry: Entry = pending.pop()

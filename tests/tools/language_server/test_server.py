@@ -199,10 +199,31 @@ def test_completion(client: Client) -> None:
     assert found["tanh"]["detail"] == "tanh(x)"
     assert "t" not in found and "param" not in found
     assert {"param", "output", "γ"} <= set(proposed(client, f"{text}ou"))
-    assert {"H=", "keep="} <= set(proposed(client, f"{text}z = leaky(x; "))
+    for call in ("leaky(x; ", "leaky(x;  # two lines\n    H=3, "):
+        assert {"H=", "keep="} <= set(proposed(client, f"{text}z = {call}"))
     assert set(proposed(client, f'{text}use "')) >= {"parts.roll", "cells/lstm.roll"}
     two = "net a\ntime s, t\ninput x[s]\ny = sum(x, over "
     assert set(proposed(client, two)) == {"s", "t"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "form", "active"),
+    [
+        ("tanh(", "tanh(x)", "x"),
+        ("layer_norm(f(x, [1, 2]), ", "layer_norm(x, gain, bias, epsilon=1e-05", "gain"),
+        ("layer_norm(x, epsilon=", "layer_norm(x, gain, bias, epsilon=1e-05", "epsilon=1e-05"),
+        ("where(x[", "where(condition, then, otherwise)", "condition"),
+        ("tanh(leaky(x; H=3, keep=", "leaky(x; H, keep=0.9) -> h", "keep=0.9"),
+        ("tanh(leaky(x; H=3), ", "tanh(x)", "x"),
+    ],
+)
+def test_what_a_call_takes(client: Client, typed: str, form: str, active: str) -> None:
+    text = f"{NET}z = {typed}"
+    client.open("called.roll", text)
+    found = client.ask("signatureHelp", "called.roll", place(f"{text}\0", "\0"))
+    (shown,) = found["signatures"]
+    assert shown["label"].startswith(form)
+    assert shown["parameters"][found["activeParameter"]]["label"] == active
 
 
 def test_symbols_are_a_tree(client: Client) -> None:
