@@ -29,6 +29,8 @@ from rollc.drawing.wiring import Block, Wire, placed
 GRADIENTS = "'gradients"
 _APART = 28.0  # between boxes that stand below each other without arrows
 _STATIC = (None, None)
+# Beyond all steps outside of a sequence: of what runs over one of two axes.
+_LEFT, _BOTTOM = -(2**40), 2**40
 
 Kind = tuple[bool, bool]
 """Whether values run over the first axis, and over the last."""
@@ -151,8 +153,7 @@ class _Unrolled:
         row, column = place
         if not self.grid:
             return 0, column or 0
-        bottom = self.copies.steps[0]
-        return bottom if row is None else row, 0 if column is None else column + 1
+        return _BOTTOM if row is None else row, _LEFT if column is None else column
 
     # One step
 
@@ -293,7 +294,10 @@ class _Unrolled:
     # From one step to another
 
     def _wires(self) -> Iterator[Wire]:
+        gradients = {copy.name for copy in self.copies.gradients}
         for copy in self.copies.copies:
+            if not gradients.isdisjoint(copy.reads):
+                yield Wire(Arrow(GRADIENTS, copy.name, adjoint=True), copy.name)
             sources = [self.named[name] for name in copy.reads if name in self.named]
             for source in sources:
                 if source.name == copy.name or self._one_block(source, copy):
@@ -307,7 +311,8 @@ class _Unrolled:
                 yield Wire(_arrow(source, copy), bus)
         for copy in self.copies.gradients:
             for name in copy.reads:
-                yield Wire(Arrow(name, GRADIENTS, "bus", adjoint=True), GRADIENTS)
+                if name in self.named:  # and not another gradient
+                    yield Wire(Arrow(name, GRADIENTS, "bus", adjoint=True), GRADIENTS)
 
     def _one_block(self, source: Copy, copy: Copy) -> bool:
         if source.outside or copy.outside:

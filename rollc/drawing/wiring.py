@@ -124,8 +124,9 @@ class _Grid:
         return first, second, lane
 
     def _goes_below(self, wire: Wire) -> bool:
-        """What a whole sequence gives to one value runs below it."""
-        return wire.bus == wire.arrow.target or wire.arrow.adjoint
+        """What a whole sequence gives to one value runs below it, and so does the adjoint."""
+        low = self.blocks[self.home[wire.arrow.target]].low
+        return low or (wire.arrow.adjoint and len(self.rows) == 1)
 
     def _reserve(self, wire: Wire) -> None:
         first, second, lane = self._sides(wire)

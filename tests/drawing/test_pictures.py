@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -160,7 +162,7 @@ def test_two_time_axes_are_a_grid() -> None:
     place = picture.layout.boxes
     for s in range(3):
         for t in range(2):
-            frame = picture.layout.frames[f"block {s} {t + 1}"]
+            frame = picture.layout.frames[f"block {s} {t}"]
             assert frame.left < place[f"score.{s}.{t}"].left < frame.right
             assert place[f"e.{s}"].right < frame.left
             assert frame.bottom < place[f"d.{t}"].top
@@ -306,6 +308,20 @@ def test_tikz_is_balanced_and_escaped(small: Picture) -> None:
     assert all(line.endswith(";") for line in statements)
     assert len(statements) > 2 * len(small.diagram.boxes)
     assert all(ord(mark) < 128 for mark in text)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no LaTeX")
+def test_latex_takes_the_tikz(tmp_path: Path) -> None:
+    picture_of("lstm", "adjoint", 2).save(tmp_path / "lstm.tex")
+    (tmp_path / "page.tex").write_text(
+        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{tikz}"
+        r"\begin{document}\input{lstm}\end{document}",
+        encoding="utf-8",
+    )
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_a_cell_that_is_not_there_is_named() -> None:
