@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import subprocess
 from collections.abc import Callable, Iterator
@@ -25,8 +26,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.sample is None:  # processes of pytest-xdist are given what it becomes
-        config.option.sample = commit()
+    if hasattr(config, "workerinput"):
+        return  # processes of pytest-xdist are given the options, and what they become here
+    config.option.sample = config.option.sample or commit()
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS
+    config.option.some_long = whole and not config.option.keyword
 
 
 def commit() -> str:
@@ -45,22 +49,36 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.hookimpl(trylast=True)  # of the cases that `-m` and `-k` have left
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out all but so many cases of each test that is ``sampled``, or of several together."""
+    """Leave out all but so many cases of each test that is ``sampled``, or of several together.
+
+    Of long tests that are not, a run of all has half of each file.
+    """
     if config.option.sample == "all":
         return
-    cases: dict[tuple[str, int], list[pytest.Item]] = {}
+    cases: dict[tuple[str, int | None], list[pytest.Item]] = {}
     for item in items:
         mark = item.get_closest_marker("sampled")
-        if mark and item.get_closest_marker("long"):
+        if not item.get_closest_marker("long"):
+            continue
+        if mark:
             of = mark.kwargs.get("among", item.nodeid.partition("[")[0])
             cases.setdefault((of, *mark.args), []).append(item)
+        elif config.option.some_long:
+            cases.setdefault((item.nodeid.partition("::")[0], None), []).append(item)
     left_out = set()
-    for (of, count), several in cases.items():
+    for (of, given), several in cases.items():
+        count = (len(several) + 1) // 2 if given is None else given
         # Tests of a file that have the same cases, of one fixture, are tried with the same.
         drawn = random.Random(f"{config.option.sample} {of.partition('::')[0]}")
         left_out |= {*drawn.sample(several, max(0, len(several) - count))}
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported and collected stays: no collection of garbage goes over it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

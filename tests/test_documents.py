@@ -21,9 +21,9 @@ from tests.helpers.paths import ROOT
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCED = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 IMPORTED = re.compile(r"^(?:import|from) (?:rollc\.)?(\w+)", re.MULTILINE)
-QUICK = (  # little is trained there
-    *("README.md", "faster-lstm-in-one-line.md", "unrolling.md", "streaming.md"),
-    *("paper-to-spec.md", "python.md", "speed.md", "pytorch.md", "editor.md"),
+QUICK = ("README.md", "paper-to-spec.md", "speed.md", "streaming.md")  # little is done there
+INTERPRETED = (  # some of them in the longer run
+    *("faster-lstm-in-one-line.md", "unrolling.md", "python.md", "pytorch.md", "editor.md"),
 )
 OPTIONAL = ("jax", "lightning", "polars", "sklearn", "torch")
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -80,8 +80,15 @@ def run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 in_order(lines, (ran.stdout.rstrip("\n") + "\n" + ran.stderr).splitlines())
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.name in QUICK], ids=lambda path: path.name
+    "page",
+    [
+        pytest.param(page, marks=() if page.name in QUICK else pytest.mark.long)
+        for page in PAGES
+        if page.name in (*QUICK, *INTERPRETED)
+    ],
+    ids=lambda path: path.name,
 )
 def test_a_page_is_one_session(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "reference")  # no kernel is what is shown
@@ -89,7 +96,7 @@ def test_a_page_is_one_session(page: Path, tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.long
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.compiled
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_a_page_with_kernels(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,6 +201,7 @@ def test_what_is_taken_still_shows(operation: str, case: Case) -> None:
     assert not all(np.isfinite(array).all() for array in found.values())
 
 
+@pytest.mark.long
 def test_kernels_pass_nothing_on_either() -> None:
     """Run as plain Python."""
     run = plain_python("tests.commands.masked_kernels")

@@ -40,7 +40,7 @@ def slope(graph: Graph, leaves: Any, sizes: Any, moved: Any) -> dict[str, Any]:
     )
 
 
-@pytest.mark.sampled(18)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     "derivative", [slope, pytest.param(hessian_products, marks=pytest.mark.long)]
 )

@@ -44,6 +44,7 @@ def arrays() -> dict[str, Any]:
     return {"x": random.normal(size=(7, 2, 3)), "y": random.normal(size=(7, 2, 5))}
 
 
+@pytest.mark.long
 def test_one_kernel_on_both_backends(spec: Path) -> None:
     nets = {name: rollc.build(spec, dtype="float64", backend=name) for name in registry.NAMES}
     params = nets["numba"].init(0)

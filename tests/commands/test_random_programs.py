@@ -20,7 +20,7 @@ from tests.commands.random_programs.generate import Settings, Writer, generate
 from tests.commands.random_programs.language import Call, Float, Name, Number
 from tests.helpers.paths import ROOT
 
-COUNT = 15
+COUNT = 10
 W, X = Name("w"), Name("x")
 
 

@@ -185,6 +185,7 @@ def test_an_open_network_is_the_one_that_was_opened(
     assert (tmp_path / "net").exists() == (fate != "removed"), "it does not come back"
 
 
+@pytest.mark.long
 def test_opening_is_of_one_version_whichever_file_it_is_replaced_at(
     built: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -288,7 +288,7 @@ def test_what_each_pass_makes_of(what: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", specs())
 def test_what_each_pass_makes_is_well_formed(name: str) -> None:
     graph, _ = read_spec(specs()[name].read_text(encoding="utf-8"), name)
@@ -299,7 +299,7 @@ def test_what_each_pass_makes_is_well_formed(name: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_optional_passes_can_be_left_out(network: str) -> None:
     """Kernels as plain Python, to the interpreter."""

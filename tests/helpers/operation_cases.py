@@ -407,7 +407,7 @@ def each_case(said: Callable[[Operation], object] = lambda operation: True) -> l
 
     All but the first of each take the longer run, some at a time.
     """
-    later = (pytest.mark.long, pytest.mark.sampled(25))
+    later = (pytest.mark.long, pytest.mark.sampled(8))
     return [
         pytest.param(name, case, id=f"{name}{number}", marks=later if number else ())
         for name, cases in CASES.items()

@@ -31,7 +31,7 @@ OF_EVERY_KIND: dict[str, dict[str, int]] = {
 }
 
 
-def each_spec(names: Iterable[str], sampled: int = 8) -> list[Any]:
+def each_spec(names: Iterable[str], sampled: int = 3) -> list[Any]:
     """All of the specs; those that are like others take the longer run, so many at a time."""
     later = (pytest.mark.long, pytest.mark.sampled(sampled))
     return [pytest.param(name, marks=() if name in FIRST else later) for name in names]

@@ -76,7 +76,7 @@ def calls_of(function: rollc.jax.Function, floats: list[str], **options: Any) ->
 
 
 @pytest.mark.long
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("spec", SPECS)
 def test_sequences_by_vmap(spec: str) -> None:
     function = function_of(spec)

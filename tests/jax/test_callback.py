@@ -133,6 +133,7 @@ print(len(done))
 """
 
 
+@pytest.mark.long
 def test_threads_with_large_arrays() -> None:
     """`jax.pure_callback` waits there for ever: its arguments are arrays of JAX."""
     found = subprocess.run(

@@ -63,7 +63,7 @@ def tangents(graph: Graph) -> list[tuple[Graph, int]]:
 
 
 @pytest.mark.long
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("number", range(3))
 @pytest.mark.parametrize("of", GRAPHS)
 def test_programs_agree_with_the_interpreter_of_graphs(of: str, number: int) -> None:

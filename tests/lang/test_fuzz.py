@@ -112,14 +112,14 @@ def test_mutated_specs_get_diagnostics_or_a_graph(seed: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.sampled(10)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_texts(name: str) -> None:
     try_text(HOSTILE[name])
 
 
 @pytest.mark.long
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -34,7 +34,7 @@ from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.ragged import with_lengths
 from tests.helpers.lowering import lower
 
-pytestmark = [pytest.mark.usefixtures("each_backend"), pytest.mark.sampled(8, among="axes")]
+pytestmark = [pytest.mark.usefixtures("each_backend"), pytest.mark.sampled(4, among="axes")]
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

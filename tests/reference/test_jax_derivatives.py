@@ -62,6 +62,7 @@ def network_in(jax: Any) -> tuple[Any, Any]:
     return outputs, loss
 
 
+@pytest.mark.long
 def test_an_lstm(jax: Any) -> None:
     net = interpreted(read_spec(LSTM, "lstm.roll")[0])
     random = np.random.default_rng(0)

@@ -211,7 +211,7 @@ BOTH = ("lstm_peephole", "min_gru", "diagonal", "lif")
 RUNS = [*((name, "float32") for name in CASES), *((name, "float64") for name in BOTH)]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("name", "dtype"), RUNS)
 def test_a_cell(name: str, dtype: str) -> None:
     case = CASES[name]

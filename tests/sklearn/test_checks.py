@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.long, pytest.mark.compiled, pytest.mark.filterwarnings
 
 
 # One network serves data of up to four classes.
-@pytest.mark.sampled(40)
+@pytest.mark.sampled(12)
 @parametrize_with_checks([SequenceRegressor(), SequenceClassifier(K=4)])
 def test_checks(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)

@@ -20,7 +20,7 @@ OFTEN = ("lstm", "sequences/stacked", "sequences/caption", "sequences/translate"
 
 
 @pytest.mark.long
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("loss", [False, True])
 @pytest.mark.parametrize(
     "spec",

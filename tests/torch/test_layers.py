@@ -106,7 +106,7 @@ def test_it_computes_what_the_layer_does(kind: str, options: dict[str, Any]) -> 
 
 
 @pytest.mark.long
-@pytest.mark.sampled(10)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "form",
     [*itertools.product(KINDS, (1, 3), (True, False), (True, False), (True, False))],

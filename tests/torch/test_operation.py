@@ -279,6 +279,7 @@ print(repr(program.module()(x)["h"].sum().item()))
 """
 
 
+@pytest.mark.long
 def test_another_process_runs_a_program(tmp_path: Path) -> None:
     """It has the network in it, as a text: nothing else is needed of the one that wrote it."""
     module = module_of("lstm")

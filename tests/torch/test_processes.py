@@ -66,6 +66,8 @@ class Encoded(Dataset):  # type: ignore[type-arg]
 
 
 @pytest.mark.parametrize("way", ["fork", "spawn"])
+@pytest.mark.long
+@pytest.mark.sampled(1)
 def test_workers(way: str) -> None:
     module, (x, _) = module_of(), data()
     module(x)

@@ -16,7 +16,7 @@ from rollc.network.network import Network
 from rollc.tools.verify.kernels import interpreted
 from tests.helpers.paths import ROOT
 
-pytestmark = [pytest.mark.usefixtures("each_backend"), pytest.mark.sampled(6, among="ragged")]
+pytestmark = [pytest.mark.usefixtures("each_backend"), pytest.mark.sampled(4, among="ragged")]
 
 Array = NDArray[Any]
 SPECS = ROOT / "specs"

@@ -95,6 +95,8 @@ loss -last(p)
 
 
 @pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.long), "float64"])
+@pytest.mark.long
+@pytest.mark.sampled(1)
 def test_a_chain_with_states_that_cannot_be_reached(dtype: str, tmp_path: Path) -> None:
     spec = tmp_path / "chain.roll"
     spec.write_text(CHAIN, encoding="utf-8")

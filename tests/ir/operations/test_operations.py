@@ -57,9 +57,10 @@ def test_the_adjoint_is_the_slope(operation: str, case: Case) -> None:
         assert slope.error < 1e-6, slope
 
 
-def test_every_kernel_is_the_meaning() -> None:
+@pytest.mark.parametrize("words", [["--first"], pytest.param([], marks=pytest.mark.long)])
+def test_every_kernel_is_the_meaning(words: list[str]) -> None:
     """In all ways, run as plain Python."""
-    run = plain_python("tests.commands.operation_kernels")
+    run = plain_python("tests.commands.operation_kernels", *words)
     assert run.returncode == 0, run.stderr[-3000:]
 
 

@@ -51,6 +51,7 @@ def test_verified_and_differentiated() -> None:
     assert int(run.stdout.split()[0]) > 20
 
 
+@pytest.mark.long
 def test_compiled_and_shared_out_to_threads(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -152,6 +152,8 @@ def direct(x: Array, p: dict[str, Array]) -> Array:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 11])
+@pytest.mark.long
+@pytest.mark.sampled(1)
 def test_the_kernel_of_a_shifted_ring_against_numpy(retimed: rollc.Network, steps: int) -> None:
     random = np.random.default_rng(steps)
     x = random.normal(size=(steps, 3, 3))

@@ -73,7 +73,7 @@ def test_programs_of_a_spec(name: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.sampled(9)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("steps", "batch", "rows"), [(1, 1, None), (7, 3, 6), (5, 2, 1)])
 @pytest.mark.parametrize("name", SPECS)
 def test_all_programs_of_a_spec(name: str, steps: int, batch: int, rows: int | None) -> None:

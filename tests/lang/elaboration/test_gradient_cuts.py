@@ -177,6 +177,7 @@ def test_one_read_is_cut_and_the_others_are_not(read: str, crosses: Any) -> None
     np.testing.assert_allclose(gradients(graph, leaves, 9)["w"], total.mean(), rtol=1e-12)
 
 
+@pytest.mark.long
 def test_the_kernels_keep_the_rule() -> None:
     text = spec("cell", 3)
     network = network_of(text, "float64")

@@ -128,7 +128,7 @@ TWICE = [
 
 
 @pytest.mark.long
-@pytest.mark.sampled(12)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", [name for name in TWICE if "cells/" not in name])
 def test_shipped_specs(name: str) -> None:
     text = SPECS[name].read_text()

@@ -23,7 +23,7 @@ from tests.helpers.strategies.two_axis_graphs import two_axis_graphs
 
 
 @pytest.mark.long
-@pytest.mark.sampled(50)
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize(("operation", "case"), each_case())
 def test_every_operation(operation: str, case: Case) -> None:
     graph = on_a_bench(operation, case, operation)
@@ -71,7 +71,7 @@ def test_random_graphs_of_two_axes(graph: Graph, seed: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.sampled(50)
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize(("operation", "case"), each_case())
 def test_second_derivatives_of_every_operation(operation: str, case: Case) -> None:
     graph = on_a_bench(operation, case, operation)

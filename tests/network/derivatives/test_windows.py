@@ -18,7 +18,7 @@ from rollc.ir.verifier import verify
 from rollc.network.network import Network
 from tests.helpers.forward_gradients import uncompiled
 
-pytestmark = [pytest.mark.usefixtures("each_backend"), pytest.mark.sampled(8, among="windows")]
+pytestmark = [pytest.mark.usefixtures("each_backend"), pytest.mark.sampled(4, among="windows")]
 
 Array = NDArray[Any]
 

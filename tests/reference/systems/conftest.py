@@ -16,4 +16,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Some are compiled in a run: it takes them seconds each."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.sampled(14, among="systems"))
+            item.add_marker(pytest.mark.sampled(8, among="systems"))

@@ -123,29 +123,29 @@ def test_a_terminal_has_a_bar(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_ctrl_c_ends_after_the_update_and_it_goes_on_to_the_same_bits(folder: Path) -> None:
-    train(*begun("whole", "--epochs", "200"))
-    words = [*ROLLC, "train", *begun("run", "--epochs", "200")]
+    train(*begun("whole", "--epochs", "100"))
+    words = [*ROLLC, "train", *begun("run", "--epochs", "100")]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     said = []
     for line in process.stderr:
         said.append(line)
-        if line.startswith("epoch 20/200"):
+        if line.startswith("epoch 10/100"):
             process.send_signal(signal.SIGINT)
     assert process.wait() == 130
     text = "".join(said)
     assert "note: interrupted in epoch" in text
     assert "go on with `rollc train --resume run`" in text
-    assert len(left("run")["losses"]) < 200
+    assert len(left("run")["losses"]) < 100
     done = train("--resume", "run")
     assert "goes on after epoch" in done.stderr
     assert left("run") == left("whole")
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [1, pytest.param(40, marks=pytest.mark.long)])
 def test_a_run_that_is_killed_loses_nothing_before_its_checkpoint(folder: Path, count: int) -> None:
     """At random moments, again and again; it reaches the bits of one that nobody disturbed."""
-    epochs = str(30 if count == 1 else 400)
+    epochs = str(30 if count == 1 else 100)
     train(*begun("whole", "--epochs", epochs))
     often, chosen = ("--checkpoint-every", "0s"), random.Random(0)
     words = begun("run", "--epochs", epochs)

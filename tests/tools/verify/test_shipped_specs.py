@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +18,14 @@ from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
 from rollc.support.resources import specs
 from rollc.tools.verify import Row, verify
+from rollc.tools.verify.kernels import variants
 from tests.commands.plain_kernels import failures
 
 SPECS = specs()
 SMALL = {"D": 3, "H": 5, "K": 4, "S": 4, "V": 6, "N": 5}  # the sizes that specs share
 COMPILED = ("gru", "sequences/labels", "delays/biquad")
 WAYS = ("kernels", "variants", "checkpointed")  # of calling a network; it takes each a minute
+PARTS = 3  # of the variants, which are the most
 PROCESSES = 12  # that the specs are shared out to
 
 
@@ -48,7 +53,7 @@ def test_a_spec_is_clean(name: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("part", range(PROCESSES))
 def test_every_stage_of_a_spec_means_the_same(part: int, tmp_path: Path) -> None:
     """With kernels that run as plain Python; `tests/reference/systems/` compiles them."""
@@ -58,18 +63,36 @@ def test_every_stage_of_a_spec_means_the_same(part: int, tmp_path: Path) -> None
 
 @pytest.mark.long
 @pytest.mark.sampled(1)
-@pytest.mark.parametrize("ways", WAYS)
+@pytest.mark.parametrize(
+    ("ways", "part"),
+    [(ways, part) for ways in WAYS for part in range(PARTS if ways == "variants" else 1)],
+)
 @pytest.mark.parametrize("name", COMPILED)
 def test_every_compiled_kernel_means_the_same(
-    name: str, ways: str, monkeypatch: pytest.MonkeyPatch
+    name: str, ways: str, part: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for other in {*WAYS} - {ways}:
         monkeypatch.setattr(f"rollc.tools.verify.{other}", lambda *_: [])
+    if ways == "variants":
+        monkeypatch.setattr("rollc.tools.verify.variants", partial(some_variants, part))
     text, dtypes = text_of(name), ("float64",)
     rows = verify(text, f"{name}.roll", sets=small(name), dtypes=dtypes, compile_all=True)
     assert [row for row in rows if not row.passed] == []
     found = {row.what.split(",")[0] for row in rows if row.what.endswith(", float64")}
     assert len(found) > 2  # those of so many steps are in each
+
+
+def some_variants(part: int, *given: Any) -> list[Row]:
+    """Each third one; the others are rows that pass."""
+    numbers, names = count(), variants.__globals__
+    compare = names["compare"]
+
+    def some(*given: Any) -> Row:
+        return compare(*given) if next(numbers) % PARTS == part else Row("left out", 0.0, 1.0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(names, "compare", some)
+        return variants(*given)
 
 
 def test_verify_finds_a_wrong_adjoint(monkeypatch: pytest.MonkeyPatch) -> None:

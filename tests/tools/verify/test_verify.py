@@ -300,7 +300,7 @@ def uncompiled(text: str, seed: int = 0, **given: Any) -> list[Row]:
 
 
 @pytest.mark.long
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("text", [REFRACTORY, EPIDEMIC, LOGISTIC, KALMAN])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_sound_systems_are_no_fault_of_ours(text: str, seed: int) -> None:
@@ -425,7 +425,7 @@ def test_ranges_bound_what_is_drawn() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "body",
     [

@@ -191,7 +191,7 @@ def made(
 
 
 @pytest.mark.long
-@pytest.mark.sampled(20)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("batch", [1, 3, 9])
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 20])
 def test_what_is_left_out_is_not_read(

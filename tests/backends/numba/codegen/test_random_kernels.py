@@ -20,6 +20,7 @@ def test_kernels_agree_with_the_interpreter(of: str, count: int, seed: int) -> N
     assert "agree" in run.stdout
 
 
+@pytest.mark.long
 def test_products_of_what_runs_over_any_axes() -> None:
     run = plain_python("tests.commands.axis_products", "--count", "60")
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]

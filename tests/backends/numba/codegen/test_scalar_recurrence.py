@@ -100,7 +100,7 @@ def network(
 
 
 @pytest.mark.long
-@pytest.mark.sampled(20)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("steps", [1, 2, 7, 8, 30])
 def test_the_numbers_are_the_interpreters(

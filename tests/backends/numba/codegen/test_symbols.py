@@ -182,7 +182,7 @@ def test_names_do_not_matter(template: str, seed: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("part", range(4))
 @pytest.mark.parametrize("template", [ONE, TWO], ids=["one-axis", "two-axes"])
 def test_every_made_word_is_tried(template: str, part: int) -> None:
