@@ -43,7 +43,10 @@ def arrays(steps: int = STEPS) -> dict[str, Array]:
     }
 
 
-@pytest.mark.parametrize("every", [1, 7, 250, STEPS, 10_000])
+@pytest.mark.parametrize(
+    "every",
+    [1, 7, *(pytest.param(every, marks=pytest.mark.long) for every in (250, STEPS, 10_000))],
+)
 def test_the_numbers_are_those_of_the_whole(every: int) -> None:
     params = network().init(0)
     steps = 50 if every < 7 else STEPS
