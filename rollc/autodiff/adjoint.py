@@ -35,6 +35,7 @@ from rollc.ir.builder import Builder
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Edge, Graph, Node, Type
 from rollc.ir.operations import OPERATIONS, operation_of
+from rollc.ir.time.delay_axes import separated
 from rollc.ir.traversal import reachable
 
 PREFIX = "~"
@@ -97,11 +98,13 @@ class _Adjoint:
         gradients = tuple(
             (node.name, self._gradient(node)) for node in self.source.nodes if differentiable(node)
         )
-        return replace(
-            self.source,
-            stage="adjoint",
-            nodes=self._ordered(contributions),
-            gradients=gradients,
+        return separated(
+            replace(
+                self.source,
+                stage="adjoint",
+                nodes=self._ordered(contributions),
+                gradients=gradients,
+            )
         )
 
     def _ordered(self, contributions: set[str]) -> tuple[Node, ...]:

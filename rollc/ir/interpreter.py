@@ -2,7 +2,8 @@
 
 A node that is on no cycle is one NumPy call over all steps; the nodes of a cycle are
 evaluated step by step, in the direction of their delays, each at its shift
-(:mod:`rollc.ir.time.retiming`).
+(:mod:`rollc.ir.time.retiming`), or in loops in a loop where the cycle is along two axes
+(:mod:`rollc.ir.time.loops`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from rollc.ir.graph import BATCH, LEAVES, Attribute, Edge, Graph, Node, delayed
 from rollc.ir.operations import OPERATIONS, Frame
+from rollc.ir.time.loops import components
 from rollc.ir.time.retiming import Timing
-from rollc.ir.traversal import components, needed
+from rollc.ir.traversal import needed
 
 Array = NDArray[Any]
 
@@ -127,7 +129,7 @@ class _Interpreter:
         if node.operation in LEAVES:
             return self._leaf(node)
         axes = self._work_axes(node)
-        operands = [self._shifted(edge) for edge in node.operands]
+        operands = [self._read(edge, {}) for edge in node.operands]
         return self._evaluate(node, axes, operands, node.type.axes)
 
     def _work_axes(self, node: Node) -> tuple[str, ...]:
@@ -177,65 +179,73 @@ class _Interpreter:
         stacked = np.stack(rows, axis=len(node.type.axes) - 1)
         return stacked.astype(self.dtype if node.type.kind == "float" else np.int64)
 
-    def _shifted(self, edge: Edge) -> tuple[Array, tuple[str, ...]]:
-        """A read at all steps: the source's array, shifted by the delay."""
+    def _read(self, edge: Edge, at: Mapping[str, int]) -> tuple[Array, tuple[str, ...]]:
+        """A read at a step along each axis in ``at``, and at all steps along the others."""
         array, axes = self.arrays[edge.source], self.graph[edge.source].type.axes
-        if edge.delay == 0:
-            return array, axes
-        position = axes.index(edge.axis)
-        steps = self.sizes[edge.axis]
-        if not steps:
-            return array, axes
-        rows = []
-        for step in range(steps):
-            at = step - edge.delay
-            if 0 <= at < steps:
-                rows.append(np.take(array, at, axis=position))
+        if edge.delay and edge.axis in at:
+            step, steps = at[edge.axis] - edge.delay, self.sizes[edge.axis]
+            if 0 <= step < steps:
+                array = np.take(array, step, axis=axes.index(edge.axis))
             else:
-                rows.append(self._initial(edge, -at if at < 0 else at - steps + 1))
-        return np.stack(rows, axis=position), axes
+                array = self._initial(edge, -step if step < 0 else step - steps + 1)
+            axes = tuple(axis for axis in axes if axis != edge.axis)
+        array, axes = _at(array, axes, at)
+        if edge.delay and edge.axis in axes and self.sizes[edge.axis]:
+            return self._shifted(array, axes, edge, at), axes
+        return array, axes
+
+    def _shifted(
+        self, array: Array, axes: tuple[str, ...], edge: Edge, at: Mapping[str, int]
+    ) -> Array:
+        """An array with all steps along the axis of a delay, shifted by the delay."""
+        position, steps = axes.index(edge.axis), self.sizes[edge.axis]
+        others = tuple(axis for axis in self.graph[edge.source].type.axes if axis != edge.axis)
+        rows = []
+        for step in (step - edge.delay for step in range(steps)):
+            if 0 <= step < steps:
+                rows.append(np.take(array, step, axis=position))
+            else:
+                outside = self._initial(edge, -step if step < 0 else step - steps + 1)
+                rows.append(_at(outside, others, at)[0])
+        return np.stack(rows, axis=position)
 
     def _by_steps(self, component: Sequence[Node], loop: Timing) -> None:
         """The nodes of a cycle, one step after the other."""
-        names = {node.name for node in component}
-        axis = next(
-            edge.axis
-            for node in component
-            for edge in node.operands
-            if edge.source in names and edge.delay
-        )
         for node in component:
             kind = self.dtype if node.type.kind == "float" else np.dtype(np.int64)
             self.arrays[node.name] = np.zeros(self._extent(node), dtype=kind)
-        for now in loop.iterations(self.sizes[axis]):
-            for node in component:
-                step = now - loop.shifts.get(node.name, 0)
-                if 0 <= step < self.sizes[axis]:
-                    self._one_step(node, axis, step)
+        self._loop(component, loop, {})
 
-    def _one_step(self, node: Node, axis: str, step: int) -> None:
-        operands = []
-        for edge in node.operands:
-            array, axes = self.arrays[edge.source], self.graph[edge.source].type.axes
-            delay = edge.delay
-            if edge.axis not in ("", axis):  # along the other axis all steps are there already
-                (array, axes), delay = self._shifted(edge), 0
-            if axis not in axes:
-                operands.append((array, axes))
-                continue
-            at = step - delay
-            if 0 <= at < self.sizes[axis]:
-                value = np.take(array, at, axis=axes.index(axis))
-            else:
-                outside = -at if at < 0 else at - self.sizes[axis] + 1
-                value = self._initial(edge, outside)
-            operands.append((value, tuple(other for other in axes if other != axis)))
-        work = tuple(other for other in self._work_axes(node) if other != axis)
-        result = tuple(other for other in node.type.axes if other != axis)
+    def _loop(self, nodes: Sequence[Node], loop: Timing, at: Mapping[str, int]) -> None:
+        """One run of a loop, at a step along each axis of the loops around it."""
+        steps = self.sizes[loop.axis]
+        for now in loop.iterations(steps):
+            for part in loop.parts:
+                if part.loop is not None:
+                    self._loop(part.nodes, part.loop, {**at, loop.axis: now})
+                else:
+                    self._one_step(part.nodes[0], {**at, loop.axis: now})
+            for node in () if loop.parts else nodes:
+                step = now - loop.shifts.get(node.name, 0)
+                if 0 <= step < steps:
+                    self._one_step(node, {**at, loop.axis: step})
+
+    def _one_step(self, node: Node, at: Mapping[str, int]) -> None:
+        operands = [self._read(edge, at) for edge in node.operands]
+        work = tuple(axis for axis in self._work_axes(node) if axis not in at)
+        result = tuple(axis for axis in node.type.axes if axis not in at)
         at_step = replace(node, type=replace(node.type, axes=result))
         value = self._evaluate(at_step, work, operands, result)
-        index = (slice(None),) * node.type.axes.index(axis) + (step,)
+        index = tuple(at.get(axis, slice(None)) for axis in node.type.axes)
         self.arrays[node.name][index] = value
+
+
+def _at(
+    array: Array, axes: tuple[str, ...], at: Mapping[str, int]
+) -> tuple[Array, tuple[str, ...]]:
+    """An array at a step along each axis in ``at``, and the axes that are left."""
+    index = tuple(at.get(axis, slice(None)) for axis in axes)
+    return array[index], tuple(axis for axis in axes if axis not in at)
 
 
 def _reads_itself(node: Node) -> bool:

@@ -13,7 +13,6 @@ from typing import TypeVar
 import networkx
 
 from rollc.ir.graph import LEAVES, Edge, Graph, Node
-from rollc.ir.time.retiming import Timing, timing
 
 Reader = TypeVar("Reader")
 Vertex = TypeVar("Vertex", bound=Hashable)
@@ -122,29 +121,3 @@ def in_step_order(nodes: Iterable[Node]) -> list[Node]:
         return (edge.source for edge in named[name].operands if not edge.delay)
 
     return [named[name] for name in in_order(named, before)]
-
-
-def components(graph: Graph) -> Iterator[tuple[list[Node], Timing]]:
-    """The strongly connected components, each after those that it reads, with its loop.
-
-    The nodes of one are in the order of a step of the loop.  Raises :class:`NoOrder` for a cycle
-    without a delay and :class:`~rollc.ir.time.retiming.NoTiming` for one that no loop computes.
-    """
-    position = {node.name: number for number, node in enumerate(graph.nodes)}
-    reads: networkx.DiGraph[str] = networkx.DiGraph()
-    reads.add_nodes_from(position)
-    reads.add_edges_from((edge.source, node.name) for node in graph.nodes for edge in node.reads())
-    condensed = networkx.condensation(reads)
-    members = {
-        number: sorted(names, key=position.__getitem__)
-        for number, names in condensed.nodes(data="members")
-    }
-    for number in networkx.lexicographical_topological_sort(
-        condensed, lambda number: position[members[number][0]]
-    ):
-        loop = timing(graph[name] for name in members[number])
-
-        def before(name: str, loop: Timing = loop) -> Iterator[str]:
-            return (edge.source for edge in graph[name].operands if loop.distance(name, edge) == 0)
-
-        yield [graph[name] for name in in_order(members[number], before)], loop

@@ -18,6 +18,7 @@ from rollc.ir.attributes import LARGEST, MOST_DIMENSIONS
 from rollc.ir.graph import BATCH, GIVEN, LEAVES, Attribute, Graph, Node, Type, ordered_axes
 from rollc.ir.names import GREEK
 from rollc.ir.operations import OPERATIONS, TypeMismatch
+from rollc.ir.time.delay_axes import axes_of_delays
 
 LONGEST_DELAY = 10**6
 NAME = re.compile(rf"~*[A-Za-z_{GREEK}][A-Za-z0-9_.'~:^{GREEK}]*", re.ASCII)
@@ -58,6 +59,10 @@ def verify(graph: Graph, *, wider: bool = False) -> list[Flaw]:
             flaws.extend(Flaw(node.name, problem) for problem in problems)
             if problems:
                 break
+    for name, axes in axes_of_delays(graph).items():
+        if len(axes) > 1:
+            along = " and ".join(f"`{axis}`" for axis in axes)
+            flaws.append(Flaw(name, f"has delayed reads along {along}: each needs a copy, `along`"))
     return flaws
 
 

@@ -143,7 +143,7 @@ class BufferAssignment:
         if not items or self.outlives_step(name):
             return node.type.time
         region = self.sections[self.location(items[0]).section].region
-        return tuple(axis for axis in node.type.time if axis != region.axis)
+        return tuple(axis for axis in node.type.time if axis not in region.bound)
 
     def outlives_step(self, name: str) -> str:
         """Why a value in a node's buffer is live after its iteration; "" if it is not."""
@@ -154,6 +154,8 @@ class BufferAssignment:
         items = self.items[name]
         if name in self.results:
             return "leaves the kernel"
+        if name in self.initials:
+            return "is read outside the sequence"
         if name in self.graph.reach:
             reach = self.graph.reach[name]
             return f"read at {reach.axis}{-reach.past or reach.future:+d}"

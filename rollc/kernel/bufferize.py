@@ -76,7 +76,7 @@ class _Bufferizer:
             mine = [section for section in self.sections if section.region.phase == phase]
             if mine:
                 self.packed = set()
-                body = tuple(statement for section in mine for statement in self._section(section))
+                body = tuple(self._sections(mine))
                 if body:  # a phase of leaves has no code
                     functions.append(Function(phase, used(body), body))
         functions = _with_optional_inputs(functions)
@@ -124,12 +124,29 @@ class _Bufferizer:
         location = self.assignment.location(self.assignment.items[name][0])
         return self.sections[location.section].region.phase
 
+    def _sections(self, sections: Iterable[Section]) -> Iterator[Statement]:
+        """The statements of some sections: packs and initial values come before their loops."""
+        for outer, inside in groupby(sections, key=lambda section: section.region.outer):
+            if outer is None:
+                for section in inside:
+                    yield from self._section(section)
+                continue
+            body: list[Simple | Shifted | Loop] = []
+            for section in inside:
+                for statement in self._section(section):
+                    if isinstance(statement, Pack | Fill):
+                        yield statement
+                    else:
+                        body.append(statement)
+            assert outer.kind != "free"
+            yield Loop(outer.kind, outer.axis, tuple(body))
+
     def _section(self, section: Section) -> Iterator[Statement]:
         region = section.region
         if region.kind == "free":
             for group in section.groups:
                 yield from self._fills(group)
-                yield from self._group(group, bound="")
+                yield from self._group(group, region.bound)
             return
         for group in section.groups:
             yield from self._fills(group)
@@ -138,7 +155,7 @@ class _Bufferizer:
         for shift, groups in groupby(section.groups, key=lambda group: group.items[0].shift):
             part: list[Simple] = []
             for group in groups:
-                part.extend(self._group(group, bound=region.axis))
+                part.extend(self._group(group, region.bound))
             # Packing is loop-invariant: it is hoisted.
             yield from (statement for statement in part if isinstance(statement, Pack))
             rest = tuple(statement for statement in part if not isinstance(statement, Pack))
@@ -168,7 +185,7 @@ class _Bufferizer:
         deep = len(initial.type.shape) == len(node.type.shape) + 1
         yield Fill(node.name, self.assignment.static(initial), deep)
 
-    def _group(self, group: Group, bound: str) -> Iterator[Simple]:
+    def _group(self, group: Group, bound: tuple[str, ...]) -> Iterator[Simple]:
         if group.kind == "nest":
             yield self._nest(group, bound)
         elif group.kind == "stack":
@@ -192,10 +209,10 @@ class _Bufferizer:
             )
 
     @staticmethod
-    def _over(node: Node, bound: str) -> tuple[str, ...]:
-        return tuple(axis for axis in node.type.axes if axis != bound)
+    def _over(node: Node, bound: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(axis for axis in node.type.axes if axis not in bound)
 
-    def _nest(self, group: Group, bound: str) -> Nest:
+    def _nest(self, group: Group, bound: tuple[str, ...]) -> Nest:
         first = group.items[0]
         body = tuple(self._assign(item) for item in group.items)
         return Nest(
@@ -254,7 +271,7 @@ class _Bufferizer:
             return None
         return sum(len(others) for others, pack in self.panels.items() if pack.job is not None)
 
-    def _stack(self, group: Group, bound: str) -> Iterator[Simple]:
+    def _stack(self, group: Group, bound: tuple[str, ...]) -> Iterator[Simple]:
         nodes = [item.node for item in group.items]
         first = group.items[0]
         parts = tuple(
@@ -281,7 +298,7 @@ class _Bufferizer:
         condition = self.assignment.guarded.get(node.name)
         return None if condition is None else self.assignment.read(Edge(condition))
 
-    def _single(self, item: Item, bound: str) -> Iterator[Simple]:
+    def _single(self, item: Item, bound: tuple[str, ...]) -> Iterator[Simple]:
         node = item.node
         span = Span(item.start, item.stop)
         out = self.assignment.refs[node.name]
@@ -327,13 +344,13 @@ class _Bufferizer:
         operand: Operand,
         out: Ref,
         shape: tuple[int, ...],
-        bound: str,
+        bound: tuple[str, ...],
         span: Span,
     ) -> Nest:
         assign = Assign(node.name, "identity", (operand,), (), out, node.line)
         return Nest(self._over(node, bound), shape, (assign,), span)
 
-    def _concat(self, item: Item, bound: str, span: Span) -> Iterator[Simple]:
+    def _concat(self, item: Item, bound: tuple[str, ...], span: Span) -> Iterator[Simple]:
         node = item.node
         out = self.assignment.refs[node.name]
         if len(node.type.shape) != 1:
@@ -359,13 +376,13 @@ class _Bufferizer:
                 yield self._copy(node, operand, target, source.type.shape, bound, span)
             offset += source.type.size
 
-    def _reduce(self, item: Item, out: Ref, bound: str, span: Span) -> Reduce:
+    def _reduce(self, item: Item, out: Ref, bound: tuple[str, ...], span: Span) -> Reduce:
         node = item.node
         (edge,) = node.operands
         source = self.graph[edge.source]
         over = node.options["over"]
         assert isinstance(over, tuple)
-        axes = tuple(axis for axis in source.type.axes if axis != bound)
+        axes = tuple(axis for axis in source.type.axes if axis not in bound)
         return Reduce(
             node.name,
             node.operation,
@@ -378,13 +395,13 @@ class _Bufferizer:
             node.line,
         )
 
-    def _summed(self, node: Node, out: Ref, bound: str, span: Span) -> Iterator[Simple]:
+    def _summed(self, node: Node, out: Ref, bound: tuple[str, ...], span: Span) -> Iterator[Simple]:
         """An outer product or an embedding's adjoint, summed over axes."""
         axes: dict[str, None] = {}
         for edge in node.operands:
             axes.update(dict.fromkeys(self.graph[edge.source].type.axes))
         ordered = tuple(sorted(axes, key=lambda axis: (axis == "batch", axis)))
-        over = tuple(axis for axis in ordered if axis != bound)
+        over = tuple(axis for axis in ordered if axis not in bound)
         operands = tuple(self.assignment.read(edge) for edge in node.operands)
         same = all(set(self.graph[edge.source].type.axes) == set(axes) for edge in node.operands)
         if node.operation == "outer" and same and not node.type.axes:

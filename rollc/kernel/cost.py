@@ -58,7 +58,7 @@ def multiplies_each_step(program: Program) -> bool:
         for function in program.functions
         for loop in function.body
         if isinstance(loop, Loop)
-        for part in loop.body
+        for _, part in _each_step(replace(loop, before=(), after=()), 1, 1)
     )
 
 
@@ -75,10 +75,18 @@ def _statements(program: Program, steps: int) -> Iterator[tuple[int, Simple]]:
             if isinstance(statement, Loop):
                 around = (*statement.before, *statement.after)
                 yield from ((1, part) for part in simple_statements(around))
-                inside = replace(statement, before=(), after=())
-                yield from ((steps, part) for part in inside.simple())
+                yield from _each_step(replace(statement, before=(), after=()), steps, steps)
             else:
                 yield from ((1, part) for part in simple_statements([statement]))
+
+
+def _each_step(loop: Loop, times: int, steps: int) -> Iterator[tuple[int, Simple]]:
+    """The statements of a loop's body, and of the loops in it, with their trip counts."""
+    for part in loop.body:
+        if isinstance(part, Loop):
+            yield from _each_step(part, times * steps, steps)
+        else:
+            yield from ((times, one) for one in Loop(loop.direction, loop.axis, (part,)).simple())
 
 
 def _operations(program: Program, statement: Simple, steps: int, batch: int) -> int:

@@ -66,7 +66,7 @@ def _sink(graph: Graph, regions: Sequence[Region], guarded: Mapping[str, str]) -
     shift = {id(item): item.shift for region in regions for item in region.items}
     for position in reversed(range(len(regions))):
         region = regions[position]
-        if region.kind != "free":
+        if region.bound:
             continue
         for item in reversed(region.items):
             node = item.node
@@ -82,6 +82,7 @@ def _sink(graph: Graph, regions: Sequence[Region], guarded: Mapping[str, str]) -
                 and item.whole
                 and len(shifts) == 1
                 and regions[target].kind != "free"
+                and regions[target].outer is None
                 and regions[target].axis in node.type.time
                 and all(
                     edge.delay == 0 and regions[target].axis in reader.node.type.time
@@ -129,8 +130,10 @@ class _Grouper:
 
     def _ready(self, item: Item, nest: Mapping[str, Item] | None = None) -> bool:
         """Whether the operands of an item at this step are computed before, or in the nest."""
-        loop = self.region.kind != "free"
+        loop, outer = self.region.kind != "free", self.region.outer
         for edge in needed(self.graph, item.node, self.guarded):
+            if outer is not None and edge.delay and edge.axis == outer.axis:
+                continue
             for source in self.pending_by_name.get(edge.source, ()):
                 if loop and not item.reads_same_iteration(source, edge.delay):
                     continue

@@ -25,8 +25,8 @@ from itertools import pairwise
 from rollc.ir.graph import GIVEN, Edge, Graph, Node, attributes
 from rollc.ir.operations import operation_of
 from rollc.ir.operations.vectors.linear import over_axes
+from rollc.ir.time.loops import components
 from rollc.ir.time.retiming import Timing
-from rollc.ir.traversal import components
 from rollc.kernel.cost_model import is_peeled
 from rollc.kernel.schedule import Item, Schedule, schedule
 from rollc.support.target import GENERIC, Target

@@ -277,6 +277,7 @@ class Shifted:
 class Loop:
     """A recurrence: its body once a step, in one direction of time.
 
+    A recurrence along two axes is a loop in the body of another one, which has no blocks or shifts.
     Where there are shifts, all of the body is in parts with a shift (it can be 0), and the
     loop has iterations until the last of them has reached the end of the sequence.  Where there
     are statements ``before`` and ``after``, the loop runs in blocks of steps, and those run once
@@ -285,7 +286,7 @@ class Loop:
 
     direction: Literal["forward", "backward"]
     axis: str
-    body: tuple[Simple | Shifted, ...]
+    body: tuple[Simple | Shifted | Loop, ...]
     span: Span = Span()
     before: tuple[Simple, ...] = ()
     after: tuple[Simple, ...] = ()
@@ -295,11 +296,18 @@ class Loop:
         """Whether the loop runs in blocks of steps."""
         return bool(self.before or self.after)
 
+    @property
+    def nested(self) -> bool:
+        """Whether there are loops in its body."""
+        return any(isinstance(statement, Loop) for statement in self.body)
+
     def simple(self) -> Iterator[Simple]:
-        """The statements, also those inside shifted parts."""
+        """The statements, also those inside shifted parts and inner loops."""
         for statement in (*self.before, *self.body, *self.after):
             if isinstance(statement, Shifted):
                 yield from statement.body
+            elif isinstance(statement, Loop):
+                yield from statement.simple()
             else:
                 yield statement
 

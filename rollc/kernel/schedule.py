@@ -4,7 +4,9 @@ A component with a cycle becomes a loop over time, forward where its delays are 
 where they are negative.  Where they are both, its nodes run at shifted steps
 (:mod:`rollc.ir.time.retiming`).  All others are *free*: they run for all steps at once, outside
 every loop (loop distribution: Kennedy and Allen, Optimizing compilers for modern architectures,
-2001, section 2.4).
+2001, section 2.4).  A component with delays along two axes becomes several regions, each a loop or
+free along the inner axis, inside one loop over the steps of the outer axis
+(:mod:`rollc.ir.time.loops`).
 
 Regions belong to phases, which a caller asks for: ``primal`` has the nodes that the loss and the
 outputs need, ``adjoint`` those that the gradients of parameters and states need besides, and
@@ -23,7 +25,8 @@ from typing import Literal
 import networkx
 
 from rollc.ir.graph import Edge, Graph, Node
-from rollc.ir.time.retiming import timing
+from rollc.ir.time.loops import loop_of
+from rollc.ir.time.retiming import Timing
 from rollc.ir.traversal import in_order, reachable
 from rollc.kernel.program import PHASES, Phase
 from rollc.transforms.predicate.predicate import guards, reads
@@ -82,8 +85,20 @@ def needed(graph: Graph, node: Node, guarded: Mapping[str, str]) -> Iterator[Edg
 
 
 @dataclass(frozen=True, slots=True)
+class Outer:
+    """A loop around consecutive regions: its number among those of a schedule, and its steps."""
+
+    number: int
+    kind: Kind
+    axis: str
+
+
+@dataclass(frozen=True, slots=True)
 class Region:
-    """Items of one loop over ``axis``, or of a sequence of statements over all steps."""
+    """Items of one loop over ``axis``, or of a sequence of statements over all steps.
+
+    With ``outer`` they are run at each step of that loop.
+    """
 
     kind: Kind
     phase: Phase
@@ -91,6 +106,13 @@ class Region:
     axis: str = ""
     start: int = 0
     stop: int | None = None
+    outer: Outer | None = None
+
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """The axes of the loops around a statement of the region."""
+        outer = () if self.outer is None else (self.outer.axis,)
+        return outer if self.kind == "free" else (*outer, self.axis)
 
 
 @dataclass(frozen=True)
@@ -131,6 +153,7 @@ class _Scheduler:
         self.guarded = guards(graph)
         self.depends = self._dependencies()
         self.phase = self._phases(graph)
+        self.outer = 0  # the loops around regions so far
 
     def _dependencies(self) -> networkx.DiGraph[int]:
         depends: networkx.DiGraph[int] = networkx.DiGraph()
@@ -194,7 +217,7 @@ class _Scheduler:
                 loop = next(component for component in pending if missing[component] == 0)
                 pending.remove(loop)
                 self._done(condensed, loop, missing)
-                yield self._loop(members[loop], phase)
+                yield from self._loop(members[loop], phase)
 
     @staticmethod
     def _done(condensed: networkx.DiGraph[int], component: int, missing: dict[int, int]) -> None:
@@ -205,23 +228,44 @@ class _Scheduler:
         first = positions[0]
         return len(positions) > 1 or self.depends.has_edge(first, first)
 
-    def _loop(self, positions: Sequence[int], phase: Phase) -> Region:
+    def _loop(self, positions: Sequence[int], phase: Phase) -> Iterator[Region]:
+        """The loop of a component, or its parts in a loop over another axis."""
+        loop = loop_of(self.items[position].node for position in positions)
+        if not loop.parts:
+            yield self._along_one_axis(positions, loop, phase)
+            return
+        self.outer += 1
+        outer = Outer(self.outer, _kind(loop), loop.axis)
+        free: list[Item] = []
+        for part in loop.parts:
+            mine = [position for node in part.nodes for position in self.by_name[node.name]]
+            if part.loop is None:
+                free.extend(self.items[position] for position in mine)
+                continue
+            if free:
+                yield Region("free", phase, tuple(free), outer=outer)
+                free = []
+            yield replace(self._along_one_axis(mine, part.loop, phase), outer=outer)
+        if free:
+            yield Region("free", phase, tuple(free), outer=outer)
+
+    def _along_one_axis(self, positions: Sequence[int], loop: Timing, phase: Phase) -> Region:
         """The loop of a component, its items in the topological order of an iteration."""
-        nodes = [self.items[position].node for position in positions]
-        names = {node.name for node in nodes}
-        loop = timing(nodes)
+        names = {self.items[position].node.name for position in positions}
 
         def before(position: int) -> Iterator[int]:
             node = self.items[position].node
             for edge in node.operands:
-                if edge.source in names and loop.distance(node.name, edge) == 0:
+                here = edge.axis in ("", loop.axis)
+                if edge.source in names and here and loop.distance(node.name, edge) == 0:
                     yield from self.by_name[edge.source]
 
         items = tuple(
             replace(item, shift=loop.shifts.get(item.node.name, 0))
             for item in (self.items[position] for position in in_order(positions, before))
         )
-        edges = (edge for node in nodes for edge in node.operands)
-        axis = next(edge.axis for edge in edges if edge.source in names and edge.delay)
-        kind: Kind = "forward" if loop.direction == 1 else "backward"
-        return Region(kind, phase, items, axis, items[0].start, items[0].stop)
+        return Region(_kind(loop), phase, items, loop.axis, items[0].start, items[0].stop)
+
+
+def _kind(loop: Timing) -> Kind:
+    return "forward" if loop.direction == 1 else "backward"

@@ -22,10 +22,10 @@ from rollc.ir.graph import Graph, Node
 from rollc.ir.text import IRTextError, parse_graph, print_graph
 from rollc.kernel import program as ir
 from rollc.kernel.program import Local, Number, Program, Ref, Span
-from rollc.kernel.schedule import Item, Region, Schedule
+from rollc.kernel.schedule import Item, Outer, Region, Schedule
 
-# A region's kind, phase and axis; and of each item the name, the steps and the shift.
-_RegionText = tuple[str, str, str, list[tuple[str, int, int | None, int]]]
+# A region's kind, phase, axis and outer loop; and of each item the name, the steps and the shift.
+_RegionText = tuple[str, str, str, Outer | None, list[tuple[str, int, int | None, int]]]
 _SCHEDULE, _PROGRAM = "rollc schedule 1", "rollc program 4"
 
 
@@ -36,7 +36,10 @@ class ProgramTextError(ValueError):
 # Schedules -----------------------------------------------------------------------------
 
 _PIECE = re.compile(r"\^piece\d+$")
-_REGION = re.compile(r"(free|forward|backward) (primal|adjoint|inputs)(?: over (\w+))?")
+_REGION = re.compile(
+    r"(free|forward|backward) (primal|adjoint|inputs)(?: over (\w+))?"
+    r"(?: in loop (\d{1,9}) (forward|backward) over (\w+))?"
+)
 _STEPS = re.compile(r"  steps (\d+):(\d+|end)$")
 _SHIFT = re.compile(r"  at \w+([+-]\d{1,12})$")
 _MEANING = {
@@ -54,9 +57,12 @@ def print_schedule(scheduled: Schedule) -> str:
     behind: dict[str, str] = {}
     for region in scheduled.regions:
         over = f" over {region.axis}" if region.axis else ""
-        headings[len(nodes)] = (
-            f"region {region.kind} {region.phase}{over}  # {_MEANING[region.kind]}"
-        )
+        meaning = _MEANING[region.kind]
+        if (outer := region.outer) is not None:
+            over += f" in loop {outer.number} {outer.kind} over {outer.axis}"
+            if region.kind == "free":
+                meaning = "on no cycle along the other axis: a row at once"
+        headings[len(nodes)] = f"region {region.kind} {region.phase}{over}  # {meaning}"
         for item in region.items:
             node = item.node
             if not item.whole:
@@ -97,13 +103,15 @@ def parse_schedule(text: str) -> Schedule:
     inside = False
     for number, line in enumerate(lines, 2):
         if line.startswith("region "):
-            words = line.removeprefix("region ").partition("  #")[0]
-            found = _REGION.fullmatch(words)
+            heading = line.removeprefix("region ").partition("  #")[0]
+            found = _REGION.fullmatch(heading)
             inside = found is not None
             if found is not None:
-                regions.append((found[1], found[2], found[3] or "", []))
-            elif words != "none":
-                raise ProgramTextError(f"line {number}: unknown region `{words[:60]}`")
+                words: Any = found[5]
+                outer = Outer(int(found[4]), words, found[6]) if found[4] else None
+                regions.append((found[1], found[2], found[3] or "", outer, []))
+            elif heading != "none":
+                raise ProgramTextError(f"line {number}: unknown region `{heading[:60]}`")
             continue
         span, shift = _STEPS.search(line), _SHIFT.search(line)
         line = line[: span.start()] if span else line
@@ -114,7 +122,7 @@ def parse_schedule(text: str) -> Schedule:
                 start = int(span[1]) if span else 0
                 stop = int(span[2]) if span and span[2] != "end" else None
                 name = line.partition(" = ")[0].rstrip()
-                regions[-1][3].append((name, start, stop, -int(shift[1]) if shift else 0))
+                regions[-1][4].append((name, start, stop, -int(shift[1]) if shift else 0))
         plain.append(line)
     try:
         graph = parse_graph("\n".join(plain) + "\n")
@@ -125,7 +133,7 @@ def parse_schedule(text: str) -> Schedule:
 
 def _assembled(graph: Graph, texts: Sequence[_RegionText]) -> Schedule:
     regions = []
-    for kind, phase, axis, members in texts:
+    for kind, phase, axis, outer, members in texts:
         items = []
         for name, start, stop, shift in members:
             if name not in graph.by_name:
@@ -138,7 +146,7 @@ def _assembled(graph: Graph, texts: Sequence[_RegionText]) -> Schedule:
             raise ProgramTextError("a region without nodes")
         span = (items[0].start, items[0].stop) if kind != "free" else (0, None)
         words: Any = (kind, phase)
-        regions.append(Region(words[0], words[1], tuple(items), axis, *span))
+        regions.append(Region(words[0], words[1], tuple(items), axis, *span, outer=outer))
     whole = graph.with_nodes(node for node in graph.nodes if not _PIECE.search(node.name))
     return Schedule(whole, tuple(regions))
 

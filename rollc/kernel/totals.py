@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt, prod
 
 from rollc.ir.graph import Kind, ordered_axes
@@ -58,7 +58,7 @@ def totals(program: Program) -> Totals:
         for statement in function.statements:
             if isinstance(statement, Loop):
                 body = Loop(statement.direction, statement.axis, statement.body)
-                inside.update(_products(body.simple(), statement.axis))
+                inside.update(_inside(body))
                 blocks = (
                     [*simple_statements(statement.before)],
                     [*simple_statements(statement.after)],
@@ -70,14 +70,25 @@ def totals(program: Program) -> Totals:
     return Totals(len(taped), tape, inside, outside, ahead, behind)
 
 
-def _products(statements: Iterable[Simple], bound: str = "") -> Counter[Axes]:
-    """The multiply-adds of some statements inside a loop over ``bound``, if there is one."""
+def _inside(loop: Loop, bound: Axes = ()) -> Counter[Axes]:
+    """The multiply-adds of a loop and those in it, inside of loops over ``bound``."""
+    axes = (*bound, loop.axis)
+    inner = [part for part in loop.body if isinstance(part, Loop)]
+    own = replace(loop, body=tuple(part for part in loop.body if not isinstance(part, Loop)))
+    found = _products(own.simple(), axes)
+    for part in inner:
+        found.update(_inside(part, axes))
+    return found
+
+
+def _products(statements: Iterable[Simple], bound: Axes = ()) -> Counter[Axes]:
+    """The multiply-adds of some statements inside loops over ``bound``."""
     found: Counter[Axes] = Counter()
     for statement in statements:
         if isinstance(statement, MatMul | OuterProduct | Routine):
             if isinstance(statement, Routine) and not OPERATIONS[statement.operation].is_product:
                 continue
-            axes = ordered_axes({*statement.over, *((bound,) if bound else ())})
+            axes = ordered_axes({*statement.over, *bound})
             found[axes] += _multiply_adds(statement)
     return found
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rollc.ir.graph import Attribute, Edge, Graph, Node, Shape, Type, attributes
+from rollc.ir.time.delay_axes import separated
 from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.elaboration.drafts import Drafts
 from rollc.lang.inference.broadcasting import PRODUCT, Make, aligned, broadcasts, fitted
@@ -114,7 +115,7 @@ def assemble(drafts: Drafts, inference: Inference, frame: Graph, source: Source)
             if back == (1, 0):
                 operation, options = "transpose", ()
         nodes.append(Node(draft.name, operation, edges, type_, options, initial, line))
-    return frame.with_nodes(nodes)
+    return separated(frame.with_nodes(nodes))
 
 
 def _maker(drafts: Drafts, draft: Draft, nodes: list[Node], line: int) -> Make:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import networkx as nx
@@ -14,6 +14,7 @@ from rollc.ir.traversal import reachable
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label, has_errors, in_order
 from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.elaboration.expressions import MOST_NODES, Feed
+from rollc.lang.elaboration.index_errors import reset_along_two
 from rollc.lang.elaboration.statements import STATIC, Taking
 from rollc.lang.expansion.cell_inlining import inline_cells
 from rollc.lang.expansion.definitions import Definitions, defined
@@ -230,8 +231,19 @@ class _Resolver:
     def _axes(self) -> Settled:
         found = settled(self.drafts.drafts, self.drafts.axes, self.drafts.marked, self.names)
         self.drafts.drafts.update(found.drafts)
+        self.drafts.borders.ends()
+        self.problems += self._resets_along_two()
         self.problems += found.problems
         return found
+
+    def _resets_along_two(self) -> Iterator[Diagnostic]:
+        """Reads along two axes of what is reset."""
+        resets, along = self.drafts.resets.resets, dict[str, str]()
+        operands = [one for draft in self.drafts.drafts.values() for one in draft.operands]
+        for operand in operands:
+            name, axis = operand.edge.source, operand.edge.axis
+            if name in resets and axis and along.setdefault(name, axis) != axis:
+                yield reset_along_two(name, operand.span, resets[name].span)
 
     def _unused_axes(self, found: Settled) -> Iterator[Diagnostic]:
         for axis, span in self.names.declared.items():
@@ -246,7 +258,12 @@ class _Resolver:
     def _resets(self) -> None:
         """What is reset, and what to, has to be known where the state is read."""
         for init in self.spec.of(Init):
-            self.drafts.resets.starts.setdefault(self.drafts.node_of(init.name.name), init)
+            name = self.drafts.node_of(init.name.name)
+            if not init.axes:
+                self.drafts.resets.starts.setdefault(name, init)
+            else:
+                axes = frozenset(axis.name for axis in init.axes)
+                self.drafts.borders.said.setdefault(name, {}).setdefault(axes, init)
         for reset in self.spec.of(Reset):
             name = self.drafts.node_of(reset.name.name)
             first = self.drafts.resets.resets.setdefault(name, reset)
@@ -349,7 +366,7 @@ class _Resolver:
                 )
         for init in self.spec.of(Init) if not self.taking.unsized else ():
             name = self.drafts.node_of(init.name.name)
-            if name in self.drafts.initials and name not in delayed:
+            if name in self.drafts.initials and not self._is_read(name, init, delayed):
                 yield Diagnostic(
                     "R212",
                     f"the initial value of `{name}` is never read",
@@ -357,6 +374,15 @@ class _Resolver:
                     notes=(f"nothing reads `{name}` with a delay",),
                     severity="warning",
                 )
+
+    def _is_read(self, name: str, init: Init, delayed: Collection[str]) -> bool:
+        """Whether a delayed read can find an initial value."""
+        borders, axes = self.drafts.borders, frozenset(axis.name for axis in init.axes)
+        if len(axes) > 1:
+            return borders.is_read(name, axes)
+        if axes:
+            return borders.along(name, min(axes), init.span) in delayed
+        return name in delayed or name in borders.said
 
     def _loss_problem(self, inference: Inference) -> Iterator[Diagnostic]:
         """The loss must be one number for each sequence."""

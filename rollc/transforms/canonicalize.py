@@ -35,6 +35,7 @@ from rollc.ir.graph import (
 )
 from rollc.ir.operations import OPERATIONS, TypeMismatch, operation_of
 from rollc.ir.operations.vectors.linear import over_axes
+from rollc.ir.time.delay_axes import axes_of_delays, separated
 from rollc.ir.traversal import cycles, without_unused
 from rollc.transforms.patterns import REWRITES, known_number
 
@@ -58,7 +59,7 @@ def canonicalize(graph: Graph, stage: Stage | None = None) -> Graph:
             break
         graph = simpler
     return replace(
-        graph, stage=stage or ("simplified" if graph.stage == "checked" else graph.stage)
+        separated(graph), stage=stage or ("simplified" if graph.stage == "checked" else graph.stage)
     )
 
 
@@ -68,7 +69,9 @@ class _Round:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.kept = set(graph.results())
-        self.delayed = {edge.source for node in graph.nodes for edge in node.operands if edge.delay}
+        # The axes along which each value is read with a delay.
+        self.delayed = axes_of_delays(graph)
+        self.initials = {node.initial for node in graph.nodes if node.initial is not None}
         self.terms = _terms(graph)
         self.shared = _shared(graph)
         self.nodes: dict[str, Node] = dict(graph.by_name)
@@ -193,9 +196,12 @@ class _Round:
         source = self.nodes[edge.source]
         if source.name == node.name or self.type(edge) != node.type:
             return False
-        if edge.delay:
-            return node.name not in self.delayed and node.name not in self.kept
+        if edge.delay:  # an initial value is a node, and no read
+            return not any(node.name in of for of in (self.delayed, self.kept, self.initials))
         if node.name in self.delayed and node.initial != source.initial:
+            return False
+        own, other = self.delayed.get(node.name), self.delayed.get(source.name)
+        if own and other and own != other:  # reads along two axes are of two values
             return False
         if node.name in self.kept:
             return source.operation not in _PINNED and not self._is_result(source.name)
@@ -211,7 +217,7 @@ class _Round:
         if edge.delay:
             return
         if node.name in self.delayed:
-            self.delayed.add(source)
+            self.delayed[source] = self.delayed[node.name]
         better = self.names.get(node.name, node.name)
         if self.nodes[source].operation in _PINNED or self._is_result(source):
             return

@@ -126,7 +126,8 @@ def _hoist_slices(graph: Graph) -> Graph:
                 continue
             key = (edge, start, stop)
             if key not in slices:
-                when = f"^{'past' if edge.delay > 0 else 'next'}{abs(edge.delay)}"
+                axis = edge.axis if len(graph.axes) > 1 else ""
+                when = f"^{'past' if edge.delay > 0 else 'next'}{abs(edge.delay)}{axis}"
                 slices[key] = f"{edge.source}^{start}to{stop}{when if edge.delay else ''}"
                 nodes.append(_slice(graph[edge.source], edge, start, stop, slices[key]))
             operands.append(Edge(slices[key]))

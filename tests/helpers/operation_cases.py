@@ -120,6 +120,7 @@ CASES: dict[str, list[Case]] = {
     "atan2": TWO,
     "mod": [Case(case.operands, domain=negative) for case in TWO],
     "identity": [Case((VECTOR,)), Case((INDEX,))],
+    "along": [Case((VECTOR,), {"axis": "t"}), Case((INDEX,), {"axis": "t"})],
     "reached": [Case((VECTOR, VECTOR)), Case((VECTOR, NUMBER))],
     "with_slope": [Case((VECTOR, VECTOR, VECTOR)), Case((VECTOR, NUMBER, VECTOR))],
     **dict.fromkeys(("log", "sqrt"), elementwise(VECTOR, domain=positive)),

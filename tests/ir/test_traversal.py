@@ -6,10 +6,8 @@ import pytest
 
 from rollc.ir.graph import Graph, Node
 from rollc.ir.text import parse_graph
-from rollc.ir.time.retiming import NoTiming
 from rollc.ir.traversal import (
     NoOrder,
-    components,
     cycles,
     dependents,
     in_order,
@@ -92,24 +90,3 @@ def test_the_order_of_a_step_leaves_delayed_reads_out() -> None:
     found = in_step_order(reversed(nodes))
     assert [node.name for node in found] == ["h", "x", "s", "o", "c"]
     assert in_step_order(nodes) == [*nodes]
-
-
-def test_components_come_after_what_they_read_each_in_the_order_of_its_loop() -> None:
-    found = [
-        ([node.name for node in nodes], loop.direction)
-        for nodes, loop in components(graph(STATE).with_nodes(reversed(graph(STATE).nodes)))
-    ]
-    assert found == [(["h"], 1), (["x"], 1), (["s", "c"], 1), (["o"], 1)]
-
-
-def test_a_component_from_the_last_step() -> None:
-    *_, (nodes, loop) = components(graph("b = add(x, a[t+1]) : float over t, batch\n" + BACK))
-    assert [node.name for node in nodes] == ["b", "a"]
-    assert loop.direction == -1
-
-
-def test_components_that_no_loop_computes() -> None:
-    with pytest.raises(NoOrder, match="the cycle through `b` has no delay"):
-        list(components(graph("b = add(x, a) : float over t, batch\n" + BACK)))
-    with pytest.raises(NoTiming):
-        list(components(graph("b = add(a[t-1], a[t+1]) : float over t, batch\n" + BACK)))

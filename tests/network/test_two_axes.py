@@ -19,11 +19,11 @@ from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import call
-from rollc.ir.graph import Edge, Graph, Node, Type
+from rollc.ir.graph import Graph, Type
 from rollc.ir.interpreter import interpret
 from rollc.ir.names import lengths_leaves
 from rollc.ir.text import print_graph
-from rollc.ir.time.causality import AlongTwoAxes, check
+from rollc.ir.time.causality import check
 from rollc.ir.verifier import verify
 from rollc.kernel.passes import planned
 from rollc.kernel.schedule import schedule
@@ -171,20 +171,6 @@ def test_the_kernel_is_the_meaning(tmp_path: Path) -> None:
             value = expected[names[label]]
             assert array.shape == value.shape
             np.testing.assert_allclose(array, value, rtol=1e-9, atol=1e-12, err_msg=label)
-
-
-def test_a_cycle_runs_along_one_axis() -> None:
-    axes = Type("float", (), ("s", "t", "batch"))
-    nodes = (
-        Node("x", "input", (), Type("float", (), ("s", "t", "batch"))),
-        Node("a", "add", (Edge("h", 1, "s"), Edge("x")), axes),
-        Node("h", "add", (Edge("a"), Edge("g", 1, "t")), axes),
-        Node("g", "tanh", (Edge("h"),), axes),
-    )
-    graph = Graph("grid", "graph", nodes, (("h", "h"),), axes=("s", "t"))
-    findings = check(graph).findings
-    assert findings
-    assert all(isinstance(finding, AlongTwoAxes) for finding in findings)
 
 
 # The network -----------------------------------------------------------------------------

@@ -14,15 +14,15 @@ Findings are data; :mod:`rollc.lang`, which knows the text of the spec, makes me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import networkx as nx
 
 from rollc.ir.graph import Edge, Graph, Node
-from rollc.ir.operations import operation_of
-from rollc.ir.time.retiming import NoTiming, timing
+from rollc.ir.time.loops import loop_of, needs_all_steps
+from rollc.ir.time.retiming import NoTiming
 from rollc.ir.traversal import cycles
 
 MOST_LINKS = 100_000  # visited in search of a shortest cycle
@@ -81,7 +81,7 @@ class BothDirections:
 
 @dataclass(frozen=True, slots=True)
 class AlongTwoAxes:
-    """Two cycles of one component, or two reads of one node, with delays along two axes."""
+    """Two cycles of one component that no order of the steps along two axes serves."""
 
     first: tuple[Link, ...]
     second: tuple[Link, ...]
@@ -136,15 +136,11 @@ def _findings(graph: Graph, links: list[Link]) -> Iterator[Finding]:
             yield CycleWithoutDelay(_Cycles(component).shortest())
         else:
             yield NeedsWhole(whole.reader, _Cycles(component).through(whole))
-    delayed: dict[str, Link] = {}
-    for link in links:
-        if link.edge.delay:
-            other = delayed.setdefault(link.edge.source, link)
-            if other.edge.axis != link.edge.axis:
-                yield AlongTwoAxes((other,), (link,))
     for component in _components(order, links):
         axes = {link.edge.axis for link in component if link.edge.delay}
         whole = next((link for link in component if _needs_whole(graph, link, axes)), None)
+        if len(axes) > 1 and _is_ordered(graph, component):
+            continue
         if whole is not None:
             cycle = _Cycles(component).through(whole)
             # Without a delay it is reported already.
@@ -152,20 +148,43 @@ def _findings(graph: Graph, links: list[Link]) -> Iterator[Finding]:
                 yield NeedsWhole(whole.reader, cycle)
             continue
         if len(axes) > 1:
-            cycles = _Cycles(component)
-            along = [
-                next(link for link in component if link.edge.axis == axis) for axis in sorted(axes)
-            ]
-            yield AlongTwoAxes(cycles.through(along[0]), cycles.through(along[1]))
+            yield from _without_order(component, sorted(axes))
         else:
             yield from _without_direction(graph, component)
+
+
+def _is_ordered(graph: Graph, component: list[Link]) -> bool:
+    """Whether an order of the steps along several axes computes a component."""
+    if any(link.operand == -1 for link in component):
+        return False
+    try:
+        loop_of(graph[name] for name in dict.fromkeys(link.reader for link in component))
+    except NoTiming:
+        return False
+    return True
+
+
+def _without_order(component: list[Link], axes: Sequence[str]) -> Iterator[Finding]:
+    """Two cycles with delays of both signs along an axis, or along two axes."""
+    cycles = _Cycles(component)
+    found = [
+        (next(ahead, None), next(back, None))
+        for axis in axes
+        for along in [[link for link in component if link.edge.axis == axis]]
+        for ahead in [(link for link in along if link.edge.delay < 0)]
+        for back in [(link for link in along if link.edge.delay > 0)]
+    ]
+    first = [next(link for link in component if link.edge.axis == axis) for axis in axes[:2]]
+    pairs = [(back, ahead) for ahead, back in found if ahead is not None and back is not None]
+    past, future = pairs[0] if pairs else first
+    yield AlongTwoAxes(cycles.through(past), cycles.through(future))
 
 
 def _without_direction(graph: Graph, component: list[Link]) -> Iterator[Finding]:
     """The cycles of a component that no direction of time serves."""
     names = dict.fromkeys(link.reader for link in component)
     try:
-        timing(graph[name] for name in names)
+        loop_of(graph[name] for name in names)
     except NoTiming as found:
         # The cycle that prevents a forward loop has a negative total delay, or zero.
         future = _Cycles(component, 1).violating(found.forward)
@@ -178,15 +197,9 @@ def _without_direction(graph: Graph, component: list[Link]) -> Iterator[Finding]
             yield BothDirections(past, future)
 
 
-def _needs_whole(graph: Graph, link: Link, axes: set[str] | None) -> bool:
+def _needs_whole(graph: Graph, link: Link, axes: Collection[str] | None) -> bool:
     """Whether a link needs all the steps along one of the axes (along any axis, for None)."""
-    if link.operand == -1:
-        return True
-    node = graph[link.reader]
-    if not operation_of(node).whole:
-        return False
-    over = node.options.get("over", (node.options.get("axis"),))
-    return axes is None or not isinstance(over, tuple) or not axes.isdisjoint(over)
+    return link.operand == -1 or needs_all_steps(graph[link.reader], axes)
 
 
 def _components(order: Mapping[str, int], links: list[Link]) -> list[list[Link]]:

@@ -25,6 +25,7 @@ import networkx as nx
 from rollc.ir.graph import Edge, Node
 
 Direction = Literal[1, -1]
+DIRECTIONS: tuple[Direction, Direction] = (1, -1)
 Cycle = tuple[str, ...]
 
 
@@ -34,11 +35,15 @@ class Timing:
 
     ``direction`` is 1 from the first step, -1 from the last.  ``shifts`` has the nodes that
     are not computed at the iteration's own step: positive in a loop from the first step,
-    negative in one from the last.
+    negative in one from the last.  ``axis`` is that of the delays, "" where there are none.
+    ``parts`` is what an iteration runs, in order, where there are delays along another axis too
+    (:mod:`rollc.ir.time.loops`).
     """
 
     direction: Direction
     shifts: Mapping[str, int]
+    axis: str = ""
+    parts: tuple[Part, ...] = ()
 
     def distance(self, reader: str, edge: Edge) -> int:
         """The dependence distance of a read: after how many iterations it reads the value."""
@@ -51,6 +56,17 @@ class Timing:
         if self.direction == 1:
             return range(length + longest)
         return range(length - 1, -longest - 1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Nodes of an iteration, in order, and their own loop inside of it.
+
+    Without one it is a single node, at all steps along the other axes at once.
+    """
+
+    nodes: tuple[Node, ...]
+    loop: Timing | None
 
 
 class NoTiming(ValueError):
@@ -68,25 +84,25 @@ class NoTiming(ValueError):
 
 
 def timing(component: Iterable[Node]) -> Timing:
-    """The loop that computes the nodes of a component; raises :class:`NoTiming`.
+    """The loop that computes a component with delays along one axis; raises :class:`NoTiming`.
 
     Cycles without any delay are not looked for.
     """
     nodes = list(component)
     names = {node.name for node in nodes}
     reads = [(node.name, edge) for node in nodes for edge in node.operands if edge.source in names]
-    directions: tuple[Direction, Direction] = (1, -1)
-    for direction in directions:
+    axis = next((edge.axis for _, edge in reads if edge.delay), "")
+    for direction in DIRECTIONS:
         if all(direction * edge.delay >= 0 for _, edge in reads):
-            return Timing(direction, {})
+            return Timing(direction, {}, axis)
     violated = []
-    for direction in directions:
+    for direction in DIRECTIONS:
         delays = _delays(reads, direction)
         lengths, cycle = _shortest_paths(delays)
         cycle = cycle or _zero_cycle(delays, lengths)
         if not cycle:
             shifts = {name: -direction * length for name, length in lengths.items() if length}
-            return Timing(direction, shifts)
+            return Timing(direction, shifts, axis)
         violated.append(cycle)
     raise NoTiming(*violated)
 

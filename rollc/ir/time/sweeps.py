@@ -10,8 +10,9 @@ adjoint.
 from __future__ import annotations
 
 from rollc.ir.graph import Edge, Graph, Node
+from rollc.ir.time.loops import components
 from rollc.ir.time.retiming import NoTiming, Timing
-from rollc.ir.traversal import NoOrder, components, users
+from rollc.ir.traversal import NoOrder, users
 
 Sweep = tuple[Timing | None, list[Node]]
 

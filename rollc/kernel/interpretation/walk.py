@@ -73,7 +73,7 @@ class Walk(ABC):
                 arrays[name] = self.storage.new(name)
         for statement in body[self.part]:
             if isinstance(statement, Loop):
-                self._loop(statement)
+                self._loop(statement, Domain())
             else:
                 self._simple(statement, Domain())
 
@@ -84,7 +84,7 @@ class Walk(ABC):
             return
         self.statement(statement, domain_of(statement, domain))
 
-    def _loop(self, loop: Loop) -> None:
+    def _loop(self, loop: Loop, domain: Domain) -> None:
         if loop.blocks:
             for begin, end in self._blocks(loop):
                 inside = Domain(block=(begin, end))
@@ -100,7 +100,7 @@ class Walk(ABC):
             high += longest if loop.span.stop is None else 0
         else:
             low -= longest
-        self._steps(loop, low, high, Domain())
+        self._steps(loop, low, high, domain)
 
     def _blocks(self, loop: Loop) -> Iterator[tuple[int, int]]:
         """The blocks of a loop, each after its carried rows have been copied."""
@@ -132,12 +132,14 @@ class Walk(ABC):
         steps = range(low, high)
         for now in steps if loop.direction == "forward" else reversed(steps):
             for part in loop.body:
-                if isinstance(part, Shifted):
-                    step = now - part.shift
-                    if 0 <= step < self.sizes[loop.axis]:
-                        self._all(part.body, replace(domain, steps={loop.axis: step}))
-                else:
-                    self._simple(part, replace(domain, steps={loop.axis: now}))
+                step = now - part.shift if isinstance(part, Shifted) else now
+                inside = replace(domain, steps={**domain.steps, loop.axis: step})
+                if isinstance(part, Loop):
+                    self._loop(part, inside)
+                elif not isinstance(part, Shifted):
+                    self._simple(part, inside)
+                elif 0 <= step < self.sizes[loop.axis]:
+                    self._all(part.body, inside)
 
     def _all(self, statements: Sequence[Simple], domain: Domain) -> None:
         for statement in statements:

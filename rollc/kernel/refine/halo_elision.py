@@ -84,6 +84,9 @@ def _reads_of_many_rows(statements: Iterable[Statement], program: Program) -> It
                 if isinstance(part, Shifted):
                     yield from (ref for inner in part.body for ref in reads(inner))
                     continue
+                if isinstance(part, Loop):
+                    yield from (ref for inner in part.simple() for ref in reads(inner))
+                    continue
                 stepwise = isinstance(part, Nest) and statement.span == Span()
                 for ref in reads(part):
                     if not (stepwise and program.buffer(ref.buffer).axis == statement.axis):

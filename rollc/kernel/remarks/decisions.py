@@ -259,7 +259,8 @@ def _runs(program: Program) -> Iterator[_Run]:
         for statement in statements:
             match statement:
                 case Loop():
-                    raise AssertionError("a loop in a loop")
+                    inner = replace(location, direction=statement.direction, axis=statement.axis)
+                    yield from flat(statement.body, inner, shift)
                 case Shifted():
                     yield from flat(statement.body, location, statement.shift)
                 case Optional():
@@ -284,20 +285,23 @@ def _runs(program: Program) -> Iterator[_Run]:
 
 
 def _looped(regions: Iterable[Region]) -> set[str]:
-    return {item.node.name for region in regions if region.kind != "free" for item in region.items}
+    return {item.node.name for region in regions if region.bound for item in region.items}
 
 
 def _cycles(regions: Iterable[Region]) -> Mapping[str, tuple[Edge, ...]]:
     """For each node of a loop the reads of the shortest cycle that it is on."""
     found: dict[str, tuple[Edge, ...]] = {}
-    for region in regions:
-        if region.kind != "free":
-            names = {item.node.name for item in region.items}
-            inside = {
-                item.node.name: [edge for edge in item.node.operands if edge.source in names]
-                for item in region.items
-            }
-            found.update((name, _cycle(inside, name)) for name in inside)
+    loops: dict[object, list[Node]] = {}
+    for number, region in enumerate(regions):
+        if region.bound:
+            mine = [item.node for item in region.items]
+            loops.setdefault(region.outer or number, []).extend(mine)
+    for nodes in loops.values():
+        names = {node.name for node in nodes}
+        inside: dict[str, list[Edge]] = {}
+        for node in nodes:
+            inside[node.name] = [edge for edge in node.operands if edge.source in names]
+        found.update((name, _cycle(inside, name)) for name in inside)
     return found
 
 

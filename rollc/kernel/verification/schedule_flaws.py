@@ -39,11 +39,26 @@ def _frame(scheduled: Schedule) -> Iterator[Flaw]:
             yield Flaw(None, f"a region without a cycle has the axis `{region.axis}`", line)
         if region.kind != "free" and region.axis not in graph.axes:
             yield Flaw(None, f"a loop over `{region.axis}`, which is no time axis", line)
+        yield from (Flaw(None, text, line) for text in _outer(scheduled, region))
         for item in region.items:
             yield from (Flaw(item.node.name, text) for text in _item(scheduled, region, item))
             end = steps if item.stop is None else item.stop
             if item.start < 0 or (end is not None and not item.start < end <= (steps or end)):
                 yield Flaw(item.node.name, f"there are no steps {item.start} to {end}")
+
+
+def _outer(scheduled: Schedule, region: Region) -> Iterator[str]:
+    """The flaws of the loop around a region, whose regions follow one another."""
+    outer = region.outer
+    if outer is None:
+        return
+    if outer.kind == "free" or outer.axis not in scheduled.graph.axes or outer.axis == region.axis:
+        yield f"is in a loop {outer.kind} over `{outer.axis}`, which is none around it"
+    inside = [other.outer == outer for other in scheduled.regions]
+    first = inside.index(True)
+    same = [one for one in scheduled.regions if one.outer and one.outer.number == outer.number]
+    if not all(inside[first : first + len(same)]):
+        yield f"the regions of the loop {outer.number} do not follow one another, or differ"
 
 
 def _item(scheduled: Schedule, region: Region, item: Item) -> Iterator[str]:
@@ -56,6 +71,8 @@ def _item(scheduled: Schedule, region: Region, item: Item) -> Iterator[str]:
         yield f"is {item.node.type} in a piece, and {known.type} in the graph"
     elif not item.whole:
         yield from _piece(scheduled.graph, item.node)
+    if region.outer is not None and region.outer.axis not in item.node.type.axes:
+        yield f"is in a loop over `{region.outer.axis}`, and does not run over that"
     if region.kind == "free":
         if item.shift:
             yield "is computed at a shifted step outside a loop"
@@ -141,9 +158,14 @@ class _Order:
 
     def _is_before(self, reader: _Position, source: _Position, edge: Edge) -> bool:
         """Whether the source of a read is computed before its reader."""
+        region = self.regions[reader.region]
+        outer = region.outer
+        if outer is not None and self.regions[source.region].outer == outer:
+            along = edge.delay if edge.axis == outer.axis else 0
+            if along:
+                return along > 0 if outer.kind == "forward" else along < 0
         if source.region != reader.region:
             return source.region < reader.region
-        region = self.regions[reader.region]
         earlier = source.number < reader.number
         if region.kind == "free":
             return earlier

@@ -59,9 +59,9 @@ def ref_flaws(ref: Ref, buffer: Buffer) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What encloses a statement: a loop over ``axis``, a ``block`` of it, an optional phase."""
+    """What encloses a statement: loops over ``axes``, a ``block`` of one, an optional phase."""
 
-    axis: str = ""
+    axes: tuple[str, ...] = ()
     block: bool = False
     phase: str = ""
 
@@ -79,7 +79,7 @@ class Statements:
         yield from self._prologue()
         for statement in self.function.body:
             if isinstance(statement, Loop):
-                yield from self._loop(statement)
+                yield from self._loop(statement, _Context())
             else:
                 yield from self._simple(statement, _Context())
         yield from self._blocks()
@@ -104,8 +104,12 @@ class Statements:
                     if ref.buffer in known:
                         yield Flaw(name_of(statement), f"writes `{ref.buffer}`, which is to stay")
 
-    def _loop(self, loop: Loop) -> Iterator[Flaw]:
+    def _loop(self, loop: Loop, around: _Context) -> Iterator[Flaw]:
         where = f"a loop over `{loop.axis}`"
+        if loop.axis in around.axes:
+            yield Flaw(None, f"{where} inside of one")
+        if (loop.nested or around.axes) and (loop.blocks or loop.span != Span()):
+            yield Flaw(None, f"{where} that is nested runs for all steps, and in no blocks")
         if loop.axis not in self.program.axes or loop.direction not in ("forward", "backward"):
             yield Flaw(None, f"{where} {loop.direction}: no such axis, or no such direction")
             return
@@ -115,8 +119,11 @@ class Statements:
             yield Flaw(None, f"{where} has parts with a shift, and others")
         if loop.blocks and (shifts or loop.span != Span() or self.program.block < 1):
             yield Flaw(None, f"{where} cannot run in blocks of steps")
-        inside = _Context(loop.axis)
+        inside = _Context((*around.axes, loop.axis))
         for part in loop.body:
+            if isinstance(part, Loop):
+                yield from self._loop(part, inside)
+                continue
             for statement in part.body if isinstance(part, Shifted) else (part,):
                 yield from self._simple(statement, inside)
         for statement in (*loop.before, *loop.after):
@@ -218,7 +225,7 @@ class Statements:
     def _domain(self, statement: Simple, context: _Context) -> Iterator[str]:
         """Iterations over axes or steps that do not exist, and accesses that do not match them."""
         if isinstance(statement, Fill | Pack | Clear | Carry | Optional):
-            if context.axis:
+            if context.axes:
                 yield "has to be before the loop"
             return
         over, span = self._over(statement), statement.span
@@ -226,21 +233,23 @@ class Statements:
             yield "iterates over axes that are not those of the program, once and in their order"
         if span.block != context.block:
             yield "runs for a block of steps outside of one, or for all steps inside of one"
-        if context.axis and (context.axis in over) != context.block:
-            yield f"iterates over `{context.axis}` inside an iteration, or not inside a block"
+        for axis in context.axes:
+            if (axis in over) != context.block:
+                yield f"iterates over `{axis}` inside an iteration, or not inside a block"
         if not span.block:
             yield from self._span(span)
         for ref in reads(statement):
             buffer = self.buffers[ref.buffer]
             if buffer.unpadded and (ref.shift, ref.row) != (buffer.before, "step"):
                 # Without a halo, each read of a row is tested.
-                one = isinstance(statement, Nest) and context == _Context(buffer.axis)
+                one = isinstance(statement, Nest) and context == _Context((buffer.axis,))
                 if not one and not (isinstance(statement, OuterProduct) and not ref.shape):
                     yield f"reads many rows of `{ref.buffer}` at once, which has no halo"
         whole = self._whole(statement)
         for ref in (*reads(statement), *writes(statement)):
             buffer = self.buffers[ref.buffer]
-            own = {*over, context.axis, ref.end, *((whole,) if ref in {*reads(statement)} else ())}
+            own = {*over, *context.axes, ref.end}
+            own |= {whole} if ref in {*reads(statement)} else set()
             for axis in (*buffer.axes, *((BATCH,) if buffer.batch else ())):
                 if axis not in own:
                     yield f"accesses steps of `{ref.buffer}` along `{axis}`, not iterating over it"
@@ -256,8 +265,8 @@ class Statements:
     def _axes(self, ref: Ref, statement: Simple, context: _Context) -> tuple[str, ...]:
         """The axes along which a read varies."""
         buffer = self.buffers[ref.buffer]
-        loop = "" if context.block else context.axis
-        steps = tuple(axis for axis in buffer.axes if axis != loop or axis == ref.end)
+        loops = () if context.block else context.axes
+        steps = tuple(axis for axis in buffer.axes if axis not in loops or axis == ref.end)
         return (*steps, *((BATCH,) if buffer.batch else ()))
 
     def _kept(self, out: Ref, axes: Sequence[str], context: _Context) -> Iterator[str]:
@@ -267,9 +276,9 @@ class Statements:
         for axis in axes:
             if axis not in own:
                 yield f"has values along `{axis}`, and `{out.buffer}` one"
-        loop = "" if context.block else context.axis
+        loops = () if context.block else context.axes
         for axis in buffer.axes:
-            if axis != loop and axis not in axes:
+            if axis not in loops and axis not in axes:
                 yield f"has one value along `{axis}`, and `{out.buffer}` many"
 
     # Statements ------------------------------------------------------------------------
@@ -300,8 +309,8 @@ class Statements:
                 yield Flaw(assign.name, problem)
                 return
             # An operation that gives a value for each step gives that of the iteration.
-            loop = "" if context.block else context.axis
-            axes = tuple(axis for axis in found.axes if axis != loop)
+            loops = () if context.block else context.axes
+            axes = tuple(axis for axis in found.axes if axis not in loops)
             known[assign.name] = value_type(found.kind, nest.shape, axes)
             yield from (Flaw(assign.name, text) for text in self._assign(assign, nest, found.kind))
             if not set(axes) <= set(nest.over):

@@ -14,12 +14,15 @@ from typing import Literal, TypeGuard
 
 from rollc.ir.graph import Edge, attributes
 from rollc.lang.diagnostics.source import Span
+from rollc.lang.elaboration.borders import Borders
 from rollc.lang.elaboration.index_errors import (
+    axis_twice,
     delay_among_places,
     in_brackets,
     negative,
     no_delay,
     range_of_steps,
+    reset_along_two,
 )
 from rollc.lang.elaboration.resets import Resets
 from rollc.lang.expansion.definitions import Definitions
@@ -84,6 +87,7 @@ class Expressions(NodeTable):
         self.said: list[str] = []  # what `feed` gives where it runs free
         self.others: set[str] = set()  # reads of the side of `feed` that is not built
         self.resets = Resets(self, self.read)
+        self.borders = Borders(self, self.initials)
         # Of the function that is read just now: what its names are, equations of others, and the
         # names that a derivative in it is with respect to.
         self._arguments: dict[str, Operand] = {}
@@ -139,7 +143,7 @@ class Expressions(NodeTable):
             case Subscript(base, index):
                 axis = leading_name(index)
                 if axis is not None and self.is_axis(axis):
-                    return self._delayed(base, self.axis(axis), index, span)
+                    return self._delayed(base, (index,), span)
                 self._check_index(base, index, axis)
                 place = self._element(base, index, 0, span, prefix)
                 return self._cut(self.read(base, prefix), place, span, prefix, name)
@@ -225,7 +229,20 @@ class Expressions(NodeTable):
             raise Rejected(no_axis(name.name, name.span, self.names.axes))
         return name.name
 
-    def _delayed(self, base: Expression, axis: str, index: Expression, span: Span) -> Operand:
+    def _is_delay(self, place: Expression | Range | Rest) -> bool:
+        """Whether an index is led by a time axis."""
+        axis = leading_name(place) if _is_expression(place) else None
+        return axis is not None and self.is_axis(axis)
+
+    def _delayed(self, base: Expression, indices: Sequence[Expression], span: Span) -> Operand:
+        """A read with delays, one an axis."""
+        delays: dict[str, int] = {}
+        for index in indices:
+            axis = leading_name(index)
+            assert axis is not None
+            if self.axis(axis) in delays:
+                raise axis_twice(axis.name, span)
+            delays[self.axis(axis)] = self.delay_of(index)
         if not isinstance(base, Name):
             raise rejected(
                 "R222",
@@ -239,11 +256,17 @@ class Expressions(NodeTable):
             raise Rejected(None)
         if symbol.kind == "size":
             raise rejected("R210", base.span, f"`{base.name}` does not change with time", "a size")
-        delay = self.delay_of(index)
         source = self.node_of(base.name)
-        if not delay:
-            self.marked.append(Marked(source, axis, span))
-        return self.resets.read(Edge(source, delay, axis if delay else ""), span)
+        self.marked += [Marked(source, at, span) for at, delay in delays.items() if not delay]
+        along = [(at, delay) for at, delay in delays.items() if delay]
+        if not along:
+            return self.resets.read(Edge(source), span)
+        if source in self.resets.resets and (along[1:] or source in self.borders.said):
+            raise Rejected(reset_along_two(base.name, span, self.resets.resets[source].span))
+        if along[1:]:
+            return Operand(self.borders.read(source, along, span), span)
+        ((at, delay),) = along
+        return self.resets.read(Edge(self.borders.along(source, at, span), delay, at), span)
 
     def delay_of(self, index: Expression) -> int:
         match index:
@@ -273,6 +296,9 @@ class Expressions(NodeTable):
         name: str | None,
     ) -> Operand:
         """A place for each dimension; those behind `...` are counted from the end."""
+        delays = [place for place in places if _is_expression(place) and self._is_delay(place)]
+        if len(delays) == len(places):
+            return self._delayed(base, delays, span)
         if any(map(self.is_axis, chain(*(names_in(x) for x in places if _is_expression(x))))):
             raise delay_among_places(base, places, span)
         rests = [at for at, place in enumerate(places) if isinstance(place, Rest)]

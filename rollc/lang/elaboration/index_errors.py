@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rollc.lang.diagnostics.diagnostic import Edit
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.symbols.constants import Rejected, rejected
 from rollc.lang.symbols.table import shown
@@ -91,3 +91,16 @@ def _step(end: Expression | None) -> int | None:
         case Binary("+", Name(), Number(int() as steps)):
             return steps
     return None
+
+
+def axis_twice(axis: str, span: Span) -> Rejected:
+    """A read with two delays along one axis."""
+    message, help_ = f"two delays along `{axis}`", f"write their sum: `h[{axis}-2]`"
+    return rejected("R222", span, message, "one delay an axis", [help_])
+
+
+def reset_along_two(name: str, span: Span, reset: Span) -> Diagnostic:
+    """A read along two axes of what is reset."""
+    message = f"`{name}` is reset, and is read along one axis with one initial value"
+    at, also = Label(span, "read here"), (Label(reset, "reset here"),)
+    return Diagnostic("R222", message, at, also)

@@ -73,7 +73,8 @@ class Taking:
         self.known = self._inference()
         self.late: set[str] = set()  # sizes and constants that are not known yet
         self.unsized: list[Statement] = []
-        self.started: dict[str, Span] = {}  # where the initial value of a node is given
+        # Where the initial value of a node is given, over some axes.
+        self.started: dict[tuple[str, frozenset[str]], Span] = {}
         self.problems: list[Diagnostic] = []
         self.parameters = 0
 
@@ -99,6 +100,7 @@ class Taking:
                 self.unsized = left
                 break
             pending = left
+        self.drafts.borders.finish()
         self._leaves_in_order()
 
     def _attempt(self, step: Callable[[Item], None], item: Item) -> None:
@@ -259,13 +261,12 @@ class Taking:
 
     def _no_shape(self, statement: Input) -> None:
         """Raises :class:`Rejected` where a shape stands in the place of the time axis."""
-        axis = statement.axis
-        assert axis is not None
+        axis = statement.axes[0]
         symbol = self.names.symbols.get(axis.name)
         if symbol is None or symbol.kind != "size" or axis.name in self.names.axes:
             return
         name = statement.name
-        text = f"`{name.name}: [{axis.name}]`"
+        text = f"`{name.name}: [{', '.join(axis.name for axis in statement.axes)}]`"
         edit = Edit(Span(name.span.end, axis.span.start), ": [")
         message = f"`{axis.name}` is a size, and no time axis"
         raise Rejected(
@@ -279,16 +280,20 @@ class Taking:
         )
 
     def _axis(self, statement: Input) -> tuple[str, ...]:
-        """The time axis that an input runs over; none for a static one."""
+        """The time axes that an input runs over; none for a static one."""
         axes, name = self.names.axes, statement.name.name
-        if statement.static and statement.axis is not None:
+        if statement.static and statement.axes:
             message = f"`{name}` is static: it runs over no time axis"
-            raise Rejected(Diagnostic("R230", message, Label(statement.axis.span)))
+            raise Rejected(Diagnostic("R230", message, Label(statement.axes[0].span)))
         if statement.static:
             return ()
-        if statement.axis is not None:
+        if statement.axes:
             self._no_shape(statement)
-            return (self.drafts.axis(statement.axis),)
+            said = tuple(map(self.drafts.axis, statement.axes))
+            if len(set(said)) < len(said):
+                first, *_, again = statement.axes
+                raise Rejected(twice(f"an axis of `{name}` is said", first.span, again.span))
+            return said
         if len(axes) > 1:
             form = f"write `{name}[{axes[0]}]` or `{name}[{axes[1]}]`, or `static` before it"
             message = f"`{name}` runs over which time axis?"
@@ -327,7 +332,11 @@ class Taking:
 
     def _init(self, init: Init) -> None:
         name = self.drafts.node_of(init.name.name)
-        first = self.started.setdefault(name, init.name.span)
+        over = frozenset(map(self.drafts.axis, init.axes))
+        if len(over) < len(init.axes):
+            message = f"an axis of the initial value of `{init.name.name}` is said"
+            raise Rejected(twice(message, init.axes[0].span, init.axes[-1].span))
+        first = self.started.setdefault((name, over), init.name.span)
         if first is not init.name.span:
             message = f"the initial value of `{init.name.name}` is given"
             raise Rejected(twice(message, first, init.name.span))
@@ -353,4 +362,10 @@ class Taking:
                     helps=("an initial value does not change with time",),
                 )
             )
-        self.drafts.initials[name] = operand
+        if not over:
+            self.drafts.initials[name] = operand
+            return
+        self.drafts.borders.values[name, over] = operand
+        if len(over) == 1:
+            along = self.drafts.borders.along(name, min(over), init.span)
+            self.drafts.initials[along] = operand

@@ -99,9 +99,9 @@ class _Inliner:
                     self.declare(results, types, scope)
                 case Loss(value):
                     self.add(Loss(self.expression(value, scope, "loss"), span))
-                case Init(name, value):
-                    owner = scope.name(name)
-                    self.add(Init(owner, self.expression(value, scope, owner.name), span))
+                case Init(name, value, axes):
+                    owner, axes = scope.name(name), tuple(map(scope.name, axes))
+                    self.add(Init(owner, self.expression(value, scope, owner.name), axes, span))
                 case Reset(name, condition):
                     owner = scope.name(name)
                     self.add(Reset(owner, self.expression(condition, scope, owner.name), span))

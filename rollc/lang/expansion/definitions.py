@@ -28,6 +28,7 @@ from rollc.lang.syntax.ast import (
     Number,
     Param,
     Reset,
+    Selection,
     Spec,
     Statement,
     Subscript,
@@ -157,7 +158,7 @@ def _define(found: Definitions, definition: Definition) -> None:
 def own_names(cell: Cell) -> Names:
     """The names that a cell defines."""
     statements: list[Statement] = [
-        Input(name, None, None, False, False, name.span) for name in cell.inputs
+        Input(name, None, (), False, False, name.span) for name in cell.inputs
     ]
     statements += [Dim(size.name, Number(1, size.span), size.span) for size in cell.sizes]
     return Names(Spec((*statements, *cell.body)))
@@ -204,7 +205,7 @@ def _cell_problems(cell: Cell, context: Context) -> Iterator[Diagnostic]:
 
 def _function_problems(function: Function, context: Context) -> Iterator[Diagnostic]:
     defined = [*function.arguments, *(name for each in function.body for name in each.names)]
-    names = Names(Spec(tuple(Input(name, None, None, False, False, name.span) for name in defined)))
+    names = Names(Spec(tuple(Input(name, None, (), False, False, name.span) for name in defined)))
     values = function.values
     yield from _body_problems(function)
     for value in values:
@@ -273,14 +274,15 @@ def _not_in_functions(value: Expression, axes: Sequence[str]) -> Iterator[Diagno
     while pending:
         part = pending.pop()
         found = parts(part)
-        if isinstance(part, Subscript) and any(name.name in axes for name in names_in(part.index)):
+        indices = found[1:] if isinstance(part, Subscript | Selection) else ()
+        if any(name.name in axes for index in indices for name in names_in(index)):
             yield Diagnostic(
                 "R113",
                 "a delay in a function",
                 Label(part.span),
                 helps=("give the delayed value as an argument, or write a cell",),
             )
-            found = (part.base,)
+            found = found[:1]
         elif isinstance(part, Call) and part.function.name == SIZE:
             yield Diagnostic("R113", "a size in a function", Label(part.span))
         pending.extend(found)

@@ -241,7 +241,7 @@ class _Axes:
         )
 
     def _static(self, operand: Operand, axis: str, runs: Axes) -> Diagnostic:
-        name = operand.edge.source
+        name = operand.edge.source.split("'")[0]
         symbol = self.names.symbols.get(name)
         if not runs:
             also = "one value for the whole sequence"

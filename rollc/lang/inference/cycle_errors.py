@@ -63,7 +63,7 @@ def _shown(cycle: Iterable[Link]) -> list[Link]:
 
 
 def _label(link: Link, places: Mapping[tuple[str, int], Span]) -> Label:
-    reader, source = owner(link.reader), link.edge.source
+    reader, source = owner(link.reader), owner(link.edge.source)
     read = f"`{source}`" if source != reader else "itself"
     when = "at the same step"
     if link.edge.delay:
@@ -160,8 +160,8 @@ def _along_two_axes(
         f"delays along {axes} that depend on each other",
         at,
         tuple(also[:MOST_SHOWN]),
-        notes=("a value and the cycles that it is on are computed along one time axis",),
-        helps=("let one chain run along each axis, and join them",),
+        notes=("no order of the steps, by one axis and then the other, has all of them before",),
+        helps=("let all delays along an axis be into the past, or all into the future",),
     )
 
 

@@ -64,6 +64,7 @@ class Inference:
         self.alike = False  # whether only numbers broadcast
         self._batch = frozenset[str]() if settled is None else _with_batch(drafts, initials)
         self._delays: dict[str, set[int]] = {}
+        self.delay_axes: dict[str, set[str]] = {}  # along which a node is read with a delay
         self._readers: dict[str, list[str]] = {}
         self._started: dict[str, list[str]] = {}  # by their initial values
         self._ranks: Mapping[str, int] = {} if settled is None else _ranks(drafts)
@@ -81,6 +82,9 @@ class Inference:
                 self._readers.setdefault(draft.cut.row.node, []).append(draft.name)
             for operand in draft.operands:
                 self._delays.setdefault(operand.edge.source, set()).add(operand.edge.delay)
+                if operand.edge.delay:
+                    along = self.delay_axes.setdefault(operand.edge.source, set())
+                    along.add(operand.edge.axis)
                 self._readers.setdefault(operand.edge.source, []).append(draft.name)
                 initial = self.initials.get(operand.edge.source)
                 if operand.edge.delay and initial is not None:

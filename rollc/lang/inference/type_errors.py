@@ -195,13 +195,18 @@ class Types:
         node, start = types.get(name), types.get(initial.edge.source)
         if node is None or start is None or name in self.inference.doubtful | self.wrong:
             return None
+        axes = self.inference.delay_axes.get(name, set())
+        name, own = name.split("'")[0], name
         symbol = self.names.symbols[name]
-        if start.time:
+        if axes & set(start.time) or not set(start.time) <= set(node.time):
+            helps = ["take one step of it: `first(…)` or `last(…)`"]
+            if len(axes) > 1:
+                helps.append(f"say it for an axis: `init {name} over {min(axes)} = …`")
             return Diagnostic(
                 "R211",
                 f"the initial value of `{name}` changes with time",
                 Label(initial.span, "has a value at every step"),
-                helps=("take one step of it: `first(…)` or `last(…)`",),
+                helps=tuple(helps),
             )
         also = (Label(symbol.at, f"`{name}` is {described(node)}"),)
         if BATCH in start.axes and BATCH not in node.axes:
@@ -212,11 +217,20 @@ class Types:
                 also,
                 notes=(f"`{name}` reads no input: it is the same for every sequence of a batch",),
             )
-        if self.inference.fits(name, start):
-            return self._two_readings(name, initial, start)
+        if len(axes) > 1 and len(start.shape) > len(node.shape):
+            return Diagnostic(
+                "R214",
+                f"the initial value of `{name}` does not fit",
+                Label(initial.span, f"this is {described(start)}"),
+                also,
+                notes=(f"`{name}` is read along two axes, and a row for each step is for one",),
+                helps=(f"say it for an axis: `init {name} over {min(axes)} = …`",),
+            )
+        if self.inference.fits(own, start):
+            return self._two_readings(own, initial, start)
         notes: tuple[str, ...] = ()
         if start.kind == node.kind and start.shape and start.shape[1:] == node.shape:
-            notes = self._rows_missing(name, start.shape[0])
+            notes = self._rows_missing(own, start.shape[0])
         return Diagnostic(
             "R214",
             f"the initial value of `{name}` does not fit",

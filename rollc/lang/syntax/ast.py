@@ -171,11 +171,14 @@ class Dim:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An input, or with ``target`` a target; ``type`` is None for a number."""
+    """An input, or with ``target`` a target; ``type`` is None for a number.
+
+    ``axes`` are the time axes that it is said to run over; none where the only one is meant.
+    """
 
     name: Name
     type: Shape | Index | None
-    axis: Name | None
+    axes: tuple[Name, ...]
     static: bool
     target: bool
     span: Span = field(compare=False, repr=False)
@@ -224,8 +227,11 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True)
 class Init:
+    """``axes`` are those along which a read is outside the sequence; none where all is said."""
+
     name: Name
     value: Expression
+    axes: tuple[Name, ...]
     span: Span = field(compare=False, repr=False)
 
 

@@ -95,7 +95,8 @@ class Reader:
             case "params":
                 return [self.param(child) for child in trees]
             case "init":
-                return [Init(self.name(tokens[0]), self.expression(trees[0]), span)]
+                axes = tuple(self.name(token) for token in tokens[2:])
+                return [Init(self.name(tokens[0]), self.expression(trees[0]), axes, span)]
             case "outputs":
                 return [Output(self.name(token), span_of(token)) for token in tokens]
             case "loss":
@@ -166,9 +167,9 @@ class Reader:
 
     def input(self, tree: Branch, static: bool, target: bool) -> Input:
         name = self.defined(_tokens(tree)[0])
-        axes = [self.name(_tokens(child)[0]) for child in _trees(tree) if child.data == "axis"]
-        axis = axes[0] if axes else None
-        return Input(name, self.type_of(tree), axis, static, target, span_of_tree(tree))
+        said = [child for child in _trees(tree) if child.data == "axis"]
+        axes = tuple(self.name(token) for child in said for token in _tokens(child))
+        return Input(name, self.type_of(tree), axes, static, target, span_of_tree(tree))
 
     def type_of(self, tree: Branch) -> Shape | Index | None:
         """The type that stands behind a name, where one does."""

@@ -96,9 +96,9 @@ def _statement(statement: Statement) -> str:
             return f"dim {name.name} = {format_expression(value)}"
         case Const(name, value):
             return f"const {name.name} = {format_expression(value)}"
-        case Input(name, type_, axis, static, target):
+        case Input(name, type_, axes, static, target):
             words = f"{'static ' if static else ''}{'target' if target else 'input'} {name.name}"
-            over = f"[{axis.name}]" if axis is not None else ""
+            over = f"[{', '.join(axis.name for axis in axes)}]" if axes else ""
             return f"{words}{over}{'' if type_ is None else f': {_type(type_)}'}"
         case Param(name, shape, initialiser, frozen):
             text = f"param {_defined(name, shape)}"
@@ -110,8 +110,9 @@ def _statement(statement: Statement) -> str:
             return f"{', '.join(defined)} = {format_expression(value)}"
         case Declaration(name, type_):
             return _defined(name, type_)
-        case Init(name, value):
-            return f"init {name.name} = {format_expression(value)}"
+        case Init(name, value, axes):
+            over = f" over {', '.join(axis.name for axis in axes)}" if axes else ""
+            return f"init {name.name}{over} = {format_expression(value)}"
         case Output(name):
             return f"output {name.name}"
         case Loss(value):

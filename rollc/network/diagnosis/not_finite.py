@@ -18,7 +18,8 @@ from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import BATCH, LEAVES, Graph, Node
 from rollc.ir.interpreter import interpret
 from rollc.ir.names import STATE
-from rollc.ir.traversal import components, reachable
+from rollc.ir.time.loops import components
+from rollc.ir.traversal import reachable
 from rollc.network.evaluation import Evaluation
 
 Array = NDArray[Any]

@@ -172,8 +172,8 @@ class _Reader:
             self.add(symbol.at, symbol)
         if isinstance(statement, (Init, Reset, Output)):
             self.read(statement.name, scope)
-        if isinstance(statement, Input):
-            self.read(statement.axis, scope)
+        for axis in statement.axes if isinstance(statement, (Init, Input)) else ():
+            self.read(axis, scope)
         for expression in expressions(statement):
             self.expression(expression, scope)
 

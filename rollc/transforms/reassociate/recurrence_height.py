@@ -50,7 +50,7 @@ def collected(graph: Graph) -> Graph:
         for (delay, axis), several in by_delay.items():
             if len(several) < 2:
                 continue
-            when = f"{'past' if delay > 0 else 'next'}{abs(delay)}"
+            when = _when(graph, several[0][1])
             whole = replace(node, name=graph.unused(f"{node.name}^{when}"), initial=None)
             now = [(1, replace(edge, delay=0, axis="")) for _, edge in several]
             made.extend(chain(graph, whole, now, "part"))
@@ -120,6 +120,12 @@ def _along_one(graph: Graph, *names: str) -> bool:
     return len({graph.reach[name].axis for name in names if name in graph.reach}) == 1
 
 
+def _when(graph: Graph, edge: Edge) -> str:
+    """The step of a delayed read, as a part of a name."""
+    axis = edge.axis if len(graph.axes) > 1 else ""
+    return f"{'past' if edge.delay > 0 else 'next'}{abs(edge.delay)}{axis}"
+
+
 def _with_late(graph: Graph, late: Mapping[str, int]) -> Iterator[Node]:
     made: dict[Edge, str] = {}
     for node in graph.nodes:
@@ -130,8 +136,7 @@ def _with_late(graph: Graph, late: Mapping[str, int]) -> Iterator[Node]:
             if edge.source in late:
                 if edge not in made:
                     scaled = graph[edge.source]
-                    when = f"{'past' if edge.delay > 0 else 'next'}{abs(edge.delay)}"
-                    made[edge] = graph.unused(f"{edge.source}^{when}")
+                    made[edge] = graph.unused(f"{edge.source}^{_when(graph, edge)}")
                     own = list(scaled.operands)
                     position = late[edge.source]
                     own[position] = replace(own[position], delay=edge.delay, axis=edge.axis)

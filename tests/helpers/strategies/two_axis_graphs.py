@@ -4,7 +4,8 @@ The decoder may start from a summary of the encoder, and read at each of its ste
 the encoder's values, with weights that depend on both: attention.  Either may run from the
 first step or from the last, with delays of 1 to 3, and the other values are read with delays
 of both signs along both axes.  There may be a state at every pair of their steps, that starts
-from what runs over the encoder's.
+from what runs over the encoder's; and one whose cycles are along both axes, with borders of its
+own, in one of the four directions.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Graph, Type
+from rollc.ir.time.delay_axes import separated
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -92,11 +94,36 @@ class Translator:
         self.start("g", self.choose(None, x, call("stack", *(x, self.of(x))[:back])))
         return grid
 
+    def plane(self, x: Value, d: Value) -> Value:
+        """A state that reads itself along s, along t and maybe along both, from any corner."""
+        build = self.build
+        s, t = self.choose(1, -1), self.choose(1, self.ahead)
+        type_ = Type("float", (HIDDEN,), ("s", "t", "batch"))
+        for name in ("p", "q", "r"):
+            build.promise(name, type_)
+        build.prefix = "p"
+        row = build.read("q", s * self.choose(1, 1, 2), "s")
+        column = build.read("p", t * self.choose(1, 1, 2), "t")
+        whole = x * d + self.of(column) + self.choose(row, self.of(row), row * column)
+        if self.choose(True, False):  # the neighbour along both, or along one against the other
+            corner = build.define("r", "along", (build.read("q", s, "s"),), axis="t")
+            self.start("r", self.choose(None, build.read("e"), self.starts))
+            whole = whole + 0.5 * build.read(corner.edge.source, self.choose(t, t, self.ahead), "t")
+        if self.choose(True, False):  # what one step has to know of all steps along the other axis
+            mean = call("mean_over", build.read("p"), over=("t",))
+            whole = whole + build.read(mean.edge.source, s, "s")
+        plane = build.define("p", self.choose("tanh", "sin"), (whole,))
+        self.start("p", self.choose(None, self.starts, x))
+        build.define("q", "along", (plane,), axis="s")
+        self.start("q", self.choose(None, self.starts, d))
+        return plane
+
     def graph(self) -> Graph:
         build = self.build
         x = build.leaf("x", "input", Type("float", (HIDDEN,), ("s", "batch")))
         z = build.leaf("z", "input", Type("float", (HIDDEN,), ("t", "batch")))
         start = build.leaf("start", "param", Type("float", (HIDDEN,)), initialiser="zeros")
+        self.starts = start
         target = build.leaf("y", "target", Type("index", (), ("t", "batch"), HIDDEN))
         e = self.chain("e", "s", lambda near: self.of(x))
         self.start("e", self.choose(None, start))
@@ -123,13 +150,18 @@ class Translator:
         grid = call("dot", build.read("e", self.choose(0, 1, -1), "s"), d)
         if self.choose(True, False):
             grid = grid + call("sum", self.grid(x, d))
+        if self.choose(True, False):
+            grid = grid + call("sum", self.plane(x, d))
         total = total + call("mean_over", call("tanh", grid), over=("s", "t"))
         build.define("loss", "mean_over", (total + call("sum", summary),), over=("batch",))
         outputs = [("o", "o"), *([("e", "e")] if self.choose(True, False) else [])]
         if "g" in build.nodes and self.choose(True, False):
             outputs.append(("g", "g"))
+        if "p" in build.nodes and self.choose(True, False):
+            outputs.append(("p", "p"))
         nodes = tuple(build.nodes.values())
-        return Graph("translator", "graph", nodes, tuple(outputs), "loss", axes=("s", "t"))
+        graph = Graph("translator", "graph", nodes, tuple(outputs), "loss", axes=("s", "t"))
+        return separated(graph)
 
 
 @st.composite

@@ -247,6 +247,7 @@ def leaves(operation: Operation, case: Case, place: int, random: np.random.Gener
 def test_what_is_cheap(operation: Operation) -> None:
     """Arithmetic, comparisons and choices, and what is one number at many places."""
     cheap = {"add", "subtract", "multiply", "divide", "negate", "abs", "sign", "relu", "identity"}
+    cheap.add("along")
     cheap |= {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "reached"}
     cheap |= {"where", "minimum", "maximum", "clip", "stop", "floor", "round"}
     cheap |= {"and", "or", "not"}

@@ -132,6 +132,7 @@ class _Emitter:
         buffers = {buffer.name: buffer for buffer in program.buffers}
         self.write = Writer(buffers, names, program.axes, target)
         self.elements = Elements(self.write)
+        self.around = 0  # loops around the one that is written
 
     def function(self, part: Part) -> str:
         """The source of a function."""
@@ -197,7 +198,8 @@ class _Emitter:
     def _body(self, loop: Loop, step: str, low: str, high: str, first: str) -> None:
         """Write the loops over steps, and the statements after them in each block."""
         write = self.write
-        fused = write_single(self.elements, loop, step, low, high, first)
+        plain = not (loop.nested or self.around)
+        fused = write_single(self.elements, loop, step, low, high, first) if plain else None
         if fused is None or batched(loop):
             if fused is not None:
                 write.say("else:")
@@ -207,6 +209,10 @@ class _Emitter:
                     for statement in loop.body:
                         if isinstance(statement, Shifted):
                             self._shifted(statement, loop.axis)
+                        elif isinstance(statement, Loop):
+                            self.around += 1
+                            self._loop(statement)
+                            self.around -= 1
                         else:
                             self._simple(statement)
             for part in fused or ():

@@ -86,9 +86,9 @@ class Writer:
         """Open a loop over steps for a body."""
         self.say(steps.header)
         self.depth += 1
-        self.guarded = steps.boundary
+        around, self.guarded = self.guarded, steps.boundary
         yield
-        self.guarded = False
+        self.guarded = around
         self.depth -= 1
 
     def open(self, over: Iterable[str], size: int, span: Span, independent: bool = False) -> int:

@@ -42,6 +42,7 @@ EXPRESSIONS = {
     "with_slope": "{0}",
     "reached": "({0} if {1} != F(0) else F(0))",
     "identity": "{0}",
+    "along": "{0}",
     "sum_of": "{0} + {1}",
     "max_of": _MAXIMUM,
     "min_of": _MINIMUM,

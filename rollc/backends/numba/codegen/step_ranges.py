@@ -13,7 +13,8 @@ from rollc.kernel.program import Loop, Ref, Shifted, Span, reads
 
 def ranges(write: Writer, loop: Loop, step: str, low: str, high: str) -> list[Range]:
     """The loops over the steps from ``low`` to before ``high``, in the order of the loop."""
-    refs = (ref for part in loop.body if not isinstance(part, Shifted) for ref in reads(part))
+    plain = (part for part in loop.body if not isinstance(part, Shifted | Loop))
+    refs = (ref for part in plain for ref in reads(part))
     past, future = _reach(write, refs)
     parts = [(low, high, False)]
     if past:

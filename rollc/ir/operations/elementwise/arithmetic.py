@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rollc.ir.attributes import AXIS
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Kind, Type
 from rollc.ir.operations.operation import (
@@ -460,5 +461,22 @@ ELEMENTWISE = (
         finite=True,
         cheap=True,
         moves=True,
+    ),
+    Operation(
+        "along",
+        ("x",),
+        lambda operands, options: operands[0],
+        lambda frame, options, x: x,
+        lambda g, y, x, axis: [g],
+        elementwise=True,
+        required={"axis": AXIS},
+        gives="operand",
+        slope="constant",
+        signs=(1,),
+        linear="jointly",
+        finite=True,
+        cheap=True,
+        moves=True,
+        internal=True,
     ),
 )

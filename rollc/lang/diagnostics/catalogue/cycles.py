@@ -110,27 +110,25 @@ CYCLES = (
     ),
     Entry(
         "R305",
-        "delays along two time axes that depend on each other",
+        "delays along two time axes that no order of the steps serves",
         """
-        A cycle runs along one time axis: along which one is what the delays in it say. A value
-        can run over two axes, as every source step for every target step does, but what it
-        depends on at other steps lies along one of them. Two chains, one along each axis, can
-        be joined behind both.
+        A cycle can have delays along two axes, as in an image that is read from one corner to the
+        other: it is computed by the steps of one axis, and at each of these by the steps of the
+        other. So its delays along an axis are all into the past or all into the future, or
+        those along the other axis alone form no cycle.
         """,
         """
         net grid
         time s, t
         input x[s], y[t]
-        h = tanh(h[s-1] + h[t-1] + x * y)
+        h = tanh(h[s-1, t+1] + h[s+1, t-1] + x * y)
         output h
         """,
         """
         net grid
         time s, t
         input x[s], y[t]
-        a = tanh(a[s-1] + x)
-        b = tanh(b[t-1] + y)
-        h = a * b
+        h = tanh(h[s-1, t+1] + h[s-1, t-1] + x * y)
         output h
         """,
     ),

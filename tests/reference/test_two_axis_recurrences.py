@@ -1,0 +1,200 @@
+"""Recurrences over two axes at once, as their papers draw them, held to loops over tensors.
+
+In each the pairs of a batch have lengths of their own along both axes, and the loops see a pair
+alone, of its own lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rollc.driver.build import build, build_text
+from rollc.network.network import Network
+
+torch = pytest.importorskip("torch", reason="values and gradients are held to PyTorch's")
+
+Array = NDArray[Any]
+Lengths = dict[str, list[int]]
+Cell = Callable[[int, int, Callable[[int, int], Any]], Any]
+
+CTC = """
+# Connectionist temporal classification, as its paper draws it: a step of the network along t, and
+# a place in the labels along s, which have a blank before, between and behind them.
+#
+#     alpha(t, s) = yhat(t, l(s)) (alpha(t-1, s) + alpha(t-1, s-1) + alpha(t-1, s-2))
+#
+# Graves, Fernandez, Gomez and Schmidhuber, Connectionist temporal classification (2006), equations
+# 5 to 8, of logarithms; the last term only where l(s) is a label that l(s-2) is not.
+net ctc
+time s, t
+
+dim D = 3, K = 5
+
+input  x[t]: [D]
+target l[s]: index(K)
+param  W: [K, D], c: [K]
+const  never = -1e30                  # the logarithm of 0
+
+yhat = log_softmax(W @ x + c)
+
+fn log_add(p, q, r) -> y {
+    top = maximum(maximum(p, q), r)
+    y = top + log(exp(p - top) + exp(q - top) + exp(r - top))
+}
+place = place[s-1] + 1
+init place = -1
+skip = where(l == 0 or l == l[s-2], never, alpha[t-1, s-2])
+alpha = dot(one_hot(l, size=K), yhat) + log_add(alpha[t-1], alpha[t-1, s-1], skip)
+init alpha = never
+init alpha over t = where(place == 0, 0, never)
+
+final = last(alpha, over t)
+init final = never
+output yhat
+loss -log_add(last(final), last(final[s-1]), never)
+"""
+
+
+def built(spec: str, **sets: int) -> Network:
+    if "\n" not in spec:
+        return build(spec, sets=sets, dtype="float64", backend="reference")
+    network, _ = build_text(spec, sets=sets, dtype="float64", backend="reference")
+    return network
+
+
+def along_both(rows: int, columns: int, cell: Cell) -> dict[tuple[int, int], Any]:
+    """What a cell gives at each place, from those above, on the left, and on both sides."""
+    found: dict[tuple[int, int], Any] = {}
+    for s in range(rows):
+        for t in range(columns):
+            found[s, t] = cell(s, t, lambda i, j: found.get((i, j)))
+    return found
+
+
+def hold(
+    network: Network,
+    inputs: Mapping[str, Array],
+    lengths: Lengths,
+    loss_of: Callable[[Mapping[str, Any], Mapping[str, Any], int, int], Any],
+) -> None:
+    """Compare the loss and all gradients with the means over the pairs of those of loops."""
+    random = np.random.default_rng(5)
+    params = {name: 0.7 * random.normal(size=a.shape) for name, a in network.init(0).items()}
+    tensors = {name: torch.tensor(a, requires_grad=True) for name, a in params.items()}
+    given = {name: torch.tensor(a, requires_grad=a.dtype.kind == "f") for name, a in inputs.items()}
+    arrays = network.inputs | network.targets
+    losses = []
+    for number, (rows, columns) in enumerate(zip(lengths["s"], lengths["t"], strict=True)):
+        own = {}
+        for name, tensor in given.items():
+            axes = arrays[name].time
+            for place, axis in enumerate(axes):
+                tensor = tensor.narrow(place, 0, {"s": rows, "t": columns}[axis])
+            own[name] = tensor.select(len(axes), number)
+        losses.append(loss_of(tensors, own, rows, columns))
+    expected = torch.stack(losses).mean()
+    expected.backward()
+    found, gradients = network.value_and_grad(params, inputs, lengths=lengths)
+    np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-9, atol=1e-9)
+    for name, gradient in gradients.items():
+        leaf = tensors.get(name, given.get(name))
+        exact = np.zeros(gradient.shape) if leaf.grad is None else leaf.grad.numpy()
+        np.testing.assert_allclose(gradient, exact, rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+def test_a_multi_dimensional_lstm() -> None:
+    sizes = {"H": 3, "D": 2, "K": 4}
+    random = np.random.default_rng(0)
+    inputs = {"x": random.normal(size=(4, 3, 3, 2)), "y": np.array([1, 3, 0])}
+
+    def loss_of(p: Mapping[str, Any], own: Mapping[str, Any], rows: int, columns: int) -> Any:
+        zero = torch.zeros(3, dtype=torch.float64)
+
+        def cell(s: int, t: int, at: Callable[[int, int], Any]) -> Any:
+            (above, up), (left, back) = at(s - 1, t) or (zero, zero), at(s, t - 1) or (zero, zero)
+            gates = p["U"] @ own["x"][s, t] + p["V"] @ above + p["W"] @ left + p["b"]
+            g, i, o, f, e = gates.split(3)
+            z = i.sigmoid() * g.tanh() + f.sigmoid() * up + e.sigmoid() * back
+            return o.sigmoid() * z.tanh(), z
+
+        end = along_both(rows, columns, cell)[rows - 1, columns - 1][0]
+        return torch.nn.functional.cross_entropy(p["O"] @ end + p["c"], own["y"])
+
+    hold(
+        built("images/rows_and_columns", **sizes),
+        inputs,
+        {"s": [4, 2, 3], "t": [3, 3, 1]},
+        loss_of,
+    )
+
+
+def test_soft_dynamic_time_warping() -> None:
+    random = np.random.default_rng(1)
+    inputs = {"x": random.normal(size=(5, 3, 3)), "y": random.normal(size=(4, 3, 3))}
+    far = torch.tensor(1e12, dtype=torch.float64)
+
+    def loss_of(p: Mapping[str, Any], own: Mapping[str, Any], rows: int, columns: int) -> Any:
+        def cell(s: int, t: int, at: Callable[[int, int], Any]) -> Any:
+            around = [at(s - 1, t), at(s, t - 1), at(s - 1, t - 1)]
+            around = [far if one is None else one for one in around]
+            if s == t == 0:
+                around[2] = torch.zeros_like(far)
+            soft = -0.5 * torch.logsumexp(torch.stack([-one / 0.5 for one in around]), 0)
+            return ((p["A"] @ own["x"][s] - p["A"] @ own["y"][t]) ** 2).sum() + soft
+
+        return along_both(rows, columns, cell)[rows - 1, columns - 1]
+
+    hold(built("sequences/warping", D=3), inputs, {"s": [5, 2, 3], "t": [1, 4, 4]}, loss_of)
+
+
+def test_the_loss_of_connectionist_temporal_classification() -> None:
+    labels, steps = [[1, 2, 2], [3], [], [4, 1, 4]], [9, 6, 5, 7]
+    places = np.zeros((7, 4), int)
+    for number, own in enumerate(labels):
+        places[1 : 2 * len(own) : 2, number] = own
+    network = built(CTC, D=3, K=5)
+    random = np.random.default_rng(2)
+    params = {name: random.normal(size=a.shape) for name, a in network.init(0).items()}
+    x = random.normal(size=(9, 4, 3))
+    lengths = {"s": [2 * len(own) + 1 for own in labels], "t": steps}
+    found, gradients = network.value_and_grad(params, {"x": x, "l": places}, lengths=lengths)
+
+    tensors = {name: torch.tensor(a, requires_grad=True) for name, a in params.items()}
+    given = torch.tensor(x, requires_grad=True)
+    scores = given @ tensors["W"].T + tensors["c"]
+    flat = torch.tensor([label for own in labels for label in own])
+    expected = torch.nn.functional.ctc_loss(
+        scores.log_softmax(-1), flat, steps, [len(own) for own in labels], reduction="none"
+    ).mean()
+    expected.backward()
+    np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-9)
+    for name, gradient in gradients.items():
+        leaf = tensors.get(name, given)
+        np.testing.assert_allclose(gradient, leaf.grad.numpy(), atol=1e-9, err_msg=name)
+
+
+def edits(a: str, b: str) -> int:
+    """The edit distance by its definition, as a search of the least."""
+    if not a or not b:
+        return len(a) + len(b)
+    replaced = edits(a[1:], b[1:]) + (a[0] != b[0])
+    return min(replaced, 1 + edits(a[1:], b), 1 + edits(a, b[1:]))
+
+
+def test_the_edit_distance_of_words_of_several_lengths() -> None:
+    pairs = [("kitten", "sitting"), ("", "abc"), ("a", "abcd"), ("flaw", "lawn")]
+    lengths = {axis: [len(pair[n]) for pair in pairs] for n, axis in enumerate("st")}
+    letters = {}
+    for number, name in enumerate("ab"):
+        letters[name] = np.zeros((max(lengths["st"[number]]), len(pairs)), int)
+        for column, pair in enumerate(pairs):
+            word = [ord(letter) - ord("a") for letter in pair[number]]
+            letters[name][: len(word), column] = word
+    network = built("sequences/edit_distance")
+    outputs = network.forward(network.init(0), letters, lengths=lengths)
+    assert outputs["distance"].tolist() == [edits(*pair) for pair in pairs]
