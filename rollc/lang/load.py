@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rollc.ir.graph import Graph
 from rollc.ir.time.causality import check
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label, has_errors, in_order
-from rollc.lang.diagnostics.source import Source
+from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.elaboration.expressions import Feed
 from rollc.lang.elaboration.free_running import run_free, without_reads
 from rollc.lang.expansion.imports import unread, with_used
@@ -65,6 +65,7 @@ def load_graph(
     findings = check(resolved.wiring).findings
     found = cycle_diagnostics(findings, resolved.places.operands, resolved.wiring.axes)
     diagnostics = in_order([*problems, *resolved.diagnostics, *found])
+    diagnostics = _once(diagnostics, resolved.repeated)
     diagnostics = tuple(map(_with_uses, diagnostics))
     graph = None
     if resolved.graph is not None and not has_errors(diagnostics):
@@ -126,6 +127,20 @@ def _with_uses(diagnostic: Diagnostic) -> Diagnostic:
         uses.append(Label(use, "in this use"))
         use = use.use
     return replace(diagnostic, also=(*diagnostic.also, *uses)) if uses else diagnostic
+
+
+def _once(found: tuple[Diagnostic, ...], repeated: Sequence[Span]) -> tuple[Diagnostic, ...]:
+    """The diagnostics; of what is repeated one for each place and code, as it is written once."""
+    seen: set[tuple[str, Span]] = set()
+    kept = []
+    for diagnostic in found:
+        at = diagnostic.at.span if diagnostic.at is not None else None
+        if at is not None and any(of.start <= at.start and at.end <= of.end for of in repeated):
+            if (diagnostic.code, at) in seen:
+                continue
+            seen.add((diagnostic.code, at))
+        kept.append(diagnostic)
+    return tuple(kept)
 
 
 def _bounded(diagnostics: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:

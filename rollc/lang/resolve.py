@@ -60,7 +60,7 @@ class Resolved:
     known even then, so that its cycles can be checked.
     ``places`` are the spans of its nodes and their operands.  ``said`` are the values
     that `feed` reads in free running, ``others`` reads that only its other side has.  ``known`` is
-    what an editor shows of each name.
+    what an editor shows of each name, ``repeated`` the places of what is written once.
     """
 
     graph: Graph | None
@@ -70,6 +70,7 @@ class Resolved:
     said: tuple[str, ...] = ()
     others: frozenset[str] = frozenset()
     known: tuple[Known, ...] = ()
+    repeated: tuple[Span, ...] = ()
 
 
 def resolve(
@@ -86,14 +87,16 @@ def resolve(
     all of them could be read.
     """
     definitions = defined(spec, library, source, complete)
-    plain, problems = inline_cells(spec, definitions)
-    found = [*definitions.problems, *problems]
-    resolver = _Resolver(plain, source, sets or {}, definitions, [*found], feed)
+    inlined = inline_cells(spec, definitions, sets or {})
+    plain = inlined.spec
+    found = [*definitions.problems, *inlined.problems]
+    made = plain, source, sets or {}, definitions
+    resolver = _Resolver(*made, [*found], feed, inlined.mentioned)
     resolved = resolver.run()
-    if not resolver.taking.known.unfit:
-        return resolved
-    # Something does not fit: which sizes were told by it must not depend on the order.
-    return _Resolver(plain, source, sets or {}, definitions, found, feed, in_rounds=True).run()
+    if resolver.taking.known.unfit:
+        # Something does not fit: which sizes were told by it must not depend on the order.
+        resolved = _Resolver(*made, found, feed, inlined.mentioned, in_rounds=True).run()
+    return replace(resolved, repeated=inlined.repeated)
 
 
 class _Resolver:
@@ -105,9 +108,11 @@ class _Resolver:
         definitions: Definitions,
         problems: list[Diagnostic],
         feed: Feed,
+        written: frozenset[str],
         in_rounds: bool = False,
     ) -> None:
         self.spec = spec
+        self.written = written
         self.source = source
         self.definitions = definitions
         self.taking = Taking(spec, sets, definitions, feed, in_rounds)
@@ -146,7 +151,7 @@ class _Resolver:
         if not has_errors(self.problems):
             self.problems += self.taking.told_otherwise(inference.types)
         if not has_errors(self.problems):
-            self.problems += unused(self.spec, self.names, self.definitions)
+            self.problems += unused(self.spec, self.names, self.definitions, self.written)
             self.problems += self._unused_axes(axes)
         diagnostics = in_order(self.problems)
         # In a cycle that cannot be run, types can be missing without a message of their own.

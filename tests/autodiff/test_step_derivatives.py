@@ -44,6 +44,7 @@ VALUES = (
     "sum(erf(x) + lgamma(x) * digamma(x) + atan2(x, y) + gelu(x) + silu(x))",
     "gaussian_nll(x, x * x, y) + poisson_nll(x, y)",
     "mean(x * stop(x)) + mean(floor(3 * x) * x)",
+    'sum(einsum("i,j->ij", x, x * y) ** 2) + m[1, 2] * x[1]',
 )
 
 

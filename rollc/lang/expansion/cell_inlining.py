@@ -13,15 +13,17 @@ cells.  Spans of inlined statements are those in the cell, together with the spa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from rollc.ir.names import STATE as STATE
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.call_checks import no_axis_of_own
 from rollc.lang.expansion.definitions import Definitions, own_names
+from rollc.lang.expansion.repetition import repetitions
 from rollc.lang.expansion.substitution import Scope, substituted
+from rollc.lang.expansion.unrolling import MOST_PARTS, MOST_STATEMENTS, MOST_USES, Unroller
 from rollc.lang.symbols.builtins import TIME, near
 from rollc.lang.symbols.table import axes_of, no_axis
 from rollc.lang.syntax.ast import (
@@ -32,6 +34,7 @@ from rollc.lang.syntax.ast import (
     Const,
     Declaration,
     Dim,
+    Elements,
     Equation,
     Expression,
     Function,
@@ -42,52 +45,85 @@ from rollc.lang.syntax.ast import (
     Negate,
     Number,
     Param,
+    Repeat,
     Reset,
     Shape,
     Spec,
     Statement,
+    Subscript,
     Use,
     calls_in,
     expressions,
+    names_in,
     parts,
     parts_in,
 )
 
-MOST_USES = 256
-MOST_STATEMENTS = 20_000  # of all uses together
-MOST_PARTS = 100_000  # numbers, names and operations in them
 DEEPEST = 32  # cells inside cells
 
 
-def inline_cells(spec: Spec, definitions: Definitions) -> tuple[Spec, list[Diagnostic]]:
-    """The spec with uses of cells replaced by the statements of the cells.
+@dataclass(frozen=True)
+class Inlined:
+    """The spec of plain statements.
 
-    An erroneous use is left as it is.
+    ``repeated`` are the places of those that are written once, and ``mentioned`` the names in what
+    was written.
     """
-    inliner = _Inliner(definitions, axes_of(spec))
+
+    spec: Spec
+    problems: list[Diagnostic]
+    repeated: tuple[Span, ...]
+    mentioned: frozenset[str]
+
+
+def inline_cells(spec: Spec, definitions: Definitions, sets: Mapping[str, int]) -> Inlined:
+    """The spec with uses of cells replaced by the statements of the cells, repetitions by theirs.
+
+    An erroneous use is left as it is.  ``sets`` overrides sizes by name.
+    """
+    inliner = _Inliner(definitions, axes_of(spec), sets)
     scope = Scope(
         sizes=frozenset(dim.name.name for dim in spec.of(Dim)),
         numbers=frozenset(const.name.name for const in spec.of(Const)),
+        axes=frozenset((TIME, *axes_of(spec))),
+        known=inliner.known,
     )
     inliner.inline(spec.statements, scope)
+    inliner.whole_arrays()
+    inliner.problems += inliner.missing.values()
     inliner.unused(spec)
-    return Spec(tuple(inliner.statements)), inliner.problems
+    values = (value for statement in spec.statements for value in expressions(statement))
+    return Inlined(
+        Spec(tuple(inliner.statements)),
+        inliner.problems,
+        tuple(inliner.repeated),
+        frozenset(name.name for value in values for name in names_in(value)),
+    )
 
 
-class _Inliner:
-    def __init__(self, definitions: Definitions, axes: Sequence[str]) -> None:
-        self.definitions = definitions
+class _Inliner(Unroller):
+    def __init__(
+        self, definitions: Definitions, axes: Sequence[str], sets: Mapping[str, int]
+    ) -> None:
+        super().__init__(definitions, sets)
         self.axes = axes
-        self.statements: list[Statement] = []
-        self.problems: list[Diagnostic] = []
         self.paths: set[str] = set()
         self.used: set[str] = set()
-        self.uses = 0
-        self.parts = 0
-        self.full = False  # whether it was said that there is too much
         self.sizes: dict[str, int] = {}  # the parts of each cell
 
     def inline(self, statements: Sequence[Statement], scope: Scope) -> None:
+        for dim in statements:
+            if isinstance(dim, Dim):
+                self.learn(scope.name(dim.name), dim.value, scope)
+        found = repetitions(statements)
+        self.problems += found.problems
+        elements = {
+            item.span: places
+            for item in statements
+            if isinstance(item, Elements) and (places := self.places(item, scope)) is not None
+        }
+        known = self.elements_in(scope, found.arrays)
+        scope = replace(scope, elements=known, missing=self.missing)
         for statement in statements:
             span = scope.span(statement.span)
             match statement:
@@ -95,8 +131,18 @@ class _Inliner:
                     continue
                 case Equation(names, types, value):
                     results = tuple(scope.name(name) for name in names)
-                    self.equation(results, value, scope, span)
                     self.declare(results, types, scope)
+                    if starts := found.starts.get(statement.span):
+                        results = tuple(
+                            Name(f"{new.name}.0", new.span) if name.name in starts else new
+                            for name, new in zip(names, results, strict=True)
+                        )
+                        self.declare(results, types, scope)
+                    self.equation(results, value, scope, span)
+                case Elements() if statement.span in elements:
+                    self.elements(statement, elements[statement.span], scope)
+                case Repeat() if found.carried.get(statement.span):
+                    self.repeat(statement, found.carried[statement.span], scope)
                 case Loss(value):
                     self.add(Loss(self.expression(value, scope, "loss"), span))
                 case Init(name, value, axes):
@@ -109,15 +155,16 @@ class _Inliner:
                     self.add(Dim(scope.name(name), substituted(value, scope), span))
                 case Const(name, value):
                     self.add(Const(scope.name(name), substituted(value, scope), span))
+                case Param(name) if shared := _shared(scope.name(name), scope):
+                    self.add(Alias(scope.name(name), shared, span))
                 case Param(name, shape, initialiser, frozen):
                     shape = None if shape is None else _substituted_shape(shape, scope)
                     start = None if initialiser is None else substituted(initialiser, scope)
                     self.add(Param(scope.name(name), shape, start, frozen, span))
+                case Elements() | Repeat():
+                    self.leave(statement, scope)
                 case _:
                     self.add(statement)
-
-    def add(self, statement: Statement) -> None:
-        self.statements.append(statement)
 
     def equation(
         self, results: tuple[Name, ...], value: Expression, scope: Scope, span: Span
@@ -137,9 +184,6 @@ class _Inliner:
             if type_ is not None:
                 self.add(Declaration(name, _substituted_type(type_, scope), scope.span(type_.span)))
 
-    def is_cell(self, call: Call) -> bool:
-        return call.function.name in self.definitions.cells
-
     def expression(self, expression: Expression, scope: Scope, owner: str) -> Expression:
         """An expression with cells inlined; a cell in an expression is its first result."""
 
@@ -150,7 +194,11 @@ class _Inliner:
             result = Name(path, scope.span(call.span))
             return result if self.use(call, path, (result,), scope) else None
 
-        if scope.use is None and not any(self.is_cell(call) for call in calls_in(expression)):
+        if (
+            scope.use is None
+            and not scope.repeats
+            and not any(self.is_cell(call) for call in calls_in(expression))
+        ):
             return expression
         return substituted(expression, scope, replaced)
 
@@ -207,6 +255,9 @@ class _Inliner:
             frozenset(name for name, symbol in own.items() if symbol.kind == "const"),
             scope.span(call.span),
             scope.depth + 1,
+            axes=frozenset((TIME, *self.axes)),
+            known=self.known,
+            shared=scope.shared,
         )
 
     def size(
@@ -222,11 +273,15 @@ class _Inliner:
         assert value is not None
         kind = Const if _is_real(value, scope) else Dim
         target = inside.name(name)
+        if kind is Dim:
+            self.learn(target, value, scope)
         self.add(kind(target, substituted(value, scope), target.span))
 
     def input(self, name: Name, value: Expression, scope: Scope) -> None:
-        if isinstance(value, Name) and value.name not in scope.sizes:
-            self.add(Alias(name, scope.name(value), scope.span(value.span)))
+        if _is_name(value, scope):
+            of = substituted(value, scope)
+            assert isinstance(of, Name)
+            self.add(Alias(name, of, scope.span(value.span)))
         elif isinstance(value, Call) and self.is_cell(value):
             path = self.fresh(f"{name.name}.{value.function.name}")
             if not self.use(value, path, (name,), scope):
@@ -338,6 +393,20 @@ class _Inliner:
                         severity="warning",
                     )
                 )
+
+
+def _is_name(value: Expression, scope: Scope) -> bool:
+    """Whether the input of a cell is the name of a value, or of an element."""
+    if isinstance(value, Subscript) and isinstance(value.base, Name):
+        return isinstance(scope.element(value.base, value.index), Name)
+    return isinstance(value, Name) and value.name not in {*scope.sizes, *scope.values}
+
+
+def _shared(name: Name, scope: Scope) -> Name | None:
+    """The parameter that another pass has in the place of this one."""
+    if scope.shared is None or not name.name.startswith(f"{scope.shared[0]}."):
+        return None
+    return Name(scope.shared[1] + name.name[len(scope.shared[0]) :], name.span)
 
 
 def _path_problem(path: str, at: Name) -> Diagnostic | None:

@@ -20,6 +20,7 @@ from rollc.lang.syntax.ast import (
     Const,
     Definition,
     Dim,
+    Elements,
     Expression,
     Function,
     Init,
@@ -176,7 +177,8 @@ def _cell_problems(cell: Cell, context: Context) -> Iterator[Diagnostic]:
                 and isinstance(expression, Name)
                 and expression is statement.initialiser
             ):
-                read += names_in(expression)
+                counted = statement.index.name if isinstance(statement, Elements) else None
+                read += [name for name in names_in(expression) if name.name != counted]
             yield from _over_no_axis(expression, context.axes)
         if isinstance(statement, (Init, Reset)):
             read.append(statement.name)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.diagnostics.source import Span
+from rollc.lang.expansion.repetition import whole
 from rollc.lang.syntax.ast import (
     Binary,
     Call,
@@ -22,6 +24,7 @@ from rollc.lang.syntax.ast import (
     Slice,
     Subscript,
     Text,
+    names_in,
 )
 
 
@@ -33,6 +36,12 @@ class Scope:
     ``sizes`` and ``numbers`` are the names of sizes and constants, as written.  `t`, the time axis,
     is one of the names.  ``at`` is the span of all that has none in the text, and ``values`` are
     numbers that take the place of names.
+
+    In what is repeated, ``now`` are names whose values at this step are those of others, though a
+    read with a delay, along one of the ``axes``, is of the name itself.  ``elements`` are the
+    places of arrays, and ``known`` all sizes that are known, by their full names; ``missing`` gets
+    what is wrong where an element is read that is none.  What a use of a
+    cell learns under a path that begins with ``shared[0]`` is learned under ``shared[1]``.
     """
 
     path: str = ""
@@ -43,6 +52,43 @@ class Scope:
     depth: int = 0
     at: Span | None = None
     values: Mapping[str, int | float] = field(default_factory=dict)
+    now: Mapping[str, str] = field(default_factory=dict)
+    axes: frozenset[str] = frozenset()
+    elements: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    known: Mapping[str, int] = field(default_factory=dict)
+    shared: tuple[str, str] | None = None
+    missing: dict[Span, Diagnostic] = field(default_factory=dict)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether something is to be substituted in the spec itself."""
+        return bool(self.values or self.now or self.elements)
+
+    def whole(self, expression: Expression) -> int | None:
+        """The whole number that an expression is, if that is known."""
+        local = {name: self.known.get(self.names.get(name, name)) for name in _names(expression)}
+        numbers = {name: value for name, value in local.items() if value is not None}
+        return whole(expression, {**numbers, **self.values})
+
+    def element(self, base: Name, index: Expression) -> Name | Number | None:
+        """The element of an array that is read; a number where it has none at its place."""
+        places = self.elements.get(base.name)
+        place = None if places is None else self.whole(index)
+        if places is None or place is None:
+            return None
+        if place not in places:
+            message = f"`{base.name}` has no element {place}"
+            text = f"its elements are {min(places)} to {max(places)}"
+            at = Label(self.span(index.span), text)
+            self.missing.setdefault(index.span, Diagnostic("R221", message, at))
+            return Number(0, self.span(base.span))
+        return Name(f"{self.name(base).name}.{place}", self.span(base.span))
+
+    def is_delay(self, index: Expression) -> bool:
+        """Whether a subscript is a step of a time axis."""
+        while isinstance(index, Binary):
+            index = index.left
+        return isinstance(index, Name) and index.name in self.axes
 
     def span(self, span: Span) -> Span:
         if self.at is not None:
@@ -51,6 +97,10 @@ class Scope:
 
     def name(self, name: Name) -> Name:
         return Name(self.names.get(name.name, name.name), self.span(name.span))
+
+
+def _names(expression: Expression) -> tuple[str, ...]:
+    return tuple(name.name for name in names_in(expression))
 
 
 Replace = Callable[[Call], Expression | None]
@@ -68,6 +118,8 @@ def substituted(
                 return Number(value, span)
             case Name(name) if name in scope.values:
                 return Number(scope.values[name], span)
+            case Name(name) if name in scope.now:
+                return Name(scope.now[name], span)
             case Name():
                 return scope.name(part)
             case Negate(operand):
@@ -76,6 +128,10 @@ def substituted(
                 return Not(move(operand), span)
             case Binary(symbol, left, right):
                 return Binary(symbol, move(left), move(right), span)
+            case Subscript(Name() as base, index) if scope.is_delay(index):
+                return Subscript(scope.name(base), move(index), span)
+            case Subscript(Name() as base, index) if element := scope.element(base, index):
+                return element
             case Subscript(base, index):
                 return Subscript(move(base), move(index), span)
             case Slice(base, start, stop):

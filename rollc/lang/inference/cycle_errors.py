@@ -15,7 +15,7 @@ from rollc.ir.time.causality import (
 )
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.diagnostics.source import Span
-from rollc.lang.symbols.table import listed
+from rollc.lang.symbols.table import listed, shown
 
 MOST_SHOWN = 40  # links of one cycle
 
@@ -95,7 +95,7 @@ def _without_delay(
 ) -> Diagnostic:
     links = _shown(cycle)
     at, also = _labels(links, places)
-    source = links[0].edge.source.split(".")[-1]
+    source = shown(links[0].edge.source)
     reads = " or ".join(f"`{source}[{axis}-1]`" for axis in axes)
     return Diagnostic(
         "R301",

@@ -23,7 +23,7 @@ from rollc.lang.symbols.builtins import OVER_AXES, said
 from rollc.lang.symbols.constants import LARGEST_SIZE, too_large
 from rollc.lang.symbols.derivatives import RULES
 from rollc.lang.symbols.forms import GATHER
-from rollc.lang.symbols.table import Names, listed
+from rollc.lang.symbols.table import Names, listed, shown
 from rollc.lang.symbols.untyped_node import LOSS, Declared, Draft, Operand
 
 # What an operation asks for where the kind of value is at fault, not its shape.
@@ -246,7 +246,7 @@ class Types:
         past, future = self.inference.reach(name)
         side = "before the first" if past else "behind the last"
         whole, row = (replace(start, shape=shape) for shape in (start.shape, start.shape[1:]))
-        own = name.split(".")[-1]
+        own = shown(name)
         forms = [f"`{own}: {written(type_)} = …`" for type_ in (whole, row)]
         return Diagnostic(
             "R231",
@@ -302,13 +302,13 @@ def _no_shape(draft: Draft, found: Type, guess: Type | None) -> Diagnostic:
     text = f"this is {described(found)} where `{name}` is {described(guess)}"
     helps: tuple[str, ...] = ()
     if name == draft.name and broadcast(found.shape, guess.shape) == found.shape:
-        helps = (f"declare it, if it is that: `{name.split('.')[-1]}: {written(found)} = …`",)
+        helps = (f"declare it, if it is that: `{shown(name)}: {written(found)} = …`",)
     return Diagnostic("R217", f"no shape fits `{name}`", Label(draft.span, text), helps=helps)
 
 
 def unknown_shape(draft: Draft) -> Diagnostic:
     name = draft.name.split("'")[0]
-    own = name.split(".")[-1]
+    own = shown(name)
     return Diagnostic(
         "R217",
         f"cannot tell the shape of `{name}`",

@@ -28,15 +28,19 @@ from rollc.lang.syntax.ast import (
 SAID: dict[SymbolKind, str] = {"equation": "value", "const": "constant", "param": "parameter"}
 
 
-def unused(spec: Spec, names: Names, definitions: Definitions) -> Iterator[Diagnostic]:
+def unused(
+    spec: Spec, names: Names, definitions: Definitions, written: frozenset[str]
+) -> Iterator[Diagnostic]:
     """A warning for each name that no result depends on; a size is used where it is mentioned.
+
+    ``written`` are the names in what was written before cells and repetitions were expanded.
 
     Only the names that the spec itself defines are checked, not those inside cells.
     """
     reads: dict[str, set[str]] = {name: set() for name in names.symbols}
     aliases = {alias.name.name: alias.of.name for alias in spec.of(Alias)}
     needed: set[str] = set()
-    mentioned: set[str] = set()
+    mentioned = set(written)
     # What is defined together is needed together: the parts of a split, the results of a cell.
     together: dict[tuple[int, int], set[str]] = {}
 

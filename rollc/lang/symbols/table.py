@@ -11,7 +11,20 @@ from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.symbols.builtins import MOVED, SHAPED, TIME, functions, near
 from rollc.lang.symbols.other_names import BATCHES, NUMBERS, STEPS
-from rollc.lang.syntax.ast import Alias, Const, Dim, Equation, Input, Name, Net, Param, Spec, Time
+from rollc.lang.syntax.ast import (
+    Alias,
+    Const,
+    Dim,
+    Elements,
+    Equation,
+    Input,
+    Name,
+    Net,
+    Param,
+    Repeat,
+    Spec,
+    Time,
+)
 
 MOST_AXES = 2
 MOST_GUESSES = 20  # near names are looked for: each takes a comparison with all others
@@ -59,6 +72,11 @@ class Names:
                 case Equation(names):
                     for name in names:
                         self._define(name, "equation", statement.span)
+                case Elements(names):
+                    self._define_once(names, statement.span)
+                case Repeat(_, body):
+                    for equation in body:
+                        self._define_once(equation.names, equation.span)
 
     def _define(self, name: Name, kind: SymbolKind, span: Span) -> None:
         symbol = self.symbols.get(name.name)
@@ -68,6 +86,12 @@ class Names:
         if symbol is not None:
             return
         self.symbols[name.name] = Symbol(name.name, kind, name.span, span)
+
+    def _define_once(self, names: Iterable[Name], span: Span) -> None:
+        """Names that several statements define together: of elements, and of passes."""
+        for name in names:
+            if name.name not in self.symbols:
+                self._define(name, "equation", span)
 
     def _times(self, spec: Spec) -> None:
         """The time axes: one or two, declared once."""
@@ -129,6 +153,9 @@ class Names:
             if self.begin is not None and "step" not in self.symbols and name.name in self.axes:
                 counts = f"\nstep = step[{name.name}-1] + 1"
                 edits = (Edit(Span(self.begin, self.begin), counts), Edit(name.span, "step"))
+        elif f"{name.name}.1" in self.symbols:
+            text = "each pass of a repetition has its own"
+            helps = ("to see the last, define it before the repetition too: what it starts from",)
         elif name.name in NUMBERS:
             helps = (f"write `{NUMBERS[name.name]}`",)
             edits = (Edit(name.span, NUMBERS[name.name]),)
@@ -164,8 +191,9 @@ class Names:
 
 
 def shown(name: str) -> str:
-    """A name as the text has it: inside a cell, without that of the use."""
-    return name.rsplit(".", 1)[-1]
+    """A name as the text has it: without the use of a cell, the place in an array, or the pass."""
+    parts = [part for part in name.split(".") if not part.isdigit()]
+    return parts[-1]
 
 
 def axes_of(spec: Spec) -> tuple[str, ...]:

@@ -214,6 +214,28 @@ class Equation:
 
 
 @dataclass(frozen=True, slots=True)
+class Elements:
+    """``names[index] = value for index in range(start, stop)``, of each array a type for all."""
+
+    names: tuple[Name, ...]
+    types: tuple[Shape | Index | None, ...]
+    value: Expression
+    index: Name
+    start: Expression | None
+    stop: Expression
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """``repeat count { body }``."""
+
+    count: Expression
+    body: tuple[Equation, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Declaration:
     """``name: type`` before the ``=`` of an equation.
 
@@ -355,11 +377,11 @@ class Along:
 Definition = Cell | Function
 Statement = (
     Net | Dim | Input | Param | Const | Equation | Init | Output | Loss
-    | Use | Cell | Function | Slope | Reset | Time | Alias | Along | Declaration
+    | Use | Cell | Function | Slope | Reset | Time | Alias | Along | Declaration | Elements | Repeat
 )  # fmt: skip
 S = TypeVar(
     "S", Net, Dim, Input, Param, Const, Equation, Init, Output, Loss, Use, Cell, Function, Reset,
-    Time, Alias, Along, Declaration,
+    Time, Alias, Along, Declaration, Elements, Repeat,
 )  # fmt: skip
 
 
@@ -404,12 +426,20 @@ def parts(expression: Expression) -> tuple[Expression, ...]:
 
 
 def expressions(statement: Statement) -> tuple[Expression, ...]:
-    """The expressions of a statement; what stands inside a cell or a function is not its own."""
+    """The expressions of a statement; what stands inside a cell or a function is not its own.
+
+    Those of a repetition are.
+    """
     match statement:
         case Dim(_, value) | Const(_, value) | Init(_, value):
             return (value,)
         case Equation(_, types, value):
             return (*(size for type_ in types for size in sizes_of(type_)), value)
+        case Elements(_, types, value, _, start, stop):
+            bounds = (stop,) if start is None else (start, stop)
+            return (*(size for type_ in types for size in sizes_of(type_)), value, *bounds)
+        case Repeat(count, body):
+            return (count, *(value for equation in body for value in expressions(equation)))
         case Declaration(_, type_):
             return sizes_of(type_)
         case Loss(value) | Reset(_, value):

@@ -20,6 +20,7 @@ from rollc.lang.syntax.ast import (
     Cell,
     Const,
     Dim,
+    Elements,
     Equation,
     Expression,
     Function,
@@ -37,6 +38,7 @@ from rollc.lang.syntax.ast import (
     Output,
     Param,
     Range,
+    Repeat,
     Reset,
     Rest,
     Selection,
@@ -117,6 +119,10 @@ class Reader:
                 return [Slope(of, self.expression(trees[0]), span)]
             case "reset":
                 return [Reset(self.name(tokens[1]), self.expression(trees[0]), span)]
+            case "repeat":
+                return [Repeat(self.expression(trees[0]), (), span)]
+            case "elements":
+                return [self.elements(trees, tokens, span)]
             case "times":
                 return [Time(tuple(self.name(token) for token in tokens[1:]), span)]
             case _:
@@ -124,6 +130,30 @@ class Reader:
                 names = tuple(self.defined(_tokens(child)[0]) for child in defined)
                 types = tuple(map(self.type_of, defined))
                 return [Equation(names, types, self.expression(value), span)]
+
+    def elements(self, trees: list[Branch], tokens: list[Token], span: Span) -> Elements:
+        defined = [tree for tree in trees if tree.data == "element"]
+        value, *bounds = map(self.expression, trees[len(defined) :])
+        _, index, _, function = tokens
+        counted = self.defined(index)
+        if function != "range":
+            help_ = f"write `for {index} in range(4)`, or `range(1, 4)`"
+            message = f"expected `range`, found `{function}`"
+            edits = (Edit(span_of(function), "range"),)
+            at = Label(span_of(function))
+            self.problems.append(Diagnostic("R101", message, at, helps=(help_,), edits=edits))
+        names = []
+        for tree in defined:
+            name, _, place = _tokens(tree)[:3]
+            names.append(self.defined(name))
+            if place != index:
+                at = Label(span_of(place), f"expected `{index}`")
+                message = f"elements are counted by `{index}`, and here by `{place}`"
+                edits = (Edit(span_of(place), str(index)),)
+                self.problems.append(Diagnostic("R101", message, at, edits=edits))
+        types = tuple(map(self.type_of, defined))
+        start = bounds[0] if len(bounds) > 1 else None
+        return Elements(tuple(names), types, value, counted, start, bounds[-1], span)
 
     def name(self, token: Token) -> Name:
         return Name(str(token), span_of(token))

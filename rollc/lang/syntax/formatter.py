@@ -14,6 +14,7 @@ from rollc.lang.syntax.ast import (
     Const,
     Declaration,
     Dim,
+    Elements,
     Equation,
     Expression,
     Function,
@@ -30,6 +31,7 @@ from rollc.lang.syntax.ast import (
     Output,
     Param,
     Range,
+    Repeat,
     Reset,
     Rest,
     Selection,
@@ -108,6 +110,15 @@ def _statement(statement: Statement) -> str:
         case Equation(names, types, value):
             defined = map(_defined, names, types)
             return f"{', '.join(defined)} = {format_expression(value)}"
+        case Elements(names, types, value, index, start, stop):
+            elements = (Name(f"{name.name}[{index.name}]", name.span) for name in names)
+            defined = map(_defined, elements, types)
+            ends = [format_expression(end) for end in (start, stop) if end is not None]
+            behind = f"for {index.name} in range({', '.join(ends)})"
+            return f"{', '.join(defined)} = {format_expression(value)} {behind}"
+        case Repeat(count, body):
+            lines = "".join(f"    {_statement(equation)}\n" for equation in body)
+            return f"repeat {format_expression(count)} {{\n{lines}}}"
         case Declaration(name, type_):
             return _defined(name, type_)
         case Init(name, value, axes):

@@ -17,10 +17,12 @@ from rollc.lang.syntax.ast import (
     Cell,
     Const,
     Dim,
+    Elements,
     Equation,
     Function,
     Init,
     Param,
+    Repeat,
     Reset,
     Slope,
     Spec,
@@ -46,6 +48,7 @@ SAID = {
     "LSQB": "`[`",
     "RSQB": "`]`",
     "NAME": "a name",
+    "PLACE": "`[`",
     "OVER": "`over`",
     "SEMICOLON": "`;`",
     "LBRACE": "`{`",
@@ -83,7 +86,7 @@ def readable(source: Source) -> tuple[Spec, frozenset[str]] | None:
         return None
     gathered = _gathered(source, 0)
     plain = not any(isinstance(item, (Cell, Function, Use)) for item in gathered.statements)
-    if not plain or gathered.head is not None:
+    if not plain or gathered.opened():
         return None
     return Spec(tuple(gathered.statements)), frozenset(gathered.broken)
 
@@ -113,6 +116,8 @@ class _Gathered:
         self.said: dict[str, int] = {}  # faults of several places, to the place of their message
         self.head: tuple[Piece, Cell | Function | None] | None = None
         self.body: list[Statement] = []
+        # Repetitions that are open, with what is in them.
+        self.repeated: list[tuple[Piece, Repeat | None, list[Statement]]] = []
         self.after_function = False
         self.broken: set[str] = set()  # the names in what could not be read
 
@@ -169,12 +174,21 @@ class _Gathered:
         if has_errors(wrong):
             self.broken.update(str(token) for token in piece.tokens if token.type == "NAME")
         self.after_function = function or grad
-        if is_form(piece.tokens, "cell") or (function and piece.tokens[-1] == "{"):
+        if is_form(piece.tokens, "repeat") and piece.tokens[-1] == "{":
+            self.begin_passes(piece, found)
+        elif is_form(piece.tokens, "cell") or (function and piece.tokens[-1] == "{"):
             self.begin_body(piece, found)
         elif grad:
             self.add_slopes(found)
+        else:
+            self.add_statements(found)
+
+    def add_statements(self, found: Sequence[Statement]) -> None:
+        if self.repeated:
+            self.problems.extend(_outside(found, "repeat"))
+            self.repeated[-1][2].extend(found)
         elif self.head is not None:
-            self.problems.extend(_outside(found, is_form(self.head[0].tokens, "fn")))
+            self.problems.extend(_outside(found, str(self.head[0].tokens[0])))
             self.body.extend(found)
         else:
             self.statements.extend(found)
@@ -188,13 +202,27 @@ class _Gathered:
                 self.statements[-1] = function
 
     def begin_body(self, piece: Piece, found: Sequence[Statement]) -> None:
-        if self.head is not None:
-            self.problems.append(_unclosed(self.head[0]))
+        self.problems.extend(map(_unclosed, self.opened()))
+        self.repeated.clear()
         head = found[0] if found else None
         self.head = (piece, head if isinstance(head, (Cell, Function)) else None)
         self.body = []
 
+    def begin_passes(self, piece: Piece, found: Sequence[Statement]) -> None:
+        head = found[0] if found else None
+        self.repeated.append((piece, head if isinstance(head, Repeat) else None, []))
+
+    def end_passes(self, bracket: Token) -> None:
+        _, repeat, passes = self.repeated.pop()
+        if repeat is not None:
+            body = tuple(item for item in passes if isinstance(item, Equation))
+            span = repeat.span.to(span_of(bracket))
+            self.add_statements([replace(repeat, body=body, span=span)])
+
     def end_body(self, bracket: Token) -> None:
+        if self.repeated:
+            self.end_passes(bracket)
+            return
         if self.head is None:
             message = "`}` closes nothing"
             self.problems.append(Diagnostic("R103", message, Label(span_of(bracket))))
@@ -211,8 +239,13 @@ class _Gathered:
 
     def close(self) -> None:
         """The end of the text."""
-        if self.head is not None and not has_errors(self.problems):
-            self.problems.append(_unclosed(self.head[0]))
+        if not has_errors(self.problems):
+            self.problems.extend(map(_unclosed, self.opened()))
+
+    def opened(self) -> list[Piece]:
+        """The heads of what is not closed yet."""
+        heads = [] if self.head is None else [self.head[0]]
+        return [*heads, *(piece for piece, _, _ in self.repeated)]
 
 
 def is_grad(tokens: Sequence[Token]) -> bool:
@@ -228,23 +261,29 @@ def _unclosed(head: Piece) -> Diagnostic:
     return Diagnostic("R103", "`{` is never closed", opened)
 
 
-def _outside(statements: Sequence[Statement], function: bool) -> Iterator[Diagnostic]:
-    """What cannot stand in a cell, or in a function."""
+# What can stand in a body, by the word that it begins with.
+_PARTS: dict[str, tuple[str, str, tuple[type[Statement], ...]]] = {
+    "fn": ("function", "a function has equations alone; a cell can have more", (Equation,)),
+    "repeat": (
+        "repetition",
+        "it has equations alone: what they read can be defined before it",
+        (Equation,),
+    ),
+    "cell": (
+        "cell",
+        "a cell has `dim`, `param`, `const`, `init`, `reset`, `repeat` and equations",
+        (Dim, Param, Const, Equation, Init, Reset, Elements, Repeat),
+    ),
+}
+
+
+def _outside(statements: Sequence[Statement], word: str) -> Iterator[Diagnostic]:
+    """What cannot stand in a body."""
+    what, help_, allowed = _PARTS[word]
     for statement in statements:
-        if function and not isinstance(statement, Equation):
-            yield Diagnostic(
-                "R111",
-                "this cannot be part of a function",
-                Label(statement.span),
-                helps=("a function has equations alone; a cell can have more",),
-            )
-        elif not function and not isinstance(statement, (Dim, Param, Const, Equation, Init, Reset)):
-            yield Diagnostic(
-                "R111",
-                "this cannot be part of a cell",
-                Label(statement.span),
-                helps=("a cell has `dim`, `param`, `const`, `init`, `reset` and equations",),
-            )
+        if not isinstance(statement, allowed):
+            message = f"this cannot be part of a {what}"
+            yield Diagnostic("R111", message, Label(statement.span), helps=(help_,))
 
 
 def _statements(
@@ -274,6 +313,16 @@ def with_words(tokens: Sequence[Token], grad: bool) -> list[Token]:
 
     if grad or any(is_form(tokens, beginning) for beginning in BEGINNINGS):
         word(0)
+    counts = _counts(tokens)
+    if counts is not None:
+        word(counts)
+        word(counts + 2)
+        for place in range(1, counts):
+            if tokens[place] == "=":
+                break
+            defines = place < 2 or tokens[place - 2] == ","
+            if tokens[place] == "[" and tokens[place - 1].type == "NAME" and defines:
+                found[place] = Token.new_borrow_pos("PLACE", "[", tokens[place])
     if is_form(tokens, "reset") and len(tokens) > 2 and tokens[2] == "when":
         word(2)
     for place in range(2, len(tokens)) if tokens[0] == "param" else ():
@@ -290,6 +339,18 @@ def with_words(tokens: Sequence[Token], grad: bool) -> list[Token]:
         if operator:
             word(place)
     return found
+
+
+def _counts(tokens: Sequence[Token]) -> int | None:
+    """Where `for k in` stands behind an equation of elements, `h[k] = …`, if it does."""
+    forms = [token.type for token in tokens[:3]]
+    if forms != ["NAME", "LSQB", "NAME"] or "EQUAL" not in (token.type for token in tokens):
+        return None
+    for place in range(len(tokens) - 4, 5, -1):
+        said = tokens[place] == "for" and tokens[place + 2] == "in"
+        if said and tokens[place - 1].type in ("NAME", *ENDS_VALUE):
+            return place
+    return None
 
 
 def _failure(piece: Piece, grad: bool) -> int | None:
@@ -370,7 +431,9 @@ def _unexpected(token: Token, accepted: set[str], tokens: Sequence[Token]) -> Di
 
 def _expected(accepted: set[str]) -> str:
     """What may stand at a place, in words."""
-    rest = accepted - {"AND", "OR", "NOT"}  # where one can stand other operators or values can
+    # Where one of these can stand other operators or values can.
+    rest = accepted - {"AND", "OR", "NOT", "FOR"}
+    rest = rest - {"PLACE"} or rest
     said = []
     if rest >= VALUE:
         said.append("a value")

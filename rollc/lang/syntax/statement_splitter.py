@@ -24,8 +24,12 @@ CLOSING = {opening: closing for closing, opening in OPENING.items()}
 KEYWORDS = frozenset(
     ["net", "dim", "static", "input", "target", "param", "const", "init", "output", "loss"]
 )
-# Words that begin a statement where this follows them, and are names elsewhere.
-BEGINNINGS = {"cell": "NAME", "fn": "NAME", "use": "STRING", "reset": "NAME", "time": "NAME"}
+# Words that begin a statement where one of these follows them, and are names elsewhere.
+BEGINNINGS = {
+    **dict.fromkeys(("cell", "fn", "reset", "time"), ("NAME",)),
+    "use": ("STRING",),
+    "repeat": ("NAME", "NUMBER", "LPAR"),
+}
 
 
 def span_of(token: Token) -> Span:
@@ -38,8 +42,8 @@ def span_of(token: Token) -> Span:
 class Piece:
     """The tokens of one statement, and the errors of its brackets.
 
-    A cell or a function of several lines is several pieces: its head up to the opening bracket,
-    the statements of its body, and the closing bracket.
+    A cell, a function of several lines or a repetition is several pieces: its head up to the
+    opening bracket, the statements of its body, and the closing bracket.
     """
 
     tokens: tuple[Token, ...]
@@ -103,7 +107,7 @@ class _Cutter:
 
     def has_body(self, start: int) -> bool:
         head = self.tokens[start : start + 2]
-        return is_form(head, "cell") or is_form(head, "fn")
+        return any(is_form(head, word) for word in ("cell", "fn", "repeat"))
 
     def whole(self, start: int, end: int) -> Piece:
         """A piece that ends with no line: the next one begins right after it."""
@@ -128,7 +132,7 @@ class _Cutter:
         if tokens[0].column > (self.tokens[start].column or 1):
             return False
         word, after = tokens
-        if BEGINNINGS.get(word) == after.type:
+        if after.type in BEGINNINGS.get(word, ()):
             return True
         if word in KEYWORDS:
             return after.type == "NAME" or word in ("loss", "static")
@@ -190,4 +194,4 @@ def is_form(tokens: Sequence[Token], word: str) -> bool:
     """Whether a statement begins with one of the words that are names elsewhere."""
     if len(tokens) < 2 or tokens[0].type != "NAME":
         return False
-    return tokens[0] == word and BEGINNINGS.get(word) == tokens[1].type
+    return tokens[0] == word and tokens[1].type in BEGINNINGS.get(word, ())

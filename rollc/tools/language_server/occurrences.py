@@ -13,6 +13,7 @@ from rollc.lang.syntax.ast import (
     Const,
     Definition,
     Dim,
+    Elements,
     Equation,
     Expression,
     Function,
@@ -22,6 +23,7 @@ from rollc.lang.syntax.ast import (
     Net,
     Output,
     Param,
+    Repeat,
     Reset,
     Spec,
     Statement,
@@ -168,8 +170,10 @@ class _Reader:
             self.read(slope.argument, scope)
 
     def statement(self, statement: Statement, scope: _Scope, defined: bool = True) -> None:
-        for symbol in _defined(statement) if defined else ():
-            self.add(symbol.at, symbol)
+        for symbol in _defined(statement):
+            first = scope.symbols.get(symbol.name, symbol)  # elements and passes have one together
+            if defined or first.at != symbol.at:
+                self.add(symbol.at, first if isinstance(statement, (Elements, Repeat)) else symbol)
         if isinstance(statement, (Init, Reset, Output)):
             self.read(statement.name, scope)
         for axis in statement.axes if isinstance(statement, (Init, Input)) else ():
@@ -247,8 +251,10 @@ def _defined(statement: Statement, owner: Definition | None = None) -> Iterator[
             names, kind = (name,), "target" if target else "input"
         case Param(name):
             names, kind = (name,), "param"
-        case Equation(names):
+        case Equation(names) | Elements(names):
             kind = "value"
+        case Repeat(_, body):
+            names, kind = tuple(name for equation in body for name in equation.names), "value"
         case _:
             return
     for name in names:

@@ -8,6 +8,7 @@ estimate derivatives of real functions (1998), equation 2.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rollc
+from rollc.driver.sources import read_spec
+from rollc.entries.graphs import kernel_graphs
 from rollc.network.arrays import Spec
+from rollc.network.interpreted import Interpreted
 from rollc.network.network import Network
 from rollc.support.resources import specs
 
@@ -32,6 +36,13 @@ def built(
     name: str, sets: Mapping[str, int] | None = None, feed: Literal["taught", "free"] = "taught"
 ) -> Network:
     return rollc.build(specs()[name], sets=sets, dtype="float64", feed=feed)
+
+
+def interpreted(text: str, sets: Mapping[str, int] | None = None) -> Network:
+    """The network of a text whose graphs are interpreted: nothing is compiled."""
+    graph, _ = read_spec(text, "test.roll", sets)
+    makers = kernel_graphs(graph)
+    return Network(graph, cache(lambda entry: Interpreted(makers[entry]())), "float64")
 
 
 def leaves_of(network: Network, steps: int, seed: int = 0) -> tuple[Leaves, Leaves]:

@@ -354,6 +354,35 @@ TYPES = (
         """,
     ),
     Entry(
+        "R235",
+        "a repetition that cannot be written out",
+        """
+        What is repeated is written out before anything else is known: how often is a whole number
+        that follows from numbers and sizes, and no shape of a value. The passes of `repeat` start
+        from values that are defined before it, each pass reads what the one before it gives, and
+        what follows reads the last. The elements of an array that is read as a whole are all there.
+        """,
+        """
+        net solver
+        input x: [3]
+        v = x
+        repeat size(x) {
+            v = 0.5 * (v + x)
+        }
+        output v
+        """,
+        """
+        net solver
+        dim N = 3
+        input x: [N]
+        v = x
+        repeat N {
+            v = 0.5 * (v + x)
+        }
+        output v
+        """,
+    ),
+    Entry(
         "R236",
         "a complex value where a real one is needed",
         """

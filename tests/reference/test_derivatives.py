@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-import rollc
-from rollc.network.network import Network
-from tests.reference.systems.complex_step import Leaves, built, held
-
-pytestmark = pytest.mark.long
+from rollc.support.resources import specs
+from tests.reference.systems.complex_step import Leaves, held, interpreted
 
 
-def of_text(text: str, folder: Path) -> Network:
-    path = folder / "net.roll"
-    path.write_text(text, encoding="utf-8")
-    return rollc.build(path, dtype="float64")
+def shipped(name: str) -> str:
+    return specs()[name].read_text(encoding="utf-8")
 
 
 def test_an_extended_kalman_filter() -> None:
@@ -47,7 +40,7 @@ def test_an_extended_kalman_filter() -> None:
             covariances.append(P)
         return {"mean": np.array(means), "P": np.array(covariances)}, np.mean(losses)
 
-    held(built("state_space/extended_kalman"), direct)
+    held(interpreted(shipped("state_space/extended_kalman")), direct)
 
 
 def test_a_hamiltonian_network() -> None:
@@ -69,10 +62,10 @@ def test_a_hamiltonian_network() -> None:
             losses.append(np.mean((q - y) ** 2))
         return {"q": np.array(places), "p": np.array(pushes)}, np.mean(losses)
 
-    held(built("dynamics/hamiltonian", {"H": 4}), direct)
+    held(interpreted(shipped("dynamics/hamiltonian"), {"H": 4}), direct)
 
 
-def test_a_learned_optimiser(tmp_path: Path) -> None:
+def test_a_learned_optimiser() -> None:
     """Andrychowicz et al., Learning to learn by gradient descent by gradient descent (2016).
 
     The same cell for each element of what is optimised; its gradient is differentiated too.
@@ -100,10 +93,10 @@ def test_a_learned_optimiser(tmp_path: Path) -> None:
             losses.append(np.sum((p["A"] @ z - p["b"]) ** 2))
         return {"z": np.array(found)}, np.mean(losses)
 
-    held(of_text(text, tmp_path), direct)
+    held(interpreted(text), direct)
 
 
-def test_a_network_that_is_to_solve_an_equation(tmp_path: Path) -> None:
+def test_a_network_that_is_to_solve_an_equation() -> None:
     """u'' + x u' + u = 0 in the loss: Raissi et al., Physics-informed neural networks (2019)."""
     text = """
     net physics_informed
@@ -124,10 +117,10 @@ def test_a_network_that_is_to_solve_an_equation(tmp_path: Path) -> None:
         bend = (-2 * hidden * around) @ (p["v"] * p["w"] ** 2)
         return {"u": u, "slope": slope}, np.mean((bend + p["x"] * slope + u) ** 2)
 
-    held(of_text(text, tmp_path), direct)
+    held(interpreted(text), direct)
 
 
-def test_a_lagrangian_network(tmp_path: Path) -> None:
+def test_a_lagrangian_network() -> None:
     """Cranmer et al., Lagrangian neural networks (2020), equation 6, for one of known slopes.
 
     L = m(q) v.v / 2 - V(q) has accelerations by the inverse of its Hessian in v.
@@ -159,4 +152,4 @@ def test_a_lagrangian_network(tmp_path: Path) -> None:
             found.append(q)
         return {"place": np.array(found)}, np.mean(np.sum(np.array(found) ** 2, axis=1))
 
-    held(of_text(text, tmp_path), direct)
+    held(interpreted(text), direct)

@@ -1,0 +1,294 @@
+"""What is repeated is what its passes and elements are, written out."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from rollc.driver.sources import read_spec
+from rollc.ir.graph import Graph
+from rollc.ir.interpreter import interpret
+from rollc.ir.text import parse_graph, print_graph
+from rollc.ir.verifier import verify
+from rollc.lang.diagnostics.source import Source
+from rollc.lang.load import load_graph
+from rollc.lang.syntax.formatter import format_spec
+from rollc.lang.syntax.parser import parse_spec
+
+HEAD = "net n\ndim N = 3, K = 2\ninput x: [N], u\nparam w: [N], W: [N, N]\n"
+CELL = """
+cell leaky(x; H, back=1) -> h, c {
+    param A: [H, size(x)], b: [H]
+    h = 0.5 * h[t-back] + c
+    init h = b
+    c = tanh(A @ x)
+}
+"""
+
+
+def graph_of(text: str, sets: dict[str, int] | None = None) -> Graph:
+    graph, _ = read_spec(HEAD + text, "n.roll", sets)
+    assert not verify(graph)
+    assert parse_graph(print_graph(graph)) == graph
+    return graph
+
+
+def results(graph: Graph) -> dict[str, np.ndarray]:
+    """Its outputs, of random leaves that depend on the type alone and on their order."""
+    random = np.random.default_rng(0)
+    given = {}
+    for node in (*graph.leaves("param"), *graph.leaves("input")):
+        given[node.name] = random.normal(size=(*(5, 2)[: len(node.type.axes)], *node.type.shape))
+    found = interpret(graph, given, {"t": 5, "batch": 2})
+    return {label: found[name] for label, name in graph.outputs}
+
+
+def assert_same(repeated: str, written: str, sets: dict[str, int] | None = None) -> None:
+    found, expected = results(graph_of(repeated, sets)), results(graph_of(written))
+    assert found.keys() == expected.keys()
+    for label, array in expected.items():
+        np.testing.assert_array_equal(found[label], array, err_msg=label)
+
+
+SHIFT = "fn f(v, x, w) = v + 0.1 * (tanh(w * v) + x)\n"
+
+
+@pytest.mark.parametrize("count", ["3", "K + 1", "(K * K - 1)", "6 / 2"])
+def test_a_pass_reads_the_one_before(count: str) -> None:
+    assert_same(
+        f"{SHIFT}v = v[t-1] + u\nrepeat {count} {{\n    v = f(v, x, w)\n}}\noutput v",
+        f"{SHIFT}a = v[t-1] + u\nb = f(a, x, w)\nc = f(b, x, w)\nv = f(c, x, w)\noutput v",
+    )
+
+
+def test_a_count_follows_a_size_that_is_set() -> None:
+    assert_same(
+        f"{SHIFT}v = x\nrepeat K {{\n    v = f(v, x, w)\n}}\noutput v",
+        f"{SHIFT}v = f(f(f(x, x, w), x, w), x, w)\noutput v",
+        {"K": 3},
+    )
+
+
+def test_passes_carry_several_values_and_have_names_of_their_own() -> None:
+    """All read what the pass before gave, in whatever order they stand."""
+    repeated = """
+    a: [N] = x
+    b = u * x
+    repeat 2 {
+        both = a + w * b
+        b = tanh(both) + a
+        a = both - b
+    }
+    output a, b
+    """
+    written = """
+    both1 = x + w * (u * x)
+    b1 = tanh(both1) + x
+    a1 = both1 - u * x
+    both2 = a1 + w * b1
+    b = tanh(both2) + a1
+    a = both2 - b1
+    output a, b
+    """
+    assert_same(repeated, written)
+
+
+def test_a_delay_in_a_pass_is_of_the_last_one() -> None:
+    repeated = """
+    v = 0.5 * v[t-1] + x
+    init v = w
+    reset v when u > 1
+    repeat 2 {
+        v = 0.5 * v + 0.1 * v[t-1] + x[t-1]
+    }
+    output v
+    """
+    written = """
+    a = 0.5 * v[t-1] + x
+    b = 0.5 * a + 0.1 * v[t-1] + x[t-1]
+    v = 0.5 * b + 0.1 * v[t-1] + x[t-1]
+    init v = w
+    reset v when u > 1
+    output v
+    """
+    assert_same(repeated, written)
+
+
+def test_cells_in_passes_have_parameters_together_and_states_apart() -> None:
+    repeated = f"{CELL}v = x\nrepeat 3 {{\n    v = leaky(v; H=N) + leaky(2 * v; H=N)\n}}\noutput v"
+    graph = graph_of(repeated)
+    found = [node.name for node in graph.leaves("param")]
+    assert found == ["w", "W", "v.leaky.A", "v.leaky.b", "v.leaky2.A", "v.leaky2.b"]
+    shared = """
+    cell leaky(x, A, b; H) -> h {
+        h = 0.5 * h[t-1] + tanh(A @ x)
+        init h = b
+    }
+    param A: [N, N], b: [N], B: [N, N], c: [N]
+    v1 = leaky(x, A, b; H=N) + leaky(2 * x, B, c; H=N)
+    v2 = leaky(v1, A, b; H=N) + leaky(2 * v1, B, c; H=N)
+    v = leaky(v2, A, b; H=N) + leaky(2 * v2, B, c; H=N)
+    output v
+    """
+    assert_same(repeated, shared)
+
+
+def test_a_repetition_in_a_cell_goes_by_its_sizes() -> None:
+    text = """
+    cell solve(x; passes) -> v {
+        param A: [size(x), size(x)]
+        v = v[t-1]
+        repeat passes {
+            v = 0.5 * v + tanh(A @ v + x)
+        }
+    }
+    a = solve(x; passes=K)
+    b = solve(a; passes=K - 1)
+    output a, b
+    """
+    written = """
+    param A: [N, N], B: [N, N]
+    a1 = 0.5 * a[t-1] + tanh(A @ a[t-1] + x)
+    a = 0.5 * a1 + tanh(A @ a1 + x)
+    b = 0.5 * b[t-1] + tanh(B @ b[t-1] + a)
+    output a, b
+    """
+    assert_same(text, written)
+
+
+def test_cells_of_cells_with_passes_in_passes() -> None:
+    text = f"""{CELL}
+    cell twice(x; H) -> y {{
+        y = x
+        repeat 2 {{
+            y = leaky(y; H=H)
+        }}
+    }}
+    v = x
+    repeat 2 {{
+        v = twice(v; H=N)
+    }}
+    output v
+    """
+    assert [node.name for node in graph_of(text).leaves("param")] == ["w", "W", "v.y.A", "v.y.b"]
+
+
+def test_elements_have_parameters_and_delays_of_their_own() -> None:
+    repeated = f"""{CELL}
+    h[k], c[k] = leaky(x[k:]; H=N - k, back=2 ** k) for k in range(K)
+    y = concat(h[0], c[K - 1])
+    output y
+    """
+    written = f"""{CELL}
+    h0, c0 = leaky(x; H=N)
+    h1, c1 = leaky(x[1:]; H=N - 1, back=2)
+    y = concat(h0, c1)
+    output y
+    """
+    assert_same(repeated, written)
+    params = [node.name for node in graph_of(repeated).leaves("param")]
+    assert params == ["w", "W", "h.0.A", "h.0.b", "h.1.A", "h.1.b"]
+
+
+def test_an_array_is_the_stack_of_its_elements() -> None:
+    repeated = """
+    h[k]: [N] = tanh(h[k][t-1] * (k + 1) / K + w * x) for k in range(K)
+    init start = w
+    start = start[t-1] + mean(h, axis=0)
+    y = h[t-1] @ w + h[1][t-1][0]
+    output h, y, start
+    """
+    written = """
+    a = tanh(a[t-1] * 1 / 2 + w * x)
+    b = tanh(b[t-1] * 2 / 2 + w * x)
+    h = [a, b]
+    start = start[t-1] + (a + b) / 2
+    init start = w
+    y = h[t-1] @ w + b[t-1][0]
+    output h, y, start
+    """
+    assert_same(repeated, written)
+
+
+def test_elements_that_read_the_one_before() -> None:
+    """Layers, each with parameters of its own."""
+    repeated = f"""{CELL}
+    h[k] = leaky(x; H=N) for k in range(1)
+    h[k] = leaky(h[k-1]; H=N) for k in range(1, K + 1)
+    y = h[K]
+    output y
+    """
+    written = f"{CELL}a = leaky(x; H=N)\nb = leaky(a; H=N)\ny = leaky(b; H=N)\noutput y"
+    assert_same(repeated, written)
+
+
+def test_elements_and_passes_in_a_cell() -> None:
+    text = """
+    cell heads(x; K, H) -> y {
+        param A: [K * H, size(x)]
+        z = A @ x
+        s[k] = 0.9 * s[k][t-1] + z[k * H:(k + 1) * H] for k in range(K)
+        y = s[0]
+        repeat K {
+            y = y * s[K - 1] + s[0]
+        }
+    }
+    a = heads(x; K=2, H=N)
+    output a
+    """
+    written = """
+    param A: [6, N]
+    z = A @ x
+    p = 0.9 * p[t-1] + z[:3]
+    q = 0.9 * q[t-1] + z[3:]
+    a = (p * q + p) * q + p
+    output a
+    """
+    assert_same(text, written)
+
+
+def test_text_is_read_as_it_is_written() -> None:
+    text = f"""{HEAD}
+v = x
+repeat K + 1 {{
+    a, b: [N] = split(concat(v, x), 2)
+    v = a * b
+}}
+h[k]: [N], g[k] = split(concat(v, x), 2) for k in range(1, K)
+output v
+"""
+    spec, problems = parse_spec(Source("n.roll", text))
+    assert spec is not None and not problems
+    again, problems = parse_spec(Source("n.roll", format_spec(spec)))
+    assert again == spec and not problems
+    assert format_spec(again) == format_spec(spec)
+
+
+def test_words_of_repetition_are_names_elsewhere() -> None:
+    graph_of("repeat = x\nfor = repeat * u\nin = for + 1\nrange = in[0]\noutput in, range")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("v = x\nrepeat 30000 {\n v = v + 1\n}\noutput v", "more than 20000 statements"),
+        pytest.param(
+            "v = x\nrepeat 9000 {\n v = v * v + 1\n}\noutput v",
+            "a graph of more than 10000 nodes",
+            marks=pytest.mark.long,
+        ),
+        ("h[k] = x for k in range(10 ** 9)\noutput h", "more than 20000 statements"),
+        ("h[k] = x + x * (x + x) for k in range(19000)\noutput h", "100000 names, numbers"),
+        (
+            f"{CELL}v = x\nrepeat 300 {{\n v = leaky(v; H=N)\n}}\noutput v",
+            "uses cells 256 times at most",
+        ),
+        ("h[k] = x for k in range(9 ** 9 ** 9)\noutput h", "counted by a whole number"),
+    ],
+)
+def test_what_is_too_much_is_said_once(text: str, message: str) -> None:
+    checked = load_graph(Source("n.roll", HEAD + text))
+    (problem,) = (each for each in checked.diagnostics if each.severity == "error")
+    assert re.search(message, problem.message)
