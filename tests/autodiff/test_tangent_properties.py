@@ -20,7 +20,7 @@ from tests.helpers.strategies.delay_graphs import delay_graphs, random_leaves
 
 
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     # Most random graphs read the future, and have no forward sensitivities.

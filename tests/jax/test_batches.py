@@ -146,6 +146,7 @@ def test_with_a_state() -> None:
             alike(own, params, slots, batch_axes(function, slots), state["h"], state["c"])
 
 
+@pytest.mark.long
 def test_random_numbers_are_of_each_call() -> None:
     function = function_of("sequences/stacked")
     params, slots = function.init(0), given(function, targets=False)

@@ -22,6 +22,7 @@ from rollc.errors import InputError
 from tests.helpers.paths import ROOT
 from tests.jax.cells import LSTM, SKIP, SPECS, B, T, arrays, close, function_of, given, scanned
 
+FIRST = ("lstm", "sequences/tagger", "sequences/translate")
 check_grads = partial(_check_grads, order=1, modes=["rev"], eps=1e-6, rtol=1e-6, atol=1e-6)
 
 
@@ -46,7 +47,11 @@ def test_what_is_frozen_has_no_derivative(tmp_path: Path) -> None:
             assert not found["W"].any() and found["v"].all()
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize(
+    "spec",
+    [pytest.param(spec, marks=() if spec in FIRST else pytest.mark.long) for spec in SPECS],
+)
 def test_outputs_loss_and_gradients_are_those_of_the_network(spec: str) -> None:
     function = function_of(spec)
     network = build(spec, sets=SPECS[spec], dtype="float64")
@@ -67,7 +72,7 @@ def test_outputs_loss_and_gradients_are_those_of_the_network(spec: str) -> None:
         np.testing.assert_allclose(gradient, 3 * slopes[name], rtol=1e-11, atol=1e-15)
 
 
-@pytest.mark.parametrize("spec", ["lstm", "sequences/tagger", "sequences/translate"])
+@pytest.mark.parametrize("spec", FIRST)
 def test_gradients_are_those_of_differences(spec: str) -> None:
     function = function_of(spec)
     params, read = function.init(0), given(function, targets=False)

@@ -102,9 +102,9 @@ def everything(network: Network, ragged: Network, batch: int) -> Iterator[Any]:
     yield ragged.value_and_grad(params, given, state=state, lengths=lengths)
 
 
-@pytest.mark.parametrize(
-    "batch", [3, *(pytest.param(batch, marks=pytest.mark.long) for batch in (1, 11))]
-)
+@pytest.mark.long
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("batch", [1, 3, 11])
 def test_the_numbers_are_those_of_one_thread(network: Network, ragged: Network, batch: int) -> None:
     threads.use(1)
     expected = [dict(flat(value)) for value in everything(network, ragged, batch)]

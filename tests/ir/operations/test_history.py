@@ -237,10 +237,9 @@ def test_the_graphs_do_not_grow_with_the_delay(text: str) -> None:
         assert len(long[entry]().nodes) == len(make().nodes), entry
 
 
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"),
-    [pytest.param("float32", 1e-5, marks=pytest.mark.long), ("float64", 1e-12)],
-)
+@pytest.mark.long
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
 def test_kernels_of_fewer_and_more_steps_than_rows(dtype: str, tolerance: float) -> None:
     network = build_text(STRING, dtype=dtype)[0]
     meant = interpreted(read_spec(STRING, "string")[0])

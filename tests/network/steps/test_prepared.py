@@ -191,7 +191,7 @@ def test_all_calls_agree(name: str, batch: int | None, training: bool) -> None:
 
 
 bounded = settings(
-    max_examples=30,
+    max_examples=15,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -114,6 +114,7 @@ def test_data_without_finite_results_is_said() -> None:
         verify(text)
 
 
+@pytest.mark.long
 def test_a_spec_trains() -> None:
     """The biquad finds the filter that its sound went through."""
     network = rollc.build(SPECS["delays/biquad"], dtype="float64")
