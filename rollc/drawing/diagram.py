@@ -35,7 +35,7 @@ class Line:
     @property
     def width(self) -> float:
         """About as wide as Helvetica, and rather more: other fonts may take its place."""
-        size, bold = SIZES[self.look], 1.06 if self.look == "name" else 1.0
+        size, bold = SIZES[self.look], 1.12 if self.look == "name" else 1.0
         return sum(map(letter, self.text)) * size * bold
 
     @property

@@ -21,7 +21,7 @@ from rollc.drawing.copies import Copies, Copy
 from rollc.drawing.diagram import Arrow, ArrowLook, Box, Diagram, Frame, Line, wrapped
 from rollc.drawing.folding.cells import cell_of
 from rollc.drawing.folding.equations import full_text
-from rollc.drawing.folding.folding import is_adjoint
+from rollc.drawing.folding.folding import INITIAL, is_adjoint
 from rollc.drawing.layout import lay_out
 from rollc.drawing.places import Layout, Rectangle
 from rollc.drawing.wiring import Block, Wire, placed
@@ -57,9 +57,10 @@ class _Step:
         """The boxes of a step, as they are in the middle of the sequence, and all arrows."""
         shown: dict[str, Copy] = {}
         for copies in self.at.values():
-            shown.update({base: copy for base, copy in copies.items() if base not in shown})
-        for copies in list(self.at.values())[1:2]:
-            shown.update(copies)
+            for base, copy in copies.items():
+                # The ends of the sequence read less, or what is outside.
+                if base not in shown or _inner_reads(copy) > _inner_reads(shown[base]):
+                    shown[base] = copy
         frames: dict[str, Frame] = {}
         boxes = [replace(self._box(copy, frames), name=base) for base, copy in shown.items()]
         named = {
@@ -105,6 +106,10 @@ class _Step:
         for end in ends:
             for start in starts:
                 yield Arrow(end, start, "order")
+
+
+def _inner_reads(copy: Copy) -> int:
+    return sum(not name.endswith(INITIAL) for name in copy.reads)
 
 
 def _inside(copies: Mapping[str, Copy]) -> Iterator[tuple[Copy, Copy]]:

@@ -162,7 +162,7 @@ class _Grid:
                 right, bottom = left + self.width[block.column], top + self.height[block.row]
                 frame_places[outer] = Rectangle(left - 8, top - self.title, right + 8, bottom + 8)
             for box in block.boxes:
-                around = tuple(f"{frame} {block.column}" for frame in box.frames)
+                around = tuple(f"{frame} {block.label}" for frame in box.frames)
                 known = {frame.name for frame in block.frames}
                 around = tuple(frame for frame in around if frame in known)
                 boxes.append(replace(box, frames=((outer,) if block.kind else ()) + around))

@@ -10,7 +10,7 @@ import pytest
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.drawing import graphviz
-from rollc.drawing.folding.equations import full_text
+from rollc.drawing.folding.equations import equation, full_text
 from rollc.drawing.folding.folding import Read, folded
 from rollc.drawing.picture import draw
 from rollc.errors import InputError
@@ -190,3 +190,20 @@ def test_values_that_are_long_to_write_out_are_written_in_time() -> None:
     one = Node("b'1", "tanh", (Edge("b'2", 1, "t"),), type_)
     other = Node("b'2", "tanh", (Edge("b'1"),), type_)
     assert "tanh" in dot(Graph("n", "graph", (one, other)))
+
+
+def test_elements_transposes_and_stacks_are_written_as_in_a_spec() -> None:
+    vector, matrix = Type("float", (3,), ("t",)), Type("float", (3, 3), ("t",))
+    number = Type("float", (), ("t",))
+    x, m = Node("x", "input", (), vector), Node("m", "input", (), matrix)
+    cut = Node(
+        "a'1", "slice", (Edge("x"),), Type("float", (1,), ("t",)), (("start", 1), ("stop", 2))
+    )
+    one = Node("a'2", "sum", (Edge("a'1"),), number, (("axis", -1),))
+    a = Node("a", "stack", (Edge("a'2"), Edge("a'2")), Type("float", (2,), ("t",)))
+    turned = Node("b'1", "transpose", (Edge("m"),), matrix)
+    b = Node("b", "matmul", (Edge("b'1"), Edge("x")), vector)
+    shown = folded(Graph("n", "graph", (x, m, cut, one, a, turned, b)))
+    texts = {value.name: equation(shown, value, lambda text: True) for value in shown.values}
+    assert texts["a"] == "[x[1], x[1]]"
+    assert texts["b"] == "mᵀ x"

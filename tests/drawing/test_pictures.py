@@ -92,6 +92,10 @@ def test_a_cell_is_a_frame_and_where_there_is_much_a_box() -> None:
     assert len(closed.values.values) <= MANY
     some = draw(stage_graph(graph_of("sequences/stacked"), "checked"), opened=["low"])
     assert [frame.name for frame in some.diagram.frames] == ["low"]
+    steps = draw(stage_graph(graph_of("sequences/stacked"), "dag", None, 2), opened=["low"])
+    boxes = {box.name: box for box in steps.diagram.boxes}
+    assert boxes["low.h.1"].frames == ("block 0 1", "low t = 1")
+    assert boxes["middle.1"].frames == ("block 0 1",)
 
 
 # Where boxes stand

@@ -170,6 +170,11 @@ class _Writer:
         if operation == "slice" and "start" in options:
             inner = self._bound(operands[0], step, depth, _TIGHT)
             return f"{inner}[{options['start']}:{options['stop']}]", _TIGHT
+        if operation == "sum" and (place := self._element(operands[0])) is not None:
+            source, index = place
+            return f"{self._bound(source, step, depth, _TIGHT)}[{index}]", _TIGHT
+        if operation == "transpose" and self.short:
+            return f"{self._bound(operands[0], step, depth, _TIGHT)}ᵀ", _TIGHT
         if operation == "sum_of" and self._same_copies(operands):
             last = operands[-1]
             inner = self._bound(last, self._step(last.source), depth, _PRODUCT)
@@ -181,6 +186,8 @@ class _Writer:
             arguments += [f"over {', '.join(axes)}"] if axes else []
         elif isinstance(options.get("axis"), str):
             arguments += [f"over {options['axis']}"] if len(self.graph.axes) > 1 else []
+        if operation == "stack":
+            return f"[{', '.join(arguments)}]", _TIGHT
         name = said(operation)
         name = _SHORT_NAMES.get(name, name) if self.short else name
         return f"{name}({', '.join(arguments)})", _TIGHT
@@ -203,6 +210,16 @@ class _Writer:
         if symbol == "*" and self.short:
             symbol = "·"
         return f"{left} {symbol} {right}", level
+
+    def _element(self, edge: Edge) -> tuple[Edge, int] | None:
+        """What a sum is one element of: a sum of a slice of one element is how it is computed."""
+        node = self.graph[edge.source]
+        start, stop = node.options.get("start"), node.options.get("stop")
+        one = isinstance(start, int) and isinstance(stop, int) and stop == start + 1
+        if node.operation != "slice" or not one or edge.delay or node.name in self.folded.boxes:
+            return None
+        assert isinstance(start, int)
+        return node.operands[0], start
 
     def _same_copies(self, operands: tuple[Edge, ...]) -> bool:
         bases = {self.folded.copies.get(edge.source, ("", 0))[0] for edge in operands}
