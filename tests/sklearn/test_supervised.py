@@ -137,6 +137,24 @@ def test_sizes_are_parameters() -> None:
         classifier(Q=1).fit(X, CLASSES)
 
 
+def test_predictions_are_in_the_units_of_the_target(tmp_path: Path) -> None:
+    """At each step, of sequences of different lengths, too."""
+    text = "net n\ninput x\ntarget y\nparam a\no = a * x\noutput o\n"
+    (tmp_path / "n.roll").write_text(text + "loss mean(mse(o, y), over t)\n")
+    lists = ragged(X[:, :, 0])
+    for given in (list(X[:, :, 0][:, :, None]), lists):
+        targets = [100 + 50 * np.ravel(each) for each in given]
+        found = SequenceRegressor(tmp_path / "n.roll", epochs=1, backend="reference")
+        found.fit(given, targets)
+        every = np.concatenate(targets)
+        found.params_ = {"a": np.array(0.0)}
+        for said, each in zip(found.predict(given), targets, strict=True):
+            np.testing.assert_allclose(said, np.full(len(each), every.mean()))
+        assert found.score(given, targets) == pytest.approx(0)
+        found.params_ = {"a": np.array(1.0)}
+        assert found.score(given, targets) == pytest.approx(1)
+
+
 @pytest.mark.long
 def test_searches_and_pipelines() -> None:
     sizes = {"sequenceclassifier__H": [2, 4]}

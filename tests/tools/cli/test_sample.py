@@ -10,7 +10,12 @@ import polars as pl
 import pytest
 
 import rollc
-from tests.helpers.training import command
+from rollc.driver.trained import Trained
+from rollc.tools.cli.data_commands.sampling import _drawn, _next
+from rollc.training.data.pairs import Kind, Pair, pairs_of
+from rollc.training.data.preparation import Preparation, Scale
+from rollc.training.data.symbols import Symbols
+from tests.helpers.training import command, tiny_network
 
 REFERENCE = ("--backend", "reference", "--quiet", "-o", "run")
 ITSELF = """net itself
@@ -162,3 +167,42 @@ def test_what_cannot_go_on(folder: Path) -> None:
     Path("text.txt").write_bytes(b"ab\n\xff")
     said = command("train", "next.roll", "--data", "text.txt", status=2).stderr
     assert "`text.txt`, line 2 is not UTF-8" in said
+
+
+SCORES = np.array([0.0, 1.0, -1.0, 2.0, 0.5])
+
+
+@pytest.mark.parametrize("kind", ["scores", "probabilities"])
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "count"), [(1.0, None, 5), (0.5, None, 4), (2.0, 3, 5), (1.0, 1, 5)]
+)
+def test_symbols_are_drawn_as_likely_as_they_are(
+    kind: Kind, temperature: float, top_k: int | None, count: int
+) -> None:
+    """Of those that the text has, and of the likeliest alone."""
+    powers = np.exp(SCORES)
+    output = SCORES if kind == "scores" else powers / powers.sum()
+    random, symbols = np.random.default_rng(0), Symbols(tuple("abcde"[:count]))
+    pair = Pair("o", "y", kind)
+    drawn = [_next(output, pair, symbols, temperature, top_k, random) for _ in range(3000)]
+    expected = np.exp(SCORES[:count] / temperature)
+    if top_k is not None:
+        expected[expected < np.sort(expected)[-top_k]] = 0
+    shares = np.bincount(drawn, minlength=count) / len(drawn)
+    np.testing.assert_allclose(shares, expected / expected.sum(), atol=0.03)
+    assert (shares[expected == 0] == 0).all()
+    assert _next(output, pair, symbols, 0.0, None, random) == SCORES[:count].argmax()
+
+
+def test_what_was_said_is_read_in_the_units_of_what_reads_it() -> None:
+    """The next number has another mean than the one before."""
+    text = "net n\ninput x\ntarget y\nparam a = 1.0\no = a * x\noutput o\n"
+    net = tiny_network(text + "loss mean(mse(o, y), over t)\n")
+    scales = {
+        name: Scale(np.array(mean), np.array(2.0)) for name, mean in (("x", 19.5), ("y", 20.5))
+    }
+    trained = Trained(net, net.init(0), Preparation(scales))
+    (pair,) = pairs_of(net)
+    before = scales["x"].to(np.array([37.0, 38.0]))
+    said = _drawn(trained, pair, before, set(), 3, 1.0, None, 0)
+    np.testing.assert_allclose(scales["y"].back(said), [39, 40, 41])

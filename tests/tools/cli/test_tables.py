@@ -91,6 +91,10 @@ def test_sequences_by_a_column_and_by_files(folder: Path) -> None:
     predicted = pl.read_csv("p.csv")
     assert predicted.columns == ["when", "shop", "predicted_sales"]
     assert predicted["when"].to_list() == frame["when"].to_list()
+    places = pl.int_range(pl.len()).over("shop")
+    frame.sort(places, maintain_order=True).write_csv("mixed.csv")  # one of each in turn
+    command("run", "one", "--inputs", "mixed.csv", "-o", "q.csv")
+    assert pl.read_csv("q.csv").sort("when").equals(predicted.sort("when"))
 
 
 def test_what_does_not_fit_is_said(folder: Path) -> None:

@@ -179,6 +179,9 @@ def test_streams_are_cut_from_one_sequence(tiny: Network) -> None:
     found, left = in_streams(tiny, Sequences({"x": x, "y": x, "z": np.array(1.0)}), 3)
     np.testing.assert_array_equal(found.arrays["x"].T, [[0, 1, 2], [3, 4, 5], [6, 7, 8]])
     assert left == 2
+    one = {"x": x[:, None], "y": x[:, None], "z": np.ones(1)}  # a batch of one
+    for name, array in in_streams(tiny, Sequences(one), 3)[0].arrays.items():
+        np.testing.assert_array_equal(array, {**found.arrays, "z": np.ones(1)}[name])
     with pytest.raises(InputError, match="streams are cut from one sequence"):
         in_streams(tiny, Sequences(arrays()), 2)
 
