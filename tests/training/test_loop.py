@@ -413,3 +413,8 @@ def test_fit_goes_on_in_its_folder(tiny: Network, tmp_path: Any) -> None:
     for name, value in whole.params.items():
         np.testing.assert_array_equal(found.params[name], value)
     assert found.curve() == whole.curve()
+    # The seconds of a fit go on, too.
+    metrics = tmp_path / "fit" / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace('"seconds": ', '"seconds": 99'))
+    found = rollc.fit(tiny, arrays(), **{**options, "epochs": 7}, directory=tmp_path / "fit")
+    assert found.curve("seconds")[-1] >= 99
