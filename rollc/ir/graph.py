@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 BATCH = "batch"
 
@@ -152,6 +152,11 @@ class Graph:
     def by_name(self) -> Mapping[str, Node]:
         """The nodes by their names."""
         return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def known(self) -> dict[str, Any]:
+        """What has been found out of the graph once, since it never changes."""
+        return {}
 
     def __getitem__(self, name: str) -> Node:
         return self.by_name[name]

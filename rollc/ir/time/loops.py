@@ -116,12 +116,15 @@ def _strong_components(nodes: Iterable[Node]) -> Iterator[list[Node]]:
         yield [named[name] for name in members[number]]
 
 
-def components(graph: Graph) -> Iterator[tuple[list[Node], Timing]]:
+def components(graph: Graph) -> tuple[tuple[tuple[Node, ...], Timing], ...]:
     """The strongly connected components, each after those that it reads, with its loop.
 
     The nodes of one are in the order of a step of the loop.  Raises :class:`NoOrder` for a cycle
     without a delay and :class:`~rollc.ir.time.retiming.NoTiming` for one that no loop computes.
     """
-    for component in _strong_components(graph.nodes):
-        loop = loop_of(component)
-        yield _in_iteration(component, loop), loop
+    found: tuple[tuple[tuple[Node, ...], Timing], ...] | None = graph.known.get("components")
+    if found is None:
+        loops = ((each, loop_of(each)) for each in _strong_components(graph.nodes))
+        found = tuple((tuple(_in_iteration(each, loop)), loop) for each, loop in loops)
+        graph.known["components"] = found
+    return found

@@ -67,7 +67,7 @@ class _Sweeps:
         shifts = {node.name: self.shifts[node.name] for node in nodes if node.name in self.shifts}
         return Timing(1 if number % 3 == 1 else -1, shifts)
 
-    def _direction(self, component: list[Node], inside: set[str], loop: Timing) -> int | None:
+    def _direction(self, component: tuple[Node, ...], inside: set[str], loop: Timing) -> int | None:
         """The direction that a component needs: 0 without the axis, None where both are legal."""
         if self.axis not in component[0].type.axes and len(component) == 1:
             return 0
@@ -111,5 +111,5 @@ def _runs(number: int, needed: int | None) -> bool:
     return direction != 0 if needed is None else direction == needed
 
 
-def _some(nodes: list[Node]) -> str:
+def _some(nodes: tuple[Node, ...]) -> str:
     return ", ".join(f"`{node.name}`" for node in nodes[:5])

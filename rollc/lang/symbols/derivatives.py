@@ -5,8 +5,10 @@ Then :mod:`rollc.autodiff.step_derivatives` makes ordinary nodes of them.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 from rollc.autodiff.step_derivatives import GRAD, JACOBIAN, OPERANDS
 from rollc.ir.graph import Type
@@ -56,5 +58,7 @@ DERIVATIVES = (
     Operation(GRAD, OPERANDS[GRAD], _infer_grad, _evaluate),
     Operation(JACOBIAN, OPERANDS[JACOBIAN], _infer_jacobian, _evaluate),
 )
-RULES: Mapping[str, Operation] = {**OPERATIONS, **{entry.name: entry for entry in DERIVATIVES}}
+RULES: Mapping[str, Operation] = ChainMap(
+    {entry.name: entry for entry in DERIVATIVES}, cast("dict[str, Operation]", OPERATIONS)
+)
 """What inference knows: the table of operations, those of complex numbers, and derivatives."""

@@ -7,8 +7,9 @@ in the place of those of complex numbers, whose shapes are those of elementwise 
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from rollc.ir.operations import OPERATIONS as OF_GRAPHS
 from rollc.ir.operations import Operation
@@ -24,7 +25,7 @@ def _elementwise(name: str, operands: tuple[str, ...], summary: str) -> Operatio
     return Operation(name, operands, infer_numeric, _never, elementwise=True, summary=summary)
 
 
-COMPLEX: Mapping[str, Operation] = {
+COMPLEX = {
     entry.name: entry
     for entry in (
         _elementwise("complex", ("a", "b"), "a + bi, of two real values"),
@@ -35,4 +36,7 @@ COMPLEX: Mapping[str, Operation] = {
     )
 }
 
-OPERATIONS: Mapping[str, Operation] = {**OF_GRAPHS, **COMPLEX, **FORMS}
+# A view: what is added to the table of graphs is an operation of specs too.
+OPERATIONS: Mapping[str, Operation] = ChainMap(
+    {**COMPLEX, **FORMS}, cast("dict[str, Operation]", OF_GRAPHS)
+)
