@@ -6,10 +6,10 @@ from functools import cache
 
 STATEMENTS = (
     *("net", "dim", "static", "input", "target", "param", "const", "init", "output", "loss"),
-    *("cell", "fn", "use", "grad", "reset", "time"),
+    *("cell", "fn", "use", "grad", "reset", "time", "repeat"),
 )
 """What a statement begins with."""
-INSIDE = ("when", "frozen", "over", "and", "or", "not")
+INSIDE = ("when", "frozen", "over", "and", "or", "not", "for", "in")
 TYPES = ("index", "number", "complex")
 INITIALISERS = ("glorot", "orthogonal", "identity", "zeros", "normal", "uniform")
 LETTERS = "A-Za-z_αβγδεζηθικλμνξπρςστυφχψωΓΔΘΛΞΠΣΦΨΩ"

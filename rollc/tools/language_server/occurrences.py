@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -33,6 +34,7 @@ from rollc.lang.syntax.ast import (
 )
 from rollc.lang.syntax.parser import statements_of
 
+_INDEX = re.compile(r"\s*\[\s*(\w+)")
 Kind = Literal[
     "net", "axis", "size", "const", "input", "target", "param", "value", "cell", "function",
     "argument",
@@ -87,8 +89,9 @@ class Occurrences:
 
     def seen_from(self, offset: int) -> dict[str, Symbol]:
         """The values, sizes and axes that can be named at an offset."""
-        inner = (scope for span, scope in self._inner.items() if span.start <= offset < span.end)
-        scope: _Scope | None = next(inner, self._top)
+        inner = [span for span in self._inner if span.start <= offset < span.end]
+        closest = min(inner, key=lambda span: span.end - span.start, default=None)
+        scope: _Scope | None = self._top if closest is None else self._inner[closest]
         found: dict[str, Symbol] = {}
         while scope is not None:
             found = {**scope.symbols, **found}
@@ -99,7 +102,7 @@ class Occurrences:
 def occurrences(source: Source) -> Occurrences:
     """The names of a text, as far as it can be parsed, and of the files that it uses."""
     specs = [statements_of(source, place) for place in range(len(source.used) + 1)]
-    reader = _Reader(specs)
+    reader = _Reader(specs, source)
     for place, spec in enumerate(specs):
         reader.file(spec, own=place == 0)
     # What was corrected while it was parsed may have spans of more than the name.
@@ -114,7 +117,8 @@ def _text(source: Source, span: Span) -> str:
 
 
 class _Reader:
-    def __init__(self, specs: Iterable[Spec]) -> None:
+    def __init__(self, specs: Iterable[Spec], source: Source) -> None:
+        self.source = source
         self.found: list[Occurrence] = []
         self.inner: dict[Span, _Scope] = {}
         self.top = _Scope({})
@@ -170,16 +174,50 @@ class _Reader:
             self.read(slope.argument, scope)
 
     def statement(self, statement: Statement, scope: _Scope, defined: bool = True) -> None:
+        if isinstance(statement, Repeat):
+            self.passes(statement, scope)
+            return
         for symbol in _defined(statement):
-            first = scope.symbols.get(symbol.name, symbol)  # elements and passes have one together
+            first = scope.symbols.get(symbol.name, symbol)  # elements have one together
             if defined or first.at != symbol.at:
-                self.add(symbol.at, first if isinstance(statement, (Elements, Repeat)) else symbol)
+                self.add(symbol.at, first if isinstance(statement, Elements) else symbol)
         if isinstance(statement, (Init, Reset, Output)):
             self.read(statement.name, scope)
         for axis in statement.axes if isinstance(statement, (Init, Input)) else ():
             self.read(axis, scope)
+        inside = scope
+        if isinstance(statement, Elements):
+            name = statement.index
+            index = Symbol(name.name, "argument", name.span, statement)
+            self.add(name.span, index)
+            for array in statement.names:
+                self.add(self.index_of(array), index)
+            inside = self.inner[statement.value.span] = _Scope({name.name: index}, scope)
         for expression in expressions(statement):
-            self.expression(expression, scope)
+            own = isinstance(statement, Elements) and expression is statement.value
+            self.expression(expression, inside if own else scope)
+
+    def index_of(self, array: Name) -> Span:
+        """The index in `h[k] = …`, which the syntax tree has once for all arrays."""
+        file, start = self.source.at(array.span.end)
+        index = _INDEX.match(file.text, start)
+        first = array.span.end - start
+        return array.span if index is None else Span(first + index.start(1), first + index.end(1))
+
+    def passes(self, repeat: Repeat, scope: _Scope) -> None:
+        """A repetition: what is defined in it alone is seen in it alone."""
+        own = {
+            name: symbol
+            for name, symbol in _by_name(repeat.body).items()
+            if name not in scope.symbols
+        }
+        inside = self.inner[repeat.span] = _Scope(own, scope)
+        self.expression(repeat.count, scope)
+        for equation in repeat.body:
+            for name in equation.names:
+                self.read(name, inside)
+            for expression in expressions(equation):
+                self.expression(expression, inside)
 
     def expression(self, expression: Expression | None, scope: _Scope) -> None:
         pending = [] if expression is None else [expression]
@@ -253,8 +291,6 @@ def _defined(statement: Statement, owner: Definition | None = None) -> Iterator[
             names, kind = (name,), "param"
         case Equation(names) | Elements(names):
             kind = "value"
-        case Repeat(_, body):
-            names, kind = tuple(name for equation in body for name in equation.names), "value"
         case _:
             return
     for name in names:

@@ -26,6 +26,8 @@ param W: [2*H, D] = normal(0.1) frozen
 reset h when r > 1e-3 and not b
 h = where(h[t-1] <= .5, mine(x), time) ** 2
 loss mean(h, over t)
+repeat 6 {
+h[k] = mine(k) for k in range(2)
 """
 
 
@@ -34,7 +36,10 @@ def test_words_are_those_of_the_grammar() -> None:
     text = re.sub(r"(?m)^//.*$", "", text)
     declared = re.search(r"%declare (.*)", text)
     assert declared is not None
-    known = {word.lower() for word in declared[1].split()} | {*re.findall(r'"([a-z]+)"', text)}
+    bracket = "PLACE"  # no word: that of `h[k] = …`
+    known = {word.lower() for word in declared[1].split() if word != bracket} | {
+        *re.findall(r'"([a-z]+)"', text)
+    }
     assert {*words.STATEMENTS, *words.INSIDE} == known
     assert set(re.findall(r"[^\x00-\x7f]", words.LETTERS)) == set(GREEK)
     (name,) = re.findall(r"^NUMBER: /(.*)/$", text, re.MULTILINE)
@@ -67,6 +72,9 @@ def test_the_lexer_tells_what_is_what() -> None:
         (Operator, "**"),
         (Keyword, "loss"),
         (Operator.Word, "over"),
+        (Keyword, "repeat"),
+        (Operator.Word, "for"),
+        (Operator.Word, "in"),
     ):
         assert (kind, text) in found
     assert (Name, "α_net") in found
@@ -133,7 +141,8 @@ def test_the_grammar_of_textmate_tells_what_is_what() -> None:
     assert lines[5]["mine"] == "entity.name.function.roll"
     assert lines[5]["t"] == "variable.parameter.roll"
     assert lines[5]["time"] == "variable.other.roll"
-    assert lines[6]["loss"] == "keyword.control.roll"
+    assert lines[6]["loss"] == lines[7]["repeat"] == "keyword.control.roll"
+    assert lines[8]["for"] == lines[8]["in"] == "keyword.operator.word.roll"
 
 
 def test_the_extension_names_files_that_are_there() -> None:

@@ -128,3 +128,30 @@ loss mean(sum(c), over t)
     assert lines_of(text, "k = 0.5") == [3, 6]
     assert lines_of(text, "b = split") == [9, 11]
     assert lines_of(text, "c: [1]") == [10, 10, 11, 12]
+
+
+def test_names_of_repetitions_and_elements() -> None:
+    text = """\
+net a
+dim K = 3
+input x: [K]
+v = v[t-1]
+repeat K {
+    f = tanh(v + x)
+    v = v + f / K
+}
+total = sum(v)
+h[k] = k * x[k] * total for k in range(K)
+h[k] = h[k-1] for k in range(K, K + 1)
+o = h[2] + total
+output o
+"""
+    assert lines_of(text, "v = v[t") == [4, 4, 6, 7, 7, 9]
+    assert lines_of(text, "f = tanh") == [6, 7]
+    assert lines_of(text, "total = sum") == [9, 10, 12]
+    assert lines_of(text, "k in range") == [10, 10, 10, 10]
+    assert lines_of(text, "K = 3") == [2, 3, 5, 7, 10, 11, 11]
+    assert lines_of(text, "h[k] = k") == [10, 11, 11, 12]
+    document = read_document(Source("a.roll", text))
+    assert "f" in document.names.seen_from(text.index("tanh"))
+    assert "f" not in document.names.seen_from(text.index("output"))
