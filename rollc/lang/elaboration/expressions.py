@@ -205,7 +205,7 @@ class Expressions(NodeTable):
 
     def _check_index(self, base: Expression, index: Expression, leading: Name | None) -> None:
         """What an index can be meant to be, where no time axis leads it."""
-        if any(self.is_axis(name) for name in names_in(index)):
+        if any(map(self.is_axis, _steps_of(index))):
             raise no_delay(index)
         if isinstance(base, Name) and base.name in functions() and not self._known(base):
             raise in_brackets(base, index)
@@ -299,7 +299,7 @@ class Expressions(NodeTable):
         delays = [place for place in places if _is_expression(place) and self._is_delay(place)]
         if len(delays) == len(places):
             return self._delayed(base, delays, span)
-        if any(map(self.is_axis, chain(*(names_in(x) for x in places if _is_expression(x))))):
+        if any(map(self.is_axis, chain(*(_steps_of(x) for x in places if _is_expression(x))))):
             raise delay_among_places(base, places, span)
         rests = [at for at, place in enumerate(places) if isinstance(place, Rest)]
         for at in rests[1:]:
@@ -387,6 +387,18 @@ class Expressions(NodeTable):
         if not cut.element:
             return piece
         return self.add("sum", (piece,), span, prefix, name, along=cut.axis)
+
+
+def _steps_of(index: Expression) -> Iterable[Name]:
+    """The names in an index that could be steps: a look-up can be by an index of another step."""
+    match index:
+        case Name():
+            return (index,)
+        case Subscript(base):
+            return _steps_of(base)
+        case Call():
+            return ()
+    return chain.from_iterable(map(_steps_of, parts(index)))
 
 
 def _is_expression(place: Expression | Range | Rest) -> TypeGuard[Expression]:

@@ -284,6 +284,8 @@ class Sequence:
             return operands[0]
         if function == "embed":
             return self.real(operands[0])[operands[1]]
+        if function == "at":
+            return self.real(operands[0])[operands[1]]
         if function == "one_hot":
             size = int(options.get("size", 0)) or self._bound(call.operands[0])
             hot = torch.zeros(size, dtype=self.dtype)
@@ -305,6 +307,9 @@ class Sequence:
         self._look(function, numbers, None if axis is None else int(axis))
         if function in ELEMENTWISE:
             return _guarded(ELEMENTWISE[function], torch.broadcast_tensors(*numbers), True)
+        if function.startswith("einsum "):
+            subscripts = function.removeprefix("einsum ")
+            return _guarded(lambda *given: torch.einsum(subscripts, *given), numbers, False)
         operation = OTHERS[function]
         return _guarded(lambda *given: operation(options, *given), numbers, False)
 
@@ -802,6 +807,10 @@ def _dice(options: Mapping[str, float], p: Tensor, y: Tensor) -> Tensor:
     return 1 - (2 * (p * y).sum() + smooth) / (p.sum() + y.sum() + smooth)
 
 
+def _axis(options: Mapping[str, float]) -> int:
+    return int(options.get("axis", 0))
+
+
 def _expand(options: Mapping[str, float], x: Tensor) -> Tensor:
     axis = int(options.get("axis", 0))
     return x.unsqueeze(axis).repeat_interleave(int(options.get("size", 1)), axis)
@@ -846,24 +855,30 @@ OTHERS: dict[str, Callable[..., Tensor]] = {
     "@": lambda options, a, b: a @ b,
     "dot": lambda options, a, b: (a * b).sum(),
     "outer": lambda options, a, b: a[:, None] * b[None, :],
-    "transpose": lambda options, a: a.T,
+    "transpose": lambda options, a, *order: (
+        a.permute([int(place) for place in order]) if order else a.T
+    ),
     "inverse": lambda options, a: torch.linalg.inv(a),
     "log_det": lambda options, a: torch.linalg.slogdet(a)[1],
     "sum": _reduced(torch.sum, torch.sum),
     "mean": _reduced(torch.mean, torch.mean),
     "max": _reduced(torch.amax, torch.amax),
     "min": _reduced(torch.amin, torch.amin),
-    "softmax": lambda options, x: torch.softmax(x, 0),
-    "log_softmax": lambda options, x: torch.log_softmax(x, 0),
-    "logsumexp": lambda options, x: torch.logsumexp(x, 0),
+    "softmax": lambda options, x: torch.softmax(x, _axis(options)),
+    "log_softmax": lambda options, x: torch.log_softmax(x, _axis(options)),
+    "logsumexp": lambda options, x: torch.logsumexp(x, _axis(options)),
+    "column": lambda options, x: x[:, int(options["at"])],
+    "stack": lambda options, *elements: torch.stack(elements, _axis(options)),
+    "reshape": lambda options, x, *sizes: x.reshape([int(size) for size in sizes]),
+    "cumsum": lambda options, x: torch.cumsum(x, _axis(options)),
     "layer_norm": _layer_norm,
     "concat": _concat,
     "mse": lambda options, a, b: ((a - b) ** 2).mean(),
     "binary_cross_entropy": _binary_cross_entropy,
     "norm": lambda options, x: torch.linalg.norm(x),
-    "prod": lambda options, x: torch.prod(x),
-    "cumprod": lambda options, x: torch.cumprod(x, 0),
-    "sort": lambda options, x: torch.sort(x, stable=True).values,
+    "prod": lambda options, x: torch.prod(x, _axis(options)),
+    "cumprod": lambda options, x: torch.cumprod(x, _axis(options)),
+    "sort": lambda options, x: torch.sort(x, dim=_axis(options), stable=True).values,
     "top_k": lambda options, x: _top_k(x, int(options.get("k", 1))),
     "convolve": lambda options, x, kernel: _convolve(x, kernel),
     "huber": lambda options, a, b: functional.huber_loss(a, b, delta=options.get("delta", 1.0)),

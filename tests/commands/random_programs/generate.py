@@ -366,11 +366,13 @@ class Writer:
                     self.cell,
                     self.joined,
                     self.moved,
+                    self.of_dimensions,
                 ]
             elif not shape:
                 forms += [self.reduced, self.reduced, self.losses, self.element]
             elif len(shape) == 2:
                 forms += [self.matrix, self.matrix, self.matrix, self.broadcast, self.moved]
+                forms += [self.in_dimensions]
         for _ in range(4):
             found = self.choose(*forms)(shape, scope, depth - 1)
             if found is not None:
@@ -925,6 +927,104 @@ class Writer:
                     cube, size = Call(wave, (Call("*", (cube, factor)),)), 1.0
                 name = self.choose("sum", "mean", "max", "min")
                 return Call(name, (cube,), (("axis", float(axis)),)), size * 3
+
+    # Values of more dimensions
+
+    def of_dimensions(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
+        """A vector of values of two and three dimensions."""
+        (size,) = shape
+        other = self.some(scope)
+        match self.choose("heads", "heads", "sum", "column", "row", "reshape", "along"):
+            case "heads":
+                w, _ = self.param(scope, (2, size, other))
+                if self.chance():
+                    x, bound = self.vector(other, scope, depth)
+                    return Call(f"einsum {self.choose('hnk,k->n', 'abc,c->b')}", (w, x)), bound * 6
+                m, bound = self.expression((2, other), scope, depth)
+                return Call("einsum hnk,hk->n", (w, m)), bound * 6
+            case "sum":
+                m, bound = self.expression((size, other), scope, depth)
+                x, more = self.vector(other, scope, depth)
+                if self.chance():
+                    x, more = self.expression((size, other), scope, depth)
+                    return Call("einsum nk,nk->n", (m, x)), bound * more * 3
+                return Call("einsum nk,k->n", (m, x)), bound * more * 3
+            case "column":
+                if not isinstance(other, int):
+                    return None
+                m, bound = self.expression((size, other), scope, depth)
+                return Call("column", (m,), (("at", float(self.random.randrange(other))),)), bound
+            case "row":
+                found = self.index(scope, depth)
+                if found is None or by_chance(found[0]):
+                    return None
+                rows = found[1] + self.choose(0, 1)
+                m, bound = self.expression((rows, size), scope, depth)
+                return Call("at", (m, found[0])), bound
+            case "reshape":
+                if not isinstance(size, int):
+                    return None
+                parts = (size, 1) if self.chance() else (1, size)
+                m, bound = self.expression(parts, scope, depth)
+                return Call("reshape", (m, Number(size))), bound
+            case _:
+                m, bound = self.expression((other, size), scope, depth)
+                if self.chance():
+                    return Call("logsumexp", (m,), (("axis", 0.0),)), bound + 1.5
+                turned = Call("transpose", (m, Number(1), Number(0)))
+                return Call("prod", (self.tame((turned, bound), 1.5)[0],), (("axis", -1.0),)), 3.5
+        raise AssertionError
+
+    def in_dimensions(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
+        """A matrix of sums over letters, stacks, and what goes along a dimension."""
+        rows, columns = shape
+        axis = (("axis", float(self.choose(0, 1, -1, -2))),)
+        match self.choose("sum", "sum", "heads", "stack", "along", "along", "reshape"):
+            case "sum":
+                a, size = self.vector(rows, scope, depth)
+                b, more = self.vector(columns, scope, depth)
+                if self.chance():
+                    return Call("einsum n,m->nm", (a, b)), size * more
+                m, bound = self.expression((columns, rows), scope, depth)
+                return Call("einsum mn,n->nm", (m, a)), size * bound
+            case "heads":
+                w, _ = self.param(scope, (2, rows, columns))
+                if self.chance():
+                    scale, size = self.vector(2, scope, depth)
+                    return Call("einsum hnk,h->nk", (w, scale)), size * 2
+                inner = self.some(scope)
+                v, _ = self.param(scope, (2, inner, columns))
+                m, size = self.expression((rows, inner), scope, depth)
+                return Call("einsum nj,hjk->nk", (m, v)), size * 6
+            case "stack":
+                place = self.choose(0, 1)
+                count, size = shape[place], shape[1 - place]
+                if not isinstance(count, int):
+                    return None
+                written = [self.vector(size, scope, depth) for _ in range(count)]
+                options = (("axis", float(self.choose(1, -1))),) if place else ()
+                bound = max(each for _, each in written)
+                return Call("stack", tuple(each for each, _ in written), options), bound
+            case "along":
+                m, bound = self.expression(shape, scope, depth)
+                name = self.choose("softmax", "log_softmax", "cumsum", "cumprod", "sort")
+                match name:
+                    case "softmax":
+                        return Call(name, (m,), axis), 1.0
+                    case "log_softmax":
+                        return Call(name, (m,), axis), 2 * bound + 2
+                    case "cumprod":
+                        return Call(name, (self.tame((m, bound), 1.5)[0],), axis), 3.5
+                    case "sort":
+                        return None if by_chance(m) else (Call(name, (m,), axis), bound)
+                    case _:
+                        return Call(name, (m,), axis), bound * 3
+            case _:
+                if not isinstance(rows, int) or not isinstance(columns, int):
+                    return None
+                x, bound = self.vector(rows * columns, scope, depth)
+                return Call("reshape", (x, Number(rows), Number(columns))), bound
+        raise AssertionError
 
     # Numbers
 

@@ -315,6 +315,13 @@ def _show(expression: Expression) -> tuple[str, int]:
             return f"{within(operand, _ATOM)}[{':'.join(bounds)}]", _ATOM
         case Element(operand, index):
             return f"{within(operand, _ATOM)}[{index}]", _ATOM
+        case Call("at", (operand, index)):
+            return f"{within(operand, _ATOM)}[{show(index)}]", _ATOM
+        case Call("column", (operand,), (("at", place),)):
+            return f"{within(operand, _ATOM)}[:, {int(place)}]", _ATOM
+        case Call(function, operands) if function.startswith("einsum "):
+            words = [f'"{function.removeprefix("einsum ")}"', *map(show, operands)]
+            return f"einsum({', '.join(words)})", _ATOM
         case Call("[]", operands):
             return f"[{', '.join(map(show, operands))}]", _ATOM
         case Call("neg", (operand,)):

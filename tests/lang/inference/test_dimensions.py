@@ -40,6 +40,11 @@ def taken(x: Array, index: Array, axis: int) -> Array:
     return np.take_along_axis(x, index[(..., *(None,) * rank)], axis).squeeze(axis)
 
 
+def before(x: Array) -> Array:
+    """The values of one step ago."""
+    return np.concatenate([np.zeros_like(x[:1]), x[:-1]])
+
+
 SUMS = [
     ("n,m->nm", "x", "x"),
     ("nk,k->n", "m", "x"),
@@ -101,6 +106,8 @@ FORMS: list[tuple[str, Callable[..., Array]]] = [
     ("m[:, i]", lambda m, i, **_: taken(m, i, -1)),
     ("c[1, i, :]", lambda c, i, **_: taken(c[..., 1, :, :], i, -2)),
     ("c[..., i]", lambda c, i, **_: taken(c, i, -1)),
+    ("x[i[t-1]]", lambda x, i, **_: taken(x, before(i), -1)),
+    ("m[argmax(x[t-1][:3]), :]", lambda m, x, **_: taken(m, before(x)[..., :3].argmax(-1), -2)),
     ("m[argmax(m[:, 1])]", lambda m, **_: taken(m, m[..., 1].argmax(-1), -2)),
     ("reshape(c, 6, size(x))", lambda c, **_: c.reshape(*c.shape[:-3], 6, 4)),
     ("transpose(c, 2, 0, 1)", lambda c, **_: np.moveaxis(c, -1, -3)),
