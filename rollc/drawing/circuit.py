@@ -116,15 +116,13 @@ class _Circuit:
                     loop = self._looped(read.source, value.name)
                     taps[read.delays] = taps.get(read.delays, False) or loop
         values = {value.name: value for value in self.folded.values}
-        started = {  # what has no initial value to show, or has been shown
-            source
-            for source in values
-            if not any(
-                read.source == source and read.delays and not is_adjoint(value.node.name)
-                for value in self.folded.values
-                for read in value.reads
-            )
+        begun = {  # what the network itself reads with a delay
+            read.source
+            for value in self.folded.values
+            for read in value.reads
+            if read.delays and not is_adjoint(value.node.name)
         }
+        started = values.keys() - begun  # what has no initial value to show, or has been shown
         for (source, _), taps in lines.items():
             before, last, loop = 0, source, any(taps.values())
             for delays in sorted(taps, key=_length):

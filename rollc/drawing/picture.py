@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from math import prod
 from os import PathLike, fspath
 from pathlib import Path, PurePath
 
@@ -31,7 +32,7 @@ from rollc.support.checks import choice, switch, words
 
 MANY = 60
 """Boxes, at most, of a picture whose cells are open, and without frames around values."""
-MOST = 3000
+MOST = 1000
 ALL = "all"
 TEXT = (".dot", ".gv")
 SUFFIXES = (".svg", ".png", ".pdf", ".tex", *TEXT)
@@ -52,12 +53,24 @@ class Picture:
     @cached_property
     def _drawn(self) -> tuple[Diagram, Layout]:
         table = not self.values.every
+        if (count := self._count()) > MOST:
+            raise InputError(
+                f"a picture of {count} boxes cannot be read, and {MOST} are the most: draw fewer"
+                " steps, or no single nodes"
+            )
         if self.grid is not None:
             return unrolled(copies_in_grid(self.values, self.grid), table)
         if self.values.graph.steps is not None and self.frames is None:
             return unrolled(copies_of_dag(self.values), table)
         diagram = circuit(self.values, self.frames, table)
         return diagram, lay_out(diagram)
+
+    def _count(self) -> int:
+        if self.grid is None:
+            return len(self.values.values)
+        return sum(
+            prod(self.grid[axis] for axis in value.node.type.time) for value in self.values.values
+        )
 
     @property
     def diagram(self) -> Diagram:
@@ -134,7 +147,8 @@ def draw(
     ``steps`` are those of a graph with two time axes, which is then drawn as a grid of them.
     ``every_node`` has a box for each operation; ``opened`` are the cells that are not one box each,
     ``("all",)`` for all of them, None for all if there are no more than 60 boxes then.  Raises
-    :class:`InputError` for cells and themes that there are not, and for more than 3000 boxes.
+    :class:`InputError` for cells and themes that there are not; a picture of more than 1000 boxes
+    has a text, but is not laid out.
     """
     theme = choice("as `theme`", theme, THEMES)
     if steps is not None and every_node:
@@ -153,18 +167,8 @@ def draw(
     elif opened is not None:
         why = "every node is drawn" if every_node else "a schedule has regions"
         raise InputError(f"cells cannot be opened where {why}")
-    if len(values.values) > MOST:
-        raise InputError(
-            f"a picture of {len(values.values)} boxes cannot be read, and {MOST} are the most: draw"
-            " fewer steps, or no single nodes"
-        )
-    if (
-        steps is None
-        and frames is None
-        and graph.steps is None
-        and len(values.values) > MANY
-        and not cells(values)
-    ):
+    rolled = steps is None and graph.steps is None and frames is None
+    if rolled and len(values.values) > MANY and not cells(values):
         frames = _by_value(values)
     return Picture(values, frames, next(known for known in THEMES if known == theme), steps)
 

@@ -100,6 +100,7 @@ class _Grid:
         self.under: dict[tuple[int, int], _Tracks] = {}
         self.entries: dict[tuple[str, bool], _Tracks] = {}
         self.kinds: dict[str, list[int]] = {}
+        self.counts: dict[int, dict[tuple[bool, int], int]] = {}
         for number, block in enumerate(blocks):
             self.kinds.setdefault(block.kind, []).append(number)
         for wire in wires:
@@ -238,10 +239,18 @@ class _Grid:
 
     def _most(self, tracks: Mapping[tuple[int, int], _Tracks], number: int, band: int) -> int:
         """The number of tracks there, in any block that looks like this one."""
-        kind = self.blocks[number].kind
-        alike = self.kinds[kind] if kind else [number]
-        found = [tracks[other, band] for other in alike if (other, band) in tracks]
-        return max((len(one.buses) for one in found), default=0)
+        if number not in self.counts:
+            kind = self.blocks[number].kind
+            alike = self.kinds[kind] if kind else [number]
+            most: dict[tuple[bool, int], int] = {}
+            for side in (self.above, self.under):
+                for other in alike:
+                    for row in range(len(self.blocks[other].bands)):
+                        if (other, row) in side:
+                            key, count = (side is self.above, row), len(side[other, row].buses)
+                            most[key] = max(most.get(key, 0), count)
+            self.counts.update(dict.fromkeys(alike, most))
+        return self.counts[number].get((tracks is self.above, band), 0)
 
     def _settle(self) -> None:
         """Where columns, gaps, rows and lanes are."""

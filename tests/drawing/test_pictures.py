@@ -337,9 +337,14 @@ def test_a_cell_that_is_not_there_is_named() -> None:
 
 
 def test_too_many_boxes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not laid out; a text of them can be had."""
     monkeypatch.setattr("rollc.drawing.picture.MOST", 10)
     with pytest.raises(InputError, match="of 11 boxes cannot be read, and 10 are the most"):
-        draw(graph_of("lstm"))
+        draw(graph_of("lstm")).svg()
+    assert draw(graph_of("lstm")).dot().startswith("digraph")
+    graph = graph_of("sequences/translate")
+    with pytest.raises(InputError, match=r"of [0-9]{7} boxes"):
+        draw(graph, steps={"s": 1000, "t": 1000}).svg()
 
 
 # From Python

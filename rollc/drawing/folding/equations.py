@@ -144,8 +144,8 @@ class _Writer:
         return text, level
 
     def _owner(self, name: str) -> Value | None:
-        box = self.folded.boxes[name]
-        return next((v for v in self.folded.values if v.name == box and not v.closed), None)
+        value = self.folded.by_box[self.folded.boxes[name]]
+        return None if value.closed else value
 
     def _bound(self, edge: Edge, step: int | None, depth: int, least: int) -> str:
         text, level = self._operand(edge, step, depth)

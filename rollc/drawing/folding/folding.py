@@ -82,6 +82,11 @@ class Folded:
         return found | {v.applied: v.name for v in self.values if v.applied is not None}
 
     @cached_property
+    def by_box(self) -> Mapping[str, Value]:
+        """The values by the names of their boxes."""
+        return {value.name: value for value in self.values}
+
+    @cached_property
     def copies(self) -> Mapping[str, tuple[str, int]]:
         """Of each node of an unrolled graph what it is a copy of, and its step."""
         return copies(self.graph)
