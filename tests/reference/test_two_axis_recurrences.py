@@ -60,6 +60,23 @@ loss -log_add(last(final), last(final[s-1]), never)
 """
 
 
+BORDERS = """
+net borders
+time s, t
+input  x[s]: [2], y[t]: [2]
+param  U: [3, 2], V: [3, 3], W: [3, 3], Z: [3, 3], above: [3], corner: [3]
+h = tanh(U @ (x * y) + V @ h[s{0}1] + W @ h[t{1}1] + Z @ h[s{0}1, t{1}1] + m[s{0}1])
+m = mean(h, over t)
+init h over s = row
+init h over t = column
+init h over s, t = corner
+row = above * y[0]
+column = x[1] * above
+output h
+loss mean(mean(sum(h ** 2), over s), over t)
+"""
+
+
 def built(spec: str, **sets: int) -> Network:
     if "\n" not in spec:
         return build(spec, sets=sets, dtype="float64", backend="reference")
@@ -176,6 +193,33 @@ def test_the_loss_of_connectionist_temporal_classification() -> None:
     for name, gradient in gradients.items():
         leaf = tensors.get(name, given)
         np.testing.assert_allclose(gradient, leaf.grad.numpy(), atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("signs", ["--", "+-", "-+", "++"])
+def test_borders_that_run_over_the_other_axis_from_each_corner(signs: str) -> None:
+    """A row needs a mean of the row before, too."""
+    random = np.random.default_rng(3)
+    inputs = {"x": random.normal(size=(4, 3, 2)), "y": random.normal(size=(5, 3, 2))}
+    down, right = (1 if sign == "-" else -1 for sign in signs)
+
+    def loss_of(p: Mapping[str, Any], own: Mapping[str, Any], rows: int, columns: int) -> Any:
+        x, y = own["x"], own["y"]
+        h = {(s, -1 if right > 0 else columns): x[s, 1] * p["above"] for s in range(rows)}
+        h |= {(-1 if down > 0 else rows, t): p["above"] * y[t, 0] for t in range(columns)}
+        h[-1 if down > 0 else rows, -1 if right > 0 else columns] = p["corner"]
+        inside, mean = [], torch.zeros(3, dtype=torch.float64)
+        for s in range(rows)[::down]:
+            row = []
+            for t in range(columns)[::right]:
+                around = p["V"] @ h[s - down, t] + p["W"] @ h[s, t - right] + mean
+                around = around + p["Z"] @ h[s - down, t - right]
+                h[s, t] = torch.tanh(p["U"] @ (x[s] * y[t]) + around)
+                row.append(h[s, t])
+            mean = torch.stack(row).mean(0)
+            inside += row
+        return (torch.stack(inside) ** 2).sum(1).mean()
+
+    hold(built(BORDERS.format(*signs)), inputs, {"s": [4, 2, 3], "t": [1, 5, 4]}, loss_of)
 
 
 def edits(a: str, b: str) -> int:
