@@ -371,7 +371,10 @@ class _Resolver:
                 )
         for init in self.spec.of(Init) if not self.taking.unsized else ():
             name = self.drafts.node_of(init.name.name)
-            if name in self.drafts.initials and not self._is_read(name, init, delayed):
+            axes = frozenset(axis.name for axis in init.axes)
+            values = self.drafts.borders.values if axes else self.drafts.initials
+            given = ((name, axes) if axes else name) in values
+            if given and not self._is_read(name, init, delayed):
                 yield Diagnostic(
                     "R212",
                     f"the initial value of `{name}` is never read",

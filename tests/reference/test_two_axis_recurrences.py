@@ -64,7 +64,8 @@ BORDERS = """
 net borders
 time s, t
 input  x[s]: [2], y[t]: [2]
-param  U: [3, 2], V: [3, 3], W: [3, 3], Z: [3, 3], above: [3], corner: [3]
+param  U: [3, 2], V: [3, 3], W: [3, 3], Z: [3, 3], above: [3]
+static input corner: [3]
 h = tanh(U @ (x * y) + V @ h[s{0}1] + W @ h[t{1}1] + Z @ h[s{0}1, t{1}1] + m[s{0}1])
 m = mean(h, over t)
 init h over s = row
@@ -200,13 +201,14 @@ def test_borders_that_run_over_the_other_axis_from_each_corner(signs: str) -> No
     """A row needs a mean of the row before, too."""
     random = np.random.default_rng(3)
     inputs = {"x": random.normal(size=(4, 3, 2)), "y": random.normal(size=(5, 3, 2))}
+    inputs["corner"] = random.normal(size=(3, 3))
     down, right = (1 if sign == "-" else -1 for sign in signs)
 
     def loss_of(p: Mapping[str, Any], own: Mapping[str, Any], rows: int, columns: int) -> Any:
         x, y = own["x"], own["y"]
         h = {(s, -1 if right > 0 else columns): x[s, 1] * p["above"] for s in range(rows)}
         h |= {(-1 if down > 0 else rows, t): p["above"] * y[t, 0] for t in range(columns)}
-        h[-1 if down > 0 else rows, -1 if right > 0 else columns] = p["corner"]
+        h[-1 if down > 0 else rows, -1 if right > 0 else columns] = own["corner"]
         inside, mean = [], torch.zeros(3, dtype=torch.float64)
         for s in range(rows)[::down]:
             row = []

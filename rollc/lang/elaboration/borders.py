@@ -17,7 +17,7 @@ from dataclasses import replace
 from rollc.ir.graph import Edge, attributes
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.symbols.builtins import ENDS, SPREAD
-from rollc.lang.symbols.untyped_node import NodeTable, Operand
+from rollc.lang.symbols.untyped_node import Cut, NodeTable, Operand, Row
 from rollc.lang.syntax.ast import Init
 
 Axes = frozenset[str]
@@ -74,8 +74,13 @@ class Borders:
             corner = self.values.get((name, frozenset({edge.axis, axis})), whole)
             if over is None and corner is None:
                 continue
-            if over is None:
-                over = Operand(Edge(self.nodes.constant(0.0, span, name)), span)
+            zero = Operand(Edge(self.nodes.constant(0.0, span, name)), span)
+            if over is None:  # zero, of an index 0
+                row = Cut(row=Row(name, abs(edge.delay), edge.delay < 0))
+                over = self.nodes.add("slice", (zero,), span, name, cut=row)
+            if corner is not None:  # it has the shape and the batch of both
+                never = self.nodes.add("less", (zero, zero), span, name)
+                over = self.nodes.add("where", (never, corner, over), span, name)
             options = attributes(axis=edge.axis)
             spread = self.nodes.add(SPREAD, (over,), span, name, options=options)
             self._start(spread.edge.source, corner)

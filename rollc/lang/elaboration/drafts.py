@@ -51,6 +51,7 @@ from rollc.lang.syntax.ast import (
     Expression,
     Function,
     Name,
+    Selection,
     Subscript,
     calls_in,
     names_in,
@@ -258,6 +259,9 @@ class Drafts(CallsOfSizes):
         if flaw is not None or not isinstance(steps, int):
             message = f"`{EVERY}` must be {flaw}"
             raise rejected("R205", call.options[0].span, message, f"this is {steps}")
+        if isinstance(call.operands[0], Selection):
+            message = f"`{EVERY}` is a rule for a read with a delay along one axis"
+            raise rejected("R228", call.operands[0].span, message, "along two")
         return self.resets.cut(self.read(call.operands[0], prefix), steps)
 
     def _inline(self, function: Function, call: Call, prefix: str, name: str | None) -> Operand:

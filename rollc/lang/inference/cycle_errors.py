@@ -58,8 +58,9 @@ def owner(node: str) -> str:
 
 
 def _shown(cycle: Iterable[Link]) -> list[Link]:
-    """The links that are written in the text: those that read a name."""
-    return [link for link in cycle if "'" not in link.edge.source]
+    """The links that are written in the text: those that read a name (or a copy of one)."""
+    links = list(cycle)
+    return [link for link in links if "'" not in link.edge.source] or links
 
 
 def _label(link: Link, places: Mapping[tuple[str, int], Span]) -> Label:
@@ -84,7 +85,7 @@ def _labels(
 
 def _path(cycle: Iterable[Link]) -> str:
     """Who reads whom, from one name back to it."""
-    names = [f"`{link.edge.source}`" for link in reversed(_shown(cycle))]
+    names = [f"`{owner(link.edge.source)}`" for link in reversed(_shown(cycle))]
     if len(names) > MOST_SHOWN:
         names[MOST_SHOWN:] = [f"… {len(names) - MOST_SHOWN} more, of which the last"]
     return " reads ".join((*names, names[0]))
@@ -111,11 +112,11 @@ def _needs_whole(
     node: str, cycle: tuple[Link, ...], places: Mapping[tuple[str, int], Span]
 ) -> Diagnostic:
     labels = [
-        Label(places[link.reader, link.operand], f"`{link.edge.source}` is needed here")
+        Label(places[link.reader, link.operand], f"`{owner(link.edge.source)}` is needed here")
         for link in _shown(cycle)
     ]
     labels += [
-        Label(places[link.reader, -1], f"the initial value of `{link.reader}`")
+        Label(places[link.reader, -1], f"the initial value of `{owner(link.reader)}`")
         for link in cycle
         if link.operand == -1
     ]

@@ -244,6 +244,7 @@ class Types:
         if name not in self.inference.ambiguous:
             return None
         past, future = self.inference.reach(name)
+        name = name.split("'")[0]
         side = "before the first" if past else "behind the last"
         whole, row = (replace(start, shape=shape) for shape in (start.shape, start.shape[1:]))
         own = shown(name)
