@@ -47,13 +47,14 @@ def _environment() -> Iterator[None]:
     os.environ.update(before)
 
 
-def in_order(shown: list[str], printed: list[str]) -> None:
-    """What a page shows of an output is there, in that order; ``…`` is what it leaves out."""
-    place = 0
+def in_order(shown: list[str], *printed: str) -> None:
+    """What a page shows of outputs is there, in the order of each; ``…`` is what it leaves out."""
+    left = [text.splitlines() for text in printed]
     for line in shown:
         if line != "…":
-            assert line in printed[place:], f"not printed: {line}"
-            place += printed[place:].index(line) + 1
+            own = next((lines for lines in left if line in lines), None)
+            assert own is not None, f"not printed: {line}"
+            del own[: own.index(line) + 1]
 
 
 def run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +78,7 @@ def run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                     command.split(), env=environment, capture_output=True, text=True, timeout=600
                 )
                 assert (ran.returncode == 0) != ("error" in shown), ran.stderr
-                in_order(lines, (ran.stdout.rstrip("\n") + "\n" + ran.stderr).splitlines())
+                in_order(lines, ran.stdout, ran.stderr)
 
 
 @pytest.mark.sampled(1)
