@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from rollc.ir.graph import BATCH, GIVEN, Graph, Node
-from rollc.ir.names import GREEK, STATE
+from rollc.ir.names import GREEK, IMAGINARY, REAL, STATE
 from rollc.ir.verifier import Flaw
 from rollc.transforms.randomness import NOISE
 
@@ -65,4 +65,11 @@ def _is_made(graph: Graph, node: Node) -> bool:
         return "^" in node.name
     if node.operation == NOISE and node.name.endswith("'noise"):
         return False
-    return _PLAIN.fullmatch(node.name) is None or node.name.startswith(STATE)
+    name = node.name
+    for part, other in ((REAL, IMAGINARY), (IMAGINARY, REAL)):
+        twin = graph.by_name.get(name.removesuffix(part) + other)
+        leaf = node.operation in _KNOWN
+        if name.endswith(part) and twin is not None and twin.type == node.type:
+            # The parts of a complex value: they are joined by their names.
+            name = name.removesuffix(part) if not leaf or twin.operation == node.operation else name
+    return _PLAIN.fullmatch(name) is None or name.startswith(STATE)

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 
 from rollc.ir.attributes import COUNT, FLAG, INITIALISERS, NAME, RATE, REAL, Rule
 from rollc.ir.graph import Attribute
+from rollc.ir.initial_values import is_expression
 from rollc.ir.operations import OPERATIONS
 
 # Leaves of an unrolled graph name the leaf and the step that they are.
 _STEP = {"of": NAME, "step": COUNT}
+_COMPUTED = Rule("an expression in postfix order", is_expression)
 _LEAVES: Mapping[str, Mapping[str, Rule]] = {
     **dict.fromkeys(("input", "target", "cotangent", "tangent", "state"), _STEP),
     "noise": {**_STEP, "rate": RATE},
@@ -45,6 +47,8 @@ def attribute_flaws(operation: str, options: Mapping[str, Attribute]) -> list[st
         if not isinstance(initialiser, str) or initialiser not in INITIALISERS:
             return [f"the attribute `initialiser` must be one of {', '.join(INITIALISERS)}"]
         required.update(INITIALISERS[initialiser])
+        if initialiser == "computed":
+            required["values"] = _COMPUTED
     free = {"initialiser"} if operation == "param" else set[str]()
     flaws = [f"the attribute `{name}` is missing" for name in required if name not in options]
     for name, value in options.items():

@@ -24,10 +24,11 @@ def lengths_leaves(axes: Sequence[str]) -> dict[str, str]:
 
 
 def whole_names(names: Iterable[str]) -> dict[str, str]:
-    """The complex values whose parts are among some names, by the names of the parts."""
+    """The complex values both of whose parts are among some names, by the names of the parts."""
+    known = set(names)
     return {
         name: name.removesuffix(part)
-        for name in names
-        for part in (REAL, IMAGINARY)
-        if name.endswith(part)
+        for name in known
+        for part, other in ((REAL, IMAGINARY), (IMAGINARY, REAL))
+        if name.endswith(part) and name.removesuffix(part) + other in known
     }

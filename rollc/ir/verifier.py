@@ -16,6 +16,7 @@ from functools import partial
 from rollc.ir.attribute_flaws import attribute_flaws
 from rollc.ir.attributes import LARGEST, MOST_DIMENSIONS
 from rollc.ir.graph import BATCH, GIVEN, LEAVES, Attribute, Graph, Node, Type, ordered_axes
+from rollc.ir.initial_values import RANGE
 from rollc.ir.names import GREEK
 from rollc.ir.operations import OPERATIONS, TypeMismatch
 from rollc.ir.time.delay_axes import axes_of_delays
@@ -195,6 +196,9 @@ def _initialiser(options: dict[str, Attribute], type_: Type) -> Iterator[str]:
         yield f"`{initialiser}` is for matrices"
     elif initialiser == "identity" and type_.shape[-2] != type_.shape[-1]:
         yield "`identity` is for square matrices"
+    words = options.get("values")
+    if isinstance(words, tuple) and RANGE in [*words] and not type_.shape:
+        yield "a number has no range"
     if initialiser == "uniform":
         low, high = options["low"], options["high"]
         if isinstance(low, float) and isinstance(high, float) and low > high:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from rollc.ir.graph import Graph, Node
+from rollc.ir.initial_values import computed
 from rollc.network.noise_draws import Seed, seed_of
 
 
@@ -47,6 +48,10 @@ def _initial(node: Node, generator: np.random.Generator) -> NDArray[Any]:
             return generator.normal(0.0, number("scale"), shape)
         case "uniform":
             return generator.uniform(number("low"), number("high"), shape)
+        case "computed":
+            words = options["values"]
+            assert isinstance(words, tuple)
+            return computed([str(word) for word in words], shape, generator)
         case "orthogonal":
             return _orthogonal_matrices(shape, generator)
         case _:

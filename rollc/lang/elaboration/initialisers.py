@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+
+import numpy as np
 
 from rollc.ir.attributes import INITIALISERS
 from rollc.ir.graph import Attribute, Shape
+from rollc.ir.initial_values import MOST_WORDS, computed, elementwise
+from rollc.ir.operations import OPERATIONS
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.symbols import other_names
-from rollc.lang.symbols.builtins import near
-from rollc.lang.symbols.constants import Rejected, Values
-from rollc.lang.syntax.ast import Call, Expression, Name
+from rollc.lang.symbols.builtins import RANGE, SIZE, SYMBOLS, near
+from rollc.lang.symbols.constants import REAL, Rejected, Values
+from rollc.lang.syntax.ast import Binary, Call, Expression, Name, Negate, calls_in
 
 WITH_NUMBERS = {"normal": ("scale",), "uniform": ("low", "high")}
-PLAIN = tuple(name for name in INITIALISERS if name not in WITH_NUMBERS and name != "number")
+_UNNAMED = ("number", "computed")
+PLAIN = tuple(name for name in INITIALISERS if name not in (*WITH_NUMBERS, *_UNNAMED))
 
 
 def initialiser(
@@ -34,7 +40,7 @@ def initialiser(
                 raise _unknown(name, span)
             _fits(name, shape, span)
             return {"initialiser": name}
-        case Call(function, operands, options, over, sizes, span):
+        case Call(function, operands, options, over, sizes, span) if _alone(expression):
             name = function.name
             if name in PLAIN:
                 raise _wrong(span, f"`{name}` takes no numbers", f"write `{name}`")
@@ -50,8 +56,67 @@ def initialiser(
             if name == "uniform" and numbers[0] > numbers[1]:
                 raise _wrong(span, "the lower bound is above the upper one")
             return {"initialiser": name, **dict(zip(wanted, numbers, strict=True))}
+        case _ if any(call.function.name != SIZE for call in calls_in(expression)):
+            return _computed(expression, shape, values)
         case _:
             return {"initialiser": "number", "value": values.number(expression)}
+
+
+def _alone(call: Call) -> bool:
+    """Whether a call has an initialiser of its own, or is a name that is none at all."""
+    name = call.function.name
+    if name in WITH_NUMBERS:
+        inside = [other for operand in call.operands for other in calls_in(operand)]
+        return all(other.function.name == SIZE for other in inside)
+    return name not in (SIZE, RANGE) and not elementwise(name)
+
+
+def _computed(expression: Expression, shape: Shape, values: Values) -> dict[str, Attribute]:
+    """Values that an expression of numbers, draws and a range says."""
+    words = tuple(_words(expression, shape, values))
+    if len(words) > MOST_WORDS:
+        raise _wrong(expression.span, f"an initialiser of more than {MOST_WORDS} operations")
+    try:
+        tried = computed(words, shape, np.random.default_rng(0))
+    except ValueError as error:
+        raise _wrong(expression.span, f"no values can be drawn: {error}") from None
+    if not np.isfinite(tried).all():
+        raise _wrong(expression.span, "a parameter cannot start from NaN or infinity")
+    return {"initialiser": "computed", "values": words}
+
+
+def _words(expression: Expression, shape: Shape, values: Values) -> Iterator[str]:
+    """The expression in postfix order."""
+    span = expression.span
+    match expression:
+        case Negate(operand):
+            yield from (*_words(operand, shape, values), "negate")
+        case Binary(symbol, left, right) if symbol in REAL:
+            yield from _words(left, shape, values)
+            yield from _words(right, shape, values)
+            yield SYMBOLS[symbol]
+        case Call(function, (size,)) if function.name == RANGE:
+            count = values.count(size)
+            if not shape or shape[-1] != count:
+                last = "columns" if shape[1:] else "elements"
+                has = f"the parameter has {shape[-1]} {last}" if shape else "it is a number"
+                raise _wrong(span, f"`range({count})` does not fit: {has}")
+            yield RANGE
+        case Call(function, operands) if function.name != SIZE:
+            name = function.name
+            wanted = len(WITH_NUMBERS[name]) if name in WITH_NUMBERS else None
+            if elementwise(name):
+                wanted = len(OPERATIONS[name].operands)
+            if wanted is None:
+                raise _unknown(name, function.span)
+            if len(operands) != wanted or expression.options or expression.sizes or expression.over:
+                counted = "one number" if wanted == 1 else f"{wanted} numbers"
+                raise _wrong(span, f"`{name}` takes {counted} here")
+            for operand in operands:
+                yield from _words(operand, shape, values)
+            yield name
+        case _:
+            yield repr(values.number(expression))
 
 
 def initialisers_of_parts(

@@ -3,7 +3,8 @@
 They are of every form that the language has for one time axis: cells of their own and of the
 library, nested and in the middle of expressions, with several results; functions with and
 without a derivative of their own; chains from the first step and from the last, that read each
-other; initial values of every sort; resets; `feed`; dropout and sampling.
+other; complex states and expressions; initial values of every sort; resets; `feed`; dropout and
+sampling.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ class Writer:
         self.cells: list[Cell] = []
         self.delays: dict[str, list[int]] = {}
         self.deep: list[str] = []
+        self.wholes: dict[str, Shape] = {}  # complex values
         self.count = 0
 
     def choose(self, *options: Any) -> Any:
@@ -206,7 +208,7 @@ class Writer:
             return self.expression(other, chain, depth - 1)
 
         forms = ["read", "unary", "binary", "scaled", "divide", "power", "param", "function"]
-        forms += ["dropout", "where"]
+        forms += ["dropout", "where", "part"]
         if shape:
             forms += ["matmul", "softmax", "embed", "norm", "cell", "cell"]
             forms += [] if self.smooth else ["drawn"]
@@ -242,6 +244,9 @@ class Writer:
                 if not self.smooth:
                     condition = f"{inner(shape)} < {inner(())}"
                 return f"where({condition}, {inner(shape)}, {inner(shape)})"
+            case "part":
+                part = self.choose("real", "imag") if self.smooth else self.choose("abs", "angle")
+                return f"{part}({self.whole(shape, chain, depth - 1)})"
             case "matmul":
                 columns = self.choose(2, 3)
                 return f"({self.param((size, columns))} @ ({inner((columns,))}))"
@@ -274,7 +279,55 @@ class Writer:
             case _:
                 return self.read(shape, chain)
 
+    def whole(self, shape: Shape, chain: Chain | None, depth: int) -> str:
+        """A complex expression."""
+        states = [name for name, own in self.wholes.items() if own == shape]
+        if depth <= 0:
+            sort = self.choose("param", "input" if shape == (3,) else "param", *states)
+            if sort in states:
+                return self.delayed(sort, self.choose(0, 1, -2))
+            if sort == "input":
+                return self.delayed("v", self.choose(0, 1, -1))
+            name = self.fresh("p")
+            self.lines.append(f"param {name}: complex{list(shape) if shape else ''} = normal(0.5)")
+            return name
+
+        def inner() -> str:
+            return self.whole(shape, chain, depth - 1)
+
+        real = self.expression(shape, chain, depth - 1)
+        match self.choose("pair", "sum", "product", "quotient", "turned", "conj", "scaled", "where"):
+            case "pair":
+                return f"complex({real}, {self.expression(shape, chain, depth - 1)})"
+            case "sum":
+                return f"({inner()} {self.choose('+', '-')} {self.choose(real, inner())})"
+            case "product":
+                return f"({inner()} * {inner()})"
+            case "quotient":
+                return f"({inner()}) / (2 + exp(complex(0, {real})))"
+            case "turned":
+                return f"exp(complex(tanh({real}), dt)) * {inner()}"
+            case "conj":
+                return f"conj({inner()})"
+            case "where":
+                return f"where({self.choose('u > 0.4', 'w == 1')}, {inner()}, {real})"
+            case _:
+                return f"({self.choose('0.5', '-dt')} * {inner()}) ** {self.choose(1, 2, 3)}"
+
     # Equations
+
+    def rotor(self) -> None:
+        """A complex state."""
+        name, shape = self.fresh("z"), self.choose((2,), (3,))
+        back = self.delayed(name, self.choose(1, -1, 2))
+        pole = f"exp(complex(-0.5, {self.param(shape)}))"
+        fed = self.whole(shape, None, self.choose(0, 1, 2))
+        self.lines.append(f"{name}: complex{list(shape)} = {pole} * {back} + {fed}")
+        if self.chance():
+            self.lines.append(f"init {name} = {self.choose(self.param(shape), '0.5')}")
+        if self.choose(True, False, False):
+            self.lines.append(f"reset {name} when {self.mark()}")
+        self.wholes[name] = shape
 
     def chain(self) -> None:
         """One state, or two that read each other."""
@@ -364,7 +417,7 @@ class Writer:
 
     def text(self) -> str:
         self.lines += ["net random", "const dt = 0.25"]
-        self.lines += ["input x: [3], u, w: index(4)", "static input z: [2]"]
+        self.lines += ["input x: [3], u, w: index(4), v: complex[3]", "static input z: [2]"]
         self.lines += ["target y: index(3), g: [3]", *FUNCTIONS.splitlines()]
         if not self.smooth:
             self.lines += OWN_DERIVATIVES.splitlines()
@@ -374,6 +427,7 @@ class Writer:
         for _ in range(self.choose(1, 2)):
             self.own_cell()
         parts = [self.chain, self.chain, self.used, self.used, self.taught, self.reduction]
+        parts.append(self.rotor)
         for _ in range(self.choose(1, 2, 3, 4)):
             self.choose(*parts)()
         scores, more = self.expression((3,), None, 2), self.expression((), None, 1)

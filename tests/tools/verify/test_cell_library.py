@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 LIBRARY = folder("specs") / "cells"
 HEAD = re.compile(r"^cell (\w+)\(([\w, ]*); ([^)]*)\) -> ", re.MULTILINE)
-SIZES = {"H": 4, "K": 2, "P": 3, "back": 2}
+SIZES = {"H": 4, "K": 2, "P": 3, "N": 3, "back": 2}
 T, B, D, H = 7, 3, 4, 5
 
 
@@ -65,7 +65,7 @@ def test_the_library_is_whole() -> None:
 
 def cell_spec(file: str, use: str) -> str:
     lines = ["net one", f'use "cells/{file}"', "input x: [3]", f"h = {use}", "output h"]
-    return "\n".join([*lines, "loss mean(sum(h * h), over t)"])
+    return "\n".join([*lines, "loss mean(sum(real(h * conj(h))), over t)"])
 
 
 @pytest.mark.long

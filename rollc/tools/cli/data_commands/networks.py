@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from rollc.driver import artefact
+from rollc.ir.initial_values import DRAWS
 from rollc.network.network import Network
 from rollc.network.pairs.network import as_taken
 from rollc.tools import console, files
@@ -41,8 +42,10 @@ def draws_at_random(network: Network, training: bool = False) -> bool:
 def has_random_params(network: Network) -> bool:
     """Whether a parameter is drawn at random where none is given."""
     fixed = ("zeros", "number", "identity")
-    leaves = network.graph.leaves("param")
-    return any(node.options["initialiser"] not in fixed for node in leaves)
+    drawn = [node.options for node in network.graph.leaves("param")]
+    drawn = [options for options in drawn if options["initialiser"] not in fixed]
+    # What is computed draws where its expression says so.
+    return any(not DRAWS.keys().isdisjoint(options.get("values", DRAWS)) for options in drawn)  # type: ignore[arg-type]
 
 
 def values_of(
