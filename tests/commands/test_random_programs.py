@@ -49,7 +49,7 @@ def test_some_programs_mean_what_they_say(tmp_path: Path) -> None:
 
 def test_programs_have_every_operation_and_every_form() -> None:
     found: set[str] = set()
-    for seed in range(700):
+    for seed in range(1000):
         found |= features(*generate(seed))
     wanted = {
         f"`{name}`"

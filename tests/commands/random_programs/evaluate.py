@@ -470,6 +470,9 @@ class Sequence:
                 self.margin.see(gaps, x.abs().max(), function)
             case "hinge":
                 self.margin.see(1 - x * rest[0], 1.0, function)
+            case "angle":
+                self.margin.see(x.imag[x.real < 0], 1.0, function)
+                self.margin.see(x.abs(), 1.0, function)
             case "leaky_relu" | "relu" | "abs" | "sign":
                 self.margin.see(x, 1.0, function)
             case "maximum" | "minimum":
@@ -702,7 +705,22 @@ def _hard_sigmoid(x: Tensor) -> Tensor:
     return torch.where(x <= -3, 0.0, torch.where(x >= 3, 1.0, x / 6 + 0.5))
 
 
+def _imag(z: Tensor) -> Tensor:
+    return z.imag if z.is_complex() else torch.zeros_like(z)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Of real and complex ones."""
+    common = torch.promote_types(a.dtype, b.dtype)
+    return a.to(common) @ b.to(common)
+
+
 ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
+    "complex": torch.complex,
+    "real": lambda z: z.real if z.is_complex() else z,
+    "imag": _imag,
+    "conj": torch.conj_physical,
+    "angle": torch.angle,
     "+": torch.add,
     "-": torch.sub,
     "*": torch.mul,
@@ -852,7 +870,7 @@ OTHERS: dict[str, Callable[..., Tensor]] = {
     "eye": lambda options, size: torch.eye(int(size), dtype=torch.float64),
     "range": lambda options, size: torch.arange(int(size), dtype=torch.float64),
     "[]": lambda options, *elements: torch.stack(elements),
-    "@": lambda options, a, b: a @ b,
+    "@": lambda options, a, b: _product(a, b),
     "dot": lambda options, a, b: (a * b).sum(),
     "outer": lambda options, a, b: a[:, None] * b[None, :],
     "transpose": lambda options, a, *order: (

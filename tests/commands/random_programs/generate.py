@@ -95,6 +95,8 @@ class Use:
     along_one: bool = False  # inputs over two axes would not tell what is used inside its own
     first: str = "H"  # the size of its first result
     beside: bool = False  # a second input, which is read with a delay
+    as_input: bool = False  # its result has the shape of its input
+    whole: bool = False  # its result is complex
 
 
 @dataclass
@@ -354,6 +356,7 @@ class Writer:
             self.where,
             self.called,
             self.branch,
+            self.part,
         ]
         if scope.inside != "function":
             forms += [self.dropout, self.over, self.over, self.end, self.plus_param, self.fed]
@@ -463,6 +466,45 @@ class Writer:
                 pass
         symbol = self.choose("+", "-", "*")
         return Call(symbol, (a, b)), size * more if symbol == "*" else size + more
+
+    def part(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
+        """A real value of complex ones."""
+        function = self.choose("real", "imag", "abs", "angle")
+        if function == "angle":  # away from where it is cut
+            a, _ = self.expression(shape, scope, depth)
+            b, size = self.expression(shape, scope, depth)
+            right = Call("+", (Number(1.5), Call("tanh", (a,))))
+            return Call(function, (Call("complex", (right, b)),)), 1.6
+        z, size = self.whole(shape, scope, depth)
+        return Call(function, (z,)), size
+
+    def whole(self, shape: Shape, scope: Scope, depth: int) -> Written:
+        """A complex value, and how large its modulus is."""
+        a, size = self.expression(shape, scope, depth)
+        b, more = self.expression(shape, scope, depth) if self.chance(0.8) else self.number()
+        z, size = Call("complex", (a, b)), size + more
+        match self.choose("plain", "conj", "sum", "product", "turned", "quotient", "power", "root"):
+            case "conj":
+                return Call("conj", (z,)), size
+            case "sum":
+                other, more = self.expression(shape, scope, depth)
+                return Call(self.choose("+", "-"), (z, other)), size + more
+            case "product":
+                c, most = self.expression(shape, scope, depth)
+                other = Call("complex", (Number(0.5), c))
+                return Call("*", (z, other)), size * (most + 0.5)
+            case "turned":
+                turn = Call("exp", (Call("complex", (Number(-0.5), b)),))
+                return Call("*", (turn, z)), size
+            case "quotient":
+                below = Call("complex", (Number(2), Call("tanh", (b,))))
+                return Call("/", (self.choose(z, a), below)), size
+            case "power":
+                return Call("**", (Call("*", (Number(0.5), z)), Number(self.choose(2, 3)))), size**3
+            case "root":  # away from where it is cut
+                right = Call("complex", (Number(2), a))
+                return Call(self.choose("sqrt", "log"), (right,)), size + 2
+        return z, size
 
     def domain(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
         """Operations of a domain, kept inside it."""
@@ -1134,12 +1176,13 @@ class Writer:
         ]
         if not fitting or len(self.names) > 120:
             return None
-        call = self.use(self.choose(*fitting), shape[0], scope, depth)
-        return None if call is None else (call, 3.0)
+        use = self.choose(*fitting)
+        call = self.use(use, shape[0], scope, depth)
+        return None if call is None else (Call("real", (call,)) if use.whole else call, 3.0)
 
     def use(self, use: Use, size: Size, scope: Scope, depth: int) -> Call | None:
         """A use for results of that size; in a chain it runs along its axis."""
-        width = self.some(scope)
+        width = size if use.as_input else self.some(scope)
         operands: list[Expression] = [self.vector(width, scope, depth)[0]]
         types: list[la.Type] = [Float(self.sizes((width,)))]
         if use.marked:
@@ -1176,7 +1219,8 @@ class Writer:
                 return None
             operands.append(slower)
             types.append(Float(self.sizes((other,))))
-        sizes = ((use.first, self.size(size)), *use.sizes)
+        first = Number(self.choose(1, 2, 3)) if use.as_input else self.size(size)
+        sizes = ((use.first, first), *use.sizes)
         return Call(use.name, tuple(operands), over=over, sizes=sizes, types=tuple(types))
 
     def mark(self, scope: Scope, without: Collection[str] = ()) -> Expression:
@@ -1295,7 +1339,7 @@ class Writer:
             if not cell.inputs:  # a part of the others
                 continue
             given: list[tuple[str, Expression]] = []
-            first = {"lstm_projected": "P", "diagonal": "K"}.get(cell.name, "H")
+            first = {"lstm_projected": "P", "diagonal": "K", "s4d": "N"}.get(cell.name, "H")
             for name, default in cell.sizes:
                 if name != first and (default is None or self.chance()):
                     value = self.choose(1, 2, 3) if default is None else self.choose(0.5, 0.75)
@@ -1306,9 +1350,12 @@ class Writer:
                     1,
                     len(cell.results) if first == "H" else 1,
                     tuple(given),
-                    own_start=cell.name == "diagonal",  # its result is read with no delay
+                    # Its result is read with no delay.
+                    own_start=cell.name in ("diagonal", "lru", "s4d", "unitary"),
                     first=first,
                     beside=len(cell.inputs) > 1,
+                    as_input=cell.name in ("lru", "s4d"),
+                    whole=cell.name == "unitary",
                 )
             )
 
@@ -1631,7 +1678,8 @@ class Writer:
             self.fresh("h", odd=False) for _ in range(self.random.randint(1, use.results))
         )
         known = Known((size,), self.axes(call, scope), 3.0)
-        scope.body.append(la.Equation(names, call, (self.type(known),) * len(names)))
+        value = Call("real", (call,)) if use.whole else call
+        scope.body.append(la.Equation(names, value, (self.type(known),) * len(names)))
         for name in names:
             # What reads it with a delay may not change the depth of what the cell says.
             scope.known[name] = replace(known, delays=False)

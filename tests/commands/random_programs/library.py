@@ -164,6 +164,55 @@ CELLS = {
         s: [H] = a * s[t-1] + sqrt(1 - a * a) * (B @ x)
         y: [K] = C @ s + D @ x
     """,
+    # Complex parameters are pairs of real ones.
+    "lru": """
+        cell lru(x; H) -> y
+        param ν: [H]
+        param θ: [H]
+        param B're: [H, size(x)]
+        param B'im: [H, size(x)]
+        param C're: [size(x), H]
+        param C'im: [size(x), H]
+        param D: [size(x)]
+        λ: [H] = exp(complex(-exp(ν), exp(θ)))
+        h: [H] = λ * h[t-1] + sqrt(1 - exp(-2 * exp(ν))) * (complex(B're, B'im) @ x)
+        y: [size(x)] = real(complex(C're, C'im) @ h) + D * x
+    """,
+    "s4d": """
+        cell s4d(x; N) -> y
+        param rate: [size(x), N]
+        param pitch: [size(x), N]
+        param pace: [size(x)]
+        param C're: [size(x), N]
+        param C'im: [size(x), N]
+        param D: [size(x)]
+        A: [size(x), N] = complex(-exp(rate), pitch)
+        decay: [size(x), N] = exp(expand(exp(pace), axis=1) * A)
+        h: [size(x), N] = decay * h[t-1] + (decay - 1) / A * expand(x, axis=1)
+        y: [size(x)] = 2 * real(sum(complex(C're, C'im) * h, axis=1)) + D * x
+    """,
+    "unitary": """
+        cell unitary(x; H) -> h
+        param first: [H]
+        param second: [H]
+        param third: [H]
+        param b: [H]
+        param v're: [H]
+        param v'im: [H]
+        param w're: [H]
+        param w'im: [H]
+        param V're: [H, size(x)]
+        param V'im: [H, size(x)]
+        v: [H] = complex(v're, v'im)
+        w: [H] = complex(w're, w'im)
+        F: [H, H] = exp(complex(0, -6.283185307179586 / H * outer(range(H), range(H)))) / sqrt(H)
+        p: [H] = F @ (exp(complex(0, first)) * h[t-1])
+        q: [H] = p - 2 * v * (dot(conj(v), p) / real(dot(conj(v), v)))
+        r: [H] = conj(F) @ (exp(complex(0, second)) * roll(q, 1))
+        s: [H] = r - 2 * w * (dot(conj(w), r) / real(dot(conj(w), w)))
+        z: [H] = exp(complex(0, third)) * s + complex(V're, V'im) @ x
+        h: [H] = z * relu(abs(z) + b) / where(abs(z) > 0, abs(z), 1)
+    """,
 }
 
 
@@ -219,7 +268,11 @@ def _shape(text: str) -> tuple[Expression, ...]:
 
 def read(text: str, cells: Collection[str] = ()) -> Expression:
     """An expression from its text; the keywords of a call of one of the cells are its sizes."""
-    return _read(ast.parse(text, mode="eval").body, cells)
+    plain = text.replace("'re", _REAL).replace("'im", _IMAGINARY)  # for Python's parser
+    return _read(ast.parse(plain, mode="eval").body, cells)
+
+
+_REAL, _IMAGINARY = "__real", "__imaginary"
 
 
 def _read(tree: ast.expr, cells: Collection[str]) -> Expression:
@@ -230,7 +283,7 @@ def _read(tree: ast.expr, cells: Collection[str]) -> Expression:
         case ast.Constant(float() | int() as value):
             return Number(value)
         case ast.Name(name):
-            return Name(name)
+            return Name(name.replace(_REAL, "'re").replace(_IMAGINARY, "'im"))
         case ast.Subscript(ast.Name(name), ast.BinOp(ast.Name("t"), ast.Sub(), back)):
             if isinstance(back, ast.Constant):
                 return Name(name, int(str(back.value)))
@@ -241,11 +294,19 @@ def _read(tree: ast.expr, cells: Collection[str]) -> Expression:
             return Call(_SYMBOLS[type(symbol)], (inner(left), inner(right)))
         case ast.Compare(left, [symbol], [right]):
             return Call(_SYMBOLS[type(symbol)], (inner(left), inner(right)))
-        case ast.Call(ast.Name(function), operands, keywords):
+        case ast.Call(ast.Name(function), operands, keywords) if function in cells:
             sizes = tuple((str(each.arg), inner(each.value)) for each in keywords)
-            assert function in cells or not sizes
             return Call(function, tuple(map(inner, operands)), sizes=sizes)
+        case ast.Call(ast.Name(function), operands, keywords):
+            options = tuple((str(each.arg), _number(each.value)) for each in keywords)
+            return Call(function, tuple(map(inner, operands)), options)
     raise AssertionError(ast.dump(tree))
+
+
+def _number(tree: ast.expr) -> float:
+    assert isinstance(tree, ast.Constant)
+    assert isinstance(tree.value, int | float)
+    return tree.value
 
 
 _SYMBOLS: dict[type, str] = {

@@ -296,7 +296,8 @@ class Writer:
             return self.whole(shape, chain, depth - 1)
 
         real = self.expression(shape, chain, depth - 1)
-        match self.choose("pair", "sum", "product", "quotient", "turned", "conj", "scaled", "where"):
+        forms = ("pair", "sum", "product", "quotient", "turned", "conj", "scaled", "where")
+        match self.choose(*forms):
             case "pair":
                 return f"complex({real}, {self.expression(shape, chain, depth - 1)})"
             case "sum":

@@ -85,7 +85,7 @@ def graph_of(text: str) -> str:
         "param s: complex[3]\nz = 0.5 * z[t-1] * s + x\ninit z = s",
         "param s: complex[2, 3]\nz: complex[3] = 0.5 * z[t-2] + x\ninit z = s",
         "z: complex[3] = 0.5 * z[t-1] + x\nreset z when sum(x) > 1",
-        "param s: complex[3]\nz: complex[3] = 0.5 * z[t-1] + x\ninit z = s\nreset z when sum(x) > 1",
+        "z: complex[3] = z[t-1] + x\ninit z = complex(1, 2)\nreset z when sum(x) > 1",
         "v = complex(x, 1)\nz = v[t-1] * v\ninit v = last(v)",
         "z = feed(stop(w[t-1]), y)\nw = z + x\ntarget y: complex[3]",
         "a, b = split(concat(complex(x, x), x), 2)\nz = a * b",
