@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from rollc.ir.attributes import COUNT, FLAG, INITIALISERS, NAME, RATE, REAL, Rule
 from rollc.ir.graph import Attribute
-from rollc.ir.initial_values import is_expression
 from rollc.ir.operations import OPERATIONS
+from rollc.ir.operations.initial_values import is_expression
 
 # Leaves of an unrolled graph name the leaf and the step that they are.
 _STEP = {"of": NAME, "step": COUNT}

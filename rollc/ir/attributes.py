@@ -86,5 +86,5 @@ INITIALISERS: Mapping[str, Mapping[str, Rule]] = {
     "number": {"value": FINITE},
     "normal": {"scale": NOT_NEGATIVE},
     "uniform": {"low": FINITE, "high": FINITE},
-    "computed": {},  # and `values`: see `initial_values.py`
+    "computed": {},  # and `values`: see `operations/initial_values.py`
 }

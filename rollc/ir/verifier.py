@@ -16,9 +16,9 @@ from functools import partial
 from rollc.ir.attribute_flaws import attribute_flaws
 from rollc.ir.attributes import LARGEST, MOST_DIMENSIONS
 from rollc.ir.graph import BATCH, GIVEN, LEAVES, Attribute, Graph, Node, Type, ordered_axes
-from rollc.ir.initial_values import RANGE
 from rollc.ir.names import GREEK
 from rollc.ir.operations import OPERATIONS, TypeMismatch
+from rollc.ir.operations.initial_values import RANGE
 from rollc.ir.time.delay_axes import axes_of_delays
 
 LONGEST_DELAY = 10**6

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from rollc.ir.graph import Graph, Node
-from rollc.ir.initial_values import computed
+from rollc.ir.operations.initial_values import computed
 from rollc.network.noise_draws import Seed, seed_of
 
 

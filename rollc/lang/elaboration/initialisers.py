@@ -9,8 +9,8 @@ import numpy as np
 
 from rollc.ir.attributes import INITIALISERS
 from rollc.ir.graph import Attribute, Shape
-from rollc.ir.initial_values import MOST_WORDS, computed, elementwise
 from rollc.ir.operations import OPERATIONS
+from rollc.ir.operations.initial_values import MOST_WORDS, computed, elementwise
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.symbols import other_names

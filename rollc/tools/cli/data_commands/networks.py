@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from rollc.driver import artefact
-from rollc.ir.initial_values import DRAWS
+from rollc.ir.operations.initial_values import DRAWS
 from rollc.network.network import Network
 from rollc.network.pairs.network import as_taken
 from rollc.tools import console, files
