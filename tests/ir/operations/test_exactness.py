@@ -44,6 +44,7 @@ LEAST = {"silu": 1000}  # smallest normal numbers: what an error has to be to be
 MOVES = {
     *("where", "clip", "sign", "outer", "transpose", "embed", "one_hot", "argmax", "concat"),
     "expand",
+    *("complex", "real", "imag", "conj", "angle"),
     *("first", "last", "dropout", "sample", "stop", "identity", "count", "any", "all"),
 }
 SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
