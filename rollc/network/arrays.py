@@ -115,7 +115,7 @@ def as_array(what: str, value: ArrayLike) -> Array:
         raise InputError(f"{what}: not an array ({error})") from None
     if array.dtype.kind == "c":
         raise InputError(
-            f"{what}: expected real numbers, found {array.dtype}; a spec declares what is complex:"
+            f"{what}: expected numbers, found {array.dtype}; a spec declares what is complex:"
             " `z: complex[3]`"
         )
     if array.dtype.kind not in "fiub":

@@ -30,7 +30,7 @@ class Parts:
 
     def split(self, arrays: Any) -> Any:
         """Arrays by name, complex ones as their parts; a real array has an imaginary part of 0."""
-        if not isinstance(arrays, Mapping):
+        if not self.whole or not isinstance(arrays, Mapping):
             return arrays
         found: dict[str, Any] = {}
         for name, value in arrays.items():
@@ -71,9 +71,13 @@ class Parts:
 
     def split_names(self, names: Any) -> Any:
         """Names, with those of the parts in the place of complex values."""
+        if not self.whole:
+            return names
         if isinstance(names, str):
             return [names + REAL, names + IMAGINARY] if names in self.names else names
-        if not isinstance(names, Iterable):
+        try:
+            names = [*names]
+        except TypeError:  # it has nothing to go through, and is refused further on
             return names
         return [
             part

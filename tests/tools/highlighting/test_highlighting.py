@@ -48,7 +48,7 @@ def test_words_are_those_of_the_grammar() -> None:
 
 
 def test_initialisers_are_those_of_the_language() -> None:
-    assert {*words.INITIALISERS, "number"} == {*INITIALISERS}
+    assert {*words.INITIALISERS, "number", "computed"} == {*INITIALISERS}
 
 
 def test_the_lexer_tells_what_is_what() -> None:
