@@ -72,6 +72,7 @@ def oscillator() -> Network:
     return built("dynamics/oscillator", {"N": 8})
 
 
+@pytest.mark.long
 def test_the_oscillator_is_the_method(oscillator: Network) -> None:
     def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
         stiffness, damping = np.exp(p["log_stiffness"]), np.exp(p["log_damping"])
@@ -132,6 +133,7 @@ def hunt(rates: Array) -> Callable[[Array], Array]:
     return field
 
 
+@pytest.mark.long
 def test_hares_and_foxes_are_the_method(predator_prey: Network) -> None:
     def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
         state, states = np.exp(p["start"]), []

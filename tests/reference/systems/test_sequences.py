@@ -179,6 +179,7 @@ def stacked(p: Leaves, masks: list[Array]) -> tuple[dict[str, Any], Any]:
     return {"o": scores}, cross_entropy(scores, p["y"])
 
 
+@pytest.mark.long
 def test_layers_on_layers() -> None:
     network = built("sequences/stacked", SIZES)
     params, inputs = held(network, lambda p: stacked(p, [np.ones(4)] * 3), steps=5)

@@ -40,6 +40,7 @@ def kalman() -> Network:
     return built("state_space/kalman", {"S": S, "Y": Y})
 
 
+@pytest.mark.long
 def test_a_kalman_filter(kalman: Network) -> None:
     """Anderson and Moore, Optimal filtering (1979), section 3.1; the update in Joseph's form."""
 
