@@ -97,6 +97,8 @@ class _Statement:
         """What stands between a token and the one before it."""
         token, before = self.tokens[place], self.tokens[place - 1]
         tight = bool(self.opened) and self.opened[-1].tight
+        if (before, token) == (",", ":"):
+            return " "
         if before in ("(", "[") or token in (")", "]", ",", ";", ":"):
             return ""
         if before == ":" or "=" in (token, before):

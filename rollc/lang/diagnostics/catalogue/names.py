@@ -70,7 +70,8 @@ NAMES = (
         "R204",
         "a wrong number of operands",
         """
-        Each function takes a fixed number of operands, except `concat`.
+        Each function takes a fixed number of operands, except `concat` and `stack`. `einsum` takes
+        subscripts and a value for each of them: `einsum("nk,k->n", a, b)`.
         """,
         """
         net larger

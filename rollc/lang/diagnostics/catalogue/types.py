@@ -241,7 +241,8 @@ TYPES = (
         "a slice that does not fit",
         """
         Elements are counted from 0. `x[2:5]` takes the elements 2, 3 and 4; `x[2]` is one
-        element, a number. `split(x, n)` needs a length that n divides.
+        element, of a matrix a row; `m[:, 2]` has a place for each dimension. `split(x, n)` needs a
+        length that n divides.
         """,
         """
         net part
