@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rollc.driver.trained import open_run
 from rollc.errors import InputError, UndefinedError
 from rollc.network.network import Network
-from rollc.network.pairs.network import with_complex_arrays
+from rollc.network.pairs.network import in_pairs, with_complex_arrays
 from rollc.tools import console, files
 from rollc.tools.cli import effect
 from rollc.tools.cli.data_commands.arrays import as_kept, columns_of, load, not_finite
@@ -157,9 +157,10 @@ def run(
             if cause is not None:
                 console.note(f"the loss is no number, and {cause}")
     if outputs is not None and outputs.lower().endswith(TABLES):
-        spread = deviations(network, values, raw, preparation)
+        pairs, parts = in_pairs(network)  # a table holds real numbers
+        spread = deviations(pairs, parts.split(values), parts.split(raw), preparation)
         predicted = predicted_columns(
-            network, results, loaded, lengths, preparation.classes, spread
+            pairs, parts.split(results), loaded, lengths, preparation.classes, spread
         )
         files.write_bytes(outputs, write_table(predicted, outputs))
     elif outputs is not None:
