@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 from rollc.driver.sources import read_spec
-from rollc.lang.symbols.builtins import ENDS, MOVED, OVER_TIME, SHAPED, SYMBOLS, functions
+from rollc.lang.symbols.builtins import (
+    DERIVATIVES,
+    ENDS,
+    MOVED,
+    OVER_TIME,
+    SHAPED,
+    SYMBOLS,
+    functions,
+)
 from rollc.lang.symbols.library import LIBRARY
 from tests.commands.random_programs import language as la
 from tests.commands.random_programs.features import FORMS, features
@@ -53,7 +61,10 @@ def test_programs_have_every_operation_and_every_form() -> None:
         found |= features(*generate(seed))
     wanted = {
         f"`{name}`"
-        for name in (*functions(), *LIBRARY, *SHAPED, *MOVED, *SYMBOLS, "split", "neg", "[]")
+        for name in (
+            *(*functions(), *LIBRARY, *SHAPED, *MOVED, *DERIVATIVES, *SYMBOLS),
+            *("split", "neg", "[]"),
+        )
     }
     wanted |= {"`einsum", "`reshape`", "`stack`", "`at`", "`column`", "`softmax` axis"}
     wanted |= {f"`{name}` over" for name in (*OVER_TIME, *ENDS)}

@@ -132,6 +132,8 @@ class Sequence:
     dtype: torch.dtype = torch.float64
     known: dict[Any, Found] = field(default_factory=dict)
     whole: Sequence | None = None  # the same one with all steps, padding among them
+    # What a derivative is in, and at which place.
+    moved: dict[Expression, tuple[Place, Tensor]] = field(default_factory=dict)
 
     @property
     def found(self) -> Expanded:
@@ -243,6 +245,9 @@ class Sequence:
         return torch.tensor(value, dtype=self.dtype)
 
     def compute(self, expression: Expression, at: Place, owner: str) -> Found:
+        place, moved = self.moved.get(expression, (None, None))
+        if moved is not None and place == at:
+            return moved
         match expression:
             case Number(value):
                 return self.constant(value)
@@ -269,6 +274,8 @@ class Sequence:
             return self._over(call, at, owner)
         if function == "stop":
             return self._stop(call, at, owner)
+        if function in ("grad", "jacobian"):
+            return self._derivative(call, at, owner)
         operands = [self._operand(operand, call, at, owner) for operand in call.operands]
         if function == "where":
             return self._where(*operands)
@@ -406,6 +413,19 @@ class Sequence:
             return self.real(self.compute(operand, at, owner)).detach()
         assert isinstance(operand, Name)
         return self.read(operand.name, operand.delay, self._settled(operand.axis), at, int(every))
+
+    def _derivative(self, call: Call, at: Place, owner: str) -> Tensor:
+        """The derivative in a read, of what is computed from it at the same step."""
+        value, x = call.operands
+        read = self.real(self.compute(x, at, owner))
+        read = read.clone() if read.requires_grad else read.clone().requires_grad_()
+        outer, self.moved = self.moved, {**self.moved, x: (at, read)}
+        try:
+            found = self.real(self.compute(value, at, owner))
+        finally:
+            self.moved = outer
+        rows = [torch.autograd.grad(row, read, create_graph=True)[0] for row in found.reshape(-1)]
+        return torch.stack(rows) if call.function == "jacobian" else rows[0]
 
     # Choices
 

@@ -109,10 +109,31 @@ class _Expansion:
                 case la.Equation(names, _, types):
                     for name, type_ in zip(names, types, strict=True):
                         found.kinds[self.name(name, scope)] = self.kind(type_, scope)
+                case la.Repeat(name, _, count, _, type_):
+                    for full in (name, *(f"{name}.{number}" for number in range(count))):
+                        found.kinds[full] = self.kind(type_, scope)
+                case la.Elements(name, _, count, _, type_):
+                    kind = self.kind(type_, scope)
+                    found.kinds[name] = replace(kind, shape=(count, *kind.shape))
+                    for place in range(count):
+                        found.kinds[f"{name}.{place}"] = found.kinds[f"{name}[{place}]"] = kind
+                        found.aliases[f"{name}[{place}]"] = f"{name}.{place}"
         for part in statements:
             match part:
                 case la.Equation(names, value):
                     self.equation(names, value, scope)
+                case la.Repeat(name, start, count, value):
+                    self.equation((f"{name}.0",), start, scope)
+                    for number in range(count):
+                        before = {Name(name): Name(f"{name}.{number}")}
+                        after = name if number + 1 == count else f"{name}.{number + 1}"
+                        self.equation((after,), la.with_names(value, before), scope)
+                case la.Elements(name, index, count, value):
+                    names = tuple(f"{name}.{place}" for place in range(count))
+                    for place, element in enumerate(names):
+                        number: dict[Expression, Expression] = {Name(index): Number(place)}
+                        self.equation((element,), la.with_names(value, number), scope)
+                    self.equation((name,), Call("[]", tuple(map(Name, names))), scope)
                 case la.Init(name, value):
                     full = self.name(name, scope)
                     inner = self.inside(value, scope, full)

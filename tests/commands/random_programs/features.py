@@ -30,7 +30,7 @@ FORMS = frozenset(
             "param frozen",
             "delay by a size",
         ),
-        "function of several lines",
+        *("function of several lines", "repetition", "elements", "an element", "stack of elements"),
         *("feed taught", "feed free", "training", "truncate", "no batch", "output of an index"),
     ]
 )
@@ -65,6 +65,11 @@ def _features(program: la.Program, settings: Settings) -> Iterator[str]:
         for equation in program.of(la.Equation)
         for name, type_ in zip(equation.names, equation.types, strict=True)
     }
+    arrays = {each.name for each in program.of(la.Elements)}
+    read = [part for each in program.statements for value in la.expressions(each)
+            for part in la.walk(value)]  # fmt: skip
+    if any(isinstance(part, Name) and part.name in arrays for part in read):
+        yield "stack of elements"
     for output in program.of(la.Output):
         if any(isinstance(types.get(name), la.Index) for name in output.names):
             yield "output of an index"
@@ -127,6 +132,10 @@ def _of_statement(
             yield "dim"
             if any(isinstance(part, Name) for part in la.walk(value)):
                 yield "dim from others"
+        case la.Repeat():
+            yield "repetition"
+        case la.Elements():
+            yield "elements"
         case la.Const():
             yield "const"
         case la.Input(type=type_, axis=axis, static=static, target=target):
@@ -193,7 +202,9 @@ def _of_expression(
     settings: Settings | None,
 ) -> Iterator[str]:
     match part:
-        case Name(delay=delay, axis=axis, marked=marked, size=size):
+        case Name(name, delay, axis, marked, size):
+            if name.endswith("]"):
+                yield "an element"
             if size is not None:
                 yield "delay by a size"
             if delay:

@@ -360,6 +360,7 @@ class Writer:
         ]
         if scope.inside != "function":
             forms += [self.dropout, self.over, self.over, self.end, self.plus_param, self.fed]
+            forms += [self.slope] if shape[1:] or self.chance() else []
             if len(shape) == 1:
                 forms += [self.product, self.product, self.on_vector, self.on_vector]
                 forms += [
@@ -381,6 +382,23 @@ class Writer:
             if found is not None:
                 return self.tame(found, 6.0)
         return self.leaf(shape, scope)
+
+    def slope(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
+        """A derivative in a value that changes with time, of what is computed from it directly."""
+        square = len(shape) == 2 and shape[0] == shape[1]
+        own = shape[:1] if square and self.chance(0.8) else shape
+        found = self.read(own, scope)
+        if found is None or not self.axes(found[0], scope):
+            return None
+        x, size = found
+        beside, more = self.leaf(own, scope)
+        function = self.choose("sin", "tanh", "sigmoid", "cos")
+        factor = self.choose(x, Call("stop", (beside,)), Number(self.choose(0.5, 2)))
+        value = Call("*", (Call(function, (x,)), factor))
+        bound = 1.0 + max(size, more, 2.0)
+        if own != shape:
+            return Call("jacobian", (value, x)), bound
+        return Call("grad", (Call("sum", (value,)) if shape else value, x)), bound
 
     def narrower(self, shape: Shape) -> Shape:
         """A shape that broadcasts to another one."""
@@ -1648,6 +1666,40 @@ class Writer:
         self.equation(name, (expression, size), known, scope)
         scope.known[name] = known
 
+    def repeated(self, scope: Scope) -> None:
+        """Passes that start from a value, or from that of the step before."""
+        name, count = self.fresh("v"), self.choose(1, 2, 3)
+        scope.sampled = False
+        shape = self.any_shape(scope, 2)
+        start, size = self.tame(self.expression(shape, scope, 1), 2.0)
+        beside, more = self.tame(self.leaf(shape, scope), 2.0)
+        pass_ = Call("*", (Number(0.5), Call(self.choose("tanh", "sin"), (Name(name),))))
+        axes = self.axes(start, scope) | self.axes(beside, scope)
+        axis = self.choose(*sorted(axes)) if axes else None
+        if axis is not None and self.chance():
+            pass_ = Call("+", (pass_, Call("*", (Number(0.2), Name(name, 1, axis)))))
+        value = Call("+", (pass_, beside))
+        if self.axes(start, scope) == self.axes(beside, scope):
+            known = Known(shape, axes, size + more + 1.0)
+            scope.body.append(la.Repeat(name, start, count, value, self.type(known)))
+            known.delays = axis is not None
+            known.along = axis
+            scope.known[name] = known
+
+    def elements(self, scope: Scope) -> None:
+        """An array, of which each element has a number of its own in it."""
+        name, index, count = self.fresh("h"), self.fresh("k"), self.choose(1, 2, 3)
+        scope.sampled = False
+        shape = self.any_shape(scope)
+        value, size = self.tame(self.expression(shape, scope, 2), 2.0)
+        factor = Call("/", (Call("+", (Name(index), Number(1))), Number(2)))
+        value, axes = Call("*", (value, factor)), self.axes(value, scope)
+        type_ = self.type(Known(shape, axes))
+        scope.body.append(la.Elements(name, index, count, value, type_))
+        names = [(name, (count, *shape)), *((f"{name}[{k}]", shape) for k in range(count))]
+        for each, own in names:
+            scope.known[each] = Known(own, axes, 1.5 * size, delays=bool(axes))
+
     def split(self, scope: Scope) -> None:
         count, size = self.choose(2, 3), self.choose(1, 2)
         scope.sampled = False
@@ -1751,7 +1803,7 @@ class Writer:
         for _ in range(self.choose(0, 0, 1, 1, 2)):
             self.own_cell()
         parts = [self.chain, self.chain, self.chain, self.plain, self.plain, self.used, self.taught]
-        parts += [self.index_chain, self.split, self.attention]
+        parts += [self.index_chain, self.split, self.attention, self.repeated, self.elements]
         parts += [] if self.online else [self.both_ways]
         parts += [self.attention] * (2 if len(axes) > 1 else 0)
         for _ in range(self.choose(1, 2, 2, 3, 3, 4)):
@@ -1868,10 +1920,10 @@ class Writer:
         inputs = {
             statement.name for statement in self.statements if isinstance(statement, la.Input)
         }
-        names = [name for name in scope.known if name not in inputs]
+        names = [name for name in scope.known if name not in inputs and "[" not in name]
         if not names:
             self.plain(scope)
-            names = [name for name in scope.known if name not in inputs]
+            names = [name for name in scope.known if name not in inputs and "[" not in name]
         chosen = self.random.sample(names, min(len(names), self.choose(1, 2, 3)))
         scope.body.append(la.Output(tuple(chosen)))
 

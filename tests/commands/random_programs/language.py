@@ -7,7 +7,7 @@ does not say: what rollc infers is held to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -135,6 +135,28 @@ class Equation:
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """``name = start`` and then ``repeat count { name = value }``."""
+
+    name: str
+    start: Expression
+    count: int
+    value: Expression
+    type: Type
+
+
+@dataclass(frozen=True)
+class Elements:
+    """``name[index] = value for index in range(count)``; an element is read as `name[0]`."""
+
+    name: str
+    index: str
+    count: int
+    value: Expression
+    type: Type
+
+
+@dataclass(frozen=True)
 class Init:
     name: str
     value: Expression
@@ -192,6 +214,8 @@ Statement = (
     | Input
     | Param
     | Equation
+    | Repeat
+    | Elements
     | Init
     | Reset
     | Cell
@@ -261,11 +285,20 @@ def with_parts(expression: Expression, new: tuple[Expression, ...]) -> Expressio
     return expression
 
 
+def with_names(expression: Expression, others: Mapping[Expression, Expression]) -> Expression:
+    """The expression with others in the place of some names, read without a delay."""
+    if expression in others:
+        return others[expression]
+    return with_parts(expression, tuple(with_names(part, others) for part in parts(expression)))
+
+
 def expressions(statement: Statement) -> tuple[Expression, ...]:
     """The expressions of a statement; those of a cell stand in its body."""
     match statement:
-        case Equation() | Init() | Loss() | Dim() | Const():
+        case Equation() | Init() | Loss() | Dim() | Const() | Elements():
             return (statement.value,)
+        case Repeat():
+            return (statement.start, statement.value)
         case Reset():
             return (statement.condition,)
         case Function():
@@ -392,6 +425,11 @@ def _lines(statement: Statement) -> list[str]:
         case Equation(names, value, types, declared):
             said = map(_declared, names, types) if declared else names
             return [f"{', '.join(said)} = {show(value)}"]
+        case Repeat(name, start, count, value):
+            passes = [f"repeat {count} {{", f"    {name} = {show(value)}", "}"]
+            return [f"{name} = {show(start)}", *passes]
+        case Elements(name, index, count, value):
+            return [f"{name}[{index}] = {show(value)} for {index} in range({count})"]
         case Init(name, value):
             return [f"init {name} = {show(value)}"]
         case Reset(name, condition):
