@@ -199,10 +199,10 @@ class Inference:
         while name in self.drafts and name not in seen and kind == "float":
             seen.add(name)
             draft = self.drafts[name]
-            gives = RULES[draft.operation].gives
-            if gives == "bool":
+            entry = RULES.get(draft.operation)  # a leaf has none
+            if entry is not None and entry.gives == "bool":
                 kind = "bool"
-            if gives != "operand":
+            if entry is None or entry.gives != "operand":
                 break
             name = draft.operands[0].edge.source
         return self.placed(owner, replace(type_, kind=kind))

@@ -61,3 +61,9 @@ def test_they_tell_the_shape_of_a_cycle() -> None:
 def test_a_cell_has_them_by_its_sizes() -> None:
     cell = "cell c(x; H) -> h {\n h = h[t-1] + x[0] * range(H)\n init h = ones(H)\n}"
     np.testing.assert_array_equal(values(cell, "o = c(x; H=3)")["o.h"][0, 0], [1.0, 1.5, 2.0])
+
+
+@pytest.mark.parametrize("elements", ["0.5, 2", "k == 1, 2", "u, u", "x[0], u"])
+def test_one_that_is_written_out_can_be_declared(elements: str) -> None:
+    graph, _ = read_spec(f"{HEAD}input u\no: [M] = [{elements}]\noutput o", "n.roll")
+    assert graph["o"].type.shape == (2,)
