@@ -999,7 +999,10 @@ ALONG = {
         vectors(1),
         lambda x: list(map(alone, products_to(x))),
         products_slopes,
-        (((ZEROS,), [0, 0, 0], (np.array([9, 0, 0]),)),),
+        (
+            ((ZEROS,), [0, 0, 0], (np.array([9, 0, 0]),)),
+            ((np.array([1.0, INF, 2.0]),), [1, INF, INF], (np.array([INF, 3, INF]),)),
+        ),
     ),
     "cumsum": Exact(
         (VECTOR,),

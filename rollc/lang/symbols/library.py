@@ -117,13 +117,14 @@ REDUCTIONS = {
 }
 
 VECTORS = {
+    # The constants are 0 and 1 whatever x is, infinite or not a number too.
     "cumprod": Defined(
-        "cumprod(x) = linear_scan(x, 0 * x, 1)",
+        "cumprod(x) = linear_scan(x, where(abs(x) < 0, 1, 0), 1)",
         "the products of the elements up to each",
         _ALONG,
     ),
     "cumsum": Defined(
-        "cumsum(x) = linear_scan(0 * x + 1, x, 0)",
+        "cumsum(x) = linear_scan(where(abs(x) < 0, 0, 1), x, 0)",
         "the sums of the elements up to each",
         _ALONG,
     ),
