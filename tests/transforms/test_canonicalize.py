@@ -515,3 +515,19 @@ def test_a_leaf_that_nothing_reads_has_no_initial_value() -> None:
         leaves = {"x": np.zeros((3, 1, 2, 2)), "u": np.ones((3, 1))}
         found = interpret(graph, leaves, {"t": 3, "batch": 1})
         np.testing.assert_allclose(found["h"][:, 0], [1, 1.5, 1.75])
+
+
+def test_an_initial_value_that_is_read_with_a_delay_keeps_it() -> None:
+    header = "rollc graph 1  stage checked\nnet grid\naxis s, t\n\n"
+    graph = parse_graph(
+        header
+        + "x = input() : float over s, t, batch\n"
+        + "e = input() : float over s, batch\n"
+        + "i = identity(e[s-1]) : float over s, batch\n"
+        + "g = add(x, g[t-1]) init i : float over s, t, batch\n\noutput g\n"
+    )
+    short, random = canonicalize(graph), np.random.default_rng(0)
+    leaves = {"x": random.normal(size=(3, 2, 4)), "e": random.normal(size=(3, 4))}
+    sizes = {"s": 3, "t": 2, "batch": 4}
+    expected, found = (interpret(one, leaves, sizes)["g"] for one in (graph, short))
+    np.testing.assert_array_equal(found, expected)
