@@ -12,6 +12,7 @@ import argparse
 import random
 from collections import Counter
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,10 @@ def options_of(random_: random.Random, operation: str, operands: list[Type]) -> 
             return {"axis": random_.randint(0, len(shape)), "size": random_.choice([1, 2, 3])}
         case "fill" | "zero":
             return {"shape": random_.choice(SHAPES[1:])}
+        case "permute":
+            return {"order": tuple(random_.sample(range(len(shape)), len(shape)))}
+        case "reshape":
+            return {"shape": random_.choice([(prod(shape),), (*shape, 1), (1, *shape[::-1])])}
         case "matmul":
             return random_.choice([{}, {}, {"transpose_a": True}, {"transpose_b": True}])
         case "outer" if axes and random_.random() < 0.5:
