@@ -4,7 +4,7 @@ They are of every form that the language has for one time axis: cells of their o
 library, nested and in the middle of expressions, with several results; functions with and
 without a derivative of their own; chains from the first step and from the last, that read each
 other; complex states and expressions; initial values of every sort; resets; `feed`; dropout and
-sampling.
+sampling; passes within a step, elements of arrays, derivatives.
 """
 
 from __future__ import annotations
@@ -398,6 +398,27 @@ class Writer:
         if cell.name in ("rnn", "lstm", "gru", "mgu", "min_gru") and self.chance():
             self.lines.append(f"init {results[0]} = {self.param((size,))}")
 
+    def repeated(self) -> None:
+        """Passes within a step, elements of an array, or a derivative."""
+        shape, count = self.choose(*SHAPES), self.choose(1, 2, 3)
+        value, beside = self.expression(shape, None, 1), self.expression(shape, None, 1)
+        name, index = self.fresh("r"), self.fresh("k")
+        match self.choose("passes", "elements", "slope"):
+            case "passes":
+                self.lines += [f"{name} = {value} + u", f"repeat {count} {{"]
+                self.lines += [f"    {name} = 0.5 * tanh({name}) + {beside}", "}"]
+            case "elements":
+                self.lines.append(
+                    f"{name}[{index}] = {value} * ({index} + 1) + u for {index} in range({count})"
+                )
+                self.known[f"{name}[{count - 1}]"] = Known(shape)
+                return
+            case "slope":
+                e = f"sin({index}) * {index} + 0.5 * {index} * stop({beside})"
+                self.lines.append(f"{index} = {value} + u")
+                self.lines.append(f"{name} = grad({f'sum({e})' if shape else e}, {index})")
+        self.known[name] = Known(shape)
+
     def reduction(self) -> None:
         timed = [name for name, known in self.known.items() if known.timed]
         name, of = self.fresh("m"), self.choose(*timed)
@@ -428,7 +449,7 @@ class Writer:
         for _ in range(self.choose(1, 2)):
             self.own_cell()
         parts = [self.chain, self.chain, self.used, self.used, self.taught, self.reduction]
-        parts.append(self.rotor)
+        parts += [self.rotor, self.repeated]
         for _ in range(self.choose(1, 2, 3, 4)):
             self.choose(*parts)()
         scores, more = self.expression((3,), None, 2), self.expression((), None, 1)
@@ -439,7 +460,7 @@ class Writer:
         square = f"sum({known} ** 2)" if self.known[known].shape else f"{known} ** 2"
         self.lines.append(f"loss {over}(cross_entropy(scores, y) + {more}, over t) + {square}")
         self.rows()
-        own = [name for name in self.known if name not in ("x", "u", "z")]
+        own = [name for name in self.known if name not in ("x", "u", "z") and "[" not in name]
         self.lines.append(
             f"output {', '.join(dict.fromkeys([self.choose('scores', *own), 'scores']))}"
         )
