@@ -331,11 +331,14 @@ def with_words(tokens: Sequence[Token], grad: bool) -> list[Token]:
             word(place)
     begun = 1 + (found[0].type != tokens[0].type)  # what a statement begins with, and its name
     for place in range(begun, len(tokens) - 1):
-        after = tokens[place + 1].type
+        follows, after = tokens[place + 1], tokens[place + 1].type
         if found[place - 1].type in ("NAME", *ENDS_VALUE):
             operator = tokens[place] in ("and", "or") and after not in ("EQUAL", "COLON")
         else:
-            operator = tokens[place] == "not" and after in ("NAME", "NUMBER", "LPAR", "SIGN")
+            # `not [a, b]` is of a vector, and `not[t-1]` reads a value of that name.
+            apart = after == "LSQB" and follows.start_pos != tokens[place].end_pos
+            begins = apart or after in ("NAME", "NUMBER", "LPAR", "SIGN")
+            operator = tokens[place] == "not" and begins
         if operator:
             word(place)
     return found

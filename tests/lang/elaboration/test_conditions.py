@@ -58,6 +58,7 @@ def test_they_bind_as_in_python(text: str) -> None:
         ("count(x > 0)", (HOLDS > 0).sum(1)),
         ("all(x > 0) or not any(x > 0)", np.ptp(HOLDS, axis=1) == 0),
         ("any([x > 0, x < 0], axis=0)[1]", np.ones(8)),
+        ("all(not [x[0] > 0, x[1] > 0])", (HOLDS[:, :2] <= 0).all(1)),
         ("where(any(p, over t) and not all(p, over t), x[0], 0)", HOLDS[:, 0]),
         ("x[0] * count(p, over t)", 4 * HOLDS[:, 0]),
     ],
