@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import random
 import subprocess
@@ -23,6 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SEED|all",
         help="which of the cases of `sampled` tests are tried; left out, the commit says which",
     )
+    # An option, since processes of pytest-xdist are given no others.
+    parser.addoption("--some-long", action="store_true", help=argparse.SUPPRESS)
 
 
 def pytest_configure(config: pytest.Config) -> None:

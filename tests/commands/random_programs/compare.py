@@ -705,6 +705,10 @@ def _said(case: Case) -> set[str]:
     """What a network that runs free says, and reads again: each sequence has its own."""
     found = case.meant().meaning.found
     names = {found.named(part.name) for part in found.said if isinstance(part, la.Name)}
+    others = [part for part in found.said if not isinstance(part, la.Name)]
+    for name, value in found.values.items():
+        if any(part in others for part in la.walk(value.expression)):
+            names.add(name)
 
     def is_read_again(name: str) -> bool:
         parts = la.walk(found.values[name].expression)

@@ -921,9 +921,10 @@ OTHERS: dict[str, Callable[..., Tensor]] = {
     "convolve": lambda options, x, kernel: _convolve(x, kernel),
     "huber": lambda options, a, b: functional.huber_loss(a, b, delta=options.get("delta", 1.0)),
     "hinge": lambda options, score, y: torch.relu(1 - y * score).mean(),
+    # Of equal distributions it is 0 up to rounding: what is decided by that is unsure.
     "kl_divergence": lambda options, scores, y: (
-        torch.xlogy(y, y) - y * torch.log_softmax(scores, 0)
-    ).sum(),
+        (torch.xlogy(y, y) - y * torch.log_softmax(scores, 0)).sum() + 1e-300
+    ),
     "poisson_nll": _poisson_nll,
     "gaussian_nll": _gaussian_nll,
     "mixture_nll": _mixture_nll,
