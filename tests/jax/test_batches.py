@@ -114,7 +114,8 @@ def test_with_gradients_of_another_kind(option: dict[str, Any]) -> None:
         alike(call, params, slots, batch_axes(function, slots))
 
 
-@pytest.mark.parametrize("spec", ["sequences/tagger", pytest.param("lstm", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("spec", ["sequences/tagger", "lstm"])
 def test_with_lengths(spec: str) -> None:
     function = function_of(spec)
     params, slots = function.init(0), given(function)

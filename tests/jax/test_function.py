@@ -280,6 +280,7 @@ def test_no_gradient_comes_back_through_the_state_of_a_loss() -> None:
         )
 
 
+@pytest.mark.long
 def test_random_numbers() -> None:
     """From a number as the network draws them, or from a key; never without one."""
     function = function_of("sequences/stacked")
@@ -314,6 +315,7 @@ def test_random_numbers() -> None:
 # Precisions, shapes -------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_precisions() -> None:
     """Each is that of the parameters; a half one is computed in float32."""
     function = function_of()

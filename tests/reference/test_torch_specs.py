@@ -51,9 +51,8 @@ def gradients_of(cell: str, core: Any) -> dict[str, Array]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("cell", "dtype"), [("lstm", "float32"), pytest.param("gru", "float64", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("cell", "dtype"), [("lstm", "float32"), ("gru", "float64")])
 def test_values_and_gradients(cell: str, dtype: str) -> None:
     random = np.random.default_rng(0)
     network = network_of(cell, dtype)

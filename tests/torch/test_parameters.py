@@ -157,6 +157,7 @@ def test_half_precisions_are_computed_in_single() -> None:
             single(x.double())
 
 
+@pytest.mark.long
 def test_copies_and_pickles(tmp_path: Path) -> None:
     module = module_of("sequences/stacked").eval()
     given = inputs_of(module, targets=False)
@@ -207,6 +208,7 @@ def test_another_process_reads_it(tmp_path: Path) -> None:
     assert run.stdout.split() == [repr(loss.item()), repr(module.W.grad.sum().item())], run.stderr
 
 
+@pytest.mark.long
 def test_artefacts(tmp_path: Path) -> None:
     build("lstm", sets=LSTM, dtype="float64", truncate=2, directory=tmp_path / "built")
     torch.manual_seed(0)

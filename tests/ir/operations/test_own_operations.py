@@ -44,6 +44,7 @@ def nests(made: Compiled) -> list[list[str]]:
     ]
 
 
+@pytest.mark.long
 def test_verified_and_differentiated() -> None:
     """All kernels as plain Python, the gradients to differences."""
     run = plain_python("tests.helpers.own_operations")

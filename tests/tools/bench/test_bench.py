@@ -388,6 +388,7 @@ def test_a_busy_machine_is_said(
     assert ("a load of 1.2 on 2 cores" in capsys.readouterr().err) == said
 
 
+@pytest.mark.long
 def test_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table, times = tmp_path / "bench.md", tmp_path / "bench.json"
     command = ["bench", "rnn", "--size", "6x2x4", "--quick", "--rounds", "2", "--threads", "1"]

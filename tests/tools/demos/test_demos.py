@@ -42,6 +42,7 @@ def test_nothing_after_1920_has_any_part_in_it() -> None:
     assert not np.array_equal(found[0], found[1])
 
 
+@pytest.mark.long
 def test_digits_are_learned(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Better than the means of the digits, in a short fit; and the held-out ones are the last."""
     demos.run("digits", quick=True, save=tmp_path)

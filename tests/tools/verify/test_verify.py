@@ -351,6 +351,7 @@ def test_rounding_that_grows_is_said() -> None:
     assert case.judged(passed, "float32") == passed
 
 
+@pytest.mark.long
 def test_ties_are_kinks_and_ties_that_stay_are_none() -> None:
     text = "net n\ninput x\nparam k = 0.0\nh = {} + 0 * h[t-1]\noutput h\nloss mean(h, over t)\n"
     data = {"x": np.array([1.0, 2.0]), "k": np.array(0.0)}
@@ -391,6 +392,7 @@ def test_every_operation_whose_slope_chooses_says_its_choices() -> None:
 # Data of one's own -----------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_users_own_data_are_what_is_compared() -> None:
     graph = read_spec(EPIDEMIC, "epidemic.roll")[0]
     days = np.linspace(1, 2, 40)

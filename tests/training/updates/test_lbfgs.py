@@ -85,6 +85,7 @@ def test_it_ends_where_it_has_converged_and_stays_so(tiny: Network) -> None:
     assert driven(again) == []
 
 
+@pytest.mark.long
 def test_a_fit_that_goes_on_reaches_a_minimum(tiny: Network, tmp_path: Any) -> None:
     """Not the bits of an undisturbed one."""
     options: Any = {"optimiser": "lbfgs", "epochs": 300}

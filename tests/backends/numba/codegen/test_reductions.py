@@ -62,6 +62,7 @@ def test_vectors_times_numbers_are_one_product(
     compare(graph, entry, {**sizes, "batch": batch}, dtype, tmp_path)
 
 
+@pytest.mark.long
 def test_all_rows_that_follow_each_other_are_terms(tmp_path: Path) -> None:
     """The gradient of a vector that inputs of all steps and sequences are multiplied with."""
     text = f"""
