@@ -1233,7 +1233,8 @@ class Writer:
         if use.beside:
             other = self.some(scope)
             slower = Call("tanh", (self.vector(other, scope, depth)[0],))
-            if self.axes(slower, scope) != {along}:
+            # The input of a cell that this is in may be the same at every step, where it is used.
+            if scope.inside == "cell" or self.axes(slower, scope) != {along}:
                 return None
             operands.append(slower)
             types.append(Float(self.sizes((other,))))
