@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from rollc.support.version import VERSION
 
 if TYPE_CHECKING:
-    from rollc.driver.build import build
+    from rollc.driver.build import build, build_text
     from rollc.driver.trained import load
     from rollc.errors import InputError, RollcError, StoreError
     from rollc.lang.diagnostics.spec_error import SpecError
@@ -42,6 +42,7 @@ __all__ = [
     "StoreError",
     "__version__",
     "build",
+    "build_text",
     "fit",
     "load",
     "padded",
@@ -57,6 +58,7 @@ _HOMES = {
     "StopTraining": "rollc.training.callbacks",
     "StoreError": "rollc.errors",
     "build": "rollc.driver.build",
+    "build_text": "rollc.driver.build",
     "fit": "rollc.training.fit",
     "load_ipython_extension": "rollc.tools.notebook",  # `%load_ext rollc`
     "load": "rollc.driver.trained",

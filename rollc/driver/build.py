@@ -79,7 +79,7 @@ def build(
     """
     path = resources.find_spec(str(checks.path("`source`", source)))
     text = resources.text_of(path)
-    network, _ = build_text(
+    network, _ = build_source(
         text,
         str(path),
         sets=sets,
@@ -97,6 +97,37 @@ def build(
 
 def build_text(
     text: str,
+    *,
+    sets: Mapping[str, int] | None = None,
+    dtype: str = "float32",
+    steps: int | None = None,
+    truncate: int | None = None,
+    combine: str = "sum",
+    feed: Feed = "taught",
+    backend: str | None = None,
+    directory: str | Path | None = None,
+    cache: bool = True,
+) -> Network:
+    """Build the network of a text, as :func:`build` that of a file.
+
+    net = rollc.build_text("net n\ninput x\nh = 0.5 * h[t-1] + x\noutput h\n")
+    """
+    return build_source(
+        text,
+        sets=sets,
+        dtype=dtype,
+        steps=steps,
+        truncate=truncate,
+        combine=combine,
+        feed=feed,
+        backend=backend,
+        directory=directory,
+        cache=cache,
+    )[0]
+
+
+def build_source(
+    text: str,
     name: str = "spec.roll",
     *,
     sets: Mapping[str, int] | None = None,
@@ -111,7 +142,7 @@ def build_text(
     temporary: bool = True,
     run: Runner | None = None,
 ) -> tuple[Network, artefact_store.Made]:
-    """Like :func:`build`, from text; also returns the artefact.
+    """Like :func:`build_text`, of a source of that name; also returns the artefact.
 
     The network takes and gives real arrays alone: a complex value is in two parts.
 

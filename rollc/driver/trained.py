@@ -82,7 +82,7 @@ def _network(kept: RunFolder, params: Mapping[str, Array]) -> Network:
         text = atomic_files.content(path).decode("utf-8", "replace")
         dtype = next((str(array.dtype) for array in params.values()), "float32")
         backend = told.get("backend")
-        return build.build_text(text, str(path), dtype=dtype, backend=backend)[0]
+        return build.build_source(text, str(path), dtype=dtype, backend=backend)[0]
 
 
 def load(directory: str | Path) -> Network | Trained:

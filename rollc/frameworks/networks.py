@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from rollc.driver import artefact_store
 from rollc.driver.artefact import DTYPES, open_artefact
 from rollc.driver.artefact_store import Manifest
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.errors import InputError
 from rollc.frameworks.weighted import weighted
 from rollc.ir.graph import Graph
@@ -105,7 +105,7 @@ def networks_of_text(
 ) -> Networks:
     """Those of the text of a spec."""
     given = {name: value for name, value in options.items() if value is not None}
-    network, made = build_text(text, name, sets=sizes, dtype=dtype, **given)
+    network, made = build_source(text, name, sets=sizes, dtype=dtype, **given)
     return Networks(network, _options(made.manifest))
 
 
@@ -136,7 +136,7 @@ def opened(text: str) -> Network:
 def _built(text: str) -> Network:
     made = json.loads(text)
     graph, name = made.pop("graph"), made.pop("name")
-    return build_text(graph, f"{name}.roll", **made)[0]
+    return build_source(graph, f"{name}.roll", **made)[0]
 
 
 def named_inputs(

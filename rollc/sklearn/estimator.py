@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.errors import EstimatorError, RollcError
 from rollc.lang.elaboration.expressions import Feed
 from rollc.network.network import Network
@@ -158,7 +158,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         feed: Feed = "taught",
     ) -> Network:
         """The network with the sizes that were given, and those that follow from the data."""
-        return build_text(
+        return build_source(
             interface.text,
             interface.file,
             sets={**sizes, **self._sizes},

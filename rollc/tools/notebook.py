@@ -33,10 +33,10 @@ def roll(shell: Any, line: str, cell: str) -> Any:
         return None
     if not options:
         return None  # --help
-    from rollc.driver.build import build_text
+    from rollc.driver.build import build_source
 
     try:
-        network, _ = build_text(cell, "cell", **options)
+        network, _ = build_source(cell, "cell", **options)
     except SpecError as wrong:
         console.wrong_spec(wrong)
         return None

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.network.network import Network
 from rollc.tools.cli import main
 
@@ -27,7 +27,7 @@ loss mean(mse(o, y), over t)
 
 
 def tiny_network(text: str = SPEC, backend: str = "reference") -> Network:
-    return build_text(text, dtype="float64", backend=backend)[0]
+    return build_source(text, dtype="float64", backend=backend)[0]
 
 
 def arrays(steps: int = 10, batch: int = 4) -> dict[str, Any]:

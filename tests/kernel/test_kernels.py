@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.pipeline import Compiled, compiled
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
@@ -211,7 +211,7 @@ loss mean(mse(h, W @ x), over t)
     "text", [CONDITIONS, *(pytest.param(t, marks=pytest.mark.long) for t in (JOINED, UNREAD_ROW))]
 )
 def test_the_kernel_is_the_meaning_where_buffers_are_shared_or_deep(text: str) -> None:
-    network, _ = build_text(text, dtype="float64", cache=False)
+    network, _ = build_source(text, dtype="float64", cache=False)
     params = network.init(1)
     inputs = {"x": np.random.default_rng(2).normal(size=(6, 2, 3))}
     loss, gradients = network.value_and_grad(params, inputs)
@@ -230,7 +230,7 @@ def test_of_a_negative_zero_relu_and_sign_give_a_plain_one() -> None:
 
 
 def test_names_of_a_spec_never_become_code(tmp_path: Path) -> None:
-    network, _ = build_text(HOSTILE, dtype="float64", cache=False)
+    network, _ = build_source(HOSTILE, dtype="float64", cache=False)
     rng = np.random.default_rng(0)
     inputs = {name: rng.normal(size=(5, 2, 3)) for name in ("lib", "x")}
     params = network.init(0)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.network.network import Network
@@ -340,7 +340,7 @@ def test_no_state_is_begun_with_a_mean_over_nothing(start: str) -> None:
 @pytest.mark.long
 def test_compiled_code_is_not_asked() -> None:
     """It has at least one step of one sequence; what it would read otherwise is no one's."""
-    net = build_text(TEXT, "small.roll", dtype="float32")[0]
+    net = build_source(TEXT, "small.roll", dtype="float32")[0]
     params, data = net.init(0), arrays(net, {"t": 0}, 2)
     found = net.forward(params, data)
     assert found["end"].dtype == np.float32 and (found["end"] == 0.5).all()

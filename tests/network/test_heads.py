@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
 from rollc.network.parameters import initial_parameters
@@ -33,7 +33,7 @@ def test_each_matrix_starts_by_itself() -> None:
 
 def test_the_gradients_of_heads_are_sums_over_all_steps() -> None:
     """Each is a product of its own, into its part of the gradient; sizes that fill no tile."""
-    net, _ = build_text(
+    net, _ = build_source(
         """
         net heads
         dim H = 3, N = 13, M = 21

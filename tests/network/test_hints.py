@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.errors import InputError
 from rollc.network.network import Network
 
@@ -27,7 +27,7 @@ BATCH = {"x": np.zeros((7, 2, 3)), "y": np.zeros((7, 2), int)}
 
 @pytest.fixture(scope="module")
 def net() -> Network:
-    return build_text(TEXT, backend="reference")[0]
+    return build_source(TEXT, backend="reference")[0]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_inputs(net: Network, arrays: dict[str, Any], hint: str, mended: dict[st
 
 
 def test_parameters_of_another_size(net: Network) -> None:
-    other = build_text(TEXT, sets={"H": 6}, backend="reference")[0].init(seed=0)
+    other = build_source(TEXT, sets={"H": 6}, backend="reference")[0].init(seed=0)
     with pytest.raises(InputError, match=r"found \[6, 3\]; .* is built with `--set H=6`$"):
         net.loss(other, {"x": X, "y": Y})
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import rollc
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.sources import read_spec
 from rollc.errors import InputError, RollcError
 from rollc.lang.diagnostics.spec_error import SpecError
@@ -81,7 +81,7 @@ def net() -> Network:
 
 @pytest.fixture(scope="module")
 def compiled() -> Network:
-    return build_text(TEXT, "small.roll", dtype="float64")[0]
+    return build_source(TEXT, "small.roll", dtype="float64")[0]
 
 
 @pytest.fixture(scope="module")
@@ -201,9 +201,9 @@ def test_building() -> None:
         "cache": False,
     }
     with pytest.raises(SpecError):
-        build_text(**given)
+        build_source(**given)
     for argument in given:
-        settled(build_text, given, argument)
+        settled(build_source, given, argument)
     for thing in THINGS:
         refused(rollc.build, {"source": thing})
         refused(rollc.load, {"directory": thing})
@@ -211,7 +211,7 @@ def test_building() -> None:
     threads.use(None)
     for directory in (3, b"x", "a\0b", ["x"], True):
         with pytest.raises(InputError, match="directory"):
-            build_text("net n\ninput x\ny = x\noutput y\n", directory=directory)  # type: ignore[arg-type]
+            build_source("net n\ninput x\ny = x\noutput y\n", directory=directory)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -231,12 +231,12 @@ def test_building() -> None:
 )
 def test_what_is_wrong_of_a_build_is_named(argument: str, value: Any, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
-        build_text(TEXT, **{argument: value})
+        build_source(TEXT, **{argument: value})
 
 
 def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
     text = "net n\ndim H = 2\ninput x: [H]\nh = x + h[t-1]\noutput h\nloss sum(sum(h, over t))\n"
-    network, _ = build_text(
+    network, _ = build_source(
         text, sets={"H": np.int64(3)}, dtype=np.float64, steps=np.int32(4), truncate=np.uint8(2)
     )  # type: ignore[arg-type]
     assert network.inputs["x"].shape == (3,)
@@ -298,7 +298,7 @@ def test_a_mask_is_not_dropped(net: Network, wrap: Callable[[Any], Any]) -> None
 
 
 def test_no_number_becomes_infinite() -> None:
-    network, _ = build_text("net n\ninput x\ny = x + y[t-1]\noutput y\n")
+    network, _ = build_source("net n\ninput x\ny = x + y[t-1]\noutput y\n")
     x = np.array([[1.0, 2.0], [1e39, 1.0]])
     with pytest.raises(InputError, match=r"input `x`: 1e.39 is too large for float32"):
         network.forward({}, {"x": x})

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.network.network import Network
@@ -45,7 +45,7 @@ FUTURE = "net future\ninput x\nb = tanh(x + 0.5 * b[t+1])\noutput b\n"
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    return build_text(TEXT, "small.roll", dtype="float64")[0]
+    return build_source(TEXT, "small.roll", dtype="float64")[0]
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +314,7 @@ def test_unknown_cotangents_and_states_are_named(
 
 
 def test_a_chain_from_the_future_cannot_be_streamed() -> None:
-    network = build_text(FUTURE, dtype="float64")[0]
+    network = build_source(FUTURE, dtype="float64")[0]
     b = network.forward({}, {"x": [1.0, 2.0]})["b"]
     np.testing.assert_allclose(b, [np.tanh(1 + 0.5 * np.tanh(2)), np.tanh(2)])
     with pytest.raises(InputError, match="`b` is read from the future"):
@@ -324,7 +324,7 @@ def test_a_chain_from_the_future_cannot_be_streamed() -> None:
 
 
 def test_built_for_a_number_of_steps(network: Network, params: Arrays, data: Arrays) -> None:
-    fixed = build_text(TEXT, "small.roll", dtype="float64", steps=T)[0]
+    fixed = build_source(TEXT, "small.roll", dtype="float64", steps=T)[0]
     same(fixed.forward(params, inputs_of(data)), network.forward(params, inputs_of(data)))
     loss, gradients = fixed.value_and_grad(params, data)
     expected, slopes = network.value_and_grad(params, data)
@@ -336,13 +336,13 @@ def test_built_for_a_number_of_steps(network: Network, params: Arrays, data: Arr
 
 def test_the_state_begins_with_a_number_that_is_learned() -> None:
     text = "net n\ninput x\nparam v0 = 0.5\nv = x + v[t-1]\ninit v = v0\noutput v\n"
-    network = build_text(text, dtype="float64")[0]
+    network = build_source(text, dtype="float64")[0]
     state = network.initial_state(network.init(), {"x": [1.0]})
     np.testing.assert_array_equal(state["v"], [0.5])
 
 
 def test_a_network_without_delays_has_an_empty_state() -> None:
-    network = build_text("net n\ninput x\ny = tanh(x)\noutput y\n", dtype="float64")[0]
+    network = build_source("net n\ninput x\ny = tanh(x)\noutput y\n", dtype="float64")[0]
     state = network.initial_state({}, {"x": [1.0]})
     assert state == {}
     outputs, state = network.step({}, state, {"x": 2.0})
@@ -369,7 +369,7 @@ def test_the_loss_of_a_window(network: Network, params: Arrays, data: Arrays) ->
 
 def test_a_network_without_inputs_is_told_its_steps() -> None:
     text = "net clock\nparam rate = 0.5\nv = rate * v[t-1]\ninit v = 1\noutput v\n"
-    network = build_text(text, dtype="float64")[0]
+    network = build_source(text, dtype="float64")[0]
     np.testing.assert_allclose(network.forward(network.init(), steps=3)["v"], [0.5, 0.25, 0.125])
     with pytest.raises(InputError, match="give `steps`"):
         network.forward(network.init())
@@ -391,18 +391,18 @@ def test_arrays_that_cannot_be_written_to_need_no_other_code(
 
 def test_without_an_output_it_says_what_to_add() -> None:
     spec = "net silent\ninput x\nparam a\nh = x + a * h[t-1]\nloss mean(h, over t)\n"
-    network, _ = build_text(spec, "silent.roll")
+    network, _ = build_source(spec, "silent.roll")
     with pytest.raises(InputError, match="no output; add `output"):
         network.forward(network.init(0), {"x": np.ones((3, 2))})
 
 
 def test_a_build_leaves_the_garbage_collector_as_it_was() -> None:
     assert gc.isenabled()
-    build_text("net one\ninput x\ny = x + 1\noutput y\n", "one.roll", cache=False)
+    build_source("net one\ninput x\ny = x + 1\noutput y\n", "one.roll", cache=False)
     assert gc.isenabled()
     gc.disable()
     try:
-        build_text("net one\ninput x\ny = x + 2\noutput y\n", "one.roll", cache=False)
+        build_source("net one\ninput x\ny = x + 2\noutput y\n", "one.roll", cache=False)
         assert not gc.isenabled()
     finally:
         gc.enable()
@@ -410,7 +410,7 @@ def test_a_build_leaves_the_garbage_collector_as_it_was() -> None:
 
 def test_arrays_that_were_right_once_say_nothing_of_others() -> None:
     text = "net plain\ninput x\nparam a\ny = a * x + y[t-1]\noutput y\nloss mean(y, over t)\n"
-    network = build_text(text, "plain.roll", dtype="float64")[0]
+    network = build_source(text, "plain.roll", dtype="float64")[0]
     params, x = {"a": np.array(2.0)}, np.arange(6.0).reshape(3, 2)
     expected = network.forward(params, {"x": x})["y"]
     for changed in (x.astype(np.float32), np.asfortranarray(x), x.tolist()):

@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rollc.backends.numba.library import routines
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.errors import InputError
 from rollc.ir.graph import Type
 from rollc.ir.operations import OPERATIONS, Frame
@@ -43,12 +43,12 @@ loss sum(sum(o), over t)
 
 @pytest.fixture(scope="module")
 def dropped() -> Network:
-    return build_text(DROPPED, dtype="float64")[0]
+    return build_source(DROPPED, dtype="float64")[0]
 
 
 @pytest.fixture(scope="module")
 def sampled() -> Network:
-    return build_text(SAMPLED, dtype="float64")[0]
+    return build_source(SAMPLED, dtype="float64")[0]
 
 
 def test_off_outside_training(dropped: Network) -> None:

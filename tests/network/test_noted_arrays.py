@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.network.noted_arrays import Noted
@@ -39,7 +39,7 @@ WAYS: dict[str, Callable[..., tuple[Any, Callable[[], Result]]]] = {
 
 @pytest.fixture(scope="module")
 def network(each_backend: str) -> Network:
-    return build_text(TEXT, "small.roll", dtype="float64")[0]
+    return build_source(TEXT, "small.roll", dtype="float64")[0]
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_run_is_of_its_call_or_an_error(network: Network, arrays: Arrays, way:
 @pytest.mark.parametrize("way", WAYS)
 def test_without_steps_too(way: str) -> None:
     text = "net n\ninput x\nparam k\nh = k * x + h[t-1]\nloss sum(h, over t) + k * k\n"
-    empty = build_text(text, "n.roll", dtype="float64")[0]
+    empty = build_source(text, "n.roll", dtype="float64")[0]
     k = np.array(2.0)
     _, run = WAYS[way](empty, {"k": k}, {"x": np.zeros((0, 2))})
     assert run()[0] == 4
@@ -149,7 +149,7 @@ d = tanh(u + sum(a * e, over s))
 init d = last(e)
 output d
 """
-    attends = build_text(text, "attends.roll", dtype="float64")[0]
+    attends = build_source(text, "attends.roll", dtype="float64")[0]
     random = np.random.default_rng(0)
     params = attends.init()
     state = attends.initial_state(params, {"x": random.normal(size=(4, B, 3))})

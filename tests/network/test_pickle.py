@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import rollc
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.errors import StoreError
 from rollc.network.network import Network
 
@@ -44,7 +44,7 @@ def loss_of(network: Network) -> float:
     "way", [copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))]
 )
 def test_a_copy_is_a_network(way: object) -> None:
-    network, _ = build_text(TEXT, dtype="float64", truncate=2)
+    network, _ = build_source(TEXT, dtype="float64", truncate=2)
     loss = loss_of(network)
     found = way(network)
     assert found is not network
@@ -57,7 +57,7 @@ def test_a_copy_is_a_network(way: object) -> None:
 
 def test_a_pickle_is_read_where_nothing_is(tmp_path: Path) -> None:
     """Not the folder of the artefact, nor the cache; and what is made there stays there."""
-    network, _ = build_text(TEXT, dtype="float64", directory=tmp_path / "net.built", cache=False)
+    network, _ = build_source(TEXT, dtype="float64", directory=tmp_path / "net.built", cache=False)
     loss, content = loss_of(network), pickle.dumps(rollc.load(tmp_path / "net.built"))
     assert content == pickle.dumps(pickle.loads(content))
     shutil.rmtree(tmp_path / "net.built")
@@ -75,7 +75,7 @@ def test_a_pickle_is_read_where_nothing_is(tmp_path: Path) -> None:
 
 
 def test_a_pickle_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, _ = build_text(TEXT, dtype="float64")
+    network, _ = build_source(TEXT, dtype="float64")
     content = pickle.dumps(network)
     monkeypatch.setattr("rollc.support.fingerprint.of_runtime", lambda: "another")
     with pytest.raises(StoreError, match="`small` was built by another version of rollc"):

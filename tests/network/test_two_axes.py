@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.backends.numba.codegen.module import emit
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.ir.builder import Builder
@@ -178,7 +178,7 @@ def test_the_kernel_is_the_meaning(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def network(each_backend: str) -> Network:
-    return build_text(print_graph(attention()), "attention.txt", dtype="float64")[0]
+    return build_source(print_graph(attention()), "attention.txt", dtype="float64")[0]
 
 
 def params_and_data() -> tuple[Arrays, Arrays]:
@@ -360,4 +360,4 @@ def test_what_two_axes_cannot_do_is_said(network: Network) -> None:
     with pytest.raises(InputError, match="cannot run in windows: it has two time axes"):
         network.windows(params, data, checkpoint=2)
     with pytest.raises(InputError, match="more than one time axis: it is built for any number"):
-        build_text(print_graph(attention()), "attention.txt", steps=4)
+        build_source(print_graph(attention()), "attention.txt", steps=4)

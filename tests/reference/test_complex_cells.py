@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.network.network import Network
 from rollc.network.pairs.network import with_complex_arrays
 
@@ -61,7 +61,7 @@ CELLS = {"lru": (lru, f"H={H}"), "s4d": (s4d, "N=4"), "unitary": (unitary, f"H={
 def cell(request: pytest.FixtureRequest) -> tuple[str, Network]:
     name = request.param
     text = f'net one\nuse "cells/{name}.roll"\ninput x: [{D}]\ny = {name}(x; {CELLS[name][1]})\n'
-    network, _ = build_text(f"{text}output y\n", dtype="float64", backend="reference")
+    network, _ = build_source(f"{text}output y\n", dtype="float64", backend="reference")
     return name, with_complex_arrays(network)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 
 torch = pytest.importorskip("torch", reason="the loss is held to PyTorch's")
 
@@ -71,7 +71,7 @@ def places(labels: list[list[int]], size: int, classes: int) -> dict[str, Array]
 
 
 def test_values_and_gradients_are_pytorchs() -> None:
-    network, _ = build_text(SPEC, sets=SIZES, dtype="float64", backend="reference")
+    network, _ = build_source(SPEC, sets=SIZES, dtype="float64", backend="reference")
     random = np.random.default_rng(0)
     params = {name: random.normal(size=array.shape) for name, array in network.init(0).items()}
     x = random.normal(size=(9, 4, 3))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.network.network import Network
 from rollc.support.resources import specs
 
@@ -27,7 +27,7 @@ STARTS = {
 
 def network_of(cell: str, dtype: str) -> Network:
     text = Path(specs()[cell]).read_text(encoding="utf-8")
-    return build_text(f"{text}\n{STARTS[cell]}", sets={"D": D, "H": H}, dtype=dtype)[0]
+    return build_source(f"{text}\n{STARTS[cell]}", sets={"D": D, "H": H}, dtype=dtype)[0]
 
 
 def params_of(cell: str, core: Any, start: dict[str, Array]) -> dict[str, Array]:

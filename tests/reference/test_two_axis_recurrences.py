@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.driver.build import build, build_text
+from rollc.driver.build import build, build_source
 from rollc.network.network import Network
 
 torch = pytest.importorskip("torch", reason="values and gradients are held to PyTorch's")
@@ -81,7 +81,7 @@ loss mean(mean(sum(h ** 2), over s), over t)
 def built(spec: str, **sets: int) -> Network:
     if "\n" not in spec:
         return build(spec, sets=sets, dtype="float64", backend="reference")
-    network, _ = build_text(spec, sets=sets, dtype="float64", backend="reference")
+    network, _ = build_source(spec, sets=sets, dtype="float64", backend="reference")
     return network
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.support import allocator
 from rollc.support.allocator import LINE, SPARES, Lender, empty, within
 from rollc.support.allocator import owner as make_owner
@@ -93,7 +93,7 @@ def test_another_size_has_other_memory() -> None:
 
 @pytest.mark.parametrize("batch", [2, 64])
 def test_results_stay_what_they_are(batch: int) -> None:
-    network, _ = build_text(SPEC, "double.roll", dtype="float32")
+    network, _ = build_source(SPEC, "double.roll", dtype="float32")
     kept = []
     for number in range(5):
         x = np.full((200, batch, 3), number, dtype=np.float32)

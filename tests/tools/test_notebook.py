@@ -61,6 +61,11 @@ def test_what_is_wrong_is_said(
     assert message in capsys.readouterr().err and shell.variables == {}
 
 
+def test_a_text_is_a_network() -> None:
+    net = rollc.build_text(TEXT, sets={"H": 3}, backend="reference")
+    assert isinstance(net, rollc.Network) and net.inputs["x"].shape == (3,)
+
+
 def test_a_network_shows_itself(shell: Shell) -> None:
     net = shell.magics["roll"]("net", TEXT)
     html = net._repr_html_()

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rollc import build
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.network.network import Network
@@ -64,7 +64,7 @@ def spoilt(arrays: dict[str, Array]) -> dict[str, Array]:
 
 @pytest.fixture(scope="module")
 def tagger(each_backend: str) -> Network:
-    return build_text(TAGGER, dtype="float64")[0]
+    return build_source(TAGGER, dtype="float64")[0]
 
 
 @pytest.mark.long
@@ -208,7 +208,7 @@ def test_singular_at_zero() -> None:
     """Padding of zeros would give an infinite slope, and NaN as a gradient."""
     text = "net n\ninput x\nparam a = 1.0\ns = sqrt(a * x) + 0.5 * s[t-1]\noutput s\n"
     text += "loss sum(log(s), over t)\n"
-    network = build_text(text, dtype="float64")[0]
+    network = build_source(text, dtype="float64")[0]
     x = np.array([[1.0, 2.0], [3.0, np.nan], [2.0, np.nan]])
     _, gradients = network.value_and_grad(network.init(0), {"x": x}, lengths=[3, 1])
     assert np.isfinite(gradients["a"])
@@ -218,7 +218,7 @@ def test_singular_at_zero() -> None:
 def test_what_would_overflow_in_the_padding() -> None:
     """The recurrence does not run on behind the own end."""
     text = "net n\ninput x\nparam a = 1.0\ns = x + exp(a * s[t-1])\noutput s\n"
-    network = build_text(text + "loss mean(s, over t)\n", dtype="float64")[0]
+    network = build_source(text + "loss mean(s, over t)\n", dtype="float64")[0]
     x = np.ones((9, 2))
     loss, gradients = network.value_and_grad(network.init(0), {"x": x}, lengths=[2, 1])
     short = network.value_and_grad(network.init(0), {"x": x[:2]}, lengths=[2, 1])
@@ -239,7 +239,7 @@ high = min(exp(x), over t)
 output b, low, high
 loss sum(sum(b, over t)) + sum(low + high)
 """
-    network = build_text(text, dtype="float64")[0]
+    network = build_source(text, dtype="float64")[0]
     params, x = network.init(1), np.random.default_rng(2).normal(size=(6, 4, 2))
     found = network.forward(params, spoilt({"x": x}), lengths=LENGTHS)
     _, gradients = network.value_and_grad(params, spoilt({"x": x}), lengths=LENGTHS)
@@ -260,7 +260,7 @@ loss sum(sum(b, over t)) + sum(low + high)
 
 def test_the_state_after_each_own_end() -> None:
     text = "net n\ninput x: [2]\nh = tanh(x + h[t-1] - 0.5 * h[t-3])\noutput h\n"
-    network = build_text(text, dtype="float64")[0]
+    network = build_source(text, dtype="float64")[0]
     x = np.random.default_rng(0).normal(size=(5, 3, 2))
     state = network.initial_state({}, {"x": x})
     state = {"h": state["h"] + 0.25}

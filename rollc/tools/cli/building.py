@@ -96,12 +96,12 @@ def build(spec: str, output: Path | None, options: Mapping[str, Any], timings: b
 
 def build_network(spec: str, **options: Any) -> tuple[Network, Made]:
     """The network of a spec, built now if it is not in the cache; then it is said."""
-    from rollc.driver.build import build_text
+    from rollc.driver.build import build_source
 
     source = read_source(spec)
     start = time.perf_counter()
     with console.waiting(f"building {source.name}"):
-        network, made = build_text(source.text, source.name, **options)
+        network, made = build_source(source.text, source.name, **options)
     if not made.hit:
         _show_warnings(source, options["sets"], options["feed"])
         length = "any number of steps" if network.steps is None else f"{network.steps} steps"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.support import atomic_files, resources
@@ -41,7 +41,7 @@ def built(name: str, **sizes: int) -> Network:
     text, path = spec_text(name)
     start = time.perf_counter()
     with console.waiting(f"building {name}"):
-        network, made = build_text(text, path, sets=sizes)
+        network, made = build_source(text, path, sets=sizes)
     how = "from the cache" if made.hit else "compiled"
     size = sum(int(np.prod(param.shape)) for param in network.params.values())
     console.say(

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.tools import console
 from rollc.tools.demos.common import built, fitted, saved, spec_text
 from rollc.training.data.batches import Batches
@@ -35,7 +35,7 @@ def main(quick: bool = False, save: Path | None = None, seed: int = 0) -> None:
     both = built("sequences/tagger")
     text, path = spec_text("sequences/tagger")
     with console.waiting("building it with both chains forwards"):
-        forwards, _ = build_text(text.replace("g[t+1]", "g[t-1]"), path)
+        forwards, _ = build_source(text.replace("g[t+1]", "g[t-1]"), path)
     known, held_out = _data(KNOWN, DATA_SEED + 1), _data(HELD_OUT, DATA_SEED + 2)
     saved(save, train=known, test=held_out)
     tags = held_out["y"][FAR:-FAR]

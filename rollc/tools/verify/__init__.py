@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rollc.driver.artefact import DTYPES
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.network.network import Network
@@ -81,7 +81,7 @@ def verify(
     rows += differences(case, seed)
 
     def build(dtype: str, steps: int | None = None) -> Network:
-        return build_text(text, name, sets=sets, dtype=dtype, steps=steps, feed=feed)[0]
+        return build_source(text, name, sets=sets, dtype=dtype, steps=steps, feed=feed)[0]
 
     if compile_all:
         return [*rows, *_compiled(case, dtypes, build)]

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.builder import Builder
@@ -241,7 +241,7 @@ def test_the_graphs_do_not_grow_with_the_delay(text: str) -> None:
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
 def test_kernels_of_fewer_and_more_steps_than_rows(dtype: str, tolerance: float) -> None:
-    network = build_text(STRING, dtype=dtype)[0]
+    network = build_source(STRING, dtype=dtype)[0]
     meant = interpreted(read_spec(STRING, "string")[0])
     params, random = network.init(0), np.random.default_rng(5)
     for steps in (2, 5, 8):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rollc.drawing.picture import draw
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.pipeline import Compiled, compiled
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
@@ -59,7 +59,7 @@ def test_compiled_and_shared_out_to_threads(
     monkeypatch.setenv("ROLLC_CACHE", str(tmp_path / "cache"))
     on_machine(monkeypatch, product_rows=1, thread_start=0)
     assert kernel("gradient").program.splits
-    network, _ = build_text(SPEC, "own.roll", dtype="float64", cache=False)
+    network, _ = build_source(SPEC, "own.roll", dtype="float64", cache=False)
     params, random = network.init(seed=1), np.random.default_rng(2)
     x, y = random.normal(size=(5, 6, 3)), random.normal(size=(5, 6, 4))
     found = []

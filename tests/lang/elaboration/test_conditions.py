@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.sources import read_spec
 from rollc.ir.interpreter import interpret
 from rollc.ir.text import parse_graph, print_graph
@@ -89,6 +89,6 @@ def test_of_no_steps_none_hold_and_all() -> None:
         "net n\ninput x\noutput o\n"
         "o = where(any(x > 0, over t), 1, 0) + where(all(x > 0, over t), 2, 0)"
     )
-    network, _ = build_text(text, backend="reference")
+    network, _ = build_source(text, backend="reference")
     found = network.forward({}, {"x": np.ones((2, 3))}, lengths=[2, 1, 0])
     np.testing.assert_array_equal(found["o"], [3, 3, 2])

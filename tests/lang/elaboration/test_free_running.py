@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rollc
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.text import print_graph
@@ -41,8 +41,8 @@ def test_both_ways_to_run() -> None:
     """Free is taught by what it said itself; both against the equations, a step at a time."""
     random = np.random.default_rng(0)
     x = 3 * random.normal(size=(6, 3))
-    free, _ = build_text(TEXT, sets=SIZES, dtype="float64", feed="free")
-    taught, _ = build_text(TEXT, sets=SIZES, dtype="float64")
+    free, _ = build_source(TEXT, sets=SIZES, dtype="float64", feed="free")
+    taught, _ = build_source(TEXT, sets=SIZES, dtype="float64")
     params = {name: 2 * random.normal(size=spec.shape) for name, spec in free.params.items()}
     said, outputs = 0, []
     for t in range(6):
@@ -67,13 +67,13 @@ def test_what_runs_free_compiles_no_gradient_before_it_is_asked_for(
 ) -> None:
     made: list[str] = []
     monkeypatch.setattr(Kernel, "compile", lambda self: made.append(self.source.stem.split("_")[0]))
-    build_text(TEXT, sets=SIZES, feed=feed, cache=False)
+    build_source(TEXT, sets=SIZES, feed=feed, cache=False)
     assert made == (["forward", "gradient"] if feed == "taught" else ["forward"])
 
 
 def test_another_word_is_refused() -> None:
     with pytest.raises(rollc.InputError, match="expected feed taught or free"):
-        build_text(TEXT, feed="both")  # type: ignore[arg-type]
+        build_source(TEXT, feed="both")  # type: ignore[arg-type]
 
 
 WRITER = """
@@ -170,7 +170,7 @@ def test_of_two_axes_too() -> None:
 @pytest.mark.long
 def test_compiled_it_goes_on_too() -> None:
     nets = {
-        feed: build_text(WRITER, "writer.roll", dtype="float64", feed=feed)[0]
+        feed: build_source(WRITER, "writer.roll", dtype="float64", feed=feed)[0]
         for feed in ("taught", "free")
     }
     params, random = nets["taught"].init(0), np.random.default_rng(1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import Edge, Graph
 from rollc.ir.interpreter import interpret
@@ -185,7 +185,7 @@ def test_a_changed_file_is_another_build(tmp_path: Path, monkeypatch: pytest.Mon
     x = np.ones((2, 3))
     for factor, hit in ((2, False), (2, True), (3, False)):
         part.write_text(f"cell a(x) -> h {{ h = {factor} * x }}")
-        network, made = build_text(text, name, backend="reference")
+        network, made = build_source(text, name, backend="reference")
         assert made.hit is hit
         np.testing.assert_allclose(network.forward({}, {"x": x})["y"], factor * x)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rollc.backends.numba.codegen.symbols import Names, shown
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.ir.names import GREEK
 from rollc.ir.text import parse_graph, print_graph
 from rollc.lang.diagnostics.source import Source
@@ -39,7 +39,7 @@ def test_no_letter_looks_like_a_latin_one() -> None:
 
 
 def test_a_greek_spec_is_the_latin_one() -> None:
-    nets = [build_text(text, backend="reference")[0] for text in (TEXT, LATIN)]
+    nets = [build_source(text, backend="reference")[0] for text in (TEXT, LATIN)]
     values = nets[0].init(seed=0)
     assert list(values) == ["W", "β", "λ_1"]
     x = np.random.default_rng(0).normal(size=(5, 2, 3))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint
 from rollc.autodiff.window_split import CannotSplit, split
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.sources import read_spec
 from rollc.entries.windows import window_kernels
 from rollc.errors import InputError
@@ -32,7 +32,7 @@ STEPS, BATCH = 600, 32
 @cache
 def network() -> Network:
     text = (resources.folder("specs") / "lstm.roll").read_text()
-    return build_text(text, "lstm", sets={"D": 8, "H": 16, "K": 4})[0]
+    return build_source(text, "lstm", sets={"D": 8, "H": 16, "K": 4})[0]
 
 
 def arrays(steps: int = STEPS) -> dict[str, Array]:
@@ -156,7 +156,7 @@ def test_a_budget_is_kept_with_windows_as_long_as_it_allows() -> None:
 
 def test_what_cannot_run_in_windows_says_why() -> None:
     text = "net b\ninput x\nh = tanh(x + h[t+1])\noutput h\nloss mean(mse(h, x), over t)\n"
-    backward, _ = build_text(text, "b")
+    backward, _ = build_source(text, "b")
     with pytest.raises(InputError, match="cannot run in windows: `h` is read from the future"):
         backward.windows({}, {"x": np.zeros((3, 2))}, checkpoint=1)
     text = "net b\ninput x\nh = softmax(x, over t)\nloss sum(h * x, over t)\n"
@@ -164,7 +164,7 @@ def test_what_cannot_run_in_windows_says_why() -> None:
     with pytest.raises(CannotSplit, match="`h` needs the whole sequence at every step"):
         split(graph)
     text = "net w\ninput x\nh = x + stop(h[t-1], every=3)\nloss mean(mse(h, x), over t)\n"
-    counting, _ = build_text(text, "w")
+    counting, _ = build_source(text, "w")
     with pytest.raises(InputError, match="line 3 counts the steps of the whole sequence"):
         counting.windows({}, {"x": np.zeros((3, 2))}, checkpoint=1)
     with pytest.raises(InputError, match="either `checkpoint`"):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rollc.autodiff.adjoint import adjoint
 from rollc.autodiff.segments import segments
 from rollc.autodiff.window_split import CannotSplit
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.pipeline import compiled
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
@@ -48,7 +48,7 @@ def spec_text(name: str) -> str:
 def labels(backend: str) -> Network:
     """A network with its kernels."""
     text = spec_text("sequences/labels.roll")
-    return build_text(text, "labels", dtype="float64", backend=backend)[0]
+    return build_source(text, "labels", dtype="float64", backend=backend)[0]
 
 
 @cache
@@ -405,7 +405,7 @@ def test_other_refusals() -> None:
     with pytest.raises(InputError, match="a network for any number of steps"):
         net.forward_sensitivities(*given)
     with pytest.raises(InputError, match="no tangent kernel: it was built to combine"):
-        build_text(text, "n", combine="mean")[0].forward_sensitivities(*given)
+        build_source(text, "n", combine="mean")[0].forward_sensitivities(*given)
 
 
 def test_windows_with_equal_extremes_share() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.sources import read_spec
 from rollc.entries.forward_mode import why_no_hessian
 from rollc.errors import InputError, UndefinedError
@@ -280,7 +280,7 @@ def test_what_is_refused_of_cotangents() -> None:
     with pytest.raises(InputError, match=r"`n` has no second derivative: `s` .line 6. has a deriv"):
         network(text).gradient_vjp({"a": np.array(1.0)}, {"x": x}, {"s": x}, {"a": 1.0})
     options: dict[str, Any] = {"dtype": "float64", "backend": "reference", "combine": "mean"}
-    mean = build_text("net n\nparam a\ny = a * y[t-1] + 1\noutput y\n", "n.roll", **options)[0]
+    mean = build_source("net n\nparam a\ny = a * y[t-1] + 1\noutput y\n", "n.roll", **options)[0]
     with pytest.raises(InputError, match="it was built to combine gradients by their mean"):
         mean.gradient_vjp({"a": 1.0}, {}, {}, {}, steps=2)
     of_index = network("net n\ninput w: index(3)\noutput w\n")
@@ -381,10 +381,10 @@ def test_what_stop_gives_is_constant() -> None:
 def test_borders_cut_both_derivatives() -> None:
     text = "net n\ninput x\nh = x * h[t-1] + x ** 2\nloss sum(h, over t)\n"
     options: dict[str, Any] = {"dtype": "float64", "backend": "reference"}
-    cut = build_text(text, "n.roll", truncate=1, **options)[0]
+    cut = build_source(text, "n.roll", truncate=1, **options)[0]
     x = np.array([[2.0], [3.0]])
     assert cut.hvp({}, {"x": x}, {"x": np.ones((2, 1))})["x"].tolist() == [[2], [2]]
-    mean = build_text(text, "n.roll", combine="mean", **options)[0]
+    mean = build_source(text, "n.roll", combine="mean", **options)[0]
     with pytest.raises(InputError, match="it was built to combine gradients by their mean"):
         mean.hvp({}, {"x": x}, {})
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.network.network import Network
@@ -215,7 +215,7 @@ def test_no_derivative_passes_stop_and_borders() -> None:
     x = np.array([[2.0], [3.0]])
     assert net.jvp({}, {"x": x}, {"x": np.ones_like(x)})[1]["h"].tolist() == [[2.0], [5.0]]
     text = "net n\ninput x\nh = x + h[t-1]\noutput h\n"
-    cut = build_text(text, "n.roll", truncate=2, dtype="float64", backend="reference")[0]
+    cut = build_source(text, "n.roll", truncate=2, dtype="float64", backend="reference")[0]
     found = cut.jvp({}, {"x": np.zeros((5, 1))}, {"x": np.ones((5, 1))})[1]["h"]
     assert found[:, 0].tolist() == [1, 2, 1, 2, 1]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.driver.sources import read_spec
 from rollc.driver.stages import KERNELS
 from rollc.entries.graphs import kernel_graphs
@@ -51,7 +51,7 @@ def windows(size: int) -> list[slice]:
 
 @pytest.fixture(scope="module")
 def whole(each_backend: str) -> Network:
-    return build_text(SPEC, dtype="float64")[0]
+    return build_source(SPEC, dtype="float64")[0]
 
 
 def close(found: Array, expected: Array, name: str = "") -> None:
@@ -174,7 +174,7 @@ def test_a_read_is_cut_whatever_picks_it(picked: str) -> None:
 
 def test_windows_have_at_least_one_step() -> None:
     with pytest.raises(InputError, match="`truncate`: expected a whole number from 1 to"):
-        build_text(SPEC, truncate=0)
+        build_source(SPEC, truncate=0)
 
 
 def test_gradients_by_mean_are_those_by_sum_over_the_steps(whole: Network) -> None:
@@ -188,7 +188,7 @@ def test_gradients_by_mean_are_those_by_sum_over_the_steps(whole: Network) -> No
     for name in ("h0", "x"):  # read once, and no parameter
         close(found[name], summed[name], name)
     with pytest.raises(InputError, match="expected combine sum or mean, found `max`"):
-        build_text(SPEC, combine="max")
+        build_source(SPEC, combine="max")
 
 
 @pytest.mark.parametrize("shape", ["[2]", "[3, 2]"])

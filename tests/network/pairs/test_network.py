@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import rollc
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.network.network import Network
 from rollc.network.pairs.network import with_complex_arrays
 
@@ -33,7 +33,7 @@ loss mean(mse(o, y), over t)
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    plain, _ = build_text(SPEC, dtype="float64", backend="reference")
+    plain, _ = build_source(SPEC, dtype="float64", backend="reference")
     return with_complex_arrays(plain)
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.network.network import Network
 from tests.reference.systems.complex_step import Leaves, held, sigmoid
 
 
 def network(text: str) -> Network:
-    return build_text(text, dtype="float64")[0]
+    return build_source(text, dtype="float64")[0]
 
 
 def larger(a: Any, b: Any) -> Any:

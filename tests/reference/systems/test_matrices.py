@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.network.network import Network
 from tests.reference.systems.complex_step import Array, Leaves, held, sigmoid
 
 
 def network(text: str) -> Network:
-    return build_text(text, dtype="float64")[0]
+    return build_source(text, dtype="float64")[0]
 
 
 def test_oscillators_that_pull_at_each_other() -> None:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
 from rollc.lang.diagnostics.diagnostic import render
@@ -119,7 +119,7 @@ def test_kernels_of_stacked_cells_by_default_names() -> None:
         "loss mean(sum(high), over t)",
         files=("lstm.roll",),
     )
-    network, _ = build_text(text, "stacked.roll", dtype="float64")
+    network, _ = build_source(text, "stacked.roll", dtype="float64")
     params = network.init(seed=0)
     assert list(params) == ["low.W", "low.U", "low.b", "high.W", "high.U", "high.b"]
     inputs = {"x": np.random.default_rng(0).normal(size=(T, D))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rollc.driver.build import build_text
+from rollc.driver.build import build_source
 from rollc.support import threads
 from rollc.tools.bench.data import Problem
 from rollc.tools.bench.task import Ready, Task, gradient_results
@@ -12,7 +12,7 @@ from rollc.tools.bench.task import Ready, Task, gradient_results
 
 def prepare(task: Task, problem: Problem) -> Ready:
     workload = task.workload
-    network, _ = build_text(workload.spec, f"{workload.name}.roll", dtype=task.dtype)
+    network, _ = build_source(workload.spec, f"{workload.name}.roll", dtype=task.dtype)
     threads.use(task.threads)
     if task.mode == "step":
         stream = network.prepare(problem.params).stream(batch=workload.size.batch)
