@@ -110,7 +110,9 @@ def build_text(
 ) -> Network:
     """Build the network of a text, as :func:`build` that of a file.
 
-    net = rollc.build_text("net n\ninput x\nh = 0.5 * h[t-1] + x\noutput h\n")
+        net = rollc.build_text(text, sets={"H": 16})
+
+    The options and errors are the same.
     """
     return build_source(
         text,
