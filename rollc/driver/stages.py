@@ -123,7 +123,14 @@ def _after(graph: Graph, choice: Choice) -> str:
     if not found:
         ran = ", ".join(dict.fromkeys(f"`{record.name}`" for record in run.records))
         raise InputError(f"`{wanted.name}` does not run for the kernel `{kernel}`; these do: {ran}")
-    value = found[-1]
+    text = result_text(found[-1])
+    if text is None:
+        raise InputError(f"`{wanted.name}` makes several graphs; ask for the pass after it")
+    return text
+
+
+def result_text(value: object) -> str | None:
+    """The text of what a pass takes or gives; None for several graphs."""
     match value:
         case Graph():
             return print_graph(value)
@@ -133,7 +140,7 @@ def _after(graph: Graph, choice: Choice) -> str:
             return print_program(value)
         case str():
             return value
-    raise InputError(f"`{wanted.name}` makes several graphs; ask for the pass after it")
+    return None
 
 
 def of_spec(text: str, name: str, sets: Mapping[str, int], choice: Choice) -> str:

@@ -16,12 +16,11 @@ from click.testing import CliRunner
 from rollc.autodiff.adjoint import adjoint
 from rollc.driver.pipeline import KERNEL_PASSES, PASSES, compiled
 from rollc.driver.sources import read_spec
+from rollc.driver.stages import result_text
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import Graph
 from rollc.ir.text import is_graph_text, parse_graph, print_graph
-from rollc.kernel.program import Program
-from rollc.kernel.schedule import Schedule
-from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
+from rollc.kernel.text import parse_program, parse_schedule
 from rollc.kernel.verification.verifier import verify_any
 from rollc.support.passes import Pass, Runner
 from rollc.support.resources import specs
@@ -207,15 +206,9 @@ CASES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
 
 
 def as_text(value: Any) -> str:
-    match value:
-        case Graph():
-            return print_graph(value)
-        case Schedule():
-            return print_schedule(value)
-        case Program():
-            return print_program(value)
-        case str():
-            return value
+    text = result_text(value)
+    if text is not None:
+        return text
     parts = [getattr(value, name) for name in type(value).__dataclass_fields__]
     several = [
         part for found in parts for part in (found if isinstance(found, tuple) else (found,))

@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import unified_diff
-from typing import Any
 
 from rollc.drawing.picture import draw
 from rollc.driver.pipeline import Compiled, compiled
-from rollc.driver.stages import known_pass
+from rollc.driver.stages import known_pass, result_text
 from rollc.entries.graphs import kernel_graphs
 from rollc.entries.passes import CANONICALIZE
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
 from rollc.ir.text import print_graph
-from rollc.kernel.program import Program
 from rollc.kernel.remarks.report import print_remarks
-from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import print_program, print_schedule
 from rollc.support.passes import Runner
 from rollc.tools.report import origins
@@ -146,7 +143,7 @@ def _changes(run: Runner) -> list[Change]:
     """What each pass changed, of those that changed something."""
     found = []
     for record in run.records:
-        before, after = _text(record.before), _text(record.after)
+        before, after = result_text(record.before), result_text(record.after)
         if after is None or before == after:
             continue
         pass_ = known_pass(record.name)
@@ -157,16 +154,3 @@ def _changes(run: Runner) -> list[Change]:
             Change(record.name, pass_.needs, pass_.guarantees, record.seconds, tuple(lines))
         )
     return found
-
-
-def _text(value: Any) -> str | None:
-    match value:
-        case Graph():
-            return print_graph(value)
-        case Schedule():
-            return print_schedule(value)
-        case Program():
-            return print_program(value)
-        case str():
-            return value
-    return None
