@@ -232,6 +232,37 @@ def steps_option(help_text: str) -> Callable[[Command], Command]:
     return click.option("--steps", type=click.IntRange(min=1), metavar="N", help=help_text)
 
 
+def running_steps_option(command: Command) -> Command:
+    return click.option(
+        "--steps",
+        multiple=True,
+        metavar="N|AXIS=N",
+        callback=steps_of,
+        help="How many steps to run where no input says so; by axis where there are two.",
+    )(command)
+
+
+def params_option(command: Command) -> Command:
+    return click.option(
+        "--params",
+        metavar="P.npz",
+        help="The parameters.  Without it they are drawn from the seed.",
+    )(command)
+
+
+def flow_options(command: Command) -> Command:
+    """Data that a network is followed on: for commands that show what flows through it."""
+    inputs = click.option(
+        "--inputs",
+        metavar="F",
+        help="The inputs, and for gradients the targets, as for `rollc run`.",
+    )
+    last = (running_steps_option, table_options, sets_option, feed_option)
+    for option in reversed((inputs, params_option, seed_option, *last)):
+        command = option(command)
+    return command
+
+
 def dtype_option(command: Command) -> Command:
     return click.option(
         "--dtype",

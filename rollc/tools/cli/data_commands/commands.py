@@ -1,4 +1,4 @@
-"""`run`, `train`, `evaluate` and `sample`: their options, and their output."""
+"""What is done on data: `run`, `train`, `evaluate`, `sample`, `trace` and `report`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from rollc.tools.cli.options import (
     configured,
     dtype_option,
     feed_option,
+    flow_options,
     format_option,
     kernel_option,
+    params_option,
+    running_steps_option,
     seed_option,
     sets_option,
     shares_of,
-    steps_of,
     table_options,
 )
 from rollc.tools.cli.text_commands import completion
@@ -35,9 +37,7 @@ from rollc.tools.cli.text_commands import completion
     " there is one.  An array `lengths` has the number of steps of each sequence; with two time"
     " axes there is one for each, such as `lengths.s`.",
 )
-@click.option(
-    "--params", metavar="P.npz", help="The parameters.  Without it they are drawn from the seed."
-)
+@params_option
 @seed_option
 @click.option(
     "-o",
@@ -72,13 +72,7 @@ from rollc.tools.cli.text_commands import completion
     help="Go on from this state, and not from the start; with two time axes, along the decoder's.",
 )
 @click.option("--save-state", metavar="S.npz", help="Where to write the state after the last step.")
-@click.option(
-    "--steps",
-    multiple=True,
-    metavar="N|AXIS=N",
-    callback=steps_of,
-    help="How many steps to run where no input says so; by axis where there are two.",
-)
+@running_steps_option
 @table_options
 @sets_option
 @dtype_option
@@ -392,25 +386,9 @@ def sample(**options: Any) -> None:
 @click.command()
 @click.argument("spec", metavar="SPEC|DIR|RUN")
 @click.argument("names", nargs=-1, metavar="[VALUE...]")
-@click.option(
-    "--inputs", metavar="F", help="The inputs, and for gradients the targets, as for `rollc run`."
-)
-@click.option(
-    "--params", metavar="P.npz", help="The parameters.  Without it they are drawn from the seed."
-)
-@seed_option
 @click.option("-o", "--output", metavar="O.svg", help="Also a picture of the gradients' norms.")
 @format_option
-@click.option(
-    "--steps",
-    multiple=True,
-    metavar="N|AXIS=N",
-    callback=steps_of,
-    help="How many steps to run where no input says so; by axis where there are two.",
-)
-@table_options
-@sets_option
-@feed_option
+@flow_options
 def trace(**options: Any) -> None:
     """Show how large values and gradients are from step to step.
 
@@ -428,15 +406,6 @@ def trace(**options: Any) -> None:
 @click.option(
     "-o", "--output", metavar="O.html", required=True, help="The page, which needs no other file."
 )
-@click.option(
-    "--inputs",
-    metavar="F",
-    help="Inputs and targets, as for `rollc run`: norms of values and gradients are shown then.",
-)
-@click.option(
-    "--params", metavar="P.npz", help="The parameters.  Without it they are drawn from the seed."
-)
-@seed_option
 @kernel_option
 @click.option(
     "--unroll",
@@ -446,16 +415,7 @@ def trace(**options: Any) -> None:
     metavar="N",
     help="The most steps that the graph is shown over.",
 )
-@click.option(
-    "--steps",
-    multiple=True,
-    metavar="N|AXIS=N",
-    callback=steps_of,
-    help="How many steps to run where no input says so; by axis where there are two.",
-)
-@table_options
-@sets_option
-@feed_option
+@flow_options
 def report(**options: Any) -> None:
     """Write one page of every stage, from the text to the kernel.
 
