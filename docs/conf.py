@@ -25,7 +25,9 @@ html_title = "rollc"
 html_show_sourcelink = False
 html_show_copyright = False
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
+autodoc_typehints = "none"  # docstrings say more: shapes
+napoleon_use_param = False  # types are words: no links into the void
+napoleon_use_ivar = True
 nitpicky = False
 
 

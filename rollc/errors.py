@@ -4,7 +4,17 @@ from __future__ import annotations
 
 
 class RollcError(Exception):
-    """The base of every error that is the user's to mend; ``str(error)`` says how."""
+    """The base of every error that is the user's to mend; ``str(error)`` says how.
+
+    Examples
+    --------
+    >>> import rollc
+    >>> try:
+    ...     rollc.build("lstn")
+    ... except rollc.RollcError as error:
+    ...     print(type(error).__name__)
+    InputError
+    """
 
 
 class InputError(RollcError):

@@ -31,6 +31,7 @@ def test_tests_stand_in_a_folder() -> None:
     assert loose == {
         "__init__.py",
         "conftest.py",
+        "test_docstrings.py",
         "test_documents.py",
         "test_folders.py",
         "test_imports.py",

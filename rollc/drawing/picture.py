@@ -40,9 +40,14 @@ SUFFIXES = (".svg", ".png", ".pdf", ".tex", *TEXT)
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture; a notebook shows it as SVG.
+    """A picture; a notebook shows it as SVG.  :meth:`rollc.Network.draw` makes it.
 
-    ``diagram`` has its boxes, arrows and frames, ``layout`` their places.
+    Attributes
+    ----------
+    diagram : Diagram
+        Its boxes, arrows and frames.
+    layout : Layout
+        Their places.
     """
 
     values: Folded
@@ -81,7 +86,12 @@ class Picture:
         return self._drawn[1]
 
     def dot(self) -> str:
-        """The text that Graphviz makes a picture of; it needs no Graphviz."""
+        """The text that Graphviz makes a picture of; it needs no Graphviz.
+
+        Returns
+        -------
+        str
+        """
         frames = self.frames
         if self.values.graph.steps is not None and frames is None:
             frames = {
@@ -91,18 +101,44 @@ class Picture:
         return print_dot(circuit(self.values, frames, table=not self.values.every), self.theme)
 
     def svg(self) -> str:
-        """The picture as SVG.  Raises :class:`InputError` where there is no Graphviz."""
+        """The picture as SVG.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        InputError
+            Where there is no Graphviz.
+        """
         return print_svg(*self._drawn, self.theme)
 
     def tikz(self) -> str:
-        """The picture for LaTeX: a ``tikzpicture``."""
+        """The picture for LaTeX: a ``tikzpicture``.
+
+        Returns
+        -------
+        str
+        """
         return print_tikz(*self._drawn)
 
     def content(self, suffix: str) -> bytes:
-        """What a file that ends so has in it.
+        """What a file of the picture has in it.
 
-        Raises :class:`InputError` for another ending than ``.svg``, ``.png``, ``.pdf``, ``.tex``,
-        ``.dot`` and ``.gv``, and where there is no Graphviz to lay it out.
+        Parameters
+        ----------
+        suffix : str
+            Its ending: ``.svg``, ``.png``, ``.pdf``, ``.tex``, ``.dot`` or ``.gv``.
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        InputError
+            For another ending, and where there is no Graphviz to lay it out.
         """
         match suffix:
             case ".svg":
@@ -118,7 +154,13 @@ class Picture:
         raise InputError(f"there is no picture as `{suffix}`: a file has to end in {known}")
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the picture; the ending of ``path`` says in which format (:meth:`content`)."""
+        """Write the picture.
+
+        Parameters
+        ----------
+        path : str or path
+            A file, whose ending says in which format (:meth:`content`).
+        """
         write_file(Path(path), self.content(suffix_of(fspath(path))))
 
     def _repr_svg_(self) -> str:

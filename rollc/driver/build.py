@@ -65,17 +65,58 @@ def build(
 ) -> Network:
     """Build the network of a spec, or of the text of a graph.
 
-    ``source`` is the path of a file or, where there is none, the name of a spec that comes with
-    rollc, such as "lstm".  ``sets`` overrides sizes, ``dtype`` is float32 or float64, ``steps``
-    builds kernels for that many steps (any number without).  ``truncate`` stops gradients at
-    the boundaries of windows of that many steps (see :mod:`rollc.autodiff.truncation`), and
-    ``combine="mean"`` averages those of a parameter over the steps (see
-    :mod:`rollc.autodiff.averaging`).  ``feed`` says what `feed(free, taught)` reads in the spec:
-    "taught" the target, "free" the network's own value.  ``backend`` is "numba", which compiles
-    kernels, or "reference", which interprets their programs, slowly (see
-    :mod:`rollc.backends.protocol`).  The artefact is kept in the cache, and put into ``directory``
-    too if one is given.  Raises :class:`SpecError` where the spec is wrong and :class:`InputError`
-    where a file cannot be read.
+    Parameters
+    ----------
+    source : str or path
+        The path of a file or, where there is none, the name of a spec that comes with rollc, such
+        as ``"lstm"``.
+    sets : mapping of str to int, optional
+        Sizes by name, in the place of the spec's.
+    dtype : str or type
+        ``"float32"`` or ``"float64"``.
+    steps : int, optional
+        Builds kernels for that many steps; without it they take any number.
+    truncate : int, optional
+        Stops gradients at the borders of windows of that many steps
+        (:mod:`rollc.autodiff.truncation`).
+    combine : str
+        ``"sum"``, or ``"mean"``: what the gradients of a parameter at each step become
+        (:mod:`rollc.autodiff.averaging`).
+    feed : str
+        What ``feed(free, taught)`` reads in the spec: ``"taught"`` the target, ``"free"`` the
+        network's own value.
+    backend : str, optional
+        ``"numba"`` compiles kernels, ``"reference"`` interprets their programs, slowly; else what
+        ``$ROLLC_BACKEND`` says.
+    directory : str or path, optional
+        Where the artefact is put, beside the cache: a folder that :func:`load` opens.
+    cache : bool
+        Whether one from the cache will do.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    SpecError
+        Where the spec is wrong; the message shows the place.
+    InputError
+        Where a file cannot be read, and for an option that does not fit.
+    StoreError
+        Where the artefact cannot be written.
+
+    References
+    ----------
+    Werbos, Backpropagation through time: what it does and how to do it (1990), Proceedings of the
+    IEEE 78(10).
+
+    Examples
+    --------
+    >>> import rollc
+    >>> net = rollc.build("lstm", sets={"D": 2, "H": 3, "K": 2})
+    >>> [*net.params]
+    ['W', 'U', 'b', 'V', 'd']
     """
     path = resources.find_spec(str(checks.path("`source`", source)))
     text = resources.text_of(path)
@@ -108,11 +149,35 @@ def build_text(
     directory: str | Path | None = None,
     cache: bool = True,
 ) -> Network:
-    """Build the network of a text, as :func:`build` that of a file.
+    """Build the network of a spec that is a text.
 
-        net = rollc.build_text(text, sets={"H": 16})
+    Parameters
+    ----------
+    text : str
+        The spec.
+    sets, dtype, steps, truncate, combine, feed, backend, directory, cache
+        As in :func:`build`.
 
-    The options and errors are the same.
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    SpecError, InputError, StoreError
+        As in :func:`build`.
+
+    Examples
+    --------
+    >>> import rollc
+    >>> text = '''
+    ... net count
+    ... input x
+    ... s = s[t-1] + x
+    ... output s
+    ... '''
+    >>> rollc.build_text(text).forward({}, {"x": [1.0, 2.0, 3.0]})["s"].tolist()
+    [1.0, 3.0, 6.0]
     """
     return build_source(
         text,

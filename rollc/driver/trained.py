@@ -26,13 +26,18 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with the parameters that a run has found.
+    """A network with the parameters that a run has found; :func:`rollc.load` opens it.
 
-        trained = rollc.load("RUN")
-        trained.forward({"x": x})["o"]  # in the units of the data, standardised or not
-        trained.network.step(trained.params, state, ...)  # all else; of standardised numbers
-
-    ``preparation`` is what was done to the data, ``options`` are those of the command.
+    Attributes
+    ----------
+    network : Network
+        All that a network does; of standardised numbers, where the data were standardised.
+    params : dict of str to ndarray
+        The parameters: those of the best validation loss, or the last ones.
+    preparation : Preparation
+        What was done to the data.
+    options : mapping
+        Those of the command.
     """
 
     network: Network
@@ -43,9 +48,26 @@ class Trained:
     def forward(
         self, inputs: Mapping[str, Any], *, lengths: Any = None, seed: int = 0
     ) -> dict[str, Array]:
-        """The outputs on inputs ``[T, ...]`` or ``[T, B, ...]``, in the units of the data.
+        """The outputs, in the units of the data.
 
-        Raises :class:`InputError` for what does not fit.
+        Parameters
+        ----------
+        inputs : mapping of str to array
+            ``[T, B, ...]``, or ``[T, ...]``, in the units of the data.
+        lengths : array [B], optional
+            The steps of each sequence.
+        seed : int
+            What ``sample`` draws from.
+
+        Returns
+        -------
+        dict of str to ndarray
+            By name.
+
+        Raises
+        ------
+        InputError
+            For what does not fit.
         """
         network, parts = in_pairs(self.network)
         with parts.in_messages():
@@ -86,10 +108,33 @@ def _network(kept: RunFolder, params: Mapping[str, Array]) -> Network:
 
 
 def load(directory: str | Path) -> Network | Trained:
-    """The network of an artefact folder, or of what ``rollc train -o RUN`` left, with its
-    parameters.  Raises :class:`StoreError` if it is damaged.
+    """Open the folder of an artefact, or of a run.
 
     A folder holds code: load one only where you would run a program of its author's.
+
+    Parameters
+    ----------
+    directory : str or path
+        What :func:`build` (``rollc build -o``) or ``rollc train -o`` has written.
+
+    Returns
+    -------
+    Network or Trained
+        A network, or with its parameters that of a run.
+
+    Raises
+    ------
+    StoreError
+        Where it is damaged.
+    InputError
+        Where it is a folder of several runs.
+
+    Examples
+    --------
+    >>> import rollc
+    >>> built = rollc.build("lstm", sets={"D": 2, "H": 3, "K": 2}, directory="small")
+    >>> rollc.load("small")
+    <Network lstm: float32, any number of steps>
     """
     found = path("`directory`", directory)
     return _for_user(open_run(found)) if is_run(found) else artefact.load(found)

@@ -56,14 +56,36 @@ def function(
 ) -> Function:
     """The network of a spec as a function.
 
-    ``source`` is the path of a spec, the name of one that comes with rollc, such as "lstm", or the
-    folder of an artefact (``rollc build -o``).  Sizes are given by name, ``H=64``, or, where one
-    has the name of an option, by ``sizes={"steps": 4}``.  ``truncate``, ``combine``, ``feed``,
-    ``steps`` and ``backend`` are those of :func:`rollc.build`.
-
     Gradients of outputs are computed from a tape that the forward pass keeps.  As nobody can tell
     whether they will be asked for, tapes take up to ``memory`` bytes: of more, the oldest are
     dropped, and those gradients run the forward pass again.
+
+    Parameters
+    ----------
+    source : str or path
+        The path of a spec, the name of one that comes with rollc, such as ``"lstm"``, or the folder
+        of an artefact (``rollc build -o``).
+    sizes : mapping of str to int, optional
+        Sizes by name, where one has the name of an option.
+    truncate, combine, feed, steps, backend
+        As in :func:`rollc.build`.
+    memory : int
+        Bytes for the tapes of forward passes.
+    **more_sizes : int
+        Sizes by name: ``H=64``.
+
+    Returns
+    -------
+    Function
+
+    Examples
+    --------
+    >>> import jax
+    >>> import rollc.jax
+    >>> lstm = rollc.jax.function("lstm", D=2, H=3, K=2)
+    >>> params = lstm.init(seed=0)
+    >>> jax.jit(lstm)(params, jax.numpy.ones((5, 4, 2)))["h"].shape
+    (5, 4, 3)
     """
     options = {
         "truncate": truncate,
@@ -78,16 +100,25 @@ def function(
 
 
 class Function:
-    """The network of a spec, as a function of its parameters.
+    """The network of a spec, as a function of its parameters; :func:`function` makes it.
 
-    It works under ``jax.jit``, ``jax.grad``, ``jax.vmap`` and what is made of them; ``init`` gives
-    parameters, by the spec's names.  Arrays are ``[T, B, ...]``, without a batch ``[T, ...]``.  All
-    numbers of a call have one precision; half precisions are computed in float32, and float64 needs
-    ``jax_enable_x64``.
+    It works under ``jax.jit``, ``jax.grad``, ``jax.vmap`` and what is made of them.  Arrays are
+    ``[T, B, ...]``, without a batch ``[T, ...]``.  All numbers of a call have one precision; half
+    precisions are computed in float32, and float64 needs ``jax_enable_x64``.
 
     What is wrong with arrays raises :class:`~rollc.InputError` while JAX traces the call.  What
     only their values tell, such as an index out of range, is found where the kernel runs: under
     ``jit`` JAX then raises an error of its own, with that message.
+
+    Examples
+    --------
+    Those of the methods go on from here.
+
+    >>> import jax
+    >>> import rollc.jax
+    >>> lstm = rollc.jax.function("lstm", D=2, H=3, K=2)
+    >>> params = lstm.init(seed=0)
+    >>> x, y = jax.numpy.ones((5, 4, 2)), jax.numpy.zeros((5, 4, 2))
     """
 
     def __init__(self, networks: Networks, tapes: Tapes) -> None:
@@ -114,7 +145,20 @@ class Function:
         return other
 
     def init(self, seed: Any = 0, dtype: Any = None) -> dict[str, Array]:
-        """Initial parameters, as the spec says, from a number or a key of ``jax.random``."""
+        """Initial parameters, as the spec says.
+
+        Parameters
+        ----------
+        seed : int or key
+            A number, or a key of ``jax.random``.
+        dtype : dtype, optional
+            The precision; JAX's default without it.
+
+        Returns
+        -------
+        dict of str to Array
+            By the spec's names.
+        """
         precision = precision_named(dtype)
         if isinstance(seed, jax.core.Tracer):
             raise InputError("`seed`: expected one that is known when JAX traces; init outside")
@@ -132,16 +176,39 @@ class Function:
         seed: Any = None,
         **named: Array,
     ) -> Any:
-        """The outputs by name; with a ``state`` these, and the state after the last step.
+        """The outputs.
 
-        Inputs come in the order of the spec, by name, or in one dictionary; targets by name, where
-        the outputs read them.  ``lengths`` are the steps of each sequence, ``[B]``: what comes
-        after them is padding.  ``steps`` is their number where no input tells it.  With
-        ``training`` dropout is on; what draws random numbers takes them from ``seed``, a number or
-        a key of ``jax.random``, and equal calls give equal results.
+        Parameters
+        ----------
+        params : mapping of str to array
+            The parameters.
+        *inputs : array or dict
+            Inputs in the order of the spec, or one dictionary by name: ``[T, B, ...]``, or ``[T,
+            ...]``.
+        lengths : array [B], optional
+            The steps of each sequence; what comes after them is padding.
+        state : mapping of str to array, optional
+            What the steps go on from (:meth:`zero_state`); gradients pass through it.
+        steps : int or mapping of axis to int, optional
+            Their number, where no input tells it.
+        training : bool
+            Whether dropout is on.
+        seed : int or key, optional
+            What random numbers are drawn from: equal calls give equal results.
+        **named : array
+            Inputs by name, and the targets that the outputs read.
 
-        With a ``state`` (see :meth:`zero_state`) the steps go on from there, and gradients pass
-        through it.  Raises :class:`~rollc.InputError` for what is missing, unknown or misshapen.
+        Returns
+        -------
+        outputs : dict of str to Array
+            By name.
+        state : dict of str to Array
+            With a ``state`` only: the one after the last step.
+
+        Raises
+        ------
+        InputError
+            For what is missing, unknown or misshapen.
         """
         if not self._first.outputs:
             raise InputError(f"`{self._first.name}` has no output: call `loss`")
@@ -162,11 +229,26 @@ class Function:
         seed: Any = None,
         **named: Array,
     ) -> Any:
-        """The loss of the spec: a number, the mean over the batch.
+        """The loss of the spec.
 
-        Arguments are those of a call, and the targets by name.  With a ``state`` the result is the
-        loss and the state after the last step, through which no gradient comes back: where one is
-        asked for, that is an error, and ``jax.lax.stop_gradient`` cuts it.
+        Parameters
+        ----------
+        params, inputs, lengths, state, steps, training, seed, named
+            As in a call, and the targets by name.
+
+        Returns
+        -------
+        loss : Array
+            A number, the mean over the batch.
+        state : dict of str to Array
+            With a ``state`` only: the one after the last step, through which no gradient comes
+            back: where one is asked for, that is an error, and ``jax.lax.stop_gradient`` cuts it.
+
+        Examples
+        --------
+        >>> loss, grads = jax.value_and_grad(lstm.loss)(params, x, y=y)
+        >>> grads["U"].shape
+        (12, 3)
         """
         given = named_inputs(self._first, inputs, named)
         found, after = self._called(
@@ -175,11 +257,31 @@ class Function:
         return found["loss"] if state is None else (found["loss"], after)
 
     def zero_state(self, batch_size: int | None = None, dtype: Any = None) -> dict[str, Array]:
-        """A state of zeros for a number of sequences, or for one without a batch.
+        """A state of zeros: where a spec starts that says nothing else (``init``).
 
-        An array is ``[depth, B, ...]``: the last values of what is read with a delay.  It is where
-        a spec starts that says nothing else (``init``).  Raises :class:`~rollc.InputError` where
-        it takes no state, and for a network with two time axes, whose states hold more than that.
+        Parameters
+        ----------
+        batch_size : int, optional
+            The number of sequences; without it there is one, and no batch.
+        dtype : dtype, optional
+            The precision; JAX's default without it.
+
+        Returns
+        -------
+        dict of str to Array
+            ``[depth, B, ...]``: the last values of what is read with a delay.
+
+        Raises
+        ------
+        InputError
+            Where it takes no state, and for a network with two time axes, whose states hold more
+            than that.
+
+        Examples
+        --------
+        >>> outputs, state = lstm(params, x, state=lstm.zero_state(4))
+        >>> state["h"].shape
+        (1, 4, 3)
         """
         self._need_state()
         if batch_size is not None:
@@ -200,9 +302,26 @@ class Function:
     ) -> dict[str, Array]:
         """The state before the first step, with its gradient where the spec computes it (``init``).
 
-        ``inputs`` are those that initial values read, as in a call, or any that tell the batch, or
-        it is given as ``batch_size``.  Raises :class:`~rollc.InputError` as :meth:`zero_state`
-        does.
+        Parameters
+        ----------
+        params : mapping of str to array
+            The parameters.
+        *inputs, **named
+            What initial values read, as in a call, or any inputs that tell the batch.
+        batch_size : int, optional
+            The number of sequences, where no input tells it.
+        lengths : array [B], optional
+            The steps of each sequence.
+
+        Returns
+        -------
+        dict of str to Array
+            ``[depth, B, ...]``.
+
+        Raises
+        ------
+        InputError
+            As :meth:`zero_state` does.
         """
         self._need_state()
         network, given = self._first, named_inputs(self._first, inputs, named)

@@ -26,10 +26,24 @@ Array = NDArray[Any]
 class Spec:
     """What an array must be.
 
-    ``shape`` is the shape at one step of one sequence; ``time`` are the time axes that the
-    array has in front, and ``batch`` says whether the batch comes after them.  ``bound`` is
-    the number of values that an index may take.  What is ``frozen`` is a parameter without a
-    gradient.
+    Attributes
+    ----------
+    name : str
+        The spec's.
+    kind : str
+        ``float``, ``complex``, ``index`` or ``bool``.
+    shape : tuple of int
+        That at one step of one sequence.
+    dtype : str
+        NumPy's name.
+    time : tuple of str
+        The time axes that the array has in front.
+    batch : bool
+        Whether the batch comes after them.
+    bound : int or None
+        The number of values that an index may take.
+    frozen : bool
+        Whether it is a parameter without a gradient.
     """
 
     name: str
@@ -47,7 +61,17 @@ class Spec:
         return self.kind in ("float", "complex") and not self.frozen
 
     def dimensions(self, batched: bool = True) -> tuple[str | int, ...]:
-        """The dimensions in words: ``("T", "B", 3)``; that of the axis ``s`` is ``S``."""
+        """The dimensions in words: ``("T", "B", 3)``; that of the axis ``s`` is ``S``.
+
+        Parameters
+        ----------
+        batched : bool
+            Whether to name that of the batch.
+
+        Returns
+        -------
+        tuple of str and int
+        """
         times = [axis.upper() for axis in self.time]
         return (*times, *(["B"] if self.batch and batched else []), *self.shape)
 

@@ -1,28 +1,7 @@
 """A built network: what a user calls.
 
-Arrays are NumPy's, time first: ``[T, B, ...]``, or ``[T, ...]`` without a batch.  Static
-inputs have no time.  With two time axes ``s`` and ``t`` an array is ``[S, B, ...]``,
-``[T, B, ...]`` or, over both, ``[S, T, B, ...]``.  What is missing or misshapen is named,
-with the shape expected and the one found.
-
-Arguments are what NumPy takes for an array of numbers; what would lose something, such as a mask or
-a number that is too large for the precision, is refused, like all that is wrong, by an
-:class:`InputError` that names it.
-
-Every method takes ``lengths``, the number of steps of each sequence (``[B]``): what comes
-after them is padding, and changes no output, loss or gradient, whatever it holds.  Outputs
-and gradients over time are zero there; outputs over time that all sequences share have the
-batch too.  ``steps`` and ``lengths`` are a number and an array;
-with two time axes they are given by axis, ``{"s": …, "t": …}``, as far as they are needed.
-
-A sequence of length 0 has initial values: ``last`` and ``first`` are those, and what is computed
-from all of its steps (a sum, a mean, an extreme) is 0.  No steps at all, or no sequences, give
-outputs without rows, states as they were and gradients of zero; a mean or an extreme of nothing
-is an error then.
-
-Random numbers come from ``seed``, and equal calls give equal results; a NumPy generator in
-its place goes on from call to call.  ``sample`` draws in every call; ``dropout`` is on only
-where ``training`` is true, and else gives its operand as it is.
+What holds for all of its calls, such as the shapes of arrays and what a length means, stands with
+:class:`Network`.
 """
 
 from __future__ import annotations
@@ -65,14 +44,75 @@ Opened = tuple[Callable[..., "Network"], tuple[Any, ...]]
 class Network:
     """A network with its kernels, for one precision and one set of sizes.
 
-    ``params``, ``inputs``, ``targets``, ``outputs`` and ``states`` describe the arrays by name;
-    ``axes`` are the time axes; ``steps`` is the number of steps that it was built for, None
-    for any number; ``truncate`` is the number of steps that gradients go back, if they are
-    cut; ``feed`` is "taught" or "free", and ``fed`` are the targets that the outputs read.
-    ``opened`` is what opens the network's artefact again.
+    :func:`rollc.build` makes it.  It can be copied and pickled.  A pickle holds the artefact, and
+    so code that runs when it is read; where the artefact's folder is gone, kernels are compiled
+    again when they are called.
 
-    It can be copied and pickled.  A pickle holds the artefact, and so code that runs when it is
-    read; where the artefact's folder is gone, kernels are compiled again when they are called.
+    Attributes
+    ----------
+    name : str
+        The spec's.
+    params : dict of str to Spec
+        The parameters by name: shape, kind, and whether they are frozen.
+    inputs : dict of str to Spec
+        The inputs: also their time axes, and whether there is a batch.
+    targets : dict of str to Spec
+        The targets.
+    outputs : dict of str to Spec
+        The outputs.
+    axes : tuple of str
+        The time axes.
+    dtype : str
+        ``float32`` or ``float64``.
+    steps : int or None
+        The number of steps that it was built for; None for any number.
+    truncate : int or None
+        The number of steps that gradients go back; None where they are not cut.
+    feed : str
+        ``taught`` or ``free``: what ``feed(free, taught)`` reads.
+    fed : frozenset of str
+        The targets that the outputs read.
+    graph : Graph
+        The checked graph.
+
+    Notes
+    -----
+    *Arrays* are what NumPy takes for an array of numbers, time first: ``[T, B, ...]``, or ``[T,
+    ...]`` without a batch; what is static has no time.  With two time axes ``s`` and ``t`` an array
+    is ``[S, B, ...]``, ``[T, B, ...]`` or, over both, ``[S, T, B, ...]``.  What would lose
+    something, such as a mask or a number too large for the precision, is refused.
+
+    *Lengths* are the numbers of steps of each sequence, ``[B]``: what comes after them is padding,
+    and changes no output, loss or gradient, whatever it holds.  Outputs and gradients over time are
+    zero there; outputs over time that all sequences share have the batch too.  With two time axes,
+    steps and lengths are given by axis, ``{"s": …, "t": …}``, as far as they are needed.
+
+    *Nothing*: a sequence of length 0 has initial values: ``last`` and ``first`` are those, and what
+    is computed from all of its steps (a sum, a mean, an extreme) is 0.  No steps at all, or no
+    sequences, give outputs without rows, states as they were and gradients of zero; a mean or an
+    extreme of nothing is an error then.
+
+    *Random numbers* come from ``seed``, and equal calls give equal results; a NumPy generator in
+    its place goes on from call to call.  ``sample`` draws in every call; ``dropout`` is on only
+    where ``training`` is true.
+
+    *Errors*: what is missing, unknown or misshapen raises :class:`~rollc.InputError`, which says
+    what was expected and what was found; each method says only what else does.
+
+    Examples
+    --------
+    Those of the methods go on from here.
+
+    >>> import numpy as np
+    >>> import rollc
+    >>> net = rollc.build("lstm", sets={"D": 2, "H": 3, "K": 2})
+    >>> params = net.init(seed=0)
+    >>> random = np.random.default_rng(0)
+    >>> inputs = {"x": random.normal(size=(5, 4, 2)), "y": random.normal(size=(5, 4, 2))}
+    >>> net
+    <Network lstm: float32, any number of steps>
+    >>> net.params["W"].shape, net.inputs["x"].dimensions()
+    ((12, 2), ('T', 'B', 2))
     """
 
     def __init__(
@@ -141,12 +181,37 @@ class Network:
     ) -> Picture:
         """A picture of the network: a notebook shows it, and its ``save("net.svg")`` writes it.
 
-        ``stage`` is ``graph``, ``checked``, ``simplified``, ``adjoint``, ``tangent``, ``dag``
-        (which needs ``steps``) or ``schedule``; with ``steps`` there is a column for each, and
-        with two time axes a grid of them.  ``kernel`` is another one than the default of the stage,
-        ``opened`` are the cells to look into (``["all"]``: every one), and ``theme`` is ``auto``,
-        ``light`` or ``dark``.  Raises :class:`InputError` where there is no such stage, kernel or
-        cell, and no Graphviz.
+        Parameters
+        ----------
+        stage : str
+            ``graph``, ``checked``, ``simplified``, ``adjoint``, ``tangent``, ``dag`` (which needs
+            ``steps``) or ``schedule``.
+        steps : int or mapping of axis to int, optional
+            A column for each step, or with two time axes a grid of them.
+        kernel : str, optional
+            Another kernel than the default of the stage.
+        every_node : bool
+            A box for each node, instead of one for each equation.
+        opened : collection of str, optional
+            The cells to look into; ``["all"]``: every one.
+        theme : str
+            ``auto``, ``light`` or ``dark``.
+
+        Returns
+        -------
+        Picture
+            With ``svg()`` and ``save(path)``.
+
+        Raises
+        ------
+        InputError
+            Where there is no such stage, kernel or cell, and no Graphviz.
+
+        Examples
+        --------
+        >>> picture = net.draw("adjoint", steps=3)
+        >>> picture.svg()[:4]
+        '<svg'
         """
         from rollc.drawing.picture import draw
         from rollc.network.diagnosis.stages import drawn_stage
@@ -159,10 +224,26 @@ class Network:
     ) -> str:
         """The text of a stage, as ``rollc ir`` prints it; a notebook shows it as it is.
 
-        ``stage`` is one of those of :meth:`draw`, ``program`` or ``kernel``.  Raises
-        :class:`InputError` where there is no such stage or kernel.
+        Parameters
+        ----------
+        stage : str
+            One of those of :meth:`draw`, ``program`` or ``kernel``.
+        steps, kernel
+            As in :meth:`draw`.
 
-            net.ir("dag", steps=3)
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        InputError
+            Where there is no such stage or kernel.
+
+        Examples
+        --------
+        >>> print(net.ir("checked").splitlines()[0])
+        rollc graph 1  stage checked
         """
         from rollc.network.diagnosis.stages import text_of
 
@@ -171,7 +252,26 @@ class Network:
     def explain(self, *nodes: str, kernel: str | None = None) -> str:
         """Why a kernel is as it is: what became of its nodes, as ``rollc explain`` prints it.
 
-        Raises :class:`InputError` for a name that no node has, and for an unknown kernel.
+        Parameters
+        ----------
+        *nodes : str
+            Names of the spec's values; all where none is given.
+        kernel : str, optional
+            Another kernel than ``gradient``.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        InputError
+            For a name that no node has, and an unknown kernel.
+
+        Examples
+        --------
+        >>> print(net.explain("h").splitlines()[0])
+        primal: loop 1, forwards over t, step by step: on a cycle
         """
         from rollc.network.diagnosis.stages import remarks_of
 
@@ -192,7 +292,23 @@ class Network:
         return page(f"{self.name}, {self.dtype}", arrays, picture, self.ir())
 
     def init(self, seed: Seed = 0) -> dict[str, Array]:
-        """Initial parameters, drawn from ``seed`` as the spec's initialisers say."""
+        """Initial parameters, as the spec's initialisers say.
+
+        Parameters
+        ----------
+        seed : int or numpy.random.Generator
+            What they are drawn from.
+
+        Returns
+        -------
+        dict of str to ndarray
+            The parameters by name.
+
+        Examples
+        --------
+        >>> {name: array.shape for name, array in net.init(seed=1).items()}
+        {'W': (12, 2), 'U': (12, 3), 'b': (12,), 'V': (2, 3), 'd': (2,)}
+        """
         return initial_parameters(self.graph, seed, self.dtype)
 
     def forward(
@@ -206,14 +322,45 @@ class Network:
         training: bool = False,
         seed: Seed = 0,
     ) -> dict[str, Array]:
-        """The outputs, by name.  Targets are not needed, except those that they are taught by.
+        """The outputs, by name.
 
-        ``steps`` is the number of steps where no input tells it.  ``state`` (see
-        :meth:`initial_state`) replaces the initial values; the state after the last step
-        is then among the results as ``state.NAME``.  The steps are then a window of a longer
-        sequence, and what is computed from all steps, such as a mean, is that of the window.
-        With two time axes the steps are those along the one that a state can go along, and the
-        inputs those that run along it; what is computed from all of them is refused.
+        With a ``state`` the steps are a window of a longer sequence, and what is computed from all
+        steps, such as a mean, is that of the window.  With two time axes the window goes along the
+        one that a state can go along: inputs are those that run along it, and what is computed from
+        all of them is refused.
+
+        Parameters
+        ----------
+        params : mapping of str to array
+            The parameters, with the shapes of :attr:`params`.
+        inputs : mapping of str to array, optional
+            The inputs, ``[T, B, ...]`` or ``[T, ...]``; of targets only those that the outputs are
+            taught by.
+        state : mapping of str to array, optional
+            Takes the place of initial values (see :meth:`initial_state`).
+        steps : int or mapping of axis to int, optional
+            The number of steps, where no input tells it.
+        lengths : array [B] or mapping of axis to array, optional
+            The steps of each sequence; what comes after them is padding.
+        training : bool
+            Whether dropout is on.
+        seed : int or numpy.random.Generator
+            What dropout and ``sample`` draw from.
+
+        Returns
+        -------
+        dict of str to ndarray
+            The outputs, and with a ``state`` the one after the last step as ``state.NAME``.
+
+        Examples
+        --------
+        >>> outputs = net.forward(params, inputs)
+        >>> outputs["h"].shape, outputs["p"].shape
+        ((5, 4, 3), (5, 4, 2))
+        >>> net.forward(params, {"x": np.zeros((5, 4, 3))})
+        Traceback (most recent call last):
+            ...
+        rollc.errors.InputError: input `x`: expected float [T, B, 2] with shape [5, 4, 2], found ...
         """
         return forward(self._definition, params, inputs, state, steps, lengths, training, seed)
 
@@ -228,10 +375,22 @@ class Network:
         training: bool = False,
         seed: Seed = 0,
     ) -> float:
-        """The loss, without gradients: of its kernel, which keeps nothing for them.
+        """The loss, without gradients: of a kernel that keeps nothing for them.
 
-        With a ``state`` it is that of a window, as in :meth:`value_and_grad`, and with ``lengths``
-        nothing behind them counts.
+        Parameters
+        ----------
+        params, inputs, steps, state, lengths, training, seed
+            As in :meth:`value_and_grad`.
+
+        Returns
+        -------
+        float
+            With a ``state`` that of the window.
+
+        Examples
+        --------
+        >>> net.loss(params, inputs) == net.value_and_grad(params, inputs)[0]
+        True
         """
         return loss(self._definition, params, inputs, steps, state, lengths, training, seed)
 
@@ -290,22 +449,56 @@ class Network:
         training: bool = False,
         seed: Seed = 0,
     ) -> tuple[Any, ...]:
-        """The loss and its gradients, by the names of parameters and inputs.
+        """The loss and its gradients.
 
-        A parameter's gradient is the sum over all steps, of the mean over the batch.
-        ``wrt`` says which gradients: names of parameters and inputs, or ``"params"``,
-        ``"inputs"`` and ``"state"`` for all of a sort; where none of the inputs is among them,
-        theirs are not computed.  Raises :class:`InputError` for what has no gradient.  With a
-        ``state`` the arrays are a window of a longer sequence, and the loss is the window's:
-        the gradients of the state are added as ``state.NAME``, and the state after the last
-        step is given back too.
-        No gradient of what comes later passes; :meth:`vjp` takes it.
+        A parameter's gradient is the sum over all steps, of the mean over the batch.  With a
+        ``state`` the arrays are a window of a longer sequence, and the loss is the window's; no
+        gradient of what comes later passes (:meth:`vjp` takes it).
 
-        With ``per_sequence`` there is a loss for each sequence, ``[B]``, whose mean is the loss,
-        and the gradients are those of each: ``[B, ...]`` for parameters, and for the others as they
-        are, of the loss of the sequence itself.  The gradients of parameters are then B times their
-        bytes, and little else is added (:meth:`gradient_bytes`).  Raises :class:`InputError` where
-        the loss is no mean over the sequences, or where these meet before.
+        Parameters
+        ----------
+        params : mapping of str to array
+            The parameters, with the shapes of :attr:`params`.
+        inputs : mapping of str to array
+            Inputs and targets, ``[T, B, ...]`` or ``[T, ...]``.
+        steps, lengths, training, seed
+            As in :meth:`forward`.
+        wrt : str or collection of str
+            Which gradients: names of parameters and inputs, or ``"params"``, ``"inputs"`` and
+            ``"state"`` for all of a sort.  Where none of the inputs is among them, theirs are not
+            computed.
+        state : mapping of str to array, optional
+            The state that the window begins with (see :meth:`initial_state`).
+        per_sequence : bool
+            A loss and gradients for each sequence: those of parameters take B times their bytes,
+            and little else is added (:meth:`gradient_bytes`).
+
+        Returns
+        -------
+        loss : float, or ndarray [B] with ``per_sequence``
+            The mean of the losses of each sequence is the loss.
+        gradients : dict of str to ndarray
+            By the names of parameters and inputs, in their shapes; that of a given state as
+            ``state.NAME``.  With ``per_sequence`` those of parameters are ``[B, ...]``.
+        state : dict of str to ndarray
+            With a ``state`` only: the one after the last step.
+
+        Raises
+        ------
+        InputError
+            Without a loss, for what has no gradient, and with ``per_sequence`` where the loss is no
+            mean over the sequences, or where these meet before.
+
+        Examples
+        --------
+        >>> loss, grads = net.value_and_grad(params, inputs)
+        >>> grads["U"].shape, grads["x"].shape
+        ((12, 3), (5, 4, 2))
+        >>> losses, each = net.value_and_grad(params, inputs, wrt="params", per_sequence=True)
+        >>> losses.shape, each["U"].shape, "x" in each
+        ((4,), (4, 12, 3), False)
+        >>> bool(np.allclose(each["U"].mean(axis=0), grads["U"], atol=1e-6))
+        True
         """
         self._definition.need_loss()
         if switch("`per_sequence`", per_sequence):
@@ -331,7 +524,24 @@ class Network:
         lengths: Lengths | None = None,
         per_sequence: bool = False,
     ) -> int:
-        """The bytes that :meth:`value_and_grad` would take, those of the gradients among them."""
+        """The memory that :meth:`value_and_grad` would take.
+
+        Parameters
+        ----------
+        params, inputs, steps, state, lengths, per_sequence
+            As in :meth:`value_and_grad`.
+
+        Returns
+        -------
+        int
+            Bytes, those of the gradients among them.
+
+        Examples
+        --------
+        >>> apart = net.gradient_bytes(params, inputs, per_sequence=True)
+        >>> net.gradient_bytes(params, inputs) < apart
+        True
+        """
         call = self._losses(params, inputs, steps, state, lengths, False, 0)
         if switch("`per_sequence`", per_sequence):
             need_sequences_apart(self.graph, self._interface, state is not None)
@@ -350,14 +560,36 @@ class Network:
     ) -> tuple[Flow, ...]:
         """Norms of values, and of the derivatives of the loss by them, at each step.
 
-        For every value that the spec names and that changes with time, or those in ``names``, a
-        :class:`~rollc.network.diagnosis.flow.Flow` with two arrays ``[T]``, ``value`` and
-        ``adjoint``: a gradient that vanishes or explodes is seen at once.  The network is
-        interpreted, in the memory of all its values.  Without the targets there are no
-        derivatives.  Raises :class:`InputError` for a name that no value has.
+        A gradient that vanishes or explodes is seen at once.  The network is interpreted, in the
+        memory of all its values.
 
-            for flow in net.trace(params, inputs, names=["h"]):
-                print(flow.name, flow.adjoint[0] / flow.adjoint[-1])
+        Parameters
+        ----------
+        params, inputs, steps, lengths, training, seed
+            As in :meth:`forward`; without the targets there are no derivatives.
+        names : collection of str
+            The values to follow; without any, all that the spec names and that change with time.
+
+        Returns
+        -------
+        tuple of Flow
+            With the arrays ``value`` and ``adjoint``, ``[T]`` each.
+
+        Raises
+        ------
+        InputError
+            For a name that no value has.
+
+        References
+        ----------
+        Bengio, Simard and Frasconi, Learning long-term dependencies with gradient descent is
+        difficult (1994), IEEE Transactions on Neural Networks 5(2).
+
+        Examples
+        --------
+        >>> (flow,) = net.trace(params, inputs, names=["h"])
+        >>> flow.name, flow.value.shape, flow.adjoint.shape
+        ('h', (5,), (5,))
         """
         from rollc.network.diagnosis.flow import flows
 
@@ -378,13 +610,44 @@ class Network:
     ) -> tuple[Plan, Callable[[], tuple[float, dict[str, Array]]]]:
         """Loss and gradients in little memory: a plan, and a function that carries it out.
 
-        The sequence is cut into windows of ``checkpoint`` steps, or as long as ``memory``
-        bytes allow.  Only the state between windows is kept, and what is inside a window is
-        computed twice; the numbers are those of :meth:`value_and_grad`.  The plan says how
-        long the windows are, the bytes that the run will take, and the work that it adds.
-        Raises :class:`InputError` where a network cannot run in windows, or not in so few
-        bytes; and so does the function where the arrays have changed by then, of which there
-        is no copy.
+        Only the state between windows is kept, and what is inside a window is computed twice; the
+        numbers are those of :meth:`value_and_grad`.
+
+        Parameters
+        ----------
+        params, inputs, steps, training, seed
+            As in :meth:`value_and_grad`.
+        checkpoint : int, optional
+            The steps of a window.
+        memory : int, optional
+            In its place, the bytes that the run may take: windows are as long as they allow.
+
+        Returns
+        -------
+        plan : Plan
+            How long the windows are, the bytes that the run will take, and the work that it adds.
+        run : callable
+            Without arguments; returns the loss and the gradients.  It has no copy of the arrays,
+            and raises :class:`~rollc.InputError` where they have changed by then.
+
+        Raises
+        ------
+        InputError
+            Where a network cannot run in windows, or not in so few bytes.
+
+        References
+        ----------
+        Chen, Xu, Zhang and Guestrin, Training deep nets with sublinear memory cost (2016), section
+        4. Gruslys et al., Memory-efficient backpropagation through time (2016).
+
+        Examples
+        --------
+        >>> plan, run = net.windows(params, inputs, checkpoint=2)
+        >>> plan.steps, plan.windows
+        (2, 3)
+        >>> loss, grads = run()
+        >>> bool(np.isclose(loss, net.loss(params, inputs)))
+        True
         """
         from rollc.network.derivatives.checkpointing import windows
 
@@ -406,12 +669,43 @@ class Network:
     ) -> tuple[Sensitivity, Callable[[], tuple[float, dict[str, Array]]]]:
         """Loss and gradients forward in time: a plan, and a function that carries it out.
 
-        With the state goes its derivative in every parameter (real-time recurrent learning),
-        so there is no tape, and the memory is the same for any number of steps.  The numbers
-        are those of :meth:`value_and_grad`, of parameters only: gradients of inputs would
-        have to be kept for every step.  Raises :class:`InputError` where a network cannot
-        run so, or where it takes more than ``memory`` bytes (4 GB where none are given); and so
-        does the function where the arrays have changed by then, of which there is no copy.
+        With the state goes its derivative in every parameter (real-time recurrent learning): there
+        is no tape, and the memory is the same for any number of steps.  The numbers are those of
+        :meth:`value_and_grad`, of parameters only: gradients of inputs would have to be kept for
+        every step.
+
+        Parameters
+        ----------
+        params, inputs, steps, lengths, training, seed
+            As in :meth:`value_and_grad`.
+        memory : int, optional
+            The bytes that it may take; 4 GB where none are given.
+
+        Returns
+        -------
+        plan : Sensitivity
+            The number of derivatives that go along, and the bytes that the run will take.
+        run : callable
+            Without arguments; returns the loss and the gradients of the parameters.  It has no copy
+            of the arrays, and raises :class:`~rollc.InputError` where they have changed by then.
+
+        Raises
+        ------
+        InputError
+            Where a network cannot run so, or takes more than ``memory``.
+
+        References
+        ----------
+        Williams and Zipser, A learning algorithm for continually running fully recurrent neural
+        networks (1989), Neural Computation 1(2).
+
+        Examples
+        --------
+        >>> plan, run = net.forward_sensitivities(params, inputs)
+        >>> plan.directions  # the derivative in each element of the parameters
+        80
+        >>> sorted(run()[1])
+        ['U', 'V', 'W', 'b', 'd']
         """
         from rollc.network.derivatives.forward_mode import sensitivities
 
@@ -434,14 +728,33 @@ class Network:
     ) -> tuple[dict[str, Array], Pullback]:
         """The outputs, and a function from their cotangents to gradients.
 
-        The function takes arrays of the outputs' shapes, by name (those left out are
-        zero), and returns the gradients of parameters and inputs, or those that ``wrt`` names,
-        here or there (see :meth:`value_and_grad`).  It keeps what the forward pass computed,
-        and copies of what it needs of arrays: it can be called any number of times, whatever
-        becomes of them, and its memory is free when it is dropped.  With a ``state`` the
-        outputs are those of a window, as in :meth:`forward`; the state after the last step
-        is among them as ``state.NAME``, and so among the cotangents, and the gradient of the
-        given state is among the gradients.
+        Parameters
+        ----------
+        params, inputs, steps, lengths, training, seed
+            As in :meth:`forward`.
+        state : mapping of str to array, optional
+            The outputs are those of a window then: the state after the last step is among them as
+            ``state.NAME``, and so among the cotangents, and the gradient of the given one among the
+            gradients.
+        wrt : str or collection of str
+            Which gradients, as in :meth:`value_and_grad`.
+
+        Returns
+        -------
+        outputs : dict of str to ndarray
+            Those of :meth:`forward`.
+        pullback : Pullback
+            Called with arrays of the outputs' shapes, by name (those left out are zero), it returns
+            the gradients of parameters and inputs, or those of its own ``wrt``.  It keeps what the
+            forward pass computed, and copies of what it needs of arrays: it can be called any
+            number of times, whatever becomes of them, and its memory is free when it is dropped.
+
+        Examples
+        --------
+        >>> outputs, pullback = net.vjp(params, inputs)
+        >>> grads = pullback({"h": np.ones((5, 4, 3))}, wrt=["U", "x"])
+        >>> grads["U"].shape, grads["x"].shape
+        ((12, 3), (5, 4, 2))
         """
         labels = self._definition.labels(wrt, state is not None)
         self._definition.need_slopes()
@@ -462,20 +775,41 @@ class Network:
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """The outputs and their derivatives in one direction, forward in time and without a tape.
 
-        ``tangents`` say how what is given moves: arrays of the shapes of parameters and inputs, by
-        their names, and of a given ``state`` as ``state.NAME``; what is left out stays as it is.
-        The derivatives have the names and shapes of the outputs; outputs that are no real
-        numbers have none.  With a ``state``, the one after the last step and its derivative are
-        among the results as ``state.NAME``.
-
-            outputs, slopes = net.jvp(params, inputs, {"W": direction})  # (f(W + e d) - f(W)) / e
-
         They are those of the adjoint, ``<g, J v> = <J' g, v>``: no derivative passes ``stop`` or
         the borders of ``truncate``, and a ``grad`` of the spec's own counts as it is written.
-        Raises :class:`InputError` for an unknown name, a target or an index among the tangents, a
-        shape that does not fit, and where no output is of real numbers.
 
-        Reference: Griewank and Walther, Evaluating Derivatives (2008), chapter 3.
+        Parameters
+        ----------
+        params, inputs, steps, lengths, training, seed
+            As in :meth:`forward`.
+        tangents : mapping of str to array
+            How what is given moves: arrays of the shapes of parameters and inputs, by their names,
+            and of a given ``state`` as ``state.NAME``; what is left out stays as it is.
+        state : mapping of str to array, optional
+            The one after the last step and its derivative are among the results then, as
+            ``state.NAME``.
+
+        Returns
+        -------
+        outputs : dict of str to ndarray
+            Those of :meth:`forward`.
+        derivatives : dict of str to ndarray
+            Of the outputs' names and shapes; outputs that are no real numbers have none.
+
+        Raises
+        ------
+        InputError
+            For a target or an index among the tangents, and where no output is of real numbers.
+
+        References
+        ----------
+        Griewank and Walther, Evaluating Derivatives (2008), chapter 3.
+
+        Examples
+        --------
+        >>> outputs, slopes = net.jvp(params, inputs, {"U": np.ones((12, 3))})
+        >>> slopes["h"].shape
+        (5, 4, 3)
         """
         from rollc.network.derivatives.pushforward import pushed
 
@@ -496,22 +830,43 @@ class Network:
         training: bool = False,
         seed: Seed = 0,
     ) -> dict[str, Array]:
-        """The product of the Hessian of the loss with a vector, by the names of gradients.
+        """The product of the Hessian of the loss with a vector.
 
         It is the derivative of the gradients of :meth:`value_and_grad` in the direction of
-        ``vectors``: arrays of the shapes of parameters and inputs, by their names, and of a given
-        ``state`` as ``state.NAME``; those left out are zero.  The products are of those shapes, one
-        for each gradient that ``wrt`` names: with a vector for parameters alone, those of the
-        inputs are the mixed derivatives.
+        ``vectors``: ``(grad(w + e v) - grad(w)) / e`` for a small ``e``.  With a vector for
+        parameters alone, the products of the inputs are the mixed derivatives.  What ``stop``
+        gives, and what is read across a border of ``truncate``, counts as constant for both
+        derivatives.
 
-            products = net.hvp(params, inputs, {"W": v})  # (grad(W + e v) - grad(W)) / e
+        Parameters
+        ----------
+        params, inputs, steps, wrt, state, lengths, training, seed
+            As in :meth:`value_and_grad`.
+        vectors : mapping of str to array
+            Arrays of the shapes of parameters and inputs, by their names, and of a given ``state``
+            as ``state.NAME``; those left out are zero.
 
-        What `stop` gives, and what is read across a border of ``truncate``, counts as constant for
-        both derivatives.  Raises :class:`InputError` as :meth:`jvp` does, and where a value has a
-        derivative of its own by `grad`, which says nothing of a second one.
+        Returns
+        -------
+        dict of str to ndarray
+            A product for each gradient that ``wrt`` names, of its shape.
 
-        Reference: Pearlmutter, Fast exact multiplication by the Hessian (1994), Neural
-        Computation 6(1): the tangent of the adjoint, as here.
+        Raises
+        ------
+        InputError
+            As :meth:`jvp` does, and where a value has a derivative of its own by ``grad``, which
+            says nothing of a second one.
+
+        References
+        ----------
+        Pearlmutter, Fast exact multiplication by the Hessian (1994), Neural Computation 6(1): the
+        tangent of the adjoint, as here.
+
+        Examples
+        --------
+        >>> products = net.hvp(params, inputs, {"U": np.ones((12, 3))}, wrt="params")
+        >>> products["W"].shape
+        (12, 2)
         """
         from rollc.network.derivatives.pushforward import products
 
@@ -536,19 +891,42 @@ class Network:
         """The vector-Jacobian product of gradients: what a second backward pass computes.
 
         The gradients are those of :meth:`vjp` from ``cotangents``, a function of parameters,
-        inputs, a given ``state`` and the cotangents.  ``vectors`` are cotangents of the gradients,
-        in their shapes and by their names; those left out are zero.  The first result is what
-        comes back to parameters, inputs and state, as far as ``wrt`` names them; the second, if
-        ``"cotangents"`` is among ``wrt``, what comes back to the cotangents, by the outputs' names.
+        inputs, a given ``state`` and the cotangents.  In JAX that is ``jax.vjp`` of the gradients,
+        of a function that ``jax.vjp`` gives; of the gradients of the loss it is :meth:`hvp`, and so
+        is what counts as constant. Gradients are linear in the cotangents: what comes back to those
+        is :meth:`jvp` along ``vectors``.
 
-            gradients = net.vjp(params, inputs)[1](cotangents)
-            products, slopes = net.gradient_vjp(params, inputs, cotangents, {"W": v})
+        Parameters
+        ----------
+        params, inputs, steps, state, lengths, training, seed
+            As in :meth:`vjp`.
+        cotangents : mapping of str to array
+            Arrays of the outputs' shapes, by name.
+        vectors : mapping of str to array
+            Cotangents of the gradients, in their shapes and by their names; those left out are
+            zero.
+        wrt : str or collection of str
+            As in :meth:`value_and_grad`, and ``"cotangents"``.
 
-        In JAX that is ``jax.vjp`` of the gradients, of a function that ``jax.vjp`` gives; of the
-        gradients of the loss it is :meth:`hvp`, and so is what counts as constant.  Gradients are
-        linear in the cotangents: what comes back to those is :meth:`jvp` along ``vectors``.
-        Raises :class:`InputError` as :meth:`vjp` and :meth:`jvp` do, and where a value has a
-        derivative of its own by `grad`, which says nothing of a second one.
+        Returns
+        -------
+        products : dict of str to ndarray
+            What comes back to parameters, inputs and state, as far as ``wrt`` names them.
+        cotangents : dict of str to ndarray
+            If ``"cotangents"`` is among ``wrt``, what comes back to those, by the outputs' names.
+
+        Raises
+        ------
+        InputError
+            As :meth:`vjp` and :meth:`jvp` do, and where a value has a derivative of its own by
+            ``grad``, which says nothing of a second one.
+
+        Examples
+        --------
+        >>> cotangents = {"h": np.ones((5, 4, 3))}
+        >>> products, back = net.gradient_vjp(params, inputs, cotangents, {"U": np.ones((12, 3))})
+        >>> products["W"].shape, back["h"].shape
+        ((12, 2), (5, 4, 3))
         """
         from rollc.network.derivatives.pushforward import products, pushed
 
@@ -573,16 +951,37 @@ class Network:
     ) -> dict[str, Array]:
         """The state before the first step: for each delayed value its last values.
 
-        An array is ``[depth, B, ...]`` (``[depth, ...]`` without a batch), the oldest step
-        first, with as many rows as the longest delay.  ``inputs`` gives what initial values
-        read, of an input over time all steps (``init h = mean(x, over t)``), and ``steps`` their
-        number where no input tells it; or any inputs or targets that tell the batch.
+        With two time axes the steps go along one of them.  What comes of the inputs along the other
+        is computed here, and is part of the state as far as the steps read it (``[S, B, ...]`` over
+        the axis ``s``).  The arrays can be saved, and the state taken up again.
 
-        With two time axes the steps go along one of them, ``axis``; where it can be only one
-        there is no need to say it.  ``inputs`` are then all that do not run along it, with
-        ``steps`` and ``lengths`` along the other one.  What comes of them is computed here, and
-        is part of the state as far as the steps read it (``[S, B, ...]`` over the axis ``s``).
-        The arrays can be saved, and the state taken up again.
+        Parameters
+        ----------
+        params : mapping of str to array
+            The parameters.
+        inputs : mapping of str to array, optional
+            What initial values read, of an input over time all steps (``init h = mean(x, over
+            t)``), or any inputs or targets that tell the batch; with two time axes all that do not
+            run along ``axis``.
+        steps : int or mapping of axis to int, optional
+            The number of steps, where no input tells it.
+        axis : str, optional
+            The time axis that the steps go along; where it can be only one there is no need to say
+            it.
+        lengths, training, seed
+            As in :meth:`forward`; with two time axes, lengths along the other one.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Arrays ``[depth, B, ...]`` (``[depth, ...]`` without a batch), the oldest step first,
+            with as many rows as the longest delay.
+
+        Examples
+        --------
+        >>> state = net.initial_state(params, inputs)
+        >>> {name: array.shape for name, array in state.items()}
+        {'h': (1, 4, 3), 'c': (1, 4, 3)}
         """
         run = self._definition.streaming(axis, lengths is not None)
         return run.initial_state(params, inputs, steps, lengths, training, seed)
@@ -597,14 +996,46 @@ class Network:
         training: bool = False,
         seed: Seed = 0,
     ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """One step: the outputs and the next state.
+        """One step.
 
-        ``inputs`` are those of this one step, without the time dimension (``[B, ...]``, or
-        ``[...]``); with two time axes those that run along ``axis``, the one of the state.
-        Step by step, the outputs are those of :meth:`forward`; :class:`InputError` says which
-        value is computed from all steps, such as a mean or a softmax over them, where an output
-        or the state needs one.  For new random numbers at each step, ``seed`` is a generator,
-        or another number each time.
+        Step by step, the outputs are those of :meth:`forward`.
+
+        Parameters
+        ----------
+        params : mapping of str to array
+            The parameters.
+        state : mapping of str to array
+            That of :meth:`initial_state`, or of the step before.
+        inputs : mapping of str to array, optional
+            Those of this one step, without the time dimension (``[B, ...]``, or ``[...]``); with
+            two time axes those that run along ``axis``.
+        axis : str, optional
+            The one of the state.
+        training : bool
+            Whether dropout is on.
+        seed : int or numpy.random.Generator
+            For new random numbers at each step, a generator, or another number each time.
+
+        Returns
+        -------
+        outputs : dict of str to ndarray
+            ``[B, ...]``, or ``[...]``.
+        state : dict of str to ndarray
+            The next one.
+
+        Raises
+        ------
+        InputError
+            Where an output or the state needs a value that is computed from all steps, such as a
+            mean or a softmax over them; it names the value.
+
+        Examples
+        --------
+        >>> state = net.initial_state(params, inputs)
+        >>> for x in inputs["x"]:
+        ...     outputs, state = net.step(params, state, {"x": x})
+        >>> bool(np.allclose(outputs["h"], net.forward(params, inputs)["h"][-1], atol=1e-6))
+        True
         """
         run = self._definition.streaming(axis, self._interface.has_lengths(state))
         return run.step(params, state, inputs, training, seed)
@@ -612,19 +1043,49 @@ class Network:
     def prepare(self, params: Arrays) -> Prepared:
         """The network with these parameters: weights are packed once, and buffers stay.
 
-        What is prepared has `forward`, `loss`, `initial_state` and `step` without ``params``, with
-        the same results, and copies of the parameters.  For steps with a clock there is
-        :meth:`~rollc.network.steps.prepared.Prepared.stream`.  Raises :class:`InputError` for
-        parameters that are missing, unknown or misshapen.
+        Parameters
+        ----------
+        params : mapping of str to array
+            The parameters, of which it has copies.
+
+        Returns
+        -------
+        Prepared
+            With ``forward``, ``loss``, ``initial_state`` and ``step`` without ``params``, and the
+            same results; for steps with a clock there is
+            :meth:`~rollc.network.steps.prepared.Prepared.stream`.
+
+        Examples
+        --------
+        >>> stream = net.prepare(params).stream(batch=4)
+        >>> stream(inputs["x"][0])["h"].shape
+        (4, 3)
         """
         from rollc.network.steps.prepared import Prepared
 
         return Prepared(self, self._definition, params)
 
     def axis_of_steps(self, axis: str | None = None) -> str:
-        """The time axis that :meth:`step` goes along, if none is said or this one.
+        """The time axis that :meth:`step` goes along.
 
-        Raises :class:`InputError` where the network cannot run so, or along both axes.
+        Parameters
+        ----------
+        axis : str, optional
+            The one that is wanted; it is looked at whether steps can go along it.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        InputError
+            Where the network cannot run so, or along both axes.
+
+        Examples
+        --------
+        >>> net.axis_of_steps()
+        't'
         """
         run = self._definition.streaming(axis, False)
         run.need_steps()

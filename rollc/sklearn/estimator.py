@@ -31,28 +31,56 @@ _LARGEST_SEED = 2**31 - 1
 class Estimator(BaseEstimator):  # type: ignore[misc]
     """A spec, its sizes by name (``H=32``), and how it is fitted.
 
-    ``spec`` is the path of a spec or the name of one that comes with rollc; without it a gated
-    recurrent unit answers after the last step.  Sizes that are not given follow from the data, as
-    far as inputs and targets have them, or else are those of the spec.
+    Parameters
+    ----------
+    spec : str or path, optional
+        The path of a spec or the name of one that comes with rollc; without it a gated recurrent
+        unit answers after the last step.
+    target : str, optional
+        The target of the spec that ``y`` is (or an input), where there are several.
+    output : str, optional
+        The output that predicts it; else the one that the loss compares with it.
+    optimiser, rate, schedule, epochs, batch, clip, decay, patience
+        As in :func:`rollc.fit`.
+    validation : float, optional
+        The share of the sequences, drawn at random, on which the loss is validated.
+    standardise : bool
+        Numbers are read as multiples of their spread from their mean, and predictions are in the
+        units of ``y``.
+    dtype, backend
+        As in :func:`rollc.build`.
+    random_state : int or numpy.random.RandomState, optional
+        What all random numbers are drawn from.
+    **sizes : int
+        Sizes of the spec.  Those that are not given follow from the data, as far as inputs and
+        targets have them, or else are those of the spec.
 
+    Attributes
+    ----------
+    network_ : Network
+        What has been fitted.
+    params_ : dict of str to ndarray
+        Its parameters.
+    preparation_ : Preparation
+        What was done to the data.
+    history_ : list of dict
+        A record for each epoch.
+    n_iter_ : int
+        The number of records.
+    n_features_in_ : int
+        The columns, of a table.
+
+    Notes
+    -----
     ``X`` is an array ``[sequences, steps, features]``, or a list of arrays ``[steps, features]`` of
     different lengths; without the features, ``[steps]``, there is one.  A table, an array or a
     frame of pandas or polars, has a sequence in each row: a step is a number.  The features go to
     the inputs of the spec, in their order.
 
-    ``y`` is the target of the spec, the only one or that which ``target`` names (or an input): one
-    for each sequence where it is static, or else one for each step, as ``X`` is given.  The output
-    that the loss compares with it predicts it, or ``output``.
+    ``y`` is one for each sequence where the target is static, or else one for each step, as ``X``
+    is given.
 
-    ``optimiser``, ``rate``, ``schedule``, ``epochs``, ``batch``, ``clip``, ``decay`` and
-    ``patience`` are those of :func:`rollc.fit`; ``validation`` is the share of the sequences,
-    drawn at random, on which the loss is validated.  With ``standardise`` numbers are read as
-    multiples of their spread from their mean, and predictions are in the units of ``y``.  ``dtype``
-    and ``backend`` are those of :func:`rollc.build`.
-
-    After a fit there are ``network_``, ``params_``, ``preparation_``, ``history_`` (a record for
-    each epoch), ``n_iter_`` and ``n_features_in_`` (the columns, of a table).  An estimator can be
-    pickled; a pickle holds code.
+    An estimator can be pickled; a pickle holds code.
     """
 
     _default = ""
@@ -99,11 +127,37 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     # Parameters -------------------------------------------------------------------------------
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters by name; sizes of the spec as far as they were given."""
+        """The parameters by name; sizes of the spec as far as they were given.
+
+        Parameters
+        ----------
+        deep : bool
+            As everywhere in scikit-learn; there are no estimators inside.
+
+        Returns
+        -------
+        dict
+        """
         return {**super().get_params(deep), **self._sizes}
 
     def set_params(self, **params: Any) -> Estimator:
-        """Set parameters, and sizes of the spec; returns the estimator."""
+        """Set parameters, and sizes of the spec.
+
+        Parameters
+        ----------
+        **params
+            By name.
+
+        Returns
+        -------
+        Estimator
+            The same one.
+
+        Raises
+        ------
+        ValueError
+            For a name that is neither a parameter nor a size of the spec.
+        """
         own = self._get_param_names()
         sizes = {name: value for name, value in params.items() if name not in own}
         spec = params.get("spec", self.spec)

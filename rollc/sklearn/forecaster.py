@@ -30,20 +30,36 @@ Array = NDArray[Any]
 class Forecaster(Estimator):
     """What comes after a long series, step by step: what is predicted is read as if it had been so.
 
-        forecaster = Forecaster("spec.roll", H=32).fit(y)
-        forecaster.predict(steps=12)
-        low, high = forecaster.predict_interval(steps=12)
+    The spec compares an output with an input that it reads with a delay, or with a target, the next
+    value of the one input that is like it.  Without a spec a gated recurrent unit corrects the
+    guess that all stays as it is.  The parameters that are not named here are those of
+    :class:`~rollc.sklearn.estimator.Estimator`.
 
-    ``y`` is a series ``[steps]``, or several side by side, ``[steps, series]``.  The spec compares
-    an output with an input that it reads with a delay, or with a target, the next value of the one
-    input that is like it.  It may have other inputs: they are the columns of ``X``, ``[steps,
-    features]``, known of the steps that are predicted too.  Without a spec a gated recurrent unit
-    corrects the guess that all stays as it is.
+    Parameters
+    ----------
+    spec, target, output, optimiser, rate, schedule, epochs, clip, decay, patience
+        As there.
+    window : int, optional
+        Cuts the series into windows of so many steps, a sequence each.
+    stride : int, optional
+        The steps from the beginning of one to that of the next.
+    stateful : bool
+        Windows are read in their order, and the state goes on from one to the next.
+    batch : int, optional
+        The windows of an update.
+    validation : float, optional
+        A share of the series, its end.
+    standardise, dtype, backend, random_state, sizes
+        As there.
 
-    With ``window`` the series is cut into windows of so many steps, a sequence each, that begin
-    every ``stride`` steps, ``batch`` of them in an update; if ``stateful``, they are read in their
-    order, and the state goes on from one to the next.  ``validation`` is a share of the series, its
-    end.  The other parameters are those of :class:`~rollc.sklearn.estimator.Estimator`.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rollc.sklearn import Forecaster
+    >>> series = 100 + np.sin(0.3 * np.arange(60))
+    >>> forecaster = Forecaster(H=4, epochs=5, random_state=0).fit(series)
+    >>> forecaster.predict(steps=12).shape
+    (12,)
     """
 
     _default = "forecaster.roll"
@@ -102,10 +118,26 @@ class Forecaster(Estimator):
         return tags
 
     def fit(self, y: Any, X: Any = None) -> Forecaster:
-        """Fit the network to a series, and to what is known at each of its steps.
+        """Fit the network to a series.
 
-        Raises ``ValueError`` for data that do not fit the spec, and
-        :class:`~rollc.training.loop.Diverged` where the loss is no number any more.
+        Parameters
+        ----------
+        y : array [steps] or [steps, series]
+            The series, or several side by side.
+        X : array [steps, features], optional
+            What is known at each step, also of those to be predicted: the other inputs of the spec.
+
+        Returns
+        -------
+        Forecaster
+            The same one.
+
+        Raises
+        ------
+        ValueError
+            For data that do not fit the spec.
+        Diverged
+            Where the loss is no number any more.
         """
         series = check_array(
             y,
@@ -171,22 +203,49 @@ class Forecaster(Estimator):
         self._last = self._scaled(self._read, last)
 
     def predict(self, steps: int = 1, X: Any = None) -> Array:
-        """The steps after the series, ``[steps]`` or ``[steps, series]``, as ``y`` was.
+        """The steps that come after the series.
 
-        ``X`` has a row for each of them, where the fit had an ``X``.
+        Parameters
+        ----------
+        steps : int
+            Their number.
+        X : array [steps, features], optional
+            What is known of them, if something was of the series.
+
+        Returns
+        -------
+        ndarray [steps] or [steps, series]
+            In the units of the series.
         """
         return self._as_given(np.array([*self._ahead(steps, X)]))
 
     def predict_interval(
         self, steps: int = 1, X: Any = None, *, coverage: float = 0.9, samples: int = 1000
     ) -> tuple[Array, Array]:
-        """The bounds, each as :meth:`predict` has them, between which a step lies with the
-        probability ``coverage``.
+        """Bounds, between which each step after the series lies with the probability ``coverage``.
 
         They are those of ``samples`` series that are drawn, each of which reads what was drawn for
-        it: what is further ahead is less certain.  Raises :class:`EstimatorError` where the loss is
-        not the likelihood of a normal distribution, such as ``gaussian_nll(o, v, y)``, whose
-        variance is an output or learned itself.
+        it: what is further ahead is less certain.
+
+        Parameters
+        ----------
+        steps, X
+            As in :meth:`predict`.
+        coverage : float
+            Between 0 and 1.
+        samples : int
+            The number of series that are drawn.
+
+        Returns
+        -------
+        low, high : ndarray [steps] or [steps, series]
+            In the units of the series.
+
+        Raises
+        ------
+        ValueError
+            Where the loss is not the likelihood of a normal distribution, such as
+            ``gaussian_nll(o, v, y)``, whose variance is an output or learned itself.
         """
         coverage, samples = real("`coverage`", coverage), whole("`samples`", samples, 1)
         if not 0 < coverage < 1:
@@ -244,7 +303,19 @@ class Forecaster(Estimator):
         return found[:, 0] if self._flat else found
 
     def score(self, y: Any, X: Any = None) -> float:
-        """R2 of the steps after the series of the fit, held to what they were."""
+        """R2 of the steps after the series of the fit, held to what they were.
+
+        Parameters
+        ----------
+        y : array [steps] or [steps, series]
+            What came after the series.
+        X : array [steps, features], optional
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        float
+        """
         truth = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
         return float(r2_score(truth, self.predict(len(truth), X)))
 

@@ -107,10 +107,18 @@ class _Supervised(Estimator):
 class SequenceRegressor(RegressorMixin, _Supervised):  # type: ignore[misc]
     """Numbers for each sequence, or for each of its steps.
 
-        regressor = SequenceRegressor("my.roll", H=32, epochs=300).fit(X, y)
-        regressor.predict(X)
+    The parameters, and what ``X`` and ``y`` are, are those of
+    :class:`~rollc.sklearn.estimator.Estimator`.
 
-    The parameters, and what ``X`` is, are those of :class:`~rollc.sklearn.estimator.Estimator`.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rollc.sklearn import SequenceRegressor
+    >>> X = np.random.default_rng(0).normal(size=(20, 9, 2))  # [sequences, steps, features]
+    >>> y = X[:, :, 0].mean(axis=1)
+    >>> regressor = SequenceRegressor(H=4, epochs=5, random_state=0).fit(X, y)
+    >>> regressor.predict(X).shape
+    (20,)
     """
 
     _default = "regressor.roll"
@@ -124,21 +132,59 @@ class SequenceRegressor(RegressorMixin, _Supervised):  # type: ignore[misc]
     def fit(self, X: Any, y: Any) -> SequenceRegressor:
         """Fit the network to sequences and what each is to give.
 
-        Raises ``ValueError`` for data that do not fit the spec, and
-        :class:`~rollc.training.loop.Diverged` where the loss is no number any more.
+        Parameters
+        ----------
+        X : array [sequences, steps, features] or list of array [steps, features]
+            The sequences.
+        y : array [sequences] or like ``X``
+            What is to be predicted.
+
+        Returns
+        -------
+        SequenceRegressor
+            The same one.
+
+        Raises
+        ------
+        ValueError
+            For data that do not fit the spec.
+        Diverged
+            Where the loss is no number any more.
         """
         self._fit(X, y)
         return self
 
     def predict(self, X: Any) -> Values:
-        """What is predicted, shaped like the ``y`` of the fit: for each step, a list where the
-        lengths differ."""
+        """What is predicted.
+
+        Parameters
+        ----------
+        X : array or list of array
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray or list of ndarray
+            Shaped like the ``y`` of the fit: for each step, a list where the lengths differ.
+        """
         steps, values = self._predicted(X)
         values = values[..., 0] if self._flat else values
         return steps.as_given(values) if self._timed else values
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R2; where there is a number for each step, of all steps together."""
+        """R2; where there is a number for each step, of all steps together.
+
+        Parameters
+        ----------
+        X, y
+            As in :meth:`fit`.
+        sample_weight : array [sequences], optional
+            The weight of each sequence, where there is a number for each.
+
+        Returns
+        -------
+        float
+        """
         check_is_fitted(self)
         if not self._timed:
             return float(super().score(X, y, sample_weight))
@@ -168,34 +214,85 @@ class SequenceRegressor(RegressorMixin, _Supervised):  # type: ignore[misc]
 
 
 class SequenceClassifier(ClassifierMixin, _Supervised):  # type: ignore[misc]
-    """A class for each sequence, or for each of its steps; ``classes_`` are those of the fit.
+    """A class for each sequence, or for each of its steps.
 
-        classifier = SequenceClassifier("sequences/answer", H=32).fit(X, y)
-        classifier.predict_proba(X)
+    The parameters, and what ``X`` and ``y`` are, are those of
+    :class:`~rollc.sklearn.estimator.Estimator`; ``classes_`` are the classes of the fit.
 
-    The parameters, and what ``X`` is, are those of :class:`~rollc.sklearn.estimator.Estimator`.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rollc.sklearn import SequenceClassifier
+    >>> X = np.random.default_rng(0).normal(size=(20, 9, 2))  # [sequences, steps, features]
+    >>> y = np.where(X[:, :, 0].sum(axis=1) > 0, "rises", "falls")
+    >>> classifier = SequenceClassifier(H=4, epochs=5, random_state=0).fit(X, y)
+    >>> classifier.predict_proba(X).shape, classifier.classes_.tolist()
+    ((20, 2), ['falls', 'rises'])
     """
 
     _default = "classifier.roll"
     _reading_y: ClassVar = {}
 
     def fit(self, X: Any, y: Any) -> SequenceClassifier:
-        """Fit the network to sequences and their classes: numbers or words, of one sort.
+        """Fit the network to sequences and their classes.
 
-        Raises ``ValueError`` for data that do not fit the spec, and
-        :class:`~rollc.training.loop.Diverged` where the loss is no number any more.
+        Parameters
+        ----------
+        X : array [sequences, steps, features] or list of array [steps, features]
+            The sequences.
+        y : array [sequences] or like ``X``
+            Numbers or words, of one sort.
+
+        Returns
+        -------
+        SequenceClassifier
+            The same one.
+
+        Raises
+        ------
+        ValueError
+            For data that do not fit the spec.
+        Diverged
+            Where the loss is no number any more.
         """
         self._fit(X, y)
         return self
 
     def predict(self, X: Any) -> Values:
-        """The class of each sequence, or of each step: a list where the lengths differ."""
+        """The class of each sequence, or of each step.
+
+        Parameters
+        ----------
+        X : array or list of array
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray or list of ndarray
+            For each step, a list where the lengths differ.
+        """
         steps, values = self._predicted(X)
         found = self.classes_[self._choice(values)]
         return steps.as_given(found) if self._timed else found
 
     def predict_proba(self, X: Any) -> Values:
-        """The probabilities of ``classes_``, in the last dimension."""
+        """The probabilities of ``classes_``.
+
+        Parameters
+        ----------
+        X : array or list of array
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray or list of ndarray
+            ``[..., classes]``.
+
+        Raises
+        ------
+        ValueError
+            Where the output is a choice, without scores or probabilities.
+        """
         check_is_fitted(self)
         if self._pair.kind == "choice":
             raise EstimatorError(
@@ -207,7 +304,19 @@ class SequenceClassifier(ClassifierMixin, _Supervised):  # type: ignore[misc]
         return steps.as_given(found) if self._timed else found
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The accuracy; where there is a class for each step, of all steps together."""
+        """The accuracy; where there is a class for each step, of all steps together.
+
+        Parameters
+        ----------
+        X, y
+            As in :meth:`fit`.
+        sample_weight : array [sequences], optional
+            The weight of each sequence, where there is a class for each.
+
+        Returns
+        -------
+        float
+        """
         check_is_fitted(self)
         if not self._timed:
             return float(super().score(X, y, sample_weight))

@@ -58,7 +58,26 @@ def chosen() -> int | None:
 
 
 def use(number: int | None) -> None:
-    """Let kernels use up to ``number`` threads; None restores the default."""
+    """Set the number of threads of kernels; no other library's threads are touched.
+
+    Parameters
+    ----------
+    number : int or None
+        At most so many; None restores the default, ``$ROLLC_THREADS`` or one a core.
+
+    Raises
+    ------
+    InputError
+        For another number than 1 to 1024.
+
+    Examples
+    --------
+    >>> from rollc import threads
+    >>> threads.use(1)
+    >>> threads.count()
+    1
+    >>> threads.use(None)
+    """
     global _chosen
     _chosen = None if number is None else whole("threads", number, 1, 1024)
 

@@ -222,18 +222,37 @@ _LAYERS = {nn.RNN: RNN, nn.LSTM: LSTM, nn.GRU: GRU}
 def convert(model: Model) -> Model:
     """Have rollc compute the recurrent layers of a model: each ``nn.RNN``, ``nn.LSTM``, ``nn.GRU``.
 
-    They change in place, and the model is given back.  Parameters stay the objects that they are:
-    names and ``state_dict()`` do not change, checkpoints load both ways, what is tied or has an
-    optimizer keeps it.  Outputs and gradients are the same up to rounding; the masks of dropout
-    between layers are others, drawn from PyTorch's generator too.  All else is as in
-    :class:`~rollc.torch.Module`.
+    They change in place.  Parameters stay the objects that they are: names and ``state_dict()`` do
+    not change, checkpoints load both ways, what is tied or has an optimizer keeps it.  Outputs and
+    gradients are the same up to rounding; the masks of dropout between layers are others, drawn
+    from PyTorch's generator too.  All else is as in :class:`~rollc.torch.Module`.  Kernels are
+    compiled here, once for all layers of one form, and kept in rollc's cache.  Classes that are
+    derived from these three stay as they are, with a warning.
 
-        model = rollc.torch.convert(model)
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A layer, or what has some.
 
-    Kernels are compiled here, once for all layers of one form, and kept in rollc's cache.  Classes
-    that are derived from these three stay as they are, with a warning.  Raises
-    :class:`~rollc.InputError` where parameters are not on the CPU or in a precision that it does
-    not know, and for a dropout of 1, which leaves nothing.
+    Returns
+    -------
+    torch.nn.Module
+        The same one.
+
+    Raises
+    ------
+    InputError
+        Where parameters are not on the CPU or in a precision that it does not know, and for a
+        dropout of 1, which leaves nothing.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import rollc.torch
+    >>> lstm, x = torch.nn.LSTM(2, 3), torch.randn(5, 4, 2)
+    >>> before = lstm(x)[0]
+    >>> bool(torch.allclose(rollc.torch.convert(lstm)(x)[0], before, atol=1e-5))
+    True
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"expected a module of PyTorch, found {shown(model)}")

@@ -26,22 +26,45 @@ Results = Tensor | dict[str, Tensor]
 
 
 class Module(nn.Module):  # type: ignore[misc]
-    """The network of a spec, with its parameters.
+    """The network of a spec as an ``nn.Module``, with its parameters.
 
-    ``source`` is the path of a spec, the name of one that comes with rollc, such as "lstm", or the
-    folder of an artefact (``rollc build -o``).  Sizes are given by name, ``H=64``, or, where one
-    has the name of an option, by ``sizes={"steps": 4}``.  ``truncate``, ``combine``, ``feed``,
-    ``steps`` and ``backend`` are those of :func:`rollc.build`.
+    Parameters have the spec's names, and those of a cell are in a module of their own: ``low.W`` is
+    ``module.low.W``, and the key in ``state_dict()``.  They start as the spec says, drawn from
+    PyTorch's generator (``torch.manual_seed``).  Those that are ``frozen`` are buffers.
 
-    Parameters have the spec's names, and those of a cell are in a module of their own:
-    ``low.W`` is ``module.low.W``, and the key in ``state_dict()``.  They start as the spec says,
-    drawn from PyTorch's generator (``torch.manual_seed``), on ``device`` and of the ``dtype``
-    that are given, or else PyTorch's defaults.  Those that are ``frozen`` are buffers.
+    The precision follows the parameters: after ``.double()`` the network of float64 computes, which
+    is built then.  Half precisions are computed in float32, and so is all under ``torch.autocast``.
+    Kernels run on the CPU, and tensors elsewhere are refused; so is all that is wrong with tensors,
+    by an :class:`~rollc.InputError` that names what was expected and found.
 
-    The precision follows the parameters: after ``.double()`` the network of float64 computes,
-    which is built then.  Half precisions are computed in float32, and so is all under
-    ``torch.autocast``.  Kernels run on the CPU, and tensors elsewhere are refused; so is all that
-    is wrong with tensors, by an :class:`~rollc.InputError` that names what was expected and found.
+    Parameters
+    ----------
+    source : str or path
+        The path of a spec, the name of one that comes with rollc, such as ``"lstm"``, or the folder
+        of an artefact (``rollc build -o``).
+    sizes : mapping of str to int, optional
+        Sizes by name, where one has the name of an option.
+    batch_first : bool
+        Tensors are ``[B, T, ...]`` in the place of ``[T, B, ...]``.
+    truncate, combine, feed, steps, backend
+        As in :func:`rollc.build`.
+    device : torch.device, optional
+        That of the parameters.
+    dtype : torch.dtype, optional
+        That of the parameters; else PyTorch's default.
+    **more_sizes : int
+        Sizes by name: ``H=64``.
+
+    Examples
+    --------
+    Those of the methods go on from here.
+
+    >>> import torch
+    >>> import rollc.torch
+    >>> lstm = rollc.torch.Module("lstm", D=2, H=3, K=2)
+    >>> x, y = torch.randn(5, 4, 2), torch.randn(5, 4, 2)
+    >>> [name for name, _ in lstm.named_parameters()]
+    ['W', 'U', 'b', 'V', 'd']
     """
 
     def __init__(
@@ -101,22 +124,41 @@ class Module(nn.Module):  # type: ignore[misc]
         loss: bool = False,
         **named: Tensor,
     ) -> Results | tuple[Results, dict[str, Tensor]]:
-        """The outputs: a tensor where there is one, else tensors by name in a dictionary.
+        """The outputs.
 
-        Inputs come in the order of the spec, by name, or in one dictionary; targets by name,
-        where the outputs read them (they are taught by them).  They are ``[T, B, ...]``, without a
-        batch ``[T, ...]``, and with ``batch_first`` ``[B, T, ...]``; outputs are like them.  An
-        index is of whole numbers.  ``lengths`` are the steps of each sequence, ``[B]``: what
-        comes after them is padding.  ``steps`` is their number where no input tells it.
+        Parameters
+        ----------
+        *inputs : tensor or dict
+            Inputs in the order of the spec, or one dictionary by name: ``[T, B, ...]``, without a
+            batch ``[T, ...]``, with ``batch_first`` ``[B, T, ...]``.  An index is of whole numbers.
+        lengths : tensor [B], optional
+            The steps of each sequence; what comes after them is padding.
+        state : mapping of str to tensor, optional
+            What the steps go on from (:meth:`zero_state`); gradients go on through it, too.
+        steps : int or mapping of axis to int, optional
+            Their number, where no input tells it.
+        loss : bool
+            The result is the loss (:meth:`loss`), for a module that is wrapped, as by
+            ``DistributedDataParallel``, and so is called.
+        **named : tensor
+            Inputs by name, and the targets that the outputs read (they are taught by them).
 
-        With a ``state`` (see :meth:`zero_state`) the steps go on from there, and the result is
-        the outputs and the state after the last step, whose gradients go on, too.
+        Returns
+        -------
+        outputs : tensor or dict of str to tensor
+            A tensor where there is one output.
+        state : dict of str to tensor
+            With a ``state`` only: the one after the last step.
 
-        With ``loss`` the result is the loss in the place of the outputs (see :meth:`loss`), for a
-        module that is wrapped, as by ``DistributedDataParallel``, and so is called.
+        Raises
+        ------
+        InputError
+            For what is missing, unknown, misshapen, of another precision or on another device.
 
-        Raises :class:`~rollc.InputError` for what is missing, unknown, misshapen, of another
-        precision or on another device.
+        Examples
+        --------
+        >>> lstm(x)["h"].shape
+        torch.Size([5, 4, 3])
         """
         network = self._first
         if not network.outputs and not loss:
@@ -132,21 +174,54 @@ class Module(nn.Module):  # type: ignore[misc]
         return value if state is None else (value, after)
 
     def loss(self, *inputs: Any, **named: Any) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the spec: a number, the mean over the batch.
+        """The loss of the spec.  Gradients are computed along with it, as far as tensors require
+        them.
 
-        Arguments are those of :meth:`forward`, and the targets by name.  Gradients are computed
-        along with it, as far as tensors require them.  With a ``state`` the result is the loss and
-        the state after the last step, through which no gradient comes back: gradients are cut at
-        the borders of windows.
+        Parameters
+        ----------
+        *inputs, **named
+            As in :meth:`forward`, and the targets by name.
+
+        Returns
+        -------
+        loss : tensor
+            A number, the mean over the batch.
+        state : dict of str to tensor
+            With a ``state`` only: the one after the last step, through which no gradient comes
+            back, as gradients are cut at the borders of windows.
+
+        Examples
+        --------
+        >>> lstm.loss(x, y=y).backward()
+        >>> lstm.U.grad.shape
+        torch.Size([12, 3])
         """
         return self(*inputs, **named, loss=True)
 
     def zero_state(self, batch_size: int | None = None) -> dict[str, Tensor]:
-        """A state of zeros for a number of sequences, or for one without a batch.
+        """A state of zeros: where a spec starts that says nothing else (``init``).
 
-        A tensor is ``[depth, B, ...]``: the last values of what is read with a delay.  It is where
-        a spec starts that says nothing else (``init``).  Raises :class:`~rollc.InputError` where
-        it takes no state, and for a network with two time axes, whose states hold more than that.
+        Parameters
+        ----------
+        batch_size : int, optional
+            The number of sequences; without it there is one, and no batch.
+
+        Returns
+        -------
+        dict of str to tensor
+            ``[depth, B, ...]``: the last values of what is read with a delay.
+
+        Raises
+        ------
+        InputError
+            Where it takes no state, and for a network with two time axes, whose states hold more
+            than that.
+
+        Examples
+        --------
+        >>> outputs, state = lstm(x, state=lstm.zero_state(4))
+        >>> state["h"].shape
+        torch.Size([1, 4, 3])
         """
         self._need_state()
         network = self._first
@@ -171,9 +246,25 @@ class Module(nn.Module):  # type: ignore[misc]
     ) -> dict[str, Tensor]:
         """The state before the first step, with its gradient where the spec computes it (``init``).
 
-        ``inputs`` are those that initial values read, as in :meth:`forward`, or any that tell the
-        batch, or it is given as ``batch_size``.  Raises :class:`~rollc.InputError` where it takes
-        no state, and for a network with two time axes, whose states have no gradient.
+        Parameters
+        ----------
+        *inputs, **named
+            What initial values read, as in :meth:`forward`, or any inputs that tell the batch.
+        batch_size : int, optional
+            The number of sequences, where no input tells it.
+        lengths : tensor [B], optional
+            The steps of each sequence.
+
+        Returns
+        -------
+        dict of str to tensor
+            ``[depth, B, ...]``.
+
+        Raises
+        ------
+        InputError
+            Where it takes no state, and for a network with two time axes, whose states have no
+            gradient.
         """
         self._need_state()
         given = self._given(inputs, named)
@@ -204,6 +295,12 @@ class Module(nn.Module):  # type: ignore[misc]
         }
 
     def extra_repr(self) -> str:
+        """Sizes, inputs and outputs, as ``print(module)`` shows them.
+
+        Returns
+        -------
+        str
+        """
         network = self._first
         slots = ", ".join(
             f"{name} [{', '.join(map(str, spec.dimensions()))}]"

@@ -34,10 +34,15 @@ Called = Callback | Callable[[Trainer, Update], bool | None]
 class Fit:
     """What has come of a fit.
 
-    ``params`` are those of the best validation loss, or the last ones where nothing was
-    validated; ``history`` has a record for each epoch and each validation: ``epoch``, ``update``,
-    ``loss``, and after a validation ``valid`` and ``metrics``, such as accuracy or RMSE; ``done``
-    is False where a callback has ended it.
+    Attributes
+    ----------
+    params : dict of str to ndarray
+        Those of the best validation loss, or the last ones where nothing was validated.
+    history : list of dict
+        A record for each epoch and each validation: ``epoch``, ``update``, ``loss``, and after a
+        validation ``valid`` and ``metrics``, such as accuracy or RMSE.
+    done : bool
+        False where a callback has ended it.
     """
 
     params: dict[str, Array]
@@ -45,7 +50,17 @@ class Fit:
     done: bool
 
     def curve(self, name: str = "loss") -> list[float]:
-        """One number of each record, or one of its metrics, to plot: ``curve("accuracy")``."""
+        """One number of each record that has it, to plot.
+
+        Parameters
+        ----------
+        name : str
+            ``"loss"``, ``"valid"``, or one of the metrics, such as ``"accuracy"``.
+
+        Returns
+        -------
+        list of float
+        """
         flat = [{**record.get("metrics", {}), **record} for record in self.history]
         return [each[name] for each in flat if name in each]
 
@@ -79,25 +94,91 @@ def fit(
     directory: str | Path | None = None,
     checkpoint_every: float = KEPT_EVERY,
 ) -> Fit:
-    """Fit the parameters of a network to arrays by name, time first (``[T, B, ...]``).
+    """Fit the parameters of a network to data.
 
-        found = rollc.fit(net, {"x": x, "y": y}, batch=32, epochs=50, rate=1e-3)
-        net.forward(found.params, {"x": x})
+    Parameters
+    ----------
+    network : Network
+        One that has a loss.
+    data : mapping of str to array
+        Inputs and targets by name, ``[T, B, ...]``.
+    lengths : array [B], optional
+        The steps of each sequence (see :func:`padded`).
+    valid : mapping of str to array, optional
+        Data to validate on, after each epoch.
+    valid_lengths : array [B], optional
+        Their lengths.
+    params : mapping of str to array, optional
+        What to begin with; else the initial values of the spec.
+    optimiser : str or Optimizer
+        ``"adam"``, ``"adamw"``, ``"sgd"``, ``"rmsprop"``, ``"adagrad"``, ``"lbfgs"``, or one with
+        numbers of its own (:func:`~rollc.training.updates.optimizers.optimizer`).
+    rate : float, optional
+        The learning rate; else the usual one of the method.
+    schedule : str or Schedule
+        How the rate changes: ``"constant"``, ``"cosine"``, ``"step"``, ``"plateau"``.
+    epochs : int
+        Times through the data.
+    batch : int, optional
+        Sequences in an update; all without it.
+    window : int, optional
+        Cuts the sequences into pieces of so many steps, each a sequence of its own.
+    stride : int, optional
+        Steps from the beginning of one piece to that of the next; ``window`` without it.
+    stateful : bool
+        Reads the windows in their order instead: the state goes on from one to the next, and
+        gradients are cut between them (truncated backpropagation through time).
+    clip : float, optional
+        The largest norm of all gradients together.
+    clip_value : float, optional
+        The largest size of an element of a gradient, before that.
+    decay : float
+        Weight decay.
+    no_decay : sequence of str
+        Parameters without it.
+    accumulate : int
+        Batches or windows whose mean gradient makes one update.
+    valid_every : int, optional
+        Updates between validations, besides the one after each epoch.
+    patience : int, optional
+        Validations without a better loss after which it ends.
+    min_delta : float
+        How much lower a validation loss has to be to count as better.
+    seed : int
+        Of initial values, the order of the data, dropout and sampling.
+    callbacks : sequence of Callback or callable
+        What is told of it.  A function is called after each update with the trainer and the update;
+        where it returns True, or raises :class:`StopTraining`, the fit ends.
+    directory : str or path, optional
+        A folder for checkpoints.  A fit that finds one there goes on with it, to the bits of an
+        undisturbed one (but for ``lbfgs``, see :mod:`rollc.training.updates.lbfgs`).
+    checkpoint_every : float
+        Seconds between checkpoints.
 
-    The settings are those of :class:`~rollc.training.runs.settings.Settings`; ``batch`` is the
-    number of sequences in an update, all without it.  With ``window`` the sequences are cut into
-    pieces of so many steps, each a sequence of its own, which begin every ``stride`` steps; if
-    ``stateful``, the windows are read in their order, and the state goes on from one to the next.
-    A callback is a :class:`~rollc.training.callbacks.Callback`, or a function that is called after
-    each update with the :class:`~rollc.training.loop.Trainer` and the update; where it gives True,
-    or raises :class:`~rollc.training.callbacks.StopTraining`, the fit ends.  ``directory`` is a
-    folder for checkpoints, each ``checkpoint_every`` seconds: a fit that finds one there goes on
-    with it, to the bits of an undisturbed one (but for ``lbfgs``, see
-    :mod:`rollc.training.updates.lbfgs`).
+    Returns
+    -------
+    Fit
+        The parameters, and a record for each epoch.
 
-    Raises :class:`InputError` for what does not fit, and
-    :class:`~rollc.training.loop.Diverged`, with the last good parameters, where a loss or a
-    gradient is no number.
+    Raises
+    ------
+    InputError
+        For what does not fit.
+    Diverged
+        Where a loss or a gradient is no number; it has the last good parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rollc
+    >>> net = rollc.build("lstm", sets={"D": 2, "H": 3, "K": 2})
+    >>> random = np.random.default_rng(0)
+    >>> data = {"x": random.normal(size=(5, 8, 2)), "y": random.normal(size=(5, 8, 2))}
+    >>> found = rollc.fit(net, data, batch=4, epochs=3, rate=0.01)
+    >>> losses = found.curve()
+    >>> len(losses), losses[-1] < losses[0]
+    (3, True)
+    >>> outputs = net.forward(found.params, {"x": data["x"]})
     """
     network, parts = in_pairs(network)
     data, valid = parts.split(data), parts.split(valid)

@@ -12,8 +12,21 @@ from rollc.lang.diagnostics.source import Source
 class SpecError(RollcError):
     """A spec is erroneous; the message is that of a terminal.
 
-    ``diagnostics`` say where in ``source`` and why, in its order; both are missing where
-    the text is that of a graph.
+    Attributes
+    ----------
+    diagnostics : tuple of Diagnostic
+        What is wrong, and where, in the order of the text; none where it is the text of a graph.
+    source : Source or None
+        The text and its name.
+
+    Examples
+    --------
+    >>> import rollc
+    >>> try:
+    ...     rollc.build_text("net loop")
+    ... except rollc.SpecError as error:
+    ...     print(error.diagnostics[0].code)  # which `rollc explain` explains
+    R218
     """
 
     def __init__(

@@ -40,11 +40,19 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a sequence is cut, and what that takes.
+    """How :meth:`rollc.Network.windows` cuts a sequence, and what that takes.
 
-    ``bytes`` is what the run holds at its peak besides the caller's arrays, the gradients
-    included.  ``extra`` is the work that windows add, as a part of the work of a run
-    without them (in operations on numbers).
+    Attributes
+    ----------
+    steps : int
+        Of a window.
+    windows : int
+        Their number.
+    bytes : int
+        What the run holds at its peak besides the caller's arrays, the gradients included.
+    extra : float
+        The work that windows add, as a part of the work of a run without them (in operations on
+        numbers).
     """
 
     steps: int  # of a window

@@ -52,11 +52,16 @@ _WHOLE = np.dtype(np.float64)  # of sums over windows
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """What forward sensitivities take.
+    """What :meth:`rollc.Network.forward_sensitivities` takes.
 
-    ``directions`` is the number of derivatives that go along with every value, ``steps``
-    the length of a window, both of the segment that takes most.  ``bytes`` is what the run
-    holds at its peak besides the caller's arrays, for any number of steps.
+    Attributes
+    ----------
+    directions : int
+        The number of derivatives that go along with every value.
+    steps : int
+        The length of a window; both are those of the segment that takes most.
+    bytes : int
+        What the run holds at its peak besides the caller's arrays, for any number of steps.
     """
 
     directions: int

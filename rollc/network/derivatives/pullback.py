@@ -27,11 +27,18 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Pullback:
-    """The function that :meth:`rollc.network.network.Network.vjp` gives.
+    """The function from cotangents to gradients that :meth:`rollc.Network.vjp` returns.
 
-    It may be called any number of times, and by several threads: each answer is of the call
-    that it came with, whatever has become of its arrays since, and of the outputs.  The memory
-    of the tape is free when nobody refers to it any more.
+    Called with ``cotangents``, a mapping of arrays of the outputs' shapes by name (those left out
+    are zero), and ``wrt``, which is what :meth:`rollc.Network.value_and_grad` takes, it returns
+    gradients by name.  It may be called any number of times, and by several threads: each answer is
+    of the call that it came with, whatever has become of its arrays since, and of the outputs.  The
+    memory of the tape is free when nobody refers to it any more.
+
+    Attributes
+    ----------
+    bytes : int
+        The memory that it keeps.
     """
 
     interface: Interface

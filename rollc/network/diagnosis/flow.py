@@ -30,12 +30,26 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Flow:
-    """Norms of a value, and of the derivative of the loss by it, at each step of ``axis``.
+    """Norms of a value, and of the derivative of the loss by it, at each step.
 
     A norm is the root of the sum of squares over the elements, averaged over the sequences that
-    have the step.  ``adjoint`` is None where the loss does not depend on the value, or where there
-    is no loss.  ``delayed`` is whether it is read at another step: such values carry the gradient
-    through time.
+    have the step.
+
+    Attributes
+    ----------
+    name : str
+        The value.
+    line : int
+        Its line in the spec.
+    axis : str
+        The time axis of its steps.
+    delayed : bool
+        Whether it is read at another step: such values carry the gradient through time.
+    value : ndarray [T]
+        Its norms.
+    adjoint : ndarray [T] or None
+        Those of the derivative; None where the loss does not depend on it, or where there is no
+        loss.
     """
 
     name: str

@@ -33,12 +33,26 @@ Results = dict[str, Array]
 
 
 class Prepared:
-    """A network with parameters of its own; :meth:`rollc.network.network.Network.prepare` makes it.
+    """A network with parameters of its own; :meth:`rollc.Network.prepare` makes it.
 
-    Its methods are those of the network without ``params``, and give the same numbers.  ``params``
-    are copies, so that nothing that becomes of the caller's arrays changes it; kernels are made
-    ready when they are first called.  Several threads may call it at once.  It can be copied, and
-    pickled where the network can.
+    Its methods are those of the network without ``params``, and give the same numbers.  Kernels are
+    made ready when they are first called.  Several threads may call it at once.  It can be copied,
+    and pickled where the network can.
+
+    Attributes
+    ----------
+    params : mapping of str to ndarray
+        Copies of the parameters, that nothing can change.
+
+    Examples
+    --------
+    Those of the methods go on from here.
+
+    >>> import numpy as np
+    >>> import rollc
+    >>> net = rollc.build("lstm", sets={"D": 2, "H": 3, "K": 2})
+    >>> prepared = net.prepare(net.init(seed=0))
+    >>> x = np.random.default_rng(0).normal(size=(5, 4, 2))
     """
 
     def __init__(self, network: object, definition: Definition, params: Arrays) -> None:
@@ -87,7 +101,22 @@ class Prepared:
         training: bool = False,
         seed: Seed = 0,
     ) -> Results:
-        """The outputs, by name: :meth:`rollc.network.network.Network.forward`."""
+        """The outputs, by name: :meth:`rollc.Network.forward`.
+
+        Parameters
+        ----------
+        inputs, state, steps, lengths, training, seed
+            As there.
+
+        Returns
+        -------
+        dict of str to ndarray
+
+        Examples
+        --------
+        >>> prepared.forward({"x": x})["h"].shape
+        (5, 4, 3)
+        """
         return forward(self._definition, {}, inputs, state, steps, lengths, training, seed)
 
     def loss(
@@ -100,7 +129,17 @@ class Prepared:
         training: bool = False,
         seed: Seed = 0,
     ) -> float:
-        """The loss: :meth:`rollc.network.network.Network.loss`."""
+        """The loss: :meth:`rollc.Network.loss`.
+
+        Parameters
+        ----------
+        inputs, steps, state, lengths, training, seed
+            As there.
+
+        Returns
+        -------
+        float
+        """
         return loss(self._definition, {}, inputs, steps, state, lengths, training, seed)
 
     def initial_state(
@@ -113,7 +152,17 @@ class Prepared:
         training: bool = False,
         seed: Seed = 0,
     ) -> Results:
-        """The state before the first step: :meth:`rollc.network.network.Network.initial_state`."""
+        """The state before the first step: :meth:`rollc.Network.initial_state`.
+
+        Parameters
+        ----------
+        inputs, steps, axis, lengths, training, seed
+            As there.
+
+        Returns
+        -------
+        dict of str to ndarray
+        """
         run = self._definition.streaming(axis, lengths is not None)
         return run.initial_state({}, inputs, steps, lengths, training, seed)
 
@@ -126,9 +175,24 @@ class Prepared:
         training: bool = False,
         seed: Seed = 0,
     ) -> tuple[Results, Results]:
-        """The outputs of one step and the next state: :meth:`rollc.network.network.Network.step`.
+        """One step: :meth:`rollc.Network.step`.  A :meth:`stream` has less to do.
 
-        A :meth:`stream` has less to do.
+        Parameters
+        ----------
+        state, inputs, axis, training, seed
+            As there.
+
+        Returns
+        -------
+        outputs : dict of str to ndarray
+            ``[B, ...]``, or ``[...]``.
+        state : dict of str to ndarray
+            The next one.
+
+        Examples
+        --------
+        >>> state = prepared.initial_state({"x": x})
+        >>> outputs, state = prepared.step(state, {"x": x[0]})
         """
         return self._steps(state, axis).step({}, state, inputs, training, seed)
 
@@ -141,12 +205,35 @@ class Prepared:
         training: bool = False,
         seed: Seed = 0,
     ) -> Stream:
-        """Steps one after the other, from a state on: see :class:`Stream`.
+        """Steps one after the other, from a state on.
 
-        Without a ``state`` it begins with the initial values of ``batch`` sequences, or of one
-        without a batch; where these are computed from inputs, :meth:`initial_state` gives it.
-        Random numbers come from one generator, of ``seed``.  Raises :class:`InputError` where the
-        network cannot run step by step, or the state is not one of its own.
+        Parameters
+        ----------
+        state : mapping of str to array, optional
+            Without one it begins with the initial values; where these are computed from inputs,
+            :meth:`initial_state` gives it.
+        batch : int, optional
+            In the place of a state, the number of sequences; without it there is one, and no batch.
+        axis, training
+            As in :meth:`rollc.Network.step`.
+        seed : int or numpy.random.Generator
+            Random numbers of all steps come from one generator.
+
+        Returns
+        -------
+        Stream
+
+        Raises
+        ------
+        InputError
+            Where the network cannot run step by step, or the state is not one of its own.
+
+        Examples
+        --------
+        >>> stream = prepared.stream(batch=4)
+        >>> outputs = [stream(each)["h"] for each in x]
+        >>> bool(np.allclose(outputs, prepared.forward({"x": x})["h"], atol=1e-6))
+        True
         """
         random = seed_of(seed)
         if not isinstance(random, np.random.Generator):
@@ -167,16 +254,28 @@ class Prepared:
 class Stream:
     """Steps of a prepared network, each from the state that the one before has left.
 
-        stream = net.prepare(params).stream(batch=16)
-        outputs = stream({"x": x})  # or stream(x), where there is one input
-
-    ``inputs`` are those of one step, without the time dimension, and outputs the caller's own
-    arrays, by name; they are those of :meth:`rollc.network.network.Network.step`.  Least is to be
-    done for arrays of the network's own precision, of the same names and sizes at each step; others
-    are taken as everywhere.
+    :meth:`Prepared.stream` makes it.  Called with the inputs of one step, without the time
+    dimension, as a mapping by name, or as one array where there is one input, it returns the
+    outputs, arrays of the caller's own, by name.  Least is to be done for arrays of the network's
+    own precision, of the same names and sizes at each step; others are taken as everywhere.
 
     A stream is one sequence of steps: a call is an error while another thread is in one, and does
     nothing then.  After any error the state is as before.  A copy goes its own way from here.
+
+    Attributes
+    ----------
+    state : dict of str to ndarray
+        The state before the next step; it can be set.
+
+    Examples
+    --------
+    >>> import rollc
+    >>> net = rollc.build("lstm", sets={"D": 2, "H": 3, "K": 2})
+    >>> stream = net.prepare(net.init(seed=0)).stream()
+    >>> stream([0.5, -0.5])["h"].shape
+    (3,)
+    >>> stream.state["h"].shape
+    (1, 3)
     """
 
     def __init__(

@@ -178,13 +178,31 @@ def in_streams(network: Network, data: Sequences, count: int) -> tuple[Sequences
 
 
 def padded(sequences: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Array], Array]:
-    """Sequences of different lengths as one batch: arrays ``[T, B, ...]`` with zeros behind each
-    end, and the lengths ``[B]``.
+    """Sequences of different lengths as one batch.
 
-        arrays, lengths = rollc.padded({"x": [one, two], "y": [of_one, of_two]})
-        rollc.fit(net, arrays, lengths=lengths)
+    Parameters
+    ----------
+    sequences : mapping of str to list of array
+        By the name of an input or target, an array ``[steps, ...]`` for each sequence.
 
-    Raises :class:`InputError` where two arrays of one sequence have different steps.
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        ``[T, B, ...]``, with zeros behind each end.
+    lengths : ndarray [B]
+        The steps of each sequence.
+
+    Raises
+    ------
+    InputError
+        Where two arrays of one sequence have different steps.
+
+    Examples
+    --------
+    >>> import rollc
+    >>> arrays, lengths = rollc.padded({"x": [[1.0, 2.0], [3.0, 4.0, 5.0]]})
+    >>> arrays["x"].T.tolist(), lengths.tolist()
+    ([[1.0, 2.0, 0.0], [3.0, 4.0, 5.0]], [2, 3])
     """
     found, ends = {}, None
     for name, given in mapping("sequences", sequences, "lists of arrays by name").items():

@@ -39,9 +39,22 @@ Update = Callable[..., None]
 
 @dataclass(frozen=True)
 class Optimizer:
-    """A method of :data:`METHODS` with its numbers; ``rate`` is the usual one of the method.
+    """A method with its numbers; :func:`optimizer` makes it.
 
-    ``whole``: it reads all the data at each step, whose size it finds itself; it has no rate.
+    Attributes
+    ----------
+    name : str
+        The method.
+    rate : float
+        The learning rate.
+    numbers : mapping of str to float
+        The other numbers of the method.
+    slots : tuple of str
+        The arrays that it keeps, of the size of the parameters.
+    decoupled : bool
+        Whether weight decay is apart from the gradient.
+    whole : bool
+        Whether it reads all data at each step, and finds its size itself: it has no rate then.
     """
 
     name: str
@@ -53,19 +66,60 @@ class Optimizer:
     whole: bool = False
 
     def at(self, rate: float) -> Optimizer:
-        """The same method with another rate."""
+        """The same method with another rate.
+
+        Parameters
+        ----------
+        rate : float
+            More than 0.
+
+        Returns
+        -------
+        Optimizer
+
+        Raises
+        ------
+        InputError
+            Where the method has none.
+        """
         if self.whole:
             raise InputError(f"{self.name} has no rate: it finds the size of each step")
         return replace(self, rate=positive("`rate`", rate))
 
     def start(self, size: int, dtype: Any) -> State:
-        """The state before the first update."""
+        """The state before the first update.
+
+        Parameters
+        ----------
+        size : int
+            The number of all parameters' elements.
+        dtype : str or type
+            That of the parameters.
+
+        Returns
+        -------
+        State
+        """
         return State(0, {name: np.zeros(size, dtype) for name in self.slots})
 
     def update(
         self, values: Array, gradient: Array, state: State, rate: float, decay: Decay = 0.0
     ) -> None:
-        """One update of ``values`` and ``state``, in place; ``gradient`` stays as it is."""
+        """One update, in place.
+
+        Parameters
+        ----------
+        values : ndarray
+            The parameters, as one vector.
+        gradient : ndarray
+            Of its shape; it stays as it is.
+        state : State
+            That of :meth:`start`, or what the update before has left.
+        rate : float
+            The rate of this update.
+        decay : float or ndarray
+            Weight decay, of all or of each element.
+        """
         state.count += 1
         if isinstance(decay, float) and not decay:
             pass
@@ -195,11 +249,41 @@ _WEIGHTS = ("momentum", "alpha", "beta1", "beta2")
 
 
 def optimizer(name: str = "adam", **numbers: Any) -> Optimizer:
-    """A method by its name, with its numbers where they are not the usual.
+    """An optimiser by its name, with its numbers where they are not the usual.
 
-        optimizer("sgd", rate=0.1, momentum=0.9, nesterov=True)
+    Parameters
+    ----------
+    name : str
+        ``sgd``, ``adagrad``, ``rmsprop``, ``adam``, ``adamw`` or ``lbfgs``.
+    **numbers : float
+        ``rate``, and for ``sgd`` ``momentum`` and ``nesterov``; for ``adagrad`` ``epsilon``; for
+        ``rmsprop`` ``alpha``, ``epsilon`` and ``momentum``; for ``adam`` and ``adamw`` ``beta1``,
+        ``beta2`` and ``epsilon``; for ``lbfgs``, which has no rate, ``history``, ``change`` and
+        ``slope``.
 
-    Raises :class:`InputError` for an unknown name or number.
+    Returns
+    -------
+    Optimizer
+
+    Raises
+    ------
+    InputError
+        For an unknown name or number.
+
+    References
+    ----------
+    Sutskever et al., On the importance of initialization and momentum in deep learning (2013).
+    Duchi, Hazan and Singer, Adaptive subgradient methods (2011).
+    Tieleman and Hinton, Neural networks for machine learning, lecture 6.5 (2012).
+    Kingma and Ba, Adam: a method for stochastic optimization (2015).
+    Loshchilov and Hutter, Decoupled weight decay regularization (2019).
+
+    Examples
+    --------
+    >>> from rollc.training.updates.optimizers import optimizer
+    >>> method = optimizer("sgd", rate=0.1, momentum=0.9, nesterov=True)
+    >>> method.rate, method.numbers
+    (0.1, {'momentum': 0.9, 'nesterov': 1.0})
     """
     if not isinstance(name, str) or name not in ALL:
         raise InputError(f"unknown optimiser {shown(name)}: expected {', '.join(ALL)}")

@@ -13,18 +13,35 @@ KINDS = ("constant", "cosine", "step", "plateau")
 
 @dataclass(frozen=True)
 class Schedule:
-    """A factor for each update.
+    """A factor of the learning rate for each update.
 
-    kind     -- ``constant``; ``cosine``: half a cosine, from 1 to 0 at the last update; ``step``:
-                times ``factor`` after each ``every`` epochs; ``plateau``: times ``factor`` where
-                the validation loss has not improved ``patience`` times (see :class:`Plateau`)
-    warmup   -- updates in which the factor rises from 0 in equal parts, whatever the kind
-    every    -- epochs
-    factor   -- what a ``step`` or a ``plateau`` multiplies with
-    patience -- validations without a better loss before a ``plateau`` multiplies
+    Parameters
+    ----------
+    kind : str
+        ``constant``; ``cosine``: half a cosine, from 1 to 0 at the last update; ``step``: times
+        ``factor`` after each ``every`` epochs; ``plateau``: times ``factor`` where the validation
+        loss has not improved ``patience`` times.
+    warmup : int
+        Updates in which the factor rises from 0 in equal parts, whatever the kind.
+    every : int
+        Epochs.
+    factor : float
+        What a ``step`` or a ``plateau`` multiplies with, between 0 and 1.
+    patience : int
+        Validations without a better loss before a ``plateau`` multiplies.
 
-    Source: Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts (2017),
-    equation 5 without restarts; Goyal et al., Accurate, large minibatch SGD (2017), section 2.2.
+    References
+    ----------
+    Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts (2017), equation 5
+    without restarts.
+    Goyal et al., Accurate, large minibatch SGD (2017), section 2.2.
+
+    Examples
+    --------
+    >>> from rollc.training.updates.schedules import Schedule
+    >>> schedule = Schedule("cosine", warmup=2)
+    >>> [round(schedule.at(update, total=6, epoch=0), 3) for update in range(6)]
+    [0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
     """
 
     kind: str = "constant"
@@ -39,9 +56,20 @@ class Schedule:
             raise InputError(f"`factor`: expected a number between 0 and 1, found {self.factor}")
 
     def at(self, update: int, total: int, epoch: int) -> float:
-        """The factor of an update, the first of which is number 0 of ``total``.
+        """The factor of an update.  That of a ``plateau`` comes on top.
 
-        That of a ``plateau`` comes on top.
+        Parameters
+        ----------
+        update : int
+            The first is number 0.
+        total : int
+            The number of all updates.
+        epoch : int
+            The epoch that the update is in.
+
+        Returns
+        -------
+        float
         """
         rising = min(1.0, (update + 1) / self.warmup) if self.warmup else 1.0
         if self.kind == "cosine":
