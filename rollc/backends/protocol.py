@@ -20,6 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from rollc.errors import InputError
 from rollc.kernel.program import Program
 from rollc.support.target import Target
 
@@ -103,6 +104,14 @@ class Backend(ABC):
     @abstractmethod
     def load(self, source: Source) -> Functions | None:
         """The functions of a source that has been compiled; None if its code was not saved."""
+
+    def assembly(self, source: Source) -> dict[str, str]:
+        """The assembly of the functions of a source, and of the library routines that they call.
+
+        Directives ``.loc`` say of which line of the source instructions are.  Raises
+        :class:`InputError` where there is none, with the reason.
+        """
+        raise InputError(f"the backend `{self.name}` has no assembly: it compiles nothing")
 
     @abstractmethod
     def panel_size(self, inner: int, width: int, itemsize: int) -> int:

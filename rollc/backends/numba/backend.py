@@ -21,6 +21,7 @@ from rollc.backends.numba.jit.target import host, panel_size
 from rollc.backends.numba.library.team_layout import MATRIX
 from rollc.backends.numba.worker_team import WorkerTeam
 from rollc.backends.protocol import Array, Backend, Function, Functions, Source
+from rollc.errors import InputError
 from rollc.kernel.program import Function as Phase
 from rollc.kernel.program import Program
 from rollc.support.allocator import empty
@@ -60,6 +61,18 @@ class NumbaBackend(Backend):
         linked = object_code.link(code)
         assert linked is not None  # this process has made it
         return _functions(source, linked)
+
+    def assembly(self, source: Source) -> dict[str, str]:
+        if object_code.interpreted():
+            raise InputError("kernels run as plain Python here: $NUMBA_DISABLE_JIT is set")
+        object_code.start_compiler()
+        from numba.np.numpy_support import from_dtype
+
+        from rollc.backends.numba.jit.routine import assembly
+
+        module = _module(source)
+        entries = [_entry(source, module, phase) for phase in source.program.functions]
+        return assembly(entries, from_dtype(source.dtype))
 
     def load(self, source: Source) -> Functions | None:
         code = None if object_code.interpreted() else object_code.load(_files(source))

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import unified_diff
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
+
+from rollc.backends import registry
+from rollc.backends.protocol import Source
 from rollc.drawing.picture import draw
 from rollc.driver.pipeline import Compiled, compiled
 from rollc.driver.stages import known_pass, result_text
@@ -19,8 +25,23 @@ from rollc.kernel.remarks.report import print_remarks
 from rollc.kernel.text import print_program, print_schedule
 from rollc.support.passes import Runner
 from rollc.tools.report import origins
+from rollc.tools.report.assembly import Code, parsed
 from rollc.tools.report.origins import Line
 from rollc.transforms.unroll import UnrollError, unroll
+
+
+@dataclass(frozen=True)
+class Given:
+    """A network: its spec, its checked graph, and what else its kernels depend on."""
+
+    text: str
+    graph: Graph
+    dtype: str = "float32"
+    steps: int | None = None
+    truncate: int | None = None
+    combine: str = "sum"
+    backend: str | None = None
+
 
 MOST_UNROLLED = 1500
 """The lines of the longest unrolled graph that is shown."""
@@ -54,41 +75,53 @@ class Stages:
     what the passes did."""
 
     kernel: str
+    compiled: Compiled
     spec: tuple[Line, ...]
     panes: tuple[Pane, ...]
     unrolled: tuple[Pane, ...]
     changes: tuple[Change, ...]
 
 
-def stages(
-    text: str, graph: Graph, kernel: str | None, steps: int, dtype: str = "float32"
-) -> Stages:
+def stages(given: Given, kernel: str | None, steps: int) -> Stages:
     """All stages of a network and one of its kernels; raises :class:`InputError`.
 
-    ``text`` is the spec, ``graph`` the checked graph of it; ``steps`` the most that it is unrolled
-    over.
+    ``steps`` are the most that it is unrolled over.
     """
-    run = Runner(keep=True)
+    graph, run = given.graph, Runner(keep=True)
     simplified: Graph = run(CANONICALIZE, graph)
-    makers = kernel_graphs(graph, run=run)
+    makers = kernel_graphs(graph, given.truncate, given.combine, run=run)
     chosen = kernel or ("gradient" if "gradient" in makers else "forward")
     if chosen not in makers:
         known = ", ".join(f"`{name}`" for name in makers)
         raise InputError(f"`{graph.name}` has no `{chosen}` kernel; it has {known}")
     run.records.clear()
-    made = compiled(makers[chosen](), dtype, run=run)
+    made = compiled(makers[chosen](), given.dtype, given.steps, run, given.backend)
     return Stages(
         chosen,
-        origins.of_spec(text),
+        made,
+        origins.of_spec(given.text),
         (
             _graph("graph", "graph", "a node for each operation; `h[t-1]` is an edge", graph, True),
             _graph("simplified", "simplified", "what the passes on graphs leave", simplified),
             _graph("adjoint", f"{chosen}: graph", "with gradients, if it has any", made.graph),
-            *_of_kernel(made, dtype),
+            *_of_kernel(made, given.dtype),
         ),
         tuple(_unrolled(simplified, steps)),
         tuple(_changes(run)),
     )
+
+
+def assembly(made: Compiled, dtype: str, backend: str | None = None) -> tuple[Code, ...]:
+    """The assembly of a kernel's functions and of the routines that they call.
+
+    Raises :class:`InputError` where there is none, with the reason.
+    """
+    own = registry.backend(backend)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"kernel{own.suffix}"
+        path.write_text(made.source, encoding="utf-8")
+        found = own.assembly(Source(made.program, np.dtype(dtype), path, made.source))
+    return tuple(parsed(name, text) for name, text in found.items())
 
 
 def _graph(key: str, title: str, about: str, graph: Graph, drawn: bool = False) -> Pane:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rollc.backends.numba.codegen.symbols import plain
+
 _GRAPH = re.compile(r"^\s*(\S+)\s+= .*?(?:  line (\d+))?$")
 _STATEMENT = re.compile(r"\bname=(\S+)(?:.*?\bline=(\d+))?")
 _REMARK = re.compile(r"^  (\S+)  ")
@@ -13,6 +15,7 @@ _COMMENT = re.compile(r"^\s*# (.*)$")
 _LINES = re.compile(r"\(lines? (\d+)(?:-(\d+))?\)")
 _DEFINED = re.compile(r"^\s*([\w.Α-ω]+(?:\s*,\s*[\w.Α-ω]+)*)\s*(?::[^=]*)?=(?!=)")
 _DECLARED = re.compile(r"^\s*(?:static\s+)?(?:input|target|param|output|init)\b(.*)$")
+_ASSIGNED = re.compile(r"^\s*(v_\w+) =|\] \+?= (v_\w+)$")
 _WORD = re.compile(r"[A-Za-zΑ-ω_][\wΑ-ω]*")
 
 
@@ -79,7 +82,10 @@ def _matched(line: str, pattern: re.Pattern[str], search: bool = False) -> Line:
 
 
 def of_kernel(text: str) -> tuple[Line, ...]:
-    """The source of a kernel: a comment tells of the statements, or the one loop, below it."""
+    """The source of a kernel: a comment tells of the statements, or the one loop, below it.
+
+    Of these, one that assigns the variable of a node is of this node alone.
+    """
     scopes: list[_Scope] = []
     found: list[Line] = []
     for line in text.splitlines():
@@ -90,26 +96,32 @@ def of_kernel(text: str) -> tuple[Line, ...]:
             continue
         scopes = [scope for scope in scopes if scope.holds(line, indentation)]
         if (comment := _COMMENT.match(line)) is not None:
-            told = _told(line, comment[1])
+            told, variables = _told(line, comment[1])
             before = scopes[-1] if scopes and scopes[-1].indentation == indentation else None
             if before is not None and before.open:  # a comment of several lines
                 names = tuple(dict.fromkeys((*before.told.names, *told.names)))
                 told = Line(line, told.origins, names)
+                variables = before.variables | variables
             scopes = [scope for scope in scopes if scope.indentation < indentation]
-            scopes.append(_Scope(indentation, told))
+            scopes.append(_Scope(indentation, told, variables))
             found.append(told)
             continue
         near = scopes[-1].told if scopes else Line("")
-        found.append(Line(line, near.origins, near.names))
+        names = near.names
+        if (assigned := _ASSIGNED.search(line)) and scopes:
+            own = scopes[-1].variables.get(assigned[1] or assigned[2])
+            names = names if own is None else (own,)
+        found.append(Line(line, near.origins, names))
     return tuple(found)
 
 
 class _Scope:
     """Of what a comment tells: statements as far as the next loop, or a loop and what is in it."""
 
-    def __init__(self, indentation: int, told: Line) -> None:
+    def __init__(self, indentation: int, told: Line, variables: dict[str, str]) -> None:
         self.indentation = indentation
         self.told = told
+        self.variables = variables
         self.open = True  # nothing but comments yet
         self._loop = False
 
@@ -124,10 +136,12 @@ class _Scope:
         return not self._loop and not compound
 
 
-def _told(text: str, comment: str) -> Line:
-    names = comment.partition("  (")[0].rstrip(",").split(", ")
-    known = tuple(dict.fromkeys(base(name.split()[-1]) for name in names if name.split()))
-    found = _LINES.search(comment)
-    if found is None:
-        return Line(text, (), known)
-    return Line(text, tuple(range(int(found[1]), int(found[2] or found[1]) + 1)), known)
+def _told(text: str, comment: str) -> tuple[Line, dict[str, str]]:
+    """What a comment tells, and the value of the spec that each variable of its nodes is of."""
+    nodes = [name.split()[-1] for name in comment.partition("  (")[0].split(", ") if name.split()]
+    nodes = [node.rstrip(",") for node in nodes]
+    known = tuple(dict.fromkeys(map(base, nodes)))
+    variables = {f"v_{plain(node)}": base(node) for node in nodes}
+    lines = _LINES.search(comment)
+    first, last = (lines[1], lines[2] or lines[1]) if lines else (1, 0)
+    return Line(text, tuple(range(int(first), int(last) + 1)), known), variables

@@ -1,7 +1,11 @@
 "use strict";
 const all = (what, where = document) => [...where.querySelectorAll(what)];
 const words = (line, key) => (line.dataset[key] ? line.dataset[key].split(" ") : []);
-const lines = all(".l, .box[data-name]");
+const [first, second] = all("section.stages .body"); // the second has copies of all panes
+second.append(...all(".pane", first).map((pane) => pane.cloneNode(true)));
+let lines = [];
+function gather() { lines = all(".l, .box[data-name]"); }
+gather();
 for (const box of all(".box[data-name]")) // the value of the spec that a node is a part of
   box.dataset.n = box.dataset.name.replace(/^~+/, "").split(/['^:]/)[0].replace(/\.\d+$/, "");
 const isSeen = (line) => line.getClientRects().length > 0;
@@ -50,6 +54,33 @@ for (const section of all("section.stages")) {
   select.addEventListener("change", () => show(section, select.value));
   show(section, select.value);
 }
+
+// Assembly is unpacked when it is asked for; an instruction is of what its line of the kernel is of.
+const kernel = all('.pane[data-key="kernel"] .l', first);
+const unpacked = new Map();
+async function unpack(packed) {
+  if (!unpacked.has(packed)) {
+    const bytes = Uint8Array.from(atob(packed), (each) => each.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    unpacked.set(packed, (await new Response(stream).text()).split("\n"));
+  }
+  return unpacked.get(packed);
+}
+async function unfold(fold) {
+  if (!fold.open || fold.querySelector("pre")) return;
+  const pre = fold.appendChild(document.createElement("pre"));
+  const rows = await unpack(fold.parentElement.dataset.packed);
+  for (const row of rows.slice(fold.dataset.from, fold.dataset.stop)) {
+    const at = row.indexOf(" "), line = kernel[row.slice(0, at) - 1];
+    const span = pre.appendChild(document.createElement("span"));
+    span.className = "l";
+    span.textContent = row.slice(at + 1);
+    if (line) { Object.assign(span.dataset, line.dataset); span.tabIndex = 0; }
+  }
+  gather();
+  light(pinned);
+}
+for (const fold of all("details[data-from]")) fold.addEventListener("toggle", () => unfold(fold));
 
 // The steps that the graph is unrolled over.
 for (const slider of all("input[type=range]")) {

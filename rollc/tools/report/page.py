@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 
 from rollc.network.diagnosis.flow import Flow
 from rollc.support.chart import chart
+from rollc.tools.report.assembly import Code
 from rollc.tools.report.collect import Change, Pane, Stages
 from rollc.tools.report.origins import Line
 
@@ -15,13 +18,20 @@ FIRST, SECOND = "graph", "kernel"
 """What the two panes beside the spec show at first, where there is no picture."""
 
 
-def page(name: str, found: Stages, flows: Sequence[Flow] = (), notes: Sequence[str] = ()) -> str:
-    """The page; ``notes`` are what is to be said of the flows."""
+def page(
+    name: str,
+    found: Stages,
+    assembly: Sequence[Code] | str,
+    flows: Sequence[Flow] = (),
+    notes: Sequence[str] = (),
+) -> str:
+    """The page; ``assembly`` can be why there is none, ``notes`` are to be said of the flows."""
     asset = files("rollc.tools.report").joinpath
     panes = [
         *(("picture", "picture", _picture(pane)) for pane in found.panes if pane.picture),
         *((pane.key, pane.title, _text(pane)) for pane in found.panes),
         *([("unrolled", "unrolled", _unrolled(found.unrolled))] if found.unrolled else []),
+        ("assembly", "assembly", _assembly(found, assembly)),
         ("passes", "passes", _passes(found.changes)),
         *([("flow", "values and gradients", _flow(flows, notes))] if flows else []),
     ]
@@ -47,7 +57,7 @@ go</span>
 <section id="spec"><div class="head">the spec</div><div class="body">
 {_pre(found.spec, numbered=True)}</div></section>
 {_section("first", panes, first)}
-{_section("second", panes, SECOND)}
+{_section("second", panes, SECOND, empty=True)}
 </main>
 <script>
 {asset("page.js").read_text(encoding="utf-8")}</script>
@@ -56,13 +66,17 @@ go</span>
 """
 
 
-def _section(name: str, panes: Sequence[tuple[str, str, str]], chosen: str) -> str:
+def _section(
+    name: str, panes: Sequence[tuple[str, str, str]], chosen: str, empty: bool = False
+) -> str:
+    """A part of the page that shows one of the panes; those of an ``empty`` one are copied."""
     options = "".join(
         f'<option value="{key}"{" selected" * (key == chosen)}>{escape(title)}</option>'
         for key, title, _ in panes
     )
     bodies = "".join(
-        f'<div class="pane" data-key="{key}" hidden>{body}</div>' for key, _, body in panes
+        f'<div class="pane" data-key="{key}" hidden>{body}</div>'
+        for key, _, body in ([] if empty else panes)
     )
     select = f'<select aria-label="what the {name} pane shows">{options}</select>'
     return (
@@ -83,15 +97,21 @@ def _text(pane: Pane) -> str:
 def _pre(lines: Iterable[Line], numbered: bool = False) -> str:
     shown = []
     for number, line in enumerate(lines, 1):
-        data = ""
-        if line.origins:
-            data += f' data-l="{" ".join(map(str, line.origins))}"'
-        if line.names:
-            data += f' data-n="{escape(" ".join(line.names))}"'
+        data = _data(line)
         focus = ' tabindex="0"' if data else ""
         head = f'<span class="n">{number}</span>' if numbered else ""
         shown.append(f'<span class="l"{data}{focus}>{head}{escape(line.text)}</span>')
     return f"<pre>{''.join(shown)}</pre>"
+
+
+def _data(line: Line) -> str:
+    """What the script reads of a line."""
+    data = ""
+    if line.origins:
+        data += f' data-l="{" ".join(map(str, line.origins))}"'
+    if line.names:
+        data += f' data-n="{escape(" ".join(line.names))}"'
+    return data
 
 
 def _unrolled(panes: Sequence[Pane]) -> str:
@@ -103,6 +123,52 @@ def _unrolled(panes: Sequence[Pane]) -> str:
     last = len(panes)
     slider = f'<input type="range" min="1" max="{last}" value="{min(3, last)}" aria-label="steps">'
     return f"<p>over {slider} <output></output> steps: no edge has a delay</p>{parts}"
+
+
+def _assembly(found: Stages, assembly: Sequence[Code] | str) -> str:
+    """The inner loops of each function, folded, and all of it; or why there is none."""
+    if isinstance(assembly, str):
+        return f"<p>There is none: {escape(assembly)}.</p>"
+    kernel = next(pane.lines for pane in found.panes if pane.key == "kernel")
+    parts = [
+        "<p>The machine code of the kernel on the machine that wrote this page, by its inner"
+        " loops: what comes from a line of the kernel lights up with it, and instructions on"
+        " vectors have a mark.  Functions of the library that it calls follow.</p>"
+    ]
+    for code in assembly:
+        own = any(one.line for one in code.instructions)
+        packed = base64.b64encode(zlib.compress(code.rows().encode(), 9)).decode()
+        folds = "".join(_folded(code, span, kernel if own else ()) for span in code.loops)
+        folds += _folded(code)
+        head = f"{escape(code.name)} <span>{len(code.loops)} inner loops</span>"
+        body = f'<div class="code" data-packed="{packed}">{folds}</div>'
+        if own:
+            parts.append(f"<h3>{head}</h3>{body}")
+        else:
+            parts.append(f'<details class="routine"><summary>{head}</summary>{body}</details>')
+    return "".join(parts)
+
+
+def _folded(code: Code, loop: tuple[int, int] | None = None, kernel: Sequence[Line] = ()) -> str:
+    """A loop or all of the instructions, which are unpacked when they are asked for."""
+    span = loop or (0, len(code.instructions))
+    lines = [kernel[number - 1] for number in code.lines(*span) if number <= len(kernel)]
+    origins = sorted({origin for line in lines for origin in line.origins})
+    names = dict.fromkeys(name for line in lines for name in line.names)
+    title = _of_lines(origins, tuple(names)) if loop else "all of it"
+    data = _data(Line("", tuple(origins), tuple(names)))
+    said = f"{escape(title)} <span>{escape(code.summary(*span))}</span>"
+    return (
+        f'<details data-from="{span[0]}" data-stop="{span[1]}"><summary class="l"{data}>{said}'
+        "</summary></details>"
+    )
+
+
+def _of_lines(lines: Sequence[int], names: Sequence[str]) -> str:
+    """``loop of lines 3, 5`` of the spec, or of values where there is no line."""
+    if not lines:
+        return f"loop of {', '.join(names)}" if names else "loop"
+    return f"loop of line{'s' * (len(lines) > 1)} {', '.join(map(str, lines))}"
 
 
 def _passes(changes: Sequence[Change]) -> str:

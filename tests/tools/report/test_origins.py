@@ -45,6 +45,24 @@ def test_graphs_and_programs_say_the_line() -> None:
     assert (statement.origins, statement.names) == ((7,), ("h",))
 
 
+def test_what_a_variable_is_assigned_is_of_its_node_alone() -> None:
+    text = """\
+    # h'1, ~c'2,
+    # h  (lines 3-4)
+    for t in range(T):
+        v_h_1 = v_x + v_d_c_2
+        d_c_2_[t, 0] = v_d_c_2
+        v_h = tanh(v_h_1)
+        for n in range(B):"""
+    found = [(line.text.split()[0], line.names) for line in of_kernel(text)]
+    assert found[3:] == [
+        ("v_h_1", ("h",)),
+        ("d_c_2_[t,", ("c",)),
+        ("v_h", ("h",)),
+        ("for", ("h", "c")),
+    ]
+
+
 def test_a_comment_tells_of_what_is_below_it() -> None:
     text = """\
 def primal():

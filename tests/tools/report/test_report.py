@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rollc.driver.pipeline import Compiled
 from rollc.tools.cli import main
+from rollc.tools.cli.data_commands import reporting
+from rollc.tools.report.assembly import Code, parsed
 
 TEXT = """\
 net two
@@ -27,6 +30,21 @@ loss mean((o - y) ** 2, over t)  # <b> & "quoted"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
+ASSEMBLY = """
+.LBB0_2:
+\t.loc\t1 {line} 5
+\tvfmadd213ps\t%zmm1, %zmm2, %zmm0
+\tjne\t.LBB0_2
+"""
+
+
+def code_of(made: Compiled, dtype: str, backend: str | None) -> tuple[Code, ...]:
+    """Assembly of the line of the kernel that computes h, without a compiler."""
+    lines = made.source.splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if "v_h = " in text)
+    return (parsed("primal", ASSEMBLY.format(line=line)),)
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
@@ -34,7 +52,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     random = np.random.default_rng(0)
     np.savez(folder / "data.npz", x=random.normal(size=(9, 2, 3)), y=random.normal(size=(9, 2)))
     words = ["report", str(folder / "two.roll"), "--inputs", str(folder / "data.npz")]
-    assert main([*words, "--unroll", "3", "-o", str(folder / "two.html")]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reporting, "assembly_of", code_of)
+        assert main([*words, "--unroll", "3", "-o", str(folder / "two.html")]) == 0
     return (folder / "two.html").read_text(encoding="utf-8")
 
 
@@ -44,7 +64,8 @@ def test_the_page_needs_nothing_else(page: str) -> None:
     assert "&lt;b&gt; &amp; &quot;quoted&quot;" in page
     for title in ("adjoint", "schedule", "remarks", "program", "kernel", "unrolled", "passes"):
         assert f">{title}" in page or f": {title}" in page or f'value="{title}"' in page
-    assert page.count('data-steps="') == 2 * 3  # each of two panes over 1, 2 and 3 steps
+    assert page.count('data-steps="') == 3  # over 1, 2 and 3 steps
+    assert "vfmadd" not in page and "1 on vectors of 512 bits, 1 fused multiply-add" in page
     assert "norm of the gradient" in page
 
 
@@ -52,11 +73,13 @@ def in_browser(page: str, script: str, folder: Path) -> dict[str, object]:
     """What a script finds, once it has done to the page what a person would."""
     if BROWSER is None:
         pytest.skip("no Chromium")
-    done = f"<script>document.title = JSON.stringify((() => {{ {script} }})())</script></body>"
+    run = f"(async () => {{ {script} }})().then((found) => document.title = JSON.stringify(found))"
+    done = f"<script>{run}</script></body>"
     (folder / "driven.html").write_text(page.replace("</body>", done), encoding="utf-8")
     shown = subprocess.run(
         [
             *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
+            "--virtual-time-budget=3000",
             *(f"--user-data-dir={folder}/profile", (folder / "driven.html").as_uri()),
         ],
         capture_output=True,
@@ -130,6 +153,25 @@ def test_slider_search_and_keys(page: str, tmp_path: Path) -> None:
     assert re.fullmatch(r"\d+ lines", str(found["found"]))
     assert "tanh(" in str(found["focused"]) and found["kept"] == 1
     assert str(found["moved"]).strip().startswith("7o = dot")
+
+
+@pytest.mark.long
+def test_assembly_is_unpacked_when_it_is_asked_for(page: str, tmp_path: Path) -> None:
+    script = f"""{TOOLS}
+    choose("#first", "assembly");
+    line("h = tanh").click();
+    const folded = lit("#first", "same");
+    for (const fold of document.querySelectorAll("#first details[data-from]")) fold.open = true;
+    await new Promise((done) => setTimeout(done, 500));
+    const rows = seen("#first").filter((line) => line.textContent.includes("zmm"));
+    rows[0].click();
+    return {{ folded, rows: rows.map((row) => row.textContent.trim()),
+      lit: lit("#second", "same") }};
+    """
+    found = in_browser(page, script, tmp_path)
+    assert found["folded"] == ["loop"]
+    assert found["rows"] == ["▪  vfmadd213ps %zmm1, %zmm2, %zmm0"] * 2
+    assert "v_h" in list(found["lit"])
 
 
 def test_wrong_uses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

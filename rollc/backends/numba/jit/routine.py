@@ -8,6 +8,7 @@ Compiled code runs without this module (:mod:`rollc.backends.numba.jit.object_co
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,19 @@ class Distinct(Compiler):
         return pipelines
 
 
+class WithLines(Distinct):
+    """Such a compiler whose assembly has directives for the lines of the source.
+
+    The instructions are the same.
+    """
+
+    def define_pipelines(self) -> Any:
+        flags = self.state.flags
+        flags.debuginfo = flags.dbg_directives_only = True
+        self.state.targetctx = self.state.targetctx.subtarget(enable_debuginfo=True)
+        return super().define_pipelines()
+
+
 class _Routine:
     """A routine, and its compiled code for each precision."""
 
@@ -124,6 +138,19 @@ class _Routine:
             object_code.save(code, paths)
             object_code.link(code)
         _linked[symbol] = code
+
+    def assembly(self, number: Any) -> str:
+        """The assembly for a precision; it is saved, as the code is."""
+        symbol = self.symbol(number)
+        name, version = f"{symbol}_assembly", numba.__version__.encode()
+        paths = object_code.code_paths(Path(__file__).parent, name, version)
+        saved = object_code.load(paths)
+        if saved is None:
+            compiled = _compiled(self.dispatcher, self.arguments(number))
+            text = compiled.library.get_asm_str().encode()
+            saved = Code((), (Piece(symbol, self.name, (text,)),))
+            object_code.save(saved, paths)
+        return saved.functions[0].objects[0].decode()
 
 
 _linked: dict[str, Code] = {}  # routines by symbol, each with those that it calls
@@ -189,6 +216,28 @@ def machine_code(entries: Sequence[Entry], library: Mapping[str, Any] | None = N
         code = _entry_code(name, arguments, [(symbol, made.result(number), call)])
         pieces.append(Piece(name, name, (code,)))
     return Code(tuple(routines.values()), tuple(pieces), tuple(needs))
+
+
+def assembly(entries: Sequence[Entry], number: Any) -> dict[str, str]:
+    """The assembly of the functions of entry points, not compiled yet, and of their routines.
+
+    ``number`` is their precision.
+    """
+    found: dict[str, str] = {}
+    for entry in entries:
+        for call in entry.calls:
+            call.function._compiler.pipeline_class = WithLines
+            types_ = tuple(entry.arguments[place] for place in call.places)
+            compiled = _compiled(call.function, types_)
+            found[call.function.__name__] = compiled.library.get_asm_str()
+    symbols = {made.symbol(number): made for made in _routines.values()}
+    texts = [*found.values()]
+    while texts:
+        for symbol in sorted(symbols.keys() & {*re.findall(r"\brollc_\w+", texts.pop())}):
+            made = symbols.pop(symbol)
+            found[made.name] = made.assembly(number)
+            texts.append(found[made.name])
+    return found
 
 
 def _object(compiled: Any, routines: dict[str, Piece], needs: dict[str, None]) -> bytes:

@@ -415,6 +415,12 @@ def trace(**options: Any) -> None:
     metavar="N",
     help="The most steps that the graph is shown over.",
 )
+@click.option(
+    "--assembly/--no-assembly",
+    default=None,
+    help="Whether to compile the kernel, for its inner loops in assembly.  [default: with"
+    " `--inputs`]",
+)
 @flow_options
 def report(**options: Any) -> None:
     """Write one page of every stage, from the text to the kernel.

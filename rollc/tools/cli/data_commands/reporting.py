@@ -7,34 +7,52 @@ from typing import Any
 
 from rollc.driver.artefact import checked_graph
 from rollc.driver.sources import read_spec
-from rollc.ir.graph import Graph
+from rollc.errors import InputError
 from rollc.tools import console, files
 from rollc.tools.cli import effect, sources
 from rollc.tools.cli.data_commands.tracing import flows_of, read_files, verdicts
 from rollc.tools.cli.options import READING
-from rollc.tools.report.collect import stages
+from rollc.tools.report.assembly import Code
+from rollc.tools.report.collect import Given, Stages, stages
+from rollc.tools.report.collect import assembly as assembly_of
 from rollc.tools.report.page import page
 from rollc.training.runs.run_folder import RunFolder, is_run
 
+_KEPT = ("dtype", "steps", "truncate", "combine", "backend")  # what an artefact was built with
 
-def report(spec: str, output: str, kernel: str | None, unroll: int, **given: Any) -> None:
+
+def report(
+    spec: str, output: str, kernel: str | None, unroll: int, assembly: bool | None, **given: Any
+) -> None:
     """Write the report of a spec, an artefact or a run."""
     files.check_outputs(output, keep=read_files(spec, **given), endings=[".html"])
     if given["inputs"] is None:
         effect.refuse(["params", "seed", "steps", *READING], "without `--inputs`")
+    network = _read(spec, given["sets"], given["feed"])
     with console.waiting(f"compiling {spec}"):
-        text, graph = _read(spec, given["sets"], given["feed"])
-        found = stages(text, graph, kernel, unroll)
+        found = stages(network, kernel, unroll)
+        asked = given["inputs"] is not None if assembly is None else assembly
+        code = _assembly(found, network) if asked else "`--assembly` compiles the kernel for it"
     flows = flows_of(spec, (), **given) if given["inputs"] is not None else ()
-    files.write_text(output, page(graph.name, found, flows, verdicts(flows)))
+    files.write_text(output, page(network.graph.name, found, code, flows, verdicts(flows)))
 
 
-def _read(spec: str, sets: dict[str, int], feed: Any) -> tuple[str, Graph]:
-    """The text of a spec and its checked graph, from wherever they are."""
+def _assembly(found: Stages, network: Given) -> tuple[Code, ...] | str:
+    """The assembly, or why there is none."""
+    try:
+        return assembly_of(found.compiled, network.dtype, network.backend)
+    except InputError as error:
+        return str(error)
+
+
+def _read(spec: str, sets: dict[str, int], feed: Any) -> Given:
+    """A network, from wherever it is."""
     folder = RunFolder(Path(spec)).network if is_run(Path(spec)) else Path(spec)
     if files.is_artefact(str(folder)):
         manifest = sources.open_artefact(str(folder), sets, "float32", feed)
         texts = manifest.entry("stages", dict)
-        return manifest.text(texts.get("spec", texts["checked"])), checked_graph(manifest)
+        text = manifest.text(texts.get("spec", texts["checked"]))
+        own: dict[str, Any] = {name: manifest.entries.get(name) for name in _KEPT}
+        return Given(text, checked_graph(manifest), **own)
     source = sources.read_source(spec)
-    return source.text, read_spec(source.text, source.name, sets, feed)[0]
+    return Given(source.text, read_spec(source.text, source.name, sets, feed)[0])
