@@ -19,6 +19,7 @@ from tests.helpers.messages_page import messages_page
 from tests.helpers.paths import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINKING = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
 FENCED = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 IMPORTED = re.compile(r"^(?:import|from) (?:rollc\.)?(\w+)", re.MULTILINE)
 QUICK = ("README.md", "paper-to-spec.md", "speed.md", "streaming.md")  # little is done there
@@ -122,6 +123,21 @@ def test_pictures_are_those_of_the_specs() -> None:
             for text in (picture(name).svg(), file.read_text(encoding="utf-8"))
         )
         assert sorted(drawn) == sorted(kept), "python -m tests.commands.document_pictures"
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda path: path.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """To a file, and to a heading of it."""
+    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    for path, place in re.findall(r"\]\((?!https?:)([\w./-]*)(?:#([\w-]+))?\)", text):
+        there = page.parent / path if path else page
+        assert there.exists(), path
+        if place:
+            headings = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = [
+                re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings
+            ]
+            assert place in slugs, f"{path}#{place}"
 
 
 def test_every_message_is_on_its_page(request: pytest.FixtureRequest) -> None:

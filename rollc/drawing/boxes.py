@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rollc.drawing.diagram import Box, BoxLook, Line, fits, wrapped
 from rollc.drawing.folding.equations import applied_name, equation, full_text
-from rollc.drawing.folding.folding import INITIAL, Folded, Value, is_adjoint
+from rollc.drawing.folding.folding import INITIAL, Folded, Value, is_adjoint, is_named
 from rollc.ir.graph import LEAVES, Node
 
 _MOST_NAMES = 30  # characters of the names of what is inside a cell
@@ -41,7 +41,7 @@ def value_box(folded: Folded, value: Value, frames: tuple[str, ...] = (), short:
 def _lines(folded: Folded, value: Value, short: str) -> list[Line]:
     lines: list[Line] = []
     function = applied_name(folded, value)
-    if folded.every or not any(mark in short for mark in "':^"):
+    if folded.every or is_named(short):
         lines.append(Line(f"{function}({short})" if function else short))
     text = equation(folded, value, fits)
     lines += [Line(part, "equation") for part in wrapped(text) if part]
@@ -66,7 +66,7 @@ def _cell_lines(folded: Folded, value: Value) -> list[Line]:
     for name in value.names:
         of = folded.copies.get(name, (name, 0))[0]
         inner = of.removeprefix("~").removeprefix(f"{base.removeprefix('~')}.")
-        if not any(mark in inner for mark in "':^"):
+        if is_named(inner):
             inside.append("~" + inner if is_adjoint(of) else inner)
     text = ", ".join(dict.fromkeys(inside))
     if len(text) > _MOST_NAMES:

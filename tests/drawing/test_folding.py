@@ -13,6 +13,7 @@ from rollc.drawing import graphviz
 from rollc.drawing.folding.equations import equation, full_text
 from rollc.drawing.folding.folding import Read, folded
 from rollc.drawing.picture import draw
+from rollc.entries.stage_graphs import stage_graph
 from rollc.errors import InputError
 from rollc.ir.graph import Edge, Graph, Node, Type
 from rollc.transforms.canonicalize import canonicalize
@@ -62,6 +63,14 @@ def test_gradients_of_one_origin_are_one() -> None:
         ["~V", "~c"],
         ["~U", "~W", "~b"],
     ]
+
+
+def test_derivatives_forwards_have_the_names_of_their_values() -> None:
+    shown = [
+        value.node.name
+        for value in folded(stage_graph(graph_of("vanilla"), "dag", "jvp", 1)).values
+    ]
+    assert [name for name in shown if name.endswith("^dot.0")] == ["x^dot.0", "s^dot.0", "o^dot.0"]
 
 
 def test_a_cycle_of_unnamed_nodes_is_shown() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rollc.drawing.folding.cells import cell_of
-from rollc.drawing.folding.folding import INITIAL, Folded, Value, is_adjoint
+from rollc.drawing.folding.folding import INITIAL, Folded, Value, is_adjoint, is_named
 from rollc.ir.graph import BATCH, LEAVES, Edge, Graph, Node
 from rollc.lang.symbols.builtins import COMPARISONS, SYMBOL_OF, said
 
@@ -127,14 +127,14 @@ class _Writer:
                 operation = node.operation
                 function = _SHORT_NAMES.get(operation, said(operation)) if self.short else operation
                 return f"{function}({of}){away}", _TIGHT
-            if self.folded.every or not any(mark in base for mark in "':^"):
+            if self.folded.every or is_named(base):
                 return self._name(base) + away, _TIGHT
             if self.short:
                 text, level = self._node(node, self._step(node.name), min(depth - 1, _SHALLOW))
                 if len(text) > _BRIEF or LEFT_OUT in text:
                     return f"({LEFT_OUT}){away}", _TIGHT
                 return (f"({text}){away}", _TIGHT) if away else (text, level)
-        if not any(mark in base for mark in "':^") and node.name != self.of.node.name:
+        if is_named(base) and node.name != self.of.node.name:
             return self._name(base) + away, _TIGHT  # folded into a cell that is closed
         if node.name == self.of.node.name:
             return self._name(base) + away, _TIGHT

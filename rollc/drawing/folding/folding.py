@@ -17,6 +17,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from rollc.autodiff.tangent import tangent_name
 from rollc.ir.graph import LEAVES, Edge, Graph, Node
 from rollc.ir.operations import operation_of
 from rollc.ir.traversal import cycles, in_order, users
@@ -108,6 +109,11 @@ def is_adjoint(name: str) -> bool:
     return name.startswith("~")
 
 
+def is_named(name: str) -> bool:
+    """Whether it is a value of the spec, or the adjoint or the tangent of one."""
+    return not any(mark in name.removesuffix(tangent_name("")) for mark in "':^")
+
+
 def unfolded(graph: Graph) -> Folded:
     """Every node of a graph as a value."""
     return Folded(
@@ -175,7 +181,7 @@ class _Folding:
         name = self._base(node.name)
         if node.name in self.copied and name in self.slopes:
             return False  # the share of one step
-        return not any(mark in name for mark in "':^") or node.name in self.results
+        return is_named(name) or node.name in self.results
 
     def _base(self, name: str) -> str:
         return self.copied.get(name, name)
