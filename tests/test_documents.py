@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from rollc.backends.registry import VARIABLE
+from rollc.lang.diagnostics.source import Source
+from rollc.lang.syntax.layout import laid_out
 from tests.commands.document_pictures import FOLDER, PICTURES, picture
 from tests.helpers.messages_page import messages_page
 from tests.helpers.paths import ROOT
@@ -21,6 +23,7 @@ from tests.helpers.paths import ROOT
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINKING = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
 FENCED = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+ROLL = re.compile(r"^(```roll(?: \S+)?\n)(.*?)^```$", re.DOTALL | re.MULTILINE)
 IMPORTED = re.compile(r"^(?:import|from) (?:rollc\.)?(\w+)", re.MULTILINE)
 QUICK = ("README.md", "paper-to-spec.md", "speed.md", "streaming.md")  # little is done there
 INTERPRETED = (  # some of them in the longer run
@@ -138,6 +141,21 @@ def test_links_lead_somewhere(page: Path) -> None:
                 re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings
             ]
             assert place in slugs, f"{path}#{place}"
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "grammar" / "README.md"], ids=lambda path: path.name
+)
+def test_specs_are_as_fmt_lays_them_out(page: Path, request: pytest.FixtureRequest) -> None:
+    def laid(found: re.Match[str]) -> str:
+        text = laid_out(Source(page.name, found[2]))[0]
+        return found[0] if text is None else f"{found[1]}{text}```"  # an example of a message
+
+    text = page.read_text(encoding="utf-8")
+    expected = ROLL.sub(laid, text)
+    if request.config.option.renew and expected != text:
+        page.write_text(expected, encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == expected, "pytest --renew lays them out"
 
 
 def test_every_message_is_on_its_page(request: pytest.FixtureRequest) -> None:

@@ -178,14 +178,14 @@ TYPES = (
         """,
         """
         net filter
-        input u
+        input  u
         target y
         h = 0.5 * h[t-1] + u
         loss mse(h, y)
         """,
         """
         net filter
-        input u
+        input  u
         target y
         h = 0.5 * h[t-1] + u
         loss mean(mse(h, y), over t)
