@@ -21,6 +21,7 @@ from rollc.ir.text import print_graph
 from rollc.ir.traversal import needed
 from rollc.network.arrays import unknown
 from rollc.network.network import Network
+from rollc.network.pairs.arrays import Parts, parts_of
 from rollc.support import checks, resources
 from rollc.transforms.randomness import NOISE
 
@@ -62,6 +63,17 @@ class Networks:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Networks, (self.first, self._options)
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Its complex values, which it has as parts and its callers as one tensor."""
+        first = self.first
+        return parts_of((*first.params, *self.slots, *first.outputs, *first.states))
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """The inputs in the order of the spec, complex ones whole."""
+        return tuple(self.parts.specs(self.first.inputs))
 
     @cached_property
     def starts(self) -> Networks | None:
@@ -140,27 +152,29 @@ def _built(text: str) -> Network:
 
 
 def named_inputs(
-    network: Network, inputs: Sequence[Any], named: Mapping[str, Any]
+    networks: Networks, inputs: Sequence[Any], named: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Inputs and targets by name: of a call with inputs in their order, or one mapping, and names.
+
+    Complex ones are whole.
 
     Raises :class:`InputError` for too many, one that is given twice, and one that is unknown.
     """
     if len(inputs) == 1 and isinstance(inputs[0], Mapping):
         given = dict(inputs[0])
     else:
-        if len(inputs) > len(network.inputs):
-            names = ", ".join(f"`{name}`" for name in network.inputs) or "none"
+        if len(inputs) > len(networks.inputs):
+            names = ", ".join(f"`{name}`" for name in networks.inputs) or "none"
             raise InputError(
-                f"expected {len(network.inputs)} inputs in order ({names}), found"
+                f"expected {len(networks.inputs)} inputs in order ({names}), found"
                 f" {len(inputs)}; targets are given by name"
             )
-        given = dict(zip(network.inputs, inputs, strict=False))
+        given = dict(zip(networks.inputs, inputs, strict=False))
     for name in named:
         if name in given:
             raise InputError(f"input `{name}` is given twice")
     given.update(named)
-    known = {**network.inputs, **network.targets}
+    known = networks.parts.specs(networks.slots)
     for name in given:
         if name not in known:
             raise InputError(unknown("input", name, known))

@@ -52,6 +52,19 @@ def precision_of(sort: str, arrays: Mapping[str, Array]) -> Precision:
     return Precision(own, _COMPUTED[own])
 
 
+def halves(name: str, value: Any) -> tuple[Array, Array]:
+    """The parts of a complex array; a real one has an imaginary part of 0."""
+    array = as_array(f"`{name}`", value)
+    return jnp.real(array), jnp.imag(array)
+
+
+def joined(real: Array, imaginary: Array) -> Array:
+    """A complex array; of half precisions there is none."""
+    if real.dtype not in (jnp.float32, jnp.float64):
+        real, imaginary = real.astype(jnp.float32), imaginary.astype(jnp.float32)
+    return jax.lax.complex(real, imaginary)
+
+
 def precision_named(dtype: Any) -> Precision:
     """That of a type; JAX's own where none is given."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from rollc.jax.arguments import (
     as_array,
     by_name,
     fitting,
+    halves,
+    joined,
     lengths_of,
     precision_named,
     precision_of,
@@ -127,12 +129,13 @@ class Function:
         self._forward = False
 
     def __repr__(self) -> str:
-        network = self._first
+        network, parts = self._first, self._networks.parts
         slots = ", ".join(
             f"{name} [{', '.join(map(str, spec.dimensions()))}]"
-            for name, spec in network.inputs.items()
+            for name, spec in parts.specs(network.inputs).items()
         )
-        return f"<Function {network.name}: {slots} -> {', '.join(network.outputs)}>"
+        outputs = ", ".join(parts.specs(network.outputs))
+        return f"<Function {network.name}: {slots} -> {outputs}>"
 
     @property
     def forward_mode(self) -> Function:
@@ -163,7 +166,8 @@ class Function:
         if isinstance(seed, jax.core.Tracer):
             raise InputError("`seed`: expected one that is known when JAX traces; init outside")
         drawn = self._networks.of(precision.computed).init(seed_number(seed_of(seed)))
-        return {name: jnp.asarray(array, precision.own) for name, array in drawn.items()}
+        own = {name: jnp.asarray(array, precision.own) for name, array in drawn.items()}
+        return self._networks.parts.joined(own, joined)
 
     def __call__(
         self,
@@ -212,10 +216,8 @@ class Function:
         """
         if not self._first.outputs:
             raise InputError(f"`{self._first.name}` has no output: call `loss`")
-        given = named_inputs(self._first, inputs, named)
-        found, after = self._called(
-            self._networks, False, params, given, lengths, state, steps, training, seed
-        )
+        given = self._given(inputs, named)
+        found, after = self._results(False, params, given, lengths, state, steps, training, seed)
         return found if state is None else (found, after)
 
     def loss(
@@ -250,10 +252,8 @@ class Function:
         >>> grads["U"].shape
         (12, 3)
         """
-        given = named_inputs(self._first, inputs, named)
-        found, after = self._called(
-            self._networks, True, params, given, lengths, state, steps, training, seed
-        )
+        given = self._given(inputs, named)
+        found, after = self._results(True, params, given, lengths, state, steps, training, seed)
         return found["loss"] if state is None else (found["loss"], after)
 
     def zero_state(self, batch_size: int | None = None, dtype: Any = None) -> dict[str, Array]:
@@ -283,10 +283,12 @@ class Function:
         >>> state["h"].shape
         (1, 4, 3)
         """
+        return self._whole(self._zeros(batch_size, precision_named(dtype).own))
+
+    def _zeros(self, batch_size: int | None, own: str) -> dict[str, Array]:
         self._need_state()
         if batch_size is not None:
             batch_size = checks.whole("`batch_size`", batch_size)
-        own = precision_named(dtype).own
         return {
             name: jnp.zeros(rows_shape(spec, batch_size), own if spec.kind == "float" else int)
             for name, spec in self._first.states.items()
@@ -324,7 +326,8 @@ class Function:
             As :meth:`zero_state` does.
         """
         self._need_state()
-        network, given = self._first, named_inputs(self._first, inputs, named)
+        network, given = self._first, self._given(inputs, named)
+        params = self._networks.parts.split(params, halves)
         slots = {**network.inputs, **network.targets}
         for name, value in given.items():
             spec, shape = slots[name], jnp.shape(value)
@@ -337,9 +340,9 @@ class Function:
                     )
                 batch_size = count
         own = self._precision(self._networks, params, given).own
-        found, starts = self.zero_state(batch_size, own), self._networks.starts
+        found, starts = self._zeros(batch_size, own), self._networks.starts
         if starts is None:
-            return found
+            return self._whole(found)
         first = starts.first
         read = {name: given[name] for name in {**first.inputs, **first.targets} if name in given}
         timed = any(slots[name].time for name in read)
@@ -351,7 +354,7 @@ class Function:
             name: state_rows(value, first.outputs[name], network.states[name], batch_size)
             for name, value in values.items()
         }
-        return found | computed
+        return self._whole(found | computed)
 
     # What a call is made of --------------------------------------------------------------
 
@@ -359,6 +362,32 @@ class Function:
     def _first(self) -> Network:
         """The network in one of the precisions: what it takes and gives is the same in both."""
         return self._networks.first
+
+    def _given(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        """Inputs and targets by name, complex ones as their parts."""
+        given = named_inputs(self._networks, inputs, named)
+        found: dict[str, Any] = self._networks.parts.split(given, halves)
+        return found
+
+    def _whole(self, arrays: dict[str, Array]) -> dict[str, Array]:
+        """Arrays by name, complex ones in the place of their parts."""
+        return self._networks.parts.joined(arrays, joined)
+
+    def _results(
+        self,
+        loss: bool,
+        params: Arrays,
+        given: Mapping[str, Any],
+        lengths: Any,
+        state: Any,
+        *rest: Any,
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The results of a call by name, and the state after it, complex ones whole."""
+        parts = self._networks.parts
+        params, state = parts.split(params, halves), parts.split(state, halves)
+        with parts.in_messages():
+            found, after = self._called(self._networks, loss, params, given, lengths, state, *rest)
+        return self._whole(found), self._whole(after)
 
     def _need_state(self) -> None:
         """Refuse what takes no state, or none that is nothing but the last values."""
@@ -399,7 +428,7 @@ class Function:
         training: bool = False,
         seed: Any = None,
     ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """The results of a call by name, and the state after it."""
+        """The results of a call by name, and the state after it, complex ones in parts."""
         precision = self._precision(networks, params, given)
         network = networks.of(precision.computed)
         if loss and network.graph.loss is None:

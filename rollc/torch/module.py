@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rollc.network.steps.streaming import axis_of
 from rollc.support import checks
 from rollc.support.checks import shown
 from rollc.torch.calls import called, seed
-from rollc.torch.tensors import has_batch, precision_of, state_rows
+from rollc.torch.tensors import halves, has_batch, joined, precision_of, state_rows
 
 Tensor = Any
 Tensors = Mapping[str, Tensor]
@@ -170,6 +171,8 @@ class Module(nn.Module):  # type: ignore[misc]
         if state is not None:
             names = [name for name in found if name.startswith(STATE)]
             after = {name.removeprefix(STATE): found.pop(name) for name in names}
+            after = self._whole(after)
+        found = self._whole(found)
         value = next(iter(found.values())) if len(found) == 1 else found
         return value if state is None else (value, after)
 
@@ -223,6 +226,9 @@ class Module(nn.Module):  # type: ignore[misc]
         >>> state["h"].shape
         torch.Size([1, 4, 3])
         """
+        return self._whole(self._zeros(batch_size))
+
+    def _zeros(self, batch_size: int | None) -> dict[str, Tensor]:
         self._need_state()
         network = self._first
         if batch_size is not None:
@@ -286,13 +292,14 @@ class Module(nn.Module):  # type: ignore[misc]
             found = self._called(
                 starts, "outputs", read, lengths if timed else None, None, None if timed else 1
             )
-        zeros = self.zero_state(batch_size)
-        return {
+        zeros = self._zeros(batch_size)
+        rows = {
             name: state_rows(found[name], starts.first.outputs[name], states[name], batch_size)
             if starts is not None and name in found
             else zeros[name]
             for name in states
         }
+        return self._whole(rows)
 
     def extra_repr(self) -> str:
         """Sizes, inputs and outputs, as ``print(module)`` shows them.
@@ -301,13 +308,13 @@ class Module(nn.Module):  # type: ignore[misc]
         -------
         str
         """
-        network = self._first
+        network, parts = self._first, self._networks.parts
         slots = ", ".join(
             f"{name} [{', '.join(map(str, spec.dimensions()))}]"
-            for name, spec in network.inputs.items()
+            for name, spec in parts.specs(network.inputs).items()
         )
         first = ", batch_first=True" if self.batch_first else ""
-        return f"{network.name}: {slots} -> {', '.join(network.outputs)}{first}"
+        return f"{network.name}: {slots} -> {', '.join(parts.specs(network.outputs))}{first}"
 
     # What a call is made of --------------------------------------------------------------
 
@@ -341,11 +348,18 @@ class Module(nn.Module):  # type: ignore[misc]
             )
 
     def _given(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
-        """Inputs and targets by name."""
+        """Inputs and targets by name, complex ones as their parts."""
         network = self._first
         if not named and len(inputs) == len(network.inputs) == 1 and torch.is_tensor(inputs[0]):
             return dict(zip(network.inputs, inputs, strict=True))
-        return named_inputs(network, inputs, named)
+        given = named_inputs(self._networks, inputs, named)
+        found: dict[str, Any] = self._networks.parts.split(given, halves)
+        return found
+
+    def _whole(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors by name, complex ones in the place of their parts."""
+        parts = self._networks.parts
+        return parts.joined(tensors, joined) if parts.whole else tensors
 
     def _called(
         self,
@@ -356,18 +370,21 @@ class Module(nn.Module):  # type: ignore[misc]
         state: Any,
         steps: Any,
     ) -> dict[str, Tensor]:
-        """The results of a call, as its caller has them, by name."""
-        return called(
-            networks,
-            sort,
-            self._learnt(networks.first),
-            given,
-            batch_first=self.batch_first,
-            training=self.training,
-            lengths=lengths,
-            state=state,
-            steps=steps,
-        )
+        """The results of a call by name, complex ones in parts."""
+        parts = self._networks.parts
+        plain = not parts.whole or torch.compiler.is_compiling()
+        with nullcontext() if plain else parts.in_messages():
+            return called(
+                networks,
+                sort,
+                self._learnt(networks.first),
+                given,
+                batch_first=self.batch_first,
+                training=self.training,
+                lengths=lengths,
+                state=parts.split(state, halves),
+                steps=steps,
+            )
 
 
 def _with_batch(spec: Spec, batch: int | None) -> tuple[int, ...]:

@@ -73,6 +73,20 @@ def precision_of(sort: str, dtypes: Mapping[str, Any]) -> Precision:
     return _PRECISIONS[own, mixed]
 
 
+def halves(name: str, tensor: Any) -> tuple[Tensor, Tensor]:
+    """The parts of a complex tensor; a real one has an imaginary part of 0."""
+    if not isinstance(tensor, torch.Tensor):
+        raise InputError(f"`{name}`: expected a tensor, found {shown(type(tensor).__name__)}")
+    return (tensor.real, tensor.imag) if tensor.is_complex() else (tensor, torch.zeros_like(tensor))
+
+
+def joined(real: Tensor, imaginary: Tensor) -> Tensor:
+    """A complex tensor; of half precisions PyTorch has none that is computed with."""
+    if real.dtype not in (torch.float32, torch.float64):
+        real, imaginary = real.float(), imaginary.float()
+    return torch.complex(real, imaginary)
+
+
 def checked(sort: str, name: str, tensor: Any, spec: Spec, precision: Precision) -> Tensor:
     """A tensor in the precision that is computed in; shapes are the network's to look at."""
     dense = isinstance(tensor, torch.Tensor) and tensor.is_cpu and tensor.layout is torch.strided

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +15,7 @@ from rollc.errors import InputError, RollcError
 from rollc.ir.names import IMAGINARY, REAL, STATE, whole_names
 from rollc.network.arrays import Spec
 
+Halves = Callable[[str, Any], tuple[Any, Any]]
 COMPLEX = {"float32": "complex64", "float64": "complex128"}
 
 
@@ -28,8 +29,12 @@ class Parts:
     def names(self) -> frozenset[str]:
         return frozenset(self.whole.values())
 
-    def split(self, arrays: Any) -> Any:
-        """Arrays by name, complex ones as their parts; a real array has an imaginary part of 0."""
+    def split(self, arrays: Any, halves: Halves | None = None) -> Any:
+        """Arrays by name, complex ones as their parts; a real array has an imaginary part of 0.
+
+        ``halves`` gives the parts of an array by its name, where arrays are none of NumPy's.
+        """
+        halves = _halves if halves is None else halves
         if not self.whole or not isinstance(arrays, Mapping):
             return arrays
         found: dict[str, Any] = {}
@@ -37,25 +42,21 @@ class Parts:
             if name not in self.names:
                 found[name] = value
                 continue
-            try:
-                array = np.asarray(value)
-            except Exception as error:  # of a foreign array it may be any
-                raise InputError(f"`{name}`: not an array ({error})") from None
-            if array.dtype.kind not in "fiubc":
-                raise InputError(f"`{name}`: expected complex numbers, found {array.dtype}")
-            found[name + REAL] = np.ascontiguousarray(array.real).reshape(array.shape)
-            found[name + IMAGINARY] = np.ascontiguousarray(array.imag).reshape(array.shape)
+            found[name + REAL], found[name + IMAGINARY] = halves(name, value)
         return found
 
-    def joined(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """Arrays by name, with complex ones in the place of parts."""
+    def joined(
+        self, arrays: Mapping[str, Any], join: Callable[[Any, Any], Any] | None = None
+    ) -> dict[str, Any]:
+        """Arrays by name, with complex ones in the place of parts, as ``join`` makes them."""
+        join = _complex if join is None else join
         found: dict[str, Any] = {}
         for name, array in arrays.items():
             whole = self.whole.get(name)
             if whole is None or not {whole + REAL, whole + IMAGINARY} <= arrays.keys():
                 found[name] = array
             elif whole not in found:
-                found[whole] = _complex(arrays[whole + REAL], arrays[whole + IMAGINARY])
+                found[whole] = join(arrays[whole + REAL], arrays[whole + IMAGINARY])
         return found
 
     def specs(self, specs: Mapping[str, Spec]) -> dict[str, Spec]:
@@ -105,6 +106,17 @@ def parts_of(names: Iterable[str]) -> Parts:
     """The complex values whose parts are among the names, and the states of these."""
     found = whole_names(names)
     return Parts({**found, **{STATE + part: STATE + name for part, name in found.items()}})
+
+
+def _halves(name: str, value: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # of a foreign array it may be any
+        raise InputError(f"`{name}`: not an array ({error})") from None
+    if array.dtype.kind not in "fiubc":
+        raise InputError(f"`{name}`: expected complex numbers, found {array.dtype}")
+    real, imaginary = (np.ascontiguousarray(part) for part in (array.real, array.imag))
+    return real.reshape(array.shape), imaginary.reshape(array.shape)
 
 
 def _complex(real: NDArray[Any], imaginary: NDArray[Any]) -> NDArray[Any]:
