@@ -23,6 +23,7 @@ from rollc.lang.inference.axes import Settled, settled
 from rollc.lang.inference.copies import with_copies
 from rollc.lang.inference.cycle_errors import blocked
 from rollc.lang.inference.guesses import complete
+from rollc.lang.inference.residuals import residuals
 from rollc.lang.inference.shapes import Inference
 from rollc.lang.inference.type_errors import Types, described, unknown_shape
 from rollc.lang.inference.unused import unused
@@ -33,7 +34,17 @@ from rollc.lang.symbols.constants import Rejected, overrides
 from rollc.lang.symbols.forms import written_out
 from rollc.lang.symbols.table import twice
 from rollc.lang.symbols.untyped_node import LOSS, Axis, Draft, Operand
-from rollc.lang.syntax.ast import Alias, Along, Init, Loss, Net, Output, Reset, Spec, Statement
+from rollc.lang.syntax.ast import (
+    Alias,
+    Along,
+    Init,
+    Loss,
+    Net,
+    Output,
+    Reset,
+    Spec,
+    Statement,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +148,7 @@ class _Resolver:
         complete(inference)
         frame = self._empty()
         types = Types(inference, self.names, self.drafts.losses)
-        self.problems += types.problems()
+        self.problems += residuals(self.spec, self.drafts, inference, types.problems())
         self.problems += self._unread_inits()
         self.problems += self._loss_problem(inference)
         kinds = ComplexKinds(self.drafts, inference)
@@ -359,6 +370,8 @@ class _Resolver:
             if operand.edge.delay
         } | self.drafts.resets.circular
         for reset in self.spec.of(Reset) if not self.taking.unsized else ():
+            if reset.shared:
+                continue
             name = self.drafts.node_of(reset.name.name)
             static = name in self.names.symbols and self.names.symbols[name].kind in STATIC
             if name in self.names.symbols and name not in delayed and not static:
@@ -370,6 +383,8 @@ class _Resolver:
                     severity="warning",
                 )
         for init in self.spec.of(Init) if not self.taking.unsized else ():
+            if init.shared:
+                continue
             name = self.drafts.node_of(init.name.name)
             axes = frozenset(axis.name for axis in init.axes)
             values = self.drafts.borders.values if axes else self.drafts.initials

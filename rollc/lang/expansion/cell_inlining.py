@@ -21,9 +21,15 @@ from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.call_checks import no_axis_of_own
 from rollc.lang.expansion.definitions import Definitions, own_names
+from rollc.lang.expansion.layers import Layers, Words, no_cells, word_for
 from rollc.lang.expansion.repetition import repetitions
-from rollc.lang.expansion.substitution import Scope, substituted
-from rollc.lang.expansion.unrolling import MOST_PARTS, MOST_STATEMENTS, MOST_USES, Unroller
+from rollc.lang.expansion.substitution import (
+    Scope,
+    substituted,
+    substituted_shape,
+    substituted_type,
+)
+from rollc.lang.expansion.unrolling import MOST_PARTS, MOST_STATEMENTS, MOST_USES
 from rollc.lang.symbols.builtins import TIME, near
 from rollc.lang.symbols.table import axes_of, no_axis
 from rollc.lang.syntax.ast import (
@@ -90,9 +96,11 @@ def inline_cells(spec: Spec, definitions: Definitions, sets: Mapping[str, int]) 
     )
     inliner.inline(spec.statements, scope)
     inliner.whole_arrays()
+    inliner.spread()
     inliner.problems += inliner.missing.values()
     inliner.unused(spec)
-    values = (value for statement in spec.statements for value in expressions(statement))
+    values = [value for statement in spec.statements for value in expressions(statement)]
+    inliner.problems += no_cells(values, definitions)
     return Inlined(
         Spec(tuple(inliner.statements)),
         inliner.problems,
@@ -101,12 +109,11 @@ def inline_cells(spec: Spec, definitions: Definitions, sets: Mapping[str, int]) 
     )
 
 
-class _Inliner(Unroller):
+class _Inliner(Layers):
     def __init__(
         self, definitions: Definitions, axes: Sequence[str], sets: Mapping[str, int]
     ) -> None:
-        super().__init__(definitions, sets)
-        self.axes = axes
+        super().__init__(definitions, axes, sets)
         self.paths: set[str] = set()
         self.used: set[str] = set()
         self.sizes: dict[str, int] = {}  # the parts of each cell
@@ -158,7 +165,7 @@ class _Inliner(Unroller):
                 case Param(name) if shared := _shared(scope.name(name), scope):
                     self.add(Alias(scope.name(name), shared, span))
                 case Param(name, shape, initialiser, frozen):
-                    shape = None if shape is None else _substituted_shape(shape, scope)
+                    shape = None if shape is None else substituted_shape(shape, scope)
                     start = None if initialiser is None else substituted(initialiser, scope)
                     self.add(Param(scope.name(name), shape, start, frozen, span))
                 case Elements() | Repeat():
@@ -182,7 +189,7 @@ class _Inliner(Unroller):
         """Add the types that an equation declares, as separate statements."""
         for name, type_ in zip(names, types, strict=True):
             if type_ is not None:
-                self.add(Declaration(name, _substituted_type(type_, scope), scope.span(type_.span)))
+                self.add(Declaration(name, substituted_type(type_, scope), scope.span(type_.span)))
 
     def expression(self, expression: Expression, scope: Scope, owner: str) -> Expression:
         """An expression with cells inlined; a cell in an expression is its first result."""
@@ -214,26 +221,21 @@ class _Inliner(Unroller):
         """Inline a use of a cell; False if it is erroneous."""
         cell = self.definitions.cells[call.function.name]
         self.used.add(cell.name.name)
-        problem = self.problem(cell, call, results, scope) or _path_problem(path, results[0])
+        words = self.words(cell, call, scope)
+        problem = words if isinstance(words, Diagnostic) else None
+        problem = problem or _path_problem(path, results[0])
+        problem = self.problem(cell, call, results, scope, words) or problem
         if problem is not None and not (problem.code == "R108" and self.full):
             self.problems.append(problem)
             self.full = self.full or problem.code == "R108"
-        if problem is not None or cell.name.name in self.definitions.flawed:
+        if isinstance(words, Diagnostic) or problem is not None:
             return False
-        self.uses += 1
-        self.parts += self.length(cell)
-        inside = self.inside(cell, call, path, scope)
-        given = {size.name.name: size.value for size in call.sizes}
-        for size in cell.sizes:
-            self.size(size.name, given.get(size.name.name), size.default, inside, scope)
-        for name, value in zip(cell.inputs, call.operands, strict=True):
-            self.input(inside.name(name), value, scope)
-        if call.over is None:
-            inputs = tuple(inside.name(name) for name in cell.inputs)
-            axis = inside.name(Name(TIME, cell.name.span))
-            span = scope.span(call.span)
-            self.add(Along(axis, inputs, scope.names.get(TIME), cell.name.name, span))
-        self.inline(cell.body, inside)
+        if cell.name.name in self.definitions.flawed:
+            return False
+        if not words.plain:
+            self.layers(cell, call, path, results, scope, words)
+            return True
+        inside = self.place(cell, call, path, None, scope, "reverse" in words.said)
         given_inputs = {name.name for name in cell.inputs}
         for result, name in zip(results, cell.results, strict=False):
             of = inside.name(name)
@@ -243,8 +245,42 @@ class _Inliner(Unroller):
                 self.add(Alias(result, of, scope.span(call.span)))
         return True
 
-    def inside(self, cell: Cell, call: Call, path: str, scope: Scope) -> Scope:
+    def place(
+        self,
+        cell: Cell,
+        call: Call,
+        path: str,
+        given: Sequence[Name] | None,
+        scope: Scope,
+        backwards: bool,
+    ) -> Scope:
+        self.uses += 1
+        self.parts += self.length(cell)
+        inside = self.inside(cell, call, path, scope, backwards)
+        said = {size.name.name: size.value for size in call.sizes}
+        for size in cell.sizes:
+            self.size(size.name, said.get(size.name.name), size.default, inside, scope)
+        for number, name in enumerate(cell.inputs):
+            if given is None:
+                self.input(inside.name(name), call.operands[number], scope)
+            elif given[number].name != inside.name(name).name:
+                self.add(Alias(inside.name(name), given[number], scope.span(call.span)))
+        if call.over is None:
+            inputs = tuple(inside.name(name) for name in cell.inputs)
+            axis = inside.name(Name(TIME, cell.name.span))
+            span = scope.span(call.span)
+            self.add(Along(axis, inputs, scope.names.get(TIME), cell.name.name, span))
+        self.inline(cell.body, inside)
+        return inside
+
+    def inside(
+        self, cell: Cell, call: Call, path: str, scope: Scope, backwards: bool = False
+    ) -> Scope:
         own = own_names(cell).symbols
+        outer = TIME if call.over is None else call.over.name
+        turned = bool(scope.backwards) if call.over is None else outer in scope.backwards
+        # One axis has several names: that of the spec, and what a cell calls it.
+        axes = frozenset((TIME, *self.axes) if len(self.axes) == 1 else (TIME, outer))
         names = {name: f"{path}.{name}" for name in (TIME, *own)}
         if call.over is not None:
             names[TIME] = scope.name(call.over).name
@@ -258,6 +294,7 @@ class _Inliner(Unroller):
             axes=frozenset((TIME, *self.axes)),
             known=self.known,
             shared=scope.shared,
+            backwards=axes if turned != backwards else frozenset(),
         )
 
     def size(
@@ -295,7 +332,12 @@ class _Inliner(Unroller):
     # What can be wrong
 
     def problem(
-        self, cell: Cell, call: Call, results: Sequence[Name], scope: Scope
+        self,
+        cell: Cell,
+        call: Call,
+        results: Sequence[Name],
+        scope: Scope,
+        words: Words | Diagnostic,
     ) -> Diagnostic | None:
         name, at = cell.name.name, Label(scope.span(call.span))
         also = (Label(cell.name.span, f"`{name}` is defined here"),)
@@ -325,12 +367,13 @@ class _Inliner(Unroller):
             count = f"{len(cell.results)} result{'s' * (len(cell.results) != 1)}"
             message = f"`{name}` gives {count}, and {len(results)} are named"
             return Diagnostic("R220", message, Label(results[len(cell.results)].span), also)
-        if self.uses >= MOST_USES:
+        times = words.uses if isinstance(words, Words) else 1
+        if self.uses + times > MOST_USES:
             return Diagnostic("R108", f"a spec uses cells {MOST_USES} times at most", at)
-        if len(self.statements) + len(cell.body) > MOST_STATEMENTS:
+        if len(self.statements) + times * len(cell.body) > MOST_STATEMENTS:
             message = f"all cells in place have more than {MOST_STATEMENTS} statements"
             return Diagnostic("R108", message, at)
-        if self.parts + self.length(cell) > MOST_PARTS:
+        if self.parts + times * self.length(cell) > MOST_PARTS:
             message = (
                 f"all cells in place have more than {MOST_PARTS} names, numbers and operations"
             )
@@ -362,10 +405,13 @@ class _Inliner(Unroller):
             if said not in wanted:
                 guess = near(said, wanted)
                 helps = [f"did you mean `{guess}`?"] if guess is not None else []
+                edits: tuple[Edit, ...] = ()
+                if word := word_for(size):
+                    helps, edits = [f"it is a word: `{word}`"], (Edit(size.span, word),)
                 if not helps and wanted:
                     helps = [f"its sizes are {', '.join(f'`{known}`' for known in wanted)}"]
                 message = f"`{name}` has no size `{said}`"
-                return Diagnostic("R227", message, at, also, helps=tuple(helps))
+                return Diagnostic("R227", message, at, also, helps=tuple(helps), edits=edits)
             if said in seen:
                 return Diagnostic("R227", f"`{said}` is given twice", at)
             seen.add(said)
@@ -417,17 +463,6 @@ def _path_problem(path: str, at: Name) -> Diagnostic | None:
     message = f"`{first}` cannot name a use of a cell"
     text = f"`{STATE}h` is what rollc calls the state of a value `h`"
     return Diagnostic("R109", message, Label(at.span, text), helps=("choose another name",))
-
-
-def _substituted_shape(shape: Shape, scope: Scope) -> Shape:
-    sizes = tuple(substituted(size, scope) for size in shape.sizes)
-    return replace(shape, sizes=sizes, span=scope.span(shape.span))
-
-
-def _substituted_type(type_: Shape | Index, scope: Scope) -> Shape | Index:
-    if isinstance(type_, Shape):
-        return _substituted_shape(type_, scope)
-    return Index(substituted(type_.size, scope), scope.span(type_.span))
 
 
 def _is_real(value: Expression, scope: Scope) -> bool:

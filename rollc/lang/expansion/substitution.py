@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.expansion.repetition import whole
+from rollc.lang.symbols.builtins import ENDS
 from rollc.lang.syntax.ast import (
     Binary,
     Call,
     Expression,
+    Index,
     Listing,
     Name,
     Negate,
@@ -21,9 +23,11 @@ from rollc.lang.syntax.ast import (
     Range,
     Rest,
     Selection,
+    Shape,
     Slice,
     Subscript,
     Text,
+    Word,
     names_in,
 )
 
@@ -42,6 +46,7 @@ class Scope:
     places of arrays, and ``known`` all sizes that are known, by their full names; ``missing`` gets
     what is wrong where an element is read that is none.  What a use of a
     cell learns under a path that begins with ``shared[0]`` is learned under ``shared[1]``.
+    Along the axes that are ``backwards`` delays are turned round, and so are the ends.
     """
 
     path: str = ""
@@ -58,6 +63,7 @@ class Scope:
     known: Mapping[str, int] = field(default_factory=dict)
     shared: tuple[str, str] | None = None
     missing: dict[Span, Diagnostic] = field(default_factory=dict)
+    backwards: frozenset[str] = frozenset()
 
     @property
     def repeats(self) -> bool:
@@ -84,11 +90,14 @@ class Scope:
             return Number(0, self.span(base.span))
         return Name(f"{self.name(base).name}.{place}", self.span(base.span))
 
-    def is_delay(self, index: Expression) -> bool:
-        """Whether a subscript is a step of a time axis."""
-        while isinstance(index, Binary):
-            index = index.left
-        return isinstance(index, Name) and index.name in self.axes
+    def turned(self, index: Expression) -> Expression:
+        """A step of a time axis; of one that is backwards into the other direction."""
+        if not self.backwards or not is_delay(index, self.backwards):
+            return index
+        if not isinstance(index, Binary):
+            return index
+        symbol = {"-": "+", "+": "-"}.get(index.symbol, index.symbol)
+        return Binary(symbol, self.turned(index.left), index.right, index.span)
 
     def span(self, span: Span) -> Span:
         if self.at is not None:
@@ -97,6 +106,13 @@ class Scope:
 
     def name(self, name: Name) -> Name:
         return Name(self.names.get(name.name, name.name), self.span(name.span))
+
+
+def is_delay(index: Expression | Range | Rest, axes: frozenset[str]) -> bool:
+    """Whether a subscript is a step of one of the time axes."""
+    while isinstance(index, Binary):
+        index = index.left
+    return isinstance(index, Name) and index.name in axes
 
 
 def _names(expression: Expression) -> tuple[str, ...]:
@@ -128,8 +144,8 @@ def substituted(
                 return Not(move(operand), span)
             case Binary(symbol, left, right):
                 return Binary(symbol, move(left), move(right), span)
-            case Subscript(Name() as base, index) if scope.is_delay(index):
-                return Subscript(scope.name(base), move(index), span)
+            case Subscript(Name() as base, index) if is_delay(index, scope.axes):
+                return Subscript(scope.name(base), move(scope.turned(index)), span)
             case Subscript(Name() as base, index) if element := scope.element(base, index):
                 return element
             case Subscript(base, index):
@@ -156,14 +172,25 @@ def substituted(
             case Rest():
                 return Rest(scope.span(place.span))
             case _:
-                return move(place)
+                return move(scope.turned(place))
 
     def call(part: Call) -> Call:
-        function = Name(part.function.name, scope.span(part.function.span))
+        name, of = part.function.name, part.over
+        if name in ENDS and scope.backwards and (of is None or of.name in scope.backwards):
+            name = ENDS[1 - ENDS.index(name)]
+        function = Name(name, scope.span(part.function.span))
         operands = tuple(move(operand) for operand in part.operands)
         options, sizes = given(part.options), given(part.sizes)
         over = None if part.over is None else scope.name(part.over)
-        return Call(function, operands, options, over, sizes, scope.span(part.span))
+        words = tuple(
+            Word(
+                Name(word.name.name, scope.span(word.name.span)),
+                None if word.value is None else move(word.value),
+                scope.span(word.span),
+            )
+            for word in part.words
+        )
+        return Call(function, operands, options, over, sizes, scope.span(part.span), words)
 
     def given(options: tuple[Option, ...]) -> tuple[Option, ...]:
         return tuple(
@@ -176,3 +203,14 @@ def substituted(
         )
 
     return move(expression)
+
+
+def substituted_shape(shape: Shape, scope: Scope) -> Shape:
+    sizes = tuple(substituted(size, scope) for size in shape.sizes)
+    return replace(shape, sizes=sizes, span=scope.span(shape.span))
+
+
+def substituted_type(type_: Shape | Index, scope: Scope) -> Shape | Index:
+    if isinstance(type_, Shape):
+        return substituted_shape(type_, scope)
+    return Index(substituted(type_.size, scope), scope.span(type_.span))

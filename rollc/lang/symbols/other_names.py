@@ -188,6 +188,13 @@ INDEX_TYPES = frozenset(
         "enum",
     ]
 )
+# The words of a use of a cell, as options of other libraries.
+WORDS: Mapping[str, str] = _table(
+    stack="layers numlayers nlayers depth",
+    both="bidirectional bidir",
+    reverse="backward backwards gobackwards reversed",
+    residual="skip residuals",
+)
 BATCHES = frozenset(
     ["batch", "batches", "batch_size", "b", "B", "samples", "sequences", "examples"]
 )

@@ -120,8 +120,17 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """``reverse``, or ``stack 3``, among the sizes of a use of a cell."""
+
+    name: Name
+    value: Expression | None
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """``function(operands, options, over axis)``, or ``cell(inputs; sizes)``."""
+    """``function(operands, options, over axis)``, or ``cell(inputs; sizes, words)``."""
 
     function: Name
     operands: tuple[Expression, ...]
@@ -129,6 +138,7 @@ class Call:
     over: Name | None
     sizes: tuple[Option, ...]
     span: Span = field(compare=False, repr=False)
+    words: tuple[Word, ...] = ()
 
 
 Expression = (
@@ -202,10 +212,7 @@ class Const:
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """``names = value``; several names for the parts of a split or the results of a cell.
-
-    ``types`` are the declared types of the names, None for no declaration.
-    """
+    """``names = value``; ``types`` are those that are declared, None for the others."""
 
     names: tuple[Name, ...]
     types: tuple[Shape | Index | None, ...]
@@ -255,6 +262,7 @@ class Init:
     value: Expression
     axes: tuple[Name, ...]
     span: Span = field(compare=False, repr=False)
+    shared: bool = False  # one of several that are written once
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +346,7 @@ class Reset:
     name: Name
     condition: Expression
     span: Span = field(compare=False, repr=False)
+    shared: bool = False  # one of several that are written once
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,12 +357,12 @@ class Time:
     span: Span = field(compare=False, repr=False)
 
 
+# Not written in a spec: cell inlining makes these.
+
+
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """Another name of a value: the input of a cell, or a result of its use.
-
-    Not written in a spec: cell inlining makes it.
-    """
+    """Another name of a value: the input of a cell, or a result of its use."""
 
     name: Name
     of: Name
@@ -364,7 +373,7 @@ class Alias:
 class Along:
     """The time axis of a use of a cell: the one that its arguments run over.
 
-    ``outer`` is the axis where they run over none.  Not written in a spec: cell inlining makes it.
+    ``outer`` is the axis where they run over none.
     """
 
     name: Name
@@ -374,15 +383,22 @@ class Along:
     span: Span = field(compare=False, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """That the states of a layer have together the shape of its input."""
+
+    name: Name
+    states: tuple[Name, ...]
+    span: Span = field(compare=False, repr=False)
+
+
 Definition = Cell | Function
 Statement = (
     Net | Dim | Input | Param | Const | Equation | Init | Output | Loss
     | Use | Cell | Function | Slope | Reset | Time | Alias | Along | Declaration | Elements | Repeat
+    | Agreement
 )  # fmt: skip
-S = TypeVar(
-    "S", Net, Dim, Input, Param, Const, Equation, Init, Output, Loss, Use, Cell, Function, Reset,
-    Time, Alias, Along, Declaration, Elements, Repeat,
-)  # fmt: skip
+S = TypeVar("S", bound=Statement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,8 +435,9 @@ def parts(expression: Expression) -> tuple[Expression, ...]:
             return tuple(inner)
         case Listing(elements):
             return elements
-        case Call(_, operands, options, _, sizes):
-            return (*operands, *(option.value for option in (*options, *sizes)))
+        case Call(_, operands, options, _, sizes, words=words):
+            given = tuple(word.value for word in words if word.value is not None)
+            return (*operands, *(option.value for option in (*options, *sizes)), *given)
         case _:
             return ()
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from difflib import get_close_matches
 
 from lark import Token, Tree
 
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
-from rollc.lang.symbols.other_names import INDEX_TYPES, NUMBER_TYPES
 from rollc.lang.syntax.ast import (
     Binary,
     Call,
@@ -24,7 +23,6 @@ from rollc.lang.syntax.ast import (
     Equation,
     Expression,
     Function,
-    Index,
     Init,
     Input,
     Listing,
@@ -42,7 +40,6 @@ from rollc.lang.syntax.ast import (
     Reset,
     Rest,
     Selection,
-    Shape,
     Size,
     Slice,
     Slope,
@@ -51,39 +48,25 @@ from rollc.lang.syntax.ast import (
     Text,
     Time,
     Use,
+    Word,
 )
+from rollc.lang.syntax.contextual_words import USE_WORDS
 from rollc.lang.syntax.formatter import format_expression
 from rollc.lang.syntax.statement_splitter import span_of
+from rollc.lang.syntax.type_reader import Branch, TypeReader, span_of_tree, tokens_of, trees_of
 
-Branch = Tree[Token]
 MOST_DIGITS = 25
+_SIZES = "say which size it is: `lstm(x; H=64)`"
 _BEHIND = ("option", "over", "given")  # what stands behind the operands of a call
 RESERVED = {"t": "the time axis"}
 
 
-def span_of_tree(tree: Branch | Token) -> Span:
-    if isinstance(tree, Token):
-        return span_of(tree)
-    return Span(tree.meta.start_pos, tree.meta.end_pos)
-
-
-def _trees(tree: Branch) -> list[Branch]:
-    return [child for child in tree.children if isinstance(child, Tree)]
-
-
-def _tokens(tree: Branch) -> list[Token]:
-    return [child for child in tree.children if isinstance(child, Token)]
-
-
-class Reader:
+class Reader(TypeReader):
     """Reads one statement of the grammar; ``problems`` is what it found wrong."""
-
-    def __init__(self) -> None:
-        self.problems: list[Diagnostic] = []
 
     def statements(self, tree: Branch) -> Sequence[Statement]:
         span = span_of_tree(tree)
-        trees, tokens = _trees(tree), _tokens(tree)
+        trees, tokens = trees_of(tree), tokens_of(tree)
         match tree.data:
             case "net":
                 return [Net(self.name(tokens[0]), span)]
@@ -127,7 +110,7 @@ class Reader:
                 return [Time(tuple(self.name(token) for token in tokens[1:]), span)]
             case _:
                 *defined, value = trees
-                names = tuple(self.defined(_tokens(child)[0]) for child in defined)
+                names = tuple(self.defined(tokens_of(child)[0]) for child in defined)
                 types = tuple(map(self.type_of, defined))
                 return [Equation(names, types, self.expression(value), span)]
 
@@ -144,7 +127,7 @@ class Reader:
             self.problems.append(Diagnostic("R101", message, at, helps=(help_,), edits=edits))
         names = []
         for tree in defined:
-            name, _, place = _tokens(tree)[:3]
+            name, _, place = tokens_of(tree)[:3]
             names.append(self.defined(name))
             if place != index:
                 at = Label(span_of(place), f"expected `{index}`")
@@ -154,9 +137,6 @@ class Reader:
         types = tuple(map(self.type_of, defined))
         start = bounds[0] if len(bounds) > 1 else None
         return Elements(tuple(names), types, value, counted, start, bounds[-1], span)
-
-    def name(self, token: Token) -> Name:
-        return Name(str(token), span_of(token))
 
     def defined(self, token: Token) -> Name:
         """A name that a statement gives something to."""
@@ -172,102 +152,38 @@ class Reader:
         return self.name(token)
 
     def names(self, tree: Branch) -> tuple[Name, ...]:
-        return tuple(self.defined(token) for token in _tokens(tree))
+        return tuple(self.defined(token) for token in tokens_of(tree))
 
     def cell(self, tree: Branch, span: Span) -> Cell:
         """The head of a cell; its body is read apart."""
-        _, name, *_ = _tokens(tree)
+        _, name, *_ = tokens_of(tree)
         inputs: tuple[Name, ...] = ()
         sizes: tuple[Size, ...] = ()
-        *given, results = _trees(tree)
+        *given, results = trees_of(tree)
         for child in given:
             if child.data == "names":
                 inputs = self.names(child)
             else:
-                sizes = tuple(self.size(size) for size in _trees(child))
+                sizes = tuple(self.size(size) for size in trees_of(child))
         return Cell(self.defined(name), inputs, sizes, self.names(results), (), span)
 
     def size(self, tree: Branch) -> Size:
-        default = [self.expression(child) for child in _trees(tree)]
-        name = self.defined(_tokens(tree)[0])
+        default = [self.expression(child) for child in trees_of(tree)]
+        name = self.defined(tokens_of(tree)[0])
         return Size(name, default[0] if default else None, span_of_tree(tree))
 
     def definition(self, tree: Branch) -> tuple[Name, Expression]:
-        return self.defined(_tokens(tree)[0]), self.expression(_trees(tree)[0])
+        return self.defined(tokens_of(tree)[0]), self.expression(trees_of(tree)[0])
 
     def input(self, tree: Branch, static: bool, target: bool) -> Input:
-        name = self.defined(_tokens(tree)[0])
-        said = [child for child in _trees(tree) if child.data == "axis"]
-        axes = tuple(self.name(token) for child in said for token in _tokens(child))
+        name = self.defined(tokens_of(tree)[0])
+        said = [child for child in trees_of(tree) if child.data == "axis"]
+        axes = tuple(self.name(token) for child in said for token in tokens_of(child))
         return Input(name, self.type_of(tree), axes, static, target, span_of_tree(tree))
-
-    def type_of(self, tree: Branch) -> Shape | Index | None:
-        """The type that stands behind a name, where one does."""
-        for child in _trees(tree):
-            match child.data:
-                case "shape":
-                    return self.shape(child)
-                case "index":
-                    return self.index(child)
-                case "word":
-                    return self.number_type(child)
-                case "kinded":
-                    return self.kinded(child)
-        return None
-
-    def shape(self, tree: Branch) -> Shape:
-        sizes = tuple(self.expression(child) for child in _trees(tree))
-        return Shape(sizes, span_of_tree(tree))
-
-    def kinded(self, tree: Branch) -> Shape:
-        """A shape behind the kind of its elements."""
-        (word,), (child,) = _tokens(tree), _trees(tree)
-        if word != "complex":
-            before = Edit(span_of(word), "")
-            self.no_type(word, f"{word}[…]", "write `[…]`, or `complex[…]`", before)
-        return replace(self.shape(child), span=span_of_tree(tree), complex=word == "complex")
-
-    def number_type(self, tree: Branch) -> Shape:
-        """`number` says that there are no sizes."""
-        word, span = _tokens(tree)[0], span_of_tree(tree)
-        if word in ("number", "complex"):
-            return Shape((), span, complex=word == "complex")
-        if word in INDEX_TYPES:
-            self.no_type(word, str(word), "write how many there are: `index(5)`")
-        elif word in NUMBER_TYPES:
-            self.no_type(word, str(word), "write `number`", Edit(span, "number"))
-        else:
-            self.no_type(word, str(word), f"write `[{word}]`", Edit(span, f"[{word}]"))
-            return Shape((self.name(word),), span)
-        return Shape((), span)
-
-    def index(self, tree: Branch) -> Shape | Index:
-        word, span = _tokens(tree)[0], span_of_tree(tree)
-        size = self.expression(_trees(tree)[0])
-        if word == "index":
-            return Index(size, span)
-        if word in INDEX_TYPES:
-            self.no_type(word, f"{word}(…)", "write `index(…)`", Edit(span_of(word), "index"))
-            return Index(size, span)
-        opened = Edit(Span(span.start, size.span.start), "[")
-        closed = Edit(Span(size.span.end, span.end), "]")
-        self.no_type(word, f"{word}(…)", "write `[…]`", opened, closed)
-        return Shape((size,), span)
-
-    def no_type(self, word: Token, form: str, help_: str, *edits: Edit) -> None:
-        self.problems.append(
-            Diagnostic(
-                "R101",
-                f"expected a shape, `index(…)` or `number`, found `{form}`",
-                Label(span_of(word), "expected `[…]`, `index(…)` or `number`"),
-                helps=(help_,),
-                edits=edits,
-            )
-        )
 
     def param(self, tree: Branch) -> Param:
         shape, initialiser = None, None
-        for child in _trees(tree):
+        for child in trees_of(tree):
             match child.data:
                 case "shape":
                     shape = self.shape(child)
@@ -277,13 +193,13 @@ class Reader:
                     shape = self.kinded(child)
                 case _:
                     initialiser = self.expression(child)
-        name, *frozen = _tokens(tree)
+        name, *frozen = tokens_of(tree)
         span = span_of_tree(tree)
         return Param(self.defined(name), shape, initialiser, bool(frozen), span)
 
     def expression(self, tree: Branch) -> Expression:
         span = span_of_tree(tree)
-        trees, tokens = _trees(tree), _tokens(tree)
+        trees, tokens = trees_of(tree), tokens_of(tree)
         match tree.data:
             case "number":
                 return Number(self.number(tokens[0]), span)
@@ -359,7 +275,7 @@ class Reader:
         return (Edit(Span(end, end), f" and {format_expression(self.expression(trees[1]))}"),)
 
     def slice(self, tree: Branch) -> Expression:
-        base, *_ = _trees(tree)
+        base, *_ = trees_of(tree)
         return Slice(self.expression(base), *self.ends(tree.children[1:]), span_of_tree(tree))
 
     def ends(
@@ -395,6 +311,7 @@ class Reader:
         operands: list[Expression] = []
         options: list[Option] = []
         sizes: list[Option] = []
+        words: list[Word] = []
         behind: Span | None = None  # the operands
         end = span_of(function).end
         for child in rest:
@@ -402,13 +319,13 @@ class Reader:
             place = span_of_tree(child)
             match child.data:
                 case "given":
-                    sizes = [*self.given(child)]
+                    sizes, words = [*self.given(child)], [*self.words(child)]
                 case "over":
                     behind = behind or place
                 case "option":
                     behind = behind or place
-                    name = self.name(_tokens(child)[0])
-                    options.append(Option(name, self.expression(_trees(child)[0]), place))
+                    name = self.name(tokens_of(child)[0])
+                    options.append(Option(name, self.expression(trees_of(child)[0]), place))
                 case _:
                     operand = self.expression(child)
                     operands.append(operand)
@@ -421,13 +338,14 @@ class Reader:
             end = place.end
         name, over = self.name(function), self.over(tree)
         span = span_of_tree(tree)
-        return Call(name, tuple(operands), tuple(options), over, tuple(sizes), span)
+        given = tuple(sizes), span, tuple(words)
+        return Call(name, tuple(operands), tuple(options), over, *given)
 
     def compared(self, arguments: Sequence[Branch | Token]) -> None:
         """An option before all operands is most likely meant as a comparison."""
         match [child for child in arguments if isinstance(child, Tree)]:
             case [Tree(data="option") as first, second, *_] if second.data not in _BEHIND:
-                name, value = _tokens(first)[0], _trees(first)[0]
+                name, value = tokens_of(first)[0], trees_of(first)[0]
                 edit = Edit(Span(span_of(name).end, span_of_tree(value).start), " == ")
                 at = Label(span_of_tree(first), "an option stands behind all operands")
                 self.problems.append(
@@ -442,31 +360,46 @@ class Reader:
 
     def over(self, tree: Branch) -> Name | None:
         """The axis of a call, which stands behind its options or among its sizes."""
-        places = [*_trees(tree)]
-        places += [part for child in places if child.data == "given" for part in _trees(child)]
+        places = [*trees_of(tree)]
+        places += [part for child in places if child.data == "given" for part in trees_of(child)]
         found = [place for place in places if place.data == "over"]
         for again in found[1:]:
             span = span_of_tree(again)
             start = max(place.meta.end_pos for place in places if place.meta.end_pos <= span.start)
             self.misplaced(span, "`over` is given twice", Edit(Span(start, span.end), ""))
-        return self.name(_tokens(found[0])[-1]) if found else None
+        return self.name(tokens_of(found[0])[-1]) if found else None
 
     def given(self, tree: Branch) -> Iterator[Option]:
         """What stands behind the semicolon of a call."""
-        for child in _trees(tree):
+        for child in trees_of(tree):
             place = span_of_tree(child)
             if child.data == "option":
-                name = self.name(_tokens(child)[0])
-                yield Option(name, self.expression(_trees(child)[0]), place)
-            elif child.data != "over":
-                self.problems.append(
-                    Diagnostic(
-                        "R101",
-                        "a size without its name",
-                        Label(place),
-                        helps=("say which size it is: `lstm(x; H=64)`",),
-                    )
-                )
+                name = self.name(tokens_of(child)[0])
+                yield Option(name, self.expression(trees_of(child)[0]), place)
+            elif child.data not in ("over", "worded"):
+                said = str(tokens_of(child)[0]) if child.data == "name" else ""
+                meant = get_close_matches(said, USE_WORDS, n=1)
+                help_ = f"did you mean `{meant[0]}`?" if meant else _SIZES
+                edits = (Edit(place, meant[0]),) if meant else ()
+                message, at = "a size without its name", Label(place)
+                self.problems.append(Diagnostic("R101", message, at, helps=(help_,), edits=edits))
+
+    def words(self, tree: Branch) -> Iterator[Word]:
+        """The words behind the semicolon of a call, each with its value."""
+        said: set[str] = set()
+        for child in (child for child in trees_of(tree) if child.data == "worded"):
+            (token,), values, place = tokens_of(child), trees_of(child), span_of_tree(child)
+            wanted = USE_WORDS[token]
+            form = f"{token} {wanted}".rstrip()
+            if token in said:
+                self.problems.append(Diagnostic("R101", f"`{token}` is given twice", Label(place)))
+            elif bool(values) != bool(wanted):
+                message = f"`{token}` has {'a number behind it' if wanted else 'no value'}"
+                helps = (f"write `{form}`",)
+                self.problems.append(Diagnostic("R101", message, Label(place), helps=helps))
+            said.add(str(token))
+            value = self.expression(values[0]) if values else None
+            yield Word(self.name(token), value, place)
 
     def misplaced(self, span: Span, message: str, *edits: Edit) -> None:
         help_ = "write operands first, then `name=number`, then `over t`"

@@ -6,6 +6,7 @@ Parsing the text gives an equal tree; comments and empty lines are dropped.
 from __future__ import annotations
 
 from rollc.lang.syntax.ast import (
+    Agreement,
     Alias,
     Along,
     Binary,
@@ -145,6 +146,8 @@ def _statement(statement: Statement) -> str:
             return f"{name.name} = {of.name}"
         case Along(name):
             return f"time {name.name}"
+        case Agreement(name):
+            return f"residual {name.name}"
 
 
 def _defined(name: Name, type_: Shape | Index | None) -> str:
@@ -196,12 +199,18 @@ def _expression(expression: Expression) -> tuple[str, int]:
             return f'"{text}"', POSTFIX
         case Listing(elements):
             return f"[{', '.join(map(format_expression, elements))}]", POSTFIX
-        case Call(function, operands, options, over, sizes):
+        case Call(function, operands, options, over, sizes, words=words):
             parts = [format_expression(operand) for operand in operands]
             parts += [f"{item.name.name}={format_expression(item.value)}" for item in options]
             given = [f"{item.name.name}={format_expression(item.value)}" for item in sizes]
             # Among the sizes where there are any, as a use of a cell has it.
-            (given or parts).extend([f"over {over.name}"] if over is not None else [])
+            said = [
+                word.name.name if word.value is None
+                else f"{word.name.name} {format_expression(word.value)}"
+                for word in words
+            ]  # fmt: skip
+            (given or said or parts).extend([f"over {over.name}"] if over is not None else [])
+            given += said
             behind = f"; {', '.join(given)}" if given else ""
             return f"{function.name}({', '.join(parts)}{behind})", POSTFIX
 

@@ -16,7 +16,8 @@ from lark import Token
 
 from rollc.lang.diagnostics.diagnostic import Diagnostic, has_errors
 from rollc.lang.diagnostics.source import Source
-from rollc.lang.syntax.parser import is_grad, parse_spec, with_words
+from rollc.lang.syntax.contextual_words import is_grad, with_words
+from rollc.lang.syntax.parser import parse_spec
 from rollc.lang.syntax.statement_splitter import CLOSING, OPENING, cut, is_form, span_of
 
 INDENT = " " * 4

@@ -30,9 +30,10 @@ from rollc.lang.syntax.ast import (
     Use,
 )
 from rollc.lang.syntax.ast_builder import Reader
+from rollc.lang.syntax.contextual_words import is_grad, with_words
 from rollc.lang.syntax.corrections import Mended, mended
 from rollc.lang.syntax.grammar import grammar
-from rollc.lang.syntax.statement_splitter import BEGINNINGS, Piece, cut, is_form, span_of
+from rollc.lang.syntax.statement_splitter import Piece, cut, is_form, span_of
 
 LONGEST_TEXT = 200_000  # characters
 LONGEST_NAME = 100  # characters
@@ -57,7 +58,6 @@ SAID = {
     "$END": "the end of the line",
 }
 VALUE = frozenset(["NAME", "NUMBER", "LPAR", "LSQB", "SIGN"])
-ENDS_VALUE = ("NUMBER", "RPAR", "RSQB")
 OPERATOR = frozenset(["SIGN", "STAR"])
 OPERATORS = frozenset(["SIGN", "STAR", "POWER", "COMPARISON"])
 
@@ -248,14 +248,6 @@ class _Gathered:
         return [*heads, *(piece for piece, _, _ in self.repeated)]
 
 
-def is_grad(tokens: Sequence[Token]) -> bool:
-    return (
-        tokens[0] == "grad"
-        and len(tokens) > 1
-        and tokens[1].type not in ("EQUAL", "COMMA", "COLON")
-    )
-
-
 def _unclosed(head: Piece) -> Diagnostic:
     opened = Label(span_of(head.tokens[-1]), "opened here")
     return Diagnostic("R103", "`{` is never closed", opened)
@@ -301,59 +293,6 @@ def _statements(
     reader = Reader()
     statements = reader.statements(tree)
     return statements, reader.problems
-
-
-def with_words(tokens: Sequence[Token], grad: bool) -> list[Token]:
-    """The tokens, with a name that is a word of the language at its place become one."""
-    found = list(tokens)
-
-    def word(place: int) -> None:
-        token = tokens[place]
-        found[place] = Token.new_borrow_pos(token.upper(), str(token), token)
-
-    if grad or any(is_form(tokens, beginning) for beginning in BEGINNINGS):
-        word(0)
-    counts = _counts(tokens)
-    if counts is not None:
-        word(counts)
-        word(counts + 2)
-        for place in range(1, counts):
-            if tokens[place] == "=":
-                break
-            defines = place < 2 or tokens[place - 2] == ","
-            if tokens[place] == "[" and tokens[place - 1].type == "NAME" and defines:
-                found[place] = Token.new_borrow_pos("PLACE", "[", tokens[place])
-    if is_form(tokens, "reset") and len(tokens) > 2 and tokens[2] == "when":
-        word(2)
-    for place in range(2, len(tokens)) if tokens[0] == "param" else ():
-        # Behind a name or a value no other name can stand.
-        if tokens[place] == "frozen" and tokens[place - 1].type in ("NAME", *ENDS_VALUE):
-            word(place)
-    begun = 1 + (found[0].type != tokens[0].type)  # what a statement begins with, and its name
-    for place in range(begun, len(tokens) - 1):
-        follows, after = tokens[place + 1], tokens[place + 1].type
-        if found[place - 1].type in ("NAME", *ENDS_VALUE):
-            operator = tokens[place] in ("and", "or") and after not in ("EQUAL", "COLON")
-        else:
-            # `not [a, b]` is of a vector, and `not[t-1]` reads a value of that name.
-            apart = after == "LSQB" and follows.start_pos != tokens[place].end_pos
-            begins = apart or after in ("NAME", "NUMBER", "LPAR", "SIGN")
-            operator = tokens[place] == "not" and begins
-        if operator:
-            word(place)
-    return found
-
-
-def _counts(tokens: Sequence[Token]) -> int | None:
-    """Where `for k in` stands behind an equation of elements, `h[k] = …`, if it does."""
-    forms = [token.type for token in tokens[:3]]
-    if forms != ["NAME", "LSQB", "NAME"] or "EQUAL" not in (token.type for token in tokens):
-        return None
-    for place in range(len(tokens) - 4, 5, -1):
-        said = tokens[place] == "for" and tokens[place + 2] == "in"
-        if said and tokens[place - 1].type in ("NAME", *ENDS_VALUE):
-            return place
-    return None
 
 
 def _failure(piece: Piece, grad: bool) -> int | None:
@@ -435,7 +374,7 @@ def _unexpected(token: Token, accepted: set[str], tokens: Sequence[Token]) -> Di
 def _expected(accepted: set[str]) -> str:
     """What may stand at a place, in words."""
     # Where one of these can stand other operators or values can.
-    rest = accepted - {"AND", "OR", "NOT", "FOR"}
+    rest = accepted - {"AND", "OR", "NOT", "FOR", "WORD"}
     rest = rest - {"PLACE"} or rest
     said = []
     if rest >= VALUE:
