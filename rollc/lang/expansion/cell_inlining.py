@@ -100,7 +100,7 @@ def inline_cells(spec: Spec, definitions: Definitions, sets: Mapping[str, int]) 
     inliner.problems += inliner.missing.values()
     inliner.unused(spec)
     values = [value for statement in spec.statements for value in expressions(statement)]
-    inliner.problems += no_cells(values, definitions)
+    inliner.problems += () if definitions.problems else no_cells(values, definitions)
     return Inlined(
         Spec(tuple(inliner.statements)),
         inliner.problems,
@@ -162,22 +162,30 @@ class _Inliner(Layers):
                     self.add(Dim(scope.name(name), substituted(value, scope), span))
                 case Const(name, value):
                     self.add(Const(scope.name(name), substituted(value, scope), span))
-                case Param(name) if shared := _shared(scope.name(name), scope):
-                    self.add(Alias(scope.name(name), shared, span))
                 case Param(name, shape, initialiser, frozen):
-                    shape = None if shape is None else substituted_shape(shape, scope)
-                    start = None if initialiser is None else substituted(initialiser, scope)
-                    self.add(Param(scope.name(name), shape, start, frozen, span))
+                    own = scope.name(name)
+                    learned, here = scope.learned(own)
+                    if learned.name != own.name:
+                        self.add(Alias(own, learned, span))
+                    if here:
+                        shape = None if shape is None else substituted_shape(shape, scope)
+                        start = None if initialiser is None else substituted(initialiser, scope)
+                        self.add(Param(learned, shape, start, frozen, span))
                 case Elements() | Repeat():
                     self.leave(statement, scope)
                 case _:
                     self.add(statement)
 
     def equation(
-        self, results: tuple[Name, ...], value: Expression, scope: Scope, span: Span
+        self,
+        results: tuple[Name, ...],
+        value: Expression,
+        scope: Scope,
+        span: Span,
+        path: str = "",
     ) -> None:
         nothing = (None,) * len(results)
-        path = results[0].name
+        path = path or results[0].name
         if not (isinstance(value, Call) and self.is_cell(value)):
             self.add(Equation(results, nothing, self.expression(value, scope, path), span))
         elif self.fresh(path) != path or not self.use(value, path, results, scope):
@@ -446,13 +454,6 @@ def _is_name(value: Expression, scope: Scope) -> bool:
     if isinstance(value, Subscript) and isinstance(value.base, Name):
         return isinstance(scope.element(value.base, value.index), Name)
     return isinstance(value, Name) and value.name not in {*scope.sizes, *scope.values}
-
-
-def _shared(name: Name, scope: Scope) -> Name | None:
-    """The parameter that another pass has in the place of this one."""
-    if scope.shared is None or not name.name.startswith(f"{scope.shared[0]}."):
-        return None
-    return Name(scope.shared[1] + name.name[len(scope.shared[0]) :], name.span)
 
 
 def _path_problem(path: str, at: Name) -> Diagnostic | None:

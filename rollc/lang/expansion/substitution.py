@@ -45,7 +45,8 @@ class Scope:
     read with a delay, along one of the ``axes``, is of the name itself.  ``elements`` are the
     places of arrays, and ``known`` all sizes that are known, by their full names; ``missing`` gets
     what is wrong where an element is read that is none.  What a use of a
-    cell learns under a path that begins with ``shared[0]`` is learned under ``shared[1]``.
+    cell learns under a path that begins with the first of ``shared`` is learned under the second,
+    and defined there where the third holds.
     Along the axes that are ``backwards`` delays are turned round, and so are the ends.
     """
 
@@ -61,7 +62,7 @@ class Scope:
     axes: frozenset[str] = frozenset()
     elements: Mapping[str, frozenset[int]] = field(default_factory=dict)
     known: Mapping[str, int] = field(default_factory=dict)
-    shared: tuple[str, str] | None = None
+    shared: tuple[tuple[str, str, bool], ...] = ()
     missing: dict[Span, Diagnostic] = field(default_factory=dict)
     backwards: frozenset[str] = frozenset()
 
@@ -89,6 +90,14 @@ class Scope:
             self.missing.setdefault(index.span, Diagnostic("R221", message, at))
             return Number(0, self.span(base.span))
         return Name(f"{self.name(base).name}.{place}", self.span(base.span))
+
+    def learned(self, name: Name) -> tuple[Name, bool]:
+        """What a parameter is called that several passes share, and whether it is defined here."""
+        text, here = name.name, True
+        for begins, becomes, defines in self.shared:
+            if text.startswith(f"{begins}."):
+                text, here = becomes + text[len(begins) :], here and defines
+        return Name(text, name.span), here
 
     def turned(self, index: Expression) -> Expression:
         """A step of a time axis; of one that is backwards into the other direction."""

@@ -65,9 +65,14 @@ class Unroller:
         self.statements.append(statement)
 
     def equation(
-        self, results: tuple[Name, ...], value: Expression, scope: Scope, span: Span
+        self,
+        results: tuple[Name, ...],
+        value: Expression,
+        scope: Scope,
+        span: Span,
+        path: str = "",
     ) -> None:
-        """Add an equation, or the statements of a cell."""
+        """Add an equation, or the statements of a cell under a path: by default the first name."""
         raise NotImplementedError
 
     def declare(
@@ -163,10 +168,14 @@ class Unroller:
                 results = tuple(
                     Name(after[name.name], scope.span(name.span)) for name in equation.names
                 )
-                path, learned = results[0].name, last[equation.names[0].name]
-                shared = (path, learned) if path != learned else scope.shared
-                within = replace(inner, shared=shared)
-                self.equation(results, equation.value, within, scope.span(equation.span))
+                first = equation.names[0].name
+                path, learned = results[0].name, last[first]
+                if isinstance(equation.value, Call) and equation.value.words:
+                    path = f"{full[first]}.{number + 1}"  # its layers are no passes
+                sharing = [(path, learned, number + 1 == count)] if path != learned else []
+                within = replace(inner, shared=(*sharing, *scope.shared))
+                place = scope.span(equation.span)
+                self.equation(results, equation.value, within, place, path)
                 self.declare(results, equation.types, inner)
 
     def leave(self, statement: Elements | Repeat, scope: Scope) -> None:

@@ -20,7 +20,16 @@ from pygments.token import (
     _TokenType,
 )
 
-from rollc.tools.highlighting.words import INSIDE, NAME, NUMBER, STATEMENTS, SYMBOLS, functions
+from rollc.tools.highlighting.words import (
+    INSIDE,
+    NAME,
+    NUMBER,
+    STATEMENTS,
+    SYMBOLS,
+    USED,
+    USES,
+    functions,
+)
 
 Found = Iterator[tuple[int, _TokenType, str]]
 
@@ -53,6 +62,10 @@ class RollLexer(RegexLexer):  # type: ignore[misc]
             (r'"[^"\n]*"', String),
             (NUMBER, Number),
             (words(INSIDE, prefix=r"\b", suffix=r"\b"), Operator.Word),
+            (
+                rf"([;,])(\s*)({'|'.join(USES)}){USED}",
+                bygroups(Punctuation, Whitespace, Operator.Word),
+            ),
             (
                 r"(:)(\s*)(index(?=\s*\()|(?:number|complex)\b)",
                 bygroups(Punctuation, Whitespace, Keyword.Type),

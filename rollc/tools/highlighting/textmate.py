@@ -11,6 +11,8 @@ from rollc.tools.highlighting.words import (
     STATEMENTS,
     SYMBOLS,
     TYPES,
+    USED,
+    USES,
     functions,
 )
 
@@ -33,6 +35,13 @@ def grammar() -> dict[str, object]:
             },
         },
         _rule("keyword.operator.word.roll", _one_of(INSIDE)),
+        {
+            "match": rf"([;,])\s*({'|'.join(USES)}){USED}",
+            "captures": {
+                "1": {"name": "punctuation.separator.roll"},
+                "2": {"name": "keyword.operator.word.roll"},
+            },
+        },
         _rule("constant.numeric.roll", f"{BEFORE}{NUMBER}"),
         {
             "match": rf"(:)\s*({'|'.join(TYPES)}){AFTER}",

@@ -10,6 +10,10 @@ STATEMENTS = (
 )
 """What a statement begins with."""
 INSIDE = ("when", "frozen", "over", "and", "or", "not", "for", "in")
+USES = ("reverse", "both", "stack", "residual", "dropout")
+"""What stands among the sizes of a use of a cell, alone or before a number."""
+USED = r"(?=\s*[,)]|\s+[^\W_])"
+"""What follows these words."""
 TYPES = ("index", "number", "complex")
 INITIALISERS = ("glorot", "orthogonal", "identity", "zeros", "normal", "uniform")
 LETTERS = "A-Za-z_αβγδεζηθικλμνξπρςστυφχψωΓΔΘΛΞΠΣΦΨΩ"

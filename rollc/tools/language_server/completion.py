@@ -12,7 +12,11 @@ from rollc.lang.syntax.ast import Cell
 from rollc.tools.language_server.document import Document
 from rollc.tools.language_server.hover import of_symbol, summary
 from rollc.tools.language_server.occurrences import Kind
-from rollc.tools.language_server.reference import functions_of_language, keywords
+from rollc.tools.language_server.reference import (
+    functions_of_language,
+    keywords,
+    words_of_uses,
+)
 from rollc.tools.language_server.signature import opened_call
 
 Sort = Kind | Literal["keyword", "builtin", "path"]
@@ -58,6 +62,8 @@ def _proposals(document: Document, offset: int, line: str) -> Iterator[Proposal]
     cell = _cell_around(document, document.source.text[:offset])
     for size in cell.sizes if cell is not None else ():
         yield Proposal(f"{size.name.name}=", "size", "a size of the cell")
+    for word, meaning in words_of_uses().items() if cell is not None else ():
+        yield Proposal(word, "keyword", meaning.form, meaning.text)
     for name, symbol in document.names.definitions.items():
         yield Proposal(name, symbol.kind, summary(symbol, None), of_symbol(document, symbol))
     for name, meaning in functions_of_language().items():

@@ -11,7 +11,12 @@ from rollc.lang.syntax.ast import Cell, Function, Param, Spec
 from rollc.lang.syntax.formatter import format_spec
 from rollc.tools.language_server.document import Document
 from rollc.tools.language_server.occurrences import Symbol
-from rollc.tools.language_server.reference import functions_of_language, keywords, operators
+from rollc.tools.language_server.reference import (
+    functions_of_language,
+    keywords,
+    operators,
+    words_of_uses,
+)
 
 MOST_USES = 4  # of a cell, that are shown
 
@@ -53,6 +58,9 @@ def of_word(text: str, match: re.Match[str]) -> str | None:
     """A function, an operator or a word of the language."""
     called = text[match.end() :].lstrip(" ").startswith("(")
     known = functions_of_language() if called else {**keywords(), **operators()}
+    before = text[: match.start()].rstrip()
+    if before.endswith((";", ",")) and not called:
+        known = {**known, **words_of_uses()}
     meaning = known.get(match[0])
     return None if meaning is None else f"{_code(meaning.form)}\n\n{meaning.text}"
 

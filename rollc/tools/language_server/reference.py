@@ -8,6 +8,7 @@ from functools import cache
 
 from rollc.lang.symbols.builtins import NO_OPERATIONS, functions
 from rollc.lang.symbols.library import LIBRARY
+from rollc.lang.syntax.contextual_words import USE_WORDS
 from rollc.support.resources import folder
 
 _ROW = re.compile(r"^\| (`.*?) \| (.+) \|$", re.MULTILINE)
@@ -54,6 +55,17 @@ def keywords() -> dict[str, Meaning]:
             word = re.match(r"(?:static )?[a-z]+(?= )", form)
             if word is not None and re.match(r"[a-z]+ [^=]", form):
                 found.setdefault(word[0], Meaning(form, text))
+    return found
+
+
+@cache
+def words_of_uses() -> dict[str, Meaning]:
+    """Every word among the sizes of a use of a cell."""
+    found: dict[str, Meaning] = {}
+    for form, text in _rows("Cells", "Repetition"):
+        word = form.strip("`").partition(" ")[0]
+        if word in USE_WORDS:
+            found[word] = Meaning(form.strip("`"), text)
     return found
 
 

@@ -15,6 +15,7 @@ from tests.commands.random_programs import language as la
 from tests.commands.random_programs.language import Call, Expression, Name, Number
 
 SHAPED = ("zeros", "ones", "full", "eye", "range")  # functions of sizes
+ENDS = ("first", "last")
 SLOPED = "sloped"  # a call that no spec can write: a value, then slopes, then their arguments
 
 
@@ -69,6 +70,7 @@ class Scope:
     path: str
     names: Mapping[str, str]
     axis: str | None  # what `t` stands for, a variable that is settled later, or None
+    turned: bool = False  # whether it is run backwards
 
 
 def expand(program: la.Program, feed: str, sets: Mapping[str, int]) -> Expanded:
@@ -83,8 +85,13 @@ class _Expansion:
         self.paths: set[str] = set()
         self.count = 0
         self.outside = Scope("", {}, None)
+        self.pieces: dict[str, list[str]] = {}  # of a use with layers and directions
         self.place(program.statements, self.outside)
         found = self.found
+        for name, states in self.pieces.items():
+            for said in (found.inits, found.resets):
+                if name in said:
+                    said |= dict.fromkeys(states, said.pop(name))
         found.inits = {found.named(name): value for name, value in found.inits.items()}
         found.resets = {found.named(name): value for name, value in found.resets.items()}
 
@@ -238,7 +245,7 @@ class _Expansion:
                     return Number(self.found.numbers[full])
                 if size is not None:
                     delay = int(math.copysign(self.number(size, scope), delay))
-                return Name(full, delay, self.axis(axis, scope))
+                return Name(full, -delay if scope.turned else delay, self.axis(axis, scope))
             case Call("size"):
                 return Number(self.number(expression, scope))
             case Call("feed", (free, taught)):
@@ -259,7 +266,10 @@ class _Expansion:
             case Call():
                 over = None if expression.over is None else self.axis(expression.over, scope)
                 operands = tuple(inner(part) for part in expression.operands)
-                return replace(expression, operands=operands, over=over)
+                function = expression.function
+                if scope.turned and function in ENDS:
+                    function = ENDS[1 - ENDS.index(function)]
+                return replace(expression, function=function, operands=operands, over=over)
             case la.Slice() | la.Element():
                 return la.with_parts(expression, (inner(expression.operand),))
         raise AssertionError(expression)
@@ -268,6 +278,56 @@ class _Expansion:
         return scope.axis if axis == "t" and scope.axis is not None else axis
 
     def use(self, call: Call, path: str, results: tuple[str, ...], scope: Scope) -> None:
+        cell, words = self.cells[call.function], dict(call.words)
+        if words.keys() <= {"reverse"}:
+            names = self.one_use(call, path, None, scope, "reverse" in words)
+            for result, name in zip(results, cell.results, strict=False):
+                self.found.aliases[result] = names[name]
+            return
+        given = [f"{path}.{name}" for name in cell.inputs]
+        self.arguments(call, dict(zip(cell.inputs, given, strict=True)), scope)
+        count = int(words.get("stack", 1))
+        for layer in range(count):
+            place = f"{path}.{layer}" if "stack" in words else path
+            pieces = [(place, "reverse" in words)]
+            if "both" in words:
+                pieces = [(f"{place}.forward", False), (f"{place}.backward", True)]
+            own = [self.one_use(call, piece, given, scope, way) for piece, way in pieces]
+            last = layer + 1 == count
+            for number, result in enumerate(results if last else (place,)):
+                states = [names[cell.results[number]] for names in own]
+                self.layer(result, states, given[0] if number == 0 else "", words, last)
+            for number, result in enumerate(results):
+                states = [names[cell.results[number]] for names in own]
+                self.pieces.setdefault(result, []).extend(states)
+                if last and result in self.found.values:
+                    self.pieces[result].append(result)
+            given[0] = place
+
+    def layer(
+        self, result: str, states: list[str], given: str, words: dict[str, float], last: bool
+    ) -> None:
+        """What a layer hands on, or gives; ``given`` is what came in."""
+        found = self.found
+        value: Expression = Name(states[0])
+        kind = found.kinds[states[0]]
+        if len(states) > 1:
+            value = Call("concat", tuple(map(Name, states)))
+            kind = replace(kind, shape=(2 * (kind.shape or (1,))[0],))
+        if given and "dropout" in words and not last:
+            value = Call("dropout", (value,), (("rate", words["dropout"]),))
+        if given and "residual" in words:
+            value = Call("+", (Name(given), value))
+        found.kinds[result] = kind
+        if isinstance(value, Name):
+            found.aliases[result] = value.name
+        else:
+            found.values[result] = Value(value, kind, result)
+
+    def one_use(
+        self, call: Call, path: str, given: list[str] | None, scope: Scope, turned: bool
+    ) -> dict[str, str]:
+        """A use that is no other ones, of what is given or of its operands; its names."""
         cell, found = self.cells[call.function], self.found
         own = [*cell.inputs, *(name for name, _ in cell.sizes)]
         for part in cell.body:
@@ -278,17 +338,32 @@ class _Expansion:
                     own += names
         names = {name: f"{path}.{name}" for name in own}
         axis = f"{path}.t" if call.over is None else self.axis(call.over, scope)
-        inside = Scope(path, names, axis)
-        for name, type_ in zip(cell.inputs, call.types, strict=True):
-            found.kinds[names[name]] = self.kind(type_, scope)
-        given = dict(call.sizes)
+        inside = Scope(path, names, axis, scope.turned != turned)
+        sizes = dict(call.sizes)
         for name, default in cell.sizes:
-            if name in given:
-                number = self.number(given[name], scope)
+            if name in sizes:
+                number = self.number(sizes[name], scope)
             else:
                 assert default is not None
                 number = self.number(default, inside)
             found.numbers[names[name]] = number
+        if given is None:
+            self.arguments(call, names, scope)
+        else:
+            for name, of in zip(cell.inputs, given, strict=True):
+                if names[name] != of:
+                    found.aliases[names[name]] = of
+                    found.kinds[names[name]] = found.kinds[of]
+        if call.over is None:
+            found.along[axis] = (tuple(names[name] for name in cell.inputs), scope.axis)
+        self.place(cell.body, inside)
+        return names
+
+    def arguments(self, call: Call, names: Mapping[str, str], scope: Scope) -> None:
+        """What the operands of a use are, by the names of the inputs."""
+        cell, found = self.cells[call.function], self.found
+        for name, type_ in zip(cell.inputs, call.types, strict=True):
+            found.kinds[names[name]] = self.kind(type_, scope)
         for name, value in zip(cell.inputs, call.operands, strict=True):
             full = names[name]
             is_size = isinstance(value, Name) and self.reach(value.name, scope) in found.numbers
@@ -298,11 +373,6 @@ class _Expansion:
                 self.use(value, self.fresh(f"{full}.{value.function}"), (full,), scope)
             else:
                 self.argument(full, value, scope, full)
-        if call.over is None:
-            found.along[axis] = (tuple(names[name] for name in cell.inputs), scope.axis)
-        self.place(cell.body, inside)
-        for result, name in zip(results, cell.results, strict=False):
-            found.aliases[result] = names[name]
 
     def argument(self, full: str, value: Expression, scope: Scope, owner: str) -> None:
         """A value that an operand of a cell or of a function is."""

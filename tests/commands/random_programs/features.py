@@ -30,6 +30,7 @@ FORMS = frozenset(
             "param frozen",
             "delay by a size",
         ),
+        *("cell reverse", "cell both", "cell stack", "cell residual", "cell dropout"),
         *("function of several lines", "repetition", "elements", "an element", "stack of elements"),
         *("feed taught", "feed free", "training", "truncate", "no batch", "output of an index"),
     ]
@@ -223,6 +224,7 @@ def _of_expression(
             yield "stop every"
         case Call(function, over=over, options=options):
             if function in cells:
+                yield from (f"cell {word}" for word, _ in part.words)
                 if over is not None:
                     yield "over a use"
             elif function not in functions:

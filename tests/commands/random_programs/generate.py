@@ -1239,8 +1239,35 @@ class Writer:
             operands.append(slower)
             types.append(Float(self.sizes((other,))))
         first = Number(self.choose(1, 2, 3)) if use.as_input else self.size(size)
+        words = self.words(use, width, size, scope)
+        if "both" in dict(words):
+            assert isinstance(size, int)
+            first = Number(size // 2)
         sizes = ((use.first, first), *use.sizes)
-        return Call(use.name, tuple(operands), over=over, sizes=sizes, types=tuple(types))
+        kinds = tuple(types)
+        return Call(use.name, tuple(operands), over=over, sizes=sizes, types=kinds, words=words)
+
+    def words(
+        self, use: Use, width: Size, size: Size, scope: Scope
+    ) -> tuple[tuple[str, float], ...]:
+        """Layers and directions of a use that is in no chain, where there is one axis."""
+        if scope.inside or scope.chain is not None or len(scope.axes) > 1 or self.chance(0.2):
+            return ()
+        words: list[tuple[str, float]] = []
+        even = isinstance(size, int) and not size % 2 and not use.as_input and not use.whole
+        if even and self.chance():
+            words.append(("both", 0))
+        elif self.chance():
+            words.append(("reverse", 0))
+        if not use.whole and self.chance():
+            words.append(("stack", self.choose(1, 2, 2)))
+        if width == size and not use.whole and self.chance():
+            words.append(("residual", 0))
+        if ("stack", 2) in words and scope.chance and self.chance():
+            self.rate = round(self.rate + 0.001, 3)
+            words.append(("dropout", self.rate))
+        self.random.shuffle(words)
+        return tuple(words)
 
     def mark(self, scope: Scope, without: Collection[str] = ()) -> Expression:
         """What a reset goes by: a condition, or a number that is 0 or not."""
@@ -1736,7 +1763,8 @@ class Writer:
         for name in names:
             # What reads it with a delay may not change the depth of what the cell says.
             scope.known[name] = replace(known, delays=False)
-        if not use.own_start and self.chance(0.3):
+        apart = "both" in dict(call.words)  # where does each of them start?
+        if not use.own_start and not apart and self.chance(0.3):
             value = self.choose(Number(0.25), self.param(scope, (size,))[0])
             scope.body.append(la.Init(names[0], value))
 
@@ -1949,7 +1977,8 @@ def _telling(expression: Expression) -> Iterator[Expression]:
 
 def by_chance(expression: Expression) -> bool:
     return any(
-        isinstance(part, Call) and part.function in ("dropout", "sample")
+        isinstance(part, Call)
+        and (part.function in ("dropout", "sample") or "dropout" in dict(part.words))
         for part in la.walk(expression)
     )
 

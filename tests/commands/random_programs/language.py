@@ -39,7 +39,8 @@ class Call:
 
     `neg` is the sign, and `[]` a vector or a matrix that is written out.
 
-    ``types`` are those of a cell's operands.
+    ``types`` are those of a cell's operands, and ``words`` are `reverse` and its like, with a
+    number or 0.
     """
 
     function: str
@@ -48,6 +49,7 @@ class Call:
     over: str | None = None
     sizes: tuple[tuple[str, Expression], ...] = ()
     types: tuple[Type, ...] = ()
+    words: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -367,10 +369,13 @@ def _show(expression: Expression) -> tuple[str, int]:
             level = _LEVELS[symbol]
             first = level if level != _COMPARISON else _SUM
             return f"{within(left, first)} {symbol} {within(right, level - 1)}", level
-        case Call(function, operands, options, over, sizes):
+        case Call(function, operands, options, over, sizes, words=words):
             given = [show(operand) for operand in operands]
             given += [f"{name}={_show(Number(value))[0]}" for name, value in options]
             along = [] if over is None else [f"over {over}"]
+            along += [
+                f"{word} {_show(Number(value))[0]}" if value else word for word, value in words
+            ]
             text = ", ".join([*given, *(along if not sizes else [])])
             if sizes:
                 text += "; " + ", ".join(

@@ -11,6 +11,7 @@ from pygments.token import Comment, Keyword, Name, Number, Operator, String, Tex
 
 from rollc.ir.attributes import INITIALISERS
 from rollc.ir.names import GREEK
+from rollc.lang.syntax.contextual_words import USE_WORDS
 from rollc.support import resources
 from rollc.support.version import VERSION
 from rollc.tools.highlighting import textmate, words
@@ -45,6 +46,10 @@ def test_words_are_those_of_the_grammar() -> None:
     (name,) = re.findall(r"^NUMBER: /(.*)/$", text, re.MULTILINE)
     for number in ("1", "1.", ".5", "2.5e-3", "1e9"):
         assert re.fullmatch(name, number) and re.fullmatch(words.NUMBER, number)
+
+
+def test_words_of_uses_are_those_of_the_grammar() -> None:
+    assert tuple(USE_WORDS) == words.USES
 
 
 def test_initialisers_are_those_of_the_language() -> None:

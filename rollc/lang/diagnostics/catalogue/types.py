@@ -408,4 +408,29 @@ TYPES = (
         output h
         """,
     ),
+    Entry(
+        "R237",
+        "layers and directions that a cell does not have",
+        """
+        `reverse` and `both` need a cell that reads other steps, and `stack 3` one with an input.
+        `dropout` stands between the layers of a stack. A residual is added to a result of the same
+        shape, and nothing is broadcast. Where there are two time axes what a cell has inside says
+        along which it runs, so that it is known what is turned round.
+        """,
+        """
+        net deep
+        input x: [3]
+        use "cells/gru.roll"
+        h = gru(x; H=8, stack 3, residual)
+        output h
+        """,
+        """
+        net deep
+        input x: [3]
+        use "cells/gru.roll"
+        low = gru(x; H=8)
+        h = gru(low; H=8, stack 2, residual)
+        output h
+        """,
+    ),
 )
