@@ -22,6 +22,7 @@ from rollc.network.arrays import Spec
 from rollc.network.interpreted import Interpreted
 from rollc.network.network import Network
 from rollc.support.resources import specs
+from tests.helpers.agreement import agree
 
 Array = NDArray[Any]
 Leaves = dict[str, Array]
@@ -80,9 +81,9 @@ def held(
     for label, spec in network.outputs.items():
         found = [np.asarray(outputs_of_one[label]) for outputs_of_one, _ in sequences]
         expected = np.stack(found, axis=1 if spec.time else 0) if spec.batch else found[0]
-        np.testing.assert_allclose(outputs[label], expected, rtol=1e-9, atol=1e-11, err_msg=label)
+        agree("values", outputs[label], expected, label, atol=1e-11)
     loss, gradients = network.value_and_grad(params, inputs, steps=steps)
-    np.testing.assert_allclose(loss, np.mean([found for _, found in sequences]), rtol=1e-10)
+    agree("values", loss, np.mean([found for _, found in sequences]), "the loss")
 
     def slope(name: str, place: tuple[int, ...]) -> float:
         moved = {**params, **inputs}
@@ -100,9 +101,7 @@ def held(
     for name in floats:
         expected = np.array([slope(name, place) for place in np.ndindex(gradients[name].shape)])
         expected = expected.reshape(gradients[name].shape)
-        np.testing.assert_allclose(
-            gradients[name], expected, rtol=1e-8, atol=1e-10, err_msg=f"gradient of {name}"
-        )
+        agree("gradients", gradients[name], expected, name)
     return params, inputs
 
 
