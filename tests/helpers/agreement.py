@@ -1,7 +1,7 @@
 """Numbers held to those of other code, and how far they were apart.
 
-The largest differences of each test are kept: ``python -m tests.reference.errors`` makes of them the
-table in ``docs/systems.md``.
+The largest differences of each test are kept: ``python -m tests.reference.errors`` makes of them
+the table in ``docs/systems.md``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 Kind = Literal["values", "gradients"]
 MEASURED: dict[tuple[str, Kind], float] = {}
-"""By the id of a test: differences, over the largest number of their array where that is above 1."""
+"""By the id of a test: differences, over the largest number of the array if that is above 1."""
 
 
 def agree(

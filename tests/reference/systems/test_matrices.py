@@ -11,7 +11,7 @@ import numpy as np
 
 from rollc.driver.build import build_source
 from rollc.network.network import Network
-from tests.reference.systems.complex_step import Array, Leaves, held, sigmoid
+from tests.reference.systems.complex_step import Leaves, held, sigmoid
 
 
 def network(text: str) -> Network:
@@ -108,39 +108,5 @@ def test_two_chemicals_on_a_ring() -> None:
             )
             states.append(np.array([u, v]))
         return {"c": np.array(states)}, np.mean([(state**2).sum() for state in states])
-
-    held(net, direct)
-
-
-def test_a_memory_of_legendre_polynomials() -> None:
-    """Voelker, Kajic and Eliasmith, Legendre memory units (2019), equations 1 and 2, by Euler's
-    rule: the matrices are constants."""
-    net = network("""
-        net legendre
-        dim N = 4
-        const window = 20
-        input x
-        target y
-        param w: [N] = normal(0.5), gain = 1.0
-        i = expand(range(N), axis=1)
-        j = expand(range(N), axis=0)
-        A = (2 * i + 1) * where(i < j, -1, (-1) ** (i - j + 1))
-        B = (2 * range(N) + 1) * (-1) ** range(N)
-        m = (eye(N) + A / window) @ m[t-1] + B / window * (gain * x)
-        init m = zeros(N)
-        o = dot(w, m)
-        output m, o
-        loss mean(mse(o, y), over t)
-        """)
-
-    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
-        A: Array = np.array([[-1, -1, -1, -1], [3, -3, -3, -3], [-5, 5, -5, -5], [7, -7, 7, -7.0]])
-        B: Array = np.array([1, -3, 5, -7.0])
-        m, states = np.zeros(4), []
-        for x in p["x"]:
-            m = m + (A @ m + B * p["gain"] * x) / 20
-            states.append(m)
-        o = np.array(states) @ p["w"]
-        return {"m": np.array(states), "o": o}, np.mean((o - p["y"]) ** 2)
 
     held(net, direct)
