@@ -21,9 +21,9 @@ from rollc.lang.syntax.ast import (
     Name,
     Number,
     Shape,
-    sizes_of,
 )
 from rollc.lang.syntax.parser import parse_spec
+from rollc.lang.syntax.traversal import sizes_of
 from rollc.network.arrays import Spec, spec_of
 from rollc.support import resources
 

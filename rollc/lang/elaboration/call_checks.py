@@ -20,10 +20,8 @@ from rollc.lang.syntax.ast import (
     Function,
     Name,
     Number,
-    calls_in,
-    expressions,
-    names_in,
 )
+from rollc.lang.syntax.traversal import calls_in, expressions, names_in
 
 AXIS = "axis"
 

@@ -53,10 +53,8 @@ from rollc.lang.syntax.ast import (
     Name,
     Selection,
     Subscript,
-    calls_in,
-    names_in,
-    parts_in,
 )
+from rollc.lang.syntax.traversal import calls_in, names_in, parts_in
 
 MOST_INLINED = 2_000  # calls of functions of one's own, those inside functions included
 

@@ -54,9 +54,8 @@ from rollc.lang.syntax.ast import (
     Slice,
     Subscript,
     Text,
-    names_in,
-    parts,
 )
+from rollc.lang.syntax.traversal import names_in, parts
 
 Feed = Literal["free", "taught"]
 DEEPEST = 128  # levels of an expression, with those of the functions that it calls

@@ -16,7 +16,14 @@ from rollc.lang.diagnostics.source import Span
 from rollc.lang.symbols import other_names
 from rollc.lang.symbols.builtins import RANGE, SIZE, SYMBOLS, near
 from rollc.lang.symbols.constants import REAL, Rejected, Values
-from rollc.lang.syntax.ast import Binary, Call, Expression, Name, Negate, calls_in
+from rollc.lang.syntax.ast import (
+    Binary,
+    Call,
+    Expression,
+    Name,
+    Negate,
+)
+from rollc.lang.syntax.traversal import calls_in
 
 WITH_NUMBERS = {"normal": ("scale",), "uniform": ("low", "high")}
 _UNNAMED = ("number", "computed")

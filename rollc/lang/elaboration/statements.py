@@ -39,10 +39,8 @@ from rollc.lang.syntax.ast import (
     Shape,
     Spec,
     Statement,
-    calls_in,
-    expressions,
-    names_in,
 )
+from rollc.lang.syntax.traversal import calls_in, expressions, names_in
 
 STATIC = ("size", "param", "const")  # sorts of names: the same at every step
 Item = TypeVar("Item")

@@ -21,8 +21,8 @@ from rollc.lang.syntax.ast import (
     Negate,
     Number,
     Subscript,
-    names_in,
 )
+from rollc.lang.syntax.traversal import names_in
 from rollc.support.resources import folder
 
 Mend = tuple[str, tuple[Edit, ...]]  # a help, and what it does

@@ -58,12 +58,8 @@ from rollc.lang.syntax.ast import (
     Statement,
     Subscript,
     Use,
-    calls_in,
-    expressions,
-    names_in,
-    parts,
-    parts_in,
 )
+from rollc.lang.syntax.traversal import calls_in, expressions, names_in, parts, parts_in
 
 DEEPEST = 32  # cells inside cells
 

@@ -33,11 +33,8 @@ from rollc.lang.syntax.ast import (
     Spec,
     Statement,
     Subscript,
-    calls_in,
-    expressions,
-    names_in,
-    parts,
 )
+from rollc.lang.syntax.traversal import calls_in, expressions, names_in, parts
 
 
 @dataclass

@@ -49,13 +49,10 @@ from rollc.lang.syntax.ast import (
     Statement,
     Subscript,
     Word,
-    calls_in,
-    expressions,
-    names_in,
-    parts_in,
 )
 from rollc.lang.syntax.contextual_words import USE_WORDS
 from rollc.lang.syntax.formatter import format_expression
+from rollc.lang.syntax.traversal import calls_in, expressions, names_in, parts_in
 
 WAYS = ("forward", "backward")
 

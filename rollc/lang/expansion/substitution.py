@@ -28,8 +28,8 @@ from rollc.lang.syntax.ast import (
     Subscript,
     Text,
     Word,
-    names_in,
 )
+from rollc.lang.syntax.traversal import names_in
 
 
 @dataclass(frozen=True)

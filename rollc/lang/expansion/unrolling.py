@@ -30,10 +30,8 @@ from rollc.lang.syntax.ast import (
     Reset,
     Shape,
     Statement,
-    expressions,
-    names_in,
-    parts_in,
 )
+from rollc.lang.syntax.traversal import expressions, names_in, parts_in
 
 MOST_USES = 256  # of cells
 MOST_STATEMENTS = 20_000  # of all uses, elements and passes together

@@ -21,9 +21,8 @@ from rollc.lang.syntax.ast import (
     Param,
     Reset,
     Spec,
-    expressions,
-    names_in,
 )
+from rollc.lang.syntax.traversal import expressions, names_in
 
 SAID: dict[SymbolKind, str] = {"equation": "value", "const": "constant", "param": "parameter"}
 

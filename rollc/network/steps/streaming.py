@@ -79,7 +79,7 @@ def axis_of(graph: Graph, axis: str | None = None) -> str:
 
 
 def _cannot(name: str, why: str) -> str:
-    return f"`{name}` cannot run step by step: {why}"
+    return f"`{name}` cannot run step by step: {why}; give it whole sequences"
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,9 @@ from rollc.lang.syntax.ast import (
     Spec,
     Statement,
     Time,
-    expressions,
-    parts,
 )
 from rollc.lang.syntax.parser import statements_of
+from rollc.lang.syntax.traversal import expressions, parts
 
 _INDEX = re.compile(r"\s*\[\s*(\w+)")
 Kind = Literal[

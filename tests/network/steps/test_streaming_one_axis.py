@@ -61,7 +61,7 @@ def x() -> Array:
 def test_a_step_alone_does_not_pass_for_all(equations: str, reason: str) -> None:
     net = network(equations)
     state = net.initial_state({}, {"x": x()})
-    message = f"`n` cannot run step by step: {re.escape(reason)}$"
+    message = f"`n` cannot run step by step: {re.escape(reason)}; give it whole sequences$"
     with pytest.raises(InputError, match=message):
         net.step({}, state, {"x": x()[0]})
     with pytest.raises(InputError, match=message):
