@@ -19,7 +19,7 @@ from sklearn.utils.validation import (
 )
 
 from rollc.errors import EstimatorError
-from rollc.lang.syntax.ast import sizes_of
+from rollc.lang.syntax.traversal import sizes_of
 from rollc.network.arrays import Spec
 from rollc.network.network import Network
 from rollc.sklearn.estimator import Estimator
