@@ -4,40 +4,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from jax import numpy as jnp
 
 from rollc.errors import InputError
 from rollc.frameworks.networks import Networks, named_inputs, networks_of
-from rollc.ir.names import STATE
-from rollc.jax import rules
 from rollc.jax.arguments import (
-    Precision,
-    as_array,
-    by_name,
-    fitting,
     halves,
     joined,
-    lengths_of,
     precision_named,
-    precision_of,
-    results_of,
     rows_shape,
     seed_of,
-    sizes_of,
     state_rows,
 )
-from rollc.jax.batches import axes
-from rollc.jax.plans import Plan, seed_number
+from rollc.jax.calls import called, need_state, precision_in
+from rollc.jax.plans import seed_number
 from rollc.jax.tapes import Tapes
-from rollc.network.interface import Interface, interface_of
 from rollc.network.network import Network
-from rollc.network.steps.streaming import axis_of
 from rollc.support import checks
 
 Array = Any
@@ -286,7 +272,7 @@ class Function:
         return self._whole(self._zeros(batch_size, precision_named(dtype).own))
 
     def _zeros(self, batch_size: int | None, own: str) -> dict[str, Array]:
-        self._need_state()
+        need_state(self._first)
         if batch_size is not None:
             batch_size = checks.whole("`batch_size`", batch_size)
         return {
@@ -325,7 +311,7 @@ class Function:
         InputError
             As :meth:`zero_state` does.
         """
-        self._need_state()
+        need_state(self._first)
         network, given = self._first, self._given(inputs, named)
         params = self._networks.parts.split(params, halves)
         slots = {**network.inputs, **network.targets}
@@ -339,7 +325,7 @@ class Function:
                         f" {checks.shown(batch_size)}"
                     )
                 batch_size = count
-        own = self._precision(self._networks, params, given).own
+        own = precision_in(self._networks, params, given).own
         found, starts = self._zeros(batch_size, own), self._networks.starts
         if starts is None:
             return self._whole(found)
@@ -347,9 +333,8 @@ class Function:
         read = {name: given[name] for name in {**first.inputs, **first.targets} if name in given}
         timed = any(slots[name].time for name in read)
         mine = {name: params[name] for name in first.params if name in params}
-        values, _ = self._called(
-            starts, False, mine, read, lengths if timed else None, None, None if timed else 1
-        )
+        rest = (lengths, None, None) if timed else (None, None, 1)
+        values, _ = called(starts, self._tapes, self._forward, False, mine, read, *rest)
         computed = {
             name: state_rows(value, first.outputs[name], network.states[name], batch_size)
             for name, value in values.items()
@@ -386,134 +371,6 @@ class Function:
         parts = self._networks.parts
         params, state = parts.split(params, halves), parts.split(state, halves)
         with parts.in_messages():
-            found, after = self._called(self._networks, loss, params, given, lengths, state, *rest)
+            own = (self._networks, self._tapes, self._forward)
+            found, after = called(*own, loss, params, given, lengths, state, *rest)
         return self._whole(found), self._whole(after)
-
-    def _need_state(self) -> None:
-        """Refuse what takes no state, or none that is nothing but the last values."""
-        axis_of(self._first.graph)
-        if len(self._first.axes) > 1:
-            raise InputError(
-                f"`{self._first.name}` has two time axes: its states have no gradient; take them"
-                " from the network, by `rollc.build`"
-            )
-
-    def _precision(self, networks: Networks, params: Arrays, given: Mapping[str, Any]) -> Precision:
-        """That of the parameters; where there are none, of what comes in."""
-        known = networks.first.params
-        own = {
-            name: as_array(f"parameter `{name}`", value)
-            for name, value in by_name("parameter", params, known).items()
-            if known[name].kind == "float"
-        }
-        if own:
-            return precision_of("parameter", own)
-        slots = {**networks.first.inputs, **networks.first.targets}
-        floats = {
-            name: as_array(f"input `{name}`", value)
-            for name, value in given.items()
-            if slots[name].kind == "float"
-        }
-        return precision_of("input", floats) if floats else precision_named(None)
-
-    def _called(
-        self,
-        networks: Networks,
-        loss: bool,
-        params: Arrays,
-        given: Mapping[str, Any],
-        lengths: Any = None,
-        state: Any = None,
-        steps: Any = None,
-        training: bool = False,
-        seed: Any = None,
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """The results of a call by name, and the state after it, complex ones in parts."""
-        precision = self._precision(networks, params, given)
-        network = networks.of(precision.computed)
-        if loss and network.graph.loss is None:
-            raise InputError(f"`{network.name}` has no loss; add `loss …` to its spec")
-        slots = {**network.inputs, **network.targets}
-        arrays = {
-            name: fitting("parameter", name, value, network.params[name], precision)
-            for name, value in params.items()
-        }
-        for name, value in given.items():
-            arrays[name] = fitting("input", name, value, slots[name], precision)
-        if state is not None:
-            self._need_state()
-            for name, value in by_name("state", state, network.states).items():
-                spec = network.states[name]
-                arrays[STATE + name] = fitting("state", name, value, spec, precision)
-        extras = {}
-        if lengths is not None:
-            extras["lengths"] = lengths_of(lengths)
-        training = checks.switch("`training`", training)
-        if networks.draws(training):
-            if seed is None:
-                raise InputError(
-                    f"`{network.name}` draws random numbers: give `seed`, a number or a key of"
-                    " jax.random"
-                )
-            extras["seed"] = seed_of(seed)
-        plan = _plan(
-            networks, network, self._tapes, arrays, extras, loss, state is not None, steps, training
-        )
-        found = (rules.forward if self._forward else rules.reverse)(plan, arrays, extras)
-        results = {
-            name: array.astype(precision.own) if jnp.issubdtype(array.dtype, np.floating) else array
-            for name, array in found.items()
-        }
-        after = {name for name in results if name.startswith(STATE)}
-        return (
-            {name: array for name, array in results.items() if name not in after},
-            {name.removeprefix(STATE): results[name] for name in results if name in after},
-        )
-
-
-@lru_cache(maxsize=256)
-def _interface(network: Network) -> Interface:
-    free = network.feed == "free"
-    return interface_of(network.graph, network.dtype, network.steps, free=free)
-
-
-def _plan(
-    networks: Networks,
-    network: Network,
-    tapes: Tapes,
-    arrays: Arrays,
-    extras: Mapping[str, Any],
-    loss: bool,
-    state: bool,
-    steps: Any,
-    training: bool,
-) -> Plan:
-    """What is known of a call without the values of its arrays; shapes are found to fit."""
-    interface = _interface(network)
-    lengths = extras.get("lengths")
-    sizes = sizes_of(interface, arrays, steps, state, lengths, need_targets=loss)
-    results = results_of(interface, sizes, state, lengths is not None, loss, network.dtype)
-    floats = frozenset(
-        name
-        for name, array in arrays.items()
-        if jnp.issubdtype(array.dtype, np.floating) and name not in network.targets
-    )
-    batches = None
-    if not (sizes.batched or networks.averages or "seed" in extras):
-        ragged = lengths is not None
-        batches = axes(interface, network.graph, [*arrays], loss, state, ragged)
-    real = {name for name, each in results.items() if jnp.issubdtype(each.dtype, np.floating)}
-    return Plan(
-        networks=networks,
-        dtype=network.dtype,
-        sort="loss" if loss else "outputs",
-        steps=tuple(steps.items()) if isinstance(steps, Mapping) else steps,
-        training=training,
-        state=state,
-        moving=floats,
-        frozen=frozenset(name for name, spec in network.params.items() if spec.frozen),
-        sources=frozenset({"loss"} if loss else real),
-        shapes=tuple(results.items()),
-        batches=batches,
-        tapes=tapes,
-    )
