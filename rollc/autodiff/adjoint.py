@@ -33,7 +33,7 @@ from rollc.autodiff.arrivals import arrivals
 from rollc.autodiff.masks import contributions_of
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import Value, call
-from rollc.ir.graph import Edge, Graph, Node, Type
+from rollc.ir.graph import Edge, Graph, Node, Type, ordered_axes
 from rollc.ir.operations import OPERATIONS, operation_of
 from rollc.ir.time.delay_axes import separated
 from rollc.ir.traversal import reachable
@@ -156,7 +156,7 @@ class _Adjoint:
             source = operand.edge.source
             if value is None:
                 continue
-            fitted = fit(value, operand.type, node.type.axes)
+            fitted = fit(value, operand.type, axes_of_rule(node, node.type.axes))
             edge = operand.edge
             if edge.delay == 0:
                 self.contributions[source].append(fitted)
@@ -266,6 +266,16 @@ def fit(value: Value, operand: Type, axes: tuple[str, ...]) -> Value:
     if not over:
         return value
     return _sum_over(value, over)
+
+
+def axes_of_rule(node: Node, axes: Iterable[str]) -> tuple[str, ...]:
+    """Of a node that runs over ``axes``, those that its adjoint rule gives contributions along.
+
+    What is renamed is so again.
+    """
+    options = node.options
+    back = {options["to"]: options["axis"]} if operation_of(node).renames else {}
+    return ordered_axes(str(back.get(axis, axis)) for axis in axes)
 
 
 def _sum_over(value: Value, over: tuple[str, ...]) -> Value:

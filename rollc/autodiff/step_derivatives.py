@@ -102,7 +102,7 @@ class _Step:
             raise NoDerivative(message, note)
         for name in active:
             entry = operation_of(step[name]) if name != leaf else None
-            if entry is not None and (entry.whole or entry.end):
+            if entry is not None and (entry.whole or entry.end or entry.renames):
                 raise NoDerivative(f"`{name}`, which needs all steps, lies between `{at}` and this")
             if entry is not None and entry.once:
                 message = f"a function with a `grad` of its own lies between `{at}` and this"

@@ -37,7 +37,7 @@ from dataclasses import dataclass, replace
 
 import networkx
 
-from rollc.autodiff.adjoint import PREFIX, between, fit, spread
+from rollc.autodiff.adjoint import PREFIX, axes_of_rule, between, fit, spread
 from rollc.autodiff.masks import arrived, with_tangent_in_mask
 from rollc.ir.builder import Builder
 from rollc.ir.expressions import Value, call
@@ -282,7 +282,8 @@ class _Tangent:
                 if term is None or source not in linear:
                     continue
                 target = self._along(operand.type)
-                term = _whole(fit(term, target, self._along(node.type).axes), target)
+                axes = axes_of_rule(node, self._along(node.type).axes)
+                term = _whole(fit(term, target, axes), target)
                 found[source] = found[source] + term if source in found else term
         return found.get(dummy.edge.source)
 

@@ -103,6 +103,9 @@ def reduces(graph: Graph, node: Node) -> bool:
     combine.
     """
     entry = operation_of(node)
+    if entry.renames:
+        axis, to = node.options["axis"], node.options["to"]
+        raise CannotSplit(f"`{node.name}` reads the steps of {axis} along {to}, which needs all")
     whole = not set(node.type.time).isdisjoint(over_axes(node.options))
     if whole or (entry.sees_end and node.type.time):
         raise CannotSplit(f"`{node.name}` needs the whole sequence at every step")

@@ -157,10 +157,10 @@ def _operation(graph: Graph, node: Node) -> Iterator[str]:
         yield f"there is no operation `{node.operation}`"
         return
     yield from attribute_flaws(node.operation, node.options)
-    axis = node.options.get("axis")
     known = {*graph.axes, *((BATCH,) if node.operation in ("extent", "spread") else ())}
-    if isinstance(axis, str) and axis not in known:
-        yield f"`{axis}` is no time axis of the network"
+    for axis in (node.options.get("axis"), node.options.get("to")):
+        if isinstance(axis, str) and axis not in known:
+            yield f"`{axis}` is no time axis of the network"
     if len(node.options) != len(node.attributes):
         yield "an attribute is given twice"
     if node.operation in LEAVES:

@@ -318,6 +318,10 @@ class _Bufferizer:
             read = self.assignment.read(node.operands[0])
             whole = replace(read, shape=node.type.shape)
             yield self._copy(node, whole, out, node.type.shape, bound, span)
+        elif operation_of(node).renames:  # one copy, by the steps of the other axis
+            read = self.assignment.read(node.operands[0])
+            along = replace(read, row="along", end=_axis(node), by=str(node.options["to"]))
+            yield self._copy(node, along, out, node.type.shape, bound, span)
         elif node.operation == "row":
             at = node.options["at"]
             assert isinstance(at, int)

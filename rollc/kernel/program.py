@@ -58,16 +58,18 @@ class Ref:
     """A read or a write of a buffer.
 
     ``row`` is the current ``step``, or the ``first`` or the ``last`` one along the axis
-    ``end``; ``shift`` is added to it along the axis of the buffer's delays.  ``shape``
-    is the value's own shape; a vector that is part of a longer one starts at ``offset``.
+    ``end``; or, ``along`` it, the row of the current step of another axis, ``by``.  ``shift`` is
+    added to it along the axis of the buffer's delays.  ``shape`` is the value's own shape; a vector
+    that is part of a longer one starts at ``offset``.
     """
 
     buffer: str
     shape: Shape = ()
     shift: int = 0
     offset: int = 0
-    row: Literal["step", "first", "last"] = "step"
+    row: Literal["step", "first", "last", "along"] = "step"
     end: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,7 @@ _LINES: dict[str, type[Any]] = {
     )
 }
 _REF = re.compile(
-    r"(.+)\[(?:(t|first|last)(?:\.(\w+))?([+-]\d+)?)?(?:;(\d+))?(?::(\d+(?:x\d+)*))?\]"
+    r"(.+)\[(?:(t|first|last|along)(?:\.(\w+))?(?:\.(\w+))?([+-]\d+)?)?(?:;(\d+))?(?::(\d+(?:x\d+)*))?\]"
 )
 
 
@@ -210,6 +210,7 @@ def _word(value: Any) -> str:
         case Ref():
             row = "" if value.row == "step" and value.shift == 0 else value.row.replace("step", "t")
             row += f".{value.end}" if value.end else ""
+            row += f".{value.by}" if value.by else ""
             shift = f"{value.shift:+d}" if value.shift else ""
             offset = f";{value.offset}" if value.offset else ""
             shape = f":{'x'.join(map(str, value.shape))}" if value.shape else ""
@@ -319,9 +320,10 @@ def _plain(text: str) -> Any:
     if span := re.fullmatch(r"(\d+):(\d+|end)", text):
         return Span(int(span[1]), None if span[2] == "end" else int(span[2]))
     if found := _REF.fullmatch(text):
-        shape = tuple(map(int, found[6].split("x"))) if found[6] else ()
-        row: Any = {"first": "first", "last": "last"}.get(found[2] or "t", "step")
-        return Ref(found[1], shape, int(found[4] or 0), int(found[5] or 0), row, found[3] or "")
+        shape = tuple(map(int, found[7].split("x"))) if found[7] else ()
+        row: Any = "step" if found[2] in (None, "t") else found[2]
+        numbers = int(found[5] or 0), int(found[6] or 0)
+        return Ref(found[1], shape, *numbers, row, found[3] or "", found[4] or "")
     return text
 
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from rollc.errors import InputError
 from rollc.ir.graph import Graph, delayed
 from rollc.ir.names import STATE, lengths_leaves
+from rollc.ir.time.same_steps import same_steps
 from rollc.ir.traversal import needed_names
 from rollc.network import hints
 from rollc.network.arrays import (
@@ -47,8 +48,9 @@ _NO_SIZES = Sizes({}, 1, False)  # of what has no axes
 class Interface:
     """The arrays that a network takes and gives, by name.
 
-    ``axes`` are its time axes; ``steps`` is the number of steps that it was built for, None
-    for any number; ``fed`` are the targets that the outputs read, ``read`` all that they read,
+    ``axes`` are its time axes, and ``same`` has for each the first one with the same steps;
+    ``steps`` is the number of steps that it was built for, None for any number;
+    ``fed`` are the targets that the outputs read, ``read`` all that they read,
     ``carried`` what a state after some steps does, and ``learnt`` what the loss does.
     ``states`` are the rows of delayed values, and ``held`` what else a state has: values that are
     the same at every step.  ``no_state`` and ``no_lengths`` say why it takes none, where it does
@@ -60,6 +62,7 @@ class Interface:
 
     name: str
     axes: tuple[str, ...]
+    same: Mapping[str, str]
     steps: int | None
     params: dict[str, Spec]
     inputs: dict[str, Spec]
@@ -213,19 +216,19 @@ class Interface:
                 batched = array.ndim == full
                 batch = array.shape[lead + len(spec.time)] if batched else 1
             for place, axis in enumerate(spec.time):
-                count = array.shape[lead + place]
-                if found.setdefault(axis, count) != count:
+                count, first = array.shape[lead + place], self.same[axis]
+                if found.setdefault(first, count) != count:
                     raise InputError(
-                        f"{sort} `{name}` has {count} steps{self._of(axis)}, but {told[axis]}"
-                        f" has {found[axis]}"
+                        f"{sort} `{name}` has {count} steps{self._of(axis)}, but {told[first]}"
+                        f" has {found[first]}{self._as_many(first, axis)}"
                     )
-                told.setdefault(axis, f"`{name}`")
+                told.setdefault(first, f"`{name}`")
         if lengths is not None and batch is None:
             for value in self._by_axis("lengths", lengths).values():
                 array = as_array("`lengths`", value)
                 batched = array.ndim > 0
                 batch = len(array) if batched else 1
-        for axis in self.axes:
+        for axis in dict.fromkeys(self.same[axis] for axis in self.axes):
             if axis not in found and self.steps is None:
                 raise InputError(
                     f"no input tells the number of steps{self._of(axis)}: give `steps`"
@@ -233,41 +236,58 @@ class Interface:
             count = found.setdefault(axis, self.steps or 0)
             if self.steps is not None and count != self.steps:
                 raise InputError(f"built for {self.steps} steps, found {count}")
-        return Sizes(found, 1 if batch is None else batch, batched)
+        counts = {axis: found[self.same[axis]] for axis in self.axes}
+        return Sizes(counts, 1 if batch is None else batch, batched)
 
     def _of(self, axis: str) -> str:
         """Which steps are meant, where there are several sorts."""
         return f" of {axis}" if len(self.axes) > 1 else ""
 
+    def _as_many(self, one: str, other: str) -> str:
+        """That there are as many steps along two axes, where that is to be said."""
+        return "" if one == other else ": a value of one is read along the other (`along`)"
+
     def _given_steps(self, steps: Steps | None) -> dict[str, int]:
         if steps is None:
             return {}
-        return {
-            axis: whole(f"`steps`{self._of(axis)}", count, 0, ANY)
-            for axis, count in self._by_axis("steps", steps).items()
-        }
+        found: dict[str, int] = {}
+        for axis, given in self._by_axis("steps", steps).items():
+            count = whole(f"`steps`{self._of(axis)}", given, 0, ANY)
+            if found.setdefault(self.same[axis], count) != count:
+                raise InputError(
+                    f"`steps`{self._of(axis)} are {count}, but{self._of(self.same[axis])}"
+                    f" {found[self.same[axis]]}{self._as_many(self.same[axis], axis)}"
+                )
+        return found
 
     def _by_axis(self, what: str, value: Any) -> dict[str, Any]:
         """An argument that there is one of for each axis; for one axis it may be that."""
         if isinstance(value, Mapping):
             _all_known(f"axis of `{what}`", value, dict.fromkeys(self.axes))
             return dict(value)
-        if len(self.axes) > 1:
+        if len({*self.same.values()}) > 1:
             axes = ", ".join(f'"{axis}": …' for axis in self.axes)
             raise InputError(f"`{what}`: there are several time axes, so expected {{{axes}}}")
         return dict.fromkeys(self.axes, value)
 
     def _lengths(self, lengths: Lengths, sizes: Sizes) -> dict[str, Array]:
-        """The lengths along every axis; where none are given, all steps."""
+        """The lengths along every axis; where none are given, all steps.
+
+        Axes with the same steps have the same lengths, of which one is enough.
+        """
         if self.no_lengths is not None:
             raise InputError(f"`{self.name}` takes no lengths: {self.no_lengths}")
-        given = self._by_axis("lengths", lengths)
-        return {
-            axis: fitting_lengths(f"`lengths`{self._of(axis)}", given[axis], steps, sizes)
-            if axis in given
-            else np.full(sizes.batch, steps)
-            for axis, steps in sizes.steps.items()
-        }
+        found: dict[str, Array] = {}
+        for axis, given in self._by_axis("lengths", lengths).items():
+            what, first = f"`lengths`{self._of(axis)}", self.same[axis]
+            own = fitting_lengths(what, given, sizes.steps[axis], sizes)
+            if not np.array_equal(found.setdefault(first, own), own):
+                raise InputError(
+                    f"{what} are other ones than{self._of(first)}{self._as_many(first, axis)}"
+                )
+        for axis in set(self.same.values()) - found.keys():
+            found[axis] = np.full(sizes.batch, sizes.steps[axis])
+        return {axis: found[self.same[axis]] for axis in sizes.steps}
 
 
 def interface_of(
@@ -300,6 +320,7 @@ def interface_of(
     return Interface(
         name=graph.name,
         axes=graph.axes or ("t",),
+        same=same_steps(graph) or {"t": "t"},
         steps=steps,
         params=leaves("param"),
         inputs=leaves("input"),

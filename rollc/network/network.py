@@ -62,6 +62,9 @@ class Network:
         The outputs.
     axes : tuple of str
         The time axes.
+    same_steps : dict of str to str
+        For each axis the first one of those that have the same steps, since a value of one is read
+        along the other.
     dtype : str
         ``float32`` or ``float64``.
     steps : int or None
@@ -135,6 +138,7 @@ class Network:
         self.feed = feed
         self._interface: Interface = interface_of(graph, dtype, steps, free=feed == "free")
         self.axes = self._interface.axes
+        self.same_steps = self._interface.same
         self.params = self._interface.params
         self.inputs = self._interface.inputs
         self.targets = self._interface.targets

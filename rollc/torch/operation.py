@@ -166,9 +166,12 @@ class _Request(NamedTuple):
         for lengths in self.lengths:
             if batch is None and lengths.ndim:
                 batch = lengths.shape[0]
+        same = network.same_steps
         for axis in network.axes:
-            if network.steps is not None:
-                steps.setdefault(axis, network.steps)
+            known = [steps[other] for other in steps if same[other] == same[axis]]
+            known += [] if network.steps is None else [network.steps]
+            if known:
+                steps.setdefault(axis, known[0])
         return steps, batch
 
 

@@ -155,6 +155,9 @@ def _reasons(graph: Graph, axis: str) -> Iterator[str]:
             yield f"`{name}` is read from the future"
     ends: list[str] = []
     for node in graph.nodes:
+        along, to = node.options.get("axis"), node.options.get("to")
+        if operation_of(node).renames and axis in (along, to):
+            yield f"`{node.name}` reads the steps of {along} along {to}, which need all of them"
         along = node.options.get("axis") == axis
         if axis in over_axes(node.options) or (along and _needs_others(node)):
             yield f"`{node.name}` is computed from all steps of {axis}"

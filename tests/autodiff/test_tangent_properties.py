@@ -50,7 +50,7 @@ def test_every_operation(operation: str, case: Case) -> None:
     """Where a parameter is added to every input."""
     graph = _with_offsets(on_a_bench(operation, case, operation))
     apart = operation in ("mean_over", "outer", "embed_adjoint")
-    whole = operation in ("impulse", "tail", "tail_steps", "position")
+    whole = operation in ("impulse", "tail", "tail_steps", "position", "rename_axis")
     if whole or (apart and case.options.get("over") == OVER):
         with pytest.raises(CannotSplit):  # it cannot go window by window
             segments(graph)

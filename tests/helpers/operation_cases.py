@@ -40,7 +40,7 @@ ROWS = Type("float", (2, 3), (BATCH,))
 END = Type("index", (), (BATCH,), 9)  # a step, before, inside or behind the sequence
 SWITCH = Type("bool", (), OVER)
 CONDITION = Type("bool", (3,), OVER)
-SIZES = {"t": 4, BATCH: 2}
+SIZES = {"s": 4, "t": 4, BATCH: 2}
 
 
 def anywhere(x: Value) -> Value:
@@ -246,6 +246,7 @@ CASES: dict[str, list[Case]] = {
         for name in ("tail_steps", "tail_start")
     },
     "spread": [Case((STATIC,), {"axis": "t"})],
+    "rename_axis": [Case((VECTOR,), {"axis": "t", "to": "s"}, cycle=False)],
     "extent": [Case((), {"axis": "t"}), Case((), {"axis": BATCH})],
     "step": [
         Case((), {"axis": "t", "period": 3}),
@@ -365,7 +366,9 @@ class Bench:
             self.build.define("loss", "sum_of", tuple(self.losses))
         nodes = tuple(self.build.nodes.values())
         outputs = tuple((output, output) for output in self.outputs)
-        return Graph(name, "checked", nodes, outputs, "loss" if self.losses else None)
+        axes = tuple(sorted({"t", *(axis for node in nodes for axis in node.type.time)}))
+        loss = "loss" if self.losses else None
+        return Graph(name, "checked", nodes, outputs, loss, axes=axes)
 
 
 def places(case: Case) -> Iterator[int | None]:

@@ -130,6 +130,8 @@ class Operation:
                    divided by the number of steps that are no padding
     combine     -- the operation that combines partial results of the reduction
     whole       -- it needs all the steps along its axes at once
+    renames     -- the axis ``axis`` of its operand is the axis ``to`` of its result, step by step:
+                   both have the same steps, in every sequence
     counts      -- its value changes with the number of steps before or behind
     sees_end    -- its value at a step depends on where the sequence begins or ends
     compares    -- of a loss, or of a difference: what its first operand says of the second: its
@@ -170,6 +172,7 @@ class Operation:
     neutral: float | None = None
     combine: str = ""
     whole: bool = False
+    renames: bool = False
     counts: bool = False
     sees_end: bool = False
     compares: Literal["numbers", "classes", "yes", ""] = ""

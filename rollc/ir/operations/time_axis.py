@@ -3,7 +3,8 @@
 A value that does not run over an axis is constant along it, so the adjoint of a sum over an
 axis is its cotangent as it is.  ``extent`` is the length of an axis, and ``step`` the position
 along it: an index, so that comparing it is exact at any length.  A delayed read under ``first``
-or ``last`` reaches any single step: ``first(x[t+2])`` is x at the third.
+or ``last`` reaches any single step: ``first(x[t+2])`` is x at the third.  ``rename_axis`` gives
+what its operand is at a step of one axis at the same step of another.
 
 On an axis of length 0 every reduction is 0 here; what a mean or an extreme of nothing means is
 decided by :mod:`rollc.transforms.empty_axes`.
@@ -230,6 +231,30 @@ def _impulse_adjoint(g: Value, y: Value, x: Value, axis: str, at: str) -> list[V
     return [call("impulse", call(at, g, axis=axis), axis=axis, at=at)]
 
 
+def _to(options: Options) -> str:
+    to = options["to"]
+    assert isinstance(to, str)
+    return to
+
+
+def _infer_renamed(operands: Sequence[Type | None], options: Options) -> Type | None:
+    types = known(operands)
+    if types is None:
+        return None
+    (x,), axis, to = types, _axis(options), _to(options)
+    if axis not in x.axes:
+        raise TypeMismatch(f"a value that changes over `{axis}`", [0])
+    if to in x.axes:
+        raise TypeMismatch(f"a value that does not change over `{to}`", [0])
+    return Type(x.kind, x.shape, ordered_axes((*without(x.axes, [axis]), to)), x.bound)
+
+
+def _renamed(frame: Frame, options: Options, x: Array) -> Array:
+    axes = [_to(options) if axis == _axis(options) else axis for axis in frame.axes]
+    lead = [axes.index(axis) for axis in ordered_axes(axes)]
+    return x.transpose((*lead, *range(len(axes), x.ndim)))
+
+
 def _infer_extent(operands: Sequence[Type | None], options: Options) -> Type | None:
     return Type("float")
 
@@ -371,6 +396,22 @@ SEQUENCE = (
         moves=True,
         selects=True,
         required={"axis": AXIS},
+    ),
+    Operation(
+        "rename_axis",
+        ("x",),
+        _infer_renamed,
+        _renamed,
+        lambda g, y, x, axis, to: [call("rename_axis", g, axis=to, to=axis)],
+        internal=True,
+        summary="x, its steps along one axis as those along another",
+        slope="constant",
+        gives="operand",
+        linear="jointly",
+        finite=True,
+        moves=True,
+        renames=True,
+        required={"axis": AXIS, "to": AXIS},
     ),
     Operation(
         "extent",

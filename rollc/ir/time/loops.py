@@ -41,7 +41,8 @@ def loop_of(component: Iterable[Node]) -> Timing:
 
 def needs_all_steps(node: Node, axes: Collection[str] | None) -> bool:
     """Whether a node needs all steps of an operand, along one of the axes (any, for None)."""
-    if not operation_of(node).whole:
+    entry = operation_of(node)
+    if not (entry.whole or entry.renames):
         return False
     over = node.options.get("over", (node.options.get("axis"),))
     return axes is None or not isinstance(over, tuple) or not set(axes).isdisjoint(over)

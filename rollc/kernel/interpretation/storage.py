@@ -111,7 +111,7 @@ class Storage:
 
         It is a view of the buffer's array, or a copy for an unpadded input.  An axis that neither
         the statement nor a loop around it iterates over has all of its steps, and one whose first
-        or last step is read has that step.
+        or last step is read has that step; one that is read along another axis is that one.
         """
         buffer, array = self.buffers.get(ref.buffer), self.arrays.get(ref.buffer)
         if buffer is None or array is None:
@@ -120,7 +120,9 @@ class Storage:
         for axis in buffer.axes:
             low, high = self._rows(buffer, ref, axis, domain)
             array = self._cut(buffer, array, len(axes), low, high)
-            end = ref.row != "step" and axis == ref.end
+            own = axis == ref.end
+            end = own and ref.row in ("first", "last")
+            axis = ref.by if own and ref.row == "along" else axis
             if axis in domain.steps and axis not in domain.over and not end:
                 array = array[along(len(axes), 0)]
             else:
@@ -135,11 +137,12 @@ class Storage:
 
     def _rows(self, buffer: Buffer, ref: Ref, axis: str, domain: Domain) -> tuple[int, int]:
         """The range of rows that a reference denotes along an axis."""
-        if ref.row != "step" and axis == ref.end:
+        if ref.row in ("first", "last") and axis == ref.end:
             low = 0 if ref.row == "first" else self.sizes[axis] - 1
             high = low + 1
         else:
-            low, high = domain.range(axis, self.sizes[axis])
+            by = ref.by if axis == ref.end else axis
+            low, high = domain.range(by, self.sizes[by])
         move = 0
         if buffer.role == "block":
             if domain.block is None:

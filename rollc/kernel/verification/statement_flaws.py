@@ -51,7 +51,9 @@ def ref_flaws(ref: Ref, buffer: Buffer) -> Iterator[str]:
         )
     if not 0 <= ref.shift <= buffer.before + buffer.after:
         yield f"takes a row of `{ref.buffer}` that is not there: shift {ref.shift}"
-    if ref.row not in ("step", "first", "last") or (ref.row == "step") != (ref.end == ""):
+    known = ref.row in ("step", "first", "last", "along")
+    named = (ref.row == "step") == (ref.end == "") and (ref.row != "along") == (ref.by == "")
+    if not (known and named) or ref.by in buffer.axes:
         yield f"takes the row `{ref.row}` of `{ref.buffer}` along `{ref.end}`"
     elif ref.end and ref.end not in buffer.axes:
         yield f"takes the {ref.row} row of `{ref.buffer}`, which has none along `{ref.end}`"
@@ -250,6 +252,8 @@ class Statements:
             buffer = self.buffers[ref.buffer]
             own = {*over, *context.axes, ref.end}
             own |= {whole} if ref in {*reads(statement)} else set()
+            if ref.by and ref.by not in {*over, *context.axes}:
+                yield f"reads `{ref.buffer}` by the steps along `{ref.by}`, not iterating over it"
             for axis in (*buffer.axes, *((BATCH,) if buffer.batch else ())):
                 if axis not in own:
                     yield f"accesses steps of `{ref.buffer}` along `{axis}`, not iterating over it"
@@ -266,8 +270,11 @@ class Statements:
         """The axes along which a read varies."""
         buffer = self.buffers[ref.buffer]
         loops = () if context.block else context.axes
-        steps = tuple(axis for axis in buffer.axes if axis not in loops or axis == ref.end)
-        return (*steps, *((BATCH,) if buffer.batch else ()))
+        steps = [axis for axis in buffer.axes if axis not in loops or axis == ref.end]
+        if ref.by:  # what is along one axis is read along the other
+            steps = [axis for axis in steps if axis != ref.end]
+            steps += [ref.by] if ref.by not in loops else []
+        return ordered_axes((*steps, *((BATCH,) if buffer.batch else ())))
 
     def _kept(self, out: Ref, axes: Sequence[str], context: _Context) -> Iterator[str]:
         """A buffer that is written by iterations over some axes has these axes."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from rollc.ir.attribute_flaws import attribute_flaw
 from rollc.ir.graph import Attribute, Edge, attributes
+from rollc.lang.diagnostics.diagnostic import Edit
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.call_checks import (
     along_of,
@@ -21,6 +22,7 @@ from rollc.lang.elaboration.expressions import leading_name
 from rollc.lang.elaboration.unknown_calls import unknown_function
 from rollc.lang.expansion.substitution import Scope, substituted
 from rollc.lang.symbols.builtins import (
+    ALONG_AXIS,
     CUT,
     DERIVATIVES,
     ENDS,
@@ -29,6 +31,7 @@ from rollc.lang.symbols.builtins import (
     JACOBIAN,
     MOVED,
     OVER_TIME,
+    RENAME,
     RESHAPE,
     SHAPED,
     SIZE,
@@ -154,6 +157,8 @@ class Drafts(CallsOfSizes):
             return self.in_dimensions(call, prefix, name)
         if function in DERIVATIVES:
             return self._derivative(call, prefix, name)
+        if function == ALONG_AXIS:
+            return self._along_axis(call, prefix, name)
         if function == STOP and call.options:
             return self._cut_at_borders(call, prefix)
         operation = self._operation(call)
@@ -172,6 +177,26 @@ class Drafts(CallsOfSizes):
         operands = self.all_of(call.operands, prefix)
         chosen = attributes(**options)
         return self.add(operation, operands, call.span, prefix, name, options=chosen, along=along)
+
+    def _along_axis(self, call: Call, prefix: str, name: str | None) -> Operand:
+        """`along(k, s)`: what k is at the steps of its own axis, at those of another one."""
+        if call.over is not None and len(call.operands) == 1:
+            axis = call.over
+            edit = Edit(Span(call.operands[0].span.end, axis.span.start), ", ")
+            helps = [f"write `{ALONG_AXIS}(x, {axis.name})`"]
+            message = f"`{ALONG_AXIS}` takes an axis without `over`"
+            raise rejected("R204", call.span, message, "", helps, [edit])
+        if call.options or call.sizes or call.over is not None:
+            raise no_option(call)
+        check_arity(call, ("x", "axis"))
+        value, axis_ = call.operands
+        if not isinstance(axis_, Name):
+            message = f"the second operand of `{ALONG_AXIS}` is the name of a time axis"
+            raise rejected("R204", axis_.span, message, "this is none")
+        options = attributes(axis=self.axis(axis_))
+        return self.add(
+            RENAME, (self.read(value, prefix),), call.span, prefix, name, options=options
+        )
 
     def _derivative(self, call: Call, prefix: str, name: str | None) -> Operand:
         """`grad(e, x)` and `jacobian(f, x)`: nodes that wait until all types are known."""

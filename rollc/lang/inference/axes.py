@@ -4,6 +4,7 @@
     h[s-1]                    runs over s, and the axes of h
     mean(x, over s)           runs over the axes of x, less s
     last(x)                   is along the only axis of x
+    along(x, s)               runs over s in the place of the only axis of x
     `t` inside a cell         is the only axis of the arguments of its use
 
 Every other operation runs over the union of its operands' axes.  Left behind: drafts that
@@ -20,7 +21,7 @@ from rollc.ir.graph import BATCH, Edge, attributes
 from rollc.ir.traversal import reachable
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.diagnostics.source import Span
-from rollc.lang.symbols.builtins import ENDS, OVER_AXES, SPREAD
+from rollc.lang.symbols.builtins import ENDS, OVER_AXES, RENAME, SPREAD
 from rollc.lang.symbols.table import Names, listed
 from rollc.lang.symbols.untyped_node import Axis, Draft, Operand
 
@@ -67,7 +68,7 @@ def settled(
 def without_time(draft: Draft) -> Draft:
     """The draft as if all were one step: its shape is the same, whatever axes there are."""
     operands = tuple(replace(operand, edge=Edge(operand.edge.source)) for operand in draft.operands)
-    if draft.operation in (*OVER_AXES, SPREAD):
+    if draft.operation in (*OVER_AXES, SPREAD, RENAME):
         return replace(draft, operation="identity", operands=operands, attributes=())
     type_ = None if draft.type is None else replace(draft.type, axes=())
     return replace(draft, operands=operands, type=type_)
@@ -129,7 +130,7 @@ class _Axes:
         draft = self.drafts[name]
         if draft.type is not None:
             return frozenset(draft.type.time)
-        if draft.operation == "step":  # the number of the step
+        if draft.operation in ("step", RENAME):  # the number of the step
             return NONE.union(*map(self._of, over(draft)))
         found = NONE.union(*(self._read(operand.edge) for operand in draft.operands))
         if draft.operation == SPREAD:
@@ -163,7 +164,11 @@ class _Axes:
         options = dict(draft.attributes)
         if draft.operation == SPREAD and self._only(over(draft)[0]) in self._read(operands[0].edge):
             return replace(draft, operation="identity", attributes=())  # it runs there already
-        if "over" in options:
+        if draft.operation == RENAME:
+            to = self._only(over(draft)[0])
+            runs = self._read(operands[0].edge) - {to}
+            options = {"axis": min(runs, default=self._other(to)), "to": to}
+        elif "over" in options:
             options["over"] = tuple(map(self._only, over(draft)))
         elif over(draft):
             options["axis"] = self._only(over(draft)[0])
@@ -180,6 +185,9 @@ class _Axes:
     def _only(self, axis: str) -> str:
         """The one time axis that an axis is (any where it could be several)."""
         return min(self._of(axis), default=self.names.axes[0])
+
+    def _other(self, axis: str) -> str:
+        return next((other for other in self.names.axes if other != axis), axis)
 
     # What can be wrong
 
@@ -230,6 +238,28 @@ class _Axes:
                     helps=(f"say it: `{draft.operation}(…, over {min(runs)})`",),
                 )
 
+        if draft.operation == RENAME:
+            yield from self._unmoved(draft)
+
+    def _unmoved(self, draft: Draft) -> Iterator[Diagnostic]:
+        """What is wrong with a value that cannot be read along another axis."""
+        (operand,), to = draft.operands, self._only(over(draft)[0])
+        runs = self._read(operand.edge)
+        if runs and to not in runs:
+            return
+        text = (
+            f"this runs over {listed(sorted(runs))}" if runs else "this is the same at every step"
+        )
+        if runs == {to}:
+            message, help_ = f"a value that is along `{to}` already", "leave `along` out"
+        elif runs:
+            message = f"a value along two axes cannot be read along `{to}`"
+            help_ = "`along` takes what runs over one axis: move what it is computed from"
+        else:
+            message = f"a value that does not change with time is the same along `{to}`"
+            help_ = "leave `along` out"
+        yield Diagnostic("R229", message, Label(operand.span, text), helps=(help_,))
+
     def _which(self, use: Axis, axes: Axes) -> Diagnostic:
         run = f"its arguments run over {listed(sorted(axes)) if axes else 'no time axis'}"
         example = min(axes, default=self.names.axes[0])
@@ -251,6 +281,8 @@ class _Axes:
             also = f"runs over {listed(sorted(runs))}"
             message, text = f"`{name}` does not run over `{axis}`", f"read along `{axis}`"
             help_ = f"`{name}[{min(runs)}-1]` is its value one step ago"
+            if len(runs) == 1:
+                help_ += f", and `along({name}, {axis})` what it is at the same step of `{axis}`"
         place = () if symbol is None else (Label(symbol.at, also),)
         return Diagnostic("R210", message, Label(operand.span, text), place, helps=(help_,))
 

@@ -33,6 +33,7 @@ ENDS = ("first", "last")  # one step of the sequence
 OVER_AXES = frozenset([*(f"{name}_over" for name in OVER_TIME), *ENDS])  # operations
 SPREAD = "spread"  # the operation of what is the same at every step of an axis
 CUT, FEED, SIZE = "split", "feed", "size"  # functions that are no operations
+ALONG_AXIS, RENAME = "along", "rename_axis"  # a function of a value and an axis; its operation
 # Constants with a shape, functions of sizes: `full` has a value before them.
 ZEROS, ONES, FULL, EYE, RANGE = "zeros", "ones", "full", "eye", "range"
 SHAPED = (ZEROS, ONES, FULL, EYE, RANGE)
@@ -46,7 +47,7 @@ ALONG = (
     *("linear_scan", "arrange"),  # in functions of the library
 )
 GRAD, JACOBIAN = DERIVATIVES = ("grad", "jacobian")  # of the same step: `symbols/derivatives.py`
-NO_OPERATIONS = (CUT, FEED, SIZE, *SHAPED, *MOVED, RESHAPE, STACK, EINSUM, *DERIVATIVES)
+NO_OPERATIONS = (CUT, FEED, SIZE, *SHAPED, *MOVED, RESHAPE, STACK, EINSUM, *DERIVATIVES, ALONG_AXIS)
 STOP, EVERY = "stop", "every"  # an option that no operation has: it is a rule on one read
 TIME = "t"
 
@@ -59,7 +60,7 @@ WRITTEN = {
     **{f"{name}_over": f"{name}(x, over t)" for name in OVER_TIME},
 }
 OTHERWISE = {"with_slope": "grad", "fill": FULL, "stack": "[…]", "zero_pad": "pad"}
-OTHERWISE |= {"stacked": STACK, "permute": TRANSPOSE}
+OTHERWISE |= {"stacked": STACK, "permute": TRANSPOSE, RENAME: ALONG_AXIS}
 SYMBOL_OF = {operation: symbol for symbol, operation in SYMBOLS.items()}
 
 

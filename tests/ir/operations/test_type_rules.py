@@ -228,6 +228,8 @@ INTERNAL = [
     ("matmul", (MATRIX, Type("float", (2, 3))), {"transpose_b": True}, "2 rows"),
     ("logistic_loss", (VECTOR, MATRIX), {}, "equal shapes"),
     ("spread", (OVER_T,), {"axis": "t"}, "the same all along"),
+    ("rename_axis", (VECTOR,), {"axis": "t", "to": "s"}, "changes over `t`"),
+    ("rename_axis", (OVER_T,), {"axis": "t", "to": "t"}, "does not change over `t`"),
     ("tail", (OVER_T, OVER_T), {"axis": "t"}, "the same at every step"),
     ("tail", (VECTOR, VECTOR), {"axis": "t"}, "changes over"),
     ("tail", (OVER_T, NUMBER), {"axis": "t"}, "rows"),

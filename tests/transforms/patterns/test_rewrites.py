@@ -26,6 +26,7 @@ from rollc.ir.interpreter import interpret
 from rollc.ir.operations import OPERATIONS, TypeMismatch
 from rollc.ir.operations.operation import Options
 from rollc.ir.text import print_graph
+from rollc.ir.time.same_steps import same_steps
 from rollc.ir.verifier import verify
 from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.patterns import REWRITES
@@ -101,6 +102,9 @@ def options_of(random_: random.Random, operation: str, operands: list[Type]) -> 
             return {"epsilon": 0.1}
         case "first" | "last" | "step":
             return {"axis": random_.choice(["s", "t"])}
+        case "rename_axis":
+            axis, to = random_.sample(["s", "t"], 2)
+            return {"axis": axis, "to": to}
         case "spread" | "extent":
             return {"axis": random_.choice(["s", "t", BATCH])}
         case "impulse":
@@ -192,12 +196,18 @@ def with_loss(graph: Graph) -> Graph | None:
     return replace(graph, nodes=tuple(build.nodes.values()), loss=loss)
 
 
+def sizes_of(graph: Graph) -> dict[str, int]:
+    """As many steps along both axes where a value of one is read along the other."""
+    return {**SIZES, "s": SIZES["t"]} if len({*same_steps(graph).values()}) < 2 else SIZES
+
+
 def same(before: Graph, after: Graph, leaves: dict[str, Any]) -> None:
     assert verify(after) == [], print_graph(after)
     pairs = zip(
         (*before.outputs, *before.gradients), (*after.outputs, *after.gradients), strict=True
     )
-    first, second = interpret(before, leaves, SIZES), interpret(after, leaves, SIZES)
+    sizes = sizes_of(before)
+    first, second = interpret(before, leaves, sizes), interpret(after, leaves, sizes)
     for (label, old), (other, new) in pairs:
         assert label == other
         assert before[old].type == after[new].type, label
@@ -209,7 +219,7 @@ def check(seed: int) -> Counter[str]:
     random_ = random.Random(seed)
     graph = grown(random_, random_.choice([3, 6, 10, 16]))
     assert verify(graph) == []
-    leaves = random_leaves(graph, SIZES, seed)
+    leaves = random_leaves(graph, sizes_of(graph), seed)
     same(graph, canonicalize(graph), leaves)
     whole = with_loss(graph)
     if whole is not None:

@@ -120,8 +120,9 @@ class Writer:
             return "n" if first == "0" else f"{first} + n"
         for axis in buffer.axes:
             at = self.step(axis) if steps is None else steps.get(axis, self.step(axis))
-            if ref.row != "step" and axis == ref.end:
-                at = "0" if ref.row == "first" else f"{self.steps(axis)} - 1"
+            if axis == ref.end:
+                ends = {"first": "0", "last": f"{self.steps(axis)} - 1"}
+                at = ends.get(ref.row) or (steps or {}).get(ref.by, self.step(ref.by))
             extent = self.steps(axis)
             if buffer.role == "block" and at != "r":  # r counts the rows of the buffer
                 at = "0" if at == "begin" else f"{at} - begin"
