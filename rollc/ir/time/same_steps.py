@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from rollc.ir.graph import Graph
 from rollc.ir.operations import operation_of
+
+
+Own = TypeVar("Own")
 
 
 def same_steps(graph: Graph) -> Mapping[str, str]:
@@ -16,3 +20,8 @@ def same_steps(graph: Graph) -> Mapping[str, str]:
             one, other = sorted(first[str(node.options[end])] for end in ("axis", "to"))
             first = {axis: one if of == other else of for axis, of in first.items()}
     return first
+
+
+def made_alike(graph: Graph, own: Mapping[str, Own]) -> dict[str, Own]:
+    """What is given for each axis, the same for all that have the same steps."""
+    return {axis: own[first] for axis, first in same_steps(graph).items()}

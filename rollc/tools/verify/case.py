@@ -14,6 +14,7 @@ from rollc.driver.artefact import DTYPES
 from rollc.errors import InputError
 from rollc.ir.graph import BATCH, LEAVES, Graph, Node
 from rollc.ir.interpreter import interpret
+from rollc.ir.time.same_steps import made_alike
 from rollc.network.arrays import unknown
 from rollc.network.interface import interface_of
 from rollc.network.noise_draws import draw_noise
@@ -83,8 +84,9 @@ def finite_case(
     """
     delays = (max(reach.past, reach.future) for reach in graph.reach.values())
     steps = min(max(FEWEST_STEPS, 2 + max(delays, default=0)), MOST_STEPS)
-    # No two axes have the same length, so that none passes for another one.
-    sizes = {axis: steps + more for more, axis in enumerate(graph.axes)} | {BATCH: BATCH_SIZE}
+    # No two axes have the same length, so that none passes for another one, if they need not.
+    counts = {axis: steps + more for more, axis in enumerate(graph.axes)}
+    sizes = made_alike(graph, counts) | {BATCH: BATCH_SIZE}
     best: Case | None = None
     for scale in SCALES:
         for positive in ((), ("input", "target"), ("input", "target", "param")):

@@ -24,6 +24,7 @@ from rollc.ir.interpreter import interpret
 from rollc.ir.names import STATE
 from rollc.ir.operations import operation_of
 from rollc.ir.operations.vectors.linear import over_axes
+from rollc.ir.time.same_steps import made_alike
 from rollc.ir.traversal import needed_names
 from rollc.network.network import Network
 from rollc.tools.verify.case import TOLERANCE, Case, with_state
@@ -80,7 +81,7 @@ def own_lengths(case: Case) -> dict[str, Array]:
         # One axis goes down and the next one up, so that none passes for another.
         lengths = np.linspace(steps, 0, count).round().astype(np.int64)
         found[axis] = lengths if place % 2 == 0 else np.roll(lengths, 1)
-    return found
+    return made_alike(case.graph, found)
 
 
 def can_be_alone(graph: Graph) -> bool:
