@@ -157,7 +157,8 @@ def _reasons(graph: Graph, axis: str) -> Iterator[str]:
     for node in graph.nodes:
         along, to = node.options.get("axis"), node.options.get("to")
         if operation_of(node).renames and axis in (along, to):
-            yield f"`{node.name}` reads the steps of {along} along {to}, which need all of them"
+            reason = f"`{node.name}` needs all steps of {along}, which it reads along {to}"
+            yield f"{reason}: what is read along {to} can be an input"
         along = node.options.get("axis") == axis
         if axis in over_axes(node.options) or (along and _needs_others(node)):
             yield f"`{node.name}` is computed from all steps of {axis}"

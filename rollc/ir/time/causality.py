@@ -21,6 +21,7 @@ from itertools import pairwise
 import networkx as nx
 
 from rollc.ir.graph import Edge, Graph, Node
+from rollc.ir.operations import operation_of
 from rollc.ir.time.loops import loop_of, needs_all_steps
 from rollc.ir.time.retiming import NoTiming
 from rollc.ir.traversal import cycles
@@ -52,10 +53,14 @@ class CycleWithoutDelay:
 
 @dataclass(frozen=True, slots=True)
 class NeedsWhole:
-    """A cycle through ``node``, which needs all steps of what it is computed from."""
+    """A cycle through ``node``, which needs all steps of what it is computed from.
+
+    It ``renames`` an axis: what it is computed from is read along another one.
+    """
 
     node: str
     cycle: tuple[Link, ...]
+    renames: bool = False
 
     def __str__(self) -> str:
         return f"`{self.node}` needs a whole sequence to compute itself: {_path(self.cycle)}"
@@ -135,7 +140,7 @@ def _findings(graph: Graph, links: list[Link]) -> Iterator[Finding]:
         if whole is None:
             yield CycleWithoutDelay(_Cycles(component).shortest())
         else:
-            yield NeedsWhole(whole.reader, _Cycles(component).through(whole))
+            yield _needing(graph, whole.reader, _Cycles(component).through(whole))
     for component in _components(order, links):
         axes = {link.edge.axis for link in component if link.edge.delay}
         whole = next((link for link in component if _needs_whole(graph, link, axes)), None)
@@ -145,12 +150,16 @@ def _findings(graph: Graph, links: list[Link]) -> Iterator[Finding]:
             cycle = _Cycles(component).through(whole)
             # Without a delay it is reported already.
             if any(link.edge.delay for link in cycle):
-                yield NeedsWhole(whole.reader, cycle)
+                yield _needing(graph, whole.reader, cycle)
             continue
         if len(axes) > 1:
             yield from _without_order(component, sorted(axes))
         else:
             yield from _without_direction(graph, component)
+
+
+def _needing(graph: Graph, name: str, cycle: tuple[Link, ...]) -> NeedsWhole:
+    return NeedsWhole(name, cycle, operation_of(graph[name]).renames)
 
 
 def _is_ordered(graph: Graph, component: list[Link]) -> bool:

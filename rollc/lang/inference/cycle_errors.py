@@ -27,7 +27,7 @@ def blocked(findings: Iterable[Finding]) -> set[str]:
 
 def _links(finding: Finding) -> tuple[Link, ...]:
     match finding:
-        case CycleWithoutDelay(cycle) | NeedsWhole(_, cycle):
+        case CycleWithoutDelay(cycle) | NeedsWhole(_, cycle, _):
             return cycle
         case BothDirections(past, future) | AlongTwoAxes(past, future):
             return (*past, *future)
@@ -44,8 +44,8 @@ def cycle_diagnostics(
         match finding:
             case CycleWithoutDelay(cycle):
                 yield _without_delay(cycle, places, axes)
-            case NeedsWhole(node, cycle):
-                yield _needs_whole(node, cycle, places)
+            case NeedsWhole(node, cycle, renames):
+                yield _needs_whole(node, cycle, places, renames)
             case BothDirections(past, future):
                 yield _both_directions(past, future, places)
             case AlongTwoAxes(first, second):
@@ -109,8 +109,11 @@ def _without_delay(
 
 
 def _needs_whole(
-    node: str, cycle: tuple[Link, ...], places: Mapping[tuple[str, int], Span]
+    node: str, cycle: tuple[Link, ...], places: Mapping[tuple[str, int], Span], renames: bool
 ) -> Diagnostic:
+    help_ = "a value over the steps, or an initial one, must not depend on itself"
+    if renames:
+        help_ = "`along` takes what is known at all steps before, such as what an input gives"
     labels = [
         Label(places[link.reader, link.operand], f"`{owner(link.edge.source)}` is needed here")
         for link in _shown(cycle)
@@ -127,7 +130,7 @@ def _needs_whole(
         at,
         tuple(also[:MOST_SHOWN]),
         notes=(_path(cycle),),
-        helps=("a value over the steps, or an initial one, must not depend on itself",),
+        helps=(help_,),
     )
 
 
