@@ -16,7 +16,7 @@ from itertools import product
 
 from rollc.drawing.diagram import fits
 from rollc.drawing.folding.equations import equation
-from rollc.drawing.folding.folding import INITIAL, Folded, Read, Value, is_adjoint
+from rollc.drawing.folding.folding import ALONG, INITIAL, Folded, Read, Value, is_adjoint
 from rollc.errors import InputError
 from rollc.support.checks import whole
 
@@ -149,12 +149,19 @@ class _Grid:
         source, delays = self.values[read.source], dict(read.delays)
         choices = []
         for axis in self._axes(source):
-            if axis in at and ends.get(axis) != ALL:
-                choices.append([at[axis] - delays.get(axis, 0)])
-            elif ends.get(axis, ALL) != ALL:
-                choices.append([self._end(axis, ends[axis])])
-            else:
+            end, delay = "", delays.get(axis, 0)
+            for of, how in read.ends:
+                if of == axis and how.startswith(ALONG):
+                    axis = how.removeprefix(ALONG)
+                    delay += delays.get(axis, 0)
+                elif of == axis:
+                    end = how
+            if axis in at and end != ALL:
+                choices.append([at[axis] - delay])
+            elif end in ("", ALL):
                 choices.append([*range(self.steps[axis])])
+            else:
+                choices.append([self._end(axis, end)])
         for steps in product(*choices):
             there = dict(zip(self._axes(source), steps, strict=True))
             if all(0 <= step < self.steps[axis] for axis, step in there.items()):
@@ -163,7 +170,8 @@ class _Grid:
                 yield self._initial(source, there)
 
     def _only(self, ends: Mapping[str, str]) -> Iterator[tuple[str, int]]:
-        return ((axis, self._end(axis, end)) for axis, end in ends.items() if end != ALL)
+        one = ((axis, end) for axis, end in ends.items() if end in ("first", "last"))
+        return ((axis, self._end(axis, end)) for axis, end in one)
 
     def _end(self, axis: str, end: str) -> int:
         return 0 if end == "first" else self.steps[axis] - 1

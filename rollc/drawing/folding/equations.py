@@ -181,7 +181,9 @@ class _Writer:
             return f"Σ {inner}", _PRODUCT
         arguments = [self._operand(edge, step, depth)[0] for edge in operands]
         over = options.get("over")
-        if isinstance(over, tuple):
+        if "to" in options:
+            arguments.append(str(options["to"]))
+        elif isinstance(over, tuple):
             axes = [str(axis) for axis in over if axis != BATCH]
             arguments += [f"over {', '.join(axes)}"] if axes else []
         elif isinstance(options.get("axis"), str):

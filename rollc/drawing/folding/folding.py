@@ -28,6 +28,8 @@ Delays = tuple[tuple[str, int], ...]
 _SILENT = frozenset({"constant", "noise"})
 INITIAL = "'initial"
 """What the names of nodes end in that :func:`with_initial_nodes` adds; no spec can name them."""
+ALONG = "along "
+"""What an end of a read begins with whose axis is read along another one; that stands behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Read:
     """A read of a value, maybe with a delay; an ``initial`` one is for before the sequence.
 
     ``ends`` are the axes along which it is of one step alone, the ``first`` or the ``last``, or of
-    ``all``, as a softmax over time is.
+    ``all``, as a softmax over time is; or that are read along another one, the nearest read first.
     """
 
     source: str
@@ -322,10 +324,15 @@ class _Folding:
 
 
 def _ends(node: Node) -> tuple[tuple[str, str], ...]:
-    """The axes along which a node has to do with one step alone or, at each step, with all."""
+    """The axes along which a node has to do with one step alone or, at each step, with all.
+
+    And those that are read along another one.
+    """
     axis, over = node.options.get("axis"), node.options.get("over")
     if operation_of(node).whole and isinstance(over, tuple):
         return tuple((str(each), "all") for each in over if each in node.type.time)
+    if operation_of(node).renames:
+        return ((str(axis), f"{ALONG}{node.options['to']}"),)
     end = operation_of(node).end or node.options.get("at")
     return ((axis, end),) if isinstance(axis, str) and isinstance(end, str) and end else ()
 

@@ -8,7 +8,6 @@ from typing import TypeVar
 from rollc.ir.graph import Graph
 from rollc.ir.operations import operation_of
 
-
 Own = TypeVar("Own")
 
 

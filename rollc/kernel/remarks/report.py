@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from rollc.ir.graph import BATCH, LEAVES, Edge
+from rollc.ir.operations import operation_of
 from rollc.kernel.program import MatMul, Nest, OuterProduct, Program, Reduce, Routine
 from rollc.kernel.remarks.decisions import Decision, Location, decisions, nodes_of
 from rollc.kernel.schedule import Schedule
@@ -130,6 +131,8 @@ def _how(decision: Decision) -> str:
         return f"inside {decision.into}"
     others = [name for name in nodes_of(statement) if name != node.name]
     match statement:
+        case Nest() if operation_of(node).renames:
+            return f"one copy, along {node.options['to']}"
         case Nest():
             return f"nest {decision.number}: {len(others) + 1} fused" if others else "alone"
         case MatMul():

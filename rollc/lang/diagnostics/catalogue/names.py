@@ -416,7 +416,8 @@ NAMES = (
         In a network with two time axes an input says which one it runs over: `input x[s]`.
         `last(a)` and `first(a)` go over the only axis of `a`, and a cell runs along the only
         axis of its arguments; where there are two, or none, `over s` says it: `last(a, over s)`,
-        or among the sizes of a cell, `gru(a; H=8, over s)`.
+        or among the sizes of a cell, `gru(a; H=8, over s)`. `along(a, s)` takes a value that
+        runs over the other axis alone.
         """,
         """
         net translate
