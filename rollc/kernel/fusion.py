@@ -12,7 +12,7 @@ loop: to compute them there, from values that are stored anyway, costs less than
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -114,34 +114,43 @@ class _Grouper:
         self.region = region
         self.delayed = delayed
         self.pending = list(region.items)
-        self.pending_by_name: dict[str, list[Item]] = {}
-        for item in region.items:
-            self.pending_by_name.setdefault(item.node.name, []).append(item)
+        self.waiting = set(map(id, self.pending))
+        self.earlier = self._earlier()
 
     def groups(self) -> Iterable[Group]:
         while self.pending:
             group = self._next()
-            scheduled = set(map(id, group.items))
-            self.pending = [item for item in self.pending if id(item) not in scheduled]
-            for item in group.items:
-                same = self.pending_by_name[item.node.name]
-                same[:] = [other for other in same if other is not item]
+            self.waiting.difference_update(map(id, group.items))
+            self.pending = [item for item in self.pending if id(item) in self.waiting]
             yield group
 
-    def _ready(self, item: Item, nest: Mapping[str, Item] | None = None) -> bool:
-        """Whether the operands of an item at this step are computed before, or in the nest."""
+    def _earlier(self) -> Mapping[int, Sequence[tuple[Item, bool]]]:
+        """Of each item those that are computed before it, and whether it can be in their nest."""
+        by_name: dict[str, list[Item]] = {}
+        for item in self.pending:
+            by_name.setdefault(item.node.name, []).append(item)
+        return {id(item): tuple(self._sources(item, by_name)) for item in self.pending}
+
+    def _sources(
+        self, item: Item, by_name: Mapping[str, Sequence[Item]]
+    ) -> Iterator[tuple[Item, bool]]:
         loop, outer = self.region.kind != "free", self.region.outer
         for edge in needed(self.graph, item.node, self.guarded):
             if outer is not None and edge.delay and edge.axis == outer.axis:
                 continue
-            for source in self.pending_by_name.get(edge.source, ()):
+            for source in by_name.get(edge.source, ()):
                 if loop and not item.reads_same_iteration(source, edge.delay):
                     continue
-                if source is item or not item.meets(source, edge.delay):
-                    continue
-                inside = nest is not None and nest.get(edge.source) is source
-                if not inside or edge not in item.node.operands or edge.delay:
-                    return False
+                if source is not item and item.meets(source, edge.delay):
+                    yield source, edge in item.node.operands and not edge.delay
+
+    def _ready(self, item: Item, nest: Mapping[str, Item] | None = None) -> bool:
+        """Whether the operands of an item at this step are computed before, or in the nest."""
+        for source, fusable in self.earlier[id(item)]:
+            if id(source) in self.waiting and not (
+                fusable and nest is not None and nest.get(source.node.name) is source
+            ):
+                return False
         return True
 
     def _next(self) -> Group:

@@ -133,22 +133,22 @@ class _Blocker:
     def _before(self, body: list[Statement], position: int, loop: Loop) -> list[Simple]:
         """The statements before a loop whose values only it reads, at the current step."""
         inside = {id(statement) for statement in loop.simple()}
+        readers: dict[str, list[tuple[Simple, Ref]]] = {}
+        for other in simple_statements(body):
+            for ref in reads(other):
+                readers.setdefault(ref.buffer, []).append((other, ref))
         chosen: list[Simple] = []
+        known = set(inside)
         for statement in reversed(body[:position]):
             if isinstance(statement, Loop) or not self._movable(statement, loop):
                 continue
             names = {ref.buffer for ref in writes(statement)}
             if not all(self._private(name, loop) for name in names):
                 continue
-            known = inside | {id(other) for other in chosen}
-            readers = [
-                (other, ref)
-                for other in simple_statements(body)
-                for ref in reads(other)
-                if ref.buffer in names
-            ]
-            if all(id(other) in known and ref.row == "step" for other, ref in readers):
+            mine = (each for name in names for each in readers.get(name, ()))
+            if all(id(other) in known and ref.row == "step" for other, ref in mine):
                 chosen.append(statement)
+                known.add(id(statement))
         # A statement moves only with all others that use its buffers.
         chosen = self._closed(chosen, body, inside)
         return chosen[::-1]
