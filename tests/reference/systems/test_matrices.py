@@ -11,7 +11,7 @@ import numpy as np
 
 from rollc.driver.build import build_source
 from rollc.network.network import Network
-from tests.reference.systems.complex_step import Leaves, held, sigmoid
+from tests.reference.systems.complex_step import Leaves, held
 
 
 def network(text: str) -> Network:
@@ -43,38 +43,6 @@ def test_oscillators_that_pull_at_each_other() -> None:
             phases.append(phase)
         order = [np.cos(one).mean() ** 2 + np.sin(one).mean() ** 2 for one in phases]
         return {"phase": np.array(phases), "order": np.array(order)}, np.mean(order)
-
-    held(net, direct)
-
-
-def test_linear_attention_whose_rows_decay() -> None:
-    """Yang et al., Gated linear attention transformers with hardware-efficient training (2024),
-    equation 3: a matrix of memory, with a gate for each of its rows."""
-    net = network("""
-        net gated_linear_attention
-        dim D = 3, K = 2, V = 4
-        input x: [D]
-        target y: [V]
-        param Q: [K, D], P: [K, D], W: [V, D], A: [K, D], a: [K] = 1.0
-        q = Q @ x / sqrt(K)
-        k = P @ x
-        v = W @ x
-        decay = sigmoid(A @ x + a) ** (1 / 16)
-        S = expand(decay, axis=1) * S[t-1] + outer(k, v)
-        o = transpose(S) @ q
-        output o, S
-        loss mean(mse(o, y), over t)
-        """)
-
-    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
-        S, memories, seen = np.zeros((2, 4)), [], []
-        for x in p["x"]:
-            decay = sigmoid(p["A"] @ x + p["a"]) ** (1 / 16)
-            S = np.diag(decay) @ S + np.outer(p["P"] @ x, p["W"] @ x)
-            memories.append(S)
-            seen.append(p["Q"] @ x @ S / np.sqrt(2))
-        loss = np.mean((np.array(seen) - p["y"]) ** 2)
-        return {"o": np.array(seen), "S": np.array(memories)}, loss
 
     held(net, direct)
 
