@@ -257,6 +257,17 @@ class Carry:
 
 
 @dataclass(frozen=True, slots=True)
+class Lap:
+    """Add the nanoseconds since the last lap to the element ``place`` of a buffer of whole numbers.
+
+    Its first element is the time of the last lap; ``place`` 0 begins.
+    """
+
+    buffer: str
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
 class Optional:
     """Statements that run only if the caller asks for the results of a phase."""
 
@@ -264,7 +275,9 @@ class Optional:
     body: tuple[Simple, ...]
 
 
-Simple = Nest | Fill | Pack | MatMul | OuterProduct | Routine | Reduce | Clear | Carry | Optional
+Simple = (
+    Nest | Fill | Pack | MatMul | OuterProduct | Routine | Reduce | Clear | Carry | Lap | Optional
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,7 +446,7 @@ def writes(statement: Simple) -> Iterator[Ref]:
     match statement:
         case Nest():
             yield from (assign.store for assign in statement.body if assign.store is not None)
-        case Fill() | Clear() | Carry():
+        case Fill() | Clear() | Carry() | Lap():
             yield Ref(statement.buffer)
         case Pack():
             yield Ref(statement.panel)

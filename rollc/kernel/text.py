@@ -168,7 +168,7 @@ _LINES: dict[str, type[Any]] = {
             ir.Fill,
         ),
         *(ir.Pack, ir.Part, ir.MatMul, ir.OuterProduct, ir.Routine, ir.Reduce),
-        *(ir.Clear, ir.Carry, ir.Optional),
+        *(ir.Clear, ir.Carry, ir.Lap, ir.Optional),
     )
 }
 _REF = re.compile(

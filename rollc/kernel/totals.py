@@ -89,11 +89,11 @@ def _products(statements: Iterable[Simple], bound: Axes = ()) -> Counter[Axes]:
             if isinstance(statement, Routine) and not OPERATIONS[statement.operation].is_product:
                 continue
             axes = ordered_axes({*statement.over, *bound})
-            found[axes] += _multiply_adds(statement)
+            found[axes] += multiply_adds(statement)
     return found
 
 
-def _multiply_adds(statement: MatMul | OuterProduct | Routine) -> int:
+def multiply_adds(statement: MatMul | OuterProduct | Routine) -> int:
     """The multiply-adds of an iteration: m k n for [m, k] times [k, n], each of which can be 1."""
     out = prod(statement.out.shape)
     if isinstance(statement, MatMul):

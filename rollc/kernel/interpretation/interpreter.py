@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from rollc.kernel.program import (
     Buffer,
     Clear,
     Fill,
+    Lap,
     Local,
     MatMul,
     Nest,
@@ -216,6 +218,10 @@ class Interpreter(Walk):
                 self._nest(statement, domain)
             case Fill():
                 self._fill(statement)
+            case Lap():
+                now, laps = perf_counter_ns(), self.storage.arrays[statement.buffer].reshape(-1)
+                laps[statement.place] += (now - laps[0]) * bool(statement.place)
+                laps[0] = now
             case Clear():
                 self._clear(statement)
             case Pack():

@@ -17,6 +17,7 @@ from rollc.kernel.program import (
     Clear,
     Fill,
     Function,
+    Lap,
     Local,
     Loop,
     MatMul,
@@ -167,7 +168,7 @@ class Statements:
             return
         name = name_of(statement)
         refs = [*reads(statement), *writes(statement)]
-        if not isinstance(statement, Fill | Clear | Pack | Carry):
+        if not isinstance(statement, Fill | Clear | Pack | Carry | Lap):
             found = [text for ref in refs for text in ref_flaws(ref, self.buffers[ref.buffer])]
             yield from (Flaw(name, text) for text in dict.fromkeys(found))
             if found:
@@ -226,7 +227,7 @@ class Statements:
 
     def _domain(self, statement: Simple, context: _Context) -> Iterator[str]:
         """Iterations over axes or steps that do not exist, and accesses that do not match them."""
-        if isinstance(statement, Fill | Pack | Clear | Carry | Optional):
+        if isinstance(statement, Fill | Pack | Clear | Carry | Lap | Optional):
             if context.axes:
                 yield "has to be before the loop"
             return

@@ -60,13 +60,14 @@ class Pane:
 
 @dataclass(frozen=True)
 class Change:
-    """What a pass made of what it was given."""
+    """What a pass made of what it was given; no ``difference`` where it is of another form."""
 
     name: str
     needs: str
     guarantees: str
     seconds: float
-    difference: tuple[str, ...]
+    changed: bool
+    difference: tuple[Line, ...]
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,17 @@ class Stages:
     changes: tuple[Change, ...]
 
 
-def stages(given: Given, kernel: str | None, steps: int) -> Stages:
+def stages(given: Given, kernel: str | None, steps: int, lengths: bool = False) -> Stages:
     """All stages of a network and one of its kernels; raises :class:`InputError`.
 
+    Without a name it is that of the gradients or outputs, with ``lengths`` of sequences or not.
     ``steps`` are the most that it is unrolled over.
     """
     graph, run = given.graph, Runner(keep=True)
     simplified: Graph = run(CANONICALIZE, graph)
     makers = kernel_graphs(graph, given.truncate, given.combine, run=run)
-    chosen = kernel or ("gradient" if "gradient" in makers else "forward")
+    default = ("gradient" if "gradient" in makers else "forward") + ".lengths" * lengths
+    chosen = kernel or default
     if chosen not in makers:
         known = ", ".join(f"`{name}`" for name in makers)
         raise InputError(f"`{graph.name}` has no `{chosen}` kernel; it has {known}")
@@ -173,17 +176,17 @@ def _unrolled(graph: Graph, steps: int) -> list[Pane]:
 
 
 def _changes(run: Runner) -> list[Change]:
-    """What each pass changed, of those that changed something."""
+    """What each pass changed, in the order in which they ran."""
     found = []
     for record in run.records:
         before, after = result_text(record.before), result_text(record.after)
-        if after is None or before == after:
-            continue
         pass_ = known_pass(record.name)
         lines: Sequence[str] = ()
-        if before is not None and type(record.before) is type(record.after):
+        alike = type(record.before) is type(record.after)
+        if alike and before is not None and after is not None:
             lines = [*unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2)][2:]
-        found.append(
-            Change(record.name, pass_.needs, pass_.guarantees, record.seconds, tuple(lines))
-        )
+        difference = tuple(map(origins.of_difference, lines))
+        changed = after is not None and before != after
+        words = (record.name, pass_.needs, pass_.guarantees)
+        found.append(Change(*words, record.seconds, changed, difference))
     return found

@@ -64,6 +64,13 @@ def of_program(text: str) -> tuple[Line, ...]:
     return tuple(_matched(line, _STATEMENT, search=True) for line in text.splitlines())
 
 
+def of_difference(line: str) -> Line:
+    """A line of the difference of two graphs, schedules or programs, after `+`, `-` or a blank."""
+    own = _matched(line[1:], _GRAPH)
+    own = own if own.names else _matched(line[1:], _STATEMENT, search=True)
+    return Line(line, own.origins, own.names)
+
+
 def of_remarks(text: str, origin: Callable[[str], tuple[int, ...]]) -> tuple[Line, ...]:
     """The remarks on nodes; ``origin`` gives the lines of a node."""
     lines = []

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 
+from rollc.driver.loop_times import LoopTimes
 from rollc.network.diagnosis.flow import Flow
 from rollc.support.chart import chart
 from rollc.tools.report.assembly import Code
 from rollc.tools.report.collect import Change, Pane, Stages
 from rollc.tools.report.origins import Line
+from rollc.tools.report.times import amount, rows, summary, time_text
 
 FIRST, SECOND = "graph", "kernel"
 """What the two panes beside the spec show at first, where there is no picture."""
@@ -22,10 +24,15 @@ def page(
     name: str,
     found: Stages,
     assembly: Sequence[Code] | str,
+    times: LoopTimes | str = "",
+    peak: float | None = None,
     flows: Sequence[Flow] = (),
     notes: Sequence[str] = (),
 ) -> str:
-    """The page; ``assembly`` can be why there is none, ``notes`` are to be said of the flows."""
+    """The page; ``notes`` are to be said of the flows.
+
+    ``assembly`` and ``times`` can be why there are none; ``peak`` is of the machine, a second.
+    """
     asset = files("rollc.tools.report").joinpath
     panes = [
         *(("picture", "picture", _picture(pane)) for pane in found.panes if pane.picture),
@@ -33,6 +40,7 @@ def page(
         *([("unrolled", "unrolled", _unrolled(found.unrolled))] if found.unrolled else []),
         ("assembly", "assembly", _assembly(found, assembly)),
         ("passes", "passes", _passes(found.changes)),
+        *([("times", "times of its parts", _times(times, peak))] if times else []),
         *([("flow", "values and gradients", _flow(flows, notes))] if flows else []),
     ]
     first = panes[0][0] if found.panes[0].picture else FIRST
@@ -125,6 +133,35 @@ def _unrolled(panes: Sequence[Pane]) -> str:
     return f"<p>over {slider} <output></output> steps: no edge has a delay</p>{parts}"
 
 
+def _times(times: LoopTimes | str, peak: float | None) -> str:
+    """A table of the parts of the kernel, with their times; or why there is none."""
+    if isinstance(times, str):
+        return f"<p>There are none: {escape(times)}.</p>"
+    parts = [f"<p>{escape(text)}</p>" for text in summary(times, peak)]
+    phase = ""
+    body = ""
+    for row in rows(times):
+        if row.phase != phase:
+            phase = row.phase
+            heads = (phase, "time", "share", "operations", "bytes")
+            body += f"<tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>"
+        numbers = (
+            time_text(row.seconds),
+            f"{100 * row.share:.1f}%",
+            *(
+                f"{amount(count)}<br><span>{amount(row.rate(count))}/s</span>"
+                for count in (row.operations, row.bytes)
+            ),
+        )
+        cells = "".join(f'<td class="number">{number}</td>' for number in numbers)
+        bar = f'<i style="width:{100 * row.share:.1f}%"></i>'
+        body += (
+            f'<tr class="l"{_data(row.line)} tabindex="0"><td>{escape(row.line.text)}'
+            f"<span>{escape(row.where)}</span>{bar}</td>{cells}</tr>"
+        )
+    return f"{parts[0]}<table>{body}</table>{''.join(parts[1:])}"
+
+
 def _assembly(found: Stages, assembly: Sequence[Code] | str) -> str:
     """The inner loops of each function, folded, and all of it; or why there is none."""
     if isinstance(assembly, str):
@@ -172,19 +209,22 @@ def _of_lines(lines: Sequence[int], names: Sequence[str]) -> str:
 
 
 def _passes(changes: Sequence[Change]) -> str:
-    """Each pass that changed something, with what it says of itself and its difference."""
-    parts = []
+    """Each pass with its time, what it says of itself, and its difference if it made one."""
+    parts = [f"<p>{len(changes)} runs of passes, {time_text(sum(c.seconds for c in changes))}</p>"]
     for change in changes:
+        said = f"{1000 * change.seconds:.1f} ms — {change.guarantees}"
+        head = f"{escape(change.name)} <span>{escape(said)}</span>"
+        if not change.changed:
+            parts.append(f'<div class="unchanged">{head} <span>(changed nothing)</span></div>')
+            continue
         shown = "".join(
-            f'<span class="l {_side(line)}">{escape(line)}</span>' for line in change.difference
+            f'<span class="l {_side(line.text)}"{_data(line)}>{escape(line.text)}</span>'
+            for line in change.difference
         )
         difference = f"<pre>{shown}</pre>" if shown else "<p>makes another form of it</p>"
-        parts.append(
-            f"<details><summary>{escape(change.name)} <span>{1000 * change.seconds:.1f} ms —"
-            f" {escape(change.guarantees)}</span></summary>"
-            f"<p>needs {escape(change.needs)}</p>{difference}</details>"
-        )
-    return "".join(parts) or "<p>no pass changed anything</p>"
+        needs = f"<p>needs {escape(change.needs)}</p>"
+        parts.append(f"<details><summary>{head}</summary>{needs}{difference}</details>")
+    return "".join(parts)
 
 
 def _side(line: str) -> str:

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rollc.driver.loop_times import LoopTimes, loop_times
 from rollc.driver.pipeline import Compiled
+from rollc.kernel.program import Program
 from rollc.tools.cli import main
 from rollc.tools.cli.data_commands import reporting
 from rollc.tools.report.assembly import Code, parsed
@@ -45,6 +47,11 @@ def code_of(made: Compiled, dtype: str, backend: str | None) -> tuple[Code, ...]
     return (parsed("primal", ASSEMBLY.format(line=line)),)
 
 
+def interpreted(program: Program, *given: object) -> LoopTimes:
+    """The times of a program, without a compiler."""
+    return loop_times(program, *given[:-1], "reference")  # type: ignore[arg-type]
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
@@ -54,6 +61,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     words = ["report", str(folder / "two.roll"), "--inputs", str(folder / "data.npz")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reporting, "assembly_of", code_of)
+        patch.setattr(reporting, "loop_times", interpreted)
+        patch.setattr(reporting, "operations_a_second", lambda dtype: 1e12)
         assert main([*words, "--unroll", "3", "-o", str(folder / "two.html")]) == 0
     return (folder / "two.html").read_text(encoding="utf-8")
 
@@ -66,7 +75,7 @@ def test_the_page_needs_nothing_else(page: str) -> None:
         assert f">{title}" in page or f": {title}" in page or f'value="{title}"' in page
     assert page.count('data-steps="') == 3  # over 1, 2 and 3 steps
     assert "vfmadd" not in page and "1 on vectors of 512 bits, 1 fused multiply-add" in page
-    assert "norm of the gradient" in page
+    assert "norm of the gradient" in page and "of the 1 T that multiply-adds" in page
 
 
 def in_browser(page: str, script: str, folder: Path) -> dict[str, object]:
@@ -165,11 +174,12 @@ def test_assembly_is_unpacked_when_it_is_asked_for(page: str, tmp_path: Path) ->
     await new Promise((done) => setTimeout(done, 500));
     const rows = seen("#first").filter((line) => line.textContent.includes("zmm"));
     rows[0].click();
-    return {{ folded, rows: rows.map((row) => row.textContent.trim()),
-      lit: lit("#second", "same") }};
+    const found = rows.map((row) => row.textContent.trim()), near = lit("#second", "same");
+    choose("#first", "times");
+    return {{ folded, rows: found, lit: near, timed: lit("#first", "same") }};
     """
     found = in_browser(page, script, tmp_path)
-    assert found["folded"] == ["loop"]
+    assert found["folded"] == ["loop"] and len(list(found["timed"])) >= 2
     assert found["rows"] == ["▪  vfmadd213ps %zmm1, %zmm2, %zmm0"] * 2
     assert "v_h" in list(found["lit"])
 

@@ -26,6 +26,7 @@ from rollc.kernel.program import (
     Carry,
     Clear,
     Fill,
+    Lap,
     Loop,
     MatMul,
     Nest,
@@ -72,6 +73,7 @@ independent iterations, and uint(i) is i as an unsigned integer.
 '''
 
 _IMPORTS = {
+    "jit.clock": ("nanoseconds",),
     "jit.parallel_loops": ("simd_range",),
     "jit.routine": ("kernel", "uint"),
     "library": ("routines as lib",),
@@ -250,6 +252,8 @@ class _Emitter:
                 write_reduction(self.write, statement)
             case Clear():
                 self._clear(statement)
+            case Lap():
+                self._lap(statement)
             case Optional():
                 self.write.say(f"if {statement.phase}:")
                 self.write.depth += 1
@@ -320,6 +324,13 @@ class _Emitter:
         opened = self.write.open(over, 1, Span())
         self.write.clear(Ref(clear.buffer), buffer.shape)
         self.write.depth -= opened
+
+    def _lap(self, lap: Lap) -> None:
+        laps = self.write.names.array(lap.buffer)
+        self.write.say("lap = nanoseconds()")
+        if lap.place:
+            self.write.say(f"{laps}[0, {lap.place}] += lap - {laps}[0, 0]")
+        self.write.say(f"{laps}[0, 0] = lap")
 
     def _pack(self, pack: Pack) -> None:
         self.write.comment([pack.panel])

@@ -6,6 +6,7 @@ It is the most that the processor can do on the same number of threads, at its c
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,18 @@ def _loop(dtype: str) -> Any:
         return chains(turns, factor)
 
     return loop
+
+
+def operations_a_second(dtype: str) -> float:
+    """The most operations of a thread in a second, two a multiply-add: the best of many times."""
+    loop, factor = _loop(dtype), np.dtype(dtype).type(0.5)
+    turns, lanes = TURNS // 100, host().lanes(np.dtype(dtype).itemsize)
+    best = float("inf")
+    for _ in range(200):
+        begin = perf_counter()
+        loop(turns, factor)
+        best = min(best, perf_counter() - begin)
+    return 2 * turns * CHAINS * lanes / best
 
 
 def prepare(task: Task, problem: Problem) -> Ready:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,12 @@ from rollc.driver.artefact import open_artefact
 from rollc.driver.sources import read_spec
 from rollc.driver.trained import open_run
 from rollc.errors import InputError
+from rollc.network.definition import Definition
 from rollc.network.diagnosis.flow import Flow
+from rollc.network.evaluation import Evaluation, evaluation_of
+from rollc.network.interface import interface_of
 from rollc.network.network import Network
+from rollc.network.pairs.network import in_pairs
 from rollc.support.chart import Point, chart
 from rollc.tools import console, files
 from rollc.tools.cli import effect, sources
@@ -43,7 +47,7 @@ _FAR = 1e3  # a gradient that changes by so much between two ends vanishes or ex
 def trace(spec: str, names: tuple[str, ...], output: str | None, form: str, **given: Any) -> None:
     """Print the norms of values and gradients at the steps, or write their picture."""
     files.check_outputs(output, keep=read_files(spec, **given), endings=[".svg"])
-    found = flows_of(spec, names, **given)
+    found = case_of(spec, **given).flows(names)
     if output is not None:
         files.write_bytes(output, _picture(found, bool(names)))
     if form == "json":
@@ -60,9 +64,58 @@ def read_files(spec: str, inputs: str | None, params: str | None, **_: Any) -> l
     return [spec, None if inputs is None or os.path.isdir(inputs) else inputs, params]
 
 
-def flows_of(
+@dataclass(frozen=True)
+class Case:
+    """A network, its parameters, and a user's data."""
+
+    network: Network
+    params: Mapping[str, Any]
+    arrays: Mapping[str, Any]
+    lengths: Any
+    steps: int | dict[str, int] | None
+    seed: int
+
+    def flows(self, names: tuple[str, ...] = ()) -> tuple[Flow, ...]:
+        """The norms of what flows at each step; raises :class:`InputError` where nothing does."""
+        network = self.network
+        absent = network.targets.keys() - self.arrays.keys()
+        if network.graph.loss is not None and absent:
+            console.note(f"no gradients: there is no {names_of(sorted(absent))} among the inputs")
+        found = network.trace(
+            self.params,
+            self.arrays,
+            self.steps,
+            names=names,
+            lengths=self.lengths,
+            seed=self.seed,
+        )
+        if not found:
+            raise InputError(f"`{network.name}` has no value over time that is a number")
+        return found
+
+    def evaluation(self, dtype: str, targets: bool) -> Evaluation:
+        """The call of a kernel in some precision; raises :class:`InputError`."""
+        network, parts = in_pairs(self.network)
+        free = network.feed == "free"
+        interface = interface_of(network.graph, dtype, network.steps, free=free)
+        own = Definition(network.graph, _no_kernel, dtype, network.truncate, interface)
+        with parts.in_messages():
+            params, arrays = parts.split(self.params), parts.split(self.arrays)
+            return evaluation_of(
+                own,
+                params,
+                arrays,
+                self.steps,
+                None,
+                self.lengths,
+                False,
+                self.seed,
+                targets=targets,
+            )
+
+
+def case_of(
     spec: str,
-    names: tuple[str, ...],
     *,
     inputs: str | None,
     params: str | None,
@@ -71,8 +124,8 @@ def flows_of(
     sets: dict[str, int],
     feed: Feed,
     **reading: Any,
-) -> tuple[Flow, ...]:
-    """The flows of a network, an artefact or a run on a user's data."""
+) -> Case:
+    """A network, an artefact or a run with a user's data."""
     _, file, _ = read_files(spec, inputs, params)
     files.check_inputs(spec if spec == files.STREAM else None, file, params)
     if inputs is None:
@@ -84,20 +137,13 @@ def flows_of(
     network = trained.network if trained else _network(spec, sets, feed)
     values = trained.params if trained and not params else values_of(network, params, seed)
     preparation = trained.preparation if trained else Preparation()
-    arrays: dict[str, Any] = {}
-    lengths: Any = None
-    if inputs:
-        options = reading_of(trained, reading) if trained else reading
-        columns = as_kept(columns_of(network, options), preparation)
-        columns = replace(columns, optional=frozenset(network.targets))
-        data = preparation(load(network, inputs, columns).data)
-        arrays, lengths = dict(data.arrays), data.lengths
-    if network.graph.loss is not None and (absent := network.targets.keys() - arrays.keys()):
-        console.note(f"no gradients: there is no {names_of(sorted(absent))} among the inputs")
-    found = network.trace(values, arrays, steps, names=names, lengths=lengths, seed=seed)
-    if not found:
-        raise InputError(f"`{network.name}` has no value over time that is a number")
-    return found
+    if not inputs:
+        return Case(network, values, {}, None, steps, seed)
+    options = reading_of(trained, reading) if trained else reading
+    columns = as_kept(columns_of(network, options), preparation)
+    columns = replace(columns, optional=frozenset(network.targets))
+    data = preparation(load(network, inputs, columns).data)
+    return Case(network, values, data.arrays, data.lengths, steps, seed)
 
 
 def verdicts(found: Iterable[Flow]) -> list[str]:
