@@ -200,7 +200,12 @@ def ir(
     show_default=True,
     help="Which graph to draw; a schedule has its regions as frames.",
 )
-@click.option("--kernel", type=click.Choice(KERNELS), help="Of which kernel, for `adjoint` and on.")
+@click.option(
+    "--kernel",
+    type=click.Choice(KERNELS),
+    metavar="KERNEL",  # there are many, which a wrong one lists
+    help="Of which kernel, such as `forward` or `vjp.state`, for `adjoint` and on.",
+)
 @click.option(
     "--steps",
     multiple=True,

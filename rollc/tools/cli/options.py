@@ -286,7 +286,8 @@ def kernel_option(command: Command) -> Command:
     return click.option(
         "--kernel",
         type=click.Choice(KERNELS),
-        help="Of which kernel; if not given, `gradient` where there is a loss.",
+        metavar="KERNEL",  # there are many, which a wrong one lists
+        help="Of which kernel, such as `vjp`; if not given, `gradient` where there is a loss.",
     )(command)
 
 

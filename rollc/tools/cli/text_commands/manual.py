@@ -16,7 +16,7 @@ def page(group: click.Group) -> str:
 
 
 def _lines(group: click.Group) -> Iterator[str]:
-    context = click.Context(group, info_name="rollc")
+    context = click.Context(group, info_name="rollc", **group.context_settings)
     yield f'.TH ROLLC 1 "" "rollc {VERSION}" "User Commands"'
     yield from (".SH NAME", r"rollc \- a compiler for recurrent networks", ".SH SYNOPSIS")
     yield r"\fBrollc\fR \fICOMMAND\fR [\fIOPTION\fR]... [\fIARGUMENT\fR]..."
