@@ -50,6 +50,8 @@ def split(graph: Graph) -> Split:
     """Split a checked graph with a loss; raises :class:`CannotSplit`."""
     if graph.loss is None:
         raise CannotSplit("it has no loss")
+    if not graph.axes:
+        raise CannotSplit("it has no time axis")
     if len(graph.axes) > 1:
         raise CannotSplit("it has two time axes")
     future = [name for name, reach in graph.reach.items() if reach.future]

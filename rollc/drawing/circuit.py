@@ -6,14 +6,14 @@ future are marked by ``+``.  What a value is before the sequence is drawn at its
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 from rollc.drawing.boxes import parameters_box, value_box
 from rollc.drawing.diagram import Arrow, ArrowLook, Box, Diagram, Frame, Line, fits, wrapped
 from rollc.drawing.folding.cells import cell_of
 from rollc.drawing.folding.equations import equation
 from rollc.drawing.folding.folding import Delays, Folded, Read, Value, is_adjoint
-from rollc.ir.graph import LEAVES
+from rollc.ir.graph import LEAVES, Node
 from rollc.ir.traversal import cycles
 
 Regions = Mapping[str, Hashable]
@@ -108,6 +108,7 @@ class _Circuit:
     def _squares(self) -> Iterator[Box | Arrow]:
         """The lines of squares: from each value to its longest delay, with all taps between."""
         lines: dict[tuple[str, tuple[tuple[str, bool], ...]], dict[Delays, bool]] = {}
+        copies: dict[tuple[str, tuple[tuple[str, bool], ...]], Node] = {}
         for value in self.folded.values:
             for read in value.reads:
                 if read.delays and not read.initial:
@@ -115,6 +116,8 @@ class _Circuit:
                     taps = lines.setdefault((read.source, way), {})
                     loop = self._looped(read.source, value.name)
                     taps[read.delays] = taps.get(read.delays, False) or loop
+                    if len(read.hops) == 1 and read.hops[0].source != read.source:
+                        copies[read.source, way] = self.folded.graph[read.hops[0].source]
         values = {value.name: value for value in self.folded.values}
         begun = {  # what the network itself reads with a delay
             read.source
@@ -123,7 +126,7 @@ class _Circuit:
             if read.delays and not is_adjoint(value.node.name)
         }
         started = values.keys() - begun  # what has no initial value to show, or has been shown
-        for (source, _), taps in lines.items():
+        for (source, way), taps in lines.items():
             before, last, loop = 0, source, any(taps.values())
             for delays in sorted(taps, key=_length):
                 count = _length(delays) - before
@@ -136,7 +139,10 @@ class _Circuit:
                 frames = self.home[source]
                 yield Box(square, "square", lines_in, title, adjoint, frames=frames)
                 yield Arrow(last, square, head=False, adjoint=adjoint, upwards=loop)
-                if last == source and not adjoint and source not in started:
+                copy = copies.get((source, way))
+                if last == source and copy is not None and copy.initial is not None:
+                    yield from self._initial_of_copy(values[source], copy.initial, square)
+                elif last == source and not adjoint and source not in started:
                     yield from self._initial(values[source], square)
                     started.add(source)
                 last, before = square, _length(delays)
@@ -157,13 +163,23 @@ class _Circuit:
                 start = Value(node, (of,), (), ())
                 text = equation(self.folded, start, fits) or of
             reads = tuple(read for read in value.reads if read.initial)
-        frames = self.home[value.name]
+        yield from self._start(value, name, text, [read.source for read in reads], square)
+
+    def _initial_of_copy(self, value: Value, start: str, square: str) -> Iterator[Box | Arrow]:
+        """The value before the sequence, where it is another one along another axis."""
+        of, known = Value(self.folded.graph[start], (start,), (), ()), self.folded.boxes.get(start)
+        text = start if known or "'" not in start else equation(self.folded, of, fits) or start
+        yield from self._start(value, f"{square}'start", text, [known] if known else [], square)
+
+    def _start(
+        self, value: Value, name: str, text: str, reads: Iterable[str], square: str
+    ) -> Iterator[Box | Arrow]:
         lines = tuple(Line(part, "equation") for part in wrapped(text))
         title = f"{value.name} outside the sequence: {text}"
-        yield Box(name, "initial", lines, title, frames=frames)
+        yield Box(name, "initial", lines, title, frames=self.home[value.name])
         yield Arrow(name, square, "initial", free=False)
-        for read in reads:
-            yield Arrow(read.source, name, "initial")
+        for source in reads:
+            yield Arrow(source, name, "initial")
 
 
 def _square(source: str, delays: Delays) -> str:

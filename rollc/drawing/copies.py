@@ -10,36 +10,19 @@ one axis alone along two sides of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
 from rollc.drawing.diagram import fits
 from rollc.drawing.folding.equations import equation
 from rollc.drawing.folding.folding import ALONG, INITIAL, Folded, Read, Value, is_adjoint
-from rollc.errors import InputError
-from rollc.support.checks import whole
+from rollc.ir.graph import Node
+from rollc.ir.operations import operation_of
 
 ALL = "all"
 Place = tuple[int | None, int | None]
 """The steps along the first of two axes and along the last one; None where it does not run."""
-
-
-def steps_along(axes: Sequence[str], steps: int | Mapping[str, int]) -> dict[str, int]:
-    """The number of steps along each axis; one number is that of all.
-
-    Raises :class:`InputError` for other axes, and for what are no numbers of steps.
-    """
-    if not isinstance(steps, Mapping):
-        return dict.fromkeys(axes, whole("`steps`", steps, least=1))
-    known = " and ".join(f"`{axis}`" for axis in axes)
-    for axis in steps:
-        if axis not in axes:
-            raise InputError(f"`steps`: there is no time axis `{axis}`, but {known}")
-    for axis in axes:
-        if axis not in steps:
-            raise InputError(f"`steps`: those along `{axis}` are missing")
-    return {axis: whole(f"`steps` along `{axis}`", steps[axis], least=1) for axis in axes}
 
 
 @dataclass(frozen=True)
@@ -164,10 +147,11 @@ class _Grid:
                 choices.append([self._end(axis, end)])
         for steps in product(*choices):
             there = dict(zip(self._axes(source), steps, strict=True))
-            if all(0 <= step < self.steps[axis] for axis, step in there.items()):
+            node, outside = self._outside(read, at) or (source.node, there)
+            if all(0 <= step < self.steps[axis] for axis, step in outside.items()):
                 yield _name(source.name, there)
-            elif not is_adjoint(source.node.name):
-                yield self._initial(source, there)
+            elif not is_adjoint(node.name):  # whose value outside is zero
+                yield self._initial(source, there, node, outside)
 
     def _only(self, ends: Mapping[str, str]) -> Iterator[tuple[str, int]]:
         one = ((axis, end) for axis, end in ends.items() if end in ("first", "last"))
@@ -176,25 +160,53 @@ class _Grid:
     def _end(self, axis: str, end: str) -> int:
         return 0 if end == "first" else self.steps[axis] - 1
 
-    def _initial(self, value: Value, at: Mapping[str, int]) -> str:
-        """The copy outside the sequence."""
+    def _outside(self, read: Read, at: Mapping[str, int]) -> tuple[Node, dict[str, int]] | None:
+        """Where a read leads outside the sequence first, and the node that is read there."""
+        here = dict(at)
+        for edge in read.hops:
+            if edge.axis in here:
+                here[edge.axis] -= edge.delay
+                if not 0 <= here[edge.axis] < self.steps[edge.axis]:
+                    node = self.folded.graph[edge.source]
+                    return node, {axis: here[axis] for axis in node.type.time if axis in here}
+        return None
+
+    def _initial(
+        self, value: Value, at: Mapping[str, int], node: Node, outside: Mapping[str, int]
+    ) -> str:
+        """The copy outside the sequence, which has the initial value of a node."""
         name = _name(value.name, at) + INITIAL
         if name not in self.outside:
-            inside = {axis: k for axis, k in at.items() if 0 <= k < self.steps[axis]}
-            reads = dict.fromkeys(
-                name for read in value.reads for name in self._read(read, inside, initial=True)
-            )
-            text = f"{value.name}[{', '.join(map(str, at.values()))}] = 0"
-            start = value.node.initial
-            if start is not None:
-                node = self.folded.graph[start]
-                known = start in self.folded.boxes or "'" not in start
-                of = Value(node, (start,), (), ())
-                said = start if known else equation(self.folded, of, fits) or start
-                text = f"{text[:-1]}{said}"
-            place = self._place(at)
-            self.outside[name] = Copy(name, value.name, place, value, tuple(reads), text)
+            said, reads = self._said(value, node.initial, outside)
+            text = f"{value.name}[{', '.join(map(str, at.values()))}] = {said}"
+            self.outside[name] = Copy(name, value.name, self._place(at), value, reads, text)
         return name
+
+    def _said(
+        self, of: Value, start: str | None, at: Mapping[str, int]
+    ) -> tuple[str, tuple[str, ...]]:
+        """An initial value at a place outside, in words, and the copies that it reads."""
+        if start is None:
+            return "0", ()
+        node = self.folded.graph[start]
+        if start in self.folded.boxes or "'" not in start:
+            value = self.values.get(self.folded.boxes.get(start, ""))
+            if value is None:
+                return start, ()
+            return start, (_name(value.name, {axis: at[axis] for axis in self._axes(value)}),)
+        entry = operation_of(node)
+        if entry.moves and (entry.elementwise or entry.broadcasts):  # the same number
+            (edge,) = node.operands
+            there = at.get(edge.axis, 0) - edge.delay
+            if edge.delay and not 0 <= there < self.steps[edge.axis]:
+                return self._said(of, self.folded.graph[edge.source].initial, at)
+            return self._said(of, edge.source, {**at, edge.axis: there} if edge.delay else at)
+        inside = {axis: step for axis, step in at.items() if 0 <= step < self.steps[axis]}
+        reads = dict.fromkeys(
+            name for read in of.reads for name in self._read(read, inside, initial=True)
+        )
+        text = equation(self.folded, Value(node, (start,), (), ()), fits)
+        return text or start, tuple(reads)
 
 
 def _name(name: str, at: Mapping[str, int]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rollc.entries.passes import NOISE
 from rollc.ir.graph import Graph
-from rollc.ir.text import IRTextError, is_graph_text, line_of, parse_graph
+from rollc.ir.text import IRTextError, is_graph_text, parse_graph
 from rollc.lang.diagnostics.spec_error import SpecError
 from rollc.support.passes import Runner
 
@@ -67,10 +68,21 @@ def _read_graph_text(text: str, name: str) -> Graph:
     except IRTextError as error:
         raise SpecError((), f"{name}: {error}") from None
     flaws = verify(graph) or [*given_flaws(graph)]
-    problems = [(line_of(text, flaw.node, flaw.line), str(flaw)) for flaw in flaws]
+    problems = [(_line_of(text, flaw.node, flaw.line), str(flaw)) for flaw in flaws]
     if not flaws:
         problems = [(0, str(finding)) for finding in check(graph).findings]
     if problems:
         messages = (f"line {line}: {problem}" if line else problem for line, problem in problems)
         raise SpecError((), "\n".join(f"{name}: {message}" for message in messages))
     return replace(with_plain_names(graph), stage="checked")
+
+
+def _line_of(text: str, node: str | None, start: str = "") -> int:
+    """The line that defines a node, or that begins with ``start``; 0 where there is none."""
+    form = (
+        rf"{re.escape(node)}[ \t]*="
+        if node is not None
+        else r"[ \t]+".join(map(re.escape, start.split()))
+    )
+    found = re.search(rf"^[ \t]*{form}(?![\w.:'~^])", text, re.MULTILINE) if form else None
+    return 0 if found is None else text.count("\n", 0, found.start()) + 1

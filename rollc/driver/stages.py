@@ -16,7 +16,7 @@ from rollc.driver.artefact import checked_graph
 from rollc.driver.artefact_store import Manifest
 from rollc.driver.pipeline import PASSES, compiled
 from rollc.driver.sources import read_spec
-from rollc.entries.stage_graphs import default_kernel, kernel_graph, stage_graph
+from rollc.entries.stage_graphs import default_kernel, kernel_graph, kernel_steps, stage_graph
 from rollc.errors import InputError, StoreError
 from rollc.ir.graph import Graph
 from rollc.ir.text import is_graph_text, print_graph
@@ -84,7 +84,7 @@ class Choice:
 
     stage: str
     kernel: str | None = None
-    steps: int | None = None
+    steps: int | Mapping[str, int] | None = None
     dtype: str = "float32"
     feed: Feed = "taught"
     nodes: tuple[str, ...] = ()
@@ -118,7 +118,7 @@ def _after(graph: Graph, choice: Choice) -> str:
     wanted, run = known_pass(choice.after), runner(choice)
     kernel = _kernel(graph, choice)
     made = _kernel_graph(graph, choice, run)
-    compiled(made, choice.dtype, choice.steps, run, choice.backend)
+    compiled(made, choice.dtype, kernel_steps(graph, choice.steps), run, choice.backend)
     found = [record.after for record in run.records if record.name == wanted.name]
     if not found:
         ran = ", ".join(dict.fromkeys(f"`{record.name}`" for record in run.records))
@@ -197,17 +197,11 @@ def graph_stage(graph: Graph, choice: Choice) -> Graph:
 
 
 def _kernel_stage(graph: Graph, choice: Choice) -> str:
-    if choice.stage == "why":
-        run = runner(choice)
-        result = compiled(
-            _kernel_graph(graph, choice, run), choice.dtype, choice.steps, run, choice.backend
-        )
-        return _why(result.schedule, result.program, choice.dtype, choice)
-    run = runner(choice)
-    result = compiled(
-        _kernel_graph(graph, choice, run), choice.dtype, choice.steps, run, choice.backend
-    )
+    run, steps = runner(choice), kernel_steps(graph, choice.steps)
+    result = compiled(_kernel_graph(graph, choice, run), choice.dtype, steps, run, choice.backend)
     match choice.stage:
+        case "why":
+            return _why(result.schedule, result.program, choice.dtype, choice)
         case "schedule":
             return print_schedule(result.schedule)
         case "program":

@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from rollc.entries.graphs import kernel_graphs
 from rollc.entries.passes import CANONICALIZE
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
+from rollc.support.checks import whole
 from rollc.support.passes import Runner
 from rollc.transforms.unroll import UnrollError, unroll
+
+
+def steps_along(axes: Sequence[str], steps: int | Mapping[str, int]) -> dict[str, int]:
+    """The number of steps along each axis; one number is that of all.
+
+    Raises :class:`InputError` for other axes, and for what are no numbers of steps.
+    """
+    if not isinstance(steps, Mapping):
+        return dict.fromkeys(axes, whole("`steps`", steps, least=1))
+    known = " and ".join(f"`{axis}`" for axis in axes)
+    for axis in steps:
+        if axis not in axes:
+            raise InputError(f"`steps`: there is no time axis `{axis}`, but {known}")
+    for axis in axes:
+        if axis not in steps:
+            raise InputError(f"`steps`: those along `{axis}` are missing")
+    return {axis: whole(f"`steps` along `{axis}`", steps[axis], least=1) for axis in axes}
+
+
+def kernel_steps(graph: Graph, steps: int | Mapping[str, int] | None) -> int | None:
+    """The number of steps that a kernel of a graph is for; None for any.
+
+    Raises :class:`InputError` for a graph with two time axes, whose kernels are for any.
+    """
+    if steps is None:
+        return None
+    if len(graph.axes) > 1:
+        raise InputError(
+            f"`{graph.name}` has more than one time axis: its kernels are for any number of steps"
+        )
+    return next(iter(steps_along(graph.axes or ("t",), steps).values()))
 
 
 def stage_graph(
     graph: Graph,
     stage: str,
     kernel: str | None = None,
-    steps: int | None = None,
+    steps: int | Mapping[str, int] | None = None,
     run: Runner | None = None,
 ) -> Graph:
     """A stage that is a graph, of a checked graph; ``graph`` and ``checked`` are that itself.
 
     ``kernel`` says of which kernel, where it is not the default of the stage, and ``steps`` over
-    how many steps it is unrolled, which ``dag`` needs.  Raises :class:`InputError`.
+    how many steps it is unrolled, which ``dag`` needs: along each axis, or one number for all.
+    Raises :class:`InputError`.
     """
     run = run or Runner()
     match stage:
@@ -64,8 +99,8 @@ def _simplified(graph: Graph, run: Runner) -> Graph:
     return made
 
 
-def _unrolled(graph: Graph, steps: int) -> Graph:
+def _unrolled(graph: Graph, steps: int | Mapping[str, int]) -> Graph:
     try:
-        return unroll(graph, steps)
+        return unroll(graph, steps_along(graph.axes or ("t",), steps))
     except UnrollError as error:
         raise InputError(f"`{graph.name}` cannot be unrolled: {error}") from error

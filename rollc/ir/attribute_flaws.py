@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rollc.ir.attributes import COUNT, FLAG, INITIALISERS, NAME, RATE, REAL, Rule
+from rollc.ir.attributes import FLAG, INITIALISERS, NAME, RATE, REAL, STEP, Rule
 from rollc.ir.graph import Attribute
 from rollc.ir.operations import OPERATIONS
 from rollc.ir.operations.initial_values import is_expression
 
-# Leaves of an unrolled graph name the leaf and the step that they are.
-_STEP = {"of": NAME, "step": COUNT}
+# Leaves of an unrolled graph name the leaf and the step that they are, or the two steps.
+_STEP = {"of": NAME, "step": STEP}
 _COMPUTED = Rule("an expression in postfix order", is_expression)
 _LEAVES: Mapping[str, Mapping[str, Rule]] = {
     **dict.fromkeys(("input", "target", "cotangent", "tangent", "state"), _STEP),

@@ -40,6 +40,11 @@ def _sizes(value: Attribute) -> bool:
     )
 
 
+def _step(value: Attribute) -> bool:
+    steps = value if isinstance(value, tuple) else (value,)
+    return len(steps) in (1, 2) and all(COUNT.holds(step) for step in steps)
+
+
 def _order(value: Attribute) -> bool:
     if not isinstance(value, tuple) or len(value) > MOST_DIMENSIONS:
         return False
@@ -58,6 +63,7 @@ FLAG = Rule("true or false", lambda value: isinstance(value, bool))
 DIMENSION = _whole(0, MOST_DIMENSIONS - 1, "a dimension, counted from 0")
 DIMENSION_OR_ALL = _whole(-1, MOST_DIMENSIONS - 1, "a dimension, counted from 0")
 COUNT = _whole(0, LARGEST, "a whole number from 0 on")
+STEP = Rule("a step, or one along each of two axes", _step)
 WHOLE = _whole(-LARGEST, LARGEST, "a whole number")
 SIZE = _whole(1, LARGEST, "a positive whole number")
 SHAPE = Rule("positive sizes", _sizes)

@@ -135,7 +135,8 @@ class Graph:
 
     ``outputs`` and ``gradients`` pair a label with the node that holds the value.
     A gradient's label is the leaf that it belongs to; a state's gradient has the label
-    ``state.NAME``.  ``steps`` is the number of steps of an unrolled graph.
+    ``state.NAME``.  ``steps`` is the number of steps of an unrolled graph, and ``grid`` has those
+    along each axis of one that is unrolled along two.
     """
 
     name: str
@@ -147,6 +148,12 @@ class Graph:
     axes: tuple[str, ...] = ("t",)
     dims: tuple[tuple[str, int], ...] = ()
     steps: int | None = None
+    grid: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def is_unrolled(self) -> bool:
+        """Whether the graph is over a number of steps that is known."""
+        return self.steps is not None or bool(self.grid)
 
     @cached_property
     def by_name(self) -> Mapping[str, Node]:

@@ -50,7 +50,7 @@ VERSION = 1
 _STAGES: tuple[Stage, ...] = get_args(Stage)
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 # A blank line comes before each step of an unrolled graph.
-_STEP = re.compile(r"\.\d+$")
+_STEP = re.compile(r"\.(?:\d+\.)?[^\W\d]*\d+$")
 # A longer entry overflows its column, so that it does not widen that of all lines.
 _NAME_COLUMN, _VALUE_COLUMN, _TYPE_COLUMN = 20, 48, 30
 _WORDS: dict[str, bool | float] = {
@@ -86,8 +86,9 @@ def _lines(graph: Graph) -> Iterator[str]:
         yield "dim " + ", ".join(f"{name} = {size}" for name, size in graph.dims)
     if graph.axes:
         yield "axis " + ", ".join(graph.axes)
-    if graph.steps is not None:
-        yield f"steps {graph.steps}"
+    if graph.is_unrolled:
+        counts = ", ".join(f"{axis}={steps}" for axis, steps in graph.grid)
+        yield f"steps {counts or graph.steps}"
     yield ""
     yield from _node_lines(graph)
     yield ""
@@ -111,7 +112,7 @@ def _node_lines(graph: Graph) -> Iterator[str]:
     typed = _column(types.values(), _TYPE_COLUMN)
     last = ""
     for node, value in zip(graph.nodes, values, strict=True):
-        step = _STEP.search(node.name) if graph.steps is not None else None
+        step = _STEP.search(node.name) if graph.is_unrolled else None
         if step is not None and node.operands and step.group() != last:
             last = step.group()
             yield ""
@@ -165,17 +166,6 @@ _SPACE = re.compile(r"[ \t]*")
 def is_graph_text(text: str) -> bool:
     """Whether a text is that of a graph, by its header, and not a spec."""
     return text.startswith("rollc graph ")
-
-
-def line_of(text: str, node: str | None, start: str = "") -> int:
-    """The line that defines a node, or that begins with ``start``; 0 where there is none."""
-    form = (
-        rf"{re.escape(node)}[ \t]*="
-        if node is not None
-        else r"[ \t]+".join(map(re.escape, start.split()))
-    )
-    found = re.search(rf"^[ \t]*{form}(?![\w.:'~^])", text, re.MULTILINE) if form else None
-    return 0 if found is None else text.count("\n", 0, found.start()) + 1
 
 
 def parse_graph(text: str) -> Graph:
@@ -242,6 +232,7 @@ class _Reader:
         self.axes: tuple[str, ...] = ()
         self.dims: dict[str, int] = {}
         self.steps: int | None = None
+        self.grid: dict[str, int] = {}
         self.loss: str | None = None
         self.nodes: dict[str, Node] = {}
         self.outputs: dict[str, str] = {}
@@ -278,6 +269,7 @@ class _Reader:
             self.axes,
             tuple(self.dims.items()),
             self.steps,
+            tuple(self.grid.items()),
         )
 
     def _header(self, cursor: _Cursor) -> None:
@@ -320,7 +312,10 @@ class _Reader:
         if word == "net":
             self.name = cursor.name("the name of the network")
         elif word == "steps":
-            self.steps = cursor.count("the number of steps")
+            if _COUNT.match(cursor.text, cursor.at):
+                self.steps = cursor.count("the number of steps")
+            else:
+                self._counts(cursor, self.grid, "an axis, or the number of steps")
         elif word == "loss":
             at = cursor.at
             self.loss = cursor.name("the name of a node")
@@ -331,16 +326,16 @@ class _Reader:
                 axes.append(cursor.name("an axis"))
             self.axes = tuple(axes)
         else:
-            self._dims(cursor)
+            self._counts(cursor, self.dims, "a size")
 
-    def _dims(self, cursor: _Cursor) -> None:
+    def _counts(self, cursor: _Cursor, found: dict[str, int], what: str) -> None:
         while True:
             at = cursor.at
-            name = cursor.name("the name of a size")
-            if name in self.dims:
+            name = cursor.name(f"the name of {what}")
+            if name in found:
                 raise cursor.error(f"`{name}` is given twice", at)
             cursor.need("=")
-            self.dims[name] = cursor.count("a size")
+            found[name] = cursor.count("a size")
             if not cursor.skip(","):
                 return
 

@@ -96,7 +96,10 @@ def _frame(graph: Graph) -> Iterator[Flaw]:
                 yield Flaw(None, f"{kind} `{label}` is `{name}`, which does not exist", line)
             elif kind == "gradient":
                 yield from (Flaw(None, text, line) for text in _gradient(graph, label, name))
-    if graph.steps is not None and not _whole(graph.steps, 1, LARGEST):
+    counts = [steps for _, steps in graph.grid]
+    if graph.steps is not None:
+        counts.append(graph.steps)
+    if not all(_whole(steps, 1, LARGEST) for steps in counts):
         yield Flaw(None, "the number of steps is not positive", "steps")
     if graph.loss is not None:
         node = graph.by_name.get(graph.loss)

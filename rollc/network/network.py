@@ -224,7 +224,11 @@ class Network:
         return draw(shown, every_node=every_node, opened=opened, theme=theme, steps=grid)
 
     def ir(
-        self, stage: str = "checked", *, steps: int | None = None, kernel: str | None = None
+        self,
+        stage: str = "checked",
+        *,
+        steps: Steps | None = None,
+        kernel: str | None = None,
     ) -> str:
         """The text of a stage, as ``rollc ir`` prints it; a notebook shows it as it is.
 
@@ -232,7 +236,9 @@ class Network:
         ----------
         stage : str
             One of those of :meth:`draw`, ``program`` or ``kernel``.
-        steps, kernel
+        steps : int or mapping of axis to int, optional
+            Those along each time axis, or one number for all.
+        kernel : str, optional
             As in :meth:`draw`.
 
         Returns

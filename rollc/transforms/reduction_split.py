@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from rollc.ir.decomposition import decomposed_over
 from rollc.ir.graph import Edge, Graph, Node, Type, attributes, ordered_axes
 from rollc.ir.operations import operation_of
 
@@ -18,9 +17,12 @@ EACH = "'each"
 
 
 def split_reductions(graph: Graph, axis: str, steps: int) -> Graph:
-    """The graph with its reductions along ``axis`` split; ``steps`` is the length of it."""
+    """The graph with its reductions along ``axis`` split; ``steps`` is the length of it.
+
+    There is no softmax along it.
+    """
     nodes: list[Node] = []
-    for node in decomposed_over(graph, [axis]).nodes:
+    for node in graph.nodes:
         nodes.extend(_parts(node, axis, steps))
     return graph.with_nodes(nodes)
 

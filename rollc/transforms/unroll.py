@@ -12,6 +12,7 @@
     spread{axis=t}(x)        ->  x at every step; no node
     impulse{axis=t}(x)       ->  x at its one step, zero at the others; no node
     tail_steps{axis=t}(x)    ->  rows of x at the last steps, zero at the others
+    rename_axis{axis=t, to=s}(x) -> x.k at the step k along s; no node
     extent{axis=t}()         ->  N
     step{axis=t}()           ->  the constants 0 … N-1
 
@@ -19,9 +20,13 @@ A reduction over t and other axes, or of a product, is split (:mod:`.reduction_s
 gradient of a parameter ``~W`` is the sum of ``~W.0 … ~W.N-1``.
 Static values are not copied: parameters, constants.
 
+A graph over two axes is unrolled along the last, t, to one over the first alone, s, and that along
+it.  What runs over both has a copy ``h.i.k`` for each pair of steps, what runs over one of
+them ``x.si`` or ``y.tk``.
+
 The form left behind: no delay, no axis ``t``, no initial value; nodes in topological
-order, first the leaves and then sweeps over the steps, in the order in which loops run: each
-node at its shift (:mod:`rollc.ir.time.retiming`).
+order, first the leaves and then sweeps over the steps, of the first of two axes, in the order in
+which loops run: each node at its shift (:mod:`rollc.ir.time.retiming`).
 ``v.k`` has the in-edges of ``v`` where these stay inside the sequence: the map from
 ``v.k`` to ``v`` is a covering of graphs away from the ends.
 
@@ -30,34 +35,31 @@ What it does not do: canonicalize.  A matmul with a boundary's zeros is still a 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from math import prod
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rollc.ir.decomposition import decomposed_over
 from rollc.ir.graph import (
     LEAVES,
     Attribute,
     Edge,
     Graph,
     Node,
-    Shape,
     Type,
     attributes,
-    ordered_axes,
 )
 from rollc.ir.operations import operation_of
 from rollc.ir.operations.operation import LENGTH
 from rollc.ir.operations.time_axis import step_number
+from rollc.ir.time.delay_axes import ALONG
 from rollc.ir.time.retiming import Timing
-from rollc.ir.time.sweeps import NoSweeps, found_sweeps
+from rollc.ir.time.same_steps import made_alike
+from rollc.ir.time.sweeps import NoSweeps, Sweep, found_sweeps
+from rollc.transforms.boundaries import Boundaries
+from rollc.transforms.covering import steps_of
 from rollc.transforms.reduction_split import EACH, split_reductions
 
-Array = NDArray[np.generic]
-
-_COPY = re.compile(r"(.+)\.(\d{1,9})")
 # A bound on memory.
 MOST_NODES = 1_000_000
 
@@ -66,81 +68,75 @@ class UnrollError(Exception):
     """A graph that cannot be unrolled, and why."""
 
 
-def unroll(graph: Graph, steps: int) -> Graph:
+def unroll(graph: Graph, steps: int | Mapping[str, int]) -> Graph:
     """The network over ``steps`` steps as a graph without delays.
 
-    Outputs over time become one a step, labelled ``o.0`` …, and so do the gradients of
-    what changes with time.  Raises :class:`UnrollError` for fewer than one step, for more
-    nodes than memory holds, for more than one time axis, for an initial value that is not
-    deep enough for its delays, and for a graph that the check would reject.
+    ``steps`` are those along each axis, or one number for all.  Outputs over time become one a
+    step, labelled ``o.0`` …, and so do the gradients of what changes with time.  Raises
+    :class:`UnrollError` for fewer than one step, for more nodes than memory holds, for an initial
+    value that is not deep enough for its delays, and for a graph that the check would reject.
     """
-    if steps < 1:
-        raise UnrollError(f"a sequence has at least one step, not {steps}")
-    if len(graph.axes) > 1:
-        axes = " and ".join(f"`{axis}`" for axis in graph.axes)
-        raise UnrollError(f"unrolling takes one time axis, and `{graph.name}` has {axes}")
-    axis = graph.axes[0] if graph.axes else "t"
-    nodes = steps * sum(axis in node.type.axes for node in graph.nodes)
+    axes = graph.axes or ("t",)
+    if len(axes) > 2:
+        raise UnrollError(f"`{graph.name}` has more than two time axes")
+    counts = {axis: steps if isinstance(steps, int) else steps[axis] for axis in axes}
+    for axis, count in counts.items():
+        if count < 1:
+            raise UnrollError(f"a sequence along `{axis}` has at least one step, not {count}")
+    if made_alike(graph, counts) != counts:
+        said = " and ".join(f"{count} along `{axis}`" for axis, count in counts.items())
+        raise UnrollError(f"its axes have the same steps, not {said}")
+    nodes = sum(
+        prod(counts[axis] for axis in node.type.time) for node in graph.nodes if node.type.time
+    )
     if nodes > MOST_NODES:
+        said = " times ".join(map(str, counts.values()))
         raise UnrollError(
-            f"{steps} steps of `{graph.name}` would be {nodes} nodes, and {MOST_NODES} is the most"
+            f"{said} steps of `{graph.name}` would be {nodes} nodes, and {MOST_NODES} is the most"
         )
-    return _Unrolling(split_reductions(graph, axis, steps), axis, steps).graph()
-
-
-def covering(dag: Graph) -> Mapping[str, tuple[str, int] | None]:
-    """For each node of an unrolled graph the node and step that it is a copy of.
-
-    None for static nodes and for those of boundary values.
-    """
-    return {node.name: _copied(node.name, dag.steps or 0) for node in dag.nodes}
-
-
-def step_leaves(dag: Graph, leaves: Mapping[str, Array]) -> dict[str, Array]:
-    """The arrays of the leaves of an unrolled graph, from those of its source.
-
-    Those of the source have the time first (``[t, batch, ...]``); those of a step are views.
-    """
-    found: dict[str, Array] = {}
-    for node in dag.nodes:
-        if node.operation in LEAVES and node.operation != "constant":
-            of, step = node.options.get("of"), node.options.get("step")
-            if isinstance(of, str) and isinstance(step, int):
-                found[node.name] = leaves[of][step]
-            else:
-                found[node.name] = leaves[node.name]
-    return found
-
-
-def _copied(name: str, steps: int) -> tuple[str, int] | None:
-    match = _COPY.fullmatch(name)
-    if match is None or int(match.group(2)) >= steps:
-        return None
-    return match.group(1), int(match.group(2))
+    graph = decomposed_over(graph, axes)
+    before: _Unrolling | None = None
+    for axis in reversed(axes):
+        split = split_reductions(graph, axis, counts[axis])
+        before = _Unrolling(split, axis, counts[axis], before)
+        graph = before.graph()
+    if len(axes) == 1:
+        return replace(graph, stage="dag", steps=counts[axes[0]])
+    return replace(graph, stage="dag", grid=tuple(counts.items()))
 
 
 class _Unrolling:
-    def __init__(self, graph: Graph, axis: str, steps: int) -> None:
+    """Unrolling along one axis.
+
+    ``before`` is that along another axis, which made the graph; None where there is none.
+    """
+
+    def __init__(self, graph: Graph, axis: str, steps: int, before: _Unrolling | None) -> None:
         self.source = graph
         self.axis = axis
         self.steps = steps
+        self.before = before
+        # Of names and labels what they are copies of, and their steps.
+        self.copied: dict[str, tuple[str, int]] = {}
+        self.others = tuple(other for other in graph.axes if other != axis)
+        self.named = self._named()
         self.front: list[Node] = []
         self.body: list[Node] = []
         # For each node over the axis, the reads of its copies.
         self.copies: dict[str, list[Edge]] = {}
-        self.outside: dict[str, Edge] = {}
-        self.early = {node.name for node in graph.nodes if node.operation in LEAVES}
-        self.number_zero = _zero_constant(graph)
+        made = () if before is None else before.outside.made
+        self.outside: Boundaries = Boundaries(graph, axis, self.front, self.body, made)
 
     def graph(self) -> Graph:
-        try:
-            sweeps = found_sweeps(self.source, self.axis)
-        except NoSweeps as error:
-            raise UnrollError(str(error)) from None
+        for node in self.source.nodes:
+            if self._timed(node) and not self._is_operand(node):
+                self._promise(node.name)
+        if self.others:
+            self._operands(self.source.nodes)
         for node in self.source.nodes:
             if node.operation in LEAVES:
                 self._leaf(node)
-        for loop, nodes in sweeps:
+        for loop, nodes in self._sweeps():
             inner = [node for node in nodes if node.operation not in LEAVES]
             if loop is None:
                 for node in inner:
@@ -150,23 +146,41 @@ class _Unrolling:
         unrolled = (*self.front, *self.body)
         if len({node.name for node in unrolled}) < len(unrolled):
             raise UnrollError("two nodes of the unrolled graph would have one name")
-        return Graph(
-            self.source.name,
-            "dag",
-            unrolled,
-            tuple(self._results(self.source.outputs)),
-            self.source.loss,
-            tuple(self._results(self.source.gradients)),
-            (),
-            self.source.dims,
-            self.steps,
+        return replace(
+            self.source,
+            nodes=unrolled,
+            outputs=tuple(self._results(self.source.outputs)),
+            gradients=tuple(self._results(self.source.gradients)),
+            axes=self.others,
+        )
+
+    def _sweeps(self) -> list[Sweep]:
+        """The order of the nodes; any order is good as long as there is another axis."""
+        if self.others:
+            timed = [node for node in self.source.nodes if self._timed(node)]
+            static = [node for node in self.source.nodes if not self._timed(node)]
+            return [(Timing(1, {}), timed), (None, static)]
+        try:
+            return found_sweeps(self.source, self.axis)
+        except NoSweeps as error:
+            raise UnrollError(str(error)) from None
+
+    def _named(self) -> frozenset[str]:
+        """What needs a node at each step, where a read at one would do if nothing had a delay."""
+        if not self.others:
+            return frozenset()
+        nodes = self.source.nodes
+        found = {edge.source for node in nodes for edge in node.operands if edge.delay}
+        found |= {node.initial for node in nodes if node.initial is not None}
+        return frozenset(
+            found | {node.name for node in nodes if any(edge.delay for edge in node.operands)}
         )
 
     def _results(self, pairs: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
         for label, name in pairs:
             if name in self.copies:
                 for step, edge in enumerate(self.copies[name]):
-                    yield f"{label}.{step}", edge.source
+                    yield self._name(label, step), edge.source
             else:
                 yield label, name
 
@@ -174,24 +188,48 @@ class _Unrolling:
         return self.axis in node.type.axes
 
     def _type(self, node: Node) -> Type:
-        axes = tuple(axis for axis in node.type.axes if axis != self.axis)
-        return replace(node.type, axes=axes)
+        return _without(node.type, self.axis)
 
-    def _promise(self, name: str) -> list[str]:
-        """The names of a node's copies, which can be read from now on."""
-        names = [f"{name.removesuffix(EACH)}.{step}" for step in range(self.steps)]
-        self.copies[name] = [Edge(copy) for copy in names]
-        return names
+    def _promise(self, name: str) -> None:
+        """The copies of a node can be read from now on."""
+        of = name.removesuffix(EACH)
+        self.copies[name] = [Edge(self._name(of, step)) for step in range(self.steps)]
+
+    def _operands(self, nodes: Iterable[Node]) -> None:
+        """What is no node is a read of another one, at each step."""
+        for node in nodes:
+            if self._is_operand(node):
+                self.copies[node.name] = self._moved(node)
+
+    def _name(self, of: str, step: int) -> str:
+        """The name of a copy, or the label of a result."""
+        if self.before is None and not self.others:
+            return f"{of}.{step}"
+        if self.before is not None and of in self.before.copied:
+            of, other = self.before.copied[of]
+            return f"{of}.{step}.{other}"
+        name = f"{of}.{self.axis}{step}"
+        self.copied[name] = (of, step)
+        return name
 
     def _leaf(self, node: Node) -> None:
         if not self._timed(node):
             self.front.append(node)
             return
         type_ = self._type(node)
-        for step, name in enumerate(self._promise(node.name)):
-            options: dict[str, Attribute] = {**node.options, "of": node.name, "step": step}
+        for step, copy in enumerate(self.copies[node.name]):
+            options: dict[str, Attribute] = {"of": node.name, "step": step, **node.options}
+            if "of" in node.options:
+                options["step"] = (step, *steps_of(node))
+            initial = self._initial(node, step)
             self.front.append(
-                Node(name, node.operation, (), type_, attributes(**options), line=node.line)
+                replace(
+                    node,
+                    name=copy.source,
+                    type=type_,
+                    attributes=attributes(**options),
+                    initial=initial,
+                )
             )
 
     def _static(self, node: Node) -> None:
@@ -200,7 +238,9 @@ class _Unrolling:
             value = attributes(value=float(self.steps))
             self.front.append(replace(node, operation="constant", attributes=value))
             return
-        if (combine := operation_of(node).combine) and node.options["over"] == (self.axis,):
+        if operation_of(node).renames and node.options["axis"] == self.axis:
+            read = tuple(self._read(operands[0], step) for step in range(self.steps))
+        elif (combine := operation_of(node).combine) and node.options["over"] == (self.axis,):
             read = tuple(self._read(operands[0], step) for step in range(self.steps))
             operation, options = combine, ()
         elif (end := operation_of(node).end) and node.options["axis"] == self.axis:
@@ -211,25 +251,26 @@ class _Unrolling:
             return
         else:
             read = tuple(self._read(edge, 0) for edge in operands)
-        self.body.append(Node(node.name, operation, read, node.type, options, None, node.line))
+        initial = self._initial(node, 0)
+        self.body.append(Node(node.name, operation, read, node.type, options, initial, node.line))
 
     def _sweep(self, nodes: list[Node], loop: Timing) -> None:
         for node in nodes:
-            if node.operation == "step":
+            if node.operation == "step" and node.options["axis"] == self.axis:
                 self._number_steps(node)
-        written = [
-            node for node in nodes if node.operation != "step" and not self._is_operand(node)
-        ]
+            elif self._is_moved(node) and node.name in self.named:
+                self._move(node)
+            elif self._is_renamed(node):
+                self._rename(node)
+        self._operands(nodes)
+        body, copies, here = self.body, self.copies, ("", self.axis)
         plans = [
-            (node, self._promise(node.name), self._type(node), loop.shifts.get(node.name, 0))
-            for node in written
+            (_of_no_axis(node, self.axis), copies[node.name], loop.shifts.get(node.name, 0))
+            for node in nodes
+            if not self._is_made(node)
         ]
-        for node in nodes:
-            if self._is_operand(node):
-                self.copies[node.name] = self._spread(node)
-        body, copies = self.body, self.copies
         for now in loop.iterations(self.steps):
-            for node, names, type_, shift in plans:
+            for node, names, shift in plans:
                 step = now - shift
                 if not 0 <= step < self.steps:
                     continue
@@ -237,48 +278,98 @@ class _Unrolling:
                 for edge in node.operands:
                     source = copies.get(edge.source)
                     at = step - edge.delay
-                    if source is not None and 0 <= at < self.steps:
+                    if source is not None and edge.axis in here and 0 <= at < self.steps:
                         reads.append(source[at])
                     else:
                         reads.append(self._read(edge, step))
                 body.append(
                     Node(
-                        names[step],
+                        names[step].source,
                         node.operation,
                         tuple(reads),
-                        type_,
+                        node.type,
                         node.attributes,
-                        None,
+                        self._initial(node, step),
                         node.line,
                     )
                 )
 
     def _number_steps(self, node: Node) -> None:
-        for step, name in enumerate(self._promise(node.name)):
+        for step, copy in enumerate(self.copies[node.name]):
             value = attributes(value=float(step_number(step, node.options)))
-            self.front.append(Node(name, "constant", (), self._type(node), value, line=node.line))
+            type_, initial = self._type(node), self._initial(node, step)
+            self.front.append(
+                Node(copy.source, "constant", (), type_, value, initial, line=node.line)
+            )
 
-    def _is_operand(self, node: Node) -> bool:
+    def _is_moved(self, node: Node) -> bool:
+        """Whether a node is what another one is, at each step or at some."""
+        if operation_of(node).renames:  # of copies along the other axis, which are unrolled
+            return node.options["to"] == self.axis and not self.others
         moving = ("spread", "impulse", "tail_steps")
         return node.operation in moving and node.options["axis"] == self.axis
 
-    def _spread(self, node: Node) -> list[Edge]:
+    def _is_renamed(self, node: Node) -> bool:
+        """Whether a node is at a step along this axis what another is along one that stays."""
+        return operation_of(node).renames and node.options["to"] == self.axis and bool(self.others)
+
+    def _rename(self, node: Node) -> None:
+        """A node at each step, which reads one step along the other axis."""
+        (edge,), along = node.operands, str(node.options["axis"])
+        if edge.delay:
+            name, type_ = f"{node.name}'read", self.source[edge.source].type
+            self.body.append(Node(name, "identity", (edge,), type_, (), None, node.line))
+            edge = Edge(name)
+        type_, options = _without(self._type(node), along), attributes(axis=along)
+        for step, copy in enumerate(self.copies[node.name]):
+            read = Edge(edge.source, -step, along) if step else edge
+            initial = self._initial(node, step)
+            self.body.append(
+                Node(copy.source, "first", (read,), type_, options, initial, node.line)
+            )
+
+    def _is_operand(self, node: Node) -> bool:
+        return self._is_moved(node) and node.name not in self.named
+
+    def _is_made(self, node: Node) -> bool:
+        number = node.operation == "step" and node.options["axis"] == self.axis
+        return number or self._is_moved(node) or self._is_renamed(node)
+
+    def _move(self, node: Node) -> None:
+        """A node at each step, for what is read with a delay along another axis."""
+        type_ = self._type(node)
+        for step, read in enumerate(self._moved(node)):
+            name, initial = self.copies[node.name][step].source, self._initial(node, step)
+            self.body.append(Node(name, "identity", (read,), type_, (), initial, node.line))
+
+    def _moved(self, node: Node) -> list[Edge]:
+        if operation_of(node).renames:
+            return [self._read(edge, step) for step, edge in enumerate(node.operands)]
         if node.operation == "tail_steps":
             return [self._row_of_step(node, step) for step in range(self.steps)]
         reads = [self._read(node.operands[0], step) for step in range(self.steps)]
         if node.operation == "impulse":
             at = 0 if node.options["at"] == "first" else self.steps - 1
-            zero = self._zero(node.type)
+            zero = self.outside.zero(node.type)
             reads = [read if step == at else zero for step, read in enumerate(reads)]
         return reads
 
     def _read(self, edge: Edge, step: int) -> Edge:
         """The read of an edge at a step of its reader."""
-        at = step - edge.delay
-        if edge.delay and not 0 <= at < self.steps:
+        along = edge.axis == self.axis
+        at = step - edge.delay if along else step
+        if along and not 0 <= at < self.steps:
             return self._boundary(self.source[edge.source], at)
         copies = self.copies.get(edge.source)
-        return Edge(edge.source) if copies is None else copies[at]
+        found = Edge(edge.source) if copies is None else copies[at]
+        return found if along else replace(found, delay=edge.delay, axis=edge.axis)
+
+    def _initial(self, node: Node, step: int) -> str | None:
+        """The initial value of a copy, for reads with a delay along another axis."""
+        reach = self.source.reach.get(node.name)
+        if node.initial is None or reach is None or reach.axis == self.axis:
+            return None
+        return self._read(Edge(node.initial), step).source
 
     # Tails: the last rows of a sequence, which ends at step N or at its own length.
 
@@ -291,7 +382,9 @@ class _Unrolling:
             return tuple(row(node, index, end) for index in range(count))
 
         def stacked(end: int) -> Edge:
-            return self._once(f"{node.name}'end{end}", "stack", rows(end), node.type, (), node.line)
+            return self.outside.once(
+                f"{node.name}'end{end}", "stack", rows(end), node.type, (), node.line
+            )
 
         end = self._known_end(node)
         if end is not None:
@@ -301,7 +394,7 @@ class _Unrolling:
             selected = self._by_end(node, node.name, node.type, ends, stacked)
             operation, read = "identity", (selected,)
             if node.type.kind == "bool":  # a select of conditions is a number
-                operation, read = "greater", (selected, self._static_zero(Type("float")))
+                operation, read = "greater", (selected, self.outside.static_zero(Type("float")))
         self.body.append(Node(node.name, operation, read, node.type, (), None, node.line))
 
     def _row_of_tail(self, node: Node, row: int, end: int) -> Edge:
@@ -309,10 +402,12 @@ class _Unrolling:
         count = node.type.shape[0]
         step = end - count + row
         if step >= self.steps:
-            return self._zero(replace(node.type, shape=y.type.shape))
+            return self.outside.zero(replace(node.type, shape=y.type.shape))
         if step < 0:
-            return self._everywhere(*self._row(start, step + count), node.type.axes)
-        return self._everywhere(self._read(node.operands[0], step), self._type(y), node.type.axes)
+            return self.outside.everywhere(*self.outside.row(start, step + count), node.type.axes)
+        return self.outside.everywhere(
+            self._read(node.operands[0], step), self._type(y), node.type.axes
+        )
 
     def _row_of_start(self, node: Node, row: int, end: int) -> Edge:
         return self._row_or_zero(node, row - end)
@@ -333,8 +428,8 @@ class _Unrolling:
     def _row_or_zero(self, node: Node, row: int) -> Edge:
         rows, axes = self.source[node.operands[0].source], self._type(node).axes
         if 0 <= row < rows.type.shape[0]:
-            return self._everywhere(*self._row(rows, row), axes)
-        return self._zero(replace(rows.type, shape=rows.type.shape[1:], axes=axes))
+            return self.outside.everywhere(*self.outside.row(rows, row), axes)
+        return self.outside.zero(replace(rows.type, shape=rows.type.shape[1:], axes=axes))
 
     def _known_end(self, node: Node) -> int | None:
         """The step behind the last one, where it is the same for all sequences."""
@@ -357,10 +452,12 @@ class _Unrolling:
         selected = value(ends.stop)
         for end in range(ends.start, min(ends.stop, index.bound or 0)):
             options = attributes(value=float(end))
-            known = self._once(f"{length.source}'at{end}", "constant", (), number, options)
-            here = self._once(f"{length.source}'is{end}", "equal", (length, known), condition, ())
+            known = self.outside.once(f"{length.source}'at{end}", "constant", (), number, options)
+            here = self.outside.once(
+                f"{length.source}'is{end}", "equal", (length, known), condition, ()
+            )
             reads = (here, value(end), selected)
-            selected = self._once(f"{name}'to{end}", "where", reads, type_, (), node.line)
+            selected = self.outside.once(f"{name}'to{end}", "where", reads, type_, (), node.line)
         return selected
 
     # Values outside the sequence, each made once.
@@ -368,7 +465,7 @@ class _Unrolling:
     def _boundary(self, node: Node, at: int) -> Edge:
         """The value of a node at a step before the first or after the last."""
         if node.initial is None:
-            return self._zero(node.type)
+            return self.outside.zero(node.type)
         initial = self.source[node.initial]
         edge, type_ = Edge(initial.name), initial.type
         if len(type_.shape) == len(node.type.shape) + 1:
@@ -379,68 +476,16 @@ class _Unrolling:
                     f"`{node.name}` is read {-at if at < 0 else row + 1} steps outside the "
                     f"sequence, and its initial value `{initial.name}` has {depth} rows"
                 )
-            edge, type_ = self._row(initial, row)
-        return self._everywhere(edge, type_, node.type.axes)
-
-    def _row(self, initial: Node, row: int) -> tuple[Edge, Type]:
-        flat = replace(initial.type, shape=initial.type.shape[1:])
-        name, at = f"{initial.name}'row{row}", attributes(at=row)
-        return self._once(name, "row", (Edge(initial.name),), flat, at, initial.line), flat
-
-    def _everywhere(self, edge: Edge, type_: Type, axes: tuple[str, ...]) -> Edge:
-        """A value, broadcast along the axes, so that types are unchanged."""
-        for axis in axes:
-            if axis != self.axis and axis not in type_.axes:
-                type_ = replace(type_, axes=ordered_axes((*type_.axes, axis)))
-                name = f"{edge.source}'{axis}"
-                edge = self._once(name, "spread", (edge,), type_, attributes(axis=axis))
-        return edge
-
-    def _zero(self, like: Type) -> Edge:
-        """The zero of a type: zeros, false, or the index 0."""
-        type_ = replace(like, axes=())
-        return self._everywhere(self._static_zero(type_), type_, like.axes)
-
-    def _static_zero(self, type_: Type) -> Edge:
-        shape, value = type_.shape, attributes(value=0.0)
-        if type_.kind == "index":
-            return self._once(f"zero'index{type_.bound}", "constant", (), type_, value)
-        number = Type("float")
-        zero = self.number_zero or self._once("zero'number", "constant", (), number, value)
-        if shape:
-            zeros, options = Type("float", shape), attributes(shape=shape)
-            zero = self._once(f"zero'of{_times(shape)}", "fill", (zero,), zeros, options)
-        if type_.kind == "bool":
-            return self._once(f"false'of{_times(shape)}", "less", (zero, zero), type_, ())
-        return zero
-
-    def _once(
-        self,
-        name: str,
-        operation: str,
-        operands: tuple[Edge, ...],
-        type_: Type,
-        options: tuple[tuple[str, Attribute], ...],
-        line: int = 0,
-    ) -> Edge:
-        """A node of a value outside the sequence, made at its first use."""
-        if name not in self.outside:
-            self.outside[name] = Edge(name)
-            node = Node(name, operation, operands, type_, options, None, line)
-            early = all(edge.source in self.early for edge in operands)
-            (self.front if early else self.body).append(node)
-            if early:
-                self.early.add(name)
-        return self.outside[name]
+            edge, type_ = self.outside.row(initial, row)
+        return self.outside.everywhere(edge, type_, node.type.axes)
 
 
-def _times(shape: Shape) -> str:
-    return "x".join(map(str, shape)) or "number"
+def _without(type_: Type, axis: str) -> Type:
+    return replace(type_, axes=tuple(other for other in type_.axes if other != axis))
 
 
-def _zero_constant(graph: Graph) -> Edge | None:
-    """The graph's own constant zero."""
-    for node in graph.leaves("constant"):
-        if node.type == Type("float") and repr(node.options["value"]) == "0.0":
-            return Edge(node.name)
-    return None
+def _of_no_axis(node: Node, axis: str) -> Node:
+    """A node at a step along an axis: a copy for reads with delays along it is read without any."""
+    if node.operation == ALONG and node.options["axis"] == axis:
+        node = replace(node, operation="identity", attributes=())
+    return replace(node, type=_without(node.type, axis))

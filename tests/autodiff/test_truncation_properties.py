@@ -18,7 +18,8 @@ from rollc.ir.interpreter import interpret
 from rollc.ir.time.causality import check
 from rollc.ir.verifier import verify
 from rollc.transforms.canonicalize import canonicalize
-from rollc.transforms.unroll import step_leaves, unroll
+from rollc.transforms.covering import step_leaves
+from rollc.transforms.unroll import unroll
 from tests.helpers.strategies.delay_graphs import delay_graphs, random_leaves
 
 pytestmark = pytest.mark.long  # properties, of many random examples

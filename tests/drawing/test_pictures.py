@@ -187,6 +187,32 @@ def test_two_time_axes_are_a_grid() -> None:
     assert flaws(adjoint.svg()) == []
 
 
+def test_a_recurrence_over_two_axes_is_a_grid_with_its_borders() -> None:
+    """Each value outside is what is said over its axes, and reads the step of it that it is."""
+    graph = stage_graph(graph_of("sequences/edit_distance"), "simplified")
+    picture = draw(graph, steps={"s": 2, "t": 3})
+    texts = {*said(picture).values()}
+    assert {"d[-1, -1] = 0", "d[-1, 2] = columns", "d[0, -1] = rows"} <= texts
+    arrows = {(arrow.source, arrow.target) for arrow in picture.diagram.arrows}
+    assert {source for source, target in arrows if target == "d.1.0"} == {
+        *("a.1", "b.0", "moved.1.0", "d.0.-1'initial")
+    }
+    assert ("columns.2", "d.-1.2'initial") in arrows
+    assert ("rows.0", "d.0.-1'initial") in arrows
+    assert flaws(picture.svg()) == []
+    # Nothing comes from behind the end: where no cotangent arrives, nothing is read.
+    adjoint = draw(stage_graph(graph_of("sequences/warping"), "adjoint"), steps={"s": 2, "t": 2})
+    outside = {box.lines[0].text for box in adjoint.diagram.boxes if box.look == "initial"}
+    assert outside == {
+        *("r[-1, -1] = 0", "r[-1, 0] = far", "r[-1, 1] = far", "r[0, -1] = far", "r[1, -1] = far")
+    }
+    assert flaws(adjoint.svg()) == []
+    # Rolled, each axis has its own initial value at its square.
+    circuit = draw(graph)
+    arrows = {(arrow.source, arrow.target) for arrow in circuit.diagram.arrows}
+    assert {("rows", "d[t-1]'start"), ("columns", "d[s-1]'start")} <= arrows
+
+
 def test_regions_of_a_schedule_are_frames() -> None:
     run = Runner()
     picture = draw(scheduled(kernel_graph(graph_of("lstm"), "schedule", None, run), run))

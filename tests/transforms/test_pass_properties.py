@@ -17,8 +17,9 @@ from rollc.ir.text import parse_graph, print_graph
 from rollc.ir.time.causality import CycleWithoutDelay, check
 from rollc.ir.verifier import verify
 from rollc.transforms.canonicalize import canonicalize
+from rollc.transforms.covering import covering, step_leaves
 from rollc.transforms.rematerialize import rematerialize
-from rollc.transforms.unroll import covering, step_leaves, unroll
+from rollc.transforms.unroll import unroll
 from tests.helpers.lowering import lower
 from tests.helpers.strategies.delay_graphs import (
     delay_graphs,
@@ -135,7 +136,7 @@ def test_unroll_keeps_every_value(graph: Graph, steps: int, seed: int) -> None:
     unrolled = interpret(dag, step_leaves(dag, leaves), sizes_of(steps))
     for name, copy in covering(dag).items():
         if copy is not None and "t" in graph[copy[0]].type.axes:
-            close(values[copy[0]][copy[1]], unrolled[name], name)
+            close(values[copy[0]][copy[1][0]], unrolled[name], name)
         elif name in values:
             close(values[name], unrolled[name], name)
 

@@ -18,9 +18,10 @@ from rollc.ir.names import LENGTHS
 from rollc.ir.time.causality import check
 from rollc.ir.verifier import verify
 from rollc.transforms.canonicalize import canonicalize
+from rollc.transforms.covering import step_leaves
 from rollc.transforms.empty_axes import without_steps
 from rollc.transforms.ragged import why_no_lengths, with_lengths
-from rollc.transforms.unroll import step_leaves, unroll
+from rollc.transforms.unroll import unroll
 from tests.helpers.strategies.delay_graphs import delay_graphs, random_leaves, streamed_graphs
 
 Array = NDArray[Any]

@@ -19,10 +19,42 @@ from rollc.tools.verify.case import finite_case
 from rollc.tools.verify.kernels import interpreted
 from rollc.tools.verify.ways import Way, compare, entries, own_lengths
 from rollc.transforms.canonicalize import canonicalize
+from rollc.transforms.covering import step_leaves
+from rollc.transforms.unroll import unroll
 from tests.helpers.strategies.delay_graphs import random_leaves
 from tests.helpers.strategies.two_axis_graphs import two_axis_graphs
 
 pytestmark = pytest.mark.long  # properties, of many random examples
+
+
+@settings(
+    max_examples=12,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(two_axis_graphs(), st.integers(1, 3), st.integers(1, 3), st.integers(0, 1000))
+def test_unrolled_along_both_axes_is_the_same(
+    graph: Graph, source: int, target: int, seed: int
+) -> None:
+    sizes = {"s": source, "t": target, "batch": 2}
+    leaves = random_leaves(graph, sizes, seed)
+    derived = adjoint(graph)
+    dag, other = unroll(derived, sizes), adjoint(unroll(graph, sizes))
+    assert verify(dag) == []
+    given = step_leaves(dag, leaves)
+    expected = interpret(derived, leaves, sizes)
+    found, twin = interpret(dag, given, sizes), interpret(other, given, sizes)
+    names, twins = dict(dag.gradients), dict(other.gradients)
+    assert names.keys() == twins.keys()
+    for label, name in derived.gradients:
+        time = derived[name].type.time
+        for place in np.ndindex(expected[name].shape[: len(time)]):
+            mark = f".{'' if len(time) > 1 else time[0]}" if time else ""
+            copy = label + mark + ".".join(map(str, place))
+            close = {"rtol": 1e-8, "atol": 1e-10, "err_msg": copy}
+            np.testing.assert_allclose(found[names[copy]], expected[name][place], **close)
+            np.testing.assert_allclose(twin[twins[copy]], expected[name][place], **close)
 
 
 @settings(

@@ -12,9 +12,10 @@ from rollc.autodiff.adjoint import adjoint
 from rollc.driver.sources import read_spec
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
-from rollc.ir.text import parse_graph
+from rollc.ir.text import parse_graph, print_graph
 from rollc.ir.verifier import verify
-from rollc.transforms.unroll import UnrollError, covering, step_leaves, unroll
+from rollc.transforms.covering import covering, step_leaves
+from rollc.transforms.unroll import UnrollError, unroll
 from tests.helpers.growth import assert_linear
 from tests.helpers.paths import GOLDEN
 from tests.helpers.stage_texts import stages
@@ -89,12 +90,12 @@ def test_covering(spec: str, stage: str) -> None:
             continue
         for step in range(steps):
             copy = dag[f"{node.name}.{step}"]
-            assert cover[copy.name] == (node.name, step)
+            assert cover[copy.name] == (node.name, (step,))
             assert copy.operation == node.operation
             reads = [(edge.source, step - edge.delay) for edge in node.operands]
             if all(0 <= at < steps for _, at in reads):
                 expected = [
-                    (source, at) if "t" in graph[source].type.axes else source
+                    (source, (at,)) if "t" in graph[source].type.axes else source
                     for source, at in reads
                 ]
                 assert [cover[e.source] or e.source for e in copy.operands] == expected
@@ -111,6 +112,108 @@ def test_the_only_axis_has_any_name() -> None:
     found = interpret(dag, step_leaves(dag, {"x": x}), {"batch": 3})
     np.testing.assert_allclose(np.stack([found[name] for _, name in dag.outputs]), expected["h"])
     np.testing.assert_allclose(found[dag.loss or ""], expected[graph.loss or ""])
+
+
+# What a row knows of all columns of the row before, borders of all kinds, delays of both signs.
+GRID = """\
+net grid
+time s, t
+input x[s]: [2], y[t]: [2]
+param U: [2, 2], V: [2, 2], left: [2], rows: [3, 2]
+h = tanh(x * y + U @ h[s-1] + V @ h[t+2] + 0.5 * h[s-1, t+1] + m[s-1] + softmax(y, over t))
+init h over s = 0.1 * y
+init h over t = left
+init h over s, t = 0.3
+m = mean(h, over t)
+g = g[t-3] + x[s+1] + first(h, over t)
+init g = rows
+output h, m, g
+loss sum(sum(sum(h * g, over s), over t)) + sum(max(m, over s)) + sum(last(last(h, over t), over s))
+"""
+
+
+@pytest.fixture(scope="module")
+def grid() -> tuple[Graph, dict[str, Array], dict[str, int]]:
+    graph, _ = read_spec(GRID, "grid.roll")
+    sizes = {"s": 3, "t": 4, "batch": 2}
+    random = np.random.default_rng(0)
+    leaves = {
+        node.name: random.normal(size=(*(sizes[axis] for axis in node.type.axes), *node.type.shape))
+        for node in graph.nodes
+        if node.operation in ("input", "param")
+    }
+    return graph, leaves, sizes
+
+
+def test_two_axes_are_a_grid(grid: tuple[Graph, dict[str, Array], dict[str, int]]) -> None:
+    """Every copy has the value that its node has at its steps, and none reads what comes later."""
+    graph, leaves, sizes = grid
+    derived = adjoint(graph)
+    dag = unroll(derived, sizes)
+    assert (dag.stage, dag.grid, dag.axes) == ("dag", (("s", 3), ("t", 4)), ())
+    assert verify(dag) == []
+    assert parse_graph(print_graph(dag)) == dag
+    seen: set[str] = set()
+    for node in dag.nodes:
+        assert node.initial is None
+        assert all(edge.delay == 0 and edge.source in seen for edge in node.operands), node.name
+        seen.add(node.name)
+    expected = interpret(derived, leaves, sizes)
+    found = interpret(dag, step_leaves(dag, leaves), sizes)
+    compared = set()
+    for name, copy in covering(dag).items():
+        if copy is not None and copy[0] in expected:
+            base, place = copy
+            axes = [axis for axis, step in zip("st", place, strict=True) if step is not None]
+            if [*derived[base].type.time] != axes:
+                continue  # a part of a sum over both
+            value = expected[base][tuple(step for step in place if step is not None)]
+            np.testing.assert_allclose(found[name], value, rtol=1e-12, atol=1e-15, err_msg=name)
+            compared.add(base)
+        elif copy is None and name in expected:
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-12, atol=1e-15)
+            compared.add(name)
+    assert {"h", "~h", "m", "~m", "g", "x", "~x", "~y", "~U", "~left", "~rows"} <= compared
+
+
+def test_unroll_and_adjoint_commute_along_two_axes(
+    grid: tuple[Graph, dict[str, Array], dict[str, int]],
+) -> None:
+    graph, leaves, sizes = grid
+    dag, other = unroll(adjoint(graph), sizes), adjoint(unroll(graph, sizes))
+    given = step_leaves(dag, leaves)
+    one, two = interpret(dag, given, sizes), interpret(other, given, sizes)
+    assert [label for label, _ in dag.gradients][:4] == ["x.s0", "x.s1", "x.s2", "y.t0"]
+    for (label, name), (same, twin) in zip(dag.gradients, other.gradients, strict=True):
+        assert label == same
+        np.testing.assert_allclose(one[name], two[twin], rtol=1e-9, atol=1e-12, err_msg=label)
+
+
+def test_what_is_read_along_another_axis_is_the_copy_of_that_step() -> None:
+    text = """\
+net renamed
+time s, t
+input x[t]: [2], z[s]: [2]
+k = tanh(x)
+q = z[s-1] * along(k, s)
+h = tanh(along(k, s) * k + 0.5 * h[s-1, t-1] + along(z[s-1], t))
+a = along(q, t)
+g = h + q[s+1] + a[t-1]
+output g
+loss sum(sum(sum(g, over s), over t))
+"""
+    graph = adjoint(read_spec(text, "renamed.roll")[0])
+    random, sizes = np.random.default_rng(0), {"s": 3, "t": 3, "batch": 2}
+    leaves = {name: random.normal(size=(3, 2, 2)) for name in "xz"}
+    dag = unroll(graph, sizes)
+    assert verify(dag) == []
+    expected = interpret(graph, leaves, sizes)
+    found = interpret(dag, step_leaves(dag, leaves), sizes)
+    for step in range(3):
+        np.testing.assert_allclose(found[f"~x.t{step}"], expected["~x"][step], atol=1e-14)
+        np.testing.assert_allclose(found[f"~z.s{step}"], expected["~z"][step], atol=1e-14)
+    with pytest.raises(UnrollError, match="have the same steps, not 2 along `s` and 3 along `t`"):
+        unroll(graph, {"s": 2, "t": 3})
 
 
 def test_parameters_are_not_copied() -> None:
@@ -294,7 +397,7 @@ loss loss"""
 
 
 WRONG = {
-    "two axes": ("o = identity(x) : float[2] over t, batch", "s, t", "one time axis"),
+    "three axes": ("o = identity(x) : float[2] over t, batch", "s, t, u", "than two time axes"),
     "no delay": ("o = add(o, u) : float over t, batch", "t", "the cycle through `o` has no delay"),
     "cycle without a delay": (
         "a = tanh(o) : float over t, batch\no = add(a, u) : float over t, batch",
@@ -338,13 +441,15 @@ def test_what_cannot_be_unrolled(case: str) -> None:
 
 
 def test_a_sequence_has_a_step() -> None:
-    with pytest.raises(UnrollError, match="at least one step, not 0"):
+    with pytest.raises(UnrollError, match="`t` has at least one step, not 0"):
         unroll(network("o = tanh(x) : float[2] over t, batch"), 0)
 
 
 def test_too_many_steps_are_refused_before_they_fill_the_memory() -> None:
     with pytest.raises(UnrollError, match="1000000000 steps of `small` would be 4000000000 nodes"):
         unroll(network("o = tanh(x) : float[2] over t, batch"), 10**9)
+    with pytest.raises(UnrollError, match=r"1000 times 1000 steps of `grid` would be \d+ nodes"):
+        unroll(read_spec(GRID, "grid.roll")[0], 1000)
 
 
 def test_many_steps_take_linear_time() -> None:

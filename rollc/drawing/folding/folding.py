@@ -21,7 +21,7 @@ from rollc.autodiff.tangent import tangent_name
 from rollc.ir.graph import LEAVES, Edge, Graph, Node
 from rollc.ir.operations import operation_of
 from rollc.ir.traversal import cycles, in_order, users
-from rollc.transforms.unroll import covering
+from rollc.transforms.covering import covering
 
 # How many steps ago along each axis: no entry where it is the same step.
 Delays = tuple[tuple[str, int], ...]
@@ -38,12 +38,15 @@ class Read:
 
     ``ends`` are the axes along which it is of one step alone, the ``first`` or the ``last``, or of
     ``all``, as a softmax over time is; or that are read along another one, the nearest read first.
+    ``hops`` are the reads with a delay that it is made of, from the reader's on: where one leads
+    outside, it is of an initial value.
     """
 
     source: str
     delays: Delays = ()
     initial: bool = False
     ends: tuple[tuple[str, str], ...] = ()
+    hops: tuple[Edge, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ def copies(graph: Graph) -> dict[str, tuple[str, int]]:
     """Of each node of an unrolled graph what it is a copy of, and its step."""
     if graph.steps is None:
         return {}
-    found = {name: copy for name, copy in covering(graph).items() if copy is not None}
+    known = {name: copy for name, copy in covering(graph).items() if copy is not None}
+    found = {name: (base, step) for name, (base, (step,)) in known.items() if step is not None}
     for node in graph.nodes:
         if node.name.endswith(INITIAL):
             base, _, step = node.name.removesuffix(INITIAL).rpartition(".")
@@ -261,7 +265,8 @@ class _Folding:
             for reader, _ in direct:
                 readers |= self._readers_through(reader.name, reading)
             behind = self.behind[name]
-            sources, count = len(behind.reads) + bool(behind.parameters), len(readers)
+            inner = sum(not read.initial for read in behind.reads)
+            sources, count = inner + bool(behind.parameters), len(readers)
             if len(direct) > 1 and behind.reads and sources * count > sources + count:
                 found.add(self._base(name))
                 reading[name] = {name}
@@ -290,17 +295,19 @@ class _Folding:
         self, found: _Behind, edge: Edge, *, initial: bool, ends: tuple[tuple[str, str], ...]
     ) -> None:
         source = self.box.get(edge.source, edge.source)
+        hops = (edge,) if edge.delay else ()
         if source in self.weights:
             found.parameters[source] = None
         elif source in self.shown:
-            found.reads[Read(source, _sum((), edge), initial, ends)] = None
+            found.reads.setdefault(Read(source, _sum((), edge), initial, ends, hops))
         else:
             behind = self.behind[source]
             found.parameters |= behind.parameters
             for read in behind.reads:
                 delays = _sum(read.delays, edge)
                 both = tuple(dict.fromkeys((*read.ends, *ends)))
-                found.reads[Read(read.source, delays, initial or read.initial, both)] = None
+                begun = initial or read.initial
+                found.reads.setdefault(Read(read.source, delays, begun, both, (*hops, *read.hops)))
 
     def folded(self) -> Folded:
         found: dict[object, Value] = {}

@@ -8,8 +8,7 @@ from difflib import get_close_matches
 from html import escape
 
 from rollc.backends import registry
-from rollc.drawing.copies import steps_along
-from rollc.entries.stage_graphs import kernel_graph, stage_graph
+from rollc.entries.stage_graphs import kernel_graph, kernel_steps, stage_graph, steps_along
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
 from rollc.ir.text import print_graph
@@ -17,7 +16,7 @@ from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.remarks.report import print_remarks
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import print_program, print_schedule
-from rollc.support.checks import choice, whole
+from rollc.support.checks import choice
 from rollc.support.passes import Runner
 
 OF_NETWORK = ("graph", "checked", "simplified")
@@ -45,28 +44,32 @@ def drawn_stage(
     With two time axes the steps are given back, for a grid of the stage before it is unrolled.
     Raises :class:`InputError`.
     """
-    along = None if steps is None else steps_along(graph.axes, steps)
-    count = None if along is None else next(iter(along.values()), None)
-    stage, count = _checked(stage, (*OF_NETWORK, *OF_KERNELS), kernel, count)
+    stage = _checked(stage, (*OF_NETWORK, *OF_KERNELS), kernel, steps)
     if stage == "schedule":
-        if count is not None:
+        if steps is not None:
             raise InputError("a schedule is drawn for any number of steps: leave out `steps`")
         return _planned(graph, stage, kernel, None)[0], None
-    if along is None or len(along) < 2:
-        return stage_graph(graph, stage, kernel, count), None
+    if steps is None or len(graph.axes) < 2:
+        return stage_graph(graph, stage, kernel, steps), None
+    along = steps_along(graph.axes, steps)
     if stage == "dag" and kernel is None:
         return stage_graph(graph, "simplified"), along
     return kernel_graph(graph, stage, kernel, Runner()), along
 
 
 def text_of(
-    graph: Graph, stage: str, kernel: str | None, steps: int | None, dtype: str, backend: str | None
+    graph: Graph,
+    stage: str,
+    kernel: str | None,
+    steps: int | Mapping[str, int] | None,
+    dtype: str,
+    backend: str | None,
 ) -> Text:
     """The text of a stage.  Raises :class:`InputError`."""
-    stage, steps = _checked(stage, TEXTS, kernel, steps)
+    stage = _checked(stage, TEXTS, kernel, steps)
     if stage not in ("schedule", "program", "kernel"):
         return Text(print_graph(stage_graph(graph, stage, kernel, steps)))
-    schedule, run = _planned(graph, stage, kernel, steps)
+    schedule, run = _planned(graph, stage, kernel, kernel_steps(graph, steps))
     if stage == "schedule":
         return Text(print_schedule(schedule))
     program = planned(schedule, run=run)
@@ -89,17 +92,16 @@ def remarks_of(graph: Graph, nodes: Sequence[str], kernel: str | None, dtype: st
 
 
 def _checked(
-    stage: str, known: Sequence[str], kernel: str | None, steps: int | None
-) -> tuple[str, int | None]:
+    stage: str, known: Sequence[str], kernel: str | None, steps: int | Mapping[str, int] | None
+) -> str:
     stage = choice("as `stage`", stage, known)
     if steps is not None:
-        steps = whole("`steps`", steps, least=1)
         stage = "dag" if stage in OF_NETWORK else stage
     if kernel is not None and stage in OF_NETWORK:
         raise InputError(f"`kernel` has no effect on `{stage}`, which is of the network itself")
     if stage == "dag" and steps is None:
         raise InputError("the stage `dag` is the network over N steps: give `steps` (`--steps N`)")
-    return stage, steps
+    return stage
 
 
 def _planned(

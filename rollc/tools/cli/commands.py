@@ -20,12 +20,12 @@ from rollc.tools.cli.options import (
     dtype_option,
     feed_option,
     format_option,
+    grid_option,
     kernel_option,
     ranges_of,
     seed_option,
     sets_option,
     step_sizes,
-    steps_of,
     steps_option,
     words_of,
 )
@@ -142,7 +142,9 @@ def passes(specs: tuple[str, ...], every: bool) -> None:
 @click.option("--after", metavar="PASS", help="Print what a pass makes (`rollc passes`).")
 @click.option("--without", multiple=True, metavar="PASS", help="Leave out a pass; several times.")
 @kernel_option
-@steps_option("Unroll the network over N steps; `dag` needs it.")
+@grid_option(
+    "Unroll the network over N steps; `dag` needs it.  With two time axes such as s=4 and t=3."
+)
 @sets_option
 @dtype_option
 @feed_option
@@ -162,7 +164,7 @@ def ir(
     after: str | None,
     without: tuple[str, ...],
     kernel: str | None,
-    steps: int | None,
+    steps: int | dict[str, int] | None,
     sets: dict[str, int],
     dtype: str,
     feed: Literal["free", "taught"],
@@ -206,13 +208,7 @@ def ir(
     metavar="KERNEL",  # there are many, which a wrong one lists
     help="Of which kernel, such as `forward` or `vjp.state`, for `adjoint` and on.",
 )
-@click.option(
-    "--steps",
-    multiple=True,
-    metavar="N|AXIS=N",
-    callback=steps_of,
-    help="A column for each of N steps; with two time axes a grid, such as s=4 and t=3.",
-)
+@grid_option("A column for each of N steps; with two time axes a grid, such as s=4 and t=3.")
 @click.option("--every-node", is_flag=True, help="A box for each operation, and for parameters.")
 @click.option(
     "--open",

@@ -228,6 +228,12 @@ def sets_option(command: Command) -> Command:
     )(command)
 
 
+def grid_option(help_text: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--steps", multiple=True, metavar="N|AXIS=N", callback=steps_of, help=help_text
+    )
+
+
 def steps_option(help_text: str) -> Callable[[Command], Command]:
     return click.option("--steps", type=click.IntRange(min=1), metavar="N", help=help_text)
 

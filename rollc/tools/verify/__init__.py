@@ -104,7 +104,7 @@ def _compiled(
         found = kernels(case, network, which)
         if dtype == dtypes[-1]:
             found += [*variants(case, network, which), *checkpointed(case, network, which)]
-        if len(network.axes) == 1:
+        if len(case.graph.axes) == 1:
             steps = case.sizes[network.axes[0]]
             found += main_kernels(case, build(dtype, steps), f" of {steps} steps, {dtype}")
         yield from (case.judged(row, dtype) for row in found)

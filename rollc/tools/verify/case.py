@@ -20,8 +20,8 @@ from rollc.network.interface import interface_of
 from rollc.network.noise_draws import draw_noise
 from rollc.network.parameters import initial_parameters
 from rollc.tools.verify.comparison import Row, largest_error, not_compared
+from rollc.transforms.covering import step_leaves
 from rollc.transforms.state import expose_state
-from rollc.transforms.unroll import step_leaves
 
 Array = NDArray[Any]
 
@@ -70,7 +70,7 @@ class Case:
     def values(self, graph: Graph | None = None) -> dict[str, Array]:
         """What the interpreter makes of the graph, or of another one with these leaves."""
         graph = graph or self.graph
-        leaves = self.leaves if graph.steps is None else step_leaves(graph, self.leaves)
+        leaves = step_leaves(graph, self.leaves) if graph.is_unrolled else self.leaves
         return interpret(graph, leaves, self.sizes)
 
 
@@ -86,7 +86,8 @@ def finite_case(
     steps = min(max(FEWEST_STEPS, 2 + max(delays, default=0)), MOST_STEPS)
     # No two axes have the same length, so that none passes for another one, if they need not.
     counts = {axis: steps + more for more, axis in enumerate(graph.axes)}
-    sizes = made_alike(graph, counts) | {BATCH: BATCH_SIZE}
+    counts = made_alike(graph, counts) or {"t": steps}  # of a graph without time, as unrolled
+    sizes = counts | {BATCH: BATCH_SIZE}
     best: Case | None = None
     for scale in SCALES:
         for positive in ((), ("input", "target"), ("input", "target", "param")):

@@ -34,7 +34,7 @@ def all_kernels(case: Case) -> list[Row]:
             *variants(case, network, _WHICH),
             *checkpointed(case, network, _WHICH),
         ]
-        if len(network.axes) == 1:
+        if len(case.graph.axes) == 1:
             steps = case.sizes[network.axes[0]]
             fixed = on_demand(case.graph, "float64", Path(scratch), steps)
             rows += main_kernels(case, fixed, f" of {steps} steps{_WHICH}")

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint, seed_name
 from rollc.autodiff.tangent import pushforward, tangent_name
-from rollc.ir.graph import Graph
+from rollc.ir.graph import BATCH, Graph
+from rollc.ir.time.same_steps import made_alike
 from rollc.tools.verify.case import Case, with_gradients, with_state
 from rollc.tools.verify.comparison import Row, compared
 from rollc.tools.verify.ways import leaves_with_slopes, some_tangents
@@ -20,9 +21,12 @@ from rollc.transforms.unroll import unroll
 
 Array = NDArray[Any]
 
+FEW = 3
+"""Steps along one of two axes, over which a graph is unrolled."""
+
 
 def stages(case: Case) -> list[Row]:
-    """Each pass; a graph with one time axis is unrolled too.
+    """Each pass; the graph is unrolled too, one with two time axes over the first few steps.
 
     Raises :class:`rollc.transforms.unroll.UnrollError`.
     """
@@ -32,17 +36,19 @@ def stages(case: Case) -> list[Row]:
     rows = [compared("simplified graph", expected, _results(case, simple)), _tangents(case)]
     if case.graph.reach and why_no_state(case.graph) is None:
         rows.append(_tangents(with_state(case), " with a state"))
-    if len(case.graph.axes) > 1:
+    if case.graph.is_unrolled or not case.graph.axes:
         return rows
-    (steps,) = (case.sizes[axis] for axis in case.graph.axes)
-    dag = unroll(derived, steps)
+    if len(case.graph.axes) > 1:
+        case = _beginning(case)
+        expected = _results(case, derived)
+    dag = unroll(derived, case.sizes)
     rows += [
         compared("unrolled graph", expected, _results(case, dag)),
         compared("unrolled graph, simplified", expected, _results(case, canonicalize(dag))),
     ]
     if case.graph.loss is not None:
         # The square commutes; cotangents of outputs would have other names on this way.
-        other = _results(case, adjoint(unroll(case.graph, steps)))
+        other = _results(case, adjoint(unroll(case.graph, case.sizes)))
         rows.append(compared("adjoint of the unrolled graph", expected, other))
     return rows
 
@@ -69,6 +75,18 @@ def _tangents(case: Case, which: str = "") -> Row:
     )
 
 
+def _beginning(case: Case) -> Case:
+    """The first steps along each of two axes, not as many if they need not be."""
+    few = {axis: min(case.sizes[axis], FEW + more) for more, axis in enumerate(case.graph.axes)}
+    sizes = made_alike(case.graph, few) | {BATCH: case.sizes[BATCH]}
+    leaves = {
+        node.name: case.leaves[node.name][tuple(slice(sizes[axis]) for axis in node.type.axes)]
+        for node in with_gradients(case.graph).nodes
+        if node.name in case.leaves
+    }
+    return replace(case, sizes=sizes, leaves=leaves)
+
+
 def _results(case: Case, graph: Graph) -> dict[str, Array]:
     """What leaves a graph, rolled or not: a value over time as one entry a step."""
     values = case.values(graph)
@@ -77,8 +95,9 @@ def _results(case: Case, graph: Graph) -> dict[str, Array]:
     pairs += [("loss", graph.loss)] if graph.loss is not None else []
     found: dict[str, Array] = {}
     for label, name in pairs:
-        if graph[name].type.time:
-            found |= {f"{label}.{step}": value for step, value in enumerate(values[name])}
-        else:
-            found[label] = values[name]
+        time = graph[name].type.time
+        mark = "" if len(graph.axes) < 2 or len(time) > 1 else "".join(time)
+        for place in np.ndindex(values[name].shape[: len(time)]):
+            steps = "".join(f".{mark}{step}" for step in place)
+            found[label + steps] = values[name][place]
     return found

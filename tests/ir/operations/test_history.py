@@ -21,9 +21,10 @@ from rollc.ir.time.causality import NeedsWhole, check
 from rollc.ir.verifier import verify
 from rollc.tools.verify.kernels import interpreted
 from rollc.transforms.canonicalize import canonicalize
+from rollc.transforms.covering import step_leaves
 from rollc.transforms.ragged import why_no_lengths, with_lengths
 from rollc.transforms.state import expose_state
-from rollc.transforms.unroll import step_leaves, unroll
+from rollc.transforms.unroll import unroll
 from tests.helpers.paths import ROOT
 
 Array = NDArray[Any]

@@ -17,8 +17,9 @@ from rollc.ir.decomposition import decomposed_over
 from rollc.ir.graph import BATCH, Graph, Type
 from rollc.ir.interpreter import interpret
 from rollc.ir.names import LENGTHS
+from rollc.transforms.covering import step_leaves
 from rollc.transforms.ragged import with_lengths
-from rollc.transforms.unroll import step_leaves, unroll
+from rollc.transforms.unroll import unroll
 from tests.helpers.lowering import lower
 
 Array = NDArray[Any]

@@ -19,7 +19,8 @@ from rollc.lang.diagnostics.diagnostic import render
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
 from rollc.transforms.canonicalize import canonicalize
-from rollc.transforms.unroll import step_leaves, unroll
+from rollc.transforms.covering import step_leaves
+from rollc.transforms.unroll import unroll
 from tests.helpers.compiled_networks import network_of
 
 Array = NDArray[Any]
