@@ -33,7 +33,7 @@ class Flow:
     """Norms of a value, and of the derivative of the loss by it, at each step.
 
     A norm is the root of the sum of squares over the elements, averaged over the sequences that
-    have the step.
+    have the step; steps that no sequence has are left out.
 
     Attributes
     ----------
@@ -120,5 +120,6 @@ def _norms(array: NDArray[np.floating], node: Node, there: NDArray[np.bool_]) ->
         return np.asarray(np.sqrt(squares.reshape(squares.shape[0], -1).sum(axis=1)))
     order = node.type.axes.index(BATCH)
     sums = np.moveaxis(squares, order, 1).reshape(*there.shape, -1).sum(axis=2)
-    counts = np.maximum(there.sum(axis=1), 1)
-    return np.asarray(np.sqrt(np.where(there, sums, 0.0).sum(axis=1) / counts))
+    counts = there.sum(axis=1)
+    longest = int((counts > 0).sum())
+    return np.asarray(np.sqrt(np.where(there, sums, 0.0).sum(axis=1)[:longest] / counts[:longest]))

@@ -13,7 +13,7 @@ import numpy as np
 
 from rollc.backends import registry
 from rollc.backends.protocol import Source
-from rollc.drawing.picture import draw
+from rollc.drawing.picture import Picture, draw
 from rollc.driver.pipeline import Compiled, compiled
 from rollc.driver.stages import known_pass, result_text
 from rollc.entries.graphs import kernel_graphs
@@ -104,7 +104,13 @@ def stages(given: Given, kernel: str | None, steps: int, lengths: bool = False) 
         made,
         origins.of_spec(given.text),
         (
-            _graph("graph", "graph", "a node for each operation; `h[t-1]` is an edge", graph, True),
+            _graph(
+                "graph",
+                "graph",
+                "a node for each operation; `h[t-1]` is an edge",
+                graph,
+                draw(graph),
+            ),
             _graph("simplified", "simplified", "what the passes on graphs leave", simplified),
             _graph("adjoint", f"{chosen}: graph", "with gradients, if it has any", made.graph),
             *_of_kernel(made, given.dtype),
@@ -127,10 +133,10 @@ def assembly(made: Compiled, dtype: str, backend: str | None = None) -> tuple[Co
     return tuple(parsed(name, text) for name, text in found.items())
 
 
-def _graph(key: str, title: str, about: str, graph: Graph, drawn: bool = False) -> Pane:
+def _graph(key: str, title: str, about: str, graph: Graph, drawn: Picture | None = None) -> Pane:
     picture = ""
     with suppress(InputError):  # without Graphviz there is the text alone
-        picture = draw(graph).svg() if drawn else ""
+        picture = "" if drawn is None else drawn.svg()
     return Pane(key, title, about, origins.of_graph(print_graph(graph)), picture)
 
 
@@ -161,14 +167,16 @@ def _of_kernel(made: Compiled, dtype: str) -> list[Pane]:
 
 
 def _unrolled(graph: Graph, steps: int) -> list[Pane]:
-    """The graph over 1, 2 … steps, as far as it can be and is not too long."""
+    """The graph over 1, 2 … steps along each axis, as far as it can be and is not too long."""
     panes: list[Pane] = []
     for count in range(1, steps + 1):
+        along = dict.fromkeys(graph.axes, count) if len(graph.axes) > 1 else None
         try:
             made = unroll(graph, count)
         except UnrollError:
             break
-        pane = _graph(f"dag{count}", f"{count} steps", "", made, True)
+        picture = draw(made) if along is None else draw(graph, steps=along)
+        pane = _graph(f"dag{count}", f"{count} steps", "", made, picture)
         if len(pane.lines) > MOST_UNROLLED:
             break
         panes.append(pane)

@@ -33,9 +33,11 @@ def base(name: str) -> str:
 
     >>> base("~h'2:2^next1"), base("h.3"), base("low.h'1.2")
     ('h', 'h', 'low.h')
+    >>> base("h.3.2")  # over two time axes
+    'h'
     """
     found = re.split(r"['^:]", name.lstrip("~%"))[0]
-    return re.sub(r"\.\d+$", "", found)
+    return re.sub(r"(\.\d+)+$", "", found)
 
 
 def of_spec(text: str) -> tuple[Line, ...]:

@@ -7,7 +7,7 @@ let lines = [];
 function gather() { lines = all(".l, .box[data-name]"); }
 gather();
 for (const box of all(".box[data-name]")) // the value of the spec that a node is a part of
-  box.dataset.n = box.dataset.name.replace(/^~+/, "").split(/['^:]/)[0].replace(/\.\d+$/, "");
+  box.dataset.n = box.dataset.name.replace(/^~+/, "").split(/['^:]/)[0].replace(/(\.\d+)+$/, "");
 const isSeen = (line) => line.getClientRects().length > 0;
 let pinned = null;
 

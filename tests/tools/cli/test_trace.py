@@ -58,6 +58,43 @@ def test_numbers_that_are_none_are_named(folder: Path, capsys: pytest.CaptureFix
     assert printed.out.splitlines()[1].endswith("!" * 13)
 
 
+def test_the_first_number_that_is_none_is_named_once(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = np.ones((20, 2))
+    x[7, 1] = np.nan
+    np.savez(folder / "data.npz", x=x, y=np.zeros((20, 2)))
+    assert main(["trace", "far.roll", "--inputs", "data.npz"]) == 0
+    printed = capsys.readouterr()
+    said = "the input `x` (line 3) is nan at step 7 of t, sequence 1; because of it also `h`"
+    assert printed.err.splitlines()[-1] == f"note: {said}"
+    assert printed.out.splitlines()[2].endswith("!" * 20)  # the slopes too
+
+
+def test_steps_that_no_sequence_has_are_left_out(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(folder / "data.npz", x=np.ones((20, 2)), y=np.zeros((20, 2)), lengths=[3, 12])
+    assert main(["trace", "far.roll", "h", "--inputs", "data.npz", "--format", "json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert len(found["value"]) == len(found["adjoint"]) == 12 and min(found["value"]) > 0
+
+
+@pytest.mark.parametrize("columns", [60, 80, 130])
+def test_rows_fit_the_terminal(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    columns: int,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    random = np.random.default_rng(0)
+    np.savez(folder / "data.npz", x=random.normal(size=(200, 2)), y=np.zeros((200, 2)))
+    assert main(["trace", "far.roll", "--inputs", "data.npz"]) == 0
+    widest = max(map(len, capsys.readouterr().out.splitlines()))
+    assert widest <= max(columns, 85)  # names of the columns, beside curves of eight letters
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -40,7 +40,8 @@ def report(
         times = "" if case is None else _times(found, network, case)
     peak = None if isinstance(times, str) else operations_a_second(network.dtype)
     flows = () if case is None else case.flows()
-    shown = page(network.graph.name, found, code, times, peak, flows, verdicts(flows))
+    notes = [] if case is None else verdicts(case, flows)
+    shown = page(network.graph.name, found, code, times, peak, flows, notes)
     files.write_text(output, shown)
 
 

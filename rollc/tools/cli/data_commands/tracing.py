@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from rollc.driver.trained import open_run
 from rollc.errors import InputError
 from rollc.network.definition import Definition
 from rollc.network.diagnosis.flow import Flow
+from rollc.network.diagnosis.not_finite import NotFinite, first_not_finite
 from rollc.network.evaluation import Evaluation, evaluation_of
 from rollc.network.interface import interface_of
 from rollc.network.network import Network
@@ -40,22 +43,24 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _BARS = "▁▂▃▄▅▆▇█"
-_WIDTH = 32  # of a curve in the terminal
+_WIDTH, _NARROWEST = 32, 8  # of a curve in the terminal
 _FAR = 1e3  # a gradient that changes by so much between two ends vanishes or explodes
 
 
 def trace(spec: str, names: tuple[str, ...], output: str | None, form: str, **given: Any) -> None:
     """Print the norms of values and gradients at the steps, or write their picture."""
     files.check_outputs(output, keep=read_files(spec, **given), endings=[".svg"])
-    found = case_of(spec, **given).flows(names)
+    case = case_of(spec, **given)
+    found = case.flows(names)
     if output is not None:
         files.write_bytes(output, _picture(found, bool(names)))
     if form == "json":
         print(json.dumps([_as_data(flow) for flow in found], indent=2))
         return
     heads = ("value", "line", "axis", "norm", "over the steps", "slope, first", "slope, last")
-    console.table((*heads, "over the steps"), [_row(flow) for flow in found])
-    for note in verdicts(found):
+    width = _curve_width([_row(flow, 1) for flow in found], heads)
+    console.table((*heads, "over the steps"), [_row(flow, width) for flow in found])
+    for note in verdicts(case, found):
         console.note(note)
 
 
@@ -92,6 +97,12 @@ class Case:
         if not found:
             raise InputError(f"`{network.name}` has no value over time that is a number")
         return found
+
+    def first_not_finite(self) -> NotFinite | None:
+        """Where the first number that is none comes from, if there is a loss that has it."""
+        if self.network.graph.loss is None or self.network.targets.keys() - self.arrays.keys():
+            return None
+        return first_not_finite(self.evaluation("float64", targets=True))
 
     def evaluation(self, dtype: str, targets: bool) -> Evaluation:
         """The call of a kernel in some precision; raises :class:`InputError`."""
@@ -146,9 +157,12 @@ def case_of(
     return Case(network, values, data.arrays, data.lengths, steps, seed)
 
 
-def verdicts(found: Iterable[Flow]) -> list[str]:
+def verdicts(case: Case, found: Sequence[Flow]) -> list[str]:
     """What is remarkable of flows, a sentence each."""
-    return [verdict for flow in found if (verdict := _verdict(flow)) is not None]
+    wrong = [flow for flow in found if _wrong_steps(flow)]
+    said = [_beginning(wrong, case.first_not_finite())] if wrong else []
+    changes = [_change(flow) for flow in found if not _wrong_steps(flow)]
+    return said + [change for change in changes if change is not None]
 
 
 def _network(spec: str, sets: Mapping[str, int], feed: Feed) -> Network:
@@ -164,41 +178,74 @@ def _no_kernel(entry: str) -> Kernel:
     raise AssertionError(entry)
 
 
-def _row(flow: Flow) -> tuple[str, ...]:
+def _curve_width(rows: Sequence[Sequence[str]], heads: Sequence[str]) -> int:
+    """The widest curves with which a row fits a terminal, if it is one that reads the table."""
+    if not (sys.stdout.isatty() or os.environ.get("COLUMNS")):
+        return _WIDTH
+    fixed = [place for place, head in enumerate(heads) if head != "over the steps"]
+    widest = sum(max(len(row[place]) for row in (heads, *rows)) for place in fixed)
+    left = shutil.get_terminal_size().columns - widest - 2 * len(heads)
+    return max(_NARROWEST, min(_WIDTH, left // 2))
+
+
+def _row(flow: Flow, width: int) -> tuple[str, ...]:
     norm = f"{float(np.sqrt(np.mean(flow.value**2))):.3g}"
-    row = (flow.name, str(flow.line or ""), flow.axis, norm, _curve(flow.value))
+    row = (flow.name, str(flow.line or ""), flow.axis, norm, _curve(flow.value, width))
     if flow.adjoint is None:
         return (*row, "", "", "")
     first, last = flow.adjoint[0], flow.adjoint[-1]
-    return (*row, f"{first:.3g}", f"{last:.3g}", _curve(flow.adjoint, logarithmic=True))
+    return (*row, f"{first:.3g}", f"{last:.3g}", _curve(flow.adjoint, width, logarithmic=True))
 
 
-def _curve(norms: Array, logarithmic: bool = False) -> str:
+def _curve(norms: Array, width: int, logarithmic: bool = False) -> str:
     """The norms as bars of eight heights; ``!`` where one is no number or infinite."""
-    parts = np.array_split(norms, min(_WIDTH, norms.size))
+    parts = np.array_split(norms, min(width, norms.size))
     heights = np.array([part.max() if np.isfinite(part).all() else np.nan for part in parts])
-    sound = np.isfinite(heights) & ((heights > 0) | (not logarithmic))
+    missing = np.isnan(heights)
+    sound = ~missing & ((heights > 0) | (not logarithmic))
     if logarithmic:
         heights = np.log(np.where(sound, heights, 1.0))
     if not sound.any():
-        return "".join("!" if np.isnan(height) else " " for height in heights)
+        return "".join("!" if none else " " for none in missing)
     low = heights[sound].min() if logarithmic else min(0.0, heights[sound].min())
     span = heights[sound].max() - low
     bars = ""
-    for height, there in zip(heights, sound, strict=True):
+    for height, there, none in zip(heights, sound, missing, strict=True):
         if not there:
-            bars += "!" if np.isnan(height) else " "
+            bars += "!" if none else " "
             continue
         bars += _BARS[round((height - low) / span * (len(_BARS) - 1)) if span > 0 else 3]
     return bars
 
 
-def _verdict(flow: Flow) -> str | None:
-    """What is remarkable: a number that is none, or a gradient that vanishes or explodes."""
-    for what, norms in (("the value", flow.value), ("the gradient through", flow.adjoint)):
-        if norms is not None and not np.isfinite(norms).all():
-            step = int(np.argmax(~np.isfinite(norms)))
-            return f"{what} `{flow.name}` is no number at step {step} of {flow.axis}"
+def _wrong_steps(flow: Flow) -> list[tuple[int, str]]:
+    """The first step at which the value, and the gradient through it, are no numbers."""
+    known = (("the value", flow.value), ("the gradient through", flow.adjoint))
+    return [
+        (int(np.argmax(~np.isfinite(norms))), what)
+        for what, norms in known
+        if norms is not None and not np.isfinite(norms).all()
+    ]
+
+
+def _beginning(wrong: Sequence[Flow], first: NotFinite | None) -> str:
+    """Where the first number that is none is, and what has others because of it."""
+    said = str(first)
+    if first is None:
+        begins = [
+            (step, order) for order, flow in enumerate(wrong) for step, _ in _wrong_steps(flow)
+        ]
+        flow = wrong[min(begins)[1]]
+        (step, what), *_ = _wrong_steps(flow)
+        name, said = flow.name, f"{what} `{flow.name}` is no number at step {step} of {flow.axis}"
+    else:
+        name = first.name
+    others = [flow.name for flow in wrong if flow.name != name]
+    return f"{said}; because of it also {names_of(others)}" if others else said
+
+
+def _change(flow: Flow) -> str | None:
+    """What is remarkable of a gradient: that it vanishes, or explodes."""
     if not flow.delayed or flow.adjoint is None or flow.adjoint.size < 2:
         return None
     ends = flow.adjoint[0], flow.adjoint[-1]
