@@ -6,16 +6,26 @@ second.append(...all(".pane", first).map((pane) => pane.cloneNode(true)));
 let lines = [];
 function gather() { lines = all(".l, .box[data-name]"); }
 gather();
-for (const box of all(".box[data-name]")) // the value of the spec that a node is a part of
-  box.dataset.n = box.dataset.name.replace(/^~+/, "").split(/['^:]/)[0].replace(/(\.\d+)+$/, "");
+for (const box of all(".box[data-name]")) { // the values that a box has, and their lines of the spec
+  const title = box.querySelector("title"), text = title ? title.textContent : "";
+  const valueOf = (name) => name.replace(/^~+/, "").split(/['^:]/)[0].replace(/(\.\d+)+$/, "");
+  const names = box.classList.contains("parameters")
+    ? text.split("\n").map((row) => row.split(":")[0]) : [valueOf(box.dataset.name)];
+  box.dataset.n = names.filter(Boolean).join(" ");
+  const origins = [...text.matchAll(/\blines? (\d+)/g)].map((found) => found[1]);
+  if (origins.length) box.dataset.l = [...new Set(origins)].join(" ");
+  if (box.dataset.n) { box.setAttribute("tabindex", "0"); box.setAttribute("role", "button"); }
+}
 const isSeen = (line) => line.getClientRects().length > 0;
 let pinned = null;
 
-// What comes from the same line of the spec lights up, and what is of the same value more so.
+// What comes from the same line of the spec lights up, and what is of the same value more so: a
+// value of a cell is of the cell too.
+const isPart = (one, other) => one === other || one.startsWith(other + ".");
 function light(line) {
-  const origins = new Set(line ? words(line, "l") : []), names = new Set(line ? words(line, "n") : []);
+  const origins = new Set(line ? words(line, "l") : []), names = line ? words(line, "n") : [];
   for (const other of lines) {
-    const same = words(other, "n").some((name) => names.has(name));
+    const same = words(other, "n").some((name) => names.some((own) => isPart(name, own) || isPart(own, name)));
     const near = words(other, "l").some((origin) => origins.has(origin));
     other.classList.toggle("same", same || other === line && line !== null);
     other.classList.toggle("near", near && !same);
@@ -118,12 +128,12 @@ search.addEventListener("keydown", (event) => { if (event.key === "Enter") next(
 
 // Keys: / searches, Escape lets go, arrows go through a text, Enter pins.
 document.addEventListener("keydown", (event) => {
-  const line = document.activeElement.closest ? document.activeElement.closest(".l") : null;
+  const line = document.activeElement.closest ? document.activeElement.closest(".l, .box") : null;
   if (event.key === "Escape") { pinned = null; light(null); document.activeElement.blur(); return; }
   if (event.target.matches("input, select")) return;
   if (event.key === "/") { event.preventDefault(); search.focus(); search.select(); }
   if (event.key === "n" || event.key === "N") next(event.key === "n" ? 1 : -1);
-  if (line && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+  if (line && line.closest("pre") && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
     event.preventDefault();
     const own = all(".l[tabindex]", line.closest("pre"));
     const to = own[own.indexOf(line) + (event.key === "ArrowDown" ? 1 : -1)];

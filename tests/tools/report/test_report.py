@@ -123,15 +123,25 @@ def test_pointing_lights_up_what_belongs_together(page: str, tmp_path: Path) -> 
     line("h = tanh").dispatchEvent(new MouseEvent("mouseover", {{ bubbles: true }}));
     const pointed = lit("#first", "same"), lit_boxes = boxes();
     line("o = dot").click();
+    const dark = [...document.querySelectorAll("#first .pane")]
+      .filter((pane) => pane.querySelector(".l, .box") && !pane.querySelector(".same"))
+      .map((pane) => pane.dataset.key);
     choose("#first", "schedule");
     const pinned = [...new Set(lit("#first", "same"))];
     const kernel = lit("#second", "same").length;
     const near = lit("#first", "near");
     key("Escape");
     const free = lit("#first", "same").length;
-    return {{ pointed, boxes: lit_boxes, pinned, kernel, near, free }};
+    choose("#first", "picture");
+    const box = document.querySelector("#first .box[data-name=h]");
+    box.focus();
+    key("Enter", box);
+    const from_box = lit("#spec", "same");
+    return {{ pointed, boxes: lit_boxes, dark, pinned, kernel, near, free, from_box }};
     """
     found = in_browser(page, script, tmp_path)
+    assert found["dark"] == ["assembly"]  # which is of another line
+    assert found["from_box"] == ["6h"]
     assert found["pointed"] == ["h'1", "h'2", "h"] and {"h", "h.1"} <= set(found["boxes"])
     assert {"o", "~o", "~o:1"} <= set(found["pinned"])
     assert not {"h", "~h"} & set(found["pinned"])
