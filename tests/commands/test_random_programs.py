@@ -68,6 +68,7 @@ def test_programs_have_every_operation_and_every_form() -> None:
         )
     }
     wanted |= {"`einsum", "`reshape`", "`stack`", "`at`", "`column`", "`softmax` axis"}
+    wanted |= {"`along` over"}
     wanted |= {f"`{name}` over" for name in (*OVER_TIME, *ENDS)}
     found |= {" ".join(name.split()[:1]) for name in found if name.startswith("`")}
     assert not wanted - found

@@ -28,6 +28,7 @@ from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
+from rollc.ir.time.same_steps import same_steps
 from rollc.kernel.interpretation.interpreter import interpret_program
 from rollc.kernel.passes import planned, scheduled
 from rollc.kernel.program import Program
@@ -154,10 +155,11 @@ class Case:
 
     @cached_property
     def lengths(self) -> dict[str, Array]:
-        return {
+        own = {
             axis: self.random.integers(self.random.integers(2), steps + 1, size=self.count)
             for axis, steps in self.steps.items()
         }
+        return {axis: own[first] for axis, first in same_steps(self.graph).items()}
 
     @property
     def given_lengths(self) -> Any:
@@ -637,6 +639,8 @@ def without_steps(case: Case) -> Compared:
         return
     picked = random.Random(case.settings.seed)
     axes = {*picked.sample(sorted(case.steps), picked.randint(1, len(case.steps)))}
+    same = same_steps(case.graph)
+    axes = {axis for axis in case.steps if same[axis] in {same[each] for each in axes}}
     steps = {axis: 0 if axis in axes else count for axis, count in case.steps.items()}
     net, inputs = case.network(), {}
     for name, spec in {**net.inputs, **net.targets}.items():

@@ -384,6 +384,9 @@ class Sequence:
 
     def _over(self, call: Call, at: Place, owner: str) -> Tensor:
         axis = self._axis(call)
+        if call.function == "along":
+            (other,) = self.meaning.axes_of(call.operands[0])
+            return self.compute(call.operands[0], {**at, other: at[axis]}, owner)
         if not self.steps[axis]:
             nothing = self.real(self._nothing(call.operands[0], axis, at, owner))
             if call.function in QUANTIFIERS:

@@ -461,6 +461,8 @@ def expression_axes(
             own = expression_axes(operand, found, axes, settled)
             along = settled.get(over, over) if over is not None else None
             return own - ({along} if along is not None else own)
+        case Call("along", over=over):
+            return frozenset([settled.get(over, over)])
         case Call(function, (operand,), over=over) if over is not None:
             own = expression_axes(operand, found, axes, settled)
             along = settled.get(over, over)

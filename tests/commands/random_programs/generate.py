@@ -141,6 +141,7 @@ class Writer:
         self.owned: set[str] = set()  # names that have an initial value
         self.declared: set[str] = set()
         self.online = self.chance(0.3)  # it can be run step by step
+        self.alike = False  # both axes have the same steps
 
     # Choices
 
@@ -228,6 +229,8 @@ class Writer:
             case Call("first" | "last", (operand,), over=over):
                 own = self.axes(operand, scope)
                 return own - ({over} if over is not None else own)
+            case Call("along", over=over):
+                return frozenset([over])
             case Call(function, (operand,), over=over) if (
                 over is not None and function != "softmax"
             ):
@@ -360,6 +363,7 @@ class Writer:
         ]
         if scope.inside != "function":
             forms += [self.dropout, self.over, self.over, self.end, self.plus_param, self.fed]
+            forms += [self.along_axis] if len(scope.axes) > 1 and self.alike else []
             forms += [self.slope] if shape[1:] or self.chance() else []
             if len(shape) == 1:
                 forms += [self.product, self.product, self.on_vector, self.on_vector]
@@ -768,6 +772,18 @@ class Writer:
         if axis not in self.axes(operand, scope):
             return None
         return Call(name, (operand,), over=axis), size * 5 if name == "sum" else size
+
+    def along_axis(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
+        """What runs over one axis, read along another one: its steps are those of the other."""
+        if self.online or len(scope.axes) < 2:
+            return None
+        axis, other = self.random.sample(scope.axes, 2)
+        chain, scope.chain = scope.chain, None  # no part of a cycle
+        found = self.timed(shape, scope, other)
+        scope.chain = chain
+        if found is None or self.axes(found[0], scope) != {other}:
+            return None
+        return Call("along", (found[0],), over=axis), found[1]
 
     def end(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
         axis = self.choose(*scope.axes)
@@ -1768,6 +1784,17 @@ class Writer:
             value = self.choose(Number(0.25), self.param(scope, (size,))[0])
             scope.body.append(la.Init(names[0], value))
 
+    def read_along(self, scope: Scope) -> None:
+        """A name for what is read along another axis, which attention can look at."""
+        shape = self.choose((), (self.some(scope),))
+        written = self.along_axis(shape, scope, 1)
+        if written is not None:
+            axes = self.axes(written[0], scope)
+            name, known = self.fresh("k"), Known(shape, axes, written[1])
+            known.delays = True
+            self.equation(name, written, known, scope)
+            scope.known[name] = known
+
     def attention(self, scope: Scope) -> None:
         """A chain along one axis that looks at all of another at every step."""
         if len(scope.axes) < 2:
@@ -1816,6 +1843,7 @@ class Writer:
         if axes != ("t",):
             self.statements.append(la.Time(axes))
         self.names |= {*axes}
+        self.alike = len(axes) > 1 and self.chance(0.4)
         self.numbers()
         known = self.inputs(axes)
         sizes = tuple(self.random.sample((1, 2, 3), self.choose(2, 2, 3)))
@@ -1835,6 +1863,7 @@ class Writer:
         parts += [self.index_chain, self.split, self.attention, self.repeated, self.elements]
         parts += [] if self.online else [self.both_ways]
         parts += [self.attention] * (2 if len(axes) > 1 else 0)
+        parts += [self.read_along] * (3 if self.alike and not self.online else 0)
         for _ in range(self.choose(1, 2, 2, 3, 3, 4)):
             self.choose(*parts)(scope)
             self.settled_names = frozenset(scope.known)
@@ -1983,6 +2012,16 @@ def by_chance(expression: Expression) -> bool:
     )
 
 
+def _reads_along(program: la.Program) -> bool:
+    """Whether a value of one axis is read along the other, which has the same steps then."""
+    return any(
+        isinstance(part, Call) and part.function == "along"
+        for statement in program.statements
+        for expression in la.expressions(statement)
+        for part in la.walk(expression)
+    )
+
+
 def reserved() -> set[str]:
     """What cannot be a name."""
     words = "net dim static input target param const init output loss over t"
@@ -1994,12 +2033,13 @@ def generate(seed: int) -> tuple[la.Program, Settings]:
     writer = Writer(seed)
     program = writer.program()
     axes = program.axes
+    count = writer.choose(1, 2, 3, 4, 5) if _reads_along(program) else None
     settings = Settings(
         sets=writer.sets,
         feed=writer.choose("taught", "taught", "free"),
         truncate=writer.choose(None, None, None, 1, 2, 3),
         training=writer.chance(0.6),
-        steps={axis: writer.choose(1, 2, 3, 4, 5) for axis in axes},
+        steps={axis: count or writer.choose(1, 2, 3, 4, 5) for axis in axes},
         batch=writer.choose(None, 1, 2, 2, 3),
         seed=seed,
     )

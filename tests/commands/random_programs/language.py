@@ -369,6 +369,8 @@ def _show(expression: Expression) -> tuple[str, int]:
             level = _LEVELS[symbol]
             first = level if level != _COMPARISON else _SUM
             return f"{within(left, first)} {symbol} {within(right, level - 1)}", level
+        case Call("along", (operand,), over=over):
+            return f"along({show(operand)}, {over})", _ATOM
         case Call(function, operands, options, over, sizes, words=words):
             given = [show(operand) for operand in operands]
             given += [f"{name}={_show(Number(value))[0]}" for name, value in options]
