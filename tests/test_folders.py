@@ -15,6 +15,7 @@ TESTS = ROOT / "tests"
 OWN = ("commands", "golden", "helpers", "reference")
 MODULES = [path.relative_to(TESTS) for path in sorted(TESTS.rglob("*.py"))]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "grammar" / "README.md"]
+INSIDE = re.compile(r"`(\w+/[\w/]*(?:\.py|/))`")  # of rollc, where its folders are explained
 NAMED = re.compile(r"`(?:\S+ )?((?:tests|rollc)/[\w./-]+)`")
 
 
@@ -48,5 +49,9 @@ def test_modules_are_short_and_folders_small() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_documents_name_what_is_there(document: Path) -> None:
-    named = NAMED.findall(document.read_text(encoding="utf-8"))
-    assert [path for path in named if not (ROOT / path).exists()] == []
+    text = document.read_text(encoding="utf-8")
+    assert [path for path in NAMED.findall(text) if not (ROOT / path).exists()] == []
+    inside = [
+        path for path in INSIDE.findall(text) if (ROOT / "rollc" / path.split("/")[0]).is_dir()
+    ]
+    assert [path for path in inside if not (ROOT / "rollc" / path).exists()] == []

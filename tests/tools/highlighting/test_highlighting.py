@@ -11,7 +11,10 @@ from pygments.token import Comment, Keyword, Name, Number, Operator, String, Tex
 
 from rollc.ir.attributes import INITIALISERS
 from rollc.ir.names import GREEK
+from rollc.lang.diagnostics.source import Source
+from rollc.lang.load import load_graph
 from rollc.lang.syntax.contextual_words import USE_WORDS
+from rollc.lang.syntax.layout import laid_out
 from rollc.support import resources
 from rollc.support.version import VERSION
 from rollc.tools.highlighting import textmate, words
@@ -164,3 +167,15 @@ def test_the_extension_names_files_that_are_there() -> None:
     commands = {each["command"] for each in package["contributes"]["commands"]}
     script = (folder / package["main"]).read_text()
     assert commands == set(re.findall(r'registerCommand\("([\w.]+)"', script))
+
+
+def test_snippets_are_laid_out_specs() -> None:
+    text = (ROOT / "editors" / "vscode" / "snippets" / "roll.json").read_text(encoding="utf-8")
+    found = {}
+    for name, snippet in json.loads(text).items():
+        body = "\n".join(snippet["body"])
+        found[name] = re.sub(r"\$\{\d+:([^}]*)\}|\$0", lambda place: place[1] or "", body)
+        assert laid_out(Source("a.roll", found[name]))[0] == found[name]
+    assert load_graph(Source("a.roll", found.pop("network"))).diagnostics == ()
+    rest = [*found.values(), "net n\ninput x\noutput h\n"]
+    assert load_graph(Source("a.roll", "".join(rest))).graph is not None
