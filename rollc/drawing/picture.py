@@ -26,6 +26,7 @@ from rollc.drawing.places import Layout
 from rollc.drawing.unrolled import unrolled
 from rollc.errors import InputError
 from rollc.ir.graph import LEAVES, Graph
+from rollc.ir.time.wavefront import print_diagonals
 from rollc.kernel.schedule import Region, Schedule
 from rollc.support.atomic_files import write_file
 from rollc.support.checks import choice, switch, words
@@ -248,6 +249,9 @@ def _words(region: Region) -> str:
     if region.kind == "free":
         return "all steps"
     way = "first" if region.kind == "forward" else "last"
+    if region.across:
+        diagonals = print_diagonals(region.across, region.axis, region.weights)
+        return f"loop over the diagonals {diagonals}, from the {way}"
     return f"loop over {region.axis}, from the {way} step"
 
 

@@ -19,6 +19,7 @@ from rollc.ir.graph import BATCH, LEAVES, Attribute, Edge, Graph, Node, delayed
 from rollc.ir.operations import OPERATIONS, Frame
 from rollc.ir.time.loops import components
 from rollc.ir.time.retiming import Timing
+from rollc.ir.time.wavefront import cells, diagonals
 from rollc.ir.traversal import needed
 
 Array = NDArray[Any]
@@ -218,6 +219,9 @@ class _Interpreter:
 
     def _loop(self, nodes: Sequence[Node], loop: Timing, at: Mapping[str, int]) -> None:
         """One run of a loop, at a step along each axis of the loops around it."""
+        if loop.across:
+            self._by_diagonals(nodes, loop, at)
+            return
         steps = self.sizes[loop.axis]
         for now in loop.iterations(steps):
             for part in loop.parts:
@@ -229,6 +233,15 @@ class _Interpreter:
                 step = now - loop.shifts.get(node.name, 0)
                 if 0 <= step < steps:
                     self._one_step(node, {**at, loop.axis: step})
+
+    def _by_diagonals(self, nodes: Sequence[Node], loop: Timing, at: Mapping[str, int]) -> None:
+        """One run of a loop over the diagonals of two axes, each cell by cell."""
+        extents = self.sizes[loop.across], self.sizes[loop.axis]
+        for now in loop.around(diagonals(loop.weights, *extents)):
+            for node in nodes:
+                diagonal = now - loop.shifts.get(node.name, 0)
+                for row, step in cells(loop.weights, diagonal, *extents):
+                    self._one_step(node, {**at, loop.across: row, loop.axis: step})
 
     def _one_step(self, node: Node, at: Mapping[str, int]) -> None:
         operands = [self._read(edge, at) for edge in node.operands]

@@ -163,7 +163,14 @@ class _Bufferizer:
                 body.extend(rest)
             elif rest:
                 body.append(Shifted(shift, rest))
-        yield Loop(region.kind, region.axis, tuple(body), Span(region.start, region.stop))
+        yield Loop(
+            region.kind,
+            region.axis,
+            tuple(body),
+            Span(region.start, region.stop),
+            across=region.across,
+            weights=region.weights,
+        )
 
     def _fills(self, group: Group) -> Iterator[Fill]:
         """Writes of initial values to the rows outside the sequence, before their first reads."""

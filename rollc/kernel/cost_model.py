@@ -29,6 +29,19 @@ def kept_in_registers(target: Target, back: int) -> bool:
     return 1 <= back <= target.sums_in_flight
 
 
+def is_by_diagonals(weights: tuple[int, int]) -> bool:
+    """Whether it pays off to compute all steps of a diagonal at once, and not a row step by step.
+
+    With larger weights there are more diagonals, and few steps on each of them.
+    """
+    return max(map(abs, weights)) <= 1
+
+
+def few_sequences(target: Target) -> int:
+    """Fewer sequences than this leave more than half of a vector empty."""
+    return target.vector_bits // 64
+
+
 def packed_together(target: Target, size: int) -> bool:
     """Whether the threads of a call share one panel of that size, and pack it together."""
     return size >= target.packed_numbers

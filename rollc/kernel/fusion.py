@@ -83,7 +83,7 @@ def _sink(graph: Graph, regions: Sequence[Region], guarded: Mapping[str, str]) -
                 and len(shifts) == 1
                 and regions[target].kind != "free"
                 and regions[target].outer is None
-                and regions[target].axis in node.type.time
+                and {regions[target].axis, regions[target].across} <= {*node.type.time, ""}
                 and all(
                     edge.delay == 0 and regions[target].axis in reader.node.type.time
                     for reader, edge in mine
@@ -139,7 +139,7 @@ class _Grouper:
             if outer is not None and edge.delay and edge.axis == outer.axis:
                 continue
             for source in by_name.get(edge.source, ()):
-                if loop and not item.reads_same_iteration(source, edge.delay):
+                if loop and self.region.lag(item, source, edge):
                     continue
                 if source is not item and item.meets(source, edge.delay):
                     yield source, edge in item.node.operands and not edge.delay

@@ -292,7 +292,10 @@ class Shifted:
 class Loop:
     """A recurrence: its body once a step, in one direction of time.
 
-    A recurrence along two axes is a loop in the body of another one, which has no blocks or shifts.
+    A recurrence along two axes is a loop in the body of another one, which has no blocks or shifts;
+    or one with an axis ``across``, over diagonals of both axes with these ``weights``
+    (:mod:`rollc.ir.time.wavefront`): its statements iterate over the steps across, each at the step
+    along ``axis`` where the diagonal meets it.
     Where there are shifts, all of the body is in parts with a shift (it can be 0), and the
     loop has iterations until the last of them has reached the end of the sequence.  Where there
     are statements ``before`` and ``after``, the loop runs in blocks of steps, and those run once
@@ -305,6 +308,8 @@ class Loop:
     span: Span = Span()
     before: tuple[Simple, ...] = ()
     after: tuple[Simple, ...] = ()
+    across: str = ""
+    weights: tuple[int, int] = (0, 1)
 
     @property
     def blocks(self) -> bool:

@@ -6,7 +6,9 @@ where they are negative.  Where they are both, its nodes run at shifted steps
 every loop (loop distribution: Kennedy and Allen, Optimizing compilers for modern architectures,
 2001, section 2.4).  A component with delays along two axes becomes several regions, each a loop or
 free along the inner axis, inside one loop over the steps of the outer axis
-(:mod:`rollc.ir.time.loops`).
+(:mod:`rollc.ir.time.loops`); or, where that pays off or nothing else is possible, one loop over the
+diagonals of both axes, which computes all steps of a diagonal at once
+(:mod:`rollc.ir.time.wavefront`).
 
 Regions belong to phases, which a caller asks for: ``primal`` has the nodes that the loss and the
 outputs need, ``adjoint`` those that the gradients of parameters and states need besides, and
@@ -25,9 +27,10 @@ from typing import Literal
 import networkx
 
 from rollc.ir.graph import Edge, Graph, Node
-from rollc.ir.time.loops import loop_of
-from rollc.ir.time.retiming import Timing
+from rollc.ir.time.loops import loop_of, wavefront
+from rollc.ir.time.retiming import Timing, Weights, delay_along
 from rollc.ir.traversal import in_order, reachable
+from rollc.kernel.cost_model import is_by_diagonals
 from rollc.kernel.program import PHASES, Phase
 from rollc.transforms.predicate.predicate import guards, reads
 
@@ -65,10 +68,6 @@ class Item:
         after = other.stop is not None and low >= other.stop
         return not (after or (high is not None and high <= other.start))
 
-    def reads_same_iteration(self, other: Item, delay: int) -> bool:
-        """Whether the dependence distance of a read of another item of the loop is zero."""
-        return delay + self.shift - other.shift == 0
-
 
 def needed(graph: Graph, node: Node, guarded: Mapping[str, str]) -> Iterator[Edge]:
     """The dependences of a node: its reads, its condition, and initial values.
@@ -97,7 +96,9 @@ class Outer:
 class Region:
     """Items of one loop over ``axis``, or of a sequence of statements over all steps.
 
-    With ``outer`` they are run at each step of that loop.
+    With ``outer`` they are run at each step of that loop.  With an axis ``across`` the loop is one
+    over diagonals of both axes, with these ``weights``: at each of them its items run at all of its
+    steps across.
     """
 
     kind: Kind
@@ -107,12 +108,18 @@ class Region:
     start: int = 0
     stop: int | None = None
     outer: Outer | None = None
+    across: str = ""
+    weights: Weights = (0, 1)
 
     @property
     def bound(self) -> tuple[str, ...]:
         """The axes of the loops around a statement of the region."""
         outer = () if self.outer is None else (self.outer.axis,)
         return outer if self.kind == "free" else (*outer, self.axis)
+
+    def lag(self, reader: Item, source: Item, edge: Edge) -> int:
+        """How many iterations of the loop ago an item computed what another one reads."""
+        return delay_along(edge, self.across, self.weights) + reader.shift - source.shift
 
 
 @dataclass(frozen=True)
@@ -230,7 +237,7 @@ class _Scheduler:
 
     def _loop(self, positions: Sequence[int], phase: Phase) -> Iterator[Region]:
         """The loop of a component, or its parts in a loop over another axis."""
-        loop = loop_of(self.items[position].node for position in positions)
+        loop = self._loop_of(positions)
         if not loop.parts:
             yield self._along_one_axis(positions, loop, phase)
             return
@@ -249,6 +256,13 @@ class _Scheduler:
         if free:
             yield Region("free", phase, tuple(free), outer=outer)
 
+    def _loop_of(self, positions: Iterable[int]) -> Timing:
+        """The loop of a component: over diagonals where it would have loops in it."""
+        nodes = [self.items[position].node for position in positions]
+        loop = loop_of(nodes)
+        front = wavefront(nodes) if any(part.loop for part in loop.parts) else None
+        return front if front is not None and is_by_diagonals(front.weights) else loop
+
     def _along_one_axis(self, positions: Sequence[int], loop: Timing, phase: Phase) -> Region:
         """The loop of a component, its items in the topological order of an iteration."""
         names = {self.items[position].node.name for position in positions}
@@ -256,7 +270,7 @@ class _Scheduler:
         def before(position: int) -> Iterator[int]:
             node = self.items[position].node
             for edge in node.operands:
-                here = edge.axis in ("", loop.axis)
+                here = edge.axis in ("", loop.axis, loop.across)
                 if edge.source in names and here and loop.distance(node.name, edge) == 0:
                     yield from self.by_name[edge.source]
 
@@ -264,7 +278,10 @@ class _Scheduler:
             replace(item, shift=loop.shifts.get(item.node.name, 0))
             for item in (self.items[position] for position in in_order(positions, before))
         )
-        return Region(_kind(loop), phase, items, loop.axis, items[0].start, items[0].stop)
+        span = items[0].start, items[0].stop
+        return Region(
+            _kind(loop), phase, items, loop.axis, *span, across=loop.across, weights=loop.weights
+        )
 
 
 def _kind(loop: Timing) -> Kind:

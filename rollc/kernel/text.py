@@ -1,9 +1,10 @@
 """The textual forms of a schedule and of a program, printed and parsed.
 
 A schedule is the text of its graph, with the nodes in the order of execution and a
-line in front of each region.  A node that runs in pieces has a line for each, numbered
-``h^piece1``, with its steps; the node itself is under ``region none``, with dead code.
-A node that its loop computes at a shifted step has that step behind it: ``at t-2``.
+line in front of each region, such as ``forward primal over t by diagonals s+t``.  A node that runs
+in pieces has a line for each, numbered ``h^piece1``, with its steps; the node itself is under
+``region none``, with dead code.  A node that its loop computes at a shifted step has that step
+behind it: ``at t-2``.
 
 A program has a line for each buffer and statement: a word, then ``name=value`` for each field
 that is not the default.  Nested statements are indented below.  A reference to a buffer is
@@ -20,12 +21,13 @@ from typing import Any, get_type_hints
 
 from rollc.ir.graph import Graph, Node
 from rollc.ir.text import IRTextError, parse_graph, print_graph
+from rollc.ir.time.wavefront import parse_diagonals, print_diagonals
 from rollc.kernel import program as ir
 from rollc.kernel.program import Local, Number, Program, Ref, Span
 from rollc.kernel.schedule import Item, Outer, Region, Schedule
 
-# A region's kind, phase, axis and outer loop; and of each item the name, the steps and the shift.
-_RegionText = tuple[str, str, str, Outer | None, list[tuple[str, int, int | None, int]]]
+# A region without its items; and of each item the name, the steps and the shift.
+_RegionText = tuple[Region, list[tuple[str, int, int | None, int]]]
 _SCHEDULE, _PROGRAM = "rollc schedule 1", "rollc program 4"
 
 
@@ -37,8 +39,9 @@ class ProgramTextError(ValueError):
 
 _PIECE = re.compile(r"\^piece\d+$")
 _REGION = re.compile(
-    r"(free|forward|backward) (primal|adjoint|inputs)(?: over (\w+))?"
-    r"(?: in loop (\d{1,9}) (forward|backward) over (\w+))?"
+    r"(?P<kind>free|forward|backward) (?P<phase>primal|adjoint|inputs)(?: over (?P<axis>\w+))?"
+    r"(?: by diagonals (?P<diagonals>\w+[+-]\w+))?"
+    r"(?: in loop (?P<number>\d{1,9}) (?P<way>forward|backward) over (?P<outer>\w+))?"
 )
 _STEPS = re.compile(r"  steps (\d+):(\d+|end)$")
 _SHIFT = re.compile(r"  at \w+([+-]\d{1,12})$")
@@ -58,6 +61,10 @@ def print_schedule(scheduled: Schedule) -> str:
     for region in scheduled.regions:
         over = f" over {region.axis}" if region.axis else ""
         meaning = _MEANING[region.kind]
+        if region.across:
+            over += f" by diagonals {print_diagonals(region.across, region.axis, region.weights)}"
+            end = "first" if region.kind == "forward" else "last"
+            meaning = f"a cycle along both axes: diagonal by diagonal, from the {end}"
         if (outer := region.outer) is not None:
             over += f" in loop {outer.number} {outer.kind} over {outer.axis}"
             if region.kind == "free":
@@ -71,7 +78,8 @@ def print_schedule(scheduled: Schedule) -> str:
                 stop = "end" if item.stop is None else item.stop
                 behind[node.name] = f"  steps {item.start}:{stop}"
             if item.shift:
-                behind[node.name] = f"  at {region.axis}{-item.shift:+d}"
+                counted = "diagonal" if region.across else region.axis
+                behind[node.name] = f"  at {counted}{-item.shift:+d}"
             nodes.append(node)
     whole = {node.name for node in nodes}
     headings[len(nodes)] = "region none  # nodes that run in pieces, and dead code"
@@ -107,9 +115,7 @@ def parse_schedule(text: str) -> Schedule:
             found = _REGION.fullmatch(heading)
             inside = found is not None
             if found is not None:
-                words: Any = found[5]
-                outer = Outer(int(found[4]), words, found[6]) if found[4] else None
-                regions.append((found[1], found[2], found[3] or "", outer, []))
+                regions.append((_region(found), []))
             elif heading != "none":
                 raise ProgramTextError(f"line {number}: unknown region `{heading[:60]}`")
             continue
@@ -122,7 +128,7 @@ def parse_schedule(text: str) -> Schedule:
                 start = int(span[1]) if span else 0
                 stop = int(span[2]) if span and span[2] != "end" else None
                 name = line.partition(" = ")[0].rstrip()
-                regions[-1][4].append((name, start, stop, -int(shift[1]) if shift else 0))
+                regions[-1][1].append((name, start, stop, -int(shift[1]) if shift else 0))
         plain.append(line)
     try:
         graph = parse_graph("\n".join(plain) + "\n")
@@ -131,9 +137,27 @@ def parse_schedule(text: str) -> Schedule:
     return _assembled(graph, regions)
 
 
+def _region(found: re.Match[str]) -> Region:
+    """The region of a heading, without items."""
+    words: Any = found  # the pattern has the words of the types
+    outer = None
+    if found["number"]:
+        outer = Outer(int(found["number"]), words["way"], found["outer"])
+    made = Region(words["kind"], words["phase"], (), found["axis"] or "", outer=outer)
+    if not found["diagonals"]:
+        return made
+    try:
+        across, axis, weights = parse_diagonals(found["diagonals"])
+    except ValueError as error:
+        raise ProgramTextError(str(error)) from None
+    if axis != made.axis:
+        raise ProgramTextError(f"a loop over `{made.axis[:60]}` by diagonals of `{axis[:60]}`")
+    return replace(made, across=across, weights=weights)
+
+
 def _assembled(graph: Graph, texts: Sequence[_RegionText]) -> Schedule:
     regions = []
-    for kind, phase, axis, outer, members in texts:
+    for region, members in texts:
         items = []
         for name, start, stop, shift in members:
             if name not in graph.by_name:
@@ -144,9 +168,8 @@ def _assembled(graph: Graph, texts: Sequence[_RegionText]) -> Schedule:
             items.append(Item(node, start, stop, shift))
         if not items:
             raise ProgramTextError("a region without nodes")
-        span = (items[0].start, items[0].stop) if kind != "free" else (0, None)
-        words: Any = (kind, phase)
-        regions.append(Region(words[0], words[1], tuple(items), axis, *span, outer=outer))
+        start, stop = (items[0].start, items[0].stop) if region.kind != "free" else (0, None)
+        regions.append(replace(region, items=tuple(items), start=start, stop=stop))
     whole = graph.with_nodes(node for node in graph.nodes if not _PIECE.search(node.name))
     return Schedule(whole, tuple(regions))
 

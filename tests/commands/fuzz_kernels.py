@@ -48,12 +48,14 @@ from rollc.transforms.ragged import why_no_lengths, with_lengths
 from tests.helpers.strategies.delay_graphs import delay_graphs, random_leaves, streamed_graphs
 from tests.helpers.strategies.random_specs import spec_graphs
 from tests.helpers.strategies.two_axis_graphs import two_axis_graphs
+from tests.helpers.strategies.wavefront_graphs import wavefront_graphs
 
 GRAPHS = {
     "graphs": partial(delay_graphs, clocks=True),
     "states": streamed_graphs,
     "specs": spec_graphs,
     "axes": lambda: st.booleans().flatmap(two_axis_graphs),
+    "fronts": wavefront_graphs,
 }
 # Threads share any work, and clocked products wait for their clock with any number of sequences.
 MACHINE = Target(thread_start=0, product_rows=1)

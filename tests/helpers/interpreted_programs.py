@@ -85,7 +85,9 @@ def assert_means_the_same(
     steps = {axis: count for axis, count in sizes.items() if axis != BATCH}
     kernel = reference_kernel(program)
     assert_equal(kernel.run(leaves, steps, sizes[BATCH], PHASES), expected)
-    first = next(function for function in program.functions if function.phase == PHASES[0])
+    first = next((one for one in program.functions if one.phase == PHASES[0]), None)
+    if first is None:  # results that are leaves
+        return
     late = {
         name: leaves[name]
         for name, sort in program.leaves

@@ -31,12 +31,14 @@ from tests.helpers.interpreted_programs import assert_means_the_same, program_of
 from tests.helpers.strategies.delay_graphs import delay_graphs, streamed_graphs
 from tests.helpers.strategies.random_specs import spec_graphs
 from tests.helpers.strategies.two_axis_graphs import two_axis_graphs
+from tests.helpers.strategies.wavefront_graphs import wavefront_graphs
 
 GRAPHS = {
     "graphs": delay_graphs(clocks=True),
     "states": streamed_graphs(),
     "specs": spec_graphs(),
     "axes": st.booleans().flatmap(two_axis_graphs),
+    "fronts": wavefront_graphs(),
 }
 
 

@@ -227,6 +227,48 @@ def test_borders_that_run_over_the_other_axis_from_each_corner(signs: str) -> No
     hold(network, inputs, {"s": [4, 4, 4], "t": [5, 5, 5]}, loss_of)
 
 
+ANY_DELAYS = """
+net front
+time s, t
+input  x[s]: [2], y[t]: [2]
+param  U: [3, 2], V: [3, 3], W: [3, 3], above: [3]
+h = tanh(U @ (x * y) + V @ h[s{0:+}, t{1:+}] + W @ h[s{2:+}, t{3:+}])
+init h over s = above * y[0]
+init h over t = x[1] * above
+init h over s, t = 0
+output h
+loss mean(mean(sum(h ** 2), over s), over t)
+"""
+
+
+@pytest.mark.parametrize("reads", [(-2, 3, 1, -1), (1, -2, -1, 0), (2, -1, -1, 1)])
+def test_delays_that_only_a_wavefront_orders(reads: tuple[int, int, int, int]) -> None:
+    random = np.random.default_rng(4)
+    inputs = {"x": random.normal(size=(5, 3, 2)), "y": random.normal(size=(4, 3, 2))}
+
+    def loss_of(p: Mapping[str, Any], own: Mapping[str, Any], rows: int, columns: int) -> Any:
+        x, y, known = own["x"], own["y"], {}
+
+        def h(s: int, t: int) -> Any:
+            if 0 <= s < rows and 0 <= t < columns:
+                if (s, t) not in known:
+                    first, second = h(s + reads[0], t + reads[1]), h(s + reads[2], t + reads[3])
+                    whole = p["U"] @ (x[s] * y[t]) + p["V"] @ first + p["W"] @ second
+                    known[s, t] = torch.tanh(whole)
+                return known[s, t]
+            if 0 <= t < columns:
+                return p["above"] * y[t, 0]
+            return x[s, 1] * p["above"] if 0 <= s < rows else torch.zeros_like(p["above"])
+
+        values = [(h(s, t) ** 2).sum() for s in range(rows) for t in range(columns)]
+        return torch.stack(values).mean()
+
+    spec = ANY_DELAYS.format(*reads)
+    network = built(spec.replace("s+0", "s").replace("t+0", "t"))
+    hold(network, inputs, {"s": [5, 2, 3], "t": [1, 4, 4]}, loss_of)
+    hold(network, inputs, {"s": [5, 5, 5], "t": [4, 4, 4]}, loss_of)
+
+
 def edits(a: str, b: str) -> int:
     """The edit distance by its definition, as a search of the least."""
     if not a or not b:

@@ -7,7 +7,8 @@ In each component of the graph
    time and no initial value lies on a cycle;
 3. one direction of time serves all cycles: the total delays of all are positive, and the
    steps are run from the first to the last, or all are negative, and they are run back.
-   Delays of both signs on one cycle need retiming (:mod:`rollc.ir.time.retiming`).
+   Delays of both signs on one cycle need retiming (:mod:`rollc.ir.time.retiming`);
+   cycles along two axes need loops in a loop or a wavefront (:mod:`rollc.ir.time.loops`).
 
 Findings are data; :mod:`rollc.lang`, which knows the text of the spec, makes messages of them.
 """

@@ -8,7 +8,8 @@ axis, or a node at all of its steps at once.
 
 Such an order exists where the axes can be sorted, and each be given a direction, so that the total
 delay of every cycle is positive in lexicographic order: a wavefront that moves along one axis much
-faster than along the other.
+faster than along the other.  Other components with delays along two axes, and where it pays off
+these too, are computed diagonal by diagonal (:mod:`rollc.ir.time.wavefront`).
 
 Allen and Kennedy, Automatic translation of FORTRAN programs to vector form (1987), TOPLAS 9(4).
 """
@@ -24,6 +25,7 @@ import networkx
 from rollc.ir.graph import Edge, Graph, Node
 from rollc.ir.operations import operation_of
 from rollc.ir.time.retiming import DIRECTIONS, NoTiming, Part, Timing, timing
+from rollc.ir.time.wavefront import wavefront_of
 from rollc.ir.traversal import NoOrder, in_order
 
 
@@ -36,7 +38,27 @@ def loop_of(component: Iterable[Node]) -> Timing:
     names = {node.name for node in nodes}
     reads = [edge for node in nodes for edge in node.operands if edge.source in names]
     axes = sorted({edge.axis for edge in reads if edge.delay})
-    return timing(nodes) if len(axes) < 2 else _nested(nodes, reads, axes)
+    if len(axes) < 2:
+        return timing(nodes)
+    found = _nested(nodes, reads, axes) or wavefront(nodes)
+    if found is None:
+        cycle = tuple(node.name for node in nodes)
+        raise NoTiming(cycle, cycle)
+    return found
+
+
+def wavefront(component: Iterable[Node]) -> Timing | None:
+    """The loop over diagonals that computes a component with delays along two axes, if one does.
+
+    None of its nodes needs all steps along an axis: each has a value at each pair of steps.
+    """
+    nodes = list(component)
+    names = {node.name for node in nodes}
+    reads = [(node.name, edge) for node in nodes for edge in node.operands if edge.source in names]
+    axes = sorted({edge.axis for _, edge in reads if edge.delay})
+    if len(axes) != 2 or any(needs_all_steps(node, axes) for node in nodes):
+        return None
+    return wavefront_of(reads, axes)
 
 
 def needs_all_steps(node: Node, axes: Collection[str] | None) -> bool:
@@ -48,8 +70,8 @@ def needs_all_steps(node: Node, axes: Collection[str] | None) -> bool:
     return axes is None or not isinstance(over, tuple) or not set(axes).isdisjoint(over)
 
 
-def _nested(nodes: list[Node], reads: list[Edge], axes: list[str]) -> Timing:
-    """The outer loop with the fewest inner ones, over the first axis of several."""
+def _nested(nodes: list[Node], reads: list[Edge], axes: list[str]) -> Timing | None:
+    """The outer loop with the fewest inner ones, over the first axis of several, if any does."""
     found: list[Timing] = []
     for axis in axes:
         for direction in DIRECTIONS:
@@ -58,10 +80,8 @@ def _nested(nodes: list[Node], reads: list[Edge], axes: list[str]) -> Timing:
                     parts = tuple(_parts(nodes, axis))
                     if not any(needs_all_steps(node, (axis,)) for node in nodes):
                         found.append(Timing(direction, {}, axis, parts))
-    if not found:
-        cycle = tuple(node.name for node in nodes)
-        raise NoTiming(cycle, cycle)
-    return min(found, key=lambda loop: sum(part.loop is not None for part in loop.parts))
+    inner = [sum(part.loop is not None for part in loop.parts) for loop in found]
+    return found[inner.index(min(inner))] if found else None
 
 
 def _parts(nodes: list[Node], axis: str) -> Iterator[Part]:
@@ -76,8 +96,10 @@ def _parts(nodes: list[Node], axis: str) -> Iterator[Part]:
         if len(inside) == 1 and not _reads_any(inside[0], names):
             yield Part((whole[inside[0].name],), None)
             continue
-        loop = loop_of(inside)
-        if any(needs_all_steps(node, (loop.axis,)) for node in inside):
+        loop: Timing | None = loop_of(inside)
+        if loop is None or loop.parts:  # of three axes, two have diagonals
+            loop = wavefront(inside)
+        if loop is None or any(needs_all_steps(node, (loop.axis,)) for node in inside):
             raise NoTiming(tuple(names), tuple(names))
         yield Part(tuple(whole[node.name] for node in _in_iteration(inside, loop)), loop)
 

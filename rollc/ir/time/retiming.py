@@ -25,6 +25,7 @@ import networkx as nx
 from rollc.ir.graph import Edge, Node
 
 Direction = Literal[1, -1]
+Weights = tuple[int, int]
 DIRECTIONS: tuple[Direction, Direction] = (1, -1)
 Cycle = tuple[str, ...]
 
@@ -37,25 +38,36 @@ class Timing:
     are not computed at the iteration's own step: positive in a loop from the first step,
     negative in one from the last.  ``axis`` is that of the delays, "" where there are none.
     ``parts`` is what an iteration runs, in order, where there are delays along another axis too
-    (:mod:`rollc.ir.time.loops`).
+    (:mod:`rollc.ir.time.loops`).  With an axis ``across`` the iterations are diagonals of both
+    axes, with the ``weights`` of that one and of ``axis`` (:mod:`rollc.ir.time.wavefront`).
     """
 
     direction: Direction
     shifts: Mapping[str, int]
     axis: str = ""
     parts: tuple[Part, ...] = ()
+    across: str = ""
+    weights: Weights = (0, 1)
+
+    def delay(self, edge: Edge) -> int:
+        """How many iterations ago the value of a read is that of the iteration's own step."""
+        return delay_along(edge, self.across, self.weights)
 
     def distance(self, reader: str, edge: Edge) -> int:
         """The dependence distance of a read: after how many iterations it reads the value."""
         lag = self.shifts.get(reader, 0) - self.shifts.get(edge.source, 0)
-        return self.direction * (edge.delay + lag)
+        return self.direction * (self.delay(edge) + lag)
 
     def iterations(self, length: int) -> range:
         """The iterations of the loop, for a sequence of ``length`` steps."""
+        return self.around(range(length))
+
+    def around(self, steps: range) -> range:
+        """The iterations of a loop over some consecutive steps or diagonals, shifted ones too."""
         longest = max(map(abs, self.shifts.values()), default=0)
         if self.direction == 1:
-            return range(length + longest)
-        return range(length - 1, -longest - 1, -1)
+            return range(steps.start, steps.stop + longest)
+        return range(steps.stop - 1, steps.start - longest - 1, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,11 @@ class Part:
 
     nodes: tuple[Node, ...]
     loop: Timing | None
+
+
+def delay_along(edge: Edge, across: str, weights: Weights) -> int:
+    """The delay of a read, in diagonals with an axis ``across``, or in steps."""
+    return edge.delay * (weights[0] if across and edge.axis == across else weights[1])
 
 
 class NoTiming(ValueError):
@@ -97,24 +114,36 @@ def timing(component: Iterable[Node]) -> Timing:
             return Timing(direction, {}, axis)
     violated = []
     for direction in DIRECTIONS:
-        delays = _delays(reads, direction)
-        lengths, cycle = _shortest_paths(delays)
-        cycle = cycle or _zero_cycle(delays, lengths)
+        shifts, cycle = violated_cycle(reads, Timing(direction, {}, axis))
         if not cycle:
-            shifts = {name: -direction * length for name, length in lengths.items() if length}
             return Timing(direction, shifts, axis)
-        violated.append(cycle)
+        violated.append(tuple(edge.source for edge in cycle))
     raise NoTiming(*violated)
 
 
-def _delays(reads: Iterable[tuple[str, Edge]], direction: Direction) -> nx.DiGraph[str]:
-    """Arrows from sources to readers, with the least delay of each pair in a direction."""
+def violated_cycle(
+    reads: Iterable[tuple[str, Edge]], loop: Timing
+) -> tuple[dict[str, int], tuple[Edge, ...]]:
+    """The shifts with which a loop respects some reads; or the reads of a cycle that prevents it.
+
+    The cycle's total delay is zero or against the direction of the loop.
+    """
+    delays = _delays(reads, loop)
+    lengths, cycle = _shortest_paths(delays)
+    cycle = cycle or _zero_cycle(delays, lengths)
+    shifts = {name: -loop.direction * length for name, length in lengths.items() if length}
+    around = zip(cycle, (*cycle[1:], *cycle[:1]), strict=True)
+    return shifts, tuple(delays[source][reader]["edge"] for source, reader in around)
+
+
+def _delays(reads: Iterable[tuple[str, Edge]], loop: Timing) -> nx.DiGraph[str]:
+    """Arrows from sources to readers, with the least delay of each pair in the loop's direction."""
     network: nx.DiGraph[str] = nx.DiGraph()
     for reader, edge in reads:
-        delay = direction * edge.delay
-        if network.has_edge(edge.source, reader):
-            delay = min(delay, network[edge.source][reader]["delay"])
-        network.add_edge(edge.source, reader, delay=delay)
+        delay = loop.direction * loop.delay(edge)
+        known = network.get_edge_data(edge.source, reader)
+        if known is None or delay < known["delay"]:
+            network.add_edge(edge.source, reader, delay=delay, edge=edge)
     return network
 
 

@@ -71,7 +71,7 @@ class _Sweeps:
         """The direction that a component needs: 0 without the axis, None where both are legal."""
         if self.axis not in component[0].type.axes and len(component) == 1:
             return 0
-        if any(self.axis not in node.type.axes for node in component):
+        if loop.across or any(self.axis not in node.type.axes for node in component):
             raise NoSweeps(f"no direction of time computes the cycle through {_some(component)}")
         delayed = any(
             edge.delay for node in component for edge in node.operands if edge.source in inside

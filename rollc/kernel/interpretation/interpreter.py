@@ -338,7 +338,8 @@ class Interpreter(Walk):
         operands = [self._operand(operand, domain, {}) for operand in routine.operands]
         options = dict(routine.options)
         value = self.compute(routine.operation, options, operands, routine.shape, domain)
-        kept = replace(domain, over=routine.kept) if routine.accumulate else domain
+        own = tuple(axis for axis in routine.kept if axis != domain.across)
+        kept = replace(domain, over=own) if routine.accumulate else domain
         self._keep(routine.out, value, routine.cleared, kept)
 
     def _reduce(self, reduce: Reduce, domain: Domain) -> None:

@@ -30,14 +30,16 @@ class Domain:
     """The iteration domain of a statement.
 
     ``over`` are the axes that it iterates over itself, at the steps of ``span``; ``steps`` has
-    the current step of each loop around it.  ``block`` is the first step of the current block of
-    such a loop, and the step behind its last one.
+    the current step of each loop around it, and at a cell of a diagonal that along the axis
+    ``across``.  ``block`` is the first step of the current block of such a loop, and the step
+    behind its last one.
     """
 
     over: tuple[str, ...] = ()
     span: Span = field(default_factory=Span)
     steps: Mapping[str, int] = field(default_factory=dict)
     block: tuple[int, int] | None = None
+    across: str = ""
 
     def range(self, axis: str, count: int) -> tuple[int, int]:
         """The first step along an axis of ``count`` steps, and the one behind the last."""

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from rollc.ir.graph import ordered_axes
+from rollc.ir.time.wavefront import cells, diagonals
 from rollc.kernel.interpretation.storage import Domain, ProgramFault, Storage
 from rollc.kernel.program import (
     PROLOGUE,
@@ -44,6 +45,7 @@ class Walk(ABC):
         self.program = storage.program
         self.sizes: Mapping[str, int] = storage.sizes
         self.part = WHOLE  # what of each function is to run
+        self.upwards = False  # in which order the cells of a diagonal are visited
         self._phases: frozenset[str] = frozenset()
 
     @abstractmethod
@@ -92,8 +94,11 @@ class Walk(ABC):
                 self._steps(loop, begin, end, inside)
                 self._all(loop.after, inside)
             return
+        if loop.across:
+            self._diagonals(loop, domain)
+            return
         # Shifted parts need iterations beyond the sequence.
-        longest = max((abs(one.shift) for one in loop.body if isinstance(one, Shifted)), default=0)
+        longest = _longest_shift(loop)
         steps = self.sizes[loop.axis]
         low, high = loop.span.start, steps if loop.span.stop is None else loop.span.stop
         if loop.direction == "forward":
@@ -141,17 +146,39 @@ class Walk(ABC):
                 elif 0 <= step < self.sizes[loop.axis]:
                     self._all(part.body, inside)
 
+    def _diagonals(self, loop: Loop, domain: Domain) -> None:
+        """Run a loop over diagonals: each statement of one at all of its cells, in any order."""
+        extents = self.sizes[loop.across], self.sizes[loop.axis]
+        steps, longest = diagonals(loop.weights, *extents), _longest_shift(loop)
+        forward = loop.direction == "forward"
+        low, high = steps.start - (not forward) * longest, steps.stop + forward * longest
+        for now in range(low, high) if forward else range(high - 1, low - 1, -1):
+            for part in loop.body:
+                diagonal = now - part.shift if isinstance(part, Shifted) else now
+                found = list(cells(loop.weights, diagonal, *extents))
+                for one in part.body if isinstance(part, Shifted) else (part,):
+                    assert not isinstance(one, Loop)
+                    for row, step in reversed(found) if self.upwards else found:
+                        at = {**domain.steps, loop.across: row, loop.axis: step}
+                        self._simple(one, replace(domain, steps=at, across=loop.across))
+
     def _all(self, statements: Sequence[Simple], domain: Domain) -> None:
         for statement in statements:
             self._simple(statement, domain)
+
+
+def _longest_shift(loop: Loop) -> int:
+    return max((abs(one.shift) for one in loop.body if isinstance(one, Shifted)), default=0)
 
 
 def domain_of(statement: Simple, domain: Domain) -> Domain:
     """The iteration domain of a statement inside that of its loops."""
     match statement:
         case Nest() | MatMul() | OuterProduct() | Routine():
-            return replace(domain, over=statement.over, span=statement.span)
+            over = statement.over
         case Reduce():
             over = ordered_axes((*statement.over, *statement.kept))
-            return replace(domain, over=over, span=statement.span)
-    return domain
+        case _:
+            return domain
+    own = tuple(axis for axis in over if axis != domain.across)
+    return replace(domain, over=own, span=statement.span)

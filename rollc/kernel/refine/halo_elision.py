@@ -87,7 +87,8 @@ def _reads_of_many_rows(statements: Iterable[Statement], program: Program) -> It
                 if isinstance(part, Loop):
                     yield from (ref for inner in part.simple() for ref in reads(inner))
                     continue
-                stepwise = isinstance(part, Nest) and statement.span == Span()
+                plain = statement.span == Span() and not statement.across
+                stepwise = isinstance(part, Nest) and plain
                 for ref in reads(part):
                     if not (stepwise and program.buffer(ref.buffer).axis == statement.axis):
                         yield ref

@@ -298,7 +298,7 @@ def _packs(statement: Simple) -> bool:
 
 def _whole(loop: Loop) -> bool:
     shifted = any(isinstance(part, Shifted) for part in loop.body)
-    return loop.span == Span() and not shifted and not loop.nested
+    return loop.span == Span() and not shifted and not loop.nested and not loop.across
 
 
 def _sums(statements: Iterable[Simple]) -> list[str]:

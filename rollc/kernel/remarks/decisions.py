@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rollc.ir.graph import LEAVES, Edge, Node
+from rollc.ir.time.wavefront import print_diagonals
 from rollc.kernel.buffer_assignment import BufferAssignment
 from rollc.kernel.fusion import order
 from rollc.kernel.program import (
+    Buffer,
     Loop,
     MatMul,
     Nest,
@@ -46,6 +48,7 @@ class Location:
     ``given`` by the caller or as a literal, ``free`` for all steps at once, in the ``body``
     of a loop or, in its blocks of steps, ``before`` or ``after`` it; ``none`` for dead code.
     Loops are counted from 1; of a ``free`` node the number is that of the loop before it.
+    ``diagonals`` are those that a loop runs over, such as ``s+t``.
     """
 
     part: Part
@@ -53,6 +56,7 @@ class Location:
     loop: int = 0
     direction: str = ""
     axis: str = ""
+    diagonals: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +219,18 @@ class _Decisions:
             return replace(decision, kept="copy" if copied else buffer.role, because=reason)
         if buffer.role == "tape":
             return replace(decision, kept="tape", because=self._reader(decision))
-        if buffer.axes:
+        if buffer.axes and not self._is_of_diagonal(decision, buffer):
             reason = assignment.outlives_step(node.name)
             if not reason or reason == "free of time":
                 reason = self._reader(decision)
             return replace(decision, kept="steps", because=reason)
         return replace(decision, kept="row" if node.type.time else "once")
+
+    def _is_of_diagonal(self, decision: Decision, buffer: Buffer) -> bool:
+        """Whether a value is kept for one diagonal at a time."""
+        there = decision.location
+        alive = self.assignment.outlives_step(decision.node.name)
+        return bool(there.diagonals and not alive) and there.axis not in buffer.axes
 
     def _reader(self, decision: Decision) -> str:
         """The first reader of a value; of a tape, the first in another phase."""
@@ -259,7 +269,7 @@ def _runs(program: Program) -> Iterator[_Run]:
         for statement in statements:
             match statement:
                 case Loop():
-                    inner = replace(location, direction=statement.direction, axis=statement.axis)
+                    inner = _inside(statement, location)
                     yield from flat(statement.body, inner, shift)
                 case Shifted():
                     yield from flat(statement.body, location, statement.shift)
@@ -274,14 +284,18 @@ def _runs(program: Program) -> Iterator[_Run]:
         for statement in function.statements:
             if isinstance(statement, Loop):
                 loops += 1
-                inside = Location(
-                    "body", function.phase, loops, statement.direction, statement.axis
-                )
+                inside = _inside(statement, Location("body", function.phase, loops))
                 yield from flat(statement.before, replace(inside, part="before"))
                 yield from flat(statement.body, inside)
                 yield from flat(statement.after, replace(inside, part="after"))
             else:
                 yield from flat([statement], Location("free", function.phase, loops))
+
+
+def _inside(loop: Loop, location: Location) -> Location:
+    """The location of what is in a loop."""
+    diagonals = print_diagonals(loop.across, loop.axis, loop.weights) if loop.across else ""
+    return replace(location, direction=loop.direction, axis=loop.axis, diagonals=diagonals)
 
 
 def _looped(regions: Iterable[Region]) -> set[str]:

@@ -98,6 +98,8 @@ def _heading(location: Location) -> str:
             return "dead code: not computed"
         case "free":
             return phase + "all steps at once, on no cycle"
+        case "body" if location.diagonals:
+            return phase + f"{loop}, {toward} over the diagonals {location.diagonals}, each at once"
         case "body":
             return phase + f"{loop}, {toward} over {location.axis}, step by step: on a cycle"
         case "before":
@@ -110,7 +112,8 @@ def _row(decision: Decision) -> tuple[str, str, str, str]:
     """The cells of a line: the node, its statement, its buffer, and why it is in a loop."""
     name = decision.node.name
     if decision.shift:
-        name += f" at {decision.location.axis}{-decision.shift:+d}"
+        where = decision.location.diagonals or decision.location.axis
+        name += f" at {where}{-decision.shift:+d}"
     how = _how(decision)
     if decision.packed:
         how += ", packed once a call"

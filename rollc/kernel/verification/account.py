@@ -2,15 +2,17 @@
 
 A program is run on arrays of flags, written or not, for a few steps of one sequence in short
 blocks.  An element that is read has to be written before, in the same phase or, on the tape, in
-an earlier one.
+an earlier one.  The cells of a diagonal are visited in both orders, since each has to be computed
+without another one.
 
 Nethercote and Seward, How to shadow every byte of memory used by a program (2007), VEE.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from rollc.kernel.interpretation.walk import Walk
 from rollc.kernel.program import (
     Clear,
     Fill,
+    Loop,
     MatMul,
     Nest,
     OuterProduct,
@@ -46,17 +49,24 @@ def account_flaws(program: Program) -> Iterator[Flaw]:
     phases = [function.phase for function in program.functions]
     optional = [function.optional for function in program.functions if function.optional]
     found: dict[tuple[str | None, str], Flaw] = {}
-    for steps in counts:
-        for wanted in [phases, [*phases, *optional]] if optional else [phases]:
-            for flaw in _run(short, steps, wanted):
-                found.setdefault((flaw.node, flaw.problem), flaw)
+    orders = [False, True] if any(_has_diagonals(f.body) for f in program.functions) else [False]
+    wanted = [phases, [*phases, *optional]] if optional else [phases]
+    for steps, asked, upwards in product(counts, wanted, orders):
+        for flaw in _run(short, steps, asked, upwards):
+            found.setdefault((flaw.node, flaw.problem), flaw)
     yield from found.values()
 
 
-def _run(program: Program, steps: int, phases: Collection[str]) -> list[Flaw]:
+def _has_diagonals(body: Iterable[object]) -> bool:
+    loops = [part for part in body if isinstance(part, Loop)]
+    return any(loop.across or _has_diagonals(loop.body) for loop in loops)
+
+
+def _run(program: Program, steps: int, phases: Collection[str], upwards: bool) -> list[Flaw]:
     sizes = {**dict.fromkeys(program.axes or ("t",), steps), BATCH: 1}
     storage = Storage(program, sizes, lambda buffer, shape: np.zeros(shape, np.bool_), True)
     account = _Account(storage)
+    account.upwards = upwards
     for name, _ in program.leaves:
         buffer = storage.buffers[name]
         array = storage.arrays[name] = storage.new(name)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from rollc.ir.graph import Edge, Graph, Node
+from rollc.ir.time.wavefront import are_weights
 from rollc.ir.verifier import Flaw, verify
 from rollc.kernel.program import PHASES
 from rollc.kernel.schedule import Item, Region, Schedule, needed
@@ -40,6 +41,7 @@ def _frame(scheduled: Schedule) -> Iterator[Flaw]:
         if region.kind != "free" and region.axis not in graph.axes:
             yield Flaw(None, f"a loop over `{region.axis}`, which is no time axis", line)
         yield from (Flaw(None, text, line) for text in _outer(scheduled, region))
+        yield from (Flaw(None, text, line) for text in _diagonals(scheduled, region))
         for item in region.items:
             yield from (Flaw(item.node.name, text) for text in _item(scheduled, region, item))
             end = steps if item.stop is None else item.stop
@@ -61,6 +63,19 @@ def _outer(scheduled: Schedule, region: Region) -> Iterator[str]:
         yield f"the regions of the loop {outer.number} do not follow one another, or differ"
 
 
+def _diagonals(scheduled: Schedule, region: Region) -> Iterator[str]:
+    """The flaws of a loop over the diagonals of two axes."""
+    if not region.across:
+        return
+    bound = (*region.bound, "batch")
+    if region.kind == "free" or region.across in bound or region.across not in scheduled.graph.axes:
+        yield f"has diagonals of `{region.across}`, which is no other time axis"
+    if not are_weights(region.weights):
+        yield f"has diagonals of the weights {region.weights}"
+    if any(not item.whole for item in region.items):
+        yield "has diagonals of some steps"
+
+
 def _item(scheduled: Schedule, region: Region, item: Item) -> Iterator[str]:
     known = scheduled.graph.by_name.get(item.node.name)
     if known is None:
@@ -77,8 +92,9 @@ def _item(scheduled: Schedule, region: Region, item: Item) -> Iterator[str]:
         if item.shift:
             yield "is computed at a shifted step outside a loop"
         return
-    if region.axis not in item.node.type.axes:
-        yield f"is in a loop over `{region.axis}`, and does not run over that"
+    for axis in filter(None, (region.axis, region.across)):
+        if axis not in item.node.type.axes:
+            yield f"is in a loop over `{axis}`, and does not run over that"
     if (item.start, item.stop) != (region.start, region.stop):
         yield "runs for other steps than its loop"
 
@@ -169,8 +185,9 @@ class _Order:
         earlier = source.number < reader.number
         if region.kind == "free":
             return earlier
-        delay = edge.delay if edge.axis == region.axis else 0
-        lag = delay + reader.item.shift - source.item.shift
+        if edge.axis not in (region.axis, region.across):
+            edge = replace(edge, delay=0, axis="")
+        lag = region.lag(reader.item, source.item, edge)
         distance = lag if region.kind == "forward" else -lag
         return earlier if distance == 0 else distance > 0
 

@@ -8,6 +8,7 @@ from math import prod
 
 from rollc.ir.graph import BATCH, Type, ordered_axes
 from rollc.ir.operations import OPERATIONS, TypeMismatch
+from rollc.ir.time.wavefront import are_weights
 from rollc.ir.verifier import Flaw
 from rollc.kernel.interpretation.operand_types import typed, value_type
 from rollc.kernel.program import (
@@ -62,11 +63,15 @@ def ref_flaws(ref: Ref, buffer: Buffer) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What encloses a statement: loops over ``axes``, a ``block`` of one, an optional phase."""
+    """What encloses a statement: loops over ``axes``, a ``block`` of one, an optional phase.
+
+    In a loop over diagonals it iterates over the axis ``across``.
+    """
 
     axes: tuple[str, ...] = ()
     block: bool = False
     phase: str = ""
+    across: str = ""
 
 
 class Statements:
@@ -122,7 +127,9 @@ class Statements:
             yield Flaw(None, f"{where} has parts with a shift, and others")
         if loop.blocks and (shifts or loop.span != Span() or self.program.block < 1):
             yield Flaw(None, f"{where} cannot run in blocks of steps")
-        inside = _Context((*around.axes, loop.axis))
+        if loop.across:
+            yield from (Flaw(None, f"{where} {text}") for text in self._diagonals(loop, around))
+        inside = _Context((*around.axes, loop.axis), across=loop.across)
         for part in loop.body:
             if isinstance(part, Loop):
                 yield from self._loop(part, inside)
@@ -136,6 +143,13 @@ class Statements:
                     yield Flaw(buffer.name, "has no rows to be carried from block to block")
             else:
                 yield from self._simple(statement, replace(inside, block=True))
+
+    def _diagonals(self, loop: Loop, around: _Context) -> Iterator[str]:
+        known = {*self.program.axes} - {*around.axes, loop.axis}
+        if loop.across not in known or not are_weights(loop.weights):
+            yield f"has no diagonals of `{loop.across}` with the weights {loop.weights}"
+        if loop.blocks or loop.nested or loop.span != Span():
+            yield "that has diagonals runs for all steps, in no blocks, and around no other loop"
 
     def _blocks(self) -> Iterator[Flaw]:
         """Buffers of a block of steps are used in one loop, and filled before it."""
@@ -239,6 +253,8 @@ class Statements:
         for axis in context.axes:
             if (axis in over) != context.block:
                 yield f"iterates over `{axis}` inside an iteration, or not inside a block"
+        if context.across and (context.across not in over or span != Span()):
+            yield f"iterates over no steps along `{context.across}`, or only some, of a diagonal"
         if not span.block:
             yield from self._span(span)
         for ref in reads(statement):

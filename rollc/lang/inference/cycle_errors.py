@@ -164,7 +164,7 @@ def _along_two_axes(
         f"delays along {axes} that depend on each other",
         at,
         tuple(also[:MOST_SHOWN]),
-        notes=("no order of the steps, by one axis and then the other, has all of them before",),
+        notes=("no order of the steps along both axes has all of them before",),
         helps=("let all delays along an axis be into the past, or all into the future",),
     )
 

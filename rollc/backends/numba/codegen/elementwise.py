@@ -14,6 +14,7 @@ from rollc.backends.numba.codegen.printer import Writer, shifted
 from rollc.backends.numba.codegen.spellings import EXPRESSIONS
 from rollc.ir.graph import BATCH, Attribute
 from rollc.ir.operations import OPERATIONS
+from rollc.kernel.cost_model import few_sequences
 from rollc.kernel.program import Assign, Nest, Number, Operand, Ref
 
 
@@ -36,8 +37,23 @@ class Elements:
             write.flat = None
             write.depth -= 1
             return
-        size = prod(nest.shape)
-        opened = write.open(nest.over, 1, nest.span, size == 1)
+        across = "" if write.diagonal is None else write.diagonal.across
+        if nest.over != (across, BATCH) or prod(nest.shape) > 1:
+            self._loops(nest, nest.over)
+            return
+        write.say(f"if B < {few_sequences(write.target)}:  # the inner loop is the longer one")
+        write.depth += 1
+        self._loops(nest, (BATCH, across))
+        write.depth -= 1
+        write.say("else:")
+        write.depth += 1
+        self._loops(nest, nest.over)
+        write.depth -= 1
+
+    def _loops(self, nest: Nest, over: Sequence[str]) -> None:
+        """Write a nest as loops over axes, in this order, and over elements."""
+        write, size = self.write, prod(nest.shape)
+        opened = write.open(over, 1, nest.span, size == 1)
         # Reads that are invariant in the loop over elements are hoisted.
         shared: dict[Ref, str] = {}
         stored = {assign.store.buffer for assign in nest.body if assign.store is not None}

@@ -14,6 +14,7 @@ from dataclasses import replace
 from math import prod
 
 from rollc.backends.numba.codegen.calls import write_routine
+from rollc.backends.numba.codegen.diagonals import write_diagonals, write_product
 from rollc.backends.numba.codegen.elementwise import Elements
 from rollc.backends.numba.codegen.printer import WIDTH, Writer, number, shifted, start, wrapped
 from rollc.backends.numba.codegen.reductions import write_reduction
@@ -151,6 +152,9 @@ class _Emitter:
         return "\n".join(self.write.lines)
 
     def _loop(self, loop: Loop) -> None:
+        if loop.across:
+            write_diagonals(self.write, loop, self._simple)
+            return
         span = loop.span
         shifts = [abs(part.shift) for part in loop.body if isinstance(part, Shifted)]
         longer = max(shifts, default=0)
@@ -388,7 +392,8 @@ class _Emitter:
         write = self.write
         refs = (times.operand, times.out)
         inner = write.contiguous(refs, times.over)
-        self._rows_times(times, inner, times.over[: len(times.over) - len(inner)])
+        if not write_product(write, times, inner):
+            self._rows_times(times, inner, times.over[: len(times.over) - len(inner)])
 
     def _rows_times(self, times: MatMul, inner: tuple[str, ...], outer: tuple[str, ...]) -> None:
         """Write a product of the rows along some axes, in loops over the others."""

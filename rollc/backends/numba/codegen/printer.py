@@ -24,6 +24,38 @@ class Range:
     boundary: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Diagonal:
+    """The weights ``a`` and ``b`` of two axes, the second one positive: ``a * across + b * axis``.
+
+    Its number is in the variable ``diagonal``, and it runs from the step ``low`` to before ``high``
+    across.
+    """
+
+    across: str
+    axis: str
+    a: int
+    b: int
+
+    def step_at(self, across: str) -> str:
+        """The expression of the step along the axis, at a step across."""
+        if self.a > 0:
+            difference = f"diagonal - {scaled(self.a, across)}"
+        else:
+            difference = f"diagonal + {scaled(-self.a, across)}"
+        return difference if self.b == 1 else f"({difference}) // {self.b}"
+
+    @property
+    def range(self) -> str:
+        """The arguments of ``range`` for the steps across."""
+        return "low, high" if self.b == 1 else f"low, high, {self.b}"
+
+    @property
+    def count(self) -> str:
+        """The number of steps across."""
+        return "(high - low)" if self.b == 1 else f"(-((low - high) // {self.b}))"
+
+
 class Writer:
     """Collects lines at the depth of the open loops.
 
@@ -42,6 +74,7 @@ class Writer:
         self.depth = 0
         self.single = False  # whether this is the code for a batch of one sequence
         self.guarded = False  # whether reads are tested to be inside the sequence
+        self.diagonal: Diagonal | None = None  # of the loop whose body is written
         self.flat: tuple[tuple[str, ...], Span] | None = None  # the axes of a collapsed loop
         self.parts: frozenset[Ref] = frozenset()  # of values that a loop over j takes apart
 
@@ -97,7 +130,7 @@ class Writer:
         If the iterations of the innermost loop are ``independent``, it is marked so.
         """
         loops = [
-            ("n", "B") if axis == BATCH else (self.step(axis), step_range(span, self.steps(axis)))
+            ("n", "B") if axis == BATCH else (self.step(axis), self._bounds(axis, span))
             for axis in over
         ]
         if size > 1:
@@ -106,7 +139,15 @@ class Writer:
             word = "simd_range" if independent and number == len(loops) else "range"
             self.say(f"for {index} in {word}({bounds}):")
             self.depth += 1
+            if self.diagonal is not None and index == self.step(self.diagonal.across):
+                self.say(f"{self.step(self.diagonal.axis)} = {self.diagonal.step_at(index)}")
         return len(loops)
+
+    def _bounds(self, axis: str, span: Span) -> str:
+        """The arguments of ``range`` for the steps along an axis."""
+        if self.diagonal is not None and axis == self.diagonal.across:
+            return self.diagonal.range
+        return step_range(span, self.steps(axis))
 
     def row(self, ref: Ref, steps: Mapping[str, str] | None = None) -> str:
         """The row of a value, at the steps and the sequence of the open loops.
@@ -188,6 +229,21 @@ class Writer:
 
     def stride(self, ref: Ref, along: Sequence[str]) -> str:
         """The stride, in rows, along the last of some axes; 0 for no axis, or to broadcast."""
+        if self.diagonal is not None and along and along[-1] == self.diagonal.across:
+            return self._stride_across(ref, self.diagonal)
+        return self._stride(ref, along)
+
+    def _stride_across(self, ref: Ref, diagonal: Diagonal) -> str:
+        """The stride from one step across of a diagonal to the next."""
+        across = self._stride(ref, (diagonal.across,))
+        along = self._stride(ref, (diagonal.axis,))
+        ahead = "0" if across == "0" else scaled(diagonal.b, across)
+        if along == "0":
+            return ahead
+        back = scaled(abs(diagonal.a), along)
+        return f"{ahead} {'-' if diagonal.a > 0 else '+'} {back}"
+
+    def _stride(self, ref: Ref, along: Sequence[str]) -> str:
         if not along or not self.has(ref, along[-1]):
             return "0"
         buffer = self.buffers[ref.buffer]
@@ -212,6 +268,9 @@ class Writer:
         inner: tuple[str, ...] = ()
         for axis in reversed(over):
             wider = (axis, *inner)
+            apart = self.diagonal is not None and self.diagonal.b > 1
+            if self.diagonal is not None and axis == self.diagonal.across and apart:
+                return inner
             for ref in refs:
                 buffer = self.buffers[ref.buffer]
                 rows = (*buffer.axes, *((BATCH,) if buffer.batch else ()))
@@ -228,16 +287,21 @@ class Writer:
         start = {axis: "0" if axis == BATCH else first for axis in inner}
         if self.buffers[ref.buffer].batch and BATCH not in inner:
             start[BATCH] = "n"
+        if self.diagonal is not None and self.diagonal.across in inner:
+            start |= {self.diagonal.across: "low", self.diagonal.axis: self.diagonal.step_at("low")}
         return self.row(ref, {BATCH: "n", **start})
 
     def count(self, inner: Sequence[str], span: Span, steps: str | None = None) -> str:
         """The number of rows along some axes, for all steps of the span or fewer ``steps``."""
-        counts = [
-            "B" if axis == BATCH else steps or step_count(span, self.steps(axis)) for axis in inner
-        ]
+        counts = ["B" if axis == BATCH else steps or self._count(axis, span) for axis in inner]
         if len(counts) == 1:
             return counts[0][1:-1] if counts[0].startswith("(") else counts[0]
         return " * ".join(counts) or "1"
+
+    def _count(self, axis: str, span: Span) -> str:
+        if self.diagonal is not None and axis == self.diagonal.across:
+            return self.diagonal.count
+        return step_count(span, self.steps(axis))
 
     def operand(self, operand: Operand) -> str:
         """The expression of an operand, at the indices of the open loops."""
@@ -316,6 +380,11 @@ def shifted(name: str, shift: int) -> str:
     if shift == 0:
         return name
     return f"{name} + {shift}" if shift > 0 else f"{name} - {-shift}"
+
+
+def scaled(factor: int, name: str) -> str:
+    """The expression of a name, or of a product, times a number."""
+    return name if factor == 1 else f"{factor} * {name}"
 
 
 def _joined(row: str, extent: str, at: str) -> str:

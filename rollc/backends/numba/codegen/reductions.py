@@ -47,7 +47,7 @@ def write_reduction(write: Writer, reduction: Reduce) -> None:
 def _weighted(write: Writer, reduction: Reduce) -> bool:
     """Write a sum of vectors times numbers as a product of matrices, if it is one."""
     pair = _vectors_and_numbers(write, reduction)
-    if pair is None:
+    if pair is None or write.diagonal is not None:
         return False
     vectors, numbers = pair
     over, kept, span, out = reduction.over, reduction.kept, reduction.span, reduction.out

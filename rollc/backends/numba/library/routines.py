@@ -24,6 +24,7 @@ from rollc.backends.numba.library.gemm.products import (
     vecdot,
     work_for_team,
 )
+from rollc.backends.numba.library.gemm.steps import matmul_apart
 from rollc.backends.numba.library.reductions import (
     argmax,
     draw,
@@ -82,6 +83,7 @@ __all__ = [
     "log_softmax",
     "logsumexp",
     "matmul",
+    "matmul_apart",
     "matmul_steps",
     "matmul_strided",
     "move_rows",

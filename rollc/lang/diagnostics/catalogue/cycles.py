@@ -114,8 +114,8 @@ CYCLES = (
         """
         A cycle can have delays along two axes, as in an image that is read from one corner to the
         other: it is computed by the steps of one axis, and at each of these by the steps of the
-        other. So its delays along an axis are all into the past or all into the future, or
-        those along the other axis alone form no cycle.
+        other, or diagonal by diagonal. So some combination of the steps, such as `s + t` or
+        `2 s - t`, is less at each place that a value is computed from than at its own.
         """,
         """
         net grid

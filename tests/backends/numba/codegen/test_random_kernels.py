@@ -11,7 +11,7 @@ from tests.helpers.processes import plain_python
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
-    ("of", "count"), [("graphs", 70), ("states", 40), ("specs", 40), ("axes", 30)]
+    ("of", "count"), [("graphs", 70), ("states", 40), ("specs", 40), ("axes", 30), ("fronts", 20)]
 )
 def test_kernels_agree_with_the_interpreter(of: str, count: int, seed: int) -> None:
     options = ("--count", str(count), "--seed", str(seed), "--of", of)
