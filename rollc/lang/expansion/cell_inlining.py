@@ -40,6 +40,7 @@ from rollc.lang.syntax.ast import (
     Const,
     Declaration,
     Dim,
+    Each,
     Elements,
     Equation,
     Expression,
@@ -144,16 +145,14 @@ class _Inliner(Layers):
                     self.equation(results, value, scope, span)
                 case Elements() if statement.span in elements:
                     self.elements(statement, elements[statement.span], scope)
-                case Repeat() if found.carried.get(statement.span):
+                case Repeat() if statement.span in found.carried:
                     self.repeat(statement, found.carried[statement.span], scope)
                 case Loss(value):
                     self.add(Loss(self.expression(value, scope, "loss"), span))
-                case Init(name, value, axes):
-                    owner, axes = scope.name(name), tuple(map(scope.name, axes))
-                    self.add(Init(owner, self.expression(value, scope, owner.name), axes, span))
-                case Reset(name, condition):
-                    owner = scope.name(name)
-                    self.add(Reset(owner, self.expression(condition, scope, owner.name), span))
+                case Init() | Reset():
+                    self.outside(statement, scope)
+                case Each():
+                    self.each(statement, scope)
                 case Dim(name, value):
                     self.add(Dim(scope.name(name), substituted(value, scope), span))
                 case Const(name, value):

@@ -20,6 +20,7 @@ from rollc.lang.syntax.ast import (
     Const,
     Definition,
     Dim,
+    Each,
     Elements,
     Expression,
     Function,
@@ -174,16 +175,17 @@ def _cell_problems(cell: Cell, context: Context) -> Iterator[Diagnostic]:
                 and isinstance(expression, Name)
                 and expression is statement.initialiser
             ):
-                counted = statement.index.name if isinstance(statement, Elements) else None
+                counted = statement.index.name if isinstance(statement, (Elements, Each)) else None
                 read += [name for name in names_in(expression) if name.name != counted]
             yield from _over_no_axis(expression, context.axes)
-        if isinstance(statement, (Init, Reset)):
-            read.append(statement.name)
-            if statement.name.name in inputs:
+        said = statement.statement if isinstance(statement, Each) else statement
+        if isinstance(said, (Init, Reset)):
+            read.append(said.name)
+            if said.name.name in inputs:
                 yield Diagnostic(
                     "R213",
-                    f"`{statement.name.name}` has no initial value here: it is the cell's input",
-                    Label(statement.name.span),
+                    f"`{said.name.name}` has no initial value here: it is the cell's input",
+                    Label(said.name.span),
                 )
     read += cell.results
     yield from context.unknown(read, names)

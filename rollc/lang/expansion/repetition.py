@@ -19,6 +19,7 @@ from rollc.lang.symbols.constants import LARGEST_STEP
 from rollc.lang.symbols.table import Names, twice
 from rollc.lang.syntax.ast import (
     Binary,
+    Each,
     Elements,
     Equation,
     Expression,
@@ -67,6 +68,14 @@ def _computed(symbol: str, left: int, right: int) -> int | None:
     return value if value is not None and abs(value) <= LARGEST_STEP else None
 
 
+@dataclass(frozen=True)
+class Carried:
+    """What goes from pass to pass, and what is repeated inside each pass."""
+
+    names: tuple[str, ...]
+    inside: Repetitions
+
+
 @dataclass
 class Repetitions:
     """What some statements repeat: those of a spec or of a cell.
@@ -76,14 +85,17 @@ class Repetitions:
     have elements.
     """
 
-    carried: dict[Span, tuple[str, ...]] = field(default_factory=dict)
+    carried: dict[Span, Carried] = field(default_factory=dict)
     starts: dict[Span, set[str]] = field(default_factory=dict)
     arrays: set[str] = field(default_factory=set)
     problems: list[Diagnostic] = field(default_factory=list)
 
 
-def repetitions(statements: Sequence[Statement]) -> Repetitions:
-    """What is repeated, with what is wrong in it."""
+def repetitions(statements: Sequence[Statement], outer: Sequence[str] = ()) -> Repetitions:
+    """What is repeated, with what is wrong in it.
+
+    In a repetition, ``outer`` are the names that go from pass to pass.
+    """
     found = Repetitions()
     repeats = [item for item in statements if isinstance(item, Repeat)]
     elements = [item for item in statements if isinstance(item, Elements)]
@@ -95,17 +107,25 @@ def repetitions(statements: Sequence[Statement]) -> Repetitions:
         found.arrays.update(name.name for name in item.names)
         if item.index.name in others:
             found.problems.append(_again(item.index, others[item.index.name]))
+    for each in (item for item in statements if isinstance(item, Each)):
+        if each.index.name in others:
+            found.problems.append(_again(each.index, others[each.index.name]))
     found.problems += _starts_of_arrays(statements, found.arrays)
     taken: set[str] = set()
     for repeat in repeats:
         before = _before(statements, repeat)
         carried: list[str] = []
         problems: list[Diagnostic] = []
-        for name in (name for equation in repeat.body for name in equation.names):
+        defined: dict[str, Name] = {}
+        for name in (name for equation in repeat.equations for name in equation.names):
+            defined.setdefault(name.name, name)
+        for name in defined.values():
             first = before.get(name.name)
             if first is not None and name.name not in taken:
                 carried.append(name.name)
                 found.starts.setdefault(first.span, set()).add(name.name)
+            elif name.name in outer and name.name not in {*others, *taken}:
+                carried.append(name.name)
             elif name.name in others:
                 problems.append(_again(name, others[name.name]))
             taken.add(name.name)
@@ -115,8 +135,11 @@ def repetitions(statements: Sequence[Statement]) -> Repetitions:
             help_ = "define before it what they start from: `v = …`, and then `repeat 6 { … v … }`"
             label = Label(repeat.count.span, "nothing goes from pass to pass")
             problems.append(Diagnostic("R235", message, label, helps=(help_,)))
+        problems += _twice_in(repeat)
+        inside = repetitions(repeat.body, carried)
+        problems += inside.problems
         if not problems:
-            found.carried[repeat.span] = tuple(carried)
+            found.carried[repeat.span] = Carried(tuple(carried), inside)
         found.problems += problems
     return found
 
@@ -125,11 +148,21 @@ def _again(name: Name, other: Span) -> Diagnostic:
     return twice(f"`{name.name}` is defined", *sorted((other, name.span)))
 
 
+def _twice_in(repeat: Repeat) -> Iterator[Diagnostic]:
+    """What the equations of a pass define twice; another repetition in it can go on from them."""
+    seen: dict[str, Span] = {}
+    for name in (name for item in repeat.body if isinstance(item, Equation) for name in item.names):
+        if name.name in seen:
+            yield _again(name, seen[name.name])
+        seen.setdefault(name.name, name.span)
+
+
 def _starts_of_arrays(statements: Sequence[Statement], arrays: set[str]) -> Iterator[Diagnostic]:
     for item in statements:
-        if isinstance(item, (Init, Reset)) and item.name.name in arrays:
+        if isinstance(item, (Init, Reset)) and item.name.name in arrays and item.place is None:
             message = f"`{item.name.name}` starts as its elements do"
-            help_ = "say it in a cell, with `init` and `reset` there, and let each element be a use"
+            word, behind = ("init", "= …") if isinstance(item, Init) else ("reset", "when …")
+            help_ = f"write `{word} {item.name.name}[k] {behind} for k in range(3)`"
             at = Label(item.name.span, "an array")
             yield Diagnostic("R213", message, at, helps=(help_,))
 

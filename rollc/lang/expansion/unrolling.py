@@ -11,13 +11,14 @@ from dataclasses import replace
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.expansion.definitions import Definitions
-from rollc.lang.expansion.repetition import not_counted
+from rollc.lang.expansion.repetition import Carried, not_counted
 from rollc.lang.expansion.substitution import Scope
 from rollc.lang.symbols.table import shown, twice
 from rollc.lang.syntax.ast import (
     Alias,
     Along,
     Call,
+    Each,
     Elements,
     Equation,
     Expression,
@@ -94,8 +95,8 @@ class Unroller:
             self.problems.append(not_counted(scope.span(expression.span)))
         return value
 
-    def places(self, statement: Elements, scope: Scope) -> range | None:
-        """The places of elements, which become known; None where they are none."""
+    def range_of(self, statement: Elements | Each, scope: Scope) -> range | None:
+        """Where elements are; None where they are nowhere."""
         start = 0 if statement.start is None else self.counted(statement.start, scope)
         stop = self.counted(statement.stop, scope)
         if start is None or stop is None:
@@ -107,8 +108,14 @@ class Unroller:
             return None
         if not self.has_room(statement, stop - start, scope):
             return None
-        places = range(start, stop)
-        for name in statement.names:
+        return range(start, stop)
+
+    def places(self, statement: Elements, scope: Scope) -> range | None:
+        """The places of elements, which become known; None where they are none."""
+        places = self.range_of(statement, scope)
+        for name in statement.names if places is not None else ():
+            assert places is not None
+
             full = scope.name(name)
             at, known = self.arrays.setdefault(full.name, (full, set()))
             if not known.isdisjoint(places):
@@ -135,8 +142,59 @@ class Unroller:
             self.equation(results, statement.value, inner, scope.span(statement.span))
             self.declare(results, statement.types, inner)
 
-    def repeat(self, statement: Repeat, carried: Sequence[str], scope: Scope) -> None:
-        """The passes: each reads what is carried as the one before it leaves it."""
+    def each(self, statement: Each, scope: Scope) -> None:
+        """What is said of the elements of an array, one by one."""
+        self.repeated.append(scope.span(statement.span))
+        for place in self.range_of(statement, scope) or ():
+            values = {**scope.values, statement.index.name: place}
+            self.outside(statement.statement, replace(scope, values=values))
+
+    def outside(self, statement: Init | Reset, scope: Scope) -> None:
+        """Add an initial value or a reset, of a value or of an element."""
+        owner = scope.name(statement.name)
+        if statement.place is not None:
+            element = scope.element(statement.name, statement.place)
+            if element is None and statement.name.name in scope.elements:
+                self.problems.append(not_counted(scope.span(statement.place.span)))
+            elif element is None:
+                message = f"`{statement.name.name}` is no array"
+                help_ = "an array has elements: `h[k] = … for k in range(3)`"
+                at = Label(scope.span(statement.name.span))
+                self.problems.append(Diagnostic("R213", message, at, helps=(help_,)))
+            if not isinstance(element, Name):
+                return
+            owner = element
+        span = scope.span(statement.span)
+        if isinstance(statement, Init):
+            axes = tuple(map(scope.name, statement.axes))
+            self.add(Init(owner, self.expression(statement.value, scope, owner.name), axes, span))
+        else:
+            self.add(Reset(owner, self.expression(statement.condition, scope, owner.name), span))
+
+    def expression(self, expression: Expression, scope: Scope, owner: str) -> Expression:
+        """An expression with cells inlined; a cell in an expression is its first result."""
+        raise NotImplementedError
+
+    def repeat(self, statement: Repeat, carried: Carried, scope: Scope) -> None:
+        """A repetition of a spec or of a cell: its names are those of the last pass."""
+        names = {name.name for equation in statement.equations for name in equation.names}
+        full = {name: scope.name(Name(name, statement.span)).name for name in names}
+        starts = {name: f"{full[name]}.0" for name in carried.names}
+        self.passes(statement, carried, scope, full, full, starts)
+
+    def passes(
+        self,
+        statement: Repeat,
+        carried: Carried,
+        scope: Scope,
+        paths: Mapping[str, str],
+        results: Mapping[str, str],
+        starts: Mapping[str, str],
+    ) -> None:
+        """The passes: each reads what is carried as the one before it leaves it.
+
+        Those of a name are called after its path, the last one of what is carried as the result.
+        """
         count = self.counted(statement.count, scope)
         if count is not None and count < 1:
             at = Label(scope.span(statement.count.span), f"this is {count}")
@@ -145,36 +203,70 @@ class Unroller:
             self.leave(statement, scope)
             return
         self.repeated.append(scope.span(statement.span))
-        full = {
-            name.name: scope.name(name).name
-            for equation in statement.body
-            for name in equation.names
-        }
-        last = {name: of if name in carried else f"{of}.{count}" for name, of in full.items()}
-        for number in range(count):
-            after = {name: f"{of}.{number + 1}" for name, of in full.items()}
-            after = last if number + 1 == count else after
-            inner = replace(
-                scope,
-                names={
-                    **scope.names,
-                    **{name: after[name] for name in full if name not in carried},
-                },
-                now={**scope.now, **{name: f"{full[name]}.{number}" for name in carried}},
-            )
-            for equation in statement.body:
-                results = tuple(
-                    Name(after[name.name], scope.span(name.span)) for name in equation.names
+        numbered = [{name: f"{path}.{n}" for name, path in paths.items()} for n in range(count + 1)]
+        last = {**numbered[count], **{name: results[name] for name in carried.names}}
+        before = starts
+        for number in range(1, count + 1):
+            after = last if number == count else numbered[number]
+            own = {name: after[name] for name in paths if name not in carried.names}
+            now = {**scope.now, **{name: before[name] for name in carried.names}}
+            inner = replace(scope, names={**scope.names, **own}, now=now)
+            for item in statement.body:
+                if isinstance(item, Repeat):
+                    self.nested(item, carried, inner, numbered[number], after, last)
+                    continue
+                begun = carried.inside.starts.get(item.span, set())
+                found = tuple(
+                    Name(
+                        f"{numbered[number][name.name]}.0"
+                        if name.name in begun
+                        else after[name.name],
+                        scope.span(name.span),
+                    )
+                    for name in item.names
                 )
-                first = equation.names[0].name
-                path, learned = results[0].name, last[first]
-                if isinstance(equation.value, Call) and equation.value.words:
-                    path = f"{full[first]}.{number + 1}"  # its layers are no passes
-                sharing = [(path, learned, number + 1 == count)] if path != learned else []
+                first = item.names[0].name
+                path, learned = found[0].name, last[first]
+                if isinstance(item.value, Call) and item.value.words:
+                    path = numbered[number][first]  # its layers are no passes
+                sharing = [(path, learned, number == count)] if path != learned else []
                 within = replace(inner, shared=(*sharing, *scope.shared))
-                place = scope.span(equation.span)
-                self.equation(results, equation.value, within, place, path)
-                self.declare(results, equation.types, inner)
+                self.equation(found, item.value, within, scope.span(item.span), path)
+                self.declare(found, item.types, inner)
+                if begun:
+                    self.declare(
+                        [Name(after[of.name], of.span) for of in item.names], item.types, inner
+                    )
+            before = after
+
+    def nested(
+        self,
+        statement: Repeat,
+        outer: Carried,
+        scope: Scope,
+        paths: Mapping[str, str],
+        after: Mapping[str, str],
+        last: Mapping[str, str],
+    ) -> None:
+        """A repetition in a pass, which learns what those in all other passes do."""
+        carried = outer.inside.carried.get(statement.span)
+        if carried is None:
+            self.leave(statement, scope)
+            return
+        begun: set[str] = set().union(*outer.inside.starts.values())
+        starts = {
+            name: f"{paths[name]}.0" if name in begun else scope.now[name] for name in carried.names
+        }
+        names = {name.name for equation in statement.equations for name in equation.names}
+        own = {name: paths[name] for name in names}
+        sharing = tuple(
+            (path, last[name], False)
+            for name in names
+            for path in dict.fromkeys((after[name], paths[name]))
+            if path != last[name]
+        )
+        inner = replace(scope, shared=(*sharing, *scope.shared))
+        self.passes(statement, carried, inner, own, after, starts)
 
     def leave(self, statement: Elements | Repeat, scope: Scope) -> None:
         """Keep the names of what is wrong, so that what reads them is not found wrong too."""
@@ -185,13 +277,13 @@ class Unroller:
         else:
             body = (
                 replace(equation, names=tuple(map(scope.name, equation.names)))
-                for equation in statement.body
+                for equation in statement.equations
             )
             self.add(replace(statement, body=tuple(body)))
 
-    def has_room(self, statement: Elements | Repeat, count: int, scope: Scope) -> bool:
+    def has_room(self, statement: Elements | Each | Repeat, count: int, scope: Scope) -> bool:
         """Whether what is repeated fits a spec; that it does not is said once."""
-        written = len(statement.body) if isinstance(statement, Repeat) else 1
+        written = len(statement.equations) if isinstance(statement, Repeat) else 1
         inside = [part for value in expressions(statement) for part in parts_in(value)]
         uses = sum(1 for part in inside if isinstance(part, Call) and self.is_cell(part))
         self.parts += count * len(inside)

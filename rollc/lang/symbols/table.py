@@ -74,8 +74,8 @@ class Names:
                         self._define(name, "equation", statement.span)
                 case Elements(names):
                     self._define_once(names, statement.span)
-                case Repeat(_, body):
-                    for equation in body:
+                case Repeat():
+                    for equation in statement.equations:
                         self._define_once(equation.names, equation.span)
 
     def _define(self, name: Name, kind: SymbolKind, span: Span) -> None:

@@ -234,11 +234,17 @@ class Elements:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """``repeat count { body }``."""
+    """``repeat count { body }``, with equations and other repetitions in it."""
 
     count: Expression
-    body: tuple[Equation, ...]
+    body: tuple[Equation | Repeat, ...]
     span: Span = field(compare=False, repr=False)
+
+    @property
+    def equations(self) -> tuple[Equation, ...]:
+        """All in it, those of other repetitions too."""
+        nested = (item.equations if isinstance(item, Repeat) else (item,) for item in self.body)
+        return tuple(equation for each in nested for equation in each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,12 +261,16 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True)
 class Init:
-    """``axes`` are those along which a read is outside the sequence; none where all is said."""
+    """``axes`` are those along which a read is outside the sequence; none where all is said.
+
+    ``place`` is that of an element of an array, in ``init h[k] = …``.
+    """
 
     name: Name
     value: Expression
     axes: tuple[Name, ...]
     span: Span = field(compare=False, repr=False)
+    place: Expression | None = None
     shared: bool = False  # one of several that are written once
 
 
@@ -340,12 +350,24 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """``reset name when condition``."""
+    """``reset name when condition``; ``place`` is that of an element of an array."""
 
     name: Name
     condition: Expression
     span: Span = field(compare=False, repr=False)
+    place: Expression | None = None
     shared: bool = False  # one of several that are written once
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """``init name[index] = value for index in range(start, stop)``, or ``reset`` so."""
+
+    statement: Init | Reset
+    index: Name
+    start: Expression | None
+    stop: Expression
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,7 +417,7 @@ Definition = Cell | Function
 Statement = (
     Net | Dim | Input | Param | Const | Equation | Init | Output | Loss
     | Use | Cell | Function | Slope | Reset | Time | Alias | Along | Declaration | Elements | Repeat
-    | Agreement
+    | Agreement | Each
 )  # fmt: skip
 S = TypeVar("S", bound=Statement)
 

@@ -19,6 +19,7 @@ from rollc.lang.syntax.ast import (
     Cell,
     Const,
     Dim,
+    Each,
     Elements,
     Equation,
     Expression,
@@ -80,8 +81,7 @@ class Reader(TypeReader):
             case "params":
                 return [self.param(child) for child in trees]
             case "init":
-                axes = tuple(self.name(token) for token in tokens[2:])
-                return [Init(self.name(tokens[0]), self.expression(trees[0]), axes, span)]
+                return [self.outside(trees, span)]
             case "outputs":
                 return [Output(self.name(token), span_of(token)) for token in tokens]
             case "loss":
@@ -101,11 +101,11 @@ class Reader(TypeReader):
                 of = self.name(tokens[1]) if len(tokens) > 1 else None
                 return [Slope(of, self.expression(trees[0]), span)]
             case "reset":
-                return [Reset(self.name(tokens[1]), self.expression(trees[0]), span)]
+                return [self.outside(trees, span, reset=True)]
             case "repeat":
                 return [Repeat(self.expression(trees[0]), (), span)]
             case "elements":
-                return [self.elements(trees, tokens, span)]
+                return [self.elements(trees, span)]
             case "times":
                 return [Time(tuple(self.name(token) for token in tokens[1:]), span)]
             case _:
@@ -114,17 +114,11 @@ class Reader(TypeReader):
                 types = tuple(map(self.type_of, defined))
                 return [Equation(names, types, self.expression(value), span)]
 
-    def elements(self, trees: list[Branch], tokens: list[Token], span: Span) -> Elements:
+    def elements(self, trees: list[Branch], span: Span) -> Elements:
         defined = [tree for tree in trees if tree.data == "element"]
-        value, *bounds = map(self.expression, trees[len(defined) :])
-        _, index, _, function = tokens
-        counted = self.defined(index)
-        if function != "range":
-            help_ = f"write `for {index} in range(4)`, or `range(1, 4)`"
-            message = f"expected `range`, found `{function}`"
-            edits = (Edit(span_of(function), "range"),)
-            at = Label(span_of(function))
-            self.problems.append(Diagnostic("R101", message, at, helps=(help_,), edits=edits))
+        value = self.expression(trees[-2])
+        counted, start, stop = self.counted(trees[-1])
+        index = counted.name
         names = []
         for tree in defined:
             name, _, place = tokens_of(tree)[:3]
@@ -135,8 +129,35 @@ class Reader(TypeReader):
                 edits = (Edit(span_of(place), str(index)),)
                 self.problems.append(Diagnostic("R101", message, at, edits=edits))
         types = tuple(map(self.type_of, defined))
-        start = bounds[0] if len(bounds) > 1 else None
-        return Elements(tuple(names), types, value, counted, start, bounds[-1], span)
+        return Elements(tuple(names), types, value, counted, start, stop, span)
+
+    def counted(self, tree: Branch) -> tuple[Name, Expression | None, Expression]:
+        """What `for k in range(m, n)` says: the index, and the bounds."""
+        _, index, _, function = tokens_of(tree)
+        if function != "range":
+            help_ = f"write `for {index} in range(4)`, or `range(1, 4)`"
+            message = f"expected `range`, found `{function}`"
+            edits = (Edit(span_of(function), "range"),)
+            at = Label(span_of(function))
+            self.problems.append(Diagnostic("R101", message, at, helps=(help_,), edits=edits))
+        *first, stop = map(self.expression, trees_of(tree))
+        return self.defined(index), first[0] if first else None, stop
+
+    def outside(self, trees: list[Branch], span: Span, reset: bool = False) -> Statement:
+        """What a state is outside the sequence, or where it begins anew; maybe of many."""
+        state, *others = trees
+        name = self.name(tokens_of(state)[0])
+        place = self.expression(trees_of(state)[0]) if trees_of(state) else None
+        said = [tree for tree in others if tree.data == "axes"]
+        axes = tuple(self.name(token) for tree in said for token in tokens_of(tree)[1:])
+        counted = [tree for tree in others if tree.data == "counted"]
+        value = self.expression(others[len(said)])
+        each: Init | Reset = Init(name, value, axes, span, place)
+        if reset:
+            each = Reset(name, value, span, place)
+        if not counted:
+            return each
+        return Each(each, *self.counted(counted[0]), span)
 
     def defined(self, token: Token) -> Name:
         """A name that a statement gives something to."""

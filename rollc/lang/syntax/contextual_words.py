@@ -35,14 +35,16 @@ def with_words(tokens: Sequence[Token], grad: bool) -> list[Token]:
     if counts is not None:
         word(counts)
         word(counts + 2)
-        for place in range(1, counts):
+        for place in range(1, counts) if tokens[0].type == "NAME" else ():
             if tokens[place] == "=":
                 break
             defines = place < 2 or tokens[place - 2] == ","
             if tokens[place] == "[" and tokens[place - 1].type == "NAME" and defines:
                 found[place] = Token.new_borrow_pos("PLACE", "[", tokens[place])
-    if is_form(tokens, "reset") and len(tokens) > 2 and tokens[2] == "when":
-        word(2)
+    for place in range(2, len(tokens)) if is_form(tokens, "reset") else ():
+        if tokens[place] == "when" and (place == 2 or tokens[place - 1] == "]"):
+            word(place)
+            break
     for place in _words_of_uses(tokens):
         found[place] = Token.new_borrow_pos("WORD", str(tokens[place]), tokens[place])
     for place in range(2, len(tokens)) if tokens[0] == "param" else ():
@@ -85,9 +87,11 @@ def _words_of_uses(tokens: Sequence[Token]) -> Iterator[int]:
 
 
 def _counts(tokens: Sequence[Token]) -> int | None:
-    """Where `for k in` stands behind an equation of elements, `h[k] = …`, if it does."""
-    forms = [token.type for token in tokens[:3]]
-    if forms != ["NAME", "LSQB", "NAME"] or "EQUAL" not in (token.type for token in tokens):
+    """Where `for k in` stands behind what is said of elements, `h[k] = …`, if it does."""
+    begun = int(tokens[0] == "init" or is_form(tokens, "reset"))
+    forms = [token.type for token in tokens[begun : begun + 3]]
+    said = is_form(tokens, "reset") or "EQUAL" in (token.type for token in tokens)
+    if forms[:2] != ["NAME", "LSQB"] or not said or (not begun and forms[2:] != ["NAME"]):
         return None
     for place in range(len(tokens) - 4, 5, -1):
         said = tokens[place] == "for" and tokens[place + 2] == "in"

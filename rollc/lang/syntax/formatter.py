@@ -5,6 +5,8 @@ Parsing the text gives an equal tree; comments and empty lines are dropped.
 
 from __future__ import annotations
 
+from textwrap import indent
+
 from rollc.lang.syntax.ast import (
     Agreement,
     Alias,
@@ -15,6 +17,7 @@ from rollc.lang.syntax.ast import (
     Const,
     Declaration,
     Dim,
+    Each,
     Elements,
     Equation,
     Expression,
@@ -76,7 +79,7 @@ def _cell(cell: Cell) -> str:
     )
     results = ", ".join(name.name for name in cell.results)
     given = f"{inputs}; {sizes}" if sizes else inputs
-    body = "".join(f"    {_statement(statement)}\n" for statement in cell.body)
+    body = "".join(f"{indent(_statement(part), '    ')}\n" for part in cell.body)
     return f"cell {cell.name.name}({given}) -> {results} {{\n{body}}}"
 
 
@@ -117,14 +120,17 @@ def _statement(statement: Statement) -> str:
             ends = [format_expression(end) for end in (start, stop) if end is not None]
             behind = f"for {index.name} in range({', '.join(ends)})"
             return f"{', '.join(defined)} = {format_expression(value)} {behind}"
+        case Each(each, index, start, stop):
+            ends = [format_expression(end) for end in (start, stop) if end is not None]
+            return f"{_statement(each)} for {index.name} in range({', '.join(ends)})"
         case Repeat(count, body):
-            lines = "".join(f"    {_statement(equation)}\n" for equation in body)
-            return f"repeat {format_expression(count)} {{\n{lines}}}"
+            lines = "\n".join(_statement(part) for part in body)
+            return f"repeat {format_expression(count)} {{\n{indent(lines, '    ')}\n}}"
         case Declaration(name, type_):
             return _defined(name, type_)
-        case Init(name, value, axes):
+        case Init(name, value, axes, place=place):
             over = f" over {', '.join(axis.name for axis in axes)}" if axes else ""
-            return f"init {name.name}{over} = {format_expression(value)}"
+            return f"init {_state(name, place)}{over} = {format_expression(value)}"
         case Output(name):
             return f"output {name.name}"
         case Loss(value):
@@ -138,8 +144,8 @@ def _statement(statement: Statement) -> str:
         case Slope(argument, value):
             of = f"{argument.name}: " if argument is not None else ""
             return f"grad {of}{format_expression(value)}"
-        case Reset(name, condition):
-            return f"reset {name.name} when {format_expression(condition)}"
+        case Reset(name, condition, place=place):
+            return f"reset {_state(name, place)} when {format_expression(condition)}"
         case Time(axes):
             return f"time {', '.join(axis.name for axis in axes)}"
         case Alias(name, of):
@@ -148,6 +154,10 @@ def _statement(statement: Statement) -> str:
             return f"time {name.name}"
         case Agreement(name):
             return f"residual {name.name}"
+
+
+def _state(name: Name, place: Expression | None) -> str:
+    return name.name if place is None else f"{name.name}[{format_expression(place)}]"
 
 
 def _defined(name: Name, type_: Shape | Index | None) -> str:

@@ -17,6 +17,7 @@ from rollc.lang.syntax.ast import (
     Cell,
     Const,
     Dim,
+    Each,
     Elements,
     Equation,
     Function,
@@ -215,7 +216,7 @@ class _Gathered:
     def end_passes(self, bracket: Token) -> None:
         _, repeat, passes = self.repeated.pop()
         if repeat is not None:
-            body = tuple(item for item in passes if isinstance(item, Equation))
+            body = tuple(item for item in passes if isinstance(item, (Equation, Repeat)))
             span = repeat.span.to(span_of(bracket))
             self.add_statements([replace(repeat, body=body, span=span)])
 
@@ -258,13 +259,13 @@ _PARTS: dict[str, tuple[str, str, tuple[type[Statement], ...]]] = {
     "fn": ("function", "a function has equations alone; a cell can have more", (Equation,)),
     "repeat": (
         "repetition",
-        "it has equations alone: what they read can be defined before it",
-        (Equation,),
+        "it has equations and repetitions alone: what they read can be defined before it",
+        (Equation, Repeat),
     ),
     "cell": (
         "cell",
         "a cell has `dim`, `param`, `const`, `init`, `reset`, `repeat` and equations",
-        (Dim, Param, Const, Equation, Init, Reset, Elements, Repeat),
+        (Dim, Param, Const, Equation, Init, Reset, Each, Elements, Repeat),
     ),
 }
 

@@ -10,6 +10,7 @@ from rollc.lang.syntax.ast import (
     Const,
     Declaration,
     Dim,
+    Each,
     Elements,
     Equation,
     Expression,
@@ -71,8 +72,12 @@ def expressions(statement: Statement) -> tuple[Expression, ...]:
     Those of a repetition are.
     """
     match statement:
-        case Dim(_, value) | Const(_, value) | Init(_, value):
+        case Dim(_, value) | Const(_, value):
             return (value,)
+        case Init(_, value, place=place) | Reset(_, value, place=place):
+            return (value,) if place is None else (place, value)
+        case Each(each, _, start, stop):
+            return (*expressions(each), *((stop,) if start is None else (start, stop)))
         case Equation(_, types, value):
             return (*(size for type_ in types for size in sizes_of(type_)), value)
         case Elements(_, types, value, _, start, stop):
@@ -82,7 +87,7 @@ def expressions(statement: Statement) -> tuple[Expression, ...]:
             return (count, *(value for equation in body for value in expressions(equation)))
         case Declaration(_, type_):
             return sizes_of(type_)
-        case Loss(value) | Reset(_, value):
+        case Loss(value):
             return (value,)
         case Input(_, type_):
             return sizes_of(type_)
