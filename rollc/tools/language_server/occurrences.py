@@ -14,6 +14,7 @@ from rollc.lang.syntax.ast import (
     Const,
     Definition,
     Dim,
+    Each,
     Elements,
     Equation,
     Expression,
@@ -176,6 +177,9 @@ class _Reader:
         if isinstance(statement, Repeat):
             self.passes(statement, scope)
             return
+        if isinstance(statement, Each):
+            self.each(statement, scope)
+            return
         for symbol in _defined(statement):
             first = scope.symbols.get(symbol.name, symbol)  # elements have one together
             if defined or first.at != symbol.at:
@@ -196,6 +200,16 @@ class _Reader:
             own = isinstance(statement, Elements) and expression is statement.value
             self.expression(expression, inside if own else scope)
 
+    def each(self, statement: Each, scope: _Scope) -> None:
+        """What is said of the elements of an array, by an index that is seen in it alone."""
+        said, name = statement.statement, statement.index
+        index = Symbol(name.name, "argument", name.span, statement)
+        self.add(name.span, index)
+        inside = self.inner[said.name.span.to(statement.span)] = _Scope({name.name: index}, scope)
+        self.statement(said, inside)
+        for bound in (statement.start, statement.stop):
+            self.expression(bound, scope)
+
     def index_of(self, array: Name) -> Span:
         """The index in `h[k] = …`, which the syntax tree has once for all arrays."""
         file, start = self.source.at(array.span.end)
@@ -207,12 +221,17 @@ class _Reader:
         """A repetition: what is defined in it alone is seen in it alone."""
         own = {
             name: symbol
-            for name, symbol in _by_name(repeat.body).items()
-            if name not in scope.symbols
+            for name, symbol in _by_name(
+                part for part in repeat.body if isinstance(part, Equation)
+            ).items()
+            if scope.find(name) is None
         }
         inside = self.inner[repeat.span] = _Scope(own, scope)
         self.expression(repeat.count, scope)
         for equation in repeat.body:
+            if isinstance(equation, Repeat):
+                self.passes(equation, inside)
+                continue
             for name in equation.names:
                 self.read(name, inside)
             for expression in expressions(equation):

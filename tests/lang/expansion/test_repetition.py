@@ -249,14 +249,161 @@ def test_elements_and_passes_in_a_cell() -> None:
     assert_same(text, written)
 
 
+def test_a_repetition_in_another_goes_on_from_the_pass_before() -> None:
+    """A name from before both goes through all passes of both."""
+    repeated = """
+    v = x
+    y = u * x
+    repeat K {
+        repeat 3 {
+            y = tanh(y + w * v)
+        }
+        v = v + y + 0.1 * y[t-1]
+    }
+    init y = w
+    output v, y
+    """
+    written = """
+    y1 = tanh(u * x + w * x)
+    y2 = tanh(y1 + w * x)
+    y3 = tanh(y2 + w * x)
+    v1 = x + u * x + 0.1 * y[t-1]
+    y4 = tanh(y3 + w * v1)
+    y5 = tanh(y4 + w * v1)
+    y = tanh(y5 + w * v1)
+    v = v1 + y3 + 0.1 * y[t-1]
+    init y = w
+    output v, y
+    """
+    assert_same(repeated, written)
+
+
+def test_a_repetition_in_another_begins_anew_in_each_pass() -> None:
+    repeated = """
+    v = x
+    repeat 2 {
+        v = v + y
+        y: [N] = 0.5 * v
+        repeat K {
+            g = sin(y) * w
+            y = y + g + 0.1 * y[t-1]
+        }
+    }
+    output v
+    """
+    written = """
+    a = 0.5 * x
+    b = a + sin(a) * w + 0.1 * y1[t-1]
+    y1 = b + sin(b) * w + 0.1 * y1[t-1]
+    v1 = x + y1
+    c = 0.5 * v1
+    d = c + sin(c) * w + 0.1 * y2[t-1]
+    y2 = d + sin(d) * w + 0.1 * y2[t-1]
+    v = v1 + y2
+    output v
+    """
+    assert_same(repeated, written)
+
+
+def test_all_passes_of_all_repetitions_share_what_they_learn() -> None:
+    repeated = f"""{CELL}
+    v = x
+    repeat 2 {{
+        y = 2 * v
+        repeat 2 {{
+            y = leaky(y; H=N)
+        }}
+        v = v + y
+    }}
+    output v
+    """
+    shared = """
+    cell leaky(x, A, b; H) -> h {
+        h = 0.5 * h[t-1] + tanh(A @ x)
+        init h = b
+    }
+    param A: [N, N], b: [N]
+    v1 = x + leaky(leaky(2 * x, A, b; H=N), A, b; H=N)
+    v = v1 + leaky(leaky(2 * v1, A, b; H=N), A, b; H=N)
+    output v
+    """
+    assert [node.name for node in graph_of(repeated).leaves("param")] == [
+        *("w", "W", "y.2.A", "y.2.b"),
+    ]
+    assert_same(repeated, shared)
+
+
+def test_elements_start_and_begin_anew_one_by_one() -> None:
+    repeated = f"""{CELL}
+    h[k] = 0.5 * h[k][t-1] + k * x for k in range(3)
+    init h[k] = k * w for k in range(K)
+    init h[K] = w * w
+    reset h[k] when u > k for k in range(1, 3)
+    output h
+    """
+    written = """
+    a = 0.5 * a[t-1]
+    b = 0.5 * b[t-1] + x
+    c = 0.5 * c[t-1] + 2 * x
+    init a = 0 * w
+    init b = w
+    init c = w * w
+    reset b when u > 1
+    reset c when u > 2
+    h = [a, b, c]
+    output h
+    """
+    assert_same(repeated, written)
+    cell = """
+    cell several(x; K) -> y {
+        s[k] = 0.9 * s[k][t-1] + x for k in range(K)
+        init s[k] = k + 1 for k in range(K)
+        y = s[0] * s[K - 1]
+    }
+    output y
+    y = several(x; K=2)
+    """
+    assert_same(
+        cell,
+        "a = 0.9 * a[t-1] + x\nb = 0.9 * b[t-1] + x\ny = a * b\ninit a = 1\ninit b = 2\noutput y",
+    )
+
+
+def test_elements_start_along_one_of_two_axes() -> None:
+    head = "net n\ntime s, t\ninput x[s, t], u[t]\n"
+    each = "h[k] = 0.5 * h[k][s-1] + 0.2 * h[k][t-1] + x for k in range(2)\n"
+    repeated, _ = read_spec(
+        f"{head}{each}init h[k] over s = k * u for k in range(2)\noutput h", "n"
+    )
+    one = "{0} = 0.5 * {0}[s-1] + 0.2 * {0}[t-1] + x\ninit {0} over s = {1} * u\n"
+    text = f"{head}{one.format('a', 0)}{one.format('b', 1)}h = [a, b]\noutput h"
+    written, _ = read_spec(text, "n")
+    assert [node.operation for node in repeated.nodes] == [node.operation for node in written.nodes]
+
+
 def test_text_is_read_as_it_is_written() -> None:
     text = f"""{HEAD}
 v = x
 repeat K + 1 {{
     a, b: [N] = split(concat(v, x), 2)
+    repeat 2 {{
+        b = 0.5 * b
+    }}
     v = a * b
 }}
+cell of(x; H) -> y {{
+    y = x
+    repeat 2 {{
+        repeat H {{
+            y = 0.5 * y
+        }}
+    }}
+}}
 h[k]: [N], g[k] = split(concat(v, x), 2) for k in range(1, K)
+init h[k] = k * v for k in range(1, K)
+init h[K - 1] over t = 2
+reset h[k] when u > k for k in range(K)
+reset g[1] when u > 0
 output v
 """
     spec, problems = parse_spec(Source("n.roll", text))

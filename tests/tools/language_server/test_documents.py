@@ -155,3 +155,31 @@ output o
     document = read_document(Source("a.roll", text))
     assert "f" in document.names.seen_from(text.index("tanh"))
     assert "f" not in document.names.seen_from(text.index("output"))
+
+
+def test_names_of_repetitions_in_others_and_of_initial_values_of_elements() -> None:
+    text = """\
+net a
+dim K = 3
+static input x: [K]
+v = v[t-1]
+repeat K {
+    w = 0.5 * v
+    repeat 2 {
+        g = sin(w)
+        w = w + g
+    }
+    v = v + w
+}
+h[k] = h[k][t-1] + v for k in range(K)
+init h[k] = k * x[k] for k in range(1, K)
+reset h[k] when x[k] > 0 for k in range(K)
+output v, h
+"""
+    assert lines_of(text, "w = 0.5") == [6, 8, 9, 9, 11]
+    assert lines_of(text, "g = sin") == [8, 9]
+    assert lines_of(text, "v = v[t") == [4, 4, 6, 11, 11, 13, 16]
+    assert lines_of(text, "h[k] = h") == [13, 13, 14, 15, 16]
+    assert lines_of(text, "k in range(1") == [14, 14, 14, 14]
+    assert lines_of(text, "k in range(K)\noutput") == [15, 15, 15]
+    assert lines_of(text, "K = 3") == [2, 3, 5, 13, 14, 15]
