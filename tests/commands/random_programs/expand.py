@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from tests.commands.random_programs import language as la
 from tests.commands.random_programs.language import Call, Expression, Name, Number
@@ -73,6 +74,16 @@ class Scope:
     turned: bool = False  # whether it is run backwards
 
 
+def passes_of(repeat: la.Repeat) -> list[str]:
+    """What the value is called before the first pass and after each."""
+    name, count, inner = repeat.name, repeat.count, repeat.inner or 1
+    names = [f"{name}.0"]
+    for outer in range(1, count + 1):
+        names += [f"{name}.{outer}.{number}" for number in range(1, inner)]
+        names.append(f"{name}.{outer}" if outer < count else name)
+    return names
+
+
 def expand(program: la.Program, feed: str, sets: Mapping[str, int]) -> Expanded:
     return _Expansion(program, feed, sets).found
 
@@ -116,8 +127,8 @@ class _Expansion:
                 case la.Equation(names, _, types):
                     for name, type_ in zip(names, types, strict=True):
                         found.kinds[self.name(name, scope)] = self.kind(type_, scope)
-                case la.Repeat(name, _, count, _, type_):
-                    for full in (name, *(f"{name}.{number}" for number in range(count))):
+                case la.Repeat(name, type=type_):
+                    for full in passes_of(part):
                         found.kinds[full] = self.kind(type_, scope)
                 case la.Elements(name, _, count, _, type_):
                     kind = self.kind(type_, scope)
@@ -129,18 +140,23 @@ class _Expansion:
             match part:
                 case la.Equation(names, value):
                     self.equation(names, value, scope)
-                case la.Repeat(name, start, count, value):
-                    self.equation((f"{name}.0",), start, scope)
-                    for number in range(count):
-                        before = {Name(name): Name(f"{name}.{number}")}
-                        after = name if number + 1 == count else f"{name}.{number + 1}"
-                        self.equation((after,), la.with_names(value, before), scope)
+                case la.Repeat(name, start, value=value):
+                    first, *others = passes_of(part)
+                    self.equation((first,), start, scope)
+                    for before, after in pairwise((first, *others)):
+                        inner = la.with_names(value, {Name(name): Name(before)})
+                        self.equation((after,), inner, scope)
                 case la.Elements(name, index, count, value):
                     names = tuple(f"{name}.{place}" for place in range(count))
                     for place, element in enumerate(names):
                         number: dict[Expression, Expression] = {Name(index): Number(place)}
                         self.equation((element,), la.with_names(value, number), scope)
                     self.equation((name,), Call("[]", tuple(map(Name, names))), scope)
+                case la.Init(name, value, index, count) if index:
+                    for place in range(count):
+                        full = f"{name}.{place}"
+                        inner = la.with_names(value, {Name(index): Number(place)})
+                        found.inits[full] = Value(self.inside(inner, scope, full), None, full)
                 case la.Init(name, value):
                     full = self.name(name, scope)
                     inner = self.inside(value, scope, full)

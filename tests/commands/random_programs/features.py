@@ -31,7 +31,14 @@ FORMS = frozenset(
             "delay by a size",
         ),
         *("cell reverse", "cell both", "cell stack", "cell residual", "cell dropout"),
-        *("function of several lines", "repetition", "elements", "an element", "stack of elements"),
+        *(
+            "function of several lines",
+            "repetition",
+            "elements",
+            "an element",
+            *("repetition in another", "init of elements"),
+            "stack of elements",
+        ),
         *("feed taught", "feed free", "training", "truncate", "no batch", "output of an index"),
     ]
 )
@@ -133,8 +140,8 @@ def _of_statement(
             yield "dim"
             if any(isinstance(part, Name) for part in la.walk(value)):
                 yield "dim from others"
-        case la.Repeat():
-            yield "repetition"
+        case la.Repeat(inner=inner):
+            yield "repetition in another" if inner else "repetition"
         case la.Elements():
             yield "elements"
         case la.Const():
@@ -155,7 +162,9 @@ def _of_statement(
                 yield "param frozen"
             names = ["param number", "param vector", "param matrix", "param of three dimensions"]
             yield names[len(shape)]
-        case la.Init(value=value):
+        case la.Init(index=index, value=value):
+            if index:
+                yield "init of elements"
             match value:
                 case la.Number():
                     yield "init number"

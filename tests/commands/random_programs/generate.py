@@ -1725,7 +1725,8 @@ class Writer:
         value = Call("+", (pass_, beside))
         if self.axes(start, scope) == self.axes(beside, scope):
             known = Known(shape, axes, size + more + 1.0)
-            scope.body.append(la.Repeat(name, start, count, value, self.type(known)))
+            inner = self.choose(0, 0, 2)
+            scope.body.append(la.Repeat(name, start, count, value, self.type(known), inner))
             known.delays = axis is not None
             known.along = axis
             scope.known[name] = known
@@ -1740,6 +1741,9 @@ class Writer:
         value, axes = Call("*", (value, factor)), self.axes(value, scope)
         type_ = self.type(Known(shape, axes))
         scope.body.append(la.Elements(name, index, count, value, type_))
+        if axes and self.chance():
+            begun = Call("*", (self.param(scope, shape)[0], Name(index)))
+            scope.body.append(la.Init(name, begun, index, count))
         names = [(name, (count, *shape)), *((f"{name}[{k}]", shape) for k in range(count))]
         for each, own in names:
             scope.known[each] = Known(own, axes, 1.5 * size, delays=bool(axes))

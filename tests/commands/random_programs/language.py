@@ -138,13 +138,17 @@ class Equation:
 
 @dataclass(frozen=True)
 class Repeat:
-    """``name = start`` and then ``repeat count { name = value }``."""
+    """``name = start`` and then ``repeat count { name = value }``.
+
+    With ``inner`` there is another repetition in it, so many times, around the equation.
+    """
 
     name: str
     start: Expression
     count: int
     value: Expression
     type: Type
+    inner: int = 0
 
 
 @dataclass(frozen=True)
@@ -160,8 +164,12 @@ class Elements:
 
 @dataclass(frozen=True)
 class Init:
+    """``index`` counts the elements of an array, so many, if it is of one."""
+
     name: str
     value: Expression
+    index: str = ""
+    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -432,11 +440,16 @@ def _lines(statement: Statement) -> list[str]:
         case Equation(names, value, types, declared):
             said = map(_declared, names, types) if declared else names
             return [f"{', '.join(said)} = {show(value)}"]
-        case Repeat(name, start, count, value):
-            passes = [f"repeat {count} {{", f"    {name} = {show(value)}", "}"]
+        case Repeat(name, start, count, value, inner=inner):
+            passes = [f"    {name} = {show(value)}"]
+            if inner:
+                passes = [f"    repeat {inner} {{", f"    {passes[0]}", "    }"]
+            passes = [f"repeat {count} {{", *passes, "}"]
             return [f"{name} = {show(start)}", *passes]
         case Elements(name, index, count, value):
             return [f"{name}[{index}] = {show(value)} for {index} in range({count})"]
+        case Init(name, value, index, count) if index:
+            return [f"init {name}[{index}] = {show(value)} for {index} in range({count})"]
         case Init(name, value):
             return [f"init {name} = {show(value)}"]
         case Reset(name, condition):
