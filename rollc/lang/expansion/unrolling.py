@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.expansion.definitions import Definitions
 from rollc.lang.expansion.repetition import Carried, not_counted
@@ -157,10 +157,7 @@ class Unroller:
             if element is None and statement.name.name in scope.elements:
                 self.problems.append(not_counted(scope.span(statement.place.span)))
             elif element is None:
-                message = f"`{statement.name.name}` is no array"
-                help_ = "an array has elements: `h[k] = … for k in range(3)`"
-                at = Label(scope.span(statement.name.span))
-                self.problems.append(Diagnostic("R213", message, at, helps=(help_,)))
+                self.problems.append(_no_array(statement, scope))
             if not isinstance(element, Name):
                 return
             owner = element
@@ -314,6 +311,21 @@ class Unroller:
                 tuple(Name(f"{full}.{place}", at.span) for place in sorted(places)), at.span
             )
             self.add(Equation((at,), (None,), listing, at.span))
+
+
+def _no_array(statement: Init | Reset, scope: Scope) -> Diagnostic:
+    """A place in what has none: most likely the step that comes first is meant."""
+    name = statement.name
+    at = Label(scope.span(name.span))
+    if isinstance(statement, Reset):
+        value, form, between = statement.condition, f"reset {name.name} when …", " when "
+    else:
+        value, form, between = statement.value, f"init {name.name} = …", " = "
+    edits: tuple[Edit, ...] = ()
+    if isinstance(statement, Reset) or not statement.axes:
+        edits = (Edit(Span(name.span.end, value.span.start), between),)
+    helps = (f"write `{form}`: an array has elements, `h[k] = … for k in range(3)`",)
+    return Diagnostic("R213", f"`{name.name}` is no array", at, helps=helps, edits=edits)
 
 
 def _names_of(statement: Statement) -> Iterator[Name]:
