@@ -59,6 +59,10 @@ def summary(times: LoopTimes, peak: float | None) -> list[str]:
             f", {100 * operations / peak:.0f}% of the {amount(peak)} that multiply-adds in"
             " registers reach here"
         )
+    said[0] += (
+        f". Its parts take {time_text(sum(times.seconds))} together; what is left is around them,"
+        " such as copies of arrays"
+    )
     return [
         f"{said[0]}.",
         "For the times of its parts the kernel was compiled once more, with a clock that is read"
