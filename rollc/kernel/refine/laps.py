@@ -53,8 +53,8 @@ ENOUGH = 20_000
 class Part:
     """Statements that are timed together, in ``phase``, inside of loops over the axes ``inside``.
 
-    ``loop`` is the axis that they are a loop over, if they are one.  ``runs`` is how often they
-    run, ``operations`` and ``bytes`` what they do in all runs together.
+    ``loop`` is the axis, or the diagonals of two, that they are a loop over, if they are one.
+    ``runs`` is how often they run, ``operations`` and ``bytes`` what they do in all runs together.
     """
 
     phase: str
@@ -148,7 +148,7 @@ class _Instrumented:
 
     def _is_opened(self, loop: Loop) -> bool:
         """Whether the statements of a loop's body are timed: they do enough, or are loops."""
-        if any(isinstance(part, Shifted) for part in loop.body):
+        if loop.across or any(isinstance(part, Shifted) for part in loop.body):
             return False
         work = sum(
             self._operations(one) for one in loop.body if not isinstance(one, Loop | Shifted)
@@ -163,6 +163,8 @@ class _Instrumented:
         runs = prod(self.sizes[axis] for axis in inside)
         times = runs * (1 if loop is None else self._steps(loop.span, loop.axis))
         axis = "" if loop is None else loop.axis
+        if loop is not None and loop.across:
+            axis = f"diagonals of {loop.across} and {axis}"
         operations = times * sum(map(self._operations, own))
         moved = times * sum(map(self._bytes, own))
         self.parts.append(Part(self.phase, inside, axis, own, runs, operations, moved))

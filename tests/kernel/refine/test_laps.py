@@ -76,6 +76,13 @@ def test_what_a_part_does() -> None:
     assert loop.operations >= 2 * 28 * 4
 
 
+def test_a_loop_over_diagonals_does_each_cell_once() -> None:
+    _, parts = with_laps(program_of(gradient(TWO_AXES)), {**SIZES, "s": 5}, "float32")
+    loop = next(part for part in parts if part.loop)
+    assert loop.loop == "diagonals of s and t" and loop.operations % (5 * 7 * 4) == 0
+    assert 4 * 140 <= loop.operations <= 8 * 140
+
+
 def test_the_statements_of_a_step_that_does_much_are_parts() -> None:
     text = BLOCKED.replace("H = 2", "H = 200")
     _, parts = with_laps(program_of(gradient(text), rows=8), SIZES, "float32")
