@@ -179,7 +179,7 @@ def build_text(
     >>> rollc.build_text(text).forward({}, {"x": [1.0, 2.0, 3.0]})["s"].tolist()
     [1.0, 3.0, 6.0]
     """
-    return build_source(
+    network, _ = build_source(
         text,
         sets=sets,
         dtype=dtype,
@@ -190,7 +190,8 @@ def build_text(
         backend=backend,
         directory=directory,
         cache=cache,
-    )[0]
+    )
+    return with_complex_arrays(network)
 
 
 def build_source(

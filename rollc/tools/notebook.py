@@ -34,6 +34,7 @@ def roll(shell: Any, line: str, cell: str) -> Any:
     if not options:
         return None  # --help
     from rollc.driver.build import build_source
+    from rollc.network.pairs.network import with_complex_arrays
 
     try:
         network, _ = build_source(cell, "cell", **options)
@@ -43,6 +44,7 @@ def roll(shell: Any, line: str, cell: str) -> Any:
     except RollcError as wrong:
         console.error(str(wrong))
         return None
+    network = with_complex_arrays(network)
     shell.push({name or network.name: network})
     return network
 

@@ -43,6 +43,8 @@ def test_a_cell_is_a_network(shell: Shell) -> None:
     assert found.inputs["x"].shape == (3,) and found.dtype == "float64"
     shell.magics["roll"]("", TEXT)
     assert set(shell.variables) == {"net", "small"}
+    text = "net turn\ninput z: complex\nh = 0.5 * h[t-1] + z\noutput h\n"
+    assert [*shell.magics["roll"]("", text).inputs] == ["z"]  # as for every user
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,12 @@ def direct(params: Any, inputs: Any, h: Any = 0) -> tuple[Any, Any]:
     return np.array(states), (np.array(states) @ params["V"].T).real + params["b"]
 
 
+def test_a_text_is_built_as_a_file_is(network: Network, tmp_path: Path) -> None:
+    (tmp_path / "rotor.roll").write_text(SPEC)
+    for built in (rollc.build_text(SPEC), rollc.build(tmp_path / "rotor.roll")):
+        assert (built.params.keys(), built.inputs.keys()) == (network.params.keys(), {"x", "z"})
+
+
 def test_parameters_and_outputs(network: Network, arrays: Any) -> None:
     params, inputs = arrays
     assert {name: array.dtype for name, array in params.items()} == {
