@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,11 @@ def test_scripts_are_short() -> None:
         if file == "train.py"
     )
     assert len(script.splitlines()) <= 40
+
+
+def test_a_change_is_said_once() -> None:
+    """And in a group: what two branches have grouped is easily merged twice."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    changes = re.findall(r"^- (?:Mended: )?(.*)$", text, re.MULTILINE)
+    assert [line for line, count in Counter(changes).items() if count > 1] == []
+    assert "\n- " not in text.partition("\n### ")[0]
