@@ -290,6 +290,33 @@ CASES: dict[str, tuple[str, list[str]]] = {
         f"c = sum(b) {{axis=0}} {OVER}\no = tanh(c) {OVER}",
         ["o = tanh(y)"],
     ),
+    "sum of a stack": (
+        "a = stack(x, y, x[t-1]) : float[3, 2] over t, batch\n"
+        f"b = sum(a) {{axis=0}} {OVER}\no = tanh(b) {OVER}",
+        ["b'1 = add(x, y)", "b = add(b'1, x[t-1])", "o = tanh(b)"],
+    ),
+    "mean of a stack": (
+        "a = stack(x, y) : float[2, 2] over t, batch\n"
+        f"b = mean(a) {{axis=0}} {OVER}\no = tanh(b) {OVER}",
+        ["two = constant() {value=2.0}", "b'1 = add(x, y)", "b = divide(b'1, two)", "o = tanh(b)"],
+    ),
+    "sum of a stack that has another reader": (
+        "a = stack(x, y) : float[2, 2] over t, batch\n"
+        f"b = sum(a) {{axis=0}} {OVER}\nc = tanh(a) : float[2, 2] over t, batch\n"
+        f"d = max(c) {{axis=0}} {OVER}\no = add(b, d) {OVER}",
+        [
+            "a = stack(x, y)",
+            "b = sum(a) {axis=0}",
+            "c = tanh(a)",
+            "d = max(c) {axis=0}",
+            "o = add(b, d)",
+        ],
+    ),
+    "max along one element": (
+        "a = slice(W) {axis=0, start=1, stop=2} : float[1, 2]\n"
+        f"b = max(a) {{axis=0}} : float[2]\no = add(b, x) {OVER}",
+        ["a = slice(W) {axis=0, start=1, stop=2}", "b = reshape(a) {shape=[2]}", "o = add(b, x)"],
+    ),
     "sum of an expand": (
         "a = expand(x) {axis=0, size=2} : float[2, 2] over t, batch\n"
         f"o = sum(a) {{axis=0}} {OVER}",

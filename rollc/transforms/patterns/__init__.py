@@ -9,6 +9,8 @@
     reached(x, known), reached(k * g, g)           ->  x; k * g
     identity, sum_of or max_of of one value        ->  the value
     sum, mean of a fill; sum of an expand          ->  size * x, x
+    sum, mean of a stack                           ->  a + b + …
+    sum, mean, max, min along one element          ->  a reshape
     transpose of transpose; W.T @ x                ->  the matrix; matmul{transpose_a}
     slice of slice, concat, pad, fill              ->  one slice, or none
     pad of pad; pad or slice of everything         ->  one pad; the value

@@ -30,12 +30,38 @@ def _sum(work: Workspace, node: Node) -> Node | Edge | None:
     return None
 
 
-def _mean(work: Workspace, node: Node) -> Edge | None:
+def _mean(work: Workspace, node: Node) -> Node | Edge | None:
     inner = work.defined(node.operands[0])
     axis = node.options.get("axis", EVERY)
     if inner is not None and inner.operation == "fill" and axis == EVERY:
         return inner.operands[0]
+    if inner is not None and inner.operation == "stack" and axis == 0:
+        total = work.make("sum", *node.operands, axis=0)
+        return changed(node, "divide", total, work.number(float(len(inner.operands))))
     return None
+
+
+def _stacked(work: Workspace, node: Node) -> Node | None:
+    """A sum of values that are stacked for nothing else."""
+    inner = work.defined(node.operands[0])
+    if inner is None or inner.operation != "stack" or node.options.get("axis", EVERY) != 0:
+        return None
+    if work.is_shared(node.operands[0]) or len(inner.operands) < 2:
+        return None
+    total, *between, last = inner.operands
+    for edge in between:
+        total = work.make("add", total, edge)
+    return changed(node, "add", total, last)
+
+
+def _of_one(work: Workspace, node: Node) -> Node | None:
+    """A reduction along a dimension of one element, which then is a view and no loop."""
+    axis = node.options.get("axis", EVERY)
+    if axis == EVERY or not node.type.shape:
+        return None
+    if work.type(node.operands[0]).shape[option_of(node, "axis")] != 1:
+        return None
+    return changed(node, "reshape", *node.operands, shape=node.type.shape)
 
 
 def _over(work: Workspace, node: Node) -> Node | Edge | None:
@@ -70,8 +96,10 @@ def _end(work: Workspace, node: Node) -> Edge | None:
 
 
 REDUCTIONS: Mapping[str, tuple[Rule, ...]] = {
-    "sum": (_sum, without_sign),
-    "mean": (_mean,),
+    "sum": (_sum, _of_one, _stacked, without_sign),
+    "mean": (_of_one, _mean),
+    "max": (_of_one,),
+    "min": (_of_one,),
     "sum_over": (_over, without_sign),
     "mean_over": (_over,),
     "max_over": (_over,),
