@@ -18,7 +18,6 @@ F = torch.nn.functional
 Tensor = Any
 Memory = Callable[..., Tensor]
 Layer = Callable[[dict[str, Tensor], Tensor, Memory], Tensor]
-WIDTH = 4
 
 
 # Memories ---------------------------------------------------------------------------------------
@@ -111,7 +110,7 @@ def gated(p: dict[str, Tensor], score: Tensor, o: Tensor) -> Tensor:
 def convolved(p: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
     w, b = (p[f"{name}.short_convolution.{leaf}"] for leaf in ("w", "b"))
     weight = w.flip(0).T[:, None]  # a kernel for each channel, the latest step last
-    return F.silu(F.conv1d(F.pad(x.mT, (WIDTH - 1, 0)), weight, b, groups=x.shape[-1])).mT
+    return F.silu(F.conv1d(F.pad(x.mT, (len(w) - 1, 0)), weight, b, groups=x.shape[-1])).mT
 
 
 def unit(x: Tensor) -> Tensor:
@@ -167,10 +166,10 @@ def gla(p: dict[str, Tensor], x: Tensor, memory: Memory) -> Tensor:
 
 def _delta(p: dict[str, Tensor], x: Tensor) -> tuple[Tensor, ...]:
     count = len(p["Wb"])
-    q, k, v = (
-        convolved(p, name, x @ p[f"W{name}"].T).unflatten(-1, (count, -1))
-        for name in ("q", "k", "v")
-    )
+    values = count * len(p["gain"])
+    keys = (len(p["W"]) - values) // 2
+    qkv = convolved(p, "qkv", x @ p["W"].T).split([keys, keys, values], -1)
+    q, k, v = (part.unflatten(-1, (count, -1)) for part in qkv)
     return unit(q) / math.sqrt(q.shape[-1]), unit(k), v, torch.sigmoid(x @ p["Wb"].T)
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from rollc.driver.build import build_source
 from rollc.network.network import Network
+from rollc.support.resources import specs
 from tests.reference.cells import layers
 from tests.reference.cells.authors import functions
 from tests.reference.systems.complex_step import interpreted
@@ -95,6 +96,28 @@ def far(found: Any, expected: Any) -> float:
 @pytest.mark.parametrize("name", CELLS)
 def test_sums_over_all_earlier_steps(name: str, networks: Callable[[str], Network]) -> None:
     assert max(errors(networks(name), around(name, CELLS[name][1]))) < 1e-11
+
+
+def test_associative_recall() -> None:
+    """A cell in a network with a loss: `specs/sequences/recall.roll`."""
+    network = interpreted(specs()["sequences/recall"].read_text(encoding="utf-8"), {"D": 4, "H": 2})
+    random = np.random.default_rng(5)
+    params = network.init(6)
+    bounds = {"key": 8, "value": 4, "y": 4, "asked": 2}
+    inputs = {name: random.integers(0, bound, (T, B)) for name, bound in bounds.items()}
+    inputs["asked"][-1] = 1
+    loss, slopes = network.value_and_grad(params, {**inputs, "asked": inputs["asked"] * 1.0})
+    p = {leaf: torch.tensor(array, requires_grad=True) for leaf, array in params.items()}
+    key, value, y, asked = (torch.tensor(inputs[name].T) for name in ("key", "value", "y", "asked"))
+    x = p["E"][key] + (1 - asked)[..., None] * p["F"][value]
+    cell = {leaf.removeprefix("o.gated_delta_net."): array for leaf, array in p.items()}
+    cell["W"] = p["o.gated_delta_net.W"]
+    o = layers.gated_delta_net(cell, x, layers.delta_rule) @ p["W"].T + p["c"]
+    wrong = torch.nn.functional.cross_entropy(o.mT, y, reduction="none")
+    expected = ((asked * wrong).sum(1) / asked.sum(1)).mean()
+    expected.backward()
+    assert abs(loss - float(expected.detach())) < 1e-13
+    assert max(far(slopes[leaf], array.grad.numpy()) for leaf, array in p.items()) < 1e-11
 
 
 @pytest.mark.long
