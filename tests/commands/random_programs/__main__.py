@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--way", action="append", help="one way instead of those that are drawn")
     parser.add_argument("--shrink", type=int, default=400, help="tries to make a failure small")
+    parser.add_argument("--having", help="only programs with this form: one of the table")
     parser.add_argument("--show", action="store_true", help="print each program")
     arguments = parser.parse_args()
     if importlib.util.find_spec("torch") is None:

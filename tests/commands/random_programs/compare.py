@@ -175,12 +175,13 @@ class Case:
         sizes = {**self.steps, "batch": self.count}
         graph, settings = self.network().graph, self.settings
         drawn = draw_noise(graph, sizes, settings.seed, settings.training, self.dtype)
-        return {
-            (name.split("'")[0], graph[name].options.get("rate")): Noise(
-                torch.as_tensor(np.asarray(array, np.float64)), graph[name].type.axes
-            )
-            for name, array in drawn.items()
-        }
+        found: dict[tuple[str, float | None], Noise] = {}
+        for name, array in drawn.items():
+            key = (name.split("'")[0], graph[name].options.get("rate"))
+            assert key not in found, f"`{key[0]}` draws twice with one rate: which is which?"
+            numbers = torch.as_tensor(np.asarray(array, np.float64))
+            found[key] = Noise(numbers, graph[name].type.axes)
+        return found
 
     @cached_property
     def chance(self) -> dict[str, Any]:
@@ -592,7 +593,7 @@ def _whole(case: Case, axis: str) -> bool:
     """Whether something is computed from all steps along an axis, or by chance."""
     found = case.meant().meaning.found
     settled = case.meant().meaning.settled
-    again = [found.inits[name] for name in found.resets if name in found.inits]
+    again = [start for name in found.resets for start in found.starts(name)]
     for value in [*found.values.values(), *found.resets.values(), *again]:
         for part in la.walk(value.expression):
             if isinstance(part, la.Call) and part.function in ("first", "last"):
@@ -749,7 +750,7 @@ def _reads(
             inner = expression_axes(operand, found, meaning.axes, meaning.settled)
             if (inner - axes).intersection(empty):  # the initial value, if it has one
                 start = found.named(operand.name) if isinstance(operand, la.Name) else ""
-                waiting += [found.inits[start].expression] if start in found.inits else []
+                waiting += [value.expression for value in found.starts(start)]
                 continue
         if axes.intersection(empty):
             continue
@@ -757,8 +758,8 @@ def _reads(
             return True
         if name and name not in seen:
             seen.add(name)
-            read = (found.values, found.inits, found.resets)
-            waiting += [each[name].expression for each in read if name in each]
+            read = [each[name] for each in (found.values, found.resets) if name in each]
+            waiting += [value.expression for value in (*read, *found.starts(name))]
         waiting += la.parts(part)
     return False
 
@@ -908,7 +909,7 @@ def _in_windows(
     for label, arrays in found.items():
         joined = np.concatenate(arrays)
         yield f"in windows output {label}", joined, case.output(batch, label, joined)
-    if batch.meaning.found.inits or not any(cotangents):
+    if batch.meaning.found.inits or batch.meaning.found.borders or not any(cotangents):
         return
     passed: dict[str, Any] = {}
     sums: dict[str, Any] = {}

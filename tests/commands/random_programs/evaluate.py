@@ -8,6 +8,7 @@ PyTorch's, where the reference says nothing else.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,9 @@ from tests.commands.random_programs.expand import (
     expression_axes,
 )
 from tests.commands.random_programs.language import Call, Element, Expression, Name, Number, Slice
+
+# A value asks for what it reads: over two axes that is a long way back.
+sys.setrecursionlimit(50_000)
 
 Place = Mapping[str, int]
 Found = Tensor | int  # an index is an integer, a condition a tensor of booleans
@@ -176,30 +180,34 @@ class Sequence:
         assert tuple(value.shape) == kind.shape, (value.shape, kind)
         return value
 
-    def read(self, name: str, delay: int, axis: str, at: Place, every: int | None) -> Found:
-        """A read with a delay: across resets, outside the sequence, and at borders."""
+    def read(self, name: str, delays: Mapping[str, int], at: Place, every: int | None) -> Found:
+        """A read with delays: across resets, outside the sequence, and at borders."""
         name = self.found.named(name)
-        side = 1 if delay > 0 else -1
-        now, steps = at[axis], self.steps[axis]
-        if name in self.found.resets:
+        if name in self.found.resets:  # read along one axis
+            ((axis, delay),) = delays.items()
+            side = 1 if delay > 0 else -1
             for before in range(abs(delay)):
-                step = now - side * before
-                if 0 <= step < steps and self._reset(name, {**at, axis: step}):
-                    start = self.initial(name, abs(delay) - before, side, at)
+                step = at[axis] - side * before
+                if 0 <= step < self.steps[axis] and self._reset(name, {**at, axis: step}):
+                    start = self.initial(name, {axis: side * (abs(delay) - before)}, at)
                     init = self.found.inits.get(name)
                     if self.meaning.averaged and init and self.meaning.weight(init.expression):
                         return self._mean(start, self.meaning.axes[name] | {axis})
                     return start
-        source = now - delay
-        if 0 <= source < steps:
-            value = self.value(name, {**at, axis: source})
-        else:
-            outside = -source if source < 0 else source - steps + 1
-            value = self.initial(name, outside, side, at)
+        there = {**at, **{axis: at[axis] - delay for axis, delay in delays.items()}}
+        outside = {
+            axis: -there[axis] if there[axis] < 0 else self.steps[axis] - there[axis] - 1
+            for axis in delays
+            if not 0 <= there[axis] < self.steps[axis]
+        }
+        value = self.initial(name, outside, there) if outside else self.value(name, there)
         if isinstance(value, Tensor) and value.dtype != torch.bool:
             for window in (every, self.meaning.truncate):
-                if window is not None and self._crosses(now, delay, steps, window):
-                    value = value.detach()
+                for axis, delay in delays.items():
+                    if window is not None and self._crosses(
+                        at[axis], delay, self.steps[axis], window
+                    ):
+                        value = value.detach()
         return value
 
     def _reset(self, name: str, at: Place) -> bool:
@@ -217,20 +225,25 @@ class Sequence:
             return now >= window and now % window < delay
         return now - delay < steps and now % window >= window + delay
 
-    def initial(self, name: str, outside: int, side: int, at: Place) -> Found:
-        """The initial value that many steps outside, or as many after a reset."""
+    def initial(self, name: str, outside: Mapping[str, int], at: Place) -> Found:
+        """The initial value that many steps outside along each axis, or as many after a reset.
+
+        Negative numbers are behind the end.
+        """
         kind = self.found.kinds[name]
-        if name not in self.found.inits:
+        said = self.found.borders.get(name, {}).get(frozenset(outside))
+        init = said or self.found.inits.get(name)
+        if init is None:
             if kind.name == "index":
                 return 0
             zeros = torch.zeros(kind.shape, dtype=self.dtype)
             return zeros.bool() if kind.name == "bool" else zeros
-        init = self.found.inits[name]
         value = self.compute(init.expression, at, init.owner)
         if not isinstance(value, Tensor):
             return value
         if value.dim() == len(kind.shape) + 1:
-            return value[value.shape[0] - outside if side > 0 else outside - 1]
+            (count,) = outside.values()
+            return value[value.shape[0] - count if count > 0 else -count - 1]
         return value.expand(kind.shape)
 
     # Expressions
@@ -251,10 +264,10 @@ class Sequence:
         match expression:
             case Number(value):
                 return self.constant(value)
-            case Name(name, 0):
+            case Name(name, 0, also=()):
                 return self.value(name, at)
-            case Name(name, delay, axis):
-                return self.read(name, delay, self._settled(axis), at, None)
+            case Name(name):
+                return self.read(name, self._delays(expression), at, None)
             case Slice(operand, start, stop):
                 return self.real(self.compute(operand, at, owner))[start:stop]
             case Element(operand, index):
@@ -262,6 +275,9 @@ class Sequence:
             case Call():
                 return self.call(expression, at, owner)
         raise AssertionError(expression)
+
+    def _delays(self, read: Name) -> dict[str, int]:
+        return {self._settled(axis): delay for axis, delay in read.delays.items()}
 
     def _settled(self, axis: str) -> str:
         return self.meaning.settled.get(axis, axis)
@@ -368,12 +384,13 @@ class Sequence:
         """The first or last value of a sequence without a step: the initial one."""
         (operand,) = call.operands
         if isinstance(operand, Name):
-            name, delay = self.found.named(operand.name), operand.delay
-            along, past = self.meaning.delays.get(name, (None, True))
-            own = not delay or self._settled(operand.axis) == axis
-            if name in self.found.inits and own and along in (None, axis):
-                side = 1 if delay > 0 or (not delay and past) else -1
-                return self.initial(name, 1 + delay if side > 0 else max(-delay, 1), side, at)
+            name, delays = self.found.named(operand.name), self._delays(operand)
+            along = self.meaning.delays.get(name, {})
+            said = name in self.found.inits or frozenset({axis}) in self.found.borders.get(name, {})
+            if said and (not delays or delays.keys() == {axis}) and (not along or axis in along):
+                delay = delays.get(axis, 0)
+                past = delay > 0 or (not delay and along.get(axis, True))
+                return self.initial(name, {axis: 1 + delay if past else min(delay, -1)}, at)
         return self._nothing(operand, axis, at, owner)
 
     def _nothing(self, like: Expression, axis: str, at: Place, owner: str) -> Found:
@@ -415,7 +432,7 @@ class Sequence:
         if every is None:
             return self.real(self.compute(operand, at, owner)).detach()
         assert isinstance(operand, Name)
-        return self.read(operand.name, operand.delay, self._settled(operand.axis), at, int(every))
+        return self.read(operand.name, self._delays(operand), at, int(every))
 
     def _derivative(self, call: Call, at: Place, owner: str) -> Tensor:
         """The derivative in a read, of what is computed from it at the same step."""

@@ -52,11 +52,17 @@ class Expanded:
     values: dict[str, Value] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     inits: dict[str, Value] = field(default_factory=dict)
+    borders: dict[str, dict[frozenset[str], Value]] = field(default_factory=dict)  # over axes
     resets: dict[str, Value] = field(default_factory=dict)
     along: dict[str, tuple[tuple[str, ...], str | None]] = field(default_factory=dict)
     said: list[la.Expression] = field(default_factory=list)  # what `feed` gives that runs free
     outputs: tuple[str, ...] = ()
     loss: Value | None = None
+
+    def starts(self, name: str) -> list[Value]:
+        """All that is said of what a value is outside."""
+        own = [self.inits[name]] if name in self.inits else []
+        return [*own, *self.borders.get(name, {}).values()]
 
     def named(self, name: str) -> str:
         while name in self.aliases:
@@ -152,15 +158,16 @@ class _Expansion:
                         number: dict[Expression, Expression] = {Name(index): Number(place)}
                         self.equation((element,), la.with_names(value, number), scope)
                     self.equation((name,), Call("[]", tuple(map(Name, names))), scope)
-                case la.Init(name, value, index, count) if index:
+                case la.Init(name, value, (), index, count) if index:
                     for place in range(count):
                         full = f"{name}.{place}"
                         inner = la.with_names(value, {Name(index): Number(place)})
                         found.inits[full] = Value(self.inside(inner, scope, full), None, full)
-                case la.Init(name, value):
+                case la.Init(name, value, over):
                     full = self.name(name, scope)
                     inner = self.inside(value, scope, full)
-                    found.inits[full] = Value(inner, None, full)
+                    said = found.borders.setdefault(full, {}) if over else found.inits
+                    said[frozenset(over) if over else full] = Value(inner, None, full)
                 case la.Reset(name, condition):
                     full = self.name(name, scope)
                     inner = self.inside(condition, scope, full)
@@ -255,13 +262,14 @@ class _Expansion:
         match expression:
             case Number():
                 return expression
-            case Name(name, delay, axis, size=size):
+            case Name(name, delay, axis, size=size, also=also):
                 full = self.reach(name, scope)
                 if full in self.found.numbers:
                     return Number(self.found.numbers[full])
                 if size is not None:
                     delay = int(math.copysign(self.number(size, scope), delay))
-                return Name(full, -delay if scope.turned else delay, self.axis(axis, scope))
+                own = -delay if scope.turned else delay
+                return Name(full, own, self.axis(axis, scope), also=also)
             case Call("size"):
                 return Number(self.number(expression, scope))
             case Call("feed", (free, taught)):
@@ -426,7 +434,7 @@ def axes_of(found: Expanded) -> tuple[dict[str, frozenset[str]], dict[str, str]]
     for name, given in found.inputs.items():
         (only, *rest) = found.axes
         along = only if given.axis is None and not rest else given.axis
-        axes[name] = frozenset() if given.static or along is None else frozenset([along])
+        axes[name] = frozenset() if given.static or along is None else frozenset(along.split(", "))
     settled: dict[str, str] = {}
 
     def run() -> None:
@@ -469,9 +477,9 @@ def expression_axes(
     settled: Mapping[str, str],
 ) -> frozenset[str]:
     match expression:
-        case Name(name, delay, axis):
-            along = settled.get(axis, axis)
-            delayed = frozenset([along] if delay and along in found.axes else [])
+        case Name(name):
+            along = (settled.get(axis, axis) for axis in expression.delays)
+            delayed = frozenset(axis for axis in along if axis in found.axes)
             return axes[found.named(name)] | delayed
         case Call(function, (operand,), over=over) if function in ("first", "last"):
             own = expression_axes(operand, found, axes, settled)
@@ -488,14 +496,16 @@ def expression_axes(
     )
 
 
-def delays_of(found: Expanded, settled: Mapping[str, str]) -> dict[str, tuple[str, bool]]:
-    """Of what is read with a delay: along which axis, and whether into the past."""
-    delays: dict[str, tuple[str, bool]] = {}
+def delays_of(found: Expanded, settled: Mapping[str, str]) -> dict[str, dict[str, bool]]:
+    """Of what is read with a delay: along which axes, and whether into the past."""
+    delays: dict[str, dict[str, bool]] = {}
     values = [*found.values.values(), *found.resets.values(), *found.inits.values()]
+    values += [value for said in found.borders.values() for value in said.values()]
     for value in [*values, *([found.loss] if found.loss is not None else [])]:
         for part in la.walk(value.expression):
             if isinstance(part, Name) and part.delay:
-                name = found.named(part.name)
-                past = part.delay > 0 or delays.get(name, ("", False))[1]
-                delays[name] = (settled.get(part.axis, part.axis), past)
+                own = delays.setdefault(found.named(part.name), {})
+                for axis, delay in part.delays.items():
+                    along = settled.get(axis, axis)
+                    own[along] = delay > 0 or own.get(along, False)
     return delays

@@ -40,6 +40,9 @@ FORMS = frozenset(
             "stack of elements",
         ),
         *("feed taught", "feed free", "training", "truncate", "no batch", "output of an index"),
+        *("recurrence along two axes", "delays along both axes", "input over both axes"),
+        *("init over an axis", "init over an axis that runs over the other", "init over both axes"),
+        *("init over an axis with rows", "from both sides across"),
     ]
 )
 
@@ -112,6 +115,22 @@ def _features(program: la.Program, settings: Settings) -> Iterator[str]:
                 inside = isinstance(part, Call) and part.function in cells
                 if inside and not (isinstance(statement, la.Equation) and part is value):
                     yield "cell in an expression"
+    inits = [init for init in program.of(la.Init) if init.over]
+    for init in inits:
+        own = types.get(init.name)
+        if isinstance(init.value, Name) and isinstance(own, la.Float):
+            if rows.get(init.value.name, 0) > len(own.shape):
+                yield "init over an axis with rows"
+            elif init.value.name not in rows and len(init.over) == 1:
+                yield "init over an axis that runs over the other"
+    for equation in program.of(la.Equation):
+        own = [part for part in la.walk(equation.value) if isinstance(part, Name)]
+        own = [part for part in own if part.name in equation.names]
+        if len({axis for part in own for axis in part.delays}) > 1:
+            yield "recurrence along two axes"
+            across = {part.also[0][0] > 0 for part in own if part.also}
+            if len(across) > 1:
+                yield "from both sides across"
     signs: dict[str, set[bool]] = {}
     for statement in program.statements:
         for value in la.expressions(statement):
@@ -154,7 +173,7 @@ def _of_statement(
             if isinstance(type_, la.Index):
                 yield "input index"
             if axis is not None:
-                yield "input by axis"
+                yield "input over both axes" if "," in axis else "input by axis"
             if isinstance(type_, la.Float) and la.Number(1) in type_.shape:
                 yield "size of 1"
         case la.Param(shape=shape, frozen=frozen):
@@ -162,9 +181,11 @@ def _of_statement(
                 yield "param frozen"
             names = ["param number", "param vector", "param matrix", "param of three dimensions"]
             yield names[len(shape)]
-        case la.Init(index=index, value=value):
+        case la.Init(index=index, value=value, over=over):
             if index:
                 yield "init of elements"
+            if over:
+                yield "init over both axes" if len(over) > 1 else "init over an axis"
             match value:
                 case la.Number():
                     yield "init number"
@@ -212,7 +233,9 @@ def _of_expression(
     settings: Settings | None,
 ) -> Iterator[str]:
     match part:
-        case Name(name, delay, axis, marked, size):
+        case Name(name, delay, axis, marked, size, also):
+            if also:
+                yield "delays along both axes"
             if name.endswith("]"):
                 yield "an element"
             if size is not None:

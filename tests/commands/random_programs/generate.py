@@ -10,8 +10,10 @@ import random
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from tests.commands.random_programs import language as la
+from tests.commands.random_programs.grids import grid
 from tests.commands.random_programs.language import (
     Call,
     Element,
@@ -69,6 +71,7 @@ class Known:
     bound: int = 0
     along: str | None = None
     delays: bool = True
+    free: bool = False  # its delays are along any axis
 
 
 @dataclass
@@ -142,6 +145,8 @@ class Writer:
         self.declared: set[str] = set()
         self.online = self.chance(0.3)  # it can be run step by step
         self.alike = False  # both axes have the same steps
+        self.wanted: list[str] = []  # names that are to have a gradient
+        self.deep_along: list[tuple[str, str]] = []  # and the axis that its initial value is over
 
     # Choices
 
@@ -258,7 +263,7 @@ class Writer:
 
     def delayed(self, name: str, delay: int, axis: str, scope: Scope) -> Name:
         marked = not delay and axis in self.known(name, scope).axes and self.chance(0.1)
-        if delay or (marked and scope.inside == "cell"):
+        if (delay or (marked and scope.inside == "cell")) and not self.known(name, scope).free:
             self.known(name, scope).along = axis
         named = not scope.inside and abs(delay) in self.dims.values()
         size = self.size(abs(delay)) if delay and named and self.chance(0.2) else None
@@ -1163,6 +1168,9 @@ class Writer:
         b, more = self.tame(self.expression(own, scope, depth), 2.0)
         x, _ = self.tame(self.vector(size, scope, depth), 2.0)
         y, _ = self.tame(self.vector(size, scope, depth), 2.0)
+        # What is written twice would be drawn twice.
+        x = self.param(scope, (size,))[0] if by_chance(x) else x
+        b = self.param(scope, own)[0] if by_chance(b) else b
         above = Call("exp", (Call("tanh", (b,)),))
         match self.choose("huber", "hinge", "kl", "poisson", "gaussian", "mixture", "dice"):
             case "huber":
@@ -1285,7 +1293,7 @@ class Writer:
         self.random.shuffle(words)
         return tuple(words)
 
-    def mark(self, scope: Scope, without: Collection[str] = ()) -> Expression:
+    def mark(self, scope: Scope, without: Collection[str] = (), numbers: bool = True) -> Expression:
         """What a reset goes by: a condition, or a number that is 0 or not."""
         depth = self.choose(0, 1)
         chain, known, chance = scope.chain, scope.known, scope.chance
@@ -1293,7 +1301,7 @@ class Writer:
         scope.known = {name: each for name, each in known.items() if name not in without}
         condition = self.condition((), scope, depth)
         scope.chain, scope.known, scope.chance = chain, known, chance
-        if self.chance(0.3):
+        if numbers and self.chance(0.3):
             return Call("*", (condition, Number(2)))
         return condition
 
@@ -1743,7 +1751,7 @@ class Writer:
         scope.body.append(la.Elements(name, index, count, value, type_))
         if axes and self.chance():
             begun = Call("*", (self.param(scope, shape)[0], Name(index)))
-            scope.body.append(la.Init(name, begun, index, count))
+            scope.body.append(la.Init(name, begun, (), index, count))
         names = [(name, (count, *shape)), *((f"{name}[{k}]", shape) for k in range(count))]
         for each, own in names:
             scope.known[each] = Known(own, axes, 1.5 * size, delays=bool(axes))
@@ -1853,7 +1861,7 @@ class Writer:
         sizes = tuple(self.random.sample((1, 2, 3), self.choose(2, 2, 3)))
         scope = Scope(self.statements, known, (*sizes, sizes[-1]), axes)
         for name, each in known.items():
-            if each.axes and each.kind == "float" and self.chance(0.1):
+            if len(each.axes) == 1 and each.kind == "float" and self.chance(0.1):
                 value = self.param(scope, each.shape) if self.chance() else self.number()
                 scope.body.append(la.Init(name, value[0]))
                 self.owned.add(name)
@@ -1866,7 +1874,7 @@ class Writer:
         parts = [self.chain, self.chain, self.chain, self.plain, self.plain, self.used, self.taught]
         parts += [self.index_chain, self.split, self.attention, self.repeated, self.elements]
         parts += [] if self.online else [self.both_ways]
-        parts += [self.attention] * (2 if len(axes) > 1 else 0)
+        parts += [self.attention, self.attention, *[partial(grid, self)] * 4] * (len(axes) > 1)
         parts += [self.read_along] * (3 if self.alike and not self.online else 0)
         for _ in range(self.choose(1, 2, 2, 3, 3, 4)):
             self.choose(*parts)(scope)
@@ -1911,9 +1919,12 @@ class Writer:
 
         def add(name: str, known: Known, static: bool = False, target: bool = False) -> None:
             axis = self.choose(*axes)
-            known.axes = frozenset() if static else frozenset([axis])
-            known.delays = not static
-            written = axis if not static and (len(axes) > 1 or self.chance(0.1)) else None
+            both = len(axes) > 1 and not static and self.chance(0.25)
+            own = self.random.sample(axes, 2) if both else [axis]
+            known.axes = frozenset() if static else frozenset(own)
+            known.delays, known.free = not static, both
+            said = ", ".join(own)
+            written = said if not static and (len(axes) > 1 or self.chance(0.1)) else None
             self.statements.append(la.Input(name, self.type(known), written, static, target))
             found[name] = known
 
@@ -1939,6 +1950,7 @@ class Writer:
         expression, _ = self.tame(self.expression((), scope, 3), 4.0)
         static = [name for name, known in scope.known.items() if known.kind == "float"]
         names = self.random.sample(static, min(len(static), self.choose(1, 1, 2)))
+        names += [name for name in self.wanted if name not in names and self.chance(0.9)]
         for name in names:
             value: Expression = Name(name)
             if scope.known[name].shape:
@@ -1977,6 +1989,16 @@ class Writer:
             if one_side and longest > 1 and name not in handed:
                 value, _ = self.param(scope, (longest, *scope.known[name].shape))
                 scope.body.append(la.Init(name, value))
+        for name, axis in self.deep_along:
+            read = [part.delays for part in values if isinstance(part, Name) and part.name == name]
+            delays = {each[axis] for each in read if axis in each}
+            longest = max((abs(delay) for delay in delays), default=0)
+            one_side = len({delay > 0 for delay in delays}) == 1
+            # A read along both axes is one of a read, whose longest delay is another.
+            alone = all(len(each) < 2 for each in read if axis in each)
+            if one_side and longest > 1 and name not in handed and alone:
+                value, _ = self.param(scope, (longest, *scope.known[name].shape))
+                scope.body.append(la.Init(name, value, (axis,)))
 
     def outputs(self, scope: Scope) -> None:
         inputs = {

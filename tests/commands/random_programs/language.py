@@ -23,7 +23,8 @@ class Number:
 class Name:
     """A read; a positive delay is into the past.  ``marked`` writes `h[t]` for `h`.
 
-    ``size`` is how the number of steps is written, if not as a number.
+    ``size`` is how the number of steps is written, if not as a number.  ``also`` are delays along
+    other axes, in the order in which they are written.
     """
 
     name: str
@@ -31,6 +32,13 @@ class Name:
     axis: str = "t"
     marked: bool = False
     size: Expression | None = None
+    also: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def delays(self) -> dict[str, int]:
+        """The delay along each axis that has one."""
+        own = [(self.delay, self.axis), *self.also]
+        return {axis: delay for delay, axis in own if delay}
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,7 @@ class Const:
 class Input:
     name: str
     type: Type
-    axis: str | None = None  # where it is written
+    axis: str | None = None  # where it is written; `s, t` for both
     static: bool = False
     target: bool = False
 
@@ -164,10 +172,14 @@ class Elements:
 
 @dataclass(frozen=True)
 class Init:
-    """``index`` counts the elements of an array, so many, if it is of one."""
+    """``over`` are the axes along which it is said to be outside.
+
+    ``index`` counts the elements of an array, so many, if it is of one.
+    """
 
     name: str
     value: Expression
+    over: tuple[str, ...] = ()
     index: str = ""
     count: int = 0
 
@@ -350,9 +362,11 @@ def _show(expression: Expression) -> tuple[str, int]:
             return text, _SIGN if text.startswith("-") else _ATOM
         case Name(name, 0, axis, marked):
             return (f"{name}[{axis}]" if marked else name), _ATOM
-        case Name(name, delay, axis, size=size):
+        case Name(name, delay, axis, size=size, also=also):
             steps = str(abs(delay)) if size is None else within(size, _PRODUCT)
-            return f"{name}[{axis}{'-' if delay > 0 else '+'}{steps}]", _ATOM
+            places = [f"{axis}{'-' if delay > 0 else '+'}{steps}"]
+            places += [f"{other}{-more:+d}" for more, other in also]
+            return f"{name}[{', '.join(places)}]", _ATOM
         case Slice(operand, start, stop):
             bounds = ("" if end is None else str(end) for end in (start, stop))
             return f"{within(operand, _ATOM)}[{':'.join(bounds)}]", _ATOM
@@ -448,10 +462,11 @@ def _lines(statement: Statement) -> list[str]:
             return [f"{name} = {show(start)}", *passes]
         case Elements(name, index, count, value):
             return [f"{name}[{index}] = {show(value)} for {index} in range({count})"]
-        case Init(name, value, index, count) if index:
+        case Init(name, value, (), index, count) if index:
             return [f"init {name}[{index}] = {show(value)} for {index} in range({count})"]
-        case Init(name, value):
-            return [f"init {name} = {show(value)}"]
+        case Init(name, value, over):
+            along = f" over {', '.join(over)}" if over else ""
+            return [f"init {name}{along} = {show(value)}"]
         case Reset(name, condition):
             return [f"reset {name} when {show(condition)}"]
         case Cell(name, inputs, sizes, results, body):

@@ -122,9 +122,14 @@ def results(arguments: argparse.Namespace) -> Iterator[Result]:
         count = 100
     seeds = itertools.takewhile(
         lambda seed: time.monotonic() < ended,
-        itertools.count(arguments.seed)
-        if count is None
-        else range(arguments.seed, arguments.seed + count),
+        itertools.islice(
+            (
+                seed
+                for seed in itertools.count(arguments.seed)
+                if arguments.having is None or arguments.having in features(*generate(seed))
+            ),
+            count,
+        ),
     )
     work = partial(one, compiled=arguments.compiled, ways=arguments.way, tries=arguments.shrink)
     if arguments.jobs == 1:

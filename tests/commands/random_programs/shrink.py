@@ -86,6 +86,8 @@ def _simpler_expressions(expression: Expression) -> Iterator[Expression]:
         yield Number(0.5)
     if isinstance(expression, Name) and expression.delay not in (0, 1, -1):
         yield replace(expression, delay=1 if expression.delay > 0 else -1, size=None)
+    if isinstance(expression, Name) and expression.also:
+        yield replace(expression, also=())
     for place, part in enumerate(parts):
         for simpler in _simpler_expressions(part):
             yield la.with_parts(expression, (*parts[:place], simpler, *parts[place + 1 :]))
