@@ -390,11 +390,13 @@ class _Resolver:
             values = self.drafts.borders.values if axes else self.drafts.initials
             given = ((name, axes) if axes else name) in values
             if given and not self._is_read(name, init, delayed):
+                along = f" along {' and '.join(f'`{axis}`' for axis in sorted(axes))}" * bool(axes)
+                along += " at once" * (len(axes) > 1)
                 yield Diagnostic(
                     "R212",
                     f"the initial value of `{name}` is never read",
                     Label(init.name.span),
-                    notes=(f"nothing reads `{name}` with a delay",),
+                    notes=(f"nothing reads `{name}` with a delay{along}",),
                     severity="warning",
                 )
 
