@@ -178,7 +178,8 @@ class Case:
         found: dict[tuple[str, float | None], Noise] = {}
         for name, array in drawn.items():
             key = (name.split("'")[0], graph[name].options.get("rate"))
-            assert key not in found, f"`{key[0]}` draws twice with one rate: which is which?"
+            if key in found:
+                raise Unsure(f"`{key[0]}` draws twice, and not by two rates: which is which?")
             numbers = torch.as_tensor(np.asarray(array, np.float64))
             found[key] = Noise(numbers, graph[name].type.axes)
         return found

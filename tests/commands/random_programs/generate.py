@@ -1168,9 +1168,6 @@ class Writer:
         b, more = self.tame(self.expression(own, scope, depth), 2.0)
         x, _ = self.tame(self.vector(size, scope, depth), 2.0)
         y, _ = self.tame(self.vector(size, scope, depth), 2.0)
-        # What is written twice would be drawn twice.
-        x = self.param(scope, (size,))[0] if by_chance(x) else x
-        b = self.param(scope, own)[0] if by_chance(b) else b
         above = Call("exp", (Call("tanh", (b,)),))
         match self.choose("huber", "hinge", "kl", "poisson", "gaussian", "mixture", "dice"):
             case "huber":
@@ -1882,7 +1879,28 @@ class Writer:
         self.loss(scope)
         self.rows(scope)
         self.outputs(scope)
+        self.statements[:] = map(self.with_own_rates, self.statements)
         return la.Program(tuple(self.in_any_order()))
+
+    def with_own_rates(self, statement: la.Statement) -> la.Statement:
+        """What is written twice is drawn twice: each `dropout` is known by its rate."""
+
+        def inner(expression: Expression) -> Expression:
+            expression = la.with_parts(expression, tuple(map(inner, la.parts(expression))))
+            if isinstance(expression, Call) and expression.function == "dropout":
+                self.rate = round(self.rate + 0.001, 3)
+                options = (("rate", self.rate), *expression.options[1:])
+                return replace(expression, options=options)
+            return expression
+
+        match statement:
+            case la.Equation(value=value) | la.Elements(value=value) | la.Loss(value=value):
+                return replace(statement, value=inner(value))
+            case la.Repeat(start=start, value=value):
+                return replace(statement, start=inner(start), value=inner(value))
+            case la.Cell(body=body):
+                return replace(statement, body=tuple(map(self.with_own_rates, body)))
+        return statement
 
     def numbers(self) -> None:
         for _ in range(self.choose(0, 1, 2)):
