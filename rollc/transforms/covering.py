@@ -32,6 +32,18 @@ def covering(dag: Graph) -> Mapping[str, tuple[str, Place] | None]:
     return {node.name: _copy_of(node.name, dag) for node in dag.nodes}
 
 
+def apart(graph: Graph) -> Graph:
+    """The graph with no static value that has the name of a copy, as a pass ``v.0`` of v may."""
+    known = {node.name for node in graph.nodes}
+    names = {}
+    for node in graph.nodes:
+        if node.operation not in LEAVES and not node.type.time:
+            copied = _BOTH.fullmatch(node.name), _ONE.fullmatch(node.name)
+            if any(match and match[1] in known for match in copied):
+                names[node.name] = f"{node.name}'once"
+    return graph.renamed(names) if names else graph
+
+
 def step_leaves(dag: Graph, leaves: Mapping[str, Array]) -> dict[str, Array]:
     """The arrays of the leaves of an unrolled graph, from its own or from those of its source.
 

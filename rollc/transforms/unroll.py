@@ -57,7 +57,7 @@ from rollc.ir.time.retiming import Timing
 from rollc.ir.time.same_steps import made_alike
 from rollc.ir.time.sweeps import NoSweeps, Sweep, found_sweeps
 from rollc.transforms.boundaries import Boundaries
-from rollc.transforms.covering import steps_of
+from rollc.transforms.covering import apart, steps_of
 from rollc.transforms.reduction_split import EACH, split_reductions
 
 # A bound on memory.
@@ -94,7 +94,7 @@ def unroll(graph: Graph, steps: int | Mapping[str, int]) -> Graph:
         raise UnrollError(
             f"{said} steps of `{graph.name}` would be {nodes} nodes, and {MOST_NODES} is the most"
         )
-    graph = decomposed_over(graph, axes)
+    graph = apart(decomposed_over(graph, axes))
     before: _Unrolling | None = None
     for axis in reversed(axes):
         split = split_reductions(graph, axis, counts[axis])

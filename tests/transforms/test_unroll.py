@@ -462,3 +462,43 @@ def test_a_value_called_zero() -> None:
     text = "net n\ninput x: [2]\nparam p: [2]\nzero = tanh(sigmoid(p) * 3 + sin(p))\n"
     text += "h = tanh(h[t-1] + x + zero)\noutput h\n"
     assert verify(unroll(read_spec(text, "n.roll")[0], 2)) == []
+
+
+STATIC = """
+net n
+input x: [2]
+param w: [2]
+z = z[t-1]
+gap: number = 1
+repeat 2 {
+z = 0.5 * tanh(z + gap * x)
+gap = sum(z)
+}
+v = w
+repeat 2 {
+v = 0.5 * tanh(v)
+}
+a[k] = [1, 2] for k in range(1)
+a[k] = x for k in range(1, 2)
+o = sum(a, axis=0) * v + gap * z
+output o, gap, a, v
+loss mean(sum(o), over t)
+"""
+
+
+def test_a_pass_or_an_element_that_never_changes() -> None:
+    """It has the name that a step of the whole would have, and so has its gradient."""
+    graph = adjoint(read_spec(STATIC, "n.roll")[0])
+    leaves = given(graph)
+    dag = unroll(graph, SIZES["t"])
+    assert verify(dag) == []
+    found, whole = interpret(dag, step_leaves(dag, leaves), SIZES), interpret(graph, leaves, SIZES)
+    for pairs, copies in ((graph.outputs, dag.outputs), (graph.gradients, dag.gradients)):
+        for label, name in pairs:
+            own = [source for copy, source in copies if copy in (label, *steps_of_label(label))]
+            rows = np.array([found[source] for source in own])
+            np.testing.assert_allclose(rows.reshape(whole[name].shape), whole[name], rtol=1e-12)
+
+
+def steps_of_label(label: str) -> list[str]:
+    return [f"{label}.{step}" for step in range(SIZES["t"])]
