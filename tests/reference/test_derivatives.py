@@ -66,34 +66,22 @@ def test_a_hamiltonian_network() -> None:
 
 
 def test_a_learned_optimiser() -> None:
-    """Andrychowicz et al., Learning to learn by gradient descent by gradient descent (2016).
-
-    The same cell for each element of what is optimised; its gradient is differentiated too.
-    """
-    text = """
-    net learned_optimiser
-    dim N = 3
-    static input A: [N, N], b: [N], start: [N]
-    param see = 0.5, keep = 0.3, bias = 0.1, pace = -0.2
-    fn far(z, A, b) = sum((A @ z - b) ** 2)
-    h = tanh(see * grad(far(z[t-1], A, b), z[t-1]) + keep * h[t-1] + bias)
-    z = z[t-1] + pace * h
-    init z = start
-    output z
-    loss mean(far(z, A, b), over t)
-    """
+    """The same cell for each element of what is optimised; its gradient is differentiated too."""
 
     def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
-        z, h, found, losses = p["start"], np.zeros(3), [], []
+        z, h, found, losses = p["start"], [np.zeros(2)] * 3, [], []
         for _ in range(6):
             slope = 2 * p["A"].T @ (p["A"] @ z - p["b"])
-            h = np.tanh(p["see"] * slope + p["keep"] * h + p["bias"])
-            z = z + p["pace"] * h
+            h = [
+                np.tanh(p["see"] * one + p["keep"].T @ own + p["bias"])
+                for one, own in zip(slope, h, strict=True)
+            ]
+            z = z + np.array([p["pace"] @ own for own in h])
             found.append(z)
             losses.append(np.sum((p["A"] @ z - p["b"]) ** 2))
         return {"z": np.array(found)}, np.mean(losses)
 
-    held(interpreted(text), direct)
+    held(interpreted(shipped("learning/learned_optimiser"), {"N": 3, "H": 2}), direct)
 
 
 def test_a_network_that_is_to_solve_an_equation() -> None:
@@ -121,35 +109,19 @@ def test_a_network_that_is_to_solve_an_equation() -> None:
 
 
 def test_a_lagrangian_network() -> None:
-    """Cranmer et al., Lagrangian neural networks (2020), equation 6, for one of known slopes.
-
-    L = m(q) v.v / 2 - V(q) has accelerations by the inverse of its Hessian in v.
-    """
-    text = """
-    net lagrangian
-    dim N = 2
-    static input start: [N]
-    param a: [N], k = 2.0
-    q = place[t-1]
-    v = speed[t-1]
-    L = exp(dot(a, q)) * dot(v, v) / 2 - k * sum(q ** 4) / 4
-    slope = grad(L, v)
-    bend = inverse(jacobian(slope, v)) @ (grad(L, q) - jacobian(slope, q) @ v)
-    speed = v + 0.1 * bend
-    place = q + 0.1 * speed
-    init place = start
-    output place
-    loss mean(sum(place * place), over t)
-    """
+    """The slopes of a layer of tanh by hand: of its first and second order."""
 
     def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
-        q, v, found = p["start"], np.zeros(2), []
-        for _ in range(6):
-            mass = np.exp(p["a"] @ q)
-            along = p["a"] * mass * (v @ v) / 2 - p["k"] * q**3
-            v = v + 0.1 * (along - mass * v * (p["a"] @ v)) / mass
+        q, v, found = p["start"], p["push"], []
+        for _ in range(5):
+            hidden = np.tanh(p["A"] @ q + p["B"] @ v + p["b"])
+            first = p["w"] * (1 - hidden**2)
+            second = -2 * hidden * first
+            mass = np.eye(2) + p["B"].T @ (second[:, None] * p["B"])
+            mixed = p["B"].T @ (second[:, None] * p["A"])
+            v = v + 0.1 * np.linalg.solve(mass, p["A"].T @ first - mixed @ v)
             q = q + 0.1 * v
             found.append(q)
-        return {"place": np.array(found)}, np.mean(np.sum(np.array(found) ** 2, axis=1))
+        return {"place": np.array(found)}, np.mean((np.array(found) - p["y"]) ** 2)
 
-    held(interpreted(text), direct)
+    held(interpreted(shipped("dynamics/lagrangian"), {"H": 3}), direct, steps=5)

@@ -6,7 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tests.reference.systems.complex_step import Leaves, held, interpreted
+from tests.reference.systems.complex_step import (
+    Leaves,
+    cross_entropy,
+    held,
+    interpreted,
+    text_of,
+)
 
 
 def sigmoid(x: Any) -> Any:
@@ -169,31 +175,15 @@ def test_heads_of_a_matrix_memory() -> None:
 
 def test_a_fixed_point_of_the_step() -> None:
     """Bai, Kolter and Koltun, Deep equilibrium models (2019): a layer until nothing moves."""
-    text = """
-    net equilibrium
-    dim N = 3, D = 2
-    input x: [D]
-    target y: [N]
-    param W: [N, N], U: [N, D], b: [N]
-    z = z[t-1]
-    gap: number = 1
-    repeat 8 {
-        next = 0.4 * tanh(W @ z + U @ x + b)
-        gap = norm(next - z)
-        z = next
-    }
-    output z, gap
-    loss mean(mse(z, y), over t)
-    """
 
     def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
-        z, found, gaps, losses = np.zeros(3), [], [], []
-        for x, y in zip(p["x"], p["y"], strict=True):
+        z, found, gaps = np.zeros(4), [], []
+        for x in p["x"]:
             for _ in range(8):
-                last, z = z, 0.4 * np.tanh(p["W"] @ z + p["U"] @ x + p["b"])
-            found.append(z)
-            gaps.append(np.sqrt(np.sum((z - last) ** 2)))
-            losses.append(np.mean((z - y) ** 2))
-        return {"z": np.array(found), "gap": np.array(gaps)}, np.mean(losses)
+                last, z = z, 0.5 * np.tanh(p["W"] @ z + p["U"] @ x + p["b"])
+            found.append(p["V"] @ z + p["c"])
+            gaps.append(np.mean((z - last) ** 2))
+        scores = np.array(found)
+        return {"o": scores, "gap": np.array(gaps)}, cross_entropy(scores, p["y"])
 
-    held(interpreted(text), direct)
+    held(interpreted(text_of("learning/equilibrium"), {"D": 2, "N": 4}), direct)

@@ -15,50 +15,13 @@ from numpy.typing import NDArray
 
 from rollc.driver.build import build, build_source
 from rollc.network.network import Network
+from tests.helpers.agreement import agree
 
 torch = pytest.importorskip("torch", reason="values and gradients are held to PyTorch's")
 
 Array = NDArray[Any]
 Lengths = dict[str, list[int]]
 Cell = Callable[[int, int, Callable[[int, int], Any]], Any]
-
-CTC = """
-# Connectionist temporal classification, as its paper draws it: a step of the network along t, and
-# a place in the labels along s, which have a blank before, between and behind them.
-#
-#     alpha(t, s) = yhat(t, l(s)) (alpha(t-1, s) + alpha(t-1, s-1) + alpha(t-1, s-2))
-#
-# Graves, Fernandez, Gomez and Schmidhuber, Connectionist temporal classification (2006), equations
-# 5 to 8, of logarithms; the last term only where l(s) is a label that l(s-2) is not.
-net ctc
-time s, t
-
-dim D = 3, K = 5
-
-input  x[t]: [D]
-target l[s]: index(K)
-param  W: [K, D], c: [K]
-const  never = -1e30                  # the logarithm of 0
-
-yhat = log_softmax(W @ x + c)
-
-fn log_add(p, q, r) -> y {
-    top = maximum(maximum(p, q), r)
-    y = top + log(exp(p - top) + exp(q - top) + exp(r - top))
-}
-place = place[s-1] + 1
-init place = -1
-skip = where(l == 0 or l == l[s-2], never, alpha[t-1, s-2])
-alpha = dot(one_hot(l, size=K), yhat) + log_add(alpha[t-1], alpha[t-1, s-1], skip)
-init alpha = never
-init alpha over t = where(place == 0, 0, never)
-
-final = last(alpha, over t)
-init final = never
-output yhat
-loss -log_add(last(final), last(final[s-1]), never)
-"""
-
 
 BORDERS = """
 net borders
@@ -119,11 +82,11 @@ def hold(
     expected.backward()
     same = all(len(set(counts)) == 1 for counts in lengths.values())
     found, gradients = network.value_and_grad(params, inputs, lengths=None if same else lengths)
-    np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-9, atol=1e-9)
+    agree("values", found, expected.item(), "the loss")
     for name, gradient in gradients.items():
         leaf = tensors.get(name, given.get(name))
         exact = np.zeros(gradient.shape) if leaf.grad is None else leaf.grad.numpy()
-        np.testing.assert_allclose(gradient, exact, rtol=1e-9, atol=1e-9, err_msg=name)
+        agree("gradients", gradient, exact, name)
 
 
 def test_a_multi_dimensional_lstm() -> None:
@@ -176,25 +139,32 @@ def test_the_loss_of_connectionist_temporal_classification() -> None:
     places = np.zeros((7, 4), int)
     for number, own in enumerate(labels):
         places[1 : 2 * len(own) : 2, number] = own
-    network = built(CTC, D=3, K=5)
+    network = built("sequences/ctc", D=3, H=4, K=5)
     random = np.random.default_rng(2)
     params = {name: random.normal(size=a.shape) for name, a in network.init(0).items()}
     x = random.normal(size=(9, 4, 3))
     lengths = {"s": [2 * len(own) + 1 for own in labels], "t": steps}
     found, gradients = network.value_and_grad(params, {"x": x, "l": places}, lengths=lengths)
 
-    tensors = {name: torch.tensor(a, requires_grad=True) for name, a in params.items()}
+    tensors = {name: torch.tensor(array, requires_grad=True) for name, array in params.items()}
     given = torch.tensor(x, requires_grad=True)
-    scores = given @ tensors["W"].T + tensors["c"]
+    h, scores = torch.zeros(4, 4, dtype=torch.float64), []
+    for now in given:
+        h = torch.tanh(now @ tensors["U"].T + h @ tensors["W"].T + tensors["b"])
+        scores.append(h @ tensors["V"].T + tensors["c"])
     flat = torch.tensor([label for own in labels for label in own])
+    said = torch.stack(scores).log_softmax(-1)
     expected = torch.nn.functional.ctc_loss(
-        scores.log_softmax(-1), flat, steps, [len(own) for own in labels], reduction="none"
+        said, flat, steps, [len(own) for own in labels], reduction="none"
     ).mean()
     expected.backward()
-    np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-9)
+    agree("values", found, expected.item(), "the loss")
+    outputs = network.forward(params, {"x": x, "l": places}, lengths=lengths)
+    for number, count in enumerate(steps):
+        own = said[:count, number].detach().numpy()
+        agree("values", outputs["yhat"][:count, number], own, "yhat")
     for name, gradient in gradients.items():
-        leaf = tensors.get(name, given)
-        np.testing.assert_allclose(gradient, leaf.grad.numpy(), atol=1e-9, err_msg=name)
+        agree("gradients", gradient, tensors.get(name, given).grad.numpy(), name)
 
 
 @pytest.mark.parametrize("signs", ["--", "+-", "-+", "++"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
+from tests.helpers.agreement import agree
 from tests.reference.systems.complex_step import Leaves, built, cross_entropy, held, sigmoid
 
 SIZES = {"D": 3, "H": 3, "K": 3}
@@ -100,3 +101,40 @@ def test_a_string() -> None:
         return {"y": y}, np.mean((y - p["heard"]) ** 2)
 
     held(built("delays/string", {"N": 20}), direct, steps=90)
+
+
+def test_a_feedback_delay_network() -> None:
+    """Every line as a row of all that it has been fed."""
+    sizes = {"M1": 2, "M2": 3, "M3": 5, "M4": 7}
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        v, y = p["v"], []
+        mirror = sigmoid(p["fade"]) * (np.eye(4) - 2 * np.outer(v, v) / (v @ v))
+        lines = [[0.0] * length for length in sizes.values()]
+        for x in p["x"]:
+            z = np.array([line.pop(0) for line in lines])
+            for line, fed in zip(lines, p["b"] * x + mirror @ z, strict=True):
+                line.append(fed)
+            y.append(p["c"] @ z + p["d"] * x)
+        return {"y": np.array(y)}, np.mean((np.array(y) - p["heard"]) ** 2)
+
+    held(built("delays/feedback_delay_network", sizes), direct, steps=12)
+
+
+def test_an_all_pole_filter() -> None:
+    """As one triangular system of all samples; where nothing changes, SciPy's filter."""
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        T = len(p["x"])
+        system = np.eye(T, dtype=np.result_type(*p.values()))
+        for t in range(T):
+            for k in range(min(t, 4)):
+                system[t, t - k - 1] = p["a"][t, k]
+        y = np.linalg.solve(system, p["gain"] * p["x"])
+        return {"y": y}, np.mean((y - p["heard"]) ** 2)
+
+    network = built("delays/all_pole")
+    params, inputs = held(network, direct, steps=9)
+    a = np.array([-0.9, 0.5, -0.2, 0.1])
+    found = network.forward(params, {"x": inputs["x"], "a": np.tile(a, (9, 2, 1))})["y"]
+    agree("values", found, lfilter([params["gain"]], [1, *a], inputs["x"], axis=0))

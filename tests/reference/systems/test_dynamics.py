@@ -160,6 +160,47 @@ def test_hares_and_foxes_are_the_equation(predator_prey: Network) -> None:
     assert of_fourth_order(*errors)
 
 
+# Many that act on each other -----------------------------------------------------------------
+
+
+def test_oscillators_that_pull_at_each_other() -> None:
+    """Kuramoto (1984), Chemical oscillations, waves, and turbulence, equation 5.4.1."""
+    net = built("dynamics/kuramoto", {"N": 4})
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        phase, phases = p["start"], []
+        for push in p["push"]:
+            pull = np.array([np.sin(phase - one).mean() for one in phase])
+            phase = phase + 0.1 * (p["pace"] + p["K"] * pull) + push
+            phases.append(phase)
+        order = [np.cos(one).mean() ** 2 + np.sin(one).mean() ** 2 for one in phases]
+        return {"phase": np.array(phases), "order": np.array(order)}, -np.mean(order)
+
+    held(net, direct)
+
+
+def test_two_chemicals_on_a_ring() -> None:
+    """Gray and Scott (1984); Pearson, Complex patterns in a simple system (1993), equation 2."""
+    ring = -2 * np.eye(5) + np.roll(np.eye(5), 1, 0) + np.roll(np.eye(5), -1, 0)
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        u, v, states = p["u0"], p["v0"], []
+        for _ in range(6):
+            made, pace = u * v * v, p["F"]
+            u, v = (
+                u + p["D_u"] * ring @ u + pace - pace * u - made,
+                v + p["D_v"] * ring @ v - (pace + p["k"]) * v + made,
+            )
+            states.append((u, v))
+        found = np.array(states)
+        loss = np.mean((found[:, 1] - p["seen"]) ** 2)
+        return {"u": found[:, 0], "v": found[:, 1]}, loss
+
+    random = np.random.default_rng(0)
+    start = {"u0": random.uniform(0.5, 1, (2, 5)), "v0": random.uniform(0, 0.5, (2, 5))}
+    held(built("dynamics/gray_scott", {"N": 5}), direct, **start)
+
+
 # A reservoir -------------------------------------------------------------------------------
 
 

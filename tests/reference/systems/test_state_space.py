@@ -13,7 +13,8 @@ from scipy.signal import dlsim
 from scipy.stats import multivariate_normal
 
 from rollc.network.network import Network
-from tests.reference.systems.complex_step import Leaves, built, held, leaves_of
+from tests.helpers.agreement import agree
+from tests.reference.systems.complex_step import BATCH, Leaves, built, held, leaves_of, log_softmax
 
 S, Y = 3, 2
 
@@ -120,3 +121,33 @@ def test_a_hidden_markov_model() -> None:
         return found, -np.log(whole[0].sum()) / len(y)
 
     held(built("state_space/hidden_markov", {"S": S, "V": 3}), direct, steps=4)
+
+
+def test_the_best_path_of_a_hidden_markov_model() -> None:
+    """Of all paths that there are, the one with the most probability."""
+
+    def logarithms(p: Leaves) -> tuple[Any, Any, Any]:
+        rows, columns = map(log_softmax, p["move"]), map(log_softmax, p["say"].T)
+        return log_softmax(p["first"]), np.array([*rows]), np.array([*columns])
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        start, move, say = logarithms(p)
+        y = p["y"].real.astype(int)
+
+        def chance(path: tuple[int, ...]) -> Any:
+            said = sum(say[s, k] for s, k in zip(path, y, strict=True))
+            return start[path[0]] + said + sum(move[i, j] for i, j in pairwise(path))
+
+        best = max(product(range(S), repeat=len(y)), key=lambda path: chance(path).real)
+        return {"path": np.array(best), "score": chance(best)}, -chance(best)
+
+    network = built("state_space/viterbi", {"S": S, "V": 3})
+    params, inputs = held(network, direct, steps=5)
+    model = pytest.importorskip("hmmlearn.hmm").CategoricalHMM(S, n_features=3)
+    probabilities = map(np.exp, logarithms(params))
+    model.startprob_, model.transmat_, model.emissionprob_ = probabilities
+    found = network.forward(params, inputs)
+    for n in range(BATCH):
+        score, path = model.decode(inputs["y"][:, n : n + 1], algorithm="viterbi")
+        agree("values", found["score"][n], score)
+        agree("values", found["path"][:, n], path)
