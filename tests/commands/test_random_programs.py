@@ -67,8 +67,14 @@ def test_programs_have_every_operation_and_every_form() -> None:
             *("split", "neg", "[]"),
         )
     }
-    wanted |= {"`einsum", "`reshape`", "`stack`", "`at`", "`column`", "`softmax` axis"}
-    wanted |= {"`along` over"}
+    wanted |= {
+        "`einsum",
+        "`reshape`",
+        "`stack`",
+        "`at`",
+        "`column`",
+    }
+    wanted |= {"`along` over", "`softmax` axis", "`norm` axis", "`top_k` k axis"}
     wanted |= {f"`{name}` over" for name in (*OVER_TIME, *ENDS)}
     found |= {" ".join(name.split()[:1]) for name in found if name.startswith("`")}
     assert not wanted - found

@@ -20,6 +20,7 @@ from rollc.lang.elaboration.call_checks import (
 from rollc.lang.elaboration.calls_of_sizes import CallsOfSizes
 from rollc.lang.elaboration.expressions import leading_name
 from rollc.lang.elaboration.unknown_calls import unknown_function
+from rollc.lang.expansion.library_axis import along
 from rollc.lang.expansion.substitution import Scope, substituted
 from rollc.lang.symbols.builtins import (
     ALONG_AXIS,
@@ -48,7 +49,6 @@ from rollc.lang.symbols.operations import OPERATIONS
 from rollc.lang.symbols.table import shown
 from rollc.lang.symbols.untyped_node import Axis, Cut, Draft, Operand
 from rollc.lang.syntax.ast import (
-    Binary,
     Call,
     Equation,
     Expression,
@@ -388,7 +388,9 @@ class Drafts(CallsOfSizes):
         numbers = {key: value for key, value in options.items() if isinstance(value, (int, float))}
         found, scope = defined.function, Scope(at=call.span, values=numbers)
         if defined.along:
-            found = replace(found, value=_along(found.value, call))
+            axis = options["axis"]
+            assert isinstance(axis, int)
+            found = along(found, call, axis)
         try:
             return self._expand(found, operands, scope, prefix, name, call.span)
         finally:
@@ -422,11 +424,3 @@ def _variables(function: Function) -> Iterator[str]:
             for at in call.operands[1:] if call.function.name in DERIVATIVES else ():
                 if isinstance(at, Name):
                     yield at.name
-
-
-def _along(value: Expression, call: Call) -> Expression:
-    """An expression whose reduction goes the way that a call says."""
-    if isinstance(value, Binary):
-        return replace(value, left=_along(value.left, call))
-    assert isinstance(value, Call)
-    return replace(value, options=call.options, over=call.over)

@@ -20,8 +20,9 @@ from rollc.lang.syntax.parser import parse_spec
 class Defined:
     """A function by its text; its last arguments are the options that have ``defaults``.
 
-    The reduction of one that ``reduces`` goes along the axis or over the steps that a call says;
-    so does the one call of another that has an ``axis``.  It can call internal operations.
+    Where the text says `axis=axis` it goes along the dimension that a call says, and of one that
+    ``reduces`` over its steps: :mod:`rollc.lang.expansion.library_axis`.  It can call internal
+    operations.
     """
 
     text: str
@@ -39,12 +40,12 @@ class Defined:
     @cached_property
     def operands(self) -> tuple[str, ...]:
         names = tuple(argument.name for argument in self.function.arguments)
-        return names if self.along else names[: len(names) - len(self.defaults)]
+        return names[: len(names) - len(self.defaults) + self.along]
 
     @property
     def along(self) -> bool:
         """Whether a call can say the dimension."""
-        return self.defaults is _ALONG
+        return "axis" in dict(self.defaults)
 
 
 _ALONG: tuple[tuple[str, Attribute], ...] = (("axis", EVERY),)
@@ -84,20 +85,20 @@ ACTIVATIONS = {
 
 REDUCTIONS = {
     "count": Defined(
-        "count(condition) = sum(where(condition, 1, 0))",
+        "count(condition) = sum(where(condition, 1, 0), axis=axis)",
         "how many conditions hold",
         _ALONG,
         reduces=True,
     ),
     "any": Defined(
-        "any(condition) = max(where(condition, 1, 0)) > 0",
+        "any(condition) = max(where(condition, 1, 0), axis=axis) > 0",
         "whether one of the conditions holds: a condition",
         _ALONG,
         reduces=True,
     ),
     # Of none it is true, where a maximum is 0.
     "all": Defined(
-        "all(condition) = max(where(condition, 0, 1)) == 0",
+        "all(condition) = max(where(condition, 0, 1), axis=axis) == 0",
         "whether all of the conditions hold: a condition",
         _ALONG,
         reduces=True,
@@ -105,41 +106,42 @@ REDUCTIONS = {
     # Less the largest element no square leaves the numbers; the slope at 0 is 0.
     "norm": Defined(
         """norm(x) -> y {
-            largest = max(abs(x))
+            largest = max(abs(x), axis=axis)
             finite = largest > 0 and largest - largest == 0
             scale = stop(where(finite, largest, 1))
-            part = x / scale
-            square = sum(part * part)
+            part = x / expand(scale, axis=axis)
+            square = sum(part * part, axis=axis)
             y = scale * where(square == 0, 0, sqrt(square))
         }""",
         "the square root of the sum of squares; its slope at 0 is 0",
+        _ALONG,
     ),
 }
 
 VECTORS = {
     # The constants are 0 and 1 whatever x is, infinite or not a number too.
     "cumprod": Defined(
-        "cumprod(x) = linear_scan(x, where(abs(x) < 0, 1, 0), 1)",
+        "cumprod(x) = linear_scan(x, where(abs(x) < 0, 1, 0), 1, axis=axis)",
         "the products of the elements up to each",
         _ALONG,
     ),
     "cumsum": Defined(
-        "cumsum(x) = linear_scan(where(abs(x) < 0, 0, 1), x, 0)",
+        "cumsum(x) = linear_scan(where(abs(x) < 0, 0, 1), x, 0, axis=axis)",
         "the sums of the elements up to each",
         _ALONG,
     ),
     "sort": Defined(
-        "sort(x) = arrange(x, x)",
+        "sort(x) = arrange(x, x, axis=axis)",
         "the elements from the smallest to the largest",
         _ALONG,
     ),
     "top_k": Defined(
         """top_k(x, k) -> y {
             below = -x
-            y = -arrange(below, below)[:k]
+            y = -head(arrange(below, below, axis=axis), k, axis=axis)
         }""",
         "the k largest elements, the largest first",
-        (("k", 1),),
+        (("k", 1), *_ALONG),
     ),
 }
 

@@ -865,6 +865,11 @@ def _dice(options: Mapping[str, float], p: Tensor, y: Tensor) -> Tensor:
     return 1 - (2 * (p * y).sum() + smooth) / (p.sum() + y.sum() + smooth)
 
 
+def _dimension(options: Mapping[str, float]) -> int | None:
+    """That of a call; None where it goes over the whole value."""
+    return int(options["axis"]) if "axis" in options else None
+
+
 def _axis(options: Mapping[str, float]) -> int:
     return int(options.get("axis", 0))
 
@@ -874,8 +879,8 @@ def _expand(options: Mapping[str, float], x: Tensor) -> Tensor:
     return x.unsqueeze(axis).repeat_interleave(int(options.get("size", 1)), axis)
 
 
-def _top_k(x: Tensor, k: int) -> Tensor:
-    return torch.sort(x, descending=True, stable=True).values[:k]
+def _top_k(x: Tensor, k: int, axis: int) -> Tensor:
+    return torch.sort(x, dim=axis, descending=True, stable=True).values.narrow(axis, 0, k)
 
 
 def _convolve(x: Tensor, kernel: Tensor) -> Tensor:
@@ -933,11 +938,11 @@ OTHERS: dict[str, Callable[..., Tensor]] = {
     "concat": _concat,
     "mse": lambda options, a, b: ((a - b) ** 2).mean(),
     "binary_cross_entropy": _binary_cross_entropy,
-    "norm": lambda options, x: torch.linalg.norm(x),
+    "norm": lambda options, x: torch.linalg.vector_norm(x, dim=_dimension(options)),
     "prod": lambda options, x: torch.prod(x, _axis(options)),
     "cumprod": lambda options, x: torch.cumprod(x, _axis(options)),
     "sort": lambda options, x: torch.sort(x, dim=_axis(options), stable=True).values,
-    "top_k": lambda options, x: _top_k(x, int(options.get("k", 1))),
+    "top_k": lambda options, x: _top_k(x, int(options.get("k", 1)), _axis(options)),
     "convolve": lambda options, x, kernel: _convolve(x, kernel),
     "huber": lambda options, a, b: functional.huber_loss(a, b, delta=options.get("delta", 1.0)),
     "hinge": lambda options, score, y: torch.relu(1 - y * score).mean(),

@@ -1050,8 +1050,13 @@ class Writer:
                 return Call("reshape", (m, Number(size))), bound
             case _:
                 m, bound = self.expression((other, size), scope, depth)
-                if self.chance():
+                way = self.choose("logsumexp", "norm", "prod")
+                if way == "logsumexp":
                     return Call("logsumexp", (m,), (("axis", 0.0),)), bound + 1.5
+                if way == "norm":
+                    spread, more = self.param(scope, (other, size), "uniform(-1, 1)")
+                    norm = Call("norm", (Call("+", (m, spread)),), (("axis", 0.0),))
+                    return norm, bound * 2 + more
                 turned = Call("transpose", (m, Number(1), Number(0)))
                 return Call("prod", (self.tame((turned, bound), 1.5)[0],), (("axis", -1.0),)), 3.5
         raise AssertionError
@@ -1060,7 +1065,14 @@ class Writer:
         """A matrix of sums over letters, stacks, and what goes along a dimension."""
         rows, columns = shape
         axis = (("axis", float(self.choose(0, 1, -1, -2))),)
-        match self.choose("sum", "sum", "heads", "stack", "along", "along", "reshape"):
+        match self.choose("sum", "sum", "heads", "stack", "along", "along", "reshape", "top_k"):
+            case "top_k":
+                parts = (self.expression(each, scope, depth) for each in (shape, (2, columns)))
+                operands, bounds = zip(*parts, strict=True)
+                if not isinstance(rows, int) or any(map(by_chance, operands)):
+                    return None
+                m = Call("concat", operands, (("axis", 0.0),))
+                return Call("top_k", (m,), (("k", float(rows)), ("axis", -2.0))), max(bounds)
             case "sum":
                 a, size = self.vector(rows, scope, depth)
                 b, more = self.vector(columns, scope, depth)
