@@ -13,6 +13,7 @@ from rollc.drawing import graphviz
 from rollc.drawing.folding.equations import equation, full_text
 from rollc.drawing.folding.folding import Read, folded
 from rollc.drawing.picture import draw
+from rollc.driver.sources import read_spec
 from rollc.entries.stage_graphs import stage_graph
 from rollc.errors import InputError
 from rollc.ir.graph import Edge, Graph, Node, Type
@@ -216,3 +217,22 @@ def test_elements_transposes_and_stacks_are_written_as_in_a_spec() -> None:
     texts = {value.name: equation(shown, value, lambda text: True) for value in shown.values}
     assert texts["a"] == "[x[1], x[1]]"
     assert texts["b"] == "mᵀ x"
+
+
+def test_a_read_along_two_axes_is_of_the_value_itself() -> None:
+    text = """\
+net n
+time s, t
+input x[s], y[t]
+param w
+rows = rows[s-1] + x
+columns = columns[t-1] + y
+h = w * h[s-1] + 2 * h[t-1] + x * y + h[s-1, t-1] ** 2
+init h over s = columns
+init h over t = rows
+output h
+"""
+    graph, _ = read_spec(text, "n.roll", {}, "taught")
+    shown = folded(graph)
+    texts = {value.name: equation(shown, value, lambda text: True) for value in shown.values}
+    assert texts["h"] == "w · h[s-1] + 2 · h[t-1] + x · y + h[s-1, t-1] ** 2"

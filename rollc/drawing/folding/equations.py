@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from rollc.drawing.folding.cells import cell_of
 from rollc.drawing.folding.folding import INITIAL, Folded, Value, is_adjoint, is_named
 from rollc.ir.graph import BATCH, LEAVES, Edge, Graph, Node
+from rollc.ir.time.delay_axes import ALONG
 from rollc.lang.symbols.builtins import COMPARISONS, SYMBOL_OF, said
 
 # How tightly an expression binds, as in rollc.lang.syntax.formatter.
@@ -107,9 +108,13 @@ class _Writer:
 
     def _operand(self, edge: Edge, step: int | None, depth: int) -> tuple[str, int]:
         """The text of what is read, and how tightly it binds."""
-        node = self.graph[edge.source]
+        hops = [edge]
+        while self._is_copy(self.graph[hops[0].source]):
+            hops.insert(0, self.graph[hops[0].source].operands[0])
+        delays = ", ".join(str(hop)[len(hop.source) + 1 : -1] for hop in hops if hop.delay)
+        away = f"[{delays}]" if delays else ""
+        node = self.graph[hops[0].source]
         copy = self.folded.copies.get(node.name)
-        away = str(edge)[len(edge.source) :]
         if copy is not None and copy[1] != step:
             away = f"[{copy[1]}]" if step is None else f"[t{copy[1] - step:+d}]"
         base = node.name if copy is None else copy[0]
@@ -142,6 +147,10 @@ class _Writer:
         if away:
             return f"({text}){away}", _TIGHT
         return text, level
+
+    def _is_copy(self, node: Node) -> bool:
+        """Whether a node is another value, which is read with delays of its own."""
+        return node.operation in ("identity", ALONG) and not is_named(node.name)
 
     def _owner(self, name: str) -> Value | None:
         value = self.folded.by_box[self.folded.boxes[name]]
