@@ -236,3 +236,14 @@ output h
     shown = folded(graph)
     texts = {value.name: equation(shown, value, lambda text: True) for value in shown.values}
     assert texts["h"] == "w · h[s-1] + 2 · h[t-1] + x · y + h[s-1, t-1] ** 2"
+
+
+def test_masks_of_contributions_are_left_out() -> None:
+    text = "net n\ninput x\nh = sqrt(h[t-1] * x)\ninit h = 1\noutput h\nloss mean(h, over t)\n"
+    graph, _ = read_spec(text, "n.roll", {}, "taught")
+    backwards = stage_graph(graph, "adjoint")
+    assert any(node.operation == "reached" for node in backwards.nodes)
+    shown = folded(backwards)
+    texts = [equation(shown, value, lambda text: True) for value in shown.values]
+    assert not any("reached" in text for text in texts), texts
+    assert {"~h", "h", "x"} <= {value.name for value in shown.values}

@@ -20,7 +20,7 @@ from functools import cached_property
 from rollc.autodiff.tangent import tangent_name
 from rollc.ir.graph import LEAVES, Edge, Graph, Node
 from rollc.ir.operations import operation_of
-from rollc.ir.traversal import cycles, in_order, users
+from rollc.ir.traversal import cycles, in_order, users, without_unused
 from rollc.transforms.covering import covering
 
 # How many steps ago along each axis: no entry where it is the same step.
@@ -137,7 +137,21 @@ def folded(graph: Graph, regions: Mapping[str, Hashable] | None = None) -> Folde
 
     Where nodes are in ``regions``, none is folded into a value of another.
     """
-    return _Folding(graph, regions or {}).folded()
+    return _Folding(_without_masks(graph), regions or {}).folded()
+
+
+def _without_masks(graph: Graph) -> Graph:
+    """The graph without the masks of contributions to cotangents: pictures leave them out."""
+    if not any(operation_of(node).masks for node in graph.nodes):
+        return graph
+    return without_unused(
+        graph.with_nodes(
+            replace(node, operation="identity", operands=node.operands[:1])
+            if operation_of(node).masks
+            else node
+            for node in graph.nodes
+        )
+    )
 
 
 def _direct(node: Node) -> Iterable[Read]:
