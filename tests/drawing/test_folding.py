@@ -247,3 +247,19 @@ def test_masks_of_contributions_are_left_out() -> None:
     texts = [equation(shown, value, lambda text: True) for value in shown.values]
     assert not any("reached" in text for text in texts), texts
     assert {"~h", "h", "x"} <= {value.name for value in shown.values}
+
+
+def test_what_is_broadcast_is_written_as_in_the_spec() -> None:
+    text = """\
+net n
+input x: [3]
+param A: [3, 3]
+gap = expand(x[t-1], axis=0) - expand(x, axis=1)
+m = max(expand(x, axis=1) + A, axis=0)
+output gap, m
+"""
+    graph, _ = read_spec(text, "n.roll", {}, "taught")
+    shown = folded(graph)
+    texts = {value.name: equation(shown, value, lambda text: True) for value in shown.values}
+    assert texts["gap"] == "expand(x[t-1], axis=0) - expand(x, axis=1)"
+    assert texts["m"] == "max(expand(x, axis=1) + A)"

@@ -182,6 +182,8 @@ class _Writer:
         if operation == "sum" and (place := self._element(operands[0])) is not None:
             source, index = place
             return f"{self._bound(source, step, depth, _TIGHT)}[{index}]", _TIGHT
+        if operation == "expand" and (one := self._broadcast(operands[0])) is not None:
+            return self._operand(one, step, depth)
         if operation == "transpose" and self.short:
             return f"{self._bound(operands[0], step, depth, _TIGHT)}ᵀ", _TIGHT
         if operation == "sum_of" and self._same_copies(operands):
@@ -197,6 +199,8 @@ class _Writer:
             arguments += [f"over {', '.join(axes)}"] if axes else []
         elif isinstance(options.get("axis"), str):
             arguments += [f"over {options['axis']}"] if len(self.graph.axes) > 1 else []
+        elif operation == "expand":
+            arguments.append(f"axis={options.get('axis', 0)}")
         if operation == "stack":
             return f"[{', '.join(arguments)}]", _TIGHT
         name = said(operation)
@@ -231,6 +235,16 @@ class _Writer:
             return None
         assert isinstance(start, int)
         return node.operands[0], start
+
+    def _broadcast(self, edge: Edge) -> Edge | None:
+        """What is broadcast: its dimension of one element is summed over, and expanded anew."""
+        node = self.graph[edge.source]
+        axis = node.options.get("axis")
+        if node.operation != "sum" or not isinstance(axis, int) or edge.delay:
+            return None
+        (source,) = node.operands
+        one = self.graph[source.source].type.shape[axis] == 1
+        return source if one and node.name not in self.folded.boxes else None
 
     def _same_copies(self, operands: tuple[Edge, ...]) -> bool:
         bases = {self.folded.copies.get(edge.source, ("", 0))[0] for edge in operands}
