@@ -60,7 +60,8 @@ def networks() -> Callable[[str], Network]:
 
 def text_of(name: str) -> str:
     text = f'net one\nuse "cells/{name}.roll"\ninput x: [{D}]\n'
-    return f"{text}y = {name}(x; {CELLS[name][0]})\noutput y\n"
+    text += f"y = {name}(x; {CELLS[name][0]})\n"
+    return f"{text}output y\nloss mean(sum(y * y), over t)\n"
 
 
 def held(network: Network, layer: layers.Layer) -> None:
@@ -123,12 +124,27 @@ def test_compiled(name: str, networks: Callable[[str], Network]) -> None:
     network, _ = build_source(text_of(name), dtype="float64")
     random = np.random.default_rng(3)
     params, inputs = network.init(4), {"x": random.normal(size=(T, B, D))}
-    found, pull = network.vjp(params, inputs)
-    expected, plain = networks(name).vjp(params, inputs)
-    np.testing.assert_allclose(found["y"], expected["y"], rtol=1e-12, atol=1e-12)
-    slopes = plain({"y": expected["y"]})
-    for leaf, array in pull({"y": expected["y"]}).items():
-        np.testing.assert_allclose(array, slopes[leaf], rtol=1e-11, atol=1e-12, err_msg=leaf)
+    loss, slopes = network.value_and_grad(params, inputs)
+    expected, plain = networks(name).value_and_grad(params, inputs)
+    agree("values", loss, expected, "loss", *BOUNDS)
+    for leaf, array in slopes.items():
+        agree("gradients", array, plain[leaf], leaf, *BOUNDS)
+
+
+@pytest.mark.parametrize("name", ["mlstm", "slstm", "rwkv4"])
+def test_no_exponential_is_too_large(name: str, networks: Callable[[str], Network]) -> None:
+    """exp of what the gates and keys of these are is more than a number can be."""
+    network = networks(name)
+    params = network.init(5)
+    random = np.random.default_rng(6)
+    for leaf in ("y.wi", "y.bi", "y.W", "y.Wk"):
+        if leaf in params:
+            params[leaf] = random.normal(scale=400, size=params[leaf].shape)
+    inputs = {"x": random.normal(size=(T, B, D))}
+    outputs, pull = network.vjp(params, inputs)
+    assert np.isfinite(outputs["y"]).all()
+    assert np.abs(outputs["y"]).max() > 1e-3
+    assert all(np.isfinite(array).all() for array in pull(outputs).values())
 
 
 # The authors' memories, and layers --------------------------------------------------------------
