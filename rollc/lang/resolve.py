@@ -37,11 +37,13 @@ from rollc.lang.symbols.untyped_node import LOSS, Axis, Draft, Operand
 from rollc.lang.syntax.ast import (
     Alias,
     Along,
+    Declaration,
     Init,
     Loss,
     Net,
     Output,
     Reset,
+    Shape,
     Spec,
     Statement,
 )
@@ -280,6 +282,9 @@ class _Resolver:
             else:
                 axes = frozenset(axis.name for axis in init.axes)
                 self.drafts.borders.said.setdefault(name, {}).setdefault(axes, init)
+        for declared in self.spec.of(Declaration):
+            if isinstance(declared.type, Shape) and declared.type.kind == "condition":
+                self.drafts.resets.conditions.add(self.drafts.node_of(declared.name.name))
         for reset in self.spec.of(Reset):
             name = self.drafts.node_of(reset.name.name)
             first = self.drafts.resets.resets.setdefault(name, reset)

@@ -64,7 +64,12 @@ class Boundaries:
     def static_zero(self, type_: Type) -> Edge:
         shape, value = type_.shape, attributes(value=0.0)
         if type_.kind == "index":
-            return self.once(f"zero'index{type_.bound}", "constant", (), type_, value)
+            one = replace(type_, shape=())
+            zero = self.once(f"zero'index{type_.bound}", "constant", (), one, value)
+            if not shape:
+                return zero
+            name, options = f"zero'index{type_.bound}of{_times(shape)}", attributes(shape=shape)
+            return self.once(name, "fill", (zero,), type_, options)
         number = Type("float")
         zero = self.number_zero or self.once("zero'number", "constant", (), number, value)
         if shape:

@@ -30,6 +30,7 @@ class Resets:
         self.nodes = nodes
         self._read = read
         self.resets: dict[str, Reset] = {}
+        self.conditions: set[str] = set()  # states that are declared as conditions
         self.starts: dict[str, Init] = {}
         self._marks: dict[str, str] = {}
         self._spread: dict[tuple[str, str], str] = {}
@@ -59,7 +60,10 @@ class Resets:
             found = read if every is None else cut_at_borders(self.nodes, read, every)
             self._open.add(edge.source)
             try:
-                self._reads[edge, every] = self._across(edge, found).edge
+                across = self._across(edge, found)
+                if edge.source in self.conditions:
+                    across = self._holds(across, edge.source)
+                self._reads[edge, every] = across.edge
             finally:
                 self._open.remove(edge.source)
             self._across_resets[self._reads[edge, every].source] = edge

@@ -236,10 +236,12 @@ class Taking:
         match type_:
             case None:
                 return Type("float")
-            case Index(size):
-                return Type("index", bound=self.values.count(size))
-            case shape:
-                return Type("float", self.values.shape(shape.sizes, shape.span))
+            case Index(size, span, sizes):
+                shape = self.values.shape(sizes, span)
+                return Type("index", shape, bound=self.values.count(size))
+            case Shape(sizes, span, kind):
+                number = self.values.shape(sizes, span)
+                return Type("bool" if kind == "condition" else "float", number)
 
     def _declaration(self, statement: Declaration) -> None:
         node = self.drafts.node_of(statement.name.name)

@@ -222,4 +222,5 @@ def substituted_shape(shape: Shape, scope: Scope) -> Shape:
 def substituted_type(type_: Shape | Index, scope: Scope) -> Shape | Index:
     if isinstance(type_, Shape):
         return substituted_shape(type_, scope)
-    return Index(substituted(type_.size, scope), scope.span(type_.span))
+    shape = tuple(substituted(size, scope) for size in type_.shape)
+    return Index(substituted(type_.size, scope), scope.span(type_.span), shape)

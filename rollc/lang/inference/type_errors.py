@@ -34,7 +34,7 @@ def described(type_: Type) -> str:
     """A type as a message calls it."""
     shape = f" [{', '.join(map(str, type_.shape))}]" if type_.shape else ""
     if type_.kind == "index":
-        return f"an index of {type_.bound}"
+        return f"an index of {type_.bound}{shape}"
     if type_.kind == "bool":
         return f"a condition{shape}"
     return shape.strip() or "a number"
@@ -46,9 +46,9 @@ def written(type_: Type) -> str:
 
 
 def _alike(said: Type, found: Type) -> bool:
-    """Whether a declared type is the one found; a condition is declared by its shape."""
-    kinds = {"index"} & {said.kind, found.kind}
-    return said.shape == found.shape and (not kinds or said.bound == found.bound)
+    """Whether a declared type is the one found; the shape of a condition alone is one, too."""
+    same = said.kind == found.kind or (said.kind == "float" and found.kind == "bool")
+    return same and said.shape == found.shape and said.bound == found.bound
 
 
 class Types:
@@ -275,11 +275,15 @@ class Types:
             for declaration in declared:
                 if not _alike(declaration.type, other):
                     form = described(declaration.type)
+                    helps: tuple[str, ...] = ()
+                    if (declaration.type.kind, other.kind) == ("bool", "float"):
+                        helps = ("a number becomes a condition by a comparison: `v != 0`",)
                     yield Diagnostic(
                         "R233",
                         f"`{name}` is declared as {form}, and is {described(other)}",
                         Label(declaration.span, f"declared as {form}"),
                         tuple(dict.fromkeys(also)),
+                        helps=helps,
                     )
 
     def _rows_missing(self, name: str, rows: int) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Spans play no part in equality.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from rollc.lang.diagnostics.source import Span
 
@@ -150,19 +150,24 @@ Expression = (
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """``[H, D]``, or ``number`` where there are no sizes; ``complex[H, D]``, ``complex``."""
+    """``[H, D]``, or ``number`` where there are no sizes; ``complex[H, D]``, ``condition``."""
 
     sizes: tuple[Expression, ...]
     span: Span = field(compare=False, repr=False)
-    complex: bool = False
+    kind: Literal["", "complex", "condition"] = ""
+
+    @property
+    def complex(self) -> bool:
+        return self.kind == "complex"
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """``index(K)``."""
+    """``index(K)``; ``index(K)[H]`` has a shape."""
 
     size: Expression
     span: Span = field(compare=False, repr=False)
+    shape: tuple[Expression, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

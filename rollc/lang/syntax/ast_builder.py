@@ -200,7 +200,8 @@ class Reader(TypeReader):
         name = self.defined(tokens_of(tree)[0])
         said = [child for child in trees_of(tree) if child.data == "axis"]
         axes = tuple(self.name(token) for child in said for token in tokens_of(child))
-        return Input(name, self.type_of(tree), axes, static, target, span_of_tree(tree))
+        type_ = self.of_numbers(self.type_of(tree))
+        return Input(name, type_, axes, static, target, span_of_tree(tree))
 
     def param(self, tree: Branch) -> Param:
         shape, initialiser = None, None
@@ -216,6 +217,7 @@ class Reader(TypeReader):
                     initialiser = self.expression(child)
         name, *frozen = tokens_of(tree)
         span = span_of_tree(tree)
+        self.of_numbers(shape)
         return Param(self.defined(name), shape, initialiser, bool(frozen), span)
 
     def expression(self, tree: Branch) -> Expression:

@@ -166,11 +166,12 @@ def _defined(name: Name, type_: Shape | Index | None) -> str:
 
 def _type(type_: Shape | Index) -> str:
     if isinstance(type_, Index):
-        return f"index({format_expression(type_.size)})"
-    if not type_.sizes:
-        return "complex" if type_.complex else "number"
-    kind = "complex" if type_.complex else ""
-    return f"{kind}[{', '.join(format_expression(size) for size in type_.sizes)}]"
+        return f"index({format_expression(type_.size)}){_shape(type_.shape)}"
+    return f"{type_.kind}{_shape(type_.sizes)}" or "number"
+
+
+def _shape(sizes: tuple[Expression, ...]) -> str:
+    return f"[{', '.join(map(format_expression, sizes))}]" if sizes else ""
 
 
 def format_expression(expression: Expression, least: int = OR) -> str:

@@ -103,8 +103,8 @@ def sizes_of(type_: Shape | Index | None) -> tuple[Expression, ...]:
     match type_:
         case Shape(sizes):
             return sizes
-        case Index(size):
-            return (size,)
+        case Index(size, shape=shape):
+            return (size, *shape)
         case _:
             return ()
 

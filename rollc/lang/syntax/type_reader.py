@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 from lark import Token, Tree
 
@@ -13,6 +15,10 @@ from rollc.lang.syntax.ast import Expression, Index, Name, Shape
 from rollc.lang.syntax.statement_splitter import span_of
 
 Branch = Tree[Token]
+KINDS: Mapping[str, Literal["complex", "condition"]] = {
+    "complex": "complex",
+    "condition": "condition",
+}
 
 
 def span_of_tree(tree: Branch | Token) -> Span:
@@ -62,16 +68,18 @@ class TypeReader:
     def kinded(self, tree: Branch) -> Shape:
         """A shape behind the kind of its elements."""
         (word,), (child,) = tokens_of(tree), trees_of(tree)
-        if word != "complex":
+        kind = KINDS.get(str(word))
+        if kind is None:
             before = Edit(span_of(word), "")
-            self.no_type(word, f"{word}[…]", "write `[…]`, or `complex[…]`", before)
-        return replace(self.shape(child), span=span_of_tree(tree), complex=word == "complex")
+            help_ = "write `[…]`, `complex[…]` or `condition[…]`"
+            self.no_type(word, f"{word}[…]", help_, before)
+        return replace(self.shape(child), span=span_of_tree(tree), kind=kind or "")
 
     def number_type(self, tree: Branch) -> Shape:
         """`number` says that there are no sizes."""
         word, span = tokens_of(tree)[0], span_of_tree(tree)
-        if word in ("number", "complex"):
-            return Shape((), span, complex=word == "complex")
+        if word == "number" or word in KINDS:
+            return Shape((), span, KINDS.get(str(word), ""))
         if word in INDEX_TYPES:
             self.no_type(word, str(word), "write how many there are: `index(5)`")
         elif word in NUMBER_TYPES:
@@ -84,15 +92,29 @@ class TypeReader:
     def index(self, tree: Branch) -> Shape | Index:
         word, span = tokens_of(tree)[0], span_of_tree(tree)
         size = self.expression(trees_of(tree)[0])
+        shape = self.shape(trees_of(tree)[1]).sizes if trees_of(tree)[1:] else ()
         if word == "index":
-            return Index(size, span)
+            return Index(size, span, shape)
         if word in INDEX_TYPES:
             self.no_type(word, f"{word}(…)", "write `index(…)`", Edit(span_of(word), "index"))
-            return Index(size, span)
+            return Index(size, span, shape)
         opened = Edit(Span(span.start, size.span.start), "[")
         closed = Edit(Span(size.span.end, span.end), "]")
         self.no_type(word, f"{word}(…)", "write `[…]`", opened, closed)
         return Shape((size,), span)
+
+    def of_numbers(self, type_: Shape | Index | None) -> Shape | Index | None:
+        """The type of what is given, which has no conditions, and no index with a shape."""
+        match type_:
+            case Shape(kind="condition"):
+                help_ = "write `number`, or a shape: compared, `r > 0`, it is a condition"
+                message = "a condition is computed, and not given"
+                self.problems.append(Diagnostic("R101", message, Label(type_.span), helps=(help_,)))
+            case Index(shape=(_, *_)):
+                help_ = "write `index(…)` alone, one for each place"
+                message = "an index that is given has no shape"
+                self.problems.append(Diagnostic("R101", message, Label(type_.span), helps=(help_,)))
+        return type_
 
     def no_type(self, word: Token, form: str, help_: str, *edits: Edit) -> None:
         self.problems.append(

@@ -67,7 +67,7 @@ class RollLexer(RegexLexer):  # type: ignore[misc]
                 bygroups(Punctuation, Whitespace, Operator.Word),
             ),
             (
-                r"(:)(\s*)(index(?=\s*\()|(?:number|complex)\b)",
+                r"(:)(\s*)(index(?=\s*\()|(?:number|complex|condition)\b)",
                 bygroups(Punctuation, Whitespace, Keyword.Type),
             ),
             (rf"{NAME}(?=\s*\()", _called),

@@ -14,7 +14,7 @@ USES = ("reverse", "both", "stack", "residual", "dropout")
 """What stands among the sizes of a use of a cell, alone or before a number."""
 USED = r"(?=\s*[,)]|\s+[^\W_])"
 """What follows these words."""
-TYPES = ("index", "number", "complex")
+TYPES = ("index", "number", "complex", "condition")
 INITIALISERS = ("glorot", "orthogonal", "identity", "zeros", "normal", "uniform")
 LETTERS = "A-Za-z_αβγδεζηθικλμνξπρςστυφχψωΓΔΘΛΞΠΣΦΨΩ"
 NAME = f"[{LETTERS}][{LETTERS}0-9]*"

@@ -102,9 +102,9 @@ def described(type_: Type, whole: bool = False) -> str:
     """A type in words, with the axes that it runs over; ``whole`` is whether it is complex."""
     shape = f"[{', '.join(map(str, type_.shape))}]" if type_.shape else ""
     if type_.kind == "index":
-        text = f"index({type_.bound})"
+        text = f"index({type_.bound}){shape}"
     elif type_.kind == "bool":
-        text = f"condition {shape}".rstrip()
+        text = f"condition{shape}"
     else:
         text = f"complex{shape}" if whole else shape or "number"
     if type_.time:

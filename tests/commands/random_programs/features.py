@@ -24,6 +24,7 @@ FORMS = frozenset(
             "declared type",
             "reset to rows",
             "condition with a name",
+            "declared condition",
             "init of an index",
             "init of an input",
             "init of a constant",
@@ -89,7 +90,7 @@ def _features(program: la.Program, settings: Settings) -> Iterator[str]:
         if equation.declared:
             yield "declared type"
         if isinstance(equation.types[0], la.Condition):
-            yield "condition with a name"
+            yield "declared condition" if equation.declared else "condition with a name"
     for init in program.of(la.Init):
         if init.name in inputs:
             yield "init of an input"

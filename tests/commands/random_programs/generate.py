@@ -1462,7 +1462,7 @@ class Writer:
     # Equations
 
     def equation(self, name: str, written: Written, known: Known, scope: Scope) -> None:
-        declared = self.chance(0.15) and known.kind != "bool"
+        declared = self.chance(0.15)
         scope.body.append(la.Equation((name,), written[0], (self.type(known),), declared))
         if declared:
             self.declared.add(name)

@@ -429,7 +429,9 @@ def _declared(name: str, type_: Type) -> str:
             return f"{name}: number"
         case Float(sizes):
             return f"{name}: {_shape(sizes)}"
-    return name  # nothing declares a condition
+        case Condition(sizes):
+            return f"{name}: condition{_shape(sizes) if sizes else ''}"
+    raise AssertionError(type_)
 
 
 def _lines(statement: Statement) -> list[str]:

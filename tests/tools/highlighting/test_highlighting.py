@@ -25,7 +25,7 @@ GRAMMAR = ROOT / "editors" / "vscode" / "syntaxes" / "roll.tmLanguage.json"
 TEXT = """\
 net α_net  # a comment
 use "cells/lstm.roll"
-static input z: index(4), init_: number, u: complex[2]
+static input z: index(4), init_: number, u: complex[2], c: condition
 param W: [2*H, D] = normal(0.1) frozen
 reset h when r > 1e-3 and not b
 h = where(h[t-1] <= .5, mine(x), time) ** 2

@@ -108,7 +108,7 @@ def test_hover_tells_complex_values_and_conditions(client: Client) -> None:
     text = "net a\ninput z: complex[3]\nu = z * z\nc = real(u) > 0\noutput u, c\n"
     client.open("kinds.roll", text)
     assert "a value: complex[3], at every step" in hover(client, text, "u", 1, "kinds.roll")
-    assert "a value: condition [3], at every step" in hover(client, text, "c =", 0, "kinds.roll")
+    assert "a value: condition[3], at every step" in hover(client, text, "c =", 0, "kinds.roll")
 
 
 def test_hover_in_a_cell_tells_each_use(client: Client) -> None:
