@@ -68,8 +68,9 @@ class Boundaries:
             zero = self.once(f"zero'index{type_.bound}", "constant", (), one, value)
             if not shape:
                 return zero
-            name, options = f"zero'index{type_.bound}of{_times(shape)}", attributes(shape=shape)
-            return self.once(name, "fill", (zero,), type_, options)
+            # `fill` is of numbers: a choice broadcasts an index.
+            choice = (self.static_zero(Type("bool", shape)), zero, zero)
+            return self.once(f"{zero.source}of{_times(shape)}", "where", choice, type_, ())
         number = Type("float")
         zero = self.number_zero or self.once("zero'number", "constant", (), number, value)
         if shape:

@@ -87,7 +87,12 @@ def _spread_out(value: Value, like: Type) -> Value:
     if like.kind == "bool" and value.type.kind != "bool":
         value = call("greater", value, 0.0)
     if value.type.shape != like.shape:
-        value = call("fill", value, shape=like.shape)
+        number = value if like.kind != "index" else value.maker.number(0.0)
+        filled = call("fill", number, shape=like.shape)
+        # `fill` is of numbers: a choice broadcasts an index.
+        value = (
+            filled if number is value else call("where", call("less", filled, filled), value, value)
+        )
     for axis in like.axes:
         if axis not in value.type.axes:
             value = call("spread", value, axis=axis)

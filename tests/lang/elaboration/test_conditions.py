@@ -167,3 +167,12 @@ def test_what_is_declared_is_what_is_there(line: str, said: str) -> None:
     with pytest.raises(SpecError) as found:
         read_spec(f"net n\ninput x: [3], r\n{line}\noutput r\n", "n")
     assert said in str(found.value)
+
+
+def test_of_no_steps_an_index_of_a_shape_is_zero() -> None:
+    text = STATES.replace("output h", "l = last(j)\noutput l, h").replace(
+        "init k", "init c = 0 > 1 #"
+    )
+    network, _ = build_source(text, "n", backend="reference")
+    found = network.forward({}, {"x": np.zeros((0, 2, 2, 3)), "r": np.zeros((0, 2))})
+    np.testing.assert_array_equal(found["l"], np.zeros((2, 3)))
