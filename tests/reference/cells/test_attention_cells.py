@@ -247,6 +247,66 @@ def authors_duality() -> layers.Memory:
     return lambda q, k, v, decay: run(v, decay[..., 0], k, q, T)[0]
 
 
+def linear(weight: Any, bias: Any = None) -> Any:
+    def layer(x: Any) -> Any:
+        return torch.nn.functional.linear(x, weight, bias)
+
+    layer.weight, layer.bias = weight, bias
+    return layer
+
+
+def convolution(p: Any, name: str) -> Any:
+    w, b = (p[f"{name}.short_convolution.{leaf}"] for leaf in ("w", "b"))
+    conv1d = torch.nn.functional.conv1d
+    return lambda x: conv1d(x, w.flip(0).T[:, None], b, padding=len(w) - 1, groups=len(b))
+
+
+def authors_mamba() -> layers.Layer:
+    """The whole layer, where nothing is fused."""
+    scan = functions("mamba_ssm", "ops/selective_scan_interface.py", "selective_scan_ref")
+    given = {"selective_scan_fn": scan["selective_scan_ref"], "causal_conv1d_fn": None}
+    forward = functions("mamba_ssm", "modules/mamba_simple.py", "forward", **given)["forward"]
+
+    def layer(p: Any, x: Any) -> Any:
+        sizes = {"dt_rank": p["Wt"].shape[1], "d_state": p["a"].shape[1]}
+        own = SimpleNamespace(
+            A_log=p["a"], D=p["D"], activation="silu", use_fast_path=False, **sizes
+        )
+        own.in_proj, own.x_proj, own.out_proj = linear(p["W"]), linear(p["Wx"]), linear(p["Wo"])
+        own.dt_proj, own.conv1d = linear(p["Wt"], p["b"]), convolution(p, "x")
+        own.act = torch.nn.functional.silu
+        return forward(own, x)
+
+    return layer
+
+
+def authors_mamba2() -> layers.Layer:
+    """The whole layer, where nothing is fused."""
+    names = ("ssd_minimal_discrete", "segsum")
+    run = functions("mamba_ssm", "modules/ssd_minimal.py", *names)["ssd_minimal_discrete"]
+
+    def scan(x: Any, dt: Any, A: Any, B: Any, C: Any, *_: Any, D: Any, **__: Any) -> Any:
+        both = (a.expand(*dt.shape, -1) for a in (B, C))
+        return run(x * dt[..., None], A * dt, *both, T)[0] + x * D[:, None]
+
+    given = {"mamba_chunk_scan_combined": scan, "causal_conv1d_fn": None}
+    forward = functions("mamba_ssm", "modules/mamba2_simple.py", "forward", **given)["forward"]
+
+    def layer(p: Any, x: Any) -> Any:
+        inner, heads = len(p["gain"]), len(p["a"])
+        own = SimpleNamespace(A_log=p["a"], dt_bias=p["b"], D=p["D"], nheads=heads, d_inner=inner)
+        own.d_state, own.headdim, own.ngroups = (len(p["W"]) - inner) // 2, inner // heads, 1
+        own.learnable_init_states, own.use_mem_eff_path, own.chunk_size = False, False, T
+        own.dt_limit, own.activation = (0.0, float("inf")), "silu"
+        own.in_proj, own.out_proj = linear(torch.cat([p["Wz"], p["W"], p["Wt"]])), linear(p["Wo"])
+        silu = own.act = torch.nn.functional.silu
+        own.conv1d = convolution(p, "xBC")
+        own.norm = lambda y, z: layers.rms_norm(y * silu(z), p["gain"])
+        return forward(own, x)
+
+    return layer
+
+
 def authors_simple_gla() -> layers.Memory:
     name = "naive_recurrent_simple_gla"
     run = functions("fla", "ops/simple_gla/naive.py", name)[name]
@@ -320,12 +380,12 @@ AUTHORS = {
     "gla": (authors_gla,),
     "delta_net": (authors_delta_rule,),
     "gated_delta_net": (authors_gated_delta_rule,),
-    "mamba": (authors_selective_scan,),
-    "mamba2": (authors_duality, authors_simple_gla),
+    "mamba": (authors_mamba, authors_selective_scan),
+    "mamba2": (authors_mamba2, authors_duality, authors_simple_gla),
     "rwkv4": (authors_rwkv4,),
     "rwkv6": (authors_rwkv6, authors_rwkv6_memory),
 }
-WHOLE = (authors_rwkv4, authors_rwkv6)
+WHOLE = (authors_mamba, authors_mamba2, authors_rwkv4, authors_rwkv6)
 CASES = [(name, made) for name, several in AUTHORS.items() for made in several]
 
 
