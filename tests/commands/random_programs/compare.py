@@ -38,6 +38,8 @@ from rollc.network.noise_draws import draw_noise
 from rollc.runtime.kernel import Kernel
 from rollc.support.passes import Runner
 from rollc.transforms.canonicalize import canonicalize
+from rollc.transforms.covering import step_leaves
+from rollc.transforms.unroll import unroll
 from tests.commands.random_programs import language as la
 from tests.commands.random_programs.evaluate import Batch, Meaning, Noise, Once
 from tests.commands.random_programs.expand import expression_axes
@@ -553,11 +555,33 @@ def averaged(case: Case) -> Compared:
 
 
 def unrolled(case: Case) -> Compared:
-    """Kernels for a number of steps."""
+    """Kernels for a number of steps; the graph over two axes, interpreted as a grid."""
     if len(case.steps) > 1:
+        yield from _grid(case)
         return
     (steps,) = case.steps.values()
     yield from _called(case, case.network(None, steps), case.meant(), "unrolled")
+
+
+def _grid(case: Case) -> Compared:
+    batch, graph = case.meant(), canonicalize(adjoint(canonicalize(case.graph)))
+    dag = unroll(graph, case.steps)
+    sizes = {**case.steps, "batch": case.count}
+    values = interpret(dag, step_leaves(dag, _leaves(case)), sizes)
+    yield "unrolled loss", values[dag.loss or ""], batch.loss()
+    copies, found = dict(dag.gradients), {}
+    for label, name in graph.gradients:
+        axes = graph[name].type.axes
+        time = [axis for axis in axes if axis != "batch"]
+        mark = "" if len(time) > 1 else "".join(time)
+        counts = [case.steps[axis] for axis in time]
+        places = np.ndindex(*counts)
+        steps = [label + "".join(f".{mark}{step}" for step in place) for place in places]
+        array = np.stack([values[copies[step]] for step in steps])
+        array = array.reshape((*counts, *array.shape[1:]))
+        one = case.settings.batch is None and "batch" in axes
+        found[label] = array.take(0, axis=len(time)) if one else array
+    yield from case.gradient(batch, found, batch.loss(), "unrolled")
 
 
 def windowed(case: Case) -> Compared:

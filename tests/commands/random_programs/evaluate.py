@@ -480,6 +480,8 @@ class Sequence:
         return held[0] if held else len(p) - 1
 
     def _noise(self, key: tuple[str, float | None], at: Place) -> Tensor:
+        if key not in self.noise:  # nothing is drawn for what has no part in any result
+            return self.constant(math.nan)
         noise = self.noise[key]
         places = {**at, "batch": self.number}
         return noise.array[tuple(places[axis] for axis in noise.axes)]
