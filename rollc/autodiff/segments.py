@@ -66,7 +66,9 @@ def segments(graph: Graph) -> Segments:
     graph = needed(replace(graph, outputs=(), gradients=()), [graph.loss])
     for node in graph.nodes:
         if len(node.type.time) > 1:
-            raise CannotSplit(f"`{node.name}` runs over {' and '.join(node.type.time)} at once")
+            axes = " and ".join(node.type.time)
+            why = "a derivative would be carried for each step of one along the other"
+            raise CannotSplit(f"`{node.name}` runs over {axes} at once, and {why}")
     graph = decomposed_over(graph, graph.axes)  # then only reductions need all steps
     graph = _with_numbers_at_ends(graph)
     future = [name for name, reach in graph.reach.items() if reach.future]

@@ -53,7 +53,11 @@ def split(graph: Graph) -> Split:
     if not graph.axes:
         raise CannotSplit("it has no time axis")
     if len(graph.axes) > 1:
-        raise CannotSplit("it has two time axes")
+        axes = " and ".join(f"`{axis}`" for axis in graph.axes)
+        raise CannotSplit(
+            f"it has two time axes, {axes}, and windows are along the only one; what one call needs"
+            " goes by the batch: run fewer sequences at once, and add their gradients"
+        )
     future = [name for name, reach in graph.reach.items() if reach.future]
     if future:
         raise CannotSplit(f"`{future[0]}` is read from the future")

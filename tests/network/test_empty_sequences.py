@@ -362,3 +362,39 @@ def test_an_index_of_one_value_where_no_sequence_has_a_step() -> None:
     net = network("net n\ninput w: index(1)\nparam E: [1, 2]\nh = embed(E, w)\noutput h\n")
     found = net.forward(net.init(0), {"w": np.zeros((3, 2), np.int64)}, lengths=[0, 0])
     np.testing.assert_array_equal(found["h"], np.zeros((3, 2, 2)))
+
+
+CORNER = """
+net corner
+time s, t
+input x[s], y[t]
+d = min(concat(d[s-1] + 1, d[t-1] + 1)) + x * y
+init d over s = columns
+init d over t = rows
+rows = rows[s-1] + 1
+columns = columns[t-1] + 1
+bottom = last(d, over s)
+init bottom = last(rows)
+named = last(bottom, over t)
+unnamed = last(last(d, over s), over t)
+output named, unnamed
+"""
+
+
+def test_the_last_step_along_an_axis_without_any_is_the_initial_value_of_a_name() -> None:
+    """What has no name has no initial value: outside, it is zero."""
+    net = network(CORNER)
+
+    def corner(rows: int, columns: int) -> tuple[float, float]:
+        inputs = {"x": np.zeros((rows, 1)), "y": np.zeros((columns, 1))}
+        found = net.forward({}, inputs)
+        return float(found["named"][0]), float(found["unnamed"][0])
+
+    assert corner(0, 4) == (4, 4)  # of `d` along s: the columns, of which the last is read
+    assert corner(3, 0) == (3, 0)
+    assert corner(0, 0) == (0, 0)
+    lengths = {"s": [0, 3, 2], "t": [4, 0, 2]}
+    padded = {"x": np.zeros((3, 3)), "y": np.zeros((4, 3))}
+    found = net.forward({}, padded, lengths=lengths)
+    assert found["named"].tolist() == [4, 3, corner(2, 2)[0]]
+    assert found["unnamed"].tolist() == [4, 0, corner(2, 2)[1]]

@@ -806,11 +806,10 @@ def stepped(case: Case) -> Compared:
     """Step by step, prepared or not, and in windows that hand the state on."""
     net, batch = case.network(), case.meant()
     inputs = {**case.inputs}
-    try:
-        axis = net.axis_of_steps()
-    except InputError:
-        return
-    if _whole(case, axis):
+    axes = random.Random(case.settings.seed).sample(sorted(case.steps), len(case.steps))
+    possible = (axis for axis in axes if _is_steppable(net, axis))
+    axis = next(possible, None)
+    if axis is None or _whole(case, axis):
         return
     specs = {**net.inputs, **net.targets}
     along = {name: array for name, array in inputs.items() if axis in specs[name].time}
@@ -820,24 +819,24 @@ def stepped(case: Case) -> Compared:
     others = {other: count for other, count in case.steps.items() if other != axis} or None
     # Where nothing else tells the batch, an input of the steps does.
     before = (still if two else None) or inputs
-    state = net.initial_state(case.params, before, others)
+    state = net.initial_state(case.params, before, others, axis=axis)
     if two and case.settings.seed % 2 and net._interface.no_lengths is None:
         batch, own = _with_other_lengths(case, axis)
-        state = net.initial_state(case.params, before, others, lengths=own)
+        state = net.initial_state(case.params, before, others, axis=axis, lengths=own)
     if case.settings.batch is not None and not two and not inputs:
         return
     rows: dict[tuple[str, str], list[Any]] = {}
     whole = {} if two else static
     ready = net.prepare(case.params)
-    stream = ready.stream(state)
+    stream = ready.stream(state, axis=axis)
     for step in range(case.steps[axis]):
         now = {
             name: np.take(array, step, axis=specs[name].time.index(axis))
             for name, array in along.items()
         }
         own = {**whole, **now}
-        ways = {"prepared step": ready.step(state, own)[0], "stream": stream(own)}
-        ways["step by step"], state = net.step(case.params, state, own)
+        ways = {"prepared step": ready.step(state, own, axis=axis)[0], "stream": stream(own)}
+        ways["step by step"], state = net.step(case.params, state, own, axis=axis)
         for what, outputs in ways.items():
             for label, array in outputs.items():
                 rows.setdefault((what, label), []).append(array)
@@ -849,6 +848,14 @@ def stepped(case: Case) -> Compared:
     cut = any(_has_every(value.expression) for value in batch.meaning.found.values.values())
     if not two and real and not cut:  # borders are counted from the first step of a call
         yield from _in_windows(case, net, batch, axis, along, static)
+
+
+def _is_steppable(net: Network, axis: str) -> bool:
+    try:
+        net.axis_of_steps(axis)
+    except InputError:
+        return False
+    return True
 
 
 def _with_other_lengths(case: Case, axis: str) -> tuple[Batch, dict[str, Any]]:

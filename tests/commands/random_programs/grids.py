@@ -118,7 +118,7 @@ class _Grid:
                 return Call("*", (wave, Call("+", (Number(1), Call("*", (Number(0.5), one))))))
             case "stop":
                 every = (("every", float(writer.choose(1, 2))),) if writer.chance() else ()
-                stopped = Call("stop", (one,), every if not one.also else ())
+                stopped = Call("stop", (one,), every if one.delay and not one.also else ())
                 return Call("+", (wave, Call("*", (Number(0.5), stopped))))
         return wave
 

@@ -361,6 +361,10 @@ def test_ties_are_kinks_and_ties_that_stay_are_none() -> None:
         "maximum(k, 0)",
         "clip(k, 0, 1)",
         "max(concat(k, 0))",
+        "floor(k) * (k + 1)",
+        "round(k + 0.5) + k",
+        "mod(k - 2, 1)",
+        "one_hot(argmax(concat(k, 0)), size=2)[0] * (k + 1)",
     ):
         rows = uncompiled(text.format(kink), arrays=data)
         assert any("kink" in row.reason and "`k`" in row.what for row in rows), kink
