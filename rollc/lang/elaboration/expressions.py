@@ -55,7 +55,7 @@ from rollc.lang.syntax.ast import (
     Subscript,
     Text,
 )
-from rollc.lang.syntax.traversal import names_in, parts
+from rollc.lang.syntax.traversal import calls_in, names_in, parts
 
 Feed = Literal["free", "taught"]
 DEEPEST = 128  # levels of an expression, with those of the functions that it calls
@@ -272,9 +272,9 @@ class Expressions(NodeTable):
             case Name():
                 return 0
             case Binary("-", earlier, steps):  # `t-N-1` takes one step more from `t-N`
-                delay = self.delay_of(earlier) + self.values.whole(steps)
+                delay = self.delay_of(earlier) + self._steps(steps)
             case Binary("+", earlier, steps):
-                delay = self.delay_of(earlier) - self.values.whole(steps)
+                delay = self.delay_of(earlier) - self._steps(steps)
             case _:
                 raise no_delay(index)
         if abs(delay) > LONGEST_DELAY:
@@ -285,6 +285,24 @@ class Expressions(NodeTable):
                 f"{abs(delay)} steps",
             )
         return delay
+
+    def _steps(self, expression: Expression) -> int:
+        """The number of steps of a delay, which is none that is computed."""
+        of_sizes = {
+            name.span
+            for call in calls_in(expression)
+            for operand in (call.operands if call.function.name == SIZE else ())
+            for name in names_in(operand)
+        }
+        for name in names_in(expression):
+            symbol = self.names.symbols.get(name.name)
+            if name.span in of_sizes:
+                continue
+            if symbol is not None and symbol.kind in ("input", "target", "equation"):
+                message = f"`{name.name}` is a value, and a delay is known before the network runs"
+                help_ = "an index k chooses among several: `stack(x, x[t-1], x[t-2])[k]`"
+                raise rejected("R208", name.span, message, "a value", [help_])
+        return self.values.whole(expression)
 
     def _selected(
         self,

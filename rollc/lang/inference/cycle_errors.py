@@ -112,6 +112,8 @@ def _needs_whole(
     node: str, cycle: tuple[Link, ...], places: Mapping[tuple[str, int], Span], renames: bool
 ) -> Diagnostic:
     help_ = "a value over the steps, or an initial one, must not depend on itself"
+    if all(link.operand != -1 for link in cycle):
+        help_ = "what is known of the steps so far is a chain: `s = s[t-1] + h[t-1]`"
     if renames:
         help_ = "`along` takes what is known at all steps before, such as what an input gives"
     labels = [

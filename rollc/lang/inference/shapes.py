@@ -434,7 +434,11 @@ def cut_options(cut: Cut, type_: Type | None) -> dict[str, Attribute]:
     if cut.part is not None:
         place, count = cut.part
         if length % count:
-            raise TypeMismatch(f"a length that {count} divides", [0])
+            others = [at for at, size in enumerate(type_.shape) if not size % count]
+            hint = (
+                f"along another dimension: `split(x, {count}, axis={others[0]})`" if others else ""
+            )
+            raise TypeMismatch(f"a length that {count} divides", [0], hint)
         size = length // count
         return {"start": place * size, "stop": (place + 1) * size, **along}
     return {"start": cut.start, "stop": length if cut.stop is None else cut.stop, **along}

@@ -235,7 +235,8 @@ def _infer_gather(operands: Sequence[Type | None], options: Options) -> Type | N
         raise TypeMismatch("an index", [1], hint=_NO_INDEX)
     place = _place(options, len(x.shape), 0)
     if index.bound is not None and index.bound > x.shape[place]:
-        raise TypeMismatch(f"at least {index.bound} elements", [0, 1])
+        hint = "an index into three elements is declared as `index(3)`"
+        raise TypeMismatch(f"at least {index.bound} elements", [0, 1], hint)
     return Type("float", (*x.shape[:place], *x.shape[place + 1 :]), union(types))
 
 

@@ -56,13 +56,16 @@ def _infer_matmul(operands: Sequence[Type | None], options: Options) -> Type | N
     if len(a.shape) < 2 or rank not in (1, 2) or b.shape[: len(before)] != before:
         hint = "`dot(a, b)` multiplies two vectors, `*` multiplies elements"
         if len(a.shape) == 1 and len(b.shape) == 2:
-            hint = "a vector is multiplied from the left: `transpose(B) @ a`"
+            turned = "B" if b.shape[1] == a.shape[0] != b.shape[0] else "transpose(B)"
+            hint = f"a vector is multiplied from the left: `{turned} @ a`"
         raise TypeMismatch("a matrix times a vector or a matrix", [0, 1], hint)
     rows, inner = a.shape[:-3:-1] if options.get("transpose_a") else a.shape[-2:]
     columns = b.shape[len(before) :]
     columns = columns[::-1] if options.get("transpose_b") and rank == 2 else columns
     if columns[0] != inner:
-        raise TypeMismatch(f"{inner} rows on the right", [0, 1])
+        fits = not options and columns[0] == rows and not before
+        hint = "the other way round it fits: `transpose(A) @ b`" if fits else ""
+        raise TypeMismatch(f"{inner} rows on the right", [0, 1], hint)
     return Type("float", (*before, rows, *columns[1:]), union(types))
 
 

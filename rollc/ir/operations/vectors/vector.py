@@ -128,7 +128,9 @@ def _infer_slice(operands: Sequence[Type | None], options: Options) -> Type | No
     if axis >= len(x.shape):
         raise TypeMismatch("a vector", [0])
     if not 0 <= start < stop <= x.shape[axis]:
-        raise TypeMismatch(f"at least {max(stop, start + 1)} elements", [0])
+        last = x.shape[axis] - 1
+        hint = f"they are counted from 0, and the last one is {last}"
+        raise TypeMismatch(f"at least {max(stop, start + 1)} elements", [0], hint)
     return Type("float", (*x.shape[:axis], stop - start, *x.shape[axis + 1 :]), x.axes)
 
 
