@@ -37,11 +37,6 @@ def is_by_diagonals(weights: tuple[int, int]) -> bool:
     return max(map(abs, weights)) <= 1
 
 
-def few_sequences(target: Target) -> int:
-    """Fewer sequences than this leave more than half of a vector empty."""
-    return target.vector_bits // 64
-
-
 def packed_together(target: Target, size: int) -> bool:
     """Whether the threads of a call share one panel of that size, and pack it together."""
     return size >= target.packed_numbers

@@ -11,6 +11,7 @@ from rollc.kernel.program import Program
 from rollc.kernel.refine.contraction_fusion import fuse_contractions
 from rollc.kernel.refine.halo_elision import elide_halos
 from rollc.kernel.refine.prologue import separate_prologue
+from rollc.kernel.refine.skewed_buffers import skew_buffers
 from rollc.kernel.refine.strided_io import stride_io
 from rollc.kernel.refine.time_blocking import block_time
 from rollc.kernel.schedule import Schedule
@@ -136,6 +137,13 @@ REFINING = (
         elide_halos,
         "a program",
         "leaves that are read with a delay are not copied into padded buffers",
+        optional=True,
+    ),
+    Pass(
+        "skew-buffers",
+        skew_buffers,
+        "a program",
+        "numbers that only diagonals of two axes use are in their order in memory",
         optional=True,
     ),
     Pass(

@@ -7,7 +7,8 @@ value, and the rows of a number are one element each.  A buffer that is read wit
 initial values: a delayed read is then another row of the same array, and needs no test.  An
 ``unpadded`` one, an array of the caller's, has no halo (:mod:`rollc.kernel.refine.halo_elision`).
 A ``strided`` one has the rows of all sequences, of which a thread computes some
-(:mod:`rollc.kernel.refine.strided_io`).
+(:mod:`rollc.kernel.refine.strided_io`).  One with a ``skew``, a number, has its rows in the order
+of diagonals (:mod:`rollc.kernel.refine.skewed_buffers`).
 
 A program has a function for each phase of the schedule; where the gradients of inputs need no
 loop they are an optional part of the adjoint.  Statements of parameters alone can be the prologue
@@ -46,6 +47,7 @@ class Buffer:
     after: int = 0
     unpadded: bool = False
     strided: bool = False
+    skew: int = 0
 
     @property
     def around(self) -> int:

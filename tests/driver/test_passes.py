@@ -95,6 +95,14 @@ e = tanh(k * a + e[s-1])
 d = tanh(k * b + d[t-1] + last(e, over s))
 output d
 """
+PLANE = """
+net plane
+time s, t
+input x[s, t]
+param a
+h = tanh(a * h[s-1] + h[t-1] + x)
+output h
+"""
 DROPOUT = """
 net noisy
 input x
@@ -199,6 +207,7 @@ CASES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "fuse-contractions": (TRAINED, "gradient", ()),
     "block-time": (SLICES, "forward", ()),
     "elide-halos": (PAST, "forward", ()),
+    "skew-buffers": (PLANE, "forward", ()),
     "stride-io": (SLICES, "forward", ()),
     "separate-prologue": (SLICES, "forward", ()),
     "emit": (FILTER, "forward", ("float64",)),

@@ -71,6 +71,9 @@ def _buffer(program: Program, buffer: Buffer) -> Iterator[str]:
         yield "a panel is one matrix"
     if buffer.role == "block" and (len(buffer.axes) != 1 or program.block < 1):
         yield "holds a block of the steps along one axis, of a program that has blocks"
+    own = buffer.role in ("scratch", "tape") and len(buffer.axes) == 2
+    if buffer.skew and (buffer.shape or not own):
+        yield "is in the order of diagonals, and holds no numbers over two axes of the kernel's own"
     if buffer.unpadded and buffer.role != "leaf":
         yield "is unpadded, and no leaf"
 

@@ -65,13 +65,14 @@ def ref_flaws(ref: Ref, buffer: Buffer) -> Iterator[str]:
 class _Context:
     """What encloses a statement: loops over ``axes``, a ``block`` of one, an optional phase.
 
-    In a loop over diagonals it iterates over the axis ``across``.
+    In a loop over diagonals with ``weights`` it iterates over the axis ``across``.
     """
 
     axes: tuple[str, ...] = ()
     block: bool = False
     phase: str = ""
     across: str = ""
+    weights: tuple[int, int] = (0, 1)
 
 
 class Statements:
@@ -129,7 +130,7 @@ class Statements:
             yield Flaw(None, f"{where} cannot run in blocks of steps")
         if loop.across:
             yield from (Flaw(None, f"{where} {text}") for text in self._diagonals(loop, around))
-        inside = _Context((*around.axes, loop.axis), across=loop.across)
+        inside = _Context((*around.axes, loop.axis), across=loop.across, weights=loop.weights)
         for part in loop.body:
             if isinstance(part, Loop):
                 yield from self._loop(part, inside)
@@ -264,6 +265,11 @@ class Statements:
                 one = isinstance(statement, Nest) and context == _Context((buffer.axis,))
                 if not one and not (isinstance(statement, OuterProduct) and not ref.shape):
                     yield f"reads many rows of `{ref.buffer}` at once, which has no halo"
+        diagonals = (context.across, *context.axes[-1:]), context.weights
+        for ref in dict.fromkeys((*reads(statement), *writes(statement))):
+            buffer = self.buffers[ref.buffer]
+            if buffer.skew and (buffer.axes, (buffer.skew, 1)) != diagonals:
+                yield f"uses `{ref.buffer}`, which is in the order of other diagonals"
         whole = self._whole(statement)
         for ref in (*reads(statement), *writes(statement)):
             buffer = self.buffers[ref.buffer]

@@ -79,13 +79,15 @@ def test_diagonals_that_are_not_those_of_the_loop() -> None:
     ("reads", "old", "new", "flaw"),
     [
         (NEAR, "direction=forward", "direction=backward", "not yet written"),
-        (NEAR, "weights=(1,1)", "weights=(-1,1)", "not yet written"),
+        (NEAR, "weights=(1,1)", "weights=(-1,1)", "in the order of other diagonals"),
         (NEAR, "weights=(1,1)", "weights=(0,1)", "has no diagonals of `s`"),
         (NEAR, "weights=(1,1)", "weights=(3,-1)", "has no diagonals of `s`"),
         (NEAR, "across=s", "across=t", "has no diagonals of `t`"),
         (NEAR, "across=s", "across=r", "has no diagonals of `r`"),
         (NEAR, "nest over=(s,batch)", "nest over=(batch)", "iterates over no steps along `s`"),
         (NEAR, "nest over=(s,batch)", "nest over=(s,t,batch)", "iterates over `t` inside"),
+        (NEAR, "skew=1", "skew=2", "`h^t`, which is in the order of other diagonals"),
+        (NEAR, "name=u role=leaf kind=float", "name=u role=leaf kind=float skew=1", "two axes"),
         # Cells of one diagonal that need each other.
         (FAR, "weights=(4,3)", "weights=(3,2)", "not yet written"),
         (FAR, "weights=(4,3)", "weights=(1,1)", "not yet written"),

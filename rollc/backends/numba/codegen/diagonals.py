@@ -38,17 +38,17 @@ def write_diagonals(write: Writer, loop: Loop, simple: Callable[[Simple], None])
         write.say(f"for {now} in range({last}, {shifted(first, -longest - 1)}, -1):")
     write.depth += 1
     write.diagonal = front
-    if not shifts:
+    plain = tuple(part for part in loop.body if not isinstance(part, Shifted | Loop))
+    for part in loop.body if shifts else (Shifted(0, plain),):
+        assert isinstance(part, Shifted)
+        if shifts:
+            write.say(f"diagonal = {shifted('now', -part.shift)}")
         _write_ends(write, front)
-    for part in loop.body:
-        assert not isinstance(part, Loop)
-        if not isinstance(part, Shifted):
-            simple(part)
-            continue
-        write.say(f"diagonal = {shifted('now', -part.shift)}")
-        _write_ends(write, front)
+        place, write.firsts = len(write.lines), {}
         for statement in part.body:
             simple(statement)
+        firsts = [f"{name} = {row}" for row, name in write.firsts.items()]
+        write.lines[place:place] = ["    " * write.depth + line for line in firsts]
     write.diagonal = None
     write.depth -= 1
 

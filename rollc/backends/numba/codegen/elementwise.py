@@ -14,7 +14,6 @@ from rollc.backends.numba.codegen.printer import Writer, shifted
 from rollc.backends.numba.codegen.spellings import EXPRESSIONS
 from rollc.ir.graph import BATCH, Attribute
 from rollc.ir.operations import OPERATIONS
-from rollc.kernel.cost_model import few_sequences
 from rollc.kernel.program import Assign, Nest, Number, Operand, Ref
 
 
@@ -41,9 +40,11 @@ class Elements:
         if nest.over != (across, BATCH) or prod(nest.shape) > 1:
             self._loops(nest, nest.over)
             return
-        write.say(f"if B < {few_sequences(write.target)}:  # the inner loop is the longer one")
+        write.say("if B == 1:  # the cells of a diagonal are contiguous, where they are skewed")
         write.depth += 1
-        self._loops(nest, (BATCH, across))
+        write.single = True
+        self._loops(nest, (across,))
+        write.single = False
         write.depth -= 1
         write.say("else:")
         write.depth += 1

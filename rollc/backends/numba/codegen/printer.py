@@ -75,6 +75,7 @@ class Writer:
         self.single = False  # whether this is the code for a batch of one sequence
         self.guarded = False  # whether reads are tested to be inside the sequence
         self.diagonal: Diagonal | None = None  # of the loop whose body is written
+        self.firsts: dict[str, str] = {}  # the variables of the first rows of skewed diagonals
         self.flat: tuple[tuple[str, ...], Span] | None = None  # the axes of a collapsed loop
         self.parts: frozenset[Ref] = frozenset()  # of values that a loop over j takes apart
 
@@ -159,7 +160,9 @@ class Writer:
         if self.flat is not None and steps is None and (buffer.axes or buffer.batch):
             first = self.first_row(ref, *self.flat)
             return "n" if first == "0" else f"{first} + n"
-        for axis in buffer.axes:
+        if buffer.skew:
+            row = self._skewed(ref, steps or {})
+        for axis in () if buffer.skew else buffer.axes:
             at = self.step(axis) if steps is None else steps.get(axis, self.step(axis))
             if axis == ref.end:
                 ends = {"first": "0", "last": f"{self.steps(axis)} - 1"}
@@ -177,6 +180,29 @@ class Writer:
         elif buffer.batch and not self.single:
             row = _joined(row, "B", "n" if steps is None else steps.get(BATCH, "n"))
         return row or "0"
+
+    def _skewed(self, ref: Ref, steps: Mapping[str, str]) -> str:
+        """The row of a cell in a buffer that has them in the order of diagonals."""
+        buffer = self.buffers[ref.buffer]
+        across, axis = buffer.axes
+        shift = {buffer.axis: ref.shift}
+        at = {each: steps.get(each, self.step(each)) for each in buffer.axes}
+        at |= {each: shifted(at[each], shift.get(each, 0)) for each in at if at[each] != "r"}
+        extent = {
+            each: shifted(self.steps(each), buffer.around if each == buffer.axis else 0)
+            for each in at
+        }
+        if self.diagonal is None:
+            sign = "+" if buffer.skew > 0 else "-"
+            number = f"{at[axis]} {sign} {scaled(abs(buffer.skew), _grouped(at[across]))}"
+        else:
+            moved = buffer.skew * shift.get(across, 0) + shift.get(axis, 0)
+            number = shifted("diagonal", moved)
+        rows = f"max({extent[axis]}, 1)" if extent[axis] == self.steps(axis) else extent[axis]
+        first = f"{_grouped(number)} % {_grouped(rows)} * {_grouped(extent[across])}"
+        if self.diagonal is not None:  # one for all cells
+            first = self.firsts.setdefault(first, f"row_{len(self.firsts)}")
+        return f"{first} + {at[across]}"
 
     def element(self, ref: Ref, index: str = "k") -> str:
         """One element of a value, at the indices of the open loops or at another ``index``."""
@@ -235,6 +261,8 @@ class Writer:
 
     def _stride_across(self, ref: Ref, diagonal: Diagonal) -> str:
         """The stride from one step across of a diagonal to the next."""
+        if self.buffers[ref.buffer].skew:
+            return self.sequences(ref) if self.has(ref, BATCH) else "1"
         across = self._stride(ref, (diagonal.across,))
         along = self._stride(ref, (diagonal.axis,))
         ahead = "0" if across == "0" else scaled(diagonal.b, across)
@@ -273,7 +301,8 @@ class Writer:
                 return inner
             for ref in refs:
                 buffer = self.buffers[ref.buffer]
-                rows = (*buffer.axes, *((BATCH,) if buffer.batch else ()))
+                axes = buffer.axes[:1] if buffer.skew else buffer.axes
+                rows = (*axes, *((BATCH,) if buffer.batch else ()))
                 if rows[-len(wider) :] != wider or buffer.axis in inner:
                     return inner
             inner = wider
@@ -380,6 +409,11 @@ def shifted(name: str, shift: int) -> str:
     if shift == 0:
         return name
     return f"{name} + {shift}" if shift > 0 else f"{name} - {-shift}"
+
+
+def _grouped(name: str) -> str:
+    """An expression that can be an operand."""
+    return f"({name})" if " " in name and not name.endswith(", 1)") else name
 
 
 def scaled(factor: int, name: str) -> str:
