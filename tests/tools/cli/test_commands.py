@@ -785,6 +785,42 @@ def test_two_time_axes(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "expected `lengths.s` and `lengths.t`" in result.err
 
 
+ATTENTION = """\
+net attend
+time s, t
+input x[t]
+target y[t]
+param a = 0.5, b = 0.3
+d = tanh(b * sum(softmax(a * x * along(x, s), over s) * along(x, s), over s))
+output d
+loss mean((d - y) ** 2, over t)
+"""
+
+
+def test_two_axes_with_the_same_steps(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table is of both, and lengths are those of both."""
+    monkeypatch.setenv(VARIABLE, "reference")
+    (tmp_path / "attend.roll").write_text(ATTENTION)
+    (tmp_path / "rows.csv").write_text("x,y\n1,2\n0.5,1\n-1,3\n")
+    random = np.random.default_rng(0)
+    arrays = {"x": random.normal(size=(3, 2)), "y": random.normal(size=(3, 2))}
+    arrays["x"][:, 0], arrays["x"][2, 1] = [1, 0.5, -1], np.nan
+    np.savez(tmp_path / "i.npz", lengths=np.array([3, 2]), **arrays)
+    found = []
+    for inputs in ("rows.csv", "i.npz"):
+        result = run("run", "attend.roll", "--inputs", inputs, "--outputs", "o.npz")
+        assert result.status == 0, result.err
+        with np.load(tmp_path / "o.npz") as kept:
+            found.append(np.reshape(kept["d"], (3, -1)))
+    np.testing.assert_allclose(found[1][:, :1], found[0], rtol=1e-6)
+    assert found[1][1, 1] and not found[1][2, 1]
+    result = run("run", "attend.roll", "--inputs", "i.npz", "--steps", "4")
+    assert result.status == 2
+    assert "input `x` has 3 steps of t, but `steps` has 4" in result.err
+
+
 @pytest.mark.usefixtures("uncompiled")
 def test_the_state_of_a_decoder_in_a_file(run: Run, tmp_path: Path) -> None:
     """The encoder runs when the state is made, and the decoder goes on from file to file."""

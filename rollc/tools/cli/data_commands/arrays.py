@@ -286,7 +286,7 @@ def _say_others(each: Sequence[Arranged], columns: Columns) -> None:
 
 
 def _need_one_axis(network: Network, file: str) -> None:
-    if len(network.axes) > 1:
+    if len({*network.same_steps.values()}) > 1:
         raise InputError(f"`{file}` is a table of steps, and there are several sorts: give an .npz")
 
 
@@ -301,7 +301,7 @@ def _refuse(columns: Columns, file: str) -> None:
 def _lengths(network: Network, found: dict[str, Array], file: str) -> dict[str, Array] | None:
     """The lengths by axis, taken out of the arrays of a file; None if it has none."""
     own_names = {f"{LENGTHS}.{axis}": axis for axis in network.axes}
-    if len(network.axes) == 1:
+    if len({*network.same_steps.values()}) == 1:
         own_names[LENGTHS] = network.axes[0]
     taken = {*network.inputs, *network.targets}
     if LENGTHS in found.keys() - own_names.keys() - taken:
