@@ -227,8 +227,10 @@ def repeated(routine: Routine) -> Shape:
 class Reduce:
     """A reduction over axes: ``sum_over``, ``max_over`` or ``min_over``.
 
-    A sum may be that of the products with a ``factor``; with ``accumulate`` it is added to the
-    stored value.
+    A sum may be that of the products with a ``factor``, which may lack the last dimension: it has
+    a number for each vector then.  It is predicated by ``when``, a condition at each step: other
+    terms are zero, whatever the operand is there; the factor is zero.  With ``accumulate`` it is
+    added to the stored value.
     """
 
     name: str
@@ -242,6 +244,7 @@ class Reduce:
     line: int = 0
     accumulate: bool = False
     factor: Operand | None = None
+    when: Ref | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,7 +443,7 @@ def reads(statement: Simple) -> Iterator[Ref]:
         case Routine():
             operands = statement.operands
         case Reduce():
-            operands = (statement.operand, statement.factor)
+            operands = (statement.operand, statement.factor, statement.when)
         case Carry():
             operands = (Ref(statement.buffer),)
         case Optional():

@@ -1,7 +1,8 @@
 """Lowering of primitive operations to the forms that kernels are scheduled from.
 
 After :mod:`rollc.ir.decomposition`:
-  sum(a * b)                     ->  dot(a, b)           vectors, with no other reader of a * b
+  sum(a * b)                     ->  dot(a, b)           vectors, with no other reader of a * b;
+                                                         of pairs of steps the last dimension too
   f(condition)                   ->  f(where(condition, 1, 0))  f takes numbers
   slice(f(a, b))                 ->  f(slice(a), slice(b))   f elementwise, read by slices only
 
@@ -18,7 +19,7 @@ from dataclasses import replace
 from rollc.ir.builder import Builder
 from rollc.ir.decomposition import made_since
 from rollc.ir.expressions import call
-from rollc.ir.graph import Attribute, Edge, Graph, Node, attributes
+from rollc.ir.graph import Attribute, Edge, Graph, Node, Type, attributes
 from rollc.ir.operations import operation_of
 from rollc.ir.traversal import users
 
@@ -30,13 +31,15 @@ def with_dots(graph: Graph) -> Graph:
     dots: dict[str, tuple[Edge, ...]] = {}
     gone: set[str] = set()
     for node in graph.nodes:
-        if node.operation != "sum" or node.type.shape:
+        if node.operation != "sum":
             continue
         product = graph[node.operands[0].source]
+        if node.type.shape and not _is_of_pairs(node, product.type):
+            continue
         if product.operation != "multiply" or product.name in kept or readers[product.name] > 1:
             continue
         shapes = {graph[edge.source].type.shape for edge in product.operands}
-        if shapes == {product.type.shape} and len(product.type.shape) == 1:
+        if shapes == {product.type.shape} and len(product.type.shape) == len(node.type.shape) + 1:
             dots[node.name] = product.operands
             gone.add(product.name)
     if not dots:
@@ -48,6 +51,12 @@ def with_dots(graph: Graph) -> Graph:
         for node in graph.nodes
         if node.name not in gone
     )
+
+
+def _is_of_pairs(node: Node, product: Type) -> bool:
+    """Whether a sum along the last dimension is for each pair of steps, which would be stored."""
+    last = node.options.get("axis") in (-1, len(product.shape) - 1)
+    return len(node.type.time) > 1 and last
 
 
 def with_numbers(graph: Graph) -> Graph:

@@ -294,3 +294,26 @@ def test_no_step_comes_by_itself() -> None:
     message = "needs all steps of t, which it reads along s: what is read along s can be an input"
     with pytest.raises(InputError, match=message):
         attention.initial_state(params, {})
+
+
+@pytest.mark.parametrize("heads", [1, H])
+@pytest.mark.parametrize("backend", ["reference", pytest.param("numba", marks=pytest.mark.long)])
+def test_what_is_masked_may_be_infinite(backend: str, heads: int) -> None:
+    """Keys of later steps, which no step that counts looks at: their slopes are not taken."""
+    size = K if heads == 1 else H * K
+    body = (ONE_HEAD if heads == 1 else HEADS) + EARLIER_ONES
+    body = "input z[t]: [4]\n" + body.replace("Wk @ x", "Wk @ z")
+    text = (HEAD + PRODUCTS + body + LOSS).replace("{size}", str(size))
+    text = text.replace("mean(mse(o, y), over t)", "sum(where(n < 5, mse(o, y), 0), over t)")
+    attention = build_text(text, dtype="float64", backend=backend)
+    params, given = drawn(attention)
+    loss, gradients = attention.value_and_grad(
+        params, {name: array[: STEPS - 1] for name, array in given.items()}
+    )
+    given["z"][-1, 0], given["z"][-1, 1] = np.inf, np.nan
+    found, slopes = attention.value_and_grad(params, given)
+    assert found == pytest.approx(loss, rel=1e-12)
+    for name, gradient in slopes.items():
+        if name in given:
+            gradient = gradient[:-1]
+        np.testing.assert_allclose(gradient, gradients[name], 0, 1e-11, err_msg=name)

@@ -345,8 +345,14 @@ class Interpreter(Walk):
     def _reduce(self, reduce: Reduce, domain: Domain) -> None:
         operands = [self._operand(reduce.operand, domain, {})]
         if reduce.factor is not None:
-            operands.append(self._operand(reduce.factor, domain, {}))
-            operands = [self.compute("multiply", _NONE, operands, reduce.shape, domain)]
+            factor = self._operand(reduce.factor, domain, {})
+            if isinstance(factor, Value) and factor.shape and factor.shape == reduce.shape[:-1]:
+                size = reduce.shape[-1]  # of each vector
+                factor = replace(factor, array=factor.array[..., None].repeat(size, axis=-1))
+            operands = [self.compute("multiply", _NONE, [*operands, factor], reduce.shape, domain)]
+        if reduce.when is not None:
+            chosen = [self.read(reduce.when, domain), *operands, Number(0.0)]
+            operands = [self.compute("where", _NONE, chosen, reduce.shape, domain)]
         over: Mapping[str, Attribute] = {"over": reduce.over}
         value = self.compute(reduce.operation, over, operands, reduce.shape, domain)
         self._keep(reduce.out, value, reduce.accumulate, domain)

@@ -452,10 +452,18 @@ class Statements:
             for one in (reduce.operand, reduce.factor)
             if one is not None
         ]
+        if reduce.when is not None:
+            when = self._type(reduce.when, reduce, context)
+            plain = when is not None and when.kind == "bool" and not when.shape
+            if reduce.factor is None or not plain:
+                yield f"is a sum of products where `{reduce.when.buffer}` holds, or else a sum"
+            types.append(when)
         axes = {axis for type_ in types if type_ is not None for axis in type_.axes}
         if axes != {*reduce.over, *reduce.kept}:
             yield f"iterates over {self._over(reduce)}, and reads along {ordered_axes(axes)}"
         shapes = [type_.shape for type_ in types if type_ is not None and type_.size > 1]
+        if isinstance(reduce.factor, Ref) and reduce.factor.shape == reduce.shape[:-1]:
+            shapes = [shape for shape in shapes if shape != reduce.factor.shape]
         if any(shape != reduce.shape for shape in shapes) or reduce.out.shape != reduce.shape:
             yield f"has the shape {reduce.shape}, and reads or writes another"
         yield from self._kept(reduce.out, reduce.kept, context)

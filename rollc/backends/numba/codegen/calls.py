@@ -24,7 +24,7 @@ def write_routine(write: Writer, routine: Routine) -> None:
         write.clear(routine.out, buffer.shape)
         write.depth -= opened
     before = repeated(routine)
-    if routine.operation == "dot" and not before and _vecdot(write, routine):
+    if routine.operation == "dot" and _vecdot(write, routine, before):
         return
     if routine.operation == "outer" and not before and _sum_of_each(write, routine):
         return
@@ -60,14 +60,18 @@ def _of_one(routine: Routine, before: Shape) -> tuple[Routine, frozenset[Ref]]:
     return replace(routine, out=out, operands=operands, shape=shape), frozenset(parts)
 
 
-def _vecdot(write: Writer, routine: Routine) -> bool:
-    """Write the dot products of all rows along two axes as one call, where they are that."""
+def _vecdot(write: Writer, routine: Routine, before: Shape) -> bool:
+    """Write the dot products of all rows along two axes as one call, where they are that.
+
+    Those ``before`` are several of a row, which are one call where there are two axes.
+    """
     a, b = routine.operands
     out, span = routine.out, routine.span
     if (
         not routine.over
-        or write.buffers[out.buffer].shape
+        or bool(write.buffers[out.buffer].shape) != bool(before)
         or not (isinstance(a, Ref) and isinstance(b, Ref) and a.shape and b.shape)
+        or (before and (len(routine.over) < 2 or a.shape != b.shape))
     ):
         return False
     inner = routine.over[-2:]
@@ -78,19 +82,21 @@ def _vecdot(write: Writer, routine: Routine) -> bool:
         outer = write.stride(ref, inner[:1]) if len(inner) > 1 else "0"
         return f"({outer}, {write.stride(ref, inner[-1:])})"
 
+    places = start("out", write.first_row(out, inner, span), out.offset)
     write.call(
-        "vecdot",
+        "vecdot_of_each" if before else "vecdot",
         write.array(a),
         write.array(b),
         out=write.array(out),
-        size=prod(a.shape),
+        size=prod(a.shape) // prod(before),
+        count=prod(before) if before else None,
         shape=f"({write.count(inner[:-1], span)}, {write.count(inner[-1:], span)})",
         a_strides=strides(a),
         b_strides=strides(b),
         out_strides=strides(out),
         **start("a", write.first_row(a, inner, span), a.offset),
         **start("b", write.first_row(b, inner, span), b.offset),
-        **start("out", 0, write.first_row(out, inner, span)),
+        **(places if before else start("out", 0, write.first_row(out, inner, span))),
     )
     write.depth -= opened
     return True

@@ -1,14 +1,16 @@
 """Code generation of reductions over time and the batch.
 
 A sum of contiguous numbers is one call.  A sum of vectors, each times a number, is a product of
-strided matrices: attention and its gradients are such sums.  All others are loops over the terms.
+strided matrices: attention and its gradients are such sums, with a product for each head.  Where
+terms are left out, their numbers are zero, and that is enough as long as all vectors are finite.
+All others are loops over the terms.
 """
 
 from __future__ import annotations
 
 from math import prod
 
-from rollc.backends.numba.codegen.printer import Writer, start
+from rollc.backends.numba.codegen.printer import Writer, shifted, start
 from rollc.ir.graph import BATCH, ordered_axes
 from rollc.ir.operations import OPERATIONS
 from rollc.kernel.cost_model import is_narrow
@@ -18,8 +20,25 @@ from rollc.kernel.program import Reduce, Ref
 def write_reduction(write: Writer, reduction: Reduce) -> None:
     """Write a reduction."""
     write.comment([reduction.name], [reduction.line])
-    if _weighted(write, reduction):
+    if reduction.when is None:
+        if _weighted(write, reduction):
+            return
+    elif (pair := _vectors_and_numbers(write, reduction)) is not None:
+        _say_finite(write, pair[0])
+        write.say("if zero == 0:  # all vectors are finite")
+        write.depth += 1
+        if not _weighted(write, reduction):
+            _in_loops(write, reduction)
+        write.depth -= 1
+        write.say("else:  # a term that is left out may be NaN")
+        write.depth += 1
+        _in_loops(write, reduction)
+        write.depth -= 1
         return
+    _in_loops(write, reduction)
+
+
+def _in_loops(write: Writer, reduction: Reduce) -> None:
     out = write.element(reduction.out)
     size = prod(reduction.shape)
     neutral = {"max_over": "F(-np.inf)", "min_over": "F(np.inf)"}.get(reduction.operation, "F(0)")
@@ -69,7 +88,22 @@ def _weighted(write: Writer, reduction: Reduce) -> bool:
         write.depth -= opened
         accumulate = True
     opened = write.open(outer, 1, span)
-    first = (*rows, *terms)
+    heads, width = prod(numbers.shape), prod(write.buffers[numbers.buffer].shape)
+    columns = prod(vectors.shape) // heads
+    if heads > 1:
+        write.say(f"for j in range({heads}):")
+        write.depth += 1
+        opened += 1
+
+    def column(ref: Ref, size: int) -> str:
+        return (
+            shifted(f"j * {size}" if size > 1 else "j", ref.offset)
+            if heads > 1
+            else str(ref.offset)
+        )
+
+    strides = (_times(write.stride(numbers, along), width) for along in (rows, terms))
+    begin = _times(write.first_row(numbers, (*rows, *terms), span), width)
     write.call(
         "matmul_strided",
         write.array(numbers),
@@ -77,13 +111,13 @@ def _weighted(write: Writer, reduction: Reduce) -> bool:
         out=write.array(out),
         rows=write.count(rows, span),
         inner=write.count(terms, span),
-        columns=prod(vectors.shape),
-        a_strides=f"({write.stride(numbers, rows)}, {write.stride(numbers, terms)})",
+        columns=columns,
+        a_strides=f"({', '.join(strides)})",
         b_stride=write.stride(vectors, terms),
         out_stride=write.stride(out, rows) if rows else None,
-        **start("a", 0, write.first_row(numbers, first, span)),
-        **start("b", write.first_row(vectors, terms, span), vectors.offset),
-        **start("out", write.first_row(out, rows, span), out.offset),
+        **start("a", 0, _plus(begin, column(numbers, 1))),
+        **start("b", write.first_row(vectors, terms, span), column(vectors, columns)),
+        **start("out", write.first_row(out, rows, span), column(out, columns)),
         accumulate=accumulate or None,
     )
     write.depth -= opened
@@ -91,19 +125,53 @@ def _weighted(write: Writer, reduction: Reduce) -> bool:
 
 
 def _vectors_and_numbers(write: Writer, reduction: Reduce) -> tuple[Ref, Ref] | None:
-    """The factors of a sum of products of vectors and numbers; None where it is no such sum."""
+    """The factors of a sum of products of vectors and numbers; None where it is no such sum.
+
+    There is a number for each row, or for each vector in it.
+    """
     pair = (reduction.operand, reduction.factor)
-    if reduction.operation != "sum_over" or is_narrow(prod(reduction.shape)):
+    if reduction.operation != "sum_over":
         return None
     for vectors, numbers in (pair, pair[::-1]):
         if (
             isinstance(vectors, Ref)
             and isinstance(numbers, Ref)
             and vectors.shape == reduction.out.shape == reduction.shape
-            and not write.buffers[numbers.buffer].shape
+            and _is_number_each(write, numbers, vectors)
         ):
-            return vectors, numbers
+            return (
+                None
+                if is_narrow(prod(vectors.shape) // prod(numbers.shape))
+                else (vectors, numbers)
+            )
     return None
+
+
+def _is_number_each(write: Writer, numbers: Ref, vectors: Ref) -> bool:
+    if numbers.shape:
+        return numbers.shape == vectors.shape[:-1]
+    return not write.buffers[numbers.buffer].shape
+
+
+def _say_finite(write: Writer, vectors: Ref) -> None:
+    """Write what is 0 if all vectors of a buffer are finite."""
+    buffer = write.buffers[vectors.buffer]
+    counts = [write.steps(axis) for axis in buffer.axes] + (["B"] if buffer.batch else [])
+    write.call("sum_of_zeros", write.array(vectors), into="zero = ", rows=" * ".join(counts) or "1")
+
+
+def _times(rows: str, width: int) -> str:
+    """A number of rows in elements."""
+    if width == 1 or rows == "0":
+        return rows
+    if rows.isdigit():
+        return str(int(rows) * width)
+    return f"({rows}) * {width}" if " " in rows else f"{rows} * {width}"
+
+
+def _plus(start: str, more: str) -> str:
+    """The sum of two expressions."""
+    return start if more == "0" else more if start == "0" else f"{start} + {more}"
 
 
 def _is_contiguous(write: Writer, reduction: Reduce) -> bool:
@@ -135,8 +203,12 @@ def _summed(write: Writer, reduction: Reduce, over: tuple[str, ...]) -> None:
 def _terms(write: Writer, reduction: Reduce) -> None:
     """Write a reduction as a loop over its terms."""
     out, value = write.element(reduction.out), write.operand(reduction.operand)
-    if reduction.factor is not None:
+    if isinstance(reduction.factor, Ref) and 0 < len(reduction.factor.shape) < len(reduction.shape):
+        value = f"{value} * {write.element(reduction.factor, f'k // {reduction.shape[-1]}')}"
+    elif reduction.factor is not None:
         value = f"{value} * {write.operand(reduction.factor)}"
+    if reduction.when is not None:
+        value = f"({value} if {write.operand(reduction.when)} else F(0))"
     axes = ordered_axes((*reduction.over, *reduction.kept))
     size = prod(reduction.shape)
     # Iterations of the innermost loop are independent unless it is over terms.  Loops over elements

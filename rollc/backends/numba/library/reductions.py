@@ -47,6 +47,16 @@ def sum_row(x: Array, size: int, x_row: int = 0, x_column: int = 0) -> Any:
 
 
 @routine
+def sum_of_zeros(x: Array, rows: int) -> Any:
+    """The sum of the first rows of an array, times 0: 0 if all is finite, and else NaN."""
+    total = x.dtype.type(0)
+    for row in range(rows):
+        for k in range(x.shape[1]):
+            total += x[row, uint(k)] * x.dtype.type(0)
+    return total
+
+
+@routine
 def extreme_along(
     x: Array,
     out: Array,

@@ -13,15 +13,14 @@ and saved as object code (:mod:`rollc.backends.numba.jit.routine`).
 
 from __future__ import annotations
 
+from rollc.backends.numba.library.dots import dot, vecdot, vecdot_of_each
 from rollc.backends.numba.library.gemm.packing import pack
 from rollc.backends.numba.library.gemm.products import (
-    dot,
     matmul,
     matmul_steps,
     matmul_strided,
     sum_outer_products,
     sum_outer_products_strided,
-    vecdot,
     work_for_team,
 )
 from rollc.backends.numba.library.gemm.steps import matmul_apart
@@ -30,6 +29,7 @@ from rollc.backends.numba.library.reductions import (
     draw,
     extreme_along,
     sum_along,
+    sum_of_zeros,
     sum_row,
 )
 from rollc.backends.numba.library.rows import (
@@ -95,10 +95,12 @@ __all__ = [
     "small_matmul",
     "softmax",
     "sum_along",
+    "sum_of_zeros",
     "sum_outer_products",
     "sum_outer_products_strided",
     "sum_row",
     "transpose",
     "vecdot",
+    "vecdot_of_each",
     "work_for_team",
 ]

@@ -9,6 +9,7 @@ import pytest
 from numba import njit
 
 from rollc.backends.numba.jit.target import host
+from rollc.backends.numba.library import dots
 from rollc.backends.numba.library.gemm import products as gemm
 from rollc.backends.numba.library.row_kernels import (
     dot_kernel,
@@ -33,9 +34,17 @@ def run_gemv_kernel(a: Any, b: Any, out: Any, inner: int, columns: int, add: boo
 
 @njit
 def run_vecdot(a: Any, b: Any, out: Any, size: int, m: int, n: int) -> None:
-    gemm.vecdot(
+    dots.vecdot(
         a, b, out, size, shape=(m, n), a_strides=(n, 1), b_strides=(0, 1), out_strides=(1, m),
         a_row=1, a_column=2, b_column=1, out_column=3,
+    )  # fmt: skip
+
+
+@njit
+def run_vecdot_of_each(a: Any, b: Any, out: Any, size: int, m: int, n: int) -> None:
+    dots.vecdot_of_each(
+        a, b, out, size, 3, shape=(m, n), a_strides=(n, 1), b_strides=(0, 1), out_strides=(1, m),
+        a_row=1, a_column=2, b_column=1, out_row=1, out_column=2,
     )  # fmt: skip
 
 
@@ -101,6 +110,22 @@ def test_products_of_all_rows_along_two_axes(dtype: Any) -> None:
     expected = np.einsum("ijk,jk->ji", rows, b[:, 1 : 1 + size]).reshape(-1)
     np.testing.assert_allclose(out[0, 3:-1], expected, **bound(dtype))
     assert np.isnan(out[0, [0, 1, 2, -1]]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_several_vectors_of_all_rows(dtype: Any) -> None:
+    random = np.random.default_rng(0)
+    count, inner, size = 5, 3, 7
+    a = random.normal(size=(1 + count * inner, 3 * size + 3)).astype(dtype)
+    b = random.normal(size=(inner, 3 * size + 2)).astype(dtype)
+    out = np.full((2 + count * inner, 6), np.nan, dtype)
+    run_vecdot_of_each(a, b, out, size, count, inner)
+    rows = a[1:, 2 : 2 + 3 * size].reshape(count, inner, 3, size)
+    others = b[:, 1 : 1 + 3 * size].reshape(inner, 3, size)
+    expected = np.einsum("ijhk,jhk->jih", rows, others).reshape(-1, 3)
+    np.testing.assert_allclose(out[1:-1, 2:5], expected, **bound(dtype))
+    out[1:-1, 2:5] = np.nan
+    assert np.isnan(out).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
