@@ -60,7 +60,7 @@ def print_remarks(
     return "\n".join(lines) + "\n"
 
 
-def predicate_text(product: MatMul | OuterProduct) -> str:
+def predicate_text(product: MatMul | OuterProduct | Reduce) -> str:
     """The condition of a predicated product, in words; "" without one."""
     return "" if product.when is None else f", where {product.when.buffer} holds"
 
@@ -144,7 +144,8 @@ def _how(decision: Decision) -> str:
         case OuterProduct():
             return f"one product over {_axes(statement.over)}" + predicate_text(statement)
         case Reduce():
-            return f"{node.operation.partition('_')[0]} over {_axes(statement.over)}"
+            how = f"{node.operation.partition('_')[0]} over {_axes(statement.over)}"
+            return how + predicate_text(statement)
         case Routine():
             return node.operation
     raise AssertionError(statement)
