@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rollc.drawing.diagram import Box, BoxLook, Line, fits, wrapped
 from rollc.drawing.folding.equations import applied_name, equation, full_text
-from rollc.drawing.folding.folding import INITIAL, Folded, Value, is_adjoint, is_named
+from rollc.drawing.folding.folding import INITIAL, Folded, Value, is_adjoint, is_named, said_name
 from rollc.ir.graph import LEAVES, Node
 
 _MOST_NAMES = 30  # characters of the names of what is inside a cell
@@ -22,7 +22,7 @@ def value_box(folded: Folded, value: Value, frames: tuple[str, ...] = (), short:
         lines = _leaf_lines(node, short or base)
     elif len(value.names) > 1:
         look = "gradient"
-        lines = [Line(text) for text in wrapped(", ".join(value.names))]
+        lines = [Line(text) for text in wrapped(", ".join(map(said_name, value.names)))]
         lines.append(Line("summed over all steps", "equation"))
     else:
         lines = _lines(folded, value, short or base)
@@ -42,7 +42,8 @@ def _lines(folded: Folded, value: Value, short: str) -> list[Line]:
     lines: list[Line] = []
     function = applied_name(folded, value)
     if folded.every or is_named(short):
-        lines.append(Line(f"{function}({short})" if function else short))
+        name = said_name(short)
+        lines.append(Line(f"{function}({name})" if function else name))
     text = equation(folded, value, fits)
     lines += [Line(part, "equation") for part in wrapped(text) if part]
     return lines or [Line(short)]
@@ -55,7 +56,7 @@ def _leaf_lines(node: Node, short: str) -> list[Line]:
     size = f"index({node.type.bound})" if node.type.bound else ""
     if node.type.shape:
         size = f"[{', '.join(map(str, node.type.shape))}]"
-    return [Line(short), *([Line(size, "parameters")] if size else [])]
+    return [Line(said_name(short)), *([Line(size, "parameters")] if size else [])]
 
 
 def _cell_lines(folded: Folded, value: Value) -> list[Line]:
@@ -79,7 +80,7 @@ def parameters_box(folded: Folded) -> Box | None:
     nodes = folded.graph.leaves("param")
     if not nodes:
         return None
-    texts = [f"{node.name} [{', '.join(map(str, node.type.shape))}]" for node in nodes]
+    texts = [f"{said_name(node.name)} [{', '.join(map(str, node.type.shape))}]" for node in nodes]
     # As high as wide, about: many stand several to a line.
     columns = max(1, round((len(texts) / 8) ** 0.5))
     rows = [texts[start : start + columns] for start in range(0, len(texts), columns)]

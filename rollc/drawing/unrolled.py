@@ -21,7 +21,7 @@ from rollc.drawing.copies import Copies, Copy
 from rollc.drawing.diagram import Arrow, ArrowLook, Box, Diagram, Frame, Line, wrapped
 from rollc.drawing.folding.cells import cell_of
 from rollc.drawing.folding.equations import full_text
-from rollc.drawing.folding.folding import INITIAL, is_adjoint
+from rollc.drawing.folding.folding import INITIAL, is_adjoint, said_name
 from rollc.drawing.layout import lay_out
 from rollc.drawing.places import Layout, Rectangle
 from rollc.drawing.wiring import Block, Wire, placed
@@ -291,7 +291,7 @@ class _Unrolled:
     def _gradients(self) -> Box:
         values = [copy.value for copy in self.copies.gradients]
         names = [name for value in values for name in value.names]
-        lines = [Line(text) for text in wrapped(", ".join(names))]
+        lines = [Line(text) for text in wrapped(", ".join(map(said_name, names)))]
         lines.append(Line("each the sum over all steps", "equation"))
         title = "\n".join(full_text(self.folded, value) for value in values)
         return Box(GRADIENTS, "gradient", tuple(lines), title, adjoint=True, result=True)

@@ -263,3 +263,14 @@ output gap, m
     texts = {value.name: equation(shown, value, lambda text: True) for value in shown.values}
     assert texts["gap"] == "expand(x[t-1], axis=0) - expand(x, axis=1)"
     assert texts["m"] == "max(expand(x, axis=1) + A)"
+
+
+def test_the_parts_of_a_complex_value_have_their_names() -> None:
+    text = "net n\ninput x: complex[2]\nparam w: complex[2]\nz = w * z[t-1] + x\noutput z\n"
+    graph, _ = read_spec(text, "n.roll", {}, "taught")
+    drawn = draw(graph).diagram
+    lines = {line.text for box in drawn.boxes for line in box.lines}
+    assert {"Re x", "Im x", "Re z", "Im z", "Re w [2]"} <= lines
+    shown = folded(graph)
+    texts = {value.name: equation(shown, value, lambda text: True) for value in shown.values}
+    assert texts["z're"] == "Re w · Re z[t-1] - Im w · Im z[t-1] + Re x"

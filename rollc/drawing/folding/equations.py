@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rollc.drawing.folding.cells import cell_of
-from rollc.drawing.folding.folding import INITIAL, Folded, Value, is_adjoint, is_named
+from rollc.drawing.folding.folding import INITIAL, Folded, Value, is_adjoint, is_named, said_name
 from rollc.ir.graph import BATCH, LEAVES, Edge, Graph, Node
 from rollc.ir.time.delay_axes import ALONG
 from rollc.lang.symbols.builtins import COMPARISONS, SYMBOL_OF, said
@@ -97,6 +97,9 @@ class _Writer:
 
     def _name(self, name: str) -> str:
         """A name as its reader would say it: without the cell that both are in."""
+        return said_name(self._inside(name)) if self.short else name
+
+    def _inside(self, name: str) -> str:
         path = cell_of(self.of, self.folded)
         if self.short and path and not is_adjoint(path[-1]):
             return name.removeprefix(f"{path[-1]}.")

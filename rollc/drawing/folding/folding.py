@@ -19,6 +19,7 @@ from functools import cached_property
 
 from rollc.autodiff.tangent import tangent_name
 from rollc.ir.graph import LEAVES, Edge, Graph, Node
+from rollc.ir.names import IMAGINARY, REAL
 from rollc.ir.operations import operation_of
 from rollc.ir.traversal import cycles, in_order, users, without_unused
 from rollc.transforms.covering import covering
@@ -116,8 +117,17 @@ def is_adjoint(name: str) -> bool:
 
 
 def is_named(name: str) -> bool:
-    """Whether it is a value of the spec, or the adjoint or the tangent of one."""
-    return not any(mark in name.removesuffix(tangent_name("")) for mark in "':^")
+    """Whether it is a value of the spec, a part of a complex one, or an adjoint or a tangent."""
+    whole = name.removesuffix(tangent_name("")).removesuffix(REAL).removesuffix(IMAGINARY)
+    return not any(mark in whole for mark in "':^")
+
+
+def said_name(name: str) -> str:
+    """A name as a person says it: the parts of a complex value are ``Re z`` and ``Im z``."""
+    for part, word in ((REAL, "Re"), (IMAGINARY, "Im")):
+        if name.endswith(part):
+            return f"{word} {name.removesuffix(part)}"
+    return name
 
 
 def unfolded(graph: Graph) -> Folded:

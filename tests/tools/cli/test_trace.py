@@ -110,3 +110,12 @@ def test_wrong_uses(
     data = ["--inputs", "data.npz"] if "k" in words else []
     assert main(["trace", *words, *data]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_complex_value_is_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "net n\ninput x: complex\nparam w: complex\nz = w * z[t-1] + x\noutput z\n"
+    (folder / "z.roll").write_text(text)
+    np.savez(folder / "z.npz", x=np.full((4, 2), 3 + 4j))
+    assert main(["trace", "z.roll", "--inputs", "z.npz", "--format", "json"]) == 0
+    found = {flow["name"]: flow for flow in json.loads(capsys.readouterr().out)}
+    assert found["x"]["value"] == pytest.approx([5.0] * 4) and "z" in found

@@ -24,7 +24,7 @@ from rollc.network.diagnosis.not_finite import NotFinite, first_not_finite
 from rollc.network.evaluation import Evaluation, evaluation_of
 from rollc.network.interface import interface_of
 from rollc.network.network import Network
-from rollc.network.pairs.network import in_pairs
+from rollc.network.pairs.network import in_pairs, with_complex_arrays
 from rollc.support.chart import Point, chart
 from rollc.tools import console, files
 from rollc.tools.cli import effect, sources
@@ -171,7 +171,7 @@ def _network(spec: str, sets: Mapping[str, int], feed: Feed) -> Network:
         return open_artefact(sources.open_artefact(spec, sets, "float32", feed))
     source = sources.read_source(spec)
     graph, _ = read_spec(source.text, source.name, sets, feed)
-    return Network(graph, _no_kernel, "float64", feed=feed)
+    return with_complex_arrays(Network(graph, _no_kernel, "float64", feed=feed))
 
 
 def _no_kernel(entry: str) -> Kernel:
