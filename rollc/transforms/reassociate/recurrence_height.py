@@ -83,11 +83,13 @@ def with_late_scaling(graph: Graph) -> Graph:
             )
         }
         # Of a scaled value of a scaled value, the outer one goes first.
+        axes = {name: reach.axis for name, reach in graph.reach.items()}
         late = {
             name: position
             for name, position in late.items()
             if (source := graph[name].operands[position].source) not in late
-            and _along_one(graph, name, source)
+            # All delayed reads of a value are along one axis.
+            and axes.setdefault(source, axes[name]) == axes[name]
         }
         if not late:
             return graph
@@ -113,11 +115,6 @@ def _scaled(graph: Graph, node: Node) -> int | None:
         if edge.delay == 0 and carried and source.type == node.type and source.initial is None:
             return position
     return None
-
-
-def _along_one(graph: Graph, *names: str) -> bool:
-    """Whether the delayed reads of some nodes are all along one axis."""
-    return len({graph.reach[name].axis for name in names if name in graph.reach}) == 1
 
 
 def _when(graph: Graph, edge: Edge) -> str:

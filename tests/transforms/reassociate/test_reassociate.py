@@ -7,7 +7,9 @@ from rollc.autodiff.adjoint import adjoint
 from rollc.driver.sources import read_spec
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
+from rollc.ir.verifier import verify
 from rollc.transforms.canonicalize import canonicalize
+from rollc.transforms.reassociate.recurrence_height import with_late_scaling
 from tests.helpers.lowering import lower, shorten
 
 FILTER = """
@@ -140,6 +142,16 @@ def test_what_is_scaled_is_read_late() -> None:
     late = {source for source, delay in delayed(after) if delay < 0}
     assert len(late) <= 2
     assert "~y" in late
+
+
+def test_what_is_scaled_twice_is_read_late_along_one_axis() -> None:
+    """All delayed reads of a value are along one axis, also if several are multiples of it."""
+    text = "net n\ntime s, t\ninput x[s, t]\nparam w, q\nu = tanh(x)\na = w * u\nb = q * u\n"
+    text += "h = sin(a[s-1]) * b[t-1]\noutput h\n"
+    graph = canonicalize(read_spec(text, "n.roll")[0])
+    late = with_late_scaling(graph)
+    assert verify(late) == []
+    assert "a" not in late.by_name and "b" in late.by_name  # the first one is read late
 
 
 def test_reads_with_one_delay_become_one() -> None:
