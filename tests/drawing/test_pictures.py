@@ -30,8 +30,26 @@ SPECS = ROOT / "specs"
 ALL = sorted(path for path in SPECS.rglob("*.roll") if path.parent.name != "cells")
 
 
+THREE_CELLS = """
+net three
+use "cells/lstm.roll"
+dim D = 6, H = 12, K = 4
+input x: [D]
+target y: index(K)
+param V: [K, H], c: [K]
+low = lstm(x; H=H)
+middle = lstm(dropout(low, rate=0.2); H=H)
+high = lstm(dropout(middle, rate=0.2); H=H)
+o = V @ dropout(high, rate=0.2) + c
+output o
+loss mean(cross_entropy(o, y), over t)
+"""
+
+
 @cache
 def graph_of(name: str) -> Graph:
+    if name == "three cells":
+        return read_spec(THREE_CELLS, "three.roll")[0]
     path = SPECS / f"{name}.roll"
     return read_spec(path.read_text(encoding="utf-8"), path.name)[0]
 
@@ -84,18 +102,26 @@ def test_initial_values_stand_at_the_squares() -> None:
 
 
 def test_a_cell_is_a_frame_and_where_there_is_much_a_box() -> None:
-    rolled = picture_of("sequences/stacked")
+    rolled = picture_of("three cells")
     assert [frame.name for frame in rolled.diagram.frames] == ["low", "middle", "high"]
-    closed = draw(stage_graph(graph_of("sequences/stacked"), "adjoint", None, 3))
+    closed = draw(stage_graph(graph_of("three cells"), "adjoint", None, 3))
     cells = [box.name for box in closed.diagram.boxes if box.look == "cell"]
     assert len(cells) == 3 * 6
     assert len(closed.values.values) <= MANY
-    some = draw(stage_graph(graph_of("sequences/stacked"), "checked"), opened=["low"])
+    some = draw(stage_graph(graph_of("three cells"), "checked"), opened=["low"])
     assert [frame.name for frame in some.diagram.frames] == ["low"]
-    steps = draw(stage_graph(graph_of("sequences/stacked"), "dag", None, 2), opened=["low"])
+    steps = draw(stage_graph(graph_of("three cells"), "dag", None, 2), opened=["low"])
     boxes = {box.name: box for box in steps.diagram.boxes}
     assert boxes["low.h.1"].frames == ("block 0 1", "low t = 1")
     assert boxes["middle.1"].frames == ("block 0 1",)
+
+
+def test_layers_are_frames_in_a_frame() -> None:
+    picture = picture_of("sequences/stacked")
+    assert [frame.name for frame in picture.diagram.frames] == ["h", "h.0", "h.1", "h.2"]
+    boxes = {box.name: box for box in picture.diagram.boxes}
+    assert boxes["h.1.c"].frames == ("h", "h.1")
+    assert boxes["h.0"].frames == ("h",)
 
 
 # Where boxes stand
@@ -277,7 +303,7 @@ def test_overlaps_are_found() -> None:
 
 
 def test_texts_are_inside_of_their_boxes() -> None:
-    picture = picture_of("sequences/stacked", "adjoint", 3)
+    picture = picture_of("three cells", "adjoint", 3)
     for box in picture.diagram.boxes:
         place = picture.layout.boxes[box.name]
         assert isinstance(box, Box)
@@ -355,7 +381,7 @@ def test_latex_takes_the_tikz(tmp_path: Path) -> None:
 
 
 def test_a_cell_that_is_not_there_is_named() -> None:
-    graph = graph_of("sequences/stacked")
+    graph = graph_of("three cells")
     with pytest.raises(InputError, match="no cell `lwo`; did you mean `low`"):
         draw(graph, opened=["lwo"])
     with pytest.raises(InputError, match="no cell `low`; it has none"):

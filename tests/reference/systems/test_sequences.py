@@ -166,7 +166,7 @@ def test_an_input_that_every_step_sees() -> None:
 def stacked(p: Leaves, masks: list[Array]) -> tuple[dict[str, Any], Any]:
     """``masks`` are what the three layers' values are multiplied with, [T, H] each."""
     below = p["x"]
-    for layer, mask in zip(("low", "middle", "high"), masks, strict=True):
+    for layer, mask in zip(("h.0", "h.1", "h.2"), masks, strict=True):
         h = c = np.zeros(4)
         states = []
         for x in below:

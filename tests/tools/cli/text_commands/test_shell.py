@@ -55,7 +55,7 @@ def completed(line: str, monkeypatch: pytest.MonkeyPatch, capsys: Out) -> list[s
         ("rollc list cells/lstm_p", ["plain,cells/lstm_peephole", "plain,cells/lstm_projected"]),
         ("rollc new a --template spik", ["plain,spiking/spikes"]),
         ("rollc explain r115", ["plain,R115"]),
-        ("rollc explain sequences/stacked low.c", ["plain,low.c"]),
+        ("rollc explain sequences/stacked h.2.c", ["plain,h.2.c"]),
         ("rollc explain nothing_so_named h", []),
     ],
 )
