@@ -34,12 +34,12 @@ def grammar() -> dict[str, object]:
                 "2": {"name": "keyword.control.roll"},
             },
         },
-        _rule("keyword.operator.word.roll", _one_of(INSIDE)),
+        _rule("keyword.other.roll", _one_of(INSIDE)),
         {
             "match": rf"([;,])\s*({'|'.join(USES)}){USED}",
             "captures": {
                 "1": {"name": "punctuation.separator.roll"},
-                "2": {"name": "keyword.operator.word.roll"},
+                "2": {"name": "keyword.other.roll"},
             },
         },
         _rule("constant.numeric.roll", f"{BEFORE}{NUMBER}"),

@@ -32,7 +32,7 @@ class Document:
 
     def owns(self, span: Span) -> bool:
         """Whether a span lies in the text itself, and in none that it uses."""
-        return span.end <= len(self.source.text)
+        return span.start <= len(self.source.text)  # where it ends, its end can be found wrong
 
     def own(self, span: Span) -> Span:
         """The place in the text itself of what is in a file that it uses.

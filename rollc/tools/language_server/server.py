@@ -71,7 +71,9 @@ class RollServer(LanguageServer):
         return lsp.Position(number - 1, self.codec.client_num_units(before))
 
     def range(self, source: Source, span: Span) -> lsp.Range:
-        return lsp.Range(self.position(source, span.start), self.position(source, span.end))
+        file, start = source.at(span.start)
+        end = min(span.end, span.start + len(file.text) - start)  # the end of a text has no letter
+        return lsp.Range(self.position(source, span.start), self.position(source, end))
 
     def location(self, source: Source, span: Span) -> lsp.Location:
         file, _ = source.at(span.start)

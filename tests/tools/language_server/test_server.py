@@ -73,6 +73,16 @@ def test_diagnostics_while_typing_with_changes_to_apply(client: Client) -> None:
     assert client.diagnostics(name) == []
 
 
+@pytest.mark.parametrize("use", ["", 'use "parts.roll"\n'])
+def test_what_is_wrong_where_a_text_ends(client: Client, use: str) -> None:
+    """As while the last line is typed, which no other follows."""
+    text = f"net a\n{use}input x\nh ="
+    client.open(f"ends{len(use)}.roll", text)
+    (found,) = client.diagnostics(f"ends{len(use)}.roll")
+    end = {"line": text.count("\n"), "character": 3}
+    assert (found["code"], found["range"]) == ("R101", {"start": end, "end": end})
+
+
 def test_what_is_wrong_in_a_file_that_is_used(client: Client) -> None:
     """It is said at the `use`, with the place in the other file."""
     (client.root / "wrong.roll").write_text("cell f(x; H) -> y {\n    y = z\n}\n")
