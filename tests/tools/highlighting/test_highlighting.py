@@ -143,14 +143,14 @@ def test_the_grammar_of_textmate_tells_what_is_what() -> None:
     assert lines[2]["static"] == lines[2]["input"] == "keyword.control.roll"
     assert {lines[2][word] for word in words.TYPES} == {"storage.type.roll"}
     assert lines[3]["normal"] == "support.constant.roll"
-    assert lines[3]["frozen"] == lines[4]["when"] == "keyword.operator.word.roll"
+    assert lines[3]["frozen"] == lines[4]["when"] == "keyword.other.roll"
     assert lines[4]["1e-3"] == "constant.numeric.roll"
     assert lines[5]["where"] == "support.function.roll"
     assert lines[5]["mine"] == "entity.name.function.roll"
     assert lines[5]["t"] == "variable.parameter.roll"
     assert lines[5]["time"] == "variable.other.roll"
     assert lines[6]["loss"] == lines[7]["repeat"] == "keyword.control.roll"
-    assert lines[8]["for"] == lines[8]["in"] == "keyword.operator.word.roll"
+    assert lines[8]["for"] == lines[8]["in"] == "keyword.other.roll"
 
 
 def test_the_extension_names_files_that_are_there() -> None:
