@@ -36,8 +36,13 @@ _NOISE = 1  # what random numbers are drawn for, beside the seed
 class Diverged(InputError):
     """A loss or a gradient that is no number any more.
 
-    ``params`` are those of the best validation loss, or else the last ones whose loss and gradients
-    were finite; ``found`` is what the update read at which they were not.
+    Attributes
+    ----------
+    params : dict of str to ndarray
+        Those of the best validation loss, or else the last ones whose loss and gradients were
+        finite.
+    found : Failed
+        What the update read at which they were not: its batch, its state, its number.
     """
 
     def __init__(self, text: str, params: Mapping[str, Array], found: Failed) -> None:
