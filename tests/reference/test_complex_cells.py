@@ -11,6 +11,7 @@ import pytest
 from rollc.driver.build import build_source
 from rollc.network.network import Network
 from rollc.network.pairs.network import with_complex_arrays
+from tests.helpers.agreement import agree
 
 torch = pytest.importorskip("torch")
 
@@ -76,14 +77,14 @@ def test_values_and_gradients(cell: tuple[str, Network]) -> None:
     outputs, pull = network.vjp(params, inputs)
     leaves = {leaf: torch.tensor(a, requires_grad=True) for leaf, a in (params | inputs).items()}
     expected = torch.stack(CELLS[name][0](leaves, leaves["x"]))
-    np.testing.assert_allclose(outputs["y"], expected.detach().numpy(), rtol=0, atol=1e-12)
+    agree("values", outputs["y"], expected.detach().numpy(), "y")
     cotangent = random.normal(size=outputs["y"].shape)
     if expected.is_complex():
         cotangent = cotangent + 1j * random.normal(size=cotangent.shape)
     expected.backward(torch.tensor(cotangent))
     for leaf, slope in pull({"y": cotangent}).items():
         found = leaves[leaf].grad.resolve_conj().numpy()
-        np.testing.assert_allclose(slope, found, rtol=1e-9, atol=1e-11, err_msg=leaf)
+        agree("gradients", slope, found, leaf)
 
 
 def test_they_start_as_their_papers_say(cell: tuple[str, Network]) -> None:

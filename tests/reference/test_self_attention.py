@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rollc.driver.build import build, build_text
 from rollc.errors import InputError
 from rollc.network.network import Network
+from tests.helpers.agreement import agree
 
 torch = pytest.importorskip("torch", reason="values and gradients are held to PyTorch's")
 
@@ -104,7 +105,7 @@ def held_to(
         steps = STEPS if lengths is None else lengths[at]
         own = {name: value[:steps, at] for name, value in inputs.items()}
         result = alone(tensors, own)
-        np.testing.assert_allclose(found[:steps, at], result.detach().numpy(), 0, 1e-12)
+        agree("values", found[:steps, at], result.detach().numpy(), output)
         if own["y"].dtype == torch.int64:
             total = total + torch.nn.functional.cross_entropy(result, own["y"])
         else:
@@ -113,7 +114,7 @@ def held_to(
     assert loss == pytest.approx(total.item() / BATCH, abs=1e-12)
     for name, leaf in {**tensors, **inputs}.items():
         if name in gradients:
-            np.testing.assert_allclose(gradients[name], leaf.grad.numpy(), 0, 1e-11, err_msg=name)
+            agree("gradients", gradients[name], leaf.grad.numpy(), name)
 
 
 def attend(p: Any, x: Any, heads: int, causal: bool) -> Any:
@@ -177,9 +178,9 @@ o = S @ (Wq @ x)
     for lengths in (None, LENGTHS):
         loss, gradients = one.value_and_grad(params, given, lengths=lengths)
         expected, slopes = other.value_and_grad(params, given, lengths=lengths)
-        assert loss == pytest.approx(expected, rel=1e-12)
+        agree("values", loss, expected, "the loss")
         for name, gradient in gradients.items():
-            np.testing.assert_allclose(gradient, slopes[name], 0, 1e-11, err_msg=name)
+            agree("gradients", gradient, slopes[name], name)
 
 
 def test_a_recurrence_attends_to_all_steps_of_its_input() -> None:

@@ -10,6 +10,7 @@ import pytest
 from rollc.entries.graphs import kernel_graphs
 from rollc.kernel.passes import scheduled
 from rollc.network.noise_draws import draw_noise
+from tests.helpers.agreement import agree
 from tests.reference.systems.complex_step import (
     BATCH,
     Array,
@@ -64,16 +65,16 @@ def test_labels_by_hand() -> None:
         for n in range(BATCH)
     ]
     found = network.forward(params, inputs)["yhat"]
-    np.testing.assert_allclose(found, np.stack([each[0] for each in by_hand], axis=1), rtol=1e-11)
+    agree("values", found, np.stack([each[0] for each in by_hand], axis=1), "yhat")
     loss, gradients = network.value_and_grad(params, inputs)
-    np.testing.assert_allclose(loss, np.mean([each[1] for each in by_hand]), rtol=1e-12)
+    agree("values", loss, np.mean([each[1] for each in by_hand]), "the loss")
     # The loss is the mean over the batch, and so is a parameter's gradient; the input of one
     # sequence has its share of the mean.
     for name in params:
         expected = np.mean([each[2][name] for each in by_hand], axis=0)
-        np.testing.assert_allclose(gradients[name], expected, atol=1e-12, err_msg=name)
+        agree("gradients", gradients[name], expected, name)
     of_inputs = np.stack([each[2]["x"] for each in by_hand], axis=1) / BATCH
-    np.testing.assert_allclose(gradients["x"], of_inputs, atol=1e-12)
+    agree("gradients", gradients["x"], of_inputs, "x")
 
 
 # One answer, both directions ------------------------------------------------------------------

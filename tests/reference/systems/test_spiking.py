@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tests.helpers.agreement import agree
 from tests.reference.systems.complex_step import BATCH, Leaves, built, leaves_of
 
 KEEP, DECAY, THRESHOLD = 0.8, 0.9, 1.0
@@ -50,12 +51,12 @@ def test_spikes_by_hand() -> None:
     spikes = np.stack([each[0]["s"] for each in expected], axis=1)
     assert 0.05 < spikes.mean() < 0.95
     np.testing.assert_array_equal(outputs["s"], spikes)
-    np.testing.assert_allclose(outputs["o"], [each[0]["o"] for each in expected], atol=1e-12)
+    agree("values", outputs["o"], [each[0]["o"] for each in expected], "o")
     loss, gradients = network.value_and_grad(params, inputs)
-    np.testing.assert_allclose(loss, np.mean([each[1] for each in expected]), rtol=1e-12)
+    agree("values", loss, np.mean([each[1] for each in expected]), "the loss")
     for name in params:
         slope = np.mean([each[2][name] for each in expected], axis=0)
         assert np.abs(slope).max() > 1e-3
-        np.testing.assert_allclose(gradients[name], slope, atol=1e-12, err_msg=name)
+        agree("gradients", gradients[name], slope, name)
     of_inputs = np.stack([each[2]["x"] for each in expected], axis=1) / BATCH
-    np.testing.assert_allclose(gradients["x"], of_inputs, atol=1e-12)
+    agree("gradients", gradients["x"], of_inputs, "x")

@@ -33,7 +33,7 @@ def test_a_linear_system() -> None:
     A, B, C = (params[name] for name in "ABC")
     u = inputs["u"][:, 0]
     _, expected, _ = dlsim((A, B, C @ A, C @ B, 1), u, x0=params["start"])
-    np.testing.assert_allclose(network.forward(params, inputs)["y"][:, 0], expected, atol=1e-12)
+    agree("values", network.forward(params, inputs)["y"][:, 0], expected, "y")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_the_likelihood_of_all_observations_at_once(kalman: Network) -> None:
             covariance[early * Y : early * Y + Y, late * Y : late * Y + Y] = block.T
     expected = -multivariate_normal(np.concatenate(means), covariance).logpdf(y.ravel())
     found = kalman.forward(params, {"u": u, "y": y})["nll"]
-    np.testing.assert_allclose(found.sum(), expected, rtol=1e-9)
+    agree("values", found.sum(), expected)
 
 
 def test_a_hidden_markov_model() -> None:
