@@ -21,7 +21,7 @@ from rollc.tools.language_server.signature import opened_call
 
 Sort = Kind | Literal["keyword", "builtin", "path"]
 _PATH = re.compile(r'\buse\s*"([^"\n]*)$')
-_OVER = re.compile(r"\bover\s+\w*$")
+_OVER = re.compile(r"(?:\bover\s+|\balong\([^()]*,\s*)\w*$")
 _BEGUN = re.compile(r"\s*(?:static\s+)?\w*$")
 
 

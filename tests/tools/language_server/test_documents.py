@@ -12,7 +12,7 @@ from rollc.tools.language_server.completion import proposals
 from rollc.tools.language_server.document import read_document
 from rollc.tools.language_server.hover import hover
 from rollc.tools.language_server.outline import Entry, outline
-from rollc.tools.language_server.rename import place_of, written
+from rollc.tools.language_server.rename import place_of, renamed, written
 from rollc.tools.language_server.signature import signature
 
 SPECS = ("sequences/stacked", "sequences/translate", "spiking/spikes", "state_space/kalman")
@@ -183,3 +183,14 @@ output v, h
     assert lines_of(text, "k in range(1") == [14, 14, 14, 14]
     assert lines_of(text, "k in range(K)\noutput") == [15, 15, 15]
     assert lines_of(text, "K = 3") == [2, 3, 5, 13, 14, 15]
+
+
+def test_the_axis_of_along_is_known() -> None:
+    """It is completed, and renamed with its declaration."""
+    text = "net m\ntime s, t\ninput x[t]\nk = along(x, s)\noutput k\n"
+    document = read_document(Source("m.roll", text))
+    begin = text.index(", s)") + 2
+    assert {each.text for each in proposals(document, begin)} == {"s", "t"}
+    place = place_of(document, renamed(document, begin).symbol)
+    found = [text[at.start - 2 : at.end] for at in written(document, place)]
+    assert found == ["e s", ", s"]
