@@ -63,6 +63,11 @@ def _behind(match: re.Match[str]) -> str | None:
     return f"{blank}{_product(left[1])} {match[0]}"
 
 
+def _among_sizes(match: re.Match[str]) -> str:
+    mark = "," if ";" in match["inside"] else ";"
+    return f"{match['use'].rstrip()}{mark} {match['word']})"
+
+
 def _listed(match: re.Match[str]) -> str:
     """MATLAB's rows."""
     value = pattern("VALUE")
@@ -263,6 +268,12 @@ EXPRESSIONS = (
     Notation(r"\.(?= $)", "a statement ends with its line, without a `.`", ""),
     Notation(rf"[{_OTHER}]", "`\\g<0>` is no part of the language", _character),
     Notation(r"[^\x00-\x7f]", "`\\g<0>` is no part of the language", _character),
+    Notation(
+        r"(?P<use>NAME \((?P<inside>INSIDE))\) +"
+        r"(?P<word>reverse|both|residual|(?:stack|dropout) +(?:NUMBER|NAME))\b",
+        "words of a use stand among its sizes",
+        _among_sizes,
+    ),
     # Two values side by side.
     Notation(
         rf"\b({_CALLED}) +((?:VALUE)(?: @ VALUE)*)",
