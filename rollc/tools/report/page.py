@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from html import escape
 from importlib.resources import files
+from typing import Any
 
 from rollc.driver.loop_times import LoopTimes
 from rollc.network.diagnosis.flow import Flow
@@ -16,11 +18,25 @@ from rollc.tools.report.collect import Change, Pane, Stages
 from rollc.tools.report.origins import Line
 from rollc.tools.report.times import amount, rows, summary, time_text
 
+LARGEST = 3_000_000
+"""The characters of a page, for which the last steps of the unrolled graph are left out."""
 FIRST, SECOND = "graph", "kernel"
 """What the two panes beside the spec show at first, where there is no picture."""
 
 
-def page(
+def page(name: str, found: Stages, *more: Any) -> str:
+    """The page, no larger than :data:`LARGEST` if fewer unrolled steps are enough for that.
+
+    ``more`` are the arguments of :func:`_page`.
+    """
+    text = _page(name, found, *more)
+    while len(text) > LARGEST and found.unrolled:
+        found = replace(found, unrolled=found.unrolled[:-1])
+        text = _page(name, found, *more)
+    return text
+
+
+def _page(
     name: str,
     found: Stages,
     assembly: Sequence[Code] | str,

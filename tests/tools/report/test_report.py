@@ -13,10 +13,13 @@ import pytest
 
 from rollc.driver.loop_times import LoopTimes, loop_times
 from rollc.driver.pipeline import Compiled
+from rollc.driver.sources import read_spec
 from rollc.kernel.program import Program
 from rollc.tools.cli import main
 from rollc.tools.cli.data_commands import reporting
+from rollc.tools.report import page as pages
 from rollc.tools.report.assembly import Code, parsed
+from rollc.tools.report.collect import Given, stages
 
 TEXT = """\
 net two
@@ -76,6 +79,17 @@ def test_the_page_needs_nothing_else(page: str) -> None:
     assert page.count('data-steps="') == 3  # over 1, 2 and 3 steps
     assert "vfmadd" not in page and "1 on vectors of 512 bits, 1 fused multiply-add" in page
     assert "norm of the gradient" in page and "of the 1 T that multiply-adds" in page
+
+
+def test_a_page_that_would_be_too_large_has_fewer_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, _ = read_spec(TEXT, "two.roll", {}, "taught")
+    found = stages(Given(TEXT, graph), "forward", 3)
+    whole = pages.page("two", found, "none")
+    monkeypatch.setattr(pages, "LARGEST", len(whole) - 1)
+    smaller = pages.page("two", found, "none")
+    assert whole.count('data-steps="') == 3 and smaller.count('data-steps="') == 2
+    monkeypatch.setattr(pages, "LARGEST", 1)
+    assert 'data-steps="' not in pages.page("two", found, "none")
 
 
 def in_browser(page: str, script: str, folder: Path) -> dict[str, object]:
