@@ -4,7 +4,8 @@ They are of every form that the language has for one time axis: cells of their o
 library, nested and in the middle of expressions, with several results; functions with and
 without a derivative of their own; chains from the first step and from the last, that read each
 other; complex states and expressions; initial values of every sort; resets; `feed`; dropout and
-sampling; passes within a step, elements of arrays, derivatives.
+sampling; passes within a step, elements of arrays, derivatives; values of two and three dimensions,
+along their axes, by letters and looked up.
 """
 
 from __future__ import annotations
@@ -210,7 +211,7 @@ class Writer:
         forms = ["read", "unary", "binary", "scaled", "divide", "power", "param", "function"]
         forms += ["dropout", "where", "part"]
         if shape:
-            forms += ["matmul", "softmax", "embed", "norm", "cell", "cell"]
+            forms += ["matmul", "softmax", "embed", "norm", "cell", "cell", "ranks"]
             forms += [] if self.smooth else ["drawn"]
         else:
             forms += ["sum", "dot", "element"]
@@ -250,6 +251,8 @@ class Writer:
             case "matmul":
                 columns = self.choose(2, 3)
                 return f"({self.param((size, columns))} @ ({inner((columns,))}))"
+            case "ranks":
+                return self.of_ranks(size, chain, depth)
             case "softmax":
                 return f"{self.choose('softmax', 'log_softmax')}({inner(shape)})"
             case "norm":
@@ -278,6 +281,42 @@ class Writer:
                 return f"concat({inner((2,))}, {inner(())})"
             case _:
                 return self.read(shape, chain)
+
+    def of_ranks(self, size: int, chain: Chain | None, depth: int) -> str:
+        """A vector of values of two and three dimensions: along axes, by letters, looked up."""
+
+        def inner(*shape: int) -> str:
+            return self.expression(shape, chain, depth - 1)
+
+        columns, axis = self.choose(2, 3), self.choose(1, -1)
+        forms = ["heads", "each", "rows", "row", "column", "matrix", "deep", "along", "stack"]
+        match self.choose(*forms):
+            case "heads":
+                heads = self.param((2, size, columns))
+                return f'einsum("hnk,k->n", {heads}, {inner(columns)})'
+            case "each":
+                product = f"outer({inner(size)}, {inner(columns)})"
+                return f'einsum("nk,nk->n", {product}, {self.param((size, columns))})'
+            case "rows":
+                reduced = self.choose("sum", "mean", "logsumexp")
+                reduced = reduced if self.smooth else self.choose(reduced, "max", "min")
+                return f"{reduced}(outer({inner(size)}, {inner(columns)}), axis={axis})"
+            case "row":
+                return f"{self.param((4, size))}[w, :] * {inner()}"
+            case "column":
+                return f"({self.param((size, 4))} * expand({inner(size)}, axis=1))[:, w]"
+            case "matrix":
+                turned = f"transpose({self.param((columns, 2, size))}, 1, 2, 0)"
+                return f"({turned}[{self.choose(0, 1)}] @ {inner(columns)})"
+            case "deep":
+                cube = f"tanh({inner()} * {self.param((2, size, columns))})"
+                return f"sum(mean({cube}, axis=-1), axis=0)"
+            case "along":
+                name = self.choose("softmax", "log_softmax", "cumsum", "cumprod")
+                product = f"outer({inner(size)}, {inner(columns)})"
+                return f"mean({name}(tanh({product}), axis={self.choose(0, 1, -1)}), axis=1)"
+        both = f"stack({inner(size)}, {inner(size)}, axis={self.choose(0, -2)})"
+        return f"reshape({both}, {2 * size})[{size}:]"
 
     def whole(self, shape: Shape, chain: Chain | None, depth: int) -> str:
         """A complex expression."""
@@ -419,6 +458,12 @@ class Writer:
                 self.lines.append(f"{name} = grad({f'sum({e})' if shape else e}, {index})")
         self.known[name] = Known(shape)
 
+    def ranked(self) -> None:
+        """A vector of values of more dimensions."""
+        name, size = self.fresh("e"), self.choose(2, 3)
+        self.lines.append(f"{name} = {self.of_ranks(size, None, 1)} + u")
+        self.known[name] = Known((size,))
+
     def reduction(self) -> None:
         timed = [name for name, known in self.known.items() if known.timed]
         name, of = self.fresh("m"), self.choose(*timed)
@@ -449,7 +494,7 @@ class Writer:
         for _ in range(self.choose(1, 2)):
             self.own_cell()
         parts = [self.chain, self.chain, self.used, self.used, self.taught, self.reduction]
-        parts += [self.rotor, self.repeated]
+        parts += [self.rotor, self.repeated, self.ranked]
         for _ in range(self.choose(1, 2, 3, 4)):
             self.choose(*parts)()
         scores, more = self.expression((3,), None, 2), self.expression((), None, 1)
