@@ -22,7 +22,7 @@ from rollc.ir.expressions import Value
 from rollc.ir.graph import LEAVES, Edge, Graph, Node
 from rollc.ir.names import lengths_leaves
 from rollc.ir.operations import operation_of
-from rollc.ir.traversal import dependents
+from rollc.ir.traversal import dependents, reachable
 
 
 def mean_adjoint(graph: Graph, of: Literal["loss", "outputs"] = "loss") -> Graph:
@@ -47,14 +47,15 @@ def mean_adjoint(graph: Graph, of: Literal["loss", "outputs"] = "loss") -> Graph
 
 def _marked(graph: Graph) -> tuple[Graph, dict[str, tuple[str, ...]]]:
     """The graph with a node for the copies of each parameter, and the axes of the copies."""
-    weights = weight_nodes(graph)
+    weights, starts = weight_nodes(graph), _starts(graph)
     copies: dict[str, tuple[str, ...]] = {}
     nodes: list[Node] = []
     for node in graph.nodes:
         operands = []
         for edge in node.operands:
             source = graph[edge.source]
-            if source.name not in weights or not node.type.time or _by_length(graph, node):
+            once = node.name in starts or _by_length(graph, node)
+            if source.name not in weights or not node.type.time or once:
                 operands.append(edge)
                 continue
             axes = node.type.time
@@ -65,6 +66,13 @@ def _marked(graph: Graph) -> tuple[Graph, dict[str, tuple[str, ...]]]:
             operands.append(Edge(name))
         nodes.append(replace(node, operands=tuple(operands)))
     return graph.with_nodes(nodes), copies
+
+
+def _starts(graph: Graph) -> set[str]:
+    """What only spreads an initial value over the other axis: it is one copy there, too."""
+    ends = [name for _, name in graph.outputs] + ([] if graph.loss is None else [graph.loss])
+    read = {*reachable(ends, lambda name: [edge.source for edge in graph[name].operands])}
+    return {node.name for node in graph.nodes if node.operation == "spread"} - read
 
 
 def _by_length(graph: Graph, node: Node) -> bool:

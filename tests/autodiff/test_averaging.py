@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+import rollc
 from rollc.autodiff.averaging import weight_nodes
 from rollc.driver.sources import read_spec
 
@@ -24,3 +26,25 @@ def test_constants_with_a_shape_are_no_data(value: str, alone: bool) -> None:
     lines = f"param W: [3]\nstatic input z: [3]\ninput u\nv = {value}\no = v * u"
     graph, _ = read_spec(f"net n\n{lines}\noutput o", "n.roll")
     assert ("v" in weight_nodes(graph)) == alone
+
+
+@pytest.mark.parametrize("delays", ["s-1, t-1", "s-2, t-1", "s+1, t-1"])
+def test_an_initial_value_is_one_copy_along_the_other_axis_too(delays: str) -> None:
+    spec = f"""net n
+    time s, t
+    input x[t], u[s]
+    param p, q
+    h = 0.4 * h[t-1] + 0.3 * h[{delays}] + q * x * u
+    init h over t = p
+    output h
+    loss mean(sum(h, over s), over t)
+    """
+    random = np.random.default_rng(0)
+    inputs = {"x": random.normal(size=(4, 2)), "u": random.normal(size=(3, 2))}
+    params = {"p": np.array(0.3), "q": np.array(0.2)}
+    found = {}
+    for combine in ("sum", "mean"):
+        net = rollc.build_text(spec, dtype="float64", backend="reference", combine=combine)
+        _, found[combine] = net.value_and_grad(params, inputs)
+    assert found["mean"]["p"] == pytest.approx(found["sum"]["p"])
+    assert found["mean"]["q"] == pytest.approx(found["sum"]["q"] / 4)  # it meets x, along t
