@@ -333,8 +333,7 @@ class Streaming:
             for spec in (*self.own.states.values(), *self.own.held.values())
             for axis in spec.time
         }
-        told |= {self.axis, *(axis for spec in self.own.inputs.values() for axis in spec.time)}
-        return {axis: f"{axis}'steps" for axis in self.own.axes if axis not in told}
+        return {axis: f"{axis}'steps" for axis in self.own.axes if axis not in {self.axis, *told}}
 
     @cached_property
     def _no_steps(self) -> str | None:

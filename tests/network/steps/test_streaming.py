@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rollc.driver.pipeline import compiled
 from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.ir.builder import Builder
@@ -19,6 +20,7 @@ from rollc.ir.graph import Graph, Type
 from rollc.ir.verifier import verify
 from rollc.network.network import Network
 from rollc.tools.verify.kernels import interpreted
+from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.streaming_split import stream
 from tests.helpers.compiled_networks import network_of
 
@@ -491,3 +493,31 @@ def test_the_state_tells_the_steps_along_the_other_axis() -> None:
         np.testing.assert_allclose(outputs["a"], whole[:, step], atol=1e-12)
     with pytest.raises(InputError, match="`steps` of s: expected a whole number"):
         net.step({}, {"s'steps": 2.5}, {"x": x[0]})
+
+
+GIVEN = """
+net given
+time s, t
+input x[t]: [1], z[s, t]
+init x = 2
+param p: [1, 2], e: [2, 1]
+a = dot(x, p @ d[s-1]) + z
+d: [2] = e @ sum(a * x, over t)
+output a
+"""
+
+
+def test_a_start_that_hands_on_what_is_given_is_a_function_without_statements() -> None:
+    start = stream(canonicalize(read_spec(GIVEN, "given.roll")[0]), "s").start
+    assert start is not None
+    compile(compiled(start, "float64", backend="numba").source, "start", "exec")
+
+
+def test_a_state_tells_the_steps_of_the_other_axis_where_only_the_steps_have_them() -> None:
+    text = "net n\ntime s, t\ninput x[s, t]\nh = tanh(x - x[t+1])\noutput h\n"
+    net = interpreted(read_spec(text, "n.roll")[0])
+    x = np.random.default_rng(0).normal(size=(S, T, B))
+    state = net.initial_state({}, None, {"t": T}, axis="s")
+    run = net.prepare({}).stream(state, axis="s")
+    found = np.stack([run({"x": row})["h"] for row in x])
+    np.testing.assert_allclose(found, net.forward({}, {"x": x})["h"], rtol=1e-12)

@@ -143,6 +143,8 @@ class _Emitter:
         self.write.say("@kernel")
         self.write.say(f"def {part.name}({wrapped([*part.numbers, *arrays])}):")
         self.write.depth += 1
+        if not part.body:  # what it gives is given to it
+            self.write.say("pass")
         for statement in part.body:
             if isinstance(statement, Loop):
                 self._loop(statement)
