@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rollc.lang.diagnostics.diagnostic import render
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import Checked, load_graph
-from rollc.lang.syntax.ast import Const, Dim, Spec
+from rollc.lang.syntax.ast import Const, Dim, Equation, Repeat, Spec, Statement
 from rollc.lang.syntax.formatter import format_spec
 from rollc.lang.syntax.parser import parse_spec
 from rollc.support.resources import specs
@@ -88,11 +88,19 @@ def summary(text: str) -> tuple[list[str], dict[str, object]]:
 
 
 def shuffled(text: str, random: Random) -> str:
-    """The same statements in another order; sizes and constants stay in theirs."""
+    """The statements in another order; sizes, constants and repetitions stay in theirs."""
     spec, problems = parse_spec(Source("spec.roll", text))
     assert spec is not None, render(tuple(problems), Source("spec.roll", text))
-    ordered = [item for item in spec.statements if isinstance(item, (Dim, Const))]
-    rest = [item for item in spec.statements if not isinstance(item, (Dim, Const))]
+    repeats = [item for item in spec.statements if isinstance(item, Repeat)]
+    inside = [item for repeat in repeats for item in repeat.body if isinstance(item, Equation)]
+    repeated = {name.name for item in inside for name in item.names}
+
+    def stays(item: Statement) -> bool:
+        starts = isinstance(item, Equation) and any(name.name in repeated for name in item.names)
+        return starts or isinstance(item, (Dim, Const, Repeat))
+
+    ordered = [item for item in spec.statements if stays(item)]
+    rest = [item for item in spec.statements if not stays(item)]
     random.shuffle(rest)
     return format_spec(Spec((*ordered, *rest)))
 
