@@ -185,11 +185,12 @@ def test_two_chemicals_on_a_ring() -> None:
 
     def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
         u, v, states = p["u0"], p["v0"], []
+        of_u, of_v, pace, decay = (1 / (1 + np.exp(-p[name])) for name in ("d_u", "d_v", "f", "c"))
         for _ in range(6):
-            made, pace = u * v * v, p["F"]
+            made = u * v * v
             u, v = (
-                u + p["D_u"] * ring @ u + pace - pace * u - made,
-                v + p["D_v"] * ring @ v - (pace + p["k"]) * v + made,
+                u + of_u / 4 * ring @ u + pace - pace * u - made,
+                v + of_v / 4 * ring @ v - (pace + decay) * v + made,
             )
             states.append((u, v))
         found = np.array(states)

@@ -22,26 +22,33 @@ def garch() -> Network:
     return built("forecasting/garch")
 
 
+def numbers(p: Leaves) -> tuple[Any, Any, Any]:
+    """ω, α and β."""
+    whole = np.exp(p["a"]) + np.exp(p["b"]) + 1
+    return np.exp(p["log_ω"]), np.exp(p["a"]) / whole, np.exp(p["b"]) / whole
+
+
 def test_garch(garch: Network) -> None:
     def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
-        v = p["ω"] / (1 - p["α"] - p["β"])
+        ω, α, β = numbers(p)
+        v = ω / (1 - α - β)
         variances = []
         for r in p["r"]:
             variances.append(v)
-            v = p["ω"] + p["α"] * r * r + p["β"] * v
+            v = ω + α * r * r + β * v
         # The first variance is that of the whole process, which is a fixed point.
         found = np.array(variances)
         return {"v": found}, np.mean(gaussian(p["r"], found))
 
-    number = {name: np.array(value) for name, value in zip("ωαβ", (0.2, 0.15, 0.6), strict=True)}
-    params, inputs = held(garch, direct, **number)
+    params, inputs = held(garch, direct)
+    ω, α, β = (float(number) for number in numbers(params))
     volatility = pytest.importorskip("arch.univariate").GARCH(1, 0, 1)
     normal = pytest.importorskip("arch.univariate").Normal()
     for n in range(2):
         r, v = inputs["r"][:, n], np.zeros(6)
-        start = float(params["ω"] / (1 - params["α"] - params["β"]))
+        start = ω / (1 - α - β)
         limits = np.tile([0.0, np.inf], (6, 1))
-        volatility.compute_variance(np.array([*map(float, number.values())]), r, v, start, limits)
+        volatility.compute_variance(np.array([ω, α, β]), r, v, start, limits)
         agree("values", garch.forward(params, inputs)["v"][:, n], v)
         loss = garch.loss(params, {"r": r})
         agree("values", loss, -normal.loglikelihood([], r, v) / 6)
