@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from typing import Any
 
 from docutils import nodes
@@ -28,6 +29,8 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_show_copyright = False
 autodoc_member_order = "bysource"
+# Its pages need no more of it than names, and it is large.
+autodoc_mock_imports = ["torch"] if find_spec("torch") is None else []
 autodoc_typehints = "none"  # docstrings say more: shapes
 napoleon_use_param = False  # types are words: no links into the void
 napoleon_use_ivar = True
