@@ -84,7 +84,12 @@ def stream(graph: Graph, axis: str, always: Sequence[str] = ()) -> Stream:
     }
     # An identity of a delayed read, even unread, is part of the state that free running needs.
     also = {node.name for node in whole.nodes if _reads_back(node, axis, found & late)}
-    nodes = [leaves.get(node.name, node) for node in whole.nodes if node.name in found | also]
+    nodes = [
+        # What only the state has is not read outside.
+        leaves.get(node.name, node if node.name in found else replace(node, initial=None))
+        for node in whole.nodes
+        if node.name in found | also
+    ]
     runs = {axis, *(each for node in nodes for each in node.type.time)}
     axes = tuple(each for each in graph.axes if each in runs)
     steps = replace(graph, nodes=tuple(nodes), axes=axes)

@@ -521,3 +521,16 @@ def test_a_state_tells_the_steps_of_the_other_axis_where_only_the_steps_have_the
     run = net.prepare({}).stream(state, axis="s")
     found = np.stack([run({"x": row})["h"] for row in x])
     np.testing.assert_allclose(found, net.forward({}, {"x": x})["h"], rtol=1e-12)
+
+
+def test_a_read_along_both_axes_that_no_output_needs_has_no_initial_value() -> None:
+    text = "net n\ntime s, t\ninput x[s, t]\nparam p\nh = tanh(x + h[s-2] + h[t-1])\n"
+    text += "init h over s, t = p\ng = tanh(h[s-2, t-2] + g[s-1])\noutput h\n"
+    text += "loss sum(sum(g, over s), over t)\n"
+    net = interpreted(read_spec(text, "n.roll")[0])
+    x = np.random.default_rng(0).normal(size=(S, T, B))
+    params = {"p": 0.5}
+    state = net.initial_state(params, {"x": x}, axis="s")
+    for row, meant in zip(x, net.forward(params, {"x": x})["h"], strict=True):
+        outputs, state = net.step(params, state, {"x": row}, axis="s")
+        np.testing.assert_allclose(outputs["h"], meant, rtol=1e-12)
