@@ -21,7 +21,7 @@ from rollc.ir.text import print_graph
 from rollc.ir.traversal import needed
 from rollc.network.arrays import unknown
 from rollc.network.network import Network
-from rollc.network.pairs.arrays import Parts, parts_of
+from rollc.network.pairs.arrays import parts_of
 from rollc.support import checks, resources
 from rollc.transforms.randomness import NOISE
 
@@ -37,6 +37,10 @@ class Networks:
         self._options = dict(options)
         self._known = {first.dtype: first}
         self.slots = {**first.inputs, **first.targets}
+        self.parts = parts_of((*first.params, *self.slots, *first.outputs, *first.states))
+        """Complex values, which a network has as parts and its callers as one tensor."""
+        self.inputs = tuple(self.parts.specs(first.inputs))
+        """The inputs in the order of the spec, complex ones whole."""
         self.texts = {dtype: _text(first.graph, dtype, self._options) for dtype in DTYPES}
         """What :func:`opened` takes, by precision."""
         _OPENED[self.texts[first.dtype]] = first
@@ -63,17 +67,6 @@ class Networks:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Networks, (self.first, self._options)
-
-    @cached_property
-    def parts(self) -> Parts:
-        """Its complex values, which it has as parts and its callers as one tensor."""
-        first = self.first
-        return parts_of((*first.params, *self.slots, *first.outputs, *first.states))
-
-    @cached_property
-    def inputs(self) -> tuple[str, ...]:
-        """The inputs in the order of the spec, complex ones whole."""
-        return tuple(self.parts.specs(self.first.inputs))
 
     @cached_property
     def starts(self) -> Networks | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -371,20 +370,18 @@ class Module(nn.Module):  # type: ignore[misc]
         steps: Any,
     ) -> dict[str, Tensor]:
         """The results of a call by name, complex ones in parts."""
-        parts = self._networks.parts
-        plain = not parts.whole or torch.compiler.is_compiling()
-        with nullcontext() if plain else parts.in_messages():
-            return called(
-                networks,
-                sort,
-                self._learnt(networks.first),
-                given,
-                batch_first=self.batch_first,
-                training=self.training,
-                lengths=lengths,
-                state=parts.split(state, halves),
-                steps=steps,
-            )
+        parts, learnt = self._networks.parts, self._learnt(networks.first)
+        options = {
+            "batch_first": self.batch_first,
+            "training": self.training,
+            "lengths": lengths,
+            "state": parts.split(state, halves),
+            "steps": steps,
+        }
+        if not parts.whole or torch.compiler.is_compiling():
+            return called(networks, sort, learnt, given, **options)
+        with parts.in_messages():
+            return called(networks, sort, learnt, given, **options)
 
 
 def _with_batch(spec: Spec, batch: int | None) -> tuple[int, ...]:

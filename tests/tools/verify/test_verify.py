@@ -149,7 +149,8 @@ def test_both_axes_have_lengths_of_their_own(graph: Callable[[], Graph], along: 
     ways = [f"{sort} kernel" for sort in SORTS]
     ways += [] if along is None else [f"step by step{along}"]
     assert names(found) == {f"{way}{extra}" for way in ways for extra in ("", " with lengths")}
-    assert names(stages(case)) == {"simplified graph", "tangents"}
+    unrolled = {"unrolled graph", "adjoint of the unrolled graph"}
+    assert names(stages(case)) == {"simplified graph", "tangents"} | unrolled
 
 
 def test_what_all_sequences_share_has_lengths() -> None:
