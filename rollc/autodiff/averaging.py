@@ -22,7 +22,7 @@ from rollc.ir.expressions import Value
 from rollc.ir.graph import LEAVES, Edge, Graph, Node
 from rollc.ir.names import lengths_leaves
 from rollc.ir.operations import operation_of
-from rollc.ir.traversal import dependents, reachable
+from rollc.ir.traversal import dependents, in_step_order, reachable
 
 
 def mean_adjoint(graph: Graph, of: Literal["loss", "outputs"] = "loss") -> Graph:
@@ -69,10 +69,27 @@ def _marked(graph: Graph) -> tuple[Graph, dict[str, tuple[str, ...]]]:
 
 
 def _starts(graph: Graph) -> set[str]:
-    """What only spreads an initial value over the other axis: it is one copy there, too."""
-    ends = [name for _, name in graph.outputs] + ([] if graph.loss is None else [graph.loss])
-    read = {*reachable(ends, lambda name: [edge.source for edge in graph[name].operands])}
-    return {node.name for node in graph.nodes if node.operation == "spread"} - read
+    """What only spreads an initial value over the other axis: it is one copy there, too.
+
+    In ragged batches it is also chosen by the length, and read by what no gradient passes.
+    """
+    spread: set[str] = set()
+    for node in in_step_order(graph.nodes):
+        if node.operation == "spread" or (
+            node.operation == "identity" and node.operands[0].source in spread
+        ):
+            spread.add(node.name)
+
+    def read(name: str) -> list[str]:
+        node = graph[name]
+        if node.operation == "stop":
+            return []
+        past = spread if _by_length(graph, node) else set()
+        return [edge.source for edge in node.operands if edge.source not in past]
+
+    ends = [name for _, name in graph.outputs]
+    ends += [] if graph.loss is None else [graph.loss]
+    return spread - {*reachable(ends, read)}
 
 
 def _by_length(graph: Graph, node: Node) -> bool:

@@ -28,13 +28,19 @@ def test_constants_with_a_shape_are_no_data(value: str, alone: bool) -> None:
     assert ("v" in weight_nodes(graph)) == alone
 
 
-@pytest.mark.parametrize("delays", ["s-1, t-1", "s-2, t-1", "s+1, t-1"])
-def test_an_initial_value_is_one_copy_along_the_other_axis_too(delays: str) -> None:
+@pytest.mark.parametrize("lengths", [None, {"s": [2, 3], "t": [4, 2]}], ids=["whole", "ragged"])
+@pytest.mark.parametrize(
+    ("step", "delays"),
+    [("t-1", "s-1, t-1"), ("t-1", "s-2, t-1"), ("t+1", "s-1, t+1"), ("t+1", "s+1, t+1")],
+)
+def test_an_initial_value_is_one_copy_along_the_other_axis_too(
+    step: str, delays: str, lengths: dict[str, list[int]] | None
+) -> None:
     spec = f"""net n
     time s, t
     input x[t], u[s]
     param p, q
-    h = 0.4 * h[t-1] + 0.3 * h[{delays}] + q * x * u
+    h = 0.4 * h[{step}] + 0.3 * h[{delays}] + q * x * u
     init h over t = p
     output h
     loss mean(sum(h, over s), over t)
@@ -45,6 +51,6 @@ def test_an_initial_value_is_one_copy_along_the_other_axis_too(delays: str) -> N
     found = {}
     for combine in ("sum", "mean"):
         net = rollc.build_text(spec, dtype="float64", backend="reference", combine=combine)
-        _, found[combine] = net.value_and_grad(params, inputs)
+        _, found[combine] = net.value_and_grad(params, inputs, lengths=lengths)
     assert found["mean"]["p"] == pytest.approx(found["sum"]["p"])
     assert found["mean"]["q"] == pytest.approx(found["sum"]["q"] / 4)  # it meets x, along t
