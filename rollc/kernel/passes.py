@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rollc.ir.decomposition import decomposed
 from rollc.ir.graph import Graph
-from rollc.ir.time.delay_axes import separated
 from rollc.kernel.bufferize import bufferize
 from rollc.kernel.peeling import peel
 from rollc.kernel.program import Program
@@ -92,12 +91,6 @@ LOWERING = (
         "primitive operations",
         "products are computed only at the steps at which they are used",
         optional=True,
-    ),
-    Pass(
-        "separate-axes",
-        separated,
-        "primitive operations",
-        "each value is read with delays along one time axis",
     ),
 )
 SCHEDULE = Pass(

@@ -31,17 +31,6 @@ from tests.kernel.test_kernel_texts import NETWORKS
 
 BY_NAME = {pass_.name: pass_ for pass_ in PASSES}
 
-GRID = """\
-net grid
-time s, t
-input x[s], y[t]
-param a, b
-u = tanh(x * y)
-p = a * u
-q = b * u
-h = p[s-1] + q[t-1]
-output h
-"""
 STATE = """
 net small
 input x
@@ -201,7 +190,6 @@ CASES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "order-sums": (FILTER, "forward", ()),
     "rematerialize": (KEPT, "gradient", ()),
     "predicate": (CLOCK, "forward", ()),
-    "separate-axes": (GRID, "forward", ()),
     "schedule": (STATE, "gradient", ()),
     "bufferize": (STATE, "forward", ()),
     "fuse-contractions": (TRAINED, "gradient", ()),

@@ -147,7 +147,7 @@ def test_derivatives_forward_in_time() -> None:
     def function(params: Any, x: Any, state: Any) -> Any:
         torch.manual_seed(1)
         output, after = functional_call(module, params, (x,), {"lengths": [T, 2], "state": state})
-        return output, after["low.c"]
+        return output, after["h.0.c"]
 
     state = {name: each + 0.1 for name, each in module.zero_state(B).items()}
     arguments, moved = (params, x, state), (directions, torch.randn_like(x), state)

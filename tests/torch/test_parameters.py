@@ -29,8 +29,8 @@ def test_parameters_have_the_names_of_the_spec() -> None:
     network = build("sequences/stacked", sets=LSTM)
     shapes = {name: tuple(each.shape) for name, each in module.state_dict().items()}
     assert shapes == {name: spec.shape for name, spec in network.params.items()}
-    assert "low.W" in shapes
-    assert module.low.W is dict(module.named_parameters())["low.W"]
+    assert "h.0.W" in shapes
+    assert module.get_parameter("h.0.W") is dict(module.named_parameters())["h.0.W"]
 
 
 def test_what_is_frozen_is_a_buffer(tmp_path: Path) -> None:
@@ -98,10 +98,10 @@ def test_parameters_that_are_computed() -> None:
     module = module_of("sequences/stacked").eval()
     given = inputs_of(module, targets=False)
     expected = module(given)
-    torch.nn.utils.parametrizations.weight_norm(module.low, "U")
+    torch.nn.utils.parametrizations.weight_norm(module.get_submodule("h.0"), "U")
     torch.testing.assert_close(module(given), expected)
     module(given).sum().backward()
-    assert all(each.grad is not None for each in module.low.parameters())
+    assert all(each.grad is not None for each in module.get_submodule("h.0").parameters())
 
 
 def test_the_precision_follows_the_parameters() -> None:
@@ -170,10 +170,10 @@ def test_copies_and_pickles(tmp_path: Path) -> None:
         pickle.loads(pickle.dumps(module)),
         torch.load(content, weights_only=False),
     ):
-        assert found.low.W is not module.low.W
+        assert found.get_parameter("h.0.W") is not module.get_parameter("h.0.W")
         assert torch.equal(found(given), expected)
         found(given).sum().backward()
-        assert module.low.W.grad is None
+        assert module.get_parameter("h.0.W").grad is None
         found.float()  # the other precision, of a copy
         assert found({name: each.float() for name, each in given.items()}).dtype == torch.float32
     other = module_of("sequences/stacked").eval()
@@ -249,9 +249,9 @@ def test_dropout_is_on_in_training() -> None:
         torch.manual_seed(1)
         again = checkpoint(module, given, use_reentrant=reentrant)
         assert torch.equal(again, first)
-    (slope,) = torch.autograd.grad(first.sum(), module.low.W)
+    (slope,) = torch.autograd.grad(first.sum(), module.get_parameter("h.0.W"))
     torch.manual_seed(1)
     (again,) = torch.autograd.grad(
-        checkpoint(module, given, use_reentrant=False).sum(), module.low.W
+        checkpoint(module, given, use_reentrant=False).sum(), module.get_parameter("h.0.W")
     )
     torch.testing.assert_close(again, slope)

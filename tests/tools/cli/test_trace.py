@@ -24,6 +24,7 @@ loss (last(h) - last(y)) ** 2
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
     (tmp_path / "far.roll").write_text(TEXT)
     np.savez(tmp_path / "data.npz", x=np.ones((20, 2)), y=np.zeros((20, 2)))
     return tmp_path
