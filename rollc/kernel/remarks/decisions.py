@@ -176,10 +176,13 @@ class _Decisions:
     def _into(self, name: str) -> str:
         """The node that a node without a statement and a buffer was fused into; "" for none."""
         ref = self.assignment.refs.get(name)
-        if name in self.writers or ref is None or ref.buffer in self.buffers:
+        stored = ref is not None and ref.buffer in self.buffers
+        computed = ref is not None or name in self.assignment.locals
+        if name in self.writers or stored or not computed:
             return ""
         readers = (reader.node.name for reader, _ in self.assignment.readers.get(name, ()))
-        return next((reader for reader in readers if reader in self.writers), "")
+        found = (reader if reader in self.writers else self._into(reader) for reader in readers)
+        return next(filter(None, found), "")
 
     def _decision(self, node: Node) -> Decision:
         name, at = node.name, self._run(node.name)

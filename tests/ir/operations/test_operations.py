@@ -28,7 +28,7 @@ from tests.helpers.processes import plain_python
 Array = NDArray[Any]
 Run = Callable[[dict[str, Array]], dict[str, Array]]
 
-LONG = {"t": 60, BATCH: 2}
+LONG = {"s": 60, "t": 60, BATCH: 2}
 
 # Made for any finite score: neither the value nor the slope is ever NaN.
 SAFE = (
@@ -113,7 +113,7 @@ def kernel(derived: list[Graph], dtype: str, tmp_path_factory: pytest.TempPathFa
                 name: array.astype(dtype) if array.dtype.kind == "f" else array
                 for name, array in ((name, leaves[name]) for name, _ in one.program.leaves)
             }
-            results = one.run(given, LONG["t"], LONG[BATCH], ("primal", "adjoint", "inputs"))
+            results = one.run(given, LONG, LONG[BATCH], ("primal", "adjoint", "inputs"))
             found |= {f"{sort} {label}": array for (sort, label), array in results.items()}
         return found
 

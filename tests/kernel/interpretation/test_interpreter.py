@@ -18,6 +18,7 @@ from rollc.autodiff.tangent import DIRECTION
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import BATCH, Graph
+from rollc.ir.time.same_steps import made_alike
 from rollc.kernel.interpretation.interpreter import interpret_program
 from rollc.kernel.interpretation.storage import ProgramFault
 from rollc.kernel.program import Fill, Loop, Program
@@ -59,8 +60,9 @@ def checked(name: str) -> Graph:
 
 
 def sizes_of(graph: Graph, steps: int = 5, batch: int = 2) -> dict[str, int]:
-    """Numbers of steps, another one along each axis."""
-    return {**{axis: steps + i for i, axis in enumerate(graph.axes)}, BATCH: batch}
+    """Numbers of steps, another one along each axis that is free to have one."""
+    own = {axis: steps + i for i, axis in enumerate(graph.axes)}
+    return {**made_alike(graph, own), BATCH: batch}
 
 
 @pytest.mark.parametrize("name", each_spec(SPECS))
