@@ -16,6 +16,7 @@ from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError
 from rollc.ir.graph import Edge, Node, Type
+from rollc.ir.time.same_steps import made_alike
 from rollc.ir.verifier import verify
 from rollc.network.network import Network
 from rollc.support.resources import specs
@@ -56,9 +57,14 @@ def network(text: str = TEXT, **sets: int) -> Network:
     return interpreted(read_spec(text, "n.roll", sets)[0])
 
 
+def steps_of(net: Network) -> dict[str, int]:
+    """Other ones along each axis, where they are free."""
+    return made_alike(net.graph, {axis: T + place for place, axis in enumerate(net.axes)})
+
+
 def numbers(net: Network) -> tuple[Arrays, Arrays]:
     random, inputs = np.random.default_rng(0), {}
-    steps = {axis: T + place for place, axis in enumerate(net.axes)}
+    steps = steps_of(net)
     for name, spec in {**net.inputs, **net.targets}.items():
         shape = (*(steps[axis] for axis in spec.time), B, *spec.shape)
         drawn = random.integers(0, spec.bound or 1, shape)
@@ -129,7 +135,7 @@ def test_shipped_specs(name: str) -> None:
     params, inputs = numbers(net)
     if not inputs:
         pytest.skip("nothing tells the batch")
-    agrees(net, params, inputs, steps={axis: T + n for n, axis in enumerate(net.axes)})
+    agrees(net, params, inputs, steps=steps_of(net))
 
 
 def test_some_gradients_and_no_batch() -> None:
