@@ -65,7 +65,8 @@ def numbers(net: Network, seed: int = 0) -> tuple[Arrays, Arrays]:
 def directions(net: Network, params: Arrays, inputs: Arrays, state: Any, seed: int) -> Arrays:
     random = np.random.default_rng(seed)
     rows = {f"state.{name}": array for name, array in (state or {}).items()}
-    given = {name: a for name, a in inputs.items() if name in net.inputs} | params | rows
+    learned = {name: a for name, a in params.items() if not net.params[name].frozen}
+    given = {name: a for name, a in inputs.items() if name in net.inputs} | learned | rows
     return {name: random.normal(size=a.shape) for name, a in given.items() if a.dtype.kind == "f"}
 
 
