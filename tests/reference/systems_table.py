@@ -201,6 +201,13 @@ GROUPS: dict[str, tuple[System, ...]] = {
             _DELAYS + "test_an_all_pole_filter",
         ),
         _system(
+            "the same, also complex and from initial values",
+            "delays/all_pole",
+            "torchlpc's `sample_wise_lpc`",
+            "test_all_pole_filters.py::test_from_initial_values",
+            "test_all_pole_filters.py::test_the_spec_that_comes_with_rollc",
+        ),
+        _system(
             "plucked string",
             "delays/string",
             "SciPy's `lfilter`, complex steps",
