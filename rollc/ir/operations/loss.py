@@ -68,9 +68,13 @@ def _mean_loss(loss: Value) -> Value:
 
 
 def _logistic_derivative(score: Value, target: Value) -> Value:
-    """sigmoid(score) - target, by the smaller of sigmoid and 1 - sigmoid: no cancellation."""
-    small = call("sigmoid", -call("abs", score))
-    return call("where", call("less", score, 0.0), small - target, (1 - target) - small)
+    """sigmoid(score) - target, by the smaller of sigmoid and 1 - sigmoid: no cancellation.
+
+    At 0, where the two meet, each has the slope of the other one, which `abs` would not.
+    """
+    below = call("less", score, 0.0)
+    small = call("sigmoid", call("where", below, score, -score))
+    return call("where", below, small - target, (1 - target) - small)
 
 
 def _binary_cross_entropy(frame: Frame, options: Options, score: Array, target: Array) -> Array:

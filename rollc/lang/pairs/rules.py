@@ -51,10 +51,8 @@ def _modulus(z: Pair) -> Value:
 
 
 def _angle(z: Pair) -> Value:
-    """That of 0 is 0, with slope 0."""
     a, b = z.parts
-    zero = call("and", call("equal", a, 0.0), call("equal", b, 0.0))
-    return call("where", zero, 0.0, call("atan2", b, a))
+    return call("atan2", b, a)
 
 
 # Complex results.

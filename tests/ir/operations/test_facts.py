@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rollc.autodiff.adjoint import adjoint
+from rollc.autodiff.tangent import tangent_name
 from rollc.backends.numba.codegen import spellings
+from rollc.entries.forward_mode import hessian_products
 from rollc.ir.graph import Type
 from rollc.ir.interpreter import interpret
 from rollc.ir.operations import OPERATIONS, Operation, TypeMismatch
-from tests.helpers.operation_cases import CASES, SIZES, Bench, Case, each_case
+from tests.helpers.operation_cases import CASES, SIZES, Bench, Case, each_case, values
 
 Array = NDArray[Any]
 
@@ -241,6 +244,45 @@ def leaves(operation: Operation, case: Case, place: int, random: np.random.Gener
         if np.array_equal(before, computed(operation, case, others)):
             return True
     return False
+
+
+@pytest.mark.parametrize("number", [0.0, pytest.param(1.0, marks=pytest.mark.long)])
+@those(lambda entry: entry.adjoint and entry.slope != "constant" and not entry.choices)
+def test_what_has_one_piece_has_a_smooth_slope(name: str, case: Case, number: float) -> None:
+    """Its rule may choose between forms, of which none has a kink where the slope has none."""
+    if OPERATIONS[name].once:
+        return
+    bench = Bench()
+    bench.alone(name, name, case)
+    graph = bench.graph("smooth")
+    leaves = values(graph, SIZES)
+    given = [leaf for leaf in leaves if not leaf.endswith(("_weight", "_table"))]
+    for leaf in given:
+        if leaves[leaf].dtype == np.float64:
+            leaves[leaf] = np.full_like(leaves[leaf], number)
+    random = np.random.default_rng(1)
+    moved = {leaf: random.normal(size=leaves[leaf].shape) for leaf in given}
+    gradients = adjoint(graph)
+
+    def slopes(by: float) -> dict[str, Array]:
+        there = {leaf: leaves[leaf] + by * moved[leaf] for leaf in given if leaf in tangents}
+        found = interpret(gradients, leaves | there, SIZES)
+        return {leaf: found[of] for leaf, of in gradients.gradients}
+
+    products = hessian_products(graph)
+    tangents = {leaf for leaf in given if leaf in dict(gradients.gradients)}
+    directions = {
+        tangent_name(leaf): moved.get(leaf, np.zeros_like(leaves[leaf])) for leaf in leaves
+    }
+    with np.errstate(all="ignore"):
+        found = interpret(products, leaves | directions, SIZES)
+        up, here, down = slopes(1e-5), slopes(0.0), slopes(-1e-5)
+    if any(np.abs(up[leaf] - here[leaf]).max() > 0.1 for leaf in up):
+        pytest.skip("no slope there")
+    for label, of in products.outputs:
+        leaf = label.removesuffix("^dot")
+        expected = (up[leaf] - down[leaf]) / 2e-5
+        np.testing.assert_allclose(found[of], expected, rtol=1e-4, atol=1e-5, err_msg=label)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))

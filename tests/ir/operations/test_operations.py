@@ -57,6 +57,16 @@ def test_the_adjoint_is_the_slope(operation: str, case: Case) -> None:
         assert slope.error < 1e-6, slope
 
 
+def test_the_angle_of_nothing_has_no_slope() -> None:
+    bench = Bench()
+    bench.alone("angle", "atan2", CASES["atan2"][0])
+    derived = adjoint(bench.graph("angle"))
+    leaves = values(derived, SIZES)
+    leaves |= {name: np.zeros_like(leaves[name]) for name in ("angle_0", "angle_1")}
+    found = interpret(derived, leaves, SIZES)
+    assert not found["~angle_0"].any() and not found["~angle_1"].any()
+
+
 @pytest.mark.parametrize("words", [["--first"], pytest.param([], marks=pytest.mark.long)])
 def test_every_kernel_is_the_meaning(words: list[str]) -> None:
     """In all ways, run as plain Python."""

@@ -14,12 +14,15 @@ def _arctan2(a: Array, b: Array) -> Array:
 
 
 def _atan2_adjoint(g: Value, y: Value, a: Value, b: Value) -> list[Value | None]:
-    """b and -a over their squared length: neither square leaves the numbers."""
+    """b and -a over their squared length: neither square leaves the numbers.
+
+    It is 0 far away and, as the angle there has no limit, at (0, 0).
+    """
     size = call("maximum", call("abs", a), call("abs", b))
-    far = call("equal", 1 / size, 0.0)
+    nothing = call("or", call("equal", size, 0.0), call("equal", 1 / size, 0.0))
     u, v = a / size, b / size
     length = size * (u * u + v * v)
-    return [g * pick(far, 0.0, v / length), -(g * pick(far, 0.0, u / length))]
+    return [g * pick(nothing, 0.0, v / length), -(g * pick(nothing, 0.0, u / length))]
 
 
 def _root(x: Value) -> Value:
@@ -43,7 +46,7 @@ ELEMENTARY: tuple[Operation, ...] = (
         "atan2",
         _arctan2,
         _atan2_adjoint,
-        "the angle of the point (b, a), from -pi to pi; of (0, 0) it is 0",
+        "the angle of the point (b, a), from -pi to pi; of (0, 0) it is 0, with slope 0",
         slope="infinite",
         zero=True,
         finite=True,
