@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from rollc.entries.streaming import exposed_steps, prepared_stream, stream_entry
 from rollc.errors import InputError
-from rollc.ir.graph import Graph, delayed
+from rollc.ir.graph import Graph, delayed, outputs_only
 from rollc.ir.interpreter import initial_values
 from rollc.ir.names import lengths_leaves
+from rollc.ir.time.same_steps import same_steps
 from rollc.ir.traversal import needed
 from rollc.network.arrays import (
     Sizes,
@@ -429,10 +430,13 @@ def streaming_of(
         raise InputError(f"`{graph.name}` takes no lengths: {whole.no_lengths}")
     found = prepared_stream(graph, axis, lengths)
     own = interface_of(found.steps, dtype, None, axis, whole.free)
-    read = {node.name for node in exposed_steps(found.steps, axis).nodes} | {*_lengths_of(graph)}
+    given = {node.name for node in exposed_steps(found.steps, axis).nodes} | {*_lengths_of(graph)}
+    # What a loss alone reads along another axis says nothing of the steps.
+    read = needed(outputs_only(graph), [name for _, name in graph.outputs])
+    whole = replace(whole, same=same_steps(read), known={})
     own = replace(
         own,
-        held={name: spec for name, spec in own.held.items() if name in read},
+        held={name: spec for name, spec in own.held.items() if name in given},
         params={name: spec for name, spec in own.params.items() if name not in constants},
     )
     names = (

@@ -534,3 +534,14 @@ def test_a_read_along_both_axes_that_no_output_needs_has_no_initial_value() -> N
     for row, meant in zip(x, net.forward(params, {"x": x})["h"], strict=True):
         outputs, state = net.step(params, state, {"x": row}, axis="s")
         np.testing.assert_allclose(outputs["h"], meant, rtol=1e-12)
+
+
+def test_steps_that_a_loss_alone_compares_are_no_hindrance() -> None:
+    text = "net n\ntime s, t\ninput x[t]\nh = 0.5 * h[t-1] + x\nq = h * h\n"
+    text += "loss mean(mean(along(q, s) * x, over s), over t)\noutput h\n"
+    net = interpreted(read_spec(text, "n.roll")[0])
+    x = np.random.default_rng(0).normal(size=(T, B))
+    state = net.initial_state({}, {"x": x}, axis=net.axis_of_steps(), steps={"s": S})
+    for now, meant in zip(x, net.forward({}, {"x": x})["h"], strict=True):
+        outputs, state = net.step({}, state, {"x": now})
+        np.testing.assert_allclose(outputs["h"], meant, rtol=1e-12)
