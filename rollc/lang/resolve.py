@@ -244,7 +244,9 @@ class _Resolver:
         """The axis of each use of a cell."""
         for use in self.spec.of(Along):
             arguments = tuple(Edge(self.drafts.node_of(name.name)) for name in use.arguments)
-            self.drafts.axes[use.name.name] = Axis(arguments, use.outer, use.cell, "…;", use.span)
+            self.drafts.axes[use.name.name] = Axis(
+                arguments, use.over, use.outer, use.named, use.cell, "…;", use.span
+            )
 
     def _axes(self) -> Settled:
         found = settled(self.drafts.drafts, self.drafts.axes, self.drafts.marked, self.names)

@@ -20,6 +20,7 @@ from rollc.lang.elaboration.call_checks import (
 from rollc.lang.elaboration.calls_of_sizes import CallsOfSizes
 from rollc.lang.elaboration.expressions import leading_name
 from rollc.lang.elaboration.unknown_calls import unknown_function
+from rollc.lang.expansion.definitions import axes_named
 from rollc.lang.expansion.library_axis import along
 from rollc.lang.expansion.substitution import Scope, substituted
 from rollc.lang.symbols.builtins import (
@@ -302,11 +303,13 @@ class Drafts(CallsOfSizes):
             raise self.too_much(call.span, message, "calls inside functions count too")
         operands = self.all_of(call.operands, prefix)
         edges = tuple(operand.edge for operand in operands)
-        axis = f"{prefix}'t{self._inlined}" if call.over is None else self.axis(call.over)
-        if call.over is None:
-            self.axes[axis] = Axis(edges, None, function.name.name, "…,", call.span)
-        elif useless := no_axis_of_own(function, call.over, self.definitions.find):
+        over = None if call.over is None else self.axis(call.over)
+        if call.over is not None and (
+            useless := no_axis_of_own(function, call.over, self.definitions.find)
+        ):
             raise Rejected(useless)
+        axis, named = f"{prefix}'t{self._inlined}", axes_named(function, self.names.axes)
+        self.axes[axis] = Axis(edges, over, None, named, function.name.name, "…,", call.span)
         scope = Scope(names={TIME: axis}, use=call.span)
         return self._expand(function, operands, scope, prefix, name, call.span)
 

@@ -20,7 +20,7 @@ from rollc.ir.names import STATE as STATE
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.call_checks import no_axis_of_own
-from rollc.lang.expansion.definitions import Definitions, own_names
+from rollc.lang.expansion.definitions import Definitions, axes_named, own_names
 from rollc.lang.expansion.layers import Layers, Words, no_cells, word_for
 from rollc.lang.expansion.repetition import repetitions
 from rollc.lang.expansion.substitution import (
@@ -268,11 +268,11 @@ class _Inliner(Layers):
                 self.input(inside.name(name), call.operands[number], scope)
             elif given[number].name != inside.name(name).name:
                 self.add(Alias(inside.name(name), given[number], scope.span(call.span)))
-        if call.over is None:
-            inputs = tuple(inside.name(name) for name in cell.inputs)
-            axis = inside.name(Name(TIME, cell.name.span))
-            span = scope.span(call.span)
-            self.add(Along(axis, inputs, scope.names.get(TIME), cell.name.name, span))
+        inputs = tuple(inside.name(name) for name in cell.inputs)
+        axis = inside.name(Name(TIME, cell.name.span))
+        over = None if call.over is None else scope.name(call.over).name
+        outer, named = scope.names.get(TIME), axes_named(cell, self.axes)
+        self.add(Along(axis, inputs, over, outer, named, cell.name.name, scope.span(call.span)))
         self.inline(cell.body, inside)
         return inside
 
@@ -285,8 +285,6 @@ class _Inliner(Layers):
         # One axis has several names: that of the spec, and what a cell calls it.
         axes = frozenset((TIME, *self.axes) if len(self.axes) == 1 else (TIME, outer))
         names = {name: f"{path}.{name}" for name in (TIME, *own)}
-        if call.over is not None:
-            names[TIME] = scope.name(call.over).name
         return Scope(
             path,
             names,

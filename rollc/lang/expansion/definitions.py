@@ -163,6 +163,24 @@ def own_names(cell: Cell) -> Names:
     return Names(Spec((*statements, *cell.body)))
 
 
+def axes_named(definition: Definition, axes: Sequence[str]) -> frozenset[str]:
+    """Those of several time axes that a cell or function names itself, beside its own, `t`."""
+    if len(axes) == 1:
+        return frozenset()
+    if isinstance(definition, Cell):
+        values = [value for statement in definition.body for value in expressions(statement)]
+        indices = {item.index.name for item in definition.body if isinstance(item, Elements | Each)}
+        own = {*own_names(definition).symbols, *indices}
+    else:
+        values = [*definition.values]
+        own = {argument.name for argument in definition.arguments}
+        own |= {name.name for equation in definition.body for name in equation.names}
+    named = {name.name for value in values for name in names_in(value)}
+    overs = (call.over for value in values for call in calls_in(value))
+    named |= {over.name for over in overs if over is not None}
+    return frozenset(named.intersection(axes) - own - {TIME})
+
+
 def _cell_problems(cell: Cell, context: Context) -> Iterator[Diagnostic]:
     names = own_names(cell)
     inputs = {name.name for name in cell.inputs}

@@ -88,6 +88,8 @@ class _Axes:
             for read in (*(operand.edge.source for operand in draft.operands), *_named(draft)):
                 self.readers.setdefault(read, []).append(name)
         for name, use in uses.items():
+            if use.over is not None:
+                self.readers.setdefault(use.over, []).append(name)
             for edge in use.arguments:
                 self.readers.setdefault(edge.source, []).append(name)
                 if edge.delay:
@@ -126,7 +128,7 @@ class _Axes:
 
     def _follows(self, name: str) -> Axes:
         if name in self.uses:
-            return NONE.union(*(self._read(edge) for edge in self.uses[name].arguments))
+            return self._used(self.uses[name])
         draft = self.drafts[name]
         if draft.type is not None:
             return frozenset(draft.type.time)
@@ -140,6 +142,14 @@ class _Axes:
         # As long as it is not known which axis this goes over, it is taken to be all of them.
         gone = NONE.union(*map(self._of, over(draft)))
         return found - gone if gone else NONE
+
+    def _used(self, use: Axis) -> Axes:
+        if use.over is not None:
+            return self._of(use.over)
+        left = frozenset(self.names.axes) - use.named
+        if use.named and len(left) == 1:
+            return left
+        return NONE.union(*map(self._read, use.arguments))
 
     def _read(self, edge: Edge) -> Axes:
         found = self.axes.get(edge.source, NONE)
@@ -204,6 +214,9 @@ class _Axes:
             self.wrong.update(readers)
             if not doubtful.issuperset(readers):
                 yield self._which(self.uses[axis], self.axes[axis])
+        for axis, use in self.uses.items():
+            if use.over is not None and self.axes[axis] & use.named:
+                yield self._named_too(use, self.axes[axis])
         doubtful |= self.wrong | self._behind(self.wrong)
         for name, draft in self.drafts.items():
             found = [*self._unfit(draft)]
@@ -269,6 +282,14 @@ class _Axes:
             Label(use.span, run),
             helps=(f"say it: `{use.function}({use.form} over {example})`",),
         )
+
+    def _named_too(self, use: Axis, axes: Axes) -> Diagnostic:
+        (axis,) = axes
+        left = sorted(frozenset(self.names.axes) - use.named)
+        helps = (f"write `over {left[0]}`, or leave it out",) if left else ()
+        message = f"`{use.function}` cannot run along `{axis}`: it names that axis itself"
+        text = f"its `t` would be `{axis}` too"
+        return Diagnostic("R229", message, Label(use.span, text), helps=helps)
 
     def _static(self, operand: Operand, axis: str, runs: Axes) -> Diagnostic:
         name = operand.edge.source.split("'")[0]

@@ -67,12 +67,15 @@ class Cut:
 class Axis:
     """The time axis of one use of a cell or a function, as a variable of inference.
 
-    It is the one that ``arguments`` run over or, where they run over none, ``outer``.
+    It is the one that is said, ``over``, or that ``arguments`` run over or, where they run over
+    none, ``outer``; but none of those that are ``named`` inside, beside it.
     ``function`` is what is used, ``span`` where, and ``form`` how the axis can be written.
     """
 
     arguments: tuple[Edge, ...]
+    over: str | None
     outer: str | None
+    named: frozenset[str]
     function: str
     form: str
     span: Span

@@ -397,14 +397,17 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Along:
-    """The time axis of a use of a cell: the one that its arguments run over.
+    """The time axis of a use of a cell: ``over``, or the one that its arguments run over.
 
-    ``outer`` is the axis where they run over none.
+    ``outer`` is the axis where they run over none, and ``named`` are axes that the cell names
+    itself.
     """
 
     name: Name
     arguments: tuple[Name, ...]
+    over: str | None
     outer: str | None
+    named: frozenset[str]
     cell: str
     span: Span = field(compare=False, repr=False)
 

@@ -93,6 +93,19 @@ output m
     assert graph["m"].type.axes == ("n", "batch")
 
 
+def test_a_cell_that_names_an_axis_runs_along_the_other_one() -> None:
+    cell = "cell grid(x) -> h { h = tanh(x + h[s-1] + 0.5 * h[t-1]) }"
+    uses = ["a = grid(x + y)", "b = grid(x)", "c = grid(y; over t)", "d = grid(a; over t, reverse)"]
+    assert set(axes_of(cell, *uses, "output a, b, c, d").values()) == {("s", "t")}
+    here, back = (
+        graph_of(net(cell, use, "output a"))
+        for use in ("a = grid(x + y)", uses[3].replace("d = grid(a", "a = grid(x + y"))
+    )
+    for graph, delays in ((here, {("s", 1), ("t", 1)}), (back, {("s", 1), ("t", -1)})):
+        reads = (edge for node in graph.nodes for edge in node.operands)
+        assert {(edge.axis, edge.delay) for edge in reads if edge.delay} == delays
+
+
 def test_a_use_runs_along_what_its_arguments_do() -> None:
     cells = [
         "cell sum_up(a) -> h { h = h[t-1] + a }",
