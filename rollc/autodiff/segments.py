@@ -20,7 +20,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from rollc.autodiff.adjoint import between, differentiable
-from rollc.autodiff.window_split import CannotSplit, Reduction, of_window, reduces, reduction_of
+from rollc.autodiff.window_split import (
+    CannotSplit,
+    Reduction,
+    of_window,
+    outputs_of,
+    reduces,
+    reduction_of,
+)
 from rollc.ir.builder import Builder
 from rollc.ir.decomposition import decomposed_over
 from rollc.ir.expressions import call
@@ -148,10 +155,10 @@ def _segment(
         elif node.type.static and own[node.name]:
             leaves.append(node.name)
             node = _as_leaf(node)
-        elif node in reductions:
-            node = of_window(node)
-        nodes[node.name] = node
-    outputs = tuple((node.name, node.name) for node in reductions)
+        parts = of_window(graph, node) if node in reductions else (node,)
+        nodes |= {part.name: part for part in parts}
+    reduced = tuple(map(reduction_of, reductions))
+    outputs = tuple((name, name) for name in outputs_of(reduced))
     window = replace(graph, nodes=tuple(nodes.values()), outputs=outputs, loss=None, axes=(axis,))
     open_ = [name for name in leaves if name in passed]
     cuts = tuple(
@@ -159,7 +166,7 @@ def _segment(
     )
     _require_independent_sequences(window, cuts)
     start = needed(replace(static, outputs=tuple((n, n) for n in leaves), loss=None), leaves)
-    return Segment(axis, window, start, cuts, tuple(map(reduction_of, reductions)), tuple(numbers))
+    return Segment(axis, window, start, cuts, reduced, tuple(numbers))
 
 
 def _own(graph: Graph, static: Graph, reductions: list[str]) -> dict[str, bool]:

@@ -6,15 +6,20 @@ are the reductions over its own steps (a mean as a sum).  The *head* computes th
 reductions of the whole sequence, its inputs.  The *start* holds the initial values.
 
 With the state carried from window to window, the partial reductions of all windows combine to
-those of the whole sequence.  All three are graphs, and are differentiated as such.
+those of the whole sequence.  Of an extreme the window also counts the steps that have it: equal
+ones share the gradient, in whichever windows they are.  All three are graphs, and are
+differentiated as such.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from rollc.ir.builder import Builder
 from rollc.ir.graph import BATCH, Graph, Node
 from rollc.ir.operations import operation_of
+from rollc.ir.operations.elementwise.arithmetic import extremes
 from rollc.ir.operations.vectors.linear import over_axes
 from rollc.ir.traversal import dependents, needed
 
@@ -25,19 +30,23 @@ class CannotSplit(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
-    """A node that reduces the sequence; ``how`` combines the results of windows."""
+    """A node that reduces the sequence; ``how`` combines the results of windows.
+
+    Of an extreme, ``taken`` is the output of a window that counts the steps that have its own.
+    """
 
     node: str
     how: str  # sum, mean, max, min, first, last
+    taken: str = ""
 
 
 @dataclass(frozen=True)
 class Split:
     """The three graphs of a network in windows.
 
-    The window's outputs are labelled with the names of the reductions, and the head has static
-    inputs of the same names.  The start's outputs are the initial values, labelled with the
-    nodes that they belong to.
+    The window's outputs are labelled with the names of the reductions (and of the counts of
+    extremes), and the head has static inputs of the names of reductions.  The start's outputs are
+    the initial values, labelled with the nodes that they belong to.
     """
 
     window: Graph
@@ -71,14 +80,15 @@ def split(graph: Graph) -> Split:
             raise CannotSplit(f"`{node.name}` needs a value of the whole sequence at every step")
     reductions = tuple(map(reduction_of, found))
     early = [node for node in graph.nodes if node.name not in late]
-    parts = [of_window(node) for node in found]
+    parts = [part for node in found for part in of_window(graph, node)]
+    names = outputs_of(reductions)
     window = replace(
         graph,
         nodes=(*early, *parts),
-        outputs=tuple((node.name, node.name) for node in found),
+        outputs=tuple((name, name) for name in names),
         loss=None,
     )
-    for node in needed(window, [node.name for node in parts]).nodes:
+    for node in needed(window, names).nodes:
         if operation_of(node).counts and node.options["axis"] != BATCH:
             raise CannotSplit(f"`{node.name}` counts the steps of the whole sequence")
     given = {node.name for node in found}
@@ -125,15 +135,29 @@ def reduces(graph: Graph, node: Node) -> bool:
 
 def reduction_of(node: Node) -> Reduction:
     """A reduction, with the way in which the results of windows combine."""
-    return Reduction(node.name, operation_of(node).reduces or node.operation)
+    how = operation_of(node).reduces or node.operation
+    return Reduction(node.name, how, f"{node.name}'taken" if how in ("max", "min") else "")
 
 
-def of_window(node: Node) -> Node:
-    """A reduction over the steps of a window alone: a mean becomes a sum."""
+def outputs_of(reductions: Iterable[Reduction]) -> list[str]:
+    """The outputs of a window with some reductions."""
+    return [name for each in reductions for name in (each.node, each.taken) if name]
+
+
+def of_window(graph: Graph, node: Node) -> tuple[Node, ...]:
+    """A reduction over the steps of a window alone: a mean becomes a sum, an extreme is counted."""
+    over, taken = node.options.get("over"), reduction_of(node).taken
     if node.operation == "mean_over":
-        over = node.options["over"]
         assert isinstance(over, tuple)
         if len(over) > 1:
             raise CannotSplit(f"`{node.name}` is a mean over the steps and the batch at once")
-        return replace(node, operation="sum_over")
-    return node
+        return (replace(node, operation="sum_over"),)
+    if not taken:
+        return (node,)
+    assert isinstance(over, tuple)
+    build = Builder(graph.nodes)
+    build.prefix, build.line = taken, node.line
+    (edge,) = node.operands
+    has_it = extremes(build.read(edge.source, edge.delay, edge.axis), build.read(node.name))
+    build.define(taken, "sum_over", (has_it,), over=over)
+    return (node, *(made for name, made in build.nodes.items() if name not in graph.by_name))

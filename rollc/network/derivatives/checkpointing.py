@@ -11,7 +11,7 @@ for recurrent networks, Gruslys et al., Memory-efficient backpropagation through
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.autodiff.adjoint import adjoint, differentiable, seed_name
-from rollc.autodiff.window_split import CannotSplit, Reduction, Split, split
+from rollc.autodiff.window_split import CannotSplit, Split, outputs_of, split
 from rollc.errors import InputError
 from rollc.ir.graph import BATCH, LEAVES, Graph
 from rollc.ir.interpreter import initial_values, interpret
 from rollc.ir.names import STATE
 from rollc.kernel.cost import work
+from rollc.network.derivatives.window_reductions import combined, shared
 from rollc.network.evaluation import Evaluation, LossAndGradients
 from rollc.support.checks import whole
 from rollc.transforms.canonicalize import canonicalize
@@ -141,7 +142,9 @@ class Windowed:
         states, parts = [state], []
         for first, last in pairwise(borders):
             found = self._run("window", leaves, state, first, last, batch, ("primal",))
-            parts.append({r.node: found["output", r.node] for r in self.split.reductions})
+            parts.append(
+                {name: found["output", name] for name in outputs_of(self.split.reductions)}
+            )
             state = {name: found["output", name] for name in state}
             states.append(state)
         values = {
@@ -268,47 +271,6 @@ def windows(
         return loss, call.gradients(results, labels)
 
     return plan, value_and_grad
-
-
-def combined(reduction: Reduction, parts: list[Array], steps: int) -> Array:
-    """A reduction of the whole sequence, from those of its windows."""
-    match reduction.how:
-        case "first":
-            return parts[0]
-        case "last":
-            return parts[-1]
-        case "max":
-            return np.asarray(np.max(parts, axis=0))
-        case "min":
-            return np.asarray(np.min(parts, axis=0))
-        case how:
-            total = np.sum(parts, axis=0, dtype=np.float64)
-            return np.asarray(total / steps if how == "mean" else total).astype(parts[0].dtype)
-
-
-def shared(
-    reduction: Reduction,
-    cotangent: Array,
-    parts: Sequence[Mapping[str, Array]],
-    index: int,
-    values: Mapping[str, Array],
-    steps: int,
-) -> Array:
-    """What a window gets of the cotangent of a reduction."""
-    match reduction.how:
-        case "sum":
-            return cotangent
-        case "mean":
-            return np.asarray(cotangent / np.asarray(steps, dtype=cotangent.dtype))
-        case "first":
-            return cotangent if index == 0 else np.zeros_like(cotangent)
-        case "last":
-            return cotangent if index == len(parts) - 1 else np.zeros_like(cotangent)
-    # Windows with an equal extreme share alike; NaN is one, where there is any.
-    found = [part[reduction.node] for part in parts]
-    taken = [(part == values[reduction.node]) | np.isnan(part) for part in found]
-    count = np.maximum(np.sum(taken, axis=0), 1)
-    return np.asarray(np.where(taken[index], cotangent / count, 0)).astype(cotangent.dtype)
 
 
 def _folded(graph: Graph, name: str, initial: str, cotangent: Array) -> Array:

@@ -27,13 +27,14 @@ from numpy.typing import NDArray
 from rollc.autodiff.adjoint import adjoint, differentiable, seed_name
 from rollc.autodiff.segments import Segment, segments
 from rollc.autodiff.tangent import DIRECTION, directions, tangent_name
-from rollc.autodiff.window_split import CannotSplit, Reduction
+from rollc.autodiff.window_split import CannotSplit
 from rollc.entries.forward_mode import prepared_graph, tangent_entry, with_tangents
 from rollc.errors import InputError
 from rollc.ir.graph import BATCH, LEAVES, Graph
 from rollc.ir.interpreter import initial_values, interpret
 from rollc.ir.names import STATE
 from rollc.ir.operations.time_axis import step_numbers
+from rollc.network.derivatives.window_reductions import WHOLE, Total
 from rollc.network.evaluation import Evaluation, LossAndGradients
 from rollc.support.checks import whole
 from rollc.transforms.canonicalize import canonicalize
@@ -47,7 +48,6 @@ Array = NDArray[Any]
 MOST = 4_000_000_000  # bytes, unless the caller says how many
 LONGEST_WINDOW = 64  # steps; more of them save no more calls that one would notice
 _ROOMY = 8_000_000  # bytes that a window may take without a thought
-_WHOLE = np.dtype(np.float64)  # of sums over windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +142,17 @@ class Sensitivities:
         self,
         given: Mapping[str, Array],
         sizes: Mapping[str, int],
-        totals: Sequence[Mapping[str, _Total]],
+        totals: Sequence[Mapping[str, Total]],
     ) -> dict[str, Array]:
         """From the loss to the reductions, to the cuts before them, and so on."""
         rest = self.found.rest
         gradients = {
-            node.name: np.zeros(_extent(self.graph, node.name, sizes), _WHOLE)
+            node.name: np.zeros(_extent(self.graph, node.name, sizes), WHOLE)
             for node in self.graph.leaves("param")
             if differentiable(node)
         }
         reductions = {
-            reduction.node: np.zeros(_extent(run.segment.window, reduction.node, sizes), _WHOLE)
+            reduction.node: np.zeros(_extent(run.segment.window, reduction.node, sizes), WHOLE)
             for run in self.runs
             for reduction in run.segment.reductions
         }
@@ -240,7 +240,7 @@ class _Run:
         sizes = self._sizes(1, batch)
         names = {name for _, name in self.graph.outputs}
         numbers = sum(prod(_extent(self.graph, name, sizes)) for name in names)
-        return numbers * _WHOLE.itemsize
+        return numbers * WHOLE.itemsize
 
     def bytes(self, every: int, batch: int) -> int:
         """The bytes of windows of ``every`` steps: two states, and what the kernel holds."""
@@ -260,7 +260,7 @@ class _Run:
             every //= 2
         return every
 
-    def forward(self, given: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, _Total]:
+    def forward(self, given: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Total]:
         """The reductions and their derivatives."""
         segment, axis = self.segment, self.axis
         steps, batch = sizes[axis], sizes[BATCH]
@@ -274,7 +274,7 @@ class _Run:
             for name, array in initial_values(self.graph, leaves, along, self.dtype).items()
         }
         every = self.every(steps, batch)
-        totals = {each.node: _Total(each, steps) for each in segment.reductions}
+        totals = {each.node: Total(each, steps) for each in segment.reductions}
         for first in range(0, steps, every):
             last = min(first + every, steps)
             inside = {name: leaves[name][first:last] for name in self.timed - numbers.keys()}
@@ -282,12 +282,14 @@ class _Run:
             counts = {axis: last - first, DIRECTION: self.count}
             found = self.kernel.run({**leaves, **inside, **state}, counts, batch, ("primal",))
             state = {name: found["output", name] for name in state}
-            for name, total in totals.items():
-                total.add(found["output", name], found.get(("output", tangent_name(name))))
+            for each in segment.reductions:
+                slopes = found.get(("output", tangent_name(each.node)))
+                taken = found["output", each.taken] if each.taken else None
+                totals[each.node].add(found["output", each.node], slopes, taken)
         return totals
 
     def pulled(
-        self, cotangents: Mapping[str, Array], totals: Mapping[str, _Total]
+        self, cotangents: Mapping[str, Array], totals: Mapping[str, Total]
     ) -> dict[str, Array]:
         """The cotangents of the cuts, from those of the reductions."""
         window = self.segment.window
@@ -310,53 +312,6 @@ class _Run:
             shape = (*total.shape[:-1], *type_.shape)
             found[each.leaf] = total.reshape(shape).astype(self.dtype)
         return found
-
-
-class _Total:
-    """A reduction of the whole sequence and its derivative, window after window."""
-
-    def __init__(self, reduction: Reduction, steps: int) -> None:
-        self.how = reduction.how
-        self.steps = steps
-        self.value: Array = np.zeros(())
-        self.tangent: Array | None = None
-        self.dtype: np.dtype[Any] = _WHOLE
-        self._windows = 0
-        self._count: Array = np.ones(())  # the windows that share an extreme
-
-    @property
-    def found(self) -> Array:
-        """The value, in the precision of the parts."""
-        return self.value.astype(self.dtype)
-
-    def add(self, value: Array, slopes: Array | None) -> None:
-        """Take one more window in."""
-        self.dtype = value.dtype
-        first, self._windows = self._windows == 0, self._windows + 1
-        if self.how in ("first", "last"):
-            if first or self.how == "last":
-                self.value, self.tangent = value, slopes
-            return
-        if self.how in ("sum", "mean"):
-            share = 1 / self.steps if self.how == "mean" else 1.0
-            self.value = self.value + value.astype(_WHOLE) * share
-            if slopes is not None:
-                if self.tangent is None:
-                    self.tangent = np.zeros(slopes.shape, _WHOLE)
-                self.tangent += slopes * share
-            return
-        if first:
-            self.value, self.tangent, self._count = value, slopes, np.ones_like(value)
-            return
-        better = value > self.value if self.how == "max" else value < self.value
-        equal = value == self.value
-        if slopes is not None and self.tangent is not None:
-            # Windows with an equal extreme share alike.
-            count = self._count + 1
-            both = (self.tangent * self._count + slopes) / count
-            self.tangent = np.where(better, slopes, np.where(equal, both, self.tangent))
-            self._count = np.where(better, 1, np.where(equal, count, self._count))
-        self.value = (np.maximum if self.how == "max" else np.minimum)(self.value, value)
 
 
 def _extent(graph: Graph, name: str, sizes: Mapping[str, int]) -> tuple[int, ...]:

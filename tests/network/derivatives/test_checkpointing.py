@@ -68,15 +68,16 @@ class Window(Interpreted):
         return super().run(leaves, {"t": steps}, batch, phases)
 
 
+@pytest.mark.parametrize("every", [1, 2, 3])
 @pytest.mark.parametrize("how", ["max", "min"])
-def test_windows_with_an_equal_extreme_share_in_each_sequence(how: str) -> None:
+def test_steps_with_an_equal_extreme_share_in_whichever_windows(how: str, every: int) -> None:
     text = f"net n\ninput x\nparam a\nv = a * x\nloss {how}(v, over t)\n"
     graph = canonicalize(read_spec(text, "n")[0])
     x = np.array([[1.0, 5.0], [1.0, 2.0], [0.0, 5.0], [0.0, 2.0], [1.0, 5.0]])
     leaves, parts = {"a": np.array(1.0), "x": x}, split(graph)
     makers = window_kernels(parts)
     kernel: Any = lambda entry: Window(makers[entry]())  # noqa: E731
-    _, found = Windowed(graph, parts, kernel, "float64").value_and_grad(leaves, 5, 2, 1)
+    _, found = Windowed(graph, parts, kernel, "float64").value_and_grad(leaves, 5, 2, every)
     derived = adjoint(graph)
     expected = interpret(derived, leaves, {"t": 5, "batch": 2})
     for label, name in derived.gradients:

@@ -72,6 +72,16 @@ def same(found: Arrays, expected: Arrays) -> None:
         np.testing.assert_allclose(array, expected[name], atol=1e-11 * scale, err_msg=name)
 
 
+@pytest.mark.parametrize("every", [1, 2, 3])
+@pytest.mark.parametrize("how", ["max", "min"])
+def test_steps_with_an_equal_extreme_share_in_whichever_windows(how: str, every: int) -> None:
+    text = f"net n\ninput x\nparam a, b\nv = where(x < 5, a * x, b * x)\nloss {how}(v, over t)\n"
+    graph = canonicalize(read_spec(text, "n")[0])
+    x = np.array([[5.0, 1.0], [5.0, 2.0], [4.0, 5.0], [5.0, 4.0], [5.0, 4.0], [4.0, 1.0]])
+    leaves = {"a": np.array(1.25 if how == "max" else 1.0), "b": np.array(1.0), "x": x}
+    compare(graph, leaves, {"t": 6, "batch": 2}, every)
+
+
 def test_the_messages_of_the_textbook(backend: str) -> None:
     """System 4, with the messages in NumPy: alpha_t = da_t/dW + diag(1 - h^2) W alpha_(t-1)."""
     net = labels(backend)
