@@ -60,16 +60,40 @@ class Definitions:
 
 
 @dataclass(frozen=True)
+class Hidden:
+    """Why a definition does not see a name, and what to do."""
+
+    note: str
+    help: str
+
+
+_OF_A_FILE = Hidden(
+    "a file that is used gives its cells and functions alone",
+    "make it a size of the cell, or an argument of the function",
+)
+_FROM_A_CELL = Hidden(
+    "a cell sees its own names, and sizes and constants of the spec",
+    "make it an input of the cell, or a `param` in it",
+)
+_FROM_A_SLOPE = Hidden(
+    "a function with a derivative of its own sees its arguments, sizes and constants: nothing"
+    " else has a derivative there",
+    "make it an argument",
+)
+
+
+@dataclass(frozen=True)
 class Context:
     """The names outside a definition that it can refer to.
 
-    ``numbers`` are sizes and constants, ``axes`` time axes; ``hidden`` are the sizes and
-    constants of another file, which no definition can refer to.
+    ``seen`` are sizes and constants, for a function all names of the spec; ``axes`` time axes.
+    ``hidden`` are those of its file that it cannot refer to, and ``why``.
     """
 
-    numbers: frozenset[str]
+    seen: frozenset[str]
     axes: tuple[str, ...]
     hidden: Mapping[str, Span]
+    why: Hidden
 
     def unknown(self, read: Iterable[Name], names: Names) -> Iterator[Diagnostic]:
         """The diagnostics for names that neither the definition nor its context defines."""
@@ -80,10 +104,10 @@ class Context:
                     f"unknown name `{name.name}`",
                     Label(name.span, "not seen from here"),
                     (Label(self.hidden[name.name], f"`{name.name}` of this file"),),
-                    notes=("a file that is used gives its cells and functions alone",),
-                    helps=("make it a size of the cell, or an argument of the function",),
+                    notes=(self.why.note,),
+                    helps=(self.why.help,),
                 )
-            elif name.name in names.symbols or name.name not in (*self.numbers, *self.axes):
+            elif name.name in names.symbols or name.name not in self.seen.union(self.axes):
                 names.find(name)
         yield from names.problems
 
@@ -97,14 +121,22 @@ def defined(
     for statement in (*spec.statements, *library):
         if isinstance(statement, (Cell, Function)):
             _define(found, statement)
+    values = {name: symbol.at for name, symbol in Names(spec).symbols.items()}
     numbers = frozenset(
         item.name.name for item in spec.statements if isinstance(item, (Dim, Const))
     )
-    own = Context(numbers, (TIME, *axes_of(spec)), {})
+    hidden = {name: at for name, at in values.items() if name not in numbers}
+    axes = (TIME, *axes_of(spec))
     for definition in found.all():
-        context = own
         if definition.span.start > len(source.text):  # in another file
-            context = Context(frozenset(), (TIME,), _hidden(library, source, definition))
+            hidden_there = _hidden(library, source, definition)
+            context = Context(frozenset(), (TIME,), hidden_there, _OF_A_FILE)
+        elif isinstance(definition, Cell):
+            context = Context(numbers, axes, hidden, _FROM_A_CELL)
+        elif definition.slopes:
+            context = Context(numbers, axes, hidden, _FROM_A_SLOPE)
+        else:
+            context = Context(frozenset(values), axes, {}, _OF_A_FILE)
         if isinstance(definition, Cell):
             problems = list(_cell_problems(definition, context))
         else:
@@ -220,6 +252,13 @@ def _cell_problems(cell: Cell, context: Context) -> Iterator[Diagnostic]:
 
 
 # Functions
+
+
+def free_names(function: Function) -> set[str]:
+    """The names that a function reads and that are none of its own."""
+    own = {name.name for name in function.arguments}
+    own |= {name.name for equation in function.body for name in equation.names}
+    return {name.name for value in function.values for name in names_in(value)} - own
 
 
 def _function_problems(function: Function, context: Context) -> Iterator[Diagnostic]:

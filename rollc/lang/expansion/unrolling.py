@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
-from rollc.lang.expansion.definitions import Definitions
+from rollc.lang.expansion.definitions import Definitions, free_names
 from rollc.lang.expansion.repetition import Carried, not_counted
 from rollc.lang.expansion.substitution import Scope
 from rollc.lang.symbols.table import shown, twice
@@ -299,6 +299,8 @@ class Unroller:
     def whole_arrays(self) -> None:
         """Arrays that are read as a whole: the stack of their elements."""
         read = {name.name for item in self.statements for name in _names_of(item)}
+        for function in self.definitions.functions.values():
+            read |= free_names(function)
         for full, (at, places) in self.arrays.items():
             if full not in read:
                 continue

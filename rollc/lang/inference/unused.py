@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rollc.ir.traversal import reachable
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
-from rollc.lang.expansion.definitions import Definitions
+from rollc.lang.expansion.definitions import Definitions, free_names
 from rollc.lang.symbols.table import Names, SymbolKind
 from rollc.lang.syntax.ast import (
     Alias,
@@ -66,10 +66,9 @@ def unused(
             case Output(name):
                 needed.add(name.name)
     for function in definitions.functions.values():
-        for value in function.values:
-            found = {name.name for name in names_in(value)}
-            mentioned |= found
-            needed |= found & names.symbols.keys()
+        found = free_names(function)
+        mentioned |= found
+        needed |= found & names.symbols.keys()
     needed = set(reachable(needed, lambda name: reads.get(name, ())))
     for group in together.values():
         if not needed.isdisjoint(group):

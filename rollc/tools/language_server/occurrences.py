@@ -147,7 +147,8 @@ class _Reader:
             self.top = scope
         for statement in spec.statements:
             if isinstance(statement, (Cell, Function)):
-                self.definition(statement, _Scope(numbers))
+                seen = own and isinstance(statement, Function) and not statement.slopes
+                self.definition(statement, scope if seen else _Scope(numbers))
             elif own:
                 self.statement(statement, scope)
 

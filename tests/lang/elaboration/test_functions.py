@@ -49,6 +49,24 @@ def test_names_of_a_function_are_its_own() -> None:
     np.testing.assert_allclose(value(GATED, own, "o = around(x) + gate"), expected)
 
 
+def test_a_function_sees_what_an_equation_sees() -> None:
+    """The names of the spec; its own arguments and names hide them, whoever calls it."""
+    common = "a = 2 * ones(4)\nb = 3 * x\nh[k] = k * x for k in range(2)\nown = 5"
+    free = "fn f(v) -> y {\n own = a * v + b\n y = own + h[1] + sum(h) + x\n}"
+    cell = "cell c(x; H) -> y {\n b = 7\n y = f(b * x)\n}"
+    expected = value(common, "o = a * (7 * x + own) + b + h[1] + sum(h) + x")
+    np.testing.assert_allclose(value(common, free, cell, "o = c(x + own / 7; H=2) + 0"), expected)
+    own = "fn g(b) = b + f(b)"
+    expected = value(common, "o = x + a * x + b + h[1] + sum(h) + x")
+    np.testing.assert_allclose(value(common, free, own, "o = g(x)"), expected)
+
+
+def test_what_it_sees_can_be_differentiated() -> None:
+    found = graph("param a: [4]", "fn f(v) = a * v", "o = grad(sum(f(f(x))), a)")
+    leaves = {"x": X[None, None], "a": X}
+    np.testing.assert_allclose(interpret(found, leaves, {"t": 1, "batch": 1})["o"][0, 0], 2 * X * X)
+
+
 def test_what_it_calls_once_is_computed_once() -> None:
     found = graph("fn f(v) -> y {\n a = exp(v)\n y = a * a + a\n}", "o = f(x)")
     assert [node.operation for node in found.nodes].count("exp") == 1

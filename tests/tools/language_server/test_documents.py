@@ -105,6 +105,20 @@ output y
     assert lines_of(text, "g(x)") == [7, 9]
 
 
+def test_a_function_reads_names_of_the_spec() -> None:
+    text = """\
+net a
+param w, b
+input x
+fn f(b) = w * b + x
+y = f(b)
+output y
+"""
+    assert lines_of(text, "w, b") == [2, 4]
+    assert lines_of(text, "b\ninput") == [2, 5]
+    assert lines_of(text, "x\nfn") == [3, 4]
+
+
 def test_every_statement_reads_its_names() -> None:
     text = """\
 net a
