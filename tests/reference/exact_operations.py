@@ -255,6 +255,7 @@ ONE = {
         lambda x: x / (1 + abs(x)), softsign_slope, (INF, 1, 0), (-INF, -1, 0), (0, 0, 1)
     ),
     "floor": one(mp.floor, nothing, (INF, INF, 0), (-INF, -INF, 0), of_none=0),
+    "ceil": one(mp.ceil, nothing, (INF, INF, 0), (-INF, -INF, 0), of_none=0),
     "round": one(
         nearest,
         nothing,

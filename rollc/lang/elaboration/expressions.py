@@ -38,6 +38,7 @@ from rollc.lang.symbols.constants import LONGEST_DELAY, Rejected, Values, reject
 from rollc.lang.symbols.forms import GATHER
 from rollc.lang.symbols.table import Names, no_axis
 from rollc.lang.symbols.untyped_node import Axis, Cut, Declared, NodeTable, Operand
+from rollc.lang.symbols.whole_numbers import is_rounded
 from rollc.lang.syntax.ast import (
     Binary,
     Call,
@@ -365,7 +366,7 @@ class Expressions(NodeTable):
     def _is_computed(self, index: Expression) -> bool:
         """Whether an index is a value of the network; a size of one is none."""
         match index:
-            case Call(function):
+            case Call(function) if not is_rounded(index):
                 return function.name != SIZE
             case Name(name):
                 symbol = self.names.symbols.get(name)

@@ -22,7 +22,7 @@ from rollc.lang.inference.guesses import complete
 from rollc.lang.inference.shapes import Inference
 from rollc.lang.symbols.builtins import SIZE
 from rollc.lang.symbols.constants import LARGEST_SIZE, Rejected, Values, bad_size, is_size
-from rollc.lang.symbols.table import Names, twice
+from rollc.lang.symbols.table import Names, shown, twice
 from rollc.lang.symbols.untyped_node import Complex, Declared
 from rollc.lang.syntax.ast import (
     Call,
@@ -153,7 +153,7 @@ class Taking:
             value = self.sets[name]
             return value if is_size(value) else None
         try:
-            return self.values.count(dim.value)
+            return self.values.whole(dim.value) if dim.given else self.values.count(dim.value)
         except Rejected as rejection:
             if rejection.diagnostic is not None:
                 self.problems.append(rejection.diagnostic)
@@ -183,9 +183,16 @@ class Taking:
                         continue
                     if self.type_of(symbol.name) is None:
                         yield call
-            for name in names_in(expression) if self.late else ():
-                if name.name in self.late:
+            for name in names_in(expression):
+                if name.name in self.late or self._needs_constant(statement, name):
                     yield name
+
+    def _needs_constant(self, statement: Statement, name: Name) -> bool:
+        """Whether a size is rounded from a constant that is not known yet."""
+        if not isinstance(statement, Dim) or name.name in self.values.constants:
+            return False
+        symbol = self.names.symbols.get(name.name)
+        return symbol is not None and symbol.kind == "const"
 
     def _guessed(self, left: Sequence[Statement]) -> bool:
         """Whether guesses of shapes, where nothing follows any more, tell another size."""
@@ -219,6 +226,11 @@ class Taking:
                         ),
                     )
                     break
+            else:
+                if isinstance(statement, Dim):
+                    message = f"`{shown(statement.name.name)}` depends on itself"
+                    help_ = "sizes and constants are computed from the top"
+                    yield Diagnostic("R208", message, Label(statement.name.span), helps=(help_,))
 
     def told_otherwise(self, types: Mapping[str, Type]) -> Iterator[Diagnostic]:
         """Sizes that were computed from other shapes than the values have in the end."""

@@ -20,8 +20,9 @@ from rollc.ir.names import STATE as STATE
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.call_checks import no_axis_of_own
+from rollc.lang.expansion.cell_sizes import as_sizes, is_real, size_problem
 from rollc.lang.expansion.definitions import Definitions, axes_named, own_names
-from rollc.lang.expansion.layers import Layers, Words, no_cells, word_for
+from rollc.lang.expansion.layers import Layers, Words, no_cells
 from rollc.lang.expansion.repetition import repetitions
 from rollc.lang.expansion.substitution import (
     Scope,
@@ -30,7 +31,7 @@ from rollc.lang.expansion.substitution import (
     substituted_type,
 )
 from rollc.lang.expansion.unrolling import MOST_PARTS, MOST_STATEMENTS, MOST_USES
-from rollc.lang.symbols.builtins import TIME, near
+from rollc.lang.symbols.builtins import TIME
 from rollc.lang.symbols.table import axes_of, no_axis
 from rollc.lang.syntax.ast import (
     Alias,
@@ -49,8 +50,6 @@ from rollc.lang.syntax.ast import (
     Init,
     Loss,
     Name,
-    Negate,
-    Number,
     Param,
     Repeat,
     Reset,
@@ -60,7 +59,7 @@ from rollc.lang.syntax.ast import (
     Subscript,
     Use,
 )
-from rollc.lang.syntax.traversal import calls_in, expressions, names_in, parts, parts_in
+from rollc.lang.syntax.traversal import calls_in, expressions, names_in, parts_in
 
 DEEPEST = 32  # cells inside cells
 
@@ -262,7 +261,7 @@ class _Inliner(Layers):
         inside = self.inside(cell, call, path, scope, backwards)
         said = {size.name.name: size.value for size in call.sizes}
         for size in cell.sizes:
-            self.size(size.name, said.get(size.name.name), size.default, inside, scope)
+            inside = self.size(size.name, said.get(size.name.name), size.default, inside, scope)
         for number, name in enumerate(cell.inputs):
             if given is None:
                 self.input(inside.name(name), call.operands[number], scope)
@@ -305,15 +304,22 @@ class _Inliner(Layers):
         default: Expression | None,
         inside: Scope,
         outside: Scope,
-    ) -> None:
-        """A whole number is a size inside the cell; any other number is a constant."""
+    ) -> Scope:
+        """A whole number is a size inside the cell; any other number is a constant.
+
+        The scope that is given back knows which; what it is by default can be computed from those
+        before it.
+        """
         value, scope = (given, outside) if given is not None else (default, inside)
         assert value is not None
-        kind = Const if _is_real(value, scope) else Dim
-        target = inside.name(name)
-        if kind is Dim:
+        target, moved = inside.name(name), substituted(value, scope)
+        if not is_real(value, scope):
             self.learn(target, value, scope)
-        self.add(kind(target, substituted(value, scope), target.span))
+            self.add(Dim(target, moved, target.span, given=True))
+            return inside
+        self.add(Const(target, moved, target.span))
+        one = frozenset((name.name,))
+        return replace(inside, sizes=inside.sizes - one, numbers=inside.numbers | one)
 
     def input(self, name: Name, value: Expression, scope: Scope) -> None:
         if _is_name(value, scope):
@@ -346,7 +352,7 @@ class _Inliner(Layers):
             wanted = f"{len(cell.inputs)} input{'s' * (len(cell.inputs) != 1)}"
             form = ", ".join(own.name for own in cell.inputs)
             message = f"`{name}` takes {wanted}, found {len(call.operands)}"
-            helps, edits = (f"write `{name}({form})`",), _as_sizes(cell, call)
+            helps, edits = (f"write `{name}({form})`",), as_sizes(cell, call)
             if edits:
                 helps = (f"sizes stand behind a semicolon: `{name}({form}; …)`",)
             return Diagnostic("R204", message, at, also, helps=helps, edits=edits)
@@ -381,7 +387,7 @@ class _Inliner(Layers):
             return Diagnostic("R108", message, at)
         if scope.depth >= DEEPEST:
             return Diagnostic("R105", f"cells nested more than {DEEPEST} deep", at, also)
-        return self.size_problem(cell, call, scope, also)
+        return size_problem(cell, call, scope, also)
 
     def length(self, cell: Cell) -> int:
         """The number of subexpressions of a cell, of which each use has a copy."""
@@ -394,36 +400,6 @@ class _Inliner(Layers):
     def axes_in(self, scope: Scope) -> Sequence[str]:
         """The axes that a use can name; in a cell, `t` is the axis that the cell runs along."""
         return self.axes if scope.use is None else (TIME, *self.axes)
-
-    def size_problem(
-        self, cell: Cell, call: Call, scope: Scope, also: tuple[Label, ...]
-    ) -> Diagnostic | None:
-        name = cell.name.name
-        wanted = {size.name.name: size for size in cell.sizes}
-        seen: set[str] = set()
-        for size in call.sizes:
-            at, said = Label(scope.span(size.span)), size.name.name
-            if said not in wanted:
-                guess = near(said, wanted)
-                helps = [f"did you mean `{guess}`?"] if guess is not None else []
-                edits: tuple[Edit, ...] = ()
-                if word := word_for(size):
-                    helps, edits = [f"it is a word: `{word}`"], (Edit(size.span, word),)
-                if not helps and wanted:
-                    helps = [f"its sizes are {', '.join(f'`{known}`' for known in wanted)}"]
-                message = f"`{name}` has no size `{said}`"
-                return Diagnostic("R227", message, at, also, helps=tuple(helps), edits=edits)
-            if said in seen:
-                return Diagnostic("R227", f"`{said}` is given twice", at)
-            seen.add(said)
-        for missing in wanted.values():
-            if missing.default is None and missing.name.name not in seen:
-                message = f"`{name}` needs the size `{missing.name.name}`"
-                help_ = f"write `{name}(…; {missing.name.name}=…)`"
-                at = Label(scope.span(call.span))
-                also = (Label(missing.span, "it has no default"),)
-                return Diagnostic("R227", message, at, also, helps=(help_,))
-        return None
 
     def unused(self, spec: Spec) -> None:
         """Warn of cells that the spec itself defines and never uses."""
@@ -457,34 +433,3 @@ def _path_problem(path: str, at: Name) -> Diagnostic | None:
     message = f"`{first}` cannot name a use of a cell"
     text = f"`{STATE}h` is what rollc calls the state of a value `h`"
     return Diagnostic("R109", message, Label(at.span, text), helps=("choose another name",))
-
-
-def _is_real(value: Expression, scope: Scope) -> bool:
-    """Whether the form of an argument shows that it is a number and no size."""
-    pending = [value]
-    while pending:
-        part = pending.pop()
-        match part:
-            case Number(float()) | Number(0) | Negate():
-                return True
-            case Name(name) if name in scope.numbers:
-                return True
-            case Call():
-                continue
-        pending.extend(parts(part))
-    return False
-
-
-def _as_sizes(cell: Cell, call: Call) -> tuple[Edit, ...]:
-    """The operands that a use has too many as its sizes."""
-    inputs = len(cell.inputs)
-    extra = call.operands[inputs:]
-    if call.sizes or call.options or not inputs or not 0 < len(extra) <= len(cell.sizes):
-        return ()
-    starts = [operand.span.end for operand in call.operands[inputs - 1 : -1]]
-    names = [f"{size.name.name}=" for size in cell.sizes]
-    marks = ["; ", *[", "] * (len(extra) - 1)]
-    return tuple(
-        Edit(Span(start, value.span.start), f"{mark}{name}")
-        for start, value, mark, name in zip(starts, extra, marks, names, strict=False)
-    )

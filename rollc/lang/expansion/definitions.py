@@ -239,6 +239,7 @@ def _cell_problems(cell: Cell, context: Context) -> Iterator[Diagnostic]:
                 )
     read += cell.results
     yield from context.unknown(read, names)
+    yield from _late_defaults(cell, names)
     seen: dict[str, Span] = {}
     for result in cell.results:
         if result.name in seen:
@@ -249,6 +250,24 @@ def _cell_problems(cell: Cell, context: Context) -> Iterator[Diagnostic]:
             yield Diagnostic(
                 "R219", f"`{result.name}` is a size and cannot be a result", Label(result.span)
             )
+
+
+def _late_defaults(cell: Cell, names: Names) -> Iterator[Diagnostic]:
+    """Defaults that need what stands behind them: another size, or one that the cell computes."""
+    before: set[str] = set()
+    for size in cell.sizes:
+        for name in names_in(size.default) if size.default is not None else ():
+            symbol = names.symbols.get(name.name)
+            if symbol is None or symbol.kind not in ("size", "const") or name.name in before:
+                continue
+            message = f"`{name.name}` is used before it is defined"
+            also: tuple[Label, ...] = (Label(symbol.at, "defined here"),)
+            help_ = "a default follows from the sizes before it, and from inputs by `size(x)`"
+            if name.name == size.name.name:
+                message = f"the default of `{name.name}` needs itself"
+                also, help_ = (), "a size without a default is given by each use"
+            yield Diagnostic("R208", message, Label(name.span), also, helps=(help_,))
+        before.add(size.name.name)
 
 
 # Functions

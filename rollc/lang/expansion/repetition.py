@@ -10,62 +10,23 @@ Counts are known before any size that follows from a shape is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.diagnostics.source import Span
-from rollc.lang.symbols.constants import LARGEST_STEP
 from rollc.lang.symbols.table import Names, twice
 from rollc.lang.syntax.ast import (
-    Binary,
     Each,
     Elements,
     Equation,
-    Expression,
     Init,
     Name,
-    Negate,
-    Number,
     Repeat,
     Reset,
     Spec,
     Statement,
 )
-
-
-def whole(expression: Expression, known: Mapping[str, int | float]) -> int | None:
-    """The whole number that an expression of ``known`` names is; None for any other."""
-    match expression:
-        case Number(int() as value):
-            return value
-        case Name(name):
-            found = known.get(name)
-            return found if isinstance(found, int) else None
-        case Negate(operand):
-            positive = whole(operand, known)
-            return None if positive is None else -positive
-        case Binary(symbol, left, right):
-            first, second = whole(left, known), whole(right, known)
-            if first is not None and second is not None:
-                return _computed(symbol, first, second)
-    return None
-
-
-def _computed(symbol: str, left: int, right: int) -> int | None:
-    value = None
-    match symbol:
-        case "+":
-            value = left + right
-        case "-":
-            value = left - right
-        case "*":
-            value = left * right
-        case "/" if right and not left % right:
-            value = left // right
-        case "**" if 0 <= right <= 64 and abs(left) <= LARGEST_STEP:
-            value = left**right
-    return value if value is not None and abs(value) <= LARGEST_STEP else None
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
 from rollc.lang.diagnostics.source import Span
-from rollc.lang.expansion.repetition import whole
 from rollc.lang.symbols.builtins import ENDS
+from rollc.lang.symbols.whole_numbers import whole
 from rollc.lang.syntax.ast import (
     Binary,
     Call,

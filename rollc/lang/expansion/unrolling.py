@@ -86,7 +86,7 @@ class Unroller:
     def learn(self, name: Name, value: Expression, scope: Scope) -> None:
         """Note a size, if it is known."""
         found = self.sets.get(name.name, scope.whole(value))
-        if isinstance(found, int) and found > 0:
+        if isinstance(found, int):
             self.known.setdefault(name.name, found)
 
     def counted(self, expression: Expression, scope: Scope) -> int | None:

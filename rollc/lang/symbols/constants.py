@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
 
 from rollc.ir.graph import Type
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.symbols.builtins import CONDITIONS, SIZE, near
 from rollc.lang.symbols.table import Names, Symbol, shown
+from rollc.lang.symbols.whole_numbers import LARGEST_STEP, is_rounded, rounded
 from rollc.lang.syntax.ast import Binary, Call, Expression, Listing, Name, Negate, Number
 
 LARGEST_SIZE = 2**31  # elements of one value, and of all parameters together
 LONGEST_DELAY = 10**6  # steps
-LARGEST_STEP = 2**62  # of a computation with sizes
 REAL: Mapping[str, Callable[[float, float], float | complex]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -86,12 +87,14 @@ class Values:
                 return -self.whole(operand)
             case Call(function) if function.name == SIZE:
                 return self._size_of(expression)
+            case Call() if is_rounded(expression):
+                return self._rounded(expression)
             case Binary(symbol, left, right) if symbol in "+-*/**":
                 return self._whole_binary(expression, symbol, self.whole(left), self.whole(right))
             case _:
                 raise bad_size(
                     expression.span,
-                    "a size is made of whole numbers, sizes and arithmetic",
+                    "a size is made of whole numbers, sizes, arithmetic, `floor` and `ceil`",
                     "not known before the network runs",
                 )
 
@@ -103,12 +106,22 @@ class Values:
             if name.name in self.no_sizes:
                 raise Rejected(None)
             self.no_sizes.add(name.name)
+            number = self.constants.get(name.name)
+            if number is not None and not (number.is_integer() and number > 0):
+                message = (
+                    f"a size is a positive whole number, and `{shown(name.name)}` is {number:g}"
+                )
+                at, also = (
+                    Label(name.span, "a size is needed here"),
+                    (Label(symbol.at, "defined here"),),
+                )
+                raise Rejected(Diagnostic("R208", message, at, also))
             raise Rejected(
                 Diagnostic(
                     "R208",
-                    f"`{name.name}` is no size",
+                    f"`{shown(name.name)}` is no size",
                     Label(name.span, "a size is needed here"),
-                    (Label(symbol.at, f"`{name.name}` is defined here"),),
+                    (Label(symbol.at, f"`{shown(name.name)}` is defined here"),),
                     helps=(f"a size is declared as `dim {shown(name.name)} = …`",),
                     edits=_as_size(symbol),
                 )
@@ -117,7 +130,7 @@ class Values:
             raise Rejected(
                 Diagnostic(
                     "R208",
-                    f"`{name.name}` is used before it is defined",
+                    f"`{shown(name.name)}` is used before it is defined",
                     Label(name.span),
                     (Label(symbol.at, "defined here"),),
                     helps=("sizes are computed from the top: move the definition up",),
@@ -135,7 +148,7 @@ class Values:
         if symbol is None:
             raise Rejected(None)
         if symbol.kind == "size":
-            raise bad_size(call.span, f"`{name.name}` is a size itself")
+            raise bad_size(call.span, f"`{shown(name.name)}` is a size itself")
         found = self.type_of(name.name)
         if found is None:
             raise Rejected(None)
@@ -150,11 +163,27 @@ class Values:
             helps = ["a shape can be declared where a value is defined, as in `h: [2] = …`"]
             raise bad_size(
                 call.span,
-                f"`{name.name}` has no such size",
+                f"`{shown(name.name)}` has no such size",
                 f"this has {has}" if count else f"this is {has}",
                 *(helps if symbol.kind == "equation" else ()),
             )
         return self.told.setdefault(call, found.shape[dimension])
+
+    def _rounded(self, call: Call) -> int:
+        """`floor(e)` and `ceil(e)`: a whole number next to one that need be none."""
+
+        def leaf(part: Expression) -> Fraction:
+            symbol = self.names.symbols.get(part.name) if isinstance(part, Name) else None
+            if isinstance(part, Name) and symbol is not None and symbol.kind == "const":
+                return Fraction(repr(self._constant(part)))
+            return Fraction(self.whole(part))
+
+        try:
+            return rounded(call, leaf)
+        except ZeroDivisionError:
+            raise bad_size(call.span, "a size divided by zero") from None
+        except OverflowError:
+            raise bad_size(call.span, "a size that is too large") from None
 
     def _whole_binary(self, expression: Binary, symbol: str, left: int, right: int) -> int:
         span = expression.span
@@ -169,9 +198,11 @@ class Values:
                 if right == 0:
                     raise bad_size(span, "a size divided by zero", f"{left} / 0")
                 if left % right:
-                    raise bad_size(
-                        span, f"{left} cannot be divided by {right}", "a size is a whole number"
+                    message, text = (
+                        f"{left} cannot be divided by {right}",
+                        "a size is a whole number",
                     )
+                    raise bad_size(span, message, text, "round it: `floor(…)` or `ceil(…)`")
                 value = left // right
             case _:
                 if right < 0 or right * max(1, left.bit_length()) > 128:
@@ -215,8 +246,8 @@ class Values:
                 return self._constant(expression)
             case Negate(operand):
                 return -self._real(operand)
-            case Call(function) if function.name == SIZE:
-                return float(self._size_of(expression))
+            case Call(function) if function.name == SIZE or is_rounded(expression):
+                return float(self.whole(expression))
             case Binary(symbol, left, right) if symbol not in CONDITIONS and symbol != "@":
                 return _real_binary(expression, symbol, self._real(left), self._real(right))
             case Listing():
@@ -232,9 +263,9 @@ class Values:
         if symbol.kind == "size":
             return float(self._size(name))
         if symbol.kind != "const":
-            raise _no_constant(name.span, f"`{name.name}` is no constant")
+            raise _no_constant(name.span, f"`{shown(name.name)}` is no constant")
         if name.name not in self.constants:
-            raise _no_constant(name.span, f"`{name.name}` is defined further down")
+            raise _no_constant(name.span, f"`{shown(name.name)}` is defined further down")
         value = self.constants[name.name]
         if value is None:
             raise Rejected(None)

@@ -51,6 +51,10 @@ class Defined:
 _ALONG: tuple[tuple[str, Attribute], ...] = (("axis", EVERY),)
 
 ELEMENTWISE = {
+    "ceil": Defined(
+        "ceil(x) = -floor(-x)",
+        "the smallest whole number that is not below x; no gradient passes",
+    ),
     "tan": Defined("tan(x) = sin(x) / cos(x)", "the tangent, in radians"),
     "rsqrt": Defined("rsqrt(x) = 1 / sqrt(x)", "1 / sqrt(x)"),
 }

@@ -178,9 +178,12 @@ class Net:
 
 @dataclass(frozen=True, slots=True)
 class Dim:
+    """``dim name = value``; ``given`` is one of a use of a cell, of any sign."""
+
     name: Name
     value: Expression
     span: Span = field(compare=False, repr=False)
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -498,8 +498,8 @@ class Sequence:
         """Note how far from a kink an operation is."""
         x, *rest = numbers
         match function:
-            case "floor" | "round":
-                jump = x if function == "floor" else x + 0.5
+            case "floor" | "ceil" | "round":
+                jump = x + 0.5 if function == "round" else x
                 self.margin.see(jump - jump.round(), x.abs(), function)
             case "mod":
                 turns = x / rest[0]
@@ -790,6 +790,7 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "log_normal_cdf": torch.special.log_ndtr,
     "log_sigmoid": torch.nn.functional.logsigmoid,
     "floor": torch.floor,
+    "ceil": lambda x: torch.ceil(x) + 0.0,  # a zero is a plain one
     "round": torch.round,
     "mod": torch.remainder,
     "atan": torch.atan,

@@ -228,6 +228,8 @@ class _Expansion:
                 return float(kind.bound or kind.shape[int(dict(options).get("axis", 0))])
             case Call("neg", (operand,)):
                 return -self.number(operand, scope)
+            case Call("floor" | "ceil" as function, (operand,)):
+                return float(getattr(math, function)(self.number(operand, scope)))
             case Call(symbol, (left, right)):
                 a, b = self.number(left, scope), self.number(right, scope)
                 return {

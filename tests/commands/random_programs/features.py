@@ -11,7 +11,15 @@ from tests.commands.random_programs.language import Call, Expression, Name
 # Everything that programs are to have: a test holds these to the tables of the reference.
 FORMS = frozenset(
     [
-        *("time of another name", "two axes", "dim", "dim from others", "set", "const"),
+        *(
+            "time of another name",
+            "two axes",
+            "dim",
+            "dim from others",
+            "dim that is rounded",
+            "set",
+            "const",
+        ),
         *("static input", "target", "input index", "input by axis", "size of 1", "one step"),
         *("param number", "param vector", "param matrix", "param of three dimensions"),
         *("init number", "init parameter", "init rows", "init computed", "init last or first"),
@@ -160,6 +168,8 @@ def _of_statement(
             yield "dim"
             if any(isinstance(part, Name) for part in la.walk(value)):
                 yield "dim from others"
+            if isinstance(value, Call) and value.function in ("floor", "ceil"):
+                yield "dim that is rounded"
         case la.Repeat(inner=inner):
             yield "repetition in another" if inner else "repetition"
         case la.Elements():

@@ -473,9 +473,9 @@ class Writer:
             return Call(name, (operand,)), size
         if self.chance(0.2):
             name = self.choose(
-                *("softplus", "sign", "log_sigmoid", "log_normal_cdf", "floor", "round")
+                *("softplus", "sign", "log_sigmoid", "log_normal_cdf", "floor", "ceil", "round")
             )
-            if name in ("softplus", "floor", "round"):
+            if name in ("softplus", "floor", "ceil", "round"):
                 return Call(name, (operand,)), size + 1
             if name == "sign":
                 return Call(name, (operand,)), 1.0
@@ -1925,10 +1925,15 @@ class Writer:
                     Call("**", (Number(1), Name(first))),
                     Call("/", (Call("*", (Number(2), Name(first))), Number(2))),
                     Call("-", (Call("*", (Number(2), Name(first))), Name(first))),
+                    Call("ceil", (Call("/", (Name(first), Number(2))),)),
+                    Call("floor", (Call("/", (Call("+", (Name(first), Number(1))), Number(2))),)),
                 )
-                plus = isinstance(value, Call) and value.function == "+"
-                one = isinstance(value, Call) and value.function == "**"
-                self.dims[name] = 1 if one else self.dims[first] + plus
+                before = self.dims[first]
+                by = value.function if isinstance(value, Call) else ""
+                others = {"+": before + 1, "**": 1} | dict.fromkeys(
+                    ("ceil", "floor"), (before + 1) // 2
+                )
+                self.dims[name] = others.get(by, before)
                 self.statements.append(la.Dim(name, value))
                 continue
             self.dims[name] = self.choose(1, 2, 3)

@@ -69,6 +69,51 @@ def test_sizes_are_computed_and_constants_are_no_sizes() -> None:
     assert sorted(numbers) == [0.5, 2.0]
 
 
+def test_a_default_is_computed_from_the_sizes_before_it() -> None:
+    """Sizes, and constants where one of them is one: in cells in cells too."""
+    leaky = "cell leaky(x; leak) -> h {\nh = leak * x + h[t-1]\n}"
+    wide = """cell wide(x; D=size(x), H=2 * D, K=ceil(H / 4), leak=0.5, gap=1 - leak) -> h {
+        param W: [H, D], V: [K, H]
+        h = gap * leaky(V @ (W @ x); leak=leak)
+    }"""
+    uses = ["a = wide(x)", "b = wide(a; K=7, leak=0.25)", "c = wide(b; H=5, leak=2.0)"]
+    graph = graph_of(net(leaky, wide, *uses, "output c"))
+    shapes = {node.name: node.type.shape for node in graph.leaves("param")}
+    assert [*shapes.values()] == [(6, 3), (2, 6), (4, 2), (7, 4), (5, 7), (2, 5)]
+    numbers = {node.options["value"] for node in graph.nodes if node.operation == "constant"}
+    assert numbers == {0.5, 0.25, 0.75, 2.0, -1.0}
+
+
+def test_a_use_can_say_any_whole_number() -> None:
+    """Where it is no size of a shape: a delay, a shift, a number."""
+    cell = "cell c(x; n=0, back=1-n) -> h {\nh = n * roll(x, n) + h[t-back]\n}"
+    uses = ["a = c(x; n=-1)", "b = c(x; back=3)", "d = c(x; n=2, back=-1)"]
+    graph = graph_of(net(cell, *uses, "output a, b, d"))
+    assert [graph[f"{name}.h"].operands[1].delay for name in "abd"] == [2, 3, -1]
+    numbers = {node.options["value"] for node in graph.nodes if node.operation == "constant"}
+    assert numbers == {-1.0, 0.0, 2.0}
+    assert codes(net(cell, "c = c(x; n=1)", "output c")) == ["R301"]
+
+
+def test_sizes_are_rounded_exactly() -> None:
+    """Wherever a size can stand, and also where it is counted before shapes are known."""
+    lines = [
+        "dim K = 10, A = ceil(K / 4), B = floor(-K / 4) + 9, C = ceil(0.1 * 30)",
+        "dim E = floor(share * K), F = floor(A + ceil(K / 3) / 3), G = ceil(K ** 2 / 7)",
+        "const share = 0.75, third = ceil(K / 3)",
+        "param a: [A], b: [B], c: [C], e: [E], f: [F], g: [G], i: [ceil(size(a) / 2)]",
+        "q[k] = x[floor(K / 5) - 2:] * third for k in range(ceil(A / 2))",
+        "v = q[ceil(A / 3)]",
+        "repeat floor(K / 3) { v = v + v[ceil(A / 4)] }",
+        "w = v[t-ceil(K / 4)] + roll(v, floor(K / 4)) + full(1, ceil(A / 1)) + ceil(x / 2)",
+    ]
+    graph = graph_of(net(*lines, "output w", "loss sum(a) + sum(i)"))
+    sizes = {node.name: node.type.shape[0] for node in graph.leaves("param")}
+    assert sizes == {"a": 3, "b": 6, "c": 3, "e": 7, "f": 4, "g": 15, "i": 2}
+    assert graph.dims[0] == ("K", 10)
+    assert max(edge.delay for node in graph.nodes for edge in node.operands) == 3
+
+
 def test_an_input_that_is_a_size_is_a_number_and_any_other_name_is_the_value() -> None:
     late = "cell late(a, b) -> h {\nh = a * b[t-1]\n}"
     twice = "cell twice(v; H) -> o {\ns = v + s[t-1]\ninit s = 3\no = late(H, s) + late(s, s)\n}"

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from rollc.driver.build import build_source
+from rollc.driver.sources import read_spec
 from rollc.network.network import Network
 from rollc.support.resources import specs
 from tests.helpers.agreement import agree
@@ -394,3 +395,23 @@ def test_the_authors_naive_implementation(
     name: str, made: Any, networks: Callable[[str], Network]
 ) -> None:
     held(networks(name), made() if made in WHOLE else around(name, made()))
+
+
+def test_sizes_that_a_use_does_not_say_are_those_of_the_papers() -> None:
+    uses = {
+        "mamba(x)": {"Wt": (128, 4), "a": (128, 16)},
+        "mamba2(x)": {"Wt": (2, 64), "Wo": (64, 128), "W": (128 + 2 * 128, 64)},
+        "rwkv4(x)": {"Wr": (64, 64)},
+        "rwkv6(x)": {"u": (64,), "Wk": (64, 64)},
+        "gla(x; heads=4)": {"Wq": (4, 8, 64), "Wv": (4, 16, 64)},
+        "retnet(x; heads=4)": {"Wq": (4, 16, 64), "Wv": (4, 32, 64)},
+        "linear_attention(x; heads=4)": {"Wq": (4, 16, 64), "Wv": (4, 16, 64)},
+        "delta_net(x; heads=4)": {"W": (3 * 64, 64), "gain": (16,)},
+        "gated_delta_net(x; heads=2, K=8)": {"W": (2 * 16 + 32, 64), "gain": (16,)},
+    }
+    for use, shapes in uses.items():
+        cell = use.partition("(")[0]
+        text = f'net one\nuse "cells/{cell}.roll"\ninput x: [64]\ny = {use}\noutput y\n'
+        graph, _ = read_spec(text, "one.roll")
+        found = {name: graph[f"y.{name}"].type.shape for name in shapes}
+        assert found == shapes, use

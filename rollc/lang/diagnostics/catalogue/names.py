@@ -111,8 +111,9 @@ NAMES = (
         "a bad size",
         """
         Sizes are whole numbers from 1 to 2147483648, made of numbers and of sizes defined
-        further up with `+ - * / **`. A division must leave no remainder. A value, and all
-        parameters together, have 2147483648 elements at most.
+        further up with `+ - * / **`, `floor` and `ceil`. A division that is not in one of these
+        must leave no remainder. A value, and all parameters together, have 2147483648 elements
+        at most.
         """,
         """
         net halves
@@ -123,7 +124,7 @@ NAMES = (
         """,
         """
         net halves
-        dim H = 6, G = H / 2
+        dim H = 5, G = ceil(H / 2)
         input u: [G]
         h = 0.5 * h[t-1] + u
         output h
