@@ -120,11 +120,7 @@ class _Inliner(Layers):
                 self.learn(scope.name(dim.name), dim.value, scope)
         found = repetitions(statements)
         self.problems += found.problems
-        elements = {
-            item.span: places
-            for item in statements
-            if isinstance(item, Elements) and (places := self.places(item, scope)) is not None
-        }
+        elements = self.all_places(statements, scope)
         known = self.elements_in(scope, found.arrays)
         scope = replace(scope, elements=known, missing=self.missing)
         for statement in statements:

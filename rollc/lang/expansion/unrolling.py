@@ -96,26 +96,37 @@ class Unroller:
         return value
 
     def range_of(self, statement: Elements | Each, scope: Scope) -> range | None:
-        """Where elements are; None where they are nowhere."""
+        """Where elements are, perhaps nowhere; None where that is wrong."""
         start = 0 if statement.start is None else self.counted(statement.start, scope)
         stop = self.counted(statement.stop, scope)
         if start is None or stop is None:
             return None
-        if start < 0 or stop <= start:
-            message = "a range of no elements" if stop <= start else "elements are counted from 0"
+        if start < 0:
             label = Label(scope.span(statement.stop.span), f"from {start} up to {stop}")
-            self.problems.append(Diagnostic("R235", message, label))
+            self.problems.append(Diagnostic("R235", "elements are counted from 0", label))
             return None
-        if not self.has_room(statement, stop - start, scope):
-            return None
-        return range(start, stop)
+        places = range(start, stop)
+        return places if self.has_room(statement, len(places), scope) else None
+
+    def all_places(self, statements: Sequence[Statement], scope: Scope) -> dict[Span, range]:
+        """Where the elements of arrays are, by their equations: of each array somewhere."""
+        found = {
+            item.span: (item, places)
+            for item in statements
+            if isinstance(item, Elements) and (places := self.places(item, scope)) is not None
+        }
+        for item, places in [*found.values()]:
+            if not places and any(scope.name(name).name not in self.arrays for name in item.names):
+                at = Label(scope.span(item.stop.span), f"from {places.start} up to {places.stop}")
+                self.problems.append(Diagnostic("R235", "an array of no elements", at))
+                del found[item.span]
+        return {span: places for span, (_, places) in found.items()}
 
     def places(self, statement: Elements, scope: Scope) -> range | None:
         """The places of elements, which become known; None where they are none."""
         places = self.range_of(statement, scope)
-        for name in statement.names if places is not None else ():
+        for name in statement.names if places else ():
             assert places is not None
-
             full = scope.name(name)
             at, known = self.arrays.setdefault(full.name, (full, set()))
             if not known.isdisjoint(places):

@@ -224,6 +224,27 @@ def test_elements_that_read_the_one_before() -> None:
     assert_same(repeated, written)
 
 
+def test_a_range_behind_the_others_can_be_empty() -> None:
+    """As that of the layers behind the first, of which there is just one."""
+    deep = """
+cell deep(x; layers, start=0) -> y {
+    param unread: [size(x)]
+    z[k] = unread + z[k-1][t-1] for k in range(start + 1, layers)
+    z[k] = tanh(x) + z[k][t-1] for k in range(start + 1)
+    init z[k] = 1 for k in range(1, layers)
+    reset z[k] when x[0] > 0 for k in range(1, layers)
+    y = mean(z, axis=0)
+}
+"""
+    written = deep.split("    z[k] = unread")[0] + "    y = mean([z], axis=0)\n"
+    written += "    z = tanh(x) + z[t-1]\n}\n"
+    use, out = "y = deep(x; layers=1)\n", "output y\n"
+    assert_same(deep + use + out, written + use + out)
+    assert_same(deep + use.replace("1)", "0)") + out, written + use + out)
+    two = graph_of(deep + use.replace("1)", "2)") + out)
+    assert any(edge.source == "y.z.0" and edge.delay for edge in two["y.z.1"].operands)
+
+
 def test_elements_and_passes_in_a_cell() -> None:
     text = """
     cell heads(x; K, H) -> y {
