@@ -75,14 +75,14 @@ def _starts(graph: Graph) -> set[str]:
     """
     spread: set[str] = set()
     for node in in_step_order(graph.nodes):
-        if node.operation == "spread" or (
-            node.operation == "identity" and node.operands[0].source in spread
-        ):
+        entry = operation_of(node)
+        copies = entry.moves and entry.elementwise and node.operands[0].source in spread
+        if entry.broadcasts or copies:
             spread.add(node.name)
 
     def read(name: str) -> list[str]:
         node = graph[name]
-        if node.operation == "stop":
+        if operation_of(node).adjoint is None:
             return []
         past = spread if _by_length(graph, node) else set()
         return [edge.source for edge in node.operands if edge.source not in past]
@@ -95,8 +95,9 @@ def _starts(graph: Graph) -> set[str]:
 def _by_length(graph: Graph, node: Node) -> bool:
     """Whether a node reads a length, or chooses by one, as ragged batches read initial values."""
     lengths = lengths_leaves(graph.axes).values()
-    chooses = node.operation == "where"
-    read = [*node.operands, *(graph[node.operands[0].source].operands if chooses else ())]
+    sources = [graph[edge.source] for edge in node.operands]
+    conditions = [source for source in sources if source.type.kind == "bool"]
+    read = [*node.operands, *(edge for condition in conditions for edge in condition.operands)]
     return any(edge.source in lengths for edge in read)
 
 

@@ -17,7 +17,7 @@ from rollc.ir.builder import Builder
 from rollc.ir.expressions import call
 from rollc.ir.graph import BATCH, Graph, Node, ordered_axes
 from rollc.ir.names import STATE
-from rollc.ir.operations import OPERATIONS
+from rollc.ir.operations import OPERATIONS, operation_of
 from rollc.ir.operations.vectors.linear import over_axes
 from rollc.ir.traversal import dependents, needed
 
@@ -27,7 +27,7 @@ def why_not_by_sequence(graph: Graph) -> str | None:
     if graph.loss is None:
         return "it has no loss"
     loss = graph[graph.loss]
-    if loss.operation != "mean_over" or BATCH not in over_axes(loss.options):
+    if operation_of(loss).reduces != "mean" or BATCH not in over_axes(loss.options):
         return "its loss is not a mean over the sequences"
     for node in needed(graph, [loss.name]).nodes:
         if node.name != loss.name and BATCH in over_axes(node.options):
@@ -117,5 +117,5 @@ def _batched(node: Node, own: dict[str, str]) -> Node:
     initial = None if node.initial is None else own.get(node.initial, node.initial)
     type_ = replace(node.type, axes=ordered_axes((*node.type.axes, BATCH)))
     node = replace(node, operands=operands, initial=initial, type=type_)
-    broadcast = node.operation == "spread" and node.options["axis"] == BATCH
+    broadcast = operation_of(node).broadcasts and node.options.get("axis") == BATCH
     return replace(node, operation="identity", attributes=()) if broadcast else node

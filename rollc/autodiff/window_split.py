@@ -147,7 +147,7 @@ def outputs_of(reductions: Iterable[Reduction]) -> list[str]:
 def of_window(graph: Graph, node: Node) -> tuple[Node, ...]:
     """A reduction over the steps of a window alone: a mean becomes a sum, an extreme is counted."""
     over, taken = node.options.get("over"), reduction_of(node).taken
-    if node.operation == "mean_over":
+    if operation_of(node).reduces == "mean":
         assert isinstance(over, tuple)
         if len(over) > 1:
             raise CannotSplit(f"`{node.name}` is a mean over the steps and the batch at once")

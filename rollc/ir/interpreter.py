@@ -82,7 +82,7 @@ def evaluated(
         for position, axis in enumerate(own):
             shape[frame.axes.index(axis)] = array.shape[position]
         rest = array.shape[len(own) :]
-        if entry.elementwise and operation != "fill" and not rest:
+        if entry.elementwise and not entry.broadcasts and not rest:
             rest = (1,) * rank
         aligned.append(array.reshape((*shape, *rest)))
     return entry.evaluate(frame, options, *aligned)

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from rollc.ir.attribute_flaws import attribute_flaws
-from rollc.ir.attributes import LARGEST, MOST_DIMENSIONS
+from rollc.ir.attributes import ANY_AXIS, LARGEST, MOST_DIMENSIONS
 from rollc.ir.graph import BATCH, GIVEN, LEAVES, Attribute, Graph, Node, Type, ordered_axes
 from rollc.ir.names import GREEK
-from rollc.ir.operations import OPERATIONS, TypeMismatch
+from rollc.ir.operations import OPERATIONS, TypeMismatch, operation_of
 from rollc.ir.operations.initial_values import RANGE
 from rollc.ir.time.delay_axes import axes_of_delays
 
@@ -160,7 +160,8 @@ def _operation(graph: Graph, node: Node) -> Iterator[str]:
         yield f"there is no operation `{node.operation}`"
         return
     yield from attribute_flaws(node.operation, node.options)
-    known = {*graph.axes, *((BATCH,) if node.operation in ("extent", "spread") else ())}
+    with_batch = operation_of(node).required.get("axis") is ANY_AXIS
+    known = {*graph.axes, *((BATCH,) if with_batch else ())}
     for axis in (node.options.get("axis"), node.options.get("to")):
         if isinstance(axis, str) and axis not in known:
             yield f"`{axis}` is no time axis of the network"

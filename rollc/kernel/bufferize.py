@@ -234,10 +234,8 @@ class _Bufferizer:
         operands: list[Operand] = []
         for edge in node.operands:
             operand = self.assignment.operand(edge, item)
-            if isinstance(operand, Ref) and node.operation == "first":
-                operand = replace(operand, row="first", end=_axis(node))
-            elif isinstance(operand, Ref) and node.operation == "last":
-                operand = replace(operand, row="last", end=_axis(node))
+            if isinstance(operand, Ref) and (end := operation_of(node).end):
+                operand = replace(operand, row=end, end=_axis(node))
             operands.append(operand)
         local = node.name in self.assignment.locals
         return Assign(

@@ -145,7 +145,7 @@ def _reads_back(node: Node, axis: str, names: frozenset[str]) -> bool:
 
 def _is_given(node: Node) -> bool:
     """Whether a node that does not run over the axis depends on the arguments of the start."""
-    return node.operation in _GIVEN or bool(node.type.time) or node.operation == "extent"
+    return node.operation in _GIVEN or bool(node.type.time) or operation_of(node).counts
 
 
 def _needs_others(node: Node) -> bool:

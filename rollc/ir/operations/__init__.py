@@ -14,16 +14,16 @@ from rollc.ir.operations.elementwise.elementary import ELEMENTARY
 from rollc.ir.operations.elementwise.functions import FUNCTIONS
 from rollc.ir.operations.elementwise.rounding import ROUNDING
 from rollc.ir.operations.elementwise.special import SPECIAL
-from rollc.ir.operations.history import TAIL
+from rollc.ir.operations.history import HISTORY
 from rollc.ir.operations.loss import LOSS
 from rollc.ir.operations.operation import Frame, Operation, TypeMismatch
 from rollc.ir.operations.random import RANDOM
-from rollc.ir.operations.time_axis import SEQUENCE
-from rollc.ir.operations.unit_directions import DIRECTION
+from rollc.ir.operations.time_axis import TIME_AXIS
+from rollc.ir.operations.unit_directions import UNIT_DIRECTIONS
 from rollc.ir.operations.vectors.along_vector import ALONG_VECTOR
 from rollc.ir.operations.vectors.dense_inverse import INVERSE
 from rollc.ir.operations.vectors.linear import LINEAR
-from rollc.ir.operations.vectors.normalization import NORMAL
+from rollc.ir.operations.vectors.normalization import NORMALIZATION
 from rollc.ir.operations.vectors.places import PLACES
 from rollc.ir.operations.vectors.reductions import REDUCTIONS
 from rollc.ir.operations.vectors.vector import VECTOR
@@ -33,7 +33,7 @@ OPERATIONS: Mapping[str, Operation] = {
     for entries in (
         *(ELEMENTWISE, ROUNDING, COMBINATION, FUNCTIONS, ELEMENTARY, DISTRIBUTION, SPECIAL),
         *(LINEAR, INVERSE, REDUCTIONS, VECTOR, ALONG_VECTOR, PLACES),
-        *(NORMAL, LOSS, RANDOM, SEQUENCE, TAIL, DIRECTION),
+        *(NORMALIZATION, LOSS, RANDOM, TIME_AXIS, HISTORY, UNIT_DIRECTIONS),
     )
     for entry in entries
 }

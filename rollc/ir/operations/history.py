@@ -160,7 +160,7 @@ def _start_adjoint(
     return [passed, *(None for _ in length)]
 
 
-TAIL = (
+HISTORY = (
     Operation(
         "tail",
         ("y", "start", "length"),

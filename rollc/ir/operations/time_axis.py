@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rollc.ir.attributes import AXES, AXIS, COUNT, END, SIZE
+from rollc.ir.attributes import ANY_AXIS, AXES, AXIS, COUNT, END, SIZE
 from rollc.ir.expressions import Value, call
 from rollc.ir.graph import Type, ordered_axes
 from rollc.ir.operations.elementwise.arithmetic import extremes
@@ -275,7 +275,7 @@ def _softmax_over_parts(x: Value, over: tuple[str, ...]) -> Value:
     return e / total
 
 
-SEQUENCE = (
+TIME_AXIS = (
     _over(
         "sum_over",
         np.sum,
@@ -395,7 +395,7 @@ SEQUENCE = (
         cheap=True,
         moves=True,
         selects=True,
-        required={"axis": AXIS},
+        required={"axis": ANY_AXIS},
     ),
     Operation(
         "rename_axis",
@@ -424,7 +424,7 @@ SEQUENCE = (
         selects=True,
         counts=True,
         sees_end=True,
-        required={"axis": AXIS},
+        required={"axis": ANY_AXIS},
     ),
     Operation(
         "step",

@@ -101,7 +101,7 @@ def _element(frame: Frame, options: Options, x: Array, index: Array) -> Array:
     return np.where(index < size, found, frame.dtype.type(0)).astype(frame.dtype, copy=False)
 
 
-DIRECTION = (
+UNIT_DIRECTIONS = (
     Operation(
         "position",
         (),

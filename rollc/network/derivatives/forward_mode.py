@@ -33,6 +33,7 @@ from rollc.errors import InputError
 from rollc.ir.graph import BATCH, LEAVES, Graph
 from rollc.ir.interpreter import initial_values, interpret
 from rollc.ir.names import STATE
+from rollc.ir.operations import operation_of
 from rollc.ir.operations.time_axis import step_numbers
 from rollc.network.derivatives.window_reductions import WHOLE, Total
 from rollc.network.evaluation import Evaluation, LossAndGradients
@@ -124,7 +125,7 @@ class Sensitivities:
         given = dict(leaves)
         for node in self.found.ends:
             array = leaves[node.operands[0].source]
-            given[node.name] = array[0] if node.operation == "first" else array[-1]
+            given[node.name] = array[0] if operation_of(node).end == "first" else array[-1]
         totals = []
         for run in self.runs:
             totals.append(run.forward(given, sizes))

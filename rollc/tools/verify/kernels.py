@@ -18,6 +18,7 @@ from rollc.entries.graphs import kernel_graphs
 from rollc.errors import InputError
 from rollc.ir.graph import BATCH, Graph
 from rollc.ir.names import STATE
+from rollc.ir.operations import operation_of
 from rollc.ir.traversal import needed
 from rollc.kernel.cost import work
 from rollc.kernel.passes import planned, scheduled
@@ -91,7 +92,8 @@ def variants(case: Case, network: Network, which: str) -> list[Row]:
 def _ends(graph: Graph) -> bool:
     """Whether an output is from the last step, or counts the steps: every window has its own."""
     read = needed(graph, [name for _, name in graph.outputs])
-    return any(node.operation in ("last", "step") for node in read.nodes)
+    entries = map(operation_of, read.nodes)
+    return any(entry.end or entry.counts for entry in entries)
 
 
 def interpreted(graph: Graph, feed: str = "taught") -> Network:

@@ -107,7 +107,7 @@ def _of_each(g: Value, parameter: Value) -> Value:
     return g
 
 
-NORMAL: tuple[Operation, ...] = (
+NORMALIZATION: tuple[Operation, ...] = (
     Operation(
         "layer_norm",
         ("x", "gain", "bias"),
