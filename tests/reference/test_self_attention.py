@@ -148,8 +148,7 @@ def test_a_bias_by_the_distance_of_two_steps() -> None:
     """Raffel et al. (2020): the place in a table is the difference, as far as the table goes."""
     body = (
         "param table: [4]\n"
-        + ONE_HEAD.replace("/ sqrt(K)", "/ sqrt(K) + table[far]")
-        + "far = argmax(-abs(range(4) - (n - along(n, s))))\n"
+        + ONE_HEAD.replace("/ sqrt(K)", "/ sqrt(K) + table[n - along(n, s)]")
         + EARLIER_ONES
     )
 

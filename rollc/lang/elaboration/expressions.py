@@ -65,7 +65,7 @@ MOST_NODES = 10_000  # of the graph, whatever they come from
 
 @dataclass(frozen=True)
 class Gather:
-    """A look-up along a dimension by an index that is computed."""
+    """A look-up along a dimension, at places that are computed."""
 
     index: Operand
     axis: int
@@ -368,6 +368,8 @@ class Expressions(NodeTable):
         match index:
             case Call(function) if not is_rounded(index):
                 return function.name != SIZE
+            case Listing():
+                return True
             case Name(name):
                 symbol = self.names.symbols.get(name)
                 numbers = symbol is None or symbol.kind in ("size", "const")

@@ -27,7 +27,7 @@ from rollc.lang.symbols.table import Names, listed, shown
 from rollc.lang.symbols.untyped_node import LOSS, Declared, Draft, Operand
 
 # What an operation asks for where the kind of value is at fault, not its shape.
-KINDS = ("a number", "an index", "a condition")
+KINDS = ("a number", "an index", "a condition", "a number or an index")
 
 
 def described(type_: Type) -> str:

@@ -222,7 +222,8 @@ def _each(value: Value, term: str, sizes: Mapping[str, int], wanted: str) -> Val
 # Look-ups -----------------------------------------------------------------------------------
 
 
-_NO_INDEX = "it is a number that is known when the network is built, or a value of the kind `index`"
+_AXES = "abc", "xyz"  # letters for the dimensions of what is looked up, and of the places
+_ALONG = "n"
 
 
 def _infer_gather(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -231,18 +232,24 @@ def _infer_gather(operands: Sequence[Type | None], options: Options) -> Type | N
         return None
     x, index = types
     need_numbers(types, [0])
-    if index.kind != "index" or index.shape:
-        raise TypeMismatch("an index", [1], hint=_NO_INDEX)
+    if index.kind == "bool":
+        hint = "to leave some out of what comes next: `where(c, x, 0)`"
+        raise TypeMismatch("a number or an index", [1], hint)
     place = _place(options, len(x.shape), 0)
-    if index.bound is not None and index.bound > x.shape[place]:
+    if index.kind == "index" and index.bound is not None and index.bound > x.shape[place]:
         hint = "an index into three elements is declared as `index(3)`"
         raise TypeMismatch(f"at least {index.bound} elements", [0, 1], hint)
-    return Type("float", (*x.shape[:place], *x.shape[place + 1 :]), union(types))
+    if len(x.shape) + len(index.shape) > MOST_DIMENSIONS:
+        most = MOST_DIMENSIONS - len(x.shape)
+        raise TypeMismatch(f"places of {most} dimensions at most" if most else "one place", [1])
+    return Type("float", (*x.shape[:place], *index.shape, *x.shape[place + 1 :]), union(types))
 
 
 def _gather(x: Value, index: Value, axis: int) -> Value:
     count = len(x.type.shape)
     place = axis % count
+    if index.type.kind != "index" or index.type.shape:
+        return _chosen(x, index, place)
     if place:
         others = (other for other in range(count) if other != place)
         x = _ordered(x, "abcd"[:count], "".join("abcd"[at] for at in (place, *others)))
@@ -251,6 +258,27 @@ def _gather(x: Value, index: Value, axis: int) -> Value:
         return call("element", x, index)
     table = _reshaped(x, (size, prod(rest)))
     return _reshaped(call("embed", table, index), tuple(rest))
+
+
+def _chosen(x: Value, index: Value, place: int) -> Value:
+    """The elements at several places, or at that of a number: each place is compared with each.
+
+    A number is the place that it is rounded down to, the first or last one where it is outside.
+    """
+    size = x.type.shape[place]
+    before, behind = _AXES[0][:place], _AXES[0][place : len(x.type.shape) - 1]
+    own = _AXES[1][: len(index.type.shape)]
+    wanted = before + own + _ALONG + behind
+    term = before + _ALONG + behind
+    sizes = dict(zip(term + own, (*x.type.shape, *index.type.shape), strict=True))
+    if index.type.kind != "index":
+        index = call("clip", call("floor", index), 0.0, float(size - 1))
+    places = x.maker.make("range", (), size=size)
+    found = call("equal", _each(index, own, sizes, wanted), _each(places, _ALONG, sizes, wanted))
+    kept, _ = _summed(
+        call("where", found, _each(x, term, sizes, wanted), 0.0), wanted, before + own + behind
+    )
+    return kept
 
 
 # Stacks -------------------------------------------------------------------------------------
@@ -319,7 +347,7 @@ FORMS: Mapping[str, Operation] = {
             ("x", "index"),
             _infer_gather,
             _gather,
-            "the element that an index names",
+            "the element at a place that is computed",
             linear=FIRST,
         ),
         _form(

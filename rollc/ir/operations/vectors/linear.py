@@ -157,6 +157,9 @@ def _infer_transpose(operands: Sequence[Type | None], options: Options) -> Type 
     return Type("float", types[0].shape[::-1], types[0].axes)
 
 
+_DECLARED = "declare it as `input w: index(V)`"
+
+
 def _infer_embed(operands: Sequence[Type | None], options: Options) -> Type | None:
     types = known(operands)
     if types is None:
@@ -166,7 +169,8 @@ def _infer_embed(operands: Sequence[Type | None], options: Options) -> Type | No
     if len(table.shape) != 2:
         raise TypeMismatch("a matrix with a row for each value of the index", [0])
     if index.kind != "index" or index.shape:
-        raise TypeMismatch("an index", [1], hint="declare it as `input w: index(V)`")
+        hint = f"{_DECLARED}; a number, or several places, look up `table[k]`"
+        raise TypeMismatch("an index", [1], hint)
     if index.bound is not None and index.bound > table.shape[0]:
         raise TypeMismatch(f"a table with at least {index.bound} rows", [0, 1])
     return Type("float", table.shape[1:], union(types))
@@ -219,7 +223,7 @@ def _infer_one_hot(operands: Sequence[Type | None], options: Options) -> Type | 
         return None
     (index,) = types
     if index.kind != "index" or index.shape or index.bound is None:
-        raise TypeMismatch("an index", [0], hint="declare it as `input w: index(V)`")
+        raise TypeMismatch("an index", [0], f"{_DECLARED}; of a number k it is `eye(N)[k]`")
     size = options.get("size", 0) or index.bound
     assert isinstance(size, int)
     if size < index.bound:
