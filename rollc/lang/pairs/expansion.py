@@ -1,7 +1,7 @@
 """Complex values as pairs of reals: the graph of a spec with its complex values in parts.
 
 The parts of ``z`` are the nodes ``z're`` and ``z'im``; what a graph takes, gives or keeps has those
-names too, and :mod:`rollc.network.complex_network` joins them for its user.
+names too, and :mod:`rollc.network.pairs.network` joins them for its user.
 """
 
 from __future__ import annotations

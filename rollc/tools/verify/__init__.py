@@ -62,7 +62,7 @@ def verify(
     of different lengths, with a state, of windows, of a fixed number of steps, run as plain
     Python, or where the network is so large that this takes long their graphs are interpreted.
     With ``compile_all`` they are all compiled, which takes long.  Raises
-    :class:`rollc.errors.SpecError` where the spec is wrong, and
+    :class:`rollc.SpecError` where the spec is wrong, and
     :class:`rollc.errors.InputError` where no data gives finite results.
     """
     graph, _ = read_spec(text, name, sets, feed)

@@ -122,7 +122,7 @@ def streams(sequence: Array, count: int) -> Array:
     """A long sequence ``[T, ...]`` cut into ``count`` equal pieces that run side by side:
     ``[T // count, count, ...]``.  What is left over at the end is dropped.
 
-    Read window by window (see :func:`windows`), each stream goes on where it was left.
+    Read window by window, each stream goes on where it was left.
     """
     sequence, count = as_array("`sequence`", sequence), whole("`count`", count, None)
     total = len(sequence) if sequence.ndim else 0

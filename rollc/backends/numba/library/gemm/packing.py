@@ -31,8 +31,8 @@ def pack(
     """Copy a matrix of a shape, or its transpose, into a panel, from a column on.
 
     A panel holds its columns tile by tile, and the last tile is padded with zeros.  With a control
-    block ``progress`` (:mod:`..team_layout`), all threads pack the matrix together; its counters
-    there have the ``number``.
+    block ``progress`` (:mod:`rollc.backends.numba.library.team_layout`), all threads pack the
+    matrix together; its counters there have the ``number``.
     """
     height, width = shape
     inner, columns = panel_shape
