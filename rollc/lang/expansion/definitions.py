@@ -201,7 +201,8 @@ def axes_named(definition: Definition, axes: Sequence[str]) -> frozenset[str]:
         return frozenset()
     if isinstance(definition, Cell):
         values = [value for statement in definition.body for value in expressions(statement)]
-        indices = {item.index.name for item in definition.body if isinstance(item, Elements | Each)}
+        counting = (item.index for item in definition.body if isinstance(item, Elements | Each))
+        indices = {index.name for index in counting if index is not None}
         own = {*own_names(definition).symbols, *indices}
     else:
         values = [*definition.values]
@@ -225,7 +226,8 @@ def _cell_problems(cell: Cell, context: Context) -> Iterator[Diagnostic]:
                 and isinstance(expression, Name)
                 and expression is statement.initialiser
             ):
-                counted = statement.index.name if isinstance(statement, (Elements, Each)) else None
+                index = statement.index if isinstance(statement, (Elements, Each)) else None
+                counted = None if index is None else index.name
                 read += [name for name in names_in(expression) if name.name != counted]
             yield from _over_no_axis(expression, context.axes)
         said = statement.statement if isinstance(statement, Each) else statement

@@ -66,11 +66,10 @@ def repetitions(statements: Sequence[Statement], outer: Sequence[str] = ()) -> R
     others = {name: symbol.at for name, symbol in Names(Spec(tuple(plain))).symbols.items()}
     for item in elements:
         found.arrays.update(name.name for name in item.names)
-        if item.index.name in others:
-            found.problems.append(_again(item.index, others[item.index.name]))
-    for each in (item for item in statements if isinstance(item, Each)):
-        if each.index.name in others:
-            found.problems.append(_again(each.index, others[each.index.name]))
+    for counting in (item for item in statements if isinstance(item, (Elements, Each))):
+        index = counting.index
+        if index is not None and index.name in others:
+            found.problems.append(_again(index, others[index.name]))
     found.problems += _starts_of_arrays(statements, found.arrays)
     taken: set[str] = set()
     for repeat in repeats:

@@ -85,7 +85,8 @@ class Scope:
             return None
         if place not in places:
             message = f"`{base.name}` has no element {place}"
-            text = f"its elements are {min(places)} to {max(places)}"
+            several = f"its elements are {min(places)} to {max(places)}"
+            text = several if len(places) > 1 else f"its only element is {min(places)}"
             at = Label(self.span(index.span), text)
             self.missing.setdefault(index.span, Diagnostic("R221", message, at))
             return Number(0, self.span(base.span))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
@@ -37,6 +37,14 @@ from rollc.lang.syntax.traversal import expressions, names_in, parts_in
 MOST_USES = 256  # of cells
 MOST_STATEMENTS = 20_000  # of all uses, elements and passes together
 MOST_PARTS = 100_000  # numbers, names and operations in them
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One element of each array of an equation: where it is, and what its expression sees."""
+
+    scope: Scope
+    places: tuple[int, ...]
 
 
 class Unroller:
@@ -95,20 +103,23 @@ class Unroller:
             self.problems.append(not_counted(scope.span(expression.span)))
         return value
 
-    def range_of(self, statement: Elements | Each, scope: Scope) -> range | None:
-        """Where elements are, perhaps nowhere; None where that is wrong."""
-        start = 0 if statement.start is None else self.counted(statement.start, scope)
-        stop = self.counted(statement.stop, scope)
+    def scopes(self, statement: Elements | Each, scope: Scope) -> list[Scope] | None:
+        """A scope for each number that is counted, perhaps none; None where that is wrong."""
+        counted = statement.counted
+        if counted is None:
+            return [scope] if self.has_room(statement, 1, scope) else None
+        start = 0 if counted.start is None else self.counted(counted.start, scope)
+        stop = self.counted(counted.stop, scope)
         if start is None or stop is None:
             return None
-        if start < 0:
-            label = Label(scope.span(statement.stop.span), f"from {start} up to {stop}")
-            self.problems.append(Diagnostic("R235", "elements are counted from 0", label))
+        if not self.has_room(statement, max(stop - start, 0), scope):
             return None
-        places = range(start, stop)
-        return places if self.has_room(statement, len(places), scope) else None
+        name = counted.index.name
+        return [
+            replace(scope, values={**scope.values, name: number}) for number in range(start, stop)
+        ]
 
-    def all_places(self, statements: Sequence[Statement], scope: Scope) -> dict[Span, range]:
+    def all_places(self, statements: Sequence[Statement], scope: Scope) -> dict[Span, list[Placed]]:
         """Where the elements of arrays are, by their equations: of each array somewhere."""
         found = {
             item.span: (item, places)
@@ -117,24 +128,52 @@ class Unroller:
         }
         for item, places in [*found.values()]:
             if not places and any(scope.name(name).name not in self.arrays for name in item.names):
-                at = Label(scope.span(item.stop.span), f"from {places.start} up to {places.stop}")
+                assert item.counted is not None
+                *start, stop = map(scope.whole, item.counted.bounds)
+                ends = f"from {start[0] if start else 0} up to {stop}"
+                at = Label(scope.span(item.counted.stop.span), ends)
                 self.problems.append(Diagnostic("R235", "an array of no elements", at))
                 del found[item.span]
         return {span: places for span, (_, places) in found.items()}
 
-    def places(self, statement: Elements, scope: Scope) -> range | None:
-        """The places of elements, which become known; None where they are none."""
-        places = self.range_of(statement, scope)
-        for name in statement.names if places else ():
-            assert places is not None
-            full = scope.name(name)
-            at, known = self.arrays.setdefault(full.name, (full, set()))
-            if not known.isdisjoint(places):
-                message = f"`{name.name}[{min(known.intersection(places))}]` is defined"
-                self.problems.append(twice(message, at.span, scope.span(name.span)))
+    def places(self, statement: Elements, scope: Scope) -> list[Placed] | None:
+        """The places of elements, which become known; None where one of them is wrong."""
+        scopes = self.scopes(statement, scope)
+        if scopes is None:
+            return None
+        new: dict[str, set[int]] = {scope.name(name).name: set() for name in statement.names}
+        found = []
+        for inner in scopes:
+            places = tuple(
+                self.new_place(name, expression, inner, new[scope.name(name).name])
+                for name, expression in zip(statement.names, statement.places, strict=True)
+            )
+            if None in places:
                 return None
-            known.update(places)
-        return places
+            found.append(Placed(inner, tuple(place for place in places if place is not None)))
+        for name in map(scope.name, statement.names) if found else ():
+            self.arrays.setdefault(name.name, (name, set()))[1].update(new[name.name])
+        return found
+
+    def new_place(
+        self, name: Name, expression: Expression, scope: Scope, new: set[int]
+    ) -> int | None:
+        """The place of an element, one of the new ones then; None where it cannot be one."""
+        place = self.counted(expression, scope)
+        if place is None:
+            return None
+        full = scope.name(name)
+        at, known = self.arrays.get(full.name, (full, set()))
+        if place < 0:
+            label = Label(scope.span(expression.span), f"this is {place}")
+            self.problems.append(Diagnostic("R235", "elements are counted from 0", label))
+            return None
+        if place in known or place in new:
+            message = f"`{name.name}[{place}]` is defined"
+            self.problems.append(twice(message, at.span, scope.span(name.span)))
+            return None
+        new.add(place)
+        return place
 
     def elements_in(self, scope: Scope, names: Iterable[str]) -> dict[str, frozenset[int]]:
         full = {name: scope.names.get(name, name) for name in names}
@@ -142,23 +181,24 @@ class Unroller:
             name: frozenset(self.arrays[of][1]) for name, of in full.items() if of in self.arrays
         }
 
-    def elements(self, statement: Elements, places: range, scope: Scope) -> None:
-        self.repeated.append(scope.span(statement.span))
-        for place in places:
-            inner = replace(scope, values={**scope.values, statement.index.name: place})
+    def elements(self, statement: Elements, places: Sequence[Placed], scope: Scope) -> None:
+        span = scope.span(statement.span)
+        if statement.counted is not None:
+            self.repeated.append(span)
+        for placed in places:
+            inner = replace(scope, values=placed.scope.values)
             results = tuple(
                 Name(f"{new.name}.{place}", new.span)
-                for new in (scope.name(name) for name in statement.names)
+                for new, place in zip(map(scope.name, statement.names), placed.places, strict=True)
             )
-            self.equation(results, statement.value, inner, scope.span(statement.span))
+            self.equation(results, statement.value, inner, span)
             self.declare(results, statement.types, inner)
 
     def each(self, statement: Each, scope: Scope) -> None:
         """What is said of the elements of an array, one by one."""
         self.repeated.append(scope.span(statement.span))
-        for place in self.range_of(statement, scope) or ():
-            values = {**scope.values, statement.index.name: place}
-            self.outside(statement.statement, replace(scope, values=values))
+        for inner in self.scopes(statement, scope) or ():
+            self.outside(statement.statement, inner)
 
     def outside(self, statement: Init | Reset, scope: Scope) -> None:
         """Add an initial value or a reset, of a value or of an element."""
@@ -281,7 +321,8 @@ class Unroller:
         if isinstance(statement, Elements):
             new = [name for name in statement.names if scope.name(name).name not in self.arrays]
             kept = tuple(scope.name(name) for name in new)
-            self.add(replace(statement, names=kept, types=(None,) * len(kept)))
+            places, types = statement.places[: len(kept)], (None,) * len(kept)
+            self.add(replace(statement, names=kept, places=places, types=types))
         else:
             body = (
                 replace(equation, names=tuple(map(scope.name, equation.names)))

@@ -228,16 +228,36 @@ class Equation:
 
 
 @dataclass(frozen=True, slots=True)
-class Elements:
-    """``names[index] = value for index in range(start, stop)``, of each array a type for all."""
+class Counted:
+    """``for index in range(start, stop)``."""
 
-    names: tuple[Name, ...]
-    types: tuple[Shape | Index | None, ...]
-    value: Expression
     index: Name
     start: Expression | None
     stop: Expression
     span: Span = field(compare=False, repr=False)
+
+    @property
+    def bounds(self) -> tuple[Expression, ...]:
+        return (self.stop,) if self.start is None else (self.start, self.stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """``names[places] = value for index in range(start, stop)``, of each array a type for all.
+
+    Of one element, ``h[0] = value``, nothing is ``counted``.
+    """
+
+    names: tuple[Name, ...]
+    places: tuple[Expression, ...]
+    types: tuple[Shape | Index | None, ...]
+    value: Expression
+    counted: Counted | None
+    span: Span = field(compare=False, repr=False)
+
+    @property
+    def index(self) -> Name | None:
+        return None if self.counted is None else self.counted.index
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,10 +392,12 @@ class Each:
     """``init name[index] = value for index in range(start, stop)``, or ``reset`` so."""
 
     statement: Init | Reset
-    index: Name
-    start: Expression | None
-    stop: Expression
+    counted: Counted
     span: Span = field(compare=False, repr=False)
+
+    @property
+    def index(self) -> Name:
+        return self.counted.index
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from rollc.lang.syntax.ast import (
     Call,
     Cell,
     Const,
+    Counted,
     Dim,
     Each,
     Elements,
@@ -54,6 +55,7 @@ from rollc.lang.syntax.ast import (
 from rollc.lang.syntax.contextual_words import USE_WORDS
 from rollc.lang.syntax.formatter import format_expression
 from rollc.lang.syntax.statement_splitter import span_of
+from rollc.lang.syntax.traversal import names_in
 from rollc.lang.syntax.type_reader import Branch, TypeReader, span_of_tree, tokens_of, trees_of
 
 MOST_DIGITS = 25
@@ -116,22 +118,23 @@ class Reader(TypeReader):
 
     def elements(self, trees: list[Branch], span: Span) -> Elements:
         defined = [tree for tree in trees if tree.data == "element"]
-        value = self.expression(trees[-2])
-        counted, start, stop = self.counted(trees[-1])
-        index = counted.name
-        names = []
-        for tree in defined:
-            name, _, place = tokens_of(tree)[:3]
-            names.append(self.defined(name))
-            if place != index:
-                at = Label(span_of(place), f"expected `{index}`")
-                message = f"elements are counted by `{index}`, and here by `{place}`"
-                edits = (Edit(span_of(place), str(index)),)
-                self.problems.append(Diagnostic("R101", message, at, edits=edits))
+        value, *behind = trees[len(defined) :]
+        names = tuple(self.defined(tokens_of(tree)[0]) for tree in defined)
+        places = tuple(self.expression(trees_of(tree)[0]) for tree in defined)
         types = tuple(map(self.type_of, defined))
-        return Elements(tuple(names), types, value, counted, start, stop, span)
+        counted = self.counted(behind[0]) if behind else None
+        for place in places if counted is not None else ():
+            assert counted is not None
+            index = counted.index.name
+            if index not in (name.name for name in names_in(place)):
+                at = Label(place.span, f"expected `{index}`")
+                found = format_expression(place)
+                message = f"elements are counted by `{index}`, and here by `{found}`"
+                edits = (Edit(place.span, index),)
+                self.problems.append(Diagnostic("R101", message, at, edits=edits))
+        return Elements(names, places, types, self.expression(value), counted, span)
 
-    def counted(self, tree: Branch) -> tuple[Name, Expression | None, Expression]:
+    def counted(self, tree: Branch) -> Counted:
         """What `for k in range(m, n)` says: the index, and the bounds."""
         _, index, _, function = tokens_of(tree)
         if function != "range":
@@ -141,7 +144,7 @@ class Reader(TypeReader):
             at = Label(span_of(function))
             self.problems.append(Diagnostic("R101", message, at, helps=(help_,), edits=edits))
         *first, stop = map(self.expression, trees_of(tree))
-        return self.defined(index), first[0] if first else None, stop
+        return Counted(self.defined(index), first[0] if first else None, stop, span_of_tree(tree))
 
     def outside(self, trees: list[Branch], span: Span, reset: bool = False) -> Statement:
         """What a state is outside the sequence, or where it begins anew; maybe of many."""
@@ -157,7 +160,7 @@ class Reader(TypeReader):
             each = Reset(name, value, span, place)
         if not counted:
             return each
-        return Each(each, *self.counted(counted[0]), span)
+        return Each(each, self.counted(counted[0]), span)
 
     def defined(self, token: Token) -> Name:
         """A name that a statement gives something to."""

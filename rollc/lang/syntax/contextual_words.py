@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise, takewhile
 
 from lark import Token
 
@@ -35,12 +36,8 @@ def with_words(tokens: Sequence[Token], grad: bool) -> list[Token]:
     if counts is not None:
         word(counts)
         word(counts + 2)
-        for place in range(1, counts) if tokens[0].type == "NAME" else ():
-            if tokens[place] == "=":
-                break
-            defines = place < 2 or tokens[place - 2] == ","
-            if tokens[place] == "[" and tokens[place - 1].type == "NAME" and defines:
-                found[place] = Token.new_borrow_pos("PLACE", "[", tokens[place])
+    for place in _places(tokens, counts):
+        found[place] = Token.new_borrow_pos("PLACE", "[", tokens[place])
     for place in range(2, len(tokens)) if is_form(tokens, "reset") else ():
         if tokens[place] == "when" and (place == 2 or tokens[place - 1] == "]"):
             word(place)
@@ -64,6 +61,34 @@ def with_words(tokens: Sequence[Token], grad: bool) -> list[Token]:
         if operator:
             word(place)
     return found
+
+
+def _places(tokens: Sequence[Token], counts: int | None) -> list[int]:
+    """The brackets of elements that a statement defines: of `h[k] = …`, and of `h[0] = …`."""
+    if tokens[0].type != "NAME" or len(tokens) < 2 or tokens[1] != "[":
+        return []
+    found: list[int] = []
+    depth = 0
+    for place, token in enumerate(tokens):
+        if token == "=" and not depth:
+            return found
+        defines = tokens[place - 1].type == "NAME" and (place < 2 or tokens[place - 2] == ",")
+        if token == "[" and not depth and defines:
+            if counts is None and _is_step(tokens[place + 1 :]):
+                return []
+            found.append(place)
+        depth += (token in CLOSING) - (token in OPENING)
+    return []
+
+
+def _is_step(tokens: Sequence[Token]) -> bool:
+    """Whether a step stands in a bracket: `t`, or `n+1` of an axis `n` that is read behind it."""
+    inside = list(takewhile(lambda token: token != "]", tokens))
+    if "t" in inside:
+        return True
+    form = [token.type for token in inside] == ["NAME", "SIGN", "NUMBER"]
+    letter = form and len(inside[0]) == 1
+    return letter and any(pair == ("[", inside[0]) for pair in pairwise(tokens))
 
 
 def _words_of_uses(tokens: Sequence[Token]) -> Iterator[int]:
@@ -91,7 +116,7 @@ def _counts(tokens: Sequence[Token]) -> int | None:
     begun = int(tokens[0] == "init" or is_form(tokens, "reset"))
     forms = [token.type for token in tokens[begun : begun + 3]]
     said = is_form(tokens, "reset") or "EQUAL" in (token.type for token in tokens)
-    if forms[:2] != ["NAME", "LSQB"] or not said or (not begun and forms[2:] != ["NAME"]):
+    if forms[:2] != ["NAME", "LSQB"] or not said:
         return None
     for place in range(len(tokens) - 4, 5, -1):
         said = tokens[place] == "for" and tokens[place + 2] == "in"

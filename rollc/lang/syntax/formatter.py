@@ -15,6 +15,7 @@ from rollc.lang.syntax.ast import (
     Call,
     Cell,
     Const,
+    Counted,
     Declaration,
     Dim,
     Each,
@@ -114,15 +115,16 @@ def _statement(statement: Statement) -> str:
         case Equation(names, types, value):
             defined = map(_defined, names, types)
             return f"{', '.join(defined)} = {format_expression(value)}"
-        case Elements(names, types, value, index, start, stop):
-            elements = (Name(f"{name.name}[{index.name}]", name.span) for name in names)
+        case Elements(names, places, types, value, counted):
+            elements = (
+                Name(f"{name.name}[{format_expression(place)}]", name.span)
+                for name, place in zip(names, places, strict=True)
+            )
             defined = map(_defined, elements, types)
-            ends = [format_expression(end) for end in (start, stop) if end is not None]
-            behind = f"for {index.name} in range({', '.join(ends)})"
-            return f"{', '.join(defined)} = {format_expression(value)} {behind}"
-        case Each(each, index, start, stop):
-            ends = [format_expression(end) for end in (start, stop) if end is not None]
-            return f"{_statement(each)} for {index.name} in range({', '.join(ends)})"
+            behind = "" if counted is None else _counted(counted)
+            return f"{', '.join(defined)} = {format_expression(value)}{behind}"
+        case Each(each, counted):
+            return f"{_statement(each)}{_counted(counted)}"
         case Repeat(count, body):
             lines = "\n".join(_statement(part) for part in body)
             return f"repeat {format_expression(count)} {{\n{indent(lines, '    ')}\n}}"
@@ -154,6 +156,11 @@ def _statement(statement: Statement) -> str:
             return f"time {name.name}"
         case Agreement(name):
             return f"residual {name.name}"
+
+
+def _counted(counted: Counted) -> str:
+    bounds = ", ".join(map(format_expression, counted.bounds))
+    return f" for {counted.index.name} in range({bounds})"
 
 
 def _state(name: Name, place: Expression | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from lark import Token, Tree
 from lark.exceptions import UnexpectedToken
 
-from rollc.lang.diagnostics.diagnostic import Diagnostic, Label, has_errors, in_order
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label, has_errors, in_order
 from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.syntax.ast import (
     Cell,
@@ -22,6 +22,10 @@ from rollc.lang.syntax.ast import (
     Equation,
     Function,
     Init,
+    Input,
+    Name,
+    Negate,
+    Number,
     Param,
     Repeat,
     Reset,
@@ -34,6 +38,7 @@ from rollc.lang.syntax.ast_builder import Reader
 from rollc.lang.syntax.contextual_words import is_grad, with_words
 from rollc.lang.syntax.corrections import Mended, mended
 from rollc.lang.syntax.grammar import grammar
+from rollc.lang.syntax.notations import INITIAL
 from rollc.lang.syntax.statement_splitter import Piece, cut, is_form, span_of
 
 LONGEST_TEXT = 200_000  # characters
@@ -145,6 +150,24 @@ class _Gathered:
         self.add_read(piece, grad, *read)
         return 0
 
+    def first_steps(self, statements: Sequence[Statement]) -> list[Statement]:
+        """`h[0] = e` of what has an equation of its own is meant as what comes before it."""
+        plain = {name.name for item in statements for name in _plainly_defined(item)}
+        return [
+            self.first_step(item, item.names[0])
+            if isinstance(item, Elements) and _of_one(item) and item.names[0].name in plain
+            else item
+            for item in statements
+        ]
+
+    def first_step(self, item: Elements, name: Name) -> Statement:
+        end = self.text.index("]", item.places[0].span.end - self.base) + 1 + self.base
+        at = Span(item.span.start, end)
+        edits = () if item.types[0] else (Edit(at, f"init {name.name}"),)
+        helps = (f"write `init {name.name} =`",)
+        self.problems.append(Diagnostic("R115", INITIAL, Label(at), helps=helps, edits=edits))
+        return Init(name, item.value, (), item.span)
+
     def add_meant(self, meant: Mended, piece: Piece) -> None:
         """A statement as it was meant, and what was wrong with it; one message for one fault."""
         for key, problem in meant.problems:
@@ -231,7 +254,8 @@ class _Gathered:
         _, head = self.head
         span = span_of(bracket) if head is None else head.span.to(span_of(bracket))
         if isinstance(head, Cell):
-            self.statements.append(replace(head, body=tuple(self.body), span=span))
+            parts = tuple(self.first_steps(self.body))
+            self.statements.append(replace(head, body=parts, span=span))
         elif head is not None:
             body = tuple(item for item in self.body if isinstance(item, Equation))
             self.statements.append(replace(head, body=body, span=span))
@@ -240,6 +264,7 @@ class _Gathered:
 
     def close(self) -> None:
         """The end of the text."""
+        self.statements = self.first_steps(self.statements)
         if not has_errors(self.problems):
             self.problems.extend(map(_unclosed, self.opened()))
 
@@ -247,6 +272,22 @@ class _Gathered:
         """The heads of what is not closed yet."""
         heads = [] if self.head is None else [self.head[0]]
         return [*heads, *(piece for piece, _, _ in self.repeated)]
+
+
+def _of_one(elements: Elements) -> bool:
+    """Whether one element is defined, by a number that stands in the text."""
+    if elements.counted is not None or len(elements.names) > 1:
+        return False
+    place = elements.places[0]
+    return isinstance(place.operand if isinstance(place, Negate) else place, Number)
+
+
+def _plainly_defined(statement: Statement) -> Iterator[Name]:
+    match statement:
+        case Equation(names):
+            yield from names
+        case Input(name) | Param(name):
+            yield name
 
 
 def _unclosed(head: Piece) -> Diagnostic:

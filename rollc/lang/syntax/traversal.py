@@ -76,13 +76,14 @@ def expressions(statement: Statement) -> tuple[Expression, ...]:
             return (value,)
         case Init(_, value, place=place) | Reset(_, value, place=place):
             return (value,) if place is None else (place, value)
-        case Each(each, _, start, stop):
-            return (*expressions(each), *((stop,) if start is None else (start, stop)))
+        case Each(each, counted):
+            return (*expressions(each), *counted.bounds)
         case Equation(_, types, value):
             return (*(size for type_ in types for size in sizes_of(type_)), value)
-        case Elements(_, types, value, _, start, stop):
-            bounds = (stop,) if start is None else (start, stop)
-            return (*(size for type_ in types for size in sizes_of(type_)), value, *bounds)
+        case Elements(_, places, types, value, counted):
+            bounds = () if counted is None else counted.bounds
+            declared = (size for type_ in types for size in sizes_of(type_))
+            return (*places, *declared, value, *bounds)
         case Repeat(count, body):
             return (count, *(value for equation in body for value in expressions(equation)))
         case Declaration(_, type_):

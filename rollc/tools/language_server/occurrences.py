@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -34,7 +33,6 @@ from rollc.lang.syntax.ast import (
 from rollc.lang.syntax.parser import statements_of
 from rollc.lang.syntax.traversal import expressions, parts
 
-_INDEX = re.compile(r"\s*\[\s*(\w+)")
 Kind = Literal[
     "net", "axis", "size", "const", "input", "target", "param", "value", "cell", "function",
     "argument",
@@ -191,32 +189,28 @@ class _Reader:
             self.read(axis, scope)
         inside = scope
         if isinstance(statement, Elements):
-            name = statement.index
-            index = Symbol(name.name, "argument", name.span, statement)
-            self.add(name.span, index)
-            for array in statement.names:
-                self.add(self.index_of(array), index)
-            inside = self.inner[statement.value.span] = _Scope({name.name: index}, scope)
+            inside = self.counted(statement.index, statement, statement.value.span, scope)
+        own = (statement.value, *statement.places) if isinstance(statement, Elements) else ()
         for expression in expressions(statement):
-            own = isinstance(statement, Elements) and expression is statement.value
-            self.expression(expression, inside if own else scope)
+            inner = any(expression is each for each in own)
+            self.expression(expression, inside if inner else scope)
 
     def each(self, statement: Each, scope: _Scope) -> None:
         """What is said of the elements of an array, by an index that is seen in it alone."""
-        said, name = statement.statement, statement.index
-        index = Symbol(name.name, "argument", name.span, statement)
-        self.add(name.span, index)
-        inside = self.inner[said.name.span.to(statement.span)] = _Scope({name.name: index}, scope)
-        self.statement(said, inside)
-        for bound in (statement.start, statement.stop):
+        said = statement.statement
+        span = said.name.span.to(statement.span)
+        self.statement(said, self.counted(statement.index, statement, span, scope))
+        for bound in statement.counted.bounds:
             self.expression(bound, scope)
 
-    def index_of(self, array: Name) -> Span:
-        """The index in `h[k] = …`, which the syntax tree has once for all arrays."""
-        file, start = self.source.at(array.span.end)
-        index = _INDEX.match(file.text, start)
-        first = array.span.end - start
-        return array.span if index is None else Span(first + index.start(1), first + index.end(1))
+    def counted(self, name: Name | None, of: Statement, span: Span, scope: _Scope) -> _Scope:
+        """What an index is seen in, if there is one."""
+        if name is None:
+            return scope
+        index = Symbol(name.name, "argument", name.span, of)
+        self.add(name.span, index)
+        inside = self.inner[span] = _Scope({name.name: index}, scope)
+        return inside
 
     def passes(self, repeat: Repeat, scope: _Scope) -> None:
         """A repetition: what is defined in it alone is seen in it alone."""

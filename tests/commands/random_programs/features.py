@@ -45,6 +45,7 @@ FORMS = frozenset(
             "repetition",
             "elements",
             "an element",
+            "an element apart",
             *("repetition in another", "init of elements"),
             "stack of elements",
         ),
@@ -172,6 +173,9 @@ def _of_statement(
                 yield "dim that is rounded"
         case la.Repeat(inner=inner):
             yield "repetition in another" if inner else "repetition"
+        case la.Elements(apart=True):
+            yield "elements"
+            yield "an element apart"
         case la.Elements():
             yield "elements"
         case la.Const():

@@ -161,13 +161,20 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Elements:
-    """``name[index] = value for index in range(count)``; an element is read as `name[0]`."""
+    """``name[index] = value for index in range(count)``; an element is read as `name[0]`.
+
+    The first one may be written ``apart`` from all others.
+    """
 
     name: str
     index: str
     count: int
     value: Expression
     type: Type
+
+    @property
+    def apart(self) -> bool:
+        return self.count == 2
 
 
 @dataclass(frozen=True)
@@ -462,6 +469,14 @@ def _lines(statement: Statement) -> list[str]:
                 passes = [f"    repeat {inner} {{", f"    {passes[0]}", "    }"]
             passes = [f"repeat {count} {{", *passes, "}"]
             return [f"{name} = {show(start)}", *passes]
+        case Elements(name, index, count, value, apart=True):
+            first: dict[Expression, Expression] = {Name(index): Number(0)}
+            next_: dict[Expression, Expression] = {Name(index): Call("+", (Name(index), Number(1)))}
+            others = f"{show(with_names(value, next_))} for {index} in range({count - 1})"
+            return [
+                f"{name}[{index} + 1] = {others}",
+                f"{name}[0] = {show(with_names(value, first))}",
+            ]
         case Elements(name, index, count, value):
             return [f"{name}[{index}] = {show(value)} for {index} in range({count})"]
         case Init(name, value, (), index, count) if index:

@@ -212,16 +212,62 @@ def test_an_array_is_the_stack_of_its_elements() -> None:
     assert_same(repeated, written)
 
 
-def test_elements_that_read_the_one_before() -> None:
-    """Layers, each with parameters of its own."""
+@pytest.mark.parametrize(
+    "layers",
+    [
+        "h[k] = leaky(x; H=N) for k in range(1)\n"
+        "h[k] = leaky(h[k-1]; H=N) for k in range(1, K + 1)",
+        "h[0] = leaky(x; H=N)\nh[k+1] = leaky(h[k]; H=N) for k in range(K)",
+        "h[K - K] = leaky(x; H=N)\nh[k/4] = leaky(h[k/4-1]; H=N) for k in range(4, 5)\n"
+        "h[K-k] = leaky(h[K-k-1]; H=N) for k in range(1)",
+        "h[0] = leaky(x; H=N)\nh[1] = leaky(h[0]; H=N)\nh[K] = leaky(h[1]; H=N)",
+    ],
+)
+def test_elements_that_read_the_one_before(layers: str) -> None:
+    """Layers, each with parameters of its own; the places are said in any way."""
+    written = f"{CELL}a = leaky(x; H=N)\nb = leaky(a; H=N)\ny = leaky(b; H=N)\noutput y"
+    assert_same(f"{CELL}\n{layers}\ny = h[K]\noutput y", written)
+
+
+def test_elements_of_several_arrays_one_by_one() -> None:
+    """Each has its own place, and a state may go on from the last of them."""
     repeated = f"""{CELL}
-    h[k] = leaky(x; H=N) for k in range(1)
-    h[k] = leaky(h[k-1]; H=N) for k in range(1, K + 1)
-    y = h[K]
+    h[0], c[1] = leaky(h[2][t-1] + x; H=N)
+    h[1]: [N], c[0] = split(concat(h[0], c[1]), 2)
+    h[k], g[2*k] = leaky(h[k-1]; H=N) for k in range(2, 3)
+    g[0] = c[0]
+    y = h + g[4]
+    output y, c
+    """
+    written = f"""{CELL}
+    h0, c1 = leaky(h2[t-1] + x; H=N)
+    h1, c0 = split(concat(h0, c1), 2)
+    h2, g = leaky(h1; H=N)
+    y = [h0, h1, h2] + g
+    c = [c0, c1]
+    output y, c
+    """
+    assert_same(repeated, written)
+
+
+def test_an_element_in_a_cell_goes_by_its_sizes() -> None:
+    cell = """
+    cell deep(x; H, L) -> y {
+        param W: [L, H, H]
+        z[0] = tanh(z[L][t-1] + x)
+        z[k+1] = tanh(W[k] @ z[k]) for k in range(L)
+        y = z[L]
+    }
+    y = deep(x; H=N, L=K)
     output y
     """
-    written = f"{CELL}a = leaky(x; H=N)\nb = leaky(a; H=N)\ny = leaky(b; H=N)\noutput y"
-    assert_same(repeated, written)
+    written = """
+    param V: [2, N, N]
+    a = tanh(y[t-1] + x)
+    y = tanh(V[1] @ tanh(V[0] @ a))
+    output y
+    """
+    assert_same(cell, written)
 
 
 def test_a_range_behind_the_others_can_be_empty() -> None:
@@ -421,6 +467,9 @@ cell of(x; H) -> y {{
     }}
 }}
 h[k]: [N], g[k] = split(concat(v, x), 2) for k in range(1, K)
+h[0], g[2 * K - 1]: [N] = split(concat(v, x), 2)
+m[0] = x
+m[2 * k + 1]: [N] = m[k] for k in range(K)
 init h[k] = k * v for k in range(1, K)
 init h[K - 1] over t = 2
 reset h[k] when u > k for k in range(K)

@@ -120,7 +120,7 @@ def _sized(match: re.Match[str]) -> str | None:
 
 
 _SHAPE = "a shape is written `[…]` behind a `:`"
-_INITIAL = "what a value is before the first step is said by `init`"
+INITIAL = "what a value is before the first step is said by `init`"
 _FUNCTION = "a function is written `fn name(arguments) = value`"
 _CELL = "a cell is written `cell name(inputs; sizes) -> results { … }`"
 _STEP = "an equation says what a value is at this step"
@@ -206,9 +206,9 @@ STATEMENTS = (
         "there are no differential equations: a step of time is written out",
         _euler,
     ),
-    Notation(r"^ init (NAME) [\[(][^\])\n]*[\])]", _INITIAL, r"init \1"),
+    Notation(r"^ init (NAME) [\[(][^\])\n]*[\])]", INITIAL, r"init \1"),
     Notation(r"^ init (NAME) (?::|<-|:=)? (?=[^\s=])", "`=` stands behind the name", r"init \1 = "),
-    Notation(r"^ (NAME) [\[(] (?:-?\d+|t = -?\d+) [\])] =(?!=)", _INITIAL, r"init \1 ="),
+    Notation(r"^ (NAME) [\[(] (?:-?\d+|t = -?\d+) [\])] =(?!=)", INITIAL, r"init \1 ="),
     Notation(
         r"^ (NAME) [\[(] t [\])]",
         f"{_STEP}: its name stands alone on the left",
