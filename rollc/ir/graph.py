@@ -188,9 +188,9 @@ class Graph:
         named.extend(name for _, name in self.gradients)
         return tuple(dict.fromkeys(named))
 
-    def with_nodes(self, nodes: Iterable[Node], stage: Stage | None = None) -> Graph:
+    def with_nodes(self, nodes: Iterable[Node]) -> Graph:
         """The same network with other nodes."""
-        return replace(self, nodes=tuple(nodes), stage=stage or self.stage)
+        return replace(self, nodes=tuple(nodes))
 
     def renamed(self, names: Mapping[str, str]) -> Graph:
         """The same network with other names for some nodes."""

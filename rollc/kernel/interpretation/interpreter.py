@@ -16,7 +16,7 @@ from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from rollc.ir.graph import BATCH, Attribute, Kind, Shape, Type, ordered_axes
 from rollc.ir.interpreter import evaluated
@@ -54,24 +54,18 @@ _NONE: Mapping[str, Attribute] = {}
 _NOTHING = {"float": np.nan, "index": np.iinfo(np.int64).min, "bool": False}
 
 
-def interpret_program(
-    program: Program,
-    leaves: Arrays,
-    sizes: Mapping[str, int],
-    phases: Collection[str] = PHASES,
-    dtype: DTypeLike = np.float64,
-) -> Results:
-    """The results of some phases: arrays by kind (output, loss, gradient) and label.
+def interpret_program(program: Program, leaves: Arrays, sizes: Mapping[str, int]) -> Results:
+    """The results in float64: arrays by kind (output, loss, gradient) and label.
 
     ``sizes`` has the length of every axis, and the batch size.  Raises ``KeyError`` for a leaf
     that is missing, ``ValueError`` for one of a wrong shape, and :class:`ProgramFault` where the
     program cannot be run.
     """
-    dtype = np.dtype(dtype)
+    dtype = np.dtype(np.float64)
     interpreter = Interpreter(Storage(program, sizes, partial(undefined, dtype)), dtype)
     interpreter.give(leaves)
-    interpreter.run(phases)
-    return interpreter.results(phases)
+    interpreter.run(PHASES)
+    return interpreter.results(PHASES)
 
 
 def undefined(dtype: np.dtype[Any], buffer: Buffer, shape: tuple[int, ...]) -> Array:

@@ -71,13 +71,6 @@ def _place(diagnostic: Diagnostic) -> tuple[int, int, str, str]:
     return start, end, diagnostic.code, diagnostic.message
 
 
-def edited(text: str, edits: Iterable[Edit]) -> str:
-    """A text with changes applied, which do not overlap."""
-    for edit in sorted(edits, key=lambda edit: edit.span, reverse=True):
-        text = text[: edit.span.start] + edit.text + text[edit.span.end :]
-    return text
-
-
 def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
     return any(diagnostic.severity == "error" for diagnostic in diagnostics)
 

@@ -21,11 +21,11 @@ SIZE = Size(1000, 32, 256)
 
 
 def peak_bytes(
-    peers: Sequence[Peer], folder: Path, limit: float, say: Callable[[str], None], size: Size = SIZE
+    peers: Sequence[Peer], folder: Path, limit: float, say: Callable[[str], None]
 ) -> dict[str, int]:
     """The bytes that a gradient takes, by peer, rollc first."""
     tasks = []
-    for name, each in (("short", size._replace(steps=2)), ("long", size)):
+    for name, each in (("short", SIZE._replace(steps=2)), ("long", SIZE)):
         (workload,) = chosen([SYSTEM], [each])
         tasks.append((Task(workload, "float32", "gradient", 1), folder / f"{name}.npz"))
         write_problem(problem(workload, "float32"), tasks[-1][1])

@@ -12,7 +12,6 @@ from rollc.lang.syntax.contextual_words import USE_WORDS
 from rollc.support.resources import folder
 
 _ROW = re.compile(r"^\| (`.*?) \| (.+) \|$", re.MULTILINE)
-_SECTION = re.compile(r"^## (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

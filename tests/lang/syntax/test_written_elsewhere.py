@@ -7,13 +7,13 @@ its edits; where it leaves a choice, the text behind ``=>`` is what a reader mak
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from rollc.lang.diagnostics.diagnostic import Diagnostic, edited
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import Checked, load_graph
 from rollc.lang.symbols.builtins import NO_OPERATIONS, functions
@@ -57,6 +57,12 @@ def _spec(lines: str) -> str:
 def errors(text: str) -> tuple[list[Diagnostic], Checked]:
     checked = load_graph(Source("base.roll", text))
     return [item for item in checked.diagnostics if item.severity == "error"], checked
+
+
+def edited(text: str, edits: Iterable[Edit]) -> str:
+    for edit in sorted(edits, key=lambda edit: edit.span, reverse=True):
+        text = text[: edit.span.start] + edit.text + text[edit.span.end :]
+    return text
 
 
 def mended(text: str) -> str:

@@ -122,7 +122,6 @@ def _sized(match: re.Match[str]) -> str | None:
 _SHAPE = "a shape is written `[…]` behind a `:`"
 INITIAL = "what a value is before the first step is said by `init`"
 _FUNCTION = "a function is written `fn name(arguments) = value`"
-_CELL = "a cell is written `cell name(inputs; sizes) -> results { … }`"
 _STEP = "an equation says what a value is at this step"
 
 STATEMENTS = (

@@ -41,18 +41,15 @@ _HIGH_4, _LOW_4 = F(0.693145751953125), F(1.42860682030941723212e-6)
 HIGH_8, LOW_8 = D(6.93145751953125e-1), D(1.42860682030941723212e-6)
 
 
-def _of_bits(number: Any, integer: Any, kind: Any, build: Any, result: Any = None) -> Any:
-    """A function of numbers that works on their bits: ``build(builder, *bits)``.
-
-    ``result`` is the type of its result, that of its argument if None.
-    """
+def _of_bits(number: Any, integer: Any, kind: Any, build: Any) -> Any:
+    """A function of numbers that works on their bits: ``build(builder, *bits)``."""
 
     def typed(typing_context: Any, x: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             bits = builder.bitcast(values[0], integer)
             return builder.bitcast(build(builder, bits, integer), kind)
 
-        return (result or number)(number), generate
+        return number(number), generate
 
     return intrinsic(typed)
 
