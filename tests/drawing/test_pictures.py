@@ -124,6 +124,15 @@ def test_layers_are_frames_in_a_frame() -> None:
     assert boxes["h.0"].frames == ("h",)
 
 
+def test_passes_follow_each_other_down_the_page() -> None:
+    picture = picture_of("learning/equilibrium")
+    assert not picture.diagram.frames
+    places = picture.layout.boxes
+    passes = [places[f"{name}.{step}"].top for step in range(1, 8) for name in ("next", "z")]
+    assert passes == sorted(passes)
+    assert picture.layout.height > picture.layout.width
+
+
 # Where boxes stand
 
 

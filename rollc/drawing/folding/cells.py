@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rollc.drawing.folding.folding import INITIAL, Folded, Value, is_adjoint
+from rollc.drawing.folding.folding import INITIAL, Folded, Value, is_adjoint, parts_of
 from rollc.ir.graph import GIVEN
 from rollc.ir.names import STATE
 
 
 def cell_of(value: Value, folded: Folded) -> tuple[str, ...]:
-    """The cells that a value is in, from the outermost: ``("~high", "~high.gate")``."""
+    """The cells that a value is in, from the outermost: ``("~high", "~high.gate")``.
+
+    Elements of an array, or passes of a repetition, that are values and no cells are in none by
+    that: passes follow each other, and a frame around all of one name would tear them apart.
+    """
     if value.node.operation in GIVEN or value.node.name.startswith(STATE):
         return ()
     name, _ = folded.copies.get(value.node.name, (value.node.name, 0))
     mark = "~" if is_adjoint(name) else ""
-    parts = name.removeprefix("~").split("'")[0].split(":")[0].split("^")[0].split(".")[:-1]
+    parts = parts_of(name)[:-1]
     if value.node.name in folded.graph.by_name and parts[:1] == [STATE.rstrip(".")]:
         return ()
-    return tuple(mark + ".".join(parts[: count + 1]) for count in range(len(parts)))
+    paths = (".".join(parts[: count + 1]) for count in range(len(parts)))
+    return tuple(mark + path for path in paths if path in folded.cells)
 
 
 def cells(folded: Folded) -> tuple[str, ...]:

@@ -98,6 +98,17 @@ class Folded:
         """Of each node of an unrolled graph what it is a copy of, and its step."""
         return copies(self.graph)
 
+    @cached_property
+    def cells(self) -> frozenset[str]:
+        """The paths with a value of a cell inside, which has a name that is no number."""
+        found: set[str] = set()
+        for node in self.graph.nodes:
+            parts = parts_of(self.copies.get(node.name, (node.name, 0))[0])
+            while len(parts) > 1 and parts[-1].isdigit():
+                parts.pop()
+            found.update(".".join(parts[:count]) for count in range(1, len(parts)))
+        return frozenset(found)
+
 
 def copies(graph: Graph) -> dict[str, tuple[str, int]]:
     """Of each node of an unrolled graph what it is a copy of, and its step."""
@@ -110,6 +121,11 @@ def copies(graph: Graph) -> dict[str, tuple[str, int]]:
             base, _, step = node.name.removesuffix(INITIAL).rpartition(".")
             found[node.name] = (base, int(step))
     return found
+
+
+def parts_of(name: str) -> list[str]:
+    """The parts of the name of the spec that a node has a name of: the cells, then the value."""
+    return name.removeprefix("~").split("'")[0].split(":")[0].split("^")[0].split(".")
 
 
 def is_adjoint(name: str) -> bool:
