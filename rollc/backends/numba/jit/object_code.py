@@ -151,8 +151,8 @@ def _engine() -> Any:
     return binding.create_mcjit_compiler(binding.parse_assembly(""), target_machine())
 
 
-def target_machine() -> Any:
-    """The code generator for this processor."""
+def target_machine(optimised: int = 2) -> Any:
+    """The code generator for this processor, with optimisation up to 3."""
     target = binding.Target.from_triple(binding.get_process_triple())
     return target.create_target_machine(
         cpu=binding.get_host_cpu_name(),
@@ -160,6 +160,7 @@ def target_machine() -> Any:
         reloc="default",
         codemodel="jitdefault",
         jit=True,
+        opt=optimised,
     )
 
 

@@ -19,9 +19,9 @@ from numba import types
 from numba.core import analysis
 from numba.core import ir as numba_ir
 from numba.core.compiler_machinery import register_pass
-from numba.core.lowering import Lower
 from numba.core.typed_passes import BaseNativeLowering
 
+from rollc.backends.numba.jit.lowering import KernelLowering
 from rollc.backends.numba.jit.target import host
 from rollc.support.target import VECTORS
 
@@ -39,11 +39,11 @@ class _Node(MDValue):  # type: ignore[misc]
         super().descr(buffer)
 
 
-class _Lower(Lower):
-    """Numba's lowering to LLVM, which also marks the loops over ``simd_range``."""
+class _Lower(KernelLowering):
+    """The lowering of kernels, which also marks the loops over ``simd_range``."""
 
     def init(self) -> None:
-        super().init()  # type: ignore[no-untyped-call]
+        super().init()
         self.ends: dict[int, Any] = {}  # the last LLVM block of each block of Numba
 
     def lower_block(self, block: Any) -> None:
@@ -80,7 +80,7 @@ class _Lower(Lower):
         return bool(count.value < VECTORS * lanes and count.value % lanes)
 
 
-@register_pass(mutates_CFG=True, analysis_only=False)  # type: ignore[no-untyped-call]
+@register_pass(mutates_CFG=False, analysis_only=False)  # type: ignore[no-untyped-call]
 class MarkedLowering(BaseNativeLowering):
     """Numba's lowering pass, with the class above."""
 

@@ -18,10 +18,11 @@ import numba
 from llvmlite import binding, ir
 from numba import boolean, config, float64, int64, njit, types
 from numba.core import cgutils
-from numba.core.compiler import Compiler
+from numba.core.compiler import CompilerBase
+from numba.core.compiler_machinery import PassManager
 from numba.core.registry import cpu_target
-from numba.core.typed_passes import NativeLowering
-from numba.core.untyped_passes import InlineClosureLikes
+from numba.core.typed_passes import NoPythonBackend, NopythonTypeInference
+from numba.core.untyped_passes import FixupArgs, TranslateByteCode
 from numba.extending import intrinsic
 
 from rollc.backends.numba.jit import object_code
@@ -44,6 +45,7 @@ _OPTIONS: dict[str, Any] = {
 # Sums may be reassociated, so that they vectorize.
 _ROUTINE = {**_OPTIONS, "fastmath": {"contract", "reassoc"}}
 _routines: dict[str, _Routine] = {}
+_MANY_WORDS = 256
 
 
 def _uint(typing_context: Any, index: Any) -> Any:
@@ -61,22 +63,25 @@ def plain_uint(index: int) -> int:
 uint: Any = plain_uint if config.DISABLE_JIT else intrinsic(_uint)  # type: ignore[attr-defined]
 
 
-class Distinct(Compiler):
+class Distinct(CompilerBase):
     """A compiler of functions whose array arguments do not alias.
 
-    They have no closures, so that the pass for those is left out.
+    Of Numba's passes it has those alone that give types and code: its others are for closures,
+    exceptions, literals and functions to inline, which kernels do not have, or bring about static
+    single assignment form, as LLVM does again.  After each of them Numba finds the variables that
+    live in each block, which takes longer than all that is left.
     """
 
     def define_pipelines(self) -> Any:
         self.state.flags.noalias = True
-        pipelines = super().define_pipelines()  # type: ignore[no-untyped-call]
-        for manager in pipelines:
-            manager.passes = [
-                (MarkedLowering if one is NativeLowering else one, text)
-                for one, text in manager.passes
-                if one is not InlineClosureLikes
-            ]
-        return pipelines
+        manager = PassManager("kernel")  # type: ignore[no-untyped-call]
+        manager.add_pass(TranslateByteCode, "bytecode")  # type: ignore[no-untyped-call]
+        manager.add_pass(FixupArgs, "arguments")  # type: ignore[no-untyped-call]
+        manager.add_pass(NopythonTypeInference, "types")  # type: ignore[no-untyped-call]
+        manager.add_pass(MarkedLowering, "code")  # type: ignore[no-untyped-call]
+        manager.add_pass(NoPythonBackend, "result")  # type: ignore[no-untyped-call]
+        manager.finalize()  # type: ignore[no-untyped-call]
+        return [manager]
 
 
 class WithLines(Distinct):
@@ -269,32 +274,44 @@ def _entry_code(
     word = ir.IntType(64)
     entry = ir.Function(module, ir.FunctionType(ir.IntType(32), [word.as_pointer()]), name=name)
     builder = ir.IRBuilder(entry.append_basic_block())
-    values, offset = [], 0
+    words: list[range] = []  # of each argument, in the row
     for kind in arguments:
-        own = context.get_value_type(kind)
-        pointer = builder.gep(entry.args[0], [word(offset)])
-        if isinstance(kind, types.Array):
-            assert context.get_abi_sizeof(own) == 8 * object_code.WORDS
-            values.append(builder.load(builder.bitcast(pointer, own.as_pointer())))
-            offset += object_code.WORDS
-        else:
+        first = words[-1].stop if words else 0
+        many = object_code.WORDS if isinstance(kind, types.Array) else 1
+        words.append(range(first, first + many))
+
+    def load(index: int, kind: Any) -> Any:
+        pointer = builder.gep(entry.args[0], [word(index)])
+        if isinstance(kind, ir.IntType):
             value = builder.load(pointer)
-            values.append(builder.trunc(value, own) if kind == boolean else value)
-            offset += 1
+            return value if kind == word else builder.trunc(value, kind)
+        return builder.load(builder.bitcast(pointer, kind.as_pointer()))
+
+    most = 0
     for symbol, result, call in calls:
         own_types = [arguments[place] for place in call.places]
         callee = ir.Function(module, convention.get_function_type(result, own_types), symbol)
-        taken = [values[place] for place in call.places]
+        own = [index for place in call.places for index in words[place]]
+        most = max(most, len(own))
         wanted = ir.IntType(1)(1)
         if call.unless:
             place, number = call.unless
-            wanted = builder.icmp_signed("!=", values[place], word(number))
+            wanted = builder.icmp_signed("!=", load(words[place].start, word), word(number))
         with builder.if_then(wanted):
-            status, _ = convention.call_function(builder, callee, result, own_types, taken)
+            returned, error, *kinds = callee.function_type.args
+            places = [
+                cgutils.alloca_once(builder, kind.pointee)  # type: ignore[no-untyped-call]
+                for kind in (returned, error)
+            ]
+            taken = [load(*one) for one in zip(own, kinds, strict=True)]
+            code = builder.call(callee, [*places, *taken])
+            status = convention._get_return_status(builder, code, builder.load(places[1]))
             with builder.if_then(status.is_error):
                 builder.ret(status.code)
     builder.ret(ir.IntType(32)(0))
-    return bytes(target_machine().emit_object(binding.parse_assembly(str(module))))
+    # To optimise a call takes as long as the square of its arguments.
+    machine = target_machine(0 if most > _MANY_WORDS else 2)
+    return bytes(machine.emit_object(binding.parse_assembly(str(module))))
 
 
 def shared(function: Callable[..., Any]) -> Any:
