@@ -12,6 +12,7 @@ from rollc.ir.graph import BATCH, Edge, Graph, Type, attributes, ordered_axes
 from rollc.ir.time.causality import check
 from rollc.ir.traversal import reachable
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label, has_errors, in_order
+from rollc.lang.diagnostics.quotation import quoted
 from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.elaboration.expressions import MOST_NODES, Feed
 from rollc.lang.elaboration.index_errors import reset_along_two
@@ -109,7 +110,8 @@ def resolve(
     if resolver.taking.known.unfit:
         # Something does not fit: which sizes were told by it must not depend on the order.
         resolved = _Resolver(*made, found, feed, inlined.mentioned, in_rounds=True).run()
-    return replace(resolved, repeated=inlined.repeated)
+    diagnostics = tuple(quoted(diagnostic, source) for diagnostic in resolved.diagnostics)
+    return replace(resolved, diagnostics=diagnostics, repeated=inlined.repeated)
 
 
 class _Resolver:

@@ -97,7 +97,8 @@ def _infer_cross_entropy(operands: Sequence[Type | None], options: Options) -> T
     need_numbers(types, [0])
     need_vector(types, 0)
     if target.kind != "index" or target.shape:
-        raise TypeMismatch("an index", [1], hint="declare it as `target y: index(K)`")
+        hint = f"declare it as `target {{1:name}}: index({score.shape[0]})`"
+        raise TypeMismatch("an index", [1], hint)
     if target.bound is not None and target.bound > score.shape[0]:
         raise TypeMismatch(f"a score for each of {target.bound} classes", [0, 1])
     return Type("float", (), union(types))

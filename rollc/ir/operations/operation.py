@@ -26,14 +26,18 @@ class TypeMismatch(Exception):
     """Operands that an operation cannot take.
 
     ``expected`` says in words what would fit, ``operands`` are the offending positions and
-    ``hint`` says what to do, where that is known.
+    ``hint`` says what to do, where that is known, with `{0}` for the first operand, and as
+    `{0:tight}` next to an operator.  ``instead`` is what to write in the place of the whole.
     """
 
-    def __init__(self, expected: str, operands: Sequence[int] = (), hint: str = "") -> None:
+    def __init__(
+        self, expected: str, operands: Sequence[int] = (), hint: str = "", instead: str = ""
+    ) -> None:
         super().__init__(expected)
         self.expected = expected
         self.operands = tuple(operands)
         self.hint = hint
+        self.instead = instead
 
 
 @dataclass(frozen=True)

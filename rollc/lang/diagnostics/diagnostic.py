@@ -43,7 +43,8 @@ class Diagnostic:
 
     ``at`` is the location of the problem; None where the spec has none (an override of a size that
     does not exist).  ``also`` are other locations that explain it.  ``edits`` do what the first
-    help says; there are none where the author has to choose.
+    help says; there are none where the author has to choose.  With ``parts``, `{0}` in helps and
+    edits stands for the text of the first of these, in helps for its name where that is long.
     """
 
     code: str
@@ -54,6 +55,7 @@ class Diagnostic:
     helps: tuple[str, ...] = ()
     severity: Severity = "error"
     edits: tuple[Edit, ...] = ()
+    parts: tuple[Label, ...] = ()
 
     @property
     def labels(self) -> tuple[Label, ...]:

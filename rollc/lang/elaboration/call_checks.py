@@ -24,6 +24,7 @@ from rollc.lang.syntax.ast import (
 from rollc.lang.syntax.traversal import calls_in, expressions, names_in
 
 AXIS = "axis"
+_NAMES = "abcdefgh"  # of operands that are long
 
 
 def check_arity(call: Call, wanted: tuple[str, ...], variadic: bool = False) -> None:
@@ -34,6 +35,7 @@ def check_arity(call: Call, wanted: tuple[str, ...], variadic: bool = False) -> 
     function = call.function.name
     form = f"{function}({', '.join(wanted)}{', …' if variadic else ''})"
     help_, edits = _in_place(call, wanted) or (f"write `{form}`", ())
+    parts = [Label(of.span, name) for of, name in zip(call.operands, _NAMES, strict=False)]
     least = "at least " if variadic else ""
     operands = "operand" if len(wanted) == 1 else "operands"
     raise rejected(
@@ -43,6 +45,7 @@ def check_arity(call: Call, wanted: tuple[str, ...], variadic: bool = False) -> 
         "",
         [help_],
         edits,
+        parts,
     )
 
 
@@ -54,19 +57,22 @@ def _in_place(call: Call, wanted: tuple[str, ...]) -> tuple[str, tuple[Edit, ...
     extra = call.operands[len(wanted) :]
     if function in ("max", "min") and found == 2 and not isinstance(extra[0], Number):
         edit = Edit(call.function.span, f"{function}imum")
-        return f"of two values, `{function}imum(a, b)` takes one", (edit,)
+        return f"of two values, `{function}imum({{0}}, {{1}})` takes one", (edit,)
     match extra:
         case (Name(axis, span),) if axis == TIME and function in (*OVER_TIME, *ENDS):
-            return f"write `{function}(x, over {axis})`", (Edit(span, f"over {axis}"),)
+            return f"write `{function}({{0}}, over {axis})`", (Edit(span, f"over {axis}"),)
     if function in ("max", "min") and found == 2:
         edit = Edit(call.function.span, f"{function}imum")
-        help_ = f"of two values, `{function}imum(a, b)` takes one; `axis=0` chooses a dimension"
+        form = f"`{function}imum({{0}}, {{1}})`"
+        help_ = f"of two values, {form} takes one; `axis=0` chooses a dimension"
         return help_, (edit,)
     if extra and len(extra) + len(given) <= len(options) and not given:
         named = list(zip(options, extra, strict=False))
         edits = tuple(Edit(Span(value.span.start, value.span.start), f"{name}=")
                       for name, value in named)  # fmt: skip
-        form = ", ".join((*wanted, *(f"{name}=…" for name, _ in named)))
+        form = ", ".join(f"{{{place}}}" for place in range(len(wanted)))
+        for place, (name, _) in enumerate(named, len(wanted)):
+            form += f", {name}={{{place}}}"
         return f"options have their names: `{function}({form})`", edits
     first = call.options[0] if call.options and given[0] not in options else None
     if first is not None and given[0] in wanted:

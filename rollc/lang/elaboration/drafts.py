@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rollc.ir.attribute_flaws import attribute_flaw
 from rollc.ir.graph import Attribute, Edge, attributes
-from rollc.lang.diagnostics.diagnostic import Edit
+from rollc.lang.diagnostics.diagnostic import Edit, Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.call_checks import (
     along_of,
@@ -80,12 +80,14 @@ class Drafts(CallsOfSizes):
         elif len(names) > 1:
             if isinstance(value, Call):
                 self._operation(value)
+            all_ = ", ".join(shown(name.name) for name in names)
             raise rejected(
                 "R220",
                 names[1].span,
                 "several names for one value",
                 "",
-                ["`split` and cells give several results: `a, b = split(x, 2)`"],
+                [f"`split` and cells give several results: `{all_} = split({{0}}, {len(names)})`"],
+                parts=[Label(value.span, "x")],
             )
         else:
             # What an equation says twice is still read, for the errors in it.
@@ -217,8 +219,9 @@ class Drafts(CallsOfSizes):
         delayed = axis is not None and self.is_axis(axis)
         if not isinstance(base, Name) or not (index is None or delayed):
             message = "a derivative is with respect to a name"
-            helps = ["give it one: `a = …`, and read `a` in what is differentiated too"]
-            raise rejected("R234", expression.span, message, "this has no name", helps)
+            helps = ["give it one: `a = {0}`, and read `a` in what is differentiated too"]
+            parts = [Label(expression.span, "…")]
+            raise rejected("R234", expression.span, message, "this has no name", helps, (), parts)
         draft = self.drafts.get(at.edge.source)
         if draft is not None and draft.operation == "constant":
             message = f"`{shown(base.name)}` is a constant"
@@ -227,7 +230,7 @@ class Drafts(CallsOfSizes):
         for other in self.aliases_in(use) if dot else ():
             if other != base.name and self.node_of(other) == self.node_of(base.name):
                 message = f"`{shown(base.name)}` and `{shown(other)}` are one value in this use"
-                helps = ["give one of them another name before: `b = identity(a)`"]
+                helps = [f"give one of them another name before: `b = identity({shown(other)})`"]
                 raise rejected("R234", expression.span, message, "a derivative in one", helps)
 
     def _fed(self, call: Call, prefix: str, name: str | None) -> Operand:
@@ -413,7 +416,8 @@ class Drafts(CallsOfSizes):
                 span,
                 "`split` gives several results",
                 "inside an expression",
-                ["give each a name: `a, b = split(x, 2)`"],
+                ["give each a name: `a, b = split({0}, {1})`"],
+                parts=[*(Label(of.span, "x") for of in call.operands), Label(span, "…")],
             )
         if not self.definitions.complete:
             raise Rejected(None)  # it may be in a file that could not be read

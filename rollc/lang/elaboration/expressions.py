@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Literal, TypeGuard
 
 from rollc.ir.graph import Edge, attributes
+from rollc.lang.diagnostics.diagnostic import Label
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.borders import Borders
 from rollc.lang.elaboration.index_errors import (
@@ -241,7 +242,7 @@ class Expressions(NodeTable):
             axis = leading_name(index)
             assert axis is not None
             if self.axis(axis) in delays:
-                raise axis_twice(axis.name, span)
+                raise axis_twice(axis.name, base, span)
             delays[self.axis(axis)] = self.delay_of(index)
         if not isinstance(base, Name):
             raise rejected(
@@ -249,7 +250,8 @@ class Expressions(NodeTable):
                 base.span,
                 "only a name can be read with a delay",
                 "this has no name",
-                ["give it one: `a = …`, and read `a[t-1]`"],
+                ["give it one: `a = {0}`, and read `a[{1}]`"],
+                parts=[Label(base.span, "…"), Label(indices[0].span, "t-1")],
             )
         symbol = self.names.find(base)
         if symbol is None:

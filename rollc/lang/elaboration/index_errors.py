@@ -22,7 +22,7 @@ def negative(
     axis: int = 0,
 ) -> Rejected:
     """A count from the end: of elements, or of one meant to be of steps."""
-    helps = ["a slice without an end goes to the last element: `x[2:]`"]
+    helps = ["a slice without an end goes to the last element: `{0:tight}[2:]`"]
     edits: list[Edit] = []
     match base, end:
         case Name(name), Negate(Number(int() as count)) if axis >= 0:
@@ -34,7 +34,8 @@ def negative(
                 ago = "one step" if count == 1 else f"{count} steps"
                 helps = [f"the value {ago} ago is `{shown(name)}[t-{count}]`", helps[0]]
                 edits = [Edit(end.span, f"t-{count}")]
-    return rejected("R221", span, "elements are counted from 0 on", text, helps, edits)
+    parts = [Label(base.span, "x")]
+    return rejected("R221", span, "elements are counted from 0 on", text, helps, edits, parts)
 
 
 def no_delay(index: Expression) -> Rejected:
@@ -47,14 +48,16 @@ def delay_among_places(
     base: Expression, places: Sequence[Expression | Range | Rest], span: Span
 ) -> Rejected:
     """A delay or a step beside places in the dimensions of a value."""
-    helps, edits = ["`h[t-1][2, :]` is of one step ago, and `h[2, :]` of this one"], []
+    helps = ["`{0:tight}[t-1][2, :]` is of one step ago, and `{0:tight}[2, :]` of this one"]
+    edits: list[Edit] = []
     match places:
         case (Name(), Range(None, None)) | (Range(None, None), Name()):
             helps = ["a plain name is the value at this step"]
             edits = [Edit(Span(base.span.end, span.end), "")]
         case (Binary() as delay, *others) if isinstance(others[0], Name | Number):
             edits = [Edit(Span(delay.span.end, others[0].span.start), "][")]
-    return rejected("R222", span, "a delay has brackets of its own", "", helps, edits)
+    parts = [Label(base.span, "h")]
+    return rejected("R222", span, "a delay has brackets of its own", "", helps, edits, parts)
 
 
 def in_brackets(function: Name, operand: Expression) -> Rejected:
@@ -93,10 +96,11 @@ def _step(end: Expression | None) -> int | None:
     return None
 
 
-def axis_twice(axis: str, span: Span) -> Rejected:
+def axis_twice(axis: str, base: Expression, span: Span) -> Rejected:
     """A read with two delays along one axis."""
-    message, help_ = f"two delays along `{axis}`", f"write their sum: `h[{axis}-2]`"
-    return rejected("R222", span, message, "one delay an axis", [help_])
+    message, help_ = f"two delays along `{axis}`", f"write their sum: `{{0:tight}}[{axis}-2]`"
+    parts = [Label(base.span, "h")]
+    return rejected("R222", span, message, "one delay an axis", [help_], parts=parts)
 
 
 def reset_along_two(name: str, span: Span, reset: Span) -> Diagnostic:

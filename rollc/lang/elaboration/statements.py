@@ -222,7 +222,7 @@ class Taking:
                         Label(call.span, "this shape is known only when the size is"),
                         helps=(
                             "declare the shape where the value is defined, as in"
-                            " `h: [2] = …`, or write the size as a number",
+                            f" `{self._operand_of(call)}: [2] = …`, or write the size as a number",
                         ),
                     )
                     break
@@ -231,6 +231,9 @@ class Taking:
                     message = f"`{shown(statement.name.name)}` depends on itself"
                     help_ = "sizes and constants are computed from the top"
                     yield Diagnostic("R208", message, Label(statement.name.span), helps=(help_,))
+
+    def _operand_of(self, call: Call) -> str:
+        return next((shown(name.name) for name in names_in(call)), "h")
 
     def told_otherwise(self, types: Mapping[str, Type]) -> Iterator[Diagnostic]:
         """Sizes that were computed from other shapes than the values have in the end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache
 
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
@@ -25,7 +26,14 @@ from rollc.lang.syntax.ast import (
 from rollc.lang.syntax.traversal import names_in
 from rollc.support.resources import folder
 
-Mend = tuple[str, tuple[Edit, ...]]  # a help, and what it does
+
+@dataclass(frozen=True)
+class Mend:
+    """A help, what it does, and the parts of the text that it stands for."""
+
+    help: str = ""
+    edits: tuple[Edit, ...] = ()
+    parts: tuple[Label, ...] = ()
 
 
 def unknown_function(call: Call, names: Names, definitions: Definitions) -> Diagnostic:
@@ -35,9 +43,9 @@ def unknown_function(call: Call, names: Names, definitions: Definitions) -> Diag
     message = f"unknown function `{function}`"
     if function in names.symbols:
         text = "a value, and no function"
-    help_, edits = _mend(call, names, definitions)
-    at = Label(call.function.span, text)
-    return Diagnostic("R203", message, at, helps=(help_,) if help_ else (), edits=edits)
+    mend = _mend(call, names, definitions)
+    at, helps = Label(call.function.span, text), (mend.help,) if mend.help else ()
+    return Diagnostic("R203", message, at, helps=helps, edits=mend.edits, parts=mend.parts)
 
 
 def _mend(call: Call, names: Names, definitions: Definitions) -> Mend:
@@ -52,9 +60,9 @@ def _mend(call: Call, names: Names, definitions: Definitions) -> Mend:
         if mend is not None:
             return mend
     if function in WRITTEN:
-        return f"write `{WRITTEN[function]}`", ()
+        return Mend(f"write `{WRITTEN[function]}`")
     if function in WITHOUT:
-        return WITHOUT[function], ()
+        return Mend(WITHOUT[function])
     cell = _cells().get(normal(function))
     if cell is not None and cell[0] not in definitions.cells:
         name, path = cell
@@ -65,13 +73,13 @@ def _mend(call: Call, names: Names, definitions: Definitions) -> Mend:
         )
         if name != function:
             edits.append(Edit(span, name))
-        return f'`{name}` is a cell: add the line `use "{path}"`', tuple(edits)
+        return Mend(f'`{name}` is a cell: add the line `use "{path}"`', tuple(edits))
     ours = FUNCTIONS.get(normal(function), FUNCTIONS.get(function))
     guess = ours if ours in known else near(function, (*known, *own))
     if guess is None:
-        return "", ()
+        return Mend()
     said = f"write `{guess}`" if guess == ours else f"did you mean `{guess}`?"
-    return said, (Edit(span, guess), *_unlisted(guess, call))
+    return Mend(said, (Edit(span, guess), *_unlisted(guess, call)))
 
 
 def _of_value(call: Call, names: Names) -> Mend:
@@ -86,11 +94,13 @@ def _of_value(call: Call, names: Names) -> Mend:
             Edit(Span(call.function.span.end, operand.span.start), "["),
             Edit(Span(operand.span.end, call.span.end), "]"),
         )
+        part = (Label(operand.span, "…"),)
         if leading is not None and leading.name in axes:
-            return f"the value at another step is written in `[…]`: `{shown}[t-1]`", brackets
+            help_ = f"the value at another step is written in `[…]`: `{shown}[{{0}}]`"
+            return Mend(help_, brackets, part)
         if isinstance(operand, Number):
-            return f"an element is written in `[…]`: `{shown}[2]`", brackets
-    return f"to multiply, write `{shown} * (…)`", (Edit(_gap(call.function), " * "),)
+            return Mend(f"an element is written in `[…]`: `{shown}[{{0}}]`", brackets, part)
+    return Mend(f"to multiply, write `{shown} * (…)`", (Edit(_gap(call.function), " * "),))
 
 
 def _gap(name: Name) -> Span:
@@ -128,7 +138,9 @@ def filled(form: str, call: Call) -> Mend | None:
         Edit(Span(start, end), text) for start, end, text in zip(starts, ends, texts, strict=True)
     )
     letters = ("a", "b") if len(operands) > 1 else ("x",)
-    return f"write `{form.format(*letters)}`", tuple(edits)
+    tightly = re.sub(r"\{(\d)\}", r"{\1:tight}", form)
+    parts = (Label(of.span, letter) for of, letter in zip(operands, letters, strict=False))
+    return Mend(f"write `{tightly}`", tuple(edits), tuple(parts))
 
 
 def _loose(operand: Expression) -> bool:

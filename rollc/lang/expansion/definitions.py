@@ -336,7 +336,7 @@ def _body_problems(function: Function) -> Iterator[Diagnostic]:
                 for each in equation.names
                 if each.name in members
             )
-            help_ = "what runs over the steps is written as a delay, in a cell: `h[t-1]`"
+            help_ = f"what runs over the steps is written as a delay, in a cell: `{own.name}[t-1]`"
             message = f"`{own.name}` needs itself"
             yield Diagnostic("R304", message, Label(own.span), helps=(help_,))
 

@@ -7,7 +7,7 @@ nodes that give an operand that shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -60,7 +60,7 @@ def aligned(entry: Operation, types: Sequence[Type | None]) -> list[Type | None]
             raise TypeMismatch(
                 "equal shapes, or shapes that broadcast",
                 [other, place],
-                _hint(_shape(types[other]), type_.shape),
+                _hint({place: _shape(types[place]) for place in (other, place)}),
             )
         shape = wider
         seen.append(place)
@@ -93,11 +93,11 @@ def _shape(type_: Type | None) -> Shape:
     return () if type_ is None else type_.shape
 
 
-def _hint(a: Shape, b: Shape) -> str:
+def _hint(shapes: Mapping[int, Shape]) -> str:
     """What to write where a vector has an element for each row of a matrix."""
-    vector, matrix = sorted((a, b), key=len)
+    (place, vector), (_, matrix) = sorted(shapes.items(), key=lambda item: len(item[1]))
     if len(vector) == 1 and len(matrix) == 2 and vector[0] == matrix[0]:
-        return "for a vector x with an element for each row, write `expand(x, axis=1)`"
+        return f"with an element of `{{{place}}}` for each row, write `expand({{{place}}}, axis=1)`"
     return ""
 
 

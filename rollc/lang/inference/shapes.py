@@ -436,7 +436,9 @@ def cut_options(cut: Cut, type_: Type | None) -> dict[str, Attribute]:
         if length % count:
             others = [at for at, size in enumerate(type_.shape) if not size % count]
             hint = (
-                f"along another dimension: `split(x, {count}, axis={others[0]})`" if others else ""
+                f"along another dimension: `split({{0}}, {count}, axis={others[0]})`"
+                if others
+                else ""
             )
             raise TypeMismatch(f"a length that {count} divides", [0], hint)
         size = length // count

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from rollc.ir.graph import BATCH, Type
 from rollc.ir.operations import TypeMismatch
-from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
+from rollc.lang.diagnostics.quotation import Quoted
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.inference.axes import over
 from rollc.lang.inference.broadcasting import broadcast
@@ -136,7 +137,7 @@ class Types:
         ]
         for operand in (*others, last):
             also.extend(self.origin(operand))
-        helps = (mismatch.hint,) if mismatch.hint else ()
+        helps, edits, parts = self._mended(draft, mismatch)
         if mismatch.expected in KINDS:
             code, message = "R207", f"{name} takes {mismatch.expected}, found {found}"
         elif draft.operation in OVER_AXES:
@@ -147,7 +148,23 @@ class Types:
             code, message = "R206", f"{name} takes {mismatch.expected}, found {found}"
         text = f"this is {described(last_type)}"
         distinct = tuple(dict.fromkeys(also))
-        return Diagnostic(code, message, Label(last.span, text), distinct, helps=helps)
+        return Diagnostic(
+            code, message, Label(last.span, text), distinct, helps=helps, edits=edits, parts=parts
+        )
+
+    def _mended(
+        self, draft: Draft, mismatch: TypeMismatch
+    ) -> tuple[tuple[str, ...], tuple[Edit, ...], tuple[Label, ...]]:
+        """What a mismatch says to do, the change that does it, and the operands in both."""
+        if not mismatch.hint:
+            return (), (), ()
+        own = RULES[draft.operation].operands
+        names = [*own, *(own[-1:] * len(draft.operands))][: len(draft.operands)]
+        if draft.part_of:  # its operands are none of the text's
+            return (mismatch.hint.format(*map(Quoted, names)),), (), ()
+        edits = (Edit(draft.span, mismatch.instead),) if mismatch.instead else ()
+        parts = [Label(of.span, name) for of, name in zip(draft.operands, names, strict=True)]
+        return (mismatch.hint,), edits, tuple(parts)
 
     def _same_over_time(self, draft: Draft, operand: Operand, type_: Type) -> Diagnostic:
         """Something over an axis of a value that is the same all along it."""
@@ -277,13 +294,14 @@ class Types:
                     form = described(declaration.type)
                     helps: tuple[str, ...] = ()
                     if (declaration.type.kind, other.kind) == ("bool", "float"):
-                        helps = ("a number becomes a condition by a comparison: `v != 0`",)
+                        helps = ("a number becomes a condition by a comparison: `{0:tight} != 0`",)
                     yield Diagnostic(
                         "R233",
                         f"`{name}` is declared as {form}, and is {described(other)}",
                         Label(declaration.span, f"declared as {form}"),
                         tuple(dict.fromkeys(also)),
                         helps=helps,
+                        parts=(Label(draft.span, "v"),) if helps else (),
                     )
 
     def _rows_missing(self, name: str, rows: int) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from rollc.ir.graph import Edge, Node
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
+from rollc.lang.diagnostics.quotation import Quoted
 from rollc.lang.diagnostics.source import Span
 from rollc.lang.elaboration.drafts import Drafts
 from rollc.lang.inference.shapes import Inference
@@ -121,27 +122,35 @@ class ComplexKinds:
     ) -> Diagnostic:
         name = draft.part_of or said(draft.operation)
         message = f"`{name}` takes real numbers, found a complex one"
-        help_ = "`real(z)`, `imag(z)`, `abs(z)` and `angle(z)` are real"
+        at = draft.operands.index(operand)
+        z = f"{{{at}}}"
+        help_ = "`real(…)`, `imag(…)`, `abs(…)` and `angle(…)` of it are real"
         if name == "**" and places == [0]:
             message = f"a complex number to a power that is no whole number up to {HIGHEST_POWER}"
-            help_ = "write `exp(w * log(z))`"
-        elif name == "**":
-            help_ = "write `exp(w * log(z))`"
+        if name == "**":
+            help_ = "write `exp({1:tight} * log({0}))`"
         elif name in COMPARISONS:
-            help_ = "complex numbers have no order: compare `abs(z)` or `real(z)`"
+            help_ = f"complex numbers have no order: compare `abs({z})` or `real({z})`"
             if name in ("==", "!="):
-                help_ = "compare the parts: `real(z) == real(w) and imag(z) == imag(w)`"
+                word = "and" if name == "==" else "or"
+                parts = (f"{part}({{0}}) {name} {part}({{1}})" for part in ("real", "imag"))
+                help_ = f"compare the parts: `{f' {word} '.join(parts)}`"
         elif name == "complex":
             help_ = "its operands are the real and the imaginary part, both real"
         elif name == "dropout":
-            help_ = "drop both parts at once: `z * dropout(ones(N))`"
+            help_ = "drop both parts at once: `{0:tight} * dropout(ones(N))`"
         elif name in DERIVATIVES:
             help_ = "write the slopes in the real and in the imaginary part"
         elif name in ("mse", "huber"):
-            help_ = "the mean of the squared differences is `mean(abs(a - b) ** 2)`"
+            help_ = "the mean of the squared differences is `mean(abs({0} - {1:tight}) ** 2)`"
         also = tuple(self._origin(operand.edge))
-        return Diagnostic("R236", message, Label(operand.span, "this is complex"), also,
-                          helps=(help_,))  # fmt: skip
+        label = Label(operand.span, "this is complex")
+        names = "zwv".ljust(len(draft.operands), "z")  # of what is long
+        if draft.part_of:
+            help_ = help_.format(*map(Quoted, names))
+        spans = () if draft.part_of else (of.span for of in draft.operands)
+        parts_of = tuple(Label(span, said) for span, said in zip(spans, names, strict=False))
+        return Diagnostic("R236", message, label, also, helps=(help_,), parts=parts_of)
 
     def _origin(self, edge: Edge) -> Iterator[Label]:
         """Where a complex value comes from."""

@@ -41,9 +41,11 @@ def rejected(
     text: str = "",
     helps: Iterable[str] = (),
     edits: Iterable[Edit] = (),
+    parts: Iterable[Label] = (),
 ) -> Rejected:
     at = Label(span, text)
-    return Rejected(Diagnostic(code, message, at, helps=tuple(helps), edits=tuple(edits)))
+    changes, quoted = tuple(edits), tuple(parts)
+    return Rejected(Diagnostic(code, message, at, helps=tuple(helps), edits=changes, parts=quoted))
 
 
 def _as_size(symbol: Symbol) -> tuple[Edit, ...]:
@@ -160,7 +162,8 @@ class Values:
         if not 0 <= dimension < len(found.shape):
             count = len(found.shape)
             has = f"{count} dimension{'s' * (count > 1)}" if count else "a number"
-            helps = ["a shape can be declared where a value is defined, as in `h: [2] = …`"]
+            form = f"{shown(name.name)}: [{', '.join('2' * (dimension + 1))}] = …"
+            helps = [f"a shape can be declared where a value is defined, as in `{form}`"]
             raise bad_size(
                 call.span,
                 f"`{shown(name.name)}` has no such size",

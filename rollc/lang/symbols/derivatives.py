@@ -29,7 +29,7 @@ def _infer_grad(operands: Sequence[Type | None], options: Options) -> Type | Non
 
 
 def _infer_jacobian(operands: Sequence[Type | None], options: Options) -> Type | None:
-    return _infer(operands, 1, "a vector", "of one number write `grad(e, x)`")
+    return _infer(operands, 1, "a vector", "of one number write `grad({0}, {1})`")
 
 
 def _infer(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 
 from lark import Token, Tree
 
@@ -53,7 +54,7 @@ from rollc.lang.syntax.ast import (
     Word,
 )
 from rollc.lang.syntax.contextual_words import USE_WORDS
-from rollc.lang.syntax.formatter import format_expression
+from rollc.lang.syntax.formatter import SUM, format_expression
 from rollc.lang.syntax.statement_splitter import span_of
 from rollc.lang.syntax.traversal import names_in
 from rollc.lang.syntax.type_reader import Branch, TypeReader, span_of_tree, tokens_of, trees_of
@@ -286,12 +287,20 @@ class Reader(TypeReader):
                     "comparisons cannot be chained",
                     Label(span_of(tokens[1]), "the second comparison"),
                     (Label(span_of(tokens[0]), "the first"),),
-                    helps=("write two: `a < b and b < c`",),
+                    helps=(f"write two: `{self.pairs(trees, tokens)}`",),
                     edits=self.two_comparisons(trees),
                 )
             )
         left, right = (self.expression(tree) for tree in trees[:2])
         return Binary(str(tokens[0]), left, right, span)
+
+    def pairs(self, trees: list[Branch], tokens: list[Token]) -> str:
+        """A chain as comparisons of two."""
+        texts = [format_expression(self.expression(tree), SUM) for tree in trees]
+        return " and ".join(
+            f"{left} {symbol} {right}"
+            for (left, right), symbol in zip(pairwise(texts), tokens, strict=True)
+        )
 
     def two_comparisons(self, trees: list[Branch]) -> tuple[Edit, ...]:
         """`a < b < c` as `a < b and b < c`: what stands in the middle is said again."""

@@ -154,7 +154,7 @@ def test_conditions_and_indices_of_a_shape_are_states() -> None:
     ("line", "said"),
     [
         ("c: condition = r + 1", "`c` is declared as a condition, and is a number"),
-        ("c: condition = r + 1", "a number becomes a condition by a comparison: `v != 0`"),
+        ("c: condition = r + 1", "a number becomes a condition by a comparison: `(r + 1) != 0`"),
         ("c: condition[2] = x > 0", "is declared as a condition [2], and is a condition [3]"),
         ("k: index(3)[2] = argmax(x)", "is declared as an index of 3 [2], and is an index of 3"),
         ("input c: condition", "a condition is computed, and not given"),

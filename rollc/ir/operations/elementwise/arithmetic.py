@@ -60,14 +60,16 @@ def infer_condition(operands: Sequence[Type | None], options: Options) -> Type |
     """A condition of conditions."""
     wrong = [place for place, type_ in enumerate(operands) if type_ and type_.kind != "bool"]
     if wrong:
-        raise TypeMismatch("a condition", wrong, hint="compare with something: `v > 0`")
+        hint = f"compare with something: `{{{wrong[0]}:tight}} > 0`"
+        raise TypeMismatch("a condition", wrong, hint)
     return infer_comparison(operands, options)
 
 
 def infer_where(operands: Sequence[Type | None], options: Options) -> Type | None:
     """The common shape of a condition and two choices; an index where both choices are."""
     if len(operands) == 3 and operands[0] is not None and operands[0].kind != "bool":
-        raise TypeMismatch("a condition", [0], hint="compare with something: `where(v > 0, a, b)`")
+        hint = "compare with something: `where({0:tight} > 0, {1}, {2})`"
+        raise TypeMismatch("a condition", [0], hint)
     present = [operand for operand in operands if operand is not None]
     branches = [operand for operand in operands[1:] if operand is not None]
     if not branches:

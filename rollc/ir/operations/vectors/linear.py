@@ -54,18 +54,20 @@ def _infer_matmul(operands: Sequence[Type | None], options: Options) -> Type | N
     before = a.shape[:-2]
     rank = len(b.shape) - len(before)
     if len(a.shape) < 2 or rank not in (1, 2) or b.shape[: len(before)] != before:
-        hint = "`dot(a, b)` multiplies two vectors, `*` multiplies elements"
+        hint, instead = "`dot({0}, {1})` multiplies two vectors, `*` multiplies elements", ""
         if len(a.shape) == 1 and len(b.shape) == 2:
-            turned = "B" if b.shape[1] == a.shape[0] != b.shape[0] else "transpose(B)"
-            hint = f"a vector is multiplied from the left: `{turned} @ a`"
-        raise TypeMismatch("a matrix times a vector or a matrix", [0, 1], hint)
+            turned = b.shape[1] == a.shape[0] != b.shape[0]
+            instead = "{1:tight} @ {0:tight}" if turned else "transpose({1}) @ {0:tight}"
+            hint = f"a vector is multiplied from the left: `{instead}`"
+        raise TypeMismatch("a matrix times a vector or a matrix", [0, 1], hint, instead)
     rows, inner = a.shape[:-3:-1] if options.get("transpose_a") else a.shape[-2:]
     columns = b.shape[len(before) :]
     columns = columns[::-1] if options.get("transpose_b") and rank == 2 else columns
     if columns[0] != inner:
         fits = not options and columns[0] == rows and not before
-        hint = "the other way round it fits: `transpose(A) @ b`" if fits else ""
-        raise TypeMismatch(f"{inner} rows on the right", [0, 1], hint)
+        instead = "transpose({0}) @ {1:tight}" if fits else ""
+        hint = f"the other way round it fits: `{instead}`" if fits else ""
+        raise TypeMismatch(f"{inner} rows on the right", [0, 1], hint, instead)
     return Type("float", (*before, rows, *columns[1:]), union(types))
 
 
@@ -152,12 +154,9 @@ def _infer_transpose(operands: Sequence[Type | None], options: Options) -> Type 
         return None
     need_numbers(types)
     if len(types[0].shape) != 2:
-        hint = "of more dimensions say the order: `transpose(x, 0, 2, 1)`"
+        hint = "of more dimensions say the order: `transpose({0}, 0, 2, 1)`"
         raise TypeMismatch("a matrix", [0], hint if len(types[0].shape) > 2 else "")
     return Type("float", types[0].shape[::-1], types[0].axes)
-
-
-_DECLARED = "declare it as `input w: index(V)`"
 
 
 def _infer_embed(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -169,7 +168,8 @@ def _infer_embed(operands: Sequence[Type | None], options: Options) -> Type | No
     if len(table.shape) != 2:
         raise TypeMismatch("a matrix with a row for each value of the index", [0])
     if index.kind != "index" or index.shape:
-        hint = f"{_DECLARED}; a number, or several places, look up `table[k]`"
+        declared = f"declare it as `input {{1:name}}: index({table.shape[0]})`"
+        hint = f"{declared}; a number, or several places, look up `{{0:tight}}[{{1}}]`"
         raise TypeMismatch("an index", [1], hint)
     if index.bound is not None and index.bound > table.shape[0]:
         raise TypeMismatch(f"a table with at least {index.bound} rows", [0, 1])
@@ -223,7 +223,10 @@ def _infer_one_hot(operands: Sequence[Type | None], options: Options) -> Type | 
         return None
     (index,) = types
     if index.kind != "index" or index.shape or index.bound is None:
-        raise TypeMismatch("an index", [0], f"{_DECLARED}; of a number k it is `eye(N)[k]`")
+        size = options.get("size", 0)
+        declared = f"declare it as `input {{0:name}}: index({size or 'V'})`"
+        hint = f"{declared}; of a number it is `eye({size or 'N'})[{{0}}]`"
+        raise TypeMismatch("an index", [0], hint)
     size = options.get("size", 0) or index.bound
     assert isinstance(size, int)
     if size < index.bound:

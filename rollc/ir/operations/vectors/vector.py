@@ -91,7 +91,8 @@ def _infer_concat(operands: Sequence[Type | None], options: Options) -> Type | N
         rest = shape[:axis] + shape[axis + 1 :]
         first = shapes[0][:axis] + shapes[0][axis + 1 :]
         if axis >= len(shape) or len(shape) != len(shapes[0]) or rest != first:
-            hint = "`stack(x, y)` makes a matrix of vectors" if axis == len(shape) == 1 else ""
+            every = ", ".join(f"{{{place}}}" for place in range(len(types)))
+            hint = f"`stack({every})` makes a matrix of vectors" if axis == len(shape) == 1 else ""
             raise TypeMismatch("shapes that differ only in what is joined", [0, position], hint)
     joined = sum(shape[axis] for shape in shapes)
     shape = (*shapes[0][:axis], joined, *shapes[0][axis + 1 :])
