@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import unified_diff
@@ -13,7 +13,7 @@ import numpy as np
 
 from rollc.backends import registry
 from rollc.backends.protocol import Source
-from rollc.drawing.picture import Picture, draw
+from rollc.drawing.picture import draw
 from rollc.driver.pipeline import Compiled, compiled
 from rollc.driver.stages import known_pass, result_text
 from rollc.entries.graphs import kernel_graphs
@@ -22,6 +22,7 @@ from rollc.errors import InputError
 from rollc.ir.graph import Graph
 from rollc.ir.text import print_graph
 from rollc.kernel.remarks.report import print_remarks
+from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import print_program, print_schedule
 from rollc.support.passes import Runner
 from rollc.tools.report import origins
@@ -109,7 +110,7 @@ def stages(given: Given, kernel: str | None, steps: int, lengths: bool = False) 
                 "graph",
                 "a node for each operation; `h[t-1]` is an edge",
                 graph,
-                draw(graph),
+                _drawn(graph),
             ),
             _graph("simplified", "simplified", "what the passes on graphs leave", simplified),
             _graph("adjoint", f"{chosen}: graph", "with gradients, if it has any", made.graph),
@@ -133,11 +134,15 @@ def assembly(made: Compiled, dtype: str, backend: str | None = None) -> tuple[Co
     return tuple(parsed(name, text) for name, text in found.items())
 
 
-def _graph(key: str, title: str, about: str, graph: Graph, drawn: Picture | None = None) -> Pane:
-    picture = ""
-    with suppress(InputError):  # without Graphviz there is the text alone
-        picture = "" if drawn is None else drawn.svg()
+def _graph(key: str, title: str, about: str, graph: Graph, picture: str = "") -> Pane:
     return Pane(key, title, about, origins.of_graph(print_graph(graph)), picture)
+
+
+def _drawn(shown: Graph | Schedule, steps: Mapping[str, int] | None = None) -> str:
+    """The picture (SVG) of a graph or of a schedule; "" without Graphviz, or of too many boxes."""
+    with suppress(InputError):
+        return draw(shown, steps=steps).svg()
+    return ""
 
 
 def _of_kernel(made: Compiled, dtype: str) -> list[Pane]:
@@ -149,6 +154,7 @@ def _of_kernel(made: Compiled, dtype: str) -> list[Pane]:
             "schedule",
             "what is a loop over time, and what is free of it",
             origins.of_graph(print_schedule(made.schedule)),
+            _drawn(made.schedule),
         ),
         Pane(
             "why",
@@ -162,7 +168,12 @@ def _of_kernel(made: Compiled, dtype: str) -> list[Pane]:
             "statements over buffers",
             origins.of_program(print_program(made.program)),
         ),
-        Pane("kernel", "kernel", "the source that is compiled", origins.of_kernel(made.source)),
+        Pane(
+            "kernel",
+            "kernel",
+            "the source that is compiled; underlined where a value is read",
+            origins.of_kernel(made.source, (buffer.name for buffer in made.program.buffers)),
+        ),
     ]
 
 
@@ -175,7 +186,7 @@ def _unrolled(graph: Graph, steps: int) -> list[Pane]:
             made = unroll(graph, count)
         except UnrollError:
             break
-        picture = draw(made) if along is None else draw(graph, steps=along)
+        picture = _drawn(made) if along is None else _drawn(graph, along)
         pane = _graph(f"dag{count}", f"{count} steps", "", made, picture)
         if len(pane.lines) > MOST_UNROLLED:
             break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from rollc.backends.numba.codegen.symbols import plain
@@ -16,16 +16,22 @@ _LINES = re.compile(r"\(lines? (\d+)(?:-(\d+))?\)")
 _DEFINED = re.compile(r"^\s*([\w.Α-ω]+(?:\s*,\s*[\w.Α-ω]+)*)\s*(?::[^=]*)?=(?!=)")
 _DECLARED = re.compile(r"^\s*(?:static\s+)?(?:input|target|param|output|init)\b(.*)$")
 _ASSIGNED = re.compile(r"^\s*(v_\w+) =|\] \+?= (v_\w+)$")
+_IDENTIFIER = re.compile(r"\bv_\w+|\b[A-Za-z]\w*_\b")
+_STEP = re.compile(r"_(?:past|next)\d+$")
 _WORD = re.compile(r"[A-Za-zΑ-ω_][\wΑ-ω]*")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a text, the lines of the spec that it comes from, and the values of the spec."""
+    """A line of a text, the lines of the spec that it comes from, and the values of the spec.
+
+    ``reads`` are values that it only reads.
+    """
 
     text: str
     origins: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
 
 
 def base(name: str) -> str:
@@ -90,13 +96,15 @@ def _matched(line: str, pattern: re.Pattern[str], search: bool = False) -> Line:
     return Line(line, (int(found[2]),) if found[2] else (), (base(found[1]),))
 
 
-def of_kernel(text: str) -> tuple[Line, ...]:
+def of_kernel(text: str, buffers: Iterable[str] = ()) -> tuple[Line, ...]:
     """The source of a kernel: a comment tells of the statements, or the one loop, below it.
 
-    Of these, one that assigns the variable of a node is of this node alone.
+    Of these, one that assigns the variable of a node is of this node alone.  ``buffers`` are the
+    names of those whose arrays it reads.
     """
     scopes: list[_Scope] = []
     found: list[Line] = []
+    known = {f"{plain(name)}_": base(name.partition("@")[0]) for name in buffers}
     for line in text.splitlines():
         indentation = len(line) - len(line.lstrip())
         if not line.strip():
@@ -106,6 +114,7 @@ def of_kernel(text: str) -> tuple[Line, ...]:
         scopes = [scope for scope in scopes if scope.holds(line, indentation)]
         if (comment := _COMMENT.match(line)) is not None:
             told, variables = _told(line, comment[1])
+            known |= variables
             before = scopes[-1] if scopes and scopes[-1].indentation == indentation else None
             if before is not None and before.open:  # a comment of several lines
                 names = tuple(dict.fromkeys((*before.told.names, *told.names)))
@@ -120,8 +129,17 @@ def of_kernel(text: str) -> tuple[Line, ...]:
         if (assigned := _ASSIGNED.search(line)) and scopes:
             own = scopes[-1].variables.get(assigned[1] or assigned[2])
             names = names if own is None else (own,)
-        found.append(Line(line, near.origins, names))
+        reads = _read(line, known) if scopes else ()
+        found.append(
+            Line(line, near.origins, names, tuple(name for name in reads if name not in names))
+        )
     return tuple(found)
+
+
+def _read(line: str, known: Mapping[str, str]) -> tuple[str, ...]:
+    """The values whose variables and arrays stand in a line."""
+    words = (_STEP.sub("", word) for word in _IDENTIFIER.findall(line.partition("  #")[0]))
+    return tuple(dict.fromkeys(known[word] for word in words if word in known))
 
 
 class _Scope:

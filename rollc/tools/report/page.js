@@ -20,15 +20,17 @@ const isSeen = (line) => line.getClientRects().length > 0;
 let pinned = null;
 
 // What comes from the same line of the spec lights up, and what is of the same value more so: a
-// value of a cell is of the cell too.
+// value of a cell is of the cell too.  Where the value is only read there is a mark.
 const isPart = (one, other) => one === other || one.startsWith(other + ".");
 function light(line) {
   const origins = new Set(line ? words(line, "l") : []), names = line ? words(line, "n") : [];
   for (const other of lines) {
-    const same = words(other, "n").some((name) => names.some((own) => isPart(name, own) || isPart(own, name)));
+    const isOf = (name) => names.some((own) => isPart(name, own) || isPart(own, name));
+    const same = words(other, "n").some(isOf), reads = words(other, "r").some(isOf);
     const near = words(other, "l").some((origin) => origins.has(origin));
     other.classList.toggle("same", same || other === line && line !== null);
     other.classList.toggle("near", near && !same);
+    other.classList.toggle("reads", reads && !same);
   }
 }
 

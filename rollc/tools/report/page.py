@@ -51,7 +51,11 @@ def _page(
     """
     asset = files("rollc.tools.report").joinpath
     panes = [
-        *(("picture", "picture", _picture(pane)) for pane in found.panes if pane.picture),
+        *(
+            (f"{pane.key}-picture", f"picture of the {pane.title}", _picture(pane))
+            for pane in found.panes
+            if pane.picture
+        ),
         *((pane.key, pane.title, _text(pane)) for pane in found.panes),
         *([("unrolled", "unrolled", _unrolled(found.unrolled))] if found.unrolled else []),
         ("assembly", "assembly", _assembly(found, assembly)),
@@ -135,6 +139,8 @@ def _data(line: Line) -> str:
         data += f' data-l="{" ".join(map(str, line.origins))}"'
     if line.names:
         data += f' data-n="{escape(" ".join(line.names))}"'
+    if line.reads:
+        data += f' data-r="{escape(" ".join(line.reads))}"'
     return data
 
 

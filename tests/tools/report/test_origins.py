@@ -63,6 +63,22 @@ def test_what_a_variable_is_assigned_is_of_its_node_alone() -> None:
     ]
 
 
+def test_a_line_reads_the_values_whose_variables_and_arrays_it_has() -> None:
+    text = """\
+def primal(T, x_, h_c_, W_panel_):
+    # h.c, h  (lines 3-4)
+    for t in range(T):
+        v_h_c = x_[t, 0] * v_h_past1
+        h_c_[t, 0] = v_h_c
+        v_h = v_h_c + v_h  # v_x
+    # o
+    lib.matmul(
+        h_c_, W_panel_, out=o_,
+    )"""
+    found = [line.reads for line in of_kernel(text, ["x", "h.c", "W@panel", "o"])]
+    assert found == [(), (), (), ("x", "h"), (), ("h.c",), (), (), ("h.c", "W"), ()]
+
+
 def test_a_comment_tells_of_what_is_below_it() -> None:
     text = """\
 def primal():

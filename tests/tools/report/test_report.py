@@ -143,15 +143,15 @@ def test_pointing_lights_up_what_belongs_together(page: str, tmp_path: Path) -> 
     choose("#first", "schedule");
     const pinned = [...new Set(lit("#first", "same"))];
     const kernel = lit("#second", "same").length;
-    const near = lit("#first", "near");
+    const near = lit("#first", "near"), reads = lit("#second", "reads");
     key("Escape");
     const free = lit("#first", "same").length;
-    choose("#first", "picture");
+    choose("#first", "graph-picture");
     const box = document.querySelector("#first .box[data-name=h]");
     box.focus();
     key("Enter", box);
     const from_box = lit("#spec", "same");
-    return {{ pointed, boxes: lit_boxes, dark, pinned, kernel, near, free, from_box }};
+    return {{ pointed, boxes: lit_boxes, dark, pinned, kernel, near, reads, free, from_box }};
     """
     found = in_browser(page, script, tmp_path)
     assert found["dark"] == ["assembly"]  # which is of another line
@@ -160,6 +160,7 @@ def test_pointing_lights_up_what_belongs_together(page: str, tmp_path: Path) -> 
     assert {"o", "~o", "~o:1"} <= set(found["pinned"])
     assert not {"h", "~h"} & set(found["pinned"])
     assert found["kernel"] > 3 and found["free"] == 0
+    assert "v_loss_1" in found["reads"]
     assert "~v" in found["near"]
 
 
