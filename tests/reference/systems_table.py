@@ -171,6 +171,12 @@ GROUPS: dict[str, tuple[System, ...]] = {
             _SPACE + "test_a_kalman_filter",
         ),
         _system(
+            "Rauch, Tung and Striebel's smoother",
+            "state_space/smoother",
+            "all states given all observations at once, complex steps",
+            _SPACE + "test_a_smoother_is_what_all_observations_say_at_once",
+        ),
+        _system(
             "extended Kalman filter",
             "state_space/extended_kalman",
             "the Jacobians by hand, " + _STEPS,
@@ -212,6 +218,24 @@ GROUPS: dict[str, tuple[System, ...]] = {
             "delays/string",
             "SciPy's `lfilter`, complex steps",
             _DELAYS + "test_a_string",
+        ),
+        _system(
+            "state-variable filter",
+            "filters/state_variable",
+            "a linear system a step, complex steps; SciPy's `bilinear`",
+            "systems/test_filters.py::test_a_state_variable_filter",
+        ),
+        _system(
+            "compressor",
+            "filters/compressor",
+            _STEPS,
+            "systems/test_filters.py::test_a_compressor",
+        ),
+        _system(
+            "recursive least squares",
+            "filters/least_squares",
+            "least squares of each step anew, complex steps",
+            "systems/test_filters.py::test_recursive_least_squares",
         ),
         _system(
             "feedback delay network",
@@ -375,6 +399,12 @@ GROUPS: dict[str, tuple[System, ...]] = {
             _PAIRS + "test_soft_dynamic_time_warping",
         ),
         _system(
+            "local alignment with affine gaps, soft",
+            "sequences/alignment",
+            "all alignments, one by one",
+            _PAIRS + "test_soft_local_alignment",
+        ),
+        _system(
             "connectionist temporal classification",
             "sequences/ctc",
             "PyTorch's `ctc_loss`",
@@ -399,6 +429,12 @@ GROUPS: dict[str, tuple[System, ...]] = {
             "forecasting/garch",
             _STEPS + "; arch's `GARCH`",
             "systems/test_forecasting.py::test_garch",
+        ),
+        _system(
+            "Markov switching",
+            "forecasting/switching",
+            "all paths, one by one; complex steps",
+            "systems/test_forecasting.py::test_markov_switching",
         ),
         _system(
             "Holt and Winters",

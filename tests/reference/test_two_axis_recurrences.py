@@ -134,6 +134,33 @@ def test_soft_dynamic_time_warping() -> None:
     hold(built("sequences/warping", D=3), inputs, {"s": [5, 2, 3], "t": [1, 4, 4]}, loss_of)
 
 
+def test_soft_local_alignment() -> None:
+    """All alignments, one by one: pairs of letters, with gaps between them on both sides."""
+    random = np.random.default_rng(6)
+    inputs = {"a": random.integers(4, size=(4, 3)), "b": random.integers(4, size=(3, 3))}
+
+    def loss_of(p: Mapping[str, Any], own: Mapping[str, Any], rows: int, columns: int) -> Any:
+        def gap(letters: int) -> Any:
+            return -p["open"] - (letters - 1) * p["extend"] if letters else 0
+
+        def from_here(s: int, t: int) -> list[Any]:
+            """The scores of all alignments that begin with a pair."""
+            later = [
+                score + gap(i - s - 1) + gap(j - t - 1)
+                for i in range(s + 1, rows)
+                for j in range(t + 1, columns)
+                for score in from_here(i, j)
+            ]
+            pair = p["M"][own["a"][s], own["b"][t]]
+            return [pair + score for score in (0, *later)]
+
+        scores = [score for s in range(rows) for t in range(columns) for score in from_here(s, t)]
+        nothing = torch.zeros(1, dtype=torch.float64)
+        return -0.5 * torch.logsumexp(torch.cat([nothing, torch.stack(scores)]) / 0.5, 0)
+
+    hold(built("sequences/alignment", V=4), inputs, {"s": [4, 2, 3], "t": [1, 3, 3]}, loss_of)
+
+
 def test_the_loss_of_connectionist_temporal_classification() -> None:
     labels, steps = [[1, 2, 2], [3], [], [4, 1, 4]], [9, 6, 5, 7]
     places = np.zeros((7, 4), int)

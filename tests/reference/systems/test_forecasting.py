@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -113,3 +114,29 @@ def test_arma() -> None:
     process.ssm.initialize_known(np.zeros(2), variance * np.outer(noise, noise))
     likelihood = process.loglike([*params["phi"], float(params["theta"]), float(variance)])
     agree("values", network.loss(params, {"y": y}), -likelihood / 6)
+
+
+def test_markov_switching() -> None:
+    """All paths of the regimes, one by one."""
+    steps, paths = 5, np.array([*product(range(2), repeat=6)])  # with the regime before the first
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        T = np.exp(p["move"]) / np.exp(p["move"]).sum(axis=0)
+        σ, k = np.exp(p["log_σ"]), paths[:, 1:]
+        e = p["y"] - p["μ"][k] - p["φ"] * np.array([0, *p["y"][:-1]])
+        each = np.exp(-((e / σ[k]) ** 2) / 2) / (np.sqrt(2 * np.pi) * σ[k]) * T[k, paths[:, :-1]]
+        until = np.cumprod(each, axis=1) / 2
+        # Of paths that differ later only, there are two for each step that is still to come.
+        likely = until.sum(axis=0) / 2.0 ** np.arange(steps - 1, -1, -1)
+
+        def share(joint: Any, t: int) -> Any:
+            return np.array([joint[k[:, t] == own].sum() for own in range(2)]) / joint.sum()
+
+        found = {
+            "now": np.array([share(until[:, t], t) for t in range(steps)]),
+            "known": np.array([share(until[:, -1], t) for t in range(steps)]),
+            "likelihood": likely / np.array([1, *likely[:-1]]),
+        }
+        return found, -np.log(likely[-1]) / steps
+
+    held(built("forecasting/switching"), direct, steps=steps)

@@ -151,3 +151,29 @@ def test_the_best_path_of_a_hidden_markov_model() -> None:
         score, path = model.decode(inputs["y"][:, n : n + 1], algorithm="viterbi")
         agree("values", found["score"][n], score)
         agree("values", found["path"][:, n], path)
+
+
+@pytest.mark.long
+def test_a_smoother_is_what_all_observations_say_at_once() -> None:
+    """The distribution of all states, which are normal together, given all observations."""
+    steps = 4
+
+    def direct(p: Leaves) -> tuple[dict[str, Any], Any]:
+        A = p["A"]
+        Q, R, P = (p[f"F_{name}"] @ p[f"F_{name}"].T for name in "QRP")
+        powers = [np.linalg.matrix_power(A, n) for n in range(steps + 1)]
+        of_noise = np.block(
+            [[powers[i - j] if i >= j else 0 * A for j in range(steps)] for i in range(steps)]
+        )
+        noise = np.kron(np.eye(steps), Q) + np.kron(np.diag([1, 0, 0, 0]), A @ P @ A.T)
+        expected = np.concatenate([power @ p["start"] for power in powers[1:]])
+        covariance = of_noise @ noise @ of_noise.T
+        C = np.kron(np.eye(steps), p["C"])
+        seen = C @ covariance @ C.T + np.kron(np.eye(steps), R)
+        gain = np.linalg.solve(seen, C @ covariance).T
+        found = (expected + gain @ (p["y"].reshape(-1) - C @ expected)).reshape(steps, 2)
+        left = covariance - gain @ C @ covariance
+        V = np.array([left[2 * t : 2 * t + 2, 2 * t : 2 * t + 2] for t in range(steps)])
+        return {"smooth": found, "V": V}, np.mean((found - p["s"]) ** 2)
+
+    held(built("state_space/smoother", {"S": 2, "Y": 1}), direct, steps=steps)
