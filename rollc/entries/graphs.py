@@ -36,7 +36,8 @@ from rollc.entries.passes import (
 )
 from rollc.entries.streaming import stream_kernels
 from rollc.entries.windows import window_kernels
-from rollc.ir.graph import Graph
+from rollc.ir.graph import Graph, delayed
+from rollc.ir.names import state_variant
 from rollc.support.passes import Runner
 from rollc.transforms.ragged import LengthsError, why_no_lengths
 from rollc.transforms.state import expose_state, why_no_state
@@ -63,21 +64,22 @@ def kernel_graphs(
     has_second = combine == "sum" and any(differentiable(node) for node in graph.nodes)
 
     @cache
-    def prepared(state: bool, lengths: bool, window: int | None = None) -> Graph:
+    def prepared(state: str | None, lengths: bool, window: int | None = None) -> Graph:
         made: Graph = run(CANONICALIZE, opened(state, lengths, window))
         return made
 
     @cache
-    def opened(state: bool, lengths: bool, window: int | None = None) -> Graph:
+    def opened(state: str | None, lengths: bool, window: int | None = None) -> Graph:
         # These come before canonicalization: a state keeps the name of its node, and truncation
         # and lengths apply to the reads as they are written.
-        found = run(EXPOSE_STATE, graph) if state else graph
+        found = graph if state is None else run(EXPOSE_STATE, graph, state)
         found = found if window is None else run(TRUNCATE, found, window)
         made: Graph = run(RAGGED, found) if lengths else found
         return made
 
-    def add(state: bool, lengths: bool) -> None:
-        variant = ".state" * state + ".lengths" * lengths
+    def add(state: str | None, lengths: bool) -> None:
+        variant = "" if state is None else state_variant(graph.axes, state)
+        variant += ".lengths" * lengths
 
         def derived(of: Literal["loss", "outputs"]) -> Graph:
             found = prepared(state, lengths, truncate)
@@ -110,13 +112,11 @@ def kernel_graphs(
                     prepared(state, lengths, truncate), run, "outputs"
                 )
 
-    for lengths in (False, True):
-        for state in (False, True):
-            possible = not state or (bool(graph.reach) and why_no_state(graph) is None)
-            if possible and lengths:
-                possible = why_no_lengths(expose_state(graph) if state else graph) is None
-            if possible:
-                add(state, lengths)
+    along = [axis for axis in graph.axes if delayed(graph, axis) and not why_no_state(graph, axis)]
+    for state in (None, *along):
+        add(state, False)
+        if why_no_lengths(graph if state is None else expose_state(graph, state)) is None:
+            add(state, True)
     if len(graph.axes) > 1 and graph.outputs:
         makers |= stream_kernels(graph, run)
     if graph.loss is not None and truncate is None and combine == "sum":

@@ -23,6 +23,11 @@ def lengths_leaves(axes: Sequence[str]) -> dict[str, str]:
     return {axis: f"{LENGTHS}.{axis}" for axis in axes}
 
 
+def state_variant(axes: Sequence[str], axis: str) -> str:
+    """What follows the name of a kernel that takes the state along an axis."""
+    return ".state" if len(axes) == 1 else f".state-{axis}"
+
+
 def whole_names(names: Iterable[str]) -> dict[str, str]:
     """The complex values both of whose parts are among some names, by the names of the parts."""
     known = set(names)

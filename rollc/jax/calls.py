@@ -100,8 +100,8 @@ def need_state(network: Network) -> None:
     axis_of(network.graph)
     if len(network.axes) > 1:
         raise InputError(
-            f"`{network.name}` has two time axes: its states have no gradient; take them"
-            " from the network, by `rollc.build`"
+            f"`{network.name}` has two time axes, and its states are for the network alone,"
+            " by `rollc.build`"
         )
 
 

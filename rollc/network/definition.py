@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
 from rollc.network.derivatives.gradients import Wrt, wanted
-from rollc.network.interface import Interface
+from rollc.network.interface import Arrays, Interface
 from rollc.support.checks import choice
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Definition:
     constants: Mapping[str, Array] = field(default_factory=dict)
     _asked: dict[object, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
     _steps: dict[object, Streaming] = field(default_factory=dict, compare=False, repr=False)
+    _windows: dict[str, Definition] = field(default_factory=dict, compare=False, repr=False)
 
     def need_loss(self) -> None:
         if self.graph.loss is None:
@@ -50,14 +52,18 @@ class Definition:
                 f"no output of `{self.graph.name}` has a gradient: none is of real numbers"
             )
 
-    def labels(self, wrt: Wrt, state: bool) -> frozenset[str]:
+    def labels(self, wrt: Wrt, state: Arrays | None = None) -> frozenset[str]:
         """The labels of the gradients that ``wrt`` names; those of the last names are known."""
+        own = self if state is None else self.of_state(state)
+        if own is not self:
+            return own.labels(wrt, state)
+        given = state is not None
         if not isinstance(wrt, str | tuple):
-            return wanted(self.interface, wrt, state)
-        key = wrt, state
+            return wanted(self.interface, wrt, given)
+        key = wrt, given
         found = self._asked.get(key)
         if found is None:
-            found = wanted(self.interface, wrt, state)
+            found = wanted(self.interface, wrt, given)
             self._asked.clear()
             self._asked[key] = found
         return found
@@ -81,3 +87,49 @@ class Definition:
                 self.constants,
             )
         return self._steps[key]
+
+    @cached_property
+    def axes_of_steps(self) -> tuple[str, ...]:
+        """Those of several axes along which the network can run step by step."""
+        from rollc.transforms.streaming_split import why_no_stream
+
+        axes = self.interface.axes if len(self.interface.axes) > 1 else ()
+        return tuple(axis for axis in axes if why_no_stream(self.graph, axis) is None)
+
+    def steps_of(self, state: Arrays, axis: str | None) -> Streaming:
+        """The steps that go on from a state, along its axis."""
+        if axis is None and len(self.axes_of_steps) > 1:
+            axis = self.axis_of_state(state)
+        return self.streaming(axis, self.interface.has_lengths(state))
+
+    def starting(self, axis: str | None, lengths: bool) -> Streaming:
+        """What gives the state before the first step, of steps along an axis or of windows."""
+        from rollc.network.steps.windows import start_of_windows
+
+        try:
+            return self.streaming(axis, lengths)
+        except InputError as error:
+            found = start_of_windows(self, axis, lengths)
+            if found is None:
+                raise error from None
+            return found
+
+    def axis_of_state(self, state: Arrays) -> str:
+        """The axis that a state is along, of several; raises :class:`InputError` for none."""
+        from rollc.network.steps.windows import axis_of_state
+
+        return axis_of_state(self, state)
+
+    def of_state(self, state: Arrays) -> Definition:
+        """The network in windows along the axis of a state; with one axis, as it is."""
+        if len(self.interface.axes) == 1 or self.interface.no_state is None:
+            return self
+        return self.windows(self.axis_of_state(state))
+
+    def windows(self, axis: str) -> Definition:
+        """The network in windows along one of several axes."""
+        from rollc.network.steps.windows import windowed
+
+        if axis not in self._windows:
+            self._windows[axis] = windowed(self, axis)
+        return self._windows[axis]

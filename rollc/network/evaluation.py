@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from rollc.errors import InputError
@@ -30,7 +31,8 @@ class Evaluation(NamedTuple):
     """A network and the leaves of one call of it.
 
     ``leaves`` have time and batch in front, as kernels take them; ``noise`` are those that have
-    been drawn for this call.  ``state`` and ``lengths`` are whether the caller gave any.
+    been drawn for this call.  ``state`` and ``lengths`` are whether the caller gave any, and
+    ``beside`` is what else the state had.
     """
 
     network: Definition
@@ -39,13 +41,14 @@ class Evaluation(NamedTuple):
     sizes: Sizes
     state: bool
     lengths: bool
+    beside: Mapping[str, Array] = {}
 
     def kernel(self, sort: str) -> Kernel:
         """The kernel of an entry point; of no steps or no sequences, one that does without."""
         network = self.network
         # A network without delays has an empty state, and needs no kernel for it.
         if self.state and network.interface.states:
-            sort = "stream" if sort == "forward" else f"{sort}.state"
+            sort = f"{sort}{network.interface.variant}".replace("forward.state", "stream")
         entry = f"{sort}.lengths" if self.lengths else sort
         kernel = network.kernel(entry)
         if not self.sizes.empty:
@@ -74,7 +77,8 @@ class Evaluation(NamedTuple):
     def following(self, results: Results) -> dict[str, Array]:
         """The state after the last step, by the names of values."""
         rows = {key: array for key, array in results.items() if key[1].startswith(STATE)}
-        return {name.removeprefix(STATE): row for name, row in self.outputs(rows).items()}
+        found = {name.removeprefix(STATE): row for name, row in self.outputs(rows).items()}
+        return found | {name: np.array(array) for name, array in self.beside.items()}
 
     def gradients(self, results: Results, labels: Collection[str]) -> dict[str, Array]:
         """Some of the gradients among results."""
@@ -118,6 +122,12 @@ def evaluation_of(
     """
     if targets:
         network.need_loss()
+    if state is not None:
+        network = network.of_state(state)
+        if len(network.interface.axes) > 1:
+            from rollc.network.steps.windows import told_by
+
+            steps, lengths = told_by(network.graph, state, steps, lengths)
     leaves, sizes = network.interface.leaves(
         params, inputs, steps, state, lengths, need_targets=targets
     )
@@ -125,7 +135,9 @@ def evaluation_of(
     leaves |= noise
     if sizes.empty:  # what does without kernels has no constants of its own
         leaves |= network.constants
-    return Evaluation(network, leaves, noise, sizes, state is not None, lengths is not None)
+    given, known = {} if state is None else state, network.interface.beside
+    beside = {name: np.asarray(given[name]) for name in given if name in known}
+    return Evaluation(network, leaves, noise, sizes, state is not None, lengths is not None, beside)
 
 
 def forward(
@@ -141,11 +153,13 @@ def forward(
     """The outputs, and where a state is given the one after the last step."""
     own = network.interface
     if state is not None and len(own.axes) > 1:
-        if lengths is not None:
-            raise InputError("lengths are for `initial_state`: the state has them")
-        run = network.streaming(None, own.has_lengths(state))
-        found, rows = run.forward(params, inputs, state, steps, training, seed)
-        return found | {STATE + name: array for name, array in rows.items()}
+        axis = network.axis_of_state(state)
+        if axis in network.axes_of_steps:
+            if lengths is not None:
+                raise InputError("lengths are for `initial_state`: the state has them")
+            run = network.streaming(axis, own.has_lengths(state))
+            found, rows = run.forward(params, inputs, state, steps, training, seed)
+            return found | {STATE + name: array for name, array in rows.items()}
     call = evaluation_of(
         network, params, inputs, steps, state, lengths, training, seed, targets=False
     )

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rollc.errors import InputError
 from rollc.ir.graph import Graph, delayed
-from rollc.ir.names import STATE, lengths_leaves
+from rollc.ir.names import STATE, lengths_leaves, state_variant
 from rollc.ir.time.same_steps import same_steps
 from rollc.ir.traversal import needed_names
 from rollc.network import hints
@@ -53,8 +53,9 @@ class Interface:
     ``fed`` are the targets that the outputs read, ``read`` all that they read,
     ``carried`` what a state after some steps does, and ``learnt`` what the loss does.
     ``states`` are the rows of delayed values, and ``held`` what else a state has: values that are
-    the same at every step.  ``no_state`` and ``no_lengths`` say why it takes none, where it does
-    not, and ``no_both`` why not both.
+    the same at every step.  ``variant`` ends the names of the kernels that take such rows, and
+    ``beside`` are names of a state that those have no use for.  ``no_state`` and ``no_lengths`` say
+    why it takes none, where it does not, and ``no_both`` why not both.
     ``dims`` are the sizes that it was built with.
     ``ragged_outputs`` are the outputs where lengths are given: those that all sequences share
     are each sequence's own then, as far as they change with time.
@@ -80,6 +81,8 @@ class Interface:
     no_lengths: str | None
     no_both: str | None
     dims: tuple[tuple[str, int], ...]
+    variant: str = ""
+    beside: frozenset[str] = frozenset()
     known: dict[Alike, Sizes] = field(default_factory=dict, compare=False, repr=False)
     """Of the last arrays that were taken as they are: what they are like, and their sizes."""
 
@@ -109,6 +112,7 @@ class Interface:
                 return {**inputs, **params}, found  # type: ignore[dict-item]
         if state is not None:
             self.need_state()
+            state = {name: array for name, array in state.items() if name not in self.beside}
         wanted, kept = {**self.inputs, **self.targets}, {**self.states, **self.held}
         _all_known("parameter", params, self.params)
         _all_known("input", inputs, wanted)
@@ -310,13 +314,7 @@ def interface_of(
     outputs = {label: spec_of(graph[name], dtype) for label, name in graph.outputs}
     ragged = own_outputs(graph)
     no_state = why_no_state(graph) if axis is None else None
-    states = {}
-    for name, reach in delayed(graph, axis).items():
-        own = spec_of(graph[name], dtype)
-        kept = own.dtype if own.kind == "float" else "int64"
-        time = tuple(other for other in own.time if other != reach.axis)
-        shape = (reach.past, *own.shape)
-        states[name] = Spec(name, own.kind, shape, kept, time, own.batch, own.bound)
+    states = _states(graph, dtype, axis)
     return Interface(
         name=graph.name,
         axes=graph.axes or ("t",),
@@ -341,7 +339,37 @@ def interface_of(
         no_lengths=why_no_lengths(graph),
         no_both=None if no_state else why_no_lengths(expose_state(graph, axis)),
         dims=graph.dims,
+        variant=state_variant(graph.axes, graph.axes[0] if graph.axes else ""),
     )
+
+
+def of_windows(
+    whole: Interface, graph: Graph, dtype: str, axis: str, beside: frozenset[str]
+) -> Interface:
+    """What windows along one of several axes take and give: the same, and a state along it."""
+    states = _states(graph, dtype, axis)
+    return replace(
+        whole,
+        states=states,
+        carried=_behind(graph, list(states)),
+        no_state=None,
+        no_both=why_no_lengths(expose_state(graph, axis)),
+        variant=state_variant(graph.axes, axis),
+        beside=beside - states.keys(),
+        known={},
+    )
+
+
+def _states(graph: Graph, dtype: str, axis: str | None) -> dict[str, Spec]:
+    """The rows of a state along an axis, the only one if none is named."""
+    states = {}
+    for name, reach in delayed(graph, axis).items():
+        own = spec_of(graph[name], dtype)
+        kept = own.dtype if own.kind == "float" else "int64"
+        time = tuple(other for other in own.time if other != reach.axis)
+        shape = (reach.past, *own.shape)
+        states[name] = Spec(name, own.kind, shape, kept, time, own.batch, own.bound)
+    return states
 
 
 def _alike(params: Arrays, inputs: Arrays, *needs: bool) -> Alike | None:

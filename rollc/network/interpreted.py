@@ -127,7 +127,8 @@ def variant_of_nothing(graph: Graph, entry: str, sizes: Sizes, dtype: str) -> Ke
             f"`{graph.name}` holds its gradients already, and those are of at least one step of one"
             " sequence"
         )
-    follows = sort in ("gradient", "by_sequence") and "state" in variants
+    carries = any(variant.startswith("state") for variant in variants)
+    follows = sort in ("gradient", "by_sequence") and carries
     names = [name for _, name in graph.outputs] if sort not in _OF_LOSS or follows else []
     if sort in _OF_LOSS and graph.loss is not None:
         names.append(graph.loss)

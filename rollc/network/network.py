@@ -336,8 +336,8 @@ class Network:
 
         With a ``state`` the steps are a window of a longer sequence, and what is computed from all
         steps, such as a mean, is that of the window.  With two time axes the window goes along the
-        one that a state can go along: inputs are those that run along it, and what is computed from
-        all of them is refused.
+        one of the state: where the network runs step by step along it, inputs are those that run
+        along it, since the state has what comes of the others.
 
         Parameters
         ----------
@@ -463,7 +463,9 @@ class Network:
 
         A parameter's gradient is the sum over all steps, of the mean over the batch.  With a
         ``state`` the arrays are a window of a longer sequence, and the loss is the window's; no
-        gradient of what comes later passes (:meth:`vjp` takes it).
+        gradient of what comes later passes (:meth:`vjp` takes it).  With two time axes a window has
+        some steps along that of the state, as rows of an image, and all along the other; inputs
+        that do not run along it are given in each, so that a gradient reaches what they make.
 
         Parameters
         ----------
@@ -512,8 +514,8 @@ class Network:
         """
         self._definition.need_loss()
         if switch("`per_sequence`", per_sequence):
-            need_sequences_apart(self.graph, self._interface, state is not None)
-        labels = self._definition.labels(wrt, state is not None)
+            need_sequences_apart(self._definition, state)
+        labels = self._definition.labels(wrt, state)
         call = self._losses(params, inputs, steps, state, lengths, training, seed)
         loss: float | Array
         if per_sequence:
@@ -554,7 +556,7 @@ class Network:
         """
         call = self._losses(params, inputs, steps, state, lengths, False, 0)
         if switch("`per_sequence`", per_sequence):
-            need_sequences_apart(self.graph, self._interface, state is not None)
+            need_sequences_apart(self._definition, state)
         return call.kernel("by_sequence" if per_sequence else "gradient").bytes(call.sizes.axes)
 
     def trace(
@@ -766,7 +768,7 @@ class Network:
         >>> grads["U"].shape, grads["x"].shape
         ((12, 3), (5, 4, 2))
         """
-        labels = self._definition.labels(wrt, state is not None)
+        labels = self._definition.labels(wrt, state)
         self._definition.need_slopes()
         call = self._values(params, inputs, steps, state, lengths, training, seed)
         return recorded(call, labels)
@@ -880,7 +882,7 @@ class Network:
         """
         from rollc.network.derivatives.pushforward import products
 
-        labels = self._definition.labels(wrt, state is not None)
+        labels = self._definition.labels(wrt, state)
         call = self._losses(params, inputs, steps, state, lengths, training, seed)
         return products(call, vectors, labels)
 
@@ -942,7 +944,7 @@ class Network:
 
         asked = names_of(wrt)
         own = tuple(name for name in asked if name != COTANGENTS)
-        labels = self._definition.labels(own, state is not None)
+        labels = self._definition.labels(own, state)
         self._definition.need_slopes()
         call = self._values(params, inputs, steps, state, lengths, training, seed)
         found = products(call, vectors, labels, cotangents) if labels else {}
@@ -977,7 +979,7 @@ class Network:
             The number of steps, where no input tells it.
         axis : str, optional
             The time axis that the steps go along; where it can be only one there is no need to say
-            it.
+            it.  Where no steps can, but windows, those (:meth:`value_and_grad`).
         lengths, training, seed
             As in :meth:`forward`; with two time axes, lengths along the other one.
 
@@ -993,7 +995,7 @@ class Network:
         >>> {name: array.shape for name, array in state.items()}
         {'h': (1, 4, 3), 'c': (1, 4, 3)}
         """
-        run = self._definition.streaming(axis, lengths is not None)
+        run = self._definition.starting(axis, lengths is not None)
         return run.initial_state(params, inputs, steps, lengths, training, seed)
 
     def step(
@@ -1020,7 +1022,7 @@ class Network:
             Those of this one step, without the time dimension (``[B, ...]``, or ``[...]``); with
             two time axes those that run along ``axis``.
         axis : str, optional
-            The one of the state.
+            The one of the state, whose names mostly tell it.
         training : bool
             Whether dropout is on.
         seed : int or numpy.random.Generator
@@ -1047,7 +1049,7 @@ class Network:
         >>> bool(np.allclose(outputs["h"], net.forward(params, inputs)["h"][-1], atol=1e-6))
         True
         """
-        run = self._definition.streaming(axis, self._interface.has_lengths(state))
+        run = self._definition.steps_of(state, axis)
         return run.step(params, state, inputs, training, seed)
 
     def prepare(self, params: Arrays) -> Prepared:

@@ -342,8 +342,8 @@ class Module(nn.Module):  # type: ignore[misc]
         axis_of(network.graph)
         if len(network.axes) > 1:
             raise InputError(
-                f"`{network.name}` has two time axes: its states have no gradient; take them from"
-                " the network, by `rollc.build`"
+                f"`{network.name}` has two time axes, and its states are for the network alone,"
+                " by `rollc.build`"
             )
 
     def _given(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:

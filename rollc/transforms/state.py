@@ -5,7 +5,8 @@ each such node a leaf ``state.NAME`` as its initial value (one dimension more in
 steps, the oldest first), and adds an output of the same name and shape with the values after
 the last step, the ``tail`` of the sequence.  A graph with a read from the future has no state:
 a window of it depends on later ones.  With two time axes the state is that of the delays along
-one of them, and may run over the other.
+one of them, and may run over the other; what runs over the other alone belongs to each window,
+as what does not change with time does.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import replace
 from rollc.ir.builder import Builder
 from rollc.ir.graph import Graph, Node, Type, delayed
 from rollc.ir.names import STATE
+from rollc.ir.operations import operation_of
 
 
 def state_type(graph: Graph, name: str) -> Type:
@@ -57,9 +59,18 @@ def expose_state(graph: Graph, axis: str | None = None) -> Graph:
     return replace(graph, nodes=tuple(build.nodes.values()), outputs=tuple(outputs))
 
 
-def why_no_state(graph: Graph) -> str | None:
-    """Why a graph cannot run in windows that carry its state, in words; None if it can."""
-    if len(graph.axes) > 1:
-        return "it has more than one time axis; `forward` and `step` take one"
-    future = [name for name, reach in graph.reach.items() if reach.future]
-    return f"`{future[0]}` is read from the future" if future else None
+def why_no_state(graph: Graph, axis: str | None = None) -> str | None:
+    """Why a graph cannot run in windows that carry its state, in words; None if it can.
+
+    The windows are along an axis, the only one if none is named.
+    """
+    if axis is None and len(graph.axes) > 1:
+        return "it has more than one time axis; windows are along one of them"
+    for name, reach in delayed(graph, axis).items():
+        if reach.future:
+            return f"`{name}` is read from the future"
+    for node in graph.nodes:
+        if operation_of(node).renames:
+            one, other = node.options["axis"], node.options["to"]
+            return f"`{node.name}` needs all steps of {one}, which it reads along {other}"
+    return None

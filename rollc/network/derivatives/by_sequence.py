@@ -10,23 +10,25 @@ from numpy.typing import NDArray
 
 from rollc.autodiff.by_sequence import gradient_name, why_not_by_sequence
 from rollc.errors import InputError
-from rollc.ir.graph import Graph
 from rollc.ir.names import STATE
+from rollc.network.definition import Definition
 from rollc.network.derivatives.gradients import gradients
 from rollc.network.evaluation import Evaluation, Results
-from rollc.network.interface import Interface
+from rollc.network.interface import Arrays
 
 Array = NDArray[Any]
 
 
-def need_sequences_apart(graph: Graph, interface: Interface, state: bool) -> None:
+def need_sequences_apart(network: Definition, state: Arrays | None) -> None:
     """Raises :class:`InputError` where the sequences have no losses, or no state, of their own."""
-    why = why_not_by_sequence(graph)
-    shared = [name for name, spec in interface.states.items() if state and not spec.batch]
+    why = why_not_by_sequence(network.graph)
+    states = {} if state is None else network.of_state(state).interface.states
+    shared = [name for name, spec in states.items() if not spec.batch]
     if why is None and shared:
         why = f"the state of `{shared[0]}` is the same for all"
     if why is not None:
-        raise InputError(f"the sequences of `{graph.name}` have no losses of their own: {why}")
+        name = network.graph.name
+        raise InputError(f"the sequences of `{name}` have no losses of their own: {why}")
 
 
 def losses_and_gradients(

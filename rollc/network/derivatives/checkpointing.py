@@ -254,7 +254,7 @@ def windows(
         run = Windowed(graph, split(graph), network.kernel, network.dtype)
     except CannotSplit as error:
         raise InputError(f"`{graph.name}` cannot run in windows: {error}") from None
-    noted, labels = call.noted("windows"), network.labels(("params", "inputs"), False)
+    noted, labels = call.noted("windows"), network.labels(("params", "inputs"))
     if sizes.empty:
         return Plan(0, 0, 0, 0.0), call.gradients_of_nothing(labels, noted)
     (count,) = sizes.steps.values()

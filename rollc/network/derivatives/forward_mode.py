@@ -191,9 +191,9 @@ def sensitivities(
     except CannotSplit as error:
         raise InputError(f"`{graph.name}` has no forward sensitivities: {error}") from None
     if sizes.empty:
-        labels = network.labels(("params", "inputs"), False)
+        labels = network.labels(("params", "inputs"))
         return Sensitivity(0, 0, 0), call.gradients_of_nothing(labels, noted)
-    labels = network.labels("params", False)
+    labels = network.labels("params")
     plan = run.fitting(sizes.steps, sizes.batch, memory)
 
     def value_and_grad() -> LossAndGradients:

@@ -100,11 +100,8 @@ def seeds_of(
             array = fitting_state(f"cotangent `{label}`", cotangents[label], spec, sizes)
         else:
             array = fitting(f"cotangent `{label}`", cotangents[label], spec, sizes)
-        if label in rows:
-            node = final_name(spec.name)
-        else:
-            node = output_name(names[label]) if spec.time and ragged else names[label]
-        leaf = seed_name(node)
+        node = final_name(spec.name) if label in rows else names[label]
+        leaf = seed_name(output_name(node) if spec.time and ragged else node)
         seeds[leaf] = seeds[leaf] + array if leaf in seeds else array
     return seeds
 

@@ -59,7 +59,8 @@ def first_not_finite(evaluation: Evaluation) -> NotFinite | None:
     It is looked for in the precision of the network, and takes the memory of all values.
     """
     network = evaluation.network
-    variant = ".state" if evaluation.state and network.interface.states else ""
+    stateful = evaluation.state and network.interface.states
+    variant = network.interface.variant if stateful else ""
     variant += ".lengths" if evaluation.lengths else ""
     graph = kernel_graphs(network.graph, network.truncate)[f"gradient{variant}"]()
     sizes = {**evaluation.sizes.steps, BATCH: evaluation.sizes.batch}

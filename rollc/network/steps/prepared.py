@@ -194,7 +194,7 @@ class Prepared:
         >>> state = prepared.initial_state({"x": x})
         >>> outputs, state = prepared.step(state, {"x": x[0]})
         """
-        return self._steps(state, axis).step({}, state, inputs, training, seed)
+        return self._definition.steps_of(state, axis).step({}, state, inputs, training, seed)
 
     def stream(
         self,
@@ -244,11 +244,7 @@ class Prepared:
             state = run.initial_state({}, given, None, None, training, random)
         elif batch is not None:
             raise InputError("expected either `state` or `batch`: a state has its sequences")
-        return Stream(self, self._steps(state, axis), state, axis, training, random)
-
-    def _steps(self, state: Arrays, axis: str | None) -> Streaming:
-        lengths = self._definition.interface.has_lengths(state)
-        return self._definition.streaming(axis, lengths)
+        return Stream(self, self._definition.steps_of(state, axis), state, axis, training, random)
 
 
 class Stream:

@@ -128,7 +128,7 @@ class Streaming:
             }
             if any(self._has_no_step(array, slots[name]) for name, array in given.items()):
                 count = 0
-            others = {} if self.start is None else self._others("steps", steps)
+            others = {} if len(self.whole.axes) == 1 else self._others("steps", steps)
             steps = {**others, self.axis: count}
         leaves, sizes = self.whole.leaves(
             params,
