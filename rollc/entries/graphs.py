@@ -80,6 +80,8 @@ def kernel_graphs(
     def add(state: str | None, lengths: bool) -> None:
         variant = "" if state is None else state_variant(graph.axes, state)
         variant += ".lengths" * lengths
+        # Those of windows along one of two axes would take most of the time of a build.
+        second = has_second and (state is None or len(graph.axes) == 1)
 
         def derived(of: Literal["loss", "outputs"]) -> Graph:
             found = prepared(state, lengths, truncate)
@@ -100,14 +102,14 @@ def kernel_graphs(
                 makers[f"by_sequence{variant}"] = lambda: run(
                     CANONICALIZE, run(BY_SEQUENCE, opened(state, lengths, truncate))
                 )
-            if has_second and why_no_hessian(graph) is None:
+            if second and why_no_hessian(graph) is None:
                 makers[f"hvp{variant}"] = lambda: hessian_products(
                     prepared(state, lengths, truncate), run
                 )
         if any(graph[name].type.kind == "float" for _, name in graph.outputs):
             makers[f"vjp{variant}"] = lambda: derived("outputs")
             makers[f"jvp{variant}"] = lambda: jvp_graph(prepared(state, lengths, truncate), run)
-            if has_second and why_no_hessian(graph, "outputs") is None:
+            if second and why_no_hessian(graph, "outputs") is None:
                 makers[f"gradient_vjp{variant}"] = lambda: hessian_products(
                     prepared(state, lengths, truncate), run, "outputs"
                 )

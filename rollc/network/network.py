@@ -866,8 +866,8 @@ class Network:
         Raises
         ------
         InputError
-            As :meth:`jvp` does, and where a value has a derivative of its own by ``grad``, which
-            says nothing of a second one.
+            As :meth:`jvp` does, where a value has a derivative of its own by ``grad``, which says
+            nothing of a second one, and for a window (``state``) along one of two time axes.
 
         References
         ----------

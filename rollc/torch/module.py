@@ -268,8 +268,8 @@ class Module(nn.Module):  # type: ignore[misc]
         Raises
         ------
         InputError
-            Where it takes no state, and for a network with two time axes, whose states have no
-            gradient.
+            Where it takes no state, and for a network with two time axes, whose states hold more
+            than that.
         """
         self._need_state()
         given = self._given(inputs, named)

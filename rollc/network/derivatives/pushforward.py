@@ -51,6 +51,11 @@ def products(
     if why is not None:
         what = "the loss of " if of == "loss" else ""
         raise InputError(f"{what}`{graph.name}` has no second derivative: {why}")
+    if call.state and len(graph.axes) > 1:
+        raise InputError(
+            f"`{graph.name}` has two time axes: there are no second derivatives of a window along"
+            " one of them; leave `state` out, and take all steps"
+        )
     leaves = direction(call, vectors, "vector")
     if cotangents is not None:
         leaves |= seeds_of(

@@ -161,18 +161,8 @@ def test_every_derivative_of_a_window() -> None:
     assert one == pytest.approx(
         sum(float((gradients[name] * vectors[name]).sum()) for name in gradients), rel=1e-10
     )
-    _, back = net.gradient_vjp(params, window, cotangents, vectors, state=state)
-    for label, array in slopes.items():
-        np.testing.assert_allclose(back[label], array, rtol=1e-10)
-
-    def moved(step: float) -> Array:
-        weights = {name: array + step * vectors[name] for name, array in params.items()}
-        return net.value_and_grad(weights, window, state=state)[1]["W"]
-
-    own = {name: vectors[name] for name in params}
-    products = net.hvp(params, window, own, wrt=["W"], state=state)
-    slope = (moved(1e-5) - moved(-1e-5)) / 2e-5
-    np.testing.assert_allclose(products["W"], slope, rtol=1e-6, atol=1e-9)
+    with pytest.raises(InputError, match="no second derivatives of a window along one of"):
+        net.hvp(params, window, vectors, state=state)
     losses, each, _ = net.value_and_grad(params, window, state=state, per_sequence=True)
     loss, all_of, _ = net.value_and_grad(params, window, state=state)
     assert losses.mean() == pytest.approx(loss, rel=1e-13)
