@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -104,21 +104,27 @@ class Definition:
 
     def starting(self, axis: str | None, lengths: bool) -> Streaming:
         """What gives the state before the first step, of steps along an axis or of windows."""
-        from rollc.network.steps.windows import start_of_windows
+        from rollc.network.steps.streaming import start_of_windows
+        from rollc.network.steps.windows import axis_of_windows
 
         try:
             return self.streaming(axis, lengths)
-        except InputError as error:
-            found = start_of_windows(self, axis, lengths)
+        except InputError:
+            found = axis_of_windows(self.graph, axis)
             if found is None:
-                raise error from None
-            return found
+                raise
+        own = self.windows(found).interface
+        rest = (self.kernel, self.dtype, found, lengths, self.constants)
+        return start_of_windows(self.graph, self.interface, own, *rest)
 
     def axis_of_state(self, state: Arrays) -> str:
         """The axis that a state is along, of several; raises :class:`InputError` for none."""
         from rollc.network.steps.windows import axis_of_state
 
-        return axis_of_state(self, state)
+        def beside(axis: str) -> frozenset[str]:
+            return self.windows(axis).interface.beside
+
+        return axis_of_state(self.graph, state, beside, self.axes_of_steps)
 
     def of_state(self, state: Arrays) -> Definition:
         """The network in windows along the axis of a state; with one axis, as it is."""
@@ -128,8 +134,11 @@ class Definition:
 
     def windows(self, axis: str) -> Definition:
         """The network in windows along one of several axes."""
-        from rollc.network.steps.windows import windowed
+        from rollc.network.steps.windows import interface_of_windows
 
         if axis not in self._windows:
-            self._windows[axis] = windowed(self, axis)
+            rest = (self.graph, self.interface, self.dtype, axis, self.streaming)
+            own = interface_of_windows(*rest)
+            found = replace(self, interface=own, _asked={}, _steps={}, _windows={})
+            self._windows[axis] = found
         return self._windows[axis]

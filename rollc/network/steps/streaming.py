@@ -41,6 +41,7 @@ from rollc.network.interpreted import kernel_of_nothing, need_something
 from rollc.network.noise_draws import Seed, draw_noise
 from rollc.support.checks import mapping
 from rollc.transforms.empty_axes import without_steps
+from rollc.transforms.ragged import with_lengths
 from rollc.transforms.state import why_no_state
 from rollc.transforms.streaming_split import why_no_steps, why_no_stream
 
@@ -444,6 +445,25 @@ def streaming_of(
         stream_entry(graph, "start", axis, lengths),
     )
     return Streaming(axis, whole, own, found.start, found.steps, kernel, names, dtype, constants)
+
+
+def start_of_windows(
+    graph: Graph,
+    whole: Interface,
+    own: Interface,
+    kernel: Callable[[str], Kernel],
+    dtype: str,
+    axis: str,
+    lengths: bool,
+    constants: Mapping[str, Array],
+) -> Streaming:
+    """What gives the state before the first of some windows along one of several axes.
+
+    There are no single steps; ``own`` is the interface of the windows.
+    """
+    if lengths and whole.no_lengths is None:
+        graph = with_lengths(graph, [each for each in graph.axes if each != axis])
+    return Streaming(axis, whole, own, None, graph, kernel, ("", ""), dtype, constants)
 
 
 def _lengths_of(graph: Graph) -> tuple[str, ...]:

@@ -7,32 +7,37 @@ window, from arrays that are given in each: so a gradient reaches it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
 
 from rollc.errors import InputError
 from rollc.ir.graph import Graph, delayed
 from rollc.ir.names import lengths_leaves
-from rollc.network.interface import Arrays, Lengths, Steps, of_windows
+from rollc.network.interface import Arrays, Interface, Lengths, Steps, of_windows
 from rollc.network.steps.streaming import Streaming
 from rollc.support.checks import mapping
-from rollc.transforms.ragged import with_lengths
 from rollc.transforms.state import why_no_state
 
-if TYPE_CHECKING:
-    from rollc.network.definition import Definition
 
+def axis_of_state(
+    graph: Graph,
+    state: Arrays,
+    beside: Callable[[str], frozenset[str]],
+    stepped: Collection[str],
+) -> str:
+    """The axis that a state is along; raises :class:`InputError` where it is none, or both.
 
-def axis_of_state(whole: Definition, state: Arrays) -> str:
-    """The axis that a state is along; raises :class:`InputError` where it is none, or both."""
-    graph, given = whole.graph, mapping("state", state).keys()
+    ``beside`` is what else a state along an axis can have, and ``stepped`` are the axes that single
+    steps go along.
+    """
+    given = mapping("state", state).keys()
     rows = {axis: delayed(graph, axis).keys() for axis in graph.axes}
     reasons = {axis: why_no_state(graph, axis) for axis in graph.axes}
     possible = [axis for axis, reason in reasons.items() if reason is None]
-    found = [axis for axis in possible if rows[axis] <= given <= rows[axis] | _beside(whole, axis)]
+    found = [axis for axis in possible if rows[axis] <= given <= rows[axis] | beside(axis)]
     found = found or [axis for axis in graph.axes if rows[axis] & given]
-    found = found or [*whole.axes_of_steps] or possible
+    found = found or [*stepped] or possible
     if len(found) > 1:
         known = (f"{_listed(rows[axis])} along {axis}" for axis in found)
         raise InputError(f"`{graph.name}`: expected the state along one axis, {' or '.join(known)}")
@@ -43,30 +48,23 @@ def axis_of_state(whole: Definition, state: Arrays) -> str:
     return found[0]
 
 
-def _beside(whole: Definition, axis: str) -> frozenset[str]:
-    return whole.windows(axis).interface.beside
-
-
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "nothing"
 
 
-def windowed(whole: Definition, axis: str) -> Definition:
-    """A network in windows along an axis."""
-    beside = {*lengths_leaves(whole.graph.axes).values(), *_counts(whole.graph).values()}
+def interface_of_windows(
+    graph: Graph,
+    whole: Interface,
+    dtype: str,
+    axis: str,
+    steps: Callable[[str, bool], Streaming],
+) -> Interface:
+    """What windows along an axis take and give; ``steps`` are single ones, with lengths or not."""
+    beside = {*lengths_leaves(graph.axes).values(), *_counts(graph).values()}
     for lengths in (False, True):
-        if not lengths or whole.interface.no_lengths is None:
-            beside.update(_steps(whole, axis, lengths))
-    interface = of_windows(whole.interface, whole.graph, whole.dtype, axis, frozenset(beside))
-    return replace(whole, interface=interface, _asked={}, _steps={}, _windows={})
-
-
-def _steps(whole: Definition, axis: str, lengths: bool) -> Iterator[str]:
-    """The names of a state of single steps along an axis, if there are such steps."""
-    try:
-        yield from whole.streaming(axis, lengths).state
-    except InputError:
-        return
+        with suppress(InputError):  # where there are no such steps
+            beside.update(steps(axis, lengths).state)
+    return of_windows(whole, graph, dtype, axis, frozenset(beside))
 
 
 def _counts(graph: Graph) -> dict[str, str]:
@@ -77,27 +75,18 @@ def told_by(
     graph: Graph, state: Arrays, steps: Steps | None, lengths: Lengths | None
 ) -> tuple[Steps | None, Lengths | None]:
     """Steps and lengths along the other axes, where the state of single steps has them."""
-    if len(graph.axes) == 1:
-        return steps, lengths
 
     def told(names: Mapping[str, str], given: Any) -> Any:
         found = {axis: state[name] for axis, name in names.items() if name in state}
-        return {**found, **given} if isinstance(given, Mapping) else given if given else found
+        if given is None:
+            return found or None
+        return {**found, **given} if isinstance(given, Mapping) else given
 
-    known = told(_counts(graph), steps), told(lengths_leaves(graph.axes), lengths)
-    return known[0] or None, known[1] or None
+    return told(_counts(graph), steps), told(lengths_leaves(graph.axes), lengths)
 
 
-def start_of_windows(whole: Definition, axis: str | None, lengths: bool) -> Streaming | None:
-    """What gives the state before the first of some windows; None where there are none."""
-    graph = whole.graph
+def axis_of_windows(graph: Graph, axis: str | None) -> str | None:
+    """The axis of windows that carry a state, the only one if none is named; None if none is."""
     asked = [each for each in graph.axes if axis in (None, each) and delayed(graph, each)]
     possible = [each for each in asked if why_no_state(graph, each) is None]
-    if len(graph.axes) == 1 or len(possible) != 1:
-        return None
-    (axis,) = possible
-    if lengths and whole.interface.no_lengths is None:
-        graph = with_lengths(graph, [each for each in graph.axes if each != axis])
-    own = whole.windows(axis).interface
-    rest = (whole.kernel, ("", ""), whole.dtype, whole.constants)
-    return Streaming(axis, whole.interface, own, None, graph, *rest)
+    return possible[0] if len(graph.axes) > 1 and len(possible) == 1 else None
