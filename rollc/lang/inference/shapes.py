@@ -181,7 +181,21 @@ class Inference:
         if start is not None and self.depth(draft.name) != (start.shape or (0,))[0]:
             # Its initial value tells what it broadcasts to, where that is no row for each step.
             found = replace(found, shape=_wider(found.shape, start.shape))
+        for operand, type_ in zip(draft.operands, types, strict=True):
+            if type_ is None and not numbers:
+                found = replace(found, shape=self._as_begun(operand.edge, found.shape))
         return self.placed(draft.name, found)
+
+    def _as_begun(self, edge: Edge, shape: Shape) -> Shape:
+        """What a shape broadcasts to beside a delayed read, by the initial value of that.
+
+        One that may have been meant to have a row for each step says nothing.
+        """
+        start = self.start(edge.source) if edge.delay else None
+        if start is None or not start.shape:
+            return shape
+        row = start.shape[1:]
+        return shape if broadcast(shape, row) == row else _wider(shape, start.shape)
 
     def _aligned(self, entry: Operation, types: Sequence[Type | None]) -> Sequence[Type | None]:
         return types if self.alike else aligned(entry, types)

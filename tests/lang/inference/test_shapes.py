@@ -74,6 +74,11 @@ def test_a_guess_that_does_not_fit_is_taken_back() -> None:
         (["h = 0.5 * h[t-2] + y", "init h = three"], (3,)),
         (["h = 0.5 * h[t-3]", "g = h[t+1]", "init h = three"], (3,)),
         (["h = square @ h[t-1]", "init h = square"], (3, 3)),
+        # Nor what is read beside something that broadcasts to it alone.
+        (
+            ["g = expand(x, axis=1) - h[t-1]", "h = stack(g[2], g[0], g[1])", "init h = rows"],
+            (3, 2),
+        ),
         # Nor what is used in a way that only one of the readings allows.
         (["h = 0.5 * h[t-3] + y", "init h = three", "o = dot(h, x)"], (3,)),
         (["h = 0.5 * h[t-3] + y", "init h = three", "o = concat(h, two)[2] * h"], None),
