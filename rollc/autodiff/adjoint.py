@@ -32,7 +32,7 @@ import networkx
 from rollc.autodiff.arrivals import arrivals
 from rollc.autodiff.masks import contributions_of
 from rollc.ir.builder import Builder
-from rollc.ir.expressions import Value, call
+from rollc.ir.expressions import Value, broadcast, call, spread
 from rollc.ir.graph import Edge, Graph, Node, Type, ordered_axes
 from rollc.ir.operations import OPERATIONS, operation_of
 from rollc.ir.time.delay_axes import separated
@@ -198,19 +198,13 @@ class _Adjoint:
         build.prefix, build.line = PREFIX + node.name, node.line
         total: Value | None = None
         terms = self.contributions[node.name] or [build.number(0.0)]
-        *rest, final = (self._whole(term, node.type) for term in terms)
+        *rest, final = (broadcast(term, node.type) for term in terms)
         for term in rest:
             total = term if total is None else total + term
         if total is None:
             build.define(PREFIX + node.name, "identity", (final,))
         else:
             build.define(PREFIX + node.name, "add", (total, final))
-
-    def _whole(self, value: Value, like: Type) -> Value:
-        """A value, broadcast to the shape and all the axes of a node."""
-        if value.type.shape != like.shape:
-            value = call("fill", value, shape=like.shape)
-        return spread(value, like.axes)
 
     def _gradient(self, leaf: Node) -> str:
         if leaf.name in self.contributions:
@@ -288,11 +282,3 @@ def _sum_over(value: Value, over: tuple[str, ...]) -> Value:
         operands = tuple(maker.read(edge.source, edge.delay, edge.axis) for edge in node.operands)
         return maker.make(node.operation, operands, **node.options, over=over)
     return call("sum_over", value, over=over)
-
-
-def spread(value: Value, axes: tuple[str, ...]) -> Value:
-    """A value, broadcast along those of ``axes`` that it does not run over."""
-    for axis in axes:
-        if axis not in value.type.axes:
-            value = call("spread", value, axis=axis)
-    return value

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from rollc.autodiff.adjoint import between, spread
+from rollc.autodiff.adjoint import between
 from rollc.autodiff.arrivals import Arrivals, arrivals
 from rollc.autodiff.masks import contributions_of
 from rollc.ir.builder import Builder
-from rollc.ir.expressions import Value, call
+from rollc.ir.expressions import Value, call, spread
 from rollc.ir.graph import Edge, Graph, Node, Type
 from rollc.ir.operations import operation_of
 from rollc.ir.traversal import in_step_order, needed_names, reachable

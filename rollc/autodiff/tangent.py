@@ -37,10 +37,10 @@ from dataclasses import dataclass, replace
 
 import networkx
 
-from rollc.autodiff.adjoint import PREFIX, axes_of_rule, between, fit, spread
+from rollc.autodiff.adjoint import PREFIX, axes_of_rule, between, fit
 from rollc.autodiff.masks import arrived, with_tangent_in_mask
 from rollc.ir.builder import Builder
-from rollc.ir.expressions import Value, call
+from rollc.ir.expressions import Value, broadcast, call, spread
 from rollc.ir.graph import Attribute, Graph, Node, Type, ordered_axes
 from rollc.ir.operations import OPERATIONS
 from rollc.ir.traversal import in_order, in_step_order, needed_names, reachable
@@ -225,7 +225,7 @@ class _Tangent:
 
     def _define(self, node: Node, value: Value) -> None:
         name = tangent_name(node.name)
-        whole = _whole(value, self._along(node.type))
+        whole = broadcast(value, self._along(node.type))
         self.build.define(name, "identity", (whole,))
         self._begin(node)
 
@@ -283,7 +283,7 @@ class _Tangent:
                     continue
                 target = self._along(operand.type)
                 axes = axes_of_rule(node, self._along(node.type).axes)
-                term = _whole(fit(term, target, axes), target)
+                term = broadcast(fit(term, target, axes), target)
                 found[source] = found[source] + term if source in found else term
         return found.get(dummy.edge.source)
 
@@ -334,13 +334,6 @@ class _Sensitivities(_Tangent):
     def _seed(self, leaf: Node) -> None:
         unit = self.build.units[tangent_name(leaf.name)]
         self._define(leaf, self.build.unit(unit, leaf.type.shape))
-
-
-def _whole(value: Value, like: Type) -> Value:
-    """A value, broadcast to the shape and all the axes of a type."""
-    if value.type.shape != like.shape:
-        value = call("fill", value, shape=like.shape)
-    return spread(value, like.axes)
 
 
 def _needed(graph: Graph) -> Graph:

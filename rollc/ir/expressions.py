@@ -69,6 +69,21 @@ def call(operation: str, *operands: Value | float, **options: Attribute) -> Valu
     return maker.make(operation, values, **options)
 
 
+def spread(value: Value, axes: tuple[str, ...]) -> Value:
+    """A value, broadcast along those of ``axes`` that it does not run over."""
+    for axis in axes:
+        if axis not in value.type.axes:
+            value = call("spread", value, axis=axis)
+    return value
+
+
+def broadcast(value: Value, like: Type) -> Value:
+    """A value, broadcast to the shape and all the axes of a type."""
+    if value.type.shape != like.shape:
+        value = call("fill", value, shape=like.shape)
+    return spread(value, like.axes)
+
+
 def cut_read(read: Value, steps: int) -> Value:
     """A delayed read that no gradient passes where it crosses a boundary of windows.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rollc.errors import InputError
 from rollc.ir.names import STATE
-from rollc.network.arrays import Sizes, Spec, shape_of, unknown
+from rollc.network.arrays import Sizes, Spec, rows_shape, shape_of, unknown
 from rollc.network.interface import Interface
 from rollc.support.checks import mapping, shown, whole
 
@@ -177,12 +177,6 @@ def _like(array: Array) -> NDArray[Any]:
     if isinstance(array, jax.core.Tracer) or not jnp.issubdtype(array.dtype, np.integer):
         return np.zeros(array.shape, array.dtype)
     return np.asarray(array)
-
-
-def rows_shape(spec: Spec, batch: int | None) -> tuple[int, ...]:
-    """The shape of a state's rows: the depth first."""
-    depth, *own = spec.shape
-    return (depth, *([batch] if spec.batch and batch is not None else []), *own)
 
 
 def results_of(

@@ -16,13 +16,13 @@ from rollc.jax.arguments import (
     halves,
     joined,
     precision_named,
-    rows_shape,
     seed_of,
     state_rows,
 )
 from rollc.jax.calls import called, need_state, precision_in
 from rollc.jax.plans import seed_number
 from rollc.jax.tapes import Tapes
+from rollc.network.arrays import rows_shape
 from rollc.network.network import Network
 from rollc.support import checks
 

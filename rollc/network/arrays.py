@@ -121,6 +121,12 @@ def given_back(array: Array, spec: Spec, sizes: Sizes) -> Array:
     return array
 
 
+def rows_shape(spec: Spec, batch: int | None) -> tuple[int, ...]:
+    """The shape of the rows of a state along the only axis: the depth first."""
+    depth, *own = spec.shape
+    return (depth, *([batch] if spec.batch and batch is not None else []), *own)
+
+
 def shape_of(spec: Spec, sizes: Sizes, batched: bool = True) -> tuple[int, ...]:
     times = [sizes.steps[axis] for axis in spec.time]
     return (*times, *([sizes.batch] if spec.batch and batched else []), *spec.shape)

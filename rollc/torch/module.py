@@ -12,7 +12,7 @@ from torch import nn
 from rollc.errors import InputError
 from rollc.frameworks.networks import Networks, named_inputs, networks_of
 from rollc.ir.names import STATE
-from rollc.network.arrays import Spec
+from rollc.network.arrays import rows_shape
 from rollc.network.network import Network
 from rollc.network.steps.streaming import axis_of
 from rollc.support import checks
@@ -235,7 +235,7 @@ class Module(nn.Module):  # type: ignore[misc]
         like = [*self._learnt(network).values(), torch.empty(0)][0]
         return {
             name: torch.zeros(
-                _with_batch(spec, batch_size),
+                rows_shape(spec, batch_size),
                 dtype=like.dtype if spec.kind == "float" else torch.int64,
                 device=like.device,
             )
@@ -382,8 +382,3 @@ class Module(nn.Module):  # type: ignore[misc]
             return called(networks, sort, learnt, given, **options)
         with parts.in_messages():
             return called(networks, sort, learnt, given, **options)
-
-
-def _with_batch(spec: Spec, batch: int | None) -> tuple[int, ...]:
-    depth, *own = spec.shape
-    return (depth, *([batch] if spec.batch and batch is not None else []), *own)

@@ -9,19 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rollc.autodiff.adjoint import adjoint, differentiable, seed_name
+from rollc.autodiff.adjoint import adjoint, seed_name
 from rollc.autodiff.tangent import pushforward, tangent_name
 from rollc.ir.graph import Graph, gradients_only
 from rollc.ir.interpreter import interpret
 from rollc.ir.verifier import verify
+from rollc.tools.verify.ways import leaves_with_slopes
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
-
-
-def leaves_of(graph: Graph) -> tuple[str, ...]:
-    """The leaves that have a derivative."""
-    return tuple(node.name for node in graph.nodes if differentiable(node))
 
 
 def with_loss_among_outputs(graph: Graph) -> Graph:
@@ -53,7 +49,7 @@ def agrees_with_the_adjoint(
 ) -> None:
     """``<g, J v> == <J' g, v>``, in each output alone and in each leaf alone."""
     graph = with_loss_among_outputs(graph)
-    moved = some_directions(leaves_of(graph), leaves, seed)
+    moved = some_directions(leaves_with_slopes(graph), leaves, seed)
     derived = adjoint(graph, "outputs")
     random = np.random.default_rng(seed + 1)
     cotangents = {
@@ -111,7 +107,7 @@ def agrees_with_differences(
 ) -> None:
     """Products with the Hessian of the loss: near differences, and ``<u, H v> == <v, H u>``."""
     graph = replace(graph, outputs=())
-    u, v = (some_directions(leaves_of(graph), leaves, seed + place) for place in (2, 3))
+    u, v = (some_directions(leaves_with_slopes(graph), leaves, seed + place) for place in (2, 3))
     hu, hv = (hessian_products(graph, leaves, sizes, moved) for moved in (u, v))
     one, other = ([(each[name] * h[name]).sum() for name in u] for each, h in ((u, hv), (v, hu)))
     scale = max(1.0, float(np.abs([*one, *other]).sum()))

@@ -27,16 +27,11 @@ from rollc.ir.operations.operation import (
     Operation,
     Options,
     TypeMismatch,
+    axis_option,
     known,
     union,
 )
 from rollc.ir.operations.vectors.linear import without
-
-
-def _axis(options: Options) -> str:
-    axis = options["axis"]
-    assert isinstance(axis, str)
-    return axis
 
 
 def _need_same_along(axis: str, types: Sequence[Type], first: int) -> None:
@@ -56,7 +51,7 @@ def _infer_tail(operands: Sequence[Type | None], options: Options) -> Type | Non
     types = known(operands)
     if types is None:
         return None
-    axis, (y, start) = _axis(options), types[:2]
+    axis, (y, start) = axis_option(options), types[:2]
     if axis not in y.axes:
         raise TypeMismatch(f"a value that changes over `{axis}`", [0])
     _need_same_along(axis, types, 1)
@@ -73,7 +68,7 @@ def _infer_rows(operands: Sequence[Type | None], options: Options) -> list[Type]
         return None
     if not types[0].shape:
         raise TypeMismatch("rows", [0])
-    _need_same_along(_axis(options), types, 0)
+    _need_same_along(axis_option(options), types, 0)
     return types
 
 
@@ -81,7 +76,7 @@ def _infer_steps(operands: Sequence[Type | None], options: Options) -> Type | No
     types = _infer_rows(operands, options)
     if types is None:
         return None
-    rows, axes = types[0], ordered_axes((*union(types), _axis(options)))
+    rows, axes = types[0], ordered_axes((*union(types), axis_option(options)))
     return replace(rows, shape=rows.shape[1:], axes=axes)
 
 
@@ -110,12 +105,12 @@ def _end(frame: Frame, options: Options, length: Sequence[Array], position: int)
     ``position`` is the dimension of a length that stands for the axis; -1 where none does.
     """
     if not length:
-        return np.asarray(frame.sizes[_axis(options)])
+        return np.asarray(frame.sizes[axis_option(options)])
     return length[0] if position < 0 else np.squeeze(length[0], axis=position)
 
 
 def _tail(frame: Frame, options: Options, y: Array, start: Array, *length: Array) -> Array:
-    position, after = frame.axes.index(_axis(options)), len(frame.axes) - 1
+    position, after = frame.axes.index(axis_option(options)), len(frame.axes) - 1
     y, start = np.moveaxis(y, position, after), np.squeeze(start, axis=position)
     common = np.broadcast_shapes(y.shape[:after], start.shape[:after])
     whole = [np.broadcast_to(part, common + part.shape[after:]) for part in (start, y)]
@@ -125,7 +120,7 @@ def _tail(frame: Frame, options: Options, y: Array, start: Array, *length: Array
 
 
 def _tail_steps(frame: Frame, options: Options, g: Array, *length: Array) -> Array:
-    axis, after = _axis(options), len(frame.axes)
+    axis, after = axis_option(options), len(frame.axes)
     first = g.shape[after] - _end(frame, options, length, -1)
     steps = _gathered(g, first, frame.sizes[axis], after)
     return np.moveaxis(steps, after, frame.result.axes.index(axis))

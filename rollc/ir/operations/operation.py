@@ -271,6 +271,13 @@ def whole_option(options: Options, name: str, default: int = 0) -> int:
     return value
 
 
+def axis_option(options: Options) -> str:
+    """The axis of steps, or the batch, that an operation goes along."""
+    axis = options["axis"]
+    assert isinstance(axis, str)
+    return axis
+
+
 def need_numbers(operands: Sequence[Type], positions: Sequence[int] | None = None) -> None:
     """Require that operands are no indices; raises :class:`TypeMismatch`.
 

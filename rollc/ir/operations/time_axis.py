@@ -29,6 +29,7 @@ from rollc.ir.operations.operation import (
     Operation,
     Options,
     TypeMismatch,
+    axis_option,
     known,
     need_numbers,
 )
@@ -133,16 +134,10 @@ def _infer_softmax_over(operands: Sequence[Type | None], options: Options) -> Ty
     return None if reduced is None or x is None else Type("float", x.shape, x.axes)
 
 
-def _axis(options: Options) -> str:
-    axis = options["axis"]
-    assert isinstance(axis, str)
-    return axis
-
-
 def _infer_step(operands: Sequence[Type | None], options: Options) -> Type | None:
     period = options.get("period", MOST_STEPS)
     assert isinstance(period, int)
-    return Type("index", (), (_axis(options),), period)
+    return Type("index", (), (axis_option(options),), period)
 
 
 def step_number(step: int, options: Options) -> int:
@@ -158,7 +153,7 @@ def step_numbers(first: int, last: int, options: Options) -> Array:
 
 
 def _step(frame: Frame, options: Options) -> Array:
-    return step_numbers(0, frame.sizes[_axis(options)], options)
+    return step_numbers(0, frame.sizes[axis_option(options)], options)
 
 
 def _infer_end(operands: Sequence[Type | None], options: Options) -> Type | None:
@@ -166,7 +161,7 @@ def _infer_end(operands: Sequence[Type | None], options: Options) -> Type | None
     if types is None:
         return None
     (x,) = types
-    axis = _axis(options)
+    axis = axis_option(options)
     if axis not in x.axes:
         raise TypeMismatch(f"a value that changes over `{axis}`", [0])
     return Type(x.kind, x.shape, without(x.axes, [axis]), x.bound)
@@ -174,7 +169,7 @@ def _infer_end(operands: Sequence[Type | None], options: Options) -> Type | None
 
 def _end(name: Literal["first", "last"], index: int, summary: str, **facts: Any) -> Operation:
     def evaluate(frame: Frame, options: Options, x: Array) -> Array:
-        position = frame.axes.index(_axis(options))
+        position = frame.axes.index(axis_option(options))
         if not x.shape[position]:
             return np.zeros((*x.shape[:position], *x.shape[position + 1 :]), x.dtype)
         return np.asarray(np.take(x, index, axis=position))
@@ -199,14 +194,14 @@ def _infer_with_axis(operands: Sequence[Type | None], options: Options) -> Type 
     types = known(operands)
     if types is None:
         return None
-    (x,), axis = types, _axis(options)
+    (x,), axis = types, axis_option(options)
     if axis in x.axes:
         raise TypeMismatch(f"a value that is the same all along `{axis}`", [0])
     return Type(x.kind, x.shape, ordered_axes((*x.axes, axis)), x.bound)
 
 
 def _spread_out(frame: Frame, options: Options, x: Array) -> tuple[Array, int]:
-    axis = _axis(options)
+    axis = axis_option(options)
     position = frame.result.axes.index(axis) if axis not in frame.axes else frame.axes.index(axis)
     if axis not in frame.axes:
         x = np.expand_dims(x, position)
@@ -241,7 +236,7 @@ def _infer_renamed(operands: Sequence[Type | None], options: Options) -> Type | 
     types = known(operands)
     if types is None:
         return None
-    (x,), axis, to = types, _axis(options), _to(options)
+    (x,), axis, to = types, axis_option(options), _to(options)
     if axis not in x.axes:
         raise TypeMismatch(f"a value that changes over `{axis}`", [0])
     if to in x.axes:
@@ -250,7 +245,7 @@ def _infer_renamed(operands: Sequence[Type | None], options: Options) -> Type | 
 
 
 def _renamed(frame: Frame, options: Options, x: Array) -> Array:
-    axes = [_to(options) if axis == _axis(options) else axis for axis in frame.axes]
+    axes = [_to(options) if axis == axis_option(options) else axis for axis in frame.axes]
     lead = [axes.index(axis) for axis in ordered_axes(axes)]
     return x.transpose((*lead, *range(len(axes), x.ndim)))
 
@@ -260,7 +255,7 @@ def _infer_extent(operands: Sequence[Type | None], options: Options) -> Type | N
 
 
 def _extent(frame: Frame, options: Options) -> Array:
-    return np.asarray(frame.sizes[_axis(options)], dtype=frame.dtype)
+    return np.asarray(frame.sizes[axis_option(options)], dtype=frame.dtype)
 
 
 def _mean_over_parts(x: Value, over: tuple[str, ...]) -> Value:

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from rollc.lang.diagnostics.diagnostic import Diagnostic
-from rollc.lang.diagnostics.source import Source, Span
+from rollc.lang.diagnostics.source import Source
 
 LONGEST = 40  # of a part; a longer one has a name
 # A number, a name, a call or a list, and what stands behind it in brackets.
@@ -32,7 +32,7 @@ def quoted(diagnostic: Diagnostic, source: Source) -> Diagnostic:
     """A diagnostic whose helps have the parts of the text that they stand for."""
     if not diagnostic.parts:
         return diagnostic
-    texts = [_text(part.span, source) for part in diagnostic.parts]
+    texts = [source.text_of(part.span) for part in diagnostic.parts]
     said = [
         Quoted(part.text if len(text) > LONGEST or "#" in text else " ".join(text.split()))
         for part, text in zip(diagnostic.parts, texts, strict=True)
@@ -47,8 +47,3 @@ def quoted(diagnostic: Diagnostic, source: Source) -> Diagnostic:
         edits=tuple(replace(edit, text=edit.text.format(*whole)) for edit in edits),
         parts=(),
     )
-
-
-def _text(span: Span, source: Source) -> str:
-    file, start = source.at(span.start)
-    return file.text[start : start + span.end - span.start]

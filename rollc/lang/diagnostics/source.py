@@ -52,6 +52,11 @@ class Source:
         place = min(bisect_right(self.offsets, offset), len(self.used) + 1) - 1
         return (self, *self.used)[place], offset - self.offsets[place]
 
+    def text_of(self, span: Span) -> str:
+        """What stands in a span, which lies in one file."""
+        file, start = self.at(span.start)
+        return file.text[start : start + span.end - span.start]
+
     @cached_property
     def line_starts(self) -> list[int]:
         starts = [0]

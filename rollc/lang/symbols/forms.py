@@ -11,10 +11,9 @@ from dataclasses import replace
 from math import prod
 from typing import Any, NoReturn
 
-from rollc.autodiff.adjoint import spread
 from rollc.ir.attributes import MOST_DIMENSIONS
 from rollc.ir.builder import Builder
-from rollc.ir.expressions import Value, call
+from rollc.ir.expressions import Value, call, spread
 from rollc.ir.graph import Graph, Node, Type
 from rollc.ir.operations.operation import (
     FIRST,

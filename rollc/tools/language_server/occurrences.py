@@ -104,14 +104,9 @@ def occurrences(source: Source) -> Occurrences:
     for place, spec in enumerate(specs):
         reader.file(spec, own=place == 0)
     # What was corrected while it was parsed may have spans of more than the name.
-    written = (each for each in reader.found if _text(source, each.span) == each.symbol.name)
+    written = (each for each in reader.found if source.text_of(each.span) == each.symbol.name)
     found = sorted(written, key=lambda each: each.span)
     return Occurrences(tuple(found), reader.top, reader.inner, reader.definitions)
-
-
-def _text(source: Source, span: Span) -> str:
-    file, start = source.at(span.start)
-    return file.text[start : start + span.end - span.start]
 
 
 class _Reader:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
 
-from rollc.backends.numba.codegen.elementwise import integer
 from rollc.backends.numba.codegen.history import write_tail, write_tail_start
 from rollc.backends.numba.codegen.printer import Writer, folded, start
 from rollc.backends.numba.codegen.spellings import CALLS
 from rollc.ir.graph import Shape
 from rollc.ir.operations import OPERATIONS
+from rollc.ir.operations.operation import whole_option
 from rollc.kernel.program import Operand, Ref, Routine, repeated
 
 
@@ -139,7 +139,7 @@ def _template(write: Writer, routine: Routine) -> None:
     """Write the call of :data:`CALLS` for an operation, with its placeholders replaced."""
     entry = OPERATIONS[routine.operation]
     options = {**dict(entry.defaults), **dict(routine.options)}
-    axis = integer(options, "axis", 0)
+    axis = whole_option(options, "axis", 0)
     refs: dict[str, Ref] = {"out": routine.out}
     words: dict[str, object] = {
         "accumulate": routine.accumulate or None,
@@ -207,10 +207,10 @@ def _small_matmul(write: Writer, routine: Routine) -> None:
 def _blocks(write: Writer, routine: Routine) -> None:
     """Write an operation that moves elements: a block of the result for each operand."""
     options = dict(routine.options)
-    axis = integer(options, "axis", 0)
+    axis = whole_option(options, "axis", 0)
     out_shape = folded(routine.shape, axis)
     space = out_shape[1]
-    x_start = integer(options, "start", 0)
+    x_start = whole_option(options, "start", 0)
     out_start = 0
     if routine.operation == "pad":
         write.clear(routine.out, routine.shape)

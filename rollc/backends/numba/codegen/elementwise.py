@@ -14,6 +14,7 @@ from rollc.backends.numba.codegen.printer import Writer, shifted
 from rollc.backends.numba.codegen.spellings import EXPRESSIONS
 from rollc.ir.graph import BATCH, Attribute
 from rollc.ir.operations import OPERATIONS
+from rollc.ir.operations.operation import whole_option
 from rollc.kernel.program import Assign, Nest, Number, Operand, Ref
 
 
@@ -146,7 +147,7 @@ class Elements:
                 return row_of_step(write, rows, axis, *(whole or operands[1:]))
             case "step":
                 period = options.get("period")
-                value = shifted(write.step(str(options["axis"])), integer(options, "shift", 0))
+                value = shifted(write.step(str(options["axis"])), whole_option(options, "shift", 0))
                 return value if period is None else f"({value}) % {period}"
             case "position":
                 return _window_index(write.step(str(options["axis"])), options)
@@ -156,9 +157,9 @@ class Elements:
                 index = "k" if prod(map(int, shape)) > 1 else "0"
                 return f"({operands[0]} if {operands[1]} == {index} else F(0))"
             case "range":
-                return "F(k)" if integer(options, "size", 1) > 1 else "F(0)"
+                return "F(k)" if whole_option(options, "size", 1) > 1 else "F(0)"
             case "eye":
-                size = integer(options, "size", 1)
+                size = whole_option(options, "size", 1)
                 return f"(F(1) if k % {size + 1} == 0 else F(0))" if size > 1 else "F(1)"
             case "extent":
                 axis = str(options["axis"])
@@ -174,7 +175,7 @@ def _is_expanded(assign: Assign) -> bool:
 
 def _index_of_row(shape: Sequence[int], options: Mapping[str, Attribute]) -> str:
     """The element that is read of a shape which gets one more dimension, by row j and column i."""
-    axis, size = integer(options, "axis", 0), integer(options, "size", 1)
+    axis, size = whole_option(options, "axis", 0), whole_option(options, "size", 1)
     if axis == len(shape):
         return "j"
     columns, inner, outer = shape[-1], prod(shape[axis:-1]), prod(shape[:axis])
@@ -207,15 +208,8 @@ def _expression(
 def _window_index(at: str, options: Mapping[str, Attribute]) -> str:
     """The expression of the operation ``position`` at a step."""
     start, size, divide, modulo = (
-        integer(options, name, 0) for name in ("start", "size", "divide", "modulo")
+        whole_option(options, name, 0) for name in ("start", "size", "divide", "modulo")
     )
     counted = shifted(at, -start)
     inside = f"{start} <= {at} < {start + size}"
     return f"(({counted}) // {divide} % {modulo} if {inside} else {modulo})"
-
-
-def integer(options: Mapping[str, Attribute], name: str, default: int) -> int:
-    """An attribute that is a whole number."""
-    value = options.get(name, default)
-    assert isinstance(value, int)
-    return value
