@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rollc.ir.graph import Graph, Node
-from rollc.ir.text import parse_graph
+from rollc.ir.graph import Node
 from rollc.ir.traversal import (
     NoOrder,
     cycles,
@@ -17,21 +16,7 @@ from rollc.ir.traversal import (
     reachable,
     users,
 )
-
-HEADER = "rollc graph 1  stage checked\nnet test\naxis t\n\nx = input() : float over t, batch\n"
-
-STATE = """\
-h = param() : float
-s = add(x, c[t-1]) init h : float over t, batch
-c = tanh(s) : float over t, batch
-o = multiply(s, s) : float over t, batch
-"""
-
-BACK = "a = tanh(b) : float over t, batch\n"
-
-
-def graph(nodes: str) -> Graph:
-    return parse_graph(HEADER + nodes)
+from tests.helpers.small_graphs import STATE, graph
 
 
 def test_users_are_in_the_order_of_the_readers_once_for_each_edge() -> None:

@@ -14,18 +14,7 @@ jnp = jax.numpy
 
 import rollc.jax  # noqa: E402
 from rollc.errors import InputError  # noqa: E402
-
-SPEC = """net resonators
-dim D = 2, N = 3
-input x: [D], z: complex[N]
-param pace: [N] = uniform(-1, 1)
-param B: complex[N, D], C: complex[D, N]
-pole = exp(complex(-0.3, pace))
-h = pole * h[t-1] + B @ x + z
-o = real(C @ h)
-output o, h
-loss mean(sum(o * o), over t)
-"""
+from tests.helpers.complex_network import SPEC  # noqa: E402
 
 
 @pytest.fixture

@@ -12,21 +12,9 @@ from rollc.ir.time.loops import components, loop_of
 from rollc.ir.time.retiming import NoTiming
 from rollc.ir.traversal import NoOrder
 from rollc.ir.verifier import verify
-
-HEADER = "rollc graph 1  stage checked\nnet test\naxis t\n\nx = input() : float over t, batch\n"
-STATE = """\
-h = param() : float
-s = add(x, c[t-1]) init h : float over t, batch
-c = tanh(s) : float over t, batch
-o = multiply(s, s) : float over t, batch
-"""
-BACK = "a = tanh(b) : float over t, batch\n"
+from tests.helpers.small_graphs import BACK, STATE, graph
 
 BOTH = "rollc graph 1  stage checked\nnet test\naxis s, t\n\nx = input() : float over s, t, batch\n"
-
-
-def graph(nodes: str) -> Graph:
-    return parse_graph(HEADER + nodes)
 
 
 def plane(*nodes: str) -> Graph:

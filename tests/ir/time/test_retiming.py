@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 import rollc
 from rollc.autodiff.adjoint import adjoint
 from rollc.driver.pipeline import compiled
+from rollc.driver.sources import read_spec
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
 from rollc.kernel.passes import scheduled
 from rollc.kernel.schedule import Schedule
 from rollc.kernel.text import parse_program, parse_schedule, print_program, print_schedule
-from rollc.lang.diagnostics.diagnostic import render
-from rollc.lang.diagnostics.source import Source
-from rollc.lang.load import load_graph
 from rollc.support.resources import specs
 from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.state import why_no_state
@@ -36,10 +34,7 @@ FRAME = "net mixed\ninput x\nparam w, p\ninit b = p\n{}\noutput a, e\nloss mean(
 
 
 def graph_of(text: str) -> Graph:
-    source = Source("test.roll", text)
-    read = load_graph(source)
-    assert read.graph is not None, render(read.diagnostics, source)
-    return read.graph
+    return read_spec(text, "test.roll")[0]
 
 
 def shifts(plan: Schedule) -> dict[str, int]:

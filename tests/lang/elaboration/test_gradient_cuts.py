@@ -15,9 +15,6 @@ from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
-from rollc.lang.diagnostics.diagnostic import render
-from rollc.lang.diagnostics.source import Source
-from rollc.lang.load import load_graph
 from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.covering import step_leaves
 from rollc.transforms.unroll import unroll
@@ -74,10 +71,7 @@ STEPS = 8
 
 
 def graph_of(text: str) -> Graph:
-    source = Source("test.roll", text)
-    read = load_graph(source)
-    assert read.graph is not None, render(read.diagnostics, source)
-    return read.graph
+    return read_spec(text, "test.roll")[0]
 
 
 def spec(name: str, every: int | None) -> str:
