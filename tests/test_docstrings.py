@@ -89,3 +89,26 @@ def test_a_docstring_says_all_and_its_examples_run(
 
 def test_the_page_has_every_public_name() -> None:
     assert {*rollc.__all__} - {*NAMES} == {"__version__", "threads"}
+
+
+def test_references_are_to_what_is_there() -> None:
+    """Modules that docstrings name, functions in them, and files that comments and pages name."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (ROOT / "rollc").rglob("*.py")
+    }
+    texts = {path: path.read_text(encoding="utf-8") for path in modules.values()}
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("grammar/*.md")]
+    pages = [page for page in pages if page.name != "CHANGELOG.md"]  # which tells of the past
+    missing = []
+    for path, text in texts.items():
+        for kind, name in re.findall(r":(mod|func|class|data):`~?(rollc\.[\w.]+)`", text):
+            of = name if kind == "mod" else name.rpartition(".")[0]
+            within = texts.get(modules.get(of, path), "")
+            if of not in modules or (kind != "mod" and name.rpartition(".")[2] not in within):
+                missing.append((path.name, name))
+    for path, text in texts.items() | {(page, page.read_text("utf-8")) for page in pages}:
+        for file in re.findall(r"(?<![\w/])(?:rollc|tests|docs|specs)/[\w/-]+\.\w+", text):
+            if not (ROOT / file).exists():
+                missing.append((path.name, file))
+    assert not missing
