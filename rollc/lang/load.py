@@ -13,7 +13,7 @@ from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.elaboration.expressions import Feed
 from rollc.lang.elaboration.free_running import run_free, without_reads
 from rollc.lang.expansion.imports import unread, with_used
-from rollc.lang.inference.cycle_errors import cycle_diagnostics
+from rollc.lang.inference.cycle_errors import cycle_diagnostics, unbroken
 from rollc.lang.resolve import Known, resolve
 from rollc.lang.syntax.ast import Cell, Function, Spec, Statement, Use
 from rollc.lang.syntax.parser import parse_spec, readable
@@ -62,8 +62,8 @@ def load_graph(
     problems += missing
     resolved = resolve(spec, source, sets, library, complete=not missing, feed=feed)
     # The wiring has the cycles of the graph, and every node of it is somewhere in the text.
-    findings = check(resolved.wiring).findings
-    found = cycle_diagnostics(findings, resolved.places.operands, resolved.wiring.axes)
+    findings = unbroken(check(resolved.wiring).findings, resolved.graph)
+    found = cycle_diagnostics(findings, resolved.places.operands, resolved.wiring.axes, source)
     diagnostics = in_order([*problems, *resolved.diagnostics, *found])
     diagnostics = _once(diagnostics, resolved.repeated)
     diagnostics = tuple(map(_with_uses, diagnostics))

@@ -22,7 +22,7 @@ from rollc.lang.expansion.definitions import Definitions, defined
 from rollc.lang.graph_builder import Places, assemble, places, wiring
 from rollc.lang.inference.axes import Settled, settled
 from rollc.lang.inference.copies import with_copies
-from rollc.lang.inference.cycle_errors import blocked
+from rollc.lang.inference.cycle_errors import blocked, unbroken
 from rollc.lang.inference.guesses import complete
 from rollc.lang.inference.residuals import residuals
 from rollc.lang.inference.shapes import Inference
@@ -193,7 +193,7 @@ class _Resolver:
 
     def _differentiated(self, graph: Graph, wired: Graph) -> Graph | None:
         """The graph with ordinary nodes for derivatives; None where there is none of something."""
-        if check(wired).findings:
+        if unbroken(check(wired).findings, graph):
             return None  # a cycle is reported by itself
         found: Graph | None = None
         for result in with_derivatives(graph, MOST_NODES):

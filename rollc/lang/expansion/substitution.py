@@ -157,7 +157,7 @@ def substituted(
             case Subscript(Name() as base, index) if is_delay(index, scope.axes):
                 return Subscript(scope.name(base), move(scope.turned(index)), span)
             case Subscript(Name() as base, index) if element := scope.element(base, index):
-                return element
+                return replace(element, span=span)
             case Subscript(base, index):
                 return Subscript(move(base), move(index), span)
             case Slice(base, start, stop):

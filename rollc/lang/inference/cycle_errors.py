@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from rollc.ir.graph import Graph
 from rollc.ir.time.causality import (
     AlongTwoAxes,
     BothDirections,
@@ -11,13 +13,22 @@ from rollc.ir.time.causality import (
     Finding,
     Link,
     NeedsWhole,
+    check,
     total,
 )
-from rollc.lang.diagnostics.diagnostic import Diagnostic, Label
-from rollc.lang.diagnostics.source import Span
+from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
+from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.symbols.table import listed, shown
 
 MOST_SHOWN = 40  # links of one cycle
+
+
+def unbroken(findings: Sequence[Finding], graph: Graph | None) -> Sequence[Finding]:
+    """Those whose cycles the graph has too: one of complex values can break up in their parts."""
+    if graph is None or not findings:
+        return findings
+    left = {owner(name) for name in blocked(check(graph).findings)}
+    return [each for each in findings if not left.isdisjoint(map(owner, blocked([each])))]
 
 
 def blocked(findings: Iterable[Finding]) -> set[str]:
@@ -34,16 +45,19 @@ def _links(finding: Finding) -> tuple[Link, ...]:
 
 
 def cycle_diagnostics(
-    findings: Iterable[Finding], places: Mapping[tuple[str, int], Span], axes: Sequence[str]
+    findings: Iterable[Finding],
+    places: Mapping[tuple[str, int], Span],
+    axes: Sequence[str],
+    source: Source,
 ) -> Iterator[Diagnostic]:
-    """One diagnostic for each finding; ``places`` are the spans of operands.
+    """One diagnostic for each finding; ``places`` are the spans of operands in the source.
 
     ``axes`` are the time axes of the network.
     """
     for finding in findings:
         match finding:
             case CycleWithoutDelay(cycle):
-                yield _without_delay(cycle, places, axes)
+                yield _without_delay(cycle, places, axes, source)
             case NeedsWhole(node, cycle, renames):
                 yield _needs_whole(node, cycle, places, renames)
             case BothDirections(past, future):
@@ -92,20 +106,29 @@ def _path(cycle: Iterable[Link]) -> str:
 
 
 def _without_delay(
-    cycle: tuple[Link, ...], places: Mapping[tuple[str, int], Span], axes: Sequence[str]
+    cycle: tuple[Link, ...],
+    places: Mapping[tuple[str, int], Span],
+    axes: Sequence[str],
+    source: Source,
 ) -> Diagnostic:
     links = _shown(cycle)
     at, also = _labels(links, places)
-    source = shown(links[0].edge.source)
-    reads = " or ".join(f"`{source}[{axis}-1]`" for axis in axes)
-    return Diagnostic(
-        "R301",
-        "cycle without a delay",
-        at,
-        also,
-        notes=(_path(cycle),),
-        helps=(f"read one of them with a delay, as in {reads}",),
-    )
+    read = _as_written(links[0], places, source)
+    forms = " or ".join(f"`{read}[{axis}-1]`" for axis in axes)
+    edits: tuple[Edit, ...] = ()
+    help_ = f"read one of them with a delay, as in {forms}"
+    if len(links) == len(axes) == 1 and source.text_of(at.span) == read and at.span.use is None:
+        help_, end = f"read it with a delay: {forms}", at.span.end
+        edits = (Edit(Span(end, end), f"[{axes[0]}-1]"),)
+    notes = (_path(cycle),)
+    return Diagnostic("R301", "cycle without a delay", at, also, notes, (help_,), edits=edits)
+
+
+def _as_written(link: Link, places: Mapping[tuple[str, int], Span], source: Source) -> str:
+    """What a link reads, as it stands there: a name, or an element of an array."""
+    name = shown(link.edge.source)
+    text = source.text_of(places[link.reader, link.operand])
+    return text if re.fullmatch(rf"{name}(\[[^][]+\])*", text) else name
 
 
 def _needs_whole(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 
+import numpy as np
 import pytest
 
+from rollc.driver.build import build_source
 from rollc.driver.stages import Choice, of_spec
 from rollc.ir.text import parse_graph, print_graph
 from rollc.ir.verifier import verify
@@ -63,6 +65,52 @@ def kernel(spec: str, of: str) -> str:
 @pytest.mark.parametrize("of", ["forward", "gradient"])
 def test_a_diagonal_state_has_the_kernel_of_a_pair(of: str) -> None:
     assert kernel(COMPLEX, of) == kernel(BY_HAND, of)
+
+
+LEAPFROG = """
+net oscillators
+dim N = 32
+input x: [N]
+param pace: [N] = 1
+z: complex[N] = complex(real(z[t-1]) - pace * imag(z), imag(z[t-1]) + pace * real(z[t-1]) + x)
+slope = grad(sum(real(z) ** 2), x)
+output slope
+loss mean(sum(real(z)), over t)
+"""
+LEAPFROG_BY_HAND = """
+net oscillators
+dim N = 32
+input x: [N]
+param pace: [N] = 1
+z_re = z_re[t-1] - pace * z_im
+z_im = z_im[t-1] + pace * z_re[t-1] + x
+slope = grad(sum(z_re ** 2), x)
+output slope
+loss mean(sum(z_re), over t)
+"""
+
+
+def test_a_cycle_that_breaks_up_in_the_parts_is_none() -> None:
+    """The real part at a step reads the imaginary one, and that no part of the step."""
+    x = np.random.default_rng(0).normal(size=(5, 2, 32))
+    found = []
+    for text in (LEAPFROG, LEAPFROG_BY_HAND):
+        network, _ = build_source(text, dtype="float64", backend="reference")
+        loss, slopes = network.value_and_grad(network.init(0), {"x": x})
+        found.append([loss, slopes["pace"], network.forward(network.init(0), {"x": x})["slope"]])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def test_a_cycle_in_the_parts_is_one() -> None:
+    """Beside one that breaks up, which is not said to be one."""
+    lines = ["z = complex(imag(z), x)", "v = complex(imag(v), real(v) + x)", "w = conj(w) + x"]
+    text = "\n".join(["net n", "input x: [3]", *lines, "output z, v, w"])
+    found = load_graph(Source("test.roll", text)).diagnostics
+    assert [(item.code, item.notes) for item in found] == [
+        ("R301", ("`v` reads `v`",)),
+        ("R301", ("`w` reads `w`",)),
+    ]
 
 
 def graph_of(text: str) -> str:
