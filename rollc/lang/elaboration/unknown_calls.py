@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 from rollc.lang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from rollc.lang.diagnostics.source import Span
@@ -118,6 +119,10 @@ def _unlisted(function: str, call: Call) -> tuple[Edit, ...]:
     return ()
 
 
+# What stands between brackets or commas needs no brackets of its own.
+_ALONE = re.compile(r".*[(\[,] *x *[)\],].*")
+
+
 def filled(form: str, call: Call) -> Mend | None:
     """A form with the operands of a call; None where they are not as many."""
     literals = re.split(r"\{\d\}", form)
@@ -126,9 +131,11 @@ def filled(form: str, call: Call) -> Mend | None:
         return None
     texts = []
     tight = form.startswith("{0}[")
+    alone = [_ALONE.fullmatch(f"{left}x{right}") is not None for left, right in pairwise(literals)]
+    loose = [not within and _loose(of) for within, of in zip(alone, operands, strict=True)]
     for place, literal in enumerate(literals):
-        before = place > 0 and _loose(operands[place - 1])
-        after = place < len(operands) and _loose(operands[place])
+        before = place > 0 and loose[place - 1]
+        after = place < len(operands) and loose[place]
         if tight and (before or after):
             return None
         texts.append(f"{')' * before}{literal}{'(' * after}")
@@ -138,7 +145,11 @@ def filled(form: str, call: Call) -> Mend | None:
         Edit(Span(start, end), text) for start, end, text in zip(starts, ends, texts, strict=True)
     )
     letters = ("a", "b") if len(operands) > 1 else ("x",)
-    tightly = re.sub(r"\{(\d)\}", r"{\1:tight}", form)
+    tightly = "".join(
+        f"{literal}{{{place}{'' if within else ':tight'}}}"
+        for place, (literal, within) in enumerate(zip(literals, alone, strict=False))
+    )
+    tightly += literals[-1]
     parts = (Label(of.span, letter) for of, letter in zip(operands, letters, strict=False))
     return Mend(f"write `{tightly}`", tuple(edits), tuple(parts))
 

@@ -49,6 +49,8 @@ FUNCTIONS: Mapping[str, str] = {
         lgamma="gammaln loggamma",
         digamma="psi",
         sample="multinomial categorical",
+        range="arange",
+        dot="inner vdot",
     ),
 }
 
@@ -85,6 +87,15 @@ FORMS: Mapping[str, str] = {
     "step": "where({0} > 0, 1, 0)",
     "indicator": "where({0}, 1, 0)",
     "argmin": "argmax(-{0})",
+    "softmin": "softmax(-{0})",
+    "logaddexp": "logsumexp([{0}, {1}])",
+    "log2": "log({0}) / log(2)",
+    "log10": "log({0}) / log(10)",
+    "exp2": "2 ** {0}",
+    "exp10": "10 ** {0}",
+    "hypot": "sqrt({0} ** 2 + {1} ** 2)",
+    "floordivide": "floor({0} / {1})",
+    "solve": "inverse({0}) @ {1}",
     "gather": "{0}[{1}]",
     "take": "{0}[{1}]",
     "prev": "{0}[t-1]",
@@ -105,6 +116,30 @@ WITHOUT: Mapping[str, str] = {
         "`reshape(x, N, M)` says all sizes anew, and `expand(x, axis=0)` has one more dimension",
     ),
     **dict.fromkeys(("tensordot", "kron"), 'write `einsum("nk,mj->nmkj", a, b)`'),
+    **dict.fromkeys(
+        ("flip", "flipud", "fliplr", "reverse", "reversed"),
+        "`x[N-1-range(N)]` has the elements of `x: [N]` from the last to the first",
+    ),
+    **dict.fromkeys(
+        ("diag", "diagonal", "trace"),
+        "of `A: [N, N]` the diagonal is `sum(A * eye(N), axis=1)`, and of `v: [N]` the matrix"
+        " `v * eye(N)`",
+    ),
+    **dict.fromkeys(
+        ("tril", "triu"),
+        "`where(expand(range(N), axis=1) >= range(N), A, 0)` is the lower triangle of `A: [N, N]`",
+    ),
+    **dict.fromkeys(
+        ("var", "std", "variance", "stddev"),
+        "the variance is `mean((x - mean(x)) ** 2)`, and the deviation the square root of it",
+    ),
+    **dict.fromkeys(("isnan", "isna"), "what is not a number is not itself: `not x == x`"),
+    "det": "`exp(log_det(A))` is the absolute value of the determinant",
+    "diff": "write `x[1:] - x[:N-1]`, or over the steps `x - x[t-1]`",
+    "linspace": "write `a + (b - a) * range(N) / (N - 1)`",
+    "interp": "write `(1 - mod(d, 1)) * x[d] + mod(d, 1) * x[d+1]`",
+    "int": "a number that is a place needs no other kind: `x[d]` is the element at d, rounded down",
+    **dict.fromkeys(("zeros_like", "ones_like"), "sizes are said: `zeros(N)`, `ones(size(x))`"),
     **dict.fromkeys(
         ("conv", "conv1d", "convolution"),
         "write it out: `y = A @ x + B @ x[t-1] + C @ x[t-2]`",
