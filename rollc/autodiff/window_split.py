@@ -13,11 +13,12 @@ differentiated as such.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 
 from rollc.ir.builder import Builder
-from rollc.ir.graph import BATCH, Graph, Node
+from rollc.ir.graph import BATCH, Graph, Node, Type, delayed
 from rollc.ir.operations import operation_of
 from rollc.ir.operations.elementwise.arithmetic import extremes
 from rollc.ir.operations.vectors.linear import over_axes
@@ -33,11 +34,17 @@ class Reduction:
     """A node that reduces the sequence; ``how`` combines the results of windows.
 
     Of an extreme, ``taken`` is the output of a window that counts the steps that have its own.
+    It goes ``over`` some axes.
     """
 
     node: str
     how: str  # sum, mean, max, min, first, last
     taken: str = ""
+    over: tuple[str, ...] = ()
+
+    def count(self, sizes: Mapping[str, int]) -> int:
+        """Of how many values it is."""
+        return prod(sizes[axis] for axis in self.over)
 
 
 @dataclass(frozen=True)
@@ -46,37 +53,40 @@ class Split:
 
     The window's outputs are labelled with the names of the reductions (and of the counts of
     extremes), and the head has static inputs of the names of reductions.  The start's outputs are
-    the initial values, labelled with the nodes that they belong to.
+    the initial values, labelled with the nodes that they belong to.  What does not run along the
+    ``axis`` of the windows is static here, even if it runs along another one.
     """
 
+    axis: str
     window: Graph
     head: Graph
     start: Graph
     reductions: tuple[Reduction, ...]
 
 
-def split(graph: Graph) -> Split:
-    """Split a checked graph with a loss; raises :class:`CannotSplit`."""
+def split(graph: Graph, axis: str | None = None) -> Split:
+    """Split a checked graph with a loss along an axis, the only one if none is named.
+
+    Raises :class:`CannotSplit`.
+    """
     if graph.loss is None:
         raise CannotSplit("it has no loss")
     if not graph.axes:
         raise CannotSplit("it has no time axis")
-    if len(graph.axes) > 1:
-        axes = " and ".join(f"`{axis}`" for axis in graph.axes)
-        raise CannotSplit(
-            f"it has two time axes, {axes}, and windows are along the only one; what one call needs"
-            " goes by the batch: run fewer sequences at once, and add their gradients"
-        )
-    future = [name for name, reach in graph.reach.items() if reach.future]
-    if future:
-        raise CannotSplit(f"`{future[0]}` is read from the future")
-    counting = [node.line for node in graph.nodes if node.operation == "step"]
-    if counting:  # a window would count from its own beginning
-        raise CannotSplit(f"line {counting[0]} counts the steps of the whole sequence")
-    found = [node for node in graph.nodes if reduces(graph, node)]
+    if axis is None and len(graph.axes) > 1:
+        axes = " and ".join(f"`{each}`" for each in graph.axes)
+        raise CannotSplit(f"it has two time axes, {axes}, and windows are along one of them")
+    axis = graph.axes[0] if axis is None else axis
+    for name, reach in delayed(graph, axis).items():
+        if reach.future:
+            raise CannotSplit(f"`{name}` is read from the future")
+    for node in graph.nodes:  # a window would count from its own beginning
+        if node.operation == "step" and node.options["axis"] == axis:
+            raise CannotSplit(f"line {node.line} counts the steps of the whole sequence")
+    found = [node for node in graph.nodes if reduces(graph, node, axis)]
     late = dependents(graph.nodes, (node.name for node in found))
     for node in graph.nodes:
-        if node.name in late and node.type.time:
+        if node.name in late and axis in node.type.axes:
             raise CannotSplit(f"`{node.name}` needs a value of the whole sequence at every step")
     reductions = tuple(map(reduction_of, found))
     early = [node for node in graph.nodes if node.name not in late]
@@ -89,18 +99,16 @@ def split(graph: Graph) -> Split:
         loss=None,
     )
     for node in needed(window, names).nodes:
-        if operation_of(node).counts and node.options["axis"] != BATCH:
+        if operation_of(node).counts and node.options["axis"] == axis:
             raise CannotSplit(f"`{node.name}` counts the steps of the whole sequence")
     given = {node.name for node in found}
     head_nodes = [
         Node(node.name, "input", (), node.type, line=node.line) if node.name in given else node
         for node in graph.nodes
-        if node.type.static
+        if axis not in node.type.axes
     ]
     head = needed(replace(graph, nodes=tuple(head_nodes), outputs=()), [graph.loss])
-    initials = {
-        name: graph[name].initial for name in graph.reach if graph[name].initial is not None
-    }
+    initials = {name: graph[name].initial for name in delayed(graph, axis)}
     start = needed(
         replace(
             graph,
@@ -109,11 +117,11 @@ def split(graph: Graph) -> Split:
         ),
         [initial for initial in initials.values() if initial],
     )
-    return Split(window, head, start, reductions)
+    return Split(axis, window, head, start, reductions)
 
 
-def reduces(graph: Graph, node: Node) -> bool:
-    """Whether a node reduces a sequence to one value.
+def reduces(graph: Graph, node: Node, along: str | None = None) -> bool:
+    """Whether a node reduces a sequence, along one axis or along any, to one value.
 
     Raises :class:`CannotSplit` where a step needs all steps, or where results of windows do not
     combine.
@@ -122,12 +130,17 @@ def reduces(graph: Graph, node: Node) -> bool:
     if entry.renames:
         axis, to = node.options["axis"], node.options["to"]
         raise CannotSplit(f"`{node.name}` reads the steps of {axis} along {to}, which needs all")
-    whole = not set(node.type.time).isdisjoint(over_axes(node.options))
-    if whole or (entry.sees_end and node.type.time):
+
+    def timed_axes(type_: Type) -> set[str]:
+        return {axis for axis in type_.time if along in (None, axis)}
+
+    own = timed_axes(node.type)
+    whole = not own.isdisjoint(over_axes(node.options))
+    if whole or (entry.sees_end and own and along in (None, node.options["axis"])):
         raise CannotSplit(f"`{node.name}` needs the whole sequence at every step")
-    if not node.type.static or not node.operands:
+    if own or not node.operands:
         return False
-    timed = any(graph[edge.source].type.time for edge in node.operands)
+    timed = any(timed_axes(graph[edge.source].type) for edge in node.operands)
     if timed and not entry.reduces and not entry.end:
         raise CannotSplit(f"`{node.name}` reduces a sequence in a way of its own")
     return timed
@@ -136,7 +149,8 @@ def reduces(graph: Graph, node: Node) -> bool:
 def reduction_of(node: Node) -> Reduction:
     """A reduction, with the way in which the results of windows combine."""
     how = operation_of(node).reduces or node.operation
-    return Reduction(node.name, how, f"{node.name}'taken" if how in ("max", "min") else "")
+    taken = f"{node.name}'taken" if how in ("max", "min") else ""
+    return Reduction(node.name, how, taken, over_axes(node.options))
 
 
 def outputs_of(reductions: Iterable[Reduction]) -> list[str]:
@@ -149,7 +163,7 @@ def of_window(graph: Graph, node: Node) -> tuple[Node, ...]:
     over, taken = node.options.get("over"), reduction_of(node).taken
     if operation_of(node).reduces == "mean":
         assert isinstance(over, tuple)
-        if len(over) > 1:
+        if len(over) > 1 and BATCH in over:
             raise CannotSplit(f"`{node.name}` is a mean over the steps and the batch at once")
         return (replace(node, operation="sum_over"),)
     if not taken:

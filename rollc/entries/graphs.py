@@ -122,8 +122,10 @@ def kernel_graphs(
     if len(graph.axes) > 1 and graph.outputs:
         makers |= stream_kernels(graph, run)
     if graph.loss is not None and truncate is None and combine == "sum":
-        with suppress(CannotSplit):
-            makers |= window_kernels(run(WINDOWS, run(CANONICALIZE, graph)), run)
+        simple = run(CANONICALIZE, graph)
+        for axis in graph.axes:
+            with suppress(CannotSplit):
+                makers |= window_kernels(run(WINDOWS, simple, axis), run)
     if graph.loss is not None and combine == "sum":
         for lengths in (False, True):
             with suppress(CannotSplit, LengthsError):

@@ -8,6 +8,7 @@ from rollc.autodiff.arrivals import arrivals
 from rollc.autodiff.window_split import Split
 from rollc.entries.passes import ADJOINT, CANONICALIZE, EXPOSE_STATE
 from rollc.ir.graph import Graph
+from rollc.ir.names import along
 from rollc.support.passes import Runner
 
 
@@ -16,7 +17,7 @@ def window_kernels(split: Split, run: Runner | None = None) -> dict[str, Callabl
     run = run or Runner()
 
     def opened() -> Graph:
-        made: Graph = run(CANONICALIZE, run(EXPOSE_STATE, split.window))
+        made: Graph = run(CANONICALIZE, run(EXPOSE_STATE, split.window, split.axis))
         return made
 
     def derived() -> Graph:
@@ -25,7 +26,8 @@ def window_kernels(split: Split, run: Runner | None = None) -> dict[str, Callabl
         made: Graph = run(CANONICALIZE, run(ADJOINT, simple, of="outputs", arriving=names))
         return made
 
-    return {"window": opened, "window.vjp": derived}
+    name = along("window", split.window.axes, split.axis)
+    return {name: opened, f"{name}.vjp": derived}
 
 
 def _read_by_all(split: Split) -> set[str]:

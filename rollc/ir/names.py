@@ -23,9 +23,14 @@ def lengths_leaves(axes: Sequence[str]) -> dict[str, str]:
     return {axis: f"{LENGTHS}.{axis}" for axis in axes}
 
 
+def along(name: str, axes: Sequence[str], axis: str) -> str:
+    """The name of a kernel of windows along an axis, which it has where there are several."""
+    return name if len(axes) == 1 else f"{name}-{axis}"
+
+
 def state_variant(axes: Sequence[str], axis: str) -> str:
     """What follows the name of a kernel that takes the state along an axis."""
-    return ".state" if len(axes) == 1 else f".state-{axis}"
+    return along(".state", axes, axis)
 
 
 def whole_names(names: Iterable[str]) -> dict[str, str]:

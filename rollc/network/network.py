@@ -617,6 +617,7 @@ class Network:
         *,
         checkpoint: int | None = None,
         memory: int | None = None,
+        axis: str | None = None,
         training: bool = False,
         seed: Seed = 0,
     ) -> tuple[Plan, Callable[[], tuple[float, dict[str, Array]]]]:
@@ -633,6 +634,9 @@ class Network:
             The steps of a window.
         memory : int, optional
             In its place, the bytes that the run may take: windows are as long as they allow.
+        axis : str, optional
+            The time axis that is cut, where either of two can be; without it that of more steps.
+            Each window has all steps of the other one, and computes what runs along that alone.
 
         Returns
         -------
@@ -666,7 +670,7 @@ class Network:
         if self.steps is not None:
             raise InputError("windows need a network for any number of steps")
         call = self._losses(params, inputs, steps, None, None, training, seed)
-        return windows(call, checkpoint, memory)
+        return windows(call, checkpoint, memory, axis)
 
     def forward_sensitivities(
         self,

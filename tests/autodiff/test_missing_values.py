@@ -214,13 +214,8 @@ def windows(graph: Graph, leaves: dict[str, Array], every: int) -> tuple[float, 
     simple = canonicalize(graph)
     parts = split(simple)
     makers = window_kernels(parts)
-
-    class OfSteps(Interpreted):
-        def run(self, leaves: Any, steps: Any, batch: int, phases: Any) -> Any:
-            return super().run(leaves, {"t": steps}, batch, phases)
-
-    kernel: Any = cache(lambda entry: OfSteps(makers[entry]()))
-    return Windowed(simple, parts, kernel, "float64").value_and_grad(leaves, STEPS, BATCH, every)
+    kernel: Any = cache(lambda entry: Interpreted(makers[entry]()))
+    return Windowed(simple, parts, kernel, "float64", SIZES).value_and_grad(leaves, every)
 
 
 def pulled_back(graph: Graph, leaves: dict[str, Array]) -> dict[str, Array]:

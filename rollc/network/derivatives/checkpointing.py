@@ -11,7 +11,7 @@ for recurrent networks, Gruslys et al., Memory-efficient backpropagation through
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from rollc.autodiff.adjoint import adjoint, differentiable, seed_name
 from rollc.autodiff.window_split import CannotSplit, Split, outputs_of, split
 from rollc.errors import InputError
-from rollc.ir.graph import BATCH, LEAVES, Graph
+from rollc.ir.graph import BATCH, LEAVES, Graph, Node
 from rollc.ir.interpreter import initial_values, interpret
-from rollc.ir.names import STATE
+from rollc.ir.names import STATE, along
 from rollc.kernel.cost import work
+from rollc.network.arrays import unknown
 from rollc.network.derivatives.window_reductions import combined, shared
 from rollc.network.evaluation import Evaluation, LossAndGradients
 from rollc.support.checks import whole
@@ -54,60 +55,74 @@ class Plan:
     extra : float
         The work that windows add, as a part of the work of a run without them (in operations on
         numbers).
+    axis : str
+        The time axis that is cut.
     """
 
     steps: int  # of a window
     windows: int
     bytes: int
     extra: float
+    axis: str = "t"
 
 
 class Windowed:
-    """The loss and the gradients of a network, window by window."""
+    """The loss and the gradients of a network, window by window along an axis.
+
+    ``sizes`` are the numbers of steps and of sequences.
+    """
 
     def __init__(
-        self, graph: Graph, split: Split, kernel: Callable[[str], Kernel], dtype: str
+        self,
+        graph: Graph,
+        split: Split,
+        kernel: Callable[[str], Kernel],
+        dtype: str,
+        sizes: Mapping[str, int],
     ) -> None:
         self.graph = graph
         self.split = split
+        self.axis = split.axis
         self.kernel = kernel
         self.dtype = np.dtype(dtype)
+        self.sizes = sizes
+        self.steps = sizes[split.axis]
+        self.entry = along("window", graph.axes, split.axis)
+        # The place of the axis in the arrays of leaves that run along it.
         self.timed = {
-            node.name for node in graph.nodes if node.operation in LEAVES and node.type.time
+            node.name: node.type.axes.index(self.axis)
+            for node in graph.nodes
+            if node.operation in LEAVES and self.axis in node.type.axes
         }
         self._head_adjoint = canonicalize(adjoint(split.head))
         self._start_adjoint = canonicalize(adjoint(split.start, of="outputs"))
 
-    def plan(self, steps: int, batch: int, every: int) -> Plan:
+    def plan(self, every: int) -> Plan:
         """What windows of ``every`` steps take."""
-        every = min(every, steps)
-        sizes = {self._axis: every, BATCH: batch}
+        steps, every = self.steps, min(every, self.steps)
+        sizes = {**self.sizes, self.axis: every}
         windows = -(-steps // every)
-        states = sum(
-            prod(node.type.shape) * (batch if BATCH in node.type.axes else 1)
-            for node in expose_state(self.split.window).leaves("state")
-        )
-        # The backward pass begins with the buffers of the forward pass still there.
-        kernels = self.kernel("window").bytes(sizes) + self.kernel("window.vjp").bytes(sizes)
-        gradients = sum(
-            prod(node.type.shape)
-            * prod({self._axis: steps, BATCH: batch}[a] for a in node.type.axes)
-            for node in self.graph.nodes
-            if differentiable(node)
-        )
-        kept = ((windows + 1) * states + gradients) * self.dtype.itemsize
-        again, alone = (
-            work(self.kernel(entry).program, steps, batch) for entry in ("window", "window.vjp")
-        )
-        return Plan(every, windows, kernels + kept, again / alone)
 
-    def fitting(self, steps: int, batch: int, most: int) -> Plan:
+        def count(nodes: Iterable[Node]) -> int:
+            types = [node.type for node in nodes]
+            return sum(prod(self.sizes[a] for a in type_.axes) * type_.size for type_ in types)
+
+        states = count(expose_state(self.split.window, self.axis).leaves("state"))
+        gradients = count(filter(differentiable, self.graph.nodes))
+        # The backward pass begins with the buffers of the forward pass still there.
+        names = (self.entry, f"{self.entry}.vjp")
+        kernels = sum(self.kernel(name).bytes(sizes) for name in names)
+        kept = ((windows + 1) * states + gradients) * self.dtype.itemsize
+        again, alone = (work(self.kernel(name).program, steps, self.sizes[BATCH]) for name in names)
+        return Plan(every, windows, kernels + kept, again / alone, self.axis)
+
+    def fitting(self, most: int) -> Plan:
         """The longest windows that take at most ``most`` bytes; raises :class:`InputError`."""
         best: Plan | None = None
         least: Plan | None = None
-        every = steps
+        every = self.steps
         while every >= 1:
-            plan = self.plan(steps, batch, every)
+            plan = self.plan(every)
             if plan.bytes <= most:
                 best = plan
                 break
@@ -122,33 +137,31 @@ class Windowed:
             )
         return best
 
-    @property
-    def _axis(self) -> str:
-        return self.graph.axes[0]
-
     def value_and_grad(
-        self, leaves: Mapping[str, Array], steps: int, batch: int, every: int
+        self, leaves: Mapping[str, Array], every: int
     ) -> tuple[float, dict[str, Array]]:
         """The loss and the gradients of parameters and inputs, by name.
 
         ``leaves`` are arrays with time and batch in front, as the kernels take them.
         """
-        sizes = {self._axis: steps, BATCH: batch}
+        sizes, steps = self.sizes, self.steps
         borders = [*range(0, steps, every), steps]
         state = {
             STATE + name: array
-            for name, array in initial_values(self.graph, leaves, sizes, self.dtype).items()
+            for name, array in initial_values(
+                self.graph, leaves, sizes, self.dtype, self.axis
+            ).items()
         }
         states, parts = [state], []
         for first, last in pairwise(borders):
-            found = self._run("window", leaves, state, first, last, batch, ("primal",))
+            found = self._run(self.entry, leaves, state, first, last, ("primal",))
             parts.append(
                 {name: found["output", name] for name in outputs_of(self.split.reductions)}
             )
             state = {name: found["output", name] for name in state}
             states.append(state)
         values = {
-            r.node: combined(r, [part[r.node] for part in parts], steps)
+            r.node: combined(r, [part[r.node] for part in parts], sizes)
             for r in self.split.reductions
         }
         loss, gradients, cotangents = self._head(leaves, values, sizes)
@@ -156,7 +169,7 @@ class Windowed:
         states.pop()
         for index in reversed(range(len(parts))):
             seeds = {
-                seed_name(r.node): shared(r, cotangents[r.node], parts, index, values, steps)
+                seed_name(r.node): shared(r, cotangents[r.node], parts, index, values, sizes)
                 if r.node in cotangents
                 else np.zeros_like(values[r.node])  # the loss does not read it
                 for r in self.split.reductions
@@ -167,12 +180,11 @@ class Windowed:
             }
             first, last = borders[index], borders[index + 1]
             found = self._run(
-                "window.vjp",
+                f"{self.entry}.vjp",
                 {**leaves, **seeds},
                 states.pop(),
                 first,
                 last,
-                batch,
                 ("primal", "adjoint", "inputs"),
             )
             for (sort, label), array in found.items():
@@ -181,9 +193,11 @@ class Windowed:
                 if label in following:
                     following[label] = array
                 elif label in self.timed:
+                    place = self.timed[label]
                     if label not in gradients:
-                        gradients[label] = np.empty((steps, *array.shape[1:]), array.dtype)
-                    gradients[label][first:last] = array
+                        shape = (*array.shape[:place], steps, *array.shape[place + 1 :])
+                        gradients[label] = np.empty(shape, array.dtype)
+                    gradients[label][part_of(place, first, last)] = array
                 else:
                     gradients[label] = gradients[label] + array if label in gradients else array
             del found  # before the next window takes memory
@@ -198,14 +212,14 @@ class Windowed:
         state: Mapping[str, Array],
         first: int,
         last: int,
-        batch: int,
         phases: tuple[str, ...],
     ) -> dict[tuple[str, str], Array]:
         inside = {
-            name: array[first:last] if name in self.timed else array
+            name: array[part_of(self.timed[name], first, last)] if name in self.timed else array
             for name, array in leaves.items()
         }
-        return self.kernel(entry).run({**inside, **state}, last - first, batch, phases)
+        counts = {axis: self.sizes[axis] for axis in self.graph.axes} | {self.axis: last - first}
+        return self.kernel(entry).run({**inside, **state}, counts, self.sizes[BATCH], phases)
 
     def _head(
         self, leaves: Mapping[str, Array], values: Mapping[str, Array], sizes: Mapping[str, int]
@@ -228,7 +242,7 @@ class Windowed:
         """The gradients that pass the initial values."""
         seeds: dict[str, Array] = {}
         for name, initial in self.split.start.outputs:
-            folded = _folded(self.graph, name, initial, states[STATE + name])
+            folded = self._folded(name, initial, states[STATE + name])
             seed = seed_name(initial)
             seeds[seed] = seeds[seed] + folded if seed in seeds else folded
         if not seeds:
@@ -237,9 +251,23 @@ class Windowed:
         found = interpret(derived, {**leaves, **seeds}, sizes, self.dtype)
         return {label: np.array(found[name]) for label, name in derived.gradients}
 
+    def _folded(self, name: str, initial: str, cotangent: Array) -> Array:
+        """The cotangent of an initial value, from that of the rows that it fills."""
+        node, start = self.graph[name], self.graph[initial]
+        axes = [axis for axis in node.type.axes if axis != self.axis]
+        lead = len(axes)
+        if len(start.type.shape) == len(node.type.shape):
+            cotangent = cotangent.sum(axis=lead)
+        else:  # rows that nothing reads any more are in front
+            unread = start.type.shape[0] - cotangent.shape[lead]
+            rows = [(unread if axis == lead else 0, 0) for axis in range(cotangent.ndim)]
+            cotangent = np.pad(cotangent, rows)
+        constant = tuple(axes.index(axis) for axis in axes if axis not in start.type.axes)
+        return np.asarray(cotangent.sum(axis=constant))
+
 
 def windows(
-    call: Evaluation, checkpoint: int | None, memory: int | None
+    call: Evaluation, checkpoint: int | None, memory: int | None, axis: str | None
 ) -> tuple[Plan, Callable[[], LossAndGradients]]:
     """A plan for a call in windows of so many steps, or so few bytes, and what carries it out."""
     if (checkpoint is None) == (memory is None):
@@ -250,39 +278,43 @@ def windows(
         memory = whole("`memory`", memory, 1)
     network, sizes = call.network, call.sizes
     graph = canonicalize(network.graph)
-    try:
-        run = Windowed(graph, split(graph), network.kernel, network.dtype)
-    except CannotSplit as error:
-        raise InputError(f"`{graph.name}` cannot run in windows: {error}") from None
+    found = split_along(graph, axis, sizes.steps)
     noted, labels = call.noted("windows"), network.labels(("params", "inputs"))
     if sizes.empty:
-        return Plan(0, 0, 0, 0.0), call.gradients_of_nothing(labels, noted)
-    (count,) = sizes.steps.values()
-    if memory is not None:
-        plan = run.fitting(count, sizes.batch, memory)
-    else:
-        assert checkpoint is not None
-        plan = run.plan(count, sizes.batch, checkpoint)
+        return Plan(0, 0, 0, 0.0, found.axis), call.gradients_of_nothing(labels, noted)
+    run = Windowed(graph, found, network.kernel, network.dtype, sizes.axes)
+    plan = run.plan(checkpoint) if checkpoint is not None else run.fitting(memory or 1)
 
     def value_and_grad() -> LossAndGradients:
         noted.check()
-        loss, found = run.value_and_grad(call.leaves, count, sizes.batch, plan.steps)
+        loss, found = run.value_and_grad(call.leaves, plan.steps)
         results = {("gradient", label): array for label, array in found.items()}
         return loss, call.gradients(results, labels)
 
     return plan, value_and_grad
 
 
-def _folded(graph: Graph, name: str, initial: str, cotangent: Array) -> Array:
-    """The cotangent of an initial value, from that of the rows that it fills."""
-    node, start = graph[name], graph[initial]
-    lead = 1 if BATCH in node.type.axes else 0
-    if len(start.type.shape) == len(node.type.shape):
-        cotangent = cotangent.sum(axis=lead)
-    else:  # rows that nothing reads any more are in front
-        unread = start.type.shape[0] - cotangent.shape[lead]
-        rows = [(unread if axis == lead else 0, 0) for axis in range(cotangent.ndim)]
-        cotangent = np.pad(cotangent, rows)
-    if lead and BATCH not in start.type.axes:
-        cotangent = cotangent.sum(axis=0)
-    return cotangent
+def split_along(graph: Graph, axis: str | None, steps: Mapping[str, int]) -> Split:
+    """The graphs of windows along an axis; if none is named, along the one of the most steps.
+
+    Raises :class:`InputError` where there are no windows, with the reason.
+    """
+    if axis is not None and axis not in graph.axes:
+        raise InputError(unknown("axis", axis, dict.fromkeys(graph.axes)))
+    found, reasons = [], {}
+    for each in graph.axes or ("t",):
+        if axis in (None, each):
+            try:
+                found.append(split(graph, each))
+            except CannotSplit as error:
+                reasons[each] = str(error)
+    if not found:
+        several = len(graph.axes) > 1
+        why = (f"along {each}, {reason}" if several else reason for each, reason in reasons.items())
+        raise InputError(f"`{graph.name}` cannot run in windows: {'; '.join(why)}")
+    return max(found, key=lambda parts: steps[parts.axis])
+
+
+def part_of(place: int, first: int, last: int) -> tuple[slice, ...]:
+    """Some steps of an array, along the axis at a place."""
+    return (*(slice(None),) * place, slice(first, last))

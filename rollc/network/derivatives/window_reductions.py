@@ -18,7 +18,7 @@ Array = NDArray[Any]
 WHOLE = np.dtype(np.float64)  # of sums over windows
 
 
-def combined(reduction: Reduction, parts: list[Array], steps: int) -> Array:
+def combined(reduction: Reduction, parts: list[Array], sizes: Mapping[str, int]) -> Array:
     """A reduction of the whole sequence, from those of its windows."""
     match reduction.how:
         case "first":
@@ -31,7 +31,8 @@ def combined(reduction: Reduction, parts: list[Array], steps: int) -> Array:
             return np.asarray(np.min(parts, axis=0))
         case how:
             total = np.sum(parts, axis=0, dtype=np.float64)
-            return np.asarray(total / steps if how == "mean" else total).astype(parts[0].dtype)
+            total = total / reduction.count(sizes) if how == "mean" else total
+            return np.asarray(total).astype(parts[0].dtype)
 
 
 def shared(
@@ -40,14 +41,15 @@ def shared(
     parts: Sequence[Mapping[str, Array]],
     index: int,
     values: Mapping[str, Array],
-    steps: int,
+    sizes: Mapping[str, int],
 ) -> Array:
     """What a window gets of the cotangent of a reduction."""
     match reduction.how:
         case "sum":
             return cotangent
         case "mean":
-            return np.asarray(cotangent / np.asarray(steps, dtype=cotangent.dtype))
+            count = np.asarray(reduction.count(sizes), dtype=cotangent.dtype)
+            return np.asarray(cotangent / count)
         case "first":
             return cotangent if index == 0 else np.zeros_like(cotangent)
         case "last":

@@ -61,13 +61,6 @@ def test_the_numbers_are_those_of_the_whole(every: int) -> None:
         np.testing.assert_allclose(found[name], gradient, atol=2e-5 * scale, err_msg=name)
 
 
-class Window(Interpreted):
-    """A kernel of a window without code."""
-
-    def run(self, leaves: Any, steps: Any, batch: int, phases: Any) -> Any:
-        return super().run(leaves, {"t": steps}, batch, phases)
-
-
 @pytest.mark.parametrize("every", [1, 2, 3])
 @pytest.mark.parametrize("how", ["max", "min"])
 def test_steps_with_an_equal_extreme_share_in_whichever_windows(how: str, every: int) -> None:
@@ -76,8 +69,9 @@ def test_steps_with_an_equal_extreme_share_in_whichever_windows(how: str, every:
     x = np.array([[1.0, 5.0], [1.0, 2.0], [0.0, 5.0], [0.0, 2.0], [1.0, 5.0]])
     leaves, parts = {"a": np.array(1.0), "x": x}, split(graph)
     makers = window_kernels(parts)
-    kernel: Any = lambda entry: Window(makers[entry]())  # noqa: E731
-    _, found = Windowed(graph, parts, kernel, "float64").value_and_grad(leaves, 5, 2, every)
+    kernel: Any = lambda entry: Interpreted(makers[entry]())  # noqa: E731
+    run = Windowed(graph, parts, kernel, "float64", {"t": 5, "batch": 2})
+    _, found = run.value_and_grad(leaves, every)
     derived = adjoint(graph)
     expected = interpret(derived, leaves, {"t": 5, "batch": 2})
     for label, name in derived.gradients:

@@ -32,9 +32,9 @@ class Interpreted:
         self.graph = graph
 
     def run(
-        self, leaves: dict[str, Array], steps: int, batch: int, phases: object
+        self, leaves: dict[str, Array], steps: dict[str, int], batch: int, phases: object
     ) -> dict[tuple[str, str], Array]:
-        found = interpret(self.graph, leaves, {"t": steps, "batch": batch})
+        found = interpret(self.graph, leaves, {**steps, "batch": batch})
         outputs = {("output", label): found[name] for label, name in self.graph.outputs}
         return outputs | {("gradient", label): found[name] for label, name in self.graph.gradients}
 
@@ -67,8 +67,8 @@ def test_windows_give_the_gradients_of_the_whole(
     leaves = random_leaves(graph, sizes, seed)
     whole = adjoint(simple)
     expected = interpret(whole, leaves, sizes)
-    loss, gradients = Windowed(simple, parts, kernel, "float64").value_and_grad(
-        leaves, steps, 2, every
+    loss, gradients = Windowed(simple, parts, kernel, "float64", sizes).value_and_grad(
+        leaves, every
     )
     np.testing.assert_allclose(loss, expected["loss"], rtol=1e-9, atol=1e-12)
     for label, name in whole.gradients:

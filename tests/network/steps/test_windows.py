@@ -58,9 +58,9 @@ def network(text: str) -> Network:
 
 
 @cache
-def built(backend: str) -> Network:
-    """The grid, with the kernels of a backend."""
-    return network_of(WHOLE, "float64")
+def built(backend: str, text: str) -> Network:
+    """A network with the kernels of a backend."""
+    return network_of(text, "float64")
 
 
 def given_for(net: Network) -> tuple[Arrays, Arrays]:
@@ -89,7 +89,7 @@ def windows(axis: str, size: int = 2) -> list[range]:
 @pytest.mark.parametrize("axis", ["s", "t"])
 @pytest.mark.parametrize("ragged", [False, True])
 def test_windows_give_what_the_whole_gives(axis: str, ragged: bool, each_backend: str) -> None:
-    net = built(each_backend)
+    net = built(each_backend, WHOLE)
     params, given = given_for(net)
     own = {"s": np.array([4, 1, 3]), "t": np.array([2, 5, 4])}
     lengths: Any = own if ragged else None
@@ -121,6 +121,46 @@ def test_windows_give_what_the_whole_gives(axis: str, ragged: bool, each_backend
     for name, total in sums.items():
         np.testing.assert_allclose(total, meant[name], rtol=1e-9)
     np.testing.assert_allclose(np.concatenate(pieces, place), meant["x"], rtol=1e-9, atol=1e-14)
+
+
+SUMMED = (
+    WHOLE.replace("over s), over t)", "over s), over t) + sum(mean(sum(k, over t), over s))")
+    + """
+param b: [3, 2]
+k = 0.3 * f + 0.1 * k[t-3]
+init k over t = b
+"""
+)
+
+
+@pytest.mark.parametrize("axis", ["s", "t"])
+def test_gradients_in_little_memory(axis: str, each_backend: str) -> None:
+    net = built(each_backend, SUMMED)
+    params, given = given_for(net)
+    loss, meant = net.value_and_grad(params, given)
+    for options in ({"checkpoint": 1}, {"checkpoint": 3}, {"memory": 10**9}):
+        plan, run = net.windows(params, given, axis=axis, **options)
+        assert (plan.axis, plan.windows) == (axis, -(-STEPS[axis] // plan.steps))
+        found_loss, found = run()
+        assert found_loss == pytest.approx(loss, rel=1e-12)
+        assert found.keys() == meant.keys()
+        for name, array in meant.items():
+            np.testing.assert_allclose(found[name], array, rtol=1e-9, atol=1e-13, err_msg=name)
+
+
+def test_windows_are_along_the_axis_of_more_steps_that_has_them(each_backend: str) -> None:
+    net = built(each_backend, SUMMED)
+    assert net.windows(*given_for(net), checkpoint=2)[0].axis == "t"
+    net = built(each_backend, DECODER)
+    params, given = given_for(net)
+    given["x"] = given["x"][[0, 1, 2, 3, 2, 1, 0]]
+    plan, run = net.windows(params, given, checkpoint=2)
+    assert (plan.axis, plan.windows) == ("t", 3)
+    meant = net.value_and_grad(params, given)[1]
+    for name, array in run()[1].items():
+        np.testing.assert_allclose(array, meant[name], rtol=1e-10, err_msg=name)
+    with pytest.raises(InputError, match=r"along s, `.*` needs the whole sequence at every step"):
+        net.windows(params, given, checkpoint=2, axis="s")
 
 
 def test_gradients_stop_where_a_window_begins() -> None:
