@@ -30,6 +30,7 @@ _TORCH = "test_torch_cells.py::test_a_cell"
 _COMPLEX = "test_complex_cells.py::test_values_and_gradients"
 _HEADS = "cells/test_attention_cells.py::test_sums_over_all_earlier_steps"
 _NAIVE = "cells/test_attention_cells.py::test_the_authors_naive_implementation"
+_GATED = "cells/test_gated_recurrences.py::test_values_and_gradients"
 _DYNAMICS, _DELAYS = "systems/test_dynamics.py::", "systems/test_delays.py::"
 _SEQUENCES, _SPACE = "systems/test_sequences.py::", "systems/test_state_space.py::"
 _PAIRS = "test_two_axis_recurrences.py::"
@@ -64,6 +65,7 @@ GROUPS: dict[str, tuple[System, ...]] = {
         _system("GRU, reset before the product", "cells/gru", _LOOP, f"{_TORCH}[gru_before]"),
         _system("minimal gated unit", "cells/mgu", _LOOP, f"{_TORCH}[mgu]"),
         _system("minGRU", "cells/min_gru", _LOOP, f"{_TORCH}[min_gru]"),
+        _system("GRU-D", "cells/gru_d", _LOOP, f"{_LIBRARY}[gru_d]"),
         _system("IndRNN", "cells/indrnn", _LOOP, f"{_TORCH}[indrnn]"),
         _system(
             "convolutional LSTM", "cells/conv_lstm", "PyTorch's `conv2d`", f"{_LIBRARY}[conv_lstm]"
@@ -144,6 +146,22 @@ GROUPS: dict[str, tuple[System, ...]] = {
             f"{_NAIVE}[authors_rwkv6_memory]",
         ),
         _system(
+            "RWKV-7, two layers",
+            "cells/rwkv7",
+            "products of matrices; the authors' `RWKV_x070_TMix_one`; fla's `dplr_recurrence`",
+            f"{_GATED}[rwkv7]",
+            f"{_GATED}[rwkv7_authors]",
+            f"{_GATED}[rwkv7_fla]",
+        ),
+        _system(
+            "HGRN2",
+            "cells/hgrn2",
+            _SUMS + "; fla's `naive_recurrent_gla`",
+            f"{_GATED}[hgrn2]",
+            f"{_GATED}[hgrn2_fla]",
+        ),
+        _system("Griffin, with its RG-LRU", "cells/griffin", _SUMS, f"{_GATED}[griffin]"),
+        _system(
             "self-attention, a block of a transformer",
             "sequences/attention",
             "PyTorch's `TransformerEncoderLayer`",
@@ -156,6 +174,7 @@ GROUPS: dict[str, tuple[System, ...]] = {
             "systems/test_heads.py::test_attention_with_heads_to_the_last_steps",
         ),
         _system("neural Turing machine", "cells/ntm", _LOOP, f"{_LIBRARY}[ntm]"),
+        _system("differentiable neural computer", "cells/dnc", _LOOP, f"{_LIBRARY}[dnc]"),
     ),
     "Continuous time, state spaces and filters": (
         _system(
@@ -185,6 +204,7 @@ GROUPS: dict[str, tuple[System, ...]] = {
         _system("diagonal state space", "cells/diagonal", _LOOP, f"{_TORCH}[diagonal]"),
         _system("LRU", "cells/lru", "PyTorch's complex numbers", f"{_COMPLEX}[lru]"),
         _system("S4D", "cells/s4d", "its convolution, in PyTorch", f"{_COMPLEX}[s4d]"),
+        _system("S5", "cells/s5", "PyTorch's `matrix_exp`", f"{_COMPLEX}[s5]"),
         _system("unitary RNN", "cells/unitary", "PyTorch's `fft`", f"{_COMPLEX}[unitary]"),
         _system(
             "Legendre memory unit",
@@ -192,6 +212,7 @@ GROUPS: dict[str, tuple[System, ...]] = {
             "SciPy's `cont2discrete`, PyTorch",
             f"{_LIBRARY}[lmu]",
         ),
+        _system("coRNN", "cells/cornn", _LOOP, f"{_LIBRARY}[cornn]"),
         _system("CfC", "cells/cfc", "ncps's `CfCCell`", f"{_LIBRARY}[cfc]"),
         _system("LTC", "cells/ltc", "ncps's `LTCCell`", f"{_LIBRARY}[ltc]"),
         _system(
@@ -409,6 +430,12 @@ GROUPS: dict[str, tuple[System, ...]] = {
             "sequences/ctc",
             "PyTorch's `ctc_loss`",
             _PAIRS + "test_the_loss_of_connectionist_temporal_classification",
+        ),
+        _system(
+            "RNN transducer",
+            "sequences/transducer",
+            "all paths, one by one, in PyTorch",
+            _PAIRS + "test_the_loss_of_a_transducer",
         ),
     ),
     "Probability, forecasts and decisions": (

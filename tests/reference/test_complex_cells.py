@@ -39,6 +39,19 @@ def s4d(p: Any, xs: Any) -> list[Any]:
     return found
 
 
+def s5(p: Any, xs: Any) -> list[Any]:
+    """By the exponential of a matrix, which has the step of what is held over it beside it."""
+    h, found = torch.zeros(B, H, dtype=torch.complex128), []
+    rates = torch.diag(-torch.exp(p["y.decay"]) + 1j * p["y.pitch"])
+    pace = torch.exp(p["y.pace"])[:, None]
+    both = torch.cat([torch.cat([pace * rates, pace * p["y.B"]], 1), torch.zeros(D, H + D)])
+    step = torch.linalg.matrix_exp(both)[:H]
+    for x in xs:
+        h = torch.cat([h, x.to(h.dtype)], 1) @ step.T
+        found.append(2 * (h @ p["y.C"].T).real + p["y.direct"] * x)
+    return found
+
+
 def unitary(p: Any, xs: Any) -> list[Any]:
     def reflected(z: Any, v: Any) -> Any:
         mirror = torch.eye(H) - 2 * torch.outer(v, v.conj()) / (v.abs() ** 2).sum()
@@ -55,7 +68,12 @@ def unitary(p: Any, xs: Any) -> list[Any]:
     return found
 
 
-CELLS = {"lru": (lru, f"H={H}"), "s4d": (s4d, "N=4"), "unitary": (unitary, f"H={H}")}
+CELLS = {
+    "lru": (lru, f"H={H}"),
+    "s4d": (s4d, "N=4"),
+    "s5": (s5, f"P={H}"),
+    "unitary": (unitary, f"H={H}"),
+}
 
 
 @pytest.fixture(scope="module", params=list(CELLS))
@@ -95,6 +113,10 @@ def test_they_start_as_their_papers_say(cell: tuple[str, Network]) -> None:
         assert (radius >= 0.5).all()
         assert (radius <= 0.99).all()
         assert (np.exp(params["y.θ"]) < 2 * math.pi).all()
+    elif name == "s5":
+        np.testing.assert_allclose(-np.exp(params["y.decay"]), -0.5)
+        np.testing.assert_allclose(params["y.pitch"], math.pi * np.arange(H))
+        assert (np.abs(params["y.pace"] - np.log(0.01)) <= np.log(10)).all()
     elif name == "s4d":
         np.testing.assert_allclose(-np.exp(params["y.rate"]), -0.5)
         np.testing.assert_allclose(params["y.pitch"], [math.pi * np.arange(4)] * D)

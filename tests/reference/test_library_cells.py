@@ -134,6 +134,106 @@ def ntm(p: Tensors, xs: Any) -> tuple[list[Any], ...]:
     return found
 
 
+def cornn(p: Tensors, xs: Any) -> tuple[list[Any], ...]:
+    y, z, found = zeros(3), zeros(3), ([], [])
+    for x in xs:
+        force = torch.tanh(y @ p["W"].T + z @ p["Wz"].T + x @ p["V"].T + p["b"])
+        z = z + 0.5 * (force - 1.5 * y - 0.4 * z)
+        y = y + 0.5 * z
+        found[0].append(y)
+        found[1].append(z)
+    return found
+
+
+def gru_d(p: Tensors, xs: Any, masks: Any, spans: Any, means: Any) -> tuple[list[Any], ...]:
+    """Of each element by itself: the last value that was seen, and how long ago that was."""
+    h, found = zeros(3), []
+    for t, m in enumerate(masks):
+        since, last = zeros(2), zeros(2)
+        for s in range(t + 1):
+            since = spans[s][:, None] + (1 - masks[s - 1] if s else 1) * since
+            last = torch.where(masks[s] == 1, xs[s], last) if s < t else last
+        kept = torch.exp(-torch.relu(p["fade"] * since + p["bx"]))
+        x = torch.where(m == 1, xs[t], kept * last + (1 - kept) * means[t])
+        h = torch.exp(-torch.relu(since @ p["Wh"].T + p["bh"])) * h
+        wz, wr, wc = (x @ p["W"].T + m @ p["V"].T + p["b"]).chunk(3, -1)
+        uz, ur = (h @ p["U"].T).chunk(2, -1)
+        z, r = torch.sigmoid(wz + uz), torch.sigmoid(wr + ur)
+        h = (1 - z) * h + z * torch.tanh(wc + (r * h) @ p["Uc"].T)
+        found.append(h)
+    return (found,)
+
+
+def dnc(p: Tensors, xs: Any) -> tuple[list[Any], ...]:
+    """Sequence by sequence: the free rows by sorting, the links and the heads one by one."""
+    alone = [_dnc(p, xs[:, place]) for place in range(B)]
+    return tuple(
+        [torch.stack([found[result][t] for found in alone]) for t in range(len(xs))]
+        for result in range(3)
+    )
+
+
+def _dnc(p: Tensors, xs: Any) -> tuple[list[Any], ...]:
+    F = torch.nn.functional
+    core = torch.nn.LSTMCell(6, 3).double()
+    gates = {"weight_ih": p["h.W"], "weight_hh": p["h.U"], "bias_ih": p["h.b"]}
+    gates["bias_hh"] = torch.zeros(12, dtype=torch.float64)
+    rows, width, heads = 3, 2, 2
+    parts = [heads * width, width, width, width, 1, 1, 1, heads, heads, 3 * heads]
+
+    def near(M: Any, k: Any, sharp: Any) -> Any:
+        scores = [row @ k / (row.norm() * k.norm() + 1e-6) for row in M]
+        return F.softmax(sharp * torch.stack(scores), 0)
+
+    h, c, u, w, order, M, links, reads = (
+        torch.zeros(shape, dtype=torch.float64)
+        for shape in (3, 3, rows, rows, rows, (rows, width), (rows, rows), (heads, rows))
+    )
+    found = ([], [], [])
+    for x in xs:
+        h, c = of_module(
+            core, gates, torch.cat([x, (reads @ M).flatten()])[None], (h[None], c[None])
+        )
+        h, c = h[0], c[0]
+        told = (p["P"] @ h + p["b"]).split(parts)
+        keys, key, erase, new, beta, at_free, gate, sharp, free, modes = told
+        u = u + w - u * w
+        for head in range(heads):
+            u = u * (1 - torch.sigmoid(free[head]) * reads[head])
+        room, full = {}, torch.ones((), dtype=torch.float64)
+        for place in sorted(range(rows), key=lambda row: u[row].item()):
+            room[place] = (1 - u[place]) * full
+            full = full * u[place]
+        a = torch.stack([room[place] for place in range(rows)])
+        mixed = torch.sigmoid(at_free) * a
+        mixed = mixed + (1 - torch.sigmoid(at_free)) * near(M, key, 1 + F.softplus(beta))
+        w = torch.sigmoid(gate) * mixed
+        M = M - M * torch.outer(w, torch.sigmoid(erase)) + torch.outer(w, new)
+        links = torch.stack(
+            [
+                sum(
+                    (
+                        F.one_hot(torch.tensor(j), rows)
+                        * ((1 - w[i] - w[j]) * links[i, j] + w[i] * order[j])
+                    )
+                    for j in range(rows)
+                    if j != i
+                )
+                for i in range(rows)
+            ]
+        )
+        order = (1 - w.sum()) * order + w
+        looked = []
+        for head, k in enumerate(keys.chunk(heads)):
+            back, content, on = F.softmax(modes[3 * head : 3 * head + 3], 0)
+            content = content * near(M, k, 1 + F.softplus(sharp[head]))
+            looked.append(back * links.T @ reads[head] + content + on * links @ reads[head])
+        reads = torch.stack(looked)
+        for results, result in zip(found, (h, reads @ M, M), strict=True):
+            results.append(result)
+    return found
+
+
 class Spike(torch.autograd.Function):
     """A step with the derivative of a fast sigmoid."""
 
@@ -229,6 +329,7 @@ class Case:
     sizes: str = ""
     times: float = 1.0  # how large the inputs are
     steps: int = T
+    masks: tuple[str, ...] = ()  # inputs that are 0 or 1
 
     def text(self, name: str) -> str:
         given = ", ".join(one.partition(":")[0] for one in self.inputs.split("; "))
@@ -251,6 +352,9 @@ CASES = {
     "lmu": Case(lmu, "x: [2]", "h, m", "H=3, N=4, window=20"),
     "conv_lstm": Case(conv_lstm, "x: [2, 3, 4]", "h, c", "C=2"),
     "ntm": Case(ntm, "x: [2]", "h, r, M", "H=3, N=4, W=2"),
+    "dnc": Case(dnc, "x: [2]", "h, r, M", "H=3, N=3, W=2, R=2"),
+    "cornn": Case(cornn, "x: [2]", "y, z", "H=3, dt=0.5, γ=1.5, ε=0.4"),
+    "gru_d": Case(gru_d, "x: [2]; m: [2]; span; mean: [2]", "h", "H=3", masks=("m",)),
     "alif": Case(alif, "x: [2]", "s, v, a", "H=3, base=0.5", 3.0, 12),
     "synaptic": Case(synaptic, "x: [2]", "s, v, i", "H=3, threshold=0.5", 3.0, 12),
     "izhikevich": Case(izhikevich, "I: [2]", "s, v, u", times=80.0, steps=20),
@@ -265,7 +369,9 @@ def test_a_cell(name: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.sampled(1)
-@pytest.mark.parametrize("name", sorted(CASES.keys() - {"ltc", "ntm"}))  # theirs take a minute
+@pytest.mark.parametrize(
+    "name", sorted(CASES.keys() - {"ltc", "ntm", "dnc"})
+)  # theirs take a minute
 def test_a_compiled_cell(name: str) -> None:
     hold(name, build_source(CASES[name].text(name), dtype="float64")[0])
 
@@ -276,7 +382,8 @@ def hold(name: str, network: Network) -> None:
 
     def loop(leaves: Tensors) -> tuple[Tensors, Any]:
         own = {key.partition(".")[2]: leaf for key, leaf in leaves.items() if "." in key}
-        found = case.loop(own, *(leaves[given] for given in network.inputs))
+        given = [one.partition(":")[0] for one in case.inputs.split("; ")]
+        found = case.loop(own, *map(leaves.__getitem__, given))
         outputs = {label: torch.stack(steps) for label, steps in zip(labels, found, strict=True)}
         return outputs, sum((steps**2).flatten(2).sum(2).mean() for steps in outputs.values())
 
@@ -285,6 +392,8 @@ def hold(name: str, network: Network) -> None:
         key: case.times * random.uniform(0.2, 1.5, (case.steps, B, *spec.shape))
         for key, spec in network.inputs.items()
     }
+    for mask in case.masks:
+        given[mask] = random.integers(0, 2, given[mask].shape).astype(float)
     if name in ("ltc", "hodgkin_huxley"):  # what stands for conductances is positive
         given |= network.init(1)
     params, inputs = held_to_torch(network, loop, steps=case.steps, **given)

@@ -7,6 +7,7 @@ alone, of its own lengths.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
@@ -192,6 +193,43 @@ def test_the_loss_of_connectionist_temporal_classification() -> None:
         agree("values", outputs["yhat"][:count, number], own, "yhat")
     for name, gradient in gradients.items():
         agree("gradients", gradient, tensors.get(name, given).grad.numpy(), name)
+
+
+def test_the_loss_of_a_transducer() -> None:
+    """The sum over all ways to say the labels, each of its own: which frame is left when."""
+    random = np.random.default_rng(4)
+    labels, frames = [[1, 2, 2], [3], [], [4, 1]], [4, 3, 2, 1]
+    y = np.zeros((4, 4), int)
+    for number, own in enumerate(labels):
+        y[1 : 1 + len(own), number] = own
+    network = built("sequences/transducer", D=3, H=4, K=5)
+    params = {name: random.normal(size=a.shape) for name, a in network.init(0).items()}
+    x = random.normal(size=(4, 4, 3))
+    lengths = {"s": frames, "t": [1 + len(own) for own in labels]}
+    found, gradients = network.value_and_grad(params, {"x": x, "y": y}, lengths=lengths)
+
+    p = {name: torch.tensor(array, requires_grad=True) for name, array in params.items()}
+    given, expected = torch.tensor(x, requires_grad=True), []
+    for number, own in enumerate(labels):
+        h = g = torch.zeros(4, dtype=torch.float64)
+        f, after, ways = [], [], []
+        for now in given[: frames[number], number]:
+            h = torch.tanh(p["U"] @ now + p["W"] @ h + p["b"])
+            f.append(p["F"] @ h + p["f0"])
+        for label in (0, *own):
+            g = torch.tanh(p["E"][label] + p["R"] @ g + p["r"])
+            after.append(p["G"] @ g)
+        said = [[torch.log_softmax(a + b, 0) for b in after] for a in f]
+        for when in combinations_with_replacement(range(frames[number]), len(own)):
+            parts = [said[s][u][own[u]] for u, s in enumerate(when)]
+            parts += [said[s][sum(at <= s for at in when)][0] for s in range(frames[number])]
+            ways.append(torch.stack(parts).sum())
+        expected.append(-torch.logsumexp(torch.stack(ways), 0))
+    loss = torch.stack(expected).mean()
+    loss.backward()
+    agree("values", found, loss.item(), "the loss")
+    for name, gradient in gradients.items():
+        agree("gradients", gradient, p.get(name, given).grad.numpy(), name)
 
 
 @pytest.mark.parametrize("signs", ["--", "+-", "-+", "++"])

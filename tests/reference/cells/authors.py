@@ -30,6 +30,7 @@ def functions(package: str, file: str, *names: str, **given: Any) -> Mapping[str
         pytest.skip(f"{package} is not installed")
     path = Path(found.submodule_search_locations[0]) / file
     text = path.read_text(encoding="utf-8").replace(".float()", ".double()")
+    text = text.replace("0.606531", "math.exp(-0.5)")  # which RWKV-7 rounds so
     tree = ast.parse(re.sub(r"\btorch\.float(32)?\b", "torch.float64", text))
     chosen = [
         node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name in names

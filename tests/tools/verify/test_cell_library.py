@@ -25,7 +25,7 @@ Array = NDArray[Any]
 LIBRARY = folder("specs") / "cells"
 HEAD = re.compile(r"^cell (\w+)\(([\w, ]*); ([^)]*)\) -> ", re.MULTILINE)
 SIZES = {"H": 4, "K": 2, "V": 3, "P": 3, "N": 3, "back": 2, "W": 2, "C": 2}
-SIZES |= {"heads": 2, "rank": 2, "inner": 4}
+SIZES |= {"heads": 2, "rank": 2, "inner": 4, "R": 1}
 # Of cells whose inputs are not vectors.
 USES = {
     "cfc": "cfc(x, 2; H=4, units=3)",
@@ -33,6 +33,12 @@ USES = {
     "conv_lstm": "conv_lstm(expand(outer(x, x)); C=1)",
     "izhikevich": "izhikevich(80 + 20 * x)",
     "hodgkin_huxley": "hodgkin_huxley(20 * x)",
+    "gru_d": "gru_d(x, where(x > 0, 1, 0), 0.5, 0.1; H=4)",
+    "rg_lru": "rg_lru(x)",
+    "hgrn2": "hgrn2(x, 0.5; heads=2, K=2, V=3)",
+    "rwkv7_memory": "rwkv7_memory(x, concat(x, 1); heads=2, K=2, decays=1, rates=1, gates=1)",
+    "rwkv7": "rwkv7(x; heads=2, K=2, decays=1, rates=1, gates=1)",
+    "rwkv7_later": "rwkv7_later(x, concat(x, 1); heads=2, K=2, values=1, rates=1, gates=1)",
 }
 T, B, D, H = 7, 3, 4, 5
 
@@ -46,7 +52,8 @@ def heads() -> dict[str, tuple[str, str]]:
             given = ", ".join(f"{size}={SIZES[size]}" for size in wanted)
             values = ", ".join(["x", "2 * x"][: inputs.count(",") + 1])
             found[name] = (path.name, USES.get(name, f"{name}({values}; {given})"))
-    del found["ticks"], found["ntm"]  # ntm takes minutes, and has its own test in tests/reference/
+    del found["ticks"]
+    del found["ntm"], found["dnc"]  # they take minutes, and have tests of their own in reference/
     return found
 
 
