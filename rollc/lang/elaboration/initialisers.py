@@ -30,6 +30,11 @@ _UNNAMED = ("number", "computed")
 PLAIN = tuple(name for name in INITIALISERS if name not in (*WITH_NUMBERS, *_UNNAMED))
 
 
+def default_initialiser(shape: Shape) -> str:
+    """What a parameter starts as where nothing is said: that goes by its shape alone."""
+    return "glorot" if len(shape) > 1 else "zeros"
+
+
 def initialiser(
     expression: Expression | None, shape: Shape, values: Values
 ) -> dict[str, Attribute]:
@@ -39,7 +44,7 @@ def initialiser(
     """
     match expression:
         case None:
-            return {"initialiser": "glorot" if len(shape) > 1 else "zeros"}
+            return {"initialiser": default_initialiser(shape)}
         case Name(name, span) if name not in values.names.symbols:
             if name in WITH_NUMBERS:
                 raise _wrong(span, f"`{name}` needs numbers", f"write `{_form(name)}`")

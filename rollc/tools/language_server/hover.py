@@ -6,6 +6,7 @@ import re
 
 from rollc.ir.graph import BATCH, Type
 from rollc.lang.diagnostics.source import Span
+from rollc.lang.elaboration.initialisers import default_initialiser
 from rollc.lang.resolve import Known
 from rollc.lang.syntax.ast import Cell, Function, Param, Spec
 from rollc.lang.syntax.formatter import format_spec
@@ -88,7 +89,13 @@ def summary(symbol: Symbol, known: Known | None) -> str:
     text = KINDS[symbol.kind]
     if isinstance(symbol.statement, Param) and symbol.statement.frozen:
         text += " that is not learned"
-    return text if known is None or not told(known) else f"{text}: {told(known)}"
+    if known is None or not told(known):
+        return text
+    start = ""
+    if isinstance(symbol.statement, Param) and known.type is not None:
+        said, shape = symbol.statement.initialiser, known.type.shape
+        start = f"; it starts as `{default_initialiser(shape)}`" if said is None else ""
+    return f"{text}: {told(known)}{start}"
 
 
 def told(known: Known) -> str:

@@ -208,3 +208,17 @@ def test_the_axis_of_along_is_known() -> None:
     place = place_of(document, renamed(document, begin).symbol)
     found = [text[at.start - 2 : at.end] for at in written(document, place)]
     assert found == ["e s", ", s"]
+
+
+def test_a_parameter_tells_what_it_starts_as() -> None:
+    """Where the text does not, and where a name has one shape."""
+    text = "net n\ninput x: [3]\nparam b: [2, 3], c: [3], W: [3, 3] = orthogonal, k\n"
+    document = read_document(Source("n.roll", f"{text}y = W @ (x + c) + sum(b) * k\noutput y\n"))
+    said = {
+        each.symbol.name: (hover(document, each.span.start) or (each.span, ""))[1]
+        for each in document.names.all
+    }
+    assert "[2, 3], the same at every step; it starts as `glorot`" in said["b"]
+    assert "[3], the same at every step; it starts as `zeros`" in said["c"]
+    assert "it starts as `zeros`" in said["k"]
+    assert "starts" not in said["W"]
