@@ -98,7 +98,7 @@ def test_bash_completes_with_the_script_that_it_read(
     """
     done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True)
     assert done.stdout.split() == [
-        f"sequences/{name}" for name in ("tagger", "teacher", "translate")
+        f"sequences/{name}" for name in ("tagger", "teacher", "transducer", "translate")
     ]
 
 
