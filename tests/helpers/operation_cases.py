@@ -179,6 +179,8 @@ CASES: dict[str, list[Case]] = {
         Case((VECTOR, VECTOR, VECTOR), {"epsilon": 1e-5}),
         Case((VECTOR, NUMBER, NUMBER), {"epsilon": 0.1}),
         Case((HEADS, VECTOR, NUMBER), {"epsilon": 0.1}),
+        Case((HEADS, HEADS, VECTOR), {"epsilon": 0.1}),
+        Case((HEADS, NUMBER, HEADS), {"epsilon": 0.1}),
     ],
     **{
         name: [

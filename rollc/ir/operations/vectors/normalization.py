@@ -34,8 +34,9 @@ def _infer_layer_norm(operands: Sequence[Type | None], options: Options) -> Type
     need_numbers(types)
     need_vectors(types, 0)
     for position in (1, 2):
-        if types[position].shape not in ((), types[0].shape[-1:]):
-            raise TypeMismatch("a gain and a bias of the vector's shape", [0, position])
+        if types[position].shape not in ((), types[0].shape[-1:], types[0].shape):
+            expected = "a gain and a bias of the vector's shape, or of that of what is normalised"
+            raise TypeMismatch(expected, [0, position])
     return Type("float", types[0].shape, union(types))
 
 
@@ -59,18 +60,19 @@ def _normalise(frame: Frame, options: Options, x: Array) -> Array:
 
 def _layer_norm(frame: Frame, options: Options, x: Array, gain: Array, bias: Array) -> Array:
     lead = len(frame.axes)
-    between = (1,) * (x.ndim - lead - 1)
     gain, bias = (
-        p.reshape(p.shape[:lead] + between + (p.shape[lead:] or (1,))) for p in (gain, bias)
+        p.reshape(p.shape[:lead] + (1,) * (x.ndim - p.ndim) + p.shape[lead:]) for p in (gain, bias)
     )
     return np.asarray(_normalise(frame, options, x) * gain + bias)
 
 
 def _for_each(parameter: Value, x: Value) -> Value:
-    """A gain or a bias, the same for each vector."""
+    """A gain or a bias of one vector, the same for all; or of all of them."""
     before = x.type.shape[:-1]
     if not parameter.type.shape and before:
         return call("fill", parameter, shape=x.type.shape)
+    if parameter.type.shape == x.type.shape:
+        return parameter
     for length in reversed(before):
         parameter = call("expand", parameter, axis=0, size=length)
     return parameter
@@ -102,7 +104,7 @@ def _layer_norm_adjoint(
 
 def _of_each(g: Value, parameter: Value) -> Value:
     """The cotangent of a gain or a bias: the sum of those of all vectors."""
-    for _ in g.type.shape[1:] if parameter.type.shape else ():
+    for _ in g.type.shape[len(parameter.type.shape) :] if parameter.type.shape else ():
         g = call("sum", g, axis=0)
     return g
 
