@@ -62,6 +62,13 @@ def regular(x: Value) -> Value:
     return call("stack", *turn) + call("tanh", x) * 0.3
 
 
+def definite(x: Value) -> Value:
+    """A matrix whose symmetric part is positive definite."""
+    one = call("fill", call("sum", x) * 0.0 + 2.0, shape=(1,))
+    diagonal = [call("pad", one, start=place, size=3) for place in range(3)]
+    return call("stack", *diagonal) + call("tanh", x) * 0.5
+
+
 def inside(x: Value) -> Value:
     """From -1 to 1."""
     return call("tanh", x) * 0.9
@@ -155,6 +162,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "transpose": [Case((MATRIX,))],
     **dict.fromkeys(("inverse", "log_det", "gauss_jordan"), elementwise(SQUARE, domain=regular)),
+    "cholesky": elementwise(SQUARE, domain=definite),
     "embed": [Case((WEIGHT, INDEX)), Case((MATRIX, INDEX))],
     "embed_adjoint": [
         Case((VECTOR, INDEX), {"rows": 4}),

@@ -1109,6 +1109,31 @@ def squares_at(dtype: Any, rng: np.random.Generator) -> list[Point]:
     return [(each.astype(dtype),) for each in found]
 
 
+def definite_at(dtype: Any, rng: np.random.Generator) -> list[Point]:
+    found = rng.normal(size=(40, 3, 3))
+    found = found @ found.swapaxes(1, 2) + 10.0 ** -rng.integers(0, 4, (40, 1, 1)) * np.eye(3)
+    return [(each.astype(dtype),) for each in found]
+
+
+def factored(a: Any) -> Any:
+    return mp.cholesky((a + a.T) / 2)
+
+
+def factor_slopes(g: Any, a: Any) -> list[list[Pair]]:
+    """Murray, Differentiation of the Cholesky decomposition (2016), equation 10."""
+    found, given = factored(a), mp.matrix(3, 3)
+    for place, each in enumerate(g):
+        given[place // 3, place % 3] = each
+    whole, inverse = found.T * given, found**-1
+    for i in range(3):
+        whole[i, i] /= 2
+        for j in range(i + 1, 3):
+            whole[i, j] = 0
+    slopes = inverse.T * whole * inverse
+    terms = inverted(a)[1] * size_of(inverse) ** 2 * size_of(found) * size_of(given)
+    return [elements((slopes + slopes.T) / 2, terms)]
+
+
 def product(a: Any, b: Any) -> list[Pair]:
     return [
         summed([a[i, k] * b[k, j] for k in range(a.cols)])
@@ -1158,6 +1183,12 @@ MATRICES = {
         squares_at,
         lambda a: elements(inverted(a)[0], inverted(a)[1] * size_of(inverted(a)[0])),
         inverse_slopes,
+    ),
+    "cholesky": Exact(
+        (SQUARE,),
+        definite_at,
+        lambda a: elements(factored(a), inverted(a)[1] * size_of(factored(a))),
+        factor_slopes,
     ),
     "log_det": Exact(
         (SQUARE,),

@@ -21,6 +21,7 @@ from rollc.ir.operations.random import RANDOM
 from rollc.ir.operations.time_axis import TIME_AXIS
 from rollc.ir.operations.unit_directions import UNIT_DIRECTIONS
 from rollc.ir.operations.vectors.along_vector import ALONG_VECTOR
+from rollc.ir.operations.vectors.cholesky import CHOLESKY
 from rollc.ir.operations.vectors.dense_inverse import INVERSE
 from rollc.ir.operations.vectors.linear import LINEAR
 from rollc.ir.operations.vectors.normalization import NORMALIZATION
@@ -32,7 +33,7 @@ OPERATIONS: Mapping[str, Operation] = {
     entry.name: entry
     for entries in (
         *(ELEMENTWISE, ROUNDING, COMBINATION, FUNCTIONS, ELEMENTARY, DISTRIBUTION, SPECIAL),
-        *(LINEAR, INVERSE, REDUCTIONS, VECTOR, ALONG_VECTOR, PLACES),
+        *(LINEAR, INVERSE, CHOLESKY, REDUCTIONS, VECTOR, ALONG_VECTOR, PLACES),
         *(NORMALIZATION, LOSS, RANDOM, TIME_AXIS, HISTORY, UNIT_DIRECTIONS),
     )
     for entry in entries

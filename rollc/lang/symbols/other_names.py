@@ -36,6 +36,7 @@ FUNCTIONS: Mapping[str, str] = {
         layer_norm="layernorm layernormalization",
         inverse="inv matinv",
         log_det="logdet slogdet",
+        cholesky="chol potrf",
         transpose="t permute",
         mse="mseloss meansquarederror l2loss msecost",
         cross_entropy="crossentropyloss nll nllloss softmaxcrossentropy categoricalcrossentropy "

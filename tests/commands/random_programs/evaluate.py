@@ -925,6 +925,7 @@ OTHERS: dict[str, Callable[..., Tensor]] = {
         a.permute([int(place) for place in order]) if order else a.T
     ),
     "inverse": lambda options, a: torch.linalg.inv(a),
+    "cholesky": lambda options, a: torch.linalg.cholesky((a + a.mT) / 2),
     "log_det": lambda options, a: torch.linalg.slogdet(a)[1],
     "sum": _reduced(torch.sum, torch.sum),
     "mean": _reduced(torch.mean, torch.mean),

@@ -996,7 +996,8 @@ class Writer:
             case "inverse":
                 if rows != columns:
                     return None
-                return Call("inverse", (self.regular(rows, scope, depth),)), 2.0
+                name = self.choose("inverse", "cholesky")
+                return Call(name, (self.regular(rows, scope, depth),)), 2.0
             case _:
                 extra = self.choose(1, 2)
                 axis = self.choose(0, 1, 2)

@@ -186,7 +186,7 @@ def test_what_is_not_finite_is_the_same_in_kernels(
     """NaN in, NaN out, and infinities where the meaning has them."""
     leaves = drawn_from(derived, [np.nan, np.inf, -np.inf, 1e4, -1e4, 0.0, 0.5, -1.5])
     for name, array in leaves.items():
-        if name.startswith(("log_det_", "inverse_")):
+        if name.startswith(("log_det_", "inverse_", "cholesky_")):
             # Whether a singular matrix of numbers is found to be one is a matter of rounding.
             finite = np.isfinite(array).all(axis=(-2, -1), keepdims=True)
             leaves[name] = np.where(finite, np.eye(array.shape[-1]), array)

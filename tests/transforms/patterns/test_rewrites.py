@@ -36,7 +36,7 @@ SHAPES = ((), (2,), (3,), (2, 3), (3, 3), (1,))
 SIZES = {"s": 2, "t": 3, BATCH: 2}
 # Left out: what needs operands of a kind that nothing here has, or that is not defined everywhere.
 LEFT_OUT = {"tail", "tail_steps", "tail_start", "position", "at", "element", "draw", "sample"}
-LEFT_OUT |= {"dropout", "gauss_jordan", "inverse", "log_det"}
+LEFT_OUT |= {"dropout", "gauss_jordan", "inverse", "log_det", "cholesky"}
 KNOWN = ["fill", "spread", "expand", "multiply", "pad", "zero", "stack", "less", "equal"]
 OPERATION_NAMES = [name for name in OPERATIONS if name not in LEFT_OUT]
 

@@ -99,6 +99,7 @@ CALLS = {
     "put_back": "arrange(x={0}, keys={1}, out={out}, size={size}, back=True)",
     "convolve": "convolve(x={0}, kernel={1}, out={out}, size={size0}, many={size1})",
     "correlate": "correlate(x={0}, kernel={1}, out={out}, size={size}, many={size1})",
+    "cholesky": "cholesky(a={0}, out={out}, size={rows0})",
     "gauss_jordan": "gauss_jordan(a={0}, out={out}, size={rows0})",
     "sum": "sum_along(x={0}, out={out}, shape={folded0}, mean=False)",
     "mean": "sum_along(x={0}, out={out}, shape={folded0}, mean=True)",

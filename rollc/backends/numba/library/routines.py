@@ -57,6 +57,7 @@ from rollc.backends.numba.library.sequences import (
     linear_scan,
 )
 from rollc.backends.numba.library.small_matrices import (
+    cholesky,
     gauss_jordan,
     outer,
     small_matmul,
@@ -66,6 +67,7 @@ from rollc.backends.numba.library.small_matrices import (
 __all__ = [
     "argmax",
     "arrange",
+    "cholesky",
     "clear",
     "convolve",
     "copy_block",

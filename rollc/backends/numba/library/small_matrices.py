@@ -80,6 +80,43 @@ def transpose(
 
 
 @routine
+def cholesky(
+    a: Array,
+    out: Array,
+    size: int,
+    a_row: int = 0,
+    a_column: int = 0,
+    out_row: int = 0,
+    out_column: int = 0,
+) -> None:
+    """The lower triangle whose product with its transpose is the symmetric part of a matrix.
+
+    NaN where there is none.  (Golub and Van Loan, Matrix computations, section 4.2.)
+    """
+    regular = True
+    for i in range(size):
+        for j in range(size):
+            out[out_row, out_column + i * size + j] = 0
+    for j in range(size):
+        for i in range(j, size):
+            left, right = a_column + i * size + j, a_column + j * size + i
+            total = (a[a_row, left] + a[a_row, right]) * out.dtype.type(0.5)
+            for k in range(j):
+                upper = out[out_row, out_column + j * size + k]
+                total -= out[out_row, out_column + i * size + k] * upper
+            if i == j:
+                regular = regular and total > 0 and np.isfinite(total)
+                total = np.sqrt(total) if regular else out.dtype.type(1)
+            else:
+                total /= out[out_row, out_column + j * size + j]
+            regular = regular and np.isfinite(total)
+            out[out_row, out_column + i * size + j] = total
+    if not regular:
+        for k in range(size * size):
+            out[out_row, out_column + k] = np.nan
+
+
+@routine
 def gauss_jordan(
     a: Array,
     out: Array,

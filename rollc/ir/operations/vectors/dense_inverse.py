@@ -24,7 +24,8 @@ from rollc.ir.operations.operation import (
 )
 
 
-def _square(operands: Sequence[Type | None]) -> Type | None:
+def square(operands: Sequence[Type | None]) -> Type | None:
+    """The type of the one operand, a square matrix; raises :class:`TypeMismatch`."""
     types = known(operands)
     if types is None:
         return None
@@ -36,17 +37,17 @@ def _square(operands: Sequence[Type | None]) -> Type | None:
 
 
 def _infer_inverse(operands: Sequence[Type | None], options: Options) -> Type | None:
-    a = _square(operands)
+    a = square(operands)
     return None if a is None else Type("float", a.shape, a.axes)
 
 
 def _infer_log_det(operands: Sequence[Type | None], options: Options) -> Type | None:
-    a = _square(operands)
+    a = square(operands)
     return None if a is None else Type("float", (), a.axes)
 
 
 def _infer_gauss_jordan(operands: Sequence[Type | None], options: Options) -> Type | None:
-    a = _square(operands)
+    a = square(operands)
     return None if a is None else Type("float", (a.shape[0] + 1, a.shape[1]), a.axes)
 
 

@@ -1,4 +1,4 @@
-"""The inverse of a matrix and its determinant, in kernels, against LAPACK."""
+"""The inverse of a matrix, its determinant and its factor, in kernels, against LAPACK."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ Array = NDArray[Any]
 @njit
 def eliminated(a: Any, size: Any, out: Any) -> Any:
     routines.gauss_jordan(a, out, size, a_row=1, a_column=2, out_column=1)
+
+
+@njit
+def factored(a: Any, size: Any, out: Any) -> Any:
+    routines.cholesky(a, out, size, a_row=1, a_column=2, out_column=1)
 
 
 def of_kernel(matrix: Array) -> tuple[Array, float]:
@@ -94,3 +99,45 @@ def test_one_elimination_for_both() -> None:
     for kernel in ("forward", "gradient"):
         lowered = scheduled(kernel_graphs(graph)[kernel]()).graph
         assert [node.operation for node in lowered.nodes].count("gauss_jordan") == 1
+
+
+def factors(matrix: Array) -> list[Array]:
+    """The factor by a kernel, from somewhere inside larger arrays, and by its meaning."""
+    size = len(matrix)
+    given = np.full((2, size * size + 3), np.nan, matrix.dtype)
+    given[1, 2:-1] = matrix.ravel()
+    out = np.full((1, size * size + 2), 7, matrix.dtype)
+    factored(given, size, out)
+    assert out[0, 0] == out[0, -1] == 7
+    frame = Frame((), {}, matrix.dtype, Type("float"))
+    return [out[0, 1:-1].reshape(size, size), OPERATIONS["cholesky"].evaluate(frame, {}, matrix)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 40])
+def test_a_factor_is_that_of_the_symmetric_part(size: int, dtype: str) -> None:
+    half = np.random.default_rng(size).normal(size=(2, size, size))
+    symmetric = half[0] @ half[0].T + np.eye(size)
+    matrix = (symmetric + half[1] - half[1].T).astype(dtype)
+    for found in factors(matrix):
+        assert found.dtype == matrix.dtype
+        expected = np.linalg.cholesky(symmetric)
+        np.testing.assert_allclose(found, expected, atol=1e-4 if dtype == "float32" else 1e-12)
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        [[0.0]],
+        [[-1.0]],
+        [[1.0, 2.0], [2.0, 4.0]],
+        [[1.0, 2.0], [2.0, 1.0]],
+        [[1.0, 0.0], [0.0, np.nan]],
+        [[np.nan, 0.0], [0.0, 1.0]],
+        [[1.0, np.inf], [np.inf, 1.0]],
+        [[np.inf, 0.0], [0.0, 1.0]],
+    ],
+)
+def test_what_has_no_factor(matrix: list[list[float]]) -> None:
+    for found in factors(np.array(matrix)):
+        assert np.isnan(found).all()
