@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +58,7 @@ def run(
     backend: str | None,
     **reading: Any,
 ) -> None:
-    file = None if inputs is None or os.path.isdir(inputs) else inputs
-    files.check_inputs(spec if spec == files.STREAM else None, file, params, state)
-    files.check_outputs(outputs, endings=(*NPZ, *TABLES))
-    if outputs is not None and outputs.lower().endswith(TABLES):
-        polars(f"`{outputs}`")  # before the work
-    files.check_outputs(save_state, endings=NPZ)
-    files.check_outputs(outputs, save_state, keep=[spec, file, params])
-    if outputs is not None:
-        files.check_outputs(outputs, keep=[state])
+    _check_files(spec, inputs, params, outputs, state, save_state)
     _check_ways(grad, memory, checkpoint, with_state=bool(state or save_state))
     if inputs is None:
         effect.refuse(READING, "without `--inputs`")
@@ -106,56 +98,26 @@ def run(
         before = network.initial_state(values, arrays, steps, seed=seed)
     if before is not None and not apart:
         _say_of_window(network)
+    call = _Call(network, values, arrays, before, steps, lengths, seed)
     found = network.forward(values, arrays, before, steps, lengths=lengths, seed=seed)
     after = {name: array for name, array in found.items() if name.startswith(STATE)}
     raw = {name: array for name, array in found.items() if name not in after}
     results = in_units(network, raw, preparation)
     lines = [f"output {name}: {_described(array)}" for name, array in results.items()]
-    has_loss = network.graph.loss is not None and not (apart and not grad)
-    if has_loss and (grad or network.targets.keys() <= arrays.keys()):
-        loss: float | None
-        if grad:
-            if grad == "forward":
-                loss, gradients = _forward_in_time(
-                    network, values, arrays, steps, lengths, memory, seed
-                )
-            elif memory or checkpoint:
-                if lengths is not None:
-                    raise InputError("windows of steps take no `lengths`")
-                plan, compute = network.windows(
-                    values, arrays, steps, memory=memory, checkpoint=checkpoint, seed=seed
-                )
-                console.say(
-                    f"{plan.windows} windows of {plan.steps} steps: {plan.bytes / 1e6:.3g} MB,"
-                    f" and {plan.extra:.0%} more work"
-                )
-                loss, gradients = compute()
-            elif before is None:
-                loss, gradients = network.value_and_grad(
-                    values, arrays, steps, lengths=lengths, seed=seed
-                )
-            else:
-                loss, gradients, _ = network.value_and_grad(
-                    values, arrays, steps, state=before, lengths=lengths, seed=seed
-                )
-            for name, array in gradients.items():
-                results[f"grad.{name}"] = array
-                lines.append(f"gradient {name}: {_described(array)}")
-        else:
-            try:
-                loss = network.loss(values, arrays, steps, state=before, lengths=lengths, seed=seed)
-            except UndefinedError as undefined:  # the outputs are, and gradients were not asked for
-                loss = None
-                console.note(f"no loss: {undefined}")
-        if loss is not None:
-            results["loss"] = np.asarray(loss)
-            scaled = " (of standardised numbers)" if preparation.scales else ""
-            lines.append(f"loss: {loss:.6g}{scaled}")
-            cause = (
-                None if loaded is None or np.isfinite(loss) else not_finite(loaded, inputs or "")
-            )
-            if cause is not None:
-                console.note(f"the loss is no number, and {cause}")
+    loss: float | None = None
+    if grad:
+        loss, gradients = _gradients(call, grad, memory, checkpoint)
+        results |= {f"grad.{name}": array for name, array in gradients.items()}
+        lines += [f"gradient {name}: {_described(array)}" for name, array in gradients.items()]
+    elif network.graph.loss is not None and not apart and network.targets.keys() <= arrays.keys():
+        loss = _loss(call)
+    if loss is not None:
+        results["loss"] = np.asarray(loss)
+        scaled = " (of standardised numbers)" if preparation.scales else ""
+        lines.append(f"loss: {loss:.6g}{scaled}")
+        cause = None if loaded is None or np.isfinite(loss) else not_finite(loaded, inputs or "")
+        if cause is not None:
+            console.note(f"the loss is no number, and {cause}")
     if outputs is not None and outputs.lower().endswith(TABLES):
         pairs, parts = in_pairs(network)  # a table holds real numbers
         spread = deviations(pairs, parts.split(values), parts.split(raw), preparation)
@@ -171,6 +133,86 @@ def run(
     show = console.say if files.STREAM in (outputs, save_state) else print
     for line in lines:
         show(line)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a network is run on: ``before`` is the state that it goes on from."""
+
+    network: Network
+    values: dict[str, Array]
+    arrays: dict[str, Array]
+    before: dict[str, Array] | None
+    steps: int | dict[str, int] | None
+    lengths: Any
+    seed: int
+
+
+def _loss(call: _Call) -> float | None:
+    """The loss; None where it is undefined: the outputs are not, and no gradients are asked for."""
+    try:
+        return call.network.loss(
+            call.values,
+            call.arrays,
+            call.steps,
+            state=call.before,
+            lengths=call.lengths,
+            seed=call.seed,
+        )
+    except UndefinedError as undefined:
+        console.note(f"no loss: {undefined}")
+        return None
+
+
+def _gradients(
+    call: _Call, grad: str, memory: int | None, checkpoint: int | None
+) -> tuple[float, dict[str, Array]]:
+    """The loss and its gradients, in the way that was asked for; its plan is said."""
+    network, of = call.network, (call.values, call.arrays, call.steps)
+    if grad == "forward":
+        sensitivity, compute = network.forward_sensitivities(
+            *of, memory=memory, lengths=call.lengths, seed=call.seed
+        )
+        console.say(
+            f"{sensitivity.directions:,} derivatives beside each value, windows of"
+            f" {sensitivity.steps} steps: {sensitivity.bytes / 1e6:.3g} MB for any number of steps"
+        )
+        return compute()
+    if memory or checkpoint:
+        if call.lengths is not None:
+            raise InputError("windows of steps take no `lengths`")
+        plan, compute = network.windows(*of, memory=memory, checkpoint=checkpoint, seed=call.seed)
+        console.say(
+            f"{plan.windows} windows of {plan.steps} steps: {plan.bytes / 1e6:.3g} MB,"
+            f" and {plan.extra:.0%} more work"
+        )
+        return compute()
+    if call.before is None:
+        return network.value_and_grad(*of, lengths=call.lengths, seed=call.seed)
+    loss, gradients, _ = network.value_and_grad(
+        *of, state=call.before, lengths=call.lengths, seed=call.seed
+    )
+    return loss, gradients
+
+
+def _check_files(
+    spec: str,
+    inputs: str | None,
+    params: str | None,
+    outputs: str | None,
+    state: str | None,
+    save_state: str | None,
+) -> None:
+    """Raise where a file cannot be read or written, before the work."""
+    file = None if inputs is None or os.path.isdir(inputs) else inputs
+    files.check_inputs(spec if spec == files.STREAM else None, file, params, state)
+    files.check_outputs(outputs, endings=(*NPZ, *TABLES))
+    if outputs is not None and outputs.lower().endswith(TABLES):
+        polars(f"`{outputs}`")
+    files.check_outputs(save_state, endings=NPZ)
+    files.check_outputs(outputs, save_state, keep=[spec, file, params])
+    if outputs is not None:
+        files.check_outputs(outputs, keep=[state])
 
 
 def _check_ways(
@@ -219,26 +261,6 @@ def _say_of_window(network: Network) -> None:
     reason = why_no_steps(network.graph, axis)
     if reason is not None:
         console.note(f"{reason}: here of those of this run, and not of any before")
-
-
-def _forward_in_time(
-    network: Network,
-    values: dict[str, Array],
-    arrays: dict[str, Array],
-    steps: int | dict[str, int] | None,
-    lengths: dict[str, Array] | None,
-    memory: int | None,
-    seed: int,
-) -> tuple[float, dict[str, Array]]:
-    """The loss and its gradients by forward sensitivities, of which the plan is said."""
-    plan, compute = network.forward_sensitivities(
-        values, arrays, steps, memory=memory, lengths=lengths, seed=seed
-    )
-    console.say(
-        f"{plan.directions:,} derivatives beside each value, windows of {plan.steps} steps:"
-        f" {plan.bytes / 1e6:.3g} MB for any number of steps"
-    )
-    return compute()
 
 
 def _described(array: Array) -> str:
