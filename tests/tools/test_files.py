@@ -219,7 +219,7 @@ def test_a_full_disk_is_one_line(run: Run, tmp_path: Path) -> None:  # noqa: F81
     ):
         done = subprocess.run(
             [sys.executable, "-m", "rollc", *arguments],
-            env=environment(),
+            env=environment() | {"PYTHONDONTWRITEBYTECODE": "1"},  # those would be cut short
             preexec_fn=limited,
             capture_output=True,
             text=True,
