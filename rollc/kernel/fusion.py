@@ -3,7 +3,8 @@
 Within a region, elementwise nodes of one iteration space (the same axes and the same shape) that
 can be fused form one group, a *nest*; matrix products of one operand form one group, a *stack*;
 every other node is a group of its own.  Products and other nodes that are ready go first, so that
-nests grow as large as possible (greedy fusion in topological order).
+nests grow as large as possible (greedy fusion in topological order).  A cheap node that has nothing
+to do with the others of a nest waits for that of its readers, and is not stored.
 
 Cheap elementwise nodes of a free region whose only readers are in one loop are sunk into that
 loop: to compute them there, from values that are stored anyway, costs less than to store them.
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rollc.ir.graph import LEAVES, Graph
+from rollc.ir.graph import LEAVES, Edge, Graph
 from rollc.ir.operations import operation_of
 from rollc.ir.traversal import users
 from rollc.kernel.schedule import Item, Region, Schedule, needed
@@ -46,8 +47,10 @@ def order(plan: Schedule) -> tuple[Section, ...]:
     graph = plan.graph
     regions = _sink(graph, plan.regions, plan.guarded)
     delayed = set(graph.reach)
+    items = (item for region in regions for item in region.items)
+    readers = users(items, lambda item: reads(item.node, plan.guarded))
     return tuple(
-        Section(region, tuple(_Grouper(graph, region, delayed, plan.guarded).groups()))
+        Section(region, tuple(_Grouper(graph, region, readers, delayed, plan.guarded).groups()))
         for region in regions
     )
 
@@ -107,7 +110,12 @@ def _sink(graph: Graph, regions: Sequence[Region], guarded: Mapping[str, str]) -
 
 class _Grouper:
     def __init__(
-        self, graph: Graph, region: Region, delayed: set[str], guarded: Mapping[str, str]
+        self,
+        graph: Graph,
+        region: Region,
+        readers: Mapping[str, Sequence[tuple[Item, Edge]]],
+        delayed: set[str],
+        guarded: Mapping[str, str],
     ) -> None:
         self.graph = graph
         self.guarded = guarded
@@ -116,6 +124,8 @@ class _Grouper:
         self.pending = list(region.items)
         self.waiting = set(map(id, self.pending))
         self.earlier = self._earlier()
+        self.readers = readers
+        self.fixed = {*graph.results(), *delayed, *(node.initial for node in graph.nodes)}
 
     def groups(self) -> Iterable[Group]:
         while self.pending:
@@ -165,7 +175,49 @@ class _Grouper:
                 return Group("stack", tuple(self._stack(item, ready)))
             if not operation_of(item.node).fusable:
                 return Group("single", (item,))
-        return Group("nest", tuple(self._nest(ready[0])))
+        return Group("nest", self._soonest(ready))
+
+    def _soonest(self, ready: Sequence[Item]) -> tuple[Item, ...]:
+        """The first nest that has more in it than values for later nests."""
+        tried: set[int] = set()
+        for first in ready:
+            if id(first) not in tried:
+                nest = tuple(self._nest(first))
+                tried.update(map(id, nest))
+                connected = {id(item) for item in nest} - self._early(nest)
+                if connected:
+                    return tuple(item for item in nest if id(item) in connected)
+        return tuple(self._nest(ready[0]))
+
+    def _early(self, nest: Sequence[Item]) -> set[int]:
+        """Cheap items that neither read nor are read in a nest, and can be in one with a reader."""
+        names = {item.node.name for item in nest}
+        read = {edge.source for item in nest for edge in item.node.operands}
+        return {
+            id(item)
+            for item in nest
+            if operation_of(item.node).cheap
+            and item.node.name not in read
+            and not any(edge.source in names for edge in item.node.operands)
+            and self._waits_for_nests(item)
+        }
+
+    def _waits_for_nests(self, item: Item) -> bool:
+        """Whether all readers of an item can be in a nest with it."""
+        node, readers = item.node, self.readers.get(item.node.name, ())
+        space = node.type.axes, node.type.shape
+        return (
+            bool(readers)
+            and node.name not in self.fixed
+            and all(
+                id(reader) in self.waiting
+                and edge.delay == 0
+                and operation_of(reader.node).fusable
+                and (reader.node.type.axes, reader.node.type.shape) == space
+                and reader.same_iterations(item)
+                for reader, edge in readers
+            )
+        )
 
     def _is_alias(self, item: Item) -> bool:
         """Whether an item is a slice of a vector, or a reshaped value, that can be a view of it."""

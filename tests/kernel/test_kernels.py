@@ -27,6 +27,7 @@ from rollc.kernel.text import (
     print_program,
     print_schedule,
 )
+from rollc.support import resources
 from tests.helpers.compiled_networks import network_of
 
 SEPARATE_GATES = """
@@ -120,6 +121,18 @@ def test_elementwise_work_of_a_step_is_one_nest() -> None:
     forward, backward = loops(stages(SEPARATE_GATES).program)
     assert sum(isinstance(statement, Nest) for statement in forward.body) == 1
     assert sum(isinstance(statement, Nest) for statement in backward.body) <= 2
+
+
+def test_what_is_cheap_is_computed_in_the_nest_that_reads_it() -> None:
+    """Attention's adjoint spreads the weight of each head, for a product with one of its sums.
+
+    The weights are there before all else; spread then, they are a vector for each pair of steps.
+    """
+    text = resources.text_of(resources.find_spec("sequences/attention"))
+    program = stages(text).program
+    pairs = [buffer for buffer in program.buffers if len(buffer.axes) == 2]
+    assert pairs
+    assert {buffer.shape for buffer in pairs} <= {(), (2,)}
 
 
 def test_the_first_step_has_no_product_with_a_zero_state() -> None:
