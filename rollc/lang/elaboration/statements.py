@@ -46,6 +46,11 @@ STATIC = ("size", "param", "const")  # sorts of names: the same at every step
 Item = TypeVar("Item")
 
 
+def _depth(statement: Statement) -> int:
+    """In how many cells a size or a constant is: those outside a use are known before its own."""
+    return statement.name.name.count(".") if isinstance(statement, (Dim, Const)) else 0
+
+
 class Taking:
     """Elaborates the statements of a spec; ``problems`` are its diagnostics.
 
@@ -80,7 +85,8 @@ class Taking:
         """Take all that can be taken."""
         types: tuple[tuple[type[Statement], ...], ...] = (
             (Dim,),
-            (Input, Param, Const),
+            (Const,),
+            (Input, Param),
             (Declaration,),
             (Equation,),
             (Init,),
@@ -88,7 +94,7 @@ class Taking:
         pending = [
             statement
             for type_ in types
-            for statement in self.spec.statements
+            for statement in sorted(self.spec.statements, key=_depth)
             if isinstance(statement, type_)
         ]
         while pending:

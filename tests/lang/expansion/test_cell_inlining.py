@@ -95,6 +95,25 @@ def test_a_use_can_say_any_whole_number() -> None:
     assert codes(net(cell, "c = c(x; n=1)", "output c")) == ["R301"]
 
 
+def test_a_use_can_stand_before_the_sizes_that_it_says() -> None:
+    """In the spec, and in a cell."""
+    inner = "cell inner(x; H, leak) -> h {\n    param W: [H, size(x)] = leak\n    h = leak * (W @ x)\n}"
+    twofold = """cell twofold(x; H) -> h {
+        h = inner(x; H=E, leak=half)
+        const leak = 0.5, half = leak / 2
+        dim E = 2 * H
+    }"""
+    uses = [
+        "a = twofold(x; H=K)",
+        "b = inner(a; H=K + 1, leak=gap)",
+        "const gap = 0.25",
+        "dim K = 2",
+    ]
+    graph = graph_of(net(inner, twofold, *uses, "output b"))
+    shapes = [node.type.shape for node in graph.leaves("param")]
+    assert shapes == [(4, 3), (3, 4)]
+
+
 def test_sizes_are_rounded_exactly() -> None:
     """Wherever a size can stand, and also where it is counted before shapes are known."""
     lines = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from random import Random
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import load_graph
 from rollc.lang.syntax.formatter import format_spec
 from rollc.lang.syntax.parser import parse_spec
+from rollc.support.resources import specs
+from tests.helpers.orders import shuffled
 
 HEAD = "net n\ndim N = 3, K = 2\ninput x: [N], u\nparam w: [N], W: [N, N]\n"
 CELL = """
@@ -446,6 +449,60 @@ def test_elements_start_along_one_of_two_axes() -> None:
     text = f"{head}{one.format('a', 0)}{one.format('b', 1)}h = [a, b]\noutput h"
     written, _ = read_spec(text, "n")
     assert [node.operation for node in repeated.nodes] == [node.operation for node in written.nodes]
+
+
+NESTED = """
+v = v[t-1]
+a = u * x
+repeat K {
+    y = 0.5 * v + a
+    repeat 2 {
+        y = y + 0.1 * sin(f)
+        f = y * u
+    }
+    a = tanh(a + g)
+    g = v[t-2] + y
+    v = tanh(v + y) + a[t-1]
+}
+init v = w0
+init a = 0.5
+s = v[t-1] + a
+z[k] = s + z[k-1][t-1] for k in range(1, 3)
+z[0] = s
+init z[k] = k for k in range(3)
+reset v when u > 0.5
+param w0: [N]
+output v, a, s, z
+"""
+
+
+def test_the_order_of_the_lines_changes_nothing() -> None:
+    """But for what passes start from, which stands before them."""
+    equilibrium = specs()["learning/equilibrium"].read_text(encoding="utf-8")
+    for text in (HEAD + NESTED, equilibrium):
+        expected = by_name(text)
+        for seed in range(8):
+            other = shuffled(text, Random(seed))
+            found = by_name(other)
+            assert found.keys() == expected.keys()
+            for label, array in expected.items():
+                np.testing.assert_array_equal(found[label], array, err_msg=f"{label}: {other}")
+
+
+def by_name(text: str) -> dict[str, np.ndarray]:
+    """The outputs and the loss, of leaves that are random by their names."""
+    graph, _ = read_spec(text, "n.roll")
+    given = {}
+    for node in (*graph.leaves("param"), *graph.leaves("input"), *graph.leaves("target")):
+        random = np.random.default_rng([*node.name.encode()])
+        shape = (*(5, 2)[: len(node.type.axes)], *node.type.shape)
+        if node.type.kind == "index":
+            given[node.name] = random.integers(node.type.bound, size=shape)
+        else:
+            given[node.name] = random.normal(size=shape)
+    found = interpret(graph, given, {"t": 5, "batch": 2})
+    loss = {"loss": found[graph.loss]} if graph.loss is not None else {}
+    return {label: found[name] for label, name in graph.outputs} | loss
 
 
 def test_text_is_read_as_it_is_written() -> None:

@@ -13,13 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollc.lang.diagnostics.diagnostic import render
 from rollc.lang.diagnostics.source import Source
 from rollc.lang.load import Checked, load_graph
-from rollc.lang.syntax.ast import Const, Dim, Equation, Repeat, Spec, Statement
-from rollc.lang.syntax.formatter import format_spec
-from rollc.lang.syntax.parser import parse_spec
 from rollc.support.resources import specs
+from tests.helpers.orders import shuffled
 from tests.helpers.shipped_specs import each_spec
 from tests.helpers.strategies.random_specs import specs as texts
 from tests.reference.shape_systems import System, shapes, system
@@ -85,24 +82,6 @@ def summary(text: str) -> tuple[list[str], dict[str, object]]:
         if "'" not in node.name and node.operation != "constant"
     }
     return sorted(item.code for item in checked.diagnostics), named
-
-
-def shuffled(text: str, random: Random) -> str:
-    """The statements in another order; sizes, constants and repetitions stay in theirs."""
-    spec, problems = parse_spec(Source("spec.roll", text))
-    assert spec is not None, render(tuple(problems), Source("spec.roll", text))
-    repeats = [item for item in spec.statements if isinstance(item, Repeat)]
-    inside = [item for repeat in repeats for item in repeat.body if isinstance(item, Equation)]
-    repeated = {name.name for item in inside for name in item.names}
-
-    def stays(item: Statement) -> bool:
-        starts = isinstance(item, Equation) and any(name.name in repeated for name in item.names)
-        return starts or isinstance(item, (Dim, Const, Repeat))
-
-    ordered = [item for item in spec.statements if stays(item)]
-    rest = [item for item in spec.statements if not stays(item)]
-    random.shuffle(rest)
-    return format_spec(Spec((*ordered, *rest)))
 
 
 def check_order(text: str, random: Random, times: int = 1) -> None:
