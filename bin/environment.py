@@ -7,6 +7,7 @@ interruption leaves behind is not taken for whole; the next run makes it afresh.
 
 import contextlib
 import fcntl
+import shutil
 import subprocess
 import sys
 import venv
@@ -22,6 +23,13 @@ LOG = ROOT / ".venv.log"
 
 def say(text: str) -> None:
     print(f"rollc: {text}", file=sys.stderr, flush=True)
+
+
+def show(line: str) -> None:
+    """How far the installer is, on the last line of a terminal."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r\033[K{line.strip()[:width]}", end="", file=sys.stderr, flush=True)
 
 
 def wanted() -> str:
@@ -52,13 +60,21 @@ def install(lock: int) -> int:
     command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--editable", f"{ROOT}[test]"]
     command += ["--constraint", str(ROOT / "constraints.txt"), "--disable-pip-version-check"]
     with LOG.open("w") as log:
-        return subprocess.run(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             pass_fds=[lock],
-        ).returncode
+        )
+        try:
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(0.2)
+                show(LOG.read_text(errors="replace").rpartition("\n")[0].rpartition("\n")[2])
+        finally:
+            show("")
+            process.kill()
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ In a checkout they lie beside the package, in the wheel inside it.
 
 from __future__ import annotations
 
+import codecs
 import difflib
 from contextlib import suppress
 from functools import cache
@@ -66,6 +67,8 @@ def text_of(path: Path) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(LONGEST_TEXT + 1)
+    except IsADirectoryError as error:
+        raise InputError(f"`{path}` is a folder, and a spec is a file") from error
     except OSError as error:
         raise InputError(f"cannot read `{path}`: {error.strerror}") from error
     if len(content) > LONGEST_TEXT:
@@ -75,6 +78,8 @@ def text_of(path: Path) -> str:
 
 def decoded(content: bytes, name: str) -> str:
     """The text of a spec.  Raises :class:`InputError` where it is none."""
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or b"\0" in content[:2]:
+        raise InputError(f"`{name}` looks like UTF-16: save it in UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

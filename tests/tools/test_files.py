@@ -157,6 +157,7 @@ def test_a_command_reads_an_artefact_once(
         ("run tiny.roll --inputs data.npz --params .", "cannot read `.`: Is a directory"),
         ("run tiny.roll --inputs data.npz --state absent", "cannot read `absent`"),
         ("run - --inputs -", "standard input can be read once"),
+        ("check .", "`.` is a folder, and a spec is a file"),
         ("train tiny.roll --data absent.npz", "cannot read `absent.npz`: No such file"),
         ("train tiny.roll --data data.npz -o p.csv", "is to be a folder for the run"),
         ("train tiny.roll --data data.npz -o data.npz", "would be lost"),

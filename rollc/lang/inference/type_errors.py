@@ -20,7 +20,7 @@ from rollc.lang.inference.axes import over
 from rollc.lang.inference.broadcasting import broadcast
 from rollc.lang.inference.comparisons import always_the_same
 from rollc.lang.inference.shapes import Inference
-from rollc.lang.symbols.builtins import OVER_AXES, said
+from rollc.lang.symbols.builtins import OVER_AXES, OVER_TIME, said
 from rollc.lang.symbols.constants import LARGEST_SIZE, too_large
 from rollc.lang.symbols.derivatives import RULES
 from rollc.lang.symbols.forms import GATHER
@@ -137,7 +137,8 @@ class Types:
         ]
         for operand in (*others, last):
             also.extend(self.origin(operand))
-        helps, edits, parts = self._mended(draft, mismatch)
+        hint = mismatch.hint or _over_time(draft, last_type)
+        helps, edits, parts = self._mended(draft, mismatch, hint)
         if mismatch.expected in KINDS:
             code, message = "R207", f"{name} takes {mismatch.expected}, found {found}"
         elif draft.operation in OVER_AXES:
@@ -153,18 +154,18 @@ class Types:
         )
 
     def _mended(
-        self, draft: Draft, mismatch: TypeMismatch
+        self, draft: Draft, mismatch: TypeMismatch, hint: str
     ) -> tuple[tuple[str, ...], tuple[Edit, ...], tuple[Label, ...]]:
         """What a mismatch says to do, the change that does it, and the operands in both."""
-        if not mismatch.hint:
+        if not hint:
             return (), (), ()
         own = RULES[draft.operation].operands
         names = [*own, *(own[-1:] * len(draft.operands))][: len(draft.operands)]
         if draft.part_of:  # its operands are none of the text's
-            return (mismatch.hint.format(*map(Quoted, names)),), (), ()
+            return (hint.format(*map(Quoted, names)),), (), ()
         edits = (Edit(draft.span, mismatch.instead),) if mismatch.instead else ()
         parts = [Label(of.span, name) for of, name in zip(draft.operands, names, strict=True)]
-        return (mismatch.hint,), edits, tuple(parts)
+        return (hint,), edits, tuple(parts)
 
     def _same_over_time(self, draft: Draft, operand: Operand, type_: Type) -> Diagnostic:
         """Something over an axis of a value that is the same all along it."""
@@ -327,6 +328,15 @@ def _no_shape(draft: Draft, found: Type, guess: Type | None) -> Diagnostic:
     if name == draft.name and broadcast(found.shape, guess.shape) == found.shape:
         helps = (f"declare it, if it is that: `{shown(name)}: {written(found)} = …`",)
     return Diagnostic("R217", f"no shape fits `{name}`", Label(draft.span, text), helps=helps)
+
+
+def _over_time(draft: Draft, operand: Type) -> str:
+    """How to reduce a number over the steps, where that may be meant."""
+    whole = draft.operation in OVER_TIME and draft.along is None and not draft.part_of
+    if not whole or not operand.time:
+        return ""
+    axis = operand.time[0]
+    return f"over the steps, write `over {axis}`: `{said(draft.operation)}({{0}}, over {axis})`"
 
 
 def unknown_shape(draft: Draft) -> Diagnostic:

@@ -22,7 +22,7 @@ def read_source(spec: str) -> Source:
     source = files.read_spec(spec)
     if is_graph_text(source.text):
         effect.refuse(("sets", "feed"), f"on `{source.name}`: the text of a graph has its own")
-    elif not re.search(r"\bfeed\s*\(|^\s*use\b", source.text, re.MULTILINE):
+    elif not re.search(r"\bfeed\s*\(|^[ \t]*use\b", source.text, re.MULTILINE):
         effect.say(["feed"], f"on `{source.name}`: it has no `feed(…)`")
     return source
 

@@ -248,10 +248,25 @@ def test_a_spec_that_comes_with_rollc_is_found_by_name(run: Run) -> None:
     assert "did you mean `lstm`, which comes with rollc?" in result.err
 
 
-def test_a_spec_that_is_not_text(run: Run) -> None:
-    result = run("check", "-", stdin=b"net a\n\xff\n")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"net a\n\xff\n", "`<stdin>` is not text in UTF-8: see line 2"),
+        (TINY.encode("utf-16"), "`<stdin>` looks like UTF-16: save it in UTF-8"),
+        (TINY.encode("utf-16-le"), "`<stdin>` looks like UTF-16"),
+        (TINY.encode("utf-16-be"), "`<stdin>` looks like UTF-16"),
+    ],
+)
+def test_a_spec_that_is_not_text(run: Run, text: bytes, message: str) -> None:
+    result = run("check", "-", stdin=text)
     assert result.status == 2
-    assert "`<stdin>` is not text in UTF-8: see line 2" in result.err
+    assert message in result.err
+
+
+def test_a_text_of_blank_lines_ends_soon(run: Run) -> None:
+    result = run("check", "-", stdin=b"\n" * 1_000_000)
+    assert result.status == 1
+    assert "the text has 1000000 characters" in result.out
 
 
 def test_a_size_that_does_not_exist(run: Run) -> None:
@@ -495,6 +510,8 @@ def test_targets_are_only_needed_for_the_loss(run: Run, tmp_path: Path) -> None:
     result = run("run", "tiny.roll", "--inputs", "x.npz")
     assert result.status == 0, result.err
     assert result.out == "output o: float32[4]\n"
+    result = run("run", "tiny.roll")
+    assert "missing input `x`: expected float [T, B]; give `--inputs F`" in result.err
     result = run("run", "tiny.roll", "--inputs", "x.npz", "--grad")
     assert result.status == 2
     assert "missing target `y`" in result.err

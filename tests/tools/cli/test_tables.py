@@ -109,6 +109,8 @@ def test_what_does_not_fit_is_said(folder: Path) -> None:
         ((*COLUMNS, "--missing", "mask"), "`--missing mask` and `--mask NAME` go together"),
         ((*COLUMNS, "--separator", "ab"), "is not one character"),
         ((), "say with `--map` which is which"),
+        (("--target", "sales"), "no column is `x`: say which with `--map x=COLUMN,…`"),
+        (("--target", "sales", "--sequence", "when"), "with `--map x=pressure,temperature`"),
         (("--target", "when"), "(`when`): expected a number, found `day 0`"),
         (("--sequence", "shop", *COLUMNS, "--missing", "drop"), "has no column `shop`"),
     ):

@@ -101,7 +101,7 @@ def test_rows_fit_the_terminal(
     [
         (["nothing.roll"], "there is no file `nothing.roll`"),
         (["far.roll", "k"], "no value over time has the name `k`"),
-        (["far.roll"], "missing input `x`"),
+        (["far.roll"], "missing input `x`: expected float [T, B]; give `--inputs F`"),
         (["far.roll", "-o", "far.png"], "is to be written as .svg"),
     ],
 )

@@ -48,7 +48,7 @@ def _infer_reduction(operands: Sequence[Type | None], options: Options) -> Type 
     assert isinstance(axis, int)
     if not x.shape or not EVERY <= axis < len(x.shape):
         expected = "a vector" if axis == EVERY else f"at least {axis + 1} dimensions"
-        raise TypeMismatch(expected, [0], "over the steps, write `over t`: `sum({0}, over t)`")
+        raise TypeMismatch(expected, [0])
     shape = () if axis == EVERY else x.shape[:axis] + x.shape[axis + 1 :]
     return Type("float", shape, x.axes)
 

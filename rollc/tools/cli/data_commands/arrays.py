@@ -6,6 +6,7 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollc.errors import InputError
+from rollc.ir.traversal import needed_names
+from rollc.network.arrays import words
 from rollc.network.network import Network
 from rollc.network.pairs.network import as_taken
 from rollc.tools import console, files
@@ -124,10 +127,20 @@ def load(
     columns = _with_classes(network, [table], columns)
     arranged = arrange(table, slots, columns)
     if not quiet:
-        _say_others([arranged], columns)
+        _say_others([arranged], columns, slots)
     lengths = None if arranged.lengths is None else {network.axes[0]: arranged.lengths}
     data = Sequences(arranged.arrays, lengths, _masked(arranged.arrays, columns, slots))
     return Loaded(data, arranged, classes=columns.classes or {})
+
+
+def need_inputs(network: Network) -> None:
+    """Raise where the outputs read what no file is given for."""
+    graph = network.graph
+    read = needed_names(graph, [name for _, name in graph.outputs])
+    for name, slot in {**network.inputs, **network.targets}.items():
+        if name in read:
+            sort = "target" if name in network.targets else "input"
+            raise InputError(f"missing {sort} `{name}`: expected {words(slot)}; give `--inputs F`")
 
 
 def not_finite(loaded: Loaded, file: str) -> str | None:
@@ -184,7 +197,7 @@ def _folder(network: Network, folder: str, columns: Columns, quiet: bool) -> Loa
     columns = _with_classes(network, tables, columns)
     each = [arrange(table, slots, columns) for table in tables]
     if not quiet:
-        _say_others(each, columns)
+        _say_others(each, columns, slots)
     arrays: dict[str, Array] = {}
     incomplete = {name for one in each for name in one.lacking}
     for name in each[0].arrays:
@@ -265,8 +278,8 @@ def _masked(
     return frozenset(floats - columns.masks.keys())
 
 
-def _say_others(each: Sequence[Arranged], columns: Columns) -> None:
-    """The columns that nothing reads, and the rows that were dropped."""
+def _say_others(each: Sequence[Arranged], columns: Columns, slots: Mapping[str, Spec]) -> None:
+    """The columns that nothing reads, what they may be, and the rows that were dropped."""
     first = each[0]
     taken = {label for own in first.labels.values() for label in own} | {columns.sequence}
     incomplete = {name: at for one in each for name, at in one.lacking.items()}
@@ -276,6 +289,10 @@ def _say_others(each: Sequence[Arranged], columns: Columns) -> None:
     others = [head for head in first.table.heads or () if head not in taken]
     if others:
         console.note(f"not read: {names(others[:20])} of `{first.table.file}`")
+    for name, slot in slots.items() if others else ():
+        if name not in {*first.arrays, *columns.mapping, *columns.optional}:
+            fitting = ",".join(others) if len(others) == prod(slot.shape) else "COLUMN,…"
+            console.note(f"no column is `{name}`: say which with `--map {name}={fitting}`")
     for one in each:
         if one.table.blank:
             lines = counted(one.table.blank, "blank line")
@@ -350,13 +367,13 @@ def as_kept(columns: Columns, known: Preparation | None) -> Columns:
 
 def _check_classes(loaded: Loaded, train: Sequences, other: Sequences) -> None:
     """Raise where a part has a class that nothing is learned of."""
-    for name, words in loaded.classes.items():
+    for name, classes in loaded.classes.items():
         if name not in train.arrays:
             continue
         unknown = np.setdiff1d(_there(other, name), _there(train, name))
         if not unknown.size:
             continue
-        word, arranged = words[int(unknown[0])], loaded.arranged
+        word, arranged = classes[int(unknown[0])], loaded.arranged
         where = f"`{name}`"
         if arranged is not None:
             table = arranged.table

@@ -199,11 +199,13 @@ def run(**options: Any) -> None:
 @click.option(
     "--rate",
     type=click.FloatRange(min=0.0, min_open=True),
+    metavar="RATE",
     help="The step size.  [default: 0.001 for adam and adamw, 0.01 for the others]",
 )
 @click.option(
     "--momentum",
     type=click.FloatRange(min=0.0, max=1.0, max_open=True),
+    metavar="M",
     default=0.0,
     show_default=True,
     help="The weight of the past in the steps of sgd and rmsprop.",
@@ -212,6 +214,7 @@ def run(**options: Any) -> None:
 @click.option(
     "--decay",
     type=click.FloatRange(min=0.0),
+    metavar="D",
     default=0.0,
     help="Weight decay; with adamw it is taken from the parameters themselves.",
 )
@@ -242,6 +245,7 @@ def run(**options: Any) -> None:
 @click.option(
     "--schedule-factor",
     type=click.FloatRange(min=0.0, max=1.0, min_open=True, max_open=True),
+    metavar="F",
     default=0.1,
     help="What a step or a plateau multiplies the rate with.  [default: 0.1]",
 )
@@ -273,6 +277,7 @@ def run(**options: Any) -> None:
 @click.option(
     "--min-delta",
     type=click.FloatRange(min=0.0),
+    metavar="D",
     default=0.0,
     help="How much lower a validation loss has to be to be a better one.",
 )
@@ -359,6 +364,7 @@ def evaluate(**options: Any) -> None:
 @click.option(
     "--temperature",
     type=click.FloatRange(0.0, 100.0),
+    metavar="T",
     default=1.0,
     show_default=True,
     help="Below 1 the likely symbols are drawn more often; at 0 always the likeliest.",

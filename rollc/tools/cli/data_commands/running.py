@@ -16,7 +16,7 @@ from rollc.network.network import Network
 from rollc.network.pairs.network import in_pairs, with_complex_arrays
 from rollc.tools import console, files
 from rollc.tools.cli import effect
-from rollc.tools.cli.data_commands.arrays import as_kept, columns_of, load, not_finite
+from rollc.tools.cli.data_commands.arrays import as_kept, columns_of, load, need_inputs, not_finite
 from rollc.tools.cli.data_commands.networks import (
     draws_at_random,
     has_random_params,
@@ -87,6 +87,8 @@ def run(
         loaded = load(network, inputs, columns)
         data = preparation(loaded.data)
         arrays, lengths = dict(data.arrays), data.lengths
+    elif not state:
+        need_inputs(network)
     before: dict[str, Array] | None = None
     apart = len(network.axes) > 1 and bool(state or save_state)
     if apart:

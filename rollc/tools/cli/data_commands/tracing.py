@@ -28,7 +28,7 @@ from rollc.network.pairs.network import in_pairs, with_complex_arrays
 from rollc.support.chart import Point, chart
 from rollc.tools import console, files
 from rollc.tools.cli import effect, sources
-from rollc.tools.cli.data_commands.arrays import as_kept, columns_of, load
+from rollc.tools.cli.data_commands.arrays import as_kept, columns_of, load, need_inputs
 from rollc.tools.cli.data_commands.networks import values_of
 from rollc.tools.cli.data_commands.trained import reading as reading_of
 from rollc.tools.cli.options import READING
@@ -51,6 +51,8 @@ def trace(spec: str, names: tuple[str, ...], output: str | None, form: str, **gi
     """Print the norms of values and gradients at the steps, or write their picture."""
     files.check_outputs(output, keep=read_files(spec, **given), endings=[".svg"])
     case = case_of(spec, **given)
+    if not given["inputs"]:
+        need_inputs(case.network)
     found = case.flows(names)
     if output is not None:
         files.write_bytes(output, _picture(found, bool(names)))
