@@ -46,6 +46,8 @@ def find_spec(name: str) -> Path:
     The name of such a spec can stand without its folder, and with its ending.  Raises
     :class:`InputError` where there is neither.
     """
+    if not name:
+        raise InputError("expected the name of a spec, found an empty one")
     path = Path(name)
     with suppress(OSError):  # such as a name that is too long
         if path.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -19,16 +20,23 @@ from rollc.entries.graphs import kernel_graphs
 from rollc.ir.graph import Graph
 from rollc.ir.interpreter import interpret
 from rollc.kernel.passes import planned, scheduled
+from rollc.lang.elaboration.expressions import Feed
 from rollc.network.network import Network
+from rollc.network.pairs.network import with_complex_arrays
 from rollc.runtime import memory
 from rollc.runtime.call import Call
 from rollc.runtime.kernel import Kernel
 from rollc.support.allocator import Lender
 
 
-def network_of(text: str, dtype: str) -> Network:
-    """The network of a spec; nothing is read from the cache of builds."""
-    graph, _ = read_spec(text, "test.roll")
+def network_of(
+    text: str, dtype: str, sets: Mapping[str, int] | None = None, feed: Feed = "taught"
+) -> Network:
+    """The network of a spec; nothing is read from the cache of builds.
+
+    To build one makes all of its kernels, thirty and more, of which a test may call three.
+    """
+    graph, _ = read_spec(text, "test.roll", sets, feed)
     makers = kernel_graphs(graph)
 
     @cache
@@ -38,7 +46,7 @@ def network_of(text: str, dtype: str) -> Network:
         path.write_text(result.source, encoding="utf-8")
         return Kernel(result.program, path, dtype)
 
-    return Network(graph, kernel, dtype)
+    return with_complex_arrays(Network(graph, kernel, dtype, feed=feed))
 
 
 def assert_close(found: Any, expected: Any, dtype: str, what: str, roundings: int = 100) -> None:
