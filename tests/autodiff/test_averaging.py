@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import rollc
 from rollc.autodiff.averaging import weight_nodes
 from rollc.driver.sources import read_spec
+from tests.helpers.compiled_networks import network_of
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_an_initial_value_is_one_copy_along_the_other_axis_too(
     params = {"p": np.array(0.3), "q": np.array(0.2)}
     found = {}
     for combine in ("sum", "mean"):
-        net = rollc.build_text(spec, dtype="float64", backend="reference", combine=combine)
+        net = network_of(spec, "float64", backend="reference", combine=combine)
         _, found[combine] = net.value_and_grad(params, inputs, lengths=lengths)
     assert found["mean"]["p"] == pytest.approx(found["sum"]["p"])
     assert found["mean"]["q"] == pytest.approx(found["sum"]["q"] / 4)  # it meets x, along t

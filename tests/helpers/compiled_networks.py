@@ -30,21 +30,26 @@ from rollc.support.allocator import Lender
 
 
 def network_of(
-    text: str, dtype: str, sets: Mapping[str, int] | None = None, feed: Feed = "taught"
+    text: str,
+    dtype: str,
+    sets: Mapping[str, int] | None = None,
+    feed: Feed = "taught",
+    backend: str | None = None,
+    combine: str = "sum",
 ) -> Network:
     """The network of a spec; nothing is read from the cache of builds.
 
     To build one makes all of its kernels, thirty and more, of which a test may call three.
     """
     graph, _ = read_spec(text, "test.roll", sets, feed)
-    makers = kernel_graphs(graph)
+    makers = kernel_graphs(graph, combine=combine)
 
     @cache
     def kernel(entry: str) -> Kernel:
-        result = compiled(makers[entry](), dtype)
+        result = compiled(makers[entry](), dtype, backend=backend)
         path = Path(tempfile.mkdtemp(prefix="rollc-test-")) / "kernel.py"
         path.write_text(result.source, encoding="utf-8")
-        return Kernel(result.program, path, dtype)
+        return Kernel(result.program, path, dtype, backend=backend)
 
     return with_complex_arrays(Network(graph, kernel, dtype, feed=feed))
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from rollc.autodiff.adjoint import adjoint
-from rollc.driver.build import build_source
 from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.ir.text import parse_graph, print_graph
@@ -22,6 +21,7 @@ from rollc.training.data.batches import Batches
 from rollc.training.loop import Trainer
 from rollc.training.runs.settings import Settings
 from rollc.training.updates.optimizers import METHODS, optimizer
+from tests.helpers.compiled_networks import network_of
 
 SPEC = """
 net reservoir
@@ -39,12 +39,12 @@ LEARNED = SPEC.replace(" frozen", "")
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    return build_source(SPEC, dtype="float64", backend="reference")[0]
+    return network_of(SPEC, "float64", backend="reference")
 
 
 @pytest.fixture(scope="module")
 def learned() -> Network:
-    return build_source(LEARNED, dtype="float64", backend="reference")[0]
+    return network_of(LEARNED, "float64", backend="reference")
 
 
 def data() -> dict[str, Any]:
@@ -118,7 +118,7 @@ def test_training_leaves_it_where_it_is(network: Network, name: str) -> None:
 
 def test_where_all_are_frozen_there_is_nothing_to_fit() -> None:
     text = SPEC.replace("v: [3] = 1.0", "v: [3] = 1.0 frozen")
-    network = build_source(text, backend="reference")[0]
+    network = network_of(text, "float32", backend="reference")
     with pytest.raises(InputError, match="all parameters of `reservoir` are frozen"):
         Trainer(network, Batches(network, data(), 2), Settings())
     assert network.value_and_grad(network.init(0), data(), wrt="params")[1] == {}

@@ -17,6 +17,7 @@ from rollc.driver.sources import read_spec
 from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.tools.verify.kernels import interpreted
+from tests.helpers.compiled_networks import network_of
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -314,7 +315,7 @@ def test_unknown_cotangents_and_states_are_named(
 
 
 def test_a_chain_from_the_future_cannot_be_streamed() -> None:
-    network = build_source(FUTURE, dtype="float64")[0]
+    network = network_of(FUTURE, "float64")
     b = network.forward({}, {"x": [1.0, 2.0]})["b"]
     np.testing.assert_allclose(b, [np.tanh(1 + 0.5 * np.tanh(2)), np.tanh(2)])
     with pytest.raises(InputError, match="`b` is read from the future"):
@@ -336,13 +337,13 @@ def test_built_for_a_number_of_steps(network: Network, params: Arrays, data: Arr
 
 def test_the_state_begins_with_a_number_that_is_learned() -> None:
     text = "net n\ninput x\nparam v0 = 0.5\nv = x + v[t-1]\ninit v = v0\noutput v\n"
-    network = build_source(text, dtype="float64")[0]
+    network = network_of(text, "float64")
     state = network.initial_state(network.init(), {"x": [1.0]})
     np.testing.assert_array_equal(state["v"], [0.5])
 
 
 def test_a_network_without_delays_has_an_empty_state() -> None:
-    network = build_source("net n\ninput x\ny = tanh(x)\noutput y\n", dtype="float64")[0]
+    network = network_of("net n\ninput x\ny = tanh(x)\noutput y\n", "float64")
     state = network.initial_state({}, {"x": [1.0]})
     assert state == {}
     outputs, state = network.step({}, state, {"x": 2.0})
@@ -369,7 +370,7 @@ def test_the_loss_of_a_window(network: Network, params: Arrays, data: Arrays) ->
 
 def test_a_network_without_inputs_is_told_its_steps() -> None:
     text = "net clock\nparam rate = 0.5\nv = rate * v[t-1]\ninit v = 1\noutput v\n"
-    network = build_source(text, dtype="float64")[0]
+    network = network_of(text, "float64")
     np.testing.assert_allclose(network.forward(network.init(), steps=3)["v"], [0.5, 0.25, 0.125])
     with pytest.raises(InputError, match="give `steps`"):
         network.forward(network.init())
@@ -410,7 +411,7 @@ def test_a_build_leaves_the_garbage_collector_as_it_was() -> None:
 
 def test_arrays_that_were_right_once_say_nothing_of_others() -> None:
     text = "net plain\ninput x\nparam a\ny = a * x + y[t-1]\noutput y\nloss mean(y, over t)\n"
-    network = build_source(text, "plain.roll", dtype="float64")[0]
+    network = network_of(text, "float64")
     params, x = {"a": np.array(2.0)}, np.arange(6.0).reshape(3, 2)
     expected = network.forward(params, {"x": x})["y"]
     for changed in (x.astype(np.float32), np.asfortranarray(x), x.tolist()):

@@ -10,12 +10,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rollc.backends.numba.library import routines
-from rollc.driver.build import build_source
 from rollc.errors import InputError
 from rollc.ir.graph import Type
 from rollc.ir.operations import OPERATIONS, Frame
 from rollc.network.network import Network
 from rollc.network.noise_draws import draw_noise
+from tests.helpers.compiled_networks import network_of
 
 Array = NDArray[Any]
 
@@ -43,12 +43,12 @@ loss sum(sum(o), over t)
 
 @pytest.fixture(scope="module")
 def dropped() -> Network:
-    return build_source(DROPPED, dtype="float64")[0]
+    return network_of(DROPPED, "float64")
 
 
 @pytest.fixture(scope="module")
 def sampled() -> Network:
-    return build_source(SAMPLED, dtype="float64")[0]
+    return network_of(SAMPLED, "float64")
 
 
 def test_off_outside_training(dropped: Network) -> None:

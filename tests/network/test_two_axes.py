@@ -32,6 +32,7 @@ from rollc.network.network import Network
 from rollc.runtime.kernel import Kernel
 from rollc.transforms.canonicalize import canonicalize
 from rollc.transforms.ragged import with_lengths
+from tests.helpers.compiled_networks import network_of
 from tests.helpers.lowering import lower
 
 pytestmark = [pytest.mark.usefixtures("each_backend"), pytest.mark.sampled(4, among="axes")]
@@ -178,7 +179,7 @@ def test_the_kernel_is_the_meaning(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def network(each_backend: str) -> Network:
-    return build_source(print_graph(attention()), "attention.txt", dtype="float64")[0]
+    return network_of(print_graph(attention()), "float64")
 
 
 def params_and_data() -> tuple[Arrays, Arrays]:

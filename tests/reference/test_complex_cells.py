@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollc.driver.build import build_source
 from rollc.network.network import Network
 from rollc.network.pairs.network import with_complex_arrays
 from tests.helpers.agreement import agree
+from tests.helpers.compiled_networks import network_of
 
 torch = pytest.importorskip("torch")
 
@@ -80,7 +80,7 @@ CELLS = {
 def cell(request: pytest.FixtureRequest) -> tuple[str, Network]:
     name = request.param
     text = f'net one\nuse "cells/{name}.roll"\ninput x: [{D}]\ny = {name}(x; {CELLS[name][1]})\n'
-    network, _ = build_source(f"{text}output y\n", dtype="float64", backend="reference")
+    network = network_of(f"{text}output y\n", "float64", backend="reference")
     return name, with_complex_arrays(network)
 
 

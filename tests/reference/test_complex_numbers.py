@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import rollc
+from tests.helpers.compiled_networks import network_of
 
 torch = pytest.importorskip("torch")
 
@@ -74,9 +74,7 @@ def _spec() -> str:
 
 @pytest.fixture(scope="module")
 def called(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    path = tmp_path_factory.mktemp("complex") / "expressions.roll"
-    path.write_text(_spec())
-    network = rollc.build(path, dtype="float64", backend="reference")
+    network = network_of(_spec(), "float64", backend="reference")
     random = np.random.default_rng(3)
 
     def drawn(*shape: int) -> Any:
@@ -115,9 +113,8 @@ SPECIAL = np.array([3j, -3j, 2, -4, 1e200 - 1e200j, 1e-200 + 1e-200j, -1e-10 + 1
 
 @pytest.mark.parametrize("name", ["abs", "sqrt", "angle", "exp", "log"])
 def test_functions_where_a_part_is_zero_or_a_square_is_none(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "function.roll"
-    path.write_text(f"net function\nstatic input z: complex[7]\noutput o\no = {name}(z)\n")
-    network = rollc.build(path, dtype="float64", backend="reference")
+    text = f"net function\nstatic input z: complex[7]\noutput o\no = {name}(z)\n"
+    network = network_of(text, "float64", backend="reference")
     z = SPECIAL.copy() if name != "exp" else np.clip(SPECIAL.real, -4, 4) + 0j
     leaf = torch.tensor(z[None], requires_grad=True)
     expected = getattr(torch, name)(leaf)
@@ -134,9 +131,8 @@ def test_functions_where_a_part_is_zero_or_a_square_is_none(name: str, tmp_path:
 
 
 def test_slopes_at_zero(tmp_path: Path) -> None:
-    path = tmp_path / "zero.roll"
-    path.write_text("net zero\nstatic input z: complex\noutput a, b\na = abs(z)\nb = angle(z)\n")
-    network = rollc.build(path, dtype="float64", backend="reference")
+    text = "net zero\nstatic input z: complex\noutput a, b\na = abs(z)\nb = angle(z)\n"
+    network = network_of(text, "float64", backend="reference")
     _, pull = network.vjp({}, {"z": np.zeros(1)}, steps=1)
     assert pull({"a": np.ones(1)})["z"] == 0
     assert pull({"b": np.ones(1)})["z"] == 0

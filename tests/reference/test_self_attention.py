@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.driver.build import build, build_text
 from rollc.errors import InputError
 from rollc.network.network import Network
+from rollc.support.resources import specs
 from tests.helpers.agreement import agree
+from tests.helpers.compiled_networks import network_of
 
 torch = pytest.importorskip("torch", reason="values and gradients are held to PyTorch's")
 
@@ -69,7 +70,7 @@ def network(body: str, size: int, backend: str = "reference") -> Network:
     text = HEAD + PRODUCTS + body + LOSS
     if "along" not in body:
         text = text.replace("time s, t\n", "")
-    return build_text(text.replace("{size}", str(size)), dtype="float64", backend=backend)
+    return network_of(text.replace("{size}", str(size)), "float64", backend=backend)
 
 
 def drawn(network: Network, seed: int = 0, steps: int = STEPS) -> tuple[Arrays, Arrays]:
@@ -237,14 +238,14 @@ o = tanh(U @ o[t-1] + z * {read})
 output o
 loss mean(mse(o, y), over t)
 """
-    two = build_text(
+    two = network_of(
         spec.replace("{axis}", "s").replace("{read}", "along(e, t)"),
-        dtype="float64",
+        "float64",
         backend="reference",
     )
-    one = build_text(
+    one = network_of(
         spec.replace("{axis}", "t").replace("{read}", "e").replace("time s, t\n", ""),
-        dtype="float64",
+        "float64",
         backend="reference",
     )
     params, given = drawn(two)
@@ -266,7 +267,7 @@ loss mean(mse(o, y), over t)
 
 @pytest.mark.parametrize("lengths", WITH_AND_WITHOUT)
 def test_the_block_that_comes_with_rollc_is_a_layer_of_pytorch(lengths: list[int] | None) -> None:
-    block = build("sequences/attention", dtype="float64", backend="reference")
+    block = network_of(specs()["sequences/attention"].read_text(), "float64", backend="reference")
     names = {
         "linear1.weight": "U", "linear1.bias": "b", "linear2.weight": "W", "linear2.bias": "c",
         "norm1.weight": "gain1", "norm1.bias": "shift1", "self_attn.out_proj.weight": "Wo",
@@ -305,7 +306,7 @@ def test_what_is_masked_may_be_infinite(backend: str, heads: int) -> None:
     body = "input z[t]: [4]\n" + body.replace("Wk @ x", "Wk @ z")
     text = (HEAD + PRODUCTS + body + LOSS).replace("{size}", str(size))
     text = text.replace("mean(mse(o, y), over t)", "sum(where(n < 5, mse(o, y), 0), over t)")
-    attention = build_text(text, dtype="float64", backend=backend)
+    attention = network_of(text, "float64", backend=backend)
     params, given = drawn(attention)
     loss, gradients = attention.value_and_grad(
         params, {name: array[: STEPS - 1] for name, array in given.items()}

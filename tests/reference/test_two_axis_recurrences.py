@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.driver.build import build, build_source
 from rollc.network.network import Network
+from rollc.support.resources import specs
 from tests.helpers.agreement import agree
+from tests.helpers.compiled_networks import network_of
 
 torch = pytest.importorskip("torch", reason="values and gradients are held to PyTorch's")
 
@@ -43,10 +44,8 @@ loss mean(mean(sum(h ** 2), over s), over t)
 
 
 def built(spec: str, **sets: int) -> Network:
-    if "\n" not in spec:
-        return build(spec, sets=sets, dtype="float64", backend="reference")
-    network, _ = build_source(spec, sets=sets, dtype="float64", backend="reference")
-    return network
+    text = spec if "\n" in spec else specs()[spec].read_text()
+    return network_of(text, "float64", sets, backend="reference")
 
 
 def along_both(rows: int, columns: int, cell: Cell) -> dict[tuple[int, int], Any]:

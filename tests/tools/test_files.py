@@ -19,6 +19,7 @@ from rollc.errors import InputError
 from rollc.runtime.kernel import Kernel
 from rollc.support.cache_folder import CACHE_VARIABLE, cache_folder
 from tests.commands import fuzz_files
+from tests.helpers.paths import ROOT
 from tests.helpers.processes import plain_python
 from tests.tools.cli.test_commands import Run, cache, run  # noqa: F401  (fixtures)
 

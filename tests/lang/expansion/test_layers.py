@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import rollc
 from rollc.driver.sources import read_spec
 from rollc.ir.verifier import verify
 from rollc.lang.diagnostics.source import Source
@@ -13,6 +12,7 @@ from rollc.lang.diagnostics.spec_error import SpecError
 from rollc.lang.syntax.formatter import format_spec
 from rollc.lang.syntax.layout import laid_out
 from rollc.lang.syntax.parser import parse_spec
+from tests.helpers.compiled_networks import network_of
 from tests.lang.expansion.test_repetition import assert_same, graph_of
 
 CELL = """
@@ -242,7 +242,7 @@ def test_a_stack_of_both_directions_is_the_lstm_of_pytorch() -> None:
     output h
     loss mean(sum(h * h), over t)
     """
-    net = rollc.build_text(text, dtype="float64", backend="reference")
+    net = network_of(text, "float64", backend="reference")
     layers = torch.nn.LSTM(3, 4, num_layers=3, bidirectional=True, dropout=0.3).double().eval()
     given = {}
     of = {}

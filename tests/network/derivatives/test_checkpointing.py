@@ -32,7 +32,7 @@ STEPS, BATCH = 600, 32
 @cache
 def network() -> Network:
     text = (resources.folder("specs") / "lstm.roll").read_text()
-    return build_source(text, "lstm", sets={"D": 8, "H": 16, "K": 4})[0]
+    return network_of(text, "float32", {"D": 8, "H": 16, "K": 4})
 
 
 def arrays(steps: int = STEPS) -> dict[str, Array]:

@@ -33,6 +33,7 @@ from rollc.network.network import Network
 from rollc.runtime.kernel import Kernel
 from rollc.support import resources, threads
 from rollc.transforms.canonicalize import canonicalize
+from tests.helpers.compiled_networks import network_of
 from tests.helpers.forward_gradients import compare, uncompiled
 from tests.network.test_two_axes import attention
 
@@ -48,7 +49,7 @@ def spec_text(name: str) -> str:
 def labels(backend: str) -> Network:
     """A network with its kernels."""
     text = spec_text("sequences/labels.roll")
-    return build_source(text, "labels", dtype="float64", backend=backend)[0]
+    return network_of(text, "float64", backend=backend)
 
 
 @cache

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rollc.driver.build import build_source
 from rollc.errors import InputError
 from rollc.network.network import Network
 from rollc.runtime import frames as runtime_frames
@@ -49,7 +48,7 @@ loss mean(mse(o, y), over t)
 
 @pytest.fixture(scope="module")
 def network(each_backend: str) -> Network:
-    return build_source(TEXT, "several.roll", dtype="float64")[0]
+    return network_of(TEXT, "float64")
 
 
 @pytest.fixture
@@ -292,7 +291,7 @@ def test_a_dropped_pullback_gives_its_memory_back(
 
 def test_a_tape_keeps_no_array_of_the_callers(network: Network, inputs: Arrays) -> None:
     text = "net n\ninput x\nparam k, c\ny = k * x\noutput y\ns = y + c\noutput s\n"
-    small = build_source(text, "n.roll", dtype="float64")[0]
+    small = network_of(text, "float64")
     params, x = {"k": np.array(2.0), "c": np.array(1.0)}, np.ones(5000)
     outputs, pullback = small.vjp(params, {"x": x})
     known = [weakref.ref(array) for array in (x, *params.values(), *outputs.values())]
@@ -400,7 +399,7 @@ def test_what_is_no_cotangent_is_refused(
 
 def test_a_network_without_real_outputs_has_no_pullback() -> None:
     text = "net n\ninput x: [3]\nk = argmax(x)\noutput k\n"
-    chooser = build_source(text, "n.roll")[0]
+    chooser = network_of(text, "float32")
     with pytest.raises(InputError, match="no output of `n` has a gradient"):
         chooser.vjp({}, {"x": np.zeros((2, 3))})
 
@@ -422,7 +421,7 @@ p = h[0:2]
 output h, o, p
 loss mean(mse(h, y), over t)
 """
-    twice = build_source(text, "twice.roll", dtype="float64")[0]
+    twice = network_of(text, "float64")
     random = np.random.default_rng(0)
     data = {name: random.normal(size=(700, 3, 3)) for name in ("x", "u", "y")}
     params = twice.init()
@@ -459,7 +458,7 @@ class _Interface:
 @pytest.mark.parametrize("way", [*holders(), "torch"])
 def test_memory_that_someone_holds_is_not_lent_again(way: str) -> None:
     text = "net n\ninput x: [40]\nparam k\ny = k * x\noutput y\n"
-    small = build_source(text, "n.roll", dtype="float64")[0]
+    small = network_of(text, "float64")
     hold = holders().get(way) or pytest.importorskip("torch").from_numpy
     places, held = [], []
     for number in range(6):

@@ -16,6 +16,7 @@ from rollc.errors import InputError
 from rollc.ir.time.causality import check
 from rollc.ir.verifier import verify
 from rollc.network.network import Network
+from tests.helpers.compiled_networks import network_of
 from tests.helpers.forward_gradients import uncompiled
 
 pytestmark = [pytest.mark.usefixtures("each_backend"), pytest.mark.sampled(4, among="windows")]
@@ -51,7 +52,7 @@ def windows(size: int) -> list[slice]:
 
 @pytest.fixture(scope="module")
 def whole(each_backend: str) -> Network:
-    return build_source(SPEC, dtype="float64")[0]
+    return network_of(SPEC, "float64")
 
 
 def close(found: Array, expected: Array, name: str = "") -> None:

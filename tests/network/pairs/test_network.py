@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 import rollc
-from rollc.driver.build import build_source
 from rollc.network.network import Network
-from rollc.network.pairs.network import with_complex_arrays
+from tests.helpers.compiled_networks import network_of
 
 T, B = 5, 3
 SPEC = """
@@ -31,10 +30,12 @@ loss mean(mse(o, y), over t)
 """
 
 
+WHOLE: dict[str, Any] = {"dtype": "float64", "backend": "reference"}
+
+
 @pytest.fixture(scope="module")
 def network() -> Network:
-    plain, _ = build_source(SPEC, dtype="float64", backend="reference")
-    return with_complex_arrays(plain)
+    return network_of(SPEC, "float64", backend="reference")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,8 @@ def direct(params: Any, inputs: Any, h: Any = 0) -> tuple[Any, Any]:
 
 def test_a_text_is_built_as_a_file_is(network: Network, tmp_path: Path) -> None:
     (tmp_path / "rotor.roll").write_text(SPEC)
-    for built in (rollc.build_text(SPEC), rollc.build(tmp_path / "rotor.roll")):
+    path = tmp_path / "rotor.roll"
+    for built in (rollc.build_text(SPEC, **WHOLE), rollc.build(path, **WHOLE)):
         assert (built.params.keys(), built.inputs.keys()) == (network.params.keys(), {"x", "z"})
 
 
@@ -169,7 +171,8 @@ def test_step_by_step(network: Network, arrays: Any) -> None:
     assert window[1]["state.h"].dtype == window[2]["h"].dtype == np.complex128
 
 
-def test_copies_and_pickles(network: Network, arrays: Any) -> None:
+def test_copies_and_pickles(arrays: Any) -> None:
+    network = rollc.build_text(SPEC, **WHOLE)
     params, inputs = arrays
     given = {"x": inputs["x"], "z": inputs["z"]}
     expected = network.forward(params, given)["h"]
