@@ -44,5 +44,5 @@ def texts(path: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    for text in texts(Path(sys.argv[1])).values():
-        print(text)
+    for path in sys.argv[1:]:
+        print(*texts(Path(path)).values(), sep="\n")

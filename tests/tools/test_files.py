@@ -21,6 +21,7 @@ from rollc.support.cache_folder import CACHE_VARIABLE, cache_folder
 from tests.commands import fuzz_files
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import plain_python
+from tests.tools.cli.conftest import interpreted  # noqa: F401  (a fixture)
 from tests.tools.cli.test_commands import Run, cache, run  # noqa: F401  (fixtures)
 
 
@@ -410,7 +411,7 @@ def test_settings_of_the_compiler_are_refused(
     tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("NUMBA_CPU_NAME", "nonsense")
-    result = run("build", "tiny.roll", "--no-cache", "-o", "made")
+    result = run("build", "tiny.roll", "--backend", "numba", "--no-cache", "-o", "made")
     assert result.status == 2
     assert "$NUMBA_CPU_NAME is set" in result.err
     assert not (tmp_path / "made").exists()
@@ -422,7 +423,7 @@ def test_a_file_of_settings_does_not_switch_compiling_off(
 ) -> None:
     monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
     monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
-    result = run("build", "tiny.roll", "--no-cache", "-o", "made")
+    result = run("build", "tiny.roll", "--backend", "numba", "--no-cache", "-o", "made")
     assert result.status == 2
     assert "set $NUMBA_DISABLE_JIT in its place" in result.err
 

@@ -35,6 +35,7 @@ from rollc.support import resources, threads
 from rollc.transforms.canonicalize import canonicalize
 from tests.helpers.compiled_networks import network_of
 from tests.helpers.forward_gradients import compare, uncompiled
+from tests.helpers.shipped_specs import each_spec
 from tests.network.test_two_axes import attention
 
 Array = NDArray[Any]
@@ -118,31 +119,28 @@ def test_the_messages_of_the_textbook(backend: str) -> None:
     same(found, expected)
 
 
-def test_every_spec_that_has_a_loss() -> None:
-    refused, compared = [], 0
-    for path in sorted(resources.folder("specs").rglob("*.roll")):
-        if path.parent.name == "cells":
-            continue
-        name = str(path.relative_to(resources.folder("specs")))
-        net = network(name)
-        size = sum(prod(spec.shape) for spec in net.params.values())
-        if net.graph.loss is None or size > 2000:  # without kernels, it would take long
-            continue
-        params, data = net.init(0), arrays(net, 5)
-        steps = dict.fromkeys(net.axes, 5)
-        try:
-            _, run = net.forward_sensitivities(params, data, steps)
-        except InputError as error:
-            refused.append((name, str(error)))
-            continue
-        loss, gradients = net.value_and_grad(params, data, steps)
-        found_loss, found = run()
-        assert found_loss == pytest.approx(loss, rel=1e-12, nan_ok=True)
-        assert found.keys() == gradients.keys() & net.params.keys()  # what is frozen has none
-        same(found, gradients)
-        compared += 1
-    assert compared >= 10
-    assert all(re.search("is read from the future|at once", error) for _, error in refused)
+@pytest.mark.parametrize("name", each_spec(resources.specs(), sampled=8))
+def test_specs_that_have_a_loss(name: str) -> None:
+    net = network(f"{name}.roll")
+    size = sum(prod(spec.shape) for spec in net.params.values())
+    if net.graph.loss is None or size > 2000:  # without kernels, it would take long
+        pytest.skip("it has no loss, or many parameters")
+    params, data = net.init(0), arrays(net, 5)
+    steps = dict.fromkeys(net.axes, 5)
+    refused = None
+    try:
+        _, run = net.forward_sensitivities(params, data, steps)
+    except InputError as error:
+        refused = str(error)
+    if refused is not None:
+        assert name not in ("lstm", "delays/biquad", "dynamics/oscillator")
+        assert re.search("is read from the future|at once", refused)
+        return
+    loss, gradients = net.value_and_grad(params, data, steps)
+    found_loss, found = run()
+    assert found_loss == pytest.approx(loss, rel=1e-12, nan_ok=True)
+    assert found.keys() == gradients.keys() & net.params.keys()  # what is frozen has none
+    same(found, gradients)
 
 
 def test_lengths_and_windows_that_cut_gradients() -> None:

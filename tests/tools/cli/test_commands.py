@@ -242,7 +242,8 @@ def test_a_spec_that_comes_with_rollc_is_found_by_name(run: Run) -> None:
 
     for name, path in resources.specs().items():
         for argument in (name, f"{name}.roll", path.stem):
-            assert run("ir", argument, "--stage", "syntax").status == 0
+            assert resources.find_spec(argument) == path
+    assert run("ir", "spikes", "--stage", "syntax").status == 0
     result = run("check", "lstn")
     assert result.status == 2
     assert "did you mean `lstm`, which comes with rollc?" in result.err
