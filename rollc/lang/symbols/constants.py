@@ -48,10 +48,13 @@ def rejected(
     return Rejected(Diagnostic(code, message, at, helps=tuple(helps), edits=changes, parts=quoted))
 
 
-def _as_size(symbol: Symbol) -> tuple[Edit, ...]:
-    """An equation or a constant that is declared as a size."""
-    start = symbol.span.start
-    return (Edit(Span(start, start), "dim "),) if symbol.kind == "equation" else ()
+def _as_size(name: Name, symbol: Symbol) -> tuple[str, tuple[Edit, ...]]:
+    """What to write for a name that is no size: its definition as one, or the length of a value."""
+    own, start = shown(name.name), symbol.span.start
+    if symbol.kind == "const" or (symbol.kind == "equation" and start == symbol.at.start):
+        edits = (Edit(Span(start, start), "dim "),) if symbol.kind == "equation" else ()
+        return f"a size is declared as `dim {own} = …`", edits
+    return f"its length is `size({own})`", (Edit(name.span, f"size({own})"),)
 
 
 def bad_size(span: Span, message: str, text: str = "", *helps: str) -> Rejected:
@@ -118,14 +121,15 @@ class Values:
                     (Label(symbol.at, "defined here"),),
                 )
                 raise Rejected(Diagnostic("R208", message, at, also))
+            help_, edits = _as_size(name, symbol)
             raise Rejected(
                 Diagnostic(
                     "R208",
                     f"`{shown(name.name)}` is no size",
                     Label(name.span, "a size is needed here"),
                     (Label(symbol.at, f"`{shown(name.name)}` is defined here"),),
-                    helps=(f"a size is declared as `dim {shown(name.name)} = …`",),
-                    edits=_as_size(symbol),
+                    helps=(help_,),
+                    edits=edits,
                 )
             )
         if name.name not in self.sizes:

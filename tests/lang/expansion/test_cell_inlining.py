@@ -97,7 +97,9 @@ def test_a_use_can_say_any_whole_number() -> None:
 
 def test_a_use_can_stand_before_the_sizes_that_it_says() -> None:
     """In the spec, and in a cell."""
-    inner = "cell inner(x; H, leak) -> h {\n    param W: [H, size(x)] = leak\n    h = leak * (W @ x)\n}"
+    inner = (
+        "cell inner(x; H, leak) -> h {\n    param W: [H, size(x)] = leak\n    h = leak * (W @ x)\n}"
+    )
     twofold = """cell twofold(x; H) -> h {
         h = inner(x; H=E, leak=half)
         const leak = 0.5, half = leak / 2
@@ -325,7 +327,16 @@ def test_derivatives_of_several_arguments() -> None:
     np.testing.assert_array_equal(slopes["c"], [0, 0, 0])
 
 
-def test_a_size_inside_a_cell_is_declared_by_its_own_name() -> None:
+def test_a_value_is_no_size_and_has_one() -> None:
+    """The edit is where the name is read, also of what a use gives a cell."""
+    cell = "cell c(u; H) -> h {\nparam W: [H, u]\nh = W @ u\n}\n"
+    text = f"{net(cell)}y = c(x; H=2)\noutput y\n"
+    (wrong,) = load_graph(Source("n.roll", text)).diagnostics
+    ((span, new),) = ((edit.span, edit.text) for edit in wrong.edits)
+    assert (text[span.start - 2 : span.end + 1], new) == (", u]", "size(u)")
+
+
+def test_what_is_no_size_inside_a_cell_has_its_own_name() -> None:
     text = "net n\ninput x: [2]\ncell c(x; H) -> h {\n  param e: [2], p: [H, e]\n  h = p @ e\n}\n"
     (wrong,) = load_graph(Source("n.roll", f"{text}o = c(x; H=2)\noutput o\n")).diagnostics
-    assert (wrong.code, wrong.helps) == ("R208", ("a size is declared as `dim e = …`",))
+    assert (wrong.code, wrong.helps) == ("R208", ("its length is `size(e)`",))
