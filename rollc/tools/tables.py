@@ -37,6 +37,7 @@ _MISSING = ("", "na", "n/a", "nan", "null", "none")  # what a cell says that hol
 _NO_WORD = _MISSING[:-1]  # `none` can be a word like others
 _SEPARATORS = ",;\t|"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_SOUNDS = (b"RIFF", b"fLaC", b"OggS", b"ID3")
 _GZIP, _PARQUET, _NPY = b"\x1f\x8b", b"PAR1", b"\x93NUMPY"
 
 
@@ -259,6 +260,11 @@ def _checked(body: bytes, file: str) -> str:
         why = f"line {line} is not UTF-8: {error.reason}"
         if body.startswith(_UTF16):
             why = "it is UTF-16; save it as UTF-8"
+        elif body.startswith(_SOUNDS):
+            why = (
+                "it is a sound; read it with `scipy.io.wavfile.read` or `soundfile.read`, and save"
+                " its samples with `numpy.save`"
+            )
         raise InputError(f"cannot read `{file}` as a table: {why}") from None
     # polars would unpack what begins like a compressed file, without a limit.
     if any(ord(letter) < 32 and letter not in "\t\r\n" for letter in text[:2]):

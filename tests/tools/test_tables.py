@@ -112,6 +112,7 @@ def test_the_same_table_in_every_format() -> None:
         (b"y,a\n1,2\n3,4,5\n", "line 3 has 3 cells, where the first row has 2"),
         (b"y,y\n1,2\n", "`f.csv` has more than one column `y`"),
         ("a,y\n1,2\n".encode("utf-16"), "it is UTF-16; save it as UTF-8"),
+        (b"RIFF\xa4\xff\x00\x00WAVEfmt ", "it is a sound; read it with `scipy.io.wavfile.read`"),
         (b"y\n\xff\n", "cannot read `f.csv` as a table: line 2 is not UTF-8"),
         (b'y\n"1\n', "cannot read `f.csv` as a table"),
         (b'y\n"1"2\n', "`f.csv`"),
