@@ -12,6 +12,9 @@ form the *rest*: the loss, as a function of the reductions, which are leaves the
 By the chain rule, a segment enters the gradient by the Jacobian of its reductions in its cuts.
 Its size does not depend on the number of steps, and a parameter that the decoder does not read
 has no column in the decoder's segment.
+
+What runs over two axes is part of the segment along the axis over which it is reduced last: of
+``mean(mean(h, over s), over t)`` that is t, and a step has all steps of s.
 """
 
 from __future__ import annotations
@@ -31,9 +34,10 @@ from rollc.autodiff.window_split import (
 from rollc.ir.builder import Builder
 from rollc.ir.decomposition import decomposed_over
 from rollc.ir.expressions import call
-from rollc.ir.graph import BATCH, LEAVES, Graph, Node, attributes
+from rollc.ir.graph import BATCH, LEAVES, Graph, Node, attributes, delayed
 from rollc.ir.operations import operation_of
 from rollc.ir.operations.vectors.linear import over_axes
+from rollc.ir.time.loops import needs_all_steps
 from rollc.ir.traversal import dependents, in_order, needed, needed_names, reachable
 
 
@@ -71,16 +75,8 @@ def segments(graph: Graph) -> Segments:
     if graph.loss is None:
         raise CannotSplit("it has no loss")
     graph = needed(replace(graph, outputs=(), gradients=()), [graph.loss])
-    for node in graph.nodes:
-        if len(node.type.time) > 1:
-            axes = " and ".join(node.type.time)
-            why = "a derivative would be carried for each step of one along the other"
-            raise CannotSplit(f"`{node.name}` runs over {axes} at once, and {why}")
     graph = decomposed_over(graph, graph.axes)  # then only reductions need all steps
     graph = _with_numbers_at_ends(graph)
-    future = [name for name, reach in graph.reach.items() if reach.future]
-    if future:
-        raise CannotSplit(f"`{future[0]}` is read from the future")
     found = [node for node in graph.nodes if reduces(graph, node)]
     given = {node.name for node in found}
     ends = tuple(node for node in found if _ends_leaf(graph, node))
@@ -132,9 +128,10 @@ def _grouped(graph: Graph, found: list[Node]) -> dict[tuple[int, str], list[Node
         depth[name] = 1 + max((depth[other] for other in before[name]), default=-1)
     groups: dict[tuple[int, str], list[Node]] = {}
     for node in found:
-        (axis,) = dict.fromkeys(
-            axis for edge in node.operands for axis in graph[edge.source].type.time
-        )
+        # Of a reduction along two axes, one along which nothing is read from the future, if any is.
+        axes = sorted({axis for edge in node.operands for axis in graph[edge.source].type.time})
+        future = {reach.axis for reach in graph.reach.values() if reach.future}
+        axis = next((axis for axis in axes if axis not in future), axes[0])
         groups.setdefault((depth[node.name], axis), []).append(node)
     return groups
 
@@ -149,7 +146,7 @@ def _segment(
     for node in graph.nodes:
         if node.name not in own:
             continue
-        if node.operation == "step":
+        if node.operation == "step" and node.options["axis"] == axis:
             numbers.append(node)
             node = Node(node.name, "input", (), node.type, line=node.line)
         elif node.type.static and own[node.name]:
@@ -159,7 +156,10 @@ def _segment(
         nodes |= {part.name: part for part in parts}
     reduced = tuple(map(reduction_of, reductions))
     outputs = tuple((name, name) for name in outputs_of(reduced))
-    window = replace(graph, nodes=tuple(nodes.values()), outputs=outputs, loss=None, axes=(axis,))
+    axes = {axis, *(each for node in nodes.values() for each in node.type.time)}
+    inside = tuple(each for each in graph.axes if each in axes)
+    window = replace(graph, nodes=tuple(nodes.values()), outputs=outputs, loss=None, axes=inside)
+    _require_steps(window, axis)
     open_ = [name for name in leaves if name in passed]
     cuts = tuple(
         name for name in between(window, open_, [node.name for node in reductions]) if name in open_
@@ -200,6 +200,21 @@ def _as_leaf(node: Node) -> Node:
         options = attributes(initialiser="zeros")
         return Node(node.name, "param", (), node.type, options, line=node.line)
     return Node(node.name, "input", (), node.type, line=node.line)
+
+
+def _require_steps(window: Graph, axis: str) -> None:
+    """Raise :class:`CannotSplit` if a step along an axis needs later ones, or all.
+
+    What reduces all of them to one value is a result.
+    """
+    results = {name for _, name in window.outputs}
+    for name, reach in delayed(window, axis).items():
+        if reach.future:
+            raise CannotSplit(f"`{name}` is read from the future")
+    for node in window.nodes:
+        if node.name not in results and needs_all_steps(node, (axis,)):
+            others = " and ".join(node.type.time) or "the other axis"
+            raise CannotSplit(f"`{node.name}` needs all steps of {axis} at every step of {others}")
 
 
 def _require_independent_sequences(window: Graph, cuts: Iterable[str]) -> None:

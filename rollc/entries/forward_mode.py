@@ -90,7 +90,9 @@ def tangent_kernels(
     run = run or Runner()
 
     def maker(segment: Segment) -> Callable[[], Graph]:
-        return lambda: run(CANONICALIZE, run(EXPOSE_STATE, with_tangents(segment, run)))
+        return lambda: run(
+            CANONICALIZE, run(EXPOSE_STATE, with_tangents(segment, run), segment.axis)
+        )
 
     segments = enumerate(found.segments)
     return {tangent_entry(index, lengths): maker(each) for index, each in segments}

@@ -28,7 +28,7 @@ from rollc.ir.interpreter import initial_values, interpret
 from rollc.ir.names import STATE, along
 from rollc.kernel.cost import work
 from rollc.network.arrays import unknown
-from rollc.network.derivatives.window_reductions import combined, shared
+from rollc.network.derivatives.window_reductions import combined, part_of, shared
 from rollc.network.evaluation import Evaluation, LossAndGradients
 from rollc.support.checks import whole
 from rollc.transforms.canonicalize import canonicalize
@@ -313,8 +313,3 @@ def split_along(graph: Graph, axis: str | None, steps: Mapping[str, int]) -> Spl
         why = (f"along {each}, {reason}" if several else reason for each, reason in reasons.items())
         raise InputError(f"`{graph.name}` cannot run in windows: {'; '.join(why)}")
     return max(found, key=lambda parts: steps[parts.axis])
-
-
-def part_of(place: int, first: int, last: int) -> tuple[slice, ...]:
-    """Some steps of an array, along the axis at a place."""
-    return (*(slice(None),) * place, slice(first, last))

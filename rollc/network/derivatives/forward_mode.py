@@ -35,7 +35,7 @@ from rollc.ir.interpreter import initial_values, interpret
 from rollc.ir.names import STATE
 from rollc.ir.operations import operation_of
 from rollc.ir.operations.time_axis import step_numbers
-from rollc.network.derivatives.window_reductions import WHOLE, Total
+from rollc.network.derivatives.window_reductions import WHOLE, Total, part_of
 from rollc.network.evaluation import Evaluation, LossAndGradients
 from rollc.support.checks import whole
 from rollc.transforms.canonicalize import canonicalize
@@ -94,11 +94,12 @@ class Sensitivities:
 
     def plan(self, steps: Mapping[str, int], batch: int) -> Sensitivity:
         """What a run over so many steps takes."""
-        kept = sum(run.kept(batch) for run in self.runs)
+        sizes = {**steps, BATCH: batch}
+        kept = sum(run.kept(sizes) for run in self.runs)
         found = Sensitivity(0, 0, 0)
         for run in self.runs:
-            every = run.every(steps[run.axis], batch)
-            taken = kept + run.bytes(every, batch)
+            every = run.every(sizes)
+            taken = kept + run.bytes(every, sizes)
             if taken > found.bytes:
                 found = Sensitivity(run.count, every, taken)
         return found
@@ -222,10 +223,11 @@ class _Run:
         self.graph = with_tangents(segment)
         self.directions = directions(segment.window, segment.cuts)
         self.count = sum(each.size for each in self.directions)
+        # The place of the axis in the arrays of leaves that run along it.
         self.timed = {
-            node.name
+            node.name: node.type.axes.index(self.axis)
             for node in segment.window.nodes
-            if node.operation in LEAVES and node.type.time
+            if node.operation in LEAVES and self.axis in node.type.axes
         }
         self._kernel, self._name, self._longest = kernel, name, longest
 
@@ -233,31 +235,32 @@ class _Run:
     def kernel(self) -> Kernel:
         return self._kernel(self._name)
 
-    def _sizes(self, steps: int, batch: int) -> dict[str, int]:
-        return {self.axis: steps, DIRECTION: self.count, BATCH: batch}
+    def _sizes(self, sizes: Mapping[str, int], steps: int) -> dict[str, int]:
+        """Those of a window of some steps."""
+        return {**sizes, self.axis: steps, DIRECTION: self.count}
 
-    def kept(self, batch: int) -> int:
+    def kept(self, sizes: Mapping[str, int]) -> int:
         """The bytes that stay until the gradient is there: the derivative of the reductions."""
-        sizes = self._sizes(1, batch)
+        own = self._sizes(sizes, 1)
         names = {name for _, name in self.graph.outputs}
-        numbers = sum(prod(_extent(self.graph, name, sizes)) for name in names)
+        numbers = sum(prod(_extent(self.graph, name, own)) for name in names)
         return numbers * WHOLE.itemsize
 
-    def bytes(self, every: int, batch: int) -> int:
+    def bytes(self, every: int, sizes: Mapping[str, int]) -> int:
         """The bytes of windows of ``every`` steps: two states, and what the kernel holds."""
-        sizes = self._sizes(every, batch)
-        exposed = expose_state(self.graph)
+        own = self._sizes(sizes, every)
+        exposed = expose_state(self.graph, self.axis)
         state = sum(
-            prod(_extent(exposed, node.name, sizes)) * self.dtype.itemsize
+            prod(_extent(exposed, node.name, own)) * self.dtype.itemsize
             for node in exposed.leaves("state")
         )
-        return self.kernel.bytes(sizes) + state
+        return self.kernel.bytes(own) + state
 
-    def every(self, steps: int, batch: int) -> int:
+    def every(self, sizes: Mapping[str, int]) -> int:
         """Windows as long as they take little memory, or little more than the shortest."""
-        most = max(_ROOMY, self.bytes(1, batch) * 5 // 4)
-        every = min(self._longest, steps)
-        while every > 1 and self.bytes(every, batch) > most:
+        most = max(_ROOMY, self.bytes(1, sizes) * 5 // 4)
+        every = min(self._longest, sizes[self.axis])
+        while every > 1 and self.bytes(every, sizes) > most:
             every //= 2
         return every
 
@@ -272,15 +275,20 @@ class _Run:
         along = {**sizes, DIRECTION: self.count}
         state = {
             STATE + name: array
-            for name, array in initial_values(self.graph, leaves, along, self.dtype).items()
+            for name, array in initial_values(self.graph, leaves, along, self.dtype, axis).items()
         }
-        every = self.every(steps, batch)
+        every = self.every(sizes)
         totals = {each.node: Total(each, steps) for each in segment.reductions}
         for first in range(0, steps, every):
             last = min(first + every, steps)
-            inside = {name: leaves[name][first:last] for name in self.timed - numbers.keys()}
+            inside = {
+                name: leaves[name][part_of(place, first, last)]
+                for name, place in self.timed.items()
+                if name not in numbers
+            }
             inside |= {name: step_numbers(first, last, own) for name, own in numbers.items()}
-            counts = {axis: last - first, DIRECTION: self.count}
+            counts = {name: sizes[name] for name in segment.window.axes}
+            counts |= {axis: last - first, DIRECTION: self.count}
             found = self.kernel.run({**leaves, **inside, **state}, counts, batch, ("primal",))
             state = {name: found["output", name] for name in state}
             for each in segment.reductions:

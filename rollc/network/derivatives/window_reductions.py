@@ -18,6 +18,11 @@ Array = NDArray[Any]
 WHOLE = np.dtype(np.float64)  # of sums over windows
 
 
+def part_of(place: int, first: int, last: int) -> tuple[slice, ...]:
+    """Some steps of an array, along the axis at a place."""
+    return (*(slice(None),) * place, slice(first, last))
+
+
 def combined(reduction: Reduction, parts: list[Array], sizes: Mapping[str, int]) -> Array:
     """A reduction of the whole sequence, from those of its windows."""
     match reduction.how:

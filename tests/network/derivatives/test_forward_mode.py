@@ -36,7 +36,8 @@ from rollc.transforms.canonicalize import canonicalize
 from tests.helpers.compiled_networks import network_of
 from tests.helpers.forward_gradients import compare, uncompiled
 from tests.helpers.shipped_specs import each_spec
-from tests.network.test_two_axes import attention
+from tests.network.test_two_axes import SIZES, attention
+from tests.network.test_two_axes import leaves as leaves_of_attention
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -62,7 +63,7 @@ def arrays(net: Network, steps: int, batch: int = 3) -> Arrays:
     random = np.random.default_rng(0)
     found = {}
     for name, spec in {**net.inputs, **net.targets}.items():
-        shape = (steps, batch, *spec.shape) if spec.time else (batch, *spec.shape)
+        shape = (*[steps] * len(spec.time), batch, *spec.shape)
         index = spec.bound is not None
         found[name] = random.integers(0, spec.bound, shape) if index else random.normal(size=shape)
     return found
@@ -134,7 +135,7 @@ def test_specs_that_have_a_loss(name: str) -> None:
         refused = str(error)
     if refused is not None:
         assert name not in ("lstm", "delays/biquad", "dynamics/oscillator")
-        assert re.search("is read from the future|at once", refused)
+        assert re.search("is read from the future|needs all", refused)
         return
     loss, gradients = net.value_and_grad(params, data, steps)
     found_loss, found = run()
@@ -329,11 +330,12 @@ def test_windows_are_long_where_that_takes_little(monkeypatch: pytest.MonkeyPatc
     kernel: Any = lambda entry: Sized()  # noqa: E731
     graph = canonicalize(read_spec(spec_text("sequences/labels.roll"), "labels")[0])
     (run,) = Sensitivities(graph, kernel, "float64", longest=100_000).runs
-    assert run.every(5000, 1) == 5000
+    sizes = {"t": 5000, "batch": 1}
+    assert run.every(sizes) == 5000
     monkeypatch.setattr(forward_mode, "_ROOMY", 0)
-    every = run.every(5000, 1)
+    every = run.every(sizes)
     assert 1 < every < 5000
-    assert 4 * run.bytes(every, 1) <= 5 * run.bytes(1, 1) < 4 * run.bytes(2 * every, 1)
+    assert 4 * run.bytes(every, sizes) <= 5 * run.bytes(1, sizes) < 4 * run.bytes(2 * every, sizes)
 
 
 @pytest.mark.long
@@ -386,9 +388,59 @@ def test_what_has_no_forward_sensitivities_says_why(body: str, reason: str) -> N
         net.forward_sensitivities({"a": 1.0}, {"x": np.ones(3)})
 
 
-def test_attention_between_two_axes_is_refused() -> None:
-    with pytest.raises(CannotSplit, match="runs over s and t at once"):
-        segments(canonicalize(attention()))
+@pytest.mark.parametrize("every", [1, 3])
+def test_attention_between_two_axes(every: int) -> None:
+    graph = canonicalize(attention())
+    assert [segment.axis for segment in segments(graph).segments] == ["s", "t"]
+    compare(graph, leaves_of_attention(), SIZES, every)
+
+
+GRID = """
+net grid
+time s, t
+input x[s, t]: [2], w[s]: [2]
+param V: [2, 2], W: [2, 2], p: [2]
+e = tanh(V @ e[s-1] + w)
+h = tanh(x + V @ h[s-2] + W @ h[t-1] + e * h[s-1, t-2])
+init h over s = p
+init h over s, t = 0.5 * p
+c = sum(softmax(sum(h), over s) * e, over s)
+d = tanh(W @ d[t-1] + c)
+init d = last(e)
+loss sum(max(d, over t)) + mean(sum(last(h, over s)), over t)
+"""
+
+
+def grid_leaves(graph: Graph) -> Arrays:
+    random = np.random.default_rng(3)
+    nodes = [*graph.leaves("param"), *graph.leaves("input")]
+    shapes = {n.name: (*(SIZES[axis] for axis in n.type.axes), *n.type.shape) for n in nodes}
+    return {name: random.normal(size=shape) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("turned", [False, True])
+def test_recurrences_along_two_axes(every: int, turned: bool) -> None:
+    """Along the axis over which is reduced last, whichever that is."""
+    last = "sum(mean(sum(h), over t), over s)"
+    text = GRID.replace("mean(sum(last(h, over s)), over t)", last) if turned else GRID
+    graph = canonicalize(read_spec(text, "grid.roll")[0])
+    assert {segment.axis for segment in segments(graph).segments} == {"s", "t"}
+    compare(graph, grid_leaves(graph), SIZES, every)
+
+
+def test_a_step_of_two_axes_that_needs_all_along_one_is_refused() -> None:
+    text = GRID.replace("W @ h[t-1]", "W @ m[s-1]") + "m = mean(h, over t)\n"
+    with pytest.raises(CannotSplit, match="`m` needs all steps of t at every step of s"):
+        segments(canonicalize(read_spec(text, "grid.roll")[0]))
+
+
+def test_products_of_a_diagonal_are_of_all_directions() -> None:
+    """What follows each other at a cell of one: directions, and in each the sequences."""
+    graph = read_spec(GRID, "grid.roll")[0]
+    made = kernel_graphs(graph)["tangent.2"]()
+    source = compiled(made, "float64", backend="numba").source
+    assert {*re.findall(r"matmul_apart\([^)]*?rows=([^,]*),", source)} == {"B", "T_2 * B"}
 
 
 def test_a_size_that_makes_it_absurd_is_refused_with_the_bytes() -> None:

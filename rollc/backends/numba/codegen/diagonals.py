@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rollc.backends.numba.codegen.printer import Diagonal, Writer, scaled, shifted, start
-from rollc.ir.graph import BATCH
 from rollc.kernel.program import Loop, MatMul, Shifted, Simple
 
 
@@ -88,7 +87,7 @@ def write_product(write: Writer, times: MatMul, inner: tuple[str, ...]) -> bool:
         write.names.array(times.panel),
         out=write.array(out),
         steps=write.count((front.across,), times.span),
-        rows="B" if BATCH in inner else 1,
+        rows=write.count(inner, times.span),
         inner=inputs,
         columns=outputs,
         a_stride=write.stride(a, (front.across,)),
