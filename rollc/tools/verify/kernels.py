@@ -163,17 +163,20 @@ def _two_windows(case: Case, network: Network, which: str) -> Row:
 
 def checkpointed(case: Case, network: Network, which: str) -> Iterator[Row]:
     """The gradient whose windows are computed twice, where the network can."""
-    try:
-        split(canonicalize(case.graph))
-    except CannotSplit:
-        return
+    graph = canonicalize(case.graph)
     params, inputs, targets = given(case, network)
-    steps = {axis: case.sizes[axis] for axis in network.axes}
-    _, compute = network.windows(params, {**inputs, **targets}, steps, checkpoint=WINDOW)
-    loss, gradients = compute()
-    found = {"loss": np.asarray(loss), **labelled(network, "gradient", gradients)}
-    expected = meaning(case, Way("gradient"))
-    yield compared(f"windows of {WINDOW} steps{which}", expected, found, TOLERANCE[network.dtype])
+    arrays, steps = {**inputs, **targets}, {axis: case.sizes[axis] for axis in network.axes}
+    for axis in graph.axes:
+        try:
+            split(graph, axis)
+        except CannotSplit:
+            continue
+        _, compute = network.windows(params, arrays, steps, checkpoint=WINDOW, axis=axis)
+        loss, gradients = compute()
+        found = {"loss": np.asarray(loss), **labelled(network, "gradient", gradients)}
+        along = f" along {axis}" if len(graph.axes) > 1 else ""
+        row = f"windows of {WINDOW} steps{along}{which}"
+        yield compared(row, meaning(case, Way("gradient")), found, TOLERANCE[network.dtype])
 
 
 def _forward_in_time(case: Case) -> Iterator[Row]:
