@@ -1023,6 +1023,13 @@ ALONG = {
             ((np.array([0.0, -INF, -0.0]),), [-INF, 0, 0], (np.ones(3),)),
         ),
     ),
+    "argsort": Exact(
+        (VECTOR,),
+        vectors(1),
+        lambda x: [alone(sorted(range(len(x)), key=lambda k: x[k])[k]) for k in range(len(x))],
+        lambda g, x: [[alone(0 * g[k]) for k in range(len(x))]],
+        (((np.array([NAN, INF, -1]),), [2, 1, 0], (np.zeros(3),)),),
+    ),
     "top_k": Exact(
         (VECTOR,),
         vectors(1),

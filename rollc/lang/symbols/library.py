@@ -139,6 +139,15 @@ VECTORS = {
         "the elements from the smallest to the largest",
         _ALONG,
     ),
+    # The places are 0, 1, 2 … whatever x is.
+    "argsort": Defined(
+        """argsort(x) -> y {
+            one = where(abs(x) < 0, 0, 1)
+            y = arrange(linear_scan(one, one, -1, axis=axis), x, axis=axis)
+        }""",
+        "the places of the elements from the smallest to the largest: `x[argsort(x)]` is sorted",
+        _ALONG,
+    ),
     "top_k": Defined(
         """top_k(x, k) -> y {
             below = -x

@@ -26,6 +26,7 @@ from rollc.lang.syntax.ast import (
     Name,
     Negate,
     Number,
+    Output,
     Param,
     Repeat,
     Reset,
@@ -311,13 +312,23 @@ _PARTS: dict[str, tuple[str, str, tuple[type[Statement], ...]]] = {
 }
 
 
+# Where what cannot stand in a cell stands.
+_ELSEWHERE: dict[type[Statement], str] = {
+    Function: "a function stands before the cell, which can call it",
+    Input: "the inputs of a cell stand in its brackets: `cell f(x, y; H) -> h {`",
+    Output: "the results of a cell stand behind its arrow: `cell f(x; H) -> h, c {`",
+    Use: "`use` stands before the cell",
+}
+
+
 def _outside(statements: Sequence[Statement], word: str) -> Iterator[Diagnostic]:
     """What cannot stand in a body."""
     what, help_, allowed = _PARTS[word]
     for statement in statements:
         if not isinstance(statement, allowed):
             message = f"this cannot be part of a {what}"
-            yield Diagnostic("R111", message, Label(statement.span), helps=(help_,))
+            helps = (_ELSEWHERE.get(type(statement), help_),) if word == "cell" else (help_,)
+            yield Diagnostic("R111", message, Label(statement.span), helps=helps)
 
 
 def _statements(

@@ -111,7 +111,9 @@ class TypeReader:
                 message = "a condition is computed, and not given"
                 self.problems.append(Diagnostic("R101", message, Label(type_.span), helps=(help_,)))
             case Index(shape=(_, *_)):
-                help_ = "write `index(…)` alone, one for each place"
+                help_ = (
+                    "write `index(…)` alone, one for each place; or numbers, which `E[k]` looks up"
+                )
                 message = "an index that is given has no shape"
                 self.problems.append(Diagnostic("R101", message, Label(type_.span), helps=(help_,)))
         return type_

@@ -507,7 +507,9 @@ class Sequence:
             case "hard_tanh" | "hard_sigmoid":
                 bend = 1.0 if function == "hard_tanh" else 3.0
                 self.margin.see(x.abs() - bend, bend, function)
-            case "sort" | "top_k":
+            case "sort" | "argsort" | "top_k":
+                for place in range(1, len(x)) if function == "argsort" else ():
+                    self.margin.see_tie(x, x.roll(place, 0), function)
                 gaps = (x[:, None] - x[None, :]).reshape(-1)
                 self.margin.see(gaps, x.abs().max(), function)
             case "hinge":
@@ -945,6 +947,9 @@ OTHERS: dict[str, Callable[..., Tensor]] = {
     "norm": lambda options, x: torch.linalg.vector_norm(x, dim=_dimension(options)),
     "prod": lambda options, x: torch.prod(x, _axis(options)),
     "cumprod": lambda options, x: torch.cumprod(x, _axis(options)),
+    "argsort": lambda options, x: torch.sort(x, dim=_axis(options), stable=True).indices.to(
+        x.dtype
+    ),
     "sort": lambda options, x: torch.sort(x, dim=_axis(options), stable=True).values,
     "top_k": lambda options, x: _top_k(x, int(options.get("k", 1)), _axis(options)),
     "convolve": lambda options, x, kernel: _convolve(x, kernel),

@@ -844,7 +844,8 @@ class Writer:
             case "cumprod":
                 return Call("cumprod", (self.tame((x, bound), 1.5)[0],)), 3.5
             case "sort":
-                return None if by_chance(x) else (Call("sort", (x,)), bound)
+                name = self.choose("sort", "argsort")
+                return None if by_chance(x) else (Call(name, (x,)), max(bound, 8.0))
             case "top_k":
                 if not isinstance(size, int):
                     return None

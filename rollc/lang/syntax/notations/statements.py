@@ -186,6 +186,11 @@ STATEMENTS = (
         "the equations of a cell stand in brackets: `{ … }`",
         _braced,
     ),
+    Notation(
+        r"^ fn (?=NAME \([^()\n]*\) -> NAME ,[^\n{]*\{)",
+        "a function has one result, and a cell can have several",
+        "cell ",
+    ),
     Notation(r"^ fn (NAME \(INSIDE\)) \{ (?:return )?([^{}\n]*?) ;? \}", _FUNCTION, r"fn \1 = \2"),
     Notation(r"^ fn (NAME \(INSIDE\)) (?:->|=>|:|→|:=) ([^\n{]*)", _FUNCTION, r"fn \1 = \2"),
     Notation(
