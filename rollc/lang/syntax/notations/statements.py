@@ -187,9 +187,9 @@ STATEMENTS = (
         _braced,
     ),
     Notation(
-        r"^ fn (?=NAME \([^()\n]*\) -> NAME ,[^\n{]*\{)",
+        r"^ fn (NAME \([^()\n]*\) -> NAME(?: , NAME)+ \{)",
         "a function has one result, and a cell can have several",
-        "cell ",
+        r"cell \1",
     ),
     Notation(r"^ fn (NAME \(INSIDE\)) \{ (?:return )?([^{}\n]*?) ;? \}", _FUNCTION, r"fn \1 = \2"),
     Notation(r"^ fn (NAME \(INSIDE\)) (?:->|=>|:|→|:=) ([^\n{]*)", _FUNCTION, r"fn \1 = \2"),
