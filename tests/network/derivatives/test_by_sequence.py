@@ -120,15 +120,13 @@ def test_every_way(way: str) -> None:
     agrees(net, params, inputs, **more)
 
 
-def mean_of_sequences(name: str) -> bool:
-    graph = read_spec(SPECS[name].read_text(), name)[0]
-    return why_not_by_sequence(graph) is None and not graph.leaves("noise")
-
-
-@pytest.mark.parametrize("name", each_spec(filter(mean_of_sequences, SPECS)))
+@pytest.mark.parametrize("name", each_spec(SPECS))
 def test_shipped_specs(name: str) -> None:
     text = SPECS[name].read_text()
-    sizes = dict(read_spec(text, name)[0].dims)
+    graph = read_spec(text, name)[0]
+    if why_not_by_sequence(graph) is not None or graph.leaves("noise"):
+        pytest.skip("its loss is no mean of sequences, or it draws")
+    sizes = dict(graph.dims)
     net = network(text, **{size: SMALL[size] for size in sizes if size in SMALL})
     for entry, make in kernel_graphs(net.graph).items():
         assert not entry.startswith("by_sequence") or verify(make()) == [], entry
