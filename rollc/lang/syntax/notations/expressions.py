@@ -137,8 +137,12 @@ def _character(match: re.Match[str]) -> str | None:
     return _CHARACTERS.get(letter, plain if plain.isascii() and plain != letter else None)
 
 
-def _digits(match: re.Match[str]) -> str:
-    return str(int(match[0].replace("_", ""), 0))
+def _digits(match: re.Match[str]) -> str | None:
+    digits = match[0].replace("_", "")
+    try:
+        return str(int(digits, 10 if digits.isdecimal() else 0))
+    except ValueError:  # a name that begins so, or more digits than Python reads
+        return None
 
 
 _OTHER = "".join(_CHARACTERS)
