@@ -12,10 +12,12 @@ loop: to compute them there, from values that are stored anyway, costs less than
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from heapq import heappop, heappush
+from typing import Literal, get_args
 
 from rollc.ir.graph import LEAVES, Edge, Graph
 from rollc.ir.operations import operation_of
@@ -24,6 +26,7 @@ from rollc.kernel.schedule import Item, Region, Schedule, needed
 from rollc.transforms.predicate.predicate import is_weight_product, reads
 
 GroupKind = Literal["nest", "stack", "single", "leaf", "alias"]
+_FIRST: tuple[tuple[GroupKind, GroupKind], ...] = (("leaf", "alias"), ("stack", "single"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,29 +124,75 @@ class _Grouper:
         self.guarded = guarded
         self.region = region
         self.delayed = delayed
-        self.pending = list(region.items)
-        self.waiting = set(map(id, self.pending))
-        self.earlier = self._earlier()
         self.readers = readers
         self.fixed = {*graph.results(), *delayed, *(node.initial for node in graph.nodes)}
+        self.items = region.items
+        self.waiting = set(map(id, self.items))
+        self.spaces = [self._space(item) for item in self.items]
+        self.followers: list[list[tuple[int, bool]]] = [[] for _ in self.items]
+        self.missing = [0] * len(self.items)  # sources that are not computed yet
+        self.before = [0] * len(self.items)  # those of them that cannot be in the same nest
+        self._connect()
+        self.kinds = [self._kind(item) for item in self.items]
+        self.ready: dict[GroupKind, list[int]] = {kind: [] for kind in get_args(GroupKind)}
+        for place, missing in enumerate(self.missing):
+            if not missing:
+                self.ready[self.kinds[place]].append(place)
 
     def groups(self) -> Iterable[Group]:
-        while self.pending:
+        while self.waiting:
             group = self._next()
-            self.waiting.difference_update(map(id, group.items))
-            self.pending = [item for item in self.pending if id(item) in self.waiting]
-            yield group
+            yield Group(group.kind, tuple(self.items[place] for place in group.places))
+            for place in group.places:
+                self._compute(place)
 
-    def _earlier(self) -> Mapping[int, Sequence[tuple[Item, bool]]]:
-        """Of each item those that are computed before it, and whether it can be in their nest."""
+    def _connect(self) -> None:
+        """Find what each item is computed from, by their places in the region."""
         by_name: dict[str, list[Item]] = {}
-        for item in self.pending:
+        for item in self.items:
             by_name.setdefault(item.node.name, []).append(item)
-        return {id(item): tuple(self._sources(item, by_name)) for item in self.pending}
+        places = {id(item): place for place, item in enumerate(self.items)}
+        for place, item in enumerate(self.items):
+            sources: dict[int, bool] = {}
+            for source, fusable in self._sources(item, by_name):
+                sources[places[id(source)]] = fusable and sources.get(places[id(source)], True)
+            self.missing[place] = len(sources)
+            self.before[place] = sum(not fusable for fusable in sources.values())
+            for before, fusable in sources.items():
+                self.followers[before].append((place, fusable))
+
+    def _compute(self, place: int) -> None:
+        """Count an item as computed, and those as ready that it was missing for."""
+        self.waiting.remove(id(self.items[place]))
+        ready = self.ready[self.kinds[place]]
+        if place in ready:
+            ready.remove(place)
+        for follower, fusable in self.followers[place]:
+            self.missing[follower] -= 1
+            self.before[follower] -= not fusable
+            if not self.missing[follower] and id(self.items[follower]) in self.waiting:
+                insort(self.ready[self.kinds[follower]], follower)
+
+    def _kind(self, item: Item) -> GroupKind:
+        if item.node.operation in LEAVES:
+            return "leaf"
+        if self._is_alias(item):
+            return "alias"
+        if is_weight_product(self.graph, item.node):
+            return "stack"
+        return "nest" if operation_of(item.node).fusable else "single"
+
+    def _space(self, item: Item) -> Hashable:
+        """What items of one nest have in common; None for one that cannot be in a nest."""
+        if not operation_of(item.node).fusable:
+            return None
+        kind = item.node.type
+        return kind.axes, kind.shape, item.start, item.stop, item.shift
 
     def _sources(
         self, item: Item, by_name: Mapping[str, Sequence[Item]]
     ) -> Iterator[tuple[Item, bool]]:
+        """Of an item those that are computed before it, and whether it can be in their nest."""
         loop, outer = self.region.kind != "free", self.region.outer
         for edge in needed(self.graph, item.node, self.guarded):
             if outer is not None and edge.delay and edge.axis == outer.axis:
@@ -154,40 +203,28 @@ class _Grouper:
                 if source is not item and item.meets(source, edge.delay):
                     yield source, edge in item.node.operands and not edge.delay
 
-    def _ready(self, item: Item, nest: Mapping[str, Item] | None = None) -> bool:
-        """Whether the operands of an item at this step are computed before, or in the nest."""
-        for source, fusable in self.earlier[id(item)]:
-            if id(source) in self.waiting and not (
-                fusable and nest is not None and nest.get(source.node.name) is source
-            ):
-                return False
-        return True
+    def _next(self) -> _Places:
+        # The first of the leaves and views, then of the products and others, then a nest.
+        for kinds in _FIRST:
+            found = [self.ready[kind][0] for kind in kinds if self.ready[kind]]
+            if found:
+                place = min(found)
+                kind = self.kinds[place]
+                return _Places(kind, self._stack(place) if kind == "stack" else (place,))
+        return _Places("nest", self._soonest())
 
-    def _next(self) -> Group:
-        ready = [item for item in self.pending if self._ready(item)]
-        for item in ready:
-            if item.node.operation in LEAVES:
-                return Group("leaf", (item,))
-            if self._is_alias(item):
-                return Group("alias", (item,))
-        for item in ready:
-            if is_weight_product(self.graph, item.node):
-                return Group("stack", tuple(self._stack(item, ready)))
-            if not operation_of(item.node).fusable:
-                return Group("single", (item,))
-        return Group("nest", self._soonest(ready))
-
-    def _soonest(self, ready: Sequence[Item]) -> tuple[Item, ...]:
+    def _soonest(self) -> tuple[int, ...]:
         """The first nest that has more in it than values for later nests."""
         tried: set[int] = set()
-        for first in ready:
-            if id(first) not in tried:
-                nest = tuple(self._nest(first))
-                tried.update(map(id, nest))
-                connected = {id(item) for item in nest} - self._early(nest)
+        for first in self.ready["nest"]:
+            if first not in tried:
+                nest = self._nest(first)
+                tried.update(nest)
+                early = self._early([self.items[place] for place in nest])
+                connected = tuple(place for place in nest if id(self.items[place]) not in early)
                 if connected:
-                    return tuple(item for item in nest if id(item) in connected)
-        return tuple(self._nest(ready[0]))
+                    return connected
+        return self._nest(self.ready["nest"][0])
 
     def _early(self, nest: Sequence[Item]) -> set[int]:
         """Cheap items that neither read nor are read in a nest, and can be in one with a reader."""
@@ -231,36 +268,49 @@ class _Grouper:
             return bool(node.type.axes)
         return len(source.type.shape) == 1
 
-    def _stack(self, first: Item, ready: Sequence[Item]) -> Iterable[Item]:
+    def _stack(self, place: int) -> tuple[int, ...]:
         """The ready products of the operand of one: one product with a wider matrix."""
-        yield first
+        first = self.items[place]
         if not self._stackable(first):
-            return
-        for item in ready:
+            return (place,)
+        others = []
+        for other in self.ready["stack"]:
+            item = self.items[other]
             same = item.node.operands[-1:] == first.node.operands[-1:]
-            product = same and is_weight_product(self.graph, item.node)
             compatible = item.same_iterations(first) and (
                 self.guarded.get(item.node.name) == self.guarded.get(first.node.name)
             )
-            if item is not first and product and compatible and self._stackable(item):
-                yield item
+            if other != place and same and compatible and self._stackable(item):
+                others.append(other)
+        return (place, *others)
 
     def _stackable(self, item: Item) -> bool:
         return item.node.name not in self.delayed and item.whole
 
-    def _nest(self, first: Item) -> Iterable[Item]:
-        nest: dict[str, Item] = {}
-        space = (first.node.type.axes, first.node.type.shape)
-        grown = True
-        while grown:
-            grown = False
-            for item in self.pending:
-                node = item.node
-                if node.name in nest or not operation_of(node).fusable:
-                    continue
-                if (node.type.axes, node.type.shape) != space or not item.same_iterations(first):
-                    continue
-                if self._ready(item, nest):
-                    nest[node.name] = item
-                    grown = True
-        return nest.values()
+    def _nest(self, first: int) -> tuple[int, ...]:
+        """All that can be in one nest with an item, in an order in which it can be computed."""
+        space = self.spaces[first]
+        # Walks over the region from its beginning, each of which takes all that is ready by then.
+        reached = [(0, place) for place in self.ready["nest"] if self.spaces[place] == space]
+        nest: dict[str, int] = {}
+        inside: Counter[int] = Counter()
+        while reached:
+            walk, place = heappop(reached)
+            nest[self.items[place].node.name] = place
+            for follower, _ in self.followers[place]:
+                inside[follower] += 1
+                if (
+                    inside[follower] == self.missing[follower]
+                    and not self.before[follower]
+                    and self.spaces[follower] == space
+                ):
+                    heappush(reached, (walk + (follower < place), follower))
+        return tuple(nest.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """A group, by the places of its items in their region."""
+
+    kind: GroupKind
+    places: tuple[int, ...]

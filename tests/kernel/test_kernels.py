@@ -16,7 +16,11 @@ from rollc.driver.build import build_source
 from rollc.driver.pipeline import Compiled, compiled
 from rollc.driver.sources import read_spec
 from rollc.entries.graphs import kernel_graphs
+from rollc.ir.graph import Node
 from rollc.ir.interpreter import interpret
+from rollc.ir.operations import operation_of
+from rollc.ir.operations.operation import Operation
+from rollc.kernel import fusion
 from rollc.kernel.fusion import order
 from rollc.kernel.program import Loop, MatMul, Nest, OuterProduct, Pack, Program, simple_statements
 from rollc.kernel.schedule import Schedule
@@ -133,6 +137,27 @@ def test_what_is_cheap_is_computed_in_the_nest_that_reads_it() -> None:
     pairs = [buffer for buffer in program.buffers if len(buffer.axes) == 2]
     assert pairs
     assert {buffer.shape for buffer in pairs} <= {(), (2,)}
+
+
+def test_fusion_takes_no_more_for_each_node_of_a_longer_spec(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Values that are read a step later are nests of their own, as many as there are lines."""
+    asked: list[Node] = []
+
+    def counted(node: Node) -> Operation:
+        asked.append(node)
+        return operation_of(node)
+
+    monkeypatch.setattr(fusion, "operation_of", counted)
+    counts = []
+    for lines in (10, 20):
+        values = "".join(f"v{i} = tanh(v{i - 1} + v{i - 1}[t-1])\n" for i in range(1, lines + 1))
+        schedule = stages(f"net lines\ninput v0\n{values}output v{lines}\n", "forward").schedule
+        asked.clear()
+        assert len(order(schedule)[0].groups) > lines
+        counts.append(len(asked))
+    assert counts[1] < 2.5 * counts[0]
 
 
 def test_the_first_step_has_no_product_with_a_zero_state() -> None:
